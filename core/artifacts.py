@@ -1,0 +1,138 @@
+"""Content-addressed files: datasets, adapters, reports, explanations. A name is the digest of the content."""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from core.errors import IntegrityFailureError, NotFoundError
+
+_CHUNK = 1 << 20
+
+
+def file_digest(path: Path) -> str:
+    """`sha256:` digest of a file's bytes."""
+    hasher = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            hasher.update(chunk)
+    return "sha256:" + hasher.hexdigest()
+
+
+def folder_digest(folder: Path, names: Iterable[str] | None = None) -> str:
+    """Digest over the sorted (relative path, file digest) pairs of a folder."""
+    paths = (
+        sorted(folder / n for n in names) if names is not None else sorted(p for p in folder.rglob("*") if p.is_file())
+    )
+    lines = "".join(f"{file_digest(p)}  {p.relative_to(folder).as_posix()}\n" for p in paths)
+    return "sha256:" + hashlib.sha256(lines.encode()).hexdigest()
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make renames and creations inside a folder survive a power loss."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_durably(path: Path, content: bytes, *, mode: int = 0o644) -> None:
+    """Write a whole file or nothing: temporary file, fsync, rename, fsync of the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, mode)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    fsync_folder(path.parent)
+
+
+class ArtifactStore:
+    """Files and folders under `root`, addressed by digest; reading checks the digest."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def _place(self, digest: str) -> Path:
+        name = digest.removeprefix("sha256:")
+        return self.root / name[:2] / name
+
+    def put(self, content: bytes) -> str:
+        """Store bytes; returns their digest. Storing the same content twice keeps one copy."""
+        digest = "sha256:" + hashlib.sha256(content).hexdigest()
+        if not (place := self._place(digest)).exists():
+            write_durably(place, content)
+        return digest
+
+    def put_file(self, path: Path) -> str:
+        digest = file_digest(path)
+        if not (place := self._place(digest)).exists():
+            write_durably(place, path.read_bytes())
+        return digest
+
+    def put_folder(self, folder: Path) -> str:
+        """Store a folder (an adapter, a model); returns the digest over its files."""
+        digest = folder_digest(folder)
+        place = self._place(digest)
+        if not place.exists():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            staging = Path(tempfile.mkdtemp(dir=place.parent, prefix=".new-"))
+            try:
+                shutil.copytree(folder, staging, dirs_exist_ok=True)
+                for path in staging.rglob("*"):
+                    if path.is_file():
+                        with path.open("rb") as file:
+                            os.fsync(file.fileno())
+                os.replace(staging, place)
+            except BaseException:
+                shutil.rmtree(staging, ignore_errors=True)
+                raise
+            fsync_folder(place.parent)
+        return digest
+
+    def path(self, digest: str) -> Path:
+        """Where an artifact lies, without reading it.
+
+        Raises:
+            NotFoundError: no artifact has this digest.
+        """
+        place = self._place(digest)
+        if not place.exists():
+            raise NotFoundError(f"artifact {digest} is not in {self.root}", digest=digest)
+        return place
+
+    def get(self, digest: str) -> bytes:
+        """The bytes of a file artifact, checked against the digest.
+
+        Raises:
+            NotFoundError: no artifact has this digest.
+            IntegrityFailureError: the stored bytes have changed.
+        """
+        content = self.path(digest).read_bytes()
+        found = "sha256:" + hashlib.sha256(content).hexdigest()
+        if found != digest:
+            raise IntegrityFailureError(
+                f"artifact {digest} was changed on disk: it now hashes to {found}", digest=digest
+            )
+        return content
+
+    def check_folder(self, digest: str) -> Path:
+        """Path of a folder artifact after checking every file in it.
+
+        Raises:
+            IntegrityFailureError: a file in the folder has changed.
+        """
+        place = self.path(digest)
+        found = folder_digest(place)
+        if found != digest:
+            raise IntegrityFailureError(f"artifact folder {digest} was changed on disk: now {found}", digest=digest)
+        return place

@@ -1,0 +1,175 @@
+"""The jobs table: the one truth about background work.
+
+A job is enqueued in the transaction that makes it necessary, claimed under a lease, and safe to run twice. A worker
+that dies stops renewing its lease; the job is then claimed again by another.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, Index, String, and_, exists, or_, select, text, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Mapped, Session, aliased, mapped_column
+
+from core.db import Base, Keyed
+
+STATES = ("queued", "running", "done", "failed")
+LANES = ("default", "train")
+
+
+class Job(Keyed, Base):
+    __tablename__ = "job"
+    __table_args__ = (
+        CheckConstraint(f"state in {STATES}", name="state"),
+        CheckConstraint(f"lane in {LANES}", name="lane"),
+        # At most one waiting job per key: enqueueing "evaluate model m" a hundred times leaves one.
+        Index(
+            "uq_job_waiting",
+            "dedupe_key",
+            unique=True,
+            sqlite_where=text("state = 'queued'"),
+            postgresql_where=text("state = 'queued'"),
+        ),
+        Index(
+            "uq_job_lock",
+            "lock_key",
+            unique=True,
+            sqlite_where=text("state = 'running'"),
+            postgresql_where=text("state = 'running'"),
+        ),
+        Index("ix_job_state_run_at", "state", "lane", "run_at"),
+    )
+
+    name: Mapped[str] = mapped_column(String(64))
+    lane: Mapped[str] = mapped_column(String(16), default="default")
+    payload: Mapped[dict[str, Any]]
+    dedupe_key: Mapped[str | None] = mapped_column(String(200))
+    lock_key: Mapped[str | None] = mapped_column(String(200))
+    state: Mapped[str] = mapped_column(String(16), default="queued")
+    attempts: Mapped[int] = mapped_column(default=0)
+    run_at: Mapped[datetime]
+    lease_until: Mapped[datetime | None]
+    worker: Mapped[str | None] = mapped_column(String(100))
+    error: Mapped[str | None]
+    created_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+
+
+class Lease(Base):
+    """A named right held by one process at a time (the scheduler's tick)."""
+
+    __tablename__ = "lease"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    holder: Mapped[str] = mapped_column(String(100))
+    until: Mapped[datetime]
+    last_at: Mapped[datetime | None]  # when the holder last did what the lease is for
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Returned by a job that wants to run again."""
+
+    at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A job taken by this worker: what it needs to run it."""
+
+    id: UUID
+    name: str
+    payload: Mapping[str, Any]
+    attempts: int
+    created_at: datetime
+
+
+def enqueue(
+    db: Session,
+    name: str,
+    payload: Mapping[str, Any],
+    *,
+    now: datetime,
+    lane: str = "default",
+    run_at: datetime | None = None,
+    dedupe_key: str | None = None,
+    lock_key: str | None = None,
+) -> None:
+    """Add a job in the caller's transaction; a waiting job with the same `dedupe_key` makes it a no-op.
+
+    `lock_key`: at most one job with this key runs at a time.
+    """
+    dialect = postgresql if db.get_bind().dialect.name == "postgresql" else sqlite
+    row = Job(
+        name=name, payload=dict(payload), lane=lane, run_at=run_at or now, dedupe_key=dedupe_key, lock_key=lock_key,
+        state="queued", created_at=now, attempts=0,
+    )  # fmt: skip
+    if dedupe_key is None:
+        db.add(row)
+        return
+    values = {c.key: getattr(row, c.key) for c in Job.__table__.columns if c.key != "id"}
+    db.execute(dialect.insert(Job).values(**values).on_conflict_do_nothing())
+
+
+def claim(db: Session, *, worker: str, now: datetime, lease_s: int, lanes: Sequence[str] = LANES) -> Claimed | None:
+    """Take the oldest runnable job: queued and due, or running under an expired lease."""
+    running = aliased(Job)
+    locked = exists().where(running.lock_key == Job.lock_key, running.id != Job.id, running.state == "running")
+    free = or_(and_(Job.state == "queued", Job.run_at <= now), and_(Job.state == "running", Job.lease_until < now))
+    query = (
+        select(Job)
+        .where(free, Job.lane.in_(lanes), ~locked)
+        .order_by(Job.run_at, Job.created_at)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    job = db.scalars(query).first()
+    if job is None:
+        return None
+    job.state, job.worker, job.lease_until = "running", worker, now + timedelta(seconds=lease_s)
+    job.attempts += 1
+    try:
+        db.flush()
+    except IntegrityError:  # another worker took a job with the same lock key in this very moment
+        db.rollback()
+        return None
+    return Claimed(job.id, job.name, job.payload, job.attempts, job.created_at)
+
+
+def renew(db: Session, job_id: UUID, *, worker: str, now: datetime, lease_s: int) -> bool:
+    """Extend the lease; False when the job was taken over by another worker."""
+    done = db.execute(
+        update(Job)
+        .where(Job.id == job_id, Job.worker == worker, Job.state == "running")
+        .values(lease_until=now + timedelta(seconds=lease_s))
+    )
+    return bool(done.rowcount)  # type: ignore[attr-defined]  # a CursorResult for an UPDATE
+
+
+def finish(db: Session, job_id: UUID, *, now: datetime, error: str | None = None) -> None:
+    job = db.get_one(Job, job_id)
+    job.state, job.error, job.finished_at, job.lease_until = ("failed" if error else "done"), error, now, None
+
+
+def postpone(db: Session, job_id: UUID, retry: Retry) -> None:
+    job = db.get_one(Job, job_id)
+    job.state, job.run_at, job.error, job.lease_until = "queued", retry.at, retry.reason, None
+    job.dedupe_key = None  # a newer waiting job may hold the key
+
+
+def hold_lease(db: Session, name: str, *, holder: str, now: datetime, seconds: float) -> bool:
+    """Take or renew a named lease; False while another holder's has not run out."""
+    lease = db.get(Lease, name, with_for_update=True)
+    if lease is None:
+        dialect = postgresql if db.get_bind().dialect.name == "postgresql" else sqlite
+        db.execute(dialect.insert(Lease).values(name=name, holder=holder, until=now).on_conflict_do_nothing())
+        lease = db.get_one(Lease, name, with_for_update=True, populate_existing=True)
+    if lease.holder != holder and lease.until > now:
+        return False
+    lease.holder, lease.until = holder, now + timedelta(seconds=seconds)
+    return True

@@ -1,0 +1,151 @@
+"""Settings: one frozen tree, read once at start-up from ASSAY_* variables and passed on."""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from core.errors import InvalidError
+
+PREFIX = "ASSAY_"
+DELIMITER = "__"
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DbSettings(_Group):
+    url: SecretStr | None = Field(None, description="SQLAlchemy URL; empty means SQLite under the home folder")
+    pool_size: int = Field(5, ge=1, description="connections kept open on PostgreSQL")
+
+
+class LakeSettings(_Group):
+    uri: str | None = Field(None, description="folder of the Delta tables; empty means `lake` under the home folder")
+
+
+class ServerSettings(_Group):
+    host: str = Field("127.0.0.1", description="address the API listens on")
+    port: int = Field(8100, ge=0, le=65535, description="port the API listens on; 0 picks a free one")
+    max_body_mb: int = Field(64, ge=1, description="largest request body accepted, in MiB; larger ones answer 413")
+
+
+class QueueSettings(_Group):
+    poll_s: float = Field(0.2, gt=0, description="pause between two looks at the jobs table, seconds")
+    lease_s: int = Field(
+        30, ge=2, description="a job whose worker has not renewed its lease for this long is taken over"
+    )
+    tick_s: float = Field(1.0, gt=0, description="seconds between two ticks of the scheduler")
+
+
+class LedgerSettings(_Group):
+    origin: str = Field("assay.local/ledger", description="name of this installation's log in its checkpoints")
+    anchor: Path | None = Field(
+        None, description="folder outside the database that receives every checkpoint; empty means `anchor` under home"
+    )
+    checkpoint_s: int = Field(60, ge=1, description="a grown log is checkpointed at least this often, seconds")
+
+
+class TrainSettings(_Group):
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="where training runs; auto takes CUDA when present"
+    )
+    threads: int = Field(2, ge=1, description="CPU threads of one training process")
+    attempts: int = Field(3, ge=1, description="times a killed training process is resumed before the run is failed")
+
+
+class ParallelSettings(_Group):
+    engine: Literal["loky", "ray"] = Field("loky", description="joblib backend of fan-out work")
+    jobs: int = Field(2, ge=1, description="parallel tasks of fan-out work")
+
+
+class LogSettings(_Group):
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe line written")
+
+
+class ClientSettings(_Group):
+    url: str = Field("http://127.0.0.1:8100", description="service the command line talks to")
+    key: SecretStr | None = Field(None, description="API key the command line sends")
+
+
+class Settings(BaseSettings):
+    """Everything that can be set from outside. Thresholds and policies are not here: they live in model specs."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter=DELIMITER, extra="forbid", frozen=True, env_ignore_empty=True
+    )
+
+    home: Path = Field(Path("~/.assay"), description="folder that holds everything the installation keeps")
+    db: DbSettings = DbSettings()
+    lake: LakeSettings = LakeSettings()
+    server: ServerSettings = ServerSettings()
+    queue: QueueSettings = QueueSettings()
+    ledger: LedgerSettings = LedgerSettings()
+    train: TrainSettings = TrainSettings()
+    parallel: ParallelSettings = ParallelSettings()
+    log: LogSettings = LogSettings()
+    client: ClientSettings = ClientSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        *_: PydanticBaseSettingsSource,
+        **__: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)  # `load` alone reads an environment, and it reads the one it is given
+
+    @property
+    def home_dir(self) -> Path:
+        return self.home.expanduser().resolve()
+
+    @property
+    def database_url(self) -> str:
+        return self.db.url.get_secret_value() if self.db.url else f"sqlite:///{self.home_dir / 'assay.db'}"
+
+    @property
+    def lake_uri(self) -> str:
+        return self.lake.uri or str(self.home_dir / "lake")
+
+    @property
+    def anchor_dir(self) -> Path:
+        return (self.ledger.anchor or self.home_dir / "anchor").expanduser().resolve()
+
+
+def variables(model: type[BaseModel] = Settings, prefix: str = PREFIX) -> Iterator[tuple[str, str]]:
+    """Every environment variable that means something, with its description."""
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from variables(kind, f"{prefix}{name.upper()}{DELIMITER}")
+        else:
+            yield f"{prefix}{name.upper()}", field.description or ""
+
+
+def load(environ: Mapping[str, str] | None = None, **overrides: object) -> Settings:
+    """Read the settings; refuse any ASSAY_* variable that matches no field.
+
+    Raises:
+        InvalidError: unknown variable or a value of the wrong kind, named with the fix.
+    """
+    environ = os.environ if environ is None else environ
+    known = {name for name, _ in variables()}
+    for name in sorted(n for n in environ if n.upper().startswith(PREFIX) and n.upper() not in known):
+        close = ", ".join(sorted(k for k in known if k.split("_")[1:2] == name.upper().split("_")[1:2])) or "see README"
+        raise InvalidError(f"unknown setting {name}: no such variable; known ones like it: {close}", field=name)
+    source = EnvSettingsSource(Settings)
+    source.env_vars = {name.lower(): value for name, value in environ.items() if value}
+    values = source()
+    for name, override in overrides.items():
+        below = values.get(name)
+        values[name] = {**below, **override} if isinstance(below, dict) and isinstance(override, dict) else override
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise InvalidError(f"setting {field}: {first['msg']} (got {first.get('input')!r})", field=field) from error
