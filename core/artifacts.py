@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -10,6 +11,7 @@ from pathlib import Path
 from core.errors import IntegrityFailureError, NotFoundError
 
 _CHUNK = 1 << 20
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 def file_digest(path: Path) -> str:
@@ -39,9 +41,18 @@ def fsync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def make_folder(folder: Path) -> None:
+    """Create a folder and its parents so that they survive a power loss."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    fsync_folder(folder.parent)
+
+
 def write_durably(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     """Write a whole file or nothing: temporary file, fsync, rename, fsync of the folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -56,6 +67,15 @@ def write_durably(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     fsync_folder(path.parent)
 
 
+def _fsync_tree(folder: Path) -> None:
+    for path in (*folder.rglob("*"), folder):
+        if path.is_dir():
+            fsync_folder(path)
+        else:
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+
+
 class ArtifactStore:
     """Files and folders under `root`, addressed by digest; reading checks the digest."""
 
@@ -63,6 +83,10 @@ class ArtifactStore:
         self.root = root
 
     def _place(self, digest: str) -> Path:
+        if not _DIGEST.fullmatch(digest):
+            raise NotFoundError(
+                f"{digest[:100]!r} is no digest; write sha256: and 64 hexadecimal digits", digest=digest
+            )
         name = digest.removeprefix("sha256:")
         return self.root / name[:2] / name
 
@@ -74,29 +98,45 @@ class ArtifactStore:
         return digest
 
     def put_file(self, path: Path) -> str:
-        digest = file_digest(path)
-        if not (place := self._place(digest)).exists():
-            write_durably(place, path.read_bytes())
+        """Store a copy of a file, of any size; returns the digest of what was copied."""
+        make_folder(self.root)
+        hasher = hashlib.sha256()
+        handle, temporary = tempfile.mkstemp(dir=self.root, prefix=".new-")
+        try:
+            with os.fdopen(handle, "wb") as copy, path.open("rb") as file:
+                while chunk := file.read(_CHUNK):
+                    hasher.update(chunk)
+                    copy.write(chunk)
+                copy.flush()
+                os.fsync(copy.fileno())
+            os.chmod(temporary, 0o644)
+            digest = "sha256:" + hasher.hexdigest()
+            if not (place := self._place(digest)).exists():
+                make_folder(place.parent)
+                os.replace(temporary, place)
+                fsync_folder(place.parent)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
         return digest
 
     def put_folder(self, folder: Path) -> str:
-        """Store a folder (an adapter, a model); returns the digest over its files."""
-        digest = folder_digest(folder)
-        place = self._place(digest)
-        if not place.exists():
-            place.parent.mkdir(parents=True, exist_ok=True)
-            staging = Path(tempfile.mkdtemp(dir=place.parent, prefix=".new-"))
-            try:
-                shutil.copytree(folder, staging, dirs_exist_ok=True)
-                for path in staging.rglob("*"):
-                    if path.is_file():
-                        with path.open("rb") as file:
-                            os.fsync(file.fileno())
-                os.replace(staging, place)
-            except BaseException:
-                shutil.rmtree(staging, ignore_errors=True)
-                raise
-            fsync_folder(place.parent)
+        """Store a copy of a folder (an adapter, a model); returns the digest over the files that were copied."""
+        make_folder(self.root)
+        staging = Path(tempfile.mkdtemp(dir=self.root, prefix=".new-"))
+        try:
+            shutil.copytree(folder, staging, dirs_exist_ok=True)
+            digest = folder_digest(staging)
+            if not (place := self._place(digest)).exists():
+                _fsync_tree(staging)
+                make_folder(place.parent)
+                try:
+                    os.replace(staging, place)
+                except OSError:
+                    if not place.is_dir():  # otherwise another process has just stored the same folder
+                        raise
+                fsync_folder(place.parent)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
         return digest
 
     def path(self, digest: str) -> Path:

@@ -24,8 +24,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, UUID):
         return str(value)
     if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        plain = {str(k): _plain(v) for k, v in value.items()}
+        if len(plain) != len(value):
+            raise InvalidError(f"keys {sorted(map(repr, value))} are not distinct once spelled as strings")
+        return plain
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray | memoryview):
         return [_plain(v) for v in value]
     return value
 

@@ -95,10 +95,9 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A transaction for reading, never committed."""
+        """A transaction for reading, never committed; what was read stays readable after it."""
         with self.readers() as db:
-            yield db
-            db.rollback()
+            yield db  # closing undoes the transaction; an explicit rollback would also expire every object
 
     def dispose(self) -> None:
         self.engine.dispose()

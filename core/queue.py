@@ -19,6 +19,7 @@ from core.db import Base, Keyed
 
 STATES = ("queued", "running", "done", "failed")
 LANES = ("default", "train")
+MAX_LOST = 5  # a job that took its worker down this often is failed, or it would take down every worker in turn
 
 
 class Job(Keyed, Base):
@@ -51,6 +52,7 @@ class Job(Keyed, Base):
     lock_key: Mapped[str | None] = mapped_column(String(200))
     state: Mapped[str] = mapped_column(String(16), default="queued")
     attempts: Mapped[int] = mapped_column(default=0)
+    lost: Mapped[int] = mapped_column(default=0)  # attempts whose worker vanished
     run_at: Mapped[datetime]
     lease_until: Mapped[datetime | None]
     worker: Mapped[str | None] = mapped_column(String(100))
@@ -107,7 +109,7 @@ def enqueue(
     dialect = postgresql if db.get_bind().dialect.name == "postgresql" else sqlite
     row = Job(
         name=name, payload=dict(payload), lane=lane, run_at=run_at or now, dedupe_key=dedupe_key, lock_key=lock_key,
-        state="queued", created_at=now, attempts=0,
+        state="queued", created_at=now, attempts=0, lost=0,
     )  # fmt: skip
     if dedupe_key is None:
         db.add(row)
@@ -128,15 +130,20 @@ def claim(db: Session, *, worker: str, now: datetime, lease_s: int, lanes: Seque
         .limit(1)
         .with_for_update(skip_locked=True)
     )
-    job = db.scalars(query).first()
-    if job is None:
-        return None
-    job.state, job.worker, job.lease_until = "running", worker, now + timedelta(seconds=lease_s)
-    job.attempts += 1
-    try:
+    while (job := db.scalars(query).first()) is not None:
+        lost = job.lost + (job.state == "running")
+        if lost < MAX_LOST:
+            break
+        job.lost = lost
+        finish(db, job.id, now=now, error=f"its worker vanished {lost} times; the last was {job.worker}")
         db.flush()
+    else:
+        return None
+    try:
+        with db.begin_nested():
+            job.state, job.worker, job.lease_until = "running", worker, now + timedelta(seconds=lease_s)
+            job.attempts, job.lost = job.attempts + 1, lost
     except IntegrityError:  # another worker took a job with the same lock key in this very moment
-        db.rollback()
         return None
     return Claimed(job.id, job.name, job.payload, job.attempts, job.created_at)
 
@@ -151,15 +158,23 @@ def renew(db: Session, job_id: UUID, *, worker: str, now: datetime, lease_s: int
     return bool(done.rowcount)  # type: ignore[attr-defined]  # a CursorResult for an UPDATE
 
 
-def finish(db: Session, job_id: UUID, *, now: datetime, error: str | None = None) -> None:
-    job = db.get_one(Job, job_id)
+def finish(db: Session, job_id: UUID, *, now: datetime, worker: str | None = None, error: str | None = None) -> bool:
+    """Record the end of a job; False, and nothing changed, when `worker` is given and no longer holds it."""
+    job = db.get_one(Job, job_id, with_for_update=True)
+    if worker is not None and (job.worker != worker or job.state != "running"):
+        return False
     job.state, job.error, job.finished_at, job.lease_until = ("failed" if error else "done"), error, now, None
+    return True
 
 
-def postpone(db: Session, job_id: UUID, retry: Retry) -> None:
-    job = db.get_one(Job, job_id)
+def postpone(db: Session, job_id: UUID, retry: Retry, *, worker: str | None = None) -> bool:
+    """Put a job back in line; False, and nothing changed, when `worker` is given and no longer holds it."""
+    job = db.get_one(Job, job_id, with_for_update=True)
+    if worker is not None and (job.worker != worker or job.state != "running"):
+        return False
     job.state, job.run_at, job.error, job.lease_until = "queued", retry.at, retry.reason, None
     job.dedupe_key = None  # a newer waiting job may hold the key
+    return True
 
 
 def hold_lease(db: Session, name: str, *, holder: str, now: datetime, seconds: float) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import func, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from core.artifacts import write_durably
@@ -23,10 +24,7 @@ from governance.tables import LedgerCheckpoint, LedgerEntry, LedgerHead
 
 def append(db: Session, *, kind: str, actor: str, subject: str, body: Mapping[str, Any], at: datetime) -> int:
     """Add one entry in the caller's transaction; returns its index."""
-    head = db.get(LedgerHead, 1, with_for_update=True, populate_existing=True)
-    if head is None:
-        head = LedgerHead(id=1, size=0, root=merkle.Frontier().root().hex(), frontier=merkle.Frontier().state())
-        db.add(head)
+    head = db.get(LedgerHead, 1, with_for_update=True, populate_existing=True) or _first_head(db)
     index = head.size
     line = canonical({"index": index, "at": at, "kind": kind, "actor": actor, "subject": subject, "body": body})
     leaf = merkle.leaf_hash(line)
@@ -36,6 +34,15 @@ def append(db: Session, *, kind: str, actor: str, subject: str, body: Mapping[st
     head.size, head.root, head.frontier = frontier.size, frontier.root().hex(), frontier.state()
     db.flush()
     return index
+
+
+def _first_head(db: Session) -> LedgerHead:
+    """Make the head row of an empty log; of two writers that come first at once, both end up with the same row."""
+    dialect = postgresql if db.get_bind().dialect.name == "postgresql" else sqlite
+    empty = merkle.Frontier()
+    row = {"id": 1, "size": 0, "root": empty.root().hex(), "frontier": empty.state()}
+    db.execute(dialect.insert(LedgerHead).values(**row).on_conflict_do_nothing())
+    return db.get_one(LedgerHead, 1, with_for_update=True, populate_existing=True)
 
 
 def size(db: Session) -> int:
@@ -51,7 +58,9 @@ def lines(db: Session, first: int = 0, last: int | None = None) -> Iterator[byte
         yield entry.encode()
 
 
-def rows(db: Session, *, first: int = 0, limit: int = 100, kind: str | None = None, subject: str | None = None) -> Sequence[LedgerEntry]:
+def rows(
+    db: Session, *, first: int = 0, limit: int = 100, kind: str | None = None, subject: str | None = None
+) -> Sequence[LedgerEntry]:
     query = select(LedgerEntry).where(LedgerEntry.index >= first).order_by(LedgerEntry.index).limit(limit)
     if kind:
         query = query.where(LedgerEntry.kind == kind)
@@ -88,7 +97,12 @@ def checkpoint(db: Session, *, key: SigningKey, anchor: Path, now: datetime) -> 
     last = latest_checkpoint(db)
     if last is not None and last.size == head.size and last.root == head.root:
         return last
-    stored = leaves(db, head.size)
+    try:
+        stored = leaves(db, head.size)
+    except ValueError as error:
+        raise IntegrityFailureError(
+            "a stored leaf hash is not hexadecimal; run `assay verify`", size=head.size
+        ) from error
     root = merkle.root(stored)
     if root.hex() != head.root or (last is not None and merkle.root(stored[: last.size]).hex() != last.root):
         raise IntegrityFailureError(
@@ -129,5 +143,7 @@ def consistency_proof(db: Session, first: int, second: int) -> dict[str, Any]:
 
 
 def count(db: Session, *, kind: str, subject: str) -> int:
-    query = select(func.count()).select_from(LedgerEntry).where(LedgerEntry.kind == kind, LedgerEntry.subject == subject)
+    query = (
+        select(func.count()).select_from(LedgerEntry).where(LedgerEntry.kind == kind, LedgerEntry.subject == subject)
+    )
     return db.scalar(query) or 0

@@ -1,7 +1,8 @@
 """Check an installation's own ledger: database rows against their hashes, the checkpoints and the anchor."""
 
+import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from core.canonical import timestamp
+from governance import merkle
 from governance.tables import LedgerCheckpoint, LedgerEntry, LedgerHead
 from governance.verify import Facts, Finding, LogVerdict, verify_log
 
@@ -21,7 +24,9 @@ def verify_ledger(db: Session, *, anchor: Path, vkeys: Sequence[str]) -> LogVerd
     """
     try:
         entries = db.execute(
-            select(LedgerEntry.index, LedgerEntry.kind, LedgerEntry.subject, LedgerEntry.entry, LedgerEntry.leaf).order_by(LedgerEntry.index)
+            select(
+                LedgerEntry.index, LedgerEntry.kind, LedgerEntry.subject, LedgerEntry.entry, LedgerEntry.leaf
+            ).order_by(LedgerEntry.index)
         ).all()
         stored = db.scalars(select(LedgerCheckpoint).order_by(LedgerCheckpoint.size)).all()
         head = db.get(LedgerHead, 1)
@@ -43,8 +48,8 @@ def verify_ledger(db: Session, *, anchor: Path, vkeys: Sequence[str]) -> LogVerd
         findings.append(Finding("head.missing", "ledger head", f"size {len(entries)}", "no row"))
     if head is not None and head.size != len(entries):
         findings.append(Finding("head.size", "ledger head", f"size {len(entries)}", f"size {head.size}"))
-    if head is not None and not findings and head.root != _root(entries):
-        findings.append(Finding("head.root", "ledger head", _root(entries), head.root))
+    if head is not None and not findings and head.root != (root := _root(e.entry for e in entries)):
+        findings.append(Finding("head.root", "ledger head", root, head.root))
     return replace(verdict, findings=tuple(findings))
 
 
@@ -68,12 +73,18 @@ def _checkpoint_findings(checkpoint: LedgerCheckpoint, anchored: dict[str, str])
         return [Finding("anchor.missing", where, f"{name} in the anchor folder", "no such file")]
     if copy != checkpoint.note:
         return [Finding("anchor.differs", where, "the same note in database and anchor", "different notes")]
-    if checkpoint.note.split("\n")[1] != str(checkpoint.size):
-        return [Finding("checkpoint.size", where, checkpoint.note.split("\n")[1], str(checkpoint.size))]
-    return []
+    said = checkpoint.note.split("\n")
+    beside = [
+        str(checkpoint.size),
+        base64.b64encode(bytes.fromhex(checkpoint.root)).decode(),
+        f"time {timestamp(checkpoint.at)}",
+    ]
+    return [
+        Finding("checkpoint.columns", where, f"{line!r} as in the note", f"{value!r} beside it")
+        for line, value in zip(said[1:4], beside, strict=False)
+        if line != value
+    ]
 
 
-def _root(entries: Sequence[object]) -> str:
-    from governance.merkle import leaf_hash, root
-
-    return root([leaf_hash(e.entry.encode()) for e in entries]).hex()  # type: ignore[attr-defined]  # a Row
+def _root(entries: Iterable[str]) -> str:
+    return merkle.root([merkle.leaf_hash(entry.encode()) for entry in entries]).hex()

@@ -1,0 +1,20 @@
+"""Every mapped table of the application, brought together so that migrations see them all."""
+
+from types import ModuleType
+from typing import Final
+
+import core.queue
+import governance.tables
+import monitor.tables
+import reports.tables
+import retrain.tables
+from core.db import Base
+
+MAPPED: Final[tuple[ModuleType, ...]] = (
+    core.queue,
+    governance.tables,
+    monitor.tables,
+    retrain.tables,
+    reports.tables,
+)
+METADATA: Final = Base.metadata

@@ -1,0 +1,312 @@
+"""The baseline: bins, levels and text encoders taken from reference rows, and the reference's block profiles."""
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, cast
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from core.errors import IntegrityFailureError, InvalidError
+from monitor.profile import (
+    FOLDS,
+    BlockProfile,
+    CategoryLevels,
+    CodedColumns,
+    Coding,
+    NumberBins,
+    block_from_dict,
+    block_to_dict,
+    category_values,
+    level_codes,
+    merge_all,
+    number_values,
+    profile_coded,
+    text_columns,
+)
+from monitor.text import TextEncoder, fit_text
+
+ColumnKind = Literal["number", "category", "text"]
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+FORMAT: Final = "assay-baseline/1"
+BINS: Final = 256
+TEXT_BINS: Final = 64
+EDGES_TESTED: Final = 31
+KEPT_LEVELS: Final = 30
+KEPT_CLUSTERS: Final = 48
+MINIMUM_LEVEL_ROWS: Final = 10
+DICTIONARY: Final = 65_536
+ENCODER_SHARE: Final = 0.6
+
+_ALL_TESTS: Final = ("location", "spread", "below", "missing")
+# Text is watched by few functionals: each more raises the bar for all others. The upper quantiles of unknown words and
+# of distance are where a new kind of request shows first; nulls are counted once, on the length.
+_TEXT_GRID: Final[Mapping[str, tuple[float, ...]]] = {"oov": (0.5, 0.75, 0.9), "distance": (0.5, 0.75, 0.9)}
+_TEXT_TESTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "oov": ("location", "below"),
+    "distance": ("location", "below"),
+    "length": ("location", "spread", "missing"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Baseline:
+    """What windows are compared with. `blocks` are the reference rows not spent on fitting text encoders."""
+
+    columns: Mapping[str, ColumnKind]
+    coding: Coding
+    blocks: tuple[BlockProfile, ...]
+    rows_for_encoders: int
+    seed: int
+
+    @property
+    def rows(self) -> int:
+        return sum(block.rows for block in self.blocks)
+
+    @property
+    def folds(self) -> int:
+        return min(FOLDS, len(self.blocks))
+
+    @property
+    def total(self) -> BlockProfile:
+        return merge_all(self.blocks)
+
+    def digest(self) -> str:
+        """SHA-256 of the bytes, hexadecimal."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()
+
+    def to_bytes(self) -> bytes:
+        """A zip of plain arrays and one JSON header; equal baselines give equal bytes."""
+        arrays: dict[str, NDArray[Any]] = {}
+        for name, bins in self.coding.numbers.items():
+            arrays[f"number/{name}"] = bins.edges
+        for name, levels in self.coding.categories.items():
+            arrays[f"category/{name}"] = levels.counts
+        for name, encoder in self.coding.texts.items():
+            arrays |= {f"text/{name}/{part}": values for part, values in encoder.arrays().items()}
+        # Members are numbered, so that a column name never becomes a path inside the archive.
+        names = sorted(arrays)
+        header = {
+            "format": FORMAT,
+            "arrays": names,
+            "columns": list(self.columns.items()),
+            "numbers": [[n, b.grid, b.tests] for n, b in self.coding.numbers.items()],
+            "categories": [[n, c.most, c.kept, c.levels] for n, c in self.coding.categories.items()],
+            "texts": list(self.coding.texts),
+            "blocks": [block_to_dict(block) for block in self.blocks],
+            "rows_for_encoders": self.rows_for_encoders,
+            "seed": self.seed,
+        }
+        text = json.dumps(header, separators=(",", ":"), sort_keys=True, allow_nan=False)
+        members = {"header": np.frombuffer(text.encode(), dtype=np.uint8)}
+        members |= {f"a{i}": arrays[name] for i, name in enumerate(names)}
+        out = io.BytesIO()
+        np.savez_compressed(out, allow_pickle=False, **cast("dict[str, Any]", members))
+        return out.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Baseline":
+        """Raises IntegrityFailureError when the bytes are not a baseline of this format."""
+        try:
+            with np.load(io.BytesIO(data), allow_pickle=False) as members:
+                header = json.loads(members["header"].tobytes())
+                if header["format"] != FORMAT:
+                    raise ValueError(f"format {header['format']!r}, {FORMAT!r} expected")
+                arrays = {name: members[f"a{i}"] for i, name in enumerate(header["arrays"])}
+            return cls(
+                columns=dict(header["columns"]),
+                coding=Coding(
+                    numbers={
+                        n: NumberBins(arrays[f"number/{n}"], tuple(grid), tuple(tests))
+                        for n, grid, tests in header["numbers"]
+                    },
+                    categories={
+                        n: _levels(tuple(kept), tuple(levels), arrays[f"category/{n}"], most)
+                        for n, most, kept, levels in header["categories"]
+                    },
+                    texts={
+                        n: TextEncoder.from_arrays(
+                            {k.rsplit("/", 1)[1]: v for k, v in arrays.items() if k.rsplit("/", 1)[0] == f"text/{n}"}
+                        )
+                        for n in header["texts"]
+                    },
+                ),
+                blocks=tuple(block_from_dict(block) for block in header["blocks"]),
+                rows_for_encoders=header["rows_for_encoders"],
+                seed=header["seed"],
+            )
+        except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
+            raise IntegrityFailureError(f"these {len(data)} bytes are no baseline: {error}", bytes=len(data)) from error
+
+
+def fit_baseline(
+    frame: pl.DataFrame,
+    columns: Mapping[str, ColumnKind],
+    *,
+    blocks: int | NDArray[np.int64],
+    seed: int = 0,
+    encoder_share: float = ENCODER_SHARE,
+    encoder_texts: Mapping[str, Sequence[str | None]] | None = None,
+) -> Baseline:
+    """Fit a baseline on reference rows in time order.
+
+    Args:
+        frame: the reference rows.
+        columns: kind of each column to watch.
+        blocks: number of equal blocks, or the block number of each row, shape (rows,). Later windows have to be cut in
+            blocks of the same length (days, hours, or rows).
+        seed: of the text encoders.
+        encoder_share: share of the blocks, the earliest, spent on fitting text encoders; 0..1, used with text columns
+            only. These rows are not profiled, for no column: all columns are judged on the same blocks.
+        encoder_texts: other texts to fit the encoders on, by column, such as the model's training set; every reference
+            block is then profiled, which shows smaller changes. They must not contain reference rows or later ones.
+
+    Raises:
+        InvalidError: no rows, no columns, an absent column, a wrong type, or too few blocks.
+        InsufficientDataError: too few texts for an encoder.
+    """
+    labels = _labels(frame.height, blocks)
+    if not columns:
+        raise InvalidError("columns is empty; name at least one column to watch", columns=[])
+    texts = [name for name, kind in columns.items() if kind == "text"]
+    total = int(labels.max()) + 1
+    given = encoder_texts or {}
+    spent = min(total - 1, max(1, round(encoder_share * total))) if set(texts) - set(given) else 0
+    if set(texts) - set(given) and total < 2:
+        raise InvalidError("a text column needs two blocks: one for the encoder, one to compare with", blocks=total)
+    for_encoders = frame.filter(pl.Series(labels < spent))
+    rest = frame.filter(pl.Series(labels >= spent))
+    at = labels[labels >= spent] - spent
+    encoders = {
+        name: fit_text(given.get(name) or category_values(for_encoders, name).to_list(), seed=seed, column=name)
+        for name in texts
+    }
+    folds = at % min(FOLDS, total - spent)
+    numbers: dict[str, NumberBins] = {}
+    categories: dict[str, CategoryLevels] = {}
+    values: dict[str, Floats] = {}
+    codes: dict[str, Ints] = {}
+    for name, kind in columns.items():
+        if kind == "number":
+            values[name] = number_values(rest, name)
+            numbers[name] = _number_bins(values[name], BINS, EDGES_TESTED)
+        elif kind == "category":
+            column = category_values(rest, name)
+            categories[name] = _category_levels(column, folds, KEPT_LEVELS)
+            codes[name] = level_codes(column, categories[name].levels)
+        else:
+            derived, cluster = text_columns(rest, name, encoders[name])
+            for derived_name, derived_values in derived.items():
+                values[derived_name] = derived_values
+                numbers[derived_name] = _text_bins(derived_values, derived_name.removeprefix(f"{name}."))
+            categories[f"{name}.cluster"] = _category_levels(cluster, folds, KEPT_CLUSTERS)
+            codes[f"{name}.cluster"] = level_codes(cluster, categories[f"{name}.cluster"].levels)
+    coding = Coding(numbers, categories, encoders)
+    return Baseline(
+        columns=dict(columns),
+        coding=coding,
+        blocks=profile_coded(CodedColumns(values, codes), coding, at, total - spent),
+        rows_for_encoders=for_encoders.height,
+        seed=seed,
+    )
+
+
+def _labels(rows: int, blocks: int | NDArray[np.int64]) -> Ints:
+    if not rows:
+        raise InvalidError("the reference has no rows; wait for events or name another baseline", rows=0)
+    if isinstance(blocks, int | np.integer):
+        if not 1 <= blocks <= rows:
+            raise InvalidError(f"blocks is {blocks} for {rows} rows; give 1 to {rows}", blocks=int(blocks), rows=rows)
+        return (np.arange(rows, dtype=np.int64) * int(blocks)) // rows
+    labels = np.asarray(blocks)
+    if len(labels) != rows:
+        raise InvalidError(f"blocks has {len(labels)} entries for {rows} rows; give one per row", blocks=len(labels))
+    # Blocks are numbered in order of their label; a label no row has leaves no empty block behind.
+    return np.unique(labels, return_inverse=True)[1].astype(np.int64)
+
+
+def _number_bins(values: Floats, most: int, tested: int) -> NumberBins:
+    x = np.sort(values[np.isfinite(values)])
+    edges = _edges(x, most)
+    quantiles = np.arange(1, tested + 1) / (tested + 1)
+    return NumberBins(edges, _grid(x, edges, quantiles), _ALL_TESTS)
+
+
+def _text_bins(values: Floats, derived: str) -> NumberBins:
+    x = np.sort(values[np.isfinite(values)])
+    edges = _edges(x, TEXT_BINS)
+    grid = _grid(x, edges, np.array(_TEXT_GRID.get(derived, ())))
+    return NumberBins(edges, grid, _TEXT_TESTS.get(derived, ("location",)))
+
+
+def _edges(x: Floats, most: int) -> Floats:
+    """Quantile edges. With few distinct values each value gets a bin of its own and each gap between two another."""
+    if not len(x):
+        return np.zeros(0)
+    distinct = np.unique(x)
+    if 2 * len(distinct) + 1 <= most:
+        return np.unique(np.concatenate([np.nextafter(distinct, -np.inf), distinct]))
+    # Fewer than 256 bins, for the two open bins and the bin of the minimum come on top.
+    cuts = np.quantile(x, np.linspace(0.0, 1.0, most - 2), method="inverted_cdf")
+    return np.unique(np.concatenate([[np.nextafter(x[0], -np.inf)], cuts]))
+
+
+def _grid(x: Floats, edges: Floats, quantiles: Floats) -> tuple[int, ...]:
+    """Indices of the edges at the quantiles.
+
+    Where the smallest value is common, the edge below it is tested too: at it shows a value smaller than a constant.
+    Where it is rare, no row of the reference lies below its own minimum by construction, but rows of any window do.
+    """
+    if not len(x) or not len(quantiles):
+        return ()
+    wanted = np.quantile(x, quantiles, method="inverted_cdf")
+    at = {int(i) for i in np.searchsorted(edges, wanted, side="left")}
+    if np.mean(x == x[0]) >= 1 / (EDGES_TESTED + 1):
+        at.add(0)
+    return tuple(sorted(at))
+
+
+def _category_levels(values: pl.Series, folds: Ints, most: int) -> CategoryLevels:
+    number = int(folds.max()) + 1
+    table = (
+        pl.DataFrame({"level": values, "fold": folds})
+        .drop_nulls("level")
+        .group_by("level", "fold")
+        .len()
+        .sort("level", "fold")
+    )
+    levels = table["level"].unique(maintain_order=True).to_list()
+    position = {level: i for i, level in enumerate(levels)}
+    counts = np.zeros((len(levels), number), dtype=np.int64)
+    rows = np.array([position[level] for level in table["level"]], dtype=np.int64)
+    counts[rows, table["fold"].to_numpy()] = table["len"].to_numpy()
+    if len(levels) > DICTIONARY:
+        # Which levels stay is decided by their hash, not by their counts: a choice by count would fit the reference.
+        order = sorted(range(len(levels)), key=lambda i: hashlib.blake2b(levels[i].encode(), digest_size=8).digest())
+        chosen = sorted(order[:DICTIONARY])
+        levels, counts = [levels[i] for i in chosen], counts[chosen]
+    kept = tuple(levels[i] for i in _most_frequent(counts.sum(axis=1), most, MINIMUM_LEVEL_ROWS))
+    return _levels(kept, tuple(levels), counts, most)
+
+
+def _most_frequent(counts: Ints, most: int, minimum: float) -> list[int]:
+    order = np.argsort(-counts, kind="stable")[:most]
+    return [int(i) for i in order if counts[i] > minimum]
+
+
+def _levels(kept: tuple[str, ...], levels: tuple[str, ...], counts: Ints, most: int) -> CategoryLevels:
+    folds = counts.shape[1]
+    listed = np.zeros(counts.shape, dtype=bool)
+    known = np.zeros(counts.shape, dtype=bool)
+    for fold in range(folds):
+        without = counts.sum(axis=1) - counts[:, fold]
+        known[:, fold] = without > 0
+        listed[_most_frequent(without, most, MINIMUM_LEVEL_ROWS * (1 - 1 / folds)), fold] = True
+    return CategoryLevels(kept, levels, counts, most, listed, known)

@@ -1,0 +1,147 @@
+"""A second opinion on an alarm: an Evidently report on the raw rows, one file that opens without a network."""
+
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+
+from core.errors import InsufficientDataError
+from monitor.baseline import ColumnKind
+from monitor.profile import category_values, number_values
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MAXIMUM_ROWS: Final = 5_000
+DRIFT_SHARE: Final = 0.5
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """Evidently's verdicts by its own thresholds, which know neither window size nor false-alarm budget.
+
+    `drifted_columns` of `share` = drifted / compared; `skipped`: columns without values on one side, with the reason.
+    """
+
+    html: bytes
+    json: dict[str, Any]
+    drifted_columns: tuple[str, ...]
+    share: float
+    compared: int
+    skipped: tuple[tuple[str, str], ...]
+    rows_reference: int
+    rows_window: int
+    note: str
+
+
+def confirm_with_evidently(
+    reference: pl.DataFrame, window: pl.DataFrame, columns: Mapping[str, ColumnKind], *, seed: int = 0
+) -> Confirmation:
+    """Compare raw rows with Evidently's data drift preset and its default methods.
+
+    Args:
+        reference: raw reference rows; more than 5,000 are sampled with the seed, as are those of the window.
+        window: raw rows of the window.
+        columns: kind of each column to compare. Texts are compared by Evidently's domain classifier.
+        seed: of the sampling.
+
+    Returns:
+        One self-contained HTML file and Evidently's result as a plain dictionary. "<" in names and values reads "‹" in
+        both: Evidently writes values into a script element as they are, and a customer's text must not become code.
+
+    Raises:
+        InsufficientDataError: no column has values on both sides.
+        InvalidError: a column is absent or has another type.
+    """
+    skipped: list[tuple[str, str]] = []
+    kept: dict[str, ColumnKind] = {}
+    for name, kind in columns.items():
+        reason = _empty_side(reference, window, name, kind)
+        if reason:
+            skipped.append((name, reason))
+        else:
+            kept[name] = kind
+    if not kept:
+        raise InsufficientDataError("no column has values on both sides; there is nothing to compare", columns=skipped)
+    before, after = _sampled(reference, seed), _sampled(window, seed)
+    names = {_harmless(name): name for name in kept}
+    result, html = _report(_frame(before, kept), _frame(after, kept), {_harmless(n): k for n, k in kept.items()})
+    drifted = tuple(
+        names[test["metric_config"]["params"]["column"]]
+        for test in result["tests"]
+        if test["status"] == "FAIL" and "column" in test["metric_config"]["params"]
+    )
+    return Confirmation(
+        html=html.encode(),
+        json=result,
+        drifted_columns=drifted,
+        share=len(drifted) / len(kept),
+        compared=len(kept),
+        skipped=tuple(skipped),
+        rows_reference=before.height,
+        rows_window=after.height,
+        note=_note(reference, window, seed),
+    )
+
+
+def _report(
+    reference: "pd.DataFrame", window: "pd.DataFrame", columns: Mapping[str, ColumnKind]
+) -> tuple[dict[str, Any], str]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Evidently's own dependencies; its errors still come through
+        from evidently import DataDefinition, Dataset, Report
+        from evidently.presets import DataDriftPreset
+
+        definition = DataDefinition(
+            numerical_columns=[n for n, kind in columns.items() if kind == "number"],
+            categorical_columns=[n for n, kind in columns.items() if kind == "category"],
+            text_columns=[n for n, kind in columns.items() if kind == "text"],
+        )
+        report = Report([DataDriftPreset(drift_share=DRIFT_SHARE)], include_tests=True)
+        snapshot = report.run(
+            Dataset.from_pandas(window, data_definition=definition),
+            Dataset.from_pandas(reference, data_definition=definition),
+        )
+        return json.loads(snapshot.json()), snapshot.get_html_str(as_iframe=False)
+
+
+def _sampled(frame: pl.DataFrame, seed: int) -> pl.DataFrame:
+    return frame if frame.height <= MAXIMUM_ROWS else frame.sample(MAXIMUM_ROWS, seed=seed)
+
+
+def _note(reference: pl.DataFrame, window: pl.DataFrame, seed: int) -> str:
+    if max(reference.height, window.height) <= MAXIMUM_ROWS:
+        return "all rows compared"
+    return f"at most {MAXIMUM_ROWS} rows of each side compared, sampled with seed {seed}"
+
+
+def _frame(frame: pl.DataFrame, columns: Mapping[str, ColumnKind]) -> "pd.DataFrame":
+    import pandas as pd
+
+    values: dict[str, Any] = {}
+    for name, kind in columns.items():
+        if kind == "number":
+            values[_harmless(name)] = number_values(frame, name)
+        else:
+            texts = [None if text is None else _harmless(text) for text in category_values(frame, name).to_list()]
+            values[_harmless(name)] = ["" if text is None else text for text in texts] if kind == "text" else texts
+    return pd.DataFrame(values)
+
+
+def _empty_side(reference: pl.DataFrame, window: pl.DataFrame, name: str, kind: ColumnKind) -> str | None:
+    for side, frame in (("reference", reference), ("window", window)):
+        present = (
+            (number_values(frame, name) == number_values(frame, name)).any()
+            if kind == "number"
+            else category_values(frame, name).is_not_null().any()
+        )
+        if not present:
+            return f"the {side} has no value"
+    return None
+
+
+def _harmless(text: str) -> str:
+    return text.replace("<", "‹")

@@ -1,0 +1,45 @@
+"""Confirm a drift alert: an Evidently report over the raw rows of the reference and of the alarming window."""
+
+from uuid import UUID
+
+from core.errors import AppError
+from governance import ledger
+from monitor import store, windows
+from monitor.confirm import confirm_with_evidently
+from monitor.schema import parse_spec
+from monitor.site import Site
+from monitor.tables import BaselineRow, Model, Window
+
+
+def confirm_alert(site: Site, alert_id: UUID) -> None:
+    """Build the report, keep it as an artifact and hang it on the alert; a failure is kept there in words."""
+    with site.database.read() as db:
+        alert = store.alert(db, alert_id)
+        if alert.confirmation is not None:
+            return
+        window = db.get_one(Window, alert.first_window_id)
+        baseline = db.get_one(BaselineRow, window.baseline_id)
+        model = db.get_one(Model, alert.model_id)
+        spec = parse_spec(store.spec_revision(db, model.id, window.spec_revision).document)
+    columns = windows.watched(spec)
+    assert baseline.to_seq is not None  # a window was judged against it
+    try:
+        found = confirm_with_evidently(
+            site.events.events(model.name, from_seq=baseline.from_seq, to_seq=baseline.to_seq, columns=list(columns)),
+            site.events.events(model.name, from_seq=window.from_seq, to_seq=window.to_seq, columns=list(columns)),
+            columns,
+        )
+    except AppError as error:
+        with site.database.write() as db:
+            store.alert(db, alert_id, lock=True).confirmation_error = error.message
+        return
+    html = site.artifacts.put(found.html)
+    with site.database.write() as db:
+        store.alert(db, alert_id, lock=True).confirmation = {
+            "artifact": html, "drifted_columns": list(found.drifted_columns), "share": found.share,
+            "reference": [baseline.from_seq, baseline.to_seq], "window": [window.from_seq, window.to_seq],
+        }  # fmt: skip
+        ledger.append(
+            db, kind="alert.confirmed", actor="assay", subject=f"model:{model.name}", at=site.clock.now(),
+            body={"alert": alert_id, "report": html, "drifted_columns": list(found.drifted_columns), "share": found.share},
+        )  # fmt: skip

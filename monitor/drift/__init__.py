@@ -1,0 +1,31 @@
+"""The catalogue of drift statistics."""
+
+from typing import Final
+
+from monitor.baseline import Baseline
+from monitor.drift import chi2, hellinger, jensen_shannon, ks, l_infinity, psi, total_variation, wasserstein
+from monitor.drift.base import Counts, Method
+from monitor.drift.score import Score, score_window
+from monitor.profile import BlockProfile
+
+METHODS: Final = {
+    m.name: m
+    for m in (
+        chi2.METHOD,
+        hellinger.METHOD,
+        jensen_shannon.METHOD,
+        ks.METHOD,
+        l_infinity.METHOD,
+        psi.METHOD,
+        total_variation.METHOD,
+        wasserstein.METHOD,
+    )
+}
+
+
+def drift_scores(baseline: Baseline, window_profile: BlockProfile) -> list[Score]:
+    """Every statistic for every column. Categories get the binned statistics; undefined ones are None with a reason."""
+    return score_window(baseline, window_profile, METHODS.values())
+
+
+__all__ = ["METHODS", "Counts", "Method", "Score", "drift_scores"]

@@ -1,0 +1,92 @@
+"""Every statistic of the catalogue for every column of a window, reported with the decision; none of them decides."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import InsufficientDataError
+from monitor.baseline import Baseline
+from monitor.drift.base import Counts, Method
+from monitor.profile import BlockProfile, CategoryCounts, NumberBins, NumberCounts
+
+COARSE_BINS: Final = 10
+
+
+@dataclass(frozen=True)
+class Score:
+    """`value` is None with a `reason` where undefined; `expected` is its mean without drift, where known."""
+
+    method: str
+    column: str
+    value: float | None
+    reason: str | None
+    unit: str
+    n_reference: int
+    n_current: int
+    expected: float | None = None
+
+
+def score_window(baseline: Baseline, window: BlockProfile, methods: Iterable[Method]) -> list[Score]:
+    reference = baseline.total
+    scores: list[Score] = []
+    chosen = list(methods)
+    for name, bins in baseline.coding.numbers.items():
+        fine = _ordered(bins, reference.numbers[name], window.numbers[name])
+        coarse = _coarse(*fine)
+        scores += [_score(method, name, *(fine if method.input == "ordered" else coarse)) for method in chosen]
+    for name in baseline.coding.categories:
+        sides = (
+            _levels(reference.rows, reference.categories[name]),
+            _levels(window.rows, window.categories[name]),
+        )
+        scores += [_score(method, name, *sides) for method in chosen if method.input == "binned"]
+    return scores
+
+
+def _score(method: Method, column: str, reference: Counts, current: Counts) -> Score:
+    try:
+        value = method.compute(reference, current)
+        expected = method.expected(reference, current) if method.expected else None
+    except InsufficientDataError as error:
+        return Score(method.name, column, None, error.message, method.unit, reference.n, current.n)
+    return Score(method.name, column, value, None, method.unit, reference.n, current.n, expected)
+
+
+def _ordered(bins: NumberBins, reference: NumberCounts, current: NumberCounts) -> tuple[Counts, Counts]:
+    positions = _positions(bins.edges, reference, current)
+    n = int(reference.counts.sum())
+    variance = max(reference.squares / n - (reference.total / n) ** 2, 0.0) if n else 0.0
+    scale = float(np.sqrt(variance)) or None
+    return Counts(reference.counts, positions, scale), Counts(current.counts, positions, scale)
+
+
+def _positions(edges: NDArray[np.float64], reference: NumberCounts, current: NumberCounts) -> NDArray[np.float64]:
+    """Middle of each bin; the smallest and the largest value seen stand for the two open ones."""
+    if not len(edges):
+        return np.zeros(1)
+    lows = [x for x in (reference.minimum, current.minimum) if x is not None]
+    highs = [x for x in (reference.maximum, current.maximum) if x is not None]
+    low, high = min([edges[0], *lows]), max([edges[-1], *highs])
+    return np.concatenate([[low], edges[:-1] / 2.0 + edges[1:] / 2.0, [high]])
+
+
+def _coarse(reference: Counts, current: Counts) -> tuple[Counts, Counts]:
+    """About ten bins of equal reference share; the two bins outside the reference's range join their neighbours."""
+    before = np.cumsum(reference.counts) - reference.counts
+    group = np.minimum(COARSE_BINS * before // max(reference.n, 1), COARSE_BINS - 1)
+    _, at = np.unique(group, return_inverse=True)
+    size = int(at.max()) + 1
+
+    def grouped(counts: Counts) -> Counts:
+        return Counts(np.bincount(at, weights=counts.counts, minlength=size).astype(np.int64))
+
+    return grouped(reference), grouped(current)
+
+
+def _levels(rows: int, counts: CategoryCounts) -> Counts:
+    """Kept levels, all others together, and missing."""
+    rest = rows - int(counts.levels.sum()) - counts.nulls
+    return Counts(np.concatenate([counts.levels, [rest, counts.nulls]]).astype(np.int64))

@@ -1,0 +1,114 @@
+"""From request bytes to JSON objects, one a row; a row that is none is rejected by itself, not with its request."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from core.errors import InvalidError
+
+NDJSON: Final = "application/x-ndjson"
+JSON: Final = "application/json"
+_BOM = b"\xef\xbb\xbf"
+
+
+class BodyError(InvalidError):
+    """The body as a whole cannot be read; nothing of it was stored."""
+
+    code = "invalid_body"
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A row that was not stored. `line` counts from 1: the line of NDJSON, the element of a JSON array."""
+
+    line: int
+    field: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Objects in the order they came, the line of each, and the lines that held none."""
+
+    objects: list[dict[str, Any]]
+    lines: list[int]
+    rejected: list[Rejection]
+
+
+def read_ndjson(body: bytes) -> Rows:
+    """One JSON object a line; blank lines are skipped.
+
+    Raises:
+        BodyError: there is no line.
+    """
+    rows = Rows([], [], [])
+    decode = json.JSONDecoder().decode
+    for line, text in _lines(body.removeprefix(_BOM)):
+        if not text:
+            continue
+        try:
+            value = decode(text if isinstance(text, str) else text.decode())
+        except (ValueError, RecursionError) as error:
+            rows.rejected.append(Rejection(line, None, _why(error)))
+            continue
+        _take(rows, line, value)
+    return _not_empty(rows)
+
+
+def read_json(body: bytes) -> Rows:
+    """A JSON array of objects.
+
+    Raises:
+        BodyError: not UTF-8, not JSON, not an array, or empty.
+    """
+    try:
+        value = json.loads(body.removeprefix(_BOM).decode())
+    except (ValueError, RecursionError) as error:
+        raise BodyError(f"the body is not a JSON array: {_why(error)}") from error
+    if not isinstance(value, list):
+        raise BodyError(f"the body is {_kind(value)}; send a JSON array of objects, or one object a line as {NDJSON}")
+    rows = Rows([], [], [])
+    for line, item in enumerate(value, start=1):
+        _take(rows, line, item)
+    return _not_empty(rows)
+
+
+def _lines(body: bytes) -> Iterator[tuple[int, str | bytes]]:
+    try:
+        whole = body.decode()
+    except UnicodeDecodeError:  # only the lines that are not UTF-8 are to be refused
+        yield from ((number, line.strip()) for number, line in enumerate(body.split(b"\n"), start=1))
+    else:
+        yield from ((number, line.strip()) for number, line in enumerate(whole.split("\n"), start=1))
+
+
+def _take(rows: Rows, line: int, value: Any) -> None:
+    if isinstance(value, dict):
+        rows.objects.append(value)
+        rows.lines.append(line)
+    else:
+        rows.rejected.append(Rejection(line, None, f"the row is {_kind(value)}; send an object of columns"))
+
+
+def _not_empty(rows: Rows) -> Rows:
+    if not rows.objects and not rows.rejected:
+        raise BodyError("the body holds no row; send at least one")
+    return rows
+
+
+def _why(error: Exception) -> str:
+    match error:
+        case UnicodeDecodeError():
+            return f"invalid UTF-8: byte {error.object[error.start]:#04x} at position {error.start + 1}"
+        case json.JSONDecodeError():
+            return f"invalid JSON: {error.msg} at character {error.pos + 1}"
+        case RecursionError():
+            return "invalid JSON: nested too deeply"
+        case _:
+            return f"invalid JSON: {error}"
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
+    return names.get(type(value), "a number")

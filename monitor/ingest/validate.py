@@ -1,0 +1,218 @@
+"""From JSON objects to a typed frame: columns are checked whole, and row by row only where one has an offender."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from types import NoneType
+from typing import Any, Final
+
+import polars as pl
+
+from core.errors import InvalidError
+from monitor.ingest.ndjson import Rejection, Rows
+from monitor.schema import ColumnType, ModelSpec
+
+# A producer's clock may be wrong by this much; beyond it the time is taken for a mistake (milliseconds for seconds).
+AHEAD: Final = timedelta(days=1)
+EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+LONGEST_ID, LONGEST_VERSION = 200, 64
+_TYPES: Final[Mapping[ColumnType, tuple[str, frozenset[type], Any]]] = {
+    "number": ("a number", frozenset({int, float, NoneType}), pl.Float64),
+    "boolean": ("true or false", frozenset({bool, NoneType}), pl.Boolean),
+    "category": ("a string", frozenset({str, NoneType}), pl.String),
+    "string": ("a string", frozenset({str, NoneType}), pl.String),
+    "text": ("a string", frozenset({str, NoneType}), pl.String),
+}
+_TIME = "2026-03-01T12:00:00Z"
+_BOUNDS = "is before 1970 or more than a day ahead of now; check the unit and the clock"
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Rows fit to be stored, the line each came from, and the others with their reasons (one a row, in line order)."""
+
+    frame: pl.DataFrame
+    lines: list[int]
+    rejected: list[Rejection]
+
+
+class _Batch:
+    """The rows under examination; the first reason against a row stands."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.objects, self.lines = rows.objects, rows.lines
+        self.refused: dict[int, tuple[str | None, str]] = {}
+
+    def refuse(self, position: int, field: str | None, reason: str) -> None:
+        self.refused.setdefault(position, (field, reason))
+
+    def refuse_where(self, values: pl.Series, bad: pl.Series, reason: Callable[[Any], str]) -> None:
+        for position in bad.fill_null(value=True).arg_true().to_list():
+            self.refuse(position, values.name, reason(values[position]))
+
+    def finish(self, columns: Mapping[str, pl.Series], rejected: Sequence[Rejection]) -> Checked:
+        keep = pl.Series([i not in self.refused for i in range(len(self.objects))], dtype=pl.Boolean)
+        frame = pl.DataFrame(list(columns.values())).filter(keep)
+        refused = [Rejection(self.lines[i], *why) for i, why in self.refused.items()]
+        lines = [line for i, line in enumerate(self.lines) if i not in self.refused]
+        return Checked(frame, lines, sorted([*rejected, *refused], key=lambda r: r.line))
+
+
+def check_events(spec: ModelSpec, rows: Rows, *, now: datetime) -> Checked:
+    """Events against the spec: declared columns of the declared types, an id, a time with its zone and a version."""
+    declared = {name: c.type for name, c in spec.event_columns.items()}
+    own: dict[str, ColumnType] = {"event_id": "string", "version": "string", "trace_id": "string", "span_id": "string"}
+    batch = _Batch(rows)
+    elsewhere = dict.fromkeys(spec.outcome_columns, "an outcome: send it to /outcomes")
+    _check_names(batch, (*own, "ts", *declared), elsewhere)
+    columns = {name: _typed(batch, name, kind) for name, kind in (own | declared).items()}
+    _check_id(batch, columns["event_id"])
+    _check_version(batch, columns["version"])
+    columns["ts"] = _times(batch, now)
+    return batch.finish(columns, rows.rejected)
+
+
+def check_outcomes(spec: ModelSpec, rows: Rows) -> Checked:
+    """Outcomes against the spec: the event's id and at least one outcome column.
+
+    Raises:
+        InvalidError: the spec declares no outcome column.
+    """
+    declared = {name: c.type for name, c in spec.outcome_columns.items()}
+    if not declared:
+        raise InvalidError(
+            f"model {spec.model} declares no column with role outcome; add one to its spec first", field="columns"
+        )
+    batch = _Batch(rows)
+    elsewhere = dict.fromkeys(spec.event_columns, "part of the event, not of its outcome")
+    elsewhere["ts"] = "not part of an outcome: its time is when it arrives"
+    _check_names(batch, ("event_id", *declared), elsewhere)
+    columns = {"event_id": _typed(batch, "event_id", "string")}
+    columns |= {name: _typed(batch, name, kind) for name, kind in declared.items()}
+    _check_id(batch, columns["event_id"])
+    empty = pl.select(pl.all_horizontal([columns[name].is_null() for name in declared])).to_series()
+    for position in empty.arg_true().to_list():
+        batch.refuse(position, None, f"the row has no outcome; give at least one of: {', '.join(declared)}")
+    return batch.finish(columns, rows.rejected)
+
+
+def _check_names(batch: _Batch, known: Sequence[str], elsewhere: Mapping[str, str]) -> None:
+    allowed = frozenset(known)
+    for position, row in enumerate(batch.objects):
+        if not allowed.issuperset(row):
+            name = next(n for n in row if n not in allowed)
+            reason = (
+                elsewhere.get(name)
+                or f"unknown column; declared are: {', '.join(known)}. Declare it in the spec or leave it out"
+            )
+            batch.refuse(position, _short(name).strip("'"), reason)
+
+
+def _typed(batch: _Batch, name: str, kind: ColumnType) -> pl.Series:
+    """One column with its declared type; a value that does not fit becomes null and its row is refused."""
+    wanted, types, dtype = _TYPES[kind]
+    values = [row.get(name) for row in batch.objects]
+    try:
+        # The JSON type is compared exactly: polars would read true as 1.0 and 3 as "3".
+        fits = types.issuperset(map(type, values))
+        series = pl.Series(name, values, dtype=dtype) if fits else None
+    except (UnicodeEncodeError, OverflowError, pl.exceptions.PolarsError):
+        series = None
+    if series is None:
+        for position, value in enumerate(values):
+            if reason := _misfit(value, wanted, types):
+                batch.refuse(position, name, reason)
+                values[position] = None
+        series = pl.Series(
+            name, [float(v) if v is not None else None for v in values] if kind == "number" else values, dtype=dtype
+        )
+    if kind == "number":
+        bad = series.is_finite().not_().fill_null(value=False)
+        batch.refuse_where(
+            series, bad, lambda v: f"{v} is not a finite number; leave the column out where there is none"
+        )
+    return series
+
+
+def _misfit(value: Any, wanted: str, types: frozenset[type]) -> str | None:
+    if type(value) not in types:
+        return f"{_short(value)} is not {wanted}"
+    try:
+        if isinstance(value, str):
+            value.encode()
+        elif isinstance(value, int):
+            float(value)
+    except UnicodeEncodeError:
+        return "holds half of a surrogate pair, which is not text"
+    except OverflowError:
+        return "the number is too large for a double"
+    return None
+
+
+def _check_id(batch: _Batch, ids: pl.Series) -> None:
+    batch.refuse_where(
+        ids,
+        ids.is_null() | (ids.str.len_bytes() == 0),
+        lambda _: "missing or empty; every row needs the id of its event",
+    )
+    batch.refuse_where(
+        ids, ids.str.len_chars() > LONGEST_ID, lambda v: f"has {len(v or '')} characters; at most {LONGEST_ID} are kept"
+    )
+    batch.refuse_where(ids, ids.str.contains(r"\pC"), lambda _: "holds a control character; use printable ones")
+
+
+def _check_version(batch: _Batch, versions: pl.Series) -> None:
+    empty = versions.is_null() | (versions.str.len_bytes() == 0)
+    batch.refuse_where(versions, empty, lambda _: "missing or empty; say which version of the model answered")
+    long = versions.str.len_chars() > LONGEST_VERSION
+    batch.refuse_where(versions, long, lambda v: f"has {len(v or '')} characters; at most {LONGEST_VERSION} are kept")
+
+
+def _times(batch: _Batch, now: datetime) -> pl.Series:
+    """The event times in UTC; RFC 3339, and what Python's ISO 8601 reader takes beside it, with a zone."""
+    values = [row.get("ts") for row in batch.objects]
+    text = pl.Series("ts", [v if isinstance(v, str) and v.isascii() else None for v in values], dtype=pl.String)
+    times = text.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", time_unit="us", time_zone="UTC", strict=False)
+    # Years beyond Python's calendar come out of polars too; out of bounds, they go before Python reads them.
+    outside = ((times < EARLIEST) | (times > now + AHEAD)).fill_null(value=False)
+    for position in outside.arg_true().to_list():
+        batch.refuse(position, "ts", f"{_short(values[position])} {_BOUNDS}")
+    if not times.is_null().any():
+        return times
+    read = times.set(outside, None).to_list()
+    for position in (times.is_null()).arg_true().to_list():
+        read[position] = _time(batch, position, values[position], now)
+    return pl.Series("ts", read, dtype=pl.Datetime("us", "UTC"))
+
+
+def _time(batch: _Batch, position: int, value: Any, now: datetime) -> datetime | None:
+    if value is None:
+        batch.refuse(position, "ts", f"missing; every event needs its time with a zone, such as {_TIME}")
+        return None
+    try:
+        at = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        at = None
+    if at is None:
+        batch.refuse(position, "ts", f"{_short(value)} is not a time; write it with its zone, such as {_TIME}")
+        return None
+    if at.tzinfo is None:
+        batch.refuse(position, "ts", f"{_short(value)} has no zone; add Z or an offset such as +01:00")
+        return None
+    try:
+        at = at.astimezone(UTC)
+    except OverflowError:
+        at = datetime.max.replace(tzinfo=UTC)
+    if not EARLIEST <= at <= now + AHEAD:
+        batch.refuse(position, "ts", f"{_short(value)} {_BOUNDS}")
+        return None
+    return at
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    text = value if isinstance(value, str) else repr(value)
+    text = text.encode(errors="replace").decode()
+    return repr(text[:60] + "..." if len(text) > 60 else text) if isinstance(value, str) else text[:60]

@@ -1,0 +1,95 @@
+"""Use cases around a model's spec: declare it, change it, open a new baseline. Light enough for the API to load."""
+
+from dataclasses import dataclass
+from typing import Literal
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from governance import ledger
+from monitor import store
+from monitor.schema import ModelSpec, parse_spec
+from monitor.site import Site
+from monitor.tables import BaselineRow, Model, SpecRevision
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    model_id: UUID
+    revision: int
+    outcome: Literal["created", "changed", "unchanged"]
+
+
+@dataclass(frozen=True, slots=True)
+class CurrentSpec:
+    model: Model
+    revision: int
+    spec: ModelSpec
+
+
+def apply_spec(site: Site, db: Session, spec: ModelSpec, author: str) -> Applied:
+    """Declare a model or change its spec; every change is a revision and a ledger entry with both digests."""
+    from monitor.measure import check_metrics  # loads the catalogues, and numpy with them
+
+    check_metrics(spec)
+    now = site.clock.now()
+    model = db.scalars(select(Model).where(Model.name == spec.model).with_for_update()).first()
+    before: str | None = None
+    outcome: Literal["created", "changed"] = "created"
+    if model is None:
+        model = Model(name=spec.model, revision=1, created_at=now)
+        db.add(model)
+        db.flush()
+    else:
+        current = store.spec_revision(db, model.id, model.revision)
+        if current.digest == spec.digest:
+            return Applied(model.id, model.revision, "unchanged")
+        before, outcome = current.digest, "changed"
+        model.revision += 1
+    db.add(
+        SpecRevision(
+            model_id=model.id, revision=model.revision, digest=spec.digest, document=spec.document, author=author,
+            created_at=now,
+        )
+    )  # fmt: skip
+    ledger.append(
+        db, kind="model.spec", actor=author, subject=f"model:{spec.model}", at=now,
+        body={"revision": model.revision, "digest": spec.digest, "previous": before},
+    )  # fmt: skip
+    if outcome == "created":
+        open_baseline(site, db, model.id, reason="model declared")
+    elif _baseline_changed(db, model, spec):
+        open_baseline(site, db, model.id, reason=f"spec revision {model.revision} changed columns or baseline")
+    return Applied(model.id, model.revision, outcome)
+
+
+def _baseline_changed(db: Session, model: Model, spec: ModelSpec) -> bool:
+    before = parse_spec(store.spec_revision(db, model.id, model.revision - 1).document)
+    return (before.baseline, before.columns, before.monitors.windows) != (
+        spec.baseline,
+        spec.columns,
+        spec.monitors.windows,
+    )
+
+
+def current_spec(db: Session, model_name: str) -> CurrentSpec:
+    """The spec in force.
+
+    Raises:
+        ModelNotFoundError: no model has this name.
+    """
+    model = store.model(db, model_name)
+    return CurrentSpec(model, model.revision, parse_spec(store.spec_revision(db, model.id, model.revision).document))
+
+
+def open_baseline(site: Site, db: Session, model_id: UUID, *, reason: str) -> BaselineRow:
+    """Start collecting a new reference from the next event on; windows begin anew with it."""
+    model = db.get_one(Model, model_id)
+    row = BaselineRow(
+        model_id=model_id, spec_revision=model.revision, reason=reason,
+        from_seq=site.events.extent(model.name).next_seq, created_at=site.clock.now(),
+    )  # fmt: skip
+    db.add(row)
+    db.flush()
+    return row

@@ -1,0 +1,38 @@
+"""One installation as one process sees it: settings, stores, clock and keys, opened once at start-up."""
+
+from dataclasses import dataclass
+
+from core.artifacts import ArtifactStore
+from core.clock import Clock, SystemClock
+from core.db import Database
+from core.settings import Settings
+from governance.keys import Keys, load_or_create
+from monitor.events import EventStore
+
+
+@dataclass(frozen=True)
+class Site:
+    settings: Settings
+    database: Database
+    artifacts: ArtifactStore
+    events: EventStore
+    clock: Clock
+    keys: Keys
+
+    def close(self) -> None:
+        self.database.dispose()
+
+
+def open_site(settings: Settings, clock: Clock | None = None) -> Site:
+    """Open the stores of an installation, making its home folder and keys on first use. Does not migrate."""
+    home = settings.home_dir
+    home.mkdir(parents=True, exist_ok=True)
+    keys = load_or_create(home, settings.ledger.origin)
+    return Site(
+        settings=settings,
+        database=Database(settings.database_url, pool_size=settings.db.pool_size),
+        artifacts=ArtifactStore(home / "artifacts"),
+        events=EventStore(settings.lake_uri, home / "locks", keys.subject),
+        clock=clock or SystemClock(),
+        keys=keys,
+    )

@@ -1,0 +1,113 @@
+"""Queries of the monitor's tables."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from monitor.errors import AlertNotFoundError, ModelNotFoundError
+from monitor.tables import Alert, BaselineRow, Measurement, Model, SpecRevision, Window
+
+
+def model(db: Session, name: str) -> Model:
+    found = db.scalars(select(Model).where(Model.name == name)).first()
+    if found is None:
+        raise ModelNotFoundError(name)
+    return found
+
+
+def models(db: Session) -> Sequence[Model]:
+    return db.scalars(select(Model).order_by(Model.name)).all()
+
+
+def spec_revision(db: Session, model_id: UUID, revision: int) -> SpecRevision:
+    query = select(SpecRevision).where(SpecRevision.model_id == model_id, SpecRevision.revision == revision)
+    return db.scalars(query).one()
+
+
+def newest_baseline(db: Session, model_id: UUID) -> BaselineRow | None:
+    query = select(BaselineRow).where(BaselineRow.model_id == model_id).order_by(BaselineRow.created_at.desc()).limit(1)
+    return db.scalars(query).first()
+
+
+def windows_count(db: Session, baseline_id: UUID, scale: str) -> int:
+    query = select(func.count()).select_from(Window).where(Window.baseline_id == baseline_id, Window.scale == scale)
+    return db.scalar(query) or 0
+
+
+def windows(
+    db: Session,
+    model_id: UUID,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    limit: int | None = None,
+) -> Sequence[Window]:
+    """Windows in order of their end; with a limit, the newest ones."""
+    query = select(Window).where(Window.model_id == model_id).order_by(Window.to_ts.desc(), Window.to_seq.desc())
+    if since is not None:
+        query = query.where(Window.to_ts >= since)
+    if until is not None:
+        query = query.where(Window.to_ts <= until)
+    if limit is not None:
+        query = query.limit(limit)
+    return db.scalars(query).all()[::-1]
+
+
+def window_measurements(db: Session, window_id: UUID) -> Sequence[Measurement]:
+    query = select(Measurement).where(Measurement.window_id == window_id)
+    return db.scalars(
+        query.order_by(Measurement.monitor, Measurement.metric, Measurement.column, Measurement.segment)
+    ).all()
+
+
+def measurements(
+    db: Session,
+    model_id: UUID,
+    *,
+    metric: str | None = None,
+    column: str | None = None,
+    segment: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    after: UUID | None = None,
+    limit: int = 500,
+) -> Sequence[Measurement]:
+    """Measurements by window end and id; `after` is the id of the last row of the page before."""
+    query = select(Measurement).where(Measurement.model_id == model_id)
+    for field, value in ((Measurement.metric, metric), (Measurement.column, column), (Measurement.segment, segment)):
+        if value is not None:
+            query = query.where(field == value)
+    if since is not None:
+        query = query.where(Measurement.to_ts >= since)
+    if until is not None:
+        query = query.where(Measurement.to_ts <= until)
+    if after is not None:
+        last = db.get_one(Measurement, after)
+        query = query.where(
+            (Measurement.to_ts > last.to_ts) | ((Measurement.to_ts == last.to_ts) & (Measurement.id > last.id))
+        )
+    return db.scalars(query.order_by(Measurement.to_ts, Measurement.id).limit(limit)).all()
+
+
+def alert(db: Session, alert_id: UUID, *, lock: bool = False) -> Alert:
+    found = db.get(Alert, alert_id, with_for_update=lock or None)
+    if found is None:
+        raise AlertNotFoundError(alert_id)
+    return found
+
+
+def alerts(db: Session, model_id: UUID, *, state: str | None = None) -> Sequence[Alert]:
+    query = select(Alert).where(Alert.model_id == model_id).order_by(Alert.opened_at)
+    if state is not None:
+        query = query.where(Alert.state == state)
+    return db.scalars(query).all()
+
+
+def unresolved_alert(db: Session, model_id: UUID, monitor: str, metric: str) -> Alert | None:
+    query = select(Alert).where(
+        Alert.model_id == model_id, Alert.monitor == monitor, Alert.metric == metric, Alert.state != "resolved"
+    )
+    return db.scalars(query).first()

@@ -1,0 +1,166 @@
+"""Models, specs, baselines, windows, measurements and alerts."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from core.db import Base, Keyed
+
+VERDICTS = ("ok", "alarm", "unknown")
+ALERT_STATES = ("open", "acknowledged", "resolved")
+MONITORS = ("drift", "kpi", "fairness")
+
+
+class Model(Keyed, Base):
+    __tablename__ = "model"
+
+    name: Mapped[str] = mapped_column(String(63), unique=True)
+    revision: Mapped[int] = mapped_column(default=1)
+    created_at: Mapped[datetime]
+
+
+class SpecRevision(Keyed, Base):
+    """Every spec a model ever had; thresholds hold from `created_at`, never backwards."""
+
+    __tablename__ = "spec_revision"
+    __table_args__ = (UniqueConstraint("model_id", "revision"),)
+
+    model_id: Mapped[UUID] = mapped_column(ForeignKey("model.id"))
+    revision: Mapped[int]
+    digest: Mapped[str] = mapped_column(String(80))
+    document: Mapped[dict[str, Any]]
+    author: Mapped[str] = mapped_column(String(100))
+    created_at: Mapped[datetime]
+
+
+class BaselineRow(Keyed, Base):
+    """Reference of one model from `from_seq` on. A promotion opens a new one; the newest is in force."""
+
+    __tablename__ = "baseline"
+    __table_args__ = (
+        CheckConstraint("state in ('collecting', 'ready')", name="state"),
+        Index("ix_baseline_model_created", "model_id", "created_at"),
+    )
+
+    model_id: Mapped[UUID] = mapped_column(ForeignKey("model.id"))
+    spec_revision: Mapped[int]
+    state: Mapped[str] = mapped_column(String(16), default="collecting")
+    reason: Mapped[str] = mapped_column(String(200))
+    from_seq: Mapped[int]  # first event that may enter it
+    to_seq: Mapped[int | None]  # one past its last event, once ready; windows start here
+    from_ts: Mapped[datetime | None]
+    to_ts: Mapped[datetime | None]
+    rows: Mapped[int | None]
+    artifact: Mapped[str | None] = mapped_column(String(80))  # monitor.baseline bytes
+    problem: Mapped[str | None]  # why these rows could not be fitted
+    created_at: Mapped[datetime]
+    ready_at: Mapped[datetime | None]
+
+
+class Window(Keyed, Base):
+    """One tumbling window of one scale (`500 rows`, `1d`), judged once; KPIs are refreshed as outcomes arrive."""
+
+    __tablename__ = "window"
+    __table_args__ = (
+        UniqueConstraint("baseline_id", "scale", "number"),
+        CheckConstraint(f"verdict in {VERDICTS}", name="verdict"),
+        Index("ix_window_model_to_ts", "model_id", "to_ts"),
+    )
+
+    model_id: Mapped[UUID] = mapped_column(ForeignKey("model.id"))
+    baseline_id: Mapped[UUID] = mapped_column(ForeignKey("baseline.id"))
+    spec_revision: Mapped[int]
+    scale: Mapped[str] = mapped_column(String(32))
+    number: Mapped[int]
+    from_seq: Mapped[int]
+    to_seq: Mapped[int]  # one past the last event
+    from_ts: Mapped[datetime]
+    to_ts: Mapped[datetime]
+    rows: Mapped[int]
+    versions: Mapped[list[Any]]  # model versions that answered in it
+    verdict: Mapped[str] = mapped_column(String(16))
+    sentence: Mapped[str]  # the verdict in words
+    decision: Mapped[dict[str, Any]]  # monitor.decide.Decision as JSON
+    labels: Mapped[int] = mapped_column(default=0)  # outcomes joined when KPIs were last computed
+    events_version: Mapped[int]  # Delta version of the events the verdict was computed from
+    closed_at: Mapped[datetime]
+    refreshed_at: Mapped[datetime]
+
+
+class Measurement(Keyed, Base):
+    """One number about one window. `value` is null with a `reason` where the statistic is undefined."""
+
+    __tablename__ = "measurement"
+    __table_args__ = (
+        # "" stands for "the whole model": unique constraints do not compare nulls.
+        UniqueConstraint("window_id", "monitor", "metric", "column", "segment"),
+        CheckConstraint(f"monitor in {MONITORS}", name="monitor"),
+        CheckConstraint("(value is null) <> (reason is null)", name="value_or_reason"),
+        Index("ix_measurement_model_metric", "model_id", "metric", "to_ts"),
+    )
+
+    model_id: Mapped[UUID] = mapped_column(ForeignKey("model.id"))
+    window_id: Mapped[UUID] = mapped_column(ForeignKey("window.id"))
+    monitor: Mapped[str] = mapped_column(String(16))
+    metric: Mapped[str] = mapped_column(String(64))
+    column: Mapped[str] = mapped_column(String(128), default="")
+    segment: Mapped[str] = mapped_column(String(200), default="")
+    value: Mapped[float | None]
+    reason: Mapped[str | None]
+    low: Mapped[float | None]
+    high: Mapped[float | None]
+    unit: Mapped[str] = mapped_column(String(32))
+    limit: Mapped[float | None]
+    alarm: Mapped[bool] = mapped_column(default=False)
+    n: Mapped[int]
+    n_reference: Mapped[int | None]
+    details: Mapped[dict[str, Any]]  # group sizes and rates, method parameters
+    from_ts: Mapped[datetime]
+    to_ts: Mapped[datetime]
+    computed_at: Mapped[datetime]
+
+
+class Alert(Keyed, Base):
+    """An episode: consecutive alarms of one monitor are one alert until it is resolved."""
+
+    __tablename__ = "alert"
+    __table_args__ = (
+        CheckConstraint(f"state in {ALERT_STATES}", name="state"),
+        CheckConstraint(f"monitor in {MONITORS}", name="monitor"),
+        Index("ix_alert_model_opened", "model_id", "opened_at"),
+    )
+
+    model_id: Mapped[UUID] = mapped_column(ForeignKey("model.id"))
+    monitor: Mapped[str] = mapped_column(String(16))
+    metric: Mapped[str] = mapped_column(String(64))
+    column: Mapped[str] = mapped_column(String(128), default="")
+    value: Mapped[float | None]
+    limit: Mapped[float | None]
+    sentence: Mapped[str]
+    first_window_id: Mapped[UUID] = mapped_column(ForeignKey("window.id"))
+    last_window_id: Mapped[UUID] = mapped_column(ForeignKey("window.id"))
+    windows: Mapped[int] = mapped_column(default=1)
+    state: Mapped[str] = mapped_column(String(16), default="open")
+    opened_at: Mapped[datetime]
+    acknowledged_at: Mapped[datetime | None]
+    acknowledged_by: Mapped[str | None] = mapped_column(String(100))
+    resolved_at: Mapped[datetime | None]
+    resolved_by: Mapped[str | None] = mapped_column(String(100))
+    note: Mapped[str | None]
+    confirmation: Mapped[dict[str, Any] | None]  # Evidently on the raw rows: artifact digest, drifted columns
+    confirmation_error: Mapped[str | None]
+
+
+class Explanation(Keyed, Base):
+    __tablename__ = "explanation"
+    __table_args__ = (UniqueConstraint("model_id", "event_id", "version"),)
+
+    model_id: Mapped[UUID] = mapped_column(ForeignKey("model.id"))
+    event_id: Mapped[str] = mapped_column(String(200))
+    version: Mapped[str] = mapped_column(String(64))
+    artifact: Mapped[str] = mapped_column(String(80))  # words and attributions: personal data, kept outside the ledger
+    additivity_residual: Mapped[float]
+    created_at: Mapped[datetime]

@@ -1,0 +1,192 @@
+"""What every test may ask for: databases, an open site, a running service, the public data."""
+
+import os
+
+# Before any library is imported: no network, no telemetry, one thread per numeric library, no settings of this machine.
+for _name in [name for name in os.environ if name.upper().startswith("ASSAY_")]:
+    del os.environ[_name]
+os.environ.update(
+    HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_DATASETS_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1",
+    DO_NOT_TRACK="1", ITERATIVE_DO_NOT_TRACK="1", TOKENIZERS_PARALLELISM="false",
+    OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", POLARS_MAX_THREADS="2",
+)  # fmt: skip
+
+import shutil  # noqa: E402
+from collections.abc import Callable, Iterator  # noqa: E402
+from datetime import UTC, datetime  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import TYPE_CHECKING  # noqa: E402
+
+import pytest  # noqa: E402
+from hypothesis import HealthCheck  # noqa: E402
+from hypothesis import settings as hypothesis_settings  # noqa: E402
+
+from core.clock import ManualClock  # noqa: E402
+from core.db import Database  # noqa: E402
+from tests import postgres, service  # noqa: E402
+
+if TYPE_CHECKING:
+    from monitor.site import Site
+
+ROOT = Path(__file__).parents[1]
+START = datetime(2026, 1, 5, tzinfo=UTC)
+
+hypothesis_settings.register_profile(
+    "assay", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+hypothesis_settings.load_profile("assay")
+
+
+def absent(what: str, package: str) -> None:
+    """Skip for want of something outside the project; under CI, where it is promised, fail."""
+    message = f"{what} is not on this machine; install {package}"
+    if os.environ.get("CI") == "true":
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        call = getattr(item, "callspec", None)
+        if call is not None and any(isinstance(v, str) and v == "postgresql" for v in call.params.values()):
+            item.add_marker(pytest.mark.postgres)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Public data sets (Banking77, COMPAS, elec2 ...), beside the checkout and never in it."""
+    folder = ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no public data sets in {folder.parent.name}/{folder.name} beside the checkout")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of a Chromium that browser tests drive."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        absent("chromium", "chromium")
+    assert path is not None
+    return path
+
+
+@pytest.fixture(scope="session")
+def pdftotext() -> str:
+    """Path of poppler's text extractor; pdftoppm and pdfinfo lie beside it."""
+    path = shutil.which("pdftotext")
+    if path is None:
+        absent("pdftotext", "poppler-utils")
+    assert path is not None
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[postgres.Server]:
+    """A real PostgreSQL server, started once per test process."""
+    found = postgres.binaries()
+    if found is None:
+        absent("a PostgreSQL server", "postgresql")
+    assert found is not None
+    with postgres.serve(found) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: postgres.Server) -> str:
+    """Name of a PostgreSQL database with the newest schema, to be copied."""
+    import migrations
+
+    name = postgres_server.create("migrated")
+    migrations.upgrade(postgres_server.url(name))
+    return name
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with the newest schema, to be copied."""
+    import migrations
+
+    path = tmp_path_factory.mktemp("template") / "assay.db"
+    migrations.upgrade(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """URL of a database without a single table, on each kind of database in turn."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'empty.db'}"
+        return
+    server: postgres.Server = request.getfixturevalue("postgres_server")
+    name = server.create()
+    yield server.url(name)
+    server.drop(name)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """URL of a fresh database with the newest schema, on each kind of database in turn.
+
+    A test that need not run on both says `@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)`.
+    """
+    if request.param == "sqlite":
+        home = tmp_path / "home"
+        home.mkdir(exist_ok=True)
+        shutil.copyfile(request.getfixturevalue("sqlite_template"), home / "assay.db")
+        yield f"sqlite:///{home / 'assay.db'}"
+        return
+    server: postgres.Server = request.getfixturevalue("postgres_server")
+    name = server.create(template=request.getfixturevalue("postgres_template"))
+    yield server.url(name)
+    server.drop(name)
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    database = Database(database_url)
+    yield database
+    database.dispose()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """Stands at Monday 5 January 2026, 00:00 UTC, until the test moves it."""
+    return ManualClock(START)
+
+
+@pytest.fixture
+def site(tmp_path: Path, database_url: str, clock: ManualClock) -> Iterator["Site"]:
+    """An open site on a fresh home folder and a fresh database; its clock is the fixture `clock`."""
+    from core import settings
+    from monitor.site import open_site
+
+    site = open_site(
+        settings.load({}, home=tmp_path / "home", db=settings.DbSettings.model_validate({"url": database_url})), clock
+    )
+    yield site
+    site.database.dispose()
+
+
+@pytest.fixture
+def start_server(tmp_path: Path) -> Iterator[Callable[..., service.Service]]:
+    """Start `assay serve` in a real process: `start_server(home=..., database_url=..., environ=...)`."""
+    running: list[service.Service] = []
+
+    def start(
+        home: Path | None = None, database_url: str | None = None, environ: dict[str, str] | None = None
+    ) -> service.Service:
+        started = service.Service(home or tmp_path / "served", database_url=database_url, environ=environ or {})
+        running.append(started)
+        started.start()
+        return started
+
+    yield start
+    for one in running:
+        one.stop()
+
+
+@pytest.fixture
+def server(start_server: Callable[..., service.Service]) -> service.Service:
+    """A running service on its embedded stores: `.url`, `.admin_key`, `.home`; `.kill()` and `.start()` restart it."""
+    return start_server()

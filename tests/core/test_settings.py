@@ -1,0 +1,116 @@
+"""Settings: read once, complete in the documents, and nothing misspelt passes."""
+
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from core import settings
+from core.errors import InvalidError
+
+ROOT = Path(__file__).parents[2]
+NAMES = {name for name, _ in settings.variables()}
+
+
+def defaults(model: type[BaseModel] = settings.Settings, prefix: str = settings.PREFIX) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            found |= defaults(field.annotation, f"{prefix}{name.upper()}{settings.DELIMITER}")
+        else:
+            found[f"{prefix}{name.upper()}"] = "" if field.default is None else str(field.default)
+    return found
+
+
+def test_defaults_need_no_environment_at_all() -> None:
+    loaded = settings.load({})
+    assert loaded.server.port == 8100
+    assert loaded.database_url.startswith("sqlite:///")
+    assert loaded.database_url.endswith("/assay.db")
+
+
+def test_a_variable_sets_its_field(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ASSAY_HOME", str(tmp_path))
+    monkeypatch.setenv("ASSAY_SERVER__PORT", "9001")
+    monkeypatch.setenv("ASSAY_DB__URL", "postgresql+psycopg://assay:secret@db/assay")
+    loaded = settings.load()
+    assert loaded.home_dir == tmp_path
+    assert loaded.server.port == 9001
+    assert loaded.database_url == "postgresql+psycopg://assay:secret@db/assay"
+
+
+def test_the_environment_given_is_the_environment_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASSAY_SERVER__PORT", "9001")
+    assert settings.load({}).server.port == 8100
+    assert settings.load({"ASSAY_SERVER__PORT": "9002"}).server.port == 9002
+
+
+def test_an_argument_wins_over_a_variable(tmp_path: Path) -> None:
+    assert settings.load({"ASSAY_HOME": "/elsewhere"}, home=tmp_path).home == tmp_path
+
+
+@pytest.mark.parametrize(
+    "name", ["ASSAY_PROT", "ASSAY_SERVER__PROT", "ASSAY_SERVER_PORT", "ASSAY_SERVR__PORT", "assay_prot", "ASSAY_"]
+)
+def test_an_unknown_variable_is_refused_by_name(name: str) -> None:
+    with pytest.raises(InvalidError, match=f"unknown setting {name}:"):
+        settings.load({name: "1"})
+
+
+def test_a_misspelt_nested_variable_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(InvalidError, match="ASSAY_SERVER__PORT"):
+        settings.load({"ASSAY_SERVER__PROT": "9001"})
+
+
+def test_a_group_given_as_json_is_refused_where_a_key_is_unknown() -> None:
+    with pytest.raises(InvalidError, match="ASSAY_SERVER"):
+        settings.load({"ASSAY_SERVER": '{"prot": 1}'})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "field"),
+    [
+        ("ASSAY_SERVER__PORT", "http", "server.port"),
+        ("ASSAY_SERVER__PORT", "70000", "server.port"),
+        ("ASSAY_QUEUE__LEASE_S", "0", "queue.lease_s"),
+        ("ASSAY_TRAIN__DEVICE", "tpu", "train.device"),
+        ("ASSAY_LOG__LEVEL", "chatty", "log.level"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_refused_with_field_and_value(name: str, value: str, field: str) -> None:
+    with pytest.raises(InvalidError, match=rf"setting {re.escape(field)}: .*'{value}'"):
+        settings.load({name: value})
+
+
+def test_secrets_do_not_appear_when_settings_are_shown() -> None:
+    loaded = settings.load({"ASSAY_DB__URL": "postgresql://u:hunter2@h/d", "ASSAY_CLIENT__KEY": "hunter3"})
+    assert "hunter" not in repr(loaded) + str(loaded) + loaded.model_dump_json()
+
+
+def test_a_secret_of_the_wrong_kind_is_not_repeated_in_the_error() -> None:
+    with pytest.raises(InvalidError) as caught:
+        settings.load({"ASSAY_DB__POOL_SIZE": "x", "ASSAY_DB__URL": "postgresql://u:hunter2@h/d"})
+    assert "hunter2" not in str(caught.value)
+
+
+def test_settings_cannot_be_changed_after_the_start() -> None:
+    loaded = settings.load({})
+    with pytest.raises(ValidationError, match="frozen"):
+        loaded.home = Path("/elsewhere")  # type: ignore[misc]  # the point of the test
+    with pytest.raises(ValidationError, match="frozen"):
+        loaded.server.port = 1  # type: ignore[misc]  # the point of the test
+
+
+def test_every_setting_says_what_it_means() -> None:
+    assert all(description for _, description in settings.variables())
+
+
+def test_the_document_lists_every_setting_with_its_default() -> None:
+    rows = re.findall(r"^\| `(ASSAY_\w+)` \| (?:`([^`]*)`|\(empty\)) \|", (ROOT / "docs/settings.md").read_text(), re.M)
+    assert dict(rows) == defaults()
+
+
+def test_the_example_file_lists_every_setting_with_its_default() -> None:
+    rows = re.findall(r"^#?(ASSAY_\w+)=(.*)$", (ROOT / ".env.example").read_text(), re.M)
+    assert dict(rows) == defaults()

@@ -1,0 +1,86 @@
+"""The steps build the schema that the code maps, on both databases, from several processes at once."""
+
+from pathlib import Path
+
+import pytest
+from alembic import command
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import inspect, text
+
+import migrations
+from core.db import Database
+from migrations.tables import METADATA
+
+
+def test_upgrade_from_empty_makes_every_mapped_table(empty_database_url: str) -> None:
+    migrations.upgrade(empty_database_url)
+    database = Database(empty_database_url)
+    assert set(inspect(database.engine).get_table_names()) == {*METADATA.tables, "alembic_version"}
+    database.dispose()
+
+
+def test_the_steps_leave_nothing_for_autogenerate_to_add(database_url: str) -> None:
+    migrations.check(database_url)
+
+
+def test_check_names_a_table_that_the_steps_lack(database_url: str) -> None:
+    database = Database(database_url)
+    with database.engine.begin() as connection:
+        connection.execute(text("drop table api_key"))
+    database.dispose()
+    with pytest.raises(CommandError, match="api_key"):
+        migrations.check(database_url)
+
+
+def test_upgrading_twice_changes_nothing(database_url: str) -> None:
+    migrations.upgrade(database_url)
+    migrations.check(database_url)
+
+
+def test_several_processes_may_upgrade_at_once(empty_database_url: str) -> None:
+    # Alembic keeps its context in module globals, so processes, not threads.
+    import subprocess
+    import sys
+
+    from tests.service import environment
+
+    code = f"import migrations; migrations.upgrade({empty_database_url!r})"
+    started = [
+        subprocess.Popen([sys.executable, "-c", code], env=environment(), stderr=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    for process in started:
+        _, stderr = process.communicate(timeout=60)
+        assert process.returncode == 0, stderr
+    migrations.check(empty_database_url)
+
+
+def test_downgrade_returns_to_an_empty_database(empty_database_url: str) -> None:
+    migrations.upgrade(empty_database_url)
+    command.downgrade(migrations.configuration(empty_database_url), "base")
+    database = Database(empty_database_url)
+    assert set(inspect(database.engine).get_table_names()) == {"alembic_version"}
+    database.dispose()
+
+
+def test_the_steps_form_one_line_without_branches() -> None:
+    script = ScriptDirectory.from_config(migrations.configuration("sqlite://"))
+    assert len(script.get_heads()) == 1
+    assert len(script.get_bases()) == 1
+
+
+def test_a_path_with_a_percent_sign_can_be_migrated(tmp_path: Path) -> None:
+    folder = tmp_path / "100% sure"
+    migrations.upgrade(f"sqlite:///{folder / 'assay.db'}")
+    migrations.check(f"sqlite:///{folder / 'assay.db'}")
+
+
+def test_a_step_that_fails_leaves_the_database_as_it_was(empty_database_url: str) -> None:
+    database = Database(empty_database_url)
+    with database.engine.begin() as connection:
+        connection.execute(text("create table model (name text)"))  # in the way of the first step
+    with pytest.raises(Exception, match="model"):
+        migrations.upgrade(empty_database_url)
+    assert inspect(database.engine).get_table_names() == ["model"]
+    database.dispose()

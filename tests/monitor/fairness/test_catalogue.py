@@ -1,0 +1,132 @@
+"""Fairness metrics against published COMPAS counts, fairlearn and arithmetic by hand."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from core.errors import InvalidError
+from monitor.fairness import FAIRNESS
+
+
+@pytest.fixture(scope="module")
+def compas(shared_data: Path) -> pl.DataFrame:
+    rows = pl.read_parquet(shared_data / "compas_two_years.parquet")
+    return rows.select(
+        (pl.col("decile_score") >= 5).cast(pl.Int64).alias("prediction"),
+        pl.col("two_year_recid").alias("outcome"),
+        "race",
+    ).filter(pl.col("race").is_in(["African-American", "Caucasian"]))
+
+
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [
+        ("demographic_parity_difference", 0.2402),
+        ("demographic_parity_ratio", 0.5916),
+        ("equalized_odds_difference", 0.2139),
+    ],
+)
+def test_compas_has_the_published_unfairness(compas: pl.DataFrame, name: str, published: float) -> None:
+    result = FAIRNESS[name].compute(compas, "race")
+    assert result.value == pytest.approx(published, abs=5e-5)
+    assert result.low is not None
+    assert result.high is not None
+    assert result.low < published < result.high
+    assert result.positive == "1"
+    assert {g.group: g.n for g in result.groups} == {"African-American": 3696, "Caucasian": 2454}
+
+
+def test_compas_rates_are_those_propublica_counted(compas: pl.DataFrame) -> None:
+    groups = {g.group: g.rates for g in FAIRNESS["equalized_odds_difference"].compute(compas, "race").groups}
+    assert groups["African-American"]["false_positive_rate"] == pytest.approx(805 / (990 + 805))
+    assert groups["African-American"]["true_positive_rate"] == pytest.approx(1369 / (532 + 1369))
+    assert groups["Caucasian"]["false_positive_rate"] == pytest.approx(349 / (1139 + 349))
+    assert groups["Caucasian"]["true_positive_rate"] == pytest.approx(505 / (461 + 505))
+
+
+def answers(rows: int = 400, seed: int = 0, classes: int = 3) -> pl.DataFrame:
+    rng = np.random.default_rng(seed)
+    outcome = rng.integers(0, classes, rows)
+    return pl.DataFrame(
+        {
+            "outcome": [f"q{c}" for c in outcome],
+            "prediction": [f"q{c}" for c in np.where(rng.random(rows) < 0.7, outcome, rng.integers(0, classes, rows))],
+            "age": rng.choice(["young", "old"], rows),
+        }
+    )
+
+
+def test_with_many_classes_the_worst_class_is_named_and_counted_against_the_rest() -> None:
+    rows = answers(seed=3)
+    result = FAIRNESS["demographic_parity_difference"].compute(rows, "age")
+    by_hand = {}
+    for queue in ("q0", "q1", "q2"):
+        rates = rows.group_by("age").agg((pl.col("prediction") == queue).mean().alias("rate"))["rate"].to_list()
+        by_hand[queue] = max(rates) - min(rates)
+    assert result.value == pytest.approx(max(by_hand.values()))
+    assert result.positive == max(by_hand, key=lambda q: by_hand[q])
+    assert "worst" in result.definition
+
+
+def test_with_many_classes_equalized_odds_is_the_gap_in_accuracy_and_says_so() -> None:
+    rows = answers(seed=4)
+    result = FAIRNESS["equalized_odds_difference"].compute(rows, "age")
+    accuracy = rows.group_by("age").agg((pl.col("prediction") == pl.col("outcome")).mean().alias("a"))["a"].to_list()
+    assert result.value == pytest.approx(max(accuracy) - min(accuracy))
+    assert "accuracy" in result.definition
+    assert result.positive is None
+
+
+@pytest.mark.parametrize("name", FAIRNESS)
+def test_small_and_missing_groups_are_shown_with_their_size_but_not_compared(name: str) -> None:
+    rows = answers(300, classes=2)
+    few = rows.head(5).with_columns(pl.lit("rare").alias("age"))
+    unknown = rows.head(80).with_columns(pl.lit(None, dtype=pl.String).alias("age"))
+    alone = FAIRNESS[name].compute(rows, "age")
+    result = FAIRNESS[name].compute(pl.concat([rows, few, unknown]), "age")
+    assert result.value == pytest.approx(alone.value)
+    assert {g.group: g.n for g in result.groups if g.too_small} == {"rare": 5, "(missing)": 80}
+
+
+@pytest.mark.parametrize("name", FAIRNESS)
+def test_one_group_alone_is_undefined_with_the_sizes_in_the_reason(name: str) -> None:
+    rows = answers().with_columns(pl.lit("young").alias("age"))
+    result = FAIRNESS[name].compute(rows, "age")
+    assert result.value is None
+    assert result.reason is not None
+    assert "young: 400" in result.reason
+
+
+@pytest.mark.parametrize("name", FAIRNESS)
+def test_no_rows_are_undefined_and_an_absent_column_is_refused(name: str) -> None:
+    assert FAIRNESS[name].compute(answers().head(0), "age").value is None
+    with pytest.raises(InvalidError, match="'gender'"):
+        FAIRNESS[name].compute(answers(), "gender")
+
+
+def test_a_group_without_a_positive_outcome_leaves_equalized_odds_undefined() -> None:
+    rows = pl.DataFrame(
+        {"outcome": ["1", "0"] * 50 + ["0"] * 100, "prediction": ["1"] * 200, "age": ["a"] * 100 + ["b"] * 100}
+    )
+    result = FAIRNESS["equalized_odds_difference"].compute(rows, "age")
+    assert result.value is None
+    assert result.reason is not None
+    assert "'1'" in result.reason
+
+
+@pytest.mark.parametrize("name", FAIRNESS)
+def test_the_names_of_groups_and_the_order_of_rows_do_not_matter(name: str) -> None:
+    rows = answers(seed=5)
+    renamed = rows.with_columns(pl.col("age").replace({"young": "z", "old": "k"}))
+    value = FAIRNESS[name].compute(rows, "age").value
+    assert FAIRNESS[name].compute(renamed, "age").value == value
+    assert FAIRNESS[name].compute(rows.sample(fraction=1.0, shuffle=True, seed=1), "age").value == value
+
+
+@pytest.mark.parametrize("name", FAIRNESS)
+def test_equal_groups_are_fair(name: str) -> None:
+    rows = answers(classes=2)
+    both = pl.concat([rows.with_columns(pl.lit(g).alias("age")) for g in ("a", "b")])
+    assert FAIRNESS[name].compute(both, "age").value == pytest.approx(1.0 if name.endswith("ratio") else 0.0)

@@ -1,0 +1,122 @@
+"""Baselines: bins, levels, bytes."""
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.errors import InsufficientDataError, IntegrityFailureError, InvalidError
+from monitor.baseline import Baseline, ColumnKind, fit_baseline
+from monitor.profile import profile_block, to_json
+
+WORDS = ["card", "lost", "pay", "transfer", "cash", "fee", "top", "up", "pin", "rate", "limit", "account"]
+
+
+def reference(rows: int = 900, seed: int = 0) -> pl.DataFrame:
+    rng = np.random.default_rng(seed)
+    return pl.DataFrame(
+        {
+            "x": rng.normal(size=rows),
+            "few": rng.integers(0, 5, rows),
+            "constant": np.full(rows, 3.0),
+            "c": rng.choice(["a", "b", "c"], rows),
+            "id": [f"user-{i}" for i in range(rows)],
+            "text": [" ".join(rng.choice(WORDS, 6)) for _ in range(rows)],
+        }
+    )
+
+
+COLUMNS: dict[str, ColumnKind] = {
+    "x": "number",
+    "few": "number",
+    "constant": "number",
+    "c": "category",
+    "id": "category",
+    "text": "text",
+}
+
+
+def test_bytes_give_the_baseline_back_and_equal_fits_give_equal_bytes() -> None:
+    first = fit_baseline(reference(), COLUMNS, blocks=9, seed=3)
+    again = fit_baseline(reference(), COLUMNS, blocks=9, seed=3)
+    data = first.to_bytes()
+    assert data == again.to_bytes()
+    back = Baseline.from_bytes(data)
+    assert back.to_bytes() == data
+    assert back.digest() == first.digest()
+    window = reference(100, seed=9)
+    assert to_json(profile_block(window, back)) == to_json(profile_block(window, first))
+
+
+@pytest.mark.parametrize("data", [b"", b"not a zip", b"PK\x03\x04broken"])
+def test_bytes_that_are_no_baseline_are_an_integrity_failure(data: bytes) -> None:
+    with pytest.raises(IntegrityFailureError, match="no baseline"):
+        Baseline.from_bytes(data)
+
+
+def test_rows_that_fit_the_text_encoder_are_not_profiled() -> None:
+    baseline = fit_baseline(reference(), {"text": "text", "x": "number"}, blocks=10)
+    assert baseline.rows_for_encoders == 540
+    assert baseline.rows == 360
+    assert len(baseline.blocks) == 4
+
+
+def test_texts_given_for_the_encoder_leave_every_reference_row_to_the_profile() -> None:
+    texts = {"text": reference(300, seed=5)["text"].to_list()}
+    baseline = fit_baseline(reference(), {"text": "text"}, blocks=10, encoder_texts=texts)
+    assert baseline.rows == 900
+    assert len(baseline.blocks) == 10
+
+
+@given(st.floats(-1e9, 1e9), st.floats(1e-6, 1e6))
+@settings(max_examples=30, deadline=None)
+def test_any_departure_from_a_constant_falls_in_another_bin(value: float, step: float) -> None:
+    baseline = fit_baseline(pl.DataFrame({"x": [value] * 300}), {"x": "number"}, blocks=3)
+    at = [
+        int(np.argmax(profile_block(pl.DataFrame({"x": [x]}), baseline).numbers["x"].counts))
+        for x in (value - step, value, value + step)
+    ]
+    assert len(set(at)) == 3
+
+
+def test_there_are_at_most_256_bins() -> None:
+    baseline = fit_baseline(reference(5000).select("x"), {"x": "number"}, blocks=5)
+    counts = baseline.total.numbers["x"].counts
+    assert len(counts) <= 256
+    assert counts.max() <= 2 * 5000 / 250
+
+
+def test_levels_with_ten_rows_or_fewer_are_not_watched_by_themselves() -> None:
+    frame = pl.DataFrame({"c": ["often"] * 200 + ["eleven"] * 11 + ["ten"] * 10})
+    baseline = fit_baseline(frame, {"c": "category"}, blocks=4)
+    assert baseline.coding.categories["c"].kept == ("often", "eleven")
+
+
+def test_a_level_is_unknown_to_the_fold_that_alone_has_it() -> None:
+    frame = pl.DataFrame({"c": ["rare", *(["often"] * 99), *(["often"] * 300)]})
+    block = fit_baseline(frame, {"c": "category"}, blocks=4).blocks[0]
+    assert block.categories["c"].unseen.tolist() == [1, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("values", "columns", "blocks", "message"),
+    [
+        ([], {"x": "number"}, 1, "no rows"),
+        ([1.0], {}, 1, "columns is empty"),
+        ([1.0], {"x": "number"}, 2, "blocks is 2"),
+        (["a"], {"x": "number"}, 1, "declared number"),
+        ([1.0], {"y": "number"}, 1, "'y'"),
+        (["a"], {"x": "text"}, 1, "two blocks"),
+    ],
+)
+def test_a_bad_reference_is_refused_naming_what_is_wrong(
+    values: list[float | str], columns: dict[str, ColumnKind], blocks: int, message: str
+) -> None:
+    with pytest.raises(InvalidError, match=message):
+        fit_baseline(pl.DataFrame({"x": values}), columns, blocks=blocks)
+
+
+def test_too_few_texts_for_an_encoder_are_refused_with_the_number_needed() -> None:
+    with pytest.raises(InsufficientDataError, match="50 needed"):
+        fit_baseline(reference(40), {"text": "text"}, blocks=4)

@@ -1,0 +1,73 @@
+"""The Evidently report that confirms an alarm."""
+
+import re
+
+import numpy as np
+import polars as pl
+import pytest
+
+from core.errors import InsufficientDataError
+from monitor.baseline import ColumnKind
+from monitor.confirm import MAXIMUM_ROWS, Confirmation, confirm_with_evidently
+
+COLUMNS: dict[str, ColumnKind] = {
+    "x": "number",
+    "steady": "number",
+    "c": "category",
+    "text": "text",
+    "empty": "number",
+}
+WORDS = [f"word{i}" for i in range(40)]
+HOSTILE = "</script><script>alert(1)</script>"
+
+
+def rows(count: int, seed: int, *, moved: bool) -> pl.DataFrame:
+    rng = np.random.default_rng(seed)
+    words = WORDS[20:] if moved else WORDS[:20]
+    return pl.DataFrame(
+        {
+            "x": rng.normal(2.0 if moved else 0.0, 1.0, count),
+            "steady": rng.normal(size=count),
+            "c": rng.choice(["a", "b"] if not moved else ["b", HOSTILE], count),
+            "text": [" ".join(rng.choice(words, 6)) for _ in range(count)],
+            "empty": pl.Series([None] * count, dtype=pl.Float64),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def confirmation() -> Confirmation:
+    return confirm_with_evidently(rows(1500, 0, moved=False), rows(1200, 1, moved=True), COLUMNS)
+
+
+def test_the_columns_that_moved_are_named_and_the_steady_one_is_not(confirmation: Confirmation) -> None:
+    assert set(confirmation.drifted_columns) == {"x", "c", "text"}
+    assert confirmation.share == 0.75
+    assert confirmation.compared == 4
+    assert confirmation.skipped == (("empty", "the reference has no value"),)
+
+
+def test_the_report_opens_without_a_network(confirmation: Confirmation) -> None:
+    html = confirmation.html.decode()
+    assert not re.findall(r"<script[^>]*\ssrc=", html)
+    assert not re.findall(r"<link[^>]*href=", html)
+    assert not re.findall(r"@import\s+(?:url|\S*//)|url\((?!data:|['\"]?data:|#)[^)]*//", html)
+    assert "window.drawDashboard" in html
+
+
+def test_a_value_that_looks_like_code_stays_a_value(confirmation: Confirmation) -> None:
+    assert b"<script>alert(1)" not in confirmation.html
+    assert "‹script>alert(1)" in confirmation.html.decode() or rb"\u2039script>alert(1)" in confirmation.html
+
+
+def test_large_sides_are_sampled_and_the_result_says_so() -> None:
+    big = pl.DataFrame({"x": np.arange(MAXIMUM_ROWS + 1000.0)})
+    result = confirm_with_evidently(big, big, {"x": "number"})
+    assert (result.rows_reference, result.rows_window) == (MAXIMUM_ROWS, MAXIMUM_ROWS)
+    assert "sampled with seed 0" in result.note
+    assert result.drifted_columns == ()
+
+
+def test_without_a_value_on_both_sides_there_is_nothing_to_compare() -> None:
+    with pytest.raises(InsufficientDataError, match="nothing to compare"):
+        confirm_with_evidently(rows(10, 0, moved=False), rows(10, 1, moved=True), {"empty": "number"})

@@ -1,0 +1,416 @@
+"""The decision rule: budget, power, verdicts and words."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.errors import InvalidError
+from monitor.baseline import Baseline, ColumnKind, fit_baseline
+from monitor.decide import ColumnFinding, Decision, decide, describe
+from monitor.profile import (
+    BlockProfile,
+    CodedColumns,
+    coded_columns,
+    equal_blocks,
+    profile,
+    profile_block,
+    profile_coded,
+)
+
+MIXED: dict[str, ColumnKind] = {"x": "number", "few": "number", "c": "category", "id": "category"}
+
+
+def steady(rng: np.random.Generator, rows: int) -> pl.DataFrame:
+    """Independent rows: a heavy-tailed number, a discrete one with nulls, a skewed category and an identifier."""
+    return pl.DataFrame(
+        {
+            "x": rng.lognormal(size=rows),
+            "few": pl.Series(rng.poisson(1.0, rows)).cast(pl.Float64).set(pl.Series(rng.random(rows) < 0.05), None),
+            "c": np.array(["a", "b", "c", "d", "e"])[np.minimum(rng.geometric(0.4, rows) - 1, 4)],
+            "id": rng.integers(0, 10**9, rows).astype(str),
+        }
+    )
+
+
+def bursts(rng: np.random.Generator, rows: int) -> pl.DataFrame:
+    """Users who send ten rows each, all alike; blocks hold whole users."""
+    users = rows // 10
+    x = np.repeat(rng.normal(size=users), 10) + 0.3 * rng.normal(size=rows)
+    return pl.DataFrame({"x": x, "c": np.repeat(rng.choice(["a", "b", "c"], users, p=[0.6, 0.3, 0.1]), 10)})
+
+
+def one_window(
+    draw: Callable[[np.random.Generator, int], pl.DataFrame],
+    columns: dict[str, ColumnKind],
+    seed: int,
+    *,
+    alpha: float,
+    reference: int = 1200,
+    window: int = 400,
+    block: int = 50,
+) -> Decision:
+    rng = np.random.default_rng(seed)
+    baseline = fit_baseline(draw(rng, reference), columns, blocks=reference // block)
+    blocks = profile(draw(rng, window), baseline, equal_blocks(window, block))
+    return decide(baseline, blocks, alpha=alpha, seed=seed, redraws=299)
+
+
+def most(alpha: float, trials: int) -> float:
+    return alpha + 3 * math.sqrt(alpha * (1 - alpha) / trials)
+
+
+@pytest.mark.parametrize(
+    ("draw", "columns"),
+    [(steady, MIXED), (bursts, {"x": "number", "c": "category"})],
+    ids=["independent rows", "users in bursts"],
+)
+def test_without_drift_alarms_stay_within_the_budget(
+    draw: Callable[[np.random.Generator, int], pl.DataFrame], columns: dict[str, ColumnKind]
+) -> None:
+    alpha, trials = 0.05, 300
+    decisions = [one_window(draw, columns, seed, alpha=alpha) for seed in range(trials)]
+    share = np.mean([d.p is not None and d.p <= alpha for d in decisions])
+    assert share <= most(alpha, trials)
+    assert np.mean([d.alarmed for d in decisions]) <= share
+
+
+def test_without_drift_the_window_of_one_block_stays_within_the_budget() -> None:
+    alpha, trials = 0.05, 300
+    decisions = [
+        one_window(steady, MIXED, seed, alpha=alpha, reference=3000, window=100, block=100) for seed in range(trials)
+    ]
+    assert {d.draws for d in decisions} == {31}
+    assert np.mean([d.p is not None and d.p <= alpha for d in decisions]) <= most(alpha, trials)
+
+
+SHIFTS: dict[str, Callable[[pl.DataFrame], pl.DataFrame]] = {
+    "x": lambda f: f.with_columns(pl.col("x") * 1.5),
+    "few": lambda f: f.with_columns(
+        pl.when(pl.int_range(pl.len()) % 10 == 0).then(None).otherwise(pl.col("few")).alias("few")
+    ),
+    "c": lambda f: f.with_columns(
+        pl.when(pl.int_range(pl.len()) % 20 == 0).then(pl.lit("new")).otherwise(pl.col("c")).alias("c")
+    ),
+}
+
+
+@pytest.mark.parametrize("column", SHIFTS)
+def test_a_planted_shift_is_found_and_its_column_named(column: str) -> None:
+    found = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        baseline = fit_baseline(steady(rng, 3000), MIXED, blocks=30)
+        window = SHIFTS[column](steady(rng, 1000))
+        decision = decide(baseline, profile(window, baseline, equal_blocks(1000, 100)), alpha=0.01, seed=seed)
+        named = {f.column for f in decision.columns if f.alarmed}
+        found += decision.alarmed and column in named
+        assert column in describe(decision) or not decision.alarmed
+    assert found >= 19
+
+
+# --- Banking77 ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Messages of known intents as they might arrive (in simulated order), then messages of 17 intents held back.
+
+    All are coded once; windows are drawn from the codes, which is what profiling their rows gives.
+    """
+
+    baseline: Baseline
+    coded: CodedColumns
+    known: int
+    rows: int
+
+    def window(self, rng: np.random.Generator, share_new: float, rows: int = 500) -> tuple[BlockProfile, ...]:
+        new = round(share_new * rows)
+        old = rng.choice(self.known, rows - new, replace=False)
+        drawn = rng.permutation(
+            np.concatenate([old, self.known + rng.choice(self.rows - self.known, new, replace=False)])
+        )
+        coded = CodedColumns(
+            {name: values[drawn] for name, values in self.coded.numbers.items()},
+            {name: codes[drawn] for name, codes in self.coded.categories.items()},
+        )
+        return profile_coded(coded, self.baseline.coding, equal_blocks(rows, 50), rows // 50)
+
+
+COLUMNS: dict[str, ColumnKind] = {"text": "text", "intent": "category", "confidence": "number"}
+
+
+def banking_stream(folder: Path, seed: int) -> Stream:
+    """1,500 baseline rows; the text encoder and a classifier are fitted on 5,000 earlier training rows.
+
+    A linear support vector machine stands in for the monitored model; its largest margin is the confidence.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.svm import LinearSVC
+
+    rng = np.random.default_rng(seed)
+    data = pl.concat([pl.read_parquet(folder / f"banking77_{part}.parquet") for part in ("train", "test")])
+    held = rng.choice(data["category"].unique().sort().to_list(), 17, replace=False).tolist()
+    data = data[rng.permutation(data.height)]
+    known, new = data.filter(~pl.col("category").is_in(held)), data.filter(pl.col("category").is_in(held))
+    training = known.head(5000)
+    vectors = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True).fit(training["text"].to_list())
+    model = LinearSVC(random_state=seed).fit(
+        vectors.transform(training["text"].to_list()), training["category"].to_numpy()
+    )
+
+    def answered(frame: pl.DataFrame) -> pl.DataFrame:
+        margins = model.decision_function(vectors.transform(frame["text"].to_list()))
+        return frame.with_columns(
+            pl.Series("intent", model.classes_[margins.argmax(axis=1)].astype(str)),
+            pl.Series("confidence", margins.max(axis=1)),
+        )
+
+    later = answered(known[5000:8500])
+    baseline = fit_baseline(
+        later.head(1500),
+        COLUMNS,
+        blocks=equal_blocks(1500, 50),
+        seed=seed,
+        encoder_texts={"text": training["text"].to_list()},
+    )
+    stream = pl.concat([later[1500:3500], answered(new.head(1000))])
+    return Stream(baseline, coded_columns(stream, baseline.coding), 2000, stream.height)
+
+
+@pytest.fixture(scope="module")
+def streams(shared_data: Path) -> list[Stream]:
+    return [banking_stream(shared_data, seed) for seed in range(2)]
+
+
+def test_a_fifth_of_new_intents_is_found_in_nine_of_ten_windows_and_three_tenths_in_nearly_all(
+    streams: list[Stream],
+) -> None:
+    rng = np.random.default_rng(7)
+
+    def found(share_new: float, windows: int) -> float:
+        drawn = [(stream.baseline, stream.window(rng, share_new)) for stream in streams for _ in range(windows)]
+        return float(np.mean([decide(baseline, window, alpha=0.01).alarmed for baseline, window in drawn]))
+
+    assert found(0.2, 60) >= 0.9
+    assert found(0.3, 30) >= 0.98
+
+
+def test_windows_of_known_intents_stay_quiet(streams: list[Stream]) -> None:
+    rng = np.random.default_rng(8)
+    alpha, runs = 0.01, 25
+    alarms = np.array(
+        [
+            [decide(stream.baseline, stream.window(rng, 0.0), alpha=alpha, seed=5 * k + i).alarmed for i in range(5)]
+            for stream in streams
+            for k in range(runs)
+        ]
+    )
+    assert alarms.mean() <= most(alpha, alarms.size)
+    quiet_runs = 1 - alarms.any(axis=1).mean()
+    expected = (1 - alpha) ** 5
+    assert quiet_runs >= expected - 3 * math.sqrt(expected * (1 - expected) / len(alarms))
+
+
+# --- verdicts and properties ----------------------------------------------------------------------------------------
+
+NUMBERS: dict[str, ColumnKind] = {"x": "number"}
+
+
+def normal(rows: int, seed: int, shift: float = 0.0) -> pl.DataFrame:
+    return pl.DataFrame({"x": np.random.default_rng(seed).normal(shift, 1.0, rows)})
+
+
+BASELINE = fit_baseline(normal(3000, 0), NUMBERS, blocks=30)
+
+
+def blocks_of(frame: pl.DataFrame, rows: int = 100) -> tuple[BlockProfile, ...]:
+    return profile(frame, BASELINE, equal_blocks(frame.height, rows))
+
+
+def test_a_table_in_which_nothing_varies_has_p_one() -> None:
+    columns: dict[str, ColumnKind] = {f"k{i}": "number" if i % 2 else "category" for i in range(8)}
+    frame = pl.DataFrame({name: [1.0 if kind == "number" else "a"] * 1200 for name, kind in columns.items()})
+    baseline = fit_baseline(frame, columns, blocks=12)
+    for window, rows in ((5, 100), (1, 100)):
+        blocks = profile(frame.head(window * rows), baseline, equal_blocks(window * rows, rows))
+        decision = decide(baseline, blocks, alpha=0.1)
+        assert (decision.verdict, decision.p) == ("no_evidence", 1.0)
+
+
+def test_a_departure_from_a_constant_is_found() -> None:
+    frame = pl.DataFrame({"x": [3.0] * 1500})
+    baseline = fit_baseline(frame, NUMBERS, blocks=30)
+    for value in (2.9, 3.1):
+        window = pl.DataFrame({"x": [3.0, 3.0, 3.0, 3.0, value] * 100})
+        assert decide(baseline, profile(window, baseline, equal_blocks(500, 50)), alpha=0.01).alarmed
+
+
+def test_the_same_seed_gives_the_same_decision() -> None:
+    window = blocks_of(normal(700, 5, 0.1))
+    assert decide(BASELINE, window, alpha=0.01, seed=3) == decide(BASELINE, window, alpha=0.01, seed=3)
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=25)
+def test_where_all_choices_are_ranked_neither_seed_nor_order_of_blocks_matters(seed: int) -> None:
+    window = blocks_of(normal(200, seed))
+    forward = decide(BASELINE, window, alpha=0.01, seed=seed)
+    backward = decide(BASELINE, window[::-1], alpha=0.01, seed=seed + 1)
+    assert forward.draws == math.comb(32, 2)
+    assert forward.p == backward.p
+    assert forward.p is not None
+    assert 1 / forward.draws <= forward.p <= 1.0
+
+
+def test_p_values_fall_as_the_shift_grows() -> None:
+    ps = [decide(BASELINE, blocks_of(normal(700, 5, shift)), alpha=0.01).p for shift in (0.0, 0.1, 0.3)]
+    assert ps[2] is not None
+    assert ps[2] <= 0.002
+    assert ps[0] is not None
+    assert ps[0] > ps[2]
+
+
+def test_with_one_block_and_too_few_of_reference_the_answer_says_how_many_are_missing() -> None:
+    decision = decide(BASELINE, blocks_of(normal(100, 1)), alpha=0.01)
+    assert decision.verdict == "reference_too_short"
+    assert decision.p is None
+    assert "69 more reference blocks" in decision.reason
+    assert decide(BASELINE, blocks_of(normal(100, 1)), alpha=1 / 31).verdict != "reference_too_short"
+
+
+def test_an_empty_window_is_not_enough_data() -> None:
+    decision = decide(BASELINE, [profile_block(normal(0, 0), BASELINE)], alpha=0.05)
+    assert decision.verdict == "not_enough_data"
+    assert describe(decision) == "No answer: the window has no rows."
+
+
+def test_a_change_the_window_could_not_have_shown_is_not_called_no_evidence() -> None:
+    window = blocks_of(normal(300, 4))
+    seen = decide(BASELINE, window, alpha=0.01)
+    assert seen.verdict == "no_evidence"
+    (visible,) = seen.visible
+    assert 0.1 < visible.change < 0.5
+    assert decide(BASELINE, window, alpha=0.01, must_see={"x": 0.9}).verdict == "no_evidence"
+    short = decide(BASELINE, window, alpha=0.01, must_see={"x": 0.05})
+    assert short.verdict == "not_enough_data"
+    assert "x" in short.reason
+
+
+def test_the_visible_change_is_seen_at_least_half_of_the_time_and_a_quarter_of_it_is_not() -> None:
+    change = decide(BASELINE, blocks_of(normal(700, 4)), alpha=0.05).visible[0].change
+
+    def found(shift: float) -> float:
+        windows = [blocks_of(normal(700, 50 + seed, shift)) for seed in range(40)]
+        return float(np.mean([decide(BASELINE, window, alpha=0.05, redraws=299).alarmed for window in windows]))
+
+    assert found(change) >= 0.5
+    assert found(change / 4) < 0.5
+
+
+def test_a_change_below_its_floor_is_named_but_does_not_alarm() -> None:
+    window = blocks_of(normal(1500, 6, 0.3))
+    assert decide(BASELINE, window, alpha=0.01).verdict == "drift"
+    decision = decide(BASELINE, window, alpha=0.01, floors={"x": 1.0})
+    assert decision.verdict == "changed_below_floor"
+    assert not any(f.alarmed for f in decision.columns)
+    assert "below your floors" in describe(decision)
+
+
+def test_a_change_of_volume_is_not_judged_as_drift() -> None:
+    window = profile(normal(5 * 500, 6, 1.0), BASELINE, equal_blocks(2500, 500))
+    decision = decide(BASELINE, window, alpha=0.01, volume_guard=True)
+    assert (decision.verdict, decision.p) == ("volume_changed", None)
+    assert not any(f.alarmed for f in decision.columns)
+    assert decide(BASELINE, window, alpha=0.01).verdict == "drift"
+
+
+def test_the_effect_is_told_in_the_columns_own_unit() -> None:
+    decision = decide(BASELINE, blocks_of(normal(700, 5, 0.5)), alpha=0.01)
+    (finding,) = decision.columns
+    assert finding.column == "x"
+    assert finding.alarmed
+    if finding.effect == "mean":
+        assert finding.value == pytest.approx(0.5, abs=0.1)
+    assert describe(decision).startswith("Drift: `x`: ")
+
+
+def test_a_number_with_few_values_is_watched_for_missing_values_only() -> None:
+    sparse = pl.DataFrame({"x": [1.0] * 150 + [None] * 1350}).sample(fraction=1.0, shuffle=True, seed=1)
+    baseline = fit_baseline(sparse, NUMBERS, blocks=30)
+    window = pl.DataFrame({"x": [5.0] * 50 + [None] * 450}).sample(fraction=1.0, shuffle=True, seed=2)
+    decision = decide(baseline, profile(window, baseline, equal_blocks(500, 50)), alpha=0.01)
+    assert decision.verdict == "no_evidence"
+    assert decision.columns[0].effect == "missing"
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0, -0.1, math.nan])
+def test_an_impossible_false_alarm_rate_is_refused(alpha: float) -> None:
+    with pytest.raises(InvalidError, match="alpha"):
+        decide(BASELINE, blocks_of(normal(500, 1)), alpha=alpha)
+
+
+@pytest.mark.parametrize("floors", [{"y": 0.1}, {"x": -1.0}, {"x": math.nan}])
+def test_a_floor_that_makes_no_sense_is_refused(floors: dict[str, float]) -> None:
+    with pytest.raises(InvalidError, match="floors"):
+        decide(BASELINE, blocks_of(normal(500, 1)), alpha=0.01, floors=floors)
+
+
+def test_fifty_columns_with_seven_of_sixty_three_blocks_are_judged_in_a_fraction_of_a_second() -> None:
+    rng = np.random.default_rng(0)
+    columns: dict[str, ColumnKind] = {f"x{i}": "number" for i in range(50)}
+    frame = pl.DataFrame({name: rng.normal(size=5600) for name in columns})
+    baseline = fit_baseline(frame, columns, blocks=56)
+    window = profile(frame.head(700), baseline, equal_blocks(700, 100))
+    decide(baseline, window, alpha=0.01)
+    seconds = []
+    for _ in range(3):
+        start = time.process_time()
+        decide(baseline, window, alpha=0.01)
+        seconds.append(time.process_time() - start)
+    assert min(seconds) < 1.0  # about 0.15 s; generous, for shared machines
+
+
+@pytest.mark.parametrize(
+    ("column", "effect", "words"),
+    [
+        ("text.oov", "mean", "`text`: new vocabulary (mean share of unknown words 0.03 to 0.09)"),
+        ("text.distance", "mean", "`text`: new kind of request (mean distance 0.03 to 0.09)"),
+        ("text.cluster", "share", "`text`: mix of known requests changed (cluster 7: 3.0 % to 9.0 % of rows)"),
+        ("text.length", "mean", "`text`: length changed (mean characters 0.03 to 0.09)"),
+        ("amount", "missing", "`amount`: missing values: 3.0 % to 9.0 % of rows"),
+        ("channel", "unseen", "`channel`: values never seen before: 3.0 % to 9.0 % of rows"),
+        ("v1.score", "mean", "`v1.score`: mean 0.03 to 0.09"),
+    ],
+)
+def test_the_words_say_what_kind_of_change_was_found(column: str, effect: str, words: str) -> None:
+    finding = ColumnFinding(
+        column=column,
+        kind="number",
+        effect=effect,
+        detail="7",
+        value=0.06,
+        reference=0.03,
+        current=0.09,
+        unit="",
+        t=9.0,
+        adjusted_p=0.001,
+        alarmed=True,
+        above_floor=True,
+        visible_change=None,
+    )
+    decision = Decision("drift", 0.001, 0.01, (finding,), (), 1500, 500, 30, 10, 1000, "")
+    assert describe(decision) == f"Drift: {words}."
+
+
+def test_new_intents_are_told_as_a_new_kind_of_request(streams: list[Stream]) -> None:
+    decision = decide(streams[0].baseline, streams[0].window(np.random.default_rng(1), 0.5), alpha=0.01)
+    assert {"text.distance", "confidence"} <= {f.column for f in decision.columns if f.alarmed}
+    assert "new kind of request" in describe(decision) or "confidence" in describe(decision)
