@@ -1,0 +1,140 @@
+"""Who is asking: an API key in the Authorization header, or a page session opened with one."""
+
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from fastapi import Depends, Request, Response
+from fastapi.routing import RouteContext, iter_route_contexts
+from starlette.routing import BaseRoute
+
+from api.deps import SiteDep
+from core.errors import ForbiddenError, UnauthenticatedError
+from governance import access
+from governance.access import Caller, Permission
+from monitor.site import Site
+
+COOKIE: Final = "assay_session"
+SESSION_LENGTH: Final = timedelta(hours=12)
+PUBLIC: Final = frozenset({"/healthz", "/readyz", "/login", "/logout", "/static"})
+_SAFE: Final = {"GET", "HEAD", "OPTIONS"}
+
+
+class Requires:
+    """A dependency that lets a caller with one permission through and returns who it is."""
+
+    def __init__(self, permission: Permission) -> None:
+        self.permission = permission
+
+    def __call__(self, request: Request, site: SiteDep) -> Caller:
+        caller = caller_of(request, site)
+        access.require(caller, self.permission)
+        return caller
+
+
+def requires(permission: Permission) -> Any:
+    """Declare the permission a route needs: `caller: Annotated[Caller, requires(Permission.READ)]`."""
+    return Depends(Requires(permission), scope="function")
+
+
+def caller_of(request: Request, site: Site) -> Caller:
+    """The holder of the key or of the session.
+
+    Raises:
+        UnauthenticatedError: neither, or no longer valid.
+        ForbiddenError: a session was used by another site's page.
+    """
+    header = request.headers.get("authorization")
+    if header is not None:
+        scheme, _, key = header.partition(" ")
+        if scheme.lower() != "bearer":
+            raise UnauthenticatedError(f"the Authorization scheme {scheme[:20]!r} is not taken; send `Bearer <key>`")
+        with site.database.read() as db:
+            return access.authenticate(db, key.strip())
+    if (cookie := request.cookies.get(COOKIE)) is None:
+        raise UnauthenticatedError("no API key was sent; send `Authorization: Bearer <key>`")
+    prefix = _prefix_of(cookie, site.keys.session, site.clock.now())
+    if request.method not in _SAFE:
+        _same_origin(request)
+    with site.database.read() as db:
+        caller = access.holder(db, prefix) if prefix else None
+    if caller is None:
+        raise UnauthenticatedError("the session has ended; sign in again")
+    return caller
+
+
+def sign_in(site: Site, request: Request, response: Response, key: str) -> Caller:
+    """Open a page session with an API key: sets the cookie on `response`.
+
+    Raises:
+        UnauthenticatedError: the key is not valid.
+    """
+    with site.database.read() as db:
+        caller = access.authenticate(db, key.strip())
+    value = session_value(caller.prefix, site.keys.session, site.clock.now() + SESSION_LENGTH)
+    response.set_cookie(
+        COOKIE, value, max_age=int(SESSION_LENGTH.total_seconds()), path="/", secure=request.url.scheme == "https",
+        httponly=True, samesite="strict",
+    )  # fmt: skip
+    return caller
+
+
+def sign_out(response: Response) -> None:
+    response.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
+
+
+def session_value(prefix: str, key: bytes, until: datetime) -> str:
+    """A cookie that names a key by its prefix until a time, under the installation's session key."""
+    payload = base64.urlsafe_b64encode(json.dumps([prefix, int(until.timestamp())]).encode()).decode().rstrip("=")
+    return f"{payload}.{_signature(payload, key)}"
+
+
+def _prefix_of(cookie: str, key: bytes, now: datetime) -> str | None:
+    payload, _, signature = cookie.partition(".")
+    if not cookie.isascii() or not hmac.compare_digest(_signature(payload, key), signature):
+        return None
+    prefix, until = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    return str(prefix) if now.timestamp() < until else None
+
+
+def _signature(payload: str, key: bytes) -> str:
+    return hmac.new(key, b"assay page session:" + payload.encode(), hashlib.sha256).hexdigest()
+
+
+def _same_origin(request: Request) -> None:
+    """A change under a cookie must come from our own pages: SameSite=Strict says so, and so do these headers."""
+    origin = request.headers.get("origin")
+    site = request.headers.get("sec-fetch-site")
+    own = f"{request.url.scheme}://{request.headers.get('host', '')}"
+    if (
+        (site is not None and site != "same-origin")
+        or (origin is not None and origin != own)
+        or (site is None and origin is None)
+    ):
+        raise ForbiddenError("this request did not come from a page of this service", origin=origin)
+
+
+def undeclared(routes: Sequence[BaseRoute]) -> list[str]:
+    """Paths of routes that are neither public nor declare a permission."""
+    found = [(route.path or "", route) for route in iter_route_contexts(routes)]
+    return [path for path, route in found if not _declares(route) and not _is_public(path)]
+
+
+def _is_public(path: str) -> bool:
+    return any(path == public or path.startswith(public + "/") for public in PUBLIC)
+
+
+def _declares(route: RouteContext) -> bool:
+    waiting = [getattr(route, "dependant", None)]
+    while waiting:
+        dependant = waiting.pop()
+        if dependant is None:
+            continue
+        if isinstance(dependant.call, Requires):
+            return True
+        waiting += dependant.dependencies
+    return False

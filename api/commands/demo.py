@@ -1,0 +1,85 @@
+"""`assay demo`: the whole loop in a few minutes, on generated or on your own labelled messages."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from api.commands.output import JsonFlag, console, emit_json, errors
+from core.errors import AppError, InvalidError
+
+
+def demo(
+    folder: Annotated[
+        Path, typer.Option(help="where the demonstration keeps what it makes; each run gets its own folder in it")
+    ] = Path("assay-demo"),
+    train: Annotated[
+        Path | None, typer.Option(help="labelled messages to train on: Parquet or CSV, columns text and category")
+    ] = None,
+    test: Annotated[Path | None, typer.Option(help="labelled messages nobody trains on; goes with --train")] = None,
+    seed: Annotated[int, typer.Option(help="seed of the split, the traffic and the training")] = 0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Train, serve, drift, detect, retrain with QLoRA, gate, promote, recover, report. Exit 0 only if the loop closed."""
+    from api.demo import flow
+    from api.demo.settings import generated, labelled
+    from api.demo.story import Story
+
+    if (train is None) != (test is None):
+        raise InvalidError("--train and --test go together: give both or none", field="train", value=str(train))
+    setup = labelled(train, test, seed=seed) if train is not None and test is not None else generated(seed=seed)
+    run_folder = _next_folder(folder)
+    story = Story(folder=run_folder, console=errors if as_json else console, seed=seed, base_epochs=setup.base_epochs)
+    try:
+        facts = flow.run(
+            story, setup.messages, window_rows=setup.window_rows, min_outcomes=setup.min_outcomes, recipe=setup.recipe
+        )
+    except AppError as error:
+        errors.print(f"\nThe loop did not close: {error.message}", markup=False)
+        errors.print(
+            f"What was made so far is in {run_folder}; the service's log is {run_folder / 'service.log'}", markup=False
+        )
+        sys.exit(1)
+    if as_json:
+        emit_json(facts)
+    else:
+        _closing_table(facts)
+
+
+def _next_folder(folder: Path) -> Path:
+    """A new folder for each run, so that a second run never touches what the first one proved."""
+    folder.mkdir(parents=True, exist_ok=True)
+    taken = [int(p.name.removeprefix("run-")) for p in folder.glob("run-*") if p.name.removeprefix("run-").isdigit()]
+    made = folder.resolve() / f"run-{max(taken, default=0) + 1:03d}"
+    made.mkdir()
+    return made
+
+
+def _closing_table(facts: dict[str, Any]) -> None:
+    table = Table(title="\nThe loop closed", title_justify="left", show_edge=False)
+    table.add_column("accuracy")
+    table.add_column("value", justify="right")
+    table.add_column("measured on")
+    rows = (
+        ("before drift, v1", facts["accuracy_before_drift"], "the baseline: known intents only"),
+        (
+            "after drift, v1",
+            facts["accuracy_after_drift"],
+            f"later traffic, {facts['n_later']} messages, {facts['n_new']} of new intents",
+        ),
+        (f"after promotion, {facts['champion']}", facts["accuracy_after_promotion"], "the same later traffic"),
+        ("  known intents, v1", facts["v1_old"], "the known intents in it"),
+        (f"  known intents, {facts['champion']}", facts["old_after"], "the same"),
+        (f"  new intents, {facts['champion']}", facts["new_after"], "the new intents in it"),
+        ("loss won back", facts["recovered"], "share of what the drift cost"),
+    )
+    for name, value, where in rows:
+        table.add_row(name, f"{value:.3f}", where)
+    console.print(table)
+    for kind, path in facts["files"].items():
+        console.print(f"  {kind:5} {path}", markup=False)
+    console.print(f"  pages assay serve --home {facts['home']}   (sign in with a key: assay keys)", markup=False)
+    console.print(f"  check assay verify {facts['files']['zip']}", markup=False)
+    console.print(f"  {facts['events']} events, {facts['windows']} windows, {facts['seconds']:.0f} s", markup=False)

@@ -1,0 +1,100 @@
+"""Commands that ask the running service about one model."""
+
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from api.client import Client
+from api.commands.output import JsonFlag, console, emit_json, emit_rows
+from core.errors import InvalidError
+from core.settings import load
+from monitor.schema import load_spec
+
+ModelName = Annotated[str, typer.Argument(help="name of the model")]
+Reason = Annotated[str, typer.Option(help="why, kept in the ledger; no personal data")]
+
+
+def client() -> Client:
+    return Client(load().client)
+
+
+def apply(spec: Annotated[Path, typer.Argument(help="YAML or JSON file")], as_json: JsonFlag = False) -> None:
+    """Declare a model or change its spec."""
+    if not spec.is_file():
+        raise InvalidError(f"spec file {spec} does not exist", field="spec", value=str(spec))
+    parsed = load_spec(spec.read_bytes())
+    answer = client().json("PUT", f"/api/v1/models/{parsed.model}", json=parsed.document)
+    if as_json:
+        emit_json(answer)
+    else:
+        console.print(f"{parsed.model}: {answer['outcome']}, revision {answer['revision']}")
+
+
+def evaluate(model: ModelName, as_json: JsonFlag = False) -> None:
+    """Show the judged windows of a model."""
+    windows = client().json("GET", f"/api/v1/models/{model}/windows")["items"]
+    if as_json:
+        emit_json(windows)
+        return
+    columns = ("to_ts", "scale", "rows", "labels", "verdict", "sentence")
+    emit_rows(windows, columns, title=model, empty="No window has closed yet.")
+
+
+def retrain(model: ModelName, reason: Reason, as_json: JsonFlag = False) -> None:
+    """Ask for a retrain now, inside the declared envelope."""
+    answer = client().json("POST", f"/api/v1/models/{model}/runs", json={"reason": reason})
+    if as_json:
+        emit_json(answer)
+    else:
+        console.print(answer)
+
+
+def runs(model: ModelName, as_json: JsonFlag = False) -> None:
+    """List the retraining runs of a model."""
+    items = client().json("GET", f"/api/v1/models/{model}/runs")["items"]
+    if as_json:
+        emit_json(items)
+        return
+    columns = ("id", "state", "champion_version", "candidate_version", "created_at", "finished_at", "error")
+    emit_rows(items, columns, title=model, empty="No run yet.")
+
+
+def promote(run: Annotated[str, typer.Argument(help="run id")], reason: Reason) -> None:
+    """Approve a run that waits for approval."""
+    console.print(client().json("POST", f"/api/v1/runs/{run}/approve", json={"reason": reason}))
+
+
+def rollback(
+    run: Annotated[str, typer.Argument(help="id of the run whose version is champion")], reason: Reason
+) -> None:
+    """Put the champion before this run's version back."""
+    console.print(client().json("POST", f"/api/v1/runs/{run}/rollback", json={"reason": reason}))
+
+
+def report(
+    model: ModelName,
+    out: Annotated[Path, typer.Option(help="folder for the PDF, JSON and zip bundle")] = Path(),
+    days: Annotated[int, typer.Option(min=1, help="length of the period, ending now")] = 30,
+    as_json: JsonFlag = False,
+) -> None:
+    """Build an audit report and download it."""
+    service, now = client(), datetime.now(UTC)
+    body = {"kind": "audit", "from": (now - timedelta(days=days)).isoformat(), "to": now.isoformat(), "regimes": []}
+    asked = service.json("POST", f"/api/v1/models/{model}/reports", json=body)
+    while (state := service.json("GET", f"/api/v1/reports/{asked['id']}"))["state"] == "queued":
+        time.sleep(0.5)
+    if state["state"] == "failed":
+        raise InvalidError(f"the report could not be built: {state['error']}", report=asked["id"])
+    out.mkdir(parents=True, exist_ok=True)
+    files = {}
+    for kind in ("pdf", "json", "zip"):
+        path = out / f"{model}-{now:%Y%m%dT%H%M%SZ}.{kind}"
+        path.write_bytes(service.send("GET", f"/api/v1/reports/{asked['id']}.{kind}").content)
+        files[kind] = str(path)
+    if as_json:
+        emit_json({"id": asked["id"], "files": files})
+    else:
+        console.print("\n".join(files.values()))

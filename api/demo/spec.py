@@ -1,0 +1,52 @@
+"""The spec the demonstration declares: small, with every part of the loop in it."""
+
+from pathlib import Path
+from typing import Any
+
+from api.demo.plan import Plan
+
+MODEL = "support-intents"
+
+
+def demo_spec(
+    plan: Plan, base_dir: Path, *, kpi_min: float, min_outcomes: int, recipe: dict[str, Any]
+) -> dict[str, Any]:
+    return {
+        "model": MODEL,
+        "task": "classification",
+        "owner": "ml-support@example.com",
+        "purpose": "route customer messages to the right queue",
+        "risk": "limited",
+        "columns": {
+            "text": {"role": "input", "type": "text"},
+            "channel": {"role": "segment", "type": "category"},
+            "intent": {"role": "prediction", "type": "category"},
+            "confidence": {"role": "score", "type": "number"},
+            "age_band": {"role": "protected", "type": "category"},
+            "customer": {"role": "subject", "type": "string"},
+            "latency_ms": {"role": "measure", "type": "number", "unit": "ms"},
+            "intent_true": {"role": "outcome", "type": "category"},
+        },
+        "baseline": {"rows": f"first {plan.baseline_rows}"},
+        "monitors": {
+            "windows": {"rows": plan.window_rows},
+            "false_alarms": {"alpha": 0.01},
+            "kpi": [{"metric": "accuracy", "min": kpi_min}, {"metric": "f1_macro"}],
+            "fairness": [
+                {"metric": "equalized_odds_difference", "by": ["age_band"], "max": 0.2, "min_group": 30},
+                {"metric": "demographic_parity_difference", "by": ["age_band"], "min_group": 30},
+            ],
+        },
+        "retrain": {
+            "when": ["drift", "kpi", {"cron": "0 3 * * 0"}],
+            "cooldown": "24h",
+            "min_outcomes": min_outcomes,
+            "recipe": {"base_model": str(base_dir), "method": "qlora", "task": "sequence_classification", **recipe},
+            "envelope": {
+                "max_rows": 20_000, "max_gpu_hours": 0.5, "base_models": [str(base_dir)],
+                "kpi_floor": {"accuracy": 0.6}, "max_forgetting": 0.04, "max_regression": 0.0,
+            },
+            "gates": ["no_regression", "fairness", "forgetting", "integrity"],
+            "approval": "none",
+        },
+    }  # fmt: skip

@@ -1,0 +1,171 @@
+"""The demonstration: the whole loop on real parts, narrated. It ends well only if the loop really closed."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from pydantic import SecretStr
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from api.client import Client
+from api.demo.plan import Messages, Plan, make_plan
+from api.demo.processes import ProcessError, Service, predict, run_module
+from api.demo.spec import MODEL, demo_spec
+from core.artifacts import file_digest
+from core.errors import AppError
+from core.settings import ClientSettings
+from governance.verify import verify_bundle
+
+EVENT_FIELDS = (
+    "event_id",
+    "ts",
+    "version",
+    "text",
+    "channel",
+    "intent",
+    "confidence",
+    "age_band",
+    "customer",
+    "latency_ms",
+)
+
+
+class LoopNotClosedError(AppError):
+    """A step of the loop did not happen; the demonstration has failed."""
+
+    code = "loop_not_closed"
+
+
+@dataclass
+class Story:
+    """State of one demonstration run; `folder` holds everything it makes."""
+
+    folder: Path
+    console: Console
+    seed: int
+    base_epochs: float | None
+    facts: dict[str, Any] = field(default_factory=dict)
+    _step: int = 0
+
+    # --- telling ---
+
+    def chapter(self, title: str) -> None:
+        self._step += 1
+        self.console.print(f"\n[bold]{self._step}. {title}[/bold]")
+
+    def say(self, text: str) -> None:
+        self.console.print(f"   {text}", markup=False)
+
+    def expect(self, holds: bool, otherwise: str) -> None:
+        if not holds:
+            raise LoopNotClosedError(f"step {self._step}: {otherwise}", step=self._step)
+
+    def bar(self, title: str, work: Callable[[Callable[[dict[str, Any]], None]], None]) -> None:
+        """Run work that reports {"step", "steps", "loss"} with a progress bar."""
+        columns = (
+            TextColumn("   {task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+        )
+        with Progress(*columns, console=self.console, transient=not self.console.is_terminal) as progress:
+            task = progress.add_task(title, total=None, note="")
+
+            def show(line: Mapping[str, Any]) -> None:
+                loss = line.get("loss")
+                note = str(line.get("phase", "")) + (f" loss {loss:.3f}" if isinstance(loss, float) else "")
+                progress.update(task, total=line.get("steps"), completed=line.get("step") or 0, note=note)
+
+            work(show)
+
+    # --- the acts ---
+
+    def make_first_model(self, plan: Plan) -> Path:
+        """Train v1 from scratch on the known intents."""
+        data, base = self.folder / "v1-training.parquet", self.folder / "base-model"
+        plan.training.select("text", pl.col("category").alias("label")).write_parquet(data)
+        progress = self.folder / "base-progress.jsonl"
+        config = {
+            "run_id": "base", "task": "sequence_classification", "train": {"path": str(data), "sha256": file_digest(data)},
+            "output_dir": str(base), "progress": str(progress), "seed": self.seed, "epochs": self.base_epochs,
+        }  # fmt: skip
+        self.bar(
+            "training v1", lambda show: run_module("retrain.train.base", config, progress=progress, on_progress=show)
+        )
+        return base
+
+    def send(self, producer: Client, events: pl.DataFrame, answers: pl.DataFrame, *, version: str, name: str) -> None:
+        """Log a batch of served answers, as an application would."""
+        rows = events.with_columns(
+            version=pl.lit(version), intent=answers[f"{name}.label"], confidence=answers[f"{name}.confidence"].round(5)
+        ).select(EVENT_FIELDS)
+        answer = producer.json(
+            "POST",
+            f"/api/v1/models/{MODEL}/events",
+            content=rows.write_ndjson(),
+            headers={"content-type": "application/x-ndjson"},
+        )
+        self.expect(
+            answer["accepted"] == rows.height, f"{rows.height - answer['accepted']} events were not accepted: {answer}"
+        )
+
+    def send_outcomes(self, producer: Client, events: pl.DataFrame) -> None:
+        """The true intents, known only later."""
+        rows = events.select("event_id", pl.col("category").alias("intent_true"))
+        answer = producer.json(
+            "POST",
+            f"/api/v1/models/{MODEL}/outcomes",
+            content=rows.write_ndjson(),
+            headers={"content-type": "application/x-ndjson"},
+        )
+        self.expect(
+            answer["accepted"] == rows.height,
+            f"{rows.height - answer['accepted']} outcomes were not accepted: {answer}",
+        )
+
+    def wait(self, what: str, ask: Callable[[], Any], *, timeout_s: float = 120) -> Any:
+        """Ask until the answer is true."""
+        deadline = time.monotonic() + timeout_s
+        while not (answer := ask()):
+            self.expect(time.monotonic() < deadline, f"{what} did not happen within {timeout_s:g} s")
+            time.sleep(0.25)
+        return answer
+
+    def windows(self, client: Client) -> list[dict[str, Any]]:
+        items: list[dict[str, Any]] = client.json("GET", f"/api/v1/models/{MODEL}/windows")["items"]
+        return items
+
+    def stream(
+        self, client: Client, producer: Client, events: pl.DataFrame, answers: pl.DataFrame, *, rows: int, version: str,
+        name: str, after_each: Callable[[dict[str, Any]], bool] | None = None, closed: int = 0,
+    ) -> int:  # fmt: skip
+        """Send a stretch window by window; outcomes come one window late. Returns how many rows were sent.
+
+        `closed`: windows that were closed before this stretch. `after_each` gets each closed window and stops the
+        stream by returning True.
+        """
+        sent = 0
+        for start in range(0, events.height, rows):
+            part = events[start : start + rows]
+            self.send(producer, part, answers[start : start + rows], version=version, name=name)
+            if start:
+                self.send_outcomes(producer, events[start - rows : start])
+            sent += part.height
+            if part.height < rows:
+                break
+            closed += 1
+            window = self.wait(
+                "the next window", lambda n=closed: (w := self.windows(client)) and len(w) >= n and w[n - 1]
+            )  # type: ignore[misc]  # lambda default
+            if after_each is not None and after_each(window):
+                break
+        last = (sent - 1) // rows * rows
+        self.send_outcomes(producer, events[last:sent])
+        return sent

@@ -1,0 +1,108 @@
+"""What handlers ask for: the site, a unit of work, the request's body, a page of a list."""
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import Annotated, Generic, Self, TypeVar
+
+from fastapi import Depends, Request
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy.orm import Session
+
+from api.errors import BodyTooLargeError, UnsupportedMediaTypeError
+from monitor.site import Site
+
+Item = TypeVar("Item", bound="Out")
+
+
+def _site(request: Request) -> Site:
+    site: Site = request.app.state.site
+    return site
+
+
+SiteDep = Annotated[Site, Depends(_site)]
+
+
+def _write(site: SiteDep) -> Iterator[Session]:
+    with site.database.write() as db:
+        yield db
+
+
+def _read(site: SiteDep) -> Iterator[Session]:
+    with site.database.read() as db:
+        yield db
+
+
+# scope="function": committed before the answer leaves, so a failed commit never answers 2xx.
+Db = Annotated[Session, Depends(_write, scope="function")]
+ReadDb = Annotated[Session, Depends(_read, scope="function")]
+
+
+class In(BaseModel):
+    """What a client sends; a misspelt field is refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Out(BaseModel):
+    """What a client gets, read from a mapped row or a record."""
+
+    model_config = ConfigDict(from_attributes=True, populate_by_name=True)
+
+    @classmethod
+    def of(cls, row: object) -> Self:
+        return cls.model_validate(row)
+
+
+class Page(BaseModel, Generic[Item]):
+    """A part of a list; `next` is the cursor of the part that follows, null at the end."""
+
+    items: list[Item]
+    next: str | None = None
+
+    @classmethod
+    def of(cls, rows: Iterable[object], next: str | None = None) -> Self:  # noqa: A002 - the field's name
+        return cls.model_validate({"items": list(rows), "next": next}, from_attributes=True)
+
+
+def media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def body_of(*accepted: str, limit_mb: int | None = None) -> Callable[[Request], Awaitable[bytes]]:
+    """A dependency that reads the body in, if it is of an accepted type and within the limit."""
+
+    async def read(request: Request) -> bytes:
+        if media_type(request) not in accepted:
+            sent = request.headers.get("content-type") or "no Content-Type"
+            raise UnsupportedMediaTypeError(
+                f"{sent} is not taken here; send {' or '.join(accepted)}", field="Content-Type", value=sent
+            )
+        if (encoding := request.headers.get("content-encoding", "identity")) != "identity":
+            raise UnsupportedMediaTypeError(
+                f"Content-Encoding {encoding} is not taken here; send the body as it is",
+                field="Content-Encoding",
+                value=encoding,
+            )
+        site: Site = request.app.state.site
+        return await _read_body(request, limit_mb or site.settings.server.max_body_mb)
+
+    return read
+
+
+async def _read_body(request: Request, limit_mb: int) -> bytes:
+    limit = limit_mb << 20
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > 4 * limit:
+            break
+        if size <= limit:
+            chunks.append(chunk)
+        else:  # read on without keeping it: a client that is still sending would not see the answer
+            chunks.clear()
+    if size > limit:
+        raise BodyTooLargeError(
+            f"the body is larger than {limit_mb} MiB; send it in parts, or raise ASSAY_SERVER__MAX_BODY_MB",
+            limit_mb=limit_mb,
+        )
+    return b"".join(chunks)

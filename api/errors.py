@@ -1,0 +1,165 @@
+"""Errors as RFC 9457 problem documents. The only place that knows which family is which HTTP status."""
+
+import traceback
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, ClassVar, Final
+from urllib.parse import quote
+
+from fastapi import FastAPI, Request
+from fastapi.encoders import jsonable_encoder
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, RedirectResponse, Response
+from sqlalchemy.exc import IntegrityError, NoResultFound, OperationalError
+from starlette.exceptions import HTTPException
+
+from core.errors import (
+    AppError,
+    BusyError,
+    ConflictError,
+    ForbiddenError,
+    InsufficientDataError,
+    IntegrityFailureError,
+    InvalidError,
+    NotFoundError,
+    UnauthenticatedError,
+)
+from core.logs import logger
+
+MEDIA_TYPE: Final = "application/problem+json"
+FAMILIES: Final[Mapping[type[AppError], int]] = {
+    NotFoundError: 404, ConflictError: 409, InvalidError: 422, InsufficientDataError: 422, UnauthenticatedError: 401,
+    ForbiddenError: 403, BusyError: 503, IntegrityFailureError: 500,
+}  # fmt: skip
+# Codes whose status says more than their family's.
+CODES: Final[Mapping[str, int]] = {
+    "invalid_body": 400, "body_too_large": 413, "unsupported_media_type": 415, "store_full": 507,
+}  # fmt: skip
+_OWN: Final = {"type", "title", "status", "detail", "code", "instance"}
+
+
+class BodyTooLargeError(InvalidError):
+    code: ClassVar[str] = "body_too_large"
+
+
+class UnsupportedMediaTypeError(InvalidError):
+    code: ClassVar[str] = "unsupported_media_type"
+
+
+def install(app: FastAPI) -> None:
+    """Have every error of the application answered as a problem document."""
+    app.add_exception_handler(AppError, _app_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(OperationalError, _database_away)
+    app.add_exception_handler(IntegrityError, _collision)
+    app.add_exception_handler(NoResultFound, _no_row)
+    app.add_exception_handler(Exception, _unhandled)
+
+
+def status_of(error: AppError) -> int:
+    if error.code in CODES:
+        return CODES[error.code]
+    return next((status for family, status in FAMILIES.items() if isinstance(error, family)), 500)
+
+
+def problem(
+    request: Request,
+    status: int,
+    code: str,
+    detail: str,
+    facts: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
+    document = {
+        **{name: value for name, value in (facts or {}).items() if name not in _OWN},
+        "type": f"urn:assay:problem:{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "instance": quote(request.url.path),
+    }
+    return JSONResponse(jsonable_encoder(document), status, dict(headers or {}), MEDIA_TYPE)
+
+
+def _app_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, AppError)
+    status = status_of(error)
+    headers = {}
+    if isinstance(error, UnauthenticatedError):
+        if _is_page(request):
+            return RedirectResponse(f"/login?next={quote(request.url.path)}", 303)
+        headers["WWW-Authenticate"] = 'Bearer realm="assay"'
+    if isinstance(error, BusyError):
+        headers["Retry-After"] = str(error.retry_after_s)
+    if isinstance(error, IntegrityFailureError):
+        logger(__name__).error("integrity failure", code=error.code, detail=error.message)
+    return problem(request, status, error.code, error.message, error.facts, headers)
+
+
+def _is_page(request: Request) -> bool:
+    """A person with a browser, to be sent to the login page."""
+    shown = "text/html" in request.headers.get("accept", "") and request.method == "GET"
+    return shown and not request.url.path.startswith(("/api/", "/v1/", "/metrics"))
+
+
+def _validation_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    problems = [_one(found) for found in error.errors()]
+    first = problems[0]
+    broken = any(found["type"] == "json_invalid" for found in error.errors())
+    detail = f"{first['field']}: {first['reason']}"
+    return problem(
+        request, 400 if broken else 422, "invalid_body" if broken else "invalid_request", detail, {"problems": problems}
+    )
+
+
+def _one(found: Mapping[str, Any]) -> dict[str, Any]:
+    where: Sequence[Any] = found["loc"]
+    field = ".".join(str(part) for part in where[1:]) or str(where[0])
+    reason = str(found["msg"]).removeprefix("Value error, ")
+    if found["type"] == "extra_forbidden":
+        reason = "unknown field; leave it out"
+    value = None if found["type"] in ("missing", "json_invalid") else repr(found.get("input"))[:200]
+    return {"field": field, "in": str(where[0]), "reason": reason, "value": value}
+
+
+def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    codes = {404: "no_such_path", 405: "method_not_allowed"}
+    allowed = (error.headers or {}).get("Allow", "other methods")
+    details = {
+        404: f"nothing is served at {request.url.path}",
+        405: f"{request.method} is not served at {request.url.path}; allowed: {allowed}",
+    }
+    code = codes.get(error.status_code, "http_error")
+    return problem(
+        request, error.status_code, code, details.get(error.status_code, str(error.detail)), headers=error.headers
+    )
+
+
+def _database_away(request: Request, error: Exception) -> Response:
+    logger(__name__).error("database unavailable", error=type(error).__name__)
+    text = "the database cannot be reached or is locked; nothing was changed, send the request again"
+    return problem(request, 503, "database_unavailable", text, headers={"Retry-After": "5"})
+
+
+def _collision(request: Request, error: Exception) -> Response:
+    logger(__name__).warning("constraint", error=str(getattr(error, "orig", ""))[:200])
+    text = "another request changed the same thing at the same time; nothing was changed, look again and repeat"
+    return problem(request, 409, "conflict", text)
+
+
+def _no_row(request: Request, _: Exception) -> Response:
+    return problem(request, 404, "not_found", "something this request names does not exist; check ids and cursor")
+
+
+def _unhandled(request: Request, error: Exception) -> Response:
+    # The places only: an exception's message may quote what somebody sent.
+    places = [
+        f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)[-8:]
+    ]
+    logger(__name__).error("unhandled error", error=type(error).__name__, path=request.url.path, places=places)
+    text = "the service failed on this request; the cause is in its log"
+    return problem(request, 500, "internal", text)

@@ -1,0 +1,81 @@
+"""What people do on pages. Each form says what will happen; afterwards the page it came from is shown again."""
+
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter
+from fastapi.responses import RedirectResponse
+
+from api.auth import requires
+from api.deps import Db, SiteDep
+from api.pages.render import Form, PageRoute
+from core.errors import InvalidError
+from governance.access import Caller, Permission
+from monitor import alerts
+from reports import service as reports
+from retrain import service as retrain
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+AlertWorker = Annotated[Caller, requires(Permission.ALERT_WRITE)]
+Approver = Annotated[Caller, requires(Permission.RUN_APPROVE)]
+
+
+def _reason(form: dict[str, str]) -> str:
+    reason = form.get("reason", "").strip()
+    if not reason:
+        raise InvalidError("the reason is empty; say in a few words why", field="reason", value="")
+    if len(reason) > 2000:
+        raise InvalidError(f"the reason has {len(reason)} characters; write at most 2000", field="reason")
+    return reason
+
+
+@router.post("/alerts/{alert_id}/acknowledge")
+def acknowledge(caller: AlertWorker, alert_id: UUID, site: SiteDep, db: Db, form: Form) -> RedirectResponse:
+    alerts.acknowledge(site, db, alert_id, caller.name, _reason(form))
+    return RedirectResponse(f"/alerts/{alert_id}", 303)
+
+
+@router.post("/alerts/{alert_id}/resolve")
+def resolve(caller: AlertWorker, alert_id: UUID, site: SiteDep, db: Db, form: Form) -> RedirectResponse:
+    alerts.resolve(site, db, alert_id, caller.name, _reason(form))
+    return RedirectResponse(f"/alerts/{alert_id}", 303)
+
+
+@router.post("/runs/{run_id}/approve")
+def approve(caller: Approver, run_id: UUID, site: SiteDep, db: Db, form: Form) -> RedirectResponse:
+    retrain.approve(site, db, run_id, caller.name, _reason(form))
+    return RedirectResponse(f"/runs/{run_id}", 303)
+
+
+@router.post("/runs/{run_id}/reject")
+def reject(caller: Approver, run_id: UUID, site: SiteDep, db: Db, form: Form) -> RedirectResponse:
+    retrain.reject(site, db, run_id, caller.name, _reason(form))
+    return RedirectResponse(f"/runs/{run_id}", 303)
+
+
+@router.post("/models/{name}/runs")
+def start_run(
+    caller: Annotated[Caller, requires(Permission.RUN_START)], name: str, site: SiteDep, db: Db, form: Form
+) -> RedirectResponse:
+    retrain.start_manual(site, db, name, caller.name, _reason(form))
+    return RedirectResponse(f"/models/{name}#decisions", 303)
+
+
+@router.post("/models/{name}/reports")
+def request_report(
+    caller: Annotated[Caller, requires(Permission.REPORT_CREATE)], name: str, site: SiteDep, db: Db, form: Form
+) -> RedirectResponse:
+    start = datetime.combine(_day(form, "from"), time(), UTC)
+    end = datetime.combine(_day(form, "to"), time(), UTC) + timedelta(days=1)
+    reports.request(site, db, name, "audit", start, end, [], caller.name)
+    return RedirectResponse(f"/models/{name}#reports", 303)
+
+
+def _day(form: dict[str, str], field: str) -> date:
+    try:
+        return date.fromisoformat(form.get(field, ""))
+    except ValueError as error:
+        raise InvalidError(
+            f"{field} is {form.get(field, '')!r}; write a day such as 2026-01-31", field=field
+        ) from error

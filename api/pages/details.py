@@ -1,0 +1,67 @@
+"""The pages a fact links to: an alert, a window, a run, a ledger entry."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter
+from fastapi.responses import HTMLResponse
+
+from api.auth import requires
+from api.deps import ReadDb, SiteDep
+from api.pages.models import ACTIVE, progress
+from api.pages.render import PageRoute, page
+from core.errors import NotFoundError
+from governance import ledger
+from governance.access import Caller, Permission
+from monitor import store as monitor_store
+from monitor.schema import parse_spec
+from reports import store
+from reports.citations import Citations
+from retrain import registry
+from retrain import store as retrain_store
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+Reader = Annotated[Caller, requires(Permission.READ)]
+
+
+@router.get("/alerts/{alert_id}")
+def alert_page(caller: Reader, alert_id: UUID, db: ReadDb) -> HTMLResponse:
+    alert = monitor_store.alert(db, alert_id)
+    model = store.model_of(db, alert.model_id)
+    citations = Citations(store.entries(db, [f"model:{model.name}"]))
+    first, last = store.window(db, alert.first_window_id), store.window(db, alert.last_window_id)
+    return page("alert.html", caller=caller, alert=alert, model=model, first=first, last=last, cite=citations.find)
+
+
+@router.get("/windows/{window_id}")
+def window_page(caller: Reader, window_id: UUID, db: ReadDb) -> HTMLResponse:
+    window = store.window(db, window_id)
+    if window is None:
+        raise NotFoundError(f"window {window_id} does not exist", window=str(window_id))
+    model = store.model_of(db, window.model_id)
+    measured = monitor_store.window_measurements(db, window_id)
+    return page("window.html", caller=caller, window=window, model=model, measured=measured)
+
+
+@router.get("/runs/{run_id}")
+def run_page(caller: Reader, run_id: UUID, db: ReadDb) -> HTMLResponse:
+    run = retrain_store.run(db, run_id)
+    model = store.model_of(db, run.model_id)
+    datasets = store.datasets(db, [run.train_dataset_id, run.eval_dataset_id, run.holdout_dataset_id])
+    citations = Citations(store.entries(db, [f"model:{model.name}", f"run:{run.id}"]))
+    spec = parse_spec(monitor_store.spec_revision(db, model.id, run.spec_revision).document)
+    return page(
+        "run.html", caller=caller, run=run, model=model, decision=store.decision(db, run.decision_id),
+        gates=retrain_store.gates(db, run.id), datasets=sorted(datasets.values(), key=lambda d: d.role),
+        cite=citations.find, progress=progress(run), active=run.state in ACTIVE, needed=registry.approvals_needed(spec),
+    )  # fmt: skip
+
+
+@router.get("/ledger/{index}")
+def entry_page(
+    caller: Annotated[Caller, requires(Permission.LEDGER_READ)], index: int, site: SiteDep, db: ReadDb
+) -> HTMLResponse:
+    proof = ledger.inclusion_proof(db, index)
+    entry = store.entry(db, index)
+    head = ledger.latest_checkpoint(db)
+    return page("entry.html", caller=caller, entry=entry, proof=proof, head=head, vkey=site.keys.vkey)

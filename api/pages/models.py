@@ -1,0 +1,130 @@
+"""The overview of all models and the page of one model."""
+
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter
+from fastapi.responses import HTMLResponse
+from markupsafe import Markup
+from sqlalchemy.orm import Session
+
+from api.auth import requires
+from api.deps import ReadDb, SiteDep
+from api.pages.render import PageRoute, page
+from governance.access import Caller, Permission
+from monitor import store as monitor_store
+from monitor.service import CurrentSpec, current_spec
+from monitor.site import Site
+from monitor.tables import Measurement
+from reports import audit, store
+from reports.charts import timeline_svg, timeline_table
+from reports.citations import Citations
+from reports.findings import budget, rules
+from reports.timelines import timeline
+from retrain.tables import Run
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+Reader = Annotated[Caller, requires(Permission.READ)]
+WINDOWS = 200  # windows shown when no period is asked for
+ACTIVE = ("queued", "curating", "training", "evaluating")
+
+
+@router.get("/")
+def overview(caller: Reader, site: SiteDep, db: ReadDb) -> HTMLResponse:
+    rows = [_summary(site, db, current_spec(db, model.name)) for model in monitor_store.models(db)]
+    order = {"alarm": 0, "unknown": 1, "ok": 2}
+    rows.sort(key=lambda r: (order[r["health"].status], r["name"]))
+    counts = {status: sum(1 for r in rows if r["health"].status == status) for status in order}
+    return page("overview.html", caller=caller, models=rows, counts=counts)
+
+
+def _summary(site: Site, db: Session, current: CurrentSpec) -> dict[str, Any]:
+    model, now = current.model, site.clock.now()
+    runs = store.runs(db, model.id, model.created_at, now)
+    windows = store.newest_windows(db, model.id, 1)
+    champion = audit.champion_at(store.versions(db, model.id), now)
+    coverage = windows[-1].labels / windows[-1].rows if windows and windows[-1].rows else None
+    return {
+        "name": model.name, "spec": current.spec, "health": audit.health_at(site, db, model, current.spec),
+        "kpis": audit.newest_kpis(db, model.id, current.spec, _far(now)), "window": windows[-1] if windows else None,
+        "coverage": coverage, "alerts": sum(1 for a in monitor_store.alerts(db, model.id) if a.state != "resolved"),
+        "run": runs[-1] if runs else None, "champion": champion,
+    }  # fmt: skip
+
+
+def _far(now: datetime) -> datetime:
+    """Replayed events may carry times after the clock's."""
+    return now + timedelta(days=36_500)
+
+
+@router.get("/models/{name}")
+def model_page(
+    caller: Reader, name: str, site: SiteDep, db: ReadDb, since: date | None = None, until: date | None = None
+) -> HTMLResponse:
+    current = current_spec(db, name)
+    model, spec = current.model, current.spec
+    first, last = store.extent(db, model.id)
+    chosen = since is not None or until is not None
+    start = datetime.combine(since, time(), UTC) if since else first or model.created_at
+    end = datetime.combine(until, time(), UTC) + timedelta(days=1) if until else _far(site.clock.now())
+    windows = store.windows(db, model.id, start, end) if chosen else store.newest_windows(db, model.id, WINDOWS)
+    if windows and not chosen:
+        start = min(w.from_ts for w in windows)
+    measured = store.measurements(db, model.id, start, end)
+    versions = store.versions(db, model.id)
+    alerts = monitor_store.alerts(db, model.id)
+    decisions = store.decisions(db, model.id, model.created_at, _far(site.clock.now()))[-50:]
+    runs = store.runs(db, model.id, model.created_at, _far(site.clock.now()))
+    drawn = timeline(
+        spec, windows, measured, baselines=store.baselines(db, model.id, _far(site.clock.now())), versions=versions,
+        alerts=alerts, decisions=decisions, runs=runs,
+    )  # fmt: skip
+    citations = Citations(store.entries(db, [f"model:{name}", *(f"run:{r.id}" for r in runs)]))
+    reports = store.reports(db, model.id)
+    busy = any(r.state == "queued" for r in reports) or any(r.state in ACTIVE for r in runs)
+    period = (first or model.created_at, last or site.clock.now())
+    return page(
+        "model.html", caller=caller, model=model, spec=spec, revision=current.revision,
+        summary=_summary(site, db, current), budget=budget(spec), rules=rules(spec),
+        wide=_svg(drawn, 1072), narrow=_svg(drawn, 358), data=timeline_table(drawn) if drawn else None,
+        alerts=alerts[::-1], windows=windows[::-1],
+        by_window=_by_window(measured), fairness=_newest_fairness(measured), decisions=decisions[::-1], runs=runs[::-1],
+        gates=store.gates(db, [r.id for r in runs]), versions=versions[::-1], reports=reports, cite=citations.find,
+        since=since, until=until, period=period, busy=busy, limit=WINDOWS, chosen=chosen, progress=progress,
+    )  # fmt: skip
+
+
+def _svg(drawn: Any, width: int) -> Markup:
+    return Markup(timeline_svg(drawn, width=width)) if drawn is not None else Markup("")  # noqa: S704 - our own drawing; Vega escapes labels
+
+
+def _by_window(measured: Any) -> dict[Any, dict[str, Measurement]]:
+    found: dict[Any, dict[str, Measurement]] = {}
+    for m in measured:
+        if m.monitor == "kpi" and not m.segment:
+            found.setdefault(m.window_id, {})[m.metric] = m
+    return found
+
+
+def _newest_fairness(measured: Any) -> list[Measurement]:
+    newest: dict[tuple[str, str, str], Measurement] = {}
+    for m in measured:
+        key = (m.metric, m.column, m.segment)
+        if m.monitor == "fairness" and (key not in newest or (m.value is not None and m.to_ts >= newest[key].to_ts)):
+            newest[key] = m
+    return list(newest.values())
+
+
+def progress(run: Run) -> str:
+    """Where a run stands, in words."""
+    p = run.progress or {}
+    if run.state not in ACTIVE:
+        return ""
+    parts = [str(p.get("phase") or run.state)]
+    if p.get("steps"):
+        parts.append(f"step {p.get('step', 0)} of {p['steps']}")
+    if p.get("loss") is not None:
+        parts.append(f"loss {p['loss']:.3f}")
+    if p.get("eta_s") is not None:
+        parts.append(f"about {p['eta_s']:.0f} s left")
+    return ", ".join(parts)

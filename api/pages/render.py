@@ -1,0 +1,117 @@
+"""Templates, filters and headers of every page, and how a page answers an error."""
+
+import hashlib
+import json
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from functools import lru_cache
+from importlib.resources import files
+from typing import Annotated, Any, Final
+from urllib.parse import parse_qsl
+
+from fastapi import Depends, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse
+from fastapi.routing import APIRoute
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from api.deps import body_of
+from api.errors import status_of
+from core.errors import AppError, UnauthenticatedError
+from governance.access import Caller, Permission
+from reports import charts
+
+# No inline script, no inline style, nothing from another origin.
+POLICY: Final = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
+STATIC: Final = {"assay.css": "text/css; charset=utf-8", "assay.js": "text/javascript; charset=utf-8"}
+SHAPES: Final = {
+    "ok": "●", "alarm": "▲", "unknown": "×", "open": "▲", "acknowledged": "◐", "resolved": "●", "pass": "●",
+    "fail": "▲",
+    "promoted": "●", "rejected": "▲", "failed": "▲", "champion": "●", "ready": "●", "queued": "○", "retired": "○",
+}  # fmt: skip
+CLASSES: Final = {"▲": "alarm", "●": "ok"}
+
+
+def static(name: str) -> bytes:
+    return (files("api.pages") / "static" / name).read_bytes()
+
+
+@lru_cache(maxsize=8)
+def _fingerprint(name: str) -> str:
+    return hashlib.sha256(static(name)).hexdigest()[:12]
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    found = Environment(
+        loader=PackageLoader("api.pages"), autoescape=select_autoescape(default=True), undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    found.filters.update(
+        number=charts.number, time=time, mark=mark, pct=lambda v: "–" if v is None else f"{100 * v:.1f}",
+        short=lambda d: (d or "–").removeprefix("sha256:")[:12], pretty=lambda v: json.dumps(v, indent=2, default=str),
+        words=lambda text: str(text).replace("_", " "),
+    )  # fmt: skip
+    found.globals.update(static=lambda name: f"/static/{name}?v={_fingerprint(name)}", Permission=Permission)
+    return found
+
+
+def time(at: datetime | None) -> Markup | str:
+    """A time in UTC, machine-readable too; the zone is written where the time stands alone."""
+    if at is None:
+        return "–"
+    moment = at.astimezone(UTC)
+    return Markup('<time datetime="{}">{}</time>').format(moment.isoformat(), moment.strftime("%Y-%m-%d %H:%M"))
+
+
+def mark(word: str) -> Markup:
+    """A status by shape, colour and word."""
+    shape = SHAPES.get(word, "○")
+    kind = CLASSES.get(shape, "muted")
+    return Markup('<span class="status {}"><span aria-hidden="true">{}</span> {}</span>').format(
+        kind, shape, word.replace("_", " ")
+    )
+
+
+def page(template: str, *, caller: Caller | None, status: int = 200, **facts: Any) -> HTMLResponse:
+    """A rendered page with the headers every page carries."""
+    html = _environment().get_template(template).render(caller=caller, **facts)
+    headers = {
+        "Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin",
+        "Cache-Control": "private, no-store",
+    }  # fmt: skip
+    return HTMLResponse(html, status, headers)
+
+
+class PageRoute(APIRoute):
+    """A route whose errors are pages for people instead of problem documents."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except UnauthenticatedError:
+                raise  # sent to the login page by the application's handler
+            except AppError as error:
+                return page("error.html", caller=None, status=status_of(error), message=error.message, code=error.code)
+            except RequestValidationError as error:
+                first = error.errors()[0]
+                message = f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg']}"
+                return page("error.html", caller=None, status=422, message=message, code="invalid_request")
+
+        return answer
+
+
+def _fields(
+    body: Annotated[bytes, Depends(body_of("application/x-www-form-urlencoded", limit_mb=1))],
+) -> dict[str, str]:
+    return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+
+
+Form = Annotated[dict[str, str], Depends(_fields)]

@@ -1,0 +1,53 @@
+// Sorting and copying of tables, and a quiet reload while work is going on. The pages are complete without it.
+"use strict";
+
+const value = (row, column) => row.cells[column].textContent.trim();
+const numeric = (text) => (text === "–" ? -Infinity : Number(text.replace(/,/g, "")));
+
+function sortBy(table, column, header) {
+  const down = header.getAttribute("aria-sort") === "ascending";
+  const numbers = header.classList.contains("num");
+  const rows = [...table.tBodies[0].rows].sort((a, b) => {
+    const [x, y] = [value(a, column), value(b, column)];
+    return numbers ? numeric(x) - numeric(y) : x.localeCompare(y);
+  });
+  if (down) rows.reverse();
+  table.tBodies[0].append(...rows);
+  for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
+  header.setAttribute("aria-sort", down ? "descending" : "ascending");
+}
+
+function csv(table) {
+  const quoted = (cell) => '"' + cell.textContent.trim().replace(/\s+/g, " ").replace(/"/g, '""') + '"';
+  return [...table.rows].map((row) => [...row.cells].map(quoted).join(",")).join("\r\n");
+}
+
+for (const table of document.querySelectorAll("table.data")) {
+  [...table.tHead.rows[0].cells].forEach((header, column) => {
+    const button = document.createElement("button");
+    button.className = "sort";
+    button.type = "button";
+    button.append(...header.childNodes);
+    button.addEventListener("click", () => sortBy(table, column, header));
+    header.append(button);
+  });
+  const copy = document.createElement("button");
+  copy.className = "copy";
+  copy.type = "button";
+  copy.textContent = "Copy as CSV";
+  copy.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(csv(table));
+    copy.textContent = "Copied";
+  });
+  const caption = table.parentElement.nextElementSibling;
+  if (caption && caption.matches("p.small")) caption.append(" ", copy);
+  else table.parentElement.after(copy);
+}
+
+const every = Number(document.body.dataset.refresh || 0);
+if (every) {
+  setInterval(() => {
+    const typing = document.activeElement && document.activeElement.matches("input, summary, button");
+    if (!typing && !document.hidden) location.reload();
+  }, every * 1000);
+}

@@ -1,0 +1,94 @@
+"""Alerts: look, acknowledge, resolve, open the confirmation."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import APIRouter
+from fastapi.responses import HTMLResponse
+from pydantic import Field
+
+from api.auth import requires
+from api.deps import Db, In, Out, Page, ReadDb, SiteDep
+from core.errors import NotFoundError
+from governance.access import Caller, Permission
+from monitor import alerts, store
+
+router = APIRouter(prefix="/api/v1", tags=["alerts"])
+Reader = Annotated[Caller, requires(Permission.READ)]
+Worker = Annotated[Caller, requires(Permission.ALERT_WRITE)]
+# A report made from what users sent: it may run its own inline scripts, in an origin of its own, and reach nothing.
+SANDBOX = (
+    "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
+    "img-src data: blob:; font-src data:; frame-ancestors 'self'; base-uri 'none'; form-action 'none'"
+)
+
+
+class NoteIn(In):
+    note: str | None = Field(None, max_length=2000)
+
+
+class AlertOut(Out):
+    id: UUID
+    monitor: str
+    metric: str
+    column: str
+    value: float | None
+    limit: float | None
+    sentence: str
+    state: str
+    windows: int
+    first_window_id: UUID
+    last_window_id: UUID
+    opened_at: datetime
+    acknowledged_at: datetime | None
+    acknowledged_by: str | None
+    resolved_at: datetime | None
+    resolved_by: str | None
+    note: str | None
+    confirmation: dict[str, Any] | None
+    confirmation_error: str | None
+
+
+class NotConfirmedError(NotFoundError):
+    code = "not_confirmed"
+
+
+@router.get("/models/{model}/alerts")
+def list_alerts(
+    _: Reader, model: str, db: ReadDb, state: Literal["open", "acknowledged", "resolved"] | None = None
+) -> Page[AlertOut]:
+    return Page[AlertOut].of(store.alerts(db, store.model(db, model).id, state=state))
+
+
+@router.get("/alerts/{alert_id}")
+def read(_: Reader, alert_id: UUID, db: ReadDb) -> AlertOut:
+    return AlertOut.of(store.alert(db, alert_id))
+
+
+@router.get("/alerts/{alert_id}/confirmation")
+def confirmation(
+    _: Annotated[Caller, requires(Permission.EVENTS_READ)], alert_id: UUID, site: SiteDep, db: ReadDb
+) -> HTMLResponse:
+    """The Evidently report on the raw rows of the window."""
+    alert = store.alert(db, alert_id)
+    if alert.confirmation is None:
+        why = alert.confirmation_error or "it is still being computed, or the alert is not about drift"
+        raise NotConfirmedError(f"alert {alert_id} has no confirmation: {why}", alert=str(alert_id))
+    html = site.artifacts.get(alert.confirmation["artifact"])
+    headers = {
+        "Content-Security-Policy": SANDBOX,
+        "X-Content-Type-Options": "nosniff",
+        "Cache-Control": "private, no-store",
+    }
+    return HTMLResponse(html, headers=headers)
+
+
+@router.post("/alerts/{alert_id}/acknowledge")
+def acknowledge(caller: Worker, alert_id: UUID, site: SiteDep, db: Db, body: NoteIn | None = None) -> AlertOut:
+    return AlertOut.of(alerts.acknowledge(site, db, alert_id, caller.name, body.note if body else None))
+
+
+@router.post("/alerts/{alert_id}/resolve")
+def resolve(caller: Worker, alert_id: UUID, site: SiteDep, db: Db, body: NoteIn | None = None) -> AlertOut:
+    return AlertOut.of(alerts.resolve(site, db, alert_id, caller.name, body.note if body else None))

@@ -1,0 +1,120 @@
+"""Events and outcomes coming in; one decision, with its explanation, going out."""
+
+import json
+from datetime import date, datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Request, Response
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from api.auth import requires
+from api.deps import Db, Out, ReadDb, SiteDep, body_of, media_type
+from core import queue
+from core.errors import ConflictError, NotFoundError
+from core.queue import Job
+from governance.access import Caller, Permission
+from monitor import store
+from monitor.ingest.ndjson import JSON, NDJSON
+from monitor.ingest.receive import receive_events, receive_outcomes
+from monitor.site import Site
+from retrain import store as retrained
+
+router = APIRouter(prefix="/api/v1/models/{model}", tags=["events"])
+RowsBody = Annotated[bytes, Depends(body_of(NDJSON, JSON))]
+Writer = Annotated[Caller, requires(Permission.EVENTS_WRITE)]
+Reader = Annotated[Caller, requires(Permission.EVENTS_READ)]
+
+
+class RejectionOut(Out):
+    line: int
+    field: str | None
+    reason: str
+
+
+class ReceiptOut(Out):
+    accepted: int
+    duplicates: int
+    rejected: list[RejectionOut]
+    rejected_total: int
+
+
+class ExplanationOut(Out):
+    event_id: str
+    state: str
+    version: str
+    additivity_residual: float | None = None
+    explanation: dict[str, Any] | None = None
+
+
+class EventNotFoundError(NotFoundError):
+    code = "event_not_found"
+
+
+class ExplanationFailedError(ConflictError):
+    code = "explanation_failed"
+
+
+@router.post("/events")
+def take_events(_: Writer, model: str, body: RowsBody, site: SiteDep, request: Request) -> ReceiptOut:
+    """Store events, NDJSON or a JSON array; durable when answered, idempotent by event_id."""
+    return ReceiptOut.of(receive_events(site, model, body, media_type(request)))
+
+
+@router.post("/outcomes")
+def take_outcomes(_: Writer, model: str, body: RowsBody, site: SiteDep, request: Request) -> ReceiptOut:
+    """Store what turned out to be true, joined to its event by event_id."""
+    return ReceiptOut.of(receive_outcomes(site, model, body, media_type(request)))
+
+
+@router.get("/events/{event_id:path}/explanation")
+def explain(_: Reader, model: str, event_id: str, site: SiteDep, db: Db, response: Response) -> ExplanationOut:
+    """SHAP word attributions of one decision: 200 once computed, 202 while a job computes them."""
+    found = store.model(db, model)
+    event = _event(site, model, event_id)
+    version = _explained_version(db, found.id, event["version"])
+    stored = retrained.explanation(db, found.id, event_id, version)
+    if stored is None:
+        _ask(site, db, model, event_id)
+        response.status_code = 202
+        return ExplanationOut(event_id=event_id, state="queued", version=version)
+    return ExplanationOut(
+        event_id=event_id, state="ready", version=stored.version, additivity_residual=stored.additivity_residual,
+        explanation=json.loads(site.artifacts.get(stored.artifact)),
+    )  # fmt: skip
+
+
+@router.get("/events/{event_id:path}")
+def read(_: Reader, model: str, event_id: str, site: SiteDep, db: ReadDb) -> dict[str, Any]:
+    """One event with its outcome columns, if any; a subject is its digest."""
+    store.model(db, model)
+    event = _event(site, model, event_id)
+    return {name: value.isoformat() if isinstance(value, datetime | date) else value for name, value in event.items()}
+
+
+def _event(site: Site, model: str, event_id: str) -> dict[str, Any]:
+    event = site.events.event(model, event_id)
+    if event is None:
+        raise EventNotFoundError(f"model {model} has no event {event_id[:200]!r}", event_id=event_id[:200])
+    return event
+
+
+def _explained_version(db: Session, model_id: UUID, answered_by: str) -> str:
+    """The version that answered, or the champion where that one is not registered: what the job explains."""
+    registered = {row.version: row.stage for row in retrained.versions(db, model_id)}
+    champion = next((version for version, stage in registered.items() if stage == "champion"), answered_by)
+    return answered_by if answered_by in registered else champion
+
+
+def _ask(site: Site, db: Session, model: str, event_id: str) -> None:
+    """Queue the computation once; a computation that failed is not repeated behind the reader's back."""
+    key = f"explain:{model}:{event_id}"[:200]
+    last = db.scalars(select(Job).where(Job.dedupe_key == key).order_by(Job.created_at.desc()).limit(1)).first()
+    if last is not None and last.state == "failed":
+        raise ExplanationFailedError(f"this decision could not be explained: {last.error}", event_id=event_id)
+    if last is None or last.state == "done":
+        now = site.clock.now()
+        queue.enqueue(
+            db, "retrain.explain", {"model": model, "event_id": event_id}, now=now, lane="train", dedupe_key=key
+        )

@@ -1,0 +1,45 @@
+"""Is it alive, is it ready, how is it doing, what does it speak."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import PlainTextResponse
+from sqlalchemy import text
+
+from api import metrics
+from api.auth import requires
+from api.deps import ReadDb, SiteDep
+from core.errors import BusyError
+from governance.access import Caller, Permission
+
+router = APIRouter(tags=["service"])
+
+
+class NotReadyError(BusyError):
+    code = "not_ready"
+
+
+@router.get("/healthz")
+def alive() -> dict[str, str]:
+    return {"status": "ok"}
+
+
+@router.get("/readyz")
+def ready(site: SiteDep, db: ReadDb) -> dict[str, str]:
+    db.execute(text("select 1"))
+    try:
+        site.events.check_writable()
+    except OSError as error:
+        raise NotReadyError(f"the lake cannot be written: {error.strerror}", retry_after_s=5) from error
+    return {"status": "ready"}
+
+
+@router.get("/metrics")
+def measure(_: Annotated[Caller, requires(Permission.READ)], site: SiteDep, db: ReadDb) -> PlainTextResponse:
+    return PlainTextResponse(metrics.text(site, db), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+@router.get("/api/v1/openapi.json")
+def openapi(_: Annotated[Caller, requires(Permission.CHAMPION_READ)], request: Request) -> dict[str, Any]:
+    document: dict[str, Any] = request.app.openapi()
+    return document

@@ -1,0 +1,49 @@
+"""API keys: made once, shown once, revoked for good."""
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter
+from pydantic import Field
+
+from api.auth import requires
+from api.deps import Db, In, Out, Page, ReadDb, SiteDep
+from governance import access
+from governance.access import Caller, Permission, Role
+
+router = APIRouter(prefix="/api/v1/keys", tags=["keys"])
+Manager = Annotated[Caller, requires(Permission.KEY_MANAGE)]
+
+
+class KeyIn(In):
+    name: str = Field(min_length=1, max_length=100)
+    role: Role
+
+
+class KeyOut(Out):
+    prefix: str
+    name: str
+    role: str
+    created_at: datetime
+    created_by: str
+    revoked_at: datetime | None
+
+
+class NewKeyOut(KeyOut):
+    key: str = Field("", description="shown this once")
+
+
+@router.post("", status_code=201)
+def create(caller: Manager, body: KeyIn, site: SiteDep, db: Db) -> NewKeyOut:
+    row, key = access.create_key(db, name=body.name, role=body.role, actor=caller.name, now=site.clock.now())
+    return NewKeyOut.of(row).model_copy(update={"key": key})
+
+
+@router.get("")
+def list_keys(_: Manager, db: ReadDb) -> Page[KeyOut]:
+    return Page[KeyOut].of(access.list_keys(db))
+
+
+@router.delete("/{prefix}")
+def revoke(caller: Manager, prefix: str, site: SiteDep, db: Db) -> KeyOut:
+    return KeyOut.of(access.revoke_key(db, prefix=prefix, actor=caller.name, now=site.clock.now()))

@@ -1,0 +1,92 @@
+"""The ledger, for whoever wants to check it without trusting us."""
+
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from fastapi.responses import PlainTextResponse
+from pydantic import Field
+
+from api.auth import requires
+from api.deps import In, Out, Page, ReadDb
+from core.errors import InvalidError, NotFoundError
+from governance import ledger
+from governance.access import Caller, Permission
+
+router = APIRouter(prefix="/api/v1/ledger", tags=["ledger"])
+Reader = Annotated[Caller, requires(Permission.LEDGER_READ)]
+
+
+class EntryQuery(In):
+    first: int = Field(0, ge=0, le=2**31 - 1)
+    limit: int = Field(100, ge=1, le=1000)
+    kind: str | None = None
+    subject: str | None = None
+
+
+class EntryOut(Out):
+    """An entry, read, with the exact bytes its leaf was taken over."""
+
+    index: int
+    at: str
+    kind: str
+    actor: str
+    subject: str
+    body: dict[str, Any]
+    leaf: str
+    entry: str
+
+
+class NoCheckpointError(NotFoundError):
+    code = "no_checkpoint"
+
+
+@router.get("/checkpoint")
+def checkpoint(_: Reader, db: ReadDb) -> PlainTextResponse:
+    """The newest signed checkpoint, a signed note."""
+    newest = ledger.latest_checkpoint(db)
+    if newest is None:
+        raise NoCheckpointError("the ledger has not been checkpointed yet; the scheduler does so once it has grown")
+    return PlainTextResponse(newest.note)
+
+
+@router.get("/entries")
+def entries(_: Reader, query: Annotated[EntryQuery, Query()], db: ReadDb) -> Page[EntryOut]:
+    """Entries in order from `first` on; `next` is the `first` of the following part."""
+    rows = ledger.rows(db, first=query.first, limit=query.limit, kind=query.kind, subject=query.subject)
+    items = [EntryOut(**json.loads(row.entry), leaf=row.leaf, entry=row.entry) for row in rows]
+    return Page[EntryOut].of(items, str(rows[-1].index + 1) if len(rows) == query.limit else None)
+
+
+@router.get("/proof/inclusion")
+def inclusion(
+    _: Reader, db: ReadDb, index: Annotated[int, Query(ge=0)], size: Annotated[int | None, Query(ge=1)] = None
+) -> dict[str, Any]:
+    """Audit path of one entry in the tree of a size, by default the newest checkpoint's."""
+    _within(db, size)
+    if size is not None and index >= size:
+        raise InvalidError(
+            f"entry {index} is not in the tree of size {size}; ask for a larger size", field="size", value=size
+        )
+    return ledger.inclusion_proof(db, index, size)
+
+
+@router.get("/proof/consistency")
+def consistency(
+    _: Reader, db: ReadDb, first: Annotated[int, Query(ge=1)], second: Annotated[int, Query(ge=1)]
+) -> dict[str, Any]:
+    """Proof that the tree of size `second` extends the one of size `first`."""
+    _within(db, second)
+    if first > second:
+        raise InvalidError(
+            f"first ({first}) is larger than second ({second}); give the older size first", field="first", value=first
+        )
+    return ledger.consistency_proof(db, first, second)
+
+
+def _within(db: ReadDb, size: int | None) -> None:
+    grown = ledger.size(db)
+    if size is not None and size > grown:
+        raise InvalidError(
+            f"the ledger has {grown} entries, so there is no tree of size {size}", field="size", value=size
+        )

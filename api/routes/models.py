@@ -1,0 +1,91 @@
+"""Models and their specs."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Response
+
+from api.auth import requires
+from api.deps import Db, Out, Page, ReadDb, SiteDep, body_of
+from core.errors import ConflictError
+from governance.access import Caller, Permission
+from monitor import store
+from monitor.schema import ModelSpec, SpecError, load_spec
+
+router = APIRouter(prefix="/api/v1/models", tags=["models"])
+YAML = ("application/yaml", "application/x-yaml", "text/yaml")
+SpecBody = Annotated[bytes, Depends(body_of("application/json", *YAML, limit_mb=1))]
+
+
+class AppliedOut(Out):
+    model: str
+    revision: int
+    outcome: Literal["created", "changed", "unchanged"]
+    digest: str
+
+
+class ModelRow(Out):
+    name: str
+    revision: int
+    created_at: datetime
+
+
+class ModelOut(ModelRow):
+    digest: str
+    author: str
+    changed_at: datetime
+    spec: dict[str, Any]
+
+
+class ModelNameError(ConflictError):
+    code = "model_name"
+
+
+@router.put("/{model}", responses={201: {"model": AppliedOut}})
+def apply(
+    caller: Annotated[Caller, requires(Permission.MODEL_WRITE)],
+    model: str,
+    body: SpecBody,
+    site: SiteDep,
+    db: Db,
+    response: Response,
+) -> AppliedOut:
+    """Declare a model or change its spec (JSON or YAML): 201 new, 200 changed or unchanged."""
+    from monitor import service
+    from retrain import registry
+
+    spec = _parse(model, body)
+    applied = service.apply_spec(site, db, spec, caller.name)
+    if spec.retrain is not None:
+        registry.ensure_base_version(site, db, store.model(db, model), spec, caller.name)
+    response.status_code = 201 if applied.outcome == "created" else 200
+    return AppliedOut(model=model, revision=applied.revision, outcome=applied.outcome, digest=spec.digest)
+
+
+def _parse(model: str, body: bytes) -> ModelSpec:
+    try:
+        spec = load_spec(body)
+    except RecursionError as error:
+        raise SpecError("the spec is nested too deeply", problems=[]) from error
+    if spec.model != model:
+        raise ModelNameError(
+            f"the spec names model {spec.model!r}, the path {model!r}; make them the same",
+            field="model",
+            value=spec.model,
+        )
+    return spec
+
+
+@router.get("")
+def list_models(_: Annotated[Caller, requires(Permission.READ)], db: ReadDb) -> Page[ModelRow]:
+    return Page[ModelRow].of(store.models(db))
+
+
+@router.get("/{model}")
+def read(_: Annotated[Caller, requires(Permission.READ)], model: str, db: ReadDb) -> ModelOut:
+    found = store.model(db, model)
+    revision = store.spec_revision(db, found.id, found.revision)
+    return ModelOut(
+        name=found.name, revision=found.revision, created_at=found.created_at, digest=revision.digest,
+        author=revision.author, changed_at=revision.created_at, spec=revision.document,
+    )  # fmt: skip

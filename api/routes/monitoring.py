@@ -1,0 +1,90 @@
+"""What was measured: windows with their verdicts, and every number behind them."""
+
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+from pydantic import AwareDatetime, Field
+
+from api.auth import requires
+from api.deps import In, Out, Page, ReadDb
+from governance.access import Caller, Permission
+from monitor import store
+
+router = APIRouter(prefix="/api/v1/models/{model}", tags=["monitoring"])
+Reader = Annotated[Caller, requires(Permission.READ)]
+
+
+class Period(In):
+    from_: AwareDatetime | None = Field(None, alias="from")
+    to: AwareDatetime | None = None
+    limit: int = Field(500, ge=1, le=5000)
+
+
+class MeasurementQuery(Period):
+    metric: str | None = None
+    column: str | None = None
+    segment: str | None = None
+    cursor: UUID | None = None
+
+
+class WindowOut(Out):
+    id: UUID
+    scale: str
+    number: int
+    from_ts: datetime
+    to_ts: datetime
+    from_seq: int
+    to_seq: int
+    rows: int
+    labels: int
+    versions: list[str]
+    verdict: str
+    sentence: str
+    decision: dict[str, Any]
+    spec_revision: int
+    events_version: int
+    closed_at: datetime
+    refreshed_at: datetime
+
+
+class MeasurementOut(Out):
+    id: UUID
+    window_id: UUID
+    monitor: str
+    metric: str
+    column: str
+    segment: str
+    value: float | None
+    reason: str | None
+    low: float | None
+    high: float | None
+    unit: str
+    limit: float | None
+    alarm: bool
+    n: int
+    n_reference: int | None
+    details: dict[str, Any]
+    from_ts: datetime
+    to_ts: datetime
+    computed_at: datetime
+
+
+@router.get("/windows")
+def windows(_: Reader, model: str, period: Annotated[Period, Query()], db: ReadDb) -> Page[WindowOut]:
+    """Judged windows in order of their end; the newest `limit` of the period."""
+    rows = store.windows(db, store.model(db, model).id, since=period.from_, until=period.to, limit=period.limit)
+    return Page[WindowOut].of(rows)
+
+
+@router.get("/measurements")
+def measurements(
+    _: Reader, model: str, query: Annotated[MeasurementQuery, Query()], db: ReadDb
+) -> Page[MeasurementOut]:
+    """Measurements in order of their window's end; `next` is the cursor of the following part."""
+    rows = store.measurements(
+        db, store.model(db, model).id, metric=query.metric, column=query.column, segment=query.segment,
+        since=query.from_, until=query.to, after=query.cursor, limit=query.limit,
+    )  # fmt: skip
+    return Page[MeasurementOut].of(rows, str(rows[-1].id) if len(rows) == query.limit else None)

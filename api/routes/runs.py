@@ -1,0 +1,230 @@
+"""Retraining: data sets, decisions, runs, versions and the champion."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Response
+from pydantic import Field
+
+from api.auth import requires
+from api.deps import Db, In, Out, Page, ReadDb, SiteDep, body_of
+from core.errors import ConflictError
+from governance.access import Caller, Permission
+from monitor import store as monitored
+from monitor.tables import Model
+from retrain import store
+
+router = APIRouter(prefix="/api/v1", tags=["retraining"])
+Reader = Annotated[Caller, requires(Permission.READ)]
+Approver = Annotated[Caller, requires(Permission.RUN_APPROVE)]
+Mover = Annotated[Caller, requires(Permission.VERSION_MOVE)]
+PARQUET = ("application/vnd.apache.parquet", "application/octet-stream")
+ParquetBody = Annotated[bytes, Depends(body_of(*PARQUET))]
+
+
+class ReasonIn(In):
+    reason: str = Field(min_length=1, max_length=1000, description="kept in the ledger; no personal data")
+
+
+class DatasetOut(Out):
+    id: UUID
+    name: str
+    role: str
+    digest: str
+    rows: int
+    provenance: dict[str, Any]
+    run_id: UUID | None
+    created_at: datetime
+    created_by: str
+
+
+class DecisionOut(Out):
+    id: UUID
+    cause: str
+    fired: bool
+    reason: str
+    triggers: list[Any]
+    blocked_by: list[Any]
+    window_id: UUID | None
+    spec_revision: int
+    at: datetime
+
+
+class GateOut(Out):
+    gate: str
+    verdict: str
+    reason: str
+    evidence: dict[str, Any]
+    at: datetime
+
+
+class RunRow(Out):
+    id: UUID
+    state: str
+    decision_id: UUID
+    spec_revision: int
+    champion_version: str
+    candidate_version: str | None
+    config_digest: str | None
+    progress: dict[str, Any] | None
+    attempts: int
+    approvals: list[Any]
+    error: str | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class RunOut(RunRow):
+    config: dict[str, Any] | None
+    metrics: dict[str, Any] | None
+    evaluation: dict[str, Any] | None
+    train_dataset_id: UUID | None
+    eval_dataset_id: UUID | None
+    holdout_dataset_id: UUID | None
+    gates: tuple[GateOut, ...] = ()
+
+
+class StartedOut(Out):
+    """The recorded decision and, where it fired, the run."""
+
+    decision: DecisionOut
+    run: RunRow | None
+
+
+class VersionOut(Out):
+    version: str
+    stage: str
+    base_model: str
+    base_digest: str
+    adapter: str | None
+    labels: list[Any] | None
+    run_id: UUID | None
+    created_at: datetime
+    promoted_at: datetime | None
+    retired_at: datetime | None
+
+
+class ChampionOut(Out):
+    model: str
+    version: str
+    base_model: str
+    base_digest: str
+    adapter_uri: str | None
+    adapter_digest: str | None
+    labels: list[str] | None
+    run_id: UUID | None
+    promoted_at: datetime
+    signature: str
+
+
+class NotChampionError(ConflictError):
+    code = "not_champion"
+
+
+@router.post("/models/{model}/datasets", status_code=201)
+def register_dataset(
+    caller: Annotated[Caller, requires(Permission.DATASET_WRITE)], model: str,
+    name: Annotated[str, Query(min_length=1, max_length=100)], role: Literal["train", "holdout", "reference"],
+    body: ParquetBody, site: SiteDep, db: Db, source: Annotated[str, Query(max_length=500)] = "uploaded over the API",
+) -> DatasetOut:  # fmt: skip
+    """Register labelled rows as a Parquet file."""
+    from retrain import service
+
+    return DatasetOut.of(service.register_dataset(site, db, model, name, role, body, source, caller.name))
+
+
+@router.get("/models/{model}/datasets")
+def datasets(_: Reader, model: str, db: ReadDb) -> Page[DatasetOut]:
+    return Page[DatasetOut].of(store.datasets(db, monitored.model(db, model).id))
+
+
+@router.post("/models/{model}/runs", status_code=202)
+def start(
+    caller: Annotated[Caller, requires(Permission.RUN_START)],
+    model: str,
+    body: ReasonIn,
+    site: SiteDep,
+    db: Db,
+    response: Response,
+) -> StartedOut:
+    """Ask for a retrain now: 202 with the run, or 200 with the decision that holds it back."""
+    from retrain import service
+
+    considered = service.start_manual(site, db, model, caller.name, body.reason)
+    response.status_code = 202 if considered.run is not None else 200
+    return StartedOut.of(considered)
+
+
+@router.get("/models/{model}/runs")
+def runs(_: Reader, model: str, db: ReadDb) -> Page[RunRow]:
+    """Newest first."""
+    return Page[RunRow].of(store.runs(db, monitored.model(db, model).id))
+
+
+@router.get("/runs/{run_id}")
+def read(_: Reader, run_id: UUID, db: ReadDb) -> RunOut:
+    gates = tuple(GateOut.of(gate) for gate in store.gates(db, run_id))
+    return RunOut.of(store.run(db, run_id)).model_copy(update={"gates": gates})
+
+
+@router.post("/runs/{run_id}/approve")
+def approve(caller: Approver, run_id: UUID, body: ReasonIn, site: SiteDep, db: Db) -> RunRow:
+    from retrain import service
+
+    return RunRow.of(service.approve(site, db, run_id, caller.name, body.reason))
+
+
+@router.post("/runs/{run_id}/reject")
+def reject(caller: Approver, run_id: UUID, body: ReasonIn, site: SiteDep, db: Db) -> RunRow:
+    from retrain import service
+
+    return RunRow.of(service.reject(site, db, run_id, caller.name, body.reason))
+
+
+@router.post("/runs/{run_id}/promote")
+def promote(caller: Mover, run_id: UUID, body: ReasonIn, site: SiteDep, db: Db) -> VersionOut:
+    """Make the run's candidate champion; gates and approvals are looked at again."""
+    from retrain import registry
+
+    return VersionOut.of(registry.promote(site, db, run_id, caller.name, body.reason))
+
+
+@router.post("/runs/{run_id}/rollback")
+def rollback(caller: Mover, run_id: UUID, body: ReasonIn, site: SiteDep, db: Db) -> VersionOut:
+    """Put the champion before this run's version back."""
+    from retrain import registry
+
+    run = store.run(db, run_id)
+    model = db.get_one(Model, run.model_id)
+    champion = registry.champion(site, db, model.name)
+    if champion.version != run.candidate_version:
+        raise NotChampionError(
+            f"the champion is {champion.version}, not {run.candidate_version} of run {run_id}; nothing was rolled back",
+            champion=champion.version,
+        )
+    return VersionOut.of(registry.rollback(site, db, model.name, caller.name, body.reason))
+
+
+@router.get("/models/{model}/champion")
+def champion(
+    _: Annotated[Caller, requires(Permission.CHAMPION_READ)], model: str, site: SiteDep, db: ReadDb
+) -> ChampionOut:
+    """What serving should load, signed."""
+    from retrain import registry
+
+    return ChampionOut.of(registry.champion(site, db, model))
+
+
+@router.get("/models/{model}/decisions")
+def decisions(
+    _: Reader, model: str, db: ReadDb, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+) -> Page[DecisionOut]:
+    """Considerations of the retrain policy, fired or not; newest first."""
+    return Page[DecisionOut].of(store.decisions(db, monitored.model(db, model).id, limit))
+
+
+@router.get("/models/{model}/versions")
+def versions(_: Reader, model: str, db: ReadDb) -> Page[VersionOut]:
+    return Page[VersionOut].of(store.versions(db, monitored.model(db, model).id))

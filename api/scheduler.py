@@ -1,0 +1,85 @@
+"""The scheduler: APScheduler only ticks; a database lease makes one of N schedulers do the work of a tick."""
+
+import os
+import socket
+from datetime import datetime, timedelta
+from typing import Final
+
+from apscheduler.schedulers.background import BackgroundScheduler
+from sqlalchemy.orm import Session
+
+from core import queue
+from core.logs import logger
+from core.queue import Lease
+from governance import ledger
+from monitor import service, store
+from monitor.schema import Cron, RowWindow
+from monitor.site import Site
+from retrain.triggers.schedule import next_tick
+
+LEASE: Final = "scheduler"
+EVALUATE_EVERY: Final = timedelta(seconds=30)
+# A gap between two ticks longer than this was an outage: it goes to the ledger, with what fell due in it run late.
+MISSED_AFTER: Final = timedelta(minutes=2)
+log = logger("api.scheduler")
+
+
+def start(site: Site) -> BackgroundScheduler:
+    """Start ticking in the background of this process."""
+    scheduler = BackgroundScheduler(timezone="UTC")
+    holder = f"{socket.gethostname()}:{os.getpid()}"
+    scheduler.add_job(
+        tick, "interval", seconds=site.settings.queue.tick_s, args=(site, holder), max_instances=1, coalesce=True
+    )
+    scheduler.start()
+    return scheduler
+
+
+def tick(site: Site, holder: str) -> None:
+    """Enqueue what fell due since the last tick of any scheduler, if this one holds the lease."""
+    now = site.clock.now()
+    seconds = max(10.0, 3 * site.settings.queue.tick_s)
+    with site.database.write() as db:
+        if not queue.hold_lease(db, LEASE, holder=holder, now=now, seconds=seconds):
+            return
+        lease = db.get_one(Lease, LEASE)
+        last, lease.last_at = lease.last_at, now
+        if last is not None and now - last > MISSED_AFTER:
+            log.warning("ticks missed", since=last.isoformat())
+            body = {"from": last, "to": now, "seconds": round((now - last).total_seconds())}
+            ledger.append(db, kind="scheduler.missed", actor="assay", subject="scheduler", body=body, at=now)
+        _enqueue_due(site, db, last or now, now)
+    _checkpoint(site, now)
+
+
+def _enqueue_due(site: Site, db: Session, last: datetime, now: datetime) -> None:
+    # Row windows are closed by the arrival of rows; time windows also by the mere passing of time.
+    look = int(last.timestamp() // EVALUATE_EVERY.total_seconds()) != int(
+        now.timestamp() // EVALUATE_EVERY.total_seconds()
+    )
+    for model in store.models(db):
+        spec = service.current_spec(db, model.name).spec
+        if look and not isinstance(spec.monitors.windows, RowWindow):
+            key = f"monitor:{model.name}"
+            queue.enqueue(db, "monitor.evaluate", {"model": model.name}, now=now, dedupe_key=key, lock_key=key)
+        crons = [t.cron for t in spec.retrain.when if isinstance(t, Cron)] if spec.retrain else []
+        if any(fell_due(cron, last, now) for cron in crons):
+            key = f"consider:{model.name}"
+            payload = {"model": model.name, "cause": "schedule"}
+            queue.enqueue(db, "retrain.consider", payload, now=now, dedupe_key=f"schedule:{model.name}", lock_key=key)
+
+
+def fell_due(cron: str, last: datetime, now: datetime) -> bool:
+    """Whether a five-field cron expression (UTC) fired in (last, now]."""
+    due = next_tick(cron, last)
+    return due is not None and due <= now
+
+
+def _checkpoint(site: Site, now: datetime) -> None:
+    with site.database.read() as db:
+        last, size = ledger.latest_checkpoint(db), ledger.size(db)
+    if size == 0 or (last is not None and last.size == size):
+        return
+    if last is None or now - last.at >= timedelta(seconds=site.settings.ledger.checkpoint_s):
+        with site.database.write() as db:
+            ledger.checkpoint(db, key=site.keys.signing, anchor=site.settings.anchor_dir, now=now)

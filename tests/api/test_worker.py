@@ -1,0 +1,105 @@
+"""The worker's loop: every outcome of a job is recorded, and a dead worker's job is taken over."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from api import worker
+from core import queue
+from core.clock import ManualClock
+from core.errors import BusyError, IntegrityFailureError
+from core.queue import Job, Retry
+from monitor.site import Site
+
+
+@pytest.fixture
+def jobs(monkeypatch: pytest.MonkeyPatch) -> dict[str, worker.JobFunction]:
+    """The job table, to be filled by the test."""
+    table: dict[str, worker.JobFunction] = {}
+    monkeypatch.setattr(worker, "JOBS", table)
+    return table
+
+
+def put(site: Site, name: str, **options: Any) -> None:
+    with site.database.write() as db:
+        queue.enqueue(db, name, {"n": 1}, now=site.clock.now(), **options)
+
+
+def states(site: Site) -> list[tuple[str, str | None]]:
+    with site.database.read() as db:
+        return [(job.state, job.error) for job in db.scalars(select(Job).order_by(Job.created_at, Job.run_at))]
+
+
+def test_a_job_runs_once_with_its_payload(site: Site, jobs: dict[str, worker.JobFunction]) -> None:
+    seen: list[Mapping[str, Any]] = []
+    jobs["work"] = lambda _site, payload: seen.append(payload)
+    put(site, "work")
+    assert worker.drain(site) == 1
+    assert worker.drain(site) == 0
+    assert seen == [{"n": 1}]
+    assert states(site) == [("done", None)]
+
+
+def test_a_job_that_asks_for_it_runs_again_later(
+    site: Site, clock: ManualClock, jobs: dict[str, worker.JobFunction]
+) -> None:
+    answers: list[Retry | None] = [Retry(clock.now() + timedelta(minutes=5), "not yet"), None]
+    jobs["work"] = lambda _site, _payload: answers.pop(0)
+    put(site, "work")
+    worker.drain(site)
+    assert states(site) == [("queued", "not yet")]
+    clock.move_to(clock.now() + timedelta(minutes=6))
+    worker.drain(site)
+    assert states(site)[0][0] == "done"
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_how_a_job_fails_decides_whether_it_is_tried_again(
+    site: Site, clock: ManualClock, jobs: dict[str, worker.JobFunction]
+) -> None:
+    def raising(error: Exception) -> worker.JobFunction:
+        def run(_site: Site, _payload: Mapping[str, Any]) -> None:
+            raise error
+
+        return run
+
+    jobs["busy"] = raising(BusyError("the disk is full", retry_after_s=60))
+    jobs["broken"] = raising(IntegrityFailureError("bytes changed"))
+    jobs["bug"] = raising(ZeroDivisionError("oops"))
+    for name in jobs:
+        put(site, name)
+    worker.drain(site)
+    assert dict.fromkeys(states(site)) == dict.fromkeys(
+        [
+            ("queued", "the disk is full"),
+            ("failed", "integrity_failure: bytes changed"),
+            ("queued", "ZeroDivisionError: oops"),
+        ]
+    )
+    for _ in range(worker.ATTEMPTS):
+        clock.move_to(clock.now() + timedelta(minutes=5))
+        worker.drain(site)
+    assert ("failed", "ZeroDivisionError: oops") in states(site)
+
+
+def test_a_dead_workers_job_is_taken_over_when_its_lease_runs_out(
+    site: Site, clock: ManualClock, jobs: dict[str, worker.JobFunction]
+) -> None:
+    seen: list[int] = []
+    jobs["work"] = lambda _site, _payload: seen.append(1)
+    put(site, "work")
+    with site.database.write() as db:
+        assert queue.claim(db, worker="dead", now=clock.now(), lease_s=30) is not None
+    assert worker.drain(site) == 0
+    clock.move_to(clock.now() + timedelta(seconds=31))
+    assert worker.drain(site) == 1
+    assert seen == [1]
+
+
+def test_every_job_that_is_enqueued_by_name_exists() -> None:
+    assert set(worker.JOBS) == {
+        "monitor.evaluate", "monitor.confirm", "retrain.consider", "retrain.run", "retrain.explain", "reports.build",
+    }  # fmt: skip

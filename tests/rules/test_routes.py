@@ -1,0 +1,54 @@
+"""Every route says who may use it, and every role may do what the page about roles says."""
+
+from typing import Annotated
+
+import pytest
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import iter_route_contexts
+
+from api.app import create_app
+from api.auth import PUBLIC, requires, undeclared
+from governance.access import PERMISSIONS, Caller, Permission, Role
+from monitor.site import Site
+
+PUBLIC_ROUTES = {"/healthz", "/readyz", "/login", "/logout", "/static"}
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_every_route_declares_a_permission_or_is_on_the_public_list(site: Site) -> None:
+    app = create_app(site)
+    assert "/api/v1/models/{model}/events" in {route.path for route in iter_route_contexts(app.routes)}
+    assert undeclared(app.routes) == []
+    assert PUBLIC == PUBLIC_ROUTES
+
+
+def test_a_route_without_a_permission_is_found() -> None:
+    app, router = FastAPI(openapi_url=None), APIRouter()
+
+    @router.get("/open")
+    def open_to_all() -> None: ...
+
+    @router.get("/guarded")
+    def guarded(caller: Annotated[Caller, requires(Permission.READ)]) -> None: ...
+
+    @router.get("/healthzz")
+    def looks_public() -> None: ...
+
+    app.include_router(router)
+    assert undeclared(app.routes) == ["/open", "/healthzz"]
+
+
+def test_the_roles_are_kept_apart() -> None:
+    assert PERMISSIONS.keys() == set(Role)
+    changing = {
+        Permission.MODEL_WRITE,
+        Permission.DATASET_WRITE,
+        Permission.RUN_START,
+        Permission.EVENTS_WRITE,
+        Permission.ALERT_WRITE,
+    }
+    assert not PERMISSIONS[Role.VALIDATOR] & (changing | {Permission.RUN_APPROVE, Permission.VERSION_MOVE})
+    assert not PERMISSIONS[Role.APPROVER] & changing
+    assert Permission.RUN_APPROVE not in PERMISSIONS[Role.OPERATOR]
+    assert {r for r in Role if Permission.KEY_MANAGE in PERMISSIONS[r]} == {Role.ADMIN}
+    assert Permission.READ not in PERMISSIONS[Role.PRODUCER]

@@ -1,0 +1,134 @@
+"""The API in a process of its own, on SQLite and on PostgreSQL."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from core.clock import SystemClock
+from core.db import Database
+from governance.access import first_admin
+from tests import postgres
+from tests.service import environment
+
+_RUN = """
+import socket, uvicorn
+from api.app import from_environment
+listener = socket.socket()
+listener.bind(("127.0.0.1", 0))
+listener.listen()
+server = uvicorn.Server(uvicorn.Config(from_environment(), log_config=None, access_log=False))
+print(listener.getsockname()[1], flush=True)
+server.run(sockets=[listener])
+"""
+SPEC: dict[str, Any] = {
+    "model": "support-intents", "task": "classification", "owner": "ml@example.com", "purpose": "route messages",
+    "columns": {
+        "text": {"role": "input", "type": "text"},
+        "intent": {"role": "prediction", "type": "category"},
+        "confidence": {"role": "score", "type": "number"},
+        "urgent": {"role": "segment", "type": "boolean"},
+        "customer": {"role": "subject", "type": "string"},
+        "intent_true": {"role": "outcome", "type": "category"},
+    },
+    "baseline": {"rows": "first 1000"},
+}  # fmt: skip
+
+
+@dataclass
+class Installation:
+    home: Path
+    database: Database
+    environ: dict[str, str]
+
+    @property
+    def clock(self) -> SystemClock:
+        return SystemClock()
+
+
+@dataclass
+class Api:
+    """A running API: `get`, `post` ... answer httpx responses; the admin's key unless told otherwise."""
+
+    installation: Installation
+    key: str
+    process: "subprocess.Popen[str] | None" = None
+    url: str = ""
+    http: httpx2.Client = field(default_factory=lambda: httpx2.Client(timeout=60))
+
+    def start(self) -> None:
+        with (self.installation.home / "api.log").open("a") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", _RUN], env=environment(self.installation.environ), stdout=subprocess.PIPE,
+                stderr=log, text=True,
+            )  # fmt: skip
+        assert self.process.stdout is not None
+        port = self.process.stdout.readline().strip()
+        assert port, (self.installation.home / "api.log").read_text()[-3000:]
+        self.url = f"http://127.0.0.1:{port}"
+
+    def kill(self) -> None:
+        if self.process is None:
+            return
+        os.kill(self.process.pid, signal.SIGKILL)
+        self.process.wait(10)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        self.process = None
+
+    def send(self, method: str, path: str, *, key: str | None = "", **options: Any) -> httpx2.Response:
+        headers = {} if key is None else {"Authorization": f"Bearer {key or self.key}"}
+        return self.http.request(method, self.url + path, headers={**headers, **options.pop("headers", {})}, **options)
+
+    def rows(self, path: str, rows: list[dict[str, Any]], model: str = "support-intents") -> httpx2.Response:
+        return self.send("POST", f"/api/v1/models/{model}/{path}", json=rows)
+
+
+def event(event_id: str, **more: Any) -> dict[str, Any]:
+    at = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+    return {
+        "event_id": event_id, "ts": at, "version": "v1", "text": "where is my card", "intent": "card_arrival",
+        "confidence": 0.9, "urgent": False, "customer": "Ada Lovelace", **more,
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def installation(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    home = tmp_path_factory.mktemp("home")
+    environ = {"ASSAY_HOME": str(home), "ASSAY_SERVER__MAX_BODY_MB": "2"}
+    if request.param == "sqlite":
+        shutil.copyfile(request.getfixturevalue("sqlite_template"), home / "assay.db")
+        url = f"sqlite:///{home / 'assay.db'}"
+    else:
+        server: postgres.Server = request.getfixturevalue("postgres_server")
+        name = server.create(template=request.getfixturevalue("postgres_template"))
+        url = server.url(name)
+    database = Database(url)
+    yield Installation(home, database, environ | {"ASSAY_DB__URL": url})
+    database.dispose()
+    if request.param == "postgresql":
+        server.drop(name)
+
+
+@pytest.fixture(scope="module")
+def api(installation: Installation) -> Iterator[Api]:
+    key = first_admin(installation)
+    assert key is not None
+    api = Api(installation, key)
+    try:
+        api.start()
+        answer = api.send("PUT", "/api/v1/models/support-intents", json=SPEC)
+        assert answer.status_code == 201, answer.text
+        yield api
+    finally:
+        api.kill()
+        api.http.close()

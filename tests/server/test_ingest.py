@@ -1,0 +1,215 @@
+"""Ingest over HTTP: what is taken, what is refused and in which words, and what survives a killed process."""
+
+import json
+import threading
+from typing import Any
+
+import pytest
+
+from tests.server.conftest import SPEC, Api, event
+
+EVENTS = "/api/v1/models/support-intents/events"
+
+
+def test_events_are_stored_once_and_read_back_with_their_outcome(api: Api) -> None:
+    answer = api.rows("events", [event("r1"), event("r2"), event("r1")])
+    assert answer.status_code == 200, answer.text
+    assert answer.json() == {"accepted": 2, "duplicates": 1, "rejected": [], "rejected_total": 0}
+    body = "\n".join(json.dumps(event(i)) for i in ("r2", "r3")).encode()
+    answer = api.send("POST", EVENTS, content=body, headers={"Content-Type": "application/x-ndjson; charset=utf-8"})
+    assert (answer.json()["accepted"], answer.json()["duplicates"]) == (1, 1)
+    assert api.rows("outcomes", [{"event_id": "r1", "intent_true": "lost_card"}]).json()["accepted"] == 1
+    assert api.rows("outcomes", [{"event_id": "r1", "intent_true": "other"}]).json()["duplicates"] == 1
+    found = api.send("GET", f"{EVENTS}/r1").json()
+    assert (found["intent"], found["intent_true"]) == ("card_arrival", "lost_card")
+
+
+def test_a_subject_is_stored_as_a_digest_only(api: Api) -> None:
+    api.rows("events", [event("s1"), event("s2"), event("s3", customer="Alan Turing")])
+    one, two, other = (api.send("GET", f"{EVENTS}/{i}").json()["customer"] for i in ("s1", "s2", "s3"))
+    assert one == two != other
+    for path in (api.installation.home / "lake").rglob("*"):
+        assert path.is_dir() or b"Lovelace" not in path.read_bytes()
+
+
+def test_an_event_id_may_hold_any_printable_character(api: Api) -> None:
+    assert api.rows("events", [event("a/b c?ü#1")]).json()["accepted"] == 1
+    assert api.send("GET", f"{EVENTS}/a%2Fb%20c%3F%C3%BC%231").json()["event_id"] == "a/b c?ü#1"
+
+
+ROWS: list[tuple[str, dict[str, Any], str, str]] = [
+    ("unknown column", event("x", colour="red"), "colour", "unknown column"),
+    ("outcome sent as event", event("x", intent_true="a"), "intent_true", "/outcomes"),
+    ("text for a number", event("x", confidence="0.9"), "confidence", "not a number"),
+    ("number for a category", event("x", intent=3), "intent", "not a string"),
+    ("truth value for a number", event("x", confidence=True), "confidence", "not a number"),
+    ("number for a truth value", event("x", urgent=1), "urgent", "true or false"),
+    ("missing event_id", {k: v for k, v in event("x").items() if k != "event_id"}, "event_id", "missing or empty"),
+    ("empty event_id", event(""), "event_id", "missing or empty"),
+    ("missing version", {k: v for k, v in event("x").items() if k != "version"}, "version", "missing or empty"),
+    ("missing time", {k: v for k, v in event("x").items() if k != "ts"}, "ts", "missing"),
+    ("time without zone", event("x", ts="2026-01-01T00:00:00"), "ts", "no zone"),
+    ("time in milliseconds", event("x", ts=1767225600000), "ts", "not a time"),
+    ("time in the far future", event("x", ts="2126-01-01T00:00:00Z"), "ts", "ahead of now"),
+]
+
+
+@pytest.mark.parametrize(("row", "field", "reason"), [r[1:] for r in ROWS], ids=[r[0] for r in ROWS])
+def test_a_bad_row_is_named_and_its_neighbours_are_stored(
+    api: Api, row: dict[str, Any], field: str, reason: str, request: pytest.FixtureRequest
+) -> None:
+    good = [event(f"{request.node.callspec.id}-{i}") for i in (1, 3)]
+    answer = api.rows("events", [good[0], row, good[1]]).json()
+    assert answer["accepted"] == 2
+    assert answer["rejected_total"] == 1
+    (rejected,) = answer["rejected"]
+    assert (rejected["line"], rejected["field"]) == (2, field)
+    assert reason in rejected["reason"]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b'{"event_id": "\xff"}', "invalid UTF-8"),
+        (b'{"event_id": ', "invalid JSON"),
+        (b"[1, 2]", "an array"),
+        (b"null", "null"),
+        (json.dumps(event("nan")).replace("0.9", "NaN").encode(), "finite"),
+        (json.dumps(event("inf")).replace("0.9", "1e999").encode(), "finite"),
+        (b"[" * 20000, "nested too deeply"),
+    ],
+    ids=["utf8", "json", "array", "null", "nan", "infinity", "deep"],
+)
+def test_a_line_that_is_no_row_is_refused_by_itself(
+    api: Api, line: bytes, reason: str, request: pytest.FixtureRequest
+) -> None:
+    good = json.dumps(event(request.node.callspec.id + "-good")).encode()
+    answer = api.send(
+        "POST", EVENTS, content=b"\n" + line + b"\r\n" + good, headers={"Content-Type": "application/x-ndjson"}
+    ).json()
+    assert answer["accepted"] == 1
+    assert answer["rejected"][0]["line"] == 2
+    assert reason in answer["rejected"][0]["reason"]
+
+
+def test_an_outcome_of_an_unknown_event_is_refused_by_row(api: Api) -> None:
+    api.rows("events", [event("o1")])
+    answer = api.rows(
+        "outcomes",
+        [{"event_id": "never-sent", "intent_true": "a"}, {"event_id": "o1", "intent_true": "a"}, {"event_id": "o1"}],
+    ).json()
+    assert answer["accepted"] == 1
+    assert [(r["line"], r["field"]) for r in answer["rejected"]] == [(1, "event_id"), (3, None)]
+    assert "no event with this id" in answer["rejected"][0]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "status", "code"),
+    [
+        (b"", {"Content-Type": "application/json"}, 400, "invalid_body"),
+        (b"{}", {"Content-Type": "application/json"}, 400, "invalid_body"),
+        (b"[1", {"Content-Type": "application/json"}, 400, "invalid_body"),
+        (b'["\xff"]', {"Content-Type": "application/json"}, 400, "invalid_body"),
+        (b"\n\n", {"Content-Type": "application/x-ndjson"}, 400, "invalid_body"),
+        (b"a,b", {"Content-Type": "text/csv"}, 415, "unsupported_media_type"),
+        (b"[]", {}, 415, "unsupported_media_type"),
+        (b"[]", {"Content-Type": "application/json", "Content-Encoding": "gzip"}, 415, "unsupported_media_type"),
+        (b" " * (3 << 20), {"Content-Type": "application/json"}, 413, "body_too_large"),
+        (b" " * (20 << 20), {"Content-Type": "application/json"}, 413, "body_too_large"),
+    ],
+    ids=["empty", "object", "half", "utf8", "blank", "csv", "untyped", "gzip", "large", "huge"],
+)
+def test_a_body_that_cannot_be_read_is_refused_whole(
+    api: Api, content: bytes, headers: dict[str, str], status: int, code: str
+) -> None:
+    try:
+        answer = api.send("POST", EVENTS, content=content, headers=headers)
+    except OSError:  # far beyond the limit the service hangs up while the client is still sending
+        assert len(content) > 8 << 20
+        return
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["code"] == code
+    assert answer.json()["status"] == status
+
+
+def test_a_model_that_does_not_exist_is_named(api: Api) -> None:
+    answer = api.rows("events", [event("x")], model="nobody")
+    assert (answer.status_code, answer.json()["code"], answer.json()["model"]) == (404, "model_not_found", "nobody")
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"task": "regression"}, "prediction of type number"),
+        ({"colour": "red"}, "colour"),
+        ({"columns": {"text": {"role": "input", "type": "text"}}}, "no column has role prediction"),
+        ({"monitors": {"kpi": [{"metric": "accuracy", "min": 0.9, "max": 0.1}]}}, "above max"),
+        ({"model": "another"}, "the path"),
+    ],
+    ids=["task", "unknown field", "no prediction", "min above max", "other name"],
+)
+def test_a_spec_that_contradicts_itself_is_refused_with_the_field(api: Api, change: dict[str, Any], word: str) -> None:
+    answer = api.send("PUT", "/api/v1/models/support-intents", json=SPEC | change)
+    assert answer.status_code in (409, 422)
+    assert word in answer.text
+
+
+def test_a_column_added_to_the_spec_is_taken_from_then_on(api: Api) -> None:
+    wider = SPEC | {"model": "grows"}
+    assert api.send("PUT", "/api/v1/models/grows", json=wider).status_code == 201
+    assert api.rows("events", [event("g1")], model="grows").json()["accepted"] == 1
+    wider = wider | {"columns": SPEC["columns"] | {"channel": {"role": "segment", "type": "category"}}}
+    assert api.send("PUT", "/api/v1/models/grows", json=wider).json()["outcome"] == "changed"
+    assert api.rows("events", [event("g2", channel="mail")], model="grows").json()["accepted"] == 1
+    one, two = (api.send("GET", f"/api/v1/models/grows/events/{i}").json() for i in ("g1", "g2"))
+    assert (one["channel"], two["channel"]) == (None, "mail")
+
+
+def test_what_was_acknowledged_survives_a_killed_process_and_nothing_is_stored_twice(api: Api) -> None:
+    acknowledged: list[str] = []
+    sent: list[str] = []
+    stop = threading.Event()
+
+    def send() -> None:
+        for number in range(10_000):
+            ids = [f"k{number}-{i}" for i in range(5)]
+            sent.extend(ids)
+            try:
+                answer = api.rows("events", [event(i) for i in ids])
+            except OSError:
+                return
+            except Exception:  # noqa: BLE001 - the client's own name for a connection that broke off
+                return
+            if answer.status_code == 200:
+                acknowledged.extend(ids)
+            if len(acknowledged) >= 60:
+                stop.set()
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    assert stop.wait(60)
+    api.kill()
+    sender.join(30)
+    api.start()
+    for start in range(0, len(acknowledged), 20):
+        answer = api.rows("events", [event(i) for i in acknowledged[start : start + 20]]).json()
+        assert (answer["accepted"], answer["duplicates"]) == (0, len(acknowledged[start : start + 20]))
+    answer = api.rows("events", [event(i) for i in sent]).json()
+    assert answer["accepted"] + answer["duplicates"] == len(sent)
+    assert len(acknowledged) <= answer["duplicates"] <= len(acknowledged) + 5
+
+
+def test_events_sent_at_the_same_time_by_many_are_each_stored_once(api: Api) -> None:
+    answers: list[dict[str, Any]] = []
+
+    def send(worker: int) -> None:
+        answers.extend(api.rows("events", [event(f"p{n}-{i}") for i in range(10)]).json() for n in range(5))
+
+    threads = [threading.Thread(target=send, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sum(a["accepted"] for a in answers) == 50
+    assert sum(a["duplicates"] for a in answers) == 150
