@@ -1,6 +1,6 @@
-"""Replay: a file through the real path, the clock driven by event time, windows closed as production would close them."""
+"""Replay: a file through the real path, the clock driven by event time, windows closed as in production."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -15,15 +15,21 @@ from core.settings import Settings, load
 from monitor import service, store
 from monitor.ingest.ndjson import NDJSON
 from monitor.ingest.receive import Receipt, receive_events, receive_outcomes
+from monitor.reference import GRACE
 from monitor.schema import ModelSpec, RowWindow, span
 from monitor.site import Site, open_site
 from monitor.tables import Measurement, Window
-from monitor.windows import GRACE, QUIET, evaluate
+from monitor.windows import QUIET, evaluate
 from retrain import registry
 from retrain import store as retrain_store
 from retrain.errors import BaseModelError
 
-READERS: Final = {".parquet": pl.read_parquet, ".csv": pl.read_csv, ".ndjson": pl.read_ndjson, ".jsonl": pl.read_ndjson}
+READERS: Final[Mapping[str, Callable[[Path], pl.DataFrame]]] = {
+    ".parquet": pl.read_parquet,
+    ".csv": pl.read_csv,
+    ".ndjson": pl.read_ndjson,
+    ".jsonl": pl.read_ndjson,
+}
 MOST_ROWS_AT_ONCE: Final = 20_000
 
 

@@ -48,11 +48,11 @@ def tick(site: Site, holder: str) -> None:
             log.warning("ticks missed", since=last.isoformat())
             body = {"from": last, "to": now, "seconds": round((now - last).total_seconds())}
             ledger.append(db, kind="scheduler.missed", actor="assay", subject="scheduler", body=body, at=now)
-        _enqueue_due(site, db, last or now, now)
+        _enqueue_due(db, last or now, now)
     _checkpoint(site, now)
 
 
-def _enqueue_due(site: Site, db: Session, last: datetime, now: datetime) -> None:
+def _enqueue_due(db: Session, last: datetime, now: datetime) -> None:
     # Row windows are closed by the arrival of rows; time windows also by the mere passing of time.
     look = int(last.timestamp() // EVALUATE_EVERY.total_seconds()) != int(
         now.timestamp() // EVALUATE_EVERY.total_seconds()

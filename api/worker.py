@@ -38,9 +38,9 @@ def run_one(site: Site, job: Claimed) -> Retry | str | None:
     except BusyError as error:
         return Retry(site.clock.now() + timedelta(seconds=error.retry_after_s), error.message)
     except AppError as error:
-        log.error("job failed", job=job.name, id=str(job.id), code=error.code, detail=error.message)
+        log.warning("job failed", job=job.name, id=str(job.id), code=error.code, detail=error.message)
         return f"{error.code}: {error.message}"
-    except Exception as error:  # noqa: BLE001 - the edge: whatever a job raises is recorded, never lost
+    except Exception as error:
         log.exception("job raised", job=job.name, id=str(job.id), attempt=job.attempts)
         reason = f"{type(error).__name__}: {error}"
         if job.attempts >= ATTEMPTS:
@@ -96,7 +96,7 @@ def run_forever(site: Site, stop: threading.Event) -> None:
         while not stop.is_set():
             try:
                 busy = step(site, worker=f"{name}:{lane}", lanes=(lane,))
-            except Exception:  # noqa: BLE001 - the database may be away for a while; the loop outlives it
+            except Exception:
                 log.exception("worker loop", lane=lane)
                 busy = False
             if not busy:

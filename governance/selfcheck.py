@@ -41,7 +41,7 @@ def verify_ledger(db: Session, *, anchor: Path, vkeys: Sequence[str]) -> LogVerd
     verdict = verify_log((e.entry.encode() for e in entries), notes, vkeys, leaves=[e.leaf for e in entries])
     findings = list(verdict.findings)
     for position, row in enumerate(entries):
-        findings += _row_findings(position, row.index, row.kind, row.subject, row.entry)
+        findings += _row_findings(position, row[0], row.kind, row.subject, row.entry)
     for checkpoint in stored:
         findings += _checkpoint_findings(checkpoint, anchored)
     if head is None and entries:

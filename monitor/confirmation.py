@@ -4,9 +4,11 @@ from uuid import UUID
 
 from core.errors import AppError
 from governance import ledger
-from monitor import store, windows
+from monitor import store
 from monitor.confirm import confirm_with_evidently
+from monitor.reference import rows, watched
 from monitor.schema import parse_spec
+from monitor.service import CurrentSpec
 from monitor.site import Site
 from monitor.tables import BaselineRow, Model, Window
 
@@ -21,11 +23,12 @@ def confirm_alert(site: Site, alert_id: UUID) -> None:
         baseline = db.get_one(BaselineRow, window.baseline_id)
         model = db.get_one(Model, alert.model_id)
         spec = parse_spec(store.spec_revision(db, model.id, window.spec_revision).document)
-    columns = windows.watched(spec)
-    assert baseline.to_seq is not None  # a window was judged against it
+    columns = watched(spec)
     try:
+        reference = rows(site, CurrentSpec(model, window.spec_revision, spec), baseline)
+        assert reference is not None  # a window was judged against it
         found = confirm_with_evidently(
-            site.events.events(model.name, from_seq=baseline.from_seq, to_seq=baseline.to_seq, columns=list(columns)),
+            reference.select(columns),
             site.events.events(model.name, from_seq=window.from_seq, to_seq=window.to_seq, columns=list(columns)),
             columns,
         )
@@ -37,9 +40,11 @@ def confirm_alert(site: Site, alert_id: UUID) -> None:
     with site.database.write() as db:
         store.alert(db, alert_id, lock=True).confirmation = {
             "artifact": html, "drifted_columns": list(found.drifted_columns), "share": found.share,
-            "reference": [baseline.from_seq, baseline.to_seq], "window": [window.from_seq, window.to_seq],
+            "reference_rows": reference.height, "window": [window.from_seq, window.to_seq],
         }  # fmt: skip
         ledger.append(
             db, kind="alert.confirmed", actor="assay", subject=f"model:{model.name}", at=site.clock.now(),
-            body={"alert": alert_id, "report": html, "drifted_columns": list(found.drifted_columns), "share": found.share},
+            body={
+                "alert": alert_id, "report": html, "drifted_columns": list(found.drifted_columns), "share": found.share,
+            },
         )  # fmt: skip

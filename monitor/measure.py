@@ -8,8 +8,9 @@ import polars as pl
 
 from monitor.decide import Decision
 from monitor.drift import Score
-from monitor.fairness import FAIRNESS
+from monitor.fairness import FAIRNESS, FairnessValue
 from monitor.kpi import KPIS
+from monitor.kpi.base import KpiValue
 from monitor.schema import ModelSpec, SpecError
 
 
@@ -88,16 +89,14 @@ def kpi_readings(spec: ModelSpec, labelled: pl.DataFrame, rows: int) -> list[Rea
             Reading(
                 "kpi", rule.metric, found.value, reason, kpi.unit, found.n, low=found.low, high=found.high, limit=limit,
                 alarm=below or above, details={"rows": rows, "higher_is_better": kpi.higher_is_better},
-                sentence=_beyond(rule.metric, found.value, found.low, found.high, limit, found.n) if below or above else "",
+                sentence=_beyond(rule.metric, found, limit) if below or above else "",
             )
         )  # fmt: skip
     return readings
 
 
-def _beyond(
-    metric: str, value: float | None, low: float | None, high: float | None, limit: float | None, n: int
-) -> str:
-    return f"{metric} is {value:.3f} ({low:.3f}-{high:.3f}, n = {n}), beyond its limit {limit}."
+def _beyond(name: str, found: KpiValue | FairnessValue, limit: float | None) -> str:
+    return f"{name} is {found.value:.3f} ({found.low:.3f}-{found.high:.3f}, n = {found.n}), beyond its limit {limit}."
 
 
 def fairness_readings(spec: ModelSpec, labelled: pl.DataFrame, window: pl.DataFrame) -> list[Reading]:
@@ -125,8 +124,11 @@ def fairness_readings(spec: ModelSpec, labelled: pl.DataFrame, window: pl.DataFr
                 Reading(
                     "fairness", rule.metric, found.value, found.reason, metric.unit, found.n, column=by, low=found.low,
                     high=found.high, limit=limit, alarm=above or below,
-                    details={"groups": groups, "definition": found.definition, "positive": found.positive, "min_group": rule.min_group},
-                    sentence=_beyond(f"{rule.metric} by {by}", found.value, found.low, found.high, limit, found.n) if above or below else "",
+                    details={
+                        "groups": groups, "definition": found.definition, "positive": found.positive,
+                        "min_group": rule.min_group,
+                    },
+                    sentence=_beyond(f"{rule.metric} by {by}", found, limit) if above or below else "",
                 )
             )  # fmt: skip
     return readings

@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from monitor.errors import AlertNotFoundError, ModelNotFoundError
-from monitor.tables import Alert, BaselineRow, Measurement, Model, SpecRevision, Window
+from monitor.tables import Alert, BaselineRow, Dataset, Measurement, Model, SpecRevision, Window
 
 
 def model(db: Session, name: str) -> Model:
@@ -111,3 +111,17 @@ def unresolved_alert(db: Session, model_id: UUID, monitor: str, metric: str) -> 
         Alert.model_id == model_id, Alert.monitor == monitor, Alert.metric == metric, Alert.state != "resolved"
     )
     return db.scalars(query).first()
+
+
+def dataset(db: Session, model_id: UUID, name: str) -> Dataset | None:
+    """The newest dataset of this name."""
+    query = select(Dataset).where(Dataset.model_id == model_id, Dataset.name == name)
+    return db.scalars(query.order_by(Dataset.created_at.desc()).limit(1)).first()
+
+
+def training_sets(db: Session, model_id: UUID, *, made_before: datetime) -> Sequence[Dataset]:
+    """What the model in force learned from: the newest run's training set made before a time, else those registered."""
+    query = select(Dataset).where(Dataset.model_id == model_id, Dataset.role == "train")
+    of_runs = query.where(Dataset.run_id.is_not(None), Dataset.created_at < made_before)
+    newest = db.scalars(of_runs.order_by(Dataset.created_at.desc()).limit(1)).first()
+    return [newest] if newest else db.scalars(query.where(Dataset.run_id.is_(None)).order_by(Dataset.created_at)).all()

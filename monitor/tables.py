@@ -1,4 +1,4 @@
-"""Models, specs, baselines, windows, measurements and alerts."""
+"""Models, specs, baselines, windows, measurements, alerts and registered datasets."""
 
 from datetime import datetime
 from typing import Any
@@ -152,6 +152,26 @@ class Alert(Keyed, Base):
     note: Mapped[str | None]
     confirmation: Mapped[dict[str, Any] | None]  # Evidently on the raw rows: artifact digest, drifted columns
     confirmation_error: Mapped[str | None]
+
+
+class Dataset(Keyed, Base):
+    """A registered set of labelled rows; the rows are a Parquet artifact, this is its provenance record."""
+
+    __tablename__ = "dataset"
+    __table_args__ = (
+        CheckConstraint("role in ('train', 'eval', 'holdout', 'reference')", name="role"),
+        Index("ix_dataset_model_created", "model_id", "created_at"),
+    )
+
+    model_id: Mapped[UUID] = mapped_column(ForeignKey("model.id"))
+    name: Mapped[str] = mapped_column(String(100))
+    role: Mapped[str] = mapped_column(String(16))
+    digest: Mapped[str] = mapped_column(String(80))  # of the Parquet file
+    rows: Mapped[int]
+    provenance: Mapped[dict[str, Any]]  # source, Delta versions, filters, counts dropped and why, parents
+    run_id: Mapped[UUID | None]
+    created_at: Mapped[datetime]
+    created_by: Mapped[str] = mapped_column(String(100))
 
 
 class Explanation(Keyed, Base):

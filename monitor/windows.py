@@ -12,28 +12,21 @@ import polars as pl
 from sqlalchemy.orm import Session
 
 from core import queue
-from core.errors import AppError
-from governance import ledger
-from monitor import alerts, store
+from monitor import alerts, reference, store
 from monitor.alerts import Alarm
-from monitor.baseline import Baseline, ColumnKind, fit_baseline
+from monitor.baseline import Baseline
 from monitor.decide import Decision, decide, describe
 from monitor.drift import drift_scores
 from monitor.measure import Reading, drift_readings, fairness_readings, kpi_readings
 from monitor.profile import merge_all, profile
+from monitor.reference import BLOCKS_PER_WINDOW, DAY, GRACE, block_length
 from monitor.schema import ModelSpec, RowWindow, span
 from monitor.service import CurrentSpec, current_spec
 from monitor.site import Site
 from monitor.tables import BaselineRow, Measurement, Model, Window
 
-# A window of rows is cut in this many blocks, and its baseline in blocks of the same number of rows.
-BLOCKS_PER_WINDOW: Final = 10
-# A time window closes once the clock is this far past its end and later events were seen, or nothing came for QUIET.
-GRACE: Final = timedelta(minutes=1)
+# A time window closes once the clock is GRACE past its end and later events were seen, or nothing came for this long.
 QUIET: Final = timedelta(minutes=5)
-DAY: Final = timedelta(days=1)
-# With time windows a reference spans at least this many blocks, however many rows come in the first.
-FEWEST_BLOCKS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,93 +42,6 @@ class Span:
     frame: pl.DataFrame
 
 
-# --- reference ------------------------------------------------------------------------------------------------------
-
-
-def watched(spec: ModelSpec) -> dict[str, ColumnKind]:
-    """Columns whose distribution is watched: free identifiers, subjects and outcomes are not."""
-    chosen = spec.monitors.drift.columns
-    kinds: dict[str, ColumnKind] = {}
-    for name, column in spec.columns.items():
-        if column.role in ("subject", "outcome") or column.type == "string":
-            continue
-        if chosen != "all" and name not in chosen:
-            continue
-        kinds[name] = "category" if column.type == "boolean" else column.type  # type: ignore[assignment]  # "string" left above
-    return kinds
-
-
-def _block_length(windows: Sequence[str]) -> timedelta:
-    return min([DAY, *(span(w) for w in windows)])
-
-
-def _fit(site: Site, current: CurrentSpec, row: BaselineRow) -> None:
-    """Fit the baseline once its rows are there; without effect before. A reference that cannot be fitted says why."""
-    frame = _reference_rows(site, current, row)
-    if frame is None or frame.is_empty():
-        return
-    try:
-        fitted = _fitted(current.spec, frame)
-    except AppError as error:
-        with site.database.write() as db:
-            db.get_one(BaselineRow, row.id, with_for_update=True).problem = error.message
-        return
-    artifact = site.artifacts.put(fitted.to_bytes())
-    with site.database.write() as db:
-        stored = db.get_one(BaselineRow, row.id, with_for_update=True)
-        if stored.state == "ready":
-            return
-        stored.state, stored.artifact, stored.rows, stored.ready_at = "ready", artifact, frame.height, site.clock.now()
-        stored.to_seq = int(frame["seq"].max()) + 1  # type: ignore[arg-type]  # not empty, so never null
-        stored.from_ts, stored.to_ts = frame["ts"].min(), frame["ts"].max()  # type: ignore[assignment]  # times
-        stored.problem = None
-        ledger.append(
-            db, kind="model.baseline", actor="assay", subject=f"model:{current.model.name}", at=site.clock.now(),
-            body={
-                "baseline": row.id, "digest": artifact, "rows": frame.height, "reason": row.reason,
-                "spec_revision": current.revision,
-                "events_version": site.events.extent(current.model.name).events_version,
-            },
-        )  # fmt: skip
-
-
-def _reference_rows(site: Site, current: CurrentSpec, row: BaselineRow) -> pl.DataFrame | None:
-    """Rows of the reference in arrival order, or None while they are still arriving."""
-    spec, name = current.spec, current.model.name
-    if spec.baseline.range is not None:
-        span_ = spec.baseline.range
-        if site.clock.now() < span_.to + GRACE:
-            return None
-        inside = (pl.col("ts") >= span_.from_) & (pl.col("ts") < span_.to)
-        return site.events.scan(name).filter(inside).sort("seq").collect()
-    first = spec.baseline.first_rows
-    if first is None or site.events.extent(name).next_seq < row.from_seq + first:
-        return None
-    windows = spec.monitors.windows
-    if isinstance(windows, RowWindow):
-        return site.events.events(name, from_seq=row.from_seq, to_seq=row.from_seq + first)
-    frame = site.events.events(name, from_seq=row.from_seq)
-    begin = frame["ts"].min()
-    assert isinstance(begin, datetime)  # there are at least `first` rows
-    enough = (pl.int_range(pl.len()) < first) | (pl.col("ts") < begin + FEWEST_BLOCKS * _block_length(windows))
-    chosen = frame.filter(enough)
-    return None if chosen.height == frame.height and frame.height > first else chosen
-
-
-def _fitted(spec: ModelSpec, frame: pl.DataFrame) -> Baseline:
-    windows = spec.monitors.windows
-    if isinstance(windows, RowWindow):
-        count = max(FEWEST_BLOCKS, frame.height // (windows.rows // BLOCKS_PER_WINDOW))
-        return fit_baseline(frame, watched(spec), blocks=count, seed=0)
-    ordered = frame.sort("ts")
-    elapsed = (ordered["ts"] - ordered["ts"].min()).dt.total_seconds()
-    labels = (elapsed // int(_block_length(windows).total_seconds())).cast(pl.Int64).to_numpy()
-    return fit_baseline(ordered, watched(spec), blocks=labels, seed=0)
-
-
-# --- windows --------------------------------------------------------------------------------------------------------
-
-
 def evaluate(site: Site, model_name: str) -> list[UUID]:
     """Close every window that is due and refresh those whose outcomes have arrived.
 
@@ -149,7 +55,7 @@ def evaluate(site: Site, model_name: str) -> list[UUID]:
             assert row is not None  # every model has one from its first spec on
             closed = {scale: store.windows_count(db, row.id, scale) for scale in scales(current.spec)}
         if row.state == "collecting":
-            _fit(site, current, row)
+            reference.collect(site, current, row)
             with site.database.read() as db:
                 row = db.get_one(BaselineRow, row.id)
         due = [d for scale, number in closed.items() if (d := _due(site, current, row, scale, number)) is not None]
@@ -228,7 +134,7 @@ def _judge(site: Site, current: CurrentSpec, row: BaselineRow, window: Span) -> 
     """Drift verdict of a window as plain JSON, with the numbers behind it."""
 
     def unjudged(verdict: str, reason: str) -> tuple[dict[str, Any], list[Reading]]:
-        document = {
+        document: dict[str, Any] = {
             "verdict": verdict,
             "p": None,
             "alpha": current.spec.monitors.alpha,
@@ -246,7 +152,8 @@ def _judge(site: Site, current: CurrentSpec, row: BaselineRow, window: Span) -> 
         return unjudged(
             "collecting_reference", f"Drift not judged: the reference is still being collected ({seen}{target} rows)."
         )
-    assert row.artifact is not None and row.to_seq is not None
+    assert row.artifact is not None
+    assert row.to_seq is not None
     if window.from_seq < row.to_seq:
         return unjudged("reference", "Drift not judged: these rows belong to the reference itself.")
     baseline = Baseline.from_bytes(site.artifacts.get(row.artifact))
@@ -266,7 +173,7 @@ def _blocks(spec: ModelSpec, window: Span) -> Any:
     if isinstance(windows, RowWindow):
         size = windows.rows // BLOCKS_PER_WINDOW
         return np.minimum(np.arange(rows) // size, BLOCKS_PER_WINDOW - 1)
-    length = _block_length(windows).total_seconds()
+    length = block_length(windows).total_seconds()
     return ((window.frame["ts"] - window.from_ts).dt.total_seconds() // length).cast(pl.Int64).to_numpy()
 
 

@@ -22,7 +22,7 @@ def demo(
     seed: Annotated[int, typer.Option(help="seed of the split, the traffic and the training")] = 0,
     as_json: JsonFlag = False,
 ) -> None:
-    """Train, serve, drift, detect, retrain with QLoRA, gate, promote, recover, report. Exit 0 only if the loop closed."""
+    """Train, serve, drift, detect, retrain with QLoRA, gate, promote, report. Exit 0 only if the loop closed."""
     from api.demo import flow
     from api.demo.settings import generated, labelled
     from api.demo.story import Story

@@ -63,7 +63,10 @@ def _accelerator() -> dict[str, str]:
     """CUDA is welcome, not needed: training falls back to the CPU. Asked in a child, so torch stays out of here."""
     import subprocess
 
-    probe = "import torch; print(torch.cuda.get_device_name() if torch.cuda.is_available() else 'none: training runs on the CPU')"
+    probe = (
+        "import torch; "
+        "print(torch.cuda.get_device_name() if torch.cuda.is_available() else 'none: training runs on the CPU')"
+    )
     try:
         done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=120, check=True)  # noqa: S603 - our own interpreter
     except (subprocess.SubprocessError, AppError) as error:

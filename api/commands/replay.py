@@ -22,7 +22,7 @@ def replay(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Feed a file through the real path, the clock driven by event time; print what would have alarmed and retrained."""
+    """Feed a file through the real path by event time; print what would have alarmed and retrained."""
     for name, path in (("spec", spec), ("file", file), ("outcomes", outcomes)):
         if path is not None and not path.is_file():
             raise InvalidError(f"{name}: {path} does not exist", field=name, value=str(path))

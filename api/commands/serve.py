@@ -28,7 +28,7 @@ JsonLine = Annotated[bool, typer.Option("--json", help="print one JSON line when
 
 def configured(home: Path | None, port: int | None = None) -> Settings:
     """Settings with what the command line overrides."""
-    settings = load(**({"home": home} if home is not None else {}))
+    settings = load() if home is None else load(home=home)
     if port is not None:
         settings = settings.model_copy(update={"server": settings.server.model_copy(update={"port": port})})
     return settings
@@ -68,11 +68,13 @@ def api(home: Home = None, port: Port = None, as_json: JsonLine = False) -> None
         site.close()
 
 
-def worker(home: Home = None) -> None:
+def worker(home: Home = None, with_parent: Annotated[bool, typer.Option("--with-parent", hidden=True)] = False) -> None:
     """Run a worker with its scheduler; several may run on one PostgreSQL."""
     from api import scheduler
     from api import worker as loop
 
+    if with_parent:
+        _die_with_parent()
     settings = configured(home)
     logs.configure(settings.log.level)
     site = prepare(settings)
@@ -125,9 +127,7 @@ def _keep_worker(settings: Settings, stop: threading.Event) -> None:
     """Run the worker as a child process and start it again when it dies: the loop must outlive a crash."""
     environment = os.environ | {"ASSAY_HOME": str(settings.home_dir)}
     while not stop.is_set():
-        child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-m", "api.cli", "worker"], env=environment, preexec_fn=_die_with_parent
-        )
+        child = subprocess.Popen([sys.executable, "-m", "api.cli", "worker", "--with-parent"], env=environment)
         while child.poll() is None and not stop.wait(0.5):
             pass
         if child.poll() is None:
@@ -140,6 +140,6 @@ def _keep_worker(settings: Settings, stop: threading.Event) -> None:
 
 
 def _die_with_parent() -> None:
-    """On Linux, a child that outlives its parent would go on claiming jobs: ask the kernel to end it."""
+    """A worker that outlives its `assay serve` would go on claiming jobs: on Linux the kernel ends it."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)

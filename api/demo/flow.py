@@ -1,6 +1,5 @@
 """The acts of the demonstration in order, from an empty folder to a verified audit bundle."""
 
-import json
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +11,7 @@ from rich.table import Table
 
 from api.client import Client
 from api.demo.plan import Messages, Plan, make_plan
-from api.demo.processes import ProcessError, Service, predict
+from api.demo.processes import Service, predict
 from api.demo.spec import MODEL, demo_spec
 from api.demo.story import Story
 from core.settings import ClientSettings
@@ -36,7 +35,8 @@ def run(
     story.chapter("A model is trained and goes into production")
     story.say(f"Messages: {messages.source}. The arrival order is simulated.")
     story.say(
-        f"v1 learns {len(plan.old_intents)} intents from {plan.training.height} messages; {len(plan.new_intents)} others come later."
+        f"v1 learns {len(plan.old_intents)} intents from {plan.training.height} messages; "
+        f"{len(plan.new_intents)} others come later."
     )
     base = story.make_first_model(plan)
     story.say(f"v1 is trained ({_seconds(began)}).")
@@ -67,8 +67,8 @@ def _loop(
     path = story.folder / "v1-training.parquet"
     training.write_parquet(path)
     admin.json(
-        "POST", f"/api/v1/models/{MODEL}/datasets", params={"name": "v1-training", "role": "train"}, content=path.read_bytes(),
-        headers={"content-type": "application/vnd.apache.parquet"},
+        "POST", f"/api/v1/models/{MODEL}/datasets", params={"name": "v1-training", "role": "train"},
+        content=path.read_bytes(), headers={"content-type": "application/vnd.apache.parquet"},
     )  # fmt: skip
 
     story.chapter("Quiet traffic: the baseline is collected, windows are judged")
@@ -163,9 +163,8 @@ def _loop(
 
 
 def _say_window(story: Story, window: dict[str, Any]) -> bool:
-    story.say(
-        f"window {window['number'] + 1:2d} {window['to_ts'][:16]}Z {window['rows']} rows: {window['verdict']:7s} {window['sentence'][:150]}"
-    )
+    name = f"window {window['number'] + 1:2d} {window['to_ts'][:16]}Z"
+    story.say(f"{name} {window['rows']} rows: {window['verdict']:7s} {window['sentence'][:150]}")
     return False
 
 
@@ -244,9 +243,10 @@ def _accuracies(plan: Plan, answers: pl.DataFrame, version: str, *, known: float
 
     v1_old, after_drift, after = share(old, "before"), share(frame, "before"), share(frame, "after")
     return {
-        "accuracy_before_drift": known, "v1_old": v1_old, "accuracy_after_drift": after_drift, "accuracy_after_promotion": after,
-        "old_after": share(old, "after"), "new_after": share(new, "after"), "n_later": frame.height, "n_new": new.height,
-        "recovered": (after - after_drift) / max(v1_old - after_drift, 1e-9), "old_points": v1_old - share(old, "after"),
+        "accuracy_before_drift": known, "v1_old": v1_old, "accuracy_after_drift": after_drift,
+        "accuracy_after_promotion": after, "old_after": share(old, "after"), "new_after": share(new, "after"),
+        "n_later": frame.height, "n_new": new.height, "old_points": v1_old - share(old, "after"),
+        "recovered": (after - after_drift) / max(v1_old - after_drift, 1e-9),
     }  # fmt: skip
 
 

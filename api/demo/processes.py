@@ -1,5 +1,6 @@
 """The demonstration's child processes: the trainer of the first model, the serving application, the service itself."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -47,10 +48,8 @@ def run_module(
             )
             seen = 0
             while True:
-                try:
+                with contextlib.suppress(subprocess.TimeoutExpired):
                     child.wait(timeout=0.5)
-                except subprocess.TimeoutExpired:
-                    pass
                 if progress is not None and on_progress is not None and progress.exists():
                     lines = progress.read_text().splitlines()
                     for line in lines[seen:]:

@@ -1,27 +1,22 @@
 """The demonstration: the whole loop on real parts, narrated. It ends well only if the loop really closed."""
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-from pydantic import SecretStr
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from api.client import Client
-from api.demo.plan import Messages, Plan, make_plan
-from api.demo.processes import ProcessError, Service, predict, run_module
-from api.demo.spec import MODEL, demo_spec
+from api.demo.plan import Plan
+from api.demo.processes import run_module
+from api.demo.spec import MODEL
 from core.artifacts import file_digest
 from core.errors import AppError
-from core.settings import ClientSettings
-from governance.verify import verify_bundle
 
 EVENT_FIELDS = (
     "event_id",
@@ -93,8 +88,8 @@ class Story:
         plan.training.select("text", pl.col("category").alias("label")).write_parquet(data)
         progress = self.folder / "base-progress.jsonl"
         config = {
-            "run_id": "base", "task": "sequence_classification", "train": {"path": str(data), "sha256": file_digest(data)},
-            "output_dir": str(base), "progress": str(progress), "seed": self.seed, "epochs": self.base_epochs,
+            "run_id": "base", "task": "sequence_classification", "output_dir": str(base), "progress": str(progress),
+            "train": {"path": str(data), "sha256": file_digest(data)}, "seed": self.seed, "epochs": self.base_epochs,
         }  # fmt: skip
         self.bar(
             "training v1", lambda show: run_module("retrain.train.base", config, progress=progress, on_progress=show)
@@ -142,6 +137,11 @@ class Story:
         items: list[dict[str, Any]] = client.json("GET", f"/api/v1/models/{MODEL}/windows")["items"]
         return items
 
+    def closed_window(self, client: Client, number: int) -> dict[str, Any] | None:
+        """The `number`th window of the model, once it is closed."""
+        items = self.windows(client)
+        return items[number - 1] if len(items) >= number else None
+
     def stream(
         self, client: Client, producer: Client, events: pl.DataFrame, answers: pl.DataFrame, *, rows: int, version: str,
         name: str, after_each: Callable[[dict[str, Any]], bool] | None = None, closed: int = 0,
@@ -161,9 +161,7 @@ class Story:
             if part.height < rows:
                 break
             closed += 1
-            window = self.wait(
-                "the next window", lambda n=closed: (w := self.windows(client)) and len(w) >= n and w[n - 1]
-            )  # type: ignore[misc]  # lambda default
+            window = self.wait("the next window", partial(self.closed_window, client, closed))
             if after_each is not None and after_each(window):
                 break
         last = (sent - 1) // rows * rows

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
+from markupsafe import Markup
 
 from api.auth import requires
 from api.deps import ReadDb, SiteDep
@@ -15,8 +16,12 @@ from governance import ledger
 from governance.access import Caller, Permission
 from monitor import store as monitor_store
 from monitor.schema import parse_spec
+from monitor.site import Site
+from monitor.tables import BaselineRow, Window
 from reports import store
+from reports.charts import Table, distribution_svg, distribution_table
 from reports.citations import Citations
+from reports.distributions import changed_columns, distributions
 from retrain import registry
 from retrain import store as retrain_store
 
@@ -34,13 +39,30 @@ def alert_page(caller: Reader, alert_id: UUID, db: ReadDb) -> HTMLResponse:
 
 
 @router.get("/windows/{window_id}")
-def window_page(caller: Reader, window_id: UUID, db: ReadDb) -> HTMLResponse:
+def window_page(caller: Reader, window_id: UUID, site: SiteDep, db: ReadDb) -> HTMLResponse:
     window = store.window(db, window_id)
     if window is None:
         raise NotFoundError(f"window {window_id} does not exist", window=str(window_id))
     model = store.model_of(db, window.model_id)
     measured = monitor_store.window_measurements(db, window_id)
-    return page("window.html", caller=caller, window=window, model=model, measured=measured)
+    drawn, why = _changed(site, caller, model.name, window, store.baseline(db, window.baseline_id))
+    return page(
+        "window.html", caller=caller, window=window, model=model, measured=measured, charts=drawn, why_no_charts=why
+    )
+
+
+def _changed(
+    site: Site, caller: Caller, model: str, window: Window, reference: BaselineRow | None
+) -> tuple[list[tuple[Markup, Table]], str | None]:
+    """Charts of the columns that changed, each with its table. Levels may quote people: they need the right to rows."""
+    columns = changed_columns(window)
+    if reference is None or not columns:
+        return [], None
+    if not caller.may(Permission.EVENTS_READ):
+        return [], "your role does not read single events"
+    found, why = distributions(site, model, window, reference, columns)
+    svg = [Markup(distribution_svg(d, width=520)) for d in found]  # noqa: S704 - our own drawing; Vega escapes labels
+    return list(zip(svg, map(distribution_table, found), strict=True)), why
 
 
 @router.get("/runs/{run_id}")

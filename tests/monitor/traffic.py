@@ -39,7 +39,7 @@ def spec(**changes: Any) -> ModelSpec:
 def rows(
     count: int, *, start: int = 0, shift: float = 0.0, right: float = 0.9, every: timedelta = timedelta(minutes=1)
 ) -> pl.DataFrame:
-    """Events with their truth: `shift` moves the amount by standard deviations, `right` is the share of right answers."""
+    """Events with their truth: `shift` moves the amount by std, `right` is the share of right answers."""
     random = np.random.default_rng(start)
     truth = random.choice(["yes", "no"], count)
     answer = np.where(random.random(count) < right, truth, np.where(truth == "yes", "no", "yes"))

@@ -1,0 +1,149 @@
+"""The reference: which rows it is made of, and how it is cut in blocks and fitted."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from core.errors import AppError, InvalidError
+from governance import ledger
+from monitor import store
+from monitor.baseline import Baseline, ColumnKind, fit_baseline
+from monitor.profile import equal_blocks
+from monitor.schema import ModelSpec, RowWindow, span
+from monitor.service import CurrentSpec
+from monitor.site import Site
+from monitor.tables import BaselineRow
+
+# A window of rows is cut in this many blocks, and its reference in blocks of the same number of rows.
+BLOCKS_PER_WINDOW: Final = 10
+# Events may come this late before a stretch of time counts as over.
+GRACE: Final = timedelta(minutes=1)
+DAY: Final = timedelta(days=1)
+# With time windows a reference spans at least this many blocks, however many rows come in the first.
+FEWEST_BLOCKS: Final = 2
+
+
+def watched(spec: ModelSpec) -> dict[str, ColumnKind]:
+    """Columns whose distribution is watched: free identifiers, subjects and outcomes are not."""
+    chosen = spec.monitors.drift.columns
+    kinds: dict[str, ColumnKind] = {}
+    for name, column in spec.columns.items():
+        if column.role in ("subject", "outcome") or column.type == "string":
+            continue
+        if chosen != "all" and name not in chosen:
+            continue
+        kinds[name] = "category" if column.type == "boolean" else column.type
+    return kinds
+
+
+def block_length(windows: Sequence[str]) -> timedelta:
+    """Length of one block of time: the shortest window, at most a day."""
+    return min([DAY, *(span(w) for w in windows)])
+
+
+def collect(site: Site, current: CurrentSpec, row: BaselineRow) -> None:
+    """Fit the baseline once its rows are there; without effect before. One that cannot be fitted says why."""
+    try:
+        frame = rows(site, current, row)
+        if frame is None or frame.is_empty():
+            return
+        fitted = _fitted(current.spec, frame, _training_texts(site, current, row))
+    except AppError as error:
+        with site.database.write() as db:
+            db.get_one(BaselineRow, row.id, with_for_update=True).problem = error.message
+        return
+    artifact = site.artifacts.put(fitted.to_bytes())
+    streamed = "seq" in frame.columns
+    with site.database.write() as db:
+        stored = db.get_one(BaselineRow, row.id, with_for_update=True)
+        if stored.state == "ready":
+            return
+        stored.state, stored.artifact, stored.rows, stored.ready_at = "ready", artifact, frame.height, site.clock.now()
+        stored.to_seq = int(frame["seq"].max()) + 1 if streamed else row.from_seq  # type: ignore[arg-type]  # has rows
+        stored.from_ts, stored.to_ts = (frame["ts"].min(), frame["ts"].max()) if streamed else (None, None)  # type: ignore[assignment]  # times
+        stored.problem = None
+        ledger.append(
+            db, kind="model.baseline", actor="assay", subject=f"model:{current.model.name}", at=site.clock.now(),
+            body={
+                "baseline": row.id, "digest": artifact, "rows": frame.height, "reason": row.reason,
+                "spec_revision": current.revision, "source": "events" if streamed else "dataset",
+                "events_version": site.events.extent(current.model.name).events_version,
+            },
+        )  # fmt: skip
+
+
+def rows(site: Site, current: CurrentSpec, row: BaselineRow) -> pl.DataFrame | None:
+    """Rows of the reference in order, or None while they are still arriving."""
+    spec, name = current.spec, current.model.name
+    if spec.baseline.dataset is not None:
+        return _dataset(site, current, spec.baseline.dataset)
+    if spec.baseline.range is not None:
+        begin, end = spec.baseline.range.from_, spec.baseline.range.to
+        if site.clock.now() < end + GRACE:
+            return None
+        return site.events.scan(name).filter((pl.col("ts") >= begin) & (pl.col("ts") < end)).sort("seq").collect()
+    first = spec.baseline.first_rows
+    if first is None or site.events.extent(name).next_seq < row.from_seq + first:
+        return None
+    windows = spec.monitors.windows
+    if isinstance(windows, RowWindow):
+        return site.events.events(name, from_seq=row.from_seq, to_seq=row.from_seq + first)
+    frame = site.events.events(name, from_seq=row.from_seq)
+    earliest = frame["ts"].min()
+    assert isinstance(earliest, datetime)  # there are at least `first` rows
+    wide = pl.col("ts") < earliest + FEWEST_BLOCKS * block_length(windows)
+    chosen = frame.filter((pl.int_range(pl.len()) < first) | wide)
+    # While every row so far falls within the first blocks, more of them may still come.
+    return None if chosen.height == frame.height and frame.height > first else chosen
+
+
+def _dataset(site: Site, current: CurrentSpec, name: str) -> pl.DataFrame:
+    with site.database.read() as db:
+        found = store.dataset(db, current.model.id, name)
+    if found is None:
+        raise InvalidError(
+            f"dataset {name!r} is not registered; register it, then the baseline is fitted", dataset=name
+        )
+    frame = pl.read_parquet(site.artifacts.path(found.digest))
+    if absent := [c for c in watched(current.spec) if c not in frame.columns]:
+        raise InvalidError(f"dataset {name!r} lacks the watched columns {', '.join(absent)}", dataset=name)
+    return frame.drop("seq", strict=False)
+
+
+def _fitted(spec: ModelSpec, frame: pl.DataFrame, texts: dict[str, list[str | None]]) -> Baseline:
+    return fit_baseline(frame, watched(spec), blocks=_blocks(spec, frame), seed=0, encoder_texts=texts)
+
+
+def _blocks(spec: ModelSpec, frame: pl.DataFrame) -> NDArray[np.int64]:
+    windows = spec.monitors.windows
+    if isinstance(windows, RowWindow):
+        return equal_blocks(frame.height, windows.rows // BLOCKS_PER_WINDOW)
+    if "ts" not in frame.columns:
+        raise InvalidError("a dataset as baseline of time windows needs its times: add a column ts", field="ts")
+    length = int(block_length(windows).total_seconds())
+    number = frame["ts"].dt.epoch("s") // length
+    return (number - number.min()).cast(pl.Int64).to_numpy()
+
+
+def _training_texts(site: Site, current: CurrentSpec, row: BaselineRow) -> dict[str, list[str | None]]:
+    """Texts that the model in force was trained on, for fitting text encoders outside the reference itself.
+
+    Rows spent on fitting an encoder cannot be profiled, so a training set that is registered makes the reference whole.
+    """
+    texts = [name for name, kind in watched(current.spec).items() if kind == "text"]
+    if not texts:
+        return {}
+    with site.database.read() as db:
+        sets = store.training_sets(db, current.model.id, made_before=row.created_at)
+    found: dict[str, list[str | None]] = {}
+    for dataset in sets:
+        frame = pl.read_parquet(site.artifacts.path(dataset.digest))
+        for name in texts:
+            column = name if name in frame.columns else "text" if len(texts) == 1 else None
+            if column is not None and column in frame.columns:
+                found.setdefault(name, []).extend(frame[column].cast(pl.String).to_list())
+    return found
