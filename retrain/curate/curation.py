@@ -1,0 +1,140 @@
+"""From labelled rows to a training set, the held-out new rows and the old hold-out. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import polars as pl
+
+from retrain.curate.dedupe import KEY, dedupe, with_key
+from retrain.curate.replay import replay
+from retrain.curate.select import Drops, Shape
+from retrain.curate.split import HELD_OUT_SHARE, MIN_CLASS_ROWS, by_time, classes, held_old, without_leakage
+from retrain.envelope import Plan
+from retrain.errors import TooFewRowsError
+
+MIN_NEW_ROWS: Final = 20
+MAX_HOLDOUT_ROWS: Final = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What there is to choose from; all frames have the rows of `retrain.curate.select`."""
+
+    new: pl.DataFrame  # labelled events since what the champion was made for
+    old: pl.DataFrame  # labelled events before
+    train: Sequence[pl.DataFrame] = ()  # registered datasets of role train
+    holdout: Sequence[pl.DataFrame] = ()  # registered datasets of role holdout
+    taught: frozenset[str] = frozenset()  # keys of the texts the champion was trained on
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One dataset to be written: its rows, what was left out, and how it was chosen."""
+
+    rows: pl.DataFrame
+    drops: Drops
+    filters: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Curated:
+    train: Part
+    eval: Part
+    holdout: Part
+    labels: tuple[str, ...]
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def curate(material: Material, shape: Shape, plan: Plan, known: tuple[str, ...]) -> Curated:
+    """Choose the rows of a run; the result depends on the rows and the plan alone.
+
+    Raises:
+        TooFewRowsError: fewer than MIN_NEW_ROWS new rows are left, or none to train on.
+    """
+    train_drops, eval_drops, hold_drops = Drops(), Drops(), Drops()
+    new = dedupe(with_key(material.new))
+    train_drops.add("repeats a later text", new.repeats)
+    if new.rows.height < MIN_NEW_ROWS:
+        raise TooFewRowsError(
+            f"{new.rows.height} different labelled texts since the champion was made, at least {MIN_NEW_ROWS} needed; "
+            "wait for outcomes",
+            rows=new.rows.height,
+        )
+    early, held = by_time(new.rows)
+    old = dedupe(with_key(material.old))
+    train_drops.add("repeats a later text", old.repeats)
+    holdout, old_rest = _holdout(material, old.rows, hold_drops)
+    fresh = without_leakage(early, holdout)
+    train_drops.add("text is in the old hold-out", fresh.leaked)
+    fresh_rows = fresh.train.tail(plan.envelope.max_rows)
+    train_drops.add("above envelope.max_rows, oldest first", fresh.train.height - fresh_rows.height)
+    pool = _pool(material, old_rest, new.rows, (held, holdout), train_drops)
+    size = min(plan.replay.size(pool.height), plan.envelope.max_rows - fresh_rows.height)
+    again = replay(pool, size, plan.recipe.seed)
+    train_drops.add("not sampled for replay", pool.height - again.height)
+    train = pl.concat([again, fresh_rows], how="vertical")
+
+    labels: tuple[str, ...] = ()
+    facts: dict[str, Any] = {
+        "new_rows": fresh_rows.height, "replay_rows": again.height, "conflicting_texts": new.conflicts + old.conflicts,
+        "held_out_share": HELD_OUT_SHARE, "seed": plan.recipe.seed,
+    }  # fmt: skip
+    if not shape.completion:
+        found = classes(train, held, known)
+        labels = found.labels
+        facts |= {"labels_left_out": found.too_few, "labels_unseen": found.unseen, "min_class_rows": MIN_CLASS_ROWS}
+        train = _with_labels(train, labels, train_drops)
+        held = _with_labels(held, labels, eval_drops)
+        holdout = _with_labels(holdout, labels, hold_drops)
+    if train.height == 0:
+        raise TooFewRowsError("no row is left to train on; register a dataset or wait for outcomes", rows=0)
+    return Curated(
+        Part(train, train_drops, ("first part of the new rows in time", "replay of older rows, stratified by label")),
+        Part(held, eval_drops, (f"last {HELD_OUT_SHARE:.0%} of the new rows in time",)),
+        Part(holdout, hold_drops, (_hold_filter(material),)),
+        labels,
+        facts,
+    )
+
+
+def _hold_filter(material: Material) -> str:
+    if material.holdout:
+        return "registered datasets of role holdout"
+    return "the fifth of the older labelled texts whose digest falls in part 0, never trained on"
+
+
+def _holdout(material: Material, old: pl.DataFrame, drops: Drops) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """(old hold-out, old rows that may be replayed)."""
+    if material.holdout:
+        found = dedupe(with_key(pl.concat(list(material.holdout), how="vertical")))
+        drops.add("repeats a later text", found.repeats)
+        chosen, rest = found.rows, old
+    else:
+        mask = held_old(old)
+        untaught = old.filter(mask).filter(~pl.col(KEY).is_in(list(material.taught)))
+        drops.add("the champion was trained on it", int(mask.sum()) - untaught.height)
+        chosen, rest = untaught, old.filter(~mask)
+    kept = replay(chosen, MAX_HOLDOUT_ROWS, seed=0)
+    drops.add(f"above {MAX_HOLDOUT_ROWS} rows", chosen.height - kept.height)
+    return kept, rest
+
+
+def _pool(
+    material: Material, old: pl.DataFrame, new: pl.DataFrame, held: Sequence[pl.DataFrame], drops: Drops
+) -> pl.DataFrame:
+    """Older rows that may be trained on again; where a text came back, its newer label counts."""
+    older = pl.concat([*map(with_key, material.train), old], how="vertical")
+    found = dedupe(older)
+    drops.add("repeats a later text", found.repeats)
+    clean = without_leakage(found.rows, *held)
+    drops.add("text is held out", clean.leaked)
+    pool = clean.train.join(new.select(KEY), on=KEY, how="anti", maintain_order="left")
+    drops.add("repeats a later text", clean.train.height - pool.height)
+    return pool
+
+
+def _with_labels(frame: pl.DataFrame, labels: tuple[str, ...], drops: Drops) -> pl.DataFrame:
+    kept = frame.filter(pl.col("label").is_in(labels))
+    drops.add("label is not among the challenger's", frame.height - kept.height)
+    return kept

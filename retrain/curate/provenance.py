@@ -1,0 +1,51 @@
+"""Where the rows of a dataset come from: enough to make them again, and to defend each one left out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+from monitor.schema import ModelSpec
+from retrain.curate.select import Drops
+
+
+def code_version() -> str:
+    try:
+        return metadata.version("assay")
+    except metadata.PackageNotFoundError:  # run from a checkout that was never installed
+        return "unreleased"
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """The state of the lake that was read: Delta versions, and the events looked at."""
+
+    events_version: int | None
+    outcomes_version: int | None
+    from_seq: int
+    to_seq: int
+    outcomes: int  # all outcomes known when the rows were read
+
+
+def record(
+    spec: ModelSpec, revision: int, *, tables: Tables | None, filters: Sequence[str], drops: Drops,
+    parents: Sequence[str], labels: Mapping[str, int], facts: Mapping[str, Any],
+) -> dict[str, Any]:  # fmt: skip
+    """A provenance record as plain JSON."""
+    sources = []
+    if tables is not None:
+        span = {"from_seq": tables.from_seq, "to_seq": tables.to_seq}
+        sources = [
+            {"table": f"{spec.model}/events", "delta_version": tables.events_version, **span},
+            {"table": f"{spec.model}/outcomes", "delta_version": tables.outcomes_version, "outcomes": tables.outcomes},
+        ]
+    return {
+        "spec": {"revision": revision, "digest": spec.digest},
+        "code": code_version(),
+        "sources": sources,
+        "filters": list(filters),
+        "dropped": dict(drops.counts),
+        "parents": list(parents),
+        "labels": dict(labels),
+        **facts,
+    }

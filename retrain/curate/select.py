@@ -1,0 +1,122 @@
+"""Labelled rows of a model in the one shape that curation works on."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Self
+
+import polars as pl
+
+from monitor.schema import ModelSpec
+from retrain.errors import DatasetError
+
+PROTECTED: Final = "protected_"
+EVENTS: Final = "events"
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Which columns of a model become the text, the label and the groups of a training row."""
+
+    inputs: tuple[str, ...]
+    label: str
+    protected: tuple[str, ...]
+    completion: bool  # causal_lm: the label is a text to be written
+
+    @classmethod
+    def of(cls, spec: ModelSpec, task: str) -> Self:
+        """Raises DatasetError where the spec declares no input or no fitting outcome."""
+        inputs = spec.with_role("input")
+        if not inputs:
+            words = "columns: no column has role input; a retrain needs what the model was asked"
+            raise DatasetError(words, field="columns")
+        completion = task == "causal_lm"
+        kinds = ("text", "string", "category") if completion else ("category", "boolean", "string")
+        labels = [name for name, c in spec.outcome_columns.items() if c.type in kinds]
+        if not labels:
+            raise DatasetError(
+                f"columns: no outcome column has type {' or '.join(kinds)}, which a {task} recipe learns from",
+                field="columns",
+            )
+        return cls(inputs, labels[0], spec.with_role("protected"), completion)
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """The two columns the trainer reads."""
+        return ("prompt", "completion") if self.completion else ("text", "label")
+
+
+@dataclass(frozen=True, slots=True)
+class Drops:
+    """Rows left out, by reason; nothing is dropped without being counted."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def add(self, reason: str, count: int) -> None:
+        if count:
+            self.counts[reason] = self.counts.get(reason, 0) + count
+
+    def __iter__(self) -> Iterator[tuple[str, int]]:
+        return iter(self.counts.items())
+
+
+def rendered(frame: pl.DataFrame, inputs: Sequence[str]) -> pl.Series:
+    """The model's input as one text a row: the text itself, or `name: value` lines where there are several columns."""
+    if len(inputs) == 1:
+        return frame[inputs[0]].cast(pl.String)
+    parts = [pl.format("{}: {}", pl.lit(name), pl.col(name).cast(pl.String).fill_null("")) for name in inputs]
+    return frame.select(pl.concat_str(parts, separator="\n")).to_series()
+
+
+def rows_of_events(labelled: pl.DataFrame, shape: Shape, source: str, drops: Drops) -> pl.DataFrame:
+    """Events joined with their outcomes as rows `row_id, seq, text, label, protected_*, source` in arrival order."""
+    frame = labelled.select(
+        pl.col("event_id").alias("row_id"),
+        pl.col("seq").cast(pl.Int64),
+        pl.col("ts"),
+        rendered(labelled, shape.inputs).alias("text"),
+        pl.col(shape.label).cast(pl.String).alias("label"),
+        *(pl.col(name).cast(pl.String).alias(PROTECTED + name) for name in shape.protected),
+        pl.lit(source).alias("source"),
+    )
+    return _whole(frame, drops)
+
+
+def rows_of_dataset(frame: pl.DataFrame, shape: Shape, name: str, drops: Drops) -> pl.DataFrame:
+    """Rows of a registered dataset, with the spec's column names or the trainer's.
+
+    Raises:
+        DatasetError: text or label is not there under either name.
+    """
+    text, label = shape.names
+    if text in frame.columns:
+        texts = frame[text].cast(pl.String)
+    elif all(i in frame.columns for i in shape.inputs):
+        texts = rendered(frame, shape.inputs)
+    else:
+        raise DatasetError(_missing(name, frame, text, shape.inputs), field=text)
+    found = next((c for c in (label, shape.label) if c in frame.columns), None)
+    if found is None:
+        raise DatasetError(_missing(name, frame, label, (shape.label,)), field=label)
+    rows = frame.select(
+        pl.format("{}:{}", pl.lit(name), pl.int_range(pl.len())).alias("row_id"),
+        pl.int_range(pl.len(), dtype=pl.Int64).alias("seq"),
+        pl.lit(None, dtype=pl.Datetime("us", "UTC")).alias("ts"),
+        texts.alias("text"),
+        pl.col(found).cast(pl.String).alias("label"),
+        *(
+            (pl.col(p).cast(pl.String) if p in frame.columns else pl.lit(None, dtype=pl.String)).alias(PROTECTED + p)
+            for p in shape.protected
+        ),
+        pl.lit(f"dataset:{name}").alias("source"),
+    )
+    return _whole(rows, drops)
+
+
+def _missing(name: str, frame: pl.DataFrame, wanted: str, others: Sequence[str]) -> str:
+    return f"dataset {name} has neither column {wanted!r} nor {', '.join(others)}; its columns are {frame.columns}"
+
+
+def _whole(frame: pl.DataFrame, drops: Drops) -> pl.DataFrame:
+    whole = frame.filter(pl.col("text").str.strip_chars().str.len_chars() > 0, pl.col("label").is_not_null())
+    drops.add("text or label missing", frame.height - whole.height)
+    return whole

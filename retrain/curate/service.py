@@ -1,0 +1,197 @@
+"""Read the material of a run from the lake and the registered datasets, and write what was chosen as artifacts."""
+
+import io
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+import polars as pl
+from sqlalchemy.orm import Session
+
+from core.canonical import digest
+from governance import ledger
+from monitor.schema import ModelSpec
+from monitor.site import Site
+from monitor.tables import Dataset, Model
+from retrain import store
+from retrain.curate import provenance
+from retrain.curate.curation import Curated, Material, Part, curate
+from retrain.curate.dedupe import normalised
+from retrain.curate.provenance import Tables
+from retrain.curate.select import EVENTS, PROTECTED, Drops, Shape, rows_of_dataset, rows_of_events
+from retrain.envelope import Plan
+from retrain.errors import DatasetError, TooFewRowsError
+from retrain.tables import ModelVersion, Run
+
+ROLES: Final = ("train", "holdout", "reference")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A curated set whose files are stored, not yet registered."""
+
+    curated: Curated
+    tables: Tables
+    parents: tuple[str, ...]
+    dropped_reading: Drops
+    digests: dict[str, str]  # by role
+
+
+def old_end(db: Session, model: Model, champion: ModelVersion) -> int:
+    """One past the last event the champion was made for: its baseline's end or its training set's, the later."""
+    end = store.old_end(db, model.id)
+    if champion.run_id is not None and (trained := store.run_datasets(db, champion.run_id).get("train")) is not None:
+        end = max(end, *(int(s["to_seq"]) for s in trained.provenance["sources"] if "to_seq" in s), 0)
+    return end
+
+
+def prepare(site: Site, run_id: UUID) -> Prepared:
+    """Choose the rows of a run and store the files; registers nothing, so it may be repeated."""
+    with site.database.read() as db:
+        run = store.run(db, run_id)
+        model = db.get_one(Model, run.model_id)
+        spec = store.spec_at(db, model.id, run.spec_revision)
+        champion = store.version(db, model.id, run.champion_version, model.name)
+        boundary = old_end(db, model, champion)
+        registered = {role: list(store.registered_datasets(db, model.id, role)) for role in ("train", "holdout")}
+        taught = store.run_datasets(db, champion.run_id).get("train") if champion.run_id is not None else None
+    plan = Plan.of(spec)
+    shape = Shape.of(spec, plan.recipe.task)
+    drops = Drops()
+    extent = site.events.extent(model.name)
+    columns = ["event_id", "ts", "seq", *shape.inputs, *shape.protected]
+    if extent.outcomes == 0:
+        raise TooFewRowsError(f"no outcome has arrived for any event of {model.name}; a retrain learns from outcomes")
+    labelled = site.events.labelled(
+        model.name,
+        to_seq=extent.next_seq,
+        columns=columns,
+        events_version=extent.events_version,
+        outcomes_version=extent.outcomes_version,
+    )
+    rows = rows_of_events(labelled.sort("seq"), shape, EVENTS, drops)
+    sets = {
+        role: [rows_of_dataset(_read(site, d), shape, d.name, drops) for d in found]
+        for role, found in registered.items()
+    }
+    material = Material(
+        new=rows.filter(pl.col("seq") >= boundary),
+        old=rows.filter(pl.col("seq") < boundary),
+        train=sets["train"],
+        holdout=sets["holdout"],
+        taught=frozenset().union(
+            *(map(normalised, part["text"]) for part in sets["train"]),
+            _keys(_read(site, taught), shape) if taught is not None else (),
+        ),
+    )
+    known = tuple(str(name) for name in champion.labels or ())
+    curated = curate(material, shape, plan, known)
+    digests = {role: _store(site, part, shape) for role, part in _parts(curated).items()}
+    parents = tuple(d.digest for found in registered.values() for d in found)
+    tables = Tables(extent.events_version, extent.outcomes_version, 0, extent.next_seq, extent.outcomes)
+    return Prepared(curated, tables, parents, drops, digests)
+
+
+def register(site: Site, db: Session, run: Run, model: Model, prepared: Prepared) -> dict[str, Dataset]:
+    """Write the dataset rows and ledger entries of a run in the caller's transaction."""
+    spec = store.spec_at(db, model.id, run.spec_revision)
+    made = {}
+    for role, part in _parts(prepared.curated).items():
+        drops = Drops(dict(part.drops.counts))
+        if role == "train":
+            for reason, count in prepared.dropped_reading:
+                drops.add(reason, count)
+        counted = part.rows.group_by("label").len().sort("label").iter_rows()
+        labels = dict(counted) if prepared.curated.labels else {}
+        record = provenance.record(
+            spec, run.spec_revision, tables=prepared.tables, filters=part.filters, drops=drops,
+            parents=prepared.parents, labels=labels, facts=prepared.curated.facts | {"run": str(run.id)},
+        )  # fmt: skip
+        made[role] = _add(
+            site, db, model, name=f"{role}-{run.id}", role=role, digest_=prepared.digests[role], rows=part.rows.height,
+            record=record, actor="assay", run_id=run.id,
+        )  # fmt: skip
+    return made
+
+
+def register_dataset(
+    site: Site, db: Session, model: Model, spec: ModelSpec, revision: int, *,
+    name: str, role: str, content: bytes, source: str, actor: str,
+) -> Dataset:  # fmt: skip
+    """Keep a Parquet file a person brought, after looking that its rows can be used.
+
+    Raises:
+        DatasetError: an unknown role, not Parquet, or without the columns the role needs.
+    """
+    if role not in ROLES:
+        raise DatasetError(f"role is {role!r}; choose from {', '.join(ROLES)}", field="role", value=role)
+    try:
+        frame = pl.read_parquet(io.BytesIO(content))
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DatasetError(f"dataset {name} is not a Parquet file: {error}", field="content") from error
+    drops = Drops()
+    labels: dict[str, int] = {}
+    if role != "reference":
+        shape = Shape.of(spec, Plan.of(spec).recipe.task)
+        rows = rows_of_dataset(frame, shape, name, drops)
+        if rows.is_empty():
+            raise DatasetError(f"dataset {name} has no row with text and label", field="content")
+        if not shape.completion:
+            labels = dict(rows.group_by("label").len().sort("label").iter_rows())
+    record = provenance.record(
+        spec, revision, tables=None, filters=(), drops=drops, parents=(), labels=labels, facts={"source": source}
+    )
+    artifact = site.artifacts.put(content)
+    return _add(
+        site,
+        db,
+        model,
+        name=name,
+        role=role,
+        digest_=artifact,
+        rows=frame.height,
+        record=record,
+        actor=actor,
+        run_id=None,
+    )
+
+
+def _add(
+    site: Site, db: Session, model: Model, *, name: str, role: str, digest_: str, rows: int,
+    record: dict[str, Any], actor: str, run_id: UUID | None,
+) -> Dataset:  # fmt: skip
+    now = site.clock.now()
+    row = Dataset(
+        model_id=model.id, name=name, role=role, digest=digest_, rows=rows, provenance=record, run_id=run_id,
+        created_at=now, created_by=actor,
+    )  # fmt: skip
+    db.add(row)
+    db.flush()
+    ledger.append(
+        db, kind="dataset.registered", actor=actor, subject=f"model:{model.name}", at=now,
+        body={
+            "dataset": row.id, "name": name, "role": role, "digest": digest_, "rows": rows, "run": run_id,
+            "provenance": digest(record), "sources": record["sources"], "dropped": record["dropped"],
+        },
+    )  # fmt: skip
+    return row
+
+
+def _parts(curated: Curated) -> dict[str, Part]:
+    return {"train": curated.train, "eval": curated.eval, "holdout": curated.holdout}
+
+
+def _read(site: Site, row: Dataset) -> pl.DataFrame:
+    return pl.read_parquet(io.BytesIO(site.artifacts.get(row.digest)))
+
+
+def _keys(frame: pl.DataFrame, shape: Shape) -> frozenset[str]:
+    return frozenset(normalised(text) for text in frame[shape.names[0]])
+
+
+def _store(site: Site, part: Part, shape: Shape) -> str:
+    text, label = shape.names
+    kept = ["row_id", "text", "label", *(PROTECTED + p for p in shape.protected), "source"]
+    buffer = io.BytesIO()
+    part.rows.select(kept).rename({"text": text, "label": label}).write_parquet(buffer)
+    return site.artifacts.put(buffer.getvalue())

@@ -1,0 +1,125 @@
+"""The change envelope: what people allowed beforehand, checked before a run starts and again before a promotion.
+
+The recipe as a spec gives it is read here too: the trainer's own fields, and `replay`, which belongs to curation.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from monitor.kpi import KPIS
+from monitor.schema import Envelope, ModelSpec
+from retrain.errors import BaseModelError, NoPolicyError, RecipeError
+from retrain.train.config import Recipe
+from retrain.train.errors import UnsafeWeightsError, WeightsNotFoundError
+from retrain.train.weights import check_base
+
+
+class Replay(BaseModel):
+    """How much of what the champion was trained on is trained again: a share of the rows, at most `rows` of them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    share: float = Field(1.0, ge=0, le=1)
+    rows: int | None = Field(None, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _number(cls, value: Any) -> Any:
+        """`0.5` is a share, `2000` a number of rows."""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return value
+        return {"share": value} if value <= 1 else {"rows": value}
+
+    def size(self, available: int) -> int:
+        wanted = round(self.share * available)
+        return wanted if self.rows is None else min(wanted, self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A spec's recipe, read and checked."""
+
+    recipe: Recipe
+    replay: Replay
+    envelope: Envelope
+
+    @classmethod
+    def of(cls, spec: ModelSpec) -> Self:
+        """Raises NoPolicyError, RecipeError (naming each field of `retrain.recipe` with value and reason)."""
+        if spec.retrain is None:
+            raise NoPolicyError(spec.model)
+        given = dict(spec.retrain.recipe)
+        try:
+            replay = Replay.model_validate(given.pop("replay", {}))
+            recipe = Recipe.model_validate(given)
+        except ValidationError as error:
+            lines = [f"retrain.recipe.{'.'.join(map(str, e['loc'])) or 'replay'}: {e['msg']} (got {e['input']!r})"
+                     for e in error.errors()]  # fmt: skip
+            raise RecipeError("; ".join(lines), problems=lines) from error
+        if recipe.task == "sequence_classification" and spec.task != "classification":
+            raise RecipeError(
+                f"retrain.recipe.task sequence_classification does not fit task {spec.task}; use causal_lm",
+                field="retrain.recipe.task",
+            )
+        return cls(recipe, replay, spec.retrain.envelope)
+
+
+def breaches(plan: Plan, *, train_rows: int | None = None, hours: float | None = None) -> tuple[str, ...]:
+    """Every limit that a recipe (and, once known, its rows and hours) leaves; empty when inside."""
+    envelope, found = plan.envelope, []
+    if envelope.base_models and plan.recipe.base_model not in envelope.base_models:
+        found.append(f"base_model {plan.recipe.base_model} is not among {', '.join(envelope.base_models)}")
+    if train_rows is not None and train_rows > envelope.max_rows:
+        found.append(f"{train_rows} training rows, max_rows is {envelope.max_rows}")
+    if hours is not None and hours > envelope.max_gpu_hours:
+        found.append(f"{hours:.2f} hours of training, max_gpu_hours is {envelope.max_gpu_hours:g}")
+    found.extend(
+        f"kpi_floor names {name!r}, which is no KPI; choose from {', '.join(KPIS)}"
+        for name in envelope.kpi_floor
+        if name not in KPIS
+    )
+    return tuple(found)
+
+
+def floor_breaches(envelope: Envelope, values: Mapping[str, float | None]) -> tuple[str, ...]:
+    """KPI floors that a challenger's values do not reach; a value that is missing does not reach its floor."""
+    found = []
+    for name, floor in envelope.kpi_floor.items():
+        value = values.get(name)
+        if value is None:
+            found.append(f"{name} was not measured, its floor is {floor:g}")
+        elif KPIS[name].higher_is_better and value < floor:
+            found.append(f"{name} {value:.4f} is below its floor {floor:g}")
+        elif not KPIS[name].higher_is_better and value > floor:
+            found.append(f"{name} {value:.4f} is above its limit {floor:g}")
+    return tuple(found)
+
+
+def base_folder(recipe: Recipe, home: Path) -> Path:
+    """Folder of the base model: a path (relative ones start at the home folder), or a snapshot in the hub cache.
+
+    Raises:
+        BaseModelError: missing, incomplete, or with pickled weights only.
+    """
+    if recipe.is_path:
+        folder = (home / Path(recipe.base_model).expanduser()).resolve()
+    else:
+        from huggingface_hub import try_to_load_from_cache
+
+        found = try_to_load_from_cache(recipe.base_model, "config.json", revision=recipe.revision)
+        if not isinstance(found, str):
+            raise BaseModelError(
+                f"retrain.recipe.base_model {recipe.base_model} at {recipe.revision} is not in the local hub cache; "
+                "download it beforehand (a run never uses the network), or give a folder",
+                field="retrain.recipe.base_model", value=recipe.base_model,
+            )  # fmt: skip
+        folder = Path(found).parent
+    try:
+        check_base(folder, "retrain.recipe.base_model")
+    except (WeightsNotFoundError, UnsafeWeightsError) as error:
+        raise BaseModelError(error.message, **error.facts) from error
+    return folder

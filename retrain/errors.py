@@ -1,0 +1,124 @@
+"""What a retrain can refuse, each with the field, the value and the fix."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from core.errors import BusyError, ConflictError, InsufficientDataError, InvalidError, NotFoundError
+
+
+class RunNotFoundError(NotFoundError):
+    code = "run_not_found"
+
+    def __init__(self, run_id: UUID) -> None:
+        super().__init__(f"run {run_id} does not exist", run_id=str(run_id))
+
+
+class VersionNotFoundError(NotFoundError):
+    code = "version_not_found"
+
+    def __init__(self, model: str, version: str) -> None:
+        super().__init__(f"model {model} has no version {version}", model=model, version=version)
+
+
+class NoChampionError(NotFoundError):
+    code = "no_champion"
+
+    def __init__(self, model: str) -> None:
+        super().__init__(
+            f"model {model} has no champion: its spec has no retrain section; add one with a recipe and apply it",
+            model=model,
+        )
+
+
+class NoPolicyError(ConflictError):
+    code = "no_retrain_policy"
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"the spec of {model} has no retrain section; add one and apply it", model=model)
+
+
+class RunStateError(ConflictError):
+    code = "run_state"
+
+    def __init__(self, run_id: UUID, state: str, wanted: str) -> None:
+        super().__init__(
+            f"run {run_id} is {state}; this needs a run that is {wanted}",
+            run_id=str(run_id),
+            state=state,
+            wanted=wanted,
+        )
+
+
+class ApprovalError(ConflictError):
+    code = "approval_refused"
+
+
+class NotGatedError(ConflictError):
+    """A version that has not passed every gate of its spec is never promoted."""
+
+    code = "not_gated"
+
+    def __init__(self, version: str, missing: Sequence[str]) -> None:
+        super().__init__(
+            f"version {version} may not be promoted: {'; '.join(missing)}", version=version, missing=list(missing)
+        )
+
+
+class ChampionMovedError(ConflictError):
+    code = "champion_moved"
+
+    def __init__(self, run_id: UUID, evaluated: str, found: str) -> None:
+        super().__init__(
+            f"run {run_id} was compared with champion {evaluated}, but the champion is now {found}; start a new run",
+            run_id=str(run_id),
+            evaluated=evaluated,
+            found=found,
+        )
+
+
+class NoEarlierVersionError(ConflictError):
+    code = "no_earlier_version"
+
+    def __init__(self, model: str, version: str) -> None:
+        super().__init__(f"model {model} has no champion before {version} to go back to", model=model, version=version)
+
+
+class EnvelopeError(InvalidError):
+    """A recipe or a run leaves the limits people fixed beforehand."""
+
+    code = "outside_envelope"
+
+    def __init__(self, breaches: Sequence[str]) -> None:
+        super().__init__("outside the change envelope: " + "; ".join(breaches), breaches=list(breaches))
+
+
+class RecipeError(InvalidError):
+    code = "invalid_recipe"
+
+
+class BaseModelError(InvalidError):
+    code = "base_model_unusable"
+
+
+class DatasetError(InvalidError):
+    code = "invalid_dataset"
+
+
+class TooFewRowsError(InsufficientDataError):
+    code = "too_few_rows"
+
+
+class RunLockedError(BusyError):
+    code = "run_locked"
+
+    def __init__(self, run_id: UUID) -> None:
+        super().__init__(f"run {run_id} is held by another worker", retry_after_s=5, run_id=str(run_id))
+
+
+class TrainerError(InvalidError):
+    """The training or evaluation process ended with a reason that trying again would not remove."""
+
+    code = "trainer_failed"
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}", reason=code)

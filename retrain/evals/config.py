@@ -1,0 +1,43 @@
+"""What an evaluation is told."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from core.canonical import digest
+from retrain.train.config import DatasetFile, Frozen, Task
+
+
+class ModelFiles(Frozen):
+    """A model to evaluate: a base, or a base with an adapter. `quantise: false` only fits a base that serves so."""
+
+    base_dir: Path
+    adapter_dir: Path | None = None
+    quantise: bool = True
+
+
+class EvalConfig(Frozen):
+    """Champion and challenger, and the rows both answer.
+
+    `new` is the held-out end of the new data, `old` the hold-out of earlier data that shows forgetting. Both may have
+    a text column `row_id`, repeated in the predictions; without it rows are numbered.
+    """
+
+    run_id: str
+    task: Task
+    champion: ModelFiles
+    challenger: ModelFiles
+    new: DatasetFile
+    old: DatasetFile | None = None
+    probe_rows: int = Field(default=64, ge=1)
+    confidence: float = Field(default=0.95, gt=0, lt=1)
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    output_dir: Path
+    progress: Path
+    threads: int = Field(default=1, ge=1)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    def digest(self) -> str:
+        """Digest of all that determines the result."""
+        return digest(self.model_dump(mode="json", exclude={"progress"}))

@@ -1,0 +1,190 @@
+"""`python -m retrain.evals.run CONFIG.json`: champion and challenger on the same held-out rows, in an own process.
+
+Writes `evaluation.json` and `predictions.parquet` into `output_dir`, and `exit.json` however it ends.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from retrain.evals import EVALS
+from retrain.evals.base import Difference
+from retrain.evals.config import EvalConfig, ModelFiles
+from retrain.evals.integrity import adapter_facts
+from retrain.evals.paired import accuracy_difference, f1_macro_difference, perplexity_difference
+from retrain.train.config import load_config
+from retrain.train.data import read_rows
+from retrain.train.model import Classifier, Generator, load_classifier, load_generator
+from retrain.train.progress import Progress, report_exit, write_json
+from retrain.train.weights import file_digest
+
+Side = Literal["champion", "challenger"]
+SIDES: Final[tuple[Side, ...]] = ("champion", "challenger")
+DIFFERENCES: Final[dict[str, Callable[..., Difference]]] = {
+    "accuracy": accuracy_difference,
+    "f1_macro": f1_macro_difference,
+}
+
+
+def evaluate(path: Path) -> None:
+    """Load, predict with both models, score, compare, probe the adapters, write."""
+    started = time.monotonic()
+    config = load_config(path, EvalConfig)
+    progress = Progress(config.progress)
+    progress.write("load")
+    classification = config.task == "sequence_classification"
+    columns = ("text", "label") if classification else ("prompt", "completion")
+    sets = {"new": _rows(read_rows(config.new, "new", columns))}
+    if config.old is not None:
+        sets["old"] = _rows(read_rows(config.old, "old", columns))
+    rows = pl.concat([frame.select("row_id", *columns, pl.lit(name).alias("rows")) for name, frame in sets.items()])
+    progress.write("evaluate", 0, 2)
+    compare = _classification if classification else _completion
+    predictions, evaluations, differences, probe = compare(config, rows, progress)
+    output = config.output_dir
+    output.mkdir(parents=True, exist_ok=True)
+    part = output / "predictions.parquet.part"
+    predictions.write_parquet(part)
+    part.replace(output / "predictions.parquet")
+    adapters = {
+        side: asdict(adapter_facts(files.adapter_dir)) if files.adapter_dir is not None else None
+        for side, files in (("champion", config.champion), ("challenger", config.challenger))
+    }
+    result = {
+        "run_id": config.run_id,
+        "task": config.task,
+        "config": config.model_dump(mode="json"),
+        "digests": {"config": config.digest(), "predictions": file_digest(output / "predictions.parquet")},
+        "rows": {name: frame.height for name, frame in sets.items()},
+        "evaluations": evaluations,
+        "differences": differences,
+        "integrity": {"adapters": adapters, "probe": probe},
+        "wall_seconds": time.monotonic() - started,
+    }
+    write_json(output / "evaluation.json", result)
+    progress.write("done", eta_s=0.0)
+
+
+def _rows(frame: pl.DataFrame) -> pl.DataFrame:
+    if "row_id" in frame.columns:
+        return frame.with_columns(pl.col("row_id").cast(pl.String))
+    return frame.with_columns(pl.int_range(pl.len()).cast(pl.String).alias("row_id"))
+
+
+def _files(config: EvalConfig, side: Side) -> ModelFiles:
+    return config.champion if side == "champion" else config.challenger
+
+
+Compared = tuple[pl.DataFrame, list[dict[str, Any]], list[dict[str, Any]], dict[str, Any]]
+
+
+def _classification(config: EvalConfig, rows: pl.DataFrame, progress: Progress) -> Compared:
+    probe_texts = rows["text"].head(config.probe_rows).to_list()
+    named: dict[Side, dict[str, NDArray[np.float32]]] = {}
+    probe: dict[str, Any] = {"rows": len(probe_texts), "unit": "logit"}
+    predictions = rows.select("rows", "row_id", "label")
+    for step, side in enumerate(SIDES, start=1):
+        files = _files(config, side)
+        model = load_classifier(
+            files.base_dir,
+            files.adapter_dir,
+            device=config.device,
+            threads=config.threads,
+            quantise=files.quantise,
+        )
+        names, shares = model.predict(rows["text"].to_list())
+        predictions = predictions.with_columns(
+            pl.Series(side, names, dtype=pl.String), pl.Series(f"{side}_confidence", shares, dtype=pl.Float32)
+        )
+        scores = model.logits(probe_texts)
+        named[side] = dict(zip(model.labels, scores.T, strict=True))
+        probe[f"{side}_adapter_on_off"] = _on_off(model, probe_texts, scores) if files.adapter_dir else None
+        probe[f"{side}_finite"] = bool(np.isfinite(scores).all())
+        progress.write("evaluate", step, len(SIDES))
+    shared = named["champion"].keys() & named["challenger"].keys()
+    probe["shared_labels"] = len(shared)
+    probe["champion_challenger"] = (
+        max(float(np.abs(named["champion"][x] - named["challenger"][x]).max()) for x in shared) if shared else None
+    )
+    evaluations, differences = [], []
+    for name in predictions["rows"].unique(maintain_order=True):
+        part = predictions.filter(pl.col("rows") == name)
+        truth, sides = part["label"].to_list(), [part[side].to_list() for side in SIDES]
+        for entry in (e for e in EVALS.values() if e.needs == "labels"):
+            for side, guess in zip(SIDES, sides, strict=True):
+                found = entry.compute(truth, guess, confidence=config.confidence)
+                evaluations.append({"model": side, "rows": name} | asdict(found))
+            gap = DIFFERENCES[entry.name](truth, *sides, confidence=config.confidence, seed=config.seed)
+            differences.append({"rows": name} | asdict(gap))
+    return predictions, evaluations, differences, probe
+
+
+def _on_off(model: Classifier, texts: Sequence[str], scores: NDArray[np.float32]) -> float:
+    """Largest change of a logit of a label the base knows, when the adapter is switched off."""
+    with model.without_adapter():
+        base = model.logits(texts)
+    known = np.abs(base).max(axis=0) > 0
+    return float(np.abs(scores - base)[:, known].max()) if known.any() else float(np.abs(scores).max())
+
+
+def _completion(config: EvalConfig, rows: pl.DataFrame, progress: Progress) -> Compared:
+    prompts, completions = rows["prompt"].to_list(), rows["completion"].to_list()
+    few = slice(0, config.probe_rows)
+    found: dict[Side, list[NDArray[np.float32]]] = {}
+    probe: dict[str, Any] = {"rows": len(prompts[few]), "unit": "nats per token"}
+    for step, side in enumerate(SIDES, start=1):
+        files = _files(config, side)
+        model = load_generator(
+            files.base_dir,
+            files.adapter_dir,
+            device=config.device,
+            threads=config.threads,
+            quantise=files.quantise,
+        )
+        found[side] = model.token_logprobs(prompts, completions)
+        on_off = _generator_on_off(model, prompts[few], completions[few], found[side][few])
+        probe[f"{side}_adapter_on_off"] = on_off if files.adapter_dir else None
+        probe[f"{side}_finite"] = all(bool(np.isfinite(row).all()) for row in found[side][few])
+        progress.write("evaluate", step, len(SIDES))
+    probe["champion_challenger"] = _largest(found["champion"][few], found["challenger"][few])
+    predictions = rows.select("rows", "row_id").with_columns(
+        pl.Series("tokens", [len(row) for row in found["champion"]]),
+        *(pl.Series(f"{side}_logprob", [float(row.sum()) for row in found[side]]) for side in SIDES),
+    )
+    evaluations, differences = [], []
+    for name in rows["rows"].unique(maintain_order=True):
+        at = np.flatnonzero((rows["rows"] == name).to_numpy())
+        sides = [[found[side][i] for i in at] for side in SIDES]
+        for side, values in zip(SIDES, sides, strict=True):
+            score = EVALS["perplexity"].compute(values, confidence=config.confidence, seed=config.seed)
+            evaluations.append({"model": side, "rows": name} | asdict(score))
+        gap = perplexity_difference(*sides, confidence=config.confidence, seed=config.seed)
+        differences.append({"rows": name} | asdict(gap))
+    return predictions, evaluations, differences, probe
+
+
+def _generator_on_off(
+    model: Generator, prompts: Sequence[str], completions: Sequence[str], on: Sequence[NDArray[np.float32]]
+) -> float | None:
+    with model.without_adapter():
+        return _largest(on, model.token_logprobs(prompts, completions))
+
+
+def _largest(one: Sequence[NDArray[np.float32]], other: Sequence[NDArray[np.float32]]) -> float | None:
+    """Largest absolute difference over all tokens; None without a token, or when the tokens do not correspond."""
+    if [len(row) for row in one] != [len(row) for row in other] or not any(len(row) for row in one):
+        return None
+    return float(np.abs(np.concatenate(list(one)) - np.concatenate(list(other))).max())
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m retrain.evals.run CONFIG.json")
+    sys.exit(report_exit(Path(sys.argv[1]), evaluate))

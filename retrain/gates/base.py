@@ -1,0 +1,75 @@
+"""What gates look at and what each answers. Pure: nothing here reads a file or a database. `unknown` blocks."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monitor.schema import Envelope, FairnessRule
+
+Floats = NDArray[np.float64]
+Verdict = Literal["pass", "fail", "unknown"]
+
+MIN_ROWS: Final = 30  # fewer rows than this decide nothing
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """Champion and challenger on the same rows.
+
+    Shapes: all (rows,). Scores are per row, higher is better: 1 or 0 for a classification right or wrong, a score for
+    a generation. Predictions and groups are text; a group may be None where it is not known.
+    """
+
+    metric: str
+    champion: Floats
+    challenger: Floats
+    truth: tuple[str, ...] = ()
+    champion_predictions: tuple[str, ...] = ()
+    challenger_predictions: tuple[str, ...] = ()
+    groups: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
+    champion_values: Mapping[str, float | None] = field(default_factory=dict)  # KPIs by name
+    challenger_values: Mapping[str, float | None] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        return len(self.challenger)
+
+
+@dataclass(frozen=True, slots=True)
+class IntegrityFacts:
+    """What was found when the adapter was looked at from outside, and what was registered."""
+
+    files: tuple[str, ...]
+    tensors: int
+    finite: bool
+    logits_change: float | None  # largest absolute difference with and without the adapter on probe rows
+    adapter_digest: str  # of the folder as it is now
+    registered_digest: str
+    base_digest: str
+    registered_base_digest: str
+
+
+@dataclass(frozen=True, eq=False)
+class GateInputs:
+    envelope: Envelope
+    new: Compared | None  # held-out new rows
+    old: Compared | None  # old hold-out
+    fairness: tuple[FairnessRule, ...] = ()
+    integrity: IntegrityFacts | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    gate: str
+    verdict: Verdict
+    reason: str
+    evidence: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    name: str
+    judge: Callable[[GateInputs], GateResult]

@@ -1,0 +1,71 @@
+"""Job entry points of retraining."""
+
+import errno
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.exc import OperationalError
+
+from core.errors import AppError, BusyError
+from core.queue import Retry
+from monitor.site import Site
+from retrain import explanation, service, steps, store
+from retrain.errors import NoPolicyError
+from retrain.workspace import Workspace
+
+
+def consider(site: Site, payload: Mapping[str, Any]) -> Retry | None:
+    """`{model, cause, window_id?}`: consider the policy of a model; a model without one has nothing to consider."""
+    window = payload.get("window_id")
+    try:
+        with site.database.write() as db:
+            service.consider(
+                site, db, payload["model"], cause=payload["cause"], window_id=UUID(window) if window else None
+            )
+    except NoPolicyError:  # the policy was taken out after the job was queued
+        return None
+    return None
+
+
+def run(site: Site, payload: Mapping[str, Any]) -> Retry | None:
+    """`{run_id}`: take a run from where it stands to its end. A run that has ended is left alone."""
+    run_id = UUID(payload["run_id"])
+    work = Workspace.of(site.settings, run_id)
+    try:
+        with work.held():
+            while (step := steps.STEPS.get(_state(site, run_id))) is not None:
+                step(site, run_id)
+            work.tidy()  # whatever is needed from here on lies among the artifacts
+    except BusyError as error:
+        return Retry(site.clock.now() + timedelta(seconds=error.retry_after_s), error.message)
+    except OperationalError as error:
+        return Retry(site.clock.now() + timedelta(seconds=5), f"database: {type(error.orig).__name__}")
+    except AppError as error:
+        _fail(site, run_id, error.code, error.message)
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            return Retry(site.clock.now() + timedelta(seconds=60), "no space left on the disk; free some")
+        _fail(site, run_id, "unexpected", f"{type(error).__name__}: {error}")
+        raise  # the run is closed; the worker logs the fault
+    return None
+
+
+def explain(site: Site, payload: Mapping[str, Any]) -> Retry | None:
+    """`{model, event_id}`: word attributions of one decision."""
+    explanation.explain(site, payload["model"], payload["event_id"])
+    return None
+
+
+def _state(site: Site, run_id: UUID) -> str:
+    with site.database.read() as db:
+        return store.run(db, run_id).state
+
+
+def _fail(site: Site, run_id: UUID, code: str, words: str) -> None:
+    with site.database.write() as db:
+        row = store.run(db, run_id, lock=True)
+        if row.state not in store.FINAL_STATES:
+            service.close_failed(site, db, row, code, words)
+    Workspace.of(site.settings, run_id).tidy()

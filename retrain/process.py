@@ -1,0 +1,94 @@
+"""Python processes that do the heavy work of a run, tied to the worker that started them.
+
+    python -m retrain.process PARENT MODULE ARGUMENT...
+
+runs a module as `python -m MODULE ARGUMENT...` would, in a process that dies with the process PARENT.
+"""
+
+import ctypes
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
+SETTINGS_PREFIX: Final = "ASSAY_"
+
+
+def environment(threads: int) -> dict[str, str]:
+    """The worker's environment without our settings (they hold secrets), without network, with few threads."""
+    kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(SETTINGS_PREFIX)}
+    path = os.pathsep.join(p for p in (str(ROOT), kept.get("PYTHONPATH")) if p)
+    return kept | {
+        "PYTHONPATH": path, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": str(threads),
+    }  # fmt: skip
+
+
+class Child:
+    """A running module, the leader of its own process group."""
+
+    def __init__(self, module: str, arguments: Sequence[str], *, log: Path, threads: int) -> None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and modules, no shell
+                [sys.executable, "-m", "retrain.process", str(os.getpid()), module, *arguments],
+                env=environment(threads), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                start_new_session=True,
+            )  # fmt: skip
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def wait(self, limit_s: float, look: Callable[[], None], *, every_s: float = 1.0) -> int | None:
+        """Wait for the end, looking about once a second; None when the limit passed and the group was killed.
+
+        Whatever happens here (an error in `look`, too), no process is left behind.
+        """
+        deadline = time.monotonic() + limit_s
+        try:
+            while True:
+                try:
+                    return self.process.wait(min(every_s, max(0.01, deadline - time.monotonic())))
+                except subprocess.TimeoutExpired:
+                    look()
+                if time.monotonic() >= deadline:
+                    return None
+        finally:
+            self.kill()
+
+    def kill(self) -> None:
+        with suppress(ProcessLookupError, PermissionError):  # gone already
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+def tie_to(parent: int) -> None:
+    """Make this process die with its parent; at once when the parent is gone already."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    else:
+        threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _watch(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.killpg(0, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    tie_to(int(sys.argv[1]))
+    module, sys.argv = sys.argv[2], sys.argv[2:]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -1,0 +1,174 @@
+"""Queries of the retraining tables, and of the monitor's that a decision rests on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from monitor.schema import ModelSpec, parse_spec
+from monitor.store import newest_baseline, spec_revision
+from monitor.tables import BaselineRow, Dataset, Explanation, Measurement, Window
+from retrain.errors import RunNotFoundError, VersionNotFoundError
+from retrain.tables import GateResult, ModelVersion, Run, TriggerDecision
+
+FINAL_STATES = ("promoted", "rejected", "failed")
+
+
+def run(db: Session, run_id: UUID, *, lock: bool = False) -> Run:
+    """Raises RunNotFoundError."""
+    found = db.get(Run, run_id, with_for_update=lock or None, populate_existing=lock)
+    if found is None:
+        raise RunNotFoundError(run_id)
+    return found
+
+
+def runs(db: Session, model_id: UUID) -> Sequence[Run]:
+    """Newest first."""
+    return db.scalars(select(Run).where(Run.model_id == model_id).order_by(Run.created_at.desc())).all()
+
+
+def open_run(db: Session, model_id: UUID) -> Run | None:
+    query = select(Run).where(Run.model_id == model_id, Run.state.not_in(FINAL_STATES)).order_by(Run.created_at)
+    return db.scalars(query).first()
+
+
+def decision(db: Session, decision_id: UUID) -> TriggerDecision:
+    return db.get_one(TriggerDecision, decision_id)
+
+
+def decisions(db: Session, model_id: UUID, limit: int = 100) -> Sequence[TriggerDecision]:
+    """Newest first."""
+    query = select(TriggerDecision).where(TriggerDecision.model_id == model_id)
+    return db.scalars(query.order_by(TriggerDecision.at.desc()).limit(limit)).all()
+
+
+def gates(db: Session, run_id: UUID) -> Sequence[GateResult]:
+    return db.scalars(select(GateResult).where(GateResult.run_id == run_id).order_by(GateResult.gate)).all()
+
+
+def datasets(db: Session, model_id: UUID) -> Sequence[Dataset]:
+    """Newest first."""
+    return db.scalars(select(Dataset).where(Dataset.model_id == model_id).order_by(Dataset.created_at.desc())).all()
+
+
+def registered_datasets(db: Session, model_id: UUID, role: str) -> Sequence[Dataset]:
+    """Datasets a person registered (not made by a run), oldest first; of one name only the newest."""
+    query = select(Dataset).where(Dataset.model_id == model_id, Dataset.role == role, Dataset.run_id.is_(None))
+    newest = {row.name: row for row in db.scalars(query.order_by(Dataset.created_at))}
+    return list(newest.values())
+
+
+def last_training_set(db: Session, model_id: UUID) -> Dataset | None:
+    """The newest training set a run made, whatever became of the run."""
+    query = select(Dataset).where(Dataset.model_id == model_id, Dataset.role == "train", Dataset.run_id.is_not(None))
+    return db.scalars(query.order_by(Dataset.created_at.desc()).limit(1)).first()
+
+
+def dataset(db: Session, dataset_id: UUID) -> Dataset:
+    return db.get_one(Dataset, dataset_id)
+
+
+def run_datasets(db: Session, run_id: UUID) -> dict[str, Dataset]:
+    """Datasets of one run by role."""
+    return {row.role: row for row in db.scalars(select(Dataset).where(Dataset.run_id == run_id))}
+
+
+def versions(db: Session, model_id: UUID) -> Sequence[ModelVersion]:
+    """Oldest first."""
+    return db.scalars(
+        select(ModelVersion).where(ModelVersion.model_id == model_id).order_by(ModelVersion.created_at)
+    ).all()
+
+
+def version(db: Session, model_id: UUID, name: str, model: str) -> ModelVersion:
+    """Raises VersionNotFoundError."""
+    query = select(ModelVersion).where(ModelVersion.model_id == model_id, ModelVersion.version == name)
+    found = db.scalars(query).first()
+    if found is None:
+        raise VersionNotFoundError(model, name)
+    return found
+
+
+def version_of_run(db: Session, run_id: UUID) -> ModelVersion | None:
+    return db.scalars(select(ModelVersion).where(ModelVersion.run_id == run_id)).first()
+
+
+def count_versions(db: Session, model_id: UUID) -> int:
+    return db.scalar(select(func.count()).select_from(ModelVersion).where(ModelVersion.model_id == model_id)) or 0
+
+
+def champion(db: Session, model_id: UUID) -> ModelVersion | None:
+    query = select(ModelVersion).where(ModelVersion.model_id == model_id, ModelVersion.stage == "champion")
+    return db.scalars(query).first()
+
+
+def earlier_champion(db: Session, model_id: UUID) -> ModelVersion | None:
+    """The version that was champion last before the present one."""
+    query = select(ModelVersion).where(ModelVersion.model_id == model_id, ModelVersion.stage == "retired")
+    return db.scalars(query.order_by(ModelVersion.retired_at.desc()).limit(1)).first()
+
+
+def explanation(db: Session, model_id: UUID, event_id: str, version: str) -> Explanation | None:
+    query = select(Explanation).where(
+        Explanation.model_id == model_id, Explanation.event_id == event_id, Explanation.version == version
+    )
+    return db.scalars(query).first()
+
+
+def spec_at(db: Session, model_id: UUID, revision: int) -> ModelSpec:
+    return parse_spec(spec_revision(db, model_id, revision).document)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What the monitor says at present, read for a decision."""
+
+    newest: tuple[Window, ...]  # the newest window of each scale
+    alarm_from_seq: int | None  # first event of the present run of alarms
+    readings: tuple[tuple[Window, Measurement], ...]  # newest defined KPI and fairness measurement of each kind
+
+
+def old_end(db: Session, model_id: UUID) -> int:
+    """One past the last event of the newest ready baseline: what lies before is what the champion was made for."""
+    query = select(BaselineRow.to_seq).where(BaselineRow.model_id == model_id, BaselineRow.state == "ready")
+    return db.scalars(query.order_by(BaselineRow.created_at.desc()).limit(1)).first() or 0
+
+
+def judged(db: Session, model_id: UUID) -> Judged:
+    """Verdicts and measurements against the baseline in force."""
+    row = newest_baseline(db, model_id)
+    if row is None:
+        return Judged((), None, ())
+    query = select(Window).where(Window.baseline_id == row.id).order_by(Window.number.desc())
+    by_scale: dict[str, list[Window]] = {}
+    for window in db.scalars(query):
+        by_scale.setdefault(window.scale, []).append(window)
+    starts = [start for windows in by_scale.values() if (start := _alarm_start(windows)) is not None]
+    return Judged(
+        newest=tuple(windows[0] for windows in by_scale.values()),
+        alarm_from_seq=max(starts, default=None),
+        readings=_newest_readings(db, row.id),
+    )
+
+
+def _alarm_start(windows: Sequence[Window]) -> int | None:
+    """First event of the run of alarms that the newest window (given first) belongs to."""
+    start = None
+    for window in windows:
+        if window.verdict != "alarm":
+            break
+        start = window.from_seq
+    return start
+
+
+def _newest_readings(db: Session, baseline_id: UUID) -> tuple[tuple[Window, Measurement], ...]:
+    query = (
+        select(Window, Measurement)
+        .join(Measurement, Measurement.window_id == Window.id)
+        .where(Window.baseline_id == baseline_id, Measurement.monitor != "drift", Measurement.value.is_not(None))
+        .order_by(Window.number)
+    )
+    newest = {(w.scale, m.monitor, m.metric, m.column, m.segment): (w, m) for w, m in db.execute(query)}
+    return tuple(newest.values())

@@ -1,0 +1,104 @@
+"""Trigger decisions, runs, gate results and model versions."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from core.db import Base, Keyed
+
+RUN_STATES = (
+    "queued", "curating", "training", "evaluating", "awaiting_approval", "promoted", "rejected", "failed",
+)  # fmt: skip
+STAGES = ("candidate", "champion", "retired", "rejected")
+GATE_VERDICTS = ("pass", "fail", "unknown")
+
+
+class TriggerDecision(Keyed, Base):
+    """One consideration of the retrain policy, recorded whether it fired or not."""
+
+    __tablename__ = "trigger_decision"
+    __table_args__ = (Index("ix_trigger_decision_model_at", "model_id", "at"),)
+
+    model_id: Mapped[UUID] = mapped_column(ForeignKey("model.id"))
+    spec_revision: Mapped[int]
+    window_id: Mapped[UUID | None]
+    cause: Mapped[str] = mapped_column(String(32))  # window | schedule | manual
+    fired: Mapped[bool]
+    reason: Mapped[str]
+    triggers: Mapped[list[Any]]  # [{name, fire, reason, evidence}]
+    blocked_by: Mapped[list[Any]]  # [{name, reason}]
+    at: Mapped[datetime]
+
+
+class Run(Keyed, Base):
+    __tablename__ = "run"
+    __table_args__ = (
+        CheckConstraint(f"state in {RUN_STATES}", name="state"),
+        Index("ix_run_model_created", "model_id", "created_at"),
+    )
+
+    model_id: Mapped[UUID] = mapped_column(ForeignKey("model.id"))
+    decision_id: Mapped[UUID] = mapped_column(ForeignKey("trigger_decision.id"))
+    spec_revision: Mapped[int]
+    state: Mapped[str] = mapped_column(String(32), default="queued")
+    champion_version: Mapped[str] = mapped_column(String(64))
+    candidate_version: Mapped[str | None] = mapped_column(String(64))
+    config: Mapped[dict[str, Any] | None]  # retrain.train.config.RunConfig
+    config_digest: Mapped[str | None] = mapped_column(String(80))
+    train_dataset_id: Mapped[UUID | None]
+    eval_dataset_id: Mapped[UUID | None]
+    holdout_dataset_id: Mapped[UUID | None]
+    progress: Mapped[dict[str, Any] | None]  # phase, step, steps, loss, eta_s
+    metrics: Mapped[dict[str, Any] | None]  # run.json of the trainer
+    evaluation: Mapped[dict[str, Any] | None]  # champion and challenger on the same rows
+    attempts: Mapped[int] = mapped_column(default=0)
+    approvals: Mapped[list[Any]]  # [{actor, at, reason}]
+    error: Mapped[str | None]
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class GateResult(Keyed, Base):
+    __tablename__ = "gate_result"
+    __table_args__ = (
+        UniqueConstraint("run_id", "gate"),
+        CheckConstraint(f"verdict in {GATE_VERDICTS}", name="verdict"),
+    )
+
+    run_id: Mapped[UUID] = mapped_column(ForeignKey("run.id"))
+    gate: Mapped[str] = mapped_column(String(32))
+    verdict: Mapped[str] = mapped_column(String(16))
+    reason: Mapped[str]
+    evidence: Mapped[dict[str, Any]]
+    at: Mapped[datetime]
+
+
+class ModelVersion(Keyed, Base):
+    """A version of a model: base plus adapter. Exactly one per model may be champion."""
+
+    __tablename__ = "model_version"
+    __table_args__ = (
+        UniqueConstraint("model_id", "version"),
+        CheckConstraint(f"stage in {STAGES}", name="stage"),
+        Index(
+            "uq_model_version_champion", "model_id", unique=True,
+            sqlite_where=text("stage = 'champion'"), postgresql_where=text("stage = 'champion'"),
+        ),
+    )  # fmt: skip
+
+    model_id: Mapped[UUID] = mapped_column(ForeignKey("model.id"))
+    version: Mapped[str] = mapped_column(String(64))
+    stage: Mapped[str] = mapped_column(String(16))
+    base_model: Mapped[str]
+    base_digest: Mapped[str] = mapped_column(String(80))
+    adapter: Mapped[str | None] = mapped_column(String(80))  # folder artifact; null for the base itself
+    labels: Mapped[list[Any] | None]
+    run_id: Mapped[UUID | None]
+    signature: Mapped[str | None]  # signed note over the champion document, made at promotion
+    created_at: Mapped[datetime]
+    promoted_at: Mapped[datetime | None]
+    retired_at: Mapped[datetime | None]

@@ -1,0 +1,139 @@
+"""What a training run is told: the user's recipe, and the run built from it. Both are dumped into provenance."""
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+from core.canonical import digest
+from retrain.train.errors import ConfigFileError
+
+Task = Literal["sequence_classification", "causal_lm"]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+
+_PATH = re.compile(r"^(/|\./|\.\./|~/|[A-Za-z]:\\)")
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Recipe(Frozen):
+    """How to fine-tune, as written in a model's spec.
+
+    `base_model` is a path when it starts with `/`, `./`, `../` or `~/`; anything else is a hub id, which is only
+    reproducible with the commit it stands for, so it needs a `revision`. The defaults are the ones that
+    bench/qlora_banking77.py measures.
+    """
+
+    base_model: Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+    revision: str | None = None
+    method: Literal["qlora"] = "qlora"
+    task: Task
+    r: int = Field(default=16, ge=1, le=512)
+    lora_alpha: int = Field(default=32, ge=1, le=2048)
+    lora_dropout: float = Field(default=0.0, ge=0, lt=1)
+    learning_rate: float = Field(default=2e-3, gt=0, le=1)
+    epochs: float = Field(default=4, gt=0, le=1000)
+    batch_size: int = Field(default=32, ge=1)
+    gradient_accumulation_steps: int = Field(default=1, ge=1)
+    max_length: int = Field(default=64, ge=2)
+    warmup_ratio: float = Field(default=0.06, ge=0, le=1)
+    weight_decay: float = Field(default=0.0, ge=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    seed: int = Field(default=0, ge=0, lt=2**32)
+
+    @model_validator(mode="after")
+    def _hub_id_is_pinned(self) -> Self:
+        if not self.is_path and not self.revision:
+            raise ValueError(
+                f"base_model {self.base_model!r} is a hub id without a revision; add revision: <commit>, "
+                "or give a folder as a path that starts with / or ./"
+            )
+        return self
+
+    @property
+    def is_path(self) -> bool:
+        return bool(_PATH.match(self.base_model))
+
+
+class DatasetFile(Frozen):
+    """A Parquet file and the digest it must have: columns `text, label`, or `prompt, completion`."""
+
+    path: Path
+    sha256: Sha256
+
+
+class RunConfig(Frozen):
+    """One run, complete: nothing else is read from anywhere."""
+
+    run_id: Annotated[str, StringConstraints(min_length=1)]
+    recipe: Recipe
+    base_dir: Path
+    parent_adapter: Path | None = None
+    train: DatasetFile
+    eval: DatasetFile
+    labels: tuple[str, ...] = ()
+    output_dir: Path
+    progress: Path
+    threads: int = Field(default=2, ge=1)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    max_seconds: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _labels_fit_the_task(self) -> Self:
+        if self.recipe.task == "sequence_classification" and len(self.labels) < 2:
+            raise ValueError(f"labels: {list(self.labels)} has fewer than two entries; list every label in order")
+        if self.recipe.task == "causal_lm" and self.labels:
+            raise ValueError("labels: a causal_lm run has none; leave the list empty")
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError("labels: an entry is repeated; list every label once")
+        return self
+
+    def digest(self) -> str:
+        """Digest of all that determines the result; where progress goes and how long it may take do not."""
+        return digest(self.model_dump(mode="json", exclude={"progress", "max_seconds"}))
+
+
+class BaseConfig(Frozen):
+    """A small base model made from scratch.
+
+    Sizes: `tiny` for tests (seconds, learns little), `demo` for the demonstration (about a minute on two cores).
+    """
+
+    run_id: Annotated[str, StringConstraints(min_length=1)]
+    task: Task = "sequence_classification"
+    size: Literal["tiny", "demo"] = "demo"
+    train: DatasetFile
+    output_dir: Path
+    progress: Path
+    epochs: float | None = Field(default=None, gt=0)
+    max_length: int = Field(default=64, ge=8)
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    threads: int = Field(default=2, ge=1)
+    max_seconds: float | None = Field(default=None, gt=0)
+
+
+Config = TypeVar("Config", bound=BaseModel)
+
+
+def load_config(path: Path, kind: type[Config]) -> Config:
+    """Read a config file.
+
+    Raises:
+        ConfigFileError: not there, not JSON, or not a valid config; the message lists field, value and reason.
+    """
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise ConfigFileError(f"config {path} does not exist; give the path of a JSON file", path=str(path)) from error
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, e['loc']))}: {_short(e['input'])}: {e['msg']}" for e in error.errors()]
+        raise ConfigFileError(f"config {path}: " + "; ".join(lines), path=str(path)) from error
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 120 else text[:117] + "..."

@@ -1,0 +1,219 @@
+"""Trained models, loaded the way they were trained: 4-bit base, adapter beside it, never merged."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from peft import PeftModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from retrain.train import qlora
+from retrain.train.weights import check_adapter, check_base
+
+Model = PreTrainedModel | PeftModel
+Probabilities = NDArray[np.float32]
+
+
+class Classifier:
+    """A sequence classifier: texts in, label probabilities out."""
+
+    def __init__(
+        self,
+        model: Model,
+        tokenizer: PreTrainedTokenizerBase,
+        labels: Sequence[str],
+        device: torch.device,
+        max_length: int,
+    ) -> None:
+        self.model, self.tokenizer, self.device, self.max_length = model, tokenizer, device, max_length
+        self.labels = list(labels)
+
+    def logits(self, texts: Sequence[str], batch_size: int = 64) -> Probabilities:
+        """Unnormalised scores, float32, shape (texts, labels)."""
+        result = np.zeros((len(texts), len(self.labels)), dtype=np.float32)
+        if not texts:
+            return result
+        tokens = self.tokenizer(list(texts), truncation=True, max_length=self.max_length)["input_ids"]
+        was_training = self.model.training
+        self.model.eval()
+        with torch.inference_mode(), _autocast(self.device):
+            for rows in _by_length([len(ids) for ids in tokens], batch_size):
+                batch = _pad([tokens[i] for i in rows], cast(int, self.tokenizer.pad_token_id), self.device)
+                result[rows] = self.model(**batch).logits.float().cpu().numpy()
+        self.model.train(was_training)
+        return result
+
+    def predict_proba(self, texts: Sequence[str], batch_size: int = 64) -> Probabilities:
+        """Probability of each label, float32, shape (texts, labels); rows sum to 1, columns follow `labels`."""
+        scores = self.logits(texts, batch_size)
+        scores = np.exp(scores - scores.max(axis=1, keepdims=True))
+        return cast(Probabilities, scores / scores.sum(axis=1, keepdims=True))
+
+    def predict(self, texts: Sequence[str], batch_size: int = 64) -> tuple[list[str], NDArray[np.float32]]:
+        """The most probable label of each text and its probability."""
+        shares = self.predict_proba(texts, batch_size)
+        best = shares.argmax(axis=1)
+        return [self.labels[i] for i in best], shares[np.arange(len(best)), best]
+
+    def without_adapter(self) -> AbstractContextManager[None]:
+        """Inside, the model answers as its base does; rows of labels the base never knew score 0."""
+        return _adapter_off(self.model)
+
+
+class Generator:
+    """A causal language model: prompts in, completions and their token probabilities out."""
+
+    def __init__(self, model: Model, tokenizer: PreTrainedTokenizerBase, device: torch.device, max_length: int) -> None:
+        self.model, self.tokenizer, self.device, self.max_length = model, tokenizer, device, max_length
+
+    def generate(self, prompts: Sequence[str], max_new_tokens: int = 64, batch_size: int = 32) -> list[str]:
+        """The most probable continuation of each prompt (greedy), without special tokens."""
+        tokens = [self._prompt(ids) for ids in self._tokens(prompts)]
+        result = [""] * len(prompts)
+        pad = cast(int, self.tokenizer.pad_token_id)
+        self.model.eval()
+        with torch.inference_mode(), _autocast(self.device):
+            for rows in _by_length([len(ids) for ids in tokens], batch_size):
+                batch = _pad([tokens[i] for i in rows], pad, self.device, left=True)
+                made = cast(Any, self.model).generate(
+                    **batch, max_new_tokens=max_new_tokens, do_sample=False, pad_token_id=pad, use_cache=True
+                )
+                for i, ids in zip(rows, made[:, batch["input_ids"].shape[1] :], strict=True):
+                    result[i] = str(self.tokenizer.decode(ids, skip_special_tokens=True)).strip()
+        return result
+
+    def token_logprobs(
+        self, prompts: Sequence[str], completions: Sequence[str], batch_size: int = 32
+    ) -> list[NDArray[np.float32]]:
+        """Natural-log probability of each completion token (its end token included) given what precedes it.
+
+        A prompt longer than the limit keeps its end; a completion is cut at the limit, as in training.
+        """
+        heads = [self._prompt(ids) for ids in self._tokens(prompts)]
+        end = [] if self.tokenizer.eos_token_id is None else [cast(int, self.tokenizer.eos_token_id)]
+        tails = [[*ids, *end] for ids in self._tokens(completions)]
+        whole = [[*head, *tail][: self.max_length] for head, tail in zip(heads, tails, strict=True)]
+        result: list[NDArray[np.float32]] = [np.zeros(0, dtype=np.float32)] * len(whole)
+        self.model.eval()
+        with torch.inference_mode(), _autocast(self.device):
+            for rows in _by_length([len(ids) for ids in whole], batch_size):
+                batch = _pad([whole[i] for i in rows], cast(int, self.tokenizer.pad_token_id), self.device)
+                scores = torch.log_softmax(self.model(**batch).logits[:, :-1].float(), dim=-1)
+                picked = scores.gather(2, batch["input_ids"][:, 1:, None])[:, :, 0].cpu().numpy()
+                for i, line in zip(rows, picked, strict=True):
+                    result[i] = line[max(0, len(heads[i]) - 1) : len(whole[i]) - 1]
+        return result
+
+    def without_adapter(self) -> AbstractContextManager[None]:
+        """Inside, the model answers as its base does."""
+        return _adapter_off(self.model)
+
+    def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        if not texts:
+            return []
+        return cast(list[list[int]], self.tokenizer(list(texts), add_special_tokens=False)["input_ids"])
+
+    def _prompt(self, ids: list[int]) -> list[int]:
+        start = [] if self.tokenizer.bos_token_id is None else [cast(int, self.tokenizer.bos_token_id)]
+        return [*start, *ids[-(self.max_length - 2) :]]
+
+
+def load_classifier(
+    base_dir: Path,
+    adapter_dir: Path | None = None,
+    *,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    threads: int = 2,
+    quantise: bool = True,
+    max_length: int = 64,
+) -> Classifier:
+    """A base, or a base with an adapter, ready to answer.
+
+    `quantise` loads the base in 4 bits, as in training; it must be true with an adapter, for an adapter corrects the
+    quantised base it was trained on.
+    """
+    check_base(base_dir)
+    torch.set_num_threads(threads)
+    where = qlora.pick_device(device)
+    labels = _labels(base_dir, adapter_dir)
+    model: Model = qlora.load_base(base_dir, "sequence_classification", labels, where, quantise=quantise)
+    if adapter_dir is not None:
+        model = _with_adapter(model, adapter_dir)
+        max_length = _trained_length(adapter_dir, max_length)
+    model.eval()
+    return Classifier(model, qlora.load_tokenizer(base_dir), labels, where, max_length)
+
+
+def load_generator(
+    base_dir: Path,
+    adapter_dir: Path | None = None,
+    *,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    threads: int = 2,
+    quantise: bool = True,
+    max_length: int = 1024,
+) -> Generator:
+    """A causal base, or a base with an adapter, ready to complete prompts."""
+    check_base(base_dir)
+    torch.set_num_threads(threads)
+    where = qlora.pick_device(device)
+    model: Model = qlora.load_base(base_dir, "causal_lm", (), where, quantise=quantise)
+    if adapter_dir is not None:
+        model = _with_adapter(model, adapter_dir)
+        max_length = _trained_length(adapter_dir, max_length)
+    model.eval()
+    return Generator(model, qlora.load_tokenizer(base_dir), where, max_length)
+
+
+def _with_adapter(model: Model, adapter_dir: Path) -> PeftModel:
+    check_adapter(adapter_dir)
+    with qlora.quiet():
+        return PeftModel.from_pretrained(
+            cast(Any, model), str(adapter_dir), is_trainable=False, use_safetensors=True, local_files_only=True
+        )
+
+
+def _labels(base_dir: Path, adapter_dir: Path | None) -> list[str]:
+    if adapter_dir is not None:
+        check_adapter(adapter_dir)
+        return [str(x) for x in json.loads((adapter_dir / "labels.json").read_text(encoding="utf-8"))]
+    names = json.loads((base_dir / "config.json").read_text(encoding="utf-8")).get("id2label") or {}
+    return [str(names[key]) for key in sorted(names, key=int)]
+
+
+def _trained_length(adapter_dir: Path, default: int) -> int:
+    record = adapter_dir / "run.json"
+    if not record.is_file():
+        return default
+    return int(json.loads(record.read_text(encoding="utf-8"))["config"]["recipe"]["max_length"])
+
+
+def _adapter_off(model: Model) -> AbstractContextManager[None]:
+    return cast(Any, model).disable_adapter() if isinstance(model, PeftModel) else nullcontext()
+
+
+def _autocast(device: torch.device) -> AbstractContextManager[Any]:
+    return torch.autocast("cuda", dtype=torch.bfloat16) if device.type == "cuda" else nullcontext()
+
+
+def _by_length(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
+    """Row indices in batches of like length, so that little is padding."""
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]
+
+
+def _pad(rows: list[list[int]], pad: int, device: torch.device, *, left: bool = False) -> dict[str, torch.Tensor]:
+    width = max(1, *(len(row) for row in rows))
+    fill = [(width - len(row)) for row in rows]
+    ids = [[pad] * n + row if left else row + [pad] * n for row, n in zip(rows, fill, strict=True)]
+    mask = [[0] * n + [1] * len(row) if left else [1] * len(row) + [0] * n for row, n in zip(rows, fill, strict=True)]
+    return {
+        "input_ids": torch.tensor(ids, device=device),
+        "attention_mask": torch.tensor(mask, device=device),
+    }

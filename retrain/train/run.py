@@ -1,0 +1,200 @@
+"""`python -m retrain.train.run CONFIG.json`: one QLoRA run, top to bottom, in its own process.
+
+Written under `output_dir`: `adapter/` when the run is whole (renamed into place at the end), `checkpoints/` while it
+is not, and `exit.json`. Started again with the same config, a killed run continues from its last whole checkpoint.
+The checkpoints are the trainer's own (optimiser state in torch's format, read back with `weights_only`); they never
+leave the folder and are removed at the end. What is kept is safetensors and JSON.
+"""
+
+import json
+import math
+import platform
+import resource
+import shutil
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+import torch
+import transformers
+from transformers import DataCollatorWithPadding, Trainer
+
+from core.canonical import digest
+from retrain.train import qlora
+from retrain.train.config import RunConfig, load_config
+from retrain.train.data import check_labels, classification_examples, completion_examples, read_rows
+from retrain.train.errors import ResumeConflictError
+from retrain.train.model import Classifier, Generator
+from retrain.train.progress import Progress, report_exit, write_json
+from retrain.train.watch import Watch, last_checkpoint
+from retrain.train.weights import check_adapter, check_base, folder_digest
+
+LIBRARIES: Final = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "tokenizers", "safetensors")
+
+
+def train(path: Path) -> None:
+    """One run: load, check digests, seed, quantise, adapt, train, evaluate, save."""
+    started = time.monotonic()
+    config = load_config(path, RunConfig)
+    recipe, done = config.recipe, config.output_dir / "adapter"
+    progress = Progress(config.progress)
+    if _finished(config, done):
+        progress.write("done", eta_s=0.0)
+        return
+    progress.write("load")
+    check_base(config.base_dir)
+    base_digest = folder_digest(config.base_dir)
+    resume, spent_s = _open_checkpoints(config, base_digest)
+    if config.parent_adapter is not None:
+        check_adapter(config.parent_adapter, "parent_adapter")
+        qlora.check_parent(config.parent_adapter, recipe, base_digest)
+    classification = recipe.task == "sequence_classification"
+    columns = ("text", "label") if classification else ("prompt", "completion")
+    train_rows = read_rows(config.train, "train", columns)
+    eval_rows = read_rows(config.eval, "eval", columns)
+
+    device = qlora.pick_device(config.device)
+    torch.set_num_threads(config.threads)
+    transformers.set_seed(recipe.seed)  # before the head and the adapter are made
+    tokenizer = qlora.load_tokenizer(config.base_dir)
+    model = qlora.load_base(config.base_dir, recipe.task, config.labels, device)
+    facts: dict[str, Any] = {"rows_train": train_rows.height, "rows_eval": eval_rows.height, "rows_dropped": 0}
+    checkpoints = config.output_dir / "checkpoints"
+    watch = Watch(progress, config.max_seconds, spent_s)
+    if classification:
+        check_labels(train_rows, config.labels, "train")
+        check_labels(eval_rows, config.labels, "eval")
+        examples = classification_examples(train_rows, config.labels, tokenizer, recipe.max_length)
+        if config.parent_adapter is not None:
+            qlora.copy_parent_head(model, config.parent_adapter, config.labels)
+        rows = qlora.start_new_rows(model, examples, DataCollatorWithPadding(tokenizer))
+        facts["labels_new"] = [config.labels[i] for i in rows]
+        peft_model = qlora.attach_adapter(model, recipe, config.parent_adapter)
+        trainer = qlora.build_classification_trainer(
+            peft_model, tokenizer, recipe, examples, checkpoints, device, [watch]
+        )
+    else:
+        completions, facts["rows_dropped"] = completion_examples(train_rows, tokenizer, recipe.max_length)
+        peft_model = qlora.attach_adapter(model, recipe, config.parent_adapter)
+        trainer = qlora.build_completion_trainer(
+            peft_model, tokenizer, recipe, completions, checkpoints, device, [watch]
+        )
+
+    with qlora.quiet():
+        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+
+    progress.write("evaluate")
+    trained = Classifier(peft_model, tokenizer, config.labels, device, recipe.max_length)
+    metrics = (
+        _score_classification(trained, eval_rows)
+        if classification
+        else _score_completions(Generator(peft_model, tokenizer, device, recipe.max_length), eval_rows)
+    )
+
+    progress.write("save")
+    partial = config.output_dir / ".partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    with qlora.quiet():
+        peft_model.save_pretrained(str(partial), safe_serialization=True)
+    (partial / "README.md").unlink(missing_ok=True)  # an empty template of the library; run.json is the card
+    tokenizer.save_pretrained(partial)
+    write_json(partial / "labels.json", list(config.labels))
+    write_json(partial / "run.json", _record(config, base_digest, trainer, metrics, facts, watch, device, started))
+    partial.rename(done)
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    progress.write("done", eta_s=0.0)
+
+
+def _finished(config: RunConfig, done: Path) -> bool:
+    """True when this very run is already complete; another run's output is never overwritten."""
+    if not done.exists():
+        return False
+    found = json.loads((done / "run.json").read_text(encoding="utf-8"))["digests"]["config"]
+    if found != config.digest():
+        raise ResumeConflictError(
+            f"output_dir: {config.output_dir} holds the finished run of another config ({found}); use an empty folder",
+            field="output_dir",
+        )
+    return True
+
+
+def _open_checkpoints(config: RunConfig, base_digest: str) -> tuple[Path | None, float]:
+    """Where to resume from and the seconds already spent; refuses checkpoints of another config or base."""
+    folder = config.output_dir / "checkpoints"
+    mark = folder / "config.json"
+    ours = {"config": config.digest(), "base": base_digest}
+    if mark.is_file():
+        found = json.loads(mark.read_text(encoding="utf-8"))
+        if different := [name for name in ours if ours[name] != found[name]]:
+            raise ResumeConflictError(
+                f"output_dir: {config.output_dir} holds checkpoints of another {' and '.join(different)} ({found}); "
+                "restore that to resume, or use an empty folder",
+                field="output_dir",
+            )
+        return last_checkpoint(folder) or (None, 0.0)
+    write_json(mark, ours)
+    return None, 0.0
+
+
+def _score_classification(model: Classifier, rows: pl.DataFrame) -> list[dict[str, Any]]:
+    names, _ = model.predict(rows["text"].to_list())
+    right = float(np.mean([a == b for a, b in zip(names, rows["label"], strict=True)]))
+    return [{"name": "accuracy", "value": right, "unit": "share", "n": rows.height, "rows": "eval"}]
+
+
+def _score_completions(model: Generator, rows: pl.DataFrame) -> list[dict[str, Any]]:
+    parts = model.token_logprobs(rows["prompt"].to_list(), rows["completion"].to_list())
+    tokens = np.concatenate(parts)
+    value = math.exp(-float(tokens.mean())) if len(tokens) else None
+    return [{"name": "perplexity", "value": value, "unit": "1", "n": len(tokens), "rows": "eval"}]
+
+
+def _record(
+    config: RunConfig,
+    base_digest: str,
+    trainer: Trainer,
+    metrics: list[dict[str, Any]],
+    facts: dict[str, Any],
+    watch: Watch,
+    device: torch.device,
+    started: float,
+) -> dict[str, Any]:
+    """The card of the run: everything needed to judge it and to repeat it."""
+    history = [entry for entry in trainer.state.log_history if "loss" in entry]
+    dump = config.model_dump(mode="json")
+    parameters = list(trainer.model.parameters()) if trainer.model is not None else []
+    return {
+        "run_id": config.run_id,
+        "config": dump,
+        "digests": {
+            "config": config.digest(),
+            "recipe": digest(dump["recipe"]),
+            "base": base_digest,
+            "train": config.train.sha256,
+            "eval": config.eval.sha256,
+        },
+        "seed": config.recipe.seed,
+        "quantisation": {"type": "nf4", "double": True, "compute_dtype": str(qlora.compute_dtype(device))},
+        "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
+        **facts,
+        "steps": trainer.state.global_step,
+        "metrics": metrics,
+        "loss": [entry["loss"] for entry in history],
+        "grad_norm": [entry["grad_norm"] for entry in history],
+        "train_seconds": watch.elapsed_s,
+        "wall_seconds": time.monotonic() - started + watch.spent_s,
+        "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "threads": config.threads,
+        "libraries": {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES},
+    }
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m retrain.train.run CONFIG.json")
+    sys.exit(report_exit(Path(sys.argv[1]), train))

@@ -1,0 +1,50 @@
+"""Which files may be loaded as weights, and the digest of a folder of them."""
+
+import hashlib
+from pathlib import Path
+from typing import Final
+
+from core.canonical import digest
+from retrain.train.errors import UnsafeWeightsError, WeightsNotFoundError
+
+PICKLED: Final = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
+
+
+def check_base(path: Path, field: str = "base_dir") -> None:
+    """Refuse a base model folder that is missing, incomplete, or that holds pickled weights only."""
+    if not path.is_dir():
+        raise WeightsNotFoundError(field, path, "is not a folder; give the folder of a saved model")
+    _check_weights(path, field, "*.safetensors")
+    if not (path / "config.json").is_file():
+        raise WeightsNotFoundError(field, path, "has no config.json; save the model with save_pretrained")
+    if not (path / "tokenizer.json").is_file():
+        raise WeightsNotFoundError(field, path, "has no tokenizer.json; save the fast tokenizer beside the model")
+
+
+def check_adapter(path: Path, field: str = "adapter_dir") -> None:
+    """Refuse an adapter folder that is missing, incomplete, or that holds pickled weights only."""
+    if not path.is_dir():
+        raise WeightsNotFoundError(field, path, "is not a folder; give the folder of a saved adapter")
+    _check_weights(path, field, "adapter_model.safetensors")
+    if not (path / "adapter_config.json").is_file():
+        raise WeightsNotFoundError(field, path, "has no adapter_config.json; save the adapter with save_pretrained")
+
+
+def _check_weights(path: Path, field: str, pattern: str) -> None:
+    if any(path.glob(pattern)):
+        return
+    pickled = sorted(p.name for p in path.iterdir() if p.suffix in PICKLED)
+    if pickled:
+        raise UnsafeWeightsError(field, path, pickled)
+    raise WeightsNotFoundError(field, path, f"has no {pattern}; save the weights as safetensors")
+
+
+def file_digest(path: Path) -> str:
+    """`sha256:` and the hexadecimal digest of a file's bytes, read in pieces."""
+    with path.open("rb") as file:
+        return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def folder_digest(path: Path) -> str:
+    """Digest over the names and digests of the files directly in a folder."""
+    return digest({p.name: file_digest(p) for p in sorted(path.iterdir()) if p.is_file()})

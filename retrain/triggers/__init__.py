@@ -1,0 +1,18 @@
+"""When a retrain is asked for: one file per trigger, and the table that lists them."""
+
+from typing import Final
+
+from monitor.schema import Retrain
+from retrain.triggers import drift, fairness, kpi, manual, outcomes, schedule
+from retrain.triggers.base import Trigger, TriggerInputs
+from retrain.triggers.decision import Decision, combine
+
+TRIGGERS: Final[dict[str, Trigger]] = {
+    t.name: t
+    for t in (drift.TRIGGER, kpi.TRIGGER, fairness.TRIGGER, outcomes.TRIGGER, schedule.TRIGGER, manual.TRIGGER)
+}
+
+
+def decide(inputs: TriggerInputs, policy: Retrain) -> Decision:
+    """Consider a model's retrain policy once; see `retrain.triggers.decision.combine`."""
+    return combine(tuple(TRIGGERS.values()), inputs, policy)

@@ -1,0 +1,16 @@
+"""Fires while a fairness metric's newest measurement is past its limit, in the monitor's judgement."""
+
+from monitor.schema import Retrain
+from retrain.triggers.base import Finding, Trigger, TriggerInputs
+from retrain.triggers.kpi import past_limit
+
+
+def wanted(_inputs: TriggerInputs, policy: Retrain) -> bool:
+    return "fairness" in policy.when
+
+
+def find(inputs: TriggerInputs, _policy: Retrain) -> Finding:
+    return past_limit("fairness", inputs.fairness)
+
+
+TRIGGER = Trigger("fairness", "since_alarm", wanted, find)

@@ -1,0 +1,113 @@
+"""The comparison process, end to end on tiny models."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from safetensors.torch import load_file, save_file
+
+from retrain.evals.integrity import adapter_facts
+from retrain.evals.run import evaluate
+from retrain.train.weights import file_digest
+from tests.conftest import ROOT
+from tests.retrain.train import tiny
+
+ALL = (*tiny.OLD, *tiny.NEW)
+
+
+def config(folder: Path, base: Path, adapter: Path, **more: Any) -> Path:
+    new = (
+        tiny.messages(ALL, 60, seed=5).with_row_index("row_id").with_columns(pl.format("e{}", "row_id").alias("row_id"))
+    )
+    return tiny.written(
+        folder / "eval.json",
+        {
+            "run_id": "run-1",
+            "task": "sequence_classification",
+            "champion": {"base_dir": str(base)},
+            "challenger": {"base_dir": str(base), "adapter_dir": str(adapter)},
+            "new": tiny.dataset(new, folder / "new.parquet"),
+            "old": tiny.dataset(tiny.messages(tiny.OLD, 40, seed=6), folder / "old.parquet"),
+            "output_dir": str(folder / "out"),
+            "progress": str(folder / "progress.jsonl"),
+            "device": "cpu",
+        }
+        | more,
+    )
+
+
+def test_champion_and_challenger_answer_the_same_rows(tiny_base: Path, trained: Path, tmp_path: Path) -> None:
+    path = config(tmp_path, tiny_base, trained / "out" / "adapter")
+    done = subprocess.run([sys.executable, "-m", "retrain.evals.run", str(path)], cwd=ROOT, check=False)
+    assert done.returncode == 0
+    assert tiny.read(tmp_path / "out" / "exit.json")["state"] == "succeeded"
+    result = tiny.read(tmp_path / "out" / "evaluation.json")
+    rows = pl.read_parquet(tmp_path / "out" / "predictions.parquet")
+    assert result["digests"]["predictions"] == file_digest(tmp_path / "out" / "predictions.parquet")
+    assert result["rows"] == {"new": 60, "old": 40}
+    assert rows.columns == [
+        "rows", "row_id", "label", "champion", "champion_confidence", "challenger", "challenger_confidence",
+    ]  # fmt: skip
+    assert rows["row_id"].to_list() == [f"e{i}" for i in range(60)] + [str(i) for i in range(40)]
+    found = {(e["model"], e["rows"], e["name"]): e for e in result["evaluations"]}
+    assert len(found) == len(result["evaluations"]) == 8
+    for side in ("champion", "challenger"):
+        for name in ("new", "old"):
+            part = rows.filter(pl.col("rows") == name)
+            entry = found[side, name, "accuracy"]
+            assert entry["value"] == pytest.approx((part[side] == part["label"]).mean())
+            assert entry["low"] < entry["value"] <= entry["high"]
+    gap = next(d for d in result["differences"] if (d["rows"], d["name"]) == ("new", "accuracy"))
+    assert gap["value"] > 0
+    assert gap["low"] > 0  # the champion has never heard of the new intents
+    assert {line["phase"] for line in tiny.progress(tmp_path / "progress.jsonl")} == {"load", "evaluate", "done"}
+
+
+def test_the_probe_measures_what_the_adapter_does(tiny_base: Path, trained: Path, tmp_path: Path) -> None:
+    evaluate(config(tmp_path, tiny_base, trained / "out" / "adapter"))
+    integrity = tiny.read(tmp_path / "out" / "evaluation.json")["integrity"]
+    probe, facts = integrity["probe"], integrity["adapters"]["challenger"]
+    assert integrity["adapters"]["champion"] is None
+    assert probe["champion_adapter_on_off"] is None
+    assert probe["challenger_adapter_on_off"] > 0.1
+    # The champion is the base without adapter: both comparisons are of the same two models.
+    assert probe["champion_challenger"] == pytest.approx(probe["challenger_adapter_on_off"], rel=1e-3)
+    assert probe["shared_labels"] == 4
+    assert facts["all_finite"]
+    assert facts["updates"] == 14
+    assert facts["zero_updates"] == 0
+    assert facts["delta_norm"] > 0
+
+
+def test_an_adapter_that_does_nothing_or_is_not_finite_is_seen(trained: Path, tmp_path: Path) -> None:
+    adapter = trained / "out" / "adapter"
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        (tmp_path / name).write_bytes((adapter / name).read_bytes())
+    weights = load_file(adapter / "adapter_model.safetensors")
+    nil = {name: w * 0 if "lora_B" in name else w for name, w in weights.items()}
+    save_file(nil, tmp_path / "adapter_model.safetensors")
+    assert (adapter_facts(tmp_path).delta_norm, adapter_facts(tmp_path).zero_updates) == (0, 14)
+    name = next(n for n in weights if "lora_A" in n)
+    weights[name][0, 0] = float("inf")
+    save_file(weights, tmp_path / "adapter_model.safetensors")
+    assert not adapter_facts(tmp_path).all_finite
+    assert adapter_facts(tmp_path).delta_norm is None
+
+
+def test_language_models_are_compared_by_perplexity(tiny_causal_base: Path, tmp_path: Path) -> None:
+    held_out = tiny.dataset(tiny.pairs(12, seed=7), tmp_path / "pairs.parquet")
+    same = {"base_dir": str(tiny_causal_base)}
+    path = config(tmp_path, tiny_causal_base, tmp_path, task="causal_lm", challenger=same, new=held_out, old=None)
+    evaluate(path)
+    result = tiny.read(tmp_path / "out" / "evaluation.json")
+    one, two = result["evaluations"]
+    assert one["value"] == two["value"] > 1
+    assert [d["value"] for d in result["differences"]] == [0]
+    rows = pl.read_parquet(tmp_path / "out" / "predictions.parquet")
+    assert np.exp(-rows["champion_logprob"].to_numpy().sum() / rows["tokens"].to_numpy().sum()) == pytest.approx(
+        one["value"], rel=1e-5
+    )

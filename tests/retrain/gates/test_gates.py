@@ -1,0 +1,167 @@
+"""What a challenger must pass: each gate passes, fails and does not know, with reasons."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from core.errors import InsufficientDataError, InvalidError
+from monitor.schema import Envelope, FairnessRule
+from retrain.gates import GATES, judge_all
+from retrain.gates.base import Compared, GateInputs, IntegrityFacts
+from retrain.gates.paired import paired_difference
+
+DIGEST, OTHER = "sha256:" + "0" * 64, "sha256:" + "1" * 64
+
+
+def compared(champion: int, challenger: int, rows: int = 100, **more: Any) -> Compared:
+    """The first `champion` rows right for the one, the first `challenger` for the other."""
+    ones = np.arange(rows)
+    return Compared(
+        "accuracy", (ones < champion).astype(np.float64), (ones < challenger).astype(np.float64),
+        **{"challenger_values": {"accuracy": challenger / rows}, **more},
+    )  # fmt: skip
+
+
+def facts(**more: Any) -> IntegrityFacts:
+    sound: dict[str, Any] = {
+        "files": ("adapter_config.json", "adapter_model.safetensors"), "tensors": 8, "finite": True,
+        "logits_change": 1.5, "adapter_digest": DIGEST, "registered_digest": DIGEST, "base_digest": DIGEST,
+        "registered_base_digest": DIGEST,
+    }  # fmt: skip
+    return IntegrityFacts(**(sound | more))
+
+
+def inputs(**more: Any) -> GateInputs:
+    return GateInputs(**{"envelope": Envelope(), "new": None, "old": None, **more})
+
+
+def by_group(champion: Sequence[str], challenger: Sequence[str]) -> Compared:
+    """Two groups of 50 rows; the truth is always yes."""
+    truth = ("yes",) * 100
+    return Compared(
+        "accuracy", np.ones(100), np.ones(100), truth, tuple(champion), tuple(challenger),
+        groups={"age": ("young",) * 50 + ("old",) * 50},
+    )  # fmt: skip
+
+
+EVEN = ["yes", "no"] * 50
+UNEVEN = ["yes"] * 40 + ["no"] * 10 + ["yes"] * 10 + ["no"] * 40  # 0.8 against 0.2
+PARITY = "demographic_parity_difference"
+LIMITED = (FairnessRule(metric=PARITY, by=("age",), max=0.1),)
+FREE = (FairnessRule(metric=PARITY, by=("age",)),)
+SMALL_FREE = (FairnessRule(metric=PARITY, by=("age",), min_group=60),)
+SMALL = (FairnessRule(metric=PARITY, by=("age",), max=0.1, min_group=60),)
+
+TABLE = [
+    ("no_regression", inputs(new=compared(60, 80)), "pass", "+0.2000"),
+    ("no_regression", inputs(new=compared(60, 60)), "pass", "+0.0000"),
+    ("no_regression", inputs(new=compared(60, 59)), "fail", "worse than the champion"),
+    ("no_regression", inputs(new=compared(60, 59), envelope=Envelope(max_regression=0.02)), "pass", "-0.0100"),
+    ("no_regression", inputs(new=compared(60, 80), envelope=Envelope(kpi_floor={"accuracy": 0.85})), "fail", "floor"),
+    ("no_regression", inputs(new=compared(60, 80), envelope=Envelope(kpi_floor={"f1_macro": 0.5})), "fail", "floor"),
+    ("no_regression", inputs(new=compared(9, 10, rows=29)), "unknown", "29 new held-out rows"),
+    ("no_regression", inputs(), "unknown", "0 new held-out rows"),
+    ("forgetting", inputs(old=compared(90, 86)), "pass", "allowed loss 0.04"),
+    ("forgetting", inputs(old=compared(90, 85)), "fail", "forgot too much"),
+    ("forgetting", inputs(old=compared(9, 10, rows=29)), "unknown", "register a dataset"),
+    ("fairness", inputs(), "pass", "no fairness rule declared"),
+    ("fairness", inputs(new=by_group(EVEN, EVEN), fairness=LIMITED), "pass", "limit 0.1"),
+    ("fairness", inputs(new=by_group(EVEN, UNEVEN), fairness=LIMITED), "fail", "limit 0.1"),
+    ("fairness", inputs(new=by_group(UNEVEN, UNEVEN), fairness=LIMITED), "fail", "limit 0.1"),
+    ("fairness", inputs(new=by_group(EVEN, UNEVEN), fairness=FREE), "fail", "champion 0.0000"),
+    ("fairness", inputs(new=by_group(UNEVEN, EVEN), fairness=FREE), "pass", "champion 0.6000"),
+    ("fairness", inputs(new=by_group(EVEN, UNEVEN), envelope=Envelope(fairness={PARITY: 0.2})), "fail", "limit 0.2"),
+    ("fairness", inputs(new=by_group(EVEN, EVEN), fairness=SMALL), "unknown", "at least 60"),
+    ("fairness", inputs(new=compared(60, 80), fairness=LIMITED), "unknown", "no predictions"),
+    ("fairness", inputs(new=by_group(EVEN, EVEN), old=by_group(EVEN, UNEVEN), fairness=LIMITED), "fail", "is 0.3000"),
+    ("fairness", inputs(new=by_group(EVEN, EVEN), old=by_group(EVEN, EVEN), fairness=SMALL), "pass", "limit 0.1"),
+    ("fairness", inputs(new=by_group(EVEN, UNEVEN), fairness=SMALL_FREE), "pass", "no limit and is undefined"),
+    ("integrity", inputs(integrity=facts()), "pass", "8 finite tensors"),
+    ("integrity", inputs(integrity=facts(tensors=0)), "fail", "empty"),
+    ("integrity", inputs(integrity=facts(finite=False)), "fail", "not finite"),
+    ("integrity", inputs(integrity=facts(logits_change=0.0)), "fail", "changes no logit"),
+    ("integrity", inputs(integrity=facts(adapter_digest=OTHER)), "fail", "registered was"),
+    ("integrity", inputs(integrity=facts(base_digest=OTHER)), "fail", "base model's digest"),
+    ("integrity", inputs(integrity=facts(files=("adapter_model.bin",))), "fail", "pickled"),
+    ("integrity", inputs(integrity=facts(logits_change=None)), "unknown", "not measured"),
+    ("integrity", inputs(), "unknown", "not probed"),
+]
+
+
+@pytest.mark.parametrize(("name", "given_inputs", "verdict", "words"), TABLE)
+def test_a_gate_judges_and_says_why(name: str, given_inputs: GateInputs, verdict: str, words: str) -> None:
+    found = GATES[name].judge(given_inputs)
+    assert (found.gate, found.verdict) == (name, verdict)
+    assert words in found.reason
+
+
+def test_every_gate_is_shown_to_pass_to_fail_and_not_to_know() -> None:
+    shown = {(name, verdict) for name, _, verdict, _ in TABLE}
+    assert shown == {(name, v) for name in GATES for v in ("pass", "fail", "unknown")}
+
+
+def test_every_gate_is_judged_even_when_the_first_fails() -> None:
+    found = judge_all(inputs(new=compared(60, 10), old=compared(90, 10)))
+    assert [r.gate for r in found] == list(GATES)
+    assert {r.gate: r.verdict for r in found} == {
+        "no_regression": "fail", "fairness": "pass", "forgetting": "fail", "integrity": "unknown",
+    }  # fmt: skip
+
+
+def pairs(n11: int, n10: int, n01: int, n00: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    champion = np.repeat([1.0, 1.0, 0.0, 0.0], [n11, n10, n01, n00])
+    challenger = np.repeat([1.0, 0.0, 1.0, 0.0], [n11, n10, n01, n00])
+    return champion, challenger
+
+
+def test_the_interval_of_paired_proportions_is_the_worked_one() -> None:
+    # By hand, after the formula of Bonett and Price: n = 98, better 18, worse 6:
+    # (19 - 7) / 100 = 0.12, half = 1.959964 * sqrt((0.26 - 0.0144) / 100) = 0.097132.
+    found = paired_difference(*pairs(50, 6, 18, 24))
+    assert found.value == pytest.approx(12 / 98)
+    assert (found.low, found.high) == pytest.approx((0.12 - 0.097132, 0.12 + 0.097132), abs=1e-5)
+
+
+def test_the_interval_of_real_scores_is_students() -> None:
+    from scipy.stats import ttest_rel
+
+    rng = np.random.default_rng(0)
+    champion, challenger = rng.normal(size=40), rng.normal(0.2, 1, size=40)
+    expected = ttest_rel(challenger, champion).confidence_interval(0.95)
+    found = paired_difference(champion, challenger)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_the_interval_covers_a_true_difference_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(1)
+    cells = rng.multinomial(200, [0.6, 0.05, 0.15, 0.2], size=1500)
+    found = [paired_difference(*pairs(*row)) for row in cells.tolist()]
+    covered = sum(d.low <= 0.1 <= d.high for d in found) / len(found)
+    assert 0.93 <= covered <= 0.975
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=2, max_size=60))
+def test_swapping_the_models_mirrors_the_difference_and_order_of_rows_does_not_matter(
+    rows: list[tuple[bool, bool]],
+) -> None:
+    champion, challenger = (np.array(side, dtype=np.float64) for side in zip(*rows, strict=True))
+    there, back = paired_difference(champion, challenger), paired_difference(challenger, champion)
+    turned = paired_difference(champion[::-1], challenger[::-1])
+    assert there.value == pytest.approx(-back.value)
+    assert (there.low, there.high) == pytest.approx((-back.high, -back.low))
+    assert (turned.low, turned.high) == pytest.approx((there.low, there.high))
+    assert -1 <= there.low <= there.high <= 1
+
+
+def test_scores_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(InvalidError, match="shapes"):
+        paired_difference(np.ones(3), np.ones(4))
+    with pytest.raises(InvalidError, match="not finite"):
+        paired_difference(np.ones(3), np.array([1.0, np.nan, 1.0]))
+    with pytest.raises(InsufficientDataError):
+        paired_difference(np.ones(1), np.ones(1))

@@ -1,0 +1,191 @@
+"""From a window to a queued run: every consideration is recorded, and only one run at a time is started."""
+
+import io
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from core.clock import ManualClock
+from monitor.site import Site
+from retrain import jobs, service, store
+from retrain.errors import DatasetError, NoPolicyError
+from retrain.tables import Run, TriggerDecision
+from tests.retrain import world
+from tests.retrain.train import tiny
+
+SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    return world.fake_base(tmp_path / "base")
+
+
+def consider(site: Site) -> TriggerDecision:
+    assert isinstance(site.clock, ManualClock)
+    site.clock.move_to(site.clock.now() + timedelta(seconds=1))  # so that decisions have an order
+    jobs.consider(site, {"model": world.NAME, "cause": "window"})
+    with site.database.read() as db:
+        return store.decisions(db, world.model_id(db))[0]
+
+
+def runs(site: Site) -> list[Run]:
+    with site.database.read() as db:
+        return list(store.runs(db, world.model_id(db)))
+
+
+def quiet_then_new(site: Site, clock: ManualClock) -> pl.DataFrame:
+    """300 labelled old messages, of which 200 are the baseline, then 150 with new intents that have no outcome yet."""
+    world.send(site, world.traffic(300, tiny.OLD), clock)
+    late = world.traffic(150, tiny.NEW, first=300)
+    world.send(site, late, clock, outcomes=False)
+    return late
+
+
+def test_drift_waits_for_labels_is_recorded_each_time_and_fires_when_they_arrive(
+    site: Site, base: Path, clock: ManualClock
+) -> None:
+    world.declare(site, world.spec(base, min_outcomes=60))
+    late = quiet_then_new(site, clock)
+    row = world.baseline_ends(site, 200)
+    world.window(site, row, 0, "ok")
+    assert not consider(site).fired
+    world.window(site, row, 1, "alarm")
+    waiting = consider(site)
+    assert not waiting.fired
+    assert "0 labelled events since the alarm began, 60 needed" in waiting.reason
+    assert [b["name"] for b in waiting.blocked_by] == ["min_outcomes"]
+    world.tell(site, late.head(59), clock)
+    assert "59 labelled" in consider(site).reason
+    assert not runs(site)
+    world.tell(site, late, clock)
+    fired = consider(site)
+    assert fired.fired
+    assert "drifted in text" in fired.reason
+    [run] = runs(site)
+    assert (run.state, run.decision_id, run.champion_version) == ("queued", fired.id, "v1")
+    [job] = world.jobs(site, "retrain.run")
+    assert (job.payload, job.lane, job.lock_key) == ({"run_id": str(run.id)}, "train", f"train:{world.NAME}")
+    assert world.kinds(site).count("trigger.decision") == 4
+
+
+def test_a_second_consideration_starts_no_second_run(site: Site, base: Path, clock: ManualClock) -> None:
+    world.declare(site, world.spec(base))
+    world.send(site, world.traffic(400, tiny.OLD), clock)
+    world.window(site, world.baseline_ends(site, 200), 0, "alarm", low_kpi=True)
+    first, second = consider(site), consider(site)
+    assert (first.fired, second.fired) == (True, False)
+    assert "kpi: accuracy" in first.reason
+    assert second.blocked_by[0]["name"] == "run_in_progress"
+    assert len(runs(site)) == 1
+
+
+@SQLITE
+def test_the_cooldown_holds_after_a_run_has_ended(site: Site, base: Path, clock: ManualClock) -> None:
+    world.declare(site, world.spec(base, cooldown="2h"))
+    world.send(site, world.traffic(400, tiny.OLD), clock)
+    world.window(site, world.baseline_ends(site, 200), 0, "alarm")
+    assert consider(site).fired
+    with site.database.write() as db:
+        service.close_failed(site, db, store.run(db, runs(site)[0].id), "test", "ended")
+    clock.move_to(clock.now() + timedelta(minutes=118))
+    assert [b["name"] for b in consider(site).blocked_by] == ["cooldown"]
+    clock.move_to(clock.now() + timedelta(minutes=2))
+    assert consider(site).fired
+
+
+@SQLITE
+def test_a_cron_tick_fires_once_and_not_again_before_the_next(site: Site, base: Path, clock: ManualClock) -> None:
+    world.declare(site, world.spec(base, when=[{"cron": "0 5 * * *"}], cooldown="1m"))
+    world.send(site, world.traffic(200, tiny.OLD), clock)
+    assert "falls due next" in consider(site).reason
+    clock.move_to(world.START + timedelta(hours=29))
+    assert consider(site).fired
+    with site.database.write() as db:
+        service.close_failed(site, db, store.run(db, runs(site)[0].id), "test", "ended")
+    clock.move_to(world.START + timedelta(hours=30))
+    assert not consider(site).fired
+
+
+@SQLITE
+def test_a_manual_start_names_the_person_and_keeps_their_words_out_of_the_ledger(
+    site: Site, base: Path, clock: ManualClock
+) -> None:
+    world.declare(site, world.spec(base))
+    world.send(site, world.traffic(200, tiny.OLD), clock)
+    run_id = world.start(site, "ann")
+    with site.database.read() as db:
+        assert service.started_by(db, store.run(db, run_id)) == "ann"
+        from governance import ledger
+
+        entries = [row.entry for row in ledger.rows(db, kind="trigger.decision")]
+    assert '"actor":"ann"' in entries[0]
+    assert "new intents" not in entries[0]
+
+
+@SQLITE
+def test_a_recipe_outside_the_envelope_blocks_by_name(site: Site, base: Path, clock: ManualClock) -> None:
+    world.declare(site, world.spec(base))
+    world.send(site, world.traffic(200, tiny.OLD), clock)
+    with site.database.write() as db:
+        from monitor import service as monitor
+
+        broken = world.spec(base, recipe={"epochs": -1})
+        monitor.apply_spec(site, db, broken, "tester")
+        considered = service.start_manual(site, db, world.NAME, "ann", "try")
+    assert considered.run is None
+    assert [b["name"] for b in considered.decision.blocked_by] == ["envelope"]
+    assert "retrain.recipe.epochs" in considered.decision.reason
+
+
+@SQLITE
+def test_a_model_without_a_policy_has_nothing_to_consider(site: Site, base: Path) -> None:
+    document = world.spec(base).document | {"retrain": None}
+    from monitor.schema import parse_spec
+
+    world.declare(site, parse_spec(document))
+    assert jobs.consider(site, {"model": world.NAME, "cause": "window"}) is None
+    with site.database.write() as db, pytest.raises(NoPolicyError):
+        service.start_manual(site, db, world.NAME, "ann", "try")
+
+
+def parquet(frame: pl.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer)
+    return buffer.getvalue()
+
+
+def test_a_registered_dataset_is_kept_with_its_provenance_and_recorded(site: Site, base: Path) -> None:
+    world.declare(site, world.spec(base))
+    content = parquet(pl.DataFrame({"text": ["a", "b", None], "label": ["card", "card", "rate"]}))
+    with site.database.write() as db:
+        row = service.register_dataset(site, db, world.NAME, "v1", "train", content, "the first export", "ann")
+    assert row.rows == 3
+    assert row.provenance["labels"] == {"card": 2}
+    assert row.provenance["dropped"] == {"text or label missing": 1}
+    assert site.artifacts.get(row.digest) == content
+    assert world.kinds(site)[-1] == "dataset.registered"
+
+
+@SQLITE
+@pytest.mark.parametrize(
+    ("role", "content", "words"),
+    [
+        ("train", b"no parquet", "is not a Parquet file"),
+        ("train", parquet(pl.DataFrame({"words": ["a"]})), "has neither column 'text'"),
+        (
+            "train",
+            parquet(pl.DataFrame({"text": ["a"], "label": [None]}, schema_overrides={"label": pl.String})),
+            "no row",
+        ),
+        ("gold", parquet(pl.DataFrame({"text": ["a"], "label": ["x"]})), "choose from train, holdout, reference"),
+    ],
+)
+def test_a_dataset_that_cannot_be_used_is_refused(
+    site: Site, base: Path, role: str, content: bytes, words: str
+) -> None:
+    world.declare(site, world.spec(base))
+    with pytest.raises(DatasetError, match=words), site.database.write() as db:
+        service.register_dataset(site, db, world.NAME, "v1", role, content, "x", "ann")
