@@ -31,10 +31,10 @@ ATTEMPTS: Final = 5
 log = logger("api.worker")
 
 
-def run_one(site: Site, job: Claimed) -> Retry | str | None:
+def run_one(site: Site, job: Claimed, jobs: Mapping[str, JobFunction]) -> Retry | str | None:
     """Run a claimed job. Returns None when it is done, a Retry to run it again, or the reason it failed for good."""
     try:
-        return JOBS[job.name](site, job.payload)
+        return jobs[job.name](site, job.payload)
     except BusyError as error:
         return Retry(site.clock.now() + timedelta(seconds=error.retry_after_s), error.message)
     except AppError as error:
@@ -48,7 +48,7 @@ def run_one(site: Site, job: Claimed) -> Retry | str | None:
         return Retry(site.clock.now() + timedelta(seconds=2**job.attempts), reason)
 
 
-def step(site: Site, *, worker: str, lanes: tuple[str, ...] = LANES) -> bool:
+def step(site: Site, *, worker: str, lanes: tuple[str, ...] = LANES, jobs: Mapping[str, JobFunction] = JOBS) -> bool:
     """Claim one job, run it and record how it ended; False when there was none."""
     lease_s = site.settings.queue.lease_s
     with site.database.write() as db:
@@ -59,15 +59,15 @@ def step(site: Site, *, worker: str, lanes: tuple[str, ...] = LANES) -> bool:
     heart = threading.Thread(target=_renew, args=(site, job, worker, done), daemon=True)
     heart.start()
     try:
-        outcome = run_one(site, job)
+        outcome = run_one(site, job, jobs)
     finally:
         done.set()
         heart.join()
     with site.database.write() as db:
         if isinstance(outcome, Retry):
-            queue.postpone(db, job.id, outcome)
+            queue.postpone(db, job.id, outcome, worker=worker)
         else:
-            queue.finish(db, job.id, now=site.clock.now(), error=outcome)
+            queue.finish(db, job.id, now=site.clock.now(), error=outcome, worker=worker)
     return True
 
 
@@ -80,10 +80,12 @@ def _renew(site: Site, job: Claimed, worker: str, done: threading.Event) -> None
                 return
 
 
-def drain(site: Site, *, lanes: tuple[str, ...] = LANES, worker: str = "inline") -> int:
+def drain(
+    site: Site, *, lanes: tuple[str, ...] = LANES, worker: str = "inline", jobs: Mapping[str, JobFunction] = JOBS
+) -> int:
     """Run every job that is due now, in this thread; used by replay and by tests. Returns how many ran."""
     count = 0
-    while step(site, worker=worker, lanes=lanes):
+    while step(site, worker=worker, lanes=lanes, jobs=jobs):
         count += 1
     return count
 

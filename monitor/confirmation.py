@@ -28,7 +28,7 @@ def confirm_alert(site: Site, alert_id: UUID) -> None:
         reference = rows(site, CurrentSpec(model, window.spec_revision, spec), baseline)
         assert reference is not None  # a window was judged against it
         found = confirm_with_evidently(
-            reference.select(columns),
+            reference.select(list(columns)),
             site.events.events(model.name, from_seq=window.from_seq, to_seq=window.to_seq, columns=list(columns)),
             columns,
         )

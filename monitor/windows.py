@@ -193,7 +193,7 @@ def _refresh(site: Site, current: CurrentSpec) -> list[UUID]:
     with site.database.read() as db:
         windows = list(store.windows(db, current.model.id))
     pending = [w for w in windows if w.labels < w.rows]
-    if not pending or not (current.spec.monitors.kpi or current.spec.monitors.fairness):
+    if not pending:
         return []
     labelled = _labelled(site, current, min(w.from_seq for w in pending), max(w.to_seq for w in pending))
     touched = []

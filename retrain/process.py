@@ -30,6 +30,7 @@ def environment(threads: int) -> dict[str, str]:
     return kept | {
         "PYTHONPATH": path, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": str(threads),
+        "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads starve the rest of a busy machine; OpenMP reads this at load
     }  # fmt: skip
 
 

@@ -5,11 +5,8 @@ import importlib.util
 import shutil
 import sys
 
-from sqlalchemy import text
-
 from api.commands.output import JsonFlag, emit_json, emit_rows
 from api.commands.serve import Home, configured
-from core.db import Database
 from core.errors import AppError
 
 PACKAGES = (
@@ -29,6 +26,10 @@ LEAST_FREE_GB = 2.0
 
 def doctor(home: Home = None, as_json: JsonFlag = False) -> None:
     """Check packages, database, disk and accelerator; exit 1 when something needed is missing."""
+    from sqlalchemy import text
+
+    from core.db import Database
+
     settings = configured(home)
     checks = [_package(name) for name in PACKAGES]
     settings.home_dir.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """Commands that ask the running service about one model."""
 
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +9,7 @@ import typer
 
 from api.client import Client
 from api.commands.output import JsonFlag, console, emit_json, emit_rows
+from core.clock import SystemClock
 from core.errors import InvalidError
 from core.settings import load
 from monitor.schema import load_spec
@@ -81,7 +82,7 @@ def report(
     as_json: JsonFlag = False,
 ) -> None:
     """Build an audit report and download it."""
-    service, now = client(), datetime.now(UTC)
+    service, now = client(), SystemClock().now()
     body = {"kind": "audit", "from": (now - timedelta(days=days)).isoformat(), "to": now.isoformat(), "regimes": []}
     asked = service.json("POST", f"/api/v1/models/{model}/reports", json=body)
     while (state := service.json("GET", f"/api/v1/reports/{asked['id']}"))["state"] == "queued":

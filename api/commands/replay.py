@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from api.commands.output import JsonFlag, console, emit_json, emit_rows
-from api.replay import replay_file
 from core.errors import InvalidError
 from monitor.schema import load_spec
 
@@ -23,6 +22,8 @@ def replay(
     as_json: JsonFlag = False,
 ) -> None:
     """Feed a file through the real path by event time; print what would have alarmed and retrained."""
+    from api.replay import replay_file
+
     for name, path in (("spec", spec), ("file", file), ("outcomes", outcomes)):
         if path is not None and not path.is_file():
             raise InvalidError(f"{name}: {path} does not exist", field=name, value=str(path))

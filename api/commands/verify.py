@@ -9,9 +9,7 @@ import typer
 from api.commands.output import JsonFlag, console, emit_json
 from api.commands.serve import Home, configured
 from core.errors import NotFoundError
-from governance.selfcheck import verify_ledger
 from governance.verify import describe, verify_bundle
-from monitor.site import open_site
 
 
 def verify(
@@ -36,6 +34,9 @@ def verify(
 
 
 def _verify_own(home: Path | None, trusted: list[str] | None, as_json: bool) -> None:
+    from governance.selfcheck import verify_ledger
+    from monitor.site import open_site
+
     settings = configured(home)
     if not (settings.home_dir / "keys" / "ledger.key").exists():
         raise NotFoundError(

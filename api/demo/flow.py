@@ -1,7 +1,7 @@
 """The acts of the demonstration in order, from an empty folder to a verified audit bundle."""
 
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from api.demo.plan import Messages, Plan, make_plan
 from api.demo.processes import Service, predict
 from api.demo.spec import MODEL, demo_spec
 from api.demo.story import Story
+from core.clock import SystemClock
 from core.settings import ClientSettings
 from governance.verify import verify_bundle
 
@@ -31,7 +32,7 @@ def run(
         LoopNotClosedError: a step of the loop did not happen.
     """
     began = time.monotonic()
-    plan = make_plan(messages, window_rows=window_rows, end=datetime.now(UTC).replace(microsecond=0), seed=story.seed)
+    plan = make_plan(messages, window_rows=window_rows, end=SystemClock().now().replace(microsecond=0), seed=story.seed)
     story.chapter("A model is trained and goes into production")
     story.say(f"Messages: {messages.source}. The arrival order is simulated.")
     story.say(
@@ -200,12 +201,12 @@ def _explain_one(story: Story, admin: Client, event_id: str) -> None:
 
     def ask() -> Any:
         response = admin.send("GET", path)
-        return response.json() if response.status_code == 200 else None
+        return response.json()["explanation"] if response.status_code == 200 else None
 
     found = story.wait("the SHAP explanation", ask, timeout_s=180)
-    words = sorted(found["words"], key=lambda w: -abs(w["attribution"]))[:4]
-    told = ", ".join(f"{w['word']} {w['attribution']:+.3f}" for w in words)
-    story.say(f"SHAP for one answer ({found['label']}): {told}; additivity residual {found['additivity_residual']:.1e}")
+    words = sorted(found["words"], key=lambda w: -abs(w["value"]))[:4]
+    told = ", ".join(f"{w['word'].strip()} {w['value']:+.3f}" for w in words)
+    story.say(f"SHAP for one answer ({found['label']}): {told}; additivity residual {found['residual']:.1e}")
 
 
 def _follow_run(story: Story, admin: Client) -> dict[str, Any]:
@@ -251,7 +252,7 @@ def _accuracies(plan: Plan, answers: pl.DataFrame, version: str, *, known: float
 
 
 def _report(story: Story, admin: Client) -> dict[str, Path]:
-    now = datetime.now(UTC)
+    now = SystemClock().now()
     body = {
         "kind": "audit",
         "from": (now - timedelta(days=30)).isoformat(),

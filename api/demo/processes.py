@@ -15,7 +15,10 @@ import polars as pl
 
 from core.errors import AppError
 
-OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "DO_NOT_TRACK": "1"}
+OFFLINE = {
+    "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "DO_NOT_TRACK": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",  # the service, the trainer and the application share few cores
+}  # fmt: skip
 
 
 class ProcessError(AppError):

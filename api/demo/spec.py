@@ -30,7 +30,7 @@ def demo_spec(
         "baseline": {"rows": f"first {plan.baseline_rows}"},
         "monitors": {
             "windows": {"rows": plan.window_rows},
-            "false_alarms": {"alpha": 0.01},
+            "false_alarms": {"alpha": 0.002},
             "kpi": [{"metric": "accuracy", "min": kpi_min}, {"metric": "f1_macro"}],
             "fairness": [
                 {"metric": "equalized_odds_difference", "by": ["age_band"], "max": 0.2, "min_group": 30},

@@ -94,7 +94,7 @@ class Story:
         self.bar(
             "training v1", lambda show: run_module("retrain.train.base", config, progress=progress, on_progress=show)
         )
-        return base
+        return base / "base"
 
     def send(self, producer: Client, events: pl.DataFrame, answers: pl.DataFrame, *, version: str, name: str) -> None:
         """Log a batch of served answers, as an application would."""

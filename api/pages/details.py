@@ -26,6 +26,7 @@ from retrain import registry
 from retrain import store as retrain_store
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
+DECIDING = ("p_value", "effect")  # what a drift verdict rests on
 Reader = Annotated[Caller, requires(Permission.READ)]
 
 
@@ -45,9 +46,20 @@ def window_page(caller: Reader, window_id: UUID, site: SiteDep, db: ReadDb) -> H
         raise NotFoundError(f"window {window_id} does not exist", window=str(window_id))
     model = store.model_of(db, window.model_id)
     measured = monitor_store.window_measurements(db, window_id)
+    order = {"kpi": 0, "fairness": 1, "drift": 2}
+    deciding = [m for m in measured if m.monitor != "drift" or m.metric in DECIDING]
+    deciding.sort(key=lambda m: (order[m.monitor], m.metric != "p_value"))
+    others = [m for m in measured if m.monitor == "drift" and m.metric not in DECIDING]
     drawn, why = _changed(site, caller, model.name, window, store.baseline(db, window.baseline_id))
     return page(
-        "window.html", caller=caller, window=window, model=model, measured=measured, charts=drawn, why_no_charts=why
+        "window.html",
+        caller=caller,
+        window=window,
+        model=model,
+        deciding=deciding,
+        others=others,
+        charts=drawn,
+        why_no_charts=why,
     )
 
 

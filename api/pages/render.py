@@ -14,7 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from api.deps import body_of
 from api.errors import status_of
@@ -54,6 +54,7 @@ def _environment() -> Environment:
     found.filters.update(
         number=charts.number, time=time, mark=mark, pct=lambda v: "–" if v is None else f"{100 * v:.1f}",
         short=lambda d: (d or "–").removeprefix("sha256:")[:12], pretty=lambda v: json.dumps(v, indent=2, default=str),
+        said=said,
         words=lambda text: str(text).replace("_", " "),
     )  # fmt: skip
     found.globals.update(static=lambda name: f"/static/{name}?v={_fingerprint(name)}", Permission=Permission)
@@ -66,6 +67,14 @@ def time(at: datetime | None) -> Markup | str:
         return "–"
     moment = at.astimezone(UTC)
     return Markup('<time datetime="{}">{}</time>').format(moment.isoformat(), moment.strftime("%Y-%m-%d %H:%M"))
+
+
+def said(sentence: str) -> Markup:
+    """A sentence of the monitor: names between backticks are set as code."""
+    parts = sentence.split("`")
+    if len(parts) % 2 == 0:
+        return escape(sentence)
+    return Markup("").join(Markup("<code>{}</code>").format(p) if i % 2 else escape(p) for i, p in enumerate(parts))
 
 
 def mark(word: str) -> Markup:

@@ -30,6 +30,7 @@ class EvalConfig(Frozen):
     challenger: ModelFiles
     new: DatasetFile
     old: DatasetFile | None = None
+    max_length: int | None = Field(default=None, ge=2, description="tokens, the same for both models")
     probe_rows: int = Field(default=64, ge=1)
     confidence: float = Field(default=0.95, gt=0, lt=1)
     seed: int = Field(default=0, ge=0, lt=2**32)

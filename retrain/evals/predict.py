@@ -1,4 +1,4 @@
-"""`python -m retrain.evals.predict CONFIG.json`: answers of one or more models to the same texts, in their own process."""
+"""`python -m retrain.evals.predict CONFIG.json`: answers of one or more models to the same texts, in an own process."""
 
 import sys
 from pathlib import Path
@@ -16,7 +16,7 @@ class PredictedModel(Frozen):
 
 
 class PredictConfig(Frozen):
-    """`texts`: Parquet with a column `text`. `output` gets one row for each, with `<name>.label`, `<name>.confidence`."""
+    """`texts`: Parquet with a column `text`. `output`: a row for each, `<name>.label` and `<name>.confidence`."""
 
     texts: Path
     models: tuple[PredictedModel, ...]

@@ -98,6 +98,7 @@ def _classification(config: EvalConfig, rows: pl.DataFrame, progress: Progress) 
             device=config.device,
             threads=config.threads,
             quantise=files.quantise,
+            max_length=config.max_length,
         )
         names, shares = model.predict(rows["text"].to_list())
         predictions = predictions.with_columns(
@@ -147,6 +148,7 @@ def _completion(config: EvalConfig, rows: pl.DataFrame, progress: Progress) -> C
             device=config.device,
             threads=config.threads,
             quantise=files.quantise,
+            max_length=config.max_length,
         )
         found[side] = model.token_logprobs(prompts, completions)
         on_off = _generator_on_off(model, prompts[few], completions[few], found[side][few])

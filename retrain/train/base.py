@@ -2,7 +2,7 @@
 
 A causal model pools the state of the last token, so every text ends in the same `</s>`, which learns to gather what
 the head needs. What makes so few rows enough: a lower-cased vocabulary that comes close to whole words, few layers,
-and hiding one word in eight while training (worth about one point of accuracy, see bench/qlora_banking77.py).
+and hiding one word in eight while training.
 """
 
 import platform

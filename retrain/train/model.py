@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Final, Literal, cast
 
 import numpy as np
 import torch
@@ -17,6 +17,10 @@ from retrain.train.weights import check_adapter, check_base
 
 Model = PreTrainedModel | PeftModel
 Probabilities = NDArray[np.float32]
+
+# Tokens kept where nothing says otherwise: the recipe's default, and what a small generator remembers.
+CLASSIFIER_LENGTH: Final = 64
+GENERATOR_LENGTH: Final = 1024
 
 
 class Classifier:
@@ -130,12 +134,12 @@ def load_classifier(
     device: Literal["auto", "cpu", "cuda"] = "auto",
     threads: int = 2,
     quantise: bool = True,
-    max_length: int = 64,
+    max_length: int | None = None,
 ) -> Classifier:
     """A base, or a base with an adapter, ready to answer.
 
     `quantise` loads the base in 4 bits, as in training; it must be true with an adapter, for an adapter corrects the
-    quantised base it was trained on.
+    quantised base it was trained on. `max_length` in tokens: without it, what the adapter was trained at.
     """
     check_base(base_dir)
     torch.set_num_threads(threads)
@@ -144,9 +148,9 @@ def load_classifier(
     model: Model = qlora.load_base(base_dir, "sequence_classification", labels, where, quantise=quantise)
     if adapter_dir is not None:
         model = _with_adapter(model, adapter_dir)
-        max_length = _trained_length(adapter_dir, max_length)
     model.eval()
-    return Classifier(model, qlora.load_tokenizer(base_dir), labels, where, max_length)
+    length = max_length or _trained_length(adapter_dir) or CLASSIFIER_LENGTH
+    return Classifier(model, qlora.load_tokenizer(base_dir), labels, where, length)
 
 
 def load_generator(
@@ -156,7 +160,7 @@ def load_generator(
     device: Literal["auto", "cpu", "cuda"] = "auto",
     threads: int = 2,
     quantise: bool = True,
-    max_length: int = 1024,
+    max_length: int | None = None,
 ) -> Generator:
     """A causal base, or a base with an adapter, ready to complete prompts."""
     check_base(base_dir)
@@ -165,9 +169,9 @@ def load_generator(
     model: Model = qlora.load_base(base_dir, "causal_lm", (), where, quantise=quantise)
     if adapter_dir is not None:
         model = _with_adapter(model, adapter_dir)
-        max_length = _trained_length(adapter_dir, max_length)
     model.eval()
-    return Generator(model, qlora.load_tokenizer(base_dir), where, max_length)
+    length = max_length or _trained_length(adapter_dir) or GENERATOR_LENGTH
+    return Generator(model, qlora.load_tokenizer(base_dir), where, length)
 
 
 def _with_adapter(model: Model, adapter_dir: Path) -> PeftModel:
@@ -186,10 +190,10 @@ def _labels(base_dir: Path, adapter_dir: Path | None) -> list[str]:
     return [str(names[key]) for key in sorted(names, key=int)]
 
 
-def _trained_length(adapter_dir: Path, default: int) -> int:
-    record = adapter_dir / "run.json"
-    if not record.is_file():
-        return default
+def _trained_length(adapter_dir: Path | None) -> int | None:
+    record = adapter_dir / "run.json" if adapter_dir is not None else None
+    if record is None or not record.is_file():
+        return None
     return int(json.loads(record.read_text(encoding="utf-8"))["config"]["recipe"]["max_length"])
 
 

@@ -5,12 +5,12 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
 from core.canonical import timestamp
+from core.clock import SystemClock
 from core.errors import AppError
 
 EXIT_REPORT: Final = "exit.json"
@@ -33,7 +33,7 @@ class Progress:
         eta_s: float | None = None,
     ) -> None:
         line = {
-            "at": timestamp(datetime.now(UTC)),
+            "at": timestamp(SystemClock().now()),
             "phase": phase,
             "step": step,
             "steps": steps,

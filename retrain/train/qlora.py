@@ -65,7 +65,7 @@ def quiet() -> Iterator[None]:
 
 
 def quantisation(device: torch.device) -> BitsAndBytesConfig:
-    """NF4 with double quantisation; bfloat16 products on CUDA, float32 on the CPU (repeatable, and no slower)."""
+    """NF4 with double quantisation; bfloat16 products on CUDA, float32 on the CPU (repeatable bit for bit)."""
     return BitsAndBytesConfig(  # type: ignore[no-untyped-call]  # the library has no annotations here
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",

@@ -16,11 +16,9 @@ from monitor.site import Site
 
 
 @pytest.fixture
-def jobs(monkeypatch: pytest.MonkeyPatch) -> dict[str, worker.JobFunction]:
-    """The job table, to be filled by the test."""
-    table: dict[str, worker.JobFunction] = {}
-    monkeypatch.setattr(worker, "JOBS", table)
-    return table
+def jobs() -> dict[str, worker.JobFunction]:
+    """A job table, to be filled by the test and passed to the worker."""
+    return {}
 
 
 def put(site: Site, name: str, **options: Any) -> None:
@@ -37,8 +35,8 @@ def test_a_job_runs_once_with_its_payload(site: Site, jobs: dict[str, worker.Job
     seen: list[Mapping[str, Any]] = []
     jobs["work"] = lambda _site, payload: seen.append(payload)
     put(site, "work")
-    assert worker.drain(site) == 1
-    assert worker.drain(site) == 0
+    assert worker.drain(site, jobs=jobs) == 1
+    assert worker.drain(site, jobs=jobs) == 0
     assert seen == [{"n": 1}]
     assert states(site) == [("done", None)]
 
@@ -49,10 +47,10 @@ def test_a_job_that_asks_for_it_runs_again_later(
     answers: list[Retry | None] = [Retry(clock.now() + timedelta(minutes=5), "not yet"), None]
     jobs["work"] = lambda _site, _payload: answers.pop(0)
     put(site, "work")
-    worker.drain(site)
+    worker.drain(site, jobs=jobs)
     assert states(site) == [("queued", "not yet")]
     clock.move_to(clock.now() + timedelta(minutes=6))
-    worker.drain(site)
+    worker.drain(site, jobs=jobs)
     assert states(site)[0][0] == "done"
 
 
@@ -71,7 +69,7 @@ def test_how_a_job_fails_decides_whether_it_is_tried_again(
     jobs["bug"] = raising(ZeroDivisionError("oops"))
     for name in jobs:
         put(site, name)
-    worker.drain(site)
+    worker.drain(site, jobs=jobs)
     assert dict.fromkeys(states(site)) == dict.fromkeys(
         [
             ("queued", "the disk is full"),
@@ -81,7 +79,7 @@ def test_how_a_job_fails_decides_whether_it_is_tried_again(
     )
     for _ in range(worker.ATTEMPTS):
         clock.move_to(clock.now() + timedelta(minutes=5))
-        worker.drain(site)
+        worker.drain(site, jobs=jobs)
     assert ("failed", "ZeroDivisionError: oops") in states(site)
 
 
@@ -93,9 +91,9 @@ def test_a_dead_workers_job_is_taken_over_when_its_lease_runs_out(
     put(site, "work")
     with site.database.write() as db:
         assert queue.claim(db, worker="dead", now=clock.now(), lease_s=30) is not None
-    assert worker.drain(site) == 0
+    assert worker.drain(site, jobs=jobs) == 0
     clock.move_to(clock.now() + timedelta(seconds=31))
-    assert worker.drain(site) == 1
+    assert worker.drain(site, jobs=jobs) == 1
     assert seen == [1]
 
 

@@ -1,0 +1,49 @@
+"""uvicorn on a socket of our own, announcing where it listens once it really does."""
+
+import json
+import socket
+import sys
+from typing import Any
+
+import typer
+import uvicorn
+
+from api.app import create_app
+from governance.access import first_admin
+from monitor.site import Site
+
+
+class _Server(uvicorn.Server):
+    """uvicorn that says where it listens once it really does."""
+
+    def __init__(self, config: uvicorn.Config, announce: dict[str, Any], as_json: bool) -> None:
+        super().__init__(config)
+        self._announce, self._as_json = announce, as_json
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if not self.started:
+            return
+        if self._as_json:
+            typer.echo(json.dumps(self._announce))
+        else:
+            typer.echo(f"Assay listens on {self._announce['url']}; its home is {self._announce['home']}")
+            if key := self._announce.get("admin_key"):
+                typer.echo(f"Admin key, shown this once: {key}")
+        sys.stdout.flush()
+
+
+def listen(site: Site, *, as_json: bool) -> None:
+    server = site.settings.server
+    listener = socket.socket(socket.AF_INET6 if ":" in server.host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((server.host, server.port))
+    host = f"[{server.host}]" if ":" in server.host else server.host
+    announce: dict[str, Any] = {"url": f"http://{host}:{listener.getsockname()[1]}"}
+    if (key := first_admin(site)) is not None:
+        announce["admin_key"] = key
+    announce["home"] = str(site.settings.home_dir)
+    config = uvicorn.Config(
+        create_app(site), log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=10
+    )
+    _Server(config, announce, as_json).run(sockets=[listener])

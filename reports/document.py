@@ -1,0 +1,331 @@
+"""The audit report as a document: what is claimed, by which numbers, and which ledger entry holds each claim."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from core.canonical import canonical
+
+FORMAT = "assay-audit-report/1"
+Answer = Literal["held", "not held", "not measured", "none"]
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Period(Part):
+    start: datetime
+    end: datetime
+
+
+class Identity(Part):
+    model: str
+    task: str
+    owner: str
+    purpose: str
+    risk: str
+    spec_revision: int
+    spec_digest: str
+    spec_recorded_at: datetime
+    spec_author: str
+    spec_entry: int | None
+    origin: str
+    vkey: str
+    champion: str | None
+    champion_promoted_at: datetime | None
+
+
+class Checkpoint(Part):
+    """The signed head of the log the report was gathered under; `report.created` follows it."""
+
+    origin: str
+    size: int
+    root: str
+    at: datetime
+
+
+class VerdictLine(Part):
+    question: str
+    answer: Answer
+    finding: str
+    section: str
+
+
+class Unmeasured(Part):
+    what: str
+    why: str
+    count: int | None
+
+
+class PlanLine(Part):
+    planned: str
+    due: int | None
+    done: int
+    missed: int | None
+    why: str
+
+
+class SpecLine(Part):
+    revision: int
+    digest: str
+    author: str
+    recorded_at: datetime
+    entry: int | None
+
+
+class BaselineLine(Part):
+    reason: str
+    state: str
+    rows: int | None
+    start: datetime | None
+    end: datetime | None
+    digest: str | None
+    entry: int | None
+
+
+class WindowLine(Part):
+    id: str
+    scale: str
+    number: int
+    start: datetime
+    end: datetime
+    rows: int
+    labels: int
+    coverage: float | None
+    versions: tuple[str, ...]
+    verdict: str
+    drift: str
+    p: float | None
+    alpha: float | None
+    sentence: str
+    events_version: int
+    spec_revision: int
+    entry: int | None  # the alert opened by this window
+
+
+class MeasureLine(Part):
+    """One KPI or fairness value of one window."""
+
+    metric: str
+    column: str
+    segment: str
+    unit: str
+    scale: str
+    start: datetime
+    end: datetime
+    value: float | None
+    low: float | None
+    high: float | None
+    reason: str | None
+    n: int
+    labels: int
+    rows: int
+    limit: float | None
+    limit_word: str
+    alarm: bool
+    method: str
+    window: str
+
+
+class GroupLine(Part):
+    metric: str
+    column: str
+    group: str
+    window: str
+    end: datetime
+    n: int
+    rate: str  # which rate; empty where none could be taken
+    value: float | None
+    reason: str | None
+
+
+class ThresholdLine(Part):
+    monitor: str
+    metric: str
+    rule: str
+    since: datetime
+    revision: int
+    entry: int | None
+
+
+class DriftLine(Part):
+    window: str
+    end: datetime
+    column: str
+    effect: str
+    value: float
+    unit: str
+    adjusted_p: float
+
+
+class VisibleLine(Part):
+    column: str
+    smallest: float
+    largest: float
+    unit: str
+    windows: int
+
+
+class AlertLine(Part):
+    id: str
+    monitor: str
+    metric: str
+    column: str
+    value: float | None
+    limit: float | None
+    sentence: str
+    windows: int
+    state: str
+    opened_at: datetime
+    opened_entry: int | None
+    acknowledged_at: datetime | None
+    acknowledged_by: str | None
+    acknowledged_entry: int | None
+    resolved_at: datetime | None
+    resolved_by: str | None
+    resolved_entry: int | None
+    confirmation: str
+
+
+class DecisionLine(Part):
+    id: str
+    at: datetime
+    cause: str
+    fired: bool
+    reason: str
+    triggers: tuple[Mapping[str, Any], ...]
+    blocked_by: tuple[Mapping[str, Any], ...]
+    spec_revision: int
+    entry: int | None
+
+
+class DatasetLine(Part):
+    name: str
+    role: str
+    digest: str
+    rows: int
+    provenance: Mapping[str, Any]
+    created_at: datetime
+    created_by: str
+    entry: int | None
+
+
+class GateLine(Part):
+    gate: str
+    verdict: str
+    reason: str
+    entry: int | None
+
+
+class ApprovalLine(Part):
+    actor: str
+    at: str
+    reason: str
+    entry: int | None
+
+
+class RunLine(Part):
+    id: str
+    state: str
+    decision: str
+    champion: str
+    candidate: str | None
+    config: Mapping[str, Any] | None
+    config_digest: str | None
+    datasets: tuple[DatasetLine, ...]
+    metrics: Mapping[str, Any] | None
+    evaluation: Mapping[str, Any] | None
+    gates: tuple[GateLine, ...]
+    approvals: tuple[ApprovalLine, ...]
+    attempts: int
+    error: str | None
+    created_at: datetime
+    finished_at: datetime | None
+    started_entry: int | None
+    promoted_entry: int | None
+
+
+class VersionLine(Part):
+    version: str
+    stage: str
+    base_model: str
+    base_digest: str
+    adapter: str | None
+    signed: bool
+    created_at: datetime
+    promoted_at: datetime | None
+    retired_at: datetime | None
+    entry: int | None
+    promoted_entry: int | None
+
+
+class ExplanationLine(Part):
+    """Residuals only: words and attributions are personal data and stay out of the report."""
+
+    version: str
+    digest: str
+    additivity_residual: float
+    created_at: datetime
+
+
+class LedgerLine(Part):
+    index: int
+    at: str
+    kind: str
+    actor: str
+    subject: str
+
+
+class Definition(Part):
+    term: str
+    meaning: str
+    source: str
+
+
+class Software(Part):
+    name: str
+    version: str
+
+
+class AuditReport(Part):
+    """Everything the PDF prints and more. Canonical JSON of it is what the ledger entry's digest is taken over."""
+
+    format: str
+    report_id: str
+    kind: str
+    regimes: tuple[str, ...]
+    created_at: datetime
+    requested_by: str
+    period: Period
+    identity: Identity
+    checkpoint: Checkpoint | None
+    health: str
+    status: str
+    verdicts: tuple[VerdictLine, ...]
+    not_measured: tuple[Unmeasured, ...]
+    false_alarm_budget: str
+    thresholds: tuple[ThresholdLine, ...]
+    plan: tuple[PlanLine, ...]
+    specs: tuple[SpecLine, ...]
+    baselines: tuple[BaselineLine, ...]
+    windows: tuple[WindowLine, ...]
+    drift: tuple[DriftLine, ...]
+    visible: tuple[VisibleLine, ...]
+    kpi: tuple[MeasureLine, ...]
+    fairness: tuple[MeasureLine, ...]
+    groups: tuple[GroupLine, ...]
+    alerts: tuple[AlertLine, ...]
+    decisions: tuple[DecisionLine, ...]
+    runs: tuple[RunLine, ...]
+    versions: tuple[VersionLine, ...]
+    explanations: tuple[ExplanationLine, ...]
+    ledger: tuple[LedgerLine, ...]
+    definitions: tuple[Definition, ...]
+    software: tuple[Software, ...]
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON."""
+        return canonical(self.model_dump())

@@ -1,0 +1,36 @@
+"""Errors of the reports."""
+
+from datetime import datetime
+from uuid import UUID
+
+from core.errors import BusyError, InvalidError, NotFoundError
+
+
+class ReportNotFoundError(NotFoundError):
+    def __init__(self, report_id: UUID | str) -> None:
+        super().__init__(f"report {report_id} does not exist", report=str(report_id))
+
+
+class ReportNotReadyError(BusyError):
+    def __init__(self, report_id: UUID, state: str, reason: str | None) -> None:
+        why = f"it failed: {reason}; request a new one" if state == "failed" else "it is still being built; ask again"
+        super().__init__(f"report {report_id} has no files yet: {why}", report=str(report_id), state=state)
+
+
+class ReportPeriodError(InvalidError):
+    def __init__(self, start: datetime, end: datetime, reason: str) -> None:
+        super().__init__(
+            f"the period {start.isoformat()} to {end.isoformat()} cannot be reported: {reason}",
+            field="from", value=start.isoformat(),
+        )  # fmt: skip
+
+
+class ReportKindError(InvalidError):
+    def __init__(self, kind: str, known: tuple[str, ...]) -> None:
+        super().__init__(f"kind {kind!r} is not known; give one of {', '.join(known)}", field="kind", value=kind)
+
+
+class TypesettingError(InvalidError):
+    """The template and the document do not fit together."""
+
+    code = "typesetting"

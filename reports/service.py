@@ -1,0 +1,193 @@
+"""Use cases of reports: ask for one, build it, hand out its files."""
+
+import tempfile
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from core import queue
+from core.canonical import canonical, sha256
+from core.errors import AppError
+from governance import ledger
+from monitor import store as monitor_store
+from monitor.schema import parse_spec
+from monitor.site import Site
+from reports import audit, store
+from reports.bundle import write_bundle
+from reports.charts import timeline_svg
+from reports.document import AuditReport
+from reports.errors import ReportKindError, ReportPeriodError
+from reports.pdf import typeset
+from reports.tables import Report
+from reports.timelines import timeline
+from retrain import registry
+
+KINDS: Final = ("audit",)
+MEDIA_TYPES: Final = {
+    "json": "application/json", "pdf": "application/pdf", "zip": "application/zip", "svg": "image/svg+xml",
+    "note": "text/plain; charset=utf-8",
+}  # fmt: skip
+TIMELINE: Final = "timeline.svg"
+
+
+def request(
+    site: Site,
+    db: Session,
+    model: str,
+    kind: str,
+    period_from: datetime,
+    period_to: datetime,
+    regimes: Sequence[str],
+    actor: str,
+) -> Report:
+    """Queue a report; the row says how it goes.
+
+    Raises:
+        ModelNotFoundError, ReportKindError, ReportPeriodError: what was asked for cannot be reported.
+    """
+    if kind not in KINDS:
+        raise ReportKindError(kind, KINDS)
+    if period_from.tzinfo is None or period_to.tzinfo is None:
+        raise ReportPeriodError(
+            period_from, period_to, "a time has no zone; write it in UTC, such as 2026-01-31T00:00:00Z"
+        )
+    if period_from >= period_to:
+        raise ReportPeriodError(period_from, period_to, "it ends before it begins; swap from and to")
+    row = Report(
+        model_id=monitor_store.model(db, model).id, kind=kind, period_from=period_from, period_to=period_to,
+        regimes=list(regimes), requested_by=actor, created_at=site.clock.now(), state="queued",
+    )  # fmt: skip
+    db.add(row)
+    db.flush()
+    queue.enqueue(
+        db, "reports.build", {"report_id": str(row.id)}, now=site.clock.now(), dedupe_key=f"report:{row.id}",
+        lock_key=f"report:{row.id}",
+    )  # fmt: skip
+    return row
+
+
+def build(site: Site, report_id: UUID) -> Report:
+    """Gather, typeset, record, bundle. Each step is kept, so that a repeated build goes on where the last one stopped.
+
+    Raises:
+        ReportNotFoundError: no such report.
+        Exception: whatever went wrong, after it was recorded on the row.
+    """
+    try:
+        return _build(site, report_id)
+    except Exception as error:
+        reason = error.message if isinstance(error, AppError) else f"{type(error).__name__}: {error}"
+        with site.database.write() as db:
+            if (row := db.get(Report, report_id, with_for_update=True)) is not None and row.state != "ready":
+                row.state, row.error, row.finished_at = "failed", reason[:2000], site.clock.now()
+        raise
+
+
+def _build(site: Site, report_id: UUID) -> Report:
+    with site.database.read() as db:
+        row = store.report(db, report_id)
+    if row.state == "ready":
+        return row
+    if not (row.files or {}).get("json"):
+        _checkpoint(site)
+        with site.database.read() as db:
+            row = store.report(db, report_id)
+            document = audit.gather(site, db, row)
+            charts = _charts(db, row)
+        _record(site, document, row.id, typeset(document, charts), charts)
+    return _bundle(site, report_id)
+
+
+def _checkpoint(site: Site) -> str:
+    with site.database.write() as db:
+        if ledger.size(db) == 0:
+            return ""
+        key, anchor = site.keys.signing, site.settings.anchor_dir
+        return ledger.checkpoint(db, key=key, anchor=anchor, now=site.clock.now()).note
+
+
+def _charts(db: Session, row: Report) -> dict[str, str]:
+    model = store.model_of(db, row.model_id)
+    since, until = row.period_from, row.period_to
+    spec = parse_spec(monitor_store.spec_revision(db, model.id, model.revision).document)
+    found = timeline(
+        spec, store.windows(db, model.id, since, until), store.measurements(db, model.id, since, until),
+        baselines=store.baselines(db, model.id, until), versions=store.versions(db, model.id),
+        alerts=store.alerts(db, model.id, since, until), decisions=store.decisions(db, model.id, since, until),
+        runs=store.runs(db, model.id, since, until),
+    )  # fmt: skip
+    return {TIMELINE: timeline_svg(found, width=720, theme="print")} if found is not None else {}
+
+
+def _record(site: Site, document: AuditReport, report_id: UUID, pdf: bytes, charts: dict[str, str]) -> None:
+    """Keep the files and append `report.created` in one transaction."""
+    content = document.to_bytes()
+    files: dict[str, Any] = {"json": site.artifacts.put(content), "pdf": site.artifacts.put(pdf)}
+    files["charts"] = {name: site.artifacts.put(svg.encode()) for name, svg in charts.items()}
+    with site.database.write() as db:
+        row = store.report(db, report_id, lock=True)
+        if (row.files or {}).get("json"):
+            return  # another worker was faster; its entry stands
+        files["ledger_index"] = ledger.append(
+            db, kind="report.created", actor=row.requested_by, at=site.clock.now(),
+            subject=f"model:{document.identity.model}",
+            body={
+                "report": row.id, "model": document.identity.model, "kind": row.kind, "sha256": sha256(content),
+                "pdf_sha256": sha256(pdf), "charts": files["charts"],
+                "period": {"from": row.period_from, "to": row.period_to},
+            },
+        )  # fmt: skip
+        row.files, row.error = files, None
+
+
+def _bundle(site: Site, report_id: UUID) -> Report:
+    _checkpoint(site)
+    with site.database.read() as db:
+        row = store.report(db, report_id)
+        head = ledger.latest_checkpoint(db)
+        assert head is not None  # the report's own entry is in the log by now
+        assert row.files is not None
+        lines = list(ledger.lines(db, last=head.size))
+        model = store.model_of(db, row.model_id)
+        members = _members(site, db, row)
+    index = int(row.files["ledger_index"])
+    with tempfile.TemporaryDirectory(prefix="assay-bundle-") as folder:
+        target = Path(folder) / "bundle.zip"
+        charts = row.files.get("charts", {})
+        write_bundle(
+            target, model=model.name, period=(row.period_from, row.period_to), report_id=str(row.id), files=members,
+            media_types={path: MEDIA_TYPES[path.rpartition(".")[2]] for path in members}, ledger_lines=lines,
+            checkpoint_note=head.note, key=site.keys.signing, created_at=row.created_at,
+            cited={"report.json": index, "report.pdf": index, **{f"charts/{name}": index for name in charts}},
+        )  # fmt: skip
+        digest = site.artifacts.put(target.read_bytes())
+    with site.database.write() as db:
+        row = store.report(db, report_id, lock=True)
+        row.files = {**(row.files or {}), "zip": digest}
+        row.state, row.error, row.finished_at = "ready", None, site.clock.now()
+        return row
+
+
+def _members(site: Site, db: Session, row: Report) -> dict[str, bytes]:
+    """Files of the bundle: the report, its charts, the spec, the provenance of each data set, the versions."""
+    assert row.files is not None
+    content = site.artifacts.get(row.files["json"])
+    document = AuditReport.model_validate_json(content)
+    members = {"report.json": content, "report.pdf": site.artifacts.get(row.files["pdf"])}
+    members |= {f"charts/{name}": site.artifacts.get(digest) for name, digest in row.files.get("charts", {}).items()}
+    revision = monitor_store.spec_revision(db, row.model_id, document.identity.spec_revision)
+    members["spec.json"] = canonical(revision.document)
+    for run in document.runs:
+        for dataset in run.datasets:
+            name = dataset.digest.removeprefix("sha256:")
+            members[f"datasets/{name}.json"] = canonical(dataset.model_dump())
+    champion = audit.champion_at(store.versions(db, row.model_id), row.period_to)
+    if champion is not None:
+        members["champion.json"] = canonical(registry.document(store.model_of(db, row.model_id), champion))
+        if champion.signature:
+            members["champion.note"] = champion.signature.encode()
+    return members

@@ -1,0 +1,199 @@
+"""Queries behind reports and pages: everything about one model in one period."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, and_, func, or_, select
+from sqlalchemy.orm import Session
+
+from governance.tables import LedgerEntry
+from monitor.tables import Alert, BaselineRow, Dataset, Explanation, Measurement, Model, SpecRevision, Window
+from reports.errors import ReportNotFoundError
+from reports.tables import Report
+from retrain.tables import GateResult, ModelVersion, Run, TriggerDecision
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A ledger entry, read."""
+
+    index: int
+    at: str
+    kind: str
+    actor: str
+    subject: str
+    body: Mapping[str, Any]
+
+
+def spec_revisions(db: Session, model_id: UUID) -> Sequence[SpecRevision]:
+    query = select(SpecRevision).where(SpecRevision.model_id == model_id).order_by(SpecRevision.revision)
+    return db.scalars(query).all()
+
+
+def baselines(db: Session, model_id: UUID, until: datetime) -> Sequence[BaselineRow]:
+    query = select(BaselineRow).where(BaselineRow.model_id == model_id, BaselineRow.created_at <= until)
+    return db.scalars(query.order_by(BaselineRow.created_at)).all()
+
+
+def windows(db: Session, model_id: UUID, since: datetime, until: datetime) -> Sequence[Window]:
+    """Windows that end in the period, in order of their end."""
+    query = select(Window).where(Window.model_id == model_id, Window.to_ts >= since, Window.to_ts <= until)
+    return db.scalars(query.order_by(Window.to_ts, Window.to_seq)).all()
+
+
+def newest_windows(db: Session, model_id: UUID, limit: int, until: datetime | None = None) -> Sequence[Window]:
+    """The last windows in order of their end, those that end later than `until` left out."""
+    query = select(Window).where(Window.model_id == model_id).order_by(Window.to_ts.desc(), Window.to_seq.desc())
+    if until is not None:
+        query = query.where(Window.to_ts <= until)
+    return db.scalars(query.limit(limit)).all()[::-1]
+
+
+def measurements(
+    db: Session, model_id: UUID, since: datetime, until: datetime, monitors: Sequence[str] = ("kpi", "fairness")
+) -> Sequence[Measurement]:
+    query = select(Measurement).where(
+        Measurement.model_id == model_id, Measurement.monitor.in_(monitors),
+        Measurement.to_ts >= since, Measurement.to_ts <= until,
+    )  # fmt: skip
+    order = (Measurement.monitor, Measurement.metric, Measurement.column, Measurement.segment, Measurement.to_ts)
+    return db.scalars(query.order_by(*order, Measurement.id)).all()
+
+
+def newest_measurement(db: Session, model_id: UUID, monitor: str, metric: str, until: datetime) -> Measurement | None:
+    """The newest measurement that has a value; without one, the newest that says why not."""
+    query = select(Measurement).where(
+        Measurement.model_id == model_id, Measurement.monitor == monitor, Measurement.metric == metric,
+        Measurement.segment == "", Measurement.to_ts <= until,
+    )  # fmt: skip
+    return db.scalars(query.order_by(Measurement.value.is_(None), Measurement.to_ts.desc()).limit(1)).first()
+
+
+def _windows_of(model_id: UUID, since: datetime, until: datetime) -> Select[UUID]:
+    return select(Window.id).where(Window.model_id == model_id, Window.to_ts >= since, Window.to_ts <= until)
+
+
+# Windows lie where their events lie, what followed from them lies where the clock stood: events that were sent late
+# open alerts long after the period they belong to. Both belong to it.
+
+
+def alerts(db: Session, model_id: UUID, since: datetime, until: datetime) -> Sequence[Alert]:
+    """Alerts opened in the period or by a window of it, and those opened before and not resolved when it began."""
+    standing = or_(Alert.opened_at >= since, Alert.resolved_at.is_(None), Alert.resolved_at >= since)
+    query = select(Alert).where(
+        Alert.model_id == model_id,
+        or_(
+            and_(Alert.opened_at <= until, standing),
+            Alert.first_window_id.in_(_windows_of(model_id, since, until)),
+        ),
+    )
+    return db.scalars(query.order_by(Alert.opened_at, Alert.id)).all()
+
+
+def decisions(db: Session, model_id: UUID, since: datetime, until: datetime) -> Sequence[TriggerDecision]:
+    """Decisions made in the period or about a window of it."""
+    query = select(TriggerDecision).where(
+        TriggerDecision.model_id == model_id,
+        or_(
+            TriggerDecision.at.between(since, until),
+            TriggerDecision.window_id.in_(_windows_of(model_id, since, until)),
+        ),
+    )
+    return db.scalars(query.order_by(TriggerDecision.at, TriggerDecision.id)).all()
+
+
+def runs(db: Session, model_id: UUID, since: datetime, until: datetime) -> Sequence[Run]:
+    """Runs created in the period or decided about a window of it."""
+    decided = select(TriggerDecision.id).where(TriggerDecision.window_id.in_(_windows_of(model_id, since, until)))
+    query = select(Run).where(
+        Run.model_id == model_id, or_(Run.created_at.between(since, until), Run.decision_id.in_(decided))
+    )
+    return db.scalars(query.order_by(Run.created_at, Run.id)).all()
+
+
+def run(db: Session, run_id: UUID) -> Run | None:
+    return db.get(Run, run_id)
+
+
+def decision(db: Session, decision_id: UUID) -> TriggerDecision | None:
+    return db.get(TriggerDecision, decision_id)
+
+
+def gates(db: Session, run_ids: Sequence[UUID]) -> dict[UUID, list[GateResult]]:
+    found: dict[UUID, list[GateResult]] = {run_id: [] for run_id in run_ids}
+    query = select(GateResult).where(GateResult.run_id.in_(run_ids)).order_by(GateResult.gate)
+    for gate in db.scalars(query):
+        found[gate.run_id].append(gate)
+    return found
+
+
+def datasets(db: Session, ids: Iterable[UUID | None]) -> dict[UUID, Dataset]:
+    wanted = {i for i in ids if i is not None}
+    return {d.id: d for d in db.scalars(select(Dataset).where(Dataset.id.in_(wanted)))} if wanted else {}
+
+
+def versions(db: Session, model_id: UUID) -> Sequence[ModelVersion]:
+    query = select(ModelVersion).where(ModelVersion.model_id == model_id)
+    return db.scalars(query.order_by(ModelVersion.created_at, ModelVersion.version)).all()
+
+
+def explanations(db: Session, model_id: UUID, since: datetime, until: datetime) -> Sequence[Explanation]:
+    query = select(Explanation).where(
+        Explanation.model_id == model_id, Explanation.created_at >= since, Explanation.created_at <= until
+    )
+    return db.scalars(query.order_by(Explanation.created_at, Explanation.id)).all()
+
+
+def window(db: Session, window_id: UUID) -> Window | None:
+    return db.get(Window, window_id)
+
+
+def baseline(db: Session, baseline_id: UUID) -> BaselineRow | None:
+    return db.get(BaselineRow, baseline_id)
+
+
+def model_of(db: Session, model_id: UUID) -> Model:
+    return db.get_one(Model, model_id)
+
+
+def extent(db: Session, model_id: UUID) -> tuple[datetime | None, datetime | None]:
+    """Start of the first and end of the last window of a model."""
+    found = db.execute(
+        select(func.min(Window.from_ts), func.max(Window.to_ts)).where(Window.model_id == model_id)
+    ).one()
+    return found[0], found[1]
+
+
+def entries(db: Session, subjects: Sequence[str], until_size: int | None = None) -> list[Entry]:
+    """Ledger entries about any of the subjects, in order; with a size, those a checkpoint of that size covers."""
+    query = select(LedgerEntry).where(LedgerEntry.subject.in_(subjects)).order_by(LedgerEntry.index)
+    if until_size is not None:
+        query = query.where(LedgerEntry.index < until_size)
+    return [_entry(row) for row in db.scalars(query)]
+
+
+def entry(db: Session, index: int) -> Entry | None:
+    row = db.get(LedgerEntry, index)
+    return None if row is None else _entry(row)
+
+
+def _entry(row: LedgerEntry) -> Entry:
+    line = json.loads(row.entry)
+    return Entry(row.index, line["at"], line["kind"], line["actor"], line["subject"], line["body"])
+
+
+def reports(db: Session, model_id: UUID, limit: int = 20) -> Sequence[Report]:
+    query = select(Report).where(Report.model_id == model_id).order_by(Report.created_at.desc()).limit(limit)
+    return db.scalars(query).all()
+
+
+def report(db: Session, report_id: UUID, *, lock: bool = False) -> Report:
+    """Raises ReportNotFoundError."""
+    found = db.get(Report, report_id, with_for_update=lock or None, populate_existing=lock)
+    if found is None:
+        raise ReportNotFoundError(report_id)
+    return found
