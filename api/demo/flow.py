@@ -164,7 +164,8 @@ def _loop(
 
 
 def _say_window(story: Story, window: dict[str, Any]) -> bool:
-    name = f"window {window['number'] + 1:2d} {window['to_ts'][:16]}Z"
+    story.facts["windows"] = story.facts.get("windows", 0) + 1
+    name = f"window {story.facts['windows']:2d} {window['to_ts'][:16]}Z"
     story.say(f"{name} {window['rows']} rows: {window['verdict']:7s} {window['sentence'][:150]}")
     return False
 

@@ -8,7 +8,7 @@ import polars as pl
 
 from core.errors import InvalidError
 
-TRAIN_SHARE = 0.7  # of the known intents' training rows; the rest is production traffic the model never saw
+TRAIN_SHARE = 0.6  # of the known intents' training rows; the rest is production traffic the model never saw
 BASELINE_WINDOWS = 3
 QUIET_WINDOWS = 3
 CHANNELS = ("app", "web", "phone")
@@ -53,34 +53,30 @@ def choose_new_intents(categories: list[str], *, seed: int, share: float = 0.22)
 def make_plan(messages: Messages, *, window_rows: int, end: datetime, seed: int) -> Plan:
     """Cut labelled messages into what v1 trains on and three stretches of production traffic.
 
-    No row is in two parts. Half of the test rows of known intents joins the quiet stretch, half the later one.
+    No row is in two parts, and the later stretch is the whole test file: nobody trains on it.
 
     Raises:
         InvalidError: too few rows for a baseline and three quiet windows.
     """
     is_new = pl.col("category").is_in(messages.new_intents)
     old_train, new_train = (_shuffled(messages.train.filter(f), seed) for f in (~is_new, is_new))
-    old_test, new_test = (_shuffled(messages.test.filter(f), seed + 1) for f in (~is_new, is_new))
     cut = round(TRAIN_SHARE * old_train.height)
-    training, stream = old_train[:cut], old_train[cut:]
-    half_old, half_new = old_test.height // 2, new_test.height // 2
+    training, known = old_train[:cut], old_train[cut:]
     quiet_rows = (BASELINE_WINDOWS + QUIET_WINDOWS) * window_rows
-    known = pl.concat([old_test[:half_old], stream])
-    if known.height < quiet_rows + window_rows:
+    if known.height < quiet_rows + window_rows // 4:
         raise InvalidError(
-            f"the files hold {known.height} messages of known intents for production traffic; "
-            f"{quiet_rows + window_rows} are needed: give more rows", field="train", value=known.height,
+            f"the training file leaves {known.height} messages of known intents for production traffic; "
+            f"{quiet_rows + window_rows // 4} are needed: give more rows", field="train", value=known.height,
         )  # fmt: skip
-    known = _shuffled(known, seed + 2)
-    drift = _shuffled(pl.concat([known[quiet_rows:], new_train, new_test[:half_new]]), seed + 3)
+    drift = _shuffled(pl.concat([known[quiet_rows:], new_train]), seed + 1)
     drift = drift[: drift.height // window_rows * window_rows]
-    later = _shuffled(pl.concat([old_test[half_old:], new_test[half_new:]]), seed + 4)
+    later = _shuffled(messages.test, seed + 2)
     stretches = [known[:quiet_rows], drift, later]
     total = sum(s.height for s in stretches)
     step = timedelta(days=21) / total
     begin, parts = end - step * total, []
     for number, stretch in enumerate(stretches):
-        parts.append(_as_events(stretch, begin, step, prefix="qdl"[number], seed=seed + 5 + number))
+        parts.append(_as_events(stretch, begin, step, prefix="qdl"[number], seed=seed + 3 + number))
         begin += step * stretch.height
     return Plan(
         training=training, quiet=parts[0], drift=parts[1], later=parts[2],
