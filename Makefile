@@ -36,7 +36,7 @@ demo: $(READY) ## the whole loop on generated traffic; ARGS="--train FILE --test
 	$(BIN)/assay demo $(ARGS)
 
 test: $(READY) ## every test; ARGS="tests/core -k queue" for some
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 $(ARGS)
 
 serve: $(READY) ## API, worker and scheduler on this machine; ARGS="--port 8200"
 	$(BIN)/assay serve $(ARGS)

@@ -13,12 +13,12 @@ from core.logs import logger
 from core.queue import Lease
 from governance import ledger
 from monitor import service, store
-from monitor.schema import Cron, RowWindow
+from monitor.schema import Cron
 from monitor.site import Site
 from retrain.triggers.schedule import next_tick
 
 LEASE: Final = "scheduler"
-EVALUATE_EVERY: Final = timedelta(seconds=30)
+EVERY_S: Final = 30
 # A gap between two ticks longer than this was an outage: it goes to the ledger, with what fell due in it run late.
 MISSED_AFTER: Final = timedelta(minutes=2)
 log = logger("api.scheduler")
@@ -53,13 +53,12 @@ def tick(site: Site, holder: str) -> None:
 
 
 def _enqueue_due(db: Session, last: datetime, now: datetime) -> None:
-    # Row windows are closed by the arrival of rows; time windows also by the mere passing of time.
-    look = int(last.timestamp() // EVALUATE_EVERY.total_seconds()) != int(
-        now.timestamp() // EVALUATE_EVERY.total_seconds()
-    )
+    # Windows are closed by the arrival of rows and by the mere passing of time; this look also finds events whose
+    # sender was answered by a process that died before it could ask for one.
+    look = int(last.timestamp() // EVERY_S) != int(now.timestamp() // EVERY_S)
     for model in store.models(db):
         spec = service.current_spec(db, model.name).spec
-        if look and not isinstance(spec.monitors.windows, RowWindow):
+        if look:
             key = f"monitor:{model.name}"
             queue.enqueue(db, "monitor.evaluate", {"model": model.name}, now=now, dedupe_key=key, lock_key=key)
         crons = [t.cron for t in spec.retrain.when if isinstance(t, Cron)] if spec.retrain else []

@@ -10,7 +10,6 @@ import errno
 import json
 import os
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from deltalake.exceptions import DeltaError
 from deltalake.schema import PrimitiveType
 
 from core.artifacts import fsync_folder
+from core.clock import SystemClock
 from core.errors import BusyError, ConflictError, IntegrityFailureError
 from core.logs import logger
 
@@ -317,4 +317,4 @@ class Table:
 
 
 def _ms() -> int:
-    return int(time.time() * 1000)
+    return int(SystemClock().now().timestamp() * 1000)

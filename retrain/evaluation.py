@@ -102,8 +102,8 @@ def _config(site: Site, run_id: UUID, case: _Case, work: Workspace) -> EvalConfi
     return EvalConfig(
         run_id=str(run_id), task=recipe.task, champion=model_files(site, case.champion, recipe),
         challenger=model_files(site, case.challenger, recipe), new=files["eval"], old=files.get("holdout"),
-        max_length=recipe.max_length, output_dir=work.evaluated, progress=work.progress, threads=site.settings.train.threads,
-        device=site.settings.train.device,
+        max_length=recipe.max_length, output_dir=work.evaluated, progress=work.progress,
+        threads=site.settings.train.threads, device=site.settings.train.device,
     )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ def demo(
 ) -> None:
     """Train, serve, drift, detect, retrain with QLoRA, gate, promote, report. Exit 0 only if the loop closed."""
     from api.demo import flow
+    from api.demo.memory import PeakMemory
     from api.demo.settings import generated, labelled
     from api.demo.story import Story
 
@@ -33,15 +34,15 @@ def demo(
     run_folder = _next_folder(folder)
     story = Story(folder=run_folder, console=errors if as_json else console, seed=seed, base_epochs=setup.base_epochs)
     try:
-        facts = flow.run(
-            story, setup.messages, window_rows=setup.window_rows, min_outcomes=setup.min_outcomes, recipe=setup.recipe
-        )
+        with PeakMemory() as memory:
+            facts = flow.run(story, setup)
     except AppError as error:
         errors.print(f"\nThe loop did not close: {error.message}", markup=False)
         errors.print(
             f"What was made so far is in {run_folder}; the service's log is {run_folder / 'service.log'}", markup=False
         )
         sys.exit(1)
+    facts |= {"peak_mb": round(memory.peak_mb)}
     if as_json:
         emit_json(facts)
     else:
@@ -80,6 +81,8 @@ def _closing_table(facts: dict[str, Any]) -> None:
     console.print(table)
     for kind, path in facts["files"].items():
         console.print(f"  {kind:5} {path}", markup=False)
-    console.print(f"  pages assay serve --home {facts['home']}   (sign in with a key: assay keys)", markup=False)
-    console.print(f"  check assay verify {facts['files']['zip']}", markup=False)
-    console.print(f"  {facts['events']} events, {facts['windows']} windows, {facts['seconds']:.0f} s", markup=False)
+    console.print(f"  pages .venv/bin/assay serve --home {facts['home']}", markup=False)
+    console.print(f"        sign in with {facts['page_key']} (an operator's key, shown this once)", markup=False)
+    console.print(f"  check .venv/bin/assay verify {facts['files']['zip']}", markup=False)
+    size = f"{facts['events']} events, {facts['windows']} windows"
+    console.print(f"  {size}, {facts['seconds']:.0f} s, peak memory {facts['peak_mb']:.0f} MB", markup=False)

@@ -10,8 +10,9 @@ from pydantic import SecretStr
 from rich.table import Table
 
 from api.client import Client
-from api.demo.plan import Messages, Plan, make_plan
+from api.demo.plan import Plan, make_plan
 from api.demo.processes import Service, predict
+from api.demo.settings import Setup
 from api.demo.spec import MODEL, demo_spec
 from api.demo.story import Story
 from core.clock import SystemClock
@@ -23,18 +24,18 @@ OLD_POINTS = 0.04  # accuracy on the known intents that the retrain may cost
 FINAL = ("promoted", "rejected", "failed", "awaiting_approval")
 
 
-def run(
-    story: Story, messages: Messages, *, window_rows: int, min_outcomes: int, recipe: dict[str, Any]
-) -> dict[str, Any]:
+def run(story: Story, setup: Setup) -> dict[str, Any]:
     """Play the loop; returns the facts of the final table.
 
     Raises:
         LoopNotClosedError: a step of the loop did not happen.
     """
     began = time.monotonic()
-    plan = make_plan(messages, window_rows=window_rows, end=SystemClock().now().replace(microsecond=0), seed=story.seed)
+    plan = make_plan(
+        setup.messages, window_rows=setup.window_rows, end=SystemClock().now().replace(microsecond=0), seed=story.seed
+    )
     story.chapter("A model is trained and goes into production")
-    story.say(f"Messages: {messages.source}. The arrival order is simulated.")
+    story.say(f"Messages: {setup.messages.source}. The arrival order is simulated.")
     story.say(
         f"v1 learns {len(plan.old_intents)} intents from {plan.training.height} messages; "
         f"{len(plan.new_intents)} others come later."
@@ -43,16 +44,13 @@ def run(
     story.say(f"v1 is trained ({_seconds(began)}).")
     service = Service(story.folder / "home")
     try:
-        facts = _loop(story, plan, base, service, min_outcomes=min_outcomes, recipe=recipe)
+        facts = _loop(story, plan, base, service, setup)
     finally:
         service.stop()
-    facts["seconds"] = round(time.monotonic() - began, 1)
-    return facts
+    return facts | {"seconds": round(time.monotonic() - began, 1)}
 
 
-def _loop(
-    story: Story, plan: Plan, base: Path, service: Service, *, min_outcomes: int, recipe: dict[str, Any]
-) -> dict[str, Any]:
+def _loop(story: Story, plan: Plan, base: Path, service: Service, setup: Setup) -> dict[str, Any]:
     admin = Client(ClientSettings(url=service.url, key=SecretStr(service.admin_key)))
     key = admin.json("POST", "/api/v1/keys", json={"name": "support-app", "role": "producer"})["key"]
     producer = Client(ClientSettings(url=service.url, key=SecretStr(key)))
@@ -61,7 +59,7 @@ def _loop(
     held_out = plan.quiet[: plan.baseline_rows]
     known = (v1[: plan.baseline_rows]["v1.label"] == held_out["category"]).mean()
     kpi_min = round(float(known) - 0.08, 2)  # type: ignore[arg-type]  # a share, rows are not empty
-    spec = demo_spec(plan, base, kpi_min=kpi_min, min_outcomes=min_outcomes, recipe=recipe)
+    spec = demo_spec(plan, base, kpi_min=kpi_min, min_outcomes=setup.min_outcomes, recipe=setup.recipe)
     answer = admin.json("PUT", f"/api/v1/models/{MODEL}", json=spec)
     story.say(f"Spec revision {answer['revision']} is in the ledger; service at {service.url}")
     training = plan.training.select("text", pl.col("category").alias("label"))
@@ -158,7 +156,8 @@ def _loop(
     )
     return kpi | {
         "events": quiet_rows + sent + plan.later.height, "windows": len(story.windows(admin)), "champion": version,
-        "first_alarm_window": state["first"]["number"], "run": run_["id"], "page": service.url,
+        "page_key": admin.json("POST", "/api/v1/keys", json={"name": "demo-pages", "role": "operator"})["key"],
+        "first_alarm_window": state["first"]["number"], "run": run_["id"],
         "files": {kind: str(path) for kind, path in files.items()}, "home": str(story.folder / "home"),
     }  # fmt: skip
 

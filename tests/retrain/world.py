@@ -55,7 +55,8 @@ def spec(base: Path | str, *, recipe: dict[str, Any] | None = None, **retrain: A
 
 def answers_spec(base: Path) -> ModelSpec:
     """A model that writes answers, and what people answered in its place."""
-    document = spec(base, recipe={"task": "causal_lm", "epochs": 4, "max_length": 64}, envelope={"max_forgetting": 0.5}).document
+    recipe = {"task": "causal_lm", "epochs": 4, "max_length": 64}
+    document = spec(base, recipe=recipe, envelope={"max_forgetting": 0.5}).document
     columns = {
         "asked": {"role": "input", "type": "text"}, "answered": {"role": "prediction", "type": "text"},
         "given": {"role": "outcome", "type": "text"},

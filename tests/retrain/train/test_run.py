@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -176,7 +177,7 @@ def test_the_exit_report_tells_every_way_a_process_ends(tiny_base: Path, tmp_pat
 
     def stopped(_: Path) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(5)
+        threading.Event().wait(5)
 
     assert report_exit(path, stopped) == 1
     assert tiny.read(tmp_path / "out" / "exit.json")["code"] == "terminated"
