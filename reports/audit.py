@@ -19,6 +19,7 @@ from reports import findings, store
 from reports.citations import Citations
 from reports.health import Facts, Health, health
 from reports.methods import DEFINITIONS
+from reports.redaction import without_paths
 from reports.tables import Report
 from retrain.tables import GateResult, ModelVersion, Run, TriggerDecision
 
@@ -377,7 +378,7 @@ def _alert(a: Alert, known: datetime, citations: Citations) -> doc.AlertLine:
         resolved_at=a.resolved_at if resolved else None,
         resolved_by=a.resolved_by if resolved else None,
         resolved_entry=citations.find("alert.resolved", a.id) if resolved else None,
-        confirmation=findings.confirmation(a),
+        confirmation=without_paths(findings.confirmation(a)),
     )
 
 
@@ -401,7 +402,7 @@ def _dataset(d: Dataset, citations: Citations) -> doc.DatasetLine:
         role=d.role,
         digest=d.digest,
         rows=d.rows,
-        provenance=d.provenance,
+        provenance=without_paths(d.provenance),
         created_at=d.created_at,
         created_by=d.created_by,
         entry=citations.find("dataset.registered", d.digest),
@@ -417,14 +418,17 @@ def _run(r: Run, gates: Sequence[GateResult], datasets: Mapping[UUID, Dataset], 
         decision=str(r.decision_id),
         champion=r.champion_version,
         candidate=r.candidate_version,
-        config=r.config,
+        config=without_paths(r.config),
         config_digest=r.config_digest,
         datasets=tuple(_dataset(d, citations) for d in used),
-        metrics=r.metrics,
-        evaluation=r.evaluation,
+        metrics=without_paths(r.metrics),
+        evaluation=without_paths(r.evaluation),
         gates=tuple(
             doc.GateLine(
-                gate=g.gate, verdict=g.verdict, reason=g.reason, entry=citations.find("gate.result", r.id, g.gate)
+                gate=g.gate,
+                verdict=g.verdict,
+                reason=without_paths(g.reason),
+                entry=citations.find("gate.result", r.id, g.gate),
             )
             for g in gates
         ),
@@ -439,16 +443,18 @@ def _run(r: Run, gates: Sequence[GateResult], datasets: Mapping[UUID, Dataset], 
         ),
         attempts=r.attempts,
         # What a failed trainer printed may quote data; its reason stays on the run.
-        error=r.error if r.state == "rejected" else None,
+        error=without_paths(r.error) if r.state == "rejected" else None,
         created_at=r.created_at,
         finished_at=r.finished_at,
         started_entry=citations.find("run.started", r.id),
-        promoted_entry=citations.find("version.promoted", r.candidate_version) if r.state == "promoted" else None,
+        promoted_entry=None
+        if r.state != "promoted"
+        else citations.find("version.promoted", version=r.candidate_version),
     )
 
 
 def _promotion(v: ModelVersion, citations: Citations) -> int | None:
-    found = [citations.find(kind, v.version, last=True) for kind in ("version.promoted", "version.rolled_back")]
+    found = [citations.find(kind, version=v.version, last=True) for kind in ("version.promoted", "version.rolled_back")]
     return max((i for i in found if i is not None), default=None)
 
 
@@ -456,13 +462,13 @@ def _version(v: ModelVersion, citations: Citations) -> doc.VersionLine:
     return doc.VersionLine(
         version=v.version,
         stage=v.stage,
-        base_model=v.base_model,
+        base_model=without_paths(v.base_model),
         base_digest=v.base_digest,
         adapter=v.adapter,
         signed=v.signature is not None,
         created_at=v.created_at,
         promoted_at=v.promoted_at,
         retired_at=v.retired_at,
-        entry=citations.find("version.registered", v.version),
+        entry=citations.find("version.registered", version=v.version),
         promoted_entry=_promotion(v, citations),
     )

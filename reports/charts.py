@@ -1,15 +1,18 @@
 """Charts: small frozen records in, one SVG out. One shared time axis, small multiples, status by shape and word.
 
 The page variant carries its colours as CSS variables (one file serves the light and the dark theme); the print variant
-carries them literally. Nothing is loaded from anywhere: vl-convert brings its own Vega. The specifications are plain
-Vega-Lite; building the same ones as Altair objects takes a second a chart, so Altair only checks them, in the tests.
+carries them literally. Nothing is loaded from anywhere: vl-convert brings its own Vega. The charts are Altair's
+objects with plain encodings inside: its shorthand and its check of every constructor cost half a second a chart. Altair
+is imported with the first chart, never with the service.
 """
 
 import hashlib
+import itertools
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -173,21 +176,71 @@ def distribution_svg(chart: Distribution, *, width: int = 560, theme: Theme = "p
     return _render(distribution_spec(chart, width=width, theme=theme), theme)
 
 
+@lru_cache(maxsize=32)
+def loss_svg(losses: tuple[float, ...], *, width: int = 480, theme: Theme = "page") -> str:
+    """The loss of each step; of a long run the mean of equal stretches, so that the picture stays small."""
+    return _render(loss_spec(losses, width=width, theme=theme), theme)
+
+
 def timeline_spec(timeline: Timeline, *, width: int, theme: Theme) -> Vega:
     """The Vega-Lite specification of a timeline."""
+    import altair as alt
+
     domain = (_ms(timeline.start), max(_ms(timeline.end), _ms(timeline.start) + 1))
     inner = width - _LEFT - 20
     last = len(timeline.panels)
-    lane = _lane(timeline, _Axis(domain, inner, labelled=last == 0))
-    panels = [
-        _panel(p, timeline.rules, _Axis(domain, inner, labelled=i == last - 1)) for i, p in enumerate(timeline.panels)
-    ]
-    return {"vconcat": [lane, *panels], "spacing": 12, **_frame(theme)}
+    with _unchecked():
+        lane = _lane(timeline, _Axis(domain, inner, labelled=last == 0))
+        panels = [
+            _panel(p, timeline.rules, _Axis(domain, inner, labelled=i == last - 1))
+            for i, p in enumerate(timeline.panels)
+        ]
+        return _specification(alt.VConcatChart(vconcat=[lane, *panels], spacing=12), theme)
 
 
 def distribution_spec(chart: Distribution, *, width: int, theme: Theme) -> Vega:
     """The Vega-Lite specification of a distribution."""
-    return {**(_outlines if chart.kind == "number" else _dots)(chart, width), **_frame(theme)}
+    with _unchecked():
+        return _specification((_outlines if chart.kind == "number" else _dots)(chart, width), theme)
+
+
+def loss_spec(losses: Sequence[float], *, width: int, theme: Theme) -> Vega:
+    """The Vega-Lite specification of a loss curve."""
+    size = max(1, math.ceil(len(losses) / 120))
+    parts = [losses[i : i + size] for i in range(0, len(losses), size)]
+    rows = [{"step": min((i + 1) * size, len(losses)), "loss": sum(p) / len(p)} for i, p in enumerate(parts)]
+    axis = {"domain": False, "ticks": False, "tickCount": 4}
+    said = "loss" if size == 1 else f"loss, mean of {size} steps"
+    x = {"field": "step", "type": "quantitative", "axis": {**axis, "title": "step", "grid": False, "format": ",d"},
+         "scale": {"domain": [0, len(losses)], "nice": False}}  # fmt: skip
+    y = {"field": "loss", "type": "quantitative", "axis": {**axis, "title": None}, "scale": {"zero": True}}
+    title = {"text": said, "anchor": "start", "frame": "group", "fontSize": 12}
+    with _unchecked():
+        drawn = _chart(rows, "line", {"color": SERIES, "strokeWidth": 1.6}, x=x, y=y)
+        return _specification(_layers([drawn], width=width - 60, height=80, title=title), theme)
+
+
+@contextmanager
+def _unchecked() -> Iterator[None]:
+    """Altair checks each object as it is made; the whole is checked once, when it is done."""
+    from altair.utils.schemapi import debug_mode
+
+    with debug_mode(False):
+        yield
+
+
+def _specification(chart: Any, theme: Theme) -> Vega:
+    """A finished chart as plain data.
+
+    Raises:
+        altair.utils.schemapi.SchemaValidationError: what was drawn is no Vega-Lite; a print is checked, a page is not,
+            for it would wait twice as long for the same answer.
+    """
+    for name, value in _frame(theme).items():
+        chart[name] = value
+    found: Vega = chart.to_dict(validate=theme == "print")
+    found["datasets"] = {name: list(rows) for name, rows in found["datasets"].items()}
+    return found
 
 
 @dataclass(frozen=True)
@@ -221,17 +274,27 @@ def _ms(at: datetime) -> int:
     return round(at.timestamp() * 1000)
 
 
-def _chart(rows: Iterable[Mapping[str, Any]], mark: str, style: Vega, **encoding: Any) -> Vega:
-    return {"data": {"values": [dict(r) for r in rows]}, "mark": {"type": mark, **style}, "encoding": encoding}
+def _chart(rows: Iterable[Mapping[str, Any]], mark: str, style: Vega, **encoding: Any) -> Any:
+    import altair as alt
+
+    data = alt.InlineData(values=tuple(dict(r) for r in rows))  # a tuple, for Altair copies lists again and again
+    style = {"aria": "description" in encoding, **style}  # a label on every point makes a page of a megabyte
+    return alt.Chart(data, mark=alt.MarkDef(type=mark, **style), encoding=alt.FacetedEncoding(**encoding))  # type: ignore[arg-type]  # the kind of mark is a string here
 
 
-def _text(label: str, x: Vega, y: Vega, **style: Any) -> Vega:
+def _layers(charts: Sequence[Any], **more: Any) -> Any:
+    import altair as alt
+
+    return alt.LayerChart(layer=list(charts), **more)
+
+
+def _text(label: str, x: Vega, y: Vega, **style: Any) -> Any:
     return _chart(
         [{"label": label, **x.pop("row", {})}], "text", style, x=x, y=y, text={"field": "label", "type": "nominal"}
     )
 
 
-def _rules(rules: Sequence[Rule], axis: _Axis) -> list[Vega]:
+def _rules(rules: Sequence[Rule], axis: _Axis) -> list[Any]:
     charts = []
     for kind, style in (
         ("baseline", {"color": MUTED, "strokeDash": [2, 3], "strokeWidth": 1.0}),
@@ -258,7 +321,7 @@ def _staggered(rules: Sequence[Rule], axis: _Axis) -> list[tuple[Rule, int, bool
     return placed
 
 
-def _lane(timeline: Timeline, axis: _Axis) -> Vega:
+def _lane(timeline: Timeline, axis: _Axis) -> Any:
     """The lane on top: what happened, as labelled rules and ticks."""
     labels = _staggered(timeline.rules, axis)
     top = 14 * (1 + max((line for _, line, _ in labels), default=-1))
@@ -284,7 +347,7 @@ def _lane(timeline: Timeline, axis: _Axis) -> Vega:
         charts.append(
             _text(word, {"value": 0}, {"value": top + 10 + 16 * i}, align="right", dx=-6, color=MUTED, fontSize=11)
         )
-    return {"layer": charts, "width": axis.width, "height": max(18, top + 16 * len(words) + 4)}
+    return _layers(charts, width=axis.width, height=max(18, top + 16 * len(words) + 4))
 
 
 def _domain(panel: Panel) -> tuple[float, float]:
@@ -298,15 +361,18 @@ def _domain(panel: Panel) -> tuple[float, float]:
     return (max(low - pad, 0.0) if low >= 0 else low - pad), (min(high + pad, panel.top) if panel.top else high + pad)
 
 
-def _panel(panel: Panel, rules: Sequence[Rule], axis: _Axis) -> Vega:
-    height = HEIGHTS[panel.kind]
+def _panel(panel: Panel, rules: Sequence[Rule], axis: _Axis) -> Any:
+    measured = any(p.value is not None for p in panel.points)
+    height = HEIGHTS[panel.kind] if measured else 22
     low, high = _domain(panel)
     log = panel.kind == "p"
     ticks: Vega = {
         "title": None, "tickCount": 2 if panel.kind == "bars" else 4, "minExtent": _LEFT - 6, "maxExtent": _LEFT - 6,
         "domain": False, "ticks": False, "labelPadding": 6, "format": "~s" if panel.unit.endswith("/h") else "~g",
     }  # fmt: skip
-    if log:
+    if not measured:
+        ticks |= {"values": [], "grid": False}
+    elif log:
         ticks["values"] = [v for v in (0.0001, 0.001, 0.01, 0.1, 1.0) if v >= low]
     scale = {"domain": [low, high], "type": "log" if log else "linear", "nice": False, "zero": False}
     y: Vega = {"type": "quantitative", "scale": scale, "axis": ticks}
@@ -326,7 +392,7 @@ def _panel(panel: Panel, rules: Sequence[Rule], axis: _Axis) -> Vega:
         charts.append(_chart(seen, "bar", style, x=axis.x("start"), x2={"field": "at"}, y=value, y2={"datum": 0}))
     else:
         charts += _line(data, axis, y, faint=log)
-    charts += _limits(data, axis, y, panel.limit_word)
+    charts += _limits(data, axis, y, panel.limit_word) if measured else []
     blank = [r for r in data if r["value"] is None]
     if blank:
         style = {"shape": "cross", "angle": 45, "color": MUTED, "size": 40, "filled": True, "opacity": 1}
@@ -338,25 +404,26 @@ def _panel(panel: Panel, rules: Sequence[Rule], axis: _Axis) -> Vega:
         "fontSize": 12,
         "fontWeight": 600,
         "color": INK,
-        "limit": axis.width - 70,
+        "limit": axis.width - 24,
     }
-    charts.append(_text(panel.title, {"value": 0}, {"value": -5}, **style))
-    return {"layer": charts, "width": axis.width, "height": height}
+    title = panel.title if measured else f"{panel.title} (not measured)"
+    charts.append(_text(title, {"value": 6 - _LEFT}, {"value": -5}, **style))
+    return _layers(charts, width=axis.width, height=height)
 
 
-def _line(data: Sequence[Vega], axis: _Axis, y: Vega, *, faint: bool) -> list[Vega]:
+def _line(data: Sequence[Vega], axis: _Axis, y: Vega, *, faint: bool) -> list[Any]:
     charts = []
     banded = [r for r in data if r["low"] is not None]
     low = {"field": "low", **y}
     if banded:
         style = {"color": SERIES, "opacity": 0.18, "clip": True}
-        charts.append(_chart(data, "area", style, x=axis.x(), y=low, y2={"field": "high"}))
+        charts.append(_chart(_broken(data), "area", style, x=axis.x(), y=low, y2={"field": "high"}))
         if len(data) <= 60:  # a band over one window alone would have no width
             style = {"color": SERIES, "opacity": 0.45, "clip": True}
             charts.append(_chart(banded, "rule", style, x=axis.x(), y=low, y2={"field": "high"}))
     value = {"field": "value", **y}
     style = {"color": SERIES, "strokeWidth": 1.6, "clip": True, "opacity": 0.55 if faint else 1}
-    charts.append(_chart(data, "line", style, x=axis.x(), y=value))
+    charts.append(_chart(_broken(data), "line", style, x=axis.x(), y=value))
     size = 42 if len(data) <= 80 else 20
     for status, shape in SHAPES.items():
         rows = [r for r in data if r["status"] == status and r["value"] is not None]
@@ -369,7 +436,18 @@ def _line(data: Sequence[Vega], axis: _Axis, y: Vega, *, faint: bool) -> list[Ve
     return charts
 
 
-def _limits(data: Sequence[Vega], axis: _Axis, y: Vega, word: str) -> list[Vega]:
+def _broken(data: Sequence[Vega]) -> list[Vega]:
+    """The points with a blank wherever half a window or more lies between two: no line is drawn across time that
+    nothing was measured in."""
+    found = list(data[:1])
+    for before, row in itertools.pairwise(data):
+        if row["start"] - before["at"] > (before["at"] - before["start"]) / 2:
+            found.append({**row, "at": row["start"], "value": None, "low": None, "high": None})
+        found.append(row)
+    return found
+
+
+def _limits(data: Sequence[Vega], axis: _Axis, y: Vega, word: str) -> list[Any]:
     rows = [r for r in data if r["limit"] is not None]
     if not rows:
         return []
@@ -381,8 +459,8 @@ def _limits(data: Sequence[Vega], axis: _Axis, y: Vega, word: str) -> list[Vega]
     return [rule, _text(label, {"value": axis.width}, {"value": -5}, **place)]
 
 
-def _outlines(chart: Distribution, width: int) -> Vega:
-    step = max(1, len(chart.bins) // 8)
+def _outlines(chart: Distribution, width: int) -> Any:
+    step = math.ceil(len(chart.bins) * 44 / (width - 70))  # room for one label
     shown = range(0, len(chart.bins), step)
     names = "[" + ",".join(json.dumps(b) for b in chart.bins) + "][datum.value]"
     x = {
@@ -402,10 +480,10 @@ def _outlines(chart: Distribution, width: int) -> Vega:
         )
         for shares, colour, dash in sides
     ]  # fmt: skip
-    return {"layer": charts, "width": width - 70, "height": 150, "title": _key(chart)}
+    return _layers(charts, width=width - 70, height=150, title=_key(chart))
 
 
-def _dots(chart: Distribution, width: int) -> Vega:
+def _dots(chart: Distribution, width: int) -> Any:
     order = sorted(range(len(chart.bins)), key=lambda i: -abs(chart.window[i] - chart.reference[i]))[:12]
     rows = [{"bin": chart.bins[i][:40], "reference": chart.reference[i], "window": chart.window[i]} for i in order]
     y = {
@@ -423,7 +501,7 @@ def _dots(chart: Distribution, width: int) -> Vega:
         _chart(rows, "point", {**dot, "filled": False, "color": MUTED}, x=x("reference"), y=y),
         _chart(rows, "point", {**dot, "filled": True, "color": SERIES}, x=x("window"), y=y),
     ]
-    return {"layer": charts, "width": width - 200, "height": 22 * len(rows), "title": _key(chart)}
+    return _layers(charts, width=width - 200, height=22 * len(rows), title=_key(chart))
 
 
 def _key(chart: Distribution) -> Vega:
@@ -441,7 +519,6 @@ def _frame(theme: Theme) -> Vega:
         "labelFontSize": 11, "titleFontSize": 11, "titleFontWeight": "normal",
     }  # fmt: skip
     return {
-        "$schema": "https://vega.github.io/schema/vega-lite/v6.4.json",
         "background": "transparent",
         "padding": {"left": 12, "right": 8, "top": 4, "bottom": 4},
         "config": {

@@ -13,16 +13,26 @@ class Citations:
     def __init__(self, entries: Sequence[Entry]) -> None:
         self._entries = {e.index: e for e in entries}
         self._places: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+        self._fields: defaultdict[tuple[str, str, str], list[int]] = defaultdict(list)
         for entry in entries:
             for text in {*_texts(entry.body), entry.subject, entry.subject.partition(":")[2]}:
                 self._places[entry.kind, text].append(entry.index)
+            for field, value in entry.body.items():
+                self._fields[entry.kind, field, str(value)].append(entry.index)
         self.cited: set[int] = set()
 
-    def find(self, kind: str, *needles: object, last: bool = False) -> int | None:
-        """Index of the first (or last) entry of a kind that holds all needles, None when there is none."""
+    def find(self, kind: str, *needles: object, last: bool = False, **fields: object) -> int | None:
+        """Index of the first (or last) entry of a kind that holds all needles, None when there is none.
+
+        Args:
+            fields: what named fields of the body hold. A promotion names the version before it too: only the field
+                tells them apart.
+        """
         found = set(self._entries)
         for needle in needles:
             found &= set(self._places.get((kind, str(needle)), ()))
+        for field, value in fields.items():
+            found &= set(self._fields.get((kind, field, str(value)), ()))
         if not found:
             return None
         index = max(found) if last else min(found)

@@ -1,6 +1,7 @@
 """Reference against window, column by column, on the bins and levels of the baseline."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from monitor.profile import BlockProfile, profile_block
 from monitor.site import Site
 from monitor.tables import BaselineRow, Window
 from reports.charts import Distribution
+from reports.findings import column_words
 
 BINS = 24
 MOST = 4  # charts of one window
@@ -40,7 +42,7 @@ def distributions(
     except AppError as error:
         return (), error.message
     drawn = (_drawn(baseline, baseline.total, current, column) for column in columns)
-    return tuple(d for d in drawn if d is not None), None
+    return tuple(replace(d, title=column_words(d.title)) for d in drawn if d is not None), None
 
 
 def _drawn(baseline: Baseline, before: BlockProfile, after: BlockProfile, column: str) -> Distribution | None:

@@ -228,6 +228,8 @@ class ApprovalLine(Part):
 
 
 class RunLine(Part):
+    """Records whole but for local paths, of which the last part is kept; `config_digest` is of the unshortened one."""
+
     id: str
     state: str
     decision: str

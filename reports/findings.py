@@ -1,8 +1,10 @@
 """Answers of the first page: verdicts, plan against execution, and what was not measured. Facts in, lines out."""
 
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any, Final
 
 from monitor.schema import AlphaBudget, Cron, ModelSpec, RowWindow
 from monitor.tables import Alert, Window
@@ -27,6 +29,62 @@ WHY = {
     "reference_too_short": "the reference was too short for the declared budget",
     "volume_changed": "the traffic volume changed too much to judge the mix",
 }
+_MOMENT: Final = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)(?::\d\d(?:\.\d+)?)?(?:Z|\+00:00)")
+# What the monitor derives from a text column, in words, and the unit of its mean.
+DERIVED: Final[Mapping[str, tuple[str, str]]] = {
+    "oov": ("share of unknown words", "share"),
+    "distance": ("distance from known requests", "distance"),
+    "length": ("length", "characters"),
+    "cluster": ("kind of request", "share"),
+}
+
+
+def column_words(column: str) -> str:
+    """`text: share of unknown words` for `text.oov`; other columns as they are."""
+    base, _, derived = column.rpartition(".")
+    if base and derived in DERIVED:
+        return f"{base}: {DERIVED[derived][0]}"
+    if base and derived.startswith("component_"):
+        return f"{base}: wording along {derived.replace('_', ' ')}"
+    return column
+
+
+def mean_words(column: str) -> str:
+    """What follows `a change of the mean`: `share of unknown words in text`, or `of amount`."""
+    base, _, derived = column.rpartition(".")
+    return f"{DERIVED[derived][0]} in {base}" if base and derived in DERIVED else f"of {column}"
+
+
+def unit_words(column: str, unit: str) -> str:
+    base, _, derived = column.rpartition(".")
+    if unit == "the column's own":
+        return DERIVED[derived][1] if base and derived in DERIVED else "own unit"
+    return "share" if unit == "share of rows" else unit
+
+
+def metric_words(metric: str) -> str:
+    return metric.replace("_", " ")
+
+
+def brief(reason: str, triggers: Sequence[Mapping[str, Any]]) -> str:
+    """Why a retrain was considered worth it or not: the triggers that fire, or their names when none does."""
+    firing = [t for t in triggers if t.get("fire")]
+    if firing:
+        said = "; ".join(f"{metric_words(str(t.get('name')))}: {t.get('reason') or 'fires'}" for t in firing)
+    elif triggers and not reason.partition(":")[0].endswith("fires"):
+        said = reason
+    elif triggers:
+        said = f"nothing fires ({', '.join(metric_words(str(t.get('name'))) for t in triggers)})"
+    else:
+        said = reason
+    return _MOMENT.sub(r"\1 \2 UTC", said)
+
+
+def held(triggers: Sequence[Mapping[str, Any]], blocked_by: Sequence[Mapping[str, Any]]) -> str:
+    """What held a retrain back: with the reason where something fired, else by name alone."""
+    reasons = any(t.get("fire") for t in triggers) or not triggers
+    names = [(metric_words(str(b.get("name") or "?")), brief(str(b.get("reason") or ""), ())) for b in blocked_by]
+    return "; ".join(f"{name}: {why}" for name, why in names) if reasons else ", ".join(name for name, _ in names)
 
 
 def rules(spec: ModelSpec) -> dict[tuple[str, str], str]:
@@ -110,7 +168,7 @@ def plan(
     for rule in spec.monitors.kpi:
         lines.append(
             _measured(
-                f"measure {rule.metric} in every window",
+                f"measure {metric_words(rule.metric)} in every window",
                 [m for m in kpi if m.metric == rule.metric and not m.segment],
                 windows,
             )
@@ -122,7 +180,7 @@ def plan(
                 for m in fairness
                 if m.metric == fair.metric and m.column in (by, "") and (m.column == by or len(fair.by) == 1)
             ]
-            lines.append(_measured(f"measure {fair.metric} by {by} in every window", mine, windows))
+            lines.append(_measured(f"measure {metric_words(fair.metric)} by {by} in every window", mine, windows))
     drift_alerts = [a for a in alerts if a.monitor == "drift"]
     if drift_alerts:
         unconfirmed = Counter(a.confirmation for a in drift_alerts if a.confirmation.startswith("not"))
@@ -247,10 +305,10 @@ def verdicts(
     lines = [_watched(windows), _drifted(windows)]
     for rule in spec.monitors.kpi:
         mine = [m for m in kpi if m.metric == rule.metric and not m.segment]
-        lines.append(_limit(f"Did {rule.metric} stay inside its limit?", mine, "4"))
+        lines.append(_limit(f"Did {metric_words(rule.metric)} stay inside its limit?", mine, "4"))
     for fair in spec.monitors.fairness:
         mine = [m for m in fairness if m.metric == fair.metric]
-        lines.append(_limit(f"Did {fair.metric} stay inside its limit?", mine, "5"))
+        lines.append(_limit(f"Did {metric_words(fair.metric)} stay inside its limit?", mine, "5"))
     lines.append(_answered(alerts))
     lines.append(_retrained(spec, runs))
     return tuple(lines)
@@ -314,13 +372,17 @@ def _answered(alerts: Sequence[AlertLine]) -> VerdictLine:
     resolved = [a for a in alerts if a.state == "resolved"]
     answer: Answer = "none" if not alerts else "not held" if waiting else "held"
     seen = len(alerts) - len(resolved) - len(waiting)
-    finding = f"{len(alerts)} alerts: {len(resolved)} resolved, {seen} acknowledged, {len(waiting)} open"
+    finding = f"{_many(len(alerts), 'alert')}: {len(resolved)} resolved, {seen} acknowledged, {len(waiting)} open"
     return VerdictLine(
         question="Was every alert answered by a person?",
         answer=answer,
         finding=finding if alerts else "no alert in the period",
         section="6",
     )
+
+
+def _many(count: int, word: str) -> str:
+    return f"{count} {word}{'' if count == 1 else 's'}"
 
 
 def _retrained(spec: ModelSpec, runs: Sequence[RunLine]) -> VerdictLine:
@@ -333,7 +395,7 @@ def _retrained(spec: ModelSpec, runs: Sequence[RunLine]) -> VerdictLine:
     unproven = [r for r in promoted if not r.gates or any(g.verdict != "pass" for g in r.gates)]
     blocked = [r for r in runs if r.state in ("rejected", "failed")]
     answer: Answer = "none" if not promoted else "not held" if unproven else "held"
-    finding = f"{len(runs)} runs: {len(promoted)} promoted, {len(blocked)} blocked or failed"
+    finding = f"{_many(len(runs), 'run')}: {len(promoted)} promoted, {len(blocked)} blocked or failed"
     return VerdictLine(
         question=question, answer=answer, finding=finding if runs else "no retrain in the period", section="7"
     )

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from monitor.tables import Alert, BaselineRow, Measurement, Window
 from reports.charts import number, utc
+from reports.findings import WHY, brief, mean_words
 from retrain.tables import ModelVersion, Run, TriggerDecision
 
 Status = Literal["ok", "alarm", "unknown"]
@@ -64,11 +65,25 @@ def health(facts: Facts) -> Health:
         )
         return Health("unknown", _joined(f"Drift is not judged yet: {_lowered(reason)}", kpis))
     streak = _quiet_streak(judged)
-    since = "The last window raised an alarm that has been resolved."
+    later = facts.windows[facts.windows.index(judged[-1]) + 1 :]
+    noticed = _would_notice(judged[-1].decision) if streak and not later else ""
     if streak:
         many = "1 window" if streak == 1 else f"{streak} windows"
-        since = f"Quiet since {utc(judged[-streak].from_ts)}: {many} without drift."  # fmt: skip
-    return Health("ok", _joined(since, kpis, _next(facts), _would_notice(judged[-1].decision)))
+        since = f"Quiet since {utc(judged[-streak].from_ts)}: {many} without drift."
+    elif later:
+        since = "No open alert: the drift alarm has been resolved."
+    else:
+        since = "The last window raised an alarm that has been resolved."
+    return Health("ok", _joined(since, kpis, _next(facts), _unjudged(later), noticed))
+
+
+def _unjudged(later: Sequence[Window]) -> str:
+    """Windows after the last judged one, such as those a new version's reference is made of."""
+    if not later:
+        return ""
+    many = "window is" if len(later) == 1 else f"{len(later)} windows are"
+    why = WHY.get(str(later[-1].decision.get("verdict")), "see the windows")
+    return f"Since {utc(later[0].from_ts)} {many} not judged for drift: {why}."
 
 
 def kpi_sentence(m: Measurement) -> str:
@@ -98,7 +113,7 @@ def _next(facts: Facts) -> str:
     if facts.open_alerts and not facts.retrains:
         return "No retrain policy is declared: a person decides."
     if facts.open_alerts and facts.last_decision is not None and not facts.last_decision.fired:
-        return f"Nothing retrained: {_lowered(facts.last_decision.reason).rstrip('.')}."
+        return f"Nothing retrained: {_lowered(brief(facts.last_decision.reason, ())).rstrip('.')}."
     return ""
 
 
@@ -125,7 +140,8 @@ def _would_notice(decision: dict[str, Any]) -> str:
     visible = [v for v in decision.get("visible") or [] if v.get("statement")]
     if not visible:
         return ""
-    statement = str(visible[0]["statement"])
+    column = str(visible[0].get("column"))
+    statement = str(visible[0]["statement"]).replace(f"mean of {column}", f"mean {mean_words(column)}")
     count = len(visible) - 1
     others = f"; {count} more {'column is' if count == 1 else 'columns are'} listed with the window" if count else ""
     return f"In the last window {statement}{others}."

@@ -1,4 +1,4 @@
-"""The audit report as PDF/A. The Typst template gets the JSON and the charts as files, never as joined text."""
+"""The audit report as PDF/A. The Typst template gets the data and the charts as files, never as joined text."""
 
 import json
 import tempfile
@@ -10,6 +10,7 @@ from typing import Final
 from core.canonical import sha256
 from reports.document import AuditReport
 from reports.errors import TypesettingError
+from reports.printed import printable
 
 STANDARD: Final = "a-2a"  # tagged, so that screen readers can follow headings, tables and figures
 
@@ -30,7 +31,7 @@ def typeset(report: AuditReport, charts: Mapping[str, str]) -> bytes:
     with tempfile.TemporaryDirectory(prefix="assay-report-") as name:
         folder = Path(name)
         (folder / "audit.typ").write_bytes((files("reports") / "templates" / "audit.typ").read_bytes())
-        (folder / "report.json").write_bytes(document)
+        (folder / "report.json").write_text(json.dumps(printable(report)))
         facts = {"digest": sha256(document), "charts": sorted(charts)}
         (folder / "facts.json").write_text(json.dumps(facts))
         for chart, svg in charts.items():

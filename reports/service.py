@@ -18,10 +18,11 @@ from monitor.schema import parse_spec
 from monitor.site import Site
 from reports import audit, store
 from reports.bundle import write_bundle
-from reports.charts import timeline_svg
+from reports.charts import loss_svg, timeline_svg
 from reports.document import AuditReport
 from reports.errors import ReportKindError, ReportPeriodError
 from reports.pdf import typeset
+from reports.runs import losses
 from reports.tables import Report
 from reports.timelines import timeline
 from retrain import registry
@@ -97,7 +98,7 @@ def _build(site: Site, report_id: UUID) -> Report:
         with site.database.read() as db:
             row = store.report(db, report_id)
             document = audit.gather(site, db, row)
-            charts = _charts(db, row)
+            charts = _charts(db, row, document)
         _record(site, document, row.id, typeset(document, charts), charts)
     return _bundle(site, report_id)
 
@@ -110,7 +111,7 @@ def _checkpoint(site: Site) -> str:
         return ledger.checkpoint(db, key=key, anchor=anchor, now=site.clock.now()).note
 
 
-def _charts(db: Session, row: Report) -> dict[str, str]:
+def _charts(db: Session, row: Report, document: AuditReport) -> dict[str, str]:
     model = store.model_of(db, row.model_id)
     since, until = row.period_from, row.period_to
     spec = parse_spec(monitor_store.spec_revision(db, model.id, model.revision).document)
@@ -120,7 +121,11 @@ def _charts(db: Session, row: Report) -> dict[str, str]:
         alerts=store.alerts(db, model.id, since, until), decisions=store.decisions(db, model.id, since, until),
         runs=store.runs(db, model.id, since, until),
     )  # fmt: skip
-    return {TIMELINE: timeline_svg(found, width=720, theme="print")} if found is not None else {}
+    drawn = {TIMELINE: timeline_svg(found, width=720, theme="print")} if found is not None else {}
+    for run in document.runs:
+        if len(curve := losses(run.metrics)) > 1:
+            drawn[f"loss-{run.id}.svg"] = loss_svg(curve, width=480, theme="print")
+    return drawn
 
 
 def _record(site: Site, document: AuditReport, report_id: UUID, pdf: bytes, charts: dict[str, str]) -> None:

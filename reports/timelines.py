@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from uuid import UUID
 
 from monitor.schema import ModelSpec
 from monitor.tables import Alert, BaselineRow, Measurement, Window
@@ -52,12 +53,13 @@ def timeline(
         points = tuple(_point(m) for m in mine if (m.monitor, m.metric, m.column) == ("fairness", metric, column))
         title = metric.replace("_", " ") + (f" by {column}" if column else "")
         panels.append(Panel(title, "line", "share", points, limit_word(spec, "fairness", metric)))
+    place = _Places(windows, versions)
     panels.append(Panel("rows per hour", "bars", "rows/h", tuple(_volume(w) for w in finest)))
     panels.append(Panel("labels, share of rows", "bars", "share", tuple(_coverage(w) for w in finest), top=1.0))
     return Timeline(
         start=max(first, start) if start else first, end=last,
         panels=tuple(p for p in panels if p.points),
-        rules=_rules(baselines, versions), ticks=_ticks(alerts, decisions, runs),
+        rules=_rules(baselines, versions, place), ticks=_ticks(alerts, decisions, runs, place),
     )  # fmt: skip
 
 
@@ -86,23 +88,66 @@ def _coverage(w: Window) -> Point:
     return Point(w.from_ts, w.to_ts, w.labels / w.rows if w.rows else None, n=w.labels)
 
 
-def _rules(baselines: Sequence[BaselineRow], versions: Sequence[ModelVersion]) -> tuple[Rule, ...]:
+class _Places:
+    """Where on the axis of the events something belongs that happened on the clock.
+
+    Live, both agree. Events that were replayed or sent late lie before everything that followed from them: an alert
+    then stands at the end of the window that raised it, a promotion where the version first answers.
+    """
+
+    def __init__(self, windows: Sequence[Window], versions: Sequence[ModelVersion]) -> None:
+        ordered = sorted(windows, key=lambda w: w.from_ts)
+        self._last = max(w.to_ts for w in windows)
+        self._ends = {w.id: w.to_ts for w in windows}
+        self._versions = {v.version: v for v in versions}
+        self._answers: dict[str, datetime] = {}
+        for w in ordered:
+            for version in map(str, w.versions):
+                self._answers.setdefault(version, w.from_ts)
+        self._first = ordered[0].from_ts
+
+    def of_window(self, at: datetime, window: UUID | None) -> datetime:
+        return self._ends.get(window, at) if window is not None and at > self._last else at
+
+    def promotion(self, version: ModelVersion) -> Rule | None:
+        if version.promoted_at is None:
+            return None
+        if version.promoted_at <= self._last:
+            return Rule(version.promoted_at, f"{version.version} promoted")
+        answers = self._answers.get(version.version)
+        return Rule(answers, f"{version.version} answers") if answers is not None and answers > self._first else None
+
+    def of_run(self, run: Run) -> datetime | None:
+        version = self._versions.get(run.candidate_version or "")
+        rule = self.promotion(version) if version is not None else None
+        late = run.finished_at is not None and run.finished_at > self._last
+        return rule.at if late and rule is not None and run.state == "promoted" else run.finished_at
+
+
+def _rules(baselines: Sequence[BaselineRow], versions: Sequence[ModelVersion], place: _Places) -> tuple[Rule, ...]:
     found = [
         Rule(b.to_ts, "reference complete", "baseline") for b in baselines if b.state == "ready" and b.to_ts is not None
     ]
-    found += [Rule(v.promoted_at, f"{v.version} promoted") for v in versions if v.promoted_at is not None]
+    found += [rule for v in versions if (rule := place.promotion(v)) is not None]
     return tuple(found)
 
 
-def _ticks(alerts: Sequence[Alert], decisions: Sequence[TriggerDecision], runs: Sequence[Run]) -> tuple[Tick, ...]:
-    ticks = [Tick(a.opened_at, "alert opened", f"{a.monitor} {a.metric}") for a in alerts]
+def _ticks(
+    alerts: Sequence[Alert], decisions: Sequence[TriggerDecision], runs: Sequence[Run], place: _Places
+) -> tuple[Tick, ...]:
+    ticks = [
+        Tick(place.of_window(a.opened_at, a.first_window_id), "alert opened", f"{a.monitor} {a.metric}") for a in alerts
+    ]
     ticks += [
         Tick(a.resolved_at, "alert resolved", f"{a.monitor} {a.metric}") for a in alerts if a.resolved_at is not None
     ]
-    ticks += [Tick(d.at, "retrain decided" if d.fired else "retrain not decided", d.cause) for d in decisions]
     ticks += [
-        Tick(r.finished_at, "run finished" if r.state == "promoted" else "run refused", r.state)
+        Tick(place.of_window(d.at, d.window_id), "retrain decided" if d.fired else "retrain not decided", d.cause)
+        for d in decisions
+    ]
+    ticks += [
+        Tick(at, "run finished" if r.state == "promoted" else "run refused", r.state)
         for r in runs
-        if r.finished_at is not None
-    ]  # fmt: skip
+        if (at := place.of_run(r)) is not None
+    ]
     return tuple(ticks)

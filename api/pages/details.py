@@ -18,8 +18,8 @@ from monitor import store as monitor_store
 from monitor.schema import parse_spec
 from monitor.site import Site
 from monitor.tables import BaselineRow, Window
-from reports import store
-from reports.charts import Table, distribution_svg, distribution_table
+from reports import runs, store
+from reports.charts import Table, distribution_svg, distribution_table, loss_svg
 from reports.citations import Citations
 from reports.distributions import changed_columns, distributions
 from retrain import registry
@@ -27,6 +27,7 @@ from retrain import store as retrain_store
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 DECIDING = ("p_value", "effect")  # what a drift verdict rests on
+WIDTHS = (520, 358)  # of a chart on a wide page and on a telephone
 Reader = Annotated[Caller, requires(Permission.READ)]
 
 
@@ -65,7 +66,7 @@ def window_page(caller: Reader, window_id: UUID, site: SiteDep, db: ReadDb) -> H
 
 def _changed(
     site: Site, caller: Caller, model: str, window: Window, reference: BaselineRow | None
-) -> tuple[list[tuple[Markup, Table]], str | None]:
+) -> tuple[list[tuple[Markup, Markup, Table]], str | None]:
     """Charts of the columns that changed, each with its table. Levels may quote people: they need the right to rows."""
     columns = changed_columns(window)
     if reference is None or not columns:
@@ -73,8 +74,12 @@ def _changed(
     if not caller.may(Permission.EVENTS_READ):
         return [], "your role does not read single events"
     found, why = distributions(site, model, window, reference, columns)
-    svg = [Markup(distribution_svg(d, width=520)) for d in found]  # noqa: S704 - our own drawing; Vega escapes labels
-    return list(zip(svg, map(distribution_table, found), strict=True)), why
+    wide, narrow = ([_drawn(distribution_svg(d, width=w)) for d in found] for w in WIDTHS)
+    return list(zip(wide, narrow, map(distribution_table, found), strict=True)), why
+
+
+def _drawn(svg: str) -> Markup:
+    return Markup(svg)  # noqa: S704 - our own drawing; Vega escapes labels
 
 
 @router.get("/runs/{run_id}")
@@ -84,9 +89,13 @@ def run_page(caller: Reader, run_id: UUID, db: ReadDb) -> HTMLResponse:
     datasets = store.datasets(db, [run.train_dataset_id, run.eval_dataset_id, run.holdout_dataset_id])
     citations = Citations(store.entries(db, [f"model:{model.name}", f"run:{run.id}"]))
     spec = parse_spec(monitor_store.spec_revision(db, model.id, run.spec_revision).document)
+    curve = runs.losses(run.metrics)
+    loss = [_drawn(loss_svg(curve, width=w)) for w in WIDTHS] if len(curve) > 1 else []
     return page(
         "run.html", caller=caller, run=run, model=model, decision=store.decision(db, run.decision_id),
         gates=retrain_store.gates(db, run.id), datasets=sorted(datasets.values(), key=lambda d: d.role),
+        compared=runs.evaluation(run.evaluation), trained=runs.training(run.metrics), loss=loss,
+        configured=runs.configuration(run.config, run.metrics),
         cite=citations.find, progress=progress(run), active=run.state in ACTIVE, needed=registry.approvals_needed(spec),
     )  # fmt: skip
 

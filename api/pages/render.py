@@ -20,7 +20,8 @@ from api.deps import body_of
 from api.errors import status_of
 from core.errors import AppError, UnauthenticatedError
 from governance.access import Caller, Permission
-from reports import charts
+from reports import charts, findings, runs
+from reports.redaction import without_paths
 
 # No inline script, no inline style, nothing from another origin.
 POLICY: Final = (
@@ -55,9 +56,14 @@ def _environment() -> Environment:
         number=charts.number, time=time, mark=mark, pct=lambda v: "–" if v is None else f"{100 * v:.1f}",
         short=lambda d: (d or "–").removeprefix("sha256:")[:12], pretty=lambda v: json.dumps(v, indent=2, default=str),
         said=said,
+        nopath=without_paths,
         words=lambda text: str(text).replace("_", " "),
     )  # fmt: skip
-    found.globals.update(static=lambda name: f"/static/{name}?v={_fingerprint(name)}", Permission=Permission)
+    found.globals.update(
+        static=lambda name: f"/static/{name}?v={_fingerprint(name)}", Permission=Permission, brief=findings.brief,
+        held=findings.held, column_words=findings.column_words, unit_words=findings.unit_words,
+        mean_words=findings.mean_words, source=runs.source,
+    )  # fmt: skip
     return found
 
 

@@ -175,7 +175,7 @@ def test_every_fact_leads_to_its_page(open_page: Any, served: Served, story: Sto
     watched.page.goto(served.url + f"/alerts/{story.alert_id}")
     watched.page.click("text=2026-03-10 00:00 >> nth=0")
     keep(watched, f"window-{width}")
-    assert watched.page.locator("table.data tbody tr").count() == 4
+    assert watched.page.locator('section:has(h2:text-is("Measurements")) tbody tr').count() == 4
     assert watched.overflow() <= 0
     watched.fine()
 

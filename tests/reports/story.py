@@ -51,6 +51,26 @@ SPEC: dict[str, Any] = {
 }
 
 
+def _evaluated(rows: str, model: str, value: float, n: int) -> dict[str, Any]:
+    return {"name": "accuracy", "rows": rows, "model": model, "value": value, "low": value - 0.02, "high": value + 0.02,
+            "n": n, "unit": "share", "reason": None}  # fmt: skip
+
+
+EVALUATION: dict[str, Any] = {
+    "evaluations": [
+        _evaluated("new", "champion", 0.741, 842),
+        _evaluated("new", "challenger", 0.894, 842),
+        _evaluated("old", "champion", 0.912, 2000),
+        _evaluated("old", "challenger", 0.899, 2000),
+    ],
+    "differences": [
+        {"name": "accuracy", "rows": "new", "value": 0.153, "low": 0.118, "high": 0.188, "n": 842},
+        {"name": "accuracy", "rows": "old", "value": -0.013, "low": -0.021, "high": -0.005, "n": 2000},
+    ],
+    "config": {"output_dir": "/srv/assay/runs/1/evaluated"},
+}
+
+
 @dataclass(frozen=True)
 class Story:
     model_id: UUID
@@ -401,11 +421,13 @@ class _Teller:
         for role, rows in (("train", 4210), ("eval", 842), ("holdout", 2000)):
             digest = sha256(role.encode())
             provenance = {
-                "source": "events joined with outcomes",
-                "events_version": 95,
-                "outcomes_version": 61,
+                "sources": [
+                    {"table": "support-intents/events", "from_seq": 0, "to_seq": 11_000, "delta_version": 95},
+                    {"table": "support-intents/outcomes", "outcomes": 4600, "delta_version": 61},
+                ],
                 "filters": ["labelled"],
-                "counts": {"joined": 4600, "duplicate text": 212, "kept": rows},
+                "labels": {"card lost": rows - 400, "transfer": 300, "crypto": 100},
+                "dropped": {"repeats a later text": 212},
                 "parents": [],
             }
             row = self.add(
@@ -430,12 +452,22 @@ class _Teller:
                 subject,
             )
         config = {
-            "method": "qlora",
-            "base_model": "models/base-3m",
-            "rank": 16,
-            "epochs": 5,
-            "learning_rate": 0.001,
-            "seed": 7,
+            "base_dir": "/srv/assay/models/base-3m",
+            "output_dir": "/srv/assay/runs/1/trained",
+            "train": {"path": "/srv/assay/artifacts/tr", "sha256": sha256(b"train")},
+            "labels": ["card lost", "transfer", "crypto"],
+            "recipe": {
+                "base_model": "/srv/assay/models/base-3m",
+                "method": "qlora",
+                "task": "sequence_classification",
+                "r": 16,
+                "lora_alpha": 32,
+                "epochs": 5,
+                "learning_rate": 0.001,
+                "batch_size": 32,
+                "seed": 7,
+            },
+            "threads": 2,
         }
         row = self.add(
             Run(
@@ -452,14 +484,22 @@ class _Teller:
                 eval_dataset_id=ids["eval"],
                 holdout_dataset_id=ids["holdout"],
                 progress={"phase": "done", "step": 330, "steps": 330, "loss": 0.214},
-                metrics={"train_loss": 0.214, "steps": 330, "seconds": 171.0, "peak_memory_mb": 1411},
-                evaluation={
-                    "eval": {"champion": {"accuracy": 0.741, "n": 842}, "challenger": {"accuracy": 0.894, "n": 842}},
-                    "holdout": {
-                        "champion": {"accuracy": 0.912, "n": 2000},
-                        "challenger": {"accuracy": 0.899, "n": 2000},
-                    },
+                metrics={
+                    "config": config,
+                    "loss": [2.0 / (1 + i / 40) for i in range(330)],
+                    "grad_norm": [1.0] * 330,
+                    "steps": 330,
+                    "train_seconds": 171.0,
+                    "peak_rss_bytes": 1411 * 2**20,
+                    "labels_new": ["crypto"],
+                    "rows_train": 4210,
+                    "device": "cpu",
+                    "threads": 2,
+                    "libraries": {"torch": "2.13.0", "peft": "0.21.2"},
+                    "quantisation": {"type": "nf4", "double": True},
+                    "digests": {"base": sha256(b"base")},
                 },
+                evaluation=EVALUATION,
                 attempts=1,
                 approvals=[{"actor": "m.ortiz", "at": timestamp(finished), "reason": "reviewed the gates"}],
                 created_at=at,

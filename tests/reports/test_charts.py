@@ -18,6 +18,8 @@ from reports.charts import (
     distribution_spec,
     distribution_svg,
     distribution_table,
+    loss_spec,
+    loss_svg,
     number,
     timeline_spec,
     timeline_svg,
@@ -91,8 +93,9 @@ def test_all_panels_share_one_time_axis_and_only_the_last_names_it() -> None:
 
 
 def test_status_is_told_by_shape_too_and_what_was_not_measured_is_marked() -> None:
-    layers = timeline_spec(TIMELINE, width=960, theme="print")["vconcat"][1]["layer"]
-    shapes = {c["mark"]["shape"]: len(c["data"]["values"]) for c in layers if "shape" in c["mark"]}
+    spec = timeline_spec(TIMELINE, width=960, theme="print")
+    layers = spec["vconcat"][1]["layer"]
+    shapes = {c["mark"]["shape"]: len(spec["datasets"][c["data"]["name"]]) for c in layers if "shape" in c["mark"]}
     assert shapes == {"circle": 3, "triangle-up": 1, "cross": 1}
 
 
@@ -157,3 +160,26 @@ def test_categories_are_sorted_by_how_much_they_changed() -> None:
 )
 def test_numbers_have_equal_decimals(value: float | None, text: str) -> None:
     assert number(value) == text
+
+
+def test_no_line_is_drawn_across_time_without_windows() -> None:
+    first, last = points([0.9, 0.91]), points([0.9, 0.91, 0.92, 0.9, 0.91])[3:]
+    gap = replace(TIMELINE, panels=(replace(KPI, points=(*first, *last)),))
+    whole = replace(TIMELINE, panels=(replace(KPI, points=points([0.9, 0.91, 0.92, 0.9, 0.91])),))
+    paths = [
+        sum((p.get("d") or "").count("M") for p in marks(timeline_svg(t, width=700), "mark-line")) for t in (whole, gap)
+    ]
+    assert paths == [1, 2]
+
+
+def test_a_panel_without_a_value_says_so_and_takes_little_room() -> None:
+    blank = replace(TIMELINE, panels=(replace(KPI, points=points([None, None])),))
+    assert "accuracy, realised (not measured)" in words(timeline_svg(blank, width=700))
+
+
+def test_a_long_loss_curve_stays_small() -> None:
+    curve = tuple(3 / (1 + i) for i in range(50_000))
+    assert len(loss_svg(curve)) < 30_000
+    assert "loss, mean of 417 steps" in words(loss_svg(curve))
+    assert "loss" in words(loss_svg((0.5, 0.4, 0.3)))
+    assert len(next(iter(loss_spec(curve, width=480, theme="print")["datasets"].values()))) <= 120
