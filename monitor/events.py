@@ -36,6 +36,7 @@ EVENT_FIELDS: Final = {
     "event_id": "string", "ts": "timestamp", "version": "string", "trace_id": "string", "span_id": "string",
     "seq": "long", "received_at": "timestamp",
 }  # fmt: skip
+_JOINED_BY: Final = ("event_id", "seq", "received_at")
 OUTCOME_FIELDS: Final = {"event_id": "string", "ts": "timestamp", "seq": "long"}
 
 
@@ -190,12 +191,21 @@ class EventStore:
         )  # fmt: skip
 
     def scan(
-        self, model: str, *, version: int | None = None, from_seq: int | None = None, to_seq: int | None = None
+        self,
+        model: str,
+        *,
+        version: int | None = None,
+        from_seq: int | None = None,
+        to_seq: int | None = None,
+        from_ts: datetime | None = None,
+        to_ts: datetime | None = None,
     ) -> "pl.LazyFrame":
-        """Events, lazily and in no order, with `date`."""
+        """Events, lazily and in no order, with `date`; the bounds also spare opening files that cannot hold them."""
         import polars as pl
 
-        rows = self._table(model, "events").scan(version=version, from_seq=from_seq, to_seq=to_seq)
+        rows = self._table(model, "events").scan(
+            version=version, from_seq=from_seq, to_seq=to_seq, from_ts=from_ts, to_ts=to_ts
+        )
         if "ts" not in rows.collect_schema():
             from monitor.lake import DTYPES
 
@@ -224,11 +234,11 @@ class EventStore:
         absent = [pl.lit(None).alias(name) for name in columns if name not in present]
         return rows.select({*columns, "seq"} & present).sort("seq").collect().with_columns(absent).select(columns)
 
-    def outcomes(self, model: str, *, version: int | None = None) -> "pl.DataFrame":
-        """Outcomes in arrival order: `event_id`, `ts` (arrival), outcome columns."""
+    def outcomes(self, model: str, *, version: int | None = None, from_ts: datetime | None = None) -> "pl.DataFrame":
+        """Outcomes from `from_ts` on in arrival order: `event_id`, `ts` (arrival), outcome columns."""
         import polars as pl
 
-        rows = self._table(model, "outcomes").scan(version=version)
+        rows = self._table(model, "outcomes").scan(version=version, from_ts=from_ts)
         if "event_id" not in rows.collect_schema():
             return pl.DataFrame(schema={"event_id": pl.String, "ts": pl.Datetime("us", "UTC")})
         return rows.sort("seq").drop("seq").collect()
@@ -247,21 +257,15 @@ class EventStore:
 
         `columns` names event columns; outcome columns are always there.
         """
-        import polars as pl
 
-        wanted = None if columns is None else list(dict.fromkeys([*columns, "event_id", "seq"]))
-        outcomes = self.outcomes(model, version=outcomes_version).rename({"ts": "outcome_ts"})
-        if wanted is not None:
-            wanted = [c for c in wanted if c == "event_id" or c not in outcomes.columns]
+        wanted = None if columns is None else list(dict.fromkeys([*columns, *_JOINED_BY]))
         events = self.events(model, from_seq=from_seq, to_seq=to_seq, columns=wanted, version=events_version)
+        # No outcome arrives before its event did: older outcome files need not be opened.
+        earliest: Any = events["received_at"].min()
+        outcomes = self.outcomes(model, version=outcomes_version, from_ts=earliest).rename({"ts": "outcome_ts"})
+        events = events.drop([c for c in outcomes.columns if c != "event_id" and c in events.columns])
         joined = events.join(outcomes, on="event_id", how="inner", maintain_order="left")
-        if columns is None:
-            return joined
-        return (
-            joined.select(*dict.fromkeys([*columns, *outcomes.columns]))
-            if "event_id" in columns
-            else joined.select(pl.exclude(*({"event_id", "seq"} - set(columns))))
-        )
+        return joined if columns is None else joined.drop([c for c in _JOINED_BY if c not in columns])
 
     def event(self, model: str, event_id: str) -> dict[str, Any] | None:
         """One event with its outcome columns, if any; None when it is not stored."""

@@ -78,14 +78,23 @@ class Snapshot:
     def highest(self, column: str) -> Any:
         return max((v for f in self.files if (v := f.high.get(column)) is not None), default=None)
 
-    def between(self, from_seq: int | None, to_seq: int | None) -> tuple[DataFile, ...]:
-        """Files that may hold rows with from_seq <= seq < to_seq."""
+    def between(
+        self,
+        from_seq: int | None = None,
+        to_seq: int | None = None,
+        *,
+        from_ts: datetime | None = None,
+        to_ts: datetime | None = None,
+    ) -> tuple[DataFile, ...]:
+        """Files that may hold rows with from_seq <= seq < to_seq and from_ts <= ts < to_ts."""
         return tuple(
-            f
-            for f in self.files
-            if (to_seq is None or f.low.get("seq") is None or f.low["seq"] < to_seq)
-            and (from_seq is None or f.high.get("seq") is None or f.high["seq"] >= from_seq)
+            f for f in self.files if _may_hold(f, "seq", from_seq, to_seq) and _may_hold(f, "ts", from_ts, to_ts)
         )
+
+
+def _may_hold(file: DataFile, column: str, first: Any, end: Any) -> bool:
+    low, high = file.low.get(column), file.high.get(column)
+    return (end is None or low is None or low < end) and (first is None or high is None or high >= first)
 
 
 EMPTY: Final = Snapshot(-1, (), {})
@@ -293,11 +302,23 @@ class Table:
             logger(__name__).warning("delta checkpoint not written", folder=str(self.folder), error=str(error))
 
     def scan(
-        self, *, version: int | None = None, from_seq: int | None = None, to_seq: int | None = None
+        self,
+        *,
+        version: int | None = None,
+        from_seq: int | None = None,
+        to_seq: int | None = None,
+        from_ts: datetime | None = None,
+        to_ts: datetime | None = None,
     ) -> pl.LazyFrame:
         """The rows, lazily, from the files that can hold them; columns a file lacks are null."""
         snapshot = self.snapshot(version)
-        return self.scan_files(snapshot, snapshot.between(from_seq, to_seq), from_seq=from_seq, to_seq=to_seq)
+        files = snapshot.between(from_seq, to_seq, from_ts=from_ts, to_ts=to_ts)
+        rows = self.scan_files(snapshot, files, from_seq=from_seq, to_seq=to_seq)
+        if not snapshot.columns:  # the table does not exist yet
+            return rows
+        if from_ts is not None:
+            rows = rows.filter(pl.col("ts") >= from_ts)
+        return rows if to_ts is None else rows.filter(pl.col("ts") < to_ts)
 
     def scan_files(
         self, snapshot: Snapshot, files: Sequence[DataFile], *, from_seq: int | None = None, to_seq: int | None = None

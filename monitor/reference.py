@@ -45,6 +45,15 @@ def block_length(windows: Sequence[str]) -> timedelta:
     return min([DAY, *(span(w) for w in windows)])
 
 
+def begin(site: Site, current: CurrentSpec, row: BaselineRow) -> None:
+    """Fix the time from which windows of time are counted: the first event's. Events that come late do not move it."""
+    if row.origin_ts is not None or site.events.extent(current.model.name).next_seq <= row.from_seq:
+        return
+    first = site.events.scan(current.model.name, from_seq=row.from_seq).select(pl.col("ts").min()).collect().item()
+    with site.database.write() as db:
+        db.get_one(BaselineRow, row.id, with_for_update=True).origin_ts = first
+
+
 def collect(site: Site, current: CurrentSpec, row: BaselineRow) -> None:
     """Fit the baseline once its rows are there; without effect before. One that cannot be fitted says why."""
     try:
@@ -85,7 +94,7 @@ def rows(site: Site, current: CurrentSpec, row: BaselineRow) -> pl.DataFrame | N
         begin, end = spec.baseline.range.from_, spec.baseline.range.to
         if site.clock.now() < end + GRACE:
             return None
-        return site.events.scan(name).filter((pl.col("ts") >= begin) & (pl.col("ts") < end)).sort("seq").collect()
+        return site.events.scan(name, from_ts=begin, to_ts=end).sort("seq").collect()
     first = spec.baseline.first_rows
     if first is None or site.events.extent(name).next_seq < row.from_seq + first:
         return None

@@ -55,6 +55,7 @@ def evaluate(site: Site, model_name: str) -> list[UUID]:
             assert row is not None  # every model has one from its first spec on
             closed = {scale: store.windows_count(db, row.id, scale) for scale in scales(current.spec)}
         if row.state == "collecting":
+            reference.begin(site, current, row)
             reference.collect(site, current, row)
             with site.database.read() as db:
                 row = db.get_one(BaselineRow, row.id)
@@ -91,7 +92,7 @@ def _due(site: Site, current: CurrentSpec, row: BaselineRow, scale: str, number:
         frame = site.events.events(name, from_seq=from_seq, to_seq=from_seq + windows.rows)
         times = frame["ts"].min(), frame["ts"].max()
         return Span(scale, number, from_seq, from_seq + windows.rows, *times, frame)  # type: ignore[arg-type]  # times
-    first = site.events.scan(name).filter(pl.col("seq") >= row.from_seq).select(pl.col("ts").min()).collect().item()
+    first = row.origin_ts
     if first is None or extent.last_ts is None or extent.last_received_at is None:
         return None
     length, now = span(scale), site.clock.now()
@@ -101,8 +102,7 @@ def _due(site: Site, current: CurrentSpec, row: BaselineRow, scale: str, number:
     arrived = extent.last_ts >= end or now - extent.last_received_at >= QUIET
     if now < end + GRACE or not arrived or start > extent.last_ts:
         return None
-    inside = (pl.col("ts") >= start) & (pl.col("ts") < end) & (pl.col("seq") >= row.from_seq)
-    frame = site.events.scan(name).filter(inside).sort("seq").collect()
+    frame = site.events.scan(name, from_seq=row.from_seq, from_ts=start, to_ts=end).sort("seq").collect()
     from_seq = row.from_seq if frame.is_empty() else int(frame["seq"].min())  # type: ignore[arg-type]  # not null
     to_seq = from_seq if frame.is_empty() else int(frame["seq"].max()) + 1  # type: ignore[arg-type]  # not null
     return Span(scale, number, from_seq, to_seq, start, end, frame)

@@ -37,7 +37,7 @@ def demo(
         with PeakMemory() as memory:
             facts = flow.run(story, setup)
     except AppError as error:
-        errors.print(f"\nThe loop did not close: {error.message}", markup=False)
+        errors.print(f"\nThe loop did not close: {error.message}", markup=False, soft_wrap=True)
         errors.print(
             f"What was made so far is in {run_folder}; the service's log is {run_folder / 'service.log'}", markup=False
         )
@@ -80,9 +80,13 @@ def _closing_table(facts: dict[str, Any]) -> None:
         table.add_row(name, f"{value:.3f}", where)
     console.print(table)
     for kind, path in facts["files"].items():
-        console.print(f"  {kind:5} {path}", markup=False)
-    console.print(f"  pages .venv/bin/assay serve --home {facts['home']}", markup=False)
-    console.print(f"        sign in with {facts['page_key']} (an operator's key, shown this once)", markup=False)
-    console.print(f"  check .venv/bin/assay verify {facts['files']['zip']}", markup=False)
+        console.print(f"  {kind:5} {path}", markup=False, soft_wrap=True)
+    console.print(f"  pages .venv/bin/assay serve --home {facts['home']}", markup=False, soft_wrap=True)
+    console.print(
+        f"        sign in with {facts['page_key']} (an operator's key, shown this once)", markup=False, soft_wrap=True
+    )
+    console.print(f"  check .venv/bin/assay verify {facts['files']['zip']}", markup=False, soft_wrap=True)
     size = f"{facts['events']} events, {facts['windows']} windows"
-    console.print(f"  {size}, {facts['seconds']:.0f} s, peak memory {facts['peak_mb']:.0f} MB", markup=False)
+    console.print(
+        f"  {size}, {facts['seconds']:.0f} s, peak memory {facts['peak_mb']:.0f} MB", markup=False, soft_wrap=True
+    )

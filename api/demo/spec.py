@@ -1,6 +1,5 @@
 """The spec the demonstration declares: small, with every part of the loop in it."""
 
-from pathlib import Path
 from typing import Any
 
 from api.demo.plan import Plan
@@ -9,7 +8,7 @@ MODEL = "support-intents"
 
 
 def demo_spec(
-    plan: Plan, base_dir: Path, *, kpi_min: float, min_outcomes: int, recipe: dict[str, Any]
+    plan: Plan, *, base_model: str, kpi_min: float, min_outcomes: int, recipe: dict[str, Any]
 ) -> dict[str, Any]:
     return {
         "model": MODEL,
@@ -41,9 +40,9 @@ def demo_spec(
             "when": ["drift", "kpi", {"cron": "0 3 * * 0"}],
             "cooldown": "24h",
             "min_outcomes": min_outcomes,
-            "recipe": {"base_model": str(base_dir), "method": "qlora", "task": "sequence_classification", **recipe},
+            "recipe": {"base_model": base_model, "method": "qlora", "task": "sequence_classification", **recipe},
             "envelope": {
-                "max_rows": 20_000, "max_gpu_hours": 0.5, "base_models": [str(base_dir)],
+                "max_rows": 20_000, "max_gpu_hours": 0.5, "base_models": [base_model],
                 "kpi_floor": {"accuracy": 0.6}, "max_forgetting": 0.04, "max_regression": 0.0,
             },
             "gates": ["no_regression", "fairness", "forgetting", "integrity"],

@@ -56,7 +56,7 @@ class Story:
         self.console.print(f"\n[bold]{self._step}. {title}[/bold]")
 
     def say(self, text: str) -> None:
-        self.console.print(f"   {text}", markup=False)
+        self.console.print(f"   {text}", markup=False, soft_wrap=True)
 
     def expect(self, holds: bool, otherwise: str) -> None:
         if not holds:
