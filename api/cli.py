@@ -1,18 +1,26 @@
-"""The command line: `assay COMMAND`. Exit codes: 0 done, 1 the answer is no, 2 wrong use, 3 the service refused."""
+"""The command line: `assay COMMAND`.
+
+Exit codes: 0 done, 1 the answer is no, 2 wrong use, 3 the service refused or does not answer, 4 a fault of Assay
+itself, 130 interrupted.
+"""
 
 import sys
+import traceback
 from typing import Annotated
 
 import typer
 
+from api.client import ServiceError
 from api.commands import demo, doctor, keys, ledger, models, replay, serve, verify
 from api.commands.output import complain
-from core.errors import AppError
+from core import logs
+from core.errors import AppError, InvalidError
 from core.settings import variables
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
+    pretty_exceptions_enable=False,
     help="Watch models in production, prove what was seen, repair what drifted.",
 )
 for command in (
@@ -35,11 +43,24 @@ def settings(
 
 def main() -> None:
     """Entry point of the `assay` script."""
+    logs.configure("warning")  # to standard error; the long-running commands set their own level
     try:
         app()
     except AppError as error:
         complain(error)
-        sys.exit(3 if error.code == "service" else 2)
+        sys.exit(3 if isinstance(error, ServiceError) else 2)
+    except OSError as error:
+        complain(InvalidError(_file_trouble(error), field="file", value=error.filename))
+        sys.exit(2)
+    except Exception:  # noqa: BLE001 - 1 is an answer here, and a traceback is none
+        traceback.print_exc()
+        sys.exit(4)
+
+
+def _file_trouble(error: OSError) -> str:
+    """A file that is not there, not ours or does not fit: the user can act on it, a traceback does not help."""
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}"
 
 
 if __name__ == "__main__":

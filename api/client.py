@@ -9,44 +9,56 @@ from core.settings import ClientSettings
 
 
 class ServiceError(AppError):
-    """The service answered with a problem document."""
+    """The service answered with a problem document, or not at all."""
 
     code = "service"
 
 
 class Client:
     def __init__(self, settings: ClientSettings, *, timeout_s: float = 120.0) -> None:
-        headers = {"Authorization": f"Bearer {settings.key.get_secret_value()}"} if settings.key else {}
-        self._http = httpx2.Client(base_url=settings.url, headers=headers, timeout=timeout_s)
+        key = settings.key.get_secret_value() if settings.key else None
+        if key is not None and not (key.isascii() and key.isprintable()):
+            raise InvalidError("client.key holds a character no key has; copy it again", field="client.key")
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        try:
+            self._http = httpx2.Client(base_url=settings.url, headers=headers, timeout=timeout_s)
+        except httpx2.InvalidURL as error:
+            raise InvalidError(
+                f"client.url {settings.url!r} is not a URL: {error}; write it like http://127.0.0.1:8100",
+                field="client.url", value=settings.url,
+            ) from error  # fmt: skip
 
     def send(self, method: str, path: str, **options: Any) -> httpx2.Response:
         """One request.
 
         Raises:
-            InvalidError: the service cannot be reached.
-            ServiceError: it answered 4xx or 5xx; the message is the problem document's.
+            ServiceError: nothing answers, or with 4xx or 5xx; the message is then the problem document's.
         """
         try:
             response = self._http.request(method, path, **options)
         except httpx2.TransportError as error:
-            raise InvalidError(
+            raise ServiceError(
                 f"no service answers at {self._http.base_url}: {error}; start `assay serve` or set ASSAY_CLIENT__URL",
                 field="client.url", value=str(self._http.base_url),
             ) from error  # fmt: skip
         if response.is_error:
-            raise ServiceError(_problem(response), status=response.status_code)
+            raise _refusal(response)
         return response
 
     def json(self, method: str, path: str, **options: Any) -> Any:
         return self.send(method, path, **options).json()
 
 
-def _problem(response: httpx2.Response) -> str:
+def _refusal(response: httpx2.Response) -> ServiceError:
     try:
         document = response.json()
     except ValueError:
-        return f"{response.status_code} {response.reason_phrase}: {response.text[:300]}"
+        document = None
+    if not isinstance(document, dict):
+        words = f"{response.status_code} {response.reason_phrase}: {response.text[:300]}"
+        return ServiceError(words, status=response.status_code)
     detail = document.get("detail", response.reason_phrase)
-    problems = document.get("problems") or []
-    more = "".join(f"\n  {p.get('field')}: {p.get('reason')}" for p in problems if isinstance(p, dict))
-    return f"{response.status_code} {document.get('code', '')}: {detail}{more}"
+    return ServiceError(
+        f"{response.status_code} {document.get('code', '')}: {detail}", status=response.status_code,
+        problems=document.get("problems") or [],
+    )  # fmt: skip

@@ -1,6 +1,11 @@
-"""Replay: a file through the real path, the clock driven by event time, windows closed as in production."""
+"""Replay: a file through the real path, the clock driven by event time, windows closed as in production.
 
-from collections.abc import Callable, Iterator, Mapping
+What differs from production is only what a file cannot have: no job waits in a queue, no alert is confirmed with a
+report nobody could open afterwards, and a run that the policy would start is written down instead of trained.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -8,169 +13,258 @@ from typing import Any, Final
 import polars as pl
 
 import migrations
-from api import worker
+from api.replay_input import LINE, Given, read_events, read_outcomes
 from core.clock import ManualClock
-from core.errors import InvalidError
-from core.settings import Settings, load
+from core.settings import load
 from monitor import service, store
 from monitor.ingest.ndjson import NDJSON
 from monitor.ingest.receive import Receipt, receive_events, receive_outcomes
-from monitor.reference import GRACE
-from monitor.schema import ModelSpec, RowWindow, span
+from monitor.reference import GRACE, block_length
+from monitor.schema import ModelSpec, RowWindow
 from monitor.site import Site, open_site
 from monitor.tables import Measurement, Window
 from monitor.windows import QUIET, evaluate
-from retrain import registry
-from retrain import store as retrain_store
-from retrain.errors import BaseModelError
+from retrain.envelope import Plan, base_folder, breaches
+from retrain.errors import BaseModelError, EnvelopeError
+from retrain.service import gather
+from retrain.triggers import decide
+from retrain.triggers.base import Labelled
 
-READERS: Final[Mapping[str, Callable[[Path], pl.DataFrame]]] = {
-    ".parquet": pl.read_parquet,
-    ".csv": pl.read_csv,
-    ".ndjson": pl.read_ndjson,
-    ".jsonl": pl.read_ndjson,
-}
 MOST_ROWS_AT_ONCE: Final = 20_000
+Progress = Callable[[int, int], None]
 
 
-def replay_file(home: Path, spec: ModelSpec, events: Path, outcomes: Path | None) -> dict[str, Any]:
+def replay_file(
+    home: Path, spec: ModelSpec, events: Path, outcomes: Path | None, *, progress: Progress = lambda done, total: None
+) -> dict[str, Any]:
     """Feed events (and outcomes) through ingest, windows, decision and retrain policy under `home`; nothing is trained.
 
     Outcome columns found in the events file count as outcomes that arrive with their event.
 
+    Args:
+        progress: told rows done and rows in all, after each step.
+
     Raises:
-        InvalidError: a file cannot be read, or lacks event_id, ts or version.
+        InvalidError: a file cannot be read, lacks a needed column, or has one that does not fit the spec.
+        RecipeError, EnvelopeError: the spec's retrain policy would be refused in production too.
     """
-    frame = _read(events, spec, needed=("event_id", "ts", "version")).sort("ts", maintain_order=True)
-    inside = [name for name in spec.outcome_columns if name in frame.columns]
-    late = _read(outcomes, spec, needed=("event_id", "ts")).sort("ts") if outcomes is not None else None
-    clock = ManualClock(frame["ts"].min())  # type: ignore[arg-type]  # a time: the file has rows
-    site = _fresh(home, clock)
-    rejected: list[dict[str, Any]] = []
+    given = read_events(events, spec)
+    late = read_outcomes(outcomes, spec) if outcomes is not None else None
+    notes = [*given.notes, *(late.notes if late else ()), *_base_model_notes(spec)]
+    site = open_fresh(home, ManualClock(given.frame["ts"][0]))
     try:
         with site.database.write() as db:
             service.apply_spec(site, db, spec, "replay")
-        _register_base(site, spec)
-        line, sent = 1, 0
-        for chunk, at in _chunks(frame, spec):
-            clock.move_to(at)
-            _note(rejected, receive_events(site, spec.model, _lines(chunk.drop(inside)), NDJSON), line, "events")
-            if inside:
-                receive_outcomes(site, spec.model, _lines(chunk.select("event_id", *inside).drop_nulls()), NDJSON)
-            if late is not None:
-                due = int((late["ts"] <= at).sum())
-                sent = _send_outcomes(site, spec, late, sent, due, rejected)
-            worker.drain(site, lanes=("default",))
-            line += chunk.height
-        clock.move_to(clock.now() + GRACE + QUIET)
-        if late is not None:
-            clock.move_to(max(clock.now(), late["ts"].max()))  # type: ignore[type-var, arg-type]  # a time
-            _send_outcomes(site, spec, late, sent, late.height, rejected)
-        evaluate(site, spec.model)
-        worker.drain(site, lanes=("default",))
-        return _document(site, spec, rejected)
+        run = _Run(site, spec, late, [*given.rejected, *(late.rejected if late else ())])
+        feed = _feed_rows if isinstance(spec.monitors.windows, RowWindow) else _feed_time
+        for done in feed(run, given):
+            progress(done, given.frame.height)
+        run.finish()
+        return _document(site, spec, run) | {"notes": notes}
     finally:
         site.close()
 
 
-def _fresh(home: Path, clock: ManualClock) -> Site:
-    settings: Settings = load({}, home=home)
+def open_fresh(home: Path, clock: ManualClock) -> Site:
+    settings = load({}, home=home)
     migrations.upgrade(settings.database_url)
     return open_site(settings, clock)
 
 
-def _register_base(site: Site, spec: ModelSpec) -> None:
+def _base_model_notes(spec: ModelSpec) -> list[str]:
     """Without the base model at hand the policy is still replayed; only a run could not start."""
     if spec.retrain is None:
-        return
-    with site.database.write() as db:
-        current = service.current_spec(db, spec.model)
-        try:
-            registry.ensure_base_version(site, db, current.model, spec, "replay")
-        except BaseModelError:
-            return
-
-
-def _read(path: Path, spec: ModelSpec, *, needed: tuple[str, ...]) -> pl.DataFrame:
-    reader = READERS.get(path.suffix.lower())
-    if reader is None:
-        raise InvalidError(
-            f"{path.name}: unknown kind of file {path.suffix!r}; give Parquet, CSV or NDJSON", field="file"
-        )
+        return []
+    plan = Plan.of(spec)
+    if found := breaches(plan):
+        raise EnvelopeError(found)
     try:
-        frame = reader(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise InvalidError(f"{path.name} cannot be read: {error}", field="file", value=str(path)) from error
-    for name in needed:
-        if name not in frame.columns:
-            raise InvalidError(f"{path.name} has no column {name!r}; every row needs {', '.join(needed)}", field=name)
-    if frame.is_empty():
-        raise InvalidError(f"{path.name} has no rows", field="file", value=str(path))
-    return _typed(frame, spec, path.name)
+        base_folder(plan.recipe, load().home_dir)
+    except BaseModelError as error:
+        return [f"a retrain could not start on this machine: {error.message}"]
+    return []
 
 
-def _typed(frame: pl.DataFrame, spec: ModelSpec, name: str) -> pl.DataFrame:
-    """Files often hold codes as numbers, and times as text; declared types decide."""
-    casts = [pl.col("event_id").cast(pl.String)]
-    if "version" in frame.columns:
-        casts.append(pl.col("version").cast(pl.String))
-    for column, declared in spec.columns.items():
-        if column in frame.columns and declared.type in ("category", "string", "text"):
-            casts.append(pl.col(column).cast(pl.String))
-    dtype = frame.schema["ts"]
-    if dtype == pl.String:
-        zoned = frame["ts"].str.contains(r"(Z|[+-]\d\d:?\d\d)$")
-        if not zoned.fill_null(value=False).all():
-            bad = frame["ts"].filter(~zoned.fill_null(value=False))[0]
-            raise InvalidError(
-                f"{name}: ts {bad!r} has no zone; add Z or an offset such as +01:00", field="ts", value=bad
-            )
-        casts.append(pl.col("ts").str.to_datetime(time_unit="us", time_zone="UTC"))
-    elif isinstance(dtype, pl.Datetime) and dtype.time_zone is not None:
-        casts.append(pl.col("ts").dt.convert_time_zone("UTC").dt.cast_time_unit("us"))
+# --- feeding ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Run:
+    """A replay under way: what was sent, refused and decided."""
+
+    site: Site
+    spec: ModelSpec
+    late: Given | None
+    rejected: list[dict[str, Any]]
+    accepted: int = 0
+    duplicates: int = 0
+    sent: int = 0  # late outcomes
+    decisions: list[dict[str, Any]] = field(default_factory=list)
+    considered_at: datetime | None = None
+    last_run_at: datetime | None = None
+    trained_on: int = 0  # labelled events that the last run would have used up
+    ahead: int = 0  # outcomes stored whose event the clock has not reached
+
+    @property
+    def clock(self) -> ManualClock:
+        assert isinstance(self.site.clock, ManualClock)  # open_fresh was given it
+        return self.site.clock
+
+    def send_events(self, part: pl.DataFrame, name: str, *, at: datetime) -> None:
+        """Store events as received at `at`; outcome columns stay behind."""
+        ahead = replace(self.site, clock=ManualClock(at))
+        columns = [c for c in part.columns if c == LINE or c not in self.spec.outcome_columns]
+        receipt = receive_events(ahead, self.spec.model, _lines(part.select(columns)), NDJSON)
+        self.accepted += receipt.accepted
+        self.duplicates += receipt.duplicates
+        self._note(receipt, name, part)
+
+    def send_outcomes(self, part: pl.DataFrame, name: str, *, at: datetime) -> None:
+        """Store outcomes as arrived at `at`."""
+        known = self.with_outcome(part)
+        if known.height:
+            ahead = replace(self.site, clock=ManualClock(at))
+            columns = [c for c in part.columns if c in self.spec.outcome_columns]
+            body = _lines(known.select(LINE, "event_id", *columns))
+            self._note(receive_outcomes(ahead, self.spec.model, body, NDJSON), name, known)
+
+    def with_outcome(self, part: pl.DataFrame) -> pl.DataFrame:
+        columns = [c for c in part.columns if c in self.spec.outcome_columns]
+        return part.filter(pl.any_horizontal(pl.col(columns).is_not_null())) if columns else part.clear()
+
+    def send_late(self) -> None:
+        """Outcomes that have arrived by now."""
+        if self.late is None:
+            return
+        due = int((self.late.frame["ts"] <= self.clock.now()).sum())
+        if due > self.sent:
+            self.send_outcomes(self.late.frame[self.sent : due], self.late.name, at=self.clock.now())
+            self.sent = due
+
+    def look(self) -> None:
+        """Close what is due and, where something was judged, consider the retrain policy."""
+        if evaluate(self.site, self.spec.model) and self.spec.retrain is not None:
+            self._consider()
+
+    def finish(self) -> None:
+        """As though nothing came after the file: what is still open closes when its block of time has passed."""
+        windows, last = self.spec.monitors.windows, self.clock.now()
+        if not isinstance(windows, RowWindow):
+            length = block_length(windows)
+            self.clock.move_to(_block_start(last, length) + length + GRACE)
+        self.clock.move_to(last + GRACE + QUIET)
+        self.look()
+        if self.late is not None and self.sent < self.late.frame.height:
+            self.clock.move_to(self.late.frame["ts"][-1])
+            self.send_late()
+            self.look()
+
+    def _consider(self) -> None:
+        """What the policy decides, as though every earlier run had ended at once and promoted nothing."""
+        policy = self.spec.retrain
+        assert policy is not None
+        with self.site.database.read() as db:
+            inputs = gather(self.site, db, service.current_spec(db, self.spec.model), None)
+        seen = max(0, inputs.labelled.since_training - self.ahead)
+        since_alarm = inputs.labelled.since_alarm
+        inputs = replace(
+            inputs, considered_at=self.considered_at or inputs.considered_at, last_run_at=self.last_run_at,
+            labelled=Labelled(
+                max(0, seen - self.trained_on), None if since_alarm is None else max(0, since_alarm - self.ahead)
+            ),
+        )  # fmt: skip
+        found = decide(inputs, policy)
+        self.considered_at = inputs.now
+        if found.fire:
+            self.last_run_at, self.trained_on = inputs.now, seen
+        if any(f.fire for f in found.findings):
+            self.decisions.append({"at": inputs.now.isoformat(), **asdict(found)})
+
+    def _note(self, receipt: Receipt, name: str, part: pl.DataFrame) -> None:
+        if not receipt.rejected:
+            return
+        lines = part[LINE]
+        known = {(row["file"], row["line"]) for row in self.rejected}  # an event's outcome in the same row goes with it
+        self.rejected += [
+            {"file": name, "line": line, "field": row.field, "reason": row.reason}
+            for row in receipt.rejected
+            if (name, line := lines[row.line - 1]) not in known
+        ]
+
+
+def _feed_rows(run: _Run, given: Given) -> Iterator[int]:
+    """A window's worth of rows at a time; each is judged when its last row is there."""
+    windows = run.spec.monitors.windows
+    assert isinstance(windows, RowWindow)
+    done = 0
+    for part in given.frame.iter_slices(windows.rows):
+        run.clock.move_to(part["ts"][-1])
+        run.send_events(part, given.name, at=run.clock.now())
+        run.send_outcomes(part, given.name, at=run.clock.now())
+        run.send_late()
+        run.look()
+        done += part.height
+        yield done
+
+
+def _feed_time(run: _Run, given: Given) -> Iterator[int]:
+    """Block by block of event time. Rows are stored ahead of the clock, many blocks at once: a window needs later
+    events to close and looks at none of them, and labels that lie ahead are not counted by the retrain policy."""
+    windows = run.spec.monitors.windows
+    assert not isinstance(windows, RowWindow)
+    length = block_length(windows)
+    blocks = given.frame.with_columns(pl.col("ts").dt.truncate(length).alias("_block"))
+    parts = blocks.partition_by("_block", maintain_order=True, include_key=False)
+    done = stored = 0
+    for position, part in enumerate(parts):
+        if position >= stored:
+            stored = _store_ahead(run, given.name, parts, position)
+        start = _block_start(part["ts"][0], length)
+        run.clock.move_to(start + GRACE)
+        run.send_late()
+        run.look()
+        run.clock.move_to(part["ts"][-1])
+        run.ahead -= run.with_outcome(part).height
+        done += part.height
+        yield done
+
+
+def _store_ahead(run: _Run, name: str, parts: Sequence[pl.DataFrame], first: int) -> int:
+    """Store whole blocks from `first` on, up to MOST_ROWS_AT_ONCE rows and at least one; returns where it stopped.
+
+    With outcomes that arrive on their own, one block at a time: no outcome may be older than its event's arrival.
+    """
+    if run.late is not None:
+        last, together, at = first + 1, parts[first], parts[first]["ts"][0]
     else:
-        raise InvalidError(f"{name}: ts is {dtype}; store times with their zone (UTC)", field="ts", value=str(dtype))
-    return frame.with_columns(casts)
+        last, rows = first + 1, parts[first].height
+        while last < len(parts) and rows + parts[last].height <= MOST_ROWS_AT_ONCE:
+            rows += parts[last].height
+            last += 1
+        together, at = pl.concat(parts[first:last]), parts[last - 1]["ts"][-1]
+    for part in together.iter_slices(MOST_ROWS_AT_ONCE):
+        run.send_events(part, name, at=at)
+        run.send_outcomes(part, name, at=at)
+    run.ahead += run.with_outcome(together).height
+    return last
 
 
-def _chunks(frame: pl.DataFrame, spec: ModelSpec) -> Iterator[tuple[pl.DataFrame, datetime]]:
-    """Pieces small enough that windows close one by one, each with the time at which the clock then stands."""
-    windows = spec.monitors.windows
-    if isinstance(windows, RowWindow):
-        for piece in frame.iter_slices(windows.rows):
-            yield piece, piece["ts"].max()  # type: ignore[misc]  # a time
-        return
-    length = min([timedelta(days=1), *(span(w) for w in windows)])
-    keyed = frame.with_columns(pl.col("ts").dt.truncate(length).alias("_block"))
-    for _, piece in keyed.group_by("_block", maintain_order=True):
-        for part in piece.drop("_block").iter_slices(MOST_ROWS_AT_ONCE):
-            yield part, part["ts"].max()  # type: ignore[misc]  # a time
+def _block_start(at: datetime, length: timedelta) -> datetime:
+    seconds = length.total_seconds()
+    return datetime.fromtimestamp(at.timestamp() // seconds * seconds, tz=at.tzinfo)
 
 
 def _lines(frame: pl.DataFrame) -> bytes:
+    frame = frame.drop(LINE)
     if "ts" in frame.columns:
         frame = frame.with_columns(pl.col("ts").dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"))
     return frame.write_ndjson().encode()
 
 
-def _send_outcomes(
-    site: Site, spec: ModelSpec, late: pl.DataFrame, sent: int, due: int, rejected: list[dict[str, Any]]
-) -> int:
-    if due > sent:
-        body = _lines(late[sent:due].drop("ts"))
-        _note(rejected, receive_outcomes(site, spec.model, body, NDJSON), sent + 1, "outcomes")
-    return max(sent, due)
+# --- the document -----------------------------------------------------------------------------------------------------
 
 
-def _note(rejected: list[dict[str, Any]], receipt: Receipt, first: int, file: str) -> None:
-    for row in receipt.rejected:
-        rejected.append({"file": file, "line": first + row.line - 1, "field": row.field, "reason": row.reason})
-
-
-# --- the document ---------------------------------------------------------------------------------------------------
-
-
-def _document(site: Site, spec: ModelSpec, rejected: list[dict[str, Any]]) -> dict[str, Any]:
+def _document(site: Site, spec: ModelSpec, run: _Run) -> dict[str, Any]:
     with site.database.read() as db:
         model = store.model(db, spec.model)
         windows = [_window(w, store.window_measurements(db, w.id)) for w in store.windows(db, model.id)]
@@ -181,20 +275,16 @@ def _document(site: Site, spec: ModelSpec, rejected: list[dict[str, Any]]) -> di
             }
             for a in store.alerts(db, model.id)
         ]  # fmt: skip
-        runs = [
-            {
-                "at": d.at.isoformat(),
-                "fired": d.fired,
-                "reason": d.reason,
-                "triggers": d.triggers,
-                "blocked_by": d.blocked_by,
-            }
-            for d in retrain_store.decisions(db, model.id)
-        ]
-    return {"model": spec.model, "windows": windows, "alerts": alerts, "runs": runs, "rejected": rejected}
+    blocked = [d for d in run.decisions if not d["fire"]]
+    return {
+        "model": spec.model, "windows": windows, "alerts": alerts,
+        "runs": [d | {"state": "would_have_started"} for d in run.decisions if d["fire"]],
+        "blocked": blocked, "accepted": run.accepted, "duplicates": run.duplicates,
+        "rejected": sorted(run.rejected, key=lambda r: (r["file"], r["line"])),
+    }  # fmt: skip
 
 
-def _window(window: Window, measured: Any) -> dict[str, Any]:
+def _window(window: Window, measured: Sequence[Measurement]) -> dict[str, Any]:
     kpi = {
         m.metric: {"realised": m.value, "estimated": None, "low": m.low, "high": m.high, "n": m.n, "reason": m.reason}
         for m in measured
@@ -202,17 +292,12 @@ def _window(window: Window, measured: Any) -> dict[str, Any]:
     }
     fairness = [
         {
-            "metric": m.metric,
-            "by": m.column,
-            "value": m.value,
-            "reason": m.reason,
-            "limit": m.limit,
-            "alarm": m.alarm,
-            "n": m.n,
+            "metric": m.metric, "by": m.column, "value": m.value, "low": m.low, "high": m.high, "reason": m.reason,
+            "limit": m.limit, "alarm": m.alarm, "n": m.n, "groups": m.details.get("groups", []),
         }
         for m in measured
         if m.monitor == "fairness"
-    ]
+    ]  # fmt: skip
     return {
         "from": window.from_ts.isoformat(), "to": window.to_ts.isoformat(), "scale": window.scale, "rows": window.rows,
         "verdict": window.verdict, "sentence": window.sentence, "alarms": _alarms(window, measured), "kpi": kpi,
@@ -220,7 +305,7 @@ def _window(window: Window, measured: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _alarms(window: Window, measured: list[Measurement]) -> list[dict[str, Any]]:
+def _alarms(window: Window, measured: Sequence[Measurement]) -> list[dict[str, Any]]:
     """What tripped: for drift one line for each column that is named, else the test of the whole model."""
     alarms: list[dict[str, Any]] = []
     for m in measured:
@@ -228,8 +313,11 @@ def _alarms(window: Window, measured: list[Measurement]) -> list[dict[str, Any]]
             continue
         named = [c for c in window.decision["columns"] if c["alarmed"]] if m.monitor == "drift" else []
         alarms += [
-            {"monitor": "drift", "metric": c["effect"], "column": c["column"], "value": c["value"], "limit": None,
-             "p": c["adjusted_p"], "alpha": window.decision["alpha"]}
+            {
+                "monitor": "drift", "metric": m.metric, "column": c["column"], "value": c["adjusted_p"],
+                "limit": window.decision["alpha"], "effect": c["effect"], "detail": c["detail"], "change": c["value"],
+                "unit": c["unit"],
+            }
             for c in named
         ]  # fmt: skip
         if not named:

@@ -3,12 +3,13 @@
 import os
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from core.artifacts import write_durably
+from core.artifacts import fsync_folder, write_durably
 from core.errors import IntegrityFailureError
-from governance.checkpoint import SigningKey
+from governance.checkpoint import KeyFormatError, SigningKey
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,24 @@ def load_or_create(home: Path, origin: str) -> Keys:
     """Read the keys under `home/keys`, making them on first use (mode 0600).
 
     Raises:
-        IntegrityFailureError: the ledger key on disk was made for another origin.
+        IntegrityFailureError: a key is damaged, is gone, or was made for another origin.
     """
     folder = home / "keys"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    signing = SigningKey.parse(_secret(folder / "ledger.key", lambda: SigningKey.generate(origin).secret()))
+    # The ledger key is made last: where it is, the others have been.
+    if (folder / "ledger.key").exists() and not (folder / "subject.key").exists():
+        raise IntegrityFailureError(
+            f"{folder / 'subject.key'} is gone; restore it from a backup: with another key the digests of subjects "
+            "stored so far would match nobody", field="subject.key",
+        )  # fmt: skip
+    subject = bytes.fromhex(_secret(folder / "subject.key", lambda: secrets.token_hex(32)))
+    session = bytes.fromhex(_secret(folder / "session.key", lambda: secrets.token_hex(32)))
+    try:
+        signing = SigningKey.parse(_secret(folder / "ledger.key", lambda: SigningKey.generate(origin).secret()))
+    except KeyFormatError as error:
+        raise IntegrityFailureError(
+            f"{folder / 'ledger.key'} is damaged: {error.message}; restore it from a backup", field="ledger.key"
+        ) from error
     if signing.name != origin:
         raise IntegrityFailureError(
             f"{folder / 'ledger.key'} signs for {signing.name!r}, but ledger.origin is {origin!r}; "
@@ -41,21 +55,17 @@ def load_or_create(home: Path, origin: str) -> Keys:
     anchor = folder / "ledger.vkey"
     if not anchor.exists():
         write_durably(anchor, (signing.vkey + "\n").encode())
-    return Keys(
-        signing=signing,
-        subject=bytes.fromhex(_secret(folder / "subject.key", lambda: secrets.token_hex(32))),
-        session=bytes.fromhex(_secret(folder / "session.key", lambda: secrets.token_hex(32))),
-    )
+    return Keys(signing=signing, subject=subject, session=session)
 
 
 def _secret(path: Path, make: Callable[[], str]) -> str:
-    try:
-        # O_EXCL: of two processes that start at once, one makes the key and the other reads it.
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text().strip()
-    with os.fdopen(handle, "w") as file:
-        file.write(make() + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    if not path.exists():
+        draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        write_durably(draft, (make() + "\n").encode(), mode=0o600)
+        # A hard link appears whole or not at all, and only once: of two processes that start together one makes the
+        # key and both read it.
+        with suppress(FileExistsError):
+            os.link(draft, path)
+        draft.unlink()
+        fsync_folder(path.parent)
     return path.read_text().strip()

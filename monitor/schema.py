@@ -297,7 +297,8 @@ def parse_spec(document: Any) -> ModelSpec:
             for problem in error.errors()
         ]
         first = problems[0]
-        raise SpecError(f"spec field {first['field']}: {first['reason']}", problems=problems) from error
+        got = f" (got {first['value']})" if first["value"] else ""
+        raise SpecError(f"spec field {first['field']}: {first['reason']}{got}", problems=problems) from error
 
 
 def load_spec(text: str | bytes) -> ModelSpec:

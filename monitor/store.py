@@ -56,6 +56,12 @@ def windows(
     return db.scalars(query).all()[::-1]
 
 
+def unlabelled_windows(db: Session, model_id: UUID) -> Sequence[Window]:
+    """Windows with rows whose outcome had not arrived when they were last looked at, oldest first."""
+    query = select(Window).where(Window.model_id == model_id, Window.labels < Window.rows)
+    return db.scalars(query.order_by(Window.from_seq)).all()
+
+
 def window_measurements(db: Session, window_id: UUID) -> Sequence[Measurement]:
     query = select(Measurement).where(Measurement.window_id == window_id)
     return db.scalars(

@@ -27,6 +27,8 @@ from monitor.tables import BaselineRow, Measurement, Model, Window
 
 # A time window closes once the clock is GRACE past its end and later events were seen, or nothing came for this long.
 QUIET: Final = timedelta(minutes=5)
+KEPT_BASELINES: Final = 8
+_FITTED: Final[dict[str, Baseline]] = {}  # by digest, so an entry can never be stale
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +158,7 @@ def _judge(site: Site, current: CurrentSpec, row: BaselineRow, window: Span) -> 
     assert row.to_seq is not None
     if window.from_seq < row.to_seq:
         return unjudged("reference", "Drift not judged: these rows belong to the reference itself.")
-    baseline = Baseline.from_bytes(site.artifacts.get(row.artifact))
+    baseline = _baseline(site, row.artifact)
     blocks = profile(window.frame, baseline, _blocks(current.spec, window))
     seed = int.from_bytes(hashlib.sha256(f"{row.artifact}/{window.scale}/{window.number}".encode()).digest()[:4])
     decision = decide(
@@ -165,6 +167,16 @@ def _judge(site: Site, current: CurrentSpec, row: BaselineRow, window: Span) -> 
     )  # fmt: skip
     scores = drift_scores(baseline, merge_all(blocks)) if blocks else []
     return _document(decision), drift_readings(decision, scores)
+
+
+def _baseline(site: Site, digest: str) -> Baseline:
+    """A fitted baseline; the last few are kept, for it is the same for window after window."""
+    found = _FITTED.get(digest)
+    if found is None:
+        found = _FITTED[digest] = Baseline.from_bytes(site.artifacts.get(digest))
+        while len(_FITTED) > KEPT_BASELINES:
+            _FITTED.pop(next(iter(_FITTED)))
+    return found
 
 
 def _blocks(spec: ModelSpec, window: Span) -> Any:
@@ -191,8 +203,7 @@ def _document(decision: Decision) -> dict[str, Any]:
 def _refresh(site: Site, current: CurrentSpec) -> list[UUID]:
     """Recompute KPIs and fairness of windows whose outcomes have arrived since they were last looked at."""
     with site.database.read() as db:
-        windows = list(store.windows(db, current.model.id))
-    pending = [w for w in windows if w.labels < w.rows]
+        pending = store.unlabelled_windows(db, current.model.id)
     if not pending:
         return []
     labelled = _labelled(site, current, min(w.from_seq for w in pending), max(w.to_seq for w in pending))

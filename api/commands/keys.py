@@ -1,6 +1,7 @@
 """`assay keys`: API keys over the service."""
 
 from typing import Annotated
+from urllib.parse import quote
 
 import typer
 
@@ -37,5 +38,5 @@ def list_keys(as_json: JsonFlag = False) -> None:
 @app.command()
 def revoke(prefix: Annotated[str, typer.Argument(help="prefix of the key, as `assay keys list` shows it")]) -> None:
     """Revoke a key at once."""
-    client().send("DELETE", f"/api/v1/keys/{prefix}")
+    client().send("DELETE", f"/api/v1/keys/{quote(prefix, safe='')}")
     console.print(f"{prefix} is revoked.")

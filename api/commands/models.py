@@ -4,6 +4,8 @@ import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import quote
+from uuid import UUID
 
 import typer
 
@@ -22,10 +24,16 @@ def client() -> Client:
     return Client(load().client)
 
 
+def _path(model: str) -> str:
+    return f"/api/v1/models/{quote(model, safe='')}"
+
+
 def apply(spec: Annotated[Path, typer.Argument(help="YAML or JSON file")], as_json: JsonFlag = False) -> None:
     """Declare a model or change its spec."""
     if not spec.is_file():
-        raise InvalidError(f"spec file {spec} does not exist", field="spec", value=str(spec))
+        raise InvalidError(
+            f"spec: {spec} is not a file; give the path of a YAML or JSON file", field="spec", value=str(spec)
+        )
     parsed = load_spec(spec.read_bytes())
     answer = client().json("PUT", f"/api/v1/models/{parsed.model}", json=parsed.document)
     if as_json:
@@ -36,7 +44,7 @@ def apply(spec: Annotated[Path, typer.Argument(help="YAML or JSON file")], as_js
 
 def evaluate(model: ModelName, as_json: JsonFlag = False) -> None:
     """Show the judged windows of a model."""
-    windows = client().json("GET", f"/api/v1/models/{model}/windows")["items"]
+    windows = client().json("GET", f"{_path(model)}/windows")["items"]
     if as_json:
         emit_json(windows)
         return
@@ -46,7 +54,7 @@ def evaluate(model: ModelName, as_json: JsonFlag = False) -> None:
 
 def retrain(model: ModelName, reason: Reason, as_json: JsonFlag = False) -> None:
     """Ask for a retrain now, inside the declared envelope."""
-    answer = client().json("POST", f"/api/v1/models/{model}/runs", json={"reason": reason})
+    answer = client().json("POST", f"{_path(model)}/runs", json={"reason": reason})
     if as_json:
         emit_json(answer)
     else:
@@ -55,7 +63,7 @@ def retrain(model: ModelName, reason: Reason, as_json: JsonFlag = False) -> None
 
 def runs(model: ModelName, as_json: JsonFlag = False) -> None:
     """List the retraining runs of a model."""
-    items = client().json("GET", f"/api/v1/models/{model}/runs")["items"]
+    items = client().json("GET", f"{_path(model)}/runs")["items"]
     if as_json:
         emit_json(items)
         return
@@ -63,13 +71,13 @@ def runs(model: ModelName, as_json: JsonFlag = False) -> None:
     emit_rows(items, columns, title=model, empty="No run yet.")
 
 
-def promote(run: Annotated[str, typer.Argument(help="run id")], reason: Reason) -> None:
+def promote(run: Annotated[UUID, typer.Argument(help="run id")], reason: Reason) -> None:
     """Approve a run that waits for approval."""
     console.print(client().json("POST", f"/api/v1/runs/{run}/approve", json={"reason": reason}))
 
 
 def rollback(
-    run: Annotated[str, typer.Argument(help="id of the run whose version is champion")], reason: Reason
+    run: Annotated[UUID, typer.Argument(help="id of the run whose version is champion")], reason: Reason
 ) -> None:
     """Put the champion before this run's version back."""
     console.print(client().json("POST", f"/api/v1/runs/{run}/rollback", json={"reason": reason}))
@@ -84,7 +92,7 @@ def report(
     """Build an audit report and download it."""
     service, now = client(), SystemClock().now()
     body = {"kind": "audit", "from": (now - timedelta(days=days)).isoformat(), "to": now.isoformat(), "regimes": []}
-    asked = service.json("POST", f"/api/v1/models/{model}/reports", json=body)
+    asked = service.json("POST", f"{_path(model)}/reports", json=body)
     while (state := service.json("GET", f"/api/v1/reports/{asked['id']}"))["state"] == "queued":
         time.sleep(0.5)
     if state["state"] == "failed":
@@ -98,4 +106,4 @@ def report(
     if as_json:
         emit_json({"id": asked["id"], "files": files})
     else:
-        console.print("\n".join(files.values()))
+        console.print("\n".join(files.values()), markup=False, soft_wrap=True)

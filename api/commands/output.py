@@ -16,9 +16,13 @@ errors = Console(stderr=True, highlight=False)
 
 
 def complain(error: AppError) -> None:
-    """An error in one line, with its code."""
-    errors.print(f"[bold]{error.code}[/bold]: ", end="")
-    errors.print(error.message, markup=False)
+    """An error in one line, with its code; where there are several problems, one line for each of the others."""
+    errors.print(f"[bold]{error.code}[/bold]: ", end="", soft_wrap=True)
+    errors.print(" ".join(error.message.split()), markup=False, soft_wrap=True)
+    problems = error.facts.get("problems") or []
+    for problem in problems[1:] if isinstance(problems, Sequence) else []:
+        if isinstance(problem, Mapping):
+            errors.print(f"  {problem.get('field')}: {problem.get('reason')}", markup=False, soft_wrap=True)
 
 
 def emit_json(document: Any) -> None:

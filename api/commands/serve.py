@@ -1,6 +1,7 @@
 """`assay serve`, `assay api`, `assay worker`: the long-running processes."""
 
 import ctypes
+import errno
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from core import logs
+from core.errors import InvalidError
 from core.settings import Settings, load
 
 if TYPE_CHECKING:
@@ -20,7 +22,9 @@ if TYPE_CHECKING:
 # Commands import what they run when they run: `assay --help` answers at once.
 
 Home = Annotated[Path | None, typer.Option(help="folder that holds everything this installation keeps (ASSAY_HOME)")]
-Port = Annotated[int | None, typer.Option(help="port to listen on; 0 picks a free one (ASSAY_SERVER__PORT)")]
+Port = Annotated[
+    int | None, typer.Option(min=0, max=65535, help="port to listen on; 0 picks a free one (ASSAY_SERVER__PORT)")
+]
 JsonLine = Annotated[bool, typer.Option("--json", help="print one JSON line when ready")]
 
 
@@ -33,27 +37,68 @@ def configured(home: Path | None, port: int | None = None) -> Settings:
 
 
 def prepare(settings: Settings) -> "Site":
-    """Migrate the database and open the installation."""
+    """Migrate the database and open the installation.
+
+    Raises:
+        InvalidError: the home folder or the database cannot be used.
+    """
+    from sqlalchemy.exc import SQLAlchemyError
+
     import migrations
     from monitor.site import open_site
 
-    settings.home_dir.mkdir(parents=True, exist_ok=True)
-    migrations.upgrade(settings.database_url)
+    try:
+        settings.home_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidError(
+            f"home {settings.home_dir} cannot be made: {error.strerror}; choose another with --home", field="home",
+            value=str(settings.home_dir),
+        ) from error  # fmt: skip
+    try:
+        migrations.upgrade(settings.database_url)
+    except SQLAlchemyError as error:
+        why = str(getattr(error, "orig", None) or error).splitlines()[0]
+        raise InvalidError(f"db.url: the database cannot be used: {why}", field="db.url") from error
     return open_site(settings)
+
+
+def _end_cleanly() -> None:
+    """uvicorn gives SIGTERM back once it has stopped; unhandled it would end the process before the stores close."""
+
+    def leave(*_: object) -> None:
+        raise SystemExit(0)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, leave)
+
+
+def _listen(site: "Site", *, as_json: bool) -> None:
+    from api.server import listen
+
+    try:
+        listen(site, as_json=as_json)
+    except OSError as error:
+        if error.errno not in (errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL):
+            raise
+        server = site.settings.server
+        raise InvalidError(
+            f"cannot listen on {server.host} port {server.port}: {error.strerror}; choose another with --port or "
+            "ASSAY_SERVER__HOST, or stop what listens there",
+            field="server.port", value=server.port,
+        ) from error  # fmt: skip
 
 
 def serve(home: Home = None, port: Port = None, as_json: JsonLine = False) -> None:
     """Run API, worker and scheduler as one command on the embedded stores."""
-    from api.server import listen
-
     settings = configured(home, port)
     logs.configure(settings.log.level)
+    _end_cleanly()
     site = prepare(settings)
     stop = threading.Event()
     keeper = threading.Thread(target=_keep_worker, args=(settings, stop), name="worker-keeper", daemon=True)
     keeper.start()
     try:
-        listen(site, as_json=as_json)
+        _listen(site, as_json=as_json)
     finally:
         stop.set()
         keeper.join(timeout=15)
@@ -62,13 +107,12 @@ def serve(home: Home = None, port: Port = None, as_json: JsonLine = False) -> No
 
 def api(home: Home = None, port: Port = None, as_json: JsonLine = False) -> None:
     """Run the API alone; several may run on one PostgreSQL."""
-    from api.server import listen
-
     settings = configured(home, port)
     logs.configure(settings.log.level)
+    _end_cleanly()
     site = prepare(settings)
     try:
-        listen(site, as_json=as_json)
+        _listen(site, as_json=as_json)
     finally:
         site.close()
 

@@ -8,8 +8,10 @@ import typer
 
 from api.commands.output import JsonFlag, console, emit_json
 from api.commands.serve import Home, configured
-from core.errors import NotFoundError
-from governance.verify import describe, verify_bundle
+from core.errors import AppError, InvalidError, NotFoundError
+from core.settings import Settings
+from governance.checkpoint import SigningKey
+from governance.verify import Facts, Finding, LogVerdict, describe, verify_bundle
 
 
 def verify(
@@ -29,23 +31,14 @@ def verify(
     if as_json:
         emit_json({"ok": verdict.ok, "trust": verdict.trust, "findings": [str(f) for f in verdict.findings]})
     else:
-        console.print(describe(verdict, bundle), markup=False)
+        console.print(describe(verdict, bundle), markup=False, soft_wrap=True)
     sys.exit(0 if verdict.ok else 1)
 
 
 def _verify_own(home: Path | None, trusted: list[str] | None, as_json: bool) -> None:
-    from governance.selfcheck import verify_ledger
-    from monitor.site import open_site
-
     settings = configured(home)
-    if not (settings.home_dir / "keys" / "ledger.key").exists():
-        raise NotFoundError(
-            f"{settings.home_dir} holds no installation; give --home or a bundle", home=str(settings.home_dir)
-        )
-    site = open_site(settings)
-    with site.database.read() as db:
-        verdict = verify_ledger(db, anchor=settings.anchor_dir, vkeys=trusted or [site.keys.vkey])
-    site.close()
+    vkeys = trusted or [_own_key(settings.home_dir)]  # nothing is made or mended here: what is missing is a finding
+    verdict = _read_and_verify(settings, vkeys)
     if as_json:
         emit_json(
             {
@@ -58,10 +51,39 @@ def _verify_own(home: Path | None, trusted: list[str] | None, as_json: bool) -> 
     elif verdict.ok:
         signed = verdict.facts.entries - verdict.unsigned
         console.print(
-            f"OK: {verdict.facts.entries} entries, {signed} covered by a signed checkpoint, root {verdict.facts.root}"
+            f"OK: {verdict.facts.entries} entries, {signed} covered by a signed checkpoint, root {verdict.facts.root}",
+            soft_wrap=True,
         )
     else:
-        console.print("FAILED: the ledger was changed.")
+        console.print("FAILED: the ledger was changed or cannot be read.")
         for finding in verdict.findings:
-            console.print(f"  {finding}", markup=False)
+            console.print(f"  {finding}", markup=False, soft_wrap=True)
     sys.exit(0 if verdict.ok else 1)
+
+
+def _own_key(home: Path) -> str:
+    path = home / "keys" / "ledger.key"
+    if not path.is_file():
+        raise NotFoundError(f"{home} holds no installation; give --home or a bundle", home=str(home))
+    try:
+        return SigningKey.parse(path.read_text().strip()).vkey
+    except (AppError, UnicodeDecodeError) as error:
+        why = error.message if isinstance(error, AppError) else "it is not text"
+        raise InvalidError(
+            f"{path} is damaged: {why}; restore it, or give the public key with --key", field="key", value=str(path)
+        ) from error
+
+
+def _read_and_verify(settings: Settings, vkeys: list[str]) -> LogVerdict:
+    from core.db import Database
+    from governance.selfcheck import verify_ledger
+
+    path = settings.home_dir / "assay.db"
+    if settings.db.url is None and not path.exists():
+        return LogVerdict((Finding("database.missing", "database", str(path), "no such file"),), Facts())
+    database = Database(settings.database_url)
+    try:
+        with database.read() as db:
+            return verify_ledger(db, anchor=settings.anchor_dir, vkeys=vkeys)
+    finally:
+        database.dispose()

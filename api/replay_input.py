@@ -1,0 +1,234 @@
+"""Files given to replay: read, checked against the spec as whole columns, and put in order of time.
+
+A column that cannot be what the spec declares is refused with the file. A single value that does not fit, in a file
+that keeps text (CSV), is left to a rejection of its row, as production would reject it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from core.errors import InvalidError
+from monitor.schema import BUILT_IN, Column, ModelSpec
+
+
+def _csv(path: Path) -> pl.DataFrame:
+    return pl.read_csv(path, infer_schema=False)  # all text: the spec decides what it is, not the first hundred rows
+
+
+def _ndjson(path: Path) -> pl.DataFrame:
+    return pl.read_ndjson(path, infer_schema_length=None)
+
+
+READERS: Final[Mapping[str, Callable[[Path], pl.DataFrame]]] = {
+    ".parquet": pl.read_parquet, ".csv": _csv, ".ndjson": _ndjson, ".jsonl": _ndjson,
+}  # fmt: skip
+LINE: Final = "_line"  # where a row stood in its file: the line of a text file, the row of a Parquet file, from 1
+EXAMPLE: Final = "2026-03-01T12:00:00Z"
+ZONE: Final = r"(?i)(z|[+-]\d\d(:?\d\d)?)\s*$"
+EVENT_FIELDS: Final = ("event_id", "ts", "version", "trace_id", "span_id")
+
+
+@dataclass(frozen=True)
+class Given:
+    """Rows in order of `ts`, each with its `LINE`; those refused already; what the reader should know."""
+
+    name: str
+    frame: pl.DataFrame
+    rejected: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def read_events(path: Path, spec: ModelSpec) -> Given:
+    """Events, with outcome columns where the file has them.
+
+    Raises:
+        InvalidError: the file cannot be read, lacks event_id, ts or version, or has a column of another name or type.
+    """
+    given = _read(path, spec, ("event_id", "ts", "version"), EVENT_FIELDS, spec.columns)
+    absent = [name for name in spec.event_columns if name not in given.frame.columns]
+    if absent:
+        given.notes.append(f"{path.name} has no column {', '.join(absent)}; every event is read as without it")
+    return given
+
+
+def read_outcomes(path: Path, spec: ModelSpec) -> Given:
+    """Outcomes: `event_id`, `ts` (when it arrived) and outcome columns. Raises what `read_events` raises."""
+    given = _read(path, spec, ("event_id", "ts"), ("event_id", "ts"), spec.outcome_columns)
+    if not set(given.frame.columns) & set(spec.outcome_columns):
+        wanted = ", ".join(spec.outcome_columns) or "none is declared in the spec"
+        raise InvalidError(f"{path.name} has no outcome column; it needs one of: {wanted}", field="columns")
+    return given
+
+
+def _read(
+    path: Path, spec: ModelSpec, needed: Sequence[str], own: Sequence[str], declared: Mapping[str, Column]
+) -> Given:
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        raise InvalidError(
+            f"file {path.name}: unknown kind of file {path.suffix!r}; give .parquet, .csv, .ndjson or .jsonl",
+            field="file", value=path.suffix,
+        )  # fmt: skip
+    try:
+        frame = reader(path)
+    except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InvalidError(f"file {path.name} cannot be read as {path.suffix}: {why}", field="file") from error
+    if frame.is_empty():
+        raise InvalidError(f"file {path.name} has no rows", field="file", value=str(path))
+    for name in needed:
+        if name not in frame.columns:
+            raise InvalidError(f"{path.name} has no column {name!r}; every row needs {', '.join(needed)}", field=name)
+    _refuse_unknown(path, frame, spec, own, declared)
+    text = path.suffix.lower() == ".csv"
+    given = Given(
+        path.name, frame.with_row_index(LINE, offset=2 if text else 1).with_columns(pl.col(LINE).cast(pl.Int64))
+    )
+    ids = [_as_string(given, name) for name in own if name != "ts" and name in frame.columns]
+    columns = [_typed(given, name, c, text=text) for name, c in declared.items() if name in frame.columns]
+    typed = given.frame.with_columns(*ids, *columns, _times(given))
+    refused = {row["line"] for row in given.rejected}
+    kept = typed.filter(~pl.col(LINE).is_in(list(refused))) if refused else typed
+    if kept.is_empty():
+        first = given.rejected[0]
+        raise InvalidError(
+            f"{path.name}: no row can be used; the first: {first['field']}: {first['reason']}", field=first["field"]
+        )
+    return Given(path.name, kept.sort("ts", maintain_order=True), given.rejected, given.notes)
+
+
+def _refuse_unknown(
+    path: Path, frame: pl.DataFrame, spec: ModelSpec, own: Sequence[str], declared: Mapping[str, Column]
+) -> None:
+    for name in frame.columns:
+        if name in own or name in declared:
+            continue
+        if name in spec.columns:
+            raise InvalidError(
+                f"{path.name}: column {name!r} is part of the event, not of its outcome; leave it out here", field=name
+            )
+        why = "is kept by Assay itself" if name in BUILT_IN else "is not declared in the spec"
+        known = ", ".join([*own, *declared])
+        raise InvalidError(
+            f"{path.name}: column {name!r} {why}; declare it or leave it out (declared: {known})",
+            field=name,
+            value=name,
+        )
+
+
+# --- columns ----------------------------------------------------------------------------------------------------------
+
+
+def _as_string(given: Given, name: str) -> pl.Series:
+    series = given.frame[name]
+    if series.dtype.is_nested() or series.dtype.is_temporal():
+        raise _wrong(given, name, "a string")
+    return series.cast(pl.String)
+
+
+def _typed(given: Given, name: str, column: Column, *, text: bool) -> pl.Series:
+    """One column as its declared type; codes kept as numbers are fine as categories, 0 and 1 as truth values."""
+    series = given.frame[name]
+    if column.type in ("category", "string", "text"):
+        return _as_string(given, name)
+    if column.type == "boolean":
+        return _booleans(given, series, text=text)
+    if text:
+        series = _parsed(given, series, series.str.strip_chars().cast(pl.Float64, strict=False), "not a number")
+    elif not (series.dtype.is_numeric() or series.dtype == pl.Null):
+        raise _wrong(given, name, "number")
+    # Files say "no value" by NaN where JSON leaves the column out; infinity is a mistake there too.
+    series = series.cast(pl.Float64).fill_nan(None)
+    bad = series.is_infinite().fill_null(value=False)
+    _reject(given, name, bad, lambda v: f"{v} is not a finite number; leave the value out where there is none")
+    return series
+
+
+def _booleans(given: Given, series: pl.Series, *, text: bool) -> pl.Series:
+    if series.dtype in (pl.Boolean, pl.Null):
+        return series.cast(pl.Boolean)
+    if text:
+        words = series.str.strip_chars().str.to_lowercase()
+        truth = words.replace_strict({"true": True, "1": True, "false": False, "0": False}, default=None)
+        return _parsed(given, series, truth.cast(pl.Boolean), "not true or false")
+    if series.dtype.is_integer() and series.is_in([0, 1]).fill_null(value=True).all():
+        return series.cast(pl.Boolean)
+    raise _wrong(given, series.name, "boolean")
+
+
+def _parsed(given: Given, raw: pl.Series, parsed: pl.Series, wrong: str) -> pl.Series:
+    """Values of a text file: one that does not parse refuses its row, a column in which none does refuses the file."""
+    bad = parsed.is_null() & raw.is_not_null()
+    if bad.any() and parsed.is_null().all():
+        raise _wrong(given, raw.name, wrong.removeprefix("not "))
+    _reject(given, raw.name, bad, lambda v: f"{v!r} is {wrong}")
+    return parsed
+
+
+def _reject(given: Given, name: str, bad: pl.Series, reason: Callable[[Any], str]) -> None:
+    for line, value in given.frame.filter(bad).select(LINE, name).iter_rows():
+        given.rejected.append({"file": given.name, "line": line, "field": name, "reason": reason(value)})
+
+
+def _wrong(given: Given, name: str, wanted: str) -> InvalidError:
+    series = given.frame[name]
+    present = series.drop_nulls()
+    value = " ".join(repr(present.head(1).to_list()[0]).split())[:60] if len(present) else "null"
+    return InvalidError(
+        f"{given.name}: column {name!r} is declared as {wanted} and holds {series.dtype}, such as {value}; "
+        "convert the column or change its type in the spec",
+        field=name, value=value,
+    )  # fmt: skip
+
+
+# --- time -------------------------------------------------------------------------------------------------------------
+
+
+def _times(given: Given) -> pl.Series:
+    raw = given.frame["ts"]
+    if raw.dtype == pl.String:
+        times = _parsed_times(given, raw)
+    elif isinstance(raw.dtype, pl.Datetime) and raw.dtype.time_zone is not None:
+        times = raw.dt.convert_time_zone("UTC").dt.cast_time_unit("us")
+    else:
+        value = str(raw[0])[:40]
+        raise InvalidError(
+            f"{given.name}: ts is {raw.dtype}, such as {value!r}; store times with their zone, such as {EXAMPLE}",
+            field="ts", value=value,
+        )  # fmt: skip
+    _reject(given, "ts", raw.is_null(), lambda _: f"missing; every row needs its time with a zone, such as {EXAMPLE}")
+    return times
+
+
+def _parsed_times(given: Given, raw: pl.Series) -> pl.Series:
+    zoneless = raw.filter(~raw.str.contains(ZONE))
+    if len(zoneless):
+        raise InvalidError(
+            f"{given.name}: ts {zoneless[0]!r} has no zone; add Z or an offset such as +01:00", field="ts",
+            value=zoneless[0],
+        )  # fmt: skip
+    times = raw.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", time_unit="us", time_zone="UTC", strict=False)
+    hard = (times.is_null() & raw.is_not_null()).arg_true().to_list()
+    if hard:  # spellings Python's ISO 8601 reader takes beside RFC 3339
+        values = times.to_list()
+        for position in hard:
+            values[position] = _time(raw[position])
+        times = pl.Series("ts", values, dtype=pl.Datetime("us", "UTC"))
+    _reject(
+        given, "ts", times.is_null() & raw.is_not_null(),
+        lambda v: f"{v[:60]!r} is not a time; write it with its zone, such as {EXAMPLE}",
+    )  # fmt: skip
+    return times
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        at = datetime.fromisoformat(text.strip())
+        return at.astimezone(UTC) if at.tzinfo is not None else None
+    except (ValueError, OverflowError):
+        return None
