@@ -114,7 +114,7 @@ def _close(site: Site, current: CurrentSpec, row: BaselineRow, window: Span) -> 
     now = site.clock.now()
     labelled = _labelled(site, current, window.from_seq, window.to_seq)
     labelled = labelled.filter((pl.col("ts") >= window.from_ts) & (pl.col("ts") <= window.to_ts))
-    readings += kpi_readings(current.spec, labelled, window.frame.height)
+    readings += kpi_readings(current.spec, labelled, window.frame)
     readings += fairness_readings(current.spec, labelled, window.frame)
     with site.database.write() as db:
         stored = Window(
@@ -204,7 +204,10 @@ def _refresh(site: Site, current: CurrentSpec) -> list[UUID]:
         if mine.height <= window.labels:
             continue
         frame = site.events.events(current.model.name, from_seq=window.from_seq, to_seq=window.to_seq)
-        readings = kpi_readings(current.spec, mine, window.rows) + fairness_readings(current.spec, mine, frame)
+        # Late events share the numbers of other windows; a window of rows has its last event at its end, inside it.
+        ended = pl.col("ts") <= window.to_ts if window.scale.endswith(" rows") else pl.col("ts") < window.to_ts
+        frame = frame.filter((pl.col("ts") >= window.from_ts) & ended)
+        readings = kpi_readings(current.spec, mine, frame) + fairness_readings(current.spec, mine, frame)
         with site.database.write() as db:
             stored = db.get_one(Window, window.id, with_for_update=True)
             stored.labels, stored.refreshed_at = mine.height, site.clock.now()
