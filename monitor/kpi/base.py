@@ -209,8 +209,9 @@ def column_mean(frame: pl.DataFrame, *, lowest: float = -np.inf) -> KpiValue:
 def percentile(frame: pl.DataFrame, share: float) -> KpiValue:
     """A quantile of the column the rule names, by linear interpolation, with the interval between order statistics.
 
-    The ranks are n share -+ 1.96 sqrt(n share (1 - share)), which needs no shape of the distribution. Where the rows
-    do not reach such a rank that end is missing: 300 rows say nothing about how high their 99th percentile may lie.
+    The ranks are n share -+ 1.96 sqrt(n share (1 - share)), rounded up, which needs no shape of the distribution. Where
+    the rows do not reach such a rank that end is missing: 300 rows say nothing about how high their 99th percentile
+    may lie.
 
     Source: Hyndman and Fan (1996), type 7; Conover, Practical Nonparametric Statistics (1999), section 3.2.
     """
@@ -220,7 +221,7 @@ def percentile(frame: pl.DataFrame, share: float) -> KpiValue:
         return undefined(NO_NUMBER, left_out=absent)
     value = float(np.quantile(values, share))
     half = Z95 * (n * share * (1.0 - share)) ** 0.5
-    below, above = int(np.floor(n * share - half)), int(np.ceil(n * share + half)) + 1
+    below, above = int(np.ceil(n * share - half)), int(np.ceil(n * share + half))
     at = np.sort(values)
     low = min(value, float(at[below - 1])) if below >= 1 else None
     high = max(value, float(at[above - 1])) if above <= n else None
