@@ -113,7 +113,7 @@ def _close(site: Site, current: CurrentSpec, row: BaselineRow, window: Span) -> 
     decision, readings = _judge(site, current, row, window)
     now = site.clock.now()
     labelled = _labelled(site, current, window.from_seq, window.to_seq)
-    labelled = labelled.filter((pl.col("ts") >= window.from_ts) & (pl.col("ts") <= window.to_ts))
+    labelled = labelled.filter(_within(window))
     readings += kpi_readings(current.spec, labelled, window.frame)
     readings += fairness_readings(current.spec, labelled, window.frame)
     with site.database.write() as db:
@@ -199,14 +199,11 @@ def _refresh(site: Site, current: CurrentSpec) -> list[UUID]:
     touched = []
     for window in pending:
         inside = (pl.col("seq") >= window.from_seq) & (pl.col("seq") < window.to_seq)
-        in_time = (pl.col("ts") >= window.from_ts) & (pl.col("ts") <= window.to_ts)
-        mine = labelled.filter(inside & in_time)
+        mine = labelled.filter(inside & _within(window))
         if mine.height <= window.labels:
             continue
         frame = site.events.events(current.model.name, from_seq=window.from_seq, to_seq=window.to_seq)
-        # Late events share the numbers of other windows; a window of rows has its last event at its end, inside it.
-        ended = pl.col("ts") <= window.to_ts if window.scale.endswith(" rows") else pl.col("ts") < window.to_ts
-        frame = frame.filter((pl.col("ts") >= window.from_ts) & ended)
+        frame = frame.filter(_within(window))
         readings = kpi_readings(current.spec, mine, frame) + fairness_readings(current.spec, mine, frame)
         with site.database.write() as db:
             stored = db.get_one(Window, window.id, with_for_update=True)
@@ -214,6 +211,15 @@ def _refresh(site: Site, current: CurrentSpec) -> list[UUID]:
             _record(site, db, current.model, stored, readings)
         touched.append(window.id)
     return touched
+
+
+def _within(window: Span | Window) -> pl.Expr:
+    """Events that came late have numbers among those of other windows, so the time is asked as well as the number.
+
+    A window of rows ends with its last event, one of time where the next begins.
+    """
+    ended = pl.col("ts") <= window.to_ts if window.scale.endswith(" rows") else pl.col("ts") < window.to_ts
+    return (pl.col("ts") >= window.from_ts) & ended
 
 
 def _labelled(site: Site, current: CurrentSpec, from_seq: int, to_seq: int) -> pl.DataFrame:

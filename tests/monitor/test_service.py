@@ -140,6 +140,25 @@ def test_a_kpi_of_a_column_needs_no_outcome_unless_the_column_is_one(site: Site)
     assert "declare `positive`" in (after["pr_auc", ""].reason or "")
 
 
+@SQLITE
+def test_outcomes_that_arrive_later_leave_the_rows_of_a_window_of_time_as_they_were(
+    site: Site, clock: ManualClock
+) -> None:
+    kpi = [{"metric": "latency_p50", "column": "amount"}, {"metric": "accuracy"}]
+    monitors = document()["monitors"] | {"windows": ["1d"], "false_alarms": {"alpha": 0.2}, "kpi": kpi}
+    declare(site, spec(monitors=monitors, baseline={"rows": "first 1200"}))
+    frame = rows(600, every=timedelta(minutes=10)).sample(fraction=1.0, shuffle=True, seed=1)  # late by days
+    clock.move_to(frame["ts"].str.to_datetime(time_zone="UTC").max())  # type: ignore[arg-type]  # a time
+    send(site, frame, outcomes=False)
+    before = [measured_kpis(site, w)["latency_p50", "amount"] for w in windows(site)]
+    assert [m.n for m in before] == [144] * 4
+    assert receive_outcomes(site, "loans", outcomes_body(frame), NDJSON).accepted == 600
+    evaluate(site, "loans")
+    after = [measured_kpis(site, w) for w in windows(site)]
+    assert [m["latency_p50", "amount"].value for m in after] == [m.value for m in before]
+    assert [m["accuracy", ""].n for m in after] == [144] * 4
+
+
 REFUSED_KPIS = [
     ([{"metric": "latency_p95"}], r"monitors\.kpi\.0\.column: None is missing.*number column: amount"),
     ([{"metric": "latency_p95", "column": "region"}], r"'region' has type category; latency_p95 needs number"),
