@@ -10,6 +10,7 @@ import polars as pl
 
 from core.errors import InsufficientDataError
 from monitor.baseline import ColumnKind
+from monitor.drift.rows import RowScore, row_scores
 from monitor.profile import category_values, number_values
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Confirmation:
     rows_reference: int
     rows_window: int
     note: str
+    statistics: tuple[RowScore, ...]  # of the same sampled rows, all columns together
 
 
 def confirm_with_evidently(
@@ -84,6 +86,7 @@ def confirm_with_evidently(
         rows_reference=before.height,
         rows_window=after.height,
         note=_note(reference, window, seed),
+        statistics=tuple(row_scores(before, after, kept, seed=seed)),
     )
 
 

@@ -1,5 +1,6 @@
 """Confirm a drift alert: an Evidently report over the raw rows of the reference and of the alarming window."""
 
+from dataclasses import asdict
 from uuid import UUID
 
 from core.errors import AppError
@@ -41,6 +42,7 @@ def confirm_alert(site: Site, alert_id: UUID) -> None:
         store.alert(db, alert_id, lock=True).confirmation = {
             "artifact": html, "drifted_columns": list(found.drifted_columns), "share": found.share,
             "reference_rows": reference.height, "window": [window.from_seq, window.to_seq],
+            "statistics": [asdict(score) for score in found.statistics],
         }  # fmt: skip
         ledger.append(
             db, kind="alert.confirmed", actor="assay", subject=f"model:{model.name}", at=site.clock.now(),

@@ -1,6 +1,6 @@
 """The numbers of one window: drift, KPI and fairness readings in one shape, each with limit, interval and reason."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ from monitor.drift import Score
 from monitor.fairness import FAIRNESS, FairnessValue
 from monitor.kpi import KPIS
 from monitor.kpi.base import KpiValue
-from monitor.schema import ModelSpec, SpecError
+from monitor.schema import KpiRule, ModelSpec, SpecError
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,37 +66,56 @@ def drift_readings(decision: Decision, scores: Sequence[Score]) -> list[Reading]
     return readings
 
 
-def kpi_readings(spec: ModelSpec, labelled: pl.DataFrame, rows: int) -> list[Reading]:
-    """Every KPI the spec names, on the rows whose outcome has arrived; `rows` is the size of the whole window.
+def kpi_readings(spec: ModelSpec, labelled: pl.DataFrame, window: pl.DataFrame) -> list[Reading]:
+    """Every KPI the spec names: those that need outcomes on the rows whose outcome has arrived, the others on all rows.
 
     A KPI alarms when its whole 95 % interval lies beyond the limit: a threshold crossed by chance is not an alarm.
     """
-    if not spec.monitors.kpi:
-        return []
-    prediction, outcome = spec.with_role("prediction")[0], spec.with_role("outcome")[0]
-    frame = labelled.select(pl.col(prediction).alias("prediction"), pl.col(outcome).alias("outcome"))
     readings = []
     for rule in spec.monitors.kpi:
         kpi = KPIS[rule.metric]
+        waits = _waits(spec, rule)
+        frame = _frame(spec, rule, labelled if waits else window)
         found = kpi.compute(frame)
         reason = found.reason
         if found.value is None and frame.is_empty():
-            reason = f"no outcome has arrived yet for any of the {rows} rows"
+            reason = f"no outcome has arrived yet for any of the {window.height} rows" if waits else "no rows"
+        unit = kpi.unit if kpi.unit != "column" or not rule.column else spec.columns[rule.column].unit or "column"
         below = rule.min is not None and found.high is not None and found.high < rule.min
         above = rule.max is not None and found.low is not None and found.low > rule.max
         limit = rule.max if above or rule.min is None else rule.min
         readings.append(
             Reading(
-                "kpi", rule.metric, found.value, reason, kpi.unit, found.n, low=found.low, high=found.high, limit=limit,
-                alarm=below or above, details={"rows": rows, "higher_is_better": kpi.higher_is_better},
+                "kpi", rule.metric, found.value, reason, unit, found.n, column=rule.column or "", low=found.low,
+                high=found.high, limit=limit, alarm=below or above,
+                details={"rows": window.height, "higher_is_better": kpi.higher_is_better, "left_out": found.left_out},
                 sentence=_beyond(rule.metric, found, limit) if below or above else "",
             )
         )  # fmt: skip
     return readings
 
 
+def _waits(spec: ModelSpec, rule: KpiRule) -> bool:
+    """Whether a KPI can only be computed on rows whose outcome has arrived."""
+    named = rule.column is not None and spec.columns[rule.column].role == "outcome"
+    return named or "outcome" in KPIS[rule.metric].reads
+
+
+def _frame(spec: ModelSpec, rule: KpiRule, rows: pl.DataFrame) -> pl.DataFrame:
+    """The columns a KPI reads, under the names it knows them by."""
+    found = []
+    for part in KPIS[rule.metric].reads:
+        name = rule.column if part == "column" else spec.with_role(part)[0]
+        assert name is not None  # check_metrics let this spec in
+        found.append(pl.col(name).alias(part))
+        if part == "score" and (positive := spec.columns[name].positive) is not None:
+            found.append(pl.lit(positive).alias("positive"))
+    return rows.select(found)
+
+
 def _beyond(name: str, found: KpiValue | FairnessValue, limit: float | None) -> str:
-    return f"{name} is {found.value:.3f} ({found.low:.3f}-{found.high:.3f}, n = {found.n}), beyond its limit {limit}."
+    low, high = ("not bounded" if x is None else f"{x:.3f}" for x in (found.low, found.high))
+    return f"{name} is {found.value:.3f} ({low}-{high}, n = {found.n}), beyond its limit {limit}."
 
 
 def fairness_readings(spec: ModelSpec, labelled: pl.DataFrame, window: pl.DataFrame) -> list[Reading]:
@@ -135,23 +154,48 @@ def fairness_readings(spec: ModelSpec, labelled: pl.DataFrame, window: pl.DataFr
 
 
 def check_metrics(spec: ModelSpec) -> None:
-    """Refuse a spec that names a KPI or fairness metric nobody computes, or one that does not fit its task.
+    """Refuse a spec that names a KPI or fairness metric nobody computes, or one that does not fit what it declares.
 
     Raises:
         SpecError: naming the field, the value and what exists.
     """
-    problems = []
-    for position, rule in enumerate(spec.monitors.kpi):
-        fitting = sorted(name for name, kpi in KPIS.items() if spec.task in kpi.tasks)
-        if rule.metric not in fitting:
-            problems.append((f"monitors.kpi.{position}.metric", rule.metric, fitting))
-    for position, fairness in enumerate(spec.monitors.fairness):
-        if fairness.metric not in FAIRNESS:
-            problems.append((f"monitors.fairness.{position}.metric", fairness.metric, sorted(FAIRNESS)))
+    problems = [problem for at, rule in enumerate(spec.monitors.kpi) for problem in _kpi_problems(spec, at, rule)]
+    problems += [
+        (f"monitors.fairness.{at}.metric", rule.metric, _unknown(spec, FAIRNESS))
+        for at, rule in enumerate(spec.monitors.fairness)
+        if rule.metric not in FAIRNESS
+    ]
     if problems:
-        listed = [
-            {"field": field, "value": value, "reason": f"not known for task {spec.task}; known: {', '.join(known)}"}
-            for field, value, known in problems
-        ]
-        first = listed[0]
-        raise SpecError(f"spec field {first['field']}: {first['value']!r} is {first['reason']}", problems=listed)
+        listed = [{"field": field, "value": value, "reason": reason} for field, value, reason in problems]
+        field, value, reason = problems[0]
+        raise SpecError(f"spec field {field}: {value!r} {reason}", problems=listed)
+
+
+def _unknown(spec: ModelSpec, known: Iterable[str]) -> str:
+    return f"is not known for task {spec.task}; known: {', '.join(sorted(known))}"
+
+
+def _kpi_problems(spec: ModelSpec, at: int, rule: KpiRule) -> Iterator[tuple[str, str | None, str]]:
+    field = f"monitors.kpi.{at}"
+    fitting = [name for name, kpi in KPIS.items() if spec.task in kpi.tasks]
+    if rule.metric not in fitting:
+        yield f"{field}.metric", rule.metric, _unknown(spec, fitting)
+        return
+    if rule.metric in [other.metric for other in spec.monitors.kpi[:at]]:
+        yield f"{field}.metric", rule.metric, "is named twice; give both limits in one rule"
+    kpi = KPIS[rule.metric]
+    for role in ("outcome", "score"):
+        if role in kpi.reads and not spec.with_role(role):
+            yield f"{field}.metric", rule.metric, f"needs a column with role {role}; none is declared"
+        elif role == "score" and role in kpi.reads and spec.columns[spec.with_role(role)[0]].type != "number":
+            yield f"{field}.metric", rule.metric, "needs a score of type number"
+    if kpi.column_types and rule.column is None:
+        fit = [name for name, c in spec.columns.items() if c.type in kpi.column_types and c.role != "subject"]
+        wanted = " or ".join(kpi.column_types)
+        named = ", ".join(fit) or "none is declared"
+        yield f"{field}.column", None, f"is missing; {rule.metric} reads a {wanted} column: {named}"
+    elif rule.column is not None and not kpi.column_types:
+        yield f"{field}.column", rule.column, f"is not read by {rule.metric}; leave it out"
+    elif rule.column is not None and spec.columns[rule.column].type not in kpi.column_types:
+        found = spec.columns[rule.column].type
+        yield f"{field}.column", rule.column, f"has type {found}; {rule.metric} needs {' or '.join(kpi.column_types)}"

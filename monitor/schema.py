@@ -51,6 +51,9 @@ class Column(_Part):
     role: Role
     type: ColumnType
     unit: str | None = None
+    positive: str | None = Field(
+        None, description="of a score: the class whose probability it is; without, that of the predicted class"
+    )
 
 
 class RowWindow(_Part):
@@ -95,6 +98,7 @@ class Drift(_Part):
 
 class KpiRule(_Part):
     metric: str
+    column: str | None = Field(None, description="for a KPI of one column, such as latency: which")
     min: float | None = None
     max: float | None = None
 
@@ -200,6 +204,9 @@ class ModelSpec(_Part):
                 raise ValueError(f"columns.{name}: this name is built in; choose another")
             if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_ .-]{0,99}", name):
                 raise ValueError(f"columns.{name!r}: a column name starts with a letter and has at most 100 characters")
+        for name, column in self.columns.items():
+            if column.positive is not None and (column.role != "score" or self.task != "classification"):
+                raise ValueError(f"columns.{name}.positive: only the score of a classification has a positive class")
         for role in ("prediction", "score", "subject"):
             if len(self.with_role(role)) > 1:
                 raise ValueError(
@@ -223,8 +230,10 @@ class ModelSpec(_Part):
         for kpi in self.monitors.kpi:
             if kpi.min is not None and kpi.max is not None and kpi.min > kpi.max:
                 raise ValueError(f"monitors.kpi {kpi.metric}: min {kpi.min} is above max {kpi.max}")
-            if not self.with_role("outcome"):
-                raise ValueError(f"monitors.kpi {kpi.metric} needs a column with role outcome; none is declared")
+            if kpi.column is not None and kpi.column not in self.columns:
+                raise ValueError(
+                    f"monitors.kpi {kpi.metric} names column {kpi.column!r}, which is not declared under columns"
+                )
         for rule in self.monitors.fairness:
             for by in rule.by:
                 if by not in self.columns or self.columns[by].role != "protected":

@@ -115,8 +115,8 @@ def _close(site: Site, current: CurrentSpec, row: BaselineRow, window: Span) -> 
     decision, readings = _judge(site, current, row, window)
     now = site.clock.now()
     labelled = _labelled(site, current, window.from_seq, window.to_seq)
-    labelled = labelled.filter((pl.col("ts") >= window.from_ts) & (pl.col("ts") <= window.to_ts))
-    readings += kpi_readings(current.spec, labelled, window.frame.height)
+    labelled = labelled.filter(_within(window))
+    readings += kpi_readings(current.spec, labelled, window.frame)
     readings += fairness_readings(current.spec, labelled, window.frame)
     with site.database.write() as db:
         stored = Window(
@@ -210,18 +210,27 @@ def _refresh(site: Site, current: CurrentSpec) -> list[UUID]:
     touched = []
     for window in pending:
         inside = (pl.col("seq") >= window.from_seq) & (pl.col("seq") < window.to_seq)
-        in_time = (pl.col("ts") >= window.from_ts) & (pl.col("ts") <= window.to_ts)
-        mine = labelled.filter(inside & in_time)
+        mine = labelled.filter(inside & _within(window))
         if mine.height <= window.labels:
             continue
         frame = site.events.events(current.model.name, from_seq=window.from_seq, to_seq=window.to_seq)
-        readings = kpi_readings(current.spec, mine, window.rows) + fairness_readings(current.spec, mine, frame)
+        frame = frame.filter(_within(window))
+        readings = kpi_readings(current.spec, mine, frame) + fairness_readings(current.spec, mine, frame)
         with site.database.write() as db:
             stored = db.get_one(Window, window.id, with_for_update=True)
             stored.labels, stored.refreshed_at = mine.height, site.clock.now()
             _record(site, db, current.model, stored, readings)
         touched.append(window.id)
     return touched
+
+
+def _within(window: Span | Window) -> pl.Expr:
+    """Events that came late have numbers among those of other windows, so the time is asked as well as the number.
+
+    A window of rows ends with its last event, one of time where the next begins.
+    """
+    ended = pl.col("ts") <= window.to_ts if window.scale.endswith(" rows") else pl.col("ts") < window.to_ts
+    return (pl.col("ts") >= window.from_ts) & ended
 
 
 def _labelled(site: Site, current: CurrentSpec, from_seq: int, to_seq: int) -> pl.DataFrame:

@@ -413,7 +413,7 @@ def _panel(panel: Panel, rules: Sequence[Rule], axis: _Axis) -> Any:
 
 def _line(data: Sequence[Vega], axis: _Axis, y: Vega, *, faint: bool) -> list[Any]:
     charts = []
-    banded = [r for r in data if r["low"] is not None]
+    banded = [r for r in data if r["low"] is not None and r["high"] is not None]
     low = {"field": "low", **y}
     if banded:
         style = {"color": SERIES, "opacity": 0.18, "clip": True}

@@ -134,7 +134,12 @@ def confirmation(alert: Alert) -> str:
     if not alert.confirmation:
         return "not made" if alert.monitor == "drift" else "not applicable"
     named = ", ".join(map(str, alert.confirmation.get("drifted_columns") or []))
-    return f"Evidently on the raw rows: {named or 'no column'} drifted"
+    told = [
+        f"{s['method'].replace('_', ' ')} {number(s['value'])} ({s['unchanged']:g} without drift)"
+        for s in alert.confirmation.get("statistics") or []
+        if s["value"] is not None
+    ]
+    return "; ".join([f"Evidently on the raw rows: {named or 'no column'} drifted", *told])
 
 
 def plan(

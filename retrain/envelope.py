@@ -6,7 +6,7 @@ The recipe as a spec gives it is read here too: the trainer's own fields, and `r
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -16,6 +16,15 @@ from retrain.errors import BaseModelError, NoPolicyError, RecipeError
 from retrain.train.config import Recipe
 from retrain.train.errors import UnsafeWeightsError, WeightsNotFoundError
 from retrain.train.weights import check_base
+
+# A gate has both models' answers to held-out rows and the truth, neither scores nor what the service measured.
+GATED: Final = tuple(
+    name
+    for name, kpi in KPIS.items()
+    if "classification" in kpi.tasks
+    and set(kpi.reads) <= {"prediction", "outcome"}
+    and kpi.higher_is_better is not None
+)
 
 
 class Replay(BaseModel):
@@ -78,9 +87,9 @@ def breaches(plan: Plan, *, train_rows: int | None = None, hours: float | None =
     if hours is not None and hours > envelope.max_gpu_hours:
         found.append(f"{hours:.2f} hours of training, max_gpu_hours is {envelope.max_gpu_hours:g}")
     found.extend(
-        f"kpi_floor names {name!r}, which is no KPI; choose from {', '.join(KPIS)}"
+        f"kpi_floor names {name!r}, which no gate can measure; choose from {', '.join(GATED)}"
         for name in envelope.kpi_floor
-        if name not in KPIS
+        if name not in GATED
     )
     return tuple(found)
 

@@ -18,7 +18,7 @@ from monitor.site import Site
 from monitor.tables import Dataset
 from retrain import store
 from retrain.curate.select import PROTECTED
-from retrain.envelope import Plan, base_folder
+from retrain.envelope import GATED, Plan, base_folder
 from retrain.errors import TrainerError
 from retrain.evals.config import EvalConfig, ModelFiles
 from retrain.gates.base import Compared, GateInputs, IntegrityFacts
@@ -166,7 +166,7 @@ def _values(case: _Case, predictions: pl.DataFrame, side: str) -> dict[str, floa
     """KPIs the spec or the envelope names, as the monitor computes them."""
     frame = predictions.select(pl.col(side).alias("prediction"), pl.col("label").alias("outcome"))
     names = dict.fromkeys([*(k.metric for k in case.spec.monitors.kpi), *case.plan.envelope.kpi_floor, "accuracy"])
-    return {n: KPIS[n].compute(frame).value for n in names if n in KPIS and "classification" in KPIS[n].tasks}
+    return {n: KPIS[n].compute(frame).value for n in names if n in GATED}
 
 
 def _integrity(case: _Case, config: EvalConfig, document: Mapping[str, Any]) -> IntegrityFacts:

@@ -3,7 +3,18 @@
 from typing import Final
 
 from monitor.baseline import Baseline
-from monitor.drift import chi2, hellinger, jensen_shannon, ks, l_infinity, psi, total_variation, wasserstein
+from monitor.drift import (
+    auc,
+    chi2,
+    energy,
+    hellinger,
+    jensen_shannon,
+    ks,
+    l_infinity,
+    psi,
+    total_variation,
+    wasserstein,
+)
 from monitor.drift.base import Counts, Method
 from monitor.drift.score import Score, score_window
 from monitor.profile import BlockProfile
@@ -11,7 +22,9 @@ from monitor.profile import BlockProfile
 METHODS: Final = {
     m.name: m
     for m in (
+        auc.METHOD,
         chi2.METHOD,
+        energy.METHOD,
         hellinger.METHOD,
         jensen_shannon.METHOD,
         ks.METHOD,

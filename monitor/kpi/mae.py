@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 
-from monitor.kpi.base import Z95, Kpi, KpiValue, residuals, undefined
+from monitor.kpi.base import Kpi, KpiValue, mean_value, no_pair, paired
 
 
 def mae(frame: pl.DataFrame) -> KpiValue:
@@ -20,15 +20,8 @@ def mae(frame: pl.DataFrame) -> KpiValue:
 
     Source: Willmott and Matsuura (2005).
     """
-    errors, absent = residuals(frame)
-    if not len(errors):
-        return undefined("no outcome has arrived" if not absent else "no labelled row has a finite prediction")
-    size = np.abs(errors)
-    value = float(size.mean())
-    if len(errors) < 2:
-        return KpiValue(value, None, 1)
-    half = Z95 * float(size.std(ddof=1)) / len(errors) ** 0.5
-    return KpiValue(value, None, len(errors), max(0.0, value - half), value + half)
+    prediction, outcome, absent = paired(frame)
+    return mean_value(np.abs(prediction - outcome), lowest=0.0, left_out=absent, absent=no_pair(absent))
 
 
 KPI = Kpi(name="mae", unit="outcome", higher_is_better=False, tasks=("regression",), compute=mae)

@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 
-from monitor.kpi.base import Z95, Kpi, KpiValue, residuals, undefined
+from monitor.kpi.base import Kpi, KpiValue, mean_value, no_pair, paired
 
 
 def rmse(frame: pl.DataFrame) -> KpiValue:
@@ -21,15 +21,12 @@ def rmse(frame: pl.DataFrame) -> KpiValue:
 
     Source: Willmott and Matsuura (2005).
     """
-    errors, absent = residuals(frame)
-    if not len(errors):
-        return undefined("no outcome has arrived" if not absent else "no labelled row has a finite prediction")
-    squares = errors**2
-    value = float(squares.mean())
-    if len(errors) < 2:
-        return KpiValue(value**0.5, None, 1)
-    half = Z95 * float(squares.std(ddof=1)) / len(errors) ** 0.5
-    return KpiValue(value**0.5, None, len(errors), max(0.0, value - half) ** 0.5, float(np.sqrt(value + half)))
+    prediction, outcome, absent = paired(frame)
+    with np.errstate(over="ignore"):
+        squares = (prediction - outcome) ** 2
+    found = mean_value(squares, lowest=0.0, left_out=absent, absent=no_pair(absent))
+    value, low, high = (None if x is None else x**0.5 for x in (found.value, found.low, found.high))
+    return KpiValue(value, found.reason, found.n, low, high, absent)
 
 
 KPI = Kpi(name="rmse", unit="outcome", higher_is_better=False, tasks=("regression",), compute=rmse)

@@ -9,6 +9,7 @@ import pytest
 from core.errors import InsufficientDataError
 from monitor.baseline import ColumnKind
 from monitor.confirm import MAXIMUM_ROWS, Confirmation, confirm_with_evidently
+from monitor.drift.rows import ROW_METHODS
 
 COLUMNS: dict[str, ColumnKind] = {
     "x": "number",
@@ -45,6 +46,14 @@ def test_the_columns_that_moved_are_named_and_the_steady_one_is_not(confirmation
     assert confirmation.share == 0.75
     assert confirmation.compared == 4
     assert confirmation.skipped == (("empty", "the reference has no value"),)
+
+
+def test_it_carries_the_statistics_that_need_raw_rows(confirmation: Confirmation) -> None:
+    found = {s.method: s.value for s in confirmation.statistics}
+    assert set(found) == set(ROW_METHODS)
+    assert found["domain_classifier"] is not None
+    assert found["domain_classifier"] > 0.9
+    assert {s.n_window for s in confirmation.statistics} == {1200}
 
 
 def test_the_report_opens_without_a_network(confirmation: Confirmation) -> None:

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
+import numpy as np
 import polars as pl
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from core.clock import ManualClock
 from governance import ledger
@@ -14,7 +16,7 @@ from monitor.ingest.ndjson import NDJSON
 from monitor.ingest.receive import receive_events, receive_outcomes
 from monitor.schema import ModelSpec, SpecError
 from monitor.site import Site
-from monitor.tables import Alert, Window
+from monitor.tables import Alert, Measurement, Window
 from monitor.windows import evaluate
 from tests.monitor.traffic import document, events_body, outcomes_body, rows, spec
 
@@ -81,6 +83,117 @@ def test_kpis_appear_as_outcomes_arrive_and_say_how_many_there_were(site: Site) 
     assert after["accuracy"].value == pytest.approx(right)
     assert (after["accuracy"].n, after["accuracy"].details["rows"]) == (100, 250)
     assert windows(site)[0].labels == 100
+
+
+def measured_kpis(site: Site, window: Window) -> dict[tuple[str, str], Measurement]:
+    with site.database.read() as db:
+        return {(m.metric, m.column): m for m in store.window_measurements(db, window.id) if m.monitor == "kpi"}
+
+
+def with_service_columns() -> ModelSpec:
+    base = document()
+    columns = base["columns"] | {
+        "latency": {"role": "measure", "type": "number", "unit": "ms"},
+        "failed": {"role": "measure", "type": "boolean"},
+        "confidence": {"role": "score", "type": "number"},
+        "thumb": {"role": "outcome", "type": "boolean"},
+    }
+    kpi = [
+        {"metric": "latency_p95", "column": "latency", "max": 400}, {"metric": "error_rate", "column": "failed"},
+        {"metric": "thumbs_up_share", "column": "thumb"}, {"metric": "roc_auc"}, {"metric": "pr_auc"},
+    ]  # fmt: skip
+    return spec(columns=columns, monitors=base["monitors"] | {"kpi": kpi, "fairness": []})
+
+
+@SQLITE
+def test_a_kpi_of_a_column_needs_no_outcome_unless_the_column_is_one(site: Site) -> None:
+    declare(site, with_service_columns())
+    frame = rows(250).with_columns(
+        pl.int_range(1, 251).cast(pl.Float64).alias("latency") * 4,
+        (pl.int_range(250) % 10 == 0).alias("failed"),
+        pl.lit(0.75).alias("confidence"),
+        pl.Series("thumb", [True, False, None, True, True] * 50),
+    )
+    events = frame.drop("truth", "thumb").write_ndjson().encode()
+    assert receive_events(site, "loans", events, NDJSON).accepted == 250
+    evaluate(site, "loans")
+    window = windows(site)[0]
+    before = measured_kpis(site, window)
+    latency = before["latency_p95", "latency"]
+    assert (latency.value, latency.unit, latency.n) == (np.percentile(frame["latency"], 95), "ms", 250)
+    assert latency.alarm
+    assert "beyond its limit 400" in window.sentence
+    assert before["error_rate", "failed"].value == 0.1
+    for late in (("thumbs_up_share", "thumb"), ("roc_auc", ""), ("pr_auc", "")):
+        assert before[late].value is None
+        assert "no outcome has arrived yet for any of the 250 rows" in (before[late].reason or "")
+    outcomes = frame[:100].select("event_id", "truth", "thumb").write_ndjson().encode()
+    assert receive_outcomes(site, "loans", outcomes, NDJSON).accepted == 100
+    evaluate(site, "loans")
+    after = measured_kpis(site, window)
+    thumbs = after["thumbs_up_share", "thumb"]
+    assert (thumbs.value, thumbs.n, thumbs.details["left_out"]) == (0.75, 80, 20)
+    assert after["latency_p95", "latency"].n == 250
+    answers = frame[:100]
+    probability = np.where(answers["decision"] == "yes", 0.75, 0.25)
+    assert after["roc_auc", ""].value == pytest.approx(roc_auc_score(answers["truth"] == "yes", probability))
+    assert "declare `positive`" in (after["pr_auc", ""].reason or "")
+
+
+@SQLITE
+def test_outcomes_that_arrive_later_leave_the_rows_of_a_window_of_time_as_they_were(
+    site: Site, clock: ManualClock
+) -> None:
+    kpi = [{"metric": "latency_p50", "column": "amount"}, {"metric": "accuracy"}]
+    monitors = document()["monitors"] | {"windows": ["1d"], "false_alarms": {"alpha": 0.2}, "kpi": kpi}
+    declare(site, spec(monitors=monitors, baseline={"rows": "first 1200"}))
+    frame = rows(600, every=timedelta(minutes=10)).sample(fraction=1.0, shuffle=True, seed=1)  # late by days
+    clock.move_to(frame["ts"].str.to_datetime(time_zone="UTC").max())  # type: ignore[arg-type]  # a time
+    send(site, frame, outcomes=False)
+    before = [measured_kpis(site, w)["latency_p50", "amount"] for w in windows(site)]
+    assert [m.n for m in before] == [144] * 4
+    assert receive_outcomes(site, "loans", outcomes_body(frame), NDJSON).accepted == 600
+    evaluate(site, "loans")
+    after = [measured_kpis(site, w) for w in windows(site)]
+    assert [m["latency_p50", "amount"].value for m in after] == [m.value for m in before]
+    assert [m["accuracy", ""].n for m in after] == [144] * 4
+
+
+REFUSED_KPIS = [
+    ([{"metric": "latency_p95"}], r"monitors\.kpi\.0\.column: None is missing.*number column: amount"),
+    ([{"metric": "latency_p95", "column": "region"}], r"'region' has type category; latency_p95 needs number"),
+    ([{"metric": "accuracy", "column": "amount"}], r"'amount' is not read by accuracy"),
+    ([{"metric": "roc_auc"}], r"'roc_auc' needs a column with role score"),
+    (
+        [{"metric": "accuracy", "min": 0.5}, {"metric": "accuracy", "max": 0.9}],
+        r"kpi\.1\.metric: 'accuracy' is named twice",
+    ),
+]
+
+
+@SQLITE
+@pytest.mark.parametrize(("kpi", "reason"), REFUSED_KPIS, ids=[reason for _, reason in REFUSED_KPIS])
+def test_a_kpi_that_does_not_fit_the_columns_is_refused(site: Site, kpi: list[dict[str, object]], reason: str) -> None:
+    with pytest.raises(SpecError, match=reason):
+        declare(site, spec(monitors=document()["monitors"] | {"kpi": kpi}))
+
+
+def test_a_column_nobody_declared_and_a_positive_class_of_anything_but_a_score_are_refused() -> None:
+    with pytest.raises(SpecError, match="names column 'lateny', which is not declared"):
+        spec(monitors=document()["monitors"] | {"kpi": [{"metric": "latency_p50", "column": "lateny"}]})
+    columns = document()["columns"] | {"amount": {"role": "input", "type": "number", "positive": "yes"}}
+    with pytest.raises(SpecError, match="only the score of a classification has a positive class"):
+        spec(columns=columns)
+
+
+@SQLITE
+def test_a_model_without_outcomes_may_watch_its_service_but_not_its_accuracy(site: Site) -> None:
+    columns = {name: c for name, c in document()["columns"].items() if c["role"] != "outcome"}
+    monitors = document()["monitors"] | {"fairness": []}
+    with pytest.raises(SpecError, match="'accuracy' needs a column with role outcome"):
+        declare(site, spec(columns=columns, monitors=monitors))
+    watched = monitors | {"kpi": [{"metric": "latency_p50", "column": "amount"}]}
+    assert declare(site, spec(columns=columns, monitors=watched)).outcome == "created"
 
 
 @SQLITE

@@ -15,6 +15,7 @@ FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "h
 # Catalogue folder -> the table in its __init__.py. Every other file of the folder is an entry or carries a listed one.
 TABLES = {
     "monitor/drift": "METHODS",
+    "monitor/drift/rows": "ROW_METHODS",
     "monitor/kpi": "KPIS",
     "monitor/fairness": "FAIRNESS",
     "retrain/triggers": "TRIGGERS",
@@ -261,7 +262,7 @@ def _entries(path: Path) -> bool:
     """Whether a file defines a module-level entry, such as METHOD or ACCURACY = Kpi(...)."""
     if path.stem in {"__init__", "base"}:
         return False
-    kinds = {"Method", "Kpi", "FairnessMetric", "Trigger", "Gate", "Metric"}
+    kinds = {"Method", "RowMethod", "Kpi", "FairnessMetric", "Trigger", "Gate", "Metric"}
     for statement in parsed(path).body:
         value = statement.value if isinstance(statement, ast.Assign | ast.AnnAssign) else None
         if isinstance(value, ast.Call) and dotted(value.func).split(".")[-1] in kinds:

@@ -35,6 +35,10 @@ def shares(values: list[int], pseudocount: float = 0.0) -> NDArray[np.float64]:
 
 
 REFERENCES: dict[str, Callable[[list[int], list[int]], float]] = {
+    "auc": lambda a, b: abs(
+        float(stats.mannwhitneyu(rows(b), rows(a), method="asymptotic").statistic) / (sum(a) * sum(b)) - 0.5
+    ),
+    "energy": lambda a, b: float(stats.energy_distance(rows(a), rows(b))) / math.sqrt(1.7),
     "ks": lambda a, b: float(stats.ks_2samp(rows(a), rows(b), method="asymp").statistic),
     "wasserstein": lambda a, b: float(stats.wasserstein_distance(rows(a), rows(b))) / 1.7,
     "jensen_shannon": lambda a, b: float(distance.jensenshannon(shares(a), shares(b), base=2)),
@@ -93,6 +97,18 @@ def test_psi_and_chi2_without_drift_have_the_mean_they_announce() -> None:
         assert method.expected is not None
         mean, error = values.mean(), values.std() / math.sqrt(len(values))
         assert abs(mean - method.expected(*drawn[0])) < 4 * error + 0.01 * mean, name
+
+
+def test_auc_without_drift_is_as_far_from_one_half_as_mann_and_whitney_say() -> None:
+    rng = np.random.default_rng(6)
+    p = [0.1, 0.2, 0.3, 0.25, 0.15]
+    drawn = [(Counts(rng.multinomial(400, p)), Counts(rng.multinomial(250, p))) for _ in range(1500)]
+    ties = 1.0 - sum(x**3 for x in p)
+    deviation = math.sqrt((400 + 250) * ties / (12 * 400 * 250))
+    beyond = np.mean([METHODS["auc"].compute(a, b) > 1.96 * deviation for a, b in drawn])
+    assert abs(beyond - 0.05) < 3 * math.sqrt(0.05 * 0.95 / 1500)
+    shifted = Counts(rng.multinomial(250, [0.05, 0.12, 0.28, 0.3, 0.25]))
+    assert METHODS["auc"].compute(drawn[0][0], shifted) > 1.96 * deviation
 
 
 def test_scores_name_every_column_and_method_and_say_why_a_value_is_undefined() -> None:

@@ -1,0 +1,37 @@
+"""The catalogue of drift statistics of raw rows, computed when an alarm is confirmed, not in every window."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import polars as pl
+
+from core.errors import InsufficientDataError
+from monitor.baseline import ColumnKind
+from monitor.drift.rows import domain_classifier, mmd, pca_reconstruction
+from monitor.drift.rows.base import RowMethod, RowScore, features
+
+ROW_METHODS: Final = {m.name: m for m in (domain_classifier.METHOD, mmd.METHOD, pca_reconstruction.METHOD)}
+
+
+def row_scores(
+    reference: pl.DataFrame, window: pl.DataFrame, columns: Mapping[str, ColumnKind], *, seed: int = 0
+) -> list[RowScore]:
+    """Every statistic over all number and category columns together; undefined ones are None with a reason."""
+    before, after = features(reference, window, columns)
+    found = []
+    for method in ROW_METHODS.values():
+        value, reason = None, None
+        if not before.shape[1]:
+            reason = "no column of numbers or categories is watched"
+        else:
+            try:
+                value = method.compute(before, after, seed)
+            except InsufficientDataError as error:
+                reason = error.message
+        found.append(
+            RowScore(method.name, value, reason, method.unit, method.unchanged, len(before), len(after))
+        )  # fmt: skip
+    return found
+
+
+__all__ = ["ROW_METHODS", "RowMethod", "RowScore", "row_scores"]

@@ -1,0 +1,57 @@
+"""docs/catalogue.md lists every KPI and drift statistic, with the facts of its table entry, and nothing else."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from monitor.drift import METHODS, Method
+from monitor.drift.rows import ROW_METHODS, RowMethod
+from monitor.kpi import KPIS, Kpi
+from monitor.measure import check_metrics
+from tests.monitor.traffic import document, spec
+
+PAGE = (Path(__file__).parents[2] / "docs/catalogue.md").read_text()
+SECTIONS = {
+    section.partition("\n")[0]: dict(re.findall(r"^### (\S+)\n\n(.*?)(?=^### |\Z)", section, re.M | re.S))
+    for section in PAGE.split("\n## ")[1:]
+}
+TABLES: dict[str, dict[str, Kpi] | dict[str, Method] | dict[str, RowMethod]] = {
+    "KPIs": KPIS, "Drift statistics of a column": METHODS, "Drift statistics of raw rows": ROW_METHODS,
+}  # fmt: skip
+ENTRIES = [(title, name) for title, table in TABLES.items() for name in table]
+
+
+def facts(entry: Kpi | Method | RowMethod) -> str:
+    if isinstance(entry, Kpi):
+        better = {True: "higher is better", False: "lower is better", None: "neither direction is better"}
+        tasks = "any task" if len(entry.tasks) == 3 else ", ".join(entry.tasks)
+        named = f"a named {' or '.join(entry.column_types)} column"
+        reads = ", ".join(named if part == "column" else part for part in entry.reads)
+        return f"Unit: {entry.unit}; {better[entry.higher_is_better]}; {tasks}; reads {reads}."
+    if isinstance(entry, Method):
+        return f"Unit: {entry.unit}; {entry.input}."
+    return f"Unit: {entry.unit}; {entry.unchanged:g} without drift."
+
+
+def test_the_page_has_a_heading_for_every_entry_in_order_and_no_other() -> None:
+    assert set(SECTIONS) == set(TABLES)
+    for title, table in TABLES.items():
+        assert list(SECTIONS[title]) == sorted(table), title
+
+
+@pytest.mark.parametrize(("title", "name"), ENTRIES, ids=[name for _, name in ENTRIES])
+def test_an_entry_says_unit_direction_definition_when_undefined_and_source(title: str, name: str) -> None:
+    said, definition, ends = SECTIONS[title][name].strip().split("\n\n")
+    assert said == facts(TABLES[title][name])
+    assert definition.endswith(".")
+    assert re.fullmatch(r"- Undefined: .+\.\n- Source: .+\.", ends)
+
+
+def test_the_example_of_the_page_is_a_spec() -> None:
+    found = re.search(r"```yaml\n(.*?)```", PAGE, re.S)
+    assert found is not None
+    example = yaml.safe_load(found[1])
+    monitors = document()["monitors"] | example["monitors"]
+    check_metrics(spec(columns=document()["columns"] | example["columns"], monitors=monitors))
