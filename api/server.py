@@ -9,6 +9,7 @@ import typer
 import uvicorn
 
 from api.app import create_app
+from governance import ledger
 from governance.access import first_admin
 from monitor.site import Site
 
@@ -42,6 +43,9 @@ def listen(site: Site, *, as_json: bool) -> None:
     announce: dict[str, Any] = {"url": f"http://{host}:{listener.getsockname()[1]}"}
     if (key := first_admin(site)) is not None:
         announce["admin_key"] = key
+    with site.database.write() as db:  # what was recorded so far is signed before the first request comes
+        if ledger.size(db):
+            ledger.checkpoint(db, key=site.keys.signing, anchor=site.settings.anchor_dir, now=site.clock.now())
     announce["home"] = str(site.settings.home_dir)
     config = uvicorn.Config(
         create_app(site), log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=10
