@@ -13,7 +13,7 @@ from core.clock import ManualClock
 from core.errors import InvalidError
 from core.settings import Settings, load
 from monitor import service, store
-from monitor.ingest.ndjson import NDJSON
+from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Receipt, receive_events, receive_outcomes
 from monitor.reference import GRACE
 from monitor.schema import ModelSpec, RowWindow, span
