@@ -352,6 +352,11 @@ def _next_seq(table: "Table") -> int:
 def _unseen(frame: "pl.DataFrame", known: "IdIndex") -> tuple["pl.DataFrame", int]:
     import polars as pl
 
-    first = frame.unique("event_id", keep="first", maintain_order=True)
-    fresh = first.filter(~pl.Series(known.contains(first["event_id"])))
+    ids = frame["event_id"]
+    new = pl.Series(~known.contains(ids))
+    if ids.n_unique() < len(ids):
+        new &= ids.is_first_distinct()
+    elif new.all():  # nearly always; the columns are not copied
+        return frame, 0
+    fresh = frame.filter(new)
     return fresh, frame.height - fresh.height
