@@ -5,7 +5,8 @@ offsets, dictionary indices and UTF-8 come from somebody else.
 """
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from monitor.ingest.columnar import merged
 from monitor.ingest.encoding import BodyTooLargeError, too_large
 from monitor.ingest.ndjson import BodyError, Rows
 from monitor.ingest.target import UTC_MICROSECONDS, SchemaMismatchError, Target
@@ -33,41 +35,35 @@ def read_arrow_columns(target: Target, body: bytes, now: datetime, limit_mb: int
         SchemaMismatchError: columns that the spec does not declare, or of other types.
     """
 
-    def read() -> pa.Table:
-        with pa.ipc.open_stream(body) as stream:
-            _match(target, stream.schema)
-            _bound_messages(body, limit_mb)
-            return stream.read_all()
-
-    return _columns(target, _reading(read, "an Arrow IPC stream"), now, limit_mb)
+    with _refused_unless("an Arrow IPC stream"), pa.ipc.open_stream(body) as stream:
+        _match(target, stream.schema)
+        _bound_messages(body, limit_mb)
+        return _columns(target, stream.read_all(), now, limit_mb)
 
 
 def read_parquet_columns(target: Target, body: bytes, now: datetime, limit_mb: int) -> Checked:
     """A Parquet file; raises what `read_arrow_columns` raises."""
-
-    def read() -> pa.Table:
+    with _refused_unless("a Parquet file"):
         metadata = pq.read_metadata(pa.BufferReader(body))
         # Dictionaries stay dictionaries until their unpacked size is known.
         texts = [name for name in metadata.schema.names if target.schema.get(name) == pl.String]
         with pq.ParquetFile(pa.BufferReader(body), metadata=metadata, read_dictionary=texts) as file:
             _match(target, file.schema_arrow)
-            groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
-            _bound(file.metadata.num_rows, sum(max(g.total_byte_size, 0) for g in groups), limit_mb)
-            return file.read(use_threads=False)
-
-    return _columns(target, _reading(read, "a Parquet file"), now, limit_mb)
+            groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+            _bound(metadata.num_rows, sum(max(g.total_byte_size, 0) for g in groups), limit_mb)
+            return _columns(target, file.read(use_threads=False), now, limit_mb)
 
 
-def _reading(read: Callable[[], pa.Table], what: str) -> pa.Table:
+@contextmanager
+def _refused_unless(what: str) -> Iterator[None]:
     try:
-        table = read()
-        table.validate(full=True)
-    # pyarrow says what is wrong with a file in these; none of them comes out of the checks before it.
-    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, struct.error, UnicodeError) as error:
+        yield
+    # In these pyarrow and polars say what is wrong with a file.
+    except (
+        pa.ArrowException, pl.exceptions.PolarsError, OSError, ValueError, TypeError, KeyError, OverflowError,
+        struct.error,
+    ) as error:  # fmt: skip
         raise BodyError(f"the body is not {what} that can be read: {str(error)[:200]}") from error
-    if not table.num_rows:
-        raise BodyError("the body holds no row; send at least one")
-    return table
 
 
 def _match(target: Target, schema: pa.Schema) -> None:
@@ -106,6 +102,9 @@ def _fits(sent: pa.DataType, kind: ColumnType) -> bool:
 
 
 def _columns(target: Target, table: pa.Table, now: datetime, limit_mb: int) -> Checked:
+    table.validate(full=True)
+    if not table.num_rows:
+        raise BodyError("the body holds no row; send at least one")
     _bound(table.num_rows, 0, limit_mb)
     size = sum(_unpacked(chunk) for column in table.columns for chunk in column.chunks)
     _bound(table.num_rows, size, limit_mb)
@@ -121,8 +120,7 @@ def _columns(target: Target, table: pa.Table, now: datetime, limit_mb: int) -> C
         for row, value in zip(objects, table["ts"].cast(pa.int64()).take(pa.array(bad)).to_pylist(), strict=True):
             row["ts"] = None if value is None else _written(value, table["ts"].type.unit)
     examined = target.examine(Rows(objects, [i + 1 for i in bad], []), now)
-    assert not examined.frame.height, "the rules for columns refused a row that the rules for rows take"
-    return Checked(frame.filter(good), (good.arg_true() + 1).to_list(), examined.rejected)
+    return merged(Checked(frame.filter(good), (good.arg_true() + 1).to_list(), []), examined)
 
 
 def _typed(table: pa.Table, name: str, dtype: Any) -> pl.Series:
@@ -130,7 +128,9 @@ def _typed(table: pa.Table, name: str, dtype: Any) -> pl.Series:
         return pl.Series(name, [None], dtype=dtype).new_from_index(0, table.num_rows)
     column = table[name]
     if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
+        chunks: list[Any] = column.chunks
+        parts = [pl.Series(c.dictionary).cast(dtype).gather(pl.Series(c.indices)) for c in chunks]
+        return pl.concat(parts).alias(name)
     if dtype == pl.Float64:
         column = column.cast(pa.float64(), safe=False)  # whole numbers past 2**53 are rounded, as in JSON
     return pl.Series(name, column).cast(dtype)
@@ -139,7 +139,8 @@ def _typed(table: pa.Table, name: str, dtype: Any) -> pl.Series:
 def _times(column: "pa.ChunkedArray[Any]", now: datetime) -> pl.Series:
     """UTC to the microsecond; null where the time is out of bounds."""
     per_second = _PER_SECOND[column.type.unit]
-    latest = int((now + AHEAD - _EPOCH) // timedelta(microseconds=1)) * per_second // 10**6
+    microseconds = (now + AHEAD - _EPOCH) // timedelta(microseconds=1)
+    latest = ((microseconds + 1) * per_second - 1) // 10**6  # what is finer than a microsecond is cut off, as in JSON
     counted = pl.Series("ts", column.cast(pa.int64()))
     inside = pl.when((counted >= 0) & (counted <= latest)).then(counted)
     scaled = inside * (10**6 // per_second) if per_second <= 10**6 else inside // (per_second // 10**6)
@@ -157,9 +158,7 @@ def _unpacked(chunk: "pa.Array[Any]") -> int:
     """Bytes of a column once its dictionary is gone."""
     if not isinstance(chunk, pa.DictionaryArray):
         return chunk.nbytes
-    if not (pa.types.is_string(chunk.type.value_type) or pa.types.is_large_string(chunk.type.value_type)):
-        return chunk.nbytes + 16 * len(chunk)
-    lengths = pl.Series(chunk.dictionary).str.len_bytes().cast(pl.Int64)
+    lengths = pl.Series(chunk.dictionary).cast(pl.String).str.len_bytes().cast(pl.Int64)
     return int(lengths.gather(pl.Series(chunk.indices).drop_nulls()).sum()) + 4 * len(chunk)
 
 

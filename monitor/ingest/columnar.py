@@ -37,7 +37,7 @@ def read_ndjson_columns(target: Target, body: bytes, now: datetime) -> Checked:
         return checked
     if len(others) == len(lines.starts):
         return target.examine(read_ndjson(body), now)
-    return _merged(checked, target.examine(read_lines(_texts(body, lines, others)), now))
+    return merged(checked, target.examine(read_lines(_texts(body, lines, others)), now))
 
 
 def read_json_columns(target: Target, body: bytes, now: datetime) -> Checked:
@@ -60,7 +60,7 @@ def read_json_columns(target: Target, body: bytes, now: datetime) -> Checked:
     # The elements were told apart by their braces; that was right only if each of them is an object.
     if len(rows.objects) < len(others):
         return target.examine(read_json(body), now)
-    return _merged(checked, target.examine(rows, now))
+    return merged(checked, target.examine(rows, now))
 
 
 def _parsed(target: Target, body: bytes, lines: Lines, at: Positions) -> Iterator[tuple[Positions, pl.DataFrame]]:
@@ -95,7 +95,7 @@ def _taken(
     return Checked(frame.filter(good), (at + 1).tolist(), []), np.flatnonzero(others)
 
 
-def _merged(taken: Checked, examined: Checked) -> Checked:
+def merged(taken: Checked, examined: Checked) -> Checked:
     """Rows in the order of their lines: of two with the same id the first one counts."""
     if not examined.frame.height:
         return Checked(taken.frame, taken.lines, examined.rejected)

@@ -71,6 +71,10 @@ def test_columns_come_out_as_they_are_stored(write: Write, read: Read) -> None:
     [
         ("text", pa.array(["x", None, "x"]).dictionary_encode(), ["x", None, "x"]),
         ("text", pa.array(["x", None, "y"], pa.large_string()), ["x", None, "y"]),
+        ("text", pl.Series(["x", None, "y"], dtype=pl.Categorical).to_arrow(), ["x", None, "y"]),
+        ("text", pl.Series(["x", None, "y"], dtype=pl.Enum(["y", "x"])).to_arrow(), ["x", None, "y"]),
+        ("text", pl.Series(["x", None, "y"]).to_arrow(compat_level=pl.CompatLevel.newest()), ["x", None, "y"]),
+        ("score", pa.array([1, None, 1]).dictionary_encode(), [1.0, None, 1.0]),
         ("text", pa.array([None] * 3, pa.null()), [None] * 3),
         ("score", pa.array([1, None, 2**53 + 1], pa.int64()), [1.0, None, float(2**53)]),
         ("score", pa.array([1, 2, 3], pa.uint8()), [1.0, 2.0, 3.0]),
@@ -189,6 +193,16 @@ def test_damaged_bodies_are_rows_or_a_refusal(damage: list[tuple[int, bytes]], d
     assert checked.frame.height + len(checked.rejected) <= MOST_ROWS
     for name in ("event_id", "text", "answer"):
         assert all(isinstance(v, str | None) for v in checked.frame[name].to_list())
+
+
+@pytest.mark.parametrize("unit", ["ms", "us", "ns"])
+def test_the_last_time_that_is_taken_is_the_same_in_every_unit(unit: Literal["ms", "us", "ns"]) -> None:
+    per_second = {"ms": 10**3, "us": 10**6, "ns": 10**9}[unit]
+    last = int((NOW + timedelta(days=1)).timestamp()) * per_second
+    counted = [last, last + (999 if unit == "ns" else 0), last + max(1, per_second // 10**6)]
+    checked = read_arrow(arrow(pa.table({**COLUMNS, "ts": pa.array(counted, pa.timestamp(unit, "UTC"))})))
+    assert list(checked.lines) == [1, 2]
+    assert [r.line for r in checked.rejected] == [3]
 
 
 def test_the_zone_of_a_time_does_not_move_it() -> None:

@@ -195,6 +195,13 @@ def test_numbers_are_read_to_the_last_bit(numbers: list[str]) -> None:
     assert fast(TARGETS[0], body, array=False) == slow(TARGETS[0], body, array=False)
 
 
+@given(lines(), st.integers(1, 200))
+def test_the_size_of_a_block_makes_no_difference(body: bytes, block: int) -> None:
+    whole, cut = (scan(body, TARGETS[0].keys, block=size) for size in (1 << 30, block))
+    assert (whole.starts.tolist(), whole.ends.tolist()) == (cut.starts.tolist(), cut.ends.tolist())
+    assert whole.passed.tolist() == cut.passed.tolist()
+
+
 @pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
 def test_ordinary_lines_pass_the_scan(separators: tuple[str, str]) -> None:
     rows = [EVENT, EVENT | {"text": 'say "\\" 😀 {": [', "score": None}, dict(reversed(EVENT.items())), {"ts": "x"}]
