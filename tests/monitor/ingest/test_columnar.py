@@ -141,7 +141,7 @@ def slow(target: Target, body: bytes, *, array: bool) -> Found:
 good = json.dumps(EVENT)
 
 
-@settings(max_examples=400)
+@settings(max_examples=250, deadline=None)
 @given(lines())
 @example(b"")
 @example(b"\n\n")
@@ -159,7 +159,7 @@ def test_lines_come_out_as_if_read_one_by_one(body: bytes) -> None:
         assert fast(target, body, array=False) == slow(target, body, array=False)
 
 
-@settings(max_examples=400)
+@settings(max_examples=250, deadline=None)
 @given(arrays())
 @example(b"[]")
 @example(b"[{}, {}]")
