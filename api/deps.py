@@ -1,13 +1,15 @@
 """What handlers ask for: the site, a unit of work, the request's body, a page of a list."""
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Annotated, Generic, Self, TypeVar
 
 from fastapi import Depends, Request
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.orm import Session
 
-from api.errors import BodyTooLargeError, UnsupportedMediaTypeError
+from api.errors import UnsupportedMediaTypeError
+from monitor.ingest.encoding import too_large
+from monitor.ingest.media import IDENTITY
 from monitor.site import Site
 
 Item = TypeVar("Item", bound="Out")
@@ -67,8 +69,14 @@ def media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def body_of(*accepted: str, limit_mb: int | None = None) -> Callable[[Request], Awaitable[bytes]]:
-    """A dependency that reads the body in, if it is of an accepted type and within the limit."""
+def content_encoding(request: Request) -> str:
+    return request.headers.get("content-encoding", IDENTITY).strip().lower()
+
+
+def body_of(
+    *accepted: str, limit_mb: int | None = None, encodings: Sequence[str] = (IDENTITY,)
+) -> Callable[[Request], Awaitable[bytes]]:
+    """A dependency that reads the body in, as it was sent, if it is of an accepted type and within the limit."""
 
     async def read(request: Request) -> bytes:
         if media_type(request) not in accepted:
@@ -76,9 +84,11 @@ def body_of(*accepted: str, limit_mb: int | None = None) -> Callable[[Request], 
             raise UnsupportedMediaTypeError(
                 f"{sent} is not taken here; send {' or '.join(accepted)}", field="Content-Type", value=sent
             )
-        if (encoding := request.headers.get("content-encoding", "identity")) != "identity":
+        if (encoding := content_encoding(request)) not in encodings:
+            others = [e for e in encodings if e != IDENTITY]
             raise UnsupportedMediaTypeError(
-                f"Content-Encoding {encoding} is not taken here; send the body as it is",
+                f"Content-Encoding {encoding[:100]} is not taken here; send the body as it is"
+                + "".join(f" or as {e}" for e in others),
                 field="Content-Encoding",
                 value=encoding,
             )
@@ -101,8 +111,5 @@ async def _read_body(request: Request, limit_mb: int) -> bytes:
         else:  # read on without keeping it: a client that is still sending would not see the answer
             chunks.clear()
     if size > limit:
-        raise BodyTooLargeError(
-            f"the body is larger than {limit_mb} MiB; send it in parts, or raise ASSAY_SERVER__MAX_BODY_MB",
-            limit_mb=limit_mb,
-        )
+        raise too_large(limit_mb)
     return b"".join(chunks)

@@ -38,10 +38,6 @@ CODES: Final[Mapping[str, int]] = {
 _OWN: Final = {"type", "title", "status", "detail", "code", "instance"}
 
 
-class BodyTooLargeError(InvalidError):
-    code: ClassVar[str] = "body_too_large"
-
-
 class UnsupportedMediaTypeError(InvalidError):
     code: ClassVar[str] = "unsupported_media_type"
 

@@ -17,7 +17,7 @@ from api.replay_input import LINE, Given, read_events, read_outcomes
 from core.clock import ManualClock
 from core.settings import load
 from monitor import service, store
-from monitor.ingest.ndjson import NDJSON
+from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Receipt, receive_events, receive_outcomes
 from monitor.reference import GRACE, block_length
 from monitor.schema import ModelSpec, RowWindow

@@ -118,6 +118,11 @@ def enqueue(
     db.execute(dialect.insert(Job).values(**values).on_conflict_do_nothing())
 
 
+def is_waiting(db: Session, dedupe_key: str) -> bool:
+    """Whether a job with this key is queued. It will see everything that was stored before this question."""
+    return db.scalar(select(Job.id).where(Job.dedupe_key == dedupe_key, Job.state == "queued")) is not None
+
+
 def claim(db: Session, *, worker: str, now: datetime, lease_s: int, lanes: Sequence[str] = LANES) -> Claimed | None:
     """Take the oldest runnable job: queued and due, or running under an expired lease."""
     running = aliased(Job)

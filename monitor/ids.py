@@ -41,12 +41,15 @@ class IdIndex:
         found = np.zeros(len(ids), dtype=np.bool_)
         if len(ids) and self._runs:
             first, second = _words(ids)
+            # Looked up in ascending order, neighbours in the run are neighbours in memory.
+            order = np.argsort(first)
+            first, second = first[order], second[order]
             for known, beside in self._runs:
                 at = np.minimum(np.searchsorted(known, first), len(known) - 1)
-                found |= (known[at] == first) & (beside[at] == second)
+                found[order] |= (known[at] == first) & (beside[at] == second)
         return found
 
 
 def _sorted(first: Words, second: Words) -> tuple[Words, Words]:
-    order = np.argsort(first)
+    order = np.argsort(first, kind="stable")  # sorted runs side by side are merged, not sorted again
     return first[order], second[order]

@@ -143,6 +143,7 @@ class Table:
         self._guard = threading.RLock()
         self._table: DeltaTable | None = None
         self._latest = EMPTY
+        self._named: set[Path] = set()  # folders whose own entry this process has made durable
 
     def snapshot(self, version: int | None = None) -> Snapshot:
         """The table as of `version`, by default the newest commit of any process."""
@@ -203,7 +204,7 @@ class Table:
                 actions.append({"metaData": self._metadata(merged)})
             written: list[DataFile] = []
             try:
-                for (day,), part in frame.partition_by(self.partition, as_dict=True, include_key=False).items():
+                for day, part in self._parts(frame):
                     action, file = self._write(part.select(n for n in merged if n in part.columns), day)
                     written.append(file)
                     actions.append(action)
@@ -216,6 +217,14 @@ class Table:
         if self._latest.version % CHECKPOINT_EVERY == CHECKPOINT_EVERY - 1:
             self._checkpoint()
         return self._latest
+
+    def _parts(self, frame: pl.DataFrame) -> Iterator[tuple[object, pl.DataFrame]]:
+        days = frame[self.partition].unique().to_list()
+        if len(days) == 1:  # most requests; nothing needs to be copied
+            yield days[0], frame.drop(self.partition)
+            return
+        for (day,), part in frame.partition_by(self.partition, as_dict=True, include_key=False).items():
+            yield day, part
 
     def _merge(self, before: Snapshot, columns: Mapping[str, str]) -> dict[str, str]:
         for name, kind in columns.items():
@@ -244,7 +253,9 @@ class Table:
         value = day.isoformat() if isinstance(day, date) else str(day)
         relative = f"{self.partition}={value}/part-{uuid4()}.parquet"
         path = self.folder / relative
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.parent.is_dir():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._named.discard(path.parent)
         try:
             part.write_parquet(path, compression="zstd")
             _fsync_file(path)
@@ -252,7 +263,7 @@ class Table:
             path.unlink(missing_ok=True)
             raise
         fsync_folder(path.parent)
-        fsync_folder(self.folder)
+        self._name(path.parent)
         low: dict[str, Any] = {c: part[c].min() for c in STATISTICS if c in part.columns}
         high: dict[str, Any] = {c: part[c].max() for c in STATISTICS if c in part.columns}
         statistics = {
@@ -288,8 +299,15 @@ class Table:
         finally:
             with suppress(FileNotFoundError):
                 draft.unlink()
-        for folder in (self._log, self.folder, self.folder.parent, self.folder.parent.parent):
-            fsync_folder(folder)
+        fsync_folder(self._log)
+        for folder in (self._log, self.folder, self.folder.parent):
+            self._name(folder)
+
+    def _name(self, folder: Path) -> None:
+        """Make a folder's entry in its parent durable: once a process, for another may have made it and died."""
+        if folder not in self._named:
+            fsync_folder(folder.parent)
+            self._named.add(folder)
 
     def _checkpoint(self) -> None:
         """Sum up the log so that opening the table stays quick. The log alone is enough, so a failure is only noted."""

@@ -10,19 +10,19 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.auth import requires
-from api.deps import Db, Out, ReadDb, SiteDep, body_of, media_type
+from api.deps import Db, Out, ReadDb, SiteDep, body_of, content_encoding, media_type
 from core import queue
 from core.errors import ConflictError, NotFoundError
 from core.queue import Job
 from governance.access import Caller, Permission
 from monitor import store
-from monitor.ingest.ndjson import JSON, NDJSON
+from monitor.ingest.media import ENCODINGS, MEDIA_TYPES
 from monitor.ingest.receive import receive_events, receive_outcomes
 from monitor.site import Site
 from retrain import store as retrained
 
 router = APIRouter(prefix="/api/v1/models/{model}", tags=["events"])
-RowsBody = Annotated[bytes, Depends(body_of(NDJSON, JSON))]
+RowsBody = Annotated[bytes, Depends(body_of(*MEDIA_TYPES, encodings=ENCODINGS))]
 Writer = Annotated[Caller, requires(Permission.EVENTS_WRITE)]
 Reader = Annotated[Caller, requires(Permission.EVENTS_READ)]
 
@@ -58,14 +58,14 @@ class ExplanationFailedError(ConflictError):
 
 @router.post("/events")
 def take_events(_: Writer, model: str, body: RowsBody, site: SiteDep, request: Request) -> ReceiptOut:
-    """Store events, NDJSON or a JSON array; durable when answered, idempotent by event_id."""
-    return ReceiptOut.of(receive_events(site, model, body, media_type(request)))
+    """Store events: NDJSON, a JSON array, Arrow or Parquet; durable when answered, idempotent by event_id."""
+    return ReceiptOut.of(receive_events(site, model, body, media_type(request), content_encoding(request)))
 
 
 @router.post("/outcomes")
 def take_outcomes(_: Writer, model: str, body: RowsBody, site: SiteDep, request: Request) -> ReceiptOut:
     """Store what turned out to be true, joined to its event by event_id."""
-    return ReceiptOut.of(receive_outcomes(site, model, body, media_type(request)))
+    return ReceiptOut.of(receive_outcomes(site, model, body, media_type(request), content_encoding(request)))
 
 
 @router.get("/events/{event_id:path}/explanation")

@@ -1,15 +1,14 @@
 """From request bytes to JSON objects, one a row; a row that is none is rejected by itself, not with its request."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 from core.errors import InvalidError
+from monitor.ingest.media import NDJSON
 
-NDJSON: Final = "application/x-ndjson"
-JSON: Final = "application/json"
-_BOM = b"\xef\xbb\xbf"
+BOM: Final = b"\xef\xbb\xbf"
 
 
 class BodyError(InvalidError):
@@ -42,9 +41,14 @@ def read_ndjson(body: bytes) -> Rows:
     Raises:
         BodyError: there is no line.
     """
+    return _not_empty(read_lines(_lines(body.removeprefix(BOM))))
+
+
+def read_lines(lines: Iterable[tuple[int, str | bytes]]) -> Rows:
+    """Numbered lines, white space around them removed; empty ones are skipped."""
     rows = Rows([], [], [])
     decode = json.JSONDecoder().decode
-    for line, text in _lines(body.removeprefix(_BOM)):
+    for line, text in lines:
         if not text:
             continue
         try:
@@ -53,7 +57,7 @@ def read_ndjson(body: bytes) -> Rows:
             rows.rejected.append(Rejection(line, None, _why(error)))
             continue
         _take(rows, line, value)
-    return _not_empty(rows)
+    return rows
 
 
 def read_json(body: bytes) -> Rows:
@@ -63,7 +67,7 @@ def read_json(body: bytes) -> Rows:
         BodyError: not UTF-8, not JSON, not an array, or empty.
     """
     try:
-        value = json.loads(body.removeprefix(_BOM).decode())
+        value = json.loads(body.removeprefix(BOM).decode())
     except (ValueError, RecursionError) as error:
         raise BodyError(f"the body is not a JSON array: {_why(error)}") from error
     if not isinstance(value, list):

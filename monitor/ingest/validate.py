@@ -24,6 +24,10 @@ _TYPES: Final[Mapping[ColumnType, tuple[str, frozenset[type], Any]]] = {
     "string": ("a string", frozenset({str, NoneType}), pl.String),
     "text": ("a string", frozenset({str, NoneType}), pl.String),
 }
+OWN_COLUMNS: Final[Mapping[str, ColumnType]] = {
+    "event_id": "string", "version": "string", "trace_id": "string", "span_id": "string",
+}  # fmt: skip
+TIME_FORMAT: Final = "%Y-%m-%dT%H:%M:%S%.f%#z"
 _TIME = "2026-03-01T12:00:00Z"
 _BOUNDS = "is before 1970 or more than a day ahead of now; check the unit and the clock"
 
@@ -33,7 +37,7 @@ class Checked:
     """Rows fit to be stored, the line each came from, and the others with their reasons (one a row, in line order)."""
 
     frame: pl.DataFrame
-    lines: list[int]
+    lines: Sequence[int]
     rejected: list[Rejection]
 
 
@@ -62,11 +66,9 @@ class _Batch:
 def check_events(spec: ModelSpec, rows: Rows, *, now: datetime) -> Checked:
     """Events against the spec: declared columns of the declared types, an id, a time with its zone and a version."""
     declared = {name: c.type for name, c in spec.event_columns.items()}
-    own: dict[str, ColumnType] = {"event_id": "string", "version": "string", "trace_id": "string", "span_id": "string"}
     batch = _Batch(rows)
-    elsewhere = dict.fromkeys(spec.outcome_columns, "an outcome: send it to /outcomes")
-    _check_names(batch, (*own, "ts", *declared), elsewhere)
-    columns = {name: _typed(batch, name, kind) for name, kind in (own | declared).items()}
+    _check_names(batch, (*OWN_COLUMNS, "ts", *declared), not_an_event_column(spec))
+    columns = {name: _typed(batch, name, kind) for name, kind in {**OWN_COLUMNS, **declared}.items()}
     _check_id(batch, columns["event_id"])
     _check_version(batch, columns["version"])
     columns["ts"] = _times(batch, now)
@@ -79,15 +81,9 @@ def check_outcomes(spec: ModelSpec, rows: Rows) -> Checked:
     Raises:
         InvalidError: the spec declares no outcome column.
     """
-    declared = {name: c.type for name, c in spec.outcome_columns.items()}
-    if not declared:
-        raise InvalidError(
-            f"model {spec.model} declares no column with role outcome; add one to its spec first", field="columns"
-        )
+    declared = outcome_columns(spec)
     batch = _Batch(rows)
-    elsewhere = dict.fromkeys(spec.event_columns, "part of the event, not of its outcome")
-    elsewhere["ts"] = "not part of an outcome: its time is when it arrives"
-    _check_names(batch, ("event_id", *declared), elsewhere)
+    _check_names(batch, ("event_id", *declared), not_an_outcome_column(spec))
     columns = {"event_id": _typed(batch, "event_id", "string")}
     columns |= {name: _typed(batch, name, kind) for name, kind in declared.items()}
     _check_id(batch, columns["event_id"])
@@ -97,16 +93,42 @@ def check_outcomes(spec: ModelSpec, rows: Rows) -> Checked:
     return batch.finish(columns, rows.rejected)
 
 
+def outcome_columns(spec: ModelSpec) -> dict[str, ColumnType]:
+    """
+    Raises:
+        InvalidError: the spec declares no outcome column.
+    """
+    declared = {name: c.type for name, c in spec.outcome_columns.items()}
+    if not declared:
+        raise InvalidError(
+            f"model {spec.model} declares no column with role outcome; add one to its spec first", field="columns"
+        )
+    return declared
+
+
+def not_an_event_column(spec: ModelSpec) -> dict[str, str]:
+    """Columns that rows of events may not have although they are known, with what to do instead."""
+    return dict.fromkeys(spec.outcome_columns, "an outcome: send it to /outcomes")
+
+
+def not_an_outcome_column(spec: ModelSpec) -> dict[str, str]:
+    """The same for rows of outcomes."""
+    elsewhere = dict.fromkeys(spec.event_columns, "part of the event, not of its outcome")
+    return elsewhere | {"ts": "not part of an outcome: its time is when it arrives"}
+
+
+def unknown_column(name: str, known: Sequence[str], elsewhere: Mapping[str, str]) -> str:
+    """Why a column is refused."""
+    declared = f"unknown column; declared are: {', '.join(known)}. Declare it in the spec or leave it out"
+    return elsewhere.get(name) or declared
+
+
 def _check_names(batch: _Batch, known: Sequence[str], elsewhere: Mapping[str, str]) -> None:
     allowed = frozenset(known)
     for position, row in enumerate(batch.objects):
         if not allowed.issuperset(row):
             name = next(n for n in row if n not in allowed)
-            reason = (
-                elsewhere.get(name)
-                or f"unknown column; declared are: {', '.join(known)}. Declare it in the spec or leave it out"
-            )
-            batch.refuse(position, _short(name).strip("'"), reason)
+            batch.refuse(position, _short(name).strip("'"), unknown_column(name, known, elsewhere))
 
 
 def _typed(batch: _Batch, name: str, kind: ColumnType) -> pl.Series:
@@ -173,7 +195,7 @@ def _times(batch: _Batch, now: datetime) -> pl.Series:
     """The event times in UTC; RFC 3339, and what Python's ISO 8601 reader takes beside it, with a zone."""
     values = [row.get("ts") for row in batch.objects]
     text = pl.Series("ts", [v if isinstance(v, str) and v.isascii() else None for v in values], dtype=pl.String)
-    times = text.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", time_unit="us", time_zone="UTC", strict=False)
+    times = text.str.to_datetime(TIME_FORMAT, time_unit="us", time_zone="UTC", strict=False)
     # Years beyond Python's calendar come out of polars too; out of bounds, they go before Python reads them.
     outside = ((times < EARLIEST) | (times > now + AHEAD)).fill_null(value=False)
     for position in outside.arg_true().to_list():

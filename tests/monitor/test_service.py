@@ -12,7 +12,7 @@ from core.clock import ManualClock
 from governance import ledger
 from monitor import alerts, service, store
 from monitor.errors import AlertStateError, ModelNotFoundError
-from monitor.ingest.ndjson import NDJSON
+from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import receive_events, receive_outcomes
 from monitor.schema import ModelSpec, SpecError
 from monitor.site import Site

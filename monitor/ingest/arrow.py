@@ -1,0 +1,242 @@
+"""Arrow IPC streams and Parquet files into the columns of the spec.
+
+What a body claims to hold is added up before it is unpacked, and every buffer is checked before it is read: lengths,
+offsets, dictionary indices and UTF-8 come from somebody else.
+"""
+
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from monitor.ingest.columnar import merged
+from monitor.ingest.encoding import BodyTooLargeError, too_large
+from monitor.ingest.ndjson import BodyError, Rows
+from monitor.ingest.target import UTC_MICROSECONDS, SchemaMismatchError, Target
+from monitor.ingest.validate import AHEAD, Checked, unknown_column
+from monitor.schema import ColumnType
+
+MOST_ROWS: Final = 1_000_000  # in one body; columns of one repeated value take no room that could be counted
+_PER_SECOND: Final = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def read_arrow_columns(target: Target, body: bytes, now: datetime, limit_mb: int) -> Checked:
+    """An Arrow IPC stream; dictionaries, large strings and times of any unit with a zone are taken.
+
+    Raises:
+        BodyError: no such stream, damaged, or without a row.
+        BodyTooLargeError: it unpacks to more than the limit.
+        SchemaMismatchError: columns that the spec does not declare, or of other types.
+    """
+
+    with _refused_unless("an Arrow IPC stream"), pa.ipc.open_stream(body) as stream:
+        _match(target, stream.schema)
+        _bound_messages(body, limit_mb)
+        return _columns(target, stream.read_all(), now, limit_mb)
+
+
+def read_parquet_columns(target: Target, body: bytes, now: datetime, limit_mb: int) -> Checked:
+    """A Parquet file; raises what `read_arrow_columns` raises."""
+    with _refused_unless("a Parquet file"):
+        metadata = pq.read_metadata(pa.BufferReader(body))
+        # Dictionaries stay dictionaries until their unpacked size is known.
+        texts = [name for name in metadata.schema.names if target.schema.get(name) == pl.String]
+        with pq.ParquetFile(pa.BufferReader(body), metadata=metadata, read_dictionary=texts) as file:
+            _match(target, file.schema_arrow)
+            groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+            _bound(metadata.num_rows, sum(max(g.total_byte_size, 0) for g in groups), limit_mb)
+            return _columns(target, file.read(use_threads=False), now, limit_mb)
+
+
+@contextmanager
+def _refused_unless(what: str) -> Iterator[None]:
+    try:
+        yield
+    # In these pyarrow and polars say what is wrong with a file.
+    except (
+        pa.ArrowException, pl.exceptions.PolarsError, OSError, ValueError, TypeError, KeyError, OverflowError,
+        struct.error,
+    ) as error:  # fmt: skip
+        raise BodyError(f"the body is not {what} that can be read: {str(error)[:200]}") from error
+
+
+def _match(target: Target, schema: pa.Schema) -> None:
+    """Refuse columns that are not declared, sent twice, missing where every row needs them, or of another type."""
+    known = ("event_id", *(["ts"] if target.timed else []), *(n for n in target.columns if n != "event_id"))
+    for name in schema.names:
+        if name not in known:
+            raise SchemaMismatchError(f"{name[:100]!r}: {unknown_column(name, known, target.elsewhere)}", field=name)
+        if schema.names.count(name) > 1:
+            raise SchemaMismatchError(f"column {name} is there twice; send it once", field=name)
+    for name in ("event_id", "ts", "version") if target.timed else ("event_id",):
+        if name not in schema.names:
+            raise SchemaMismatchError(f"column {name} is missing; every row needs it", field=name)
+    for name, kind in target.columns.items():
+        if name in schema.names and not _fits(schema.field(name).type, kind):
+            sent = schema.field(name).type
+            raise SchemaMismatchError(f"column {name} is {sent}; it is declared as {kind}", field=name, sent=str(sent))
+    if target.timed:
+        sent = schema.field("ts").type
+        if not pa.types.is_timestamp(sent):
+            raise SchemaMismatchError(f"column ts is {sent}; send timestamps with a zone", field="ts", sent=str(sent))
+        if sent.tz is None:
+            raise SchemaMismatchError(f"column ts is {sent}, without a zone; give it one, such as UTC", field="ts")
+
+
+def _fits(sent: pa.DataType, kind: ColumnType) -> bool:
+    if pa.types.is_dictionary(sent):
+        sent = sent.value_type
+    is_null: bool = pa.types.is_null(sent)
+    match kind:
+        case "number":
+            return is_null or pa.types.is_integer(sent) or pa.types.is_floating(sent) or pa.types.is_decimal(sent)
+        case "boolean":
+            return is_null or pa.types.is_boolean(sent)
+    return is_null or pa.types.is_string(sent) or pa.types.is_large_string(sent) or pa.types.is_string_view(sent)
+
+
+def _columns(target: Target, table: pa.Table, now: datetime, limit_mb: int) -> Checked:
+    table.validate(full=True)
+    if not table.num_rows:
+        raise BodyError("the body holds no row; send at least one")
+    _bound(table.num_rows, 0, limit_mb)
+    size = sum(_unpacked(chunk) for column in table.columns for chunk in column.chunks)
+    _bound(table.num_rows, size, limit_mb)
+    columns = {name: _typed(table, name, target.schema[name]) for name in target.columns}
+    if target.timed:
+        columns["ts"] = _times(table["ts"], now)
+    frame, good = target.good(pl.DataFrame(columns), now)
+    if good.all():
+        return Checked(frame, range(1, frame.height + 1), [])
+    bad = (~good).arg_true().to_list()
+    objects = frame[bad].to_dicts()
+    if target.timed:
+        for row, value in zip(objects, table["ts"].cast(pa.int64()).take(pa.array(bad)).to_pylist(), strict=True):
+            row["ts"] = None if value is None else _written(value, table["ts"].type.unit)
+    examined = target.examine(Rows(objects, [i + 1 for i in bad], []), now)
+    return merged(Checked(frame.filter(good), (good.arg_true() + 1).to_list(), []), examined)
+
+
+def _typed(table: pa.Table, name: str, dtype: Any) -> pl.Series:
+    if name not in table.column_names:
+        return pl.Series(name, [None], dtype=dtype).new_from_index(0, table.num_rows)
+    column = table[name]
+    if pa.types.is_dictionary(column.type):
+        chunks: list[Any] = column.chunks
+        parts = [pl.Series(c.dictionary).cast(dtype).gather(pl.Series(c.indices)) for c in chunks]
+        return pl.concat(parts).alias(name)
+    if dtype == pl.Float64:
+        column = column.cast(pa.float64(), safe=False)  # whole numbers past 2**53 are rounded, as in JSON
+    return pl.Series(name, column).cast(dtype)
+
+
+def _times(column: "pa.ChunkedArray[Any]", now: datetime) -> pl.Series:
+    """UTC to the microsecond; null where the time is out of bounds."""
+    per_second = _PER_SECOND[column.type.unit]
+    microseconds = (now + AHEAD - _EPOCH) // timedelta(microseconds=1)
+    latest = ((microseconds + 1) * per_second - 1) // 10**6  # what is finer than a microsecond is cut off, as in JSON
+    counted = pl.Series("ts", column.cast(pa.int64()))
+    inside = pl.when((counted >= 0) & (counted <= latest)).then(counted)
+    scaled = inside * (10**6 // per_second) if per_second <= 10**6 else inside // (per_second // 10**6)
+    return pl.select(scaled.cast(pl.Int64).cast(UTC_MICROSECONDS).alias("ts")).to_series()
+
+
+def _written(value: int, unit: str) -> str:
+    try:
+        return (_EPOCH + timedelta(microseconds=value * 10**6 // _PER_SECOND[unit])).isoformat()
+    except OverflowError:  # beyond Python's calendar
+        return f"{value} {unit} since 1970"
+
+
+def _unpacked(chunk: "pa.Array[Any]") -> int:
+    """Bytes of a column once its dictionary is gone."""
+    if not isinstance(chunk, pa.DictionaryArray):
+        return chunk.nbytes
+    lengths = pl.Series(chunk.dictionary).cast(pl.String).str.len_bytes().cast(pl.Int64)
+    return int(lengths.gather(pl.Series(chunk.indices).drop_nulls()).sum()) + 4 * len(chunk)
+
+
+def _bound(rows: int, size: int, limit_mb: int) -> None:
+    if rows > MOST_ROWS:
+        raise BodyTooLargeError(f"the body has {rows} rows; send at most {MOST_ROWS} at once", limit_rows=MOST_ROWS)
+    if size > limit_mb << 20:
+        raise too_large(limit_mb, "the unpacked body is")
+
+
+def _bound_messages(body: bytes, limit_mb: int) -> None:
+    """Add up rows and unpacked bytes as the messages of the stream state them.
+
+    Source: Message.fbs of the Arrow format; a compressed buffer begins with its unpacked length, -1 for not packed.
+    """
+    rows = size = 0
+    for kind, header, data in _batches(body):
+        if kind == "rows":
+            rows += max(header.integer(0), 0)
+        packed = header.offset(3) is not None
+        for at, length in header.pairs(2):
+            if not 0 <= at <= at + length <= len(data):
+                raise BodyError("the body is not an Arrow IPC stream that can be read: a buffer lies outside of it")
+            own = int.from_bytes(data[at : at + 8], "little", signed=True) if packed and length else length
+            size += max(own, length)
+        _bound(rows, size, limit_mb)
+
+
+def _batches(body: bytes) -> Iterator[tuple[str, "_FlatTable", memoryview]]:
+    reader = pa.ipc.MessageReader.open_stream(pa.BufferReader(body))
+    while True:
+        try:
+            message = reader.read_next_message()
+        except StopIteration:
+            return
+        data = memoryview(message.body) if message.body is not None else memoryview(b"")
+        root = _FlatTable.root(memoryview(message.metadata))
+        header = root.table(2)
+        if message.type == "record batch":
+            yield "rows", header, data
+        elif message.type == "dictionary":
+            yield "dictionary", header.table(1), data
+
+
+class _FlatTable:
+    """A table in a flatbuffer: where its fields are is said by its vtable."""
+
+    def __init__(self, data: memoryview, at: int) -> None:
+        self.data, self.at = data, at
+        self.vtable = at - struct.unpack_from("<i", data, at)[0]
+
+    @classmethod
+    def root(cls, data: memoryview) -> "_FlatTable":
+        return cls(data, struct.unpack_from("<I", data, 0)[0])
+
+    def offset(self, field: int) -> int | None:
+        entry = 4 + 2 * field
+        if entry >= struct.unpack_from("<H", self.data, self.vtable)[0]:
+            return None
+        offset: int = struct.unpack_from("<H", self.data, self.vtable + entry)[0]
+        return self.at + offset if offset else None
+
+    def integer(self, field: int) -> int:
+        at = self.offset(field)
+        return 0 if at is None else int(struct.unpack_from("<q", self.data, at)[0])
+
+    def table(self, field: int) -> "_FlatTable":
+        at = self.offset(field)
+        if at is None:
+            raise BodyError("the body is not an Arrow IPC stream that can be read: a message has no header")
+        return _FlatTable(self.data, at + struct.unpack_from("<I", self.data, at)[0])
+
+    def pairs(self, field: int) -> Iterator[tuple[int, int]]:
+        """A vector of structures of two 64-bit integers."""
+        at = self.offset(field)
+        if at is None:
+            return
+        start = at + struct.unpack_from("<I", self.data, at)[0]
+        count = struct.unpack_from("<I", self.data, start)[0]
+        for i in range(count):
+            yield struct.unpack_from("<qq", self.data, start + 4 + 16 * i)

@@ -1,0 +1,76 @@
+"""Content codings of a request body, undone within a bound: a small body may not become a large one unnoticed."""
+
+import io
+import zlib
+from typing import Final
+
+from core.errors import InvalidError
+from monitor.ingest.ndjson import BodyError
+
+_CHUNK: Final = 1 << 20
+
+
+class BodyTooLargeError(InvalidError):
+    code = "body_too_large"
+
+
+def too_large(limit_mb: int, what: str = "the body is") -> BodyTooLargeError:
+    return BodyTooLargeError(
+        f"{what} larger than {limit_mb} MiB; send it in parts, or raise ASSAY_SERVER__MAX_BODY_MB", limit_mb=limit_mb
+    )
+
+
+def decoded(body: bytes, encoding: str, limit_mb: int) -> bytes:
+    """The body without its content coding, one of `media.ENCODINGS`.
+
+    Raises:
+        BodyTooLargeError: it unpacks to more than the limit; no more than that was unpacked.
+        BodyError: damaged, or it ends early.
+    """
+    match encoding:
+        case "gzip":
+            return _gunzip(body, limit_mb)
+        case "zstd":
+            return _unzstd(body, limit_mb)
+    return body
+
+
+def _gunzip(body: bytes, limit_mb: int) -> bytes:
+    limit = limit_mb << 20
+    parts: list[bytes] = []
+    size, rest = 0, body
+    while rest or not parts:  # a gzip file is one member or several
+        member = zlib.decompressobj(wbits=31)
+        while not member.eof:
+            try:
+                part = member.decompress(rest, limit + 1 - size)
+            except zlib.error as error:
+                raise BodyError(f"the body is not gzip: {error}") from error
+            parts.append(part)
+            if (size := size + len(part)) > limit:
+                raise too_large(limit_mb, "the unpacked body is")
+            if not part and not member.eof:
+                raise BodyError("the gzip body ends early; nothing of it was stored, send it again")
+            rest = member.unconsumed_tail
+        rest = member.unused_data
+    return b"".join(parts)
+
+
+def _unzstd(body: bytes, limit_mb: int) -> bytes:
+    import pyarrow as pa
+
+    limit = limit_mb << 20
+    out = io.BytesIO()
+    if not body:
+        raise BodyError("the zstd body ends early; nothing of it was stored, send it again")
+    try:
+        with pa.CompressedInputStream(pa.BufferReader(body), "zstd") as stream:
+            while part := stream.read(_CHUNK):
+                out.write(part)
+                if out.tell() > limit:
+                    raise too_large(limit_mb, "the unpacked body is")
+    except (pa.ArrowException, OSError) as error:
+        early = "truncated" in str(error).lower()
+        reason = "the zstd body ends early; nothing of it was stored, send it again"
+        raise BodyError(reason if early else f"the body is not zstd: {error}") from error
+    return out.getvalue()

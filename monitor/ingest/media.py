@@ -1,0 +1,12 @@
+"""The forms in which rows are taken."""
+
+from typing import Final
+
+NDJSON: Final = "application/x-ndjson"
+JSON: Final = "application/json"
+ARROW: Final = "application/vnd.apache.arrow.stream"
+PARQUET: Final = "application/vnd.apache.parquet"
+MEDIA_TYPES: Final = (NDJSON, JSON, ARROW, PARQUET)
+
+IDENTITY: Final = "identity"
+ENCODINGS: Final = (IDENTITY, "gzip", "zstd")

@@ -1,0 +1,97 @@
+"""What the rows of a model must look like, prepared once per revision of its spec."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any, Final
+
+import polars as pl
+
+from core.errors import InvalidError
+from monitor.ingest.ndjson import Rows
+from monitor.ingest.scan import Keys
+from monitor.ingest.validate import (
+    AHEAD,
+    EARLIEST,
+    LONGEST_ID,
+    LONGEST_VERSION,
+    OWN_COLUMNS,
+    TIME_FORMAT,
+    Checked,
+    check_events,
+    check_outcomes,
+    not_an_event_column,
+    not_an_outcome_column,
+    outcome_columns,
+)
+from monitor.schema import ColumnType, ModelSpec
+
+DTYPES: Final[Mapping[ColumnType, Any]] = {
+    "number": pl.Float64, "boolean": pl.Boolean, "category": pl.String, "string": pl.String, "text": pl.String,
+}  # fmt: skip
+UTC_MICROSECONDS: Final = pl.Datetime("us", "UTC")
+
+
+@dataclass(frozen=True)
+class Target:
+    """Events or outcomes of one model: their columns but `ts`, in the order they are stored in."""
+
+    spec: ModelSpec
+    columns: Mapping[str, ColumnType]
+    elsewhere: Mapping[str, str]  # columns that belong to the other kind, with what to do
+    timed: bool  # events carry their time, outcomes take that of their arrival
+
+    @cached_property
+    def schema(self) -> dict[str, Any]:
+        own = {name: DTYPES[kind] for name, kind in self.columns.items()}
+        return own | {"ts": pl.String} if self.timed else own
+
+    @cached_property
+    def keys(self) -> Keys:
+        return Keys(dict(self.columns) | {"ts": "string"} if self.timed else self.columns)
+
+    def examine(self, rows: Rows, now: datetime) -> Checked:
+        """The rows one by one, with a reason against each that is refused."""
+        return check_events(self.spec, rows, now=now) if self.timed else check_outcomes(self.spec, rows)
+
+    def good(self, frame: pl.DataFrame, now: datetime) -> tuple[pl.DataFrame, pl.Series]:
+        """The columns as they are stored, and which rows nothing is to be said against; no reasons are given."""
+        if self.timed and frame.schema["ts"] == pl.String:
+            written = pl.col("ts")
+            plain = written.str.len_bytes() == written.str.len_chars()  # digits and signs of other scripts are not read
+            read = written.str.to_datetime(TIME_FORMAT, time_unit="us", time_zone="UTC", strict=False)
+            frame = frame.with_columns(pl.when(plain).then(read).alias("ts"))
+        frame = frame.select(*self.columns, *(["ts"] if self.timed else []))
+        return frame, frame.select(pl.all_horizontal(self._rules(now)).fill_null(value=False).alias("good")).to_series()
+
+    def _rules(self, now: datetime) -> list[pl.Expr]:
+        ids = pl.col("event_id")
+        rules = [ids.str.len_bytes() > 0, ids.str.len_chars() <= LONGEST_ID, ~ids.str.contains(r"\pC")]
+        if self.timed:
+            version, at = pl.col("version"), pl.col("ts")
+            rules += [version.str.len_bytes() > 0, version.str.len_chars() <= LONGEST_VERSION]
+            rules += [at >= pl.lit(EARLIEST, UTC_MICROSECONDS), at <= pl.lit(now + AHEAD, UTC_MICROSECONDS)]
+        else:
+            rules.append(pl.any_horizontal(pl.col(name).is_not_null() for name in self.columns if name != "event_id"))
+        numbers = [name for name, kind in self.columns.items() if kind == "number"]
+        return rules + [pl.col(name).is_finite().fill_null(value=True) for name in numbers]
+
+
+def events_of(spec: ModelSpec) -> Target:
+    declared = {name: c.type for name, c in spec.event_columns.items()}
+    return Target(spec, {**OWN_COLUMNS, **declared}, not_an_event_column(spec), timed=True)
+
+
+def outcomes_of(spec: ModelSpec) -> Target:
+    """
+    Raises:
+        InvalidError: the spec declares no outcome column.
+    """
+    return Target(spec, {"event_id": "string", **outcome_columns(spec)}, not_an_outcome_column(spec), timed=False)
+
+
+class SchemaMismatchError(InvalidError):
+    """The columns of an Arrow or Parquet body are not those of the spec; no row was looked at."""
+
+    code = "schema_mismatch"
