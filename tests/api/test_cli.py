@@ -10,6 +10,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -228,14 +229,19 @@ def test_api_and_worker_run_apart_and_end_on_a_signal(tmp_path: Path) -> None:
     ready = json.loads(api.stdout.readline())
     assert httpx2.get(f"{ready['url']}/healthz").json() == {"status": "ok"}
     worker = subprocess.Popen([*run, "worker", "--home", str(tmp_path)], stdout=subprocess.DEVNULL, **options)
-    anchor = tmp_path / "anchor"
-    for _ in range(200):  # the scheduler, which runs in the worker, checkpoints the first entry
-        if list(anchor.glob("*.note")):
+    assert list((tmp_path / "anchor").glob("*.note"))  # what the first start recorded is signed before it answers
+
+    def ticking() -> bool:
+        with closing(sqlite3.connect(tmp_path / "assay.db")) as db:
+            return bool(db.execute("select count(*) from lease").fetchone()[0])
+
+    for _ in range(200):  # the scheduler, which runs in the worker, takes its lease
+        if ticking():
             break
-        api_ended = api.poll() is not None or worker.poll() is not None
-        assert not api_ended
+        ended = api.poll() is not None or worker.poll() is not None
+        assert not ended
         signal.sigtimedwait([signal.SIGUSR2], 0.1)
-    assert list(anchor.glob("*.note"))
+    assert ticking()
     for process in (worker, api):
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
