@@ -41,7 +41,7 @@ class Eval:
 
 @dataclass(frozen=True)
 class Difference:
-    """Challenger minus champion on the same rows, with a paired bootstrap interval."""
+    """Challenger minus champion on the same rows, with its interval."""
 
     name: str
     value: float | None

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from core.errors import InvalidError
 from retrain.evals.base import Difference, bootstrap, codes
 from retrain.evals.f1_macro import f1_macro
+from retrain.evals.mean_difference import paired_difference
 from retrain.evals.perplexity import perplexity
 
 
@@ -19,19 +20,23 @@ def accuracy_difference(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Difference:
-    """Difference of two accuracies with a paired bootstrap interval; share, > 0 when the challenger is better.
+    """Difference of two accuracies with the interval of `paired_difference`; share, > 0 when the challenger is better.
 
-    None with a reason when there is no row.
+    None with a reason when there is no row; the interval is missing with one row. `seed` is not used: nothing is drawn.
 
     Raises:
         InvalidError: lengths differ.
     """
+    del seed
     (truth, old, new), _ = codes(labels, champion, challenger)
-    if len(truth) == 0:
+    n = len(truth)
+    if n == 0:
         return Difference("accuracy", None, "no rows", "share", True, 0, None, None)
-    gain = (truth == new).astype(np.float64) - (truth == old)
-    low, high = bootstrap(lambda i: float(gain[i].mean()), len(gain), confidence=confidence, seed=seed)
-    return Difference("accuracy", float(gain.mean()), None, "share", True, len(gain), low, high)
+    before, after = (truth == old).astype(np.float64), (truth == new).astype(np.float64)
+    if n == 1:
+        return Difference("accuracy", float(after[0] - before[0]), None, "share", True, 1, None, None)
+    found = paired_difference(before, after, level=confidence)
+    return Difference("accuracy", found.value, None, "share", True, n, found.low, found.high)
 
 
 def f1_macro_difference(

@@ -2,8 +2,8 @@
 
 from dataclasses import asdict
 
+from retrain.evals.mean_difference import paired_difference
 from retrain.gates.base import MIN_ROWS, Gate, GateInputs, GateResult
-from retrain.gates.paired import paired_difference
 
 NAME = "forgetting"
 

@@ -7,8 +7,8 @@ the whole interval lie above the limit would reject every challenger that is exa
 from dataclasses import asdict
 
 from retrain.envelope import floor_breaches
+from retrain.evals.mean_difference import paired_difference
 from retrain.gates.base import MIN_ROWS, Gate, GateInputs, GateResult
-from retrain.gates.paired import paired_difference
 
 NAME = "no_regression"
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from core.errors import InsufficientDataError, InvalidError
 from monitor.schema import Envelope, FairnessRule
+from retrain.evals.mean_difference import paired_difference
 from retrain.gates import GATES, judge_all
 from retrain.gates.base import Compared, GateInputs, IntegrityFacts
-from retrain.gates.paired import paired_difference
 
 DIGEST, OTHER = "sha256:" + "0" * 64, "sha256:" + "1" * 64
 

@@ -1,18 +1,20 @@
-"""The difference of two models on the same rows, with its interval."""
+"""The mean difference of two models on the same rows, with its interval: the one evaluations and gates quote."""
 
 import math
 from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from core.errors import InsufficientDataError, InvalidError
-from retrain.gates.base import Floats
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class MeanDifference:
     """Challenger minus champion, in the unit of the score; the interval is two-sided at `level`."""
 
     value: float
@@ -24,7 +26,7 @@ class Difference:
     n: int
 
 
-def paired_difference(champion: Floats, challenger: Floats, *, level: float = 0.95) -> Difference:
+def paired_difference(champion: Floats, challenger: Floats, *, level: float = 0.95) -> MeanDifference:
     """Mean difference of paired scores.
 
     Args:
@@ -61,4 +63,4 @@ def paired_difference(champion: Floats, challenger: Floats, *, level: float = 0.
     else:
         half = float(stdtrit(n - 1, (1 + level) / 2)) * float(gain.std(ddof=1)) / math.sqrt(n)
         low, high = value - half, value + half
-    return Difference(value, low, high, level, float(champion.mean()), float(challenger.mean()), n)
+    return MeanDifference(value, low, high, level, float(champion.mean()), float(challenger.mean()), n)
