@@ -331,7 +331,7 @@ def main() -> None:
     parser.add_argument("--cases", default="ndjson,json,arrow,parquet")
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "results" / "ingest.jsonl")
     options = parser.parse_args()
-    machine = f"{platform.machine()} {os.cpu_count()} CPU {platform.system()} {platform.release()}"
+    machine = f"{platform.machine()} {os.cpu_count()} CPU {platform.system()}"
     machine += f", load average {os.getloadavg()[0]:.1f} at the start"
     # The peer reads JSON alone; the columnar cases are put beside its NDJSON, which is what its users would send.
     beside: dict[str, dict[str, float]] = {}

@@ -57,11 +57,6 @@ class TrainSettings(_Group):
     attempts: int = Field(3, ge=1, description="times a killed training process is resumed before the run is failed")
 
 
-class ParallelSettings(_Group):
-    engine: Literal["loky", "ray"] = Field("loky", description="joblib backend of fan-out work")
-    jobs: int = Field(2, ge=1, description="parallel tasks of fan-out work")
-
-
 class LogSettings(_Group):
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe line written")
 
@@ -85,7 +80,6 @@ class Settings(BaseSettings):
     queue: QueueSettings = QueueSettings()
     ledger: LedgerSettings = LedgerSettings()
     train: TrainSettings = TrainSettings()
-    parallel: ParallelSettings = ParallelSettings()
     log: LogSettings = LogSettings()
     client: ClientSettings = ClientSettings()
 

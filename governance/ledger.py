@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -140,10 +140,3 @@ def consistency_proof(db: Session, first: int, second: int) -> dict[str, Any]:
         "first": first, "second": second, "first_root": merkle.root(stored[:first]).hex(),
         "second_root": merkle.root(stored).hex(), "proof": [node.hex() for node in proof],
     }  # fmt: skip
-
-
-def count(db: Session, *, kind: str, subject: str) -> int:
-    query = (
-        select(func.count()).select_from(LedgerEntry).where(LedgerEntry.kind == kind, LedgerEntry.subject == subject)
-    )
-    return db.scalar(query) or 0

@@ -1,5 +1,6 @@
 """The acts of the demonstration in order, from an empty folder to a verified audit bundle."""
 
+import json
 import os
 import time
 from datetime import timedelta
@@ -18,6 +19,7 @@ from api.demo.spec import MODEL, demo_spec
 from api.demo.story import Story
 from core.clock import SystemClock
 from core.settings import ClientSettings
+from governance.checkpoint import open_note
 from governance.verify import verify_bundle
 
 RECOVERED_SHARE = 0.65  # of the accuracy lost, that the retrain must win back on the same later traffic
@@ -121,7 +123,11 @@ def _loop(story: Story, plan: Plan, base: Path, service: Service, setup: Setup) 
     story.expect(run_["state"] == "promoted", f"the run ended as {run_['state']}: {run_.get('error')}")
     version = champion["version"]
     story.expect(version != "v1", "the champion is still v1")
-    story.say(f"Champion is now {version}, adapter {champion['adapter_digest'][:19]}..., signed.")
+    vkey = (story.folder / "home" / "keys" / "ledger.vkey").read_text().strip()
+    signed = json.loads(open_note(champion["signature"], [vkey]).text)
+    same = all(signed[name] == champion[name] for name in ("version", "adapter_digest", "base_digest"))
+    story.expect(same, "the champion's signature speaks of another version")
+    story.say(f"Champion is now {version}, adapter {champion['adapter_digest'][:19]}...; its signature holds.")
 
     story.chapter("Recovery: the new champion answers the traffic that follows")
     adapter = champion["adapter_uri"].removeprefix("file://")
@@ -145,7 +151,7 @@ def _loop(story: Story, plan: Plan, base: Path, service: Service, setup: Setup) 
 
     story.chapter("The audit report, verified offline")
     files = _report(story, admin)
-    verdict = verify_bundle(files["zip"], [(story.folder / "home" / "keys" / "ledger.vkey").read_text().strip()])
+    verdict = verify_bundle(files["zip"], [vkey])
     story.expect(verdict.ok, f"the bundle does not verify: {[str(f) for f in verdict.findings]}")
     story.say(
         f"Bundle verifies: {verdict.facts.entries} ledger entries, {len(verdict.facts.files)} files, {verdict.trust}."
