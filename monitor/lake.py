@@ -10,9 +10,9 @@ import errno
 import json
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -67,6 +67,7 @@ class Snapshot:
     version: int
     files: tuple[DataFile, ...]
     columns: Mapping[str, str]  # name -> Delta type, partition column included
+    txns: Mapping[str, int] = field(default_factory=dict)  # watched application -> its newest transaction
 
     @property
     def rows(self) -> int:
@@ -144,6 +145,16 @@ class Table:
         self._table: DeltaTable | None = None
         self._latest = EMPTY
         self._named: set[Path] = set()  # folders whose own entry this process has made durable
+        self._applications: set[str] = set()
+
+    def watch(self, applications: Collection[str]) -> None:
+        """Have snapshots tell how far these applications have written; asking later costs one more look at the log."""
+        with self._guard:
+            if not self._applications.issuperset(applications):
+                self._applications.update(applications)
+                if self._latest.version >= 0:
+                    self._table = DeltaTable(self.folder)
+                    self._latest = self._read(self._table)
 
     def snapshot(self, version: int | None = None) -> Snapshot:
         """The table as of `version`, by default the newest commit of any process."""
@@ -178,14 +189,18 @@ class Table:
             )
             for row in adds.iter_rows(named=True)
         )
-        return Snapshot(table.version(), files, {f["name"]: f["type"] for f in fields})
+        reached = {a: at for a in self._applications if (at := table.transaction_version(a)) is not None}
+        return Snapshot(table.version(), files, {f["name"]: f["type"] for f in fields}, reached)
 
-    def append(self, frame: pl.DataFrame, columns: Mapping[str, str]) -> Snapshot:
+    def append(
+        self, frame: pl.DataFrame, columns: Mapping[str, str], *, txn: tuple[str, int] | None = None
+    ) -> Snapshot:
         """Add rows in one commit that is on disk when this returns, or not at all.
 
         Args:
             frame: the rows, with every column of `columns` and the partition column.
             columns: name -> Delta type; a name the table does not have yet is added to its schema.
+            txn: application id and version, Delta's mark of how far that application has written.
 
         Raises:
             StoreFullError: no room; nothing is visible.
@@ -202,6 +217,9 @@ class Table:
                 actions.append({"protocol": {"minReaderVersion": PROTOCOL[0], "minWriterVersion": PROTOCOL[1]}})
             if merged != before.columns:
                 actions.append({"metaData": self._metadata(merged)})
+            if txn is not None:
+                self._applications.add(txn[0])
+                actions.append({"txn": {"appId": txn[0], "version": txn[1], "lastUpdated": _ms()}})
             written: list[DataFile] = []
             try:
                 for day, part in self._parts(frame):
@@ -213,7 +231,8 @@ class Table:
                 for file in written:
                     (self.folder / file.path).unlink(missing_ok=True)
                 raise
-            self._latest = Snapshot(before.version + 1, before.files + tuple(written), merged)
+            reached = before.txns if txn is None else {**before.txns, txn[0]: txn[1]}
+            self._latest = Snapshot(before.version + 1, before.files + tuple(written), merged, reached)
         if self._latest.version % CHECKPOINT_EVERY == CHECKPOINT_EVERY - 1:
             self._checkpoint()
         return self._latest
