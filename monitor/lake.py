@@ -25,8 +25,9 @@ from deltalake.schema import PrimitiveType
 
 from core.artifacts import fsync_folder
 from core.clock import SystemClock
-from core.errors import BusyError, ConflictError, IntegrityFailureError
+from core.errors import BusyError, IntegrityFailureError
 from core.logs import logger
+from monitor.errors import ColumnTypeChangedError, StoreFullError
 
 DTYPES: Final[Mapping[str, Any]] = {
     "string": pl.String,
@@ -36,18 +37,11 @@ DTYPES: Final[Mapping[str, Any]] = {
     "timestamp": pl.Datetime("us", "UTC"),
     "date": pl.Date,
 }
+DELTA_NAMES: Final = {dtype: name for name, dtype in DTYPES.items()}
 STATISTICS: Final = ("seq", "ts", "received_at")  # columns whose extremes go into the log
 CHECKPOINT_EVERY = 100  # commits
 PROTOCOL: Final = (1, 2)  # reader and writer version of the tables we make: plain appends, no table features
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-
-
-class StoreFullError(BusyError):
-    code = "store_full"
-
-
-class ColumnTypeChangedError(ConflictError):
-    code = "column_type_changed"
 
 
 @dataclass(frozen=True, slots=True)
