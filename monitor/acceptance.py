@@ -127,8 +127,8 @@ class Accepting:
         """Which ids have been accepted before."""
         return self._book(kind).ids.current().contains(ids)
 
-    def unseen(self, kind: str, frame: "pl.DataFrame") -> tuple["pl.DataFrame", int]:
-        """The rows whose `event_id` is new, the first of each, and how many are not among them."""
+    def unseen(self, kind: str, frame: "pl.DataFrame") -> tuple["pl.DataFrame", list[int]]:
+        """The rows whose `event_id` is new, the first of each, and the positions of the others."""
         import polars as pl
 
         ids, book = frame["event_id"], self._book(kind)
@@ -136,10 +136,9 @@ class Accepting:
         if ids.n_unique() < len(ids):
             new &= ids.is_first_distinct()
         elif new.all():  # nearly always; the columns are not copied
-            return frame, 0
+            return frame, []
         self.rests_on, book.unsynced = book.unsynced, set()
-        fresh = frame.filter(new)
-        return fresh, frame.height - fresh.height
+        return frame.filter(new), (~new).arg_true().to_list()
 
     def write(self, kind: str, frame: "pl.DataFrame", now: datetime) -> None:
         """Number the rows and write them to the log. Raises what `Log.append` raises."""

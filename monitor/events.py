@@ -47,13 +47,15 @@ OUTCOME_FIELDS: Final = {"event_id": "string", "ts": "timestamp", "seq": "long"}
 @dataclass(frozen=True, slots=True)
 class Appended:
     accepted: int
-    duplicates: int
+    repeated: Sequence[int]  # positions of rows that were known before
+
+    @property
+    def duplicates(self) -> int:
+        return len(self.repeated)
 
 
 @dataclass(frozen=True, slots=True)
-class AppendedOutcomes:
-    accepted: int
-    duplicates: int
+class AppendedOutcomes(Appended):
     unknown: tuple[int, ...]  # positions of rows whose event is not stored
 
 
@@ -111,11 +113,11 @@ class EventStore:
                 frame = frame.with_columns(self._digested(frame[name]))
         frame = _typed(frame.with_columns(_at(now).alias("received_at")), {**EVENT_FIELDS, **columns})
         with self._acceptance.of(spec.model) as accepting:
-            fresh, duplicates = accepting.unseen("events", frame)
+            fresh, repeated = accepting.unseen("events", frame)
             if fresh.height:
                 accepting.write("events", fresh, now)
         self._acknowledge(spec)
-        return Appended(fresh.height, duplicates)
+        return Appended(fresh.height, repeated)
 
     def append_outcomes(self, spec: ModelSpec, frame: "pl.DataFrame", *, now: datetime) -> AppendedOutcomes:
         """Store outcomes of known events; the first outcome of an event wins, later ones count as duplicates.
@@ -131,11 +133,13 @@ class EventStore:
         frame = _typed(frame.with_columns(_at(now).alias("ts")), {**OUTCOME_FIELDS, **columns})
         with self._acceptance.of(spec.model) as accepting:
             known = pl.Series(accepting.known("events", frame["event_id"]), dtype=pl.Boolean)
-            fresh, duplicates = accepting.unseen("outcomes", frame.filter(known))
+            fresh, repeated = accepting.unseen("outcomes", frame.filter(known))
             if fresh.height:
                 accepting.write("outcomes", fresh, now)
         self._acknowledge(spec)
-        return AppendedOutcomes(fresh.height, duplicates, tuple((~known).arg_true().to_list()))
+        positions = known.arg_true()
+        unknown = tuple((~known).arg_true().to_list())
+        return AppendedOutcomes(fresh.height, [positions[i] for i in repeated], unknown)
 
     def _acknowledge(self, spec: ModelSpec) -> None:
         if spec.ack == "lake":

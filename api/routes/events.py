@@ -1,6 +1,7 @@
 """Events and outcomes coming in; one decision, with its explanation, going out."""
 
 import json
+from collections.abc import AsyncIterator
 from datetime import date, datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -10,19 +11,30 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.auth import requires
-from api.deps import Db, Out, ReadDb, SiteDep, body_of, content_encoding, media_type
+from api.deps import (
+    Db,
+    Out,
+    ReadDb,
+    SiteDep,
+    check_kind,
+    content_encoding,
+    declared_size,
+    drain,
+    media_type,
+    read_body,
+)
+from api.intake import OverloadedError, intake_of
 from core import queue
 from core.errors import ConflictError, NotFoundError
 from core.queue import Job
 from governance.access import Caller, Permission
 from monitor import store
 from monitor.ingest.media import ENCODINGS, MEDIA_TYPES
-from monitor.ingest.receive import receive_events, receive_outcomes
+from monitor.ingest.receive import Body
 from monitor.site import Site
 from retrain import store as retrained
 
 router = APIRouter(prefix="/api/v1/models/{model}", tags=["events"])
-RowsBody = Annotated[bytes, Depends(body_of(*MEDIA_TYPES, encodings=ENCODINGS))]
 Writer = Annotated[Caller, requires(Permission.EVENTS_WRITE)]
 Reader = Annotated[Caller, requires(Permission.EVENTS_READ)]
 
@@ -56,16 +68,32 @@ class ExplanationFailedError(ConflictError):
     code = "explanation_failed"
 
 
+async def rows_body(request: Request) -> AsyncIterator[Body]:
+    """The body of rows, with room held for it until it is stored."""
+    check_kind(request, MEDIA_TYPES, ENCODINGS)
+    site: Site = request.app.state.site
+    limit_mb = site.settings.server.max_body_mb
+    try:
+        async with intake_of(request).room(declared_size(request, limit_mb)):
+            yield Body(await read_body(request, limit_mb), media_type(request), content_encoding(request))
+    except OverloadedError:
+        await drain(request)
+        raise
+
+
+RowsBody = Annotated[Body, Depends(rows_body, scope="function")]
+
+
 @router.post("/events")
-def take_events(_: Writer, model: str, body: RowsBody, site: SiteDep, request: Request) -> ReceiptOut:
+async def take_events(_: Writer, model: str, body: RowsBody, request: Request) -> ReceiptOut:
     """Store events: NDJSON, a JSON array, Arrow or Parquet; durable when answered, idempotent by event_id."""
-    return ReceiptOut.of(receive_events(site, model, body, media_type(request), content_encoding(request)))
+    return ReceiptOut.of(await intake_of(request).store(model, "events", body))
 
 
 @router.post("/outcomes")
-def take_outcomes(_: Writer, model: str, body: RowsBody, site: SiteDep, request: Request) -> ReceiptOut:
+async def take_outcomes(_: Writer, model: str, body: RowsBody, request: Request) -> ReceiptOut:
     """Store what turned out to be true, joined to its event by event_id."""
-    return ReceiptOut.of(receive_outcomes(site, model, body, media_type(request), content_encoding(request)))
+    return ReceiptOut.of(await intake_of(request).store(model, "outcomes", body))
 
 
 @router.get("/events/{event_id:path}/explanation")
