@@ -142,12 +142,13 @@ class Accepting:
 
     def write(self, kind: str, frame: "pl.DataFrame", now: datetime) -> None:
         """Number the rows and write them to the log. Raises what `Log.append` raises."""
+        import numpy as np
         import polars as pl
 
         book = self._book(kind)
         book.agree(frame)
         first, end = book.next_seq, book.next_seq + frame.height
-        frame = frame.with_columns(pl.int_range(first, end, dtype=pl.Int64).alias("seq"))
+        frame = frame.hstack([pl.Series("seq", np.arange(first, end))])
         low, high = frame["ts"].min(), frame["ts"].max()
         self._tail.append(
             Header(self.model, kind, first, frame.height, _micros(now), _micros(low), _micros(high)), frame

@@ -111,7 +111,7 @@ class EventStore:
             columns[name] = "string"
             if name in frame.columns:
                 frame = frame.with_columns(self._digested(frame[name]))
-        frame = _typed(frame.with_columns(_at(now).alias("received_at")), {**EVENT_FIELDS, **columns})
+        frame = _typed(frame, {**EVENT_FIELDS, **columns}, received_at=now)
         with self._acceptance.of(spec.model) as accepting:
             fresh, repeated = accepting.unseen("events", frame)
             if fresh.height:
@@ -130,7 +130,7 @@ class EventStore:
 
         _demand(frame, ("event_id",))
         columns = {name: DELTA_TYPES[c.type] for name, c in spec.outcome_columns.items()}
-        frame = _typed(frame.with_columns(_at(now).alias("ts")), {**OUTCOME_FIELDS, **columns})
+        frame = _typed(frame, {**OUTCOME_FIELDS, **columns}, ts=now)
         with self._acceptance.of(spec.model) as accepting:
             known = pl.Series(accepting.known("events", frame["event_id"]), dtype=pl.Boolean)
             fresh, repeated = accepting.unseen("outcomes", frame.filter(known))
@@ -367,29 +367,32 @@ class EventStore:
         return pl.Series(values.name, [digests.get(v) for v in values.to_list()], dtype=pl.String)
 
 
-def _at(now: datetime) -> "pl.Expr":
-    import polars as pl
-
-    return pl.lit(now, dtype=pl.Datetime("us", "UTC"))
-
-
 def _demand(frame: "pl.DataFrame", names: Sequence[str]) -> None:
     for name in names:
         if name not in frame.columns or frame[name].null_count():
             raise InvalidError(f"column {name} is missing or has an empty value; every row needs it", field=name)
 
 
-def _typed(frame: "pl.DataFrame", columns: dict[str, str]) -> "pl.DataFrame":
-    """The columns a table stores, but `seq`; those that were not sent are null."""
+def _typed(frame: "pl.DataFrame", columns: dict[str, str], **constant: datetime) -> "pl.DataFrame":
+    """The columns a table stores, but `seq`; those that were not sent are null.
+
+    Column by column: a request of a few rows would spend most of its time in planning a query.
+    """
     import polars as pl
 
     from monitor.lake import DTYPES
 
-    return frame.select(
-        (pl.col(name) if name in frame.columns else pl.lit(None)).cast(DTYPES[kind]).alias(name)
-        for name, kind in columns.items()
-        if name != "seq"
-    )
+    found = []
+    for name, kind in columns.items():
+        dtype = DTYPES[kind]
+        if name in constant:
+            found.append(pl.Series(name, [constant[name]], dtype=dtype).new_from_index(0, frame.height))
+        elif name not in frame.columns:
+            found.append(pl.Series(name, [None], dtype=dtype).new_from_index(0, frame.height))
+        elif name != "seq":
+            column = frame.get_column(name)
+            found.append(column if column.dtype == dtype else column.cast(dtype))
+    return pl.DataFrame([column for column in found if column.name != "seq"])
 
 
 def _known(value: datetime | None) -> list[datetime]:
