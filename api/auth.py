@@ -14,7 +14,6 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.routing import RouteContext, iter_route_contexts
 from starlette.routing import BaseRoute
 
-from api.deps import SiteDep
 from core.errors import ForbiddenError, UnauthenticatedError
 from governance import access
 from governance.access import Caller, Permission
@@ -34,10 +33,10 @@ class Requires:
     def __init__(self, permission: Permission) -> None:
         self.permission = permission
 
-    async def __call__(self, request: Request, site: SiteDep) -> Caller:
+    async def __call__(self, request: Request) -> Caller:
         caller = _remembered(request)
         if caller is None:
-            caller = await run_in_threadpool(_ask, request, site)
+            caller = await run_in_threadpool(_ask, request, request.app.state.site)
         access.require(caller, self.permission)
         return caller
 

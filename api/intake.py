@@ -8,13 +8,11 @@ Small NDJSON bodies of one model that wait together are stored together.
 import asyncio
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final, TypeVar
-
-from starlette.requests import Request
 
 from core.errors import AppError, BusyError
 from core.logs import logger
@@ -58,8 +56,8 @@ class Intake:
         self._stopped = False
         self.under_way = 0  # bytes; touched on the event loop alone
 
-    @asynccontextmanager
-    async def room(self, size: int) -> AsyncIterator[None]:
+    @contextmanager
+    def room(self, size: int) -> Iterator[None]:
         """Hold `size` bytes of the bound while a request is read and stored.
 
         Raises:
@@ -174,8 +172,3 @@ def _deliver(answered: "Sequence[tuple[_Waiting, Any]]") -> None:
             waiting.answer.set_exception(answer)
         else:
             waiting.answer.set_result(answer)
-
-
-def intake_of(request: Request) -> Intake:
-    found: Intake = request.app.state.intake
-    return found
