@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     import polars as pl
 
     from monitor.ids import IdIndex
-    from monitor.lake import DataFile, Snapshot, Table
+    from monitor.lake import Table
+    from monitor.snapshot import DataFile, Snapshot
 
 DELTA_TYPES: Final = {
     "number": "double",
