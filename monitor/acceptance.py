@@ -111,8 +111,7 @@ class Acceptance:
                 pass  # folded: the table's files have it
             book.seen[record.log] = record.end
             book.next_seq = max(book.next_seq, record.header.first_seq + record.header.rows)
-        highest = book.table.snapshot().highest("seq")
-        book.next_seq = max(book.next_seq, 0 if highest is None else int(highest) + 1)
+        book.next_seq = max(book.next_seq, book.table.snapshot().next_seq)
 
 
 class Accepting:

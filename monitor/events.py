@@ -26,7 +26,8 @@ from monitor.wal import Record, RecordGoneError
 if TYPE_CHECKING:
     import polars as pl
 
-    from monitor.lake import Snapshot, Table
+    from monitor.lake import Table
+    from monitor.snapshot import Snapshot
 
 KINDS: Final = ("events", "outcomes")  # in the order they are folded: an outcome after its event
 DELTA_TYPES: Final = {
@@ -205,10 +206,9 @@ class EventStore:
         events, waiting = self._reached(model, "events")
         outcomes, waiting_outcomes = self._reached(model, "outcomes")
         headers = [record.header for record in waiting]
-        highest = events.highest("seq")
         return Extent(
             rows=events.rows + sum(h.rows for h in headers),
-            next_seq=max([0 if highest is None else highest + 1, *(h.first_seq + h.rows for h in headers)]),
+            next_seq=max([events.next_seq, *(h.first_seq + h.rows for h in headers)]),
             first_ts=min([*_known(events.lowest("ts")), *(when(h.low_ts) for h in headers)], default=None),
             last_ts=max([*_known(events.highest("ts")), *(when(h.high_ts) for h in headers)], default=None),
             last_received_at=max(

@@ -9,7 +9,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from monitor.lake import DataFile, Snapshot, Table
+    from monitor.lake import Table
+    from monitor.snapshot import DataFile, Snapshot
 
 # Two seeds drawn per process: 128 bits per id make a collision impossible in practice, and nobody can aim at one.
 _SEEDS = (secrets.randbits(63), secrets.randbits(63))
