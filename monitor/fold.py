@@ -102,14 +102,12 @@ class Folder:
                 self._stop.wait(1.0)
 
     def _due(self) -> list[Key]:
-        now = time.time() * 1e6
         due = []
-        for key, (rows, since) in self._tail.backlog().items():
-            waited = (now - since) / 1e6
+        for key, (rows, waited) in self._tail.backlog().items():
             patience = 0 if rows >= ENOUGH_ROWS else BUSY_S if rows >= BUSY_ROWS else QUIET_S
             if waited >= patience:
-                due.append((-waited, key))
-        return [key for _, key in sorted(due)]
+                due.append((waited, key))
+        return [key for _, key in sorted(due, reverse=True)]
 
     def _fold(self, key: Key) -> None:
         with self._locked(key[0]):

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import suppress
@@ -71,6 +72,7 @@ class Tail:
         self._own: Log | None = None
         self._records: dict[Key, dict[int, Record]] = defaultdict(dict)  # own, by end
         self._frames: dict[int, pl.DataFrame] = {}
+        self._since: dict[Key, float] = {}  # when the first of the rows that wait came, on the monotonic clock
         self._followed: dict[str, _Followed] = {}
         self.bytes = 0  # of the own records not folded yet
 
@@ -89,6 +91,7 @@ class Tail:
         with self._guard:
             self._records[header.model, header.kind][record.end] = record
             self._frames[record.end] = frame
+            self._since.setdefault((header.model, header.kind), time.monotonic())
             self.bytes += record.size
         return record
 
@@ -143,16 +146,19 @@ class Tail:
                 del self._frames[end]
                 self.bytes -= record.size
                 self._own.folded(record)
-            if not self._records.get(key):
+            self._since.pop(key, None)
+            if self._records.get(key):
+                self._since[key] = time.monotonic()
+            else:
                 self._records.pop(key, None)
             if not self._records:
                 self._own.rotate()
 
-    def backlog(self) -> dict[Key, tuple[int, int]]:
-        """Of the own log, per table: rows not folded, and when the oldest arrived (microseconds since 1970)."""
+    def backlog(self) -> dict[Key, tuple[int, float]]:
+        """Of the own log, per table: rows that wait to be folded, and for how many seconds they have."""
         with self._guard:
             return {
-                key: (sum(r.header.rows for r in found.values()), next(iter(found.values())).header.received_at)
+                key: (sum(r.header.rows for r in found.values()), time.monotonic() - self._since[key])
                 for key, found in self._records.items()
                 if found
             }
