@@ -66,23 +66,30 @@ class Client:
 
     def _send(self, stop: threading.Event, number: int) -> None:
         service = self.services[number % len(self.services)]
-        connection: http.client.HTTPConnection | None = None
         while not stop.is_set():
-            batch = self._next()
+            connection = service.connect()
             try:
-                connection = connection or service.connect()
-                answer = service.send(connection, self.bodies[batch[0]].make(batch[1]), TYPES["ndjson"])
+                while not stop.is_set():
+                    self._send_one(service, connection)
             except (OSError, http.client.HTTPException):
-                with self._guard:
-                    self.tally.open.append(batch)
-                connection = None
                 service = self.services[(number + 1) % len(self.services)]
                 time.sleep(0.02)
-                continue
+            finally:
+                connection.close()
+
+    def _send_one(self, service: Service, connection: http.client.HTTPConnection) -> None:
+        batch = self._next()
+        bodies = self.bodies[batch[0]]
+        try:
+            answer = service.send(connection, bodies.make(batch[1]), TYPES["ndjson"])
+        except BaseException:
             with self._guard:
-                assert answer["accepted"] + answer["duplicates"] == SIZES[batch[0]], answer
-                self.tally.repeated += answer["duplicates"]
-                self.tally.acknowledged.update(self.bodies[batch[0]].ids(batch[1]))
+                self.tally.open.append(batch)
+            raise
+        assert answer["accepted"] + answer["duplicates"] == bodies.rows, answer
+        with self._guard:
+            self.tally.repeated += answer["duplicates"]
+            self.tally.acknowledged.update(bodies.ids(batch[1]))
 
     def _next(self) -> tuple[int, int]:
         with self._guard:

@@ -180,6 +180,8 @@ class Service:
         if self.process is not None:
             self.process.send_signal(how)
             self.process.wait(30)
+            assert self.process.stdout is not None
+            self.process.stdout.close()
             self.process = None
 
     def beside(self) -> "Service":
@@ -214,6 +216,7 @@ def assay(home: Path) -> Service:
                        {**service.headers, "Content-Type": "application/json"})  # fmt: skip
     answer = connection.getresponse()
     text = answer.read()
+    connection.close()
     assert answer.status == 201, text
     return service
 
