@@ -18,7 +18,8 @@ from monitor.site import Site
 from retrain.triggers.schedule import next_tick
 
 LEASE: Final = "scheduler"
-EVERY_S: Final = 30
+EVERY_S: Final = 30  # each model's windows are looked at this often, or less often where that
+LOOKS_PER_S: Final = 20  # would be more looks than this
 # A gap between two ticks longer than this was an outage: it goes to the ledger, with what fell due in it run late.
 MISSED_AFTER: Final = timedelta(minutes=2)
 log = logger("api.scheduler")
@@ -55,10 +56,12 @@ def tick(site: Site, holder: str) -> None:
 def _enqueue_due(db: Session, last: datetime, now: datetime) -> None:
     # Windows are closed by the arrival of rows and by the mere passing of time; this look also finds events whose
     # sender was answered by a process that died before it could ask for one.
-    look = int(last.timestamp() // EVERY_S) != int(now.timestamp() // EVERY_S)
-    for model in store.models(db):
-        spec = service.current_spec(db, model.name).spec
-        if look:
+    models = store.models(db)
+    every = max(EVERY_S, len(models) / LOOKS_PER_S)
+    for number, model in enumerate(models):
+        spec = service.in_force(db, model).spec
+        shift = number * every / len(models)  # not all in the same second
+        if (last.timestamp() + shift) // every != (now.timestamp() + shift) // every:
             key = f"monitor:{model.name}"
             queue.enqueue(db, "monitor.evaluate", {"model": model.name}, now=now, dedupe_key=key, lock_key=key)
         crons = [t.cron for t in spec.retrain.when if isinstance(t, Cron)] if spec.retrain else []

@@ -1,7 +1,7 @@
 """Use cases around a model's spec: declare it, change it, open a new baseline. Light enough for the API to load."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 from uuid import UUID
 
 from sqlalchemy import select
@@ -12,6 +12,9 @@ from monitor import store
 from monitor.schema import ModelSpec, parse_spec
 from monitor.site import Site
 from monitor.tables import BaselineRow, Model, SpecRevision
+
+PARSED: Final = 10_000  # specs kept
+_PARSED: Final[dict[tuple[UUID, int], ModelSpec]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +82,17 @@ def current_spec(db: Session, model_name: str) -> CurrentSpec:
     Raises:
         ModelNotFoundError: no model has this name.
     """
-    model = store.model(db, model_name)
-    return CurrentSpec(model, model.revision, parse_spec(store.spec_revision(db, model.id, model.revision).document))
+    return in_force(db, store.model(db, model_name))
+
+
+def in_force(db: Session, model: Model) -> CurrentSpec:
+    """The model's newest spec; a revision never changes, so each is read once by a process."""
+    key = (model.id, model.revision)
+    if key not in _PARSED:
+        if len(_PARSED) >= PARSED:
+            _PARSED.clear()
+        _PARSED[key] = parse_spec(store.spec_revision(db, model.id, model.revision).document)
+    return CurrentSpec(model, model.revision, _PARSED[key])
 
 
 def open_baseline(site: Site, db: Session, model_id: UUID, *, reason: str) -> BaselineRow:

@@ -1,6 +1,8 @@
 """Take in events and outcomes: the good rows are stored durably, the others come back with line, field and reason."""
 
+import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
 
 Kind = Literal["events", "outcomes"]
 LISTED_REJECTIONS: Final = 1000
-LOOK_S: Final = 1.0  # a model's windows are asked to be judged at most this often by the arrival of rows
+LOOK_S: Final = 1.0  # a model's windows are asked to be judged at most this often by the arrival of rows,
+LOOKS_PER_S: Final = 20  # and those of all models at most so many times a second; the scheduler looks at the others
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,18 +170,36 @@ def _prepared(database: Database, kind: Kind, model_id: UUID, revision: int) -> 
     return (events_of if kind == "events" else outcomes_of)(spec)
 
 
-_LOOKED: Final[dict[tuple[int, str], float]] = {}
+class _Looks:
+    """When this process last asked for a model's windows to be judged."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._last: dict[tuple[int, str], float] = {}
+        self._recent: deque[float] = deque(maxlen=LOOKS_PER_S)
+
+    def take(self, key: tuple[int, str]) -> bool:
+        """Whether it may ask now: once a second for a model, and LOOKS_PER_S times for all of them."""
+        now = time.monotonic()
+        with self._guard:
+            crowded = len(self._recent) == LOOKS_PER_S and now - self._recent[0] < 1
+            if crowded or now - self._last.get(key, -LOOK_S) < LOOK_S:
+                return False
+            self._last[key] = now
+            self._recent.append(now)
+            return True
 
 
-def look_again(site: Site, model: str, *, every_s: float = LOOK_S) -> None:
+_LOOKS: Final = _Looks()
+
+
+def look_again(site: Site, model: str) -> None:
     """Have the windows judged, unless that was asked for a moment ago: the fold of these rows asks again.
 
     A job that is still waiting will see the rows stored before this line, so there is nothing to write then.
     """
-    at = (id(site.database), model)
-    if time.monotonic() - _LOOKED.get(at, -every_s) < every_s:
+    if not _LOOKS.take((id(site.database), model)):
         return
-    _LOOKED[at] = time.monotonic()
     key = f"monitor:{model}"
     with site.database.read() as db:
         if queue.is_waiting(db, key):
