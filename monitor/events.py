@@ -21,9 +21,8 @@ from monitor.schema import ModelSpec
 if TYPE_CHECKING:
     import polars as pl
 
-    from monitor.ids import IdIndex
+    from monitor.ids import TableIds
     from monitor.lake import Table
-    from monitor.snapshot import DataFile, Snapshot
 
 DELTA_TYPES: Final = {
     "number": "double",
@@ -69,42 +68,6 @@ class Extent:
     outcomes: int
 
 
-class _Ids:
-    """Ids of one table, brought up to date from the files that were added since the last look."""
-
-    def __init__(self, table: "Table") -> None:
-        from monitor.ids import IdIndex
-
-        self.table = table
-        self.index: IdIndex = IdIndex()
-        self._files: set[str] = set()
-        self._seen: Snapshot | None = None  # a table of many files is not gone through again for each append
-        self._guard = threading.Lock()
-
-    def current(self) -> "IdIndex":
-        snapshot = self.table.snapshot()
-        with self._guard:
-            if snapshot is self._seen:
-                return self.index
-            added: list[DataFile] = [f for f in snapshot.files if f.path not in self._files]
-            if added:
-                ids = self.table.scan_files(snapshot, added).select("event_id").collect()["event_id"]
-                self.index.add(ids)
-                self._files.update(f.path for f in added)
-            self._seen = snapshot
-            return self.index
-
-    def extend(self, ids: "pl.Series") -> None:
-        """Take in the rows this process has just committed."""
-        with self._guard:
-            now, before = self.table.snapshot(), self._seen
-            follows = before is not None and now.version == before.version + 1
-            fresh = now.files[len(before.files) :] if follows and before is not None else now.files
-            self.index.add(ids)
-            self._files.update(f.path for f in fresh)
-            self._seen = now
-
-
 class EventStore:
     def __init__(self, lake_uri: str, lock_dir: Path, subject_key: bytes) -> None:
         path = lake_uri.removeprefix("file://")
@@ -117,7 +80,6 @@ class EventStore:
         self.lock_dir = lock_dir
         self._subject_key = subject_key
         self._tables: dict[tuple[str, str], Table] = {}
-        self._ids: dict[tuple[str, str], _Ids] = {}
         self._guard = threading.Lock()
 
     # Appending
@@ -143,7 +105,8 @@ class EventStore:
             if name in frame.columns:
                 frame = frame.with_columns(self._digested(frame[name]))
         with self._locked(spec.model):
-            table, ids = self._table(spec.model, "events"), self._known(spec.model, "events")
+            table = self._table(spec.model, "events")
+            ids = table.ids
             fresh, duplicates = _unseen(frame, ids.current())
             if not fresh.height:
                 return Appended(0, duplicates, table.snapshot().version)
@@ -167,8 +130,9 @@ class EventStore:
         _demand(frame, ("event_id",))
         columns = {name: DELTA_TYPES[c.type] for name, c in spec.outcome_columns.items()}
         with self._locked(spec.model):
-            table, ids = self._table(spec.model, "outcomes"), self._known(spec.model, "outcomes")
-            known = pl.Series(self._known(spec.model, "events").current().contains(frame["event_id"]))
+            table = self._table(spec.model, "outcomes")
+            ids = table.ids
+            known = pl.Series(self._table(spec.model, "events").ids.current().contains(frame["event_id"]))
             unknown = tuple((~known).arg_true().to_list())
             fresh, duplicates = _unseen(frame.filter(known), ids.current())
             if not fresh.height:
@@ -327,13 +291,6 @@ class EventStore:
         with self._guard:
             return self._tables.setdefault((model, which), Table(self.root / model / which))
 
-    def _known(self, model: str, which: str) -> _Ids:
-        table = self._table(model, which)
-        with self._guard:
-            if (model, which) not in self._ids:
-                self._ids[model, which] = _Ids(table)
-            return self._ids[model, which]
-
     @contextmanager
     def _locked(self, model: str) -> Iterator[None]:
         """One writer per model, across threads and processes; the kernel frees the lock of a killed process."""
@@ -360,7 +317,7 @@ def _next_seq(table: "Table") -> int:
     return 0 if highest is None else int(highest) + 1
 
 
-def _unseen(frame: "pl.DataFrame", known: "IdIndex") -> tuple["pl.DataFrame", int]:
+def _unseen(frame: "pl.DataFrame", known: "TableIds") -> tuple["pl.DataFrame", int]:
     import polars as pl
 
     ids = frame["event_id"]

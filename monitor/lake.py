@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
@@ -25,9 +26,10 @@ from polars.io.plugins import register_io_source
 
 from core.clock import SystemClock
 from core.errors import BusyError, ConflictError, IntegrityFailureError
-from monitor import datafile
+from monitor import datafile, idfile
 from monitor.datafile import PARTITION
 from monitor.deltalog import DeltaLog, milliseconds
+from monitor.ids import TableIds
 from monitor.snapshot import EMPTY, NEXT_SEQ, DataFile, Snapshot
 
 DTYPES: Final[Mapping[str, Any]] = {
@@ -318,6 +320,7 @@ class Table:
                 path.unlink(missing_ok=True)
                 deleted.append(name)
         datafile.fsync_folders(self.folder, deleted)
+        idfile.clean(self.folder)
         return deleted
 
     def clean_log(self, *, keep: timedelta, now: datetime) -> list[str]:
@@ -364,6 +367,32 @@ class Table:
             schema=schema, missing_columns="insert", extra_columns="ignore", hive_partitioning=False, glob=False,
         )  # fmt: skip
         return rows if snapshot.end is None else rows.filter(pl.col("seq") < snapshot.end)
+
+    def ids_of(self, paths: Sequence[str]) -> pl.DataFrame:
+        """`event_id` and `path` of the rows of some files, in their order; FileNotFoundError where one is gone."""
+        rows = pl.scan_parquet(
+            [self.folder / path for path in paths], schema={"event_id": pl.String}, extra_columns="ignore",
+            include_file_paths="path", hive_partitioning=False, glob=False,
+        )  # fmt: skip
+        return rows.with_columns(pl.col("path").str.strip_prefix(f"{self.folder}/")).collect()
+
+    def find(self, event_id: str) -> dict[str, Any] | None:
+        """The row with this id, without the partition column; None where no file has it. One row group is read."""
+        for again in range(REREADS, -1, -1):
+            if (found := self.ids.locate(event_id)) is None:
+                return None
+            snapshot, file, row = found
+            try:
+                return self.scan_files(snapshot, [file]).slice(row, 1).collect().row(0, named=True)
+            except FileNotFoundError:
+                if not again:
+                    raise
+        raise AssertionError
+
+    @cached_property
+    def ids(self) -> TableIds:
+        """The ids of this table, as far as this process has looked."""
+        return TableIds(self)
 
     def _reread(self, snapshot: Snapshot, rows: Callable[[Snapshot], pl.LazyFrame]) -> pl.LazyFrame:
         """What `rows` gives of a version, also when its files are replaced and deleted before they are read."""
