@@ -12,13 +12,14 @@ from core import queue
 from core.logs import logger
 from core.queue import Lease
 from governance import ledger
-from monitor import service, store
+from monitor import service, store, upkeep
 from monitor.schema import Cron
 from monitor.site import Site
 from retrain.triggers.schedule import next_tick
 
 LEASE: Final = "scheduler"
 EVERY_S: Final = 30
+UPKEEP_S: Final = 3600
 # A gap between two ticks longer than this was an outage: it goes to the ledger, with what fell due in it run late.
 MISSED_AFTER: Final = timedelta(minutes=2)
 log = logger("api.scheduler")
@@ -56,11 +57,14 @@ def _enqueue_due(db: Session, last: datetime, now: datetime) -> None:
     # Windows are closed by the arrival of rows and by the mere passing of time; this look also finds events whose
     # sender was answered by a process that died before it could ask for one.
     look = int(last.timestamp() // EVERY_S) != int(now.timestamp() // EVERY_S)
+    hour = int(last.timestamp() // UPKEEP_S) != int(now.timestamp() // UPKEEP_S)
     for model in store.models(db):
         spec = service.current_spec(db, model.name).spec
         if look:
             key = f"monitor:{model.name}"
             queue.enqueue(db, "monitor.evaluate", {"model": model.name}, now=now, dedupe_key=key, lock_key=key)
+        if hour:
+            upkeep.ask(db, model.name, now)
         crons = [t.cron for t in spec.retrain.when if isinstance(t, Cron)] if spec.retrain else []
         if any(fell_due(cron, last, now) for cron in crons):
             key = f"consider:{model.name}"

@@ -104,13 +104,13 @@ class EventStore:
             columns[name] = "string"
             if name in frame.columns:
                 frame = frame.with_columns(self._digested(frame[name]))
-        with self._locked(spec.model):
-            table = self._table(spec.model, "events")
+        with self.locked(spec.model):
+            table = self.table(spec.model, "events")
             ids = table.ids
             fresh, duplicates = _unseen(frame, ids.current())
             if not fresh.height:
                 return Appended(0, duplicates, table.snapshot().version)
-            first = _next_seq(table)
+            first = table.snapshot().next_seq
             fresh = fresh.with_columns(
                 pl.int_range(first, first + fresh.height, dtype=pl.Int64).alias("seq"), _at(now).alias("received_at")
             )
@@ -129,15 +129,15 @@ class EventStore:
 
         _demand(frame, ("event_id",))
         columns = {name: DELTA_TYPES[c.type] for name, c in spec.outcome_columns.items()}
-        with self._locked(spec.model):
-            table = self._table(spec.model, "outcomes")
+        with self.locked(spec.model):
+            table = self.table(spec.model, "outcomes")
             ids = table.ids
-            known = pl.Series(self._table(spec.model, "events").ids.current().contains(frame["event_id"]))
+            known = pl.Series(self.table(spec.model, "events").ids.current().contains(frame["event_id"]))
             unknown = tuple((~known).arg_true().to_list())
             fresh, duplicates = _unseen(frame.filter(known), ids.current())
             if not fresh.height:
                 return AppendedOutcomes(0, duplicates, unknown, table.snapshot().version)
-            first = _next_seq(table)
+            first = table.snapshot().next_seq
             fresh = fresh.with_columns(
                 pl.int_range(first, first + fresh.height, dtype=pl.Int64).alias("seq"), _at(now).alias("ts")
             )
@@ -153,10 +153,9 @@ class EventStore:
 
     def extent(self, model: str) -> Extent:
         """How far the tables reach, from the log alone; no data file is opened."""
-        events, outcomes = self._table(model, "events").snapshot(), self._table(model, "outcomes").snapshot()
-        highest = events.highest("seq")
+        events, outcomes = self.table(model, "events").snapshot(), self.table(model, "outcomes").snapshot()
         return Extent(
-            rows=events.rows, next_seq=0 if highest is None else highest + 1,
+            rows=events.rows, next_seq=events.next_seq,
             first_ts=events.lowest("ts"), last_ts=events.highest("ts"), last_received_at=events.highest("received_at"),
             events_version=events.version, outcomes_version=outcomes.version, outcomes=outcomes.rows,
         )  # fmt: skip
@@ -174,7 +173,7 @@ class EventStore:
         """Events, lazily and in no order, with `date`; the bounds also spare opening files that cannot hold them."""
         import polars as pl
 
-        rows = self._table(model, "events").scan(
+        rows = self.table(model, "events").scan(
             version=version, from_seq=from_seq, to_seq=to_seq, from_ts=from_ts, to_ts=to_ts
         )
         if "ts" not in rows.collect_schema():
@@ -209,7 +208,7 @@ class EventStore:
         """Outcomes from `from_ts` on in arrival order: `event_id`, `ts` (arrival), outcome columns."""
         import polars as pl
 
-        rows = self._table(model, "outcomes").scan(version=version, from_ts=from_ts)
+        rows = self.table(model, "outcomes").scan(version=version, from_ts=from_ts)
         if "event_id" not in rows.collect_schema():
             return pl.DataFrame(schema={"event_id": pl.String, "ts": pl.Datetime("us", "UTC")})
         return rows.sort("seq").drop("seq").collect()
@@ -245,7 +244,7 @@ class EventStore:
         rows = self.scan(model).filter(pl.col("event_id") == event_id).head(1).collect()
         if not rows.height:
             return None
-        outcome = self._table(model, "outcomes").scan()
+        outcome = self.table(model, "outcomes").scan()
         if "event_id" in outcome.collect_schema():
             found = (
                 outcome.filter(pl.col("event_id") == event_id)
@@ -285,14 +284,17 @@ class EventStore:
         digests = {v: self.subject_digest(str(v)) for v in values.unique().drop_nulls().to_list()}
         return pl.Series(values.name, [digests.get(v) for v in values.to_list()], dtype=pl.String)
 
-    def _table(self, model: str, which: str) -> "Table":
+    def settle(self, model: str) -> None:
+        """Nothing waits outside the tables."""
+
+    def table(self, model: str, which: str) -> "Table":
         from monitor.lake import Table
 
         with self._guard:
             return self._tables.setdefault((model, which), Table(self.root / model / which))
 
     @contextmanager
-    def _locked(self, model: str) -> Iterator[None]:
+    def locked(self, model: str) -> Iterator[None]:
         """One writer per model, across threads and processes; the kernel frees the lock of a killed process."""
         self.lock_dir.mkdir(parents=True, exist_ok=True)
         with (self.lock_dir / f"{model}.lock").open("w") as file:
@@ -310,11 +312,6 @@ def _demand(frame: "pl.DataFrame", names: Sequence[str]) -> None:
     for name in names:
         if name not in frame.columns or frame[name].null_count():
             raise InvalidError(f"column {name} is missing or has an empty value; every row needs it", field=name)
-
-
-def _next_seq(table: "Table") -> int:
-    highest = table.snapshot().highest("seq")
-    return 0 if highest is None else int(highest) + 1
 
 
 def _unseen(frame: "pl.DataFrame", known: "TableIds") -> tuple["pl.DataFrame", int]:
