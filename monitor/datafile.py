@@ -18,7 +18,8 @@ from monitor.snapshot import DataFile
 
 STATISTICS: Final = ("seq", "ts", "received_at")  # columns whose extremes go into the log
 PARTITION: Final = "date"
-GROUP_ROWS: Final = 50_000  # of a row group: what reading one row costs
+GROUP_ROWS: Final = 50_000  # of a row group, the least that is read of a file
+GROUP_BYTES: Final = 32 << 20  # of the same, in memory
 
 
 def write(log: DeltaLog, part: pl.DataFrame, day: date) -> DataFile:
@@ -33,7 +34,8 @@ def write(log: DeltaLog, part: pl.DataFrame, day: date) -> DataFile:
         path.parent.mkdir(parents=True, exist_ok=True)
         log.made(path.parent)
     try:
-        part.write_parquet(path, compression="zstd", row_group_size=GROUP_ROWS)
+        rows = max(1, GROUP_BYTES * part.height // max(1, int(part.estimated_size())))
+        part.write_parquet(path, compression="zstd", row_group_size=min(GROUP_ROWS, rows))
         fsync_file(path)
     except BaseException:
         path.unlink(missing_ok=True)

@@ -341,7 +341,18 @@ class Table:
         to_ts: datetime | None = None,
     ) -> pl.LazyFrame:
         """The rows, lazily, from the files that can hold them; columns a file lacks are null."""
-        snapshot = self.snapshot(version)
+        return self.scan_at(self.snapshot(version), from_seq=from_seq, to_seq=to_seq, from_ts=from_ts, to_ts=to_ts)
+
+    def scan_at(
+        self,
+        snapshot: Snapshot,
+        *,
+        from_seq: int | None = None,
+        to_seq: int | None = None,
+        from_ts: datetime | None = None,
+        to_ts: datetime | None = None,
+    ) -> pl.LazyFrame:
+        """`scan` of a version that is at hand."""
         if not snapshot.columns:  # the table does not exist yet
             return pl.LazyFrame(schema={})
 
