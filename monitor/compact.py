@@ -11,7 +11,6 @@ import polars as pl
 from core.errors import BusyError
 from core.logs import logger
 from monitor.datafile import PARTITION
-from monitor.ids import LARGE
 from monitor.lake import FileReplacedError, Table
 from monitor.snapshot import DataFile, Snapshot
 
@@ -94,8 +93,6 @@ def compact(
         merged = _merged(table, before, group, unique=unique)
         added = table.write([merged])
         try:
-            if unique and merged.height >= LARGE:
-                table.ids.index(added[0].path)  # before the commit: no append waits for it
             with locked():
                 rows = sum(f.rows for f in group)
                 now = table.swap(group, added, operation="OPTIMIZE", changes=merged.height != rows)

@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -45,13 +44,6 @@ def write(log: DeltaLog, part: pl.DataFrame, day: date) -> DataFile:
     low: dict[str, Any] = {c: part[c].min() if c in part.columns else None for c in STATISTICS}
     high: dict[str, Any] = {c: part[c].max() if c in part.columns else None for c in STATISTICS}
     return DataFile(relative, day, part.height, path.stat().st_size, low, high)
-
-
-def discard(log: DeltaLog, files: Iterable[DataFile]) -> None:
-    """Remove files that no entry names."""
-    for file in files:
-        with suppress(FileNotFoundError):
-            (log.table / file.path).unlink()
 
 
 def fsync_folders(table: Path, names: Iterable[str]) -> None:

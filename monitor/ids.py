@@ -6,6 +6,7 @@ bytes for each other id: of small files, which compaction makes few, and of rows
 
 import threading
 from collections.abc import Collection
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -120,13 +121,19 @@ class TableIds:
 
     def __init__(self, table: "Table") -> None:
         self.table = table
-        self._key = Key.of(table.folder)
-        self._recent = IdIndex(self._key)
         self._indexed: dict[str, FileIds] = {}
         self._numbers: dict[str, int] = {}  # of small files
         self._last = NO_FILE
         self._seen: Snapshot | None = None  # a table of many files is not gone through again for each append
         self._guard = threading.RLock()
+
+    @cached_property
+    def _key(self) -> Key:
+        return Key.of(self.table.folder)
+
+    @cached_property
+    def _recent(self) -> IdIndex:
+        return IdIndex(self._key)
 
     @property
     def nbytes(self) -> int:
@@ -198,7 +205,7 @@ class TableIds:
         fresh = [f for f in snapshot.files if f.path not in self._indexed and f.path not in self._numbers]
         small = [f for f in fresh if f.rows < LARGE]
         for file in (f for f in fresh if f.rows >= LARGE):
-            if (opened := self.index(file.path)) is None:
+            if (opened := self._open(file.path)) is None:
                 small.append(file)
             else:
                 self._indexed[file.path] = opened
@@ -211,18 +218,24 @@ class TableIds:
             del self._indexed[path]
         self._seen = snapshot
 
-    def index(self, path: str) -> FileIds | None:
+    def _open(self, path: str) -> FileIds | None:
         """The index of a data file, made where there is none that fits; None where there is no room for it."""
         place = idfile.path_of(self.table.folder, path)
         try:
             return FileIds(place, self._key)
         except (OSError, ValueError):
-            ids = self.table.ids_of([path])["event_id"]
+            self.write(path, self.table.ids_of([path])["event_id"])
         try:
-            return FileIds(idfile.build(self.table.folder, path, ids, self._key), self._key)
-        except (OSError, ValueError) as error:
-            logger(__name__).warning("id index not written", file=str(place), error=str(error))
+            return FileIds(place, self._key)
+        except (OSError, ValueError):
             return None
+
+    def write(self, path: str, ids: pl.Series) -> None:
+        """Write the index of a large data file; where it cannot be written, its ids will be kept in memory."""
+        try:
+            idfile.build(self.table.folder, path, ids, self._key)
+        except OSError as error:
+            logger(__name__).warning("id index not written", file=path, error=str(error))
 
     def _remember(self, files: "list[DataFile]") -> None:
         """Take the ids of files without an index into memory."""

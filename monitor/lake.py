@@ -13,7 +13,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date, datetime, timedelta
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
@@ -25,11 +24,12 @@ from deltalake.schema import PrimitiveType
 from polars.io.plugins import register_io_source
 
 from core.clock import SystemClock
-from core.errors import BusyError, ConflictError, IntegrityFailureError
+from core.errors import ConflictError, IntegrityFailureError
 from monitor import datafile, idfile
 from monitor.datafile import PARTITION
 from monitor.deltalog import DeltaLog, milliseconds
-from monitor.ids import TableIds
+from monitor.errors import ColumnTypeChangedError, StoreFullError
+from monitor.ids import LARGE, TableIds
 from monitor.snapshot import EMPTY, NEXT_SEQ, DataFile, Snapshot
 
 DTYPES: Final[Mapping[str, Any]] = {
@@ -40,6 +40,7 @@ DTYPES: Final[Mapping[str, Any]] = {
     "timestamp": pl.Datetime("us", "UTC"),
     "date": pl.Date,
 }
+DELTA_NAMES: Final = {dtype: name for name, dtype in DTYPES.items()}
 CHECKPOINT_EVERY: Final = 100  # commits
 PROTOCOL: Final = (1, 2)  # reader and writer version of the tables we make: plain appends, no table features
 # deltalake neither cleans the log by itself (versions are noted first) nor keeps removed files in every checkpoint.
@@ -50,14 +51,6 @@ CONFIGURATION: Final = {
 WRITING: Final = timedelta(hours=1)  # a file that no entry names and that is younger may be about to be committed
 REREADS: Final = 5
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-
-
-class StoreFullError(BusyError):
-    code = "store_full"
-
-
-class ColumnTypeChangedError(ConflictError):
-    code = "column_type_changed"
 
 
 class FileReplacedError(ConflictError):
@@ -94,10 +87,12 @@ class Table:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._log = DeltaLog(folder)
-        self._guard = threading.RLock()
+        self._guard = threading.RLock()  # of what is known of the table; never held while files are written
+        self._writing = threading.Lock()
         self._table: DeltaTable | None = None
         self._latest = EMPTY
         self._applications: set[str] = {NEXT_SEQ}
+        self.ids = TableIds(self)
 
     # Versions
 
@@ -179,7 +174,7 @@ class Table:
             StoreFullError: no room; nothing is visible.
             ColumnTypeChangedError: a column is stored with another type.
         """
-        with self._guard, _disk(self.folder):
+        with self._writing, _disk(self.folder):
             before = self.snapshot()
             merged = _merged(before, columns)
             actions: list[dict[str, Any]] = []
@@ -194,7 +189,7 @@ class Table:
                 after = replace(before, files=before.files + tuple(written), columns=merged)
                 return self._commit("WRITE", actions, after, {} if txn is None else {txn[0]: txn[1]})
             except BaseException:
-                datafile.discard(self._log, written)
+                self.discard(written)
                 raise
 
     def write(self, parts: Iterable[pl.DataFrame]) -> list[DataFile]:
@@ -221,7 +216,7 @@ class Table:
             FileReplacedError: another commit removed one of `removed`, or one of `added` is gone.
         """
         gone = {f.path for f in removed}
-        with self._guard, _disk(self.folder):
+        with self._writing, _disk(self.folder):
             before = self.snapshot()
             if missing := sorted(gone - {f.path for f in before.files}):
                 raise FileReplacedError(
@@ -252,7 +247,9 @@ class Table:
 
     def discard(self, files: Sequence[DataFile]) -> None:
         """Remove files from `write` that will not be committed."""
-        datafile.discard(self._log, files)
+        for file in files:
+            for path in (self.folder / file.path, idfile.path_of(self.folder, file.path)):
+                path.unlink(missing_ok=True)
 
     def _write(self, frames: Iterable[pl.DataFrame], columns: Mapping[str, str]) -> list[DataFile]:
         written: list[DataFile] = []
@@ -262,9 +259,12 @@ class Table:
                     unknown = [n for n in part.columns if n not in columns]
                     if unknown:
                         raise ValueError(f"columns {unknown} are not declared")
-                    written.append(datafile.write(self._log, part.select(n for n in columns if n in part.columns), day))
+                    file = datafile.write(self._log, part.select(n for n in columns if n in part.columns), day)
+                    written.append(file)
+                    if file.rows >= LARGE and "event_id" in part.columns:  # now, so that no append waits for it
+                        self.ids.write(file.path, part["event_id"])
         except BaseException:
-            datafile.discard(self._log, written)
+            self.discard(written)
             raise
         return written
 
@@ -276,16 +276,17 @@ class Table:
         head = [{"commitInfo": {"timestamp": now, "operation": operation, "engineInfo": "assay"}}]
         marks = [{"txn": {"appId": name, "version": at, "lastUpdated": now}} for name, at in txns.items()]
         self._log.commit(after.version + 1, [*head, *actions, *marks])
-        self._applications.update(txns)
-        self._latest = replace(after, version=after.version + 1, txns={**after.txns, **txns})
-        if self._latest.version % CHECKPOINT_EVERY == CHECKPOINT_EVERY - 1:
+        committed = replace(after, version=after.version + 1, txns={**after.txns, **txns})
+        with self._guard:
+            self._applications.update(txns)
+            self._latest = committed
+        if committed.version % CHECKPOINT_EVERY == CHECKPOINT_EVERY - 1:
             self._log.checkpoint()
-        return self._latest
+        return committed
 
     def _metadata(self, columns: Mapping[str, str]) -> dict[str, Any]:
         schema = Schema([Field(name, PrimitiveType(kind)) for name, kind in columns.items()])
-        exists = self._latest.version >= 0
-        known = DeltaTable(self.folder).metadata() if exists else None
+        known = DeltaTable(self.folder).metadata() if self.snapshot().version >= 0 else None
         return {
             "id": str(known.id) if known else str(uuid4()),
             "format": {"provider": "parquet", "options": {}},
@@ -390,7 +391,7 @@ class Table:
     def find(self, event_id: str) -> dict[str, Any] | None:
         """The row with this id, without the partition column; None where no file has it. One row group is read."""
         for again in range(REREADS, -1, -1):
-            if (found := self.ids.locate(event_id)) is None:
+            if self.snapshot().version < 0 or (found := self.ids.locate(event_id)) is None:
                 return None
             snapshot, file, row = found
             try:
@@ -399,11 +400,6 @@ class Table:
                 if not again:
                     raise
         raise AssertionError
-
-    @cached_property
-    def ids(self) -> TableIds:
-        """The ids of this table, as far as this process has looked."""
-        return TableIds(self)
 
     def _reread(self, snapshot: Snapshot, rows: Callable[[Snapshot], pl.LazyFrame]) -> pl.LazyFrame:
         """What `rows` gives of a version, also when its files are replaced and deleted before they are read."""

@@ -167,7 +167,8 @@ def test_an_index_goes_with_its_data_file(table: Table) -> None:
 
 
 def test_without_room_for_an_index_the_ids_stay_in_memory(table: Table) -> None:
-    table.append(rows(0, LARGE), COLUMNS)
+    table.folder.mkdir(parents=True)
     (table.folder / "_ids").touch()  # no folder can be made here
+    table.append(rows(0, LARGE), COLUMNS)
     assert known(table.ids, ids(0, 1)) == [True]
     assert table.ids.nbytes == 20 * LARGE

@@ -110,7 +110,7 @@ from tests.monitor.test_events import NOW, SPEC, frame, opened
 store = opened(Path(sys.argv[1]))
 for i in range(60):
     assert store.append_events(SPEC, frame(i * 5, i * 5 + 5), now=NOW).accepted == 5
-store.settle("m")
+    store.settle("m")
 """
 
 
