@@ -97,7 +97,7 @@ def lookup(folder: Path, count: int) -> Iterator[Figure]:
 
 
 _EXPORT = """
-import resource, sys, time
+import sys, time
 from pathlib import Path
 from monitor.export import _WRITERS, _frames, STEP_ROWS
 from monitor.lake import Table
@@ -105,7 +105,9 @@ table = Table(Path(sys.argv[1]))
 began, size = time.perf_counter(), 0
 for part in _WRITERS[sys.argv[2]](_frames(table, table.snapshot(), 0, None, None, STEP_ROWS)):
     size += len(part)
-print(time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, size)
+took = time.perf_counter() - began
+peak = next(line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+print(took, int(peak) / 1024, size)
 """
 
 
@@ -126,6 +128,7 @@ def commits(folder: Path, count: int) -> Iterator[Figure]:
     for i in range(count):
         table.append(rows(20 * i, 20, day=START.date()), COLUMNS)
     yield "small_commits", "commit_ms", 1e3 * (time.perf_counter() - began) / count, "ms"
+    yield "small_commits", "open_before_ms", _open_ms(folder), "ms"
     yield "small_commits", "read_before_ms", _read_ms(folder), "ms"
     before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
     merged = list(compact("bench", "events", table, nullcontext, unique=True))
@@ -134,6 +137,7 @@ def commits(folder: Path, count: int) -> Iterator[Figure]:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     yield "small_commits", "compact_more_mb", (peak - before) / 1024, "MiB"
     table.clean_log(keep=timedelta(0), now=datetime.now(UTC) + timedelta(seconds=1))
+    yield "small_commits", "open_after_ms", _open_ms(folder), "ms"
     yield "small_commits", "read_after_ms", (after := _read_ms(folder)), "ms"
     with tempfile.TemporaryDirectory() as other:
         single = Table(Path(other) / "events")
@@ -142,11 +146,22 @@ def commits(folder: Path, count: int) -> Iterator[Figure]:
 
 
 def _read_ms(folder: Path) -> float:
-    """Opening the table and reading one column, as a process that just looks."""
+    """Reading one column by a process that has the table open, as the service has."""
+    table = Table(folder)
+    table.snapshot()
     took = []
-    for _ in range(7):
+    for _ in range(15):
         began = time.perf_counter()
-        Table(folder).scan().select(pl.col("confidence").mean()).collect()
+        table.scan().select(pl.col("confidence").mean()).collect()
+        took.append(1e3 * (time.perf_counter() - began))
+    return statistics.median(took)
+
+
+def _open_ms(folder: Path) -> float:
+    took = []
+    for _ in range(5):
+        began = time.perf_counter()
+        Table(folder).snapshot()
         took.append(1e3 * (time.perf_counter() - began))
     return statistics.median(took)
 
