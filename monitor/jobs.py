@@ -26,5 +26,6 @@ def confirm(site: Site, payload: Mapping[str, Any]) -> Retry | None:
 
 def maintain(site: Site, payload: Mapping[str, Any]) -> Retry | None:
     """`{model}`: retention, compaction and cleaning of the model's tables."""
-    upkeep.run(site, payload["model"])
-    return None
+    if upkeep.run(site, payload["model"]):
+        return None
+    return Retry(site.clock.now(), "more files to merge")

@@ -1,5 +1,6 @@
 """Upkeep of a model's tables: what is too old goes, small files are merged, the log is summed up and cleaned."""
 
+import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
@@ -19,13 +20,18 @@ if TYPE_CHECKING:
 
 # Kind of table -> whether a row is known by its `event_id`, the first of which counts.
 KINDS: Final = {"events": True, "outcomes": True, "quarantine": False}
+TURN_S: Final = 20.0  # windows wait for the thread that merges
 log = logger(__name__)
 
 
-def run(site: Site, model: str) -> None:
-    """Bring every table of a model in order. Safe to run again after it was killed at any point."""
+def run(site: Site, model: str) -> bool:
+    """Bring every table of a model in order; False where files are left to merge, for another turn.
+
+    Safe to run again after it was killed at any point.
+    """
     from monitor.compact import compact
 
+    end = time.monotonic() + TURN_S
     with site.database.read() as db:
         spec = service.current_spec(db, model).spec
     for kind, unique in KINDS.items():
@@ -36,9 +42,12 @@ def run(site: Site, model: str) -> None:
             record(dropped)
         for rewrite in compact(model, kind, table, lambda: site.events.locked(model), unique=unique):
             record(rewrite)
+            if time.monotonic() > end:
+                return False
         keep, now = span(spec.history), site.clock.now()
         table.clean_log(keep=keep, now=now)
         table.vacuum(keep=keep, now=now)
+    return True
 
 
 def ask(db: Session, model: str, now: datetime) -> None:
