@@ -32,6 +32,7 @@ _MAGIC: Final = b"assayid1"
 _START: Final = 64  # of the filter; everything after it is aligned to 8 bytes
 
 Words = NDArray[np.uint64]
+_NO_ROWS: Final = np.zeros(0, dtype=np.uint32)
 
 
 @dataclass(frozen=True)
@@ -104,32 +105,32 @@ class FileIds:
         """What it takes in memory; the digests are mapped, and read only where the filter lets an id through."""
         return self._filter.nbytes
 
-    def rows(self, first: Words, second: Words, mask: Words) -> NDArray[np.int64]:
-        """Shape (ids,): row of each id in the data file, -1 where it is not there.
-
-        Args:
-            mask: `filter_mask(second)`, the same for every file.
-        """
-        found = np.full(len(first), -1, dtype=np.int64)
-        maybe = np.flatnonzero((self._filter[_place(first, len(self._filter))] & mask) == mask)
-        if len(maybe):
-            at = np.minimum(np.searchsorted(self._first, first[maybe]), self.count - 1)
-            hit = (self._first[at] == first[maybe]) & (self._second[at] == second[maybe])
-            found[maybe[hit]] = self._row[at[hit]]
-        return found
+    def look_up(self, wanted: "Wanted") -> tuple[NDArray[np.intp], NDArray[np.uint32]]:
+        """Which of the ids are in the data file, as positions in `wanted`, and in which row of it."""
+        words = np.take(self._filter, wanted.places(len(self._filter)))
+        words &= wanted.mask
+        maybe = np.flatnonzero(words == wanted.mask)
+        if not len(maybe):  # nearly always, for ids that are new
+            return maybe, _NO_ROWS
+        first = wanted.first[maybe]
+        at = np.minimum(np.searchsorted(self._first, first), self.count - 1)
+        hit = (self._first[at] == first) & (self._second[at] == wanted.second[maybe])
+        return maybe[hit], self._row[at[hit]]
 
 
-def filter_mask(second: Words) -> Words:
-    """Bits of its filter word that an id sets."""
-    mask = np.zeros(len(second), dtype=np.uint64)
-    for i in range(_BITS_SET):
-        mask |= np.uint64(1) << ((second >> np.uint64(6 * i)) & np.uint64(63))
-    return mask
+class Wanted:
+    """Digests to look up, with what every file's filter is asked for."""
 
+    def __init__(self, first: Words, second: Words) -> None:
+        self.first, self.second = first, second
+        self.mask = np.zeros(len(second), dtype=np.uint64)  # bits of its filter word that an id sets
+        for i in range(_BITS_SET):
+            self.mask |= np.uint64(1) << ((second >> np.uint64(6 * i)) & np.uint64(63))
+        self._high = first >> np.uint64(32)
 
-def _place(first: Words, words: int) -> NDArray[np.intp]:
-    """Word of the filter for each id; ascending with `first`."""
-    return (((first >> np.uint64(32)) * np.uint64(words)) >> np.uint64(32)).astype(np.intp)
+    def places(self, words: int) -> NDArray[np.int64]:
+        """Shape (ids,): each id's word in a filter of so many; ascending with `first`."""
+        return ((self._high * np.uint64(words)) >> np.uint64(32)).view(np.int64)
 
 
 def path_of(table: Path, data_file: str) -> Path:
@@ -144,8 +145,9 @@ def build(table: Path, data_file: str, ids: pl.Series, key: Key) -> Path:
     words = max(1, -(-len(first) * FILTER_BITS // 64))
     bits = np.zeros(words, dtype=np.uint64)
     if len(first):
-        places, starts = np.unique(_place(first, words), return_index=True)
-        bits[places] = np.bitwise_or.reduceat(filter_mask(second), starts)
+        stored = Wanted(first, second)
+        places, starts = np.unique(stored.places(words), return_index=True)
+        bits[places] = np.bitwise_or.reduceat(stored.mask, starts)
     head = _HEADER.pack(_MAGIC, key.fingerprint, len(first), words, zlib.crc32(bits.tobytes()))
     path = path_of(table, data_file)
     path.parent.mkdir(parents=True, exist_ok=True)

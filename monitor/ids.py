@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from core.logs import logger
 from monitor import idfile
-from monitor.idfile import FileIds, Key, Words
+from monitor.idfile import FileIds, Key, Wanted, Words
 
 if TYPE_CHECKING:
     from monitor.lake import Table
@@ -97,7 +97,7 @@ class IdIndex:
         for first, second, numbers in self._runs:
             loose = np.flatnonzero(numbers == NO_FILE)
             mask = np.ones(len(first), dtype=np.bool_)
-            mask[loose] = file.rows(first[loose], second[loose], idfile.filter_mask(second[loose])) < 0
+            mask[loose[file.look_up(Wanted(first[loose], second[loose]))[0]]] = False
             kept.append(mask)
         self._keep(kept)
 
@@ -164,11 +164,11 @@ class TableIds:
         # Looked up in ascending order, neighbours in the index are neighbours in memory.
         order = np.argsort(first)
         first, second = first[order], second[order]
-        mask = idfile.filter_mask(second)
+        wanted = Wanted(first, second)
         with self._guard:
             known = self._recent.files(first, second) >= 0
             for file in self._indexed.values():
-                known |= file.rows(first, second, mask) >= 0
+                known[file.look_up(wanted)[0]] = True
         found = np.empty(len(ids), dtype=np.bool_)
         found[order] = known
         return found
@@ -179,25 +179,25 @@ class TableIds:
         Raises:
             FileNotFoundError: the file was deleted meanwhile; look again.
         """
-        wanted = pl.Series([event_id])
-        first, second = self._key.words(wanted)
-        mask = idfile.filter_mask(second)
+        first, second = self._key.words(pl.Series([event_id]))
+        wanted = Wanted(first, second)
         with self._guard:
             snapshot = self.current()._seen
             assert snapshot is not None
             number = int(self._recent.files(first, second)[0])
             path, row = next((p for p, n in self._numbers.items() if n == number), None), -1
             for name, file in self._indexed.items():
-                if (row := int(file.rows(first, second, mask)[0])) >= 0:
-                    path = name
+                rows = file.look_up(wanted)[1]
+                if len(rows):
+                    path, row = name, int(rows[0])
                     break
         if path is None:
             return None
         if row < 0:  # of a small file the row is not kept
-            rows = (self.table.ids_of([path])["event_id"] == event_id).arg_true()
-            if not len(rows):
+            here = (self.table.ids_of([path])["event_id"] == event_id).arg_true()
+            if not len(here):
                 return None
-            row = int(rows[0])
+            row = int(here[0])
         return snapshot, next(f for f in snapshot.files if f.path == path), row
 
     def _take_in(self, snapshot: "Snapshot") -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor import idfile
-from monitor.idfile import FileIds, Key
+from monitor.idfile import FileIds, Key, Wanted
 from monitor.ids import LARGE, IdIndex, TableIds
 from monitor.lake import Table
 from tests.monitor.test_lake import COLUMNS, merge, rows
@@ -65,21 +65,21 @@ def test_an_index_file_answers_with_the_row(tmp_path_factory: pytest.TempPathFac
     folder, key = tmp_path_factory.mktemp("index"), Key.draw()
     stored, asked = pl.Series(list(a), dtype=pl.String), pl.Series(list(b), dtype=pl.String)
     file = FileIds(idfile.build(folder, "date=2026-06-01/part-1.parquet", stored, key), key)
-    first, second = key.words(asked)
-    found = file.rows(first, second, idfile.filter_mask(second))
+    at, found = file.look_up(Wanted(*key.words(asked)))
     order = {text: row for row, text in enumerate(stored.to_list())}
-    assert found.tolist() == [order.get(text, -1) for text in asked.to_list()]
+    known = [i for i, text in enumerate(asked.to_list()) if text in order]
+    assert (at.tolist(), found.tolist()) == (known, [order[asked[i]] for i in known])
 
 
 def test_fresh_ids_hardly_ever_cost_a_look_at_the_disk(tmp_path: Path) -> None:
     key, count = Key.draw(), 200_000
     file = FileIds(idfile.build(tmp_path, "f", ids(0, count), key), key)
-    first, second = key.words(ids(count, 2 * count))
-    mask = idfile.filter_mask(second)
-    passed = (file._filter[idfile._place(first, len(file._filter))] & mask) == mask
+    fresh = Wanted(*key.words(ids(count, 2 * count)))
+    passed = (file._filter[fresh.places(len(file._filter))] & fresh.mask) == fresh.mask
     assert passed.mean() < 0.008
-    first, second = key.words(ids(0, count))
-    assert (file.rows(first, second, idfile.filter_mask(second)) == np.arange(count)).all()
+    at, found = file.look_up(Wanted(*key.words(ids(0, count))))
+    assert (at == found).all()
+    assert len(at) == count
 
 
 def test_large_files_take_two_bytes_an_id_and_small_ones_twenty(large: Table) -> None:
