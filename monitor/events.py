@@ -235,7 +235,7 @@ class EventStore:
             model, "events", version=version, from_seq=from_seq, to_seq=to_seq, from_ts=from_ts, to_ts=to_ts
         )
         if "ts" not in rows.collect_schema():
-            from monitor.lake import DTYPES
+            from monitor.scan import DTYPES
 
             return pl.LazyFrame(schema={**{n: DTYPES[k] for n, k in EVENT_FIELDS.items()}, "date": pl.Date})
         return rows.with_columns(pl.col("ts").dt.date().alias("date"))
@@ -383,7 +383,7 @@ def _typed(frame: "pl.DataFrame", columns: dict[str, str], **constant: datetime)
     """
     import polars as pl
 
-    from monitor.lake import DTYPES
+    from monitor.scan import DTYPES
 
     found = []
     for name, kind in columns.items():
