@@ -12,7 +12,7 @@ from core import queue
 from core.logs import logger
 from core.queue import Lease
 from governance import ledger
-from monitor import service, store
+from monitor import service, store, upkeep
 from monitor.schema import Cron
 from monitor.site import Site
 from retrain.triggers.schedule import next_tick
@@ -20,6 +20,7 @@ from retrain.triggers.schedule import next_tick
 LEASE: Final = "scheduler"
 EVERY_S: Final = 30  # each model's windows are looked at this often, or less often where that
 LOOKS_PER_S: Final = 20  # would be more looks than this
+UPKEEP_S: Final = 3600
 # A gap between two ticks longer than this was an outage: it goes to the ledger, with what fell due in it run late.
 MISSED_AFTER: Final = timedelta(minutes=2)
 log = logger("api.scheduler")
@@ -60,15 +61,22 @@ def _enqueue_due(db: Session, last: datetime, now: datetime) -> None:
     every = max(EVERY_S, len(models) / LOOKS_PER_S)
     for number, model in enumerate(models):
         spec = service.in_force(db, model).spec
-        shift = number * every / len(models)  # not all in the same second
-        if (last.timestamp() + shift) // every != (now.timestamp() + shift) // every:
+        share = number / len(models)  # not all in the same second
+        if _passed(every, every * share, last, now):
             key = f"monitor:{model.name}"
             queue.enqueue(db, "monitor.evaluate", {"model": model.name}, now=now, dedupe_key=key, lock_key=key)
+        if _passed(UPKEEP_S, UPKEEP_S * share, last, now):
+            upkeep.ask(db, model.name, now)
         crons = [t.cron for t in spec.retrain.when if isinstance(t, Cron)] if spec.retrain else []
         if any(fell_due(cron, last, now) for cron in crons):
             key = f"consider:{model.name}"
             payload = {"model": model.name, "cause": "schedule"}
             queue.enqueue(db, "retrain.consider", payload, now=now, dedupe_key=f"schedule:{model.name}", lock_key=key)
+
+
+def _passed(every: float, shift: float, last: datetime, now: datetime) -> bool:
+    """Whether one of the moments shift, shift + every, shift + 2 every ... lies in (last, now]."""
+    return (last.timestamp() - shift) // every != (now.timestamp() - shift) // every
 
 
 def fell_due(cron: str, last: datetime, now: datetime) -> bool:

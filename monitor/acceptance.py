@@ -48,7 +48,7 @@ class Book:
         Raises:
             ColumnTypeChangedError: a column is stored with another type.
         """
-        from monitor.lake import DELTA_NAMES
+        from monitor.scan import DELTA_NAMES
 
         declared = {name: DELTA_NAMES[dtype] for name, dtype in frame.schema.items()}
         for name, kind in declared.items():
@@ -87,17 +87,15 @@ class Acceptance:
 
     def book(self, model: str, kind: str) -> Book:
         """The table's book, with what others have accepted since."""
-        from monitor.ids import TableIds
-
         if (book := self._books.get((model, kind))) is None:
             table = self._table(model, kind)
             table.watch(self._tail.names)
-            book = self._books[model, kind] = Book(table, TableIds(table))
+            book = self._books[model, kind] = Book(table, table.ids)
         self._take_in(book, (model, kind))
         return book
 
     def _take_in(self, book: Book, key: tuple[str, str]) -> None:
-        from monitor.lake import DELTA_NAMES
+        from monitor.scan import DELTA_NAMES
 
         # First the logs, then the table: what is folded in between is seen twice, never not at all.
         fresh = [r for r in self._tail.others(key) if r.end > book.seen.get(r.log, 0)]

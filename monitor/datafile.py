@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +17,8 @@ from monitor.snapshot import DataFile
 
 STATISTICS: Final = ("seq", "ts", "received_at")  # columns whose extremes go into the log
 PARTITION: Final = "date"
-GROUP_ROWS: Final = 50_000  # of a row group: what reading one row costs
+GROUP_ROWS: Final = 50_000  # of a row group, the least that is read of a file
+GROUP_BYTES: Final = 32 << 20  # of the same, in memory
 
 
 def write(log: DeltaLog, part: pl.DataFrame, day: date) -> DataFile:
@@ -33,7 +33,8 @@ def write(log: DeltaLog, part: pl.DataFrame, day: date) -> DataFile:
         path.parent.mkdir(parents=True, exist_ok=True)
         log.made(path.parent)
     try:
-        part.write_parquet(path, compression="zstd", row_group_size=GROUP_ROWS)
+        rows = max(1, GROUP_BYTES * part.height // max(1, int(part.estimated_size())))
+        part.write_parquet(path, compression="zstd", row_group_size=min(GROUP_ROWS, rows))
         fsync_file(path)
     except BaseException:
         path.unlink(missing_ok=True)
@@ -43,13 +44,6 @@ def write(log: DeltaLog, part: pl.DataFrame, day: date) -> DataFile:
     low: dict[str, Any] = {c: part[c].min() if c in part.columns else None for c in STATISTICS}
     high: dict[str, Any] = {c: part[c].max() if c in part.columns else None for c in STATISTICS}
     return DataFile(relative, day, part.height, path.stat().st_size, low, high)
-
-
-def discard(log: DeltaLog, files: Iterable[DataFile]) -> None:
-    """Remove files that no entry names."""
-    for file in files:
-        with suppress(FileNotFoundError):
-            (log.table / file.path).unlink()
 
 
 def fsync_folders(table: Path, names: Iterable[str]) -> None:

@@ -86,6 +86,8 @@ class DeltaLog:
         """Sum up the log so that opening the table stays quick. The log alone is enough, so a failure is only noted."""
         try:
             table = DeltaTable(self.table)
+            if next(self.folder.glob(f"{table.version():020}.checkpoint*"), None) is not None:
+                return True
             table.create_checkpoint()
             for path in self.folder.glob(f"{table.version():020}.checkpoint*"):
                 fsync_file(path)

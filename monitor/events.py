@@ -10,7 +10,7 @@ import fcntl
 import hmac
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -235,7 +235,7 @@ class EventStore:
             model, "events", version=version, from_seq=from_seq, to_seq=to_seq, from_ts=from_ts, to_ts=to_ts
         )
         if "ts" not in rows.collect_schema():
-            from monitor.lake import DTYPES
+            from monitor.scan import DTYPES
 
             return pl.LazyFrame(schema={**{n: DTYPES[k] for n, k in EVENT_FIELDS.items()}, "date": pl.Date})
         return rows.with_columns(pl.col("ts").dt.date().alias("date"))
@@ -297,22 +297,14 @@ class EventStore:
 
     def event(self, model: str, event_id: str) -> dict[str, Any] | None:
         """One event with its outcome columns, if any; None when it is not stored."""
-        import polars as pl
-
-        rows = self.scan(model).filter(pl.col("event_id") == event_id).head(1).collect()
-        if not rows.height:
+        found = self._row(model, "events", event_id)
+        if found is None:
             return None
-        outcome = self._rows(model, "outcomes")
-        if "event_id" in outcome.collect_schema():
-            found = (
-                outcome.filter(pl.col("event_id") == event_id)
-                .drop("seq")
-                .rename({"ts": "outcome_ts"})
-                .head(1)
-                .collect()
-            )
-            rows = rows.join(found, on="event_id", how="left")
-        return rows.row(0, named=True)
+        event = {**dict.fromkeys(self._rows(model, "events").collect_schema()), **found, "date": found["ts"].date()}
+        blank = dict.fromkeys(self._rows(model, "outcomes").collect_schema())
+        outcome = {**blank, **(self._row(model, "outcomes", event_id) or {})}
+        renamed = {"outcome_ts" if name == "ts" else name: value for name, value in outcome.items()}
+        return {**event, **{name: value for name, value in renamed.items() if name not in ("event_id", "seq")}}
 
     def check_writable(self) -> None:
         """Raise OSError where the lake's folder cannot be written (readiness)."""
@@ -336,7 +328,7 @@ class EventStore:
                 frames = [self.tail.frame(record) for record in waiting if _may_hold(record, bounds)]
             except RecordGoneError:  # folded meanwhile: the table has it now
                 continue
-            rows = table.scan(version=snapshot.version, **bounds)
+            rows = table.scan_at(snapshot, **bounds)
             if not frames:
                 return rows
             tail = pl.concat(frames, how="diagonal").lazy()
@@ -346,6 +338,17 @@ class EventStore:
                 if bounds.get(end) is not None:
                     tail = tail.filter(pl.col(column) < bounds[end])
             return pl.concat([rows, tail], how="diagonal") if snapshot.columns else tail
+
+    def _row(self, model: str, kind: str, event_id: str) -> dict[str, Any] | None:
+        """The row of an id: of the logs, or else of the table, which has by then what was folded meanwhile."""
+        import polars as pl
+
+        for record in self._reached(model, kind)[1]:
+            with suppress(RecordGoneError):
+                found = self.tail.frame(record).filter(pl.col("event_id") == event_id)
+                if found.height:
+                    return found.row(0, named=True)
+        return self.table(model, kind).find(event_id)
 
     def _reached(self, model: str, kind: str) -> tuple["Snapshot", list[Record]]:
         """The table, and the records it lacks.
@@ -380,7 +383,7 @@ def _typed(frame: "pl.DataFrame", columns: dict[str, str], **constant: datetime)
     """
     import polars as pl
 
-    from monitor.lake import DTYPES
+    from monitor.scan import DTYPES
 
     found = []
     for name, kind in columns.items():

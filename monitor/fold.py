@@ -34,7 +34,7 @@ def fold(table: "Table", tail: Tail, key: Key) -> int:
     """Move a table's rows out of the logs; returns how many. The caller holds the model's lock."""
     import polars as pl
 
-    from monitor.lake import DELTA_NAMES
+    from monitor.scan import DELTA_NAMES
 
     tail.refresh()
     table.watch(tail.names)

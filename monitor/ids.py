@@ -1,64 +1,119 @@
-"""Which event ids a table already holds, kept in memory so that an append does not read the table again."""
+"""Which event ids a table already holds, and where: so that an append or a look-up does not read the table.
 
-import secrets
+In memory lie 2 bytes for each id of a large data file (a filter; its digests are in a file, see idfile.py) and 20
+bytes for each other id: of small files, which compaction makes few, and of rows that are in no file yet.
+"""
+
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Collection
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from core.logs import logger
+from monitor import idfile
+from monitor.idfile import FileIds, Key, Wanted, Words
+
 if TYPE_CHECKING:
     from monitor.lake import Table
     from monitor.snapshot import DataFile, Snapshot
 
-# Two seeds drawn per process: 128 bits per id make a collision impossible in practice, and nobody can aim at one.
-_SEEDS = (secrets.randbits(63), secrets.randbits(63))
-_SALT = secrets.token_hex(8)
-
-Words = NDArray[np.uint64]
-
-
-def _words(ids: pl.Series) -> tuple[Words, Words]:
-    salted = pl.select(pl.concat_str([pl.lit(_SALT), ids])).to_series()
-    return ids.hash(_SEEDS[0]).to_numpy(), salted.hash(_SEEDS[1]).to_numpy()
+LARGE: Final = 20_000  # rows from which on a data file gets an index file
+AT_ONCE: Final = 1_000_000  # ids read at a time
+NO_FILE: Final = 0
+Numbers = NDArray[np.uint32]
+_Run = tuple[Words, Words, Numbers]
 
 
 class IdIndex:
-    """A growing set of ids as sorted 128-bit digests; 16 bytes an id. Only adds, so merging sorted runs is enough."""
+    """A growing set of ids as sorted 128-bit digests, each with the number of the file that has it; 20 bytes an id."""
 
-    def __init__(self) -> None:
-        self._runs: list[tuple[Words, Words]] = []
+    def __init__(self, key: Key) -> None:
+        self.key = key
+        self._runs: list[_Run] = []
 
     def __len__(self) -> int:
-        return sum(len(first) for first, _ in self._runs)
+        return sum(len(first) for first, _, _ in self._runs)
 
-    def add(self, ids: pl.Series) -> None:
+    @property
+    def nbytes(self) -> int:
+        return sum(part.nbytes for run in self._runs for part in run)
+
+    def add(self, ids: pl.Series, files: Numbers | None = None) -> None:
+        """Take in ids; one that is known already only learns its file.
+
+        Args:
+            files: shape (ids,), the number of each id's file; without, they are in no file yet.
+        """
         if not len(ids):
             return
-        self._runs.append(_sorted(*_words(ids)))
+        first, second, numbers = _sorted(
+            *self.key.words(ids), np.full(len(ids), NO_FILE, dtype=np.uint32) if files is None else files
+        )
+        new = np.ones(len(first), dtype=np.bool_)
+        for run in self._runs:
+            at, hit = _look_up(run, first, second)
+            new &= ~hit
+            if files is not None:
+                run[2][at[hit]] = numbers[hit]
+        new[1:] &= (first[1:] != first[:-1]) | (second[1:] != second[:-1])
+        if not new.any():
+            return
+        self._runs.append((first[new], second[new], numbers[new]))
         # Runs at least double in size downwards, so an id is merged about log2(ids) times in all.
         while len(self._runs) > 1 and len(self._runs[-1][0]) * 2 > len(self._runs[-2][0]):
-            (a, b), (c, d) = self._runs.pop(), self._runs.pop()
-            self._runs.append(_sorted(np.concatenate((c, a)), np.concatenate((d, b))))
+            late, early = self._runs.pop(), self._runs.pop()
+            self._runs.append(
+                _sorted(
+                    np.concatenate((early[0], late[0])),
+                    np.concatenate((early[1], late[1])),
+                    np.concatenate((early[2], late[2])),
+                )
+            )
+
+    def files(self, first: Words, second: Words) -> NDArray[np.int64]:
+        """Shape (ids,): number of the file that has each id, -1 where the id is not known."""
+        found = np.full(len(first), -1, dtype=np.int64)
+        for run in self._runs:
+            at, hit = _look_up(run, first, second)
+            found[hit] = run[2][at[hit]]
+        return found
 
     def contains(self, ids: pl.Series) -> NDArray[np.bool_]:
         """Shape (ids,): True where the id was added before."""
-        found = np.zeros(len(ids), dtype=np.bool_)
-        if len(ids) and self._runs:
-            first, second = _words(ids)
-            # Looked up in ascending order, neighbours in the run are neighbours in memory.
-            order = np.argsort(first)
-            first, second = first[order], second[order]
-            for known, beside in self._runs:
-                at = np.minimum(np.searchsorted(known, first), len(known) - 1)
-                found[order] |= (known[at] == first) & (beside[at] == second)
-        return found
+        return self.files(*self.key.words(ids)) >= 0
+
+    def forget(self, numbers: Collection[int]) -> None:
+        """Drop the ids of some files."""
+        gone = np.fromiter(numbers, dtype=np.uint32, count=len(numbers))
+        self._keep([~np.isin(run[2], gone) for run in self._runs])
+
+    def forget_filed(self, file: FileIds) -> None:
+        """Drop the ids without a file that `file` turned out to have."""
+        kept = []
+        for first, second, numbers in self._runs:
+            loose = np.flatnonzero(numbers == NO_FILE)
+            mask = np.ones(len(first), dtype=np.bool_)
+            mask[loose[file.look_up(Wanted(first[loose], second[loose]))[0]]] = False
+            kept.append(mask)
+        self._keep(kept)
+
+    def _keep(self, masks: list[NDArray[np.bool_]]) -> None:
+        pairs = zip(self._runs, masks, strict=True)
+        self._runs = [run if m.all() else (run[0][m], run[1][m], run[2][m]) for run, m in pairs if m.any()]
 
 
-def _sorted(first: Words, second: Words) -> tuple[Words, Words]:
+def _look_up(run: _Run, first: Words, second: Words) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    at = np.minimum(np.searchsorted(run[0], first), len(run[0]) - 1)
+    return at, (run[0][at] == first) & (run[1][at] == second)
+
+
+def _sorted(first: Words, second: Words, numbers: Numbers) -> _Run:
     order = np.argsort(first, kind="stable")  # sorted runs side by side are merged, not sorted again
-    return first[order], second[order]
+    return first[order], second[order], numbers[order]
 
 
 class TableIds:
@@ -66,25 +121,133 @@ class TableIds:
 
     def __init__(self, table: "Table") -> None:
         self.table = table
-        self.index: IdIndex = IdIndex()
-        self._files: set[str] = set()
+        self._indexed: dict[str, FileIds] = {}
+        self._numbers: dict[str, int] = {}  # of small files
+        self._last = NO_FILE
         self._seen: Snapshot | None = None  # a table of many files is not gone through again for each append
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()
 
-    def current(self) -> IdIndex:
-        snapshot = self.table.snapshot()
+    @cached_property
+    def _key(self) -> Key:
+        return Key.of(self.table.folder)
+
+    @cached_property
+    def _recent(self) -> IdIndex:
+        return IdIndex(self._key)
+
+    @property
+    def nbytes(self) -> int:
+        """What the ids take in memory."""
+        return self._recent.nbytes + sum(file.nbytes for file in self._indexed.values())
+
+    def current(self) -> "TableIds":
+        """This, with what was committed since the last look."""
         with self._guard:
-            if snapshot is self._seen:
-                return self.index
-            added: list[DataFile] = [f for f in snapshot.files if f.path not in self._files]
-            if added:
-                ids = self.table.scan_files(snapshot, added).select("event_id").collect()["event_id"]
-                self.index.add(ids.filter(pl.Series(~self.index.contains(ids))))
-                self._files.update(f.path for f in added)
-            self._seen = snapshot
-            return self.index
+            while (snapshot := self.table.snapshot()) is not self._seen:
+                try:
+                    self._take_in(snapshot)
+                except FileNotFoundError:  # deleted between the look at the log and the one at the file
+                    if self.table.snapshot() is snapshot:
+                        raise
+        return self
 
     def extend(self, ids: pl.Series) -> None:
         """Take in rows that were accepted."""
         with self._guard:
-            self.index.add(ids)
+            self._recent.add(ids)
+
+    def contains(self, ids: pl.Series) -> NDArray[np.bool_]:
+        """Shape (ids,): True where the id is known."""
+        if not len(ids):
+            return np.zeros(0, dtype=np.bool_)
+        first, second = self._key.words(ids)
+        # Looked up in ascending order, neighbours in the index are neighbours in memory.
+        order = np.argsort(first)
+        first, second = first[order], second[order]
+        wanted = Wanted(first, second)
+        with self._guard:
+            known = self._recent.files(first, second) >= 0
+            for file in self._indexed.values():
+                known[file.look_up(wanted)[0]] = True
+        found = np.empty(len(ids), dtype=np.bool_)
+        found[order] = known
+        return found
+
+    def locate(self, event_id: str) -> "tuple[Snapshot, DataFile, int] | None":
+        """The file that has an id and the row in it, with the version it belongs to; None where no file has it.
+
+        Raises:
+            FileNotFoundError: the file was deleted meanwhile; look again.
+        """
+        first, second = self._key.words(pl.Series([event_id]))
+        wanted = Wanted(first, second)
+        with self._guard:
+            snapshot = self.current()._seen
+            assert snapshot is not None
+            number = int(self._recent.files(first, second)[0])
+            path, row = next((p for p, n in self._numbers.items() if n == number), None), -1
+            for name, file in self._indexed.items():
+                rows = file.look_up(wanted)[1]
+                if len(rows):
+                    path, row = name, int(rows[0])
+                    break
+        if path is None:
+            return None
+        if row < 0:  # of a small file the row is not kept
+            here = (self.table.ids_of([path])["event_id"] == event_id).arg_true()
+            if not len(here):
+                return None
+            row = int(here[0])
+        return snapshot, next(f for f in snapshot.files if f.path == path), row
+
+    def _take_in(self, snapshot: "Snapshot") -> None:
+        present = {f.path for f in snapshot.files}
+        fresh = [f for f in snapshot.files if f.path not in self._indexed and f.path not in self._numbers]
+        small = [f for f in fresh if f.rows < LARGE]
+        for file in (f for f in fresh if f.rows >= LARGE):
+            if (opened := self._open(file.path)) is None:
+                small.append(file)
+            else:
+                self._indexed[file.path] = opened
+                self._recent.forget_filed(opened)
+        self._remember(small)
+        gone = [self._numbers.pop(path) for path in [p for p in self._numbers if p not in present]]
+        if gone:
+            self._recent.forget(gone)
+        for path in [p for p in self._indexed if p not in present]:
+            del self._indexed[path]
+        self._seen = snapshot
+
+    def _open(self, path: str) -> FileIds | None:
+        """The index of a data file, made where there is none that fits; None where there is no room for it."""
+        place = idfile.path_of(self.table.folder, path)
+        try:
+            return FileIds(place, self._key)
+        except (OSError, ValueError):
+            self.write(path, self.table.ids_of([path])["event_id"])
+        try:
+            return FileIds(place, self._key)
+        except (OSError, ValueError):
+            return None
+
+    def write(self, path: str, ids: pl.Series) -> None:
+        """Write the index of a large data file; where it cannot be written, its ids will be kept in memory."""
+        try:
+            idfile.build(self.table.folder, path, ids, self._key)
+        except OSError as error:
+            logger(__name__).warning("id index not written", file=path, error=str(error))
+
+    def _remember(self, files: "list[DataFile]") -> None:
+        """Take the ids of files without an index into memory."""
+        while files:
+            some = [files.pop()]
+            count = some[0].rows
+            while files and (count := count + files[-1].rows) <= AT_ONCE:
+                some.append(files.pop())
+            found = self.table.ids_of([f.path for f in some])
+            numbers = {f.path: self._last + 1 + i for i, f in enumerate(some)}
+            self._last += len(some)
+            self._recent.add(
+                found["event_id"], found["path"].replace_strict(numbers, return_dtype=pl.UInt32).to_numpy().copy()
+            )
+            self._numbers.update(numbers)

@@ -5,13 +5,16 @@ from typing import Any
 from uuid import UUID
 
 from core.queue import Retry
-from monitor import confirmation, windows
+from monitor import confirmation, upkeep, windows
 from monitor.site import Site
 
 
 def evaluate(site: Site, payload: Mapping[str, Any]) -> Retry | None:
     """`{model}`: close due windows and refresh those whose outcomes have arrived."""
     windows.evaluate(site, payload["model"])
+    if upkeep.is_crowded(site, payload["model"]):
+        with site.database.write() as db:
+            upkeep.ask(db, payload["model"], site.clock.now())
     return None
 
 
@@ -19,3 +22,10 @@ def confirm(site: Site, payload: Mapping[str, Any]) -> Retry | None:
     """`{alert_id}`: confirm a drift alert on the raw rows with an Evidently report."""
     confirmation.confirm_alert(site, UUID(payload["alert_id"]))
     return None
+
+
+def maintain(site: Site, payload: Mapping[str, Any]) -> Retry | None:
+    """`{model}`: retention, compaction and cleaning of the model's tables."""
+    if upkeep.run(site, payload["model"]):
+        return None
+    return Retry(site.clock.now(), "more files to merge")

@@ -9,7 +9,7 @@ into place, fsync of the folders; nothing can fail after the rows become visible
 import errno
 import json
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date, datetime, timedelta
@@ -21,25 +21,16 @@ import polars as pl
 from deltalake import DeltaTable, Field, Schema
 from deltalake.exceptions import DeltaError
 from deltalake.schema import PrimitiveType
-from polars.io.plugins import register_io_source
 
 from core.clock import SystemClock
 from core.errors import ConflictError, IntegrityFailureError
-from monitor import datafile
+from monitor import datafile, idfile, scan
 from monitor.datafile import PARTITION
 from monitor.deltalog import DeltaLog, milliseconds
 from monitor.errors import ColumnTypeChangedError, StoreFullError
+from monitor.ids import LARGE, TableIds
 from monitor.snapshot import EMPTY, NEXT_SEQ, DataFile, Snapshot
 
-DTYPES: Final[Mapping[str, Any]] = {
-    "string": pl.String,
-    "double": pl.Float64,
-    "boolean": pl.Boolean,
-    "long": pl.Int64,
-    "timestamp": pl.Datetime("us", "UTC"),
-    "date": pl.Date,
-}
-DELTA_NAMES: Final = {dtype: name for name, dtype in DTYPES.items()}
 CHECKPOINT_EVERY: Final = 100  # commits
 PROTOCOL: Final = (1, 2)  # reader and writer version of the tables we make: plain appends, no table features
 # deltalake neither cleans the log by itself (versions are noted first) nor keeps removed files in every checkpoint.
@@ -48,7 +39,6 @@ CONFIGURATION: Final = {
     "delta.deletedFileRetentionDuration": "interval 1 hours",
 }
 WRITING: Final = timedelta(hours=1)  # a file that no entry names and that is younger may be about to be committed
-REREADS: Final = 5
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -91,6 +81,7 @@ class Table:
         self._table: DeltaTable | None = None
         self._latest = EMPTY
         self._applications: set[str] = {NEXT_SEQ}
+        self.ids = TableIds(self)
 
     # Versions
 
@@ -187,7 +178,7 @@ class Table:
                 after = replace(before, files=before.files + tuple(written), columns=merged)
                 return self._commit("WRITE", actions, after, {} if txn is None else {txn[0]: txn[1]})
             except BaseException:
-                datafile.discard(self._log, written)
+                self.discard(written)
                 raise
 
     def write(self, parts: Iterable[pl.DataFrame]) -> list[DataFile]:
@@ -245,7 +236,9 @@ class Table:
 
     def discard(self, files: Sequence[DataFile]) -> None:
         """Remove files from `write` that will not be committed."""
-        datafile.discard(self._log, files)
+        for file in files:
+            for path in (self.folder / file.path, idfile.path_of(self.folder, file.path)):
+                path.unlink(missing_ok=True)
 
     def _write(self, frames: Iterable[pl.DataFrame], columns: Mapping[str, str]) -> list[DataFile]:
         written: list[DataFile] = []
@@ -255,9 +248,12 @@ class Table:
                     unknown = [n for n in part.columns if n not in columns]
                     if unknown:
                         raise ValueError(f"columns {unknown} are not declared")
-                    written.append(datafile.write(self._log, part.select(n for n in columns if n in part.columns), day))
+                    file = datafile.write(self._log, part.select(n for n in columns if n in part.columns), day)
+                    written.append(file)
+                    if file.rows >= LARGE and "event_id" in part.columns:  # now, so that no append waits for it
+                        self.ids.write(file.path, part["event_id"])
         except BaseException:
-            datafile.discard(self._log, written)
+            self.discard(written)
             raise
         return written
 
@@ -309,11 +305,15 @@ class Table:
             name = path.relative_to(self.folder).as_posix()
             if name in present:
                 continue
-            since = datetime.fromtimestamp(path.stat().st_mtime, now.tzinfo)
+            try:
+                since = datetime.fromtimestamp(path.stat().st_mtime, now.tzinfo)
+            except FileNotFoundError:  # another process is at it too
+                continue
             if since <= min(edge, now - WRITING) or (name in removed and (since <= edge or not keep)):
                 path.unlink(missing_ok=True)
                 deleted.append(name)
         datafile.fsync_folders(self.folder, deleted)
+        idfile.clean(self.folder)
         return deleted
 
     def clean_log(self, *, keep: timedelta, now: datetime) -> list[str]:
@@ -334,7 +334,18 @@ class Table:
         to_ts: datetime | None = None,
     ) -> pl.LazyFrame:
         """The rows, lazily, from the files that can hold them; columns a file lacks are null."""
-        snapshot = self.snapshot(version)
+        return self.scan_at(self.snapshot(version), from_seq=from_seq, to_seq=to_seq, from_ts=from_ts, to_ts=to_ts)
+
+    def scan_at(
+        self,
+        snapshot: Snapshot,
+        *,
+        from_seq: int | None = None,
+        to_seq: int | None = None,
+        from_ts: datetime | None = None,
+        to_ts: datetime | None = None,
+    ) -> pl.LazyFrame:
+        """`scan` of a version that is at hand."""
         if not snapshot.columns:  # the table does not exist yet
             return pl.LazyFrame(schema={})
 
@@ -348,45 +359,28 @@ class Table:
             ]
             return self.scan_files(at, files).filter(*(b for b in bounds if b is not None))
 
-        return self._reread(snapshot, rows)
+        return scan.reread(snapshot, rows, self.snapshot)
 
     def scan_files(self, snapshot: Snapshot, files: Sequence[DataFile]) -> pl.LazyFrame:
         """All rows of some files of a version; reading raises FileNotFoundError where one was deleted meanwhile."""
-        schema = _schema(snapshot)
-        if not files:
-            return pl.LazyFrame(schema=schema)
-        rows = pl.scan_parquet(
-            [self.folder / f.path for f in files],
-            schema=schema, missing_columns="insert", extra_columns="ignore", hive_partitioning=False, glob=False,
-        )  # fmt: skip
-        return rows if snapshot.end is None else rows.filter(pl.col("seq") < snapshot.end)
+        return scan.rows(self.folder, snapshot, files)
 
-    def _reread(self, snapshot: Snapshot, rows: Callable[[Snapshot], pl.LazyFrame]) -> pl.LazyFrame:
-        """What `rows` gives of a version, also when its files are replaced and deleted before they are read."""
+    def ids_of(self, paths: Sequence[str]) -> pl.DataFrame:
+        """`event_id` and `path` of the rows of some files, in their order; FileNotFoundError where one is gone."""
+        return scan.ids(self.folder, paths)
 
-        def source(
-            columns: list[str] | None, predicate: pl.Expr | None, count: int | None, _: int | None
-        ) -> Iterator[pl.DataFrame]:
-            at = snapshot
-            for again in range(REREADS, -1, -1):
-                found = rows(at) if predicate is None else rows(at).filter(predicate)
-                found = found.select(columns if columns is not None else list(schema))
-                try:
-                    frame = (found if count is None else found.head(count)).collect()
-                except FileNotFoundError:
-                    if not again:
-                        raise
-                else:
-                    yield frame
-                    return
-                at = self.snapshot().before(snapshot.next_seq if snapshot.end is None else snapshot.end)
-
-        schema = _schema(snapshot)
-        return register_io_source(source, schema=schema)
-
-
-def _schema(snapshot: Snapshot) -> dict[str, Any]:
-    return {n: DTYPES[k] for n, k in snapshot.columns.items() if n != PARTITION and k in DTYPES}
+    def find(self, event_id: str) -> dict[str, Any] | None:
+        """The row with this id, without the partition column; None where no file has it. One row group is read."""
+        for again in range(scan.REREADS, -1, -1):
+            if self.snapshot().version < 0 or (found := self.ids.locate(event_id)) is None:
+                return None
+            snapshot, file, row = found
+            try:
+                return self.scan_files(snapshot, [file]).slice(row, 1).collect().row(0, named=True)
+            except FileNotFoundError:
+                if not again:
+                    raise
+        raise AssertionError
 
 
 def _merged(before: Snapshot, columns: Mapping[str, str]) -> dict[str, str]:

@@ -197,6 +197,10 @@ class ModelSpec(_Part):
     ack: Literal["log", "lake"] = Field("log", description="rows are in the log or in their table when answered")
     monitors: Monitors = Monitors()
     retrain: Retrain | None = None
+    retention: Span | None = Field(None, description="days that lie further back are deleted; none by default")
+    history: Span = Field(
+        "2d", description="how long replaced files and log entries are kept for readers of old versions"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> "ModelSpec":
@@ -241,7 +245,18 @@ class ModelSpec(_Part):
                     raise ValueError(f"monitors.fairness {rule.metric}: {by!r} is not a column with role protected")
         if self.retrain is not None:
             self._check_retrain(self.retrain)
+        self._check_retention()
         return self
+
+    def _check_retention(self) -> None:
+        if self.retention is None:
+            return
+        windows = self.monitors.windows
+        needed = max((span(w) for w in windows), default=timedelta(0)) if isinstance(windows, tuple) else timedelta(0)
+        if span(self.retention) < max(needed, timedelta(days=1)):
+            raise ValueError(
+                f"retention is {self.retention}; rows must stay for the longest window, and 1d at least, to be judged"
+            )
 
     def _check_retrain(self, retrain: Retrain) -> None:
         wants = {t for t in retrain.when if isinstance(t, str)}

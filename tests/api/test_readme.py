@@ -13,7 +13,7 @@ import pytest
 from tests.service import Service, environment
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "docs/ingest.md", "docs/replay.md")
+PAGES = ("README.md", "docs/ingest.md", "docs/lake.md", "docs/replay.md")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 
 

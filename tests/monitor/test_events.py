@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from core.errors import InvalidError
 from monitor.errors import ColumnTypeChangedError, StoreFullError
 from monitor.events import EventStore
+from monitor.idfile import Key
 from monitor.ids import IdIndex
 from monitor.schema import ModelSpec, parse_spec
 from tests.service import environment
@@ -285,7 +286,7 @@ def test_a_file_that_may_not_grow_is_a_full_store(tmp_path: Path) -> None:
 
 @given(st.lists(st.lists(st.integers(0, 60), max_size=20), max_size=12))
 def test_the_index_of_ids_answers_as_a_set_would(batches: list[list[int]]) -> None:
-    index, known = IdIndex(), set[int]()
+    index, known = IdIndex(Key.draw()), set[int]()
     for batch in batches:
         ids = pl.Series([f"id-{i}" for i in batch], dtype=pl.String)
         assert index.contains(ids).tolist() == [i in known for i in batch]

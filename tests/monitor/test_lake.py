@@ -21,7 +21,7 @@ START = datetime(2026, 6, 1, tzinfo=UTC)
 
 def rows(first: int, last: int, *, days: int = 1) -> pl.DataFrame:
     numbers = list(range(first, last))
-    times = [START + timedelta(days=n % days, seconds=n) for n in numbers]
+    times = [START + timedelta(days=n % days, milliseconds=n) for n in numbers]
     return pl.DataFrame(
         {"event_id": [f"e{n}" for n in numbers], "seq": numbers, "value": [float(n) for n in numbers]}
     ).with_columns(pl.Series("ts", times, dtype=pl.Datetime("us", "UTC")), pl.Series("date", [t.date() for t in times]))

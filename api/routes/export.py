@@ -1,0 +1,41 @@
+"""Rows going out: streamed, in order of arrival, resumable."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from fastapi.responses import StreamingResponse
+from pydantic import AwareDatetime, Field
+
+from api.auth import requires
+from api.deps import In, ReadDb, SiteDep
+from governance.access import Caller, Permission
+from monitor import export, store
+from monitor.export import Form, Kind
+
+router = APIRouter(prefix="/api/v1/models/{model}", tags=["events"])
+
+
+class ExportQuery(In):
+    from_: AwareDatetime | None = Field(None, alias="from", description="first event time, with zone")
+    to: AwareDatetime | None = Field(None, description="event time before which the rows lie, with zone")
+    kind: Kind = "events"
+    format: Form = "ndjson"
+    cursor: str | None = Field(None, description="X-Assay-Version of the first answer, a colon, the last seq received")
+    limit: int | None = Field(None, ge=1, description="rows, at most")
+
+
+@router.get("/events")
+def export_events(
+    _: Annotated[Caller, requires(Permission.EVENTS_READ)],
+    model: str,
+    query: Annotated[ExportQuery, Query()],
+    site: SiteDep,
+    db: ReadDb,
+) -> StreamingResponse:
+    """Events or outcomes of a period as NDJSON, Arrow IPC stream or Parquet; a subject is its digest."""
+    store.model(db, model)
+    found = export.export(
+        site, model, kind=query.kind, form=query.format, from_ts=query.from_, to_ts=query.to, cursor=query.cursor,
+        limit=query.limit,
+    )  # fmt: skip
+    return StreamingResponse(found.body, media_type=found.media_type, headers={"X-Assay-Version": str(found.version)})

@@ -1,0 +1,174 @@
+"""The ids a table holds: known without reading the table, and bounded in memory."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitor import idfile
+from monitor.idfile import FileIds, Key, Wanted
+from monitor.ids import LARGE, IdIndex, TableIds
+from monitor.lake import Table
+from tests.monitor.test_lake import COLUMNS, merge, rows
+
+
+def ids(first: int, last: int) -> pl.Series:
+    return pl.Series([f"e{n}" for n in range(first, last)], dtype=pl.String)
+
+
+def known(table: TableIds, wanted: pl.Series) -> list[bool]:
+    answer: list[bool] = table.current().contains(wanted).tolist()
+    return answer
+
+
+def index_files(table: Table) -> list[str]:
+    return sorted(p.name for p in (table.folder / "_ids").glob("*.ids"))
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Table:
+    return Table(tmp_path / "m" / "events")
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Table:
+    """Three files of 30,000 rows and two of 500."""
+    table = Table(tmp_path_factory.mktemp("large") / "m" / "events")
+    for i in range(3):
+        table.append(rows(i * 30_000, (i + 1) * 30_000), COLUMNS)
+    table.append(rows(90_000, 90_500), COLUMNS)
+    table.append(rows(90_500, 91_000), COLUMNS)
+    return table
+
+
+@given(st.lists(st.tuples(st.lists(st.integers(0, 60), max_size=20), st.integers(0, 3)), max_size=12))
+def test_ids_learn_their_file_and_are_kept_once(batches: list[tuple[list[int], int]]) -> None:
+    index, files = IdIndex(Key.draw()), dict[int, int]()
+    for batch, number in batches:
+        some = pl.Series([f"id-{i}" for i in batch], dtype=pl.String)
+        index.add(some, np.full(len(some), number, dtype=np.uint32) if number else None)
+        files |= {i: number or files.get(i, 0) for i in batch}
+    asked = pl.Series([f"id-{i}" for i in range(61)])
+    assert index.files(*index.key.words(asked)).tolist() == [files.get(i, -1) for i in range(61)]
+    assert len(index) == len(files)
+    assert index.nbytes == 20 * len(files)
+    index.forget([1, 2])
+    assert index.contains(asked).tolist() == [files.get(i, 1) in (0, 3) for i in range(61)]
+
+
+@given(st.sets(st.text(max_size=40), max_size=60), st.sets(st.text(max_size=40), max_size=60))
+def test_an_index_file_answers_with_the_row(tmp_path_factory: pytest.TempPathFactory, a: set[str], b: set[str]) -> None:
+    folder, key = tmp_path_factory.mktemp("index"), Key.draw()
+    stored, asked = pl.Series(list(a), dtype=pl.String), pl.Series(list(b), dtype=pl.String)
+    file = FileIds(idfile.build(folder, "date=2026-06-01/part-1.parquet", stored, key), key)
+    at, found = file.look_up(Wanted(*key.words(asked)))
+    order = {text: row for row, text in enumerate(stored.to_list())}
+    known = [i for i, text in enumerate(asked.to_list()) if text in order]
+    assert (at.tolist(), found.tolist()) == (known, [order[asked[i]] for i in known])
+
+
+def test_fresh_ids_hardly_ever_cost_a_look_at_the_disk(tmp_path: Path) -> None:
+    key, count = Key.draw(), 200_000
+    file = FileIds(idfile.build(tmp_path, "f", ids(0, count), key), key)
+    fresh = Wanted(*key.words(ids(count, 2 * count)))
+    passed = (file._filter[fresh.places(len(file._filter))] & fresh.mask) == fresh.mask
+    assert passed.mean() < 0.008
+    at, found = file.look_up(Wanted(*key.words(ids(0, count))))
+    assert (at == found).all()
+    assert len(at) == count
+
+
+def test_large_files_take_two_bytes_an_id_and_small_ones_twenty(large: Table) -> None:
+    table = TableIds(large)
+    assert known(table, ids(0, 91_000)) == [True] * 91_000
+    assert known(table, ids(91_000, 92_000)) == [False] * 1_000
+    assert table.nbytes == 90_000 * 2 + 1_000 * 20
+    assert len(index_files(large)) == 3
+
+
+def test_a_process_that_starts_reads_no_ids_of_large_files(tmp_path: Path) -> None:
+    table = Table(tmp_path / "m" / "events")
+    table.append(rows(0, LARGE), COLUMNS)
+    table.ids.current()
+    path = table.folder / table.snapshot().files[0].path
+    path.write_bytes(b"\0" * path.stat().st_size)
+    assert known(Table(table.folder).ids, ids(LARGE - 1, LARGE + 1)) == [True, False]
+
+
+def test_an_id_is_found_in_its_row(large: Table) -> None:
+    for n in (0, 29_999, 30_000, 75_123, 90_499, 90_500, 90_999):
+        found = large.find(f"e{n}")
+        assert found is not None
+        assert (found["event_id"], found["seq"], found["value"]) == (f"e{n}", n, float(n))
+    assert large.find("e91000") is None
+    assert large.find("") is None
+
+
+def test_rows_in_no_file_yet_are_known_and_not_kept_twice(table: Table) -> None:
+    table.ids.extend(ids(0, 100))
+    table.ids.extend(ids(0, LARGE))
+    assert known(table.ids, ids(0, LARGE + 1)) == [True] * LARGE + [False]
+    assert table.find("e5") is None
+    assert table.ids.nbytes == 20 * LARGE
+    table.append(rows(0, 100), COLUMNS)
+    assert table.find("e5") is not None
+    assert table.ids.current().nbytes == 20 * LARGE
+    table.append(rows(100, 100 + LARGE), COLUMNS)
+    assert table.ids.current().nbytes == 20 * 100 + 2 * LARGE
+    merge(table)
+    assert known(table.ids, ids(0, LARGE + 101)) == [True] * (LARGE + 100) + [False]
+    assert table.ids.nbytes == 2 * (LARGE + 100)
+
+
+def test_ids_of_removed_rows_may_come_again(table: Table) -> None:
+    table.append(rows(0, 50), COLUMNS)
+    table.append(rows(50, 50 + LARGE), COLUMNS)
+    assert known(table.ids, ids(49, 51)) == [True, True]
+    table.swap(table.snapshot().files, [], operation="DELETE", changes=True)
+    assert known(table.ids, ids(49, 51)) == [False, False]
+    assert table.ids.nbytes == 0
+    assert table.find("e51") is None
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "torn", "other seeds"])
+def test_an_index_file_that_does_not_fit_is_made_again(table: Table, damage: str) -> None:
+    table.append(rows(0, LARGE), COLUMNS)
+    table.ids.current()
+    path = next((table.folder / "_ids").glob("*.ids"))
+    whole = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    elif damage == "cut":
+        path.write_bytes(whole[:-1])
+    elif damage == "torn":
+        path.write_bytes(whole[:100] + b"\0" * 100 + whole[200:])
+    else:
+        idfile.build(table.folder, table.snapshot().files[0].path, ids(0, LARGE), Key.draw())
+    again = Table(table.folder)
+    assert known(again.ids, ids(LARGE - 1, LARGE + 1)) == [True, False]
+    assert path.read_bytes() == whole
+
+
+def test_an_index_goes_with_its_data_file(table: Table) -> None:
+    table.append(rows(0, LARGE), COLUMNS)
+    table.append(rows(LARGE, LARGE + 10), COLUMNS)
+    table.ids.current()
+    before = index_files(table)
+    merge(table)
+    table.ids.current()
+    table.vacuum(keep=timedelta(0), now=datetime.now(UTC))
+    assert len(index_files(table)) == 1
+    assert index_files(table) != before
+    assert not [p for p in (table.folder / "_ids").iterdir() if p.name.startswith(".")]
+
+
+def test_without_room_for_an_index_the_ids_stay_in_memory(table: Table) -> None:
+    table.folder.mkdir(parents=True)
+    (table.folder / "_ids").touch()  # no folder can be made here
+    table.append(rows(0, LARGE), COLUMNS)
+    assert known(table.ids, ids(0, 1)) == [True]
+    assert table.ids.nbytes == 20 * LARGE
