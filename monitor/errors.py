@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from core.errors import ConflictError, NotFoundError
+from core.errors import ConflictError, InvalidError, NotFoundError
 
 
 class ModelNotFoundError(NotFoundError):
@@ -27,3 +27,26 @@ class AlertStateError(ConflictError):
 
     def __init__(self, alert_id: UUID, state: str, wanted: str) -> None:
         super().__init__(f"alert {alert_id} is {state}; it cannot be {wanted}", alert=str(alert_id), state=state)
+
+
+class QuarantineRowNotFoundError(NotFoundError):
+    code = "quarantine_row_not_found"
+
+    def __init__(self, model: str, row: str) -> None:
+        super().__init__(
+            f"model {model} has no row {row[:64]!r} in quarantine; list them to see their ids", row=row[:64]
+        )
+
+
+class QuarantineRowDecidedError(ConflictError):
+    code = "quarantine_row_decided"
+
+    def __init__(self, row: str, state: str) -> None:
+        super().__init__(f"row {row} of the quarantine is {state} already", row=row, state=state)
+
+
+class RowRejectedError(InvalidError):
+    code = "row_rejected"
+
+    def __init__(self, field: str | None, reason: str) -> None:
+        super().__init__(f"{field}: {reason}" if field else reason, field=field, reason=reason)

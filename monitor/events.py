@@ -7,6 +7,7 @@ when first used, so that a process that only answers questions about metadata st
 
 import fcntl
 import hmac
+import re
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -37,6 +38,12 @@ EVENT_FIELDS: Final = {
 }  # fmt: skip
 _JOINED_BY: Final = ("event_id", "seq", "received_at")
 OUTCOME_FIELDS: Final = {"event_id": "string", "ts": "timestamp", "seq": "long"}
+QUARANTINE_FIELDS: Final = {
+    "id": "string", "event_id": "string", "ts": "timestamp", "seq": "long", "kind": "string", "line": "long",
+    "field": "string", "reason": "string", "raw": "string", "subject": "string", "body_digest": "string",
+}  # fmt: skip
+_KEYS: Final = {"quarantine": "id"}  # what tells rows of a table apart, where it is not the id of an event
+_DIGESTED: Final = re.compile(r"\[subject:([0-9a-f]{64})\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +78,10 @@ class Extent:
 class _Ids:
     """Ids of one table, brought up to date from the files that were added since the last look."""
 
-    def __init__(self, table: "Table") -> None:
+    def __init__(self, table: "Table", key: str) -> None:
         from monitor.ids import IdIndex
 
-        self.table = table
+        self.table, self.key = table, key
         self.index: IdIndex = IdIndex()
         self._files: set[str] = set()
         self._seen: Snapshot | None = None  # a table of many files is not gone through again for each append
@@ -87,8 +94,8 @@ class _Ids:
                 return self.index
             added: list[DataFile] = [f for f in snapshot.files if f.path not in self._files]
             if added:
-                ids = self.table.scan_files(snapshot, added).select("event_id").collect()["event_id"]
-                self.index.add(ids)
+                ids = self.table.scan_files(snapshot, added).select(self.key).collect()
+                self.index.add(ids[self.key])
                 self._files.update(f.path for f in added)
             self._seen = snapshot
             return self.index
@@ -180,8 +187,35 @@ class EventStore:
             ids.extend(fresh["event_id"])
         return AppendedOutcomes(fresh.height, duplicates, unknown, version)
 
+    def append_quarantine(self, model: str, frame: "pl.DataFrame", *, now: datetime) -> int:
+        """Keep rejected rows whose `id` is new; on disk when this returns.
+
+        Args:
+            frame: the columns of `QUARANTINE_FIELDS` but `ts` and `seq`.
+            now: their arrival, stored as `ts`.
+
+        Returns:
+            How many were new.
+        """
+        import polars as pl
+
+        with self._locked(model):
+            table, ids = self._table(model, "quarantine"), self._known(model, "quarantine")
+            fresh, _ = _unseen(frame, ids.current(), "id")
+            if fresh.height:
+                first = _next_seq(table)
+                numbers = pl.int_range(first, first + fresh.height, dtype=pl.Int64).alias("seq")
+                self._commit(table, fresh.with_columns(numbers, _at(now).alias("ts")), QUARANTINE_FIELDS)
+                ids.extend(fresh["id"])
+        return fresh.height
+
     def subject_digest(self, value: str) -> str:
-        """What is stored in place of a subject: HMAC-SHA256 under the installation's subject key, hexadecimal."""
+        """What is stored in place of a subject: HMAC-SHA256 under the installation's subject key, hexadecimal.
+
+        A row that was kept in quarantine holds `[subject:DIGEST]` already; that comes out as it went in.
+        """
+        if kept := _DIGESTED.fullmatch(value):
+            return kept[1]
         return hmac.digest(self._subject_key, value.encode(), "sha256").hex()
 
     # Reading
@@ -248,6 +282,23 @@ class EventStore:
         if "event_id" not in rows.collect_schema():
             return pl.DataFrame(schema={"event_id": pl.String, "ts": pl.Datetime("us", "UTC")})
         return rows.sort("seq").drop("seq").collect()
+
+    def quarantine(
+        self, model: str, *, from_seq: int | None = None, from_ts: datetime | None = None, to_ts: datetime | None = None
+    ) -> "pl.LazyFrame":
+        """Rejected rows, lazily and in no order: the columns of `QUARANTINE_FIELDS`."""
+        import polars as pl
+
+        from monitor.lake import DTYPES
+
+        rows = self._table(model, "quarantine").scan(from_seq=from_seq, from_ts=from_ts, to_ts=to_ts)
+        if "id" not in rows.collect_schema():
+            return pl.LazyFrame(schema={n: DTYPES[k] for n, k in QUARANTINE_FIELDS.items()})
+        return rows
+
+    def quarantined(self, model: str) -> int:
+        """How many rejected rows are kept, decided upon or not; from the log alone."""
+        return self._table(model, "quarantine").snapshot().rows
 
     def labelled(
         self,
@@ -330,7 +381,7 @@ class EventStore:
         table = self._table(model, which)
         with self._guard:
             if (model, which) not in self._ids:
-                self._ids[model, which] = _Ids(table)
+                self._ids[model, which] = _Ids(table, _KEYS.get(which, "event_id"))
             return self._ids[model, which]
 
     @contextmanager
@@ -359,10 +410,10 @@ def _next_seq(table: "Table") -> int:
     return 0 if highest is None else int(highest) + 1
 
 
-def _unseen(frame: "pl.DataFrame", known: "IdIndex") -> tuple["pl.DataFrame", int]:
+def _unseen(frame: "pl.DataFrame", known: "IdIndex", key: str = "event_id") -> tuple["pl.DataFrame", int]:
     import polars as pl
 
-    ids = frame["event_id"]
+    ids = frame[key]
     new = pl.Series(~known.contains(ids))
     if ids.n_unique() < len(ids):
         new &= ids.is_first_distinct()

@@ -38,6 +38,7 @@ class ReceiptOut(Out):
     duplicates: int
     rejected: list[RejectionOut]
     rejected_total: int
+    quarantined: int
 
 
 class ExplanationOut(Out):
