@@ -119,6 +119,7 @@ class Sender:
                 self.totals.files += 1
             self._before += source.size
             self._told(self._before, self.totals.rows)
+        self.totals.rejected.sort(key=lambda rejected: (rejected["file"], rejected["row"]))
         return self.totals
 
     def _file(self, source: Source, plan: Plan, done: Done, progress: Progress) -> None:
@@ -203,19 +204,24 @@ def _plan_of(source: Source, plan: Plan) -> Plan:
     constants = {n: v for n, v in {**plan.constants, **source.partitions}.items() if n in plan.kinds}
     if names is None:
         return _plan_of_lines(source, plan, constants)
-    new = {plan.rename.get(name, name) for name in names} - {""}
+    renamed = [to for name in names if (to := plan.rename.get(name, name))]
+    new = set(renamed)
+    for name in sorted(n for n in new if renamed.count(n) > 1):
+        raise InvalidError(
+            f"file {source.name}: two columns are called {name!r}; leave one out with --rename 'COLUMN='", field=name
+        )
     constants = {name: value for name, value in constants.items() if name not in new}
     new |= constants.keys()
-    for name in sorted(new - plan.kinds.keys() - {"ts"}):
-        raise InvalidError(
-            f"file {source.name}: column {name!r} is not declared in the spec; declare it, rename it with "
-            f"--rename '{name}=COLUMN', or leave it out with --rename '{name}='", field=name,
-        )  # fmt: skip
     if not plan.outcomes_only:
         _demand(source, "ts", new, "name the column that holds the time of the answer with --ts COLUMN")
         _demand(source, "version", new, "name the column with --rename 'COLUMN=version', or say --model-version V")
     elif "event_id" not in new:
         _demand(source, "event_id", new, "an outcome needs the id of its event; use --rename 'COLUMN=event_id'")
+    for name in sorted(new - plan.kinds.keys() - {"ts"}):
+        raise InvalidError(
+            f"file {source.name}: column {name!r} is not declared in the spec; declare it, rename it with "
+            f"--rename '{name}=COLUMN', or leave it out with --rename '{name}='", field=name,
+        )  # fmt: skip
     return _with(plan, constants, source.digest()[:32] if "event_id" not in new else None)
 
 

@@ -261,6 +261,9 @@ REFUSALS: dict[str, tuple[Callable[[Path], object], tuple[str, ...], tuple[str, 
     "rename to nothing known": (
         lambda f: rows(2).write_csv(f / "a.csv"), ("a.csv", "--rename", "text"), ("FROM=TO",),
     ),
+    "two of one name": (
+        lambda f: rows(2).write_csv(f / "a.csv"), ("a.csv", "--rename", "text=intent"), ("two columns", "'intent'"),
+    ),
     "two become one": (
         lambda f: rows(2).write_csv(f / "a.csv"), ("a.csv", "--ts", "text", "--rename", "intent=ts"), ("'ts'",),
     ),

@@ -1,6 +1,7 @@
 """Redaction: what is found and what is not, from published examples; joinable, and the same done twice."""
 
-from typing import Any
+from importlib.util import find_spec
+from typing import Any, get_args
 
 import polars as pl
 import pytest
@@ -11,6 +12,7 @@ from monitor.redact import PATTERNS
 from monitor.redact.card import luhn
 from monitor.redact.columns import MARKER, every_rule, redacted, redacted_texts, redaction_key
 from monitor.redact.iban import LENGTHS, mod97
+from monitor.redact.presidio import PresidioMissingError
 from monitor.schema import BuiltInPattern, ModelSpec, OwnPattern, SpecError, parse_spec
 
 KEY = redaction_key(b"k" * 32)
@@ -191,8 +193,13 @@ def test_a_redaction_that_cannot_work_is_refused_with_the_field_and_the_fix(
         assert word in told
 
 
-def test_the_spec_names_every_pattern_of_the_catalogue() -> None:
-    from typing import get_args
+def test_presidio_is_refused_with_what_to_install() -> None:
+    if find_spec("presidio_analyzer") is not None:
+        pytest.skip("presidio is installed here")
+    with pytest.raises(PresidioMissingError, match=r"pip install 'assay\[presidio\]'"):
+        spec({"text": ["email", "presidio"]})
 
+
+def test_the_spec_names_every_pattern_of_the_catalogue() -> None:
     assert set(get_args(BuiltInPattern)) == {*PATTERNS, "presidio"}
     assert set(every_rule({"text": ("email", *OWN)})) == {*PATTERNS, *OWN}
