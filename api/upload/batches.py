@@ -73,7 +73,7 @@ def _parquet(source: Source, skip: int) -> Iterator[Batch]:
         while first < len(sizes) and at + sizes[first] <= skip:
             at, first = at + sizes[first], first + 1
         total = max(file.metadata.num_rows, 1)
-        for part in file.iter_batches(batch_size=ROWS, row_groups=range(first, len(sizes)), use_threads=False):
+        for part in file.iter_batches(batch_size=ROWS, row_groups=list(range(first, len(sizes))), use_threads=False):
             end = at + part.num_rows
             if end > skip:
                 cut = part.slice(max(0, skip - at))
