@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test serve lint format bench setup
+.PHONY: help demo test fuzz serve lint format bench setup
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -37,6 +37,10 @@ demo: $(READY) ## the whole loop on generated traffic; ARGS="--train FILE --test
 
 test: $(READY) ## every test; ARGS="tests/core -k queue" for some
 	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+fuzz: $(READY) ## the parsers of request bodies, for a minute; ARGS="-max_total_time=3600" for longer
+	@$(PIP) install -qq --constraint constraints.txt --editable ".[fuzz]"
+	$(BIN)/python -m tests.fuzz.ingest -max_total_time=60 $(ARGS)
 
 serve: $(READY) ## API, worker and scheduler on this machine; ARGS="--port 8200"
 	$(BIN)/assay serve $(ARGS)

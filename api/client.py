@@ -1,6 +1,6 @@
 """The command line's HTTP client: one place that knows the service's URL, the key and how errors read."""
 
-from typing import Any
+from typing import Any, Self
 
 import httpx2
 
@@ -27,6 +27,12 @@ class Client:
                 f"client.url {settings.url!r} is not a URL: {error}; write it like http://127.0.0.1:8100",
                 field="client.url", value=settings.url,
             ) from error  # fmt: skip
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
 
     def send(self, method: str, path: str, **options: Any) -> httpx2.Response:
         """One request.
@@ -58,7 +64,8 @@ def _refusal(response: httpx2.Response) -> ServiceError:
         words = f"{response.status_code} {response.reason_phrase}: {response.text[:300]}"
         return ServiceError(words, status=response.status_code)
     detail = document.get("detail", response.reason_phrase)
+    pause = response.headers.get("retry-after", "")
     return ServiceError(
         f"{response.status_code} {document.get('code', '')}: {detail}", status=response.status_code,
-        problems=document.get("problems") or [],
+        problems=document.get("problems") or [], retry_after_s=int(pause) if pause.isdecimal() else None,
     )  # fmt: skip

@@ -37,6 +37,7 @@ class Permission(StrEnum):
     LEDGER_READ = "ledger.read"
     MODEL_WRITE = "model.write"
     ALERT_WRITE = "alert.write"
+    QUARANTINE_WRITE = "quarantine.write"  # release, fix and discard rejected rows
     DATASET_WRITE = "dataset.write"
     RUN_START = "run.start"
     RUN_APPROVE = "run.approve"
@@ -54,7 +55,7 @@ PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
     Role.OPERATOR: _AUDITING
     | {
         Permission.EVENTS_WRITE, Permission.MODEL_WRITE, Permission.ALERT_WRITE, Permission.DATASET_WRITE,
-        Permission.RUN_START, Permission.VERSION_MOVE,
+        Permission.RUN_START, Permission.VERSION_MOVE, Permission.QUARANTINE_WRITE,
     },
     Role.VALIDATOR: _AUDITING | {Permission.VALIDATE},
     Role.APPROVER: _AUDITING | {Permission.RUN_APPROVE, Permission.VERSION_MOVE},

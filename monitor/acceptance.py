@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+def key_of(kind: str) -> str:
+    """The column that tells the rows of a table apart."""
+    return "id" if kind == "quarantine" else "event_id"
+
+
 @dataclass
 class Book:
     """One table of one model, as far as rows were accepted by any process."""
@@ -102,7 +107,7 @@ class Acceptance:
         for record in fresh:
             try:
                 frame = self._tail.frame(record)
-                book.ids.extend(frame["event_id"])
+                book.ids.extend(frame[key_of(key[1])])
                 book.types.update({name: DELTA_NAMES[dtype] for name, dtype in frame.schema.items()})
                 book.unsynced.add(record.segment)
             except RecordGoneError:
@@ -125,10 +130,10 @@ class Accepting:
         return self._book(kind).ids.current().contains(ids)
 
     def unseen(self, kind: str, frame: "pl.DataFrame") -> tuple["pl.DataFrame", list[int]]:
-        """The rows whose `event_id` is new, the first of each, and the positions of the others."""
+        """The rows whose id is new, the first of each, and the positions of the others."""
         import polars as pl
 
-        ids, book = frame["event_id"], self._book(kind)
+        ids, book = frame[key_of(kind)], self._book(kind)
         new = pl.Series(~self.known(kind, ids))
         if ids.n_unique() < len(ids):
             new &= ids.is_first_distinct()
@@ -151,7 +156,7 @@ class Accepting:
             Header(self.model, kind, first, frame.height, _micros(now), _micros(low), _micros(high)), frame
         )
         book.next_seq = end
-        book.ids.extend(frame["event_id"])
+        book.ids.extend(frame[key_of(kind)])
 
     def _book(self, kind: str) -> Book:
         if kind not in self._books:

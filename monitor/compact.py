@@ -80,17 +80,16 @@ def _even(files: Sequence[DataFile]) -> list[DataFile]:
 
 
 def compact(
-    model: str, kind: str, table: Table, locked: Callable[[], AbstractContextManager[None]], *, unique: bool
+    model: str, kind: str, table: Table, locked: Callable[[], AbstractContextManager[None]]
 ) -> Iterator[Rewrite]:
     """Merge small files, group by group; rows come in and are read meanwhile.
 
     Args:
         locked: holds back other commits to the model's tables; taken for each commit alone.
-        unique: rows have an `event_id` and the first of each counts.
     """
     before = table.snapshot()
     for group in plan(before):
-        merged = _merged(table, before, group, unique=unique)
+        merged = _merged(table, before, group)
         added = table.write([merged])
         try:
             with locked():
@@ -109,8 +108,8 @@ def compact(
         )  # fmt: skip
 
 
-def _merged(table: Table, snapshot: Snapshot, group: Sequence[DataFile], *, unique: bool) -> pl.DataFrame:
+def _merged(table: Table, snapshot: Snapshot, group: Sequence[DataFile]) -> pl.DataFrame:
     rows = table.scan_files(snapshot, group).collect().sort("seq")
-    if unique and rows["event_id"].n_unique() < rows.height:
-        rows = rows.unique("event_id", keep="first", maintain_order=True)
+    if rows[table.key].n_unique() < rows.height:
+        rows = rows.unique(table.key, keep="first", maintain_order=True)
     return rows.with_columns(pl.lit(group[0].day).alias(PARTITION))

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from core.errors import BusyError, ConflictError, NotFoundError
+from core.errors import BusyError, ConflictError, InvalidError, NotFoundError
 
 
 class ModelNotFoundError(NotFoundError):
@@ -37,3 +37,26 @@ class StoreFullError(BusyError):
 
 class ColumnTypeChangedError(ConflictError):
     code = "column_type_changed"
+
+
+class QuarantineRowNotFoundError(NotFoundError):
+    code = "quarantine_row_not_found"
+
+    def __init__(self, model: str, row: str) -> None:
+        super().__init__(
+            f"model {model} has no row {row[:64]!r} in quarantine; list them to see their ids", row=row[:64]
+        )
+
+
+class QuarantineRowDecidedError(ConflictError):
+    code = "quarantine_row_decided"
+
+    def __init__(self, row: str, state: str) -> None:
+        super().__init__(f"row {row} of the quarantine is {state} already", row=row, state=state)
+
+
+class RowRejectedError(InvalidError):
+    code = "row_rejected"
+
+    def __init__(self, field: str | None, reason: str) -> None:
+        super().__init__(f"{field}: {reason}" if field else reason, field=field, reason=reason)

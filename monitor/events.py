@@ -8,6 +8,7 @@ starts without them.
 
 import fcntl
 import hmac
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import InvalidError
-from monitor.acceptance import Acceptance, when
+from monitor.acceptance import Acceptance, key_of, when
 from monitor.fold import Folder, adopt, fold
 from monitor.schema import ModelSpec
 from monitor.tail import Tail
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from monitor.lake import Table
     from monitor.snapshot import Snapshot
 
-KINDS: Final = ("events", "outcomes")  # in the order they are folded: an outcome after its event
+KINDS: Final = ("events", "outcomes", "quarantine")  # in the order they are folded: an outcome after its event
 DELTA_TYPES: Final = {
     "number": "double",
     "category": "string",
@@ -43,6 +44,11 @@ EVENT_FIELDS: Final = {
 }  # fmt: skip
 _JOINED_BY: Final = ("event_id", "seq", "received_at")
 OUTCOME_FIELDS: Final = {"event_id": "string", "ts": "timestamp", "seq": "long"}
+QUARANTINE_FIELDS: Final = {
+    "id": "string", "event_id": "string", "ts": "timestamp", "seq": "long", "kind": "string", "line": "long",
+    "field": "string", "reason": "string", "raw": "string", "subject": "string", "body_digest": "string",
+}  # fmt: skip
+_DIGESTED: Final = re.compile(r"\[subject:([0-9a-f]{64})\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,10 +199,32 @@ class EventStore:
         from monitor.lake import Table
 
         with self._guard:
-            return self._tables.setdefault((model, kind), Table(self.root / model / kind))
+            return self._tables.setdefault((model, kind), Table(self.root / model / kind, key=key_of(kind)))
+
+    def append_quarantine(self, model: str, frame: "pl.DataFrame", *, now: datetime) -> int:
+        """Keep rejected rows whose `id` is new; on disk when this returns.
+
+        Args:
+            frame: the columns of `QUARANTINE_FIELDS` but `ts` and `seq`.
+            now: their arrival, stored as `ts`.
+
+        Returns:
+            How many were new.
+        """
+        frame = _typed(frame, QUARANTINE_FIELDS, ts=now)
+        with self._acceptance.of(model) as accepting:
+            fresh, _ = accepting.unseen("quarantine", frame)
+            if fresh.height:
+                accepting.write("quarantine", fresh, now)
+        return fresh.height
 
     def subject_digest(self, value: str) -> str:
-        """What is stored in place of a subject: HMAC-SHA256 under the installation's subject key, hexadecimal."""
+        """What is stored in place of a subject: HMAC-SHA256 under the installation's subject key, hexadecimal.
+
+        A row that was kept in quarantine holds `[subject:DIGEST]` already; that comes out as it went in.
+        """
+        if kept := _DIGESTED.fullmatch(value):
+            return kept[1]
         return hmac.digest(self._subject_key, value.encode(), "sha256").hex()
 
     # Reading
@@ -270,6 +298,24 @@ class EventStore:
         if "event_id" not in rows.collect_schema():
             return pl.DataFrame(schema={"event_id": pl.String, "ts": pl.Datetime("us", "UTC")})
         return rows.sort("seq").drop("seq").collect()
+
+    def quarantine(
+        self, model: str, *, from_seq: int | None = None, from_ts: datetime | None = None, to_ts: datetime | None = None
+    ) -> "pl.LazyFrame":
+        """Rejected rows, lazily and in no order: the columns of `QUARANTINE_FIELDS`."""
+        import polars as pl
+
+        from monitor.scan import DTYPES
+
+        rows = self._rows(model, "quarantine", from_seq=from_seq, from_ts=from_ts, to_ts=to_ts)
+        if "id" not in rows.collect_schema():
+            return pl.LazyFrame(schema={n: DTYPES[k] for n, k in QUARANTINE_FIELDS.items()})
+        return rows
+
+    def quarantined(self, model: str) -> int:
+        """How many rejected rows are kept, decided upon or not."""
+        snapshot, waiting = self._reached(model, "quarantine")
+        return snapshot.rows + sum(record.header.rows for record in waiting)
 
     def labelled(
         self,

@@ -194,7 +194,7 @@ class TableIds:
         if path is None:
             return None
         if row < 0:  # of a small file the row is not kept
-            here = (self.table.ids_of([path])["event_id"] == event_id).arg_true()
+            here = (self.table.ids_of([path])[self.table.key] == event_id).arg_true()
             if not len(here):
                 return None
             row = int(here[0])
@@ -224,7 +224,7 @@ class TableIds:
         try:
             return FileIds(place, self._key)
         except (OSError, ValueError):
-            self.write(path, self.table.ids_of([path])["event_id"])
+            self.write(path, self.table.ids_of([path])[self.table.key])
         try:
             return FileIds(place, self._key)
         except (OSError, ValueError):
@@ -248,6 +248,6 @@ class TableIds:
             numbers = {f.path: self._last + 1 + i for i, f in enumerate(some)}
             self._last += len(some)
             self._recent.add(
-                found["event_id"], found["path"].replace_strict(numbers, return_dtype=pl.UInt32).to_numpy().copy()
+                found[self.table.key], found["path"].replace_strict(numbers, return_dtype=pl.UInt32).to_numpy().copy()
             )
             self._numbers.update(numbers)

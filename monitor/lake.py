@@ -73,8 +73,9 @@ def _disk(folder: Path) -> Iterator[None]:
 class Table:
     """A Delta table partitioned by `date`, rows numbered by `seq`. Commits are serialised by the caller."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, *, key: str = "event_id") -> None:
+        """`key`: the column that tells rows apart."""
+        self.folder, self.key = folder, key
         self._log = DeltaLog(folder)
         self._guard = threading.RLock()  # of what is known of the table; never held while files are written
         self._writing = threading.Lock()
@@ -250,8 +251,8 @@ class Table:
                         raise ValueError(f"columns {unknown} are not declared")
                     file = datafile.write(self._log, part.select(n for n in columns if n in part.columns), day)
                     written.append(file)
-                    if file.rows >= LARGE and "event_id" in part.columns:  # now, so that no append waits for it
-                        self.ids.write(file.path, part["event_id"])
+                    if file.rows >= LARGE and self.key in part.columns:  # now, so that no append waits for it
+                        self.ids.write(file.path, part[self.key])
         except BaseException:
             self.discard(written)
             raise
@@ -366,8 +367,8 @@ class Table:
         return scan.rows(self.folder, snapshot, files)
 
     def ids_of(self, paths: Sequence[str]) -> pl.DataFrame:
-        """`event_id` and `path` of the rows of some files, in their order; FileNotFoundError where one is gone."""
-        return scan.ids(self.folder, paths)
+        """Ids and `path` of the rows of some files, in their order; FileNotFoundError where one is gone."""
+        return scan.ids(self.folder, paths, self.key)
 
     def find(self, event_id: str) -> dict[str, Any] | None:
         """The row with this id, without the partition column; None where no file has it. One row group is read."""

@@ -39,10 +39,10 @@ def rows(table: Path, snapshot: Snapshot, files: Sequence[DataFile]) -> pl.LazyF
     return found if snapshot.end is None else found.filter(pl.col("seq") < snapshot.end)
 
 
-def ids(table: Path, paths: Sequence[str]) -> pl.DataFrame:
-    """`event_id` and `path` of the rows of some files, in their order; FileNotFoundError where one is gone."""
+def ids(table: Path, paths: Sequence[str], key: str) -> pl.DataFrame:
+    """The ids (column `key`) of the rows of some files and their `path`; FileNotFoundError where one is gone."""
     found = pl.scan_parquet(
-        [table / path for path in paths], schema={"event_id": pl.String}, extra_columns="ignore",
+        [table / path for path in paths], schema={key: pl.String}, extra_columns="ignore",
         include_file_paths="path", hive_partitioning=False, glob=False,
     )  # fmt: skip
     return found.with_columns(pl.col("path").str.strip_prefix(f"{table}/")).collect()

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -172,6 +172,25 @@ class Envelope(_Part):
 Trigger = Literal["drift", "kpi", "fairness"] | NewOutcomes | Cron
 
 
+class OwnPattern(_Part):
+    """A regular expression of the user's own; `name` is the kind in the marker that replaces a find."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")
+    pattern: str = Field(min_length=1, max_length=1000)
+
+    @model_validator(mode="after")
+    def _compiles(self) -> "OwnPattern":
+        from monitor.redact.own import own
+
+        if self.name in (*get_args(BuiltInPattern), "subject"):
+            raise ValueError(f"name {self.name!r} belongs to a built-in pattern; choose another")
+        own(self.name, self.pattern)
+        return self
+
+
+BuiltInPattern = Literal["email", "phone", "card", "iban", "secret", "presidio"]
+
+
 class Retrain(_Part):
     when: tuple[Trigger, ...] = Field(min_length=1)
     cooldown: Span = "24h"
@@ -195,6 +214,9 @@ class ModelSpec(_Part):
     columns: Mapping[str, Column] = Field(min_length=1)
     baseline: Baseline
     ack: Literal["log", "lake"] = Field("log", description="rows are in the log or in their table when answered")
+    redact: Mapping[str, tuple[BuiltInPattern | OwnPattern, ...]] = Field(
+        default_factory=dict, description="column -> what is replaced in its texts before they are stored"
+    )
     monitors: Monitors = Monitors()
     retrain: Retrain | None = None
     retention: Span | None = Field(None, description="days that lie further back are deleted; none by default")
@@ -243,6 +265,8 @@ class ModelSpec(_Part):
             for by in rule.by:
                 if by not in self.columns or self.columns[by].role != "protected":
                     raise ValueError(f"monitors.fairness {rule.metric}: {by!r} is not a column with role protected")
+        for name in self.redact:
+            self._check_redacted(name)
         if self.retrain is not None:
             self._check_retrain(self.retrain)
         self._check_retention()
@@ -257,6 +281,22 @@ class ModelSpec(_Part):
             raise ValueError(
                 f"retention is {self.retention}; rows must stay for the longest window, and 1d at least, to be judged"
             )
+
+    def _check_redacted(self, name: str) -> None:
+        column = self.columns.get(name)
+        if column is None:
+            raise ValueError(f"redact names column {name!r}, which is not declared under columns")
+        if column.type not in ("text", "string", "category"):
+            raise ValueError(f"redact.{name}: the column is a {column.type}; only texts, strings and categories are")
+        if column.role == "subject":
+            raise ValueError(f"redact.{name}: a subject is stored as its digest already; leave it out")
+        own = [rule.name for rule in self.redact[name] if isinstance(rule, OwnPattern)]
+        if len(set(own)) < len(own):
+            raise ValueError(f"redact.{name}: two patterns have the same name; give each its own")
+        if "presidio" in self.redact[name]:
+            from monitor.redact.presidio import check_installed
+
+            check_installed()
 
     def _check_retrain(self, retrain: Retrain) -> None:
         wants = {t for t in retrain.when if isinstance(t, str)}

@@ -8,7 +8,16 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from monitor.errors import AlertNotFoundError, ModelNotFoundError
-from monitor.tables import Alert, BaselineRow, Dataset, Measurement, Model, SpecRevision, Window
+from monitor.tables import (
+    Alert,
+    BaselineRow,
+    Dataset,
+    Measurement,
+    Model,
+    QuarantineDecision,
+    SpecRevision,
+    Window,
+)  # fmt: skip
 
 
 def model(db: Session, name: str) -> Model:
@@ -131,3 +140,18 @@ def training_sets(db: Session, model_id: UUID, *, made_before: datetime) -> Sequ
     of_runs = query.where(Dataset.run_id.is_not(None), Dataset.created_at < made_before)
     newest = db.scalars(of_runs.order_by(Dataset.created_at.desc()).limit(1)).first()
     return [newest] if newest else db.scalars(query.where(Dataset.run_id.is_(None)).order_by(Dataset.created_at)).all()
+
+
+def quarantine_decisions(
+    db: Session, model_id: UUID, rows: Sequence[str] | None = None
+) -> dict[str, QuarantineDecision]:
+    """Decisions by the id of their row, of all rows or of those named."""
+    query = select(QuarantineDecision).where(QuarantineDecision.model_id == model_id)
+    if rows is not None:
+        query = query.where(QuarantineDecision.row.in_(rows))
+    return {decision.row: decision for decision in db.scalars(query)}
+
+
+def quarantine_decided(db: Session, model_id: UUID) -> int:
+    query = select(func.count()).select_from(QuarantineDecision).where(QuarantineDecision.model_id == model_id)
+    return db.scalar(query) or 0

@@ -11,6 +11,7 @@ from core.db import Base, Keyed
 
 VERDICTS = ("ok", "alarm", "unknown")
 ALERT_STATES = ("open", "acknowledged", "resolved")
+QUARANTINE_STATES = ("released", "fixed", "discarded")
 MONITORS = ("drift", "kpi", "fairness")
 
 
@@ -185,3 +186,19 @@ class Explanation(Keyed, Base):
     artifact: Mapped[str] = mapped_column(String(80))  # words and attributions: personal data, kept outside the ledger
     additivity_residual: Mapped[float]
     created_at: Mapped[datetime]
+
+
+class QuarantineDecision(Keyed, Base):
+    """What became of a row in quarantine; one without a decision is open."""
+
+    __tablename__ = "quarantine_decision"
+    __table_args__ = (
+        UniqueConstraint("model_id", "row"),
+        CheckConstraint(f"state in {QUARANTINE_STATES}", name="state"),
+    )
+
+    model_id: Mapped[UUID] = mapped_column(ForeignKey("model.id"))
+    row: Mapped[str] = mapped_column(String(32))  # `id` in the Delta table
+    state: Mapped[str] = mapped_column(String(16))
+    by: Mapped[str] = mapped_column(String(100))
+    at: Mapped[datetime]

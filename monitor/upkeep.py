@@ -11,6 +11,7 @@ from core.artifacts import file_digest
 from core.logs import logger
 from governance import ledger
 from monitor import service
+from monitor.events import KINDS
 from monitor.schema import ModelSpec, span
 from monitor.site import Site
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from monitor.compact import Rewrite
     from monitor.lake import Table
 
-# Kind of table -> whether a row is known by its `event_id`, the first of which counts.
-KINDS: Final = {"events": True, "outcomes": True, "quarantine": False}
 TURN_S: Final = 20.0  # windows wait for the thread that merges
 log = logger(__name__)
 
@@ -34,13 +33,13 @@ def run(site: Site, model: str) -> bool:
     end = time.monotonic() + TURN_S
     with site.database.read() as db:
         spec = service.current_spec(db, model).spec
-    for kind, unique in KINDS.items():
+    for kind in KINDS:
         table = site.events.table(model, kind)
         if table.snapshot().version < 0:
             continue
         if (dropped := retain(site, spec, kind, table)) is not None:
             record(dropped)
-        for rewrite in compact(model, kind, table, lambda: site.events.locked(model), unique=unique):
+        for rewrite in compact(model, kind, table, lambda: site.events.locked(model)):
             record(rewrite)
             if time.monotonic() > end:
                 return False

@@ -1,7 +1,6 @@
 """Events and outcomes coming in; one decision, with its explanation, going out."""
 
 import json
-from dataclasses import asdict
 from datetime import date, datetime
 from typing import Annotated, Any, Final
 from uuid import UUID
@@ -54,6 +53,7 @@ class ReceiptOut(Out):
     duplicates: int
     rejected: list[RejectionOut]
     rejected_total: int
+    quarantined: int
 
 
 class ExplanationOut(Out):
@@ -96,7 +96,13 @@ async def _take(request: Request, kind: Kind) -> Response:
     except OverloadedError:
         await drain(request)
         raise
-    return JSONResponse(asdict(receipt))
+    rejected = [{"line": r.line, "field": r.field, "reason": r.reason} for r in receipt.rejected]
+    return JSONResponse(
+        {
+            "accepted": receipt.accepted, "duplicates": receipt.duplicates, "rejected": rejected,
+            "rejected_total": receipt.rejected_total, "quarantined": receipt.quarantined,
+        }
+    )  # fmt: skip
 
 
 @router.get("/events/{event_id:path}/explanation")

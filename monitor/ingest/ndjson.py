@@ -1,7 +1,8 @@
 """From request bytes to JSON objects, one a row; a row that is none is rejected by itself, not with its request."""
 
+import dataclasses
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,6 +25,8 @@ class Rejection:
     line: int
     field: str | None
     reason: str
+    # The row as it was read, or the line that is no row: personal data, kept in quarantine and never shown as it is.
+    raw: Mapping[str, Any] | str | bytes | None = dataclasses.field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ def read_lines(lines: Iterable[tuple[int, str | bytes]]) -> Rows:
         try:
             value = decode(text if isinstance(text, str) else text.decode())
         except (ValueError, RecursionError) as error:
-            rows.rejected.append(Rejection(line, None, _why(error)))
+            rows.rejected.append(Rejection(line, None, _why(error), text))
             continue
         _take(rows, line, value)
     return rows
@@ -92,7 +95,23 @@ def _take(rows: Rows, line: int, value: Any) -> None:
         rows.objects.append(value)
         rows.lines.append(line)
     else:
-        rows.rejected.append(Rejection(line, None, f"the row is {_kind(value)}; send an object of columns"))
+        rows.rejected.append(_no_object(line, value))
+
+
+def _no_object(line: int, value: Any) -> Rejection:
+    return Rejection(line, None, f"the row is {_kind(value)}; send an object of columns", written(value))
+
+
+def written(value: Any) -> str:
+    """A value as one line of JSON; half of a surrogate pair stays escaped, for it is no text."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, separators=(",", ":"))
+    except RecursionError:
+        return ""
+    return text
 
 
 def _not_empty(rows: Rows) -> Rows:

@@ -1,10 +1,11 @@
 """Take in events and outcomes: the good rows are stored durably, the others come back with line, field and reason."""
 
+import hashlib
 import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal
@@ -45,6 +46,7 @@ class Receipt:
     duplicates: int
     rejected: list[Rejection]  # the first LISTED_REJECTIONS by line
     rejected_total: int
+    quarantined: int = 0  # of the rejected rows, those that are kept
 
 
 def receive(site: Site, model: str, kind: Kind, body: Body) -> Receipt:
@@ -57,7 +59,7 @@ def receive(site: Site, model: str, kind: Kind, body: Body) -> Receipt:
         StoreFullError, LogFailedError: nothing was stored.
     """
     now = site.clock.now()
-    target = _target(site, model, kind)
+    target = target_of(site, model, kind)
     return store_rows(site, target, _read(site, target, body, now), now)
 
 
@@ -69,69 +71,81 @@ def receive_together(site: Site, model: str, kind: Kind, bodies: Sequence[Body])
     texts = [body.content.removeprefix(BOM) for body in bodies]
     if len(bodies) > 1 and all(text.strip() for text in texts):  # a body without a row is refused
         try:
-            return _as_one(site, model, kind, texts)
+            if (receipts := _as_one(site, model, kind, texts)) is not None:
+                return list(receipts)
         except AppError:
             pass  # one of them cannot be stored: each is told by itself
     return [_or_error(site, model, kind, body) for body in bodies]
 
 
-def store_rows(site: Site, target: "Target", checked: "Checked", now: datetime) -> Receipt:
-    """Make the good rows durable and have the windows judged."""
-    return _store(site, target, checked, now).receipt(0, None)
+def store_rows(
+    site: Site, target: "Target", checked: "Checked", now: datetime, *, keep_rejected: bool = True
+) -> Receipt:
+    """Store the good rows, redacted, and keep the others in quarantine; both are on disk when this returns.
+
+    `keep_rejected` is off for rows that come out of quarantine.
+    """
+    # First, so that a full disk leaves nothing of the request behind but rows that a repetition finds again.
+    kept = _quarantine(site, target, checked.rejected, checked.body_digest, now) if keep_rejected else 0
+    stored = _append(site, target, checked, now)
+    rejected = checked.rejected
+    if stored.unknown:
+        if keep_rejected:
+            kept += _quarantine(site, target, stored.unknown, checked.body_digest, now, already=kept)
+        rejected = sorted([*rejected, *stored.unknown], key=lambda r: r.line)
+    look_again(site, target.spec.model)
+    accepted = len(checked.lines) - len(stored.repeated) - len(stored.unknown)
+    return Receipt(accepted, len(stored.repeated), rejected[:LISTED_REJECTIONS], len(rejected), kept)
 
 
 @dataclass(frozen=True, slots=True)
-class _Stored:
-    """What became of rows, by line."""
+class _Appended:
+    """What kept good rows from being new."""
 
-    taken: Sequence[int]  # lines accepted or known before
-    repeated: Sequence[int]  # those known before
-    rejected: list[Rejection]
-
-    def receipt(self, after: int, last: int | None) -> Receipt:
-        """Of the lines after < line <= last, counted from `after`."""
-        if last is None:
-            mine, taken, repeated = self.rejected, len(self.taken), len(self.repeated)
-        else:
-            mine = [Rejection(r.line - after, r.field, r.reason) for r in self.rejected if after < r.line <= last]
-            taken = sum(after < line <= last for line in self.taken)
-            repeated = sum(after < line <= last for line in self.repeated)
-        return Receipt(taken - repeated, repeated, mine[:LISTED_REJECTIONS], len(mine))
+    repeated: Sequence[int]  # lines known before
+    unknown: list[Rejection]  # outcomes whose event is not stored
 
 
-def _store(site: Site, target: "Target", checked: "Checked", now: datetime) -> _Stored:
-    model = target.spec.model
-    rejected = checked.rejected
-    lines: Sequence[int] = checked.lines
+def _append(site: Site, target: "Target", checked: "Checked", now: datetime) -> _Appended:
+    from monitor.redact.columns import redacted, redaction_key
+
+    frame = redacted(checked.frame, target.spec, redaction_key(site.keys.subject))
     if target.timed:
-        repeated = site.events.append_events(target.spec, checked.frame, now=now).repeated
-    else:
-        done = site.events.append_outcomes(target.spec, checked.frame, now=now)
-        repeated = done.repeated
-        if done.unknown:
-            reason = "no event with this id is stored; send the event first, or check the id"
-            unknown = [Rejection(lines[position], "event_id", reason) for position in done.unknown]
-            rejected = sorted([*rejected, *unknown], key=lambda r: r.line)
-            missing = set(done.unknown)
-            lines = [line for position, line in enumerate(lines) if position not in missing]
-    look_again(site, model)
-    return _Stored(lines, [checked.lines[position] for position in repeated], rejected)
+        events = site.events.append_events(target.spec, frame, now=now)
+        return _Appended([checked.lines[at] for at in events.repeated], [])
+    outcomes = site.events.append_outcomes(target.spec, frame, now=now)
+    unknown: list[Rejection] = []
+    if outcomes.unknown:
+        reason = "no event with this id is stored; send the event first, or check the id"
+        rows = checked.frame[list(outcomes.unknown)].to_dicts()
+        found = zip(outcomes.unknown, rows, strict=True)
+        unknown = [Rejection(checked.lines[at], "event_id", reason, row) for at, row in found]
+    return _Appended([checked.lines[at] for at in outcomes.repeated], unknown)
 
 
-def _as_one(site: Site, model: str, kind: Kind, texts: Sequence[bytes]) -> list[Receipt | AppError]:
+def _as_one(site: Site, model: str, kind: Kind, texts: Sequence[bytes]) -> list[Receipt] | None:
+    """None, and nothing was stored, where a row is rejected: it is kept with the body it came in."""
     from monitor.ingest.columnar import read_ndjson_columns
 
     now = site.clock.now()
-    target = _target(site, model, kind)
+    target = target_of(site, model, kind)
     whole = [text if text.endswith(b"\n") else text + b"\n" for text in texts]
-    stored = _store(site, target, read_ndjson_columns(target, b"".join(whole), now), now)
-    answers: list[Receipt | AppError] = []
+    checked = read_ndjson_columns(target, b"".join(whole), now)
+    if checked.rejected:
+        return None
+    stored = _append(site, target, checked, now)
+    receipts = []
     after = 0
     for text in whole:
         last = after + text.count(b"\n")
-        answers.append(stored.receipt(after, last))
+        taken = sum(after < line <= last for line in checked.lines)
+        repeated = sum(after < line <= last for line in stored.repeated)
+        unknown = [replace(r, line=r.line - after) for r in stored.unknown if after < r.line <= last]
+        kept = _quarantine(site, target, unknown, _digest(text), now)
+        receipts.append(Receipt(taken - repeated - len(unknown), repeated, unknown, len(unknown), kept))
         after = last
-    return answers
+    look_again(site, model)
+    return receipts
 
 
 def _or_error(site: Site, model: str, kind: Kind, body: Body) -> Receipt | AppError:
@@ -141,6 +155,35 @@ def _or_error(site: Site, model: str, kind: Kind, body: Body) -> Receipt | AppEr
         return error
 
 
+def _quarantine(
+    site: Site,
+    target: "Target",
+    rejected: Sequence[Rejection],
+    body_digest: str | None,
+    now: datetime,
+    *,
+    already: int = 0,
+) -> int:
+    if not rejected:
+        return 0
+    from monitor.ingest.quarantine import kept_rows, room
+    from monitor.redact.columns import redaction_key
+
+    model = target.spec.model
+    with site.database.read() as db:
+        decided = store.quarantine_decided(db, store.model(db, model).id)
+    free = room(site.events.extent(model).rows, site.events.quarantined(model) - decided)
+    rejected = rejected[: max(0, free - already)]
+    if not rejected:
+        return 0
+    rows = kept_rows(
+        target.spec, "events" if target.timed else "outcomes", rejected, body_digest,
+        key=redaction_key(site.keys.subject), digest=site.events.subject_digest,
+    )  # fmt: skip
+    site.events.append_quarantine(model, rows, now=now)
+    return len(rejected)
+
+
 def _read(site: Site, target: "Target", body: Body, now: datetime) -> "Checked":
     limit_mb = site.settings.server.max_body_mb
     content = decoded(body.content, body.encoding, limit_mb)
@@ -148,13 +191,21 @@ def _read(site: Site, target: "Target", body: Body, now: datetime) -> "Checked":
         from monitor.ingest.arrow import read_arrow_columns, read_parquet_columns
 
         read = read_arrow_columns if body.media_type == ARROW else read_parquet_columns
-        return read(target, content, now, limit_mb)
-    from monitor.ingest.columnar import read_json_columns, read_ndjson_columns
+        checked = read(target, content, now, limit_mb)
+    else:
+        from monitor.ingest.columnar import read_json_columns, read_ndjson_columns
 
-    return (read_ndjson_columns if body.media_type == NDJSON else read_json_columns)(target, content, now)
+        checked = (read_ndjson_columns if body.media_type == NDJSON else read_json_columns)(target, content, now)
+    if target.timed and not checked.rejected:
+        return checked
+    return replace(checked, body_digest=_digest(content))
 
 
-def _target(site: Site, model: str, kind: Kind) -> "Target":
+def _digest(body: bytes) -> str:
+    return f"sha256:{hashlib.sha256(body).hexdigest()}"
+
+
+def target_of(site: Site, model: str, kind: Kind) -> "Target":
     """What rows must look like under the model's current revision; a revision never changes, so it is read once."""
     with site.database.read() as db:
         found = store.model(db, model)

@@ -39,6 +39,7 @@ class Checked:
     frame: pl.DataFrame
     lines: Sequence[int]
     rejected: list[Rejection]
+    body_digest: str | None = None  # SHA-256 of the unpacked body, to find a request again by what was rejected of it
 
 
 class _Batch:
@@ -58,7 +59,7 @@ class _Batch:
     def finish(self, columns: Mapping[str, pl.Series], rejected: Sequence[Rejection]) -> Checked:
         keep = pl.Series([i not in self.refused for i in range(len(self.objects))], dtype=pl.Boolean)
         frame = pl.DataFrame(list(columns.values())).filter(keep)
-        refused = [Rejection(self.lines[i], *why) for i, why in self.refused.items()]
+        refused = [Rejection(self.lines[i], *why, self.objects[i]) for i, why in self.refused.items()]
         lines = [line for i, line in enumerate(self.lines) if i not in self.refused]
         return Checked(frame, lines, sorted([*rejected, *refused], key=lambda r: r.line))
 
@@ -128,7 +129,7 @@ def _check_names(batch: _Batch, known: Sequence[str], elsewhere: Mapping[str, st
     for position, row in enumerate(batch.objects):
         if not allowed.issuperset(row):
             name = next(n for n in row if n not in allowed)
-            batch.refuse(position, _short(name).strip("'"), unknown_column(name, known, elsewhere))
+            batch.refuse(position, short(name).strip("'"), unknown_column(name, known, elsewhere))
 
 
 def _typed(batch: _Batch, name: str, kind: ColumnType) -> pl.Series:
@@ -159,7 +160,7 @@ def _typed(batch: _Batch, name: str, kind: ColumnType) -> pl.Series:
 
 def _misfit(value: Any, wanted: str, types: frozenset[type]) -> str | None:
     if type(value) not in types:
-        return f"{_short(value)} is not {wanted}"
+        return f"{short(value)} is not {wanted}"
     try:
         if isinstance(value, str):
             value.encode()
@@ -199,7 +200,7 @@ def _times(batch: _Batch, now: datetime) -> pl.Series:
     # Years beyond Python's calendar come out of polars too; out of bounds, they go before Python reads them.
     outside = ((times < EARLIEST) | (times > now + AHEAD)).fill_null(value=False)
     for position in outside.arg_true().to_list():
-        batch.refuse(position, "ts", f"{_short(values[position])} {_BOUNDS}")
+        batch.refuse(position, "ts", f"{short(values[position])} {_BOUNDS}")
     if not times.is_null().any():
         return times
     read = times.set(outside, None).to_list()
@@ -217,22 +218,23 @@ def _time(batch: _Batch, position: int, value: Any, now: datetime) -> datetime |
     except ValueError:
         at = None
     if at is None:
-        batch.refuse(position, "ts", f"{_short(value)} is not a time; write it with its zone, such as {_TIME}")
+        batch.refuse(position, "ts", f"{short(value)} is not a time; write it with its zone, such as {_TIME}")
         return None
     if at.tzinfo is None:
-        batch.refuse(position, "ts", f"{_short(value)} has no zone; add Z or an offset such as +01:00")
+        batch.refuse(position, "ts", f"{short(value)} has no zone; add Z or an offset such as +01:00")
         return None
     try:
         at = at.astimezone(UTC)
     except OverflowError:
         at = datetime.max.replace(tzinfo=UTC)
     if not EARLIEST <= at <= now + AHEAD:
-        batch.refuse(position, "ts", f"{_short(value)} {_BOUNDS}")
+        batch.refuse(position, "ts", f"{short(value)} {_BOUNDS}")
         return None
     return at
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """A value as reasons show it."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     text = value if isinstance(value, str) else repr(value)

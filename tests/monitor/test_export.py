@@ -88,7 +88,7 @@ def test_an_export_is_resumed_at_any_row_also_after_a_compaction(site: Site) -> 
         first = seqs(export(site, "loans", limit=cut).body)
         stored(site, traffic.rows(3, start=1000 + 3 * cut))  # later rows are not part of it
         if keep is not None:
-            list(compact("loans", "events", table, nullcontext, unique=True))
+            list(compact("loans", "events", table, nullcontext))
             now = datetime.now(UTC)
             table.vacuum(keep=keep, now=now)
             table.clean_log(keep=keep, now=now)
@@ -101,7 +101,7 @@ def test_an_export_goes_on_while_its_files_are_replaced(site: Site) -> None:
     body = export(site, "loans", step_rows=10).body
     parts = [next(body), next(body)]
     table = site.events.table("loans", "events")
-    list(compact("loans", "events", table, nullcontext, unique=True))
+    list(compact("loans", "events", table, nullcontext))
     table.vacuum(keep=timedelta(0), now=datetime.now(UTC))
     assert seqs([*parts, *body]) == list(range(120))
 

@@ -61,7 +61,7 @@ def test_a_day_of_many_commits_becomes_one_file_and_reads_the_same(tmp_path: Pat
     for i in range(1_000):
         table.append(rows(i * 25, i * 25 + 25), COLUMNS)
     before = table.scan().collect().sort("seq")
-    done = list(compact.compact("m", "events", table, nullcontext, unique=True))
+    done = list(compact.compact("m", "events", table, nullcontext))
     now = table.snapshot()
     assert [(r.model, r.table, len(r.removed), r.rows_before, r.rows, r.cause) for r in done] == [
         ("m", "events", 1_000, 25_000, 25_000, "compaction")
@@ -71,17 +71,16 @@ def test_a_day_of_many_commits_becomes_one_file_and_reads_the_same(tmp_path: Pat
     assert table.scan().collect().equals(before)
     assert len(list((table.folder / "_ids").glob("*.ids"))) == 1
     assert table.find("e777") is not None
-    assert list(compact.compact("m", "events", table, nullcontext, unique=True)) == []
+    assert list(compact.compact("m", "events", table, nullcontext)) == []
 
 
-def test_the_first_of_two_rows_with_one_id_stays_where_ids_are_unique(tmp_path: Path) -> None:
-    for unique in (True, False):
-        table = Table(tmp_path / str(unique))
-        table.append(rows(0, 3), COLUMNS)
-        table.append(rows(3, 5).with_columns(event_id=pl.Series(["e1", "e3"])), COLUMNS)
-        [done] = compact.compact("m", "events", table, nullcontext, unique=unique)
-        assert (done.rows_before, done.rows) == (5, 4 if unique else 5)
-        assert seqs(table) == ([0, 1, 2, 4] if unique else [0, 1, 2, 3, 4])
+def test_the_first_of_two_rows_with_one_id_stays(tmp_path: Path) -> None:
+    table = Table(tmp_path / "t")
+    table.append(rows(0, 3), COLUMNS)
+    table.append(rows(3, 5).with_columns(event_id=pl.Series(["e1", "e3"])), COLUMNS)
+    [done] = compact.compact("m", "events", table, nullcontext)
+    assert (done.rows_before, done.rows) == (5, 4)
+    assert seqs(table) == [0, 1, 2, 4]
 
 
 def test_a_compaction_that_is_overtaken_gives_way(tmp_path: Path) -> None:
@@ -96,10 +95,10 @@ def test_a_compaction_that_is_overtaken_gives_way(tmp_path: Path) -> None:
             other.swap(first, [], operation="DELETE", changes=True)
         return nullcontext()
 
-    assert list(compact.compact("m", "events", table, erased, unique=True)) == []
+    assert list(compact.compact("m", "events", table, erased)) == []
     assert seqs(table) == [1, 2, 3]
     assert len(list(table.folder.rglob("*.parquet"))) == 4
-    assert len(list(compact.compact("m", "events", table, nullcontext, unique=True))) == 1
+    assert len(list(compact.compact("m", "events", table, nullcontext))) == 1
     assert seqs(table) == [1, 2, 3]
 
 
@@ -120,7 +119,7 @@ def test_rows_come_in_from_another_process_while_files_are_merged(tmp_path: Path
     table, merged = store.table("m", "events"), 0
     while child.poll() is None:
         if table.snapshot().version >= 0:
-            for _ in compact.compact("m", "events", table, lambda: store.locked("m"), unique=True):
+            for _ in compact.compact("m", "events", table, lambda: store.locked("m")):
                 merged += 1
                 table.vacuum(keep=timedelta(0), now=datetime.now(UTC))
         read = store.events("m")
@@ -141,7 +140,7 @@ from monitor.lake import Table
 def kill():
     os.kill(os.getpid(), signal.SIGKILL)
 locked = kill if sys.argv[2] == "before" else nullcontext
-for _ in compact("m", "events", Table(Path(sys.argv[1])), locked, unique=True):
+for _ in compact("m", "events", Table(Path(sys.argv[1])), locked):
     kill()
 """
 
@@ -157,7 +156,7 @@ def test_a_compaction_killed_around_its_commit_is_finished_by_the_next(tmp_path:
     assert len(set(table.folder.rglob("*.parquet")) - files) == 1
     assert seqs(table) == list(range(200))
     assert len(table.snapshot().files) == (80 if moment == "before" else 41)
-    list(compact.compact("m", "events", table, nullcontext, unique=True))
+    list(compact.compact("m", "events", table, nullcontext))
     assert len(table.snapshot().files) == 2
     assert seqs(table) == list(range(200))
     table.vacuum(keep=timedelta(0), now=datetime.now(UTC) + timedelta(hours=2))
@@ -248,7 +247,7 @@ def test_a_process_that_only_looks_sees_what_another_cleaned(tmp_path: Path) -> 
     for i in range(5):
         table.append(rows(i, i + 1), COLUMNS)
     assert looking.snapshot().version == 4
-    list(compact.compact("m", "events", table, nullcontext, unique=True))
+    list(compact.compact("m", "events", table, nullcontext))
     later = datetime.now(UTC) + timedelta(hours=2)
     table.clean_log(keep=timedelta(0), now=later)
     table.vacuum(keep=timedelta(0), now=later)

@@ -18,6 +18,7 @@ TABLES = {
     "monitor/drift/rows": "ROW_METHODS",
     "monitor/kpi": "KPIS",
     "monitor/fairness": "FAIRNESS",
+    "monitor/redact": "PATTERNS",
     "retrain/triggers": "TRIGGERS",
     "retrain/gates": "GATES",
 }
@@ -262,7 +263,7 @@ def _entries(path: Path) -> bool:
     """Whether a file defines a module-level entry, such as METHOD or ACCURACY = Kpi(...)."""
     if path.stem in {"__init__", "base"}:
         return False
-    kinds = {"Method", "RowMethod", "Kpi", "FairnessMetric", "Trigger", "Gate", "Metric"}
+    kinds = {"Method", "RowMethod", "Kpi", "FairnessMetric", "Trigger", "Gate", "Metric", "Pattern"}
     for statement in parsed(path).body:
         value = statement.value if isinstance(statement, ast.Assign | ast.AnnAssign) else None
         if isinstance(value, ast.Call) and dotted(value.func).split(".")[-1] in kinds:

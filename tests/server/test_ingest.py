@@ -21,7 +21,7 @@ EVENTS = "/api/v1/models/support-intents/events"
 def test_events_are_stored_once_and_read_back_with_their_outcome(api: Api) -> None:
     answer = api.rows("events", [event("r1"), event("r2"), event("r1")])
     assert answer.status_code == 200, answer.text
-    assert answer.json() == {"accepted": 2, "duplicates": 1, "rejected": [], "rejected_total": 0}
+    assert answer.json() == {"accepted": 2, "duplicates": 1, "rejected": [], "rejected_total": 0, "quarantined": 0}
     body = "\n".join(json.dumps(event(i)) for i in ("r2", "r3")).encode()
     answer = api.send("POST", EVENTS, content=body, headers={"Content-Type": "application/x-ndjson; charset=utf-8"})
     assert (answer.json()["accepted"], answer.json()["duplicates"]) == (1, 1)

@@ -1,0 +1,143 @@
+"""`assay ingest SPEC FILE`: files into a running service, once each however often it is interrupted."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Final
+from urllib.parse import quote
+
+import typer
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from api.client import Client, ServiceError
+from api.commands.output import JsonFlag, console, emit_json, errors
+from core.canonical import canonical
+from core.errors import InvalidError
+from core.settings import load
+from monitor.schema import ModelSpec, load_spec
+
+LISTED: Final = 20  # rejected rows shown to a person; --json has more
+
+
+def ingest(
+    spec: Annotated[Path, typer.Argument(help="model spec, YAML or JSON; declared first if the model is new")],
+    file: Annotated[
+        str,
+        typer.Argument(
+            help="Parquet, CSV or NDJSON (the latter two also .gz, .zst), a folder of those, or a URI: s3://"
+        ),
+    ],
+    outcomes: Annotated[
+        bool, typer.Option("--outcomes", help="the rows are outcomes: event_id and outcome columns")
+    ] = False,
+    ts: Annotated[str | None, typer.Option(help="column that holds the time of the answer")] = None,
+    rename: Annotated[
+        list[str] | None, typer.Option(help="FROM=TO for a column of another name; FROM= leaves it out; repeatable")
+    ] = None,
+    model_version: Annotated[
+        str | None, typer.Option(help="version of the model that answered, where the file has no column for it")
+    ] = None,
+    state: Annotated[
+        Path | None, typer.Option(help="where progress is noted; by default in `ingest` under the home folder")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Send files into the running service; interrupted, the same command goes on where it ended."""
+    from api.upload.files import sources
+    from api.upload.send import Progress as Noted
+    from api.upload.send import Sender
+    from api.upload.shape import Plan
+
+    if not spec.is_file():
+        raise InvalidError(f"spec: {spec} is not a file; give the path of a YAML or JSON file", field="spec")
+    parsed = load_spec(spec.read_bytes())
+    if outcomes and not parsed.outcome_columns:
+        raise InvalidError(f"--outcomes: model {parsed.model} declares no column with role outcome", field="outcomes")
+    renames = _renames(rename or [], ts)
+    found = sources(file)
+    settings = load()
+    about = {
+        "url": settings.client.url, "model": parsed.model, "file": _absolute(file), "outcomes": outcomes,
+        "rename": renames, "model_version": model_version,
+    }  # fmt: skip
+    name = hashlib.sha256(canonical(about)).hexdigest()[:16] + ".json"
+    noted = Noted.open(state or settings.home_dir / "ingest" / name, about)
+    constants = {"version": model_version} if model_version is not None else {}
+    with Client(settings.client) as client, _bar(sum(source.size for source in found)) as told:
+        _declare(client, parsed, spec)
+        totals = Sender(client, parsed, told).send(found, Plan(parsed, outcomes, renames, constants), noted)
+    _show({"model": parsed.model, **asdict(totals), "state": str(noted.path)}, as_json=as_json)
+
+
+def _absolute(file: str) -> str:
+    return file if "://" in file else str(Path(file).resolve())
+
+
+def _renames(given: list[str], ts: str | None) -> dict[str, str]:
+    renames: dict[str, str] = {}
+    for one in given:
+        name, equals, to = one.partition("=")
+        if not name or not equals:
+            raise InvalidError(f"--rename {one!r}: write FROM=TO, or FROM= to leave the column out", field="rename")
+        renames[name] = to
+    if ts is not None and ts != "ts":
+        renames[ts] = "ts"
+    for to in set(renames.values()) - {""}:
+        if sum(t == to for t in renames.values()) > 1:
+            raise InvalidError(f"--rename: two columns are to become {to!r}; rename one of them", field="rename")
+    return renames
+
+
+def _declare(client: Client, spec: ModelSpec, path: Path) -> None:
+    """Declare a model that is new; a spec that differs from the one in force is not changed in passing.
+
+    Raises:
+        InvalidError: it differs.
+    """
+    where = f"/api/v1/models/{quote(spec.model, safe='')}"
+    try:
+        current = client.json("GET", where)
+    except ServiceError as error:
+        match error.facts.get("status"):
+            case 404:
+                client.json("PUT", where, json=spec.document)
+                return
+            case 403:  # a producer's key may send, not look; the service judges each row by the spec in force
+                return
+        raise
+    if current["digest"] != spec.digest:
+        raise InvalidError(
+            f"spec: {path} is not the spec in force of model {spec.model} (revision {current['revision']}); run "
+            f"`assay apply {path}` first, or use the one in force", field="spec",
+        )  # fmt: skip
+
+
+@contextmanager
+def _bar(total: int) -> Iterator[Callable[[int, int], None]]:
+    """Progress on standard error, for a person at a terminal only."""
+    columns = (
+        TextColumn("sending"), BarColumn(), DownloadColumn(), TextColumn("{task.fields[rows]:,} rows"),
+        TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as progress:
+        task = progress.add_task("bytes", total=total, rows=0)
+        yield lambda done, rows: progress.update(task, completed=done, rows=rows)
+
+
+def _show(document: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        emit_json(document)
+        return
+    for row in document["rejected"][:LISTED]:
+        name = f"{row['field']}: " if row["field"] else ""
+        errors.print(f"rejected: {row['file']} row {row['row']}: {name}{row['reason']}", markup=False, soft_wrap=True)
+    if (more := document["rejected_total"] - len(document["rejected"][:LISTED])) > 0:
+        errors.print(f"rejected: {more} rows more; `assay quarantine {document['model']}` lists them", markup=False)
+    console.print(
+        f"{document['model']}: {document['files']} files, {document['rows']} rows: {document['accepted']} events and "
+        f"{document['outcomes_accepted']} outcomes stored, "
+        f"{document['duplicates'] + document['outcomes_duplicates']} duplicates, {document['rejected_total']} rejected",
+        markup=False, soft_wrap=True,
+    )  # fmt: skip

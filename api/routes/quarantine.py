@@ -1,0 +1,93 @@
+"""Rejected rows: look, try again under the current spec, correct, discard."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query
+from pydantic import AwareDatetime, Field, model_validator
+
+from api.auth import requires
+from api.deps import In, Out, Page, SiteDep
+from governance.access import Caller, Permission
+from monitor.ingest import release
+
+router = APIRouter(prefix="/api/v1/models/{model}/quarantine", tags=["quarantine"])
+Reader = Annotated[Caller, requires(Permission.EVENTS_READ)]
+Writer = Annotated[Caller, requires(Permission.QUARANTINE_WRITE)]
+
+
+class QuarantineQuery(In):
+    from_: AwareDatetime | None = Field(None, alias="from", description="arrived at or after")
+    to: AwareDatetime | None = Field(None, description="arrived before")
+    field: str | None = None
+    state: Literal["open", "released", "fixed", "discarded"] | None = None
+    cursor: int | None = Field(None, ge=0, description="`next` of the page before")
+    limit: int = Field(100, ge=1, le=1000)
+
+
+class KeptOut(Out):
+    id: str
+    event_id: str | None
+    ts: datetime
+    kind: str
+    line: int
+    field: str | None
+    reason: str
+    raw: str
+    body_digest: str | None
+    state: str
+    decided_by: str | None
+    decided_at: datetime | None
+
+
+class ReplayIn(In):
+    ids: list[str] | None = Field(None, min_length=1, max_length=10_000)
+    all: Literal[True] | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> "ReplayIn":
+        if (self.ids is None) == (self.all is None):
+            raise ValueError('give exactly one of {"ids": [...]} and {"all": true}')
+        return self
+
+
+class StillRejectedOut(Out):
+    id: str
+    field: str | None
+    reason: str
+
+
+class ReleasedOut(Out):
+    released: int
+    accepted: int
+    duplicates: int
+    rejected: list[StillRejectedOut]
+    rejected_total: int
+
+
+@router.get("")
+def list_rows(_: Reader, model: str, query: Annotated[QuarantineQuery, Query()], site: SiteDep) -> Page[KeptOut]:
+    """Rejected rows in the order they arrived, personal data replaced."""
+    rows = release.kept(
+        site, model, since=query.from_, until=query.to, field=query.field, state=query.state,
+        after=-1 if query.cursor is None else query.cursor, limit=query.limit,
+    )  # fmt: skip
+    return Page[KeptOut].of(rows, str(rows[-1].seq) if len(rows) == query.limit else None)
+
+
+@router.post("/replay")
+def replay(caller: Writer, model: str, body: ReplayIn, site: SiteDep) -> ReleasedOut:
+    """Check rows again under the current spec; those that pass are stored and released."""
+    return ReleasedOut.of(release.replay(site, model, body.ids, actor=caller.name))
+
+
+@router.post("/{row}/fix")
+def fix(caller: Writer, model: str, row: str, body: dict[str, Any], site: SiteDep) -> ReleasedOut:
+    """Store a corrected row in place of the rejected one."""
+    return ReleasedOut.of(release.fix(site, model, row, body, actor=caller.name))
+
+
+@router.post("/{row}/discard", status_code=204)
+def discard(caller: Writer, model: str, row: str, site: SiteDep) -> None:
+    """Leave a row for good."""
+    release.discard(site, model, row, actor=caller.name)

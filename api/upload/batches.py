@@ -1,0 +1,146 @@
+"""A file as a stream of batches, as it is written: no more than a batch is held, however large the file."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+
+from api.upload.files import Source
+from core.errors import InvalidError
+
+ROWS: Final = 20_000
+BYTES: Final = 16 << 20  # of text in one batch
+LONGEST_LINE: Final = 32 << 20
+_CHUNK: Final = 1 << 20
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows that follow one another in a file: columns, or for NDJSON the lines as they are (None: a line too long)."""
+
+    first: int  # row of the file, from 1; a blank line of NDJSON counts
+    rows: int
+    position: int  # bytes of the file read so far
+    content: pl.DataFrame | list[bytes | None]
+
+
+def column_names(source: Source) -> list[str] | None:
+    """The file's columns; None for NDJSON, where each line has its own.
+
+    Raises:
+        InvalidError: it cannot be read.
+    """
+    with _refused_unless_readable(source), source.opened() as (stream, _):
+        match source.form:
+            case "parquet":
+                return list(pq.read_schema(stream).names)
+            case "csv":
+                return list(_csv(stream, None).schema.names)
+    return None
+
+
+def batches(source: Source, skip: int) -> Iterator[Batch]:
+    """The rows after the first `skip`.
+
+    Raises:
+        InvalidError: the file is damaged.
+    """
+    read: Mapping[str, Callable[[Source, int], Iterator[Batch]]] = {
+        "parquet": _parquet, "csv": _csv_batches, "ndjson": _ndjson
+    }  # fmt: skip
+    with _refused_unless_readable(source):
+        yield from read[source.form](source, skip)
+
+
+@contextmanager
+def _refused_unless_readable(source: Source) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InvalidError(f"file {source.name} cannot be read as {source.form}: {why}", field="file") from error
+
+
+def _parquet(source: Source, skip: int) -> Iterator[Batch]:
+    with source.opened() as (stream, _), pq.ParquetFile(stream, pre_buffer=False) as file:
+        sizes = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
+        first, at = 0, 0  # the row group to begin with, and the rows before it
+        while first < len(sizes) and at + sizes[first] <= skip:
+            at, first = at + sizes[first], first + 1
+        total = max(file.metadata.num_rows, 1)
+        for part in file.iter_batches(batch_size=ROWS, row_groups=list(range(first, len(sizes))), use_threads=False):
+            end = at + part.num_rows
+            if end > skip:
+                cut = part.slice(max(0, skip - at))
+                yield Batch(
+                    end - cut.num_rows + 1,
+                    cut.num_rows,
+                    source.size * end // total,
+                    _framed(pa.Table.from_batches([cut])),
+                )
+            at = end
+
+
+def _csv(stream: Any, columns: list[str] | None) -> Any:
+    """Text all through: the spec decides what a column is, not the first rows of the file."""
+    types = None if columns is None else dict.fromkeys(columns, pa.string())
+    return pa_csv.open_csv(
+        stream,
+        read_options=pa_csv.ReadOptions(block_size=4 * _CHUNK, use_threads=False),
+        parse_options=pa_csv.ParseOptions(newlines_in_values=True),
+        convert_options=pa_csv.ConvertOptions(
+            column_types=types, null_values=[""], strings_can_be_null=True, quoted_strings_can_be_null=True
+        ),
+    )
+
+
+def _csv_batches(source: Source, skip: int) -> Iterator[Batch]:
+    columns, at = column_names(source), 0
+    with source.opened() as (stream, file):
+        for part in _csv(stream, columns):
+            end = at + part.num_rows
+            for first in range(max(at, skip), end, ROWS):
+                cut = part.slice(first - at, ROWS)
+                yield Batch(first + 1, cut.num_rows, file.tell(), _framed(pa.Table.from_batches([cut])))
+            at = end
+
+
+def _framed(table: pa.Table) -> pl.DataFrame:
+    frame = pl.from_arrow(table)
+    assert isinstance(frame, pl.DataFrame)
+    return frame
+
+
+def _ndjson(source: Source, skip: int) -> Iterator[Batch]:
+    lines: list[bytes | None] = []
+    size, first = 0, skip + 1
+    with source.opened() as (stream, file):
+        for number, line in enumerate(_lines(stream), start=1):
+            if number <= skip:
+                continue
+            lines.append(line)
+            size += len(line or b"")
+            if len(lines) == ROWS or size > BYTES:
+                yield Batch(first, len(lines), file.tell(), lines)
+                lines, size, first = [], 0, number + 1
+        if lines:
+            yield Batch(first, len(lines), file.tell(), lines)
+
+
+def _lines(stream: Any) -> Iterator[bytes | None]:
+    """Lines without their newline; None in place of one that is too long to be held."""
+    rest, skipping = b"", False
+    while chunk := bytes(stream.read(_CHUNK)):
+        *whole, rest = (rest + chunk).split(b"\n")
+        for line in whole:
+            yield None if skipping else line
+            skipping = False
+        if len(rest) > LONGEST_LINE:
+            rest, skipping = b"", True
+    if rest or skipping:
+        yield None if skipping else rest

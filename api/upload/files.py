@@ -1,0 +1,121 @@
+"""What `assay ingest` is pointed at: one file, a folder of files, or the same in an object store."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from core.errors import InvalidError
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileInfo, FileSystem
+
+FORMS: Final[Mapping[str, str]] = {".parquet": "parquet", ".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson"}
+Packing = Literal["gzip", "zstd"]
+PACKED: Final[Mapping[str, Packing]] = {".gz": "gzip", ".zst": "zstd"}
+_KINDS: Final = "give .parquet, .csv, .ndjson or .jsonl; the last three also as .gz or .zst"
+_CHUNK: Final = 1 << 20
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file: where it is, what tells whether it changed, and how it is written."""
+
+    name: str  # as it was given, below the folder it was found in
+    path: str
+    size: int
+    changed: str  # time of the last change
+    form: str
+    packed: Packing | None
+    partitions: Mapping[str, str]  # from folders named column=value
+    store: "FileSystem"
+
+    @contextmanager
+    def opened(self) -> Iterator[tuple[Any, Any]]:
+        """The file's content unpacked, and the file itself, which tells how far reading has come."""
+        import pyarrow as pa
+
+        with self.store.open_input_file(self.path) as file:
+            if self.packed is None:
+                yield file, file
+            else:
+                with pa.CompressedInputStream(file, self.packed) as stream:
+                    yield stream, file
+
+    def digest(self) -> str:
+        """SHA-256 of the file's bytes, hexadecimal."""
+        digest = hashlib.sha256()
+        with self.store.open_input_stream(self.path) as stream:
+            while chunk := stream.read(_CHUNK):
+                digest.update(chunk)
+        return digest.hexdigest()
+
+
+def sources(given: str) -> list[Source]:
+    """The files behind a path or URI, in order of their names.
+
+    Raises:
+        InvalidError: nothing is there, or nothing that can be read.
+    """
+    import pyarrow as pa
+    from pyarrow.fs import FileSelector, FileType
+
+    store, path = _located(given)
+    try:
+        root = store.get_file_info(path)
+        if root.type == FileType.NotFound:
+            raise InvalidError(
+                f"file: {given} does not exist; give a file, a folder or a URI", field="file", value=given
+            )
+        if root.type == FileType.File:
+            return [_source(store, root, PurePosixPath(root.path).parent)]
+        below = store.get_file_info(FileSelector(path, recursive=True))
+    except (pa.ArrowException, OSError) as error:
+        raise InvalidError(f"file: {given} cannot be read: {_first(error)}", field="file", value=given) from error
+    if any(PurePosixPath(found.path).name == "_delta_log" for found in below):
+        raise InvalidError(
+            f"file: {given} is a Delta table, which also holds files that are no longer part of it; export it to "
+            "Parquet first", field="file", value=given,
+        )  # fmt: skip
+    files = sorted((f for f in below if f.type == FileType.File and not _hidden(f.path, path)), key=lambda f: f.path)
+    if not files:
+        raise InvalidError(f"file: {given} holds no file; {_KINDS}", field="file", value=given)
+    return [_source(store, found, PurePosixPath(path)) for found in files]
+
+
+def _located(given: str) -> tuple["FileSystem", str]:
+    import pyarrow as pa
+    from pyarrow.fs import FileSystem, LocalFileSystem
+
+    if "://" not in given:
+        return LocalFileSystem(), given
+    try:
+        store, path = FileSystem.from_uri(given)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise InvalidError(
+            f"file: {given} is no URI that can be read: {_first(error)}; write it like s3://bucket/folder, gs://, "
+            "abfs:// or file:///folder", field="file", value=given,
+        ) from error  # fmt: skip
+    return store, path
+
+
+def _first(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _hidden(path: str, root: str) -> bool:
+    return any(part.startswith((".", "_")) for part in PurePosixPath(path).relative_to(root).parts)
+
+
+def _source(store: "FileSystem", found: "FileInfo", root: PurePosixPath) -> Source:
+    path = PurePosixPath(found.path)
+    suffixes = [s.lower() for s in path.suffixes]
+    packed = PACKED.get(suffixes[-1]) if suffixes else None
+    form = FORMS.get(suffixes[-2 if packed else -1]) if len(suffixes) > (1 if packed else 0) else None
+    if form is None or (packed and form == "parquet"):
+        raise InvalidError(f"file {path.name}: unknown kind of file; {_KINDS}", field="file", value=path.name)
+    name = path.relative_to(root)
+    partitions = dict(part.split("=", 1) for part in name.parts[:-1] if "=" in part)
+    return Source(str(name), found.path, int(found.size or 0), str(found.mtime_ns), form, packed, partitions, store)

@@ -1,0 +1,256 @@
+"""Send files into a running service, and go on where an earlier attempt ended.
+
+What was done is noted after each batch. The note may lag behind (a killed process, a lost answer): the rows sent again
+have the same ids then, and the service stores them once.
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from api.client import Client, ServiceError
+from api.upload.batches import batches, column_names
+from api.upload.files import Source
+from api.upload.shape import Body, Plan, bodies
+from core.artifacts import write_durably
+from core.errors import InvalidError
+from monitor.schema import ModelSpec
+
+LISTED: Final = 1000  # rejected rows that are listed
+_PATIENCE_S: Final = 600  # how long a service that is busy all the time is waited for
+
+
+@dataclass
+class Done:
+    """How far one file has come."""
+
+    size: int
+    changed: str
+    rows: int = 0
+    finished: bool = False
+
+
+@dataclass
+class Progress:
+    """What is noted between attempts: `about` says of which rows, so that a note is not taken for another's."""
+
+    path: Path
+    about: dict[str, Any]
+    files: dict[str, Done] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, path: Path, about: dict[str, Any]) -> "Progress":
+        """
+        Raises:
+            InvalidError: the file is no such note, or one of something else.
+        """
+        if not path.exists():
+            return cls(path, about)
+        try:
+            document = json.loads(path.read_bytes())
+            files = {name: Done(**done) for name, done in document["files"].items()}
+        except (ValueError, TypeError, KeyError) as error:
+            raise InvalidError(
+                f"state: {path} is no progress file of assay ingest; name another file or delete it", field="state"
+            ) from error
+        if document["about"] != about:
+            raise InvalidError(
+                f"state: {path} belongs to another ingest ({document['about'].get('file')} into "
+                f"{document['about'].get('model')}); name another file", field="state",
+            )  # fmt: skip
+        return cls(path, about, files)
+
+    def of(self, source: Source) -> Done:
+        """How far a file has come; from its start when it changed since."""
+        done = self.files.get(source.name)
+        if done is None or (done.size, done.changed) != (source.size, source.changed):
+            done = self.files[source.name] = Done(source.size, source.changed)
+        return done
+
+    def save(self) -> None:
+        document = {"about": self.about, "files": {name: asdict(done) for name, done in self.files.items()}}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_durably(self.path, json.dumps(document, indent=1).encode())
+
+
+@dataclass
+class Totals:
+    """What became of the rows sent in this run; an outcome counts beside its event."""
+
+    files: int = 0
+    rows: int = 0
+    accepted: int = 0
+    duplicates: int = 0
+    outcomes_accepted: int = 0
+    outcomes_duplicates: int = 0
+    rejected_total: int = 0
+    rejected: list[dict[str, Any]] = field(default_factory=list)  # the first LISTED
+
+    @property
+    def stored(self) -> int:
+        """Rows the service has, from now or from before."""
+        return self.accepted + self.duplicates + self.outcomes_accepted + self.outcomes_duplicates
+
+
+class Sender:
+    def __init__(self, client: Client, spec: ModelSpec, told: Callable[[int, int], None]) -> None:
+        """`told` hears the bytes done of this run's files, and the rows sent."""
+        self._client, self._spec, self._told = client, spec, told
+        self.totals = Totals()
+        self._before = 0  # bytes of the files that are finished
+
+    def send(self, found: Sequence[Source], plan: Plan, progress: Progress) -> Totals:
+        """Send what is not done yet.
+
+        Raises:
+            InvalidError: a file cannot be read, or its columns are not the spec's; what came before it is sent.
+            ServiceError: the service refuses or went away; a repetition goes on from there.
+        """
+        for source in found:
+            done = progress.of(source)
+            if not done.finished:
+                self._file(source, _plan_of(source, plan), done, progress)
+                done.finished = True
+                progress.save()
+                self.totals.files += 1
+            self._before += source.size
+            self._told(self._before, self.totals.rows)
+        self.totals.rejected.sort(key=lambda rejected: (rejected["file"], rejected["row"]))
+        return self.totals
+
+    def _file(self, source: Source, plan: Plan, done: Done, progress: Progress) -> None:
+        for batch in batches(source, done.rows):
+            before = replace(self.totals, rejected=list(self.totals.rejected))
+            for number, line in enumerate(batch.content if isinstance(batch.content, list) else (), start=batch.first):
+                if line is None:
+                    self._refuse(source, number, None, "the line is too long to be held; split it")
+            try:
+                for body in bodies(plan, batch, first=batch.first == 1):
+                    self._post(source, body)
+            except InvalidError as error:
+                raise InvalidError(f"file {source.name}: {error.message}", **error.facts) from error
+            if batch.first == 1 and self.totals.rejected_total > before.rejected_total:
+                self._demand_taken(source, batch.rows, before)
+            self.totals.rows += batch.rows
+            done.rows = batch.first + batch.rows - 1
+            progress.save()
+            self._told(self._before + batch.position, self.totals.rows)
+
+    def _demand_taken(self, source: Source, rows: int, before: Totals) -> None:
+        """Stop at the start of a file of which nothing fits, instead of filling the quarantine with it."""
+        if self.totals.stored > before.stored:
+            return
+        why = self.totals.rejected[min(len(before.rejected), LISTED - 1)]
+        name = f"{why['field']}: " if why["field"] else ""
+        raise InvalidError(
+            f"file {source.name}: none of its first {rows} rows was taken; row {why['row']}: {name}{why['reason']}",
+            field=why["field"],
+        )
+
+    def _post(self, source: Source, body: Body) -> None:
+        try:
+            receipt = self._patiently(body)
+        except ServiceError as error:
+            if error.facts.get("status") != 413:
+                raise
+            if len(body.rows) == 1:
+                self._refuse(source, body.rows[0], None, "the row is larger than the service takes at once")
+                return
+            for half in body.halves():
+                for part in half:
+                    self._post(source, part)
+            return
+        if body.kind == "events":
+            self.totals.accepted += receipt["accepted"]
+            self.totals.duplicates += receipt["duplicates"]
+        else:
+            self.totals.outcomes_accepted += receipt["accepted"]
+            self.totals.outcomes_duplicates += receipt["duplicates"]
+        for rejected in receipt["rejected"]:
+            self._refuse(source, body.rows[rejected["line"] - 1], rejected["field"], rejected["reason"])
+        self.totals.rejected_total += receipt["rejected_total"] - len(receipt["rejected"])
+
+    def _refuse(self, source: Source, row: int, name: str | None, reason: str) -> None:
+        self.totals.rejected_total += 1
+        if len(self.totals.rejected) < LISTED:
+            self.totals.rejected.append({"file": source.name, "row": row, "field": name, "reason": reason})
+
+    def _patiently(self, body: Body) -> Any:
+        """Post, waiting as long as the service asks for while it is busy."""
+        waited = 0.0
+        path = f"/api/v1/models/{quote(self._spec.model, safe='')}/{body.kind}"
+        while True:
+            try:
+                return self._client.json("POST", path, content=body.content, headers={"Content-Type": body.media_type})
+            except ServiceError as error:
+                pause = float(error.facts.get("retry_after_s") or 1)
+                if error.facts.get("status") != 503 or waited + pause > _PATIENCE_S:
+                    raise
+                time.sleep(pause)
+                waited += pause
+
+
+def _plan_of(source: Source, plan: Plan) -> Plan:
+    """The plan for one file: what its folders say, and ids where it has none.
+
+    Raises:
+        InvalidError: a column is missing, or is not declared.
+    """
+    names = column_names(source)
+    constants = {n: v for n, v in {**plan.constants, **source.partitions}.items() if n in plan.kinds}
+    if names is None:
+        return _plan_of_lines(source, plan, constants)
+    renamed = [to for name in names if (to := plan.rename.get(name, name))]
+    new = set(renamed)
+    for name in sorted(n for n in new if renamed.count(n) > 1):
+        raise InvalidError(
+            f"file {source.name}: two columns are called {name!r}; leave one out with --rename 'COLUMN='", field=name
+        )
+    constants = {name: value for name, value in constants.items() if name not in new}
+    new |= constants.keys()
+    if not plan.outcomes_only:
+        _demand(source, "ts", new, "name the column that holds the time of the answer with --ts COLUMN")
+        _demand(source, "version", new, "name the column with --rename 'COLUMN=version', or say --model-version V")
+    elif "event_id" not in new:
+        _demand(source, "event_id", new, "an outcome needs the id of its event; use --rename 'COLUMN=event_id'")
+    for name in sorted(new - plan.kinds.keys() - {"ts"}):
+        raise InvalidError(
+            f"file {source.name}: column {name!r} is not declared in the spec; declare it, rename it with "
+            f"--rename '{name}=COLUMN', or leave it out with --rename '{name}='", field=name,
+        )  # fmt: skip
+    return _with(plan, constants, source.digest()[:32] if "event_id" not in new else None)
+
+
+def _plan_of_lines(source: Source, plan: Plan, constants: Mapping[str, str]) -> Plan:
+    """What the first row of NDJSON has stands for the others; the service judges each."""
+    row = _first_object(source)
+    new = {plan.rename.get(name, name) for name in row} - {""} | constants.keys()
+    if row and not plan.outcomes_only:
+        _demand(source, "ts", new, "name the field that holds the time of the answer with --ts FIELD")
+    ids = source.digest()[:32] if row and "event_id" not in new and not plan.outcomes_only else None
+    return _with(plan, constants, ids)
+
+
+def _first_object(source: Source) -> Mapping[str, Any]:
+    batch = next(batches(source, 0), None)
+    for line in batch.content if batch is not None and isinstance(batch.content, list) else ():
+        try:
+            row = json.loads(line or b"")
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(row, dict):
+            return row
+    return {}
+
+
+def _demand(source: Source, name: str, present: set[str], fix: str) -> None:
+    if name not in present:
+        raise InvalidError(f"file {source.name} has no column {name}; {fix}", field=name)
+
+
+def _with(plan: Plan, constants: Mapping[str, str], ids: str | None) -> Plan:
+    return Plan(plan.spec, plan.outcomes_only, plan.rename, constants, ids)

@@ -1,0 +1,231 @@
+"""Rows of a file as requests: what the spec's types take goes as columns, the rest as JSON for the service to judge.
+
+Nothing is dropped here: a value that does not fit is sent as it is, so that its row is refused with a reason and kept
+in quarantine like that of any other producer.
+"""
+
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import polars as pl
+
+from api.upload.batches import Batch
+from core.errors import InvalidError
+from monitor.ingest.media import ARROW, NDJSON
+from monitor.ingest.ndjson import written
+from monitor.ingest.target import UTC_MICROSECONDS
+from monitor.ingest.validate import OWN_COLUMNS, TIME_FORMAT
+from monitor.schema import ColumnType, ModelSpec
+
+EVENT_FIELDS: Final = (*OWN_COLUMNS, "ts")
+_TRUTH: Final = {"true": True, "1": True, "false": False, "0": False}
+_EXAMPLE: Final = "2026-03-01T12:00:00Z"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the columns of a file become rows of a model."""
+
+    spec: ModelSpec
+    outcomes_only: bool = False
+    rename: Mapping[str, str] = field(default_factory=dict)  # "" leaves the column out
+    constants: Mapping[str, str] = field(default_factory=dict)  # for columns that the file does not have
+    ids: str | None = None  # what the ids of rows without one begin with; the row's number follows
+
+    @property
+    def kinds(self) -> dict[str, ColumnType]:
+        """Columns a file may have, under their new names."""
+        declared = self.spec.outcome_columns if self.outcomes_only else self.spec.columns
+        return {**OWN_COLUMNS, **{name: c.type for name, c in declared.items()}}
+
+
+@dataclass(frozen=True)
+class Body:
+    """A request, and for each of its rows the row of the file."""
+
+    kind: str  # events or outcomes
+    media_type: str
+    rows: Sequence[int]
+    content: bytes
+    halves: Callable[[], "tuple[Sequence[Body], Sequence[Body]]"]
+
+
+def bodies(plan: Plan, batch: Batch, *, first: bool) -> list[Body]:
+    """The requests of a batch, those with events before those with outcomes.
+
+    Raises:
+        InvalidError: `first` of a file, and a column in which no value is what the spec declares.
+    """
+    numbers = range(batch.first, batch.first + batch.rows)
+    if isinstance(batch.content, list):
+        return _of_lines(plan, [(n, line) for n, line in zip(numbers, batch.content, strict=True) if line])
+    return _of_frame(plan, _named(plan, batch.content, numbers), numbers, first=first)
+
+
+# --- columns ----------------------------------------------------------------------------------------------------------
+
+
+def _named(plan: Plan, frame: pl.DataFrame, numbers: range) -> pl.DataFrame:
+    frame = frame.drop([name for name, to in plan.rename.items() if not to and name in frame.columns])
+    frame = frame.rename({name: to for name, to in plan.rename.items() if to and name in frame.columns})
+    frame = frame.with_columns(pl.lit(value).alias(name) for name, value in plan.constants.items())
+    if plan.ids is not None:
+        frame = frame.with_columns(pl.Series("event_id", [f"{plan.ids}-{n}" for n in numbers]))
+    return frame.drop("ts", strict=False) if plan.outcomes_only else frame
+
+
+def _of_frame(plan: Plan, raw: pl.DataFrame, numbers: Sequence[int], *, first: bool) -> list[Body]:
+    typed, misfits = {}, {}
+    for name in raw.columns:
+        typed[name], misfits[name] = _times(raw[name]) if name == "ts" else _typed(raw[name], plan.kinds[name])
+        if first and misfits[name].any() and typed[name].null_count() == raw.height:
+            raise _refused(raw[name], "ts" if name == "ts" else plan.kinds[name])
+    bad = pl.select(pl.any_horizontal(misfits.values())).to_series()
+    frame, rows = pl.DataFrame(typed), pl.Series(numbers, dtype=pl.Int64)
+    done: list[Body] = []
+    outcomes = [name for name in frame.columns if name in plan.spec.outcome_columns]
+    if not plan.outcomes_only:
+        done += _columnar("events", frame.filter(~bad).drop(outcomes), rows.filter(~bad))
+    if bad.any():
+        done += _of_objects(plan, list(zip(rows.filter(bad), _objects(raw, frame, misfits, bad), strict=True)))
+    if outcomes:
+        known = ~bad & frame.select(pl.any_horizontal(pl.col(outcomes).is_not_null()).alias("known")).to_series()
+        done += _columnar("outcomes", frame.filter(known).select("event_id", *outcomes), rows.filter(known))
+    return sorted(done, key=lambda body: body.kind)
+
+
+def _objects(
+    raw: pl.DataFrame, typed: pl.DataFrame, misfits: Mapping[str, pl.Series], rows: pl.Series
+) -> list[dict[str, Any]]:
+    """Rows as JSON has them: what fits as it was read, what does not as the file has it."""
+    columns: dict[str, list[Any]] = {}
+    for name in raw.columns:
+        read = typed[name].dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ") if name == "ts" else typed[name]
+        given = raw[name].cast(pl.String) if raw.schema[name].is_temporal() else raw[name]
+        pairs = zip(misfits[name].filter(rows), given.filter(rows), read.filter(rows), strict=True)
+        columns[name] = [its_own if misfit else fit for misfit, its_own, fit in pairs]
+    values = zip(*columns.values(), strict=True)
+    return [{k: v for k, v in zip(columns, row, strict=True) if v is not None} for row in values]
+
+
+def _columnar(kind: str, frame: pl.DataFrame, rows: pl.Series) -> list[Body]:
+    if not frame.height:
+        return []
+    out = io.BytesIO()
+    frame.write_ipc_stream(out, compression="lz4")
+    half = frame.height // 2
+    return [Body(
+        kind, ARROW, rows.to_list(), out.getvalue(),
+        lambda: (_columnar(kind, frame[:half], rows[:half]), _columnar(kind, frame[half:], rows[half:])),
+    )]  # fmt: skip
+
+
+def _typed(series: pl.Series, kind: ColumnType) -> tuple[pl.Series, pl.Series]:
+    """One column as its declared type, and where a value is none; codes kept as numbers are fine as categories."""
+    dtype = series.dtype
+    fits = pl.Series([False]).new_from_index(0, len(series))
+    if dtype == pl.Null:
+        return series.cast({"number": pl.Float64, "boolean": pl.Boolean}.get(kind, pl.String)()), fits
+    if kind == "number" and (dtype.is_numeric() or dtype == pl.String):
+        text = series.str.strip_chars() if dtype == pl.String else series
+        numbers = text.cast(pl.Float64, strict=False).fill_nan(None)  # files say "no value" by NaN
+        missing = text.str.to_lowercase().is_in(["nan", ""]) if dtype == pl.String else fits
+        numbers = numbers.set(missing.fill_null(value=False), None)
+        return numbers, (numbers.is_infinite() | (numbers.is_null() & series.is_not_null() & ~missing)).fill_null(
+            value=False
+        )
+    if kind == "boolean" and (dtype == pl.Boolean or dtype.is_integer() or dtype == pl.String):
+        words = series.cast(pl.String).str.strip_chars().str.to_lowercase()
+        truth = words.replace_strict(_TRUTH, default=None, return_dtype=pl.Boolean)
+        return truth, truth.is_null() & series.is_not_null()
+    if kind not in ("number", "boolean") and not dtype.is_nested() and not dtype.is_temporal() and dtype != pl.Binary:
+        return series.cast(pl.String), fits
+    raise _refused(series, kind)
+
+
+def _times(series: pl.Series) -> tuple[pl.Series, pl.Series]:
+    if isinstance(series.dtype, pl.Datetime) and series.dtype.time_zone is not None:
+        times = series.dt.convert_time_zone("UTC").dt.cast_time_unit("us")
+    elif series.dtype == pl.String:
+        times = series.str.to_datetime(TIME_FORMAT, time_unit="us", time_zone="UTC", strict=False)
+    else:
+        raise _refused(series, "ts")
+    return times.cast(UTC_MICROSECONDS), times.is_null() & series.is_not_null()
+
+
+def _refused(series: pl.Series, kind: str) -> InvalidError:
+    present = series.drop_nulls()
+    value = " ".join(str(present[0]).split())[:60] if len(present) else "null"
+    if kind == "ts":
+        text = f"column ts holds {series.dtype}, such as {value!r}; write times with their zone, such as {_EXAMPLE}"
+    else:
+        text = (
+            f"column {series.name!r} is declared as {kind} and holds {series.dtype}, such as {value!r}; convert the "
+            f"column, change its type in the spec, or leave it out with --rename '{series.name}='"
+        )
+    return InvalidError(text, field=series.name, value=value)
+
+
+# --- lines ------------------------------------------------------------------------------------------------------------
+
+
+def _of_lines(plan: Plan, lines: Sequence[tuple[int, bytes]]) -> list[Body]:
+    """Lines go as they are, unless something in them is to be changed or sent elsewhere."""
+    lines = [(number, line) for number, line in lines if line.strip()]
+    changed = plan.rename or plan.constants or plan.ids is not None or plan.outcomes_only
+    elsewhere = [json.dumps(name).encode() for name in plan.spec.outcome_columns]
+    text = b"\n".join(line for _, line in lines)
+    if not changed and not any(name in text for name in elsewhere):
+        return _textual("events", lines)
+    objects: list[tuple[int, Any]] = []
+    for number, line in lines:
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            row = line
+        objects.append((number, _named_object(plan, number, row) if isinstance(row, dict) else line))
+    return _of_objects(plan, objects)
+
+
+def _named_object(plan: Plan, number: int, row: Mapping[str, Any]) -> dict[str, Any]:
+    new = {plan.rename.get(name, name): value for name, value in row.items() if plan.rename.get(name, name)}
+    new = {**plan.constants, **new}
+    if plan.ids is not None:
+        new["event_id"] = f"{plan.ids}-{number}"
+    if plan.outcomes_only:
+        new.pop("ts", None)
+    return new
+
+
+def _of_objects(plan: Plan, rows: Sequence[tuple[int, Any]]) -> list[Body]:
+    """Rows as JSON, divided into events and outcomes; a line that is no object stays as it is."""
+    names = set(plan.spec.outcome_columns)
+    if plan.outcomes_only:
+        return _textual("outcomes", [(n, _line(row)) for n, row in rows])
+    events, outcomes = [], []
+    for number, row in rows:
+        if not isinstance(row, dict) or not names & row.keys():
+            events.append((number, _line(row)))
+            continue
+        events.append((number, _line({k: v for k, v in row.items() if k not in names})))
+        truth = {k: v for k, v in row.items() if k in names and v is not None}
+        if truth:
+            outcomes.append((number, _line({"event_id": row.get("event_id"), **truth})))
+    return _textual("events", events) + _textual("outcomes", outcomes)
+
+
+def _line(row: Any) -> bytes:
+    return row if isinstance(row, bytes) else written(row).encode()
+
+
+def _textual(kind: str, lines: Sequence[tuple[int, bytes]]) -> list[Body]:
+    if not lines:
+        return []
+    half = len(lines) // 2
+    return [Body(
+        kind, NDJSON, [n for n, _ in lines], b"\n".join(line for _, line in lines),
+        lambda: (_textual(kind, lines[:half]), _textual(kind, lines[half:])),
+    )]  # fmt: skip

@@ -1,0 +1,174 @@
+"""Rejected rows as they are kept: the text of each, with personal data replaced, and the reason against it."""
+
+import hmac
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+
+from monitor.ingest.ndjson import Rejection, written
+from monitor.ingest.validate import LONGEST_ID, short
+from monitor.redact.columns import every_rule, redacted_texts
+from monitor.schema import ModelSpec
+
+MOST_PER_REQUEST: Final = 10_000
+LEAST_PER_MODEL: Final = 10_000  # undecided rows that any model may have in quarantine
+SHARE: Final = 10  # a model of many events: one undecided row for so many events
+LONGEST_RAW: Final = 64 << 10  # bytes
+
+# A string of JSON, also one that is not closed; what stands between strings is structure, numbers, or no JSON at all.
+_STRING: Final = re.compile(r'("(?:[^"\\]|\\.)*(?:"|\\?\Z))', re.DOTALL)
+_VALUE: Final = re.compile(r"(\s*:\s*)([^\s,}\]]+)")
+_LONG_NUMBER: Final = re.compile(r"(?<![\w.])\d{12,}(?![\w.])")
+
+
+def room(events: int, undecided: int) -> int:
+    """How many more rejected rows of a model are kept: a broken producer must not fill the disk."""
+    return max(0, min(MOST_PER_REQUEST, max(LEAST_PER_MODEL, events // SHARE) - undecided))
+
+
+def kept_rows(
+    spec: ModelSpec,
+    kind: str,
+    rejected: Sequence[Rejection],
+    body_digest: str | None,
+    *,
+    key: bytes,
+    digest: Callable[[str], str],
+) -> pl.DataFrame:
+    """Rejections as rows of the quarantine table, without `ts` and `seq`.
+
+    Args:
+        kind: `events` or `outcomes`.
+        body_digest: of the request's body, kept beside each row.
+        key: of the markers that replace personal data; it also keys the ids, which are the same for the same text
+            and reason, so that a request sent again adds nothing.
+        digest: what is stored in place of a subject.
+    """
+    texts = [_text(r.raw)[: 2 * LONGEST_RAW] for r in rejected]
+    lines = [_Line(text, spec.with_role("subject"), digest) for text in texts]
+    shown = [_shown(r) for r in rejected]
+    clean = _redacted([part for line in lines for part in line.parts] + shown, spec, key)
+    rows = []
+    for rejection, line, value in zip(rejected, lines, shown, strict=True):
+        raw = (
+            line.joined(clean, quoted=isinstance(rejection.raw, Mapping)).encode()[:LONGEST_RAW].decode(errors="ignore")
+        )
+        reason = rejection.reason
+        if value and (clean[value] != value or rejection.field in spec.with_role("subject")):
+            hidden = digest(value) if rejection.field in spec.with_role("subject") else clean[value]
+            reason = reason.replace(short(_raw_value(rejection)), short(hidden))
+        rows.append({
+            "id": hmac.digest(key, f"{kind}\0{reason}\0{raw}".encode(), "sha256").hex()[:32],
+            "event_id": _event_id(rejection.raw), "kind": kind, "line": rejection.line, "field": rejection.field,
+            "reason": reason, "raw": raw, "subject": line.subject, "body_digest": body_digest,
+        })  # fmt: skip
+    return pl.DataFrame(rows, schema=_SCHEMA)
+
+
+_SCHEMA: Final = {
+    "id": pl.String, "event_id": pl.String, "kind": pl.String, "line": pl.Int64, "field": pl.String,
+    "reason": pl.String, "raw": pl.String, "subject": pl.String, "body_digest": pl.String,
+}  # fmt: skip
+
+
+def _text(raw: Mapping[str, object] | str | bytes | None) -> str:
+    match raw:
+        case None:
+            return ""
+        case str():
+            return raw.encode(errors="replace").decode()
+        case bytes():
+            return raw.decode(errors="replace")
+    return written(raw)
+
+
+def _event_id(raw: Mapping[str, object] | str | bytes | None) -> str | None:
+    value = raw.get("event_id") if isinstance(raw, Mapping) else None
+    readable = isinstance(value, str) and 0 < len(value) <= LONGEST_ID and value.isprintable()
+    return value if readable and isinstance(value, str) else None
+
+
+def _raw_value(rejection: Rejection) -> object:
+    return rejection.raw.get(rejection.field) if isinstance(rejection.raw, Mapping) and rejection.field else None
+
+
+def _shown(rejection: Rejection) -> str:
+    """The value that the reason may quote, as text."""
+    value = _raw_value(rejection)
+    return "" if value is None else str(value).encode(errors="replace").decode()
+
+
+def _redacted(texts: Sequence[str], spec: ModelSpec, key: bytes) -> Mapping[str, str]:
+    distinct = list(dict.fromkeys(texts))
+    clean = redacted_texts(pl.Series(distinct, dtype=pl.String), every_rule(spec.redact), key)
+    return dict(zip(distinct, clean.to_list(), strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    text: str  # that is redacted
+    is_string: bool
+
+
+class _Line:
+    """A line taken apart into its strings and what is between them, with the subject's value replaced."""
+
+    def __init__(self, text: str, subjects: Sequence[str], digest: Callable[[str], str]) -> None:
+        self.subject: str | None = None
+        self._digest = digest
+        self._tokens = [_Part(t, i % 2 == 1) for i, t in enumerate(_STRING.split(text))]
+        for i, token in enumerate(self._tokens):
+            if token.is_string and _decoded(token.text) in subjects:
+                self._hide_value(i)
+
+    @property
+    def parts(self) -> Iterator[str]:
+        return (part for token in self._tokens for part in _inner(token))
+
+    def joined(self, clean: Mapping[str, str], *, quoted: bool) -> str:
+        """The line with its parts replaced; numbers that became markers are `quoted`, so that JSON stays JSON."""
+        out = []
+        for token in self._tokens:
+            if not token.is_string:
+                out.append(_numbers(token.text, clean) if quoted else clean[token.text])
+                continue
+            (inner,) = _inner(token)
+            out.append(token.text if clean[inner] == inner else json.dumps(clean[inner], ensure_ascii=False))
+        return "".join(out)
+
+    def _hide_value(self, at: int) -> None:
+        after = self._tokens[at + 1] if at + 1 < len(self._tokens) else None
+        if after is None or not after.text.lstrip().startswith(":"):
+            return
+        if after.text.strip() == ":" and at + 2 < len(self._tokens):
+            value = _decoded(self._tokens[at + 2].text)
+            self._tokens[at + 2] = _Part(self._mark(value), is_string=True)
+        elif (number := _VALUE.match(after.text)) and number[2] != "null":
+            rest = after.text[number.end() :]
+            self._tokens[at + 1] = _Part(f"{number[1]}{self._mark(number[2])}{rest}", is_string=False)
+
+    def _mark(self, value: str) -> str:
+        self.subject = self._digest(value)
+        return json.dumps(f"[subject:{self.subject}]")
+
+
+def _inner(token: _Part) -> tuple[str, ...]:
+    if token.is_string:
+        return (_decoded(token.text),)
+    return (token.text, *_LONG_NUMBER.findall(token.text))
+
+
+def _numbers(text: str, clean: Mapping[str, str]) -> str:
+    return _LONG_NUMBER.sub(lambda m: m[0] if clean[m[0]] == m[0] else json.dumps(clean[m[0]]), text)
+
+
+def _decoded(literal: str) -> str:
+    try:
+        value = json.loads(literal, strict=False)
+    except ValueError:
+        return literal.strip('"')
+    return value.encode(errors="replace").decode() if isinstance(value, str) else literal

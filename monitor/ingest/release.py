@@ -1,0 +1,205 @@
+"""What people do with rejected rows: look at them, try them again under the current spec, correct or discard them."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from core.canonical import canonical
+from governance import ledger
+from monitor import store
+from monitor.errors import QuarantineRowDecidedError, QuarantineRowNotFoundError, RowRejectedError
+from monitor.ingest.receive import LISTED_REJECTIONS, store_rows, target_of
+from monitor.site import Site
+from monitor.tables import QuarantineDecision
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from monitor.ingest.ndjson import Rows
+
+OPEN: Final = "open"
+_AT_ONCE: Final = LISTED_REJECTIONS  # rows tried in one go, so that every refusal is told
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One row in quarantine with what became of it."""
+
+    id: str
+    event_id: str | None
+    ts: datetime
+    seq: int
+    kind: str
+    line: int
+    field: str | None
+    reason: str
+    raw: str
+    body_digest: str | None
+    state: str
+    decided_by: str | None = None
+    decided_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StillRejected:
+    id: str
+    field: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """What became of rows tried again; `released` = accepted + duplicates."""
+
+    released: int
+    accepted: int
+    duplicates: int
+    rejected: list[StillRejected]  # the first LISTED_REJECTIONS
+    rejected_total: int
+
+
+def kept(
+    site: Site,
+    model: str,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    field: str | None = None,
+    state: str | None = None,
+    after: int = -1,
+    limit: int = 100,
+) -> list[Kept]:
+    """Rows in the order they arrived, from the one that follows `after` (a `seq`) on."""
+    import polars as pl
+
+    decisions = _decisions(site, model)
+    rows = site.events.quarantine(model, from_seq=after + 1, from_ts=since, to_ts=until)
+    if field is not None:
+        rows = rows.filter(pl.col("field") == field)
+    if state is not None:
+        inside = pl.col("id").is_in([i for i, d in decisions.items() if state in (OPEN, d.state)])
+        rows = rows.filter(~inside if state == OPEN else inside)
+    found = rows.drop("subject").sort("seq").head(limit).collect()
+    return [_with_decision(row, decisions.get(row["id"])) for row in found.iter_rows(named=True)]
+
+
+def _with_decision(row: Mapping[str, Any], decision: QuarantineDecision | None) -> Kept:
+    if decision is None:
+        return Kept(**row, state=OPEN)
+    return Kept(**row, state=decision.state, decided_by=decision.by, decided_at=decision.at)
+
+
+def replay(site: Site, model: str, ids: Sequence[str] | None, *, actor: str) -> Released:
+    """Check rows again under the current spec and store those that pass; all that are open where `ids` is None.
+
+    A row that was released before is stored once: its event id is known by then.
+
+    Raises:
+        QuarantineRowNotFoundError, QuarantineRowDecidedError: one of `ids` is not there, or not open.
+    """
+    import polars as pl
+
+    decisions = _decisions(site, model)
+    rows = site.events.quarantine(model).select("id", "seq", "kind", "raw")
+    if ids is None:
+        rows = rows.filter(~pl.col("id").is_in(list(decisions)))
+    else:
+        rows = rows.filter(pl.col("id").is_in(list(ids)))
+    chosen = rows.sort("seq").collect()
+    for row in ids or ():
+        if row in decisions:
+            raise QuarantineRowDecidedError(row, decisions[row].state)
+        if row not in chosen["id"]:
+            raise QuarantineRowNotFoundError(model, row)
+    total = Released(0, 0, 0, [], 0)
+    for (kind,), part in chosen.partition_by("kind", as_dict=True, maintain_order=True).items():
+        for at in range(0, part.height, _AT_ONCE):
+            total = _sum(total, _try(site, model, str(kind), part[at : at + _AT_ONCE], actor))
+    return total
+
+
+def _try(site: Site, model: str, kind: str, rows: "pl.DataFrame", actor: str) -> Released:
+    from monitor.ingest.ndjson import read_lines
+
+    ids = rows["id"].to_list()
+    read = read_lines(enumerate(rows["raw"].to_list(), start=1))
+    accepted, duplicates, refused = _store(site, model, kind, read)
+    rejected = [StillRejected(ids[line - 1], *why) for line, why in sorted(refused.items())]
+    passed = [i for line, i in enumerate(ids, start=1) if line not in refused and rows["raw"][line - 1].strip()]
+    if passed:
+        _decide(site, model, passed, "released", actor, {"accepted": accepted, "duplicates": duplicates})
+    return Released(len(passed), accepted, duplicates, rejected[:LISTED_REJECTIONS], len(rejected))
+
+
+def _sum(a: Released, b: Released) -> Released:
+    return Released(
+        a.released + b.released, a.accepted + b.accepted, a.duplicates + b.duplicates,
+        (a.rejected + b.rejected)[:LISTED_REJECTIONS], a.rejected_total + b.rejected_total,
+    )  # fmt: skip
+
+
+def fix(site: Site, model: str, row: str, corrected: Mapping[str, Any], *, actor: str) -> Released:
+    """Store a corrected row in place of one in quarantine.
+
+    Raises:
+        QuarantineRowNotFoundError, QuarantineRowDecidedError: no such row, or not open.
+        RowRejectedError: the corrected row does not pass either; nothing was changed.
+    """
+    from monitor.ingest.ndjson import Rows
+
+    kind = _open_row(site, model, row)
+    accepted, duplicates, refused = _store(site, model, kind, Rows([dict(corrected)], [1], []))
+    if refused:
+        raise RowRejectedError(*refused[1])
+    _decide(site, model, [row], "fixed", actor, {"accepted": accepted, "duplicates": duplicates})
+    return Released(1, accepted, duplicates, [], 0)
+
+
+def discard(site: Site, model: str, row: str, *, actor: str) -> None:
+    """Leave a row for good. Raises what `fix` raises of rows that are not there or not open."""
+    _open_row(site, model, row)
+    _decide(site, model, [row], "discarded", actor, {})
+
+
+def _store(site: Site, model: str, kind: str, read: "Rows") -> tuple[int, int, dict[int, tuple[str | None, str]]]:
+    """How many were new and how many not, and the reason against each line that was refused."""
+    now = site.clock.now()
+    target = target_of(site, model, "events" if kind == "events" else "outcomes")
+    receipt = store_rows(site, target, target.examine(read, now), now, keep_rejected=False)
+    return receipt.accepted, receipt.duplicates, {r.line: (r.field, r.reason) for r in receipt.rejected}
+
+
+def _decisions(site: Site, model: str) -> dict[str, QuarantineDecision]:
+    with site.database.read() as db:
+        return store.quarantine_decisions(db, store.model(db, model).id)
+
+
+def _open_row(site: Site, model: str, row: str) -> str:
+    """The kind of a row that nothing was decided about."""
+    import polars as pl
+
+    with site.database.read() as db:
+        decided = store.quarantine_decisions(db, store.model(db, model).id, [row]).get(row)
+    if decided is not None:
+        raise QuarantineRowDecidedError(row, decided.state)
+    found = site.events.quarantine(model).filter(pl.col("id") == row).select("kind").head(1).collect()
+    if not found.height:
+        raise QuarantineRowNotFoundError(model, row)
+    return str(found.item())
+
+
+def _decide(site: Site, model: str, rows: Sequence[str], state: str, actor: str, counts: Mapping[str, int]) -> None:
+    """Record what became of rows, with a ledger entry; a row that somebody else decided meanwhile keeps that."""
+    now = site.clock.now()
+    with site.database.write() as db:
+        found = store.model(db, model)
+        before = store.quarantine_decisions(db, found.id, rows if len(rows) == 1 else None)
+        fresh = [row for row in rows if row not in before]
+        db.add_all(QuarantineDecision(model_id=found.id, row=row, state=state, by=actor, at=now) for row in fresh)
+        if not fresh:
+            return
+        digest = hashlib.sha256(canonical(sorted(fresh))).hexdigest()
+        body = {"rows": len(fresh), "ids": f"sha256:{digest}", "spec_revision": found.revision, **counts}
+        ledger.append(db, kind=f"quarantine.{state}", actor=actor, subject=f"model:{model}", body=body, at=now)
