@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from monitor.errors import AlertNotFoundError, ModelNotFoundError
-from monitor.tables import Alert, BaselineRow, Dataset, Measurement, Model, SpecRevision, Window
+from monitor.tables import Alert, BaselineRow, Dataset, Measurement, Model, SpecRevision, UnmappedService, Window
 
 
 def model(db: Session, name: str) -> Model:
@@ -25,6 +25,11 @@ def models(db: Session) -> Sequence[Model]:
 def spec_revision(db: Session, model_id: UUID, revision: int) -> SpecRevision:
     query = select(SpecRevision).where(SpecRevision.model_id == model_id, SpecRevision.revision == revision)
     return db.scalars(query).one()
+
+
+def spec_revisions(db: Session) -> int:
+    """How many revisions all specs have together."""
+    return db.scalar(select(func.count()).select_from(SpecRevision)) or 0
 
 
 def newest_baseline(db: Session, model_id: UUID) -> BaselineRow | None:
@@ -131,3 +136,12 @@ def training_sets(db: Session, model_id: UUID, *, made_before: datetime) -> Sequ
     of_runs = query.where(Dataset.run_id.is_not(None), Dataset.created_at < made_before)
     newest = db.scalars(of_runs.order_by(Dataset.created_at.desc()).limit(1)).first()
     return [newest] if newest else db.scalars(query.where(Dataset.run_id.is_(None)).order_by(Dataset.created_at)).all()
+
+
+def unmapped_service(db: Session, service: str) -> UnmappedService | None:
+    return db.scalars(select(UnmappedService).where(UnmappedService.service == service)).first()
+
+
+def unmapped_services(db: Session) -> Sequence[UnmappedService]:
+    """The newest first."""
+    return db.scalars(select(UnmappedService).order_by(UnmappedService.last_at.desc(), UnmappedService.service)).all()

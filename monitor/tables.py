@@ -185,3 +185,15 @@ class Explanation(Keyed, Base):
     artifact: Mapped[str] = mapped_column(String(80))  # words and attributions: personal data, kept outside the ledger
     additivity_residual: Mapped[float]
     created_at: Mapped[datetime]
+
+
+class UnmappedService(Keyed, Base):
+    """A service whose spans no model takes, with the names and types of their attributes; never a value."""
+
+    __tablename__ = "unmapped_service"
+
+    service: Mapped[str] = mapped_column(String(255), unique=True)
+    spans: Mapped[int]
+    sample: Mapped[dict[str, Any]]  # span kind -> monitor.ingest.otlp.unmapped.sample_of
+    first_at: Mapped[datetime]
+    last_at: Mapped[datetime]
