@@ -35,6 +35,9 @@ FAMILIES: Final[Mapping[type[AppError], int]] = {
 CODES: Final[Mapping[str, int]] = {
     "invalid_body": 400, "body_too_large": 413, "unsupported_media_type": 415, "store_full": 507,
 }  # fmt: skip
+# Clients of OTLP read errors as google.rpc.Status and send again after 429, 502, 503 and 504 alone.
+OTLP_PATH: Final = "/v1/traces"
+REPEATABLE: Final = {"store_full", "conflict"}
 _OWN: Final = {"type", "title", "status", "detail", "code", "instance"}
 
 
@@ -66,7 +69,9 @@ def problem(
     detail: str,
     facts: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
-) -> JSONResponse:
+) -> Response:
+    if request.url.path == OTLP_PATH:
+        return _otlp_status(request, 503 if code in REPEATABLE else status, detail, headers)
     document = {
         **{name: value for name, value in (facts or {}).items() if name not in _OWN},
         "type": f"urn:assay:problem:{code}",
@@ -77,6 +82,15 @@ def problem(
         "instance": quote(request.url.path),
     }
     return JSONResponse(jsonable_encoder(document), status, dict(headers or {}), MEDIA_TYPE)
+
+
+def _otlp_status(request: Request, status: int, detail: str, headers: Mapping[str, str] | None) -> Response:
+    """A google.rpc.Status in the encoding of the request."""
+    from monitor.ingest.otlp.answer import encoding_of
+    from monitor.ingest.otlp.answer import status as encoded
+
+    form = encoding_of(request.headers.get("content-type", "").partition(";")[0].strip().lower())
+    return Response(encoded(status, detail, form), status, dict(headers or {}), form)
 
 
 def _app_error(request: Request, error: Exception) -> Response:

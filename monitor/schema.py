@@ -14,6 +14,9 @@ from core.errors import InvalidError
 Role = Literal["input", "segment", "agent", "prediction", "score", "protected", "subject", "measure", "outcome"]
 ColumnType = Literal["number", "category", "text", "string", "boolean"]
 Task = Literal["classification", "regression", "generation"]
+SpanKind = Literal[
+    "llm", "agent", "tool", "chain", "retriever", "reranker", "embedding", "guardrail", "evaluator", "other"
+]
 
 # Present on every event; a column may not take one of these names.
 BUILT_IN = ("event_id", "ts", "version", "trace_id", "span_id", "seq", "received_at", "date")
@@ -205,6 +208,23 @@ class Retrain(_Part):
     approval: Literal["none", "one", "two"] = "none"
 
 
+Sources = str | tuple[str, ...]
+
+
+class Traces(_Part):
+    """Which OpenTelemetry spans are this model's events, and where a column finds its value in them."""
+
+    service: str = Field(min_length=1, max_length=255, description="service.name of the resource that sends the spans")
+    spans: tuple[SpanKind, ...] = Field(("llm",), min_length=1)
+    where: Mapping[str, str] = Field(
+        default_factory=dict, description="attributes that a span must have, with their values"
+    )
+    version: Sources | None = Field(None, description="where the version is found; without, the model that answered")
+    columns: Mapping[str, Sources] = Field(
+        default_factory=dict, description="fields or attributes of a span, by column; the first that is there counts"
+    )
+
+
 class ModelSpec(_Part):
     model: Name
     task: Task
@@ -223,6 +243,7 @@ class ModelSpec(_Part):
     history: Span = Field(
         "2d", description="how long replaced files and log entries are kept for readers of old versions"
     )
+    traces: Traces | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> "ModelSpec":
@@ -267,6 +288,9 @@ class ModelSpec(_Part):
                     raise ValueError(f"monitors.fairness {rule.metric}: {by!r} is not a column with role protected")
         for name in self.redact:
             self._check_redacted(name)
+        for name in self.traces.columns if self.traces else ():
+            if name not in self.columns:
+                raise ValueError(f"traces.columns names column {name!r}, which is not declared under columns")
         if self.retrain is not None:
             self._check_retrain(self.retrain)
         self._check_retention()

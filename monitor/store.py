@@ -16,6 +16,7 @@ from monitor.tables import (
     Model,
     QuarantineDecision,
     SpecRevision,
+    UnmappedService,
     Window,
 )  # fmt: skip
 
@@ -34,6 +35,11 @@ def models(db: Session) -> Sequence[Model]:
 def spec_revision(db: Session, model_id: UUID, revision: int) -> SpecRevision:
     query = select(SpecRevision).where(SpecRevision.model_id == model_id, SpecRevision.revision == revision)
     return db.scalars(query).one()
+
+
+def spec_revisions(db: Session) -> int:
+    """How many revisions all specs have together."""
+    return db.scalar(select(func.count()).select_from(SpecRevision)) or 0
 
 
 def newest_baseline(db: Session, model_id: UUID) -> BaselineRow | None:
@@ -155,3 +161,12 @@ def quarantine_decisions(
 def quarantine_decided(db: Session, model_id: UUID) -> int:
     query = select(func.count()).select_from(QuarantineDecision).where(QuarantineDecision.model_id == model_id)
     return db.scalar(query) or 0
+
+
+def unmapped_service(db: Session, service: str) -> UnmappedService | None:
+    return db.scalars(select(UnmappedService).where(UnmappedService.service == service)).first()
+
+
+def unmapped_services(db: Session) -> Sequence[UnmappedService]:
+    """The newest first."""
+    return db.scalars(select(UnmappedService).order_by(UnmappedService.last_at.desc(), UnmappedService.service)).all()

@@ -202,3 +202,15 @@ class QuarantineDecision(Keyed, Base):
     state: Mapped[str] = mapped_column(String(16))
     by: Mapped[str] = mapped_column(String(100))
     at: Mapped[datetime]
+
+
+class UnmappedService(Keyed, Base):
+    """A service whose spans no model takes, with the names and types of their attributes; never a value."""
+
+    __tablename__ = "unmapped_service"
+
+    service: Mapped[str] = mapped_column(String(255), unique=True)
+    spans: Mapped[int]
+    sample: Mapped[dict[str, Any]]  # span kind -> monitor.ingest.otlp.unmapped.sample_of
+    first_at: Mapped[datetime]
+    last_at: Mapped[datetime]

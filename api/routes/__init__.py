@@ -4,11 +4,24 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from api.routes import alerts, events, export, health, keys, ledger, models, monitoring, quarantine, reports, runs
+from api.routes import (
+    alerts,
+    events,
+    export,
+    health,
+    keys,
+    ledger,
+    models,
+    monitoring,
+    quarantine,
+    reports,
+    runs,
+    traces,
+)
 
 # Routes are matched in this order; that of the rows is asked for a thousand times as often as any other.
 ROUTERS: Final[tuple[APIRouter, ...]] = (
-    events.router, export.router, quarantine.router, health.router, models.router, monitoring.router, alerts.router,
-    runs.router,
+    events.router, traces.router, export.router, quarantine.router, health.router, models.router, monitoring.router,
+    alerts.router, runs.router,
     reports.router, ledger.router, keys.router,
 )  # fmt: skip

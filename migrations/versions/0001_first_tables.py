@@ -135,6 +135,17 @@ def upgrade() -> None:
         batch_op.create_index("ix_report_model_created", ["model_id", "created_at"], unique=False)
 
     op.create_table(
+        "unmapped_service",
+        sa.Column("service", sa.String(length=255), nullable=False),
+        sa.Column("spans", sa.BigInteger(), nullable=False),
+        sa.Column("sample", sa.JSON(), nullable=False),
+        sa.Column("first_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("last_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_unmapped_service")),
+        sa.UniqueConstraint("service", name=op.f("uq_unmapped_service_service")),
+    )
+    op.create_table(
         "baseline",
         sa.Column("model_id", sa.Uuid(), nullable=False),
         sa.Column("spec_revision", sa.BigInteger(), nullable=False),
@@ -461,6 +472,7 @@ def downgrade() -> None:
         batch_op.drop_index("ix_baseline_model_created")
 
     op.drop_table("baseline")
+    op.drop_table("unmapped_service")
     with op.batch_alter_table("report", schema=None) as batch_op:
         batch_op.drop_index("ix_report_model_created")
 

@@ -10,3 +10,6 @@ MEDIA_TYPES: Final = (NDJSON, JSON, ARROW, PARQUET)
 
 IDENTITY: Final = "identity"
 ENCODINGS: Final = (IDENTITY, "gzip", "zstd")
+
+PROTOBUF: Final = "application/x-protobuf"
+TRACE_TYPES: Final = (PROTOBUF, JSON)

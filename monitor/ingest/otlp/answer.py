@@ -1,0 +1,51 @@
+"""What OTLP answers, in the encoding of the request."""
+
+import json
+from typing import Final
+
+from monitor.ingest.media import JSON, PROTOBUF
+
+_INVALID, _UNAVAILABLE, _UNKNOWN = 3, 14, 2
+_CODES: Final = {
+    400: _INVALID,
+    401: 16,
+    403: 7,
+    404: 5,
+    413: 8,
+    415: _INVALID,
+    422: _INVALID,
+    500: 13,
+    503: _UNAVAILABLE,
+}
+
+
+def encoding_of(media_type: str) -> str:
+    """JSON to those who sent JSON, else protobuf, which every client reads."""
+    return JSON if media_type == JSON else PROTOBUF
+
+
+def response(rejected: int, message: str, media_type: str) -> bytes:
+    """An ExportTraceServiceResponse; `partial_success` is set where spans were rejected."""
+    if media_type == JSON:
+        partial = {"partialSuccess": {"rejectedSpans": str(rejected), "errorMessage": message}}
+        return json.dumps(partial if message else {}).encode()
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+
+    answer = ExportTraceServiceResponse()
+    if message:
+        answer.partial_success.rejected_spans = rejected
+        answer.partial_success.error_message = message
+    return answer.SerializeToString()
+
+
+def status(http_status: int, message: str, media_type: str) -> bytes:
+    """A google.rpc.Status with the gRPC code that goes with an HTTP status."""
+    code = _CODES.get(http_status, _UNKNOWN)
+    if media_type == JSON:
+        return json.dumps({"code": code, "message": message}).encode()
+    from monitor.ingest.otlp.wire import message_class
+
+    encoded: bytes = message_class("Status", code="int32", message="string")(
+        code=code, message=message.encode(errors="replace").decode()
+    ).SerializeToString()
+    return encoded

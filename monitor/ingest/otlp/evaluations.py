@@ -1,0 +1,79 @@
+"""Evaluations and feedback that spans carry, and the events they speak about."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from monitor.ingest.otlp.spans import Attributes, Span
+from monitor.schema import ColumnType
+
+_MOST: Final = 1000  # of one span
+_FLATTENED: Final = (("evaluations", "evaluation"), ("annotations", "annotation"))  # OpenInference
+_YES, _NO = frozenset({"true", "pass", "yes"}), frozenset({"false", "fail", "no"})
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    score: Any
+    label: Any
+
+
+def evaluations_of(span: Span) -> dict[str, Evaluation]:
+    """By name; of a name that is there twice the last one counts."""
+    found: dict[str, Evaluation] = {}
+    for attributes in (*(event for _, event in span.events), span.attributes):
+        name = attributes.get("gen_ai.evaluation.name")
+        if isinstance(name, str):
+            found[name] = Evaluation(
+                attributes.get("gen_ai.evaluation.score.value"), attributes.get("gen_ai.evaluation.score.label")
+            )
+    found.update(pair for names in _FLATTENED for pair in _unflattened(span.attributes, *names))
+    return found
+
+
+def evaluated_event(span: Span) -> str | None:
+    """The event that a span speaks about which is nothing but an evaluation; None of every other span.
+
+    What it is linked to, else its parent.
+    """
+    if "gen_ai.evaluation.name" not in span.attributes:
+        return None
+    if span.links:
+        return "-".join(span.links[0])
+    return f"{span.trace_id}-{span.parent_id}" if span.parent_id else span.event_id
+
+
+def typed(evaluation: Evaluation, kind: ColumnType) -> Any:
+    """The part of an evaluation that a column of this type takes.
+
+    Raises:
+        ValueError: it has no such part.
+    """
+    match kind:
+        case "number":
+            if evaluation.score is None:
+                raise ValueError("has a label and no score; declare the column as a category")
+            return evaluation.score
+        case "boolean":
+            return _boolean(evaluation)
+    if evaluation.label is None:
+        raise ValueError("has a score and no label; declare the column as a number")
+    return evaluation.label
+
+
+def _boolean(evaluation: Evaluation) -> bool:
+    label = evaluation.label.lower() if isinstance(evaluation.label, str) else None
+    if label in _YES or label in _NO:
+        return label in _YES
+    if type(evaluation.score) in {bool, int, float} and evaluation.score in {0, 1}:
+        return bool(evaluation.score)
+    raise ValueError("is neither 0 nor 1, true nor false, pass nor fail; declare the column as a number or category")
+
+
+def _unflattened(attributes: Attributes, plural: str, singular: str) -> Iterator[tuple[str, Evaluation]]:
+    for i in range(_MOST):
+        start = f"{plural}.{i}.{singular}."
+        name = attributes.get(f"{start}name")
+        if not isinstance(name, str):
+            return
+        yield name, Evaluation(attributes.get(f"{start}score"), attributes.get(f"{start}label"))

@@ -1,0 +1,172 @@
+"""An ExportTraceServiceRequest in its JSON encoding: camel case, ids in hexadecimal, 64-bit integers as strings."""
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from monitor.ingest.ndjson import BOM, BodyError
+from monitor.ingest.otlp.spans import (
+    LATEST_NS,
+    MOST_ATTRIBUTES,
+    Attributes,
+    Group,
+    Span,
+    check_attributes,
+    check_count,
+    check_depth,
+)
+
+_HEX: Final = re.compile(r"(?:[0-9a-fA-F]{2})*")
+_INTEGER: Final = re.compile(r"-?[0-9]{1,20}")
+_ERROR: Final = 2  # Status.code
+
+
+def read_json(body: bytes) -> list[Group]:
+    """
+    Raises:
+        BodyError: not JSON, or a field of another kind than the protocol says; unknown fields are skipped.
+        BodyTooLargeError: more spans than are taken at once.
+    """
+    try:
+        document = json.loads(body.removeprefix(BOM).decode())
+    except (ValueError, RecursionError) as error:
+        raise BodyError(f"the body is not JSON: {str(error)[:200]}") from error
+    groups: list[Group] = []
+    count = 0
+    for resource_spans in _list(_map(document, "the body"), "resourceSpans"):
+        holder = _map(resource_spans, "resourceSpans")
+        group = Group(_attributes(_map(holder.get("resource"), "resource")), [])
+        for scope_spans in _list(holder, "scopeSpans"):
+            spans = _list(_map(scope_spans, "scopeSpans"), "spans")
+            check_count(count + len(spans))
+            group.spans += [
+                _span(_map(one, "spans"), count + i, group.resource) for i, one in enumerate(spans, start=1)
+            ]
+            count += len(spans)
+        groups.append(group)
+    return groups
+
+
+def _span(fields: Mapping[str, Any], number: int, resource: Attributes) -> Span:
+    status = _map(fields.get("status"), "status")
+    span = Span(
+        number, _id(fields, "traceId"), _id(fields, "spanId"), _id(fields, "parentSpanId"), _text(fields, "name"),
+        _time(fields, "startTimeUnixNano"), _time(fields, "endTimeUnixNano"),
+        _integer(status.get("code", 0), "status.code") == _ERROR, _attributes(fields), resource,
+    )  # fmt: skip
+    events = [_map(event, "events") for event in _list(fields, "events")]
+    check_attributes(len(events))
+    span.events = [(_text(event, "name"), _attributes(event)) for event in events]
+    links = [_map(link, "links") for link in _list(fields, "links")[:MOST_ATTRIBUTES]]
+    span.links = [(_id(link, "traceId"), _id(link, "spanId")) for link in links]
+    return span
+
+
+def _attributes(holder: Mapping[str, Any]) -> Attributes:
+    pairs = _list(holder, "attributes")
+    check_attributes(len(pairs))
+    return _pairs(pairs, 0)
+
+
+def _pairs(pairs: list[Any], depth: int) -> Attributes:
+    fields = [_map(pair, "attributes") for pair in pairs]
+    return {_text(pair, "key"): _value(_map(pair.get("value"), "value"), depth) for pair in fields}
+
+
+def _value(fields: Mapping[str, Any], depth: int) -> Any:
+    """AnyValue: the one of its fields that is set."""
+    check_depth(depth)
+    for kind, value in fields.items():
+        match kind:
+            case "stringValue":
+                return _text(fields, kind)
+            case "boolValue" if isinstance(value, bool):
+                return value
+            case "intValue":
+                return _integer(value, kind)
+            case "doubleValue":
+                return _double(value)
+            case "arrayValue":
+                return [_value(_map(v, kind), depth + 1) for v in _list(_map(value, kind), "values")]
+            case "kvlistValue":
+                return _pairs(_list(_map(value, kind), "values"), depth + 1)
+            case "bytesValue":
+                return _bytes(value)
+            case "boolValue":
+                raise _wrong(kind, "true or false")
+    return None
+
+
+def _map(value: Any, name: str) -> Mapping[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise _wrong(name, "an object")
+    return value
+
+
+def _list(holder: Mapping[str, Any], name: str) -> list[Any]:
+    value = holder.get(name)
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise _wrong(name, "an array")
+    return value
+
+
+def _text(holder: Mapping[str, Any], name: str) -> str:
+    value = holder.get(name)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise _wrong(name, "a string")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise BodyError(f"{name}: holds half of a surrogate pair, which is not text") from error
+    return value
+
+
+def _id(holder: Mapping[str, Any], name: str) -> str:
+    value = _text(holder, name)
+    if not _HEX.fullmatch(value):
+        raise _wrong(name, "hexadecimal")
+    return value.lower()
+
+
+def _integer(value: Any, name: str) -> int:
+    whole = value if isinstance(value, int) and not isinstance(value, bool) else None
+    if isinstance(value, str) and _INTEGER.fullmatch(value):
+        whole = int(value)
+    if whole is None or not -(2**63) <= whole <= LATEST_NS:
+        raise _wrong(name, "a 64-bit integer")
+    return whole
+
+
+def _time(holder: Mapping[str, Any], name: str) -> int:
+    found = _integer(holder.get(name, 0), name)
+    if found < 0:
+        raise _wrong(name, "nanoseconds since 1970")
+    return found
+
+
+def _double(value: Any) -> float:
+    """A number, or what has none in JSON as a string: `NaN`, `Infinity`, `-Infinity`."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise _wrong("doubleValue", "a number") from error
+
+
+def _bytes(value: Any) -> str:
+    try:
+        return base64.b64decode(value, validate=True).hex()
+    except (TypeError, ValueError, binascii.Error) as error:
+        raise _wrong("bytesValue", "base64") from error
+
+
+def _wrong(name: str, wanted: str) -> BodyError:
+    return BodyError(f"{name} is not {wanted}, as OTLP/JSON wants it")

@@ -1,0 +1,204 @@
+"""The mapping of one model: which spans are its events, and their columns."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from types import NoneType
+from typing import Any, Final
+
+import polars as pl
+
+from monitor.ingest.columnar import merged
+from monitor.ingest.ndjson import Rejection, Rows
+from monitor.ingest.otlp.evaluations import Evaluation, typed
+from monitor.ingest.otlp.fields import FIELDS, Getter, getter, kind_of
+from monitor.ingest.otlp.spans import Span, as_text
+from monitor.ingest.target import DTYPES, UTC_MICROSECONDS, Target, events_of, outcomes_of
+from monitor.ingest.validate import Checked
+from monitor.schema import Column, ColumnType, ModelSpec, Sources, Traces
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_VERSION: Final = ("model", "service_version")
+# Where a column of a role is found that has neither a mapping nor a field of its name.
+_BY_ROLE: Final = {"input": "input", "prediction": "output", "agent": "agent", "subject": "user"}
+_TAKEN: Final[dict[ColumnType, tuple[str, frozenset[type]]]] = {
+    "number": ("a number", frozenset({int, float, NoneType})),
+    "boolean": ("true or false", frozenset({bool, NoneType})),
+    "category": ("a string", frozenset({str, NoneType})),
+    "string": ("a string", frozenset({str, NoneType})),
+    "text": ("a string", frozenset({str, NoneType})),
+}
+_NAMES: Final = {bool: "a boolean", int: "a whole number", float: "a number", str: "a string", list: "a list"}
+
+
+@dataclass(frozen=True)
+class SpanMapping:
+    """How the spans of a service become events and outcomes of one model; prepared once per revision of its spec."""
+
+    traces: Traces
+    events: Target
+    outcomes: Target | None
+    columns: dict[str, Getter]  # of the event, but for its id and time
+    evaluated: dict[str, tuple[str, ...]]  # outcome columns: evaluations or attributes of the span
+
+    def selects(self, span: Span) -> bool:
+        has, resource = span.attributes, span.resource
+        return kind_of(span) in self.traces.spans and all(
+            _same(has.get(name, resource.get(name)), value) for name, value in self.traces.where.items()
+        )
+
+
+def mapping_of(spec: ModelSpec, traces: Traces) -> SpanMapping:
+    columns = {"version": getter(_listed(traces.version) or _VERSION)}
+    columns |= {"trace_id": lambda span: span.trace_id, "span_id": lambda span: span.span_id}
+    for name, column in spec.event_columns.items():
+        columns[name] = getter(_listed(traces.columns.get(name)) or default_sources(spec, name, column))
+    evaluated = {name: _listed(traces.columns.get(name)) or (name,) for name in spec.outcome_columns}
+    return SpanMapping(traces, events_of(spec), outcomes_of(spec) if evaluated else None, columns, evaluated)
+
+
+def default_sources(spec: ModelSpec, name: str, column: Column) -> tuple[str, ...]:
+    """Where a column is looked for without a word in the spec: an attribute or field of its name, then by its role."""
+    if name in FIELDS:
+        return (name,)
+    written = column.type in ("text", "category", "string")
+    first = spec.with_role(column.role)[0] == name
+    by_role = _BY_ROLE.get(column.role)
+    return (name, by_role) if by_role and written and first else (name,)
+
+
+def events_from(mapping: SpanMapping, spans: Sequence[Span], now: datetime) -> Checked:
+    """Spans as events. A rejection's line is the number of its span; reasons name types, never what was asked."""
+    batch = _Batch(spans)
+    columns = {"event_id": pl.Series("event_id", [span.event_id for span in spans], dtype=pl.String)}
+    for name, kind in mapping.events.columns.items():
+        if name != "event_id":
+            get = mapping.columns[name]
+            columns[name] = batch.series(name, kind, [get(span) for span in spans])
+    batch.refuse_ids()
+    # The event is there when the model has answered.
+    times = [(span.end or span.start) // 1000 or None for span in spans]
+    columns["ts"] = pl.Series("ts", times, dtype=pl.Int64).cast(UTC_MICROSECONDS)
+    return batch.checked(mapping.events, pl.DataFrame(columns), now)
+
+
+def outcomes_from(
+    mapping: SpanMapping, found: Sequence[tuple[str, Span, dict[str, Evaluation]]], now: datetime
+) -> Checked | None:
+    """Evaluations as outcomes, one row an event; None where none of them belongs to an outcome column.
+
+    Args:
+        found: the event, the span that speaks about it and the evaluations in it.
+    """
+    if mapping.outcomes is None:
+        return None
+    rows: dict[str, dict[str, Any]] = {}
+    spans: dict[str, Span] = {}
+    refused: list[Rejection] = []
+    for event_id, span, evaluations in found:
+        try:
+            values = dict(_values(mapping, span, evaluations))
+        except _EvaluationError as error:
+            refused.append(Rejection(span.number, error.column, error.reason, {"event_id": event_id}))
+            continue
+        if values:
+            rows[event_id] = values | rows.get(event_id, {})  # the first counts, as it does across requests
+            spans.setdefault(event_id, span)
+    if not rows:
+        return Checked(pl.DataFrame(schema=mapping.outcomes.schema), [], refused) if refused else None
+    batch = _Batch(list(spans.values()))
+    columns = {"event_id": pl.Series("event_id", list(rows), dtype=pl.String)}
+    for name, kind in mapping.outcomes.columns.items():
+        if name != "event_id":
+            columns[name] = batch.series(name, kind, [row.get(name) for row in rows.values()])
+    checked = batch.checked(mapping.outcomes, pl.DataFrame(columns), now)
+    return Checked(checked.frame, checked.lines, sorted([*checked.rejected, *refused], key=lambda r: r.line))
+
+
+class _EvaluationError(Exception):
+    def __init__(self, column: str, reason: str) -> None:
+        super().__init__(reason)
+        self.column, self.reason = column, reason
+
+
+def _values(mapping: SpanMapping, span: Span, evaluations: dict[str, Evaluation]) -> Iterable[tuple[str, Any]]:
+    assert mapping.outcomes is not None
+    for column, sources in mapping.evaluated.items():
+        for source in sources:
+            if source in evaluations:
+                try:
+                    yield column, typed(evaluations[source], mapping.outcomes.columns[column])
+                except ValueError as error:
+                    raise _EvaluationError(column, f"evaluation {source[:100]!r} {error}") from error
+                break
+            if (value := span.attributes.get(source)) is not None:
+                yield column, value
+                break
+
+
+class _Batch:
+    """Spans on their way into columns; the first reason against a span stands."""
+
+    def __init__(self, spans: Sequence[Span]) -> None:
+        self.spans = spans
+        self.refused: dict[int, tuple[str, str]] = {}
+        self.misfits: dict[int, dict[str, Any]] = {}  # values as they were sent, for the quarantine
+
+    def series(self, name: str, kind: ColumnType, values: list[Any]) -> pl.Series:
+        """A column of the declared type; a value that does not fit becomes null and its span is refused."""
+        wanted, types = _TAKEN[kind]
+        if not types.issuperset(map(type, values)):
+            for i, value in enumerate(values):
+                if type(value) not in types:
+                    values[i] = as_text(value) if kind == "text" and type(value) in {list, dict} else None
+                    if values[i] is None:
+                        self.misfits.setdefault(i, {})[name] = value
+                        sent = _NAMES.get(type(value), "a map")
+                        self.refused.setdefault(i, (name, f"is {sent}; the column is declared as {kind}: {wanted}"))
+        if kind == "number":
+            values = [None if value is None else float(value) for value in values]
+        return pl.Series(name, values, dtype=DTYPES[kind])
+
+    def refuse_ids(self) -> None:
+        for i, span in enumerate(self.spans):
+            for name, digits, size in (("trace_id", span.trace_id, 16), ("span_id", span.span_id, 8)):
+                if len(digits) != 2 * size or not digits.strip("0"):
+                    why = f"has {len(digits) // 2} bytes; {size} that are not all zero are needed"
+                    self.refused.setdefault(i, (name, why))
+
+    def checked(self, target: Target, frame: pl.DataFrame, now: datetime) -> Checked:
+        frame, good = target.good(frame, now)
+        if good.all() and not self.refused:
+            return Checked(frame, [span.number for span in self.spans], [])
+        keep = good.to_list()
+        for i in self.refused:
+            keep[i] = False
+        bad = [i for i, kept in enumerate(keep) if not kept]
+        rows = frame[bad].to_dicts()
+        for row, i in zip(rows, bad, strict=True):
+            row.update(self.misfits.get(i, {}))
+            if target.timed:
+                row["ts"] = _written(self.spans[i])
+        raw = dict(zip(bad, rows, strict=True))
+        rejected = [Rejection(self.spans[i].number, *why, raw[i]) for i, why in self.refused.items()]
+        others = [i for i in bad if i not in self.refused]
+        kept = [span.number for span, flag in zip(self.spans, keep, strict=True) if flag]
+        taken = Checked(frame.filter(pl.Series(keep, dtype=pl.Boolean)), kept, rejected)
+        lines = [self.spans[i].number for i in others]
+        examined = target.examine(Rows([raw[i] for i in others], lines, []), now)
+        found = merged(taken, examined)
+        return Checked(found.frame, found.lines, sorted([*rejected, *examined.rejected], key=lambda r: r.line))
+
+
+def _written(span: Span) -> str | None:
+    at = (span.end or span.start) // 1000
+    return (_EPOCH + timedelta(microseconds=at)).isoformat() if at else None
+
+
+def _listed(sources: Sources | None) -> tuple[str, ...]:
+    return () if sources is None else (sources,) if isinstance(sources, str) else tuple(sources)
+
+
+def _same(value: Any, wanted: str) -> bool:
+    """As written in a spec, where every value is text."""
+    return value is not None and (str(value).lower() if isinstance(value, bool) else str(value)) == wanted

@@ -1,0 +1,103 @@
+"""An ExportTraceServiceRequest in its binary encoding.
+
+The outer levels are read as bare byte strings and each span is parsed alone: a small body that claims millions of
+empty messages then takes a few bytes for each, not an object.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
+
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as Message
+from opentelemetry.proto.trace.v1.trace_pb2 import Status
+
+from monitor.ingest.ndjson import BodyError
+from monitor.ingest.otlp.spans import (
+    MOST_ATTRIBUTES,
+    Attributes,
+    Group,
+    Span,
+    check_attributes,
+    check_count,
+    check_depth,
+)
+from monitor.ingest.otlp.wire import message_class
+
+_Parts: Final = message_class("Parts", first="repeated bytes", second="repeated bytes")
+
+
+def read_protobuf(body: bytes) -> list[Group]:
+    """
+    Raises:
+        BodyError: not such a message, or one with text that is not UTF-8, or nested too deeply.
+        BodyTooLargeError: more spans than are taken at once.
+    """
+    groups: list[Group] = []
+    count = 0
+    try:
+        for resource_spans in _Parts.FromString(body).first:
+            of_resource = _Parts.FromString(resource_spans)
+            group = Group(_resource(of_resource.first), [])
+            for scope_spans in of_resource.second:
+                packed = _Parts.FromString(scope_spans).second
+                check_count(count + len(packed))
+                group.spans += [_span(one, count + i, group.resource) for i, one in enumerate(packed, start=1)]
+                count += len(packed)
+            groups.append(group)
+            check_count(len(groups))
+    except DecodeError as error:
+        raise BodyError(f"the body is no ExportTraceServiceRequest that can be read: {error}") from error
+    return groups
+
+
+def _resource(packed: Sequence[bytes]) -> Attributes:
+    # A field that may be there once and is there twice is merged, so say the rules of protobuf.
+    return _attributes(Resource.FromString(b"".join(packed)).attributes) if packed else {}
+
+
+def _span(packed: bytes, number: int, resource: Attributes) -> Span:
+    message = Message.FromString(packed)
+    span = Span(
+        number, message.trace_id.hex(), message.span_id.hex(), message.parent_span_id.hex(), message.name,
+        message.start_time_unix_nano, message.end_time_unix_nano, message.status.code == Status.STATUS_CODE_ERROR,
+        _attributes(message.attributes), resource,
+    )  # fmt: skip
+    if message.events:
+        check_attributes(len(message.events))
+        span.events = [(event.name, _attributes(event.attributes)) for event in message.events]
+    if message.links:
+        span.links = [(link.trace_id.hex(), link.span_id.hex()) for link in message.links[:MOST_ATTRIBUTES]]
+    return span
+
+
+def _attributes(pairs: Sequence[KeyValue]) -> Attributes:
+    """Keys must differ; of a key that is there twice the last value counts."""
+    check_attributes(len(pairs))
+    found: Attributes = {}
+    for pair in pairs:
+        value = pair.value
+        kind = value.WhichOneof("value")
+        # Nearly all values are strings.
+        found[pair.key] = value.string_value if kind == "string_value" else _value(value, kind, 0)
+    return found
+
+
+def _value(value: AnyValue, kind: str | None, depth: int) -> Any:
+    check_depth(depth)
+    match kind:
+        case None:
+            return None
+        case "array_value":
+            return list(_values(value.array_value.values, depth))
+        case "kvlist_value":
+            pairs = value.kvlist_value.values
+            return dict(zip((pair.key for pair in pairs), _values((p.value for p in pairs), depth), strict=True))
+        case "bytes_value":
+            return value.bytes_value.hex()
+    return getattr(value, kind)
+
+
+def _values(values: Iterable[AnyValue], depth: int) -> Iterator[Any]:
+    return (_value(v, v.WhichOneof("value"), depth + 1) for v in values)

@@ -1,0 +1,161 @@
+"""Take in an OTLP request: each span goes to the models whose mapping selects it; the others are no concern of ours."""
+
+import shlex
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache
+from typing import Final
+
+from core.db import Database
+from monitor import store
+from monitor.ingest.encoding import decoded
+from monitor.ingest.media import JSON
+from monitor.ingest.ndjson import Rejection
+from monitor.ingest.otlp.evaluations import Evaluation, evaluated_event, evaluations_of
+from monitor.ingest.otlp.json_body import read_json
+from monitor.ingest.otlp.mapping import SpanMapping, events_from, mapping_of, outcomes_from
+from monitor.ingest.otlp.protobuf import read_protobuf
+from monitor.ingest.otlp.spans import Group, Span
+from monitor.ingest.otlp.unmapped import remember
+from monitor.ingest.receive import LISTED_REJECTIONS, store_rows
+from monitor.ingest.validate import Checked
+from monitor.schema import parse_spec
+from monitor.site import Site
+
+_REASONS: Final = 5  # told in one answer
+_LONGEST: Final = 300
+
+
+@dataclass
+class Verdict:
+    """What became of the spans of a request. Spans that no mapping selects are accepted and not kept."""
+
+    refused: dict[int, str] = field(default_factory=dict)  # span number -> reason
+    warnings: dict[int, str] = field(default_factory=dict)  # of spans that are stored, without their evaluation
+    unmapped: dict[str, int] = field(default_factory=dict)  # service -> its spans, all refused
+
+    @property
+    def rejected(self) -> int:
+        return len(self.refused) + sum(self.unmapped.values())
+
+    @property
+    def message(self) -> str:
+        """The first reasons; empty when nothing is to be said."""
+        told = [_unmapped(service, spans) for service, spans in self.unmapped.items()]
+        told += [f"span {number}: {why}"[:_LONGEST] for number, why in sorted((self.warnings | self.refused).items())]
+        more = f"; and {len(told) - _REASONS} more" if len(told) > _REASONS else ""
+        return "; ".join(told[:_REASONS]) + more
+
+
+def read_spans(body: bytes, media_type: str) -> list[Group]:
+    """
+    Raises:
+        BodyError: no ExportTraceServiceRequest of this encoding.
+        BodyTooLargeError: more spans than are taken at once.
+    """
+    return (read_json if media_type == JSON else read_protobuf)(body)
+
+
+def receive_traces(site: Site, body: bytes, media_type: str, encoding: str) -> Verdict:
+    """Store what mappings select of the spans; on disk when this returns.
+
+    Raises:
+        BodyError: the body as a whole cannot be read.
+        BodyTooLargeError: it unpacks to more than the limit.
+        StoreFullError: no room; what was stored before counts as a duplicate when the request is sent again.
+    """
+    now = site.clock.now()
+    groups = read_spans(decoded(body, encoding, site.settings.server.max_body_mb), media_type)
+    by_service: dict[str, list[Group]] = defaultdict(list)
+    for group in groups:
+        if group.spans:
+            by_service[group.service].append(group)
+    verdict = Verdict()
+    mappings = _mappings(site.database)
+    for service, sent in by_service.items():
+        spans = [span for group in sent for span in group.spans]
+        if service in mappings:
+            _store(site, mappings[service], spans, now, verdict)
+        else:
+            remember(site.database, service, spans, now)
+            verdict.unmapped[service] = len(spans)
+    return verdict
+
+
+def _unmapped(service: str, spans: int) -> str:
+    named, counted = service[:100], f"{spans} span{'s' * (spans != 1)}"
+    return (
+        f"service {named!r}, {counted}: no model takes them; add `traces: {{service: {named}}}` to a model's spec, "
+        f"or have one written: assay apply --from-trace {shlex.quote(named)}"
+    )
+
+
+def _store(site: Site, mappings: Sequence[SpanMapping], spans: Sequence[Span], now: datetime, verdict: Verdict) -> None:
+    evaluations = {span.number: found for span in spans if (found := evaluations_of(span))}
+    matched: set[int] = set()  # evaluation spans whose event one of the models has
+    unmatched: dict[int, str] = {}
+    for mapping in mappings:
+        selected = [span for span in spans if mapping.selects(span)]
+        if selected:
+            checked = events_from(mapping, selected, now)
+            verdict.refused.update(_reasons(mapping, checked.rejected))
+            store_rows(site, mapping.events, checked, now)
+        if mapping.outcomes is None:
+            continue
+        own = {span.number for span in selected}
+        spoken = [(s.event_id, s, evaluations.get(s.number, {})) for s in selected if s.number not in verdict.refused]
+        spoken += _about_others(spans, own, evaluations)
+        outcomes = outcomes_from(mapping, spoken, now)
+        if outcomes is None:
+            continue
+        receipts = [store_rows(site, mapping.outcomes, part, now) for part in _listable(outcomes)]
+        reasons = dict(_reasons(mapping, [one for receipt in receipts for one in receipt.rejected]))
+        reasons |= dict(_reasons(mapping, outcomes.rejected))
+        verdict.warnings.update((n, why) for n, why in reasons.items() if n in own)
+        matched |= {span.number for _, span, _ in spoken} - reasons.keys()
+        unmatched.update((n, why) for n, why in reasons.items() if n not in own)
+    verdict.refused.update((n, why) for n, why in unmatched.items() if n not in matched)
+
+
+def _listable(checked: Checked) -> Iterator[Checked]:
+    """In parts of which a receipt lists every row that has no event."""
+    if checked.rejected:
+        yield Checked(checked.frame.clear(), [], checked.rejected)
+    for start in range(0, checked.frame.height, LISTED_REJECTIONS):
+        end = start + LISTED_REJECTIONS
+        yield Checked(checked.frame[start:end], checked.lines[start:end], [])
+
+
+def _about_others(
+    spans: Sequence[Span], own: set[int], evaluations: dict[int, dict[str, Evaluation]]
+) -> list[tuple[str, Span, dict[str, Evaluation]]]:
+    """Spans that are no events themselves and speak about one."""
+    others = [span for span in spans if span.number in evaluations and span.number not in own]
+    return [(of, span, evaluations[span.number]) for span in others if (of := evaluated_event(span)) is not None]
+
+
+def _reasons(mapping: SpanMapping, rejections: Iterable[Rejection]) -> Iterable[tuple[int, str]]:
+    model = mapping.events.spec.model
+    for one in rejections:
+        yield one.line, f"model {model}: " + (f"{one.field}: " if one.field else "") + one.reason
+
+
+def _mappings(database: Database) -> dict[str, list[SpanMapping]]:
+    """By service. Specs only ever get new revisions: while their number is the same, so are the mappings."""
+    with database.read() as db:
+        return _prepared(database, store.spec_revisions(db))
+
+
+@lru_cache(maxsize=8)
+def _prepared(database: Database, _revisions: int) -> dict[str, list[SpanMapping]]:
+    found: dict[str, list[SpanMapping]] = defaultdict(list)
+    with database.read() as db:
+        for model in store.models(db):
+            document = store.spec_revision(db, model.id, model.revision).document
+            if document.get("traces"):
+                spec = parse_spec(document)
+                assert spec.traces is not None
+                found[spec.traces.service].append(mapping_of(spec, spec.traces))
+    return dict(found)

@@ -1,0 +1,72 @@
+"""A span as both encodings of OTLP yield it, and what is refused of a body as a whole."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from monitor.ingest.encoding import BodyTooLargeError
+from monitor.ingest.ndjson import BodyError
+
+MOST_SPANS: Final = 100_000  # in one request; collectors send some thousands
+MOST_ATTRIBUTES: Final = 10_000  # of one span, its events or its resource
+DEEPEST: Final = 64  # lists and maps within one attribute
+LATEST_NS: Final = 2**64 - 1
+
+Attributes = dict[str, Any]  # str, bool, int, float, list, dict or None
+
+
+@dataclass(slots=True)
+class Span:
+    """One span; ids in hexadecimal, times in nanoseconds since 1970, 0 where there is none."""
+
+    number: int  # its place in the request, from 1
+    trace_id: str
+    span_id: str
+    parent_id: str
+    name: str
+    start: int
+    end: int
+    failed: bool
+    attributes: Attributes
+    resource: Attributes
+    events: list[tuple[str, Attributes]] = field(default_factory=list)
+    links: list[tuple[str, str]] = field(default_factory=list)  # trace and span id
+
+    @property
+    def event_id(self) -> str:
+        return f"{self.trace_id}-{self.span_id}"
+
+
+@dataclass(slots=True)
+class Group:
+    """Spans of one resource."""
+
+    resource: Attributes
+    spans: list[Span]
+
+    @property
+    def service(self) -> str:
+        name = self.resource.get("service.name")
+        return name if isinstance(name, str) and name else "unknown_service"
+
+
+def check_count(spans: int) -> None:
+    if spans > MOST_SPANS:
+        raise BodyTooLargeError(
+            f"the request has more than {MOST_SPANS} spans; send smaller batches", limit_spans=MOST_SPANS
+        )
+
+
+def check_attributes(count: int) -> None:
+    if count > MOST_ATTRIBUTES:
+        raise BodyError(f"a span has {count} attributes; at most {MOST_ATTRIBUTES} are taken")
+
+
+def check_depth(depth: int) -> None:
+    if depth > DEEPEST:
+        raise BodyError(f"an attribute nests lists or maps more than {DEEPEST} deep")
+
+
+def as_text(value: Any) -> str:
+    """An attribute's value as one string: lists and maps as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

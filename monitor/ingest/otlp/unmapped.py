@@ -1,0 +1,91 @@
+"""Services that send spans no model takes: what their spans look like is kept, so that a spec can be written for them.
+
+Names and types only. A value may be what a person asked.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy.exc import IntegrityError
+
+from core.db import Database
+from monitor import store
+from monitor.ingest.otlp.evaluations import evaluations_of
+from monitor.ingest.otlp.fields import FIELDS, getter, kind_of
+from monitor.ingest.otlp.spans import Attributes, Span
+from monitor.tables import UnmappedService
+
+_MOST_SERVICES: Final = 50
+_MOST_SPANS: Final = 50  # of one request that are looked at
+_MOST_NAMES: Final = 300
+_AGAIN: Final = timedelta(minutes=1)  # a service that sends nothing new is written down at most this often
+_TYPES: Final[Mapping[type, str]] = {str: "string", int: "number", float: "number", bool: "boolean", list: "list"}
+_GETTERS: Final = {name: getter((name,)) for name in FIELDS}
+
+Sample = dict[str, dict[str, dict[str, str]]]  # kind -> "attributes", "fields", "evaluations" -> name -> type
+
+
+def sample_of(spans: Iterable[Span]) -> Sample:
+    """What spans of each kind hold: attributes as sent, the fields of a mapping found in them, evaluations.
+
+    A type is string, number, boolean, list, map, or mixed; of an evaluation score, label or both.
+    """
+    found: Sample = {}
+    for span in spans:
+        of_kind: dict[str, dict[str, str]] = {"attributes": {}, "fields": {}, "evaluations": {}}
+        of_kind["attributes"] = _types(span.attributes | {f"resource.{k}": v for k, v in span.resource.items()})
+        of_kind["fields"] = _types({name: get(span) for name, get in _GETTERS.items()})
+        for name, evaluation in evaluations_of(span).items():
+            parts = [p for p in ("score", "label") if getattr(evaluation, p) is not None]
+            of_kind["evaluations"][_plain(name)] = "both" if len(parts) == 2 else "".join(parts)
+        found = merged_samples(found, {kind_of(span): of_kind})
+    return found
+
+
+def merged_samples(one: Sample, other: Sample) -> Sample:
+    result = {kind: {part: dict(names) for part, names in parts.items()} for kind, parts in one.items()}
+    for kind, parts in other.items():
+        for part, names in parts.items():
+            known = result.setdefault(kind, {}).setdefault(part, {})
+            for name, type_ in names.items():
+                if name in known:
+                    known[name] = type_ if known[name] == type_ else "both" if part == "evaluations" else "mixed"
+                elif len(known) < _MOST_NAMES:
+                    known[name] = type_
+    return result
+
+
+def remember(database: Database, service: str, spans: Sequence[Span], now: datetime) -> None:
+    """Keep what the spans look like; of more than a few services the one that was silent longest is forgotten."""
+    name = _plain(service)
+    sample = sample_of(spans[:_MOST_SPANS])
+    with database.read() as db:
+        known = store.unmapped_service(db, name)
+    if known is not None and now - known.last_at < _AGAIN and merged_samples(known.sample, sample) == known.sample:
+        return
+    try:
+        with database.write() as db:
+            row = store.unmapped_service(db, name)
+            if row is None:
+                for silent in store.unmapped_services(db)[_MOST_SERVICES - 1 :]:
+                    db.delete(silent)
+                row = UnmappedService(service=name, spans=0, sample={}, first_at=now)
+                db.add(row)
+            row.spans += len(spans)
+            row.sample = merged_samples(row.sample, sample)
+            row.last_at = now
+    except IntegrityError:  # another request wrote the same service down at this moment
+        return
+
+
+def _types(attributes: Attributes) -> dict[str, str]:
+    found = {name: value for name, value in attributes.items() if value is not None}
+    return {_plain(name): _TYPES.get(type(value), "map") for name, value in found.items()}
+
+
+def _plain(name: str) -> str:
+    """Printable, short, and without the indices of flattened lists."""
+    text = "".join(c if c.isprintable() else "?" for c in name[:200])
+    return re.sub(r"\.\d+(?=\.|$)", ".N", text)
