@@ -19,6 +19,7 @@ from retrain.triggers.schedule import next_tick
 
 LEASE: Final = "scheduler"
 EVERY_S: Final = 30
+DIGEST_S: Final = 3600  # the files of the lake are recorded in the ledger once an hour
 # A gap between two ticks longer than this was an outage: it goes to the ledger, with what fell due in it run late.
 MISSED_AFTER: Final = timedelta(minutes=2)
 log = logger("api.scheduler")
@@ -56,6 +57,8 @@ def _enqueue_due(db: Session, last: datetime, now: datetime) -> None:
     # Windows are closed by the arrival of rows and by the mere passing of time; this look also finds events whose
     # sender was answered by a process that died before it could ask for one.
     look = int(last.timestamp() // EVERY_S) != int(now.timestamp() // EVERY_S)
+    if int(last.timestamp() // DIGEST_S) != int(now.timestamp() // DIGEST_S):
+        queue.enqueue(db, "monitor.digest", {}, now=now, dedupe_key="monitor.digest", lock_key="monitor.digest")
     for model in store.models(db):
         spec = service.current_spec(db, model.name).spec
         if look:

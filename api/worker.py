@@ -22,6 +22,7 @@ JobFunction = Callable[[Site, Mapping[str, Any]], Retry | None]
 JOBS: Final[Mapping[str, JobFunction]] = {
     "monitor.evaluate": monitor.jobs.evaluate,
     "monitor.confirm": monitor.jobs.confirm,
+    "monitor.digest": monitor.jobs.digest,
     "retrain.consider": retrain.jobs.consider,
     "retrain.run": retrain.jobs.run,
     "retrain.explain": retrain.jobs.explain,

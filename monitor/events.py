@@ -142,8 +142,8 @@ class EventStore:
             columns[name] = "string"
             if name in frame.columns:
                 frame = frame.with_columns(self._digested(frame[name]))
-        with self._locked(spec.model):
-            table, ids = self._table(spec.model, "events"), self._known(spec.model, "events")
+        with self.locked(spec.model):
+            table, ids = self.table(spec.model, "events"), self._known(spec.model, "events")
             fresh, duplicates = _unseen(frame, ids.current())
             if not fresh.height:
                 return Appended(0, duplicates, table.snapshot().version)
@@ -166,8 +166,8 @@ class EventStore:
 
         _demand(frame, ("event_id",))
         columns = {name: DELTA_TYPES[c.type] for name, c in spec.outcome_columns.items()}
-        with self._locked(spec.model):
-            table, ids = self._table(spec.model, "outcomes"), self._known(spec.model, "outcomes")
+        with self.locked(spec.model):
+            table, ids = self.table(spec.model, "outcomes"), self._known(spec.model, "outcomes")
             known = pl.Series(self._known(spec.model, "events").current().contains(frame["event_id"]))
             unknown = tuple((~known).arg_true().to_list())
             fresh, duplicates = _unseen(frame.filter(known), ids.current())
@@ -189,7 +189,7 @@ class EventStore:
 
     def extent(self, model: str) -> Extent:
         """How far the tables reach, from the log alone; no data file is opened."""
-        events, outcomes = self._table(model, "events").snapshot(), self._table(model, "outcomes").snapshot()
+        events, outcomes = self.table(model, "events").snapshot(), self.table(model, "outcomes").snapshot()
         highest = events.highest("seq")
         return Extent(
             rows=events.rows, next_seq=0 if highest is None else highest + 1,
@@ -210,7 +210,7 @@ class EventStore:
         """Events, lazily and in no order, with `date`; the bounds also spare opening files that cannot hold them."""
         import polars as pl
 
-        rows = self._table(model, "events").scan(
+        rows = self.table(model, "events").scan(
             version=version, from_seq=from_seq, to_seq=to_seq, from_ts=from_ts, to_ts=to_ts
         )
         if "ts" not in rows.collect_schema():
@@ -245,7 +245,7 @@ class EventStore:
         """Outcomes from `from_ts` on in arrival order: `event_id`, `ts` (arrival), outcome columns."""
         import polars as pl
 
-        rows = self._table(model, "outcomes").scan(version=version, from_ts=from_ts)
+        rows = self.table(model, "outcomes").scan(version=version, from_ts=from_ts)
         if "event_id" not in rows.collect_schema():
             return pl.DataFrame(schema={"event_id": pl.String, "ts": pl.Datetime("us", "UTC")})
         return rows.sort("seq").drop("seq").collect()
@@ -281,7 +281,7 @@ class EventStore:
         rows = self.scan(model).filter(pl.col("event_id") == event_id).head(1).collect()
         if not rows.height:
             return None
-        outcome = self._table(model, "outcomes").scan()
+        outcome = self.table(model, "outcomes").scan()
         if "event_id" in outcome.collect_schema():
             found = (
                 outcome.filter(pl.col("event_id") == event_id)
@@ -292,6 +292,9 @@ class EventStore:
             )
             rows = rows.join(found, on="event_id", how="left")
         return rows.row(0, named=True)
+
+    def settle(self, model: str) -> None:
+        """Everything accepted of a model is in its tables when this returns."""
 
     def check_writable(self) -> None:
         """Raise OSError where the lake's folder cannot be written (readiness)."""
@@ -321,21 +324,21 @@ class EventStore:
         digests = {v: self.subject_digest(str(v)) for v in values.unique().drop_nulls().to_list()}
         return pl.Series(values.name, [digests.get(v) for v in values.to_list()], dtype=pl.String)
 
-    def _table(self, model: str, which: str) -> "Table":
+    def table(self, model: str, which: str) -> "Table":
         from monitor.lake import Table
 
         with self._guard:
             return self._tables.setdefault((model, which), Table(self.root / model / which))
 
     def _known(self, model: str, which: str) -> _Ids:
-        table = self._table(model, which)
+        table = self.table(model, which)
         with self._guard:
             if (model, which) not in self._ids:
                 self._ids[model, which] = _Ids(table)
             return self._ids[model, which]
 
     @contextmanager
-    def _locked(self, model: str) -> Iterator[None]:
+    def locked(self, model: str) -> Iterator[None]:
         """One writer per model, across threads and processes; the kernel frees the lock of a killed process."""
         self.lock_dir.mkdir(parents=True, exist_ok=True)
         with (self.lock_dir / f"{model}.lock").open("w") as file:

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from core.queue import Retry
-from monitor import confirmation, windows
+from monitor import confirmation, digests, windows
 from monitor.site import Site
 
 
@@ -18,4 +18,10 @@ def evaluate(site: Site, payload: Mapping[str, Any]) -> Retry | None:
 def confirm(site: Site, payload: Mapping[str, Any]) -> Retry | None:
     """`{alert_id}`: confirm a drift alert on the raw rows with an Evidently report."""
     confirmation.confirm_alert(site, UUID(payload["alert_id"]))
+    return None
+
+
+def digest(site: Site, _: Mapping[str, Any]) -> Retry | None:
+    """`{}`: record in the ledger which files the tables of all models consist of."""
+    digests.record_all(site)
     return None

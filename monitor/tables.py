@@ -185,3 +185,27 @@ class Explanation(Keyed, Base):
     artifact: Mapped[str] = mapped_column(String(80))  # words and attributions: personal data, kept outside the ledger
     additivity_residual: Mapped[float]
     created_at: Mapped[datetime]
+
+
+class LakeRecord(Base):
+    """How far the files of one Delta table are in the ledger; the locked row gives its entries their order."""
+
+    __tablename__ = "lake_record"
+
+    model: Mapped[str] = mapped_column(String(63), primary_key=True)
+    table: Mapped[str] = mapped_column(String(63), primary_key=True)
+    version: Mapped[int] = mapped_column(default=-1)  # last Delta version recorded
+    previous: Mapped[str | None] = mapped_column(String(80))  # digest of the last ledger entry
+    checkpoints: Mapped[list[Any]]  # names of the Delta checkpoints recorded and still there
+
+
+class LakeFile(Base):
+    """A data file of a table's newest recorded version, so that its bytes are hashed once."""
+
+    __tablename__ = "lake_file"
+
+    model: Mapped[str] = mapped_column(String(63), primary_key=True)
+    table: Mapped[str] = mapped_column(String(63), primary_key=True)
+    path: Mapped[str] = mapped_column(String(200), primary_key=True)
+    sha256: Mapped[str | None] = mapped_column(String(80))
+    rows: Mapped[int]
