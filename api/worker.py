@@ -26,6 +26,7 @@ JOBS: Final[Mapping[str, JobFunction]] = {
     "retrain.consider": retrain.jobs.consider,
     "retrain.run": retrain.jobs.run,
     "retrain.explain": retrain.jobs.explain,
+    "retrain.erase": retrain.jobs.erase,
     "reports.build": reports.jobs.build,
 }
 ATTEMPTS: Final = 5

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -48,7 +48,7 @@ def _verify_own(home: Path | None, trusted: list[str] | None, lake: bool, as_jso
     verdict, files = _read_and_verify(settings, vkeys, lake)
     findings = [str(f) for f in (*verdict.findings, *(files.findings if files else ()))]
     if as_json:
-        document = {"ok": not findings, "entries": verdict.facts.entries, "unsigned": verdict.unsigned}
+        document: dict[str, Any] = {"ok": not findings, "entries": verdict.facts.entries, "unsigned": verdict.unsigned}
         if files is not None:
             document |= {"lake": {"tables": files.tables, "files": files.files, "pending": files.pending}}
         emit_json(document | {"findings": findings})

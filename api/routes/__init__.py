@@ -4,9 +4,9 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from api.routes import alerts, events, health, keys, ledger, models, monitoring, reports, runs
+from api.routes import alerts, erasures, events, health, keys, ledger, models, monitoring, reports, runs
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     health.router, models.router, events.router, monitoring.router, alerts.router, runs.router, reports.router,
-    ledger.router, keys.router,
+    ledger.router, erasures.router, keys.router,
 )  # fmt: skip
