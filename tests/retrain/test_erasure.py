@@ -302,7 +302,7 @@ def test_the_versions_that_learned_from_the_rows_are_listed_and_marked(lived_in:
     with lived_in.database.read() as db:
         marked = {v.version: v.trained_on_erased for v in db.scalars(select(ModelVersion))}
     assert marked == {"v1": [proof["id"]], "v2": [proof["id"]]}
-    assert lived_in.artifacts.check_folder(proof["adapters"][1]["adapter"]), "weights are kept"
+    lived_in.artifacts.check_folder(proof["adapters"][1]["adapter"])  # weights are kept
 
 
 def test_the_baseline_is_fitted_again_without_the_rows_and_windows_are_judged_on(lived_in: Site) -> None:
@@ -332,7 +332,7 @@ def test_asking_again_while_it_is_under_way_gives_the_same_erasure_and_afterward
     assert second["id"] != str(first)
     (model,) = second["models"]
     assert [t["rows_removed"] for t in model["tables"]] == [0, 0, 0]
-    assert not (model["datasets"] or model["explanations"] or model["baselines"] or second["adapters"])
+    assert [model["datasets"], model["explanations"], model["baselines"], second["adapters"]] == [[], [], [], []]
 
 
 def test_an_unfinished_erasure_of_other_models_is_not_widened(lived_in: Site) -> None:
@@ -410,7 +410,7 @@ NO_SUBJECT: dict[str, Any] = {
 }  # fmt: skip
 
 
-# --- killed ------------------------------------------------------------------------------------------------------------
+# --- killed -----------------------------------------------------------------------------------------------------------
 
 _KILLED = """
 import os, signal, sys
