@@ -220,13 +220,10 @@ def peer(home: Path) -> Service:
 
 
 def assay_ids(home: Path) -> pl.Series:
-    """Through another reader than the service: the files that the Delta log names."""
-    import deltalake
+    """Through another reader than the service: its Delta table, and the log's tail."""
+    from monitor.events import EventStore
 
-    table = deltalake.DeltaTable(home / "lake" / MODEL / "events")
-    return pl.scan_parquet([home / "lake" / MODEL / "events" / f for f in table.to_pyarrow_dataset().files]).select(
-        "event_id"
-    ).collect()["event_id"]  # fmt: skip
+    return EventStore(str(home / "lake"), home, b"").scan(MODEL).select("event_id").collect()["event_id"]
 
 
 def peer_ids(home: Path) -> pl.Series:

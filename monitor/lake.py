@@ -24,10 +24,11 @@ from deltalake.schema import PrimitiveType
 from polars.io.plugins import register_io_source
 
 from core.clock import SystemClock
-from core.errors import BusyError, ConflictError, IntegrityFailureError
+from core.errors import ConflictError, IntegrityFailureError
 from monitor import datafile
 from monitor.datafile import PARTITION
 from monitor.deltalog import DeltaLog, milliseconds
+from monitor.errors import ColumnTypeChangedError, StoreFullError
 from monitor.snapshot import EMPTY, NEXT_SEQ, DataFile, Snapshot
 
 DTYPES: Final[Mapping[str, Any]] = {
@@ -38,6 +39,7 @@ DTYPES: Final[Mapping[str, Any]] = {
     "timestamp": pl.Datetime("us", "UTC"),
     "date": pl.Date,
 }
+DELTA_NAMES: Final = {dtype: name for name, dtype in DTYPES.items()}
 CHECKPOINT_EVERY: Final = 100  # commits
 PROTOCOL: Final = (1, 2)  # reader and writer version of the tables we make: plain appends, no table features
 # deltalake neither cleans the log by itself (versions are noted first) nor keeps removed files in every checkpoint.
@@ -48,14 +50,6 @@ CONFIGURATION: Final = {
 WRITING: Final = timedelta(hours=1)  # a file that no entry names and that is younger may be about to be committed
 REREADS: Final = 5
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-
-
-class StoreFullError(BusyError):
-    code = "store_full"
-
-
-class ColumnTypeChangedError(ConflictError):
-    code = "column_type_changed"
 
 
 class FileReplacedError(ConflictError):
@@ -92,7 +86,8 @@ class Table:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._log = DeltaLog(folder)
-        self._guard = threading.RLock()
+        self._guard = threading.RLock()  # of what is known of the table; never held while files are written
+        self._writing = threading.Lock()
         self._table: DeltaTable | None = None
         self._latest = EMPTY
         self._applications: set[str] = {NEXT_SEQ}
@@ -177,7 +172,7 @@ class Table:
             StoreFullError: no room; nothing is visible.
             ColumnTypeChangedError: a column is stored with another type.
         """
-        with self._guard, _disk(self.folder):
+        with self._writing, _disk(self.folder):
             before = self.snapshot()
             merged = _merged(before, columns)
             actions: list[dict[str, Any]] = []
@@ -219,7 +214,7 @@ class Table:
             FileReplacedError: another commit removed one of `removed`, or one of `added` is gone.
         """
         gone = {f.path for f in removed}
-        with self._guard, _disk(self.folder):
+        with self._writing, _disk(self.folder):
             before = self.snapshot()
             if missing := sorted(gone - {f.path for f in before.files}):
                 raise FileReplacedError(
@@ -274,16 +269,17 @@ class Table:
         head = [{"commitInfo": {"timestamp": now, "operation": operation, "engineInfo": "assay"}}]
         marks = [{"txn": {"appId": name, "version": at, "lastUpdated": now}} for name, at in txns.items()]
         self._log.commit(after.version + 1, [*head, *actions, *marks])
-        self._applications.update(txns)
-        self._latest = replace(after, version=after.version + 1, txns={**after.txns, **txns})
-        if self._latest.version % CHECKPOINT_EVERY == CHECKPOINT_EVERY - 1:
+        committed = replace(after, version=after.version + 1, txns={**after.txns, **txns})
+        with self._guard:
+            self._applications.update(txns)
+            self._latest = committed
+        if committed.version % CHECKPOINT_EVERY == CHECKPOINT_EVERY - 1:
             self._log.checkpoint()
-        return self._latest
+        return committed
 
     def _metadata(self, columns: Mapping[str, str]) -> dict[str, Any]:
         schema = Schema([Field(name, PrimitiveType(kind)) for name, kind in columns.items()])
-        exists = self._latest.version >= 0
-        known = DeltaTable(self.folder).metadata() if exists else None
+        known = DeltaTable(self.folder).metadata() if self.snapshot().version >= 0 else None
         return {
             "id": str(known.id) if known else str(uuid4()),
             "format": {"provider": "parquet", "options": {}},

@@ -37,9 +37,8 @@ class Snapshot:
     @property
     def next_seq(self) -> int:
         """The `seq` of the next row. Numbers of rows that were removed are not given again."""
-        return max(
-            self.txns.get(NEXT_SEQ, 0), *(f.high["seq"] + 1 for f in self.files if f.high.get("seq") is not None), 0
-        )
+        after = [int(f.high["seq"]) + 1 for f in self.files if f.high.get("seq") is not None]
+        return max(self.txns.get(NEXT_SEQ, 0), *after, 0)
 
     def lowest(self, column: str) -> Any:
         return min((v for f in self.files if (v := f.low.get(column)) is not None), default=None)

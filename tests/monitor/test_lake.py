@@ -11,7 +11,8 @@ import deltalake
 import polars as pl
 import pytest
 
-from monitor.lake import FileReplacedError, StoreFullError, Table, VersionGoneError
+from monitor.errors import StoreFullError
+from monitor.lake import FileReplacedError, Table, VersionGoneError
 from monitor.snapshot import NEXT_SEQ
 
 COLUMNS = {"event_id": "string", "ts": "timestamp", "seq": "long", "value": "double", "date": "date"}
