@@ -6,7 +6,7 @@ nothing. Readers see table and tail together, so folding can wait: the busier a 
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
@@ -90,7 +90,7 @@ class Folder:
                 if time.monotonic() - adopted >= ADOPT_S:
                     adopt(self._tail, self._table, self._locked)
                     adopted = time.monotonic()
-                for key in self._due():
+                for key in self.due(self._tail.backlog()):
                     if self._stop.is_set():
                         break
                     self._fold(key)
@@ -101,13 +101,14 @@ class Folder:
                 log.exception("fold")
                 self._stop.wait(1.0)
 
-    def _due(self) -> list[Key]:
-        due = []
-        for key, (rows, waited) in self._tail.backlog().items():
+    def due(self, backlog: Mapping[Key, tuple[int, float]]) -> list[Key]:
+        """Tables to be folded now, given rows and seconds that wait; the one that waits longest first."""
+        found = []
+        for key, (rows, waited) in backlog.items():
             patience = 0 if rows >= ENOUGH_ROWS else BUSY_S if rows >= BUSY_ROWS else QUIET_S
             if waited >= patience:
-                due.append((waited, key))
-        return [key for _, key in sorted(due, reverse=True)]
+                found.append((waited, key))
+        return [key for _, key in sorted(found, reverse=True)]
 
     def _fold(self, key: Key) -> None:
         with self._locked(key[0]):

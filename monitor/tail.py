@@ -74,7 +74,7 @@ class Tail:
         self._frames: dict[int, pl.DataFrame] = {}
         self._since: dict[Key, float] = {}  # when the first of the rows that wait came, on the monotonic clock
         self._followed: dict[str, _Followed] = {}
-        self.bytes = 0  # of the own records not folded yet
+        self.bytes = 0.0  # that the rows in memory take
 
     @property
     def names(self) -> list[str]:
@@ -92,7 +92,7 @@ class Tail:
             self._records[header.model, header.kind][record.end] = record
             self._frames[record.end] = frame
             self._since.setdefault((header.model, header.kind), time.monotonic())
-            self.bytes += record.size
+            self.bytes += frame.estimated_size()
         return record
 
     def sync(self) -> None:
@@ -143,8 +143,7 @@ class Tail:
             position = reached.get(self._own.id, 0)
             for end in [e for e in self._records.get(key, ()) if e <= position]:
                 record = self._records[key].pop(end)
-                del self._frames[end]
-                self.bytes -= record.size
+                self.bytes -= self._frames.pop(end).estimated_size()
                 self._own.folded(record)
             self._since.pop(key, None)
             if self._records.get(key):

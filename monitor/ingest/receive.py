@@ -64,7 +64,7 @@ def receive_together(site: Site, model: str, kind: Kind, bodies: Sequence[Body])
     One answer for each, as `receive` would have given or raised it.
     """
     texts = [body.content.removeprefix(BOM) for body in bodies]
-    if len(bodies) > 1 and all(texts):
+    if len(bodies) > 1 and all(text.strip() for text in texts):  # a body without a row is refused
         try:
             return _as_one(site, model, kind, texts)
         except AppError:
