@@ -46,6 +46,7 @@ class Case:
     id: UUID
     subject: str
     model: str
+    requested_at: datetime
 
 
 def request(db: Session, *, subject: str, models: Sequence[str], actor: str, now: datetime) -> Erasure:

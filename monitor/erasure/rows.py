@@ -5,6 +5,7 @@ the record of what was done, and a killed erasure goes on with the files that ar
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
@@ -14,7 +15,7 @@ from core.artifacts import fsync_folder
 from governance import erasure, ledger
 from governance.erasure import Case
 from governance.lake import REWRITE, LeafList
-from monitor import digests, store
+from monitor import digests, store, wal
 from monitor.lake import FileReplacedError, Table
 from monitor.schema import parse_spec
 from monitor.site import Site
@@ -23,6 +24,7 @@ from monitor.tables import LakeFile, SpecRevision
 
 # Outcomes and what was quarantined are found by the ids of the events, which are found by the subject.
 KINDS: Final = ("events", "outcomes", "quarantine")
+_ARRIVAL: Final = {"events": "received_at", "outcomes": "ts", "quarantine": "ts"}
 Search = Callable[[pl.LazyFrame], pl.DataFrame]
 
 
@@ -32,6 +34,7 @@ def erase_rows(site: Site, case: Case) -> None:
     What is acknowledged after this has started may be stored after it has ended: nobody is barred.
     """
     columns = subject_columns(site, case.model)
+    site.events.settle(case.model)  # a table whose first rows are still in a log does not exist yet
     for kind in KINDS:
         table = site.events.table(case.model, kind)
         if table.snapshot().version >= 0:
@@ -136,6 +139,33 @@ def _delete_others(site: Site, case: Case, table: Table) -> None:
             fsync_folder(folder)
 
 
+def segments_left(site: Site, case: Case) -> int:
+    """Parts of write-ahead logs that held rows of the model when this was first asked, and are still on disk.
+
+    Their rows are in the tables and were removed there; a process lets go of a part when all in it is folded.
+    """
+    site.events.adopt()
+    holding = {
+        f"{segment.parent.name}/{segment.name}": 0
+        for log in site.events.tail.root.glob("[!.]*")
+        for segment in wal.segments(log)
+        if _holds(segment, case.model)
+    }
+    with site.database.write() as db:
+        asked = erasure.remembered(db, case, "segments")
+        if not asked:
+            asked = {**holding, "": 0}  # never empty: asked once
+            erasure.remember(db, case, "segments", asked)
+    return len(asked.keys() & holding.keys())
+
+
+def _holds(segment: Path, model: str) -> bool:
+    try:
+        return any(record.header.model == model for record in wal.records(segment, segment.parent.name))
+    except FileNotFoundError:  # let go of in this moment
+        return False
+
+
 # --- what is proved ---------------------------------------------------------------------------------------------------
 
 
@@ -186,12 +216,17 @@ def _exchanges(site: Site, body: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _state(
     site: Site, case: Case, kind: str, table: Table, snapshot: Snapshot, columns: Sequence[str]
 ) -> dict[str, Any]:
-    """A fresh search of the table as it is: rows of the subject found, files on disk that the table does not name."""
+    """A fresh search of the table as it is: rows of the subject found, files on disk that the table does not name.
+
+    `found` counts those that had arrived when the erasure was asked for, `later` those that came since.
+    """
     search = _search(site, case, kind, columns)
     rows = table.scan(version=snapshot.version)
+    known = pl.col(_ARRIVAL[kind]) <= pl.lit(case.requested_at, dtype=pl.Datetime("us", "UTC"))
     present = {f.path for f in snapshot.files}
     on_disk = {p.relative_to(table.folder).as_posix() for p in table.folder.glob("date=*/*.parquet")}
     return {
-        "version": snapshot.version, "files": len(present), "rows": snapshot.rows, "found": search(rows).height,
+        "version": snapshot.version, "files": len(present), "rows": snapshot.rows,
+        "found": search(rows.filter(known)).height, "later": search(rows.filter(~known)).height,
         "other_files": len(on_disk - present),
     }  # fmt: skip

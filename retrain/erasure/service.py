@@ -31,7 +31,9 @@ def _rows(site: Site, case: Case) -> None:
 
 
 def _wait(site: Site, case: Case) -> Retry | None:
-    """Jobs that read before the rows went may still write what they made of them."""
+    """Jobs that read before the rows went may still write what they made of them; the logs still hold the rows."""
+    if rows.segments_left(site, case):
+        return Retry(site.clock.now() + timedelta(seconds=5), "a write-ahead log has yet to let go of the rows")
     if traces.readers_under_way(site, case):
         return Retry(site.clock.now() + timedelta(seconds=2), "jobs that read the rows before are still running")
     return None
@@ -85,7 +87,7 @@ def run(site: Site, erasure_id: UUID) -> Retry | None:
         return None
     try:
         if (retry := _steps(site, row)) is None:
-            _finish(site, erasure_id)
+            retry = _finish(site, erasure_id)
     except Exception as error:
         reason = f"{error.code}: {error.message}" if isinstance(error, AppError) else type(error).__name__
         with site.database.write() as db:
@@ -97,7 +99,7 @@ def run(site: Site, erasure_id: UUID) -> Retry | None:
 
 def _steps(site: Site, row: Erasure) -> Retry | None:
     for model in _models(site, row):
-        case = Case(row.id, row.subject, model)
+        case = Case(row.id, row.subject, model, row.requested_at)
         for name, step in STEPS.items():
             mark = f"{model}/{name}"
             with site.database.read() as db:
@@ -118,12 +120,19 @@ def _models(site: Site, row: Erasure) -> list[str]:
         return [model.name for model in monitored.models(db)]
 
 
-def _finish(site: Site, erasure_id: UUID) -> None:
-    """Write the proof, record its digest, sign the ledger and leave nothing in the database's own files."""
+def _finish(site: Site, erasure_id: UUID) -> Retry | None:
+    """Write the proof, record its digest, sign the ledger and leave nothing in the database's own files.
+
+    Nothing is proved while a row is found that was there when the erasure was asked for: then all steps are repeated.
+    """
     with site.database.read() as db:
         row = erasure.erasure(db, erasure_id)
     now = site.clock.now()
-    models = [_model_proof(site, Case(row.id, row.subject, name)) for name in _models(site, row)]
+    models = [_model_proof(site, Case(row.id, row.subject, name, row.requested_at)) for name in _models(site, row)]
+    if any(table["after"]["found"] for model in models for table in model["tables"]):
+        with site.database.write() as db:
+            erasure.erasure(db, erasure_id, lock=True).steps = []
+        return Retry(now + timedelta(seconds=5), "rows were found that had been there")
     adapters = [version for model in models for version in model.pop("versions")]
     proof = canonical(
         {
@@ -143,6 +152,7 @@ def _finish(site: Site, erasure_id: UUID) -> None:
     with site.database.write() as db:
         ledger.checkpoint(db, key=site.keys.signing, anchor=site.settings.anchor_dir, now=now)
     site.database.forget()
+    return None
 
 
 def _model_proof(site: Site, case: Case) -> dict[str, Any]:

@@ -76,6 +76,7 @@ def lived_in(site: Site, tmp_path: Path, clock: ManualClock) -> Site:
         clock.move_to(part["ts"].max())  # type: ignore[arg-type]  # a time
         site.events.append_events(spec(base), part.drop("intent_true"), now=clock.now())
         site.events.append_outcomes(spec(base), part.select("event_id", "intent_true"), now=clock.now())
+        site.events.settle(world.NAME)
     quarantine(site)
     evaluate(site, world.NAME)
     with site.database.write() as db:
@@ -408,6 +409,29 @@ NO_SUBJECT: dict[str, Any] = {
     "model": "plain", "task": "classification", "owner": "o", "purpose": "p", "baseline": {"rows": "first 100"},
     "columns": {"answer": {"role": "prediction", "type": "category"}},
 }  # fmt: skip
+WITH_SUBJECT = NO_SUBJECT | {"columns": NO_SUBJECT["columns"] | {"customer": {"role": "subject", "type": "string"}}}
+
+
+def test_rows_that_are_still_in_a_log_are_erased_and_the_log_lets_go_of_them(
+    lived_in: Site, clock: ManualClock
+) -> None:
+    more = traffic().with_columns(event_id=pl.format("later-{}", "event_id"))
+    lived_in.events.append_events(world.current(lived_in), more.drop("intent_true"), now=clock.now())
+    assert traces(lived_in.settings.home_dir / "wal", MARKER)
+    proof = erase(lived_in)
+    assert proof["models"][0]["events"] == 2 * len(HERS)
+    assert traces(lived_in.settings.home_dir, MARKER) == []
+
+
+def test_a_first_row_that_no_table_holds_yet_is_erased(site: Site, clock: ManualClock) -> None:
+    declared = parse_spec(WITH_SUBJECT)
+    with site.database.write() as db:
+        apply_spec(site, db, declared, "tester")
+    frame = traffic().head(4).select("event_id", "ts", "version", "customer", answer="text")
+    site.events.append_events(declared, frame, now=clock.now())
+    proof = erase(site)
+    assert [(t["table"], t["rows_removed"]) for t in proof["models"][0]["tables"]] == [("events", 1)]
+    assert traces(site.settings.home_dir, MARKER) == []
 
 
 # --- killed -----------------------------------------------------------------------------------------------------------
