@@ -22,6 +22,7 @@ from core.queue import Job
 from governance import erasure, ledger
 from governance.lake import DIGEST, REWRITE, LakeVerdict, expected_files, verify_lake
 from governance.tables import Erasure
+from governance.verify import verify_bundle_bytes
 from monitor import digests
 from monitor.jobs import confirm
 from monitor.schema import ModelSpec, parse_spec
@@ -31,6 +32,7 @@ from monitor.store import model as model_named
 from monitor.store import newest_baseline
 from monitor.tables import Alert, BaselineRow, Dataset, Explanation, Window
 from monitor.windows import evaluate
+from reports import service as report_service
 from retrain import registry, store
 from retrain.errors import RunClosedError
 from retrain.service import register_dataset, show_progress, start_manual
@@ -432,6 +434,26 @@ def test_a_first_row_that_no_table_holds_yet_is_erased(site: Site, clock: Manual
     proof = erase(site)
     assert [(t["table"], t["rows_removed"]) for t in proof["models"][0]["tables"]] == [("events", 1)]
     assert traces(site.settings.home_dir, MARKER) == []
+
+
+@pytest.mark.slow
+def test_a_report_made_afterwards_holds_and_says_what_was_erased(lived_in: Site, clock: ManualClock) -> None:
+    proof = erase(lived_in)
+    clock.move_to(clock.now() + timedelta(hours=1))
+    with lived_in.database.write() as db:
+        asked = report_service.request(
+            lived_in, db, world.NAME, "audit", world.START - timedelta(days=1), clock.now(), [], "ann"
+        )
+    built = report_service.build(lived_in, asked.id)
+    assert built.files is not None
+    verdict = verify_bundle_bytes(lived_in.artifacts.get(built.files["zip"]), [lived_in.keys.vkey])
+    assert verdict.ok, verdict.findings
+    document = json.loads(lived_in.artifacts.get(built.files["json"]))
+    assert any(f"removed by erasure {proof['id']}" in a["confirmation"] for a in document["alerts"])
+    sets = [d for run in document["runs"] for d in run["datasets"]]
+    erased = [d["provenance"]["erasures"][0]["erasure"] for d in sets if "erasures" in d["provenance"]]
+    assert set(erased) == {proof["id"]}
+    assert traces(lived_in.settings.home_dir, MARKER) == []
 
 
 # --- killed -----------------------------------------------------------------------------------------------------------
