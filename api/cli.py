@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from api.client import ServiceError
-from api.commands import demo, doctor, ingest, keys, ledger, models, quarantine, replay, serve, verify
+from api.commands import demo, doctor, erase, ingest, keys, ledger, models, quarantine, replay, serve, verify
 from api.commands.output import complain
 from core import logs
 from core.errors import AppError, InvalidError
@@ -25,8 +25,8 @@ app = typer.Typer(
 )
 for command in (
     serve.serve, serve.api, serve.worker, models.apply, ingest.ingest, quarantine.quarantine, models.evaluate,
-    models.retrain, models.runs, models.promote, models.rollback, models.report, replay.replay, demo.demo,
-    verify.verify, doctor.doctor,
+    models.retrain, models.runs, models.promote, models.rollback, models.report, erase.erase, erase.erasures,
+    replay.replay, demo.demo, verify.verify, doctor.doctor,
 ):  # fmt: skip
     app.command()(command)
 app.add_typer(keys.app, name="keys", help="API keys: create, list, revoke.")

@@ -21,6 +21,7 @@ LEASE: Final = "scheduler"
 EVERY_S: Final = 30  # each model's windows are looked at this often, or less often where that
 LOOKS_PER_S: Final = 20  # would be more looks than this
 UPKEEP_S: Final = 3600
+DIGEST_S: Final = 3600  # the files of the lake are recorded in the ledger once an hour
 # A gap between two ticks longer than this was an outage: it goes to the ledger, with what fell due in it run late.
 MISSED_AFTER: Final = timedelta(minutes=2)
 log = logger("api.scheduler")
@@ -57,6 +58,8 @@ def tick(site: Site, holder: str) -> None:
 def _enqueue_due(db: Session, last: datetime, now: datetime) -> None:
     # Windows are closed by the arrival of rows and by the mere passing of time; this look also finds events whose
     # sender was answered by a process that died before it could ask for one.
+    if _passed(DIGEST_S, 0, last, now):
+        queue.enqueue(db, "monitor.digest", {}, now=now, dedupe_key="monitor.digest", lock_key="monitor.digest")
     models = store.models(db)
     every = max(EVERY_S, len(models) / LOOKS_PER_S)
     for number, model in enumerate(models):

@@ -23,9 +23,11 @@ JOBS: Final[Mapping[str, JobFunction]] = {
     "monitor.evaluate": monitor.jobs.evaluate,
     "monitor.confirm": monitor.jobs.confirm,
     "monitor.upkeep": monitor.jobs.maintain,
+    "monitor.digest": monitor.jobs.digest,
     "retrain.consider": retrain.jobs.consider,
     "retrain.run": retrain.jobs.run,
     "retrain.explain": retrain.jobs.explain,
+    "retrain.erase": retrain.jobs.erase,
     "reports.build": reports.jobs.build,
 }
 ATTEMPTS: Final = 5

@@ -150,6 +150,19 @@ class ArtifactStore:
             raise NotFoundError(f"artifact {digest} is not in {self.root}", digest=digest)
         return place
 
+    def delete(self, digest: str) -> bool:
+        """Remove an artifact for good, durably; False where it was gone already. Whoever names it must say why."""
+        place = self._place(digest)
+        try:
+            if place.is_dir():
+                shutil.rmtree(place)
+            else:
+                place.unlink()
+        except FileNotFoundError:
+            return False
+        fsync_folder(place.parent)
+        return True
+
     def get(self, digest: str) -> bytes:
         """The bytes of a file artifact, checked against the digest.
 

@@ -60,7 +60,10 @@ class Keyed:
 
 def _tune_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # we emit BEGIN ourselves, below
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
+    # secure_delete: what is deleted is overwritten with zeros, for an erasure must leave no bytes behind.
+    for pragma in (
+        "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000", "secure_delete=ON",
+    ):  # fmt: skip
         connection.execute(f"PRAGMA {pragma}")
 
 
@@ -98,6 +101,15 @@ class Database:
         """A transaction for reading, never committed; what was read stays readable after it."""
         with self.readers() as db:
             yield db  # closing undoes the transaction; an explicit rollback would also expire every object
+
+    def forget(self) -> None:
+        """Have SQLite empty its write-ahead file, where deleted rows still stand; PostgreSQL's is its server's own."""
+        if self.engine.dialect.name == "sqlite":
+            connection = self.engine.raw_connection()
+            try:
+                connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            finally:
+                connection.close()
 
     def dispose(self) -> None:
         self.engine.dispose()

@@ -112,6 +112,11 @@ class Settings(BaseSettings):
         return self.lake.uri or str(self.home_dir / "lake")
 
     @property
+    def lake_dir(self) -> Path:
+        """The lake's folder, where it is a local one."""
+        return Path(self.lake_uri.removeprefix("file://")).expanduser()
+
+    @property
     def anchor_dir(self) -> Path:
         return (self.ledger.anchor or self.home_dir / "anchor").expanduser().resolve()
 

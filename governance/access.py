@@ -25,7 +25,7 @@ class Role(StrEnum):
     VIEWER = "viewer"
     OPERATOR = "operator"  # the ML team: declares models, works on alerts, starts runs
     VALIDATOR = "validator"  # independent validation: reads everything, attests, alters nothing
-    APPROVER = "approver"  # lets runs into production, or not
+    APPROVER = "approver"  # lets runs into production, or not; has people erased: neither belongs to the ML team
     ADMIN = "admin"
 
 
@@ -44,6 +44,7 @@ class Permission(StrEnum):
     VERSION_MOVE = "version.move"  # promote and roll back
     VALIDATE = "validate"
     REPORT_CREATE = "report.create"
+    ERASE = "erase"  # remove a person's rows for good
     KEY_MANAGE = "key.manage"
 
 
@@ -58,7 +59,7 @@ PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
         Permission.RUN_START, Permission.VERSION_MOVE, Permission.QUARANTINE_WRITE,
     },
     Role.VALIDATOR: _AUDITING | {Permission.VALIDATE},
-    Role.APPROVER: _AUDITING | {Permission.RUN_APPROVE, Permission.VERSION_MOVE},
+    Role.APPROVER: _AUDITING | {Permission.RUN_APPROVE, Permission.VERSION_MOVE, Permission.ERASE},
     Role.ADMIN: frozenset(Permission),
 }  # fmt: skip
 

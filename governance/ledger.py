@@ -4,6 +4,7 @@ An entry is appended in the transaction of the change it records. The locked hea
 gives the root in O(log n). Personal data never enters an entry: only digests, counts, names of keys and reasons.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -67,6 +68,14 @@ def rows(
     if subject:
         query = query.where(LedgerEntry.subject == subject)
     return db.scalars(query).all()
+
+
+def entries(db: Session, kinds: Sequence[str], subject: str | None = None) -> list[dict[str, Any]]:
+    """All entries of some kinds, read, in order."""
+    query = select(LedgerEntry.entry).where(LedgerEntry.kind.in_(kinds)).order_by(LedgerEntry.index)
+    if subject is not None:
+        query = query.where(LedgerEntry.subject == subject)
+    return [json.loads(entry) for entry in db.scalars(query)]
 
 
 def leaves(db: Session, last: int | None = None) -> list[bytes]:

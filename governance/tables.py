@@ -1,12 +1,14 @@
-"""Ledger, checkpoints and API keys."""
+"""Ledger, checkpoints, API keys and erasures."""
 
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, String
+from sqlalchemy import CheckConstraint, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.db import Base, Keyed
+
+ERASURE_STATES = ("queued", "running", "done", "failed")
 
 
 class LedgerEntry(Base):
@@ -54,3 +56,29 @@ class ApiKey(Keyed, Base):
     created_at: Mapped[datetime]
     created_by: Mapped[str] = mapped_column(String(100))
     revoked_at: Mapped[datetime | None]
+
+
+class Erasure(Keyed, Base):
+    """A person's rows on their way out. The subject is known by its keyed digest alone."""
+
+    __tablename__ = "erasure"
+    __table_args__ = (
+        CheckConstraint(f"state in {ERASURE_STATES}", name="state"),
+        Index(
+            "uq_erasure_unfinished", "subject", unique=True,
+            sqlite_where=text("state <> 'done'"), postgresql_where=text("state <> 'done'"),
+        ),
+    )  # fmt: skip
+
+    subject: Mapped[str] = mapped_column(String(64))
+    models: Mapped[list[Any]]  # names asked for; empty: every model
+    state: Mapped[str] = mapped_column(String(16), default="queued")
+    steps: Mapped[list[Any]]  # names of the steps that are done
+    found: Mapped[dict[str, Any] | None]  # what the steps need of rows already gone; emptied at the end
+    proof: Mapped[str | None] = mapped_column(String(80))  # artifact
+    requested_entry: Mapped[int]
+    done_entry: Mapped[int | None]
+    error: Mapped[str | None]
+    requested_by: Mapped[str] = mapped_column(String(100))
+    requested_at: Mapped[datetime]
+    completed_at: Mapped[datetime | None]

@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from core.queue import Retry
-from monitor import confirmation, upkeep, windows
+from monitor import confirmation, digests, upkeep, windows
 from monitor.site import Site
 
 
@@ -29,3 +29,9 @@ def maintain(site: Site, payload: Mapping[str, Any]) -> Retry | None:
     if upkeep.run(site, payload["model"]):
         return None
     return Retry(site.clock.now(), "more files to merge")
+
+
+def digest(site: Site, _: Mapping[str, Any]) -> Retry | None:
+    """`{}`: record in the ledger which files the tables of all models consist of."""
+    digests.record_all(site)
+    return None

@@ -111,6 +111,41 @@ def rows(site: Site, current: CurrentSpec, row: BaselineRow) -> pl.DataFrame | N
     return None if chosen.height == frame.height and frame.height > first else chosen
 
 
+def refit(site: Site, current: CurrentSpec, row: BaselineRow, erased: Sequence[tuple[int, datetime]]) -> Baseline:
+    """Fit a ready baseline again on the rows it had, without those that were erased since.
+
+    Args:
+        current: the spec it was made under.
+        erased: number and time of each row that went.
+
+    Raises:
+        AppError: what is left cannot be fitted.
+    """
+    frame = _rows_left(site, current, row, erased)
+    return _fitted(current.spec, frame, _training_texts(site, current, row))
+
+
+def _rows_left(
+    site: Site, current: CurrentSpec, row: BaselineRow, erased: Sequence[tuple[int, datetime]]
+) -> pl.DataFrame:
+    first, windows = current.spec.baseline.first_rows, current.spec.monitors.windows
+    if first is None:
+        frame = rows(site, current, row)
+        assert frame is not None  # a range that is over, or a dataset
+        return frame
+    frame = site.events.events(current.model.name, from_seq=row.from_seq, to_seq=row.to_seq)
+    if isinstance(windows, RowWindow) or frame.is_empty():
+        return frame
+    gone = [(seq, ts) for seq, ts in erased if row.from_seq <= seq < (row.to_seq or 0)]
+    before = np.searchsorted(sorted(seq for seq, _ in gone), frame["seq"].to_numpy())
+    place = pl.Series(np.arange(frame.height) + before)
+    earliest = min([ts for _, ts in gone], default=None)
+    starts = frame["ts"].min()
+    assert isinstance(starts, datetime)
+    starts = starts if earliest is None else min(starts, earliest)
+    return frame.filter((place < first) | (frame["ts"] < starts + FEWEST_BLOCKS * block_length(windows)))
+
+
 def _dataset(site: Site, current: CurrentSpec, name: str) -> pl.DataFrame:
     with site.database.read() as db:
         found = store.dataset(db, current.model.id, name)

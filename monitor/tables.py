@@ -214,3 +214,27 @@ class UnmappedService(Keyed, Base):
     sample: Mapped[dict[str, Any]]  # span kind -> monitor.ingest.otlp.unmapped.sample_of
     first_at: Mapped[datetime]
     last_at: Mapped[datetime]
+
+
+class LakeRecord(Base):
+    """How far the files of one Delta table are in the ledger; the locked row gives its entries their order."""
+
+    __tablename__ = "lake_record"
+
+    model: Mapped[str] = mapped_column(String(63), primary_key=True)
+    table: Mapped[str] = mapped_column(String(63), primary_key=True)
+    version: Mapped[int] = mapped_column(default=-1)  # last Delta version recorded
+    previous: Mapped[str | None] = mapped_column(String(80))  # digest of the last ledger entry
+    checkpoints: Mapped[list[Any]]  # names of the Delta checkpoints recorded and still there
+
+
+class LakeFile(Base):
+    """A data file of a table's newest recorded version, so that its bytes are hashed once."""
+
+    __tablename__ = "lake_file"
+
+    model: Mapped[str] = mapped_column(String(63), primary_key=True)
+    table: Mapped[str] = mapped_column(String(63), primary_key=True)
+    path: Mapped[str] = mapped_column(String(200), primary_key=True)
+    sha256: Mapped[str | None] = mapped_column(String(80))
+    rows: Mapped[int]

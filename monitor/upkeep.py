@@ -10,7 +10,7 @@ from core import queue
 from core.artifacts import file_digest
 from core.logs import logger
 from governance import ledger
-from monitor import service
+from monitor import digests, service
 from monitor.events import KINDS
 from monitor.schema import ModelSpec, span
 from monitor.site import Site
@@ -33,6 +33,7 @@ def run(site: Site, model: str) -> bool:
     end = time.monotonic() + TURN_S
     with site.database.read() as db:
         spec = service.current_spec(db, model).spec
+    digests.record(site, model)  # what is about to be rewritten
     for kind in KINDS:
         table = site.events.table(model, kind)
         if table.snapshot().version < 0:
@@ -43,7 +44,10 @@ def run(site: Site, model: str) -> bool:
             record(rewrite)
             if time.monotonic() > end:
                 return False
-        keep, now = span(spec.history), site.clock.now()
+    digests.record(site, model)  # before anything it would read is cleaned away
+    keep, now = span(spec.history), site.clock.now()
+    for kind in KINDS:
+        table = site.events.table(model, kind)
         table.clean_log(keep=keep, now=now)
         table.vacuum(keep=keep, now=now)
     return True

@@ -234,7 +234,7 @@ def _finite(value: Any) -> float | None:
 
 
 def _baseline(row: BaselineRow, citations: Citations) -> doc.BaselineLine:
-    entry = citations.find("model.baseline", row.id) if row.state == "ready" else None
+    entry = citations.find("model.baseline", row.id, last=True) if row.state == "ready" else None
     return doc.BaselineLine(
         reason=row.reason,
         state=row.state,
@@ -405,7 +405,7 @@ def _dataset(d: Dataset, citations: Citations) -> doc.DatasetLine:
         provenance=without_paths(d.provenance),
         created_at=d.created_at,
         created_by=d.created_by,
-        entry=citations.find("dataset.registered", d.digest),
+        entry=citations.find("dataset.registered", d.id) or citations.find("dataset.registered", d.digest),
     )
 
 

@@ -139,6 +139,8 @@ def confirmation(alert: Alert) -> str:
         for s in alert.confirmation.get("statistics") or []
         if s["value"] is not None
     ]
+    if (erased := alert.confirmation.get("erased")) is not None:
+        told.append(f"its report on the raw rows was removed by erasure {erased['erasure']}")
     return "; ".join([f"Evidently on the raw rows: {named or 'no column'} drifted", *told])
 
 

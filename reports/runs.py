@@ -133,6 +133,7 @@ def source(role: str, provenance: Mapping[str, Any]) -> Source:
     out = provenance.get("labels_left_out") or {}
     dropped = [f"{n:,} × {why}" for why, n in (provenance.get("dropped") or {}).items() if isinstance(n, int) and n]
     dropped += [f"{len(out):,} labels with too few rows"] if out else []
+    dropped += [f"{m['rows_removed']:,} × erased (erasure {m['erasure']})" for m in provenance.get("erasures", [])]
     origin = "; ".join((*filters, *tables)) or str(provenance.get("source") or "not recorded")
     return Source(
         role=ROLES.get(role, role), labels=f"{len(labels):,}" if isinstance(labels, Mapping | list | tuple) else "–",

@@ -115,6 +115,13 @@ class RunLockedError(BusyError):
         super().__init__(f"run {run_id} is held by another worker", retry_after_s=5, run_id=str(run_id))
 
 
+class RunClosedError(ConflictError):
+    code = "run_closed"
+
+    def __init__(self, run_id: UUID, state: str) -> None:
+        super().__init__(f"run {run_id} is {state}; its process was stopped", run_id=str(run_id), state=state)
+
+
 class TrainerError(InvalidError):
     """The training or evaluation process ended with a reason that trying again would not remove."""
 

@@ -12,6 +12,7 @@ from core.errors import AppError, BusyError
 from core.queue import Retry
 from monitor.site import Site
 from retrain import explanation, service, steps, store
+from retrain.erasure import service as erasure
 from retrain.errors import NoPolicyError
 from retrain.workspace import Workspace
 
@@ -69,3 +70,8 @@ def _fail(site: Site, run_id: UUID, code: str, words: str) -> None:
         if row.state not in store.FINAL_STATES:
             service.close_failed(site, db, row, code, words)
     Workspace.of(site.settings, run_id).tidy()
+
+
+def erase(site: Site, payload: Mapping[str, Any]) -> Retry | None:
+    """`{erasure_id}`: take a person's rows out of everything, and prove it."""
+    return erasure.run(site, UUID(payload["erasure_id"]))

@@ -20,7 +20,7 @@ from monitor.store import spec_revision
 from monitor.tables import Dataset, Measurement, Model, Window
 from retrain import registry, store
 from retrain.envelope import Plan, breaches
-from retrain.errors import ApprovalError, NoPolicyError, RunStateError
+from retrain.errors import ApprovalError, NoPolicyError, RunClosedError, RunStateError
 from retrain.tables import Run, TriggerDecision
 from retrain.triggers import decide
 from retrain.triggers.base import Labelled, ManualStart, Reading, TriggerInputs, WindowReading
@@ -264,7 +264,11 @@ def record_run(site: Site, db: Session, run: Run, kind: str, actor: str, body: M
 
 
 def show_progress(site: Site, work: Workspace) -> None:
-    """Copy the newest progress line of a run's process to its row."""
+    """Copy the newest progress line of a run's process to its row.
+
+    Raises:
+        RunClosedError: the run was ended meanwhile; whoever waits for the process stops it.
+    """
     line = last_line(work.progress)
     if line is None:
         return
@@ -273,5 +277,7 @@ def show_progress(site: Site, work: Workspace) -> None:
             run = store.run(db, work.run_id)
             if run.progress != line:
                 run.progress = line
+            if run.state in store.FINAL_STATES:
+                raise RunClosedError(run.id, run.state)
     except OperationalError:  # a display is not worth hours of training; the next second tries again
         return

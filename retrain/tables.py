@@ -98,6 +98,7 @@ class ModelVersion(Keyed, Base):
     adapter: Mapped[str | None] = mapped_column(String(80))  # folder artifact; null for the base itself
     labels: Mapped[list[Any] | None]
     run_id: Mapped[UUID | None]
+    trained_on_erased: Mapped[list[Any]] = mapped_column(default=list)  # erasures of rows it had learned from
     signature: Mapped[str | None]  # signed note over the champion document, made at promotion
     created_at: Mapped[datetime]
     promoted_at: Mapped[datetime | None]

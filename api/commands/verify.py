@@ -1,16 +1,18 @@
-"""`assay verify`: a bundle from anybody, or this installation's own ledger."""
+"""`assay verify`: a bundle from anybody, this installation's own ledger, or its lake as the ledger describes it."""
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from api.commands.output import JsonFlag, console, emit_json
 from api.commands.serve import Home, configured
+from core.artifacts import ArtifactStore
 from core.errors import AppError, InvalidError, NotFoundError
 from core.settings import Settings
 from governance.checkpoint import SigningKey
+from governance.lake import DIGEST, REWRITE, LakeVerdict, expected_files, verify_lake
 from governance.verify import Facts, Finding, LogVerdict, describe, verify_bundle
 
 
@@ -19,13 +21,18 @@ def verify(
     key: Annotated[
         list[str] | None, typer.Option(help="public key you trust (a vkey line, or a file with one)")
     ] = None,
+    lake: Annotated[
+        bool, typer.Option("--lake", help="also compare every file of the lake with what the ledger recorded of it")
+    ] = False,
     home: Home = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Verify a bundle offline, or this installation's ledger against its checkpoints and anchor."""
+    if lake and bundle is not None:
+        raise InvalidError("--lake looks at this installation's own lake; leave the bundle out", field="--lake")
     trusted = [Path(k).read_text().strip() if Path(k).is_file() else k for k in key or []] or None
     if bundle is None:
-        _verify_own(home, trusted, as_json)
+        _verify_own(home, trusted, lake, as_json)
         return
     verdict = verify_bundle(bundle, trusted)
     if as_json:
@@ -35,30 +42,34 @@ def verify(
     sys.exit(0 if verdict.ok else 1)
 
 
-def _verify_own(home: Path | None, trusted: list[str] | None, as_json: bool) -> None:
+def _verify_own(home: Path | None, trusted: list[str] | None, lake: bool, as_json: bool) -> None:
     settings = configured(home)
     vkeys = trusted or [_own_key(settings.home_dir)]  # nothing is made or mended here: what is missing is a finding
-    verdict = _read_and_verify(settings, vkeys)
+    verdict, files = _read_and_verify(settings, vkeys, lake)
+    findings = [str(f) for f in (*verdict.findings, *(files.findings if files else ()))]
     if as_json:
-        emit_json(
-            {
-                "ok": verdict.ok,
-                "entries": verdict.facts.entries,
-                "unsigned": verdict.unsigned,
-                "findings": [str(f) for f in verdict.findings],
-            }
-        )
-    elif verdict.ok:
+        document: dict[str, Any] = {"ok": not findings, "entries": verdict.facts.entries, "unsigned": verdict.unsigned}
+        if files is not None:
+            document |= {"lake": {"tables": files.tables, "files": files.files, "pending": files.pending}}
+        emit_json(document | {"findings": findings})
+    elif findings:
+        what = "ledger" if verdict.findings else "lake"
+        console.print(f"FAILED: the {what} was changed or cannot be read.")
+        for finding in findings:
+            console.print(f"  {finding}", markup=False, soft_wrap=True)
+    else:
         signed = verdict.facts.entries - verdict.unsigned
         console.print(
             f"OK: {verdict.facts.entries} entries, {signed} covered by a signed checkpoint, root {verdict.facts.root}",
             soft_wrap=True,
         )
-    else:
-        console.print("FAILED: the ledger was changed or cannot be read.")
-        for finding in verdict.findings:
-            console.print(f"  {finding}", markup=False, soft_wrap=True)
-    sys.exit(0 if verdict.ok else 1)
+        if files is not None:
+            console.print(
+                f"OK: {files.files} files of {files.tables} tables are as recorded; {files.pending} came after the "
+                "last record",
+                soft_wrap=True,
+            )
+    sys.exit(1 if findings else 0)
 
 
 def _own_key(home: Path) -> str:
@@ -74,16 +85,30 @@ def _own_key(home: Path) -> str:
         ) from error
 
 
-def _read_and_verify(settings: Settings, vkeys: list[str]) -> LogVerdict:
+def _read_and_verify(settings: Settings, vkeys: list[str], lake: bool) -> tuple[LogVerdict, LakeVerdict | None]:
+    """The ledger; then, if that holds and it is asked for, the lake: entries that do not hold prove nothing."""
     from core.db import Database
+    from governance import ledger
     from governance.selfcheck import verify_ledger
 
     path = settings.home_dir / "assay.db"
     if settings.db.url is None and not path.exists():
-        return LogVerdict((Finding("database.missing", "database", str(path), "no such file"),), Facts())
+        return LogVerdict((Finding("database.missing", "database", str(path), "no such file"),), Facts()), None
     database = Database(settings.database_url)
     try:
         with database.read() as db:
-            return verify_ledger(db, anchor=settings.anchor_dir, vkeys=vkeys)
+            verdict = verify_ledger(db, anchor=settings.anchor_dir, vkeys=vkeys)
+            if not lake or not verdict.ok:
+                return verdict, None
+            entries = ledger.entries(db, (DIGEST, REWRITE))
     finally:
         database.dispose()
+    artifacts = ArtifactStore(settings.home_dir / "artifacts")
+    return verdict, verify_lake(settings.lake_dir, expected_files(entries, lambda digest: _artifact(artifacts, digest)))
+
+
+def _artifact(artifacts: ArtifactStore, digest: str) -> bytes | None:
+    try:
+        return artifacts.path(digest).read_bytes()
+    except (NotFoundError, OSError):
+        return None

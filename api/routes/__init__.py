@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from api.routes import (
     alerts,
+    erasures,
     events,
     export,
     health,
@@ -23,5 +24,5 @@ from api.routes import (
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     events.router, traces.router, export.router, quarantine.router, health.router, models.router, monitoring.router,
     alerts.router, runs.router,
-    reports.router, ledger.router, keys.router,
+    reports.router, ledger.router, erasures.router, keys.router,
 )  # fmt: skip

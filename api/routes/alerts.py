@@ -12,6 +12,7 @@ from api.auth import requires
 from api.deps import Db, In, Out, Page, ReadDb, SiteDep
 from core.errors import NotFoundError
 from governance.access import Caller, Permission
+from governance.erasure import ErasedError
 from monitor import alerts, store
 
 router = APIRouter(prefix="/api/v1", tags=["alerts"])
@@ -75,6 +76,12 @@ def confirmation(
     if alert.confirmation is None:
         why = alert.confirmation_error or "it is still being computed, or the alert is not about drift"
         raise NotConfirmedError(f"alert {alert_id} has no confirmation: {why}", alert=str(alert_id))
+    if (erased := alert.confirmation.get("erased")) is not None:
+        raise ErasedError(
+            f"the report on the raw rows of alert {alert_id} was removed by erasure {erased['erasure']}: it showed "
+            "rows of a person who was erased",
+            alert=str(alert_id), erasure=erased["erasure"],
+        )  # fmt: skip
     html = site.artifacts.get(alert.confirmation["artifact"])
     headers = {
         "Content-Security-Policy": SANDBOX,

@@ -101,6 +101,7 @@ class VersionOut(Out):
     adapter: str | None
     labels: list[Any] | None
     run_id: UUID | None
+    trained_on_erased: list[str] = Field(description="erasures of rows it had learned from; a retrain is recommended")
     created_at: datetime
     promoted_at: datetime | None
     retired_at: datetime | None

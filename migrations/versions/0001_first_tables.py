@@ -30,6 +30,33 @@ def upgrade() -> None:
         sa.UniqueConstraint("prefix", name=op.f("uq_api_key_prefix")),
     )
     op.create_table(
+        "erasure",
+        sa.Column("subject", sa.String(length=64), nullable=False),
+        sa.Column("models", sa.JSON(), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("steps", sa.JSON(), nullable=False),
+        sa.Column("found", sa.JSON(), nullable=True),
+        sa.Column("proof", sa.String(length=80), nullable=True),
+        sa.Column("requested_entry", sa.BigInteger(), nullable=False),
+        sa.Column("done_entry", sa.BigInteger(), nullable=True),
+        sa.Column("error", sa.String(), nullable=True),
+        sa.Column("requested_by", sa.String(length=100), nullable=False),
+        sa.Column("requested_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("completed_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.CheckConstraint("state in ('queued', 'running', 'done', 'failed')", name=op.f("ck_erasure_state")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_erasure")),
+    )
+    with op.batch_alter_table("erasure", schema=None) as batch_op:
+        batch_op.create_index(
+            "uq_erasure_unfinished",
+            ["subject"],
+            unique=True,
+            sqlite_where=sa.text("state <> 'done'"),
+            postgresql_where=sa.text("state <> 'done'"),
+        )
+
+    op.create_table(
         "job",
         sa.Column("name", sa.String(length=64), nullable=False),
         sa.Column("lane", sa.String(length=16), nullable=False),
@@ -67,6 +94,24 @@ def upgrade() -> None:
             postgresql_where=sa.text("state = 'queued'"),
         )
 
+    op.create_table(
+        "lake_file",
+        sa.Column("model", sa.String(length=63), nullable=False),
+        sa.Column("table", sa.String(length=63), nullable=False),
+        sa.Column("path", sa.String(length=200), nullable=False),
+        sa.Column("sha256", sa.String(length=80), nullable=True),
+        sa.Column("rows", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("model", "table", "path", name=op.f("pk_lake_file")),
+    )
+    op.create_table(
+        "lake_record",
+        sa.Column("model", sa.String(length=63), nullable=False),
+        sa.Column("table", sa.String(length=63), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.Column("previous", sa.String(length=80), nullable=True),
+        sa.Column("checkpoints", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("model", "table", name=op.f("pk_lake_record")),
+    )
     op.create_table(
         "lease",
         sa.Column("name", sa.String(length=64), nullable=False),
@@ -211,6 +256,7 @@ def upgrade() -> None:
         sa.Column("adapter", sa.String(length=80), nullable=True),
         sa.Column("labels", sa.JSON(), nullable=True),
         sa.Column("run_id", sa.Uuid(), nullable=True),
+        sa.Column("trained_on_erased", sa.JSON(), nullable=False),
         sa.Column("signature", sa.String(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("promoted_at", sa.DateTime(timezone=True), nullable=True),
@@ -486,6 +532,8 @@ def downgrade() -> None:
     op.drop_table("ledger_entry")
     op.drop_table("ledger_checkpoint")
     op.drop_table("lease")
+    op.drop_table("lake_record")
+    op.drop_table("lake_file")
     with op.batch_alter_table("job", schema=None) as batch_op:
         batch_op.drop_index(
             "uq_job_waiting", sqlite_where=sa.text("state = 'queued'"), postgresql_where=sa.text("state = 'queued'")
@@ -496,5 +544,13 @@ def downgrade() -> None:
         batch_op.drop_index("ix_job_state_run_at")
 
     op.drop_table("job")
+    with op.batch_alter_table("erasure", schema=None) as batch_op:
+        batch_op.drop_index(
+            "uq_erasure_unfinished",
+            sqlite_where=sa.text("state <> 'done'"),
+            postgresql_where=sa.text("state <> 'done'"),
+        )
+
+    op.drop_table("erasure")
     op.drop_table("api_key")
     # ### end Alembic commands ###

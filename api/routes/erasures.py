@@ -1,0 +1,74 @@
+"""Erasures: ask for one, see how it stands, read its proof."""
+
+import json
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter
+from pydantic import Field
+
+from api.auth import requires
+from api.deps import Db, In, Out, Page, ReadDb, SiteDep
+from governance import erasure, ledger
+from governance.access import Caller, Permission
+from monitor import store
+
+router = APIRouter(prefix="/api/v1/erasures", tags=["erasures"])
+Reader = Annotated[Caller, requires(Permission.EVENTS_READ)]
+
+
+class ErasureIn(In):
+    subject: str = Field(min_length=1, max_length=1000, description="as it was sent in events; never stored in clear")
+    models: tuple[str, ...] = Field((), description="models to look in; every model by default")
+
+
+class ErasureOut(Out):
+    id: UUID
+    subject: str = Field(description="keyed digest, as events carry it")
+    models: list[str]
+    state: str
+    steps: list[str]
+    error: str | None
+    requested_by: str
+    requested_at: datetime
+    completed_at: datetime | None
+    requested_entry: int
+    done_entry: int | None
+
+
+class ErasureProofOut(ErasureOut):
+    """The proof and, once the ledger is signed beyond its entry, the checkpoint that covers it."""
+
+    proof_digest: str | None = None
+    proof: dict[str, Any] | None = None
+    checkpoint: str | None = None
+
+
+@router.post("", status_code=202)
+def request(
+    caller: Annotated[Caller, requires(Permission.ERASE)], body: ErasureIn, site: SiteDep, db: Db
+) -> ErasureOut:
+    """Remove a person's rows for good, from everything that holds them."""
+    models = [store.model(db, name).name for name in body.models]
+    digest = site.events.subject_digest(body.subject)
+    now = site.clock.now()
+    return ErasureOut.of(erasure.request(db, subject=digest, models=models, actor=caller.name, now=now))
+
+
+@router.get("")
+def list_erasures(_: Reader, db: ReadDb) -> Page[ErasureOut]:
+    """Newest first."""
+    return Page[ErasureOut].of(erasure.erasures(db))
+
+
+@router.get("/{erasure_id}")
+def read(_: Reader, erasure_id: UUID, site: SiteDep, db: ReadDb) -> ErasureProofOut:
+    row = erasure.erasure(db, erasure_id)
+    found = ErasureProofOut(**ErasureOut.of(row).model_dump(), proof_digest=row.proof)
+    if row.proof is None or row.done_entry is None:
+        return found
+    head = ledger.latest_checkpoint(db)
+    covered = head.note if head is not None and head.size > row.done_entry else None
+    proof = json.loads(site.artifacts.get(row.proof))
+    return found.model_copy(update={"proof": proof, "checkpoint": covered})

@@ -1,0 +1,125 @@
+"""Erasures: who asked for which, how far they are, and what is proved at the end. The steps lie with the data.
+
+A subject is never written down: what is kept is the keyed digest that its rows carry. The ledger holds neither, only
+the erasure's id and the digest of its proof.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from core import queue
+from core.errors import ConflictError, NotFoundError
+from governance import ledger
+from governance.tables import Erasure
+
+JOB: Final = "retrain.erase"
+FORMAT: Final = "assay-erasure/1"
+
+
+class ErasureNotFoundError(NotFoundError):
+    code = "erasure_not_found"
+
+    def __init__(self, erasure_id: UUID) -> None:
+        super().__init__(f"erasure {erasure_id} does not exist", erasure=str(erasure_id))
+
+
+class ErasureUnderWayError(ConflictError):
+    code = "erasure_under_way"
+
+
+class ErasedError(NotFoundError):
+    """What is asked for was removed with a person's rows."""
+
+    code = "erased"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One erasure in one model."""
+
+    id: UUID
+    subject: str
+    model: str
+    requested_at: datetime
+
+
+def request(db: Session, *, subject: str, models: Sequence[str], actor: str, now: datetime) -> Erasure:
+    """Queue an erasure. While one of the same subject is unfinished, that one is returned and, if it failed, resumed.
+
+    Args:
+        subject: keyed digest.
+        models: names of models that exist; empty for every model.
+
+    Raises:
+        ErasureUnderWayError: an unfinished one covers other models.
+    """
+    row = db.scalars(select(Erasure).where(Erasure.subject == subject, Erasure.state != "done")).first()
+    if row is None:
+        row = Erasure(
+            subject=subject, models=sorted(set(models)), state="queued", steps=[], found={}, requested_entry=0,
+            requested_by=actor, requested_at=now,
+        )  # fmt: skip
+        db.add(row)
+        db.flush()
+        body = {"erasure": row.id, "models": row.models}
+        row.requested_entry = ledger.append(
+            db, kind="erasure.requested", actor=actor, subject=f"erasure:{row.id}", body=body, at=now
+        )
+    elif row.models != sorted(set(models)):
+        covered = ", ".join(row.models) or "all models"
+        raise ErasureUnderWayError(
+            f"erasure {row.id} of this subject is {row.state} for {covered}; wait for its end, then ask again",
+            erasure=str(row.id), field="models",
+        )  # fmt: skip
+    if row.state == "failed":
+        row.state = "queued"
+    key = f"erasure:{row.id}"
+    queue.enqueue(db, JOB, {"erasure_id": str(row.id)}, now=now, dedupe_key=key, lock_key=key)
+    return row
+
+
+def erasure(db: Session, erasure_id: UUID, *, lock: bool = False) -> Erasure:
+    """Raises ErasureNotFoundError."""
+    found = db.get(Erasure, erasure_id, with_for_update=lock or None, populate_existing=lock)
+    if found is None:
+        raise ErasureNotFoundError(erasure_id)
+    return found
+
+
+def erasures(db: Session, *, limit: int = 100) -> Sequence[Erasure]:
+    """Newest first."""
+    return db.scalars(select(Erasure).order_by(Erasure.requested_at.desc(), Erasure.id).limit(limit)).all()
+
+
+# --- what the steps leave for one another, and for themselves after a crash -------------------------------------------
+
+
+def remember(db: Session, case: Case, what: str, values: Mapping[str, Any]) -> None:
+    """Keep facts about rows before they go: the next step, or this one after a crash, cannot read them any more."""
+    row = erasure(db, case.id, lock=True)
+    kept = dict(row.found or {})
+    mine = dict(kept.get(case.model, {}))
+    mine[what] = {**mine.get(what, {}), **values}
+    row.found = {**kept, case.model: mine}
+
+
+def remembered(db: Session, case: Case, what: str) -> dict[str, Any]:
+    found: dict[str, Any] = (erasure(db, case.id).found or {}).get(case.model, {}).get(what, {})
+    return found
+
+
+def complete(db: Session, erasure_id: UUID, *, proof: str, facts: Mapping[str, Any], now: datetime) -> Erasure:
+    """Record the end in the caller's transaction; what the steps had kept is forgotten."""
+    row = erasure(db, erasure_id, lock=True)
+    row.state, row.proof, row.error, row.found, row.completed_at = "done", proof, None, None, now
+    row.done_entry = ledger.append(
+        db, kind="erasure.done", actor="assay", subject=f"erasure:{row.id}", at=now,
+        body={"erasure": row.id, "requested": row.requested_entry, "proof": proof, **facts},
+    )  # fmt: skip
+    return row

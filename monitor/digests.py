@@ -1,0 +1,183 @@
+"""The raw record under seal: what each table's commits added and removed goes to the ledger, file by file.
+
+Every hour, and around every rewrite, the new entries of the Delta logs are read. `governance.lake` says what the
+ledger entries hold and checks a lake against them.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from core.artifacts import file_digest
+from core.canonical import sha256
+from core.errors import IntegrityFailureError
+from governance import lake, ledger
+from governance.lake import LOG, Commit, Leaf, LeafList
+from governance.tables import LedgerEntry
+from monitor import store
+from monitor.site import Site
+from monitor.tables import LakeFile, LakeRecord
+
+ERASE: Final = "ERASE"  # operation of a commit that erases; the id of the erasure follows
+CAUSES: Final = {"OPTIMIZE": "compaction", "DELETE": "retention", ERASE: "erasure"}
+_CHECKPOINT: Final = re.compile(r"\d{20}\.checkpoint.*\.parquet", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """Consecutive commits that become one entry."""
+
+    versions: tuple[int, int]
+    operation: str | None  # of commits that removed files
+    listed: LeafList
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """Where the record of a table stood when its log was read."""
+
+    version: int
+    checkpoints: tuple[str, ...]
+    files: dict[str, tuple[str | None, int]]  # path -> SHA-256, rows
+
+
+def record_all(site: Site) -> None:
+    """Bring the record of every model's tables up to date.
+
+    Raises:
+        IntegrityFailureError: a Delta log cannot be followed; the tables of all other models are recorded.
+    """
+    with site.database.read() as db:
+        names = [model.name for model in store.models(db)]
+    failed = []
+    for name in names:
+        try:
+            record(site, name)
+        except IntegrityFailureError as error:
+            failed.append(error)
+    if failed:
+        raise failed[0]
+
+
+def record(site: Site, model: str) -> None:
+    """Write what the commits since the last look added and removed to the ledger. Safe to run twice, and at once.
+
+    Raises:
+        IntegrityFailureError: a Delta log has a gap or an entry that cannot be read.
+    """
+    for folder in sorted(p.parent for p in (site.events.root / model).glob(f"*/{LOG}")):
+        _record_table(site, model, folder)
+
+
+def _record_table(site: Site, model: str, folder: Path) -> None:
+    table = folder.name
+    with site.database.read() as db:
+        seen = _seen(db, model, table)
+    commits = list(_commits(folder, seen.version + 1))
+    checkpoints = sorted(p.name for p in (folder / LOG).iterdir() if _CHECKPOINT.fullmatch(p.name))
+    fresh = [name for name in checkpoints if name not in seen.checkpoints]
+    if not commits and not fresh:
+        return
+    stretches = list(_stretches(folder, seen, commits, fresh))
+    for stretch in stretches:
+        site.artifacts.put(stretch.listed.to_bytes())
+    with site.database.write() as db:
+        row = db.get(LakeRecord, (model, table), with_for_update=True, populate_existing=True)
+        if row is None:
+            row = LakeRecord(model=model, table=table, version=-1, previous=None, checkpoints=[])
+            db.add(row)
+        if (row.version, tuple(row.checkpoints)) != (seen.version, seen.checkpoints):
+            return  # another process has recorded these commits meanwhile
+        for stretch in stretches:
+            _append(site, db, row, stretch)
+        row.checkpoints = checkpoints
+
+
+def _seen(db: Session, model: str, table: str) -> _Seen:
+    row = db.get(LakeRecord, (model, table))
+    if row is None:
+        return _Seen(-1, (), {})
+    query = select(LakeFile).where(LakeFile.model == model, LakeFile.table == table)
+    return _Seen(row.version, tuple(row.checkpoints), {f.path: (f.sha256, f.rows) for f in db.scalars(query)})
+
+
+def _commits(folder: Path, first: int) -> Iterator[tuple[int, str, Commit]]:
+    """(version, SHA-256 of the log entry, what it says) from a version on."""
+    versions = sorted(int(p.stem) for p in (folder / LOG).glob(f"{'[0-9]' * 20}.json"))
+    for number, version in enumerate(v for v in versions if v >= first):
+        if version != first + number:
+            raise IntegrityFailureError(
+                f"the Delta log of {folder} has no entry {first + number}; restore it from a backup",
+                folder=str(folder), version=first + number,
+            )  # fmt: skip
+        data = (folder / LOG / f"{version:020}.json").read_bytes()
+        try:
+            yield version, sha256(data), lake.read_commit(data)
+        except (ValueError, KeyError, TypeError) as error:
+            raise IntegrityFailureError(
+                f"entry {version} of the Delta log of {folder} cannot be read: {error}", folder=str(folder),
+                version=version,
+            ) from error  # fmt: skip
+
+
+def _stretches(
+    folder: Path, seen: _Seen, commits: Sequence[tuple[int, str, Commit]], checkpoints: Sequence[str]
+) -> Iterator[_Stretch]:
+    files = dict(seen.files)
+    waiting = {f"{LOG}/{name}": name for name in checkpoints}
+    log_files = {name: file_digest(folder / path) for path, name in waiting.items()}
+    first = seen.version + 1
+    for operation, group in groupby(commits, key=lambda c: c[2].operation if c[2].removed else None):
+        added, removed, log = [], [], log_files
+        log_files = {}
+        last = first - 1
+        for version, digest, commit in group:
+            log[f"{version:020}.json"] = digest
+            for path in commit.removed:
+                removed.append(Leaf(path, *files.pop(path, (None, 0)), version))
+            for file in commit.added:
+                files[file.path] = (_digest(folder / file.path), file.rows)
+                added.append(Leaf(file.path, *files[file.path], version))
+            last = version
+        yield _Stretch((first, last), operation, LeafList(tuple(added), tuple(removed), log))
+        first = last + 1
+    if log_files:  # nothing but a checkpoint is new
+        yield _Stretch((first, first - 1), None, LeafList((), (), log_files))
+
+
+def _digest(path: Path) -> str | None:
+    try:
+        return file_digest(path)
+    except FileNotFoundError:  # removed and deleted again since
+        return None
+
+
+def _append(site: Site, db: Session, row: LakeRecord, stretch: _Stretch) -> None:
+    body: dict[str, Any] = lake.body(row.model, row.table, stretch.versions, stretch.listed, row.previous)
+    kind = lake.DIGEST
+    if stretch.operation is not None:
+        kind = lake.REWRITE
+        word, _, detail = stretch.operation.partition(" ")
+        body["cause"] = CAUSES.get(word, stretch.operation)
+        if word == ERASE:
+            body["erasure"] = detail
+    index = ledger.append(db, kind=kind, actor="assay", subject=f"model:{row.model}", body=body, at=site.clock.now())
+    row.previous = sha256(db.get_one(LedgerEntry, index).entry.encode())
+    row.version = stretch.versions[1]
+    for leaf in stretch.listed.removed:
+        db.execute(
+            delete(LakeFile).where(LakeFile.model == row.model, LakeFile.table == row.table, LakeFile.path == leaf.path)
+        )
+    gone = {leaf.path for leaf in stretch.listed.removed}
+    db.add_all(
+        LakeFile(model=row.model, table=row.table, path=leaf.path, sha256=leaf.sha256, rows=leaf.rows)
+        for leaf in stretch.listed.added
+        if leaf.path not in gone
+    )
+    db.flush()

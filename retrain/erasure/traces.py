@@ -1,0 +1,141 @@
+"""What else a model's work leaves of a row: explanations, unfinished runs, waiting jobs, files of killed processes."""
+
+import shutil
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from core.queue import Job
+from governance import erasure
+from governance.erasure import Case
+from monitor import store as monitored
+from monitor.site import Site
+from monitor.tables import Dataset, Explanation
+from retrain import service, store
+from retrain.erasure.datasets import touched
+from retrain.explanation import LIMIT_S
+from retrain.tables import Run
+from retrain.workspace import Workspace
+
+READERS: Final = ("monitor.evaluate", "monitor.confirm", "retrain.explain", "reports.build")
+
+
+def closed_words(case: Case) -> str:
+    return f"rows of its data sets were erased (erasure {case.id}); a new run learns without them"
+
+
+def erase_explanations(site: Site, case: Case) -> None:
+    """Delete the explanations of erased events: their words are the person's."""
+    with site.database.write() as db:
+        ids = set(erasure.remembered(db, case, "ids"))
+        rows = [row for row in _explanations(db, case) if row.event_id in ids]
+        erasure.remember(db, case, "explanations", {row.artifact: row.version for row in rows})
+    with site.database.read() as db:
+        doomed = erasure.remembered(db, case, "explanations")
+        kept = {row.artifact for row in db.scalars(select(Explanation)) if row.id not in {r.id for r in rows}}
+    for artifact in doomed:
+        if artifact not in kept:  # equal texts are explained by equal bytes; another person's stay
+            site.artifacts.delete(artifact)
+    with site.database.write() as db:
+        for row in _explanations(db, case):
+            if row.event_id in ids:
+                db.delete(row)
+
+
+def _explanations(db: Session, case: Case) -> list[Explanation]:
+    model = monitored.model(db, case.model)
+    return list(db.scalars(select(Explanation).where(Explanation.model_id == model.id)))
+
+
+def close_runs(site: Site, case: Case) -> None:
+    """End unfinished runs whose data sets held erased rows, and runs that are just choosing their rows.
+
+    Raises:
+        RunLockedError: a worker is still at such a run; it stops at its next look, so try again.
+    """
+    with site.database.read() as db:
+        model = monitored.model(db, case.model)
+        ids = {row.run_id for row in touched(db, case)}
+        unfinished = [r for r in store.runs(db, model.id) if r.state not in store.FINAL_STATES]
+        doomed = [r.id for r in unfinished if r.id in ids or r.state == "curating"]
+        closed = [r.id for r in store.runs(db, model.id) if r.error == closed_words(case)]
+    for run_id in doomed:
+        with site.database.write() as db:
+            run = store.run(db, run_id, lock=True)
+            if run.state not in store.FINAL_STATES:
+                service.close_failed(site, db, run, "erased", closed_words(case))
+    for run_id in (*doomed, *closed):
+        work = Workspace.of(site.settings, run_id)
+        with work.held():
+            work.tidy()
+
+
+def closed_runs(db: Session, case: Case) -> list[str]:
+    model = monitored.model(db, case.model)
+    return sorted(str(r.id) for r in store.runs(db, model.id) if r.error == closed_words(case))
+
+
+def readers_under_way(site: Site, case: Case) -> int:
+    """Jobs that may still hold rows they read before these went, and write them down: those running at first asking."""
+    with site.database.write() as db:
+        running = db.scalars(select(Job).where(Job.state == "running", Job.name.in_(READERS))).all()
+        asked = erasure.remembered(db, case, "readers")
+        now = {str(job.id): job.attempts for job in running}
+        if not asked:
+            asked = {**now, "": 0}  # never empty: asked once
+            erasure.remember(db, case, "readers", asked)
+        return sum(now.get(job) == attempts for job, attempts in asked.items())
+
+
+def scrub_jobs(site: Site, case: Case) -> None:
+    """Take the event ids out of jobs that were to explain them, and the waiting ones out of the line."""
+    with site.database.write() as db:
+        ids = set(erasure.remembered(db, case, "ids"))
+        for job in db.scalars(select(Job).where(Job.name == "retrain.explain")):
+            if job.payload.get("model") == case.model and job.payload.get("event_id") in ids:
+                job.payload, job.dedupe_key = {"model": case.model, "erasure": str(case.id)}, None
+                if job.state == "queued":
+                    job.state, job.finished_at = "done", site.clock.now()
+                elif job.state == "failed":
+                    job.error = "the event was erased"
+
+
+def erase_leftovers(site: Site, case: Case) -> None:
+    """Delete what killed processes left: explainers' folders, and artifacts of rows that no record names."""
+    limit = site.clock.now() - timedelta(seconds=2 * LIMIT_S)
+    for folder in (site.settings.home_dir / "runs").glob("explain-*"):
+        if folder.stat().st_mtime < limit.timestamp():
+            shutil.rmtree(folder, ignore_errors=True)
+    with site.database.read() as db:
+        ids = list(erasure.remembered(db, case, "ids"))
+        named = set(db.scalars(select(Dataset.digest)))
+        named |= {str((run.evaluation or {}).get("predictions")) for run in db.scalars(select(Run))}
+    for path in site.artifacts.root.glob("??/*"):
+        digest = f"sha256:{path.name}"
+        if digest not in named and path.is_file() and _holds_ids(path, ids):
+            site.artifacts.delete(digest)
+
+
+def _holds_ids(path: Path, ids: list[str]) -> bool:
+    with path.open("rb") as file:
+        if file.read(4) != b"PAR1":
+            return False
+    columns = [c for c in pl.read_parquet_schema(path) if c in ("row_id", "event_id")]
+    if not columns:
+        return False
+    found = pl.any_horizontal(pl.col(c).cast(pl.String).is_in(ids) for c in columns)
+    return bool(pl.scan_parquet(path, glob=False).select(found.any()).collect().item())
+
+
+def traces_proof(site: Site, case: Case) -> dict[str, Any]:
+    with site.database.read() as db:
+        explained = erasure.remembered(db, case, "explanations")
+        runs = closed_runs(db, case)
+    return {
+        "explanations": [{"version": explained[digest], "digest": digest} for digest in sorted(explained)],
+        "runs_closed": runs,
+    }
