@@ -8,8 +8,8 @@ from fastapi import FastAPI
 
 from api import errors, pages, routes
 from api.intake import Intake
+from api.looks import Looks
 from core.settings import Settings, load
-from monitor.ingest.receive import look_again
 from monitor.site import Site, open_site
 
 
@@ -18,13 +18,15 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
     """Rows that a process left behind are folded before the first request; rows are folded until the last one."""
     site: Site = app.state.site
     await to_thread.run_sync(site.events.adopt)
-    folder = site.events.folder(lambda model: look_again(site, model))
+    folder, looks = site.events.folder(site.events.touched.add), Looks(site)
     folder.start()
+    looks.start()
     try:
         yield
     finally:
         await to_thread.run_sync(app.state.intake.stop)
         await to_thread.run_sync(folder.stop)
+        await to_thread.run_sync(looks.stop)
 
 
 def create_app(site: Site | Settings) -> FastAPI:

@@ -6,7 +6,7 @@ others have accepted. Numbers are dense per table and final; folding does not ch
 
 import fcntl
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from monitor import wal
 from monitor.errors import ColumnTypeChangedError
-from monitor.wal import Header, RecordGoneError
+from monitor.wal import FewRows, Header, RecordGoneError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,14 +48,19 @@ class Book:
     unsynced: set[Path] = field(default_factory=set)  # segments of others, taken in since a duplicate was last answered
 
     def agree(self, frame: "pl.DataFrame") -> None:
+        from monitor.scan import DELTA_NAMES
+
+        self.agree_on([(name, DELTA_NAMES[dtype]) for name, dtype in frame.schema.items()])
+
+    def agree_on(self, columns: Sequence[tuple[str, str]]) -> None:
         """Refuse here what could not be folded later: a row that was accepted is never lost.
 
         Raises:
             ColumnTypeChangedError: a column is stored with another type.
         """
-        from monitor.scan import DELTA_NAMES
-
-        declared = {name: DELTA_NAMES[dtype] for name, dtype in frame.schema.items()}
+        declared = dict(columns)
+        if declared.items() <= self.types.items():
+            return
         for name, kind in declared.items():
             known = self.types.get(name) or self.table.snapshot().columns.get(name, kind)
             if known != kind:
@@ -106,7 +111,7 @@ class Acceptance:
         fresh = [r for r in self._tail.others(key) if r.end > book.seen.get(r.log, 0)]
         for record in fresh:
             try:
-                frame = self._tail.frame(record)
+                frame = self._tail.frame([record])
                 book.ids.extend(frame[key_of(key[1])])
                 book.types.update({name: DELTA_NAMES[dtype] for name, dtype in frame.schema.items()})
                 book.unsynced.add(record.segment)
@@ -157,6 +162,41 @@ class Accepting:
         )
         book.next_seq = end
         book.ids.extend(frame[key_of(kind)])
+
+    def write_few(
+        self, kind: str, columns: Sequence[tuple[str, str]], rows: Sequence[Mapping[str, Any]], now: datetime
+    ) -> list[int]:
+        """`unseen` and `write` for a few rows without a frame; returns the positions of those that were known.
+
+        Args:
+            columns: name and Delta type of every column but `seq`.
+            rows: values by name; times are times, what is missing is null.
+        """
+        import polars as pl
+
+        book = self._book(kind)
+        book.agree_on(columns)
+        ids = [row[key_of(kind)] for row in rows]
+        known = self.known(kind, pl.Series(ids, dtype=pl.String)).tolist()
+        fresh, repeated, seen = [], [], set()
+        for position, (row, before) in enumerate(zip(rows, known, strict=True)):
+            if before or ids[position] in seen:
+                repeated.append(position)
+            else:
+                seen.add(ids[position])
+                fresh.append([_micros(v) if type(v := row.get(name)) is datetime else v for name, _ in columns])
+        if repeated:
+            self.rests_on, book.unsynced = book.unsynced, set()
+        if fresh:
+            times = [_micros(row["ts"]) for row in rows]
+            first = book.next_seq
+            few = FewRows(columns, fresh, first)
+            self._tail.append(
+                Header(self.model, kind, first, len(fresh), _micros(now), min(times), max(times), wal.ROWS), few
+            )
+            book.next_seq += len(fresh)
+            book.ids.extend(pl.Series(list(seen), dtype=pl.String))
+        return repeated
 
     def _book(self, kind: str) -> Book:
         if kind not in self._books:

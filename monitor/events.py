@@ -10,7 +10,7 @@ import fcntl
 import hmac
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -93,6 +93,7 @@ class EventStore:
         self.lock_dir = home / "locks"
         self.tail = Tail(home / "wal")
         self._subject_key = subject_key
+        self.touched: set[str] = set()  # models that rows came for; whoever judges windows takes them out
         self._tables: dict[tuple[str, str], Table] = {}
         self._guard = threading.Lock()
         self._held = threading.local()
@@ -126,6 +127,21 @@ class EventStore:
         self._acknowledge(spec)
         return Appended(fresh.height, repeated)
 
+    def append_few(self, spec: ModelSpec, rows: Sequence[Mapping[str, Any]], *, now: datetime) -> Appended:
+        """`append_events` for rows that are not worth a frame: `monitor.ingest.few` has looked at them."""
+        subjects = spec.with_role("subject")
+        columns = {name: DELTA_TYPES[c.type] for name, c in spec.event_columns.items()}
+        columns = {**EVENT_FIELDS, **columns, **dict.fromkeys(subjects, "string")}
+        stored = [{**row, "received_at": now} for row in rows]
+        for row in stored:
+            for name in subjects:
+                if row.get(name) is not None:
+                    row[name] = self.subject_digest(row[name])
+        with self._acceptance.of(spec.model) as accepting:
+            repeated = accepting.write_few("events", [c for c in columns.items() if c[0] != "seq"], stored, now)
+        self._acknowledge(spec)
+        return Appended(len(rows) - len(repeated), repeated)
+
     def append_outcomes(self, spec: ModelSpec, frame: "pl.DataFrame", *, now: datetime) -> AppendedOutcomes:
         """Store outcomes of known events; the first outcome of an event wins, later ones count as duplicates.
 
@@ -149,6 +165,7 @@ class EventStore:
         return AppendedOutcomes(fresh.height, [positions[i] for i in repeated], unknown)
 
     def _acknowledge(self, spec: ModelSpec) -> None:
+        self.touched.add(spec.model)  # also when every row was known: its first answer may have died before this line
         if spec.ack == "lake":
             self.settle(spec.model)
 
@@ -371,13 +388,14 @@ class EventStore:
         while True:
             snapshot, waiting = self._reached(model, kind)
             try:
-                frames = [self.tail.frame(record) for record in waiting if _may_hold(record, bounds)]
+                held = [record for record in waiting if _may_hold(record, bounds)]
+                frame = self.tail.frame(held) if held else None
             except RecordGoneError:  # folded meanwhile: the table has it now
                 continue
             rows = table.scan_at(snapshot, **bounds)
-            if not frames:
+            if frame is None:
                 return rows
-            tail = pl.concat(frames, how="diagonal").lazy()
+            tail = frame.lazy()
             for column, first, end in (("seq", "from_seq", "to_seq"), ("ts", "from_ts", "to_ts")):
                 if bounds.get(first) is not None:
                     tail = tail.filter(pl.col(column) >= bounds[first])
@@ -389,11 +407,12 @@ class EventStore:
         """The row of an id: of the logs, or else of the table, which has by then what was folded meanwhile."""
         import polars as pl
 
-        for record in self._reached(model, kind)[1]:
+        while waiting := self._reached(model, kind)[1]:
             with suppress(RecordGoneError):
-                found = self.tail.frame(record).filter(pl.col("event_id") == event_id)
+                found = self.tail.frame(waiting).filter(pl.col("event_id") == event_id)
                 if found.height:
                     return found.row(0, named=True)
+                break
         return self.table(model, kind).find(event_id)
 
     def _reached(self, model: str, kind: str) -> tuple["Snapshot", list[Record]]:

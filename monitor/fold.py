@@ -40,7 +40,7 @@ def fold(table: "Table", tail: Tail, key: Key) -> int:
     table.watch(tail.names)
     rows = 0
     for group in _commits(tail.pending(key, table.snapshot().txns)):
-        frame = pl.concat([tail.frame(record) for record in group], how="diagonal")
+        frame = tail.frame(group)
         columns = {name: DELTA_NAMES[kind] for name, kind in frame.schema.items()} | {"date": "date"}
         frame = frame.with_columns(pl.col("ts").dt.date().alias("date"))
         table.append(frame, columns, txn=(group[-1].log, group[-1].end))

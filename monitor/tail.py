@@ -4,13 +4,13 @@ import os
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from monitor import wal
-from monitor.wal import Header, Log, Record, RecordGoneError
+from monitor.wal import FewRows, Header, Log, Record, RecordGoneError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -71,7 +71,7 @@ class Tail:
         self._guard = threading.RLock()
         self._own: Log | None = None
         self._records: dict[Key, dict[int, Record]] = defaultdict(dict)  # own, by end
-        self._frames: dict[int, pl.DataFrame] = {}
+        self._frames: dict[int, pl.DataFrame | FewRows] = {}
         self._since: dict[Key, float] = {}  # when the first of the rows that wait came, on the monotonic clock
         self._followed: dict[str, _Followed] = {}
         self.bytes = 0.0  # that the rows in memory take
@@ -82,17 +82,17 @@ class Tail:
         with self._guard:
             return [*self._followed, *([self._own.id] if self._own else [])]
 
-    def append(self, header: Header, frame: "pl.DataFrame") -> Record:
+    def append(self, header: Header, frame: "pl.DataFrame | FewRows") -> Record:
         """Write rows to the own log; durable after `sync`. Raises what `Log.append` raises."""
         with self._guard:
             if self._own is None:
                 self._own = Log(self.root)
-        record = self._own.append(header, wal.encode(frame))
+        record = self._own.append(header, frame.encode() if isinstance(frame, FewRows) else wal.encode(frame))
         with self._guard:
             self._records[header.model, header.kind][record.end] = record
             self._frames[record.end] = frame
             self._since.setdefault((header.model, header.kind), time.monotonic())
-            self.bytes += frame.estimated_size()
+            self.bytes += _size(frame)
         return record
 
     def sync(self) -> None:
@@ -125,15 +125,33 @@ class Tail:
             found = [*self._records.get(key, {}).values(), *self.others(key)]
         return sorted((r for r in found if r.end > reached.get(r.log, 0)), key=lambda r: r.header.first_seq)
 
-    def frame(self, record: Record) -> "pl.DataFrame":
-        """The rows of a record. Raises RecordGoneError when they were folded meanwhile."""
+    def frame(self, records: Sequence[Record]) -> "pl.DataFrame":
+        """The rows of records of one table. Raises RecordGoneError when some were folded meanwhile."""
+        import polars as pl
+
+        parts: list[pl.DataFrame] = []
+        few: list[FewRows] = []  # rows that came a few at a time become one frame, not one each
+        for record in records:
+            found = self._rows(record)
+            if few and not (isinstance(found, FewRows) and found.columns == few[0].columns):
+                parts.append(wal.as_frame(few))
+                few = []
+            if isinstance(found, FewRows):
+                few.append(found)
+            else:
+                parts.append(found)
+        if few:
+            parts.append(wal.as_frame(few))
+        return parts[0] if len(parts) == 1 else pl.concat(parts, how="diagonal")
+
+    def _rows(self, record: Record) -> "pl.DataFrame | FewRows":
         with self._guard:
             mine = self._own is not None and record.log == self._own.id
             if mine and record.end in self._frames:
                 return self._frames[record.end]
         if mine:
             raise RecordGoneError
-        return wal.read_frame(record)
+        return wal.read_rows(record)
 
     def settled(self, key: Key, reached: Mapping[str, int]) -> None:
         """Let go of the own records that are in the table, whoever folded them."""
@@ -143,7 +161,7 @@ class Tail:
             position = reached.get(self._own.id, 0)
             for end in [e for e in self._records.get(key, ()) if e <= position]:
                 record = self._records[key].pop(end)
-                self.bytes -= self._frames.pop(end).estimated_size()
+                self.bytes -= _size(self._frames.pop(end))
                 self._own.folded(record)
             self._since.pop(key, None)
             if self._records.get(key):
@@ -205,3 +223,10 @@ class Orphan:
 
     def release(self) -> None:
         os.close(self._owner)
+
+
+def _size(rows: "pl.DataFrame | FewRows") -> float:
+    """Bytes in memory, about."""
+    if isinstance(rows, FewRows):
+        return sum(200 + sum(60 + len(v) if isinstance(v, str) else 30 for v in row) for row in rows.rows)
+    return rows.estimated_size()

@@ -2,8 +2,8 @@
 
 A log belongs to one process, which alone appends to it; `owner` in its folder is locked for as long as that process
 lives. A position is a number of bytes from the log's beginning; it never goes back, so "folded up to p" is one number.
-A record is `magic, checksums, lengths | header (JSON) | payload (Arrow IPC stream)`. After a power loss a log ends
-where the first record is not whole: what follows was never synced, so it was never acknowledged.
+A record is `magic, checksums, lengths | header (JSON) | payload`. After a power loss a log ends where the first record
+is not whole: what follows was never synced, so it was never acknowledged.
 """
 
 import errno
@@ -14,10 +14,10 @@ import os
 import struct
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from core.artifacts import fsync_folder
@@ -27,6 +27,8 @@ from monitor.errors import StoreFullError
 if TYPE_CHECKING:
     import polars as pl
 
+ARROW: Final = "arrow"  # the payload is an Arrow IPC stream
+ROWS: Final = "rows"  # or, of a few rows, JSON: [[name, Delta type], ...], [[values of a row], ...]
 SEGMENT_BYTES: Final = 64 << 20
 COMPRESSED_FROM: Final = 500  # rows; below, compressing takes longer than writing
 _HEAD: Final = struct.Struct("<4sIIIQ")  # magic, checksum of the header, of the payload, length of each
@@ -55,6 +57,7 @@ class Header:
     received_at: int
     low_ts: int
     high_ts: int
+    form: str = ARROW
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,36 @@ def encode(frame: "pl.DataFrame") -> bytes:
     return out.getvalue()
 
 
-def read_frame(record: Record) -> "pl.DataFrame":
+@dataclass(frozen=True, slots=True)
+class FewRows:
+    """Rows that are not worth a frame of their own: times are microseconds since 1970, `seq` is the first number on."""
+
+    columns: Sequence[tuple[str, str]]  # name, Delta type
+    rows: Sequence[Sequence[Any]]
+    first_seq: int
+
+    def encode(self) -> bytes:
+        return json.dumps([self.columns, self.rows], ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def as_frame(parts: Sequence[FewRows]) -> "pl.DataFrame":
+    """Rows of the same columns as one frame, with `seq`."""
+    import polars as pl
+
+    from monitor.scan import DTYPES
+
+    columns = parts[0].columns
+    values = list(zip(*(row for part in parts for row in part.rows), strict=True))
+    found = [
+        pl.Series(name, values[i], dtype=pl.Int64).cast(DTYPES[kind]) if kind == "timestamp"
+        else pl.Series(name, values[i], dtype=DTYPES[kind], strict=False)
+        for i, (name, kind) in enumerate(columns)
+    ]  # fmt: skip
+    numbers = [part.first_seq + i for part in parts for i in range(len(part.rows))]
+    return pl.DataFrame([*found, pl.Series("seq", numbers, dtype=pl.Int64)])
+
+
+def read_rows(record: Record) -> "pl.DataFrame | FewRows":
     """The rows of a record.
 
     Raises:
@@ -93,6 +125,9 @@ def read_frame(record: Record) -> "pl.DataFrame":
         raise IntegrityFailureError(
             f"{record.segment} is damaged at byte {record.offset}", segment=str(record.segment), offset=record.offset
         )
+    if record.header.form == ROWS:
+        columns, rows = json.loads(payload)
+        return FewRows([(name, kind) for name, kind in columns], rows, record.header.first_seq)
     return pl.read_ipc_stream(io.BytesIO(payload))
 
 

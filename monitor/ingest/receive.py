@@ -1,9 +1,6 @@
 """Take in events and outcomes: the good rows are stored durably, the others come back with line, field and reason."""
 
 import hashlib
-import threading
-import time
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -11,7 +8,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal
 from uuid import UUID
 
-from core import queue
 from core.db import Database
 from core.errors import AppError
 from monitor import store
@@ -27,8 +23,6 @@ if TYPE_CHECKING:
 
 Kind = Literal["events", "outcomes"]
 LISTED_REJECTIONS: Final = 1000
-LOOK_S: Final = 1.0  # a model's windows are asked to be judged at most this often by the arrival of rows,
-LOOKS_PER_S: Final = 20  # and those of all models at most so many times a second; the scheduler looks at the others
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +52,13 @@ def receive(site: Site, model: str, kind: Kind, body: Body) -> Receipt:
         BodyTooLargeError: it unpacks to more than the limit.
         StoreFullError, LogFailedError: nothing was stored.
     """
+    from monitor.ingest.few import few_events
+
     now = site.clock.now()
     target = target_of(site, model, kind)
+    if body.encoding == IDENTITY and (rows := few_events(target, body.content, body.media_type, now)) is not None:
+        done = site.events.append_few(target.spec, rows, now=now)
+        return Receipt(done.accepted, done.duplicates, [], 0)
     return store_rows(site, target, _read(site, target, body, now), now)
 
 
@@ -93,7 +92,6 @@ def store_rows(
         if keep_rejected:
             kept += _quarantine(site, target, stored.unknown, checked.body_digest, now, already=kept)
         rejected = sorted([*rejected, *stored.unknown], key=lambda r: r.line)
-    look_again(site, target.spec.model)
     accepted = len(checked.lines) - len(stored.repeated) - len(stored.unknown)
     return Receipt(accepted, len(stored.repeated), rejected[:LISTED_REJECTIONS], len(rejected), kept)
 
@@ -144,7 +142,6 @@ def _as_one(site: Site, model: str, kind: Kind, texts: Sequence[bytes]) -> list[
         kept = _quarantine(site, target, unknown, _digest(text), now)
         receipts.append(Receipt(taken - repeated - len(unknown), repeated, unknown, len(unknown), kept))
         after = last
-    look_again(site, model)
     return receipts
 
 
@@ -219,41 +216,3 @@ def _prepared(database: Database, kind: Kind, model_id: UUID, revision: int) -> 
     with database.read() as db:
         spec = parse_spec(store.spec_revision(db, model_id, revision).document)
     return (events_of if kind == "events" else outcomes_of)(spec)
-
-
-class _Looks:
-    """When this process last asked for a model's windows to be judged."""
-
-    def __init__(self) -> None:
-        self._guard = threading.Lock()
-        self._last: dict[tuple[int, str], float] = {}
-        self._recent: deque[float] = deque(maxlen=LOOKS_PER_S)
-
-    def take(self, key: tuple[int, str]) -> bool:
-        """Whether it may ask now: once a second for a model, and LOOKS_PER_S times for all of them."""
-        now = time.monotonic()
-        with self._guard:
-            crowded = len(self._recent) == LOOKS_PER_S and now - self._recent[0] < 1
-            if crowded or now - self._last.get(key, -LOOK_S) < LOOK_S:
-                return False
-            self._last[key] = now
-            self._recent.append(now)
-            return True
-
-
-_LOOKS: Final = _Looks()
-
-
-def look_again(site: Site, model: str) -> None:
-    """Have the windows judged, unless that was asked for a moment ago: the fold of these rows asks again.
-
-    A job that is still waiting will see the rows stored before this line, so there is nothing to write then.
-    """
-    if not _LOOKS.take((id(site.database), model)):
-        return
-    key = f"monitor:{model}"
-    with site.database.read() as db:
-        if queue.is_waiting(db, key):
-            return
-    with site.database.write() as db:
-        queue.enqueue(db, "monitor.evaluate", {"model": model}, now=site.clock.now(), dedupe_key=key, lock_key=key)

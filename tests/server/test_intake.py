@@ -113,7 +113,7 @@ def test_a_server_with_no_room_says_so_at_once_and_stays_alive(api: Api) -> None
                 f"POST /api/v1/models/support-intents/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {api.key}\r\n"
                 f"Content-Type: {NDJSON}\r\nContent-Length: 1040000\r\n\r\n{{".encode()
             )
-            time.sleep(1)  # it must have been let in
+            time.sleep(0.5)  # it must have been let in
             for _ in range(100):
                 answer = busy.rows("events", [event(f"overload-{i}") for i in range(500)])
                 if answer.status_code == 503:
