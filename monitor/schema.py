@@ -213,6 +213,7 @@ class ModelSpec(_Part):
     risk: Literal["minimal", "limited", "high"] = "limited"
     columns: Mapping[str, Column] = Field(min_length=1)
     baseline: Baseline
+    ack: Literal["log", "lake"] = Field("log", description="rows are in the log or in their table when answered")
     redact: Mapping[str, tuple[BuiltInPattern | OwnPattern, ...]] = Field(
         default_factory=dict, description="column -> what is replaced in its texts before they are stored"
     )

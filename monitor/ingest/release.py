@@ -165,10 +165,8 @@ def discard(site: Site, model: str, row: str, *, actor: str) -> None:
 
 def _store(site: Site, model: str, kind: str, read: "Rows") -> tuple[int, int, dict[int, tuple[str | None, str]]]:
     """How many were new and how many not, and the reason against each line that was refused."""
-    from monitor.ingest.target import events_of, outcomes_of
-
     now = site.clock.now()
-    target = target_of(site, model, events_of if kind == "events" else outcomes_of)
+    target = target_of(site, model, "events" if kind == "events" else "outcomes")
     receipt = store_rows(site, target, target.examine(read, now), now, keep_rejected=False)
     return receipt.accepted, receipt.duplicates, {r.line: (r.field, r.reason) for r in receipt.rejected}
 
