@@ -218,7 +218,7 @@ class EventStore:
         with self._guard:
             return self._tables.setdefault((model, kind), Table(self.root / model / kind, key=key_of(kind)))
 
-    def append_quarantine(self, model: str, frame: "pl.DataFrame", *, now: datetime) -> int:
+    def append_quarantine(self, spec: ModelSpec, frame: "pl.DataFrame", *, now: datetime) -> int:
         """Keep rejected rows whose `id` is new; on disk when this returns.
 
         Args:
@@ -229,10 +229,11 @@ class EventStore:
             How many were new.
         """
         frame = _typed(frame, QUARANTINE_FIELDS, ts=now)
-        with self._acceptance.of(model) as accepting:
+        with self._acceptance.of(spec.model) as accepting:
             fresh, _ = accepting.unseen("quarantine", frame)
             if fresh.height:
                 accepting.write("quarantine", fresh, now)
+        self._acknowledge(spec)
         return fresh.height
 
     def subject_digest(self, value: str) -> str:

@@ -177,7 +177,7 @@ def _quarantine(
         target.spec, "events" if target.timed else "outcomes", rejected, body_digest,
         key=redaction_key(site.keys.subject), digest=site.events.subject_digest,
     )  # fmt: skip
-    site.events.append_quarantine(model, rows, now=now)
+    site.events.append_quarantine(target.spec, rows, now=now)
     return len(rejected)
 
 

@@ -78,7 +78,7 @@ def _arrow(frame: pl.DataFrame) -> bytes:
 
 
 def test_no_personal_data_is_kept_in_clear(api: Api) -> None:
-    path = declared(api, "secret", redact={"text": ["email", {"name": "patient", "pattern": r"P-\d{6}"}]})
+    path = declared(api, "secret", ack="lake", redact={"text": ["email", {"name": "patient", "pattern": r"P-\d{6}"}]})
     marked = {"text": f"P-123456 {MAIL}", "customer": "Grace Hopper"}
     assert lines(api, "secret", json.dumps(event("s0", **marked)).encode())["accepted"] == 1
     rejected = [
