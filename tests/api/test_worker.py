@@ -99,6 +99,6 @@ def test_a_dead_workers_job_is_taken_over_when_its_lease_runs_out(
 
 def test_every_job_that_is_enqueued_by_name_exists() -> None:
     assert set(worker.JOBS) == {
-        "monitor.evaluate", "monitor.confirm", "monitor.upkeep",
-        "retrain.consider", "retrain.run", "retrain.explain", "reports.build",
+        "monitor.evaluate", "monitor.confirm", "monitor.upkeep", "monitor.digest", "retrain.consider", "retrain.run",
+        "retrain.explain", "retrain.erase", "reports.build",
     }  # fmt: skip
