@@ -180,13 +180,6 @@ class Tail:
                 if found
             }
 
-    def holds(self, model: str) -> bool:
-        """Whether a log still has rows of a model, folded or not."""
-        with self._guard:
-            self.refresh()
-            mine = any(key[0] == model for key in self._records)
-            return mine or any(r for f in self._followed.values() for key, r in f.records.items() if key[0] == model)
-
     def orphans(self) -> list["Orphan"]:
         """Logs whose process has died, locked for the caller, who folds and then removes or releases them."""
         found = []

@@ -13,6 +13,7 @@ import json
 import os
 import struct
 import threading
+import time
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 ARROW: Final = "arrow"  # the payload is an Arrow IPC stream
 ROWS: Final = "rows"  # or, of a few rows, JSON: [[name, Delta type], ...], [[values of a row], ...]
 SEGMENT_BYTES: Final = 64 << 20
+SEGMENT_S: Final = 60.0  # a segment goes as a whole, so what is folded must not wait for long beside what is not
 COMPRESSED_FROM: Final = 500  # rows; below, compressing takes longer than writing
 _HEAD: Final = struct.Struct("<4sIIIQ")  # magic, checksum of the header, of the payload, length of each
 _MAGIC: Final = b"AWL1"
@@ -184,6 +186,7 @@ class Log:
         self._synced = 0
         self._file = -1
         self._segment = self.folder
+        self._opened = 0.0
         self._left: dict[Path, int] = {}  # segment -> records not folded yet
         self._open_segment()
         fsync_folder(root)
@@ -200,7 +203,8 @@ class Log:
         head = _HEAD.pack(_MAGIC, zlib.crc32(text), checksum, len(text), len(payload))
         with self._write:
             self._demand_working()
-            if self.position - int(self._segment.stem) >= SEGMENT_BYTES:
+            full = self.position - int(self._segment.stem) >= SEGMENT_BYTES
+            if full or (self._left[self._segment] and time.monotonic() - self._opened >= SEGMENT_S):
                 self._open_segment()
             offset = self.position - int(self._segment.stem)
             try:
@@ -277,6 +281,7 @@ class Log:
         self._segment = self.folder / f"{self.position:020}.log"
         self._file = os.open(self._segment, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         self._left[self._segment] = 0
+        self._opened = time.monotonic()
         fsync_folder(self.folder)
 
     def _take_back(self, offset: int) -> None:

@@ -51,17 +51,23 @@ def shell(server: Service, tmp_path: Path) -> Callable[[str], "subprocess.Comple
 
 def test_every_example_runs_in_order(shell: Callable[..., "subprocess.CompletedProcess[str]"], tmp_path: Path) -> None:
     said: list[str] = []
+    (tmp_path / "work" / "march.csv").write_text(
+        "answered_at,text,channel,intent,confidence,age_band,batch\n2026-03-01T12:00:00Z,hello,web,other,0.5,30s,7\n"
+    )
     for page in PAGES:
         for language, text in blocks(page):
-            if language == "yaml":
+            if language == "yaml" and text.startswith("model:"):  # a whole spec
                 (tmp_path / "work" / "spec.yaml").write_text(text)
             if language in ("sh", "python"):
                 done = shell(text, language=language)
                 assert done.returncode == 0, f"{page}:\n{text}\n{done.stdout}{done.stderr}"
                 said.append(done.stdout)
-                if "replay" in text:
+                if "assay replay" in text:
                     assert "confidence: 'certain' is not a number" in done.stderr
-    receipts = [json.loads(found) for found in re.findall(r'\{"accepted".*?"rejected_total":\d+\}', "".join(said))]
+    receipts = [
+        json.loads(found)
+        for found in re.findall(r'\{"accepted".*?"rejected_total":\d+,"quarantined":\d+\}', "".join(said))
+    ]
     assert [r["accepted"] for r in receipts] == [1, 1, 1]
     promised = next(json.loads(t) for kind, t in blocks("docs/ingest.md") if kind == "json")
     assert receipts[2] == promised

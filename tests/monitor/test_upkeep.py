@@ -236,7 +236,7 @@ def test_upkeep_runs_every_hour_and_before_that_where_a_day_is_crowded(site: Sit
     assert len(table.snapshot().files) == 1
     clock.move_to(clock.now() + timedelta(hours=1))
     scheduler.tick(site, "a")
-    assert jobs(site) == ["monitor.evaluate", "monitor.upkeep"]
+    assert jobs(site) == ["monitor.digest", "monitor.evaluate", "monitor.upkeep"]
     drain(site)
     assert jobs(site) == []
 
