@@ -6,6 +6,7 @@ import json
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final, Literal, cast
 
 import numpy as np
@@ -13,27 +14,23 @@ import polars as pl
 from numpy.typing import NDArray
 
 from core.errors import IntegrityFailureError, InvalidError
-from monitor.profile import (
+from monitor.coding import (
     FOLDS,
-    BlockProfile,
     CategoryLevels,
     CodedColumns,
     Coding,
+    Floats,
+    Ints,
     NumberBins,
-    block_from_dict,
-    block_to_dict,
     category_values,
     level_codes,
-    merge_all,
     number_values,
-    profile_coded,
     text_columns,
 )
+from monitor.profile import BlockProfile, block_from_dict, block_to_dict, merge_all, profile_coded
 from monitor.text import TextEncoder, fit_text
 
 ColumnKind = Literal["number", "category", "text"]
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 FORMAT: Final = "assay-baseline/1"
 BINS: Final = 256
@@ -58,11 +55,17 @@ _TEXT_TESTS: Final[Mapping[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True, eq=False)
 class Baseline:
-    """What windows are compared with. `blocks` are the reference rows not spent on fitting text encoders."""
+    """What windows are compared with. `blocks` are the reference rows not spent on fitting text encoders.
+
+    `labels`: number of each block as the caller counts them, ascending; a label without rows has no block. `parts`: how
+    many numbers one block of the decision rule spans (4 where days are kept by quarters), else 1.
+    """
 
     columns: Mapping[str, ColumnKind]
     coding: Coding
     blocks: tuple[BlockProfile, ...]
+    labels: tuple[int, ...]
+    parts: int
     rows_for_encoders: int
     seed: int
 
@@ -71,10 +74,11 @@ class Baseline:
         return sum(block.rows for block in self.blocks)
 
     @property
-    def folds(self) -> int:
-        return min(FOLDS, len(self.blocks))
+    def fold_of(self) -> Ints:
+        """The fold of each block: whole blocks of the rule are dealt in turn, so no fold holds the nights alone."""
+        return _folds(np.array(self.labels, dtype=np.int64), self.parts)
 
-    @property
+    @cached_property
     def total(self) -> BlockProfile:
         return merge_all(self.blocks)
 
@@ -101,6 +105,8 @@ class Baseline:
             "categories": [[n, c.most, c.kept, c.levels] for n, c in self.coding.categories.items()],
             "texts": list(self.coding.texts),
             "blocks": [block_to_dict(block) for block in self.blocks],
+            "labels": self.labels,
+            "parts": self.parts,
             "rows_for_encoders": self.rows_for_encoders,
             "seed": self.seed,
         }
@@ -139,6 +145,8 @@ class Baseline:
                     },
                 ),
                 blocks=tuple(block_from_dict(block) for block in header["blocks"]),
+                labels=tuple(header["labels"]),
+                parts=header["parts"],
                 rows_for_encoders=header["rows_for_encoders"],
                 seed=header["seed"],
             )
@@ -151,6 +159,7 @@ def fit_baseline(
     columns: Mapping[str, ColumnKind],
     *,
     blocks: int | NDArray[np.int64],
+    parts: int = 1,
     seed: int = 0,
     encoder_share: float = ENCODER_SHARE,
     encoder_texts: Mapping[str, Sequence[str | None]] | None = None,
@@ -162,6 +171,8 @@ def fit_baseline(
         columns: kind of each column to watch.
         blocks: number of equal blocks, or the block number of each row, shape (rows,). Later windows have to be cut in
             blocks of the same length (days, hours, or rows).
+        parts: consecutive numbers that make one block of the decision rule: 4 for quarters of a day, numbered so that
+            a multiple of 4 begins a day.
         seed: of the text encoders.
         encoder_share: share of the blocks, the earliest, spent on fitting text encoders; 0..1, used with text columns
             only. These rows are not profiled, for no column: all columns are judged on the same blocks.
@@ -172,7 +183,7 @@ def fit_baseline(
         InvalidError: no rows, no columns, an absent column, a wrong type, or too few blocks.
         InsufficientDataError: too few texts for an encoder.
     """
-    labels = _labels(frame.height, blocks)
+    names, labels = _labels(frame.height, blocks)
     if not columns:
         raise InvalidError("columns is empty; name at least one column to watch", columns=[])
     texts = [name for name, kind in columns.items() if kind == "text"]
@@ -188,11 +199,13 @@ def fit_baseline(
         name: fit_text(given.get(name) or category_values(for_encoders, name).to_list(), seed=seed, column=name)
         for name in texts
     }
-    folds = at % min(FOLDS, total - spent)
+    kept = names[spent:]
+    folds = _folds(kept, parts)[at]
     numbers: dict[str, NumberBins] = {}
     categories: dict[str, CategoryLevels] = {}
     values: dict[str, Floats] = {}
     codes: dict[str, Ints] = {}
+    new: dict[str, Sequence[str]] = {}  # of levels beyond a full dictionary
     for name, kind in columns.items():
         if kind == "number":
             values[name] = number_values(rest, name)
@@ -200,36 +213,44 @@ def fit_baseline(
         elif kind == "category":
             column = category_values(rest, name)
             categories[name] = _category_levels(column, folds, KEPT_LEVELS)
-            codes[name] = level_codes(column, categories[name].levels)
+            codes[name], new[name] = level_codes(column, categories[name])
         else:
             derived, cluster = text_columns(rest, name, encoders[name])
             for derived_name, derived_values in derived.items():
                 values[derived_name] = derived_values
                 numbers[derived_name] = _text_bins(derived_values, derived_name.removeprefix(f"{name}."))
             categories[f"{name}.cluster"] = _category_levels(cluster, folds, KEPT_CLUSTERS)
-            codes[f"{name}.cluster"] = level_codes(cluster, categories[f"{name}.cluster"].levels)
+            codes[f"{name}.cluster"], new[f"{name}.cluster"] = level_codes(cluster, categories[f"{name}.cluster"])
     coding = Coding(numbers, categories, encoders)
     return Baseline(
         columns=dict(columns),
         coding=coding,
-        blocks=profile_coded(CodedColumns(values, codes), coding, at, total - spent),
+        blocks=profile_coded(CodedColumns(values, codes, new), coding, at, total - spent),
+        labels=tuple(kept.tolist()),
+        parts=parts,
         rows_for_encoders=for_encoders.height,
         seed=seed,
     )
 
 
-def _labels(rows: int, blocks: int | NDArray[np.int64]) -> Ints:
+def _labels(rows: int, blocks: int | NDArray[np.int64]) -> tuple[Ints, Ints]:
+    """Numbers of the blocks that have rows, ascending, and the place of each row's block among them."""
     if not rows:
         raise InvalidError("the reference has no rows; wait for events or name another baseline", rows=0)
     if isinstance(blocks, int | np.integer):
         if not 1 <= blocks <= rows:
             raise InvalidError(f"blocks is {blocks} for {rows} rows; give 1 to {rows}", blocks=int(blocks), rows=rows)
-        return (np.arange(rows, dtype=np.int64) * int(blocks)) // rows
+        return np.arange(blocks, dtype=np.int64), (np.arange(rows, dtype=np.int64) * int(blocks)) // rows
     labels = np.asarray(blocks)
     if len(labels) != rows:
         raise InvalidError(f"blocks has {len(labels)} entries for {rows} rows; give one per row", blocks=len(labels))
-    # Blocks are numbered in order of their label; a label no row has leaves no empty block behind.
-    return np.unique(labels, return_inverse=True)[1].astype(np.int64)
+    names, at = np.unique(labels, return_inverse=True)
+    return names.astype(np.int64), at.astype(np.int64)
+
+
+def _folds(labels: Ints, parts: int) -> Ints:
+    whole = np.unique(labels // parts, return_inverse=True)[1].astype(np.int64)
+    return whole % min(FOLDS, int(whole.max(initial=0)) + 1)
 
 
 def _number_bins(values: Floats, most: int, tested: int) -> NumberBins:

@@ -6,64 +6,22 @@ decision rule needs is linear in the counts kept here.
 
 import json
 import math
+import zlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from core.errors import InvalidError
-from monitor.text import COMPONENTS, TextEncoder
+from monitor.coding import CategoryLevels, Coded, CodedColumns, Coding, Floats, Ints, NumberBins, coded_columns
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
-
-FOLDS: Final = 4
-_SEEN_NOWHERE: Final = -1
-_NULL: Final = -2
-
-
-@dataclass(frozen=True, eq=False)
-class NumberBins:
-    """Bin b holds edges[b-1] < x <= edges[b]; the first and the last bin are open."""
-
-    edges: Floats
-    grid: tuple[int, ...]  # which edges the decision rule reads the distribution function at
-    tests: tuple[str, ...]  # of location, spread, below, missing
-
-
-@dataclass(frozen=True, eq=False)
-class CategoryLevels:
-    """The reference's levels with their counts per fold of reference blocks.
-
-    "Other" and "unseen" are judged by the reference without the block's own fold. A list taken from the whole
-    reference fits the reference better than any window, and every window would look as if it had new levels.
-    """
-
-    kept: tuple[str, ...]
-    levels: tuple[str, ...]
-    counts: Ints  # (levels, folds)
-    most: int  # length of the list of most frequent levels
-    listed: NDArray[np.bool_]  # (levels, folds): among the most frequent without the fold
-    known: NDArray[np.bool_]  # (levels, folds): seen without the fold
-
-
-@dataclass(frozen=True, eq=False)
-class Coding:
-    """How rows become counts. Derived columns of a text column `c` are `c.oov`, `c.distance`, ... in the two tables."""
-
-    numbers: Mapping[str, NumberBins]
-    categories: Mapping[str, CategoryLevels]
-    texts: Mapping[str, TextEncoder]
-
-
-class Coded(Protocol):
-    """Anything that carries a coding; in practice the baseline."""
-
-    @property
-    def coding(self) -> Coding: ...
+# Of a wide column each block keeps this many of its most frequent levels by name, whatever the reference knows.
+HITTERS: Final = 64
+_DENSE: Final = 4_000_000  # cells of blocks times levels that are counted in one plain array
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +40,7 @@ class CategoryCounts:
     nulls: int
     other: Ints  # per fold: known without that fold, but not among its most frequent
     unseen: Ints  # per fold: not known without that fold
+    hitters: Mapping[str, int] = field(default_factory=dict)  # of a wide column: its most frequent levels
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,7 +129,7 @@ def block_to_dict(block: BlockProfile) -> dict[str, Any]:
             for name, c in block.numbers.items()
         },
         "categories": {
-            name: [_packed(c.levels), c.nulls, c.other.tolist(), c.unseen.tolist()]
+            name: [_packed(c.levels), c.nulls, c.other.tolist(), c.unseen.tolist(), dict(c.hitters)]
             for name, c in block.categories.items()
         },
     }
@@ -181,78 +140,20 @@ def block_from_dict(data: Mapping[str, Any]) -> BlockProfile:
         rows=data["rows"],
         numbers={n: NumberCounts(_unpacked(v[0]), *v[1:]) for n, v in data["numbers"].items()},
         categories={
-            n: CategoryCounts(_unpacked(v[0]), v[1], np.array(v[2], dtype=np.int64), np.array(v[3], dtype=np.int64))
+            n: CategoryCounts(
+                _unpacked(v[0]), v[1], np.array(v[2], dtype=np.int64), np.array(v[3], dtype=np.int64), v[4]
+            )
             for n, v in data["categories"].items()
         },
     )
-
-
-def number_values(frame: pl.DataFrame, column: str) -> Floats:
-    """A column as float64 with nan where it is null, nan or infinite."""
-    series = _series(frame, column)
-    if not (series.dtype.is_numeric() or series.dtype in (pl.Boolean, pl.Null)):
-        raise InvalidError(
-            f"column {column!r} has type {series.dtype}, declared number; send numbers or declare it a category",
-            column=column,
-            type=str(series.dtype),
-        )
-    values = series.cast(pl.Float64).fill_null(math.nan).to_numpy().astype(np.float64)
-    return np.where(np.isfinite(values), values, np.nan)
-
-
-def category_values(frame: pl.DataFrame, column: str) -> pl.Series:
-    return _series(frame, column).cast(pl.String)
-
-
-def text_columns(frame: pl.DataFrame, column: str, encoder: TextEncoder) -> tuple[dict[str, Floats], pl.Series]:
-    """The derived numbers of one text column, and its cluster as a category."""
-    features = encoder.encode(category_values(frame, column).to_list())
-    numbers = {
-        f"{column}.oov": features.oov,
-        f"{column}.distance": features.distance,
-        f"{column}.length": features.length,
-    }
-    numbers |= {f"{column}.component_{i}": features.components[:, i] for i in range(COMPONENTS)}
-    cluster = pl.Series([str(c) if c >= 0 else None for c in features.cluster.tolist()], dtype=pl.String)
-    return numbers, cluster
-
-
-@dataclass(frozen=True, eq=False)
-class CodedColumns:
-    """Rows as values and level codes, before they are counted into blocks."""
-
-    numbers: Mapping[str, Floats]
-    categories: Mapping[str, Ints]  # index of the level in the baseline's dictionary, -1 unknown, -2 null
-
-
-def coded_columns(frame: pl.DataFrame, coding: Coding) -> CodedColumns:
-    numbers: dict[str, Floats] = {}
-    categories: dict[str, Ints] = {}
-    for column, encoder in coding.texts.items():
-        derived, cluster = text_columns(frame, column, encoder)
-        numbers |= derived
-        categories[f"{column}.cluster"] = level_codes(cluster, coding.categories[f"{column}.cluster"].levels)
-    for column in coding.numbers:
-        if column not in numbers:
-            numbers[column] = number_values(frame, column)
-    for column, levels in coding.categories.items():
-        if column not in categories:
-            categories[column] = level_codes(category_values(frame, column), levels.levels)
-    return CodedColumns(numbers, categories)
-
-
-def level_codes(values: pl.Series, levels: Sequence[str]) -> Ints:
-    table = pl.DataFrame({"level": pl.Series(levels, dtype=pl.String), "code": np.arange(len(levels), dtype=np.int64)})
-    joined = pl.DataFrame({"level": values}).join(table, on="level", how="left", maintain_order="left")
-    codes = joined["code"].fill_null(_SEEN_NOWHERE).to_numpy().astype(np.int64)
-    return np.where(values.is_null().to_numpy(), _NULL, codes)
 
 
 def profile_coded(columns: CodedColumns, coding: Coding, blocks: Ints, count: int) -> tuple[BlockProfile, ...]:
     rows = np.bincount(blocks, minlength=count)
     numbers = {name: _count_numbers(columns.numbers[name], b, blocks, count) for name, b in coding.numbers.items()}
     categories = {
-        name: _count_levels(columns.categories[name], c, blocks, count) for name, c in coding.categories.items()
+        name: _count_levels(columns.categories[name], columns.new.get(name, ()), c, blocks, count)
+        for name, c in coding.categories.items()
     }
     return tuple(
         BlockProfile(
@@ -275,9 +176,7 @@ def _count_numbers(values: Floats, bins: NumberBins, blocks: Ints, count: int) -
     with np.errstate(over="ignore"):
         squares = np.bincount(at, weights=x * x, minlength=count)
     squares = np.minimum(squares, np.finfo(np.float64).max)
-    low, high = np.full(count, np.inf), np.full(count, -np.inf)
-    np.minimum.at(low, at, x)
-    np.maximum.at(high, at, x)
+    low, high = _extremes(x, at, count)
     return [
         NumberCounts(
             counts[t],
@@ -291,17 +190,70 @@ def _count_numbers(values: Floats, bins: NumberBins, blocks: Ints, count: int) -
     ]
 
 
-def _count_levels(codes: Ints, levels: CategoryLevels, blocks: Ints, count: int) -> list[CategoryCounts]:
+def _extremes(x: Floats, at: Ints, count: int) -> tuple[Floats, Floats]:
+    low, high = np.full(count, np.inf), np.full(count, -np.inf)
+    if not len(x):
+        return low, high
+    if np.any(np.diff(at) < 0):
+        np.minimum.at(low, at, x)
+        np.maximum.at(high, at, x)
+        return low, high
+    starts = np.flatnonzero(np.diff(at, prepend=-1))  # rows in time order: each block is one run
+    low[at[starts]], high[at[starts]] = np.minimum.reduceat(x, starts), np.maximum.reduceat(x, starts)
+    return low, high
+
+
+def _count_levels(
+    codes: Ints, new: Sequence[str], levels: CategoryLevels, blocks: Ints, count: int
+) -> list[CategoryCounts]:
     size = len(levels.levels)
-    shifted = np.where(codes >= 0, codes, size - 1 - codes)  # -1 -> size, -2 -> size + 1
-    cells = blocks * (size + 2) + shifted
-    table = np.bincount(cells, minlength=count * (size + 2)).reshape(count, size + 2).astype(np.int64)
-    known, nowhere, nulls = table[:, :size], table[:, size], table[:, size + 1]
+    width = size + len(new) + 2
+    block, code, n = _cells(blocks, np.where(codes >= 0, codes, width + codes), count, width)
+    folds = levels.known.shape[1]
+    nulls = np.bincount(block[code == width - 2], weights=n[code == width - 2], minlength=count)
+    in_dictionary = code < size
+    at, of, many = block[in_dictionary], code[in_dictionary], n[in_dictionary]
+    nowhere = np.bincount(block, weights=n, minlength=count) - nulls - np.bincount(at, weights=many, minlength=count)
+    remainder = levels.known & ~levels.listed
+    other, unseen = np.empty((count, folds), dtype=np.int64), np.empty((count, folds), dtype=np.int64)
+    for fold in range(folds):
+        other[:, fold] = np.bincount(at, weights=many * remainder[of, fold], minlength=count)
+        unseen[:, fold] = np.bincount(at, weights=many * ~levels.known[of, fold], minlength=count) + nowhere
     position = {level: i for i, level in enumerate(levels.levels)}
-    kept = known[:, [position[level] for level in levels.kept]]
-    other = known @ (levels.known & ~levels.listed).astype(np.int64)
-    unseen = known @ (~levels.known).astype(np.int64) + nowhere[:, None]
-    return [CategoryCounts(kept[t], int(nulls[t]), other[t], unseen[t]) for t in range(count)]
+    kept = np.zeros((count, len(levels.kept)), dtype=np.int64)
+    place = np.full(size, -1, dtype=np.int64)
+    place[[position[level] for level in levels.kept]] = np.arange(len(levels.kept))
+    chosen = place[of] >= 0
+    kept[at[chosen], place[of[chosen]]] = many[chosen]
+    hitters = _hitters(block, code, n, [*levels.levels, *new], count) if levels.wide else [{} for _ in range(count)]
+    return [CategoryCounts(kept[t], int(nulls[t]), other[t], unseen[t], hitters[t]) for t in range(count)]
+
+
+def _cells(blocks: Ints, codes: Ints, count: int, width: int) -> tuple[Ints, Ints, Ints]:
+    """Block, code and number of rows of every pair that occurs."""
+    at = blocks * width + codes
+    if count * width <= _DENSE:
+        table = np.bincount(at, minlength=count * width)
+        filled = np.flatnonzero(table)
+        return filled // width, filled % width, table[filled].astype(np.int64)
+    filled, n = np.unique(at, return_counts=True)
+    return filled // width, filled % width, n.astype(np.int64)
+
+
+def _hitters(block: Ints, code: Ints, n: Ints, names: Sequence[str], count: int) -> list[dict[str, int]]:
+    """The most frequent levels of each block. A level that comes once tells nothing and is left out.
+
+    The reference's levels and new ones are treated alike, also where counts are equal: a list that favours either would
+    make reference and window differ without any change.
+    """
+    often = np.flatnonzero((code < len(names)) & (n > 1))
+    tie = np.array([zlib.crc32(names[c].encode()) for c in code[often].tolist()], dtype=np.int64)
+    order = often[np.lexsort((tie, -n[often], block[often]))]
+    found: list[dict[str, int]] = [{} for _ in range(count)]
+    for b, c, many in zip(block[order].tolist(), code[order].tolist(), n[order].tolist(), strict=True):
+        if len(found[b]) < HITTERS:
+            found[b][names[c]] = many
+    return found
 
 
 def _merge_numbers(a: NumberCounts, b: NumberCounts) -> NumberCounts:
@@ -318,7 +270,8 @@ def _merge_numbers(a: NumberCounts, b: NumberCounts) -> NumberCounts:
 
 
 def _merge_categories(a: CategoryCounts, b: CategoryCounts) -> CategoryCounts:
-    return CategoryCounts(a.levels + b.levels, a.nulls + b.nulls, a.other + b.other, a.unseen + b.unseen)
+    hitters = dict(Counter(a.hitters) + Counter(b.hitters)) if a.hitters or b.hitters else {}
+    return CategoryCounts(a.levels + b.levels, a.nulls + b.nulls, a.other + b.other, a.unseen + b.unseen, hitters)
 
 
 def _empty(coding: Coding) -> BlockProfile:
@@ -355,9 +308,3 @@ def _unpacked(packed: Sequence[Any]) -> Ints:
     counts = np.zeros(packed[0], dtype=np.int64)
     counts[pairs[:, 0]] = pairs[:, 1]
     return counts
-
-
-def _series(frame: pl.DataFrame, column: str) -> pl.Series:
-    if column not in frame.columns:
-        raise InvalidError(f"column {column!r} is not in the rows; send it or do not watch it", column=column)
-    return frame[column]

@@ -15,7 +15,7 @@ from core import queue
 from monitor import alerts, reference, store
 from monitor.alerts import Alarm
 from monitor.baseline import Baseline
-from monitor.decide import Decision, decide, describe
+from monitor.decide import Decision, decide
 from monitor.drift import drift_scores
 from monitor.measure import Reading, drift_readings, fairness_readings, kpi_readings
 from monitor.profile import merge_all, profile
@@ -24,6 +24,7 @@ from monitor.schema import ModelSpec, RowWindow, span
 from monitor.service import CurrentSpec, current_spec
 from monitor.site import Site
 from monitor.tables import BaselineRow, Measurement, Model, Window
+from monitor.wording import describe
 
 # A time window closes once the clock is GRACE past its end and later events were seen, or nothing came for this long.
 QUIET: Final = timedelta(minutes=5)

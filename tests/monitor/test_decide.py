@@ -14,16 +14,17 @@ from hypothesis import strategies as st
 
 from core.errors import InvalidError
 from monitor.baseline import Baseline, ColumnKind, fit_baseline
-from monitor.decide import ColumnFinding, Decision, decide, describe
+from monitor.coding import CodedColumns, coded_columns
+from monitor.decide import Decision, decide
+from monitor.findings import ColumnFinding
 from monitor.profile import (
     BlockProfile,
-    CodedColumns,
-    coded_columns,
     equal_blocks,
     profile,
     profile_block,
     profile_coded,
 )
+from monitor.wording import describe
 
 MIXED: dict[str, ColumnKind] = {"x": "number", "few": "number", "c": "category", "id": "category"}
 
@@ -140,6 +141,7 @@ class Stream:
         coded = CodedColumns(
             {name: values[drawn] for name, values in self.coded.numbers.items()},
             {name: codes[drawn] for name, codes in self.coded.categories.items()},
+            self.coded.new,
         )
         return profile_coded(coded, self.baseline.coding, equal_blocks(rows, 50), rows // 50)
 
