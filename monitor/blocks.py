@@ -121,7 +121,7 @@ def arrange(plan: BlockPlan, reference: Ints, reference_rows: Floats, window: In
     belongs[whole] = of
     first = np.zeros(len(names), dtype=np.int64)
     first[of[::-1]] = labels[whole][::-1]
-    total = np.bincount(of, weights=rows[whole], minlength=len(names))
+    total = np.bincount(of, weights=rows[whole], minlength=len(names)).astype(np.float64)
     blocks = Blocks(total, names >= _WINDOW, _phases(plan, first), plan.matched)
     return Arrangement(blocks, belongs)
 

@@ -112,11 +112,14 @@ def decide(
     plan = plan or BlockPlan()
     window = list(window_blocks)
     arranged = _arranged(baseline, window, plan, first)
-    blocks = arranged.blocks if arranged else None
-    sizes = _sizes(baseline, window, blocks)
-    answer = replace(Decision("not_enough_data", None, alpha, (), (), *sizes, 0, ""), **_planned(plan))
-    if blocks is None:
-        return replace(answer, reason="the window has no rows")
+    sizes = _sizes(baseline, window, arranged.blocks if arranged else None)
+    answer = Decision(
+        "not_enough_data", None, alpha, (), (), *sizes, 0, "the window has no rows", block=plan.unit,
+        p_growth=plan.p_growth, growth=plan.growth, unjudged=tuple(plan.refused),
+    )  # fmt: skip
+    if arranged is None:
+        return answer
+    blocks = arranged.blocks
     if plan.problem:
         return replace(answer, verdict="reference_too_short", reason=plan.problem)
     missing = max(missing_blocks(blocks, alpha), 3 - len(blocks.rows))
@@ -184,12 +187,6 @@ def _sizes(baseline: Baseline, window: Sequence[BlockProfile], blocks: Blocks | 
         return n_reference, n_window, len(baseline.blocks), 0
     count = int(blocks.window.sum())
     return n_reference, n_window, len(blocks.rows) - count, count
-
-
-def _planned(plan: BlockPlan) -> dict[str, object]:
-    return {
-        "block": plan.unit, "p_growth": plan.p_growth, "growth": plan.growth, "unjudged": tuple(plan.refused),
-    }  # fmt: skip
 
 
 def _per_block(blocks: Blocks, *, inside: bool) -> float:
