@@ -163,9 +163,8 @@ def _planned(baseline: Baseline, scale: Scale, alpha: float) -> BlockPlan:
     lacking = math.ceil(1.0 / alpha - 1e-9) - 1 - windows
     if count < needed:
         missing = min(needed - count, lacking * length)
-        return _refusing(
-            base, f"{count} x {scale.unit} of reference; {missing} more are needed for windows of {length}"
-        )
+        said = f"{count} blocks of one {scale.unit} of reference; {missing} more are needed for windows of {length}"
+        return _refusing(base, said)
     assert found is not None  # only growth refuses what is long enough
     refused = _refused(sums, found)
     if len(refused) < len(sums.names):

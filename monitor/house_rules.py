@@ -132,7 +132,7 @@ def _order(finding: ColumnFinding) -> tuple[bool, float]:
 
 
 def _tests(baseline: Baseline, window: BlockProfile, floors: Mapping[str, float]) -> list[_RowTest]:
-    from scipy.stats import kstwobign
+    from scipy.stats import kstwo
 
     reference = baseline.total
     found = []
@@ -141,7 +141,7 @@ def _tests(baseline: Baseline, window: BlockProfile, floors: Mapping[str, float]
         n, m = int(a.counts.sum()), int(b.counts.sum())
         if n > MINIMUM_VALUES and m:
             distance = float(np.max(np.abs(np.cumsum(a.counts) / n - np.cumsum(b.counts) / m)))
-            p = float(kstwobign.sf(np.sqrt(n * m / (n + m)) * distance))
+            p = float(kstwo.sf(distance, round(n * m / (n + m))))
             floor = floor_of(name, floors)
             least = FLOOR_BELOW if floor is None else floor * BELOW_PER_STD
             found.append(_RowTest(name, "number", "ks", None, distance, distance, least, p))
