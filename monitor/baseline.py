@@ -27,7 +27,8 @@ from monitor.coding import (
     number_values,
     text_columns,
 )
-from monitor.profile import BlockProfile, block_from_dict, block_to_dict, merge_all, profile_coded
+from monitor.profile import BlockProfile, merge_all, profile_coded
+from monitor.profile_bytes import pack, unpack
 from monitor.text import TextEncoder, fit_text
 
 ColumnKind = Literal["number", "category", "text"]
@@ -95,6 +96,9 @@ class Baseline:
             arrays[f"category/{name}"] = levels.counts
         for name, encoder in self.coding.texts.items():
             arrays |= {f"text/{name}/{part}": values for part, values in encoder.arrays().items()}
+        packed = [pack(block) for block in self.blocks]
+        arrays["blocks/counts"] = np.stack([ints for ints, _, _ in packed])
+        arrays["blocks/moments"] = np.stack([floats for _, floats, _ in packed])
         # Members are numbered, so that a column name never becomes a path inside the archive.
         names = sorted(arrays)
         header = {
@@ -104,7 +108,7 @@ class Baseline:
             "numbers": [[n, b.grid, b.tests] for n, b in self.coding.numbers.items()],
             "categories": [[n, c.most, c.kept, c.levels] for n, c in self.coding.categories.items()],
             "texts": list(self.coding.texts),
-            "blocks": [block_to_dict(block) for block in self.blocks],
+            "hitters": [hitters for _, _, hitters in packed],
             "labels": self.labels,
             "parts": self.parts,
             "rows_for_encoders": self.rows_for_encoders,
@@ -126,25 +130,12 @@ class Baseline:
                 if header["format"] != FORMAT:
                     raise ValueError(f"format {header['format']!r}, {FORMAT!r} expected")
                 arrays = {name: members[f"a{i}"] for i, name in enumerate(header["arrays"])}
+            coding = _coding(header, arrays)
+            parts = zip(arrays["blocks/counts"], arrays["blocks/moments"], header["hitters"], strict=True)
             return cls(
                 columns=dict(header["columns"]),
-                coding=Coding(
-                    numbers={
-                        n: NumberBins(arrays[f"number/{n}"], tuple(grid), tuple(tests))
-                        for n, grid, tests in header["numbers"]
-                    },
-                    categories={
-                        n: _levels(tuple(kept), tuple(levels), arrays[f"category/{n}"], most)
-                        for n, most, kept, levels in header["categories"]
-                    },
-                    texts={
-                        n: TextEncoder.from_arrays(
-                            {k.rsplit("/", 1)[1]: v for k, v in arrays.items() if k.rsplit("/", 1)[0] == f"text/{n}"}
-                        )
-                        for n in header["texts"]
-                    },
-                ),
-                blocks=tuple(block_from_dict(block) for block in header["blocks"]),
+                coding=coding,
+                blocks=tuple(unpack(ints, floats, hitters, coding) for ints, floats, hitters in parts),
                 labels=tuple(header["labels"]),
                 parts=header["parts"],
                 rows_for_encoders=header["rows_for_encoders"],
@@ -152,6 +143,25 @@ class Baseline:
             )
         except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise IntegrityFailureError(f"these {len(data)} bytes are no baseline: {error}", bytes=len(data)) from error
+
+
+def _coding(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Coding:
+    def encoder(name: str) -> TextEncoder:
+        mine = f"text/{name}"
+        return TextEncoder.from_arrays(
+            {k.rsplit("/", 1)[1]: v for k, v in arrays.items() if k.rsplit("/", 1)[0] == mine}
+        )
+
+    return Coding(
+        numbers={
+            n: NumberBins(arrays[f"number/{n}"], tuple(grid), tuple(tests)) for n, grid, tests in header["numbers"]
+        },
+        categories={
+            n: _levels(tuple(kept), tuple(levels), arrays[f"category/{n}"], most)
+            for n, most, kept, levels in header["categories"]
+        },
+        texts={n: encoder(n) for n in header["texts"]},
+    )
 
 
 def fit_baseline(

@@ -4,13 +4,12 @@ Bins and levels belong to the baseline, so profiles of any two blocks of one mod
 decision rule needs is linear in the counts kept here.
 """
 
-import json
 import math
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -110,42 +109,6 @@ def merge_all(blocks: Sequence[BlockProfile]) -> BlockProfile:
     for block in blocks[1:]:
         total = merge(total, block)
     return total
-
-
-def to_json(block: BlockProfile) -> str:
-    """Compact JSON; `from_json` gives back an equal profile."""
-    return json.dumps(block_to_dict(block), separators=(",", ":"), sort_keys=True, allow_nan=False)
-
-
-def from_json(text: str) -> BlockProfile:
-    return block_from_dict(json.loads(text))
-
-
-def block_to_dict(block: BlockProfile) -> dict[str, Any]:
-    return {
-        "rows": block.rows,
-        "numbers": {
-            name: [_packed(c.counts), c.nulls, c.total, c.squares, c.minimum, c.maximum]
-            for name, c in block.numbers.items()
-        },
-        "categories": {
-            name: [_packed(c.levels), c.nulls, c.other.tolist(), c.unseen.tolist(), dict(c.hitters)]
-            for name, c in block.categories.items()
-        },
-    }
-
-
-def block_from_dict(data: Mapping[str, Any]) -> BlockProfile:
-    return BlockProfile(
-        rows=data["rows"],
-        numbers={n: NumberCounts(_unpacked(v[0]), *v[1:]) for n, v in data["numbers"].items()},
-        categories={
-            n: CategoryCounts(
-                _unpacked(v[0]), v[1], np.array(v[2], dtype=np.int64), np.array(v[3], dtype=np.int64), v[4]
-            )
-            for n, v in data["categories"].items()
-        },
-    )
 
 
 def profile_coded(columns: CodedColumns, coding: Coding, blocks: Ints, count: int) -> tuple[BlockProfile, ...]:
@@ -291,20 +254,3 @@ def _empty(coding: Coding) -> BlockProfile:
             for n, c in coding.categories.items()
         },
     )
-
-
-def _packed(counts: Ints) -> list[Any]:
-    """[length, counts], or [length, [index, count, ...], 1] when most counts are zero: blocks are small, bins many."""
-    filled = np.flatnonzero(counts)
-    if 2 * len(filled) >= len(counts):
-        return [len(counts), counts.tolist()]
-    return [len(counts), np.column_stack([filled, counts[filled]]).ravel().tolist(), 1]
-
-
-def _unpacked(packed: Sequence[Any]) -> Ints:
-    if len(packed) == 2:
-        return np.array(packed[1], dtype=np.int64).reshape(packed[0])
-    pairs = np.array(packed[1], dtype=np.int64).reshape(-1, 2)
-    counts = np.zeros(packed[0], dtype=np.int64)
-    counts[pairs[:, 0]] = pairs[:, 1]
-    return counts
