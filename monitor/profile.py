@@ -88,7 +88,7 @@ def profile(frame: pl.DataFrame, baseline: Coded, blocks: NDArray[np.int64]) -> 
 def profile_block(frame: pl.DataFrame, baseline: Coded) -> BlockProfile:
     """Profile all rows of a frame as one block; see `profile`."""
     if not frame.height:
-        return _empty(baseline.coding)
+        return empty_profile(baseline.coding)
     return profile(frame, baseline, np.zeros(frame.height, dtype=np.int64))[0]
 
 
@@ -237,7 +237,8 @@ def _merge_categories(a: CategoryCounts, b: CategoryCounts) -> CategoryCounts:
     return CategoryCounts(a.levels + b.levels, a.nulls + b.nulls, a.other + b.other, a.unseen + b.unseen, hitters)
 
 
-def _empty(coding: Coding) -> BlockProfile:
+def empty_profile(coding: Coding) -> BlockProfile:
+    """The profile of no rows."""
     return BlockProfile(
         rows=0,
         numbers={

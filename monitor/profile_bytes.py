@@ -79,7 +79,7 @@ def summed(parts: Sequence[bytes], coding: Coding) -> BlockProfile:
     """
     try:
         read = [_read(part) for part in parts]
-        ints = np.sum([part[0] for part in read], axis=0, dtype=np.int64)
+        ints = np.stack([part[0] for part in read]).sum(axis=0)
         stacked = np.stack([part[1] for part in read]).reshape(len(read), -1, 4)
         floats = np.empty(stacked.shape[1:])
         floats[:, :2] = np.minimum(stacked[:, :, :2].sum(axis=0), _MOST)

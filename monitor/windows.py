@@ -7,22 +7,20 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from core import queue
-from monitor import alerts, reference, store
+from monitor import alerts, profiles, reference, store
 from monitor.alerts import Alarm
 from monitor.baseline import Baseline
 from monitor.decide import Decision
 from monitor.drift import drift_scores
 from monitor.judge import judge
 from monitor.measure import Reading, drift_readings, fairness_readings, kpi_readings
-from monitor.profile import merge_all, profile
-from monitor.reference import BLOCKS_PER_WINDOW, DAY, GRACE, time_blocks
-from monitor.schema import ModelSpec, RowWindow, span
+from monitor.profile import merge_all
+from monitor.reference import DAY, GRACE
+from monitor.schema import RowWindow, span
 from monitor.service import CurrentSpec, current_spec
 from monitor.site import Site
 from monitor.tables import BaselineRow, Measurement, Model, Window
@@ -53,6 +51,7 @@ def evaluate(site: Site, model_name: str) -> list[UUID]:
     Returns the ids of the windows closed or refreshed, oldest first. Safe to run twice.
     """
     touched: list[UUID] = []
+    profiled = False
     while True:
         with site.database.read() as db:
             current = current_spec(db, model_name)
@@ -64,6 +63,9 @@ def evaluate(site: Site, model_name: str) -> list[UUID]:
             reference.collect(site, current, row)
             with site.database.read() as db:
                 row = db.get_one(BaselineRow, row.id)
+        if row.artifact is not None and not profiled:
+            profiles.extend(site, current, row, _baseline(site, row.artifact))
+            profiled = True
         due = [d for scale, number in closed.items() if (d := _due(site, current, row, scale, number)) is not None]
         if not due:
             break
@@ -159,11 +161,14 @@ def _judge(site: Site, current: CurrentSpec, row: BaselineRow, window: Span) -> 
     if window.from_seq < row.to_seq:
         return unjudged("reference", "Drift not judged: these rows belong to the reference itself.")
     baseline = _baseline(site, row.artifact)
-    first, labels = _blocks(current.spec, window)
-    blocks = profile(window.frame, baseline, labels - first)
+    labels = profiles.labels_between(
+        current.spec, row, (window.from_seq, window.to_seq), (window.from_ts, window.to_ts)
+    )
+    with site.database.read() as db:
+        blocks = profiles.stored_blocks(db, row.id, baseline.coding, labels)
     seed = int.from_bytes(hashlib.sha256(f"{row.artifact}/{window.scale}/{window.number}".encode()).digest()[:4])
-    scores = drift_scores(baseline, merge_all(blocks)) if blocks else []
-    decision = judge(current.spec, baseline, window.scale, blocks, scores, first=first, seed=seed)
+    scores = drift_scores(baseline, merge_all(blocks))
+    decision = judge(current.spec, baseline, window.scale, blocks, scores, first=labels.start, seed=seed)
     return _document(decision), drift_readings(decision, scores)
 
 
@@ -175,17 +180,6 @@ def _baseline(site: Site, digest: str) -> Baseline:
         while len(_FITTED) > KEPT_BASELINES:
             _FITTED.pop(next(iter(_FITTED)))
     return found
-
-
-def _blocks(spec: ModelSpec, window: Span) -> tuple[int, NDArray[np.int64]]:
-    """Label of the window's first profile block, and the block of each row."""
-    windows = spec.monitors.windows
-    rows = window.frame.height
-    if isinstance(windows, RowWindow):
-        size = windows.rows // BLOCKS_PER_WINDOW
-        return 0, np.minimum(np.arange(rows) // size, BLOCKS_PER_WINDOW - 1)
-    first = time_blocks(pl.Series([window.from_ts]), windows)
-    return int(first[0]), time_blocks(window.frame["ts"], windows)
 
 
 def _document(decision: Decision) -> dict[str, Any]:
