@@ -39,6 +39,7 @@ TEXT_BINS: Final = 64
 EDGES_TESTED: Final = 31
 KEPT_LEVELS: Final = 30
 KEPT_CLUSTERS: Final = 48
+SAMPLED_ROWS: Final = 50_000
 MINIMUM_LEVEL_ROWS: Final = 10
 DICTIONARY: Final = 65_536
 ENCODER_SHARE: Final = 0.6
@@ -219,7 +220,7 @@ def fit_baseline(
     for name, kind in columns.items():
         if kind == "number":
             values[name] = number_values(rest, name)
-            numbers[name] = _number_bins(values[name], BINS, EDGES_TESTED)
+            numbers[name] = _number_bins(values[name], BINS, EDGES_TESTED, seed)
         elif kind == "category":
             column = category_values(rest, name)
             categories[name] = _category_levels(column, folds, KEPT_LEVELS)
@@ -228,7 +229,7 @@ def fit_baseline(
             derived, cluster = text_columns(rest, name, encoders[name])
             for derived_name, derived_values in derived.items():
                 values[derived_name] = derived_values
-                numbers[derived_name] = _text_bins(derived_values, derived_name.removeprefix(f"{name}."))
+                numbers[derived_name] = _text_bins(derived_values, derived_name.removeprefix(f"{name}."), seed)
             categories[f"{name}.cluster"] = _category_levels(cluster, folds, KEPT_CLUSTERS)
             codes[f"{name}.cluster"], new[f"{name}.cluster"] = level_codes(cluster, categories[f"{name}.cluster"])
     coding = Coding(numbers, categories, encoders)
@@ -263,33 +264,55 @@ def _folds(labels: Ints, parts: int) -> Ints:
     return whole % min(FOLDS, int(whole.max(initial=0)) + 1)
 
 
-def _number_bins(values: Floats, most: int, tested: int) -> NumberBins:
-    x = np.sort(values[np.isfinite(values)])
+def _number_bins(values: Floats, most: int, tested: int, seed: int) -> NumberBins:
+    x, smallest = _sorted(values, seed)
     edges = _edges(x, most)
     quantiles = np.arange(1, tested + 1) / (tested + 1)
-    return NumberBins(edges, _grid(x, edges, quantiles), _ALL_TESTS)
+    return NumberBins(edges, _grid(x, edges, quantiles, smallest), _ALL_TESTS)
 
 
-def _text_bins(values: Floats, derived: str) -> NumberBins:
-    x = np.sort(values[np.isfinite(values)])
+def _text_bins(values: Floats, derived: str, seed: int) -> NumberBins:
+    x, smallest = _sorted(values, seed)
     edges = _edges(x, TEXT_BINS)
-    grid = _grid(x, edges, np.array(_TEXT_GRID.get(derived, ())))
+    grid = _grid(x, edges, np.array(_TEXT_GRID.get(derived, ())), smallest)
     return NumberBins(edges, grid, _TEXT_TESTS.get(derived, ("location",)))
+
+
+def _sorted(values: Floats, seed: int) -> tuple[Floats, float]:
+    """Values in order, and the share of the smallest one among all.
+
+    Of many rows a sample: edges need not lie at the quantiles exactly, for shares are counted on all rows. The
+    smallest and the largest value are kept, and every value where there are few.
+    """
+    if len(values) > SAMPLED_ROWS:
+        chosen = values[np.random.default_rng(seed).integers(0, len(values), SAMPLED_ROWS)]
+        x = np.sort(chosen[np.isfinite(chosen)])
+        if 2 * np.count_nonzero(np.diff(x)) + 3 > BINS:
+            low, high = np.fmin.reduce(values), np.fmax.reduce(values)
+            return np.concatenate([[low], x, [high]]), float(np.mean(values == low))
+    x = np.sort(values[np.isfinite(values)])
+    return x, float(np.mean(x == x[0])) if len(x) else 0.0
 
 
 def _edges(x: Floats, most: int) -> Floats:
     """Quantile edges. With few distinct values each value gets a bin of its own and each gap between two another."""
     if not len(x):
         return np.zeros(0)
-    distinct = np.unique(x)
+    distinct = x[np.diff(x, prepend=-np.inf) > 0]
     if 2 * len(distinct) + 1 <= most:
         return np.unique(np.concatenate([np.nextafter(distinct, -np.inf), distinct]))
     # Fewer than 256 bins, for the two open bins and the bin of the minimum come on top.
-    cuts = np.quantile(x, np.linspace(0.0, 1.0, most - 2), method="inverted_cdf")
+    cuts = _quantiles(x, np.linspace(0.0, 1.0, most - 2))
     return np.unique(np.concatenate([[np.nextafter(x[0], -np.inf)], cuts]))
 
 
-def _grid(x: Floats, edges: Floats, quantiles: Floats) -> tuple[int, ...]:
+def _quantiles(x: Floats, shares: Floats) -> Floats:
+    """Smallest values that as large a share of the sorted values does not exceed (`inverted_cdf` of numpy)."""
+    at = np.clip(np.ceil(shares * len(x) - 1e-9).astype(np.int64) - 1, 0, len(x) - 1)
+    return x[at]
+
+
+def _grid(x: Floats, edges: Floats, quantiles: Floats, smallest: float) -> tuple[int, ...]:
     """Indices of the edges at the quantiles.
 
     Where the smallest value is common, the edge below it is tested too: at it shows a value smaller than a constant.
@@ -297,9 +320,8 @@ def _grid(x: Floats, edges: Floats, quantiles: Floats) -> tuple[int, ...]:
     """
     if not len(x) or not len(quantiles):
         return ()
-    wanted = np.quantile(x, quantiles, method="inverted_cdf")
-    at = {int(i) for i in np.searchsorted(edges, wanted, side="left")}
-    if np.mean(x == x[0]) >= 1 / (EDGES_TESTED + 1):
+    at = {int(i) for i in np.searchsorted(edges, _quantiles(x, quantiles), side="left")}
+    if smallest >= 1 / (EDGES_TESTED + 1):
         at.add(0)
     return tuple(sorted(at))
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, Protocol
 
 import numpy as np
@@ -10,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from core.errors import InvalidError
+from monitor.binning import CellTable, cell_table
 from monitor.text import COMPONENTS, TextEncoder
 
 Ints = NDArray[np.int64]
@@ -27,6 +29,10 @@ class NumberBins:
     edges: Floats
     grid: tuple[int, ...]  # which edges the decision rule reads the distribution function at
     tests: tuple[str, ...]  # of location, spread, below, missing
+
+    @cached_property
+    def table(self) -> CellTable | None:
+        return cell_table(self.edges)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ import math
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,10 +17,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from core.errors import InvalidError
+from monitor.binning import bin_numbers
 from monitor.coding import CategoryLevels, Coded, CodedColumns, Coding, Floats, Ints, NumberBins, coded_columns
 
 # Of a wide column each block keeps this many of its most frequent levels by name, whatever the reference knows.
 HITTERS: Final = 64
+THREADS: Final = 2
+SERIAL_ROWS: Final = 50_000  # below, threads cost more than they save
 _DENSE: Final = 4_000_000  # cells of blocks times levels that are counted in one plain array
 
 
@@ -112,12 +116,21 @@ def merge_all(blocks: Sequence[BlockProfile]) -> BlockProfile:
 
 
 def profile_coded(columns: CodedColumns, coding: Coding, blocks: Ints, count: int) -> tuple[BlockProfile, ...]:
+    """Profiles of blocks 0..count-1. Columns are counted side by side: numpy leaves the interpreter while it works."""
     rows = np.bincount(blocks, minlength=count)
-    numbers = {name: _count_numbers(columns.numbers[name], b, blocks, count) for name, b in coding.numbers.items()}
-    categories = {
-        name: _count_levels(columns.categories[name], columns.new.get(name, ()), c, blocks, count)
-        for name, c in coding.categories.items()
-    }
+    order = None if np.all(blocks[1:] >= blocks[:-1]) else np.argsort(blocks, kind="stable")
+    runs = _Runs(blocks if order is None else blocks[order], rows, order)
+
+    def number(name: str) -> list[NumberCounts]:
+        return _count_numbers(columns.numbers[name], coding.numbers[name], runs)
+
+    def category(name: str) -> list[CategoryCounts]:
+        codes, new = columns.categories[name], columns.new.get(name, ())
+        return _count_levels(codes, new, coding.categories[name], blocks, count)
+
+    with ThreadPoolExecutor(THREADS if len(blocks) > SERIAL_ROWS else 1) as pool:
+        numbers = dict(zip(coding.numbers, pool.map(number, coding.numbers), strict=True))
+        categories = dict(zip(coding.categories, pool.map(category, coding.categories), strict=True))
     return tuple(
         BlockProfile(
             rows=int(rows[t]),
@@ -128,42 +141,44 @@ def profile_coded(columns: CodedColumns, coding: Coding, blocks: Ints, count: in
     )
 
 
-def _count_numbers(values: Floats, bins: NumberBins, blocks: Ints, count: int) -> list[NumberCounts]:
-    present = np.isfinite(values)
-    x, at = values[present], blocks[present]
+@dataclass(frozen=True, eq=False)
+class _Runs:
+    """Rows in order of their block: the block of each, the rows of each block, and the order, None for as they come."""
+
+    blocks: Ints
+    rows: Ints
+    order: Ints | None
+
+
+def _count_numbers(values: Floats, bins: NumberBins, runs: _Runs) -> list[NumberCounts]:
+    x = values if runs.order is None else values[runs.order]
+    at, count = runs.blocks, len(runs.rows)
+    if not np.isfinite(x.sum()):  # nearly always finite; a sum is cheaper than a mask
+        present = np.isfinite(x)
+        x, at = x[present], at[present]
+        nulls = runs.rows - np.bincount(at, minlength=count)
+    else:
+        nulls = np.zeros(count, dtype=np.int64)
     width = len(bins.edges) + 1
-    cells = at * width + np.searchsorted(bins.edges, x, side="left")
+    cells = at * width
+    cells += bin_numbers(x, bins.edges, bins.table)
     counts = np.bincount(cells, minlength=count * width).reshape(count, width).astype(np.int64)
-    nulls = np.bincount(blocks[~present], minlength=count)
-    totals = np.bincount(at, weights=x, minlength=count)
-    with np.errstate(over="ignore"):
-        squares = np.bincount(at, weights=x * x, minlength=count)
-    squares = np.minimum(squares, np.finfo(np.float64).max)
-    low, high = _extremes(x, at, count)
+    totals, squares = np.zeros(count), np.zeros(count)
+    low, high = np.full(count, np.nan), np.full(count, np.nan)
+    if len(x):
+        starts = np.flatnonzero(np.diff(at, prepend=-1))
+        filled = at[starts]
+        with np.errstate(over="ignore"):
+            totals[filled] = np.add.reduceat(x, starts)
+            squares[filled] = np.minimum(np.add.reduceat(x * x, starts), np.finfo(np.float64).max)
+        low[filled], high[filled] = np.minimum.reduceat(x, starts), np.maximum.reduceat(x, starts)
     return [
         NumberCounts(
-            counts[t],
-            int(nulls[t]),
-            float(totals[t]),
-            float(squares[t]),
-            float(low[t]) if math.isfinite(low[t]) else None,
-            float(high[t]) if math.isfinite(high[t]) else None,
+            counts[t], int(nulls[t]), float(totals[t]), float(squares[t]),
+            None if math.isnan(low[t]) else float(low[t]), None if math.isnan(high[t]) else float(high[t]),
         )
         for t in range(count)
-    ]
-
-
-def _extremes(x: Floats, at: Ints, count: int) -> tuple[Floats, Floats]:
-    low, high = np.full(count, np.inf), np.full(count, -np.inf)
-    if not len(x):
-        return low, high
-    if np.any(np.diff(at) < 0):
-        np.minimum.at(low, at, x)
-        np.maximum.at(high, at, x)
-        return low, high
-    starts = np.flatnonzero(np.diff(at, prepend=-1))  # rows in time order: each block is one run
-    low[at[starts]], high[at[starts]] = np.minimum.reduceat(x, starts), np.maximum.reduceat(x, starts)
-    return low, high
+    ]  # fmt: skip
 
 
 def _count_levels(
