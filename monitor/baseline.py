@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from core.errors import IntegrityFailureError, InvalidError
 from monitor.coding import (
     FOLDS,
+    NULL,
     CategoryLevels,
     CodedColumns,
     Coding,
@@ -23,7 +24,6 @@ from monitor.coding import (
     Ints,
     NumberBins,
     category_values,
-    level_codes,
     number_values,
     text_columns,
 )
@@ -222,16 +222,15 @@ def fit_baseline(
             values[name] = number_values(rest, name)
             numbers[name] = _number_bins(values[name], BINS, EDGES_TESTED, seed)
         elif kind == "category":
-            column = category_values(rest, name)
-            categories[name] = _category_levels(column, folds, KEPT_LEVELS)
-            codes[name], new[name] = level_codes(column, categories[name])
+            coded = _category_levels(category_values(rest, name), folds, KEPT_LEVELS)
+            categories[name], codes[name], new[name] = coded
         else:
             derived, cluster = text_columns(rest, name, encoders[name])
             for derived_name, derived_values in derived.items():
                 values[derived_name] = derived_values
                 numbers[derived_name] = _text_bins(derived_values, derived_name.removeprefix(f"{name}."), seed)
-            categories[f"{name}.cluster"] = _category_levels(cluster, folds, KEPT_CLUSTERS)
-            codes[f"{name}.cluster"], new[f"{name}.cluster"] = level_codes(cluster, categories[f"{name}.cluster"])
+            coded = _category_levels(cluster, folds, KEPT_CLUSTERS)
+            categories[f"{name}.cluster"], codes[f"{name}.cluster"], new[f"{name}.cluster"] = coded
     coding = Coding(numbers, categories, encoders)
     return Baseline(
         columns=dict(columns),
@@ -326,27 +325,27 @@ def _grid(x: Floats, edges: Floats, quantiles: Floats, smallest: float) -> tuple
     return tuple(sorted(at))
 
 
-def _category_levels(values: pl.Series, folds: Ints, most: int) -> CategoryLevels:
+def _category_levels(values: pl.Series, folds: Ints, most: int) -> tuple[CategoryLevels, Ints, Sequence[str]]:
+    """The levels of the reference, and its own values coded by them; see `CodedColumns`."""
     number = int(folds.max()) + 1
-    table = (
-        pl.DataFrame({"level": values, "fold": folds})
-        .drop_nulls("level")
-        .group_by("level", "fold")
-        .len()
-        .sort("level", "fold")
-    )
-    levels = table["level"].unique(maintain_order=True).to_list()
-    position = {level: i for i, level in enumerate(levels)}
-    counts = np.zeros((len(levels), number), dtype=np.int64)
-    rows = np.array([position[level] for level in table["level"]], dtype=np.int64)
-    counts[rows, table["fold"].to_numpy()] = table["len"].to_numpy()
+    every = values.unique().drop_nulls().sort()
+    at = values.replace_strict(every, pl.int_range(len(every), eager=True), default=NULL, return_dtype=pl.Int64)
+    codes = at.to_numpy().astype(np.int64)
+    present = codes >= 0
+    counts = np.bincount(codes[present] * number + folds[present], minlength=len(every) * number)
+    counts = counts.reshape(len(every), number).astype(np.int64)
+    levels, new = every.to_list(), []
     if len(levels) > DICTIONARY:
         # Which levels stay is decided by their hash, not by their counts: a choice by count would fit the reference.
         order = sorted(range(len(levels)), key=lambda i: hashlib.blake2b(levels[i].encode(), digest_size=8).digest())
-        chosen = sorted(order[:DICTIONARY])
-        levels, counts = [levels[i] for i in chosen], counts[chosen]
+        place = np.concatenate([sorted(order[:DICTIONARY]), sorted(order[DICTIONARY:])])
+        moved = np.empty(len(levels), dtype=np.int64)
+        moved[place] = np.arange(len(levels))
+        codes[present] = moved[codes[present]]
+        named = [levels[i] for i in place]
+        levels, new, counts = named[:DICTIONARY], named[DICTIONARY:], counts[place[:DICTIONARY]]
     kept = tuple(levels[i] for i in _most_frequent(counts.sum(axis=1), most, MINIMUM_LEVEL_ROWS))
-    return _levels(kept, tuple(levels), counts, most)
+    return _levels(kept, tuple(levels), counts, most), codes, new
 
 
 def _most_frequent(counts: Ints, most: int, minimum: float) -> list[int]:
