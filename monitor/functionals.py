@@ -32,12 +32,16 @@ FLOOR_RARE: Final = 0.005  # missing and unseen
 BELOW_PER_STD: Final = 0.39894  # change of the distribution function at the median per standard deviation of shift
 RANK_PER_STD: Final = 0.28209  # change of the mean rank per standard deviation of shift, for a normal column
 
+_FLOORS: Final[Mapping[str, float]] = {
+    "location": FLOOR_RANK, "spread": FLOOR_RANK, "share_below": FLOOR_BELOW, "share": FLOOR_SHARE,
+    "other": FLOOR_SHARE, "missing": FLOOR_RARE, "unseen": FLOOR_RARE,
+}  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Functional:
-    column: int
     effect: Effect
-    detail: str | None
+    detail: str | None = None
 
 
 @dataclass(eq=False)
@@ -51,36 +55,33 @@ class Sums:
     names: list[str] = field(default_factory=list)
     kinds: list[FindingKind] = field(default_factory=list)
     functionals: list[Functional] = field(default_factory=list)
+    _starts: list[int] = field(default_factory=list)
     _sums: list[Floats] = field(default_factory=list)
     _squares: list[Floats] = field(default_factory=list)
 
     @property
     def values(self) -> Floats:
-        return np.stack(self._sums, axis=1)
+        return np.concatenate(self._sums, axis=1)
 
     @property
     def squares(self) -> Floats:
-        return np.stack(self._squares, axis=1)
+        return np.concatenate(self._squares, axis=1)
 
     @property
     def starts(self) -> Ints:
         """Where the functionals of each column begin."""
-        return np.flatnonzero(np.diff([-1, *[f.column for f in self.functionals]])).astype(np.int64)
+        return np.array(self._starts, dtype=np.int64)
 
-    def begin(self, name: str, kind: FindingKind) -> None:
+    def add(self, name: str, kind: FindingKind, looked_at: list[Functional], sums: Floats, squares: Floats) -> None:
+        """A column with its functionals, shape (blocks, functionals); one that none looks at is left out."""
+        if not looked_at:
+            return
+        self._starts.append(len(self.functionals))
+        self.functionals += looked_at
         self.names.append(name)
         self.kinds.append(kind)
-
-    def add(self, effect: Effect, detail: str | None, sums: Floats, squares: Floats | None = None) -> None:
-        self.functionals.append(Functional(len(self.names) - 1, effect, detail))
         self._sums.append(sums)
-        self._squares.append(sums if squares is None else squares)
-
-    def end(self) -> None:
-        """Forget a column that no functional looks at."""
-        if not self.functionals or self.functionals[-1].column != len(self.names) - 1:
-            self.names.pop()
-            self.kinds.pop()
+        self._squares.append(squares)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +89,7 @@ class _Reference:
     """What does not change from window to window, stacked by block once."""
 
     ranks: Mapping[str, Floats]  # (bins,): mid-rank of the bin among reference values, minus one half
-    values: Mapping[str, int]
+    looked_at: Mapping[str, tuple[list[Functional], Ints, Ints]]
     sums: Mapping[str, Floats]  # (blocks, functionals of the column)
     levels: Mapping[str, Floats]
     hitters: Mapping[str, Mapping[str, Mapping[int, int]]]  # column, level, block: rows
@@ -106,35 +107,37 @@ def block_sums(baseline: Baseline, window: Sequence[BlockProfile], without: Sequ
     found = Sums()
     for name, bins in baseline.coding.numbers.items():
         if name not in without:
-            found.begin(name, "number")
             _number(found, bins, reference, name, [block.numbers[name] for block in window])
-            found.end()
     for name, levels in baseline.coding.categories.items():
         if name not in without:
-            found.begin(name, "category")
             parts = [block.categories[name] for block in window]
-            _levels(found, levels, reference, name, parts)
-            _remainder(found, baseline, reference, name, parts)
+            shares, sums = _levels(levels, reference, name, parts)
+            looked_at: list[Functional] = [*shares, Functional("other"), Functional("unseen"), Functional("missing")]
+            every = np.concatenate([sums, _remainder(baseline, reference, name, parts)], axis=1)
+            found.add(name, "category", looked_at, every, every)
     return found
 
 
 def floors_of(sums: Sums, floors: Mapping[str, float]) -> Floats:
     """The smallest change of each functional that may alarm, in its own unit; see `decide` for the unit of floors."""
-    found = np.empty(len(sums.functionals))
-    for i, functional in enumerate(sums.functionals):
-        name = sums.names[functional.column]
+    found = np.array([_FLOORS[functional.effect] for functional in sums.functionals])
+    starts = sums.starts.tolist()
+    for name, kind, start, end in zip(sums.names, sums.kinds, starts, [*starts[1:], len(found)], strict=True):
         floor = floor_of(name, floors)
-        if floor is not None and sums.kinds[functional.column] == "category" and name not in floors:
+        if floor is None:
+            continue
+        if kind == "category" and name not in floors:
             floor *= BELOW_PER_STD  # set for a text column, in standard deviations
-        match functional.effect:
-            case "location" | "spread":
-                found[i] = FLOOR_RANK if floor is None else floor * RANK_PER_STD
-            case "share_below":
-                found[i] = FLOOR_BELOW if floor is None else floor * BELOW_PER_STD
-            case "share" | "other":
-                found[i] = FLOOR_SHARE if floor is None else floor
-            case "missing" | "unseen":
-                found[i] = FLOOR_RARE if floor is None else min(floor, FLOOR_RARE)
+        for at in range(start, end):
+            match sums.functionals[at].effect:
+                case "location" | "spread":
+                    found[at] = floor * RANK_PER_STD
+                case "share_below":
+                    found[at] = floor * BELOW_PER_STD
+                case "share" | "other":
+                    found[at] = floor
+                case "missing" | "unseen":
+                    found[at] = min(floor, FLOOR_RARE)
     return found
 
 
@@ -145,12 +148,13 @@ def floor_of(name: str, floors: Mapping[str, float]) -> float | None:
 
 def _stacked(baseline: Baseline) -> _Reference:
     blocks, folds = baseline.blocks, baseline.fold_of
-    ranks, values, sums = {}, {}, {}
+    ranks, looked_at, sums = {}, {}, {}
     for name, bins in baseline.coding.numbers.items():
         counts = _stack([b.numbers[name].counts for b in blocks])
         own = counts.sum(axis=0)
-        values[name] = int(own.sum())
-        ranks[name] = (np.cumsum(own) - own / 2.0) / max(values[name], 1) - 0.5
+        values = int(own.sum())
+        looked_at[name] = _looked_at(bins, values)
+        ranks[name] = (np.cumsum(own) - own / 2.0) / max(values, 1) - 0.5
         sums[name] = _number_sums(bins, ranks[name], counts, [b.numbers[name] for b in blocks])
     levels, hitters, folded = {}, {}, {}
     at = np.arange(len(blocks))
@@ -159,7 +163,7 @@ def _stacked(baseline: Baseline) -> _Reference:
         levels[name] = _stack([part.levels for part in parts])
         folded[name] = _stack([p.other for p in parts])[at, folds], _stack([p.unseen for p in parts])[at, folds]
         hitters[name] = _by_level(parts) if known.wide else {}
-    return _Reference(ranks, values, sums, levels, hitters, folded)
+    return _Reference(ranks, looked_at, sums, levels, hitters, folded)
 
 
 def _by_level(parts: Sequence[CategoryCounts]) -> dict[str, dict[int, int]]:
@@ -186,49 +190,57 @@ def _number(found: Sums, bins: NumberBins, reference: _Reference, name: str, par
     if parts:
         counts = _stack([part.counts for part in parts])
         sums = np.concatenate([sums, _number_sums(bins, reference.ranks[name], counts, parts)])
-    if reference.values[name] > MINIMUM_VALUES:
+    looked_at, chosen, squared = reference.looked_at[name]
+    found.add(name, "number", looked_at, sums[:, chosen], sums[:, squared])
+
+
+def _looked_at(bins: NumberBins, values: int) -> tuple[list[Functional], Ints, Ints]:
+    """Functionals of a number, the columns of `_number_sums` they are, and those of their squares."""
+    found: list[Functional] = []
+    chosen: list[int] = []
+    if values > MINIMUM_VALUES:
         if "location" in bins.tests:
-            found.add("location", None, sums[:, 0], sums[:, 2])
+            found.append(Functional("location"))
+            chosen.append(0)
         if "spread" in bins.tests:
-            found.add("spread", None, sums[:, 1], sums[:, 2])
+            found.append(Functional("spread"))
+            chosen.append(1)
         if "below" in bins.tests:
-            for i, edge in enumerate(bins.grid):
-                found.add("share_below", f"{bins.edges[edge]:.6g}", sums[:, 3 + i])
+            found += [Functional("share_below", f"{bins.edges[edge]:.6g}") for edge in bins.grid]
+            chosen += range(3, 3 + len(bins.grid))
     if "missing" in bins.tests:
-        found.add("missing", None, sums[:, -1])
+        found.append(Functional("missing"))
+        chosen.append(3 + len(bins.grid))
+    # The square of a share is the share; location and spread have the same square.
+    return found, np.array(chosen, dtype=np.int64), np.array([max(c, 2) for c in chosen], dtype=np.int64)
 
 
 def _levels(
-    found: Sums, known: CategoryLevels, reference: _Reference, name: str, parts: Sequence[CategoryCounts]
-) -> None:
+    known: CategoryLevels, reference: _Reference, name: str, parts: Sequence[CategoryCounts]
+) -> tuple[list[Functional], Floats]:
     own = reference.levels[name]
     if not known.wide:
         counts = np.concatenate([own, _stack([p.levels for p in parts])]) if parts else own
-        for i, level in enumerate(known.kept):
-            found.add("share", level, counts[:, i])
-        return
+        return [Functional("share", level) for level in known.kept], counts
     before, after = reference.hitters[name], _by_level(parts)
     pooled = Counter({level: sum(rows.values()) for level, rows in before.items()})
     pooled.update({level: sum(rows.values()) for level, rows in after.items()})
-    ranked = sorted(((-rows, level) for level, rows in pooled.items() if rows > MINIMUM_LEVEL_ROWS))
-    for _, level in ranked[: known.most]:
-        sums = np.zeros(len(own) + len(parts))
+    ranked = sorted(((-rows, level) for level, rows in pooled.items() if rows > MINIMUM_LEVEL_ROWS))[: known.most]
+    sums = np.zeros((len(own) + len(parts), len(ranked)))
+    for i, (_, level) in enumerate(ranked):
         for block, rows in before.get(level, {}).items():
-            sums[block] = rows
+            sums[block, i] = rows
         for block, rows in after.get(level, {}).items():
-            sums[len(own) + block] = rows
-        found.add("share", level, sums)
+            sums[len(own) + block, i] = rows
+    return [Functional("share", level) for _, level in ranked], sums
 
 
-def _remainder(
-    found: Sums, baseline: Baseline, reference: _Reference, name: str, parts: Sequence[CategoryCounts]
-) -> None:
+def _remainder(baseline: Baseline, reference: _Reference, name: str, parts: Sequence[CategoryCounts]) -> Floats:
+    """Other, unseen and missing: (blocks, 3)."""
     others, unseens = reference.folded[name]
     if parts:
         # A window block has no fold of its own: the mean over the lists of all folds.
         others = np.concatenate([others, _stack([p.other for p in parts]).mean(axis=1)])
         unseens = np.concatenate([unseens, _stack([p.unseen for p in parts]).mean(axis=1)])
-    found.add("other", None, others)
-    found.add("unseen", None, unseens)
     missing = [block.categories[name].nulls for block in baseline.blocks] + [part.nulls for part in parts]
-    found.add("missing", None, np.array(missing, dtype=np.float64))
+    return np.column_stack([others, unseens, np.array(missing, dtype=np.float64)])

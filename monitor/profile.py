@@ -96,23 +96,15 @@ def profile_block(frame: pl.DataFrame, baseline: Coded) -> BlockProfile:
     return profile(frame, baseline, np.zeros(frame.height, dtype=np.int64))[0]
 
 
-def merge(a: BlockProfile, b: BlockProfile) -> BlockProfile:
-    """The profile of the rows of both. Sums of values are exact to rounding, counts are exact."""
-    return BlockProfile(
-        rows=a.rows + b.rows,
-        numbers={name: _merge_numbers(a.numbers[name], b.numbers[name]) for name in a.numbers},
-        categories={name: _merge_categories(a.categories[name], b.categories[name]) for name in a.categories},
-    )
-
-
 def merge_all(blocks: Sequence[BlockProfile]) -> BlockProfile:
-    """The profile of the rows of all blocks; at least one block."""
+    """The profile of the rows of all blocks, at least one. Counts are exact, sums of values exact to rounding."""
     if not blocks:
         raise InvalidError("no block to merge; give at least one", blocks=0)
-    total = blocks[0]
-    for block in blocks[1:]:
-        total = merge(total, block)
-    return total
+    return BlockProfile(
+        rows=sum(block.rows for block in blocks),
+        numbers={name: _merge_numbers([block.numbers[name] for block in blocks]) for name in blocks[0].numbers},
+        categories={name: _merge_levels([b.categories[name] for b in blocks]) for name in blocks[0].categories},
+    )
 
 
 def profile_coded(columns: CodedColumns, coding: Coding, blocks: Ints, count: int) -> tuple[BlockProfile, ...]:
@@ -234,22 +226,28 @@ def _hitters(block: Ints, code: Ints, n: Ints, names: Sequence[str], count: int)
     return found
 
 
-def _merge_numbers(a: NumberCounts, b: NumberCounts) -> NumberCounts:
-    lows = [x for x in (a.minimum, b.minimum) if x is not None]
-    highs = [x for x in (a.maximum, b.maximum) if x is not None]
+def _merge_numbers(parts: Sequence[NumberCounts]) -> NumberCounts:
     return NumberCounts(
-        a.counts + b.counts,
-        a.nulls + b.nulls,
-        a.total + b.total,
-        min(a.squares + b.squares, float(np.finfo(np.float64).max)),
-        min(lows) if lows else None,
-        max(highs) if highs else None,
+        np.add.reduce([part.counts for part in parts]),
+        sum(part.nulls for part in parts),
+        sum(part.total for part in parts),
+        min(sum(part.squares for part in parts), float(np.finfo(np.float64).max)),
+        min((part.minimum for part in parts if part.minimum is not None), default=None),
+        max((part.maximum for part in parts if part.maximum is not None), default=None),
     )
 
 
-def _merge_categories(a: CategoryCounts, b: CategoryCounts) -> CategoryCounts:
-    hitters = dict(Counter(a.hitters) + Counter(b.hitters)) if a.hitters or b.hitters else {}
-    return CategoryCounts(a.levels + b.levels, a.nulls + b.nulls, a.other + b.other, a.unseen + b.unseen, hitters)
+def _merge_levels(parts: Sequence[CategoryCounts]) -> CategoryCounts:
+    hitters: Counter[str] = Counter()
+    for part in parts:
+        hitters.update(part.hitters)
+    return CategoryCounts(
+        np.add.reduce([part.levels for part in parts]),
+        sum(part.nulls for part in parts),
+        np.add.reduce([part.other for part in parts]),
+        np.add.reduce([part.unseen for part in parts]),
+        dict(hitters),
+    )
 
 
 def empty_profile(coding: Coding) -> BlockProfile:

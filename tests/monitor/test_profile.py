@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from core.errors import IntegrityFailureError, InvalidError
 from monitor.baseline import fit_baseline
-from monitor.profile import BlockProfile, equal_blocks, merge, profile, profile_block
+from monitor.profile import BlockProfile, equal_blocks, merge_all, profile, profile_block
 from monitor.profile_bytes import from_bytes, summed, to_bytes
 
 RNG = np.random.default_rng(1)
@@ -54,7 +54,7 @@ def test_the_profile_of_two_blocks_is_the_sum_of_their_profiles(
     a: list[tuple[float | None, str | None]], b: list[tuple[float | None, str | None]]
 ) -> None:
     same(
-        merge(profile_block(frame(a), BASELINE), profile_block(frame(b), BASELINE)),
+        merge_all([profile_block(frame(a), BASELINE), profile_block(frame(b), BASELINE)]),
         profile_block(frame(a + b), BASELINE),
     )
 
