@@ -35,7 +35,11 @@ sys.path.insert(0, str(ROOT))
 from core.canonical import timestamp  # noqa: E402
 
 NUMBERS, CATEGORIES = 15, 5
-PEERS = {"nannyml": "nannyml==0.13.1", "whylogs": "whylogs==1.6.4"}
+# With what each needs at import and does not name itself.
+PEERS = {
+    "nannyml": ("nannyml==0.13.1", "statsmodels", "setuptools<80"),
+    "whylogs": ("whylogs==1.6.4", "pandas<3", "numpy<2", "statsmodels", "setuptools<80"),
+}
 
 
 @dataclass(frozen=True)
@@ -197,7 +201,7 @@ def peer_python(folder: Path, peer: str) -> Path:
     python = home / "bin" / "python"
     if not (home / "installed").exists():
         subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "-q", PEERS[peer], "pyarrow", "setuptools<80"], check=True)
+        subprocess.run([str(python), "-m", "pip", "install", "-q", *PEERS[peer], "pyarrow"], check=True)
         (home / "installed").touch()
     return python
 
