@@ -16,6 +16,9 @@ from monitor.coding import Floats, Ints
 SHUFFLES: Final = 99
 LEVEL: Final = 0.10
 GROWTH: Final = 1.3
+# A column of a reference that failed is trusted by itself only without any sign of growth: a level of a tenth lets pass
+# columns whose memory it is too weak to see, and they alarm.
+ALONE: Final = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +41,7 @@ class Growth:
     @property
     def wandering(self) -> NDArray[np.bool_]:
         """Columns that fail by themselves, asked only where the reference as a whole fails."""
-        with np.errstate(invalid="ignore"):
-            found: NDArray[np.bool_] = (self.p_columns <= LEVEL) | (self.columns > GROWTH)
+        found: NDArray[np.bool_] = self.p_columns < ALONE
         return found
 
 

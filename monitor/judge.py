@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 from monitor.baseline import Baseline
-from monitor.blocks import Scale, plan_blocks
+from monitor.blocks import Scale, plan_blocks, supports
 from monitor.decide import Decision, decide
 from monitor.drift import Score
 from monitor.house_rules import row_tests, thresholds
 from monitor.profile import BlockProfile
 from monitor.reference import BLOCKS_PER_WINDOW, block_length, profile_parts
-from monitor.schema import ModelSpec, RowWindow, span
+from monitor.schema import AlphaBudget, ModelSpec, RowWindow, span
 
 
 def judge(
@@ -23,7 +23,7 @@ def judge(
     seed: int,
 ) -> Decision:
     """Judge a window of a scale, given as profile blocks from label `first` on, with the catalogue's statistics."""
-    drift, alpha = spec.monitors.drift, spec.monitors.alpha(scale)
+    drift, alpha = spec.monitors.drift, rates(spec, baseline)[scale]
     floors = changes(drift.floors)
     match drift.rule:
         case "row_tests":
@@ -35,6 +35,27 @@ def judge(
         baseline, blocks, alpha=alpha, plan=plan_blocks(baseline, cut, alpha), first=first, floors=floors,
         must_see=changes(drift.must_see), seed=seed, volume_guard=cut.block_s is not None,
     )  # fmt: skip
+
+
+def rates(spec: ModelSpec, baseline: Baseline) -> dict[str, float]:
+    """False-alarm rate of one window of each scale.
+
+    A scale whose windows the reference cannot support leaves its share of the budget to the others: two months are
+    needed for the days and the weeks of one alarm a month, one month for the days alone.
+    """
+    monitors = spec.monitors
+    scales = monitors.scales
+    shares = {scale: monitors.alpha(scale) for scale in scales}
+    if isinstance(monitors.false_alarms, AlphaBudget) or monitors.drift.rule != "blocks" or len(scales) == 1:
+        return shares
+
+    def supported(chosen: Sequence[str]) -> list[str]:
+        raised = len(scales) / len(chosen)
+        return [s for s in chosen if supports(baseline, scale_of(spec, s), min(0.5, raised * shares[s]))]
+
+    judging = supported(scales) or next((found for s in scales if (found := supported([s]))), list(scales))
+    raised = len(scales) / len(judging)
+    return {s: min(0.5, raised * alpha) if s in judging else alpha for s, alpha in shares.items()}
 
 
 def scale_of(spec: ModelSpec, scale: str) -> Scale:

@@ -120,9 +120,13 @@ def profile_coded(columns: CodedColumns, coding: Coding, blocks: Ints, count: in
         codes, new = columns.categories[name], columns.new.get(name, ())
         return _count_levels(codes, new, coding.categories[name], blocks, count)
 
-    with ThreadPoolExecutor(THREADS if len(blocks) > SERIAL_ROWS else 1) as pool:
-        numbers = dict(zip(coding.numbers, pool.map(number, coding.numbers), strict=True))
-        categories = dict(zip(coding.categories, pool.map(category, coding.categories), strict=True))
+    if len(blocks) <= SERIAL_ROWS:
+        numbers = {name: number(name) for name in coding.numbers}
+        categories = {name: category(name) for name in coding.categories}
+    else:
+        with ThreadPoolExecutor(THREADS) as pool:
+            numbers = dict(zip(coding.numbers, pool.map(number, coding.numbers), strict=True))
+            categories = dict(zip(coding.categories, pool.map(category, coding.categories), strict=True))
     return tuple(
         BlockProfile(
             rows=int(rows[t]),

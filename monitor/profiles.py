@@ -150,15 +150,19 @@ def _replace(
 ) -> None:  # fmt: skip
     """Profile the rows of one block, given by their places, in place of what was stored of it."""
     db.execute(delete(StoredProfile).where(StoredProfile.baseline_id == baseline_id, StoredProfile.label == label))
+
+    def profiled(chosen: NDArray[np.int64]) -> bytes:
+        (block,) = profile_coded(_only(coded, rows[chosen]), coding, np.zeros(len(chosen), dtype=np.int64), 1)
+        return to_bytes(block)
+
+    whole = profiled(np.arange(len(rows)))
     for version, segment, chosen in _parts(frame[rows], spec.with_role("segment")):
-        part = rows[chosen]
-        (block,) = profile_coded(_only(coded, part), coding, np.zeros(len(part), dtype=np.int64), 1)
+        data = whole if len(chosen) == len(rows) else profiled(chosen)
         db.add(
             StoredProfile(
-                baseline_id=baseline_id, label=label, version=version, segment=segment, rows=len(part),
-                data=to_bytes(block),
+                baseline_id=baseline_id, label=label, version=version, segment=segment, rows=len(chosen), data=data
             )
-        )  # fmt: skip
+        )
 
 
 def _parts(frame: pl.DataFrame, segments: Sequence[str]) -> Iterator[tuple[str, str, NDArray[np.int64]]]:

@@ -190,6 +190,8 @@ def _document(decision: Decision) -> dict[str, Any]:
 
 def _refresh(site: Site, current: CurrentSpec) -> list[UUID]:
     """Recompute KPIs and fairness of windows whose outcomes have arrived since they were last looked at."""
+    if not current.spec.outcome_columns:
+        return []
     with site.database.read() as db:
         pending = store.unlabelled_windows(db, current.model.id)
     if not pending:

@@ -11,9 +11,12 @@ from monitor.baseline import Baseline, fit_baseline
 from monitor.blocks import BlockPlan, Scale, arrange, plan_blocks
 from monitor.decide import Decision, decide
 from monitor.growth import growth
+from monitor.judge import rates
 from monitor.profile import equal_blocks, profile
 from monitor.redraws import Blocks, draw, possible
+from monitor.schema import parse_spec
 from monitor.wording import describe
+from tests.monitor.traffic import document
 
 QUARTER_S = 21_600
 MONDAY = 4 * 19_000  # label of the first quarter of a day, counted from the epoch
@@ -97,16 +100,16 @@ def test_quarters_answer_below_one_over_the_number_of_days() -> None:
 def test_a_column_that_wanders_is_judged_by_weeks_where_there_are_enough_and_else_left_out() -> None:
     long = plan_blocks(fitted(daily(7 * 20, wander(140, 1), 1)), WEEK_WINDOW, 1 / 10)
     assert (long.together, long.problem, dict(long.refused)) == (28, None, {})
-    short = plan_blocks(fitted(daily(7 * 9, wander(63, 1), 2)), WEEK_WINDOW, 1 / 30)
+    short = plan_blocks(fitted(daily(7 * 9, wander(63, 1), 3)), WEEK_WINDOW, 1 / 30)
     assert set(short.refused) == {"x"}
     assert short.p_growth is not None
     assert short.p_growth <= 0.1
-    one_day = plan_blocks(fitted(daily(7 * 9, wander(63, 1), 2)), DAY_WINDOW, 1 / 60)
+    one_day = plan_blocks(fitted(daily(7 * 9, wander(63, 1), 3)), DAY_WINDOW, 1 / 60)
     assert set(one_day.refused) == {"x"}
 
 
 def test_a_decision_names_the_columns_it_does_not_judge() -> None:
-    baseline = fitted(daily(63, wander(63, 1), 2))
+    baseline = fitted(daily(63, wander(63, 1), 3))
     plan = plan_blocks(baseline, DAY_WINDOW, 1 / 60)
     decision = judged(baseline, daily(1, np.full(1, 9.0), 2), plan, 1 / 60, MONDAY + 400)
     assert decision.unjudged == ("x",)
@@ -116,7 +119,7 @@ def test_a_decision_names_the_columns_it_does_not_judge() -> None:
 
 
 def test_where_every_column_wanders_the_reference_is_too_short_and_says_by_how_much() -> None:
-    frame = daily(63, wander(63, 1), 2).with_columns(pl.col("x").alias("y"))
+    frame = daily(63, wander(63, 1), 3).with_columns(pl.col("x").alias("y"))
     baseline = fitted(frame)
     plan = plan_blocks(baseline, WEEK_WINDOW, 1 / 30)
     assert plan.problem is not None
@@ -194,3 +197,14 @@ def test_a_window_of_another_volume_is_never_called_drift_and_says_what_the_mix_
     assert decision.p_at_volume is not None
     assert (decision.p_at_volume <= 0.01) == (factor > 1)
     assert f"{factor:g} times" in describe(decision)
+
+
+@pytest.mark.parametrize(("days", "day", "week"), [(63, 1 / 60, 7 / 60), (42, 1 / 30, 7 / 60), (20, 1 / 60, 7 / 60)])
+def test_a_scale_the_reference_cannot_support_leaves_its_budget_to_the_other(
+    days: int, day: float, week: float
+) -> None:
+    """With 20 days neither can be judged, and both say so at their own share."""
+    rng = np.random.default_rng(0)
+    baseline = fitted(daily(days, rng.normal(0, 0.5, days), 3))
+    declared = parse_spec(document(monitors={"windows": ["1d", "7d"], "false_alarms": "1 per 30d"}))
+    assert rates(declared, baseline) == pytest.approx({"1d": day, "7d": week})
