@@ -37,8 +37,8 @@ from core.canonical import timestamp  # noqa: E402
 NUMBERS, CATEGORIES = 15, 5
 # With what each needs at import and does not name itself.
 PEERS = {
-    "nannyml": ("nannyml==0.13.1", "statsmodels", "setuptools<80"),
-    "whylogs": ("whylogs==1.6.4", "pandas<3", "numpy<2", "statsmodels", "setuptools<80"),
+    "nannyml": ("nannyml==0.13.1", "statsmodels", "pyarrow", "setuptools<80"),
+    "whylogs": ("whylogs==1.6.4", "pandas<3", "numpy<2", "statsmodels", "pyarrow<20", "setuptools<80"),
 }
 
 
@@ -201,7 +201,7 @@ def peer_python(folder: Path, peer: str) -> Path:
     python = home / "bin" / "python"
     if not (home / "installed").exists():
         subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "-q", *PEERS[peer], "pyarrow"], check=True)
+        subprocess.run([str(python), "-m", "pip", "install", "-q", *PEERS[peer]], check=True)
         (home / "installed").touch()
     return python
 
