@@ -16,8 +16,8 @@ from monitor.coding import Floats, Ints
 SHUFFLES: Final = 99
 LEVEL: Final = 0.10
 GROWTH: Final = 1.3
-# A column of a reference that failed is trusted by itself only without any sign of growth: a level of a tenth lets pass
-# columns whose memory it is too weak to see, and they alarm.
+# For windows of several blocks, a column of a reference that failed is trusted by itself only without any sign of
+# growth: a level of a tenth lets pass columns whose memory it is too weak to see, and they alarm.
 ALONE: Final = 0.5
 
 
@@ -38,10 +38,9 @@ class Growth:
     def exchangeable(self) -> bool:
         return self.p > LEVEL and self.median <= GROWTH
 
-    @property
-    def wandering(self) -> NDArray[np.bool_]:
-        """Columns that fail by themselves, asked only where the reference as a whole fails."""
-        found: NDArray[np.bool_] = self.p_columns < ALONE
+    def wandering(self, level: float) -> NDArray[np.bool_]:
+        """Columns that grow by themselves, asked only where the reference as a whole fails."""
+        found: NDArray[np.bool_] = self.p_columns <= level
         return found
 
 

@@ -12,7 +12,7 @@ from core.clock import ManualClock
 from monitor import service, store
 from monitor.baseline import Baseline
 from monitor.ingest.media import NDJSON
-from monitor.ingest.receive import receive_events
+from monitor.ingest.receive import Body, receive
 from monitor.profile import BlockProfile, profile_block
 from monitor.profiles import extend, labels_between, stored_blocks, stored_window
 from monitor.reference import time_blocks
@@ -34,7 +34,7 @@ def declare(site: Site, monitors: dict[str, Any], first: int) -> None:
 
 def send(site: Site, clock: ManualClock, frame: pl.DataFrame) -> None:
     clock.move_to(max(clock.now(), datetime.fromisoformat(frame["ts"].max())))  # type: ignore[arg-type]  # a text
-    assert receive_events(site, "loans", events_body(frame), NDJSON).accepted == frame.height
+    assert receive(site, "loans", "events", Body(events_body(frame), NDJSON)).accepted == frame.height
     evaluate(site, "loans")
 
 
