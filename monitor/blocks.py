@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from monitor.baseline import Baseline
 from monitor.coding import Floats, Ints
 from monitor.functionals import Sums, block_sums
-from monitor.growth import ALONE, LEVEL, Growth, growth, quarter_growth
+from monitor.growth import ALONE, CLEAR, LEVEL, Growth, growth, quarter_growth
 from monitor.redraws import Blocks, possible
 
 Season = Literal["weekday_weekend", "day_of_week", "hour_of_day"]
@@ -178,8 +178,7 @@ def _planned(baseline: Baseline, scale: Scale, alpha: float) -> BlockPlan:
         said = f"{count} blocks of one {scale.unit} of reference; {missing} more are needed for windows of {length}"
         return _refusing(base, said)
     assert found is not None  # only growth refuses what is long enough
-    # One block among others that resemble their neighbours still ranks as any: only clear memory is left out.
-    refused = _refused(sums, found, LEVEL if length == 1 else ALONE)
+    refused = _refused(sums, found, CLEAR if length == 1 else ALONE)
     if len(refused) < len(sums.names):
         return replace(base, refused=refused)
     more = f"; {lacking} more windows of reference are needed" if length > 1 else ""
