@@ -10,8 +10,8 @@ import polars as pl
 
 from core.errors import InsufficientDataError
 from monitor.baseline import ColumnKind
+from monitor.coding import category_values, number_values
 from monitor.drift.rows import RowScore, row_scores
-from monitor.profile import category_values, number_values
 
 if TYPE_CHECKING:
     import pandas as pd

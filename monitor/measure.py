@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from monitor.decide import Decision
-from monitor.drift import Score
+from monitor.drift import METHODS, Score
 from monitor.fairness import FAIRNESS, FairnessValue
 from monitor.kpi import KPIS
 from monitor.kpi.base import KpiValue
@@ -164,6 +164,11 @@ def check_metrics(spec: ModelSpec) -> None:
         (f"monitors.fairness.{at}.metric", rule.metric, _unknown(spec, FAIRNESS))
         for at, rule in enumerate(spec.monitors.fairness)
         if rule.metric not in FAIRNESS
+    ]
+    problems += [
+        (f"monitors.drift.thresholds.{name}", name, f"is not known; known: {', '.join(METHODS)}")
+        for name in spec.monitors.drift.thresholds
+        if name not in METHODS
     ]
     if problems:
         listed = [{"field": field, "value": value, "reason": reason} for field, value, reason in problems]

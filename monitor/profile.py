@@ -4,66 +4,27 @@ Bins and levels belong to the baseline, so profiles of any two blocks of one mod
 decision rule needs is linear in the counts kept here.
 """
 
-import json
 import math
+import zlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from core.errors import InvalidError
-from monitor.text import COMPONENTS, TextEncoder
+from monitor.binning import bin_numbers
+from monitor.coding import CategoryLevels, Coded, CodedColumns, Coding, Floats, Ints, NumberBins, coded_columns
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
-
-FOLDS: Final = 4
-_SEEN_NOWHERE: Final = -1
-_NULL: Final = -2
-
-
-@dataclass(frozen=True, eq=False)
-class NumberBins:
-    """Bin b holds edges[b-1] < x <= edges[b]; the first and the last bin are open."""
-
-    edges: Floats
-    grid: tuple[int, ...]  # which edges the decision rule reads the distribution function at
-    tests: tuple[str, ...]  # of location, spread, below, missing
-
-
-@dataclass(frozen=True, eq=False)
-class CategoryLevels:
-    """The reference's levels with their counts per fold of reference blocks.
-
-    "Other" and "unseen" are judged by the reference without the block's own fold. A list taken from the whole
-    reference fits the reference better than any window, and every window would look as if it had new levels.
-    """
-
-    kept: tuple[str, ...]
-    levels: tuple[str, ...]
-    counts: Ints  # (levels, folds)
-    most: int  # length of the list of most frequent levels
-    listed: NDArray[np.bool_]  # (levels, folds): among the most frequent without the fold
-    known: NDArray[np.bool_]  # (levels, folds): seen without the fold
-
-
-@dataclass(frozen=True, eq=False)
-class Coding:
-    """How rows become counts. Derived columns of a text column `c` are `c.oov`, `c.distance`, ... in the two tables."""
-
-    numbers: Mapping[str, NumberBins]
-    categories: Mapping[str, CategoryLevels]
-    texts: Mapping[str, TextEncoder]
-
-
-class Coded(Protocol):
-    """Anything that carries a coding; in practice the baseline."""
-
-    @property
-    def coding(self) -> Coding: ...
+# Of a wide column each block keeps this many of its most frequent levels by name, whatever the reference knows.
+HITTERS: Final = 64
+THREADS: Final = 2
+SERIAL_ROWS: Final = 50_000  # below, threads cost more than they save
+_DENSE: Final = 4_000_000  # cells of blocks times levels that are counted in one plain array
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +43,7 @@ class CategoryCounts:
     nulls: int
     other: Ints  # per fold: known without that fold, but not among its most frequent
     unseen: Ints  # per fold: not known without that fold
+    hitters: Mapping[str, int] = field(default_factory=dict)  # of a wide column: its most frequent levels
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,130 +92,41 @@ def profile(frame: pl.DataFrame, baseline: Coded, blocks: NDArray[np.int64]) -> 
 def profile_block(frame: pl.DataFrame, baseline: Coded) -> BlockProfile:
     """Profile all rows of a frame as one block; see `profile`."""
     if not frame.height:
-        return _empty(baseline.coding)
+        return empty_profile(baseline.coding)
     return profile(frame, baseline, np.zeros(frame.height, dtype=np.int64))[0]
 
 
-def merge(a: BlockProfile, b: BlockProfile) -> BlockProfile:
-    """The profile of the rows of both. Sums of values are exact to rounding, counts are exact."""
-    return BlockProfile(
-        rows=a.rows + b.rows,
-        numbers={name: _merge_numbers(a.numbers[name], b.numbers[name]) for name in a.numbers},
-        categories={name: _merge_categories(a.categories[name], b.categories[name]) for name in a.categories},
-    )
-
-
 def merge_all(blocks: Sequence[BlockProfile]) -> BlockProfile:
-    """The profile of the rows of all blocks; at least one block."""
+    """The profile of the rows of all blocks, at least one. Counts are exact, sums of values exact to rounding."""
     if not blocks:
         raise InvalidError("no block to merge; give at least one", blocks=0)
-    total = blocks[0]
-    for block in blocks[1:]:
-        total = merge(total, block)
-    return total
-
-
-def to_json(block: BlockProfile) -> str:
-    """Compact JSON; `from_json` gives back an equal profile."""
-    return json.dumps(block_to_dict(block), separators=(",", ":"), sort_keys=True, allow_nan=False)
-
-
-def from_json(text: str) -> BlockProfile:
-    return block_from_dict(json.loads(text))
-
-
-def block_to_dict(block: BlockProfile) -> dict[str, Any]:
-    return {
-        "rows": block.rows,
-        "numbers": {
-            name: [_packed(c.counts), c.nulls, c.total, c.squares, c.minimum, c.maximum]
-            for name, c in block.numbers.items()
-        },
-        "categories": {
-            name: [_packed(c.levels), c.nulls, c.other.tolist(), c.unseen.tolist()]
-            for name, c in block.categories.items()
-        },
-    }
-
-
-def block_from_dict(data: Mapping[str, Any]) -> BlockProfile:
     return BlockProfile(
-        rows=data["rows"],
-        numbers={n: NumberCounts(_unpacked(v[0]), *v[1:]) for n, v in data["numbers"].items()},
-        categories={
-            n: CategoryCounts(_unpacked(v[0]), v[1], np.array(v[2], dtype=np.int64), np.array(v[3], dtype=np.int64))
-            for n, v in data["categories"].items()
-        },
+        rows=sum(block.rows for block in blocks),
+        numbers={name: _merge_numbers([block.numbers[name] for block in blocks]) for name in blocks[0].numbers},
+        categories={name: _merge_levels([b.categories[name] for b in blocks]) for name in blocks[0].categories},
     )
-
-
-def number_values(frame: pl.DataFrame, column: str) -> Floats:
-    """A column as float64 with nan where it is null, nan or infinite."""
-    series = _series(frame, column)
-    if not (series.dtype.is_numeric() or series.dtype in (pl.Boolean, pl.Null)):
-        raise InvalidError(
-            f"column {column!r} has type {series.dtype}, declared number; send numbers or declare it a category",
-            column=column,
-            type=str(series.dtype),
-        )
-    values = series.cast(pl.Float64).fill_null(math.nan).to_numpy().astype(np.float64)
-    return np.where(np.isfinite(values), values, np.nan)
-
-
-def category_values(frame: pl.DataFrame, column: str) -> pl.Series:
-    return _series(frame, column).cast(pl.String)
-
-
-def text_columns(frame: pl.DataFrame, column: str, encoder: TextEncoder) -> tuple[dict[str, Floats], pl.Series]:
-    """The derived numbers of one text column, and its cluster as a category."""
-    features = encoder.encode(category_values(frame, column).to_list())
-    numbers = {
-        f"{column}.oov": features.oov,
-        f"{column}.distance": features.distance,
-        f"{column}.length": features.length,
-    }
-    numbers |= {f"{column}.component_{i}": features.components[:, i] for i in range(COMPONENTS)}
-    cluster = pl.Series([str(c) if c >= 0 else None for c in features.cluster.tolist()], dtype=pl.String)
-    return numbers, cluster
-
-
-@dataclass(frozen=True, eq=False)
-class CodedColumns:
-    """Rows as values and level codes, before they are counted into blocks."""
-
-    numbers: Mapping[str, Floats]
-    categories: Mapping[str, Ints]  # index of the level in the baseline's dictionary, -1 unknown, -2 null
-
-
-def coded_columns(frame: pl.DataFrame, coding: Coding) -> CodedColumns:
-    numbers: dict[str, Floats] = {}
-    categories: dict[str, Ints] = {}
-    for column, encoder in coding.texts.items():
-        derived, cluster = text_columns(frame, column, encoder)
-        numbers |= derived
-        categories[f"{column}.cluster"] = level_codes(cluster, coding.categories[f"{column}.cluster"].levels)
-    for column in coding.numbers:
-        if column not in numbers:
-            numbers[column] = number_values(frame, column)
-    for column, levels in coding.categories.items():
-        if column not in categories:
-            categories[column] = level_codes(category_values(frame, column), levels.levels)
-    return CodedColumns(numbers, categories)
-
-
-def level_codes(values: pl.Series, levels: Sequence[str]) -> Ints:
-    table = pl.DataFrame({"level": pl.Series(levels, dtype=pl.String), "code": np.arange(len(levels), dtype=np.int64)})
-    joined = pl.DataFrame({"level": values}).join(table, on="level", how="left", maintain_order="left")
-    codes = joined["code"].fill_null(_SEEN_NOWHERE).to_numpy().astype(np.int64)
-    return np.where(values.is_null().to_numpy(), _NULL, codes)
 
 
 def profile_coded(columns: CodedColumns, coding: Coding, blocks: Ints, count: int) -> tuple[BlockProfile, ...]:
+    """Profiles of blocks 0..count-1. Columns are counted side by side: numpy leaves the interpreter while it works."""
     rows = np.bincount(blocks, minlength=count)
-    numbers = {name: _count_numbers(columns.numbers[name], b, blocks, count) for name, b in coding.numbers.items()}
-    categories = {
-        name: _count_levels(columns.categories[name], c, blocks, count) for name, c in coding.categories.items()
-    }
+    order = None if np.all(blocks[1:] >= blocks[:-1]) else np.argsort(blocks, kind="stable")
+    runs = _Runs(blocks if order is None else blocks[order], rows, order)
+
+    def number(name: str) -> list[NumberCounts]:
+        return _count_numbers(columns.numbers[name], coding.numbers[name], runs)
+
+    def category(name: str) -> list[CategoryCounts]:
+        codes, new = columns.categories[name], columns.new.get(name, ())
+        return _count_levels(codes, new, coding.categories[name], blocks, count)
+
+    if len(blocks) <= SERIAL_ROWS:
+        numbers = {name: number(name) for name in coding.numbers}
+        categories = {name: category(name) for name in coding.categories}
+    else:
+        with ThreadPoolExecutor(THREADS) as pool:
+            numbers = dict(zip(coding.numbers, pool.map(number, coding.numbers), strict=True))
+            categories = dict(zip(coding.categories, pool.map(category, coding.categories), strict=True))
     return tuple(
         BlockProfile(
             rows=int(rows[t]),
@@ -264,64 +137,125 @@ def profile_coded(columns: CodedColumns, coding: Coding, blocks: Ints, count: in
     )
 
 
-def _count_numbers(values: Floats, bins: NumberBins, blocks: Ints, count: int) -> list[NumberCounts]:
-    present = np.isfinite(values)
-    x, at = values[present], blocks[present]
+@dataclass(frozen=True, eq=False)
+class _Runs:
+    """Rows in order of their block: the block of each, the rows of each block, and the order, None for as they come."""
+
+    blocks: Ints
+    rows: Ints
+    order: Ints | None
+
+
+def _count_numbers(values: Floats, bins: NumberBins, runs: _Runs) -> list[NumberCounts]:
+    x = values if runs.order is None else values[runs.order]
+    at, count = runs.blocks, len(runs.rows)
+    if not np.isfinite(x.sum()):  # nearly always finite; a sum is cheaper than a mask
+        present = np.isfinite(x)
+        x, at = x[present], at[present]
+        nulls = runs.rows - np.bincount(at, minlength=count)
+    else:
+        nulls = np.zeros(count, dtype=np.int64)
     width = len(bins.edges) + 1
-    cells = at * width + np.searchsorted(bins.edges, x, side="left")
+    cells = at * width
+    cells += bin_numbers(x, bins.edges, bins.table)
     counts = np.bincount(cells, minlength=count * width).reshape(count, width).astype(np.int64)
-    nulls = np.bincount(blocks[~present], minlength=count)
-    totals = np.bincount(at, weights=x, minlength=count)
-    with np.errstate(over="ignore"):
-        squares = np.bincount(at, weights=x * x, minlength=count)
-    squares = np.minimum(squares, np.finfo(np.float64).max)
-    low, high = np.full(count, np.inf), np.full(count, -np.inf)
-    np.minimum.at(low, at, x)
-    np.maximum.at(high, at, x)
+    totals, squares = np.zeros(count), np.zeros(count)
+    low, high = np.full(count, np.nan), np.full(count, np.nan)
+    if len(x):
+        starts = np.flatnonzero(np.diff(at, prepend=-1))
+        filled = at[starts]
+        with np.errstate(over="ignore"):
+            totals[filled] = np.add.reduceat(x, starts)
+            squares[filled] = np.minimum(np.add.reduceat(x * x, starts), np.finfo(np.float64).max)
+        low[filled], high[filled] = np.minimum.reduceat(x, starts), np.maximum.reduceat(x, starts)
     return [
         NumberCounts(
-            counts[t],
-            int(nulls[t]),
-            float(totals[t]),
-            float(squares[t]),
-            float(low[t]) if math.isfinite(low[t]) else None,
-            float(high[t]) if math.isfinite(high[t]) else None,
+            counts[t], int(nulls[t]), float(totals[t]), float(squares[t]),
+            None if math.isnan(low[t]) else float(low[t]), None if math.isnan(high[t]) else float(high[t]),
         )
         for t in range(count)
-    ]
+    ]  # fmt: skip
 
 
-def _count_levels(codes: Ints, levels: CategoryLevels, blocks: Ints, count: int) -> list[CategoryCounts]:
+def _count_levels(
+    codes: Ints, new: Sequence[str], levels: CategoryLevels, blocks: Ints, count: int
+) -> list[CategoryCounts]:
     size = len(levels.levels)
-    shifted = np.where(codes >= 0, codes, size - 1 - codes)  # -1 -> size, -2 -> size + 1
-    cells = blocks * (size + 2) + shifted
-    table = np.bincount(cells, minlength=count * (size + 2)).reshape(count, size + 2).astype(np.int64)
-    known, nowhere, nulls = table[:, :size], table[:, size], table[:, size + 1]
+    width = size + len(new) + 2
+    block, code, n = _cells(blocks, np.where(codes >= 0, codes, width + codes), count, width)
+    folds = levels.known.shape[1]
+    nulls = np.bincount(block[code == width - 2], weights=n[code == width - 2], minlength=count)
+    in_dictionary = code < size
+    at, of, many = block[in_dictionary], code[in_dictionary], n[in_dictionary]
+    nowhere = np.bincount(block, weights=n, minlength=count) - nulls - np.bincount(at, weights=many, minlength=count)
+    remainder = levels.known & ~levels.listed
+    other, unseen = np.empty((count, folds), dtype=np.int64), np.empty((count, folds), dtype=np.int64)
+    for fold in range(folds):
+        other[:, fold] = np.bincount(at, weights=many * remainder[of, fold], minlength=count)
+        unseen[:, fold] = np.bincount(at, weights=many * ~levels.known[of, fold], minlength=count) + nowhere
     position = {level: i for i, level in enumerate(levels.levels)}
-    kept = known[:, [position[level] for level in levels.kept]]
-    other = known @ (levels.known & ~levels.listed).astype(np.int64)
-    unseen = known @ (~levels.known).astype(np.int64) + nowhere[:, None]
-    return [CategoryCounts(kept[t], int(nulls[t]), other[t], unseen[t]) for t in range(count)]
+    kept = np.zeros((count, len(levels.kept)), dtype=np.int64)
+    place = np.full(size, -1, dtype=np.int64)
+    place[[position[level] for level in levels.kept]] = np.arange(len(levels.kept))
+    chosen = place[of] >= 0
+    kept[at[chosen], place[of[chosen]]] = many[chosen]
+    hitters = _hitters(block, code, n, [*levels.levels, *new], count) if levels.wide else [{} for _ in range(count)]
+    return [CategoryCounts(kept[t], int(nulls[t]), other[t], unseen[t], hitters[t]) for t in range(count)]
 
 
-def _merge_numbers(a: NumberCounts, b: NumberCounts) -> NumberCounts:
-    lows = [x for x in (a.minimum, b.minimum) if x is not None]
-    highs = [x for x in (a.maximum, b.maximum) if x is not None]
+def _cells(blocks: Ints, codes: Ints, count: int, width: int) -> tuple[Ints, Ints, Ints]:
+    """Block, code and number of rows of every pair that occurs."""
+    at = blocks * width + codes
+    if count * width <= _DENSE:
+        table = np.bincount(at, minlength=count * width)
+        filled = np.flatnonzero(table)
+        return filled // width, filled % width, table[filled].astype(np.int64)
+    filled, n = np.unique(at, return_counts=True)
+    return filled // width, filled % width, n.astype(np.int64)
+
+
+def _hitters(block: Ints, code: Ints, n: Ints, names: Sequence[str], count: int) -> list[dict[str, int]]:
+    """The most frequent levels of each block. A level that comes once tells nothing and is left out.
+
+    The reference's levels and new ones are treated alike, also where counts are equal: a list that favours either would
+    make reference and window differ without any change.
+    """
+    often = np.flatnonzero((code < len(names)) & (n > 1))
+    tie = np.array([zlib.crc32(names[c].encode()) for c in code[often].tolist()], dtype=np.int64)
+    order = often[np.lexsort((tie, -n[often], block[often]))]
+    found: list[dict[str, int]] = [{} for _ in range(count)]
+    for b, c, many in zip(block[order].tolist(), code[order].tolist(), n[order].tolist(), strict=True):
+        if len(found[b]) < HITTERS:
+            found[b][names[c]] = many
+    return found
+
+
+def _merge_numbers(parts: Sequence[NumberCounts]) -> NumberCounts:
     return NumberCounts(
-        a.counts + b.counts,
-        a.nulls + b.nulls,
-        a.total + b.total,
-        min(a.squares + b.squares, float(np.finfo(np.float64).max)),
-        min(lows) if lows else None,
-        max(highs) if highs else None,
+        np.add.reduce([part.counts for part in parts]),
+        sum(part.nulls for part in parts),
+        sum(part.total for part in parts),
+        min(sum(part.squares for part in parts), float(np.finfo(np.float64).max)),
+        min((part.minimum for part in parts if part.minimum is not None), default=None),
+        max((part.maximum for part in parts if part.maximum is not None), default=None),
     )
 
 
-def _merge_categories(a: CategoryCounts, b: CategoryCounts) -> CategoryCounts:
-    return CategoryCounts(a.levels + b.levels, a.nulls + b.nulls, a.other + b.other, a.unseen + b.unseen)
+def _merge_levels(parts: Sequence[CategoryCounts]) -> CategoryCounts:
+    hitters: Counter[str] = Counter()
+    for part in parts:
+        hitters.update(part.hitters)
+    return CategoryCounts(
+        np.add.reduce([part.levels for part in parts]),
+        sum(part.nulls for part in parts),
+        np.add.reduce([part.other for part in parts]),
+        np.add.reduce([part.unseen for part in parts]),
+        dict(hitters),
+    )
 
 
-def _empty(coding: Coding) -> BlockProfile:
+def empty_profile(coding: Coding) -> BlockProfile:
+    """The profile of no rows."""
     return BlockProfile(
         rows=0,
         numbers={
@@ -338,26 +272,3 @@ def _empty(coding: Coding) -> BlockProfile:
             for n, c in coding.categories.items()
         },
     )
-
-
-def _packed(counts: Ints) -> list[Any]:
-    """[length, counts], or [length, [index, count, ...], 1] when most counts are zero: blocks are small, bins many."""
-    filled = np.flatnonzero(counts)
-    if 2 * len(filled) >= len(counts):
-        return [len(counts), counts.tolist()]
-    return [len(counts), np.column_stack([filled, counts[filled]]).ravel().tolist(), 1]
-
-
-def _unpacked(packed: Sequence[Any]) -> Ints:
-    if len(packed) == 2:
-        return np.array(packed[1], dtype=np.int64).reshape(packed[0])
-    pairs = np.array(packed[1], dtype=np.int64).reshape(-1, 2)
-    counts = np.zeros(packed[0], dtype=np.int64)
-    counts[pairs[:, 0]] = pairs[:, 1]
-    return counts
-
-
-def _series(frame: pl.DataFrame, column: str) -> pl.Series:
-    if column not in frame.columns:
-        raise InvalidError(f"column {column!r} is not in the rows; send it or do not watch it", column=column)
-    return frame[column]

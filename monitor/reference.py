@@ -23,6 +23,8 @@ BLOCKS_PER_WINDOW: Final = 10
 # Events may come this late before a stretch of time counts as over.
 GRACE: Final = timedelta(minutes=1)
 DAY: Final = timedelta(days=1)
+# Days are profiled in quarters: where quarters show no effect of their day, a window of one day is ranked among them.
+QUARTERS: Final = 4
 # With time windows a reference spans at least this many blocks, however many rows come in the first.
 FEWEST_BLOCKS: Final = 2
 
@@ -43,6 +45,11 @@ def watched(spec: ModelSpec) -> dict[str, ColumnKind]:
 def block_length(windows: Sequence[str]) -> timedelta:
     """Length of one block of time: the shortest window, at most a day."""
     return min([DAY, *(span(w) for w in windows)])
+
+
+def profile_parts(windows: Sequence[str]) -> int:
+    """Profile blocks in one block of time."""
+    return QUARTERS if block_length(windows) == DAY else 1
 
 
 def begin(site: Site, current: CurrentSpec, row: BaselineRow) -> None:
@@ -160,7 +167,9 @@ def _dataset(site: Site, current: CurrentSpec, name: str) -> pl.DataFrame:
 
 
 def _fitted(spec: ModelSpec, frame: pl.DataFrame, texts: dict[str, list[str | None]]) -> Baseline:
-    return fit_baseline(frame, watched(spec), blocks=_blocks(spec, frame), seed=0, encoder_texts=texts)
+    windows = spec.monitors.windows
+    parts = 1 if isinstance(windows, RowWindow) else profile_parts(windows)
+    return fit_baseline(frame, watched(spec), blocks=_blocks(spec, frame), parts=parts, seed=0, encoder_texts=texts)
 
 
 def _blocks(spec: ModelSpec, frame: pl.DataFrame) -> NDArray[np.int64]:
@@ -169,9 +178,14 @@ def _blocks(spec: ModelSpec, frame: pl.DataFrame) -> NDArray[np.int64]:
         return equal_blocks(frame.height, windows.rows // BLOCKS_PER_WINDOW)
     if "ts" not in frame.columns:
         raise InvalidError("a dataset as baseline of time windows needs its times: add a column ts", field="ts")
-    length = int(block_length(windows).total_seconds())
-    number = frame["ts"].dt.epoch("s") // length
-    return (number - number.min()).cast(pl.Int64).to_numpy()
+    return time_blocks(frame["ts"], windows)
+
+
+def time_blocks(times: pl.Series, windows: Sequence[str]) -> NDArray[np.int64]:
+    """Number of the profile block of each time, counted from the epoch."""
+    length = int(block_length(windows).total_seconds()) // profile_parts(windows)
+    found: NDArray[np.int64] = (times.dt.epoch("s") // length).cast(pl.Int64).to_numpy()
+    return found
 
 
 def _training_texts(site: Site, current: CurrentSpec, row: BaselineRow) -> dict[str, list[str | None]]:

@@ -42,6 +42,12 @@ def _span_text(text: str) -> str:
     return text
 
 
+def _change_text(text: str) -> str:
+    if not re.fullmatch(r"\d+(\.\d+)?( ?std)?", text.strip()):
+        raise ValueError(f"{text!r} is not a change; write standard deviations such as `0.05 std`, or a share")
+    return text
+
+
 Span = Annotated[str, AfterValidator(_span_text)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 
@@ -92,11 +98,32 @@ class AlphaBudget(_Part):
     alpha: float = Field(gt=0, lt=1, description="chance of a false alarm in one window, all columns together")
 
 
+Change = Annotated[str, AfterValidator(_change_text)]
+
+
 class Drift(_Part):
     columns: Literal["all"] | tuple[str, ...] = "all"
-    floors: Mapping[str, str] = Field(
+    rule: Literal["blocks", "row_tests", "thresholds"] = Field(
+        "blocks", description="row_tests certifies that rows are independent; thresholds follows a house rule"
+    )
+    thresholds: Mapping[str, Annotated[float, Field(gt=0)]] = Field(
+        default_factory=dict, description="for rule thresholds: limit by statistic, such as {psi: 0.2}"
+    )
+    floors: Mapping[str, Change] = Field(
         default_factory=dict, description="smallest change that matters: `0.05 std` or a share"
     )
+    must_see: Mapping[str, Change] = Field(
+        default_factory=dict, description="change that must not be missed, in the same units; else not_enough_data"
+    )
+    short_reference: bool = Field(
+        False, description="accept a reference of 4 windows where 8 are asked for, and the false alarms that may cost"
+    )
+
+    @model_validator(mode="after")
+    def _rule(self) -> "Drift":
+        if (self.rule == "thresholds") != bool(self.thresholds):
+            raise ValueError("thresholds and rule: thresholds go together; give both or neither")
+        return self
 
 
 class KpiRule(_Part):
@@ -117,6 +144,9 @@ class FairnessRule(_Part):
 class Monitors(_Part):
     windows: tuple[Span, ...] | RowWindow = ("1d", "7d")
     false_alarms: str | AlphaBudget = "1 per 30d"
+    phases: Literal["weekday_weekend", "day_of_week", "hour_of_day"] | None = Field(
+        None, description="a season of the traffic: windows are compared with the reference phase by phase"
+    )
     drift: Drift = Drift()
     estimate: bool = True
     kpi: tuple[KpiRule, ...] = ()
@@ -130,19 +160,22 @@ class Monitors(_Part):
         return value
 
     @property
-    def alpha(self) -> float:
-        """False-alarm probability one window of one scale may spend.
+    def scales(self) -> tuple[str, ...]:
+        """Names of the kinds of window that are judged: their spans, or `500 rows`."""
+        return (f"{self.windows.rows} rows",) if isinstance(self.windows, RowWindow) else self.windows
 
-        A budget of A alarms per period P over scales judged once per their own length: alpha = A / (number of
-        windows of all scales in P). Source: rule P, expected false alarms = windows x alpha.
+    def alpha(self, scale: str) -> float:
+        """False-alarm probability one window of a scale may spend.
+
+        A budget of A alarms per period is shared equally by the scales, and among the windows of one scale that end
+        in the period: alpha = A / scales / windows. Expected false alarms = windows x alpha, whatever depends on what.
         """
         if isinstance(self.false_alarms, AlphaBudget):
             return self.false_alarms.alpha
         if isinstance(self.windows, RowWindow):
             raise ValueError("a budget per time needs time windows; with {rows: N} give false_alarms: {alpha: ...}")
         alarms, period = self.false_alarms.split(" per ")
-        windows = sum(span(period) / span(w) for w in self.windows)
-        return float(min(0.5, float(alarms) / windows))
+        return float(min(0.5, float(alarms) / len(self.windows) * (span(scale) / span(period))))
 
 
 class NewOutcomes(_Part):
@@ -270,9 +303,11 @@ class ModelSpec(_Part):
             raise ValueError(
                 f"task {self.task} needs a prediction of type {' or '.join(expected)}, not {prediction.type}"
             )
-        _ = self.monitors.alpha  # raises where budget and windows contradict each other
+        self.monitors.alpha(self.monitors.scales[0])  # raises where budget and windows contradict each other
+        if self.monitors.phases is not None and isinstance(self.monitors.windows, RowWindow):
+            raise ValueError("monitors.phases needs windows of time; with {rows: N} leave it out")
         drift = self.monitors.drift
-        for name in (*(drift.columns if drift.columns != "all" else ()), *drift.floors):
+        for name in (*(drift.columns if drift.columns != "all" else ()), *drift.floors, *drift.must_see):
             if name not in self.columns:
                 raise ValueError(f"monitors.drift names column {name!r}, which is not declared under columns")
         for kpi in self.monitors.kpi:

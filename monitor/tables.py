@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.db import Base, Keyed
@@ -58,8 +58,24 @@ class BaselineRow(Keyed, Base):
     rows: Mapped[int | None]
     artifact: Mapped[str | None] = mapped_column(String(80))  # monitor.baseline bytes
     problem: Mapped[str | None]  # why these rows could not be fitted
+    profiled_seq: Mapped[int | None]  # every event before it is in the stored profiles
     created_at: Mapped[datetime]
     ready_at: Mapped[datetime | None]
+
+
+class StoredProfile(Keyed, Base):
+    """Column profile of the rows of one profile block: all of them, those of one version, or of one segment."""
+
+    __tablename__ = "profile"
+    __table_args__ = (UniqueConstraint("baseline_id", "label", "version", "segment"),)
+
+    baseline_id: Mapped[UUID] = mapped_column(ForeignKey("baseline.id"))
+    label: Mapped[int] = mapped_column(BigInteger)  # of the block: counted from the epoch, or from the first event
+    # "" stands for "all": unique constraints do not compare nulls. A segment is written `column=value`.
+    version: Mapped[str] = mapped_column(String(64), default="")
+    segment: Mapped[str] = mapped_column(String(300), default="")
+    rows: Mapped[int]
+    data: Mapped[bytes] = mapped_column(LargeBinary)  # monitor.profile_bytes
 
 
 class Window(Keyed, Base):

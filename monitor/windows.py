@@ -7,23 +7,24 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-import numpy as np
 import polars as pl
 from sqlalchemy.orm import Session
 
 from core import queue
-from monitor import alerts, reference, store
+from monitor import alerts, profiles, reference, store
 from monitor.alerts import Alarm
 from monitor.baseline import Baseline
-from monitor.decide import Decision, decide, describe
+from monitor.decide import Decision
 from monitor.drift import drift_scores
+from monitor.judge import judge
 from monitor.measure import Reading, drift_readings, fairness_readings, kpi_readings
-from monitor.profile import merge_all, profile
-from monitor.reference import BLOCKS_PER_WINDOW, DAY, GRACE, block_length
-from monitor.schema import ModelSpec, RowWindow, span
+from monitor.profile import merge_all
+from monitor.reference import DAY, GRACE
+from monitor.schema import RowWindow, span
 from monitor.service import CurrentSpec, current_spec
 from monitor.site import Site
 from monitor.tables import BaselineRow, Measurement, Model, Window
+from monitor.wording import describe
 
 # A time window closes once the clock is GRACE past its end and later events were seen, or nothing came for this long.
 QUIET: Final = timedelta(minutes=5)
@@ -50,17 +51,21 @@ def evaluate(site: Site, model_name: str) -> list[UUID]:
     Returns the ids of the windows closed or refreshed, oldest first. Safe to run twice.
     """
     touched: list[UUID] = []
+    profiled = False
     while True:
         with site.database.read() as db:
             current = current_spec(db, model_name)
             row = store.newest_baseline(db, current.model.id)
             assert row is not None  # every model has one from its first spec on
-            closed = {scale: store.windows_count(db, row.id, scale) for scale in scales(current.spec)}
+            closed = {scale: store.windows_count(db, row.id, scale) for scale in current.spec.monitors.scales}
         if row.state == "collecting":
             reference.begin(site, current, row)
             reference.collect(site, current, row)
             with site.database.read() as db:
                 row = db.get_one(BaselineRow, row.id)
+        if row.artifact is not None and not profiled:
+            profiles.extend(site, current, row, _baseline(site, row.artifact))
+            profiled = True
         due = [d for scale, number in closed.items() if (d := _due(site, current, row, scale, number)) is not None]
         if not due:
             break
@@ -76,11 +81,6 @@ def evaluate(site: Site, model_name: str) -> list[UUID]:
                 lock_key=f"consider:{model_name}",
             )  # fmt: skip
     return touched
-
-
-def scales(spec: ModelSpec) -> tuple[str, ...]:
-    windows = spec.monitors.windows
-    return (f"{windows.rows} rows",) if isinstance(windows, RowWindow) else windows
 
 
 def _due(site: Site, current: CurrentSpec, row: BaselineRow, scale: str, number: int) -> Span | None:
@@ -140,9 +140,10 @@ def _judge(site: Site, current: CurrentSpec, row: BaselineRow, window: Span) -> 
         document: dict[str, Any] = {
             "verdict": verdict,
             "p": None,
-            "alpha": current.spec.monitors.alpha,
+            "alpha": current.spec.monitors.alpha(window.scale),
             "reason": reason,
             "columns": [],
+            "judged": False,
         }
         return document | {"sentence": reason}, []
 
@@ -160,13 +161,14 @@ def _judge(site: Site, current: CurrentSpec, row: BaselineRow, window: Span) -> 
     if window.from_seq < row.to_seq:
         return unjudged("reference", "Drift not judged: these rows belong to the reference itself.")
     baseline = _baseline(site, row.artifact)
-    blocks = profile(window.frame, baseline, _blocks(current.spec, window))
+    labels = profiles.labels_between(
+        current.spec, row, (window.from_seq, window.to_seq), (window.from_ts, window.to_ts)
+    )
+    with site.database.read() as db:
+        blocks = profiles.stored_blocks(db, row.id, baseline.coding, labels)
     seed = int.from_bytes(hashlib.sha256(f"{row.artifact}/{window.scale}/{window.number}".encode()).digest()[:4])
-    decision = decide(
-        baseline, blocks, alpha=current.spec.monitors.alpha, floors=floors(current.spec), seed=seed,
-        volume_guard=not isinstance(current.spec.monitors.windows, RowWindow),
-    )  # fmt: skip
-    scores = drift_scores(baseline, merge_all(blocks)) if blocks else []
+    scores = drift_scores(baseline, merge_all(blocks))
+    decision = judge(current.spec, baseline, window.scale, blocks, scores, first=labels.start, seed=seed)
     return _document(decision), drift_readings(decision, scores)
 
 
@@ -180,29 +182,16 @@ def _baseline(site: Site, digest: str) -> Baseline:
     return found
 
 
-def _blocks(spec: ModelSpec, window: Span) -> Any:
-    windows = spec.monitors.windows
-    rows = window.frame.height
-    if isinstance(windows, RowWindow):
-        size = windows.rows // BLOCKS_PER_WINDOW
-        return np.minimum(np.arange(rows) // size, BLOCKS_PER_WINDOW - 1)
-    length = block_length(windows).total_seconds()
-    return ((window.frame["ts"] - window.from_ts).dt.total_seconds() // length).cast(pl.Int64).to_numpy()
-
-
-def floors(spec: ModelSpec) -> dict[str, float]:
-    """Relevance floors as numbers: standard deviations for numbers and text, shares for categories."""
-    return {name: float(text.removesuffix("std").strip()) for name, text in spec.monitors.drift.floors.items()}
-
-
 def _document(decision: Decision) -> dict[str, Any]:
     document = asdict(decision)
-    document["sentence"] = describe(decision)
+    document |= {"sentence": describe(decision), "judged": decision.judged}
     return document
 
 
 def _refresh(site: Site, current: CurrentSpec) -> list[UUID]:
     """Recompute KPIs and fairness of windows whose outcomes have arrived since they were last looked at."""
+    if not current.spec.outcome_columns:
+        return []
     with site.database.read() as db:
         pending = store.unlabelled_windows(db, current.model.id)
     if not pending:
@@ -267,6 +256,6 @@ def _record(site: Site, db: Session, model: Model, window: Window, readings: Seq
     db.flush()
     alarmed = any(m.alarm for m in known.values())
     # A window whose drift could not be judged is never called ok, however good its KPIs are.
-    window.verdict = "alarm" if alarmed else "ok" if window.decision["p"] is not None else "unknown"
+    window.verdict = "alarm" if alarmed else "ok" if window.decision["judged"] else "unknown"
     said = [r.sentence for r in readings if r.alarm and r.sentence and r.monitor != "drift"]
     window.sentence = " ".join([window.decision["sentence"], *said])

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from monitor.schema import AlphaBudget, Cron, ModelSpec, RowWindow
+from monitor.schema import AlphaBudget, Cron, ModelSpec
 from monitor.tables import Alert, Window
 from reports.charts import number
 from reports.document import (
@@ -111,11 +111,11 @@ def rules(spec: ModelSpec) -> dict[tuple[str, str], str]:
 def budget(spec: ModelSpec) -> str:
     """The declared false-alarm budget and what it leaves for one window."""
     declared = spec.monitors.false_alarms
-    scales = spec.monitors.windows
-    which = f"{scales.rows} rows" if isinstance(scales, RowWindow) else ", ".join(scales)
+    scales = spec.monitors.scales
     if isinstance(declared, AlphaBudget):
-        return f"alpha {declared.alpha:g} per window ({which}), all columns together"
-    return f"{declared} for the whole model, which is alpha {spec.monitors.alpha:.3g} per window ({which})"
+        return f"alpha {declared.alpha:g} per window ({', '.join(scales)}), all columns together"
+    shared = ", ".join(f"{spec.monitors.alpha(scale):.3g} per window of {scale}" for scale in scales)
+    return f"{declared} for the whole model, which is alpha {shared}"
 
 
 def limit_word(spec: ModelSpec, monitor: str, metric: str) -> str:
@@ -167,8 +167,8 @@ def plan(
             why=why,
         )
     )
-    judged = [w for w in windows if w.decision.get("p") is not None]
-    reasons = Counter(str(w.decision.get("verdict")) for w in windows if w.decision.get("p") is None)
+    judged = [w for w in windows if w.decision["judged"]]
+    reasons = Counter(str(w.decision.get("verdict")) for w in windows if not w.decision["judged"])
     lines.append(
         _line("judge drift in every window", len(windows), len(judged), {WHY.get(k, k): n for k, n in reasons.items()})
     )
@@ -323,7 +323,7 @@ def verdicts(
 
 def _watched(windows: Sequence[Window]) -> VerdictLine:
     judged = sum(1 for w in windows if w.verdict != "unknown")
-    tested = sum(1 for w in windows if w.decision.get("p") is not None)
+    tested = sum(1 for w in windows if w.decision["judged"])
     rows = sum({(w.from_seq, w.to_seq): w.rows for w in windows}.values())
     answer: Answer = "not measured" if not windows else "held" if judged == len(windows) else "not held"
     finding = (
@@ -335,7 +335,7 @@ def _watched(windows: Sequence[Window]) -> VerdictLine:
 
 
 def _drifted(windows: Sequence[Window]) -> VerdictLine:
-    judged = [w for w in windows if w.decision.get("p") is not None]
+    judged = [w for w in windows if w.decision["judged"]]
     alarmed = [w for w in judged if w.decision.get("verdict") == "drift"]
     answer: Answer = "not measured" if not judged else "not held" if alarmed else "held"
     expected = sum(float(w.decision.get("alpha") or 0.0) for w in judged)

@@ -53,7 +53,7 @@ def health(facts: Facts) -> Health:
         return Health("alarm", _joined(said, _next(facts), _recovered(facts)))
     if not facts.windows and facts.seen_rows == 0:
         return Health("unknown", "No events yet, so nothing is judged.")
-    judged = [w for w in facts.windows if w.decision.get("p") is not None]
+    judged = [w for w in facts.windows if w.decision["judged"]]
     if facts.baseline is not None and facts.baseline.state == "collecting":
         target = f" of {facts.wanted_rows:,}" if facts.wanted_rows else ""
         seen = f"The reference is being collected ({facts.seen_rows:,}{target} rows)"
@@ -119,7 +119,7 @@ def _next(facts: Facts) -> str:
 
 def _recovered(facts: Facts) -> str:
     """A drift alert stays open until a person resolves it; whether windows are quiet again is said beside it."""
-    judged = [w for w in facts.windows if w.decision.get("p") is not None]
+    judged = [w for w in facts.windows if w.decision["judged"]]
     streak = _quiet_streak(judged)
     if not streak or not any(a.monitor == "drift" for a in facts.open_alerts):
         return ""

@@ -75,7 +75,7 @@ def _point(m: Measurement) -> Point:
 def _drift(w: Window) -> Point:
     p = w.decision.get("p")
     alarmed = w.decision.get("verdict") == "drift"
-    status: Status = "unknown" if p is None else "alarm" if alarmed else "ok"
+    status: Status = "unknown" if not w.decision["judged"] else "alarm" if alarmed else "ok"
     return Point(w.from_ts, w.to_ts, p, limit=w.decision.get("alpha"), n=w.rows, status=status)
 
 

@@ -204,6 +204,7 @@ def upgrade() -> None:
         sa.Column("rows", sa.BigInteger(), nullable=True),
         sa.Column("artifact", sa.String(length=80), nullable=True),
         sa.Column("problem", sa.String(), nullable=True),
+        sa.Column("profiled_seq", sa.BigInteger(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("ready_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -322,6 +323,21 @@ def upgrade() -> None:
     with op.batch_alter_table("trigger_decision", schema=None) as batch_op:
         batch_op.create_index("ix_trigger_decision_model_at", ["model_id", "at"], unique=False)
 
+    op.create_table(
+        "profile",
+        sa.Column("baseline_id", sa.Uuid(), nullable=False),
+        sa.Column("label", sa.BigInteger(), nullable=False),
+        sa.Column("version", sa.String(length=64), nullable=False),
+        sa.Column("segment", sa.String(length=300), nullable=False),
+        sa.Column("rows", sa.BigInteger(), nullable=False),
+        sa.Column("data", sa.LargeBinary(), nullable=False),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.ForeignKeyConstraint(["baseline_id"], ["baseline.id"], name=op.f("fk_profile_baseline_id_baseline")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_profile")),
+        sa.UniqueConstraint(
+            "baseline_id", "label", "version", "segment", name=op.f("uq_profile_baseline_id_label_version_segment")
+        ),
+    )
     op.create_table(
         "run",
         sa.Column("model_id", sa.Uuid(), nullable=False),
@@ -495,6 +511,7 @@ def downgrade() -> None:
         batch_op.drop_index("ix_run_model_created")
 
     op.drop_table("run")
+    op.drop_table("profile")
     with op.batch_alter_table("trigger_decision", schema=None) as batch_op:
         batch_op.drop_index("ix_trigger_decision_model_at")
 

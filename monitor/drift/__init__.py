@@ -12,6 +12,7 @@ from monitor.drift import (
     ks,
     l_infinity,
     psi,
+    psi_corrected,
     total_variation,
     wasserstein,
 )
@@ -30,6 +31,7 @@ METHODS: Final = {
         ks.METHOD,
         l_infinity.METHOD,
         psi.METHOD,
+        psi_corrected.METHOD,
         total_variation.METHOD,
         wasserstein.METHOD,
     )

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from core.errors import InsufficientDataError
 from monitor.baseline import Baseline
+from monitor.coding import NumberBins
 from monitor.drift.base import Counts, Method
-from monitor.profile import BlockProfile, CategoryCounts, NumberBins, NumberCounts
+from monitor.profile import BlockProfile, CategoryCounts, NumberCounts
 
 COARSE_BINS: Final = 10
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from core.errors import InsufficientDataError, IntegrityFailureError, InvalidError
 from monitor.baseline import Baseline, ColumnKind, fit_baseline
-from monitor.profile import profile_block, to_json
+from monitor.profile import profile_block
+from monitor.profile_bytes import to_bytes
 
 WORDS = ["card", "lost", "pay", "transfer", "cash", "fee", "top", "up", "pin", "rate", "limit", "account"]
 
@@ -46,7 +47,7 @@ def test_bytes_give_the_baseline_back_and_equal_fits_give_equal_bytes() -> None:
     assert back.to_bytes() == data
     assert back.digest() == first.digest()
     window = reference(100, seed=9)
-    assert to_json(profile_block(window, back)) == to_json(profile_block(window, first))
+    assert to_bytes(profile_block(window, back)) == to_bytes(profile_block(window, first))
 
 
 @pytest.mark.parametrize("data", [b"", b"not a zip", b"PK\x03\x04broken"])

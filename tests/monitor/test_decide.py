@@ -14,16 +14,17 @@ from hypothesis import strategies as st
 
 from core.errors import InvalidError
 from monitor.baseline import Baseline, ColumnKind, fit_baseline
-from monitor.decide import ColumnFinding, Decision, decide, describe
+from monitor.coding import CodedColumns, coded_columns
+from monitor.decide import Decision, decide
+from monitor.findings import ColumnFinding
 from monitor.profile import (
     BlockProfile,
-    CodedColumns,
-    coded_columns,
     equal_blocks,
     profile,
     profile_block,
     profile_coded,
 )
+from monitor.wording import describe
 
 MIXED: dict[str, ColumnKind] = {"x": "number", "few": "number", "c": "category", "id": "category"}
 
@@ -140,6 +141,7 @@ class Stream:
         coded = CodedColumns(
             {name: values[drawn] for name, values in self.coded.numbers.items()},
             {name: codes[drawn] for name, codes in self.coded.categories.items()},
+            self.coded.new,
         )
         return profile_coded(coded, self.baseline.coding, equal_blocks(rows, 50), rows // 50)
 
@@ -414,3 +416,42 @@ def test_new_intents_are_told_as_a_new_kind_of_request(streams: list[Stream]) ->
     decision = decide(streams[0].baseline, streams[0].window(np.random.default_rng(1), 0.5), alpha=0.01)
     assert {"text.distance", "confidence"} <= {f.column for f in decision.columns if f.alarmed}
     assert "new kind of request" in describe(decision) or "confidence" in describe(decision)
+
+
+def many_levels(rng: np.random.Generator, rows: int, levels: int) -> pl.DataFrame:
+    return pl.DataFrame({"c": (rng.zipf(1.2, rows) % levels).astype(str)})
+
+
+@pytest.mark.parametrize("levels", [400, 5000])
+def test_a_new_level_among_thousands_is_found_and_named(levels: int) -> None:
+    columns: dict[str, ColumnKind] = {"c": "category"}
+    found = 0
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        baseline = fit_baseline(many_levels(rng, 6000, levels), columns, blocks=60)
+        window = many_levels(rng, 700, levels).with_columns(
+            pl.when(pl.int_range(700) % 20 == 0).then(pl.lit("brand new")).otherwise("c").alias("c")
+        )
+        decision = decide(baseline, profile(window, baseline, equal_blocks(700, 100)), alpha=0.01, redraws=299)
+        found += decision.alarmed and decision.columns[0].detail == "brand new"
+    assert found >= 11
+
+
+@pytest.mark.parametrize(
+    "levels",
+    [lambda rng, rows: rng.integers(0, 400, rows), lambda rng, rows: rng.integers(0, 10**9, rows)],
+    ids=["400 equal levels", "identifiers"],
+)
+def test_levels_without_drift_stay_within_the_budget_with_lists_of_the_reference(
+    levels: Callable[[np.random.Generator, int], np.ndarray],
+) -> None:
+    alpha, trials = 0.05, 150
+    columns: dict[str, ColumnKind] = {"c": "category"}
+    alarms = 0
+    for seed in range(trials):
+        rng = np.random.default_rng(seed)
+        baseline = fit_baseline(pl.DataFrame({"c": levels(rng, 3000).astype(str)}), columns, blocks=30)
+        window = pl.DataFrame({"c": levels(rng, 500).astype(str)})
+        p = decide(baseline, profile(window, baseline, equal_blocks(500, 100)), alpha=alpha, redraws=199).p
+        alarms += p is not None and p <= alpha
+    assert alarms / trials <= most(alpha, trials)

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.errors import InvalidError
+from core.errors import IntegrityFailureError, InvalidError
 from monitor.baseline import fit_baseline
-from monitor.profile import BlockProfile, equal_blocks, from_json, merge, profile, profile_block, to_json
+from monitor.profile import BlockProfile, equal_blocks, merge_all, profile, profile_block
+from monitor.profile_bytes import from_bytes, summed, to_bytes
 
 RNG = np.random.default_rng(1)
 REFERENCE = pl.DataFrame({"x": RNG.normal(size=600), "c": RNG.choice(["a", "b", "c"], 600)})
@@ -53,22 +54,43 @@ def test_the_profile_of_two_blocks_is_the_sum_of_their_profiles(
     a: list[tuple[float | None, str | None]], b: list[tuple[float | None, str | None]]
 ) -> None:
     same(
-        merge(profile_block(frame(a), BASELINE), profile_block(frame(b), BASELINE)),
+        merge_all([profile_block(frame(a), BASELINE), profile_block(frame(b), BASELINE)]),
         profile_block(frame(a + b), BASELINE),
     )
 
 
 @given(rows)
 @settings(max_examples=60, deadline=None)
-def test_every_row_is_counted_once_and_json_gives_the_profile_back(
+def test_every_row_is_counted_once_and_bytes_give_the_profile_back(
     values: list[tuple[float | None, str | None]],
 ) -> None:
     block = profile_block(frame(values), BASELINE)
     assert int(block.numbers["x"].counts.sum()) + block.numbers["x"].nulls == len(values)
     c = block.categories["c"]
-    for fold in range(BASELINE.folds):
+    for fold in range(len(c.other)):
         assert int(c.levels.sum()) + c.nulls + int(c.other[fold]) + int(c.unseen[fold]) == len(values)
-    same(from_json(to_json(block)), block)
+    same(from_bytes(to_bytes(block), BASELINE.coding), block)
+
+
+@given(rows, rows)
+@settings(max_examples=30, deadline=None)
+def test_stored_profiles_add_up_to_the_profile_of_all_their_rows(
+    a: list[tuple[float | None, str | None]], b: list[tuple[float | None, str | None]]
+) -> None:
+    parts = [to_bytes(profile_block(frame(values), BASELINE)) for values in (a, b)]
+    same(summed(parts, BASELINE.coding), profile_block(frame(a + b), BASELINE))
+
+
+@pytest.mark.parametrize("data", [b"", b"no profile", to_bytes(profile_block(REFERENCE, BASELINE))[:-3]])
+def test_bytes_that_are_no_profile_are_an_integrity_failure(data: bytes) -> None:
+    with pytest.raises(IntegrityFailureError, match="profile"):
+        from_bytes(data, BASELINE.coding)
+
+
+def test_a_profile_of_another_baseline_is_an_integrity_failure() -> None:
+    other = fit_baseline(REFERENCE.select("x"), {"x": "number"}, blocks=6)
+    with pytest.raises(IntegrityFailureError, match="profile"):
+        from_bytes(to_bytes(profile_block(REFERENCE, BASELINE)), other.coding)
 
 
 def test_equal_blocks_have_equal_rows_and_a_short_rest_joins_the_last() -> None:

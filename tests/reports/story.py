@@ -251,6 +251,7 @@ class _Teller:
                 sentence=sentence,
                 decision={
                     "verdict": verdict,
+                    "judged": p is not None,
                     "p": p,
                     "alpha": 0.01,
                     "reason": sentence,

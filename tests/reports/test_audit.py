@@ -164,7 +164,7 @@ def test_a_model_whose_new_reference_is_still_unjudged_says_what_it_knows(site: 
     """Right after a promotion the last judged window is the drifted one before it."""
     with site.database.write() as db:
         for window in db.query(Window).filter(Window.to_ts > START + 22 * STEP):
-            window.decision = {**window.decision, "verdict": "reference", "p": None}
+            window.decision = {**window.decision, "verdict": "reference", "judged": False, "p": None}
     report = document(site, service.build(site, asked(site).id))
     assert report.status == "ok"
     assert report.health.startswith("No open alert: the drift alarm has been resolved. Realised accuracy 0.899")

@@ -18,7 +18,8 @@ def windows() -> list[Any]:
     return [
         SimpleNamespace(
             id=IDS[i], from_ts=START + i * STEP, to_ts=START + (i + 1) * STEP, scale="500 rows", rows=500, labels=400,
-            versions=["v1" if i < 4 else "v2"], decision={"verdict": "no_evidence", "p": 0.4, "alpha": 0.01},
+            versions=["v1" if i < 4 else "v2"],
+            decision={"verdict": "no_evidence", "judged": True, "p": 0.4, "alpha": 0.01},
         )
         for i in range(6)
     ]  # fmt: skip

@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from monitor.baseline import ColumnKind
-from monitor.profile import category_values, number_values
+from monitor.coding import category_values, number_values
 
 Floats = NDArray[np.float64]
 MOST_LEVELS: Final = 20

@@ -45,6 +45,11 @@ REFERENCES: dict[str, Callable[[list[int], list[int]], float]] = {
     "psi": lambda a, b: float(
         stats.entropy(shares(a, 0.5), shares(b, 0.5)) + stats.entropy(shares(b, 0.5), shares(a, 0.5))
     ),
+    "psi_corrected": lambda a, b: max(
+        float(stats.entropy(shares(a, 0.5), shares(b, 0.5)) + stats.entropy(shares(b, 0.5), shares(a, 0.5)))
+        - (np.count_nonzero(np.add(a, b)) - 1) * (1 / sum(a) + 1 / sum(b)),
+        0.0,
+    ),
     "chi2": lambda a, b: float(
         stats.chi2_contingency(np.array([a, b])[:, np.add(a, b) > 0], correction=False).statistic
     ),

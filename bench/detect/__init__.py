@@ -1,0 +1,1 @@
+"""Parts of the bench of detection: kinds of traffic, shifts, other rules, and one trial."""

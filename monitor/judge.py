@@ -1,0 +1,84 @@
+"""The verdict on one window by the rule its spec names."""
+
+from collections.abc import Mapping, Sequence
+
+from monitor.baseline import Baseline
+from monitor.blocks import Scale, plan_blocks, supports
+from monitor.decide import Decision, decide
+from monitor.drift import Score
+from monitor.house_rules import row_tests, thresholds
+from monitor.profile import BlockProfile
+from monitor.reference import BLOCKS_PER_WINDOW, block_length, profile_parts
+from monitor.schema import AlphaBudget, ModelSpec, RowWindow, span
+
+
+def judge(
+    spec: ModelSpec,
+    baseline: Baseline,
+    scale: str,
+    blocks: Sequence[BlockProfile],
+    scores: Sequence[Score],
+    *,
+    first: int,
+    seed: int,
+) -> Decision:
+    """Judge a window of a scale, given as profile blocks from label `first` on, with the catalogue's statistics."""
+    drift, alpha = spec.monitors.drift, rates(spec, baseline)[scale]
+    floors = changes(drift.floors)
+    match drift.rule:
+        case "row_tests":
+            return row_tests(baseline, blocks, alpha=alpha, floors=floors)
+        case "thresholds":
+            return thresholds(baseline, blocks, scores, drift.thresholds, alpha=alpha)
+    cut = scale_of(spec, scale)
+    return decide(
+        baseline, blocks, alpha=alpha, plan=plan_blocks(baseline, cut, alpha), first=first, floors=floors,
+        must_see=changes(drift.must_see), seed=seed, volume_guard=cut.block_s is not None,
+    )  # fmt: skip
+
+
+def rates(spec: ModelSpec, baseline: Baseline) -> dict[str, float]:
+    """False-alarm rate of one window of each scale.
+
+    A scale whose windows the reference cannot support leaves its share of the budget to the others: two months are
+    needed for the days and the weeks of one alarm a month, one month for the days alone.
+    """
+    monitors = spec.monitors
+    scales = monitors.scales
+    shares = {scale: monitors.alpha(scale) for scale in scales}
+    if isinstance(monitors.false_alarms, AlphaBudget) or monitors.drift.rule != "blocks" or len(scales) == 1:
+        return shares
+
+    def supported(chosen: Sequence[str]) -> list[str]:
+        raised = len(scales) / len(chosen)
+        return [s for s in chosen if supports(baseline, scale_of(spec, s), min(0.5, raised * shares[s]))]
+
+    judging = supported(scales) or next((found for s in scales if (found := supported([s]))), list(scales))
+    raised = len(scales) / len(judging)
+    return {s: min(0.5, raised * alpha) if s in judging else alpha for s, alpha in shares.items()}
+
+
+def scale_of(spec: ModelSpec, scale: str) -> Scale:
+    """How windows of a scale are cut in profile blocks."""
+    windows = spec.monitors.windows
+    if isinstance(windows, RowWindow):
+        return Scale(BLOCKS_PER_WINDOW, f"{windows.rows // BLOCKS_PER_WINDOW} rows")
+    length = block_length(windows)
+    parts = profile_parts(windows)
+    seconds = int(length.total_seconds()) // parts
+    return Scale(
+        int(span(scale).total_seconds()) // seconds, _words(int(length.total_seconds())), seconds,
+        spec.monitors.phases, spec.monitors.drift.short_reference,
+    )  # fmt: skip
+
+
+def changes(declared: Mapping[str, str]) -> dict[str, float]:
+    """Declared changes as numbers: standard deviations for numbers and text, shares for categories."""
+    return {name: float(text.strip().removesuffix("std").strip()) for name, text in declared.items()}
+
+
+def _words(seconds: int) -> str:
+    for unit, size in (("day", 86_400), ("hour", 3600), ("minute", 60)):
+        if seconds % size == 0:
+            return unit if seconds == size else f"{seconds // size} {unit}s"
+    return f"{seconds} seconds"

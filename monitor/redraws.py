@@ -1,0 +1,156 @@
+"""The permutation test: which blocks might have been the window, and how far each choice lies from the rest."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations, product
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monitor.coding import Floats, Ints
+
+Choices = NDArray[np.float32]  # (choices, blocks), 1 where the block is taken for the window's; the observed one first
+
+TIE: Final = 1e-4
+_NOTHING: Final = np.float32(1e-3)  # least mean square of t and least deviation of a score: where no column varies
+
+
+@dataclass(frozen=True, eq=False)
+class Blocks:
+    """Blocks as the test sees them.
+
+    `rows`: shape (blocks,), all > 0. `window`: which of them are the window's. `phases`: blocks of one phase share a
+    mean, and with `matched` a block is only exchanged with blocks of its own phase.
+    """
+
+    rows: Floats
+    window: NDArray[np.bool_]
+    phases: Ints
+    matched: bool = False
+
+    @property
+    def strata(self) -> list[tuple[Ints, int]]:
+        """Blocks that may be exchanged with one another, and how many of them are the window's."""
+        groups = self.phases if self.matched else np.zeros(len(self.rows), dtype=np.int64)
+        found = [np.flatnonzero(groups == phase) for phase in np.unique(groups)]
+        return [(at, int(self.window[at].sum())) for at in found]
+
+
+def possible(strata: Sequence[tuple[Ints, int]]) -> int:
+    """How many choices there are."""
+    return math.prod(math.comb(len(at), taken) for at, taken in strata)
+
+
+def draw(blocks: Blocks, redraws: int, seed: int) -> Choices:
+    """The observed choice, then all others when there are at most `redraws` of them, else as many random ones."""
+    strata = blocks.strata
+    observed = blocks.window.astype(np.float32)
+    if possible(strata) <= redraws + 1:
+        every = product(*(combinations(at.tolist(), taken) for at, taken in strata))
+        rows = np.array([[i for part in choice for i in part] for choice in every], dtype=np.int64)
+        found = np.zeros((len(rows), len(observed)), dtype=np.float32)
+        np.put_along_axis(found, rows, np.float32(1.0), axis=1)
+        others = found[np.any(found != observed, axis=1)]
+        return np.concatenate([observed[None, :], others])
+    random = np.random.default_rng(seed)
+    drawn = np.zeros((redraws, len(observed)), dtype=np.float32)
+    for at, taken in strata:
+        if taken:
+            picked = np.argpartition(random.random((redraws, len(at))), taken - 1, axis=1)[:, :taken]
+            np.put_along_axis(drawn, at[picked], np.float32(1.0), axis=1)
+    return np.concatenate([observed[None, :], drawn])
+
+
+def scores(
+    sums: Floats, blocks: Blocks, choices: Choices, variances: Floats, *, own_rows: bool = False
+) -> tuple[NDArray[np.float32], Floats]:
+    """How many standard errors each choice lies from the rest.
+
+    Args:
+        sums: of each functional over each block, shape (blocks, functionals).
+        blocks: their rows and phases.
+        choices: shape (choices, blocks).
+        variances: of each functional over all rows, shape (functionals,).
+        own_rows: take the least variance, that of half a row per block, from the rows of the choice itself: needed
+            where the window's blocks are much smaller than the others.
+
+    Returns:
+        |t| of each choice and functional, shape (choices, functionals); the standard error of the observed change.
+    """
+    rows = blocks.rows
+    total, count = float(rows.sum()), len(rows)
+    phases, at = np.unique(blocks.phases, return_inverse=True)
+    if len(phases) == 1:
+        means = (sums.sum(axis=0) / total)[None, :]
+    else:
+        member = (at[None, :] == np.arange(len(phases))[:, None]).astype(np.float64)
+        means = (member @ sums) / (member @ rows)[:, None]
+    e = sums - rows[:, None] * means[at]
+    free = max(count - len(phases), 1)
+    v = count / (total * free) * np.sum(e * e, axis=0)
+    m = choices.astype(np.float64) @ rows
+    factor = total / (m * (total - m))
+    # A drifted window must not hide inside its own variance: its share is taken out of v, down to the variance of
+    # independent rows and to half a row per block.
+    least = np.maximum(variances, count / (4.0 * total)).astype(np.float32)
+    t = choices @ e.astype(np.float32)
+    t *= np.sqrt(factor)[:, None].astype(np.float32)
+    external = t * t
+    np.subtract((v * free).astype(np.float32), external, out=external)
+    external /= np.float32(max(free - 1, 1))
+    np.maximum(external, least, out=external)
+    if own_rows:
+        half = choices.sum(axis=1) / (4.0 * np.minimum(m, total - m))
+        np.maximum(external, half[:, None].astype(np.float32), out=external)
+    np.sqrt(external, out=external)
+    error = external[0].astype(np.float64) * math.sqrt(factor[0])
+    np.abs(t, out=t)
+    t /= external
+    return t, error
+
+
+def volume_weights(sums: Floats, blocks: Blocks, variances: Floats, starts: Ints) -> tuple[Floats, Ints]:
+    """How much a block tells when its rows hang together: n / (1 + rho (n - 1)) in place of n.
+
+    Returns the weights, shape (blocks, columns), and the column of each functional. rho, the correlation of two rows of
+    one block, is each functional's own averaged half and half with its column's mean, then averaged over the column.
+    """
+    rows = blocks.rows
+    total, count = float(rows.sum()), len(rows)
+    column = np.repeat(np.arange(len(starts)), np.diff([*starts, sums.shape[1]])).astype(np.int64)
+    e = sums - rows[:, None] * (sums.sum(axis=0) / total)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        excess = count / (count - 1) * np.sum(e * e / rows[:, None], axis=0) / variances - count
+    rho = np.where(variances > 0, excess / max(total - count, 1.0), 0.0)
+    mean = np.bincount(column, weights=rho) / np.bincount(column)
+    return rows[:, None] / (1.0 + np.clip(mean, 0.0, 1.0) * (rows[:, None] - 1.0)), column
+
+
+def p_values(by_column: NDArray[np.float32], gated: NDArray[np.float32]) -> tuple[float, float]:
+    """p of the observed choice, and of the observed choice reduced to its changes above the floors.
+
+    Args:
+        by_column: largest |t| of each column, shape (choices, columns), the observed choice first.
+        gated: the same of the observed choice, counting changes above their floor only, shape (1, columns).
+    """
+    sparse = by_column.max(axis=1)
+    dense = _together(by_column)
+    sparse_mean, sparse_std = float(sparse.mean()), max(float(sparse.std()), float(_NOTHING))
+    dense_mean, dense_std = float(dense.mean()), max(float(dense.std()), float(_NOTHING))
+
+    def score(largest: NDArray[np.float32], together: NDArray[np.float32]) -> Floats:
+        both = np.maximum((largest - sparse_mean) / sparse_std, (together - dense_mean) / dense_std)
+        return np.asarray(both, dtype=np.float64)
+
+    every = score(sparse, dense)
+    gated_score = score(gated.max(axis=1), _together(gated))[0]
+    p = float(np.mean(every >= every[0] - TIE))
+    p_gated = float((1 + np.count_nonzero(every[1:] >= gated_score - TIE)) / len(every))
+    return p, p_gated
+
+
+def _together(by_column: NDArray[np.float32]) -> NDArray[np.float32]:
+    found: NDArray[np.float32] = np.log(np.maximum(np.mean(by_column * by_column, axis=1), _NOTHING))
+    return found

@@ -1,0 +1,109 @@
+"""A decision in one plain sentence."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from monitor.decide import Decision
+from monitor.findings import ColumnFinding
+
+MOST_NAMED: Final = 3
+
+
+def describe(decision: Decision) -> str:
+    """One or two plain sentences: the verdict, and with every quiet one what would have shown."""
+    return _verdict(decision) + _unjudged(decision)
+
+
+def _verdict(decision: Decision) -> str:
+    match decision.verdict:
+        case "not_enough_data" | "reference_too_short":
+            return f"No answer: {decision.reason}."
+        case "volume_changed":
+            return f"Traffic volume changed: {decision.reason}; the mix of requests is not judged."
+        case "no_evidence":
+            return f"No evidence of a change in {decision.n_window} rows ({decision.reason}).{_visible(decision)}"
+        case "changed_below_floor":
+            ranked = _loudest(decision.columns)[:2]
+            return f"Changed, but below your floors: {'; '.join(_words(f) for f in ranked)}."
+    ranked = _loudest([f for f in decision.columns if f.alarmed])
+    if not ranked:
+        ranked = _loudest([f for f in decision.columns if f.above_floor])[:MOST_NAMED]
+        return f"Drift spread over many columns, most in {'; '.join(_words(f) for f in ranked)} ({decision.reason})."
+    more = f"; and {len(ranked) - MOST_NAMED} more columns" if len(ranked) > MOST_NAMED else ""
+    return f"Drift: {'; '.join(_words(f) for f in ranked[:MOST_NAMED])}{more}."
+
+
+def _loudest(findings: Sequence[ColumnFinding]) -> list[ColumnFinding]:
+    return sorted(findings, key=lambda f: -(f.t if f.t is not None else abs(f.value)))
+
+
+def _visible(decision: Decision) -> str:
+    """What this window would have shown, of the columns that were nearest to an alarm."""
+    nearest = [f for f in _loudest(decision.columns) if _could_show(f)][:MOST_NAMED]
+    if not nearest:
+        return ""
+    said = [
+        f"{f.column} by {f.visible_change:.3g}"
+        if f.kind == "number"
+        else f"{f.column} by {100 * (f.visible_change or 0.0):.2g} points"
+        for f in nearest
+    ]
+    return f" It would have shown a change of {', '.join(said)}."
+
+
+def _could_show(finding: ColumnFinding) -> bool:
+    """Nothing short of every row would show in a share that varies as much as this, or in a constant."""
+    visible = finding.visible_change
+    return visible is not None and visible > 0 and (finding.kind == "number" or visible < 1)
+
+
+def _unjudged(decision: Decision) -> str:
+    if not decision.unjudged:
+        return ""
+    named = ", ".join(decision.unjudged[:MOST_NAMED])
+    more = f" and {len(decision.unjudged) - MOST_NAMED} more" if len(decision.unjudged) > MOST_NAMED else ""
+    return f" Not judged, for they hang together from one {decision.block} to the next: {named}{more}."
+
+
+def _words(finding: ColumnFinding) -> str:
+    column, _, derived = finding.column.rpartition(".")
+    change = f"{finding.reference:.3g} to {finding.current:.3g}"
+    points = f"{100 * finding.reference:.1f} % to {100 * finding.current:.1f} % of rows"
+    if column and derived == "oov":
+        what = f"mean share of unknown words {change}" if finding.effect == "mean" else _plain(finding, points, change)
+        return f"`{column}`: new vocabulary ({what})"
+    if column and derived == "distance":
+        what = f"mean distance {change}" if finding.effect == "mean" else _plain(finding, points, change)
+        return f"`{column}`: new kind of request ({what})"
+    if column and derived == "cluster":
+        return f"`{column}`: mix of known requests changed (cluster {finding.detail or finding.effect}: {points})"
+    if column and derived.startswith("component_"):
+        return f"`{column}`: wording moved along {derived.replace('_', ' ')} ({_plain(finding, points, change)})"
+    if column and derived == "length" and finding.effect == "mean":
+        return f"`{column}`: length changed (mean characters {change})"
+    return f"`{finding.column}`: {_plain(finding, points, change)}"
+
+
+def _plain(finding: ColumnFinding, points: str, change: str) -> str:
+    match finding.effect:
+        case "ks" | "chi2":
+            return f"{finding.effect} {finding.current:.3g}, adjusted p {finding.adjusted_p:.2g}"
+        case "statistic":
+            return f"{finding.detail} {finding.current:.3g}, threshold {finding.reference:.3g}"
+        case "mean":
+            return f"mean {change}"
+        case "location":
+            return f"values moved {'up' if finding.value > 0 else 'down'} (mean rank {change})"
+        case "spread":
+            return (
+                f"values spread {'wider' if finding.value > 0 else 'narrower'} (distance from the middle rank {change})"
+            )
+        case "share_below":
+            return f"values up to {finding.detail}: {points}"
+        case "missing":
+            return f"missing values: {points}"
+        case "share":
+            return f"{finding.detail!r}: {points}"
+        case "other":
+            return f"rare known values: {points}"
+    return f"values never seen before: {points}"

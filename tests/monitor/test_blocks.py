@@ -1,0 +1,210 @@
+"""Which blocks a reference is judged by: growth, quarters, weeks, seasons, and what is refused."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+from numpy.typing import NDArray
+
+from monitor.baseline import Baseline, fit_baseline
+from monitor.blocks import BlockPlan, Scale, arrange, plan_blocks
+from monitor.decide import Decision, decide
+from monitor.growth import growth
+from monitor.judge import rates
+from monitor.profile import equal_blocks, profile
+from monitor.redraws import Blocks, draw, possible
+from monitor.schema import parse_spec
+from monitor.wording import describe
+from tests.monitor.traffic import document
+
+QUARTER_S = 21_600
+MONDAY = 4 * 19_000  # label of the first quarter of a day, counted from the epoch
+DAY_WINDOW, WEEK_WINDOW = Scale(4, "day", QUARTER_S), Scale(28, "day", QUARTER_S)
+Floats = NDArray[np.float64]
+
+
+def daily(days: int, effects: Floats, seed: int, rows: int = 80) -> pl.DataFrame:
+    """Rows of equal quarters; `effects`, shape (days,), moves the mean of x. y is independent noise."""
+    rng = np.random.default_rng(seed)
+    label = np.repeat(np.arange(4 * days), rows // 4)
+    return pl.DataFrame(
+        {"x": rng.normal(size=len(label)) + effects[label // 4], "y": rng.normal(size=len(label)), "label": label}
+    )
+
+
+def fitted(frame: pl.DataFrame, first: int = MONDAY) -> Baseline:
+    labels = frame["label"].to_numpy() + first
+    return fit_baseline(frame.drop("label"), {"x": "number", "y": "number"}, blocks=labels, parts=4)
+
+
+def judged(baseline: Baseline, window: pl.DataFrame, plan: BlockPlan, alpha: float, first: int) -> Decision:
+    blocks = profile(window.drop("label"), baseline, window["label"].to_numpy())
+    return decide(baseline, blocks, alpha=alpha, plan=plan, first=first, redraws=299)
+
+
+def wander(days: int, seed: int, memory: float = 0.95) -> Floats:
+    rng = np.random.default_rng(seed)
+    found = np.zeros(days)
+    for day in range(1, days):
+        found[day] = memory * found[day - 1] + rng.normal(0, 0.5)
+    return found
+
+
+def test_growth_of_independent_blocks_is_refused_at_its_level_and_that_of_wandering_ones_nearly_always() -> None:
+    def refused(effects: list[Floats]) -> float:
+        rng = np.random.default_rng(0)
+        found = 0
+        for seed, effect in enumerate(effects):
+            sums = np.column_stack([effect * 50, rng.normal(size=len(effect))]) + rng.normal(size=(len(effect), 2))
+            result = growth(sums, np.full(len(effect), 50.0), np.zeros(len(effect), int), np.array([0, 1]), 7, seed)
+            found += not result.exchangeable
+        return found / len(effects)
+
+    rng = np.random.default_rng(1)
+    quiet = refused([rng.normal(size=60) for _ in range(150)])
+    assert quiet <= 0.10 + 3 * np.sqrt(0.1 * 0.9 / 150)
+    assert refused([wander(60, seed) for seed in range(40)]) >= 0.95
+
+
+def test_days_without_memory_are_cut_in_quarters_for_a_window_of_one_day() -> None:
+    accepted = 0
+    for seed in range(20):
+        plan = plan_blocks(fitted(daily(40, np.zeros(40), seed)), DAY_WINDOW, 1 / 60)
+        assert plan.problem is None
+        accepted += plan.quarters
+    assert accepted >= 14  # growth refuses a tenth, quarters another tenth
+
+
+def test_an_effect_of_the_day_refuses_quarters_and_leaves_days() -> None:
+    rng = np.random.default_rng(5)
+    plans = [plan_blocks(fitted(daily(40, rng.normal(0, 0.5, 40), seed)), DAY_WINDOW, 1 / 30) for seed in range(10)]
+    assert not any(plan.quarters for plan in plans)
+    assert sum(plan.problem is None and not plan.refused for plan in plans) >= 7
+
+
+def test_quarters_answer_below_one_over_the_number_of_days() -> None:
+    baseline = fitted(daily(40, np.zeros(40), 3))
+    plan = plan_blocks(baseline, DAY_WINDOW, 1 / 100)
+    assert plan.quarters
+    quiet = judged(baseline, daily(1, np.zeros(1), 50), plan, 1 / 100, MONDAY + 400)
+    assert quiet.verdict == "no_evidence"
+    moved = judged(baseline, daily(1, np.ones(1), 51), plan, 1 / 100, MONDAY + 400)
+    assert moved.verdict == "drift"
+    assert (moved.window_blocks, moved.block) == (4, "quarter of day")
+    # Without quarters 41 days cannot support one false alarm in a hundred.
+    days = judged(baseline, daily(1, np.ones(1), 51), BlockPlan(together=4, parts=4), 1 / 100, MONDAY + 400)
+    assert days.verdict == "reference_too_short"
+
+
+def test_a_column_that_wanders_is_judged_by_weeks_where_there_are_enough_and_else_left_out() -> None:
+    long = plan_blocks(fitted(daily(7 * 20, wander(140, 1), 1)), WEEK_WINDOW, 1 / 10)
+    assert (long.together, long.problem, dict(long.refused)) == (28, None, {})
+    short = plan_blocks(fitted(daily(7 * 9, wander(63, 1), 3)), WEEK_WINDOW, 1 / 30)
+    assert set(short.refused) == {"x"}
+    assert short.p_growth is not None
+    assert short.p_growth <= 0.1
+    one_day = plan_blocks(fitted(daily(7 * 9, wander(63, 1), 3)), DAY_WINDOW, 1 / 60)
+    assert set(one_day.refused) == {"x"}
+
+
+def test_a_decision_names_the_columns_it_does_not_judge() -> None:
+    baseline = fitted(daily(63, wander(63, 1), 3))
+    plan = plan_blocks(baseline, DAY_WINDOW, 1 / 60)
+    decision = judged(baseline, daily(1, np.full(1, 9.0), 2), plan, 1 / 60, MONDAY + 400)
+    assert decision.unjudged == ("x",)
+    assert {f.column for f in decision.columns} == {"y"}
+    assert "Not judged" in describe(decision)
+    assert decision.p_growth == plan.p_growth
+
+
+def test_where_every_column_wanders_the_reference_is_too_short_and_says_by_how_much() -> None:
+    frame = daily(63, wander(63, 1), 3).with_columns(pl.col("x").alias("y"))
+    baseline = fitted(frame)
+    plan = plan_blocks(baseline, WEEK_WINDOW, 1 / 30)
+    assert plan.problem is not None
+    assert "20 more windows" in plan.problem
+    decision = judged(baseline, daily(7, np.zeros(7), 2), plan, 1 / 30, MONDAY + 400)
+    assert decision.verdict == "reference_too_short"
+
+
+def test_a_week_is_not_judged_by_days_of_a_reference_under_eight_weeks_unless_the_risk_is_accepted() -> None:
+    baseline = fitted(daily(35, np.zeros(35), 4))
+    refused = plan_blocks(baseline, WEEK_WINDOW, 1 / 30)
+    assert refused.problem == "35 blocks of one day of reference; 21 more are needed for windows of 7"
+    accepted = plan_blocks(baseline, Scale(28, "day", QUARTER_S, short_reference=True), 1 / 30)
+    assert accepted.problem is None
+
+
+def test_only_whole_weeks_of_the_reference_are_blocks() -> None:
+    plan = BlockPlan(together=28, parts=4)
+    labels = np.arange(MONDAY + 2, MONDAY + 2 + 28 * 3)  # begins and ends in mid-day
+    window = np.arange(MONDAY + 400, MONDAY + 428)
+    arranged = arrange(plan, labels, np.ones(len(labels)), window, np.ones(28))
+    assert arranged.blocks.rows.tolist() == [28.0, 28.0, 28.0]
+    assert arranged.blocks.window.tolist() == [False, False, True]
+    assert arranged.of[:2].tolist() == [-1, -1]
+
+
+def test_with_a_season_a_block_changes_places_within_its_phase_only() -> None:
+    plan = BlockPlan(together=1, season="weekday_weekend", block_s=86_400, matched=True)
+    labels = np.arange(18_997, 18_997 + 56)
+    arranged = arrange(plan, labels, np.ones(56), np.arange(19_200, 19_207), np.ones(7))
+    weekend = [(datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=int(d))).weekday() >= 5 for d in labels]
+    assert arranged.blocks.phases[:56].tolist() == [int(w) for w in weekend]
+    choices = draw(arranged.blocks, 200, 0)
+    assert set(choices[:, arranged.blocks.phases == 1].sum(axis=1).tolist()) == {2.0}
+    assert set(choices.sum(axis=1).tolist()) == {7.0}
+
+
+def test_a_weekly_mix_with_its_season_declared_stays_within_the_budget_on_every_day() -> None:
+    alarms, trials, alpha = 0, 0, 1 / 30
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        level = np.where((np.arange(4 * 84) // 4 + 3 + MONDAY // 4) % 7 >= 5, 0.8, 0.0)
+        label = np.repeat(np.arange(4 * 84), 15)
+        frame = pl.DataFrame({"x": rng.normal(size=len(label)) + level[label], "y": rng.normal(size=len(label))})
+        frame = frame.with_columns(pl.Series("label", label))
+        baseline = fitted(frame.filter(pl.col("label") < 4 * 63))
+        scale = Scale(4, "day", QUARTER_S, season="weekday_weekend")
+        plan = plan_blocks(baseline, scale, alpha)
+        assert not plan.quarters
+        for day in range(63, 84):
+            window = frame.filter(pl.col("label") // 4 == day).with_columns(pl.col("label") - 4 * day)
+            alarms += judged(baseline, window, plan, alpha, MONDAY + 4 * day).alarmed
+            trials += 1
+    assert alarms / trials <= alpha + 3 * np.sqrt(alpha * (1 - alpha) / trials)
+
+
+def test_choices_of_each_phase_are_counted_together() -> None:
+    blocks = Blocks(np.ones(8), np.array([False] * 6 + [True] * 2), np.array([0, 1] * 4), matched=True)
+    assert possible(blocks.strata) == 16
+    choices = draw(blocks, 50, 0)
+    assert len(choices) == 16
+    assert len({tuple(c) for c in choices.tolist()}) == 16
+    assert choices[0].tolist() == blocks.window.astype(float).tolist()
+
+
+@pytest.mark.parametrize("factor", [5.0, 0.1])
+def test_a_window_of_another_volume_is_never_called_drift_and_says_what_the_mix_did(factor: float) -> None:
+    rng = np.random.default_rng(0)
+    baseline = fit_baseline(pl.DataFrame({"x": rng.normal(size=5600)}), {"x": "number"}, blocks=56)
+    rows = int(700 * factor)
+    window = pl.DataFrame({"x": rng.normal(0.0 if factor < 1 else 1.0, 1.0, rows)})
+    blocks = profile(window, baseline, equal_blocks(rows, rows // 7))
+    decision = decide(baseline, blocks, alpha=0.01, volume_guard=True)
+    assert (decision.verdict, decision.p) == ("volume_changed", None)
+    assert decision.p_at_volume is not None
+    assert (decision.p_at_volume <= 0.01) == (factor > 1)
+    assert f"{factor:g} times" in describe(decision)
+
+
+@pytest.mark.parametrize(("days", "day", "week"), [(63, 1 / 60, 7 / 60), (42, 1 / 30, 7 / 60), (20, 1 / 60, 7 / 60)])
+def test_a_scale_the_reference_cannot_support_leaves_its_budget_to_the_other(
+    days: int, day: float, week: float
+) -> None:
+    """With 20 days neither can be judged, and both say so at their own share."""
+    rng = np.random.default_rng(0)
+    baseline = fitted(daily(days, rng.normal(0, 0.5, days), 3))
+    declared = parse_spec(document(monitors={"windows": ["1d", "7d"], "false_alarms": "1 per 30d"}))
+    assert rates(declared, baseline) == pytest.approx({"1d": day, "7d": week})

@@ -1,0 +1,143 @@
+"""Stored profiles: built once as blocks end, again when rows come late, and equal to profiling the rows."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from sqlalchemy import func, select
+
+from core.clock import ManualClock
+from monitor import service, store
+from monitor.baseline import Baseline
+from monitor.ingest.media import NDJSON
+from monitor.ingest.receive import Body, receive
+from monitor.profile import BlockProfile, profile_block
+from monitor.profiles import extend, labels_between, stored_blocks, stored_window
+from monitor.reference import time_blocks
+from monitor.site import Site
+from monitor.tables import BaselineRow, StoredProfile
+from monitor.windows import evaluate
+from tests.monitor.traffic import BEGIN, document, events_body, rows, spec
+
+SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+HOUR = timedelta(hours=1)
+DAYS = {"windows": ["1d"], "false_alarms": {"alpha": 0.2}, "kpi": [], "fairness": []}
+
+
+def declare(site: Site, monitors: dict[str, Any], first: int) -> None:
+    with site.database.write() as db:
+        declared = spec(monitors=document()["monitors"] | monitors, baseline={"rows": f"first {first}"})
+        service.apply_spec(site, db, declared, "tester")
+
+
+def send(site: Site, clock: ManualClock, frame: pl.DataFrame) -> None:
+    clock.move_to(max(clock.now(), datetime.fromisoformat(frame["ts"].max())))  # type: ignore[arg-type]  # a text
+    assert receive(site, "loans", "events", Body(events_body(frame), NDJSON)).accepted == frame.height
+    evaluate(site, "loans")
+
+
+def state(site: Site) -> tuple[service.CurrentSpec, BaselineRow, Baseline]:
+    with site.database.read() as db:
+        current = service.current_spec(db, "loans")
+        row = store.newest_baseline(db, current.model.id)
+    assert row is not None
+    assert row.artifact is not None
+    return current, row, Baseline.from_bytes(site.artifacts.get(row.artifact))
+
+
+def same(a: BlockProfile, b: BlockProfile) -> None:
+    assert a.rows == b.rows
+    for name, left in a.numbers.items():
+        assert left.counts.tolist() == b.numbers[name].counts.tolist()
+        assert (left.minimum, left.maximum) == (b.numbers[name].minimum, b.numbers[name].maximum)
+        assert left.total == pytest.approx(b.numbers[name].total)
+    for name, levels in a.categories.items():
+        assert levels.levels.tolist() == b.categories[name].levels.tolist()
+
+
+def test_any_stretch_of_time_is_a_sum_of_stored_profiles_also_by_version_and_segment(
+    site: Site, clock: ManualClock
+) -> None:
+    declare(site, DAYS, 72)
+    frame = rows(24 * 8, every=HOUR).with_columns(
+        pl.when(pl.int_range(24 * 8) < 100).then(pl.lit("v1")).otherwise(pl.lit("v2")).alias("version")
+    )
+    send(site, clock, frame)
+    current, row, baseline = state(site)
+    times = frame["ts"].str.to_datetime(time_zone="UTC")
+    begin, end = BEGIN + timedelta(days=3), BEGIN + timedelta(days=6)
+    labels = labels_between(current.spec, row, (0, 0), (begin, end))
+    inside = frame.filter((times >= begin) & (times < end))
+    with site.database.read() as db:
+        same(stored_window(db, row.id, baseline.coding, labels), profile_block(inside, baseline))
+        for column, value in (("version", "v1"), ("version", "v2"), ("region", "north")):
+            where = {"version": value} if column == "version" else {"segment": f"region={value}"}
+            found = stored_window(db, row.id, baseline.coding, labels, **where)
+            same(found, profile_block(inside.filter(pl.col(column) == value), baseline))
+        blocks = stored_blocks(db, row.id, baseline.coding, labels)
+    assert [b.rows for b in blocks] == [6] * 12
+
+
+@SQLITE
+def test_building_again_changes_nothing_and_late_rows_are_taken_in(site: Site, clock: ManualClock) -> None:
+    declare(site, DAYS, 48)
+    frame = rows(24 * 6, every=HOUR)
+    late = pl.int_range(24 * 6).is_in([60, 61])
+    send(site, clock, frame.filter(~late))
+    current, row, baseline = state(site)
+    with site.database.read() as db:
+        before = db.scalar(select(func.count()).select_from(StoredProfile))
+    assert extend(site, current, row, baseline) == []
+    send(site, clock, frame.filter(late))
+    times = frame["ts"].str.to_datetime(time_zone="UTC")
+    label = int(time_blocks(times, ("1d",))[60])
+    with site.database.read() as db:
+        assert db.scalar(select(func.count()).select_from(StoredProfile)) == before
+        found = stored_window(db, row.id, baseline.coding, range(label, label + 1))
+    same(found, profile_block(frame.filter(pl.Series(time_blocks(times, ("1d",)) == label)), baseline))
+
+
+@SQLITE
+def test_a_block_that_has_not_ended_is_not_profiled_yet(site: Site, clock: ManualClock) -> None:
+    declare(site, DAYS, 48)
+    frame = rows(24 * 3 + 9, start=24 * 4, every=HOUR)
+    send(site, clock, frame)
+    _, row, _ = state(site)
+    with site.database.read() as db:
+        newest = db.scalar(select(func.max(StoredProfile.label)))
+    times = frame["ts"].str.to_datetime(time_zone="UTC")
+    assert newest == int(time_blocks(times, ("1d",))[-1]) - 1
+    assert row.profiled_seq == 24 * 3 + 6
+
+
+@SQLITE
+def test_windows_of_rows_are_profiled_in_ten_blocks_that_cover_them(site: Site, clock: ManualClock) -> None:
+    declare(site, {"windows": {"rows": 255}, "false_alarms": {"alpha": 0.1}, "kpi": [], "fairness": []}, 600)
+    frame = rows(1000)
+    send(site, clock, frame)
+    current, row, baseline = state(site)
+    labels = labels_between(current.spec, row, (510, 765), (BEGIN, BEGIN))
+    assert len(labels) == 10
+    with site.database.read() as db:
+        blocks = stored_blocks(db, row.id, baseline.coding, labels)
+        same(stored_window(db, row.id, baseline.coding, labels), profile_block(frame[510:765], baseline))
+    assert [b.rows for b in blocks] == [25] * 9 + [30]
+
+
+@SQLITE
+def test_a_new_baseline_starts_with_no_profile(site: Site, clock: ManualClock) -> None:
+    declare(site, DAYS, 48)
+    send(site, clock, rows(24 * 4, every=HOUR))
+    _, row, _ = state(site)
+    with site.database.write() as db:
+        opened = service.open_baseline(site, db, row.model_id, reason="test")
+    send(site, clock, rows(24 * 4, start=24 * 4, every=HOUR))
+    _, newer, baseline = state(site)
+    assert newer.id == opened.id
+    with site.database.read() as db:
+        labels = db.scalars(select(StoredProfile.label).where(StoredProfile.baseline_id == newer.id)).all()
+    assert min(labels) > 0
+    assert len(baseline.coding.numbers["amount"].edges) > 1
+    assert int(np.min(labels)) >= int(time_blocks(pl.Series([BEGIN + timedelta(days=4)]), ("1d",))[0])
