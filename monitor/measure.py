@@ -31,6 +31,10 @@ class Reading:
     limit: float | None = None
     alarm: bool = False
     n_reference: int | None = None
+    estimated: float | None = None
+    estimated_low: float | None = None
+    estimated_high: float | None = None
+    estimate_inside: bool | None = None
     details: dict[str, Any] = field(default_factory=dict)
     sentence: str = ""
 
@@ -88,11 +92,19 @@ def kpi_readings(spec: ModelSpec, labelled: pl.DataFrame, window: pl.DataFrame) 
             Reading(
                 "kpi", rule.metric, found.value, reason, unit, found.n, column=rule.column or "", low=found.low,
                 high=found.high, limit=limit, alarm=below or above,
-                details={"rows": window.height, "higher_is_better": kpi.higher_is_better, "left_out": found.left_out},
+                details={
+                    "rows": window.height, "waits": waits, "coverage": _coverage(waits, labelled, window),
+                    "higher_is_better": kpi.higher_is_better, "left_out": found.left_out,
+                },
                 sentence=_beyond(rule.metric, found, limit) if below or above else "",
             )
         )  # fmt: skip
     return readings
+
+
+def _coverage(waits: bool, labelled: pl.DataFrame, window: pl.DataFrame) -> float | None:
+    """Share of the window's rows the KPI could be computed on."""
+    return None if window.is_empty() else labelled.height / window.height if waits else 1.0
 
 
 def _waits(spec: ModelSpec, rule: KpiRule) -> bool:
