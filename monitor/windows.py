@@ -12,7 +12,7 @@ import polars as pl
 from sqlalchemy.orm import Session
 
 from core import queue
-from monitor import alerts, estimates, reference, store
+from monitor import alerts, budget, concept, estimates, reference, store
 from monitor.alerts import Alarm
 from monitor.baseline import Baseline
 from monitor.corrections import correction
@@ -69,6 +69,7 @@ def evaluate(site: Site, model_name: str) -> list[UUID]:
         for window in sorted(due, key=lambda d: d.to_ts):
             touched.append(_close(site, current, row, window))
     touched += _refresh(site, current)
+    concept.watch(site, current, row)
     if touched and current.spec.retrain is not None:
         with site.database.write() as db:
             payload = {"model": model_name, "cause": "window", "window_id": str(touched[-1])}
@@ -140,7 +141,7 @@ def _judge(site: Site, current: CurrentSpec, row: BaselineRow, window: Span) -> 
         document: dict[str, Any] = {
             "verdict": verdict,
             "p": None,
-            "alpha": current.spec.monitors.alpha,
+            "alpha": budget.alpha(current.spec, "drift"),
             "reason": reason,
             "columns": [],
         }
@@ -163,7 +164,7 @@ def _judge(site: Site, current: CurrentSpec, row: BaselineRow, window: Span) -> 
     blocks = profile(window.frame, baseline, _blocks(current.spec, window))
     seed = int.from_bytes(hashlib.sha256(f"{row.artifact}/{window.scale}/{window.number}".encode()).digest()[:4])
     decision = decide(
-        baseline, blocks, alpha=current.spec.monitors.alpha, floors=floors(current.spec), seed=seed,
+        baseline, blocks, alpha=budget.alpha(current.spec, "drift"), floors=floors(current.spec), seed=seed,
         volume_guard=not isinstance(current.spec.monitors.windows, RowWindow),
     )  # fmt: skip
     scores = drift_scores(baseline, merge_all(blocks)) if blocks else []
