@@ -1,4 +1,4 @@
-"""Concept drift: the errors of a model as labels arrive, late ones in order of arrival, under Page-Hinkley and ADWIN."""
+"""Concept drift: the errors of a model, as labels arrive in whatever order, under Page-Hinkley and ADWIN."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -26,8 +26,8 @@ def watch(site: Site, current: CurrentSpec, row: BaselineRow) -> bool:
     """Feed the labels that arrived since the last look; whether there were any. Safe to run twice.
 
     The state (detectors, scale and how far outcomes were read) is in the baseline's row, changed in the transaction
-    that records what it found. It begins when 300 rows of the reference have their outcome. Outcomes of reference rows that
-    come later are passed over.
+    that records what it found. It begins when 300 rows of the reference have their outcome. Outcomes of
+    reference rows that come later are passed over.
     """
     if not budget.watches_concept(current.spec) or row.state != "ready" or row.to_seq is None:
         return False

@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any, Final
 
 import polars as pl
-from scipy import stats
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -182,9 +181,11 @@ def _history(db: Session, window: Window, metric: str) -> list[bool]:
 def invalid(held: Sequence[bool]) -> bool:
     """Whether a band that holds 19 times in 20 would miss as often as this among the newest 3, 10 or 30 windows with
     probability 0.001 at most; one-sided binomial test, each span at that level."""
+    from scipy.stats import binom
+
     for span in SPANS:
         newest = held[-span:]
         misses = len(newest) - sum(newest)
-        if misses and stats.binom.sf(misses - 1, len(newest), MISSES) <= LEVEL:
+        if misses and binom.sf(misses - 1, len(newest), MISSES) <= LEVEL:
             return True
     return False

@@ -97,8 +97,10 @@ class Drift(_Part):
 
 
 class KpiRule(_Part):
-    metric: str
+    metric: str = Field(min_length=1, max_length=64)
     column: str | None = Field(None, description="for a KPI of one column, such as latency: which")
+    expression: str | None = Field(None, description="for a KPI of your own: what it is, over columns")
+    unit: str | None = Field(None, max_length=32, description="of a KPI with an expression, for display")
     min: float | None = None
     max: float | None = None
 

@@ -12,7 +12,7 @@ import polars as pl
 from sqlalchemy.orm import Session
 
 from core import queue
-from monitor import alerts, budget, concept, estimates, reference, store
+from monitor import alerts, budget, concept, estimates, parts, reference, store
 from monitor.alerts import Alarm
 from monitor.baseline import Baseline
 from monitor.corrections import correction
@@ -238,7 +238,9 @@ def _of_outcomes(
 ) -> list[Reading]:
     """What is computed again whenever outcomes arrive: KPIs with their estimates, and fairness."""
     kpis = kpi_readings(current.spec, labelled, frame)
+    kpis = parts.with_agents(site, current, row, window.from_seq, kpis, labelled, frame)
     kpis = estimates.with_estimates(site, current, row, window.from_seq, kpis, labelled, frame)
+    kpis += parts.part_readings(current.spec, labelled, frame)
     return kpis + fairness_readings(current.spec, labelled, frame)
 
 
@@ -261,7 +263,7 @@ def _labelled(site: Site, current: CurrentSpec, from_seq: int, to_seq: int) -> p
 def _record(site: Site, db: Session, model: Model, window: Window, readings: Sequence[Reading]) -> None:
     """Write the readings of a window (newer ones replace older ones), its verdict and its alerts."""
     now = site.clock.now()
-    readings = estimates.track(db, window, readings)
+    readings = parts.first_degraded(db, window, estimates.track(db, window, readings))
     known = {(m.monitor, m.metric, m.column, m.segment): m for m in store.window_measurements(db, window.id)}
     for reading in readings:
         values = asdict(reading) | {"computed_at": now}

@@ -295,6 +295,7 @@ def _measure(m: Measurement, windows: Mapping[UUID, Window], spec: ModelSpec) ->
         estimated_high=_finite(m.estimated_high),
         estimate_held=m.estimate_inside,
         estimate_note=estimate_note(m),
+        agents=(m.details.get("agents") or {}).get("statement"),
         previous=_finite(m.previous_value),
         corrected_at=m.corrected_at,
     )

@@ -72,13 +72,13 @@ def test_kpis_appear_as_outcomes_arrive_and_say_how_many_there_were(site: Site) 
     send(site, frame, outcomes=False)
     window = windows(site)[0]
     with site.database.read() as db:
-        before = {m.metric: m for m in store.window_measurements(db, window.id) if m.monitor == "kpi"}
+        before = {m.metric: m for m in store.window_measurements(db, window.id) if m.monitor == "kpi" and not m.segment}
     assert before["accuracy"].value is None
     assert "no outcome has arrived" in (before["accuracy"].reason or "")
     receive_outcomes(site, "loans", outcomes_body(frame[:100]), NDJSON)
     assert evaluate(site, "loans") == [window.id]
     with site.database.read() as db:
-        after = {m.metric: m for m in store.window_measurements(db, window.id) if m.monitor == "kpi"}
+        after = {m.metric: m for m in store.window_measurements(db, window.id) if m.monitor == "kpi" and not m.segment}
     right = (frame[:100]["decision"] == frame[:100]["truth"]).mean()
     assert after["accuracy"].value == pytest.approx(right)
     assert (after["accuracy"].n, after["accuracy"].details["rows"]) == (100, 250)
@@ -87,7 +87,11 @@ def test_kpis_appear_as_outcomes_arrive_and_say_how_many_there_were(site: Site) 
 
 def measured_kpis(site: Site, window: Window) -> dict[tuple[str, str], Measurement]:
     with site.database.read() as db:
-        return {(m.metric, m.column): m for m in store.window_measurements(db, window.id) if m.monitor == "kpi"}
+        return {
+            (m.metric, m.column): m
+            for m in store.window_measurements(db, window.id)
+            if m.monitor == "kpi" and not m.segment
+        }
 
 
 def with_service_columns() -> ModelSpec:

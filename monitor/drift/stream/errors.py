@@ -7,8 +7,6 @@ from math import log
 from typing import Any, Final
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.stats import binomtest
 
 from core.errors import IntegrityFailureError, InvalidError
 
@@ -138,6 +136,9 @@ def _parts(errors: Sequence[float]) -> Any:
 
 def _threshold(mean: float, rows: int, run_length: float) -> float:
     """ln(2 run_length) over the root of p exp(t (1 - p - floor)) + (1 - p) exp(-t (p + floor)) = 1."""
+    from scipy.optimize import brentq
+    from scipy.stats import binomtest
+
     high = float(binomtest(round(mean * rows), rows).proportion_ci(0.95, method="wilson").high)
     p = min(max(high, 1e-4), 1.0 - 2.0 * FLOOR)
 
