@@ -60,6 +60,8 @@ class BaselineRow(Keyed, Base):
     estimator: Mapped[str | None] = mapped_column(String(80))  # monitor.estimate bytes
     estimator_labels: Mapped[int] = mapped_column(default=0)  # labelled reference rows when it was last (not) fitted
     estimator_reason: Mapped[str | None]  # why there is none
+    quality: Mapped[str | None] = mapped_column(String(80))  # monitor.checks JSON
+    quality_labels: Mapped[bool] = mapped_column(default=False)  # the usual delay of labels is in it
     concept: Mapped[dict[str, Any] | None]  # state of monitor.drift.stream after the last label it was given
     created_at: Mapped[datetime]
     ready_at: Mapped[datetime | None]

@@ -12,7 +12,7 @@ import polars as pl
 from sqlalchemy.orm import Session
 
 from core import queue
-from monitor import alerts, budget, concept, estimates, parts, reference, store
+from monitor import alerts, budget, checks, concept, estimates, parts, reference, store
 from monitor.alerts import Alarm
 from monitor.baseline import Baseline
 from monitor.corrections import correction
@@ -62,7 +62,7 @@ def evaluate(site: Site, model_name: str) -> list[UUID]:
             reference.collect(site, current, row)
             with site.database.read() as db:
                 row = db.get_one(BaselineRow, row.id)
-        row = estimates.fitted(site, current, row)
+        row = checks.learned(site, current, estimates.fitted(site, current, row))
         due = [d for scale, number in closed.items() if (d := _due(site, current, row, scale, number)) is not None]
         if not due:
             break
@@ -236,11 +236,13 @@ def _of_outcomes(
     labelled: pl.DataFrame,
     frame: pl.DataFrame,
 ) -> list[Reading]:
-    """What is computed again whenever outcomes arrive: KPIs with their estimates, and fairness."""
+    """What is computed again whenever outcomes arrive: KPIs with their estimates, data quality and fairness."""
     kpis = kpi_readings(current.spec, labelled, frame)
     kpis = parts.with_agents(site, current, row, window.from_seq, kpis, labelled, frame)
     kpis = estimates.with_estimates(site, current, row, window.from_seq, kpis, labelled, frame)
     kpis += parts.part_readings(current.spec, labelled, frame)
+    reach = (window.from_seq, window.from_ts, window.to_ts)
+    kpis += checks.quality_readings(site, current, row, reach, labelled, frame)
     return kpis + fairness_readings(current.spec, labelled, frame)
 
 

@@ -151,6 +151,8 @@ def upgrade() -> None:
         sa.Column("estimator", sa.String(length=80), nullable=True),
         sa.Column("estimator_labels", sa.BigInteger(), nullable=False),
         sa.Column("estimator_reason", sa.String(), nullable=True),
+        sa.Column("quality", sa.String(length=80), nullable=True),
+        sa.Column("quality_labels", sa.Boolean(), nullable=False),
         sa.Column("concept", sa.JSON(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("ready_at", sa.DateTime(timezone=True), nullable=True),
