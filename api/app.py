@@ -1,19 +1,42 @@
 """The web application, built from a site; each test can build its own."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from anyio import to_thread
 from fastapi import FastAPI
 
 from api import errors, pages, routes
+from api.intake import Intake
 from core.settings import Settings, load
+from monitor.ingest.receive import look_again
 from monitor.site import Site, open_site
+
+
+@asynccontextmanager
+async def _running(app: FastAPI) -> AsyncIterator[None]:
+    """Rows that a process left behind are folded before the first request; rows are folded until the last one."""
+    site: Site = app.state.site
+    await to_thread.run_sync(site.events.adopt)
+    folder = site.events.folder(lambda model: look_again(site, model))
+    folder.start()
+    try:
+        yield
+    finally:
+        await to_thread.run_sync(app.state.intake.stop)
+        await to_thread.run_sync(folder.stop)
 
 
 def create_app(site: Site | Settings) -> FastAPI:
     """The application over an open site, or over settings whose site it opens."""
     app = FastAPI(
-        title="Assay", version="1", docs_url=None, redoc_url=None, openapi_url=None,  # served below, with a permission
+        title="Assay", version="1", lifespan=_running,
+        docs_url=None, redoc_url=None, openapi_url=None,  # served below, with a permission
         description="Watches models in production, proves what it saw, and repairs what drifted.",
     )  # fmt: skip
     app.state.site = site if isinstance(site, Site) else open_site(site)
+    app.state.intake = Intake(app.state.site)
+    app.state.callers = {}
     errors.install(app)
     for router in (*routes.ROUTERS, *pages.ROUTERS):
         app.include_router(router)

@@ -79,26 +79,44 @@ def body_of(
     """A dependency that reads the body in, as it was sent, if it is of an accepted type and within the limit."""
 
     async def read(request: Request) -> bytes:
-        if media_type(request) not in accepted:
-            sent = request.headers.get("content-type") or "no Content-Type"
-            raise UnsupportedMediaTypeError(
-                f"{sent} is not taken here; send {' or '.join(accepted)}", field="Content-Type", value=sent
-            )
-        if (encoding := content_encoding(request)) not in encodings:
-            others = [e for e in encodings if e != IDENTITY]
-            raise UnsupportedMediaTypeError(
-                f"Content-Encoding {encoding[:100]} is not taken here; send the body as it is"
-                + "".join(f" or as {e}" for e in others),
-                field="Content-Encoding",
-                value=encoding,
-            )
+        check_kind(request, accepted, encodings)
         site: Site = request.app.state.site
-        return await _read_body(request, limit_mb or site.settings.server.max_body_mb)
+        return await read_body(request, limit_mb or site.settings.server.max_body_mb)
 
     return read
 
 
-async def _read_body(request: Request, limit_mb: int) -> bytes:
+def check_kind(request: Request, accepted: Sequence[str], encodings: Sequence[str]) -> None:
+    """
+    Raises:
+        UnsupportedMediaTypeError: the body is of a type or an encoding that is not taken here.
+    """
+    if media_type(request) not in accepted:
+        sent = request.headers.get("content-type") or "no Content-Type"
+        raise UnsupportedMediaTypeError(
+            f"{sent} is not taken here; send {' or '.join(accepted)}", field="Content-Type", value=sent
+        )
+    if (encoding := content_encoding(request)) not in encodings:
+        others = [e for e in encodings if e != IDENTITY]
+        raise UnsupportedMediaTypeError(
+            f"Content-Encoding {encoding[:100]} is not taken here; send the body as it is"
+            + "".join(f" or as {e}" for e in others),
+            field="Content-Encoding",
+            value=encoding,
+        )
+
+
+def declared_size(request: Request, limit_mb: int) -> int:
+    """Bytes the body may come to: what its header says, or the most that is taken."""
+    said = request.headers.get("content-length", "")
+    return min(int(said), limit_mb << 20) if said.isdecimal() else limit_mb << 20
+
+
+async def read_body(request: Request, limit_mb: int) -> bytes:
+    """
+    Raises:
+        BodyTooLargeError: more than the limit; it was read on without being kept, up to four times as much.
+    """
     limit = limit_mb << 20
     chunks: list[bytes] = []
     size = 0
@@ -113,3 +131,9 @@ async def _read_body(request: Request, limit_mb: int) -> bytes:
     if size > limit:
         raise too_large(limit_mb)
     return b"".join(chunks)
+
+
+async def drain(request: Request) -> None:
+    """Read the body without keeping it: a client that is still sending would not see the answer."""
+    async for _ in request.stream():
+        pass

@@ -18,7 +18,7 @@ from core.clock import ManualClock
 from core.settings import load
 from monitor import service, store
 from monitor.ingest.media import NDJSON
-from monitor.ingest.receive import Receipt, receive_events, receive_outcomes
+from monitor.ingest.receive import Body, Receipt, receive
 from monitor.reference import GRACE, block_length
 from monitor.schema import ModelSpec, RowWindow
 from monitor.site import Site, open_site
@@ -114,7 +114,7 @@ class _Run:
         """Store events as received at `at`; outcome columns stay behind."""
         ahead = replace(self.site, clock=ManualClock(at))
         columns = [c for c in part.columns if c == LINE or c not in self.spec.outcome_columns]
-        receipt = receive_events(ahead, self.spec.model, _lines(part.select(columns)), NDJSON)
+        receipt = receive(ahead, self.spec.model, "events", Body(_lines(part.select(columns)), NDJSON))
         self.accepted += receipt.accepted
         self.duplicates += receipt.duplicates
         self._note(receipt, name, part)
@@ -126,7 +126,7 @@ class _Run:
             ahead = replace(self.site, clock=ManualClock(at))
             columns = [c for c in part.columns if c in self.spec.outcome_columns]
             body = _lines(known.select(LINE, "event_id", *columns))
-            self._note(receive_outcomes(ahead, self.spec.model, body, NDJSON), name, known)
+            self._note(receive(ahead, self.spec.model, "outcomes", Body(body, NDJSON)), name, known)
 
     def with_outcome(self, part: pl.DataFrame) -> pl.DataFrame:
         columns = [c for c in part.columns if c in self.spec.outcome_columns]

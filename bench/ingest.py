@@ -27,7 +27,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -180,7 +180,15 @@ class Service:
         if self.process is not None:
             self.process.send_signal(how)
             self.process.wait(30)
+            assert self.process.stdout is not None
+            self.process.stdout.close()
             self.process = None
+
+    def beside(self) -> "Service":
+        """Another process of the same service on the same home."""
+        other = Service(self.command, self.path, self.headers)
+        other.start()
+        return other
 
     def connect(self) -> http.client.HTTPConnection:
         parts = urlsplit(self.url)
@@ -208,6 +216,7 @@ def assay(home: Path) -> Service:
                        {**service.headers, "Content-Type": "application/json"})  # fmt: skip
     answer = connection.getresponse()
     text = answer.read()
+    connection.close()
     assert answer.status == 201, text
     return service
 
@@ -220,13 +229,10 @@ def peer(home: Path) -> Service:
 
 
 def assay_ids(home: Path) -> pl.Series:
-    """Through another reader than the service: the files that the Delta log names."""
-    import deltalake
+    """Through another reader than the service: its Delta table, and the log's tail."""
+    from monitor.events import EventStore
 
-    table = deltalake.DeltaTable(home / "lake" / MODEL / "events")
-    return pl.scan_parquet([home / "lake" / MODEL / "events" / f for f in table.to_pyarrow_dataset().files]).select(
-        "event_id"
-    ).collect()["event_id"]  # fmt: skip
+    return EventStore(str(home / "lake"), home, b"").scan(MODEL).select("event_id").collect()["event_id"]
 
 
 def peer_ids(home: Path) -> pl.Series:
@@ -319,6 +325,36 @@ def measure(make: Callable[[Path], Service], stored: Callable[[Path], pl.Series]
             service.end()
 
 
+def machine() -> str:
+    return f"{platform.machine()} {os.cpu_count()} CPU {platform.system()}, load average {os.getloadavg()[0]:.1f}"
+
+
+def write_lines(
+    out: Path,
+    case: str,
+    found: Mapping[str, tuple[float, str]],
+    *,
+    peer: str | None = None,
+    beside: Mapping[str, float] | None = None,
+    **facts: Any,
+) -> None:
+    """Append one JSON line per metric, {metric: (value, unit)}, with the peer's value and the ratio if there is one."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with out.open("a") as file:
+        for metric, (value, unit) in found.items():
+            other = (beside or {}).get(metric)
+            better = (value, other) if metric.endswith("_per_s") else (other, value)
+            ratio = better[0] / better[1] if other is not None and better[0] is not None and better[1] else None
+            line = {
+                "bench": "ingest", "case": case, "metric": metric, "value": round(value, 4), "unit": unit,
+                "peer": peer if other is not None else None, "peer_value": None if other is None else round(other, 4),
+                "ratio": None if ratio is None or unit == "rows" else round(ratio, 3),
+                "at": timestamp(datetime.now(UTC)), "machine": machine(), **facts,
+            }  # fmt: skip
+            file.write(json.dumps(line) + "\n")
+
+
+PEER_NAME = "FastAPI + SQLAlchemy bulk insert, SQLite"
 UNITS = {"acknowledged_per_s": "rows/s", "stored_per_s": "rows/s", "p99_ms": "ms", "seconds_until_queryable": "s",
          "lost": "rows", "doubled": "rows"}  # fmt: skip
 
@@ -331,8 +367,6 @@ def main() -> None:
     parser.add_argument("--cases", default="ndjson,json,arrow,parquet")
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "results" / "ingest.jsonl")
     options = parser.parse_args()
-    machine = f"{platform.machine()} {os.cpu_count()} CPU {platform.system()}"
-    machine += f", load average {os.getloadavg()[0]:.1f} at the start"
     # The peer reads JSON alone; the columnar cases are put beside its NDJSON, which is what its users would send.
     beside: dict[str, dict[str, float]] = {}
     for case in options.cases.split(","):
@@ -341,20 +375,12 @@ def main() -> None:
             beside[text] = measure(peer, peer_ids, text, options)
         ours, theirs = measure(assay, assay_ids, case, options), beside[text]
         print(f"{case}: {options.batch} rows a request, {options.connections} connections")
-        lines = []
         for metric, unit in UNITS.items():
-            value, other = ours[metric], theirs[metric]
-            better = (value, other) if metric.endswith("_per_s") else (other, value)
-            ratio = better[0] / better[1] if better[1] and unit != "rows" else None
-            lines.append({
-                "bench": "ingest", "case": case, "metric": metric, "value": round(value, 4), "unit": unit,
-                "peer": "FastAPI + SQLAlchemy bulk insert, SQLite", "peer_value": round(other, 4),
-                "ratio": None if ratio is None else round(ratio, 3), "at": timestamp(datetime.now(UTC)),
-                "machine": machine, "batch_rows": options.batch, "connections": options.connections,
-            })  # fmt: skip
-            print(f"  {metric:24} {value:12.2f} {unit:7} peer {other:12.2f}")
-        with options.out.open("a") as file:
-            file.writelines(json.dumps(line) + "\n" for line in lines)
+            print(f"  {metric:24} {ours[metric]:12.2f} {unit:7} peer {theirs[metric]:12.2f}")
+        write_lines(
+            options.out, case, {m: (ours[m], unit) for m, unit in UNITS.items()}, peer=PEER_NAME, beside=theirs,
+            batch_rows=options.batch, connections=options.connections,
+        )  # fmt: skip
 
 
 if __name__ == "__main__":

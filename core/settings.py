@@ -31,6 +31,12 @@ class ServerSettings(_Group):
     host: str = Field("127.0.0.1", description="address the API listens on")
     port: int = Field(8100, ge=0, le=65535, description="port the API listens on; 0 picks a free one")
     max_body_mb: int = Field(64, ge=1, description="largest request body accepted, in MiB; larger ones answer 413")
+    max_under_way_mb: int = Field(
+        256, ge=1, description="bodies of rows being read and stored at one time, in MiB; more answer 503"
+    )
+    max_unfolded_mb: int = Field(
+        256, ge=1, description="rows in the log that wait to be folded, in MiB; beyond it rows are answered 503"
+    )
 
 
 class QueueSettings(_Group):

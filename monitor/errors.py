@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from core.errors import ConflictError, NotFoundError
+from core.errors import BusyError, ConflictError, NotFoundError
 
 
 class ModelNotFoundError(NotFoundError):
@@ -27,3 +27,13 @@ class AlertStateError(ConflictError):
 
     def __init__(self, alert_id: UUID, state: str, wanted: str) -> None:
         super().__init__(f"alert {alert_id} is {state}; it cannot be {wanted}", alert=str(alert_id), state=state)
+
+
+class StoreFullError(BusyError):
+    """No room on the disk; nothing of the request was stored."""
+
+    code = "store_full"
+
+
+class ColumnTypeChangedError(ConflictError):
+    code = "column_type_changed"

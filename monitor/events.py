@@ -1,14 +1,15 @@
-"""The event store: what a model was asked and answered, and what turned out to be true, as Delta tables.
+"""The event store: what a model was asked and answered, and what turned out to be true.
 
-Two tables per model, `{lake}/{model}/events` and `{lake}/{model}/outcomes`. Appends are idempotent by `event_id`
-across requests and processes: check and append happen under one lock per model. polars and deltalake are imported
-when first used, so that a process that only answers questions about metadata starts without them.
+Two tables per model, `{lake}/{model}/events` and `{lake}/{model}/outcomes`. Rows are accepted once by `event_id`,
+written to the log of this process (durable when `append_*` returns), and folded into the table later; readers see
+both. polars and deltalake are imported when first used, so that a process that only answers questions about metadata
+starts without them.
 """
 
 import fcntl
 import hmac
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,14 +17,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import InvalidError
+from monitor.acceptance import Acceptance, when
+from monitor.fold import Folder, adopt, fold
 from monitor.schema import ModelSpec
+from monitor.tail import Tail
+from monitor.wal import Record, RecordGoneError
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from monitor.ids import IdIndex
-    from monitor.lake import DataFile, Snapshot, Table
+    from monitor.lake import Table
+    from monitor.snapshot import Snapshot
 
+KINDS: Final = ("events", "outcomes")  # in the order they are folded: an outcome after its event
 DELTA_TYPES: Final = {
     "number": "double",
     "category": "string",
@@ -42,16 +48,16 @@ OUTCOME_FIELDS: Final = {"event_id": "string", "ts": "timestamp", "seq": "long"}
 @dataclass(frozen=True, slots=True)
 class Appended:
     accepted: int
-    duplicates: int
-    version: int  # of the Delta table after the append
+    repeated: Sequence[int]  # positions of rows that were known before
+
+    @property
+    def duplicates(self) -> int:
+        return len(self.repeated)
 
 
 @dataclass(frozen=True, slots=True)
-class AppendedOutcomes:
-    accepted: int
-    duplicates: int
+class AppendedOutcomes(Appended):
     unknown: tuple[int, ...]  # positions of rows whose event is not stored
-    version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,44 +74,9 @@ class Extent:
     outcomes: int
 
 
-class _Ids:
-    """Ids of one table, brought up to date from the files that were added since the last look."""
-
-    def __init__(self, table: "Table") -> None:
-        from monitor.ids import IdIndex
-
-        self.table = table
-        self.index: IdIndex = IdIndex()
-        self._files: set[str] = set()
-        self._seen: Snapshot | None = None  # a table of many files is not gone through again for each append
-        self._guard = threading.Lock()
-
-    def current(self) -> "IdIndex":
-        snapshot = self.table.snapshot()
-        with self._guard:
-            if snapshot is self._seen:
-                return self.index
-            added: list[DataFile] = [f for f in snapshot.files if f.path not in self._files]
-            if added:
-                ids = self.table.scan_files(snapshot, added).select("event_id").collect()["event_id"]
-                self.index.add(ids)
-                self._files.update(f.path for f in added)
-            self._seen = snapshot
-            return self.index
-
-    def extend(self, ids: "pl.Series") -> None:
-        """Take in the rows this process has just committed."""
-        with self._guard:
-            now, before = self.table.snapshot(), self._seen
-            follows = before is not None and now.version == before.version + 1
-            fresh = now.files[len(before.files) :] if follows and before is not None else now.files
-            self.index.add(ids)
-            self._files.update(f.path for f in fresh)
-            self._seen = now
-
-
 class EventStore:
-    def __init__(self, lake_uri: str, lock_dir: Path, subject_key: bytes) -> None:
+    def __init__(self, lake_uri: str, home: Path, subject_key: bytes) -> None:
+        """`home` holds the locks and the logs."""
         path = lake_uri.removeprefix("file://")
         if "://" in path:
             raise InvalidError(
@@ -113,11 +84,13 @@ class EventStore:
                 field="lake.uri",
             )
         self.root = Path(path).expanduser()
-        self.lock_dir = lock_dir
+        self.lock_dir = home / "locks"
+        self.tail = Tail(home / "wal")
         self._subject_key = subject_key
         self._tables: dict[tuple[str, str], Table] = {}
-        self._ids: dict[tuple[str, str], _Ids] = {}
         self._guard = threading.Lock()
+        self._held = threading.local()
+        self._acceptance = Acceptance(self.table, self.tail, self.lock_dir)
 
     # Appending
 
@@ -131,28 +104,21 @@ class EventStore:
 
         Raises:
             InvalidError: a required column is missing or holds a null.
-            StoreFullError: no room on the disk; nothing was stored.
+            StoreFullError, LogFailedError: nothing was stored.
         """
-        import polars as pl
-
         _demand(frame, ("event_id", "ts", "version"))
         columns = {name: DELTA_TYPES[c.type] for name, c in spec.event_columns.items()}
         for name in spec.with_role("subject"):
             columns[name] = "string"
             if name in frame.columns:
                 frame = frame.with_columns(self._digested(frame[name]))
-        with self._locked(spec.model):
-            table, ids = self._table(spec.model, "events"), self._known(spec.model, "events")
-            fresh, duplicates = _unseen(frame, ids.current())
-            if not fresh.height:
-                return Appended(0, duplicates, table.snapshot().version)
-            first = _next_seq(table)
-            fresh = fresh.with_columns(
-                pl.int_range(first, first + fresh.height, dtype=pl.Int64).alias("seq"), _at(now).alias("received_at")
-            )
-            version = self._commit(table, fresh, {**EVENT_FIELDS, **columns})
-            ids.extend(fresh["event_id"])
-        return Appended(fresh.height, duplicates, version)
+        frame = _typed(frame, {**EVENT_FIELDS, **columns}, received_at=now)
+        with self._acceptance.of(spec.model) as accepting:
+            fresh, repeated = accepting.unseen("events", frame)
+            if fresh.height:
+                accepting.write("events", fresh, now)
+        self._acknowledge(spec)
+        return Appended(fresh.height, repeated)
 
     def append_outcomes(self, spec: ModelSpec, frame: "pl.DataFrame", *, now: datetime) -> AppendedOutcomes:
         """Store outcomes of known events; the first outcome of an event wins, later ones count as duplicates.
@@ -165,20 +131,69 @@ class EventStore:
 
         _demand(frame, ("event_id",))
         columns = {name: DELTA_TYPES[c.type] for name, c in spec.outcome_columns.items()}
-        with self._locked(spec.model):
-            table, ids = self._table(spec.model, "outcomes"), self._known(spec.model, "outcomes")
-            known = pl.Series(self._known(spec.model, "events").current().contains(frame["event_id"]))
-            unknown = tuple((~known).arg_true().to_list())
-            fresh, duplicates = _unseen(frame.filter(known), ids.current())
-            if not fresh.height:
-                return AppendedOutcomes(0, duplicates, unknown, table.snapshot().version)
-            first = _next_seq(table)
-            fresh = fresh.with_columns(
-                pl.int_range(first, first + fresh.height, dtype=pl.Int64).alias("seq"), _at(now).alias("ts")
-            )
-            version = self._commit(table, fresh, {**OUTCOME_FIELDS, **columns})
-            ids.extend(fresh["event_id"])
-        return AppendedOutcomes(fresh.height, duplicates, unknown, version)
+        frame = _typed(frame, {**OUTCOME_FIELDS, **columns}, ts=now)
+        with self._acceptance.of(spec.model) as accepting:
+            known = pl.Series(accepting.known("events", frame["event_id"]), dtype=pl.Boolean)
+            fresh, repeated = accepting.unseen("outcomes", frame.filter(known))
+            if fresh.height:
+                accepting.write("outcomes", fresh, now)
+        self._acknowledge(spec)
+        positions = known.arg_true()
+        unknown = tuple((~known).arg_true().to_list())
+        return AppendedOutcomes(fresh.height, [positions[i] for i in repeated], unknown)
+
+    def _acknowledge(self, spec: ModelSpec) -> None:
+        if spec.ack == "lake":
+            self.settle(spec.model)
+
+    # Folding
+
+    def settle(self, model: str) -> None:
+        """Fold what the logs hold of a model. Whoever pins a version of a table, or rewrites files, settles first."""
+        with self.locked(model):
+            for kind in KINDS:
+                fold(self.table(model, kind), self.tail, (model, kind))
+
+    def folder(self, folded: Callable[[str], None]) -> Folder:
+        """A thread, not started yet, that folds in the background; `folded` is told the model after each fold."""
+        return Folder(self.tail, self.table, self.locked, folded)
+
+    def adopt(self) -> None:
+        """Fold the logs of processes that died."""
+        adopt(self.tail, self.table, self.locked)
+
+    def close(self) -> None:
+        """Fold what this process has accepted and give its log up."""
+        try:
+            for model, _ in self.tail.backlog():
+                self.settle(model)
+        finally:
+            self.tail.close()
+
+    @contextmanager
+    def locked(self, model: str) -> Iterator[None]:
+        """Be the only one to write a model's tables, across threads and processes; the same thread may enter again.
+
+        The kernel frees the lock of a killed process. Rows are accepted meanwhile: they go to the logs.
+        """
+        held: dict[str, int] = self._held.__dict__.setdefault("models", {})
+        if model in held:
+            yield
+            return
+        self.lock_dir.mkdir(parents=True, exist_ok=True)
+        with (self.lock_dir / f"{model}.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            held[model] = 1
+            try:
+                yield
+            finally:
+                del held[model]
+
+    def table(self, model: str, kind: str) -> "Table":
+        from monitor.lake import Table
+
+        with self._guard:
+            return self._tables.setdefault((model, kind), Table(self.root / model / kind))
 
     def subject_digest(self, value: str) -> str:
         """What is stored in place of a subject: HMAC-SHA256 under the installation's subject key, hexadecimal."""
@@ -187,13 +202,20 @@ class EventStore:
     # Reading
 
     def extent(self, model: str) -> Extent:
-        """How far the tables reach, from the log alone; no data file is opened."""
-        events, outcomes = self._table(model, "events").snapshot(), self._table(model, "outcomes").snapshot()
-        highest = events.highest("seq")
+        """How far the rows reach, from headers and logs alone; no row is read."""
+        events, waiting = self._reached(model, "events")
+        outcomes, waiting_outcomes = self._reached(model, "outcomes")
+        headers = [record.header for record in waiting]
         return Extent(
-            rows=events.rows, next_seq=0 if highest is None else highest + 1,
-            first_ts=events.lowest("ts"), last_ts=events.highest("ts"), last_received_at=events.highest("received_at"),
-            events_version=events.version, outcomes_version=outcomes.version, outcomes=outcomes.rows,
+            rows=events.rows + sum(h.rows for h in headers),
+            next_seq=max([events.next_seq, *(h.first_seq + h.rows for h in headers)]),
+            first_ts=min([*_known(events.lowest("ts")), *(when(h.low_ts) for h in headers)], default=None),
+            last_ts=max([*_known(events.highest("ts")), *(when(h.high_ts) for h in headers)], default=None),
+            last_received_at=max(
+                [*_known(events.highest("received_at")), *(when(h.received_at) for h in headers)], default=None
+            ),
+            events_version=events.version, outcomes_version=outcomes.version,
+            outcomes=outcomes.rows + sum(r.header.rows for r in waiting_outcomes),
         )  # fmt: skip
 
     def scan(
@@ -209,8 +231,8 @@ class EventStore:
         """Events, lazily and in no order, with `date`; the bounds also spare opening files that cannot hold them."""
         import polars as pl
 
-        rows = self._table(model, "events").scan(
-            version=version, from_seq=from_seq, to_seq=to_seq, from_ts=from_ts, to_ts=to_ts
+        rows = self._rows(
+            model, "events", version=version, from_seq=from_seq, to_seq=to_seq, from_ts=from_ts, to_ts=to_ts
         )
         if "ts" not in rows.collect_schema():
             from monitor.lake import DTYPES
@@ -244,7 +266,7 @@ class EventStore:
         """Outcomes from `from_ts` on in arrival order: `event_id`, `ts` (arrival), outcome columns."""
         import polars as pl
 
-        rows = self._table(model, "outcomes").scan(version=version, from_ts=from_ts)
+        rows = self._rows(model, "outcomes", version=version, from_ts=from_ts)
         if "event_id" not in rows.collect_schema():
             return pl.DataFrame(schema={"event_id": pl.String, "ts": pl.Datetime("us", "UTC")})
         return rows.sort("seq").drop("seq").collect()
@@ -289,7 +311,7 @@ class EventStore:
         rows = self.scan(model).filter(pl.col("event_id") == event_id).head(1).collect()
         if not rows.height:
             return None
-        outcome = self._table(model, "outcomes").scan()
+        outcome = self._rows(model, "outcomes")
         if "event_id" in outcome.collect_schema():
             found = (
                 outcome.filter(pl.col("event_id") == event_id)
@@ -310,51 +332,48 @@ class EventStore:
 
     # Inside
 
-    def _commit(self, table: "Table", frame: "pl.DataFrame", columns: dict[str, str]) -> int:
+    def _rows(self, model: str, kind: str, *, version: int | None = None, **bounds: Any) -> "pl.LazyFrame":
+        """Rows of a table and, unless a version is pinned, of the logs, within the bounds that `Table.scan` knows."""
         import polars as pl
 
-        from monitor.lake import DTYPES
+        table = self.table(model, kind)
+        if version is not None:
+            return table.scan(version=version, **bounds)
+        while True:
+            snapshot, waiting = self._reached(model, kind)
+            try:
+                frames = [self.tail.frame(record) for record in waiting if _may_hold(record, bounds)]
+            except RecordGoneError:  # folded meanwhile: the table has it now
+                continue
+            rows = table.scan(version=snapshot.version, **bounds)
+            if not frames:
+                return rows
+            tail = pl.concat(frames, how="diagonal").lazy()
+            for column, first, end in (("seq", "from_seq", "to_seq"), ("ts", "from_ts", "to_ts")):
+                if bounds.get(first) is not None:
+                    tail = tail.filter(pl.col(column) >= bounds[first])
+                if bounds.get(end) is not None:
+                    tail = tail.filter(pl.col(column) < bounds[end])
+            return pl.concat([rows, tail], how="diagonal") if snapshot.columns else tail
 
-        typed = frame.select(
-            (pl.col(name) if name in frame.columns else pl.lit(None)).cast(DTYPES[kind]).alias(name)
-            for name, kind in columns.items()
-        )
-        return table.append(
-            typed.with_columns(pl.col("ts").dt.date().alias("date")), {**columns, "date": "date"}
-        ).version
+    def _reached(self, model: str, kind: str) -> tuple["Snapshot", list[Record]]:
+        """The table, and the records it lacks.
+
+        First the logs are read, then the table: what is folded in between is found in both and counted once; the
+        other way round it would be found in neither.
+        """
+        self.tail.refresh()
+        table = self.table(model, kind)
+        waiting = self.tail.pending((model, kind), {})
+        table.watch(self.tail.names)
+        snapshot = table.snapshot()
+        return snapshot, [r for r in waiting if r.end > snapshot.txns.get(r.log, 0)]
 
     def _digested(self, values: "pl.Series") -> "pl.Series":
         import polars as pl
 
         digests = {v: self.subject_digest(str(v)) for v in values.unique().drop_nulls().to_list()}
         return pl.Series(values.name, [digests.get(v) for v in values.to_list()], dtype=pl.String)
-
-    def _table(self, model: str, which: str) -> "Table":
-        from monitor.lake import Table
-
-        with self._guard:
-            return self._tables.setdefault((model, which), Table(self.root / model / which))
-
-    def _known(self, model: str, which: str) -> _Ids:
-        table = self._table(model, which)
-        with self._guard:
-            if (model, which) not in self._ids:
-                self._ids[model, which] = _Ids(table)
-            return self._ids[model, which]
-
-    @contextmanager
-    def _locked(self, model: str) -> Iterator[None]:
-        """One writer per model, across threads and processes; the kernel frees the lock of a killed process."""
-        self.lock_dir.mkdir(parents=True, exist_ok=True)
-        with (self.lock_dir / f"{model}.lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
-
-
-def _at(now: datetime) -> "pl.Expr":
-    import polars as pl
-
-    return pl.lit(now, dtype=pl.Datetime("us", "UTC"))
 
 
 def _demand(frame: "pl.DataFrame", names: Sequence[str]) -> None:
@@ -363,19 +382,36 @@ def _demand(frame: "pl.DataFrame", names: Sequence[str]) -> None:
             raise InvalidError(f"column {name} is missing or has an empty value; every row needs it", field=name)
 
 
-def _next_seq(table: "Table") -> int:
-    highest = table.snapshot().highest("seq")
-    return 0 if highest is None else int(highest) + 1
+def _typed(frame: "pl.DataFrame", columns: dict[str, str], **constant: datetime) -> "pl.DataFrame":
+    """The columns a table stores, but `seq`; those that were not sent are null.
 
-
-def _unseen(frame: "pl.DataFrame", known: "IdIndex") -> tuple["pl.DataFrame", int]:
+    Column by column: a request of a few rows would spend most of its time in planning a query.
+    """
     import polars as pl
 
-    ids = frame["event_id"]
-    new = pl.Series(~known.contains(ids))
-    if ids.n_unique() < len(ids):
-        new &= ids.is_first_distinct()
-    elif new.all():  # nearly always; the columns are not copied
-        return frame, 0
-    fresh = frame.filter(new)
-    return fresh, frame.height - fresh.height
+    from monitor.lake import DTYPES
+
+    found = []
+    for name, kind in columns.items():
+        dtype = DTYPES[kind]
+        if name in constant:
+            found.append(pl.Series(name, [constant[name]], dtype=dtype).new_from_index(0, frame.height))
+        elif name not in frame.columns:
+            found.append(pl.Series(name, [None], dtype=dtype).new_from_index(0, frame.height))
+        elif name != "seq":
+            column = frame.get_column(name)
+            found.append(column if column.dtype == dtype else column.cast(dtype))
+    return pl.DataFrame([column for column in found if column.name != "seq"])
+
+
+def _known(value: datetime | None) -> list[datetime]:
+    return [] if value is None else [value]
+
+
+def _may_hold(record: Record, bounds: dict[str, Any]) -> bool:
+    header = record.header
+    first, end = bounds.get("from_seq"), bounds.get("to_seq")
+    if (end is not None and header.first_seq >= end) or (first is not None and header.first_seq + header.rows <= first):
+        return False
+    from_ts, to_ts = bounds.get("from_ts"), bounds.get("to_ts")
+    return (to_ts is None or when(header.low_ts) < to_ts) and (from_ts is None or when(header.high_ts) >= from_ts)

@@ -1,10 +1,16 @@
 """Which event ids a table already holds, kept in memory so that an append does not read the table again."""
 
 import secrets
+import threading
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from monitor.lake import Table
+    from monitor.snapshot import DataFile, Snapshot
 
 # Two seeds drawn per process: 128 bits per id make a collision impossible in practice, and nobody can aim at one.
 _SEEDS = (secrets.randbits(63), secrets.randbits(63))
@@ -53,3 +59,32 @@ class IdIndex:
 def _sorted(first: Words, second: Words) -> tuple[Words, Words]:
     order = np.argsort(first, kind="stable")  # sorted runs side by side are merged, not sorted again
     return first[order], second[order]
+
+
+class TableIds:
+    """Ids of one table: of its files, and of rows that were accepted and are in no file yet."""
+
+    def __init__(self, table: "Table") -> None:
+        self.table = table
+        self.index: IdIndex = IdIndex()
+        self._files: set[str] = set()
+        self._seen: Snapshot | None = None  # a table of many files is not gone through again for each append
+        self._guard = threading.Lock()
+
+    def current(self) -> IdIndex:
+        snapshot = self.table.snapshot()
+        with self._guard:
+            if snapshot is self._seen:
+                return self.index
+            added: list[DataFile] = [f for f in snapshot.files if f.path not in self._files]
+            if added:
+                ids = self.table.scan_files(snapshot, added).select("event_id").collect()["event_id"]
+                self.index.add(ids.filter(pl.Series(~self.index.contains(ids))))
+                self._files.update(f.path for f in added)
+            self._seen = snapshot
+            return self.index
+
+    def extend(self, ids: pl.Series) -> None:
+        """Take in rows that were accepted."""
+        with self._guard:
+            self.index.add(ids)

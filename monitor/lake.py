@@ -1,6 +1,6 @@
-"""One Delta table on a local disk, appended to durably: what is committed survives a power loss.
+"""One Delta table on a local disk, written durably: what is committed survives a power loss.
 
-`deltalake` reads the log and writes its checkpoints. The append itself is written here, because deltalake makes no
+`deltalake` reads the log and writes its checkpoints. The commit itself is written here, because deltalake makes no
 fsync call and publishes a commit before the data it names is safe: a power loss, or a disk that fills up, could leave
 a log entry pointing at a torn file. Here the order is data file, fsync, log entry under a temporary name, fsync, link
 into place, fsync of the folders; nothing can fail after the rows become visible. It also costs a tenth of the CPU.
@@ -8,25 +8,28 @@ into place, fsync of the folders; nothing can fail after the rows become visible
 
 import errno
 import json
-import os
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from datetime import date, datetime
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 from uuid import uuid4
 
 import polars as pl
 from deltalake import DeltaTable, Field, Schema
 from deltalake.exceptions import DeltaError
 from deltalake.schema import PrimitiveType
+from polars.io.plugins import register_io_source
 
-from core.artifacts import fsync_folder
 from core.clock import SystemClock
-from core.errors import BusyError, ConflictError, IntegrityFailureError
-from core.logs import logger
+from core.errors import ConflictError, IntegrityFailureError
+from monitor import datafile
+from monitor.datafile import PARTITION
+from monitor.deltalog import DeltaLog, milliseconds
+from monitor.errors import ColumnTypeChangedError, StoreFullError
+from monitor.snapshot import EMPTY, NEXT_SEQ, DataFile, Snapshot
 
 DTYPES: Final[Mapping[str, Any]] = {
     "string": pl.String,
@@ -36,69 +39,25 @@ DTYPES: Final[Mapping[str, Any]] = {
     "timestamp": pl.Datetime("us", "UTC"),
     "date": pl.Date,
 }
-STATISTICS: Final = ("seq", "ts", "received_at")  # columns whose extremes go into the log
-CHECKPOINT_EVERY = 100  # commits
+DELTA_NAMES: Final = {dtype: name for name, dtype in DTYPES.items()}
+CHECKPOINT_EVERY: Final = 100  # commits
 PROTOCOL: Final = (1, 2)  # reader and writer version of the tables we make: plain appends, no table features
+# deltalake neither cleans the log by itself (versions are noted first) nor keeps removed files in every checkpoint.
+CONFIGURATION: Final = {
+    "delta.enableExpiredLogCleanup": "false",
+    "delta.deletedFileRetentionDuration": "interval 1 hours",
+}
+WRITING: Final = timedelta(hours=1)  # a file that no entry names and that is younger may be about to be committed
+REREADS: Final = 5
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-class StoreFullError(BusyError):
-    code = "store_full"
+class FileReplacedError(ConflictError):
+    code = "file_replaced"
 
 
-class ColumnTypeChangedError(ConflictError):
-    code = "column_type_changed"
-
-
-@dataclass(frozen=True, slots=True)
-class DataFile:
-    """One Parquet file of a table, with the extremes of the columns in `STATISTICS`."""
-
-    path: str
-    rows: int
-    low: Mapping[str, Any]
-    high: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """The table at one version; version -1 is a table that does not exist yet."""
-
-    version: int
-    files: tuple[DataFile, ...]
-    columns: Mapping[str, str]  # name -> Delta type, partition column included
-    txns: Mapping[str, int] = field(default_factory=dict)  # watched application -> its newest transaction
-
-    @property
-    def rows(self) -> int:
-        return sum(f.rows for f in self.files)
-
-    def lowest(self, column: str) -> Any:
-        return min((v for f in self.files if (v := f.low.get(column)) is not None), default=None)
-
-    def highest(self, column: str) -> Any:
-        return max((v for f in self.files if (v := f.high.get(column)) is not None), default=None)
-
-    def between(
-        self,
-        from_seq: int | None = None,
-        to_seq: int | None = None,
-        *,
-        from_ts: datetime | None = None,
-        to_ts: datetime | None = None,
-    ) -> tuple[DataFile, ...]:
-        """Files that may hold rows with from_seq <= seq < to_seq and from_ts <= ts < to_ts."""
-        return tuple(
-            f for f in self.files if _may_hold(f, "seq", from_seq, to_seq) and _may_hold(f, "ts", from_ts, to_ts)
-        )
-
-
-def _may_hold(file: DataFile, column: str, first: Any, end: Any) -> bool:
-    low, high = file.low.get(column), file.high.get(column)
-    return (end is None or low is None or low < end) and (first is None or high is None or high >= first)
-
-
-EMPTY: Final = Snapshot(-1, (), {})
+class VersionGoneError(ConflictError):
+    code = "version_gone"
 
 
 @contextmanager
@@ -121,31 +80,19 @@ def _disk(folder: Path) -> Iterator[None]:
         raise
 
 
-def _fsync_file(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _json_value(value: Any) -> Any:
-    return value.strftime("%Y-%m-%dT%H:%M:%S.%fZ") if isinstance(value, datetime) else value
-
-
 class Table:
-    """A Delta table partitioned by `date`, rows numbered by `seq`. Appends are serialised by the caller."""
-
-    partition: ClassVar[str] = "date"
+    """A Delta table partitioned by `date`, rows numbered by `seq`. Commits are serialised by the caller."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._log = folder / "_delta_log"
-        self._guard = threading.RLock()
+        self._log = DeltaLog(folder)
+        self._guard = threading.RLock()  # of what is known of the table; never held while files are written
+        self._writing = threading.Lock()
         self._table: DeltaTable | None = None
         self._latest = EMPTY
-        self._named: set[Path] = set()  # folders whose own entry this process has made durable
-        self._applications: set[str] = set()
+        self._applications: set[str] = {NEXT_SEQ}
+
+    # Versions
 
     def watch(self, applications: Collection[str]) -> None:
         """Have snapshots tell how far these applications have written; asking later costs one more look at the log."""
@@ -157,17 +104,42 @@ class Table:
                     self._latest = self._read(self._table)
 
     def snapshot(self, version: int | None = None) -> Snapshot:
-        """The table as of `version`, by default the newest commit of any process."""
-        if version is not None and version != self._latest.version:
-            return EMPTY if version < 0 else self._read(DeltaTable(self.folder, version=version))
+        """The table as of `version`, by default the newest commit of any process.
+
+        Of a version that the log no longer has, the files are the newest ones and `end` is where it ended.
+
+        Raises:
+            VersionGoneError: there is no such version.
+        """
         with self._guard:
-            if version is None and (self._log / f"{self._latest.version + 1:020}.json").exists():
-                if self._table is None:
-                    self._table = DeltaTable(self.folder)
-                else:
-                    self._table.update_incremental()
-                self._latest = self._read(self._table)
+            latest = self._newest()
+        if version is None or version == latest.version:
+            return latest
+        if version < 0:
+            return EMPTY
+        if (end := self._log.end_of(version)) is not None:
+            return latest.before(end)
+        try:
+            return self._read(DeltaTable(self.folder, version=version))
+        except DeltaError as error:
+            if (end := self._log.end_of(version)) is not None:  # cleaned in this very moment
+                return latest.before(end)
+            raise VersionGoneError(
+                f"{self.folder} has no version {version}; its newest is {latest.version}", version=version
+            ) from error
+
+    def _newest(self) -> Snapshot:
+        at = self._latest.version
+        if not self._log.entry(at + 1).exists() and (self._log.entry(at).exists() if at >= 0 else self._log.is_empty()):
             return self._latest
+        try:
+            if self._table is None:
+                raise DeltaError
+            self._table.update_incremental()
+        except DeltaError:  # not open yet, or what lies between was cleaned
+            self._table = DeltaTable(self.folder)
+        self._latest = self._read(self._table)
+        return self._latest
 
     def _read(self, table: DeltaTable) -> Snapshot:
         protocol = table.protocol()
@@ -180,17 +152,11 @@ class Table:
         # to_json gives {"type": "struct", "fields": [{"name", "type", ...}]}
         fields = json.loads(table.schema().to_json())["fields"]
         adds = pl.DataFrame(table.get_add_actions(flatten=True))
-        files = tuple(
-            DataFile(
-                row["path"],
-                row["num_records"],
-                {c: row.get(f"min.{c}") for c in STATISTICS},
-                {c: row.get(f"max.{c}") for c in STATISTICS},
-            )
-            for row in adds.iter_rows(named=True)
-        )
+        files = tuple(datafile.read(row) for row in adds.iter_rows(named=True))
         reached = {a: at for a in self._applications if (at := table.transaction_version(a)) is not None}
         return Snapshot(table.version(), files, {f["name"]: f["type"] for f in fields}, reached)
+
+    # Writing
 
     def append(
         self, frame: pl.DataFrame, columns: Mapping[str, str], *, txn: tuple[str, int] | None = None
@@ -206,137 +172,157 @@ class Table:
             StoreFullError: no room; nothing is visible.
             ColumnTypeChangedError: a column is stored with another type.
         """
-        with self._guard, _disk(self.folder):
+        with self._writing, _disk(self.folder):
             before = self.snapshot()
-            merged = self._merge(before, columns)
-            actions: list[dict[str, Any]] = [
-                {"commitInfo": {"timestamp": _ms(), "operation": "WRITE", "engineInfo": "assay"}}
-            ]
+            merged = _merged(before, columns)
+            actions: list[dict[str, Any]] = []
             if before.version < 0:
-                self._log.mkdir(parents=True, exist_ok=True)
+                self._log.folder.mkdir(parents=True, exist_ok=True)
                 actions.append({"protocol": {"minReaderVersion": PROTOCOL[0], "minWriterVersion": PROTOCOL[1]}})
             if merged != before.columns:
                 actions.append({"metaData": self._metadata(merged)})
-            if txn is not None:
-                self._applications.add(txn[0])
-                actions.append({"txn": {"appId": txn[0], "version": txn[1], "lastUpdated": _ms()}})
-            written: list[DataFile] = []
+            written = self._write([frame], merged)
             try:
-                for day, part in self._parts(frame):
-                    action, file = self._write(part.select(n for n in merged if n in part.columns), day)
-                    written.append(file)
-                    actions.append(action)
-                self._commit(before.version + 1, actions)
+                actions += [datafile.add(file) for file in written]
+                after = replace(before, files=before.files + tuple(written), columns=merged)
+                return self._commit("WRITE", actions, after, {} if txn is None else {txn[0]: txn[1]})
             except BaseException:
-                for file in written:
-                    (self.folder / file.path).unlink(missing_ok=True)
+                datafile.discard(self._log, written)
                 raise
-            reached = before.txns if txn is None else {**before.txns, txn[0]: txn[1]}
-            self._latest = Snapshot(before.version + 1, before.files + tuple(written), merged, reached)
-        if self._latest.version % CHECKPOINT_EVERY == CHECKPOINT_EVERY - 1:
-            self._checkpoint()
-        return self._latest
 
-    def _parts(self, frame: pl.DataFrame) -> Iterator[tuple[object, pl.DataFrame]]:
-        days = frame[self.partition].unique().to_list()
-        if len(days) == 1:  # most requests; nothing needs to be copied
-            yield days[0], frame.drop(self.partition)
-            return
-        for (day,), part in frame.partition_by(self.partition, as_dict=True, include_key=False).items():
-            yield day, part
+    def write(self, parts: Iterable[pl.DataFrame]) -> list[DataFile]:
+        """Write rows into files that no version has yet, for `swap`. Any number of these run beside other commits.
 
-    def _merge(self, before: Snapshot, columns: Mapping[str, str]) -> dict[str, str]:
-        for name, kind in columns.items():
-            if before.columns.get(name, kind) != kind:
-                raise ColumnTypeChangedError(
-                    f"column {name} is stored as {before.columns[name]} and is now declared as {kind}; "
-                    "give the changed column a new name",
-                    field=name,
+        Args:
+            parts: rows that the table has, with `seq` and the partition column; held one part at a time.
+        """
+        with _disk(self.folder):
+            return self._write(parts, self.snapshot().columns)
+
+    def swap(
+        self, removed: Collection[DataFile], added: Sequence[DataFile], *, operation: str, changes: bool
+    ) -> Snapshot:
+        """Exchange files in one commit that is on disk when this returns, or not at all.
+
+        Args:
+            removed: files of the newest version.
+            added: files from `write`, made from what `removed` held.
+            operation: what the log calls it, such as OPTIMIZE or DELETE.
+            changes: rows went; False where the same rows only lie in other files.
+
+        Raises:
+            FileReplacedError: another commit removed one of `removed`, or one of `added` is gone.
+        """
+        gone = {f.path for f in removed}
+        with self._writing, _disk(self.folder):
+            before = self.snapshot()
+            if missing := sorted(gone - {f.path for f in before.files}):
+                raise FileReplacedError(
+                    f"{missing[0]} is no longer part of {self.folder}: another commit replaced it; read again",
+                    file=missing[0],
                 )
-        return {**before.columns, **columns}
+            try:
+                for file in (*removed, *added):  # the time of a file that is removed tells `vacuum` since when
+                    datafile.touch(self._log, file)
+            except FileNotFoundError as error:
+                raise FileReplacedError(f"a file of {self.folder} is gone: {error.filename}; start again") from error
+            actions = [datafile.remove(f, changes=changes) for f in removed]
+            actions += [datafile.add(f, changes=changes) for f in added]
+            kept = tuple(f for f in before.files if f.path not in gone)
+            txns = {NEXT_SEQ: before.next_seq} if changes else {}
+            return self._commit(operation, actions, replace(before, files=kept + tuple(added)), txns)
+
+    def replace(
+        self, removed: Collection[DataFile], parts: Iterable[pl.DataFrame], *, operation: str, changes: bool
+    ) -> Snapshot:
+        """`write` and `swap` in one; on failure nothing of it is left. Raises what they raise."""
+        added = self.write(parts)
+        try:
+            return self.swap(removed, added, operation=operation, changes=changes)
+        except BaseException:
+            self.discard(added)
+            raise
+
+    def discard(self, files: Sequence[DataFile]) -> None:
+        """Remove files from `write` that will not be committed."""
+        datafile.discard(self._log, files)
+
+    def _write(self, frames: Iterable[pl.DataFrame], columns: Mapping[str, str]) -> list[DataFile]:
+        written: list[DataFile] = []
+        try:
+            for frame in frames:
+                for day, part in _by_day(frame):
+                    unknown = [n for n in part.columns if n not in columns]
+                    if unknown:
+                        raise ValueError(f"columns {unknown} are not declared")
+                    written.append(datafile.write(self._log, part.select(n for n in columns if n in part.columns), day))
+        except BaseException:
+            datafile.discard(self._log, written)
+            raise
+        return written
+
+    def _commit(
+        self, operation: str, actions: Sequence[Mapping[str, Any]], after: Snapshot, txns: Mapping[str, int]
+    ) -> Snapshot:
+        """Publish `actions`, which lead from the newest version to `after`."""
+        now = milliseconds(SystemClock().now())
+        head = [{"commitInfo": {"timestamp": now, "operation": operation, "engineInfo": "assay"}}]
+        marks = [{"txn": {"appId": name, "version": at, "lastUpdated": now}} for name, at in txns.items()]
+        self._log.commit(after.version + 1, [*head, *actions, *marks])
+        committed = replace(after, version=after.version + 1, txns={**after.txns, **txns})
+        with self._guard:
+            self._applications.update(txns)
+            self._latest = committed
+        if committed.version % CHECKPOINT_EVERY == CHECKPOINT_EVERY - 1:
+            self._log.checkpoint()
+        return committed
 
     def _metadata(self, columns: Mapping[str, str]) -> dict[str, Any]:
         schema = Schema([Field(name, PrimitiveType(kind)) for name, kind in columns.items()])
-        exists = self._latest.version >= 0
-        known = DeltaTable(self.folder).metadata() if exists else None
+        known = DeltaTable(self.folder).metadata() if self.snapshot().version >= 0 else None
         return {
             "id": str(known.id) if known else str(uuid4()),
             "format": {"provider": "parquet", "options": {}},
             "schemaString": schema.to_json(),
-            "partitionColumns": [self.partition],
-            "configuration": dict(known.configuration) if known else {},
-            "createdTime": known.created_time if known else _ms(),
+            "partitionColumns": [PARTITION],
+            "configuration": dict(known.configuration) if known else dict(CONFIGURATION),
+            "createdTime": known.created_time if known else milliseconds(SystemClock().now()),
         }
 
-    def _write(self, part: pl.DataFrame, day: object) -> tuple[dict[str, Any], DataFile]:
-        value = day.isoformat() if isinstance(day, date) else str(day)
-        relative = f"{self.partition}={value}/part-{uuid4()}.parquet"
-        path = self.folder / relative
-        if not path.parent.is_dir():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._named.discard(path.parent)
-        try:
-            part.write_parquet(path, compression="zstd")
-            _fsync_file(path)
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
-        fsync_folder(path.parent)
-        self._name(path.parent)
-        low: dict[str, Any] = {c: part[c].min() for c in STATISTICS if c in part.columns}
-        high: dict[str, Any] = {c: part[c].max() for c in STATISTICS if c in part.columns}
-        statistics = {
-            "numRecords": part.height,
-            "minValues": {c: _json_value(v) for c, v in low.items()},
-            "maxValues": {c: _json_value(v) for c, v in high.items()},
-            "nullCount": {},
-        }
-        action = {
-            "path": relative,
-            "partitionValues": {self.partition: value},
-            "size": path.stat().st_size,
-            "modificationTime": _ms(),
-            "dataChange": True,
-            "stats": json.dumps(statistics),
-        }
-        return {"add": action}, DataFile(relative, part.height, low, high)
+    # Cleaning
 
-    def _commit(self, version: int, actions: Sequence[Mapping[str, Any]]) -> None:
-        entry = self._log / f"{version:020}.json"
-        draft = self._log / f"_commit_{uuid4()}.json.tmp"
-        try:
-            with draft.open("w") as file:
-                file.writelines(json.dumps(a, separators=(",", ":")) + "\n" for a in actions)
-                file.flush()
-                os.fsync(file.fileno())
-            # A link fails where a rename would overwrite: no two writers can make the same version.
-            os.link(draft, entry)
-        except FileExistsError as error:
-            raise BusyError(
-                f"another program wrote version {version} of {self.folder} meanwhile; send the request again"
-            ) from error
-        finally:
-            with suppress(FileNotFoundError):
-                draft.unlink()
-        fsync_folder(self._log)
-        for folder in (self._log, self.folder, self.folder.parent):
-            self._name(folder)
+    def vacuum(self, *, keep: timedelta, now: datetime) -> list[str]:
+        """Delete the files that the table no longer has and that no version newer than `keep` names.
 
-    def _name(self, folder: Path) -> None:
-        """Make a folder's entry in its parent durable: once a process, for another may have made it and died."""
-        if folder not in self._named:
-            fsync_folder(folder.parent)
-            self._named.add(folder)
+        Also what a killed writer left behind, once it is older than an hour. With `keep` zero, removed files go at
+        once; versions that named them are then read from the newest files.
 
-    def _checkpoint(self) -> None:
-        """Sum up the log so that opening the table stays quick. The log alone is enough, so a failure is only noted."""
-        try:
-            DeltaTable(self.folder).create_checkpoint()
-            for path in self._log.glob(f"{self._latest.version:020}.checkpoint*"):
-                _fsync_file(path)
-            fsync_folder(self._log)
-        except (OSError, DeltaError) as error:
-            logger(__name__).warning("delta checkpoint not written", folder=str(self.folder), error=str(error))
+        Returns:
+            Paths of what was deleted.
+        """
+        if self.snapshot().version < 0:
+            return []
+        removed = self._log.removed_since(now - WRITING) if keep < WRITING else set()
+        present = {f.path for f in self.snapshot().files}  # after the look at the log: nothing removed is added again
+        edge, deleted = now - keep, list[str]()
+        for path in sorted(self.folder.glob(f"{PARTITION}=*/*.parquet")):
+            name = path.relative_to(self.folder).as_posix()
+            if name in present:
+                continue
+            since = datetime.fromtimestamp(path.stat().st_mtime, now.tzinfo)
+            if since <= min(edge, now - WRITING) or (name in removed and (since <= edge or not keep)):
+                path.unlink(missing_ok=True)
+                deleted.append(name)
+        datafile.fsync_folders(self.folder, deleted)
+        return deleted
+
+    def clean_log(self, *, keep: timedelta, now: datetime) -> list[str]:
+        """Sum up the log, and remove the entries older than `keep` that a summary covers; returns their names."""
+        if self.snapshot().version < 0 or not self._log.checkpoint():
+            return []
+        return self._log.clean(keep=keep, now=now)
+
+    # Reading
 
     def scan(
         self,
@@ -349,30 +335,75 @@ class Table:
     ) -> pl.LazyFrame:
         """The rows, lazily, from the files that can hold them; columns a file lacks are null."""
         snapshot = self.snapshot(version)
-        files = snapshot.between(from_seq, to_seq, from_ts=from_ts, to_ts=to_ts)
-        rows = self.scan_files(snapshot, files, from_seq=from_seq, to_seq=to_seq)
         if not snapshot.columns:  # the table does not exist yet
-            return rows
-        if from_ts is not None:
-            rows = rows.filter(pl.col("ts") >= from_ts)
-        return rows if to_ts is None else rows.filter(pl.col("ts") < to_ts)
+            return pl.LazyFrame(schema={})
 
-    def scan_files(
-        self, snapshot: Snapshot, files: Sequence[DataFile], *, from_seq: int | None = None, to_seq: int | None = None
-    ) -> pl.LazyFrame:
-        schema = {n: DTYPES[k] for n, k in snapshot.columns.items() if n != self.partition and k in DTYPES}
+        def rows(at: Snapshot) -> pl.LazyFrame:
+            files = at.between(from_seq, to_seq, from_ts=from_ts, to_ts=to_ts)
+            bounds = [
+                None if from_seq is None else pl.col("seq") >= from_seq,
+                None if to_seq is None else pl.col("seq") < to_seq,
+                None if from_ts is None else pl.col("ts") >= from_ts,
+                None if to_ts is None else pl.col("ts") < to_ts,
+            ]
+            return self.scan_files(at, files).filter(*(b for b in bounds if b is not None))
+
+        return self._reread(snapshot, rows)
+
+    def scan_files(self, snapshot: Snapshot, files: Sequence[DataFile]) -> pl.LazyFrame:
+        """All rows of some files of a version; reading raises FileNotFoundError where one was deleted meanwhile."""
+        schema = _schema(snapshot)
         if not files:
             return pl.LazyFrame(schema=schema)
         rows = pl.scan_parquet(
             [self.folder / f.path for f in files],
             schema=schema, missing_columns="insert", extra_columns="ignore", hive_partitioning=False, glob=False,
         )  # fmt: skip
-        if from_seq is not None:
-            rows = rows.filter(pl.col("seq") >= from_seq)
-        if to_seq is not None:
-            rows = rows.filter(pl.col("seq") < to_seq)
-        return rows
+        return rows if snapshot.end is None else rows.filter(pl.col("seq") < snapshot.end)
+
+    def _reread(self, snapshot: Snapshot, rows: Callable[[Snapshot], pl.LazyFrame]) -> pl.LazyFrame:
+        """What `rows` gives of a version, also when its files are replaced and deleted before they are read."""
+
+        def source(
+            columns: list[str] | None, predicate: pl.Expr | None, count: int | None, _: int | None
+        ) -> Iterator[pl.DataFrame]:
+            at = snapshot
+            for again in range(REREADS, -1, -1):
+                found = rows(at) if predicate is None else rows(at).filter(predicate)
+                found = found.select(columns if columns is not None else list(schema))
+                try:
+                    frame = (found if count is None else found.head(count)).collect()
+                except FileNotFoundError:
+                    if not again:
+                        raise
+                else:
+                    yield frame
+                    return
+                at = self.snapshot().before(snapshot.next_seq if snapshot.end is None else snapshot.end)
+
+        schema = _schema(snapshot)
+        return register_io_source(source, schema=schema)
 
 
-def _ms() -> int:
-    return int(SystemClock().now().timestamp() * 1000)
+def _schema(snapshot: Snapshot) -> dict[str, Any]:
+    return {n: DTYPES[k] for n, k in snapshot.columns.items() if n != PARTITION and k in DTYPES}
+
+
+def _merged(before: Snapshot, columns: Mapping[str, str]) -> dict[str, str]:
+    for name, kind in columns.items():
+        if before.columns.get(name, kind) != kind:
+            raise ColumnTypeChangedError(
+                f"column {name} is stored as {before.columns[name]} and is now declared as {kind}; "
+                "give the changed column a new name",
+                field=name,
+            )
+    return {**before.columns, **columns}
+
+
+def _by_day(frame: pl.DataFrame) -> Iterator[tuple[date, pl.DataFrame]]:
+    days = frame[PARTITION].unique().to_list()
+    if len(days) == 1:  # most requests; nothing needs to be copied
+        yield days[0], frame.drop(PARTITION)
+        return
+    for (day,), part in frame.partition_by(PARTITION, as_dict=True, include_key=False).items():
+        yield day, part

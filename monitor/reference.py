@@ -66,6 +66,7 @@ def collect(site: Site, current: CurrentSpec, row: BaselineRow) -> None:
             db.get_one(BaselineRow, row.id, with_for_update=True).problem = error.message
         return
     artifact = site.artifacts.put(fitted.to_bytes())
+    site.events.settle(current.model.name)  # the ledger will name a version of the table that has these rows
     streamed = "seq" in frame.columns
     with site.database.write() as db:
         stored = db.get_one(BaselineRow, row.id, with_for_update=True)

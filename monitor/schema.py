@@ -206,6 +206,7 @@ class ModelSpec(_Part):
     risk: Literal["minimal", "limited", "high"] = "limited"
     columns: Mapping[str, Column] = Field(min_length=1)
     baseline: Baseline
+    ack: Literal["log", "lake"] = Field("log", description="rows are in the log or in their table when answered")
     monitors: Monitors = Monitors()
     retrain: Retrain | None = None
 

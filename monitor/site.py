@@ -20,6 +20,7 @@ class Site:
     keys: Keys
 
     def close(self) -> None:
+        self.events.close()
         self.database.dispose()
 
 
@@ -32,7 +33,7 @@ def open_site(settings: Settings, clock: Clock | None = None) -> Site:
         settings=settings,
         database=Database(settings.database_url, pool_size=settings.db.pool_size),
         artifacts=ArtifactStore(home / "artifacts"),
-        events=EventStore(settings.lake_uri, home / "locks", keys.subject),
+        events=EventStore(settings.lake_uri, home, keys.subject),
         clock=clock or SystemClock(),
         keys=keys,
     )

@@ -66,6 +66,7 @@ def evaluate(site: Site, model_name: str) -> list[UUID]:
         due = [d for scale, number in closed.items() if (d := _due(site, current, row, scale, number)) is not None]
         if not due:
             break
+        site.events.settle(model_name)  # the verdicts name the version of the table they were computed from
         for window in sorted(due, key=lambda d: d.to_ts):
             touched.append(_close(site, current, row, window))
     touched += _refresh(site, current)

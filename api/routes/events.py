@@ -1,29 +1,45 @@
 """Events and outcomes coming in; one decision, with its explanation, going out."""
 
 import json
+from dataclasses import asdict
 from datetime import date, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.auth import requires
-from api.deps import Db, Out, ReadDb, SiteDep, body_of, content_encoding, media_type
+from api.deps import (
+    Db,
+    Out,
+    ReadDb,
+    SiteDep,
+    check_kind,
+    content_encoding,
+    declared_size,
+    drain,
+    media_type,
+    read_body,
+)
+from api.intake import Intake, OverloadedError
 from core import queue
 from core.errors import ConflictError, NotFoundError
 from core.queue import Job
 from governance.access import Caller, Permission
 from monitor import store
 from monitor.ingest.media import ENCODINGS, MEDIA_TYPES
-from monitor.ingest.receive import receive_events, receive_outcomes
+from monitor.ingest.receive import Body, Kind
 from monitor.site import Site
 from retrain import store as retrained
 
 router = APIRouter(prefix="/api/v1/models/{model}", tags=["events"])
-RowsBody = Annotated[bytes, Depends(body_of(*MEDIA_TYPES, encodings=ENCODINGS))]
 Writer = Annotated[Caller, requires(Permission.EVENTS_WRITE)]
+ROWS: Final[dict[str, Any]] = {
+    "requestBody": {"required": True, "content": {kind: {"schema": {}} for kind in MEDIA_TYPES}}
+}
 Reader = Annotated[Caller, requires(Permission.EVENTS_READ)]
 
 
@@ -56,16 +72,31 @@ class ExplanationFailedError(ConflictError):
     code = "explanation_failed"
 
 
-@router.post("/events")
-def take_events(_: Writer, model: str, body: RowsBody, site: SiteDep, request: Request) -> ReceiptOut:
+@router.post("/events", response_model=ReceiptOut, openapi_extra=ROWS)
+async def take_events(_: Writer, request: Request) -> Response:
     """Store events: NDJSON, a JSON array, Arrow or Parquet; durable when answered, idempotent by event_id."""
-    return ReceiptOut.of(receive_events(site, model, body, media_type(request), content_encoding(request)))
+    return await _take(request, "events")
 
 
-@router.post("/outcomes")
-def take_outcomes(_: Writer, model: str, body: RowsBody, site: SiteDep, request: Request) -> ReceiptOut:
+@router.post("/outcomes", response_model=ReceiptOut, openapi_extra=ROWS)
+async def take_outcomes(_: Writer, request: Request) -> Response:
     """Store what turned out to be true, joined to its event by event_id."""
-    return ReceiptOut.of(receive_outcomes(site, model, body, media_type(request), content_encoding(request)))
+    return await _take(request, "outcomes")
+
+
+async def _take(request: Request, kind: Kind) -> Response:
+    """Read the body and have it stored. Dependencies and a model of the answer would take longer than the storing."""
+    check_kind(request, MEDIA_TYPES, ENCODINGS)
+    intake: Intake = request.app.state.intake
+    limit_mb = request.app.state.site.settings.server.max_body_mb
+    try:
+        with intake.room(declared_size(request, limit_mb)):
+            body = Body(await read_body(request, limit_mb), media_type(request), content_encoding(request))
+            receipt = await intake.store(request.path_params["model"], kind, body)
+    except OverloadedError:
+        await drain(request)
+        raise
+    return JSONResponse(asdict(receipt))
 
 
 @router.get("/events/{event_id:path}/explanation")

@@ -3,10 +3,10 @@
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import Field
 
-from api.auth import requires
+from api.auth import forget_callers, requires
 from api.deps import Db, In, Out, Page, ReadDb, SiteDep
 from governance import access
 from governance.access import Caller, Permission, Role
@@ -45,5 +45,6 @@ def list_keys(_: Manager, db: ReadDb) -> Page[KeyOut]:
 
 
 @router.delete("/{prefix}")
-def revoke(caller: Manager, prefix: str, site: SiteDep, db: Db) -> KeyOut:
+def revoke(caller: Manager, prefix: str, site: SiteDep, db: Db, request: Request) -> KeyOut:
+    forget_callers(request)
     return KeyOut.of(access.revoke_key(db, prefix=prefix, actor=caller.name, now=site.clock.now()))

@@ -61,21 +61,26 @@ class Target:
             written = pl.col("ts")
             plain = written.str.len_bytes() == written.str.len_chars()  # digits and signs of other scripts are not read
             read = written.str.to_datetime(TIME_FORMAT, time_unit="us", time_zone="UTC", strict=False)
-            frame = frame.with_columns(pl.when(plain).then(read).alias("ts"))
-        frame = frame.select(*self.columns, *(["ts"] if self.timed else []))
-        return frame, frame.select(pl.all_horizontal(self._rules(now)).fill_null(value=False).alias("good")).to_series()
+            ts = frame.select(pl.when(plain).then(read).alias("ts")).to_series()
+        elif self.timed:
+            ts = frame.get_column("ts")
+        frame = pl.DataFrame([frame.get_column(name) for name in self.columns] + ([ts] if self.timed else []))
+        good = frame.select(self._rules).to_series()
+        return frame, good & (ts <= now + AHEAD).fill_null(value=False) if self.timed else good
 
-    def _rules(self, now: datetime) -> list[pl.Expr]:
+    @cached_property
+    def _rules(self) -> pl.Expr:
         ids = pl.col("event_id")
         rules = [ids.str.len_bytes() > 0, ids.str.len_chars() <= LONGEST_ID, ~ids.str.contains(r"\pC")]
         if self.timed:
-            version, at = pl.col("version"), pl.col("ts")
+            version = pl.col("version")
             rules += [version.str.len_bytes() > 0, version.str.len_chars() <= LONGEST_VERSION]
-            rules += [at >= pl.lit(EARLIEST, UTC_MICROSECONDS), at <= pl.lit(now + AHEAD, UTC_MICROSECONDS)]
+            rules.append(pl.col("ts") >= pl.lit(EARLIEST, UTC_MICROSECONDS))
         else:
             rules.append(pl.any_horizontal(pl.col(name).is_not_null() for name in self.columns if name != "event_id"))
         numbers = [name for name, kind in self.columns.items() if kind == "number"]
-        return rules + [pl.col(name).is_finite().fill_null(value=True) for name in numbers]
+        rules += [pl.col(name).is_finite().fill_null(value=True) for name in numbers]
+        return pl.all_horizontal(rules).fill_null(value=False).alias("good")
 
 
 def events_of(spec: ModelSpec) -> Target:

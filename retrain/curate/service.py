@@ -58,6 +58,7 @@ def prepare(site: Site, run_id: UUID) -> Prepared:
     plan = Plan.of(spec)
     shape = Shape.of(spec, plan.recipe.task)
     drops = Drops()
+    site.events.settle(model.name)  # a training set names the versions of the tables it was taken from
     extent = site.events.extent(model.name)
     columns = ["event_id", "ts", "seq", *shape.inputs, *shape.protected]
     if extent.outcomes == 0:

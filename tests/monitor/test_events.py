@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import InvalidError
+from monitor.errors import ColumnTypeChangedError, StoreFullError
 from monitor.events import EventStore
 from monitor.ids import IdIndex
-from monitor.lake import ColumnTypeChangedError, StoreFullError
 from monitor.schema import ModelSpec, parse_spec
 from tests.service import environment
 
@@ -43,7 +43,7 @@ def store(tmp_path: Path) -> EventStore:
 
 
 def opened(folder: Path) -> EventStore:
-    return EventStore(str(folder / "lake"), folder / "locks", b"k" * 32)
+    return EventStore(str(folder / "lake"), folder, b"k" * 32)
 
 
 def frame(first: int, last: int, **more: Any) -> pl.DataFrame:
@@ -139,7 +139,9 @@ def test_a_subject_is_never_written(store: EventStore, tmp_path: Path) -> None:
 
 
 def test_a_pinned_version_reads_what_was_there_then(store: EventStore) -> None:
-    then = store.append_events(SPEC, frame(0, 3), now=NOW).version
+    store.append_events(SPEC, frame(0, 3), now=NOW)
+    store.settle("m")
+    then = store.extent("m").events_version
     store.append_events(SPEC, frame(3, 9), now=NOW)
     assert store.events("m", version=then).height == 3
     assert store.events("m", version=-1).height == 0
@@ -167,8 +169,9 @@ def test_a_row_without_its_id_is_refused(store: EventStore) -> None:
 
 
 def test_any_delta_reader_reads_the_same_rows(store: EventStore, tmp_path: Path) -> None:
-    for i in range(205):  # past two checkpoints of the log
+    for i in range(205):  # past two checkpoints of the Delta log
         store.append_events(SPEC, frame(i, i + 1), now=NOW)
+        store.settle("m")
     table = deltalake.DeltaTable(tmp_path / "lake" / "m" / "events")
     assert table.version() == 204
     assert table.metadata().partition_columns == ["date"]
@@ -187,15 +190,18 @@ def test_any_delta_reader_reads_the_same_rows(store: EventStore, tmp_path: Path)
 def test_a_table_compacted_by_another_engine_is_still_known(store: EventStore, tmp_path: Path) -> None:
     for i in range(5):
         store.append_events(SPEC, frame(i, i + 1), now=NOW)
+        store.settle("m")
     deltalake.DeltaTable(tmp_path / "lake/m/events").optimize.compact()
     assert store.append_events(SPEC, frame(0, 6), now=NOW).accepted == 1
     assert store.events("m")["seq"].to_list() == list(range(6))
 
 
-def test_a_commit_that_fails_leaves_nothing_behind(
+def test_a_fold_that_fails_leaves_nothing_behind_and_loses_nothing(
     store: EventStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.append_events(SPEC, frame(0, 3), now=NOW)
+    store.settle("m")
+    store.append_events(SPEC, frame(3, 6), now=NOW)
     before = sorted(p for p in tmp_path.rglob("*") if p.is_file())
     real = os.link
 
@@ -204,10 +210,13 @@ def test_a_commit_that_fails_leaves_nothing_behind(
 
     monkeypatch.setattr(os, "link", broken)
     with pytest.raises(StoreFullError, match="disk is full"):
-        store.append_events(SPEC, frame(3, 6), now=NOW)
+        store.settle("m")
     assert sorted(p for p in tmp_path.rglob("*") if p.is_file()) == before
+    assert store.events("m")["seq"].to_list() == list(range(6))
     monkeypatch.setattr(os, "link", real)
-    assert store.append_events(SPEC, frame(2, 6), now=NOW).accepted == 3
+    store.settle("m")
+    assert store.extent("m").events_version == 1
+    assert store.events("m")["seq"].to_list() == list(range(6))
 
 
 _FILL = """
@@ -257,6 +266,7 @@ from core.errors import BusyError
 from tests.monitor.test_events import NOW, SPEC, frame, opened
 store = opened(Path(sys.argv[1]))
 store.append_events(SPEC, frame(0, 3), now=NOW)
+store.settle("m")
 resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
 import os
 try:

