@@ -275,7 +275,7 @@ class EventStore:
         """Outcomes from a sequence number on, in arrival order, with `seq`; no column where none ever came."""
         import polars as pl
 
-        rows = self._table(model, "outcomes").scan(from_seq=from_seq)
+        rows = self._rows(model, "outcomes", from_seq=from_seq)
         if "event_id" not in rows.collect_schema():
             return pl.DataFrame(schema={"event_id": pl.String, "seq": pl.Int64})
         return rows.sort("seq").collect()

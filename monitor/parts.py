@@ -21,7 +21,7 @@ MINIMUM_ROWS: Final = 30
 MOST_PARTS: Final = 20
 MISSING: Final = "(missing)"
 KEPT: Final = 4
-_REFERENCES: Final[dict[tuple[str, int], pl.DataFrame]] = {}  # by baseline and version of the outcomes table
+_REFERENCES: Final[dict[tuple[str, int], pl.DataFrame]] = {}  # by baseline and number of outcomes
 
 
 def part_readings(spec: ModelSpec, labelled: pl.DataFrame, window: pl.DataFrame) -> list[Reading]:
@@ -90,7 +90,7 @@ def with_agents(
 
 def _reference(site: Site, current: CurrentSpec, row: BaselineRow) -> pl.DataFrame:
     name = current.model.name
-    key = (str(row.id), site.events.extent(name).outcomes_version)
+    key = (str(row.id), site.events.extent(name).outcomes)
     if key not in _REFERENCES:
         events = site.events.events(name, from_seq=row.from_seq, to_seq=row.to_seq)
         outcomes = site.events.labelled(name, from_seq=row.from_seq, to_seq=row.to_seq, columns=["event_id"])

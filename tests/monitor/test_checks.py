@@ -8,7 +8,7 @@ import pytest
 
 from monitor import service, store
 from monitor.ingest.media import NDJSON
-from monitor.ingest.receive import receive_events, receive_outcomes
+from monitor.ingest.receive import Body, receive
 from monitor.schema import SpecError, parse_spec
 from monitor.site import Site
 from monitor.tables import Alert, Measurement
@@ -27,8 +27,8 @@ def declare(site: Site, **columns: Any) -> None:
 
 
 def send(site: Site, frame: pl.DataFrame) -> None:
-    assert receive_events(site, "loans", events_body(frame), NDJSON).accepted == frame.height
-    receive_outcomes(site, "loans", outcomes_body(frame), NDJSON)
+    assert receive(site, "loans", "events", Body(events_body(frame), NDJSON)).accepted == frame.height
+    receive(site, "loans", "outcomes", Body(outcomes_body(frame), NDJSON))
     evaluate(site, "loans")
 
 

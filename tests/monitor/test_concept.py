@@ -6,7 +6,7 @@ import pytest
 
 from monitor import budget, service, store
 from monitor.ingest.media import NDJSON
-from monitor.ingest.receive import receive_events, receive_outcomes
+from monitor.ingest.receive import Body, receive
 from monitor.site import Site
 from monitor.tables import Alert, BaselineRow
 from monitor.windows import evaluate
@@ -37,8 +37,8 @@ def test_a_rise_of_errors_alarms_once_its_labels_arrive_however_late_and_only_on
     declare(site)
     quiet, broken = rows(1500), rows(750, start=1500, right=0.5)
     for frame in (quiet, broken):
-        receive_events(site, "loans", events_body(frame), NDJSON)
-    receive_outcomes(site, "loans", outcomes_body(quiet), NDJSON)
+        receive(site, "loans", "events", Body(events_body(frame), NDJSON))
+    receive(site, "loans", "outcomes", Body(outcomes_body(quiet), NDJSON))
     evaluate(site, "loans")
     assert not concept_alerts(site)
     state = baseline(site).concept
@@ -48,7 +48,7 @@ def test_a_rise_of_errors_alarms_once_its_labels_arrive_however_late_and_only_on
     assert baseline(site).concept == state
     late = broken.sample(fraction=1.0, shuffle=True, seed=1)
     for part in late.iter_slices(150):
-        receive_outcomes(site, "loans", outcomes_body(part), NDJSON)
+        receive(site, "loans", "outcomes", Body(outcomes_body(part), NDJSON))
         evaluate(site, "loans")
     found = {a.metric: a for a in concept_alerts(site)}
     assert set(found) == {"page_hinkley", "adwin"}
@@ -66,8 +66,8 @@ def test_a_rise_of_errors_alarms_once_its_labels_arrive_however_late_and_only_on
 @SQLITE
 def test_without_labels_of_the_reference_nothing_is_watched(site: Site) -> None:
     declare(site)
-    receive_events(site, "loans", events_body(rows(1500)), NDJSON)
-    receive_outcomes(site, "loans", outcomes_body(rows(1500)[1200:]), NDJSON)
+    receive(site, "loans", "events", Body(events_body(rows(1500)), NDJSON))
+    receive(site, "loans", "outcomes", Body(outcomes_body(rows(1500)[1200:]), NDJSON))
     evaluate(site, "loans")
     assert baseline(site).concept is None
 

@@ -9,7 +9,7 @@ import pytest
 from governance import ledger
 from monitor import service, store
 from monitor.ingest.media import NDJSON
-from monitor.ingest.receive import receive_events, receive_outcomes
+from monitor.ingest.receive import Body, receive
 from monitor.schema import ModelSpec
 from monitor.site import Site
 from monitor.tables import Measurement
@@ -39,9 +39,12 @@ def scored(count: int, *, start: int = 0, right: tuple[float, float] = (0.6, 0.9
 
 
 def send(site: Site, frame: pl.DataFrame, *, outcomes: bool) -> None:
-    assert receive_events(site, "loans", frame.drop("truth").write_ndjson().encode(), NDJSON).accepted == frame.height
+    assert (
+        receive(site, "loans", "events", Body(frame.drop("truth").write_ndjson().encode(), NDJSON)).accepted
+        == frame.height
+    )
     if outcomes:
-        receive_outcomes(site, "loans", outcomes_body(frame), NDJSON)
+        receive(site, "loans", "outcomes", Body(outcomes_body(frame), NDJSON))
     evaluate(site, "loans")
 
 
@@ -63,7 +66,7 @@ def test_an_estimate_stands_before_outcomes_and_is_checked_when_they_come(site: 
     newest = measured(site, "accuracy")[-1]
     assert newest.estimated is None
     assert "fewer than 300" in newest.details["estimate"]["reason"]
-    receive_outcomes(site, "loans", outcomes_body(reference), NDJSON)
+    receive(site, "loans", "outcomes", Body(outcomes_body(reference), NDJSON))
     later = scored(250, start=1250)
     send(site, later, outcomes=False)
     first = measured(site, "accuracy")
@@ -73,7 +76,7 @@ def test_an_estimate_stands_before_outcomes_and_is_checked_when_they_come(site: 
     assert newest.estimated == pytest.approx(0.795, abs=0.06)
     assert newest.estimate_inside is None
     assert newest.details["estimate"]["statement"] == "no window with outcomes so far"
-    receive_outcomes(site, "loans", outcomes_body(later), NDJSON)
+    receive(site, "loans", "outcomes", Body(outcomes_body(later), NDJSON))
     evaluate(site, "loans")
     newest = measured(site, "accuracy")[-1]
     assert newest.value is not None
@@ -104,16 +107,16 @@ def test_late_outcomes_correct_a_value_and_the_one_before_stays_visible(site: Si
     declare(site)
     frame = scored(250)
     send(site, frame, outcomes=False)
-    receive_outcomes(site, "loans", outcomes_body(frame[:100]), NDJSON)
+    receive(site, "loans", "outcomes", Body(outcomes_body(frame[:100]), NDJSON))
     evaluate(site, "loans")
     first = measured(site, "accuracy")[0]
     assert (first.previous_value, first.corrected_at) == (None, None)
-    receive_outcomes(site, "loans", outcomes_body(frame[100:200]), NDJSON)
+    receive(site, "loans", "outcomes", Body(outcomes_body(frame[100:200]), NDJSON))
     evaluate(site, "loans")
     second = measured(site, "accuracy")[0]
     assert (second.previous_value, second.previous_n, second.n) == (first.value, 100, 200)
     assert second.corrected_at is not None
-    receive_outcomes(site, "loans", outcomes_body(frame[200:]), NDJSON)
+    receive(site, "loans", "outcomes", Body(outcomes_body(frame[200:]), NDJSON))
     evaluate(site, "loans")
     third = measured(site, "accuracy")[0]
     assert third.details["corrections"] == 2

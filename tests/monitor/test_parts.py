@@ -6,7 +6,7 @@ import pytest
 
 from monitor import service, store
 from monitor.ingest.media import NDJSON
-from monitor.ingest.receive import receive_events, receive_outcomes
+from monitor.ingest.receive import Body, receive
 from monitor.site import Site
 from monitor.tables import Measurement
 from monitor.windows import evaluate
@@ -44,8 +44,8 @@ def test_the_agent_that_got_worse_is_named_with_what_it_explains(site: Site) -> 
     with site.database.write() as db:
         service.apply_spec(site, db, spec(columns=columns, monitors=monitors), "tester")
     for frame in (traffic(1500, start=0, wrong=0.0), traffic(500, start=1500, wrong=0.5)):
-        receive_events(site, "loans", events_body(frame), NDJSON)
-        receive_outcomes(site, "loans", outcomes_body(frame), NDJSON)
+        receive(site, "loans", "events", Body(events_body(frame), NDJSON))
+        receive(site, "loans", "outcomes", Body(outcomes_body(frame), NDJSON))
         evaluate(site, "loans")
     quiet, broken = measured(site)[-2:]
     assert set(broken) == {
