@@ -285,11 +285,7 @@ def _document(site: Site, spec: ModelSpec, run: _Run) -> dict[str, Any]:
 
 
 def _window(window: Window, measured: Sequence[Measurement]) -> dict[str, Any]:
-    kpi = {
-        m.metric: {"realised": m.value, "estimated": None, "low": m.low, "high": m.high, "n": m.n, "reason": m.reason}
-        for m in measured
-        if m.monitor == "kpi"
-    }
+    kpi = {m.metric: _kpi(m) for m in measured if m.monitor == "kpi" and not m.segment}
     fairness = [
         {
             "metric": m.metric, "by": m.column, "value": m.value, "low": m.low, "high": m.high, "reason": m.reason,
@@ -302,6 +298,18 @@ def _window(window: Window, measured: Sequence[Measurement]) -> dict[str, Any]:
         "from": window.from_ts.isoformat(), "to": window.to_ts.isoformat(), "scale": window.scale, "rows": window.rows,
         "verdict": window.verdict, "sentence": window.sentence, "alarms": _alarms(window, measured), "kpi": kpi,
         "fairness": fairness,
+    }  # fmt: skip
+
+
+def _kpi(m: Measurement) -> dict[str, Any]:
+    """`low` and `high` are the band of the estimate where there is one, else the interval of the realised value."""
+    note = m.details.get("estimate", {})
+    band = (m.low, m.high) if m.estimated is None else (m.estimated_low, m.estimated_high)
+    return {
+        "realised": m.value, "estimated": m.estimated, "low": band[0], "high": band[1], "realised_low": m.low,
+        "realised_high": m.high, "n": m.n, "reason": m.reason, "label_coverage": m.details.get("coverage"),
+        "estimate_reason": note.get("reason"), "estimate_valid": note.get("valid"), "band_held": m.estimate_inside,
+        "previous": m.previous_value, "corrected_at": m.corrected_at.isoformat() if m.corrected_at else None,
     }  # fmt: skip
 
 

@@ -335,6 +335,15 @@ class EventStore:
         snapshot, waiting = self._reached(model, "quarantine")
         return snapshot.rows + sum(record.header.rows for record in waiting)
 
+    def outcomes_since(self, model: str, from_seq: int) -> "pl.DataFrame":
+        """Outcomes from a sequence number on, in arrival order, with `seq`; no column where none ever came."""
+        import polars as pl
+
+        rows = self._rows(model, "outcomes", from_seq=from_seq)
+        if "event_id" not in rows.collect_schema():
+            return pl.DataFrame(schema={"event_id": pl.String, "seq": pl.Int64})
+        return rows.sort("seq").collect()
+
     def labelled(
         self,
         model: str,

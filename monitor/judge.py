@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from monitor import budget
 from monitor.baseline import Baseline
 from monitor.blocks import Scale, plan_blocks, supports
 from monitor.decide import Decision, decide
@@ -45,7 +46,7 @@ def rates(spec: ModelSpec, baseline: Baseline) -> dict[str, float]:
     """
     monitors = spec.monitors
     scales = monitors.scales
-    shares = {scale: monitors.alpha(scale) for scale in scales}
+    shares = {scale: budget.alpha(spec, "drift", scale) for scale in scales}
     if isinstance(monitors.false_alarms, AlphaBudget) or monitors.drift.rule != "blocks" or len(scales) == 1:
         return shares
 

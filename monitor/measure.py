@@ -11,6 +11,7 @@ from monitor.drift import METHODS, Score
 from monitor.fairness import FAIRNESS, FairnessValue
 from monitor.kpi import KPIS
 from monitor.kpi.base import KpiValue
+from monitor.kpi.expression import Expression, ExpressionError, parse
 from monitor.schema import KpiRule, ModelSpec, SpecError
 
 
@@ -31,6 +32,10 @@ class Reading:
     limit: float | None = None
     alarm: bool = False
     n_reference: int | None = None
+    estimated: float | None = None
+    estimated_low: float | None = None
+    estimated_high: float | None = None
+    estimate_inside: bool | None = None
     details: dict[str, Any] = field(default_factory=dict)
     sentence: str = ""
 
@@ -73,14 +78,12 @@ def kpi_readings(spec: ModelSpec, labelled: pl.DataFrame, window: pl.DataFrame) 
     """
     readings = []
     for rule in spec.monitors.kpi:
-        kpi = KPIS[rule.metric]
-        waits = _waits(spec, rule)
-        frame = _frame(spec, rule, labelled if waits else window)
-        found = kpi.compute(frame)
+        waiting = waits(spec, rule)
+        rows = labelled if waiting else window
+        found, unit, better = computed(spec, rule, rows)
         reason = found.reason
-        if found.value is None and frame.is_empty():
-            reason = f"no outcome has arrived yet for any of the {window.height} rows" if waits else "no rows"
-        unit = kpi.unit if kpi.unit != "column" or not rule.column else spec.columns[rule.column].unit or "column"
+        if found.value is None and rows.is_empty():
+            reason = f"no outcome has arrived yet for any of the {window.height} rows" if waiting else "no rows"
         below = rule.min is not None and found.high is not None and found.high < rule.min
         above = rule.max is not None and found.low is not None and found.low > rule.max
         limit = rule.max if above or rule.min is None else rule.min
@@ -88,20 +91,44 @@ def kpi_readings(spec: ModelSpec, labelled: pl.DataFrame, window: pl.DataFrame) 
             Reading(
                 "kpi", rule.metric, found.value, reason, unit, found.n, column=rule.column or "", low=found.low,
                 high=found.high, limit=limit, alarm=below or above,
-                details={"rows": window.height, "higher_is_better": kpi.higher_is_better, "left_out": found.left_out},
+                details={
+                    "rows": window.height, "waits": waiting, "coverage": _coverage(waiting, labelled, window),
+                    "higher_is_better": better, "left_out": found.left_out,
+                },
                 sentence=_beyond(rule.metric, found, limit) if below or above else "",
             )
         )  # fmt: skip
     return readings
 
 
-def _waits(spec: ModelSpec, rule: KpiRule) -> bool:
+def computed(spec: ModelSpec, rule: KpiRule, rows: pl.DataFrame) -> tuple[KpiValue, str, bool | None]:
+    """A KPI of some rows, its unit, and whether more of it is better."""
+    if rule.expression is not None:
+        return _expression(spec, rule).compute(rows), rule.unit or "number", None
+    kpi = KPIS[rule.metric]
+    unit = kpi.unit if kpi.unit != "column" or not rule.column else spec.columns[rule.column].unit or "column"
+    return kpi.compute(kpi_frame(spec, rule, rows)), unit, kpi.higher_is_better
+
+
+def _expression(spec: ModelSpec, rule: KpiRule) -> Expression:
+    assert rule.expression is not None
+    return parse(rule.expression, {name: c.type for name, c in spec.columns.items() if c.role != "subject"})
+
+
+def _coverage(waiting: bool, labelled: pl.DataFrame, window: pl.DataFrame) -> float | None:
+    """Share of the window's rows the KPI could be computed on."""
+    return None if window.is_empty() else labelled.height / window.height if waiting else 1.0
+
+
+def waits(spec: ModelSpec, rule: KpiRule) -> bool:
     """Whether a KPI can only be computed on rows whose outcome has arrived."""
+    if rule.expression is not None:
+        return any(spec.columns[name].role == "outcome" for name in _expression(spec, rule).columns)
     named = rule.column is not None and spec.columns[rule.column].role == "outcome"
     return named or "outcome" in KPIS[rule.metric].reads
 
 
-def _frame(spec: ModelSpec, rule: KpiRule, rows: pl.DataFrame) -> pl.DataFrame:
+def kpi_frame(spec: ModelSpec, rule: KpiRule, rows: pl.DataFrame) -> pl.DataFrame:
     """The columns a KPI reads, under the names it knows them by."""
     found = []
     for part in KPIS[rule.metric].reads:
@@ -182,12 +209,17 @@ def _unknown(spec: ModelSpec, known: Iterable[str]) -> str:
 
 def _kpi_problems(spec: ModelSpec, at: int, rule: KpiRule) -> Iterator[tuple[str, str | None, str]]:
     field = f"monitors.kpi.{at}"
-    fitting = [name for name, kpi in KPIS.items() if spec.task in kpi.tasks]
-    if rule.metric not in fitting:
-        yield f"{field}.metric", rule.metric, _unknown(spec, fitting)
-        return
     if rule.metric in [other.metric for other in spec.monitors.kpi[:at]]:
         yield f"{field}.metric", rule.metric, "is named twice; give both limits in one rule"
+    if rule.expression is not None:
+        yield from _expression_problems(spec, field, rule)
+        return
+    if rule.unit is not None:
+        yield f"{field}.unit", rule.unit, "belongs to a KPI with an expression; leave it out"
+    fitting = [name for name, kpi in KPIS.items() if spec.task in kpi.tasks]
+    if rule.metric not in fitting:
+        yield f"{field}.metric", rule.metric, f"{_unknown(spec, fitting)}; a KPI of your own has an expression"
+        return
     kpi = KPIS[rule.metric]
     for role in ("outcome", "score"):
         if role in kpi.reads and not spec.with_role(role):
@@ -204,3 +236,14 @@ def _kpi_problems(spec: ModelSpec, at: int, rule: KpiRule) -> Iterator[tuple[str
     elif rule.column is not None and spec.columns[rule.column].type not in kpi.column_types:
         found = spec.columns[rule.column].type
         yield f"{field}.column", rule.column, f"has type {found}; {rule.metric} needs {' or '.join(kpi.column_types)}"
+
+
+def _expression_problems(spec: ModelSpec, field: str, rule: KpiRule) -> Iterator[tuple[str, str | None, str]]:
+    if rule.metric in KPIS:
+        yield f"{field}.metric", rule.metric, "is a KPI of the catalogue; give your own another name"
+    if rule.column is not None:
+        yield f"{field}.column", rule.column, "is not read with an expression; name the column inside it"
+    try:
+        _expression(spec, rule)
+    except ExpressionError as error:
+        yield f"{field}.expression", rule.expression, error.message

@@ -60,9 +60,19 @@ class Column(_Part):
     role: Role
     type: ColumnType
     unit: str | None = None
+    min: float | None = Field(None, description="of a number: a smaller one is a fault of data quality")
+    max: float | None = Field(None, description="of a number: a larger one is a fault of data quality")
     positive: str | None = Field(
         None, description="of a score: the class whose probability it is; without, that of the predicted class"
     )
+
+    @model_validator(mode="after")
+    def _range(self) -> "Column":
+        if (self.min is not None or self.max is not None) and self.type != "number":
+            raise ValueError(f"min and max are for columns of type number, not {self.type}")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min {self.min} is above max {self.max}")
+        return self
 
 
 class RowWindow(_Part):
@@ -127,8 +137,10 @@ class Drift(_Part):
 
 
 class KpiRule(_Part):
-    metric: str
+    metric: str = Field(min_length=1, max_length=64)
     column: str | None = Field(None, description="for a KPI of one column, such as latency: which")
+    expression: str | None = Field(None, description="for a KPI of your own: what it is, over columns")
+    unit: str | None = Field(None, max_length=32, description="of a KPI with an expression, for display")
     min: float | None = None
     max: float | None = None
 

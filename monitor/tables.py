@@ -12,7 +12,7 @@ from core.db import Base, Keyed
 VERDICTS = ("ok", "alarm", "unknown")
 ALERT_STATES = ("open", "acknowledged", "resolved")
 QUARANTINE_STATES = ("released", "fixed", "discarded")
-MONITORS = ("drift", "kpi", "fairness")
+MONITORS = ("drift", "kpi", "fairness", "concept", "quality")
 
 
 class Model(Keyed, Base):
@@ -59,6 +59,12 @@ class BaselineRow(Keyed, Base):
     artifact: Mapped[str | None] = mapped_column(String(80))  # monitor.baseline bytes
     problem: Mapped[str | None]  # why these rows could not be fitted
     profiled_seq: Mapped[int | None]  # every event before it is in the stored profiles
+    estimator: Mapped[str | None] = mapped_column(String(80))  # monitor.estimate bytes
+    estimator_labels: Mapped[int] = mapped_column(default=0)  # labelled reference rows when it was last (not) fitted
+    estimator_reason: Mapped[str | None]  # why there is none
+    quality: Mapped[str | None] = mapped_column(String(80))  # monitor.checks JSON
+    quality_labels: Mapped[bool] = mapped_column(default=False)  # the usual delay of labels is in it
+    concept: Mapped[dict[str, Any] | None]  # state of monitor.drift.stream after the last label it was given
     created_at: Mapped[datetime]
     ready_at: Mapped[datetime | None]
 
@@ -135,6 +141,15 @@ class Measurement(Keyed, Base):
     alarm: Mapped[bool] = mapped_column(default=False)
     n: Mapped[int]
     n_reference: Mapped[int | None]
+    # What the value was expected to be before outcomes arrived, with its 95 % band.
+    estimated: Mapped[float | None]
+    estimated_low: Mapped[float | None]
+    estimated_high: Mapped[float | None]
+    estimate_inside: Mapped[bool | None]  # whether the value then realised lay in the band; null until it is known
+    # Late outcomes correct a value: what it was before, of how many rows, and when that changed.
+    previous_value: Mapped[float | None]
+    previous_n: Mapped[int | None]
+    corrected_at: Mapped[datetime | None]
     details: Mapped[dict[str, Any]]  # group sizes and rates, method parameters
     from_ts: Mapped[datetime]
     to_ts: Mapped[datetime]

@@ -11,9 +11,10 @@ import polars as pl
 from sqlalchemy.orm import Session
 
 from core import queue
-from monitor import alerts, profiles, reference, store
+from monitor import alerts, budget, checks, concept, estimates, parts, profiles, reference, store
 from monitor.alerts import Alarm
 from monitor.baseline import Baseline
+from monitor.corrections import correction
 from monitor.decide import Decision
 from monitor.drift import drift_scores
 from monitor.judge import judge
@@ -66,6 +67,7 @@ def evaluate(site: Site, model_name: str) -> list[UUID]:
         if row.artifact is not None and not profiled:
             profiles.extend(site, current, row, _baseline(site, row.artifact))
             profiled = True
+        row = checks.learned(site, current, estimates.fitted(site, current, row))
         due = [d for scale, number in closed.items() if (d := _due(site, current, row, scale, number)) is not None]
         if not due:
             break
@@ -73,6 +75,7 @@ def evaluate(site: Site, model_name: str) -> list[UUID]:
         for window in sorted(due, key=lambda d: d.to_ts):
             touched.append(_close(site, current, row, window))
     touched += _refresh(site, current)
+    concept.watch(site, current, row)
     if touched and current.spec.retrain is not None:
         with site.database.write() as db:
             payload = {"model": model_name, "cause": "window", "window_id": str(touched[-1])}
@@ -117,8 +120,7 @@ def _close(site: Site, current: CurrentSpec, row: BaselineRow, window: Span) -> 
     now = site.clock.now()
     labelled = _labelled(site, current, window.from_seq, window.to_seq)
     labelled = labelled.filter(_within(window))
-    readings += kpi_readings(current.spec, labelled, window.frame)
-    readings += fairness_readings(current.spec, labelled, window.frame)
+    readings += _of_outcomes(site, current, row, window, labelled, window.frame)
     with site.database.write() as db:
         stored = Window(
             model_id=current.model.id, baseline_id=row.id, spec_revision=current.revision, scale=window.scale,
@@ -140,7 +142,7 @@ def _judge(site: Site, current: CurrentSpec, row: BaselineRow, window: Span) -> 
         document: dict[str, Any] = {
             "verdict": verdict,
             "p": None,
-            "alpha": current.spec.monitors.alpha(window.scale),
+            "alpha": budget.alpha(current.spec, "drift", window.scale),
             "reason": reason,
             "columns": [],
             "judged": False,
@@ -205,13 +207,33 @@ def _refresh(site: Site, current: CurrentSpec) -> list[UUID]:
             continue
         frame = site.events.events(current.model.name, from_seq=window.from_seq, to_seq=window.to_seq)
         frame = frame.filter(_within(window))
-        readings = kpi_readings(current.spec, mine, frame) + fairness_readings(current.spec, mine, frame)
+        with site.database.read() as db:
+            row = db.get_one(BaselineRow, window.baseline_id)
+        readings = _of_outcomes(site, current, row, window, mine, frame)
         with site.database.write() as db:
             stored = db.get_one(Window, window.id, with_for_update=True)
             stored.labels, stored.refreshed_at = mine.height, site.clock.now()
             _record(site, db, current.model, stored, readings)
         touched.append(window.id)
     return touched
+
+
+def _of_outcomes(
+    site: Site,
+    current: CurrentSpec,
+    row: BaselineRow,
+    window: Span | Window,
+    labelled: pl.DataFrame,
+    frame: pl.DataFrame,
+) -> list[Reading]:
+    """What is computed again whenever outcomes arrive: KPIs with their estimates, data quality and fairness."""
+    kpis = kpi_readings(current.spec, labelled, frame)
+    kpis = parts.with_agents(site, current, row, window.from_seq, kpis, labelled, frame)
+    kpis = estimates.with_estimates(site, current, row, window.from_seq, kpis, labelled, frame)
+    kpis += parts.part_readings(current.spec, labelled, frame)
+    reach = (window.from_seq, window.from_ts, window.to_ts)
+    kpis += checks.quality_readings(site, current, row, reach, labelled, frame, window.scale)
+    return kpis + fairness_readings(current.spec, labelled, frame)
 
 
 def _within(window: Span | Window) -> pl.Expr:
@@ -233,6 +255,7 @@ def _labelled(site: Site, current: CurrentSpec, from_seq: int, to_seq: int) -> p
 def _record(site: Site, db: Session, model: Model, window: Window, readings: Sequence[Reading]) -> None:
     """Write the readings of a window (newer ones replace older ones), its verdict and its alerts."""
     now = site.clock.now()
+    readings = parts.first_degraded(db, window, estimates.track(db, window, readings))
     known = {(m.monitor, m.metric, m.column, m.segment): m for m in store.window_measurements(db, window.id)}
     for reading in readings:
         values = asdict(reading) | {"computed_at": now}
@@ -245,6 +268,7 @@ def _record(site: Site, db: Session, model: Model, window: Window, readings: Seq
             db.add(stored)
             known[reading.monitor, reading.metric, reading.column, reading.segment] = stored
         else:
+            values |= correction(stored, reading, now)
             for field, value in values.items():
                 setattr(stored, field, value)
         if reading.alarm:

@@ -290,7 +290,21 @@ def _measure(m: Measurement, windows: Mapping[UUID, Window], spec: ModelSpec) ->
         alarm=m.alarm,
         method=str(m.details.get("method") or m.details.get("interval") or "realised"),
         window=str(m.window_id),
+        estimated=_finite(m.estimated),
+        estimated_low=_finite(m.estimated_low),
+        estimated_high=_finite(m.estimated_high),
+        estimate_held=m.estimate_inside,
+        estimate_note=estimate_note(m),
+        agents=(m.details.get("agents") or {}).get("statement"),
+        previous=_finite(m.previous_value),
+        corrected_at=m.corrected_at,
     )
+
+
+def estimate_note(m: Measurement) -> str | None:
+    """What is known of the estimate of a KPI; None where none is asked for."""
+    note = m.details.get("estimate") or {}
+    return note.get("reason") or note.get("statement")
 
 
 def _groups(m: Measurement) -> list[doc.GroupLine]:

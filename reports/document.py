@@ -128,6 +128,14 @@ class MeasureLine(Part):
     alarm: bool
     method: str
     window: str
+    estimated: float | None  # before outcomes arrived, with its band
+    estimated_low: float | None
+    estimated_high: float | None
+    estimate_held: bool | None  # whether the realised value lay in the band
+    estimate_note: str | None  # how often the band held; why there is no estimate, or why it is invalid
+    agents: str | None  # which part of a model of models got worse first, and how much of the change it explains
+    previous: float | None  # what the value was before late outcomes corrected it
+    corrected_at: datetime | None
 
 
 class GroupLine(Part):

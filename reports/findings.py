@@ -263,11 +263,11 @@ def unmeasured(
         lines.append(Unmeasured(what="the whole period", why="no window ended in it", count=None))
     if not spec.monitors.kpi:
         lines.append(Unmeasured(what="KPIs", why="the spec declares none", count=None))
-    elif spec.monitors.estimate and not any("estimate" in m.method.lower() for m in kpi):
+    elif spec.monitors.estimate and not any(m.estimated is not None for m in kpi):
         lines.append(
             Unmeasured(
                 what="KPI estimates before outcomes arrive",
-                why="no estimate was recorded; realised values only",
+                why=next((m.estimate_note for m in reversed(kpi) if m.estimate_note), "no KPI waits for outcomes"),
                 count=None,
             )
         )

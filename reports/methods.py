@@ -39,6 +39,13 @@ DEFINITIONS = tuple(
             "model spec, monitors.kpi",
         ),
         (
+            "estimated KPI",
+            "What a KPI was expected to be before outcomes arrived, from calibrated probabilities (classification) or "
+            "expected losses (regression) learned on labelled reference rows. The band should hold the realised value "
+            "in 95 of 100 windows while inputs alone change; it is called invalid when it misses too often.",
+            "docs/estimates.md",
+        ),
+        (
             "interval",
             "Range that covers the true value in 95 of 100 samples of this size; named method per line.",
             "monitor.kpi, monitor.fairness",

@@ -44,6 +44,7 @@ def timeline(
         )
         for rule in spec.monitors.kpi
     ]  # fmt: skip
+    panels += [_estimate(rule.metric, found) for rule in spec.monitors.kpi if (found := _estimates(mine, rule.metric))]
     for scale in scales:
         named = f" per {scale}" if len(scales) > 1 else ""
         points = tuple(_drift(w) for w in windows if w.scale == scale)
@@ -61,6 +62,22 @@ def timeline(
         panels=tuple(p for p in panels if p.points),
         rules=_rules(baselines, versions, place), ticks=_ticks(alerts, decisions, runs, place),
     )  # fmt: skip
+
+
+def _estimates(measurements: Sequence[Measurement], metric: str) -> list[Measurement]:
+    return [m for m in measurements if m.monitor == "kpi" and m.metric == metric and m.estimated is not None]
+
+
+def _estimate(metric: str, measurements: Sequence[Measurement]) -> Panel:
+    """The estimate with its band; a window whose realised value left the band is marked like an alarm."""
+    points = tuple(
+        Point(
+            m.from_ts, m.to_ts, m.estimated, m.estimated_low, m.estimated_high, n=m.n,
+            status="alarm" if m.estimate_inside is False else "ok",
+        )
+        for m in measurements
+    )  # fmt: skip
+    return Panel(f"{metric}, estimated", "line", "share", points, top=_top(m.unit for m in measurements))
 
 
 def _top(units: object) -> float | None:

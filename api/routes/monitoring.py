@@ -65,6 +65,13 @@ class MeasurementOut(Out):
     alarm: bool
     n: int
     n_reference: int | None
+    estimated: float | None
+    estimated_low: float | None
+    estimated_high: float | None
+    estimate_inside: bool | None
+    previous_value: float | None
+    previous_n: int | None
+    corrected_at: datetime | None
     details: dict[str, Any]
     from_ts: datetime
     to_ts: datetime

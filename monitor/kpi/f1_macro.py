@@ -18,10 +18,11 @@ def f1_macro(frame: pl.DataFrame) -> KpiValue:
 
     Source: van Rijsbergen (1979); the mean of F1, not the F1 of means (Opitz and Burst 2019).
     """
-    return macro_value(frame, _f1)
+    return macro_value(frame, f1_per_class)
 
 
-def _f1(counts: Ints) -> Floats:
+def f1_per_class(counts: Ints) -> Floats:
+    """F1 of each class; 0 for a class that never occurs. Last two axes: (outcome, prediction)."""
     right = np.diagonal(counts, axis1=-2, axis2=-1)
     both = counts.sum(axis=-1) + counts.sum(axis=-2)
     return np.asarray(np.divide(2 * right, both, out=np.zeros(np.shape(right)), where=both > 0), dtype=np.float64)

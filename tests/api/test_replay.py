@@ -133,7 +133,7 @@ def test_intents_nobody_trained_on_alarm_when_they_enter_and_not_before(tmp_path
     assert [w["verdict"] for w in found["windows"]] == ["unknown"] * 4 + ["ok"] * 4 + ["alarm"] * 2
     entered = found["windows"][8]
     assert entered["kpi"]["accuracy"]["realised"] == 0
-    assert {alarm["monitor"] for alarm in entered["alarms"]} == {"drift", "kpi"}
+    assert {alarm["monitor"] for alarm in entered["alarms"]} == {"drift", "kpi", "concept"}
 
 
 def test_a_forecast_of_winter_fails_in_spring_on_bike_sharing(tmp_path: Path, shared_data: Path) -> None:

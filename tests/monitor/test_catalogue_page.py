@@ -10,6 +10,8 @@ from monitor.drift import METHODS, Method
 from monitor.drift.rows import ROW_METHODS, RowMethod
 from monitor.kpi import KPIS, Kpi
 from monitor.measure import check_metrics
+from monitor.quality import QUALITY
+from monitor.quality.base import Check
 from tests.monitor.traffic import document, spec
 
 PAGE = (Path(__file__).parents[2] / "docs/catalogue.md").read_text()
@@ -17,13 +19,16 @@ SECTIONS = {
     section.partition("\n")[0]: dict(re.findall(r"^### (\S+)\n\n(.*?)(?=^### |\Z)", section, re.M | re.S))
     for section in PAGE.split("\n## ")[1:]
 }
-TABLES: dict[str, dict[str, Kpi] | dict[str, Method] | dict[str, RowMethod]] = {
+TABLES: dict[str, dict[str, Kpi] | dict[str, Method] | dict[str, RowMethod] | dict[str, Check]] = {
     "KPIs": KPIS, "Drift statistics of a column": METHODS, "Drift statistics of raw rows": ROW_METHODS,
+    "Data quality": QUALITY,
 }  # fmt: skip
 ENTRIES = [(title, name) for title, table in TABLES.items() for name in table]
 
 
-def facts(entry: Kpi | Method | RowMethod) -> str:
+def facts(entry: Kpi | Method | RowMethod | Check) -> str:
+    if isinstance(entry, Check):
+        return f"Unit: share of rows; reads {', '.join(entry.types) or entry.scope}."
     if isinstance(entry, Kpi):
         better = {True: "higher is better", False: "lower is better", None: "neither direction is better"}
         tasks = "any task" if len(entry.tasks) == 3 else ", ".join(entry.tasks)
@@ -36,7 +41,7 @@ def facts(entry: Kpi | Method | RowMethod) -> str:
 
 
 def test_the_page_has_a_heading_for_every_entry_in_order_and_no_other() -> None:
-    assert set(SECTIONS) == set(TABLES)
+    assert set(SECTIONS) == {*TABLES, "Volume"}
     for title, table in TABLES.items():
         assert list(SECTIONS[title]) == sorted(table), title
 
@@ -49,9 +54,10 @@ def test_an_entry_says_unit_direction_definition_when_undefined_and_source(title
     assert re.fullmatch(r"- Undefined: .+\.\n- Source: .+\.", ends)
 
 
-def test_the_example_of_the_page_is_a_spec() -> None:
-    found = re.search(r"```yaml\n(.*?)```", PAGE, re.S)
-    assert found is not None
-    example = yaml.safe_load(found[1])
-    monitors = document()["monitors"] | example["monitors"]
-    check_metrics(spec(columns=document()["columns"] | example["columns"], monitors=monitors))
+def test_the_examples_of_the_page_are_specs() -> None:
+    examples = [yaml.safe_load(found) for found in re.findall(r"```yaml\n(.*?)```", PAGE, re.S)]
+    assert len(examples) == 2
+    more = {"cost_usd": {"role": "measure", "type": "number"}, "resolved": {"role": "measure", "type": "category"}}
+    for example in examples:
+        monitors = document()["monitors"] | example["monitors"]
+        check_metrics(spec(columns=document()["columns"] | more | example.get("columns", {}), monitors=monitors))

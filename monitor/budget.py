@@ -1,0 +1,46 @@
+"""How the false-alarm budget of a model is split between its monitors.
+
+The declared budget covers the model as a whole: drift of all columns spends eight tenths of it, data quality one tenth
+and the streams of errors (concept) one tenth, which goes to drift where no outcome is declared. KPIs and fairness have
+limits of their own, which their 95 % intervals guard.
+"""
+
+from datetime import timedelta
+from typing import Final, Literal
+
+from monitor.schema import ModelSpec, RowWindow, span
+
+Part = Literal["drift", "quality", "concept"]
+QUALITY: Final = 0.1
+CONCEPT: Final = 0.1
+
+
+def share(spec: ModelSpec, part: Part) -> float:
+    """Share of the whole budget, 0..1."""
+    concept = CONCEPT if watches_concept(spec) else 0.0
+    return {"quality": QUALITY, "concept": concept, "drift": 1.0 - QUALITY - concept}[part]
+
+
+def alpha(spec: ModelSpec, part: Part, scale: str) -> float:
+    """False-alarm probability that one monitor may spend on one window of a scale."""
+    return spec.monitors.alpha(scale) * share(spec, part)
+
+
+def watches_concept(spec: ModelSpec) -> bool:
+    """Whether there is a stream of errors: a class or a number to compare with an outcome."""
+    return bool(spec.with_role("outcome")) and spec.task != "generation"
+
+
+def run_length(spec: ModelSpec, *, rows: int, lasted: timedelta | None) -> float:
+    """Labels the error streams may expect to see between two false alarms.
+
+    Args:
+        rows, lasted: of the reference, which says how many labels come in a period where windows are spans of time.
+    """
+    spent = {scale: alpha(spec, "concept", scale) for scale in spec.monitors.scales}
+    windows = spec.monitors.windows
+    if isinstance(windows, RowWindow):
+        return max(100.0, windows.rows / sum(spent.values()))
+    seconds = lasted.total_seconds() if lasted is not None else 0.0
+    per_second = rows / seconds if seconds > 0 else rows / min(span(w) for w in windows).total_seconds()
+    return max(100.0, per_second / sum(spent[w] / span(w).total_seconds() for w in windows))

@@ -1,0 +1,142 @@
+"""Concept drift: the errors of a model, as labels arrive in whatever order, under Page-Hinkley and ADWIN."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+from sqlalchemy.orm import Session
+
+from monitor import alerts, budget, store
+from monitor.alerts import Alarm
+from monitor.drift.stream import ErrorStream
+from monitor.drift.stream.errors import Change
+from monitor.measure import Reading
+from monitor.schema import ModelSpec
+from monitor.service import CurrentSpec
+from monitor.site import Site
+from monitor.tables import BaselineRow, Measurement, Window
+
+MINIMUM_LABELS: Final = 300
+LARGEST: Final = 0.99  # quantile of the reference's absolute errors that counts as an error of 1
+NAMES: Final = {"page_hinkley": "Page-Hinkley", "adwin": "ADWIN"}
+
+
+def watch(site: Site, current: CurrentSpec, row: BaselineRow) -> bool:
+    """Feed the labels that arrived since the last look; whether there were any. Safe to run twice.
+
+    The state (detectors, scale and how far outcomes were read) is in the baseline's row, changed in the transaction
+    that records what it found. It begins when 300 rows of the reference have their outcome. Outcomes of
+    reference rows that come later are passed over.
+    """
+    if not budget.watches_concept(current.spec) or row.state != "ready" or row.to_seq is None:
+        return False
+    if row.to_seq <= row.from_seq:  # a registered dataset: no answers of this model to learn an error rate from
+        return False
+    state = row.concept or _begun(site, current, row)
+    if state is None:
+        return False
+    with site.database.read() as db:
+        if not store.windows(db, current.model.id, limit=1):
+            return False
+    outcomes = site.events.outcomes_since(current.model.name, int(state["next_seq"]))
+    if outcomes.is_empty() and row.concept is not None:
+        return False
+    stream, changes = ErrorStream.from_state(state["stream"]), list[Change]()
+    for error in _errors(site, current, row, outcomes, state["scale"]):
+        changes += stream.update(error)
+    reached = state["next_seq"] if outcomes.is_empty() else int(outcomes["seq"].max()) + 1  # type: ignore[arg-type]  # not null
+    with site.database.write() as db:
+        stored = db.get_one(BaselineRow, row.id, with_for_update=True)
+        if (stored.concept or {}).get("next_seq", state["next_seq"]) != state["next_seq"]:
+            return False  # another worker fed these labels meanwhile
+        stored.concept = state | {"stream": stream.state(), "next_seq": reached}
+        _record(site, db, current, _readings(stream, changes))
+    return True
+
+
+def _begun(site: Site, current: CurrentSpec, row: BaselineRow) -> dict[str, Any] | None:
+    name = current.model.name
+    if site.events.extent(name).outcomes < MINIMUM_LABELS:
+        return None
+    prediction = current.spec.with_role("prediction")[0]
+    frame = site.events.labelled(name, from_seq=row.from_seq, to_seq=row.to_seq, columns=[prediction])
+    outcome = current.spec.with_role("outcome")[0]
+    if outcome not in frame.columns or len(frame[outcome].drop_nulls()) < MINIMUM_LABELS:
+        return None
+    raw = _raw(current.spec, frame.drop_nulls(outcome))
+    scale = 1.0 if current.spec.task == "classification" else float(np.quantile(raw, LARGEST)) or 1.0
+    lasted = row.to_ts - row.from_ts if row.to_ts is not None and row.from_ts is not None else None
+    run_length = budget.run_length(current.spec, rows=row.rows or len(raw), lasted=lasted)
+    stream = ErrorStream(np.minimum(raw / scale, 1.0).tolist(), run_length=run_length)
+    return {"stream": stream.state(), "scale": scale, "next_seq": 0}
+
+
+def _errors(
+    site: Site, current: CurrentSpec, row: BaselineRow, outcomes: pl.DataFrame, scale: float
+) -> Sequence[float]:
+    """Error 0..1 of every outcome that belongs to an event after the reference, in order of arrival."""
+    prediction, outcome = current.spec.with_role("prediction")[0], current.spec.with_role("outcome")[0]
+    if outcome not in outcomes.columns or outcomes.is_empty():
+        return []
+    events = site.events.scan(current.model.name, from_seq=row.to_seq).select("event_id", prediction)
+    wanted = outcomes.lazy().select("event_id", outcome).drop_nulls(outcome)
+    frame = wanted.join(events, on="event_id", how="inner", maintain_order="left").collect()
+    return np.minimum(_raw(current.spec, frame) / scale, 1.0).tolist()  # type: ignore[no-any-return]  # floats
+
+
+def _raw(spec: ModelSpec, frame: pl.DataFrame) -> Any:
+    """1 for a wrong answer (a missing one is wrong), or the absolute error; rows without a finite one are left out."""
+    prediction, outcome = frame[spec.with_role("prediction")[0]], frame[spec.with_role("outcome")[0]]
+    if spec.task == "classification":
+        right = (prediction.cast(pl.String) == outcome.cast(pl.String)).fill_null(value=False)
+        return (~right).to_numpy().astype(np.float64)
+    error = (prediction.cast(pl.Float64, strict=False) - outcome.cast(pl.Float64, strict=False)).abs()
+    values = error.fill_null(float("nan")).to_numpy()
+    return values[np.isfinite(values)]
+
+
+def _readings(stream: ErrorStream, changes: Sequence[Change]) -> list[Reading]:
+    fired = {change.detector: change for change in changes}
+    values = {"page_hinkley": (stream.statistic, stream.threshold), "adwin": (stream.current, None)}
+    return [
+        Reading(
+            "concept", name, value, None, "sum of errors" if limit is not None else "mean error", stream.labels,
+            limit=limit, alarm=name in fired,
+            details={
+                "run_length": stream.run_length, "reference_mean": stream.mean, "current_mean": stream.current,
+                "fired_at": fired[name].at if name in fired else None,
+            },
+            sentence=_sentence(fired[name], stream) if name in fired else "",
+        )
+        for name, (value, limit) in values.items()
+    ]  # fmt: skip
+
+
+def _sentence(change: Change, stream: ErrorStream) -> str:
+    return (
+        f"Errors rose: mean error {change.now:.3f}, {stream.mean:.3f} in the reference ({NAMES[change.detector]}, "
+        f"label {change.at:,} since the reference; at least {stream.run_length:,.0f} labels are expected between false "
+        "alarms)."
+    )
+
+
+def _record(site: Site, db: Session, current: CurrentSpec, readings: Sequence[Reading]) -> None:
+    """Put the readings on the newest window; one that alarmed there stays so."""
+    window = db.get_one(Window, store.windows(db, current.model.id, limit=1)[0].id, with_for_update=True)
+    known = {m.metric: m for m in store.window_measurements(db, window.id) if m.monitor == "concept"}
+    for r in readings:
+        stored = known.get(r.metric)
+        if stored is None:
+            stored = Measurement(
+                model_id=current.model.id, window_id=window.id, monitor=r.monitor, metric=r.metric, unit=r.unit,
+                from_ts=window.from_ts, to_ts=window.to_ts, alarm=False,
+            )  # fmt: skip
+            db.add(stored)
+        stored.value, stored.reason, stored.limit, stored.n = r.value, r.reason, r.limit, r.n
+        stored.alarm, stored.computed_at = stored.alarm or r.alarm, site.clock.now()
+        stored.details = r.details
+        if r.alarm:
+            window.verdict, window.sentence = "alarm", f"{window.sentence} {r.sentence}"
+            alerts.record(site, db, current.model, window, Alarm("concept", r.metric, "", r.value, r.limit, r.sentence))
+    db.flush()

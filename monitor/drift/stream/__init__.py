@@ -1,0 +1,5 @@
+"""Detectors of a change in a stream of errors, one label at a time."""
+
+from monitor.drift.stream.errors import ErrorStream
+
+__all__ = ["ErrorStream"]

@@ -1,0 +1,156 @@
+"""What estimates without labels share: the columns they learn from, cross-fitting, the record and its bytes."""
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from core.errors import IntegrityFailureError
+from monitor.schema import ModelSpec
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+FORMAT: Final = "assay-estimator/1"
+GROUPS: Final = 10
+MINIMUM_LABELS: Final = 300
+MINIMUM_PER_CLASS: Final = 30
+MOST_LABELS: Final = 20_000  # more labelled reference rows are sampled down to this many
+MOST_ROWS: Final = 10_000  # larger windows are estimated from a sample of this many rows
+LEVELS: Final = 200
+Z95: Final = 1.959963984540054
+# Ten leave-one-group-out models leave nine degrees of freedom for the error of calibration: t(9) instead of 1.96.
+INFLATION: Final = (2.2621571628 / Z95) ** 2
+LEARNED_FROM: Final = ("input", "segment", "agent", "score", "prediction")
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """`value` is None with a `reason`; low..high should hold the value realised on the same rows 95 times in 100.
+
+    `sampling` and `calibration` are the two standard errors the band is made of.
+    """
+
+    metric: str
+    value: float | None
+    reason: str | None
+    n: int
+    low: float | None = None
+    high: float | None = None
+    sampling: float | None = None
+    calibration: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Columns as numbers: categories by their rank of frequency among the reference's, unknown ones as missing."""
+
+    names: tuple[str, ...]
+    levels: Mapping[str, tuple[str, ...]]  # of the category columns
+
+    def matrix(self, frame: pl.DataFrame) -> Floats:
+        """Shape (rows, columns); nan where there is no value, or none that is finite."""
+        columns = [self._column(frame[name], self.levels.get(name)) for name in self.names]
+        return np.column_stack(columns) if columns else np.zeros((frame.height, 1))
+
+    def _column(self, values: pl.Series, levels: tuple[str, ...] | None) -> Floats:
+        if levels is not None:
+            codes = {level: float(i) for i, level in enumerate(levels)}
+            values = values.cast(pl.String).replace_strict(codes, default=None, return_dtype=pl.Float64)
+        found = values.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy().astype(np.float64)
+        return np.where(np.isfinite(found), found, np.nan)
+
+
+def features(spec: ModelSpec, frame: pl.DataFrame) -> Features:
+    """Number, boolean and category columns an estimate may learn from; protected columns and outcomes are not."""
+    names = [
+        name for name, c in spec.columns.items()
+        if c.role in LEARNED_FROM and c.type in ("number", "boolean", "category") and name in frame.columns
+    ]  # fmt: skip
+    levels = {}
+    for name in names:
+        if spec.columns[name].type == "category":
+            counts = frame[name].cast(pl.String).drop_nulls().value_counts(sort=True, name="rows")
+            ordered = counts.sort("rows", name, descending=[True, False])
+            levels[name] = tuple(ordered[name].head(LEVELS).to_list())
+    return Features(tuple(names), levels)
+
+
+def groups(rows: int) -> Ints:
+    """Group of each row, 0..9, at random with a fixed seed."""
+    return np.random.default_rng(0).permutation(np.arange(rows) % GROUPS)
+
+
+def sample(frame: pl.DataFrame, most: int) -> pl.DataFrame:
+    """At most so many rows in their order, drawn with a fixed seed."""
+    if frame.height <= most:
+        return frame
+    return frame[np.sort(np.random.default_rng(0).choice(frame.height, most, replace=False))]
+
+
+def calibration_variance(values: Floats) -> float:
+    """Delete-a-group jackknife variance of an estimate made once without each group.
+
+    Args:
+        values: shape (groups,).
+
+    Source: Shao and Tu, The Jackknife and Bootstrap (1995), section 2.3.
+    """
+    return float((len(values) - 1) / len(values) * np.sum((values - values.mean()) ** 2))
+
+
+def banded(
+    metric: str,
+    values: Floats,
+    sampling: float,
+    n: int,
+    *,
+    lowest: float = -np.inf,
+    highest: float = np.inf,
+) -> Estimate:
+    """Mean over the groups' models with its band: value -+ 1.96 sqrt(sampling variance + t-corrected jackknife)."""
+    value, calibration = float(values.mean()), calibration_variance(values)
+    if not (np.isfinite(value) and np.isfinite(sampling) and np.isfinite(calibration)):
+        return Estimate(metric, None, "cannot be estimated: the values are too large or undefined", n)
+    half = Z95 * float(np.sqrt(sampling + INFLATION * calibration))
+    low, high = max(lowest, value - half), min(highest, value + half)
+    return Estimate(metric, value, None, n, low, high, float(np.sqrt(sampling)), float(np.sqrt(calibration)))
+
+
+def to_bytes(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """A zip of plain arrays and one JSON header; equal estimators give equal bytes."""
+    names = sorted(arrays)
+    text = json.dumps({"format": FORMAT, "arrays": names, **header}, separators=(",", ":"), sort_keys=True)
+    members = {"header": np.frombuffer(text.encode(), dtype=np.uint8)}
+    members |= {f"a{i}": arrays[name] for i, name in enumerate(names)}
+    out = io.BytesIO()
+    np.savez_compressed(out, allow_pickle=False, **cast("dict[str, Any]", members))
+    return out.getvalue()
+
+
+def from_bytes(data: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Header and arrays. Raises IntegrityFailureError when the bytes are no estimator of this format."""
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as members:
+            header = json.loads(members["header"].tobytes())
+            if header["format"] != FORMAT:
+                raise ValueError(f"format {header['format']!r}, {FORMAT!r} expected")
+            return header, {name: members[f"a{i}"] for i, name in enumerate(header["arrays"])}
+    except (ValueError, KeyError, OSError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise IntegrityFailureError(f"not an estimator: {error}", format=FORMAT) from error
+
+
+def part(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    """The arrays of one part, without the prefix."""
+    return {name.removeprefix(prefix): values for name, values in arrays.items() if name.startswith(prefix)}
+
+
+def not_estimated(metrics: Sequence[str], reason: str, n: int = 0) -> dict[str, Estimate]:
+    return {metric: Estimate(metric, None, reason, n) for metric in metrics}

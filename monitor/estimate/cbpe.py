@@ -1,0 +1,277 @@
+"""Estimated KPIs of a classifier before its labels arrive: what calibrated probabilities say they will come out as."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from core.errors import InsufficientDataError
+from monitor.estimate import base
+from monitor.estimate.base import Estimate, Features, Flags, Floats
+from monitor.estimate.expected import METRICS, PROBABILITY_ONLY
+from monitor.estimate.trees import Trees, fit_share
+from monitor.schema import ModelSpec
+
+ISOTONIC_FROM: Final = 1000  # labels; with fewer a logistic curve (Platt), which has two numbers to learn
+KNOTS: Final = 256
+DRAWS: Final = 200
+EDGE: Final = 1e-3  # a calibrated probability is never surer than this
+
+
+@dataclass(frozen=True, eq=False)
+class Cbpe:
+    """Fitted on labelled reference rows.
+
+    `target` "positive": the chance that the outcome is `classes[1]`, from which every KPI of two classes follows; the
+    score is that of the positive class, or where `turned` that of the predicted one. "right": the chance that the
+    answer is right, all that the probability of the predicted class says of more than two classes.
+    """
+
+    target: str
+    turned: bool
+    classes: tuple[str, ...]
+    columns: Mapping[str, str | None]  # name of the prediction and the score column
+    features: Features
+    curves: tuple[tuple[Floats, Floats], ...]  # score, calibrated probability; one for each group
+    trees: tuple[Trees, ...]
+    labels: int
+
+    @property
+    def method(self) -> str:
+        return "CBPE"
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        return tuple(METRICS) if self.target == "positive" else ("accuracy",)
+
+    def estimate(self, frame: pl.DataFrame, metrics: Sequence[str]) -> dict[str, Estimate]:
+        """Estimates with bands for rows whose outcome is not known.
+
+        Args:
+            frame: events with the columns of the spec. Of more than 10,000 rows that many are drawn, and the
+                band is theirs.
+            metrics: names of KPIs.
+
+        Returns:
+            One estimate for each metric. Half the band is 1.96 times the root of two variances: sampling (what the
+            KPI of these rows varies by when each outcome is drawn with its probability: 200 draws) and calibration
+            (delete-a-group jackknife over the ten models, each fitted without a tenth of the labelled rows, times
+            (2.26 / 1.96)^2 for its nine degrees of freedom). It holds while outcomes depend on the inputs and the score
+            as they did in the reference; a change of that dependence is not seen by it.
+
+        Source: NannyML's confidence-based performance estimation; Shao and Tu (1995) for the jackknife.
+        """
+        rows = self._rows(frame)
+        if isinstance(rows, str):
+            return base.not_estimated(metrics, rows, frame.height)
+        found = {}
+        for metric in metrics:
+            if metric not in self.metrics:
+                why = "more than two classes: the score says only how sure the answer is"
+                reason = why if metric in METRICS else f"{metric} has no estimate without outcomes"
+                found[metric] = Estimate(metric, None, reason, rows.total)
+            elif metric == "pr_auc" and self.turned:
+                found[metric] = Estimate(
+                    metric, None, "depends on which class is positive; declare `positive`", rows.total
+                )
+            elif rows.unanswered and metric != "accuracy":
+                reason = f"{rows.unanswered} rows have no prediction"
+                found[metric] = Estimate(metric, None, reason, rows.total)
+            else:
+                found[metric] = _estimate(metric, rows)
+        return found
+
+    def probabilities(self, frame: pl.DataFrame) -> Floats:
+        """Shape (groups, rows): the calibrated probability of the target, by the model made without each group.
+
+        The mean of an isotonic (or logistic) curve over the score, which is exact on average but knows nothing of the
+        inputs, and of trees over score and inputs, which follow a change of the inputs but are drawn to the mean.
+        """
+        score, x = self._score(frame), self.features.matrix(frame)
+        return np.stack(
+            [
+                (np.interp(score, *curve) + 1.0 / (1.0 + np.exp(-trees.raw(x)))) / 2.0
+                for curve, trees in zip(self.curves, self.trees, strict=True)
+            ]
+        )
+
+    def _score(self, frame: pl.DataFrame) -> Floats:
+        name = self.columns["score"]
+        assert name is not None
+        score = _numbers(frame[name])
+        if not self.turned:
+            return score
+        return np.where((_text(frame[str(self.columns["prediction"])]) == self.classes[1]), score, 1.0 - score)
+
+    def _rows(self, frame: pl.DataFrame) -> "_Rows | str":
+        prediction, score = str(self.columns["prediction"]), str(self.columns["score"])
+        answered = frame.filter(pl.col(prediction).is_not_null())
+        usable = answered.filter(pl.Series(np.isfinite(_numbers(answered[score]))))
+        if not usable.height:
+            return "no row has a prediction with a score"
+        if usable.height < answered.height:
+            return f"{answered.height - usable.height} of {answered.height} rows have no score"
+        strange = sorted({str(c) for c in _text(usable[prediction])} - set(self.classes))
+        if strange and self.target == "positive":
+            return f"the class {strange[0]!r} does not occur among the labelled rows of the reference"
+        taken = base.sample(usable, base.MOST_ROWS)
+        p = self.probabilities(taken)
+        answer = _text(taken[prediction]) == self.classes[1] if self.target == "positive" else np.ones(len(taken), bool)
+        return _Rows(p, answer, self._score(taken), usable.height, frame.height - answered.height)
+
+    def to_bytes(self) -> bytes:
+        arrays: dict[str, NDArray[Any]] = {}
+        for k, ((score, chance), trees) in enumerate(zip(self.curves, self.trees, strict=True)):
+            arrays |= {f"curve{k}/score": score, f"curve{k}/chance": chance}
+            arrays |= {f"trees{k}/{name}": values for name, values in trees.arrays().items()}
+        header = {
+            "method": "cbpe", "target": self.target, "turned": self.turned, "classes": self.classes,
+            "columns": dict(self.columns), "features": self.features.names, "labels": self.labels,
+            "levels": dict(self.features.levels), "groups": len(self.trees),
+        }  # fmt: skip
+        return base.to_bytes(header, arrays)
+
+    @classmethod
+    def from_parts(cls, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> "Cbpe":
+        levels = {name: tuple(found) for name, found in header["levels"].items()}
+        return cls(
+            header["target"], header["turned"], tuple(header["classes"]), header["columns"],
+            Features(tuple(header["features"]), levels),
+            tuple((arrays[f"curve{k}/score"], arrays[f"curve{k}/chance"]) for k in range(header["groups"])),
+            tuple(Trees.from_arrays(base.part(arrays, f"trees{k}/")) for k in range(header["groups"])),
+            header["labels"],
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    p: Floats  # (groups, rows) chance of the target
+    answer: Flags  # (rows,): the prediction is the second class; all True for the target "right"
+    score: Floats  # (rows,)
+    total: int  # rows with an answer and a score, before sampling
+    unanswered: int
+
+
+def fit_cbpe(spec: ModelSpec, frame: pl.DataFrame) -> Cbpe:
+    """Fit on labelled reference rows.
+
+    Args:
+        frame: events with their outcome.
+
+    Raises:
+        InsufficientDataError: no score, fewer than 300 labelled rows with a score, or one of the two results (positive
+            or not; right or wrong) came less than 30 times; the message says which.
+    """
+    names = {role: next(iter(spec.with_role(role)), None) for role in ("prediction", "outcome", "score")}
+    prediction, outcome, score = names["prediction"], names["outcome"], names["score"]
+    if score is None or spec.columns[score].type != "number":
+        raise InsufficientDataError("an estimate without outcomes needs a column with role score and type number")
+    assert outcome is not None
+    assert prediction is not None
+    if outcome not in frame.columns:
+        raise InsufficientDataError(
+            f"0 labelled reference rows with a score; at least {base.MINIMUM_LABELS} are needed"
+        )
+    rows = frame.drop_nulls([prediction, outcome, score]).filter(pl.col(score).cast(pl.Float64).is_finite())
+    if rows.height < base.MINIMUM_LABELS:
+        raise InsufficientDataError(
+            f"{rows.height} labelled reference rows with a score; at least {base.MINIMUM_LABELS} are needed"
+        )
+    rows = base.sample(rows, base.MOST_LABELS)
+    values = _numbers(rows[score])
+    declared = spec.columns[score].positive
+    if declared is None and ((values < 0) | (values > 1)).any():
+        raise InsufficientDataError(
+            "the scores lie outside 0..1; declare `positive` for a score that is no probability"
+        )
+    target, classes = _target(rows, prediction, outcome, declared)
+    true = (
+        _text(rows[outcome]) == classes[1] if target == "positive" else _text(rows[prediction]) == _text(rows[outcome])
+    )
+    rare = min(int(true.sum()), int((~true).sum()))
+    if rare < base.MINIMUM_PER_CLASS:
+        what = f"outcome {classes[1]!r} or another" if target == "positive" else "right or wrong answers"
+        raise InsufficientDataError(
+            f"only {rare} labelled reference rows of one kind ({what}); at least {base.MINIMUM_PER_CLASS} are needed"
+        )
+    turned = target == "positive" and declared is None
+    chosen = base.features(spec, rows)
+    x, group = chosen.matrix(rows), base.groups(rows.height)
+    if turned:
+        values = np.where(_text(rows[prediction]) == classes[1], values, 1.0 - values)
+    kept = [group != k for k in range(base.GROUPS)]
+    return Cbpe(
+        target, turned, classes, {"prediction": prediction, "score": score}, chosen,
+        tuple(_curve(values[k], true[k]) for k in kept), tuple(fit_share(x[k], true[k]) for k in kept), rows.height,
+    )  # fmt: skip
+
+
+def _target(rows: pl.DataFrame, prediction: str, outcome: str, positive: str | None) -> tuple[str, tuple[str, ...]]:
+    classes = sorted({*_text(rows[prediction]).tolist(), *_text(rows[outcome]).tolist()})
+    if positive is None:
+        return ("positive", tuple(classes)) if len(classes) == 2 else ("right", tuple(classes))
+    others = [c for c in classes if c != positive]
+    if not others:
+        raise InsufficientDataError(f"every labelled reference row is of the class {positive!r}")
+    if len(others) > 1:
+        raise InsufficientDataError(
+            f"{len(classes)} classes, and the score is the probability of {positive!r} alone; estimates need two "
+            "classes, or the probability of the predicted class"
+        )
+    return "positive", (*others, positive)
+
+
+def _curve(score: Floats, true: Flags) -> tuple[Floats, Floats]:
+    """Calibration curve as points to be joined by straight lines."""
+    if len(score) >= ISOTONIC_FROM:
+        from sklearn.isotonic import IsotonicRegression
+
+        model = IsotonicRegression(y_min=EDGE, y_max=1.0 - EDGE, out_of_bounds="clip").fit(score, true)
+        return np.asarray(model.X_thresholds_, np.float64), np.asarray(model.y_thresholds_, np.float64)
+    from sklearn.linear_model import LogisticRegression
+
+    inside = bool(((score >= 0) & (score <= 1)).all())
+    at = np.linspace(0.0, 1.0, KNOTS) if inside else np.quantile(score, np.linspace(0.0, 1.0, KNOTS))
+    at = np.unique(at)
+    model = LogisticRegression(C=1e4, max_iter=1000).fit(_logit(score, inside)[:, None], true)
+    return at, np.clip(model.predict_proba(_logit(at, inside)[:, None])[:, 1], EDGE, 1.0 - EDGE)
+
+
+def _logit(score: Floats, inside: bool) -> Floats:
+    if not inside:
+        return score
+    clipped = np.clip(score, 1e-4, 1.0 - 1e-4)
+    return np.asarray(np.log(clipped / (1.0 - clipped)), dtype=np.float64)
+
+
+def _estimate(metric: str, rows: _Rows) -> Estimate:
+    compute = METRICS[metric]
+    if metric in PROBABILITY_ONLY and ((rows.score < 0) | (rows.score > 1)).any():
+        return Estimate(metric, None, "the scores lie outside 0..1, so they are no probabilities", rows.total)
+    values = compute(rows.p, rows.answer, rows.score)
+    mean = rows.p.mean(axis=0)
+    drawn = np.random.default_rng(0).random((DRAWS, len(mean))) < mean
+    realised = compute(drawn.astype(np.float64), rows.answer, rows.score)
+    realised = realised[np.isfinite(realised)]
+    if len(realised) < 0.9 * DRAWS:
+        return Estimate(metric, None, "likely undefined: too few rows of one class are expected", rows.total)
+    sampling = float(np.var(realised, ddof=1))
+    # A ratio of sums is not the ratio of their means; the draws say by how much.
+    values = values + realised.mean() - compute(mean[None, :], rows.answer, rows.score)[0]
+    total = rows.total
+    if rows.unanswered:  # wrong for certain
+        share = rows.total / (rows.total + rows.unanswered)
+        values, sampling, total = values * share, sampling * share**2, rows.total + rows.unanswered
+    highest = 1.0 if metric != "log_loss" else np.inf
+    return base.banded(metric, values, sampling, total, lowest=0.0, highest=highest)
+
+
+def _text(values: pl.Series) -> NDArray[np.str_]:
+    return values.cast(pl.String).to_numpy().astype(str)
+
+
+def _numbers(values: pl.Series) -> Floats:
+    return values.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy().astype(np.float64)

@@ -1,0 +1,79 @@
+"""KPIs of two classes as functions of the chance that each row is positive.
+
+Each takes p (draws, rows), the chance that the outcome is the second class (or, for 0 and 1, that it was), the answer
+and the score of the rows, and gives (draws,). For outcomes of 0 and 1 it is the KPI that is realised.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final, cast
+
+import numpy as np
+
+from monitor.estimate.base import Flags, Floats
+from monitor.kpi.base import Ints, precisions, recalls
+from monitor.kpi.f1_macro import f1_per_class
+from monitor.kpi.log_loss import SMALLEST
+
+
+def _accuracy(p: Floats, answer: Flags, _score: Floats) -> Floats:
+    return np.asarray(np.where(answer, p, 1.0 - p).mean(axis=1), dtype=np.float64)
+
+
+def _cells(p: Floats, answer: Flags) -> Ints:
+    """Expected rows per (outcome, prediction); fractions, read by the functions that read counts."""
+    positive = np.stack([(p * ~answer).sum(axis=1), (p * answer).sum(axis=1)], axis=1)
+    rows = np.array([np.count_nonzero(~answer), np.count_nonzero(answer)], dtype=np.float64)
+    return cast("Ints", np.stack([rows - positive, positive], axis=1))
+
+
+def _macro(per_class: Callable[[Ints], Floats]) -> "Metric":
+    return lambda p, answer, _score: per_class(_cells(p, answer)).mean(axis=-1)
+
+
+def _log_loss(p: Floats, _answer: Flags, score: Floats) -> Floats:
+    given = np.clip(score, SMALLEST, 1.0 - SMALLEST)
+    return np.asarray(-(p @ np.log(given) + (1.0 - p) @ np.log(1.0 - given)) / len(score), dtype=np.float64)
+
+
+def _brier(p: Floats, _answer: Flags, score: Floats) -> Floats:
+    return np.asarray((p @ (1.0 - score) ** 2 + (1.0 - p) @ score**2) / len(score), dtype=np.float64)
+
+
+def _roc_auc(p: Floats, _answer: Flags, score: Floats) -> Floats:
+    """Expected pairs in order over expected pairs; a row makes no pair with itself."""
+    order = np.argsort(score, kind="stable")
+    p = p[:, order]
+    first = np.flatnonzero(np.diff(score[order], prepend=-np.inf))
+    size = np.diff(np.append(first, len(score)))
+    others = np.add.reduceat(1.0 - p, first, axis=1)
+    below = np.cumsum(others, axis=1) - others / 2.0
+    own = (p * (1.0 - p)).sum(axis=1)
+    ordered = (p * np.repeat(below, size, axis=1)).sum(axis=1) - own / 2.0
+    pairs = p.sum(axis=1) * (1.0 - p).sum(axis=1) - own
+    return np.asarray(np.divide(ordered, pairs, out=np.full(len(p), np.nan), where=pairs > 0))
+
+
+def _pr_auc(p: Floats, _answer: Flags, score: Floats) -> Floats:
+    order = np.argsort(-score, kind="stable")
+    p = p[:, order]
+    first = np.flatnonzero(np.diff(-score[order], prepend=-np.inf))
+    hits = np.add.reduceat(p, first, axis=1)
+    precision = np.cumsum(hits, axis=1) / np.append(first[1:], len(score))
+    positives = p.sum(axis=1)
+    total = (hits * precision).sum(axis=1)
+    return np.asarray(np.divide(total, positives, out=np.full(len(p), np.nan), where=positives > 0))
+
+
+Metric = Callable[[Floats, Flags, Floats], Floats]
+METRICS: Final[Mapping[str, Metric]] = {
+    "accuracy": _accuracy,
+    "balanced_accuracy": _macro(recalls),
+    "brier": _brier,
+    "f1_macro": _macro(f1_per_class),
+    "log_loss": _log_loss,
+    "pr_auc": _pr_auc,
+    "precision_macro": _macro(precisions),
+    "recall_macro": _macro(recalls),
+    "roc_auc": _roc_auc,
+}
+PROBABILITY_ONLY: Final = ("brier", "log_loss")

@@ -1,0 +1,16 @@
+"""The catalogue of data quality: shares of rows at fault, and the volume of rows."""
+
+from typing import Final
+
+from monitor.quality import duplicates, freshness, label_delay, missing, out_of_range, unseen
+from monitor.quality.base import Check, Counts, Rise, adjusted, counts, rise
+from monitor.quality.volume import volume
+
+QUALITY: Final = {
+    c.name: c
+    for c in (
+        duplicates.CHECK, freshness.CHECK, label_delay.CHECK, missing.CHECK, out_of_range.CHECK, unseen.CHECK,
+    )
+}  # fmt: skip
+
+__all__ = ["QUALITY", "Check", "Counts", "Rise", "adjusted", "counts", "rise", "volume"]

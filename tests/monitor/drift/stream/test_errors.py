@@ -1,0 +1,102 @@
+"""Error streams: their run length without a change, their delay with one, and their state."""
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from river.drift import ADWIN, PageHinkley
+
+from core.errors import IntegrityFailureError, InvalidError
+from monitor.drift.stream import ErrorStream
+from monitor.drift.stream import errors as module
+
+
+def errors(random: np.random.Generator, rows: int, share: float) -> list[float]:
+    return [float(wrong) for wrong in random.random(rows) < share]
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.4])
+@pytest.mark.parametrize("kind", ["yes or no", "graded"])
+def test_without_a_change_the_mean_run_is_at_least_the_stated_one(share: float, kind: str) -> None:
+    """Runs of 1,000 labels at a stated run length of 1,000: no more than 1 - 1/e of them may alarm."""
+    alarmed, runs = 0, 40
+    for seed in range(runs):
+        random = np.random.default_rng(seed)
+        draw = errors(random, 2000, share) if kind == "yes or no" else random.beta(2 * share, 2 - 2 * share, 2000)
+        stream = ErrorStream(list(draw[:1000]), run_length=1000)
+        alarmed += any(stream.update(float(e)) for e in draw[1000:])
+    allowed = 1.0 - math.exp(-1.0)
+    assert alarmed / runs <= allowed
+    # The bound is an inequality; that alarms are far fewer is what it costs.
+    assert alarmed / runs <= 0.35
+
+
+@pytest.mark.parametrize(("rise", "within"), [(0.1, 800), (0.3, 200)])
+def test_a_rise_is_found_soon_and_a_fall_never(rise: float, within: int) -> None:
+    delays = []
+    for seed in range(10):
+        random = np.random.default_rng(seed)
+        stream = ErrorStream(errors(random, 1000, 0.1), run_length=100_000)
+        found = [stream.labels for e in errors(random, 2000, 0.1 + rise) if stream.update(e)]
+        delays.append(found[0] if found else 10_000)
+        fallen = ErrorStream(errors(random, 1000, 0.4), run_length=1000)
+        assert not any(fallen.update(e) for e in errors(random, 1500, 0.05))
+    assert np.median(delays) <= within
+
+
+def test_alarms_are_those_of_river_with_the_same_parameters() -> None:
+    random = np.random.default_rng(4)
+    reference, later = errors(random, 500, 0.1), errors(random, 1500, 0.3)
+    stream = ErrorStream(reference, run_length=5000)
+    found = {change.detector: change.at for e in later for change in reversed(stream.update(e))}
+    hinkley: Any = PageHinkley(delta=0.02, threshold=stream.threshold, alpha=1.0, mode="up")
+    adwin: Any = ADWIN  # untyped
+    window = adwin(delta=1 / 10_000)
+    expected: dict[str, int] = {}
+    for at, e in enumerate([*reference, *later]):
+        hinkley.update(e)
+        window.update(e)
+        if at >= 500 and hinkley.drift_detected:
+            expected["page_hinkley"] = at - 499
+        if at >= 500 and window.drift_detected:
+            expected["adwin"] = at - 499
+    assert found == expected
+    assert set(found) == {"page_hinkley", "adwin"}
+
+
+def test_a_stream_that_is_stored_and_read_back_goes_on_as_if_nothing_had_happened(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "KEPT", 1200)  # so that the detectors start again on the newest half meanwhile
+    random = np.random.default_rng(6)
+    reference, later = errors(random, 600, 0.1), [*errors(random, 700, 0.1), *errors(random, 700, 0.35)]
+    whole = ErrorStream(reference, run_length=2000)
+    parts = ErrorStream(reference, run_length=2000)
+    for at, e in enumerate(later):
+        if at % 97 == 0:
+            parts = ErrorStream.from_state(json.loads(json.dumps(parts.state())))
+        assert parts.update(e) == whole.update(e)
+        assert parts.statistic == whole.statistic
+    assert parts.state() == whole.state()
+
+
+def test_what_is_no_stream_is_refused() -> None:
+    with pytest.raises(InvalidError, match="at least 100"):
+        ErrorStream([0.0], run_length=10)
+    with pytest.raises(InvalidError, match="labelled reference rows"):
+        ErrorStream([], run_length=1000)
+    with pytest.raises(InvalidError, match=r"0\.\.1"):
+        ErrorStream([2.0], run_length=1000)
+    with pytest.raises(IntegrityFailureError):
+        ErrorStream.from_state({"format": "other"})
+    good = ErrorStream([0.0, 1.0], run_length=1000).state()
+    with pytest.raises(IntegrityFailureError):
+        ErrorStream.from_state(good | {"kept": "%%%"})
+
+
+def test_a_reference_without_any_error_still_has_a_threshold() -> None:
+    stream = ErrorStream([0.0] * 400, run_length=100_000)
+    assert math.isfinite(stream.threshold)
+    assert any(stream.update(1.0) for _ in range(400))

@@ -1,0 +1,89 @@
+"""Concept drift in the service: labels in order of arrival, state between evaluations, one alert, the split budget."""
+
+from datetime import timedelta
+
+import pytest
+
+from monitor import budget, service, store
+from monitor.ingest.media import NDJSON
+from monitor.ingest.receive import Body, receive
+from monitor.site import Site
+from monitor.tables import Alert, BaselineRow
+from monitor.windows import evaluate
+from tests.monitor.traffic import document, events_body, outcomes_body, rows, spec
+
+SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+def baseline(site: Site) -> BaselineRow:
+    with site.database.read() as db:
+        found = store.newest_baseline(db, store.model(db, "loans").id)
+        assert found is not None
+        return found
+
+
+def concept_alerts(site: Site) -> list[Alert]:
+    with site.database.read() as db:
+        return [a for a in store.alerts(db, store.model(db, "loans").id) if a.monitor == "concept"]
+
+
+def declare(site: Site) -> None:
+    monitors = document()["monitors"] | {"kpi": [], "fairness": []}
+    with site.database.write() as db:
+        service.apply_spec(site, db, spec(monitors=monitors), "tester")
+
+
+def test_a_rise_of_errors_alarms_once_its_labels_arrive_however_late_and_only_once(site: Site) -> None:
+    declare(site)
+    quiet, broken = rows(1500), rows(750, start=1500, right=0.5)
+    for frame in (quiet, broken):
+        receive(site, "loans", "events", Body(events_body(frame), NDJSON))
+    receive(site, "loans", "outcomes", Body(outcomes_body(quiet), NDJSON))
+    evaluate(site, "loans")
+    assert not concept_alerts(site)
+    state = baseline(site).concept
+    assert state is not None
+    assert (state["next_seq"], state["stream"]["labels"]) == (1500, 500)
+    assert evaluate(site, "loans") == []
+    assert baseline(site).concept == state
+    late = broken.sample(fraction=1.0, shuffle=True, seed=1)
+    for part in late.iter_slices(150):
+        receive(site, "loans", "outcomes", Body(outcomes_body(part), NDJSON))
+        evaluate(site, "loans")
+    found = {a.metric: a for a in concept_alerts(site)}
+    assert set(found) == {"page_hinkley", "adwin"}
+    assert "Errors rose: mean error" in found["adwin"].sentence
+    with site.database.read() as db:
+        model = store.model(db, "loans").id
+        newest = store.windows(db, model)[-1]
+        measured = {m.metric: m for m in store.window_measurements(db, newest.id) if m.monitor == "concept"}
+    assert newest.verdict == "alarm"
+    assert measured["page_hinkley"].alarm
+    assert measured["page_hinkley"].n == 1250
+    assert measured["page_hinkley"].details["run_length"] == pytest.approx(250 / (0.01 * 0.1))
+
+
+@SQLITE
+def test_without_labels_of_the_reference_nothing_is_watched(site: Site) -> None:
+    declare(site)
+    receive(site, "loans", "events", Body(events_body(rows(1500)), NDJSON))
+    receive(site, "loans", "outcomes", Body(outcomes_body(rows(1500)[1200:]), NDJSON))
+    evaluate(site, "loans")
+    assert baseline(site).concept is None
+
+
+def test_the_budget_is_split_and_sums_to_the_declared_one() -> None:
+    declared = spec()
+    [scale] = declared.monitors.scales
+    parts = [budget.alpha(declared, part, scale) for part in ("drift", "quality", "concept")]
+    assert sum(parts) == pytest.approx(declared.monitors.alpha(scale))
+    columns = {n: c for n, c in document()["columns"].items() if n != "truth"}
+    without = spec(columns=columns, monitors={"windows": {"rows": 250}, "false_alarms": {"alpha": 0.01}})
+    assert budget.alpha(without, "concept", scale) == 0.0
+    assert budget.alpha(without, "drift", scale) == pytest.approx(0.009)
+
+
+def test_the_run_length_of_windows_of_time_follows_from_how_many_labels_come() -> None:
+    declared = spec(monitors={"windows": ["1d", "7d"], "false_alarms": "1 per 30d"})
+    found = budget.run_length(declared, rows=14_000, lasted=timedelta(days=14))
+    assert found == pytest.approx(1000 * 30 / budget.CONCEPT)  # one false alarm in ten budgets of 30 days
