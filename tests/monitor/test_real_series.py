@@ -56,7 +56,7 @@ def elec2(shared_data: Path) -> pl.DataFrame:
     return frame.with_columns((begin + pl.int_range(pl.len()) * timedelta(minutes=30)).alias("ts"))
 
 
-@pytest.mark.parametrize("days", [63, 119, 301])
+@pytest.mark.parametrize("days", [84, 119, 301])
 def test_joining_the_victorian_market_alarms_in_its_first_window_and_names_its_columns(
     elec2: pl.DataFrame, days: int
 ) -> None:
