@@ -41,8 +41,8 @@ def judge(
 def rates(spec: ModelSpec, baseline: Baseline) -> dict[str, float]:
     """False-alarm rate of one window of each scale.
 
-    A scale whose windows the reference cannot support leaves its share of the budget to the others: two months are
-    needed for the days and the weeks of one alarm a month, one month for the days alone.
+    A scale whose windows the reference cannot support leaves its share of the budget to the others: twelve weeks
+    are needed for the days and the weeks of one alarm a month, six for the days alone.
     """
     monitors = spec.monitors
     scales = monitors.scales
