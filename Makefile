@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz serve lint format bench setup
+.PHONY: help demo test fuzz serve lint format bench soak setup
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -54,6 +54,10 @@ lint: $(READY) ## formatting, lint, types, import contracts
 format: $(READY) ## rewrite the code the way `make lint` wants it
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+soak: $(READY) ## the long forms: 200 cycles of kill -9 with one and with two processes, ten minutes of full load
+	$(BIN)/python -m bench.crash --cycles 200
+	$(BIN)/python -m bench.ingest --cases ndjson --seconds 600 --alone
 
 bench: $(READY) ## every benchmark in bench/; `make bench-NAME` runs one, results in bench/results/NAME.jsonl
 	@shopt -s nullglob; for file in bench/[a-z]*.py; do \

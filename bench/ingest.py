@@ -4,12 +4,13 @@
 
 Service (one uvicorn process) and load generator share two cores. Rows have 25 fields and about 400 bytes as NDJSON.
 Closed loop: a connection sends its next batch as soon as the last is answered. Only the
-ids change from request to request, so that every row is new. Durable means: Assay answers after Delta data
-file and log entry are fsynced, the peer after a commit with SQLite's WAL and synchronous FULL.
+ids change from request to request, so that every row is new. Durable means: Assay answers after its log is synced, the
+peer after a commit with SQLite's WAL and synchronous FULL. The case `single` sends one row a request, 50 connections.
 
-Per case: acknowledged rows per second; rows per second that a reader finds stored when the run ends; p99 of the
-requests; seconds from an answer until the table shows the row; and after a kill -9 in mid-load and a restart the
-acknowledged ids that are missing (lost) and those that are there twice (doubled).
+Per case: acknowledged rows per second; rows per second that another process finds when the run ends (in the table or
+the log's tail); p99 of the requests at half of that load, and at full load; the most memory of the service; seconds
+from sending a batch until another process finds it; and after a kill -9 in mid-load and a restart the acknowledged ids
+that are missing (lost) and those that are there twice (doubled).
 
 Appends JSON lines to bench/results/ingest.jsonl.
 """
@@ -247,8 +248,11 @@ class Load:
     seconds: float = 0.0
 
 
-def load(service: Service, bodies: Bodies, connections: int, seconds: float, *, kill_after: float | None) -> Load:
-    """Send until the time is over, or until the service is killed."""
+def load(
+    service: Service, bodies: Bodies, connections: int, seconds: float, *, kill_after: float | None,
+    per_second: float | None = None,
+) -> Load:  # fmt: skip
+    """Send until the time is over or the service is killed: `per_second` requests, or as many as are answered."""
     done, guard, stop = Load(), threading.Lock(), threading.Event()
     numbers = iter(range(10**6))
 
@@ -258,19 +262,19 @@ def load(service: Service, bodies: Bodies, connections: int, seconds: float, *, 
             with guard:
                 number = next(numbers)
             body = bodies.make(number)
+            if per_second is not None and (wait := started + number / per_second - time.monotonic()) > 0:
+                time.sleep(wait)
             begin = time.monotonic()
             try:
                 service.send(connection, body, TYPES[bodies.case])
-            except OSError:
-                return
-            except http.client.HTTPException:
+            except (OSError, http.client.HTTPException):
                 return
             with guard:
                 done.acknowledged.append(number)
                 done.took.append(time.monotonic() - begin)
 
     threads = [threading.Thread(target=run) for _ in range(connections)]
-    begin = time.monotonic()
+    begin = started = time.monotonic()
     for thread in threads:
         thread.start()
     if kill_after is not None:
@@ -295,6 +299,13 @@ def until_queryable(service: Service, bodies: Bodies, stored: Callable[[], pl.Se
     return time.monotonic() - begin
 
 
+def peak_mb(service: Service) -> float:
+    """The most memory the service has had resident, MiB."""
+    assert service.process is not None
+    status = Path(f"/proc/{service.process.pid}/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) / 1024
+
+
 def measure(make: Callable[[Path], Service], stored: Callable[[Path], pl.Series], case: str,
             options: argparse.Namespace) -> dict[str, float]:  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="assay-bench-") as folder:
@@ -306,6 +317,11 @@ def measure(make: Callable[[Path], Service], stored: Callable[[Path], pl.Series]
             bodies = Bodies(case, options.batch, "m")
             done = load(service, bodies, options.connections, options.seconds, kill_after=None)
             after = len(stored(home))
+            half = load(
+                service, Bodies(case, options.batch, "h"), options.connections, min(10.0, options.seconds),
+                kill_after=None, per_second=len(done.acknowledged) / done.seconds / 2,
+            )  # fmt: skip
+            peak = peak_mb(service)
             visible = until_queryable(service, Bodies(case, options.batch, "q"), lambda: stored(home))
             killed = Bodies(case, options.batch, "k")
             cut = load(service, killed, options.connections, 0, kill_after=min(3.0, options.seconds / 2))
@@ -315,7 +331,9 @@ def measure(make: Callable[[Path], Service], stored: Callable[[Path], pl.Series]
             return {
                 "acknowledged_per_s": len(done.acknowledged) * options.batch / done.seconds,
                 "stored_per_s": (after - before) / done.seconds,
-                "p99_ms": float(np.percentile(done.took, 99) * 1000),
+                "p99_ms": float(np.percentile(half.took, 99) * 1000),
+                "p99_full_load_ms": float(np.percentile(done.took, 99) * 1000),
+                "peak_mb": peak,
                 "seconds_until_queryable": visible,
                 "lost": float((~wanted.is_in(found.implode())).sum()),
                 "doubled": float(len(found) - found.n_unique()),
@@ -354,9 +372,10 @@ def write_lines(
             file.write(json.dumps(line) + "\n")
 
 
+SINGLE_CONNECTIONS = 50
 PEER_NAME = "FastAPI + SQLAlchemy bulk insert, SQLite"
-UNITS = {"acknowledged_per_s": "rows/s", "stored_per_s": "rows/s", "p99_ms": "ms", "seconds_until_queryable": "s",
-         "lost": "rows", "doubled": "rows"}  # fmt: skip
+UNITS = {"acknowledged_per_s": "rows/s", "stored_per_s": "rows/s", "p99_ms": "ms", "p99_full_load_ms": "ms",
+         "peak_mb": "MiB", "seconds_until_queryable": "s", "lost": "rows", "doubled": "rows"}  # fmt: skip
 
 
 def main() -> None:
@@ -364,22 +383,27 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--batch", type=int, default=5000, help="rows in one request")
     parser.add_argument("--connections", type=int, default=4)
-    parser.add_argument("--cases", default="ndjson,json,arrow,parquet")
+    parser.add_argument("--cases", default="ndjson,json,arrow,parquet,single")
+    parser.add_argument("--alone", action="store_true", help="without the peer")
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "results" / "ingest.jsonl")
     options = parser.parse_args()
     # The peer reads JSON alone; the columnar cases are put beside its NDJSON, which is what its users would send.
     beside: dict[str, dict[str, float]] = {}
     for case in options.cases.split(","):
-        text = case if case == "json" else "ndjson"
-        if text not in beside:
-            beside[text] = measure(peer, peer_ids, text, options)
-        ours, theirs = measure(assay, assay_ids, case, options), beside[text]
-        print(f"{case}: {options.batch} rows a request, {options.connections} connections")
+        one = argparse.Namespace(**vars(options))
+        if case == "single":
+            one.batch, one.connections = 1, SINGLE_CONNECTIONS
+        text = case if case in ("json", "single") else "ndjson"
+        if text not in beside and not options.alone:
+            beside[text] = measure(peer, peer_ids, "ndjson" if text == "single" else text, one)
+        ours, theirs = measure(assay, assay_ids, "ndjson" if case == "single" else case, one), beside.get(text, {})
+        print(f"{case}: {one.batch} rows a request, {one.connections} connections, {options.seconds:g} s")
         for metric, unit in UNITS.items():
-            print(f"  {metric:24} {ours[metric]:12.2f} {unit:7} peer {theirs[metric]:12.2f}")
+            other = f"peer {theirs[metric]:12.2f}" if theirs else ""
+            print(f"  {metric:24} {ours[metric]:12.2f} {unit:7} {other}")
         write_lines(
             options.out, case, {m: (ours[m], unit) for m, unit in UNITS.items()}, peer=PEER_NAME, beside=theirs,
-            batch_rows=options.batch, connections=options.connections,
+            batch_rows=one.batch, connections=one.connections, seconds=options.seconds,
         )  # fmt: skip
 
 
