@@ -35,6 +35,12 @@ class StoreFullError(BusyError):
     code = "store_full"
 
 
+class TableDamagedError(BusyError):
+    """A table's Delta log cannot be read; a person has to look, and senders are to keep what they have."""
+
+    code = "table_damaged"
+
+
 class ColumnTypeChangedError(ConflictError):
     code = "column_type_changed"
 

@@ -27,7 +27,7 @@ from core.errors import ConflictError, IntegrityFailureError
 from monitor import datafile, idfile, scan
 from monitor.datafile import PARTITION
 from monitor.deltalog import DeltaLog, milliseconds
-from monitor.errors import ColumnTypeChangedError, StoreFullError
+from monitor.errors import ColumnTypeChangedError, StoreFullError, TableDamagedError
 from monitor.ids import LARGE, TableIds
 from monitor.snapshot import EMPTY, NEXT_SEQ, DataFile, Snapshot
 
@@ -92,7 +92,7 @@ class Table:
             if not self._applications.issuperset(applications):
                 self._applications.update(applications)
                 if self._latest.version >= 0:
-                    self._table = DeltaTable(self.folder)
+                    self._table = self._open()
                     self._latest = self._read(self._table)
 
     def snapshot(self, version: int | None = None) -> Snapshot:
@@ -129,9 +129,19 @@ class Table:
                 raise DeltaError
             self._table.update_incremental()
         except DeltaError:  # not open yet, or what lies between was cleaned
-            self._table = DeltaTable(self.folder)
+            self._table = self._open()
         self._latest = self._read(self._table)
         return self._latest
+
+    def _open(self) -> DeltaTable:
+        try:
+            return DeltaTable(self.folder)
+        except DeltaError as error:
+            raise TableDamagedError(
+                f"the Delta log of {self.folder} cannot be read: {str(error).splitlines()[0][:300]}; nothing is stored "
+                "in it until its damaged entry is restored from a backup or, if it was never whole, removed",
+                retry_after_s=60,
+            ) from error
 
     def _read(self, table: DeltaTable) -> Snapshot:
         protocol = table.protocol()

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import InvalidError
-from monitor.errors import ColumnTypeChangedError, StoreFullError
+from monitor.errors import ColumnTypeChangedError, StoreFullError, TableDamagedError
 from monitor.events import EventStore
 from monitor.idfile import Key
 from monitor.ids import IdIndex
@@ -218,6 +218,22 @@ def test_a_fold_that_fails_leaves_nothing_behind_and_loses_nothing(
     store.settle("m")
     assert store.extent("m").events_version == 1
     assert store.events("m")["seq"].to_list() == list(range(6))
+
+
+@pytest.mark.parametrize("half", [b"", b'{"commitInfo": {"timest', b"\x00" * 200])
+def test_a_half_written_last_entry_is_told_and_its_removal_heals(
+    store: EventStore, tmp_path: Path, half: bytes
+) -> None:
+    store.append_events(SPEC, frame(0, 3), now=NOW)
+    store.settle("m")
+    torn = tmp_path / "lake/m/events/_delta_log" / f"{1:020}.json"
+    torn.write_bytes(half)
+    for other in (store, opened(tmp_path)):
+        with pytest.raises(TableDamagedError, match="cannot be read"):
+            other.append_events(SPEC, frame(3, 4), now=NOW)
+    torn.unlink()
+    assert store.append_events(SPEC, frame(2, 5), now=NOW).accepted == 2
+    assert opened(tmp_path).events("m")["seq"].to_list() == list(range(5))
 
 
 _FILL = """
