@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -212,7 +213,8 @@ def test_a_segment_ends_with_time_so_that_what_is_folded_goes(
 ) -> None:
     other = parse_spec(DOCUMENT | {"model": "other"})
     store.append_events(SPEC, frame(0, 3, answer=["a-word-to-look-for"] * 3), now=NOW)
-    monkeypatch.setattr(wal, "SEGMENT_S", 0.0)
+    now = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: now() + wal.SEGMENT_S)
     store.append_events(other, frame(0, 3), now=NOW)
     store.settle("m")
     assert not any(b"a-word-to-look-for" in p.read_bytes() for p in (tmp_path / "wal").rglob("*.log"))
