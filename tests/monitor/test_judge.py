@@ -34,7 +34,7 @@ def declared() -> ModelSpec:
 
 
 @pytest.mark.parametrize(
-    ("reference", "judged"), [(14, set()), (42, {"1d"}), (63, {"1d"}), (84, {"1d", "7d"})]
+    ("reference", "judged"), [(20, set()), (42, {"1d"}), (63, {"1d"}), (84, {"1d", "7d"})]
 )  # fmt: skip
 def test_scales_that_are_judged_spend_the_drift_part_of_the_budget_and_the_others_are_silent(
     reference: int, judged: set[str]
