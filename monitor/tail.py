@@ -66,8 +66,8 @@ class _Followed:
 class Tail:
     """This process's own log and everybody else's. Rows of the own one are kept in memory until they are folded."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, *, segment_s: float = wal.SEGMENT_S) -> None:
+        self.root, self._segment_s = root, segment_s
         self._guard = threading.RLock()
         self._own: Log | None = None
         self._records: dict[Key, dict[int, Record]] = defaultdict(dict)  # own, by end
@@ -86,7 +86,7 @@ class Tail:
         """Write rows to the own log; durable after `sync`. Raises what `Log.append` raises."""
         with self._guard:
             if self._own is None:
-                self._own = Log(self.root)
+                self._own = Log(self.root, self._segment_s)
         record = self._own.append(header, frame.encode() if isinstance(frame, FewRows) else wal.encode(frame))
         with self._guard:
             self._records[header.model, header.kind][record.end] = record

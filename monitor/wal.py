@@ -74,8 +74,15 @@ class Record:
 
 
 def encode(frame: "pl.DataFrame") -> bytes:
+    import polars as pl
+
     out = io.BytesIO()
-    frame.write_ipc_stream(out, compression="lz4" if frame.height >= COMPRESSED_FROM else "uncompressed")
+    # The oldest form of strings has the rows' bytes alone; views would bring along whatever else their buffers hold,
+    # such as a text before it was redacted.
+    frame.write_ipc_stream(
+        out, compression="lz4" if frame.height >= COMPRESSED_FROM else "uncompressed",
+        compat_level=pl.CompatLevel.oldest(),
+    )  # fmt: skip
     return out.getvalue()
 
 
@@ -173,7 +180,8 @@ def segments(folder: Path) -> list[Path]:
 class Log:
     """The log this process writes. Appends of many threads share one fdatasync (group commit)."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, segment_s: float) -> None:
+        self._segment_s = segment_s
         self.id = str(uuid4())
         draft = root / f".{self.id}"  # not looked at by others until it is locked
         draft.mkdir(parents=True)
@@ -204,7 +212,7 @@ class Log:
         with self._write:
             self._demand_working()
             full = self.position - int(self._segment.stem) >= SEGMENT_BYTES
-            if full or (self._left[self._segment] and time.monotonic() - self._opened >= SEGMENT_S):
+            if full or (self._left[self._segment] and time.monotonic() - self._opened >= self._segment_s):
                 self._open_segment()
             offset = self.position - int(self._segment.stem)
             try:

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -18,8 +17,8 @@ from monitor import fold, wal
 from monitor.errors import StoreFullError
 from monitor.events import EventStore
 from monitor.fold import BUSY_ROWS, ENOUGH_ROWS
-from monitor.schema import parse_spec
-from tests.monitor.test_events import DOCUMENT, NOW, SPEC, frame, opened
+from monitor.tail import Tail
+from tests.monitor.test_events import NOW, SPEC, frame, opened
 from tests.service import environment
 
 
@@ -208,17 +207,15 @@ def test_a_log_leaves_nothing_behind_of_what_is_folded(tmp_path: Path) -> None:
     assert not any(marker.encode() in p.read_bytes() for p in (tmp_path / "wal").rglob("*") if p.is_file())
 
 
-def test_a_segment_ends_with_time_so_that_what_is_folded_goes(
-    store: EventStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    other = parse_spec(DOCUMENT | {"model": "other"})
-    store.append_events(SPEC, frame(0, 3, answer=["a-word-to-look-for"] * 3), now=NOW)
-    now = time.monotonic
-    monkeypatch.setattr(time, "monotonic", lambda: now() + wal.SEGMENT_S)
-    store.append_events(other, frame(0, 3), now=NOW)
-    store.settle("m")
-    assert not any(b"a-word-to-look-for" in p.read_bytes() for p in (tmp_path / "wal").rglob("*.log"))
-    assert store.events("other").height == 3
+def test_a_segment_ends_with_time_so_that_what_is_folded_goes(tmp_path: Path) -> None:
+    tail = Tail(tmp_path, segment_s=0.0)
+    rows = pl.DataFrame({"seq": [0], "text": ["a-word-to-look-for"]})
+    first = tail.append(wal.Header("m", "events", 0, 1, 0, 0, 0), rows)
+    tail.append(wal.Header("other", "events", 0, 1, 0, 0, 0), rows.with_columns(text=pl.lit("another")))
+    tail.settled(("m", "events"), {first.log: first.end})
+    assert not first.segment.exists()
+    assert [r.header.model for r in tail.pending(("other", "events"), {})] == ["other"]
+    tail.close()
 
 
 def test_the_busier_a_table_the_sooner_it_is_folded(store: EventStore) -> None:
