@@ -1,6 +1,8 @@
 """The verdict on one window by the rule its spec names."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
 
 from monitor import budget
 from monitor.baseline import Baseline
@@ -24,7 +26,8 @@ def judge(
     seed: int,
 ) -> Decision:
     """Judge a window of a scale, given as profile blocks from label `first` on, with the catalogue's statistics."""
-    drift, alpha = spec.monitors.drift, rates(spec, baseline)[scale]
+    drift, judging = spec.monitors.drift, rates(spec, baseline)
+    alpha = judging.get(scale, budget.alpha(spec, "drift", scale))
     floors = changes(drift.floors)
     match drift.rule:
         case "row_tests":
@@ -32,17 +35,22 @@ def judge(
         case "thresholds":
             return thresholds(baseline, blocks, scores, drift.thresholds, alpha=alpha)
     cut = scale_of(spec, scale)
+    plan = plan_blocks(baseline, cut, alpha)
+    if scale not in judging and plan.problem is None and supports(baseline, cut, alpha):
+        spent = f"the reference supports windows of {scale} or of {', '.join(judging)}, not both; "
+        plan = replace(plan, problem=f"{spent}the false-alarm budget is spent on the latter")
     return decide(
-        baseline, blocks, alpha=alpha, plan=plan_blocks(baseline, cut, alpha), first=first, floors=floors,
+        baseline, blocks, alpha=alpha, plan=plan, first=first, floors=floors,
         must_see=changes(drift.must_see), seed=seed, volume_guard=cut.block_s is not None,
     )  # fmt: skip
 
 
 def rates(spec: ModelSpec, baseline: Baseline) -> dict[str, float]:
-    """False-alarm rate of one window of each scale.
+    """False-alarm rate of one window of each scale that is judged; empty where the reference supports none.
 
-    A scale whose windows the reference cannot support leaves its share of the budget to the others: twelve weeks
-    are needed for the days and the weeks of one alarm a month, six for the days alone.
+    A scale whose windows the reference cannot support leaves its share of the budget to the others: as many scales as
+    can be are judged, of equally many the shorter ones. Twelve weeks are needed for the days and the weeks of one alarm
+    a month, six for the days alone.
     """
     monitors = spec.monitors
     scales = monitors.scales
@@ -50,13 +58,16 @@ def rates(spec: ModelSpec, baseline: Baseline) -> dict[str, float]:
     if isinstance(monitors.false_alarms, AlphaBudget) or monitors.drift.rule != "blocks" or len(scales) == 1:
         return shares
 
-    def supported(chosen: Sequence[str]) -> list[str]:
-        raised = len(scales) / len(chosen)
-        return [s for s in chosen if supports(baseline, scale_of(spec, s), min(0.5, raised * shares[s]))]
+    def raised(chosen: Sequence[str]) -> dict[str, float]:
+        return {s: min(0.5, len(scales) / len(chosen) * shares[s]) for s in chosen}
 
-    judging = supported(scales) or next((found for s in scales if (found := supported([s]))), list(scales))
-    raised = len(scales) / len(judging)
-    return {s: min(0.5, raised * alpha) if s in judging else alpha for s, alpha in shares.items()}
+    ordered = sorted(scales, key=span)
+    for count in range(len(scales), 0, -1):
+        for chosen in combinations(ordered, count):
+            alphas = raised(chosen)
+            if all(supports(baseline, scale_of(spec, s), alpha) for s, alpha in alphas.items()):
+                return alphas
+    return {}
 
 
 def scale_of(spec: ModelSpec, scale: str) -> Scale:

@@ -1,7 +1,7 @@
 """Use cases around a model's spec: declare it, change it, open a new baseline. Light enough for the API to load."""
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 from uuid import UUID
 
 from sqlalchemy import select
@@ -62,18 +62,25 @@ def apply_spec(site: Site, db: Session, spec: ModelSpec, author: str) -> Applied
     )  # fmt: skip
     if outcome == "created":
         open_baseline(site, db, model.id, reason="model declared")
-    elif _baseline_changed(db, model, spec):
-        open_baseline(site, db, model.id, reason=f"spec revision {model.revision} changed columns or baseline")
+    else:
+        _follow(site, db, model, spec)
     return Applied(model.id, model.revision, outcome)
 
 
-def _baseline_changed(db: Session, model: Model, spec: ModelSpec) -> bool:
+def _follow(site: Site, db: Session, model: Model, spec: ModelSpec) -> None:
+    """Open a new baseline where the old one does not fit the spec; ranges of columns are only learned again."""
     before = parse_spec(store.spec_revision(db, model.id, model.revision - 1).document)
-    return (before.baseline, before.columns, before.monitors.windows) != (
-        spec.baseline,
-        spec.columns,
-        spec.monitors.windows,
-    )
+    if _of_baseline(before) != _of_baseline(spec):
+        open_baseline(site, db, model.id, reason=f"spec revision {model.revision} changed columns or baseline")
+    elif before.columns != spec.columns:
+        row = store.newest_baseline(db, model.id)
+        assert row is not None  # every model has one from its first spec on
+        row.quality, row.quality_labels = None, False
+
+
+def _of_baseline(spec: ModelSpec) -> tuple[Any, ...]:
+    columns = {name: column.model_copy(update={"min": None, "max": None}) for name, column in spec.columns.items()}
+    return spec.baseline, columns, spec.monitors.windows
 
 
 def current_spec(db: Session, model_name: str) -> CurrentSpec:

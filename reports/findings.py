@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from monitor.budget import share
 from monitor.schema import AlphaBudget, Cron, ModelSpec
 from monitor.tables import Alert, Window
 from reports.charts import number
@@ -109,13 +110,14 @@ def rules(spec: ModelSpec) -> dict[tuple[str, str], str]:
 
 
 def budget(spec: ModelSpec) -> str:
-    """The declared false-alarm budget and what it leaves for one window."""
+    """The declared false-alarm budget, what it leaves for one window, and the part of it that drift may spend."""
     declared = spec.monitors.false_alarms
     scales = spec.monitors.scales
+    drift = f"of which drift may spend {share(spec, 'drift'):.0%}"
     if isinstance(declared, AlphaBudget):
-        return f"alpha {declared.alpha:g} per window ({', '.join(scales)}), all columns together"
+        return f"alpha {declared.alpha:g} per window ({', '.join(scales)}) for the whole model, {drift}"
     shared = ", ".join(f"{spec.monitors.alpha(scale):.3g} per window of {scale}" for scale in scales)
-    return f"{declared} for the whole model, which is alpha {shared}"
+    return f"{declared} for the whole model, which is alpha {shared}, {drift}"
 
 
 def limit_word(spec: ModelSpec, monitor: str, metric: str) -> str:

@@ -7,17 +7,13 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 
-from monitor import budget
 from monitor.baseline import Baseline, fit_baseline
 from monitor.blocks import BlockPlan, Scale, arrange, plan_blocks
 from monitor.decide import Decision, decide
 from monitor.growth import growth
-from monitor.judge import rates
 from monitor.profile import equal_blocks, profile
 from monitor.redraws import Blocks, draw, possible
-from monitor.schema import parse_spec
 from monitor.wording import describe
-from tests.monitor.traffic import document
 
 QUARTER_S = 21_600
 MONDAY = 4 * 19_000  # label of the first quarter of a day, counted from the epoch
@@ -198,15 +194,3 @@ def test_a_window_of_another_volume_is_never_called_drift_and_says_what_the_mix_
     assert decision.p_at_volume is not None
     assert (decision.p_at_volume <= 0.01) == (factor > 1)
     assert f"{factor:g} times" in describe(decision)
-
-
-@pytest.mark.parametrize(("days", "day", "week"), [(84, 1 / 60, 7 / 60), (42, 1 / 30, 7 / 60), (20, 1 / 60, 7 / 60)])
-def test_a_scale_the_reference_cannot_support_leaves_its_budget_to_the_other(
-    days: int, day: float, week: float
-) -> None:
-    """With 20 days neither can be judged, and both say so at their own share."""
-    rng = np.random.default_rng(0)
-    baseline = fitted(daily(days, rng.normal(0, 0.5, days), 3))
-    declared = parse_spec(document(monitors={"windows": ["1d", "7d"], "false_alarms": "1 per 30d"}))
-    part = budget.share(declared, "drift")
-    assert rates(declared, baseline) == pytest.approx({"1d": day * part, "7d": week * part})

@@ -75,6 +75,34 @@ def test_a_range_of_the_spec_is_held_and_one_of_the_reference_is_wider(site: Sit
     assert measured(site)["out_of_range", "amount"].value == pytest.approx(0.33, abs=0.1)
 
 
+def test_a_changed_range_is_learned_again_and_the_baseline_stays(site: Site) -> None:
+    declare(site)
+    send(site, rows(2000))
+    with site.database.read() as db:
+        before = store.newest_baseline(db, store.model(db, "loans").id)
+    declare(site, amount={"min": -3.9})
+    send(site, rows(250, start=2000).with_columns(amount=pl.col("amount").abs() * -4.0))
+    with site.database.read() as db:
+        after = store.newest_baseline(db, store.model(db, "loans").id)
+    assert before is not None
+    assert after is not None
+    assert after.id == before.id
+    assert after.quality not in (None, before.quality)
+    assert "out_of_range" in quality_alerts(site)
+
+
+def test_a_change_of_drift_rule_keeps_the_baseline(site: Site) -> None:
+    declare(site)
+    send(site, rows(1500))
+    changed = document()
+    changed["monitors"] |= {"kpi": [], "fairness": [], "drift": {"rule": "thresholds", "thresholds": {"psi": 0.2}}}
+    with site.database.write() as db:
+        service.apply_spec(site, db, parse_spec(changed), "tester")
+        found = store.newest_baseline(db, store.model(db, "loans").id)
+    assert found is not None
+    assert (found.state, found.quality is None) == ("ready", False)
+
+
 def test_a_range_on_a_column_of_words_is_refused(site: Site) -> None:
     with pytest.raises(SpecError, match="min and max are for columns of type number, not category"):
         declare(site, region={"min": 1})

@@ -1,0 +1,56 @@
+"""How the drift part of the budget is spent by scales: never more than there is, whatever the reference supports."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from monitor import budget
+from monitor.baseline import fit_baseline
+from monitor.judge import judge, rates
+from monitor.profile import profile
+from monitor.reference import profile_parts, time_blocks
+from monitor.schema import ModelSpec, span
+from tests.monitor.traffic import spec
+
+SCALES = ("1d", "7d")
+BEGIN = datetime(2026, 1, 5, tzinfo=UTC)
+
+
+def days(first: int, count: int) -> pl.DataFrame:
+    """A row every half hour; rows of a day hang together, so that its quarters are no blocks of their own."""
+    begin, random = BEGIN + timedelta(days=first), np.random.default_rng([5, first])
+    return pl.DataFrame(
+        {
+            "ts": [begin + timedelta(minutes=30 * i) for i in range(48 * count)],
+            "amount": random.normal(size=48 * count) + np.repeat(random.normal(size=count), 48),
+        }
+    )
+
+
+def declared() -> ModelSpec:
+    return spec(monitors={"windows": list(SCALES), "false_alarms": "1 per 30d"})
+
+
+@pytest.mark.parametrize(
+    ("reference", "judged"), [(20, set()), (42, {"1d"}), (63, {"1d"}), (84, {"1d", "7d"})]
+)  # fmt: skip
+def test_scales_that_are_judged_spend_the_drift_part_of_the_budget_and_the_others_are_silent(
+    reference: int, judged: set[str]
+) -> None:
+    model = declared()
+    frame, windows = days(0, reference), model.monitors.windows
+    assert isinstance(windows, tuple)
+    parts = profile_parts(windows)
+    baseline = fit_baseline(frame, {"amount": "number"}, blocks=time_blocks(frame["ts"], SCALES), parts=parts)
+    found = rates(model, baseline)
+    assert set(found) == judged
+    spent = sum(alpha * (span("30d") / span(scale)) for scale, alpha in found.items())
+    assert spent == pytest.approx(budget.share(model, "drift") if judged else 0.0)
+    for scale in SCALES:
+        window = days(reference, span(scale).days).with_columns(pl.col("amount") + 9.0)
+        first = int(time_blocks(window["ts"], SCALES)[0])
+        blocks = profile(window, baseline, time_blocks(window["ts"], SCALES) - first)
+        verdict = judge(model, baseline, scale, blocks, (), first=first, seed=1).verdict
+        assert verdict == ("drift" if scale in judged else "reference_too_short"), scale
