@@ -53,11 +53,13 @@ def _commits(records: list[Record]) -> Iterator[list[Record]]:
     """Records of one log in their order, up to MOST_ROWS together."""
     for _, found in groupby(sorted(records, key=lambda r: (r.log, r.end)), key=lambda r: r.log):
         group: list[Record] = []
+        rows = 0
         for record in found:
-            if group and sum(r.header.rows for r in group) + record.header.rows > MOST_ROWS:
+            if group and rows + record.header.rows > MOST_ROWS:
                 yield group
-                group = []
+                group, rows = [], 0
             group.append(record)
+            rows += record.header.rows
         yield group
 
 
@@ -88,15 +90,15 @@ class Folder:
         while not self._stop.wait(LOOK_S):
             try:
                 if time.monotonic() - adopted >= ADOPT_S:
-                    adopt(self._tail, self._table, self._locked)
                     adopted = time.monotonic()
+                    adopt(self._tail, self._table, self._locked)
+                failed = False
                 for key in self.due(self._tail.backlog()):
                     if self._stop.is_set():
                         break
-                    self._fold(key)
-            except (AppError, OSError) as error:  # a full disk, say: the rows stay in the log, and are tried again
-                log.warning("fold put off", error=str(error))
-                self._stop.wait(1.0)
+                    failed |= not _tried(key, lambda key=key: self._fold(key))  # type: ignore[misc]  # bound now
+                if failed:
+                    self._stop.wait(1.0)
             except Exception:
                 log.exception("fold")
                 self._stop.wait(1.0)
@@ -121,13 +123,28 @@ class Folder:
 def adopt(
     tail: Tail, table: "Callable[[str, str], Table]", locked: Callable[[str], AbstractContextManager[None]]
 ) -> None:
-    """Fold what processes that died have left, and remove their logs."""
-    for orphan in tail.orphans():
-        try:
-            for key in orphan.tables():
-                with locked(key[0]):
-                    fold(table(*key), tail, key)
-            orphan.remove()
-        except BaseException:
+    """Fold what processes that died have left, and remove their logs; one that cannot be folded whole stays."""
+
+    def move(key: Key) -> None:
+        with locked(key[0]):
+            fold(table(*key), tail, key)
+
+    orphans = tail.orphans()
+    try:
+        for orphan in orphans:
+            moved = [_tried(key, lambda key=key: move(key)) for key in orphan.tables()]  # type: ignore[misc]  # bound now
+            if all(moved):
+                orphan.remove()
+    finally:
+        for orphan in orphans:
             orphan.release()
-            raise
+
+
+def _tried(key: Key, work: Callable[[], None]) -> bool:
+    """Whether it could be done. A full disk, or a table that cannot be read, holds up no other table."""
+    try:
+        work()
+    except (AppError, OSError) as error:  # the rows stay in the log, and are tried again
+        log.warning("fold put off", model=key[0], table=key[1], error=str(error))
+        return False
+    return True

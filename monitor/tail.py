@@ -72,6 +72,7 @@ class Tail:
         self._own: Log | None = None
         self._records: dict[Key, dict[int, Record]] = defaultdict(dict)  # own, by end
         self._frames: dict[int, pl.DataFrame | FewRows] = {}
+        self._waiting: dict[Key, int] = defaultdict(int)  # rows
         self._since: dict[Key, float] = {}  # when the first of the rows that wait came, on the monotonic clock
         self._followed: dict[str, _Followed] = {}
         self.bytes = 0.0  # that the rows in memory take
@@ -91,6 +92,7 @@ class Tail:
         with self._guard:
             self._records[header.model, header.kind][record.end] = record
             self._frames[record.end] = frame
+            self._waiting[header.model, header.kind] += header.rows
             self._since.setdefault((header.model, header.kind), time.monotonic())
             self.bytes += _size(frame)
         return record
@@ -162,23 +164,22 @@ class Tail:
             for end in [e for e in self._records.get(key, ()) if e <= position]:
                 record = self._records[key].pop(end)
                 self.bytes -= _size(self._frames.pop(end))
+                self._waiting[key] -= record.header.rows
                 self._own.folded(record)
             self._since.pop(key, None)
             if self._records.get(key):
                 self._since[key] = time.monotonic()
             else:
                 self._records.pop(key, None)
+                self._waiting.pop(key, None)
             if not self._records:
                 self._own.rotate()
 
     def backlog(self) -> dict[Key, tuple[int, float]]:
         """Of the own log, per table: rows that wait to be folded, and for how many seconds they have."""
         with self._guard:
-            return {
-                key: (sum(r.header.rows for r in found.values()), time.monotonic() - self._since[key])
-                for key, found in self._records.items()
-                if found
-            }
+            now = time.monotonic()
+            return {key: (rows, now - self._since[key]) for key, rows in self._waiting.items()}
 
     def orphans(self) -> list["Orphan"]:
         """Logs whose process has died, locked for the caller, who folds and then removes or releases them."""
@@ -212,7 +213,6 @@ class Orphan:
     def remove(self) -> None:
         """All of it is in the tables."""
         wal.remove(self.folder)
-        self.release()
 
     def release(self) -> None:
         os.close(self._owner)

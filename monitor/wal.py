@@ -219,13 +219,7 @@ class Log:
                 _write_all(self._file, head + text + payload)
             except OSError as error:
                 self._take_back(offset)
-                if error.errno in _FULL:
-                    raise StoreFullError(
-                        f"the store's disk is full ({self.folder.parent}): nothing of this was stored; free space "
-                        "and send it again",
-                        retry_after_s=30,
-                    ) from error
-                raise LogFailedError(f"the log cannot be written: {error.strerror}") from error
+                raise self._refused(error) from error
             self.position += _HEAD.size + len(text) + len(payload)
             self._left[self._segment] += 1
             payload_at = offset + _HEAD.size + len(text)
@@ -282,15 +276,34 @@ class Log:
             del self._left[segment]
 
     def _open_segment(self) -> None:
+        segment = self.folder / f"{self.position:020}.log"
+        try:
+            file = os.open(segment, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        except OSError as error:
+            raise self._refused(error) from error
+        try:
+            fsync_folder(self.folder)
+            if self._file >= 0:
+                os.fdatasync(self._file)  # `sync` will only know the new one
+        except OSError as error:
+            os.close(file)
+            self._failed = error.strerror
+            raise LogFailedError(f"the log cannot be synced: {error.strerror}; restart the service") from error
         if self._file >= 0:
-            os.fdatasync(self._file)  # `sync` will only know the new one
             os.close(self._file)
             self._synced = self.position
-        self._segment = self.folder / f"{self.position:020}.log"
-        self._file = os.open(self._segment, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
-        self._left[self._segment] = 0
+        self._segment, self._file = segment, file
+        self._left[segment] = 0
         self._opened = time.monotonic()
-        fsync_folder(self.folder)
+
+    def _refused(self, error: OSError) -> BusyError:
+        if error.errno in _FULL:
+            return StoreFullError(
+                f"the store's disk is full ({self.folder.parent}): nothing of this was stored; free space "
+                "and send it again",
+                retry_after_s=30,
+            )
+        return LogFailedError(f"the log cannot be written: {error.strerror}")
 
     def _take_back(self, offset: int) -> None:
         try:

@@ -1,6 +1,7 @@
 """Take in events and outcomes: the good rows are stored durably, the others come back with line, field and reason."""
 
 import hashlib
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -136,8 +137,8 @@ def _as_one(site: Site, model: str, kind: Kind, texts: Sequence[bytes]) -> list[
     after = 0
     for text in whole:
         last = after + text.count(b"\n")
-        taken = sum(after < line <= last for line in checked.lines)
-        repeated = sum(after < line <= last for line in stored.repeated)
+        taken = bisect_right(checked.lines, last) - bisect_right(checked.lines, after)
+        repeated = bisect_right(stored.repeated, last) - bisect_right(stored.repeated, after)
         unknown = [replace(r, line=r.line - after) for r in stored.unknown if after < r.line <= last]
         kept = _quarantine(site, target, unknown, _digest(text), now)
         receipts.append(Receipt(taken - repeated - len(unknown), repeated, unknown, len(unknown), kept))

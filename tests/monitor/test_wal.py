@@ -17,8 +17,9 @@ from monitor import fold, wal
 from monitor.errors import StoreFullError
 from monitor.events import EventStore
 from monitor.fold import BUSY_ROWS, ENOUGH_ROWS
+from monitor.schema import parse_spec
 from monitor.tail import Tail
-from tests.monitor.test_events import NOW, SPEC, frame, opened
+from tests.monitor.test_events import DOCUMENT, NOW, SPEC, frame, opened
 from tests.service import environment
 
 
@@ -215,6 +216,42 @@ def test_a_segment_ends_with_time_so_that_what_is_folded_goes(tmp_path: Path) ->
     tail.settled(("m", "events"), {first.log: first.end})
     assert not first.segment.exists()
     assert [r.header.model for r in tail.pending(("other", "events"), {})] == ["other"]
+    tail.close()
+
+
+def test_a_table_that_cannot_be_folded_holds_up_no_other_and_no_start(tmp_path: Path) -> None:
+    left_behind(tmp_path, frame(0, 3))
+    store = opened(tmp_path)
+    other = parse_spec(DOCUMENT | {"model": "other"})
+    store.append_events(other, frame(0, 3), now=NOW)
+    log = tmp_path / "lake/m/events/_delta_log"
+    log.mkdir(parents=True)
+    (log / f"{0:020}.json").write_text("{")
+    store.adopt()
+    assert len(logs(tmp_path)) == 2
+    store.settle("other")
+    assert store.extent("other").events_version == 0
+    (log / f"{0:020}.json").unlink()
+    store.adopt()
+    assert opened(tmp_path).events("m")["seq"].to_list() == [0, 1, 2]
+
+
+def test_a_segment_that_cannot_be_begun_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tail, rows, real = Tail(tmp_path, segment_s=0.0), pl.DataFrame({"seq": [0]}), os.open
+    first = tail.append(wal.Header("m", "events", 0, 1, 0, 0, 0), rows)
+
+    def full(path: Path, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_EXCL:
+            raise OSError(28, "No space left on device")
+        return real(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", full)
+    with pytest.raises(StoreFullError):
+        tail.append(wal.Header("m", "events", 1, 1, 0, 0, 0), rows)
+    monkeypatch.setattr(os, "open", real)
+    second = tail.append(wal.Header("m", "events", 1, 1, 0, 0, 0), rows)
+    tail.sync()
+    assert [r.end for r in tail.pending(("m", "events"), {})] == [first.end, second.end]
     tail.close()
 
 
