@@ -2,7 +2,7 @@
 
 The event loop only reads bodies. A request is refused before its body is kept when the bodies under way, or the rows
 that wait to be folded, are more than the limits: better a 503 at once than a queue in which requests die.
-Small NDJSON bodies of one model that wait together are stored together.
+Small NDJSON bodies that wait together, of whatever models, are stored together.
 """
 
 import asyncio
@@ -17,10 +17,11 @@ from typing import Any, Final, TypeVar
 from core.errors import AppError, BusyError
 from core.logs import logger
 from monitor.ingest.media import IDENTITY, NDJSON
-from monitor.ingest.receive import Body, Kind, Receipt, receive, receive_together
+from monitor.ingest.receive import Body, Kind, Receipt, Small, receive, receive_together
 from monitor.site import Site
 
 THREADS: Final = 4
+SMALL_AT_ONCE: Final = 2  # threads that store small bodies: while one waits for the disk, the other prepares
 SMALL: Final = 64 << 10  # bytes of a body that is worth waiting for others
 TOGETHER: Final = 1 << 20  # bytes of small bodies stored as one
 RETRY_AFTER_S: Final = 1
@@ -33,16 +34,8 @@ class OverloadedError(BusyError):
 
 
 @dataclass(frozen=True, slots=True)
-class _Small:
-    """A body that may be stored together with others of its table."""
-
-    table: tuple[str, Kind]
-    body: Body
-
-
-@dataclass(frozen=True, slots=True)
 class _Waiting:
-    work: "Callable[[], Any] | _Small"
+    work: "Callable[[], Any] | Small"
     answer: "asyncio.Future[Any]"
 
 
@@ -50,7 +43,7 @@ class Intake:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._waiting: deque[_Waiting] = deque()
-        self._together: set[tuple[str, Kind]] = set()  # whose small bodies a thread is storing
+        self._storing = 0  # threads that store small bodies
         self._change = threading.Condition()
         self._threads: list[threading.Thread] = []
         self._stopped = False
@@ -85,7 +78,7 @@ class Intake:
         small = body.media_type == NDJSON and body.encoding == IDENTITY and len(body.content) <= SMALL
         receipt: Receipt
         if small:
-            receipt = await self._wait(_Small((model, kind), body))
+            receipt = await self._wait(Small(model, kind, body))
         else:
             receipt = await self.run(lambda: receive(self._site, model, kind, body))
         return receipt
@@ -95,7 +88,7 @@ class Intake:
         found: T = await self._wait(work)
         return found
 
-    async def _wait(self, work: "Callable[[], Any] | _Small") -> Any:
+    async def _wait(self, work: "Callable[[], Any] | Small") -> Any:
         waiting = _Waiting(work, asyncio.get_running_loop().create_future())
         with self._change:
             if not self._threads:
@@ -116,19 +109,18 @@ class Intake:
     def _run(self) -> None:
         while (batch := self._next()) is not None:
             answers = self._answers([waiting.work for waiting in batch])
-            if isinstance(first := batch[0].work, _Small):
+            if isinstance(batch[0].work, Small):
                 with self._change:
-                    self._together.discard(first.table)
+                    self._storing -= 1
                     self._change.notify()
             for loop, group in groupby(zip(batch, answers, strict=True), key=lambda pair: pair[0].answer.get_loop()):
                 loop.call_soon_threadsafe(_deliver, list(group))
 
-    def _answers(self, batch: "Sequence[Callable[[], Any] | _Small]") -> Sequence[Any]:
+    def _answers(self, batch: "Sequence[Callable[[], Any] | Small]") -> Sequence[Any]:
         try:
             if callable(work := batch[0]):
                 return [work()]
-            small = [work for work in batch if isinstance(work, _Small)]
-            return receive_together(self._site, *small[0].table, [work.body for work in small])
+            return receive_together(self._site, [work for work in batch if isinstance(work, Small)])
         except AppError as error:
             return [error] * len(batch)
         except Exception as error:
@@ -136,26 +128,26 @@ class Intake:
             return [error] * len(batch)
 
     def _next(self) -> list[_Waiting] | None:
-        """What has waited longest; a small body with the other small ones of its table. None at the end."""
+        """What has waited longest; a small body with the other small ones. None at the end."""
         with self._change:
             while True:
                 for position, waiting in enumerate(self._waiting):
-                    if not isinstance(waiting.work, _Small):
+                    if not isinstance(waiting.work, Small):
                         del self._waiting[position]
                         return [waiting]
-                    if waiting.work.table not in self._together:
-                        self._together.add(waiting.work.table)
-                        return self._gather(waiting.work.table)
+                    if self._storing < SMALL_AT_ONCE:
+                        self._storing += 1
+                        return self._gather()
                 if self._stopped:
                     return None
                 self._change.wait()
 
-    def _gather(self, table: tuple[str, Kind]) -> list[_Waiting]:
+    def _gather(self) -> list[_Waiting]:
         taken: list[_Waiting] = []
         left: deque[_Waiting] = deque()
         size = 0
         for waiting in self._waiting:
-            if isinstance(work := waiting.work, _Small) and work.table == table and size < TOGETHER:
+            if isinstance(work := waiting.work, Small) and size < TOGETHER:
                 taken.append(waiting)
                 size += len(work.body.content)
             else:

@@ -5,6 +5,7 @@ others have accepted. Numbers are dense per table and final; folding does not ch
 """
 
 import fcntl
+import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -78,22 +79,56 @@ class Acceptance:
         self._books: dict[tuple[str, str], Book] = {}
         self._models: dict[str, threading.Lock] = {}
         self._guard = threading.Lock()
+        self._mine = threading.local()
 
     @contextmanager
     def of(self, model: str) -> Iterator["Accepting"]:
-        """Be the only one to accept rows of a model. What was written is durable when this is left."""
-        self._locks.mkdir(parents=True, exist_ok=True)
+        """Be the only one to accept rows of a model. What was written is durable when this is left.
+
+        Within `together` it is when that is left.
+        """
         with self._guard:
             mine = self._models.setdefault(model, threading.Lock())
-        with mine, (self._locks / f"{model}.accept").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with mine, self._locked(model):
             self._tail.refresh()
             accepting = Accepting(self, self._tail, model)
             yield accepting
+        group: set[Path] | None = getattr(self._mine, "group", None)
+        if group is None:
+            self._sync(accepting.rests_on)
+        else:
+            group |= accepting.rests_on
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Rows this thread accepts within, of any models, are durable when this is left: with one sync for all."""
+        rests_on: set[Path] = set()
+        self._mine.group = rests_on
+        try:
+            yield
+        finally:
+            self._mine.group = None
+        self._sync(rests_on)
+
+    def _sync(self, rests_on: set[Path]) -> None:
         # Also where every row was a duplicate: of a row, perhaps, that another thread or process has yet to sync.
         self._tail.sync()
-        for segment in accepting.rests_on:
+        for segment in rests_on:
             wal.sync_file(segment)
+
+    @contextmanager
+    def _locked(self, model: str) -> Iterator[None]:
+        path = self._locks / f"{model}.accept"
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        except FileNotFoundError:
+            self._locks.mkdir(parents=True, exist_ok=True)
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
 
     def book(self, model: str, kind: str) -> Book:
         """The table's book, with what others have accepted since."""
@@ -177,13 +212,15 @@ class Accepting:
         book = self._book(kind)
         book.agree_on(columns)
         ids = [row[key_of(kind)] for row in rows]
-        known = self.known(kind, pl.Series(ids, dtype=pl.String)).tolist()
-        fresh, repeated, seen = [], [], set()
+        first_words, second_words = book.ids.words(pl.Series(ids, dtype=pl.String))
+        known = book.ids.current().contains_words(first_words, second_words).tolist()
+        fresh, repeated, places, seen = [], [], [], set()
         for position, (row, before) in enumerate(zip(rows, known, strict=True)):
             if before or ids[position] in seen:
                 repeated.append(position)
             else:
                 seen.add(ids[position])
+                places.append(position)
                 fresh.append([_micros(v) if type(v := row.get(name)) is datetime else v for name, _ in columns])
         if repeated:
             self.rests_on, book.unsynced = book.unsynced, set()
@@ -195,7 +232,7 @@ class Accepting:
                 Header(self.model, kind, first, len(fresh), _micros(now), min(times), max(times), wal.ROWS), few
             )
             book.next_seq += len(fresh)
-            book.ids.extend(pl.Series(list(seen), dtype=pl.String))
+            book.ids.extend_words(first_words[places], second_words[places])
         return repeated
 
     def _book(self, kind: str) -> Book:

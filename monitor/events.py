@@ -164,7 +164,28 @@ class EventStore:
         unknown = tuple((~known).arg_true().to_list())
         return AppendedOutcomes(fresh.height, [positions[i] for i in repeated], unknown)
 
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What this thread appends within, to any tables, is on disk when this is left: one sync serves all.
+
+        Raises:
+            LogFailedError: none of it can be promised.
+        """
+        later: list[ModelSpec] = []
+        self._held.acknowledged = later
+        try:
+            with self._acceptance.together():
+                yield
+        finally:
+            del self._held.acknowledged
+        for spec in later:
+            self._acknowledge(spec)
+
     def _acknowledge(self, spec: ModelSpec) -> None:
+        later: list[ModelSpec] | None = getattr(self._held, "acknowledged", None)
+        if later is not None:
+            later.append(spec)
+            return
         self.touched.add(spec.model)  # also when every row was known: its first answer may have died before this line
         if spec.ack == "lake":
             self.settle(spec.model)

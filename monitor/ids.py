@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 LARGE: Final = 20_000  # rows from which on a data file gets an index file
 AT_ONCE: Final = 1_000_000  # ids read at a time
+FEW: Final = 64  # ids that are looked up one by one: sorting arrays would take longer
+MOST_FEW: Final = 1024  # kept that way
+MOST_WRITTEN: Final = 16
+_FEW_BYTES: Final = 200  # that one of them takes
 NO_FILE: Final = 0
 Numbers = NDArray[np.uint32]
 _Run = tuple[Words, Words, Numbers]
@@ -34,13 +38,14 @@ class IdIndex:
     def __init__(self, key: Key) -> None:
         self.key = key
         self._runs: list[_Run] = []
+        self._few: dict[tuple[int, int], None] = {}  # that came a few at a time, in no file yet and in no run
 
     def __len__(self) -> int:
-        return sum(len(first) for first, _, _ in self._runs)
+        return sum(len(first) for first, _, _ in self._runs) + len(self._few)
 
     @property
     def nbytes(self) -> int:
-        return sum(part.nbytes for run in self._runs for part in run)
+        return sum(part.nbytes for run in self._runs for part in run) + _FEW_BYTES * len(self._few)
 
     def add(self, ids: pl.Series, files: Numbers | None = None) -> None:
         """Take in ids; one that is known already only learns its file.
@@ -48,17 +53,36 @@ class IdIndex:
         Args:
             files: shape (ids,), the number of each id's file; without, they are in no file yet.
         """
-        if not len(ids):
+        self.add_words(*self.key.words(ids), files)
+
+    def add_words(self, first: Words, second: Words, files: Numbers | None = None) -> None:
+        """`add` of ids given as digests."""
+        if not len(first):
             return
-        first, second, numbers = _sorted(
-            *self.key.words(ids), np.full(len(ids), NO_FILE, dtype=np.uint32) if files is None else files
-        )
+        if files is None and len(first) <= FEW:
+            new = self.files(first, second) < 0
+            self._few.update(dict.fromkeys(zip(first[new].tolist(), second[new].tolist(), strict=True)))
+            if len(self._few) > MOST_FEW:
+                self._gather()
+            return
+        self._gather()
+        self._add(first, second, np.full(len(first), NO_FILE, dtype=np.uint32) if files is None else files)
+
+    def _gather(self) -> None:
+        """Make a run of the ids that came a few at a time."""
+        if self._few:
+            words = np.array(list(self._few), dtype=np.uint64)
+            self._few = {}
+            self._add(words[:, 0].copy(), words[:, 1].copy(), np.full(len(words), NO_FILE, dtype=np.uint32))
+
+    def _add(self, first: Words, second: Words, files: Numbers) -> None:
+        first, second, numbers = _sorted(first, second, files)
         new = np.ones(len(first), dtype=np.bool_)
         for run in self._runs:
             at, hit = _look_up(run, first, second)
             new &= ~hit
-            if files is not None:
-                run[2][at[hit]] = numbers[hit]
+            named = hit & (numbers != NO_FILE)
+            run[2][at[named]] = numbers[named]
         new[1:] &= (first[1:] != first[:-1]) | (second[1:] != second[:-1])
         if not new.any():
             return
@@ -77,9 +101,15 @@ class IdIndex:
     def files(self, first: Words, second: Words) -> NDArray[np.int64]:
         """Shape (ids,): number of the file that has each id, -1 where the id is not known."""
         found = np.full(len(first), -1, dtype=np.int64)
+        if self._few and len(first) > FEW:
+            self._gather()
         for run in self._runs:
             at, hit = _look_up(run, first, second)
             found[hit] = run[2][at[hit]]
+        if self._few:
+            for i, pair in enumerate(zip(first.tolist(), second.tolist(), strict=True)):
+                if pair in self._few:
+                    found[i] = NO_FILE
         return found
 
     def contains(self, ids: pl.Series) -> NDArray[np.bool_]:
@@ -88,11 +118,13 @@ class IdIndex:
 
     def forget(self, numbers: Collection[int]) -> None:
         """Drop the ids of some files."""
+        self._gather()
         gone = np.fromiter(numbers, dtype=np.uint32, count=len(numbers))
         self._keep([~np.isin(run[2], gone) for run in self._runs])
 
     def forget_filed(self, file: FileIds) -> None:
         """Drop the ids without a file that `file` turned out to have."""
+        self._gather()
         kept = []
         for first, second, numbers in self._runs:
             loose = np.flatnonzero(numbers == NO_FILE)
@@ -124,6 +156,7 @@ class TableIds:
         self._indexed: dict[str, FileIds] = {}
         self._numbers: dict[str, int] = {}  # of small files
         self._last = NO_FILE
+        self._written: dict[str, tuple[Words, Words]] = {}  # of small files of this process, not taken in yet
         self._seen: Snapshot | None = None  # a table of many files is not gone through again for each append
         self._guard = threading.RLock()
 
@@ -151,16 +184,25 @@ class TableIds:
                         raise
         return self
 
+    def words(self, ids: pl.Series) -> tuple[Words, Words]:
+        """Shapes (ids,): the digests by which this table tells ids apart."""
+        return self._key.words(ids)
+
     def extend(self, ids: pl.Series) -> None:
         """Take in rows that were accepted."""
+        self.extend_words(*self._key.words(ids))
+
+    def extend_words(self, first: Words, second: Words) -> None:
         with self._guard:
-            self._recent.add(ids)
+            self._recent.add_words(first, second)
 
     def contains(self, ids: pl.Series) -> NDArray[np.bool_]:
         """Shape (ids,): True where the id is known."""
-        if not len(ids):
+        return self.contains_words(*self._key.words(ids))
+
+    def contains_words(self, first: Words, second: Words) -> NDArray[np.bool_]:
+        if not len(first):
             return np.zeros(0, dtype=np.bool_)
-        first, second = self._key.words(ids)
         # Looked up in ascending order, neighbours in the index are neighbours in memory.
         order = np.argsort(first)
         first, second = first[order], second[order]
@@ -169,7 +211,7 @@ class TableIds:
             known = self._recent.files(first, second) >= 0
             for file in self._indexed.values():
                 known[file.look_up(wanted)[0]] = True
-        found = np.empty(len(ids), dtype=np.bool_)
+        found = np.empty(len(first), dtype=np.bool_)
         found[order] = known
         return found
 
@@ -199,6 +241,12 @@ class TableIds:
                 return None
             row = int(here[0])
         return snapshot, next(f for f in snapshot.files if f.path == path), row
+
+    def discard(self, path: str) -> None:
+        """A data file that was written will not be committed."""
+        with self._guard:
+            self._written.pop(path, None)
+        idfile.path_of(self.table.folder, path).unlink(missing_ok=True)
 
     def _take_in(self, snapshot: "Snapshot") -> None:
         present = {f.path for f in snapshot.files}
@@ -231,7 +279,16 @@ class TableIds:
             return None
 
     def write(self, path: str, ids: pl.Series) -> None:
-        """Write the index of a large data file; where it cannot be written, its ids will be kept in memory."""
+        """Index a data file that was just written: so that no append has to read it.
+
+        A large one gets a file of its own; where that cannot be written, its ids will be kept in memory.
+        """
+        if len(ids) < LARGE:
+            with self._guard:
+                self._written[path] = self._key.words(ids)
+                while len(self._written) > MOST_WRITTEN:  # replaced by compaction before anybody looked, say
+                    self._written.pop(next(iter(self._written)))
+            return
         try:
             idfile.build(self.table.folder, path, ids, self._key)
         except OSError as error:
@@ -239,6 +296,12 @@ class TableIds:
 
     def _remember(self, files: "list[DataFile]") -> None:
         """Take the ids of files without an index into memory."""
+        for file in [f for f in files if f.path in self._written]:
+            files.remove(file)
+            first, second = self._written.pop(file.path)
+            self._last += 1
+            self._recent.add_words(first, second, np.full(len(first), self._last, dtype=np.uint32))
+            self._numbers[file.path] = self._last
         while files:
             some = [files.pop()]
             count = some[0].rows

@@ -28,7 +28,7 @@ from monitor import datafile, idfile, scan
 from monitor.datafile import PARTITION
 from monitor.deltalog import DeltaLog, milliseconds
 from monitor.errors import ColumnTypeChangedError, StoreFullError, TableDamagedError
-from monitor.ids import LARGE, TableIds
+from monitor.ids import TableIds
 from monitor.snapshot import EMPTY, NEXT_SEQ, DataFile, Snapshot
 
 CHECKPOINT_EVERY: Final = 100  # commits
@@ -248,8 +248,8 @@ class Table:
     def discard(self, files: Sequence[DataFile]) -> None:
         """Remove files from `write` that will not be committed."""
         for file in files:
-            for path in (self.folder / file.path, idfile.path_of(self.folder, file.path)):
-                path.unlink(missing_ok=True)
+            (self.folder / file.path).unlink(missing_ok=True)
+            self.ids.discard(file.path)
 
     def _write(self, frames: Iterable[pl.DataFrame], columns: Mapping[str, str]) -> list[DataFile]:
         written: list[DataFile] = []
@@ -261,7 +261,7 @@ class Table:
                         raise ValueError(f"columns {unknown} are not declared")
                     file = datafile.write(self._log, part.select(n for n in columns if n in part.columns), day)
                     written.append(file)
-                    if file.rows >= LARGE and self.key in part.columns:  # now, so that no append waits for it
+                    if self.key in part.columns:  # now, so that no append waits for it
                         self.ids.write(file.path, part[self.key])
         except BaseException:
             self.discard(written)

@@ -1,6 +1,6 @@
 """Queries of the monitor's tables."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -26,6 +26,12 @@ def model(db: Session, name: str) -> Model:
     if found is None:
         raise ModelNotFoundError(name)
     return found
+
+
+def revisions(db: Session, names: Collection[str]) -> dict[str, tuple[UUID, int]]:
+    """Id and newest spec revision of the models that exist among the names."""
+    query = select(Model.name, Model.id, Model.revision).where(Model.name.in_(names))
+    return {name: (found, revision) for name, found, revision in db.execute(query)}
 
 
 def models(db: Session) -> Sequence[Model]:

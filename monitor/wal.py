@@ -16,7 +16,7 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
@@ -206,7 +206,7 @@ class Log:
             StoreFullError: no room on the disk; nothing was written.
             LogFailedError: an earlier write could not be taken back, or a sync failed.
         """
-        text = json.dumps(asdict(header), separators=(",", ":")).encode()
+        text = json.dumps({name: getattr(header, name) for name in Header.__slots__}, separators=(",", ":")).encode()
         checksum = zlib.crc32(payload)
         head = _HEAD.pack(_MAGIC, zlib.crc32(text), checksum, len(text), len(payload))
         with self._write:

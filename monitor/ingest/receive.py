@@ -2,7 +2,7 @@
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
@@ -12,6 +12,7 @@ from uuid import UUID
 from core.db import Database
 from core.errors import AppError
 from monitor import store
+from monitor.errors import ModelNotFoundError
 from monitor.ingest.encoding import decoded
 from monitor.ingest.media import ARROW, IDENTITY, NDJSON, PARQUET
 from monitor.ingest.ndjson import BOM, Rejection
@@ -44,6 +45,15 @@ class Receipt:
     quarantined: int = 0  # of the rejected rows, those that are kept
 
 
+@dataclass(frozen=True, slots=True)
+class Small:
+    """A plain NDJSON body that may be stored together with others."""
+
+    model: str
+    kind: Kind
+    body: Body
+
+
 def receive(site: Site, model: str, kind: Kind, body: Body) -> Receipt:
     """Store events, or outcomes of known events; on disk when this returns.
 
@@ -53,29 +63,53 @@ def receive(site: Site, model: str, kind: Kind, body: Body) -> Receipt:
         BodyTooLargeError: it unpacks to more than the limit.
         StoreFullError, LogFailedError: nothing was stored.
     """
+    return _receive(site, target_of(site, model, kind), body)
+
+
+def _receive(site: Site, target: "Target", body: Body) -> Receipt:
     from monitor.ingest.few import few_events
 
     now = site.clock.now()
-    target = target_of(site, model, kind)
     if body.encoding == IDENTITY and (rows := few_events(target, body.content, body.media_type, now)) is not None:
         done = site.events.append_few(target.spec, rows, now=now)
         return Receipt(done.accepted, done.duplicates, [], 0)
     return store_rows(site, target, _read(site, target, body, now), now)
 
 
-def receive_together(site: Site, model: str, kind: Kind, bodies: Sequence[Body]) -> list[Receipt | AppError]:
-    """Several small NDJSON bodies of one model as if they were one: parsed, checked, logged and synced once.
+def receive_together(site: Site, bodies: Sequence[Small]) -> list[Receipt | AppError]:
+    """Several small bodies of any models: with one look at the database and one sync of the log.
 
-    One answer for each, as `receive` would have given or raised it.
+    Those of one table are parsed, checked and logged as if they were one. One answer for each, in their order, as
+    `receive` would have given or raised it.
+
+    Raises:
+        LogFailedError: nothing of it can be promised.
     """
+    tables: dict[tuple[str, Kind], list[int]] = {}
+    for position, small in enumerate(bodies):
+        tables.setdefault((small.model, small.kind), []).append(position)
+    targets = _targets(site, tables)
+    answers: dict[int, Receipt | AppError] = {}
+    with site.events.together():
+        for (model, kind), positions in tables.items():
+            target = targets.get((model, kind))
+            if target is None:
+                answers |= dict.fromkeys(positions, ModelNotFoundError(model))
+            else:
+                found = _of_one_table(site, target, [bodies[p].body for p in positions])
+                answers |= zip(positions, found, strict=True)
+    return [answers[position] for position in range(len(bodies))]
+
+
+def _of_one_table(site: Site, target: "Target", bodies: Sequence[Body]) -> Sequence[Receipt | AppError]:
     texts = [body.content.removeprefix(BOM) for body in bodies]
     if len(bodies) > 1 and all(text.strip() for text in texts):  # a body without a row is refused
         try:
-            if (receipts := _as_one(site, model, kind, texts)) is not None:
-                return list(receipts)
+            if (receipts := _as_one(site, target, texts)) is not None:
+                return receipts
         except AppError:
             pass  # one of them cannot be stored: each is told by itself
-    return [_or_error(site, model, kind, body) for body in bodies]
+    return [_or_error(site, target, body) for body in bodies]
 
 
 def store_rows(
@@ -122,12 +156,11 @@ def _append(site: Site, target: "Target", checked: "Checked", now: datetime) -> 
     return _Appended([checked.lines[at] for at in outcomes.repeated], unknown)
 
 
-def _as_one(site: Site, model: str, kind: Kind, texts: Sequence[bytes]) -> list[Receipt] | None:
+def _as_one(site: Site, target: "Target", texts: Sequence[bytes]) -> list[Receipt] | None:
     """None, and nothing was stored, where a row is rejected: it is kept with the body it came in."""
     from monitor.ingest.columnar import read_ndjson_columns
 
     now = site.clock.now()
-    target = target_of(site, model, kind)
     whole = [text if text.endswith(b"\n") else text + b"\n" for text in texts]
     checked = read_ndjson_columns(target, b"".join(whole), now)
     if checked.rejected:
@@ -146,9 +179,9 @@ def _as_one(site: Site, model: str, kind: Kind, texts: Sequence[bytes]) -> list[
     return receipts
 
 
-def _or_error(site: Site, model: str, kind: Kind, body: Body) -> Receipt | AppError:
+def _or_error(site: Site, target: "Target", body: Body) -> Receipt | AppError:
     try:
-        return receive(site, model, kind, body)
+        return _receive(site, target, body)
     except AppError as error:
         return error
 
@@ -204,10 +237,22 @@ def _digest(body: bytes) -> str:
 
 
 def target_of(site: Site, model: str, kind: Kind) -> "Target":
-    """What rows must look like under the model's current revision; a revision never changes, so it is read once."""
+    """What rows must look like under the model's current revision.
+
+    Raises:
+        ModelNotFoundError: no such model.
+    """
+    found = _targets(site, [(model, kind)])
+    if not found:
+        raise ModelNotFoundError(model)
+    return found[model, kind]
+
+
+def _targets(site: Site, tables: Collection[tuple[str, Kind]]) -> dict[tuple[str, Kind], "Target"]:
+    """Targets of the tables whose model exists. A revision never changes, so it is read once."""
     with site.database.read() as db:
-        found = store.model(db, model)
-    return _prepared(site.database, kind, found.id, found.revision)
+        known = store.revisions(db, {model for model, _ in tables})
+    return {(model, kind): _prepared(site.database, kind, *known[model]) for model, kind in tables if model in known}
 
 
 @lru_cache(maxsize=4096)

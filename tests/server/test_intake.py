@@ -1,7 +1,9 @@
 """The way in for rows: small bodies stored together are answered apart, and overload is said at once."""
 
 import asyncio
+import errno
 import json
+import os
 import re
 import socket
 import time
@@ -18,10 +20,12 @@ from api.intake import Intake, OverloadedError
 from bench import crash
 from core.errors import AppError
 from monitor import service
+from monitor.errors import ModelNotFoundError
 from monitor.ingest.media import NDJSON
-from monitor.ingest.receive import Body, receive, receive_together
+from monitor.ingest.receive import Body, Small, receive, receive_together
 from monitor.schema import parse_spec
 from monitor.site import Site
+from monitor.wal import LogFailedError
 from tests.server.conftest import SPEC, Api, event
 from tests.service import Service
 
@@ -49,7 +53,7 @@ def test_bodies_stored_together_are_answered_as_if_they_came_one_by_one(
     sent = [Body(b + b"\n" if end else b, NDJSON) for b, end in zip(bodies, endings, strict=False)]
     for name in (together := f"t{number}", apart := f"a{number}"):
         declare(site, name)
-    answers = receive_together(site, together, "events", sent)
+    answers = receive_together(site, [Small(together, "events", body) for body in sent])
     for body, answer in zip(sent, answers, strict=True):
         if isinstance(answer, AppError):
             with pytest.raises(type(answer), match=re.escape(answer.message)):
@@ -65,11 +69,50 @@ def test_outcomes_stored_together_are_refused_each_on_its_own_line(site: Site) -
     declare(site, "m")
     receive(site, "m", "events", Body(json.dumps(event("e1", ts=NOW)).encode(), NDJSON))
     lines = [json.dumps({"event_id": i, "intent_true": "x"}).encode() for i in ("e1", "none", "e1")]
-    first, second, third = receive_together(site, "m", "outcomes", [Body(line, NDJSON) for line in lines])
+    first, second, third = receive_together(site, [Small("m", "outcomes", Body(line, NDJSON)) for line in lines])
     assert not isinstance(first, AppError)
     assert not isinstance(second, AppError)
     assert not isinstance(third, AppError)
     assert (first.accepted, second.rejected[0].line, second.rejected_total, third.duplicates) == (1, 1, 1, 1)
+
+
+@SQLITE
+def test_bodies_of_several_models_share_one_sync_and_each_gets_its_own_answer(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        declare(site, name)
+    syncs = []
+    real = os.fdatasync
+
+    def counted(file: int) -> None:
+        syncs.append(file)
+        real(file)
+
+    monkeypatch.setattr(os, "fdatasync", counted)
+
+    def small(model: str, event_id: str) -> Small:
+        return Small(model, "events", Body(json.dumps(event(event_id, ts=NOW)).encode(), NDJSON))
+
+    answers = receive_together(site, [small("a", "1"), small("gone", "1"), small("b", "1"), small("a", "1")])
+    assert len(syncs) == 1
+    assert [getattr(a, "accepted", a) for a in (answers[0], answers[2], answers[3])] == [1, 1, 0]
+    assert isinstance(answers[1], ModelNotFoundError)
+    assert [site.events.extent(name).rows for name in ("a", "b")] == [1, 1]
+
+
+@SQLITE
+def test_bodies_that_share_a_sync_which_fails_are_all_told_so(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b"):
+        declare(site, name)
+
+    def fails(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fdatasync", fails)
+    bodies = [Small(n, "events", Body(json.dumps(event("1", ts=NOW)).encode(), NDJSON)) for n in ("a", "b")]
+    with pytest.raises(LogFailedError):
+        receive_together(site, bodies)
 
 
 @SQLITE
