@@ -9,7 +9,7 @@ from core.logs import logger
 from monitor.site import Site
 
 EVERY_S: Final = 0.2
-AT_ONCE: Final = 4  # models in one go: a thousand busy models cost twenty evaluations a second
+AT_ONCE: Final = 2  # models in one go: a thousand busy models cost ten evaluations a second
 AGAIN_S: Final = 1.0  # a model is looked at no sooner than this after the last time
 log = logger("api.looks")
 

@@ -19,8 +19,11 @@ from retrain.triggers.schedule import next_tick
 
 LEASE: Final = "scheduler"
 EVERY_S: Final = 30  # each model's windows are looked at this often, or less often where that
-LOOKS_PER_S: Final = 20  # would be more looks than this
+LOOKS_PER_S: Final = 5  # would be more looks than this; models that rows come for are looked at beside (looks.py)
 UPKEEP_S: Final = 3600
+FORGET_S: Final = 600  # jobs that ended are deleted this often
+DONE_KEPT: Final = timedelta(hours=1)
+FAILED_KEPT: Final = timedelta(days=30)
 DIGEST_S: Final = 3600  # the files of the lake are recorded in the ledger once an hour
 # A gap between two ticks longer than this was an outage: it goes to the ledger, with what fell due in it run late.
 MISSED_AFTER: Final = timedelta(minutes=2)
@@ -60,6 +63,8 @@ def _enqueue_due(db: Session, last: datetime, now: datetime) -> None:
     # sender was answered by a process that died before it could ask for one.
     if _passed(DIGEST_S, 0, last, now):
         queue.enqueue(db, "monitor.digest", {}, now=now, dedupe_key="monitor.digest", lock_key="monitor.digest")
+    if _passed(FORGET_S, 0, last, now):
+        queue.forget(db, done_before=now - DONE_KEPT, failed_before=now - FAILED_KEPT)
     models = store.models(db)
     every = max(EVERY_S, len(models) / LOOKS_PER_S)
     for number, model in enumerate(models):

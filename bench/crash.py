@@ -50,11 +50,14 @@ class Client:
         self._number, self._guard = 0, threading.Lock()
 
     def load(self, kill: "list[Service]", after: float) -> None:
-        """Send until `kill` are dead, `after` seconds from now, and a little on where others live."""
-        stop = threading.Event()
+        """Send until `kill` are dead, `after` seconds from the first answer on, and a little on where others live."""
+        stop, known = threading.Event(), len(self.tally.acknowledged)
         threads = [threading.Thread(target=self._send, args=(stop, i)) for i in range(CONNECTIONS)]
         for thread in threads:
             thread.start()
+        patience = time.monotonic() + 30  # on a machine with other work a service takes its time
+        while len(self.tally.acknowledged) == known and time.monotonic() < patience:
+            time.sleep(0.005)
         time.sleep(after)
         for service in kill:
             service.end(signal.SIGKILL)

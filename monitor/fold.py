@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
@@ -23,8 +24,9 @@ MOST_ROWS: Final = 100_000  # in one commit: bounds the memory of a fold
 ENOUGH_ROWS: Final = 20_000  # a commit of so many is worth its cost at once
 BUSY_ROWS: Final = 1_000
 BUSY_S: Final = 1.0  # a table with BUSY_ROWS waiting is folded after this long
-QUIET_S: Final = 20.0  # any other after this long
-BETWEEN_S: Final = 0.03  # pause after a small fold: a thousand quiet tables cost about thirty commits a second
+QUIET_S: Final = 30.0  # any other after this long
+BETWEEN_S: Final = 0.03  # pause after a small fold: a thousand quiet tables cost some twenty commits a second
+LATE_S: Final = 45.0  # no pauses while a table waits for longer
 LOOK_S: Final = 0.1
 ADOPT_S: Final = 5.0
 log = logger("monitor.fold")
@@ -93,10 +95,12 @@ class Folder:
                     adopted = time.monotonic()
                     adopt(self._tail, self._table, self._locked)
                 failed = False
-                for key in self.due(self._tail.backlog()):
+                backlog = self._tail.backlog()
+                late = max((waited for _, waited in backlog.values()), default=0.0) >= LATE_S
+                for key in self.due(backlog):
                     if self._stop.is_set():
                         break
-                    failed |= not _tried(key, lambda key=key: self._fold(key))  # type: ignore[misc]  # bound now
+                    failed |= not _tried(key, partial(self._fold, key, hurry=late))
                 if failed:
                     self._stop.wait(1.0)
             except Exception:
@@ -112,11 +116,11 @@ class Folder:
                 found.append((waited, key))
         return [key for _, key in sorted(found, reverse=True)]
 
-    def _fold(self, key: Key) -> None:
+    def _fold(self, key: Key, *, hurry: bool) -> None:
         with self._locked(key[0]):
             rows = fold(self._table(*key), self._tail, key)
         self._folded(key[0])
-        if rows < BUSY_ROWS:
+        if rows < BUSY_ROWS and not hurry:
             self._stop.wait(BETWEEN_S)
 
 
@@ -132,7 +136,7 @@ def adopt(
     orphans = tail.orphans()
     try:
         for orphan in orphans:
-            moved = [_tried(key, lambda key=key: move(key)) for key in orphan.tables()]  # type: ignore[misc]  # bound now
+            moved = [_tried(key, partial(move, key)) for key in orphan.tables()]
             if all(moved):
                 orphan.remove()
     finally:

@@ -282,3 +282,25 @@ def test_schedulers_that_start_together_agree_on_one_holder(database: Database) 
     for thread in threads:
         thread.join()
     assert sorted(got) == [False, False, False, True]
+
+
+def test_jobs_that_ended_are_forgotten_and_those_that_wait_or_failed_lately_are_kept(database: Database) -> None:
+    for name in ("done", "failed", "running", "queued"):
+        add(database, name, now=NOW + timedelta(seconds=len(name)))
+    for error in (None, "no"):
+        job = claim(database, at=NOW + timedelta(minutes=1))
+        assert job is not None
+        with database.write() as db:
+            queue.finish(db, job.id, now=NOW + timedelta(minutes=1), error=error)
+    assert claim(database, at=NOW + timedelta(minutes=1)) is not None
+    assert states(database) == ["done", "failed", "queued", "running"]
+
+    def forget(done: timedelta, failed: timedelta) -> int:
+        with database.write() as db:
+            return queue.forget(db, done_before=NOW + done, failed_before=NOW + failed)
+
+    assert forget(timedelta(minutes=1), timedelta(minutes=1)) == 0
+    assert forget(timedelta(minutes=2), timedelta(0)) == 1
+    assert states(database) == ["failed", "queued", "running"]
+    assert forget(timedelta(minutes=2), timedelta(minutes=2)) == 1
+    assert states(database) == ["queued", "running"]
