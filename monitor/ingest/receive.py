@@ -11,6 +11,7 @@ from uuid import UUID
 
 from core.db import Database
 from core.errors import AppError
+from core.logs import logger
 from monitor import store
 from monitor.errors import ModelNotFoundError
 from monitor.ingest.encoding import decoded
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["events", "outcomes"]
 LISTED_REJECTIONS: Final = 1000
+log = logger("monitor.ingest")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +78,11 @@ def _receive(site: Site, target: "Target", body: Body) -> Receipt:
     return store_rows(site, target, _read(site, target, body, now), now)
 
 
-def receive_together(site: Site, bodies: Sequence[Small]) -> list[Receipt | AppError]:
+def receive_together(site: Site, bodies: Sequence[Small]) -> list[Receipt | Exception]:
     """Several small bodies of any models: with one look at the database and one sync of the log.
 
     Those of one table are parsed, checked and logged as if they were one. One answer for each, in their order, as
-    `receive` would have given or raised it.
+    `receive` would have given or raised it: what goes wrong with one model's table is told to its senders alone.
 
     Raises:
         LogFailedError: nothing of it can be promised.
@@ -89,19 +91,23 @@ def receive_together(site: Site, bodies: Sequence[Small]) -> list[Receipt | AppE
     for position, small in enumerate(bodies):
         tables.setdefault((small.model, small.kind), []).append(position)
     targets = _targets(site, tables)
-    answers: dict[int, Receipt | AppError] = {}
+    answers: dict[int, Receipt | Exception] = {}
     with site.events.together():
         for (model, kind), positions in tables.items():
             target = targets.get((model, kind))
             if target is None:
                 answers |= dict.fromkeys(positions, ModelNotFoundError(model))
-            else:
+                continue
+            try:
                 found = _of_one_table(site, target, [bodies[p].body for p in positions])
-                answers |= zip(positions, found, strict=True)
+            except Exception as error:
+                log.exception("not stored", model=model, kind=kind)
+                found = [error] * len(positions)
+            answers |= zip(positions, found, strict=True)
     return [answers[position] for position in range(len(bodies))]
 
 
-def _of_one_table(site: Site, target: "Target", bodies: Sequence[Body]) -> Sequence[Receipt | AppError]:
+def _of_one_table(site: Site, target: "Target", bodies: Sequence[Body]) -> Sequence[Receipt | Exception]:
     texts = [body.content.removeprefix(BOM) for body in bodies]
     if len(bodies) > 1 and all(text.strip() for text in texts):  # a body without a row is refused
         try:
