@@ -15,7 +15,8 @@ import numpy as np
 
 from monitor.baseline import Baseline
 from monitor.coding import CategoryLevels, Floats, Ints, NumberBins
-from monitor.profile import BlockProfile, CategoryCounts, NumberCounts
+from monitor.counting import CategoryCounts, NumberCounts
+from monitor.profile import BlockProfile
 
 FindingKind = Literal["number", "category"]
 Effect = Literal["location", "spread", "share_below", "missing", "share", "other", "unseen"]

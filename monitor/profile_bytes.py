@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from core.errors import IntegrityFailureError
 from monitor.coding import Coding, Floats, Ints
-from monitor.profile import BlockProfile, CategoryCounts, NumberCounts
+from monitor.counting import CategoryCounts, NumberCounts
+from monitor.profile import BlockProfile
 
 _LEVEL: Final = 1  # of compression: most counts are small, and a faster level keeps nearly all of the gain
 _MOST: Final = float(np.finfo(np.float64).max)
