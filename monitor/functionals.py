@@ -33,7 +33,7 @@ FLOOR_RARE: Final = 0.005  # missing and unseen
 BELOW_PER_STD: Final = 0.39894  # change of the distribution function at the median per standard deviation of shift
 RANK_PER_STD: Final = 0.28209  # change of the mean rank per standard deviation of shift, for a normal column
 
-_TOGETHER: Final = 4_000_000  # bins of blocks taken together: bounds memory
+_TOGETHER: Final = 1 << 20  # bins of whole blocks taken together: bounds memory
 
 _FLOORS: Final[Mapping[str, float]] = {
     "location": FLOOR_RANK, "spread": FLOOR_RANK, "share_below": FLOOR_BELOW, "share": FLOOR_SHARE,
