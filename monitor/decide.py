@@ -200,8 +200,10 @@ def _test(
     blocks = arranged.blocks
     y = arranged.sums(sums.values)
     total = float(blocks.rows.sum())
-    squares = sums.squares[arranged.of >= 0].sum(axis=0)
-    variances = np.maximum(squares / total - (y.sum(axis=0) / total) ** 2, 0.0)
+    mean = y.sum(axis=0) / total
+    squares = mean.copy()
+    squares[sums.ranked] = sums.squares[arranged.of >= 0].sum(axis=0) / total
+    variances = np.maximum(squares - mean**2, 0.0)
     starts = sums.starts
     found = scores(y, blocks, choices, variances, starts, own_rows=own_rows)
     inside = blocks.window

@@ -8,10 +8,12 @@ blocks together are taken, reference and window alike, so that a new level can b
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Final, Literal
 from weakref import WeakKeyDictionary
 
 import numpy as np
+from numpy.typing import NDArray
 
 from monitor.baseline import Baseline
 from monitor.coding import CategoryLevels, Floats, Ints, NumberBins
@@ -33,8 +35,6 @@ FLOOR_RARE: Final = 0.005  # missing and unseen
 BELOW_PER_STD: Final = 0.39894  # change of the distribution function at the median per standard deviation of shift
 RANK_PER_STD: Final = 0.28209  # change of the mean rank per standard deviation of shift, for a normal column
 
-_TOGETHER: Final = 1 << 20  # bins of whole blocks taken together: bounds memory
-
 _FLOORS: Final[Mapping[str, float]] = {
     "location": FLOOR_RANK, "spread": FLOOR_RANK, "share_below": FLOOR_BELOW, "share": FLOOR_SHARE,
     "other": FLOOR_SHARE, "missing": FLOOR_RARE, "unseen": FLOOR_RARE,
@@ -51,8 +51,9 @@ class Functional:
 class Sums:
     """Sums of every functional over the rows of every block, shape (blocks, functionals), reference blocks first.
 
-    `squares`: of the functionals squared, the same shape; for a share it is the share. Functionals of one column stand
-    together, in the order of `names`; `starts`: where those of each column begin.
+    Functionals of one column stand together, in the order of `names`; `starts`: where those of each column begin.
+    `ranked`: which functionals are no shares; `squares`: sums of those squared, shape (blocks, ranked). The square of a
+    share is the share.
     """
 
     names: Sequence[str]
@@ -60,6 +61,7 @@ class Sums:
     functionals: Sequence[Functional]
     starts: Ints
     values: Floats
+    ranked: Ints
     squares: Floats
 
 
@@ -73,6 +75,8 @@ class _Looks:
     begins: Ints  # (columns,): the first bin of each
     ranks: Floats  # (bins,): mid-rank of the bin among the column's reference values, minus one half
     edges: Ints  # (functionals,): the bin up to whose end a share is counted
+    effects: NDArray[np.str_]  # (functionals,)
+    ranked: Ints  # location and spread
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +84,7 @@ class _Reference:
     """What does not change from window to window, stacked by block once."""
 
     looks: _Looks
-    sums: tuple[Floats, Floats]  # (blocks, functionals of numbers): and of the squares
+    sums: tuple[Floats, Floats]  # of numbers: (blocks, functionals) and (blocks, ranked)
     levels: Mapping[str, Floats]
     hitters: Mapping[str, Mapping[str, Mapping[int, int]]]  # column, level, block: rows
     folded: Mapping[str, tuple[Floats, Floats]]  # other and unseen of each block, by the lists without its fold
@@ -94,31 +98,34 @@ def block_sums(baseline: Baseline, window: Sequence[BlockProfile], without: Sequ
     reference = _REFERENCES.get(baseline)
     if reference is None:
         reference = _REFERENCES[baseline] = _stacked(baseline)
-    looks = reference.looks
-    kept = np.flatnonzero(~np.isin(looks.names, list(without))[looks.of]) if without else np.arange(len(looks.of))
-    _, starts = np.unique(looks.of[kept], return_index=True)
-    names = [looks.names[c] for c in looks.of[kept[starts]]]
-    kinds: list[FindingKind] = ["number"] * len(names)
-    functionals = [looks.functionals[i] for i in kept] if without else list(looks.functionals)
-    both = zip(reference.sums, _number_sums(looks, window), strict=True)
-    values, squares = ([np.concatenate(part)[:, kept] if without else np.concatenate(part)] for part in both)
-    begins = starts.tolist()
+    looks, categories = reference.looks, []
     for name, levels in baseline.coding.categories.items():
-        if name in without:
-            continue
-        parts = [block.categories[name] for block in window]
-        shares, sums = _levels(levels, reference, name, parts)
+        if name not in without:
+            parts = [block.categories[name] for block in window]
+            shares, sums = _levels(levels, reference, name, parts)
+            looked_at = [*shares, Functional("other"), Functional("unseen"), Functional("missing")]
+            categories.append((name, looked_at, np.hstack([sums, _remainder(baseline, reference, name, parts)])))
+    left_out = np.isin(looks.names, list(without))[looks.of] if without else np.zeros(len(looks.of), dtype=bool)
+    kept, ranked = np.flatnonzero(~left_out), ~left_out[looks.ranked]
+    own, (values, squares) = reference.sums, _number_sums(looks, window)
+    if without:
+        own, values, squares = (own[0][:, kept], own[1][:, ranked]), values[:, kept], squares[:, ranked]
+    columns, starts = np.unique(looks.of[kept], return_index=True)
+    begins = starts.tolist()
+    functionals = [looks.functionals[i] for i in kept] if without else list(looks.functionals)
+    for _, looked_at, _ in categories:
         begins.append(len(functionals))
-        names.append(name)
-        kinds.append("category")
-        functionals += [*shares, Functional("other"), Functional("unseen"), Functional("missing")]
-        every = np.concatenate([sums, _remainder(baseline, reference, name, parts)], axis=1)
-        values.append(every)
-        squares.append(every)
+        functionals += looked_at
+    every = np.empty((len(own[0]) + len(window), len(functionals)))
+    every[: len(own[0]), : len(kept)], every[len(own[0]) :, : len(kept)] = own[0], values
+    for begin, (_, looked_at, sums) in zip(begins[len(columns) :], categories, strict=True):
+        every[:, begin : begin + len(looked_at)] = sums
+    kinds: list[FindingKind] = [*repeat("number", len(columns)), *repeat("category", len(categories))]  # type: ignore[list-item]
+    names = [looks.names[c] for c in columns] + [name for name, _, _ in categories]
+    at = np.searchsorted(kept, looks.ranked[ranked])
     return Sums(
-        names, kinds, functionals, np.array(begins, dtype=np.int64), np.concatenate(values, axis=1),
-        np.concatenate(squares, axis=1),
-    )  # fmt: skip
+        names, kinds, functionals, np.array(begins, dtype=np.int64), every, at, np.concatenate([own[1], squares])
+    )
 
 
 def floors_of(sums: Sums, floors: Mapping[str, float]) -> Floats:
@@ -190,9 +197,11 @@ def _looks(baseline: Baseline) -> _Looks:
         of += [column] * len(looked_at)
         begins.append(begin)
         begin += len(own)
+    effects = np.array([functional.effect for functional in functionals], dtype=np.str_)
     return _Looks(
         list(numbers), functionals, np.array(of, dtype=np.int64), np.array(begins, dtype=np.int64),
-        np.concatenate(ranks), np.array(edges, dtype=np.int64),
+        np.concatenate(ranks), np.array(edges, dtype=np.int64), effects,
+        np.flatnonzero((effects == "location") | (effects == "spread")),
     )  # fmt: skip
 
 
@@ -212,34 +221,26 @@ def _looked_at(bins: NumberBins, values: int) -> list[tuple[Functional, int]]:
 
 
 def _number_sums(looks: _Looks, blocks: Sequence[BlockProfile]) -> tuple[Floats, Floats]:
-    """Sums of the functionals of all numbers, and of their squares: (blocks, functionals)."""
-    values, squares = np.zeros((len(blocks), len(looks.of))), np.zeros((len(blocks), len(looks.of)))
+    """Sums of the functionals of all numbers, shape (blocks, functionals), and of the squares of the ranked ones."""
+    values, squares = np.zeros((len(blocks), len(looks.of))), np.zeros((len(blocks), len(looks.ranked)))
     if not len(looks.of):
         return values, squares
-    effects = np.array([functional.effect for functional in looks.functionals])
     location, spread, below, missing = (
-        np.flatnonzero(effects == effect) for effect in ("location", "spread", "share_below", "missing")
+        np.flatnonzero(looks.effects == effect) for effect in ("location", "spread", "share_below", "missing")
     )
-    ranked = np.concatenate([location, spread])
-    together = max(_TOGETHER // len(looks.ranks), 1)
-    for first in range(0, len(blocks), together):
-        some = [block.numbers for block in blocks[first : first + together]]
-        counts = np.stack([np.concatenate([numbers[name].counts for name in looks.names]) for numbers in some])
-        nulls = np.array([[numbers[name].nulls for name in looks.names] for numbers in some])
-        upto = np.cumsum(counts, axis=1)
-        before = upto[:, looks.begins] - counts[:, looks.begins]
-
-        def summed(ranks: Floats, at: Ints) -> Floats:
-            found: Floats = np.add.reduceat(counts * ranks, looks.begins, axis=1)[:, looks.of[at]]  # noqa: B023  # used at once
-            return found
-
-        to, squared = values[first : first + together], squares[first : first + together]
-        to[:, location], to[:, spread] = summed(looks.ranks, location), summed(np.abs(looks.ranks), spread)
-        to[:, below] = upto[:, looks.edges[below]] - before[:, looks.of[below]]
-        to[:, missing] = nulls[:, looks.of[missing]]
-        # The square of a share is the share; location and spread have the same square.
-        squared[:] = to
-        squared[:, ranked] = summed(looks.ranks**2, ranked)
+    for block, to, squared in zip(blocks, values, squares, strict=True):
+        counts = np.concatenate([block.numbers[name].counts for name in looks.names])
+        nulls = np.array([block.numbers[name].nulls for name in looks.names])
+        upto = np.cumsum(counts)
+        before = upto[looks.begins] - counts[looks.begins]
+        weighted = counts * looks.ranks
+        to[location] = np.add.reduceat(weighted, looks.begins)[looks.of[location]]
+        to[spread] = np.add.reduceat(np.abs(weighted), looks.begins)[looks.of[spread]]
+        to[below] = upto[looks.edges[below]] - before[looks.of[below]]
+        to[missing] = nulls[looks.of[missing]]
+        # Location and spread have the same square.
+        weighted *= looks.ranks
+        squared[:] = np.add.reduceat(weighted, looks.begins)[looks.of[looks.ranked]]
     return values, squares
 
 
