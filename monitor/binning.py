@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 
 CELLS: Final = 1 << 15
 FEWEST_EDGES: Final = 8  # below, a search is as fast
-AT_ONCE: Final = 1 << 15  # values to ask for at a time, so that what is worked on stays in the cache
+AT_ONCE: Final = 1 << 16  # values to ask for at a time, so that what is worked on stays in the cache
 _COMPARE: Final = 1 << 32  # added to the bin of a cell with one edge
 _SEARCH: Final = 1 << 33  # of a cell with more
 

@@ -170,13 +170,13 @@ def level_codes(values: pl.Series, known: CategoryLevels) -> tuple[Ints, Sequenc
     return np.array([*codes, NULL], dtype=np.int64)[at], new
 
 
-def distinct_levels(values: pl.Series) -> tuple[NDArray[np.uint32], list[str]]:
+def distinct_levels(values: pl.Series) -> tuple[Ints, list[str]]:
     """For each value the place of its level in the list of all that occur, one past its end for null."""
     # A numbering of our own: the shared one counts on over all columns that are alive.
     numbering = pl.Categories.random()
     coded = values.cast(pl.Categorical(numbering))
     names = numbering.to_series().to_list()  # while `coded` lives, which alone holds them
-    return coded.to_physical().fill_null(len(names)).to_numpy(), names
+    return coded.to_physical().fill_null(len(names)).cast(pl.Int64).to_numpy(), names
 
 
 def _series(frame: pl.DataFrame, column: str) -> pl.Series:

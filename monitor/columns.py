@@ -24,6 +24,10 @@ def row_count(rows: Rows) -> int:
     return rows.height if isinstance(rows, pl.DataFrame) else int(rows.select(pl.len()).collect().item())
 
 
+def column_names(rows: Rows) -> list[str]:
+    return rows.columns if isinstance(rows, pl.DataFrame) else rows.collect_schema().names()
+
+
 def each_column(rows: Rows, names: Sequence[str], work: Callable[[pl.Series], T]) -> dict[str, T]:
     """What `work` makes of each named column, in the order of the names.
 
@@ -32,7 +36,7 @@ def each_column(rows: Rows, names: Sequence[str], work: Callable[[pl.Series], T]
     Raises:
         InvalidError: the rows have no such column.
     """
-    known = set(rows.columns if isinstance(rows, pl.DataFrame) else rows.collect_schema().names())
+    known = set(column_names(rows))
     for name in names:
         if name not in known:
             raise InvalidError(f"column {name!r} is not in the rows; send it or do not watch it", column=name)

@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from core.errors import InvalidError
@@ -66,11 +65,12 @@ def profile(rows: Rows, baseline: Coded, blocks: NDArray[np.int64]) -> tuple[Blo
     return put_together(counted.values(), coding, runs)
 
 
-def profile_block(frame: pl.DataFrame, baseline: Coded) -> BlockProfile:
-    """Profile all rows of a frame as one block; see `profile`."""
-    if not frame.height:
+def profile_block(rows: Rows, baseline: Coded) -> BlockProfile:
+    """Profile all rows as one block; see `profile`."""
+    height = row_count(rows)
+    if not height:
         return empty_profile(baseline.coding)
-    return profile(frame, baseline, np.zeros(frame.height, dtype=np.int64))[0]
+    return profile(rows, baseline, np.zeros(height, dtype=np.int64))[0]
 
 
 def merge_all(blocks: Sequence[BlockProfile]) -> BlockProfile:
