@@ -120,6 +120,8 @@ def main() -> None:
         for figure in run(options):
             machine = f"{platform.machine()} {os.cpu_count()} CPU {platform.system()}"
             machine += f", load average {os.getloadavg()[0]:.1f}"
+            if os.nice(0):
+                machine += f", niceness {os.nice(0)}"
             if options.rows != 1_000_000:
                 machine += f", {options.rows} rows"
             if figure.basis:
