@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from monitor.binning import AT_ONCE, bin_numbers
-from monitor.coding import CategoryLevels, Floats, Ints, NumberBins
+from monitor.coding import NULL, CategoryLevels, Floats, Ints, NumberBins
 
 # Of a wide column each block keeps this many of its most frequent levels by name, whatever the reference knows.
 HITTERS: Final = 64
@@ -140,7 +140,7 @@ def count_levels(codes: Ints, new: Sequence[str], levels: CategoryLevels, runs: 
     size, count = len(levels.levels), len(runs.rows)
     block, code, n = _cells(runs.blocks, codes, count, size + len(new))
     folds = levels.known.shape[1]
-    nulls = np.bincount(block[code == -2], weights=n[code == -2], minlength=count)
+    nulls = np.bincount(block[code == NULL], weights=n[code == NULL], minlength=count)
     in_dictionary = (code >= 0) & (code < size)
     at, of, many = block[in_dictionary], code[in_dictionary], n[in_dictionary]
     nowhere = np.bincount(block, weights=n, minlength=count) - nulls - np.bincount(at, weights=many, minlength=count)
@@ -159,17 +159,17 @@ def count_levels(codes: Ints, new: Sequence[str], levels: CategoryLevels, runs: 
 
 
 def _cells(blocks: Ints, codes: Ints, count: int, known: int) -> tuple[Ints, Ints, Ints]:
-    """Block, code and number of rows of every pair that occurs; codes are -2..known-1."""
-    width = known + 2
+    """Block, code and number of rows of every pair that occurs; codes are NULL..known-1."""
+    width = known - NULL
     at = blocks * width
     at += codes
-    at += 2
+    at -= NULL
     if count * width <= _DENSE:
         table = np.bincount(at, minlength=count * width)
         filled = np.flatnonzero(table)
-        return filled // width, filled % width - 2, table[filled].astype(np.int64)
+        return filled // width, filled % width + NULL, table[filled].astype(np.int64)
     filled, n = np.unique(at, return_counts=True)
-    return filled // width, filled % width - 2, n.astype(np.int64)
+    return filled // width, filled % width + NULL, n.astype(np.int64)
 
 
 def _hitters(block: Ints, code: Ints, n: Ints, names: Sequence[str], count: int) -> list[dict[str, int]]:

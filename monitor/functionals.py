@@ -8,7 +8,6 @@ blocks together are taken, reference and window alike, so that a new level can b
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import repeat
 from typing import Final, Literal
 from weakref import WeakKeyDictionary
 
@@ -120,7 +119,8 @@ def block_sums(baseline: Baseline, window: Sequence[BlockProfile], without: Sequ
     every[: len(own[0]), : len(kept)], every[len(own[0]) :, : len(kept)] = own[0], values
     for begin, (_, looked_at, sums) in zip(begins[len(columns) :], categories, strict=True):
         every[:, begin : begin + len(looked_at)] = sums
-    kinds: list[FindingKind] = [*repeat("number", len(columns)), *repeat("category", len(categories))]  # type: ignore[list-item]
+    kinds: list[FindingKind] = ["number"] * len(columns)
+    kinds += ["category"] * len(categories)
     names = [looks.names[c] for c in columns] + [name for name, _, _ in categories]
     at = np.searchsorted(kept, looks.ranked[ranked])
     return Sums(
