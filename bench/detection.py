@@ -36,8 +36,9 @@ from bench.detect.traffic import BLOCK, Traffic, bootstrap, every  # noqa: E402
 from bench.detect.trial import PEERS, Outcome, fitted, judged, other_rules, trial  # noqa: E402
 from core.canonical import timestamp  # noqa: E402
 from monitor.baseline import Baseline, fit_baseline  # noqa: E402
+from monitor.counting import NumberCounts  # noqa: E402
 from monitor.decide import decide  # noqa: E402
-from monitor.profile import BlockProfile, NumberCounts  # noqa: E402
+from monitor.profile import BlockProfile  # noqa: E402
 
 DATA = ROOT.parent / "shared" / "data"
 ALPHA = 1 / 30

@@ -16,43 +16,25 @@ from numpy.typing import NDArray
 from core.errors import IntegrityFailureError, InvalidError
 from monitor.coding import (
     FOLDS,
-    NULL,
     CategoryLevels,
-    CodedColumns,
     Coding,
-    Floats,
     Ints,
     NumberBins,
-    category_values,
-    number_values,
+    as_numbers,
+    as_strings,
     text_columns,
 )
-from monitor.profile import BlockProfile, merge_all, profile_coded
+from monitor.columns import Rows, each_column, row_count
+from monitor.counting import Runs, count_levels, count_numbers, runs_of
+from monitor.fitting import KEPT_CLUSTERS, KEPT_LEVELS, category_levels, levels_of, number_bins, text_bins
+from monitor.profile import BlockProfile, Counted, merge_all, put_together
 from monitor.profile_bytes import pack, unpack
 from monitor.text import TextEncoder, fit_text
 
 ColumnKind = Literal["number", "category", "text"]
 
 FORMAT: Final = "assay-baseline/1"
-BINS: Final = 256
-TEXT_BINS: Final = 64
-EDGES_TESTED: Final = 31
-KEPT_LEVELS: Final = 30
-KEPT_CLUSTERS: Final = 48
-SAMPLED_ROWS: Final = 50_000
-MINIMUM_LEVEL_ROWS: Final = 10
-DICTIONARY: Final = 65_536
 ENCODER_SHARE: Final = 0.6
-
-_ALL_TESTS: Final = ("location", "spread", "below", "missing")
-# Text is watched by few functionals: each more raises the bar for all others. The upper quantiles of unknown words and
-# of distance are where a new kind of request shows first; nulls are counted once, on the length.
-_TEXT_GRID: Final[Mapping[str, tuple[float, ...]]] = {"oov": (0.5, 0.75, 0.9), "distance": (0.5, 0.75, 0.9)}
-_TEXT_TESTS: Final[Mapping[str, tuple[str, ...]]] = {
-    "oov": ("location", "below"),
-    "distance": ("location", "below"),
-    "length": ("location", "spread", "missing"),
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +140,7 @@ def _coding(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Co
             n: NumberBins(arrays[f"number/{n}"], tuple(grid), tuple(tests)) for n, grid, tests in header["numbers"]
         },
         categories={
-            n: _levels(tuple(kept), tuple(levels), arrays[f"category/{n}"], most)
+            n: levels_of(tuple(kept), tuple(levels), arrays[f"category/{n}"], most)
             for n, most, kept, levels in header["categories"]
         },
         texts={n: encoder(n) for n in header["texts"]},
@@ -166,7 +148,7 @@ def _coding(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Co
 
 
 def fit_baseline(
-    frame: pl.DataFrame,
+    rows: Rows,
     columns: Mapping[str, ColumnKind],
     *,
     blocks: int | NDArray[np.int64],
@@ -178,7 +160,7 @@ def fit_baseline(
     """Fit a baseline on reference rows in time order.
 
     Args:
-        frame: the reference rows.
+        rows: the reference rows; of a query, a few columns are in memory at a time.
         columns: kind of each column to watch.
         blocks: number of equal blocks, or the block number of each row, shape (rows,). Later windows have to be cut in
             blocks of the same length (days, hours, or rows).
@@ -194,53 +176,76 @@ def fit_baseline(
         InvalidError: no rows, no columns, an absent column, a wrong type, or too few blocks.
         InsufficientDataError: too few texts for an encoder.
     """
-    names, labels = _labels(frame.height, blocks)
+    names, labels = _labels(row_count(rows), blocks)
     if not columns:
         raise InvalidError("columns is empty; name at least one column to watch", columns=[])
-    texts = [name for name, kind in columns.items() if kind == "text"]
-    total = int(labels.max()) + 1
     given = encoder_texts or {}
-    spent = min(total - 1, max(1, round(encoder_share * total))) if set(texts) - set(given) else 0
-    if set(texts) - set(given) and total < 2:
+    unfitted = [name for name, kind in columns.items() if kind == "text" and name not in given]
+    total = len(names)
+    if unfitted and total < 2:
         raise InvalidError("a text column needs two blocks: one for the encoder, one to compare with", blocks=total)
-    for_encoders = frame.filter(pl.Series(labels < spent))
-    rest = frame.filter(pl.Series(labels >= spent))
-    at = labels[labels >= spent] - spent
-    encoders = {
-        name: fit_text(given.get(name) or category_values(for_encoders, name).to_list(), seed=seed, column=name)
-        for name in texts
-    }
-    kept = names[spent:]
-    folds = _folds(kept, parts)[at]
-    numbers: dict[str, NumberBins] = {}
-    categories: dict[str, CategoryLevels] = {}
-    values: dict[str, Floats] = {}
-    codes: dict[str, Ints] = {}
-    new: dict[str, Sequence[str]] = {}  # of levels beyond a full dictionary
-    for name, kind in columns.items():
-        if kind == "number":
-            values[name] = number_values(rest, name)
-            numbers[name] = _number_bins(values[name], BINS, EDGES_TESTED, seed)
-        elif kind == "category":
-            coded = _category_levels(category_values(rest, name), folds, KEPT_LEVELS)
-            categories[name], codes[name], new[name] = coded
-        else:
-            derived, cluster = text_columns(rest, name, encoders[name])
-            for derived_name, derived_values in derived.items():
-                values[derived_name] = derived_values
-                numbers[derived_name] = _text_bins(derived_values, derived_name.removeprefix(f"{name}."), seed)
-            coded = _category_levels(cluster, folds, KEPT_CLUSTERS)
-            categories[f"{name}.cluster"], codes[f"{name}.cluster"], new[f"{name}.cluster"] = coded
-    coding = Coding(numbers, categories, encoders)
+    spent = min(total - 1, max(1, round(encoder_share * total))) if unfitted else 0
+    rest = labels >= spent
+    kept, at = names[spent:], labels[rest] - spent
+    folds, runs = _folds(kept, parts)[at], runs_of(at, total - spent)
+
+    def fitted(series: pl.Series) -> _Fitted:
+        name = series.name
+        profiled = series.filter(pl.Series(rest)) if spent else series
+        match columns[name]:
+            case "number":
+                return _fit_number(profiled, runs, seed)
+            case "category":
+                return _fit_category(as_strings(profiled), folds, KEPT_LEVELS, runs)
+        texts = given.get(name) or as_strings(series.filter(pl.Series(~rest))).to_list()
+        return _fit_text(profiled, fit_text(texts, seed=seed, column=name), folds, runs, seed)
+
+    found = each_column(rows, list(columns), fitted)
+    coding = Coding(
+        {name: bins for one in found.values() for name, bins in one.numbers.items()},
+        {name: levels for one in found.values() for name, levels in one.categories.items()},
+        {name: one.encoder for name, one in found.items() if one.encoder is not None},
+    )
     return Baseline(
         columns=dict(columns),
         coding=coding,
-        blocks=profile_coded(CodedColumns(values, codes, new), coding, at, total - spent),
+        blocks=put_together([one.counted for one in found.values()], coding, runs),
         labels=tuple(kept.tolist()),
         parts=parts,
-        rows_for_encoders=for_encoders.height,
+        rows_for_encoders=len(labels) - len(at),
         seed=seed,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Fitted:
+    """What one column gives to the coding, and its counts in every block."""
+
+    numbers: Mapping[str, NumberBins]
+    categories: Mapping[str, CategoryLevels]
+    counted: Counted
+    encoder: TextEncoder | None = None
+
+
+def _fit_number(series: pl.Series, runs: Runs, seed: int) -> _Fitted:
+    values = as_numbers(series)
+    bins = number_bins(values, seed)
+    return _Fitted({series.name: bins}, {}, Counted({series.name: count_numbers(values, bins, runs)}, {}))
+
+
+def _fit_category(values: pl.Series, folds: Ints, most: int, runs: Runs) -> _Fitted:
+    levels, codes, new = category_levels(values, folds, most)
+    return _Fitted({}, {values.name: levels}, Counted({}, {values.name: count_levels(codes, new, levels, runs)}))
+
+
+def _fit_text(series: pl.Series, encoder: TextEncoder, folds: Ints, runs: Runs, seed: int) -> _Fitted:
+    derived, cluster = text_columns(series, encoder)
+    bins = {name: text_bins(values, name.removeprefix(f"{series.name}."), seed) for name, values in derived.items()}
+    mix = _fit_category(cluster, folds, KEPT_CLUSTERS, runs)
+    counted = Counted(
+        {name: count_numbers(values, bins[name], runs) for name, values in derived.items()}, mix.counted.categories
+    )
+    return _Fitted(bins, mix.categories, counted, encoder)
 
 
 def _labels(rows: int, blocks: int | NDArray[np.int64]) -> tuple[Ints, Ints]:
@@ -261,104 +266,3 @@ def _labels(rows: int, blocks: int | NDArray[np.int64]) -> tuple[Ints, Ints]:
 def _folds(labels: Ints, parts: int) -> Ints:
     whole = np.unique(labels // parts, return_inverse=True)[1].astype(np.int64)
     return whole % min(FOLDS, int(whole.max(initial=0)) + 1)
-
-
-def _number_bins(values: Floats, most: int, tested: int, seed: int) -> NumberBins:
-    x, smallest = _sorted(values, seed)
-    edges = _edges(x, most)
-    quantiles = np.arange(1, tested + 1) / (tested + 1)
-    return NumberBins(edges, _grid(x, edges, quantiles, smallest), _ALL_TESTS)
-
-
-def _text_bins(values: Floats, derived: str, seed: int) -> NumberBins:
-    x, smallest = _sorted(values, seed)
-    edges = _edges(x, TEXT_BINS)
-    grid = _grid(x, edges, np.array(_TEXT_GRID.get(derived, ())), smallest)
-    return NumberBins(edges, grid, _TEXT_TESTS.get(derived, ("location",)))
-
-
-def _sorted(values: Floats, seed: int) -> tuple[Floats, float]:
-    """Values in order, and the share of the smallest one among all.
-
-    Of many rows a sample: edges need not lie at the quantiles exactly, for shares are counted on all rows. The
-    smallest and the largest value are kept, and every value where there are few.
-    """
-    if len(values) > SAMPLED_ROWS:
-        chosen = values[np.random.default_rng(seed).integers(0, len(values), SAMPLED_ROWS)]
-        x = np.sort(chosen[np.isfinite(chosen)])
-        if 2 * np.count_nonzero(np.diff(x)) + 3 > BINS:
-            low, high = np.fmin.reduce(values), np.fmax.reduce(values)
-            return np.concatenate([[low], x, [high]]), float(np.mean(values == low))
-    x = np.sort(values[np.isfinite(values)])
-    return x, float(np.mean(x == x[0])) if len(x) else 0.0
-
-
-def _edges(x: Floats, most: int) -> Floats:
-    """Quantile edges. With few distinct values each value gets a bin of its own and each gap between two another."""
-    if not len(x):
-        return np.zeros(0)
-    distinct = x[np.diff(x, prepend=-np.inf) > 0]
-    if 2 * len(distinct) + 1 <= most:
-        return np.unique(np.concatenate([np.nextafter(distinct, -np.inf), distinct]))
-    # Fewer than 256 bins, for the two open bins and the bin of the minimum come on top.
-    cuts = _quantiles(x, np.linspace(0.0, 1.0, most - 2))
-    return np.unique(np.concatenate([[np.nextafter(x[0], -np.inf)], cuts]))
-
-
-def _quantiles(x: Floats, shares: Floats) -> Floats:
-    """Smallest values that as large a share of the sorted values does not exceed (`inverted_cdf` of numpy)."""
-    at = np.clip(np.ceil(shares * len(x) - 1e-9).astype(np.int64) - 1, 0, len(x) - 1)
-    return x[at]
-
-
-def _grid(x: Floats, edges: Floats, quantiles: Floats, smallest: float) -> tuple[int, ...]:
-    """Indices of the edges at the quantiles.
-
-    Where the smallest value is common, the edge below it is tested too: at it shows a value smaller than a constant.
-    Where it is rare, no row of the reference lies below its own minimum by construction, but rows of any window do.
-    """
-    if not len(x) or not len(quantiles):
-        return ()
-    at = {int(i) for i in np.searchsorted(edges, _quantiles(x, quantiles), side="left")}
-    if smallest >= 1 / (EDGES_TESTED + 1):
-        at.add(0)
-    return tuple(sorted(at))
-
-
-def _category_levels(values: pl.Series, folds: Ints, most: int) -> tuple[CategoryLevels, Ints, Sequence[str]]:
-    """The levels of the reference, and its own values coded by them; see `CodedColumns`."""
-    number = int(folds.max()) + 1
-    every = values.unique().drop_nulls().sort()
-    at = values.replace_strict(every, pl.int_range(len(every), eager=True), default=NULL, return_dtype=pl.Int64)
-    codes = at.to_numpy().astype(np.int64)
-    present = codes >= 0
-    counts = np.bincount(codes[present] * number + folds[present], minlength=len(every) * number)
-    counts = counts.reshape(len(every), number).astype(np.int64)
-    levels, new = every.to_list(), []
-    if len(levels) > DICTIONARY:
-        # Which levels stay is decided by their hash, not by their counts: a choice by count would fit the reference.
-        order = sorted(range(len(levels)), key=lambda i: hashlib.blake2b(levels[i].encode(), digest_size=8).digest())
-        place = np.concatenate([sorted(order[:DICTIONARY]), sorted(order[DICTIONARY:])])
-        moved = np.empty(len(levels), dtype=np.int64)
-        moved[place] = np.arange(len(levels))
-        codes[present] = moved[codes[present]]
-        named = [levels[i] for i in place]
-        levels, new, counts = named[:DICTIONARY], named[DICTIONARY:], counts[place[:DICTIONARY]]
-    kept = tuple(levels[i] for i in _most_frequent(counts.sum(axis=1), most, MINIMUM_LEVEL_ROWS))
-    return _levels(kept, tuple(levels), counts, most), codes, new
-
-
-def _most_frequent(counts: Ints, most: int, minimum: float) -> list[int]:
-    order = np.argsort(-counts, kind="stable")[:most]
-    return [int(i) for i in order if counts[i] > minimum]
-
-
-def _levels(kept: tuple[str, ...], levels: tuple[str, ...], counts: Ints, most: int) -> CategoryLevels:
-    folds = counts.shape[1]
-    listed = np.zeros(counts.shape, dtype=bool)
-    known = np.zeros(counts.shape, dtype=bool)
-    for fold in range(folds):
-        without = counts.sum(axis=1) - counts[:, fold]
-        known[:, fold] = without > 0
-        listed[_most_frequent(without, most, MINIMUM_LEVEL_ROWS * (1 - 1 / folds)), fold] = True
-    return CategoryLevels(kept, levels, counts, most, listed, known)

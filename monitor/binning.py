@@ -1,7 +1,8 @@
 """The bin of each value, exactly, without a binary search for every row.
 
 A value is first put in one of many equal cells between two reference quantiles. Where no edge lies in the cell, the
-cell alone tells the bin; only values that share a cell with an edge are compared with edges.
+cell alone tells the bin; a value that shares its cell with one edge is compared with it, and only a value that shares
+it with more is searched for.
 """
 
 from dataclasses import dataclass
@@ -15,39 +16,34 @@ Floats = NDArray[np.float64]
 
 CELLS: Final = 1 << 15
 FEWEST_EDGES: Final = 8  # below, a search is as fast
-_CHUNK: Final = 1 << 15  # values at a time, so that what is worked on stays in the cache
+AT_ONCE: Final = 1 << 16  # values to ask for at a time, so that what is worked on stays in the cache
+_COMPARE: Final = 1 << 32  # added to the bin of a cell with one edge
+_SEARCH: Final = 1 << 33  # of a cell with more
 
 
 @dataclass(frozen=True, eq=False)
 class CellTable:
-    """`below`: number of edges under each cell, `inside`: edges within it (9 for more), `first`, `second`: those."""
+    """`below`: number of edges under each cell, marked where edges lie in it; `first`: the first of those."""
 
     low: float
     factor: float
-    below: NDArray[np.int32]
-    inside: NDArray[np.int8]
+    below: Ints
     first: Floats
-    second: Floats
 
 
-def bin_numbers(values: Floats, edges: Floats, table: CellTable | None) -> NDArray[np.int32]:
+def bin_numbers(values: Floats, edges: Floats, table: CellTable | None) -> Ints:
     """Bin b of each value, edges[b-1] < x <= edges[b], shape of `values`; values are finite."""
     if table is None:
-        return np.searchsorted(edges, values, side="left").astype(np.int32)
-    found = np.empty(len(values), dtype=np.int32)
-    for start in range(0, len(values), _CHUNK):
-        x = values[start : start + _CHUNK]
-        cell = _cell(x, table.low, table.factor)
-        part = table.below[cell]
-        inside = table.inside[cell]
-        at = np.flatnonzero(inside)
-        if len(at):
-            near, of = x[at], cell[at]
-            if inside.max() <= 2:
-                part[at] += (near > table.first[of]).astype(np.int32) + (near > table.second[of])
-            else:
-                part[at] = np.searchsorted(edges, near, side="left")
-        found[start : start + _CHUNK] = part
+        return np.searchsorted(edges, values, side="left").astype(np.int64)
+    cell = _cell(values, table.low, table.factor)
+    found = table.below[cell]
+    near = np.flatnonzero(found >= _COMPARE)
+    if len(near):
+        x, of, bins = values[near], cell[near], found[near] - _COMPARE
+        bins += x > table.first[of]
+        many = np.flatnonzero(bins >= _SEARCH - _COMPARE)
+        bins[many] = np.searchsorted(edges, x[many], side="left")
+        found[near] = bins
     return found
 
 
@@ -64,13 +60,10 @@ def cell_table(edges: Floats) -> CellTable | None:
     of = _cell(edges, low, factor)
     inside = np.bincount(of, minlength=CELLS)
     below = np.cumsum(inside) - inside
-    first, second = np.full(CELLS, np.inf), np.full(CELLS, np.inf)
+    first = np.full(CELLS, np.inf)
     first[of[::-1]] = edges[::-1]
-    later = below[of] + 1 == np.arange(len(edges))  # the second edge of its cell
-    second[of[later]] = edges[later]
-    return CellTable(
-        low, factor, below.astype(np.int32), np.where(inside > 2, 9, inside).astype(np.int8), first, second
-    )
+    below += np.where(inside > 1, _SEARCH, np.where(inside == 1, _COMPARE, 0))
+    return CellTable(low, factor, below.astype(np.int64), first)
 
 
 def _cell(x: Floats, low: float, factor: float) -> Ints:

@@ -7,7 +7,6 @@ from typing import Final, Literal
 from weakref import WeakKeyDictionary
 
 import numpy as np
-from numpy.typing import NDArray
 
 from monitor.baseline import Baseline
 from monitor.coding import Floats, Ints
@@ -239,8 +238,10 @@ def _phases(plan: BlockPlan, labels: Ints) -> Ints:
 
 
 def _grouped(values: Floats, of: Ints, count: int) -> Floats:
-    member = np.zeros((count, len(of)))
     inside = np.flatnonzero(of >= 0)
-    member[of[inside], inside] = 1.0
-    found: NDArray[np.float64] = member @ values
+    if len(inside) == count and np.all(np.diff(of[inside]) > 0):
+        return values if count == len(of) else values[inside]
+    order = inside[np.argsort(of[inside], kind="stable")]
+    starts = np.flatnonzero(np.diff(of[order], prepend=-1))
+    found: Floats = np.add.reduceat(values[order], starts, axis=0)
     return found

@@ -20,6 +20,7 @@ Floats = NDArray[np.float64]
 FOLDS: Final = 4
 SEEN_NOWHERE: Final = -1
 NULL: Final = -2
+DERIVED: Final = ("cluster", "oov", "distance", "length", *(f"component_{i}" for i in range(COMPONENTS)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +51,11 @@ class CategoryLevels:
     listed: NDArray[np.bool_]  # (levels, folds): among the most frequent without the fold
     known: NDArray[np.bool_]  # (levels, folds): seen without the fold
 
+    @cached_property
+    def place(self) -> Mapping[str, int]:
+        """The code of each level."""
+        return {level: code for code, level in enumerate(self.levels)}
+
     @property
     def wide(self) -> bool:
         """More levels than are kept: the most frequent ones are then chosen among those of all blocks compared."""
@@ -63,6 +69,12 @@ class Coding:
     numbers: Mapping[str, NumberBins]
     categories: Mapping[str, CategoryLevels]
     texts: Mapping[str, TextEncoder]
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that rows must have."""
+        derived = {f"{text}.{part}" for text in self.texts for part in DERIVED}
+        return [*self.texts, *(name for name in (*self.numbers, *self.categories) if name not in derived)]
 
 
 class Coded(Protocol):
@@ -86,29 +98,39 @@ class CodedColumns:
 
 
 def coded_columns(frame: pl.DataFrame, coding: Coding) -> CodedColumns:
-    numbers: dict[str, Floats] = {}
-    levels: dict[str, pl.Series] = {}
-    for column, encoder in coding.texts.items():
-        derived, levels[f"{column}.cluster"] = text_columns(frame, column, encoder)
-        numbers |= derived
-    for column in coding.numbers:
-        if column not in numbers:
-            numbers[column] = number_values(frame, column)
-    categories: dict[str, Ints] = {}
-    new: dict[str, Sequence[str]] = {}
-    for column, known in coding.categories.items():
-        values = levels[column] if column in levels else category_values(frame, column)
-        categories[column], new[column] = level_codes(values, known)
-    return CodedColumns(numbers, categories, new)
+    """Every column of the coding, derived ones too."""
+    coded = [coded_column(_series(frame, name), coding) for name in coding.columns]
+    return CodedColumns(
+        {name: values for one in coded for name, values in one.numbers.items()},
+        {name: codes for one in coded for name, codes in one.categories.items()},
+        {name: new for one in coded for name, new in one.new.items()},
+    )
+
+
+def coded_column(series: pl.Series, coding: Coding) -> CodedColumns:
+    """One column of the rows, or what is derived of it if it is a text."""
+    name = series.name
+    if name in coding.texts:
+        numbers, cluster = text_columns(series, coding.texts[name])
+        codes, new = level_codes(cluster, coding.categories[cluster.name])
+        return CodedColumns(numbers, {cluster.name: codes}, {cluster.name: new})
+    if name in coding.numbers:
+        return CodedColumns({name: as_numbers(series)}, {}, {})
+    codes, new = level_codes(as_strings(series), coding.categories[name])
+    return CodedColumns({}, {name: codes}, {name: new})
 
 
 def number_values(frame: pl.DataFrame, column: str) -> Floats:
     """A column as float64 with nan where it is null, nan or infinite."""
-    series = _series(frame, column)
+    return as_numbers(_series(frame, column))
+
+
+def as_numbers(series: pl.Series) -> Floats:
+    """Values as float64 with nan where they are null, nan or infinite."""
     if not (series.dtype.is_numeric() or series.dtype in (pl.Boolean, pl.Null)):
         raise InvalidError(
-            f"column {column!r} has type {series.dtype}, declared number; send numbers or declare it a category",
-            column=column,
+            f"column {series.name!r} has type {series.dtype}, declared number; send numbers or declare it a category",
+            column=series.name,
             type=str(series.dtype),
         )
     values = series.cast(pl.Float64).fill_null(math.nan).to_numpy()
@@ -118,31 +140,43 @@ def number_values(frame: pl.DataFrame, column: str) -> Floats:
 
 
 def category_values(frame: pl.DataFrame, column: str) -> pl.Series:
-    return _series(frame, column).cast(pl.String)
+    return as_strings(_series(frame, column))
 
 
-def text_columns(frame: pl.DataFrame, column: str, encoder: TextEncoder) -> tuple[dict[str, Floats], pl.Series]:
+def as_strings(series: pl.Series) -> pl.Series:
+    return series.cast(pl.String)
+
+
+def text_columns(series: pl.Series, encoder: TextEncoder) -> tuple[dict[str, Floats], pl.Series]:
     """The derived numbers of one text column, and its cluster as a category."""
-    features = encoder.encode(category_values(frame, column).to_list())
+    features = encoder.encode(as_strings(series).to_list())
+    column = series.name
     numbers = {
         f"{column}.oov": features.oov,
         f"{column}.distance": features.distance,
         f"{column}.length": features.length,
     }
     numbers |= {f"{column}.component_{i}": features.components[:, i] for i in range(COMPONENTS)}
-    cluster = pl.Series([str(c) if c >= 0 else None for c in features.cluster.tolist()], dtype=pl.String)
-    return numbers, cluster
+    clusters = [str(c) if c >= 0 else None for c in features.cluster.tolist()]
+    return numbers, pl.Series(f"{column}.cluster", clusters, dtype=pl.String)
 
 
 def level_codes(values: pl.Series, known: CategoryLevels) -> tuple[Ints, Sequence[str]]:
     """Codes of the values, and the names of the codes beyond the dictionary; see `CodedColumns`."""
-    distinct = values.unique(maintain_order=False).drop_nulls().sort()
-    place = {level: code for code, level in enumerate(known.levels)}
-    new = [level for level in distinct if level not in place] if known.wide else []
-    place |= {level: len(known.levels) + i for i, level in enumerate(new)}
-    codes = [place.get(level, SEEN_NOWHERE) for level in distinct]
-    coded = values.replace_strict(distinct, pl.Series(codes, dtype=pl.Int64), default=NULL, return_dtype=pl.Int64)
-    return coded.to_numpy().astype(np.int64), new
+    at, names = distinct_levels(values)
+    new = sorted(name for name in names if name not in known.place) if known.wide else []
+    beyond = {name: len(known.levels) + i for i, name in enumerate(new)}
+    codes = [known.place.get(name, beyond.get(name, SEEN_NOWHERE)) for name in names]
+    return np.array([*codes, NULL], dtype=np.int64)[at], new
+
+
+def distinct_levels(values: pl.Series) -> tuple[Ints, list[str]]:
+    """For each value the place of its level in the list of all that occur, one past its end for null."""
+    # A numbering of our own: the shared one counts on over all columns that are alive.
+    numbering = pl.Categories.random()
+    coded = values.cast(pl.Categorical(numbering))
+    names = numbering.to_series().to_list()  # while `coded` lives, which alone holds them
+    return coded.to_physical().fill_null(len(names)).cast(pl.Int64).to_numpy(), names
 
 
 def _series(frame: pl.DataFrame, column: str) -> pl.Series:

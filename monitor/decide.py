@@ -200,19 +200,21 @@ def _test(
     blocks = arranged.blocks
     y = arranged.sums(sums.values)
     total = float(blocks.rows.sum())
-    variances = np.maximum(arranged.sums(sums.squares).sum(axis=0) / total - (y.sum(axis=0) / total) ** 2, 0.0)
-    t, errors = scores(y, blocks, choices, variances, own_rows=own_rows)
+    mean = y.sum(axis=0) / total
+    squares = mean.copy()
+    squares[sums.ranked] = sums.squares[arranged.of >= 0].sum(axis=0) / total
+    variances = np.maximum(squares - mean**2, 0.0)
+    starts = sums.starts
+    found = scores(y, blocks, choices, variances, starts, own_rows=own_rows)
     inside = blocks.window
     means = (
         y[~inside].sum(axis=0) / blocks.rows[~inside].sum(),
         y[inside].sum(axis=0) / blocks.rows[inside].sum(),
     )
     above = np.abs(means[1] - means[0]) >= floors_of(sums, floors)
-    starts = sums.starts
-    by_column = np.maximum.reduceat(t, starts, axis=1)
-    gated = np.maximum.reduceat(np.where(above, t[0], np.float32(0.0))[None, :], starts, axis=1)
-    p, p_gated = p_values(by_column, gated)
-    return p, p_gated, variances, Tested(means, t[0], above, errors, by_column.max(axis=1), None)
+    gated = np.maximum.reduceat(np.where(above, found.t, np.float32(0.0))[None, :], starts, axis=1)
+    p, p_gated = p_values(found.largest, gated)
+    return p, p_gated, variances, Tested(means, found.t, above, found.errors, found.largest.max(axis=1), None)
 
 
 def _weighted_p(sums: Sums, arranged: Arrangement, choices: Choices, variances: Floats) -> float:
@@ -224,8 +226,9 @@ def _weighted_p(sums: Sums, arranged: Arrangement, choices: Choices, variances: 
     for c in range(len(starts)):
         mine = column == c
         g = weights[:, c]
-        t, _ = scores(y[:, mine] * (g / blocks.rows)[:, None], replace(blocks, rows=g), choices, variances[mine])
-        by_column[:, c] = t.max(axis=1)
+        weighted = y[:, mine] * (g / blocks.rows)[:, None]
+        found = scores(weighted, replace(blocks, rows=g), choices, variances[mine], np.zeros(1, dtype=np.int64))
+        by_column[:, c] = found.largest[:, 0]
     return p_values(by_column, by_column[:1])[0]
 
 

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from monitor.baseline import Baseline
 from monitor.coding import Floats, Ints
+from monitor.counting import NumberCounts
 from monitor.functionals import BELOW_PER_STD, RANK_PER_STD, FindingKind, Sums, floor_of
-from monitor.profile import BlockProfile, NumberCounts, merge_all
+from monitor.profile import BlockProfile, merge_all
 from monitor.redraws import TIE
 
 
@@ -128,9 +129,7 @@ def would_be_missed(baseline: Baseline, findings: Sequence[ColumnFinding], must_
 
 def standard_deviation(counts: NumberCounts) -> float:
     n = int(counts.counts.sum())
-    if n < 2:
-        return 0.0
-    return math.sqrt(max(counts.squares / n - (counts.total / n) ** 2, 0.0) * n / (n - 1))
+    return math.sqrt(counts.variance * n / (n - 1)) if n > 1 else 0.0
 
 
 def visible_unit(finding: ColumnFinding) -> str:

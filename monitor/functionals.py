@@ -7,15 +7,17 @@ blocks together are taken, reference and window alike, so that a new level can b
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Literal
 from weakref import WeakKeyDictionary
 
 import numpy as np
+from numpy.typing import NDArray
 
 from monitor.baseline import Baseline
 from monitor.coding import CategoryLevels, Floats, Ints, NumberBins
-from monitor.profile import BlockProfile, CategoryCounts, NumberCounts
+from monitor.counting import CategoryCounts
+from monitor.profile import BlockProfile
 
 FindingKind = Literal["number", "category"]
 Effect = Literal["location", "spread", "share_below", "missing", "share", "other", "unseen"]
@@ -44,53 +46,44 @@ class Functional:
     detail: str | None = None
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class Sums:
     """Sums of every functional over the rows of every block, shape (blocks, functionals), reference blocks first.
 
-    `squares`: of the functionals squared, the same shape; for a share it is the share. Functionals of one column stand
-    together, in the order of `names`.
+    Functionals of one column stand together, in the order of `names`; `starts`: where those of each column begin.
+    `ranked`: which functionals are no shares; `squares`: sums of those squared, shape (blocks, ranked). The square of a
+    share is the share.
     """
 
-    names: list[str] = field(default_factory=list)
-    kinds: list[FindingKind] = field(default_factory=list)
-    functionals: list[Functional] = field(default_factory=list)
-    _starts: list[int] = field(default_factory=list)
-    _sums: list[Floats] = field(default_factory=list)
-    _squares: list[Floats] = field(default_factory=list)
+    names: Sequence[str]
+    kinds: Sequence[FindingKind]
+    functionals: Sequence[Functional]
+    starts: Ints
+    values: Floats
+    ranked: Ints
+    squares: Floats
 
-    @property
-    def values(self) -> Floats:
-        return np.concatenate(self._sums, axis=1)
 
-    @property
-    def squares(self) -> Floats:
-        return np.concatenate(self._squares, axis=1)
+@dataclass(frozen=True, eq=False)
+class _Looks:
+    """What is looked at of all numbers together, whose bins stand one column after the other."""
 
-    @property
-    def starts(self) -> Ints:
-        """Where the functionals of each column begin."""
-        return np.array(self._starts, dtype=np.int64)
-
-    def add(self, name: str, kind: FindingKind, looked_at: list[Functional], sums: Floats, squares: Floats) -> None:
-        """A column with its functionals, shape (blocks, functionals); one that none looks at is left out."""
-        if not looked_at:
-            return
-        self._starts.append(len(self.functionals))
-        self.functionals += looked_at
-        self.names.append(name)
-        self.kinds.append(kind)
-        self._sums.append(sums)
-        self._squares.append(squares)
+    names: list[str]
+    functionals: list[Functional]
+    of: Ints  # (functionals,): number of the column
+    begins: Ints  # (columns,): the first bin of each
+    ranks: Floats  # (bins,): mid-rank of the bin among the column's reference values, minus one half
+    edges: Ints  # (functionals,): the bin up to whose end a share is counted
+    effects: NDArray[np.str_]  # (functionals,)
+    ranked: Ints  # location and spread
 
 
 @dataclass(frozen=True, eq=False)
 class _Reference:
     """What does not change from window to window, stacked by block once."""
 
-    ranks: Mapping[str, Floats]  # (bins,): mid-rank of the bin among reference values, minus one half
-    looked_at: Mapping[str, tuple[list[Functional], Ints, Ints]]
-    sums: Mapping[str, Floats]  # (blocks, functionals of the column)
+    looks: _Looks
+    sums: tuple[Floats, Floats]  # of numbers: (blocks, functionals) and (blocks, ranked)
     levels: Mapping[str, Floats]
     hitters: Mapping[str, Mapping[str, Mapping[int, int]]]  # column, level, block: rows
     folded: Mapping[str, tuple[Floats, Floats]]  # other and unseen of each block, by the lists without its fold
@@ -104,18 +97,35 @@ def block_sums(baseline: Baseline, window: Sequence[BlockProfile], without: Sequ
     reference = _REFERENCES.get(baseline)
     if reference is None:
         reference = _REFERENCES[baseline] = _stacked(baseline)
-    found = Sums()
-    for name, bins in baseline.coding.numbers.items():
-        if name not in without:
-            _number(found, bins, reference, name, [block.numbers[name] for block in window])
+    looks, categories = reference.looks, []
     for name, levels in baseline.coding.categories.items():
         if name not in without:
             parts = [block.categories[name] for block in window]
             shares, sums = _levels(levels, reference, name, parts)
-            looked_at: list[Functional] = [*shares, Functional("other"), Functional("unseen"), Functional("missing")]
-            every = np.concatenate([sums, _remainder(baseline, reference, name, parts)], axis=1)
-            found.add(name, "category", looked_at, every, every)
-    return found
+            looked_at = [*shares, Functional("other"), Functional("unseen"), Functional("missing")]
+            categories.append((name, looked_at, np.hstack([sums, _remainder(baseline, reference, name, parts)])))
+    left_out = np.isin(looks.names, list(without))[looks.of] if without else np.zeros(len(looks.of), dtype=bool)
+    kept, ranked = np.flatnonzero(~left_out), ~left_out[looks.ranked]
+    own, (values, squares) = reference.sums, _number_sums(looks, window)
+    if without:
+        own, values, squares = (own[0][:, kept], own[1][:, ranked]), values[:, kept], squares[:, ranked]
+    columns, starts = np.unique(looks.of[kept], return_index=True)
+    begins = starts.tolist()
+    functionals = [looks.functionals[i] for i in kept] if without else list(looks.functionals)
+    for _, looked_at, _ in categories:
+        begins.append(len(functionals))
+        functionals += looked_at
+    every = np.empty((len(own[0]) + len(window), len(functionals)))
+    every[: len(own[0]), : len(kept)], every[len(own[0]) :, : len(kept)] = own[0], values
+    for begin, (_, looked_at, sums) in zip(begins[len(columns) :], categories, strict=True):
+        every[:, begin : begin + len(looked_at)] = sums
+    kinds: list[FindingKind] = ["number"] * len(columns)
+    kinds += ["category"] * len(categories)
+    names = [looks.names[c] for c in columns] + [name for name, _, _ in categories]
+    at = np.searchsorted(kept, looks.ranked[ranked])
+    return Sums(
+        names, kinds, functionals, np.array(begins, dtype=np.int64), every, at, np.concatenate([own[1], squares])
+    )
 
 
 def floors_of(sums: Sums, floors: Mapping[str, float]) -> Floats:
@@ -148,14 +158,7 @@ def floor_of(name: str, floors: Mapping[str, float]) -> float | None:
 
 def _stacked(baseline: Baseline) -> _Reference:
     blocks, folds = baseline.blocks, baseline.fold_of
-    ranks, looked_at, sums = {}, {}, {}
-    for name, bins in baseline.coding.numbers.items():
-        counts = _stack([b.numbers[name].counts for b in blocks])
-        own = counts.sum(axis=0)
-        values = int(own.sum())
-        looked_at[name] = _looked_at(bins, values)
-        ranks[name] = (np.cumsum(own) - own / 2.0) / max(values, 1) - 0.5
-        sums[name] = _number_sums(bins, ranks[name], counts, [b.numbers[name] for b in blocks])
+    looks = _looks(baseline)
     levels, hitters, folded = {}, {}, {}
     at = np.arange(len(blocks))
     for name, known in baseline.coding.categories.items():
@@ -163,7 +166,7 @@ def _stacked(baseline: Baseline) -> _Reference:
         levels[name] = _stack([part.levels for part in parts])
         folded[name] = _stack([p.other for p in parts])[at, folds], _stack([p.unseen for p in parts])[at, folds]
         hitters[name] = _by_level(parts) if known.wide else {}
-    return _Reference(ranks, looked_at, sums, levels, hitters, folded)
+    return _Reference(looks, _number_sums(looks, blocks), levels, hitters, folded)
 
 
 def _by_level(parts: Sequence[CategoryCounts]) -> dict[str, dict[int, int]]:
@@ -178,41 +181,67 @@ def _stack(parts: Sequence[Ints]) -> Floats:
     return np.stack(parts).astype(np.float64)
 
 
-def _number_sums(bins: NumberBins, ranks: Floats, counts: Floats, parts: Sequence[NumberCounts]) -> Floats:
-    """Location, spread, their square, share up to each edge of the grid, missing: (blocks, 4 + edges)."""
-    upto = np.cumsum(counts, axis=1)[:, list(bins.grid)]
-    nulls = np.array([part.nulls for part in parts], dtype=np.float64)
-    return np.column_stack([counts @ ranks, counts @ np.abs(ranks), counts @ ranks**2, upto, nulls])
+def _looks(baseline: Baseline) -> _Looks:
+    numbers = baseline.coding.numbers
+    functionals: list[Functional] = []
+    of: list[int] = []
+    edges: list[int] = []
+    ranks, begins, begin = [np.zeros(0)], [], 0
+    for column, (name, bins) in enumerate(numbers.items()):
+        own = baseline.total.numbers[name].counts
+        values = int(own.sum())
+        ranks.append((np.cumsum(own) - own / 2.0) / max(values, 1) - 0.5)
+        looked_at = _looked_at(bins, values)
+        functionals += [functional for functional, _ in looked_at]
+        edges += [begin + edge for _, edge in looked_at]
+        of += [column] * len(looked_at)
+        begins.append(begin)
+        begin += len(own)
+    effects = np.array([functional.effect for functional in functionals], dtype=np.str_)
+    return _Looks(
+        list(numbers), functionals, np.array(of, dtype=np.int64), np.array(begins, dtype=np.int64),
+        np.concatenate(ranks), np.array(edges, dtype=np.int64), effects,
+        np.flatnonzero((effects == "location") | (effects == "spread")),
+    )  # fmt: skip
 
 
-def _number(found: Sums, bins: NumberBins, reference: _Reference, name: str, parts: Sequence[NumberCounts]) -> None:
-    sums = reference.sums[name]
-    if parts:
-        counts = _stack([part.counts for part in parts])
-        sums = np.concatenate([sums, _number_sums(bins, reference.ranks[name], counts, parts)])
-    looked_at, chosen, squared = reference.looked_at[name]
-    found.add(name, "number", looked_at, sums[:, chosen], sums[:, squared])
-
-
-def _looked_at(bins: NumberBins, values: int) -> tuple[list[Functional], Ints, Ints]:
-    """Functionals of a number, the columns of `_number_sums` they are, and those of their squares."""
-    found: list[Functional] = []
-    chosen: list[int] = []
+def _looked_at(bins: NumberBins, values: int) -> list[tuple[Functional, int]]:
+    """Functionals of a number, with the bin up to whose end a share is counted, 0 for others."""
+    found: list[tuple[Functional, int]] = []
     if values > MINIMUM_VALUES:
         if "location" in bins.tests:
-            found.append(Functional("location"))
-            chosen.append(0)
+            found.append((Functional("location"), 0))
         if "spread" in bins.tests:
-            found.append(Functional("spread"))
-            chosen.append(1)
+            found.append((Functional("spread"), 0))
         if "below" in bins.tests:
-            found += [Functional("share_below", f"{bins.edges[edge]:.6g}") for edge in bins.grid]
-            chosen += range(3, 3 + len(bins.grid))
+            found += [(Functional("share_below", f"{bins.edges[edge]:.6g}"), edge) for edge in bins.grid]
     if "missing" in bins.tests:
-        found.append(Functional("missing"))
-        chosen.append(3 + len(bins.grid))
-    # The square of a share is the share; location and spread have the same square.
-    return found, np.array(chosen, dtype=np.int64), np.array([max(c, 2) for c in chosen], dtype=np.int64)
+        found.append((Functional("missing"), 0))
+    return found
+
+
+def _number_sums(looks: _Looks, blocks: Sequence[BlockProfile]) -> tuple[Floats, Floats]:
+    """Sums of the functionals of all numbers, shape (blocks, functionals), and of the squares of the ranked ones."""
+    values, squares = np.zeros((len(blocks), len(looks.of))), np.zeros((len(blocks), len(looks.ranked)))
+    if not len(looks.of):
+        return values, squares
+    location, spread, below, missing = (
+        np.flatnonzero(looks.effects == effect) for effect in ("location", "spread", "share_below", "missing")
+    )
+    for block, to, squared in zip(blocks, values, squares, strict=True):
+        counts = np.concatenate([block.numbers[name].counts for name in looks.names])
+        nulls = np.array([block.numbers[name].nulls for name in looks.names])
+        upto = np.cumsum(counts)
+        before = upto[looks.begins] - counts[looks.begins]
+        weighted = counts * looks.ranks
+        to[location] = np.add.reduceat(weighted, looks.begins)[looks.of[location]]
+        to[spread] = np.add.reduceat(np.abs(weighted), looks.begins)[looks.of[spread]]
+        to[below] = upto[looks.edges[below]] - before[looks.of[below]]
+        to[missing] = nulls[looks.of[missing]]
+        # Location and spread have the same square.
+        weighted *= looks.ranks
+        squared[:] = np.add.reduceat(weighted, looks.begins)[looks.of[looks.ranked]]
+    return values, squares
 
 
 def _levels(

@@ -11,6 +11,7 @@ import numpy as np
 
 from monitor.baseline import Baseline
 from monitor.coding import Ints
+from monitor.counting import CategoryCounts
 from monitor.decide import Decision, check_alpha
 from monitor.drift import Score
 from monitor.findings import ColumnFinding
@@ -23,7 +24,7 @@ from monitor.functionals import (
     FindingKind,
     floor_of,
 )
-from monitor.profile import BlockProfile, CategoryCounts, merge_all
+from monitor.profile import BlockProfile, merge_all
 
 
 @dataclass(frozen=True, slots=True)

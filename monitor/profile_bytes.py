@@ -5,6 +5,7 @@ they are taken apart.
 """
 
 import json
+import math
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,9 +16,11 @@ from numpy.typing import NDArray
 
 from core.errors import IntegrityFailureError
 from monitor.coding import Coding, Floats, Ints
-from monitor.profile import BlockProfile, CategoryCounts, NumberCounts
+from monitor.counting import CategoryCounts, NumberCounts
+from monitor.profile import BlockProfile
 
 _LEVEL: Final = 1  # of compression: most counts are small, and a faster level keeps nearly all of the gain
+_WIDTHS: Final = (1, 2, 4, 8)  # bytes of a count: as few as the block's largest needs, which are read as much faster
 _MOST: Final = float(np.finfo(np.float64).max)
 
 
@@ -39,31 +42,35 @@ def unpack(ints: Ints, floats: Floats, hitters: Mapping[str, Mapping[str, int]],
     """The block that `pack` took apart. Raises ValueError where the arrays do not fit the coding."""
     rows, at = int(ints[0]), 1
     numbers: dict[str, NumberCounts] = {}
-    for i, (name, bins) in enumerate(coding.numbers.items()):
+    moments = floats.reshape(-1, 4).tolist()
+    for (name, bins), (total, squares, low, high) in zip(coding.numbers.items(), moments, strict=True):
         end = at + 2 + len(bins.edges)
-        total, squares, low, high = floats[4 * i : 4 * i + 4].tolist()
         numbers[name] = NumberCounts(
-            ints[at + 1 : end], int(ints[at]), total, squares, None if np.isnan(low) else low,
-            None if np.isnan(high) else high,
+            ints[at + 1 : end], int(ints[at]), total, squares, None if math.isnan(low) else low,
+            None if math.isnan(high) else high,
         )  # fmt: skip
         at = end
     categories: dict[str, CategoryCounts] = {}
     for name, levels in coding.categories.items():
         folds = levels.known.shape[1]
-        ends = np.cumsum([at + 1, folds, folds, len(levels.kept)])
-        other, unseen, kept = (ints[ends[i] : ends[i + 1]] for i in range(3))
-        categories[name] = CategoryCounts(kept, int(ints[at]), other, unseen, hitters.get(name, {}))
-        at = int(ends[-1])
-    if at != len(ints) or len(floats) != 4 * len(coding.numbers):
-        raise ValueError(f"{len(ints)} counts and {len(floats)} moments, {at} and {4 * len(coding.numbers)} expected")
+        other, unseen = at + 1, at + 1 + folds
+        kept = unseen + folds
+        end = kept + len(levels.kept)
+        categories[name] = CategoryCounts(
+            ints[kept:end], int(ints[at]), ints[other:unseen], ints[unseen:kept], hitters.get(name, {})
+        )
+        at = end
+    if at != len(ints):
+        raise ValueError(f"{len(ints)} counts, {at} expected")
     return BlockProfile(rows, numbers, categories)
 
 
 def to_bytes(block: BlockProfile) -> bytes:
     ints, floats, hitters = pack(block)
     names = json.dumps(hitters, separators=(",", ":"), sort_keys=True).encode()
-    sizes = np.array([len(ints), len(floats)], dtype="<i8").tobytes()
-    return zlib.compress(sizes + ints.astype("<i8").tobytes() + floats.astype("<f8").tobytes() + names, _LEVEL)
+    width = next(width for width in _WIDTHS if int(ints.max()) < 1 << (8 * width - 1))
+    sizes = np.array([len(ints), len(floats), width], dtype="<i8").tobytes()
+    return zlib.compress(sizes + ints.astype(f"<i{width}").tobytes() + floats.astype("<f8").tobytes() + names, _LEVEL)
 
 
 def from_bytes(data: bytes, coding: Coding) -> BlockProfile:
@@ -78,6 +85,8 @@ def summed(parts: Sequence[bytes], coding: Coding) -> BlockProfile:
         IntegrityFailureError: bytes that are no profile of this coding.
     """
     try:
+        if len(parts) == 1:
+            return unpack(*_read(parts[0]), coding)
         read = [_read(part) for part in parts]
         ints = np.stack([part[0] for part in read]).sum(axis=0)
         stacked = np.stack([part[1] for part in read]).reshape(len(read), -1, 4)
@@ -95,7 +104,10 @@ def summed(parts: Sequence[bytes], coding: Coding) -> BlockProfile:
 
 def _read(data: bytes) -> tuple[NDArray[np.int64], NDArray[np.float64], dict[str, dict[str, int]]]:
     raw = zlib.decompress(data)
-    counts, moments = np.frombuffer(raw, dtype="<i8", count=2).tolist()
-    ints = np.frombuffer(raw, dtype="<i8", count=counts, offset=16)
-    floats = np.frombuffer(raw, dtype="<f8", count=moments, offset=16 + 8 * counts)
-    return ints.astype(np.int64), floats.astype(np.float64), json.loads(raw[16 + 8 * (counts + moments) :])
+    counts, moments, width = np.frombuffer(raw, dtype="<i8", count=3).tolist()
+    if width not in _WIDTHS:
+        raise ValueError(f"counts of {width} bytes")
+    at, end = 24 + width * counts, 24 + width * counts + 8 * moments
+    ints = np.frombuffer(raw, dtype=f"<i{width}", count=counts, offset=24)
+    floats = np.frombuffer(raw, dtype="<f8", count=moments, offset=at)
+    return ints.astype(np.int64), floats.astype(np.float64), json.loads(raw[end:])

@@ -14,6 +14,8 @@ from monitor.coding import Floats, Ints
 Choices = NDArray[np.float32]  # (choices, blocks), 1 where the block is taken for the window's; the observed one first
 
 TIE: Final = 1e-4
+_AT_ONCE: Final = 512  # functionals
+_ONE_THREAD: Final = 900_000  # multiplications
 _NOTHING: Final = np.float32(1e-3)  # least mean square of t and least deviation of a score: where no column varies
 
 
@@ -63,9 +65,21 @@ def draw(blocks: Blocks, redraws: int, seed: int) -> Choices:
     return np.concatenate([observed[None, :], drawn])
 
 
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """`largest`: largest |t| of each choice and column, shape (choices, columns).
+
+    Of the observed choice alone, shape (functionals,): `t`, and `errors`, the standard error of the change.
+    """
+
+    largest: NDArray[np.float32]
+    t: NDArray[np.float32]
+    errors: Floats
+
+
 def scores(
-    sums: Floats, blocks: Blocks, choices: Choices, variances: Floats, *, own_rows: bool = False
-) -> tuple[NDArray[np.float32], Floats]:
+    sums: Floats, blocks: Blocks, choices: Choices, variances: Floats, starts: Ints, *, own_rows: bool = False
+) -> Scored:
     """How many standard errors each choice lies from the rest.
 
     Args:
@@ -73,42 +87,67 @@ def scores(
         blocks: their rows and phases.
         choices: shape (choices, blocks).
         variances: of each functional over all rows, shape (functionals,).
+        starts: where the functionals of each column begin, shape (columns,).
         own_rows: take the least variance, that of half a row per block, from the rows of the choice itself: needed
             where the window's blocks are much smaller than the others.
-
-    Returns:
-        |t| of each choice and functional, shape (choices, functionals); the standard error of the observed change.
     """
+    rows = blocks.rows
+    total = float(rows.sum())
+    taken = np.sum(choices * rows, axis=1)
+    factor = total / (taken * (total - taken))
+    half = choices.sum(axis=1) / (4.0 * np.minimum(taken, total - taken)) if own_rows else None
+    ends = np.append(starts[1:], sums.shape[1])
+    largest = np.empty((len(choices), len(starts)), dtype=np.float32)
+    observed, errors = np.empty(sums.shape[1], dtype=np.float32), np.empty(sums.shape[1])
+    first = 0
+    while first < len(starts):
+        # Some columns at a time, so that what is worked on stays in the cache.
+        last = max(int(np.searchsorted(ends, starts[first] + _AT_ONCE, side="right")), first + 1)
+        part = slice(int(starts[first]), int(ends[last - 1]))
+        t, errors[part] = _scored(sums[:, part], blocks, choices, variances[part], factor, half)
+        observed[part] = t[0]
+        largest[:, first:last] = np.maximum.reduceat(t, starts[first:last] - part.start, axis=1)
+        first = last
+    return Scored(largest, observed, errors)
+
+
+def _scored(
+    sums: Floats, blocks: Blocks, choices: Choices, variances: Floats, factor: Floats, half: Floats | None
+) -> tuple[NDArray[np.float32], Floats]:
+    """|t| of each choice and functional, and the standard error of the observed change."""
     rows = blocks.rows
     total, count = float(rows.sum()), len(rows)
     phases, at = np.unique(blocks.phases, return_inverse=True)
-    if len(phases) == 1:
-        means = (sums.sum(axis=0) / total)[None, :]
-    else:
-        member = (at[None, :] == np.arange(len(phases))[:, None]).astype(np.float64)
-        means = (member @ sums) / (member @ rows)[:, None]
+    means = np.stack([sums[at == phase].sum(axis=0) / rows[at == phase].sum() for phase in range(len(phases))])
     e = sums - rows[:, None] * means[at]
     free = max(count - len(phases), 1)
     v = count / (total * free) * np.sum(e * e, axis=0)
-    m = choices.astype(np.float64) @ rows
-    factor = total / (m * (total - m))
     # A drifted window must not hide inside its own variance: its share is taken out of v, down to the variance of
     # independent rows and to half a row per block.
     least = np.maximum(variances, count / (4.0 * total)).astype(np.float32)
-    t = choices @ e.astype(np.float32)
+    t = _product(choices, e.astype(np.float32))
     t *= np.sqrt(factor)[:, None].astype(np.float32)
     external = t * t
     np.subtract((v * free).astype(np.float32), external, out=external)
     external /= np.float32(max(free - 1, 1))
     np.maximum(external, least, out=external)
-    if own_rows:
-        half = choices.sum(axis=1) / (4.0 * np.minimum(m, total - m))
+    if half is not None:
         np.maximum(external, half[:, None].astype(np.float32), out=external)
     np.sqrt(external, out=external)
     error = external[0].astype(np.float64) * math.sqrt(factor[0])
     np.abs(t, out=t)
     t /= external
     return t, error
+
+
+def _product(choices: Choices, e: NDArray[np.float32]) -> NDArray[np.float32]:
+    """`choices @ e` in pieces so small that BLAS keeps them to one thread: on busy cores it waits for the other ones
+    much longer than the product takes."""
+    t = np.empty((len(choices), e.shape[1]), dtype=np.float32)
+    wide = max(_ONE_THREAD // max(choices.size, 1), 8)
+    for at in range(0, e.shape[1], wide):
+        np.matmul(choices, e[:, at : at + wide], out=t[:, at : at + wide])
+    return t
 
 
 def volume_weights(sums: Floats, blocks: Blocks, variances: Floats, starts: Ints) -> tuple[Floats, Ints]:

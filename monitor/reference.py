@@ -12,6 +12,7 @@ from core.errors import AppError, InvalidError
 from governance import ledger
 from monitor import store
 from monitor.baseline import Baseline, ColumnKind, fit_baseline
+from monitor.columns import Rows, column_names, row_count
 from monitor.profile import equal_blocks
 from monitor.schema import ModelSpec, RowWindow, span
 from monitor.service import CurrentSpec
@@ -64,8 +65,10 @@ def begin(site: Site, current: CurrentSpec, row: BaselineRow) -> None:
 def collect(site: Site, current: CurrentSpec, row: BaselineRow) -> None:
     """Fit the baseline once its rows are there; without effect before. One that cannot be fitted says why."""
     try:
-        frame = rows(site, current, row)
-        if frame is None or frame.is_empty():
+        named = current.spec.baseline.dataset
+        frame = rows(site, current, row) if named is None else _dataset(site, current, named)
+        height = 0 if frame is None else row_count(frame)
+        if frame is None or not height:
             return
         fitted = _fitted(current.spec, frame, _training_texts(site, current, row))
     except AppError as error:
@@ -74,20 +77,21 @@ def collect(site: Site, current: CurrentSpec, row: BaselineRow) -> None:
         return
     artifact = site.artifacts.put(fitted.to_bytes())
     site.events.settle(current.model.name)  # the ledger will name a version of the table that has these rows
-    streamed = "seq" in frame.columns
     with site.database.write() as db:
         stored = db.get_one(BaselineRow, row.id, with_for_update=True)
         if stored.state == "ready":
             return
-        stored.state, stored.artifact, stored.rows, stored.ready_at = "ready", artifact, frame.height, site.clock.now()
-        stored.to_seq = int(frame["seq"].max()) + 1 if streamed else row.from_seq  # type: ignore[arg-type]  # has rows
-        stored.from_ts, stored.to_ts = (frame["ts"].min(), frame["ts"].max()) if streamed else (None, None)  # type: ignore[assignment]  # times
+        stored.state, stored.artifact, stored.rows, stored.ready_at = "ready", artifact, height, site.clock.now()
+        stored.to_seq, stored.from_ts, stored.to_ts = row.from_seq, None, None
+        if isinstance(frame, pl.DataFrame):  # of events
+            stored.to_seq = int(frame["seq"].max()) + 1  # type: ignore[arg-type]  # has rows
+            stored.from_ts, stored.to_ts = frame["ts"].min(), frame["ts"].max()  # type: ignore[assignment]  # times
         stored.problem = None
         ledger.append(
             db, kind="model.baseline", actor="assay", subject=f"model:{current.model.name}", at=site.clock.now(),
             body={
-                "baseline": row.id, "digest": artifact, "rows": frame.height, "reason": row.reason,
-                "spec_revision": current.revision, "source": "events" if streamed else "dataset",
+                "baseline": row.id, "digest": artifact, "rows": height, "reason": row.reason,
+                "spec_revision": current.revision, "source": "events" if named is None else "dataset",
                 "events_version": site.events.extent(current.model.name).events_version,
             },
         )  # fmt: skip
@@ -97,7 +101,7 @@ def rows(site: Site, current: CurrentSpec, row: BaselineRow) -> pl.DataFrame | N
     """Rows of the reference in order, or None while they are still arriving."""
     spec, name = current.spec, current.model.name
     if spec.baseline.dataset is not None:
-        return _dataset(site, current, spec.baseline.dataset)
+        return _dataset(site, current, spec.baseline.dataset).collect()
     if spec.baseline.range is not None:
         begin, end = spec.baseline.range.from_, spec.baseline.range.to
         if site.clock.now() < end + GRACE:
@@ -153,32 +157,33 @@ def _rows_left(
     return frame.filter((place < first) | (frame["ts"] < starts + FEWEST_BLOCKS * block_length(windows)))
 
 
-def _dataset(site: Site, current: CurrentSpec, name: str) -> pl.DataFrame:
+def _dataset(site: Site, current: CurrentSpec, name: str) -> pl.LazyFrame:
+    """A registered dataset, whose file never changes: its columns may be read one after the other."""
     with site.database.read() as db:
         found = store.dataset(db, current.model.id, name)
     if found is None:
         raise InvalidError(
             f"dataset {name!r} is not registered; register it, then the baseline is fitted", dataset=name
         )
-    frame = pl.read_parquet(site.artifacts.path(found.digest))
-    if absent := [c for c in watched(current.spec) if c not in frame.columns]:
+    frame = pl.scan_parquet(site.artifacts.path(found.digest))
+    if absent := [c for c in watched(current.spec) if c not in column_names(frame)]:
         raise InvalidError(f"dataset {name!r} lacks the watched columns {', '.join(absent)}", dataset=name)
     return frame.drop("seq", strict=False)
 
 
-def _fitted(spec: ModelSpec, frame: pl.DataFrame, texts: dict[str, list[str | None]]) -> Baseline:
+def _fitted(spec: ModelSpec, frame: Rows, texts: dict[str, list[str | None]]) -> Baseline:
     windows = spec.monitors.windows
     parts = 1 if isinstance(windows, RowWindow) else profile_parts(windows)
     return fit_baseline(frame, watched(spec), blocks=_blocks(spec, frame), parts=parts, seed=0, encoder_texts=texts)
 
 
-def _blocks(spec: ModelSpec, frame: pl.DataFrame) -> NDArray[np.int64]:
+def _blocks(spec: ModelSpec, frame: Rows) -> NDArray[np.int64]:
     windows = spec.monitors.windows
     if isinstance(windows, RowWindow):
-        return equal_blocks(frame.height, windows.rows // BLOCKS_PER_WINDOW)
-    if "ts" not in frame.columns:
+        return equal_blocks(row_count(frame), windows.rows // BLOCKS_PER_WINDOW)
+    if "ts" not in column_names(frame):
         raise InvalidError("a dataset as baseline of time windows needs its times: add a column ts", field="ts")
-    return time_blocks(frame["ts"], windows)
+    return time_blocks(frame.lazy().select("ts").collect()["ts"], windows)
 
 
 def time_blocks(times: pl.Series, windows: Sequence[str]) -> NDArray[np.int64]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -24,9 +25,16 @@ class Counts:
     positions: Floats | None = None
     scale: float | None = None
 
-    @property
+    @cached_property
     def n(self) -> int:
         return int(self.counts.sum())
+
+    @cached_property
+    def shares(self) -> Floats:
+        """Counts as shares of one. Raises InsufficientDataError when there is no observation."""
+        if self.n < 1:
+            raise InsufficientDataError("no observation on one side; a distribution cannot be compared", rows=self.n)
+        return self.counts / self.n
 
 
 @dataclass(frozen=True)
@@ -44,13 +52,6 @@ class Method:
     expected: Callable[[Counts, Counts], float] | None = None
 
 
-def shares(counts: Counts) -> Floats:
-    """Counts as shares of one. Raises InsufficientDataError when there is no observation."""
-    if counts.n < 1:
-        raise InsufficientDataError("no observation on one side; a distribution cannot be compared", rows=counts.n)
-    return counts.counts / counts.n
-
-
 def pair(reference: Counts, current: Counts) -> tuple[Floats, Floats]:
     """Shares of both sides. Raises InvalidError when they were counted on different bins."""
     if len(reference.counts) != len(current.counts):
@@ -59,4 +60,4 @@ def pair(reference: Counts, current: Counts) -> tuple[Floats, Floats]:
             reference_bins=len(reference.counts),
             current_bins=len(current.counts),
         )
-    return shares(reference), shares(current)
+    return reference.shares, current.shares

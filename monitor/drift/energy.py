@@ -24,7 +24,9 @@ def energy(reference: Counts, current: Counts) -> float:
     """
     p, q = pair(reference, current)
     if reference.positions is None or not reference.scale:
-        raise InsufficientDataError("the reference does not vary, so there is no standard deviation to divide by")
+        raise InsufficientDataError(
+            "the reference does not vary, or its values are too large to be squared: no standard deviation to divide by"
+        )
     gaps = np.diff(reference.positions)
     return float(np.sqrt(2.0 * np.sum(np.cumsum(p - q)[:-1] ** 2 * gaps) / reference.scale))
 

@@ -1,5 +1,6 @@
 """Every statistic of the catalogue for every column of a window, reported with the decision; none of them decides."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -10,8 +11,9 @@ from numpy.typing import NDArray
 from core.errors import InsufficientDataError
 from monitor.baseline import Baseline
 from monitor.coding import NumberBins
+from monitor.counting import CategoryCounts, NumberCounts
 from monitor.drift.base import Counts, Method
-from monitor.profile import BlockProfile, CategoryCounts, NumberCounts
+from monitor.profile import BlockProfile
 
 COARSE_BINS: Final = 10
 
@@ -58,9 +60,7 @@ def _score(method: Method, column: str, reference: Counts, current: Counts) -> S
 
 def _ordered(bins: NumberBins, reference: NumberCounts, current: NumberCounts) -> tuple[Counts, Counts]:
     positions = _positions(bins.edges, reference, current)
-    n = int(reference.counts.sum())
-    variance = max(reference.squares / n - (reference.total / n) ** 2, 0.0) if n else 0.0
-    scale = float(np.sqrt(variance)) or None
+    scale = math.sqrt(reference.variance) or None
     return Counts(reference.counts, positions, scale), Counts(current.counts, positions, scale)
 
 

@@ -24,7 +24,9 @@ def wasserstein(reference: Counts, current: Counts) -> float:
     """
     p, q = pair(reference, current)
     if reference.positions is None or not reference.scale:
-        raise InsufficientDataError("the reference does not vary, so there is no standard deviation to divide by")
+        raise InsufficientDataError(
+            "the reference does not vary, or its values are too large to be squared: no standard deviation to divide by"
+        )
     gaps = np.diff(reference.positions)
     return float(np.sum(np.abs(np.cumsum(p - q))[:-1] * gaps) / reference.scale)
 

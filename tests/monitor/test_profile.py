@@ -1,6 +1,8 @@
 """Block profiles: counting, adding, and their JSON form."""
 
 import math
+import zlib
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -85,6 +87,20 @@ def test_stored_profiles_add_up_to_the_profile_of_all_their_rows(
 def test_bytes_that_are_no_profile_are_an_integrity_failure(data: bytes) -> None:
     with pytest.raises(IntegrityFailureError, match="profile"):
         from_bytes(data, BASELINE.coding)
+
+
+@pytest.mark.parametrize("many", [1, 127, 128, 40_000, 3_000_000_000, 10**15])
+def test_counts_of_any_size_are_stored_and_read_back(many: int) -> None:
+    block = profile_block(frame([(0.5, "a"), (None, "b")]), BASELINE)
+    block = replace(block, rows=many)
+    same(from_bytes(to_bytes(block), BASELINE.coding), block)
+
+
+def test_a_profile_with_counts_of_an_unknown_width_is_an_integrity_failure() -> None:
+    raw = bytearray(zlib.decompress(to_bytes(profile_block(REFERENCE, BASELINE))))
+    raw[16] = 3
+    with pytest.raises(IntegrityFailureError, match="3 bytes"):
+        from_bytes(zlib.compress(bytes(raw)), BASELINE.coding)
 
 
 def test_a_profile_of_another_baseline_is_an_integrity_failure() -> None:

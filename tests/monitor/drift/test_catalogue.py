@@ -138,3 +138,12 @@ def test_a_window_without_rows_has_no_value_anywhere() -> None:
     frame = pl.DataFrame({"x": np.arange(300.0)})
     baseline = fit_baseline(frame, {"x": "number"}, blocks=3)
     assert all(s.value is None and s.reason for s in drift_scores(baseline, profile_block(frame.head(0), baseline)))
+
+
+def test_values_too_large_to_be_squared_leave_two_statistics_undefined_and_no_error() -> None:
+    rng = np.random.default_rng(1)
+    frame = pl.DataFrame({"x": 1e300 + 1e299 * rng.normal(size=400)})
+    baseline = fit_baseline(frame, {"x": "number"}, blocks=8)
+    scores = {s.method: s for s in drift_scores(baseline, profile_block(frame.head(100), baseline))}
+    assert {name for name, score in scores.items() if score.value is None} == {"wasserstein", "energy"}
+    assert "too large" in (scores["wasserstein"].reason or "")

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from monitor.baseline import ColumnKind, fit_baseline
-from monitor.drift import drift_scores
+from monitor.drift import METHODS, Counts, drift_scores
 from monitor.profile import profile_block
 from tests.monitor.drift.nannyml_constants import sides
 
@@ -101,3 +101,41 @@ def test_the_error_of_the_bins_stays_within_its_stated_bound(law: str, shift: fl
     for name, bound in bounds.items():
         assert abs(found[name] - exact[name]) <= bound + 1e-9, name
     assert found["ks"] <= exact["ks"] + 1e-12
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.2, 2.0])
+@pytest.mark.parametrize("law", ["normal", "lognormal", "integers"])
+def test_statistics_of_a_number_by_ten_bins_are_those_of_raw_values_cut_at_the_same_edges(
+    law: str, shift: float
+) -> None:
+    from scipy import stats
+    from scipy.spatial import distance
+
+    rng = np.random.default_rng(5)
+    laws: dict[str, Any] = {
+        "normal": rng.standard_normal, "lognormal": rng.lognormal, "integers": lambda size: rng.integers(0, 900, size),
+    }  # fmt: skip
+    a, b = np.asarray(laws[law](size=20_000), dtype=float), np.asarray(laws[law](size=3_000), dtype=float) + shift
+    baseline = fit_baseline(pl.DataFrame({"x": a}), {"x": "number"}, blocks=10)
+    window = profile_block(pl.DataFrame({"x": b}), baseline)
+    found = {s.method: s.value or 0.0 for s in drift_scores(baseline, window)}
+    fine, edges = baseline.total.numbers["x"].counts, baseline.coding.numbers["x"].edges
+    tenth = np.minimum(10 * (np.cumsum(fine) - fine) // len(a), 9)
+    cuts = edges[np.flatnonzero(np.diff(tenth))]
+    assert 9 <= len(cuts) + 1 <= 10
+    before, after = (np.bincount(np.searchsorted(cuts, x), minlength=len(cuts) + 1) for x in (a, b))
+    p, q = before / len(a), after / len(b)
+    smooth = [(counts + 0.5) / (counts + 0.5).sum() for counts in (before, after)]
+    exact = {
+        "jensen_shannon": float(distance.jensenshannon(p, q, base=2)),
+        "hellinger": float(distance.euclidean(np.sqrt(p), np.sqrt(q))) / math.sqrt(2),
+        "total_variation": float(distance.cityblock(p, q)) / 2,
+        "l_infinity": float(distance.chebyshev(p, q)),
+        "psi": float(stats.entropy(*smooth) + stats.entropy(*smooth[::-1])),
+        "chi2": float(stats.chi2_contingency([before, after], correction=False).statistic),
+    }
+    for name, value in exact.items():
+        assert found[name] == pytest.approx(value, rel=1e-9, abs=1e-12), name
+    sides = Counts(fine), Counts(window.numbers["x"].counts)
+    for name in ("jensen_shannon", "hellinger", "total_variation", "chi2"):
+        assert found[name] <= METHODS[name].compute(*sides) + 1e-12, name

@@ -1,0 +1,83 @@
+"""Milliseconds of a verdict from stored profiles, and of the decision alone."""
+
+import time
+from collections.abc import Callable, Sequence
+from uuid import uuid4
+
+import numpy as np
+
+from bench.speed.rows import kinds, table
+from monitor.baseline import Baseline, fit_baseline
+from monitor.decide import decide
+from monitor.profile import profile
+
+ROUNDS = 25
+Timed = tuple[float, float]  # milliseconds of wall and of CPU, medians
+
+
+def windows(rows: Sequence[int]) -> list[Timed]:
+    """A week of quarters of days of 50 columns from the database, judged and measured, at several rows a quarter.
+
+    Taken in turn, so that what else the machine does falls on all alike.
+    """
+    reference = table(63 * 4 * 200, 40, 10, 1, 0.0)
+    labels = np.arange(reference.height) // 200
+    baseline = fit_baseline(reference, kinds(reference.columns), blocks=labels, parts=4)
+    return _medians([_window(baseline, r) for r in rows])
+
+
+def decision() -> Timed:
+    """500 columns, 7 blocks among 56, 300 redraws."""
+    reference = table(56 * 100, 500, 0, 1, 0.0)
+    baseline = fit_baseline(reference, kinds(reference.columns), blocks=56)
+    blocks = profile(table(700, 500, 0, 2, 0.0), baseline, np.arange(700) // 100)
+
+    def once(seed: int) -> None:
+        decide(baseline, blocks, alpha=1 / 30, redraws=300, seed=seed)
+
+    return _medians([once])[0]
+
+
+def _window(baseline: Baseline, rows: int) -> Callable[[int], None]:
+    from sqlalchemy import create_engine
+    from sqlalchemy.orm import Session
+
+    from core.db import Base
+    from monitor.blocks import Scale, plan_blocks
+    from monitor.drift import drift_scores
+    from monitor.profile import merge_all
+    from monitor.profile_bytes import to_bytes
+    from monitor.profiles import stored_blocks
+    from monitor.tables import StoredProfile
+
+    window = table(28 * rows, 40, 10, 2, 0.01)
+    blocks = profile(window, baseline, np.arange(window.height) // rows)
+    engine = create_engine("sqlite://")
+    Base.metadata.create_all(engine)
+    owner, scale = uuid4(), Scale(28, "day", 21_600)
+    with Session(engine) as db:
+        db.add_all(
+            StoredProfile(baseline_id=owner, label=400 + i, version="", segment="", rows=b.rows, data=to_bytes(b))
+            for i, b in enumerate(blocks)
+        )
+        db.commit()
+
+    def once(seed: int) -> None:
+        with Session(engine) as db:
+            found = stored_blocks(db, owner, baseline.coding, range(400, 428))
+        plan = plan_blocks(baseline, scale, 7 / 60)
+        decide(baseline, found, alpha=7 / 60, plan=plan, first=400, redraws=300, seed=seed)
+        drift_scores(baseline, merge_all(found))
+
+    return once
+
+
+def _medians(work: Sequence[Callable[[int], None]]) -> list[Timed]:
+    taken = np.empty((ROUNDS, len(work), 2))
+    for i in range(ROUNDS):
+        for j, once in enumerate(work):
+            start, before = time.perf_counter(), time.process_time()
+            once(i)
+            taken[i, j] = time.perf_counter() - start, time.process_time() - before
+    wall, cpu = np.moveaxis(np.median(taken[2:], axis=0) * 1000, 1, 0).tolist()
+    return list(zip(wall, cpu, strict=True))

@@ -1,0 +1,64 @@
+"""A registered dataset as the reference."""
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from monitor import service, store
+from monitor.baseline import Baseline, fit_baseline
+from monitor.profile import equal_blocks
+from monitor.reference import collect, watched
+from monitor.site import Site
+from monitor.tables import BaselineRow, Dataset
+from tests.monitor.traffic import document, rows, spec
+
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+def declare(site: Site, frame: pl.DataFrame, folder: Path, **monitors: Any) -> tuple[service.CurrentSpec, BaselineRow]:
+    """A model with the frame registered as the dataset `first year`, its baseline collected."""
+    frame.write_parquet(folder / "dataset.parquet")
+    with site.database.write() as db:
+        declared = spec(baseline={"dataset": "first year"}, monitors=document()["monitors"] | monitors)
+        service.apply_spec(site, db, declared, "tester")
+        current = service.current_spec(db, "loans")
+        db.add(
+            Dataset(
+                model_id=current.model.id, name="first year", role="reference", rows=frame.height, provenance={},
+                digest=site.artifacts.put_file(folder / "dataset.parquet"), created_at=site.clock.now(),
+                created_by="tester",
+            )
+        )  # fmt: skip
+        row = store.newest_baseline(db, current.model.id)
+    assert row is not None
+    collect(site, current, row)
+    with site.database.read() as db:
+        return current, db.get_one(BaselineRow, row.id)
+
+
+def test_its_baseline_is_that_of_its_rows(site: Site, tmp_path: Path) -> None:
+    frame = rows(600)
+    current, row = declare(site, frame, tmp_path)
+    assert (row.state, row.rows, row.problem, row.from_ts) == ("ready", 600, None, None)
+    assert row.artifact is not None
+    expected = fit_baseline(frame, watched(current.spec), blocks=equal_blocks(600, 25))
+    assert Baseline.from_bytes(site.artifacts.get(row.artifact)).to_bytes() == expected.to_bytes()
+
+
+@pytest.mark.parametrize(
+    ("dropped", "monitors", "said"),
+    [("region", {}, "watched columns region"), ("ts", {"windows": ["1d"]}, "add a column ts")],
+)
+def test_one_that_lacks_a_column_says_which(
+    site: Site, tmp_path: Path, dropped: str, monitors: dict[str, Any], said: str
+) -> None:
+    _, row = declare(site, rows(600).drop(dropped), tmp_path, **monitors)
+    assert row.state == "collecting"
+    assert said in (row.problem or "")
+
+
+def test_an_empty_one_leaves_the_reference_waiting(site: Site, tmp_path: Path) -> None:
+    _, row = declare(site, rows(10).head(0), tmp_path)
+    assert row.state == "collecting"
