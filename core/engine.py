@@ -7,6 +7,7 @@ not rows. What comes back is the same whichever engine ran it.
 
 import logging
 import os
+import socket
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,6 +30,7 @@ HERE: Final = EngineSettings(jobs=1)  # for work that is not worth another proce
 AHEAD: Final = 4  # calls for each job whose results are held until the caller has taken them
 IDLE_S: Final = 60  # processes without work end after this long
 RETRY_AFTER_S: Final = 30
+KNOCK_S: Final = 5.0
 # One connection to a cluster a process: Ray keeps it in a global of its own.
 _CONNECTED: Final = threading.Lock()
 
@@ -166,8 +168,9 @@ def _connected(engine: EngineSettings) -> Iterator[int]:
     with _CONNECTED:
         address = engine.ray_address or "auto"
         try:
+            _knock(engine.ray_address)
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError, ray.exceptions.RaySystemError) as error:
             raise ClusterUnreachableError(
                 f"engine.ray_address {address!r}: no Ray cluster answers: {str(error).splitlines()[0][:200]}. "
                 "Start one with `ray start --head`, or set ASSAY_ENGINE__KIND=loky",
@@ -179,3 +182,10 @@ def _connected(engine: EngineSettings) -> Iterator[int]:
             yield max(1, min(engine.jobs, cpus))
         finally:
             ray.shutdown()
+
+
+def _knock(address: str | None) -> None:
+    """Raises OSError at once where nobody listens: Ray itself tries for two minutes, and everything else waits."""
+    host, colon, port = (address or "").rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_S).close()

@@ -67,7 +67,7 @@ class EngineSettings(_Group):
     kind: Literal["loky", "ray"] = Field(
         "loky", description="what runs large work on many files: `loky`, processes of this machine, or `ray`, a cluster"
     )
-    jobs: int = Field(2, ge=1, description="processes of one worker at that work; 1 keeps it in the worker itself")
+    jobs: int = Field(1, ge=1, description="processes of one worker at that work; 1 keeps it in the worker itself")
     ray_address: str | None = Field(
         None, description="host:port of the Ray cluster; empty means what RAY_ADDRESS says, or the one on this machine"
     )

@@ -17,7 +17,6 @@ from sqlalchemy.orm import Session
 
 from core import engine as engines
 from core.engine import HERE, Call
-from core.settings import EngineSettings
 from monitor.baseline import Baseline
 from monitor.coding import Coding
 from monitor.lake import Table
@@ -34,8 +33,9 @@ from monitor.tables import BaselineRow, StoredProfile
 # Blocks are read together up to about this many rows, and about this many values.
 MOST_ROWS: Final = 200_000
 MOST_CELLS: Final = 20_000_000
-# Fewer values than this are profiled sooner than other processes have started.
-POOLED_CELLS: Final = 20_000_000
+# Fewer values than this are profiled sooner than other processes have started. A text costs as much as this many.
+POOLED_CELLS: Final = 100_000_000
+TEXT_CELLS: Final = 500
 
 
 def extend(site: Site, current: CurrentSpec, row: BaselineRow, baseline: Baseline) -> list[int]:
@@ -51,11 +51,18 @@ def extend(site: Site, current: CurrentSpec, row: BaselineRow, baseline: Baselin
     waiting = fresh["seq"].filter(pl.Series(~ended))
     profiled = next_seq if waiting.is_empty() else int(waiting.min())  # type: ignore[arg-type]  # not null
     touched: list[int] = np.unique(labels[ended]).tolist()
-    cells = int(ended.sum()) * len(baseline.columns)
+    rows = int(ended.sum())
+    most = min(MOST_ROWS, max(1, MOST_CELLS // len(baseline.columns)))
+    runs = list(_runs(touched, max(1, most * len(touched) // max(rows, 1))))
+    calls = (
+        Call(f"blocks {s.labels.start} to {s.labels.stop - 1} of {name}", profile_stretch, (s,))
+        for s in stretches(site, current, row, runs, next_seq)
+    )
+    cells = rows * sum(TEXT_CELLS if kind == "text" else 1 for kind in baseline.columns.values())
     engine = site.settings.engine if cells >= POOLED_CELLS else HERE
-    for stretch, parts in _profiled(site, current, row, baseline, touched, int(ended.sum()), next_seq, engine):
+    for run, parts in zip(runs, engines.run(engine, calls), strict=True):
         with site.database.write() as db:
-            _replace(db, row.id, stretch, parts)
+            _replace(db, row.id, run, parts)
     with site.database.write() as db:
         db.get_one(BaselineRow, row.id, with_for_update=True).profiled_seq = profiled
     return touched
@@ -99,24 +106,15 @@ def _parts_of(db: Session, baseline_id: UUID, labels: range, version: str, segme
     return [(label, data) for label, data in db.execute(query)]
 
 
-def _profiled(
-    site: Site, current: CurrentSpec, row: BaselineRow, baseline: Baseline, touched: Sequence[int], rows: int,
-    next_seq: int, engine: EngineSettings,
-) -> Iterator[tuple[range, list[Part]]]:  # fmt: skip
-    """The profiles of each run of blocks, in order. How blocks are read together does not depend on the engine."""
-    if not touched:
-        return
-    most = min(MOST_ROWS, max(1, MOST_CELLS // len(baseline.columns)))
-    runs = list(_runs(touched, max(1, most * len(touched) // max(rows, 1))))
-    site.events.settle(current.model.name)  # every row is then in a file that any process can read
-    table = site.events.table(current.model.name, "events")
-    snapshot = table.snapshot()
-    calls = (
-        Call(f"blocks {run.start} to {run.stop - 1} of {current.model.name}", profile_stretch, (stretch,))
-        for run in runs
-        for stretch in (_stretch(site, current, row, table, snapshot, run, next_seq),)
-    )
-    yield from zip(runs, engines.run(engine, calls), strict=True)
+def stretches(
+    site: Site, current: CurrentSpec, row: BaselineRow, runs: Sequence[range], next_seq: int
+) -> Iterator[Stretch]:
+    """What each run of blocks is profiled from: rows below `next_seq`, all of them in files any process can read."""
+    if runs:
+        site.events.settle(current.model.name)
+        table = site.events.table(current.model.name, "events")
+        snapshot = table.snapshot()
+        yield from (_stretch(site, current, row, table, snapshot, labels, next_seq) for labels in runs)
 
 
 def _stretch(
