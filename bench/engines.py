@@ -3,8 +3,9 @@
     python -m bench.engines [--rows N] [--columns N] [--jobs 1,2] [--ray ADDRESS]
 
 The rows are written once as a Delta table of 50,000 rows a file. Each case is a process of its own with its own home
-folder, and its profiles are compared byte for byte with those of one job. Peer: one job. `peak_mb` is the largest
-process of the case, the one that gives out the work or one that does it.
+folder, and its profiles are compared byte for byte with those of the first case, which is the peer too. `peak_mb` is
+the largest process of the case, the one that gives out the work or one that does it. With fewer --rows the case names
+stay and the line says the rows.
 
 Appends JSON lines to bench/results/engines.jsonl.
 """
@@ -73,9 +74,9 @@ def write_rows(lake: Path, rows: int, columns: int) -> None:
 
 
 def child(home: Path, lake: Path, columns: int, kind: str, jobs: int, address: str | None) -> None:
-    """Profile everything once for warmth of nothing but the code, then once timed; prints what was measured."""
+    """Profile everything under one engine; prints what was measured."""
     import psutil
-    from sqlalchemy import delete, select
+    from sqlalchemy import select
 
     import migrations
     from core.clock import ManualClock
@@ -103,16 +104,14 @@ def child(home: Path, lake: Path, columns: int, kind: str, jobs: int, address: s
         row = db.get_one(BaselineRow, row.id)
     assert row.artifact is not None, row.problem
     baseline = fitted(site.artifacts.root, row.artifact)
-    with site.database.write() as db:
-        db.execute(delete(StoredProfile))
-    before = [psutil.Process().cpu_times()]
+    before = psutil.Process().cpu_times()
     start = time.perf_counter()
     labels = extend(site, current, row, baseline)
     seconds = time.perf_counter() - start
     workers = [p for p in psutil.Process().children(recursive=True) if "resource_tracker" not in " ".join(p.cmdline())]
     peaks = [_peak_mb(p.pid) for p in workers]
     used = psutil.Process().cpu_times()
-    cpu = used.user + used.system - before[0].user - before[0].system
+    cpu = used.user + used.system - before.user - before.system
     cpu += sum(p.cpu_times().user + p.cpu_times().system for p in workers)
     with site.database.read() as db:
         stored = db.scalars(select(StoredProfile.data).order_by(StoredProfile.label, StoredProfile.version))
@@ -176,7 +175,7 @@ def main() -> None:
             for metric, (value, unit) in figures.items():
                 if kind == "ray" and metric != "seconds":
                     continue  # the cluster's processes are not children of this one
-                peer = None if found is first else f"{cases[0][1]} job"
+                peer = None if found is first else f"{jobs[0]} loky job" + "s" * (jobs[0] > 1)
                 line = {
                     "bench": "engines", "case": f"profile_3m_x100_{kind}_{number}", "metric": metric,
                     "value": round(value, 3), "unit": unit, "peer": peer,

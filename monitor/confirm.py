@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MAXIMUM_ROWS: Final = 5_000
 DRIFT_SHARE: Final = 0.5
-POOLED_CELLS: Final = 100_000  # values of both samples; fewer are compared sooner than other processes have started
+POOLED_CELLS: Final = 50_000  # values of both samples; fewer are compared sooner than other processes have started
 
 
 @dataclass(frozen=True)

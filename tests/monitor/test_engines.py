@@ -119,7 +119,7 @@ def test_a_profile_that_was_cut_off_is_built_again_without_a_trace(case: Case, t
 
 
 def test_a_confirmation_says_the_same_from_two_processes() -> None:
-    columns: dict[str, ColumnKind] = {"c": "category", **{f"n{i}": "number" for i in range(15)}}
+    columns: dict[str, ColumnKind] = {"c": "category", **{f"n{i}": "number" for i in range(9)}}
     before, after = (sample(seed) for seed in (0, 1))
     assert 2 * before.height * len(columns) >= POOLED_CELLS
     here, there = (
@@ -132,8 +132,8 @@ def test_a_confirmation_says_the_same_from_two_processes() -> None:
 
 def sample(seed: int) -> pl.DataFrame:
     rng = np.random.default_rng(seed)
-    numbers = {f"n{i}": rng.normal(0.2 * seed, 1.0, 4000) for i in range(15)}
-    return pl.DataFrame({**numbers, "c": rng.choice(["a", "b"], 4000)})
+    numbers = {f"n{i}": rng.normal(0.2 * seed, 1.0, 2500) for i in range(9)}
+    return pl.DataFrame({**numbers, "c": rng.choice(["a", "b"], 2500)})
 
 
 @pytest.fixture
