@@ -17,6 +17,10 @@ class AppError(Exception):
         self.message = message
         self.facts = facts
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Errors come back from worker processes as they were, whatever the constructor of a narrow one asks for."""
+        return _restored, (type(self), self.args, self.__dict__)
+
 
 class NotFoundError(AppError):
     code = "not_found"
@@ -58,3 +62,9 @@ class InsufficientDataError(AppError):
     """A statistic is undefined for the rows at hand."""
 
     code = "insufficient_data"
+
+
+def _restored(kind: type[AppError], arguments: tuple[Any, ...], facts: dict[str, Any]) -> AppError:
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(facts)
+    return error

@@ -63,6 +63,16 @@ class TrainSettings(_Group):
     attempts: int = Field(3, ge=1, description="times a killed training process is resumed before the run is failed")
 
 
+class EngineSettings(_Group):
+    kind: Literal["loky", "ray"] = Field(
+        "loky", description="what runs large work on many files: `loky`, processes of this machine, or `ray`, a cluster"
+    )
+    jobs: int = Field(1, ge=1, description="processes of one worker at that work; 1 keeps it in the worker itself")
+    ray_address: str | None = Field(
+        None, description="host:port of the Ray cluster; empty means what RAY_ADDRESS says, or the one on this machine"
+    )
+
+
 class LogSettings(_Group):
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe line written")
 
@@ -85,6 +95,7 @@ class Settings(BaseSettings):
     server: ServerSettings = ServerSettings()
     queue: QueueSettings = QueueSettings()
     ledger: LedgerSettings = LedgerSettings()
+    engine: EngineSettings = EngineSettings()
     train: TrainSettings = TrainSettings()
     log: LogSettings = LogSettings()
     client: ClientSettings = ClientSettings()

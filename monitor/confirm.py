@@ -4,11 +4,15 @@ import json
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
+from core import engine as engines
+from core.engine import HERE, Call
 from core.errors import InsufficientDataError
+from core.settings import EngineSettings
 from monitor.baseline import ColumnKind
 from monitor.coding import category_values, number_values
 from monitor.drift.rows import RowScore, row_scores
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
 
 MAXIMUM_ROWS: Final = 5_000
 DRIFT_SHARE: Final = 0.5
+POOLED_CELLS: Final = 50_000  # values of both samples; fewer are compared sooner than other processes have started
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,12 @@ class Confirmation:
 
 
 def confirm_with_evidently(
-    reference: pl.DataFrame, window: pl.DataFrame, columns: Mapping[str, ColumnKind], *, seed: int = 0
+    reference: pl.DataFrame,
+    window: pl.DataFrame,
+    columns: Mapping[str, ColumnKind],
+    *,
+    seed: int = 0,
+    engine: EngineSettings = HERE,
 ) -> Confirmation:
     """Compare raw rows with Evidently's data drift preset and its default methods.
 
@@ -49,6 +59,7 @@ def confirm_with_evidently(
         window: raw rows of the window.
         columns: kind of each column to compare. Texts are compared by Evidently's domain classifier.
         seed: of the sampling.
+        engine: where report and statistics are computed, side by side; small samples stay in this process.
 
     Returns:
         One self-contained HTML file and Evidently's result as a plain dictionary. "<" in names and values reads "‹" in
@@ -68,9 +79,14 @@ def confirm_with_evidently(
             kept[name] = kind
     if not kept:
         raise InsufficientDataError("no column has values on both sides; there is nothing to compare", columns=skipped)
-    before, after = _sampled(reference, seed), _sampled(window, seed)
+    before, after = (_sampled(side, seed).select(list(kept)) for side in (reference, window))
     names = {_harmless(name): name for name in kept}
-    result, html = _report(_frame(before, kept), _frame(after, kept), {_harmless(n): k for n, k in kept.items()})
+    calls: list[Call[Any]] = [
+        Call("Evidently's report", _report, (before, after, kept)),
+        Call("statistics of raw rows", partial(row_scores, seed=seed), (before, after, kept)),
+    ]
+    small = (before.height + after.height) * len(kept) < POOLED_CELLS
+    (result, html), statistics = engines.run(HERE if small else engine, calls)
     drifted = tuple(
         names[test["metric_config"]["params"]["column"]]
         for test in result["tests"]
@@ -86,27 +102,28 @@ def confirm_with_evidently(
         rows_reference=before.height,
         rows_window=after.height,
         note=_note(reference, window, seed),
-        statistics=tuple(row_scores(before, after, kept, seed=seed)),
+        statistics=tuple(statistics),
     )
 
 
 def _report(
-    reference: "pd.DataFrame", window: "pd.DataFrame", columns: Mapping[str, ColumnKind]
+    reference: pl.DataFrame, window: pl.DataFrame, columns: Mapping[str, ColumnKind]
 ) -> tuple[dict[str, Any], str]:
+    kinds = {_harmless(name): kind for name, kind in columns.items()}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Evidently's own dependencies; its errors still come through
         from evidently import DataDefinition, Dataset, Report
         from evidently.presets import DataDriftPreset
 
         definition = DataDefinition(
-            numerical_columns=[n for n, kind in columns.items() if kind == "number"],
-            categorical_columns=[n for n, kind in columns.items() if kind == "category"],
-            text_columns=[n for n, kind in columns.items() if kind == "text"],
+            numerical_columns=[n for n, kind in kinds.items() if kind == "number"],
+            categorical_columns=[n for n, kind in kinds.items() if kind == "category"],
+            text_columns=[n for n, kind in kinds.items() if kind == "text"],
         )
         report = Report([DataDriftPreset(drift_share=DRIFT_SHARE)], include_tests=True)
         snapshot = report.run(
-            Dataset.from_pandas(window, data_definition=definition),
-            Dataset.from_pandas(reference, data_definition=definition),
+            Dataset.from_pandas(_frame(window, columns), data_definition=definition),
+            Dataset.from_pandas(_frame(reference, columns), data_definition=definition),
         )
         return json.loads(snapshot.json()), snapshot.get_html_str(as_iframe=False)
 

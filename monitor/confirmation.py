@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from uuid import UUID
 
-from core.errors import AppError
+from core.errors import AppError, BusyError
 from governance import ledger
 from monitor import store
 from monitor.confirm import confirm_with_evidently
@@ -32,7 +32,10 @@ def confirm_alert(site: Site, alert_id: UUID) -> None:
             reference.select(list(columns)),
             site.events.events(model.name, from_seq=window.from_seq, to_seq=window.to_seq, columns=list(columns)),
             columns,
+            engine=site.settings.engine,
         )
+    except BusyError:
+        raise  # for the job to be repeated
     except AppError as error:
         with site.database.write() as db:
             store.alert(db, alert_id, lock=True).confirmation_error = error.message

@@ -5,30 +5,37 @@ profile never depends on how its rows came in. A new baseline has other bins and
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from core import engine as engines
+from core.engine import HERE, Call
 from monitor.baseline import Baseline
-from monitor.coding import CodedColumns, Coding, coded_columns
-from monitor.profile import BlockProfile, empty_profile, profile_coded
-from monitor.profile_bytes import from_bytes, summed, to_bytes
+from monitor.coding import Coding
+from monitor.lake import Table
+from monitor.profile import BlockProfile, empty_profile
+from monitor.profile_bytes import from_bytes, summed
+from monitor.profiling import Part, Stretch, labels_of, profile_stretch, row_labels
 from monitor.reference import BLOCKS_PER_WINDOW, GRACE, block_length, profile_parts, time_blocks
 from monitor.schema import ModelSpec, RowWindow
 from monitor.service import CurrentSpec
 from monitor.site import Site
+from monitor.snapshot import Snapshot
 from monitor.tables import BaselineRow, StoredProfile
 
-# Values of one segment column with profiles of their own; of more, the most frequent of the block.
-MOST_SEGMENTS: Final = 20
-# Blocks are read together up to about this many rows.
+# Blocks are read together up to about this many rows, and about this many values.
 MOST_ROWS: Final = 200_000
+MOST_CELLS: Final = 20_000_000
+# Fewer values than this are profiled sooner than other processes have started. A text costs as much as this many.
+POOLED_CELLS: Final = 100_000_000
+TEXT_CELLS: Final = 500
 
 
 def extend(site: Site, current: CurrentSpec, row: BaselineRow, baseline: Baseline) -> list[int]:
@@ -39,19 +46,23 @@ def extend(site: Site, current: CurrentSpec, row: BaselineRow, baseline: Baselin
     if next_seq <= since:
         return []
     fresh = site.events.events(name, from_seq=since, to_seq=next_seq, columns=["seq", "ts"])
-    labels = _labels(spec, row, fresh)
+    labels = labels_of(fresh, spec.monitors.windows, row.from_seq)
     ended = labels < _open_label(site, spec, row, next_seq)
     waiting = fresh["seq"].filter(pl.Series(~ended))
     profiled = next_seq if waiting.is_empty() else int(waiting.min())  # type: ignore[arg-type]  # not null
     touched: list[int] = np.unique(labels[ended]).tolist()
-    together = max(1, MOST_ROWS * len(touched) // max(int(ended.sum()), 1))
-    for run in _runs(touched, together):
-        frame = _rows(site, spec, row, name, run).filter(pl.col("seq") < next_seq)
-        of = _labels(spec, row, frame)
-        coded = coded_columns(frame, baseline.coding)
+    rows = int(ended.sum())
+    most = min(MOST_ROWS, max(1, MOST_CELLS // len(baseline.columns)))
+    runs = list(_runs(touched, max(1, most * len(touched) // max(rows, 1))))
+    calls = (
+        Call(f"blocks {s.labels.start} to {s.labels.stop - 1} of {name}", profile_stretch, (s,))
+        for s in stretches(site, current, row, runs, next_seq)
+    )
+    cells = rows * sum(TEXT_CELLS if kind == "text" else 1 for kind in baseline.columns.values())
+    engine = site.settings.engine if cells >= POOLED_CELLS else HERE
+    for run, parts in zip(runs, engines.run(engine, calls), strict=True):
         with site.database.write() as db:
-            for label in run:
-                _replace(db, row.id, label, frame, coded, np.flatnonzero(of == label), spec, baseline.coding)
+            _replace(db, row.id, run, parts)
     with site.database.write() as db:
         db.get_one(BaselineRow, row.id, with_for_update=True).profiled_seq = profiled
     return touched
@@ -95,6 +106,37 @@ def _parts_of(db: Session, baseline_id: UUID, labels: range, version: str, segme
     return [(label, data) for label, data in db.execute(query)]
 
 
+def stretches(
+    site: Site, current: CurrentSpec, row: BaselineRow, runs: Sequence[range], next_seq: int
+) -> Iterator[Stretch]:
+    """What each run of blocks is profiled from: rows below `next_seq`, all of them in files any process can read."""
+    if runs:
+        site.events.settle(current.model.name)
+        table = site.events.table(current.model.name, "events")
+        snapshot = table.snapshot()
+        yield from (_stretch(site, current, row, table, snapshot, labels, next_seq) for labels in runs)
+
+
+def _stretch(
+    site: Site, current: CurrentSpec, row: BaselineRow, table: Table, snapshot: Snapshot, labels: range, next_seq: int
+) -> Stretch:
+    assert row.artifact is not None  # a baseline that is not fitted has no blocks
+    windows = current.spec.monitors.windows
+    bounds: dict[str, Any] = {"from_seq": row.from_seq, "to_seq": next_seq}
+    if isinstance(windows, RowWindow):
+        first, last = (row.from_seq + _position(label, windows.rows) for label in (labels.start, labels.stop))
+        bounds |= {"from_seq": first, "to_seq": min(last, next_seq)}
+    else:
+        seconds = int(block_length(windows).total_seconds()) // profile_parts(windows)
+        begin, end = (datetime.fromtimestamp(label * seconds, tz=UTC) for label in (labels.start, labels.stop))
+        bounds |= {"from_ts": begin, "to_ts": end}
+    return Stretch(
+        table=table.folder, snapshot=replace(snapshot, files=snapshot.between(**bounds)), bounds=bounds, labels=labels,
+        windows=windows, from_seq=row.from_seq, segments=tuple(current.spec.with_role("segment")),
+        artifacts=site.artifacts.root, baseline=row.artifact,
+    )  # fmt: skip
+
+
 def _runs(labels: Sequence[int], most: int) -> Iterator[range]:
     """Neighbouring labels, up to `most` together."""
     begin = 0
@@ -102,22 +144,6 @@ def _runs(labels: Sequence[int], most: int) -> Iterator[range]:
         if at == len(labels) or labels[at] != labels[at - 1] + 1 or at - begin >= most:
             yield range(labels[begin], labels[at - 1] + 1)
             begin = at
-
-
-def _labels(spec: ModelSpec, row: BaselineRow, frame: pl.DataFrame) -> NDArray[np.int64]:
-    windows = spec.monitors.windows
-    if isinstance(windows, RowWindow):
-        return row_labels(frame["seq"].to_numpy() - row.from_seq, windows.rows)
-    return time_blocks(frame["ts"], windows)
-
-
-def row_labels(position: NDArray[np.int64], window: int) -> NDArray[np.int64]:
-    """Block of each row by its position after the first: ten to a window, the last of which takes the remainder."""
-    number, inside = np.divmod(position, window)
-    found: NDArray[np.int64] = number * BLOCKS_PER_WINDOW + np.minimum(
-        inside // (window // BLOCKS_PER_WINDOW), BLOCKS_PER_WINDOW - 1
-    )
-    return found
 
 
 def _open_label(site: Site, spec: ModelSpec, row: BaselineRow, next_seq: int) -> int:
@@ -128,64 +154,24 @@ def _open_label(site: Site, spec: ModelSpec, row: BaselineRow, next_seq: int) ->
     return int(time_blocks(pl.Series([site.clock.now() - GRACE]), windows)[0])
 
 
-def _rows(site: Site, spec: ModelSpec, row: BaselineRow, name: str, labels: range) -> pl.DataFrame:
-    windows = spec.monitors.windows
-    if isinstance(windows, RowWindow):
-        first, last = (row.from_seq + _position(label, windows.rows) for label in (labels.start, labels.stop))
-        return site.events.events(name, from_seq=first, to_seq=last)
-    seconds = int(block_length(windows).total_seconds()) // profile_parts(windows)
-    begin, end = (datetime.fromtimestamp(label * seconds, tz=UTC) for label in (labels.start, labels.stop))
-    return site.events.scan(name, from_seq=row.from_seq, from_ts=begin, to_ts=end).sort("seq").collect()
-
-
 def _position(label: int, window: int) -> int:
     """Rows before a block of rows."""
     number, part = divmod(label, BLOCKS_PER_WINDOW)
     return number * window + part * (window // BLOCKS_PER_WINDOW)
 
 
-def _replace(
-    db: Session, baseline_id: UUID, label: int, frame: pl.DataFrame, coded: CodedColumns, rows: NDArray[np.int64],
-    spec: ModelSpec, coding: Coding,
-) -> None:  # fmt: skip
-    """Profile the rows of one block, given by their places, in place of what was stored of it."""
-    db.execute(delete(StoredProfile).where(StoredProfile.baseline_id == baseline_id, StoredProfile.label == label))
-
-    def profiled(chosen: NDArray[np.int64]) -> bytes:
-        (block,) = profile_coded(_only(coded, rows[chosen]), coding, np.zeros(len(chosen), dtype=np.int64), 1)
-        return to_bytes(block)
-
-    whole = profiled(np.arange(len(rows)))
-    for version, segment, chosen in _parts(frame[rows], spec.with_role("segment")):
-        data = whole if len(chosen) == len(rows) else profiled(chosen)
+def _replace(db: Session, baseline_id: UUID, labels: range, parts: Sequence[Part]) -> None:
+    """Store the profiles of a run of blocks in place of what was stored of them."""
+    db.execute(
+        delete(StoredProfile).where(
+            StoredProfile.baseline_id == baseline_id, StoredProfile.label >= labels.start,
+            StoredProfile.label < labels.stop,
+        )
+    )  # fmt: skip
+    for part in parts:
         db.add(
             StoredProfile(
-                baseline_id=baseline_id, label=label, version=version, segment=segment, rows=len(chosen), data=data
+                baseline_id=baseline_id, label=part.label, version=part.version, segment=part.segment, rows=part.rows,
+                data=part.data,
             )
-        )
-
-
-def _parts(frame: pl.DataFrame, segments: Sequence[str]) -> Iterator[tuple[str, str, NDArray[np.int64]]]:
-    """All rows, those of each version, and those of each value of each segment column."""
-    yield "", "", np.arange(frame.height)
-    for value, rows in _groups(frame["version"]):
-        yield value, "", rows
-    for column in segments:
-        if column in frame.columns:
-            for value, rows in _groups(frame[column].cast(pl.String)):
-                yield "", f"{column}={value}"[:300], rows
-
-
-def _groups(values: pl.Series) -> Iterator[tuple[str, NDArray[np.int64]]]:
-    counted = values.drop_nulls().value_counts(sort=True)
-    ranked = counted.sort("count", counted.columns[0], descending=[True, False])[counted.columns[0]]
-    for value in ranked[:MOST_SEGMENTS]:
-        yield value, (values == value).arg_true().to_numpy().astype(np.int64)
-
-
-def _only(coded: CodedColumns, rows: NDArray[np.int64]) -> CodedColumns:
-    return CodedColumns(
-        {name: values[rows] for name, values in coded.numbers.items()},
-        {name: codes[rows] for name, codes in coded.categories.items()},
-        coded.new,
-    )
+        )  # fmt: skip

@@ -11,9 +11,8 @@ import polars as pl
 from sqlalchemy.orm import Session
 
 from core import queue
-from monitor import alerts, budget, checks, concept, estimates, parts, profiles, reference, store
+from monitor import alerts, budget, checks, concept, estimates, parts, profiles, profiling, reference, store
 from monitor.alerts import Alarm
-from monitor.baseline import Baseline
 from monitor.corrections import correction
 from monitor.decide import Decision
 from monitor.drift import drift_scores
@@ -29,8 +28,6 @@ from monitor.wording import describe
 
 # A time window closes once the clock is GRACE past its end and later events were seen, or nothing came for this long.
 QUIET: Final = timedelta(minutes=5)
-KEPT_BASELINES: Final = 8
-_FITTED: Final[dict[str, Baseline]] = {}  # by digest, so an entry can never be stale
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +62,7 @@ def evaluate(site: Site, model_name: str) -> list[UUID]:
             with site.database.read() as db:
                 row = db.get_one(BaselineRow, row.id)
         if row.artifact is not None and not profiled:
-            profiles.extend(site, current, row, _baseline(site, row.artifact))
+            profiles.extend(site, current, row, profiling.fitted(site.artifacts.root, row.artifact))
             profiled = True
         row = checks.learned(site, current, estimates.fitted(site, current, row))
         due = [d for scale, number in closed.items() if (d := _due(site, current, row, scale, number)) is not None]
@@ -162,7 +159,7 @@ def _judge(site: Site, current: CurrentSpec, row: BaselineRow, window: Span) -> 
     assert row.to_seq is not None
     if window.from_seq < row.to_seq:
         return unjudged("reference", "Drift not judged: these rows belong to the reference itself.")
-    baseline = _baseline(site, row.artifact)
+    baseline = profiling.fitted(site.artifacts.root, row.artifact)
     labels = profiles.labels_between(
         current.spec, row, (window.from_seq, window.to_seq), (window.from_ts, window.to_ts)
     )
@@ -172,16 +169,6 @@ def _judge(site: Site, current: CurrentSpec, row: BaselineRow, window: Span) -> 
     scores = drift_scores(baseline, merge_all(blocks))
     decision = judge(current.spec, baseline, window.scale, blocks, scores, first=labels.start, seed=seed)
     return _document(decision), drift_readings(decision, scores)
-
-
-def _baseline(site: Site, digest: str) -> Baseline:
-    """A fitted baseline; the last few are kept, for it is the same for window after window."""
-    found = _FITTED.get(digest)
-    if found is None:
-        found = _FITTED[digest] = Baseline.from_bytes(site.artifacts.get(digest))
-        while len(_FITTED) > KEPT_BASELINES:
-            _FITTED.pop(next(iter(_FITTED)))
-    return found
 
 
 def _document(decision: Decision) -> dict[str, Any]:

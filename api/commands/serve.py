@@ -40,13 +40,15 @@ def prepare(settings: Settings) -> "Site":
     """Migrate the database and open the installation.
 
     Raises:
-        InvalidError: the home folder or the database cannot be used.
+        InvalidError: the home folder, the database or the engine cannot be used.
     """
     from sqlalchemy.exc import SQLAlchemyError
 
     import migrations
+    from core import engine
     from monitor.site import open_site
 
+    engine.check(settings.engine)
     try:
         settings.home_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:

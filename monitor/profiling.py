@@ -1,0 +1,130 @@
+"""Profiling a stretch of stored rows: what is handed to whoever does it, in this process or in another, and what
+comes back. No row crosses between processes: the Parquet files are read where they are counted.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from core.artifacts import ArtifactStore
+from monitor.baseline import Baseline
+from monitor.coding import CodedColumns, coded_columns
+from monitor.lake import Table
+from monitor.profile import profile_coded
+from monitor.profile_bytes import to_bytes
+from monitor.reference import BLOCKS_PER_WINDOW, time_blocks
+from monitor.schema import RowWindow
+from monitor.snapshot import Snapshot
+
+# Values of one segment column with profiles of their own; of more, the most frequent of the block.
+MOST_SEGMENTS: Final = 20
+KEPT_BASELINES: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Neighbouring blocks of one model that are read together."""
+
+    table: Path
+    snapshot: Snapshot  # with the files that can hold the rows
+    bounds: Mapping[str, Any]  # of the rows, as `Table.scan_at` knows them
+    labels: range
+    windows: RowWindow | tuple[str, ...]  # how the rows are cut in blocks
+    from_seq: int  # of the baseline, where blocks of rows are counted from
+    segments: tuple[str, ...]
+    artifacts: Path
+    baseline: str  # digest
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A profile of one block: of all its rows, of those of a version, or of those of a segment."""
+
+    label: int
+    version: str
+    segment: str
+    rows: int
+    data: bytes
+
+
+def profile_stretch(stretch: Stretch) -> list[Part]:
+    """Profile each block of a stretch, in order. The same rows give the same bytes, wherever this runs."""
+    baseline = fitted(stretch.artifacts, stretch.baseline)
+    frame = _rows(stretch, [*baseline.columns, *stretch.segments])
+    of = labels_of(frame, stretch.windows, stretch.from_seq)
+    coded = coded_columns(frame, baseline.coding)
+    named = frame.select("version", *(name for name in stretch.segments if name in frame.columns))
+    found = []
+    for label in stretch.labels:
+        rows = np.flatnonzero(of == label)
+        whole = _profiled(coded, rows, baseline)
+        for version, segment, chosen in _parts(named[rows], stretch.segments):
+            data = whole if len(chosen) == len(rows) else _profiled(coded, rows[chosen], baseline)
+            found.append(Part(label, version, segment, len(chosen), data))
+    return found
+
+
+def fitted(artifacts: Path, digest: str) -> Baseline:
+    """A fitted baseline; the last few are kept, for it is the same for window after window."""
+    return _fitted(artifacts, digest)
+
+
+@lru_cache(maxsize=KEPT_BASELINES)  # by digest, so an entry can never be stale
+def _fitted(artifacts: Path, digest: str) -> Baseline:
+    return Baseline.from_bytes(ArtifactStore(artifacts).get(digest))
+
+
+def labels_of(frame: pl.DataFrame, windows: RowWindow | tuple[str, ...], from_seq: int) -> NDArray[np.int64]:
+    """Profile block of each row."""
+    if isinstance(windows, RowWindow):
+        return row_labels(frame["seq"].to_numpy() - from_seq, windows.rows)
+    return time_blocks(frame["ts"], windows)
+
+
+def row_labels(position: NDArray[np.int64], window: int) -> NDArray[np.int64]:
+    """Block of each row by its position after the first: ten to a window, the last of which takes the remainder."""
+    number, inside = np.divmod(position, window)
+    found: NDArray[np.int64] = number * BLOCKS_PER_WINDOW + np.minimum(
+        inside // (window // BLOCKS_PER_WINDOW), BLOCKS_PER_WINDOW - 1
+    )
+    return found
+
+
+def _rows(stretch: Stretch, wanted: Sequence[str]) -> pl.DataFrame:
+    rows = Table(stretch.table).scan_at(stretch.snapshot, **stretch.bounds)
+    present = rows.collect_schema().names()
+    return rows.select(n for n in present if n in {"seq", "ts", "version", *wanted}).sort("seq").collect()
+
+
+def _profiled(coded: CodedColumns, rows: NDArray[np.int64], baseline: Baseline) -> bytes:
+    only = CodedColumns(
+        {name: values[rows] for name, values in coded.numbers.items()},
+        {name: codes[rows] for name, codes in coded.categories.items()},
+        coded.new,
+    )
+    (block,) = profile_coded(only, baseline.coding, np.zeros(len(rows), dtype=np.int64), 1)
+    return to_bytes(block)
+
+
+def _parts(frame: pl.DataFrame, segments: Sequence[str]) -> Iterator[tuple[str, str, NDArray[np.int64]]]:
+    """All rows, those of each version, and those of each value of each segment column."""
+    yield "", "", np.arange(frame.height)
+    for value, rows in _groups(frame["version"]):
+        yield value, "", rows
+    for column in segments:
+        if column in frame.columns:
+            for value, rows in _groups(frame[column].cast(pl.String)):
+                yield "", f"{column}={value}"[:300], rows
+
+
+def _groups(values: pl.Series) -> Iterator[tuple[str, NDArray[np.int64]]]:
+    counted = values.drop_nulls().value_counts(sort=True)
+    ranked = counted.sort("count", counted.columns[0], descending=[True, False])[counted.columns[0]]
+    for value in ranked[:MOST_SEGMENTS]:
+        yield value, (values == value).arg_true().to_numpy().astype(np.int64)
