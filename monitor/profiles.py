@@ -6,13 +6,13 @@ profile never depends on how its rows came in. A new baseline has other bins and
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from sqlalchemy import delete, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
 from monitor.baseline import Baseline
@@ -50,8 +50,19 @@ def extend(site: Site, current: CurrentSpec, row: BaselineRow, baseline: Baselin
         of = _labels(spec, row, frame)
         coded = coded_columns(frame, baseline.coding)
         with site.database.write() as db:
-            for label in run:
-                _replace(db, row.id, label, frame, coded, np.flatnonzero(of == label), spec, baseline.coding)
+            stored = (
+                StoredProfile.baseline_id == row.id,
+                StoredProfile.label >= run.start,
+                StoredProfile.label < run.stop,
+            )
+            db.execute(delete(StoredProfile).where(*stored))
+            found = [
+                {"baseline_id": row.id, "label": label, **one}
+                for label in run
+                for one in _profiled(frame, coded, np.flatnonzero(of == label), spec, baseline.coding)
+            ]
+            if found:
+                db.execute(insert(StoredProfile), found)
     with site.database.write() as db:
         db.get_one(BaselineRow, row.id, with_for_update=True).profiled_seq = profiled
     return touched
@@ -144,12 +155,10 @@ def _position(label: int, window: int) -> int:
     return number * window + part * (window // BLOCKS_PER_WINDOW)
 
 
-def _replace(
-    db: Session, baseline_id: UUID, label: int, frame: pl.DataFrame, coded: CodedColumns, rows: NDArray[np.int64],
-    spec: ModelSpec, coding: Coding,
-) -> None:  # fmt: skip
-    """Profile the rows of one block, given by their places, in place of what was stored of it."""
-    db.execute(delete(StoredProfile).where(StoredProfile.baseline_id == baseline_id, StoredProfile.label == label))
+def _profiled(
+    frame: pl.DataFrame, coded: CodedColumns, rows: NDArray[np.int64], spec: ModelSpec, coding: Coding
+) -> Iterator[dict[str, Any]]:
+    """What is stored of the rows of one block, given by their places: the whole, its versions, its segments."""
 
     def profiled(chosen: NDArray[np.int64]) -> bytes:
         (block,) = profile_coded(_only(coded, rows[chosen]), coding, np.zeros(len(chosen), dtype=np.int64), 1)
@@ -158,11 +167,7 @@ def _replace(
     whole = profiled(np.arange(len(rows)))
     for version, segment, chosen in _parts(frame[rows], spec.with_role("segment")):
         data = whole if len(chosen) == len(rows) else profiled(chosen)
-        db.add(
-            StoredProfile(
-                baseline_id=baseline_id, label=label, version=version, segment=segment, rows=len(chosen), data=data
-            )
-        )
+        yield {"version": version, "segment": segment, "rows": len(chosen), "data": data}
 
 
 def _parts(frame: pl.DataFrame, segments: Sequence[str]) -> Iterator[tuple[str, str, NDArray[np.int64]]]:
@@ -177,6 +182,9 @@ def _parts(frame: pl.DataFrame, segments: Sequence[str]) -> Iterator[tuple[str, 
 
 
 def _groups(values: pl.Series) -> Iterator[tuple[str, NDArray[np.int64]]]:
+    if len(values) and not values.null_count() and values.n_unique() == 1:
+        yield values[0], np.arange(len(values))
+        return
     counted = values.drop_nulls().value_counts(sort=True)
     ranked = counted.sort("count", counted.columns[0], descending=[True, False])[counted.columns[0]]
     for value in ranked[:MOST_SEGMENTS]:
