@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -58,11 +59,12 @@ class Keyed:
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
 
 
-def _tune_sqlite(connection: Any, _record: Any) -> None:
+def _tune_sqlite(connection: Any, _record: Any, *, durable: bool) -> None:
     connection.isolation_level = None  # we emit BEGIN ourselves, below
     # secure_delete: what is deleted is overwritten with zeros, for an erasure must leave no bytes behind.
     for pragma in (
-        "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000", "secure_delete=ON",
+        "journal_mode=WAL", f"synchronous={'FULL' if durable else 'OFF'}", "foreign_keys=ON", "busy_timeout=30000",
+        "secure_delete=ON",
     ):  # fmt: skip
         connection.execute(f"PRAGMA {pragma}")
 
@@ -77,13 +79,14 @@ def _begin(connection: Connection) -> None:
 class Database:
     """One engine per process: `write()` and `read()` are units of work."""
 
-    def __init__(self, url: str, *, pool_size: int = 5) -> None:
+    def __init__(self, url: str, *, pool_size: int = 5, durable: bool = True) -> None:
+        """`durable` is off for a database that is thrown away with its process: SQLite then waits for no disk."""
         parsed = make_url(url)
         if parsed.get_backend_name() == "sqlite":
             if parsed.database and parsed.database != ":memory:":
                 Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
             self.engine: Engine = create_engine(parsed, pool_size=pool_size + 10, max_overflow=50)
-            event.listen(self.engine, "connect", _tune_sqlite)
+            event.listen(self.engine, "connect", partial(_tune_sqlite, durable=durable))
             event.listen(self.engine, "begin", _begin)
         else:
             self.engine = create_engine(parsed, pool_size=pool_size, max_overflow=20, pool_pre_ping=True)

@@ -159,7 +159,7 @@ def _judged(results: Sequence[tuple[str, str, Rise]], alpha: float) -> list[Read
     readings = []
     for name, column, found in results:
         p = next(corrected) if found.p is not None else None
-        alarm = p is not None and p <= alpha and _matters(name, found)
+        alarm = p is not None and p <= alpha and matters(name, found.value, found.reference)
         value, reason = found.value, found.reason
         readings.append(
             Reading(
@@ -176,13 +176,14 @@ def _judged(results: Sequence[tuple[str, str, Rise]], alpha: float) -> list[Read
     return readings
 
 
-def _matters(name: str, found: Rise) -> bool:
-    if found.value is None or found.reference is None:
+def matters(name: str, value: float | None, reference: float | None) -> bool:
+    """Whether what a check found is above its floor."""
+    if value is None or reference is None:
         return False
     if name == NAME:
-        low, high = sorted((found.value, found.reference))
+        low, high = sorted((value, reference))
         return high >= FACTOR * low
-    return found.value - found.reference >= FLOOR
+    return value - reference >= FLOOR
 
 
 def _sentence(name: str, column: str, found: Rise) -> str:

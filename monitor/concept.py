@@ -1,7 +1,10 @@
 """Concept drift: the errors of a model, as labels arrive in whatever order, under Page-Hinkley and ADWIN."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
 
 import numpy as np
 import polars as pl
@@ -15,11 +18,14 @@ from monitor.measure import Reading
 from monitor.schema import ModelSpec
 from monitor.service import CurrentSpec
 from monitor.site import Site
-from monitor.tables import BaselineRow, Measurement, Window
+from monitor.tables import BaselineRow, Measurement
 
 MINIMUM_LABELS: Final = 300
 LARGEST: Final = 0.99  # quantile of the reference's absolute errors that counts as an error of 1
 NAMES: Final = {"page_hinkley": "Page-Hinkley", "adwin": "ADWIN"}
+KEPT: Final = 8
+# Streams at work and the state they were last stored in: beginning one again feeds it up to 20,000 errors.
+_AT_WORK: Final[dict[UUID, tuple[dict[str, Any], ErrorStream]]] = {}
 
 
 def watch(site: Site, current: CurrentSpec, row: BaselineRow) -> bool:
@@ -37,22 +43,33 @@ def watch(site: Site, current: CurrentSpec, row: BaselineRow) -> bool:
     if state is None:
         return False
     with site.database.read() as db:
-        if not store.windows(db, current.model.id, limit=1):
+        if not store.has_windows(db, current.model.id):
             return False
-    outcomes = site.events.outcomes_since(current.model.name, int(state["next_seq"]))
+    # What is stored ahead of the clock, as a replay does, has not arrived yet.
+    outcomes = site.events.outcomes_since(current.model.name, int(state["next_seq"]), until=site.clock.now())
     if outcomes.is_empty() and row.concept is not None:
         return False
-    stream, changes = ErrorStream.from_state(state["stream"]), list[Change]()
-    for error in _errors(site, current, row, outcomes, state["scale"]):
+    stream, changes = _stream(row.id, state["stream"]), list[Change]()
+    for error in _errors(site, current, row, outcomes, state["scale"])[0]:
         changes += stream.update(error)
     reached = state["next_seq"] if outcomes.is_empty() else int(outcomes["seq"].max()) + 1  # type: ignore[arg-type]  # not null
     with site.database.write() as db:
         stored = db.get_one(BaselineRow, row.id, with_for_update=True)
         if (stored.concept or {}).get("next_seq", state["next_seq"]) != state["next_seq"]:
             return False  # another worker fed these labels meanwhile
-        stored.concept = state | {"stream": stream.state(), "next_seq": reached}
+        found = stream.state()
+        stored.concept = state | {"stream": found, "next_seq": reached}
         _record(site, db, current, _readings(stream, changes))
+    _AT_WORK[row.id] = found, stream
+    while len(_AT_WORK) > KEPT:
+        _AT_WORK.pop(next(iter(_AT_WORK)))
     return True
+
+
+def _stream(baseline: UUID, state: dict[str, Any]) -> ErrorStream:
+    """The stream in this state; not kept until what it is fed next is stored."""
+    kept, stream = _AT_WORK.pop(baseline, (None, None))
+    return stream if stream is not None and kept == state else ErrorStream.from_state(state)
 
 
 def _begun(site: Site, current: CurrentSpec, row: BaselineRow) -> dict[str, Any] | None:
@@ -65,6 +82,7 @@ def _begun(site: Site, current: CurrentSpec, row: BaselineRow) -> dict[str, Any]
     if outcome not in frame.columns or len(frame[outcome].drop_nulls()) < MINIMUM_LABELS:
         return None
     raw = _raw(current.spec, frame.drop_nulls(outcome))
+    raw = raw[np.isfinite(raw)]
     scale = 1.0 if current.spec.task == "classification" else float(np.quantile(raw, LARGEST)) or 1.0
     lasted = row.to_ts - row.from_ts if row.to_ts is not None and row.from_ts is not None else None
     run_length = budget.run_length(current.spec, rows=row.rows or len(raw), lasted=lasted)
@@ -74,26 +92,48 @@ def _begun(site: Site, current: CurrentSpec, row: BaselineRow) -> dict[str, Any]
 
 def _errors(
     site: Site, current: CurrentSpec, row: BaselineRow, outcomes: pl.DataFrame, scale: float
-) -> Sequence[float]:
-    """Error 0..1 of every outcome that belongs to an event after the reference, in order of arrival."""
+) -> tuple[list[float], list[datetime]]:
+    """Error 0..1 of every outcome of an event after the reference, in order of arrival, and when it came."""
     prediction, outcome = current.spec.with_role("prediction")[0], current.spec.with_role("outcome")[0]
     if outcome not in outcomes.columns or outcomes.is_empty():
-        return []
+        return [], []
     events = site.events.scan(current.model.name, from_seq=row.to_seq).select("event_id", prediction)
-    wanted = outcomes.lazy().select("event_id", outcome).drop_nulls(outcome)
+    wanted = outcomes.lazy().select("event_id", "ts", outcome).drop_nulls(outcome)
     frame = wanted.join(events, on="event_id", how="inner", maintain_order="left").collect()
-    return np.minimum(_raw(current.spec, frame) / scale, 1.0).tolist()  # type: ignore[no-any-return]  # floats
+    raw = _raw(current.spec, frame)
+    usable = np.isfinite(raw)
+    return np.minimum(raw[usable] / scale, 1.0).tolist(), frame["ts"].filter(pl.Series(usable)).to_list()
 
 
 def _raw(spec: ModelSpec, frame: pl.DataFrame) -> Any:
-    """1 for a wrong answer (a missing one is wrong), or the absolute error; rows without a finite one are left out."""
+    """1 for a wrong answer (a missing one is wrong), or the absolute error; nan where there is no finite one."""
     prediction, outcome = frame[spec.with_role("prediction")[0]], frame[spec.with_role("outcome")[0]]
     if spec.task == "classification":
         right = (prediction.cast(pl.String) == outcome.cast(pl.String)).fill_null(value=False)
         return (~right).to_numpy().astype(np.float64)
     error = (prediction.cast(pl.Float64, strict=False) - outcome.cast(pl.Float64, strict=False)).abs()
-    values = error.fill_null(float("nan")).to_numpy()
-    return values[np.isfinite(values)]
+    return error.fill_null(float("nan")).to_numpy()
+
+
+@dataclass(frozen=True)
+class History:
+    """Errors of a model as the streams saw them: those of the reference they began with, then one for each label."""
+
+    start: list[float]
+    errors: list[float]
+    times: list[datetime]  # arrival of the label
+
+    def alarms(self, run_length: float) -> list[int]:
+        """Places of the labels at which a detector fired, at another run length too."""
+        stream = ErrorStream(self.start, run_length=run_length)
+        return [at for at, error in enumerate(self.errors) if stream.update(error)]
+
+
+def history(site: Site, current: CurrentSpec, row: BaselineRow, start: dict[str, Any]) -> History:
+    """What the streams were fed up to now; `start`: the state they were first stored in."""
+    outcomes = site.events.outcomes_since(current.model.name, 0, until=site.clock.now())
+    stream = ErrorStream.from_state(start["stream"])
+    return History(stream.first(), *_errors(site, current, row, outcomes, start["scale"]))
 
 
 def _readings(stream: ErrorStream, changes: Sequence[Change]) -> list[Reading]:
@@ -123,7 +163,7 @@ def _sentence(change: Change, stream: ErrorStream) -> str:
 
 def _record(site: Site, db: Session, current: CurrentSpec, readings: Sequence[Reading]) -> None:
     """Put the readings on the newest window; one that alarmed there stays so."""
-    window = db.get_one(Window, store.windows(db, current.model.id, limit=1)[0].id, with_for_update=True)
+    (window,) = store.windows(db, current.model.id, limit=1, lock=True)
     known = {m.metric: m for m in store.window_measurements(db, window.id) if m.monitor == "concept"}
     for r in readings:
         stored = known.get(r.metric)

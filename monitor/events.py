@@ -101,13 +101,15 @@ class EventStore:
 
     # Appending
 
-    def append_events(self, spec: ModelSpec, frame: "pl.DataFrame", *, now: datetime) -> Appended:
+    def append_events(
+        self, spec: ModelSpec, frame: "pl.DataFrame", *, now: datetime, arrived: "pl.Series | None" = None
+    ) -> Appended:
         """Store the rows whose `event_id` is new; on disk when this returns.
 
         Args:
             frame: `event_id`, `ts`, `version` (none null) and any of `trace_id`, `span_id` and the spec's event
                 columns, already of the declared types; the first row of an `event_id` wins.
-            now: becomes `received_at`.
+            now: becomes `received_at`, unless `arrived` says when each row came.
 
         Raises:
             InvalidError: a required column is missing or holds a null.
@@ -119,7 +121,7 @@ class EventStore:
             columns[name] = "string"
             if name in frame.columns:
                 frame = frame.with_columns(self._digested(frame[name]))
-        frame = _typed(frame, {**EVENT_FIELDS, **columns}, received_at=now)
+        frame = _typed(frame, {**EVENT_FIELDS, **columns}, received_at=now if arrived is None else arrived)
         with self._acceptance.of(spec.model) as accepting:
             fresh, repeated = accepting.unseen("events", frame)
             if fresh.height:
@@ -142,18 +144,20 @@ class EventStore:
         self._acknowledge(spec)
         return Appended(len(rows) - len(repeated), repeated)
 
-    def append_outcomes(self, spec: ModelSpec, frame: "pl.DataFrame", *, now: datetime) -> AppendedOutcomes:
+    def append_outcomes(
+        self, spec: ModelSpec, frame: "pl.DataFrame", *, now: datetime, arrived: "pl.Series | None" = None
+    ) -> AppendedOutcomes:
         """Store outcomes of known events; the first outcome of an event wins, later ones count as duplicates.
 
         Args:
             frame: `event_id` and any of the spec's outcome columns.
-            now: arrival of the outcomes, stored as `ts`.
+            now: arrival of the outcomes, stored as `ts`, unless `arrived` says when each came.
         """
         import polars as pl
 
         _demand(frame, ("event_id",))
         columns = {name: DELTA_TYPES[c.type] for name, c in spec.outcome_columns.items()}
-        frame = _typed(frame, {**OUTCOME_FIELDS, **columns}, ts=now)
+        frame = _typed(frame, {**OUTCOME_FIELDS, **columns}, ts=now if arrived is None else arrived)
         with self._acceptance.of(spec.model) as accepting:
             known = pl.Series(accepting.known("events", frame["event_id"]), dtype=pl.Boolean)
             fresh, repeated = accepting.unseen("outcomes", frame.filter(known))
@@ -356,14 +360,15 @@ class EventStore:
         snapshot, waiting = self._reached(model, "quarantine")
         return snapshot.rows + sum(record.header.rows for record in waiting)
 
-    def outcomes_since(self, model: str, from_seq: int) -> "pl.DataFrame":
-        """Outcomes from a sequence number on, in arrival order, with `seq`; no column where none ever came."""
+    def outcomes_since(self, model: str, from_seq: int, *, until: datetime) -> "pl.DataFrame":
+        """Outcomes from a sequence number on that had arrived by a time, in arrival order, with `seq`; no column where
+        none ever came."""
         import polars as pl
 
         rows = self._rows(model, "outcomes", from_seq=from_seq)
         if "event_id" not in rows.collect_schema():
             return pl.DataFrame(schema={"event_id": pl.String, "seq": pl.Int64})
-        return rows.sort("seq").collect()
+        return rows.filter(pl.col("ts") <= until).sort("seq").collect()
 
     def labelled(
         self,
@@ -382,12 +387,16 @@ class EventStore:
 
         wanted = None if columns is None else list(dict.fromkeys([*columns, *_JOINED_BY]))
         events = self.events(model, from_seq=from_seq, to_seq=to_seq, columns=wanted, version=events_version)
+        joined = self.with_outcomes(model, events, version=outcomes_version)
+        return joined if columns is None else joined.drop([c for c in _JOINED_BY if c not in columns])
+
+    def with_outcomes(self, model: str, events: "pl.DataFrame", *, version: int | None = None) -> "pl.DataFrame":
+        """Those of some events that have an outcome, in their order, with the outcome columns and `outcome_ts`."""
         # No outcome arrives before its event did: older outcome files need not be opened.
         earliest: Any = events["received_at"].min()
-        outcomes = self.outcomes(model, version=outcomes_version, from_ts=earliest).rename({"ts": "outcome_ts"})
+        outcomes = self.outcomes(model, version=version, from_ts=earliest).rename({"ts": "outcome_ts"})
         events = events.drop([c for c in outcomes.columns if c != "event_id" and c in events.columns])
-        joined = events.join(outcomes, on="event_id", how="inner", maintain_order="left")
-        return joined if columns is None else joined.drop([c for c in _JOINED_BY if c not in columns])
+        return events.join(outcomes, on="event_id", how="inner", maintain_order="left")
 
     def event(self, model: str, event_id: str) -> dict[str, Any] | None:
         """One event with its outcome columns, if any; None when it is not stored."""
@@ -420,6 +429,8 @@ class EventStore:
             snapshot, waiting = self._reached(model, kind)
             try:
                 held = [record for record in waiting if _may_hold(record, bounds)]
+                if not snapshot.columns:
+                    held = held or waiting[:1]  # no row of it, but the columns there are
                 frame = self.tail.frame(held) if held else None
             except RecordGoneError:  # folded meanwhile: the table has it now
                 continue
@@ -472,8 +483,9 @@ def _demand(frame: "pl.DataFrame", names: Sequence[str]) -> None:
             raise InvalidError(f"column {name} is missing or has an empty value; every row needs it", field=name)
 
 
-def _typed(frame: "pl.DataFrame", columns: dict[str, str], **constant: datetime) -> "pl.DataFrame":
-    """The columns a table stores, but `seq`; those that were not sent are null.
+def _typed(frame: "pl.DataFrame", columns: dict[str, str], **given: "datetime | pl.Series") -> "pl.DataFrame":
+    """The columns a table stores, but `seq`: `given` ones, one value for all rows or one for each, and those that were
+    sent; the others are null.
 
     Column by column: a request of a few rows would spend most of its time in planning a query.
     """
@@ -484,8 +496,10 @@ def _typed(frame: "pl.DataFrame", columns: dict[str, str], **constant: datetime)
     found = []
     for name, kind in columns.items():
         dtype = DTYPES[kind]
-        if name in constant:
-            found.append(pl.Series(name, [constant[name]], dtype=dtype).new_from_index(0, frame.height))
+        if (value := given.get(name)) is not None:
+            if not isinstance(value, pl.Series):
+                value = pl.Series(name, [value], dtype=dtype).new_from_index(0, frame.height)
+            found.append(value.alias(name))
         elif name not in frame.columns:
             found.append(pl.Series(name, [None], dtype=dtype).new_from_index(0, frame.height))
         elif name != "seq":

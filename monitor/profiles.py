@@ -5,14 +5,14 @@ profile never depends on how its rows came in. A new baseline has other bins and
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
 import numpy as np
 import polars as pl
-from sqlalchemy import delete, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
 from core import engine as engines
@@ -168,10 +168,5 @@ def _replace(db: Session, baseline_id: UUID, labels: range, parts: Sequence[Part
             StoredProfile.label < labels.stop,
         )
     )  # fmt: skip
-    for part in parts:
-        db.add(
-            StoredProfile(
-                baseline_id=baseline_id, label=part.label, version=part.version, segment=part.segment, rows=part.rows,
-                data=part.data,
-            )
-        )  # fmt: skip
+    if parts:
+        db.execute(insert(StoredProfile), [{"baseline_id": baseline_id, **asdict(part)} for part in parts])

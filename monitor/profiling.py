@@ -124,6 +124,9 @@ def _parts(frame: pl.DataFrame, segments: Sequence[str]) -> Iterator[tuple[str, 
 
 
 def _groups(values: pl.Series) -> Iterator[tuple[str, NDArray[np.int64]]]:
+    if len(values) and not values.null_count() and values.n_unique() == 1:
+        yield values[0], np.arange(len(values))
+        return
     counted = values.drop_nulls().value_counts(sort=True)
     ranked = counted.sort("count", counted.columns[0], descending=[True, False])[counted.columns[0]]
     for value in ranked[:MOST_SEGMENTS]:

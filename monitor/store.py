@@ -1,10 +1,11 @@
 """Queries of the monitor's tables."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, insert, select
 from sqlalchemy.orm import Session
 
 from monitor.errors import AlertNotFoundError, ModelNotFoundError
@@ -58,6 +59,10 @@ def windows_count(db: Session, baseline_id: UUID, scale: str) -> int:
     return db.scalar(query) or 0
 
 
+def has_windows(db: Session, model_id: UUID) -> bool:
+    return db.scalar(select(exists().where(Window.model_id == model_id))) or False
+
+
 def windows(
     db: Session,
     model_id: UUID,
@@ -65,6 +70,7 @@ def windows(
     since: datetime | None = None,
     until: datetime | None = None,
     limit: int | None = None,
+    lock: bool = False,
 ) -> Sequence[Window]:
     """Windows in order of their end; with a limit, the newest ones."""
     query = select(Window).where(Window.model_id == model_id).order_by(Window.to_ts.desc(), Window.to_seq.desc())
@@ -74,6 +80,8 @@ def windows(
         query = query.where(Window.to_ts <= until)
     if limit is not None:
         query = query.limit(limit)
+    if lock:
+        query = query.with_for_update()
     return db.scalars(query).all()[::-1]
 
 
@@ -88,6 +96,15 @@ def window_measurements(db: Session, window_id: UUID) -> Sequence[Measurement]:
     return db.scalars(
         query.order_by(Measurement.monitor, Measurement.metric, Measurement.column, Measurement.segment)
     ).all()
+
+
+def add_measurements(db: Session, window: Window, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write numbers of a window that were not there before: many at once, so they are not made objects first."""
+    whole = {
+        "model_id": window.model_id, "window_id": window.id, "from_ts": window.from_ts, "to_ts": window.to_ts,
+    }  # fmt: skip
+    if rows:
+        db.connection().execute(insert(Measurement.__table__), [{**whole, **row} for row in rows])  # type: ignore[arg-type]  # a Table
 
 
 def measurements(

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -23,11 +23,12 @@ from monitor.reference import DAY, GRACE
 from monitor.schema import RowWindow, span
 from monitor.service import CurrentSpec, current_spec
 from monitor.site import Site
-from monitor.tables import BaselineRow, Measurement, Model, Window
+from monitor.tables import BaselineRow, Model, Window
 from monitor.wording import describe
 
 # A time window closes once the clock is GRACE past its end and later events were seen, or nothing came for this long.
 QUIET: Final = timedelta(minutes=5)
+_STORED: Final = tuple(f.name for f in fields(Reading) if f.name != "sentence")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +66,14 @@ def evaluate(site: Site, model_name: str) -> list[UUID]:
             profiles.extend(site, current, row, profiling.fitted(site.artifacts.root, row.artifact))
             profiled = True
         row = checks.learned(site, current, estimates.fitted(site, current, row))
-        due = [d for scale, number in closed.items() if (d := _due(site, current, row, scale, number)) is not None]
-        if not due:
+        ready = [d for scale, number in closed.items() if (d := due(site, current, row, scale, number)) is not None]
+        if not ready:
             break
         site.events.settle(model_name)  # the verdicts name the version of the table they were computed from
-        for window in sorted(due, key=lambda d: d.to_ts):
+        for window in sorted(ready, key=lambda d: d.to_ts):
             touched.append(_close(site, current, row, window))
+        if all(_ahead(site, current, row, d.scale, d.number + 1) is None for d in ready):
+            break
     touched += _refresh(site, current)
     concept.watch(site, current, row)
     if touched and current.spec.retrain is not None:
@@ -83,18 +86,13 @@ def evaluate(site: Site, model_name: str) -> list[UUID]:
     return touched
 
 
-def _due(site: Site, current: CurrentSpec, row: BaselineRow, scale: str, number: int) -> Span | None:
-    """The next window of a scale, if it can be closed now."""
-    name = current.model.name
+def _ahead(site: Site, current: CurrentSpec, row: BaselineRow, scale: str, number: int) -> tuple[Any, Any] | None:
+    """Where the next window of a scale begins and ends, as sequence numbers or times, if it can be closed now."""
     windows = current.spec.monitors.windows
-    extent = site.events.extent(name)
+    extent = site.events.extent(current.model.name)
     if isinstance(windows, RowWindow):
         from_seq = row.from_seq + number * windows.rows
-        if extent.next_seq < from_seq + windows.rows:
-            return None
-        frame = site.events.events(name, from_seq=from_seq, to_seq=from_seq + windows.rows)
-        times = frame["ts"].min(), frame["ts"].max()
-        return Span(scale, number, from_seq, from_seq + windows.rows, *times, frame)  # type: ignore[arg-type]  # times
+        return None if extent.next_seq < from_seq + windows.rows else (from_seq, from_seq + windows.rows)
     first = row.origin_ts
     if first is None or extent.last_ts is None or extent.last_received_at is None:
         return None
@@ -103,8 +101,19 @@ def _due(site: Site, current: CurrentSpec, row: BaselineRow, scale: str, number:
     start = datetime.fromtimestamp(first.timestamp() // block * block, tz=now.tzinfo) + number * length
     end = start + length
     arrived = extent.last_ts >= end or now - extent.last_received_at >= QUIET
-    if now < end + GRACE or not arrived or start > extent.last_ts:
+    return None if now < end + GRACE or not arrived or start > extent.last_ts else (start, end)
+
+
+def due(site: Site, current: CurrentSpec, row: BaselineRow, scale: str, number: int) -> Span | None:
+    """The next window of a scale with its rows, if it can be closed now."""
+    found = _ahead(site, current, row, scale, number)
+    if found is None:
         return None
+    (start, end), name = found, current.model.name
+    if isinstance(current.spec.monitors.windows, RowWindow):
+        frame = site.events.events(name, from_seq=start, to_seq=end)
+        times = frame["ts"].min(), frame["ts"].max()
+        return Span(scale, number, start, end, *times, frame)  # type: ignore[arg-type]  # times
     frame = site.events.scan(name, from_seq=row.from_seq, from_ts=start, to_ts=end).sort("seq").collect()
     from_seq = row.from_seq if frame.is_empty() else int(frame["seq"].min())  # type: ignore[arg-type]  # not null
     to_seq = from_seq if frame.is_empty() else int(frame["seq"].max()) + 1  # type: ignore[arg-type]  # not null
@@ -115,8 +124,7 @@ def _close(site: Site, current: CurrentSpec, row: BaselineRow, window: Span) -> 
     """Judge one window and record the verdict, its numbers and its alerts in one transaction."""
     decision, readings = _judge(site, current, row, window)
     now = site.clock.now()
-    labelled = _labelled(site, current, window.from_seq, window.to_seq)
-    labelled = labelled.filter(_within(window))
+    labelled = labelled_rows(site, current, window.frame)
     readings += _of_outcomes(site, current, row, window, labelled, window.frame)
     with site.database.write() as db:
         stored = Window(
@@ -165,15 +173,22 @@ def _judge(site: Site, current: CurrentSpec, row: BaselineRow, window: Span) -> 
     )
     with site.database.read() as db:
         blocks = profiles.stored_blocks(db, row.id, baseline.coding, labels)
-    seed = int.from_bytes(hashlib.sha256(f"{row.artifact}/{window.scale}/{window.number}".encode()).digest()[:4])
+    seed = seed_of(row.artifact, window.scale, window.number)
     scores = drift_scores(baseline, merge_all(blocks))
     decision = judge(current.spec, baseline, window.scale, blocks, scores, first=labels.start, seed=seed)
     return _document(decision), drift_readings(decision, scores)
 
 
+def seed_of(artifact: str, scale: str, number: int) -> int:
+    """Of the redraws of a window: the same for whoever judges it again."""
+    return int.from_bytes(hashlib.sha256(f"{artifact}/{scale}/{number}".encode()).digest()[:4])
+
+
 def _document(decision: Decision) -> dict[str, Any]:
-    document = asdict(decision)
-    document |= {"sentence": describe(decision), "judged": decision.judged}
+    document: dict[str, Any] = {f.name: getattr(decision, f.name) for f in fields(decision)}
+    for name in ("columns", "visible"):
+        document[name] = [vars(part) for part in document[name]]
+    document |= {"unjudged": list(decision.unjudged), "sentence": describe(decision), "judged": decision.judged}
     return document
 
 
@@ -185,7 +200,8 @@ def _refresh(site: Site, current: CurrentSpec) -> list[UUID]:
         pending = store.unlabelled_windows(db, current.model.id)
     if not pending:
         return []
-    labelled = _labelled(site, current, min(w.from_seq for w in pending), max(w.to_seq for w in pending))
+    first, end = min(w.from_seq for w in pending), max(w.to_seq for w in pending)
+    labelled = labelled_rows(site, current, site.events.events(current.model.name, from_seq=first, to_seq=end))
     touched = []
     for window in pending:
         inside = (pl.col("seq") >= window.from_seq) & (pl.col("seq") < window.to_seq)
@@ -232,9 +248,9 @@ def _within(window: Span | Window) -> pl.Expr:
     return (pl.col("ts") >= window.from_ts) & ended
 
 
-def _labelled(site: Site, current: CurrentSpec, from_seq: int, to_seq: int) -> pl.DataFrame:
+def labelled_rows(site: Site, current: CurrentSpec, events: pl.DataFrame) -> pl.DataFrame:
     """Events whose outcome has arrived; an outcome column nobody has sent yet is there, and null."""
-    frame = site.events.labelled(current.model.name, from_seq=from_seq, to_seq=to_seq)
+    frame = site.events.with_outcomes(current.model.name, events)
     absent = [name for name in current.spec.outcome_columns if name not in frame.columns]
     return frame.with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in absent)
 
@@ -244,16 +260,13 @@ def _record(site: Site, db: Session, model: Model, window: Window, readings: Seq
     now = site.clock.now()
     readings = parts.first_degraded(db, window, estimates.track(db, window, readings))
     known = {(m.monitor, m.metric, m.column, m.segment): m for m in store.window_measurements(db, window.id)}
+    new: dict[tuple[str, str, str, str], dict[str, Any]] = {}
     for reading in readings:
-        values = asdict(reading) | {"computed_at": now}
-        values.pop("sentence")
-        stored = known.get((reading.monitor, reading.metric, reading.column, reading.segment))
+        values = {name: getattr(reading, name) for name in _STORED} | {"computed_at": now}
+        at = (reading.monitor, reading.metric, reading.column, reading.segment)
+        stored = known.get(at)
         if stored is None:
-            stored = Measurement(
-                model_id=model.id, window_id=window.id, from_ts=window.from_ts, to_ts=window.to_ts, **values
-            )
-            db.add(stored)
-            known[reading.monitor, reading.metric, reading.column, reading.segment] = stored
+            new[at] = values
         else:
             values |= correction(stored, reading, now)
             for field, value in values.items():
@@ -264,8 +277,9 @@ def _record(site: Site, db: Session, model: Model, window: Window, readings: Seq
                 reading.sentence or window.decision["sentence"],
             )  # fmt: skip
             alerts.record(site, db, model, window, alarm)
+    store.add_measurements(db, window, list(new.values()))
     db.flush()
-    alarmed = any(m.alarm for m in known.values())
+    alarmed = any(m.alarm for m in known.values()) or any(values["alarm"] for values in new.values())
     # A window whose drift could not be judged is never called ok, however good its KPIs are.
     window.verdict = "alarm" if alarmed else "ok" if window.decision["judged"] else "unknown"
     said = [r.sentence for r in readings if r.alarm and r.sentence and r.monitor != "drift"]

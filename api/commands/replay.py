@@ -1,8 +1,9 @@
 """`assay replay SPEC FILE`: the backtest that users run before they trust a monitor."""
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -16,6 +17,12 @@ from monitor.schema import load_spec
 if TYPE_CHECKING:
     from api.replay import Progress as Told
 
+WHY: Final = {
+    "few_rows": "too few rows to test a share", "no_reference": "the reference could not be fitted",
+    "no_value": "no value was defined", "not_enough_data": "not enough data", "not_learned": "nothing was learned yet",
+    "reference": "they belong to the reference", "reference_too_short": "the reference is too short for the rate",
+    "volume_changed": "the volume of traffic changed",
+}  # fmt: skip
 LISTED: Final = 20  # rejected rows shown to a person; --json has them all
 
 
@@ -30,6 +37,16 @@ def replay(
     outcomes: Annotated[
         Path | None, typer.Option(help="outcomes: event_id, ts (when they arrived), outcome columns")
     ] = None,
+    compare: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="policies judged over the same windows: blocks, row_tests, thresholds:psi=0.2, alpha=0.01, "
+            "windows=7d, joined by + in one policy and separated by commas; or a YAML file"
+        ),
+    ] = None,
+    changed_at: Annotated[
+        str | None, typer.Option(help="time of a known change: alarms before it are false, the first after it is timed")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Feed a file through the real path by event time; print what would have alarmed and retrained."""
@@ -39,8 +56,11 @@ def replay(
         if path is not None and not path.is_file():
             raise InvalidError(f"{name}: {path} does not exist; give the path of a file", field=name, value=str(path))
     parsed = load_spec(spec.read_bytes())
+    changed = _time(changed_at) if changed_at is not None else None
     with tempfile.TemporaryDirectory(prefix="assay-replay-") as home, _bar() as told:
-        document = replay_file(Path(home), parsed, file, outcomes, progress=told)
+        document = replay_file(
+            Path(home), parsed, file, outcomes, compare=compare or (), changed_at=changed, progress=told
+        )
     _say_rejected(document)
     for note in document["notes"]:
         errors.print(f"note: {note}", markup=False, soft_wrap=True)
@@ -48,6 +68,19 @@ def replay(
         emit_json(document)
     else:
         _show(document)
+
+
+def _time(text: str) -> datetime:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        raise InvalidError(
+            f"changed-at: {text!r} is no time with a zone; write it such as 2026-03-01T12:00:00Z", field="changed-at",
+            value=text,
+        )  # fmt: skip
+    return at.astimezone(UTC)
 
 
 @contextmanager
@@ -77,6 +110,8 @@ def _show(document: Mapping[str, Any]) -> None:
     for alert in document["alerts"]:
         what = " ".join(part for part in (alert["monitor"], alert["metric"], alert["column"]) if part)
         console.print(f"Alert {alert['opened_at']}: {what}: {alert['sentence']}", markup=False)
+    _show_observed(document)
+    _show_policies(document["policies"])
     for run in document["runs"]:
         console.print(f"Retrain would have started {run['at']}: {run['reason']}", markup=False)
     verdicts = [w["verdict"] for w in document["windows"]]
@@ -86,3 +121,92 @@ def _show(document: Mapping[str, Any]) -> None:
         f"{document['duplicates']} duplicates; {len(verdicts)} windows: {judged}; {len(document['alerts'])} alerts, "
         f"{len(document['runs'])} retrains, {len(document['blocked'])} held back"
     )
+
+
+def _show_observed(document: Mapping[str, Any]) -> None:
+    """How often each monitor alarmed beside its budget, the episodes, and what was not judged."""
+    observed = document["observed"]
+    columns = ("monitor", "scale", "judged", "alarms", "rate", "95 %", "budget", "per 30d", "budget per 30d", "")
+    rows = [_rate(stream) for stream in (*observed["streams"], *document["limits"]) if stream["looks"]]
+    emit_rows(
+        rows, columns, title=f"Alarms beside the budget ({observed['declared']})", empty="Nothing could be judged."
+    )
+    for episode in document["episodes"]:
+        named = f": {', '.join(episode['columns'])}" if episode["columns"] else ""
+        console.print(
+            f"Episode {episode['start']} to {episode['end']}: {episode['monitor']} {episode['scale']}, "
+            f"{episode['alarms']} alarms{named}", markup=False,
+        )  # fmt: skip
+    for stream in (*observed["streams"], *document["limits"]):
+        for why, count in stream["not_judged"].items():
+            said = f"Not judged by {stream['monitor']} {stream['scale']}: {count} windows: {WHY.get(why, why)}"
+            console.print(said, markup=False)
+    if document["change"] is not None:
+        console.print(_change(document["change"]), markup=False)
+
+
+def _show_policies(policies: Sequence[Mapping[str, Any]]) -> None:
+    if not policies:
+        return
+    columns = (
+        "policy", "alarms", "episodes", "drift rate", "95 %", "budget", "per 30d", "budget per 30d", "first alarm",
+    )  # fmt: skip
+    changed = policies[0]["change"] is not None
+    rows = [_policy(policy) for policy in policies]
+    more = ("before", "windows to alarm", "days to alarm", "by") if changed else ()
+    emit_rows(rows, (*columns, *more), title="Policies over the same windows", empty="")
+
+
+def _policy(policy: Mapping[str, Any]) -> dict[str, Any]:
+    observed = policy["observed"]
+    drift = [_rate(s) for s in observed["streams"] if s["monitor"] == "drift" and s["looks"]]
+    row = {
+        "policy": policy["policy"], "alarms": str(observed["alarms"]), "episodes": str(observed["episodes"]),
+        "drift rate": _lines(f"{r['scale']} {r['rate']}" for r in drift), "95 %": _lines(r["95 %"] for r in drift),
+        "budget": _lines(r["budget"] for r in drift), "per 30d": _short(observed["per_30d"]),
+        "budget per 30d": _short(observed["budget_per_30d"]),
+        "first alarm": (policy["first_alarm"] or "-")[:16],
+    }  # fmt: skip
+    change = policy["change"]
+    if change is None:
+        return row
+    by = f"{change['monitor']} {change['scale']}" if change["monitor"] else None
+    return row | {
+        "before": f"{change['before']} in {change['windows_before']}",
+        "windows to alarm": None if change["windows"] is None else str(change["windows"]),
+        "days to alarm": _short(change["days"]), "by": by,
+    }  # fmt: skip
+
+
+def _rate(stream: Mapping[str, Any]) -> dict[str, Any]:
+    low, high = stream["low"], stream["high"]
+    return {
+        "monitor": stream["monitor"], "scale": stream["scale"], "judged": str(stream["looks"]),
+        "alarms": f"{stream['alarms']} in {stream['episodes']}", "rate": _share(stream["rate"]),
+        "95 %": f"{100 * low:.3g}-{100 * high:.3g} %", "budget": _share(stream["budget"]),
+        "per 30d": _short(stream["per_30d"]), "budget per 30d": _short(stream["budget_per_30d"]),
+        "": stream["judgement"],
+    }  # fmt: skip
+
+
+def _change(change: Mapping[str, Any]) -> str:
+    before = f"Before the change: {change['before']} alarms in {change['windows_before']} judgements of windows. "
+    if change["first_alarm"] is None:
+        return before + "After it: none."
+    named = f" ({', '.join(change['columns'])})" if change["columns"] else ""
+    return (
+        f"{before}First alarm after it: {change['first_alarm']} by {change['monitor']} {change['scale']}{named}, "
+        f"{change['days']:.3g} days and {change['windows']} looks later."
+    )
+
+
+def _share(value: float | None) -> str | None:
+    return None if value is None else f"{100 * value:.3g} %"
+
+
+def _short(value: float | None) -> str | None:
+    return None if value is None else f"{value:.3g}"
+
+
+def _lines(parts: Iterable[str | None]) -> str:
+    return "\n".join("-" if part is None else part for part in parts)

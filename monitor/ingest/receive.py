@@ -21,6 +21,8 @@ from monitor.schema import parse_spec
 from monitor.site import Site
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from monitor.ingest.target import Target
     from monitor.ingest.validate import Checked
 
@@ -56,8 +58,11 @@ class Small:
     body: Body
 
 
-def receive(site: Site, model: str, kind: Kind, body: Body) -> Receipt:
+def receive(site: Site, model: str, kind: Kind, body: Body, *, arrived: "pl.Series | None" = None) -> Receipt:
     """Store events, or outcomes of known events; on disk when this returns.
+
+    Args:
+        arrived: when the row of each line came, for a sender who replays what came before; without, it comes now.
 
     Raises:
         ModelNotFoundError: no such model.
@@ -65,17 +70,18 @@ def receive(site: Site, model: str, kind: Kind, body: Body) -> Receipt:
         BodyTooLargeError: it unpacks to more than the limit.
         StoreFullError, LogFailedError: nothing was stored.
     """
-    return _receive(site, target_of(site, model, kind), body)
+    return _receive(site, target_of(site, model, kind), body, arrived)
 
 
-def _receive(site: Site, target: "Target", body: Body) -> Receipt:
+def _receive(site: Site, target: "Target", body: Body, arrived: "pl.Series | None" = None) -> Receipt:
     from monitor.ingest.few import few_events
 
     now = site.clock.now()
-    if body.encoding == IDENTITY and (rows := few_events(target, body.content, body.media_type, now)) is not None:
+    plain = arrived is None and body.encoding == IDENTITY
+    if plain and (rows := few_events(target, body.content, body.media_type, now)) is not None:
         done = site.events.append_few(target.spec, rows, now=now)
         return Receipt(done.accepted, done.duplicates, [], 0)
-    return store_rows(site, target, _read(site, target, body, now), now)
+    return store_rows(site, target, _read(site, target, body, now), now, arrived=arrived)
 
 
 def receive_together(site: Site, bodies: Sequence[Small]) -> list[Receipt | Exception]:
@@ -119,15 +125,17 @@ def _of_one_table(site: Site, target: "Target", bodies: Sequence[Body]) -> Seque
 
 
 def store_rows(
-    site: Site, target: "Target", checked: "Checked", now: datetime, *, keep_rejected: bool = True
-) -> Receipt:
+    site: Site, target: "Target", checked: "Checked", now: datetime, *, keep_rejected: bool = True,
+    arrived: "pl.Series | None" = None,
+) -> Receipt:  # fmt: skip
     """Store the good rows, redacted, and keep the others in quarantine; both are on disk when this returns.
 
-    `keep_rejected` is off for rows that come out of quarantine.
+    `keep_rejected` is off for rows that come out of quarantine. `arrived`: as for `receive`.
     """
     # First, so that a full disk leaves nothing of the request behind but rows that a repetition finds again.
     kept = _quarantine(site, target, checked.rejected, checked.body_digest, now) if keep_rejected else 0
-    stored = _append(site, target, checked, now)
+    came = None if arrived is None else arrived.gather([line - 1 for line in checked.lines])
+    stored = _append(site, target, checked, now, came)
     rejected = checked.rejected
     if stored.unknown:
         if keep_rejected:
@@ -145,14 +153,16 @@ class _Appended:
     unknown: list[Rejection]  # outcomes whose event is not stored
 
 
-def _append(site: Site, target: "Target", checked: "Checked", now: datetime) -> _Appended:
+def _append(
+    site: Site, target: "Target", checked: "Checked", now: datetime, arrived: "pl.Series | None" = None
+) -> _Appended:
     from monitor.redact.columns import redacted, redaction_key
 
     frame = redacted(checked.frame, target.spec, redaction_key(site.keys.subject))
     if target.timed:
-        events = site.events.append_events(target.spec, frame, now=now)
+        events = site.events.append_events(target.spec, frame, now=now, arrived=arrived)
         return _Appended([checked.lines[at] for at in events.repeated], [])
-    outcomes = site.events.append_outcomes(target.spec, frame, now=now)
+    outcomes = site.events.append_outcomes(target.spec, frame, now=now, arrived=arrived)
     unknown: list[Rejection] = []
     if outcomes.unknown:
         reason = "no event with this id is stored; send the event first, or check the id"

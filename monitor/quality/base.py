@@ -63,9 +63,9 @@ class Rise:
 def counts(flags: pl.Series, blocks: int = BLOCKS) -> Counts:
     """Count flagged rows in equal blocks of rows in their order."""
     at = np.arange(len(flags)) * blocks // max(len(flags), 1)
-    known = flags.is_not_null().to_numpy()
-    faults = flags.fill_null(value=False).to_numpy().astype(np.int64)
-    found = [np.bincount(at, weights=x, minlength=blocks).astype(int).tolist() for x in (faults, known)]
+    known = flags.is_not_null().to_numpy() if flags.null_count() else np.ones(len(flags), dtype=bool)
+    faults = (flags.fill_null(value=False) if flags.null_count() else flags).to_numpy().astype(bool)
+    found = [np.bincount(at[x], minlength=blocks).tolist() for x in (faults & known, known)]
     return Counts(tuple(found[0]), tuple(found[1]))
 
 

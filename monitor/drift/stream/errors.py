@@ -80,6 +80,10 @@ class ErrorStream:
         """Mean error of ADWIN's window: of all labels since the last change it saw."""
         return float(self._window.estimation)
 
+    def first(self) -> list[float]:
+        """The reference's errors it began with, as it keeps them: until 20,000 errors are together."""
+        return [part / GRID for part in self._kept[: max(0, len(self._kept) - self.labels)]]
+
     def state(self) -> dict[str, Any]:
         """Everything `from_state` needs, as JSON; at most 20,000 errors."""
         return {

@@ -1,0 +1,130 @@
+"""Policies that a replay compares: the declared spec under other rules, budgets, windows or floors."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from core.errors import InvalidError
+from monitor.measure import check_metrics
+from monitor.schema import ModelSpec, SpecError, parse_spec
+
+DECLARED: Final = "declared"
+FIELDS: Final = ("windows", "false_alarms", "phases", "drift")  # of `monitors`: what the budget is spent on, and how
+RULES: Final = ("blocks", "row_tests", "thresholds")
+FORMS: Final = (
+    "blocks, row_tests, thresholds:psi=0.2, alpha=0.01, false_alarms=1 per 60d, windows=1d/7d, windows=500, "
+    "phases=day_of_week; several in one policy joined by +; or a YAML file"
+)
+
+
+@dataclass(frozen=True)
+class Policy:
+    name: str
+    spec: ModelSpec
+
+
+def policies(spec: ModelSpec, given: Sequence[str]) -> list[Policy]:
+    """The declared spec first, then every policy in the order it was given.
+
+    Args:
+        given: texts as `--compare` takes them: names with their settings, or files, separated by commas.
+
+    Raises:
+        InvalidError: a text is no policy, or the spec cannot be judged by it; names the text.
+    """
+    found = [Policy(DECLARED, spec)]
+    for text in _split(given):
+        name, changes = _file(Path(text)) if text.endswith((".yaml", ".yml", ".json")) else (text, _changes(text))
+        if name in [policy.name for policy in found]:
+            raise InvalidError(f"compare: policy {name!r} is given twice; leave one out", field="compare", value=name)
+        found.append(Policy(name, _changed(spec, name, changes)))
+    return found
+
+
+def _split(given: Sequence[str]) -> Iterator[str]:
+    """Policies are separated by commas; a file may have one in its name."""
+    for text in given:
+        if Path(text).is_file():
+            yield text
+        else:
+            yield from (part.strip() for part in text.split(",") if part.strip())
+
+
+def _file(path: Path) -> tuple[str, dict[str, Any]]:
+    """Name (of the file, unless it gives one) and changes of a policy file."""
+    if not path.is_file():
+        raise InvalidError(f"compare: {path} does not exist; give the path of a file", field="compare", value=str(path))
+    try:
+        document = yaml.safe_load(path.read_bytes())
+    except yaml.YAMLError as error:
+        raise InvalidError(f"compare: {path} is neither YAML nor JSON: {error}", field="compare") from error
+    if not isinstance(document, Mapping):
+        raise InvalidError(f"compare: {path} is no mapping; give any of {', '.join(FIELDS)}", field="compare")
+    name = document.get("name", path.stem)
+    changes = {key: value for key, value in document.items() if key != "name"}
+    if strange := [key for key in changes if key not in FIELDS]:
+        raise InvalidError(
+            f"compare: {path} has {strange[0]!r}; a policy file has name and any of {', '.join(FIELDS)}",
+            field="compare", value=str(strange[0]),
+        )  # fmt: skip
+    return str(name), changes
+
+
+def _changes(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for part in text.split("+"):
+        head, _, value = part.strip().partition("=")
+        rule, _, limits = part.strip().partition(":")
+        if rule in RULES:
+            found["drift"] = {"rule": rule, "thresholds": _limits(text, limits)}
+        elif head == "alpha":
+            found["false_alarms"] = {"alpha": _number(text, value)}
+        elif head == "windows":
+            rows = value.removesuffix("rows").strip()
+            found["windows"] = {"rows": int(rows)} if rows.isdecimal() else value.split("/")
+        elif head in ("false_alarms", "phases") and value:
+            found[head] = value
+        else:
+            raise InvalidError(
+                f"compare: {part.strip()!r} is no policy; write {FORMS}", field="compare", value=part.strip()
+            )
+    return found
+
+
+def _limits(text: str, given: str) -> dict[str, float]:
+    limits = (part.partition("=") for part in given.split(":") if part)
+    return {name: _number(text, value) for name, _, value in limits}
+
+
+def _number(text: str, value: str) -> float:
+    try:
+        return float(value)
+    except ValueError as error:
+        raise InvalidError(
+            f"compare: {value!r} in {text!r} is no number; write a limit such as thresholds:psi=0.2", field="compare",
+            value=value,
+        ) from error  # fmt: skip
+
+
+def _changed(spec: ModelSpec, name: str, changes: Mapping[str, Any]) -> ModelSpec:
+    monitors = spec.document["monitors"]
+    rule = changes.get("drift", {})
+    if not isinstance(rule, Mapping):
+        raise InvalidError(f"compare: drift of {name!r} is no mapping; write it as in the spec", field="compare")
+    if "rule" in rule:  # another rule has limits of its own
+        rule = {"thresholds": {}, **rule}
+    try:
+        changed = parse_spec(spec.document | {"monitors": monitors | changes | {"drift": monitors["drift"] | rule}})
+        check_metrics(changed)
+    except SpecError as error:
+        raise InvalidError(f"compare: policy {name!r}: {error.message}", field="compare", value=name) from error
+    return changed
+
+
+def budgeted(spec: ModelSpec) -> ModelSpec:
+    """The spec without what has limits of its own: KPIs, fairness, estimates and the retrain policy."""
+    left_out = {"kpi": [], "fairness": [], "estimate": False}
+    return parse_spec(spec.document | {"monitors": spec.document["monitors"] | left_out, "retrain": None})
