@@ -18,6 +18,7 @@ from api.replay_run import Run, feed
 from core.artifacts import ArtifactStore
 from core.clock import ManualClock
 from core.db import Database
+from core.engine import HERE
 from core.settings import load
 from governance.keys import load_or_create
 from monitor import service
@@ -100,7 +101,7 @@ class _Log(EventStore):
 
 def open_fresh(home: Path, clock: ManualClock) -> Site:
     """An installation that is thrown away after the replay, and therefore waits for no disk."""
-    settings = load({}, home=home)
+    settings = load({}, home=home).model_copy(update={"engine": HERE})  # other processes could not read the log
     migrations.upgrade(settings.database_url)
     keys = load_or_create(home, settings.ledger.origin)
     return Site(

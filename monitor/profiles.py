@@ -17,17 +17,16 @@ from sqlalchemy.orm import Session
 
 from core import engine as engines
 from core.engine import HERE, Call
+from core.settings import EngineSettings
 from monitor.baseline import Baseline
 from monitor.coding import Coding
-from monitor.lake import Table
 from monitor.profile import BlockProfile, empty_profile
 from monitor.profile_bytes import from_bytes, summed
-from monitor.profiling import Part, Stretch, labels_of, profile_stretch, row_labels
+from monitor.profiling import Cut, Part, Stretch, labels_of, profile_rows, profile_stretch, row_labels
 from monitor.reference import BLOCKS_PER_WINDOW, GRACE, block_length, profile_parts, time_blocks
 from monitor.schema import ModelSpec, RowWindow
 from monitor.service import CurrentSpec
 from monitor.site import Site
-from monitor.snapshot import Snapshot
 from monitor.tables import BaselineRow, StoredProfile
 
 # Blocks are read together up to about this many rows, and about this many values.
@@ -54,13 +53,9 @@ def extend(site: Site, current: CurrentSpec, row: BaselineRow, baseline: Baselin
     rows = int(ended.sum())
     most = min(MOST_ROWS, max(1, MOST_CELLS // len(baseline.columns)))
     runs = list(_runs(touched, max(1, most * len(touched) // max(rows, 1))))
-    calls = (
-        Call(f"blocks {s.labels.start} to {s.labels.stop - 1} of {name}", profile_stretch, (s,))
-        for s in stretches(site, current, row, runs, next_seq)
-    )
     cells = rows * sum(TEXT_CELLS if kind == "text" else 1 for kind in baseline.columns.values())
     engine = site.settings.engine if cells >= POOLED_CELLS else HERE
-    for run, parts in zip(runs, engines.run(engine, calls), strict=True):
+    for run, parts in zip(runs, _profiled(site, current, row, runs, next_seq, engine), strict=True):
         with site.database.write() as db:
             _replace(db, row.id, run, parts)
     with site.database.write() as db:
@@ -106,35 +101,50 @@ def _parts_of(db: Session, baseline_id: UUID, labels: range, version: str, segme
     return [(label, data) for label, data in db.execute(query)]
 
 
+def _profiled(
+    site: Site, current: CurrentSpec, row: BaselineRow, runs: Sequence[range], next_seq: int, engine: EngineSettings
+) -> Iterator[list[Part]]:
+    """The profiles of each run of blocks, in order."""
+    name = current.model.name
+    if engine.jobs == 1:  # the rows may still be in the log
+        for cut in _cuts(site, current, row, runs, next_seq):
+            yield profile_rows(cut, site.events.scan(name, **cut.bounds))
+        return
+    calls = (
+        Call(f"blocks {s.cut.labels.start} to {s.cut.labels.stop - 1} of {name}", profile_stretch, (s,))
+        for s in stretches(site, current, row, runs, next_seq)
+    )
+    yield from engines.run(engine, calls)
+
+
 def stretches(
     site: Site, current: CurrentSpec, row: BaselineRow, runs: Sequence[range], next_seq: int
 ) -> Iterator[Stretch]:
-    """What each run of blocks is profiled from: rows below `next_seq`, all of them in files any process can read."""
+    """What each run of blocks is profiled from by any process: rows below `next_seq`, in files."""
     if runs:
         site.events.settle(current.model.name)
         table = site.events.table(current.model.name, "events")
         snapshot = table.snapshot()
-        yield from (_stretch(site, current, row, table, snapshot, labels, next_seq) for labels in runs)
+        for cut in _cuts(site, current, row, runs, next_seq):
+            yield Stretch(cut, table.folder, replace(snapshot, files=snapshot.between(**cut.bounds)))
 
 
-def _stretch(
-    site: Site, current: CurrentSpec, row: BaselineRow, table: Table, snapshot: Snapshot, labels: range, next_seq: int
-) -> Stretch:
+def _cuts(site: Site, current: CurrentSpec, row: BaselineRow, runs: Sequence[range], next_seq: int) -> Iterator[Cut]:
     assert row.artifact is not None  # a baseline that is not fitted has no blocks
     windows = current.spec.monitors.windows
-    bounds: dict[str, Any] = {"from_seq": row.from_seq, "to_seq": next_seq}
-    if isinstance(windows, RowWindow):
-        first, last = (row.from_seq + _position(label, windows.rows) for label in (labels.start, labels.stop))
-        bounds |= {"from_seq": first, "to_seq": min(last, next_seq)}
-    else:
-        seconds = int(block_length(windows).total_seconds()) // profile_parts(windows)
-        begin, end = (datetime.fromtimestamp(label * seconds, tz=UTC) for label in (labels.start, labels.stop))
-        bounds |= {"from_ts": begin, "to_ts": end}
-    return Stretch(
-        table=table.folder, snapshot=replace(snapshot, files=snapshot.between(**bounds)), bounds=bounds, labels=labels,
-        windows=windows, from_seq=row.from_seq, segments=tuple(current.spec.with_role("segment")),
-        artifacts=site.artifacts.root, baseline=row.artifact,
-    )  # fmt: skip
+    for labels in runs:
+        bounds: dict[str, Any] = {"from_seq": row.from_seq, "to_seq": next_seq}
+        if isinstance(windows, RowWindow):
+            first, last = (row.from_seq + _position(label, windows.rows) for label in (labels.start, labels.stop))
+            bounds |= {"from_seq": first, "to_seq": min(last, next_seq)}
+        else:
+            seconds = int(block_length(windows).total_seconds()) // profile_parts(windows)
+            begin, end = (datetime.fromtimestamp(label * seconds, tz=UTC) for label in (labels.start, labels.stop))
+            bounds |= {"from_ts": begin, "to_ts": end}
+        yield Cut(
+            bounds=bounds, labels=labels, windows=windows, from_seq=row.from_seq,
+            segments=tuple(current.spec.with_role("segment")), artifacts=site.artifacts.root, baseline=row.artifact,
+        )  # fmt: skip
 
 
 def _runs(labels: Sequence[int], most: int) -> Iterator[range]:

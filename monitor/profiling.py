@@ -28,11 +28,9 @@ KEPT_BASELINES: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
-    """Neighbouring blocks of one model that are read together."""
+class Cut:
+    """Neighbouring blocks of one model that are read together, and how their rows are counted."""
 
-    table: Path
-    snapshot: Snapshot  # with the files that can hold the rows
     bounds: Mapping[str, Any]  # of the rows, as `Table.scan_at` knows them
     labels: range
     windows: RowWindow | tuple[str, ...]  # how the rows are cut in blocks
@@ -40,6 +38,15 @@ class Stretch:
     segments: tuple[str, ...]
     artifacts: Path
     baseline: str  # digest
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A cut whose rows all lie in files that any process can read."""
+
+    cut: Cut
+    table: Path
+    snapshot: Snapshot  # with the files that can hold the rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +61,25 @@ class Part:
 
 
 def profile_stretch(stretch: Stretch) -> list[Part]:
-    """Profile each block of a stretch, in order. The same rows give the same bytes, wherever this runs."""
-    baseline = fitted(stretch.artifacts, stretch.baseline)
-    frame = _rows(stretch, [*baseline.columns, *stretch.segments])
-    of = labels_of(frame, stretch.windows, stretch.from_seq)
+    """`profile_rows` of what the files hold."""
+    return profile_rows(stretch.cut, Table(stretch.table).scan_at(stretch.snapshot, **stretch.cut.bounds))
+
+
+def profile_rows(cut: Cut, rows: pl.LazyFrame) -> list[Part]:
+    """Profile each block of a cut, in order. The same rows give the same bytes, wherever they lie and this runs."""
+    baseline = fitted(cut.artifacts, cut.baseline)
+    wanted = {"seq", "ts", "version", *baseline.columns, *cut.segments}
+    present = rows.collect_schema().names()
+    frame = rows.select(n for n in present if n in wanted).sort("seq").collect()
+    of = labels_of(frame, cut.windows, cut.from_seq)
     coded = coded_columns(frame, baseline.coding)
-    named = frame.select("version", *(name for name in stretch.segments if name in frame.columns))
+    named = frame.select("version", *(name for name in cut.segments if name in frame.columns))
     found = []
-    for label in stretch.labels:
-        rows = np.flatnonzero(of == label)
-        whole = _profiled(coded, rows, baseline)
-        for version, segment, chosen in _parts(named[rows], stretch.segments):
-            data = whole if len(chosen) == len(rows) else _profiled(coded, rows[chosen], baseline)
+    for label in cut.labels:
+        places = np.flatnonzero(of == label)
+        whole = _profiled(coded, places, baseline)
+        for version, segment, chosen in _parts(named[places], cut.segments):
+            data = whole if len(chosen) == len(places) else _profiled(coded, places[chosen], baseline)
             found.append(Part(label, version, segment, len(chosen), data))
     return found
 
@@ -94,12 +108,6 @@ def row_labels(position: NDArray[np.int64], window: int) -> NDArray[np.int64]:
         inside // (window // BLOCKS_PER_WINDOW), BLOCKS_PER_WINDOW - 1
     )
     return found
-
-
-def _rows(stretch: Stretch, wanted: Sequence[str]) -> pl.DataFrame:
-    rows = Table(stretch.table).scan_at(stretch.snapshot, **stretch.bounds)
-    present = rows.collect_schema().names()
-    return rows.select(n for n in present if n in {"seq", "ts", "version", *wanted}).sort("seq").collect()
 
 
 def _profiled(coded: CodedColumns, rows: NDArray[np.int64], baseline: Baseline) -> bytes:

@@ -71,7 +71,7 @@ def profiled(case: Case, engine: EngineSettings, together: int) -> list[Part]:
     site, current, row, labels = case
     runs = [range(first, min(first + together, labels[-1] + 1)) for first in range(labels[0], labels[-1] + 1, together)]
     made = list(stretches(site, current, row, runs, site.events.extent("loans").next_seq))
-    calls = [Call(f"blocks from {s.labels.start}", profile_stretch, (s,)) for s in made]
+    calls = [Call(f"blocks from {s.cut.labels.start}", profile_stretch, (s,)) for s in made]
     return [part for parts in run(engine, calls) for part in parts]
 
 
