@@ -19,7 +19,7 @@ help: ## this list
 
 setup: $(READY) ## create .venv with everything the other targets need
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt tests/beside.txt
 	@if ! [ -x $(BIN)/python ] || ! $(BIN)/python -c 'import pip' 2>/dev/null; then \
 	  [ -n "$(PYTHON)" ] || { echo "no Python 3.11 or newer found as python3.11, python3, python3.12 or python3.13; install one or run: make PYTHON=/path/to/python3 ..." >&2; exit 1; }; \
 	  echo "creating $(VENV) with $$("$(PYTHON)" --version)"; \
@@ -30,6 +30,9 @@ $(READY): pyproject.toml constraints.txt
 	@echo "installing the packages of constraints.txt; once, a few minutes"
 	@$(PIP) install -qq --constraint constraints.txt "torch==2.13.*"
 	@$(PIP) install -qq --constraint constraints.txt --editable ".[dev]"
+# Programs that tests run, which need other versions than Assay does.
+	@$(BIN)/python -m venv $(VENV)/beside
+	@$(VENV)/beside/bin/python -m pip --disable-pip-version-check install -qq --no-deps --requirement tests/beside.txt
 	@touch $@
 
 demo: $(READY) ## the whole loop on generated traffic; ARGS="--train FILE --test FILE" for your own messages
