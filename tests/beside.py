@@ -86,7 +86,7 @@ def _iam(url: str, **parameters: str) -> str:
 def collector(settings: Mapping[str, str], log: Path) -> Iterator["subprocess.Popen[bytes]"]:
     """rotel with these settings; ready when its HTTP receiver listens."""
     environ = {"PATH": os.environ["PATH"], **settings}
-    command = [ROTEL, "start", "--pid-file", log.with_suffix(".pid")]
+    command = [str(ROTEL), "start", "--pid-file", str(log.with_suffix(".pid"))]
     with log.open("w") as output, subprocess.Popen(
         command, env=environ, stdin=subprocess.DEVNULL, stdout=output, stderr=output
     ) as process:  # fmt: skip

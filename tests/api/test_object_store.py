@@ -1,5 +1,6 @@
 """`assay ingest` from an object store: a real S3 endpoint that checks signatures, and the promises made for files."""
 
+import io
 import json
 import os
 import re
@@ -75,8 +76,10 @@ def ingest(known: dict[str, str], tmp_path: Path) -> Ingest:
 
 
 def put(drops: S3FileSystem, key: str, frame: pl.DataFrame) -> None:
+    body = io.BytesIO()
+    frame.with_columns(pl.col("ts").str.to_datetime(time_zone="UTC")).write_parquet(body)
     with drops.open_output_stream(f"drops/{key}") as out:
-        frame.with_columns(pl.col("ts").str.to_datetime(time_zone="UTC")).write_parquet(out)
+        out.write(body.getvalue())
 
 
 def counted(done: "subprocess.CompletedProcess[str]") -> tuple[int, int, int]:
