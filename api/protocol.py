@@ -25,9 +25,9 @@ class BoundedProtocol(HttpToolsProtocol):
     _moved = False  # a head ended within the bytes just received
 
     def data_received(self, data: bytes) -> None:
-        self._moved = False
+        self._moved, in_head = False, self._in_head
         super().data_received(data)
-        if self._in_head and not self._moved:
+        if in_head and self._in_head and not self._moved:
             self._head += len(data)
             if self._head > LONGEST_HEAD and not self.transport.is_closing():
                 self.transport.write(_ANSWER)

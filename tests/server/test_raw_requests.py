@@ -159,6 +159,14 @@ def test_a_client_that_hangs_up_is_no_failure_of_the_service(service: Service, p
     assert send(service, path, [JSON, CHUNKED], b"7fffffff\r\n[", half_closed=True).status in (None, 400)
 
 
+def test_bodies_one_after_another_on_a_connection_are_not_taken_for_headers(service: Service) -> None:
+    rows = json.dumps([event(f"kept{i}", text="x" * 2000) for i in range(100)]).encode()
+    with httpx2.Client(base_url=service.url, headers=service.headers(), timeout=60) as client:
+        answers = [client.post(EVENTS, content=rows, headers={"Content-Type": "application/json"}) for _ in range(5)]
+    assert [answer.status_code for answer in answers] == [200] * 5
+    assert answers[-1].json()["duplicates"] == 100
+
+
 @pytest.mark.parametrize("unit", [b"a" * 65536, b"X-A: b\r\n" * 8192], ids=["a header", "headers"])
 def test_headers_without_end_are_cut_off_before_they_are_kept(service: Service, unit: bytes) -> None:
     assert service.process is not None
