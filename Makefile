@@ -8,6 +8,7 @@ SHELL := bash
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BESIDE := $(VENV)/beside/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # The pins are tested on 3.11, so that comes first; PYTHON=/path/to/python3 chooses another.
 PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
@@ -32,10 +33,16 @@ $(READY): pyproject.toml constraints.txt
 	@$(PIP) install -qq --constraint constraints.txt --editable ".[dev]"
 	@touch $@
 
+# Programs that tests run, which need other versions than Assay does.
+$(BESIDE): tests/beside.txt | $(READY)
+	@$(BIN)/python -m venv $(VENV)/beside
+	@$(VENV)/beside/bin/python -m pip --disable-pip-version-check install -qq --no-deps --requirement tests/beside.txt
+	@touch $@
+
 demo: $(READY) ## the whole loop on generated traffic; ARGS="--train FILE --test FILE" for your own messages
 	$(BIN)/assay demo $(ARGS)
 
-test: $(READY) ## every test; ARGS="tests/core -k queue" for some
+test: $(READY) $(BESIDE) ## every test; ARGS="tests/core -k queue" for some
 	$(BIN)/python -m pytest -n 2 $(ARGS)
 
 fuzz: $(READY) ## the parsers of request bodies, for a minute; ARGS="-max_total_time=3600" for longer

@@ -1,5 +1,6 @@
 """What handlers ask for: the site, a unit of work, the request's body, a page of a list."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Annotated, Generic, Self, TypeVar
 
@@ -8,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy.orm import Session
 
 from api.errors import UnsupportedMediaTypeError
+from core.errors import InvalidError
 from monitor.ingest.encoding import too_large
 from monitor.ingest.media import IDENTITY
 from monitor.site import Site
@@ -65,12 +67,21 @@ class Page(BaseModel, Generic[Item]):
         return cls.model_validate({"items": list(rows), "next": next}, from_attributes=True)
 
 
+class BodyStalledError(InvalidError):
+    code = "body_stalled"
+
+
 def media_type(request: Request) -> str:
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return _sent(request, "content-type").partition(";")[0].strip().lower()
 
 
 def content_encoding(request: Request) -> str:
-    return request.headers.get("content-encoding", IDENTITY).strip().lower()
+    return (_sent(request, "content-encoding") or IDENTITY).strip().lower()
+
+
+def _sent(request: Request, header: str) -> str:
+    """A header that is there twice is a list of both, so say the rules of HTTP."""
+    return ", ".join(request.headers.getlist(header))
 
 
 def body_of(
@@ -92,7 +103,7 @@ def check_kind(request: Request, accepted: Sequence[str], encodings: Sequence[st
         UnsupportedMediaTypeError: the body is of a type or an encoding that is not taken here.
     """
     if media_type(request) not in accepted:
-        sent = request.headers.get("content-type") or "no Content-Type"
+        sent = _sent(request, "content-type")[:200] or "no Content-Type"
         raise UnsupportedMediaTypeError(
             f"{sent} is not taken here; send {' or '.join(accepted)}", field="Content-Type", value=sent
         )
@@ -102,7 +113,7 @@ def check_kind(request: Request, accepted: Sequence[str], encodings: Sequence[st
             f"Content-Encoding {encoding[:100]} is not taken here; send the body as it is"
             + "".join(f" or as {e}" for e in others),
             field="Content-Encoding",
-            value=encoding,
+            value=encoding[:200],
         )
 
 
@@ -116,24 +127,42 @@ async def read_body(request: Request, limit_mb: int) -> bytes:
     """
     Raises:
         BodyTooLargeError: more than the limit; it was read on without being kept, up to four times as much.
+        BodyStalledError: the client sent nothing more.
     """
-    limit = limit_mb << 20
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > 4 * limit:
-            break
-        if size <= limit:
-            chunks.append(chunk)
-        else:  # read on without keeping it: a client that is still sending would not see the answer
-            chunks.clear()
-    if size > limit:
+    chunks, size = await _received(request, limit_mb << 20, keep=True)
+    if size > limit_mb << 20:
         raise too_large(limit_mb)
     return b"".join(chunks)
 
 
-async def drain(request: Request) -> None:
-    """Read the body without keeping it: a client that is still sending would not see the answer."""
-    async for _ in request.stream():
-        pass
+async def drain(request: Request, limit_mb: int) -> None:
+    """Read the body without keeping it: a client that is still sending would not see the answer.
+
+    Raises:
+        BodyStalledError: the client sent nothing more.
+    """
+    await _received(request, limit_mb << 20, keep=False)
+
+
+async def _received(request: Request, limit: int, *, keep: bool) -> tuple[list[bytes], int]:
+    """The parts of the body and their size; of one above the limit none, read on up to four times as much."""
+    patience_s: float = request.app.state.site.settings.server.stalled_body_s
+    clock = asyncio.get_running_loop().time
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(patience_s) as patience:
+            async for chunk in request.stream():
+                patience.reschedule(clock() + patience_s)
+                size += len(chunk)
+                if size > 4 * limit:
+                    break
+                if keep and size <= limit:
+                    chunks.append(chunk)
+                else:
+                    chunks.clear()
+    except TimeoutError as error:
+        raise BodyStalledError(
+            f"nothing more of the body arrived within {patience_s:g} s; nothing of it was stored, send it again"
+        ) from error
+    return chunks, size

@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from sqlalchemy.exc import IntegrityError, NoResultFound, OperationalError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from core.errors import (
     AppError,
@@ -33,11 +34,11 @@ FAMILIES: Final[Mapping[type[AppError], int]] = {
 }  # fmt: skip
 # Codes whose status says more than their family's.
 CODES: Final[Mapping[str, int]] = {
-    "invalid_body": 400, "body_too_large": 413, "unsupported_media_type": 415, "store_full": 507,
+    "invalid_body": 400, "body_stalled": 408, "body_too_large": 413, "unsupported_media_type": 415, "store_full": 507,
 }  # fmt: skip
 # Clients of OTLP read errors as google.rpc.Status and send again after 429, 502, 503 and 504 alone.
 OTLP_PATH: Final = "/v1/traces"
-REPEATABLE: Final = {"store_full", "conflict"}
+REPEATABLE: Final = {"store_full", "conflict", "body_stalled"}
 _OWN: Final = {"type", "title", "status", "detail", "code", "instance"}
 
 
@@ -50,6 +51,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(AppError, _app_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(OperationalError, _database_away)
     app.add_exception_handler(IntegrityError, _collision)
     app.add_exception_handler(NoResultFound, _no_row)
@@ -103,6 +105,8 @@ def _app_error(request: Request, error: Exception) -> Response:
         headers["WWW-Authenticate"] = 'Bearer realm="assay"'
     if isinstance(error, BusyError):
         headers["Retry-After"] = str(error.retry_after_s)
+    if status == HTTPStatus.REQUEST_TIMEOUT:
+        headers["Connection"] = "close"  # what still comes of the body is no next request
     if isinstance(error, IntegrityFailureError):
         logger(__name__).error("integrity failure", code=error.code, detail=error.message)
     return problem(request, status, error.code, error.message, error.facts, headers)
@@ -147,6 +151,11 @@ def _http_error(request: Request, error: Exception) -> Response:
     return problem(
         request, error.status_code, code, details.get(error.status_code, str(error.detail)), headers=error.headers
     )
+
+
+def _gone(request: Request, _: Exception) -> Response:
+    """The client hung up in the middle of its body: nobody reads this, and it is no failure of ours."""
+    return problem(request, 400, "invalid_body", "the body ended early; nothing of it was stored, send it again")
 
 
 def _database_away(request: Request, error: Exception) -> Response:

@@ -7,8 +7,10 @@ from typing import Any
 
 import typer
 import uvicorn
+from fastapi import FastAPI
 
 from api.app import create_app
+from api.protocol import BoundedProtocol
 from governance import ledger
 from governance.access import first_admin
 from monitor.site import Site
@@ -47,7 +49,12 @@ def listen(site: Site, *, as_json: bool) -> None:
         if ledger.size(db):
             ledger.checkpoint(db, key=site.keys.signing, anchor=site.settings.anchor_dir, now=site.clock.now())
     announce["home"] = str(site.settings.home_dir)
-    config = uvicorn.Config(
-        create_app(site), log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=10
-    )
-    _Server(config, announce, as_json).run(sockets=[listener])
+    _Server(configured(create_app(site)), announce, as_json).run(sockets=[listener])
+
+
+def configured(app: FastAPI) -> uvicorn.Config:
+    """How the application is served: bounded before the body too, and without WebSockets, which nothing here speaks."""
+    return uvicorn.Config(
+        app, http=BoundedProtocol, ws="none", log_config=None, access_log=False, lifespan="on",
+        timeout_graceful_shutdown=10,
+    )  # fmt: skip

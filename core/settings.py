@@ -34,6 +34,9 @@ class ServerSettings(_Group):
     max_under_way_mb: int = Field(
         256, ge=1, description="bodies of rows being read and stored at one time, in MiB; more answer 503"
     )
+    stalled_body_s: float = Field(
+        30, gt=0, description="a request of which nothing arrives for this long is answered 408, seconds"
+    )
     max_unfolded_mb: int = Field(
         256, ge=1, description="rows in the log that wait to be folded, in MiB; beyond it rows are answered 503"
     )

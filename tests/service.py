@@ -43,11 +43,11 @@ class Service:
         self.admin_key = ""
         self.process: subprocess.Popen[str] | None = None
 
-    def start(self, timeout_s: float = 60) -> None:
-        """Start the process and wait for the line that says it is ready."""
+    def start(self, timeout_s: float = 60, *, port: int = 0) -> None:
+        """Start the process and wait for the line that says it is ready; port 0 is any that is free."""
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", _RUN, "serve", "--home", str(self.home), "--port", "0", "--json"],
+                [sys.executable, "-c", _RUN, "serve", "--home", str(self.home), "--port", str(port), "--json"],
                 env=environment(self.environ), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True,
                 start_new_session=True,
             )  # fmt: skip

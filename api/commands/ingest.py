@@ -72,7 +72,7 @@ def ingest(
 
 
 def _absolute(file: str) -> str:
-    return file if "://" in file else str(Path(file).resolve())
+    return file.rstrip("/") if "://" in file else str(Path(file).resolve())
 
 
 def _renames(given: list[str], ts: str | None) -> dict[str, str]:

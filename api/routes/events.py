@@ -94,7 +94,7 @@ async def _take(request: Request, kind: Kind) -> Response:
             body = Body(await read_body(request, limit_mb), media_type(request), content_encoding(request))
             receipt = await intake.store(request.path_params["model"], kind, body)
     except OverloadedError:
-        await drain(request)
+        await drain(request, limit_mb)
         raise
     rejected = [{"line": r.line, "field": r.field, "reason": r.reason} for r in receipt.rejected]
     return JSONResponse(

@@ -41,7 +41,7 @@ async def take_traces(_: Writer, request: Request) -> Response:
             body = await read_body(request, limit_mb)
             answer = await intake.run(lambda: _stored(site, body, form, coding))
     except OverloadedError:
-        await drain(request)
+        await drain(request, limit_mb)
         raise
     return Response(answer, media_type=form)
 

@@ -1,6 +1,7 @@
 """What `assay ingest` is pointed at: one file, a folder of files, or the same in an object store."""
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ Packing = Literal["gzip", "zstd"]
 PACKED: Final[Mapping[str, Packing]] = {".gz": "gzip", ".zst": "zstd"}
 _KINDS: Final = "give .parquet, .csv, .ndjson or .jsonl; the last three also as .gz or .zst"
 _CHUNK: Final = 1 << 20
+# name:password@ (a port is none), and what SAS tokens and Azure's URIs carry.
+_SECRET: Final = re.compile(r"://[^:/@?]*:(?!\d+/)[^@]*@|[?&](?:sig|client_secret)=")
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,10 @@ def sources(given: str) -> list[Source]:
             return [_source(store, root, PurePosixPath(root.path).parent)]
         below = store.get_file_info(FileSelector(path, recursive=True))
     except (pa.ArrowException, OSError) as error:
-        raise InvalidError(f"file: {given} cannot be read: {_first(error)}", field="file", value=given) from error
+        check = "; check the address, and the credentials in the environment" if "://" in given else ""
+        raise InvalidError(
+            f"file: {given} cannot be read: {_first(error)}{check}", field="file", value=given
+        ) from error  # fmt: skip
     if any(PurePosixPath(found.path).name == "_delta_log" for found in below):
         raise InvalidError(
             f"file: {given} is a Delta table, which also holds files that are no longer part of it; export it to "
@@ -91,6 +97,11 @@ def _located(given: str) -> tuple["FileSystem", str]:
 
     if "://" not in given:
         return LocalFileSystem(), given
+    if _SECRET.search(given):  # it is not quoted
+        raise InvalidError(
+            "file: the URI holds a password or key, which would be kept where progress is noted; leave it out and set "
+            "the cloud's own environment variables, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", field="file",
+        )  # fmt: skip
     try:
         store, path = FileSystem.from_uri(given)
     except (pa.ArrowException, OSError, ValueError) as error:

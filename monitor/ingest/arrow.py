@@ -15,13 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from monitor.ingest.columnar import merged
-from monitor.ingest.encoding import BodyTooLargeError, too_large
-from monitor.ingest.ndjson import BodyError, Rows
+from monitor.ingest.encoding import too_large
+from monitor.ingest.ndjson import BodyError, Rows, check_count
 from monitor.ingest.target import UTC_MICROSECONDS, SchemaMismatchError, Target
 from monitor.ingest.validate import AHEAD, Checked, unknown_column
 from monitor.schema import ColumnType
 
-MOST_ROWS: Final = 1_000_000  # in one body; columns of one repeated value take no room that could be counted
 _PER_SECOND: Final = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -163,8 +162,7 @@ def _unpacked(chunk: "pa.Array[Any]") -> int:
 
 
 def _bound(rows: int, size: int, limit_mb: int) -> None:
-    if rows > MOST_ROWS:
-        raise BodyTooLargeError(f"the body has {rows} rows; send at most {MOST_ROWS} at once", limit_rows=MOST_ROWS)
+    check_count(rows)  # columns of one repeated value take no room that could be counted
     if size > limit_mb << 20:
         raise too_large(limit_mb, "the unpacked body is")
 

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from monitor.ingest.ndjson import BOM, Rows, read_json, read_lines, read_ndjson
+from monitor.ingest.ndjson import BOM, Rows, check_count, read_json, read_lines, read_ndjson
 from monitor.ingest.scan import Lines, Positions, scan
 from monitor.ingest.target import Target
 from monitor.ingest.validate import Checked
@@ -26,8 +26,10 @@ def read_ndjson_columns(target: Target, body: bytes, now: datetime) -> Checked:
 
     Raises:
         BodyError: there is no line.
+        BodyTooLargeError: more lines than are taken at once.
     """
     body = body.removeprefix(BOM)
+    check_count(body.count(b"\n"))
     if not body:
         return target.examine(read_ndjson(body), now)
     lines = scan(body, target.keys)
@@ -45,11 +47,13 @@ def read_json_columns(target: Target, body: bytes, now: datetime) -> Checked:
 
     Raises:
         BodyError: not UTF-8, not JSON, not an array, or empty.
+        BodyTooLargeError: more rows than are taken at once.
     """
     body = body.removeprefix(BOM)
     split = _split_array(body)
     if split is None:
         return target.examine(read_json(body), now)
+    check_count(split.count(b"\n"))
     lines = scan(split, target.keys)
     blocks = list(_parsed(target, split, lines, np.flatnonzero(lines.passed)))
     checked, others = _taken(target, blocks, len(lines.starts), now)

@@ -4,14 +4,9 @@ import io
 import zlib
 from typing import Final
 
-from core.errors import InvalidError
-from monitor.ingest.ndjson import BodyError
+from monitor.ingest.ndjson import BodyError, BodyTooLargeError
 
 _CHUNK: Final = 1 << 20
-
-
-class BodyTooLargeError(InvalidError):
-    code = "body_too_large"
 
 
 def too_large(limit_mb: int, what: str = "the body is") -> BodyTooLargeError:

@@ -10,12 +10,27 @@ from core.errors import InvalidError
 from monitor.ingest.media import NDJSON
 
 BOM: Final = b"\xef\xbb\xbf"
+MOST_ROWS: Final = 1_000_000  # in one body
 
 
 class BodyError(InvalidError):
     """The body as a whole cannot be read; nothing of it was stored."""
 
     code = "invalid_body"
+
+
+class BodyTooLargeError(InvalidError):
+    code = "body_too_large"
+
+
+def check_count(rows: int) -> None:
+    """Rows a body holds or claims to hold: a few bytes each are soon millions of objects.
+
+    Raises:
+        BodyTooLargeError: more than are taken at once.
+    """
+    if rows > MOST_ROWS:
+        raise BodyTooLargeError(f"the body has {rows} rows; send at most {MOST_ROWS} at once", limit_rows=MOST_ROWS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +58,9 @@ def read_ndjson(body: bytes) -> Rows:
 
     Raises:
         BodyError: there is no line.
+        BodyTooLargeError: more lines than are taken at once.
     """
+    check_count(body.count(b"\n"))
     return _not_empty(read_lines(_lines(body.removeprefix(BOM))))
 
 
@@ -68,6 +85,7 @@ def read_json(body: bytes) -> Rows:
 
     Raises:
         BodyError: not UTF-8, not JSON, not an array, or empty.
+        BodyTooLargeError: more rows than are taken at once.
     """
     try:
         value = json.loads(body.removeprefix(BOM).decode())
@@ -75,6 +93,7 @@ def read_json(body: bytes) -> Rows:
         raise BodyError(f"the body is not a JSON array: {_why(error)}") from error
     if not isinstance(value, list):
         raise BodyError(f"the body is {_kind(value)}; send a JSON array of objects, or one object a line as {NDJSON}")
+    check_count(len(value))
     rows = Rows([], [], [])
     for line, item in enumerate(value, start=1):
         _take(rows, line, item)

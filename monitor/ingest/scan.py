@@ -30,6 +30,7 @@ for _kind, _bytes in ((_TEXT, b'"'), (_NUMBER, b"-0123456789"), (_BOOLEAN, b"tf"
 _QUOTE, _COLON, _SPACE, _BRACE, _BACKSLASH, _NEWLINE = b'": {\\\n'
 
 BLOCK: Final = 1 << 19  # bytes looked at together: what is computed from them stays in the processor's cache
+LONGEST_LINE: Final = 4 << 20  # a longer one is not looked at: positions of its quotes may take 24 times its room
 
 
 class Keys:
@@ -78,8 +79,14 @@ def scan(body: bytes, keys: Keys, *, block: int = BLOCK) -> Lines:
     at, parts = 0, []
     while at < len(body):
         cut = body.find(b"\n", at + block) + 1 or len(body)
-        part = _scan(body[at:cut], keys)
-        parts.append(Lines(part.starts + at, part.ends + at, part.passed))
+        line = body.rfind(b"\n", at, at + block) + 1 or at  # where the last line of the block begins
+        whole = cut if cut - line <= LONGEST_LINE else line
+        if whole > at:
+            part = _scan(body[at:whole], keys)
+            parts.append(Lines(part.starts + at, part.ends + at, part.passed))
+        if whole < cut:
+            end = cut - (body[cut - 1 : cut] == b"\n")
+            parts.append(Lines(np.array([whole]), np.array([end]), np.array([False])))
         at = cut
     if not parts:
         return _scan(body, keys)

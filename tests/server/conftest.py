@@ -23,10 +23,11 @@ from tests.service import environment
 _RUN = """
 import socket, uvicorn
 from api.app import from_environment
+from api.server import configured
 listener = socket.socket()
 listener.bind(("127.0.0.1", 0))
 listener.listen()
-server = uvicorn.Server(uvicorn.Config(from_environment(), log_config=None, access_log=False))
+server = uvicorn.Server(configured(from_environment()))
 print(listener.getsockname()[1], flush=True)
 server.run(sockets=[listener])
 """

@@ -47,6 +47,7 @@ def read_json(body: bytes) -> list[Group]:
             ]
             count += len(spans)
         groups.append(group)
+        check_count(len(groups))
     return groups
 
 

@@ -4,8 +4,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from monitor.ingest.encoding import BodyTooLargeError
-from monitor.ingest.ndjson import BodyError
+from monitor.ingest.ndjson import BodyError, BodyTooLargeError
 
 MOST_SPANS: Final = 100_000  # in one request; collectors send some thousands
 MOST_ATTRIBUTES: Final = 10_000  # of one span, its events or its resource

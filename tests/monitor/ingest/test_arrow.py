@@ -14,9 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import InvalidError
-from monitor.ingest.arrow import MOST_ROWS, read_arrow_columns, read_parquet_columns
-from monitor.ingest.encoding import BodyTooLargeError
-from monitor.ingest.ndjson import BodyError
+from monitor.ingest.arrow import read_arrow_columns, read_parquet_columns
+from monitor.ingest.ndjson import MOST_ROWS, BodyError, BodyTooLargeError
 from monitor.ingest.target import SchemaMismatchError
 from monitor.ingest.validate import Checked
 from tests.monitor.ingest.test_columnar import NOW, TARGETS

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.ingest.encoding import BodyTooLargeError, decoded
-from monitor.ingest.ndjson import BodyError
+from monitor.ingest.encoding import decoded
+from monitor.ingest.ndjson import BodyError, BodyTooLargeError
 
 
 def zstd(body: bytes) -> bytes:

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.ingest.encoding import BodyTooLargeError, decoded
+from monitor.ingest.columnar import read_json_columns, read_ndjson_columns
+from monitor.ingest.encoding import decoded
 from monitor.ingest.media import ARROW, JSON, NDJSON, PARQUET
+from monitor.ingest.ndjson import MOST_ROWS, BodyTooLargeError
 from tests.monitor.ingest.bodies import NOW, PACK, ROWS, TARGETS, good, read
 
 GOOD = good()
@@ -151,6 +153,35 @@ def test_a_line_of_a_gigabyte_is_refused_without_being_unpacked(coding: str) -> 
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 64 << 20
+
+
+@pytest.mark.parametrize(
+    ("form", "unit"),
+    [(NDJSON, b"1\n"), (NDJSON, b"\n"), (NDJSON, b"{}\n"), (JSON, b"1,"), (JSON, b"{},"), (JSON, b"[],")],
+)
+def test_millions_of_rows_of_a_few_bytes_are_refused_before_they_are_looked_at(form: str, unit: bytes) -> None:
+    body = unit * (MOST_ROWS + 2)
+    if form == JSON:
+        body = b"[" + body[:-1] + b"]"
+    read = read_ndjson_columns if form == NDJSON else read_json_columns
+    with pytest.raises(BodyTooLargeError, match=f"send at most {MOST_ROWS}"):
+        read(TARGETS[0], body, NOW)
+
+
+def test_a_line_of_megabytes_is_judged_as_a_short_one_is_and_its_quotes_take_no_room() -> None:
+    around = [json.dumps(ROWS[i]).encode() for i in (0, 1)]
+    for long, ids in (
+        (b'{"":' * (2 << 20), ["e0", "e1"]),
+        (b'"' * (8 << 20), ["e0", "e1"]),
+        (json.dumps(ROWS[2] | {"text": '\\"' * (2 << 20)}).encode(), ["e0", "e2", "e1"]),
+    ):
+        tracemalloc.start()
+        checked = read_ndjson_columns(TARGETS[0], b"\n".join([around[0], long, around[1]]), NOW)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert checked.frame["event_id"].to_list() == ids
+        assert [r.line for r in checked.rejected] == [2] * (len(ids) == 2)
+        assert peak < 10 * len(long)
 
 
 def test_a_batch_that_claims_to_be_endless_is_refused() -> None:

@@ -1,6 +1,10 @@
 """Redaction: what is found and what is not, from published examples; joinable, and the same done twice."""
 
+import json
+import subprocess
+import sys
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, get_args
 
 import polars as pl
@@ -14,6 +18,7 @@ from monitor.redact.columns import MARKER, every_rule, redacted, redacted_texts,
 from monitor.redact.iban import LENGTHS, mod97
 from monitor.redact.presidio import PresidioMissingError
 from monitor.schema import BuiltInPattern, ModelSpec, OwnPattern, SpecError, parse_spec
+from tests.service import ROOT, environment
 
 KEY = redaction_key(b"k" * 32)
 
@@ -198,6 +203,62 @@ def test_presidio_is_refused_with_what_to_install() -> None:
         pytest.skip("presidio is installed here")
     with pytest.raises(PresidioMissingError, match=r"pip install 'assay\[presidio\]'"):
         spec({"text": ["email", "presidio"]})
+
+
+# A package as spaCy's models are: English words without training, and the one name that is told to it.
+_MODEL = """
+from pathlib import Path
+import spacy
+folder = Path("{folder}")
+nlp = spacy.blank("en")
+nlp.add_pipe("entity_ruler").add_patterns([{{"label": "PERSON", "pattern": "Ada Lovelace"}}])
+nlp.to_disk(folder / "en_core_web_sm" / "model")
+(folder / "en_core_web_sm" / "__init__.py").write_text(
+    "from pathlib import Path\\nimport spacy\\n"
+    "def load(**options):\\n    return spacy.load(Path(__file__).parent / 'model', **options)\\n"
+)
+about = folder / "en_core_web_sm-3.8.0.dist-info"
+about.mkdir()
+(about / "METADATA").write_text("Metadata-Version: 2.1\\nName: en_core_web_sm\\nVersion: 3.8.0\\n")
+"""
+_REDACT = """
+import json, socket, sys
+import polars as pl
+from monitor.redact.columns import redacted
+from tests.monitor.ingest.test_redact import KEY, spec
+
+def nowhere(*_):
+    raise AssertionError("no network is to be used")
+
+socket.socket.connect = socket.getaddrinfo = nowhere
+declared = spec({"text": ["email", "presidio"]})
+texts = json.load(sys.stdin)
+print(json.dumps(redacted(pl.DataFrame({"text": texts}), declared, KEY)["text"].to_list()))
+"""
+
+
+def test_presidio_finds_names_and_forms_without_the_network(tmp_path: Path) -> None:
+    if find_spec("presidio_analyzer") is None:
+        pytest.skip("the extra `presidio` is not installed; `pip install 'assay[presidio]'`")
+    (tmp_path / "en_core_web_sm").mkdir()
+    environ = environment() | {"PYTHONPATH": f"{ROOT}:{tmp_path}"}
+    texts = [
+        "Ada Lovelace wrote from 10.20.30.40, again Ada Lovelace", "my number is 4111 1111 1111 1111", "hello there",
+        "", "Ada Lovelace <ada@example.com>",
+    ]  # fmt: skip
+    subprocess.run([sys.executable, "-c", _MODEL.format(folder=tmp_path)], env=environ, check=True, timeout=200)
+    done = subprocess.run(
+        [sys.executable, "-c", _REDACT], env=environ, input=json.dumps(texts), capture_output=True, text=True,
+        check=False, timeout=200,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout)
+    kinds = [[marker.partition(":")[0].strip("[") for marker in MARKER.findall(text)] for text in found]
+    assert kinds == [["person", "ip_address", "person"], ["credit_card"], [], [], ["person", "email"]]
+    assert [MARKER.sub("{}", text) for text in found[:3]] == [
+        "{} wrote from {}, again {}", "my number is {}", "hello there",
+    ]  # fmt: skip
+    assert MARKER.findall(found[0])[0] == MARKER.findall(found[0])[2] == MARKER.findall(found[4])[0]
 
 
 def test_the_spec_names_every_pattern_of_the_catalogue() -> None:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from core.errors import InvalidError
-from monitor.ingest.encoding import BodyTooLargeError, decoded
-from monitor.ingest.ndjson import BodyError
+from monitor.ingest.encoding import decoded
+from monitor.ingest.ndjson import BodyError, BodyTooLargeError
 from monitor.ingest.otlp.json_body import read_json
 from monitor.ingest.otlp.protobuf import read_protobuf
 from monitor.ingest.otlp.spans import DEEPEST, MOST_SPANS
@@ -139,6 +139,8 @@ def test_a_small_body_may_not_claim_millions_of_spans_or_attributes() -> None:
         read_protobuf(b"\x0a" + _length(scope) + scope)
     with pytest.raises(BodyTooLargeError):
         read_protobuf(b"\x0a\x00" * (MOST_SPANS + 1))
+    with pytest.raises(BodyTooLargeError):
+        read_json(b'{"resourceSpans":[' + b"{}," * MOST_SPANS + b"{}]}")
     attributes = b"\x4a\x00" * 10_001
     one = b"\x12" + _length(attributes) + attributes
     scope = b"\x12" + _length(one) + one

@@ -1,0 +1,180 @@
+"""`assay ingest` from an object store: a real S3 endpoint that checks signatures, and the promises made for files."""
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import yaml
+from pyarrow.fs import S3FileSystem
+
+from tests.api.test_ingest import COLUMNS, rows
+from tests.beside import MOTO, ObjectStore, object_store
+from tests.conftest import absent
+from tests.service import ROOT, Service, assay, environment
+
+Ingest = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    if not MOTO.exists():
+        absent("moto_server", "it with `make setup`")
+    with object_store(tmp_path_factory.mktemp("moto") / "moto.log") as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def drops(store: ObjectStore) -> S3FileSystem:
+    """The store as its owner sees it, with one bucket."""
+    files = S3FileSystem(
+        access_key=store.key, secret_key=store.secret, endpoint_override=store.url, region="us-east-1",
+        allow_bucket_creation=True,
+    )  # fmt: skip
+    files.create_dir("drops")
+    return files
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    running = Service(tmp_path_factory.mktemp("ingest") / "home", environ={})
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def known(service: Service, store: ObjectStore, tmp_path: Path) -> dict[str, str]:
+    """What the command finds in its environment: the service, and the store's keys."""
+    name = f"m{abs(hash(tmp_path)) % 10**12}"
+    document = {
+        "model": name, "task": "classification", "owner": "ml@example.com", "purpose": "route messages",
+        "columns": COLUMNS, "baseline": {"rows": "first 100000"},
+    }  # fmt: skip
+    (tmp_path / "spec.yaml").write_text(yaml.safe_dump(document))
+    return {
+        **store.environment(), "ASSAY_CLIENT__URL": service.url, "ASSAY_CLIENT__KEY": service.admin_key,
+        "ASSAY_HOME": str(tmp_path / "mine"),
+    }  # fmt: skip
+
+
+@pytest.fixture
+def ingest(known: dict[str, str], tmp_path: Path) -> Ingest:
+    def run(uri: str, *more: str, **environ: str) -> "subprocess.CompletedProcess[str]":
+        return assay("ingest", "spec.yaml", uri, "--json", *more, environ=known | environ, cwd=tmp_path)
+
+    return run
+
+
+def put(drops: S3FileSystem, key: str, frame: pl.DataFrame) -> None:
+    body = io.BytesIO()
+    frame.with_columns(pl.col("ts").str.to_datetime(time_zone="UTC")).write_parquet(body)
+    with drops.open_output_stream(f"drops/{key}") as out:
+        out.write(body.getvalue())
+
+
+def counted(done: "subprocess.CompletedProcess[str]") -> tuple[int, int, int]:
+    """Files sent, events stored, and events that were stored before."""
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout)
+    assert answer["rejected_total"] == 0
+    return answer["files"], answer["accepted"], answer["duplicates"]
+
+
+def test_one_object_is_sent_like_a_file(drops: S3FileSystem, ingest: Ingest) -> None:
+    put(drops, "one/a.parquet", rows(300))
+    assert counted(ingest("s3://drops/one/a.parquet")) == (1, 300, 0)
+    assert counted(ingest("s3://drops/one/a.parquet")) == (0, 0, 0)
+
+
+def test_the_objects_below_a_prefix_are_sent_and_those_that_are_new_or_changed_later(
+    drops: S3FileSystem, ingest: Ingest
+) -> None:
+    for day in range(1, 31):
+        put(drops, f"march/date=2026-03-{day:02}/part-0.parquet", rows(40, f"d{day}-"))
+    assert counted(ingest("s3://drops/march")) == (30, 1200, 0)
+    put(drops, "march/date=2026-03-31/part-0.parquet", rows(40, "d31-"))
+    put(drops, "march/date=2026-03-02/part-0.parquet", rows(50, "d2-"))
+    assert counted(ingest("s3://drops/march/")) == (2, 50, 40)
+    with drops.open_output_stream("drops/march/notes.txt") as out:
+        out.write(b"not rows")
+    done = ingest("s3://drops/march")
+    assert (done.returncode, "unknown kind of file" in done.stderr) == (2, True)
+
+
+def test_killed_in_the_middle_of_a_prefix_and_run_again_every_row_is_stored_once(
+    drops: S3FileSystem, ingest: Ingest, known: dict[str, str], tmp_path: Path
+) -> None:
+    for part in range(25):
+        put(drops, f"big/part-{part:02}.parquet", rows(400, f"b{part}-"))
+    command = [sys.executable, "-c", "from api.cli import main; main()", "ingest", "spec.yaml", "s3://drops/big"]
+
+    def finished() -> int:
+        notes = [json.loads(path.read_bytes()) for path in (tmp_path / "mine/ingest").glob("*.json")]
+        return sum(done["finished"] for note in notes for done in note["files"].values())
+
+    for _ in range(2):
+        with subprocess.Popen(command, env=environment(known), cwd=tmp_path, stdout=subprocess.DEVNULL) as process:
+            before, deadline = finished(), time.monotonic() + 60
+            while finished() < before + 4 and process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.005)
+            os.kill(process.pid, signal.SIGKILL)
+    left = 25 - finished()
+    assert 0 < left <= 25 - 8
+    files, accepted, duplicates = counted(ingest("s3://drops/big"))
+    assert (files, accepted + duplicates) == (left, left * 400)
+    assert counted(ingest("s3://drops/big", "--state", "fresh.json")) == (25, 0, 10_000)
+
+
+@pytest.mark.parametrize(
+    ("uri", "environ", "words"),
+    [
+        ("s3://drops/one/a.parquet", {"AWS_SECRET_ACCESS_KEY": "wrong"}, ("ACCESS_DENIED", "credentials")),
+        ("s3://drops/one/a.parquet", {"AWS_ACCESS_KEY_ID": "AKIANOBODY"}, ("ACCESS_DENIED", "credentials")),
+        ("s3://drops/one/a.parquet", {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, ("connect", "address")),
+        ("s3://nowhere/a.parquet", {}, ("s3://nowhere/a.parquet does not exist",)),
+        ("s3://nowhere", {}, ("s3://nowhere does not exist",)),
+        ("s3://drops/no/such", {}, ("s3://drops/no/such does not exist",)),
+        ("s3://me:hidden@drops/one/a.parquet", {}, ("password or key", "AWS_SECRET_ACCESS_KEY")),
+        ("s3://me:hid/den@drops/one/a.parquet", {}, ("password or key",)),
+    ],
+    ids=["secret", "key", "endpoint", "object of no bucket", "bucket", "prefix", "password", "slash in a password"],
+)
+def test_what_cannot_be_read_is_said_in_a_line_without_secrets(
+    drops: S3FileSystem, ingest: Ingest, tmp_path: Path, uri: str, environ: dict[str, str], words: tuple[str, ...]
+) -> None:
+    put(drops, "one/a.parquet", rows(3))
+    done = ingest(uri, **environ)
+    assert (done.returncode, done.stdout) == (2, "")
+    for word in words:
+        assert word in done.stderr
+    assert "hid" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "mine" / "ingest").exists()
+
+
+def test_the_example_of_the_page_runs_with_the_variables_it_names(
+    drops: S3FileSystem, known: dict[str, str], store: ObjectStore, tmp_path: Path
+) -> None:
+    page = (ROOT / "docs" / "ingest.md").read_text()
+    example = next(text for text in re.findall(r"^```sh\n(.*?)^```$", page, re.M | re.S) if "s3://" in text)
+    put(drops, "2026-03/a.parquet", rows(7))
+    for name, value in store.environment().items():
+        example = re.sub(rf"^export {name}=.*$", f"export {name}={value}", example, flags=re.M)
+    kept = {name: value for name, value in known.items() if not name.startswith("AWS_")}
+    script = f'assay() {{ {sys.executable} -c "from api.cli import main; main()" "$@"; }}\n{example}'
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script], env=environment(kept), cwd=tmp_path, capture_output=True, text=True,
+        check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "7 rows: 7 events" in done.stdout
