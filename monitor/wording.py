@@ -19,7 +19,7 @@ def _verdict(decision: Decision) -> str:
         case "not_enough_data" | "reference_too_short":
             return f"No answer: {decision.reason}."
         case "volume_changed":
-            return f"Traffic volume changed: {decision.reason}; the mix of requests is not judged."
+            return f"Traffic volume changed, so the mix of requests is not judged: {decision.reason}."
         case "no_evidence":
             return f"No evidence of a change in {decision.n_window} rows ({decision.reason}).{_visible(decision)}"
         case "changed_below_floor":
