@@ -272,6 +272,7 @@ def _document(site: Site, spec: ModelSpec, run: _Run) -> dict[str, Any]:
             {
                 "monitor": a.monitor, "metric": a.metric, "column": a.column, "value": a.value, "limit": a.limit,
                 "sentence": a.sentence, "opened_at": a.opened_at.isoformat(), "windows": a.windows, "state": a.state,
+                "episodes": a.episodes,
             }
             for a in store.alerts(db, model.id)
         ]  # fmt: skip

@@ -7,6 +7,7 @@ from core.errors import AppError, BusyError
 from governance import ledger
 from monitor import store
 from monitor.confirm import confirm_with_evidently
+from monitor.late_rows import rows_of
 from monitor.reference import rows, watched
 from monitor.schema import parse_spec
 from monitor.service import CurrentSpec
@@ -30,7 +31,7 @@ def confirm_alert(site: Site, alert_id: UUID) -> None:
         assert reference is not None  # a window was judged against it
         found = confirm_with_evidently(
             reference.select(list(columns)),
-            site.events.events(model.name, from_seq=window.from_seq, to_seq=window.to_seq, columns=list(columns)),
+            rows_of(site, model.name, window).select(list(columns)),
             columns,
             engine=site.settings.engine,
         )

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from core.errors import AppError
 from monitor.baseline import Baseline
+from monitor.late_rows import rows_of
 from monitor.profile import BlockProfile, profile_block
 from monitor.site import Site
 from monitor.tables import BaselineRow, Window
@@ -34,11 +35,10 @@ def distributions(
         return (), None
     try:
         baseline = Baseline.from_bytes(site.artifacts.get(reference.artifact))
-        frame = site.events.events(model, from_seq=window.from_seq, to_seq=window.to_seq)
+        frame = rows_of(site, model, window)
         if frame.is_empty():
             return (), "the rows of this window are no longer stored"
-        inside = frame.filter((frame["ts"] >= window.from_ts) & (frame["ts"] <= window.to_ts))
-        current = profile_block(inside, baseline)
+        current = profile_block(frame, baseline)
     except AppError as error:
         return (), error.message
     drawn = (_drawn(baseline, baseline.total, current, column) for column in columns)
