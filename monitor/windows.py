@@ -11,13 +11,26 @@ import polars as pl
 from sqlalchemy.orm import Session
 
 from core import queue
-from monitor import alerts, budget, checks, concept, estimates, late_rows, parts, profiles, profiling, reference, store
+from monitor import (
+    alerts,
+    budget,
+    checks,
+    concept,
+    estimates,
+    handover,
+    late_rows,
+    parts,
+    profiles,
+    profiling,
+    reference,
+    store,
+)
 from monitor.alerts import Alarm
 from monitor.corrections import OUTCOMES, ROWS, corrected, correction, said
 from monitor.decide import Decision
 from monitor.drift import drift_scores
 from monitor.judge import judge
-from monitor.measure import Reading, drift_readings, fairness_readings, kpi_readings
+from monitor.measure import Reading, drift_readings, fairness_readings, kpi_readings, unjudged_readings
 from monitor.profile import merge_all
 from monitor.reference import DAY, GRACE
 from monitor.schema import RowWindow, span
@@ -57,9 +70,11 @@ def evaluate(site: Site, model_name: str) -> list[UUID]:
             row = store.newest_baseline(db, current.model.id)
             assert row is not None  # every model has one from its first spec on
             closed = {scale: store.windows_count(db, row.id, scale) for scale in current.spec.monitors.scales}
-        if row.state == "collecting":
-            reference.begin(site, current, row)
-            reference.collect(site, current, row)
+        if row.state == "collecting" or not any(closed.values()):
+            if not any(closed.values()):
+                reference.begin(site, current, row)
+            if row.state == "collecting":
+                reference.collect(site, current, row)
             with site.database.read() as db:
                 row = db.get_one(BaselineRow, row.id)
         if row.artifact is not None and not profiled:
@@ -124,6 +139,8 @@ def _measured(
 ) -> tuple[dict[str, Any], list[Reading], int]:
     """The verdict, every number behind it, and how many rows have their outcome."""
     decision, readings = _judge(site, current, row, window)
+    if not window.number and (before := handover.left_over(site, current, row, window.scale)):
+        decision |= {"left_over": before, "sentence": decision["sentence"] + handover.said(before, row)}
     labelled = _labelled(site, current, window.from_seq, window.to_seq).filter(_within(window))
     readings += _of_outcomes(site, current, row, window, labelled, window.frame)
     return decision, readings, labelled.height
@@ -186,7 +203,7 @@ def _judge(site: Site, current: CurrentSpec, row: BaselineRow, window: Span) -> 
             "columns": [],
             "judged": False,
         }
-        return document | {"sentence": reason}, []
+        return document | {"sentence": reason}, unjudged_readings(reason, window.frame.height)
 
     wanted = current.spec.baseline.first_rows
     if row.problem is not None:
@@ -311,6 +328,11 @@ def _record(
             values |= correction(stored, reading, now, why)
             for field, value in values.items():
                 setattr(stored, field, value)
+    # A window that was not judged before has reasons in place of statistics, which it now has column by column.
+    fresh = {(r.monitor, r.metric, r.column, r.segment) for r in readings}
+    if ("drift", "p_value", "", "") in fresh:
+        for key in [k for k, m in known.items() if k[0] == "drift" and m.value is None and k not in fresh]:
+            db.delete(known.pop(key))
     db.flush()
     sentence = window.decision["sentence"]
     alarms = [
