@@ -54,9 +54,9 @@ def _drawn(baseline: Baseline, before: BlockProfile, after: BlockProfile, column
         ends = [
             v for c in (before.numbers[column], after.numbers[column]) for v in (c.minimum, c.maximum) if v is not None
         ]
-        bounds = np.linspace(min(ends), max(ends), BINS + 1) if min(ends) < max(ends) else None
-        if bounds is None:
+        if min(ends) >= max(ends):
             return None
+        bounds = 2.0 * np.linspace(min(ends) / 2.0, max(ends) / 2.0, BINS + 1)  # the span of huge values overflows
         labels = tuple(f"{left:.3g}" for left in bounds[:-1])
         reference, window = (_shares(_rebinned(counts, edges, bounds)) for counts in (a, b))
         return Distribution(column, "number", labels, reference, window, int(a.sum()), int(b.sum()))
