@@ -78,8 +78,8 @@ def _rebinned(counts: NDArray[np.int64], edges: NDArray[np.float64], bounds: NDA
 
     The baseline keeps one open bin at either end: what lies beyond the reference stands in one place.
     """
-    inner = (edges[:-1] + edges[1:]) / 2
-    middles = np.concatenate([[(bounds[0] + edges[0]) / 2], inner, [(edges[-1] + bounds[-1]) / 2]])
+    ends = np.concatenate([bounds[:1], edges, bounds[-1:]])
+    middles = ends[:-1] / 2.0 + ends[1:] / 2.0
     place = np.clip(np.searchsorted(bounds, middles, side="right") - 1, 0, len(bounds) - 2)
     return np.bincount(place, weights=counts, minlength=len(bounds) - 1).astype(np.int64)
 
