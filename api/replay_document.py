@@ -22,6 +22,7 @@ def document(run: Run, stored: Stored, changed_at: datetime | None) -> dict[str,
             {
                 "monitor": a.monitor, "metric": a.metric, "column": a.column, "value": a.value, "limit": a.limit,
                 "sentence": a.sentence, "opened_at": a.opened_at.isoformat(), "windows": a.windows, "state": a.state,
+                "episodes": a.episodes,
             }
             for a in store.alerts(db, model.id)
         ]  # fmt: skip
@@ -52,8 +53,21 @@ def _window(window: Window, measured: Sequence[Measurement]) -> dict[str, Any]:
     return {
         "from": window.from_ts.isoformat(), "to": window.to_ts.isoformat(), "scale": window.scale, "rows": window.rows,
         "verdict": window.verdict, "sentence": window.sentence, "alarms": _alarms(window, measured), "kpi": kpi,
-        "fairness": fairness,
+        "fairness": fairness, "visible": window.decision.get("visible", []), **_statistics(measured),
     }  # fmt: skip
+
+
+def _statistics(measured: Sequence[Measurement]) -> dict[str, Any]:
+    """The catalogue, by statistic and column, and why one is missing; "" is the model as a whole."""
+    found: dict[str, dict[str, float]] = {}
+    missing: dict[str, dict[str, str]] = {}
+    for m in measured:
+        if m.monitor == "drift" and m.metric not in ("p_value", "effect"):
+            if m.value is not None:
+                found.setdefault(m.metric, {})[m.column] = m.value
+            else:
+                missing.setdefault(m.metric, {})[m.column] = m.reason or ""
+    return {"statistics": found, "undefined": missing}
 
 
 def _kpi(m: Measurement) -> dict[str, Any]:

@@ -1,6 +1,8 @@
-"""Alerts as episodes: consecutive alarms of one monitor are one alert until somebody resolves it."""
+"""Alerts: one for each monitor until a person resolves it, told once for every episode of consecutive alarms."""
 
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -8,9 +10,13 @@ from sqlalchemy.orm import Session
 from core import queue
 from governance import ledger
 from monitor import store
+from monitor.episodes import Look, State, episodes, goes_on, known_before
 from monitor.errors import AlertStateError
 from monitor.site import Site
-from monitor.tables import Alert, Model, Window
+from monitor.tables import Alert, AlertWindow, Measurement, Model, Window
+
+Key = tuple[str, str]  # monitor and metric
+JUDGED: Final = ("drift", "changed_below_floor", "no_evidence")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +31,54 @@ class Alarm:
     sentence: str
 
 
-def record(site: Site, db: Session, model: Model, window: Window, alarm: Alarm) -> Alert:
-    """Open an alert for an alarm, or add the window to the episode that is still unresolved."""
+def follow(
+    site: Site, db: Session, model: Model, window: Window, alarms: Sequence[Alarm], looked_at: Collection[Key], why: str
+) -> None:
+    """Bring alerts in line with what a window says now: open one, go on with it, end an episode, take an alarm back.
+
+    Args:
+        alarms: what trips in the window now. The first of a monitor and metric speaks for it.
+        looked_at: monitors and metrics that were just computed, with or without alarm.
+        why: what made the window be looked at again, for an alarm that vanished.
+    """
+    first: dict[Key, Alarm] = {}
+    for alarm in alarms:
+        first.setdefault((alarm.monitor, alarm.metric), alarm)
+    told = {(alert.monitor, alert.metric): (alert, alarms) for alert, alarms in store.alerts_of_window(db, window.id)}
+    for key, alarm in first.items():
+        alert, alarming = told.get(key, (None, False))
+        if alarming:
+            continue
+        if alert is None or alert.state == "resolved":
+            alert = store.unresolved_alert(db, model.id, *key) or _opened(site, db, model, window, alarm)
+        db.merge(AlertWindow(alert_id=alert.id, window_id=window.id, alarms=True))
+    gone = [alert for key, (alert, alarming) in told.items() if alarming and key in looked_at and key not in first]
+    for alert in gone:
+        _take_back(site, db, model, window, alert, why)
+    db.flush()
+    for alert in {a.id: a for a in (*store.unresolved_alerts(db, model.id), *gone)}.values():
+        if (alert.monitor, alert.metric) in looked_at:
+            _retell(site, db, model, alert, first.get((alert.monitor, alert.metric)))
+
+
+def state_of(measured: Measurement) -> State:
+    """Whether one number of a window alarmed, was quiet, or could not be judged."""
+    if measured.alarm:
+        return "alarm"
+    match measured.monitor:
+        case "drift":
+            judged = measured.details.get("verdict") in JUDGED
+        case "quality":
+            judged = measured.details.get("adjusted_p") is not None
+        case "volume":
+            judged = measured.details.get("p") is not None
+        case _:
+            judged = measured.value is not None
+    return "quiet" if judged else "unjudged"
+
+
+def _opened(site: Site, db: Session, model: Model, window: Window, alarm: Alarm) -> Alert:
     now = site.clock.now()
-    alert = store.unresolved_alert(db, model.id, alarm.monitor, alarm.metric)
-    if alert is not None:
-        if alert.last_window_id != window.id:
-            alert.windows += 1
-            alert.last_window_id = window.id
-        return alert
     alert = Alert(
         model_id=model.id, monitor=alarm.monitor, metric=alarm.metric, column=alarm.column, value=alarm.value,
         limit=alarm.limit, sentence=alarm.sentence, first_window_id=window.id, last_window_id=window.id, opened_at=now,
@@ -53,6 +98,85 @@ def record(site: Site, db: Session, model: Model, window: Window, alarm: Alarm) 
     return alert
 
 
+def _take_back(site: Site, db: Session, model: Model, window: Window, alert: Alert, why: str) -> None:
+    """A window that was computed again alarms no longer. The alert stays for a person to resolve, and says so."""
+    db.merge(AlertWindow(alert_id=alert.id, window_id=window.id, alarms=False))
+    alert.withdrawn_windows += 1
+    ledger.append(
+        db, kind="alert.withdrawn", actor="assay", subject=f"model:{model.name}", at=site.clock.now(),
+        body={
+            "alert": alert.id, "monitor": alert.monitor, "metric": alert.metric, "window": window.id, "reason": why,
+            "events_version": window.events_version,
+        },
+    )  # fmt: skip
+
+
+def _retell(site: Site, db: Session, model: Model, alert: Alert, alarm: Alarm | None) -> None:
+    """Compute an alert's episodes from its windows, and tell of those nobody was told of yet."""
+    now = site.clock.now()
+    mine = {row.window_id: row.alarms for row in store.alert_windows(db, alert.id)}
+    alarming = {window for window, alarms in mine.items() if alarms}
+    looks = _looks(db, alert, mine, alarming)
+    found = episodes(looks)
+    before = [e for e in alert.episodes if not e.get("withdrawn")]
+    running = any(e["ended"] is None for e in before)
+    documents = [
+        e if e.get("withdrawn") or goes_on(e, found, looks) else e | {"withdrawn": True} for e in alert.episodes
+    ]
+    documents = [e for e in documents if e.get("withdrawn")]
+    for episode in found:
+        was = known_before(episode, before, looks)
+        if was is not None:
+            kept = {k: was[k] for k in _TOLD if k in was}
+        else:
+            kept = {"told_at": now.isoformat(), "sentence": alarm.sentence if alarm else alert.sentence}
+            if alert.episodes:
+                _tell_again(site, db, model, alert, episode.scale, episode.first_window, running=running)
+        documents.append(episode.document(**kept))
+    alert.episodes = sorted(documents, key=lambda e: e["from_ts"])
+    alert.windows = len(alarming)
+    if alarming:
+        ordered = [look.window for look in sorted(looks, key=lambda x: x.to_ts) if look.window in alarming]
+        alert.first_window_id, alert.last_window_id, alert.withdrawn_at = ordered[0], ordered[-1], None
+    else:
+        alert.withdrawn_at = alert.withdrawn_at or now
+
+
+_TOLD: Final = ("told_at", "sentence", "acknowledged_at", "acknowledged_by")
+
+
+def _tell_again(
+    site: Site, db: Session, model: Model, alert: Alert, scale: str, window: UUID, *, running: bool
+) -> None:
+    """Another episode of an alert that nobody resolved: it asks for attention again, unless one was still running."""
+    if alert.state == "acknowledged" and not running:
+        alert.state, alert.acknowledged_at, alert.acknowledged_by = "open", None, None
+    ledger.append(
+        db, kind="alert.again", actor="assay", subject=f"model:{model.name}", at=site.clock.now(),
+        body={
+            "alert": alert.id, "monitor": alert.monitor, "metric": alert.metric, "scale": scale, "window": window,
+            "state": alert.state,
+        },
+    )  # fmt: skip
+
+
+def _looks(db: Session, alert: Alert, mine: Mapping[UUID, bool], alarming: Collection[UUID]) -> list[Look]:
+    """What the monitor said of every window from the alert's first on, in order; other alerts' alarms do not count."""
+    found: dict[UUID, Look] = {}
+    labels = alert.monitor == "concept"  # one stream, whichever windows its labels are shown with
+    for window, scale, begin, end, measured in store.looks(db, alert.model_id, alert.monitor, alert.metric, list(mine)):
+        state = state_of(measured)
+        if window in alarming:
+            state = "alarm"
+        elif state == "alarm":
+            state = "unjudged"
+        if window not in found or (found[window].state == "unjudged" and state == "quiet"):
+            found[window] = Look(window, "labels" if labels else scale, begin, end, state)
+        timed = not scale.endswith(" rows")
+    looks = list(found.values())
+    return sorted(looks, key=lambda look: look.to_ts) if labels and timed else looks
+
+
 def acknowledge(site: Site, db: Session, alert_id: UUID, actor: str, note: str | None) -> Alert:
     """Somebody has seen it and is on it.
 
@@ -64,12 +188,14 @@ def acknowledge(site: Site, db: Session, alert_id: UUID, actor: str, note: str |
         raise AlertStateError(alert_id, alert.state, "acknowledged")
     now = site.clock.now()
     alert.state, alert.acknowledged_at, alert.acknowledged_by, alert.note = "acknowledged", now, actor, note
+    answered: dict[str, Any] = {"acknowledged_at": now.isoformat(), "acknowledged_by": actor}
+    alert.episodes = [answered | episode for episode in alert.episodes]
     _append(db, site, "alert.acknowledged", alert, actor)
     return alert
 
 
 def resolve(site: Site, db: Session, alert_id: UUID, actor: str, note: str | None) -> Alert:
-    """Close the episode; the next alarm of the same monitor opens a new alert.
+    """Close the alert; the next alarm of the same monitor opens a new one.
 
     Raises:
         AlertNotFoundError, AlertStateError: no such alert, or it is resolved already.
@@ -86,5 +212,8 @@ def resolve(site: Site, db: Session, alert_id: UUID, actor: str, note: str | Non
 
 def _append(db: Session, site: Site, kind: str, alert: Alert, actor: str) -> None:
     model = db.get_one(Model, alert.model_id)
-    body = {"alert": alert.id, "monitor": alert.monitor, "metric": alert.metric, "windows": alert.windows}
+    body = {
+        "alert": alert.id, "monitor": alert.monitor, "metric": alert.metric, "windows": alert.windows,
+        "episodes": len(alert.episodes),
+    }  # fmt: skip
     ledger.append(db, kind=kind, actor=actor, subject=f"model:{model.name}", body=body, at=site.clock.now())

@@ -20,6 +20,7 @@ from monitor.drift import Score, drift_scores
 from monitor.observed import ON_LABELS, Judged
 from monitor.profile import BlockProfile, empty_profile, merge_all
 from monitor.profile_bytes import from_bytes
+from monitor.quality import Volume
 from monitor.reference import block_length, watched
 from monitor.schema import ModelSpec, RowWindow
 from monitor.service import CurrentSpec
@@ -46,6 +47,7 @@ class _Span:
     times: tuple[datetime, datetime]
     why: str | None  # not judged whatever the policy
     quality: tuple[Any, ...]  # measurements or readings
+    volume: Volume | None  # of windows of time
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +62,7 @@ class Stored:
     _scores: dict[tuple[str, int], list[Score]] = field(default_factory=dict)
 
     def looks(self, spec: ModelSpec, *, changed_at: datetime | None = None) -> list[Judged]:
-        """What drift, data quality and the streams of errors would have said under a spec cut like the stored one.
+        """What drift, data quality, volume and the streams of errors would have said under a spec cut like the stored.
 
         Args:
             changed_at: labels before and after it are not counted together.
@@ -71,6 +73,7 @@ class Stored:
             spans = self._of_scale(current, scale)
             found += [self._drift(spec, span) for span in spans]
             found += [_quality(spec, span) for span in spans]
+            found += [look for span in spans for look in _volume(spec, span)]
         return found + list(self._labels(spec, changed_at))
 
     def recorded(self, changed_at: datetime | None = None) -> list[Judged]:
@@ -86,10 +89,14 @@ class Stored:
                 named = tuple(c["column"] for c in decision["columns"] if c["alarmed"])
                 alpha, alarmed = _alpha(spec, decision["alpha"]), decision["verdict"] == "drift"
                 found.append(Judged("drift", scale, *times, alarmed=alarmed, alpha=alpha, columns=named))
-            for window, quality in closed:
-                look = _quality(spec, _span(window, quality))
-                named = tuple(dict.fromkeys(m.column or m.metric for m in quality if m.alarm))
+            for window, measured in closed:
+                look = _quality(spec, _span(window, measured))
+                named = tuple(
+                    dict.fromkeys(m.column or m.metric for m in measured if m.alarm and m.monitor == "quality")
+                )
                 found.append(replace(look, alarmed=bool(named), columns=named))
+            for window, measured in closed:
+                found += _volume(spec, _span(window, measured))
         return found + list(self._labels(spec, changed_at))
 
     def _of_scale(self, current: CurrentSpec, scale: str) -> list[_Span]:
@@ -100,14 +107,17 @@ class Stored:
         return self._spans[scale]
 
     def _closed(self, scale: str) -> list[tuple[Window, list[Any]]]:
-        """Windows of a scale, with the quality measured in them."""
+        """Windows of a scale, with the quality and the volume measured in them."""
         query = (
             select(
-                Measurement.window_id, Measurement.metric, Measurement.column, Measurement.value, Measurement.details,
-                Measurement.alarm,
+                Measurement.window_id, Measurement.monitor, Measurement.metric, Measurement.column, Measurement.value,
+                Measurement.reason, Measurement.n, Measurement.n_reference, Measurement.details, Measurement.alarm,
             )
             .join(Window, Window.id == Measurement.window_id)
-            .where(Window.baseline_id == self.row.id, Window.scale == scale, Measurement.monitor == "quality")
+            .where(
+                Window.baseline_id == self.row.id, Window.scale == scale,
+                Measurement.monitor.in_(("quality", "volume")),
+            )
         )  # fmt: skip
         measured: dict[Any, list[Any]] = {}
         with self.site.database.read() as db:
@@ -122,11 +132,12 @@ class Stored:
         while (window := windows.due(self.site, current, self.row, scale, number)) is not None:
             seqs, times = (window.from_seq, window.to_seq), (window.from_ts, window.to_ts)
             labelled = windows.labelled_rows(self.site, current, window.frame)
-            reach = (window.from_seq, *times)
             found = checks.quality_readings(
-                self.site, current, self.row, reach, labelled, window.frame, scale
-            )  # fmt: skip
-            yield _Span(scale, number, seqs, times, self._before(window.from_seq), tuple(found))
+                self.site, current, self.row, window.from_seq, labelled, window.frame, scale
+            )
+            why = self._before(window.from_seq)
+            volume = None if why else checks.volume_of(self.site, current.spec, self.row, window.frame, times)
+            yield _Span(scale, number, seqs, times, why, tuple(found), volume)
             number += 1
 
     def _before(self, from_seq: int) -> str | None:
@@ -155,7 +166,9 @@ class Stored:
                 self._scores[at] = drift_scores(self._baseline, merge_all(blocks))
             scores = self._scores[at]
         seed = windows.seed_of(self.row.artifact, span.scale, span.number)
-        return judge.judge(spec, self._baseline, span.scale, blocks, scores, first=labels.start, seed=seed)
+        return judge.judge(
+            spec, self._baseline, span.scale, blocks, scores, first=labels.start, seed=seed, volume=span.volume
+        )
 
     @cached_property
     def _baseline(self) -> Baseline:
@@ -227,12 +240,24 @@ def _why(decision: dict[str, Any]) -> str:
     return "reference" if verdict == "collecting_reference" else verdict
 
 
-def _span(window: Window, quality: Sequence[Any]) -> _Span:
+def _span(window: Window, measured: Sequence[Any]) -> _Span:
     why = _why(window.decision)
     return _Span(
         window.scale, window.number, (window.from_seq, window.to_seq), (window.from_ts, window.to_ts),
-        why if why in NO_REFERENCE else None, tuple(quality),
+        why if why in NO_REFERENCE else None, tuple(m for m in measured if m.monitor == "quality"),
+        next((checks.volume_measured(m) for m in measured if m.monitor == "volume"), None),
     )  # fmt: skip
+
+
+def _volume(spec: ModelSpec, span: _Span) -> Iterator[Judged]:
+    """The window's volume under a policy's part of the budget; windows of rows have none."""
+    if span.volume is None:
+        return
+    alpha = budget.alpha(spec, "volume", span.scale)
+    alarmed, why = span.volume.changed(alpha), None if span.volume.p is not None else "not_tested"
+    yield Judged(
+        "volume", span.scale, *span.times, alarmed=alarmed, alpha=alpha, why=why, columns=("volume",) if alarmed else ()
+    )
 
 
 def _quality(spec: ModelSpec, span: _Span) -> Judged:
@@ -245,7 +270,7 @@ def _quality(spec: ModelSpec, span: _Span) -> Judged:
     named = [
         m.column or m.metric
         for m in tested
-        if m.details["adjusted_p"] <= alpha and checks.matters(m.metric, m.value, m.details["reference"])
+        if m.details["adjusted_p"] <= alpha and checks.matters(m.value, m.details["reference"])
     ]
     return Judged(
         "quality", span.scale, *span.times, alarmed=bool(named), alpha=alpha, columns=tuple(dict.fromkeys(named))

@@ -1,8 +1,9 @@
 """How the false-alarm budget of a model is split between its monitors.
 
-The declared budget covers the model as a whole: drift of all columns spends eight tenths of it, data quality one tenth
-and the streams of errors (concept) one tenth, which goes to drift where no outcome is declared. KPIs and fairness have
-limits of their own, which their 95 % intervals guard.
+The declared budget covers the model as a whole: drift of all columns spends eight tenths of it, data quality and the
+volume of rows one twentieth each (with windows of rows, which have no volume, data quality one tenth), and the streams
+of errors (concept) one tenth, which goes to drift where no outcome is declared. KPIs and fairness have limits of their
+own, which their 95 % intervals guard.
 """
 
 from datetime import timedelta
@@ -10,15 +11,20 @@ from typing import Final, Literal
 
 from monitor.schema import ModelSpec, RowWindow, span
 
-Part = Literal["drift", "quality", "concept"]
-QUALITY: Final = 0.1
+Part = Literal["drift", "quality", "volume", "concept"]
+QUALITY: Final = 0.1  # with the volume
+VOLUME: Final = 0.05
 CONCEPT: Final = 0.1
 
 
 def share(spec: ModelSpec, part: Part) -> float:
     """Share of the whole budget, 0..1."""
     concept = CONCEPT if watches_concept(spec) else 0.0
-    return {"quality": QUALITY, "concept": concept, "drift": 1.0 - QUALITY - concept}[part]
+    volume = 0.0 if isinstance(spec.monitors.windows, RowWindow) else VOLUME
+    parts: dict[Part, float] = {
+        "quality": QUALITY - volume, "volume": volume, "concept": concept, "drift": 1.0 - QUALITY - concept,
+    }  # fmt: skip
+    return parts[part]
 
 
 def alpha(spec: ModelSpec, part: Part, scale: str) -> float:

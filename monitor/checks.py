@@ -1,4 +1,4 @@
-"""Data quality of a window: every check of the catalogue against the reference, under its part of the budget."""
+"""Data quality and volume of a window: every check of the catalogue against the reference, each in its budget."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,7 +9,7 @@ import polars as pl
 
 from monitor import budget, reference
 from monitor.measure import Reading
-from monitor.quality import QUALITY, Check, Counts, Rise, adjusted, counts, rise, volume
+from monitor.quality import QUALITY, Check, Counts, Rise, Volume, adjusted, counts, rise, volume
 from monitor.quality.base import FLOOR, Learned
 from monitor.quality.volume import FACTOR, NAME
 from monitor.reference import block_length
@@ -102,54 +102,103 @@ def _view(check: Check, column: str, frame: pl.DataFrame) -> pl.DataFrame | None
     return frame if all(c in frame.columns for c in needed) else None
 
 
-def _per_block(spec: ModelSpec, frame: pl.DataFrame) -> list[int]:
-    """Rows of each whole block of time of the reference; none for windows of rows."""
+def _per_block(spec: ModelSpec, frame: pl.DataFrame) -> dict[str, Any]:
+    """Rows of each whole block of time of the reference, from block `first` on; none for windows of rows."""
     windows = spec.monitors.windows
     if isinstance(windows, RowWindow) or "ts" not in frame.columns:
-        return []
-    first, last = frame["ts"].min(), frame["ts"].max()
-    assert isinstance(first, datetime)
-    assert isinstance(last, datetime)
+        return {"first": 0, "rows": []}
     length = block_length(windows)
-    return _blocks(frame, first, last, length)[1:]  # the first began before its first event
+    start, end = frame["ts"].min(), frame["ts"].max()
+    assert isinstance(start, datetime)
+    assert isinstance(end, datetime)
+    counted = _blocks(frame, start, end, length)
+    begun = min(counted, default=0)
+    rows = [n for block, n in sorted(counted.items()) if block > begun]  # the first began before its first event
+    return {"first": begun + 1, "rows": rows}
 
 
-def _blocks(frame: pl.DataFrame, start: datetime, end: datetime, length: timedelta) -> list[int]:
-    """Rows of each whole block from `start`, counted on the clock."""
+def _blocks(frame: pl.DataFrame, start: datetime, end: datetime, length: timedelta) -> dict[int, int]:
+    """Rows of each block from `start` up to the one that holds `end`, counted on the clock."""
     seconds = length.total_seconds()
     first, after = int(start.timestamp() // seconds), int(end.timestamp() // seconds)
     number = (frame["ts"].dt.epoch("ms") // int(seconds * 1000)).value_counts(name="rows")
     by_number = dict(number.iter_rows())
-    return [int(by_number.get(i, 0)) for i in range(first, after)]
+    return {i: int(by_number.get(i, 0)) for i in range(first, after)}
+
+
+def volume_of(
+    site: Site, spec: ModelSpec, row: BaselineRow, window: pl.DataFrame, times: tuple[datetime, datetime]
+) -> Volume | None:
+    """Rows of a window of time beside those of the reference; None for windows of rows and before it is learned.
+
+    Args:
+        window: its rows, with `ts`; `times`: its begin and end.
+    """
+    windows = spec.monitors.windows
+    if row.quality is None or isinstance(windows, RowWindow):
+        return None
+    known, length = _loaded(site, row.quality)["volume"], block_length(windows)
+    reference = {known["first"] + i: n for i, n in enumerate(known["rows"])}
+    return volume(reference, _blocks(window, *times, length), int(length.total_seconds()))
+
+
+def volume_reading(found: Volume, alpha: float) -> Reading:
+    """A change by less than a factor of two is named but does not alarm."""
+    alarm = found.changed(alpha)
+    return Reading(
+        NAME, NAME, found.value, found.reason if found.value is None else None, "rows per block", found.n,
+        n_reference=found.n_reference, alarm=alarm,
+        details={
+            "reference": found.expected, "ratio": found.ratio, "p": found.p, "alpha": alpha, "spread": found.spread,
+            "phases": found.phases, "blocks": found.blocks, "not_tested": found.reason, "floor": FACTOR,
+        },
+        sentence=_of_volume(found) if alarm else "",
+    )  # fmt: skip
+
+
+def volume_measured(stored: Any) -> Volume:
+    """What `volume_reading` was made of: `stored` has the reading's fields."""
+    known = stored.details
+    return Volume(
+        stored.value, known["reference"], known["ratio"], known["p"], known["not_tested"], stored.n,
+        stored.n_reference, known["spread"], known["phases"], known["blocks"],
+    )  # fmt: skip
+
+
+def _of_volume(found: Volume) -> str:
+    return (
+        f"Volume: {found.value:,.0f} rows per block, {found.expected:,.0f} expected at this time of the week "
+        f"({found.ratio:.2g} times, p = {found.p:.2g})."
+    )
+
+
+def _loaded(site: Site, digest: str) -> dict[str, Any]:
+    found = _LOADED.get(digest)
+    if found is None:
+        found = _LOADED[digest] = json.loads(site.artifacts.get(digest))
+        while len(_LOADED) > KEPT:
+            _LOADED.pop(next(iter(_LOADED)))
+    return found
 
 
 def quality_readings(
-    site: Site, current: CurrentSpec, row: BaselineRow, span: tuple[int, datetime, datetime], labelled: pl.DataFrame,
-    window: pl.DataFrame, scale: str,
+    site: Site, current: CurrentSpec, row: BaselineRow, from_seq: int, labelled: pl.DataFrame, window: pl.DataFrame,
+    scale: str,
 ) -> list[Reading]:  # fmt: skip
     """Shares of rows at fault with what they were in the reference; Holm over all of them holds the window's part.
 
     Args:
-        span: first sequence number, begin and end of the window.
+        from_seq: first sequence number of the window.
     """
-    from_seq, start, end = span
     if row.quality is None or row.to_seq is None or from_seq < row.to_seq:
         return []
-    found = _LOADED.get(row.quality)
-    if found is None:
-        found = _LOADED[row.quality] = json.loads(site.artifacts.get(row.quality))
-        while len(_LOADED) > KEPT:
-            _LOADED.pop(next(iter(_LOADED)))
     results: list[tuple[str, str, Rise]] = []
-    for entry in found["checks"]:
+    for entry in _loaded(site, row.quality)["checks"]:
         check = QUALITY[entry["check"]]
         view = _view(check, entry["column"], labelled if check.scope == "labels" else window)
         if view is not None:
             known = Counts(tuple(entry["faults"]), tuple(entry["rows"]))
             results.append((check.name, entry["column"], rise(known, counts(check.flag(view, entry["learned"])))))
-    windows = current.spec.monitors.windows
-    if not isinstance(windows, RowWindow):
-        results.append((NAME, "", volume(found["volume"], _blocks(window, start, end, block_length(windows)))))
     return _judged(results, budget.alpha(current.spec, "quality", scale))
 
 
@@ -159,16 +208,16 @@ def _judged(results: Sequence[tuple[str, str, Rise]], alpha: float) -> list[Read
     readings = []
     for name, column, found in results:
         p = next(corrected) if found.p is not None else None
-        alarm = p is not None and p <= alpha and matters(name, found.value, found.reference)
+        alarm = p is not None and p <= alpha and matters(found.value, found.reference)
         value, reason = found.value, found.reason
         readings.append(
             Reading(
                 "quality", name, value, None if value is not None else reason or "no row counts",
-                "rows per block" if name == NAME else "share of rows", found.n, column=column, alarm=alarm,
+                "share of rows", found.n, column=column, alarm=alarm,
                 n_reference=found.n_reference,
                 details={
                     "reference": found.reference, "p": found.p, "adjusted_p": p, "alpha": alpha,
-                    "spread": found.spread, "not_tested": reason, "floor": FACTOR if name == NAME else FLOOR,
+                    "spread": found.spread, "not_tested": reason, "floor": FLOOR,
                 },
                 sentence=_sentence(name, column, found) if alarm else "",
             )
@@ -176,21 +225,14 @@ def _judged(results: Sequence[tuple[str, str, Rise]], alpha: float) -> list[Read
     return readings
 
 
-def matters(name: str, value: float | None, reference: float | None) -> bool:
+def matters(value: float | None, reference: float | None) -> bool:
     """Whether what a check found is above its floor."""
-    if value is None or reference is None:
-        return False
-    if name == NAME:
-        low, high = sorted((value, reference))
-        return high >= FACTOR * low
-    return value - reference >= FLOOR
+    return value is not None and reference is not None and value - reference >= FLOOR
 
 
 def _sentence(name: str, column: str, found: Rise) -> str:
     assert found.value is not None
     assert found.reference is not None
-    if name == NAME:
-        return f"Data quality: {found.value:.0f} rows per block, {found.reference:.0f} in the reference."
     where = f"`{column}`: " if column else ""
     return (
         f"Data quality: {where}{WORDS[name]} in {100 * found.value:.1f} % of rows, "

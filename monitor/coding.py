@@ -134,7 +134,9 @@ def as_numbers(series: pl.Series) -> Floats:
             type=str(series.dtype),
         )
     values = series.cast(pl.Float64).fill_null(math.nan).to_numpy()
-    if np.isfinite(values.sum()):  # nearly always; one pass instead of two copies
+    with np.errstate(over="ignore", invalid="ignore"):  # a sum of huge values: then each is looked at
+        finite = np.isfinite(values.sum())
+    if finite:  # nearly always; one pass instead of two copies
         return values
     return np.where(np.isfinite(values), values, np.nan)
 

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from monitor import alerts, budget, store
 from monitor.alerts import Alarm
+from monitor.corrections import OUTCOMES
 from monitor.drift.stream import ErrorStream
 from monitor.drift.stream.errors import Change
 from monitor.measure import Reading
@@ -178,5 +179,12 @@ def _record(site: Site, db: Session, current: CurrentSpec, readings: Sequence[Re
         stored.details = r.details
         if r.alarm:
             window.verdict, window.sentence = "alarm", f"{window.sentence} {r.sentence}"
-            alerts.record(site, db, current.model, window, Alarm("concept", r.metric, "", r.value, r.limit, r.sentence))
+        known[r.metric] = stored
     db.flush()
+    alarms = [
+        Alarm("concept", r.metric, "", r.value, r.limit, r.sentence or window.sentence)
+        for r in readings
+        if known[r.metric].alarm
+    ]
+    looked_at = {("concept", r.metric) for r in readings}
+    alerts.follow(site, db, current.model, window, alarms, looked_at, OUTCOMES)

@@ -103,6 +103,8 @@ def count_numbers(values: Floats, bins: NumberBins, runs: Runs) -> list[NumberCo
             if not len(part):
                 continue
             totals[filled] = np.add.reduceat(part, starts)
+            if not np.isfinite(totals[filled]).all():  # scaled by a power of two, which costs no digit
+                totals[filled] = np.clip(np.add.reduceat(part * 2.0**-64, starts) * 2.0**64, -_MOST, _MOST)
             squares[filled] = np.minimum(np.add.reduceat(part * part, starts), _MOST)
         low[filled], high[filled] = np.minimum.reduceat(part, starts), np.maximum.reduceat(part, starts)
         _add_bins(counts, part, at, bins)

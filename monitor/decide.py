@@ -20,6 +20,7 @@ from monitor.coding import Floats
 from monitor.findings import ColumnFinding, Tested, VisibleChange, column_findings, visible_changes, would_be_missed
 from monitor.functionals import Sums, block_sums, floors_of
 from monitor.profile import BlockProfile
+from monitor.quality.volume import Volume
 from monitor.redraws import Blocks, Choices, draw, p_values, scores, volume_weights
 
 Verdict = Literal[
@@ -28,7 +29,6 @@ Verdict = Literal[
 JUDGED: Final = ("drift", "changed_below_floor", "no_evidence")
 
 REDRAWS: Final = 999
-VOLUME: Final = 2.0  # a window with more than twice or less than half the reference's rows per block is not judged
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,8 @@ def decide(
     must_see: Mapping[str, float] | None = None,
     redraws: int = REDRAWS,
     seed: int = 0,
-    volume_guard: bool = False,
+    volume: Volume | None = None,
+    volume_alpha: float | None = None,
 ) -> Decision:
     """Compare a window with the baseline.
 
@@ -94,8 +95,11 @@ def decide(
             nothing else alarms, the verdict is not_enough_data instead of no_evidence.
         redraws: number of random choices of L of the R + L blocks; all choices are used when there are no more.
         seed: of the redraws; same input and seed, same decision.
-        volume_guard: for windows of time: a window with less than half or more than twice the reference's rows per
-            block gives volume_changed, for no test of the mix holds its error rate there.
+        volume: of windows of time: the rows of the window beside those expected. With less than half or more than twice
+            as many no test of the mix holds its error rate: the verdict is volume_changed where the volume monitor
+            alarms too, not_enough_data where that is not certain, and the usual one where the reference's own volume
+            varies as much.
+        volume_alpha: false-alarm rate of the volume monitor; alpha without it.
 
     Returns:
         The decision. p >= 1 / (number of choices): with one window block and T blocks in all nothing below 1/T can be
@@ -134,18 +138,27 @@ def decide(
     if not sums.functionals:
         return replace(answer, reason="no column of the baseline has enough reference values to be compared")
     choices = draw(blocks, max(redraws, math.ceil(1.0 / alpha)), seed)
-    ratio = _per_block(blocks, inside=True) / _per_block(blocks, inside=False)
-    guarded = volume_guard and not 1.0 / VOLUME <= ratio <= VOLUME
+    guarded = volume is not None and volume.changed(volume_alpha or alpha)
     found = _test(sums, arranged, choices, floors or {}, own_rows=guarded)
     p, p_gated, variances, tested = found
     named = alpha if p_gated <= alpha and not guarded else None
     columns = column_findings(baseline, window, sums, variances, replace(tested, alarm=named))
     answer = replace(answer, columns=columns, visible=visible_changes(columns), draws=len(choices))
-    if guarded:
+    if volume is not None and guarded:
         p_at_volume = max(p, _weighted_p(sums, arranged, choices, variances))
-        said = f"the window has {ratio:.2g} times the reference's rows per block (p of the mix {p_at_volume:.2g})"
+        said = f"the window has {volume.ratio:.2g} times the rows expected (p of the mix {p_at_volume:.2g})"
         return replace(answer, verdict="volume_changed", reason=said, p_at_volume=p_at_volume)
+    if volume is not None and volume.unclear(volume_alpha or alpha):
+        return replace(answer, reason=_unclear(volume))
     return _verdict(baseline, replace(answer, p=p), p_gated, must_see or {})
+
+
+def _unclear(volume: Volume) -> str:
+    why = f"p = {volume.p:.2g}" if volume.p is not None else volume.reason
+    return (
+        f"the window has {volume.ratio:.2g} times the rows expected, too far from 1 to judge the mix, and whether the "
+        f"volume changed is not certain ({why})"
+    )
 
 
 def check_alpha(alpha: float) -> None:
@@ -187,10 +200,6 @@ def _sizes(baseline: Baseline, window: Sequence[BlockProfile], blocks: Blocks | 
         return n_reference, n_window, len(baseline.blocks), 0
     count = int(blocks.window.sum())
     return n_reference, n_window, len(blocks.rows) - count, count
-
-
-def _per_block(blocks: Blocks, *, inside: bool) -> float:
-    return float(blocks.rows[blocks.window == inside].mean())
 
 
 def _test(

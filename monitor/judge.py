@@ -11,6 +11,7 @@ from monitor.decide import Decision, decide
 from monitor.drift import Score
 from monitor.house_rules import row_tests, thresholds
 from monitor.profile import BlockProfile
+from monitor.quality import Volume
 from monitor.reference import BLOCKS_PER_WINDOW, block_length, profile_parts
 from monitor.schema import AlphaBudget, ModelSpec, RowWindow, span
 
@@ -24,8 +25,12 @@ def judge(
     *,
     first: int,
     seed: int,
+    volume: Volume | None = None,
 ) -> Decision:
-    """Judge a window of a scale, given as profile blocks from label `first` on, with the catalogue's statistics."""
+    """Judge a window of a scale, given as profile blocks from label `first` on, with the catalogue's statistics.
+
+    `volume`: of a window of time.
+    """
     drift, judging = spec.monitors.drift, rates(spec, baseline)
     alpha = judging.get(scale, budget.alpha(spec, "drift", scale))
     floors = changes(drift.floors)
@@ -41,7 +46,8 @@ def judge(
         plan = replace(plan, problem=f"{spent}the false-alarm budget is spent on the latter")
     return decide(
         baseline, blocks, alpha=alpha, plan=plan, first=first, floors=floors,
-        must_see=changes(drift.must_see), seed=seed, volume_guard=cut.block_s is not None,
+        must_see=changes(drift.must_see), seed=seed, volume=volume,
+        volume_alpha=budget.alpha(spec, "volume", scale) if volume is not None else None,
     )  # fmt: skip
 
 

@@ -2,17 +2,20 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 
 from monitor.decide import Decision
-from monitor.drift import METHODS, Score
+from monitor.drift import METHODS, TEXT_METHODS, Score
+from monitor.drift.rows import ROW_METHODS
 from monitor.fairness import FAIRNESS, FairnessValue
 from monitor.kpi import KPIS
 from monitor.kpi.base import KpiValue
 from monitor.kpi.expression import Expression, ExpressionError, parse
 from monitor.schema import KpiRule, ModelSpec, SpecError
+
+AT_CONFIRMATION: Final = "needs raw rows: computed for the window that opens a drift alert, when that is confirmed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +68,25 @@ def drift_readings(decision: Decision, scores: Sequence[Score]) -> list[Reading]
         Reading(
             "drift", score.method, score.value, score.reason, score.unit, score.n_current, column=score.column,
             n_reference=score.n_reference,
+            details={} if score.expected is None else {"expected": score.expected},  # without drift
         )
         for score in scores
     ]  # fmt: skip
-    return readings
+    return readings + _of_rows(AT_CONFIRMATION, n, n_reference)
+
+
+def unjudged_readings(reason: str, n: int) -> list[Reading]:
+    """The p value and the catalogue of a window that was not compared with anything: null, with the reason."""
+    p = Reading("drift", "p_value", None, reason, "probability", n)
+    units = [(m.name, m.unit) for m in METHODS.values()] + [(m.name, m.unit) for m in TEXT_METHODS.values()]
+    return [p, *(Reading("drift", name, None, reason, unit, n) for name, unit in units), *_of_rows(reason, n, None)]
+
+
+def _of_rows(reason: str, n: int, n_reference: int | None) -> list[Reading]:
+    return [
+        Reading("drift", m.name, None, reason, m.unit, n, n_reference=n_reference, details={"expected": m.unchanged})
+        for m in ROW_METHODS.values()
+    ]
 
 
 def kpi_readings(spec: ModelSpec, labelled: pl.DataFrame, window: pl.DataFrame) -> list[Reading]:

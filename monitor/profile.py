@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from sys import float_info
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,7 +135,7 @@ def _merge_numbers(parts: Sequence[NumberCounts]) -> NumberCounts:
     return NumberCounts(
         np.add.reduce([part.counts for part in parts]),
         sum(part.nulls for part in parts),
-        sum(part.total for part in parts),
+        max(-float_info.max, min(sum(part.total for part in parts), float_info.max)),
         min(sum(part.squares for part in parts), float(np.finfo(np.float64).max)),
         min((part.minimum for part in parts if part.minimum is not None), default=None),
         max((part.maximum for part in parts if part.maximum is not None), default=None),

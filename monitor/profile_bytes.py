@@ -91,7 +91,8 @@ def summed(parts: Sequence[bytes], coding: Coding) -> BlockProfile:
         ints = np.stack([part[0] for part in read]).sum(axis=0)
         stacked = np.stack([part[1] for part in read]).reshape(len(read), -1, 4)
         floats = np.empty(stacked.shape[1:])
-        floats[:, :2] = np.minimum(stacked[:, :, :2].sum(axis=0), _MOST)
+        with np.errstate(over="ignore"):
+            floats[:, :2] = np.clip(stacked[:, :, :2].sum(axis=0), -_MOST, _MOST)
         floats[:, 2], floats[:, 3] = np.fmin.reduce(stacked[:, :, 2]), np.fmax.reduce(stacked[:, :, 3])
         hitters: dict[str, Counter[str]] = {}
         for part in read:

@@ -54,12 +54,19 @@ def profile_parts(windows: Sequence[str]) -> int:
 
 
 def begin(site: Site, current: CurrentSpec, row: BaselineRow) -> None:
-    """Fix the time from which windows of time are counted: the first event's. Events that come late do not move it."""
-    if row.origin_ts is not None or site.events.extent(current.model.name).next_seq <= row.from_seq:
+    """Fix the time from which windows of time are counted: the first event's.
+
+    To be called until a window has closed: events that come in another order than they happened still move it back
+    then, later ones do not.
+    """
+    name = current.model.name
+    if site.events.extent(name).next_seq <= row.from_seq:
         return
-    first = site.events.scan(current.model.name, from_seq=row.from_seq).select(pl.col("ts").min()).collect().item()
-    with site.database.write() as db:
-        db.get_one(BaselineRow, row.id, with_for_update=True).origin_ts = first
+    earlier = site.events.scan(name, from_seq=row.from_seq, to_ts=row.origin_ts)  # all of them the first time
+    first = earlier.select(pl.col("ts").min()).collect().item()
+    if first is not None:
+        with site.database.write() as db:
+            db.get_one(BaselineRow, row.id, with_for_update=True).origin_ts = first
 
 
 def collect(site: Site, current: CurrentSpec, row: BaselineRow) -> None:

@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 
 from governance import ledger
 from monitor import store
-from monitor.schema import ModelSpec, parse_spec
+from monitor.events import DELTA_TYPES
+from monitor.schema import ModelSpec, SpecError, parse_spec
 from monitor.site import Site
 from monitor.tables import BaselineRow, Model, SpecRevision
 
@@ -48,6 +49,7 @@ def apply_spec(site: Site, db: Session, spec: ModelSpec, author: str) -> Applied
         current = store.spec_revision(db, model.id, model.revision)
         if current.digest == spec.digest:
             return Applied(model.id, model.revision, "unchanged")
+        _check_stored(site, db, model, spec)
         before, outcome = current.digest, "changed"
         model.revision += 1
     db.add(
@@ -65,6 +67,30 @@ def apply_spec(site: Site, db: Session, spec: ModelSpec, author: str) -> Applied
     else:
         _follow(site, db, model, spec)
     return Applied(model.id, model.revision, outcome)
+
+
+def _check_stored(site: Site, db: Session, model: Model, spec: ModelSpec) -> None:
+    """Refuse another type for a column whose values are stored: tables keep a column's type for good.
+
+    Raises:
+        SpecError: naming each such column.
+    """
+    if not site.events.extent(model.name).rows:
+        return
+    stored: dict[tuple[bool, str], tuple[str, int]] = {}
+    for revision in range(1, model.revision + 1):
+        columns = parse_spec(store.spec_revision(db, model.id, revision).document).columns
+        for name, column in columns.items():
+            stored.setdefault((column.role == "outcome", name), (column.type, revision))
+    problems = []
+    for name, column in spec.columns.items():
+        kind, since = stored.get((column.role == "outcome", name), (column.type, 0))
+        if DELTA_TYPES[kind] != DELTA_TYPES[column.type]:
+            reason = f"is stored as {kind} since revision {since}; give the new column another name"
+            problems.append({"field": f"columns.{name}.type", "value": column.type, "reason": reason})
+    if problems:
+        first = problems[0]
+        raise SpecError(f"spec field {first['field']}: {first['value']!r} {first['reason']}", problems=problems)
 
 
 def _follow(site: Site, db: Session, model: Model, spec: ModelSpec) -> None:

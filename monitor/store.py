@@ -5,12 +5,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import exists, func, insert, select
+from sqlalchemy import exists, func, insert, or_, select
 from sqlalchemy.orm import Session
 
 from monitor.errors import AlertNotFoundError, ModelNotFoundError
 from monitor.tables import (
     Alert,
+    AlertWindow,
     BaselineRow,
     Dataset,
     Measurement,
@@ -91,6 +92,12 @@ def unlabelled_windows(db: Session, model_id: UUID) -> Sequence[Window]:
     return db.scalars(query.order_by(Window.from_seq)).all()
 
 
+def windows_judged_before(db: Session, baseline_id: UUID, seq: int, after: datetime) -> Sequence[Window]:
+    """Windows of a reference that end after a time and have not looked at every event before `seq`, oldest first."""
+    query = select(Window).where(Window.baseline_id == baseline_id, Window.judged_seq < seq, Window.to_ts > after)
+    return db.scalars(query.order_by(Window.to_ts, Window.number)).all()
+
+
 def window_measurements(db: Session, window_id: UUID) -> Sequence[Measurement]:
     query = select(Measurement).where(Measurement.window_id == window_id)
     return db.scalars(
@@ -155,6 +162,54 @@ def unresolved_alert(db: Session, model_id: UUID, monitor: str, metric: str) -> 
         Alert.model_id == model_id, Alert.monitor == monitor, Alert.metric == metric, Alert.state != "resolved"
     )
     return db.scalars(query).first()
+
+
+def unresolved_alerts(db: Session, model_id: UUID) -> Sequence[Alert]:
+    return db.scalars(select(Alert).where(Alert.model_id == model_id, Alert.state != "resolved")).all()
+
+
+def alerts_of_window(db: Session, window_id: UUID) -> list[tuple[Alert, bool]]:
+    """Alerts that were told of a window, oldest first, and whether it still alarms."""
+    query = select(Alert, AlertWindow.alarms).join(AlertWindow, AlertWindow.alert_id == Alert.id)
+    return [
+        (a, alarms)
+        for a, alarms in db.execute(query.where(AlertWindow.window_id == window_id).order_by(Alert.opened_at))
+    ]
+
+
+def alert_windows(db: Session, alert_id: UUID) -> Sequence[AlertWindow]:
+    return db.scalars(select(AlertWindow).where(AlertWindow.alert_id == alert_id)).all()
+
+
+def looks(
+    db: Session, model_id: UUID, monitor: str, metric: str, since: Sequence[UUID]
+) -> Sequence[tuple[UUID, str, datetime, datetime, Measurement]]:
+    """What a monitor measured of every window from the first of some windows on: id, scale, begin, end and number.
+
+    Windows of rows follow one another by number, whatever their events' times say.
+    """
+    begins = db.execute(
+        select(BaselineRow.created_at, Window.from_seq, Window.from_ts)
+        .join(Window, Window.baseline_id == BaselineRow.id)
+        .where(Window.id.in_(since))
+    ).all()
+    created = min(c for c, _, _ in begins)
+    query = (
+        select(Window.id, Window.scale, Window.from_ts, Window.to_ts, Measurement)
+        .join(Measurement, Measurement.window_id == Window.id)
+        .join(BaselineRow, BaselineRow.id == Window.baseline_id)
+        .where(
+            Window.model_id == model_id, Measurement.monitor == monitor, Measurement.metric == metric,
+            Measurement.segment == "", BaselineRow.created_at >= created,
+            or_(
+                BaselineRow.created_at > created,
+                Window.to_ts > min(ts for c, _, ts in begins if c == created),
+                Window.from_seq >= min(seq for c, seq, _ in begins if c == created),
+            ),
+        )
+        .order_by(BaselineRow.created_at, Window.number, Window.to_ts)
+    )  # fmt: skip
+    return [(of, scale, begin, end, measured) for of, scale, begin, end, measured in db.execute(query)]
 
 
 def dataset(db: Session, model_id: UUID, name: str) -> Dataset | None:

@@ -12,7 +12,7 @@ from core.db import Base, Keyed
 VERDICTS = ("ok", "alarm", "unknown")
 ALERT_STATES = ("open", "acknowledged", "resolved")
 QUARANTINE_STATES = ("released", "fixed", "discarded")
-MONITORS = ("drift", "kpi", "fairness", "concept", "quality")
+MONITORS = ("drift", "kpi", "fairness", "concept", "quality", "volume")
 
 
 class Model(Keyed, Base):
@@ -59,6 +59,7 @@ class BaselineRow(Keyed, Base):
     artifact: Mapped[str | None] = mapped_column(String(80))  # monitor.baseline bytes
     problem: Mapped[str | None]  # why these rows could not be fitted
     profiled_seq: Mapped[int | None]  # every event before it is in the stored profiles
+    settled_seq: Mapped[int | None]  # every event before it is in the verdicts of the windows that have closed
     estimator: Mapped[str | None] = mapped_column(String(80))  # monitor.estimate bytes
     estimator_labels: Mapped[int] = mapped_column(default=0)  # labelled reference rows when it was last (not) fitted
     estimator_reason: Mapped[str | None]  # why there is none
@@ -85,7 +86,10 @@ class StoredProfile(Keyed, Base):
 
 
 class Window(Keyed, Base):
-    """One tumbling window of one scale (`500 rows`, `1d`), judged once; KPIs are refreshed as outcomes arrive."""
+    """One tumbling window of one scale (`500 rows`, `1d`).
+
+    It is judged when it closes, and again when rows arrive late; KPIs are refreshed as outcomes arrive.
+    """
 
     __tablename__ = "window"
     __table_args__ = (
@@ -110,8 +114,12 @@ class Window(Keyed, Base):
     decision: Mapped[dict[str, Any]]  # monitor.decide.Decision as JSON
     labels: Mapped[int] = mapped_column(default=0)  # outcomes joined when KPIs were last computed
     events_version: Mapped[int]  # Delta version of the events the verdict was computed from
+    judged_seq: Mapped[int] = mapped_column(default=0)  # every event before it was looked at for the verdict
     closed_at: Mapped[datetime]
     refreshed_at: Mapped[datetime]
+    corrected_at: Mapped[datetime | None]  # when the verdict was last computed again
+    corrections: Mapped[int] = mapped_column(default=0)
+    history: Mapped[list[Any]] = mapped_column(default=list)  # monitor.corrections.said: what was said before, and why
 
 
 class Measurement(Keyed, Base):
@@ -157,7 +165,7 @@ class Measurement(Keyed, Base):
 
 
 class Alert(Keyed, Base):
-    """An episode: consecutive alarms of one monitor are one alert until it is resolved."""
+    """What one monitor has to say until a person resolves it: one or more episodes of consecutive alarms."""
 
     __tablename__ = "alert"
     __table_args__ = (
@@ -175,7 +183,8 @@ class Alert(Keyed, Base):
     sentence: Mapped[str]
     first_window_id: Mapped[UUID] = mapped_column(ForeignKey("window.id"))
     last_window_id: Mapped[UUID] = mapped_column(ForeignKey("window.id"))
-    windows: Mapped[int] = mapped_column(default=1)
+    windows: Mapped[int] = mapped_column(default=1)  # that alarm, in all episodes
+    episodes: Mapped[list[Any]] = mapped_column(default=list)  # monitor.episodes.Episode as JSON, oldest first
     state: Mapped[str] = mapped_column(String(16), default="open")
     opened_at: Mapped[datetime]
     acknowledged_at: Mapped[datetime | None]
@@ -185,6 +194,21 @@ class Alert(Keyed, Base):
     note: Mapped[str | None]
     confirmation: Mapped[dict[str, Any] | None]  # Evidently on the raw rows: artifact digest, drifted columns
     confirmation_error: Mapped[str | None]
+    # Late rows or outcomes may take an alarm back. The alert stays, and says how many windows it lost.
+    withdrawn_windows: Mapped[int] = mapped_column(default=0)
+    withdrawn_at: Mapped[datetime | None]  # since when no window of it alarms any more
+
+
+class AlertWindow(Base):
+    """A window that alarmed, and the alert that was told of it."""
+
+    __tablename__ = "alert_window"
+
+    alert_id: Mapped[UUID] = mapped_column(ForeignKey("alert.id"), primary_key=True)
+    window_id: Mapped[UUID] = mapped_column(ForeignKey("window.id"), primary_key=True)
+    alarms: Mapped[bool] = mapped_column(default=True)  # false once a correction took the alarm back
+
+    __table_args__ = (Index("ix_alert_window_window", "window_id"),)
 
 
 class Dataset(Keyed, Base):

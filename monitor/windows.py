@@ -1,4 +1,4 @@
-"""Windows: collect the reference, close what is due, judge it, refresh it as outcomes arrive."""
+"""Windows: collect the reference, close what is due, judge it, judge it again as late rows and outcomes arrive."""
 
 import hashlib
 from collections.abc import Sequence
@@ -11,13 +11,26 @@ import polars as pl
 from sqlalchemy.orm import Session
 
 from core import queue
-from monitor import alerts, budget, checks, concept, estimates, parts, profiles, profiling, reference, store
+from monitor import (
+    alerts,
+    budget,
+    checks,
+    concept,
+    estimates,
+    handover,
+    late_rows,
+    parts,
+    profiles,
+    profiling,
+    reference,
+    store,
+)
 from monitor.alerts import Alarm
-from monitor.corrections import correction
+from monitor.corrections import OUTCOMES, ROWS, corrected, correction, said
 from monitor.decide import Decision
 from monitor.drift import drift_scores
 from monitor.judge import judge
-from monitor.measure import Reading, drift_readings, fairness_readings, kpi_readings
+from monitor.measure import Reading, drift_readings, fairness_readings, kpi_readings, unjudged_readings
 from monitor.profile import merge_all
 from monitor.reference import DAY, GRACE
 from monitor.schema import RowWindow, span
@@ -45,11 +58,12 @@ class Span:
 
 
 def evaluate(site: Site, model_name: str) -> list[UUID]:
-    """Close every window that is due and refresh those whose outcomes have arrived.
+    """Close every window that is due, judge those again that rows came late for, refresh those with new outcomes.
 
-    Returns the ids of the windows closed or refreshed, oldest first. Safe to run twice.
+    Returns the ids of the windows closed, corrected or refreshed. Safe to run twice.
     """
     touched: list[UUID] = []
+    reached = site.events.extent(model_name).next_seq  # profiles hold every event before it, and perhaps later ones
     profiled = False
     while True:
         with site.database.read() as db:
@@ -57,9 +71,11 @@ def evaluate(site: Site, model_name: str) -> list[UUID]:
             row = store.newest_baseline(db, current.model.id)
             assert row is not None  # every model has one from its first spec on
             closed = {scale: store.windows_count(db, row.id, scale) for scale in current.spec.monitors.scales}
-        if row.state == "collecting":
-            reference.begin(site, current, row)
-            reference.collect(site, current, row)
+        if row.state == "collecting" or not any(closed.values()):
+            if not any(closed.values()):
+                reference.begin(site, current, row)
+            if row.state == "collecting":
+                reference.collect(site, current, row)
             with site.database.read() as db:
                 row = db.get_one(BaselineRow, row.id)
         if row.artifact is not None and not profiled:
@@ -71,9 +87,10 @@ def evaluate(site: Site, model_name: str) -> list[UUID]:
             break
         site.events.settle(model_name)  # the verdicts name the version of the table they were computed from
         for window in sorted(ready, key=lambda d: d.to_ts):
-            touched.append(_close(site, current, row, window))
+            touched.append(_close(site, current, row, window, reached))
         if all(_ahead(site, current, row, d.scale, d.number + 1) is None for d in ready):
             break
+    touched += _correct(site, current, row, reached)
     touched += _refresh(site, current)
     concept.watch(site, current, row)
     if touched and current.spec.retrain is not None:
@@ -115,29 +132,72 @@ def due(site: Site, current: CurrentSpec, row: BaselineRow, scale: str, number: 
         times = frame["ts"].min(), frame["ts"].max()
         return Span(scale, number, start, end, *times, frame)  # type: ignore[arg-type]  # times
     frame = site.events.scan(name, from_seq=row.from_seq, from_ts=start, to_ts=end).sort("seq").collect()
-    from_seq = row.from_seq if frame.is_empty() else int(frame["seq"].min())  # type: ignore[arg-type]  # not null
-    to_seq = from_seq if frame.is_empty() else int(frame["seq"].max()) + 1  # type: ignore[arg-type]  # not null
-    return Span(scale, number, from_seq, to_seq, start, end, frame)
+    return _time_span(scale, number, (start, end), frame, none_at=site.events.extent(name).next_seq)
 
 
-def _close(site: Site, current: CurrentSpec, row: BaselineRow, window: Span) -> UUID:
-    """Judge one window and record the verdict, its numbers and its alerts in one transaction."""
+def _time_span(scale: str, number: int, times: tuple[datetime, datetime], frame: pl.DataFrame, *, none_at: int) -> Span:
+    """A window of time and its rows; one without a row stands after every event so far."""
+    if frame.is_empty():
+        return Span(scale, number, none_at, none_at, *times, frame)
+    first, last = int(frame["seq"].min()), int(frame["seq"].max())  # type: ignore[arg-type]  # not null
+    return Span(scale, number, first, last + 1, *times, frame)
+
+
+def _measured(
+    site: Site, current: CurrentSpec, row: BaselineRow, window: Span
+) -> tuple[dict[str, Any], list[Reading], int]:
+    """The verdict, every number behind it, and how many rows have their outcome."""
     decision, readings = _judge(site, current, row, window)
-    now = site.clock.now()
+    if not window.number and (before := handover.left_over(site, current, row, window.scale)):
+        decision |= {"left_over": before, "sentence": decision["sentence"] + handover.said(before, row)}
     labelled = labelled_rows(site, current, window.frame)
     readings += _of_outcomes(site, current, row, window, labelled, window.frame)
+    return decision, readings, labelled.height
+
+
+def _close(site: Site, current: CurrentSpec, row: BaselineRow, window: Span, reached: int) -> UUID:
+    """Judge one window and record the verdict, its numbers and its alerts in one transaction."""
+    decision, readings, labels = _measured(site, current, row, window)
+    now = site.clock.now()
     with site.database.write() as db:
         stored = Window(
             model_id=current.model.id, baseline_id=row.id, spec_revision=current.revision, scale=window.scale,
             number=window.number, from_seq=window.from_seq, to_seq=window.to_seq, from_ts=window.from_ts,
             to_ts=window.to_ts, rows=window.frame.height, versions=window.frame["version"].unique().sort().to_list(),
-            verdict="unknown", sentence="", decision=decision, labels=labelled.height,
+            verdict="unknown", sentence="", decision=decision, labels=labels, judged_seq=reached,
             events_version=site.events.extent(current.model.name).events_version, closed_at=now, refreshed_at=now,
         )  # fmt: skip
         db.add(stored)
         db.flush()
         _record(site, db, current.model, stored, readings)
         return stored.id
+
+
+def _correct(site: Site, current: CurrentSpec, row: BaselineRow, reached: int) -> list[UUID]:
+    """Judge closed windows again that rows came late for, under the spec they were judged by."""
+    done: list[UUID] = []
+    found = late_rows.touched(site, current, row, reached)
+    if found:
+        site.events.settle(current.model.name)
+    for one in found:
+        if late_rows.is_cut(site, current, one.window):
+            late_rows.leave_out(site, current, one, reached)
+            continue
+        then, closed = late_rows.made_under(site, current, one.window), one.window
+        frame = late_rows.rows_by_now(site, then, row, closed, reached)
+        window = _time_span(closed.scale, closed.number, (closed.from_ts, closed.to_ts), frame, none_at=reached)
+        decision, readings, labels = _measured(site, then, row, window)
+        with site.database.write() as db:
+            stored = db.get_one(Window, closed.id, with_for_update=True)
+            before, now = said(stored), site.clock.now()
+            stored.from_seq, stored.to_seq, stored.judged_seq = window.from_seq, window.to_seq, reached
+            stored.rows, stored.labels, stored.decision, stored.refreshed_at = frame.height, labels, decision, now
+            stored.versions = frame["version"].unique().sort().to_list()
+            stored.events_version = site.events.extent(current.model.name).events_version
+            _record(site, db, current.model, stored, readings, ROWS)
+            corrected(site, db, current.model, stored, before, one.why)
+        done.append(closed.id)
+    return done
 
 
 def _judge(site: Site, current: CurrentSpec, row: BaselineRow, window: Span) -> tuple[dict[str, Any], list[Reading]]:
@@ -152,7 +212,7 @@ def _judge(site: Site, current: CurrentSpec, row: BaselineRow, window: Span) -> 
             "columns": [],
             "judged": False,
         }
-        return document | {"sentence": reason}, []
+        return document | {"sentence": reason}, unjudged_readings(reason, window.frame.height)
 
     wanted = current.spec.baseline.first_rows
     if row.problem is not None:
@@ -165,7 +225,8 @@ def _judge(site: Site, current: CurrentSpec, row: BaselineRow, window: Span) -> 
         )
     assert row.artifact is not None
     assert row.to_seq is not None
-    if window.from_seq < row.to_seq:
+    empty_before_it_ends = window.frame.is_empty() and row.to_ts is not None and window.from_ts < row.to_ts
+    if window.from_seq < row.to_seq or empty_before_it_ends:
         return unjudged("reference", "Drift not judged: these rows belong to the reference itself.")
     baseline = profiling.fitted(site.artifacts.root, row.artifact)
     labels = profiles.labels_between(
@@ -175,8 +236,13 @@ def _judge(site: Site, current: CurrentSpec, row: BaselineRow, window: Span) -> 
         blocks = profiles.stored_blocks(db, row.id, baseline.coding, labels)
     seed = seed_of(row.artifact, window.scale, window.number)
     scores = drift_scores(baseline, merge_all(blocks))
-    decision = judge(current.spec, baseline, window.scale, blocks, scores, first=labels.start, seed=seed)
-    return _document(decision), drift_readings(decision, scores)
+    times = window.from_ts, window.to_ts
+    volume = checks.volume_of(site, current.spec, row, window.frame, times)
+    decision = judge(current.spec, baseline, window.scale, blocks, scores, first=labels.start, seed=seed, volume=volume)
+    readings = drift_readings(decision, scores)
+    if volume is not None:
+        readings.append(checks.volume_reading(volume, budget.alpha(current.spec, "volume", window.scale)))
+    return _document(decision), readings
 
 
 def seed_of(artifact: str, scale: str, number: int) -> int:
@@ -234,8 +300,7 @@ def _of_outcomes(
     kpis = parts.with_agents(site, current, row, window.from_seq, kpis, labelled, frame)
     kpis = estimates.with_estimates(site, current, row, window.from_seq, kpis, labelled, frame)
     kpis += parts.part_readings(current.spec, labelled, frame)
-    reach = (window.from_seq, window.from_ts, window.to_ts)
-    kpis += checks.quality_readings(site, current, row, reach, labelled, frame, window.scale)
+    kpis += checks.quality_readings(site, current, row, window.from_seq, labelled, frame, window.scale)
     return kpis + fairness_readings(current.spec, labelled, frame)
 
 
@@ -255,8 +320,14 @@ def labelled_rows(site: Site, current: CurrentSpec, events: pl.DataFrame) -> pl.
     return frame.with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in absent)
 
 
-def _record(site: Site, db: Session, model: Model, window: Window, readings: Sequence[Reading]) -> None:
-    """Write the readings of a window (newer ones replace older ones), its verdict and its alerts."""
+def _record(
+    site: Site, db: Session, model: Model, window: Window, readings: Sequence[Reading], why: str = OUTCOMES
+) -> None:  # fmt: skip
+    """Write the readings of a window (newer ones replace older ones), its verdict and its alerts.
+
+    Args:
+        why: what made the numbers change, where they were there before.
+    """
     now = site.clock.now()
     readings = parts.first_degraded(db, window, estimates.track(db, window, readings))
     known = {(m.monitor, m.metric, m.column, m.segment): m for m in store.window_measurements(db, window.id)}
@@ -268,19 +339,23 @@ def _record(site: Site, db: Session, model: Model, window: Window, readings: Seq
         if stored is None:
             new[at] = values
         else:
-            values |= correction(stored, reading, now)
+            values |= correction(stored, reading, now, why)
             for field, value in values.items():
                 setattr(stored, field, value)
-        if reading.alarm:
-            alarm = Alarm(
-                reading.monitor, reading.metric, reading.column, reading.value, reading.limit,
-                reading.sentence or window.decision["sentence"],
-            )  # fmt: skip
-            alerts.record(site, db, model, window, alarm)
+    # A window that was not judged before has reasons in place of statistics, which it now has column by column.
+    fresh = {(r.monitor, r.metric, r.column, r.segment) for r in readings}
+    if ("drift", "p_value", "", "") in fresh:
+        for key in [k for k, m in known.items() if k[0] == "drift" and m.value is None and k not in fresh]:
+            db.delete(known.pop(key))
     store.add_measurements(db, window, list(new.values()))
     db.flush()
+    sentence = window.decision["sentence"]
+    alarms = [
+        Alarm(r.monitor, r.metric, r.column, r.value, r.limit, r.sentence or sentence) for r in readings if r.alarm
+    ]
+    alerts.follow(site, db, model, window, alarms, {(r.monitor, r.metric) for r in readings}, why)
     alarmed = any(m.alarm for m in known.values()) or any(values["alarm"] for values in new.values())
     # A window whose drift could not be judged is never called ok, however good its KPIs are.
     window.verdict = "alarm" if alarmed else "ok" if window.decision["judged"] else "unknown"
-    said = [r.sentence for r in readings if r.alarm and r.sentence and r.monitor != "drift"]
-    window.sentence = " ".join([window.decision["sentence"], *said])
+    said_too = [r.sentence for r in readings if r.alarm and r.sentence and r.monitor != "drift"]
+    window.sentence = " ".join([sentence, *said_too])

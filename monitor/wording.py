@@ -19,12 +19,12 @@ def _verdict(decision: Decision) -> str:
         case "not_enough_data" | "reference_too_short":
             return f"No answer: {decision.reason}."
         case "volume_changed":
-            return f"Traffic volume changed: {decision.reason}; the mix of requests is not judged."
+            return f"Traffic volume changed, so the mix of requests is not judged: {decision.reason}."
         case "no_evidence":
             return f"No evidence of a change in {decision.n_window} rows ({decision.reason}).{_visible(decision)}"
         case "changed_below_floor":
             ranked = _loudest(decision.columns)[:2]
-            return f"Changed, but below your floors: {'; '.join(_words(f) for f in ranked)}."
+            return f"Changed, but below your floors: {'; '.join(_words(f) for f in ranked)}.{_visible(decision)}"
     ranked = _loudest([f for f in decision.columns if f.alarmed])
     if not ranked:
         ranked = _loudest([f for f in decision.columns if f.above_floor])[:MOST_NAMED]
@@ -40,8 +40,10 @@ def _loudest(findings: Sequence[ColumnFinding]) -> list[ColumnFinding]:
 def _visible(decision: Decision) -> str:
     """What this window would have shown, of the columns that were nearest to an alarm."""
     nearest = [f for f in _loudest(decision.columns) if _could_show(f)][:MOST_NAMED]
+    if not decision.draws:
+        return " This rule does not tell which change it would have shown."
     if not nearest:
-        return ""
+        return " No column varies enough to tell which change it would have shown."
     said = [
         f"{f.column} by {f.visible_change:.3g}"
         if f.kind == "number"

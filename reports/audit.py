@@ -265,6 +265,10 @@ def _window(w: Window, citations: Citations) -> doc.WindowLine:
         events_version=w.events_version,
         spec_revision=w.spec_revision,
         entry=citations.find("alert.opened", w.id),
+        corrections=w.corrections,
+        corrected_at=w.corrected_at,
+        previous_verdict=w.history[-1].get("verdict") if w.history else None,
+        corrected_why=w.history[-1]["why"] if w.history else None,
     )
 
 
@@ -383,6 +387,9 @@ def _alert(a: Alert, known: datetime, citations: Citations) -> doc.AlertLine:
         limit=_finite(a.limit),
         sentence=a.sentence,
         windows=a.windows,
+        episodes=sum("withdrawn" not in e for e in a.episodes),
+        withdrawn_windows=a.withdrawn_windows,
+        withdrawn_at=a.withdrawn_at,
         state="resolved" if resolved else "acknowledged" if acknowledged else "open",
         opened_at=a.opened_at,
         opened_entry=citations.find("alert.opened", a.id),

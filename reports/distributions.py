@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from core.errors import AppError
 from monitor.baseline import Baseline
+from monitor.late_rows import rows_of
 from monitor.profile import BlockProfile, profile_block
 from monitor.site import Site
 from monitor.tables import BaselineRow, Window
@@ -34,11 +35,10 @@ def distributions(
         return (), None
     try:
         baseline = Baseline.from_bytes(site.artifacts.get(reference.artifact))
-        frame = site.events.events(model, from_seq=window.from_seq, to_seq=window.to_seq)
+        frame = rows_of(site, model, window)
         if frame.is_empty():
             return (), "the rows of this window are no longer stored"
-        inside = frame.filter((frame["ts"] >= window.from_ts) & (frame["ts"] <= window.to_ts))
-        current = profile_block(inside, baseline)
+        current = profile_block(frame, baseline)
     except AppError as error:
         return (), error.message
     drawn = (_drawn(baseline, baseline.total, current, column) for column in columns)
@@ -54,9 +54,9 @@ def _drawn(baseline: Baseline, before: BlockProfile, after: BlockProfile, column
         ends = [
             v for c in (before.numbers[column], after.numbers[column]) for v in (c.minimum, c.maximum) if v is not None
         ]
-        bounds = np.linspace(min(ends), max(ends), BINS + 1) if min(ends) < max(ends) else None
-        if bounds is None:
+        if min(ends) >= max(ends):
             return None
+        bounds = 2.0 * np.linspace(min(ends) / 2.0, max(ends) / 2.0, BINS + 1)  # the span of huge values overflows
         labels = tuple(f"{left:.3g}" for left in bounds[:-1])
         reference, window = (_shares(_rebinned(counts, edges, bounds)) for counts in (a, b))
         return Distribution(column, "number", labels, reference, window, int(a.sum()), int(b.sum()))
@@ -78,8 +78,8 @@ def _rebinned(counts: NDArray[np.int64], edges: NDArray[np.float64], bounds: NDA
 
     The baseline keeps one open bin at either end: what lies beyond the reference stands in one place.
     """
-    inner = (edges[:-1] + edges[1:]) / 2
-    middles = np.concatenate([[(bounds[0] + edges[0]) / 2], inner, [(edges[-1] + bounds[-1]) / 2]])
+    ends = np.concatenate([bounds[:1], edges, bounds[-1:]])
+    middles = ends[:-1] / 2.0 + ends[1:] / 2.0
     place = np.clip(np.searchsorted(bounds, middles, side="right") - 1, 0, len(bounds) - 2)
     return np.bincount(place, weights=counts, minlength=len(bounds) - 1).astype(np.int64)
 

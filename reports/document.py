@@ -104,6 +104,10 @@ class WindowLine(Part):
     events_version: int
     spec_revision: int
     entry: int | None  # the alert opened by this window
+    corrections: int  # times the verdict was computed again for late rows
+    corrected_at: datetime | None
+    previous_verdict: str | None
+    corrected_why: str | None
 
 
 class MeasureLine(Part):
@@ -186,6 +190,9 @@ class AlertLine(Part):
     limit: float | None
     sentence: str
     windows: int
+    episodes: int  # runs of alarms, each told once
+    withdrawn_windows: int  # that alarmed until late rows or outcomes corrected them
+    withdrawn_at: datetime | None  # since when no window of it alarms any more
     state: str
     opened_at: datetime
     opened_entry: int | None

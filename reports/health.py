@@ -97,7 +97,12 @@ def kpi_sentence(m: Measurement) -> str:
 
 def _alert(alert: Alert, first: Window | None) -> str:
     since = f"Since {utc(first.from_ts if first is not None else alert.opened_at)}"
-    many = f" ({alert.windows} windows)" if alert.windows > 1 else ""
+    if alert.withdrawn_at is not None:
+        back = f"taken back {utc(alert.withdrawn_at)} after late rows or outcomes, and waits to be resolved"
+        return f"An alert about {alert.monitor} ({alert.metric.replace('_', ' ')}) was {back}."
+    runs = sum("withdrawn" not in episode for episode in alert.episodes)
+    episodes = f" in {runs} episodes" if runs > 1 else ""
+    many = f" ({alert.windows} windows{episodes})" if alert.windows > 1 else ""
     return f"{since}{many}: {alert.sentence.rstrip('.')}."
 
 

@@ -47,9 +47,9 @@ def window_page(caller: Reader, window_id: UUID, site: SiteDep, db: ReadDb) -> H
         raise NotFoundError(f"window {window_id} does not exist", window=str(window_id))
     model = store.model_of(db, window.model_id)
     measured = monitor_store.window_measurements(db, window_id)
-    order = {"kpi": 0, "fairness": 1, "drift": 2}
+    order = ("kpi", "fairness", "concept", "quality", "volume", "drift")
     deciding = [m for m in measured if m.monitor != "drift" or m.metric in DECIDING]
-    deciding.sort(key=lambda m: (order[m.monitor], m.metric != "p_value"))
+    deciding.sort(key=lambda m: (order.index(m.monitor), m.metric != "p_value"))
     others = [m for m in measured if m.monitor == "drift" and m.metric not in DECIDING]
     drawn, why = _changed(site, caller, model.name, window, store.baseline(db, window.baseline_id))
     return page(

@@ -53,7 +53,7 @@ def _environment() -> Environment:
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     found.filters.update(
-        number=charts.number, time=time, mark=mark, pct=lambda v: "–" if v is None else f"{100 * v:.1f}",
+        number=charts.number, time=time, moment=moment, mark=mark, pct=lambda v: "–" if v is None else f"{100 * v:.1f}",
         short=lambda d: (d or "–").removeprefix("sha256:")[:12], pretty=lambda v: json.dumps(v, indent=2, default=str),
         said=said,
         nopath=without_paths,
@@ -73,6 +73,11 @@ def time(at: datetime | None) -> Markup | str:
         return "–"
     moment = at.astimezone(UTC)
     return Markup('<time datetime="{}">{}</time>').format(moment.isoformat(), moment.strftime("%Y-%m-%d %H:%M"))
+
+
+def moment(text: str | None) -> Markup | str:
+    """A time kept in JSON."""
+    return time(datetime.fromisoformat(text) if text else None)
 
 
 def said(sentence: str) -> Markup:

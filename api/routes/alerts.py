@@ -39,6 +39,9 @@ class AlertOut(Out):
     sentence: str
     state: str
     windows: int
+    episodes: list[dict[str, Any]]
+    withdrawn_windows: int
+    withdrawn_at: datetime | None
     first_window_id: UUID
     last_window_id: UUID
     opened_at: datetime

@@ -47,6 +47,9 @@ class WindowOut(Out):
     events_version: int
     closed_at: datetime
     refreshed_at: datetime
+    corrected_at: datetime | None
+    corrections: int
+    history: list[dict[str, Any]]
 
 
 class MeasurementOut(Out):

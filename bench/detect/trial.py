@@ -1,6 +1,6 @@
 """One trial: a reference, a window, the verdict of the rule and of the others on the same rows."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,6 +13,7 @@ from monitor.decide import Decision, decide
 from monitor.drift import drift_scores
 from monitor.house_rules import row_tests
 from monitor.profile import BlockProfile, merge_all, profile
+from monitor.quality import Volume, volume
 
 QUARTER_S = 21_600
 MONDAY = 4 * 19_000
@@ -42,8 +43,19 @@ def judged(baseline: Baseline, window: pl.DataFrame, first: int, days: int, alph
     scale = Scale(4 * days, "day", QUARTER_S)
     return decide(
         baseline, blocks, alpha=alpha, plan=plan_blocks(baseline, scale, alpha), first=MONDAY + first, seed=seed,
-        redraws=299, volume_guard=True,
+        redraws=299, volume=_volume(baseline, [b.rows for b in blocks], MONDAY + first), volume_alpha=alpha / 16,
     )  # fmt: skip
+
+
+def _volume(baseline: Baseline, rows: Sequence[int], first: int) -> Volume:
+    """Of days; drift spends sixteen times as much of the budget as the volume does."""
+    known: dict[int, int] = {}
+    for label, block in zip(baseline.labels, baseline.blocks, strict=True):
+        known[label // 4] = known.get(label // 4, 0) + block.rows
+    now: dict[int, int] = {}
+    for at, count in enumerate(rows):
+        now[(first + at) // 4] = now.get((first + at) // 4, 0) + count
+    return volume(known, now, 4 * QUARTER_S)
 
 
 def trial(

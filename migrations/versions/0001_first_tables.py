@@ -205,6 +205,7 @@ def upgrade() -> None:
         sa.Column("artifact", sa.String(length=80), nullable=True),
         sa.Column("problem", sa.String(), nullable=True),
         sa.Column("profiled_seq", sa.BigInteger(), nullable=True),
+        sa.Column("settled_seq", sa.BigInteger(), nullable=True),
         sa.Column("estimator", sa.String(length=80), nullable=True),
         sa.Column("estimator_labels", sa.BigInteger(), nullable=False),
         sa.Column("estimator_reason", sa.String(), nullable=True),
@@ -398,8 +399,12 @@ def upgrade() -> None:
         sa.Column("decision", sa.JSON(), nullable=False),
         sa.Column("labels", sa.BigInteger(), nullable=False),
         sa.Column("events_version", sa.BigInteger(), nullable=False),
+        sa.Column("judged_seq", sa.BigInteger(), nullable=False),
         sa.Column("closed_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("refreshed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("corrected_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("corrections", sa.BigInteger(), nullable=False),
+        sa.Column("history", sa.JSON(), nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.CheckConstraint("verdict in ('ok', 'alarm', 'unknown')", name=op.f("ck_window_verdict")),
         sa.ForeignKeyConstraint(["baseline_id"], ["baseline.id"], name=op.f("fk_window_baseline_id_baseline")),
@@ -422,6 +427,7 @@ def upgrade() -> None:
         sa.Column("first_window_id", sa.Uuid(), nullable=False),
         sa.Column("last_window_id", sa.Uuid(), nullable=False),
         sa.Column("windows", sa.BigInteger(), nullable=False),
+        sa.Column("episodes", sa.JSON(), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("opened_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("acknowledged_at", sa.DateTime(timezone=True), nullable=True),
@@ -431,9 +437,11 @@ def upgrade() -> None:
         sa.Column("note", sa.String(), nullable=True),
         sa.Column("confirmation", sa.JSON(), nullable=True),
         sa.Column("confirmation_error", sa.String(), nullable=True),
+        sa.Column("withdrawn_windows", sa.BigInteger(), nullable=False),
+        sa.Column("withdrawn_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.CheckConstraint(
-            "monitor in ('drift', 'kpi', 'fairness', 'concept', 'quality')", name=op.f("ck_alert_monitor")
+            "monitor in ('drift', 'kpi', 'fairness', 'concept', 'quality', 'volume')", name=op.f("ck_alert_monitor")
         ),
         sa.CheckConstraint("state in ('open', 'acknowledged', 'resolved')", name=op.f("ck_alert_state")),
         sa.ForeignKeyConstraint(["first_window_id"], ["window.id"], name=op.f("fk_alert_first_window_id_window")),
@@ -443,6 +451,18 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("alert", schema=None) as batch_op:
         batch_op.create_index("ix_alert_model_opened", ["model_id", "opened_at"], unique=False)
+
+    op.create_table(
+        "alert_window",
+        sa.Column("alert_id", sa.Uuid(), nullable=False),
+        sa.Column("window_id", sa.Uuid(), nullable=False),
+        sa.Column("alarms", sa.Boolean(), nullable=False),
+        sa.ForeignKeyConstraint(["alert_id"], ["alert.id"], name=op.f("fk_alert_window_alert_id_alert")),
+        sa.ForeignKeyConstraint(["window_id"], ["window.id"], name=op.f("fk_alert_window_window_id_window")),
+        sa.PrimaryKeyConstraint("alert_id", "window_id", name=op.f("pk_alert_window")),
+    )
+    with op.batch_alter_table("alert_window", schema=None) as batch_op:
+        batch_op.create_index("ix_alert_window_window", ["window_id"], unique=False)
 
     op.create_table(
         "gate_result",
@@ -488,7 +508,8 @@ def upgrade() -> None:
         sa.Column("computed_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.CheckConstraint(
-            "monitor in ('drift', 'kpi', 'fairness', 'concept', 'quality')", name=op.f("ck_measurement_monitor")
+            "monitor in ('drift', 'kpi', 'fairness', 'concept', 'quality', 'volume')",
+            name=op.f("ck_measurement_monitor"),
         ),
         sa.CheckConstraint("(value is null) <> (reason is null)", name=op.f("ck_measurement_value_or_reason")),
         sa.ForeignKeyConstraint(["model_id"], ["model.id"], name=op.f("fk_measurement_model_id_model")),
@@ -516,6 +537,10 @@ def downgrade() -> None:
 
     op.drop_table("measurement")
     op.drop_table("gate_result")
+    with op.batch_alter_table("alert_window", schema=None) as batch_op:
+        batch_op.drop_index("ix_alert_window_window")
+
+    op.drop_table("alert_window")
     with op.batch_alter_table("alert", schema=None) as batch_op:
         batch_op.drop_index("ix_alert_model_opened")
 

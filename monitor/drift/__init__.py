@@ -18,6 +18,7 @@ from monitor.drift import (
 )
 from monitor.drift.base import Counts, Method
 from monitor.drift.score import Score, score_window
+from monitor.drift.texts import TEXT_METHODS
 from monitor.profile import BlockProfile
 
 METHODS: Final = {
@@ -39,8 +40,8 @@ METHODS: Final = {
 
 
 def drift_scores(baseline: Baseline, window_profile: BlockProfile) -> list[Score]:
-    """Every statistic for every column. Categories get the binned statistics; undefined ones are None with a reason."""
-    return score_window(baseline, window_profile, METHODS.values())
+    """Every statistic for every column; one that is undefined or does not apply is None with a reason."""
+    return score_window(baseline, window_profile, METHODS.values(), TEXT_METHODS.values())
 
 
-__all__ = ["METHODS", "Counts", "Method", "Score", "drift_scores"]
+__all__ = ["METHODS", "TEXT_METHODS", "Counts", "Method", "Score", "drift_scores"]

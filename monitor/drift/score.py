@@ -13,6 +13,7 @@ from monitor.baseline import Baseline
 from monitor.coding import NumberBins
 from monitor.counting import CategoryCounts, NumberCounts
 from monitor.drift.base import Counts, Method
+from monitor.drift.texts import Mean, TextMethod
 from monitor.profile import BlockProfile
 
 COARSE_BINS: Final = 10
@@ -32,7 +33,10 @@ class Score:
     expected: float | None = None
 
 
-def score_window(baseline: Baseline, window: BlockProfile, methods: Iterable[Method]) -> list[Score]:
+def score_window(
+    baseline: Baseline, window: BlockProfile, methods: Iterable[Method], text_methods: Iterable[TextMethod]
+) -> list[Score]:
+    """Every statistic for every column; one that does not apply is None and says why."""
     reference = baseline.total
     scores: list[Score] = []
     chosen = list(methods)
@@ -45,16 +49,44 @@ def score_window(baseline: Baseline, window: BlockProfile, methods: Iterable[Met
             _levels(reference.rows, reference.categories[name]),
             _levels(window.rows, window.categories[name]),
         )
-        scores += [_score(method, name, *sides) for method in chosen if method.input == "binned"]
-    return scores
+        scores += [
+            _score(method, name, *sides) if method.input == "binned" else _unordered(method, name, *sides)
+            for method in chosen
+        ]
+    texts = list(baseline.coding.texts) or [""]
+    return scores + [_of_text(method, name, reference, window) for name in texts for method in text_methods]
+
+
+def _unordered(method: Method, column: str, reference: Counts, current: Counts) -> Score:
+    reason = "categories have no order, which this statistic needs"
+    return Score(method.name, column, None, reason, method.unit, reference.n, current.n)
+
+
+def _of_text(method: TextMethod, column: str, reference: BlockProfile, window: BlockProfile) -> Score:
+    if not column:
+        return Score(method.name, "", None, "no text column is watched", method.unit, reference.rows, window.rows)
+    before, now = (_mean(side.numbers[f"{column}.{method.derived}"]) for side in (reference, window))
+    try:
+        expected = method.compute(before) if before.n else None
+        return Score(method.name, column, method.compute(now), None, method.unit, before.n, now.n, expected)
+    except InsufficientDataError as error:
+        return Score(method.name, column, None, error.message, method.unit, before.n, now.n)
+
+
+def _mean(counts: NumberCounts) -> Mean:
+    return Mean(int(counts.counts.sum()), counts.total)
 
 
 def _score(method: Method, column: str, reference: Counts, current: Counts) -> Score:
     try:
-        value = method.compute(reference, current)
+        with np.errstate(over="ignore", invalid="ignore"):
+            value = method.compute(reference, current)
         expected = method.expected(reference, current) if method.expected else None
     except InsufficientDataError as error:
         return Score(method.name, column, None, error.message, method.unit, reference.n, current.n)
+    if not np.isfinite(value):
+        reason = "values are too large for a double to hold this statistic of them"
+        return Score(method.name, column, None, reason, method.unit, reference.n, current.n)
     return Score(method.name, column, value, None, method.unit, reference.n, current.n, expected)
 
 

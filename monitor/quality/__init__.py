@@ -4,7 +4,7 @@ from typing import Final
 
 from monitor.quality import duplicates, freshness, label_delay, missing, out_of_range, unseen
 from monitor.quality.base import Check, Counts, Rise, adjusted, counts, rise
-from monitor.quality.volume import volume
+from monitor.quality.volume import Volume, volume
 
 QUALITY: Final = {
     c.name: c
@@ -13,4 +13,4 @@ QUALITY: Final = {
     )
 }  # fmt: skip
 
-__all__ = ["QUALITY", "Check", "Counts", "Rise", "adjusted", "counts", "rise", "volume"]
+__all__ = ["QUALITY", "Check", "Counts", "Rise", "Volume", "adjusted", "counts", "rise", "volume"]

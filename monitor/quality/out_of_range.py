@@ -1,5 +1,7 @@
 """Numbers outside their range."""
 
+from sys import float_info
+
 import polars as pl
 
 from monitor.quality.base import Check, Learned
@@ -16,8 +18,9 @@ def learn(frame: pl.DataFrame, limits: Learned) -> Learned | None:
     if values.is_empty():
         return {"min": low, "max": high} if low is not None and high is not None else None
     least, most = float(values.min()), float(values.max())  # type: ignore[arg-type]  # numbers
-    reach = (most - least) / 2.0
-    return {"min": least - reach if low is None else low, "max": most + reach if high is None else high}
+    reach, largest = most / 2.0 - least / 2.0, float_info.max
+    lowest, highest = max(least - reach, -largest), min(most + reach, largest)
+    return {"min": lowest if low is None else low, "max": highest if high is None else high}
 
 
 def flag(frame: pl.DataFrame, learned: Learned) -> pl.Series:

@@ -1,38 +1,113 @@
-"""How many rows came, for windows of time."""
+"""How many rows came, for windows of time: compared with the same phase of the week in the reference."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-
-from monitor.quality.base import Rise
+from numpy.typing import NDArray
 
 NAME: Final = "volume"
-FEWEST_BLOCKS: Final = 5
-FACTOR: Final = 1.5  # a change by less than this factor is named but does not alarm
+FACTOR: Final = 2.0  # fewer than half or more than twice the expected rows: no test of the mix holds its rate there
+ORDINARY: Final = 0.1  # such windows come so often without a change that the mix is judged as usual
+FEWEST_DEGREES: Final = 4  # blocks of the reference beyond one for each phase
+_HOUR, _DAY, _WEEK = 3_600, 86_400, 604_800
 
 
-def volume(reference: Sequence[int], window: Sequence[int]) -> Rise:
-    """Rows per block of time, fewer or more than in the reference.
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """Rows per block of a window; `p` is None with a reason where they were not tested.
 
-    Student's t of the logarithm of (rows + 1) of whole blocks, the reference's spread on its degrees of freedom:
-    (mean of window - mean of reference) / (s sqrt(1/L + 1/R)), two-sided.
+    `expected`: rows per block in the same phases of the reference. `ratio`: rows over expected rows. `phases`: into how
+    many parts of the week the reference was split. `blocks`: of the window, those compared.
+    """
+
+    value: float | None
+    expected: float | None
+    ratio: float | None
+    p: float | None
+    reason: str | None
+    n: int
+    n_reference: int
+    spread: float | None = None
+    phases: int = 0
+    blocks: int = 0
+
+    @property
+    def outside(self) -> bool:
+        return self.ratio is not None and not 1.0 / FACTOR <= self.ratio <= FACTOR
+
+    def changed(self, alpha: float) -> bool:
+        """Whether the volume alarms at this false-alarm rate."""
+        return self.outside and self.p is not None and self.p <= alpha
+
+    def unclear(self, alpha: float) -> bool:
+        """Too few or too many rows to judge the mix as usual, and no certain change of volume."""
+        return self.outside and not self.changed(alpha) and (self.p is None or self.p <= ORDINARY)
+
+
+def volume(reference: Mapping[int, int], window: Mapping[int, int], block_s: int) -> Volume:
+    """Rows per block of time, fewer or more than in the reference at the same time of the week.
+
+    The logarithm of (rows + 1) of a block is its phase's mean and a deviation, of one spread for all phases. Student's
+    t of the mean deviation of the window's blocks, two-sided, on the reference's degrees of freedom. A phase is a
+    weekday (for blocks shorter than a day, an hour of it) where the reference spans two weeks; before, any weekday or
+    any day of the weekend. Blocks of a phase that the reference never had are not compared: weekdays say nothing about
+    a Sunday. So a weekly rhythm is never taken for a change.
 
     Args:
-        reference: rows of each whole block (day, or a shorter window), at least 5 blocks.
-        window: rows of each block of the window.
+        reference: rows by number of the whole block, counted from the epoch in steps of `block_s`, gaps as 0.
+        window: the same for every block of the window.
+        block_s: seconds of a block, at most a day.
+
+    Returns:
+        `ratio` is of the blocks compared; 1 row stands in for an expectation below it. Without a change p is uniform
+        where the logarithms are normal and independent; a tail that is heavier costs false alarms.
 
     Source: prediction interval for the mean of further observations, Hahn and Meeker (1991), section 4.8.
     """
     from scipy.stats import t
 
-    n0, n1 = sum(reference), sum(window)
-    value, before = (float(np.mean(x)) if len(x) else None for x in (window, reference))
-    if len(reference) < FEWEST_BLOCKS or not window:
-        reason = f"{len(reference)} whole blocks in the reference; at least {FEWEST_BLOCKS} are needed"
-        return Rise(value, before, None, reason if window else "the window has no block", n1, n0)
-    first, second = np.log1p(reference), np.log1p(window)
+    n, n_reference = sum(window.values()), sum(reference.values())
+    value = n / len(window) if window else None
+    known = np.array(sorted(reference), dtype=np.int64)
+    fine = len(known) > 0 and (int(known[-1]) - int(known[0]) + 1) * block_s >= 2 * _WEEK
+    of_known, own = (
+        _phases(known, block_s, fine=fine),
+        np.array([reference[b] for b in known.tolist()], dtype=np.float64),
+    )
+    blocks = np.array(sorted(window), dtype=np.int64)
+    of_window = _phases(blocks, block_s, fine=fine)
+    names, at, sizes = np.unique(of_known, return_inverse=True, return_counts=True)
+    compared = np.isin(of_window, names)
+    degrees = len(known) - len(names)
+    if not compared.any():
+        reason = "the reference has no whole block at this time of the week" if window else "the window has no block"
+        return Volume(value, None, None, None, reason, n, n_reference, phases=len(names))
+    rows = np.array([window[b] for b in blocks[compared].tolist()], dtype=np.float64)
+    phase = np.searchsorted(names, of_window[compared])
+    logs = np.log1p(own)
+    means = np.bincount(at, weights=logs) / sizes
+    usual = (np.bincount(at, weights=own) / sizes)[phase]
+    ratio = float(rows.sum() / max(usual.sum(), 1.0))
+    expected = float(usual.mean())
+    if degrees < FEWEST_DEGREES:
+        reason = f"{len(known)} whole blocks of reference for {len(names)} phases of the week; {FEWEST_DEGREES} more "
+        return Volume(value, expected, ratio, None, reason + "than phases are needed", n, n_reference, None, len(names))
+    spread = float(np.sqrt(np.sum((logs - means[at]) ** 2) / degrees))
     # Poisson counts vary by 1 / sqrt(rows) on this scale: blocks that happen to agree are not surer than that.
-    spread = max(float(first.std(ddof=1)), 1.0 / np.sqrt(max(float(np.mean(reference)), 1.0)))
-    at = abs(float(second.mean() - first.mean())) / (spread * np.sqrt(1.0 / len(window) + 1.0 / len(reference)))
-    return Rise(value, before, float(2.0 * t.sf(at, len(reference) - 1)), None, n1, n0, spread)
+    spread = max(spread, 1.0 / float(np.sqrt(max(expected, 1.0))))
+    taken = np.bincount(phase, minlength=len(names))
+    error = spread * np.sqrt(1.0 / len(rows) + np.sum((taken / len(rows)) ** 2 / sizes))
+    p = float(2.0 * t.sf(abs(float(np.mean(np.log1p(rows) - means[phase]))) / error, degrees))
+    return Volume(value, expected, ratio, p, None, n, n_reference, spread, len(names), len(rows))
+
+
+def _phases(blocks: NDArray[np.int64], block_s: int, *, fine: bool) -> NDArray[np.int64]:
+    """Hour of the week of each block, or of a weekday or a day of the weekend; of days the first hour alone counts."""
+    seconds = blocks * block_s + 3 * _DAY  # the epoch began on a Thursday; weeks begin on Monday
+    day = seconds % _WEEK // _DAY
+    hour = np.zeros_like(day) if block_s >= _DAY else seconds % _DAY // _HOUR
+    part = day if fine else (day >= 5).astype(np.int64)
+    found: NDArray[np.int64] = part * 24 + hour
+    return found

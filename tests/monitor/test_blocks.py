@@ -12,6 +12,7 @@ from monitor.blocks import BlockPlan, Scale, arrange, plan_blocks
 from monitor.decide import Decision, decide
 from monitor.growth import growth
 from monitor.profile import equal_blocks, profile
+from monitor.quality import volume
 from monitor.redraws import Blocks, draw, possible
 from monitor.wording import describe
 
@@ -189,7 +190,8 @@ def test_a_window_of_another_volume_is_never_called_drift_and_says_what_the_mix_
     rows = int(700 * factor)
     window = pl.DataFrame({"x": rng.normal(0.0 if factor < 1 else 1.0, 1.0, rows)})
     blocks = profile(window, baseline, equal_blocks(rows, rows // 7))
-    decision = decide(baseline, blocks, alpha=0.01, volume_guard=True)
+    found = volume(dict.fromkeys(range(56), 100), dict.fromkeys(range(56, 63), rows // 7), 86_400)
+    decision = decide(baseline, blocks, alpha=0.01, volume=found)
     assert (decision.verdict, decision.p) == ("volume_changed", None)
     assert decision.p_at_volume is not None
     assert (decision.p_at_volume <= 0.01) == (factor > 1)

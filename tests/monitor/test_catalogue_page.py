@@ -1,6 +1,7 @@
 """docs/catalogue.md lists every KPI and drift statistic, with the facts of its table entry, and nothing else."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import yaml
 
 from monitor.drift import METHODS, Method
 from monitor.drift.rows import ROW_METHODS, RowMethod
+from monitor.drift.texts import TEXT_METHODS, TextMethod
 from monitor.kpi import KPIS, Kpi
 from monitor.measure import check_metrics
 from monitor.quality import QUALITY
@@ -19,14 +21,16 @@ SECTIONS = {
     section.partition("\n")[0]: dict(re.findall(r"^### (\S+)\n\n(.*?)(?=^### |\Z)", section, re.M | re.S))
     for section in PAGE.split("\n## ")[1:]
 }
-TABLES: dict[str, dict[str, Kpi] | dict[str, Method] | dict[str, RowMethod] | dict[str, Check]] = {
+Entry = Kpi | Method | RowMethod | TextMethod | Check
+TABLES: dict[str, Mapping[str, Entry]] = {
     "KPIs": KPIS, "Drift statistics of a column": METHODS, "Drift statistics of raw rows": ROW_METHODS,
+    "Drift statistics of a text": TEXT_METHODS,
     "Data quality": QUALITY,
 }  # fmt: skip
 ENTRIES = [(title, name) for title, table in TABLES.items() for name in table]
 
 
-def facts(entry: Kpi | Method | RowMethod | Check) -> str:
+def facts(entry: Entry) -> str:
     if isinstance(entry, Check):
         return f"Unit: share of rows; reads {', '.join(entry.types) or entry.scope}."
     if isinstance(entry, Kpi):
@@ -35,6 +39,8 @@ def facts(entry: Kpi | Method | RowMethod | Check) -> str:
         named = f"a named {' or '.join(entry.column_types)} column"
         reads = ", ".join(named if part == "column" else part for part in entry.reads)
         return f"Unit: {entry.unit}; {better[entry.higher_is_better]}; {tasks}; reads {reads}."
+    if isinstance(entry, TextMethod):
+        return f"Unit: {entry.unit}; reads {entry.derived}."
     if isinstance(entry, Method):
         return f"Unit: {entry.unit}; {entry.input}."
     return f"Unit: {entry.unit}; {entry.unchanged:g} without drift."

@@ -24,6 +24,7 @@ from monitor.profile import (
     profile_block,
     profile_coded,
 )
+from monitor.quality import volume
 from monitor.wording import describe
 
 MIXED: dict[str, ColumnKind] = {"x": "number", "few": "number", "c": "category", "id": "category"}
@@ -328,10 +329,28 @@ def test_a_change_below_its_floor_is_named_but_does_not_alarm() -> None:
 
 def test_a_change_of_volume_is_not_judged_as_drift() -> None:
     window = profile(normal(5 * 500, 6, 1.0), BASELINE, equal_blocks(2500, 500))
-    decision = decide(BASELINE, window, alpha=0.01, volume_guard=True)
+    usual = dict.fromkeys(range(56), 100)
+    decision = decide(BASELINE, window, alpha=0.01, volume=volume(usual, dict.fromkeys(range(56, 61), 500), 86_400))
     assert (decision.verdict, decision.p) == ("volume_changed", None)
     assert not any(f.alarmed for f in decision.columns)
     assert decide(BASELINE, window, alpha=0.01).verdict == "drift"
+
+
+def test_too_many_rows_without_a_certain_change_of_volume_are_not_judged_and_say_why() -> None:
+    window = profile(normal(5 * 500, 6, 1.0), BASELINE, equal_blocks(2500, 500))
+    few = volume(dict.fromkeys(range(4), 100), dict.fromkeys(range(4, 9), 500), 86_400)
+    decision = decide(BASELINE, window, alpha=0.01, volume=few)
+    assert (decision.verdict, decision.p) == ("not_enough_data", None)
+    assert "5 times the rows expected" in decision.reason
+    assert "more than phases are needed" in decision.reason
+
+
+def test_rows_that_the_reference_itself_has_at_times_are_judged_as_usual() -> None:
+    window = blocks_of(normal(700, 6, 1.0))
+    unsteady = {day: (20, 400)[day % 2] for day in range(56)}
+    found = volume(unsteady, dict.fromkeys(range(56, 57), 450), 86_400)
+    assert found.outside
+    assert decide(BASELINE, window, alpha=0.01, volume=found).verdict == "drift"
 
 
 def test_the_effect_is_told_in_the_columns_own_unit() -> None:

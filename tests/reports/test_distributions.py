@@ -54,6 +54,7 @@ def test_a_shift_is_seen_on_the_reference_bins(site: Site, clock: ManualClock) -
         "Any",
         SimpleNamespace(
             decision={"columns": columns},
+            scale="200 rows",
             from_seq=600,
             to_seq=800,
             from_ts=shifted["ts"].min(),

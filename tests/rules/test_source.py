@@ -16,6 +16,7 @@ FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "h
 TABLES = {
     "monitor/drift": "METHODS",
     "monitor/drift/rows": "ROW_METHODS",
+    "monitor/drift/texts": "TEXT_METHODS",
     "monitor/kpi": "KPIS",
     "monitor/fairness": "FAIRNESS",
     "monitor/redact": "PATTERNS",

@@ -14,7 +14,7 @@ from scipy.spatial import distance
 
 from core.errors import InsufficientDataError
 from monitor.baseline import fit_baseline
-from monitor.drift import METHODS, Counts, drift_scores
+from monitor.drift import METHODS, TEXT_METHODS, Counts, drift_scores
 from monitor.profile import profile_block
 
 POSITIONS = np.array([-2.0, -0.5, 0.0, 1.5, 4.0])
@@ -122,7 +122,10 @@ def test_scores_name_every_column_and_method_and_say_why_a_value_is_undefined() 
     baseline = fit_baseline(frame, {"x": "number", "k": "number", "c": "category"}, blocks=8)
     moved = frame.head(300).with_columns(pl.col("x") + 1.0, pl.lit("new").alias("c"))
     scores = {(s.column, s.method): s for s in drift_scores(baseline, profile_block(moved, baseline))}
-    assert {column for column, _ in scores} == {"x", "k", "c"}
+    assert {column for column, _ in scores} == {"x", "k", "c", ""}
+    assert {method for _, method in scores} == {*METHODS, *TEXT_METHODS}
+    assert scores["c", "ks"].reason == "categories have no order, which this statistic needs"
+    assert scores["", "oov"].reason == "no text column is watched"
     constant = scores["k", "wasserstein"]
     assert constant.value is None
     assert constant.reason is not None
@@ -144,6 +147,6 @@ def test_values_too_large_to_be_squared_leave_two_statistics_undefined_and_no_er
     rng = np.random.default_rng(1)
     frame = pl.DataFrame({"x": 1e300 + 1e299 * rng.normal(size=400)})
     baseline = fit_baseline(frame, {"x": "number"}, blocks=8)
-    scores = {s.method: s for s in drift_scores(baseline, profile_block(frame.head(100), baseline))}
+    scores = {s.method: s for s in drift_scores(baseline, profile_block(frame.head(100), baseline)) if s.column}
     assert {name for name, score in scores.items() if score.value is None} == {"wasserstein", "energy"}
     assert "too large" in (scores["wasserstein"].reason or "")

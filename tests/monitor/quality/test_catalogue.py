@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests  # type: ignore[import-untyped]
 
-from monitor.quality import QUALITY, Counts, adjusted, counts, rise, volume
+from monitor.quality import QUALITY, Counts, adjusted, counts, rise
 from monitor.quality.base import overdispersion
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -112,19 +112,3 @@ def test_few_rows_are_not_tested_and_say_so(rows: int) -> None:
     found = rise(counts(pl.Series([False] * 4000)), counts(pl.Series([True] * rows, dtype=pl.Boolean)))
     assert found.p is None
     assert found.reason
-
-
-def test_volume_holds_its_level_and_sees_a_halved_day() -> None:
-    random = np.random.default_rng(3)
-
-    def days(count: int) -> list[int]:
-        return [int(x) for x in random.lognormal(np.log(1000), 0.15, count)]
-
-    p = [volume(days(14), days(1)).p for _ in range(800)]
-    assert np.mean([x <= 0.02 for x in p if x is not None]) <= 0.02 + 3 * math.sqrt(0.02 / 800)
-    halved = volume([1000, 1100, 950, 1020, 990, 1010, 980], [450])
-    assert halved.p is not None
-    assert halved.p < 0.001
-    assert volume([1000] * 3, [1000]).p is None
-    assert volume([1000] * 8, [0]).p == pytest.approx(0.0, abs=1e-6)
-    assert volume([1000] * 8, [1000]).p == 1.0

@@ -1,0 +1,154 @@
+"""Episodes: a run of alarms is told once, a quiet window ends it, the next alarm is told again."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+from uuid import UUID
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.clock import ManualClock
+from governance import ledger
+from monitor import alerts, service, store
+from monitor.episodes import Look, State, episodes, goes_on, known_before
+from monitor.ingest.media import NDJSON
+from monitor.ingest.receive import Body, receive
+from monitor.site import Site
+from monitor.tables import Alert
+from monitor.windows import evaluate
+from tests.monitor.traffic import document, events_body, rows, spec
+
+SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+BEGIN = datetime(2026, 1, 5, tzinfo=UTC)
+STATES: dict[str, State] = {"a": "alarm", "q": "quiet", "-": "unjudged"}
+
+
+def looks(states: str, scale: str = "1d") -> list[Look]:
+    day = timedelta(days=1)
+    return [
+        Look(UUID(int=at), scale, BEGIN + at * day, BEGIN + (at + 1) * day, STATES[s]) for at, s in enumerate(states)
+    ]
+
+
+def spans(states: str) -> list[tuple[int, int, int, bool]]:
+    """First and last window, windows, and whether it is over."""
+    return [(e.first_window.int, e.last_window.int, e.windows, e.ended is not None) for e in episodes(looks(states))]
+
+
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [
+        ("", []),
+        ("qq-", []),
+        ("aa", [(0, 1, 2, False)]),
+        ("aaq", [(0, 1, 2, True)]),
+        ("aqa", [(0, 0, 1, True), (2, 2, 1, False)]),
+        ("a-a", [(0, 2, 2, False)]),
+        ("-qa--q-aa", [(2, 2, 1, True), (7, 8, 2, False)]),
+    ],
+)
+def test_consecutive_alarms_are_one_episode_and_a_quiet_window_ends_it(
+    states: str, expected: list[tuple[int, int, int, bool]]
+) -> None:
+    assert spans(states) == expected
+
+
+def test_each_scale_has_episodes_of_its_own() -> None:
+    days, weeks = looks("aqa"), [Look(UUID(int=9), "7d", BEGIN, BEGIN + timedelta(days=7), "alarm")]
+    found = episodes([*days, *weeks])
+    assert [(e.scale, e.windows, e.ended is None) for e in found] == [
+        ("1d", 1, False),
+        ("7d", 1, True),
+        ("1d", 1, True),
+    ]
+
+
+@given(st.text("aq-", max_size=40))
+def test_episodes_hold_every_alarm_once_and_are_parted_by_quiet_windows(states: str) -> None:
+    found = episodes(looks(states))
+    assert sum(e.windows for e in found) == states.count("a")
+    for one, other in pairwise(found):
+        assert "q" in states[one.last_window.int : other.first_window.int]
+    assert all(e.ended is not None for e in found[:-1])
+    assert all("q" not in states[e.first_window.int : e.last_window.int] for e in found)
+
+
+@given(st.text("aq-", min_size=1, max_size=20), st.text("aq-", max_size=5))
+def test_an_episode_is_known_again_however_it_goes_on(states: str, more: str) -> None:
+    before = [e.document() for e in episodes(looks(states))]
+    after, later = episodes(looks(states + more)), looks(states + more)
+    assert all(goes_on(was, after, later) for was in before)
+    known = [known_before(e, before, later) for e in after]
+    assert [k for k in known if k is not None] == before
+
+
+def declare(site: Site) -> None:
+    monitors = document()["monitors"] | {
+        "kpi": [{"metric": "latency_p50", "column": "amount", "max": 1}],
+        "fairness": [],
+    }
+    with site.database.write() as db:
+        service.apply_spec(site, db, spec(monitors=monitors), "tester")
+
+
+def send(site: Site, frame: pl.DataFrame) -> None:
+    assert receive(site, "loans", "events", Body(events_body(frame), NDJSON)).accepted == frame.height
+    evaluate(site, "loans")
+
+
+def of_kpi(site: Site) -> list[Alert]:
+    with site.database.read() as db:
+        return [a for a in store.alerts(db, store.model(db, "loans").id) if a.monitor == "kpi"]
+
+
+def told(site: Site, alert: Alert) -> list[str]:
+    with site.database.read() as db:
+        kinds = ("alert.opened", "alert.again", "alert.acknowledged", "alert.resolved")
+        found: Sequence[dict[str, Any]] = ledger.entries(db, kinds, subject="model:loans")
+        return [e["kind"] for e in found if e["body"]["alert"] == str(alert.id)]
+
+
+def test_one_alert_is_told_once_for_every_episode_until_it_is_resolved(site: Site, clock: ManualClock) -> None:
+    declare(site)
+    send(site, rows(1000))
+    shifts = [5.0, 5.0, 0.0, 5.0]
+    for at, shift in enumerate(shifts[:2]):
+        send(site, rows(250, start=1000 + 250 * at, shift=shift))
+    (alert,) = of_kpi(site)
+    assert (alert.windows, len(alert.episodes), told(site, alert)) == (2, 1, ["alert.opened"])
+    with site.database.write() as db:
+        alerts.acknowledge(site, db, alert.id, "anna", "looking")
+    send(site, rows(250, start=1500, shift=0.0))
+    (alert,) = of_kpi(site)
+    assert (alert.state, alert.windows) == ("acknowledged", 2)
+    assert alert.episodes[0]["ended"] is not None
+    clock.move_to(clock.now() + timedelta(hours=1))
+    send(site, rows(250, start=1750, shift=5.0))
+    (alert,) = of_kpi(site)
+    assert (alert.state, alert.acknowledged_by, alert.windows) == ("open", None, 3)
+    assert [(e["windows"], e.get("acknowledged_by"), e["ended"] is None) for e in alert.episodes] == [
+        (2, "anna", False), (1, None, True),
+    ]  # fmt: skip
+    assert alert.episodes[1]["told_at"] == clock.now().isoformat()
+    assert told(site, alert) == ["alert.opened", "alert.acknowledged", "alert.again"]
+    with site.database.write() as db:
+        alerts.resolve(site, db, alert.id, "anna", "fixed")
+    send(site, rows(250, start=2000, shift=5.0))
+    assert [len(a.episodes) for a in of_kpi(site)] == [2, 1]
+    assert of_kpi(site)[0].windows == 3
+
+
+@SQLITE
+def test_an_episode_that_goes_on_after_it_was_acknowledged_is_not_told_again(site: Site) -> None:
+    declare(site)
+    send(site, rows(1250, shift=5.0))
+    (alert,) = of_kpi(site)
+    with site.database.write() as db:
+        alerts.acknowledge(site, db, alert.id, "anna", None)
+    send(site, rows(250, start=1250, shift=5.0))
+    (alert,) = of_kpi(site)
+    assert (alert.state, alert.windows, len(alert.episodes)) == ("acknowledged", 6, 1)
