@@ -251,13 +251,16 @@ def _span(window: Window, measured: Sequence[Any]) -> _Span:
 
 def _volume(spec: ModelSpec, span: _Span) -> Iterator[Judged]:
     """The window's volume under a policy's part of the budget; windows of rows have none."""
-    if span.volume is None:
+    if isinstance(spec.monitors.windows, RowWindow):
+        return
+    if span.volume is None or span.volume.p is None:
+        why = span.why or ("not_learned" if span.volume is None else "not_tested")
+        yield Judged("volume", span.scale, *span.times, why=why)
         return
     alpha = budget.alpha(spec, "volume", span.scale)
-    alarmed, why = span.volume.changed(alpha), None if span.volume.p is not None else "not_tested"
-    yield Judged(
-        "volume", span.scale, *span.times, alarmed=alarmed, alpha=alpha, why=why, columns=("volume",) if alarmed else ()
-    )
+    alarmed = span.volume.changed(alpha)
+    named = ("volume",) if alarmed else ()
+    yield Judged("volume", span.scale, *span.times, alarmed=alarmed, alpha=alpha, columns=named)
 
 
 def _quality(spec: ModelSpec, span: _Span) -> Judged:
