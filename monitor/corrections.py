@@ -1,4 +1,4 @@
-"""Late outcomes correct a number that was already shown: what it was before stays beside it."""
+"""Late and changed outcomes correct a number that was already shown: what it was before stays beside it."""
 
 from datetime import datetime
 from typing import Any, Final

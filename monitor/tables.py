@@ -20,6 +20,7 @@ class Model(Keyed, Base):
 
     name: Mapped[str] = mapped_column(String(63), unique=True)
     revision: Mapped[int] = mapped_column(default=1)
+    next_outcome: Mapped[int] = mapped_column(default=0)  # rows of outcomes before it are in every window's numbers
     created_at: Mapped[datetime]
 
 
@@ -85,7 +86,7 @@ class StoredProfile(Keyed, Base):
 
 
 class Window(Keyed, Base):
-    """One tumbling window of one scale (`500 rows`, `1d`), judged once; KPIs are refreshed as outcomes arrive."""
+    """One tumbling window of one scale (`500 rows`, `1d`), judged once; KPIs follow outcomes that come or change."""
 
     __tablename__ = "window"
     __table_args__ = (
@@ -108,7 +109,8 @@ class Window(Keyed, Base):
     verdict: Mapped[str] = mapped_column(String(16))
     sentence: Mapped[str]  # the verdict in words
     decision: Mapped[dict[str, Any]]  # monitor.decide.Decision as JSON
-    labels: Mapped[int] = mapped_column(default=0)  # outcomes joined when KPIs were last computed
+    labels: Mapped[int] = mapped_column(default=0)  # events with an outcome when KPIs were last computed
+    next_outcome: Mapped[int] = mapped_column(default=0)  # rows of outcomes before it are in the numbers
     events_version: Mapped[int]  # Delta version of the events the verdict was computed from
     closed_at: Mapped[datetime]
     refreshed_at: Mapped[datetime]
@@ -146,7 +148,7 @@ class Measurement(Keyed, Base):
     estimated_low: Mapped[float | None]
     estimated_high: Mapped[float | None]
     estimate_inside: Mapped[bool | None]  # whether the value then realised lay in the band; null until it is known
-    # Late outcomes correct a value: what it was before, of how many rows, and when that changed.
+    # Late and changed outcomes correct a value: what it was before, of how many rows, and when that changed.
     previous_value: Mapped[float | None]
     previous_n: Mapped[int | None]
     corrected_at: Mapped[datetime | None]

@@ -1,4 +1,4 @@
-"""Windows: collect the reference, close what is due, judge it, refresh it as outcomes arrive."""
+"""Windows: collect the reference, close what is due, judge it, refresh it as outcomes arrive and change."""
 
 import hashlib
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import polars as pl
 from sqlalchemy.orm import Session
 
 from core import queue
-from monitor import alerts, budget, checks, concept, estimates, parts, profiles, profiling, reference, store
+from monitor import alerts, budget, checks, concept, estimates, late, parts, profiles, profiling, reference, store
 from monitor.alerts import Alarm
 from monitor.corrections import correction
 from monitor.decide import Decision
@@ -45,7 +45,7 @@ class Span:
 
 
 def evaluate(site: Site, model_name: str) -> list[UUID]:
-    """Close every window that is due and refresh those whose outcomes have arrived.
+    """Close every window that is due and refresh those whose outcomes have arrived or changed.
 
     Returns the ids of the windows closed or refreshed, oldest first. Safe to run twice.
     """
@@ -124,6 +124,8 @@ def _close(site: Site, current: CurrentSpec, row: BaselineRow, window: Span) -> 
     """Judge one window and record the verdict, its numbers and its alerts in one transaction."""
     decision, readings = _judge(site, current, row, window)
     now = site.clock.now()
+    # Before the outcomes are read: what comes between is looked at again.
+    extent = site.events.extent(current.model.name)
     labelled = labelled_rows(site, current, window.frame)
     readings += _of_outcomes(site, current, row, window, labelled, window.frame)
     with site.database.write() as db:
@@ -132,7 +134,7 @@ def _close(site: Site, current: CurrentSpec, row: BaselineRow, window: Span) -> 
             number=window.number, from_seq=window.from_seq, to_seq=window.to_seq, from_ts=window.from_ts,
             to_ts=window.to_ts, rows=window.frame.height, versions=window.frame["version"].unique().sort().to_list(),
             verdict="unknown", sentence="", decision=decision, labels=labelled.height,
-            events_version=site.events.extent(current.model.name).events_version, closed_at=now, refreshed_at=now,
+            next_outcome=extent.next_outcome, events_version=extent.events_version, closed_at=now, refreshed_at=now,
         )  # fmt: skip
         db.add(stored)
         db.flush()
@@ -193,31 +195,30 @@ def _document(decision: Decision) -> dict[str, Any]:
 
 
 def _refresh(site: Site, current: CurrentSpec) -> list[UUID]:
-    """Recompute KPIs and fairness of windows whose outcomes have arrived since they were last looked at."""
+    """Recompute what rests on outcomes in the windows whose outcomes have arrived, or changed, since."""
+    name = current.model.name
     if not current.spec.outcome_columns:
         return []
     with site.database.read() as db:
-        pending = store.unlabelled_windows(db, current.model.id)
-    if not pending:
+        seen = db.get_one(Model, current.model.id).next_outcome
+    reached = site.events.extent(name).next_outcome
+    if reached <= seen:
         return []
-    first, end = min(w.from_seq for w in pending), max(w.to_seq for w in pending)
-    labelled = labelled_rows(site, current, site.events.events(current.model.name, from_seq=first, to_seq=end))
-    touched = []
-    for window in pending:
-        inside = (pl.col("seq") >= window.from_seq) & (pl.col("seq") < window.to_seq)
-        mine = labelled.filter(inside & _within(window))
-        if mine.height <= window.labels:
-            continue
-        frame = site.events.events(current.model.name, from_seq=window.from_seq, to_seq=window.to_seq)
-        frame = frame.filter(_within(window))
+    touched = late.windows(site, current, seen, reached)
+    for window_id in touched:
         with site.database.read() as db:
+            window = db.get_one(Window, window_id)
             row = db.get_one(BaselineRow, window.baseline_id)
+        taken_in = site.events.extent(name).next_outcome
+        frame = site.events.events(name, from_seq=window.from_seq, to_seq=window.to_seq).filter(late.within(window))
+        mine = labelled_rows(site, current, frame)
         readings = _of_outcomes(site, current, row, window, mine, frame)
         with site.database.write() as db:
-            stored = db.get_one(Window, window.id, with_for_update=True)
-            stored.labels, stored.refreshed_at = mine.height, site.clock.now()
+            stored = db.get_one(Window, window_id, with_for_update=True)
+            stored.labels, stored.next_outcome, stored.refreshed_at = mine.height, taken_in, site.clock.now()
             _record(site, db, current.model, stored, readings)
-        touched.append(window.id)
+    with site.database.write() as db:  # last: killed before, the same windows are found again
+        db.get_one(Model, current.model.id, with_for_update=True).next_outcome = reached
     return touched
 
 
@@ -237,15 +238,6 @@ def _of_outcomes(
     reach = (window.from_seq, window.from_ts, window.to_ts)
     kpis += checks.quality_readings(site, current, row, reach, labelled, frame, window.scale)
     return kpis + fairness_readings(current.spec, labelled, frame)
-
-
-def _within(window: Span | Window) -> pl.Expr:
-    """Events that came late have numbers among those of other windows, so the time is asked as well as the number.
-
-    A window of rows ends with its last event, one of time where the next begins.
-    """
-    ended = pl.col("ts") <= window.to_ts if window.scale.endswith(" rows") else pl.col("ts") < window.to_ts
-    return (pl.col("ts") >= window.from_ts) & ended
 
 
 def labelled_rows(site: Site, current: CurrentSpec, events: pl.DataFrame) -> pl.DataFrame:
