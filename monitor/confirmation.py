@@ -5,7 +5,7 @@ from uuid import UUID
 
 from core.errors import AppError, BusyError
 from governance import ledger
-from monitor import store
+from monitor import drafts, store
 from monitor.confirm import confirm_with_evidently
 from monitor.reference import rows, watched
 from monitor.schema import parse_spec
@@ -40,16 +40,18 @@ def confirm_alert(site: Site, alert_id: UUID) -> None:
         with site.database.write() as db:
             store.alert(db, alert_id, lock=True).confirmation_error = error.message
         return
-    html = site.artifacts.put(found.html)
+    draft = drafts.begin(site, found.html, model.id, alert_id=alert_id)
     with site.database.write() as db:
+        drafts.end(db, draft)
         store.alert(db, alert_id, lock=True).confirmation = {
-            "artifact": html, "drifted_columns": list(found.drifted_columns), "share": found.share,
+            "artifact": draft.artifact, "drifted_columns": list(found.drifted_columns), "share": found.share,
             "reference_rows": reference.height, "window": [window.from_seq, window.to_seq],
             "statistics": [asdict(score) for score in found.statistics],
         }  # fmt: skip
         ledger.append(
             db, kind="alert.confirmed", actor="assay", subject=f"model:{model.name}", at=site.clock.now(),
             body={
-                "alert": alert_id, "report": html, "drifted_columns": list(found.drifted_columns), "share": found.share,
+                "alert": alert_id, "report": draft.artifact, "drifted_columns": list(found.drifted_columns),
+                "share": found.share,
             },
         )  # fmt: skip

@@ -221,6 +221,18 @@ class Explanation(Keyed, Base):
     created_at: Mapped[datetime]
 
 
+class ArtifactDraft(Keyed, Base):
+    """An artifact that shows rows in clear, while it is being written; its row goes when another one names it."""
+
+    __tablename__ = "artifact_draft"
+    __table_args__ = (CheckConstraint("(event_id is null) <> (alert_id is null)", name="about"),)
+
+    model_id: Mapped[UUID] = mapped_column(ForeignKey("model.id"))
+    artifact: Mapped[str] = mapped_column(String(80))
+    event_id: Mapped[str | None] = mapped_column(String(200))  # that is explained
+    alert_id: Mapped[UUID | None] = mapped_column(ForeignKey("alert.id"))  # that is confirmed
+
+
 class QuarantineDecision(Keyed, Base):
     """What became of a row in quarantine; one without a decision is open."""
 

@@ -447,6 +447,18 @@ def upgrade() -> None:
         batch_op.create_index("ix_alert_model_opened", ["model_id", "opened_at"], unique=False)
 
     op.create_table(
+        "artifact_draft",
+        sa.Column("model_id", sa.Uuid(), nullable=False),
+        sa.Column("artifact", sa.String(length=80), nullable=False),
+        sa.Column("event_id", sa.String(length=200), nullable=True),
+        sa.Column("alert_id", sa.Uuid(), nullable=True),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.CheckConstraint("(event_id is null) <> (alert_id is null)", name=op.f("ck_artifact_draft_about")),
+        sa.ForeignKeyConstraint(["alert_id"], ["alert.id"], name=op.f("fk_artifact_draft_alert_id_alert")),
+        sa.ForeignKeyConstraint(["model_id"], ["model.id"], name=op.f("fk_artifact_draft_model_id_model")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_artifact_draft")),
+    )
+    op.create_table(
         "gate_result",
         sa.Column("run_id", sa.Uuid(), nullable=False),
         sa.Column("gate", sa.String(length=32), nullable=False),
@@ -518,6 +530,7 @@ def downgrade() -> None:
 
     op.drop_table("measurement")
     op.drop_table("gate_result")
+    op.drop_table("artifact_draft")
     with op.batch_alter_table("alert", schema=None) as batch_op:
         batch_op.drop_index("ix_alert_model_opened")
 
