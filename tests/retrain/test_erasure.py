@@ -584,6 +584,7 @@ class Image:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)  # fifteen processes that die, and fifteen that go on
 def test_an_erasure_that_is_killed_anywhere_goes_on_and_proves_the_same(
     lived_in: Site, tmp_path: Path, clock: ManualClock, request: pytest.FixtureRequest
 ) -> None:
