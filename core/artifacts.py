@@ -14,6 +14,11 @@ _CHUNK = 1 << 20
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
+def content_digest(content: bytes) -> str:
+    """`sha256:` digest of bytes: the name they are kept under."""
+    return "sha256:" + hashlib.sha256(content).hexdigest()
+
+
 def file_digest(path: Path) -> str:
     """`sha256:` digest of a file's bytes."""
     hasher = hashlib.sha256()
@@ -92,7 +97,7 @@ class ArtifactStore:
 
     def put(self, content: bytes) -> str:
         """Store bytes; returns their digest. Storing the same content twice keeps one copy."""
-        digest = "sha256:" + hashlib.sha256(content).hexdigest()
+        digest = content_digest(content)
         if not (place := self._place(digest)).exists():
             write_durably(place, content)
         return digest

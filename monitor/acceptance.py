@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from monitor import wal
 from monitor.errors import ColumnTypeChangedError
+from monitor.identity import Ids
 from monitor.wal import FewRows, Header, RecordGoneError
 
 if TYPE_CHECKING:
@@ -30,11 +31,6 @@ if TYPE_CHECKING:
     from monitor.tail import Tail
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def key_of(kind: str) -> str:
-    """The column that tells the rows of a table apart."""
-    return "id" if kind == "quarantine" else "event_id"
 
 
 @dataclass
@@ -147,7 +143,7 @@ class Acceptance:
         for record in fresh:
             try:
                 frame = self._tail.frame([record])
-                book.ids.extend(frame[key_of(key[1])])
+                book.ids.extend(book.table.identity.of(frame))
                 book.types.update({name: DELTA_NAMES[dtype] for name, dtype in frame.schema.items()})
                 book.unsynced.add(record.segment)
             except RecordGoneError:
@@ -165,18 +161,19 @@ class Accepting:
         self._books: dict[str, Book] = {}
         self.rests_on: set[Path] = set()
 
-    def known(self, kind: str, ids: "pl.Series") -> "NDArray[np.bool_]":
-        """Which ids have been accepted before."""
+    def known(self, kind: str, ids: Ids) -> "NDArray[np.bool_]":
+        """Which rows have been accepted before."""
         return self._book(kind).ids.current().contains(ids)
 
     def unseen(self, kind: str, frame: "pl.DataFrame") -> tuple["pl.DataFrame", list[int]]:
-        """The rows whose id is new, the first of each, and the positions of the others."""
+        """The rows that are new, the first of equal ones, and the positions of the others."""
         import polars as pl
 
-        ids, book = frame[key_of(kind)], self._book(kind)
+        book = self._book(kind)
+        ids = book.table.identity.of(frame)
         new = pl.Series(~self.known(kind, ids))
-        if ids.n_unique() < len(ids):
-            new &= ids.is_first_distinct()
+        if ids.whole.n_unique() < len(ids):
+            new &= ids.whole.is_first_distinct()
         elif new.all():  # nearly always; the columns are not copied
             return frame, []
         self.rests_on, book.unsynced = book.unsynced, set()
@@ -196,12 +193,14 @@ class Accepting:
             Header(self.model, kind, first, frame.height, _micros(now), _micros(low), _micros(high)), frame
         )
         book.next_seq = end
-        book.ids.extend(frame[key_of(kind)])
+        book.ids.extend(book.table.identity.of(frame))
 
     def write_few(
         self, kind: str, columns: Sequence[tuple[str, str]], rows: Sequence[Mapping[str, Any]], now: datetime
     ) -> list[int]:
-        """`unseen` and `write` for a few rows without a frame; returns the positions of those that were known.
+        """`unseen` and `write` for a few rows without a frame, of a table that tells them apart by their id alone.
+
+        Returns the positions of those that were known.
 
         Args:
             columns: name and Delta type of every column but `seq`.
@@ -211,8 +210,8 @@ class Accepting:
 
         book = self._book(kind)
         book.agree_on(columns)
-        ids = [row[key_of(kind)] for row in rows]
-        first_words, second_words = book.ids.words(pl.Series(ids, dtype=pl.String))
+        ids = [row[book.table.identity.key] for row in rows]
+        first_words, second_words = book.ids.words(Ids.plain(pl.Series(ids, dtype=pl.String)))
         known = book.ids.current().contains_words(first_words, second_words).tolist()
         fresh, repeated, places, seen = [], [], [], set()
         for position, (row, before) in enumerate(zip(rows, known, strict=True)):

@@ -110,6 +110,7 @@ def compact(
 
 def _merged(table: Table, snapshot: Snapshot, group: Sequence[DataFile]) -> pl.DataFrame:
     rows = table.scan_files(snapshot, group).collect().sort("seq")
-    if rows[table.key].n_unique() < rows.height:
-        rows = rows.unique(table.key, keep="first", maintain_order=True)
+    whole = table.identity.of(rows).whole
+    if whole.n_unique() < rows.height:
+        rows = rows.filter(whole.is_first_distinct())
     return rows.with_columns(pl.lit(group[0].day).alias(PARTITION))

@@ -34,7 +34,7 @@ def watch(site: Site, current: CurrentSpec, row: BaselineRow) -> bool:
 
     The state (detectors, scale and how far outcomes were read) is in the baseline's row, changed in the transaction
     that records what it found. It begins when 300 rows of the reference have their outcome. Outcomes of
-    reference rows that come later are passed over.
+    reference rows that come later are passed over, and so are corrections: the first label of an event counts.
     """
     if not budget.watches_concept(current.spec) or row.state != "ready" or row.to_seq is None:
         return False
@@ -46,14 +46,16 @@ def watch(site: Site, current: CurrentSpec, row: BaselineRow) -> bool:
     with site.database.read() as db:
         if not store.has_windows(db, current.model.id):
             return False
+    outcome = current.spec.with_role("outcome")[0]
     # What is stored ahead of the clock, as a replay does, has not arrived yet.
-    outcomes = site.events.outcomes_since(current.model.name, int(state["next_seq"]), until=site.clock.now())
-    if outcomes.is_empty() and row.concept is not None:
+    first, now = int(state["next_seq"]), site.clock.now()
+    arrived = site.events.arrived(current.model.name, first, until=now, columns=[outcome])
+    if arrived.is_empty() and row.concept is not None:
         return False
     stream, changes = _stream(row.id, state["stream"]), list[Change]()
-    for error in _errors(site, current, row, outcomes, state["scale"])[0]:
+    for error in _errors(site, current, row, arrived, state["scale"])[0]:
         changes += stream.update(error)
-    reached = state["next_seq"] if outcomes.is_empty() else int(outcomes["seq"].max()) + 1  # type: ignore[arg-type]  # not null
+    reached = state["next_seq"] if arrived.is_empty() else int(arrived["seq"].max()) + 1  # type: ignore[arg-type]  # not null
     with site.database.write() as db:
         stored = db.get_one(BaselineRow, row.id, with_for_update=True)
         if (stored.concept or {}).get("next_seq", state["next_seq"]) != state["next_seq"]:
@@ -91,16 +93,29 @@ def _begun(site: Site, current: CurrentSpec, row: BaselineRow) -> dict[str, Any]
     return {"stream": stream.state(), "scale": scale, "next_seq": 0}
 
 
+def _first(site: Site, current: CurrentSpec, arrived: pl.DataFrame) -> pl.DataFrame:
+    """`event_id`, `ts` and label of the events whose first label is among these rows, in order of arrival."""
+    name, outcome = current.model.name, current.spec.with_role("outcome")[0]
+    given = arrived.drop_nulls(outcome).unique("event_id", keep="first", maintain_order=True)
+    if given.is_empty():
+        return given
+    before = site.events.outcomes(name, ids=given["event_id"], to_seq=int(arrived["seq"][0]))
+    if outcome in before.columns:
+        given = given.join(before.drop_nulls(outcome), on="event_id", how="anti", maintain_order="left")
+    return given.select("event_id", "ts", outcome)
+
+
 def _errors(
-    site: Site, current: CurrentSpec, row: BaselineRow, outcomes: pl.DataFrame, scale: float
+    site: Site, current: CurrentSpec, row: BaselineRow, arrived: pl.DataFrame, scale: float
 ) -> tuple[list[float], list[datetime]]:
-    """Error 0..1 of every outcome of an event after the reference, in order of arrival, and when it came."""
-    prediction, outcome = current.spec.with_role("prediction")[0], current.spec.with_role("outcome")[0]
-    if outcome not in outcomes.columns or outcomes.is_empty():
+    """Error 0..1 of every first label of an event after the reference, in order of arrival, and when it came."""
+    labels = _first(site, current, arrived)
+    if labels.is_empty():
         return [], []
-    events = site.events.scan(current.model.name, from_seq=row.to_seq).select("event_id", prediction)
-    wanted = outcomes.lazy().select("event_id", "ts", outcome).drop_nulls(outcome)
-    frame = wanted.join(events, on="event_id", how="inner", maintain_order="left").collect()
+    prediction = current.spec.with_role("prediction")[0]
+    events = site.events.events_of(current.model.name, labels["event_id"], ["event_id", "seq", prediction])
+    events = events.filter(pl.col("seq") >= row.to_seq)
+    frame = labels.join(events, on="event_id", how="inner", maintain_order="left")
     raw = _raw(current.spec, frame)
     usable = np.isfinite(raw)
     return np.minimum(raw[usable] / scale, 1.0).tolist(), frame["ts"].filter(pl.Series(usable)).to_list()
@@ -132,9 +147,10 @@ class History:
 
 def history(site: Site, current: CurrentSpec, row: BaselineRow, start: dict[str, Any]) -> History:
     """What the streams were fed up to now; `start`: the state they were first stored in."""
-    outcomes = site.events.outcomes_since(current.model.name, 0, until=site.clock.now())
+    label = current.spec.with_role("outcome")[:1]
+    arrived = site.events.arrived(current.model.name, 0, until=site.clock.now(), columns=label)
     stream = ErrorStream.from_state(start["stream"])
-    return History(stream.first(), *_errors(site, current, row, outcomes, start["scale"]))
+    return History(stream.first(), *_errors(site, current, row, arrived, start["scale"]))
 
 
 def _readings(stream: ErrorStream, changes: Sequence[Change]) -> list[Reading]:

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from core.errors import AppError, BusyError
 from governance import ledger
-from monitor import store
+from monitor import drafts, store
 from monitor.confirm import confirm_with_evidently
 from monitor.drift.rows import RowScore
 from monitor.late_rows import rows_of
@@ -45,10 +45,11 @@ def confirm_alert(site: Site, alert_id: UUID) -> None:
         with site.database.write() as db:
             store.alert(db, alert_id, lock=True).confirmation_error = error.message
         return
-    html = site.artifacts.put(found.html)
+    draft = drafts.begin(site, found.html, model.id, alert_id=alert_id)
     with site.database.write() as db:
+        drafts.end(db, draft)
         store.alert(db, alert_id, lock=True).confirmation = {
-            "artifact": html, "drifted_columns": list(found.drifted_columns), "share": found.share,
+            "artifact": draft.artifact, "drifted_columns": list(found.drifted_columns), "share": found.share,
             "reference_rows": reference.height, "window": [window.from_seq, window.to_seq],
             "statistics": [asdict(score) for score in found.statistics],
         }  # fmt: skip
@@ -56,7 +57,8 @@ def confirm_alert(site: Site, alert_id: UUID) -> None:
         ledger.append(
             db, kind="alert.confirmed", actor="assay", subject=f"model:{model.name}", at=site.clock.now(),
             body={
-                "alert": alert_id, "report": html, "drifted_columns": list(found.drifted_columns), "share": found.share,
+                "alert": alert_id, "report": draft.artifact, "drifted_columns": list(found.drifted_columns),
+                "share": found.share,
             },
         )  # fmt: skip
 

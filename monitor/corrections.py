@@ -1,4 +1,4 @@
-"""Late rows and outcomes correct what was already shown: what it was before stays beside it, with the reason."""
+"""Late rows and late or changed outcomes correct what was already shown: what it was before stays, with the reason."""
 
 from datetime import datetime
 from typing import Any, Final

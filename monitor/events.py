@@ -1,6 +1,7 @@
 """The event store: what a model was asked and answered, and what turned out to be true.
 
-Two tables per model, `{lake}/{model}/events` and `{lake}/{model}/outcomes`. Rows are accepted once by `event_id`,
+Two tables per model, `{lake}/{model}/events` and `{lake}/{model}/outcomes`. An event is accepted once by `event_id`, an
+outcome once by `event_id` and what it says: outcomes accumulate, and the newest value of a column counts. Rows are
 written to the log of this process (durable when `append_*` returns), and folded into the table later; readers see
 both. polars and deltalake are imported when first used, so that a process that only answers questions about metadata
 starts without them.
@@ -18,8 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from core.errors import InvalidError
-from monitor.acceptance import Acceptance, key_of, when
+from monitor.acceptance import Acceptance, when
 from monitor.fold import Folder, adopt, fold
+from monitor.identity import IDENTITIES, Ids
 from monitor.schema import ModelSpec
 from monitor.tail import Tail
 from monitor.wal import Record, RecordGoneError
@@ -42,7 +44,6 @@ EVENT_FIELDS: Final = {
     "event_id": "string", "ts": "timestamp", "version": "string", "trace_id": "string", "span_id": "string",
     "seq": "long", "received_at": "timestamp",
 }  # fmt: skip
-_JOINED_BY: Final = ("event_id", "seq", "received_at")
 OUTCOME_FIELDS: Final = {"event_id": "string", "ts": "timestamp", "seq": "long"}
 QUARANTINE_FIELDS: Final = {
     "id": "string", "event_id": "string", "ts": "timestamp", "seq": "long", "kind": "string", "line": "long",
@@ -77,7 +78,8 @@ class Extent:
     last_received_at: datetime | None
     events_version: int
     outcomes_version: int
-    outcomes: int
+    outcomes: int  # rows of outcomes; an event may have several
+    next_outcome: int  # the `seq` of the next one
 
 
 class EventStore:
@@ -147,7 +149,7 @@ class EventStore:
     def append_outcomes(
         self, spec: ModelSpec, frame: "pl.DataFrame", *, now: datetime, arrived: "pl.Series | None" = None
     ) -> AppendedOutcomes:
-        """Store outcomes of known events; the first outcome of an event wins, later ones count as duplicates.
+        """Store outcomes of known events. A row that says the same of an event as an earlier one is a duplicate.
 
         Args:
             frame: `event_id` and any of the spec's outcome columns.
@@ -159,7 +161,7 @@ class EventStore:
         columns = {name: DELTA_TYPES[c.type] for name, c in spec.outcome_columns.items()}
         frame = _typed(frame, {**OUTCOME_FIELDS, **columns}, ts=now if arrived is None else arrived)
         with self._acceptance.of(spec.model) as accepting:
-            known = pl.Series(accepting.known("events", frame["event_id"]), dtype=pl.Boolean)
+            known = pl.Series(accepting.known("events", Ids.plain(frame["event_id"])), dtype=pl.Boolean)
             fresh, repeated = accepting.unseen("outcomes", frame.filter(known))
             if fresh.height:
                 accepting.write("outcomes", fresh, now)
@@ -241,7 +243,7 @@ class EventStore:
         from monitor.lake import Table
 
         with self._guard:
-            return self._tables.setdefault((model, kind), Table(self.root / model / kind, key=key_of(kind)))
+            return self._tables.setdefault((model, kind), Table(self.root / model / kind, IDENTITIES[kind]))
 
     def append_quarantine(self, spec: ModelSpec, frame: "pl.DataFrame", *, now: datetime) -> int:
         """Keep rejected rows whose `id` is new; on disk when this returns.
@@ -287,6 +289,7 @@ class EventStore:
             ),
             events_version=events.version, outcomes_version=outcomes.version,
             outcomes=outcomes.rows + sum(r.header.rows for r in waiting_outcomes),
+            next_outcome=max([outcomes.next_seq, *(r.header.first_seq + r.header.rows for r in waiting_outcomes)]),
         )  # fmt: skip
 
     def scan(
@@ -333,14 +336,27 @@ class EventStore:
         absent = [pl.lit(None).alias(name) for name in columns if name not in present]
         return rows.select({*columns, "seq"} & present).sort("seq").collect().with_columns(absent).select(columns)
 
-    def outcomes(self, model: str, *, version: int | None = None, from_ts: datetime | None = None) -> "pl.DataFrame":
-        """Outcomes from `from_ts` on in arrival order: `event_id`, `ts` (arrival), outcome columns."""
+    def outcomes(
+        self,
+        model: str,
+        *,
+        ids: "pl.Series | None" = None,
+        version: int | None = None,
+        to_seq: int | None = None,
+    ) -> "pl.DataFrame":
+        """What is known of events: one row each as `monitor.outcomes.merged` says, in the order they last changed.
+
+        `ids`: of these events alone, whose rows alone are held; `to_seq`: as it was before that row of outcomes.
+        """
         import polars as pl
 
-        rows = self._rows(model, "outcomes", version=version, from_ts=from_ts)
+        from monitor.outcomes import merged
+
+        rows = self._rows(model, "outcomes", version=version, to_seq=to_seq, keys=ids)
         if "event_id" not in rows.collect_schema():
-            return pl.DataFrame(schema={"event_id": pl.String, "ts": pl.Datetime("us", "UTC")})
-        return rows.sort("seq").drop("seq").collect()
+            times = dict.fromkeys(("ts", "first_ts"), pl.Datetime("us", "UTC"))
+            return pl.DataFrame(schema={"event_id": pl.String, "seq": pl.Int64, **times})
+        return merged(rows.collect())
 
     def quarantine(
         self, model: str, *, from_seq: int | None = None, from_ts: datetime | None = None, to_ts: datetime | None = None
@@ -360,15 +376,39 @@ class EventStore:
         snapshot, waiting = self._reached(model, "quarantine")
         return snapshot.rows + sum(record.header.rows for record in waiting)
 
-    def outcomes_since(self, model: str, from_seq: int, *, until: datetime) -> "pl.DataFrame":
-        """Outcomes from a sequence number on that had arrived by a time, in arrival order, with `seq`; no column where
-        none ever came."""
+    def arrived(
+        self,
+        model: str,
+        from_seq: int,
+        to_seq: int | None = None,
+        *,
+        until: datetime | None = None,
+        columns: Sequence[str] = (),
+    ) -> "pl.DataFrame":
+        """Rows of outcomes in order of arrival, several of an event among them: `event_id`, `seq`, `ts`, columns.
+
+        A column nobody has sent yet is null. `until`: those that had arrived by then.
+        """
         import polars as pl
 
-        rows = self._rows(model, "outcomes", from_seq=from_seq)
+        rows = self._rows(model, "outcomes", from_seq=from_seq, to_seq=to_seq)
+        present = rows.collect_schema().names()
+        if "event_id" not in present:
+            own = {"event_id": pl.String, "seq": pl.Int64}
+            return pl.DataFrame(schema={**own, "ts": pl.Datetime("us", "UTC"), **dict.fromkeys(columns, pl.Null)})
+        if until is not None:
+            rows = rows.filter(pl.col("ts") <= until)
+        wanted = [pl.col(c) if c in present else pl.lit(None).alias(c) for c in columns]
+        return rows.select("event_id", "seq", "ts", *wanted).sort("seq").collect()
+
+    def events_of(self, model: str, ids: "pl.Series", columns: Sequence[str]) -> "pl.DataFrame":
+        """Columns of some events, in no order; only the files that have any of them are read."""
+        import polars as pl
+
+        rows = self._rows(model, "events", keys=ids)
         if "event_id" not in rows.collect_schema():
-            return pl.DataFrame(schema={"event_id": pl.String, "seq": pl.Int64})
-        return rows.filter(pl.col("ts") <= until).sort("seq").collect()
+            return pl.DataFrame(schema=dict.fromkeys(columns, pl.Null))
+        return rows.select(columns).collect()
 
     def labelled(
         self,
@@ -380,34 +420,37 @@ class EventStore:
         events_version: int | None = None,
         outcomes_version: int | None = None,
     ) -> "pl.DataFrame":
-        """Events that have an outcome, in arrival order, with the outcome columns and `outcome_ts`.
+        """Events that have an outcome, in arrival order, with the outcome columns and when the first of them came.
 
-        `columns` names event columns; outcome columns are always there.
+        `columns` names event columns; outcome columns and `outcome_ts` are always there.
         """
-
-        wanted = None if columns is None else list(dict.fromkeys([*columns, *_JOINED_BY]))
+        wanted = None if columns is None else list(dict.fromkeys([*columns, "event_id"]))
         events = self.events(model, from_seq=from_seq, to_seq=to_seq, columns=wanted, version=events_version)
         joined = self.with_outcomes(model, events, version=outcomes_version)
-        return joined if columns is None else joined.drop([c for c in _JOINED_BY if c not in columns])
+        return joined if columns is None or "event_id" in columns else joined.drop("event_id")
 
     def with_outcomes(self, model: str, events: "pl.DataFrame", *, version: int | None = None) -> "pl.DataFrame":
         """Those of some events that have an outcome, in their order, with the outcome columns and `outcome_ts`."""
-        # No outcome arrives before its event did: older outcome files need not be opened.
-        earliest: Any = events["received_at"].min()
-        outcomes = self.outcomes(model, version=version, from_ts=earliest).rename({"ts": "outcome_ts"})
+        outcomes = self.outcomes(model, ids=events["event_id"], version=version)
+        outcomes = outcomes.drop("seq", "ts").rename({"first_ts": "outcome_ts"})
+        outcomes = outcomes.select("event_id", "outcome_ts", *outcomes.drop("event_id", "outcome_ts").columns)
         events = events.drop([c for c in outcomes.columns if c != "event_id" and c in events.columns])
         return events.join(outcomes, on="event_id", how="inner", maintain_order="left")
 
     def event(self, model: str, event_id: str) -> dict[str, Any] | None:
         """One event with its outcome columns, if any; None when it is not stored."""
-        found = self._row(model, "events", event_id)
-        if found is None:
+        rows = self._rows_of(model, "events", event_id)
+        if not rows:
             return None
-        event = {**dict.fromkeys(self._rows(model, "events").collect_schema()), **found, "date": found["ts"].date()}
-        blank = dict.fromkeys(self._rows(model, "outcomes").collect_schema())
-        outcome = {**blank, **(self._row(model, "outcomes", event_id) or {})}
-        renamed = {"outcome_ts" if name == "ts" else name: value for name, value in outcome.items()}
-        return {**event, **{name: value for name, value in renamed.items() if name not in ("event_id", "seq")}}
+        event = {**dict.fromkeys(self._rows(model, "events").collect_schema()), **rows[0], "date": rows[0]["ts"].date()}
+        outcome: dict[str, Any] = dict.fromkeys(self._rows(model, "outcomes").collect_schema())
+        first_ts = None
+        for row in self._rows_of(model, "outcomes", event_id):  # the newest value of each column counts
+            first_ts = first_ts or row["ts"]
+            outcome |= {name: value for name, value in row.items() if value is not None}
+        if "ts" in outcome:
+            outcome["outcome_ts"] = first_ts
+        return event | {name: value for name, value in outcome.items() if name not in OUTCOME_FIELDS}
 
     def check_writable(self) -> None:
         """Raise OSError where the lake's folder cannot be written (readiness)."""
@@ -419,12 +462,12 @@ class EventStore:
     # Inside
 
     def _rows(self, model: str, kind: str, *, version: int | None = None, **bounds: Any) -> "pl.LazyFrame":
-        """Rows of a table and, unless a version is pinned, of the logs, within the bounds that `Table.scan` knows."""
+        """Rows of a table and, unless a version is pinned, of the logs, within the bounds `Table.scan_at` knows."""
         import polars as pl
 
         table = self.table(model, kind)
         if version is not None:
-            return table.scan(version=version, **bounds)
+            return table.scan_at(table.snapshot(version), **bounds)
         while True:
             snapshot, waiting = self._reached(model, kind)
             try:
@@ -438,6 +481,8 @@ class EventStore:
             if frame is None:
                 return rows
             tail = frame.lazy()
+            if (keys := bounds.get("keys")) is not None:
+                tail = tail.filter(pl.col(table.identity.key).is_in(keys.implode()))
             for column, first, end in (("seq", "from_seq", "to_seq"), ("ts", "from_ts", "to_ts")):
                 if bounds.get(first) is not None:
                     tail = tail.filter(pl.col(column) >= bounds[first])
@@ -445,17 +490,20 @@ class EventStore:
                     tail = tail.filter(pl.col(column) < bounds[end])
             return pl.concat([rows, tail], how="diagonal") if snapshot.columns else tail
 
-    def _row(self, model: str, kind: str, event_id: str) -> dict[str, Any] | None:
-        """The row of an id: of the logs, or else of the table, which has by then what was folded meanwhile."""
+    def _rows_of(self, model: str, kind: str, key: str) -> list[dict[str, Any]]:
+        """The rows of an id by `seq`: those of the logs, then those of the table.
+
+        In that order: a row that is folded in between is found twice, and counted once.
+        """
         import polars as pl
 
+        table, held = self.table(model, kind), list[dict[str, Any]]()
         while waiting := self._reached(model, kind)[1]:
             with suppress(RecordGoneError):
-                found = self.tail.frame(waiting).filter(pl.col("event_id") == event_id)
-                if found.height:
-                    return found.row(0, named=True)
+                held = self.tail.frame(waiting).filter(pl.col(table.identity.key) == key).to_dicts()
                 break
-        return self.table(model, kind).find(event_id)
+        found = {row["seq"]: row for row in (*held, *table.find(key))}
+        return [found[seq] for seq in sorted(found)]
 
     def _reached(self, model: str, kind: str) -> tuple["Snapshot", list[Record]]:
         """The table, and the records it lacks.

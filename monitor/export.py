@@ -1,6 +1,7 @@
 """Streamed exports of a model's rows, in order of `seq`, resumable to the row; the range is never held in memory.
 
-An export reads one version of the table to its end. `seq` is dense, so a span of it is a bounded piece of work.
+An export reads one version of the table to its end. `seq` is dense, so a span of it is a bounded piece of work. Of
+outcomes an event comes once, with all that is known of it, where its newest row lies.
 """
 
 import re
@@ -66,7 +67,10 @@ def export(
         site.events.settle(model)
     table = site.events.table(model, kind)
     snapshot = table.snapshot(version)
-    frames = _limited(_frames(table, snapshot, first, from_ts, to_ts, step_rows), limit)
+    frames = _frames(table, snapshot, first, from_ts, to_ts, step_rows)
+    if kind == "outcomes":
+        frames = (_known(table, snapshot, frame) for frame in frames)
+    frames = _limited(frames, limit)
     return Export(snapshot.version if version is None else version, MEDIA_TYPES[form], _WRITERS[form](frames))
 
 
@@ -101,6 +105,16 @@ def _frames(
             if (frame := found.sort("seq").collect()).height:
                 yield frame
         at = until
+
+
+def _known(table: "Table", snapshot: "Snapshot", frame: "pl.DataFrame") -> "pl.DataFrame":
+    """Rows of outcomes with what the version says of their events; a row that a newer one follows is left to that."""
+    from monitor.outcomes import merged
+
+    if frame.is_empty():
+        return frame
+    whole = merged(table.scan_at(snapshot, keys=frame["event_id"].unique()).collect())
+    return whole.join(frame.select("seq"), on="seq", how="semi", maintain_order="left").select(frame.columns)
 
 
 def _limited(frames: "Iterator[pl.DataFrame]", limit: int | None) -> "Iterator[pl.DataFrame]":

@@ -1,5 +1,8 @@
 """Ids of one large data file, in a file beside the table: sorted digests on disk, a filter in memory.
 
+A row's digest has two words: the first is its key's (an event's id), the second the whole identity's. Outcomes of one
+event thus stand side by side, and are found by the event alone as well as one by one.
+
     {table}/_ids/key-{polars}.json       seeds of the digests, drawn once per table and Polars version
     {table}/_ids/{data file}.ids         header, filter, first words, second words, row numbers; little-endian
 
@@ -23,12 +26,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from core.logs import logger
+from monitor.identity import Ids
 
 FOLDER: Final = "_ids"
-FILTER_BITS: Final = 16  # for each id: one id in some 250 that the file lacks costs a look at the disk
+FILTER_BITS: Final = 16  # for each id: one key in some 250 that the file lacks costs a look at the disk
 _BITS_SET: Final = 5
 _HEADER: Final = struct.Struct("<8s16sQQI")  # magic, fingerprint of the key, ids, filter words, crc32 of the filter
-_MAGIC: Final = b"assayid1"
+_MAGIC: Final = b"assayid2"
 _START: Final = 64  # of the filter; everything after it is aligned to 8 bytes
 
 Words = NDArray[np.uint64]
@@ -68,10 +72,10 @@ class Key:
             logger(__name__).warning("id key not kept", folder=str(table), error=str(error))
             return cls.draw()
 
-    def words(self, ids: pl.Series) -> tuple[Words, Words]:
-        """Shapes (ids,): the two halves of each id's digest."""
+    def words(self, ids: Ids) -> tuple[Words, Words]:
+        """Shapes (ids,): the two halves of each row's digest."""
         # In one go, and without a plan: for a few ids planning takes longer than hashing.
-        plain, salted = ids.alias("plain"), (pl.Series([self.salt]) + ids).alias("salted")
+        plain, salted = ids.keys.alias("plain"), (pl.Series([self.salt]) + ids.whole).alias("salted")
         found = pl.DataFrame([plain, salted]).select_seq(*self._hashes)
         return found.to_series(0).to_numpy(), found.to_series(1).to_numpy()
 
@@ -79,10 +83,15 @@ class Key:
     def _hashes(self) -> tuple[pl.Expr, pl.Expr]:
         return pl.col("plain").hash(self.seeds[0]), pl.col("salted").hash(self.seeds[1])
 
+    def first(self, keys: pl.Series) -> Words:
+        """Shape (keys,): the half that a key alone gives."""
+        return keys.hash(self.seeds[0]).to_numpy()
+
     @cached_property
     def fingerprint(self) -> bytes:
         """16 bytes that change with the key, and with what Polars makes of it."""
-        first, second = self.words(pl.Series(["", "a", "assay-17-characters", "long" * 40]))
+        some = pl.Series(["", "a", "assay-17-characters", "long" * 40])
+        first, second = self.words(Ids.plain(some))
         return hashlib.blake2b(first.tobytes() + second.tobytes(), digest_size=16).digest()
 
 
@@ -112,46 +121,93 @@ class FileIds:
         return self._filter.nbytes
 
     def look_up(self, wanted: "Wanted") -> tuple[NDArray[np.intp], NDArray[np.uint32]]:
-        """Which of the ids are in the data file, as positions in `wanted`, and in which row of it."""
-        words = np.take(self._filter, wanted.places(len(self._filter)))
-        words &= wanted.mask
-        maybe = np.flatnonzero(words == wanted.mask)
+        """Which of the rows are in the data file, as positions in `wanted`, and in which row of it."""
+        maybe = self._passed(wanted.keys)
         if not len(maybe):  # nearly always, for ids that are new
             return maybe, _NO_ROWS
-        first = wanted.first[maybe]
-        at = np.minimum(np.searchsorted(self._first, first), self.count - 1)
-        hit = (self._first[at] == first) & (self._second[at] == wanted.second[maybe])
+        at, hit = look_up(self._first, self._second, wanted.keys.first[maybe], wanted.second[maybe])
         return maybe[hit], self._row[at[hit]]
 
+    def rows_of(self, keys: "WantedKeys") -> NDArray[np.uint32]:
+        """The rows of any of the keys, in no order."""
+        first = keys.first[self._passed(keys)]
+        return self._row[positions(self._first, first)] if len(first) else _NO_ROWS
 
-class Wanted:
-    """Digests to look up, with what every file's filter is asked for."""
+    def _passed(self, keys: "WantedKeys") -> NDArray[np.intp]:
+        words = np.take(self._filter, keys.places(len(self._filter)))
+        words &= keys.mask
+        return np.flatnonzero(words == keys.mask)
 
-    def __init__(self, first: Words, second: Words) -> None:
-        self.first, self.second = first, second
-        self.mask = np.zeros(len(second), dtype=np.uint64)  # bits of its filter word that an id sets
+
+class WantedKeys:
+    """Keys to look up, with what every file's filter is asked for."""
+
+    def __init__(self, first: Words) -> None:
+        self.first = first
+        self.mask = np.zeros(len(first), dtype=np.uint64)  # bits of its filter word that a key sets
         for i in range(_BITS_SET):
-            self.mask |= np.uint64(1) << ((second >> np.uint64(6 * i)) & np.uint64(63))
+            self.mask |= np.uint64(1) << ((first >> np.uint64(6 * i)) & np.uint64(63))
         self._high = first >> np.uint64(32)
 
     def places(self, words: int) -> NDArray[np.int64]:
-        """Shape (ids,): each id's word in a filter of so many; ascending with `first`."""
+        """Shape (keys,): each key's word in a filter of so many; ascending with `first`."""
         return ((self._high * np.uint64(words)) >> np.uint64(32)).view(np.int64)
+
+
+class Wanted:
+    """Rows to look up, by their digests."""
+
+    def __init__(self, first: Words, second: Words) -> None:
+        self.keys, self.second = WantedKeys(first), second
+
+
+def in_order(first: Words, second: Words) -> NDArray[np.intp]:
+    """Shape (rows,): what sorts digests by their first and then their second word."""
+    order = np.argsort(first, kind="stable")  # sorted runs side by side are merged, not sorted again
+    ordered = first[order]
+    return np.lexsort((second, first)) if (ordered[1:] == ordered[:-1]).any() else order
+
+
+def look_up(firsts: Words, seconds: Words, first: Words, second: Words) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Where digests lie among others that are `in_order`, at least one; and which of them do lie there."""
+    last = len(firsts) - 1
+    at = np.minimum(np.searchsorted(firsts, first), last)
+    hit = (firsts[at] == first) & (seconds[at] == second)
+    several = np.flatnonzero(~hit & (firsts[at] == first))  # a key with more than one row: bisected by the second word
+    if len(several):
+        wanted, low = second[several], at[several]
+        high = np.searchsorted(firsts, first[several], side="right")
+        while (open_ := low < high).any():
+            middle = np.minimum((low + high) // 2, last)
+            below = open_ & (seconds[middle] < wanted)
+            low, high = np.where(below, middle + 1, low), np.where(open_ & ~below, middle, high)
+        at[several] = np.minimum(low, last)
+        hit[several] = (firsts[at[several]] == first[several]) & (seconds[at[several]] == wanted)
+    return at, hit
+
+
+def positions(firsts: Words, first: Words) -> NDArray[np.intp]:
+    """Where rows of any of these keys lie among digests that are `in_order`."""
+    first = np.unique(first)
+    start, end = np.searchsorted(firsts, first), np.searchsorted(firsts, first, side="right")
+    counts = end - start
+    before = np.cumsum(counts) - counts
+    return np.repeat(start - before, counts) + np.arange(counts.sum())
 
 
 def path_of(table: Path, data_file: str) -> Path:
     return table / FOLDER / f"{Path(data_file).name}.ids"
 
 
-def build(table: Path, data_file: str, ids: pl.Series, key: Key) -> Path:
-    """Write the index of a data file; `ids` are its event ids in row order. Raises OSError where it cannot."""
+def build(table: Path, data_file: str, ids: Ids, key: Key) -> Path:
+    """Write the index of a data file; `ids` are those of its rows in order. Raises OSError where it cannot."""
     first, second = key.words(ids)
-    order = np.argsort(first, kind="stable")
+    order = in_order(first, second)
     first, second = first[order], second[order]
     words = max(1, -(-len(first) * FILTER_BITS // 64))
     bits = np.zeros(words, dtype=np.uint64)
     if len(first):
-        stored = Wanted(first, second)
+        stored = WantedKeys(first)
         places, starts = np.unique(stored.places(words), return_index=True)
         bits[places] = np.bitwise_or.reduceat(stored.mask, starts)
     head = _HEADER.pack(_MAGIC, key.fingerprint, len(first), words, zlib.crc32(bits.tobytes()))

@@ -1,7 +1,8 @@
-"""Which event ids a table already holds, and where: so that an append or a look-up does not read the table.
+"""Which rows a table already holds, and where: so that an append or a look-up does not read the table.
 
-In memory lie 2 bytes for each id of a large data file (a filter; its digests are in a file, see idfile.py) and 20
-bytes for each other id: of small files, which compaction makes few, and of rows that are in no file yet.
+In memory lie 2 bytes for each row of a large data file (a filter; its digests are in a file, see idfile.py) and 20
+bytes for each other row: of small files, which compaction makes few, and of rows that are in no file yet. One index
+serves both questions: is this very row known, and which rows are there of this key (idfile.py).
 """
 
 import threading
@@ -15,14 +16,16 @@ from numpy.typing import NDArray
 
 from core.logs import logger
 from monitor import idfile
-from monitor.idfile import FileIds, Key, Wanted, Words
+from monitor.identity import Ids
+from monitor.idfile import FileIds, Key, Wanted, WantedKeys, Words
 
 if TYPE_CHECKING:
     from monitor.lake import Table
     from monitor.snapshot import DataFile, Snapshot
 
 LARGE: Final = 20_000  # rows from which on a data file gets an index file
-AT_ONCE: Final = 1_000_000  # ids read at a time
+AT_ONCE: Final = 1_000_000  # rows whose ids are read at a time
+AT_ONCE_BYTES: Final = 64 << 20  # or of their files, as on disk: of outcomes the values are read too
 FEW: Final = 64  # ids that are looked up one by one: sorting arrays would take longer
 MOST_FEW: Final = 1024  # kept that way
 MOST_WRITTEN: Final = 16
@@ -33,7 +36,7 @@ _Run = tuple[Words, Words, Numbers]
 
 
 class IdIndex:
-    """A growing set of ids as sorted 128-bit digests, each with the number of the file that has it; 20 bytes an id."""
+    """A growing set of rows as sorted 128-bit digests, each with the number of the file that has it; 20 bytes a row."""
 
     def __init__(self, key: Key) -> None:
         self.key = key
@@ -47,11 +50,11 @@ class IdIndex:
     def nbytes(self) -> int:
         return sum(part.nbytes for run in self._runs for part in run) + _FEW_BYTES * len(self._few)
 
-    def add(self, ids: pl.Series, files: Numbers | None = None) -> None:
-        """Take in ids; one that is known already only learns its file.
+    def add(self, ids: Ids, files: Numbers | None = None) -> None:
+        """Take in rows; one that is known already only learns its file.
 
         Args:
-            files: shape (ids,), the number of each id's file; without, they are in no file yet.
+            files: shape (ids,), the number of each row's file; without, they are in no file yet.
         """
         self.add_words(*self.key.words(ids), files)
 
@@ -79,7 +82,7 @@ class IdIndex:
         first, second, numbers = _sorted(first, second, files)
         new = np.ones(len(first), dtype=np.bool_)
         for run in self._runs:
-            at, hit = _look_up(run, first, second)
+            at, hit = idfile.look_up(run[0], run[1], first, second)
             new &= ~hit
             named = hit & (numbers != NO_FILE)
             run[2][at[named]] = numbers[named]
@@ -99,12 +102,12 @@ class IdIndex:
             )
 
     def files(self, first: Words, second: Words) -> NDArray[np.int64]:
-        """Shape (ids,): number of the file that has each id, -1 where the id is not known."""
+        """Shape (rows,): number of the file that has each row, -1 where the row is not known."""
         found = np.full(len(first), -1, dtype=np.int64)
         if self._few and len(first) > FEW:
             self._gather()
         for run in self._runs:
-            at, hit = _look_up(run, first, second)
+            at, hit = idfile.look_up(run[0], run[1], first, second)
             found[hit] = run[2][at[hit]]
         if self._few:
             for i, pair in enumerate(zip(first.tolist(), second.tolist(), strict=True)):
@@ -112,8 +115,12 @@ class IdIndex:
                     found[i] = NO_FILE
         return found
 
-    def contains(self, ids: pl.Series) -> NDArray[np.bool_]:
-        """Shape (ids,): True where the id was added before."""
+    def files_of(self, keys: WantedKeys) -> set[int]:
+        """Numbers of the files that have rows of any of these keys."""
+        return {int(n) for run in self._runs for n in np.unique(run[2][idfile.positions(run[0], keys.first)])}
+
+    def contains(self, ids: Ids) -> NDArray[np.bool_]:
+        """Shape (ids,): True where the row was added before."""
         return self.files(*self.key.words(ids)) >= 0
 
     def forget(self, numbers: Collection[int]) -> None:
@@ -138,18 +145,13 @@ class IdIndex:
         self._runs = [run if m.all() else (run[0][m], run[1][m], run[2][m]) for run, m in pairs if m.any()]
 
 
-def _look_up(run: _Run, first: Words, second: Words) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    at = np.minimum(np.searchsorted(run[0], first), len(run[0]) - 1)
-    return at, (run[0][at] == first) & (run[1][at] == second)
-
-
 def _sorted(first: Words, second: Words, numbers: Numbers) -> _Run:
-    order = np.argsort(first, kind="stable")  # sorted runs side by side are merged, not sorted again
+    order = idfile.in_order(first, second)
     return first[order], second[order], numbers[order]
 
 
 class TableIds:
-    """Ids of one table: of its files, and of rows that were accepted and are in no file yet."""
+    """Ids of one table's rows: of its files, and of rows that were accepted and are in no file yet."""
 
     def __init__(self, table: "Table") -> None:
         self.table = table
@@ -184,11 +186,11 @@ class TableIds:
                         raise
         return self
 
-    def words(self, ids: pl.Series) -> tuple[Words, Words]:
-        """Shapes (ids,): the digests by which this table tells ids apart."""
+    def words(self, ids: Ids) -> tuple[Words, Words]:
+        """Shapes (ids,): the digests by which this table tells rows apart."""
         return self._key.words(ids)
 
-    def extend(self, ids: pl.Series) -> None:
+    def extend(self, ids: Ids) -> None:
         """Take in rows that were accepted."""
         self.extend_words(*self._key.words(ids))
 
@@ -196,8 +198,8 @@ class TableIds:
         with self._guard:
             self._recent.add_words(first, second)
 
-    def contains(self, ids: pl.Series) -> NDArray[np.bool_]:
-        """Shape (ids,): True where the id is known."""
+    def contains(self, ids: Ids) -> NDArray[np.bool_]:
+        """Shape (ids,): True where the row is known."""
         return self.contains_words(*self._key.words(ids))
 
     def contains_words(self, first: Words, second: Words) -> NDArray[np.bool_]:
@@ -215,32 +217,30 @@ class TableIds:
         found[order] = known
         return found
 
-    def locate(self, event_id: str) -> "tuple[Snapshot, DataFile, int] | None":
-        """The file that has an id and the row in it, with the version it belongs to; None where no file has it.
+    def locate(self, key: str) -> "tuple[Snapshot, list[tuple[DataFile, int | None]]]":
+        """The files that have rows of a key, with the version they belong to.
 
-        Raises:
-            FileNotFoundError: the file was deleted meanwhile; look again.
+        Of a large file with one such row also its number; it may be another key's, in one of 2^64 cases.
         """
-        first, second = self._key.words(pl.Series([event_id]))
-        wanted = Wanted(first, second)
+        keys = WantedKeys(self._key.first(pl.Series([key])))
         with self._guard:
             snapshot = self.current()._seen
             assert snapshot is not None
-            number = int(self._recent.files(first, second)[0])
-            path, row = next((p for p, n in self._numbers.items() if n == number), None), -1
-            for name, file in self._indexed.items():
-                rows = file.look_up(wanted)[1]
-                if len(rows):
-                    path, row = name, int(rows[0])
-                    break
-        if path is None:
-            return None
-        if row < 0:  # of a small file the row is not kept
-            here = (self.table.ids_of([path])[self.table.key] == event_id).arg_true()
-            if not len(here):
-                return None
-            row = int(here[0])
-        return snapshot, next(f for f in snapshot.files if f.path == path), row
+            numbers = self._recent.files_of(keys)
+            rows: dict[str, int | None] = {path: None for path, n in self._numbers.items() if n in numbers}
+            for path, file in self._indexed.items():
+                if len(found := file.rows_of(keys)):
+                    rows[path] = int(found[0]) if len(found) == 1 else None
+        return snapshot, [(f, rows[f.path]) for f in snapshot.files if f.path in rows]
+
+    def lacking(self, keys: pl.Series) -> set[str]:
+        """Paths of files that have no row of any of these keys; of a file that is not known nothing is said."""
+        wanted = WantedKeys(np.sort(self._key.first(keys)))
+        with self._guard:
+            self.current()
+            numbers = self._recent.files_of(wanted)
+            found = {path for path, n in self._numbers.items() if n not in numbers}
+            return found | {path for path, file in self._indexed.items() if not len(file.rows_of(wanted))}
 
     def discard(self, path: str) -> None:
         """A data file that was written will not be committed."""
@@ -272,13 +272,13 @@ class TableIds:
         try:
             return FileIds(place, self._key)
         except (OSError, ValueError):
-            self.write(path, self.table.ids_of([path])[self.table.key])
+            self.write(path, self.table.ids_of([path])[0])
         try:
             return FileIds(place, self._key)
         except (OSError, ValueError):
             return None
 
-    def write(self, path: str, ids: pl.Series) -> None:
+    def write(self, path: str, ids: Ids) -> None:
         """Index a data file that was just written: so that no append has to read it.
 
         A large one gets a file of its own; where that cannot be written, its ids will be kept in memory.
@@ -304,13 +304,13 @@ class TableIds:
             self._numbers[file.path] = self._last
         while files:
             some = [files.pop()]
-            count = some[0].rows
+            count, size = some[0].rows, some[0].size
             while files and (count := count + files[-1].rows) <= AT_ONCE:
+                if (size := size + files[-1].size) > AT_ONCE_BYTES:
+                    break
                 some.append(files.pop())
-            found = self.table.ids_of([f.path for f in some])
+            ids, paths = self.table.ids_of([f.path for f in some])
             numbers = {f.path: self._last + 1 + i for i, f in enumerate(some)}
             self._last += len(some)
-            self._recent.add(
-                found[self.table.key], found["path"].replace_strict(numbers, return_dtype=pl.UInt32).to_numpy().copy()
-            )
+            self._recent.add(ids, paths.replace_strict(numbers, return_dtype=pl.UInt32).to_numpy().copy())
             self._numbers.update(numbers)

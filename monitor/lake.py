@@ -28,6 +28,7 @@ from monitor import datafile, idfile, scan
 from monitor.datafile import PARTITION
 from monitor.deltalog import DeltaLog, milliseconds
 from monitor.errors import ColumnTypeChangedError, StoreFullError, TableDamagedError
+from monitor.identity import IDENTITIES, Identity, Ids
 from monitor.ids import TableIds
 from monitor.snapshot import EMPTY, NEXT_SEQ, DataFile, Snapshot
 
@@ -73,9 +74,9 @@ def _disk(folder: Path) -> Iterator[None]:
 class Table:
     """A Delta table partitioned by `date`, rows numbered by `seq`. Commits are serialised by the caller."""
 
-    def __init__(self, folder: Path, *, key: str = "event_id") -> None:
-        """`key`: the column that tells rows apart."""
-        self.folder, self.key = folder, key
+    def __init__(self, folder: Path, identity: Identity = IDENTITIES["events"]) -> None:
+        """`identity`: what tells rows apart."""
+        self.folder, self.identity = folder, identity
         self._log = DeltaLog(folder)
         self._guard = threading.RLock()  # of what is known of the table; never held while files are written
         self._writing = threading.Lock()
@@ -261,8 +262,8 @@ class Table:
                         raise ValueError(f"columns {unknown} are not declared")
                     file = datafile.write(self._log, part.select(n for n in columns if n in part.columns), day)
                     written.append(file)
-                    if self.key in part.columns:  # now, so that no append waits for it
-                        self.ids.write(file.path, part[self.key])
+                    if self.identity.key in part.columns:  # now, so that no append waits for it
+                        self.ids.write(file.path, self.identity.of(part))
         except BaseException:
             self.discard(written)
             raise
@@ -355,14 +356,19 @@ class Table:
         to_seq: int | None = None,
         from_ts: datetime | None = None,
         to_ts: datetime | None = None,
+        keys: pl.Series | None = None,
     ) -> pl.LazyFrame:
-        """`scan` of a version that is at hand."""
+        """`scan` of a version that is at hand; with `keys`, the rows of those alone, from the files that have any."""
         if not snapshot.columns:  # the table does not exist yet
             return pl.LazyFrame(schema={})
 
         def rows(at: Snapshot) -> pl.LazyFrame:
             files = at.between(from_seq, to_seq, from_ts=from_ts, to_ts=to_ts)
+            if keys is not None:
+                lacking = self.ids.lacking(keys)
+                files = tuple(f for f in files if f.path not in lacking)
             bounds = [
+                None if keys is None else pl.col(self.identity.key).is_in(keys.implode()),
                 None if from_seq is None else pl.col("seq") >= from_seq,
                 None if to_seq is None else pl.col("seq") < to_seq,
                 None if from_ts is None else pl.col("ts") >= from_ts,
@@ -376,18 +382,25 @@ class Table:
         """All rows of some files of a version; reading raises FileNotFoundError where one was deleted meanwhile."""
         return scan.rows(self.folder, snapshot, files)
 
-    def ids_of(self, paths: Sequence[str]) -> pl.DataFrame:
-        """Ids and `path` of the rows of some files, in their order; FileNotFoundError where one is gone."""
-        return scan.ids(self.folder, paths, self.key)
+    def ids_of(self, paths: Sequence[str]) -> tuple[Ids, pl.Series]:
+        """Ids and path of the rows of some files, in their order; FileNotFoundError where one is gone."""
+        return scan.ids(self.folder, self.snapshot(), paths, self.identity)
 
-    def find(self, event_id: str) -> dict[str, Any] | None:
-        """The row with this id, without the partition column; None where no file has it. One row group is read."""
+    def find(self, key: str) -> list[dict[str, Any]]:
+        """The rows of a key, in no order and without the partition column. Of a large file one row group is read."""
+        mine = pl.col(self.identity.key) == key
         for again in range(scan.REREADS, -1, -1):
-            if self.snapshot().version < 0 or (found := self.ids.locate(event_id)) is None:
-                return None
-            snapshot, file, row = found
+            if self.snapshot().version < 0:
+                return []
             try:
-                return self.scan_files(snapshot, [file]).slice(row, 1).collect().row(0, named=True)
+                snapshot, located = self.ids.locate(key)
+                rows = [
+                    self.scan_files(snapshot, [file])
+                    if row is None
+                    else self.scan_files(snapshot, [file]).slice(row, 1)
+                    for file, row in located
+                ]
+                return [found for some in rows for found in some.filter(mine).collect().to_dicts()]
             except FileNotFoundError:
                 if not again:
                     raise

@@ -96,8 +96,8 @@ def kpi_readings(spec: ModelSpec, labelled: pl.DataFrame, window: pl.DataFrame) 
     """
     readings = []
     for rule in spec.monitors.kpi:
-        waiting = waits(spec, rule)
-        rows = labelled if waiting else window
+        waiting = bool(_outcomes_read(spec, rule))
+        rows = rows_for(spec, rule, labelled, window)
         found, unit, better = computed(spec, rule, rows)
         reason = found.reason
         if found.value is None and rows.is_empty():
@@ -110,7 +110,8 @@ def kpi_readings(spec: ModelSpec, labelled: pl.DataFrame, window: pl.DataFrame) 
                 "kpi", rule.metric, found.value, reason, unit, found.n, column=rule.column or "", low=found.low,
                 high=found.high, limit=limit, alarm=below or above,
                 details={
-                    "rows": window.height, "waits": waiting, "coverage": _coverage(waiting, labelled, window),
+                    "rows": window.height, "waits": waiting,
+                    "coverage": rows.height / window.height if window.height else None,
                     "higher_is_better": better, "left_out": found.left_out,
                 },
                 sentence=_beyond(rule.metric, found, limit) if below or above else "",
@@ -133,17 +134,18 @@ def _expression(spec: ModelSpec, rule: KpiRule) -> Expression:
     return parse(rule.expression, {name: c.type for name, c in spec.columns.items() if c.role != "subject"})
 
 
-def _coverage(waiting: bool, labelled: pl.DataFrame, window: pl.DataFrame) -> float | None:
-    """Share of the window's rows the KPI could be computed on."""
-    return None if window.is_empty() else labelled.height / window.height if waiting else 1.0
+def rows_for(spec: ModelSpec, rule: KpiRule, labelled: pl.DataFrame, window: pl.DataFrame) -> pl.DataFrame:
+    """The rows a KPI can be computed on: of one that reads outcomes, those where one of these has arrived."""
+    if not (read := _outcomes_read(spec, rule)):
+        return window
+    return labelled.filter(pl.any_horizontal(pl.col(name).is_not_null() for name in read))
 
 
-def waits(spec: ModelSpec, rule: KpiRule) -> bool:
-    """Whether a KPI can only be computed on rows whose outcome has arrived."""
+def _outcomes_read(spec: ModelSpec, rule: KpiRule) -> list[str]:
     if rule.expression is not None:
-        return any(spec.columns[name].role == "outcome" for name in _expression(spec, rule).columns)
-    named = rule.column is not None and spec.columns[rule.column].role == "outcome"
-    return named or "outcome" in KPIS[rule.metric].reads
+        return [name for name in _expression(spec, rule).columns if spec.columns[name].role == "outcome"]
+    named = [rule.column] if rule.column is not None and spec.columns[rule.column].role == "outcome" else []
+    return named + ([spec.with_role("outcome")[0]] if "outcome" in KPIS[rule.metric].reads else [])
 
 
 def kpi_frame(spec: ModelSpec, rule: KpiRule, rows: pl.DataFrame) -> pl.DataFrame:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from monitor.kpi import KPIS
 from monitor.kpi.decompose import DEGRADED, Part, decompose, row_values
-from monitor.measure import Reading, computed, kpi_frame, waits
+from monitor.measure import Reading, computed, kpi_frame, rows_for
 from monitor.schema import KpiRule, ModelSpec
 from monitor.service import CurrentSpec
 from monitor.site import Site
@@ -36,7 +36,7 @@ def part_readings(spec: ModelSpec, labelled: pl.DataFrame, window: pl.DataFrame)
         if by == "version" and len(names) < 2:
             continue
         for rule in spec.monitors.kpi:
-            rows = labelled if waits(spec, rule) else window
+            rows = rows_for(spec, rule, labelled, window)
             found += [_reading(spec, rule, by, name, rows) for name in names[:MOST_PARTS]]
     return found
 
@@ -81,7 +81,7 @@ def with_agents(
         if rule is None or reading.monitor != "kpi" or reading.segment or rule.metric not in KPIS:
             found.append(reading)
             continue
-        rows = labelled if waits(current.spec, rule) else window
+        rows = rows_for(current.spec, rule, labelled, window)
         parts = _parts(current.spec, rule, agents[0], reference, rows)
         notes = {"agents": {"column": agents[0], "parts": [asdict(p) for p in parts]}} if parts else {}
         found.append(replace(reading, details=reading.details | notes))

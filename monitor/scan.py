@@ -8,6 +8,7 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from monitor.datafile import PARTITION
+from monitor.identity import Identity, Ids
 from monitor.snapshot import DataFile, Snapshot
 
 DTYPES: Final[Mapping[str, Any]] = {
@@ -39,13 +40,16 @@ def rows(table: Path, snapshot: Snapshot, files: Sequence[DataFile]) -> pl.LazyF
     return found if snapshot.end is None else found.filter(pl.col("seq") < snapshot.end)
 
 
-def ids(table: Path, paths: Sequence[str], key: str) -> pl.DataFrame:
-    """The ids (column `key`) of the rows of some files and their `path`; FileNotFoundError where one is gone."""
+def ids(table: Path, snapshot: Snapshot, paths: Sequence[str], identity: Identity) -> tuple[Ids, pl.Series]:
+    """What tells the rows of some files apart, and each row's file; FileNotFoundError where one is gone."""
+    columns = schema(snapshot) if identity.by_values else {identity.key: pl.String}
+    path = "\0path"  # no column is called that
     found = pl.scan_parquet(
-        [table / path for path in paths], schema={key: pl.String}, extra_columns="ignore",
-        include_file_paths="path", hive_partitioning=False, glob=False,
+        [table / p for p in paths], schema=columns, missing_columns="insert", extra_columns="ignore",
+        include_file_paths=path, hive_partitioning=False, glob=False,
     )  # fmt: skip
-    return found.with_columns(pl.col("path").str.strip_prefix(f"{table}/")).collect()
+    frame = found.with_columns(pl.col(path).str.strip_prefix(f"{table}/")).collect()
+    return identity.of(frame.drop(path)), frame[path]
 
 
 def reread(

@@ -1,6 +1,7 @@
 """Queries of the monitor's tables."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -21,6 +22,19 @@ from monitor.tables import (
     UnmappedService,
     Window,
 )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Which events a window holds, and up to which row of outcomes its numbers go."""
+
+    id: UUID
+    scale: str
+    from_seq: int
+    to_seq: int
+    from_ts: datetime
+    to_ts: datetime
+    next_outcome: int
 
 
 def model(db: Session, name: str) -> Model:
@@ -86,10 +100,11 @@ def windows(
     return db.scalars(query).all()[::-1]
 
 
-def unlabelled_windows(db: Session, model_id: UUID) -> Sequence[Window]:
-    """Windows with rows whose outcome had not arrived when they were last looked at, oldest first."""
-    query = select(Window).where(Window.model_id == model_id, Window.labels < Window.rows)
-    return db.scalars(query.order_by(Window.from_seq)).all()
+def windows_before(db: Session, model_id: UUID, next_outcome: int) -> Sequence[Reach]:
+    """What windows reach over whose numbers lack rows of outcomes before this one, should those be theirs."""
+    columns = Window.id, Window.scale, Window.from_seq, Window.to_seq, Window.from_ts, Window.to_ts, Window.next_outcome
+    query = select(*columns).where(Window.model_id == model_id, Window.next_outcome < next_outcome)
+    return [Reach(*row) for row in db.execute(query.order_by(Window.from_seq))]
 
 
 def windows_judged_before(db: Session, baseline_id: UUID, seq: int, after: datetime) -> Sequence[Window]:

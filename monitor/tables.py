@@ -20,6 +20,7 @@ class Model(Keyed, Base):
 
     name: Mapped[str] = mapped_column(String(63), unique=True)
     revision: Mapped[int] = mapped_column(default=1)
+    next_outcome: Mapped[int] = mapped_column(default=0)  # rows of outcomes before it are in every window's numbers
     created_at: Mapped[datetime]
 
 
@@ -88,7 +89,7 @@ class StoredProfile(Keyed, Base):
 class Window(Keyed, Base):
     """One tumbling window of one scale (`500 rows`, `1d`).
 
-    It is judged when it closes, and again when rows arrive late; KPIs are refreshed as outcomes arrive.
+    It is judged when it closes, and again when rows arrive late; KPIs follow outcomes that come or change.
     """
 
     __tablename__ = "window"
@@ -112,7 +113,8 @@ class Window(Keyed, Base):
     verdict: Mapped[str] = mapped_column(String(16))
     sentence: Mapped[str]  # the verdict in words
     decision: Mapped[dict[str, Any]]  # monitor.decide.Decision as JSON
-    labels: Mapped[int] = mapped_column(default=0)  # outcomes joined when KPIs were last computed
+    labels: Mapped[int] = mapped_column(default=0)  # events with an outcome when KPIs were last computed
+    next_outcome: Mapped[int] = mapped_column(default=0)  # rows of outcomes before it are in the numbers
     events_version: Mapped[int]  # Delta version of the events the verdict was computed from
     judged_seq: Mapped[int] = mapped_column(default=0)  # every event before it was looked at for the verdict
     closed_at: Mapped[datetime]
@@ -154,7 +156,7 @@ class Measurement(Keyed, Base):
     estimated_low: Mapped[float | None]
     estimated_high: Mapped[float | None]
     estimate_inside: Mapped[bool | None]  # whether the value then realised lay in the band; null until it is known
-    # Late outcomes correct a value: what it was before, of how many rows, and when that changed.
+    # Late and changed outcomes correct a value: what it was before, of how many rows, and when that changed.
     previous_value: Mapped[float | None]
     previous_n: Mapped[int | None]
     corrected_at: Mapped[datetime | None]
@@ -241,6 +243,18 @@ class Explanation(Keyed, Base):
     artifact: Mapped[str] = mapped_column(String(80))  # words and attributions: personal data, kept outside the ledger
     additivity_residual: Mapped[float]
     created_at: Mapped[datetime]
+
+
+class ArtifactDraft(Keyed, Base):
+    """An artifact that shows rows in clear, while it is being written; its row goes when another one names it."""
+
+    __tablename__ = "artifact_draft"
+    __table_args__ = (CheckConstraint("(event_id is null) <> (alert_id is null)", name="about"),)
+
+    model_id: Mapped[UUID] = mapped_column(ForeignKey("model.id"))
+    artifact: Mapped[str] = mapped_column(String(80))
+    event_id: Mapped[str | None] = mapped_column(String(200))  # that is explained
+    alert_id: Mapped[UUID | None] = mapped_column(ForeignKey("alert.id"))  # that is confirmed
 
 
 class QuarantineDecision(Keyed, Base):

@@ -1,4 +1,4 @@
-"""Windows: collect the reference, close what is due, judge it, judge it again as late rows and outcomes arrive."""
+"""Windows: collect the reference, close what is due, judge it, and again as late rows and outcomes come or change."""
 
 import hashlib
 from collections.abc import Sequence
@@ -18,6 +18,7 @@ from monitor import (
     concept,
     estimates,
     handover,
+    late_outcomes,
     late_rows,
     parts,
     profiles,
@@ -145,27 +146,30 @@ def _time_span(scale: str, number: int, times: tuple[datetime, datetime], frame:
 
 def _measured(
     site: Site, current: CurrentSpec, row: BaselineRow, window: Span
-) -> tuple[dict[str, Any], list[Reading], int]:
-    """The verdict, every number behind it, and how many rows have their outcome."""
+) -> tuple[dict[str, Any], list[Reading], dict[str, int]]:
+    """The verdict, every number behind it, and which outcomes are in them: what a window keeps of that."""
     decision, readings = _judge(site, current, row, window)
     if not window.number and (before := handover.left_over(site, current, row, window.scale)):
         decision |= {"left_over": before, "sentence": decision["sentence"] + handover.said(before, row)}
+    # Before the outcomes are read: what comes between is looked at again.
+    next_outcome = site.events.extent(current.model.name).next_outcome
     labelled = labelled_rows(site, current, window.frame)
     readings += _of_outcomes(site, current, row, window, labelled, window.frame)
-    return decision, readings, labelled.height
+    return decision, readings, {"labels": labelled.height, "next_outcome": next_outcome}
 
 
 def _close(site: Site, current: CurrentSpec, row: BaselineRow, window: Span, reached: int) -> UUID:
     """Judge one window and record the verdict, its numbers and its alerts in one transaction."""
-    decision, readings, labels = _measured(site, current, row, window)
+    decision, readings, outcomes = _measured(site, current, row, window)
     now = site.clock.now()
     with site.database.write() as db:
         stored = Window(
             model_id=current.model.id, baseline_id=row.id, spec_revision=current.revision, scale=window.scale,
             number=window.number, from_seq=window.from_seq, to_seq=window.to_seq, from_ts=window.from_ts,
             to_ts=window.to_ts, rows=window.frame.height, versions=window.frame["version"].unique().sort().to_list(),
-            verdict="unknown", sentence="", decision=decision, labels=labels, judged_seq=reached,
+            verdict="unknown", sentence="", decision=decision, judged_seq=reached,
             events_version=site.events.extent(current.model.name).events_version, closed_at=now, refreshed_at=now,
+            **outcomes,
         )  # fmt: skip
         db.add(stored)
         db.flush()
@@ -186,12 +190,13 @@ def _correct(site: Site, current: CurrentSpec, row: BaselineRow, reached: int) -
         then, closed = late_rows.made_under(site, current, one.window), one.window
         frame = late_rows.rows_by_now(site, then, row, closed, reached)
         window = _time_span(closed.scale, closed.number, (closed.from_ts, closed.to_ts), frame, none_at=reached)
-        decision, readings, labels = _measured(site, then, row, window)
+        decision, readings, outcomes = _measured(site, then, row, window)
         with site.database.write() as db:
             stored = db.get_one(Window, closed.id, with_for_update=True)
             before, now = said(stored), site.clock.now()
             stored.from_seq, stored.to_seq, stored.judged_seq = window.from_seq, window.to_seq, reached
-            stored.rows, stored.labels, stored.decision, stored.refreshed_at = frame.height, labels, decision, now
+            stored.rows, stored.decision, stored.refreshed_at = frame.height, decision, now
+            stored.labels, stored.next_outcome = outcomes["labels"], outcomes["next_outcome"]
             stored.versions = frame["version"].unique().sort().to_list()
             stored.events_version = site.events.extent(current.model.name).events_version
             _record(site, db, current.model, stored, readings, ROWS)
@@ -259,31 +264,32 @@ def _document(decision: Decision) -> dict[str, Any]:
 
 
 def _refresh(site: Site, current: CurrentSpec) -> list[UUID]:
-    """Recompute KPIs and fairness of windows whose outcomes have arrived since they were last looked at."""
+    """Recompute what rests on outcomes in the windows whose outcomes have arrived, or changed, since."""
+    name = current.model.name
     if not current.spec.outcome_columns:
         return []
     with site.database.read() as db:
-        pending = store.unlabelled_windows(db, current.model.id)
-    if not pending:
+        seen = db.get_one(Model, current.model.id).next_outcome
+    reached = site.events.extent(name).next_outcome
+    if reached <= seen:
         return []
-    first, end = min(w.from_seq for w in pending), max(w.to_seq for w in pending)
-    labelled = labelled_rows(site, current, site.events.events(current.model.name, from_seq=first, to_seq=end))
-    touched = []
-    for window in pending:
-        inside = (pl.col("seq") >= window.from_seq) & (pl.col("seq") < window.to_seq)
-        mine = labelled.filter(inside & _within(window))
-        if mine.height <= window.labels:
-            continue
-        frame = site.events.events(current.model.name, from_seq=window.from_seq, to_seq=window.to_seq)
-        frame = frame.filter(_within(window))
+    touched = late_outcomes.windows(site, current, seen, reached)
+    for window_id in touched:
         with site.database.read() as db:
+            window = db.get_one(Window, window_id)
             row = db.get_one(BaselineRow, window.baseline_id)
+        taken_in = site.events.extent(name).next_outcome
+        frame = site.events.events(name, from_seq=window.from_seq, to_seq=window.to_seq).filter(
+            late_outcomes.within(window)
+        )
+        mine = labelled_rows(site, current, frame)
         readings = _of_outcomes(site, current, row, window, mine, frame)
         with site.database.write() as db:
-            stored = db.get_one(Window, window.id, with_for_update=True)
-            stored.labels, stored.refreshed_at = mine.height, site.clock.now()
+            stored = db.get_one(Window, window_id, with_for_update=True)
+            stored.labels, stored.next_outcome, stored.refreshed_at = mine.height, taken_in, site.clock.now()
             _record(site, db, current.model, stored, readings)
-        touched.append(window.id)
+    with site.database.write() as db:  # last: killed before, the same windows are found again
+        db.get_one(Model, current.model.id, with_for_update=True).next_outcome = reached
     return touched
 
 
@@ -302,15 +308,6 @@ def _of_outcomes(
     kpis += parts.part_readings(current.spec, labelled, frame)
     kpis += checks.quality_readings(site, current, row, window.from_seq, labelled, frame, window.scale)
     return kpis + fairness_readings(current.spec, labelled, frame)
-
-
-def _within(window: Span | Window) -> pl.Expr:
-    """Events that came late have numbers among those of other windows, so the time is asked as well as the number.
-
-    A window of rows ends with its last event, one of time where the next begins.
-    """
-    ended = pl.col("ts") <= window.to_ts if window.scale.endswith(" rows") else pl.col("ts") < window.to_ts
-    return (pl.col("ts") >= window.from_ts) & ended
 
 
 def labelled_rows(site: Site, current: CurrentSpec, events: pl.DataFrame) -> pl.DataFrame:

@@ -138,7 +138,7 @@ class MeasureLine(Part):
     estimate_held: bool | None  # whether the realised value lay in the band
     estimate_note: str | None  # how often the band held; why there is no estimate, or why it is invalid
     agents: str | None  # which part of a model of models got worse first, and how much of the change it explains
-    previous: float | None  # what the value was before late outcomes corrected it
+    previous: float | None  # what the value was before late or changed outcomes corrected it
     corrected_at: datetime | None
 
 

@@ -10,6 +10,7 @@ import polars as pl
 
 from core.errors import InvalidError, NotFoundError
 from governance import ledger
+from monitor import drafts
 from monitor.service import current_spec
 from monitor.site import Site
 from monitor.tables import Explanation
@@ -62,20 +63,21 @@ def explain(site: Site, model_name: str, event_id: str) -> None:
     known = set(version.labels or ())
     label = str(answered) if answered is not None and str(answered) in known else None
     content = _process(site, model_files(site, version, plan.recipe), str(text), label, plan.recipe.max_length)
-    artifact = site.artifacts.put(content)
+    draft = drafts.begin(site, content, current.model.id, event_id=event_id)
     residual = float(json.loads(content)["residual"])
     with site.database.write() as db:
+        drafts.end(db, draft)
         if store.explanation(db, current.model.id, event_id, version.version) is not None:
             return
         db.add(
             Explanation(
-                model_id=current.model.id, event_id=event_id, version=version.version, artifact=artifact,
+                model_id=current.model.id, event_id=event_id, version=version.version, artifact=draft.artifact,
                 additivity_residual=residual, created_at=site.clock.now(),
             )
         )  # fmt: skip
         ledger.append(
             db, kind="explanation.created", actor="assay", subject=f"model:{model_name}", at=site.clock.now(),
-            body={"explanation": artifact, "version": version.version, "additivity_residual": residual},
+            body={"explanation": draft.artifact, "version": version.version, "additivity_residual": residual},
         )  # fmt: skip
 
 

@@ -106,22 +106,27 @@ def gather(site: Site, db: Session, current: CurrentSpec, manual: ManualStart | 
 
 
 def labelled(site: Site, db: Session, model: Model, alarm_from_seq: int | None) -> Labelled:
-    """Count the events whose outcome is known, since the last training set and since the present alarm began."""
-    extent = site.events.extent(model.name)
-    if extent.outcomes == 0:
+    """Count the events whose label is known, since the last training set and since the present alarm began.
+
+    An event whose label came, or was corrected, after the training set was cut counts as new to it.
+    """
+    label = current_spec(db, model.name).spec.with_role("outcome")[:1]
+    if not label or site.events.extent(model.name).outcomes == 0:
         return Labelled(0, None if alarm_from_seq is None else 0)
     trained = store.last_training_set(db, model.id)
     if trained is not None:
-        seen = next(int(s["outcomes"]) for s in trained.provenance["sources"] if "outcomes" in s)
-        since_training = extent.outcomes - seen
+        seen = next(int(s["next_outcome"]) for s in trained.provenance["sources"] if "next_outcome" in s)
+        rows = site.events.arrived(model.name, seen, columns=label)
+        since_training = rows.drop_nulls(label)["event_id"].n_unique()
     else:
-        since_training = _labelled_from(site, model.name, store.old_end(db, model.id))
-    since_alarm = None if alarm_from_seq is None else _labelled_from(site, model.name, alarm_from_seq)
+        since_training = _labelled_from(site, model.name, label[0], store.old_end(db, model.id))
+    since_alarm = None if alarm_from_seq is None else _labelled_from(site, model.name, label[0], alarm_from_seq)
     return Labelled(since_training, since_alarm)
 
 
-def _labelled_from(site: Site, model_name: str, seq: int) -> int:
-    return site.events.labelled(model_name, from_seq=seq, columns=["seq"]).height
+def _labelled_from(site: Site, model_name: str, label: str, seq: int) -> int:
+    frame = site.events.labelled(model_name, from_seq=seq, columns=["seq"])
+    return int(frame[label].count()) if label in frame.columns else 0
 
 
 def _window_reading(window: Window) -> WindowReading:

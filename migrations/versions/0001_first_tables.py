@@ -154,6 +154,7 @@ def upgrade() -> None:
         "model",
         sa.Column("name", sa.String(length=63), nullable=False),
         sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.Column("next_outcome", sa.BigInteger(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_model")),
@@ -398,6 +399,7 @@ def upgrade() -> None:
         sa.Column("sentence", sa.String(), nullable=False),
         sa.Column("decision", sa.JSON(), nullable=False),
         sa.Column("labels", sa.BigInteger(), nullable=False),
+        sa.Column("next_outcome", sa.BigInteger(), nullable=False),
         sa.Column("events_version", sa.BigInteger(), nullable=False),
         sa.Column("judged_seq", sa.BigInteger(), nullable=False),
         sa.Column("closed_at", sa.DateTime(timezone=True), nullable=False),
@@ -464,6 +466,18 @@ def upgrade() -> None:
     with op.batch_alter_table("alert_window", schema=None) as batch_op:
         batch_op.create_index("ix_alert_window_window", ["window_id"], unique=False)
 
+    op.create_table(
+        "artifact_draft",
+        sa.Column("model_id", sa.Uuid(), nullable=False),
+        sa.Column("artifact", sa.String(length=80), nullable=False),
+        sa.Column("event_id", sa.String(length=200), nullable=True),
+        sa.Column("alert_id", sa.Uuid(), nullable=True),
+        sa.Column("id", sa.Uuid(), nullable=False),
+        sa.CheckConstraint("(event_id is null) <> (alert_id is null)", name=op.f("ck_artifact_draft_about")),
+        sa.ForeignKeyConstraint(["alert_id"], ["alert.id"], name=op.f("fk_artifact_draft_alert_id_alert")),
+        sa.ForeignKeyConstraint(["model_id"], ["model.id"], name=op.f("fk_artifact_draft_model_id_model")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_artifact_draft")),
+    )
     op.create_table(
         "gate_result",
         sa.Column("run_id", sa.Uuid(), nullable=False),
@@ -537,6 +551,7 @@ def downgrade() -> None:
 
     op.drop_table("measurement")
     op.drop_table("gate_result")
+    op.drop_table("artifact_draft")
     with op.batch_alter_table("alert_window", schema=None) as batch_op:
         batch_op.drop_index("ix_alert_window_window")
 

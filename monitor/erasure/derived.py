@@ -15,7 +15,7 @@ from monitor import reference, store
 from monitor.schema import parse_spec
 from monitor.service import CurrentSpec
 from monitor.site import Site
-from monitor.tables import Alert, BaselineRow, Model, Window
+from monitor.tables import Alert, ArtifactDraft, BaselineRow, Explanation, Model, Window
 
 Erased = Sequence[tuple[int, datetime]]  # number and time of events that are gone
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -43,6 +43,27 @@ def erase_confirmations(site: Site, case: Case, datasets: Collection[UUID]) -> N
             assert alert.confirmation is not None
             erased_by = {"erasure": str(case.id), "artifact": artifact}
             alert.confirmation = {**alert.confirmation, "artifact": None, "erased": erased_by}
+
+
+def erase_drafts(site: Site, case: Case, datasets: Collection[UUID]) -> None:
+    """Delete explanations and confirmations that show erased rows and were never recorded: their process was killed."""
+    with site.database.write() as db:
+        erased, ids = erased_events(db, case), set(erasure.remembered(db, case, "ids"))
+        model = store.model(db, case.model)
+        doomed = {}
+        for draft in db.scalars(select(ArtifactDraft).where(ArtifactDraft.model_id == model.id)):
+            alert = None if draft.alert_id is None else store.alert(db, draft.alert_id)
+            if draft.event_id in ids or (alert is not None and _shows(db, alert, erased, datasets)):
+                doomed[draft.artifact] = 1
+                db.delete(draft)  # whoever is still at it is told by that
+        erasure.remember(db, case, "drafts", doomed)
+    with site.database.read() as db:
+        left = erasure.remembered(db, case, "drafts")
+        kept = set(db.scalars(select(Explanation.artifact))) | set(db.scalars(select(ArtifactDraft.artifact)))
+        kept |= {str((alert.confirmation or {}).get("artifact")) for alert in db.scalars(select(Alert))}
+    for artifact in left:
+        if artifact not in kept:  # equal content has one file
+            site.artifacts.delete(artifact)
 
 
 def _shows(db: Session, alert: Alert, erased: Erased, datasets: Collection[UUID]) -> bool:
@@ -120,6 +141,7 @@ def derived_proof(site: Site, case: Case) -> dict[str, Any]:
         model: Model = store.model(db, case.model)
         alerts = db.scalars(select(Alert).where(Alert.model_id == model.id)).all()
         refits = [entry["body"] for entry in _refits(db, case)]
+        unrecorded = sorted(erasure.remembered(db, case, "drafts"))
     marks = [(str(a.id), (a.confirmation or {}).get("erased") or {}) for a in alerts]
     return {
         "baselines": [
@@ -129,4 +151,5 @@ def derived_proof(site: Site, case: Case) -> dict[str, Any]:
             ({"alert": alert, "digest": m["artifact"]} for alert, m in marks if m.get("erasure") == str(case.id)),
             key=lambda found: found["alert"],
         ),
+        "unrecorded": unrecorded,
     }

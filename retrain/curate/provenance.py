@@ -24,7 +24,8 @@ class Tables:
     outcomes_version: int | None
     from_seq: int
     to_seq: int
-    outcomes: int  # all outcomes known when the rows were read
+    outcomes: int  # rows of outcomes there were when the events were read
+    next_outcome: int  # the `seq` of the next one
 
 
 def record(
@@ -35,9 +36,10 @@ def record(
     sources = []
     if tables is not None:
         span = {"from_seq": tables.from_seq, "to_seq": tables.to_seq}
+        facts_read = {"outcomes": tables.outcomes, "next_outcome": tables.next_outcome}
         sources = [
             {"table": f"{spec.model}/events", "delta_version": tables.events_version, **span},
-            {"table": f"{spec.model}/outcomes", "delta_version": tables.outcomes_version, "outcomes": tables.outcomes},
+            {"table": f"{spec.model}/outcomes", "delta_version": tables.outcomes_version, **facts_read},
         ]
     return {
         "spec": {"revision": revision, "digest": spec.digest},

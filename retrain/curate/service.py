@@ -89,7 +89,9 @@ def prepare(site: Site, run_id: UUID) -> Prepared:
     curated = curate(material, shape, plan, known)
     digests = {role: _store(site, part, shape) for role, part in _parts(curated).items()}
     parents = tuple(d.digest for found in registered.values() for d in found)
-    tables = Tables(extent.events_version, extent.outcomes_version, 0, extent.next_seq, extent.outcomes)
+    tables = Tables(
+        extent.events_version, extent.outcomes_version, 0, extent.next_seq, extent.outcomes, extent.next_outcome
+    )
     return Prepared(curated, tables, parents, drops, digests)
 
 

@@ -58,6 +58,7 @@ def _derived(site: Site, case: Case) -> None:
         changed = {row.id for row in datasets.touched(db, case)}
     # Confirmations first: which of them show a row is told by the baselines as they were.
     derived.erase_confirmations(site, case, changed)
+    derived.erase_drafts(site, case, changed)
     derived.refit_baselines(site, case, changed)
 
 

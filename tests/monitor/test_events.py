@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from core.errors import InvalidError
 from monitor.errors import ColumnTypeChangedError, StoreFullError, TableDamagedError
 from monitor.events import EventStore
+from monitor.identity import Ids
 from monitor.idfile import Key
 from monitor.ids import IdIndex
 from monitor.schema import ModelSpec, parse_spec
@@ -113,16 +114,14 @@ def test_appends_at_the_same_time_store_each_event_once(tmp_path: Path) -> None:
     assert stores[1].events("m")["event_id"].n_unique() == 29
 
 
-def test_outcomes_join_late_and_the_first_one_stands(store: EventStore) -> None:
+def test_outcomes_join_late(store: EventStore) -> None:
     store.append_events(SPEC, frame(0, 5), now=NOW)
     done = store.append_outcomes(
         SPEC,
-        pl.DataFrame({"event_id": ["e3", "zz", "e1", "e3"], "truth": ["x", "y", "z", "w"]}),
+        pl.DataFrame({"event_id": ["e3", "zz", "e1", "e3"], "truth": ["x", "y", "z", "x"]}),
         now=NOW + timedelta(1),
     )
-    assert (done.accepted, done.duplicates, done.unknown) == (2, 1, (1,))
-    again = store.append_outcomes(SPEC, pl.DataFrame({"event_id": ["e3"], "truth": ["other"]}), now=NOW)
-    assert (again.accepted, again.duplicates) == (0, 1)
+    assert (done.accepted, done.repeated, done.unknown) == (2, [3], (1,))
     joined = store.labelled("m", columns=["seq", "answer"])
     assert joined.columns == ["seq", "answer", "outcome_ts", "truth"]
     assert joined["truth"].to_list() == ["z", "x"]
@@ -304,9 +303,9 @@ def test_a_file_that_may_not_grow_is_a_full_store(tmp_path: Path) -> None:
 def test_the_index_of_ids_answers_as_a_set_would(batches: list[list[int]]) -> None:
     index, known = IdIndex(Key.draw()), set[int]()
     for batch in batches:
-        ids = pl.Series([f"id-{i}" for i in batch], dtype=pl.String)
+        ids = Ids.plain(pl.Series([f"id-{i}" for i in batch], dtype=pl.String))
         assert index.contains(ids).tolist() == [i in known for i in batch]
         fresh = [i for i in dict.fromkeys(batch) if i not in known]
-        index.add(pl.Series([f"id-{i}" for i in fresh], dtype=pl.String))
+        index.add(Ids.plain(pl.Series([f"id-{i}" for i in fresh], dtype=pl.String)))
         known |= set(fresh)
     assert len(index) == len(known)

@@ -69,6 +69,30 @@ def test_every_format_holds_every_row_in_order(site: Site, form: Any, kind: Any)
 
 
 @pytest.mark.parametrize("form", READ)
+def test_an_event_s_outcomes_come_once_with_all_that_is_known(site: Site, form: Any) -> None:
+    spec = traffic.spec()
+    for event, label in [(3, "no"), (100, "maybe"), (3, "perhaps"), (7, None), (7, "no")]:
+        sent = pl.DataFrame({"event_id": [f"e{event}"], "truth": [label]}, schema_overrides={"truth": pl.String})
+        site.events.append_outcomes(spec, sent, now=site.clock.now() + HOUR)
+    known = site.events.outcomes("loans").drop("first_ts")
+    assert known.height == 120
+    for step in (50_000, 7):
+        whole = export(site, "loans", kind="outcomes", form=form, step_rows=step)
+        found = pl.DataFrame(READ[form](b"".join(whole.body)), infer_schema_length=None)
+        assert found.select(known.columns).equals(known)
+        assert found.filter(pl.col("event_id").is_in(["e3", "e100", "e7"]))["truth"].to_list() == [
+            "maybe",
+            "perhaps",
+            "no",
+        ]
+        for cut in (1, 60, 118, 119):
+            rest = export(site, "loans", kind="outcomes", form=form, cursor=f"{whole.version}:{found['seq'][cut - 1]}")
+            assert READ[form](b"".join(rest.body)) == found[cut:].to_dicts()
+    late = export(site, "loans", kind="outcomes", form=form, from_ts=site.clock.now() + HOUR / 2)
+    assert len(READ[form](b"".join(late.body))) == 3
+
+
+@pytest.mark.parametrize("form", READ)
 def test_a_period_has_the_rows_of_its_event_times(site: Site, form: Any) -> None:
     begin, end = traffic.BEGIN + 3 * HOUR, traffic.BEGIN + 27 * HOUR
     found = READ[form](b"".join(export(site, "loans", form=form, from_ts=begin, to_ts=end).body))

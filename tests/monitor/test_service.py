@@ -136,7 +136,7 @@ def test_a_kpi_of_a_column_needs_no_outcome_unless_the_column_is_one(site: Site)
     evaluate(site, "loans")
     after = measured_kpis(site, window)
     thumbs = after["thumbs_up_share", "thumb"]
-    assert (thumbs.value, thumbs.n, thumbs.details["left_out"]) == (0.75, 80, 20)
+    assert (thumbs.value, thumbs.n, thumbs.details["coverage"]) == (0.75, 80, 80 / 250)
     assert after["latency_p95", "latency"].n == 250
     answers = frame[:100]
     probability = np.where(answers["decision"] == "yes", 0.75, 0.25)

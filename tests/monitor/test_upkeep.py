@@ -70,7 +70,7 @@ def test_a_day_of_many_commits_becomes_one_file_and_reads_the_same(tmp_path: Pat
     assert (now.files[0].low["seq"], now.files[0].high["seq"]) == (0, 24_999)
     assert table.scan().collect().equals(before)
     assert len(list((table.folder / "_ids").glob("*.ids"))) == 1
-    assert table.find("e777") is not None
+    assert [row["seq"] for row in table.find("e777")] == [777]
     assert list(compact.compact("m", "events", table, nullcontext)) == []
 
 

@@ -17,20 +17,22 @@ import pytest
 from sqlalchemy import select
 
 from api.worker import drain
+from core import queue
 from core.clock import ManualClock
+from core.db import Base
 from core.queue import Job
 from governance import erasure, ledger
 from governance.lake import DIGEST, REWRITE, LakeVerdict, expected_files, verify_lake
 from governance.tables import Erasure
 from governance.verify import verify_bundle_bytes
-from monitor import digests
+from monitor import digests, drafts
 from monitor.jobs import confirm
 from monitor.schema import ModelSpec, parse_spec
 from monitor.service import apply_spec
 from monitor.site import Site, open_site
 from monitor.store import model as model_named
 from monitor.store import newest_baseline
-from monitor.tables import Alert, BaselineRow, Dataset, Explanation, Window
+from monitor.tables import Alert, ArtifactDraft, BaselineRow, Dataset, Explanation, Window
 from monitor.windows import evaluate
 from reports import service as report_service
 from retrain import registry, store
@@ -39,11 +41,10 @@ from retrain.service import register_dataset, show_progress, start_manual
 from retrain.steps import begin, curate
 from retrain.tables import ModelVersion, Run
 from retrain.workspace import Workspace
+from tests import postgres
 from tests.retrain import world
 from tests.retrain.train import tiny
 from tests.service import ROOT, environment
-
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 SUBJECT = "ada.lovelace@example.com"
 MARKER = "xylophone"  # a word only Ada uses
@@ -213,6 +214,20 @@ def traces(home: Path, *needles: str) -> list[str]:
     return found
 
 
+def stored(site: Site, *needles: str) -> list[str]:
+    """Rows of the database that hold one of the words: PostgreSQL keeps its files elsewhere."""
+    found = []
+    with site.database.read() as db:
+        for table in Base.metadata.sorted_tables:
+            for row in db.execute(select(table)):
+                found += [f"{table.name}: {needle}" for needle in needles if needle in str(tuple(row))]
+    return found
+
+
+def left(site: Site, *needles: str) -> list[str]:
+    return traces(site.settings.home_dir, *needles) + stored(site, *needles)
+
+
 def check(site: Site) -> LakeVerdict:
     with site.database.read() as db:
         held = ledger.entries(db, (DIGEST, REWRITE))
@@ -227,8 +242,9 @@ def test_nothing_of_the_person_is_left_in_any_file_and_everybody_else_is(lived_i
     before = lived_in.events.events(world.NAME)
     old = {row.id: row.digest for row in datasets(lived_in)}
     proof = erase(lived_in)
-    assert traces(home, MARKER, SUBJECT) == []
-    assert traces(home, *(f'"{event}"' for event in HERS)) == [], "nor their event ids, as JSON keeps them"
+    assert left(lived_in, MARKER, SUBJECT) == []
+    assert left(lived_in, *(f'"{event}"' for event in HERS)) == [], "nor their event ids, as JSON keeps them"
+    assert stored(lived_in, *(f"'{event}'" for event in HERS)) == []
     after = lived_in.events.events(world.NAME)
     assert after.equals(before.filter(~pl.col("event_id").is_in(HERS)))
     assert lived_in.events.outcomes(world.NAME).height == ROWS - len(HERS)
@@ -254,6 +270,22 @@ def drift_alerts(site: Site) -> list[Alert]:
 def datasets(site: Site) -> list[Dataset]:
     with site.database.read() as db:
         return list(db.scalars(select(Dataset)))
+
+
+def test_every_row_of_outcomes_of_the_person_goes_wherever_it_lies(lived_in: Site, clock: ManualClock) -> None:
+    declared = world.current(lived_in)
+    for label in ("card_arrival", "pin"):  # corrected twice: in a file of its own, and in the log
+        lived_in.events.settle(world.NAME)
+        rows = pl.DataFrame({"event_id": [*HERS, "e0"], "intent_true": label})
+        lived_in.events.append_outcomes(declared, rows, now=clock.now())
+    before = lived_in.events.outcomes(world.NAME)
+    proof = erase(lived_in)
+    removed = {t["table"]: t["rows_removed"] for t in proof["models"][0]["tables"]}
+    assert removed["outcomes"] >= 2 * len(HERS)
+    kept = lived_in.events.outcomes(world.NAME)
+    assert kept.equals(before.filter(~pl.col("event_id").is_in(HERS)))
+    assert kept.filter(event_id="e0")["intent_true"].to_list() == ["pin"]
+    assert left(lived_in, *(f'"{event}"' for event in HERS)) == []
 
 
 def test_the_proof_names_each_file_with_its_digest_before_and_after_and_the_ledger_holds_the_proof(
@@ -367,7 +399,7 @@ def test_a_run_that_holds_the_rows_is_ended_and_its_process_told(lived_in: Site,
     work.progress.write_text('{"phase": "train"}\n')
     with pytest.raises(RunClosedError):
         show_progress(lived_in, work)
-    assert traces(lived_in.settings.home_dir, MARKER) == []
+    assert left(lived_in, MARKER) == []
 
 
 def test_rows_that_compaction_left_on_disk_go_as_well(lived_in: Site) -> None:
@@ -378,7 +410,7 @@ def test_rows_that_compaction_left_on_disk_go_as_well(lived_in: Site) -> None:
     assert len(list(table.folder.glob("date=*/*.parquet"))) == 5
     erase(lived_in)
     assert len(list(table.folder.glob("date=*/*.parquet"))) == 1
-    assert traces(lived_in.settings.home_dir, MARKER) == []
+    assert left(lived_in, MARKER) == []
 
 
 def test_a_failed_erasure_says_why_and_goes_on_when_it_is_asked_for_again(lived_in: Site) -> None:
@@ -397,7 +429,7 @@ def test_a_failed_erasure_says_why_and_goes_on_when_it_is_asked_for_again(lived_
     assert ask(lived_in) == asked
     drain(lived_in)
     assert proof_of(lived_in, asked)["models"][0]["events"] == len(HERS)
-    assert traces(lived_in.settings.home_dir, MARKER) == []
+    assert left(lived_in, MARKER) == []
 
 
 def test_models_without_a_subject_or_without_rows_are_passed(site: Site) -> None:
@@ -422,7 +454,7 @@ def test_rows_that_are_still_in_a_log_are_erased_and_the_log_lets_go_of_them(
     assert traces(lived_in.settings.home_dir / "wal", MARKER)
     proof = erase(lived_in)
     assert proof["models"][0]["events"] == 2 * len(HERS)
-    assert traces(lived_in.settings.home_dir, MARKER) == []
+    assert left(lived_in, MARKER) == []
 
 
 def test_a_first_row_that_no_table_holds_yet_is_erased(site: Site, clock: ManualClock) -> None:
@@ -433,7 +465,7 @@ def test_a_first_row_that_no_table_holds_yet_is_erased(site: Site, clock: Manual
     site.events.append_events(declared, frame, now=clock.now())
     proof = erase(site)
     assert [(t["table"], t["rows_removed"]) for t in proof["models"][0]["tables"]] == [("events", 1)]
-    assert traces(site.settings.home_dir, MARKER) == []
+    assert left(site, MARKER) == []
 
 
 @pytest.mark.slow
@@ -453,7 +485,7 @@ def test_a_report_made_afterwards_holds_and_says_what_was_erased(lived_in: Site,
     sets = [d for run in document["runs"] for d in run["datasets"]]
     erased = [d["provenance"]["erasures"][0]["erasure"] for d in sets if "erasures" in d["provenance"]]
     assert set(erased) == {proof["id"]}
-    assert traces(lived_in.settings.home_dir, MARKER) == []
+    assert left(lived_in, MARKER) == []
 
 
 # --- killed -----------------------------------------------------------------------------------------------------------
@@ -465,10 +497,11 @@ from pathlib import Path
 from api.worker import drain
 from core import settings
 from core.clock import ManualClock
+from core.db import Base
 from datetime import datetime
 from monitor.site import open_site
 
-home, at, place, name, nth, after = sys.argv[1:]
+home, url, at, place, name, nth, after = sys.argv[1:]
 module, _, owner = place.partition(":")
 holder = import_module(module)
 if owner:
@@ -484,9 +517,23 @@ def killing(*arguments, **options):
     os.kill(os.getpid(), signal.SIGKILL)
 
 setattr(holder, name, killing)
-site = open_site(settings.load({}, home=Path(home)), ManualClock(datetime.fromisoformat(at)))
+database = settings.DbSettings.model_validate({"url": url})
+site = open_site(settings.load({}, home=Path(home), db=database), ManualClock(datetime.fromisoformat(at)))
 drain(site)
 """
+
+
+def killed(site: Site, clock: ManualClock, place: str, name: str, nth: int, when: str) -> None:
+    """Run the jobs that are due in a process that dies at the nth call of a function."""
+    url = site.database.engine.url.render_as_string(hide_password=False)
+    arguments = [str(site.settings.home_dir), url, clock.now().isoformat(), place, name, str(nth), when]
+    died = subprocess.run(
+        [sys.executable, "-c", _KILLED, *arguments], env=environment(), cwd=ROOT, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert died.returncode == -signal.SIGKILL, f"{when} call {nth} of {place}.{name}: {died.stderr[-2000:]}"
+
+
 PLACES = [
     ("governance.erasure", "remember", 1, "after"), ("monitor.lake:Table", "swap", 1, "before"),
     ("monitor.lake:Table", "swap", 2, "after"), ("monitor.lake:Table", "swap", 6, "after"),
@@ -516,34 +563,85 @@ def settled(proof: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+class Image:
+    """Home folder and database of a site as they were, to go back to."""
+
+    def __init__(self, site: Site, folder: Path, request: pytest.FixtureRequest) -> None:
+        self._home, self._folder = site.settings.home_dir, folder
+        shutil.copytree(self._home, folder)
+        self._name = site.database.engine.url.database
+        self._server: postgres.Server | None = None
+        if site.database.engine.dialect.name == "postgresql":
+            self._server = request.getfixturevalue("postgres_server")
+            self._server.create(f"image_{self._name}", template=str(self._name))
+
+    def restore(self) -> None:
+        shutil.rmtree(self._home)
+        shutil.copytree(self._folder, self._home)
+        if self._server is not None:
+            self._server.drop(str(self._name))
+            self._server.create(str(self._name), template=f"image_{self._name}")
+
+
 @pytest.mark.slow
+@pytest.mark.timeout(1500)  # fifteen processes that die, and fifteen that go on
 def test_an_erasure_that_is_killed_anywhere_goes_on_and_proves_the_same(
-    lived_in: Site, tmp_path: Path, clock: ManualClock
+    lived_in: Site, tmp_path: Path, clock: ManualClock, request: pytest.FixtureRequest
 ) -> None:
     asked = ask(lived_in)
     lived_in.database.dispose()
-    home, image = lived_in.settings.home_dir, tmp_path / "image"
-    shutil.copytree(home, image)
+    image = Image(lived_in, tmp_path / "image", request)
     drain(lived_in)
     wanted = settled(proof_of(lived_in, asked))
     for place, name, nth, when in PLACES:
         lived_in.database.dispose()
-        shutil.rmtree(home)
-        shutil.copytree(image, home)
-        arguments = [str(home), clock.now().isoformat(), place, name, str(nth), when]
-        died = subprocess.run(
-            [sys.executable, "-c", _KILLED, *arguments], env=environment(), cwd=ROOT, capture_output=True, text=True,
-            check=False,
-        )  # fmt: skip
+        image.restore()
         where = f"{when} call {nth} of {place}.{name}"
-        assert died.returncode == -signal.SIGKILL, f"{where}: {died.stderr[-2000:]}"
+        killed(lived_in, clock, place, name, nth, when)
         clock.move_to(clock.now() + timedelta(minutes=5))  # the dead worker's lease has run out
         fresh = reopened(lived_in, clock)
         drain(fresh)
         assert settled(proof_of(fresh, asked)) == wanted, where
-        assert traces(home, MARKER, SUBJECT) == [], where
+        assert left(fresh, MARKER, SUBJECT) == [], where
         assert check(fresh).ok, where
         fresh.database.dispose()
+
+
+def test_what_a_killed_process_wrote_and_never_recorded_is_found_and_deleted(
+    lived_in: Site, clock: ManualClock
+) -> None:
+    alert = drift_alerts(lived_in)[0]
+    with lived_in.database.write() as db:
+        model = model_named(db, world.NAME).id
+        queue.enqueue(db, "monitor.confirm", {"alert_id": str(alert.id)}, now=clock.now())
+    killed(lived_in, clock, "monitor.drafts", "end", 1, "before")
+    for event in (HERS[2], "e4"):  # an explainer that dies at the same point leaves as much
+        words = json.dumps({"words": [MARKER if event in HERS else "card", "thanks"]}).encode()
+        drafts.begin(lived_in, words, model, event_id=event)
+    with lived_in.database.write() as db:
+        for job in db.scalars(select(Job).where(Job.name == "monitor.confirm")):
+            job.state = "done"
+        begun = {draft.artifact for draft in db.scalars(select(ArtifactDraft))}
+        recorded = {(a.confirmation or {}).get("artifact") for a in db.scalars(select(Alert))}
+    assert len(begun) == 3
+    assert not begun & recorded
+    proof = erase(lived_in)
+    assert left(lived_in, MARKER, SUBJECT) == []
+    unrecorded = proof["models"][0]["unrecorded"]
+    assert len(unrecorded) == 2
+    with lived_in.database.read() as db:
+        [kept] = db.scalars(select(ArtifactDraft))
+    assert (kept.event_id, {kept.artifact}) == ("e4", begun - set(unrecorded))
+    assert lived_in.artifacts.get(kept.artifact)
+
+
+def test_who_records_an_artifact_that_was_erased_meanwhile_is_told(lived_in: Site) -> None:
+    with lived_in.database.read() as db:
+        model = model_named(db, world.NAME).id
+    draft = drafts.begin(lived_in, MARKER.encode(), model, event_id=HERS[2])
+    erase(lived_in)
+    with pytest.raises(drafts.DraftErasedError), lived_in.database.write() as db:
+        drafts.end(db, draft)
 
 
 def reopened(site: Site, clock: ManualClock) -> Site:

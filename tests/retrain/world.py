@@ -214,8 +214,8 @@ def evaluated(site: Site, run_id: UUID, adapter: Path, *, verdicts: dict[str, st
         db.add(
             Dataset(
                 model_id=model.id, name=f"train-{run.id}", role="train", digest="sha256:0", rows=100, run_id=run.id,
-                provenance={"sources": [{"to_seq": 300}, {"outcomes": 300}]}, created_at=site.clock.now(),
-                created_by="assay",
+                provenance={"sources": [{"to_seq": 300}, {"outcomes": 300, "next_outcome": 300}]},
+                created_at=site.clock.now(), created_by="assay",
             )
         )  # fmt: skip
 

@@ -85,15 +85,18 @@ def events_from(mapping: SpanMapping, spans: Sequence[Span], now: datetime) -> C
 def outcomes_from(
     mapping: SpanMapping, found: Sequence[tuple[str, Span, dict[str, Evaluation]]], now: datetime
 ) -> Checked | None:
-    """Evaluations as outcomes, one row an event; None where none of them belongs to an outcome column.
+    """Evaluations as outcomes, one row a span, so that a span sent again in other company is the same row.
+
+    None where none of them belongs to an outcome column.
 
     Args:
         found: the event, the span that speaks about it and the evaluations in it.
     """
     if mapping.outcomes is None:
         return None
-    rows: dict[str, dict[str, Any]] = {}
-    spans: dict[str, Span] = {}
+    ids: list[str] = []
+    rows: list[dict[str, Any]] = []
+    spans: list[Span] = []
     refused: list[Rejection] = []
     for event_id, span, evaluations in found:
         try:
@@ -102,15 +105,16 @@ def outcomes_from(
             refused.append(Rejection(span.number, error.column, error.reason, {"event_id": event_id}))
             continue
         if values:
-            rows[event_id] = values | rows.get(event_id, {})  # the first counts, as it does across requests
-            spans.setdefault(event_id, span)
+            ids.append(event_id)
+            rows.append(values)
+            spans.append(span)
     if not rows:
         return Checked(pl.DataFrame(schema=mapping.outcomes.schema), [], refused) if refused else None
-    batch = _Batch(list(spans.values()))
-    columns = {"event_id": pl.Series("event_id", list(rows), dtype=pl.String)}
+    batch = _Batch(spans)
+    columns = {"event_id": pl.Series("event_id", ids, dtype=pl.String)}
     for name, kind in mapping.outcomes.columns.items():
         if name != "event_id":
-            columns[name] = batch.series(name, kind, [row.get(name) for row in rows.values()])
+            columns[name] = batch.series(name, kind, [row.get(name) for row in rows])
     checked = batch.checked(mapping.outcomes, pl.DataFrame(columns), now)
     return Checked(checked.frame, checked.lines, sorted([*checked.rejected, *refused], key=lambda r: r.line))
 

@@ -294,7 +294,7 @@ def test_an_evaluation_without_the_part_is_refused(evaluation: Evaluation, kind:
         typed(evaluation, kind)
 
 
-def test_outcomes_of_one_event_come_together_whatever_span_they_are_in() -> None:
+def test_what_each_span_says_of_an_event_is_an_outcome_of_its_own() -> None:
     declared = spec()
     assert declared.traces is not None
     one, two, three, four = spans(
@@ -311,5 +311,9 @@ def test_outcomes_of_one_event_come_together_whatever_span_they_are_in() -> None
         NOW,
     )  # fmt: skip
     assert found is not None
-    assert found.frame.to_dicts() == [{"event_id": "a", "relevance": 0.7, "helpful": True}]
+    assert found.frame.to_dicts() == [
+        {"event_id": "a", "relevance": None, "helpful": True}, {"event_id": "a", "relevance": 0.7, "helpful": None},
+        {"event_id": "a", "relevance": 0.1, "helpful": None},
+    ]  # fmt: skip
+    assert found.lines == [1, 2, 2]
     assert [(r.line, r.field) for r in found.rejected] == [(2, "relevance"), (3, "helpful")]
