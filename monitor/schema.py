@@ -334,8 +334,6 @@ class ModelSpec(_Part):
             if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_ .-]{0,99}", name):
                 raise ValueError(f"columns.{name!r}: a column name starts with a letter and has at most 100 characters")
         for name, column in self.columns.items():
-            if column.encoder is not None and f"{name}.vector" in self.columns:
-                raise ValueError(f"columns.{name}.vector: the vectors of {name} have this name; choose another")
             if column.positive is not None and (column.role != "score" or self.task != "classification"):
                 raise ValueError(f"columns.{name}.positive: only the score of a classification has a positive class")
         for role in ("prediction", "score", "subject"):

@@ -1,14 +1,13 @@
 """Values of vector columns: lists of as many numbers as the spec declares, kept with 32 bits each."""
 
 import json
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     import polars as pl
 
-LARGEST: Final = 3.4028234663852886e38  # of 32 bits
+BEYOND: Final = 3.4028235677973366e38  # the smallest number that 32 bits hold as infinite
 
 
 def misfit(value: Any, dimensions: int) -> str | None:
@@ -63,7 +62,7 @@ def _list(text: str | None) -> Sequence[float] | None:
 
 
 def _fits(number: float) -> bool:
-    return math.isfinite(number) and abs(number) <= LARGEST if type(number) is float else abs(number) <= LARGEST
+    return abs(number) < BEYOND  # not a number is not less than anything
 
 
 def _name(value: Any) -> str:
