@@ -9,6 +9,7 @@ from api.policies import FIELDS
 from api.replay_run import Run
 from monitor import store
 from monitor.backtest import Stored, declared_looks
+from monitor.confirmation import evidence_of
 from monitor.observed import Judged, delay, episodes, rates
 from monitor.schema import ModelSpec
 from monitor.tables import Measurement, Window
@@ -23,6 +24,7 @@ def document(run: Run, stored: Stored, changed_at: datetime | None) -> dict[str,
                 "monitor": a.monitor, "metric": a.metric, "column": a.column, "value": a.value, "limit": a.limit,
                 "sentence": a.sentence, "opened_at": a.opened_at.isoformat(), "windows": a.windows, "state": a.state,
                 "episodes": a.episodes,
+                "evidence": [asdict(e) for e in evidence_of(site, a.id)] if a.monitor == "drift" else [],
             }
             for a in store.alerts(db, model.id)
         ]  # fmt: skip
@@ -93,7 +95,7 @@ def _alarms(window: Window, measured: Sequence[Measurement]) -> list[dict[str, A
             {
                 "monitor": "drift", "metric": m.metric, "column": c["column"], "value": c["adjusted_p"],
                 "limit": window.decision["alpha"], "effect": c["effect"], "detail": c["detail"], "change": c["value"],
-                "unit": c["unit"],
+                "unit": c["unit"], "meaning": c["meaning"], "clusters": c["clusters"],
             }
             for c in named
         ]  # fmt: skip

@@ -4,6 +4,7 @@ A column that cannot be what the spec declares is refused with the file. A singl
 that keeps text (CSV), is left to a rejection of its row, as production would reject it.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,6 +14,8 @@ from typing import Any, Final
 import polars as pl
 
 from core.errors import InvalidError
+from monitor.ingest import vectors
+from monitor.ingest.target import DTYPES
 from monitor.schema import BUILT_IN, Column, ModelSpec
 
 
@@ -138,6 +141,8 @@ def _typed(given: Given, name: str, column: Column, *, text: bool) -> pl.Series:
         return _as_string(given, name)
     if column.type == "boolean":
         return _booleans(given, series, text=text)
+    if column.type == "vector":
+        return _vectors(given, series, column.dimensions or 0, text=text)
     if text:
         series = _parsed(given, series, series.str.strip_chars().cast(pl.Float64, strict=False), "not a number")
     elif not (series.dtype.is_numeric() or series.dtype == pl.Null):
@@ -147,6 +152,22 @@ def _typed(given: Given, name: str, column: Column, *, text: bool) -> pl.Series:
     bad = series.is_infinite().fill_null(value=False)
     _reject(given, name, bad, lambda v: f"{v} is not a finite number; leave the value out where there is none")
     return series
+
+
+def _vectors(given: Given, series: pl.Series, size: int, *, text: bool) -> pl.Series:
+    """Lists of numbers; a text file holds them as JSON. Wrong ones refuse their row."""
+    if text:
+        series = _parsed(given, series, vectors.parsed(series), "not a JSON list of numbers")
+    elif not isinstance(series.dtype, pl.List | pl.Array | pl.Null):
+        raise _wrong(given, series.name, "vector")
+    lists = series.cast(DTYPES["vector"], strict=False)
+    bad = lists.is_null() & series.is_not_null() | ~vectors.good(lists, size)
+
+    def reason(value: Any) -> str:
+        return vectors.misfit(json.loads(value) if text else list(value), size) or "is no vector"
+
+    _reject(given, series.name, bad, reason)
+    return lists
 
 
 def _booleans(given: Given, series: pl.Series, *, text: bool) -> pl.Series:

@@ -1,5 +1,6 @@
 """Alerts: one for each monitor until a person resolves it, told once for every episode of consecutive alarms."""
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -208,6 +209,24 @@ def resolve(site: Site, db: Session, alert_id: UUID, actor: str, note: str | Non
     alert.note = note or alert.note
     _append(db, site, "alert.resolved", alert, actor)
     return alert
+
+
+def examples(site: Site, alert: Alert, model: str) -> list[dict[str, Any]]:
+    """The evidence of an alert with what its farthest rows say, as they are stored now; None for one that is gone."""
+    import polars as pl
+
+    kept = (alert.confirmation or {}).get("evidence")
+    if kept is None:
+        return []
+    found: list[dict[str, Any]] = json.loads(site.artifacts.get(kept))
+    wanted = {row["event_id"] for part in found for row in part["farthest"]}
+    rows = site.events.scan(model, from_seq=(alert.confirmation or {})["window"][0])  # late rows have higher numbers
+    chosen = rows.filter(pl.col("event_id").is_in(list(wanted))).select("event_id", *(p["column"] for p in found))
+    values = {row["event_id"]: row for row in chosen.collect().iter_rows(named=True)}
+    for part in found:
+        for row in part["farthest"]:
+            row["value"] = values.get(row["event_id"], {}).get(part["column"])
+    return found
 
 
 def _append(db: Session, site: Site, kind: str, alert: Alert, actor: str) -> None:

@@ -1,4 +1,4 @@
-"""The baseline: bins, levels and text encoders taken from reference rows, and the reference's block profiles."""
+"""The baseline: bins, levels and encoders taken from reference rows, and the reference's block profiles."""
 
 import hashlib
 import io
@@ -14,6 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from core.errors import IntegrityFailureError, InvalidError
+from monitor.clusters import cluster_words
 from monitor.coding import (
     FOLDS,
     CategoryLevels,
@@ -22,24 +23,29 @@ from monitor.coding import (
     NumberBins,
     as_numbers,
     as_strings,
-    text_columns,
+    as_vectors,
+    derived_columns,
+    dimensions_of,
 )
-from monitor.columns import Rows, each_column, row_count
+from monitor.columns import Rows, column_names, each_column, row_count
 from monitor.counting import Runs, count_levels, count_numbers, runs_of
-from monitor.fitting import KEPT_CLUSTERS, KEPT_LEVELS, category_levels, levels_of, number_bins, text_bins
+from monitor.fitting import KEPT_CLUSTERS, KEPT_LEVELS, category_levels, derived_bins, levels_of, number_bins
 from monitor.profile import BlockProfile, Counted, merge_all, put_together
 from monitor.profile_bytes import pack, unpack
 from monitor.text import TextEncoder, fit_text
+from monitor.vector import VectorEncoder, fit_vectors
 
-ColumnKind = Literal["number", "category", "text"]
+# `encoded`: a text with the vectors that a model made of it, both in one column; see `monitor.encoding`.
+ColumnKind = Literal["number", "category", "text", "vector", "encoded"]
 
 FORMAT: Final = "assay-baseline/1"
 ENCODER_SHARE: Final = 0.6
+_ENCODED: Final = ("text", "vector", "encoded")
 
 
 @dataclass(frozen=True, eq=False)
 class Baseline:
-    """What windows are compared with. `blocks` are the reference rows not spent on fitting text encoders.
+    """What windows are compared with. `blocks` are the reference rows not spent on fitting encoders.
 
     `labels`: number of each block as the caller counts them, ascending; a label without rows has no block. `parts`: how
     many numbers one block of the decision rule spans (4 where days are kept by quarters), else 1.
@@ -79,6 +85,8 @@ class Baseline:
             arrays[f"category/{name}"] = levels.counts
         for name, encoder in self.coding.texts.items():
             arrays |= {f"text/{name}/{part}": values for part, values in encoder.arrays().items()}
+        for name, of_vectors in self.coding.vectors.items():
+            arrays |= {f"vector/{name}/{part}": values for part, values in of_vectors.arrays().items()}
         packed = [pack(block) for block in self.blocks]
         arrays["blocks/counts"] = np.stack([ints for ints, _, _ in packed])
         arrays["blocks/moments"] = np.stack([floats for _, floats, _ in packed])
@@ -91,6 +99,8 @@ class Baseline:
             "numbers": [[n, b.grid, b.tests] for n, b in self.coding.numbers.items()],
             "categories": [[n, c.most, c.kept, c.levels] for n, c in self.coding.categories.items()],
             "texts": list(self.coding.texts),
+            "vectors": list(self.coding.vectors),
+            "words": self.coding.words,
             "hitters": [hitters for _, _, hitters in packed],
             "labels": self.labels,
             "parts": self.parts,
@@ -129,11 +139,8 @@ class Baseline:
 
 
 def _coding(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Coding:
-    def encoder(name: str) -> TextEncoder:
-        mine = f"text/{name}"
-        return TextEncoder.from_arrays(
-            {k.rsplit("/", 1)[1]: v for k, v in arrays.items() if k.rsplit("/", 1)[0] == mine}
-        )
+    def parts(mine: str) -> dict[str, NDArray[Any]]:
+        return {k.rsplit("/", 1)[1]: v for k, v in arrays.items() if k.rsplit("/", 1)[0] == mine}
 
     return Coding(
         numbers={
@@ -143,7 +150,9 @@ def _coding(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Co
             n: levels_of(tuple(kept), tuple(levels), arrays[f"category/{n}"], most)
             for n, most, kept, levels in header["categories"]
         },
-        texts={n: encoder(n) for n in header["texts"]},
+        texts={n: TextEncoder.from_arrays(parts(f"text/{n}")) for n in header["texts"]},
+        vectors={n: VectorEncoder.from_arrays(parts(f"vector/{n}")) for n in header["vectors"]},
+        words={n: tuple(tuple(said) for said in clusters) for n, clusters in header["words"].items()},
     )
 
 
@@ -156,6 +165,7 @@ def fit_baseline(
     seed: int = 0,
     encoder_share: float = ENCODER_SHARE,
     encoder_texts: Mapping[str, Sequence[str | None]] | None = None,
+    person: str | None = None,
 ) -> Baseline:
     """Fit a baseline on reference rows in time order.
 
@@ -166,28 +176,33 @@ def fit_baseline(
             blocks of the same length (days, hours, or rows).
         parts: consecutive numbers that make one block of the decision rule: 4 for quarters of a day, numbered so that
             a multiple of 4 begins a day.
-        seed: of the text encoders.
-        encoder_share: share of the blocks, the earliest, spent on fitting text encoders; 0..1, used with text columns
+        seed: of the encoders.
+        encoder_share: share of the blocks, the earliest, spent on fitting encoders; 0..1, used with texts and vectors
             only. These rows are not profiled, for no column: all columns are judged on the same blocks.
         encoder_texts: other texts to fit the encoders on, by column, such as the model's training set; every reference
             block is then profiled, which shows smaller changes. They must not contain reference rows or later ones.
+        person: column that says whose row it is; words of clusters are kept only where several people use them.
 
     Raises:
         InvalidError: no rows, no columns, an absent column, a wrong type, or too few blocks.
-        InsufficientDataError: too few texts for an encoder.
+        InsufficientDataError: too few texts or vectors for an encoder.
     """
     names, labels = _labels(row_count(rows), blocks)
     if not columns:
         raise InvalidError("columns is empty; name at least one column to watch", columns=[])
-    given = encoder_texts or {}
-    unfitted = [name for name, kind in columns.items() if kind == "text" and name not in given]
+    given = {name: texts for name, texts in (encoder_texts or {}).items() if columns.get(name) == "text"}
+    unfitted = [name for name, kind in columns.items() if kind in _ENCODED and name not in given]
     total = len(names)
     if unfitted and total < 2:
-        raise InvalidError("a text column needs two blocks: one for the encoder, one to compare with", blocks=total)
+        raise InvalidError(
+            "a text or vector column needs two blocks: one for the encoder, one to compare with", blocks=total
+        )
     spent = min(total - 1, max(1, round(encoder_share * total))) if unfitted else 0
     rest = labels >= spent
     kept, at = names[spent:], labels[rest] - spent
     folds, runs = _folds(kept, parts)[at], runs_of(at, total - spent)
+
+    people = _people(rows, person, ~rest) if set(_ENCODED) & set(columns.values()) else None
 
     def fitted(series: pl.Series) -> _Fitted:
         name = series.name
@@ -197,14 +212,17 @@ def fit_baseline(
                 return _fit_number(profiled, runs, seed)
             case "category":
                 return _fit_category(as_strings(profiled), folds, KEPT_LEVELS, runs)
-        texts = given.get(name) or as_strings(series.filter(pl.Series(~rest))).to_list()
-        return _fit_text(profiled, fit_text(texts, seed=seed, column=name), folds, runs, seed)
+        spared = series.filter(pl.Series(~rest))
+        encoders = _encoders(spared, columns[name], given.get(name), people, seed)
+        return _fit_encoded(profiled, encoders, folds, runs, seed)
 
     found = each_column(rows, list(columns), fitted)
     coding = Coding(
         {name: bins for one in found.values() for name, bins in one.numbers.items()},
         {name: levels for one in found.values() for name, levels in one.categories.items()},
-        {name: one.encoder for name, one in found.items() if one.encoder is not None},
+        {name: one.encoders.text for name, one in found.items() if one.encoders.text is not None},
+        {name: one.encoders.vector for name, one in found.items() if one.encoders.vector is not None},
+        {name: one.encoders.words for name, one in found.items() if one.encoders.text is not None},
     )
     return Baseline(
         columns=dict(columns),
@@ -218,13 +236,22 @@ def fit_baseline(
 
 
 @dataclass(frozen=True, eq=False)
+class _Encoders:
+    """Of one column; `words`: what tells each cluster, of texts."""
+
+    text: TextEncoder | None = None
+    vector: VectorEncoder | None = None
+    words: tuple[tuple[str, ...], ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
 class _Fitted:
     """What one column gives to the coding, and its counts in every block."""
 
     numbers: Mapping[str, NumberBins]
     categories: Mapping[str, CategoryLevels]
     counted: Counted
-    encoder: TextEncoder | None = None
+    encoders: _Encoders = _Encoders()
 
 
 def _fit_number(series: pl.Series, runs: Runs, seed: int) -> _Fitted:
@@ -238,14 +265,45 @@ def _fit_category(values: pl.Series, folds: Ints, most: int, runs: Runs) -> _Fit
     return _Fitted({}, {values.name: levels}, Counted({}, {values.name: count_levels(codes, new, levels, runs)}))
 
 
-def _fit_text(series: pl.Series, encoder: TextEncoder, folds: Ints, runs: Runs, seed: int) -> _Fitted:
-    derived, cluster = text_columns(series, encoder)
-    bins = {name: text_bins(values, name.removeprefix(f"{series.name}."), seed) for name, values in derived.items()}
+def _people(rows: Rows, person: str | None, chosen: NDArray[np.bool_]) -> list[str | None] | None:
+    """Whose each of the chosen rows is; None where nobody says."""
+    if person is None or person not in column_names(rows):
+        return None
+    return as_strings(rows.lazy().select(person).collect()[person].filter(pl.Series(chosen))).to_list()
+
+
+def _encoders(
+    series: pl.Series,
+    kind: ColumnKind,
+    given: Sequence[str | None] | None,
+    people: Sequence[str | None] | None,
+    seed: int,
+) -> _Encoders:
+    """Fitted on rows that are not profiled, or on texts that were given for it."""
+    vector = None
+    if kind in ("vector", "encoded"):
+        matrix = as_vectors(series, dimensions_of(series))
+        vector = fit_vectors(matrix, seed=seed, column=series.name)
+        if kind == "vector":
+            return _Encoders(vector=vector)
+    texts = given or as_strings(series).to_list()
+    text = fit_text(texts, seed=seed, column=series.name)
+    clusters = text.nearest(texts) if vector is None else vector.encode(matrix).cluster
+    return _Encoders(text, vector, cluster_words(texts, clusters, None if given else people))
+
+
+def _fit_encoded(series: pl.Series, encoders: _Encoders, folds: Ints, runs: Runs, seed: int) -> _Fitted:
+    derived, cluster = derived_columns(series, encoders.text, encoders.vector)
+    of_text = encoders.text is not None
+    bins = {
+        name: derived_bins(values, name.removeprefix(f"{series.name}."), seed, of_text=of_text)
+        for name, values in derived.items()
+    }
     mix = _fit_category(cluster, folds, KEPT_CLUSTERS, runs)
     counted = Counted(
         {name: count_numbers(values, bins[name], runs) for name, values in derived.items()}, mix.counted.categories
     )
-    return _Fitted(bins, mix.categories, counted, encoder)
+    return _Fitted(bins, mix.categories, counted, encoders)
 
 
 def _labels(rows: int, blocks: int | NDArray[np.int64]) -> tuple[Ints, Ints]:

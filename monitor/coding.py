@@ -1,4 +1,4 @@
-"""How rows become numbers that can be counted: bins, levels and text encoders, all of the baseline's making."""
+"""How rows become numbers that can be counted: bins, levels and encoders, all of the baseline's making."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from core.errors import InvalidError
 from monitor.binning import CellTable, cell_table
-from monitor.text import COMPONENTS, TextEncoder
+from monitor.text import COMPONENTS, TextEncoder, lengths
+from monitor.vector import VectorEncoder, Vectors
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -20,6 +21,9 @@ Floats = NDArray[np.float64]
 FOLDS: Final = 4
 SEEN_NOWHERE: Final = -1
 NULL: Final = -2
+# Fields of a text column with the vectors that a model made of it beside it.
+TEXT: Final = "text"
+VECTOR: Final = "vector"
 DERIVED: Final = ("cluster", "oov", "distance", "length", *(f"component_{i}" for i in range(COMPONENTS)))
 
 
@@ -64,17 +68,28 @@ class CategoryLevels:
 
 @dataclass(frozen=True, eq=False)
 class Coding:
-    """How rows become counts. Derived columns of a text column `c` are `c.oov`, `c.distance`, ... in the two tables."""
+    """How rows become counts. Derived columns of a text or vector `c` are `c.oov`, `c.distance`, ... in the two tables.
+
+    A text that a model turned into vectors has both encoders: unknown words and length come from the text, distance,
+    cluster and components from the vectors. `words`: of the clusters of a text column, the words that tell each.
+    """
 
     numbers: Mapping[str, NumberBins]
     categories: Mapping[str, CategoryLevels]
     texts: Mapping[str, TextEncoder]
+    vectors: Mapping[str, VectorEncoder]
+    words: Mapping[str, tuple[tuple[str, ...], ...]]
+
+    @property
+    def encoded(self) -> tuple[str, ...]:
+        """Columns that are watched by derived ones."""
+        return tuple({**self.texts, **self.vectors})
 
     @property
     def columns(self) -> list[str]:
         """The columns that rows must have."""
-        derived = {f"{text}.{part}" for text in self.texts for part in DERIVED}
-        return [*self.texts, *(name for name in (*self.numbers, *self.categories) if name not in derived)]
+        derived = {f"{name}.{part}" for name in self.encoded for part in DERIVED}
+        return [*self.encoded, *(name for name in (*self.numbers, *self.categories) if name not in derived)]
 
 
 class Coded(Protocol):
@@ -108,10 +123,10 @@ def coded_columns(frame: pl.DataFrame, coding: Coding) -> CodedColumns:
 
 
 def coded_column(series: pl.Series, coding: Coding) -> CodedColumns:
-    """One column of the rows, or what is derived of it if it is a text."""
+    """One column of the rows, or what is derived of it if it is a text or vector."""
     name = series.name
-    if name in coding.texts:
-        numbers, cluster = text_columns(series, coding.texts[name])
+    if name in coding.texts or name in coding.vectors:
+        numbers, cluster = derived_columns(series, coding.texts.get(name), coding.vectors.get(name))
         codes, new = level_codes(cluster, coding.categories[cluster.name])
         return CodedColumns(numbers, {cluster.name: codes}, {cluster.name: new})
     if name in coding.numbers:
@@ -146,21 +161,66 @@ def category_values(frame: pl.DataFrame, column: str) -> pl.Series:
 
 
 def as_strings(series: pl.Series) -> pl.Series:
+    """Values as text; of a text with the vectors that a model made of it, the text."""
+    if isinstance(series.dtype, pl.Struct):
+        return series.struct.field(TEXT).cast(pl.String).alias(series.name)
     return series.cast(pl.String)
 
 
-def text_columns(series: pl.Series, encoder: TextEncoder) -> tuple[dict[str, Floats], pl.Series]:
-    """The derived numbers of one text column, and its cluster as a category."""
-    features = encoder.encode(as_strings(series).to_list())
+def as_vectors(series: pl.Series, dimensions: int) -> Vectors:
+    """A column of lists as a matrix, nan in rows without a vector; of a text, the vectors that a model made of it."""
     column = series.name
-    numbers = {
-        f"{column}.oov": features.oov,
-        f"{column}.distance": features.distance,
-        f"{column}.length": features.length,
-    }
-    numbers |= {f"{column}.component_{i}": features.components[:, i] for i in range(COMPONENTS)}
-    clusters = [str(c) if c >= 0 else None for c in features.cluster.tolist()]
-    return numbers, pl.Series(f"{column}.cluster", clusters, dtype=pl.String)
+    if isinstance(series.dtype, pl.Struct):
+        series = series.struct.field(VECTOR)
+    found = np.full((len(series), dimensions), np.nan, dtype=np.float32)
+    if series.dtype == pl.Null:
+        return found
+    if not isinstance(series.dtype, pl.List | pl.Array) or not series.dtype.inner.is_numeric():
+        raise InvalidError(
+            f"column {column!r} has type {series.dtype}, declared vector; send lists of {dimensions} numbers",
+            column=column,
+            type=str(series.dtype),
+        )
+    lists = series.cast(pl.List(pl.Float32))
+    present = lists.is_not_null()
+    sizes = lists.list.len().filter(present)
+    if (other := sizes.filter(sizes != dimensions)).len():
+        raise InvalidError(
+            f"column {column!r} has vectors of {other[0]} numbers, those of the reference have {dimensions}; a new "
+            "model needs a new column or a new baseline",
+            column=column,
+            dimensions=dimensions,
+        )
+    flat = lists.filter(present).list.explode(empty_as_null=False, keep_nulls=False).to_numpy()
+    found[present.to_numpy()] = flat.reshape(-1, dimensions)
+    return found
+
+
+def dimensions_of(series: pl.Series) -> int:
+    """Numbers of the first vector of a column; 1 where there is none."""
+    lists = (series.struct.field(VECTOR) if isinstance(series.dtype, pl.Struct) else series).drop_nulls()
+    return len(lists[0]) if len(lists) and lists.dtype.is_nested() else 1
+
+
+def derived_columns(
+    series: pl.Series, text: TextEncoder | None, vector: VectorEncoder | None
+) -> tuple[dict[str, Floats], pl.Series]:
+    """The derived numbers of one text or vector column, and its cluster as a category."""
+    column = series.name
+    numbers: dict[str, Floats] = {}
+    if vector is not None:
+        of_vectors = vector.encode(as_vectors(series, len(vector.centre)))
+        distance, components, clusters = of_vectors.distance, of_vectors.components, of_vectors.cluster
+    if text is not None:
+        texts = as_strings(series).to_list()
+        if vector is None:
+            of_texts = text.encode(texts)
+            distance, components, clusters = of_texts.distance, of_texts.components, of_texts.cluster
+        numbers = {f"{column}.oov": text.unknown(texts), f"{column}.length": lengths(texts)}
+    numbers[f"{column}.distance"] = distance
+    numbers |= {f"{column}.component_{i}": components[:, i] for i in range(COMPONENTS)}
+    named = [str(c) if c >= 0 else None for c in clusters.tolist()]
+    return numbers, pl.Series(f"{column}.cluster", named, dtype=pl.String)
 
 
 def level_codes(values: pl.Series, known: CategoryLevels) -> tuple[Ints, Sequence[str]]:

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
@@ -16,12 +17,15 @@ from core.settings import EngineSettings
 from monitor.baseline import ColumnKind
 from monitor.coding import category_values, number_values
 from monitor.drift.rows import RowScore, row_scores
+from monitor.drift.rows.base import components
+from monitor.text import COMPONENTS
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MAXIMUM_ROWS: Final = 5_000
 DRIFT_SHARE: Final = 0.5
+TEXTS: Final = ("text", "encoded")
 POOLED_CELLS: Final = 50_000  # values of both samples; fewer are compared sooner than other processes have started
 
 
@@ -57,7 +61,8 @@ def confirm_with_evidently(
     Args:
         reference: raw reference rows; more than 5,000 are sampled with the seed, as are those of the window.
         window: raw rows of the window.
-        columns: kind of each column to compare. Texts are compared by Evidently's domain classifier.
+        columns: kind of each column to compare. Texts are compared by Evidently's domain classifier, vectors by their
+            first principal components, as numbers.
         seed: of the sampling.
         engine: where report and statistics are computed, side by side; small samples stay in this process.
 
@@ -71,19 +76,23 @@ def confirm_with_evidently(
     """
     skipped: list[tuple[str, str]] = []
     kept: dict[str, ColumnKind] = {}
-    for name, kind in columns.items():
-        reason = _empty_side(reference, window, name, kind)
+    sampled = _sampled(reference, seed), _sampled(window, seed)
+    before, after, compared = _without_vectors(*sampled, columns)
+    for name, kind in compared.items():
+        reason = _empty_side(before, after, name, kind)
         if reason:
             skipped.append((name, reason))
         else:
             kept[name] = kind
     if not kept:
         raise InsufficientDataError("no column has values on both sides; there is nothing to compare", columns=skipped)
-    before, after = (_sampled(side, seed).select(list(kept)) for side in (reference, window))
+    counted = {name: kind for name, kind in columns.items() if name in kept or kind == "vector"}
+    raw = [side.select(list(counted)) for side in sampled]
+    before, after = before.select(list(kept)), after.select(list(kept))
     names = {_harmless(name): name for name in kept}
     calls: list[Call[Any]] = [
         Call("Evidently's report", _report, (before, after, kept)),
-        Call("statistics of raw rows", partial(row_scores, seed=seed), (before, after, kept)),
+        Call("statistics of raw rows", partial(row_scores, seed=seed), (*raw, counted)),
     ]
     small = (before.height + after.height) * len(kept) < POOLED_CELLS
     (result, html), statistics = engines.run(HERE if small else engine, calls)
@@ -118,7 +127,7 @@ def _report(
         definition = DataDefinition(
             numerical_columns=[n for n, kind in kinds.items() if kind == "number"],
             categorical_columns=[n for n, kind in kinds.items() if kind == "category"],
-            text_columns=[n for n, kind in kinds.items() if kind == "text"],
+            text_columns=[n for n, kind in kinds.items() if kind in TEXTS],
         )
         report = Report([DataDriftPreset(drift_share=DRIFT_SHARE)], include_tests=True)
         snapshot = report.run(
@@ -126,6 +135,21 @@ def _report(
             Dataset.from_pandas(_frame(reference, columns), data_definition=definition),
         )
         return json.loads(snapshot.json()), snapshot.get_html_str(as_iframe=False)
+
+
+def _without_vectors(
+    reference: pl.DataFrame, window: pl.DataFrame, columns: Mapping[str, ColumnKind]
+) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, ColumnKind]]:
+    """Rows with the components of each vector as numbers, and the columns by which they are compared."""
+    found: dict[str, ColumnKind] = {name: kind for name, kind in columns.items() if kind != "vector"}
+    for name in [name for name in columns if name not in found]:
+        pairs = islice(components(reference[name], window[name]), COMPONENTS)
+        for i, (before, after) in enumerate(pairs):
+            derived = f"{name}.component_{i}"
+            reference = reference.with_columns(pl.Series(derived, before))
+            window = window.with_columns(pl.Series(derived, after))
+            found[derived] = "number"
+    return reference, window, found
 
 
 def _sampled(frame: pl.DataFrame, seed: int) -> pl.DataFrame:
@@ -147,7 +171,7 @@ def _frame(frame: pl.DataFrame, columns: Mapping[str, ColumnKind]) -> "pd.DataFr
             values[_harmless(name)] = number_values(frame, name)
         else:
             texts = [None if text is None else _harmless(text) for text in category_values(frame, name).to_list()]
-            values[_harmless(name)] = ["" if text is None else text for text in texts] if kind == "text" else texts
+            values[_harmless(name)] = ["" if text is None else text for text in texts] if kind in TEXTS else texts
     return pd.DataFrame(values)
 
 

@@ -1,22 +1,28 @@
-"""Confirm a drift alert: an Evidently report over the raw rows of the reference and of the alarming window."""
+"""Confirm a drift alert on the raw rows: an Evidently report, and of texts and vectors the words and rows behind it."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from typing import Any
 from uuid import UUID
 
+import polars as pl
 from sqlalchemy.orm import Session
 
+from core.canonical import canonical
 from core.errors import AppError, BusyError
 from governance import ledger
 from monitor import drafts, store
+from monitor.baseline import Baseline
 from monitor.confirm import confirm_with_evidently
 from monitor.drift.rows import RowScore
+from monitor.encoding import encoding_of, with_vectors
+from monitor.evidence import Evidence, evidence
 from monitor.late_rows import rows_of
-from monitor.reference import rows, watched
-from monitor.schema import parse_spec
+from monitor.reference import person, rows, watched
+from monitor.schema import ModelSpec, parse_spec
 from monitor.service import CurrentSpec
 from monitor.site import Site
-from monitor.tables import BaselineRow, Model, Window
+from monitor.tables import Alert, BaselineRow, Model, Window
 
 
 def confirm_alert(site: Site, alert_id: UUID) -> None:
@@ -25,33 +31,32 @@ def confirm_alert(site: Site, alert_id: UUID) -> None:
         alert = store.alert(db, alert_id)
         if alert.confirmation is not None:
             return
-        window = db.get_one(Window, alert.first_window_id)
-        baseline = db.get_one(BaselineRow, window.baseline_id)
-        model = db.get_one(Model, alert.model_id)
-        spec = parse_spec(store.spec_revision(db, model.id, window.spec_revision).document)
-    columns = watched(spec)
+        alarmed = _alarmed(db, alert)
+    model, window, spec = alarmed.model, alarmed.window, alarmed.spec
     try:
-        reference = rows(site, CurrentSpec(model, window.spec_revision, spec), baseline)
+        reference = rows(site, CurrentSpec(model, window.spec_revision, spec), alarmed.baseline)
         assert reference is not None  # a window was judged against it
-        found = confirm_with_evidently(
-            reference.select(list(columns)),
-            rows_of(site, model.name, window).select(list(columns)),
-            columns,
-            engine=site.settings.engine,
-        )
+        current = _rows(site, alarmed)
+        reference = with_vectors(encoding_of(site, spec), reference)
+        found = confirm_with_evidently(reference, current, watched(spec), engine=site.settings.engine)
+        behind = _behind(site, alarmed, current)
     except BusyError:
         raise  # for the job to be repeated
     except AppError as error:
         with site.database.write() as db:
             store.alert(db, alert_id, lock=True).confirmation_error = error.message
         return
-    draft = drafts.begin(site, found.html, model.id, alert_id=alert_id)
+    shown = found.html, *((canonical([asdict(part) for part in behind]),) if behind else ())
+    made = [drafts.begin(site, content, model.id, alert_id=alert_id) for content in shown]
+    draft = made[0]
     with site.database.write() as db:
-        drafts.end(db, draft)
+        for one in made:
+            drafts.end(db, one)
         store.alert(db, alert_id, lock=True).confirmation = {
             "artifact": draft.artifact, "drifted_columns": list(found.drifted_columns), "share": found.share,
             "reference_rows": reference.height, "window": [window.from_seq, window.to_seq],
             "statistics": [asdict(score) for score in found.statistics],
+            "evidence": made[1].artifact if behind else None, "new_words": _sayable(behind),
         }  # fmt: skip
         _measure(site, db, window.id, found.statistics, found.note)
         ledger.append(
@@ -71,3 +76,52 @@ def _measure(site: Site, db: Session, window_id: UUID, statistics: Sequence[RowS
         stored.value, stored.reason, stored.computed_at = score.value, score.reason, site.clock.now()
         stored.n, stored.n_reference = score.n_window, score.n_reference
         stored.details = stored.details | {"rows": note}
+
+
+def evidence_of(site: Site, alert_id: UUID) -> list[Evidence]:
+    """What is behind a drift alert on texts or vectors in its first window, without a report.
+
+    Raises:
+        AppError: the rows cannot be read or encoded.
+    """
+    with site.database.read() as db:
+        alarmed = _alarmed(db, store.alert(db, alert_id))
+    if not {"text", "vector", "encoded"} & set(watched(alarmed.spec).values()):
+        return []
+    return _behind(site, alarmed, _rows(site, alarmed))
+
+
+@dataclass(frozen=True)
+class _Alarmed:
+    """What an alert rests on."""
+
+    model: Model
+    window: Window
+    baseline: BaselineRow
+    spec: ModelSpec
+
+
+def _alarmed(db: Session, alert: Alert) -> _Alarmed:
+    window = db.get_one(Window, alert.first_window_id)
+    spec = parse_spec(store.spec_revision(db, alert.model_id, window.spec_revision).document)
+    return _Alarmed(db.get_one(Model, alert.model_id), window, db.get_one(BaselineRow, window.baseline_id), spec)
+
+
+def _rows(site: Site, alarmed: _Alarmed) -> pl.DataFrame:
+    return with_vectors(encoding_of(site, alarmed.spec), rows_of(site, alarmed.model.name, alarmed.window))
+
+
+def _behind(site: Site, alarmed: _Alarmed, current: pl.DataFrame) -> list[Evidence]:
+    if alarmed.baseline.artifact is None:  # removed by an erasure meanwhile
+        return []
+    fitted = Baseline.from_bytes(site.artifacts.get(alarmed.baseline.artifact))
+    return evidence(fitted, current, person=person(alarmed.spec))
+
+
+def _sayable(behind: Sequence[Evidence]) -> dict[str, list[dict[str, Any]]]:
+    """New words that name nobody, by column: what may be shown without the right to read events."""
+    return {
+        part.column: [{"word": w.word, "share": w.share} for w in part.new_words if w.shared]
+        for part in behind
+        if part.new_words
+    }

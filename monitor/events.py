@@ -39,6 +39,7 @@ DELTA_TYPES: Final = {
     "text": "string",
     "string": "string",
     "boolean": "boolean",
+    "vector": "array<float>",
 }
 EVENT_FIELDS: Final = {
     "event_id": "string", "ts": "timestamp", "version": "string", "trace_id": "string", "span_id": "string",

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,27 @@ from monitor.counting import NumberCounts
 from monitor.functionals import BELOW_PER_STD, RANK_PER_STD, FindingKind, Sums, floor_of
 from monitor.profile import BlockProfile, merge_all
 from monitor.redraws import TIE
+
+Meaning = Literal[
+    "new vocabulary or typos", "new kind of request", "mix of known requests changed", "wording moved", "length changed"
+]
+MEANINGS: Final[Mapping[str, Meaning]] = {
+    "oov": "new vocabulary or typos",
+    "distance": "new kind of request",
+    "cluster": "mix of known requests changed",
+    "length": "length changed",
+}
+MOST_CLUSTERS: Final = 3
+
+
+@dataclass(frozen=True)
+class ClusterShare:
+    """Share of rows in one cluster, in reference and window, and the words that tell its texts from the others."""
+
+    cluster: str
+    words: tuple[str, ...]
+    reference: float
+    current: float
 
 
 @dataclass(frozen=True)
@@ -38,6 +60,8 @@ class ColumnFinding:
     alarmed: bool
     above_floor: bool
     visible_change: float | None  # the smallest change of the mean (numbers) or of a share this window would show
+    meaning: Meaning | None = None  # of what is derived from a text or vector: which kind of change this is
+    clusters: tuple[ClusterShare, ...] = ()  # of a mix that changed: those whose share changed most
 
 
 @dataclass(frozen=True)
@@ -96,10 +120,35 @@ def column_findings(
                 column=name, kind=sums.kinds[c], effect=effect, detail=functional.detail, value=after - before,
                 reference=before, current=after, unit=unit, t=float(tested.t[at]), adjusted_p=float(adjusted[at]),
                 alarmed=bool(len(loud)) and tested.alarm is not None and bool(adjusted[at] <= tested.alarm),
-                above_floor=bool(len(loud)), visible_change=visible,
+                above_floor=bool(len(loud)), visible_change=visible, meaning=meaning_of(baseline, name),
+                clusters=_clusters(baseline, name, reference, current),
             )
         )  # fmt: skip
     return tuple(findings)
+
+
+def meaning_of(baseline: Baseline, name: str) -> Meaning | None:
+    """What a change of a column says about the text or vector it is derived from."""
+    base, _, derived = name.rpartition(".")
+    if base not in baseline.coding.encoded:
+        return None
+    return MEANINGS.get(derived, "wording moved")
+
+
+def _clusters(
+    baseline: Baseline, name: str, reference: BlockProfile, current: BlockProfile
+) -> tuple[ClusterShare, ...]:
+    if meaning_of(baseline, name) != MEANINGS["cluster"]:
+        return ()
+    words = baseline.coding.words.get(name.rpartition(".")[0], ())
+    before, after = (side.categories[name].levels / max(side.rows, 1) for side in (reference, current))
+    kept = baseline.coding.categories[name].kept
+    order = sorted(range(len(kept)), key=lambda i: (-abs(after[i] - before[i]), kept[i]))[:MOST_CLUSTERS]
+    return tuple(ClusterShare(kept[i], _words_of(words, kept[i]), float(before[i]), float(after[i])) for i in order)
+
+
+def _words_of(words: Sequence[tuple[str, ...]], cluster: str) -> tuple[str, ...]:
+    return words[int(cluster)] if int(cluster) < len(words) else ()
 
 
 def visible_changes(findings: Sequence[ColumnFinding]) -> tuple[VisibleChange, ...]:

@@ -27,6 +27,7 @@ _TEXT_TESTS: Final[Mapping[str, tuple[str, ...]]] = {
     "distance": ("location", "below"),
     "length": ("location", "spread", "missing"),
 }
+_VECTOR_TESTS: Final[Mapping[str, tuple[str, ...]]] = {"distance": ("location", "below", "missing")}
 
 
 def number_bins(values: Floats, seed: int) -> NumberBins:
@@ -37,12 +38,13 @@ def number_bins(values: Floats, seed: int) -> NumberBins:
     return NumberBins(edges, _grid(x, edges, quantiles, smallest), _ALL_TESTS)
 
 
-def text_bins(values: Floats, derived: str, seed: int) -> NumberBins:
-    """Bins of a number derived from a text, by the part it is of it."""
+def derived_bins(values: Floats, derived: str, seed: int, *, of_text: bool) -> NumberBins:
+    """Bins of a number derived from a text or vector, by the part it is of it."""
     x, smallest = _sorted(values, seed)
     edges = _edges(x, TEXT_BINS)
     grid = _grid(x, edges, np.array(_TEXT_GRID.get(derived, ())), smallest)
-    return NumberBins(edges, grid, _TEXT_TESTS.get(derived, ("location",)))
+    tests = _TEXT_TESTS if of_text else _VECTOR_TESTS
+    return NumberBins(edges, grid, tests.get(derived, ("location",)))
 
 
 def _sorted(values: Floats, seed: int) -> tuple[Floats, float]:

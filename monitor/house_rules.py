@@ -14,7 +14,7 @@ from monitor.coding import Ints
 from monitor.counting import CategoryCounts
 from monitor.decide import Decision, check_alpha
 from monitor.drift import Score
-from monitor.findings import ColumnFinding
+from monitor.findings import ColumnFinding, meaning_of
 from monitor.functionals import (
     BELOW_PER_STD,
     FLOOR_BELOW,
@@ -66,6 +66,7 @@ def row_tests(
             ColumnFinding(
                 test.column, test.kind, test.name, test.detail, test.statistic, 0.0, test.statistic, "statistic", None,
                 adjusted_p=p, alarmed=p <= alpha and above, above_floor=above, visible_change=None,
+                meaning=meaning_of(baseline, test.column),
             )
         )  # fmt: skip
     columns = _loudest(found)
@@ -101,6 +102,7 @@ def thresholds(
                 ColumnFinding(
                     score.column, kind, "statistic", score.method, score.value - limit, limit, score.value, score.unit,
                     None, None, alarmed=score.value > limit, above_floor=score.value > limit, visible_change=None,
+                    meaning=meaning_of(baseline, score.column),
                 )
             )  # fmt: skip
     if not found:

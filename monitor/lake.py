@@ -20,7 +20,7 @@ from uuid import uuid4
 import polars as pl
 from deltalake import DeltaTable, Field, Schema
 from deltalake.exceptions import DeltaError
-from deltalake.schema import PrimitiveType
+from deltalake.schema import ArrayType, PrimitiveType
 
 from core.clock import SystemClock
 from core.errors import ConflictError, IntegrityFailureError
@@ -157,7 +157,7 @@ class Table:
         adds = pl.DataFrame(table.get_add_actions(flatten=True))
         files = tuple(datafile.read(row) for row in adds.iter_rows(named=True))
         reached = {a: at for a in self._applications if (at := table.transaction_version(a)) is not None}
-        return Snapshot(table.version(), files, {f["name"]: f["type"] for f in fields}, reached)
+        return Snapshot(table.version(), files, {f["name"]: _type_name(f["type"]) for f in fields}, reached)
 
     # Writing
 
@@ -286,7 +286,7 @@ class Table:
         return committed
 
     def _metadata(self, columns: Mapping[str, str]) -> dict[str, Any]:
-        schema = Schema([Field(name, PrimitiveType(kind)) for name, kind in columns.items()])
+        schema = Schema([Field(name, _type(kind)) for name, kind in columns.items()])
         known = DeltaTable(self.folder).metadata() if self.snapshot().version >= 0 else None
         return {
             "id": str(known.id) if known else str(uuid4()),
@@ -405,6 +405,19 @@ class Table:
                 if not again:
                     raise
         raise AssertionError
+
+
+def _type_name(declared: str | Mapping[str, Any]) -> str:
+    """A type of Delta's schema as one word: lists are named by what they hold."""
+    if isinstance(declared, str):
+        return declared
+    return f"array<{declared['elementType']}>" if declared["type"] == "array" else str(declared["type"])
+
+
+def _type(name: str) -> PrimitiveType | ArrayType:
+    if name.startswith("array<"):
+        return ArrayType(PrimitiveType(name.removeprefix("array<").removesuffix(">")), contains_null=False)
+    return PrimitiveType(name)
 
 
 def _merged(before: Snapshot, columns: Mapping[str, str]) -> dict[str, str]:

@@ -20,6 +20,7 @@ from core.engine import HERE, Call
 from core.settings import EngineSettings
 from monitor.baseline import Baseline
 from monitor.coding import Coding
+from monitor.encoding import encoding_of
 from monitor.profile import BlockProfile, empty_profile
 from monitor.profile_bytes import from_bytes, summed
 from monitor.profiling import Cut, Part, Stretch, labels_of, profile_rows, profile_stretch, row_labels
@@ -31,8 +32,10 @@ from monitor.tables import BaselineRow, StoredProfile
 
 # Blocks are read together up to about this many rows, and about this many values.
 MOST_ROWS: Final = 200_000
+MOST_VECTORS: Final = 50_000  # the same where each row has a vector of hundreds of numbers
 MOST_CELLS: Final = 20_000_000
-# Fewer values than this are profiled sooner than other processes have started. A text costs as much as this many.
+# Fewer values than this are profiled sooner than other processes have started. A text or vector costs as much as this
+# many; one that a model makes is made in a process of its own, of which one at a time is enough.
 POOLED_CELLS: Final = 100_000_000
 TEXT_CELLS: Final = 500
 
@@ -51,10 +54,12 @@ def extend(site: Site, current: CurrentSpec, row: BaselineRow, baseline: Baselin
     profiled = next_seq if waiting.is_empty() else int(waiting.min())  # type: ignore[arg-type]  # not null
     touched: list[int] = np.unique(labels[ended]).tolist()
     rows = int(ended.sum())
-    most = min(MOST_ROWS, max(1, MOST_CELLS // len(baseline.columns)))
+    kinds = set(baseline.columns.values())
+    most = MOST_VECTORS if kinds & {"vector", "encoded"} else MOST_ROWS
+    most = min(most, max(1, MOST_CELLS // len(baseline.columns)))
     runs = list(_runs(touched, max(1, most * len(touched) // max(rows, 1))))
-    cells = rows * sum(TEXT_CELLS if kind == "text" else 1 for kind in baseline.columns.values())
-    engine = site.settings.engine if cells >= POOLED_CELLS else HERE
+    cells = rows * sum(TEXT_CELLS if kind in ("text", "vector") else 1 for kind in baseline.columns.values())
+    engine = site.settings.engine if cells >= POOLED_CELLS and "encoded" not in kinds else HERE
     for run, parts in zip(runs, _profiled(site, current, row, runs, next_seq, engine), strict=True):
         with site.database.write() as db:
             _replace(db, row.id, run, parts)
@@ -144,6 +149,7 @@ def _cuts(site: Site, current: CurrentSpec, row: BaselineRow, runs: Sequence[ran
         yield Cut(
             bounds=bounds, labels=labels, windows=windows, from_seq=row.from_seq,
             segments=tuple(current.spec.with_role("segment")), artifacts=site.artifacts.root, baseline=row.artifact,
+            encoding=encoding_of(site, current.spec),
         )  # fmt: skip
 
 

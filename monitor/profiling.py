@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from core.artifacts import ArtifactStore
 from monitor.baseline import Baseline
 from monitor.coding import CodedColumns, coded_columns
+from monitor.encoding import Encoding, with_vectors
 from monitor.lake import Table
 from monitor.profile import profile_coded
 from monitor.profile_bytes import to_bytes
@@ -38,6 +39,7 @@ class Cut:
     segments: tuple[str, ...]
     artifacts: Path
     baseline: str  # digest
+    encoding: Encoding
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ def profile_rows(cut: Cut, rows: pl.LazyFrame) -> list[Part]:
     present = rows.collect_schema().names()
     frame = rows.select(n for n in present if n in wanted).sort("seq").collect()
     of = labels_of(frame, cut.windows, cut.from_seq)
-    coded = coded_columns(frame, baseline.coding)
+    coded = coded_columns(with_vectors(cut.encoding, frame), baseline.coding)
     named = frame.select("version", *(name for name in cut.segments if name in frame.columns))
     found = []
     for label in cut.labels:

@@ -13,6 +13,7 @@ from governance import ledger
 from monitor import store
 from monitor.baseline import Baseline, ColumnKind, fit_baseline
 from monitor.columns import Rows, column_names, row_count
+from monitor.encoding import encoding_of, with_vectors
 from monitor.profile import equal_blocks
 from monitor.schema import ModelSpec, RowWindow, span
 from monitor.service import CurrentSpec
@@ -39,8 +40,16 @@ def watched(spec: ModelSpec) -> dict[str, ColumnKind]:
             continue
         if chosen != "all" and name not in chosen:
             continue
-        kinds[name] = "category" if column.type == "boolean" else column.type
+        if name in spec.encoders:
+            kinds[name] = "encoded"
+        else:
+            kinds[name] = "category" if column.type == "boolean" else column.type
     return kinds
+
+
+def person(spec: ModelSpec) -> str | None:
+    """The column that says whose row it is."""
+    return next(iter(spec.with_role("subject")), None)
 
 
 def block_length(windows: Sequence[str]) -> timedelta:
@@ -77,7 +86,7 @@ def collect(site: Site, current: CurrentSpec, row: BaselineRow) -> None:
         height = 0 if frame is None else row_count(frame)
         if frame is None or not height:
             return
-        fitted = _fitted(current.spec, frame, _training_texts(site, current, row))
+        fitted = _fitted(current.spec, _encoded(site, current.spec, frame), _training_texts(site, current, row))
     except AppError as error:
         with site.database.write() as db:
             db.get_one(BaselineRow, row.id, with_for_update=True).problem = error.message
@@ -140,7 +149,7 @@ def refit(site: Site, current: CurrentSpec, row: BaselineRow, erased: Sequence[t
         AppError: what is left cannot be fitted.
     """
     frame = _rows_left(site, current, row, erased)
-    return _fitted(current.spec, frame, _training_texts(site, current, row))
+    return _fitted(current.spec, _encoded(site, current.spec, frame), _training_texts(site, current, row))
 
 
 def _rows_left(
@@ -181,7 +190,14 @@ def _dataset(site: Site, current: CurrentSpec, name: str) -> pl.LazyFrame:
 def _fitted(spec: ModelSpec, frame: Rows, texts: dict[str, list[str | None]]) -> Baseline:
     windows = spec.monitors.windows
     parts = 1 if isinstance(windows, RowWindow) else profile_parts(windows)
-    return fit_baseline(frame, watched(spec), blocks=_blocks(spec, frame), parts=parts, seed=0, encoder_texts=texts)
+    return fit_baseline(
+        frame, watched(spec), blocks=_blocks(spec, frame), parts=parts, seed=0, encoder_texts=texts, person=person(spec)
+    )
+
+
+def _encoded(site: Site, spec: ModelSpec, frame: Rows) -> Rows:
+    """The rows with the vectors of their texts, where the spec names an encoder."""
+    return with_vectors(encoding_of(site, spec), frame.lazy().collect()) if spec.encoders else frame
 
 
 def _blocks(spec: ModelSpec, frame: Rows) -> NDArray[np.int64]:

@@ -14,6 +14,7 @@ from monitor.snapshot import DataFile, Snapshot
 DTYPES: Final[Mapping[str, Any]] = {
     "string": pl.String,
     "double": pl.Float64,
+    "array<float>": pl.List(pl.Float32),
     "boolean": pl.Boolean,
     "long": pl.Int64,
     "timestamp": pl.Datetime("us", "UTC"),

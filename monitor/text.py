@@ -1,9 +1,10 @@
 """A text encoder fitted on reference rows alone: no download, no labels, a few megabytes.
 
-Two views of a text: its hashed character n-grams, compared with up to 1,000 reference texts (anchors), tell how new
-the request is; its hashed words, projected on the leading singular directions of the reference and clustered, tell
-which kind of known request it is nearest to. Kept of a row: the share of its words the reference never used, its
-distance to the nearest anchors, its length, its cluster and the first components.
+Two views of a text. Its hashed letters in twos and threes, as they are and along their leading singular directions,
+compared with up to 4,000 reference texts (anchors), tell how new the request is. Its hashed words, projected on the
+leading singular directions of the reference and clustered, tell which kind of known request it is nearest to. Kept of a
+row: the share of its words the reference never used, its distance to the nearest anchors, its length, its cluster and
+the first components.
 
 Encode only rows the encoder was not fitted on: rows it was fitted on have no unknown word and lie too close to their
 own centroids, so any later window would look novel.
@@ -19,22 +20,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import InsufficientDataError
+from monitor.clusters import centroids, number_of_clusters, words
 
 Floats = NDArray[np.float64]
 Array = NDArray[Any]
 
-CHARACTER_DIMENSIONS: Final = 1 << 18
+CHARACTER_DIMENSIONS: Final = 1 << 15
 WORD_DIMENSIONS: Final = 1 << 13
-RANK: Final = 32
+RANK: Final = 32  # of words
+GRAM_RANK: Final = 64
 COMPONENTS: Final = 4
-ANCHORS: Final = 1_000
+ANCHORS: Final = 4_000
 NEAREST: Final = 3
-CLUSTERS: Final = 48
 MINIMUM_TEXTS: Final = 50
 MAXIMUM_TEXTS: Final = 20_000  # more rows move the encoder no further and cost seconds
-_CHUNK: Final = 2_000  # texts compared with the anchors at a time; bounds memory
+_CHUNK: Final = 500  # texts compared with the anchors at a time; bounds memory
 
-_WORD: Final = re.compile(r"\w+")
+_WORD: Final = r"\w+"
 _DIGITS: Final = re.compile(r"\d+")
 
 
@@ -42,9 +44,7 @@ _DIGITS: Final = re.compile(r"\d+")
 class TextFeatures:
     """What is measured of n texts. A missing or empty text has nan in every number and -1 as cluster."""
 
-    oov: Floats  # share of words outside the reference vocabulary, 0..1; nan for a text without words
-    distance: Floats  # 1 - mean cosine similarity to the 3 nearest anchors, 0..1
-    length: Floats  # characters
+    distance: Floats  # 1 - mean similarity to the 3 nearest anchors, 0..1: half n-grams, half their directions
     cluster: NDArray[np.int64]
     components: Floats  # (n, COMPONENTS)
 
@@ -54,33 +54,48 @@ class TextEncoder:
     """Fitted state. Words and n-grams are kept as hashes only, anchors as hashed n-gram weights."""
 
     vocabulary: NDArray[np.uint64]
-    grams: NDArray[np.int32]  # hashed character n-grams the reference used, ascending
+    grams: NDArray[np.int32]  # hashed letters in twos and threes that the reference used, ascending
     gram_weights: NDArray[np.float32]  # their idf
+    gram_directions: NDArray[np.float32]  # (grams, rank): leading singular directions of the reference's weights
     anchor_starts: NDArray[np.int32]  # compressed sparse rows of unit length: start of each anchor's entries,
     anchor_grams: NDArray[np.int32]  # the n-gram
     anchor_values: NDArray[np.float32]  # and its weight
+    anchor_points: NDArray[np.float32]  # (anchors, rank): along the directions, of unit length
     word_weights: NDArray[np.float32]  # (WORD_DIMENSIONS,)
     directions: NDArray[np.float32]  # (rank, WORD_DIMENSIONS)
-    clusters: NDArray[np.float32]  # (up to CLUSTERS, rank)
+    clusters: NDArray[np.float32]  # (up to 48, rank)
 
     def encode(self, texts: Sequence[str | None]) -> TextFeatures:
         """Measure n texts; each by itself, so the result does not depend on the others."""
-        present = np.array([bool(text and text.strip()) for text in texts], dtype=bool)
-        filled = [text if text and text.strip() else "" for text in texts]
-        projected = np.asarray(_unit(_word_counts(filled), self.word_weights) @ self.directions.T, dtype=np.float64)
-        clusters = self.clusters.astype(np.float64)
-        nearest = np.argmax(projected @ clusters.T - np.sum(clusters**2, axis=1) / 2.0, axis=1)
+        present, filled = _present(texts)
+        projected = self._projected(filled)
         components = np.zeros((len(filled), COMPONENTS))
         width = min(COMPONENTS, projected.shape[1])
         components[:, :width] = projected[:, :width]
         missing = np.where(present, 0.0, np.nan)
         return TextFeatures(
-            oov=np.array([self._unknown(text) for text in filled], dtype=np.float64) + missing,
             distance=self._distance(filled) + missing,
-            length=np.array([len(text) for text in filled], dtype=np.float64) + missing,
-            cluster=np.where(present, nearest, -1).astype(np.int64),
+            cluster=self.nearest(texts, projected),
             components=components + missing[:, None],
         )
+
+    def nearest(self, texts: Sequence[str | None], projected: Floats | None = None) -> NDArray[np.int64]:
+        """The cluster of each text, -1 for a missing one."""
+        present, filled = _present(texts)
+        points = self._projected(filled) if projected is None else projected
+        clusters = self.clusters.astype(np.float64)
+        found = np.argmax(points @ clusters.T - np.sum(clusters**2, axis=1) / 2.0, axis=1)
+        return np.where(present, found, -1).astype(np.int64)
+
+    def unknown(self, texts: Sequence[str | None]) -> Floats:
+        """Share of words outside the reference vocabulary, nan for a text without words."""
+        return np.array([self._unknown(text or "") for text in texts], dtype=np.float64)
+
+    def knows(self, word: str) -> bool:
+        return bool(self._known(np.array([_word_hash(word)], dtype=np.uint64))[0])
+
+    def _projected(self, texts: Sequence[str]) -> Floats:
+        return np.asarray(_unit(_word_counts(texts), self.word_weights) @ self.directions.T, dtype=np.float64)
 
     def _distance(self, texts: Sequence[str]) -> Floats:
         from scipy.sparse import csr_matrix
@@ -90,23 +105,26 @@ class TextEncoder:
         # An n-gram the reference never used weighs as much as its rarest, and lies at no anchor: it counts as distance.
         weights = np.full(CHARACTER_DIMENSIONS, self.gram_weights.max(initial=1.0), dtype=np.float32)
         weights[self.grams] = self.gram_weights
+        directions = np.zeros((CHARACTER_DIMENSIONS, self.gram_directions.shape[1]), dtype=np.float32)
+        directions[self.grams] = self.gram_directions
         nearest = min(NEAREST, shape[0])
         out = np.empty(len(texts))
         for start in range(0, len(texts), _CHUNK):
             part = _unit(_gram_counts(texts[start : start + _CHUNK]), weights)
-            similar = np.asarray((part @ anchors).toarray(), dtype=np.float64)
+            similar = np.asarray((part @ anchors).toarray() + _directed(part, directions) @ self.anchor_points.T) / 2.0
             top = np.partition(similar, shape[0] - nearest, axis=1)[:, shape[0] - nearest :]
-            out[start : start + _CHUNK] = np.clip(1.0 - top.mean(axis=1), 0.0, 1.0)
+            out[start : start + _CHUNK] = np.clip(1.0 - top.mean(axis=1, dtype=np.float64), 0.0, 1.0)
         return out
 
     def _unknown(self, text: str) -> float:
         hashes = np.array([_word_hash(word) for word in words(text)], dtype=np.uint64)
-        if not len(hashes):
-            return float("nan")
+        return float(np.mean(~self._known(hashes))) if len(hashes) else float("nan")
+
+    def _known(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
         if not len(self.vocabulary):
-            return 1.0
+            return np.zeros(len(hashes), dtype=bool)
         at = np.minimum(np.searchsorted(self.vocabulary, hashes), len(self.vocabulary) - 1)
-        return float(np.mean(self.vocabulary[at] != hashes))
+        return np.asarray(self.vocabulary[at] == hashes)
 
     def arrays(self) -> dict[str, Array]:
         return {part.name: getattr(self, part.name) for part in fields(self)}
@@ -116,9 +134,15 @@ class TextEncoder:
         return cls(**{part.name: arrays[part.name] for part in fields(cls)})
 
 
-def words(text: str) -> list[str]:
-    """Lower-cased words; every run of digits reads as 0, for a new amount is not a new word."""
-    return [_DIGITS.sub("0", word) for word in _WORD.findall(text.lower())]
+def lengths(texts: Sequence[str | None]) -> Floats:
+    """Characters of each text, nan for a missing or empty one."""
+    present, filled = _present(texts)
+    return np.where(present, np.array([len(text) for text in filled], dtype=np.float64), np.nan)
+
+
+def _present(texts: Sequence[str | None]) -> tuple[NDArray[np.bool_], list[str]]:
+    present = np.array([bool(text and text.strip()) for text in texts], dtype=bool)
+    return present, [text if text and text.strip() else "" for text in texts]
 
 
 def fit_text(texts: Sequence[str | None], *, seed: int, column: str = "text") -> TextEncoder:
@@ -159,34 +183,33 @@ def fit_text(texts: Sequence[str | None], *, seed: int, column: str = "text") ->
     gram_weights = _idf(gram_counts)
     grams = np.unique(gram_counts.indices).astype(np.int32)
     chosen = np.sort(rng.choice(len(kept), min(ANCHORS, len(kept)), replace=False))
-    anchors = _unit(gram_counts[chosen], gram_weights)
+    gram_matrix = _unit(gram_counts, gram_weights)
+    _, _, along = randomized_svd(
+        gram_matrix, n_components=max(1, min(GRAM_RANK, len(kept) // 8)), n_iter=4, random_state=seed
+    )
+    gram_directions = np.ascontiguousarray(along.T, dtype=np.float32)
+    anchors = gram_matrix[chosen]
     return TextEncoder(
         vocabulary=np.array(sorted({_word_hash(w) for text in kept for w in words(text)}), dtype=np.uint64),
         grams=grams,
         gram_weights=gram_weights[grams],
+        gram_directions=gram_directions[grams],
         anchor_starts=anchors.indptr.astype(np.int32),
         anchor_grams=anchors.indices.astype(np.int32),
         anchor_values=anchors.data.astype(np.float32),
+        anchor_points=_directed(anchors, gram_directions),
         word_weights=word_weights,
         directions=directions,
-        clusters=_centroids(projected, min(CLUSTERS, max(4, len(kept) // 40)), seed),
+        clusters=centroids(projected, number_of_clusters(len(kept)), seed),
     )
 
 
-def _centroids(points: NDArray[np.float32], number: int, seed: int) -> NDArray[np.float32]:
-    from sklearn.cluster import KMeans
-
-    distinct = len(np.unique(np.round(points, 5), axis=0))
-    model = KMeans(n_clusters=min(number, distinct), n_init=1, max_iter=50, random_state=seed)
-    return cast("NDArray[np.float32]", model.fit(points).cluster_centers_.astype(np.float32))
-
-
 def _gram_counts(texts: Sequence[str]) -> Any:
-    return _counts(texts, analyzer="char_wb", ngram_range=(3, 5), n_features=CHARACTER_DIMENSIONS)
+    return _counts(texts, analyzer="char_wb", ngram_range=(2, 3), n_features=CHARACTER_DIMENSIONS)
 
 
 def _word_counts(texts: Sequence[str]) -> Any:
-    return _counts(texts, token_pattern=_WORD.pattern, ngram_range=(1, 2), n_features=WORD_DIMENSIONS)
+    return _counts(texts, token_pattern=_WORD, ngram_range=(1, 2), n_features=WORD_DIMENSIONS)
 
 
 def _counts(texts: Sequence[str], **how: Any) -> Any:
@@ -199,6 +222,13 @@ def _counts(texts: Sequence[str], **how: Any) -> Any:
     matrix.data = np.log1p(matrix.data)
     matrix.sort_indices()
     return matrix
+
+
+def _directed(matrix: Any, directions: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows along the directions, scaled to unit length; one that has nothing along them stays zero."""
+    points = np.asarray(matrix @ directions, dtype=np.float32)
+    lengths = np.linalg.norm(points, axis=1, keepdims=True)
+    return np.asarray(points / np.where(lengths > 1e-6, lengths, np.inf), dtype=np.float32)
 
 
 def _idf(counts: Any) -> NDArray[np.float32]:

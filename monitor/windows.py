@@ -257,8 +257,8 @@ def seed_of(artifact: str, scale: str, number: int) -> int:
 
 def _document(decision: Decision) -> dict[str, Any]:
     document: dict[str, Any] = {f.name: getattr(decision, f.name) for f in fields(decision)}
-    for name in ("columns", "visible"):
-        document[name] = [vars(part) for part in document[name]]
+    document["columns"] = [vars(c) | {"clusters": [vars(share) for share in c.clusters]} for c in decision.columns]
+    document["visible"] = [vars(part) for part in decision.visible]
     document |= {"unjudged": list(decision.unjudged), "sentence": describe(decision), "judged": decision.judged}
     return document
 

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from monitor.decide import Decision
-from monitor.findings import ColumnFinding
+from monitor.findings import ClusterShare, ColumnFinding
 
 MOST_NAMED: Final = 3
+MOST_CLUSTERS_NAMED: Final = 2
 
 
 def describe(decision: Decision) -> str:
@@ -68,22 +69,37 @@ def _unjudged(decision: Decision) -> str:
 
 
 def _words(finding: ColumnFinding) -> str:
-    column, _, derived = finding.column.rpartition(".")
     change = f"{finding.reference:.3g} to {finding.current:.3g}"
-    points = f"{100 * finding.reference:.1f} % to {100 * finding.current:.1f} % of rows"
-    if column and derived == "oov":
-        what = f"mean share of unknown words {change}" if finding.effect == "mean" else _plain(finding, points, change)
-        return f"`{column}`: new vocabulary ({what})"
-    if column and derived == "distance":
-        what = f"mean distance {change}" if finding.effect == "mean" else _plain(finding, points, change)
-        return f"`{column}`: new kind of request ({what})"
-    if column and derived == "cluster":
-        return f"`{column}`: mix of known requests changed (cluster {finding.detail or finding.effect}: {points})"
-    if column and derived.startswith("component_"):
-        return f"`{column}`: wording moved along {derived.replace('_', ' ')} ({_plain(finding, points, change)})"
-    if column and derived == "length" and finding.effect == "mean":
-        return f"`{column}`: length changed (mean characters {change})"
-    return f"`{finding.column}`: {_plain(finding, points, change)}"
+    points = _points(finding.reference, finding.current)
+    what = _plain(finding, points, change)
+    column, _, derived = finding.column.rpartition(".")
+    if finding.meaning is None or finding.effect == "missing":
+        return f"`{finding.column}`: {what}"
+    match derived:
+        case "oov" if finding.effect == "mean":
+            what = f"mean share of unknown words {change}"
+        case "oov":
+            what = f"share of unknown words: {what}"
+        case "distance" if finding.effect == "mean":
+            what = f"mean distance to the nearest known ones {change}"
+        case "distance":
+            what = f"distance to the nearest known ones: {what}"
+        case "length" if finding.effect == "mean":
+            what = f"mean characters {change}"
+        case "cluster":
+            what = "; ".join(_cluster(c) for c in finding.clusters[:MOST_CLUSTERS_NAMED]) or what
+        case _:
+            what = f"{derived.replace('_', ' ')}: {what}"
+    return f"`{column}`: {finding.meaning} ({what})"
+
+
+def _cluster(share: ClusterShare) -> str:
+    name = f"those about {', '.join(share.words)}" if share.words else f"cluster {share.cluster}"
+    return f"{name}: {_points(share.reference, share.current)}"
+
+
+def _points(before: float, after: float) -> str:
+    return f"{100 * before:.1f} % to {100 * after:.1f} % of rows"
 
 
 def _plain(finding: ColumnFinding, points: str, change: str) -> str:

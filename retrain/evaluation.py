@@ -12,6 +12,7 @@ import polars as pl
 from core.artifacts import file_digest
 from core.artifacts import folder_digest as artifact_digest
 from core.errors import IntegrityFailureError
+from core.process import Child
 from monitor.kpi import KPIS
 from monitor.schema import ModelSpec
 from monitor.site import Site
@@ -22,7 +23,6 @@ from retrain.envelope import GATED, Plan, base_folder
 from retrain.errors import TrainerError
 from retrain.evals.config import EvalConfig, ModelFiles
 from retrain.gates.base import Compared, GateInputs, IntegrityFacts
-from retrain.process import Child
 from retrain.service import show_progress
 from retrain.tables import ModelVersion
 from retrain.train.config import DatasetFile, Recipe

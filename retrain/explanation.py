@@ -9,6 +9,7 @@ from typing import Final
 import polars as pl
 
 from core.errors import InvalidError, NotFoundError
+from core.process import Child
 from governance import ledger
 from monitor import drafts
 from monitor.service import current_spec
@@ -20,7 +21,6 @@ from retrain.envelope import Plan
 from retrain.errors import NoChampionError, TrainerError
 from retrain.evals.config import ModelFiles
 from retrain.evaluation import model_files
-from retrain.process import Child
 from retrain.workspace import read_json, write_config
 
 LIMIT_S: Final = 600.0

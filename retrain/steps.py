@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from core.canonical import digest
 from core.errors import AppError, IntegrityFailureError
+from core.process import Child
 from monitor.schema import ModelSpec
 from monitor.site import Site
 from monitor.tables import Model
@@ -18,7 +19,6 @@ from retrain.errors import EnvelopeError, TrainerError
 from retrain.evaluation import evaluate_run
 from retrain.gates import judge_all
 from retrain.gates.base import GateResult
-from retrain.process import Child
 from retrain.tables import GateResult as GateRow
 from retrain.tables import Run
 from retrain.train.config import DatasetFile, Recipe, RunConfig

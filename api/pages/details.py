@@ -14,6 +14,7 @@ from api.pages.render import PageRoute, page
 from core.errors import NotFoundError
 from governance import ledger
 from governance.access import Caller, Permission
+from monitor import alerts
 from monitor import store as monitor_store
 from monitor.schema import parse_spec
 from monitor.site import Site
@@ -32,12 +33,16 @@ Reader = Annotated[Caller, requires(Permission.READ)]
 
 
 @router.get("/alerts/{alert_id}")
-def alert_page(caller: Reader, alert_id: UUID, db: ReadDb) -> HTMLResponse:
+def alert_page(caller: Reader, alert_id: UUID, site: SiteDep, db: ReadDb) -> HTMLResponse:
     alert = monitor_store.alert(db, alert_id)
     model = store.model_of(db, alert.model_id)
     citations = Citations(store.entries(db, [f"model:{model.name}"]))
     first, last = store.window(db, alert.first_window_id), store.window(db, alert.last_window_id)
-    return page("alert.html", caller=caller, alert=alert, model=model, first=first, last=last, cite=citations.find)
+    examples = alerts.examples(site, alert, model.name) if caller.may(Permission.EVENTS_READ) else []
+    return page(
+        "alert.html", caller=caller, alert=alert, model=model, first=first, last=last, cite=citations.find,
+        examples=examples,
+    )  # fmt: skip
 
 
 @router.get("/windows/{window_id}")

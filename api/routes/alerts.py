@@ -7,6 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 from pydantic import Field
+from sqlalchemy.orm import Session
 
 from api.auth import requires
 from api.deps import Db, In, Out, Page, ReadDb, SiteDep
@@ -14,6 +15,7 @@ from core.errors import NotFoundError
 from governance.access import Caller, Permission
 from governance.erasure import ErasedError
 from monitor import alerts, store
+from monitor.tables import Alert, Model
 
 router = APIRouter(prefix="/api/v1", tags=["alerts"])
 Reader = Annotated[Caller, requires(Permission.READ)]
@@ -54,6 +56,28 @@ class AlertOut(Out):
     confirmation_error: str | None
 
 
+class NewWordOut(Out):
+    word: str
+    rows: int
+    share: float
+    shared: bool
+
+
+class FarRowOut(Out):
+    event_id: str
+    distance: float
+    value: str | list[float] | None
+
+
+class ExamplesOut(Out):
+    """Of one text or vector column; `value` of a row is null where the event is gone."""
+
+    column: str
+    rows: int
+    new_words: list[NewWordOut]
+    farthest: list[FarRowOut]
+
+
 class NotConfirmedError(NotFoundError):
     code = "not_confirmed"
 
@@ -75,23 +99,38 @@ def confirmation(
     _: Annotated[Caller, requires(Permission.EVENTS_READ)], alert_id: UUID, site: SiteDep, db: ReadDb
 ) -> HTMLResponse:
     """The Evidently report on the raw rows of the window."""
-    alert = store.alert(db, alert_id)
-    if alert.confirmation is None:
-        why = alert.confirmation_error or "it is still being computed, or the alert is not about drift"
-        raise NotConfirmedError(f"alert {alert_id} has no confirmation: {why}", alert=str(alert_id))
-    if (erased := alert.confirmation.get("erased")) is not None:
-        raise ErasedError(
-            f"the report on the raw rows of alert {alert_id} was removed by erasure {erased['erasure']}: it showed "
-            "rows of a person who was erased",
-            alert=str(alert_id), erasure=erased["erasure"],
-        )  # fmt: skip
-    html = site.artifacts.get(alert.confirmation["artifact"])
+    alert = _confirmed(db, alert_id)
+    html = site.artifacts.get((alert.confirmation or {})["artifact"])
     headers = {
         "Content-Security-Policy": SANDBOX,
         "X-Content-Type-Options": "nosniff",
         "Cache-Control": "private, no-store",
     }
     return HTMLResponse(html, headers=headers)
+
+
+def _confirmed(db: Session, alert_id: UUID) -> Alert:
+    alert = store.alert(db, alert_id)
+    if alert.confirmation is None:
+        why = alert.confirmation_error or "it is still being computed, or the alert is not about drift"
+        raise NotConfirmedError(f"alert {alert_id} has no confirmation: {why}", alert=str(alert_id))
+    if (erased := alert.confirmation.get("erased")) is not None:
+        raise ErasedError(
+            f"what the raw rows of alert {alert_id} showed was removed by erasure {erased['erasure']}: a person of "
+            "these rows was erased",
+            alert=str(alert_id), erasure=erased["erasure"],
+        )  # fmt: skip
+    return alert
+
+
+@router.get("/alerts/{alert_id}/examples")
+def examples(
+    _: Annotated[Caller, requires(Permission.EVENTS_READ)], alert_id: UUID, site: SiteDep, db: ReadDb
+) -> list[ExamplesOut]:
+    """New words of the window's texts, and the rows that lie farthest from what the reference knows."""
+    alert = _confirmed(db, alert_id)
+    model = db.get_one(Model, alert.model_id).name
+    return [ExamplesOut.model_validate(part) for part in alerts.examples(site, alert, model)]
 
 
 @router.post("/alerts/{alert_id}/acknowledge")

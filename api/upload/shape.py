@@ -14,9 +14,10 @@ import polars as pl
 
 from api.upload.batches import Batch
 from core.errors import InvalidError
+from monitor.ingest import vectors
 from monitor.ingest.media import ARROW, NDJSON
 from monitor.ingest.ndjson import written
-from monitor.ingest.target import UTC_MICROSECONDS
+from monitor.ingest.target import DTYPES, UTC_MICROSECONDS
 from monitor.ingest.validate import OWN_COLUMNS, TIME_FORMAT
 from monitor.schema import ColumnType, ModelSpec
 
@@ -128,7 +129,7 @@ def _typed(series: pl.Series, kind: ColumnType) -> tuple[pl.Series, pl.Series]:
     dtype = series.dtype
     fits = pl.Series([False]).new_from_index(0, len(series))
     if dtype == pl.Null:
-        return series.cast({"number": pl.Float64, "boolean": pl.Boolean}.get(kind, pl.String)()), fits
+        return series.cast(DTYPES[kind]), fits
     if kind == "number" and (dtype.is_numeric() or dtype == pl.String):
         text = series.str.strip_chars() if dtype == pl.String else series
         numbers = text.cast(pl.Float64, strict=False).fill_nan(None)  # files say "no value" by NaN
@@ -141,7 +142,15 @@ def _typed(series: pl.Series, kind: ColumnType) -> tuple[pl.Series, pl.Series]:
         words = series.cast(pl.String).str.strip_chars().str.to_lowercase()
         truth = words.replace_strict(_TRUTH, default=None, return_dtype=pl.Boolean)
         return truth, truth.is_null() & series.is_not_null()
-    if kind not in ("number", "boolean") and not dtype.is_nested() and not dtype.is_temporal() and dtype != pl.Binary:
+    if kind == "vector" and (dtype == pl.String or isinstance(dtype, pl.List | pl.Array)):
+        lists = vectors.parsed(series) if dtype == pl.String else series.cast(DTYPES[kind], strict=False)
+        return lists, lists.is_null() & series.is_not_null()
+    if (
+        kind not in ("number", "boolean", "vector")
+        and not dtype.is_nested()
+        and not dtype.is_temporal()
+        and dtype != pl.Binary
+    ):
         return series.cast(pl.String), fits
     raise _refused(series, kind)
 

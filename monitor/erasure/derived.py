@@ -27,22 +27,27 @@ def erased_events(db: Session, case: Case) -> Erased:
 
 
 def erase_confirmations(site: Site, case: Case, datasets: Collection[UUID]) -> None:
-    """Delete the Evidently reports whose window or reference held an erased row: they show raw rows."""
+    """Delete the Evidently reports whose window or reference held an erased row, and the words and rows beside them.
+
+    They show raw rows.
+    """
     with site.database.read() as db:
         erased = erased_events(db, case)
         model = store.model(db, case.model)
         doomed = [
-            (alert.id, str(alert.confirmation["artifact"]))
+            (alert.id, [d for d in (alert.confirmation["artifact"], alert.confirmation.get("evidence")) if d])
             for alert in db.scalars(select(Alert).where(Alert.model_id == model.id))
             if alert.confirmation and alert.confirmation["artifact"] and _shows(db, alert, erased, datasets)
         ]
-    for alert_id, artifact in doomed:
-        site.artifacts.delete(artifact)  # first: a crash between the two must not lose the name of a file that is left
+    for alert_id, artifacts in doomed:
+        for artifact in artifacts:  # first: a crash between the two must not lose the name of a file that is left
+            site.artifacts.delete(artifact)
         with site.database.write() as db:
             alert = store.alert(db, alert_id, lock=True)
             assert alert.confirmation is not None
-            erased_by = {"erasure": str(case.id), "artifact": artifact}
-            alert.confirmation = {**alert.confirmation, "artifact": None, "erased": erased_by}
+            erased_by = {"erasure": str(case.id), "artifact": artifacts[0]}
+            gone = {"artifact": None, "evidence": None, "new_words": {}, "erased": erased_by}
+            alert.confirmation = {**alert.confirmation, **gone}
 
 
 def erase_drafts(site: Site, case: Case, datasets: Collection[UUID]) -> None:

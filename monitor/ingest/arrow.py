@@ -97,6 +97,11 @@ def _fits(sent: pa.DataType, kind: ColumnType) -> bool:
             return is_null or pa.types.is_integer(sent) or pa.types.is_floating(sent) or pa.types.is_decimal(sent)
         case "boolean":
             return is_null or pa.types.is_boolean(sent)
+        case "vector":
+            return is_null or any(
+                isinstance(sent, a_list) and _fits(sent.value_type, "number")
+                for a_list in (pa.ListType, pa.LargeListType, pa.FixedSizeListType)
+            )
     return is_null or pa.types.is_string(sent) or pa.types.is_large_string(sent) or pa.types.is_string_view(sent)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from monitor.ingest import vectors
 from monitor.ingest.media import JSON, NDJSON
 from monitor.ingest.validate import AHEAD, EARLIEST, LONGEST_ID, LONGEST_VERSION
 
@@ -23,6 +24,7 @@ _EXACT: Final = 2**53  # integers up to here are numbers of 64 bits
 _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "number": (float, int, type(None)), "boolean": (bool, type(None)), "category": (str, type(None)),
     "string": (str, type(None)), "text": (str, type(None)),
+    "vector": (list, type(None)),
 }  # fmt: skip
 
 
@@ -65,6 +67,8 @@ def _row(target: "Target", pairs: Any, now: datetime) -> dict[str, Any]:
     for name, value in pairs:
         if name != "ts":
             _check(value, target.columns.get(name))
+            if type(value) is list and vectors.misfit(value, target.dimensions[name]):
+                raise _UnusualError
     event_id, version, written = row.get("event_id"), row.get("version"), row.get("ts")
     if not event_id or not version or type(written) is not str:
         raise _UnusualError

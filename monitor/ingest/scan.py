@@ -3,7 +3,8 @@
 Polars reads JSON fast and nearly strictly, but it turns 3 into "3" for a text column, half of a surrogate pair into
 NUL, keeps the first of two equal keys and drops undeclared ones. This scan finds the lines where that could happen,
 without an object per row: positions of quotes as numpy arrays, keys compared as 64-bit words. It does not parse: a
-line that passes is good only if a strict JSON parser accepts it too.
+line that passes is good only if a strict JSON parser accepts it too. Of a list only the bracket is looked at: one that
+holds a string or an object fails by its quotes, and Polars takes nothing but numbers and nulls into a list of numbers.
 """
 
 from collections.abc import Mapping
@@ -19,13 +20,13 @@ Positions = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 Words = NDArray[np.uint64]
 
-_TEXT, _NUMBER, _BOOLEAN, _NULL = 1, 2, 4, 8
+_TEXT, _NUMBER, _BOOLEAN, _NULL, _LIST = 1, 2, 4, 8, 16
 _KINDS: Final[Mapping[ColumnType, int]] = {
     "number": _NUMBER | _NULL, "boolean": _BOOLEAN | _NULL, "category": _TEXT | _NULL, "string": _TEXT | _NULL,
-    "text": _TEXT | _NULL,
+    "text": _TEXT | _NULL, "vector": _LIST | _NULL,
 }  # fmt: skip
 _FIRST_BYTE: Final = np.zeros(256, dtype=np.uint8)
-for _kind, _bytes in ((_TEXT, b'"'), (_NUMBER, b"-0123456789"), (_BOOLEAN, b"tf"), (_NULL, b"n")):
+for _kind, _bytes in ((_TEXT, b'"'), (_NUMBER, b"-0123456789"), (_BOOLEAN, b"tf"), (_NULL, b"n"), (_LIST, b"[")):
     _FIRST_BYTE[list(_bytes)] = _kind
 _QUOTE, _COLON, _SPACE, _BRACE, _BACKSLASH, _NEWLINE = b'": {\\\n'
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 import polars as pl
 
 from core.errors import InvalidError
+from monitor.ingest import vectors
 from monitor.ingest.ndjson import Rows
 from monitor.ingest.scan import Keys
 from monitor.ingest.validate import (
@@ -29,6 +30,7 @@ from monitor.schema import ColumnType, ModelSpec
 
 DTYPES: Final[Mapping[ColumnType, Any]] = {
     "number": pl.Float64, "boolean": pl.Boolean, "category": pl.String, "string": pl.String, "text": pl.String,
+    "vector": pl.List(pl.Float32),
 }  # fmt: skip
 UTC_MICROSECONDS: Final = pl.Datetime("us", "UTC")
 
@@ -46,6 +48,12 @@ class Target:
     def schema(self) -> dict[str, Any]:
         own = {name: DTYPES[kind] for name, kind in self.columns.items()}
         return own | {"ts": pl.String} if self.timed else own
+
+    @cached_property
+    def dimensions(self) -> dict[str, int]:
+        """Of the vector columns."""
+        declared = {name: self.spec.columns[name] for name, kind in self.columns.items() if kind == "vector"}
+        return {name: column.dimensions or 0 for name, column in declared.items()}
 
     @cached_property
     def keys(self) -> Keys:
@@ -66,6 +74,8 @@ class Target:
             ts = frame.get_column("ts")
         frame = pl.DataFrame([frame.get_column(name) for name in self.columns] + ([ts] if self.timed else []))
         good = frame.select(self._rules).to_series()
+        for name, size in self.dimensions.items():
+            good &= vectors.good(frame.get_column(name), size)
         return frame, good & (ts <= now + AHEAD).fill_null(value=False) if self.timed else good
 
     @cached_property

@@ -10,6 +10,7 @@ from typing import Any, Final
 import polars as pl
 
 from core.errors import InvalidError
+from monitor.ingest import vectors
 from monitor.ingest.ndjson import Rejection, Rows
 from monitor.schema import ColumnType, ModelSpec
 
@@ -17,6 +18,7 @@ from monitor.schema import ColumnType, ModelSpec
 AHEAD: Final = timedelta(days=1)
 EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 LONGEST_ID, LONGEST_VERSION = 200, 64
+# Of vectors each number is looked at, by `vectors.misfit`.
 _TYPES: Final[Mapping[ColumnType, tuple[str, frozenset[type], Any]]] = {
     "number": ("a number", frozenset({int, float, NoneType}), pl.Float64),
     "boolean": ("true or false", frozenset({bool, NoneType}), pl.Boolean),
@@ -69,7 +71,11 @@ def check_events(spec: ModelSpec, rows: Rows, *, now: datetime) -> Checked:
     declared = {name: c.type for name, c in spec.event_columns.items()}
     batch = _Batch(rows)
     _check_names(batch, (*OWN_COLUMNS, "ts", *declared), not_an_event_column(spec))
-    columns = {name: _typed(batch, name, kind) for name, kind in {**OWN_COLUMNS, **declared}.items()}
+    sizes = {name: c.dimensions for name, c in spec.event_columns.items() if c.dimensions is not None}
+    columns = {
+        name: _vectors(batch, name, sizes[name]) if name in sizes else _typed(batch, name, kind)
+        for name, kind in {**OWN_COLUMNS, **declared}.items()
+    }
     _check_id(batch, columns["event_id"])
     _check_version(batch, columns["version"])
     columns["ts"] = _times(batch, now)
@@ -156,6 +162,16 @@ def _typed(batch: _Batch, name: str, kind: ColumnType) -> pl.Series:
             series, bad, lambda v: f"{v} is not a finite number; leave the column out where there is none"
         )
     return series
+
+
+def _vectors(batch: _Batch, name: str, size: int) -> pl.Series:
+    values = [row.get(name) for row in batch.objects]
+    for position, value in enumerate(values):
+        if reason := vectors.misfit(value, size):
+            batch.refuse(position, name, reason)
+            values[position] = None
+    floats = [None if value is None else [float(number) for number in value] for value in values]
+    return pl.Series(name, floats, dtype=pl.List(pl.Float32))
 
 
 def _misfit(value: Any, wanted: str, types: frozenset[type]) -> str | None:

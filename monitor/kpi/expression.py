@@ -183,6 +183,8 @@ class _Walk:
     def _column(self, node: ast.expr, name: str) -> _Value:
         if name not in self.columns:
             raise _refused(node, f"no column {name!r} is declared; there are {', '.join(sorted(self.columns))}")
+        if self.columns[name] not in _KINDS:
+            raise _refused(node, f"column {name!r} is a {self.columns[name]}, which is no value of a row to count with")
         self.used.add(name)
         kind = _KINDS[self.columns[name]]
         column = pl.col(name)

@@ -10,4 +10,4 @@ def flag(frame: pl.DataFrame, _learned: Learned) -> pl.Series:
     return frame["value"].is_null()
 
 
-CHECK = Check("missing", "column", nothing, flag, types=("number", "category", "boolean", "text", "string"))
+CHECK = Check("missing", "column", nothing, flag, types=("number", "category", "boolean", "text", "string", "vector"))

@@ -25,7 +25,7 @@ class Shape:
     @classmethod
     def of(cls, spec: ModelSpec, task: str) -> Self:
         """Raises DatasetError where the spec declares no input or no fitting outcome."""
-        inputs = spec.with_role("input")
+        inputs = tuple(name for name in spec.with_role("input") if spec.columns[name].type != "vector")
         if not inputs:
             words = "columns: no column has role input; a retrain needs what the model was asked"
             raise DatasetError(words, field="columns")

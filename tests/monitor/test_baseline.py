@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from core.errors import InsufficientDataError, IntegrityFailureError, InvalidError
 from monitor.baseline import Baseline, ColumnKind, fit_baseline
-from monitor.profile import profile_block
+from monitor.profile import merge_all, profile_block
 from monitor.profile_bytes import to_bytes
 
 WORDS = ["card", "lost", "pay", "transfer", "cash", "fee", "top", "up", "pin", "rate", "limit", "account"]
@@ -121,3 +121,45 @@ def test_a_bad_reference_is_refused_naming_what_is_wrong(
 def test_too_few_texts_for_an_encoder_are_refused_with_the_number_needed() -> None:
     with pytest.raises(InsufficientDataError, match="50 needed"):
         fit_baseline(reference(40), {"text": "text"}, blocks=4)
+
+
+def test_vectors_are_fitted_on_one_part_profiled_on_the_rest_and_kept_with_the_baseline() -> None:
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(900, 5)).astype(np.float32).tolist()
+    vectors[800] = None
+    frame = pl.DataFrame({"v": pl.Series(vectors, dtype=pl.List(pl.Float32)), "x": rng.normal(size=900)})
+    baseline = fit_baseline(frame, {"v": "vector", "x": "number"}, blocks=10)
+    assert (baseline.rows_for_encoders, baseline.rows) == (540, 360)
+    assert set(baseline.coding.numbers) == {"x", "v.distance", *(f"v.component_{i}" for i in range(4))}
+    assert baseline.total.numbers["v.distance"].nulls == 1
+    assert "missing" in baseline.coding.numbers["v.distance"].tests
+    assert Baseline.from_bytes(baseline.to_bytes()).to_bytes() == baseline.to_bytes()
+    a, b = profile_block(frame[600:700], baseline), profile_block(frame[700:900], baseline)
+    whole, merged = profile_block(frame[600:900], baseline), merge_all([a, b])
+    assert np.array_equal(merged.numbers["v.distance"].counts, whole.numbers["v.distance"].counts)
+    assert np.array_equal(merged.categories["v.cluster"].levels, whole.categories["v.cluster"].levels)
+    other = frame.with_columns(v=pl.Series([[1.0, 2.0]] * 900, dtype=pl.List(pl.Float32)))
+    with pytest.raises(InvalidError, match="'v' has vectors of 2 numbers, those of the reference have 5"):
+        profile_block(other, baseline)
+    with pytest.raises(InvalidError, match="'v' has type Float64, declared vector"):
+        profile_block(frame.with_columns(v=pl.lit(1.0)), baseline)
+
+
+def test_a_text_with_vectors_beside_it_takes_distance_and_clusters_from_them() -> None:
+    rng = np.random.default_rng(0)
+    vectors = pl.Series("vector", rng.normal(size=(900, 5)).tolist(), dtype=pl.List(pl.Float32))
+    texts = reference()
+    frame = texts.with_columns(vectors, pl.struct("text", vectors).alias("text"))
+    encoded = fit_baseline(frame, {"text": "encoded"}, blocks=10)
+    plain, alone = (
+        fit_baseline(texts, {"text": "text"}, blocks=10),
+        fit_baseline(frame, {"vector": "vector"}, blocks=10),
+    )
+    assert set(encoded.coding.numbers) == set(plain.coding.numbers)
+    for derived, same in (("oov", plain), ("length", plain)):
+        name = f"text.{derived}"
+        assert np.array_equal(encoded.total.numbers[name].counts, same.total.numbers[name].counts)
+    found, expected = encoded.total, alone.total
+    assert np.array_equal(found.numbers["text.distance"].counts, expected.numbers["vector.distance"].counts)
+    assert np.array_equal(found.categories["text.cluster"].levels, expected.categories["vector.cluster"].levels)
+    assert len(encoded.coding.words["text"]) <= len(encoded.coding.vectors["text"].clusters)

@@ -16,7 +16,7 @@ from core.errors import InvalidError
 from monitor.baseline import Baseline, ColumnKind, fit_baseline
 from monitor.coding import CodedColumns, coded_columns
 from monitor.decide import Decision, decide
-from monitor.findings import ColumnFinding
+from monitor.findings import MEANINGS, ClusterShare, ColumnFinding
 from monitor.profile import (
     BlockProfile,
     equal_blocks,
@@ -402,9 +402,21 @@ def test_fifty_columns_with_seven_of_sixty_three_blocks_are_judged_in_a_fraction
 @pytest.mark.parametrize(
     ("column", "effect", "words"),
     [
-        ("text.oov", "mean", "`text`: new vocabulary (mean share of unknown words 0.03 to 0.09)"),
-        ("text.distance", "mean", "`text`: new kind of request (mean distance 0.03 to 0.09)"),
-        ("text.cluster", "share", "`text`: mix of known requests changed (cluster 7: 3.0 % to 9.0 % of rows)"),
+        ("text.oov", "mean", "`text`: new vocabulary or typos (mean share of unknown words 0.03 to 0.09)"),
+        ("text.distance", "mean", "`text`: new kind of request (mean distance to the nearest known ones 0.03 to 0.09)"),
+        (
+            "text.cluster",
+            "share",
+            "`text`: mix of known requests changed (those about card, lost: 3.0 % to 9.0 % of rows; cluster 2: "
+            "5.0 % to 1.0 % of rows)",
+        ),
+        (
+            "text.oov",
+            "share_below",
+            "`text`: new vocabulary or typos (share of unknown words: values up to 7: 3.0 % to 9.0 % of rows)",
+        ),
+        ("text.component_1", "mean", "`text`: wording moved (component 1: mean 0.03 to 0.09)"),
+        ("text.length", "missing", "`text.length`: missing values: 3.0 % to 9.0 % of rows"),
         ("text.length", "mean", "`text`: length changed (mean characters 0.03 to 0.09)"),
         ("amount", "missing", "`amount`: missing values: 3.0 % to 9.0 % of rows"),
         ("channel", "unseen", "`channel`: values never seen before: 3.0 % to 9.0 % of rows"),
@@ -426,6 +438,8 @@ def test_the_words_say_what_kind_of_change_was_found(column: str, effect: str, w
         alarmed=True,
         above_floor=True,
         visible_change=None,
+        meaning=MEANINGS.get(column.rpartition(".")[2], "wording moved") if column.startswith("text.") else None,
+        clusters=(ClusterShare("7", ("card", "lost"), 0.03, 0.09), ClusterShare("2", (), 0.05, 0.01)),
     )
     decision = Decision("drift", 0.001, 0.01, (finding,), (), 1500, 500, 30, 10, 1000, "")
     assert describe(decision) == f"Drift: {words}."

@@ -8,7 +8,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from core.errors import InsufficientDataError
-from monitor.text import COMPONENTS, TextEncoder, fit_text, words
+from monitor.clusters import words
+from monitor.text import COMPONENTS, TextEncoder, fit_text, lengths
 
 TEXTS = [
     f"please {verb} my {thing} number {i}"
@@ -35,13 +36,15 @@ def test_arrays_give_the_encoder_back() -> None:
 
 def test_the_share_of_unknown_words_is_counted_by_hand() -> None:
     encoder = fit_text(TEXTS, seed=1)
-    assert encoder.encode(["please block my zebra", "Block my CARD 999", "?!"]).oov.tolist()[:2] == [0.25, 0.0]
-    assert np.isnan(encoder.encode(["?!"]).oov[0])
+    assert encoder.unknown(["please block my zebra", "Block my CARD 999", "?!"]).tolist()[:2] == [0.25, 0.0]
+    assert np.isnan(encoder.unknown(["?!", None])).all()
+    assert encoder.knows("card")
+    assert not encoder.knows("zebra")
 
 
 def test_missing_and_empty_texts_have_no_features() -> None:
     features = fit_text(TEXTS, seed=1).encode([None, "  ", "open my card"])
-    assert np.isnan(features.length).tolist() == [True, True, False]
+    assert np.isnan(lengths([None, "  ", "open my card"])).tolist() == [True, True, False]
     assert features.cluster.tolist()[:2] == [-1, -1]
     assert features.components.shape == (3, COMPONENTS)
 

@@ -173,7 +173,11 @@ def confirmed(site: Site) -> None:
             Alert(
                 model_id=window.model_id, monitor="drift", metric="drift", column="text", sentence="s", value=None,
                 limit=None, first_window_id=window.id, last_window_id=window.id, opened_at=site.clock.now(),
-                confirmation={"artifact": site.artifacts.put(f"<html>{MARKER}".encode()), "drifted_columns": []},
+                confirmation={
+                    "artifact": site.artifacts.put(f"<html>{MARKER}".encode()), "drifted_columns": [],
+                    "evidence": site.artifacts.put(json.dumps([{"new_words": [MARKER], "event_id": HERS[0]}]).encode()),
+                    "new_words": {"text": [{"word": "shared", "share": 0.5}]},
+                },
             )
         )  # fmt: skip
 

@@ -158,7 +158,7 @@ def test_a_run_held_by_another_worker_is_put_off_and_left_as_it_is(
 def test_a_trainer_dies_with_the_worker_that_started_it(small: Site, tmp_path: Path) -> None:
     log = tmp_path / "log"
     code = (
-        "import pathlib, time; from retrain.process import Child\n"
+        "import pathlib, time; from core.process import Child\n"
         f"Child('http.server', ['0', '--directory', {str(log)!r}], log=pathlib.Path({str(log)!r}), threads=1)\n"
         "time.sleep(60)"
     )

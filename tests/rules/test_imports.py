@@ -13,7 +13,7 @@ from tests.service import environment
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("api", "migrations", "reports", "retrain", "monitor", "governance", "core")
-HEAVY = ("torch", "transformers", "peft", "bitsandbytes", "trl", "evidently", "shap", "pandas")
+HEAVY = ("torch", "transformers", "sentence_transformers", "peft", "bitsandbytes", "trl", "evidently", "shap", "pandas")
 IMPORT_LIMIT_S = 1.5
 
 PLANTED = [
@@ -64,7 +64,7 @@ def test_a_forbidden_import_is_refused(copy: Path, file: str, statement: str, co
     assert complaint in " ".join(done.stdout.split()), done.stdout
 
 
-@pytest.mark.parametrize("folder", ["retrain/train", "retrain/evals", "monitor/explain"])
+@pytest.mark.parametrize("folder", ["retrain/train", "retrain/evals", "monitor/explain", "monitor/encode"])
 def test_torch_is_allowed_where_models_run(copy: Path, folder: str) -> None:
     path = copy / folder / "__init__.py"
     path.write_text(f"{path.read_text()}\nimport torch\n")

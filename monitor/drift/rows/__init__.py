@@ -24,7 +24,7 @@ def row_scores(
     for method in ROW_METHODS.values():
         value, reason = None, None
         if not before.shape[1]:
-            reason = "no column of numbers or categories is watched"
+            reason = "no column of numbers, categories or vectors is watched"
         else:
             try:
                 value = method.compute(before, after, seed)

@@ -1,6 +1,6 @@
 """Statistics of raw rows: what they share, and the numbers rows become. They look at all columns together."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,10 +9,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from monitor.baseline import ColumnKind
-from monitor.coding import category_values, number_values
+from monitor.coding import as_vectors, category_values, dimensions_of, number_values
 
 Floats = NDArray[np.float64]
 MOST_LEVELS: Final = 20
+MOST_COMPONENTS: Final = 16
 
 
 @dataclass(frozen=True)
@@ -39,24 +40,20 @@ class RowScore:
 
 
 def features(reference: pl.DataFrame, window: pl.DataFrame, columns: Mapping[str, ColumnKind]) -> tuple[Floats, Floats]:
-    """Rows of both sides as numbers on the reference's scale; texts are left out.
+    """Rows of both sides as numbers on the reference's scale; texts are left out, but for the vectors made of them.
 
     A number is centred on the reference's mean and divided by its standard deviation, cut at 10 of them; a missing one
     lies at the mean and is marked in a column of its own. A category is one column per level among its 20 most
-    frequent of the reference; any other level and a missing one are zero in all of them. A reference column without
-    spread keeps its unit.
+    frequent of the reference; any other level and a missing one are zero in all of them. A vector is its first 16
+    principal components among the reference's, treated like numbers. A reference column without spread keeps its unit.
     """
     sides: tuple[list[Floats], list[Floats]] = ([], [])
     for name, kind in columns.items():
         if kind == "number":
-            known = number_values(reference, name)
-            finite = known[np.isfinite(known)]
-            middle, scale = (float(finite.mean()), float(finite.std()) or 1.0) if len(finite) else (0.0, 1.0)
-            for side, frame in zip(sides, (reference, window), strict=True):
-                values = number_values(frame, name)
-                there = np.isfinite(values)
-                side.append(np.where(there, np.clip((np.where(there, values, middle) - middle) / scale, -10, 10), 0.0))
-                side.append((~there).astype(np.float64))
+            _add(sides, number_values(reference, name), number_values(window, name))
+        elif kind in ("vector", "encoded"):
+            for before, after in components(reference[name], window[name]):
+                _add(sides, before, after)
         elif kind == "category":
             counted = category_values(reference, name).drop_nulls().value_counts(sort=True)
             levels = counted.sort("count", counted.columns[0], descending=[True, False])[counted.columns[0]]
@@ -69,3 +66,26 @@ def features(reference: pl.DataFrame, window: pl.DataFrame, columns: Mapping[str
         np.column_stack(side) if side else np.zeros((rows, 0)) for side, rows in zip(sides, shapes, strict=True)
     )
     return before, after
+
+
+def _add(sides: tuple[list[Floats], list[Floats]], reference: Floats, window: Floats) -> None:
+    """A number of both sides on the reference's scale, and where it is missing."""
+    finite = reference[np.isfinite(reference)]
+    middle, scale = (float(finite.mean()), float(finite.std()) or 1.0) if len(finite) else (0.0, 1.0)
+    for side, values in zip(sides, (reference, window), strict=True):
+        there = np.isfinite(values)
+        side.append(np.where(there, np.clip((np.where(there, values, middle) - middle) / scale, -10, 10), 0.0))
+        side.append((~there).astype(np.float64))
+
+
+def components(reference: pl.Series, window: pl.Series) -> Iterator[tuple[Floats, Floats]]:
+    """The principal components of a column of vectors on both sides, nan in rows without a vector."""
+    before = as_vectors(reference, dimensions_of(reference))
+    known = before[np.isfinite(before).all(axis=1)].astype(np.float64)
+    if len(known) < 2:
+        return
+    after = as_vectors(window, before.shape[1])
+    middle = known.mean(axis=0)
+    _, _, axes = np.linalg.svd(known - middle, full_matrices=False)
+    for axis in axes[:MOST_COMPONENTS]:
+        yield (before - middle) @ axis, (after - middle) @ axis

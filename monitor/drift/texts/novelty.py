@@ -4,13 +4,14 @@ from monitor.drift.texts.base import Mean, TextMethod, mean
 
 
 def novelty(current: Mean) -> float:
-    """Mean over texts of 1 minus the mean cosine similarity to the 3 nearest of up to 1,000 reference texts.
+    """Mean over texts of 1 minus the mean similarity to the 3 nearest of up to 4,000 reference texts.
 
     Args:
-        current: of the distances, each 0..1; missing texts are left out.
+        current: of the distances, each 0..1, or those of a model's vectors, >= 0; missing texts are left out.
 
     Returns:
-        0 to 1. The reference's own value is that of texts which are not among those they are compared with.
+        0 to 1; of vectors no upper bound. The reference's own value is that of texts which are not among those they are
+        compared with.
 
     Raises:
         InsufficientDataError: there is no text.

@@ -37,6 +37,7 @@ ATTRIBUTES: Final[Mapping[str, tuple[str, ...]]] = {
     "user": ("user.id", "enduser.id", "traceloop.association.properties.user_id"),
     "operation": ("gen_ai.operation.name", "llm.request.type", "openinference.span.kind"),
     "service_version": ("service.version",),
+    "embedding": ("embedding.embeddings.0.embedding.vector",),  # of the first text that was embedded
 }  # fmt: skip
 
 _OPERATIONS: Final[Mapping[str, SpanKind]] = {

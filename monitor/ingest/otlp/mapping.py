@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from monitor.ingest import vectors
 from monitor.ingest.columnar import merged
 from monitor.ingest.ndjson import Rejection, Rows
 from monitor.ingest.otlp.evaluations import Evaluation, typed
@@ -27,6 +28,7 @@ _TAKEN: Final[dict[ColumnType, tuple[str, frozenset[type]]]] = {
     "category": ("a string", frozenset({str, NoneType})),
     "string": ("a string", frozenset({str, NoneType})),
     "text": ("a string", frozenset({str, NoneType})),
+    "vector": ("a list of numbers", frozenset({list, NoneType})),
 }
 _NAMES: Final = {bool: "a boolean", int: "a whole number", float: "a number", str: "a string", list: "a list"}
 
@@ -61,6 +63,8 @@ def default_sources(spec: ModelSpec, name: str, column: Column) -> tuple[str, ..
     """Where a column is looked for without a word in the spec: an attribute or field of its name, then by its role."""
     if name in FIELDS:
         return (name,)
+    if column.type == "vector":
+        return (name, "embedding")
     written = column.type in ("text", "category", "string")
     first = spec.with_role(column.role)[0] == name
     by_role = _BY_ROLE.get(column.role)
@@ -74,7 +78,8 @@ def events_from(mapping: SpanMapping, spans: Sequence[Span], now: datetime) -> C
     for name, kind in mapping.events.columns.items():
         if name != "event_id":
             get = mapping.columns[name]
-            columns[name] = batch.series(name, kind, [get(span) for span in spans])
+            values = [get(span) for span in spans]
+            columns[name] = batch.series(name, kind, values, mapping.events.dimensions.get(name, 0))
     batch.refuse_ids()
     # The event is there when the model has answered.
     times = [(span.end or span.start) // 1000 or None for span in spans]
@@ -148,8 +153,12 @@ class _Batch:
         self.refused: dict[int, tuple[str, str]] = {}
         self.misfits: dict[int, dict[str, Any]] = {}  # values as they were sent, for the quarantine
 
-    def series(self, name: str, kind: ColumnType, values: list[Any]) -> pl.Series:
-        """A column of the declared type; a value that does not fit becomes null and its span is refused."""
+    def series(self, name: str, kind: ColumnType, values: list[Any], size: int = 0) -> pl.Series:
+        """A column of the declared type; a value that does not fit becomes null and its span is refused.
+
+        Args:
+            size: numbers of a vector.
+        """
         wanted, types = _TAKEN[kind]
         if not types.issuperset(map(type, values)):
             for i, value in enumerate(values):
@@ -161,7 +170,18 @@ class _Batch:
                         self.refused.setdefault(i, (name, f"is {sent}; the column is declared as {kind}: {wanted}"))
         if kind == "number":
             values = [None if value is None else float(value) for value in values]
+        if kind == "vector":
+            return self._vectors(name, values, size)
         return pl.Series(name, values, dtype=DTYPES[kind])
+
+    def _vectors(self, name: str, values: list[Any], size: int) -> pl.Series:
+        for i, value in enumerate(values):
+            if reason := vectors.misfit(value, size):
+                self.misfits.setdefault(i, {})[name] = value
+                self.refused.setdefault(i, (name, reason))
+                values[i] = None
+        floats = [None if value is None else [float(number) for number in value] for value in values]
+        return pl.Series(name, floats, dtype=DTYPES["vector"])
 
     def refuse_ids(self) -> None:
         for i, span in enumerate(self.spans):

@@ -23,6 +23,7 @@ SPEC = parse_spec({
         "score": {"role": "score", "type": "number"}, "vip": {"role": "segment", "type": "boolean"},
         "a_name.longer-than eight": {"role": "input", "type": "number"},
         "a_name.longer-than night": {"role": "input", "type": "number"},
+        "vec": {"role": "input", "type": "vector", "dimensions": 2},
         "truth": {"role": "outcome", "type": "category"},
     },
 })  # fmt: skip
@@ -60,6 +61,9 @@ usual: dict[str, st.SearchStrategy[Any]] = {
     "vip": st.none() | st.booleans(),
     "a_name.longer-than eight": st.integers(-5, 5),
     "a_name.longer-than night": st.floats(0, 1),
+    "vec": st.none()
+    | st.lists(st.floats(-1, 1) | st.integers(-2, 2), min_size=2, max_size=2)
+    | st.lists(st.none() | st.booleans() | st.floats() | texts | st.lists(st.integers(), max_size=2), max_size=3),
     "truth": texts | st.none(),
 }
 

