@@ -16,6 +16,7 @@ Choices = NDArray[np.float32]  # (choices, blocks), 1 where the block is taken f
 TIE: Final = 1e-4
 _AT_ONCE: Final = 512  # functionals
 _ONE_THREAD: Final = 900_000  # multiplications
+PAIRED: Final = 6  # blocks of a window from which they are redrawn in pairs; fewer would leave too few choices
 _NOTHING: Final = np.float32(1e-3)  # least mean square of t and least deviation of a score: where no column varies
 
 
@@ -59,10 +60,29 @@ def draw(blocks: Blocks, redraws: int, seed: int) -> Choices:
     random = np.random.default_rng(seed)
     drawn = np.zeros((redraws, len(observed)), dtype=np.float32)
     for at, taken in strata:
-        if taken:
-            picked = np.argpartition(random.random((redraws, len(at))), taken - 1, axis=1)[:, :taken]
-            np.put_along_axis(drawn, at[picked], np.float32(1.0), axis=1)
+        pairs = taken // 2 if taken >= PAIRED and not blocks.matched else 0
+        picked = _picked(random, redraws, len(at), pairs, taken - 2 * pairs)
+        np.put_along_axis(drawn, at[picked], np.float32(1.0), axis=1)
     return np.concatenate([observed[None, :], drawn])
+
+
+def _picked(random: np.random.Generator, redraws: int, count: int, pairs: int, singles: int) -> Ints:
+    """Places of `pairs` neighbours and of single blocks among `count`, none twice: shape (redraws, 2 pairs + singles).
+
+    A window of several blocks is one run of neighbours. What neighbours share, a session across midnight, is in its
+    sum, and would be in no sum of scattered blocks; half of it is in a sum of pairs. Longer runs would hold more and
+    see less: too many of them hold the very days on which a change has begun.
+    """
+    taken, places = pairs + singles, count - pairs
+    if taken == 1:
+        chosen = random.integers(0, places, (redraws, 1))
+    else:
+        chosen = np.argpartition(random.random((redraws, places)), max(taken - 1, 0), axis=1)[:, :taken]
+    first, single = chosen[:, :pairs], chosen[:, pairs:]
+    # A place stands one further to the right for each pair on its left.
+    moved = np.concatenate([first, single], axis=1)
+    moved = moved + np.sum(first[:, None, :] < moved[:, :, None], axis=2)
+    return np.concatenate([moved[:, :pairs], moved[:, :pairs] + 1, moved[:, pairs:]], axis=1).astype(np.int64)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,6 @@
 """A text encoder fitted on reference rows alone: no download, no labels, a few megabytes.
 
-Two views of a text: its hashed character n-grams, compared with up to 1,000 reference texts (anchors), tell how new
+Two views of a text: its hashed character n-grams, compared with up to 4,000 reference texts (anchors), tell how new
 the request is; its hashed words, projected on the leading singular directions of the reference and clustered, tell
 which kind of known request it is nearest to. Kept of a row: the share of its words the reference never used, its
 distance to the nearest anchors, its length, its cluster and the first components.
@@ -27,12 +27,12 @@ CHARACTER_DIMENSIONS: Final = 1 << 18
 WORD_DIMENSIONS: Final = 1 << 13
 RANK: Final = 32
 COMPONENTS: Final = 4
-ANCHORS: Final = 1_000
+ANCHORS: Final = 4_000
 NEAREST: Final = 3
 CLUSTERS: Final = 48
 MINIMUM_TEXTS: Final = 50
 MAXIMUM_TEXTS: Final = 20_000  # more rows move the encoder no further and cost seconds
-_CHUNK: Final = 2_000  # texts compared with the anchors at a time; bounds memory
+_CHUNK: Final = 500  # texts compared with the anchors at a time; bounds memory
 
 _WORD: Final = re.compile(r"\w+")
 _DIGITS: Final = re.compile(r"\d+")
@@ -94,9 +94,10 @@ class TextEncoder:
         out = np.empty(len(texts))
         for start in range(0, len(texts), _CHUNK):
             part = _unit(_gram_counts(texts[start : start + _CHUNK]), weights)
-            similar = np.asarray((part @ anchors).toarray(), dtype=np.float64)
-            top = np.partition(similar, shape[0] - nearest, axis=1)[:, shape[0] - nearest :]
-            out[start : start + _CHUNK] = np.clip(1.0 - top.mean(axis=1), 0.0, 1.0)
+            similar = (part @ anchors).toarray()
+            similar.partition(shape[0] - nearest, axis=1)
+            top = similar[:, shape[0] - nearest :].mean(axis=1, dtype=np.float64)
+            out[start : start + _CHUNK] = np.clip(1.0 - top, 0.0, 1.0)
         return out
 
     def _unknown(self, text: str) -> float:
