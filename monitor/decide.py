@@ -139,7 +139,7 @@ def decide(
         return replace(answer, reason="no column of the baseline has enough reference values to be compared")
     choices = draw(blocks, max(redraws, math.ceil(1.0 / alpha)), seed)
     guarded = volume is not None and volume.changed(volume_alpha or alpha)
-    found = _test(sums, arranged, choices, floors or {}, own_rows=guarded)
+    found = _test(sums, arranged, choices, floors or {})
     p, p_gated, variances, tested = found
     named = alpha if p_gated <= alpha and not guarded else None
     columns = column_findings(baseline, window, sums, variances, replace(tested, alarm=named))
@@ -203,7 +203,7 @@ def _sizes(baseline: Baseline, window: Sequence[BlockProfile], blocks: Blocks | 
 
 
 def _test(
-    sums: Sums, arranged: Arrangement, choices: Choices, floors: Mapping[str, float], *, own_rows: bool
+    sums: Sums, arranged: Arrangement, choices: Choices, floors: Mapping[str, float]
 ) -> tuple[float, float, Floats, Tested]:
     """p with and without the changes below the floors, the variance of each functional, and t per functional."""
     blocks = arranged.blocks
@@ -214,7 +214,7 @@ def _test(
     squares[sums.ranked] = sums.squares[arranged.of >= 0].sum(axis=0) / total
     variances = np.maximum(squares - mean**2, 0.0)
     starts = sums.starts
-    found = scores(y, blocks, choices, variances, starts, own_rows=own_rows)
+    found = scores(y, blocks, choices, variances, starts)
     inside = blocks.window
     means = (
         y[~inside].sum(axis=0) / blocks.rows[~inside].sum(),

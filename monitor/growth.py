@@ -20,7 +20,7 @@ GROWTH: Final = 1.3
 # growth: a level of a tenth lets pass columns whose memory it is too weak to see, and they alarm.
 ALONE: Final = 0.5
 # One block among others that resemble their neighbours still ranks as any: there only clear memory is left out.
-CLEAR: Final = 0.01
+CLEAR: Final = 0.02
 
 
 @dataclass(frozen=True, eq=False)

@@ -97,9 +97,7 @@ class Scored:
     errors: Floats
 
 
-def scores(
-    sums: Floats, blocks: Blocks, choices: Choices, variances: Floats, starts: Ints, *, own_rows: bool = False
-) -> Scored:
+def scores(sums: Floats, blocks: Blocks, choices: Choices, variances: Floats, starts: Ints) -> Scored:
     """How many standard errors each choice lies from the rest.
 
     Args:
@@ -108,14 +106,12 @@ def scores(
         choices: shape (choices, blocks).
         variances: of each functional over all rows, shape (functionals,).
         starts: where the functionals of each column begin, shape (columns,).
-        own_rows: take the least variance, that of half a row per block, from the rows of the choice itself: needed
-            where the window's blocks are much smaller than the others.
     """
     rows = blocks.rows
     total = float(rows.sum())
     taken = np.sum(choices * rows, axis=1)
     factor = total / (taken * (total - taken))
-    half = choices.sum(axis=1) / (4.0 * np.minimum(taken, total - taken)) if own_rows else None
+    half = np.maximum(choices.sum(axis=1) / np.minimum(taken, total - taken), len(rows) / total) / 4.0
     ends = np.append(starts[1:], sums.shape[1])
     largest = np.empty((len(choices), len(starts)), dtype=np.float32)
     observed, errors = np.empty(sums.shape[1], dtype=np.float32), np.empty(sums.shape[1])
@@ -132,7 +128,7 @@ def scores(
 
 
 def _scored(
-    sums: Floats, blocks: Blocks, choices: Choices, variances: Floats, factor: Floats, half: Floats | None
+    sums: Floats, blocks: Blocks, choices: Choices, variances: Floats, factor: Floats, half: Floats
 ) -> tuple[NDArray[np.float32], Floats]:
     """|t| of each choice and functional, and the standard error of the observed change."""
     rows = blocks.rows
@@ -143,16 +139,15 @@ def _scored(
     free = max(count - len(phases), 1)
     v = count / (total * free) * np.sum(e * e, axis=0)
     # A drifted window must not hide inside its own variance: its share is taken out of v, down to the variance of
-    # independent rows and to half a row per block.
-    least = np.maximum(variances, count / (4.0 * total)).astype(np.float32)
+    # independent rows and to half a row per block, of all and of the choice itself: a window of smaller blocks than the
+    # others must not find one rare event extreme.
     t = _product(choices, e.astype(np.float32))
     t *= np.sqrt(factor)[:, None].astype(np.float32)
     external = t * t
     np.subtract((v * free).astype(np.float32), external, out=external)
     external /= np.float32(max(free - 1, 1))
-    np.maximum(external, least, out=external)
-    if half is not None:
-        np.maximum(external, half[:, None].astype(np.float32), out=external)
+    np.maximum(external, variances.astype(np.float32), out=external)
+    np.maximum(external, half[:, None].astype(np.float32), out=external)
     np.sqrt(external, out=external)
     error = external[0].astype(np.float64) * math.sqrt(factor[0])
     np.abs(t, out=t)

@@ -23,7 +23,14 @@ def windows(name: str, window: str, references: int, rows: int = 120) -> list[Ou
 
 @pytest.mark.parametrize(
     ("name", "window"),
-    [("regimes", "1d"), ("sessions", "7d"), ("rare", "1d"), ("zipf", "7d"), ("ids", "7d"), ("weekly_declared", "1d")],
+    [
+        ("regimes", "1d"),
+        ("sessions", "7d"),
+        ("rare_x0.55", "1d"),
+        ("zipf", "7d"),
+        ("ids", "7d"),
+        ("weekly_declared", "1d"),
+    ],
 )
 def test_a_tenth_of_windows_at_most_alarms_without_drift_at_a_rate_of_a_tenth(name: str, window: str) -> None:
     found = windows(name, window, 15)
