@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from bench.drift import peer_python
+from bench.speed.work import peer_python
 from monitor.baseline import Baseline
 from monitor.drift import METHODS, Score
 from monitor.drift.score import score_window
