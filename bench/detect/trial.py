@@ -16,8 +16,10 @@ from monitor.blocks import BlockPlan, plan_blocks
 from monitor.decide import Decision
 from monitor.judge import judge, scale_of
 from monitor.profile import BlockProfile, profile
+from monitor.quality import Volume, volume
 from monitor.schema import ModelSpec, Monitors, parse_spec
 
+QUARTER_S = 21_600
 MONDAY = 4 * 19_002  # label of the first quarter of a Monday, counted from the epoch
 Shift = Callable[[pl.DataFrame, np.random.Generator], pl.DataFrame]
 
@@ -81,7 +83,19 @@ def judged(
 ) -> Decision:  # fmt: skip
     """By the default path of the product; `first` counts quarters from the first of the reference."""
     spec = spec_of(windows or (scale,), alpha, phases)
-    return judge(spec, baseline, scale, blocks, (), first=MONDAY + first, seed=seed)
+    of = _volume(baseline, [block.rows for block in blocks], MONDAY + first)
+    return judge(spec, baseline, scale, blocks, (), first=MONDAY + first, seed=seed, volume=of)
+
+
+def _volume(baseline: Baseline, rows: Sequence[int], first: int) -> Volume:
+    """Rows of days."""
+    known: dict[int, int] = {}
+    for label, block in zip(baseline.labels, baseline.blocks, strict=True):
+        known[label // 4] = known.get(label // 4, 0) + block.rows
+    now: dict[int, int] = {}
+    for at, count in enumerate(rows):
+        now[(first + at) // 4] = now.get((first + at) // 4, 0) + count
+    return volume(known, now, 4 * QUARTER_S)
 
 
 def drawn(
