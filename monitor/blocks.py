@@ -1,7 +1,7 @@
 """Which blocks a window is ranked among: chosen once per reference and scale, from how its blocks hang together."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 from weakref import WeakKeyDictionary
@@ -21,7 +21,7 @@ RISKED_WINDOWS: Final = 4
 FEWEST_WINDOWS: Final = 3  # below this growth says nothing
 MEMORY: Final = 7  # blocks over which a window of a single block asks for growth: days over a week
 QUARTER_DAYS: Final = 30
-QUARTER_ALPHA: Final = 1 / 120
+QUARTER_ALPHA: Final = 1 / 120  # least rate quarters were measured at
 UNEVEN: Final = 2.0
 _WINDOW: Final = 1 << 40  # added to the numbers of the window's blocks
 
@@ -75,21 +75,47 @@ class Arrangement:
         return _grouped(sums, self.of, len(self.blocks.rows))
 
 
-_PLANS: Final[WeakKeyDictionary[Baseline, dict[tuple[Scale, float], BlockPlan]]] = WeakKeyDictionary()
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """What a reference answers about the blocks of one scale, whatever the rate: `base`, its plan by single blocks;
+    how many `blocks` it has; whether they hang together; and, for windows of one block, the plan by quarters if they
+    are honest."""
+
+    base: BlockPlan
+    blocks: int
+    names: Sequence[str]
+    growth: Growth | None
+    quarters: BlockPlan | None
+
+
+_ASKED: Final[WeakKeyDictionary[Baseline, dict[Scale, _Asked]]] = WeakKeyDictionary()
 
 
 def plan_blocks(baseline: Baseline, scale: Scale, alpha: float) -> BlockPlan:
     """The blocks windows of a scale are judged by; the same for every window of a reference.
 
     Quarters of a day for windows of one day, where neighbouring quarters show no effect of their day; else blocks as
-    the windows are cut, where neighbours show no memory; else blocks as long as the window, where the reference has
+    the windows are cut, where neighbours show no memory (for windows of one block, no clear one: one block among others
+    that resemble their neighbours still ranks as any); else blocks as long as the window, where the reference has
     1 / alpha of them; else the columns without memory alone.
     """
-    known = _PLANS.setdefault(baseline, {})
-    found = known.get((scale, alpha))
-    if found is None:
-        found = known[scale, alpha] = _planned(baseline, scale, alpha)
-    return found
+    known = _ASKED.setdefault(baseline, {})
+    asked = known.get(scale)
+    if asked is None:
+        asked = known[scale] = _ask(baseline, scale)
+    return _planned(asked, scale, _length(scale, baseline.parts), alpha)
+
+
+def least_rate(baseline: Baseline, scale: Scale, alpha: float) -> float | None:
+    """The smallest false-alarm rate windows of a scale can be judged at by the plan for `alpha`; None: at none."""
+    plan = plan_blocks(baseline, scale, alpha)
+    if plan.problem is not None:
+        return None
+    labels = np.array(baseline.labels, dtype=np.int64)
+    rows = np.array([block.rows for block in baseline.blocks], dtype=np.float64)
+    later = (int(labels[-1]) // plan.parts + 1) * plan.parts
+    arranged = arrange(plan, labels, rows, later + np.arange(scale.blocks), np.ones(scale.blocks))
+    return 1.0 / possible(arranged.blocks.strata)
 
 
 def supports(baseline: Baseline, scale: Scale, alpha: float) -> bool:
@@ -146,9 +172,14 @@ def missing_blocks(blocks: Blocks, alpha: float) -> int:
     return missing
 
 
-def _planned(baseline: Baseline, scale: Scale, alpha: float) -> BlockPlan:
+def _length(scale: Scale, parts: int) -> int:
+    """Blocks of the rule in one window."""
+    return max(scale.blocks // parts, 1)
+
+
+def _ask(baseline: Baseline, scale: Scale) -> _Asked:
     parts = baseline.parts
-    length = max(scale.blocks // parts, 1)  # blocks of the rule in one window
+    length = _length(scale, parts)
     sums = block_sums(baseline, ())
     base = BlockPlan(
         together=parts, parts=parts, season=scale.season, block_s=scale.block_s, unit=scale.unit,
@@ -157,28 +188,38 @@ def _planned(baseline: Baseline, scale: Scale, alpha: float) -> BlockPlan:
     whole = _reference(baseline, base)
     count = len(whole.blocks.rows)
     over = length if length > 1 else MEMORY
-    timed = scale.block_s is not None
-    needed = (RISKED_WINDOWS if scale.short_reference else TRUSTED_WINDOWS) * length if timed and length > 1 else 0
     found = None
     if count >= FEWEST_WINDOWS * over:
         found = growth(
             whole.sums(sums.values), whole.blocks.rows, whole.blocks.phases, sums.starts, over, baseline.seed
         )
         base = replace(base, p_growth=found.p, growth=found.median)
+    quarters = None
+    if length == 1 and parts > 1 and (found is None or found.exchangeable):
+        quarters = _quarters(baseline, base, sums)
+    return _Asked(base, count, sums.names, found, quarters)
+
+
+def _planned(asked: _Asked, scale: Scale, length: int, alpha: float) -> BlockPlan:
+    base, found, count = asked.base, asked.growth, asked.blocks
+    timed = scale.block_s is not None
+    needed = (RISKED_WINDOWS if scale.short_reference else TRUSTED_WINDOWS) * length if timed and length > 1 else 0
     if count >= needed and (found is None or found.exchangeable):
-        return _by_quarters(baseline, base, sums, alpha) if length == 1 and parts > 1 else base
+        return asked.quarters if asked.quarters is not None and alpha >= QUARTER_ALPHA else base
+    if length == 1 and found is not None and found.p > CLEAR:
+        return base
     windows = count // length
     if length > 1 and (windows + 1) * alpha >= 1.0 - 1e-9:
         unit = f"{length} x {scale.unit}"
-        return replace(base, together=parts * length, unit=unit, season=None, matched=False)
+        return replace(base, together=base.parts * length, unit=unit, season=None, matched=False)
     lacking = math.ceil(1.0 / alpha - 1e-9) - 1 - windows
     if count < needed:
         missing = min(needed - count, lacking * length)
         said = f"{count} blocks of one {scale.unit} of reference; {missing} more are needed for windows of {length}"
         return _refusing(base, said)
     assert found is not None  # only growth refuses what is long enough
-    refused = _refused(sums, found, CLEAR if length == 1 else ALONE)
-    if len(refused) < len(sums.names):
+    refused = _refused(asked.names, found, CLEAR if length == 1 else ALONE)
+    if len(refused) < len(asked.names):
         return replace(base, refused=refused)
     more = f"; {lacking} more windows of reference are needed" if length > 1 else ""
     return _refusing(base, f"neighbouring blocks of {scale.unit} hang together in every column{more}")
@@ -188,15 +229,15 @@ def _refusing(base: BlockPlan, problem: str) -> BlockPlan:
     return replace(base, problem=problem)
 
 
-def _refused(sums: Sums, found: Growth, level: float) -> dict[str, float]:
-    return {sums.names[c]: float(found.columns[c]) for c in np.flatnonzero(found.wandering(level)).tolist()}
+def _refused(names: Sequence[str], found: Growth, level: float) -> dict[str, float]:
+    return {names[c]: float(found.columns[c]) for c in np.flatnonzero(found.wandering(level)).tolist()}
 
 
-def _by_quarters(baseline: Baseline, base: BlockPlan, sums: Sums, alpha: float) -> BlockPlan:
-    """Quarters where they are honest: measured for even quarters, 30 days, and alpha down to 1/120."""
+def _quarters(baseline: Baseline, base: BlockPlan, sums: Sums) -> BlockPlan | None:
+    """The plan by quarters where they are honest: measured for even quarters and 30 days."""
     quarters = replace(base, together=1, quarters=True, matched=True)
-    if base.season is not None or alpha < QUARTER_ALPHA:
-        return base
+    if base.season is not None:
+        return None
     arranged = _reference(baseline, quarters)
     rows = arranged.blocks.rows
     if (
@@ -204,12 +245,12 @@ def _by_quarters(baseline: Baseline, base: BlockPlan, sums: Sums, alpha: float) 
         or rows.max() > UNEVEN * rows.mean()
         or rows.min() < rows.mean() / UNEVEN
     ):
-        return base
+        return None
     found = quarter_growth(
         arranged.sums(sums.values), rows, arranged.blocks.phases, sums.starts, baseline.seed
     )  # fmt: skip
     if found.p <= LEVEL:
-        return base
+        return None
     return replace(quarters, unit=f"quarter of {base.unit}", p_growth=found.p)
 
 

@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
+from typing import Final
 
 from monitor import budget
 from monitor.baseline import Baseline
-from monitor.blocks import Scale, plan_blocks, supports
+from monitor.blocks import Scale, least_rate, plan_blocks
 from monitor.decide import Decision, decide
 from monitor.drift import Score
 from monitor.house_rules import row_tests, thresholds
@@ -14,6 +15,8 @@ from monitor.profile import BlockProfile
 from monitor.quality import Volume
 from monitor.reference import BLOCKS_PER_WINDOW, block_length, profile_parts
 from monitor.schema import AlphaBudget, ModelSpec, RowWindow, span
+
+MOST: Final = 0.5  # no window alarms more often than every second, however generous the budget
 
 
 def judge(
@@ -41,7 +44,7 @@ def judge(
             return thresholds(baseline, blocks, scores, drift.thresholds, alpha=alpha)
     cut = scale_of(spec, scale)
     plan = plan_blocks(baseline, cut, alpha)
-    if scale not in judging and plan.problem is None and supports(baseline, cut, alpha):
+    if scale not in judging and plan.problem is None and _supported(baseline, cut, alpha):
         spent = f"the reference supports windows of {scale} or of {', '.join(judging)}, not both; "
         plan = replace(plan, problem=f"{spent}the false-alarm budget is spent on the latter")
     return decide(
@@ -54,26 +57,48 @@ def judge(
 def rates(spec: ModelSpec, baseline: Baseline) -> dict[str, float]:
     """False-alarm rate of one window of each scale that is judged; empty where the reference supports none.
 
-    A scale whose windows the reference cannot support leaves its share of the budget to the others: as many scales as
-    can be are judged, of equally many the shorter ones. Twelve weeks are needed for the days and the weeks of one alarm
-    a month, six for the days alone.
+    The drift part of the budget is spent equally by the scales. A scale whose windows the reference cannot support at
+    its share gets the least it can be judged at, and the others share what is left; one that cannot be judged so either
+    leaves its share to the others. As many scales as can be are judged, of equally many the shorter ones.
     """
     monitors = spec.monitors
     scales = monitors.scales
     shares = {scale: budget.alpha(spec, "drift", scale) for scale in scales}
     if isinstance(monitors.false_alarms, AlphaBudget) or monitors.drift.rule != "blocks" or len(scales) == 1:
         return shares
-
-    def raised(chosen: Sequence[str]) -> dict[str, float]:
-        return {s: min(0.5, len(scales) / len(chosen) * shares[s]) for s in chosen}
-
+    cuts = {scale: scale_of(spec, scale) for scale in scales}
     ordered = sorted(scales, key=span)
     for count in range(len(scales), 0, -1):
         for chosen in combinations(ordered, count):
-            alphas = raised(chosen)
-            if all(supports(baseline, scale_of(spec, s), alpha) for s, alpha in alphas.items()):
-                return alphas
+            found = _split(baseline, {s: cuts[s] for s in chosen}, {s: len(scales) * shares[s] for s in chosen})
+            if found:
+                return found
     return {}
+
+
+def _split(baseline: Baseline, cuts: Mapping[str, Scale], whole: Mapping[str, float]) -> dict[str, float]:
+    """The rate of each scale, none where they cannot all be judged; `whole`: its rate if it spent everything alone."""
+    least: dict[str, float] = {}  # of scales that need more than an equal share
+    while True:
+        left = 1.0 - sum(least[s] / whole[s] for s in least)
+        equal = [s for s in cuts if s not in least]
+        if left < 0.0 or (equal and left <= 0.0):
+            return {}
+        alphas = {s: least.get(s, min(MOST, left / max(len(equal), 1) * whole[s])) for s in cuts}
+        wanting = {s: least_rate(baseline, cuts[s], alpha) for s, alpha in alphas.items()}
+        if any(rate is None for rate in wanting.values()):
+            return {}
+        more = {s: rate for s, rate in wanting.items() if rate is not None and rate > alphas[s] * (1 + 1e-9)}
+        if not more:
+            return alphas
+        if not set(more) <= set(equal):
+            return {}
+        least |= more
+
+
+def _supported(baseline: Baseline, cut: Scale, alpha: float) -> bool:
+    rate = least_rate(baseline, cut, alpha)
+    return rate is not None and rate <= alpha * (1 + 1e-9)
 
 
 def scale_of(spec: ModelSpec, scale: str) -> Scale:

@@ -16,6 +16,7 @@ Choices = NDArray[np.float32]  # (choices, blocks), 1 where the block is taken f
 TIE: Final = 1e-4
 _AT_ONCE: Final = 512  # functionals
 _ONE_THREAD: Final = 900_000  # multiplications
+PAIRED: Final = 6  # blocks of a window from which they are redrawn in pairs; fewer would leave too few choices
 _NOTHING: Final = np.float32(1e-3)  # least mean square of t and least deviation of a score: where no column varies
 
 
@@ -59,10 +60,29 @@ def draw(blocks: Blocks, redraws: int, seed: int) -> Choices:
     random = np.random.default_rng(seed)
     drawn = np.zeros((redraws, len(observed)), dtype=np.float32)
     for at, taken in strata:
-        if taken:
-            picked = np.argpartition(random.random((redraws, len(at))), taken - 1, axis=1)[:, :taken]
-            np.put_along_axis(drawn, at[picked], np.float32(1.0), axis=1)
+        pairs = taken // 2 if taken >= PAIRED and not blocks.matched else 0
+        picked = _picked(random, redraws, len(at), pairs, taken - 2 * pairs)
+        np.put_along_axis(drawn, at[picked], np.float32(1.0), axis=1)
     return np.concatenate([observed[None, :], drawn])
+
+
+def _picked(random: np.random.Generator, redraws: int, count: int, pairs: int, singles: int) -> Ints:
+    """Places of `pairs` neighbours and of single blocks among `count`, none twice: shape (redraws, 2 pairs + singles).
+
+    A window of several blocks is one run of neighbours. What neighbours share, a session across midnight, is in its
+    sum, and would be in no sum of scattered blocks; half of it is in a sum of pairs. Longer runs would hold more and
+    see less: too many of them hold the very days on which a change has begun.
+    """
+    taken, places = pairs + singles, count - pairs
+    if taken == 1:
+        chosen = random.integers(0, places, (redraws, 1))
+    else:
+        chosen = np.argpartition(random.random((redraws, places)), max(taken - 1, 0), axis=1)[:, :taken]
+    first, single = chosen[:, :pairs], chosen[:, pairs:]
+    # A place stands one further to the right for each pair on its left.
+    moved = np.concatenate([first, single], axis=1)
+    moved = moved + np.sum(first[:, None, :] < moved[:, :, None], axis=2)
+    return np.concatenate([moved[:, :pairs], moved[:, :pairs] + 1, moved[:, pairs:]], axis=1).astype(np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,9 +97,7 @@ class Scored:
     errors: Floats
 
 
-def scores(
-    sums: Floats, blocks: Blocks, choices: Choices, variances: Floats, starts: Ints, *, own_rows: bool = False
-) -> Scored:
+def scores(sums: Floats, blocks: Blocks, choices: Choices, variances: Floats, starts: Ints) -> Scored:
     """How many standard errors each choice lies from the rest.
 
     Args:
@@ -88,14 +106,12 @@ def scores(
         choices: shape (choices, blocks).
         variances: of each functional over all rows, shape (functionals,).
         starts: where the functionals of each column begin, shape (columns,).
-        own_rows: take the least variance, that of half a row per block, from the rows of the choice itself: needed
-            where the window's blocks are much smaller than the others.
     """
     rows = blocks.rows
     total = float(rows.sum())
     taken = np.sum(choices * rows, axis=1)
     factor = total / (taken * (total - taken))
-    half = choices.sum(axis=1) / (4.0 * np.minimum(taken, total - taken)) if own_rows else None
+    half = np.maximum(choices.sum(axis=1) / np.minimum(taken, total - taken), len(rows) / total) / 4.0
     ends = np.append(starts[1:], sums.shape[1])
     largest = np.empty((len(choices), len(starts)), dtype=np.float32)
     observed, errors = np.empty(sums.shape[1], dtype=np.float32), np.empty(sums.shape[1])
@@ -112,7 +128,7 @@ def scores(
 
 
 def _scored(
-    sums: Floats, blocks: Blocks, choices: Choices, variances: Floats, factor: Floats, half: Floats | None
+    sums: Floats, blocks: Blocks, choices: Choices, variances: Floats, factor: Floats, half: Floats
 ) -> tuple[NDArray[np.float32], Floats]:
     """|t| of each choice and functional, and the standard error of the observed change."""
     rows = blocks.rows
@@ -123,16 +139,15 @@ def _scored(
     free = max(count - len(phases), 1)
     v = count / (total * free) * np.sum(e * e, axis=0)
     # A drifted window must not hide inside its own variance: its share is taken out of v, down to the variance of
-    # independent rows and to half a row per block.
-    least = np.maximum(variances, count / (4.0 * total)).astype(np.float32)
+    # independent rows and to half a row per block, of all and of the choice itself: a window of smaller blocks than the
+    # others must not find one rare event extreme.
     t = _product(choices, e.astype(np.float32))
     t *= np.sqrt(factor)[:, None].astype(np.float32)
     external = t * t
     np.subtract((v * free).astype(np.float32), external, out=external)
     external /= np.float32(max(free - 1, 1))
-    np.maximum(external, least, out=external)
-    if half is not None:
-        np.maximum(external, half[:, None].astype(np.float32), out=external)
+    np.maximum(external, variances.astype(np.float32), out=external)
+    np.maximum(external, half[:, None].astype(np.float32), out=external)
     np.sqrt(external, out=external)
     error = external[0].astype(np.float64) * math.sqrt(factor[0])
     np.abs(t, out=t)

@@ -1,63 +1,113 @@
 """Banking77 messages in a simulated order: known intents, intents held back, typing errors, one topic in surge."""
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from monitor.baseline import fit_baseline
+from bench.detect.trial import spec_of
+from monitor.baseline import Baseline, fit_baseline
 from monitor.coding import CodedColumns, coded_columns
-from monitor.decide import decide
-from monitor.profile import equal_blocks, profile_coded
+from monitor.judge import judge
+from monitor.profile import BlockProfile, equal_blocks, profile_coded
+from monitor.reference import BLOCKS_PER_WINDOW
 
-BLOCK_ROWS = 100
+ENCODER_ROWS, REFERENCE_ROWS = 3500, 4000
+SHIFTS = ("none", "new_0.05", "new_0.2", "typos_0.05", "typos_0.2", "surge_0.05", "surge_0.2")
 
 
+@dataclass(frozen=True, eq=False)
+class Split:
+    """A reference, and which of the later messages windows may hold."""
+
+    baseline: Baseline
+    others: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class TextStream:
-    """A reference of 31 blocks and pools of later messages; texts are coded once, windows drawn from the codes.
+    """Messages coded once; references and windows are drawn from the codes, which is what profiling their rows gives.
 
-    The encoder is fitted on rows of their own, the reference is a random part of the others, and windows are drawn
-    from what is left without drawing a row twice: no text stands on both sides.
+    The encoder is fitted on rows of their own (the model's training set). Of the other messages of known intents
+    (`later`) a random part is the reference, and windows up to 1,000 rows are drawn from what is left without drawing a
+    row twice: no text stands on both sides. Larger windows and their reference are drawn with replacement from all.
     """
 
-    def __init__(self, data: Path, seed: int) -> None:
-        rng = np.random.default_rng(seed)
+    baseline: Baseline
+    later: CodedColumns
+    mistyped: CodedColumns  # the same messages
+    new: CodedColumns
+    topic: np.ndarray  # which of the later ones are of the intent that surges
+
+    @classmethod
+    def read(cls, data: Path, seed: int) -> "TextStream":
+        rng = np.random.default_rng([seed, 77])
         both = pl.concat([pl.read_parquet(data / f"banking77_{part}.parquet") for part in ("train", "test")])
-        intents = both["category"].unique().sort().to_list()
-        held = rng.choice(intents, 15, replace=False).tolist()
+        held = rng.choice(both["category"].unique().sort().to_list(), 15, replace=False).tolist()
         both = both[rng.permutation(both.height)]
         known, new = both.filter(~pl.col("category").is_in(held)), both.filter(pl.col("category").is_in(held))
-        encoder, reference, rest = known[:4000]["text"].to_list(), known[4000:7000].select("text"), known[7000:]
-        surge = rest["category"].mode().sort()[0]
-        pools = {
-            "known": rest["text"].to_list(), "new": new["text"].to_list(),
-            "typos": [_mistyped(t, rng) for t in rest["text"].to_list()],
-            "surge": rest.filter(pl.col("category") == surge)["text"].to_list(),
-        }  # fmt: skip
-        self.baseline = fit_baseline(reference, {"text": "text"}, blocks=30, encoder_texts={"text": encoder}, seed=seed)
-        coding = self.baseline.coding
-        self.pools = {name: coded_columns(pl.DataFrame({"text": texts}), coding) for name, texts in pools.items()}
+        encoder, later = known[:ENCODER_ROWS]["text"].to_list(), known[ENCODER_ROWS:]
+        baseline = fit_baseline(
+            later[:REFERENCE_ROWS].select("text"), {"text": "text"}, blocks=40, encoder_texts={"text": encoder},
+            seed=seed,
+        )  # fmt: skip
 
-    def alarmed(self, rng: np.random.Generator, shift: str, rows: int, alpha: float) -> bool:
-        """Verdict on one window of `rows`, of which a share comes from another pool; reference blocks as long."""
+        def coded(texts: list[str]) -> CodedColumns:
+            return coded_columns(pl.DataFrame({"text": texts}), baseline.coding)
+
+        texts = later["text"].to_list()
+        return cls(
+            baseline, coded(texts), coded([_mistyped(t, rng) for t in texts]), coded(new["text"].to_list()),
+            (later["category"] == later["category"].mode().sort()[0]).to_numpy(),
+        )  # fmt: skip
+
+    def split(self, rng: np.random.Generator, rows: int) -> Split:
+        """For windows of `rows`; the reference is cut in tenths of a window, as the service does."""
+        order = rng.permutation(len(self.topic))
+        chosen, others = order[:REFERENCE_ROWS], order[REFERENCE_ROWS:]
+        if rows > len(others):
+            chosen, others = rng.integers(0, len(order), 4 * rows), order
+        blocks = self._profiled(_taken(self.later, chosen), rows // BLOCKS_PER_WINDOW)
+        return Split(replace(self.baseline, blocks=blocks, labels=tuple(range(len(blocks)))), others)
+
+    def alarmed(self, rng: np.random.Generator, split: Split, shift: str, rows: int, alpha: float) -> bool:
+        """Verdict on one window of `rows`, of which a share is changed."""
         kind, _, share = shift.partition("_")
         many = round(float(share or 0.0) * rows)
-        pool = self.pools.get(kind, self.pools["known"])
-        coding = self.baseline.coding
-        order = rng.permutation(rows)
+        large = rows > len(split.others)
+        usual = rng.choice(split.others, rows, replace=large)
+        match kind:
+            case "new":
+                changed = _taken(self.new, rng.choice(len(self.new.numbers["text.length"]), many))
+            case "typos":
+                changed = _taken(self.mistyped, usual[:many])
+            case "surge":
+                changed = _taken(self.later, rng.choice(split.others[self.topic[split.others]], many))
+            case _:
+                changed = _taken(self.later, usual[:many])
+        both = _both(changed, _taken(self.later, usual[many:]))
+        window = self._profiled(_taken(both, rng.permutation(rows)), rows // BLOCKS_PER_WINDOW)
+        spec, seed = spec_of(rows, alpha), int(rng.integers(2**31))
+        return judge(spec, split.baseline, spec.monitors.scales[0], window, (), first=100_000, seed=seed).alarmed
 
-        def drawn(name: str, table: str) -> np.ndarray:
-            usual, other = getattr(self.pools["known"], table)[name], getattr(pool, table)[name]
-            return np.concatenate([usual[a], other[b]])[order]
+    def _profiled(self, coded: CodedColumns, block: int) -> tuple[BlockProfile, ...]:
+        rows = len(coded.numbers["text.length"])
+        return profile_coded(coded, self.baseline.coding, equal_blocks(rows, block), rows // block)
 
-        a = rng.choice(len(self.pools["known"].numbers["text.length"]), rows - many, replace=False)
-        available = len(pool.numbers["text.length"])
-        b = rng.choice(available, many, replace=many > available)
-        coded = CodedColumns(
-            {n: drawn(n, "numbers") for n in coding.numbers}, {n: drawn(n, "categories") for n in coding.categories}, {}
-        )
-        window = profile_coded(coded, coding, equal_blocks(rows, BLOCK_ROWS), max(rows // BLOCK_ROWS, 1))
-        return decide(self.baseline, window, alpha=alpha, seed=int(rng.integers(2**31)), redraws=299).alarmed
+
+def _taken(coded: CodedColumns, at: np.ndarray) -> CodedColumns:
+    return CodedColumns(
+        {n: v[at] for n, v in coded.numbers.items()}, {n: v[at] for n, v in coded.categories.items()}, {}
+    )
+
+
+def _both(one: CodedColumns, two: CodedColumns) -> CodedColumns:
+    return CodedColumns(
+        {n: np.concatenate([v, two.numbers[n]]) for n, v in one.numbers.items()},
+        {n: np.concatenate([v, two.categories[n]]) for n, v in one.categories.items()},
+        {},
+    )
 
 
 def _mistyped(text: str, rng: np.random.Generator) -> str:

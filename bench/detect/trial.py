@@ -1,54 +1,94 @@
-"""One trial: a reference, a window, the verdict of the rule and of the others on the same rows."""
+"""One reference and some windows after it, judged the way the service judges them: `judge` with a spec."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any
 
 import numpy as np
 import polars as pl
 
+from bench.detect.peers import Others
 from bench.detect.traffic import BLOCK, Traffic
+from monitor import budget
 from monitor.baseline import Baseline, fit_baseline
-from monitor.blocks import Scale, plan_blocks
-from monitor.decide import Decision, decide
-from monitor.drift import drift_scores
-from monitor.house_rules import row_tests
-from monitor.profile import BlockProfile, merge_all, profile
+from monitor.blocks import BlockPlan, plan_blocks
+from monitor.decide import Decision
+from monitor.judge import judge, scale_of
+from monitor.profile import BlockProfile, profile
 from monitor.quality import Volume, volume
+from monitor.schema import ModelSpec, Monitors, parse_spec
 
 QUARTER_S = 21_600
-MONDAY = 4 * 19_000
-PEERS = ("evidently_any", "evidently_half", "ks_bonferroni", "three_sigma", "psi_0.1")
+MONDAY = 4 * 19_002  # label of the first quarter of a Monday, counted from the epoch
 Shift = Callable[[pl.DataFrame, np.random.Generator], pl.DataFrame]
 
 
 @dataclass(frozen=True)
+class Length:
+    """Days of reference, days of one window, windows judged after each reference."""
+
+    reference: int
+    days: int
+    windows: int
+
+    @property
+    def scale(self) -> str:
+        return f"{self.days}d"
+
+
+LENGTHS = {"1d": Length(30, 1, 10), "7d": Length(63, 7, 6)}
+
+
+@dataclass(frozen=True)
 class Outcome:
+    """Of one window. `changed`: alarmed or would have without floors; `at`: the same at other rates."""
+
     verdict: str
-    unjudged: int = 0
+    changed: bool
+    unjudged: int
+    quarters: bool
+    at: Mapping[float, bool] = field(default_factory=dict)
     peers: Mapping[str, bool] = field(default_factory=dict)
-    named: frozenset[str] = frozenset()
 
     @property
     def alarmed(self) -> bool:
         return self.verdict == "drift"
 
 
+@cache
+def spec_of(windows: tuple[str, ...] | int, alpha: float | None, phases: str | None = None) -> ModelSpec:
+    """A spec whose drift part is `alpha` for each window, or without it the default budget."""
+    document: dict[str, Any] = {
+        "model": "bench", "task": "classification", "owner": "bench@example.com", "purpose": "measure the rule",
+        "columns": {"x": {"role": "input", "type": "number"}, "y": {"role": "prediction", "type": "category"}},
+        "baseline": {"rows": "first 1000"},
+    }  # fmt: skip
+    plain = parse_spec(document)
+    monitors: dict[str, Any] = {"windows": {"rows": windows} if isinstance(windows, int) else list(windows)}
+    if alpha is not None:
+        monitors["false_alarms"] = {"alpha": alpha / budget.share(plain, "drift")}
+    if phases is not None:
+        monitors["phases"] = phases
+    return plain.model_copy(update={"monitors": Monitors.model_validate(monitors)})
+
+
 def fitted(traffic: Traffic, frame: pl.DataFrame) -> Baseline:
     return fit_baseline(frame.drop(BLOCK), traffic.columns, blocks=MONDAY + frame[BLOCK].to_numpy(), parts=4)
 
 
-def judged(baseline: Baseline, window: pl.DataFrame, first: int, days: int, alpha: float, seed: int) -> Decision:
-    """By the default path: the plan of the scale, the volume guard, default floors."""
-    blocks = profile(window, baseline, window[BLOCK].to_numpy() - first)
-    scale = Scale(4 * days, "day", QUARTER_S)
-    return decide(
-        baseline, blocks, alpha=alpha, plan=plan_blocks(baseline, scale, alpha), first=MONDAY + first, seed=seed,
-        redraws=299, volume=_volume(baseline, [b.rows for b in blocks], MONDAY + first), volume_alpha=alpha / 16,
-    )  # fmt: skip
+def judged(
+    baseline: Baseline, blocks: Sequence[BlockProfile], scale: str, first: int, seed: int,
+    *, alpha: float | None, phases: str | None = None, windows: tuple[str, ...] | None = None,
+) -> Decision:  # fmt: skip
+    """By the default path of the product; `first` counts quarters from the first of the reference."""
+    spec = spec_of(windows or (scale,), alpha, phases)
+    of = _volume(baseline, [block.rows for block in blocks], MONDAY + first)
+    return judge(spec, baseline, scale, blocks, (), first=MONDAY + first, seed=seed, volume=of)
 
 
 def _volume(baseline: Baseline, rows: Sequence[int], first: int) -> Volume:
-    """Of days; drift spends sixteen times as much of the budget as the volume does."""
+    """Rows of days."""
     known: dict[int, int] = {}
     for label, block in zip(baseline.labels, baseline.blocks, strict=True):
         known[label // 4] = known.get(label // 4, 0) + block.rows
@@ -58,58 +98,111 @@ def _volume(baseline: Baseline, rows: Sequence[int], first: int) -> Volume:
     return volume(known, now, 4 * QUARTER_S)
 
 
-def trial(
-    traffic: Traffic, rng: np.random.Generator, rows: int, days: tuple[int, int], alpha: float,
-    shift: Shift | None = None, *, peers: bool = True,
-) -> Outcome:  # fmt: skip
-    reference_days, window_days = days
-    frame = traffic.draw(rng, reference_days + window_days, rows)
-    inside = pl.col(BLOCK) >= 4 * reference_days
-    reference, window = frame.filter(~inside), frame.filter(inside)
-    if shift is not None:
-        window = shift(window, rng)
+def drawn(
+    traffic: Traffic, rng: np.random.Generator, rows: int, length: Length
+) -> tuple[pl.DataFrame, list[pl.DataFrame]]:
+    """A reference and the windows that follow it; with another volume the windows are drawn by themselves."""
+    later = length.days * length.windows
+    if traffic.volume == 1.0:
+        frame = traffic.draw(rng, length.reference + later, rows)
+    else:
+        after = traffic.draw(rng, later, round(rows * traffic.volume))
+        after = after.with_columns(pl.col(BLOCK) + 4 * length.reference)
+        frame = pl.concat([traffic.draw(rng, length.reference, rows), after])
+    window = (pl.col(BLOCK) - 4 * length.reference) // (4 * length.days)
+    parts = [frame.filter(window == i) for i in range(length.windows)]
+    return frame.filter(pl.col(BLOCK) < 4 * length.reference), parts
+
+
+def outcomes(
+    traffic: Traffic, rng: np.random.Generator, rows: int, length: Length, alpha: float,
+    *, peers: bool = False, also: Sequence[float] = (), shifts: Mapping[str, Shift] | None = None,
+) -> list[tuple[str, Outcome]]:  # fmt: skip
+    """Every window after one reference, as it comes (shift ``none``) or with each of the shifts planted in turn."""
+    reference, windows = drawn(traffic, rng, rows, length)
     baseline = fitted(traffic, reference)
-    decision = judged(baseline, window, 4 * reference_days, window_days, alpha, int(rng.integers(2**31)))
-    named = frozenset(f.column for f in decision.columns if f.alarmed)
-    others = other_rules(baseline, window, 4 * reference_days, window_days) if peers else {}
-    return Outcome(decision.verdict, len(decision.unjudged), others, named)
+    others = Others(baseline, length.days) if peers else None
+    found = []
+    if shifts is None:  # profiled in one go
+        together = pl.concat(windows)
+        every = profile(together, baseline, together[BLOCK].to_numpy() - 4 * length.reference)
+        blocks_of = [every[4 * length.days * i : 4 * length.days * (i + 1)] for i in range(length.windows)]
+        known = [(i, "none", blocks) for i, blocks in enumerate(blocks_of)]
+    else:
+        known = []
+        for i, window in enumerate(windows):
+            first = 4 * (length.reference + i * length.days)
+            for name, shift in shifts.items():
+                moved = shift(window, rng)
+                known.append((i, name, profile(moved, baseline, moved[BLOCK].to_numpy() - first)))
+    for i, name, blocks in known:
+        first = 4 * (length.reference + i * length.days)
+        found.append((name, outcome(traffic, baseline, blocks, rng, length, alpha, first, others, also)))
+    return found
 
 
-def other_rules(baseline: Baseline, window: pl.DataFrame, first: int, days: int) -> dict[str, bool]:
-    """What is commonly done, each at its own settings, from the same profile."""
-    blocks = profile(window, baseline, window[BLOCK].to_numpy() - first)
-    merged = merge_all(blocks)
-    scores = {(s.column, s.method): s.value for s in drift_scores(baseline, merged) if s.value is not None}
-    columns = [*baseline.coding.numbers, *baseline.coding.categories]
-    # Evidently above 1,000 reference rows: Wasserstein / std for numbers, Jensen-Shannon in nats for categories.
-    drifted = [
-        scores.get((c, "wasserstein"), 0.0) >= 0.1
-        if c in baseline.coding.numbers
-        else scores.get((c, "jensen_shannon"), 0.0) * np.log(2) ** 0.5 >= 0.1
-        for c in columns
-    ]
-    tests = row_tests(baseline, blocks, alpha=0.05, floors=dict.fromkeys(baseline.columns, 0.0))
-    return {
-        "evidently_any": any(drifted),
-        "evidently_half": bool(np.mean(drifted) >= 0.5),
-        "ks_bonferroni": tests.p is not None and tests.p <= 0.05,
-        "three_sigma": _three_sigma(baseline, merged, days),
-        "psi_0.1": any(scores.get((c, "psi"), 0.0) > 0.1 for c in columns),
-    }
+def outcome(
+    traffic: Traffic, baseline: Baseline, blocks: Sequence[BlockProfile], rng: np.random.Generator, length: Length,
+    alpha: float, first: int, others: Others | None, also: Sequence[float],
+) -> Outcome:  # fmt: skip
+    seed = int(rng.integers(2**31))
+
+    def judging(rate: float) -> Decision:
+        return judged(baseline, blocks, length.scale, first, seed, alpha=rate, phases=traffic.phases)
+
+    def plan(rate: float) -> BlockPlan:
+        scale = scale_of(spec_of((length.scale,), rate, traffic.phases), length.scale)
+        return plan_blocks(baseline, scale, rate)
+
+    decision = judging(alpha)
+
+    def at(rate: float) -> bool:
+        """At another rate; where the same blocks are ranked the p known already tells."""
+        if decision.judged and decision.p is not None and plan(rate) == plan(alpha):
+            if decision.p <= rate:
+                return True
+            if not decision.alarmed:  # p of a drift counts changes above the floors alone
+                return False
+        return _changed(judging(rate))
+
+    return Outcome(
+        decision.verdict, _changed(decision), len(decision.unjudged), plan(alpha).quarters,
+        {rate: at(rate) for rate in also}, others.fired(blocks) if others else {},
+    )  # fmt: skip
 
 
-def _three_sigma(baseline: Baseline, window: BlockProfile, days: int) -> bool:
-    """A column's Jensen-Shannon distance beyond mean + 3 standard deviations of chunks of the reference (NannyML)."""
-    chunk = (np.array(baseline.labels) - baseline.labels[0]) // (4 * days)
-    of_chunks: dict[str, list[float]] = {}
-    for number in range(int(chunk.max()) + 1):
-        part = merge_all([b for b, c in zip(baseline.blocks, chunk, strict=True) if c == number])
-        for score in drift_scores(baseline, part):
-            if score.method == "jensen_shannon" and score.value is not None:
-                of_chunks.setdefault(score.column, []).append(score.value)
-    for score in drift_scores(baseline, window):
-        seen = of_chunks.get(score.column)
-        known = score.method == "jensen_shannon" and score.value is not None
-        if known and seen and score.value > np.mean(seen) + 3 * np.std(seen):
-            return True
-    return False
+def bank_of(traffic: Traffic, rng: np.random.Generator, rows: int, count: int) -> tuple[Baseline, list[BlockProfile]]:
+    """Profiles of many quarters of independent rows, with the bins and levels of other rows of the same traffic.
+
+    For windows too large to draw row by row in every trial: profiles are drawn instead, none twice in a trial.
+    """
+    sample = traffic.draw(rng, 30, 1200)
+    baseline = fitted(traffic, sample)
+    profiles: list[BlockProfile] = []
+    while len(profiles) < count:
+        frame = traffic.draw(rng, 2, rows)
+        profiles += profile(frame, baseline, frame[BLOCK].to_numpy())
+    return baseline, profiles[:count]
+
+
+def from_bank(
+    traffic: Traffic, bank: tuple[Baseline, list[BlockProfile]], rng: np.random.Generator, length: Length, alpha: float,
+    *, peers: bool = False, also: Sequence[float] = (),
+) -> list[Outcome]:  # fmt: skip
+    """The same as `outcomes`, from profiles drawn without putting any back."""
+    known, profiles = bank
+    quarters = 4 * (length.reference + length.days * length.windows)
+    chosen = [profiles[i] for i in rng.permutation(len(profiles))[:quarters]]
+    labels = tuple(range(MONDAY, MONDAY + 4 * length.reference))
+    baseline = replace(known, blocks=tuple(chosen[: 4 * length.reference]), labels=labels)
+    others = Others(baseline, length.days) if peers else None
+    found = []
+    for i in range(length.windows):
+        first = 4 * (length.reference + i * length.days)
+        blocks = chosen[first : first + 4 * length.days]
+        found.append(outcome(traffic, baseline, blocks, rng, length, alpha, first, others, also))
+    return found
+
+
+def _changed(decision: Decision) -> bool:
+    return decision.verdict in ("drift", "changed_below_floor")

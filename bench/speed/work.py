@@ -126,7 +126,7 @@ def peers(name: str, folder: Path, homes: Path) -> Taken:
     if name == "evidently":
         return ours(name, folder)
     script = NANNYML if name == "nannyml" else WHYLOGS
-    return _run([str(_peer_python(homes, name)), "-c", script, str(folder)])
+    return _run([str(peer_python(homes, name)), "-c", script, str(folder)])
 
 
 def _run(command: list[str]) -> Taken:
@@ -136,7 +136,7 @@ def _run(command: list[str]) -> Taken:
     return Taken(*json.loads(done.stdout.strip().splitlines()[-1]))
 
 
-def _peer_python(folder: Path, peer: str) -> Path:
+def peer_python(folder: Path, peer: str) -> Path:
     """The interpreter of a peer's own environment, made on first use."""
     home = folder / peer
     python = home / "bin" / "python"

@@ -13,7 +13,7 @@ from monitor.decide import Decision, decide
 from monitor.growth import growth
 from monitor.profile import equal_blocks, profile
 from monitor.quality import volume
-from monitor.redraws import Blocks, draw, possible
+from monitor.redraws import Blocks, draw, p_values, possible, scores
 from monitor.wording import describe
 
 QUARTER_S = 21_600
@@ -196,3 +196,34 @@ def test_a_window_of_another_volume_is_never_called_drift_and_says_what_the_mix_
     assert decision.p_at_volume is not None
     assert (decision.p_at_volume <= 0.01) == (factor > 1)
     assert f"{factor:g} times" in describe(decision)
+
+
+def test_windows_of_six_blocks_and_more_are_redrawn_in_pairs_of_neighbours() -> None:
+    for taken, pairs in ((5, 0), (6, 3), (7, 3), (10, 5)):
+        blocks = Blocks(np.ones(63 + taken), np.repeat([False, True], [63, taken]), np.zeros(63 + taken, dtype=int))
+        choices = draw(blocks, 999, 1)[1:]
+        assert set(choices.sum(axis=1).tolist()) == {float(taken)}
+        neighbours = np.sum(choices[:, 1:] * choices[:, :-1], axis=1)
+        assert neighbours.min() >= pairs
+        assert len({tuple(c) for c in choices.tolist()}) >= 980
+
+
+def test_days_that_share_a_session_across_midnight_stay_within_the_budget() -> None:
+    alpha, trials, alarms = 1 / 10, 200, 0
+    for seed in range(trials):
+        rng = np.random.default_rng([31, seed])
+        level = rng.normal(size=71)
+        # What a day shares with the next makes the variance of a week 1.2 times that of seven scattered days.
+        sums = np.column_stack([2.0 * level[:70] + 0.3 * level[1:] + rng.normal(size=70) for _ in range(3)])
+        blocks = Blocks(np.full(70, 40.0), np.arange(70) >= 63, np.zeros(70, dtype=np.int64))
+        t = scores(sums, blocks, draw(blocks, 299, seed), np.full(3, 1e-6), np.arange(3)).largest
+        alarms += p_values(t, t[:1])[0] <= alpha
+    assert alarms / trials <= alpha + 3 * np.sqrt(alpha * (1 - alpha) / trials)
+
+
+def test_for_windows_of_one_day_a_column_is_left_out_for_clear_memory_only() -> None:
+    plans = [plan_blocks(fitted(daily(40, np.zeros(40), 100 + seed)), DAY_WINDOW, 1 / 30) for seed in range(60)]
+    assert sum(bool(plan.refused) for plan in plans) <= 4
+    assert all(plan.problem is None for plan in plans)
+    # Quarters are asked for more: neither growth at a tenth nor an effect of the day.
+    assert all(plan.p_growth is not None and plan.p_growth > 0.1 for plan in plans if plan.quarters)

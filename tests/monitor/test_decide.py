@@ -327,6 +327,24 @@ def test_a_change_below_its_floor_is_named_but_does_not_alarm() -> None:
     assert "below your floors" in describe(decision)
 
 
+def test_small_changes_of_other_columns_count_once_the_loudest_change_is_above_its_floor() -> None:
+    columns: dict[str, ColumnKind] = {f"x{i}": "number" for i in range(12)}
+    loud = below = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        baseline = fit_baseline(pl.DataFrame({n: rng.normal(size=3000) for n in columns}), columns, blocks=30)
+        window = pl.DataFrame({n: rng.normal(0.17 if n == "x0" else 0.1, 1.0, 1000) for n in columns})
+        blocks = profile(window, baseline, equal_blocks(1000, 100))
+        floors = {n: 0.6 for n in columns if n != "x0"}
+        found = decide(baseline, blocks, alpha=0.01, floors=floors, seed=seed)
+        assert found.p is not None
+        assert not found.alarmed or found.p <= 0.01
+        loud += found.alarmed
+        below += decide(baseline, blocks, alpha=0.01, floors=dict.fromkeys(columns, 0.6), seed=seed).alarmed
+    assert below == 0
+    assert loud >= 5
+
+
 def test_a_change_of_volume_is_not_judged_as_drift() -> None:
     window = profile(normal(5 * 500, 6, 1.0), BASELINE, equal_blocks(2500, 500))
     usual = dict.fromkeys(range(56), 100)

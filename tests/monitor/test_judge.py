@@ -34,7 +34,7 @@ def declared() -> ModelSpec:
 
 
 @pytest.mark.parametrize(
-    ("reference", "judged"), [(20, set()), (42, {"1d"}), (63, {"1d"}), (84, {"1d", "7d"})]
+    ("reference", "judged"), [(20, set()), (42, {"1d"}), (56, {"1d", "7d"}), (84, {"1d", "7d"})]
 )  # fmt: skip
 def test_scales_that_are_judged_spend_the_drift_part_of_the_budget_and_the_others_are_silent(
     reference: int, judged: set[str]
@@ -54,3 +54,15 @@ def test_scales_that_are_judged_spend_the_drift_part_of_the_budget_and_the_other
         blocks = profile(window, baseline, time_blocks(window["ts"], SCALES) - first)
         verdict = judge(model, baseline, scale, blocks, (), first=first, seed=1).verdict
         assert verdict == ("drift" if scale in judged else "reference_too_short"), scale
+
+
+def test_a_scale_that_needs_more_than_an_equal_share_gets_it_and_the_other_the_rest() -> None:
+    model = declared()
+    whole = budget.share(model, "drift")
+    for reference, least in ((56, 1 / 57), (84, 1 / 85)):
+        frame = days(0, reference)
+        baseline = fit_baseline(frame, {"amount": "number"}, blocks=time_blocks(frame["ts"], SCALES), parts=4)
+        found = rates(model, baseline)
+        equal = whole / 2 / 30
+        assert found["1d"] == pytest.approx(max(least, equal))
+        assert 30 * found["1d"] + 30 / 7 * found["7d"] == pytest.approx(whole)
