@@ -65,7 +65,8 @@ def erase_drafts(site: Site, case: Case, datasets: Collection[UUID]) -> None:
     with site.database.read() as db:
         left = erasure.remembered(db, case, "drafts")
         kept = set(db.scalars(select(Explanation.artifact))) | set(db.scalars(select(ArtifactDraft.artifact)))
-        kept |= {str((alert.confirmation or {}).get("artifact")) for alert in db.scalars(select(Alert))}
+        confirmed = [alert.confirmation or {} for alert in db.scalars(select(Alert))]
+        kept |= {str(found.get(part)) for found in confirmed for part in ("artifact", "evidence")}
     for artifact in left:
         if artifact not in kept:  # equal content has one file
             site.artifacts.delete(artifact)
