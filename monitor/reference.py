@@ -69,11 +69,12 @@ def begin(site: Site, current: CurrentSpec, row: BaselineRow) -> None:
     then, later ones do not.
     """
     name = current.model.name
-    if site.events.extent(name).next_seq <= row.from_seq:
+    extent = site.events.extent(name)
+    if extent.next_seq <= row.from_seq or (row.origin_ts and extent.first_ts and row.origin_ts <= extent.first_ts):
         return
     earlier = site.events.scan(name, from_seq=row.from_seq, to_ts=row.origin_ts)  # all of them the first time
     first = earlier.select(pl.col("ts").min()).collect().item()
-    if first is not None:
+    if first is not None and first != row.origin_ts:
         with site.database.write() as db:
             db.get_one(BaselineRow, row.id, with_for_update=True).origin_ts = first
 

@@ -91,7 +91,8 @@ def evaluate(site: Site, model_name: str) -> list[UUID]:
             touched.append(_close(site, current, row, window, reached))
         if all(_ahead(site, current, row, d.scale, d.number + 1) is None for d in ready):
             break
-    touched += _correct(site, current, row, reached)
+    if touched or any(closed.values()):
+        touched += _correct(site, current, row, reached)
     touched += _refresh(site, current)
     concept.watch(site, current, row)
     if touched and current.spec.retrain is not None:
