@@ -21,7 +21,6 @@ from monitor.ingest.receive import Body, Kind, Receipt, Small, receive, receive_
 from monitor.site import Site
 
 THREADS: Final = 4
-SMALL_AT_ONCE: Final = 2  # threads that store small bodies: while one waits for the disk, the other prepares
 SMALL: Final = 64 << 10  # bytes of a body that is worth waiting for others
 TOGETHER: Final = 1 << 20  # bytes of small bodies stored as one
 RETRY_AFTER_S: Final = 1
@@ -43,7 +42,7 @@ class Intake:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._waiting: deque[_Waiting] = deque()
-        self._storing = 0  # threads that store small bodies
+        self._storing = False  # small bodies, by one thread at a time: what comes meanwhile shares the next sync
         self._change = threading.Condition()
         self._threads: list[threading.Thread] = []
         self._stopped = False
@@ -111,7 +110,7 @@ class Intake:
             answers = self._answers([waiting.work for waiting in batch])
             if isinstance(batch[0].work, Small):
                 with self._change:
-                    self._storing -= 1
+                    self._storing = False
                     self._change.notify()
             for loop, group in groupby(zip(batch, answers, strict=True), key=lambda pair: pair[0].answer.get_loop()):
                 loop.call_soon_threadsafe(_deliver, list(group))
@@ -135,8 +134,8 @@ class Intake:
                     if not isinstance(waiting.work, Small):
                         del self._waiting[position]
                         return [waiting]
-                    if self._storing < SMALL_AT_ONCE:
-                        self._storing += 1
+                    if not self._storing:
+                        self._storing = True
                         return self._gather()
                 if self._stopped:
                     return None
