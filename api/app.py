@@ -7,6 +7,7 @@ from anyio import to_thread
 from fastapi import FastAPI
 
 from api import errors, pages, routes
+from api.direct import DirectFastAPI
 from api.intake import Intake
 from api.looks import Looks
 from core.settings import Settings, load
@@ -31,7 +32,7 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
 
 def create_app(site: Site | Settings) -> FastAPI:
     """The application over an open site, or over settings whose site it opens."""
-    app = FastAPI(
+    app = DirectFastAPI(
         title="Assay", version="1", lifespan=_running,
         docs_url=None, redoc_url=None, openapi_url=None,  # served below, with a permission
         description="Watches models in production, proves what it saw, and repairs what drifted.",
@@ -42,6 +43,7 @@ def create_app(site: Site | Settings) -> FastAPI:
     errors.install(app)
     for router in (*routes.ROUTERS, *pages.ROUTERS):
         app.include_router(router)
+    app.find_direct()
     return app
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Generic, Self, TypeVar
 from fastapi import Depends, Request
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.orm import Session
+from starlette.requests import ClientDisconnect
 
 from api.errors import UnsupportedMediaTypeError
 from core.errors import InvalidError
@@ -152,8 +153,12 @@ async def _received(request: Request, limit: int, *, keep: bool) -> tuple[list[b
     size = 0
     try:
         async with asyncio.timeout(patience_s) as patience:
-            async for chunk in request.stream():
-                patience.reschedule(clock() + patience_s)
+            more = True
+            while more:
+                message = await request.receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientDisconnect
+                chunk, more = message.get("body", b""), message.get("more_body", False)
                 size += len(chunk)
                 if size > 4 * limit:
                     break
@@ -161,6 +166,8 @@ async def _received(request: Request, limit: int, *, keep: bool) -> tuple[list[b
                     chunks.append(chunk)
                 else:
                     chunks.clear()
+                if more:
+                    patience.reschedule(clock() + patience_s)
     except TimeoutError as error:
         raise BodyStalledError(
             f"nothing more of the body arrived within {patience_s:g} s; nothing of it was stored, send it again"

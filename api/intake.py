@@ -95,7 +95,8 @@ class Intake:
                 for thread in self._threads:
                     thread.start()
             self._waiting.append(waiting)
-            self._change.notify()
+            if not (self._storing and isinstance(work, Small)):  # else the thread that stores will find it
+                self._change.notify()
         return await waiting.answer
 
     def stop(self) -> None:

@@ -65,10 +65,10 @@ def _enqueue_due(db: Session, last: datetime, now: datetime) -> None:
         queue.enqueue(db, "monitor.digest", {}, now=now, dedupe_key="monitor.digest", lock_key="monitor.digest")
     if _passed(FORGET_S, 0, last, now):
         queue.forget(db, done_before=now - DONE_KEPT, failed_before=now - FAILED_KEPT)
-    models = store.models(db)
+    models = store.every_revision(db)
     every = max(EVERY_S, len(models) / LOOKS_PER_S)
     for number, model in enumerate(models):
-        spec = service.in_force(db, model).spec
+        spec = service.spec_of(db, model.id, model.revision)
         share = number / len(models)  # not all in the same second
         if _passed(every, every * share, last, now):
             key = f"monitor:{model.name}"

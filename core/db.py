@@ -91,7 +91,8 @@ class Database:
         else:
             self.engine = create_engine(parsed, pool_size=pool_size, max_overflow=20, pool_pre_ping=True)
         self.writers = sessionmaker(self.engine, expire_on_commit=False)
-        self.readers = sessionmaker(self.engine.execution_options(sqlite_begin="DEFERRED"), expire_on_commit=False)
+        self._reading = self.engine.execution_options(sqlite_begin="DEFERRED")
+        self.readers = sessionmaker(self._reading, expire_on_commit=False)
 
     @contextmanager
     def write(self) -> Iterator[Session]:
@@ -104,6 +105,10 @@ class Database:
         """A transaction for reading, never committed; what was read stays readable after it."""
         with self.readers() as db:
             yield db  # closing undoes the transaction; an explicit rollback would also expire every object
+
+    def look(self) -> Connection:
+        """`read` without the ORM, for what is asked hundreds of times a second; close it by leaving its context."""
+        return self._reading.connect()
 
     def forget(self) -> None:
         """Have SQLite empty its write-ahead file, where deleted rows still stand; PostgreSQL's is its server's own."""

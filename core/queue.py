@@ -7,15 +7,28 @@ that dies stops renewing its lease; the job is then claimed again by another.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Index, String, and_, delete, exists, or_, select, text, update
+from sqlalchemy import (
+    CheckConstraint,
+    Index,
+    String,
+    Update,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Mapped, Session, aliased, mapped_column
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from core.db import Base, Keyed
+from core.db import Base, Keyed, UtcDateTime
 
 STATES = ("queued", "running", "done", "failed")
 LANES = ("default", "train")
@@ -123,63 +136,79 @@ def is_waiting(db: Session, dedupe_key: str) -> bool:
     return db.scalar(select(Job.id).where(Job.dedupe_key == dedupe_key, Job.state == "queued")) is not None
 
 
+# Tables and no objects, and this put together once: it is asked many times a second.
+_TABLE: Final = Base.metadata.tables["job"]
+_OTHER: Final = _TABLE.alias()
+_NOW: Final = bindparam("now", type_=UtcDateTime())
+_RUNNABLE: Final = (
+    select(_TABLE)
+    .where(
+        or_(
+            and_(_TABLE.c.state == "queued", _TABLE.c.run_at <= _NOW),
+            and_(_TABLE.c.state == "running", _TABLE.c.lease_until < _NOW),
+        ),
+        _TABLE.c.lane.in_(bindparam("lanes", expanding=True)),
+        ~exists().where(
+            _OTHER.c.lock_key == _TABLE.c.lock_key, _OTHER.c.id != _TABLE.c.id, _OTHER.c.state == "running"
+        ),
+    )
+    .order_by(_TABLE.c.run_at, _TABLE.c.created_at)
+    .limit(1)
+    .with_for_update(skip_locked=True)
+)
+
+
 def claim(db: Session, *, worker: str, now: datetime, lease_s: int, lanes: Sequence[str] = LANES) -> Claimed | None:
     """Take the oldest runnable job: queued and due, or running under an expired lease."""
-    running = aliased(Job)
-    locked = exists().where(running.lock_key == Job.lock_key, running.id != Job.id, running.state == "running")
-    free = or_(and_(Job.state == "queued", Job.run_at <= now), and_(Job.state == "running", Job.lease_until < now))
-    query = (
-        select(Job)
-        .where(free, Job.lane.in_(lanes), ~locked)
-        .order_by(Job.run_at, Job.created_at)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    )
-    while (job := db.scalars(query).first()) is not None:
+    while (job := db.execute(_RUNNABLE, {"now": now, "lanes": list(lanes)}).first()) is not None:
         lost = job.lost + (job.state == "running")
         if lost < MAX_LOST:
             break
-        job.lost = lost
-        finish(db, job.id, now=now, error=f"its worker vanished {lost} times; the last was {job.worker}")
-        db.flush()
+        reason = f"its worker vanished {lost} times; the last was {job.worker}"
+        db.execute(_of(job.id).values(lost=lost, **_ended(now, reason)))
     else:
         return None
+    taken = _of(job.id).values(
+        state="running", worker=worker, lease_until=now + timedelta(seconds=lease_s), attempts=job.attempts + 1,
+        lost=lost,
+    )  # fmt: skip
     try:
         with db.begin_nested():
-            job.state, job.worker, job.lease_until = "running", worker, now + timedelta(seconds=lease_s)
-            job.attempts, job.lost = job.attempts + 1, lost
+            db.execute(taken)
     except IntegrityError:  # another worker took a job with the same lock key in this very moment
         return None
-    return Claimed(job.id, job.name, job.payload, job.attempts, job.created_at)
+    return Claimed(job.id, job.name, job.payload, job.attempts + 1, job.created_at)
 
 
 def renew(db: Session, job_id: UUID, *, worker: str, now: datetime, lease_s: int) -> bool:
     """Extend the lease; False when the job was taken over by another worker."""
-    done = db.execute(
-        update(Job)
-        .where(Job.id == job_id, Job.worker == worker, Job.state == "running")
-        .values(lease_until=now + timedelta(seconds=lease_s))
-    )
-    return bool(done.rowcount)  # type: ignore[attr-defined]  # a CursorResult for an UPDATE
+    return _changed(db, _of(job_id, worker).values(lease_until=now + timedelta(seconds=lease_s)))
+
+
+def _of(job_id: UUID, worker: str | None = None) -> Update:
+    """An UPDATE of one job; given a worker, while that one holds it."""
+    held = () if worker is None else (_TABLE.c.worker == worker, _TABLE.c.state == "running")
+    return update(_TABLE).where(_TABLE.c.id == job_id, *held)
+
+
+def _ended(now: datetime, error: str | None) -> dict[str, Any]:
+    return {"state": "failed" if error else "done", "error": error, "finished_at": now, "lease_until": None}
+
+
+def _changed(db: Session, change: Update) -> bool:
+    return bool(db.execute(change).rowcount)  # type: ignore[attr-defined]  # a CursorResult for an UPDATE
 
 
 def finish(db: Session, job_id: UUID, *, now: datetime, worker: str | None = None, error: str | None = None) -> bool:
     """Record the end of a job; False, and nothing changed, when `worker` is given and no longer holds it."""
-    job = db.get_one(Job, job_id, with_for_update=True)
-    if worker is not None and (job.worker != worker or job.state != "running"):
-        return False
-    job.state, job.error, job.finished_at, job.lease_until = ("failed" if error else "done"), error, now, None
-    return True
+    return _changed(db, _of(job_id, worker).values(**_ended(now, error)))
 
 
 def postpone(db: Session, job_id: UUID, retry: Retry, *, worker: str | None = None) -> bool:
     """Put a job back in line; False, and nothing changed, when `worker` is given and no longer holds it."""
-    job = db.get_one(Job, job_id, with_for_update=True)
-    if worker is not None and (job.worker != worker or job.state != "running"):
-        return False
-    job.state, job.run_at, job.error, job.lease_until = "queued", retry.at, retry.reason, None
-    job.dedupe_key = None  # a newer waiting job may hold the key
-    return True
+    # Without its key, for a newer waiting job may hold that.
+    waiting = {"state": "queued", "run_at": retry.at, "error": retry.reason, "lease_until": None, "dedupe_key": None}
+    return _changed(db, _of(job_id, worker).values(**waiting))
 
 
 def forget(db: Session, *, done_before: datetime, failed_before: datetime) -> int:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
+    from monitor.idfile import Pair
     from monitor.ids import TableIds
     from monitor.lake import Table
     from monitor.tail import Tail
@@ -114,7 +115,7 @@ class Acceptance:
 
     @contextmanager
     def _locked(self, model: str) -> Iterator[None]:
-        path = self._locks / f"{model}.accept"
+        path = f"{self._locks}/{model}.accept"
         try:
             handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         except FileNotFoundError:
@@ -196,7 +197,12 @@ class Accepting:
         book.ids.extend(book.table.identity.of(frame))
 
     def write_few(
-        self, kind: str, columns: Sequence[tuple[str, str]], rows: Sequence[Mapping[str, Any]], now: datetime
+        self,
+        kind: str,
+        columns: Sequence[tuple[str, str]],
+        rows: Sequence[Mapping[str, Any]],
+        digests: "Sequence[Pair]",
+        now: datetime,
     ) -> list[int]:
         """`unseen` and `write` for a few rows without a frame, of a table that tells them apart by their id alone.
 
@@ -205,21 +211,17 @@ class Accepting:
         Args:
             columns: name and Delta type of every column but `seq`.
             rows: values by name; times are times, what is missing is null.
+            digests: of each row, under the lake's key.
         """
-        import polars as pl
-
         book = self._book(kind)
         book.agree_on(columns)
-        ids = [row[book.table.identity.key] for row in rows]
-        first_words, second_words = book.ids.words(Ids.plain(pl.Series(ids, dtype=pl.String)))
-        known = book.ids.current().contains_words(first_words, second_words).tolist()
-        fresh, repeated, places, seen = [], [], [], set()
-        for position, (row, before) in enumerate(zip(rows, known, strict=True)):
-            if before or ids[position] in seen:
+        known = book.ids.current()
+        fresh, repeated, new = [], [], set()
+        for position, (row, pair) in enumerate(zip(rows, digests, strict=True)):
+            if pair in new or known.has(pair):
                 repeated.append(position)
             else:
-                seen.add(ids[position])
-                places.append(position)
+                new.add(pair)
                 fresh.append([_micros(v) if type(v := row.get(name)) is datetime else v for name, _ in columns])
         if repeated:
             self.rests_on, book.unsynced = book.unsynced, set()
@@ -231,7 +233,7 @@ class Accepting:
                 Header(self.model, kind, first, len(fresh), _micros(now), min(times), max(times), wal.ROWS), few
             )
             book.next_seq += len(fresh)
-            book.ids.extend_words(first_words[places], second_words[places])
+            book.ids.extend_pairs(new)
         return repeated
 
     def _book(self, kind: str) -> Book:

@@ -44,6 +44,10 @@ class DeltaLog:
     def entry(self, version: int) -> Path:
         return self.folder / f"{version:020}.json"
 
+    def has(self, version: int) -> bool:
+        # Asked twice for each request, and a Path takes longer than the look itself.
+        return os.path.exists(f"{self.folder}/{version:020}.json")  # noqa: PTH110
+
     def is_empty(self) -> bool:
         return next(self.folder.glob("*.json"), None) is None
 

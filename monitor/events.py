@@ -15,10 +15,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from core.errors import InvalidError
+from core.errors import AppError, InvalidError
+from core.logs import logger
 from monitor.acceptance import Acceptance, when
 from monitor.fold import Folder, adopt, fold
 from monitor.identity import IDENTITIES, Ids
@@ -29,6 +31,7 @@ from monitor.wal import Record, RecordGoneError
 if TYPE_CHECKING:
     import polars as pl
 
+    from monitor.idfile import Key, Pair
     from monitor.lake import Table
     from monitor.snapshot import Snapshot
 
@@ -50,6 +53,7 @@ QUARANTINE_FIELDS: Final = {
     "id": "string", "event_id": "string", "ts": "timestamp", "seq": "long", "kind": "string", "line": "long",
     "field": "string", "reason": "string", "raw": "string", "subject": "string", "body_digest": "string",
 }  # fmt: skip
+log = logger("monitor.events")
 _DIGESTED: Final = re.compile(r"\[subject:([0-9a-f]{64})\]")
 
 
@@ -61,6 +65,14 @@ class Appended:
     @property
     def duplicates(self) -> int:
         return len(self.repeated)
+
+
+@dataclass(frozen=True, slots=True)
+class Few:
+    """A few events of one model that `monitor.ingest.few` has looked at: `ts` is a time."""
+
+    spec: ModelSpec
+    rows: Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,19 +144,34 @@ class EventStore:
         self._acknowledge(spec)
         return Appended(fresh.height, repeated)
 
-    def append_few(self, spec: ModelSpec, rows: Sequence[Mapping[str, Any]], *, now: datetime) -> Appended:
-        """`append_events` for rows that are not worth a frame: `monitor.ingest.few` has looked at them."""
-        subjects = spec.with_role("subject")
-        columns = {name: DELTA_TYPES[c.type] for name, c in spec.event_columns.items()}
-        columns = {**EVENT_FIELDS, **columns, **dict.fromkeys(subjects, "string")}
-        stored = [{**row, "received_at": now} for row in rows]
-        for row in stored:
-            for name in subjects:
+    def append_few(self, batches: Sequence[Few], *, now: datetime) -> list[Appended | Exception]:
+        """`append_events` for rows that are not worth a frame, of several models; on disk when this returns.
+
+        One answer for each batch: what was raised for it, if something was.
+
+        Raises:
+            LogFailedError: none of it can be promised.
+        """
+        # All at once, for that takes as long as a single one.
+        digests = iter(self._key.pairs([row["event_id"] for batch in batches for row in batch.rows]))
+        with self.together():
+            return [self._append_few(batch, [next(digests) for _ in batch.rows], now) for batch in batches]
+
+    def _append_few(self, batch: Few, digests: "Sequence[Pair]", now: datetime) -> Appended | Exception:
+        spec = batch.spec
+        rows = [{**row, "received_at": now} for row in batch.rows]
+        for name in spec.with_role("subject"):
+            for row in rows:
                 if row.get(name) is not None:
                     row[name] = self.subject_digest(row[name])
-        with self._acceptance.of(spec.model) as accepting:
-            repeated = accepting.write_few("events", [c for c in columns.items() if c[0] != "seq"], stored, now)
-        self._acknowledge(spec)
+        try:
+            with self._acceptance.of(spec.model) as accepting:
+                repeated = accepting.write_few("events", _stored_columns(spec), rows, digests, now)
+            self._acknowledge(spec)
+        except Exception as error:
+            if not isinstance(error, AppError):
+                log.exception("not stored", model=spec.model)
+            return error
         return Appended(len(rows) - len(repeated), repeated)
 
     def append_outcomes(
@@ -178,6 +205,9 @@ class EventStore:
         Raises:
             LogFailedError: none of it can be promised.
         """
+        if hasattr(self._held, "acknowledged"):  # within another one
+            yield
+            return
         later: list[ModelSpec] = []
         self._held.acknowledged = later
         try:
@@ -244,7 +274,15 @@ class EventStore:
         from monitor.lake import Table
 
         with self._guard:
-            return self._tables.setdefault((model, kind), Table(self.root / model / kind, IDENTITIES[kind]))
+            if (found := self._tables.get((model, kind))) is None:
+                found = self._tables[model, kind] = Table(self.root / model / kind, IDENTITIES[kind], self._key)
+            return found
+
+    @cached_property
+    def _key(self) -> "Key":
+        from monitor.idfile import Key
+
+        return Key.of(self.root)
 
     def append_quarantine(self, spec: ModelSpec, frame: "pl.DataFrame", *, now: datetime) -> int:
         """Keep rejected rows whose `id` is new; on disk when this returns.
@@ -555,6 +593,13 @@ def _typed(frame: "pl.DataFrame", columns: dict[str, str], **given: "datetime | 
             column = frame.get_column(name)
             found.append(column if column.dtype == dtype else column.cast(dtype))
     return pl.DataFrame([column for column in found if column.name != "seq"])
+
+
+def _stored_columns(spec: ModelSpec) -> list[tuple[str, str]]:
+    """Name and Delta type of every column of an event but `seq`."""
+    columns = {name: DELTA_TYPES[c.type] for name, c in spec.event_columns.items()}
+    columns = EVENT_FIELDS | columns | dict.fromkeys(spec.with_role("subject"), "string")
+    return [column for column in columns.items() if column[0] != "seq"]
 
 
 def _known(value: datetime | None) -> list[datetime]:

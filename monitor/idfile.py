@@ -3,8 +3,8 @@
 A row's digest has two words: the first is its key's (an event's id), the second the whole identity's. Outcomes of one
 event thus stand side by side, and are found by the event alone as well as one by one.
 
-    {table}/_ids/key-{polars}.json       seeds of the digests, drawn once per table and Polars version
-    {table}/_ids/{data file}.ids         header, filter, first words, second words, row numbers; little-endian
+    {lake}/_ids/key-{polars}.json                 seeds of the digests, drawn once per lake and Polars version
+    {lake}/{model}/{kind}/_ids/{data file}.ids    header, filter, first words, second words, row numbers; little-endian
 
 All of it can be made again from the data files, and is where it does not fit: other seeds, another size, a torn filter.
 """
@@ -15,6 +15,7 @@ import os
 import secrets
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -36,6 +37,7 @@ _MAGIC: Final = b"assayid2"
 _START: Final = 64  # of the filter; everything after it is aligned to 8 bytes
 
 Words = NDArray[np.uint64]
+Pair = tuple[int, int]  # both words of one row
 _NO_ROWS: Final = np.zeros(0, dtype=np.uint32)
 
 
@@ -51,9 +53,9 @@ class Key:
         return cls((secrets.randbits(63), secrets.randbits(63)), secrets.token_hex(8))
 
     @classmethod
-    def of(cls, table: Path) -> "Key":
-        """The table's key, drawn where it has none. Without room for it, one for this process alone."""
-        path = table / FOLDER / f"key-{pl.__version__}.json"
+    def of(cls, lake: Path) -> "Key":
+        """The lake's key, drawn where it has none. Without room for it, one for this process alone."""
+        path = lake / FOLDER / f"key-{pl.__version__}.json"
         try:
             if not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,23 +71,26 @@ class Key:
             document = json.loads(path.read_text())
             return cls((document["seeds"][0], document["seeds"][1]), document["salt"])
         except OSError as error:
-            logger(__name__).warning("id key not kept", folder=str(table), error=str(error))
+            logger(__name__).warning("id key not kept", folder=str(lake), error=str(error))
             return cls.draw()
 
     def words(self, ids: Ids) -> tuple[Words, Words]:
         """Shapes (ids,): the two halves of each row's digest."""
-        # In one go, and without a plan: for a few ids planning takes longer than hashing.
-        plain, salted = ids.keys.alias("plain"), (pl.Series([self.salt]) + ids.whole).alias("salted")
-        found = pl.DataFrame([plain, salted]).select_seq(*self._hashes)
-        return found.to_series(0).to_numpy(), found.to_series(1).to_numpy()
+        salted = pl.Series([self.salt]) + ids.whole
+        return self.first(ids.keys), salted.to_frame().hash_rows(self.seeds[1]).to_numpy()
 
-    @cached_property
-    def _hashes(self) -> tuple[pl.Expr, pl.Expr]:
-        return pl.col("plain").hash(self.seeds[0]), pl.col("salted").hash(self.seeds[1])
+    def pairs(self, ids: Sequence[str]) -> list[Pair]:
+        """`words` of a few rows that their id alone tells apart: arrays of them would take longer."""
+        salted = [self.salt + i for i in ids]
+        halves = [
+            pl.Series(texts, dtype=pl.String).to_frame().hash_rows(seed).to_list()
+            for texts, seed in zip((ids, salted), self.seeds, strict=True)
+        ]
+        return list(zip(*halves, strict=True))
 
     def first(self, keys: pl.Series) -> Words:
         """Shape (keys,): the half that a key alone gives."""
-        return keys.hash(self.seeds[0]).to_numpy()
+        return keys.to_frame().hash_rows(self.seeds[0]).to_numpy()
 
     @cached_property
     def fingerprint(self) -> bytes:
@@ -127,6 +132,16 @@ class FileIds:
             return maybe, _NO_ROWS
         at, hit = look_up(self._first, self._second, wanted.keys.first[maybe], wanted.second[maybe])
         return maybe[hit], self._row[at[hit]]
+
+    def has(self, pair: Pair) -> bool:
+        """`look_up` of one row."""
+        first = pair[0]
+        mask = 0
+        for i in range(_BITS_SET):
+            mask |= 1 << ((first >> 6 * i) & 63)
+        if int(self._filter[((first >> 32) * len(self._filter)) >> 32]) & mask != mask:
+            return False
+        return has(self._first, self._second, pair)
 
     def rows_of(self, keys: "WantedKeys") -> NDArray[np.uint32]:
         """The rows of any of the keys, in no order."""
@@ -184,6 +199,17 @@ def look_up(firsts: Words, seconds: Words, first: Words, second: Words) -> tuple
         at[several] = np.minimum(low, last)
         hit[several] = (firsts[at[several]] == first[several]) & (seconds[at[several]] == wanted)
     return at, hit
+
+
+def has(firsts: Words, seconds: Words, pair: Pair) -> bool:
+    """Whether one row's digest is among others that are `in_order`."""
+    first, second = np.uint64(pair[0]), np.uint64(pair[1])
+    at = int(firsts.searchsorted(first))
+    while at < len(firsts) and firsts[at] == first:
+        if seconds[at] == second:
+            return True
+        at += 1
+    return False
 
 
 def positions(firsts: Words, first: Words) -> NDArray[np.intp]:

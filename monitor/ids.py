@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from core.logs import logger
 from monitor import idfile
 from monitor.identity import Ids
-from monitor.idfile import FileIds, Key, Wanted, WantedKeys, Words
+from monitor.idfile import FileIds, Key, Pair, Wanted, WantedKeys, Words
 
 if TYPE_CHECKING:
     from monitor.lake import Table
@@ -41,7 +41,7 @@ class IdIndex:
     def __init__(self, key: Key) -> None:
         self.key = key
         self._runs: list[_Run] = []
-        self._few: dict[tuple[int, int], None] = {}  # that came a few at a time, in no file yet and in no run
+        self._few: dict[Pair, None] = {}  # that came a few at a time, in no file yet and in no run
 
     def __len__(self) -> int:
         return sum(len(first) for first, _, _ in self._runs) + len(self._few)
@@ -64,9 +64,7 @@ class IdIndex:
             return
         if files is None and len(first) <= FEW:
             new = self.files(first, second) < 0
-            self._few.update(dict.fromkeys(zip(first[new].tolist(), second[new].tolist(), strict=True)))
-            if len(self._few) > MOST_FEW:
-                self._gather()
+            self.add_pairs(list(zip(first[new].tolist(), second[new].tolist(), strict=True)))
             return
         self._gather()
         self._add(first, second, np.full(len(first), NO_FILE, dtype=np.uint32) if files is None else files)
@@ -119,6 +117,16 @@ class IdIndex:
         """Numbers of the files that have rows of any of these keys."""
         return {int(n) for run in self._runs for n in np.unique(run[2][idfile.positions(run[0], keys.first)])}
 
+    def has(self, pair: Pair) -> bool:
+        """`files` of one row: whether it was added before."""
+        return pair in self._few or any(idfile.has(run[0], run[1], pair) for run in self._runs)
+
+    def add_pairs(self, pairs: Collection[Pair]) -> None:
+        """Take in a few rows that are not known, and are in no file yet."""
+        self._few.update(dict.fromkeys(pairs))
+        if len(self._few) > MOST_FEW:
+            self._gather()
+
     def contains(self, ids: Ids) -> NDArray[np.bool_]:
         """Shape (ids,): True where the row was added before."""
         return self.files(*self.key.words(ids)) >= 0
@@ -164,7 +172,7 @@ class TableIds:
 
     @cached_property
     def _key(self) -> Key:
-        return Key.of(self.table.folder)
+        return self.table.key or Key.of(self.table.folder.parents[1])
 
     @cached_property
     def _recent(self) -> IdIndex:
@@ -186,23 +194,24 @@ class TableIds:
                         raise
         return self
 
-    def words(self, ids: Ids) -> tuple[Words, Words]:
-        """Shapes (ids,): the digests by which this table tells rows apart."""
-        return self._key.words(ids)
-
     def extend(self, ids: Ids) -> None:
         """Take in rows that were accepted."""
-        self.extend_words(*self._key.words(ids))
-
-    def extend_words(self, first: Words, second: Words) -> None:
         with self._guard:
-            self._recent.add_words(first, second)
+            self._recent.add_words(*self._key.words(ids))
+
+    def has(self, pair: Pair) -> bool:
+        """`contains` of one row, by its digest."""
+        with self._guard:
+            return self._recent.has(pair) or any(file.has(pair) for file in self._indexed.values())
+
+    def extend_pairs(self, pairs: Collection[Pair]) -> None:
+        """`extend` of a few rows that are not known, by their digests."""
+        with self._guard:
+            self._recent.add_pairs(pairs)
 
     def contains(self, ids: Ids) -> NDArray[np.bool_]:
         """Shape (ids,): True where the row is known."""
-        return self.contains_words(*self._key.words(ids))
-
-    def contains_words(self, first: Words, second: Words) -> NDArray[np.bool_]:
+        first, second = self._key.words(ids)
         if not len(first):
             return np.zeros(0, dtype=np.bool_)
         # Looked up in ascending order, neighbours in the index are neighbours in memory.

@@ -29,6 +29,7 @@ from monitor.datafile import PARTITION
 from monitor.deltalog import DeltaLog, milliseconds
 from monitor.errors import ColumnTypeChangedError, StoreFullError, TableDamagedError
 from monitor.identity import IDENTITIES, Identity, Ids
+from monitor.idfile import Key
 from monitor.ids import TableIds
 from monitor.snapshot import EMPTY, NEXT_SEQ, DataFile, Snapshot
 
@@ -74,9 +75,14 @@ def _disk(folder: Path) -> Iterator[None]:
 class Table:
     """A Delta table partitioned by `date`, rows numbered by `seq`. Commits are serialised by the caller."""
 
-    def __init__(self, folder: Path, identity: Identity = IDENTITIES["events"]) -> None:
-        """`identity`: what tells rows apart."""
-        self.folder, self.identity = folder, identity
+    def __init__(self, folder: Path, identity: Identity = IDENTITIES["events"], key: Key | None = None) -> None:
+        """
+        Args:
+            folder: {lake}/{model}/{kind}.
+            identity: what tells rows apart.
+            key: the lake's, how that becomes digests; by default it is looked up in the lake.
+        """
+        self.folder, self.identity, self.key = folder, identity, key
         self._log = DeltaLog(folder)
         self._guard = threading.RLock()  # of what is known of the table; never held while files are written
         self._writing = threading.Lock()
@@ -123,7 +129,7 @@ class Table:
 
     def _newest(self) -> Snapshot:
         at = self._latest.version
-        if not self._log.entry(at + 1).exists() and (self._log.entry(at).exists() if at >= 0 else self._log.is_empty()):
+        if not self._log.has(at + 1) and (self._log.has(at) if at >= 0 else self._log.is_empty()):
             return self._latest
         try:
             if self._table is None:

@@ -119,13 +119,18 @@ def current_spec(db: Session, model_name: str) -> CurrentSpec:
 
 
 def in_force(db: Session, model: Model) -> CurrentSpec:
-    """The model's newest spec; a revision never changes, so each is read once by a process."""
-    key = (model.id, model.revision)
+    """The model's newest spec."""
+    return CurrentSpec(model, model.revision, spec_of(db, model.id, model.revision))
+
+
+def spec_of(db: Session, model_id: UUID, revision: int) -> ModelSpec:
+    """A revision of a model's spec; it never changes, so a process reads each once."""
+    key = (model_id, revision)
     if key not in _PARSED:
         if len(_PARSED) >= PARSED:
             _PARSED.clear()
-        _PARSED[key] = parse_spec(store.spec_revision(db, model.id, model.revision).document)
-    return CurrentSpec(model, model.revision, _PARSED[key])
+        _PARSED[key] = parse_spec(store.spec_revision(db, model_id, revision).document)
+    return _PARSED[key]
 
 
 def open_baseline(site: Site, db: Session, model_id: UUID, *, reason: str) -> BaselineRow:

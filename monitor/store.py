@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import exists, func, insert, or_, select
+from sqlalchemy import Connection, Row, bindparam, exists, func, insert, or_, select
 from sqlalchemy.orm import Session
 
 from monitor.errors import AlertNotFoundError, ModelNotFoundError
@@ -44,10 +44,18 @@ def model(db: Session, name: str) -> Model:
     return found
 
 
-def revisions(db: Session, names: Collection[str]) -> dict[str, tuple[UUID, int]]:
+_NAMED = Model.__table__.c.name.in_(bindparam("names", expanding=True))
+_REVISIONS = select(Model.__table__.c.name, Model.__table__.c.id, Model.__table__.c.revision).where(_NAMED)
+
+
+def revisions(db: Connection, names: Collection[str]) -> dict[str, tuple[UUID, int]]:
     """Id and newest spec revision of the models that exist among the names."""
-    query = select(Model.name, Model.id, Model.revision).where(Model.name.in_(names))
-    return {name: (found, revision) for name, found, revision in db.execute(query)}
+    return {name: (found, revision) for name, found, revision in db.execute(_REVISIONS, {"names": list(names)})}
+
+
+def every_revision(db: Session) -> Sequence[Row[str, UUID, int]]:
+    """Name, id and newest spec revision of every model, by name."""
+    return db.execute(select(Model.name, Model.id, Model.revision).order_by(Model.name)).all()
 
 
 def models(db: Session) -> Sequence[Model]:

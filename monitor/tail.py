@@ -107,7 +107,8 @@ class Tail:
         with self._guard:
             present = set()
             with suppress(FileNotFoundError):
-                present = {p.name for p in self.root.iterdir() if not p.name.startswith(".")}
+                # Paths of them would take longer than the look, and this is done for each request.
+                present = {name for name in os.listdir(self.root) if not name.startswith(".")}  # noqa: PTH208
             own = self._own.id if self._own else None
             for name in present - self._followed.keys() - {own}:
                 self._followed[name] = _Followed(self.root / name)

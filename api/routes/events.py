@@ -23,6 +23,7 @@ from api.deps import (
     media_type,
     read_body,
 )
+from api.direct import direct
 from api.intake import Intake, OverloadedError
 from core import queue
 from core.errors import ConflictError, NotFoundError
@@ -73,12 +74,14 @@ class ExplanationFailedError(ConflictError):
 
 
 @router.post("/events", response_model=ReceiptOut, openapi_extra=ROWS)
+@direct
 async def take_events(_: Writer, request: Request) -> Response:
     """Store events: NDJSON, a JSON array, Arrow or Parquet; durable when answered, idempotent by event_id."""
     return await _take(request, "events")
 
 
 @router.post("/outcomes", response_model=ReceiptOut, openapi_extra=ROWS)
+@direct
 async def take_outcomes(_: Writer, request: Request) -> Response:
     """Store what turned out to be true, joined to its event by event_id."""
     return await _take(request, "outcomes")

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request, Response
 
 from api.auth import requires
 from api.deps import Out, ReadDb, check_kind, content_encoding, declared_size, drain, media_type, read_body
+from api.direct import direct
 from api.intake import Intake, OverloadedError
 from governance.access import Caller, Permission
 from monitor import store
@@ -30,6 +31,7 @@ class UnmappedServiceOut(Out):
 
 
 @router.post("/v1/traces", openapi_extra=SPANS)
+@direct
 async def take_traces(_: Writer, request: Request) -> Response:
     """Store the spans that models' `traces` mappings select: OTLP/HTTP, protobuf or JSON; durable when answered."""
     check_kind(request, TRACE_TYPES, ENCODINGS)

@@ -14,6 +14,7 @@ from core.errors import AppError
 from core.logs import logger
 from monitor import store
 from monitor.errors import ModelNotFoundError
+from monitor.events import Appended, Few
 from monitor.ingest.encoding import decoded
 from monitor.ingest.media import ARROW, IDENTITY, NDJSON, PARQUET
 from monitor.ingest.ndjson import BOM, Rejection
@@ -79,8 +80,10 @@ def _receive(site: Site, target: "Target", body: Body, arrived: "pl.Series | Non
     now = site.clock.now()
     plain = arrived is None and body.encoding == IDENTITY
     if plain and (rows := few_events(target, body.content, body.media_type, now)) is not None:
-        done = site.events.append_few(target.spec, rows, now=now)
-        return Receipt(done.accepted, done.duplicates, [], 0)
+        (done,) = site.events.append_few([Few(target.spec, rows)], now=now)
+        if isinstance(done, Exception):
+            raise done
+        return _receipt(done)
     return store_rows(site, target, _read(site, target, body, now), now, arrived=arrived)
 
 
@@ -93,16 +96,23 @@ def receive_together(site: Site, bodies: Sequence[Small]) -> list[Receipt | Exce
     Raises:
         LogFailedError: nothing of it can be promised.
     """
+    from monitor.ingest.few import few_events
+
     tables: dict[tuple[str, Kind], list[int]] = {}
     for position, small in enumerate(bodies):
         tables.setdefault((small.model, small.kind), []).append(position)
     targets = _targets(site, tables)
     answers: dict[int, Receipt | Exception] = {}
+    now = site.clock.now()
+    few: dict[int, Few] = {}
     with site.events.together():
         for (model, kind), positions in tables.items():
             target = targets.get((model, kind))
             if target is None:
                 answers |= dict.fromkeys(positions, ModelNotFoundError(model))
+                continue
+            if len(positions) == 1 and (rows := few_events(target, bodies[positions[0]].body.content, NDJSON, now)):
+                few[positions[0]] = Few(target.spec, rows)
                 continue
             try:
                 found = _of_one_table(site, target, [bodies[p].body for p in positions])
@@ -110,7 +120,13 @@ def receive_together(site: Site, bodies: Sequence[Small]) -> list[Receipt | Exce
                 log.exception("not stored", model=model, kind=kind)
                 found = [error] * len(positions)
             answers |= zip(positions, found, strict=True)
+        stored = site.events.append_few(list(few.values()), now=now) if few else []
+        answers |= {p: s if isinstance(s, Exception) else _receipt(s) for p, s in zip(few, stored, strict=True)}
     return [answers[position] for position in range(len(bodies))]
+
+
+def _receipt(stored: Appended) -> Receipt:
+    return Receipt(stored.accepted, stored.duplicates, [], 0)
 
 
 def _of_one_table(site: Site, target: "Target", bodies: Sequence[Body]) -> Sequence[Receipt | Exception]:
@@ -266,7 +282,7 @@ def target_of(site: Site, model: str, kind: Kind) -> "Target":
 
 def _targets(site: Site, tables: Collection[tuple[str, Kind]]) -> dict[tuple[str, Kind], "Target"]:
     """Targets of the tables whose model exists. A revision never changes, so it is read once."""
-    with site.database.read() as db:
+    with site.database.look() as db:
         known = store.revisions(db, {model for model, _ in tables})
     return {(model, kind): _prepared(site.database, kind, *known[model]) for model, kind in tables if model in known}
 
