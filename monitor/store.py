@@ -47,6 +47,8 @@ def model(db: Session, name: str) -> Model:
 _NAMED = Model.__table__.c.name.in_(bindparam("names", expanding=True))
 _REVISIONS = select(Model.__table__.c.name, Model.__table__.c.id, Model.__table__.c.revision).where(_NAMED)
 
+_REVISION_COUNT = select(func.count()).select_from(SpecRevision.__table__)
+
 
 def revisions(db: Connection, names: Collection[str]) -> dict[str, tuple[UUID, int]]:
     """Id and newest spec revision of the models that exist among the names."""
@@ -67,9 +69,9 @@ def spec_revision(db: Session, model_id: UUID, revision: int) -> SpecRevision:
     return db.scalars(query).one()
 
 
-def spec_revisions(db: Session) -> int:
+def spec_revisions(db: Connection) -> int:
     """How many revisions all specs have together."""
-    return db.scalar(select(func.count()).select_from(SpecRevision)) or 0
+    return db.scalar(_REVISION_COUNT) or 0
 
 
 def newest_baseline(db: Session, model_id: UUID) -> BaselineRow | None:

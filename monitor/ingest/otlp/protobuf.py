@@ -78,9 +78,8 @@ def _attributes(pairs: Sequence[KeyValue]) -> Attributes:
     found: Attributes = {}
     for pair in pairs:
         value = pair.value
-        kind = value.WhichOneof("value")
-        # Nearly all values are strings.
-        found[pair.key] = value.string_value if kind == "string_value" else _value(value, kind, 0)
+        # Nearly all values are strings, and one that is not empty needs no other question.
+        found[pair.key] = value.string_value or _value(value, value.WhichOneof("value"), 0)
     return found
 
 

@@ -144,8 +144,9 @@ def _reasons(mapping: SpanMapping, rejections: Iterable[Rejection]) -> Iterable[
 
 def _mappings(database: Database) -> dict[str, list[SpanMapping]]:
     """By service. Specs only ever get new revisions: while their number is the same, so are the mappings."""
-    with database.read() as db:
-        return _prepared(database, store.spec_revisions(db))
+    with database.look() as db:
+        revisions = store.spec_revisions(db)
+    return _prepared(database, revisions)
 
 
 @lru_cache(maxsize=8)
