@@ -8,9 +8,9 @@ ids change from request to request, so that every row is new. Durable means: Ass
 peer after a commit with SQLite's WAL and synchronous FULL. The case `single` sends one row a request, 50 connections.
 
 Per case: acknowledged rows per second; rows per second that another process finds when the run ends (in the table or
-the log's tail); p99 of the requests at half of that load, and at full load; the most memory of the service; seconds
-from sending a batch until another process finds it; and after a kill -9 in mid-load and a restart the acknowledged ids
-that are missing (lost) and those that are there twice (doubled).
+the log's tail); p99 of the requests at half of that load, and at full load; the most memory of the service, and the
+most of it that is no file's; seconds from sending a batch until another process finds it; and after a kill -9 in
+mid-load and a restart the acknowledged ids that are missing (lost) and those that are there twice (doubled).
 
 Appends JSON lines to bench/results/ingest.jsonl.
 """
@@ -28,7 +28,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -299,11 +300,29 @@ def until_queryable(service: Service, bodies: Bodies, stored: Callable[[], pl.Se
     return time.monotonic() - begin
 
 
-def peak_mb(service: Service) -> float:
-    """The most memory the service has had resident, MiB."""
+def memory_mb(service: Service, what: str) -> float:
+    """`VmHWM`: the most it has had resident; `RssAnon`: what is resident now and is no file's. MiB."""
     assert service.process is not None
     status = Path(f"/proc/{service.process.pid}/status").read_text()
-    return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) / 1024
+    return int(next(line for line in status.splitlines() if line.startswith(what)).split()[1]) / 1024
+
+
+@contextmanager
+def watched(service: Service) -> Iterator[list[float]]:
+    """What is resident and no file's, each half second: a mapped file's pages go when somebody else needs the room."""
+    found, stop = [memory_mb(service, "RssAnon")], threading.Event()
+
+    def look() -> None:
+        while not stop.wait(0.5):
+            found.append(memory_mb(service, "RssAnon"))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield found
+    finally:
+        stop.set()
+        thread.join()
 
 
 def measure(make: Callable[[Path], Service], stored: Callable[[Path], pl.Series], case: str,
@@ -315,13 +334,14 @@ def measure(make: Callable[[Path], Service], stored: Callable[[Path], pl.Series]
             load(service, Bodies(case, options.batch, "w"), options.connections, 1.0, kill_after=None)
             before = len(stored(home))
             bodies = Bodies(case, options.batch, "m")
-            done = load(service, bodies, options.connections, options.seconds, kill_after=None)
+            with watched(service) as anonymous:
+                done = load(service, bodies, options.connections, options.seconds, kill_after=None)
             after = len(stored(home))
             half = load(
                 service, Bodies(case, options.batch, "h"), options.connections, min(10.0, options.seconds),
                 kill_after=None, per_second=len(done.acknowledged) / done.seconds / 2,
             )  # fmt: skip
-            peak = peak_mb(service)
+            peak = memory_mb(service, "VmHWM")
             visible = until_queryable(service, Bodies(case, options.batch, "q"), lambda: stored(home))
             killed = Bodies(case, options.batch, "k")
             cut = load(service, killed, options.connections, 0, kill_after=min(3.0, options.seconds / 2))
@@ -334,6 +354,7 @@ def measure(make: Callable[[Path], Service], stored: Callable[[Path], pl.Series]
                 "p99_ms": float(np.percentile(half.took, 99) * 1000),
                 "p99_full_load_ms": float(np.percentile(done.took, 99) * 1000),
                 "peak_mb": peak,
+                "peak_anonymous_mb": max(anonymous),
                 "seconds_until_queryable": visible,
                 "lost": float((~wanted.is_in(found.implode())).sum()),
                 "doubled": float(len(found) - found.n_unique()),
@@ -375,7 +396,8 @@ def write_lines(
 SINGLE_CONNECTIONS = 50
 PEER_NAME = "FastAPI + SQLAlchemy bulk insert, SQLite"
 UNITS = {"acknowledged_per_s": "rows/s", "stored_per_s": "rows/s", "p99_ms": "ms", "p99_full_load_ms": "ms",
-         "peak_mb": "MiB", "seconds_until_queryable": "s", "lost": "rows", "doubled": "rows"}  # fmt: skip
+         "peak_mb": "MiB", "peak_anonymous_mb": "MiB", "seconds_until_queryable": "s", "lost": "rows",
+         "doubled": "rows"}  # fmt: skip
 
 
 def main() -> None:
