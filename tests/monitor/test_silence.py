@@ -7,10 +7,13 @@ from typing import Any
 
 import polars as pl
 import pytest
+from fastapi.testclient import TestClient
 from sqlalchemy import select
 
+from api.app import create_app
 from api.scheduler import tick
 from core.clock import ManualClock
+from governance.access import Role, create_key, first_admin
 from governance.tables import LedgerEntry
 from monitor import service, silence, store
 from monitor.ingest.media import NDJSON
@@ -20,6 +23,8 @@ from monitor.schema import parse_spec
 from monitor.silence import Outlook, outlook
 from monitor.site import Site
 from monitor.tables import Alert
+from reports import audit
+from reports.tables import Report
 from tests.conftest import START
 from tests.monitor.traffic import document, events_body, rows
 
@@ -249,3 +254,31 @@ def test_rows_while_they_come_are_not_read_again(site: Site, clock: ManualClock,
 
     monkeypatch.setattr(site.events, "scan", scan)
     silence.watch(site, "loans")
+
+
+def test_silence_is_shown_by_the_interface_the_pages_and_the_metrics(site: Site, clock: ManualClock) -> None:
+    declare(site)
+    send(site, every(10 * MINUTE, 14))
+    first_admin(site)
+    with site.database.write() as db:
+        key = create_key(db, name="ops", role=Role.ADMIN, actor="admin", now=clock.now())[1]
+    browser = TestClient(create_app(site), headers={"Authorization": f"Bearer {key}"})
+    evaluate(site, {"model": "loans"})
+    quiet = browser.get("/api/v1/models/loans/silence").json()
+    assert (quiet["limit_s"], quiet["reason"], quiet["told"]) == (15 * 60, None, False)
+    assert look(site, clock, clock.now() + DAY, HOUR)
+    assert browser.get("/api/v1/models/loans/silence").json()["told"]
+    (alert,) = browser.get("/api/v1/models/loans/alerts").json()["items"]
+    assert (alert["monitor"], alert["first_window_id"], alert["state"]) == ("silence", None, "open")
+    for page in ("/", "/models/loans", f"/alerts/{alert['id']}"):
+        answer = browser.get(page)
+        assert answer.status_code == 200
+        assert "No rows since" in answer.text
+    assert 'assay_alerts{model="loans",state="open"} 1' in browser.get("/metrics").text
+    with site.database.read() as db:
+        asked = Report(
+            model_id=store.model(db, "loans").id, kind="audit", period_from=START, period_to=clock.now(), regimes=[],
+            requested_by="ann", created_at=clock.now(),
+        )  # fmt: skip
+        report = audit.gather(site, db, asked)
+    assert [(a.monitor, a.windows) for a in report.alerts] == [("silence", 0)]
