@@ -1,6 +1,5 @@
 """Silence: a model whose rows stay away longer than they ever do. Judged by the clock, for no window closes then."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -8,6 +7,7 @@ from uuid import UUID
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from core import queue
@@ -29,7 +29,7 @@ RETURN: Final = timedelta(
 LATE: Final = 0.99  # quantile of the seconds that rows take to arrive
 LIVE: Final = 3  # times that long rows must have come for, before it is taken for the usual
 _MINUTE: Final = timedelta(minutes=1)
-_DELAYS: dict[UUID, tuple[int, "_Delay | None"]] = {}  # by model, with the number of the next event it was read at
+_DELAYS: dict[UUID, tuple[tuple[int, int], "_Delay | None"]] = {}  # by model, with the events it was read of
 _KEPT: Final = 2_000
 
 
@@ -86,13 +86,13 @@ def learned(site: Site, current: CurrentSpec, row: BaselineRow, extent: Extent) 
     happened, received = (minutes[c].unique().sort().to_numpy().astype(np.int64) for c in ("ts", "received_at"))
     # Rows that tell of more time than they took to arrive are a history that was sent at once: how they arrived says
     # nothing, when they happened says how rows come if they come as they happen.
-    at_once = len(received) > 0 and 2 * (received[-1] - received[0]) < happened[-1] - happened[0]
+    at_once = len(received) > 0 and 2 * _middle(received) < _middle(happened)
     with site.database.read() as db:
         outages = _outages(db, current.model)
     known = arrivals(happened if at_once else received, outages)
     grown = before is not None and before["at_once"] and now - _when(before["learned_at"]) >= CHUNKED
     document = {
-        "known": asdict(known), "at_once": bool(at_once), "rows": int(minutes["len"].sum()),
+        "known": asdict(known), "at_once": at_once, "rows": int(minutes["len"].sum()),
         "live_seq": before["live_seq"] if grown and before is not None else extent.next_seq,
         "learned_at": now.isoformat(), "first_ts": _of(happened), "first_received_at": _of(received),
         "days": max(known.days, float(happened[-1] - happened[0]) / 1440 if len(happened) else 0.0),
@@ -101,6 +101,12 @@ def learned(site: Site, current: CurrentSpec, row: BaselineRow, extent: Extent) 
         stored = db.get_one(BaselineRow, row.id, with_for_update=True)
         stored.arrivals = document
         return stored
+
+
+def _middle(minutes: NDArray[np.int64]) -> float:
+    """The time that nine tenths of the minutes span: one row that is weeks late makes no history."""
+    low, high = np.quantile(minutes, [0.05, 0.95])
+    return float(high - low)
 
 
 def _more(before: dict[str, Any], extent: Extent, now: datetime) -> bool:
@@ -167,8 +173,8 @@ class _Delay:
 
 def _delay(site: Site, model: Model, live_seq: int, next_seq: int) -> _Delay | None:
     """How late rows after a history came; read once for every silence that is looked into."""
-    at, found = _DELAYS.get(model.id, (-1, None))
-    if at != next_seq:
+    read, found = _DELAYS.get(model.id, (None, None))
+    if read != (live_seq, next_seq):
         rows = site.events.scan(model.name, from_seq=live_seq).select(
             (pl.col("received_at") - pl.col("ts")).quantile(LATE, interpolation="higher").alias("usual"),
             (pl.col("received_at").max() - pl.col("received_at").min()).alias("lasted"),
@@ -177,7 +183,7 @@ def _delay(site: Site, model: Model, live_seq: int, next_seq: int) -> _Delay | N
         found = None if usual is None else _Delay(max(usual, timedelta()), lasted)
         while len(_DELAYS) >= _KEPT:
             _DELAYS.pop(next(iter(_DELAYS)))
-        _DELAYS[model.id] = next_seq, found
+        _DELAYS[model.id] = (live_seq, next_seq), found
     return found
 
 
@@ -243,7 +249,7 @@ def _tail(plain: dict[str, Any] | None) -> Tail | None:
     return None if plain is None else Tail(plain["longest"], tuple((a, n, s) for a, n, s in plain["powers"]))
 
 
-def _of(minutes: Sequence[int] | np.ndarray[Any, Any]) -> str | None:
+def _of(minutes: NDArray[np.int64]) -> str | None:
     return datetime.fromtimestamp(int(minutes[0]) * 60, UTC).isoformat() if len(minutes) else None
 
 

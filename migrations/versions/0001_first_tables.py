@@ -446,7 +446,8 @@ def upgrade() -> None:
         sa.Column("withdrawn_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.CheckConstraint(
-            "monitor in ('drift', 'kpi', 'fairness', 'concept', 'quality', 'volume', 'silence')", name=op.f("ck_alert_monitor")
+            "monitor in ('drift', 'kpi', 'fairness', 'concept', 'quality', 'volume', 'silence')",
+            name=op.f("ck_alert_monitor"),
         ),
         sa.CheckConstraint("state in ('open', 'acknowledged', 'resolved')", name=op.f("ck_alert_state")),
         sa.ForeignKeyConstraint(["first_window_id"], ["window.id"], name=op.f("fk_alert_first_window_id_window")),
