@@ -17,7 +17,7 @@ from monitor.schema import Cron
 from monitor.site import Site
 from retrain.triggers.schedule import next_tick
 
-LEASE: Final = "scheduler"
+LEASE: Final = queue.SCHEDULER
 EVERY_S: Final = 30  # each model's windows are looked at this often, or less often where that
 LOOKS_PER_S: Final = 5  # would be more looks than this; models that rows come for are looked at beside (looks.py)
 UPKEEP_S: Final = 3600
@@ -50,6 +50,8 @@ def tick(site: Site, holder: str) -> None:
             return
         lease = db.get_one(Lease, LEASE)
         last, lease.last_at = lease.last_at, now
+        if last is None or not timedelta() <= now - last <= MISSED_AFTER:
+            lease.since = now
         if last is not None and now - last > MISSED_AFTER:
             log.warning("ticks missed", since=last.isoformat())
             body = {"from": last, "to": now, "seconds": round((now - last).total_seconds())}

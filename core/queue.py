@@ -34,6 +34,8 @@ STATES = ("queued", "running", "done", "failed")
 LANES = ("default", "train")
 MAX_LOST = 5  # a job that took its worker down this often is failed, or it would take down every worker in turn
 
+SCHEDULER: Final = "scheduler"  # the lease of whoever ticks
+
 
 class Job(Keyed, Base):
     __tablename__ = "job"
@@ -83,6 +85,7 @@ class Lease(Base):
     holder: Mapped[str] = mapped_column(String(100))
     until: Mapped[datetime]
     last_at: Mapped[datetime | None]  # when the holder last did what the lease is for
+    since: Mapped[datetime | None]  # since when that was done without a break, by whichever holder
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -13,10 +14,13 @@ from governance import ledger
 from monitor import store
 from monitor.episodes import Look, State, episodes, goes_on, known_before
 from monitor.errors import AlertStateError
+from monitor.service import CurrentSpec
 from monitor.site import Site
 from monitor.tables import Alert, AlertWindow, Measurement, Model, Window
 
 Key = tuple[str, str]  # monitor and metric
+ASSAY: Final = "assay"  # who opens alerts, and resolves those of silence
+SILENCE: Final = "clock"  # scale of an episode that is of no window
 JUDGED: Final = ("drift", "changed_below_floor", "no_evidence")
 
 
@@ -97,6 +101,38 @@ def _opened(site: Site, db: Session, model: Model, window: Window, alarm: Alarm)
     if alarm.monitor == "drift":
         queue.enqueue(db, "monitor.confirm", {"alert_id": str(alert.id)}, now=now, dedupe_key=f"confirm:{alert.id}")
     return alert
+
+
+def tell_of_silence(site: Site, db: Session, current: CurrentSpec, alarm: Alarm, since: datetime) -> Alert:
+    """Open an alert of a monitor that looks by the clock: it belongs to no window, and has one episode."""
+    model, now = current.model, site.clock.now()
+    episode = {
+        "scale": SILENCE, "first_window": None, "last_window": None, "from_ts": since.isoformat(),
+        "to_ts": now.isoformat(), "windows": 0, "ended": None, "told_at": now.isoformat(), "sentence": alarm.sentence,
+    }  # fmt: skip
+    alert = Alert(
+        model_id=model.id, monitor=alarm.monitor, metric=alarm.metric, value=alarm.value, limit=alarm.limit,
+        sentence=alarm.sentence, windows=0, episodes=[episode], opened_at=now,
+    )  # fmt: skip
+    db.add(alert)
+    db.flush()
+    ledger.append(
+        db, kind="alert.opened", actor=ASSAY, subject=f"model:{model.name}", at=now,
+        body={
+            "alert": alert.id, "monitor": alarm.monitor, "metric": alarm.metric, "column": "", "value": alarm.value,
+            "limit": alarm.limit, "since": since, "spec_revision": current.revision,
+            "events_version": site.events.extent(model.name).events_version,
+        },
+    )  # fmt: skip
+    return alert
+
+
+def silence_ended(site: Site, db: Session, alert: Alert, at: datetime) -> None:
+    """Rows have come again: the episode ends and the alert, unless a person has resolved it, is resolved by Assay."""
+    alert.episodes = [{**e, "to_ts": at.isoformat(), "ended": at.isoformat()} for e in alert.episodes]
+    if alert.state != "resolved":
+        alert.state, alert.resolved_at, alert.resolved_by = "resolved", site.clock.now(), ASSAY
+        _append(db, site, "alert.resolved", alert, ASSAY)
 
 
 def _take_back(site: Site, db: Session, model: Model, window: Window, alert: Alert, why: str) -> None:

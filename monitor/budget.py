@@ -1,9 +1,9 @@
 """How the false-alarm budget of a model is split between its monitors.
 
-The declared budget covers the model as a whole: drift of all columns spends eight tenths of it, data quality and the
-volume of rows one twentieth each (with windows of rows, which have no volume, data quality one tenth), and the streams
-of errors (concept) one tenth, which goes to drift where no outcome is declared. KPIs and fairness have limits of their
-own, which their 95 % intervals guard.
+The declared budget covers the model as a whole: drift of all columns spends eight tenths of it, the volume of rows one
+twentieth, data quality and silence (which is looked at by the clock, not by window) one fortieth each, and the streams
+of errors (concept) one tenth, which goes to drift where no outcome is declared. Windows of rows have no volume; data
+quality has its part there. KPIs and fairness have limits of their own, which their 95 % intervals guard.
 """
 
 from datetime import timedelta
@@ -11,9 +11,10 @@ from typing import Final, Literal
 
 from monitor.schema import ModelSpec, RowWindow, span
 
-Part = Literal["drift", "quality", "volume", "concept"]
-QUALITY: Final = 0.1  # with the volume
+Part = Literal["drift", "quality", "volume", "silence", "concept"]
+QUALITY: Final = 0.1  # with the volume and silence
 VOLUME: Final = 0.05
+SILENCE: Final = 0.025
 CONCEPT: Final = 0.1
 
 
@@ -22,7 +23,8 @@ def share(spec: ModelSpec, part: Part) -> float:
     concept = CONCEPT if watches_concept(spec) else 0.0
     volume = 0.0 if isinstance(spec.monitors.windows, RowWindow) else VOLUME
     parts: dict[Part, float] = {
-        "quality": QUALITY - volume, "volume": volume, "concept": concept, "drift": 1.0 - QUALITY - concept,
+        "quality": QUALITY - volume - SILENCE, "volume": volume, "silence": SILENCE, "concept": concept,
+        "drift": 1.0 - QUALITY - concept,
     }  # fmt: skip
     return parts[part]
 
@@ -35,6 +37,20 @@ def alpha(spec: ModelSpec, part: Part, scale: str) -> float:
 def watches_concept(spec: ModelSpec) -> bool:
     """Whether there is a stream of errors: a class or a number to compare with an outcome."""
     return bool(spec.with_role("outcome")) and spec.task != "generation"
+
+
+def days_between(spec: ModelSpec, part: Part, *, rows_per_day: float) -> float:
+    """Days between two false alarms of a monitor that spends its part by the clock.
+
+    Args:
+        rows_per_day: says how many windows of rows a day has.
+    """
+    windows = spec.monitors.windows
+    if isinstance(windows, RowWindow):
+        spent = alpha(spec, part, spec.monitors.scales[0]) * rows_per_day / windows.rows
+    else:
+        spent = sum(alpha(spec, part, scale) / (span(scale) / timedelta(days=1)) for scale in windows)
+    return 1.0 / spent
 
 
 def run_length(spec: ModelSpec, *, rows: int, lasted: timedelta | None) -> float:

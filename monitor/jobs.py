@@ -5,13 +5,14 @@ from typing import Any
 from uuid import UUID
 
 from core.queue import Retry
-from monitor import confirmation, digests, upkeep, windows
+from monitor import confirmation, digests, silence, upkeep, windows
 from monitor.site import Site
 
 
 def evaluate(site: Site, payload: Mapping[str, Any]) -> Retry | None:
-    """`{model}`: close due windows and refresh those whose outcomes have arrived."""
+    """`{model}`: close due windows, refresh those whose outcomes have arrived, and see whether rows still come."""
     windows.evaluate(site, payload["model"])
+    silence.watch(site, payload["model"])
     if upkeep.is_crowded(site, payload["model"]):
         with site.database.write() as db:
             upkeep.ask(db, payload["model"], site.clock.now())

@@ -136,8 +136,10 @@ def spec_of(db: Session, model_id: UUID, revision: int) -> ModelSpec:
 def open_baseline(site: Site, db: Session, model_id: UUID, *, reason: str) -> BaselineRow:
     """Start collecting a new reference from the next event on; windows begin anew with it."""
     model = db.get_one(Model, model_id)
+    before = store.newest_baseline(db, model_id)
     row = BaselineRow(
         model_id=model_id, spec_revision=model.revision, reason=reason,
+        arrivals=before.arrivals if before is not None else None,  # when rows come is the feed's, not the version's
         from_seq=site.events.extent(model.name).next_seq, created_at=site.clock.now(),
     )  # fmt: skip
     db.add(row)

@@ -193,6 +193,11 @@ def unresolved_alerts(db: Session, model_id: UUID) -> Sequence[Alert]:
     return db.scalars(select(Alert).where(Alert.model_id == model_id, Alert.state != "resolved")).all()
 
 
+def alerts_of(db: Session, model_id: UUID, monitor: str) -> Sequence[Alert]:
+    query = select(Alert).where(Alert.model_id == model_id, Alert.monitor == monitor)
+    return db.scalars(query.order_by(Alert.opened_at)).all()
+
+
 def alerts_of_window(db: Session, window_id: UUID) -> list[tuple[Alert, bool]]:
     """Alerts that were told of a window, oldest first, and whether it still alarms."""
     query = select(Alert, AlertWindow.alarms).join(AlertWindow, AlertWindow.alert_id == Alert.id)

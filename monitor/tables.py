@@ -12,7 +12,7 @@ from core.db import Base, Keyed
 VERDICTS = ("ok", "alarm", "unknown")
 ALERT_STATES = ("open", "acknowledged", "resolved")
 QUARANTINE_STATES = ("released", "fixed", "discarded")
-MONITORS = ("drift", "kpi", "fairness", "concept", "quality", "volume")
+MONITORS = ("drift", "kpi", "fairness", "concept", "quality", "volume", "silence")
 
 
 class Model(Keyed, Base):
@@ -21,6 +21,7 @@ class Model(Keyed, Base):
     name: Mapped[str] = mapped_column(String(63), unique=True)
     revision: Mapped[int] = mapped_column(default=1)
     next_outcome: Mapped[int] = mapped_column(default=0)  # rows of outcomes before it are in every window's numbers
+    silent_seq: Mapped[int | None]  # number of the next event when its silence was last told, until rows come again
     created_at: Mapped[datetime]
 
 
@@ -67,6 +68,7 @@ class BaselineRow(Keyed, Base):
     quality: Mapped[str | None] = mapped_column(String(80))  # monitor.checks JSON
     quality_labels: Mapped[bool] = mapped_column(default=False)  # the usual delay of labels is in it
     concept: Mapped[dict[str, Any] | None]  # state of monitor.drift.stream after the last label it was given
+    arrivals: Mapped[dict[str, Any] | None]  # monitor.silence: when rows usually come
     created_at: Mapped[datetime]
     ready_at: Mapped[datetime | None]
 
@@ -183,8 +185,8 @@ class Alert(Keyed, Base):
     value: Mapped[float | None]
     limit: Mapped[float | None]
     sentence: Mapped[str]
-    first_window_id: Mapped[UUID] = mapped_column(ForeignKey("window.id"))
-    last_window_id: Mapped[UUID] = mapped_column(ForeignKey("window.id"))
+    first_window_id: Mapped[UUID | None] = mapped_column(ForeignKey("window.id"))  # null of silence: no window closes
+    last_window_id: Mapped[UUID | None] = mapped_column(ForeignKey("window.id"))
     windows: Mapped[int] = mapped_column(default=1)  # that alarm, in all episodes
     episodes: Mapped[list[Any]] = mapped_column(default=list)  # monitor.episodes.Episode as JSON, oldest first
     state: Mapped[str] = mapped_column(String(16), default="open")

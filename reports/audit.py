@@ -165,7 +165,8 @@ def health_at(
 ) -> Health:
     """The health sentence of a model, now or at the end of a period; `known`: answers given later do not count."""
     windows = store.newest_windows(db, model.id, 200, until)
-    alerts, starts = [], {}
+    alerts: list[Alert] = []
+    starts: dict[UUID | None, Window] = {}
     for alert in monitor_store.alerts(db, model.id):
         first = store.window(db, alert.first_window_id)
         began = first.to_ts if first is not None else alert.opened_at

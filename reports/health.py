@@ -35,7 +35,7 @@ class Facts:
     last_decision: TriggerDecision | None
     champion: ModelVersion | None
     retrains: bool
-    starts: dict[UUID, Window]  # first window of each open alert
+    starts: dict[UUID | None, Window]  # first window of each open alert that has one
 
 
 @dataclass(frozen=True)

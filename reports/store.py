@@ -148,8 +148,8 @@ def explanations(db: Session, model_id: UUID, since: datetime, until: datetime) 
     return db.scalars(query.order_by(Explanation.created_at, Explanation.id)).all()
 
 
-def window(db: Session, window_id: UUID) -> Window | None:
-    return db.get(Window, window_id)
+def window(db: Session, window_id: UUID | None) -> Window | None:
+    return None if window_id is None else db.get(Window, window_id)
 
 
 def baseline(db: Session, baseline_id: UUID) -> BaselineRow | None:

@@ -44,8 +44,8 @@ class AlertOut(Out):
     episodes: list[dict[str, Any]]
     withdrawn_windows: int
     withdrawn_at: datetime | None
-    first_window_id: UUID
-    last_window_id: UUID
+    first_window_id: UUID | None
+    last_window_id: UUID | None
     opened_at: datetime
     acknowledged_at: datetime | None
     acknowledged_by: str | None

@@ -8,9 +8,9 @@ from fastapi import APIRouter, Query
 from pydantic import AwareDatetime, Field
 
 from api.auth import requires
-from api.deps import In, Out, Page, ReadDb
+from api.deps import In, Out, Page, ReadDb, SiteDep
 from governance.access import Caller, Permission
-from monitor import store
+from monitor import service, store
 
 router = APIRouter(prefix="/api/v1/models/{model}", tags=["monitoring"])
 Reader = Annotated[Caller, requires(Permission.READ)]
@@ -79,6 +79,34 @@ class MeasurementOut(Out):
     from_ts: datetime
     to_ts: datetime
     computed_at: datetime
+
+
+class SilenceOut(Out):
+    """`limit_s`: seconds without a row from `last_received_at` on that are plausible; null where `reason` says why."""
+
+    last_received_at: datetime | None
+    silent_s: float | None
+    limit_s: float | None
+    reason: str | None
+    days_known: float | None
+    told: bool
+
+
+@router.get("/silence")
+def silent(_: Reader, model: str, site: SiteDep, db: ReadDb) -> SilenceOut:
+    """How long no row has come, and for how long that is plausible."""
+    from monitor import silence  # loads numpy and polars
+
+    current = service.current_spec(db, model)
+    row = store.newest_baseline(db, current.model.id)
+    assert row is not None  # every model has one from its first spec on
+    found, told = silence.outlook(site, current, row), current.model.silent_seq is not None
+    silent_s = None if found.since is None else max(0.0, (site.clock.now() - found.since).total_seconds())
+    return SilenceOut(
+        last_received_at=found.since, silent_s=silent_s, reason=found.reason, told=told,
+        limit_s=None if found.due is None or found.since is None else (found.due - found.since).total_seconds(),
+        days_known=found.known.days if found.known is not None else None,
+    )  # fmt: skip
 
 
 @router.get("/windows")

@@ -118,6 +118,7 @@ def upgrade() -> None:
         sa.Column("holder", sa.String(length=100), nullable=False),
         sa.Column("until", sa.DateTime(timezone=True), nullable=False),
         sa.Column("last_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("since", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_lease")),
     )
     op.create_table(
@@ -155,6 +156,7 @@ def upgrade() -> None:
         sa.Column("name", sa.String(length=63), nullable=False),
         sa.Column("revision", sa.BigInteger(), nullable=False),
         sa.Column("next_outcome", sa.BigInteger(), nullable=False),
+        sa.Column("silent_seq", sa.BigInteger(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_model")),
@@ -213,6 +215,7 @@ def upgrade() -> None:
         sa.Column("quality", sa.String(length=80), nullable=True),
         sa.Column("quality_labels", sa.Boolean(), nullable=False),
         sa.Column("concept", sa.JSON(), nullable=True),
+        sa.Column("arrivals", sa.JSON(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("ready_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("id", sa.Uuid(), nullable=False),
@@ -426,8 +429,8 @@ def upgrade() -> None:
         sa.Column("value", sa.Double(), nullable=True),
         sa.Column("limit", sa.Double(), nullable=True),
         sa.Column("sentence", sa.String(), nullable=False),
-        sa.Column("first_window_id", sa.Uuid(), nullable=False),
-        sa.Column("last_window_id", sa.Uuid(), nullable=False),
+        sa.Column("first_window_id", sa.Uuid(), nullable=True),
+        sa.Column("last_window_id", sa.Uuid(), nullable=True),
         sa.Column("windows", sa.BigInteger(), nullable=False),
         sa.Column("episodes", sa.JSON(), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
@@ -443,7 +446,8 @@ def upgrade() -> None:
         sa.Column("withdrawn_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.CheckConstraint(
-            "monitor in ('drift', 'kpi', 'fairness', 'concept', 'quality', 'volume')", name=op.f("ck_alert_monitor")
+            "monitor in ('drift', 'kpi', 'fairness', 'concept', 'quality', 'volume', 'silence')",
+            name=op.f("ck_alert_monitor"),
         ),
         sa.CheckConstraint("state in ('open', 'acknowledged', 'resolved')", name=op.f("ck_alert_state")),
         sa.ForeignKeyConstraint(["first_window_id"], ["window.id"], name=op.f("fk_alert_first_window_id_window")),
@@ -522,7 +526,7 @@ def upgrade() -> None:
         sa.Column("computed_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.CheckConstraint(
-            "monitor in ('drift', 'kpi', 'fairness', 'concept', 'quality', 'volume')",
+            "monitor in ('drift', 'kpi', 'fairness', 'concept', 'quality', 'volume', 'silence')",
             name=op.f("ck_measurement_monitor"),
         ),
         sa.CheckConstraint("(value is null) <> (reason is null)", name=op.f("ck_measurement_value_or_reason")),
