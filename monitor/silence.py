@@ -23,9 +23,7 @@ from monitor.tables import BaselineRow, Model
 KNOWN: Final = timedelta(days=56)  # arrivals are learned from no more than this
 AGAIN: Final = timedelta(days=28)  # and again this often, or when they span twice as long
 CHUNKED: Final = timedelta(days=1)  # a history that grows faster than this is still being sent
-RETURN: Final = timedelta(
-    hours=1
-)  # after a break of ours, senders have as long as the limit to come back, at most this
+RETURN: Final = timedelta(hours=1)  # after a break of ours, senders get as long as the limit to return, at most this
 LATE: Final = 0.99  # quantile of the seconds that rows take to arrive
 LIVE: Final = 3  # times that long rows must have come for, before it is taken for the usual
 _MINUTE: Final = timedelta(minutes=1)
