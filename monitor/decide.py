@@ -90,7 +90,8 @@ def decide(
         first: label of the first window block, where the plan has seasons or quarters.
         floors: smallest change that may alarm, by column: in reference standard deviations for numbers (and for all
             columns derived from a text column, under its name), in share of rows for categories. Changes below are
-            named but do not alarm. Default 0.05 standard deviations, 0.02 of the rows, 0.005 for missing and unseen.
+            named but do not alarm. Default 0.05 standard deviations, 0.02 of the rows, 0.005 for missing and unseen;
+            of what a text or vector is seen by, half of the first two.
         must_see: change that must not be missed, by column, in the same units. When this window could not show it and
             nothing else alarms, the verdict is not_enough_data instead of no_evidence.
         redraws: number of random choices of L of the R + L blocks; all choices are used when there are no more.
@@ -139,7 +140,7 @@ def decide(
         return replace(answer, reason="no column of the baseline has enough reference values to be compared")
     choices = draw(blocks, max(redraws, math.ceil(1.0 / alpha)), seed)
     guarded = volume is not None and volume.changed(volume_alpha or alpha)
-    found = _test(sums, arranged, choices, floors or {})
+    found = _test(sums, arranged, choices, floors_of(sums, floors or {}, baseline.coding.encoded))
     p, p_gated, variances, tested = found
     named = alpha if p_gated <= alpha and not guarded else None
     columns = column_findings(baseline, window, sums, variances, replace(tested, alarm=named))
@@ -202,9 +203,7 @@ def _sizes(baseline: Baseline, window: Sequence[BlockProfile], blocks: Blocks | 
     return n_reference, n_window, len(blocks.rows) - count, count
 
 
-def _test(
-    sums: Sums, arranged: Arrangement, choices: Choices, floors: Mapping[str, float]
-) -> tuple[float, float, Floats, Tested]:
+def _test(sums: Sums, arranged: Arrangement, choices: Choices, floors: Floats) -> tuple[float, float, Floats, Tested]:
     """p with and without the changes below the floors, the variance of each functional, and t per functional."""
     blocks = arranged.blocks
     y = arranged.sums(sums.values)
@@ -220,7 +219,7 @@ def _test(
         y[~inside].sum(axis=0) / blocks.rows[~inside].sum(),
         y[inside].sum(axis=0) / blocks.rows[inside].sum(),
     )
-    above = np.abs(means[1] - means[0]) >= floors_of(sums, floors)
+    above = np.abs(means[1] - means[0]) >= floors
     gated = np.maximum.reduceat(np.where(above, found.t, np.float32(0.0))[None, :], starts, axis=1)
     p, p_gated = p_values(found.largest, gated)
     if above[int(np.argmax(found.t))]:

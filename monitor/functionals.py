@@ -6,7 +6,7 @@ blocks together are taken, reference and window alike, so that a new level can b
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 from weakref import WeakKeyDictionary
@@ -31,6 +31,8 @@ FLOOR_BELOW: Final = 0.02
 FLOOR_RANK: Final = 0.0141
 FLOOR_SHARE: Final = 0.02
 FLOOR_RARE: Final = 0.005  # missing and unseen
+# Of these, for what a text or vector is seen by: rows of another kind move each of its columns by part of their share.
+ENCODED: Final = 0.5
 BELOW_PER_STD: Final = 0.39894  # change of the distribution function at the median per standard deviation of shift
 RANK_PER_STD: Final = 0.28209  # change of the mean rank per standard deviation of shift, for a normal column
 
@@ -128,13 +130,22 @@ def block_sums(baseline: Baseline, window: Sequence[BlockProfile], without: Sequ
     )
 
 
-def floors_of(sums: Sums, floors: Mapping[str, float]) -> Floats:
-    """The smallest change of each functional that may alarm, in its own unit; see `decide` for the unit of floors."""
+def floors_of(sums: Sums, floors: Mapping[str, float], encoded: Collection[str]) -> Floats:
+    """The smallest change of each functional that may alarm, in its own unit; see `decide` for the unit of floors.
+
+    Args:
+        encoded: names of the text and vector columns.
+    """
     found = np.array([_FLOORS[functional.effect] for functional in sums.functionals])
     starts = sums.starts.tolist()
     for name, kind, start, end in zip(sums.names, sums.kinds, starts, [*starts[1:], len(found)], strict=True):
         floor = floor_of(name, floors)
         if floor is None:
+            if is_of(name, encoded):
+                found[start:end] = [
+                    least if functional.effect == "missing" else ENCODED * least
+                    for least, functional in zip(found[start:end], sums.functionals[start:end], strict=True)
+                ]
             continue
         if kind == "category" and name not in floors:
             floor *= BELOW_PER_STD  # set for a text column, in standard deviations
@@ -149,6 +160,11 @@ def floors_of(sums: Sums, floors: Mapping[str, float]) -> Floats:
                 case "missing" | "unseen":
                     found[at] = min(floor, FLOOR_RARE)
     return found
+
+
+def is_of(name: str, encoded: Collection[str]) -> bool:
+    """Whether a column is what one of these is seen by."""
+    return name.rpartition(".")[0] in encoded
 
 
 def floor_of(name: str, floors: Mapping[str, float]) -> float | None:

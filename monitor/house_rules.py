@@ -17,12 +17,14 @@ from monitor.drift import Score
 from monitor.findings import ColumnFinding, meaning_of
 from monitor.functionals import (
     BELOW_PER_STD,
+    ENCODED,
     FLOOR_BELOW,
     FLOOR_RARE,
     FLOOR_SHARE,
     MINIMUM_VALUES,
     FindingKind,
     floor_of,
+    is_of,
 )
 from monitor.profile import BlockProfile, merge_all
 
@@ -134,6 +136,10 @@ def _order(finding: ColumnFinding) -> tuple[bool, float]:
     return not finding.alarmed, finding.adjusted_p if finding.adjusted_p is not None else -finding.value
 
 
+def _usual(baseline: Baseline, name: str, floor: float) -> float:
+    return ENCODED * floor if is_of(name, baseline.coding.encoded) else floor
+
+
 def _tests(baseline: Baseline, window: BlockProfile, floors: Mapping[str, float]) -> list[_RowTest]:
     from scipy.stats import kstwo
 
@@ -146,7 +152,7 @@ def _tests(baseline: Baseline, window: BlockProfile, floors: Mapping[str, float]
             distance = float(np.max(np.abs(np.cumsum(a.counts) / n - np.cumsum(b.counts) / m)))
             p = float(kstwo.sf(distance, round(n * m / (n + m))))
             floor = floor_of(name, floors)
-            least = FLOOR_BELOW if floor is None else floor * BELOW_PER_STD
+            least = _usual(baseline, name, FLOOR_BELOW) if floor is None else floor * BELOW_PER_STD
             found.append(_RowTest(name, "number", "ks", None, distance, distance, least, p))
         found.append(_missing(name, "number", (reference.rows, a.nulls), (window.rows, b.nulls)))
     for name in baseline.coding.categories:
@@ -157,7 +163,7 @@ def _tests(baseline: Baseline, window: BlockProfile, floors: Mapping[str, float]
             statistic, p = _chi2(table)
             floor = floor_of(name, floors)
             change = float(np.max(np.abs(shares[0] - shares[1])))
-            least = FLOOR_SHARE if floor is None else floor
+            least = _usual(baseline, name, FLOOR_SHARE) if floor is None else floor
             found.append(_RowTest(name, "category", "chi2", None, statistic, change, least, p))
         found.append(_missing(name, "category", (reference.rows, before.nulls), (window.rows, after.nulls)))
     return found
