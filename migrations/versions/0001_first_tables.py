@@ -442,6 +442,7 @@ def upgrade() -> None:
         sa.Column("note", sa.String(), nullable=True),
         sa.Column("confirmation", sa.JSON(), nullable=True),
         sa.Column("confirmation_error", sa.String(), nullable=True),
+        sa.Column("confirmed_before", sa.JSON(), nullable=False),
         sa.Column("withdrawn_windows", sa.BigInteger(), nullable=False),
         sa.Column("withdrawn_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("id", sa.Uuid(), nullable=False),
