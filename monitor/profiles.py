@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from core import engine as engines
 from core.engine import HERE, Call
+from core.errors import BusyError
 from core.settings import EngineSettings
 from monitor.baseline import Baseline
 from monitor.coding import Coding
@@ -38,6 +39,26 @@ MOST_CELLS: Final = 20_000_000
 # many; one that a model makes is made in a process of its own, of which one at a time is enough.
 POOLED_CELLS: Final = 100_000_000
 TEXT_CELLS: Final = 500
+
+
+def forget(db: Session, row: BaselineRow) -> None:
+    """Drop every profile of a baseline whose bins changed; they are made again from the rows."""
+    db.execute(delete(StoredProfile).where(StoredProfile.baseline_id == row.id))
+    row.profiled_seq = None
+
+
+def recount(site: Site, current: CurrentSpec, row: BaselineRow, erased: Sequence[tuple[int, datetime]]) -> None:
+    """Make the stored profiles again of the blocks that erased rows had come in, given by number and time."""
+    counted = [(seq, ts) for seq, ts in erased if row.from_seq <= seq < (row.profiled_seq or 0)]
+    if not counted or row.artifact is None:
+        return
+    gone = pl.DataFrame(counted, schema={"seq": pl.Int64, "ts": pl.Datetime("us", "UTC")}, orient="row")
+    labels: list[int] = np.unique(labels_of(gone, current.spec.monitors.windows, row.from_seq)).tolist()
+    runs = list(_runs(labels, len(labels)))
+    assert row.profiled_seq is not None
+    for run, parts in zip(runs, _profiled(site, current, row, runs, row.profiled_seq, HERE), strict=True):
+        with site.database.write() as db:
+            _store(db, row, run, parts)
 
 
 def extend(site: Site, current: CurrentSpec, row: BaselineRow, baseline: Baseline) -> list[int]:
@@ -62,9 +83,9 @@ def extend(site: Site, current: CurrentSpec, row: BaselineRow, baseline: Baselin
     engine = site.settings.engine if cells >= POOLED_CELLS and "encoded" not in kinds else HERE
     for run, parts in zip(runs, _profiled(site, current, row, runs, next_seq, engine), strict=True):
         with site.database.write() as db:
-            _replace(db, row.id, run, parts)
+            _store(db, row, run, parts)
     with site.database.write() as db:
-        db.get_one(BaselineRow, row.id, with_for_update=True).profiled_seq = profiled
+        _same(db, row).profiled_seq = profiled
     return touched
 
 
@@ -176,13 +197,22 @@ def _position(label: int, window: int) -> int:
     return number * window + part * (window // BLOCKS_PER_WINDOW)
 
 
-def _replace(db: Session, baseline_id: UUID, labels: range, parts: Sequence[Part]) -> None:
+def _same(db: Session, row: BaselineRow) -> BaselineRow:
+    """The baseline's row, locked. Raises BusyError where it was fitted again since it was read."""
+    stored = db.get_one(BaselineRow, row.id, with_for_update=True)
+    if stored.artifact != row.artifact:
+        raise BusyError("the baseline was fitted again meanwhile; its blocks are counted by the new bins")
+    return stored
+
+
+def _store(db: Session, row: BaselineRow, labels: range, parts: Sequence[Part]) -> None:
     """Store the profiles of a run of blocks in place of what was stored of them."""
+    _same(db, row)
     db.execute(
         delete(StoredProfile).where(
-            StoredProfile.baseline_id == baseline_id, StoredProfile.label >= labels.start,
+            StoredProfile.baseline_id == row.id, StoredProfile.label >= labels.start,
             StoredProfile.label < labels.stop,
         )
     )  # fmt: skip
     if parts:
-        db.execute(insert(StoredProfile), [{"baseline_id": baseline_id, **asdict(part)} for part in parts])
+        db.execute(insert(StoredProfile), [{"baseline_id": row.id, **asdict(part)} for part in parts])
