@@ -86,6 +86,8 @@ class StoredProfile(Keyed, Base):
     segment: Mapped[str] = mapped_column(String(300), default="")
     rows: Mapped[int]
     data: Mapped[bytes] = mapped_column(LargeBinary)  # monitor.profile_bytes
+    # Texts that their encoder could make no vectors of, with the reason: what is counted of them says nothing.
+    unencoded: Mapped[dict[str, Any]] = mapped_column(default=dict)
 
 
 class Window(Keyed, Base):

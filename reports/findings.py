@@ -28,6 +28,7 @@ WHY = {
     "reference": "the rows belong to the reference itself",
     "not_enough_data": "too few rows",
     "reference_too_short": "the reference was too short for the declared budget",
+    "not_encoded": "no text could be encoded",
     "volume_changed": "the traffic volume changed too much to judge the mix",
 }
 OWN_UNIT: Final = "the column's own"
@@ -338,7 +339,7 @@ def _watched(windows: Sequence[Window]) -> VerdictLine:
     tested = sum(1 for w in windows if w.decision["judged"])
     rows = sum({(w.from_seq, w.to_seq): w.rows for w in windows}.values())
     answer: Answer = "not measured" if not windows else "held" if tested == len(windows) else "not held"
-    judged = f"{tested} of {len(windows)} windows judged for drift, of the others see 1.2; {rows:,} rows"
+    judged = f"{tested} of {len(windows)} windows judged for drift (why not the others: 1.2); {rows:,} rows"
     finding = judged if windows else "no window ended in the period"
     return VerdictLine(question="Was every window judged for drift?", answer=answer, finding=finding, section="2")
 

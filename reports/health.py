@@ -109,8 +109,8 @@ def _over(alerts: Sequence[Alert]) -> str:
     if not alerts:
         return ""
     names = ", ".join(dict.fromkeys(f"{a.monitor} ({a.metric.replace('_', ' ')})" for a in alerts))
-    many = "1 more alert is" if len(alerts) == 1 else f"{len(alerts)} more alerts are"
-    return f"{many} over and {'waits' if len(alerts) == 1 else 'wait'} to be resolved: {names}."
+    many = "1 more alert" if len(alerts) == 1 else f"{len(alerts)} more alerts"
+    return f"{many} had a quiet window since and {'waits' if len(alerts) == 1 else 'wait'} to be resolved: {names}."
 
 
 def _alert(alert: Alert, first: Window | None) -> str:

@@ -342,6 +342,7 @@ def upgrade() -> None:
         sa.Column("segment", sa.String(length=300), nullable=False),
         sa.Column("rows", sa.BigInteger(), nullable=False),
         sa.Column("data", sa.LargeBinary(), nullable=False),
+        sa.Column("unencoded", sa.JSON(), nullable=False),
         sa.Column("id", sa.Uuid(), nullable=False),
         sa.ForeignKeyConstraint(["baseline_id"], ["baseline.id"], name=op.f("fk_profile_baseline_id_baseline")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_profile")),
