@@ -185,7 +185,7 @@ def confirmed(site: Site) -> None:
         alert = Alert(
             model_id=window.model_id, monitor="drift", metric="drift", column="text", sentence=said, value=None,
             limit=None, first_window_id=other.id, last_window_id=other.id, opened_at=site.clock.now(),
-            episodes=[{"sentence": said, "told_at": "2026-01-05", "from_ts": "2026-01-05", "ended": None,
+            episodes=[{"sentence": said, "told_at": "2026-01-05", "from_ts": "2026-01-05", "ended": None, "windows": 1,
                        "first_window": str(other.id)}],
             confirmation={"window_id": str(other.id), "artifact": site.artifacts.put(b"<html>"), "drifted_columns": []},
             confirmed_before=[{
