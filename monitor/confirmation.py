@@ -83,7 +83,9 @@ def _confirmed(alert: Alert) -> set[str]:
 
 def _window_told_last(alert: Alert) -> UUID:
     told = alerts.told_last(alert)
-    return UUID(told["first_window"]) if told is not None else alert.first_window_id
+    found = UUID(told["first_window"]) if told is not None else alert.first_window_id
+    assert found is not None  # only an alert about silence belongs to no window
+    return found
 
 
 def _measure(site: Site, db: Session, window_id: UUID, statistics: Sequence[RowScore], note: str) -> None:
