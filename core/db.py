@@ -1,6 +1,6 @@
 """The metadata database: SQLite by default, PostgreSQL by URL, the same code on both."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -9,9 +9,20 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import JSON, BigInteger, DateTime, Engine, MetaData, Uuid, create_engine, event
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Connection, Dialect, make_url
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 from sqlalchemy.types import TypeDecorator
+
+
+def insert_if_new(db: Session, into: type["Base"], values: Mapping[str, Any]) -> None:
+    """Insert a row, unless one that it may not stand beside is there already."""
+    if db.get_bind().dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql  # takes a while to import, and most sites do without
+
+        db.execute(postgresql.insert(into).values(**values).on_conflict_do_nothing())
+    else:
+        db.execute(sqlite.insert(into).values(**values).on_conflict_do_nothing())
 
 
 class UtcDateTime(TypeDecorator[datetime]):

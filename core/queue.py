@@ -24,11 +24,10 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from core.db import Base, Keyed, UtcDateTime
+from core.db import Base, Keyed, UtcDateTime, insert_if_new
 
 STATES = ("queued", "running", "done", "failed")
 LANES = ("default", "train")
@@ -122,7 +121,6 @@ def enqueue(
 
     `lock_key`: at most one job with this key runs at a time.
     """
-    dialect = postgresql if db.get_bind().dialect.name == "postgresql" else sqlite
     row = Job(
         name=name, payload=dict(payload), lane=lane, run_at=run_at or now, dedupe_key=dedupe_key, lock_key=lock_key,
         state="queued", created_at=now, attempts=0, lost=0,
@@ -131,7 +129,7 @@ def enqueue(
         db.add(row)
         return
     values = {c.key: getattr(row, c.key) for c in Job.__table__.columns if c.key != "id"}
-    db.execute(dialect.insert(Job).values(**values).on_conflict_do_nothing())
+    insert_if_new(db, Job, values)
 
 
 def is_waiting(db: Session, dedupe_key: str) -> bool:
@@ -228,8 +226,7 @@ def hold_lease(db: Session, name: str, *, holder: str, now: datetime, seconds: f
     """Take or renew a named lease; False while another holder's has not run out."""
     lease = db.get(Lease, name, with_for_update=True)
     if lease is None:
-        dialect = postgresql if db.get_bind().dialect.name == "postgresql" else sqlite
-        db.execute(dialect.insert(Lease).values(name=name, holder=holder, until=now).on_conflict_do_nothing())
+        insert_if_new(db, Lease, {"name": name, "holder": holder, "until": now})
         lease = db.get_one(Lease, name, with_for_update=True, populate_existing=True)
     if lease.holder != holder and lease.until > now:
         return False

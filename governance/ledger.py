@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from core.artifacts import write_durably
 from core.canonical import canonical
+from core.db import insert_if_new
 from core.errors import IntegrityFailureError, InvalidError, NotFoundError
 from governance import checkpoint as notes
 from governance import merkle
@@ -39,10 +39,9 @@ def append(db: Session, *, kind: str, actor: str, subject: str, body: Mapping[st
 
 def _first_head(db: Session) -> LedgerHead:
     """Make the head row of an empty log; of two writers that come first at once, both end up with the same row."""
-    dialect = postgresql if db.get_bind().dialect.name == "postgresql" else sqlite
     empty = merkle.Frontier()
     row = {"id": 1, "size": 0, "root": empty.root().hex(), "frontier": empty.state()}
-    db.execute(dialect.insert(LedgerHead).values(**row).on_conflict_do_nothing())
+    insert_if_new(db, LedgerHead, row)
     return db.get_one(LedgerHead, 1, with_for_update=True, populate_existing=True)
 
 

@@ -99,7 +99,7 @@ def _opened(site: Site, db: Session, model: Model, window: Window, alarm: Alarm)
         },
     )  # fmt: skip
     if alarm.monitor == "drift":
-        queue.enqueue(db, "monitor.confirm", {"alert_id": str(alert.id)}, now=now, dedupe_key=f"confirm:{alert.id}")
+        _ask_to_confirm(db, alert, window.id, now)
     return alert
 
 
@@ -133,6 +133,17 @@ def silence_ended(site: Site, db: Session, alert: Alert, at: datetime) -> None:
     if alert.state != "resolved":
         alert.state, alert.resolved_at, alert.resolved_by = "resolved", site.clock.now(), ASSAY
         _append(db, site, "alert.resolved", alert, ASSAY)
+
+
+def _ask_to_confirm(db: Session, alert: Alert, window: UUID, now: datetime) -> None:
+    key = f"confirm:{alert.id}:{window}"
+    queue.enqueue(db, "monitor.confirm", {"alert_id": str(alert.id)}, now=now, dedupe_key=key)
+
+
+def told_last(alert: Alert) -> Mapping[str, Any] | None:
+    """The episode that people were told of last: the alert's sentence and its confirmation are of its first window."""
+    told = [episode for episode in alert.episodes if not episode.get("withdrawn")]
+    return max(told, key=lambda e: (e["told_at"], e["from_ts"]), default=None)
 
 
 def _take_back(site: Site, db: Session, model: Model, window: Window, alert: Alert, why: str) -> None:
@@ -169,6 +180,9 @@ def _retell(site: Site, db: Session, model: Model, alert: Alert, alarm: Alarm | 
             kept = {"told_at": now.isoformat(), "sentence": alarm.sentence if alarm else alert.sentence}
             if alert.episodes:
                 _tell_again(site, db, model, alert, episode.scale, episode.first_window, running=running)
+                if alarm is not None:
+                    alert.sentence, alert.column = alarm.sentence, alarm.column
+                    alert.value, alert.limit = alarm.value, alarm.limit
         documents.append(episode.document(**kept))
     alert.episodes = sorted(documents, key=lambda e: e["from_ts"])
     alert.windows = len(alarming)
@@ -185,7 +199,10 @@ _TOLD: Final = ("told_at", "sentence", "acknowledged_at", "acknowledged_by")
 def _tell_again(
     site: Site, db: Session, model: Model, alert: Alert, scale: str, window: UUID, *, running: bool
 ) -> None:
-    """Another episode of an alert that nobody resolved: it asks for attention again, unless one was still running."""
+    """Another episode of an alert that nobody resolved: it asks for attention again, unless one was still running.
+
+    What is behind it may be another change than the first time, so the raw rows are looked at again.
+    """
     if alert.state == "acknowledged" and not running:
         alert.state, alert.acknowledged_at, alert.acknowledged_by = "open", None, None
     ledger.append(
@@ -195,6 +212,11 @@ def _tell_again(
             "state": alert.state,
         },
     )  # fmt: skip
+    if alert.monitor == "drift":
+        if alert.confirmation is not None:
+            alert.confirmed_before = [*alert.confirmed_before, alert.confirmation]
+        alert.confirmation, alert.confirmation_error = None, None
+        _ask_to_confirm(db, alert, window, site.clock.now())
 
 
 def _looks(db: Session, alert: Alert, mine: Mapping[UUID, bool], alarming: Collection[UUID]) -> list[Look]:

@@ -5,7 +5,7 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final, Literal, cast
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from core.errors import IntegrityFailureError, InvalidError
 from monitor.clusters import cluster_words
 from monitor.coding import (
+    DERIVED,
     FOLDS,
     CategoryLevels,
     Coding,
@@ -30,7 +31,7 @@ from monitor.coding import (
 from monitor.columns import Rows, column_names, each_column, row_count
 from monitor.counting import Runs, count_levels, count_numbers, runs_of
 from monitor.fitting import KEPT_CLUSTERS, KEPT_LEVELS, category_levels, derived_bins, levels_of, number_bins
-from monitor.profile import BlockProfile, Counted, merge_all, put_together
+from monitor.profile import BlockProfile, Counted, merge_all, put_together, without
 from monitor.profile_bytes import pack, unpack
 from monitor.text import TextEncoder, fit_text
 from monitor.vector import VectorEncoder, fit_vectors
@@ -71,6 +72,21 @@ class Baseline:
     @cached_property
     def total(self) -> BlockProfile:
         return merge_all(self.blocks)
+
+    def without(self, column: str) -> "Baseline":
+        """The same reference, a column of it left out."""
+        own = (column, *(f"{column}.{part}" for part in DERIVED))
+        coding = Coding(
+            {n: bins for n, bins in self.coding.numbers.items() if n not in own},
+            {n: levels for n, levels in self.coding.categories.items() if n not in own},
+            {n: encoder for n, encoder in self.coding.texts.items() if n != column},
+            {n: encoder for n, encoder in self.coding.vectors.items() if n != column},
+            self.coding.words,
+        )
+        return replace(
+            self, columns={n: kind for n, kind in self.columns.items() if n != column}, coding=coding,
+            blocks=tuple(without(block, column) for block in self.blocks),
+        )  # fmt: skip
 
     def digest(self) -> str:
         """SHA-256 of the bytes, hexadecimal."""

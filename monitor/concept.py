@@ -172,9 +172,9 @@ def _readings(stream: ErrorStream, changes: Sequence[Change]) -> list[Reading]:
 
 def _sentence(change: Change, stream: ErrorStream) -> str:
     return (
-        f"Errors rose: mean error {change.now:.3f}, {stream.mean:.3f} in the reference ({NAMES[change.detector]}, "
-        f"label {change.at:,} since the reference; at least {stream.run_length:,.0f} labels are expected between false "
-        "alarms)."
+        f"Errors rose: mean error {change.now:.3f} of the last {change.rows:,} labels, {stream.mean:.3f} in the "
+        f"reference ({NAMES[change.detector]}, label {change.at:,} since the reference; at least "
+        f"{stream.run_length:,.0f} labels are expected between false alarms)."
     )
 
 

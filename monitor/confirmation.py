@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from core.canonical import canonical
 from core.errors import AppError, BusyError
 from governance import ledger
-from monitor import drafts, store
+from monitor import alerts, drafts, store
 from monitor.baseline import Baseline
 from monitor.confirm import confirm_with_evidently
 from monitor.drift.rows import RowScore
@@ -29,9 +29,9 @@ def confirm_alert(site: Site, alert_id: UUID) -> None:
     """Build the report, keep it as an artifact and hang it on the alert; a failure is kept there in words."""
     with site.database.read() as db:
         alert = store.alert(db, alert_id)
-        if alert.confirmation is not None:
-            return
         alarmed = _alarmed(db, alert)
+        if str(alarmed.window.id) in _confirmed(alert):
+            return
     model, window, spec = alarmed.model, alarmed.window, alarmed.spec
     try:
         reference = rows(site, CurrentSpec(model, window.spec_revision, spec), alarmed.baseline)
@@ -44,7 +44,9 @@ def confirm_alert(site: Site, alert_id: UUID) -> None:
         raise  # for the job to be repeated
     except AppError as error:
         with site.database.write() as db:
-            store.alert(db, alert_id, lock=True).confirmation_error = error.message
+            alert = store.alert(db, alert_id, lock=True)
+            if _window_told_last(alert) == window.id:
+                alert.confirmation_error = error.message
         return
     shown = found.html, *((canonical([asdict(part) for part in behind]),) if behind else ())
     made = [drafts.begin(site, content, model.id, alert_id=alert_id) for content in shown]
@@ -52,20 +54,38 @@ def confirm_alert(site: Site, alert_id: UUID) -> None:
     with site.database.write() as db:
         for one in made:
             drafts.end(db, one)
-        store.alert(db, alert_id, lock=True).confirmation = {
-            "artifact": draft.artifact, "drifted_columns": list(found.drifted_columns), "share": found.share,
+        made_of = {
+            "window_id": str(window.id), "artifact": draft.artifact,
+            "drifted_columns": list(found.drifted_columns), "share": found.share,
             "reference_rows": reference.height, "window": [window.from_seq, window.to_seq],
             "statistics": [asdict(score) for score in found.statistics],
             "evidence": made[1].artifact if behind else None, "new_words": _sayable(behind),
         }  # fmt: skip
+        alert = store.alert(db, alert_id, lock=True)
+        if _window_told_last(alert) == window.id:
+            alert.confirmation, alert.confirmation_error = made_of, None
+        else:  # another episode began meanwhile, and has a confirmation of its own
+            alert.confirmed_before = [*alert.confirmed_before, made_of]
         _measure(site, db, window.id, found.statistics, found.note)
         ledger.append(
             db, kind="alert.confirmed", actor="assay", subject=f"model:{model.name}", at=site.clock.now(),
             body={
-                "alert": alert_id, "report": draft.artifact, "drifted_columns": list(found.drifted_columns),
-                "share": found.share,
+                "alert": alert_id, "window": window.id, "report": draft.artifact,
+                "drifted_columns": list(found.drifted_columns), "share": found.share,
             },
         )  # fmt: skip
+
+
+def _confirmed(alert: Alert) -> set[str]:
+    """Windows whose raw rows were looked at."""
+    return {found["window_id"] for found in (alert.confirmation, *alert.confirmed_before) if found is not None}
+
+
+def _window_told_last(alert: Alert) -> UUID:
+    told = alerts.told_last(alert)
+    found = UUID(told["first_window"]) if told is not None else alert.first_window_id
+    assert found is not None  # only an alert about silence belongs to no window
+    return found
 
 
 def _measure(site: Site, db: Session, window_id: UUID, statistics: Sequence[RowScore], note: str) -> None:
@@ -79,7 +99,7 @@ def _measure(site: Site, db: Session, window_id: UUID, statistics: Sequence[RowS
 
 
 def evidence_of(site: Site, alert_id: UUID) -> list[Evidence]:
-    """What is behind a drift alert on texts or vectors in its first window, without a report.
+    """What is behind a drift alert on texts or vectors in the window that people were told of last, without a report.
 
     Raises:
         AppError: the rows cannot be read or encoded.
@@ -102,7 +122,7 @@ class _Alarmed:
 
 
 def _alarmed(db: Session, alert: Alert) -> _Alarmed:
-    window = db.get_one(Window, alert.first_window_id)
+    window = db.get_one(Window, _window_told_last(alert))
     spec = parse_spec(store.spec_revision(db, alert.model_id, window.spec_revision).document)
     return _Alarmed(db.get_one(Model, alert.model_id), window, db.get_one(BaselineRow, window.baseline_id), spec)
 

@@ -9,7 +9,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from core.errors import InvalidError
 from core.process import Child
-from monitor.coding import TEXT, VECTOR
+from monitor.coding import TEXT, VECTOR, dimensions_of
 from monitor.schema import Encoder, ModelSpec
 from monitor.site import Site
 
@@ -79,6 +79,44 @@ def with_vectors(encoding: Encoding, frame: pl.DataFrame) -> pl.DataFrame:
         both = pl.DataFrame([texts.alias(TEXT), lists.cast(pl.List(pl.Float32))])
         frame = frame.with_columns(both.to_struct(name))
     return frame
+
+
+def with_vectors_if_possible(
+    encoding: Encoding, frame: pl.DataFrame, dimensions: Mapping[str, int]
+) -> tuple[pl.DataFrame, dict[str, str]]:
+    """The rows as `with_vectors` gives them; a text that cannot be encoded has no vectors, and the reason is told.
+
+    Args:
+        dimensions: of the vectors of each text of the reference; a model that makes others is another model.
+    """
+    reasons = {}
+    for name, encoder in encoding.encoders.items():
+        if name not in frame.columns:
+            continue
+        try:
+            encoded = with_vectors(replace(encoding, encoders={name: encoder}), frame)
+            found, field = dimensions_of(encoded[name]), f"columns.{name}.encoder"
+            if found not in (1, dimensions[name]):
+                raise EncoderError(
+                    f"{field}.model {encoder.model} makes vectors of {found} numbers, those of the reference have "
+                    f"{dimensions[name]}; put the model of the reference back, or begin a new reference", field=field,
+                )  # fmt: skip
+            frame = encoded
+        except EncoderError as error:
+            reasons[name] = error.message
+            none = pl.lit(None, dtype=pl.List(pl.Float32)).alias(VECTOR)
+            frame = frame.with_columns(pl.struct(pl.col(name).cast(pl.String).alias(TEXT), none).alias(name))
+    return frame, reasons
+
+
+def is_there(encoding: Encoding) -> bool:
+    """Whether library and models can be found, without trying them."""
+    try:
+        for name, encoder in encoding.encoders.items():
+            encoder_folder(encoder, encoding.home, f"columns.{name}.encoder")
+    except EncoderError:
+        return False
+    return find_spec(LIBRARY) is not None
 
 
 def encoder_folder(encoder: Encoder, home: Path, field: str) -> Path:

@@ -16,7 +16,12 @@ from monitor.profile import BlockProfile, merge_all
 from monitor.redraws import TIE
 
 Meaning = Literal[
-    "new vocabulary or typos", "new kind of request", "mix of known requests changed", "wording moved", "length changed"
+    "new vocabulary or typos",
+    "new kind of request",
+    "mix of known requests changed",
+    "wording moved",
+    "vectors moved",
+    "length changed",
 ]
 MEANINGS: Final[Mapping[str, Meaning]] = {
     "oov": "new vocabulary or typos",
@@ -132,7 +137,7 @@ def meaning_of(baseline: Baseline, name: str) -> Meaning | None:
     base, _, derived = name.rpartition(".")
     if base not in baseline.coding.encoded:
         return None
-    return MEANINGS.get(derived, "wording moved")
+    return MEANINGS.get(derived, "vectors moved" if baseline.columns.get(base) == "vector" else "wording moved")
 
 
 def _clusters(
@@ -155,8 +160,14 @@ def visible_changes(findings: Sequence[ColumnFinding]) -> tuple[VisibleChange, .
     return tuple(
         VisibleChange(f.column, f.visible_change, visible_unit(f), _visible_statement(f, f.visible_change))
         for f in findings
-        if f.visible_change is not None
+        if f.visible_change is not None and could_show(f)
     )
+
+
+def could_show(finding: ColumnFinding) -> bool:
+    """Nothing short of every row would show in a share that varies as much as this, or in a constant."""
+    visible = finding.visible_change
+    return visible is not None and visible > 0 and (finding.kind == "number" or visible < 1)
 
 
 def would_be_missed(baseline: Baseline, findings: Sequence[ColumnFinding], must_see: Mapping[str, float]) -> str:

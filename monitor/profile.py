@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import InvalidError
-from monitor.coding import Coded, CodedColumns, Coding, Ints, coded_column
+from monitor.coding import DERIVED, Coded, CodedColumns, Coding, Ints, coded_column
 from monitor.columns import SERIAL_ROWS, THREADS, Rows, each_column, row_count
 from monitor.counting import CategoryCounts, NumberCounts, Runs, count_levels, count_numbers, runs_of
 
@@ -24,6 +24,16 @@ class BlockProfile:
     rows: int
     numbers: Mapping[str, NumberCounts]
     categories: Mapping[str, CategoryCounts]
+
+
+def without(block: BlockProfile, column: str) -> BlockProfile:
+    """The block without a column, and without what is derived from it."""
+    own = (column, *(f"{column}.{part}" for part in DERIVED))
+    return BlockProfile(
+        block.rows,
+        {n: counts for n, counts in block.numbers.items() if n not in own},
+        {n: counts for n, counts in block.categories.items() if n not in own},
+    )
 
 
 def equal_blocks(rows: int, block_rows: int) -> Ints:

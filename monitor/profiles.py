@@ -17,10 +17,12 @@ from sqlalchemy.orm import Session
 
 from core import engine as engines
 from core.engine import HERE, Call
+from core.errors import BusyError
+from core.logs import logger
 from core.settings import EngineSettings
 from monitor.baseline import Baseline
 from monitor.coding import Coding
-from monitor.encoding import encoding_of
+from monitor.encoding import encoding_of, is_there
 from monitor.profile import BlockProfile, empty_profile
 from monitor.profile_bytes import from_bytes, summed
 from monitor.profiling import Cut, Part, Stretch, labels_of, profile_rows, profile_stretch, row_labels
@@ -38,6 +40,50 @@ MOST_CELLS: Final = 20_000_000
 # many; one that a model makes is made in a process of its own, of which one at a time is enough.
 POOLED_CELLS: Final = 100_000_000
 TEXT_CELLS: Final = 500
+log = logger(__name__)
+
+
+def forget(db: Session, row: BaselineRow) -> None:
+    """Drop every profile of a baseline whose bins changed; they are made again from the rows."""
+    db.execute(delete(StoredProfile).where(StoredProfile.baseline_id == row.id))
+    row.profiled_seq = None
+
+
+def _encode_again(site: Site, current: CurrentSpec, row: BaselineRow) -> None:
+    """Make the profiles again whose texts had no encoder, now that it is back."""
+    with site.database.read() as db:
+        query = select(StoredProfile.label, StoredProfile.unencoded).where(StoredProfile.baseline_id == row.id)
+        waiting = sorted({label for label, unencoded in db.execute(query) if unencoded})
+    _make_again(site, current, row, waiting)
+
+
+def unencoded(db: Session, baseline_id: UUID, labels: range) -> dict[str, str]:
+    """Texts that could not be encoded in some of these blocks, with the reason."""
+    query = select(StoredProfile.unencoded).where(
+        StoredProfile.baseline_id == baseline_id, StoredProfile.label >= labels.start,
+        StoredProfile.label < labels.stop, StoredProfile.version == "", StoredProfile.segment == "",
+    )  # fmt: skip
+    return {name: reason for found in db.scalars(query) for name, reason in found.items()}
+
+
+def recount(site: Site, current: CurrentSpec, row: BaselineRow, erased: Sequence[tuple[int, datetime]]) -> None:
+    """Make the stored profiles again of the blocks that erased rows had come in, given by number and time."""
+    counted = [(seq, ts) for seq, ts in erased if row.from_seq <= seq < (row.profiled_seq or 0)]
+    if not counted or row.artifact is None:
+        return
+    gone = pl.DataFrame(counted, schema={"seq": pl.Int64, "ts": pl.Datetime("us", "UTC")}, orient="row")
+    labels: list[int] = np.unique(labels_of(gone, current.spec.monitors.windows, row.from_seq)).tolist()
+    _make_again(site, current, row, labels)
+
+
+def _make_again(site: Site, current: CurrentSpec, row: BaselineRow, labels: Sequence[int]) -> None:
+    if not labels:
+        return
+    runs = list(_runs(labels, len(labels)))
+    assert row.profiled_seq is not None  # there are profiles
+    for run, parts in zip(runs, _profiled(site, current, row, runs, row.profiled_seq, HERE), strict=True):
+        with site.database.write() as db:
+            _store(db, row, run, parts)
 
 
 def extend(site: Site, current: CurrentSpec, row: BaselineRow, baseline: Baseline) -> list[int]:
@@ -57,14 +103,18 @@ def extend(site: Site, current: CurrentSpec, row: BaselineRow, baseline: Baselin
     kinds = set(baseline.columns.values())
     most = MOST_VECTORS if kinds & {"vector", "encoded"} else MOST_ROWS
     most = min(most, max(1, MOST_CELLS // len(baseline.columns)))
+    if touched and is_there(encoding_of(site, spec)):
+        _encode_again(site, current, row)
     runs = list(_runs(touched, max(1, most * len(touched) // max(rows, 1))))
     cells = rows * sum(TEXT_CELLS if kind in ("text", "vector") else 1 for kind in baseline.columns.values())
     engine = site.settings.engine if cells >= POOLED_CELLS and "encoded" not in kinds else HERE
     for run, parts in zip(runs, _profiled(site, current, row, runs, next_seq, engine), strict=True):
+        for column, reason in {n: r for part in parts for n, r in part.unencoded.items()}.items():
+            log.warning("text not encoded; it is not judged", model=name, column=column, reason=reason)
         with site.database.write() as db:
-            _replace(db, row.id, run, parts)
+            _store(db, row, run, parts)
     with site.database.write() as db:
-        db.get_one(BaselineRow, row.id, with_for_update=True).profiled_seq = profiled
+        _same(db, row).profiled_seq = profiled
     return touched
 
 
@@ -176,13 +226,22 @@ def _position(label: int, window: int) -> int:
     return number * window + part * (window // BLOCKS_PER_WINDOW)
 
 
-def _replace(db: Session, baseline_id: UUID, labels: range, parts: Sequence[Part]) -> None:
+def _same(db: Session, row: BaselineRow) -> BaselineRow:
+    """The baseline's row, locked. Raises BusyError where it was fitted again since it was read."""
+    stored = db.get_one(BaselineRow, row.id, with_for_update=True)
+    if stored.artifact != row.artifact:
+        raise BusyError("the baseline was fitted again meanwhile; its blocks are counted by the new bins")
+    return stored
+
+
+def _store(db: Session, row: BaselineRow, labels: range, parts: Sequence[Part]) -> None:
     """Store the profiles of a run of blocks in place of what was stored of them."""
+    _same(db, row)
     db.execute(
         delete(StoredProfile).where(
-            StoredProfile.baseline_id == baseline_id, StoredProfile.label >= labels.start,
+            StoredProfile.baseline_id == row.id, StoredProfile.label >= labels.start,
             StoredProfile.label < labels.stop,
         )
     )  # fmt: skip
     if parts:
-        db.execute(insert(StoredProfile), [{"baseline_id": baseline_id, **asdict(part)} for part in parts])
+        db.execute(insert(StoredProfile), [{"baseline_id": row.id, **asdict(part)} for part in parts])

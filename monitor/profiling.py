@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from core.artifacts import ArtifactStore
 from monitor.baseline import Baseline
 from monitor.coding import CodedColumns, coded_columns
-from monitor.encoding import Encoding, with_vectors
+from monitor.encoding import Encoding, with_vectors_if_possible
 from monitor.lake import Table
 from monitor.profile import profile_coded
 from monitor.profile_bytes import to_bytes
@@ -60,6 +60,7 @@ class Part:
     segment: str
     rows: int
     data: bytes
+    unencoded: Mapping[str, str]  # texts that could not be encoded, with the reason
 
 
 def profile_stretch(stretch: Stretch) -> list[Part]:
@@ -74,7 +75,9 @@ def profile_rows(cut: Cut, rows: pl.LazyFrame) -> list[Part]:
     present = rows.collect_schema().names()
     frame = rows.select(n for n in present if n in wanted).sort("seq").collect()
     of = labels_of(frame, cut.windows, cut.from_seq)
-    coded = coded_columns(with_vectors(cut.encoding, frame), baseline.coding)
+    dimensions = {name: len(encoder.centre) for name, encoder in baseline.coding.vectors.items()}
+    encoded, unencoded = with_vectors_if_possible(cut.encoding, frame, dimensions)
+    coded = coded_columns(encoded, baseline.coding)
     named = frame.select("version", *(name for name in cut.segments if name in frame.columns))
     found = []
     for label in cut.labels:
@@ -82,7 +85,7 @@ def profile_rows(cut: Cut, rows: pl.LazyFrame) -> list[Part]:
         whole = _profiled(coded, places, baseline)
         for version, segment, chosen in _parts(named[places], cut.segments):
             data = whole if len(chosen) == len(places) else _profiled(coded, places[chosen], baseline)
-            found.append(Part(label, version, segment, len(chosen), data))
+            found.append(Part(label, version, segment, len(chosen), data, unencoded))
     return found
 
 

@@ -86,6 +86,8 @@ class StoredProfile(Keyed, Base):
     segment: Mapped[str] = mapped_column(String(300), default="")
     rows: Mapped[int]
     data: Mapped[bytes] = mapped_column(LargeBinary)  # monitor.profile_bytes
+    # Texts that their encoder could make no vectors of, with the reason: what is counted of them says nothing.
+    unencoded: Mapped[dict[str, Any]] = mapped_column(default=dict)
 
 
 class Window(Keyed, Base):
@@ -196,8 +198,10 @@ class Alert(Keyed, Base):
     resolved_at: Mapped[datetime | None]
     resolved_by: Mapped[str | None] = mapped_column(String(100))
     note: Mapped[str | None]
-    confirmation: Mapped[dict[str, Any] | None]  # Evidently on the raw rows: artifact digest, drifted columns
+    # Evidently on the raw rows of the episode told last: artifact digest, drifted columns; then those of earlier ones.
+    confirmation: Mapped[dict[str, Any] | None]
     confirmation_error: Mapped[str | None]
+    confirmed_before: Mapped[list[Any]] = mapped_column(default=list)
     # Late rows or outcomes may take an alarm back. The alert stays, and says how many windows it lost.
     withdrawn_windows: Mapped[int] = mapped_column(default=0)
     withdrawn_at: Mapped[datetime | None]  # since when no window of it alarms any more

@@ -32,7 +32,7 @@ from monitor.decide import Decision
 from monitor.drift import drift_scores
 from monitor.judge import judge
 from monitor.measure import Reading, drift_readings, fairness_readings, kpi_readings, unjudged_readings
-from monitor.profile import merge_all
+from monitor.profile import merge_all, without
 from monitor.reference import DAY, GRACE
 from monitor.schema import RowWindow, span
 from monitor.service import CurrentSpec, current_spec
@@ -240,15 +240,26 @@ def _judge(site: Site, current: CurrentSpec, row: BaselineRow, window: Span) -> 
     )
     with site.database.read() as db:
         blocks = profiles.stored_blocks(db, row.id, baseline.coding, labels)
+        unencoded = profiles.unencoded(db, row.id, labels)
+    for column in unencoded:
+        baseline, blocks = baseline.without(column), [without(block, column) for block in blocks]
+    because = "; ".join(f"`{column}` is not judged: {reason}" for column, reason in unencoded.items())
+    if not baseline.columns:
+        return unjudged("not_encoded", f"Drift not judged: {because}.")
     seed = seed_of(row.artifact, window.scale, window.number)
     scores = drift_scores(baseline, merge_all(blocks))
     times = window.from_ts, window.to_ts
     volume = checks.volume_of(site, current.spec, row, window.frame, times)
     decision = judge(current.spec, baseline, window.scale, blocks, scores, first=labels.start, seed=seed, volume=volume)
     readings = drift_readings(decision, scores)
+    n = window.frame.height
+    readings += [Reading("drift", "effect", None, why, "share of rows", n, column=c) for c, why in unencoded.items()]
     if volume is not None:
         readings.append(checks.volume_reading(volume, budget.alpha(current.spec, "volume", window.scale)))
-    return _document(decision), readings
+    document = _document(decision)
+    if unencoded:
+        document["sentence"] += f" {because}."
+    return document, readings
 
 
 def seed_of(artifact: str, scale: str, number: int) -> int:

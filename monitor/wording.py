@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from monitor.decide import Decision
-from monitor.findings import ClusterShare, ColumnFinding
+from monitor.findings import ClusterShare, ColumnFinding, could_show
 
 MOST_NAMED: Final = 3
 MOST_CLUSTERS_NAMED: Final = 2
@@ -40,7 +40,7 @@ def _loudest(findings: Sequence[ColumnFinding]) -> list[ColumnFinding]:
 
 def _visible(decision: Decision) -> str:
     """What this window would have shown, of the columns that were nearest to an alarm."""
-    nearest = [f for f in _loudest(decision.columns) if _could_show(f)][:MOST_NAMED]
+    nearest = [f for f in _loudest(decision.columns) if could_show(f)][:MOST_NAMED]
     if not decision.draws:
         return " This rule does not tell which change it would have shown."
     if not nearest:
@@ -52,12 +52,6 @@ def _visible(decision: Decision) -> str:
         for f in nearest
     ]
     return f" It would have shown a change of {', '.join(said)}."
-
-
-def _could_show(finding: ColumnFinding) -> bool:
-    """Nothing short of every row would show in a share that varies as much as this, or in a constant."""
-    visible = finding.visible_change
-    return visible is not None and visible > 0 and (finding.kind == "number" or visible < 1)
 
 
 def _unjudged(decision: Decision) -> str:

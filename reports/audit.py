@@ -81,7 +81,7 @@ def gather(site: Site, db: Session, report: Report) -> doc.AuditReport:
     explained = store.explanations(db, model.id, since, until)
     thresholds = _thresholds(in_force, citations)
     plan = findings.plan(spec, windows, kpi, fairness, alert_lines, decision_lines, since, until)
-    drift = tuple(line for w in windows for line in _drift(w))
+    drift = tuple(line for w in windows for line in _drift(w, spec))
     unmeasured = findings.unmeasured(spec, windows, kpi, len(explained), plan)
     identity = doc.Identity(
         model=model.name,
@@ -131,7 +131,7 @@ def gather(site: Site, db: Session, report: Report) -> doc.AuditReport:
         baselines=tuple(_baseline(b, citations) for b in baselines),
         windows=window_lines,
         drift=drift,
-        visible=findings.visible(windows),
+        visible=findings.visible(windows, spec),
         kpi=kpi,
         fairness=fairness,
         groups=tuple(line for m in measured if m.monitor == "fairness" for line in _groups(m)),
@@ -336,7 +336,7 @@ def _groups(m: Measurement) -> list[doc.GroupLine]:
     return lines
 
 
-def _drift(w: Window) -> list[doc.DriftLine]:
+def _drift(w: Window, spec: ModelSpec) -> list[doc.DriftLine]:
     """Columns named by the verdict. What a category level or a word was stays out: it may be personal."""
     return [
         doc.DriftLine(
@@ -345,7 +345,7 @@ def _drift(w: Window) -> list[doc.DriftLine]:
             column=str(c["column"]),
             effect=str(c["effect"]),
             value=float(c["value"]),
-            unit=str(c["unit"]),
+            unit=findings.unit_of(spec, str(c["column"]), str(c["unit"])),
             adjusted_p=float(c["adjusted_p"]),
         )
         for c in w.decision.get("columns") or []

@@ -128,7 +128,14 @@ def number(value: float | None, digits: int = 3) -> str:
         return "–"
     if value != 0 and abs(value) < 10**-digits:
         return f"{value:.1e}"
-    return f"{value:,.{digits}f}" if abs(value) < 1000 else f"{value:,.0f}"
+    if abs(value) >= 100:
+        return f"{value:,.1f}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{value:.{digits}f}"
+
+
+def short(value: float) -> str:
+    """A number as a label of an axis: three significant digits, in full up to a million."""
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
 def utc(at: datetime) -> str:
@@ -368,7 +375,8 @@ def _panel(panel: Panel, rules: Sequence[Rule], axis: _Axis) -> Any:
     log = panel.kind == "p"
     ticks: Vega = {
         "title": None, "tickCount": 2 if panel.kind == "bars" else 4, "minExtent": _LEFT - 6, "maxExtent": _LEFT - 6,
-        "domain": False, "ticks": False, "labelPadding": 6, "format": "~s" if panel.unit.endswith("/h") else "~g",
+        "domain": False, "ticks": False, "labelPadding": 6,
+        "format": "~s" if panel.unit.endswith("/h") or high >= 1e6 else ",~r",
     }  # fmt: skip
     if not measured:
         ticks |= {"values": [], "grid": False}
@@ -455,7 +463,7 @@ def _limits(data: Sequence[Vega], axis: _Axis, y: Vega, word: str) -> list[Any]:
     rule = _chart(rows, "rule", style, x=axis.x("start"), x2={"field": "at"}, y={"field": "limit", **y})
     # On the line of the title, where nothing is drawn: beside its rule it would lie on the points that matter most.
     place = {"align": "right", "baseline": "bottom", "color": ALARM, "fontSize": 11}
-    label = f"{word} {rows[-1]['limit']:.3g}"
+    label = f"{word} {short(rows[-1]['limit'])}"
     return [rule, _text(label, {"value": axis.width}, {"value": -5}, **place)]
 
 

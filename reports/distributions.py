@@ -8,15 +8,17 @@ from numpy.typing import NDArray
 
 from core.errors import AppError
 from monitor.baseline import Baseline
+from monitor.findings import MEANINGS, meaning_of
 from monitor.late_rows import rows_of
 from monitor.profile import BlockProfile, profile_block
 from monitor.site import Site
 from monitor.tables import BaselineRow, Window
-from reports.charts import Distribution
+from reports.charts import Distribution, short
 from reports.findings import column_words
 
 BINS = 24
 MOST = 4  # charts of one window
+SHOWN_WORDS = 3  # of a cluster, beside its number
 
 
 def changed_columns(window: Window) -> list[str]:
@@ -57,13 +59,13 @@ def _drawn(baseline: Baseline, before: BlockProfile, after: BlockProfile, column
         if min(ends) >= max(ends):
             return None
         bounds = 2.0 * np.linspace(min(ends) / 2.0, max(ends) / 2.0, BINS + 1)  # the span of huge values overflows
-        labels = tuple(f"{left:.3g}" for left in bounds[:-1])
+        labels = tuple(short(left) for left in bounds[:-1])
         reference, window = (_shares(_rebinned(counts, edges, bounds)) for counts in (a, b))
         return Distribution(column, "number", labels, reference, window, int(a.sum()), int(b.sum()))
     if column in before.categories:
         kept = baseline.coding.categories[column].kept
         x, y = before.categories[column], after.categories[column]
-        names = (*kept, "(other or new)", "(missing)")
+        names = (*_named(baseline, column, kept), "(other or new)", "(missing)")
         counts = [
             np.array([*c.levels, p.rows - c.levels.sum() - c.nulls, c.nulls]) for c, p in ((x, before), (y, after))
         ]
@@ -71,6 +73,15 @@ def _drawn(baseline: Baseline, before: BlockProfile, after: BlockProfile, column
             return None
         return Distribution(column, "category", names, _shares(counts[0]), _shares(counts[1]), before.rows, after.rows)
     return None
+
+
+def _named(baseline: Baseline, column: str, kept: Sequence[str]) -> list[str]:
+    """Levels as people know them: a cluster of texts by the words that tell it from the others, or as a number."""
+    if meaning_of(baseline, column) != MEANINGS["cluster"]:
+        return list(kept)
+    words = baseline.coding.words.get(column.rpartition(".")[0], ())
+    found = [words[int(k)] if int(k) < len(words) else () for k in kept]
+    return [f"{k}: {', '.join(w[:SHOWN_WORDS])}" if w else f"cluster {k}" for k, w in zip(kept, found, strict=True)]
 
 
 def _rebinned(counts: NDArray[np.int64], edges: NDArray[np.float64], bounds: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -28,8 +28,10 @@ WHY = {
     "reference": "the rows belong to the reference itself",
     "not_enough_data": "too few rows",
     "reference_too_short": "the reference was too short for the declared budget",
+    "not_encoded": "no text could be encoded",
     "volume_changed": "the traffic volume changed too much to judge the mix",
 }
+OWN_UNIT: Final = "the column's own"
 _MOMENT: Final = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)(?::\d\d(?:\.\d+)?)?(?:Z|\+00:00)")
 # What the monitor derives from a text column, in words, and the unit of its mean.
 DERIVED: Final[Mapping[str, tuple[str, str]]] = {
@@ -41,12 +43,15 @@ DERIVED: Final[Mapping[str, tuple[str, str]]] = {
 
 
 def column_words(column: str) -> str:
-    """`text: share of unknown words` for `text.oov`; other columns as they are."""
+    """`text: share of unknown words` for `text.oov`; other columns as they are.
+
+    Components are directions in which the texts or vectors of the reference vary most, without a name of their own.
+    """
     base, _, derived = column.rpartition(".")
     if base and derived in DERIVED:
         return f"{base}: {DERIVED[derived][0]}"
     if base and derived.startswith("component_"):
-        return f"{base}: wording along {derived.replace('_', ' ')}"
+        return f"{base}: {derived.replace('_', ' ')}"
     return column
 
 
@@ -56,9 +61,15 @@ def mean_words(column: str) -> str:
     return f"{DERIVED[derived][0]} in {base}" if base and derived in DERIVED else f"of {column}"
 
 
+def unit_of(spec: ModelSpec, column: str, unit: str) -> str:
+    """The unit that the spec declares for a column, where a number is in the column's own."""
+    declared = spec.columns.get(column)
+    return declared.unit if unit == OWN_UNIT and declared is not None and declared.unit else unit
+
+
 def unit_words(column: str, unit: str) -> str:
     base, _, derived = column.rpartition(".")
-    if unit == "the column's own":
+    if unit == OWN_UNIT:
         return DERIVED[derived][1] if base and derived in DERIVED else "own unit"
     return "share" if unit == "share of rows" else unit
 
@@ -290,12 +301,13 @@ def unmeasured(
     return tuple(lines)
 
 
-def visible(windows: Sequence[Window]) -> tuple[VisibleLine, ...]:
+def visible(windows: Sequence[Window], spec: ModelSpec) -> tuple[VisibleLine, ...]:
     """Range over the judged windows of the smallest change each column would have shown."""
     seen: dict[tuple[str, str], list[float]] = {}
     for window in windows:
         for v in window.decision.get("visible") or []:
-            seen.setdefault((str(v["column"]), str(v["unit"])), []).append(float(v["change"]))
+            unit = unit_of(spec, str(v["column"]), str(v["unit"]))
+            seen.setdefault((str(v["column"]), unit), []).append(float(v["change"]))
     return tuple(
         VisibleLine(column=column, smallest=min(values), largest=max(values), unit=unit, windows=len(values))
         for (column, unit), values in seen.items()
@@ -324,16 +336,12 @@ def verdicts(
 
 
 def _watched(windows: Sequence[Window]) -> VerdictLine:
-    judged = sum(1 for w in windows if w.verdict != "unknown")
     tested = sum(1 for w in windows if w.decision["judged"])
     rows = sum({(w.from_seq, w.to_seq): w.rows for w in windows}.values())
-    answer: Answer = "not measured" if not windows else "held" if judged == len(windows) else "not held"
-    finding = (
-        f"{judged} of {len(windows)} windows judged by at least one monitor, {tested} of them for drift; {rows:,} rows"
-        if windows
-        else "no window ended in the period"
-    )
-    return VerdictLine(question="Was every window judged?", answer=answer, finding=finding, section="2")
+    answer: Answer = "not measured" if not windows else "held" if tested == len(windows) else "not held"
+    judged = f"{tested} of {len(windows)} windows judged for drift (why not the others: 1.2); {rows:,} rows"
+    finding = judged if windows else "no window ended in the period"
+    return VerdictLine(question="Was every window judged for drift?", answer=answer, finding=finding, section="2")
 
 
 def _drifted(windows: Sequence[Window]) -> VerdictLine:

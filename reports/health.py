@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
+from monitor.alerts import told_last
 from monitor.tables import Alert, BaselineRow, Measurement, Window
 from reports.charts import number, utc
 from reports.findings import WHY, brief, mean_words
@@ -49,8 +51,10 @@ def health(facts: Facts) -> Health:
     limited = [m for m in facts.kpis if m.limit is not None] or list(facts.kpis)
     kpis = " ".join(kpi_sentence(m) for m in limited)
     if facts.open_alerts:
-        said = " ".join(_alert(a, facts.starts.get(a.first_window_id)) for a in facts.open_alerts)
-        return Health("alarm", _joined(said, _next(facts), _recovered(facts)))
+        lasting = [a for a in facts.open_alerts if _lasts(a)]
+        said = " ".join(_alert(a, facts.starts.get(a.first_window_id)) for a in lasting or facts.open_alerts)
+        over = [a for a in facts.open_alerts if lasting and a not in lasting]
+        return Health("alarm", _joined(said, _over(over), _next(facts), _recovered(facts)))
     if not facts.windows and facts.seen_rows == 0:
         return Health("unknown", "No events yet, so nothing is judged.")
     judged = [w for w in facts.windows if w.decision["judged"]]
@@ -95,14 +99,31 @@ def kpi_sentence(m: Measurement) -> str:
     return f"Realised {m.metric} {number(m.value)} ({between}n = {m.n:,}){limit}."
 
 
+def _lasts(alert: Alert) -> bool:
+    told = told_last(alert)
+    return alert.withdrawn_at is None and (told is None or told["ended"] is None)
+
+
+def _over(alerts: Sequence[Alert]) -> str:
+    """Alerts whose last window was quiet again, in few words: what lasts is what a reader came for."""
+    if not alerts:
+        return ""
+    names = ", ".join(dict.fromkeys(f"{a.monitor} ({a.metric.replace('_', ' ')})" for a in alerts))
+    many = "1 more alert" if len(alerts) == 1 else f"{len(alerts)} more alerts"
+    return f"{many} had a quiet window since and {'waits' if len(alerts) == 1 else 'wait'} to be resolved: {names}."
+
+
 def _alert(alert: Alert, first: Window | None) -> str:
-    since = f"Since {utc(first.from_ts if first is not None else alert.opened_at)}"
+    told = told_last(alert)
+    begun = first.from_ts if first is not None else alert.opened_at
+    since = f"Since {utc(datetime.fromisoformat(told['from_ts']) if told is not None else begun)}"
+    if told is not None and told["ended"] is not None:
+        since = f"From {utc(datetime.fromisoformat(told['from_ts']))} to {utc(datetime.fromisoformat(told['to_ts']))}"
     if alert.withdrawn_at is not None:
         back = f"taken back {utc(alert.withdrawn_at)} after late rows or outcomes, and waits to be resolved"
         return f"An alert about {alert.monitor} ({alert.metric.replace('_', ' ')}) was {back}."
-    runs = sum("withdrawn" not in episode for episode in alert.episodes)
-    episodes = f" in {runs} episodes" if runs > 1 else ""
-    many = f" ({alert.windows} windows{episodes})" if alert.windows > 1 else ""
+    windows = told["windows"] if told is not None else alert.windows
+    many = f" ({windows} windows)" if windows > 1 else ""
     return f"{since}{many}: {alert.sentence.rstrip('.')}."
 
 

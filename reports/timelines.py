@@ -1,6 +1,6 @@
 """From rows of the database to the records the charts are drawn from."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -38,7 +38,7 @@ def timeline(
     mine = [m for m in measurements if m.window_id in by_id and by_id[m.window_id].scale == scales[0] and not m.segment]
     panels = [
         Panel(
-            f"{rule.metric}, realised", "line", "share",
+            f"{rule.metric}, realised{_unit(m.unit for m in mine if m.metric == rule.metric)}", "line", "share",
             tuple(_point(m) for m in mine if m.monitor == "kpi" and m.metric == rule.metric),
             limit_word(spec, "kpi", rule.metric), _top(m.unit for m in mine if m.metric == rule.metric),
         )
@@ -77,7 +77,19 @@ def _estimate(metric: str, measurements: Sequence[Measurement]) -> Panel:
         )
         for m in measurements
     )  # fmt: skip
-    return Panel(f"{metric}, estimated", "line", "share", points, top=_top(m.unit for m in measurements))
+    return Panel(
+        f"{metric}, estimated{_unit(m.unit for m in measurements)}",
+        "line",
+        "share",
+        points,
+        top=_top(m.unit for m in measurements),
+    )
+
+
+def _unit(units: Iterable[str]) -> str:
+    """What follows a title, where the numbers are no shares."""
+    found = next((unit for unit in units if unit != "share"), "")
+    return f", {found}" if found else ""
 
 
 def _top(units: object) -> float | None:

@@ -41,7 +41,7 @@ def alert_page(caller: Reader, alert_id: UUID, site: SiteDep, db: ReadDb) -> HTM
     examples = alerts.examples(site, alert, model.name) if caller.may(Permission.EVENTS_READ) else []
     return page(
         "alert.html", caller=caller, alert=alert, model=model, first=first, last=last, cite=citations.find,
-        examples=examples,
+        examples=examples, told=alerts.told_last(alert),
     )  # fmt: skip
 
 
@@ -66,6 +66,8 @@ def window_page(caller: Reader, window_id: UUID, site: SiteDep, db: ReadDb) -> H
         others=others,
         charts=drawn,
         why_no_charts=why,
+        changed=window.decision.get("verdict") == "drift",
+        spec=parse_spec(monitor_store.spec_revision(db, window.model_id, window.spec_revision).document),
     )
 
 

@@ -62,7 +62,7 @@ def _environment() -> Environment:
     found.globals.update(
         static=lambda name: f"/static/{name}?v={_fingerprint(name)}", Permission=Permission, brief=findings.brief,
         held=findings.held, column_words=findings.column_words, unit_words=findings.unit_words,
-        mean_words=findings.mean_words, source=runs.source,
+        unit_of=findings.unit_of, mean_words=findings.mean_words, source=runs.source,
     )  # fmt: skip
     return found
 

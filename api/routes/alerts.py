@@ -7,7 +7,6 @@ from uuid import UUID
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 from pydantic import Field
-from sqlalchemy.orm import Session
 
 from api.auth import requires
 from api.deps import Db, In, Out, Page, ReadDb, SiteDep
@@ -54,6 +53,7 @@ class AlertOut(Out):
     note: str | None
     confirmation: dict[str, Any] | None
     confirmation_error: str | None
+    confirmed_before: list[dict[str, Any]]
 
 
 class NewWordOut(Out):
@@ -96,11 +96,14 @@ def read(_: Reader, alert_id: UUID, db: ReadDb) -> AlertOut:
 
 @router.get("/alerts/{alert_id}/confirmation")
 def confirmation(
-    _: Annotated[Caller, requires(Permission.EVENTS_READ)], alert_id: UUID, site: SiteDep, db: ReadDb
+    _: Annotated[Caller, requires(Permission.EVENTS_READ)],
+    alert_id: UUID,
+    site: SiteDep,
+    db: ReadDb,
+    window: UUID | None = None,
 ) -> HTMLResponse:
-    """The Evidently report on the raw rows of the window."""
-    alert = _confirmed(db, alert_id)
-    html = site.artifacts.get((alert.confirmation or {})["artifact"])
+    """The Evidently report on the raw rows of the episode told last, or of the window of an earlier one."""
+    html = site.artifacts.get(_confirmed(store.alert(db, alert_id), window)["artifact"])
     headers = {
         "Content-Security-Policy": SANDBOX,
         "X-Content-Type-Options": "nosniff",
@@ -109,18 +112,20 @@ def confirmation(
     return HTMLResponse(html, headers=headers)
 
 
-def _confirmed(db: Session, alert_id: UUID) -> Alert:
-    alert = store.alert(db, alert_id)
-    if alert.confirmation is None:
+def _confirmed(alert: Alert, window: UUID | None = None) -> dict[str, Any]:
+    """The newest confirmation, or that of a window."""
+    of = [c for c in (alert.confirmation, *alert.confirmed_before) if c and str(window) == c["window_id"]]
+    found = alert.confirmation if window is None else next(iter(of), None)
+    if found is None:
         why = alert.confirmation_error or "it is still being computed, or the alert is not about drift"
-        raise NotConfirmedError(f"alert {alert_id} has no confirmation: {why}", alert=str(alert_id))
-    if (erased := alert.confirmation.get("erased")) is not None:
+        raise NotConfirmedError(f"alert {alert.id} has no confirmation: {why}", alert=str(alert.id))
+    if (erased := found.get("erased")) is not None:
         raise ErasedError(
-            f"what the raw rows of alert {alert_id} showed was removed by erasure {erased['erasure']}: a person of "
+            f"what the raw rows of alert {alert.id} showed was removed by erasure {erased['erasure']}: a person of "
             "these rows was erased",
-            alert=str(alert_id), erasure=erased["erasure"],
+            alert=str(alert.id), erasure=erased["erasure"],
         )  # fmt: skip
-    return alert
+    return found
 
 
 @router.get("/alerts/{alert_id}/examples")
@@ -128,7 +133,8 @@ def examples(
     _: Annotated[Caller, requires(Permission.EVENTS_READ)], alert_id: UUID, site: SiteDep, db: ReadDb
 ) -> list[ExamplesOut]:
     """New words of the window's texts, and the rows that lie farthest from what the reference knows."""
-    alert = _confirmed(db, alert_id)
+    alert = store.alert(db, alert_id)
+    _confirmed(alert)
     model = db.get_one(Model, alert.model_id).name
     return [ExamplesOut.model_validate(part) for part in alerts.examples(site, alert, model)]
 

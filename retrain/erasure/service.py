@@ -12,7 +12,7 @@ from governance import erasure, ledger
 from governance.erasure import Case
 from governance.tables import Erasure
 from monitor import store as monitored
-from monitor.erasure import derived, rows
+from monitor.erasure import derived, quoted, rows
 from monitor.site import Site
 from retrain.erasure import datasets, traces
 
@@ -20,7 +20,8 @@ Step = Callable[[Site, Case], Retry | None]
 KEPT: Final = (
     "Delta logs hold file names, row counts and extremes of seq, ts and received_at: no column of a person; they stay.",
     "The ledger holds digests, counts and times; digests of files that are gone are explained by this proof.",
-    "Verdicts, KPIs and reports made before are sums over many rows; they stay as they were recorded.",
+    "Verdicts and KPIs made before are sums over many rows; they stay as they were recorded, but for values of a "
+    "category that no row is left with, which were taken out of their words. Reports made before stay whole.",
     "Weights of adapters cannot be searched for a person; the versions that learned from the rows are listed.",
     "Copies outside this installation (backups, exports, bundles handed out) are not reached.",
 )
@@ -59,7 +60,10 @@ def _derived(site: Site, case: Case) -> None:
     # Confirmations first: which of them show a row is told by the baselines as they were.
     derived.erase_confirmations(site, case, changed)
     derived.erase_drafts(site, case, changed)
+    # Words after them, for their windows are told by the baselines' rows; profiles last, by the new bins.
     derived.refit_baselines(site, case, changed)
+    quoted.withhold(site, case, changed)
+    derived.recount(site, case)
 
 
 def _traces(site: Site, case: Case) -> None:

@@ -21,11 +21,13 @@ COLUMNS = {"amount": NUMBER, "kind": LABEL, "said": PREDICTION, "truth": OUTCOME
 DAYS, CHANGED, EACH = 75, 60, 120
 
 
-def traffic(seed: int, *, every: timedelta = timedelta(days=1) / EACH) -> pl.DataFrame:
+def traffic(
+    seed: int, *, days: int = DAYS, changed: int = CHANGED, every: timedelta = timedelta(days=1) / EACH
+) -> pl.DataFrame:
     """Days of traffic without memory; amounts and the error rate rise on the day of the change."""
     random = np.random.default_rng(seed)
-    n = DAYS * EACH
-    late = np.arange(n) >= CHANGED * EACH
+    n = days * EACH
+    late = np.arange(n) >= changed * EACH
     right = random.random(n) > np.where(late, 0.4, 0.1)
     said = random.choice(["yes", "no"], n)
     frame = pl.DataFrame(
@@ -53,30 +55,32 @@ def without_duration(policy: dict[str, Any]) -> dict[str, Any]:
 
 # --- the same numbers as a replay of the policy alone -----------------------------------------------------------------
 
-COMPARED = (
-    "row_tests", "thresholds:psi=0.2", "alpha=0.05", "windows=7d+false_alarms=2 per 30d", "windows=1d/3d",
-    "phases=weekday_weekend", "windows=12h+alpha=0.02",
-)  # fmt: skip
+# Of the same windows, of others, and of other blocks; each kind once with each way that labels come.
+COMPARED = {
+    "with their events": ("row_tests", "alpha=0.05", "windows=1d/3d", "windows=12h+alpha=0.02"),
+    "two days late": ("thresholds:psi=0.2", "phases=weekday_weekend", "windows=7d+false_alarms=2 per 30d"),
+}
 
 
-@pytest.mark.parametrize("labels", ["with their events", "two days late"])
+@pytest.mark.parametrize("labels", list(COMPARED))
 def test_a_policy_judged_from_stored_profiles_says_what_a_replay_of_it_alone_says(tmp_path: Path, labels: str) -> None:
-    frame, late = traffic(1), None
+    compared = COMPARED[labels]
+    frame, late = traffic(1, days=56, changed=48), None
     if labels != "with their events":
         late = written(
             tmp_path, frame.select("event_id", (pl.col("ts") + timedelta(days=2)).alias("ts"), "truth"), "o.parquet"
         )
         frame = frame.drop("truth")
-    file, model, changed = written(tmp_path, frame), declared(), START + timedelta(days=CHANGED)
-    together = replay_file(tmp_path / "together", model, file, late, compare=[",".join(COMPARED)], changed_at=changed)
-    assert [p["policy"] for p in together["policies"]] == ["declared", *COMPARED]
-    for number, (found, policy) in enumerate(zip(together["policies"], policies(model, COMPARED), strict=True)):
+    file, model, changed = written(tmp_path, frame), declared(), START + timedelta(days=48)
+    together = replay_file(tmp_path / "together", model, file, late, compare=[",".join(compared)], changed_at=changed)
+    assert [p["policy"] for p in together["policies"]] == ["declared", *compared]
+    for number, (found, policy) in enumerate(zip(together["policies"], policies(model, compared), strict=True)):
         alone = replay_file(tmp_path / f"alone-{number}", policy.spec, file, late, changed_at=changed)
         assert without_duration(found) == without_duration(alone), policy.name
         assert found["observed"]["alarms"] > 0, policy.name
         assert alone["policies"] == []
     rows = {p["policy"]: p["observed"]["alarms"] for p in together["policies"]}
-    assert len(set(rows.values())) > 3  # they are different policies
+    assert len(set(rows.values())) > 2  # they are different policies
 
 
 def test_the_alarms_observed_are_those_of_the_windows(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from monitor.redraws import Blocks, draw, p_values, possible, scores
 from monitor.wording import describe
 
 QUARTER_S = 21_600
-MONDAY = 4 * 19_000  # label of the first quarter of a day, counted from the epoch
+MONDAY = 4 * 19_002  # label of the first quarter of 10 January 2022, counted from the epoch, a Thursday
 DAY_WINDOW, WEEK_WINDOW = Scale(4, "day", QUARTER_S), Scale(28, "day", QUARTER_S)
 Floats = NDArray[np.float64]
 

@@ -1,5 +1,6 @@
 """Texts to vectors by a real sentence encoder from a folder, in its own process, without a network."""
 
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -7,12 +8,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from sqlalchemy import select
 
 from monitor import service, store
 from monitor.coding import as_strings
 from monitor.encoding import EncoderError, encoder_folder, encoding_of, with_vectors
 from monitor.schema import Encoder, ModelSpec, SpecError, parse_spec
 from monitor.site import Site
+from monitor.tables import StoredProfile
 from monitor.windows import evaluate
 from tests.monitor.test_evidence import NEW, newest, rows, send
 
@@ -84,6 +87,41 @@ def test_a_model_watches_its_texts_by_the_encoder_from_reference_to_alarm(site: 
     assert "text" in alert.sentence
     assert NEW.split()[0] not in alert.sentence
     assert "text.vector" not in site.events.events("m").columns
+
+
+@SQLITE
+@pytest.mark.slow
+def test_a_model_that_disappears_leaves_its_text_unjudged_and_the_other_columns_judged(
+    site: Site, minilm: Path
+) -> None:
+    folder = site.settings.home_dir / "models" / "minilm"
+    shutil.copytree(minilm, folder)
+    with site.database.write() as db:
+        service.apply_spec(site, db, spec("./models/minilm"), "tester")
+    send(site, rows(1000))
+    folder.rename(folder.with_name("gone"))
+    send(site, rows(250, start=1000))
+    quiet, alerts = newest(site)
+    reason = "columns.text.encoder.model ./models/minilm is not a folder on this machine"
+    assert (quiet.verdict, alerts) == ("ok", [])
+    assert f"`text` is not judged: {reason}." in quiet.sentence
+    assert [c["column"] for c in quiet.decision["columns"]] == ["answer"]
+    with site.database.read() as db:
+        effects = {m.column: m for m in store.window_measurements(db, quiet.id) if m.metric == "effect"}
+    assert (effects["text"].value, effects["text"].reason) == (None, reason)
+    assert effects["answer"].value is not None
+    send(site, [row | {"answer": "b"} for row in rows(250, start=1250)])
+    alarm, alerts = newest(site)
+    assert alarm.verdict == "alarm"
+    (alert,) = (a for a in alerts if a.monitor == "drift")
+    assert "`answer`" in alert.sentence
+    folder.with_name("gone").rename(folder)
+    send(site, rows(250, start=1500, new=0.4))
+    back, _ = newest(site)
+    assert "not judged" not in back.sentence
+    assert {c["column"] for c in back.decision["columns"] if c["alarmed"]} >= {"text.distance"}
+    with site.database.read() as db:
+        assert not any(db.scalars(select(StoredProfile.unencoded))), "made again when the model was back"
 
 
 @SQLITE

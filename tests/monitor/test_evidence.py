@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 
 from api.app import create_app
 from api.auth import COOKIE, session_value
+from api.worker import drain
 from governance import access
 from governance.access import Role
 from monitor import alerts, service, store
@@ -116,6 +117,40 @@ def test_a_new_kind_of_request_is_told_with_its_rows_and_its_words_on_the_alert_
         assert "crypto" in page  # many people use it
         assert ("farthest from what the reference knows" in page) == seen
         assert (of["text"]["farthest"][0]["event_id"] in page) == seen
+
+
+@SQLITE
+def test_another_episode_is_told_in_its_own_words_and_confirmed_on_its_own_rows(site: Site) -> None:
+    declared(site)
+    send(site, rows(2000))
+    send(site, rows(250, start=2000, surge=0.9))
+    _, (alert,) = newest(site)
+    assert "new vocabulary" not in alert.sentence
+    first = alert.sentence
+    drain(site)
+    send(site, rows(250, start=2250))
+    send(site, rows(250, start=2500, new=0.3))
+    _, (alert,) = newest(site)
+    assert len(alert.episodes) == 2
+    assert "new vocabulary" in alert.sentence
+    assert [e["sentence"] for e in alert.episodes] == [first, alert.sentence]
+    assert alert.confirmation is None
+    (earlier,) = alert.confirmed_before
+    drain(site)
+    window, (alert,) = newest(site)
+    assert alert.confirmation is not None
+    assert alert.confirmation["window_id"] == str(window.id)
+    assert {w["word"] for w in alert.confirmation["new_words"]["text"]} <= set(NEW.split())
+    client, reader = TestClient(create_app(site)), key(site, Role.OPERATOR)
+    path = f"/api/v1/alerts/{alert.id}/confirmation"
+    old, new = (client.get(path, headers=reader, params=p) for p in ({"window": earlier["window_id"]}, {}))
+    assert old.status_code == new.status_code == 200
+    assert old.content != new.content
+    page = visit(site, Role.ADMIN).get(f"/alerts/{alert.id}").text
+    assert f"?window={earlier['window_id']}" in page
+    lead = page[page.index('class="lead"') :].partition("</p>")[0]
+    assert "new vocabulary" in lead
+    assert window.from_ts.strftime("%Y-%m-%d %H:%M") in lead
 
 
 def visit(site: Site, role: Role) -> TestClient:

@@ -566,7 +566,12 @@ def tell(site: Site, db: Session) -> Story:
     second = t.baseline("second", "version v2 promoted", promoted, 11_000)
     for i in range(22, 34):
         windows.append(t.window(i, second, i - 22, 0.893 + t.random.uniform(-0.012, 0.012), False, "v2"))
-    drift.confirmation = {"artifact": sha256(b"confirmation"), "drifted_columns": ["text", "confidence"], "share": 0.5}
+    drift.confirmation = {
+        "window_id": str(windows[15].id),
+        "artifact": sha256(b"confirmation"),
+        "drifted_columns": ["text", "confidence"],
+        "share": 0.5,
+    }
     t.answer(drift, drift.opened_at + timedelta(hours=3), promoted + timedelta(days=1))
     t.answer(kpi, kpi.opened_at + timedelta(hours=4), promoted + timedelta(days=1))
     for i in range(3):

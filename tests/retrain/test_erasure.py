@@ -26,13 +26,16 @@ from governance.lake import DIGEST, REWRITE, LakeVerdict, expected_files, verify
 from governance.tables import Erasure
 from governance.verify import verify_bundle_bytes
 from monitor import digests, drafts
+from monitor.baseline import Baseline
 from monitor.jobs import confirm
+from monitor.profile import profile_block
+from monitor.profile_bytes import summed
 from monitor.schema import ModelSpec, parse_spec
 from monitor.service import apply_spec
 from monitor.site import Site, open_site
 from monitor.store import model as model_named
 from monitor.store import newest_baseline
-from monitor.tables import Alert, ArtifactDraft, BaselineRow, Dataset, Explanation, Window
+from monitor.tables import Alert, AlertWindow, ArtifactDraft, BaselineRow, Dataset, Explanation, StoredProfile, Window
 from monitor.windows import evaluate
 from reports import service as report_service
 from retrain import registry, store
@@ -48,12 +51,15 @@ from tests.service import ROOT, environment
 
 SUBJECT = "ada.lovelace@example.com"
 MARKER = "xylophone"  # a word only Ada uses
+CHANNEL = "harpsichord line"  # a value of a category that only she has
 ROWS = 600
 
 
 def spec(base: Path) -> ModelSpec:
     document = world.spec(base).document
-    columns = document["columns"] | {"customer": {"role": "subject", "type": "string"}}
+    columns = document["columns"] | {
+        "customer": {"role": "subject", "type": "string"}, "channel": {"role": "segment", "type": "category"},
+    }  # fmt: skip
     return parse_spec(document | {"columns": columns})
 
 
@@ -63,7 +69,10 @@ def traffic() -> pl.DataFrame:
     hers = [i % 20 == 3 for i in range(ROWS)]
     texts = [f"{MARKER} {t}" if ada else t for t, ada in zip(frame["text"], hers, strict=True)]
     customers = [SUBJECT if ada else f"customer {i}" for i, ada in enumerate(hers)]
-    return frame.with_columns(pl.Series("text", texts), pl.Series("customer", customers))
+    channels = [CHANNEL if ada else ("web", "app")[i % 3 == 0] for i, ada in enumerate(hers)]
+    return frame.with_columns(
+        pl.Series("text", texts), pl.Series("customer", customers), pl.Series("channel", channels)
+    )
 
 
 HERS = [f"e{i}" for i in range(ROWS) if i % 20 == 3]
@@ -169,17 +178,25 @@ def confirmed(site: Site) -> None:
     with site.database.write() as db:
         window = db.scalars(select(Window).order_by(Window.number)).first()
         assert window is not None
-        db.add(
-            Alert(
-                model_id=window.model_id, monitor="drift", metric="drift", column="text", sentence="s", value=None,
-                limit=None, first_window_id=window.id, last_window_id=window.id, opened_at=site.clock.now(),
-                confirmation={
-                    "artifact": site.artifacts.put(f"<html>{MARKER}".encode()), "drifted_columns": [],
-                    "evidence": site.artifacts.put(json.dumps([{"new_words": [MARKER], "event_id": HERS[0]}]).encode()),
-                    "new_words": {"text": [{"word": "shared", "share": 0.5}]},
-                },
-            )
+        other = db.scalars(select(Window).order_by(Window.number.desc())).first()
+        assert other is not None
+        said = f"Drift: `channel`: {CHANNEL!r}: 5.0 % to 9.0 % of rows; `age_band`: '30+': 40.0 % to 60.0 % of rows."
+        window.sentence, window.history = said, [{"sentence": said, "why": "2 rows arrived late"}]
+        alert = Alert(
+            model_id=window.model_id, monitor="drift", metric="drift", column="text", sentence=said, value=None,
+            limit=None, first_window_id=other.id, last_window_id=other.id, opened_at=site.clock.now(),
+            episodes=[{"sentence": said, "told_at": "2026-01-05", "from_ts": "2026-01-05", "ended": None, "windows": 1,
+                       "first_window": str(other.id)}],
+            confirmation={"window_id": str(other.id), "artifact": site.artifacts.put(b"<html>"), "drifted_columns": []},
+            confirmed_before=[{
+                "window_id": str(window.id), "artifact": site.artifacts.put(f"<html>{MARKER}".encode()),
+                "evidence": site.artifacts.put(json.dumps([{"new_words": [MARKER], "event_id": HERS[0]}]).encode()),
+                "new_words": {"text": [{"word": "shared", "share": 0.5}]}, "drifted_columns": [],
+            }],
         )  # fmt: skip
+        db.add(alert)
+        db.flush()
+        db.add(AlertWindow(alert_id=alert.id, window_id=window.id))
 
 
 def ask(site: Site) -> UUID:
@@ -246,7 +263,7 @@ def test_nothing_of_the_person_is_left_in_any_file_and_everybody_else_is(lived_i
     before = lived_in.events.events(world.NAME)
     old = {row.id: row.digest for row in datasets(lived_in)}
     proof = erase(lived_in)
-    assert left(lived_in, MARKER, SUBJECT) == []
+    assert left(lived_in, MARKER, SUBJECT, CHANNEL) == []
     assert left(lived_in, *(f'"{event}"' for event in HERS)) == [], "nor their event ids, as JSON keeps them"
     assert stored(lived_in, *(f"'{event}'" for event in HERS)) == []
     after = lived_in.events.events(world.NAME)
@@ -263,7 +280,13 @@ def test_nothing_of_the_person_is_left_in_any_file_and_everybody_else_is(lived_i
     assert {str(i): (old[i], now[i]) for i in old if old[i] != now[i]} == changed
     assert {d["role"] for d in model["datasets"]} == {"train", "eval", "holdout"}
     assert len(model["explanations"]) == len(model["predictions"]) == len(model["baselines"]) == 1
-    assert len(model["confirmations"]) == 2
+    assert len(model["confirmations"]) == 3
+    assert model["windows_withheld"]
+    with lived_in.database.read() as db:
+        window = db.scalars(select(Window).order_by(Window.number)).first()
+    assert window is not None
+    rest = "5.0 % to 9.0 % of rows; `age_band`: '30+': 40.0 % to 60.0 % of rows."
+    assert window.sentence == f"Drift: `channel`: an erased value: {rest}"
 
 
 def drift_alerts(site: Site) -> list[Alert]:
@@ -359,6 +382,34 @@ def test_the_baseline_is_fitted_again_without_the_rows_and_windows_are_judged_on
     lived_in.events.append_events(declared, more.drop("intent_true"), now=lived_in.clock.now())
     assert lived_in.events.events(world.NAME)["seq"].max() == ROWS + 99, "numbers are not given twice"
     assert evaluate(lived_in, world.NAME)
+
+
+def test_after_an_erasure_profiles_estimator_and_checks_are_those_of_the_rows_that_are_left(lived_in: Site) -> None:
+    def learned() -> tuple[BaselineRow, dict[tuple[Any, ...], tuple[int, bytes]]]:
+        with lived_in.database.read() as db:
+            row = newest_baseline(db, model_named(db, world.NAME).id)
+            assert row is not None
+            found = db.scalars(select(StoredProfile).where(StoredProfile.baseline_id == row.id))
+            return row, {(p.label, p.version, p.segment): (p.rows, p.data) for p in found}
+
+    before, held = learned()
+    assert before.quality is not None
+    assert any(CHANNEL in segment for _, _, segment in held)
+    (model,) = erase(lived_in)["models"]
+    assert model["baselines"][0]["learned_before"] == [before.quality]
+    evaluate(lived_in, world.NAME)
+    after, counted = learned()
+    assert after.quality not in (None, before.quality)
+    assert not any(CHANNEL in segment for _, _, segment in counted)
+    assert after.artifact is not None
+    baseline = Baseline.from_bytes(lived_in.artifacts.get(after.artifact))
+    whole = summed([data for (_, *of), (_, data) in counted.items() if of == ["", ""]], baseline.coding)
+    wanted = profile_block(lived_in.events.events(world.NAME), baseline)
+    assert whole.rows == wanted.rows == ROWS - len(HERS)
+    for name, numbers in wanted.numbers.items():
+        assert whole.numbers[name].counts.tolist() == numbers.counts.tolist(), name
+    for name, levels in wanted.categories.items():
+        assert whole.categories[name].levels.tolist() == levels.levels.tolist(), name
 
 
 def test_asking_again_while_it_is_under_way_gives_the_same_erasure_and_afterwards_a_new_one_that_finds_nothing(

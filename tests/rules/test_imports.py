@@ -13,7 +13,10 @@ from tests.service import environment
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("api", "migrations", "reports", "retrain", "monitor", "governance", "core")
-HEAVY = ("torch", "transformers", "sentence_transformers", "peft", "bitsandbytes", "trl", "evidently", "shap", "pandas")
+HEAVY = (
+    "torch", "transformers", "sentence_transformers", "peft", "bitsandbytes", "trl", "evidently", "shap", "pandas",
+    "scipy", "sklearn", "river", "altair",
+)  # fmt: skip
 IMPORT_LIMIT_S = 1.5
 
 PLANTED = [

@@ -13,17 +13,22 @@ from core.errors import IntegrityFailureError, InvalidError
 FORMAT: Final = "assay-error-stream/1"
 FLOOR: Final = 0.02  # a rise of the mean error by less is not what Page-Hinkley looks for
 GRID: Final = 255  # errors are kept as whole parts of 255
+FEWEST: Final = 30  # labels before Page-Hinkley may fire, and of which a mean is told
 KEPT: Final = 20_000  # at so many errors both detectors start again on the newest half
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A detector that fired: after how many labels since the reference, and the mean error at that time."""
+    """A detector that fired: after how many labels since the reference, and the mean error of the newest labels.
+
+    `rows`: how many those are. Of all stretches up to now, it is the one whose mean lies most standard errors above the
+    reference's, where errors most likely began to rise.
+    """
 
     detector: str
     at: int
-    before: float
     now: float
+    rows: int
 
 
 class ErrorStream:
@@ -113,7 +118,7 @@ class ErrorStream:
     def _begin(self) -> None:
         from river.drift import ADWIN, PageHinkley
 
-        self._rise: Any = PageHinkley(min_instances=30, delta=FLOOR, threshold=self.threshold, alpha=1.0, mode="up")
+        self._rise: Any = PageHinkley(min_instances=FEWEST, delta=FLOOR, threshold=self.threshold, alpha=1.0, mode="up")
         window: Any = ADWIN  # untyped
         self._window = window(delta=1.0 / (2.0 * self.run_length))
         for part in self._kept:
@@ -125,10 +130,23 @@ class ErrorStream:
         self._window.update(error)
         found = []
         if self._rise.drift_detected:
-            found.append(Change("page_hinkley", self.labels, before, self.current))
+            found.append("page_hinkley")
         if self._window.drift_detected and self.current > before:
-            found.append(Change("adwin", self.labels, before, self.current))
-        return found
+            found.append("adwin")
+        return [Change(detector, self.labels, *self._newest()) for detector in found]
+
+    def _newest(self) -> tuple[float, int]:
+        """Mean error of the labels since errors most likely rose, and how many they are.
+
+        ADWIN's own mean is of its whole window, which right after an alarm still holds most of what came before.
+        """
+        since = min(max(self.labels, FEWEST), len(self._kept))
+        newest = np.frombuffer(self._kept, dtype=np.uint8)[::-1][:since] / GRID
+        rows = np.arange(1, since + 1)
+        excess = (np.cumsum(newest) - rows * self.mean) / np.sqrt(rows)
+        fewest = min(FEWEST, since)
+        at = fewest + int(np.argmax(excess[fewest - 1 :]))
+        return float(newest[:at].mean()), at
 
 
 def _parts(errors: Sequence[float]) -> Any:

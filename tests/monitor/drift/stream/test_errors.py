@@ -66,6 +66,18 @@ def test_alarms_are_those_of_river_with_the_same_parameters() -> None:
     assert set(found) == {"page_hinkley", "adwin"}
 
 
+def test_an_alarm_tells_the_error_since_the_rise_and_not_what_the_whole_window_averages() -> None:
+    random = np.random.default_rng(9)
+    stream = ErrorStream(errors(random, 4000, 0.07), run_length=100_000)
+    for e in errors(random, 3000, 0.07):
+        assert not stream.update(e)
+    told = {change.detector: change for e in errors(random, 600, 0.3) for change in reversed(stream.update(e))}
+    assert set(told) == {"page_hinkley", "adwin"}
+    first = min(told.values(), key=lambda change: change.at)
+    assert first.now == pytest.approx(0.3, abs=0.08)
+    assert first.rows == pytest.approx(first.at - 3000, abs=30)  # labels since the rise
+
+
 def test_a_stream_that_is_stored_and_read_back_goes_on_as_if_nothing_had_happened(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
