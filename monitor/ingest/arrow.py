@@ -18,7 +18,7 @@ from monitor.ingest.columnar import merged
 from monitor.ingest.encoding import too_large
 from monitor.ingest.media import ARROW, JSON, NDJSON, PARQUET
 from monitor.ingest.ndjson import BodyError, Rows, check_count
-from monitor.ingest.pages import unpacked
+from monitor.ingest.pages import Leaf, groups, unpacked
 from monitor.ingest.target import UTC_MICROSECONDS, SchemaMismatchError, Target
 from monitor.ingest.validate import AHEAD, Checked, unknown_column
 from monitor.schema import ColumnType
@@ -64,11 +64,17 @@ def read_parquet_columns(target: Target, body: bytes, now: datetime, limit_mb: i
         texts = [name for name in metadata.schema.names if target.schema.get(name) == pl.String]
         with pq.ParquetFile(pa.BufferReader(body), metadata=metadata, read_dictionary=texts) as file:
             _match(target, file.schema_arrow)
-            size = 0
-            for page in unpacked(body, metadata):
-                _bound(metadata.num_rows, size := size + page, limit_mb)
-            _bound(metadata.num_rows, size, limit_mb)
+            found = groups(body)
+            rows, size = sum(group.rows for group in found), 0
+            _bound(rows, size, limit_mb)
+            for page in unpacked(body, _leaves(metadata.schema), found):
+                _bound(rows, size := size + page, limit_mb)
             return _columns(target, file.read(use_threads=False), now, limit_mb)
+
+
+def _leaves(schema: pq.ParquetSchema) -> list[Leaf]:
+    columns = [schema.column(i) for i in range(len(schema))]
+    return [Leaf(c.path, c.length or 0, c.max_repetition_level > 0) for c in columns]
 
 
 @contextmanager

@@ -1,40 +1,82 @@
 """What a Parquet file unpacks to, by its pages: the sums in its footer are the sender's word, which nothing checks.
 
-Only the headers of the pages are read. The decoders unpack no more of a page than its header allows.
+Footer and headers are read here, for pyarrow ends the process over a footer that is damaged in the right place when it
+is asked about one column. The decoders unpack no more of a page than its header allows.
+
+Source: parquet.thrift of the format, in Thrift's compact protocol.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
-
-import pyarrow.parquet as pq
 
 from monitor.ingest.ndjson import BodyError
 
 MOST_PAGES: Final = 100_000  # in one body; usual ones hold a megabyte or 20,000 values
+LONGEST_FOOTER: Final = 4 << 20  # bytes
 _DATA, _DICTIONARY, _DATA_V2 = 0, 2, 3  # PageType
 _OWN: Final = {_DATA: 5, _DICTIONARY: 7, _DATA_V2: 8}  # the field of PageHeader that begins with the number of values
-_DEEPEST: Final = 8  # structures within a page header
-# Of texts whose beginnings are shared nothing says how long they become.
-_UNBOUNDED: Final = frozenset({"DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"})
+_BYTE_ARRAY: Final = 6  # Type
+# Of texts written so nothing says how long they become.
+_UNBOUNDED: Final = {6: "DELTA_LENGTH_BYTE_ARRAY", 7: "DELTA_BYTE_ARRAY"}
+_DEEPEST: Final = 12  # structures within one
+_I32, _I64, _LIST, _STRUCTURE = 5, 6, 9, 12  # kinds of fields
 
 
-def unpacked(body: bytes, metadata: pq.FileMetaData) -> Iterator[int]:
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A column as its values are written: a list's numbers are a column of their own."""
+
+    path: str
+    length: int  # bytes of a value of fixed length, else 0
+    in_list: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Rows that are written together, and where the pages of each leaf are."""
+
+    rows: int
+    chunks: list["_Chunk"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    start: int
+    end: int
+    values: int
+    unbounded: str  # an encoding, or nothing
+
+
+def groups(body: bytes) -> list[Group]:
+    """The row groups as the footer describes them.
+
+    Raises:
+        BodyError: it cannot be read, or is longer than is taken.
+    """
+    size = int.from_bytes(body[-8:-4], "little")
+    if size > min(LONGEST_FOOTER, len(body) - 8):
+        raise BodyError(f"the footer of the Parquet file has {size} bytes; write larger row groups")
+    footer = _Compact(body, len(body) - 8 - size).structure()
+    return [_group(one) for one in footer.structures(4)]
+
+
+def unpacked(body: bytes, leaves: Sequence[Leaf], found: Sequence[Group]) -> Iterator[int]:
     """Bytes that each page of the file may take, one page after another.
 
     Raises:
         BodyError: a header that cannot be read, more pages than are taken at once, or an encoding that is not taken.
     """
-    columns = [metadata.schema.column(i) for i in range(metadata.num_columns)]
     pages = 0
-    for group in range(metadata.num_row_groups):
-        for i, column in enumerate(columns):
-            chunk = metadata.row_group(group).column(i)
-            if column.physical_type == "BYTE_ARRAY" and (used := _UNBOUNDED.intersection(chunk.encodings)):
+    for group in found:
+        if len(group.chunks) != len(leaves):
+            raise _damaged()
+        for leaf, chunk in zip(leaves, group.chunks, strict=True):
+            if chunk.unbounded:
                 raise BodyError(
-                    f"column {column.path[:100]} is encoded as {min(used)}, which is not taken; write it as PLAIN or "
-                    "with a dictionary"
-                )  # fmt: skip
+                    f"column {leaf.path[:100]} is encoded as {chunk.unbounded}, which is not taken; "
+                    "write it as PLAIN or with a dictionary"
+                )
             pages += 1  # a chunk without a page takes its time too
             for page in _pages(body, chunk):
                 pages += 1
@@ -43,8 +85,7 @@ def unpacked(body: bytes, metadata: pq.FileMetaData) -> Iterator[int]:
                         f"the body has more than {MOST_PAGES} pages and chunks of columns; write larger row groups"
                     )
                 # A run of equal values takes a few bytes however long it is: of lists even in one row.
-                repeated = page.values * 4 if column.max_repetition_level else 0
-                yield max(page.size, repeated, page.values * (column.length or 0))
+                yield max(page.size, page.values * 4 if leaf.in_list else 0, page.values * leaf.length)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,46 +94,85 @@ class _Page:
     size: int  # bytes, unpacked
 
 
-def _pages(body: bytes, chunk: pq.ColumnChunkMetaData) -> Iterator[_Page]:
-    at = int(chunk.data_page_offset or 0)
-    if chunk.has_dictionary_page and 0 < (first := chunk.dictionary_page_offset or 0) < at:
-        at = first
-    end, left = at + int(chunk.total_compressed_size or 0), int(chunk.num_values or 0)
-    if not 0 <= at <= end <= len(body):
+def _group(fields: "_Fields") -> Group:
+    chunks = [_chunk(one.structure(3)) for one in fields.structures(1)]
+    return Group(fields.count(3, _I64), chunks)
+
+
+def _chunk(fields: "_Fields") -> _Chunk:
+    start, size = fields.count(9, _I64), fields.count(7, _I64)
+    if 11 in fields.found and 0 < (first := fields.count(11, _I64)) < start:
+        start = first  # of the dictionary
+    used = [_UNBOUNDED[e] for e in fields.numbers(2) if e in _UNBOUNDED and fields.count(1, _I32) == _BYTE_ARRAY]
+    return _Chunk(start, start + size, fields.count(5, _I64), min(used, default=""))
+
+
+def _pages(body: bytes, chunk: _Chunk) -> Iterator[_Page]:
+    if chunk.end > len(body):
         raise _damaged()
-    while at < end and left > 0:
-        header = _Compact(body, at)
-        fields = header.structure()
-        kind, packed = _count(fields.get(1)), _count(fields.get(3))
-        own = fields.get(_OWN.get(kind, 0), {})
-        values = _count(own.get(1, 0)) if isinstance(own, dict) else 0
-        yield _Page(values, max(_count(fields.get(2)), packed))
+    at, left = chunk.start, chunk.values
+    while at < chunk.end and left > 0:
+        reader = _Compact(body, at)
+        fields = reader.structure()
+        kind, packed = fields.count(1, _I32), fields.count(3, _I32)
+        values = fields.structure(_OWN[kind]).count(1, _I32) if kind in _OWN else 0
+        yield _Page(values, max(fields.count(2, _I32), packed))
         left -= values if kind in (_DATA, _DATA_V2) else 0
-        at = header.at + packed
+        at = reader.at + packed
 
 
-def _count(value: Any) -> int:
-    if not isinstance(value, int) or value < 0:
+@dataclass(frozen=True, slots=True)
+class _Fields:
+    """A structure: of each field its kind and value. A field of another kind than the format says is damage."""
+
+    found: dict[int, tuple[int, Any]]
+
+    def count(self, field: int, kind: int) -> int:
+        value = self._of(field, kind)
+        if value < 0:
+            raise _damaged()
+        return int(value)
+
+    def structure(self, field: int) -> "_Fields":
+        found: _Fields = self._of(field, _STRUCTURE)
+        return found
+
+    def structures(self, field: int) -> list["_Fields"]:
+        return [value for kind, value in self._of(field, _LIST) if _is(kind, _STRUCTURE)]
+
+    def numbers(self, field: int) -> list[int]:
+        return [value for kind, value in self._of(field, _LIST) if _is(kind, _I32)]
+
+    def _of(self, field: int, kind: int) -> Any:
+        found, value = self.found.get(field, (0, None))
+        _is(found, kind)
+        return value
+
+
+def _is(kind: int, wanted: int) -> bool:
+    if kind != wanted:
         raise _damaged()
-    return value
+    return True
 
 
 class _Compact:
-    """Structures in Thrift's compact protocol: whole numbers by their field; of the rest only the length matters."""
+    """Structures in Thrift's compact protocol; of texts and fractions only the length matters."""
 
     def __init__(self, data: bytes, at: int) -> None:
         self._data, self.at = data, at
 
-    def structure(self, depth: int = 0) -> dict[int, Any]:
+    def structure(self, depth: int = 0) -> _Fields:
         if depth > _DEEPEST:
             raise _damaged()
-        found: dict[int, Any] = {}
+        found: dict[int, tuple[int, Any]] = {}
         field = 0
         while (head := self._byte()) & 15:
-            step = head >> 4
+            step, kind = head >> 4, head & 15
             field = field + step if step else _signed(self._varint(), 16)
-            found[field] = self._value(head & 15, depth) if head & 15 > 2 else None  # true and false are in the head
-        return found
+            if field in found:  # readers differ about what counts then
+                raise _damaged()
+            found[field] = kind, self._value(kind, depth) if kind > 2 else None  # true and false are in the head
+        return _Fields(found)
 
     def _value(self, kind: int, depth: int) -> Any:
         match kind:
@@ -107,12 +187,14 @@ class _Compact:
             case 8:
                 self._skip(self._varint())
             case 9 | 10:
+                if depth > _DEEPEST:
+                    raise _damaged()
                 head = self._byte()
-                for _ in range(head >> 4 if head >> 4 < 15 else self._varint()):
-                    self._value(head & 15, depth + 1)
+                size = head >> 4 if head >> 4 < 15 else self._varint()
+                return [(head & 15, self._value(head & 15, depth + 1)) for _ in range(size)]
             case 12:
                 return self.structure(depth + 1)
-            case _:  # a map, which no page header holds, or no kind at all
+            case _:  # a map, which the format does not use, or no kind at all
                 raise _damaged()
         return None
 
@@ -144,4 +226,4 @@ def _signed(zigzag: int, bits: int) -> int:
 
 
 def _damaged() -> BodyError:
-    return BodyError("the body is not a Parquet file that can be read: the header of a page is damaged; write it anew")
+    return BodyError("the body is not a Parquet file that can be read: its footer or a page is damaged; write it anew")
