@@ -18,6 +18,14 @@ Packing = Literal["gzip", "zstd"]
 PACKED: Final[Mapping[str, Packing]] = {".gz": "gzip", ".zst": "zstd"}
 _KINDS: Final = "give .parquet, .csv, .ndjson or .jsonl; the last three also as .gz or .zst"
 _CHUNK: Final = 1 << 20
+_URIS: Final = (
+    "write it like s3://bucket/folder, gs://bucket/folder, abfs://container@account.dfs.core.windows.net/folder or "
+    "file:///folder"
+)
+# An object store may take its time over a page of a thousand names; Arrow's own patience is 3 seconds with S3, and a
+# quarter of an hour with Google's where nobody answers.
+_SILENT_S: Final = 60
+_CONNECT_S: Final = 10
 # name:password@ (a port is none), and what SAS tokens and Azure's URIs carry.
 _SECRET: Final = re.compile(r"://[^:/@?]*:(?!\d+/)[^@]*@|[?&](?:sig|client_secret)=")
 
@@ -93,7 +101,7 @@ def sources(given: str) -> list[Source]:
 
 def _located(given: str) -> tuple["FileSystem", str]:
     import pyarrow as pa
-    from pyarrow.fs import FileSystem, LocalFileSystem
+    from pyarrow.fs import LocalFileSystem
 
     if "://" not in given:
         return LocalFileSystem(), given
@@ -103,12 +111,27 @@ def _located(given: str) -> tuple["FileSystem", str]:
             "the cloud's own environment variables, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", field="file",
         )  # fmt: skip
     try:
-        store, path = FileSystem.from_uri(given)
+        store, path = _opened(given)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InvalidError(
-            f"file: {given} is no URI that can be read: {_first(error)}; write it like s3://bucket/folder, gs://, "
-            "abfs:// or file:///folder", field="file", value=given,
-        ) from error  # fmt: skip
+            f"file: {given} is no URI that can be read: {_first(error)}; {_URIS}", field="file", value=given
+        ) from error
+    if not path.strip("/"):
+        raise InvalidError(f"file: {given} names no bucket or folder; {_URIS}", field="file", value=given)
+    return store, path
+
+
+def _opened(uri: str) -> tuple["FileSystem", str]:
+    """The store behind a URI and the path in it, as patient as a slow store needs and an absent one deserves."""
+    from pyarrow.fs import FileSystem, S3FileSystem
+
+    if uri.startswith(("gs://", "gcs://")) and "retry_limit_seconds=" not in uri:
+        uri += f"{'&' if '?' in uri else '?'}retry_limit_seconds={_SILENT_S}"
+    store, path = FileSystem.from_uri(uri)
+    if isinstance(store, S3FileSystem):
+        # A URI of S3 cannot say how long to wait; pickling knows what else the store was made of.
+        made: Any = store.__reduce__()
+        store = made[0]({**made[1][0], "request_timeout": _SILENT_S, "connect_timeout": _CONNECT_S})
     return store, path
 
 

@@ -5,7 +5,7 @@ offsets, dictionary indices and UTF-8 come from somebody else.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -16,13 +16,29 @@ import pyarrow.parquet as pq
 
 from monitor.ingest.columnar import merged
 from monitor.ingest.encoding import too_large
+from monitor.ingest.media import ARROW, JSON, NDJSON, PARQUET
 from monitor.ingest.ndjson import BodyError, Rows, check_count
+from monitor.ingest.pages import Leaf, groups, unpacked
 from monitor.ingest.target import UTC_MICROSECONDS, SchemaMismatchError, Target
 from monitor.ingest.validate import AHEAD, Checked, unknown_column
 from monitor.schema import ColumnType
 
 _PER_SECOND: Final = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_WANTED: Final[Mapping[ColumnType, str]] = {
+    "number": "integers, floats or decimals", "boolean": "booleans", "category": "strings", "string": "strings",
+    "text": "strings", "vector": "lists of numbers",
+}  # fmt: skip
+# First bytes of what is sent by mistake in place of what the header says.
+_OTHERS: Final[Mapping[bytes, str]] = {
+    b"ARROW1": "an Arrow file; write an IPC stream, with pyarrow.ipc.new_stream or polars' write_ipc_stream",
+    b"PAR1": f"a Parquet file; say so: Content-Type {PARQUET}",
+    b"\xff\xff\xff\xff": f"an Arrow IPC stream; say so: Content-Type {ARROW}",
+    b"\x1f\x8b": "packed with gzip; say so: Content-Encoding gzip",
+    b"\x28\xb5\x2f\xfd": "packed with zstd; say so: Content-Encoding zstd",
+    b"[": f"JSON; say so: Content-Type {JSON}",
+    b"{": f"NDJSON; say so: Content-Type {NDJSON}",
+}  # fmt: skip
 
 
 def read_arrow_columns(target: Target, body: bytes, now: datetime, limit_mb: int) -> Checked:
@@ -34,7 +50,7 @@ def read_arrow_columns(target: Target, body: bytes, now: datetime, limit_mb: int
         SchemaMismatchError: columns that the spec does not declare, or of other types.
     """
 
-    with _refused_unless("an Arrow IPC stream"), pa.ipc.open_stream(body) as stream:
+    with _refused_unless("an Arrow IPC stream", body), pa.ipc.open_stream(body) as stream:
         _match(target, stream.schema)
         _bound_messages(body, limit_mb)
         return _columns(target, stream.read_all(), now, limit_mb)
@@ -42,19 +58,27 @@ def read_arrow_columns(target: Target, body: bytes, now: datetime, limit_mb: int
 
 def read_parquet_columns(target: Target, body: bytes, now: datetime, limit_mb: int) -> Checked:
     """A Parquet file; raises what `read_arrow_columns` raises."""
-    with _refused_unless("a Parquet file"):
+    with _refused_unless("a Parquet file", body):
         metadata = pq.read_metadata(pa.BufferReader(body))
         # Dictionaries stay dictionaries until their unpacked size is known.
         texts = [name for name in metadata.schema.names if target.schema.get(name) == pl.String]
         with pq.ParquetFile(pa.BufferReader(body), metadata=metadata, read_dictionary=texts) as file:
             _match(target, file.schema_arrow)
-            groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
-            _bound(metadata.num_rows, sum(max(g.total_byte_size, 0) for g in groups), limit_mb)
+            found = groups(body)
+            rows, size = sum(group.rows for group in found), 0
+            _bound(rows, size, limit_mb)
+            for page in unpacked(body, _leaves(metadata.schema), found):
+                _bound(rows, size := size + page, limit_mb)
             return _columns(target, file.read(use_threads=False), now, limit_mb)
 
 
+def _leaves(schema: pq.ParquetSchema) -> list[Leaf]:
+    columns = [schema.column(i) for i in range(len(schema))]
+    return [Leaf(c.path, c.length or 0, c.max_repetition_level > 0) for c in columns]
+
+
 @contextmanager
-def _refused_unless(what: str) -> Iterator[None]:
+def _refused_unless(what: str, body: bytes) -> Iterator[None]:
     try:
         yield
     # In these pyarrow and polars say what is wrong with a file.
@@ -62,7 +86,9 @@ def _refused_unless(what: str) -> Iterator[None]:
         pa.ArrowException, pl.exceptions.PolarsError, OSError, ValueError, TypeError, KeyError, OverflowError,
         struct.error,
     ) as error:  # fmt: skip
-        raise BodyError(f"the body is not {what} that can be read: {str(error)[:200]}") from error
+        other = next((said for first, said in _OTHERS.items() if body.startswith(first) and what not in said), None)
+        why = f"it looks like {other}" if other else str(error).rstrip(". \n")[:200] + "; write it anew"
+        raise BodyError(f"the body is not {what} that can be read: {why}") from error
 
 
 def _match(target: Target, schema: pa.Schema) -> None:
@@ -70,7 +96,8 @@ def _match(target: Target, schema: pa.Schema) -> None:
     known = ("event_id", *(["ts"] if target.timed else []), *(n for n in target.columns if n != "event_id"))
     for name in schema.names:
         if name not in known:
-            raise SchemaMismatchError(f"{name[:100]!r}: {unknown_column(name, known, target.elsewhere)}", field=name)
+            reason = unknown_column(name, known, target.elsewhere)
+            raise SchemaMismatchError(f"{name[:100]!r}: {reason}", field=name[:100])
         if schema.names.count(name) > 1:
             raise SchemaMismatchError(f"column {name} is there twice; send it once", field=name)
     for name in ("event_id", "ts", "version") if target.timed else ("event_id",):
@@ -79,13 +106,22 @@ def _match(target: Target, schema: pa.Schema) -> None:
     for name, kind in target.columns.items():
         if name in schema.names and not _fits(schema.field(name).type, kind):
             sent = schema.field(name).type
-            raise SchemaMismatchError(f"column {name} is {sent}; it is declared as {kind}", field=name, sent=str(sent))
+            raise SchemaMismatchError(
+                f"column {name} is {_told(sent)}; it is declared as {kind}: send {_WANTED[kind]}, or leave it out",
+                field=name, sent=_told(sent),
+            )  # fmt: skip
     if target.timed:
         sent = schema.field("ts").type
         if not pa.types.is_timestamp(sent):
-            raise SchemaMismatchError(f"column ts is {sent}; send timestamps with a zone", field="ts", sent=str(sent))
+            raise SchemaMismatchError(
+                f"column ts is {_told(sent)}; send timestamps with a zone", field="ts", sent=_told(sent)
+            )
         if sent.tz is None:
             raise SchemaMismatchError(f"column ts is {sent}, without a zone; give it one, such as UTC", field="ts")
+
+
+def _told(sent: pa.DataType) -> str:
+    return str(sent)[:100]
 
 
 def _fits(sent: pa.DataType, kind: ColumnType) -> bool:
@@ -159,7 +195,9 @@ def _written(value: int, unit: str) -> str:
 
 
 def _unpacked(chunk: "pa.Array[Any]") -> int:
-    """Bytes of a column once its dictionary is gone."""
+    """Bytes of a column once its dictionary is gone, and its nulls are numbers of a list."""
+    if isinstance(chunk, pa.ListArray | pa.LargeListArray | pa.FixedSizeListArray):
+        return max(chunk.nbytes, 4 * len(chunk.values))
     if not isinstance(chunk, pa.DictionaryArray):
         return chunk.nbytes
     lengths = pl.Series(chunk.dictionary).cast(pl.String).str.len_bytes().cast(pl.Int64)

@@ -38,7 +38,7 @@ def few_events(target: "Target", body: bytes, media_type: str, now: datetime) ->
         return None
     try:
         return [_row(target, pairs, now) for pairs in _objects(body, media_type)] or None
-    except (_UnusualError, ValueError, RecursionError):
+    except (_UnusualError, ValueError, OverflowError, RecursionError):
         return None
 
 

@@ -2,7 +2,8 @@
 
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -67,12 +68,11 @@ def read_ndjson(body: bytes) -> Rows:
 def read_lines(lines: Iterable[tuple[int, str | bytes]]) -> Rows:
     """Numbered lines, white space around them removed; empty ones are skipped."""
     rows = Rows([], [], [])
-    decode = json.JSONDecoder().decode
     for line, text in lines:
         if not text:
             continue
         try:
-            value = decode(text if isinstance(text, str) else text.decode())
+            value = _DECODER.decode(text if isinstance(text, str) else text.decode())
         except (ValueError, RecursionError) as error:
             rows.rejected.append(Rejection(line, None, _why(error), text))
             continue
@@ -88,7 +88,7 @@ def read_json(body: bytes) -> Rows:
         BodyTooLargeError: more rows than are taken at once.
     """
     try:
-        value = json.loads(body.removeprefix(BOM).decode())
+        value = _DECODER.decode(body.removeprefix(BOM).decode())
     except (ValueError, RecursionError) as error:
         raise BodyError(f"the body is not a JSON array: {_why(error)}") from error
     if not isinstance(value, list):
@@ -109,8 +109,27 @@ def _lines(body: bytes) -> Iterator[tuple[int, str | bytes]]:
         yield from ((number, line.strip()) for number, line in enumerate(whole.split("\n"), start=1))
 
 
+class _Twice(dict[str, Any]):
+    """An object in which a name is there twice, with the last of its values."""
+
+    def __init__(self, pairs: Sequence[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.name = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+
+
+def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    return found if len(found) == len(pairs) else _Twice(pairs)
+
+
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_object)
+
+
 def _take(rows: Rows, line: int, value: Any) -> None:
-    if isinstance(value, dict):
+    if isinstance(value, _Twice):
+        name = value.name.encode(errors="replace").decode()[:60]
+        rows.rejected.append(Rejection(line, name, "is there twice in the row; send it once", dict(value)))
+    elif isinstance(value, dict):
         rows.objects.append(value)
         rows.lines.append(line)
     else:
@@ -145,6 +164,8 @@ def _why(error: Exception) -> str:
             return f"invalid UTF-8: byte {error.object[error.start]:#04x} at position {error.start + 1}"
         case json.JSONDecodeError():
             return f"invalid JSON: {error.msg} at character {error.pos + 1}"
+        case ValueError() if "int_max_str_digits" in str(error):
+            return "invalid JSON: a number has more than 4300 digits; send it as a decimal fraction with an exponent"
         case RecursionError():
             return "invalid JSON: nested too deeply"
         case _:

@@ -1,5 +1,6 @@
 """`assay ingest` from an object store: a real S3 endpoint that checks signatures, and the promises made for files."""
 
+import http.server
 import io
 import json
 import os
@@ -7,11 +8,13 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import polars as pl
 import pytest
 import yaml
@@ -178,3 +181,75 @@ def test_the_example_of_the_page_runs_with_the_variables_it_names(
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "7 rows: 7 events" in done.stdout
+
+
+def test_a_listing_that_takes_longer_than_arrows_patience_is_waited_for(
+    store: ObjectStore, drops: S3FileSystem, ingest: Ingest
+) -> None:
+    put(drops, "slow/a.parquet", rows(5))
+    with _Slow(store.url, pause_s=4.5) as front:
+        threading.Thread(target=front.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{front.server_address[1]}"
+        try:
+            assert counted(ingest("s3://drops/slow", AWS_ENDPOINT_URL=url)) == (1, 5, 0)
+        finally:
+            front.shutdown()
+    assert front.listed
+
+
+class _Slow(http.server.ThreadingHTTPServer):
+    """In front of the store: passes everything on, listings after a pause."""
+
+    daemon_threads = True
+
+    def __init__(self, url: str, pause_s: float) -> None:
+        self.upstream, self.pause_s, self.listed = url, pause_s, 0
+        super().__init__(("127.0.0.1", 0), _Pass)
+
+
+class _Pass(http.server.BaseHTTPRequestHandler):
+    server: _Slow
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        if "list-type=2" in self.path:
+            self.server.listed += 1
+            time.sleep(self.server.pause_s)
+        headers = {name: value for name, value in self.headers.items() if name.lower() != "accept-encoding"}
+        answer = httpx2.request(self.command, self.server.upstream + self.path, headers=headers, timeout=60)
+        self.send_response(answer.status_code)
+        for name, value in answer.headers.items():
+            if name not in ("connection", "transfer-encoding", "content-length"):
+                self.send_header(name, value)
+        self.send_header("Content-Length", answer.headers.get("content-length", str(len(answer.content))))
+        self.end_headers()
+        self.wfile.write(answer.content)
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("uri", "words"),
+    [
+        ("s3a://drops/one", ("s3a://drops/one is no URI", "s3://bucket/folder, gs://bucket/folder, abfs://container@")),
+        ("https://example.com/a.parquet", ("https://example.com/a.parquet is no URI", "file:///folder")),
+        ("s3://", ("names no bucket or folder",)),
+        ("gs://", ("names no bucket or folder",)),
+        ("s3:///one", ("Missing bucket name",)),
+        ("s3://drops/one?colour=red", ("colour",)),
+        ("abfs://account/container", ("account name", "abfs://container@account.dfs.core.windows.net/folder")),
+        ("gs://drops/one?retry_limit_seconds=1", ("gs://drops/one", "credentials")),
+        ("abfs://drops@account.dfs.core.windows.net/one", ("abfs://drops@account", "credentials")),
+    ],
+)  # fmt: skip
+def test_what_is_no_store_that_can_be_read_is_said_in_a_line(uri: str, words: tuple[str, ...], ingest: Ingest) -> None:
+    done = ingest(uri, PATH="", GCE_METADATA_HOST="127.0.0.1:9")
+    assert (done.returncode, done.stdout) == (2, "")
+    for word in words:
+        assert word in done.stderr
+    said = done.stderr.splitlines()
+    assert len(said) - said.count("/bin/sh: 1: az: not found") == 1  # Azure's library asks its own tool

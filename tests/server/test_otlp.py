@@ -29,7 +29,6 @@ from core import settings
 from monitor.ingest.otlp.wire import message_class
 from monitor.site import open_site
 from tests.monitor.ingest.otlp.requests import as_json, request, span
-from tests.monitor.ingest.otlp.test_decode import HOSTILE_JSON, HOSTILE_PROTOBUF
 from tests.server.conftest import Api
 from tests.service import assay
 
@@ -246,31 +245,6 @@ def test_json_and_gzip_are_taken_and_spans_of_no_interest_are_no_trouble(shop: A
     assert partial(post(shop, b"")) == (0, "")
 
 
-@pytest.mark.parametrize(
-    ("body", "form", "coding", "status"),
-    [
-        (b"\xff\xff\xff", PROTOBUF, "identity", 400),
-        (b"{", "application/json", "identity", 400),
-        (gzip.compress(b"x" * 100)[:-9], PROTOBUF, "gzip", 400),
-        (gzip.compress(bytes(64 << 20)), PROTOBUF, "gzip", 413),
-        (bytes(3 << 20), PROTOBUF, "identity", 413),
-        (b"", "text/plain", "identity", 415),
-        (b"", PROTOBUF, "br", 415),
-    ],
-    ids=["no protobuf", "no json", "half gzip", "gzip bomb", "too large", "media type", "coding"],
-)
-def test_a_request_that_cannot_be_taken_is_answered_with_a_status(
-    shop: Api, body: bytes, form: str, coding: str, status: int
-) -> None:
-    answer = post(shop, body, form, **{"Content-Encoding": coding})
-    assert answer.status_code == status, answer.content
-    if form == "application/json":
-        assert answer.json()["message"]
-    else:
-        assert answer.headers["content-type"] == PROTOBUF
-        assert _Status.FromString(answer.content).message
-
-
 def test_a_caller_without_a_right_to_it_is_refused_with_a_status(shop: Api) -> None:
     viewer = shop.send("POST", "/api/v1/keys", json={"name": f"viewer-{os.urandom(4).hex()}", "role": "viewer"}).json()
     for key, status in ((None, 401), ("assay_0123456789_x", 401), (viewer["key"], 403)):
@@ -278,13 +252,6 @@ def test_a_caller_without_a_right_to_it_is_refused_with_a_status(shop: Api) -> N
         assert answer.status_code == status
         assert _Status.FromString(answer.content).message
     assert shop.send("GET", "/v1/traces").status_code == 405
-
-
-@pytest.mark.parametrize("name", [*HOSTILE_PROTOBUF, *HOSTILE_JSON])
-def test_a_hostile_body_is_never_an_error_of_the_service(shop: Api, name: str) -> None:
-    for body, form in ((HOSTILE_PROTOBUF.get(name), PROTOBUF), (HOSTILE_JSON.get(name), "application/json")):
-        if body is not None:
-            assert post(shop, body, form).status_code == 400
 
 
 def test_names_that_no_database_takes_are_no_error_of_the_service(shop: Api) -> None:

@@ -157,6 +157,8 @@ def _time(holder: Mapping[str, Any], name: str) -> int:
 def _double(value: Any) -> float:
     """A number, or what has none in JSON as a string: `NaN`, `Infinity`, `-Infinity`."""
     try:
+        if isinstance(value, bool):
+            raise TypeError
         return float(value)
     except (TypeError, ValueError, OverflowError) as error:
         raise _wrong("doubleValue", "a number") from error

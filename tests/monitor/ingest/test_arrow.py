@@ -2,7 +2,7 @@
 
 import io
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, Literal
 
@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from core.errors import InvalidError
 from monitor.ingest.arrow import read_arrow_columns, read_parquet_columns
 from monitor.ingest.ndjson import MOST_ROWS, BodyError, BodyTooLargeError
-from monitor.ingest.target import SchemaMismatchError
+from monitor.ingest.target import SchemaMismatchError, events_of
 from monitor.ingest.validate import Checked
+from monitor.schema import parse_spec
 from tests.monitor.ingest.test_columnar import NOW, TARGETS
 
 AT = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -25,6 +26,16 @@ COLUMNS: dict[str, Any] = {
     "event_id": ["a", "b", "c"], "ts": pa.array([AT] * 3, pa.timestamp("us", "UTC")), "version": ["v1"] * 3,
     "text": ["x", None, "z"], "score": [1.5, None, 2.0], "vip": [True, False, None],
 }  # fmt: skip
+
+
+VECTORS = events_of(parse_spec({
+    "model": "v", "task": "classification", "owner": "o", "purpose": "p", "baseline": {"rows": "first 100"},
+    "columns": {
+        "text": {"role": "input", "type": "text"}, "meaning": {"role": "input", "type": "vector", "dimensions": 3},
+        "score": {"role": "score", "type": "number"}, "vip": {"role": "segment", "type": "boolean"},
+        "answer": {"role": "prediction", "type": "category"},
+    },
+}))  # fmt: skip
 
 
 def arrow(table: pa.Table, compression: Literal["lz4", "zstd"] | None = None) -> bytes:
@@ -166,6 +177,80 @@ def test_packed_buffers_are_added_up_before_they_are_unpacked(compression: Liter
     claimed = bomb.replace(struct.pack("<q", 6 << 20), struct.pack("<q", 1 << 50))
     with pytest.raises(InvalidError):
         read_arrow(claimed)
+
+
+@pytest.fixture
+def peak() -> Iterator[Callable[[], int]]:
+    """The most bytes that Arrow held since the test began."""
+    usual = pa.default_memory_pool()
+    counted = pa.proxy_memory_pool(usual)
+    pa.set_memory_pool(counted)
+    yield lambda: counted.max_memory() or 0
+    pa.set_memory_pool(usual)
+
+
+def test_pages_that_are_larger_than_their_footer_says_are_not_unpacked(peak: Callable[[], int]) -> None:
+    columns = {name: values[:1] for name, values in COLUMNS.items()}
+    large = pa.table({**columns, "text": ["x" * (32 << 20)]})
+    body = io.BytesIO()
+    pq.write_table(large, body, compression="zstd", use_dictionary=False, write_statistics=False)
+    group = pq.read_metadata(body).row_group(0)
+    honest, start = body.getvalue(), len(body.getvalue()) - 8 - struct.unpack("<i", body.getvalue()[-8:-4])[0]
+    footer = honest[start:]
+    chunks = [group.column(i) for i in range(group.num_columns)]
+    for size in (group.total_byte_size, *(c.total_uncompressed_size for c in chunks if c.path_in_schema == "text")):
+        footer = footer.replace(varint(2 * size), varint(200, len(varint(2 * size))))
+    lying = honest[:start] + footer
+    assert pq.read_metadata(io.BytesIO(lying)).row_group(0).total_byte_size == 100
+    del large
+    before = peak()
+    for sent in (honest, lying):
+        with pytest.raises(BodyTooLargeError, match="unpacked"):
+            read_parquet(sent)
+    assert peak() - before < 4 << 20
+
+
+def varint(value: int, length: int = 0) -> bytes:
+    """A whole number as Thrift writes it, in at least so many bytes."""
+    out = bytearray()
+    while value > 127 or len(out) + 1 < length:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def test_a_vector_without_end_is_not_unpacked(peak: Callable[[], int]) -> None:
+    count = 8_000_000
+    columns = {name: values[:1] for name, values in COLUMNS.items()}
+    run = pa.DictionaryArray.from_arrays(pa.array([0] * count, pa.int8()), pa.array([0.0])).dictionary_decode()
+    ends = pa.array([0, count], pa.int32())
+    packed = parquet(pa.table({**columns, "meaning": pa.ListArray.from_arrays(ends, run)}))
+    nothing = arrow(pa.table({**columns, "meaning": pa.ListArray.from_arrays(ends, pa.nulls(count))}))
+    assert len(packed) + len(nothing) < 8192
+    before = peak()
+    for target_of_form, body in ((read_parquet_columns, packed), (read_arrow_columns, nothing)):
+        with pytest.raises(BodyTooLargeError, match="unpacked"):
+            target_of_form(VECTORS, body, NOW, 4)
+    assert peak() - before < 4 << 20
+
+
+def test_pages_without_end_are_refused_before_they_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("monitor.ingest.pages.MOST_PAGES", 10)
+    with pytest.raises(BodyError, match="write larger row groups"):
+        read_parquet(parquet(pa.table(COLUMNS)))
+
+
+@pytest.mark.parametrize("options", [
+    {"data_page_version": "2.0"}, {"use_dictionary": False}, {"row_group_size": 1}, {"data_page_size": 16},
+    {"compression": "gzip"}, {"compression": "none"}, {"compression": "brotli"}, {"write_page_index": True},
+    {"write_page_checksum": True}, {"column_encoding": {"score": "BYTE_STREAM_SPLIT"}, "use_dictionary": False},
+], ids=str)  # fmt: skip
+def test_parquet_is_taken_however_its_pages_are_written(options: dict[str, Any]) -> None:
+    body = io.BytesIO()
+    pq.write_table(pa.table(COLUMNS), body, **options)
+    checked = read_parquet(body.getvalue())
+    assert checked.frame["score"].to_list() == [1.5, None, 2.0]
+    assert checked.frame["text"].to_list() == ["x", None, "z"]
 
 
 @pytest.mark.parametrize(("write", "read"), FORMS)
