@@ -105,7 +105,7 @@ def run_cell(cell: Cell) -> list[Figure]:
 
 def mean_over_null(rates: Sequence[Figure]) -> Iterator[Figure]:
     for metric in sorted({f.metric for f in rates}):
-        mine = [f.value for f in rates if f.metric == metric]
+        mine = [f.value for f in rates if f.metric == metric and f.peer is None]
         yield Figure("mean_over_null", metric, float(np.mean(mine)))
         yield Figure("mean_over_null", f"largest_{metric}", max(mine))
         yield Figure("mean_over_null", f"cells_of_{metric}", len(mine), "cells")
