@@ -13,7 +13,7 @@ from typing import Any, Final
 from monitor.ingest.ndjson import BodyError
 
 MOST_PAGES: Final = 100_000  # in one body; usual ones hold a megabyte or 20,000 values
-LONGEST_FOOTER: Final = 4 << 20  # bytes
+LONGEST_FOOTER: Final = 1 << 20  # bytes; ten thousand chunks of columns take about that
 _DATA, _DICTIONARY, _DATA_V2 = 0, 2, 3  # PageType
 _OWN: Final = {_DATA: 5, _DICTIONARY: 7, _DATA_V2: 8}  # the field of PageHeader that begins with the number of values
 _BYTE_ARRAY: Final = 6  # Type

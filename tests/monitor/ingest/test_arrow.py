@@ -234,10 +234,18 @@ def test_a_vector_without_end_is_not_unpacked(peak: Callable[[], int]) -> None:
     assert peak() - before < 4 << 20
 
 
-def test_pages_without_end_are_refused_before_they_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("monitor.ingest.pages.MOST_PAGES", 10)
-    with pytest.raises(BodyError, match="write larger row groups"):
-        read_parquet(parquet(pa.table(COLUMNS)))
+def test_pages_without_end_and_a_footer_without_end_are_refused() -> None:
+    def written(rows: int, **options: Any) -> bytes:
+        body = io.BytesIO()
+        ids = pa.array([str(i) for i in range(rows)])
+        content = pa.table({"event_id": ids, "ts": pa.array([AT] * rows), "version": ids, "score": [0.5] * rows})
+        pq.write_table(content, body, use_dictionary=False, **options)
+        return body.getvalue()
+
+    with pytest.raises(BodyError, match="more than 100000 pages"):
+        read_parquet(written(30_000, data_page_size=1, write_batch_size=1), limit_mb=16)
+    with pytest.raises(BodyError, match="bytes; write larger row groups"):
+        read_parquet(parquet(pa.table(COLUMNS).replace_schema_metadata({"note": "x" * (2 << 20)})), limit_mb=16)
 
 
 @pytest.mark.parametrize("options", [
