@@ -7,6 +7,7 @@ Small NDJSON bodies that wait together, of whatever models, are stored together.
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,11 @@ THREADS: Final = 4
 SMALL: Final = 64 << 10  # bytes of a body that is worth waiting for others
 TOGETHER: Final = 1 << 20  # bytes of small bodies stored as one
 RETRY_AFTER_S: Final = 1
+# Small bodies are waited for this long, where that was worth it: a sync and a look at the database cost as much as
+# storing several of them.
+PAUSE_S: Final = 0.004
+WORTH: Final = 2  # bodies that came meanwhile
+TRIED: Final = 16  # batches after which it is tried again
 T = TypeVar("T")
 log = logger("api.intake")
 
@@ -42,6 +48,7 @@ class Intake:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._waiting: deque[_Waiting] = deque()
+        self._worth, self._batches, self._ended = False, 0, 0.0  # of waiting for small bodies; the last batch's end
         self._storing = False  # small bodies, by one thread at a time: what comes meanwhile shares the next sync
         self._change = threading.Condition()
         self._threads: list[threading.Thread] = []
@@ -111,7 +118,7 @@ class Intake:
             answers = self._answers([waiting.work for waiting in batch])
             if isinstance(batch[0].work, Small):
                 with self._change:
-                    self._storing = False
+                    self._storing, self._ended = False, time.monotonic()
                     self._change.notify()
             for loop, group in groupby(zip(batch, answers, strict=True), key=lambda pair: pair[0].answer.get_loop()):
                 loop.call_soon_threadsafe(_deliver, list(group))
@@ -130,17 +137,35 @@ class Intake:
     def _next(self) -> list[_Waiting] | None:
         """What has waited longest; a small body with the other small ones. None at the end."""
         with self._change:
-            while True:
-                for position, waiting in enumerate(self._waiting):
-                    if not isinstance(waiting.work, Small):
-                        del self._waiting[position]
-                        return [waiting]
-                    if not self._storing:
-                        self._storing = True
-                        return self._gather()
+            while (found := self._first()) is None:
                 if self._stopped:
                     return None
                 self._change.wait()
+        if not isinstance(found.work, Small):
+            return [found]
+        self._pause()
+        with self._change:
+            return self._gather()
+
+    def _first(self) -> _Waiting | None:
+        """The first that a thread may take, taken; of small bodies, the right to store them all."""
+        for position, waiting in enumerate(self._waiting):
+            if not isinstance(waiting.work, Small):
+                del self._waiting[position]
+                return waiting
+            if not self._storing:
+                self._storing = True
+                return waiting
+        return None
+
+    def _pause(self) -> None:
+        """Wait for more small bodies, while some keep coming: a lone client, or a few in step, are not held up."""
+        self._batches += 1
+        if time.monotonic() - self._ended > PAUSE_S or not (self._worth or self._batches % TRIED == 0):
+            return
+        before = len(self._waiting)
+        time.sleep(PAUSE_S)
+        self._worth = len(self._waiting) - before >= WORTH
 
     def _gather(self) -> list[_Waiting]:
         taken: list[_Waiting] = []

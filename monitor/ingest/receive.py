@@ -1,12 +1,12 @@
 """Take in events and outcomes: the good rows are stored durably, the others come back with line, field and reason."""
 
 import hashlib
-from bisect import bisect_right
-from collections.abc import Collection, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 from uuid import UUID
 
 from core.db import Database
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["events", "outcomes"]
 LISTED_REJECTIONS: Final = 1000
+MOST_FEW: Final = 64  # bodies of one table; a frame of more is the quicker way
 log = logger("monitor.ingest")
 
 
@@ -83,7 +84,7 @@ def _receive(site: Site, target: "Target", body: Body, arrived: "pl.Series | Non
         (done,) = site.events.append_few([Few(target.spec, rows)], now=now)
         if isinstance(done, Exception):
             raise done
-        return _receipt(done)
+        return Receipt(done.accepted, done.duplicates, [], 0)
     return store_rows(site, target, _read(site, target, body, now), now, arrived=arrived)
 
 
@@ -96,23 +97,21 @@ def receive_together(site: Site, bodies: Sequence[Small]) -> list[Receipt | Exce
     Raises:
         LogFailedError: nothing of it can be promised.
     """
-    from monitor.ingest.few import few_events
-
     tables: dict[tuple[str, Kind], list[int]] = {}
     for position, small in enumerate(bodies):
         tables.setdefault((small.model, small.kind), []).append(position)
     targets = _targets(site, tables)
     answers: dict[int, Receipt | Exception] = {}
     now = site.clock.now()
-    few: dict[int, Few] = {}
+    few: list[_Few] = []
     with site.events.together():
         for (model, kind), positions in tables.items():
             target = targets.get((model, kind))
             if target is None:
                 answers |= dict.fromkeys(positions, ModelNotFoundError(model))
                 continue
-            if len(positions) == 1 and (rows := few_events(target, bodies[positions[0]].body.content, NDJSON, now)):
-                few[positions[0]] = Few(target.spec, rows)
+            if len(positions) <= MOST_FEW and (one := _few_of(target, bodies, positions, now)):
+                few.append(one)
                 continue
             try:
                 found = _of_one_table(site, target, [bodies[p].body for p in positions])
@@ -120,13 +119,45 @@ def receive_together(site: Site, bodies: Sequence[Small]) -> list[Receipt | Exce
                 log.exception("not stored", model=model, kind=kind)
                 found = [error] * len(positions)
             answers |= zip(positions, found, strict=True)
-        stored = site.events.append_few(list(few.values()), now=now) if few else []
-        answers |= {p: s if isinstance(s, Exception) else _receipt(s) for p, s in zip(few, stored, strict=True)}
+        stored = site.events.append_few([one.rows for one in few], now=now) if few else []
+        for one, done in zip(few, stored, strict=True):
+            answers |= one.answers(done)
     return [answers[position] for position in range(len(bodies))]
 
 
-def _receipt(stored: Appended) -> Receipt:
-    return Receipt(stored.accepted, stored.duplicates, [], 0)
+@dataclass(frozen=True, slots=True)
+class _Few:
+    """Bodies of one table that are not worth a frame together."""
+
+    positions: Sequence[int]
+    ends: Sequence[int]  # of each body's rows
+    rows: Few
+
+    def answers(self, stored: Appended | Exception) -> dict[int, Receipt | Exception]:
+        if isinstance(stored, Exception):
+            return dict.fromkeys(self.positions, stored)
+        found: dict[int, Receipt | Exception] = {}
+        start = 0
+        for position, end in zip(self.positions, self.ends, strict=True):
+            repeated = bisect_left(stored.repeated, end) - bisect_left(stored.repeated, start)
+            found[position] = Receipt(end - start - repeated, repeated, [], 0)
+            start = end
+        return found
+
+
+def _few_of(target: "Target", bodies: Sequence[Small], positions: Sequence[int], now: datetime) -> _Few | None:
+    """None where the column readers have to look at one of them."""
+    from monitor.ingest.few import few_events
+
+    rows: list[Mapping[str, Any]] = []
+    ends: list[int] = []
+    for position in positions:
+        found = few_events(target, bodies[position].body.content, NDJSON, now)
+        if found is None:
+            return None
+        rows += found
+        ends.append(len(rows))
+    return _Few(positions, ends, Few(target.spec, rows))
 
 
 def _of_one_table(site: Site, target: "Target", bodies: Sequence[Body]) -> Sequence[Receipt | Exception]:
