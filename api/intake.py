@@ -27,8 +27,7 @@ TOGETHER: Final = 1 << 20  # bytes of small bodies stored as one
 RETRY_AFTER_S: Final = 1
 # Small bodies are waited for this long, where that was worth it: a sync and a look at the database cost as much as
 # storing several of them.
-PAUSE_S: Final = 0.002
-PAUSES: Final = 4  # at most, while each brings some
+PAUSE_S: Final = 0.004
 WORTH: Final = 2  # bodies that came meanwhile
 TRIED: Final = 16  # batches after which it is tried again
 T = TypeVar("T")
@@ -162,15 +161,11 @@ class Intake:
     def _pause(self) -> None:
         """Wait for more small bodies, while some keep coming: a lone client, or a few in step, are not held up."""
         self._batches += 1
-        if time.monotonic() - self._ended > PAUSES * PAUSE_S or not (self._worth or self._batches % TRIED == 0):
+        if time.monotonic() - self._ended > PAUSE_S or not (self._worth or self._batches % TRIED == 0):
             return
-        before = seen = len(self._waiting)
-        for _ in range(PAUSES):
-            time.sleep(PAUSE_S)
-            if (waiting := len(self._waiting)) == seen:
-                break
-            seen = waiting
-        self._worth = seen - before >= WORTH
+        before = len(self._waiting)
+        time.sleep(PAUSE_S)
+        self._worth = len(self._waiting) - before >= WORTH
 
     def _gather(self) -> list[_Waiting]:
         taken: list[_Waiting] = []
