@@ -9,7 +9,8 @@ from core.logs import logger
 from monitor.site import Site
 
 EVERY_S: Final = 0.2
-AT_ONCE: Final = 2  # models in one go: a thousand busy models cost ten evaluations a second
+AT_ONCE: Final = 2  # models in one go
+MANY: Final = 100  # models that wait; then one in a go: a thousand busy models cost five evaluations a second
 AGAIN_S: Final = 1.0  # a model is looked at no sooner than this after the last time
 log = logger("api.looks")
 
@@ -42,7 +43,7 @@ class Looks:
         """Ask once, for the models that have waited longest; returns which."""
         now, touched = time.monotonic(), self._site.events.touched
         due = sorted((self._last.get(m, 0.0), m) for m in list(touched) if now - self._last.get(m, -AGAIN_S) >= AGAIN_S)
-        models = [model for _, model in due[:AT_ONCE]]
+        models = [model for _, model in due[: AT_ONCE if len(due) <= MANY else 1]]
         for model in models:  # before asking: rows that come meanwhile are asked for again
             touched.discard(model)
             self._last[model] = now
