@@ -71,7 +71,7 @@ def fill(folder: Path, count: int) -> Table:
     for first in range(0, count, FOLD):
         day = (START + timedelta(days=10 * first // count)).date()
         table.append(rows(first, min(FOLD, count - first), day=day), COLUMNS)
-    for _ in compact("bench", "events", table, nullcontext, unique=True):
+    for _ in compact("bench", "events", table, nullcontext):
         pass
     return table
 
@@ -130,7 +130,7 @@ def commits(folder: Path, count: int) -> Iterator[Figure]:
     yield "small_commits", "open_before_ms", _open_ms(folder), "ms"
     yield "small_commits", "read_before_ms", _read_ms(folder), "ms"
     before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
-    merged = list(compact("bench", "events", table, nullcontext, unique=True))
+    merged = list(compact("bench", "events", table, nullcontext))
     assert (sum(r.rows for r in merged), len(table.snapshot().files)) == (20 * count, 1)
     yield "small_commits", "compact_s", time.perf_counter() - began, "s"
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
