@@ -43,7 +43,6 @@ def create_app(site: Site | Settings) -> FastAPI:
     errors.install(app)
     for router in (*routes.ROUTERS, *pages.ROUTERS):
         app.include_router(router)
-    app.find_direct()
     return app
 
 

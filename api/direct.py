@@ -6,7 +6,8 @@ the request, and answers a Response. What is raised is answered by the handlers 
 
 import re
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from functools import cached_property
+from typing import Final
 
 from fastapi import FastAPI, Request, Response
 from fastapi.routing import APIRoute, iter_route_contexts
@@ -27,18 +28,17 @@ def direct(endpoint: Endpoint) -> Endpoint:
 
 
 class DirectFastAPI(FastAPI):
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._direct: list[tuple[str, re.Pattern[str], Requires, Endpoint]] = []
-
-    def find_direct(self) -> None:
-        """Take note of the marked endpoints among the routes there are."""
+    @cached_property
+    def _direct(self) -> list[tuple[str, re.Pattern[str], Requires, Endpoint]]:
+        """Method, path, permission and endpoint of the marked ones, among the routes there are at the first request."""
+        made = []
         for found in iter_route_contexts(self.routes):
             route = found.original_route
             if isinstance(route, APIRoute) and hasattr(route.endpoint, _MARK):
                 (permission,) = [d.call for d in route.dependant.dependencies if isinstance(d.call, Requires)]
-                for method in route.methods or ():
-                    self._direct.append((method, compile_path(found.path or "")[0], permission, route.endpoint))
+                pattern = compile_path(found.path or "")[0]
+                made += [(method, pattern, permission, route.endpoint) for method in route.methods or ()]
+        return made
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and not scope.get("root_path"):

@@ -46,7 +46,6 @@ def model(db: Session, name: str) -> Model:
 
 _NAMED = Model.__table__.c.name.in_(bindparam("names", expanding=True))
 _REVISIONS = select(Model.__table__.c.name, Model.__table__.c.id, Model.__table__.c.revision).where(_NAMED)
-
 _REVISION_COUNT = select(func.count()).select_from(SpecRevision.__table__)
 
 
