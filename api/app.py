@@ -19,7 +19,7 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
     """Rows that a process left behind are folded before the first request; rows are folded until the last one."""
     site: Site = app.state.site
     await to_thread.run_sync(site.events.adopt)
-    folder, looks = site.events.folder(site.events.touched.add), Looks(site)
+    folder, looks = site.events.folder(), Looks(site)
     folder.start()
     looks.start()
     try:

@@ -1,26 +1,46 @@
-"""Rows have come: have the windows of their models judged, soon but not for every request."""
+"""Rows have come: have the windows of their models judged soon, where one of them can have changed by that."""
 
 import threading
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from core import queue
 from core.logs import logger
+from monitor.awaited import Awaited, awaited
+from monitor.news import News
 from monitor.site import Site
 
 EVERY_S: Final = 0.2
-AT_ONCE: Final = 2  # models in one go
-MANY: Final = 100  # models that wait; then one in a go: a thousand busy models cost five evaluations a second
+CLOSING: Final = 20  # models in one go of which a window can close
+DISTURBED: Final = 2  # models in one go of which closed ones have to be looked at again
+MANY: Final = 100  # such models that wait; then one in a go: a thousand of them cost five evaluations a second
 AGAIN_S: Final = 1.0  # a model is looked at no sooner than this after the last time
+READ: Final = 20  # models in one go of which is read what they wait for
+HOLDS_S: Final = 300.0  # what was read is read again after this long,
+PAUSE_S: Final = 60.0  # or when rows come again after none for this long: their silence may have been told
 log = logger("api.looks")
 
 
+@dataclass(slots=True)
+class _Watched:
+    """A model, with its news since it was asked for; times on the monotonic clock."""
+
+    news: News = field(default_factory=News)
+    came: float = 0.0
+    asked: float = 0.0
+    awaited: Awaited | None = None
+    read: float = 0.0
+
+
 class Looks:
-    """A thread that asks for an evaluation of each model that rows came for; what it misses the scheduler finds."""
+    """A thread that asks for evaluations as rows come; what it misses the scheduler finds."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._last: dict[str, float] = {}
+        self._watched: dict[str, _Watched] = {}
+        self._fresh: set[str] = set()  # models with news that nobody has weighed
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="looks", daemon=True)
 
@@ -41,12 +61,11 @@ class Looks:
 
     def ask(self) -> list[str]:
         """Ask once, for the models that have waited longest; returns which."""
-        now, touched = time.monotonic(), self._site.events.touched
-        due = sorted((self._last.get(m, 0.0), m) for m in list(touched) if now - self._last.get(m, -AGAIN_S) >= AGAIN_S)
-        models = [model for _, model in due[: AT_ONCE if len(due) <= MANY else 1]]
-        for model in models:  # before asking: rows that come meanwhile are asked for again
-            touched.discard(model)
-            self._last[model] = now
+        now = time.monotonic()
+        for model, news in self._site.events.news.take().items():
+            self._take_in(model, news, now)
+        closing, disturbed = self._weigh(now)
+        models = closing[:CLOSING] + disturbed[: DISTURBED if len(disturbed) <= MANY else 1]
         if models:
             with self._site.database.write() as db:
                 for model in models:
@@ -55,4 +74,42 @@ class Looks:
                         db, "monitor.evaluate", {"model": model}, now=self._site.clock.now(), dedupe_key=key,
                         lock_key=key,
                     )  # fmt: skip
+        for model in models:
+            self._watched[model] = _Watched(came=now, asked=now)
+            self._fresh.discard(model)
         return models
+
+    def _take_in(self, model: str, news: News, now: float) -> None:
+        watched = self._watched.setdefault(model, _Watched())
+        if now - watched.came >= PAUSE_S:
+            watched.awaited = None
+        watched.news.add(news)
+        watched.came = now
+        self._fresh.add(model)
+
+    def _weigh(self, now: float) -> tuple[list[str], list[str]]:
+        """Models of which a window can close, and those with news of closed ones; of the others nothing is asked."""
+        rested = [m for m in self._fresh if now - self._watched[m].asked >= AGAIN_S]
+        waiting = sorted(rested, key=lambda m: self._watched[m].asked)
+        self._read([m for m in waiting if self._is_old(self._watched[m], now)][:READ], now)
+        closing, disturbed, clock = list[str](), list[str](), self._site.clock.now()
+        for model in waiting:
+            watched = self._watched[model]
+            if watched.awaited is None:
+                continue  # its turn to be read comes
+            if watched.awaited.is_there(watched.news, clock):
+                closing.append(model)
+            elif watched.awaited.is_disturbed(watched.news):
+                disturbed.append(model)
+            else:
+                self._fresh.discard(model)
+        return closing, disturbed
+
+    def _is_old(self, watched: _Watched, now: float) -> bool:
+        return watched.awaited is None or now - watched.read >= HOLDS_S
+
+    def _read(self, models: Sequence[str], now: float) -> None:
+        if models:
+            with self._site.database.read() as db:
+                for model in models:
+                    self._watched[model].awaited, self._watched[model].read = awaited(db, model), now

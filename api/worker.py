@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from queue import SimpleQueue
 from typing import Any, Final
 
 import monitor.jobs
@@ -116,8 +117,18 @@ def run_forever(site: Site, stop: threading.Event) -> None:
 
 
 def stop_on_signal() -> threading.Event:
-    """An event set by SIGTERM or SIGINT."""
-    stop = threading.Event()
+    """An event set by SIGTERM or SIGINT.
+
+    Not set by the handlers themselves: they run in the main thread wherever it stands, and where it holds the event's
+    lock they would wait for it for ever. A killed parent with many threads sends a burst of them.
+    """
+    stop, came = threading.Event(), SimpleQueue[int]()
+
+    def wait() -> None:
+        came.get()
+        stop.set()
+
+    threading.Thread(target=wait, name="signals", daemon=True).start()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda number, _: came.put(number))  # may be entered again while it runs
     return stop

@@ -72,8 +72,8 @@ class Sent:
     late: int = 0  # events sent more than a second after their time
 
 
-def load(service: Service, models: int, seconds: float) -> Sent:
-    """One event a second for each model, spread evenly over the second."""
+def load(service: Service, models: int, seconds: float, prefix: str = "q") -> Sent:
+    """One event a second for each model, spread evenly over the second; their ids begin with `prefix`."""
     sent, guard, begin = Sent(), threading.Lock(), time.monotonic()
     row = frame(1, 3).with_columns(pl.col("ts").dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")).to_dicts()[0]
     total = int(models * seconds)
@@ -84,7 +84,7 @@ def load(service: Service, models: int, seconds: float) -> Sent:
             due = begin + number / models
             if (wait := due - time.monotonic()) > 0:
                 time.sleep(wait)
-            event_id, model = f"q{number:08}", number % models
+            event_id, model = f"{prefix}{number:08}", number % models
             row_text = json.dumps({**row, "event_id": event_id, "ts": datetime.now(UTC).isoformat()})
             start = time.monotonic()
             connection.request("POST", f"/api/v1/models/{name(model)}/events", row_text,
@@ -150,7 +150,7 @@ def main() -> None:
         service = served(home, options.models)
         try:
             assert service.process is not None
-            load(service, options.models, 5)  # every model's tables are open
+            load(service, options.models, 5, "warm")  # every model's tables are open
             before, begin = cpu_s(service.process.pid), time.monotonic()
             sent = load(service, options.models, options.seconds)
             elapsed = time.monotonic() - begin

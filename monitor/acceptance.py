@@ -180,8 +180,8 @@ class Accepting:
         self.rests_on, book.unsynced = book.unsynced, set()
         return frame.filter(new), (~new).arg_true().to_list()
 
-    def write(self, kind: str, frame: "pl.DataFrame", now: datetime) -> None:
-        """Number the rows and write them to the log. Raises what `Log.append` raises."""
+    def write(self, kind: str, frame: "pl.DataFrame", now: datetime) -> Header:
+        """Number the rows and write them to the log, under this header. Raises what `Log.append` raises."""
         import numpy as np
         import polars as pl
 
@@ -190,11 +190,11 @@ class Accepting:
         first, end = book.next_seq, book.next_seq + frame.height
         frame = frame.hstack([pl.Series("seq", np.arange(first, end))])
         low, high = frame["ts"].min(), frame["ts"].max()
-        self._tail.append(
-            Header(self.model, kind, first, frame.height, _micros(now), _micros(low), _micros(high)), frame
-        )
+        header = Header(self.model, kind, first, frame.height, _micros(now), _micros(low), _micros(high))
+        self._tail.append(header, frame)
         book.next_seq = end
         book.ids.extend(book.table.identity.of(frame))
+        return header
 
     def write_few(
         self,
@@ -203,10 +203,10 @@ class Accepting:
         rows: Sequence[Mapping[str, Any]],
         digests: "Sequence[Pair]",
         now: datetime,
-    ) -> list[int]:
+    ) -> tuple[list[int], Header | None]:
         """`unseen` and `write` for a few rows without a frame, of a table that tells them apart by their id alone.
 
-        Returns the positions of those that were known.
+        Returns the positions of those that were known, and the header of the others if there are any.
 
         Args:
             columns: name and Delta type of every column but `seq`.
@@ -225,16 +225,16 @@ class Accepting:
                 fresh.append([_micros(v) if type(v := row.get(name)) is datetime else v for name, _ in columns])
         if repeated:
             self.rests_on, book.unsynced = book.unsynced, set()
+        header = None
         if fresh:
             times = [_micros(row["ts"]) for row in rows]
             first = book.next_seq
             few = FewRows(columns, fresh, first)
-            self._tail.append(
-                Header(self.model, kind, first, len(fresh), _micros(now), min(times), max(times), wal.ROWS), few
-            )
+            header = Header(self.model, kind, first, len(fresh), _micros(now), min(times), max(times), wal.ROWS)
+            self._tail.append(header, few)
             book.next_seq += len(fresh)
             book.ids.extend_pairs(new)
-        return repeated
+        return repeated, header
 
     def _book(self, kind: str) -> Book:
         if kind not in self._books:

@@ -11,7 +11,7 @@ import fcntl
 import hmac
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,9 +24,10 @@ from core.logs import logger
 from monitor.acceptance import Acceptance, when
 from monitor.fold import Folder, adopt, fold
 from monitor.identity import IDENTITIES, Ids
+from monitor.news import Board, news_of
 from monitor.schema import ModelSpec
 from monitor.tail import Tail
-from monitor.wal import Record, RecordGoneError
+from monitor.wal import Header, Record, RecordGoneError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -108,7 +109,7 @@ class EventStore:
         self.lock_dir = home / "locks"
         self.tail = Tail(home / "wal")
         self._subject_key = subject_key
-        self.touched: set[str] = set()  # models that rows came for; whoever judges windows takes them out
+        self.news = Board()  # of rows that came
         self._tables: dict[tuple[str, str], Table] = {}
         self._guard = threading.Lock()
         self._held = threading.local()
@@ -139,9 +140,8 @@ class EventStore:
         frame = _typed(frame, {**EVENT_FIELDS, **columns}, received_at=now if arrived is None else arrived)
         with self._acceptance.of(spec.model) as accepting:
             fresh, repeated = accepting.unseen("events", frame)
-            if fresh.height:
-                accepting.write("events", fresh, now)
-        self._acknowledge(spec)
+            header = accepting.write("events", fresh, now) if fresh.height else None
+        self._acknowledge(spec, header)
         return Appended(fresh.height, repeated)
 
     def append_few(self, batches: Sequence[Few], *, now: datetime) -> list[Appended | Exception]:
@@ -166,8 +166,8 @@ class EventStore:
                     row[name] = self.subject_digest(row[name])
         try:
             with self._acceptance.of(spec.model) as accepting:
-                repeated = accepting.write_few("events", _stored_columns(spec), rows, digests, now)
-            self._acknowledge(spec)
+                repeated, header = accepting.write_few("events", _stored_columns(spec), rows, digests, now)
+            self._acknowledge(spec, header)
         except Exception as error:
             if not isinstance(error, AppError):
                 log.exception("not stored", model=spec.model)
@@ -191,9 +191,8 @@ class EventStore:
         with self._acceptance.of(spec.model) as accepting:
             known = pl.Series(accepting.known("events", Ids.plain(frame["event_id"])), dtype=pl.Boolean)
             fresh, repeated = accepting.unseen("outcomes", frame.filter(known))
-            if fresh.height:
-                accepting.write("outcomes", fresh, now)
-        self._acknowledge(spec)
+            header = accepting.write("outcomes", fresh, now) if fresh.height else None
+        self._acknowledge(spec, header)
         positions = known.arg_true()
         unknown = tuple((~known).arg_true().to_list())
         return AppendedOutcomes(fresh.height, [positions[i] for i in repeated], unknown)
@@ -208,22 +207,24 @@ class EventStore:
         if hasattr(self._held, "acknowledged"):  # within another one
             yield
             return
-        later: list[ModelSpec] = []
+        later: list[tuple[ModelSpec, Header | None]] = []
         self._held.acknowledged = later
         try:
             with self._acceptance.together():
                 yield
         finally:
             del self._held.acknowledged
-        for spec in later:
-            self._acknowledge(spec)
+        for spec, header in later:
+            self._acknowledge(spec, header)
 
-    def _acknowledge(self, spec: ModelSpec) -> None:
-        later: list[ModelSpec] | None = getattr(self._held, "acknowledged", None)
+    def _acknowledge(self, spec: ModelSpec, header: Header | None) -> None:
+        """Rows are there, written under this header; none where every one was known, which is no news."""
+        later: list[tuple[ModelSpec, Header | None]] | None = getattr(self._held, "acknowledged", None)
         if later is not None:
-            later.append(spec)
+            later.append((spec, header))
             return
-        self.touched.add(spec.model)  # also when every row was known: its first answer may have died before this line
+        if header is not None:
+            self.news.pin(spec.model, news_of(header))
         if spec.ack == "lake":
             self.settle(spec.model)
 
@@ -235,9 +236,9 @@ class EventStore:
             for kind in KINDS:
                 fold(self.table(model, kind), self.tail, (model, kind))
 
-    def folder(self, folded: Callable[[str], None]) -> Folder:
-        """A thread, not started yet, that folds in the background; `folded` is told the model after each fold."""
-        return Folder(self.tail, self.table, self.locked, folded)
+    def folder(self) -> Folder:
+        """A thread, not started yet, that folds in the background."""
+        return Folder(self.tail, self.table, self.locked)
 
     def adopt(self) -> None:
         """Fold the logs of processes that died."""
@@ -297,9 +298,8 @@ class EventStore:
         frame = _typed(frame, QUARANTINE_FIELDS, ts=now)
         with self._acceptance.of(spec.model) as accepting:
             fresh, _ = accepting.unseen("quarantine", frame)
-            if fresh.height:
-                accepting.write("quarantine", fresh, now)
-        self._acknowledge(spec)
+            header = accepting.write("quarantine", fresh, now) if fresh.height else None
+        self._acknowledge(spec, header)
         return fresh.height
 
     def subject_digest(self, value: str) -> str:

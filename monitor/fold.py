@@ -73,10 +73,8 @@ class Folder:
         tail: Tail,
         table: "Callable[[str, str], Table]",
         locked: Callable[[str], AbstractContextManager[None]],
-        folded: Callable[[str], None],
     ) -> None:
-        """`folded` is told the model after its rows have become part of a table."""
-        self._tail, self._table, self._locked, self._folded = tail, table, locked, folded
+        self._tail, self._table, self._locked = tail, table, locked
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="fold", daemon=True)
 
@@ -119,7 +117,6 @@ class Folder:
     def _fold(self, key: Key, *, hurry: bool) -> None:
         with self._locked(key[0]):
             rows = fold(self._table(*key), self._tail, key)
-        self._folded(key[0])
         if rows < BUSY_ROWS and not hurry:
             self._stop.wait(BETWEEN_S)
 

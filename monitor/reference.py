@@ -19,12 +19,10 @@ from monitor.schema import ModelSpec, RowWindow, span
 from monitor.service import CurrentSpec
 from monitor.site import Site
 from monitor.tables import BaselineRow
+from monitor.times import DAY, GRACE
 
 # A window of rows is cut in this many blocks, and its reference in blocks of the same number of rows.
 BLOCKS_PER_WINDOW: Final = 10
-# Events may come this late before a stretch of time counts as over.
-GRACE: Final = timedelta(minutes=1)
-DAY: Final = timedelta(days=1)
 # Days are profiled in quarters: where quarters show no effect of their day, a window of one day is ranked among them.
 QUARTERS: Final = 4
 # With time windows a reference spans at least this many blocks, however many rows come in the first.

@@ -33,11 +33,11 @@ from monitor.drift import drift_scores
 from monitor.judge import judge
 from monitor.measure import Reading, drift_readings, fairness_readings, kpi_readings, unjudged_readings
 from monitor.profile import merge_all, without
-from monitor.reference import DAY, GRACE
-from monitor.schema import RowWindow, span
+from monitor.schema import RowWindow
 from monitor.service import CurrentSpec, current_spec
 from monitor.site import Site
 from monitor.tables import BaselineRow, Model, Window
+from monitor.times import GRACE, window_times
 from monitor.wording import describe
 
 # A time window closes once the clock is GRACE past its end and later events were seen, or nothing came for this long.
@@ -115,10 +115,7 @@ def _ahead(site: Site, current: CurrentSpec, row: BaselineRow, scale: str, numbe
     first = row.origin_ts
     if first is None or extent.last_ts is None or extent.last_received_at is None:
         return None
-    length, now = span(scale), site.clock.now()
-    block = min(DAY, length).total_seconds()
-    start = datetime.fromtimestamp(first.timestamp() // block * block, tz=now.tzinfo) + number * length
-    end = start + length
+    (start, end), now = window_times(first, scale, number), site.clock.now()
     arrived = extent.last_ts >= end or now - extent.last_received_at >= QUIET
     return None if now < end + GRACE or not arrived or start > extent.last_ts else (start, end)
 

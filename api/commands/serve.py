@@ -14,6 +14,7 @@ import typer
 
 from core import logs
 from core.errors import InvalidError
+from core.process import PR_SET_PDEATHSIG
 from core.settings import Settings, load
 
 if TYPE_CHECKING:
@@ -119,13 +120,13 @@ def api(home: Home = None, port: Port = None, as_json: JsonLine = False) -> None
         site.close()
 
 
-def worker(home: Home = None, with_parent: Annotated[bool, typer.Option("--with-parent", hidden=True)] = False) -> None:
+def worker(home: Home = None, parent: Annotated[int | None, typer.Option(hidden=True)] = None) -> None:
     """Run a worker with its scheduler; several may run on one PostgreSQL."""
     from api import scheduler
     from api import worker as loop
 
-    if with_parent:
-        _die_with_parent()
+    if parent is not None:
+        _die_with(parent)
     settings = configured(home)
     logs.configure(settings.log.level)
     site = prepare(settings)
@@ -141,8 +142,9 @@ def worker(home: Home = None, with_parent: Annotated[bool, typer.Option("--with-
 def _keep_worker(settings: Settings, stop: threading.Event) -> None:
     """Run the worker as a child process and start it again when it dies: the loop must outlive a crash."""
     environment = os.environ | {"ASSAY_HOME": str(settings.home_dir)}
+    command = [sys.executable, "-m", "api.cli", "worker", "--parent", str(os.getpid())]
     while not stop.is_set():
-        child = subprocess.Popen([sys.executable, "-m", "api.cli", "worker", "--with-parent"], env=environment)
+        child = subprocess.Popen(command, env=environment)  # noqa: S603 - our own interpreter and module, no shell
         while child.poll() is None and not stop.wait(0.5):
             pass
         if child.poll() is None:
@@ -154,7 +156,9 @@ def _keep_worker(settings: Settings, stop: threading.Event) -> None:
         stop.wait(1.0)
 
 
-def _die_with_parent() -> None:
+def _die_with(parent: int) -> None:
     """A worker that outlives its `assay serve` would go on claiming jobs: on Linux the kernel ends it."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # gone before it was asked for
+            sys.exit(1)

@@ -1,0 +1,21 @@
+"""Windows of time: where they begin and end, and when one counts as over."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from monitor.schema import span
+
+DAY: Final = timedelta(days=1)
+# Events may come this late before a stretch of time counts as over.
+GRACE: Final = timedelta(minutes=1)
+
+
+def window_times(origin: datetime, scale: str, number: int) -> tuple[datetime, datetime]:
+    """Begin and end of a window of a scale, such as `1d`.
+
+    The first one begins with the block of time, at most a day long, that `origin` falls in, counted from 1970 in UTC.
+    """
+    length = span(scale)
+    block = min(DAY, length).total_seconds()
+    start = datetime.fromtimestamp(origin.timestamp() // block * block, tz=UTC) + number * length
+    return start, start + length
