@@ -49,7 +49,10 @@ class DeltaLog:
         return os.path.exists(f"{self.folder}/{version:020}.json")  # noqa: PTH110
 
     def is_empty(self) -> bool:
-        return next(self.folder.glob("*.json"), None) is None
+        try:
+            return not any(name.endswith(".json") for name in os.listdir(self.folder))  # noqa: PTH208 - as above
+        except FileNotFoundError:
+            return True
 
     def commit(self, version: int, actions: Sequence[Mapping[str, Any]]) -> None:
         """Publish one version: durable and visible when this returns, or not at all.

@@ -77,6 +77,15 @@ class Few:
 
 
 @dataclass(frozen=True, slots=True)
+class _Stored:
+    """What is stored of an event: name and Delta type of every column but `seq`, and which are digests of subjects."""
+
+    spec: ModelSpec
+    columns: Sequence[tuple[str, str]]
+    subjects: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
 class AppendedOutcomes(Appended):
     unknown: tuple[int, ...]  # positions of rows whose event is not stored
 
@@ -111,6 +120,7 @@ class EventStore:
         self._subject_key = subject_key
         self.news = Board()  # of rows that came
         self._tables: dict[tuple[str, str], Table] = {}
+        self._kept: dict[str, _Stored] = {}
         self._guard = threading.Lock()
         self._held = threading.local()
         self._acceptance = Acceptance(self.table, self.tail, self.lock_dir)
@@ -158,21 +168,30 @@ class EventStore:
             return [self._append_few(batch, [next(digests) for _ in batch.rows], now) for batch in batches]
 
     def _append_few(self, batch: Few, digests: "Sequence[Pair]", now: datetime) -> Appended | Exception:
-        spec = batch.spec
+        spec, stored = batch.spec, self._stored(batch.spec)
         rows = [{**row, "received_at": now} for row in batch.rows]
-        for name in spec.with_role("subject"):
+        for name in stored.subjects:
             for row in rows:
                 if row.get(name) is not None:
                     row[name] = self.subject_digest(row[name])
         try:
             with self._acceptance.of(spec.model) as accepting:
-                repeated, header = accepting.write_few("events", _stored_columns(spec), rows, digests, now)
+                repeated, header = accepting.write_few("events", stored.columns, rows, digests, now)
             self._acknowledge(spec, header)
         except Exception as error:
             if not isinstance(error, AppError):
                 log.exception("not stored", model=spec.model)
             return error
         return Appended(len(rows) - len(repeated), repeated)
+
+    def _stored(self, spec: ModelSpec) -> "_Stored":
+        """Worked out once for a spec: a single event takes less time than this."""
+        if (found := self._kept.get(spec.model)) is None or found.spec is not spec:
+            subjects = spec.with_role("subject")
+            columns = {name: DELTA_TYPES[c.type] for name, c in spec.event_columns.items()}
+            columns = EVENT_FIELDS | columns | dict.fromkeys(subjects, "string")
+            found = self._kept[spec.model] = _Stored(spec, [c for c in columns.items() if c[0] != "seq"], subjects)
+        return found
 
     def append_outcomes(
         self, spec: ModelSpec, frame: "pl.DataFrame", *, now: datetime, arrived: "pl.Series | None" = None
@@ -593,13 +612,6 @@ def _typed(frame: "pl.DataFrame", columns: dict[str, str], **given: "datetime | 
             column = frame.get_column(name)
             found.append(column if column.dtype == dtype else column.cast(dtype))
     return pl.DataFrame([column for column in found if column.name != "seq"])
-
-
-def _stored_columns(spec: ModelSpec) -> list[tuple[str, str]]:
-    """Name and Delta type of every column of an event but `seq`."""
-    columns = {name: DELTA_TYPES[c.type] for name, c in spec.event_columns.items()}
-    columns = EVENT_FIELDS | columns | dict.fromkeys(spec.with_role("subject"), "string")
-    return [column for column in columns.items() if column[0] != "seq"]
 
 
 def _known(value: datetime | None) -> list[datetime]:

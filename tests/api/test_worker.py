@@ -1,5 +1,9 @@
 """The worker's loop: every outcome of a job is recorded, and a dead worker's job is taken over."""
 
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -102,3 +106,17 @@ def test_every_job_that_is_enqueued_by_name_exists() -> None:
         "monitor.evaluate", "monitor.confirm", "monitor.upkeep", "monitor.digest", "retrain.consider", "retrain.run",
         "retrain.explain", "retrain.erase", "reports.build",
     }  # fmt: skip
+
+
+def test_a_burst_of_signals_ends_a_worker() -> None:
+    """As the kernel sends them when a parent of many threads is killed."""
+    code = "from api import worker; stop = worker.stop_on_signal(); print('ready', flush=True); stop.wait()"
+    for _ in range(5):
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        for _ in range(200):
+            if process.poll() is None:
+                os.kill(process.pid, signal.SIGTERM)
+        assert process.wait(20) in (0, -signal.SIGTERM)  # the last of them may meet an interpreter that is leaving
+        process.stdout.close()

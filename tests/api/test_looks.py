@@ -1,0 +1,180 @@
+"""Evaluations are asked for when rows can change a verdict, and only then."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from sqlalchemy import func, select
+
+from api import looks
+from api.looks import Looks
+from core.clock import ManualClock
+from core.queue import Job
+from monitor import service, store
+from monitor.ingest.media import NDJSON
+from monitor.ingest.receive import Body, Kind, receive
+from monitor.site import Site
+from monitor.tables import Model, Window
+from monitor.windows import evaluate
+from tests.monitor.traffic import BEGIN, events_body, outcomes_body, rows, spec
+
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+DAYS = {"windows": ["1d"], "false_alarms": {"alpha": 0.1}, "kpi": [], "fairness": []}
+ROWS = {"windows": {"rows": 250}, "false_alarms": {"alpha": 0.1}, "kpi": [], "fairness": []}
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def asking(site: Site, monkeypatch: pytest.MonkeyPatch) -> Looks:
+    """Asks as often as it is called."""
+    monkeypatch.setattr(looks, "AGAIN_S", 0.0)
+    return Looks(site)
+
+
+def declare(site: Site, name: str = "loans", **changes: Any) -> None:
+    with site.database.write() as db:
+        service.apply_spec(site, db, spec(model=name, **changes), "tester")
+
+
+def send(site: Site, body: bytes, kind: Kind = "events", name: str = "loans") -> None:
+    assert receive(site, name, kind, Body(body, NDJSON)).accepted
+
+
+def state(site: Site) -> tuple[Any, ...]:
+    """What an evaluation changes that a user can see."""
+    with site.database.read() as db:
+        model = store.model(db, "loans")
+        row = store.newest_baseline(db, model.id)
+        assert row is not None
+        seen = db.execute(select(func.count(), func.sum(Window.rows), func.sum(Window.labels))).one()
+        return (row.state, row.problem, row.artifact, model.silent_seq, *seen)
+
+
+def feed(seed: int, steps: int) -> Iterator[pl.DataFrame]:
+    """Rows of some hours each: mostly in order, sometimes late, sometimes after a gap of days."""
+    random, hours, start = np.random.default_rng(seed), 0.0, 0
+    for _ in range(steps):
+        count = int(random.integers(1, 120))
+        late = random.random() < 0.15
+        hours += 0.0 if late else random.choice([3.0, 9.0, 24.0, 70.0], p=[0.5, 0.3, 0.15, 0.05])
+        first = hours - (random.uniform(1, 60) if late else 0.0)
+        times = BEGIN + timedelta(days=5) + np.array([timedelta(hours=first + i * 2 / count) for i in range(count)])
+        yield rows(count, start=start).with_columns(pl.Series("ts", [t.isoformat() for t in times]))
+        start += count
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize(
+    ("baseline", "monitors"),
+    [
+        ({"rows": "first 1000"}, ROWS),
+        ({"rows": "first 500"}, DAYS),
+        ({"rows": "first 500"}, DAYS | {"windows": ["6h", "1d"]}),
+        ({"range": {"from": "2026-01-06T00:00:00Z", "to": "2026-01-12T00:00:00Z"}}, DAYS),
+    ],
+    ids=["rows", "days", "two scales", "range"],
+)
+def test_what_is_not_asked_for_would_have_found_nothing(
+    site: Site, clock: ManualClock, asking: Looks, baseline: Any, monitors: Any, seed: int
+) -> None:
+    declare(site, baseline=baseline, monitors=monitors)
+    asked = changed = 0
+    for step, frame in enumerate(feed(seed, 60)):
+        newest = datetime.fromisoformat(frame["ts"].max())  # type: ignore[arg-type]  # a text
+        clock.move_to(max(clock.now() + timedelta(minutes=6), newest + timedelta(minutes=2)))
+        send(site, events_body(frame))
+        if step % 10 == 9:
+            send(site, outcomes_body(frame), "outcomes")
+        is_asked, before = asking.ask() == ["loans"], state(site)
+        evaluate(site, "loans")
+        assert is_asked or state(site) == before, f"step {step}"
+        asked, changed = asked + is_asked, changed + (state(site) != before)
+    assert changed > 10
+    assert asked < 60
+
+
+def test_rows_that_close_nothing_ask_for_nothing(site: Site, clock: ManualClock, asking: Looks) -> None:
+    declare(site, monitors=DAYS, baseline={"rows": "first 5000"})
+    for hour in range(20):
+        clock.move_to(BEGIN + timedelta(hours=hour + 2))
+        send(site, events_body(rows(60, start=hour * 60)))
+        assert asking.ask() == []
+
+
+def test_a_window_is_asked_for_again_until_it_is_closed(site: Site, clock: ManualClock, asking: Looks) -> None:
+    declare(site, monitors=ROWS)
+    clock.move_to(BEGIN + DAY)
+    for at in range(0, 500, 100):  # the window is whole with the third of these
+        send(site, events_body(rows(100, start=at)))
+        assert asking.ask() == (["loans"] if at >= 200 else [])
+    evaluate(site, "loans")  # closes two
+    send(site, events_body(rows(100, start=500)))
+    assert asking.ask() == []
+
+
+def test_the_same_rows_again_ask_for_nothing(site: Site, clock: ManualClock, asking: Looks) -> None:
+    declare(site, monitors=ROWS)
+    clock.move_to(BEGIN + DAY)
+    send(site, events_body(rows(250)))
+    assert asking.ask() == ["loans"]
+    assert receive(site, "loans", "events", Body(events_body(rows(250)), NDJSON)).duplicates == 250
+    assert asking.ask() == []
+
+
+def test_the_first_row_after_a_silence_that_was_told_is_looked_at(
+    site: Site, clock: ManualClock, asking: Looks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declare(site, monitors=DAYS)
+    clock.move_to(BEGIN + DAY)
+    send(site, events_body(rows(10)))
+    assert asking.ask() == []
+    with site.database.write() as db:
+        db.get_one(Model, store.model(db, "loans").id).silent_seq = 10
+    monkeypatch.setattr(looks, "PAUSE_S", 0.0)
+    send(site, events_body(rows(10, start=10)))
+    assert asking.ask() == ["loans"]
+
+
+def test_many_models_that_close_are_asked_for_before_those_that_are_only_disturbed(
+    site: Site, clock: ManualClock, asking: Looks
+) -> None:
+    clock.move_to(BEGIN + DAY)
+    for i in range(25):
+        declare(site, f"m{i:02}", monitors=ROWS)
+        send(site, events_body(rows(250)), name=f"m{i:02}")
+    for i in range(25, 30):
+        declare(site, f"m{i:02}", monitors=ROWS)
+        send(site, events_body(rows(10)), name=f"m{i:02}")
+        send(site, outcomes_body(rows(10)), "outcomes", name=f"m{i:02}")
+    found = [asking.ask() for _ in range(8)]
+    assert sorted(m for models in found for m in models) == [f"m{i:02}" for i in range(30)]
+    assert all(len([m for m in models if m >= "m25"]) <= looks.DISTURBED for models in found)
+    assert found[-1] == []
+
+
+def test_rows_enough_for_profiling_ask_before_their_window_closes(
+    site: Site, clock: ManualClock, asking: Looks
+) -> None:
+    declare(site, monitors=DAYS, baseline={"rows": "first 50000"})
+    clock.move_to(BEGIN + DAY)
+    for at in range(3):
+        send(site, events_body(rows(4000, start=at * 4000, every=timedelta(seconds=1))))
+        assert asking.ask() == (["loans"] if at == 2 else [])
+
+
+def test_nothing_is_forgotten_while_the_database_is_away(
+    site: Site, clock: ManualClock, asking: Looks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declare(site, monitors=ROWS)
+    clock.move_to(BEGIN + DAY)
+    send(site, events_body(rows(250)))
+    with monkeypatch.context() as away:
+        away.setattr(looks.queue, "enqueue", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            asking.ask()
+    assert asking.ask() == ["loans"]
+    with site.database.read() as db:
+        assert db.scalars(select(Job.name)).all() == ["monitor.evaluate"]
