@@ -4,11 +4,12 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,10 @@ import httpx2
 _ENVIRONMENT = Path(sys.prefix) / "beside"
 _LIB = f"lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
 MOTO = _ENVIRONMENT / "bin" / "moto_server"
+GOOGLE = _ENVIRONMENT / "bin" / "gcp-storage-emulator"
+AZURITE = shutil.which("azurite-blob")  # of npm's package azurite; too large to be set up for everybody
+AZURE_ACCOUNT = "devstoreaccount1"
+AZURE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="  # known to all
 ROTEL = _ENVIRONMENT / _LIB / "rotel" / "rotel-agent"
 _MAY_READ = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}
 
@@ -83,6 +88,46 @@ def _iam(url: str, **parameters: str) -> str:
 
 
 @contextlib.contextmanager
+def google_store(log: Path) -> Iterator[str]:
+    """The emulator of Google Cloud Storage with a bucket `drops`; gives host:port. It lets everybody in."""
+    command = [str(GOOGLE), "start", "--in-memory", "--default-bucket", "drops"]
+    with _listening(command, "--host", "--port", log) as address:
+        yield address
+
+
+@contextlib.contextmanager
+def azure_store(log: Path) -> Iterator[str]:
+    """Azurite, which lets AZURE_ACCOUNT in with AZURE_KEY; gives host:port."""
+    assert AZURITE is not None
+    command = [AZURITE, "--location", str(log.parent), "--skipApiVersionCheck"]
+    with _listening(command, "--blobHost", "--blobPort", log) as address:
+        yield address
+
+
+@contextlib.contextmanager
+def _listening(command: Sequence[str], host: str, port: str, log: Path) -> Iterator[str]:
+    number = free_port()
+    with log.open("w") as output, subprocess.Popen(
+        [*command, host, "127.0.0.1", port, str(number)], stdin=subprocess.DEVNULL, stdout=output, stderr=output
+    ) as process:  # fmt: skip
+        try:
+            _connected("127.0.0.1", number, process, log)
+            yield f"127.0.0.1:{number}"
+        finally:
+            process.kill()
+
+
+def _connected(host: str, port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    for _ in range(600):
+        with contextlib.suppress(ConnectionError), socket.create_connection((host, port), 1):
+            return
+        if process.poll() is not None:
+            break
+        time.sleep(0.05)
+    raise RuntimeError(f"{Path(str(process.args[0])).name} did not become ready:\n{log.read_text()[-2000:]}")  # type: ignore[index]
+
+
+@contextlib.contextmanager
 def collector(settings: Mapping[str, str], log: Path) -> Iterator["subprocess.Popen[bytes]"]:
     """rotel with these settings; ready when its HTTP receiver listens."""
     environ = {"PATH": os.environ["PATH"], **settings}
@@ -92,12 +137,7 @@ def collector(settings: Mapping[str, str], log: Path) -> Iterator["subprocess.Po
     ) as process:  # fmt: skip
         try:
             host, _, port = settings["ROTEL_OTLP_HTTP_ENDPOINT"].rpartition(":")
-            for _ in range(600):
-                with contextlib.suppress(ConnectionError), socket.create_connection((host, int(port)), 1):
-                    break
-                if process.poll() is not None:
-                    raise RuntimeError(f"rotel did not become ready:\n{log.read_text()[-2000:]}")
-                time.sleep(0.05)
+            _connected(host, int(port), process, log)
             yield process
         finally:
             process.kill()

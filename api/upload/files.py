@@ -1,6 +1,7 @@
 """What `assay ingest` is pointed at: one file, a folder of files, or the same in an object store."""
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ _URIS: Final = (
 # An object store may take its time over a page of a thousand names; Arrow's own patience is 3 seconds with S3, and a
 # quarter of an hour with Google's where nobody answers.
 _SILENT_S: Final = 60
+_AZURE_KEYS: Final = ("account_key", "AZURE_STORAGE_KEY"), ("sas_token", "AZURE_STORAGE_SAS_TOKEN")
 _CONNECT_S: Final = 10
 # name:password@ (a port is none), and what SAS tokens and Azure's URIs carry.
 _SECRET: Final = re.compile(r"://[^:/@?]*:(?!\d+/)[^@]*@|[?&](?:sig|client_secret)=")
@@ -123,15 +125,21 @@ def _located(given: str) -> tuple["FileSystem", str]:
 
 def _opened(uri: str) -> tuple["FileSystem", str]:
     """The store behind a URI and the path in it, as patient as a slow store needs and an absent one deserves."""
-    from pyarrow.fs import FileSystem, S3FileSystem
+    from pyarrow.fs import AzureFileSystem, FileSystem, S3FileSystem
 
     if uri.startswith(("gs://", "gcs://")) and "retry_limit_seconds=" not in uri:
         uri += f"{'&' if '?' in uri else '?'}retry_limit_seconds={_SILENT_S}"
+    made: Any
     store, path = FileSystem.from_uri(uri)
     if isinstance(store, S3FileSystem):
         # A URI of S3 cannot say how long to wait; pickling knows what else the store was made of.
-        made: Any = store.__reduce__()
+        made = store.__reduce__()
         store = made[0]({**made[1][0], "request_timeout": _SILENT_S, "connect_timeout": _CONNECT_S})
+    if isinstance(store, AzureFileSystem):  # without a key Arrow asks for an identity
+        for name, variable in _AZURE_KEYS:
+            if key := os.environ.get(variable):
+                made = store.__reduce__()
+                return made[0]({**made[1][0], name: key}), path
     return store, path
 
 

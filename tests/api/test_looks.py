@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 
 from api import looks
 from api.looks import Looks
+from core import queue
 from core.clock import ManualClock
 from core.queue import Job
 from monitor import service, store
@@ -172,7 +173,7 @@ def test_nothing_is_forgotten_while_the_database_is_away(
     clock.move_to(BEGIN + DAY)
     send(site, events_body(rows(250)))
     with monkeypatch.context() as away:
-        away.setattr(looks.queue, "enqueue", lambda *_, **__: 1 / 0)
+        away.setattr(queue, "enqueue", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             asking.ask()
     assert asking.ask() == ["loans"]

@@ -1,5 +1,6 @@
 """`assay ingest` from an object store: a real S3 endpoint that checks signatures, and the promises made for files."""
 
+import base64
 import http.server
 import io
 import json
@@ -18,10 +19,21 @@ import httpx2
 import polars as pl
 import pytest
 import yaml
-from pyarrow.fs import S3FileSystem
+from pyarrow.fs import AzureFileSystem, FileSystem, GcsFileSystem, S3FileSystem
 
+from api.upload.files import _opened
 from tests.api.test_ingest import COLUMNS, rows
-from tests.beside import MOTO, ObjectStore, object_store
+from tests.beside import (
+    AZURE_ACCOUNT,
+    AZURE_KEY,
+    AZURITE,
+    GOOGLE,
+    MOTO,
+    ObjectStore,
+    azure_store,
+    google_store,
+    object_store,
+)  # fmt: skip
 from tests.conftest import absent
 from tests.service import ROOT, Service, assay, environment
 
@@ -78,7 +90,7 @@ def ingest(known: dict[str, str], tmp_path: Path) -> Ingest:
     return run
 
 
-def put(drops: S3FileSystem, key: str, frame: pl.DataFrame) -> None:
+def put(drops: FileSystem, key: str, frame: pl.DataFrame) -> None:
     body = io.BytesIO()
     frame.with_columns(pl.col("ts").str.to_datetime(time_zone="UTC")).write_parquet(body)
     with drops.open_output_stream(f"drops/{key}") as out:
@@ -136,6 +148,67 @@ def test_killed_in_the_middle_of_a_prefix_and_run_again_every_row_is_stored_once
     files, accepted, duplicates = counted(ingest("s3://drops/big"))
     assert (files, accepted + duplicates) == (left, left * 400)
     assert counted(ingest("s3://drops/big", "--state", "fresh.json")) == (25, 0, 10_000)
+
+
+@pytest.fixture(scope="module")
+def google(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if not GOOGLE.exists():
+        absent("gcp-storage-emulator", "it with `make setup`")
+    with google_store(tmp_path_factory.mktemp("google") / "log") as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if AZURITE is None:
+        pytest.skip("azurite-blob is not on the PATH; get it with `npm install -g azurite`")
+    with azure_store(tmp_path_factory.mktemp("azure") / "log") as address:
+        yield address
+
+
+def sent_and_sent_again(files: FileSystem, ingest: Ingest, uri: str, **environ: str) -> None:
+    """An object, then the prefix it is under, then the same again; `uri` has {} where the path goes."""
+    put(files, "2026/a.parquet", rows(30))
+    assert counted(ingest(uri.format("drops/2026/a.parquet"), **environ)) == (1, 30, 0)
+    put(files, "2026/more/b.parquet", rows(20, "b"))
+    assert counted(ingest(uri.format("drops/2026"), **environ)) == (2, 20, 30)
+    assert counted(ingest(uri.format("drops/2026"), **environ)) == (0, 0, 0)
+    done = ingest(uri.format("drops/2025"), **environ)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "drops/2025" in done.stderr
+    assert "does not exist" in done.stderr
+
+
+def test_objects_of_google_are_sent_like_those_of_s3(google: str, ingest: Ingest) -> None:
+    files = GcsFileSystem(anonymous=True, scheme="http", endpoint_override=google)
+    sent_and_sent_again(files, ingest, f"gs://anonymous@{{}}?scheme=http&endpoint_override={google}")
+
+
+def test_objects_of_azure_are_sent_with_the_accounts_key(azure: str, ingest: Ingest) -> None:
+    options: dict[str, Any] = {f"{kind}_storage_authority": azure for kind in ("blob", "dfs")}
+    options |= {f"{kind}_storage_scheme": "http" for kind in ("blob", "dfs")}
+    files = AzureFileSystem(AZURE_ACCOUNT, account_key=AZURE_KEY, **options)
+    files.create_dir("drops")
+    uri = f"abfs://{AZURE_ACCOUNT}@{azure}/{{}}?enable_tls=false"
+    sent_and_sent_again(files, ingest, uri, AZURE_STORAGE_KEY=AZURE_KEY)
+    wrong = base64.b64encode(b"hidden" * 8).decode()
+    done = ingest(uri.format("drops/2026"), AZURE_STORAGE_KEY=wrong)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "credentials" in done.stderr
+    assert wrong not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "variable"), [("account_key", "AZURE_STORAGE_KEY"), ("sas_token", "AZURE_STORAGE_SAS_TOKEN")]
+)
+def test_keys_of_azure_are_taken_from_the_environment(
+    name: str, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, AZURE_KEY)
+    store, path = _opened("abfs://drops@account.dfs.core.windows.net/2026")
+    assert path == "drops/2026"
+    options: dict[str, Any] = {name: AZURE_KEY}
+    assert store == AzureFileSystem("account", **options)
 
 
 @pytest.mark.parametrize(
