@@ -14,11 +14,10 @@ from monitor.backtest import Stored
 from monitor.budget import watches_concept
 from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, Receipt, receive
-from monitor.reference import block_length
 from monitor.schema import ModelSpec, RowWindow
 from monitor.site import Site
 from monitor.tables import BaselineRow
-from monitor.times import GRACE
+from monitor.times import GRACE, block_length
 from monitor.windows import QUIET, evaluate
 from retrain.service import gather
 from retrain.triggers import decide

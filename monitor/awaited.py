@@ -10,31 +10,42 @@ from monitor import store
 from monitor.acceptance import when
 from monitor.news import News
 from monitor.schema import RowWindow, span
-from monitor.service import current_spec
-from monitor.times import GRACE, window_times
+from monitor.service import CurrentSpec, current_spec
+from monitor.tables import BaselineRow
+from monitor.times import GRACE, reference_time, window_times
 
 MANY_ROWS: Final = 10_000  # so many are worth profiling before their window closes
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """So many events, counted from the model's first, and one of this time or later with the clock GRACE past it."""
+
+    seq: int = 0
+    ts: datetime | None = None
+
+    def is_reached(self, news: News, now: datetime) -> bool:
+        if self.ts is None:
+            return news.next_seq >= self.seq
+        latest = None if news.high_ts is None else when(news.high_ts)
+        return news.next_seq >= self.seq and latest is not None and latest >= self.ts and now >= self.ts + GRACE
 
 
 @dataclass(frozen=True, slots=True)
 class Awaited:
     """The least that can close a window of a model or make its reference whole."""
 
-    seq: int | None  # so many events, counted from its first
-    ts: datetime | None  # an event of this time or later, and the clock GRACE past it
+    marks: tuple[Mark, ...]
     late_before: datetime | None  # an event of an earlier time belongs to a window that is closed, or moves the first
     first: str | None  # or the end of the first window, so long, of the first event: nobody has looked for it yet
 
     def is_there(self, news: News, now: datetime) -> bool:
         """Whether a window can be closed, or enough has come to go on with profiling."""
-        if (self.seq is not None and news.next_seq >= self.seq) or news.rows >= MANY_ROWS:
+        if news.rows >= MANY_ROWS or any(mark.is_reached(news, now) for mark in self.marks):
             return True
-        if news.low_ts is None or news.high_ts is None:
+        if self.first is None or news.low_ts is None:
             return False
-        ends = [] if self.ts is None else [self.ts]
-        if self.first is not None:
-            ends.append(window_times(when(news.low_ts), self.first, 0)[1])
-        return any(when(news.high_ts) >= end and now >= end + GRACE for end in ends)
+        return Mark(ts=window_times(when(news.low_ts), self.first, 0)[1]).is_reached(news, now)
 
     def is_disturbed(self, news: News) -> bool:
         """Whether what is judged already has to be looked at again: its outcomes came, or rows of it."""
@@ -52,23 +63,32 @@ def awaited(db: Session, model_name: str) -> Awaited:
     current = current_spec(db, model_name)
     row = store.newest_baseline(db, current.model.id)
     assert row is not None  # every model has one from its first spec on
-    monitors, baseline = current.spec.monitors, current.spec.baseline
+    monitors = current.spec.monitors
     closed = {scale: store.windows_count(db, row.id, scale) for scale in monitors.scales}
-    numbers, times = list[int](), list[datetime]()
-    late_before, first = None, None
+    marks = _of_the_reference(current, row)
     if current.model.silent_seq is not None:  # its silence is over with the next row
-        numbers.append(current.model.silent_seq + 1)
-    if row.state == "collecting":
-        if baseline.first_rows is not None:
-            numbers.append(row.from_seq + baseline.first_rows)
-        if baseline.range is not None:
-            times.append(baseline.range.to)
+        marks.append(Mark(current.model.silent_seq + 1))
     if isinstance(monitors.windows, RowWindow):
-        numbers += [row.from_seq + (number + 1) * monitors.windows.rows for number in closed.values()]
-    elif row.origin_ts is None:
-        first = min(monitors.scales, key=span)
-    else:
-        spans = [window_times(row.origin_ts, scale, number) for scale, number in closed.items()]
-        times += [end for _, end in spans]
-        late_before = max(start for start, _ in spans) if any(closed.values()) else row.origin_ts
-    return Awaited(min(numbers, default=None), min(times, default=None), late_before, first)
+        marks += [Mark(row.from_seq + (number + 1) * monitors.windows.rows) for number in closed.values()]
+        return Awaited(tuple(marks), None, None)
+    if row.origin_ts is None:
+        return Awaited(tuple(marks), None, min(monitors.scales, key=span))
+    spans = [window_times(row.origin_ts, scale, number) for scale, number in closed.items()]
+    marks += [Mark(ts=end) for _, end in spans]
+    late_before = max(start for start, _ in spans) if any(closed.values()) else row.origin_ts
+    return Awaited(tuple(marks), late_before, None)
+
+
+def _of_the_reference(current: CurrentSpec, row: BaselineRow) -> list[Mark]:
+    """One that cannot be fitted is tried again by the scheduler's looks alone."""
+    baseline, windows = current.spec.baseline, current.spec.monitors.windows
+    if row.state != "collecting" or row.problem is not None:
+        return []
+    if baseline.range is not None:
+        return [Mark(ts=baseline.range.to)]
+    if baseline.first_rows is None:
+        return []
+    whole = row.from_seq + baseline.first_rows
+    if isinstance(windows, RowWindow) or row.origin_ts is None:
+        return [Mark(whole)]
+    return [Mark(whole, row.origin_ts + reference_time(windows))]

@@ -21,11 +21,12 @@ from monitor.observed import ON_LABELS, Judged
 from monitor.profile import BlockProfile, empty_profile, merge_all
 from monitor.profile_bytes import from_bytes
 from monitor.quality import Volume
-from monitor.reference import block_length, watched
+from monitor.reference import watched
 from monitor.schema import ModelSpec, RowWindow
 from monitor.service import CurrentSpec
 from monitor.site import Site
 from monitor.tables import BaselineRow, Measurement, StoredProfile, Window
+from monitor.times import block_length
 
 NO_REFERENCE: Final = ("reference", "no_reference")  # whatever the policy
 

@@ -12,11 +12,11 @@ from monitor.measure import Reading
 from monitor.quality import QUALITY, Check, Counts, Rise, Volume, adjusted, counts, rise, volume
 from monitor.quality.base import FLOOR, Learned
 from monitor.quality.volume import FACTOR, NAME
-from monitor.reference import block_length
 from monitor.schema import ModelSpec, RowWindow
 from monitor.service import CurrentSpec
 from monitor.site import Site
 from monitor.tables import BaselineRow
+from monitor.times import block_length
 
 LABELLED: Final = 0.95  # of the reference, before the delay of its labels is taken for the usual one
 SKIPPED: Final = ("subject", "outcome")

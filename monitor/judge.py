@@ -13,8 +13,9 @@ from monitor.drift import Score
 from monitor.house_rules import row_tests, thresholds
 from monitor.profile import BlockProfile
 from monitor.quality import Volume
-from monitor.reference import BLOCKS_PER_WINDOW, block_length, profile_parts
+from monitor.reference import BLOCKS_PER_WINDOW, profile_parts
 from monitor.schema import AlphaBudget, ModelSpec, RowWindow, span
+from monitor.times import block_length
 
 MOST: Final = 0.5  # no window alarms more often than every second, however generous the budget
 

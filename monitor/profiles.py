@@ -26,12 +26,12 @@ from monitor.encoding import encoding_of, is_there
 from monitor.profile import BlockProfile, empty_profile
 from monitor.profile_bytes import from_bytes, summed
 from monitor.profiling import Cut, Part, Stretch, labels_of, profile_rows, profile_stretch, row_labels
-from monitor.reference import BLOCKS_PER_WINDOW, block_length, profile_parts, time_blocks
+from monitor.reference import BLOCKS_PER_WINDOW, profile_parts, time_blocks
 from monitor.schema import ModelSpec, RowWindow
 from monitor.service import CurrentSpec
 from monitor.site import Site
 from monitor.tables import BaselineRow, StoredProfile
-from monitor.times import GRACE
+from monitor.times import GRACE, block_length
 
 # Blocks are read together up to about this many rows, and about this many values.
 MOST_ROWS: Final = 200_000

@@ -1,7 +1,7 @@
 """The reference: which rows it is made of, and how it is cut in blocks and fitted."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 import numpy as np
@@ -15,18 +15,16 @@ from monitor.baseline import Baseline, ColumnKind, fit_baseline
 from monitor.columns import Rows, column_names, row_count
 from monitor.encoding import encoding_of, with_vectors
 from monitor.profile import equal_blocks
-from monitor.schema import ModelSpec, RowWindow, span
+from monitor.schema import ModelSpec, RowWindow
 from monitor.service import CurrentSpec
 from monitor.site import Site
 from monitor.tables import BaselineRow
-from monitor.times import DAY, GRACE
+from monitor.times import DAY, GRACE, block_length, reference_time
 
 # A window of rows is cut in this many blocks, and its reference in blocks of the same number of rows.
 BLOCKS_PER_WINDOW: Final = 10
 # Days are profiled in quarters: where quarters show no effect of their day, a window of one day is ranked among them.
 QUARTERS: Final = 4
-# With time windows a reference spans at least this many blocks, however many rows come in the first.
-FEWEST_BLOCKS: Final = 2
 
 
 def watched(spec: ModelSpec) -> dict[str, ColumnKind]:
@@ -48,11 +46,6 @@ def watched(spec: ModelSpec) -> dict[str, ColumnKind]:
 def person(spec: ModelSpec) -> str | None:
     """The column that says whose row it is."""
     return next(iter(spec.with_role("subject")), None)
-
-
-def block_length(windows: Sequence[str]) -> timedelta:
-    """Length of one block of time: the shortest window, at most a day."""
-    return min([DAY, *(span(w) for w in windows)])
 
 
 def profile_parts(windows: Sequence[str]) -> int:
@@ -131,10 +124,10 @@ def rows(site: Site, current: CurrentSpec, row: BaselineRow) -> pl.DataFrame | N
     frame = site.events.events(name, from_seq=row.from_seq)
     earliest = frame["ts"].min()
     assert isinstance(earliest, datetime)  # there are at least `first` rows
-    wide = pl.col("ts") < earliest + FEWEST_BLOCKS * block_length(windows)
-    chosen = frame.filter((pl.int_range(pl.len()) < first) | wide)
-    # While every row so far falls within the first blocks, more of them may still come.
-    return None if chosen.height == frame.height and frame.height > first else chosen
+    end = earliest + reference_time(windows)
+    if frame.select((pl.col("ts") < end).all()).item():
+        return None  # more rows of the first blocks may still come
+    return frame.filter((pl.int_range(pl.len()) < first) | (pl.col("ts") < end))
 
 
 def refit(site: Site, current: CurrentSpec, row: BaselineRow, erased: Sequence[tuple[int, datetime]]) -> Baseline:
@@ -169,7 +162,7 @@ def _rows_left(
     starts = frame["ts"].min()
     assert isinstance(starts, datetime)
     starts = starts if earliest is None else min(starts, earliest)
-    return frame.filter((place < first) | (frame["ts"] < starts + FEWEST_BLOCKS * block_length(windows)))
+    return frame.filter((place < first) | (frame["ts"] < starts + reference_time(windows)))
 
 
 def _dataset(site: Site, current: CurrentSpec, name: str) -> pl.LazyFrame:

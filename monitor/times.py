@@ -1,5 +1,6 @@
 """Windows of time: where they begin and end, and when one counts as over."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -8,6 +9,18 @@ from monitor.schema import span
 DAY: Final = timedelta(days=1)
 # Events may come this late before a stretch of time counts as over.
 GRACE: Final = timedelta(minutes=1)
+# A reference spans at least this many blocks, however many rows come in the first.
+FEWEST_BLOCKS: Final = 2
+
+
+def block_length(windows: Sequence[str]) -> timedelta:
+    """Length of one block of time: the shortest window, at most a day."""
+    return min([DAY, *(span(w) for w in windows)])
+
+
+def reference_time(windows: Sequence[str]) -> timedelta:
+    """Time that a reference of the first rows spans at least."""
+    return FEWEST_BLOCKS * block_length(windows)
 
 
 def window_times(origin: datetime, scale: str, number: int) -> tuple[datetime, datetime]:

@@ -179,3 +179,23 @@ def test_nothing_is_forgotten_while_the_database_is_away(
     assert asking.ask() == ["loans"]
     with site.database.read() as db:
         assert db.scalars(select(Job.name)).all() == ["monitor.evaluate"]
+
+
+def test_a_reference_of_days_is_whole_with_the_third_however_its_rows_are_looked_at(
+    site: Site, clock: ManualClock, asking: Looks
+) -> None:
+    """And is asked for then alone: reading what there is of it for each row would keep a worker busy for two days."""
+    declare(site, monitors=DAYS, baseline={"rows": "first 100"})
+    days: list[int] = []
+    for hour in range(60):
+        clock.move_to(BEGIN + timedelta(hours=hour + 1, minutes=2))
+        send(site, events_body(rows(50, start=hour * 50, every=timedelta(minutes=1.2))))
+        if asking.ask():
+            days.append(hour)
+            evaluate(site, "loans")
+        with site.database.read() as db:
+            row = store.newest_baseline(db, store.model(db, "loans").id)
+        assert row is not None
+        assert (row.state == "ready") == (hour >= 48), hour
+    assert row.rows == 48 * 50
+    assert days == [1, 24, 48]  # with the hundredth row, too: it is the first of them that tells since when
