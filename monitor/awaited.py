@@ -49,7 +49,7 @@ class Awaited:
 
     def is_disturbed(self, news: News) -> bool:
         """Whether what is judged already has to be looked at again: its outcomes came, or rows of it."""
-        if news.other:
+        if news.outcomes:
             return True
         return self.late_before is not None and news.low_ts is not None and when(news.low_ts) < self.late_before
 

@@ -237,7 +237,7 @@ class EventStore:
             self._acknowledge(spec, header)
 
     def _acknowledge(self, spec: ModelSpec, header: Header | None) -> None:
-        """Rows are there, written under this header; none where every one was known, which is no news."""
+        """Rows are there, written under this header; without one they are no news to whoever judges windows."""
         later: list[tuple[ModelSpec, Header | None]] | None = getattr(self._held, "acknowledged", None)
         if later is not None:
             later.append((spec, header))
@@ -317,8 +317,9 @@ class EventStore:
         frame = _typed(frame, QUARANTINE_FIELDS, ts=now)
         with self._acceptance.of(spec.model) as accepting:
             fresh, _ = accepting.unseen("quarantine", frame)
-            header = accepting.write("quarantine", fresh, now) if fresh.height else None
-        self._acknowledge(spec, header)
+            if fresh.height:
+                accepting.write("quarantine", fresh, now)
+        self._acknowledge(spec, None)  # no verdict rests on them
         return fresh.height
 
     def subject_digest(self, value: str) -> str:

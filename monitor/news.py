@@ -14,12 +14,12 @@ class News:
     next_seq: int = 0
     low_ts: int | None = None
     high_ts: int | None = None
-    other: bool = False  # outcomes or rejected rows
+    outcomes: bool = False
 
     def add(self, later: "News") -> None:
         self.rows += later.rows
         self.next_seq = max(self.next_seq, later.next_seq)
-        self.other |= later.other
+        self.outcomes |= later.outcomes
         if later.low_ts is not None and (self.low_ts is None or later.low_ts < self.low_ts):
             self.low_ts = later.low_ts
         if later.high_ts is not None and (self.high_ts is None or later.high_ts > self.high_ts):
@@ -27,9 +27,9 @@ class News:
 
 
 def news_of(header: Header) -> News:
-    """What a record of the log says."""
-    if header.kind != "events":
-        return News(other=True)
+    """What a record of events or outcomes says."""
+    if header.kind == "outcomes":
+        return News(outcomes=True)
     return News(header.rows, header.first_seq + header.rows, header.low_ts, header.high_ts)
 
 
