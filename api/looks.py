@@ -37,8 +37,8 @@ class _Watched:
 class Looks:
     """A thread that asks for evaluations as rows come; what it misses the scheduler finds."""
 
-    def __init__(self, site: Site) -> None:
-        self._site = site
+    def __init__(self, site: Site, *, again_s: float = AGAIN_S, pause_s: float = PAUSE_S) -> None:
+        self._site, self._again_s, self._pause_s = site, again_s, pause_s
         self._watched: dict[str, _Watched] = {}
         self._fresh: set[str] = set()  # models with news that nobody has weighed
         self._stop = threading.Event()
@@ -81,7 +81,7 @@ class Looks:
 
     def _take_in(self, model: str, news: News, now: float) -> None:
         watched = self._watched.setdefault(model, _Watched())
-        if now - watched.came >= PAUSE_S:
+        if now - watched.came >= self._pause_s:
             watched.awaited = None
         watched.news.add(news)
         watched.came = now
@@ -89,7 +89,7 @@ class Looks:
 
     def _weigh(self, now: float) -> tuple[list[str], list[str]]:
         """Models of which a window can close, and those with news of closed ones; of the others nothing is asked."""
-        rested = [m for m in self._fresh if now - self._watched[m].asked >= AGAIN_S]
+        rested = [m for m in self._fresh if now - self._watched[m].asked >= self._again_s]
         waiting = sorted(rested, key=lambda m: self._watched[m].asked)
         self._read([m for m in waiting if self._is_old(self._watched[m], now)][:READ], now)
         closing, disturbed, clock = list[str](), list[str](), self._site.clock.now()

@@ -168,3 +168,11 @@ def load(environ: Mapping[str, str] | None = None, **overrides: object) -> Setti
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         raise InvalidError(f"setting {field}: {first['msg']} (got {first.get('input')!r})", field=field) from error
+
+
+def azure_keys() -> dict[str, str]:
+    """The key of a storage account, or else a token for it, where Azure's own tools look for them; by Arrow's names."""
+    for name, variable in (("account_key", "AZURE_STORAGE_KEY"), ("sas_token", "AZURE_STORAGE_SAS_TOKEN")):
+        if value := os.environ.get(variable):
+            return {name: value}
+    return {}

@@ -1,7 +1,6 @@
 """What `assay ingest` is pointed at: one file, a folder of files, or the same in an object store."""
 
 import hashlib
-import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from core.errors import InvalidError
+from core.settings import azure_keys
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileInfo, FileSystem
@@ -26,7 +26,6 @@ _URIS: Final = (
 # An object store may take its time over a page of a thousand names; Arrow's own patience is 3 seconds with S3, and a
 # quarter of an hour with Google's where nobody answers.
 _SILENT_S: Final = 60
-_AZURE_KEYS: Final = ("account_key", "AZURE_STORAGE_KEY"), ("sas_token", "AZURE_STORAGE_SAS_TOKEN")
 _CONNECT_S: Final = 10
 # name:password@ (a port is none), and what SAS tokens and Azure's URIs carry.
 _SECRET: Final = re.compile(r"://[^:/@?]*:(?!\d+/)[^@]*@|[?&](?:sig|client_secret)=")
@@ -135,11 +134,9 @@ def _opened(uri: str) -> tuple["FileSystem", str]:
         # A URI of S3 cannot say how long to wait; pickling knows what else the store was made of.
         made = store.__reduce__()
         store = made[0]({**made[1][0], "request_timeout": _SILENT_S, "connect_timeout": _CONNECT_S})
-    if isinstance(store, AzureFileSystem):  # without a key Arrow asks for an identity
-        for name, variable in _AZURE_KEYS:
-            if key := os.environ.get(variable):
-                made = store.__reduce__()
-                return made[0]({**made[1][0], name: key}), path
+    if isinstance(store, AzureFileSystem) and (keys := azure_keys()):  # without one Arrow asks for an identity
+        made = store.__reduce__()
+        store = made[0]({**made[1][0], **keys})
     return store, path
 
 
