@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
-    from monitor.idfile import Pair
+    from monitor.idfile import Pair, Words
     from monitor.ids import TableIds
     from monitor.lake import Table
     from monitor.tail import Tail
@@ -160,28 +160,37 @@ class Accepting:
     def __init__(self, acceptance: Acceptance, tail: "Tail", model: str) -> None:
         self._acceptance, self._tail, self.model = acceptance, tail, model
         self._books: dict[str, Book] = {}
+        self._unseen: tuple[Words, Words] | None = None  # digests of what `unseen` gave
         self.rests_on: set[Path] = set()
 
     def known(self, kind: str, ids: Ids) -> "NDArray[np.bool_]":
         """Which rows have been accepted before."""
-        return self._book(kind).ids.current().contains(ids)
+        found = self._book(kind).ids.current()
+        return found.contains(*found.words(ids))
 
     def unseen(self, kind: str, frame: "pl.DataFrame") -> tuple["pl.DataFrame", list[int]]:
-        """The rows that are new, the first of equal ones, and the positions of the others."""
+        """The rows that are new, the first of equal ones, and the positions of the others; to be written next."""
         import polars as pl
 
         book = self._book(kind)
         ids = book.table.identity.of(frame)
-        new = pl.Series(~self.known(kind, ids))
+        words = book.ids.words(ids)
+        new = pl.Series(~book.ids.current().contains(*words))
         if ids.whole.n_unique() < len(ids):
             new &= ids.whole.is_first_distinct()
         elif new.all():  # nearly always; the columns are not copied
+            self._unseen = words
             return frame, []
+        mask = new.to_numpy()
+        self._unseen = words[0][mask], words[1][mask]
         self.rests_on, book.unsynced = book.unsynced, set()
         return frame.filter(new), (~new).arg_true().to_list()
 
     def write(self, kind: str, frame: "pl.DataFrame", now: datetime) -> Header:
-        """Number the rows and write them to the log, under this header. Raises what `Log.append` raises."""
+        """Number the rows that `unseen` gave and write them to the log, under this header.
+
+        Raises what `Log.append` raises.
+        """
         import numpy as np
         import polars as pl
 
@@ -193,7 +202,10 @@ class Accepting:
         header = Header(self.model, kind, first, frame.height, _micros(now), _micros(low), _micros(high))
         self._tail.append(header, frame)
         book.next_seq = end
-        book.ids.extend(book.table.identity.of(frame))
+        assert self._unseen is not None
+        assert len(self._unseen[0]) == frame.height
+        book.ids.extend_new(*self._unseen)
+        self._unseen = None
         return header
 
     def write_few(

@@ -85,9 +85,11 @@ class IdIndex:
             named = hit & (numbers != NO_FILE)
             run[2][at[named]] = numbers[named]
         new[1:] &= (first[1:] != first[:-1]) | (second[1:] != second[:-1])
-        if not new.any():
-            return
-        self._runs.append((first[new], second[new], numbers[new]))
+        if new.any():
+            self._append((first[new], second[new], numbers[new]))
+
+    def _append(self, run: _Run) -> None:
+        self._runs.append(run)
         # Runs at least double in size downwards, so an id is merged about log2(ids) times in all.
         while len(self._runs) > 1 and len(self._runs[-1][0]) * 2 > len(self._runs[-2][0]):
             late, early = self._runs.pop(), self._runs.pop()
@@ -120,6 +122,13 @@ class IdIndex:
     def has(self, pair: Pair) -> bool:
         """`files` of one row: whether it was added before."""
         return pair in self._few or any(idfile.has(run[0], run[1], pair) for run in self._runs)
+
+    def add_new(self, first: Words, second: Words) -> None:
+        """`add_words` of rows that differ and are not known."""
+        if len(first) <= FEW:
+            self.add_pairs(list(zip(first.tolist(), second.tolist(), strict=True)))
+        else:
+            self._append(_sorted(first, second, np.full(len(first), NO_FILE, dtype=np.uint32)))
 
     def add_pairs(self, pairs: Collection[Pair]) -> None:
         """Take in a few rows that are not known, and are in no file yet."""
@@ -209,9 +218,17 @@ class TableIds:
         with self._guard:
             self._recent.add_pairs(pairs)
 
-    def contains(self, ids: Ids) -> NDArray[np.bool_]:
-        """Shape (ids,): True where the row is known."""
-        first, second = self._key.words(ids)
+    def extend_new(self, first: Words, second: Words) -> None:
+        """`extend` of rows that differ and are not known, by their digests."""
+        with self._guard:
+            self._recent.add_new(first, second)
+
+    def words(self, ids: Ids) -> tuple[Words, Words]:
+        """Shapes (ids,): the digests of the rows under the lake's key."""
+        return self._key.words(ids)
+
+    def contains(self, first: Words, second: Words) -> NDArray[np.bool_]:
+        """Shape (rows,): True where the row with these digests is known."""
         if not len(first):
             return np.zeros(0, dtype=np.bool_)
         # Looked up in ascending order, neighbours in the index are neighbours in memory.

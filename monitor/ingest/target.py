@@ -76,7 +76,10 @@ class Target:
         good = frame.select(self._rules).to_series()
         for name, size in self.dimensions.items():
             good &= vectors.good(frame.get_column(name), size)
-        return frame, good & (ts <= now + AHEAD).fill_null(value=False) if self.timed else good
+        if self.timed:
+            in_time = ts <= now + AHEAD
+            good &= in_time.fill_null(value=False) if in_time.null_count() else in_time
+        return frame, good
 
     @cached_property
     def _rules(self) -> pl.Expr:

@@ -27,7 +27,7 @@ def ids(first: int, last: int) -> Ids:
 
 
 def known(table: TableIds, wanted: Ids) -> list[bool]:
-    answer: list[bool] = table.current().contains(wanted).tolist()
+    answer: list[bool] = table.current().contains(*table.words(wanted)).tolist()
     return answer
 
 
@@ -155,6 +155,17 @@ def test_rows_in_no_file_yet_are_known_and_not_kept_twice(table: Table) -> None:
     merge(table)
     assert known(table.ids, ids(0, LARGE + 101)) == [True] * (LARGE + 100) + [False]
     assert table.ids.nbytes == 2 * (LARGE + 100)
+
+
+@pytest.mark.parametrize("size", [1, 64, 65, 300])
+def test_new_rows_are_taken_in_without_being_looked_up(table: Table, size: int) -> None:
+    for start in range(0, 3000, size):
+        table.ids.extend_new(*table.ids.words(ids(start, min(start + size, 3000))))
+    assert known(table.ids, ids(0, 3001)) == [True] * 3000 + [False]
+    table.append(rows(0, 1500), COLUMNS)
+    table.append(rows(1500, 3000), COLUMNS)
+    assert known(table.ids, ids(0, 3001)) == [True] * 3000 + [False]
+    assert table.ids.current().nbytes == 20 * 3000  # the files have them, and nothing else
 
 
 def test_ids_of_removed_rows_may_come_again(table: Table) -> None:

@@ -9,6 +9,7 @@ from monitor.schema import ColumnType
 
 _MOST: Final = 1000  # of one span
 _FLATTENED: Final = (("evaluations", "evaluation"), ("annotations", "annotation"))  # OpenInference
+_SIGNS: Final = ("gen_ai.evaluation.name", *(f"{plural}.0.{singular}.name" for plural, singular in _FLATTENED))
 _YES, _NO = frozenset({"true", "pass", "yes"}), frozenset({"false", "fail", "no"})
 
 
@@ -20,6 +21,8 @@ class Evaluation:
 
 def evaluations_of(span: Span) -> dict[str, Evaluation]:
     """By name; of a name that is there twice the last one counts."""
+    if not span.events and span.attributes.keys().isdisjoint(_SIGNS):  # nearly all spans
+        return {}
     found: dict[str, Evaluation] = {}
     for attributes in (*(event for _, event in span.events), span.attributes):
         name = attributes.get("gen_ai.evaluation.name")

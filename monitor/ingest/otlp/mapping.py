@@ -30,6 +30,7 @@ _TAKEN: Final[dict[ColumnType, tuple[str, frozenset[type]]]] = {
     "text": ("a string", frozenset({str, NoneType})),
     "vector": ("a list of numbers", frozenset({list, NoneType})),
 }
+_NO_TRACE, _NO_SPAN = "0" * 32, "0" * 16  # of 16 and 8 bytes
 _NAMES: Final = {bool: "a boolean", int: "a whole number", float: "a number", str: "a string", list: "a list"}
 
 
@@ -44,10 +45,10 @@ class SpanMapping:
     evaluated: dict[str, tuple[str, ...]]  # outcome columns: evaluations or attributes of the span
 
     def selects(self, span: Span) -> bool:
-        has, resource = span.attributes, span.resource
-        return kind_of(span) in self.traces.spans and all(
-            _same(has.get(name, resource.get(name)), value) for name, value in self.traces.where.items()
-        )
+        if kind_of(span) not in self.traces.spans:
+            return False
+        has, resource, where = span.attributes, span.resource, self.traces.where
+        return not where or all(_same(has.get(name, resource.get(name)), value) for name, value in where.items())
 
 
 def mapping_of(spec: ModelSpec, traces: Traces) -> SpanMapping:
@@ -185,6 +186,11 @@ class _Batch:
 
     def refuse_ids(self) -> None:
         for i, span in enumerate(self.spans):
+            if (
+                len(span.trace_id) == len(_NO_TRACE) and len(span.span_id) == len(_NO_SPAN)
+                and span.trace_id != _NO_TRACE and span.span_id != _NO_SPAN
+            ):  # fmt: skip
+                continue
             for name, digits, size in (("trace_id", span.trace_id, 16), ("span_id", span.span_id, 8)):
                 if len(digits) != 2 * size or not digits.strip("0"):
                     why = f"has {len(digits) // 2} bytes; {size} that are not all zero are needed"
