@@ -128,9 +128,8 @@ class Intake:
 
     def _keep_what_is_loaded(self) -> None:
         """After the first rows: all libraries are there, and looking through their objects stops everything 150 ms."""
-        with self._change:
-            kept, self._kept = self._kept, True
-        if not kept:
+        if not self._kept:  # two threads may both do it, which is no harm
+            self._kept = True
             gc.collect()
             gc.freeze()
 

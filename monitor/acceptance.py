@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from monitor.idfile import Pair, Words
     from monitor.ids import TableIds
     from monitor.lake import Table
+    from monitor.snapshot import Snapshot
     from monitor.tail import Tail
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -160,7 +161,8 @@ class Accepting:
     def __init__(self, acceptance: Acceptance, tail: "Tail", model: str) -> None:
         self._acceptance, self._tail, self.model = acceptance, tail, model
         self._books: dict[str, Book] = {}
-        self._unseen: tuple[Words, Words] | None = None  # digests of what `unseen` gave
+        # Digests of what `unseen` gave, and the version it had looked at.
+        self._unseen: tuple[Words, Words, Snapshot | None] | None = None
         self.rests_on: set[Path] = set()
 
     def known(self, kind: str, ids: Ids) -> "NDArray[np.bool_]":
@@ -174,15 +176,16 @@ class Accepting:
 
         book = self._book(kind)
         ids = book.table.identity.of(frame)
-        words = book.ids.words(ids)
-        new = pl.Series(~book.ids.current().contains(*words))
+        first, second = book.ids.words(ids)
+        since = book.ids.current().seen
+        new = pl.Series(~book.ids.contains(first, second))
         if ids.whole.n_unique() < len(ids):
             new &= ids.whole.is_first_distinct()
         elif new.all():  # nearly always; the columns are not copied
-            self._unseen = words
+            self._unseen = first, second, since
             return frame, []
         mask = new.to_numpy()
-        self._unseen = words[0][mask], words[1][mask]
+        self._unseen = first[mask], second[mask], since
         self.rests_on, book.unsynced = book.unsynced, set()
         return frame.filter(new), (~new).arg_true().to_list()
 
@@ -228,6 +231,7 @@ class Accepting:
         book = self._book(kind)
         book.agree_on(columns)
         known = book.ids.current()
+        since = known.seen
         fresh, repeated, new = [], [], set()
         for position, (row, pair) in enumerate(zip(rows, digests, strict=True)):
             if pair in new or known.has(pair):
@@ -245,7 +249,7 @@ class Accepting:
             header = Header(self.model, kind, first, len(fresh), _micros(now), min(times), max(times), wal.ROWS)
             self._tail.append(header, few)
             book.next_seq += len(fresh)
-            book.ids.extend_pairs(new)
+            book.ids.extend_pairs(new, since)
         return repeated, header
 
     def _book(self, kind: str) -> Book:

@@ -142,12 +142,11 @@ class EventStore:
             StoreFullError, LogFailedError: nothing was stored.
         """
         _demand(frame, ("event_id", "ts", "version"))
-        columns = {name: DELTA_TYPES[c.type] for name, c in spec.event_columns.items()}
-        for name in spec.with_role("subject"):
-            columns[name] = "string"
+        stored = self._stored(spec)
+        for name in stored.subjects:
             if name in frame.columns:
                 frame = frame.with_columns(self._digested(frame[name]))
-        frame = _typed(frame, {**EVENT_FIELDS, **columns}, received_at=now if arrived is None else arrived)
+        frame = _typed(frame, dict(stored.columns), received_at=now if arrived is None else arrived)
         with self._acceptance.of(spec.model) as accepting:
             fresh, repeated = accepting.unseen("events", frame)
             header = accepting.write("events", fresh, now) if fresh.height else None

@@ -213,15 +213,26 @@ class TableIds:
         with self._guard:
             return self._recent.has(pair) or any(file.has(pair) for file in self._indexed.values())
 
-    def extend_pairs(self, pairs: Collection[Pair]) -> None:
-        """`extend` of a few rows that are not known, by their digests."""
+    def extend_pairs(self, pairs: Collection[Pair], since: "Snapshot | None") -> None:
+        """`extend_new` of a few rows."""
         with self._guard:
-            self._recent.add_pairs(pairs)
+            self._recent.add_pairs(pairs if self._seen is since else [pair for pair in pairs if not self.has(pair)])
 
-    def extend_new(self, first: Words, second: Words) -> None:
-        """`extend` of rows that differ and are not known, by their digests."""
+    def extend_new(self, first: Words, second: Words, since: "Snapshot | None") -> None:
+        """`extend` of rows that differ and were not known when `seen` was `since`, by their digests.
+
+        Once they are in the log they may be folded, and taken in with their file, before they get here.
+        """
         with self._guard:
+            if self._seen is not since:
+                new = ~self.contains(first, second)
+                first, second = first[new], second[new]
             self._recent.add_new(first, second)
+
+    @property
+    def seen(self) -> "Snapshot | None":
+        """The version whose files were taken in last."""
+        return self._seen
 
     def words(self, ids: Ids) -> tuple[Words, Words]:
         """Shapes (ids,): the digests of the rows under the lake's key."""

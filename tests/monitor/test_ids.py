@@ -160,12 +160,25 @@ def test_rows_in_no_file_yet_are_known_and_not_kept_twice(table: Table) -> None:
 @pytest.mark.parametrize("size", [1, 64, 65, 300])
 def test_new_rows_are_taken_in_without_being_looked_up(table: Table, size: int) -> None:
     for start in range(0, 3000, size):
-        table.ids.extend_new(*table.ids.words(ids(start, min(start + size, 3000))))
+        table.ids.extend_new(*table.ids.words(ids(start, min(start + size, 3000))), table.ids.seen)
     assert known(table.ids, ids(0, 3001)) == [True] * 3000 + [False]
     table.append(rows(0, 1500), COLUMNS)
     table.append(rows(1500, 3000), COLUMNS)
     assert known(table.ids, ids(0, 3001)) == [True] * 3000 + [False]
     assert table.ids.current().nbytes == 20 * 3000  # the files have them, and nothing else
+
+
+@pytest.mark.parametrize("size", [50, 300, LARGE])
+def test_rows_that_were_folded_before_they_were_taken_in_are_not_kept_twice(table: Table, size: int) -> None:
+    since = table.ids.current().seen
+    table.append(rows(0, size), COLUMNS)
+    held = table.ids.current().nbytes
+    first, second = table.ids.words(ids(0, size))
+    table.ids.extend_new(first, second, since)
+    table.ids.extend_pairs(list(zip(first[:9].tolist(), second[:9].tolist(), strict=True)), since)
+    assert table.ids.nbytes == held
+    table.swap(table.snapshot().files, [], operation="DELETE", changes=True)
+    assert known(table.ids, ids(0, 2)) == [False, False]
 
 
 def test_ids_of_removed_rows_may_come_again(table: Table) -> None:
