@@ -13,7 +13,7 @@ from typing import Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.redact.columns import MARKER
+from monitor.redact.base import MARKER
 
 CLUSTERS: Final = 48
 WORDS: Final = 5  # kept of a cluster

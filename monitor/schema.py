@@ -3,13 +3,15 @@
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from core.canonical import digest
 from core.errors import InvalidError
+from monitor.redact.presidio import check_installed
+from monitor.redact.rules import BuiltInPattern, OwnPattern
 
 Role = Literal["input", "segment", "agent", "prediction", "score", "protected", "subject", "measure", "outcome"]
 ColumnType = Literal["number", "category", "text", "string", "boolean", "vector"]
@@ -256,25 +258,6 @@ class Envelope(_Part):
 Trigger = Literal["drift", "kpi", "fairness"] | NewOutcomes | Cron
 
 
-class OwnPattern(_Part):
-    """A regular expression of the user's own; `name` is the kind in the marker that replaces a find."""
-
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")
-    pattern: str = Field(min_length=1, max_length=1000)
-
-    @model_validator(mode="after")
-    def _compiles(self) -> "OwnPattern":
-        from monitor.redact.own import own
-
-        if self.name in (*get_args(BuiltInPattern), "subject"):
-            raise ValueError(f"name {self.name!r} belongs to a built-in pattern; choose another")
-        own(self.name, self.pattern)
-        return self
-
-
-BuiltInPattern = Literal["email", "phone", "card", "iban", "secret", "presidio"]
-
-
 class Retrain(_Part):
     when: tuple[Trigger, ...] = Field(min_length=1)
     cooldown: Span = "24h"
@@ -401,8 +384,6 @@ class ModelSpec(_Part):
         if len(set(own)) < len(own):
             raise ValueError(f"redact.{name}: two patterns have the same name; give each its own")
         if "presidio" in self.redact[name]:
-            from monitor.redact.presidio import check_installed
-
             check_installed()
 
     def _check_retrain(self, retrain: Retrain) -> None:

@@ -205,7 +205,7 @@ def _append(
 ) -> _Appended:
     from monitor.redact.columns import redacted, redaction_key
 
-    frame = redacted(checked.frame, target.spec, redaction_key(site.keys.subject))
+    frame = redacted(checked.frame, target.spec.redact, redaction_key(site.keys.subject))
     if target.timed:
         events = site.events.append_events(target.spec, frame, now=now, arrived=arrived)
         return _Appended([checked.lines[at] for at in events.repeated], [])

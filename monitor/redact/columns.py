@@ -1,8 +1,8 @@
-"""Redaction of whole columns: only the texts that hold a candidate are taken out of their column and looked at.
+"""Redaction of whole columns. Only the texts that hold a candidate leave their column and are searched.
 
-A find becomes `[kind:0123456789ab]`, the first 12 hexadecimal digits of its HMAC-SHA256 under the installation's key,
-so that equal values stay equal and nobody without the key can try values out. Markers are never looked into, and a text
-is gone through until nothing is found in it any more: what comes out is not changed by a second pass.
+A find becomes `[kind:0123456789ab]`, the first 12 hexadecimal digits of its HMAC-SHA256 under the installation's key.
+Equal values stay equal, and nobody without the key can try out values. Markers are never searched, and each text is
+searched until it holds no find any more, so a second redaction changes nothing.
 """
 
 import hmac
@@ -14,36 +14,36 @@ from typing import Final
 import polars as pl
 
 from monitor.redact import PATTERNS, presidio
-from monitor.redact.base import Pattern
+from monitor.redact.base import MARKER, Pattern
 from monitor.redact.own import own
-from monitor.schema import ModelSpec, OwnPattern
+from monitor.redact.rules import OwnPattern, Rule
 
-MARKER: Final = re.compile(r"(\[[a-z][a-z0-9_]{0,31}:[0-9a-f]{12}\]|\[subject:[0-9a-f]{64}\])")
 _MARKED: Final = MARKER.pattern
-_EDGE: Final = "\ufdd0"  # no character, by Unicode's own definition; stands around candidates for a moment
+_EDGE: Final = "\ufdd0"  # a noncharacter of Unicode; it encloses candidates while they are examined
 
 
 def redaction_key(subject_key: bytes) -> bytes:
-    """The key of the markers: made from the installation's subject key and good for nothing else."""
+    """The key of the markers, derived from the installation's subject key and used for nothing else."""
     return hmac.digest(subject_key, b"assay: redaction of texts", "sha256")
 
 
-def redacted(frame: pl.DataFrame, spec: ModelSpec, key: bytes) -> pl.DataFrame:
-    """The rows with the finds of `spec.redact` replaced; columns the frame does not have are left out.
+def redacted(frame: pl.DataFrame, rules: Mapping[str, Sequence[Rule]], key: bytes) -> pl.DataFrame:
+    """The rows with every find replaced by its marker.
 
     Args:
         frame: rows of typed columns, as they are about to be stored.
-        key: of `redaction_key`.
+        rules: the rules of each column, as `redact` of a spec has them; columns that the frame lacks are skipped.
+        key: the key of the markers, from `redaction_key`.
     """
     return frame.with_columns(
-        redacted_texts(frame[name], rules, key)
-        for name, rules in spec.redact.items()
+        redacted_texts(frame[name], column_rules, key)
+        for name, column_rules in rules.items()
         if name in frame.columns and frame.schema[name] == pl.String
     )
 
 
-def redacted_texts(texts: pl.Series, rules: Sequence[str | OwnPattern], key: bytes) -> pl.Series:
-    """One column of texts; the spec's own patterns come first, for they know best, and Presidio last."""
+def redacted_texts(texts: pl.Series, rules: Sequence[Rule], key: bytes) -> pl.Series:
+    """One column of texts, redacted: the spec's own patterns first, as the most specific ones, and Presidio last."""
     for pattern in _patterns(tuple(rules)):
         texts = _replaced(texts, pattern.hint, partial(_with_markers, pattern=pattern, key=key))
     if presidio.NAME in rules:
@@ -52,20 +52,20 @@ def redacted_texts(texts: pl.Series, rules: Sequence[str | OwnPattern], key: byt
 
 
 @lru_cache(maxsize=256)
-def _patterns(rules: tuple[str | OwnPattern, ...]) -> tuple[Pattern, ...]:
+def _patterns(rules: tuple[Rule, ...]) -> tuple[Pattern, ...]:
     declared = [own(rule.name, rule.pattern) for rule in rules if isinstance(rule, OwnPattern)]
     return (*declared, *(pattern for name, pattern in PATTERNS.items() if name in rules))
 
 
 def _candidates(texts: pl.Series, hint: str) -> pl.Series:
-    """Positions of the texts that have the hint outside of markers."""
+    """Positions of the texts that match the hint outside markers."""
     at = texts.str.contains(hint, literal=re.escape(hint) == hint).fill_null(value=False).arg_true()
     bare = texts.gather(at).str.replace_all(_MARKED, _EDGE)
     return at.filter(bare.str.contains(hint))
 
 
 def _replaced(texts: pl.Series, hint: str, replace: Callable[[pl.Series], pl.Series]) -> pl.Series:
-    """The texts with `replace` done to those that have the hint, again to those that changed, until none does."""
+    """The texts after `replace` ran on those that match the hint, and again on those it changed, until none changes."""
     at = _candidates(texts, hint)
     while len(at):
         before = texts.gather(at).str.replace_all(_EDGE, "\ufffd", literal=True)
@@ -128,7 +128,7 @@ def marker(kind: str, value: str, key: bytes) -> str:
     return f"[{kind}:{digest[:12]}]"
 
 
-def every_rule(redact: Mapping[str, Sequence[str | OwnPattern]]) -> tuple[str | OwnPattern, ...]:
-    """What is looked for in text of no known column: every built-in pattern and all that the spec names."""
+def every_rule(redact: Mapping[str, Sequence[Rule]]) -> tuple[Rule, ...]:
+    """The rules for text of no known column: every built-in pattern, and every rule of the spec."""
     named = [rule for rules in redact.values() for rule in rules]
     return tuple(dict.fromkeys([*PATTERNS, *named]))

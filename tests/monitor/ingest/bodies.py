@@ -95,7 +95,7 @@ def read(target: Target, body: bytes, form: str, coding: str) -> Checked | None:
 
 def _check(checked: Checked) -> None:
     """What follows on reading is done too: redaction, and the rows that go to quarantine."""
-    frame = redacted(checked.frame, SPEC, b"k")
+    frame = redacted(checked.frame, SPEC.redact, b"k")
     assert frame.height == len(checked.lines)
     kept = kept_rows(SPEC, "events", checked.rejected, None, key=b"k", digest=lambda value: "0" * 64)
     assert kept.height == len(checked.rejected)

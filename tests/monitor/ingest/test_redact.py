@@ -13,11 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.redact import PATTERNS
+from monitor.redact.base import MARKER
 from monitor.redact.card import luhn
-from monitor.redact.columns import MARKER, every_rule, redacted, redacted_texts, redaction_key
+from monitor.redact.columns import every_rule, redacted, redacted_texts, redaction_key
 from monitor.redact.iban import LENGTHS, mod97
 from monitor.redact.presidio import PresidioMissingError
-from monitor.schema import BuiltInPattern, ModelSpec, OwnPattern, SpecError, parse_spec
+from monitor.redact.rules import BuiltInPattern, OwnPattern
+from monitor.schema import ModelSpec, SpecError, parse_spec
 from tests.service import ROOT, environment
 
 KEY = redaction_key(b"k" * 32)
@@ -160,7 +162,7 @@ def spec(redact: Any) -> ModelSpec:
 def test_only_the_columns_named_are_redacted_and_in_the_ways_named() -> None:
     declared = spec({"text": ["email", {"name": "patient", "pattern": r"P-\d{6}"}]})
     frame = pl.DataFrame({"text": ["P-123456 ada@example.com 4111111111111111"], "answer": ["ada@example.com"]})
-    (row,) = redacted(frame, declared, KEY).to_dicts()
+    (row,) = redacted(frame, declared.redact, KEY).to_dicts()
     assert row["answer"] == "ada@example.com"
     assert MARKER.sub("{}", row["text"]) == "{} {} 4111111111111111"
     assert row["text"].startswith("[patient:")
@@ -168,7 +170,7 @@ def test_only_the_columns_named_are_redacted_and_in_the_ways_named() -> None:
 
 def test_a_pattern_of_ones_own_comes_before_those_built_in() -> None:
     declared = spec({"text": ["phone", {"name": "case", "pattern": r"\+\d{3} \d+"}]})
-    assert redacted(pl.DataFrame({"text": ["+491 30901820"]}), declared, KEY)["text"][0].startswith("[case:")
+    assert redacted(pl.DataFrame({"text": ["+491 30901820"]}), declared.redact, KEY)["text"][0].startswith("[case:")
 
 
 @pytest.mark.parametrize(
@@ -233,7 +235,7 @@ def nowhere(*_):
 socket.socket.connect = socket.getaddrinfo = nowhere
 declared = spec({"text": ["email", "presidio"]})
 texts = json.load(sys.stdin)
-print(json.dumps(redacted(pl.DataFrame({"text": texts}), declared, KEY)["text"].to_list()))
+print(json.dumps(redacted(pl.DataFrame({"text": texts}), declared.redact, KEY)["text"].to_list()))
 """
 
 
