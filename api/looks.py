@@ -8,9 +8,9 @@ from typing import Final
 
 from core import queue
 from core.logs import logger
-from monitor.awaited import Awaited, awaited
-from monitor.news import News
+from monitor.events.arrivals import News
 from monitor.site import Site
+from monitor.windows.wake import Awaited, awaited
 
 EVERY_S: Final = 0.2
 CLOSING: Final = 20  # models in one go of which a window can close

@@ -8,8 +8,8 @@ from typing import Any, Final
 import yaml
 
 from core.errors import InvalidError
-from monitor.measure import check_metrics
-from monitor.schema import ModelSpec, SpecError, parse_spec
+from monitor.catalogue import check_metrics
+from monitor.spec.model import ModelSpec, SpecError, parse_spec
 
 DECLARED: Final = "declared"
 FIELDS: Final = ("windows", "false_alarms", "phases", "drift")  # of `monitors`: what the budget is spent on, and how

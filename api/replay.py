@@ -22,10 +22,10 @@ from core.engine import HERE
 from core.settings import load
 from governance.keys import load_or_create
 from monitor import service
-from monitor.backtest import cut_of
-from monitor.events import EventStore
-from monitor.schema import ModelSpec
+from monitor.events.store import EventStore
 from monitor.site import Site
+from monitor.spec.model import ModelSpec
+from monitor.windows.backtest import cut_of
 from retrain.envelope import Plan, base_folder, breaches
 from retrain.errors import BaseModelError, EnvelopeError
 

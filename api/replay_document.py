@@ -8,11 +8,11 @@ from typing import Any
 from api.policies import FIELDS
 from api.replay_run import Run
 from monitor import store
-from monitor.backtest import Stored, declared_looks
-from monitor.confirmation import evidence_of
-from monitor.observed import Judged, delay, episodes, rates
-from monitor.schema import ModelSpec
+from monitor.confirm.confirm import evidence_of
+from monitor.spec.model import ModelSpec
 from monitor.tables import Measurement, Window
+from monitor.windows.alarm_rates import Judged, delay, episodes, rates
+from monitor.windows.backtest import Stored, declared_looks
 
 
 def document(run: Run, stored: Stored, changed_at: datetime | None) -> dict[str, Any]:

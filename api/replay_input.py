@@ -15,8 +15,8 @@ import polars as pl
 
 from core.errors import InvalidError
 from monitor.ingest import vectors
-from monitor.ingest.target import DTYPES
-from monitor.schema import BUILT_IN, Column, ModelSpec
+from monitor.ingest.row_schema import DTYPES
+from monitor.spec.model import BUILT_IN, Column, ModelSpec
 
 
 def _csv(path: Path) -> pl.DataFrame:

@@ -10,15 +10,16 @@ import polars as pl
 from api.replay_input import LINE, Given
 from core.clock import ManualClock
 from monitor import service, store
-from monitor.backtest import Stored
-from monitor.budget import watches_concept
 from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, Receipt, receive
-from monitor.schema import ModelSpec, RowWindow
 from monitor.site import Site
+from monitor.spec.budget import watches_concept
+from monitor.spec.model import ModelSpec, RowWindow
+from monitor.spec.times import GRACE, block_length
 from monitor.tables import BaselineRow
-from monitor.times import GRACE, block_length
-from monitor.windows import QUIET, evaluate
+from monitor.windows.backtest import Stored
+from monitor.windows.close import QUIET
+from monitor.windows.evaluate import evaluate
 from retrain.service import gather
 from retrain.triggers import decide
 from retrain.triggers.base import Labelled

@@ -12,9 +12,10 @@ from core import queue
 from core.logs import logger
 from core.queue import Lease
 from governance import ledger
-from monitor import service, store, upkeep
-from monitor.schema import Cron
+from monitor import service, store
 from monitor.site import Site
+from monitor.spec.model import Cron
+from monitor.upkeep import maintain
 from retrain.triggers.schedule import next_tick
 
 LEASE: Final = queue.SCHEDULER
@@ -76,7 +77,7 @@ def _enqueue_due(db: Session, last: datetime, now: datetime) -> None:
             key = f"monitor:{model.name}"
             queue.enqueue(db, "monitor.evaluate", {"model": model.name}, now=now, dedupe_key=key, lock_key=key)
         if _passed(UPKEEP_S, UPKEEP_S * share, last, now):
-            upkeep.ask(db, model.name, now)
+            maintain.ask(db, model.name, now)
         crons = [t.cron for t in spec.retrain.when if isinstance(t, Cron)] if spec.retrain else []
         if any(fell_due(cron, last, now) for cron in crons):
             key = f"consider:{model.name}"

@@ -3,8 +3,8 @@
     python -m bench.detection [--full] [--trials N] [--cases null,power,...] [--seed N] [--processes N]
 
 Small by default (minutes); --full runs every kind of traffic, about an hour on one idle core. Every window is judged by
-the default path of the service: `monitor.judge` with a spec, blocks, budget and redraws as shipped. A reference is
-fitted on its own rows in every trial and some windows after it are judged, as in production; `standard_error` counts
+the default path of the service: `monitor.detect.rules` with a spec, blocks, budget and redraws as shipped. A reference
+is fitted on its own rows in every trial and some windows after it are judged, as in production; `standard_error` counts
 references, not windows. Windows of 10,000 rows and more come from a bank of profiles, whose bins are those of other
 rows.
 

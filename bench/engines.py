@@ -48,9 +48,9 @@ def document(columns: int) -> dict[str, Any]:
 
 
 def write_rows(lake: Path, rows: int, columns: int) -> None:
-    from monitor.events import DELTA_TYPES, EVENT_FIELDS
-    from monitor.lake import Table
-    from monitor.schema import parse_spec
+    from monitor.events.store import DELTA_TYPES, EVENT_FIELDS
+    from monitor.lake.table import Table
+    from monitor.spec.model import parse_spec
 
     spec = parse_spec(document(columns))
     kinds = {**EVENT_FIELDS, **{name: DELTA_TYPES[c.type] for name, c in spec.event_columns.items()}}
@@ -81,11 +81,12 @@ def child(home: Path, lake: Path, columns: int, kind: str, jobs: int, address: s
     import migrations
     from core.clock import ManualClock
     from core.settings import load
-    from monitor import reference, service, store
-    from monitor.profiles import extend
-    from monitor.profiling import fitted
-    from monitor.schema import parse_spec
+    from monitor import service, store
+    from monitor.reference import collect
+    from monitor.reference.block_profiles import extend
+    from monitor.reference.profile_job import fitted
     from monitor.site import open_site
+    from monitor.spec.model import parse_spec
     from monitor.tables import BaselineRow, StoredProfile
 
     engine = {"kind": kind, "jobs": jobs, "ray_address": address}
@@ -99,7 +100,7 @@ def child(home: Path, lake: Path, columns: int, kind: str, jobs: int, address: s
         row = store.newest_baseline(db, current.model.id)
         assert row is not None
         row.from_seq = 0  # the rows were there before the model
-    reference.collect(site, current, row)
+    collect.collect(site, current, row)
     with site.database.read() as db:
         row = db.get_one(BaselineRow, row.id)
     assert row.artifact is not None, row.problem

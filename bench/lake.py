@@ -33,8 +33,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from core.canonical import timestamp  # noqa: E402
-from monitor.compact import compact  # noqa: E402
-from monitor.lake import Table  # noqa: E402
+from monitor.lake.compact import compact  # noqa: E402
+from monitor.lake.table import Table  # noqa: E402
 
 COLUMNS = {
     "event_id": "string", "ts": "timestamp", "version": "string", "seq": "long", "received_at": "timestamp",
@@ -99,7 +99,7 @@ _EXPORT = """
 import sys, time
 from pathlib import Path
 from monitor.export import _WRITERS, _frames, STEP_ROWS
-from monitor.lake import Table
+from monitor.lake.table import Table
 table = Table(Path(sys.argv[1]))
 began, size = time.perf_counter(), 0
 for part in _WRITERS[sys.argv[2]](_frames(table, table.snapshot(), 0, None, None, STEP_ROWS)):

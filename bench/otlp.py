@@ -224,7 +224,7 @@ class System:
     def stored(self) -> pl.Series:
         """Span ids, through another reader than the service."""
         if self.name == "assay":
-            from monitor.events import EventStore
+            from monitor.events.store import EventStore
 
             found = EventStore(str(self.home / "lake"), self.home, b"").scan(MODEL)
             return found.select(pl.col("event_id").str.slice(33)).collect()["event_id"]

@@ -9,9 +9,9 @@ from sqlalchemy.orm import Session
 
 from governance import ledger
 from monitor import store
-from monitor.events import DELTA_TYPES
-from monitor.schema import ModelSpec, SpecError, parse_spec
+from monitor.events.store import DELTA_TYPES
 from monitor.site import Site
+from monitor.spec.model import ModelSpec, SpecError, parse_spec
 from monitor.tables import BaselineRow, Model, SpecRevision
 
 PARSED: Final = 10_000  # specs kept
@@ -34,7 +34,7 @@ class CurrentSpec:
 
 def apply_spec(site: Site, db: Session, spec: ModelSpec, author: str) -> Applied:
     """Declare a model or change its spec; every change is a revision and a ledger entry with both digests."""
-    from monitor.measure import check_metrics  # loads the catalogues, and numpy with them
+    from monitor.catalogue import check_metrics  # loads the catalogues, and numpy with them
 
     check_metrics(spec)
     now = site.clock.now()

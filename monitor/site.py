@@ -7,7 +7,7 @@ from core.clock import Clock, SystemClock
 from core.db import Database
 from core.settings import Settings
 from governance.keys import Keys, load_or_create
-from monitor.events import EventStore
+from monitor.events.store import EventStore
 
 
 @dataclass(frozen=True)

@@ -58,17 +58,17 @@ class BaselineRow(Keyed, Base):
     from_ts: Mapped[datetime | None]
     to_ts: Mapped[datetime | None]
     rows: Mapped[int | None]
-    artifact: Mapped[str | None] = mapped_column(String(80))  # monitor.baseline bytes
+    artifact: Mapped[str | None] = mapped_column(String(80))  # monitor.profile.baseline bytes
     problem: Mapped[str | None]  # why these rows could not be fitted
     profiled_seq: Mapped[int | None]  # every event before it is in the stored profiles
     settled_seq: Mapped[int | None]  # every event before it is in the verdicts of the windows that have closed
     estimator: Mapped[str | None] = mapped_column(String(80))  # monitor.estimate bytes
     estimator_labels: Mapped[int] = mapped_column(default=0)  # labelled reference rows when it was last (not) fitted
     estimator_reason: Mapped[str | None]  # why there is none
-    quality: Mapped[str | None] = mapped_column(String(80))  # monitor.checks JSON
+    quality: Mapped[str | None] = mapped_column(String(80))  # monitor.windows.quality JSON
     quality_labels: Mapped[bool] = mapped_column(default=False)  # the usual delay of labels is in it
     concept: Mapped[dict[str, Any] | None]  # state of monitor.drift.stream after the last label it was given
-    arrivals: Mapped[dict[str, Any] | None]  # monitor.silence: when rows usually come
+    arrivals: Mapped[dict[str, Any] | None]  # monitor.windows.silence: when rows usually come
     created_at: Mapped[datetime]
     ready_at: Mapped[datetime | None]
 
@@ -85,7 +85,7 @@ class StoredProfile(Keyed, Base):
     version: Mapped[str] = mapped_column(String(64), default="")
     segment: Mapped[str] = mapped_column(String(300), default="")
     rows: Mapped[int]
-    data: Mapped[bytes] = mapped_column(LargeBinary)  # monitor.profile_bytes
+    data: Mapped[bytes] = mapped_column(LargeBinary)  # monitor.profile.codec
     # Texts that their encoder could make no vectors of, with the reason: what is counted of them says nothing.
     unencoded: Mapped[dict[str, Any]] = mapped_column(default=dict)
 
@@ -116,7 +116,7 @@ class Window(Keyed, Base):
     versions: Mapped[list[Any]]  # model versions that answered in it
     verdict: Mapped[str] = mapped_column(String(16))
     sentence: Mapped[str]  # the verdict in words
-    decision: Mapped[dict[str, Any]]  # monitor.decide.Decision as JSON
+    decision: Mapped[dict[str, Any]]  # monitor.detect.decide.Decision as JSON
     labels: Mapped[int] = mapped_column(default=0)  # events with an outcome when KPIs were last computed
     next_outcome: Mapped[int] = mapped_column(default=0)  # rows of outcomes before it are in the numbers
     events_version: Mapped[int]  # Delta version of the events the verdict was computed from
@@ -125,7 +125,9 @@ class Window(Keyed, Base):
     refreshed_at: Mapped[datetime]
     corrected_at: Mapped[datetime | None]  # when the verdict was last computed again
     corrections: Mapped[int] = mapped_column(default=0)
-    history: Mapped[list[Any]] = mapped_column(default=list)  # monitor.corrections.said: what was said before, and why
+    history: Mapped[list[Any]] = mapped_column(
+        default=list
+    )  # monitor.windows.corrections.said: what was said before, and why
 
 
 class Measurement(Keyed, Base):
@@ -190,7 +192,7 @@ class Alert(Keyed, Base):
     first_window_id: Mapped[UUID | None] = mapped_column(ForeignKey("window.id"))  # null of silence: no window closes
     last_window_id: Mapped[UUID | None] = mapped_column(ForeignKey("window.id"))
     windows: Mapped[int] = mapped_column(default=1)  # that alarm, in all episodes
-    episodes: Mapped[list[Any]] = mapped_column(default=list)  # monitor.episodes.Episode as JSON, oldest first
+    episodes: Mapped[list[Any]] = mapped_column(default=list)  # monitor.alerts.episodes.Episode as JSON, oldest first
     state: Mapped[str] = mapped_column(String(16), default="open")
     opened_at: Mapped[datetime]
     acknowledged_at: Mapped[datetime | None]

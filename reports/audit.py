@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 
 from governance import ledger
 from monitor import store as monitor_store
-from monitor.schema import ModelSpec, parse_spec
 from monitor.site import Site
+from monitor.spec.model import ModelSpec, parse_spec
 from monitor.tables import Alert, BaselineRow, Dataset, Measurement, Model, SpecRevision, Window
 from reports import document as doc
 from reports import findings, store

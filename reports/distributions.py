@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import AppError
-from monitor.baseline import Baseline
-from monitor.findings import MEANINGS, meaning_of
-from monitor.late_rows import rows_of
-from monitor.profile import BlockProfile, profile_block
+from monitor.detect.findings import MEANINGS, meaning_of
+from monitor.profile.baseline import Baseline
+from monitor.profile.block import BlockProfile, profile_block
 from monitor.site import Site
 from monitor.tables import BaselineRow, Window
+from monitor.windows.late_rows import rows_of
 from reports.charts import Distribution, short
 from reports.findings import column_words
 

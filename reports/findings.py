@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from monitor.budget import share
-from monitor.schema import AlphaBudget, Cron, ModelSpec
+from monitor.spec.budget import share
+from monitor.spec.model import AlphaBudget, Cron, ModelSpec
 from monitor.tables import Alert, Window
 from reports.charts import number
 from reports.document import (

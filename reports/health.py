@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from monitor.alerts import told_last
+from monitor.alerts.follow import told_last
 from monitor.tables import Alert, BaselineRow, Measurement, Window
 from reports.charts import number, utc
 from reports.findings import WHY, brief, mean_words

@@ -31,7 +31,7 @@ DEFINITIONS = tuple(
             "smallest visible change",
             "The change of a column that a window of this size would have shown; smaller ones may have "
             "happened unseen.",
-            "monitor.decide",
+            "monitor.detect.decide",
         ),
         (
             "realised KPI",
@@ -53,7 +53,7 @@ DEFINITIONS = tuple(
         (
             "alarm of a KPI or fairness metric",
             "The whole interval lies beyond the limit; a limit inside the interval may be crossed by chance: no alarm.",
-            "monitor.measure",
+            "monitor.windows.readings",
         ),
         (
             "demographic parity difference",

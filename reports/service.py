@@ -14,8 +14,8 @@ from core.canonical import canonical, sha256
 from core.errors import AppError
 from governance import ledger
 from monitor import store as monitor_store
-from monitor.schema import parse_spec
 from monitor.site import Site
+from monitor.spec.model import parse_spec
 from reports import audit, store
 from reports.bundle import write_bundle
 from reports.charts import loss_svg, timeline_svg

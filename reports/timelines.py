@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from monitor.schema import ModelSpec
+from monitor.spec.model import ModelSpec
 from monitor.tables import Alert, BaselineRow, Measurement, Window
 from reports.charts import Panel, Point, Rule, Status, Tick, Timeline
 from reports.findings import limit_word

@@ -14,8 +14,8 @@ from core.artifacts import folder_digest as artifact_digest
 from core.errors import IntegrityFailureError
 from core.process import Child
 from monitor.kpi import KPIS
-from monitor.schema import ModelSpec
 from monitor.site import Site
+from monitor.spec.model import ModelSpec
 from monitor.tables import Dataset
 from retrain import store
 from retrain.curate.select import PROTECTED

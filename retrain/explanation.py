@@ -11,7 +11,7 @@ import polars as pl
 from core.errors import InvalidError, NotFoundError
 from core.process import Child
 from governance import ledger
-from monitor import drafts
+from monitor.confirm import drafts
 from monitor.service import current_spec
 from monitor.site import Site
 from monitor.tables import Explanation

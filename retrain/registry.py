@@ -18,8 +18,8 @@ from core.errors import IntegrityFailureError
 from governance import ledger
 from governance.checkpoint import open_note, sign_note
 from monitor import service as monitor
-from monitor.schema import ModelSpec
 from monitor.site import Site
+from monitor.spec.model import ModelSpec
 from monitor.store import model as model_named
 from monitor.tables import Model
 from retrain import store

@@ -13,9 +13,9 @@ from core import queue
 from core.canonical import digest
 from core.errors import AppError
 from governance import ledger
-from monitor.schema import ModelSpec
 from monitor.service import CurrentSpec, current_spec
 from monitor.site import Site
+from monitor.spec.model import ModelSpec
 from monitor.store import spec_revision
 from monitor.tables import Dataset, Measurement, Model, Window
 from retrain import registry, store

@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session
 from core.canonical import digest
 from core.errors import AppError, IntegrityFailureError
 from core.process import Child
-from monitor.schema import ModelSpec
 from monitor.site import Site
+from monitor.spec.model import ModelSpec
 from monitor.tables import Model
 from retrain import registry, service, store
 from retrain.curate import service as curation

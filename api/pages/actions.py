@@ -12,7 +12,7 @@ from api.deps import Db, SiteDep
 from api.pages.render import Form, PageRoute
 from core.errors import InvalidError
 from governance.access import Caller, Permission
-from monitor import alerts
+from monitor.alerts import lifecycle
 from reports import service as reports
 from retrain import service as retrain
 
@@ -32,13 +32,13 @@ def _reason(form: dict[str, str]) -> str:
 
 @router.post("/alerts/{alert_id}/acknowledge")
 def acknowledge(caller: AlertWorker, alert_id: UUID, site: SiteDep, db: Db, form: Form) -> RedirectResponse:
-    alerts.acknowledge(site, db, alert_id, caller.name, _reason(form))
+    lifecycle.acknowledge(site, db, alert_id, caller.name, _reason(form))
     return RedirectResponse(f"/alerts/{alert_id}", 303)
 
 
 @router.post("/alerts/{alert_id}/resolve")
 def resolve(caller: AlertWorker, alert_id: UUID, site: SiteDep, db: Db, form: Form) -> RedirectResponse:
-    alerts.resolve(site, db, alert_id, caller.name, _reason(form))
+    lifecycle.resolve(site, db, alert_id, caller.name, _reason(form))
     return RedirectResponse(f"/alerts/{alert_id}", 303)
 
 

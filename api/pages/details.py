@@ -14,10 +14,10 @@ from api.pages.render import PageRoute, page
 from core.errors import NotFoundError
 from governance import ledger
 from governance.access import Caller, Permission
-from monitor import alerts
 from monitor import store as monitor_store
-from monitor.schema import parse_spec
+from monitor.alerts import examples, follow
 from monitor.site import Site
+from monitor.spec.model import parse_spec
 from monitor.tables import BaselineRow, Window
 from reports import runs, store
 from reports.charts import Table, distribution_svg, distribution_table, loss_svg
@@ -38,10 +38,10 @@ def alert_page(caller: Reader, alert_id: UUID, site: SiteDep, db: ReadDb) -> HTM
     model = store.model_of(db, alert.model_id)
     citations = Citations(store.entries(db, [f"model:{model.name}"]))
     first, last = store.window(db, alert.first_window_id), store.window(db, alert.last_window_id)
-    examples = alerts.examples(site, alert, model.name) if caller.may(Permission.EVENTS_READ) else []
+    rows = examples.examples(site, alert, model.name) if caller.may(Permission.EVENTS_READ) else []
     return page(
         "alert.html", caller=caller, alert=alert, model=model, first=first, last=last, cite=citations.find,
-        examples=examples, told=alerts.told_last(alert),
+        examples=rows, told=follow.told_last(alert),
     )  # fmt: skip
 
 

@@ -13,7 +13,8 @@ from api.deps import Db, In, Out, Page, ReadDb, SiteDep
 from core.errors import NotFoundError
 from governance.access import Caller, Permission
 from governance.erasure import ErasedError
-from monitor import alerts, store
+from monitor import store
+from monitor.alerts import examples, lifecycle
 from monitor.tables import Alert, Model
 
 router = APIRouter(prefix="/api/v1", tags=["alerts"])
@@ -129,21 +130,21 @@ def _confirmed(alert: Alert, window: UUID | None = None) -> dict[str, Any]:
 
 
 @router.get("/alerts/{alert_id}/examples")
-def examples(
+def list_examples(
     _: Annotated[Caller, requires(Permission.EVENTS_READ)], alert_id: UUID, site: SiteDep, db: ReadDb
 ) -> list[ExamplesOut]:
     """New words of the window's texts, and the rows that lie farthest from what the reference knows."""
     alert = store.alert(db, alert_id)
     _confirmed(alert)
     model = db.get_one(Model, alert.model_id).name
-    return [ExamplesOut.model_validate(part) for part in alerts.examples(site, alert, model)]
+    return [ExamplesOut.model_validate(part) for part in examples.examples(site, alert, model)]
 
 
 @router.post("/alerts/{alert_id}/acknowledge")
 def acknowledge(caller: Worker, alert_id: UUID, site: SiteDep, db: Db, body: NoteIn | None = None) -> AlertOut:
-    return AlertOut.of(alerts.acknowledge(site, db, alert_id, caller.name, body.note if body else None))
+    return AlertOut.of(lifecycle.acknowledge(site, db, alert_id, caller.name, body.note if body else None))
 
 
 @router.post("/alerts/{alert_id}/resolve")
 def resolve(caller: Worker, alert_id: UUID, site: SiteDep, db: Db, body: NoteIn | None = None) -> AlertOut:
-    return AlertOut.of(alerts.resolve(site, db, alert_id, caller.name, body.note if body else None))
+    return AlertOut.of(lifecycle.resolve(site, db, alert_id, caller.name, body.note if body else None))

@@ -9,8 +9,9 @@ from pydantic import AwareDatetime, Field
 from api.auth import requires
 from api.deps import In, ReadDb, SiteDep
 from governance.access import Caller, Permission
-from monitor import export, store
-from monitor.export import Form, Kind
+from monitor import store
+from monitor.upkeep import export
+from monitor.upkeep.export import Form, Kind
 
 router = APIRouter(prefix="/api/v1/models/{model}", tags=["events"])
 

@@ -95,7 +95,7 @@ class SilenceOut(Out):
 @router.get("/silence")
 def silent(_: Reader, model: str, site: SiteDep, db: ReadDb) -> SilenceOut:
     """How long no row has come, and for how long that is plausible."""
-    from monitor import silence  # loads numpy and polars
+    from monitor.windows import silence  # loads numpy and polars
 
     current = service.current_spec(db, model)
     row = store.newest_baseline(db, current.model.id)

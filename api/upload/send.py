@@ -18,7 +18,7 @@ from api.upload.files import Source
 from api.upload.shape import Body, Plan, bodies
 from core.artifacts import write_durably
 from core.errors import InvalidError
-from monitor.schema import ModelSpec
+from monitor.spec.model import ModelSpec
 
 LISTED: Final = 1000  # rejected rows that are listed
 _PATIENCE_S: Final = 600  # how long a service that is busy all the time is waited for

@@ -17,9 +17,9 @@ from core.errors import InvalidError
 from monitor.ingest import vectors
 from monitor.ingest.media import ARROW, NDJSON
 from monitor.ingest.ndjson import written
-from monitor.ingest.target import DTYPES, UTC_MICROSECONDS
+from monitor.ingest.row_schema import DTYPES, UTC_MICROSECONDS
 from monitor.ingest.validate import OWN_COLUMNS, TIME_FORMAT
-from monitor.schema import ColumnType, ModelSpec
+from monitor.spec.model import ColumnType, ModelSpec
 
 EVENT_FIELDS: Final = (*OWN_COLUMNS, "ts")
 _TRUTH: Final = {"true": True, "1": True, "false": False, "0": False}

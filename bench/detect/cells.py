@@ -19,9 +19,9 @@ from bench.detect.text import SHIFTS as TEXT_SHIFTS
 from bench.detect.text import TextStream
 from bench.detect.traffic import BLOCK, Tables, Traffic, real
 from bench.detect.trial import LENGTHS, Length, Outcome, bank_of, drawn, fitted, from_bank, judged, outcomes
-from monitor.baseline import Baseline, fit_baseline
-from monitor.counting import NumberCounts
-from monitor.profile import BlockProfile, profile
+from monitor.profile.baseline import Baseline, fit_baseline
+from monitor.profile.block import BlockProfile, profile
+from monitor.profile.counting import NumberCounts
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 ALPHA = 1 / 30

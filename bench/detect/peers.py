@@ -16,11 +16,11 @@ import numpy as np
 import polars as pl
 
 from bench.speed.work import peer_python
-from monitor.baseline import Baseline
+from monitor.detect.fixed_rules import row_tests
 from monitor.drift import METHODS, Score
 from monitor.drift.score import score_window
-from monitor.house_rules import row_tests
-from monitor.profile import BlockProfile, merge_all
+from monitor.profile.baseline import Baseline
+from monitor.profile.block import BlockProfile, merge_all
 
 PEERS = ("evidently_any", "evidently_half", "ks_bonferroni", "three_sigma", "psi_0.1")
 _USED = [METHODS[name] for name in ("wasserstein", "jensen_shannon", "psi")]

@@ -9,9 +9,9 @@ import polars as pl
 from bench.detect.peers import Others
 from bench.detect.traffic import BLOCK, Traffic
 from bench.detect.trial import fitted, judged, spec_of
-from monitor.baseline import Baseline
-from monitor.judge import rates
-from monitor.profile import BlockProfile, profile
+from monitor.detect.rules import rates
+from monitor.profile.baseline import Baseline
+from monitor.profile.block import BlockProfile, profile
 
 SCALES = ("1d", "7d")
 REFERENCE, LEAD, MONTH, ROWS = 60, 6, 30, 200

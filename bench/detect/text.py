@@ -7,11 +7,11 @@ import numpy as np
 import polars as pl
 
 from bench.detect.trial import spec_of
-from monitor.baseline import Baseline, fit_baseline
-from monitor.coding import CodedColumns, coded_columns
-from monitor.judge import judge
-from monitor.profile import BlockProfile, equal_blocks, profile_coded
-from monitor.reference import BLOCKS_PER_WINDOW
+from monitor.detect.rules import judge
+from monitor.profile.baseline import Baseline, fit_baseline
+from monitor.profile.block import BlockProfile, equal_blocks, profile_coded
+from monitor.profile.coding import CodedColumns, coded_columns
+from monitor.spec.times import BLOCKS_PER_WINDOW
 
 ENCODER_ROWS, REFERENCE_ROWS = 3500, 4000
 SHIFTS = ("none", "new_0.05", "new_0.2", "typos_0.05", "typos_0.2", "surge_0.05", "surge_0.2")

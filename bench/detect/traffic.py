@@ -12,8 +12,8 @@ import numpy as np
 import polars as pl
 from scipy.stats import norm
 
-from monitor.baseline import ColumnKind
-from monitor.blocks import Season
+from monitor.detect.arrangement import Season
+from monitor.profile.baseline import ColumnKind
 
 BLOCK = "block"  # number of the quarter of a day, from 0
 Draw = Callable[[np.random.Generator, int, int], pl.DataFrame]  # (generator, days, rows a day)

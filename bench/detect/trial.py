@@ -10,14 +10,14 @@ import polars as pl
 
 from bench.detect.peers import Others
 from bench.detect.traffic import BLOCK, Traffic
-from monitor import budget
-from monitor.baseline import Baseline, fit_baseline
-from monitor.blocks import BlockPlan, plan_blocks
-from monitor.decide import Decision
-from monitor.judge import judge, scale_of
-from monitor.profile import BlockProfile, profile
+from monitor.detect.arrangement import BlockPlan, plan_blocks
+from monitor.detect.decide import Decision
+from monitor.detect.rules import judge, scale_of
+from monitor.profile.baseline import Baseline, fit_baseline
+from monitor.profile.block import BlockProfile, profile
 from monitor.quality import Volume, volume
-from monitor.schema import ModelSpec, Monitors, parse_spec
+from monitor.spec import budget
+from monitor.spec.model import ModelSpec, Monitors, parse_spec
 
 QUARTER_S = 21_600
 MONDAY = 4 * 19_002  # label of the first quarter of a Monday, counted from the epoch

@@ -20,7 +20,7 @@ Size = tuple[int, int]  # rows, columns
 ROWS = (100_000, 300_000, 1_000_000, 3_000_000)  # with the fewest columns
 COLUMNS = (20, 100, 300, 1_000)  # with the fewest rows
 CHECK: Size = (600_000, 200)
-HELD = 16_000_000  # values that a thread holds at most, monitor.columns
+HELD = 16_000_000  # values that a thread holds at most, monitor.profile.by_column
 
 
 @dataclass(frozen=True)

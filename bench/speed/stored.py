@@ -7,9 +7,9 @@ from uuid import uuid4
 import numpy as np
 
 from bench.speed.rows import kinds, table
-from monitor.baseline import Baseline, fit_baseline
-from monitor.decide import decide
-from monitor.profile import profile
+from monitor.detect.decide import decide
+from monitor.profile.baseline import Baseline, fit_baseline
+from monitor.profile.block import profile
 
 ROUNDS = 25
 Timed = tuple[float, float]  # milliseconds of wall and of CPU, medians
@@ -43,11 +43,11 @@ def _window(baseline: Baseline, rows: int) -> Callable[[int], None]:
     from sqlalchemy.orm import Session
 
     from core.db import Base
-    from monitor.blocks import Scale, plan_blocks
+    from monitor.detect.arrangement import Scale, plan_blocks
     from monitor.drift import drift_scores
-    from monitor.profile import merge_all
-    from monitor.profile_bytes import to_bytes
-    from monitor.profiles import stored_blocks
+    from monitor.profile.block import merge_all
+    from monitor.profile.codec import to_bytes
+    from monitor.reference.block_profiles import stored_blocks
     from monitor.tables import StoredProfile
 
     window = table(28 * rows, 40, 10, 2, 0.01)

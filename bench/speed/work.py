@@ -36,11 +36,11 @@ class Taken:
 
 def verdict(folder: Path) -> Callable[[], None]:
     """Reference and window from Parquet to a decision and every statistic."""
-    from monitor.baseline import fit_baseline
-    from monitor.columns import column_names, row_count
-    from monitor.decide import decide
+    from monitor.detect.decide import decide
     from monitor.drift import drift_scores
-    from monitor.profile import equal_blocks, merge_all, profile
+    from monitor.profile.baseline import fit_baseline
+    from monitor.profile.block import equal_blocks, merge_all, profile
+    from monitor.profile.by_column import column_names, row_count
 
     def once() -> None:
         reference, window = (pl.scan_parquet(folder / f"{name}.parquet") for name in ("reference", "window"))
@@ -56,9 +56,9 @@ def verdict(folder: Path) -> Callable[[], None]:
 
 def profiling(folder: Path) -> Callable[[], None]:
     """A window's profile alone; the baseline is fitted beforehand and not timed."""
-    from monitor.baseline import fit_baseline
-    from monitor.columns import column_names
-    from monitor.profile import profile_block
+    from monitor.profile.baseline import fit_baseline
+    from monitor.profile.block import profile_block
+    from monitor.profile.by_column import column_names
 
     reference = pl.read_parquet(folder / "reference.parquet", n_rows=100_000)
     baseline = fit_baseline(reference, kinds(column_names(reference)), blocks=30)

@@ -2,7 +2,6 @@
 
 from typing import Final
 
-from monitor.baseline import Baseline
 from monitor.drift import (
     auc,
     chi2,
@@ -19,7 +18,8 @@ from monitor.drift import (
 from monitor.drift.base import Counts, Method
 from monitor.drift.score import Score, score_window
 from monitor.drift.texts import TEXT_METHODS
-from monitor.profile import BlockProfile
+from monitor.profile.baseline import Baseline
+from monitor.profile.block import BlockProfile
 
 METHODS: Final = {
     m.name: m

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import InsufficientDataError
-from monitor.baseline import Baseline
-from monitor.coding import NumberBins
-from monitor.counting import CategoryCounts, NumberCounts
 from monitor.drift.base import Counts, Method
 from monitor.drift.texts import Mean, TextMethod
-from monitor.profile import BlockProfile
+from monitor.profile.baseline import Baseline
+from monitor.profile.block import BlockProfile
+from monitor.profile.coding import NumberBins
+from monitor.profile.counting import CategoryCounts, NumberCounts
 
 COARSE_BINS: Final = 10
 

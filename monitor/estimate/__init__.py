@@ -7,7 +7,7 @@ from monitor.estimate import base
 from monitor.estimate.base import Estimate
 from monitor.estimate.cbpe import Cbpe, fit_cbpe
 from monitor.estimate.dle import Dle, fit_dle
-from monitor.schema import ModelSpec
+from monitor.spec.model import ModelSpec
 
 Estimator = Cbpe | Dle
 

@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from core.errors import IntegrityFailureError
-from monitor.schema import ModelSpec
+from monitor.spec.model import ModelSpec
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -13,7 +13,7 @@ from monitor.estimate import base
 from monitor.estimate.base import Estimate, Features, Flags, Floats
 from monitor.estimate.expected import METRICS, PROBABILITY_ONLY
 from monitor.estimate.trees import Trees, fit_share
-from monitor.schema import ModelSpec
+from monitor.spec.model import ModelSpec
 
 ISOTONIC_FROM: Final = 1000  # labels; with fewer a logistic curve (Platt), which has two numbers to learn
 KNOTS: Final = 256

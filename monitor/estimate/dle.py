@@ -12,7 +12,7 @@ from core.errors import InsufficientDataError
 from monitor.estimate import base
 from monitor.estimate.base import Estimate, Features, Floats
 from monitor.estimate.trees import Trees, fit_mean
-from monitor.schema import ModelSpec
+from monitor.spec.model import ModelSpec
 
 TRIMMED: Final = 0.999  # quantile at which the losses that trees learn from are cut: one row must not bend them all
 

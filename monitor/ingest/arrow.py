@@ -14,14 +14,14 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from monitor.ingest.columnar import merged
 from monitor.ingest.encoding import too_large
+from monitor.ingest.json_columns import merged
 from monitor.ingest.media import ARROW, JSON, NDJSON, PARQUET
 from monitor.ingest.ndjson import BodyError, Rows, check_count
-from monitor.ingest.pages import Leaf, groups, unpacked
-from monitor.ingest.target import UTC_MICROSECONDS, SchemaMismatchError, Target
+from monitor.ingest.parquet_footer import Leaf, groups, unpacked
+from monitor.ingest.row_schema import UTC_MICROSECONDS, SchemaMismatchError, Target
 from monitor.ingest.validate import AHEAD, Checked, unknown_column
-from monitor.schema import ColumnType
+from monitor.spec.model import ColumnType
 
 _PER_SECOND: Final = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

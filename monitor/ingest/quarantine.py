@@ -12,7 +12,7 @@ import polars as pl
 from monitor.ingest.ndjson import Rejection, written
 from monitor.ingest.validate import LONGEST_ID, short
 from monitor.redact.columns import every_rule, redacted_texts
-from monitor.schema import ModelSpec
+from monitor.spec.model import ModelSpec
 
 MOST_PER_REQUEST: Final = 10_000
 LEAST_PER_MODEL: Final = 10_000  # undecided rows that any model may have in quarantine

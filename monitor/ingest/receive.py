@@ -14,17 +14,17 @@ from core.errors import AppError
 from core.logs import logger
 from monitor import store
 from monitor.errors import ModelNotFoundError
-from monitor.events import Appended, Few
+from monitor.events.store import Appended, Few
 from monitor.ingest.encoding import decoded
 from monitor.ingest.media import ARROW, IDENTITY, NDJSON, PARQUET
 from monitor.ingest.ndjson import BOM, Rejection
-from monitor.schema import parse_spec
 from monitor.site import Site
+from monitor.spec.model import parse_spec
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from monitor.ingest.target import Target
+    from monitor.ingest.row_schema import Target
     from monitor.ingest.validate import Checked
 
 Kind = Literal["events", "outcomes"]
@@ -76,7 +76,7 @@ def receive(site: Site, model: str, kind: Kind, body: Body, *, arrived: "pl.Seri
 
 
 def _receive(site: Site, target: "Target", body: Body, arrived: "pl.Series | None" = None) -> Receipt:
-    from monitor.ingest.few import few_events
+    from monitor.ingest.small_batch import few_events
 
     now = site.clock.now()
     plain = arrived is None and body.encoding == IDENTITY
@@ -147,7 +147,7 @@ class _Few:
 
 def _few_of(target: "Target", bodies: Sequence[Small], positions: Sequence[int], now: datetime) -> _Few | None:
     """None where the column readers have to look at one of them."""
-    from monitor.ingest.few import few_events
+    from monitor.ingest.small_batch import few_events
 
     rows: list[Mapping[str, Any]] = []
     ends: list[int] = []
@@ -221,7 +221,7 @@ def _append(
 
 def _as_one(site: Site, target: "Target", texts: Sequence[bytes]) -> list[Receipt] | None:
     """None, and nothing was stored, where a row is rejected: it is kept with the body it came in."""
-    from monitor.ingest.columnar import read_ndjson_columns
+    from monitor.ingest.json_columns import read_ndjson_columns
 
     now = site.clock.now()
     whole = [text if text.endswith(b"\n") else text + b"\n" for text in texts]
@@ -287,7 +287,7 @@ def _read(site: Site, target: "Target", body: Body, now: datetime) -> "Checked":
         read = read_arrow_columns if body.media_type == ARROW else read_parquet_columns
         checked = read(target, content, now, limit_mb)
     else:
-        from monitor.ingest.columnar import read_json_columns, read_ndjson_columns
+        from monitor.ingest.json_columns import read_json_columns, read_ndjson_columns
 
         checked = (read_ndjson_columns if body.media_type == NDJSON else read_json_columns)(target, content, now)
     if target.timed and not checked.rejected:
@@ -320,7 +320,7 @@ def _targets(site: Site, tables: Collection[tuple[str, Kind]]) -> dict[tuple[str
 
 @lru_cache(maxsize=4096)
 def _prepared(database: Database, kind: Kind, model_id: UUID, revision: int) -> "Target":
-    from monitor.ingest.target import events_of, outcomes_of
+    from monitor.ingest.row_schema import events_of, outcomes_of
 
     with database.read() as db:
         spec = parse_spec(store.spec_revision(db, model_id, revision).document)

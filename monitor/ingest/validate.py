@@ -12,7 +12,7 @@ import polars as pl
 from core.errors import InvalidError
 from monitor.ingest import vectors
 from monitor.ingest.ndjson import Rejection, Rows
-from monitor.schema import ColumnType, ModelSpec
+from monitor.spec.model import ColumnType, ModelSpec
 
 # A producer's clock may be wrong by this much; beyond it the time is taken for a mistake (milliseconds for seconds).
 AHEAD: Final = timedelta(days=1)

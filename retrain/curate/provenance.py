@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
-from monitor.schema import ModelSpec
+from monitor.spec.model import ModelSpec
 from retrain.curate.select import Drops
 
 

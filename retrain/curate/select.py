@@ -6,7 +6,7 @@ from typing import Final, Self
 
 import polars as pl
 
-from monitor.schema import ModelSpec
+from monitor.spec.model import ModelSpec
 from retrain.errors import DatasetError
 
 PROTECTED: Final = "protected_"

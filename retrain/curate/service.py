@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 
 from core.canonical import digest
 from governance import ledger
-from monitor.schema import ModelSpec
 from monitor.site import Site
+from monitor.spec.model import ModelSpec
 from monitor.tables import Dataset, Model
 from retrain import store
 from retrain.curate import provenance

@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session
 from governance import erasure, ledger
 from governance.erasure import Case
 from monitor import store as monitored
-from monitor.erasure.rows import subject_columns
 from monitor.site import Site
 from monitor.tables import Dataset
+from monitor.upkeep.erase_rows import subject_columns
 from retrain import store
 from retrain.tables import ModelVersion, Run
 

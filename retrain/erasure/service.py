@@ -12,8 +12,8 @@ from governance import erasure, ledger
 from governance.erasure import Case
 from governance.tables import Erasure
 from monitor import store as monitored
-from monitor.erasure import derived, quoted, rows
 from monitor.site import Site
+from monitor.upkeep import erase_derived, erase_quotes, erase_rows
 from retrain.erasure import datasets, traces
 
 Step = Callable[[Site, Case], Retry | None]
@@ -28,12 +28,12 @@ KEPT: Final = (
 
 
 def _rows(site: Site, case: Case) -> None:
-    rows.erase_rows(site, case)
+    erase_rows.erase_rows(site, case)
 
 
 def _wait(site: Site, case: Case) -> Retry | None:
     """Jobs that read before the rows went may still write what they made of them; the logs still hold the rows."""
-    if rows.segments_left(site, case):
+    if erase_rows.segments_left(site, case):
         return Retry(site.clock.now() + timedelta(seconds=5), "a write-ahead log has yet to let go of the rows")
     if traces.readers_under_way(site, case):
         return Retry(site.clock.now() + timedelta(seconds=2), "jobs that read the rows before are still running")
@@ -58,12 +58,12 @@ def _derived(site: Site, case: Case) -> None:
     with site.database.read() as db:
         changed = {row.id for row in datasets.touched(db, case)}
     # Confirmations first: which of them show a row is told by the baselines as they were.
-    derived.erase_confirmations(site, case, changed)
-    derived.erase_drafts(site, case, changed)
+    erase_derived.erase_confirmations(site, case, changed)
+    erase_derived.erase_drafts(site, case, changed)
     # Words after them, for their windows are told by the baselines' rows; profiles last, by the new bins.
-    derived.refit_baselines(site, case, changed)
-    quoted.withhold(site, case, changed)
-    derived.recount(site, case)
+    erase_derived.refit_baselines(site, case, changed)
+    erase_quotes.withhold(site, case, changed)
+    erase_derived.recount(site, case)
 
 
 def _traces(site: Site, case: Case) -> None:
@@ -165,7 +165,7 @@ def _model_proof(site: Site, case: Case) -> dict[str, Any]:
         events = len(erasure.remembered(db, case, "ids"))
         versions = datasets.learned(db, case)
     return {
-        "model": case.model, "events": events, "tables": rows.tables_proof(site, case),
-        **datasets.datasets_proof(site, case), **derived.derived_proof(site, case),
+        "model": case.model, "events": events, "tables": erase_rows.tables_proof(site, case),
+        **datasets.datasets_proof(site, case), **erase_derived.derived_proof(site, case),
         **traces.traces_proof(site, case), "versions": versions,
     }  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.schema import Envelope, FairnessRule
+from monitor.spec.model import Envelope, FairnessRule
 
 Floats = NDArray[np.float64]
 Verdict = Literal["pass", "fail", "unknown"]

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from monitor.schema import Retrain
+from monitor.spec.model import Retrain
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from monitor.schema import Retrain, span
+from monitor.spec.model import Retrain, span
 from retrain.triggers.base import Finding, Trigger, TriggerInputs
 
 

@@ -1,6 +1,6 @@
 """Fires while the newest window of any scale is an alarm with drift in it."""
 
-from monitor.schema import Retrain
+from monitor.spec.model import Retrain
 from retrain.triggers.base import Finding, Trigger, TriggerInputs
 
 

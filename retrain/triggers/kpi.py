@@ -1,6 +1,6 @@
 """Fires while a KPI's newest measurement is past its limit, in the monitor's judgement."""
 
-from monitor.schema import Retrain
+from monitor.spec.model import Retrain
 from retrain.triggers.base import Finding, Reading, Trigger, TriggerInputs
 
 

@@ -12,8 +12,8 @@ import yaml
 
 from api.policies import policies
 from api.replay import replay_file
-from monitor.budget import SILENCE
-from monitor.schema import ModelSpec
+from monitor.spec.budget import SILENCE
+from monitor.spec.model import ModelSpec
 from tests.api.test_replay import ELEC2, LABEL, NUMBER, OUTCOME, PREDICTION, SHIFT, START, elec2, events, spec
 from tests.service import assay
 

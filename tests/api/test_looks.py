@@ -19,7 +19,7 @@ from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, Kind, receive
 from monitor.site import Site
 from monitor.tables import Model, Window
-from monitor.windows import evaluate
+from monitor.windows.evaluate import evaluate
 from tests.monitor.traffic import BEGIN, events_body, outcomes_body, rows, spec
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

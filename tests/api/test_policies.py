@@ -7,7 +7,7 @@ import pytest
 
 from api.policies import budgeted, policies
 from core.errors import InvalidError
-from monitor.schema import ModelSpec, parse_spec
+from monitor.spec.model import ModelSpec, parse_spec
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import InsufficientDataError, IntegrityFailureError, InvalidError
-from monitor.baseline import Baseline, ColumnKind, fit_baseline
-from monitor.profile import merge_all, profile_block
-from monitor.profile_bytes import to_bytes
+from monitor.profile.baseline import Baseline, ColumnKind, fit_baseline
+from monitor.profile.block import merge_all, profile_block
+from monitor.profile.codec import to_bytes
 
 WORDS = ["card", "lost", "pay", "transfer", "cash", "fee", "top", "up", "pin", "rate", "limit", "account"]
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.binning import bin_numbers, cell_table
+from monitor.profile.binning import bin_numbers, cell_table
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 

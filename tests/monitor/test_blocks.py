@@ -7,14 +7,14 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 
-from monitor.baseline import Baseline, fit_baseline
-from monitor.blocks import BlockPlan, Scale, arrange, plan_blocks
-from monitor.decide import Decision, decide
-from monitor.growth import growth
-from monitor.profile import equal_blocks, profile
+from monitor.detect.arrangement import BlockPlan, Scale, arrange, plan_blocks
+from monitor.detect.decide import Decision, decide
+from monitor.detect.dependence import growth
+from monitor.detect.permutation import Blocks, draw, p_values, possible, scores
+from monitor.detect.wording import describe
+from monitor.profile.baseline import Baseline, fit_baseline
+from monitor.profile.block import equal_blocks, profile
 from monitor.quality import volume
-from monitor.redraws import Blocks, draw, p_values, possible, scores
-from monitor.wording import describe
 
 QUARTER_S = 21_600
 MONDAY = 4 * 19_002  # label of the first quarter of 10 January 2022, counted from the epoch, a Thursday

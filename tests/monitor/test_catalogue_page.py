@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from monitor.catalogue import check_metrics
 from monitor.drift import METHODS, Method
 from monitor.drift.rows import ROW_METHODS, RowMethod
 from monitor.drift.texts import TEXT_METHODS, TextMethod
 from monitor.kpi import KPIS, Kpi
-from monitor.measure import check_metrics
 from monitor.quality import QUALITY
 from monitor.quality.base import Check
 from tests.monitor.traffic import document, spec

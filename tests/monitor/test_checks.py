@@ -9,10 +9,10 @@ import pytest
 from monitor import service, store
 from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, receive
-from monitor.schema import SpecError, parse_spec
 from monitor.site import Site
+from monitor.spec.model import SpecError, parse_spec
 from monitor.tables import Alert, Measurement
-from monitor.windows import evaluate
+from monitor.windows.evaluate import evaluate
 from tests.monitor.traffic import document, events_body, outcomes_body, rows
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from monitor.clusters import cluster_words, readable_words, shared_words
+from monitor.profile.clusters import cluster_words, readable_words, shared_words
 
 
 def test_a_word_is_kept_from_five_different_texts_on_and_the_same_text_counts_once() -> None:

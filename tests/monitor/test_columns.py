@@ -7,10 +7,10 @@ import polars as pl
 import pytest
 
 from core.errors import InvalidError
-from monitor.baseline import ColumnKind, fit_baseline
-from monitor.columns import SERIAL_ROWS, each_column
-from monitor.profile import equal_blocks, profile, profile_block
-from monitor.profile_bytes import to_bytes
+from monitor.profile.baseline import ColumnKind, fit_baseline
+from monitor.profile.block import equal_blocks, profile, profile_block
+from monitor.profile.by_column import SERIAL_ROWS, each_column
+from monitor.profile.codec import to_bytes
 
 COLUMNS: dict[str, ColumnKind] = {**{f"n{i}": "number" for i in range(9)}, "c": "category", "t": "text"}
 

@@ -4,12 +4,13 @@ from datetime import timedelta
 
 import pytest
 
-from monitor import budget, service, store
+from monitor import service, store
 from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, receive
 from monitor.site import Site
+from monitor.spec import budget
 from monitor.tables import Alert, BaselineRow
-from monitor.windows import evaluate
+from monitor.windows.evaluate import evaluate
 from tests.monitor.traffic import document, events_body, outcomes_body, rows, spec
 
 SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 
 from core.errors import InsufficientDataError
-from monitor.baseline import ColumnKind
-from monitor.confirm import MAXIMUM_ROWS, Confirmation, confirm_with_evidently
+from monitor.confirm.evidently_report import MAXIMUM_ROWS, Confirmation, confirm_with_evidently
 from monitor.drift.rows import ROW_METHODS
+from monitor.profile.baseline import ColumnKind
 
 COLUMNS: dict[str, ColumnKind] = {
     "x": "number",

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.coding import NumberBins
-from monitor.counting import NumberCounts, count_numbers, runs_of
+from monitor.profile.coding import NumberBins
+from monitor.profile.counting import NumberCounts, count_numbers, runs_of
 
 EDGES = np.array([-1.0, 0.0, 1.0, 10.0])
 BINS = NumberBins(EDGES, (), ())

@@ -13,19 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import InvalidError
-from monitor.baseline import Baseline, ColumnKind, fit_baseline
-from monitor.coding import CodedColumns, coded_columns
-from monitor.decide import Decision, decide
-from monitor.findings import MEANINGS, ClusterShare, ColumnFinding
-from monitor.profile import (
-    BlockProfile,
-    equal_blocks,
-    profile,
-    profile_block,
-    profile_coded,
-)
+from monitor.detect.decide import Decision, decide
+from monitor.detect.findings import MEANINGS, ClusterShare, ColumnFinding
+from monitor.detect.wording import describe
+from monitor.profile.baseline import Baseline, ColumnKind, fit_baseline
+from monitor.profile.block import BlockProfile, equal_blocks, profile, profile_block, profile_coded
+from monitor.profile.coding import CodedColumns, coded_columns
 from monitor.quality import volume
-from monitor.wording import describe
 
 MIXED: dict[str, ColumnKind] = {"x": "number", "few": "number", "c": "category", "id": "category"}
 

@@ -16,10 +16,10 @@ from core.clock import ManualClock
 from core.errors import IntegrityFailureError
 from governance import ledger
 from governance.lake import DIGEST, REWRITE, LakeVerdict, expected_files, verify_lake
-from monitor import digests
-from monitor.schema import parse_spec
 from monitor.service import apply_spec
 from monitor.site import Site
+from monitor.spec.model import parse_spec
+from monitor.upkeep import digests
 from tests.service import assay
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -11,12 +11,12 @@ import pytest
 from sqlalchemy import select
 
 from monitor import service, store
-from monitor.coding import as_strings
-from monitor.encoding import EncoderError, encoder_folder, encoding_of, with_vectors
-from monitor.schema import Encoder, ModelSpec, SpecError, parse_spec
+from monitor.profile.coding import as_strings
+from monitor.reference.encode import EncoderError, encoder_folder, encoding_of, with_vectors
 from monitor.site import Site
+from monitor.spec.model import Encoder, ModelSpec, SpecError, parse_spec
 from monitor.tables import StoredProfile
-from monitor.windows import evaluate
+from monitor.windows.evaluate import evaluate
 from tests.monitor.test_evidence import NEW, newest, rows, send
 
 SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

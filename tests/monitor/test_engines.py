@@ -13,14 +13,15 @@ from sqlalchemy import select
 from core.clock import ManualClock
 from core.engine import HERE, Call, WorkersLostError, run
 from core.settings import EngineSettings
-from monitor import reference, service, store
-from monitor.baseline import ColumnKind
-from monitor.confirm import POOLED_CELLS, confirm_with_evidently
+from monitor import service, store
+from monitor.confirm.evidently_report import POOLED_CELLS, confirm_with_evidently
 from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, receive
-from monitor.profiles import extend, stretches
-from monitor.profiling import Part, Stretch, fitted, profile_stretch
-from monitor.reference import time_blocks
+from monitor.profile.baseline import ColumnKind
+from monitor.reference import collect
+from monitor.reference.block_profiles import extend, stretches
+from monitor.reference.collect import time_blocks
+from monitor.reference.profile_job import Part, Stretch, fitted, profile_stretch
 from monitor.site import Site
 from monitor.tables import BaselineRow, StoredProfile
 from tests import ray_cluster
@@ -57,7 +58,7 @@ def case(site: Site, clock: ManualClock) -> Case:
         current = service.current_spec(db, "loans")
         row = store.newest_baseline(db, current.model.id)
     assert row is not None
-    reference.collect(site, current, row)
+    collect.collect(site, current, row)
     with site.database.read() as db:
         row = db.get_one(BaselineRow, row.id)
     assert row.artifact is not None

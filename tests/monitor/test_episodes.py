@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from core.clock import ManualClock
 from governance import ledger
-from monitor import alerts, service, store
-from monitor.episodes import Look, State, episodes, goes_on, known_before
+from monitor import service, store
+from monitor.alerts import lifecycle
+from monitor.alerts.episodes import Look, State, episodes, goes_on, known_before
 from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, receive
 from monitor.site import Site
 from monitor.tables import Alert
-from monitor.windows import evaluate
+from monitor.windows.evaluate import evaluate
 from tests.monitor.traffic import document, events_body, rows, spec
 
 SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -121,7 +122,7 @@ def test_one_alert_is_told_once_for_every_episode_until_it_is_resolved(site: Sit
     (alert,) = of_kpi(site)
     assert (alert.windows, len(alert.episodes), told(site, alert)) == (2, 1, ["alert.opened"])
     with site.database.write() as db:
-        alerts.acknowledge(site, db, alert.id, "anna", "looking")
+        lifecycle.acknowledge(site, db, alert.id, "anna", "looking")
     send(site, rows(250, start=1500, shift=0.0))
     (alert,) = of_kpi(site)
     assert (alert.state, alert.windows) == ("acknowledged", 2)
@@ -136,7 +137,7 @@ def test_one_alert_is_told_once_for_every_episode_until_it_is_resolved(site: Sit
     assert alert.episodes[1]["told_at"] == clock.now().isoformat()
     assert told(site, alert) == ["alert.opened", "alert.acknowledged", "alert.again"]
     with site.database.write() as db:
-        alerts.resolve(site, db, alert.id, "anna", "fixed")
+        lifecycle.resolve(site, db, alert.id, "anna", "fixed")
     send(site, rows(250, start=2000, shift=5.0))
     assert [len(a.episodes) for a in of_kpi(site)] == [2, 1]
     assert of_kpi(site)[0].windows == 3
@@ -148,7 +149,7 @@ def test_an_episode_that_goes_on_after_it_was_acknowledged_is_not_told_again(sit
     send(site, rows(1250, shift=5.0))
     (alert,) = of_kpi(site)
     with site.database.write() as db:
-        alerts.acknowledge(site, db, alert.id, "anna", None)
+        lifecycle.acknowledge(site, db, alert.id, "anna", None)
     send(site, rows(250, start=1250, shift=5.0))
     (alert,) = of_kpi(site)
     assert (alert.state, alert.windows, len(alert.episodes)) == ("acknowledged", 6, 1)

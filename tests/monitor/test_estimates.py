@@ -10,10 +10,10 @@ from governance import ledger
 from monitor import service, store
 from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, receive
-from monitor.schema import ModelSpec
 from monitor.site import Site
+from monitor.spec.model import ModelSpec
 from monitor.tables import Measurement
-from monitor.windows import evaluate
+from monitor.windows.evaluate import evaluate
 from tests.monitor.traffic import document, outcomes_body, rows, spec
 
 SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 
 from core.errors import InvalidError
 from monitor.errors import ColumnTypeChangedError, StoreFullError, TableDamagedError
-from monitor.events import EventStore
-from monitor.identity import Ids
-from monitor.idfile import Key
-from monitor.ids import IdIndex
-from monitor.schema import ModelSpec, parse_spec
+from monitor.events.store import EventStore
+from monitor.lake.id_file import Key
+from monitor.lake.id_index import IdIndex
+from monitor.lake.identity import Ids
+from monitor.spec.model import ModelSpec, parse_spec
 from tests.service import environment
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)

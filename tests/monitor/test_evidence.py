@@ -14,16 +14,17 @@ from api.auth import COOKIE, session_value
 from api.worker import drain
 from governance import access
 from governance.access import Role
-from monitor import alerts, service, store
-from monitor.baseline import Baseline, fit_baseline
-from monitor.confirmation import confirm_alert
-from monitor.evidence import evidence
+from monitor import service, store
+from monitor.alerts import examples
+from monitor.confirm.confirm import confirm_alert
+from monitor.confirm.evidence import evidence
 from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, receive
-from monitor.schema import parse_spec
+from monitor.profile.baseline import Baseline, fit_baseline
 from monitor.site import Site
+from monitor.spec.model import parse_spec
 from monitor.tables import Alert, Window
-from monitor.windows import evaluate
+from monitor.windows.evaluate import evaluate
 
 SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 KNOWN = {
@@ -101,7 +102,7 @@ def test_a_new_kind_of_request_is_told_with_its_rows_and_its_words_on_the_alert_
     assert set(said) <= set(NEW.split())
     assert len(said) >= 6
     assert all(0.1 < share < 0.4 for share in said.values())
-    of = {part["column"]: part for part in alerts.examples(site, alert, "m")}
+    of = {part["column"]: part for part in examples.examples(site, alert, "m")}
     assert {"crypto", "wallet"} & set(of["text"]["farthest"][0]["value"].split())
     assert len({row["value"] for row in of["text"]["farthest"]}) == len(of["text"]["farthest"]) == 10
     assert len(of["vec"]["farthest"][0]["value"]) == 8

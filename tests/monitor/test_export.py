@@ -13,10 +13,10 @@ import pytest
 
 from core.clock import ManualClock
 from core.errors import InvalidError
-from monitor.compact import compact
-from monitor.export import export
-from monitor.lake import VersionGoneError
+from monitor.lake.compact import compact
+from monitor.lake.table import VersionGoneError
 from monitor.site import Site
+from monitor.upkeep.export import export
 from tests.monitor import traffic
 from tests.monitor.test_upkeep import declared, stored
 

@@ -4,10 +4,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from monitor.baseline import ColumnKind, fit_baseline
-from monitor.functionals import block_sums
-from monitor.profile import equal_blocks, profile
-from monitor.redraws import Blocks, draw, scores
+from monitor.detect.permutation import Blocks, draw, scores
+from monitor.detect.statistics import block_sums
+from monitor.profile.baseline import ColumnKind, fit_baseline
+from monitor.profile.block import equal_blocks, profile
 
 COLUMNS: dict[str, ColumnKind] = {"x": "number", "c": "category", "y": "number"}
 

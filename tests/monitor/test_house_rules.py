@@ -6,13 +6,13 @@ import pytest
 from scipy import stats
 
 from core.errors import InvalidError
-from monitor.baseline import ColumnKind, fit_baseline
+from monitor.catalogue import check_metrics
+from monitor.detect.fixed_rules import row_tests, thresholds
+from monitor.detect.wording import describe
 from monitor.drift import drift_scores
-from monitor.house_rules import row_tests, thresholds
-from monitor.measure import check_metrics
-from monitor.profile import merge_all, profile_block
-from monitor.schema import SpecError, parse_spec
-from monitor.wording import describe
+from monitor.profile.baseline import ColumnKind, fit_baseline
+from monitor.profile.block import merge_all, profile_block
+from monitor.spec.model import SpecError, parse_spec
 from tests.monitor.traffic import document
 
 COLUMNS: dict[str, ColumnKind] = {"n": "number", "c": "category"}

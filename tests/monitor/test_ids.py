@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor import idfile
-from monitor.identity import IDENTITIES, Ids
-from monitor.idfile import FileIds, Key, Wanted, WantedKeys
-from monitor.ids import LARGE, IdIndex, TableIds
-from monitor.lake import Table
+from monitor.lake import id_file
+from monitor.lake.id_file import FileIds, Key, Wanted, WantedKeys
+from monitor.lake.id_index import LARGE, IdIndex, TableIds
+from monitor.lake.identity import IDENTITIES, Ids
+from monitor.lake.table import Table
 from tests.monitor.test_lake import COLUMNS, merge, rows
 
 
@@ -70,7 +70,7 @@ def test_ids_learn_their_file_and_are_kept_once(batches: list[tuple[list[int], i
 def test_an_index_file_answers_with_the_row(tmp_path_factory: pytest.TempPathFactory, a: set[str], b: set[str]) -> None:
     folder, key = tmp_path_factory.mktemp("index"), Key.draw()
     stored, asked = list(a), list(b)
-    file = FileIds(idfile.build(folder, "date=2026-06-01/part-1.parquet", plain(stored), key), key)
+    file = FileIds(id_file.build(folder, "date=2026-06-01/part-1.parquet", plain(stored), key), key)
     at, found = file.look_up(Wanted(*key.words(plain(asked))))
     order = {text: row for row, text in enumerate(stored)}
     known = [i for i, text in enumerate(asked) if text in order]
@@ -91,7 +91,7 @@ def test_rows_of_one_key_are_found_one_by_one_and_by_their_key(
     tmp_path_factory: pytest.TempPathFactory, stored: list[tuple[int, int]], asked: list[tuple[int, int]]
 ) -> None:
     key = Key.draw()
-    file = FileIds(idfile.build(tmp_path_factory.mktemp("index"), "f", facts(stored), key), key)
+    file = FileIds(id_file.build(tmp_path_factory.mktemp("index"), "f", facts(stored), key), key)
     at, found = file.look_up(Wanted(*key.words(facts(asked))))
     known = [i for i, fact in enumerate(asked) if fact in stored]
     assert (at.tolist(), found.tolist()) == (known, [stored.index(asked[i]) for i in known])
@@ -108,7 +108,7 @@ def test_rows_of_one_key_are_found_one_by_one_and_by_their_key(
 
 def test_fresh_ids_hardly_ever_cost_a_look_at_the_disk(tmp_path: Path) -> None:
     key, count = Key.draw(), 200_000
-    file = FileIds(idfile.build(tmp_path, "f", ids(0, count), key), key)
+    file = FileIds(id_file.build(tmp_path, "f", ids(0, count), key), key)
     fresh = Wanted(*key.words(ids(count, 2 * count)))
     assert len(file._passed(fresh.keys)) < 0.008 * count
     at, found = file.look_up(Wanted(*key.words(ids(0, count))))
@@ -204,7 +204,7 @@ def test_an_index_file_that_does_not_fit_is_made_again(table: Table, damage: str
     elif damage == "torn":
         path.write_bytes(whole[:100] + b"\0" * 100 + whole[200:])
     else:
-        idfile.build(table.folder, table.snapshot().files[0].path, ids(0, LARGE), Key.draw())
+        id_file.build(table.folder, table.snapshot().files[0].path, ids(0, LARGE), Key.draw())
     again = Table(table.folder)
     assert known(again.ids, ids(LARGE - 1, LARGE + 1)) == [True, False]
     assert path.read_bytes() == whole

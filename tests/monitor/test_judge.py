@@ -6,12 +6,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from monitor import budget
-from monitor.baseline import fit_baseline
-from monitor.judge import judge, rates
-from monitor.profile import profile
-from monitor.reference import profile_parts, time_blocks
-from monitor.schema import ModelSpec, span
+from monitor.detect.rules import judge, rates
+from monitor.profile.baseline import fit_baseline
+from monitor.profile.block import profile
+from monitor.reference.collect import time_blocks
+from monitor.spec import budget
+from monitor.spec.model import ModelSpec, span
+from monitor.spec.times import profile_parts
 from tests.monitor.traffic import spec
 
 SCALES = ("1d", "7d")

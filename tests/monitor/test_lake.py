@@ -12,8 +12,8 @@ import polars as pl
 import pytest
 
 from monitor.errors import StoreFullError
-from monitor.lake import FileReplacedError, Table, VersionGoneError
-from monitor.snapshot import NEXT_SEQ
+from monitor.lake.snapshot import NEXT_SEQ
+from monitor.lake.table import FileReplacedError, Table, VersionGoneError
 
 COLUMNS = {"event_id": "string", "ts": "timestamp", "seq": "long", "value": "double", "date": "date"}
 START = datetime(2026, 6, 1, tzinfo=UTC)

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from sqlalchemy import event
 
 from core.clock import ManualClock
-from monitor import late_outcomes, service, store
+from monitor import service, store
 from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, Receipt, receive
 from monitor.site import Site
 from monitor.tables import Measurement, Window
-from monitor.windows import evaluate
+from monitor.windows import late_outcomes
+from monitor.windows.evaluate import evaluate
 from tests.monitor.traffic import document, events_body, rows, spec
 
 SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -13,10 +13,10 @@ from governance import ledger
 from monitor import service, store
 from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, receive
-from monitor.late_rows import PACE
 from monitor.site import Site
 from monitor.tables import Alert, Measurement, Window
-from monitor.windows import evaluate
+from monitor.windows.evaluate import evaluate
+from monitor.windows.late_rows import PACE
 from tests.monitor.traffic import BEGIN, document, events_body, outcomes_body, rows, spec
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from monitor.observed import ON_LABELS, Judged, delay, episodes, rates
+from monitor.windows.alarm_rates import ON_LABELS, Judged, delay, episodes, rates
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 DAY = timedelta(days=1)

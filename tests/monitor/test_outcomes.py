@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor import ids as table_ids
-from monitor.compact import compact
-from monitor.events import EventStore
-from monitor.identity import IDENTITIES
-from monitor.outcomes import merged
-from monitor.schema import parse_spec
+from monitor.events.merge_outcomes import merged
+from monitor.events.store import EventStore
+from monitor.lake import id_index as table_ids
+from monitor.lake.compact import compact
+from monitor.lake.identity import IDENTITIES
+from monitor.spec.model import parse_spec
 from tests.monitor.test_events import DOCUMENT, NOW, frame, opened
 from tests.service import ROOT, environment
 

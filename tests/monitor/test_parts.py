@@ -9,7 +9,7 @@ from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, receive
 from monitor.site import Site
 from monitor.tables import Measurement
-from monitor.windows import evaluate
+from monitor.windows.evaluate import evaluate
 from tests.monitor.traffic import document, events_body, outcomes_body, rows, spec
 
 

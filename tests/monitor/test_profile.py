@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import IntegrityFailureError, InvalidError
-from monitor.baseline import fit_baseline
-from monitor.profile import BlockProfile, equal_blocks, merge_all, profile, profile_block
-from monitor.profile_bytes import from_bytes, summed, to_bytes
+from monitor.profile.baseline import fit_baseline
+from monitor.profile.block import BlockProfile, equal_blocks, merge_all, profile, profile_block
+from monitor.profile.codec import from_bytes, summed, to_bytes
 
 RNG = np.random.default_rng(1)
 REFERENCE = pl.DataFrame({"x": RNG.normal(size=600), "c": RNG.choice(["a", "b", "c"], 600)})

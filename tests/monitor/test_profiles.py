@@ -10,15 +10,15 @@ from sqlalchemy import func, select
 
 from core.clock import ManualClock
 from monitor import service, store
-from monitor.baseline import Baseline
 from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, receive
-from monitor.profile import BlockProfile, profile_block
-from monitor.profiles import extend, labels_between, stored_blocks, stored_window
-from monitor.reference import time_blocks
+from monitor.profile.baseline import Baseline
+from monitor.profile.block import BlockProfile, profile_block
+from monitor.reference.block_profiles import extend, labels_between, stored_blocks, stored_window
+from monitor.reference.collect import time_blocks
 from monitor.site import Site
 from monitor.tables import BaselineRow, StoredProfile
-from monitor.windows import evaluate
+from monitor.windows.evaluate import evaluate
 from tests.monitor.traffic import BEGIN, document, events_body, rows, spec
 
 SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -10,12 +10,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from monitor.baseline import Baseline, ColumnKind, fit_baseline
-from monitor.decide import Decision
-from monitor.judge import judge
-from monitor.profile import profile
-from monitor.reference import time_blocks
-from monitor.schema import ModelSpec, parse_spec, span
+from monitor.detect.decide import Decision
+from monitor.detect.rules import judge
+from monitor.profile.baseline import Baseline, ColumnKind, fit_baseline
+from monitor.profile.block import profile
+from monitor.reference.collect import time_blocks
+from monitor.spec.model import ModelSpec, parse_spec, span
 
 SCALES = ("1d", "7d")
 SWITCH = 17_424

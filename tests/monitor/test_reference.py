@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 
 from monitor import service, store
-from monitor.baseline import Baseline, fit_baseline
-from monitor.profile import equal_blocks
-from monitor.reference import collect, watched
+from monitor.profile.baseline import Baseline, fit_baseline
+from monitor.profile.block import equal_blocks
+from monitor.reference.collect import collect, watched
 from monitor.site import Site
 from monitor.tables import BaselineRow, Dataset
 from tests.monitor.traffic import document, rows, spec

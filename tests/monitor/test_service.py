@@ -10,14 +10,15 @@ from sklearn.metrics import roc_auc_score
 
 from core.clock import ManualClock
 from governance import ledger
-from monitor import alerts, service, store
+from monitor import service, store
+from monitor.alerts import lifecycle
 from monitor.errors import AlertStateError, ModelNotFoundError
 from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, receive
-from monitor.schema import ModelSpec, SpecError
 from monitor.site import Site
+from monitor.spec.model import ModelSpec, SpecError
 from monitor.tables import Alert, Measurement, Window
-from monitor.windows import evaluate
+from monitor.windows.evaluate import evaluate
 from tests.monitor.traffic import document, events_body, outcomes_body, rows, spec
 
 SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -259,13 +260,13 @@ def test_an_alert_is_acknowledged_once_resolved_once_and_both_are_entries(site: 
     send(site, rows(250, start=1000, shift=1.0))
     alert = open_alerts(site)[0]
     with site.database.write() as db:
-        alerts.acknowledge(site, db, alert.id, "anna", "looking")
+        lifecycle.acknowledge(site, db, alert.id, "anna", "looking")
     with pytest.raises(AlertStateError, match="acknowledged; it cannot be acknowledged"), site.database.write() as db:
-        alerts.acknowledge(site, db, alert.id, "anna", None)
+        lifecycle.acknowledge(site, db, alert.id, "anna", None)
     with site.database.write() as db:
-        alerts.resolve(site, db, alert.id, "anna", "reference was renewed")
+        lifecycle.resolve(site, db, alert.id, "anna", "reference was renewed")
     with pytest.raises(AlertStateError), site.database.write() as db:
-        alerts.resolve(site, db, alert.id, "anna", None)
+        lifecycle.resolve(site, db, alert.id, "anna", None)
     assert kinds(site)[-2:] == ["alert.acknowledged", "alert.resolved"]
     send(site, rows(250, start=1250, shift=1.0))
     assert [a.id != alert.id for a in open_alerts(site)] == [True]

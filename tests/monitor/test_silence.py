@@ -16,15 +16,16 @@ from api.scheduler import tick
 from core.clock import ManualClock
 from governance.access import Role, create_key, first_admin
 from governance.tables import LedgerEntry
-from monitor import service, silence, store
-from monitor.events import EventStore
+from monitor import service, store
+from monitor.events.store import EventStore
 from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, receive
 from monitor.jobs import evaluate
-from monitor.schema import parse_spec
-from monitor.silence import Outlook, outlook
 from monitor.site import Site
+from monitor.spec.model import parse_spec
 from monitor.tables import Alert
+from monitor.windows import silence
+from monitor.windows.silence import Outlook, outlook
 from reports import audit
 from reports.tables import Report
 from tests.conftest import START
@@ -122,13 +123,13 @@ def test_a_steady_feed_that_stops_is_told_once_and_resolved_when_rows_come_again
 def test_an_alert_that_a_person_resolved_is_not_opened_again_by_the_same_silence(
     site: Site, clock: ManualClock
 ) -> None:
-    from monitor import alerts
+    from monitor.alerts import lifecycle
 
     declare(site)
     send(site, every(10 * MINUTE, 14))
     assert look(site, clock, START + 15 * DAY, DAY)
     with site.database.write() as db:
-        alerts.resolve(site, db, silences(site)[0].id, "ann", "known")
+        lifecycle.resolve(site, db, silences(site)[0].id, "ann", "known")
     assert not look(site, clock, START + 17 * DAY, 3 * HOUR)
     send(site, [clock.now()])
     evaluate(site, {"model": "loans"})

@@ -8,8 +8,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from core.errors import InsufficientDataError
-from monitor.clusters import words
-from monitor.text import COMPONENTS, TextEncoder, fit_text, lengths
+from monitor.profile.clusters import words
+from monitor.profile.text_encoder import COMPONENTS, TextEncoder, fit_text, lengths
 
 TEXTS = [
     f"please {verb} my {thing} number {i}"

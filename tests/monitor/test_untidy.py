@@ -16,10 +16,11 @@ from fastapi.testclient import TestClient
 from api.app import create_app
 from core.clock import ManualClock
 from governance.access import first_admin
-from monitor import windows
 from monitor.ingest.media import NDJSON, PARQUET
-from monitor.late_rows import PACE
 from monitor.site import Site
+from monitor.windows.close import QUIET
+from monitor.windows.evaluate import evaluate
+from monitor.windows.late_rows import PACE
 from tests.monitor.traffic import BEGIN, document, outcomes_body, rows
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -57,7 +58,7 @@ class World:
         self.evaluate()
 
     def evaluate(self, site: Site | None = None) -> None:
-        windows.evaluate(site or self.site, "loans")
+        evaluate(site or self.site, "loans")
 
     def get(self, path: str, **query: Any) -> list[dict[str, Any]]:
         items = list[dict[str, Any]]()
@@ -358,7 +359,7 @@ def test_a_day_that_comes_before_the_first_one_counts_while_no_window_has_closed
     for day in (1, 0):
         assert world.post(days(day, day + 1)[:60].drop("truth").write_ndjson().encode())["accepted"] == 60
         world.evaluate()
-    world.clock.move_to(world.clock.now() + windows.QUIET)
+    world.clock.move_to(world.clock.now() + QUIET)
     world.evaluate()
     assert [(w["from_ts"][:10], w["rows"]) for w in world.get("windows")] == [("2026-01-01", 60), ("2026-01-02", 60)]
     world.sound()

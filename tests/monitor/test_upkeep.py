@@ -19,11 +19,13 @@ from core.artifacts import file_digest
 from core.clock import ManualClock
 from core.queue import Job
 from governance import ledger
-from monitor import compact, service, upkeep
-from monitor.lake import Table
-from monitor.schema import SpecError
+from monitor import service
+from monitor.lake import compact
+from monitor.lake.snapshot import DataFile, Snapshot
+from monitor.lake.table import Table
 from monitor.site import Site
-from monitor.snapshot import DataFile, Snapshot
+from monitor.spec.model import SpecError
+from monitor.upkeep import maintain
 from tests.monitor import test_events, traffic
 from tests.monitor.test_lake import COLUMNS, rows, seqs
 from tests.service import environment
@@ -136,7 +138,7 @@ import os, signal, sys
 from contextlib import nullcontext
 from pathlib import Path
 from monitor.compact import compact
-from monitor.lake import Table
+from monitor.lake.table import Table
 def kill():
     os.kill(os.getpid(), signal.SIGKILL)
 locked = kill if sys.argv[2] == "before" else nullcontext
@@ -187,7 +189,7 @@ def test_days_past_the_retention_go_and_the_ledger_says_which(site: Site, clock:
         for f in table.snapshot().files
         if f.low["ts"] < traffic.BEGIN + timedelta(days=2)
     }
-    upkeep.run(site, "loans")
+    maintain.run(site, "loans")
     assert site.events.events("loans")["seq"].to_list() == list(range(48, 96))
     assert site.events.extent("loans").next_seq == 96
     assert site.events.outcomes("loans").height == 96  # they arrived today
@@ -198,7 +200,7 @@ def test_days_past_the_retention_go_and_the_ledger_says_which(site: Site, clock:
     assert (body["dates"], body["first_day_kept"]) == (["2026-01-01", "2026-01-02"], "2026-01-03")
     assert {f["path"]: f["digest"] for f in body["files"]} == gone
     clock.move_to(clock.now() + timedelta(days=3))
-    upkeep.run(site, "loans")
+    maintain.run(site, "loans")
     assert site.events.extent("loans").rows == 0
     assert site.events.outcomes("loans").height == 0
     stored(site, traffic.rows(2, start=96, every=timedelta(hours=1)), retention="2d")

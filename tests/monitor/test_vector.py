@@ -8,8 +8,8 @@ from scipy.spatial.distance import cdist
 from sklearn.decomposition import PCA
 
 from core.errors import InsufficientDataError, InvalidError
-from monitor.text import COMPONENTS
-from monitor.vector import VectorEncoder, Vectors, fit_vectors
+from monitor.profile.text_encoder import COMPONENTS
+from monitor.profile.vector_encoder import VectorEncoder, Vectors, fit_vectors
 
 
 def blobs(rows: int, seed: int, *, dimensions: int = 24, kinds: int = 6, new: bool = False) -> Vectors:

@@ -14,12 +14,12 @@ import polars as pl
 import pytest
 
 from core.errors import IntegrityFailureError
-from monitor import fold, wal
 from monitor.errors import StoreFullError
-from monitor.events import EventStore
-from monitor.fold import BUSY_ROWS, ENOUGH_ROWS
-from monitor.schema import parse_spec
-from monitor.tail import Tail
+from monitor.events import flush, wal
+from monitor.events.flush import BUSY_ROWS, ENOUGH_ROWS
+from monitor.events.store import EventStore
+from monitor.events.unflushed import Tail
+from monitor.spec.model import parse_spec
 from tests.monitor.test_events import DOCUMENT, NOW, SPEC, frame, opened
 from tests.service import environment
 
@@ -258,8 +258,8 @@ def test_a_segment_that_cannot_be_begun_loses_nothing(tmp_path: Path, monkeypatc
 
 def test_the_busier_a_table_the_sooner_it_is_folded(store: EventStore) -> None:
     folder = store.folder()
-    waiting = {"full": (ENOUGH_ROWS, 0.0), "busy": (BUSY_ROWS, fold.BUSY_S), "early": (BUSY_ROWS, 0.5),
-               "quiet": (1, fold.QUIET_S + 5), "still": (1, fold.QUIET_S - 1)}  # fmt: skip
+    waiting = {"full": (ENOUGH_ROWS, 0.0), "busy": (BUSY_ROWS, flush.BUSY_S), "early": (BUSY_ROWS, 0.5),
+               "quiet": (1, flush.QUIET_S + 5), "still": (1, flush.QUIET_S - 1)}  # fmt: skip
     assert folder.due({(name, "events"): found for name, found in waiting.items()}) == [
         ("quiet", "events"),
         ("busy", "events"),

@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 from core.canonical import canonical, sha256, timestamp
 from governance import ledger
 from governance.checkpoint import sign_note
-from monitor.schema import parse_spec
 from monitor.site import Site
+from monitor.spec.model import parse_spec
 from monitor.tables import Alert, BaselineRow, Dataset, Explanation, Measurement, Model, SpecRevision, Window
 from retrain.tables import GateResult, ModelVersion, Run, TriggerDecision
 

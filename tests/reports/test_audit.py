@@ -15,8 +15,8 @@ from core import queue
 from core.clock import ManualClock
 from core.errors import InvalidError, NotFoundError
 from governance import ledger, verify
-from monitor.schema import parse_spec
 from monitor.site import Site
+from monitor.spec.model import parse_spec
 from monitor.tables import Alert, Dataset, Model, SpecRevision, Window
 from reports import jobs, service, store
 from reports.document import AuditReport

@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 
 from core.clock import ManualClock
-from monitor.baseline import fit_baseline
-from monitor.schema import parse_spec
+from monitor.profile.baseline import fit_baseline
 from monitor.site import Site
+from monitor.spec.model import parse_spec
 from reports.charts import distribution_svg
 from reports.distributions import changed_columns, distributions
 

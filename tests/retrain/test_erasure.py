@@ -25,18 +25,19 @@ from governance import erasure, ledger
 from governance.lake import DIGEST, REWRITE, LakeVerdict, expected_files, verify_lake
 from governance.tables import Erasure
 from governance.verify import verify_bundle_bytes
-from monitor import digests, drafts
-from monitor.baseline import Baseline
+from monitor.confirm import drafts
 from monitor.jobs import confirm
-from monitor.profile import profile_block
-from monitor.profile_bytes import summed
-from monitor.schema import ModelSpec, parse_spec
+from monitor.profile.baseline import Baseline
+from monitor.profile.block import profile_block
+from monitor.profile.codec import summed
 from monitor.service import apply_spec
 from monitor.site import Site, open_site
+from monitor.spec.model import ModelSpec, parse_spec
 from monitor.store import model as model_named
 from monitor.store import newest_baseline
 from monitor.tables import Alert, AlertWindow, ArtifactDraft, BaselineRow, Dataset, Explanation, StoredProfile, Window
-from monitor.windows import evaluate
+from monitor.upkeep import digests
+from monitor.windows.evaluate import evaluate
 from reports import service as report_service
 from retrain import registry, store
 from retrain.errors import RunClosedError
@@ -590,13 +591,13 @@ def killed(site: Site, clock: ManualClock, place: str, name: str, nth: int, when
 
 
 PLACES = [
-    ("governance.erasure", "remember", 1, "after"), ("monitor.lake:Table", "swap", 1, "before"),
-    ("monitor.lake:Table", "swap", 2, "after"), ("monitor.lake:Table", "swap", 6, "after"),
-    ("monitor.erasure.rows", "_delete_others", 1, "before"), ("monitor.digests", "record", 3, "before"),
+    ("governance.erasure", "remember", 1, "after"), ("monitor.lake.table:Table", "swap", 1, "before"),
+    ("monitor.lake.table:Table", "swap", 2, "after"), ("monitor.lake.table:Table", "swap", 6, "after"),
+    ("monitor.upkeep.erase_rows", "_delete_others", 1, "before"), ("monitor.upkeep.digests", "record", 3, "before"),
     ("core.artifacts:ArtifactStore", "delete", 1, "before"), ("core.artifacts:ArtifactStore", "delete", 1, "after"),
     ("core.artifacts:ArtifactStore", "delete", 4, "after"), ("core.artifacts:ArtifactStore", "delete", 7, "after"),
     ("core.artifacts:ArtifactStore", "delete", 8, "after"), ("core.artifacts:ArtifactStore", "delete", 9, "before"),
-    ("monitor.reference", "refit", 1, "after"), ("governance.erasure", "complete", 1, "before"),
+    ("monitor.reference.collect", "refit", 1, "after"), ("governance.erasure", "complete", 1, "before"),
     ("core.db:Database", "forget", 1, "before"),
 ]  # fmt: skip
 
@@ -669,7 +670,7 @@ def test_what_a_killed_process_wrote_and_never_recorded_is_found_and_deleted(
     with lived_in.database.write() as db:
         model = model_named(db, world.NAME).id
         queue.enqueue(db, "monitor.confirm", {"alert_id": str(alert.id)}, now=clock.now())
-    killed(lived_in, clock, "monitor.drafts", "end", 1, "before")
+    killed(lived_in, clock, "monitor.confirm.drafts", "end", 1, "before")
     for event in (HERS[2], "e4"):  # an explainer that dies at the same point leaves as much
         words = json.dumps({"words": [MARKER if event in HERS else "card", "thanks"]}).encode()
         drafts.begin(lived_in, words, model, event_id=event)

@@ -143,7 +143,7 @@ def test_a_recipe_outside_the_envelope_blocks_by_name(site: Site, base: Path, cl
 @SQLITE
 def test_a_model_without_a_policy_has_nothing_to_consider(site: Site, base: Path) -> None:
     document = world.spec(base).document | {"retrain": None}
-    from monitor.schema import parse_spec
+    from monitor.spec.model import parse_spec
 
     world.declare(site, parse_spec(document))
     assert jobs.consider(site, {"model": world.NAME, "cause": "window"}) is None

@@ -15,8 +15,8 @@ from core.clock import ManualClock
 from core.queue import Job
 from governance import ledger
 from monitor import service as monitor
-from monitor.schema import ModelSpec, parse_spec
 from monitor.site import Site
+from monitor.spec.model import ModelSpec, parse_spec
 from monitor.store import model as model_named
 from monitor.tables import BaselineRow, Dataset, Measurement, Model, Window
 from retrain import registry, service, store

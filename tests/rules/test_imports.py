@@ -20,10 +20,10 @@ HEAVY = (
 IMPORT_LIMIT_S = 1.5
 
 PLANTED = [
-    ("core/clock.py", "import monitor.schema", "core is not allowed to import monitor"),
+    ("core/clock.py", "import monitor.spec.model", "core is not allowed to import monitor"),
     ("governance/merkle.py", "import retrain.tables", "governance is not allowed to import retrain"),
     ("retrain/tables.py", "import api", "retrain is not allowed to import api"),
-    ("monitor/schema.py", "import torch", "monitor is not allowed to import torch"),
+    ("monitor/spec/model.py", "import torch", "monitor is not allowed to import torch"),
     ("core/artifacts.py", "def late() -> None:\n    import transformers", "core is not allowed to import transformers"),
     ("retrain/tables.py", "import peft", "retrain is not allowed to import peft"),
     ("monitor/kpi/__init__.py", "import sqlalchemy", "monitor.kpi is not allowed to import sqlalchemy"),

@@ -21,11 +21,11 @@ from bench import crash
 from core.errors import AppError
 from monitor import service
 from monitor.errors import ModelNotFoundError, TableDamagedError
+from monitor.events.wal import LogFailedError
 from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, Small, receive, receive_together
-from monitor.schema import parse_spec
 from monitor.site import Site
-from monitor.wal import LogFailedError
+from monitor.spec.model import parse_spec
 from tests.server.conftest import SPEC, Api, event
 from tests.service import Service
 

@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from core.clock import SystemClock
-from monitor import wal
-from monitor.events import EventStore
+from monitor.events import wal
+from monitor.events.store import EventStore
 from monitor.ingest.quarantine import LEAST_PER_MODEL, LONGEST_RAW, MOST_PER_REQUEST, SHARE, room
 from tests.server.conftest import SPEC, Api, event
 

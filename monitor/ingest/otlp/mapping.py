@@ -9,14 +9,14 @@ from typing import Any, Final
 import polars as pl
 
 from monitor.ingest import vectors
-from monitor.ingest.columnar import merged
+from monitor.ingest.json_columns import merged
 from monitor.ingest.ndjson import Rejection, Rows
 from monitor.ingest.otlp.evaluations import Evaluation, typed
 from monitor.ingest.otlp.fields import FIELDS, Getter, getter, kind_of
 from monitor.ingest.otlp.spans import Span, as_text
-from monitor.ingest.target import DTYPES, UTC_MICROSECONDS, Target, events_of, outcomes_of
+from monitor.ingest.row_schema import DTYPES, UTC_MICROSECONDS, Target, events_of, outcomes_of
 from monitor.ingest.validate import Checked
-from monitor.schema import Column, ColumnType, ModelSpec, Sources, Traces
+from monitor.spec.model import Column, ColumnType, ModelSpec, Sources, Traces
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _VERSION: Final = ("model", "service_version")

@@ -7,9 +7,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from monitor.baseline import ColumnKind, fit_baseline
 from monitor.drift import METHODS, Counts, drift_scores
-from monitor.profile import profile_block
+from monitor.profile.baseline import ColumnKind, fit_baseline
+from monitor.profile.block import profile_block
 from tests.monitor.drift.nannyml_constants import sides
 
 COLUMNS: dict[str, ColumnKind] = {"x": "number", "c": "category"}

@@ -5,10 +5,10 @@ import polars as pl
 import pytest
 
 from core.errors import InsufficientDataError
-from monitor.baseline import fit_baseline
 from monitor.drift import TEXT_METHODS, drift_scores
 from monitor.drift.texts import Mean
-from monitor.profile import profile_block
+from monitor.profile.baseline import fit_baseline
+from monitor.profile.block import profile_block
 
 KNOWN = [f"word{i}" for i in range(60)]
 

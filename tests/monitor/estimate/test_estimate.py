@@ -15,9 +15,9 @@ from monitor import estimate
 from monitor.estimate.base import calibration_variance
 from monitor.estimate.expected import METRICS
 from monitor.estimate.trees import _exported
-from monitor.estimates import invalid
 from monitor.kpi import KPIS
-from monitor.schema import ModelSpec, parse_spec
+from monitor.spec.model import ModelSpec, parse_spec
+from monitor.windows.estimates import invalid
 
 
 def spec(task: str = "classification", **score: Any) -> ModelSpec:

@@ -12,14 +12,14 @@ import pyarrow as pa
 
 from core.errors import AppError
 from monitor.ingest.arrow import read_arrow_columns, read_parquet_columns
-from monitor.ingest.columnar import read_json_columns, read_ndjson_columns
 from monitor.ingest.encoding import decoded
+from monitor.ingest.json_columns import read_json_columns, read_ndjson_columns
 from monitor.ingest.media import ARROW, JSON, NDJSON, PARQUET
 from monitor.ingest.quarantine import kept_rows
-from monitor.ingest.target import Target, events_of, outcomes_of
+from monitor.ingest.row_schema import Target, events_of, outcomes_of
 from monitor.ingest.validate import Checked
 from monitor.redact.columns import redacted
-from monitor.schema import parse_spec
+from monitor.spec.model import parse_spec
 
 NOW: Final = datetime(2026, 6, 1, tzinfo=UTC)
 LIMIT_MB: Final = 1

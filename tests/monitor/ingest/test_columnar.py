@@ -8,12 +8,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from monitor.ingest.columnar import read_json_columns, read_ndjson_columns
+from monitor.ingest.json_columns import read_json_columns, read_ndjson_columns
+from monitor.ingest.json_scan import scan
 from monitor.ingest.ndjson import BodyError, Rejection, Rows, read_json, read_ndjson
-from monitor.ingest.scan import scan
-from monitor.ingest.target import Target, events_of, outcomes_of
+from monitor.ingest.row_schema import Target, events_of, outcomes_of
 from monitor.ingest.validate import Checked
-from monitor.schema import parse_spec
+from monitor.spec.model import parse_spec
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 SPEC = parse_spec({

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from monitor.events import Appended, Few
-from monitor.ingest.columnar import read_json_columns, read_ndjson_columns
-from monitor.ingest.few import MOST_ROWS, few_events
+from monitor.events.store import Appended, Few
+from monitor.ingest.json_columns import read_json_columns, read_ndjson_columns
 from monitor.ingest.media import ARROW, JSON, NDJSON
-from monitor.ingest.target import events_of, outcomes_of
+from monitor.ingest.row_schema import events_of, outcomes_of
+from monitor.ingest.small_batch import MOST_ROWS, few_events
 from tests.monitor.test_events import SPEC, opened
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.ingest.columnar import read_json_columns, read_ndjson_columns
 from monitor.ingest.encoding import decoded
+from monitor.ingest.json_columns import read_json_columns, read_ndjson_columns
 from monitor.ingest.media import ARROW, JSON, NDJSON, PARQUET
 from monitor.ingest.ndjson import MOST_ROWS, BodyTooLargeError
 from tests.monitor.ingest.bodies import NOW, PACK, ROWS, TARGETS, good, read

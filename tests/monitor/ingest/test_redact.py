@@ -19,7 +19,7 @@ from monitor.redact.columns import every_rule, redacted, redacted_texts, redacti
 from monitor.redact.iban import LENGTHS, mod97
 from monitor.redact.presidio import PresidioMissingError
 from monitor.redact.rules import BuiltInPattern, OwnPattern
-from monitor.schema import ModelSpec, SpecError, parse_spec
+from monitor.spec.model import ModelSpec, SpecError, parse_spec
 from tests.service import ROOT, environment
 
 KEY = redaction_key(b"k" * 32)

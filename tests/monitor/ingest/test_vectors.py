@@ -16,20 +16,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor import service
-from monitor.export import export
-from monitor.ingest.columnar import read_ndjson_columns
-from monitor.ingest.few import few_events
+from monitor.events.wal import FewRows, as_frame
+from monitor.ingest.json_columns import read_ndjson_columns
 from monitor.ingest.media import ARROW, JSON, NDJSON, PARQUET
 from monitor.ingest.ndjson import read_ndjson
 from monitor.ingest.otlp.mapping import events_from, mapping_of
 from monitor.ingest.otlp.spans import Span
 from monitor.ingest.receive import Body, Receipt, receive
 from monitor.ingest.release import kept, replay
-from monitor.ingest.target import events_of
+from monitor.ingest.row_schema import events_of
+from monitor.ingest.small_batch import few_events
 from monitor.ingest.vectors import good, misfit, parsed
-from monitor.schema import SpecError, parse_spec
 from monitor.site import Site
-from monitor.wal import FewRows, as_frame
+from monitor.spec.model import SpecError, parse_spec
+from monitor.upkeep.export import export
 
 sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 DOCUMENT: dict[str, Any] = {

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from monitor.catalogue import check_metrics
 from monitor.kpi.expression import AGGREGATES, FUNCTIONS, ExpressionError, parse
-from monitor.measure import check_metrics, kpi_readings
-from monitor.schema import SpecError
+from monitor.spec.model import SpecError
+from monitor.windows.readings import kpi_readings
 from tests.monitor.traffic import document, spec
 
 TYPES = {

@@ -6,9 +6,9 @@ import pytest
 
 from monitor.ingest.media import IDENTITY, PROTOBUF
 from monitor.ingest.otlp.receive import Verdict, receive_traces
-from monitor.schema import parse_spec
 from monitor.service import apply_spec
 from monitor.site import Site
+from monitor.spec.model import parse_spec
 from tests.monitor.ingest.otlp.requests import TRACE, request, span
 
 COLUMNS = {

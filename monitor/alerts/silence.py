@@ -1,0 +1,47 @@
+"""Alerts of silence: opened by the clock, without a window, and resolved when rows arrive again."""
+
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy.orm import Session
+
+from governance import ledger
+from monitor.alerts.follow import ASSAY, Alarm
+from monitor.alerts.lifecycle import record_change
+from monitor.service import CurrentSpec
+from monitor.site import Site
+from monitor.tables import Alert
+
+SILENCE: Final = "clock"  # scale of an episode that is of no window
+
+
+def open_silence(site: Site, db: Session, current: CurrentSpec, alarm: Alarm, since: datetime) -> Alert:
+    """Open an alert of a monitor that looks by the clock: it belongs to no window, and has one episode."""
+    model, now = current.model, site.clock.now()
+    episode = {
+        "scale": SILENCE, "first_window": None, "last_window": None, "from_ts": since.isoformat(),
+        "to_ts": now.isoformat(), "windows": 0, "ended": None, "told_at": now.isoformat(), "sentence": alarm.sentence,
+    }  # fmt: skip
+    alert = Alert(
+        model_id=model.id, monitor=alarm.monitor, metric=alarm.metric, value=alarm.value, limit=alarm.limit,
+        sentence=alarm.sentence, windows=0, episodes=[episode], opened_at=now,
+    )  # fmt: skip
+    db.add(alert)
+    db.flush()
+    ledger.append(
+        db, kind="alert.opened", actor=ASSAY, subject=f"model:{model.name}", at=now,
+        body={
+            "alert": alert.id, "monitor": alarm.monitor, "metric": alarm.metric, "column": "", "value": alarm.value,
+            "limit": alarm.limit, "since": since, "spec_revision": current.revision,
+            "events_version": site.events.extent(model.name).events_version,
+        },
+    )  # fmt: skip
+    return alert
+
+
+def end_silence(site: Site, db: Session, alert: Alert, at: datetime) -> None:
+    """Rows have come again: the episode ends and the alert, unless a person has resolved it, is resolved by Assay."""
+    alert.episodes = [{**e, "to_ts": at.isoformat(), "ended": at.isoformat()} for e in alert.episodes]
+    if alert.state != "resolved":
+        alert.state, alert.resolved_at, alert.resolved_by = "resolved", site.clock.now(), ASSAY
+        record_change(db, site, "alert.resolved", alert, ASSAY)

@@ -1,0 +1,83 @@
+"""Which metric names exist, and whether the ones a spec names fit what it declares."""
+
+from collections.abc import Iterable, Iterator
+
+from monitor.drift import METHODS
+from monitor.fairness import FAIRNESS
+from monitor.kpi import KPIS
+from monitor.kpi.expression import Expression, ExpressionError, parse
+from monitor.spec.model import KpiRule, ModelSpec, SpecError
+
+
+def expression_of(spec: ModelSpec, rule: KpiRule) -> Expression:
+    assert rule.expression is not None
+    return parse(rule.expression, {name: c.type for name, c in spec.columns.items() if c.role != "subject"})
+
+
+def check_metrics(spec: ModelSpec) -> None:
+    """Refuse a spec that names a KPI or fairness metric nobody computes, or one that does not fit what it declares.
+
+    Raises:
+        SpecError: naming the field, the value and what exists.
+    """
+    problems = [problem for at, rule in enumerate(spec.monitors.kpi) for problem in _kpi_problems(spec, at, rule)]
+    problems += [
+        (f"monitors.fairness.{at}.metric", rule.metric, _unknown(spec, FAIRNESS))
+        for at, rule in enumerate(spec.monitors.fairness)
+        if rule.metric not in FAIRNESS
+    ]
+    problems += [
+        (f"monitors.drift.thresholds.{name}", name, f"is not known; known: {', '.join(METHODS)}")
+        for name in spec.monitors.drift.thresholds
+        if name not in METHODS
+    ]
+    if problems:
+        listed = [{"field": field, "value": value, "reason": reason} for field, value, reason in problems]
+        field, value, reason = problems[0]
+        raise SpecError(f"spec field {field}: {value!r} {reason}", problems=listed)
+
+
+def _unknown(spec: ModelSpec, known: Iterable[str]) -> str:
+    return f"is not known for task {spec.task}; known: {', '.join(sorted(known))}"
+
+
+def _kpi_problems(spec: ModelSpec, at: int, rule: KpiRule) -> Iterator[tuple[str, str | None, str]]:
+    field = f"monitors.kpi.{at}"
+    if rule.metric in [other.metric for other in spec.monitors.kpi[:at]]:
+        yield f"{field}.metric", rule.metric, "is named twice; give both limits in one rule"
+    if rule.expression is not None:
+        yield from _expression_problems(spec, field, rule)
+        return
+    if rule.unit is not None:
+        yield f"{field}.unit", rule.unit, "belongs to a KPI with an expression; leave it out"
+    fitting = [name for name, kpi in KPIS.items() if spec.task in kpi.tasks]
+    if rule.metric not in fitting:
+        yield f"{field}.metric", rule.metric, f"{_unknown(spec, fitting)}; a KPI of your own has an expression"
+        return
+    kpi = KPIS[rule.metric]
+    for role in ("outcome", "score"):
+        if role in kpi.reads and not spec.with_role(role):
+            yield f"{field}.metric", rule.metric, f"needs a column with role {role}; none is declared"
+        elif role == "score" and role in kpi.reads and spec.columns[spec.with_role(role)[0]].type != "number":
+            yield f"{field}.metric", rule.metric, "needs a score of type number"
+    if kpi.column_types and rule.column is None:
+        fit = [name for name, c in spec.columns.items() if c.type in kpi.column_types and c.role != "subject"]
+        wanted = " or ".join(kpi.column_types)
+        named = ", ".join(fit) or "none is declared"
+        yield f"{field}.column", None, f"is missing; {rule.metric} reads a {wanted} column: {named}"
+    elif rule.column is not None and not kpi.column_types:
+        yield f"{field}.column", rule.column, f"is not read by {rule.metric}; leave it out"
+    elif rule.column is not None and spec.columns[rule.column].type not in kpi.column_types:
+        found = spec.columns[rule.column].type
+        yield f"{field}.column", rule.column, f"has type {found}; {rule.metric} needs {' or '.join(kpi.column_types)}"
+
+
+def _expression_problems(spec: ModelSpec, field: str, rule: KpiRule) -> Iterator[tuple[str, str | None, str]]:
+    if rule.metric in KPIS:
+        yield f"{field}.metric", rule.metric, "is a KPI of the catalogue; give your own another name"
+    if rule.column is not None:
+        yield f"{field}.column", rule.column, "is not read with an expression; name the column inside it"
+    try:
+        expression_of(spec, rule)
+    except ExpressionError as error:
+        yield f"{field}.expression", rule.expression, error.message

@@ -1,0 +1,191 @@
+"""A second opinion on an alarm: an Evidently report on the raw rows, one file that opens without a network."""
+
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+
+from core import engine as engines
+from core.engine import HERE, Call
+from core.errors import InsufficientDataError
+from core.settings import EngineSettings
+from monitor.drift.rows import RowScore, row_scores
+from monitor.drift.rows.base import components
+from monitor.profile.baseline import ColumnKind
+from monitor.profile.coding import category_values, number_values
+from monitor.profile.text_encoder import COMPONENTS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MAXIMUM_ROWS: Final = 5_000
+DRIFT_SHARE: Final = 0.5
+TEXTS: Final = ("text", "encoded")
+POOLED_CELLS: Final = 50_000  # values of both samples; fewer are compared sooner than other processes have started
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """Evidently's verdicts by its own thresholds, which know neither window size nor false-alarm budget.
+
+    `drifted_columns` of `share` = drifted / compared; `skipped`: columns without values on one side, with the reason.
+    """
+
+    html: bytes
+    json: dict[str, Any]
+    drifted_columns: tuple[str, ...]
+    share: float
+    compared: int
+    skipped: tuple[tuple[str, str], ...]
+    rows_reference: int
+    rows_window: int
+    note: str
+    statistics: tuple[RowScore, ...]  # of the same sampled rows, all columns together
+
+
+def confirm_with_evidently(
+    reference: pl.DataFrame,
+    window: pl.DataFrame,
+    columns: Mapping[str, ColumnKind],
+    *,
+    seed: int = 0,
+    engine: EngineSettings = HERE,
+) -> Confirmation:
+    """Compare raw rows with Evidently's data drift preset and its default methods.
+
+    Args:
+        reference: raw reference rows; more than 5,000 are sampled with the seed, as are those of the window.
+        window: raw rows of the window.
+        columns: kind of each column to compare. Texts are compared by Evidently's domain classifier, vectors by their
+            first principal components, as numbers.
+        seed: of the sampling.
+        engine: where report and statistics are computed, side by side; small samples stay in this process.
+
+    Returns:
+        One self-contained HTML file and Evidently's result as a plain dictionary. "<" in names and values reads "‹" in
+        both: Evidently writes values into a script element as they are, and a customer's text must not become code.
+
+    Raises:
+        InsufficientDataError: no column has values on both sides.
+        InvalidError: a column is absent or has another type.
+    """
+    skipped: list[tuple[str, str]] = []
+    kept: dict[str, ColumnKind] = {}
+    sampled = _sampled(reference, seed), _sampled(window, seed)
+    before, after, compared = _without_vectors(*sampled, columns)
+    for name, kind in compared.items():
+        reason = _empty_side(before, after, name, kind)
+        if reason:
+            skipped.append((name, reason))
+        else:
+            kept[name] = kind
+    if not kept:
+        raise InsufficientDataError("no column has values on both sides; there is nothing to compare", columns=skipped)
+    counted = {name: kind for name, kind in columns.items() if name in kept or kind == "vector"}
+    raw = [side.select(list(counted)) for side in sampled]
+    before, after = before.select(list(kept)), after.select(list(kept))
+    names = {_harmless(name): name for name in kept}
+    calls: list[Call[Any]] = [
+        Call("Evidently's report", _report, (before, after, kept)),
+        Call("statistics of raw rows", partial(row_scores, seed=seed), (*raw, counted)),
+    ]
+    small = (before.height + after.height) * len(kept) < POOLED_CELLS
+    (result, html), statistics = engines.run(HERE if small else engine, calls)
+    drifted = tuple(
+        names[test["metric_config"]["params"]["column"]]
+        for test in result["tests"]
+        if test["status"] == "FAIL" and "column" in test["metric_config"]["params"]
+    )
+    return Confirmation(
+        html=html.encode(),
+        json=result,
+        drifted_columns=drifted,
+        share=len(drifted) / len(kept),
+        compared=len(kept),
+        skipped=tuple(skipped),
+        rows_reference=before.height,
+        rows_window=after.height,
+        note=_note(reference, window, seed),
+        statistics=tuple(statistics),
+    )
+
+
+def _report(
+    reference: pl.DataFrame, window: pl.DataFrame, columns: Mapping[str, ColumnKind]
+) -> tuple[dict[str, Any], str]:
+    kinds = {_harmless(name): kind for name, kind in columns.items()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Evidently's own dependencies; its errors still come through
+        from evidently import DataDefinition, Dataset, Report
+        from evidently.presets import DataDriftPreset
+
+        definition = DataDefinition(
+            numerical_columns=[n for n, kind in kinds.items() if kind == "number"],
+            categorical_columns=[n for n, kind in kinds.items() if kind == "category"],
+            text_columns=[n for n, kind in kinds.items() if kind in TEXTS],
+        )
+        report = Report([DataDriftPreset(drift_share=DRIFT_SHARE)], include_tests=True)
+        snapshot = report.run(
+            Dataset.from_pandas(_frame(window, columns), data_definition=definition),
+            Dataset.from_pandas(_frame(reference, columns), data_definition=definition),
+        )
+        return json.loads(snapshot.json()), snapshot.get_html_str(as_iframe=False)
+
+
+def _without_vectors(
+    reference: pl.DataFrame, window: pl.DataFrame, columns: Mapping[str, ColumnKind]
+) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, ColumnKind]]:
+    """Rows with the components of each vector as numbers, and the columns by which they are compared."""
+    found: dict[str, ColumnKind] = {name: kind for name, kind in columns.items() if kind != "vector"}
+    for name in [name for name in columns if name not in found]:
+        pairs = islice(components(reference[name], window[name]), COMPONENTS)
+        for i, (before, after) in enumerate(pairs):
+            derived = f"{name}.component_{i}"
+            reference = reference.with_columns(pl.Series(derived, before))
+            window = window.with_columns(pl.Series(derived, after))
+            found[derived] = "number"
+    return reference, window, found
+
+
+def _sampled(frame: pl.DataFrame, seed: int) -> pl.DataFrame:
+    return frame if frame.height <= MAXIMUM_ROWS else frame.sample(MAXIMUM_ROWS, seed=seed)
+
+
+def _note(reference: pl.DataFrame, window: pl.DataFrame, seed: int) -> str:
+    if max(reference.height, window.height) <= MAXIMUM_ROWS:
+        return "all rows compared"
+    return f"at most {MAXIMUM_ROWS} rows of each side compared, sampled with seed {seed}"
+
+
+def _frame(frame: pl.DataFrame, columns: Mapping[str, ColumnKind]) -> "pd.DataFrame":
+    import pandas as pd
+
+    values: dict[str, Any] = {}
+    for name, kind in columns.items():
+        if kind == "number":
+            values[_harmless(name)] = number_values(frame, name)
+        else:
+            texts = [None if text is None else _harmless(text) for text in category_values(frame, name).to_list()]
+            values[_harmless(name)] = ["" if text is None else text for text in texts] if kind in TEXTS else texts
+    return pd.DataFrame(values)
+
+
+def _empty_side(reference: pl.DataFrame, window: pl.DataFrame, name: str, kind: ColumnKind) -> str | None:
+    for side, frame in (("reference", reference), ("window", window)):
+        present = (
+            (number_values(frame, name) == number_values(frame, name)).any()
+            if kind == "number"
+            else category_values(frame, name).is_not_null().any()
+        )
+        if not present:
+            return f"the {side} has no value"
+    return None
+
+
+def _harmless(text: str) -> str:
+    return text.replace("<", "‹")

@@ -1,0 +1,223 @@
+"""What a test found, column by column, in the units the user thinks in."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monitor.detect.permutation import TIE
+from monitor.detect.statistics import BELOW_PER_STD, RANK_PER_STD, FindingKind, Sums, floor_of
+from monitor.profile.baseline import Baseline
+from monitor.profile.block import BlockProfile, merge_all
+from monitor.profile.coding import Floats, Ints
+from monitor.profile.counting import NumberCounts
+
+Meaning = Literal[
+    "new vocabulary or typos",
+    "new kind of request",
+    "mix of known requests changed",
+    "wording moved",
+    "vectors moved",
+    "length changed",
+]
+MEANINGS: Final[Mapping[str, Meaning]] = {
+    "oov": "new vocabulary or typos",
+    "distance": "new kind of request",
+    "cluster": "mix of known requests changed",
+    "length": "length changed",
+}
+MOST_CLUSTERS: Final = 3
+
+
+@dataclass(frozen=True)
+class ClusterShare:
+    """Share of rows in one cluster, in reference and window, and the words that tell its texts from the others."""
+
+    cluster: str
+    words: tuple[str, ...]
+    reference: float
+    current: float
+
+
+@dataclass(frozen=True)
+class ColumnFinding:
+    """The largest change of one column.
+
+    `effect`: location (change of the mean), spread, share_below (at `detail`), missing, share (of level `detail`),
+    other or unseen; for the rule `thresholds` a statistic of the catalogue, for `row_tests` the test. `value` = current
+    - reference, in `unit`. `t` is in standard errors; `adjusted_p` is the share of redraws in which any column reaches
+    it, None where a rule has none.
+    """
+
+    column: str
+    kind: FindingKind
+    effect: str
+    detail: str | None
+    value: float
+    reference: float
+    current: float
+    unit: str
+    t: float | None
+    adjusted_p: float | None
+    alarmed: bool
+    above_floor: bool
+    visible_change: float | None  # the smallest change of the mean (numbers) or of a share this window would show
+    meaning: Meaning | None = None  # of what is derived from a text or vector: which kind of change this is
+    clusters: tuple[ClusterShare, ...] = ()  # of a mix that changed: those whose share changed most
+
+
+@dataclass(frozen=True)
+class VisibleChange:
+    column: str
+    change: float
+    unit: str
+    statement: str
+
+
+@dataclass(frozen=True, eq=False)
+class Tested:
+    """Outcome of the test per functional: `means` over reference and window, `t`, whether above its floor, `errors`.
+
+    `largest`: the largest |t| of all columns in each choice. `alarm`: largest adjusted p that is named as an alarm.
+    """
+
+    means: tuple[Floats, Floats]
+    t: NDArray[np.float32]
+    above: NDArray[np.bool_]
+    errors: Floats
+    largest: NDArray[np.float32]
+    alarm: float | None
+
+
+def column_findings(
+    baseline: Baseline, window: Sequence[BlockProfile], sums: Sums, variances: Floats, tested: Tested
+) -> tuple[ColumnFinding, ...]:
+    """One finding per column: its loudest functional among those above their floor, else its loudest."""
+    z95 = float(np.quantile(tested.largest, 0.95))
+    reference, current = baseline.total, merge_all(window)
+    starts = sums.starts
+    ends = [*starts[1:].tolist(), len(sums.functionals)]
+    adjusted = _adjusted(tested)
+    findings = []
+    for c, (start, end) in enumerate(zip(starts.tolist(), ends, strict=True)):
+        loud = start + np.flatnonzero(tested.above[start:end])
+        candidates = loud if len(loud) else np.arange(start, end)
+        at = int(candidates[np.argmax(tested.t[candidates])])
+        functional, name = sums.functionals[at], sums.names[c]
+        effect, unit = str(functional.effect), "share of rows"
+        before, after = float(tested.means[0][at]), float(tested.means[1][at])
+        located = sums.functionals[start].effect == "location"
+        # Location where it is tested; for categories the level with the largest variance; else missing.
+        shown = start if located else start + int(np.argmax(variances[start:end]))
+        visible = z95 * float(tested.errors[shown])
+        if sums.kinds[c] == "number":
+            if effect in ("location", "spread"):
+                effect, before, after, unit = _moved(
+                    effect, before, after, reference.numbers[name], current.numbers[name]
+                )
+            if located:
+                visible *= standard_deviation(reference.numbers[name]) / RANK_PER_STD
+        findings.append(
+            ColumnFinding(
+                column=name, kind=sums.kinds[c], effect=effect, detail=functional.detail, value=after - before,
+                reference=before, current=after, unit=unit, t=float(tested.t[at]), adjusted_p=float(adjusted[at]),
+                alarmed=bool(len(loud)) and tested.alarm is not None and bool(adjusted[at] <= tested.alarm),
+                above_floor=bool(len(loud)), visible_change=visible, meaning=meaning_of(baseline, name),
+                clusters=_clusters(baseline, name, reference, current),
+            )
+        )  # fmt: skip
+    return tuple(findings)
+
+
+def meaning_of(baseline: Baseline, name: str) -> Meaning | None:
+    """What a change of a column says about the text or vector it is derived from."""
+    base, _, derived = name.rpartition(".")
+    if base not in baseline.coding.encoded:
+        return None
+    return MEANINGS.get(derived, "vectors moved" if baseline.columns.get(base) == "vector" else "wording moved")
+
+
+def _clusters(
+    baseline: Baseline, name: str, reference: BlockProfile, current: BlockProfile
+) -> tuple[ClusterShare, ...]:
+    if meaning_of(baseline, name) != MEANINGS["cluster"]:
+        return ()
+    words = baseline.coding.words.get(name.rpartition(".")[0], ())
+    before, after = (side.categories[name].levels / max(side.rows, 1) for side in (reference, current))
+    kept = baseline.coding.categories[name].kept
+    order = sorted(range(len(kept)), key=lambda i: (-abs(after[i] - before[i]), kept[i]))[:MOST_CLUSTERS]
+    return tuple(ClusterShare(kept[i], _words_of(words, kept[i]), float(before[i]), float(after[i])) for i in order)
+
+
+def _words_of(words: Sequence[tuple[str, ...]], cluster: str) -> tuple[str, ...]:
+    return words[int(cluster)] if int(cluster) < len(words) else ()
+
+
+def visible_changes(findings: Sequence[ColumnFinding]) -> tuple[VisibleChange, ...]:
+    return tuple(
+        VisibleChange(f.column, f.visible_change, visible_unit(f), _visible_statement(f, f.visible_change))
+        for f in findings
+        if f.visible_change is not None and could_show(f)
+    )
+
+
+def could_show(finding: ColumnFinding) -> bool:
+    """Nothing short of every row would show in a share that varies as much as this, or in a constant."""
+    visible = finding.visible_change
+    return visible is not None and visible > 0 and (finding.kind == "number" or visible < 1)
+
+
+def would_be_missed(baseline: Baseline, findings: Sequence[ColumnFinding], must_see: Mapping[str, float]) -> str:
+    """The changes that must not be missed and that this window could not have shown, in words."""
+    named = []
+    total = baseline.total if must_see else None
+    for finding in findings:
+        wanted = floor_of(finding.column, must_see)
+        if wanted is None or finding.visible_change is None or total is None:
+            continue
+        if finding.kind == "number":
+            wanted *= standard_deviation(total.numbers[finding.column])
+        elif finding.column not in must_see:
+            wanted *= BELOW_PER_STD
+        if finding.visible_change > wanted:
+            named.append(f"a change of {wanted:.3g} in {finding.column} (visible from {finding.visible_change:.3g})")
+    return "; ".join(named)
+
+
+def standard_deviation(counts: NumberCounts) -> float:
+    n = int(counts.counts.sum())
+    return math.sqrt(counts.variance * n / (n - 1)) if n > 1 else 0.0
+
+
+def visible_unit(finding: ColumnFinding) -> str:
+    return "the column's own" if finding.kind == "number" else "share of rows"
+
+
+def _adjusted(tested: Tested) -> Floats:
+    """Share of choices whose largest |t| reaches each functional's."""
+    ranked = np.sort(tested.largest)
+    below: Ints = np.searchsorted(ranked, tested.t - np.float32(TIE), side="left")
+    found: Floats = 1.0 - below / len(ranked)
+    return found
+
+
+def _moved(
+    effect: str, before: float, after: float, reference: NumberCounts, current: NumberCounts
+) -> tuple[str, float, float, str]:
+    """A change of mean rank told as a change of the mean where both point the same way, else as ranks."""
+    n_before, n_after = int(reference.counts.sum()), int(current.counts.sum())
+    if effect == "location" and n_before and n_after:
+        mean_before, mean_after = reference.total / n_before, current.total / n_after
+        if (mean_after - mean_before) * (after - before) > 0:
+            return "mean", mean_before, mean_after, "the column's own"
+        return "location", before + 0.5, after + 0.5, "mean rank, 0..1"
+    return effect, before, after, "mean rank, 0..1"
+
+
+def _visible_statement(finding: ColumnFinding, change: float) -> str:
+    if finding.kind == "number":
+        return f"a change of the mean of {finding.column} by {change:.3g} or more would have shown"
+    return f"a change of the largest share of {finding.column} by {100 * change:.2g} points or more would have shown"

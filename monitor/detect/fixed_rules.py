@@ -1,0 +1,199 @@
+"""Rules by name for those who certify independent rows, or must follow fixed limits. Neither is the default.
+
+Row tests hold their false-alarm rate only where rows are independent; on daily traffic they alarm in nearly every
+window. A fixed threshold is another test at every number of rows and has no false-alarm rate at all.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from monitor.detect.decide import Decision, check_alpha
+from monitor.detect.findings import ColumnFinding, meaning_of
+from monitor.detect.statistics import (
+    BELOW_PER_STD,
+    ENCODED,
+    FLOOR_BELOW,
+    FLOOR_RARE,
+    FLOOR_SHARE,
+    MINIMUM_VALUES,
+    FindingKind,
+    floor_of,
+    is_of,
+)
+from monitor.drift import Score
+from monitor.profile.baseline import Baseline
+from monitor.profile.block import BlockProfile, merge_all
+from monitor.profile.coding import Ints
+from monitor.profile.counting import CategoryCounts
+
+
+@dataclass(frozen=True, slots=True)
+class _RowTest:
+    column: str
+    kind: FindingKind
+    name: str  # ks or chi2
+    detail: str | None
+    statistic: float
+    change: float  # of a share of rows
+    floor: float
+    p: float
+
+
+def row_tests(
+    baseline: Baseline, window: Sequence[BlockProfile], *, alpha: float, floors: Mapping[str, float] | None = None
+) -> Decision:
+    """Kolmogorov-Smirnov for numbers, chi-square for categories and missing values, with Holm's correction.
+
+    Args:
+        baseline, window, alpha, floors: as for `decide`.
+
+    Returns:
+        The decision; `p` is the smallest adjusted p. Statistics are read off the baseline's bins, which can only make
+        a difference smaller.
+
+    Source: Smirnov (1948), asymptotic law; Pearson (1900); Holm (1979).
+    """
+    check_alpha(alpha)
+    answer = _unjudged(baseline, window, alpha)
+    if not answer.n_window:
+        return answer
+    tests = _tests(baseline, merge_all(window), floors or {})
+    adjusted = _holm([test.p for test in tests])
+    found = []
+    for test, p in zip(tests, adjusted, strict=True):
+        above = test.change >= test.floor
+        found.append(
+            ColumnFinding(
+                test.column, test.kind, test.name, test.detail, test.statistic, 0.0, test.statistic, "statistic", None,
+                adjusted_p=p, alarmed=p <= alpha and above, above_floor=above, visible_change=None,
+                meaning=meaning_of(baseline, test.column),
+            )
+        )  # fmt: skip
+    columns = _loudest(found)
+    smallest = min((f.adjusted_p for f in found if f.adjusted_p is not None), default=1.0)
+    named = [f.column for f in columns if f.alarmed]
+    answer = replace(answer, p=smallest, columns=columns)
+    if named:
+        return replace(answer, verdict="drift", reason=f"p = {smallest:.2g} <= {alpha:.3g}; {', '.join(named)}")
+    if smallest <= alpha:
+        said = f"p = {smallest:.2g} <= {alpha:.3g}, but only by changes below the floors"
+        return replace(answer, verdict="changed_below_floor", reason=said)
+    return replace(answer, verdict="no_evidence", reason=f"p = {smallest:.2g} > {alpha:.3g}, rows taken as independent")
+
+
+def thresholds(
+    baseline: Baseline,
+    window: Sequence[BlockProfile],
+    scores: Sequence[Score],
+    limits: Mapping[str, float],
+    *,
+    alpha: float,
+) -> Decision:
+    """A column alarms when a statistic of the catalogue exceeds its limit, at whatever rate that happens by chance."""
+    answer = _unjudged(baseline, window, alpha)
+    if not answer.n_window:
+        return answer
+    found = []
+    for score in scores:
+        if score.method in limits and score.value is not None:
+            limit = limits[score.method]
+            kind: FindingKind = "number" if score.column in baseline.coding.numbers else "category"
+            found.append(
+                ColumnFinding(
+                    score.column, kind, "statistic", score.method, score.value - limit, limit, score.value, score.unit,
+                    None, None, alarmed=score.value > limit, above_floor=score.value > limit, visible_change=None,
+                    meaning=meaning_of(baseline, score.column),
+                )
+            )  # fmt: skip
+    if not found:
+        return replace(answer, reason=f"{', '.join(limits)}: undefined for every column")
+    columns = _loudest(found)
+    named = [f.column for f in columns if f.alarmed]
+    said = ", ".join(f"{name} {limit:g}" for name, limit in limits.items())
+    if named:
+        return replace(answer, verdict="drift", columns=columns, reason=f"beyond {said}: {', '.join(named)}")
+    return replace(answer, verdict="no_evidence", columns=columns, reason=f"nothing beyond {said}")
+
+
+def _unjudged(baseline: Baseline, window: Sequence[BlockProfile], alpha: float) -> Decision:
+    sizes = baseline.rows, sum(block.rows for block in window), len(baseline.blocks), len(window)
+    return Decision("not_enough_data", None, alpha, (), (), *sizes, 0, "the window has no rows", block="row")
+
+
+def _loudest(found: Sequence[ColumnFinding]) -> tuple[ColumnFinding, ...]:
+    """One finding per column: an alarmed one, else that with the smallest p or the largest excess."""
+    best: dict[str, ColumnFinding] = {}
+    for finding in found:
+        known = best.get(finding.column)
+        if known is None or _order(finding) < _order(known):
+            best[finding.column] = finding
+    return tuple(best.values())
+
+
+def _order(finding: ColumnFinding) -> tuple[bool, float]:
+    return not finding.alarmed, finding.adjusted_p if finding.adjusted_p is not None else -finding.value
+
+
+def _usual(baseline: Baseline, name: str, floor: float) -> float:
+    return ENCODED * floor if is_of(name, baseline.coding.encoded) else floor
+
+
+def _tests(baseline: Baseline, window: BlockProfile, floors: Mapping[str, float]) -> list[_RowTest]:
+    from scipy.stats import kstwo
+
+    reference = baseline.total
+    found = []
+    for name in baseline.coding.numbers:
+        a, b = reference.numbers[name], window.numbers[name]
+        n, m = int(a.counts.sum()), int(b.counts.sum())
+        if n > MINIMUM_VALUES and m:
+            distance = float(np.max(np.abs(np.cumsum(a.counts) / n - np.cumsum(b.counts) / m)))
+            p = float(kstwo.sf(distance, round(n * m / (n + m))))
+            floor = floor_of(name, floors)
+            least = _usual(baseline, name, FLOOR_BELOW) if floor is None else floor * BELOW_PER_STD
+            found.append(_RowTest(name, "number", "ks", None, distance, distance, least, p))
+        found.append(_missing(name, "number", (reference.rows, a.nulls), (window.rows, b.nulls)))
+    for name in baseline.coding.categories:
+        before, after = reference.categories[name], window.categories[name]
+        if before.nulls < reference.rows and after.nulls < window.rows:
+            table = np.array([_with_rest(reference.rows, before), _with_rest(window.rows, after)])
+            shares = table / table.sum(axis=1, keepdims=True)
+            statistic, p = _chi2(table)
+            floor = floor_of(name, floors)
+            change = float(np.max(np.abs(shares[0] - shares[1])))
+            least = _usual(baseline, name, FLOOR_SHARE) if floor is None else floor
+            found.append(_RowTest(name, "category", "chi2", None, statistic, change, least, p))
+        found.append(_missing(name, "category", (reference.rows, before.nulls), (window.rows, after.nulls)))
+    return found
+
+
+def _with_rest(rows: int, counts: CategoryCounts) -> Ints:
+    return np.array([*counts.levels, rows - counts.nulls - counts.levels.sum()], dtype=np.int64)
+
+
+def _missing(name: str, kind: FindingKind, reference: tuple[int, int], window: tuple[int, int]) -> _RowTest:
+    table = np.array([[rows - nulls, nulls] for rows, nulls in (reference, window)], dtype=np.int64)
+    statistic, p = _chi2(table)
+    change = abs(reference[1] / reference[0] - window[1] / window[0])
+    return _RowTest(name, kind, "chi2", "missing", statistic, change, FLOOR_RARE, p)
+
+
+def _chi2(table: Ints) -> tuple[float, float]:
+    """Pearson's statistic of a two-row table and its p; columns without a row are left out."""
+    from scipy.stats import chi2
+
+    used = table[:, table.sum(axis=0) > 0]
+    if used.shape[1] < 2:
+        return 0.0, 1.0
+    expected = np.outer(used.sum(axis=1), used.sum(axis=0)) / used.sum()
+    statistic = float(np.sum((used - expected) ** 2 / expected))
+    return statistic, float(chi2.sf(statistic, used.shape[1] - 1))
+
+
+def _holm(p: Sequence[float]) -> list[float]:
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.minimum(np.maximum.accumulate(np.asarray(p)[order] * (len(p) - np.arange(len(p)))), 1.0)
+    return [float(x) for x in adjusted]

@@ -1,1 +1,0 @@
-"""Texts to vectors by a sentence-transformers model, in a process of its own."""

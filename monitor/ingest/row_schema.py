@@ -1,0 +1,115 @@
+"""What the rows of a model must look like, prepared once per revision of its spec."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any, Final
+
+import polars as pl
+
+from core.errors import InvalidError
+from monitor.ingest import vectors
+from monitor.ingest.json_scan import Keys
+from monitor.ingest.ndjson import Rows
+from monitor.ingest.validate import (
+    AHEAD,
+    EARLIEST,
+    LONGEST_ID,
+    LONGEST_VERSION,
+    OWN_COLUMNS,
+    TIME_FORMAT,
+    Checked,
+    check_events,
+    check_outcomes,
+    not_an_event_column,
+    not_an_outcome_column,
+    outcome_columns,
+)
+from monitor.spec.model import ColumnType, ModelSpec
+
+DTYPES: Final[Mapping[ColumnType, Any]] = {
+    "number": pl.Float64, "boolean": pl.Boolean, "category": pl.String, "string": pl.String, "text": pl.String,
+    "vector": pl.List(pl.Float32),
+}  # fmt: skip
+UTC_MICROSECONDS: Final = pl.Datetime("us", "UTC")
+
+
+@dataclass(frozen=True)
+class Target:
+    """Events or outcomes of one model: their columns but `ts`, in the order they are stored in."""
+
+    spec: ModelSpec
+    columns: Mapping[str, ColumnType]
+    elsewhere: Mapping[str, str]  # columns that belong to the other kind, with what to do
+    timed: bool  # events carry their time, outcomes take that of their arrival
+
+    @cached_property
+    def schema(self) -> dict[str, Any]:
+        own = {name: DTYPES[kind] for name, kind in self.columns.items()}
+        return own | {"ts": pl.String} if self.timed else own
+
+    @cached_property
+    def dimensions(self) -> dict[str, int]:
+        """Of the vector columns."""
+        declared = {name: self.spec.columns[name] for name, kind in self.columns.items() if kind == "vector"}
+        return {name: column.dimensions or 0 for name, column in declared.items()}
+
+    @cached_property
+    def keys(self) -> Keys:
+        return Keys(dict(self.columns) | {"ts": "string"} if self.timed else self.columns)
+
+    def examine(self, rows: Rows, now: datetime) -> Checked:
+        """The rows one by one, with a reason against each that is refused."""
+        return check_events(self.spec, rows, now=now) if self.timed else check_outcomes(self.spec, rows)
+
+    def good(self, frame: pl.DataFrame, now: datetime) -> tuple[pl.DataFrame, pl.Series]:
+        """The columns as they are stored, and which rows nothing is to be said against; no reasons are given."""
+        if self.timed and frame.schema["ts"] == pl.String:
+            written = pl.col("ts")
+            plain = written.str.len_bytes() == written.str.len_chars()  # digits and signs of other scripts are not read
+            read = written.str.to_datetime(TIME_FORMAT, time_unit="us", time_zone="UTC", strict=False)
+            ts = frame.select(pl.when(plain).then(read).alias("ts")).to_series()
+        elif self.timed:
+            ts = frame.get_column("ts")
+        frame = pl.DataFrame([frame.get_column(name) for name in self.columns] + ([ts] if self.timed else []))
+        good = frame.select(self._rules).to_series()
+        for name, size in self.dimensions.items():
+            good &= vectors.good(frame.get_column(name), size)
+        if self.timed:
+            in_time = ts <= now + AHEAD
+            good &= in_time.fill_null(value=False) if in_time.null_count() else in_time
+        return frame, good
+
+    @cached_property
+    def _rules(self) -> pl.Expr:
+        ids = pl.col("event_id")
+        rules = [ids.str.len_bytes() > 0, ids.str.len_chars() <= LONGEST_ID, ~ids.str.contains(r"\pC")]
+        if self.timed:
+            version = pl.col("version")
+            rules += [version.str.len_bytes() > 0, version.str.len_chars() <= LONGEST_VERSION]
+            rules.append(pl.col("ts") >= pl.lit(EARLIEST, UTC_MICROSECONDS))
+        else:
+            rules.append(pl.any_horizontal(pl.col(name).is_not_null() for name in self.columns if name != "event_id"))
+        numbers = [name for name, kind in self.columns.items() if kind == "number"]
+        rules += [pl.col(name).is_finite().fill_null(value=True) for name in numbers]
+        return pl.all_horizontal(rules).fill_null(value=False).alias("good")
+
+
+def events_of(spec: ModelSpec) -> Target:
+    declared = {name: c.type for name, c in spec.event_columns.items()}
+    return Target(spec, {**OWN_COLUMNS, **declared}, not_an_event_column(spec), timed=True)
+
+
+def outcomes_of(spec: ModelSpec) -> Target:
+    """
+    Raises:
+        InvalidError: the spec declares no outcome column.
+    """
+    return Target(spec, {"event_id": "string", **outcome_columns(spec)}, not_an_outcome_column(spec), timed=False)
+
+
+class SchemaMismatchError(InvalidError):
+    """The columns of an Arrow or Parquet body are not those of the spec; no row was looked at."""
+
+    code = "schema_mismatch"

@@ -1,0 +1,99 @@
+"""A few JSON events into rows, without a query plan: for models that send one event at a time.
+
+What is plainly good is taken here; whatever is not, the column readers look at, and they alone refuse.
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from monitor.ingest import vectors
+from monitor.ingest.media import JSON, NDJSON
+from monitor.ingest.validate import AHEAD, EARLIEST, LONGEST_ID, LONGEST_VERSION
+
+if TYPE_CHECKING:
+    from monitor.ingest.row_schema import Target
+
+MOST_BYTES: Final = 16 << 10
+MOST_ROWS: Final = 8
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII)
+_EXACT: Final = 2**53  # integers up to here are numbers of 64 bits
+_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
+    "number": (float, int, type(None)), "boolean": (bool, type(None)), "category": (str, type(None)),
+    "string": (str, type(None)), "text": (str, type(None)),
+    "vector": (list, type(None)),
+}  # fmt: skip
+
+
+class _UnusualError(Exception):
+    """Not for this reader."""
+
+
+def few_events(target: "Target", body: bytes, media_type: str, now: datetime) -> list[dict[str, Any]] | None:
+    """The rows, `ts` as a time in UTC; None where the column readers have to look."""
+    if not target.timed or target.spec.redact or len(body) > MOST_BYTES or media_type not in (NDJSON, JSON):
+        return None
+    try:
+        return [_row(target, pairs, now) for pairs in _objects(body, media_type)] or None
+    except (_UnusualError, ValueError, OverflowError, RecursionError):
+        return None
+
+
+def _objects(body: bytes, media_type: str) -> Sequence[Any]:
+    text = body.decode()
+    if media_type == JSON:
+        found = _DECODER.decode(text)
+        if type(found) is not list:
+            raise _UnusualError
+    else:
+        lines = text.split("\n", MOST_ROWS + 1)
+        if len(lines) > MOST_ROWS + 1:
+            raise _UnusualError
+        found = [_DECODER.decode(line) for line in lines if line.strip()]
+    if len(found) > MOST_ROWS:
+        raise _UnusualError
+    return found
+
+
+def _row(target: "Target", pairs: Any, now: datetime) -> dict[str, Any]:
+    if type(pairs) is not _Pairs:
+        raise _UnusualError
+    row = dict(pairs)
+    if len(row) < len(pairs):  # a key is there twice
+        raise _UnusualError
+    for name, value in pairs:
+        if name != "ts":
+            _check(value, target.columns.get(name))
+            if type(value) is list and vectors.misfit(value, target.dimensions[name]):
+                raise _UnusualError
+    event_id, version, written = row.get("event_id"), row.get("version"), row.get("ts")
+    if not event_id or not version or type(written) is not str:
+        raise _UnusualError
+    if len(event_id) > LONGEST_ID or len(version) > LONGEST_VERSION or not event_id.isprintable():
+        raise _UnusualError
+    if not _TIME.fullmatch(written):
+        raise _UnusualError
+    at = datetime.fromisoformat(written).astimezone(UTC)
+    if not EARLIEST <= at <= now + AHEAD:
+        raise _UnusualError
+    return row | {"ts": at}
+
+
+def _check(value: Any, kind: str | None) -> None:
+    found = type(value)
+    if kind is None or found not in _TYPES[kind]:
+        raise _UnusualError
+    if found is str and not value.isascii():
+        value.encode()  # half of a surrogate pair is no text
+    elif (found is int and abs(value) > _EXACT) or (found is float and not math.isfinite(value)):
+        raise _UnusualError
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """An object of JSON with its keys as they came."""
+
+
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_Pairs)

@@ -1,0 +1,82 @@
+"""Reading data files of a Delta table, lazily, also while they are replaced and deleted."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+from polars.io.plugins import register_io_source
+
+from monitor.lake.datafile import PARTITION
+from monitor.lake.identity import Identity, Ids
+from monitor.lake.snapshot import DataFile, Snapshot
+
+DTYPES: Final[Mapping[str, Any]] = {
+    "string": pl.String,
+    "double": pl.Float64,
+    "array<float>": pl.List(pl.Float32),
+    "boolean": pl.Boolean,
+    "long": pl.Int64,
+    "timestamp": pl.Datetime("us", "UTC"),
+    "date": pl.Date,
+}
+DELTA_NAMES: Final = {dtype: name for name, dtype in DTYPES.items()}
+REREADS: Final = 5
+
+
+def schema(snapshot: Snapshot) -> dict[str, Any]:
+    """Columns of the rows: those of the table but for the partition's."""
+    return {n: DTYPES[k] for n, k in snapshot.columns.items() if n != PARTITION and k in DTYPES}
+
+
+def rows(table: Path, snapshot: Snapshot, files: Sequence[DataFile]) -> pl.LazyFrame:
+    """All rows of some files of a version; reading raises FileNotFoundError where one was deleted meanwhile."""
+    columns = schema(snapshot)
+    if not files:
+        return pl.LazyFrame(schema=columns)
+    found = pl.scan_parquet(
+        [table / f.path for f in files],
+        schema=columns, missing_columns="insert", extra_columns="ignore", hive_partitioning=False, glob=False,
+    )  # fmt: skip
+    return found if snapshot.end is None else found.filter(pl.col("seq") < snapshot.end)
+
+
+def ids(table: Path, snapshot: Snapshot, paths: Sequence[str], identity: Identity) -> tuple[Ids, pl.Series]:
+    """What tells the rows of some files apart, and each row's file; FileNotFoundError where one is gone."""
+    columns = schema(snapshot) if identity.by_values else {identity.key: pl.String}
+    path = "\0path"  # no column is called that
+    found = pl.scan_parquet(
+        [table / p for p in paths], schema=columns, missing_columns="insert", extra_columns="ignore",
+        include_file_paths=path, hive_partitioning=False, glob=False,
+    )  # fmt: skip
+    frame = found.with_columns(pl.col(path).str.strip_prefix(f"{table}/")).collect()
+    return identity.of(frame.drop(path)), frame[path]
+
+
+def reread(
+    snapshot: Snapshot, found: Callable[[Snapshot], pl.LazyFrame], newest: Callable[[], Snapshot]
+) -> pl.LazyFrame:
+    """What `found` gives of a version, also when its files are replaced and deleted before they are read.
+
+    The rows of a version are those of any later one with a lower `seq` than its end.
+    """
+    columns = schema(snapshot)
+
+    def source(
+        wanted: list[str] | None, predicate: pl.Expr | None, count: int | None, _: int | None
+    ) -> Iterator[pl.DataFrame]:
+        at = snapshot
+        for again in range(REREADS, -1, -1):
+            some = found(at) if predicate is None else found(at).filter(predicate)
+            some = some.select(wanted if wanted is not None else list(columns))
+            try:
+                frame = (some if count is None else some.head(count)).collect()
+            except FileNotFoundError:
+                if not again:
+                    raise
+            else:
+                yield frame
+                return
+            at = newest().before(snapshot.next_seq if snapshot.end is None else snapshot.end)
+
+    return register_io_source(source, schema=columns)

@@ -1,0 +1,342 @@
+"""The baseline: bins, levels and encoders taken from reference rows, and the reference's block profiles."""
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Final, Literal, cast
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from core.errors import IntegrityFailureError, InvalidError
+from monitor.profile.block import BlockProfile, Counted, merge_all, put_together, without
+from monitor.profile.by_column import Rows, column_names, each_column, row_count
+from monitor.profile.clusters import cluster_words
+from monitor.profile.codec import pack, unpack
+from monitor.profile.coding import (
+    DERIVED,
+    FOLDS,
+    CategoryLevels,
+    Coding,
+    Ints,
+    NumberBins,
+    as_numbers,
+    as_strings,
+    as_vectors,
+    derived_columns,
+    dimensions_of,
+)
+from monitor.profile.counting import Runs, count_levels, count_numbers, runs_of
+from monitor.profile.fitting import KEPT_CLUSTERS, KEPT_LEVELS, category_levels, derived_bins, levels_of, number_bins
+from monitor.profile.text_encoder import TextEncoder, fit_text
+from monitor.profile.vector_encoder import VectorEncoder, fit_vectors
+
+# `encoded`: a text with the vectors that a model made of it, both in one column; see `monitor.reference.encode`.
+ColumnKind = Literal["number", "category", "text", "vector", "encoded"]
+
+FORMAT: Final = "assay-baseline/1"
+ENCODER_SHARE: Final = 0.6
+_ENCODED: Final = ("text", "vector", "encoded")
+
+
+@dataclass(frozen=True, eq=False)
+class Baseline:
+    """What windows are compared with. `blocks` are the reference rows not spent on fitting encoders.
+
+    `labels`: number of each block as the caller counts them, ascending; a label without rows has no block. `parts`: how
+    many numbers one block of the decision rule spans (4 where days are kept by quarters), else 1.
+    """
+
+    columns: Mapping[str, ColumnKind]
+    coding: Coding
+    blocks: tuple[BlockProfile, ...]
+    labels: tuple[int, ...]
+    parts: int
+    rows_for_encoders: int
+    seed: int
+
+    @property
+    def rows(self) -> int:
+        return sum(block.rows for block in self.blocks)
+
+    @property
+    def fold_of(self) -> Ints:
+        """The fold of each block: whole blocks of the rule are dealt in turn, so no fold holds the nights alone."""
+        return _folds(np.array(self.labels, dtype=np.int64), self.parts)
+
+    @cached_property
+    def total(self) -> BlockProfile:
+        return merge_all(self.blocks)
+
+    def without(self, column: str) -> "Baseline":
+        """The same reference, a column of it left out."""
+        own = (column, *(f"{column}.{part}" for part in DERIVED))
+        coding = Coding(
+            {n: bins for n, bins in self.coding.numbers.items() if n not in own},
+            {n: levels for n, levels in self.coding.categories.items() if n not in own},
+            {n: encoder for n, encoder in self.coding.texts.items() if n != column},
+            {n: encoder for n, encoder in self.coding.vectors.items() if n != column},
+            self.coding.words,
+        )
+        return replace(
+            self, columns={n: kind for n, kind in self.columns.items() if n != column}, coding=coding,
+            blocks=tuple(without(block, column) for block in self.blocks),
+        )  # fmt: skip
+
+    def digest(self) -> str:
+        """SHA-256 of the bytes, hexadecimal."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()
+
+    def to_bytes(self) -> bytes:
+        """A zip of plain arrays and one JSON header; equal baselines give equal bytes."""
+        arrays: dict[str, NDArray[Any]] = {}
+        for name, bins in self.coding.numbers.items():
+            arrays[f"number/{name}"] = bins.edges
+        for name, levels in self.coding.categories.items():
+            arrays[f"category/{name}"] = levels.counts
+        for name, encoder in self.coding.texts.items():
+            arrays |= {f"text/{name}/{part}": values for part, values in encoder.arrays().items()}
+        for name, of_vectors in self.coding.vectors.items():
+            arrays |= {f"vector/{name}/{part}": values for part, values in of_vectors.arrays().items()}
+        packed = [pack(block) for block in self.blocks]
+        arrays["blocks/counts"] = np.stack([ints for ints, _, _ in packed])
+        arrays["blocks/moments"] = np.stack([floats for _, floats, _ in packed])
+        # Members are numbered, so that a column name never becomes a path inside the archive.
+        names = sorted(arrays)
+        header = {
+            "format": FORMAT,
+            "arrays": names,
+            "columns": list(self.columns.items()),
+            "numbers": [[n, b.grid, b.tests] for n, b in self.coding.numbers.items()],
+            "categories": [[n, c.most, c.kept, c.levels] for n, c in self.coding.categories.items()],
+            "texts": list(self.coding.texts),
+            "vectors": list(self.coding.vectors),
+            "words": self.coding.words,
+            "hitters": [hitters for _, _, hitters in packed],
+            "labels": self.labels,
+            "parts": self.parts,
+            "rows_for_encoders": self.rows_for_encoders,
+            "seed": self.seed,
+        }
+        text = json.dumps(header, separators=(",", ":"), sort_keys=True, allow_nan=False)
+        members = {"header": np.frombuffer(text.encode(), dtype=np.uint8)}
+        members |= {f"a{i}": arrays[name] for i, name in enumerate(names)}
+        out = io.BytesIO()
+        np.savez_compressed(out, allow_pickle=False, **cast("dict[str, Any]", members))
+        return out.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Baseline":
+        """Raises IntegrityFailureError when the bytes are not a baseline of this format."""
+        try:
+            with np.load(io.BytesIO(data), allow_pickle=False) as members:
+                header = json.loads(members["header"].tobytes())
+                if header["format"] != FORMAT:
+                    raise ValueError(f"format {header['format']!r}, {FORMAT!r} expected")
+                arrays = {name: members[f"a{i}"] for i, name in enumerate(header["arrays"])}
+            coding = _coding(header, arrays)
+            parts = zip(arrays["blocks/counts"], arrays["blocks/moments"], header["hitters"], strict=True)
+            return cls(
+                columns=dict(header["columns"]),
+                coding=coding,
+                blocks=tuple(unpack(ints, floats, hitters, coding) for ints, floats, hitters in parts),
+                labels=tuple(header["labels"]),
+                parts=header["parts"],
+                rows_for_encoders=header["rows_for_encoders"],
+                seed=header["seed"],
+            )
+        except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
+            raise IntegrityFailureError(f"these {len(data)} bytes are no baseline: {error}", bytes=len(data)) from error
+
+
+def _coding(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Coding:
+    def parts(mine: str) -> dict[str, NDArray[Any]]:
+        return {k.rsplit("/", 1)[1]: v for k, v in arrays.items() if k.rsplit("/", 1)[0] == mine}
+
+    return Coding(
+        numbers={
+            n: NumberBins(arrays[f"number/{n}"], tuple(grid), tuple(tests)) for n, grid, tests in header["numbers"]
+        },
+        categories={
+            n: levels_of(tuple(kept), tuple(levels), arrays[f"category/{n}"], most)
+            for n, most, kept, levels in header["categories"]
+        },
+        texts={n: TextEncoder.from_arrays(parts(f"text/{n}")) for n in header["texts"]},
+        vectors={n: VectorEncoder.from_arrays(parts(f"vector/{n}")) for n in header["vectors"]},
+        words={n: tuple(tuple(said) for said in clusters) for n, clusters in header["words"].items()},
+    )
+
+
+def fit_baseline(
+    rows: Rows,
+    columns: Mapping[str, ColumnKind],
+    *,
+    blocks: int | NDArray[np.int64],
+    parts: int = 1,
+    seed: int = 0,
+    encoder_share: float = ENCODER_SHARE,
+    encoder_texts: Mapping[str, Sequence[str | None]] | None = None,
+    person: str | None = None,
+) -> Baseline:
+    """Fit a baseline on reference rows in time order.
+
+    Args:
+        rows: the reference rows; of a query, a few columns are in memory at a time.
+        columns: kind of each column to watch.
+        blocks: number of equal blocks, or the block number of each row, shape (rows,). Later windows have to be cut in
+            blocks of the same length (days, hours, or rows).
+        parts: consecutive numbers that make one block of the decision rule: 4 for quarters of a day, numbered so that
+            a multiple of 4 begins a day.
+        seed: of the encoders.
+        encoder_share: share of the blocks, the earliest, spent on fitting encoders; 0..1, used with texts and vectors
+            only. These rows are not profiled, for no column: all columns are judged on the same blocks.
+        encoder_texts: other texts to fit the encoders on, by column, such as the model's training set; every reference
+            block is then profiled, which shows smaller changes. They must not contain reference rows or later ones.
+        person: column that says whose row it is; words of clusters are kept only where several people use them.
+
+    Raises:
+        InvalidError: no rows, no columns, an absent column, a wrong type, or too few blocks.
+        InsufficientDataError: too few texts or vectors for an encoder.
+    """
+    names, labels = _labels(row_count(rows), blocks)
+    if not columns:
+        raise InvalidError("columns is empty; name at least one column to watch", columns=[])
+    given = {name: texts for name, texts in (encoder_texts or {}).items() if columns.get(name) == "text"}
+    unfitted = [name for name, kind in columns.items() if kind in _ENCODED and name not in given]
+    total = len(names)
+    if unfitted and total < 2:
+        raise InvalidError(
+            "a text or vector column needs two blocks: one for the encoder, one to compare with", blocks=total
+        )
+    spent = min(total - 1, max(1, round(encoder_share * total))) if unfitted else 0
+    rest = labels >= spent
+    kept, at = names[spent:], labels[rest] - spent
+    folds, runs = _folds(kept, parts)[at], runs_of(at, total - spent)
+
+    people = _people(rows, person, ~rest) if set(_ENCODED) & set(columns.values()) else None
+
+    def fitted(series: pl.Series) -> _Fitted:
+        name = series.name
+        profiled = series.filter(pl.Series(rest)) if spent else series
+        match columns[name]:
+            case "number":
+                return _fit_number(profiled, runs, seed)
+            case "category":
+                return _fit_category(as_strings(profiled), folds, KEPT_LEVELS, runs)
+        spared = series.filter(pl.Series(~rest))
+        encoders = _encoders(spared, columns[name], given.get(name), people, seed)
+        return _fit_encoded(profiled, encoders, folds, runs, seed)
+
+    found = each_column(rows, list(columns), fitted)
+    coding = Coding(
+        {name: bins for one in found.values() for name, bins in one.numbers.items()},
+        {name: levels for one in found.values() for name, levels in one.categories.items()},
+        {name: one.encoders.text for name, one in found.items() if one.encoders.text is not None},
+        {name: one.encoders.vector for name, one in found.items() if one.encoders.vector is not None},
+        {name: one.encoders.words for name, one in found.items() if one.encoders.text is not None},
+    )
+    return Baseline(
+        columns=dict(columns),
+        coding=coding,
+        blocks=put_together([one.counted for one in found.values()], coding, runs),
+        labels=tuple(kept.tolist()),
+        parts=parts,
+        rows_for_encoders=len(labels) - len(at),
+        seed=seed,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Encoders:
+    """Of one column; `words`: what tells each cluster, of texts."""
+
+    text: TextEncoder | None = None
+    vector: VectorEncoder | None = None
+    words: tuple[tuple[str, ...], ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class _Fitted:
+    """What one column gives to the coding, and its counts in every block."""
+
+    numbers: Mapping[str, NumberBins]
+    categories: Mapping[str, CategoryLevels]
+    counted: Counted
+    encoders: _Encoders = _Encoders()
+
+
+def _fit_number(series: pl.Series, runs: Runs, seed: int) -> _Fitted:
+    values = as_numbers(series)
+    bins = number_bins(values, seed)
+    return _Fitted({series.name: bins}, {}, Counted({series.name: count_numbers(values, bins, runs)}, {}))
+
+
+def _fit_category(values: pl.Series, folds: Ints, most: int, runs: Runs) -> _Fitted:
+    levels, codes, new = category_levels(values, folds, most)
+    return _Fitted({}, {values.name: levels}, Counted({}, {values.name: count_levels(codes, new, levels, runs)}))
+
+
+def _people(rows: Rows, person: str | None, chosen: NDArray[np.bool_]) -> list[str | None] | None:
+    """Whose each of the chosen rows is; None where nobody says."""
+    if person is None or person not in column_names(rows):
+        return None
+    return as_strings(rows.lazy().select(person).collect()[person].filter(pl.Series(chosen))).to_list()
+
+
+def _encoders(
+    series: pl.Series,
+    kind: ColumnKind,
+    given: Sequence[str | None] | None,
+    people: Sequence[str | None] | None,
+    seed: int,
+) -> _Encoders:
+    """Fitted on rows that are not profiled, or on texts that were given for it."""
+    vector = None
+    if kind in ("vector", "encoded"):
+        matrix = as_vectors(series, dimensions_of(series))
+        vector = fit_vectors(matrix, seed=seed, column=series.name)
+        if kind == "vector":
+            return _Encoders(vector=vector)
+    texts = given or as_strings(series).to_list()
+    text = fit_text(texts, seed=seed, column=series.name)
+    clusters = text.nearest(texts) if vector is None else vector.encode(matrix).cluster
+    return _Encoders(text, vector, cluster_words(texts, clusters, None if given else people))
+
+
+def _fit_encoded(series: pl.Series, encoders: _Encoders, folds: Ints, runs: Runs, seed: int) -> _Fitted:
+    derived, cluster = derived_columns(series, encoders.text, encoders.vector)
+    of_text = encoders.text is not None
+    bins = {
+        name: derived_bins(values, name.removeprefix(f"{series.name}."), seed, of_text=of_text)
+        for name, values in derived.items()
+    }
+    mix = _fit_category(cluster, folds, KEPT_CLUSTERS, runs)
+    counted = Counted(
+        {name: count_numbers(values, bins[name], runs) for name, values in derived.items()}, mix.counted.categories
+    )
+    return _Fitted(bins, mix.categories, counted, encoders)
+
+
+def _labels(rows: int, blocks: int | NDArray[np.int64]) -> tuple[Ints, Ints]:
+    """Numbers of the blocks that have rows, ascending, and the place of each row's block among them."""
+    if not rows:
+        raise InvalidError("the reference has no rows; wait for events or name another baseline", rows=0)
+    if isinstance(blocks, int | np.integer):
+        if not 1 <= blocks <= rows:
+            raise InvalidError(f"blocks is {blocks} for {rows} rows; give 1 to {rows}", blocks=int(blocks), rows=rows)
+        return np.arange(blocks, dtype=np.int64), (np.arange(rows, dtype=np.int64) * int(blocks)) // rows
+    labels = np.asarray(blocks)
+    if len(labels) != rows:
+        raise InvalidError(f"blocks has {len(labels)} entries for {rows} rows; give one per row", blocks=len(labels))
+    names, at = np.unique(labels, return_inverse=True)
+    return names.astype(np.int64), at.astype(np.int64)
+
+
+def _folds(labels: Ints, parts: int) -> Ints:
+    whole = np.unique(labels // parts, return_inverse=True)[1].astype(np.int64)
+    return whole % min(FOLDS, int(whole.max(initial=0)) + 1)

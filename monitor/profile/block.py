@@ -1,0 +1,185 @@
+"""Block profiles: what is kept of the rows of one block. Adding two profiles gives the profile of both blocks' rows.
+
+Bins and levels belong to the baseline, so profiles of any two blocks of one model compare and add. Everything the
+decision rule needs is linear in the counts kept here.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from sys import float_info
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import InvalidError
+from monitor.profile.by_column import SERIAL_ROWS, THREADS, Rows, each_column, row_count
+from monitor.profile.coding import DERIVED, Coded, CodedColumns, Coding, Ints, coded_column
+from monitor.profile.counting import CategoryCounts, NumberCounts, Runs, count_levels, count_numbers, runs_of
+
+
+@dataclass(frozen=True, eq=False)
+class BlockProfile:
+    rows: int
+    numbers: Mapping[str, NumberCounts]
+    categories: Mapping[str, CategoryCounts]
+
+
+def without(block: BlockProfile, column: str) -> BlockProfile:
+    """The block without a column, and without what is derived from it."""
+    own = (column, *(f"{column}.{part}" for part in DERIVED))
+    return BlockProfile(
+        block.rows,
+        {n: counts for n, counts in block.numbers.items() if n not in own},
+        {n: counts for n, counts in block.categories.items() if n not in own},
+    )
+
+
+def equal_blocks(rows: int, block_rows: int) -> Ints:
+    """Block number of each row when rows in time order are cut every `block_rows` rows.
+
+    A remainder shorter than half a block joins the block before it, so no block is much smaller than the others.
+    """
+    if block_rows < 1:
+        raise InvalidError(f"block_rows is {block_rows}; give at least 1 row", block_rows=block_rows)
+    whole, rest = divmod(rows, block_rows)
+    last = whole if rest * 2 >= block_rows else whole - 1
+    return np.minimum(np.arange(rows, dtype=np.int64) // block_rows, max(last, 0))
+
+
+def profile(rows: Rows, baseline: Coded, blocks: NDArray[np.int64]) -> tuple[BlockProfile, ...]:
+    """Profile each block of some rows.
+
+    Args:
+        rows: a frame with every column of the baseline, or a query that gives one, read a few columns at a time; null,
+            nan and infinite numbers count as missing.
+        baseline: whose bins, levels and text encoders are used.
+        blocks: block number of each row, shape (rows,), integers >= 0.
+
+    Returns:
+        One profile per block 0..max(blocks); a block without rows has rows = 0.
+
+    Raises:
+        InvalidError: a column is absent, is no number, or blocks do not match the rows.
+    """
+    height = row_count(rows)
+    if len(blocks) != height:
+        raise InvalidError(
+            f"blocks has {len(blocks)} entries for {height} rows; give one block number per row",
+            blocks=len(blocks),
+            rows=height,
+        )
+    coding = baseline.coding
+    runs = runs_of(blocks, int(blocks.max()) + 1 if len(blocks) else 0)
+    counted = each_column(rows, coding.columns, lambda series: count(coded_column(series, coding), coding, runs))
+    return put_together(counted.values(), coding, runs)
+
+
+def profile_block(rows: Rows, baseline: Coded) -> BlockProfile:
+    """Profile all rows as one block; see `profile`."""
+    height = row_count(rows)
+    if not height:
+        return empty_profile(baseline.coding)
+    return profile(rows, baseline, np.zeros(height, dtype=np.int64))[0]
+
+
+def merge_all(blocks: Sequence[BlockProfile]) -> BlockProfile:
+    """The profile of the rows of all blocks, at least one. Counts are exact, sums of values exact to rounding."""
+    if not blocks:
+        raise InvalidError("no block to merge; give at least one", blocks=0)
+    return BlockProfile(
+        rows=sum(block.rows for block in blocks),
+        numbers={name: _merge_numbers([block.numbers[name] for block in blocks]) for name in blocks[0].numbers},
+        categories={name: _merge_levels([b.categories[name] for b in blocks]) for name in blocks[0].categories},
+    )
+
+
+def profile_coded(columns: CodedColumns, coding: Coding, blocks: Ints, total: int) -> tuple[BlockProfile, ...]:
+    """Profiles of blocks 0..total-1. Columns are counted side by side: numpy leaves the interpreter while it works."""
+    runs = runs_of(blocks, total)
+    alone = [CodedColumns({name: values}, {}, {}) for name, values in columns.numbers.items()]
+    alone += [CodedColumns({}, {name: codes}, columns.new) for name, codes in columns.categories.items()]
+    if len(blocks) <= SERIAL_ROWS:
+        return put_together([count(one, coding, runs) for one in alone], coding, runs)
+    with ThreadPoolExecutor(THREADS) as pool:
+        return put_together(pool.map(lambda one: count(one, coding, runs), alone), coding, runs)
+
+
+@dataclass(frozen=True, eq=False)
+class Counted:
+    """Counts of some columns in every block."""
+
+    numbers: Mapping[str, Sequence[NumberCounts]]
+    categories: Mapping[str, Sequence[CategoryCounts]]
+
+
+def count(columns: CodedColumns, coding: Coding, runs: Runs) -> Counted:
+    return Counted(
+        {name: count_numbers(values, coding.numbers[name], runs) for name, values in columns.numbers.items()},
+        {
+            name: count_levels(codes, columns.new.get(name, ()), coding.categories[name], runs)
+            for name, codes in columns.categories.items()
+        },
+    )
+
+
+def put_together(parts: Iterable[Counted], coding: Coding, runs: Runs) -> tuple[BlockProfile, ...]:
+    """The block profiles of columns that were counted apart, in the order of the coding."""
+    numbers: dict[str, Sequence[NumberCounts]] = {}
+    categories: dict[str, Sequence[CategoryCounts]] = {}
+    for part in parts:
+        numbers |= part.numbers
+        categories |= part.categories
+    return tuple(
+        BlockProfile(
+            rows=int(rows),
+            numbers={name: numbers[name][t] for name in coding.numbers},
+            categories={name: categories[name][t] for name in coding.categories},
+        )
+        for t, rows in enumerate(runs.rows)
+    )
+
+
+def _merge_numbers(parts: Sequence[NumberCounts]) -> NumberCounts:
+    return NumberCounts(
+        np.add.reduce([part.counts for part in parts]),
+        sum(part.nulls for part in parts),
+        max(-float_info.max, min(sum(part.total for part in parts), float_info.max)),
+        min(sum(part.squares for part in parts), float(np.finfo(np.float64).max)),
+        min((part.minimum for part in parts if part.minimum is not None), default=None),
+        max((part.maximum for part in parts if part.maximum is not None), default=None),
+    )
+
+
+def _merge_levels(parts: Sequence[CategoryCounts]) -> CategoryCounts:
+    hitters: Counter[str] = Counter()
+    for part in parts:
+        hitters.update(part.hitters)
+    return CategoryCounts(
+        np.add.reduce([part.levels for part in parts]),
+        sum(part.nulls for part in parts),
+        np.add.reduce([part.other for part in parts]),
+        np.add.reduce([part.unseen for part in parts]),
+        dict(hitters),
+    )
+
+
+def empty_profile(coding: Coding) -> BlockProfile:
+    """The profile of no rows."""
+    return BlockProfile(
+        rows=0,
+        numbers={
+            n: NumberCounts(np.zeros(len(b.edges) + 1, dtype=np.int64), 0, 0.0, 0.0, None, None)
+            for n, b in coding.numbers.items()
+        },
+        categories={
+            n: CategoryCounts(
+                np.zeros(len(c.kept), dtype=np.int64),
+                0,
+                np.zeros(c.known.shape[1], dtype=np.int64),
+                np.zeros(c.known.shape[1], dtype=np.int64),
+            )
+            for n, c in coding.categories.items()
+        },
+    )

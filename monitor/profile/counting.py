@@ -1,0 +1,190 @@
+"""Counts of coded rows, block by block: how often each bin and each level comes, and the moments of numbers."""
+
+import math
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from monitor.profile.binning import AT_ONCE, bin_numbers
+from monitor.profile.coding import NULL, CategoryLevels, Floats, Ints, NumberBins
+
+# Of a wide column each block keeps this many of its most frequent levels by name, whatever the reference knows.
+HITTERS: Final = 64
+_MOST: Final = np.finfo(np.float64).max
+_SPAN: Final = 1 << 16  # rows of whole blocks taken together: their values and squares stay in the cache
+_DENSE: Final = 4_000_000  # cells of blocks times levels that are counted in one plain array
+
+
+@dataclass(frozen=True, eq=False)
+class NumberCounts:
+    counts: Ints  # per bin
+    nulls: int  # null, nan or infinite
+    total: float  # sum of the finite values
+    squares: float
+    minimum: float | None
+    maximum: float | None
+
+    @property
+    def variance(self) -> float:
+        """Of the values about their mean; 0 without values, or where they are too large to be squared."""
+        n = int(self.counts.sum())
+        if not n:
+            return 0.0
+        mean = self.total / n
+        found = self.squares / n - mean * mean
+        return found if found > 0.0 else 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class CategoryCounts:
+    levels: Ints  # per kept level
+    nulls: int
+    other: Ints  # per fold: known without that fold, but not among its most frequent
+    unseen: Ints  # per fold: not known without that fold
+    hitters: Mapping[str, int] = field(default_factory=dict)  # of a wide column: its most frequent levels
+
+
+@dataclass(frozen=True, eq=False)
+class _Span:
+    """Rows of neighbouring blocks in order: the block of each, the blocks that have rows, and where they begin."""
+
+    begin: int
+    end: int
+    at: Ints
+    filled: Ints
+    starts: Ints
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """Which rows make up which block; the same for every column, so it is worked out once.
+
+    `blocks`: of each row as it comes; `rows`: of each block; `order`: of the rows by block, None for as they come.
+    """
+
+    blocks: Ints
+    rows: Ints
+    order: Ints | None
+    spans: Sequence[_Span]
+
+
+def runs_of(blocks: Ints, count: int) -> Runs:
+    """Args: block number of each row, integers 0..count-1, in any order; how many blocks there are."""
+    rows = np.bincount(blocks, minlength=count)
+    order = None if np.all(blocks[1:] >= blocks[:-1]) else np.argsort(blocks, kind="stable")
+    at = blocks if order is None else blocks[order]
+    ends = np.cumsum(rows)
+    spans, begin = [], 0
+    while begin < len(at):
+        last = max(int(np.searchsorted(ends, begin + _SPAN, side="right")) - 1, int(at[begin]))
+        end = int(ends[last])
+        spans.append(_Span(begin, end, at[begin:end], *_filled(at[begin:end])))
+        begin = end
+    return Runs(blocks, rows, order, spans)
+
+
+def count_numbers(values: Floats, bins: NumberBins, runs: Runs) -> list[NumberCounts]:
+    """Counts of one column in each block; `values` has nan or infinities where none is known."""
+    x = values if runs.order is None else values[runs.order]
+    blocks = len(runs.rows)
+    counts = np.zeros((blocks, len(bins.edges) + 1), dtype=np.int64)
+    totals, squares = np.zeros(blocks), np.zeros(blocks)
+    low, high = np.full(blocks, np.nan), np.full(blocks, np.nan)
+    for span in runs.spans:
+        part, at, filled, starts = x[span.begin : span.end], span.at, span.filled, span.starts
+        with np.errstate(over="ignore", invalid="ignore"):
+            if not np.isfinite(part.sum()):  # nearly always finite; a sum is cheaper than a mask
+                present = np.isfinite(part)
+                part, at = part[present], at[present]
+                filled, starts = _filled(at)
+            if not len(part):
+                continue
+            totals[filled] = np.add.reduceat(part, starts)
+            if not np.isfinite(totals[filled]).all():  # scaled by a power of two, which costs no digit
+                totals[filled] = np.clip(np.add.reduceat(part * 2.0**-64, starts) * 2.0**64, -_MOST, _MOST)
+            squares[filled] = np.minimum(np.add.reduceat(part * part, starts), _MOST)
+        low[filled], high[filled] = np.minimum.reduceat(part, starts), np.maximum.reduceat(part, starts)
+        _add_bins(counts, part, at, bins)
+    nulls = runs.rows - counts.sum(axis=1)
+    return [
+        NumberCounts(
+            counts[t], int(nulls[t]), float(totals[t]), float(squares[t]),
+            None if math.isnan(low[t]) else float(low[t]), None if math.isnan(high[t]) else float(high[t]),
+        )
+        for t in range(blocks)
+    ]  # fmt: skip
+
+
+def _filled(at: Ints) -> tuple[Ints, Ints]:
+    starts = np.flatnonzero(np.diff(at, prepend=-1))
+    return at[starts], starts
+
+
+def _add_bins(counts: Ints, x: Floats, at: Ints, bins: NumberBins) -> None:
+    width = counts.shape[1]
+    for start in range(0, len(x), AT_ONCE):
+        stop = min(start + AT_ONCE, len(x))
+        cells = bin_numbers(x[start:stop], bins.edges, bins.table)
+        first, last = int(at[start]), int(at[stop - 1])
+        if first == last:
+            counts[first] += np.bincount(cells, minlength=width)
+        else:
+            cells += (at[start:stop] - first) * width
+            blocks = last - first + 1
+            counts[first : last + 1] += np.bincount(cells, minlength=blocks * width).reshape(blocks, width)
+
+
+def count_levels(codes: Ints, new: Sequence[str], levels: CategoryLevels, runs: Runs) -> list[CategoryCounts]:
+    """Counts of one column in each block; for codes and `new` see `CodedColumns`."""
+    size, count = len(levels.levels), len(runs.rows)
+    block, code, n = _cells(runs.blocks, codes, count, size + len(new))
+    folds = levels.known.shape[1]
+    nulls = np.bincount(block[code == NULL], weights=n[code == NULL], minlength=count)
+    in_dictionary = (code >= 0) & (code < size)
+    at, of, many = block[in_dictionary], code[in_dictionary], n[in_dictionary]
+    nowhere = np.bincount(block, weights=n, minlength=count) - nulls - np.bincount(at, weights=many, minlength=count)
+    remainder = levels.known & ~levels.listed
+    other, unseen = np.empty((count, folds), dtype=np.int64), np.empty((count, folds), dtype=np.int64)
+    for fold in range(folds):
+        other[:, fold] = np.bincount(at, weights=many * remainder[of, fold], minlength=count)
+        unseen[:, fold] = np.bincount(at, weights=many * ~levels.known[of, fold], minlength=count) + nowhere
+    kept = np.zeros((count, len(levels.kept)), dtype=np.int64)
+    place = np.full(size, -1, dtype=np.int64)
+    place[[levels.place[level] for level in levels.kept]] = np.arange(len(levels.kept))
+    chosen = place[of] >= 0
+    kept[at[chosen], place[of[chosen]]] = many[chosen]
+    hitters = _hitters(block, code, n, [*levels.levels, *new], count) if levels.wide else [{} for _ in range(count)]
+    return [CategoryCounts(kept[t], int(nulls[t]), other[t], unseen[t], hitters[t]) for t in range(count)]
+
+
+def _cells(blocks: Ints, codes: Ints, count: int, known: int) -> tuple[Ints, Ints, Ints]:
+    """Block, code and number of rows of every pair that occurs; codes are NULL..known-1."""
+    width = known - NULL
+    at = blocks * width
+    at += codes
+    at -= NULL
+    if count * width <= _DENSE:
+        table = np.bincount(at, minlength=count * width)
+        filled = np.flatnonzero(table)
+        return filled // width, filled % width + NULL, table[filled].astype(np.int64)
+    filled, n = np.unique(at, return_counts=True)
+    return filled // width, filled % width + NULL, n.astype(np.int64)
+
+
+def _hitters(block: Ints, code: Ints, n: Ints, names: Sequence[str], count: int) -> list[dict[str, int]]:
+    """The most frequent levels of each block. A level that comes once tells nothing and is left out.
+
+    The reference's levels and new ones are treated alike, also where counts are equal: a list that favours either would
+    make reference and window differ without any change.
+    """
+    often = np.flatnonzero((code >= 0) & (n > 1))
+    tie = np.array([zlib.crc32(names[c].encode()) for c in code[often].tolist()], dtype=np.int64)
+    order = often[np.lexsort((tie, -n[often], block[often]))]
+    found: list[dict[str, int]] = [{} for _ in range(count)]
+    for b, c, many in zip(block[order].tolist(), code[order].tolist(), n[order].tolist(), strict=True):
+        if len(found[b]) < HITTERS:
+            found[b][names[c]] = many
+    return found

@@ -1,0 +1,58 @@
+"""Encode the texts of a file; the one place of the monitor that loads a sentence encoder.
+
+    python -m monitor.profile.encode_process CONFIG
+
+reads texts piece by piece and writes each piece's vectors, so memory does not grow with the number of texts.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+
+from core.artifacts import write_durably
+
+PIECE: Final = 2_048  # texts in memory as vectors
+BATCH: Final = 64  # of the model
+
+
+def encode_file(config: dict[str, Any]) -> None:
+    """Vectors of every text, in order, as an array of 32-bit numbers (texts, dimensions) in a .npy file."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+
+    torch.set_num_threads(config["threads"])
+    device = None if config["device"] == "auto" else config["device"]
+    model = SentenceTransformer(
+        config["folder"], device=device, local_files_only=True, trust_remote_code=False,
+        model_kwargs={"use_safetensors": True},
+    )  # fmt: skip
+    texts = pl.read_parquet(config["texts"])["text"]
+    out = None
+    for start in range(0, len(texts), PIECE):
+        piece = model.encode(
+            texts[start : start + PIECE].to_list(), batch_size=BATCH, show_progress_bar=False, convert_to_numpy=True
+        )
+        if out is None:
+            shape = (len(texts), piece.shape[1])
+            out = np.lib.format.open_memmap(config["vectors"], mode="w+", dtype=np.float32, shape=shape)
+        out[start : start + PIECE] = piece
+    assert out is not None  # there is at least one text
+    out.flush()
+
+
+def main(path: str) -> None:
+    config = json.loads(Path(path).read_text())
+    try:
+        encode_file(config)
+        report = {"state": "succeeded"}
+    except Exception as error:  # noqa: BLE001 - whatever a model's files make of it is told to whoever asked
+        report = {"state": "failed", "message": f"{type(error).__name__}: {str(error)[:500]}"}
+    write_durably(Path(config["exit"]), json.dumps(report).encode())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

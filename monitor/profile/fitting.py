@@ -1,0 +1,140 @@
+"""Bins and levels of one column, fitted on its reference values."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from monitor.profile.coding import NULL, CategoryLevels, Floats, Ints, NumberBins, distinct_levels
+
+BINS: Final = 256
+TEXT_BINS: Final = 64
+EDGES_TESTED: Final = 31
+KEPT_LEVELS: Final = 30
+KEPT_CLUSTERS: Final = 48
+SAMPLED_ROWS: Final = 50_000
+MINIMUM_LEVEL_ROWS: Final = 10
+DICTIONARY: Final = 65_536
+
+_ALL_TESTS: Final = ("location", "spread", "below", "missing")
+# Text is watched by few functionals: each more raises the bar for all others. The upper quantiles of unknown words and
+# of distance are where a new kind of request shows first; nulls are counted once, on the length.
+_TEXT_GRID: Final[Mapping[str, tuple[float, ...]]] = {"oov": (0.5, 0.75, 0.9), "distance": (0.5, 0.75, 0.9)}
+_TEXT_TESTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "oov": ("location", "below"),
+    "distance": ("location", "below"),
+    "length": ("location", "spread", "missing"),
+}
+_VECTOR_TESTS: Final[Mapping[str, tuple[str, ...]]] = {"distance": ("location", "below", "missing")}
+
+
+def number_bins(values: Floats, seed: int) -> NumberBins:
+    """Bins of a declared number; `values` has nan where none is known."""
+    x, smallest = _sorted(values, seed)
+    edges = _edges(x, BINS)
+    quantiles = np.arange(1, EDGES_TESTED + 1) / (EDGES_TESTED + 1)
+    return NumberBins(edges, _grid(x, edges, quantiles, smallest), _ALL_TESTS)
+
+
+def derived_bins(values: Floats, derived: str, seed: int, *, of_text: bool) -> NumberBins:
+    """Bins of a number derived from a text or vector, by the part it is of it."""
+    x, smallest = _sorted(values, seed)
+    edges = _edges(x, TEXT_BINS)
+    grid = _grid(x, edges, np.array(_TEXT_GRID.get(derived, ())), smallest)
+    tests = _TEXT_TESTS if of_text else _VECTOR_TESTS
+    return NumberBins(edges, grid, tests.get(derived, ("location",)))
+
+
+def _sorted(values: Floats, seed: int) -> tuple[Floats, float]:
+    """Values in order, and the share of the smallest one among all.
+
+    Of many rows a sample: edges need not lie at the quantiles exactly, for shares are counted on all rows. The
+    smallest and the largest value are kept, and every value where there are few.
+    """
+    if len(values) > SAMPLED_ROWS:
+        chosen = values[np.random.default_rng(seed).integers(0, len(values), SAMPLED_ROWS)]
+        x = np.sort(chosen[np.isfinite(chosen)])
+        if 2 * np.count_nonzero(x[1:] > x[:-1]) + 3 > BINS:
+            low, high = values.min(), values.max()
+            if np.isnan(low):  # what passes over nan is slower by far
+                low, high = np.fmin.reduce(values), np.fmax.reduce(values)
+            return np.concatenate([[low], x, [high]]), np.count_nonzero(values == low) / len(values)
+    x = np.sort(values[np.isfinite(values)])
+    return x, float(np.mean(x == x[0])) if len(x) else 0.0
+
+
+def _edges(x: Floats, most: int) -> Floats:
+    """Quantile edges. With few distinct values each value gets a bin of its own and each gap between two another."""
+    if not len(x):
+        return np.zeros(0)
+    distinct = x[np.concatenate([[True], x[1:] > x[:-1]])]  # differences of huge values would overflow
+    if 2 * len(distinct) + 1 <= most:
+        return np.unique(np.concatenate([np.nextafter(distinct, -np.inf), distinct]))
+    # Fewer than 256 bins, for the two open bins and the bin of the minimum come on top.
+    cuts = _quantiles(x, np.linspace(0.0, 1.0, most - 2))
+    return np.unique(np.concatenate([[np.nextafter(x[0], -np.inf)], cuts]))
+
+
+def _quantiles(x: Floats, shares: Floats) -> Floats:
+    """Smallest values that as large a share of the sorted values does not exceed (`inverted_cdf` of numpy)."""
+    at = np.clip(np.ceil(shares * len(x) - 1e-9).astype(np.int64) - 1, 0, len(x) - 1)
+    return x[at]
+
+
+def _grid(x: Floats, edges: Floats, quantiles: Floats, smallest: float) -> tuple[int, ...]:
+    """Indices of the edges at the quantiles.
+
+    Where the smallest value is common, the edge below it is tested too: at it shows a value smaller than a constant.
+    Where it is rare, no row of the reference lies below its own minimum by construction, but rows of any window do.
+    """
+    if not len(x) or not len(quantiles):
+        return ()
+    at = {int(i) for i in np.searchsorted(edges, _quantiles(x, quantiles), side="left")}
+    if smallest >= 1 / (EDGES_TESTED + 1):
+        at.add(0)
+    return tuple(sorted(at))
+
+
+def category_levels(values: pl.Series, folds: Ints, most: int) -> tuple[CategoryLevels, Ints, Sequence[str]]:
+    """The levels of the reference, and its own values coded by them; see `CodedColumns`."""
+    number = int(folds.max()) + 1
+    at, names = distinct_levels(values)
+    every = sorted(names)
+    code = {level: i for i, level in enumerate(every)}
+    numbered = np.array([*(code[name] for name in names), len(every)], dtype=np.int64)
+    cells = (numbered * number)[at]
+    cells += folds
+    counts = np.bincount(cells, minlength=(len(every) + 1) * number).reshape(-1, number)[:-1].astype(np.int64)
+    numbered[-1] = NULL
+    codes = numbered[at]
+    levels, new = every, list[str]()
+    if len(levels) > DICTIONARY:
+        # Which levels stay is decided by their hash, not by their counts: a choice by count would fit the reference.
+        order = sorted(range(len(levels)), key=lambda i: hashlib.blake2b(levels[i].encode(), digest_size=8).digest())
+        place = np.concatenate([sorted(order[:DICTIONARY]), sorted(order[DICTIONARY:])])
+        moved = np.empty(len(levels), dtype=np.int64)
+        moved[place] = np.arange(len(levels))
+        present = codes >= 0
+        codes[present] = moved[codes[present]]
+        named = [levels[i] for i in place]
+        levels, new, counts = named[:DICTIONARY], named[DICTIONARY:], counts[place[:DICTIONARY]]
+    kept = tuple(levels[i] for i in _most_frequent(counts.sum(axis=1), most, MINIMUM_LEVEL_ROWS))
+    return levels_of(kept, tuple(levels), counts, most), codes, new
+
+
+def _most_frequent(counts: Ints, most: int, minimum: float) -> list[int]:
+    order = np.argsort(-counts, kind="stable")[:most]
+    return [int(i) for i in order if counts[i] > minimum]
+
+
+def levels_of(kept: tuple[str, ...], levels: tuple[str, ...], counts: Ints, most: int) -> CategoryLevels:
+    folds = counts.shape[1]
+    listed = np.zeros(counts.shape, dtype=bool)
+    known = np.zeros(counts.shape, dtype=bool)
+    for fold in range(folds):
+        without = counts.sum(axis=1) - counts[:, fold]
+        known[:, fold] = without > 0
+        listed[_most_frequent(without, most, MINIMUM_LEVEL_ROWS * (1 - 1 / folds)), fold] = True
+    return CategoryLevels(kept, levels, counts, most, listed, known)

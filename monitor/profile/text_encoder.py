@@ -1,0 +1,252 @@
+"""A text encoder fitted on reference rows alone: no download, no labels, a few megabytes.
+
+Two views of a text. Its hashed letters in twos and threes, as they are and along their leading singular directions,
+compared with up to 4,000 reference texts (anchors), tell how new the request is. Its hashed words, projected on the
+leading singular directions of the reference and clustered, tell which kind of known request it is nearest to. Kept of a
+row: the share of its words the reference never used, its distance to the nearest anchors, its length, its cluster and
+the first components.
+
+Encode only rows the encoder was not fitted on: rows it was fitted on have no unknown word and lie too close to their
+own centroids, so any later window would look novel.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Final, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import InsufficientDataError
+from monitor.profile.clusters import centroids, number_of_clusters, words
+
+Floats = NDArray[np.float64]
+Array = NDArray[Any]
+
+CHARACTER_DIMENSIONS: Final = 1 << 15
+WORD_DIMENSIONS: Final = 1 << 13
+RANK: Final = 32  # of words
+GRAM_RANK: Final = 64
+COMPONENTS: Final = 4
+ANCHORS: Final = 4_000
+NEAREST: Final = 3
+MINIMUM_TEXTS: Final = 50
+MAXIMUM_TEXTS: Final = 20_000  # more rows move the encoder no further and cost seconds
+_CHUNK: Final = 500  # texts compared with the anchors at a time; bounds memory
+
+_WORD: Final = r"\w+"
+_DIGITS: Final = re.compile(r"\d+")
+
+
+@dataclass(frozen=True)
+class TextFeatures:
+    """What is measured of n texts. A missing or empty text has nan in every number and -1 as cluster."""
+
+    distance: Floats  # 1 - mean similarity to the 3 nearest anchors, 0..1: half n-grams, half their directions
+    cluster: NDArray[np.int64]
+    components: Floats  # (n, COMPONENTS)
+
+
+@dataclass(frozen=True, eq=False)
+class TextEncoder:
+    """Fitted state. Words and n-grams are kept as hashes only, anchors as hashed n-gram weights."""
+
+    vocabulary: NDArray[np.uint64]
+    grams: NDArray[np.int32]  # hashed letters in twos and threes that the reference used, ascending
+    gram_weights: NDArray[np.float32]  # their idf
+    gram_directions: NDArray[np.float32]  # (grams, rank): leading singular directions of the reference's weights
+    anchor_starts: NDArray[np.int32]  # compressed sparse rows of unit length: start of each anchor's entries,
+    anchor_grams: NDArray[np.int32]  # the n-gram
+    anchor_values: NDArray[np.float32]  # and its weight
+    anchor_points: NDArray[np.float32]  # (anchors, rank): along the directions, of unit length
+    word_weights: NDArray[np.float32]  # (WORD_DIMENSIONS,)
+    directions: NDArray[np.float32]  # (rank, WORD_DIMENSIONS)
+    clusters: NDArray[np.float32]  # (up to 48, rank)
+
+    def encode(self, texts: Sequence[str | None]) -> TextFeatures:
+        """Measure n texts; each by itself, so the result does not depend on the others."""
+        present, filled = _present(texts)
+        projected = self._projected(filled)
+        components = np.zeros((len(filled), COMPONENTS))
+        width = min(COMPONENTS, projected.shape[1])
+        components[:, :width] = projected[:, :width]
+        missing = np.where(present, 0.0, np.nan)
+        return TextFeatures(
+            distance=self._distance(filled) + missing,
+            cluster=self.nearest(texts, projected),
+            components=components + missing[:, None],
+        )
+
+    def nearest(self, texts: Sequence[str | None], projected: Floats | None = None) -> NDArray[np.int64]:
+        """The cluster of each text, -1 for a missing one."""
+        present, filled = _present(texts)
+        points = self._projected(filled) if projected is None else projected
+        clusters = self.clusters.astype(np.float64)
+        found = np.argmax(points @ clusters.T - np.sum(clusters**2, axis=1) / 2.0, axis=1)
+        return np.where(present, found, -1).astype(np.int64)
+
+    def unknown(self, texts: Sequence[str | None]) -> Floats:
+        """Share of words outside the reference vocabulary, nan for a text without words."""
+        return np.array([self._unknown(text or "") for text in texts], dtype=np.float64)
+
+    def knows(self, word: str) -> bool:
+        return bool(self._known(np.array([_word_hash(word)], dtype=np.uint64))[0])
+
+    def _projected(self, texts: Sequence[str]) -> Floats:
+        return np.asarray(_unit(_word_counts(texts), self.word_weights) @ self.directions.T, dtype=np.float64)
+
+    def _distance(self, texts: Sequence[str]) -> Floats:
+        from scipy.sparse import csr_matrix
+
+        shape = (len(self.anchor_starts) - 1, CHARACTER_DIMENSIONS)
+        anchors = csr_matrix((self.anchor_values, self.anchor_grams, self.anchor_starts), shape=shape).T.tocsr()
+        # An n-gram the reference never used weighs as much as its rarest, and lies at no anchor: it counts as distance.
+        weights = np.full(CHARACTER_DIMENSIONS, self.gram_weights.max(initial=1.0), dtype=np.float32)
+        weights[self.grams] = self.gram_weights
+        directions = np.zeros((CHARACTER_DIMENSIONS, self.gram_directions.shape[1]), dtype=np.float32)
+        directions[self.grams] = self.gram_directions
+        nearest = min(NEAREST, shape[0])
+        out = np.empty(len(texts))
+        for start in range(0, len(texts), _CHUNK):
+            part = _unit(_gram_counts(texts[start : start + _CHUNK]), weights)
+            similar = np.asarray((part @ anchors).toarray() + _directed(part, directions) @ self.anchor_points.T) / 2.0
+            top = np.partition(similar, shape[0] - nearest, axis=1)[:, shape[0] - nearest :]
+            out[start : start + _CHUNK] = np.clip(1.0 - top.mean(axis=1, dtype=np.float64), 0.0, 1.0)
+        return out
+
+    def _unknown(self, text: str) -> float:
+        hashes = np.array([_word_hash(word) for word in words(text)], dtype=np.uint64)
+        return float(np.mean(~self._known(hashes))) if len(hashes) else float("nan")
+
+    def _known(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        if not len(self.vocabulary):
+            return np.zeros(len(hashes), dtype=bool)
+        at = np.minimum(np.searchsorted(self.vocabulary, hashes), len(self.vocabulary) - 1)
+        return np.asarray(self.vocabulary[at] == hashes)
+
+    def arrays(self) -> dict[str, Array]:
+        return {part.name: getattr(self, part.name) for part in fields(self)}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Array]) -> "TextEncoder":
+        return cls(**{part.name: arrays[part.name] for part in fields(cls)})
+
+
+def lengths(texts: Sequence[str | None]) -> Floats:
+    """Characters of each text, nan for a missing or empty one."""
+    present, filled = _present(texts)
+    return np.where(present, np.array([len(text) for text in filled], dtype=np.float64), np.nan)
+
+
+def _present(texts: Sequence[str | None]) -> tuple[NDArray[np.bool_], list[str]]:
+    present = np.array([bool(text and text.strip()) for text in texts], dtype=bool)
+    return present, [text if text and text.strip() else "" for text in texts]
+
+
+def fit_text(texts: Sequence[str | None], *, seed: int, column: str = "text") -> TextEncoder:
+    """Fit an encoder on reference texts.
+
+    Args:
+        texts: n texts; missing and empty ones are left out. More than 20,000 are sampled with the seed.
+        seed: of the sample, the singular value decomposition and the clusters. Same input and seed, same encoder.
+        column: named in errors.
+
+    Raises:
+        InsufficientDataError: fewer than 50 texts that are not empty.
+
+    Source: idf after Sparck Jones (1972); randomised SVD after Halko, Martinsson and Tropp (2011); Lloyd's k-means.
+    """
+    from sklearn.utils.extmath import randomized_svd
+
+    kept = [text for text in texts if text and text.strip()]
+    if len(kept) < MINIMUM_TEXTS:
+        raise InsufficientDataError(
+            f"column {column!r}: {len(kept)} texts to fit the encoder on, {MINIMUM_TEXTS} needed; enlarge the baseline",
+            column=column,
+            rows=len(kept),
+            needed=MINIMUM_TEXTS,
+        )
+    rng = np.random.default_rng(seed)
+    if len(kept) > MAXIMUM_TEXTS:
+        kept = [kept[i] for i in np.sort(rng.choice(len(kept), MAXIMUM_TEXTS, replace=False))]
+    counts = _word_counts(kept)
+    word_weights = _idf(counts)
+    matrix = _unit(counts, word_weights)
+    _, _, directions = randomized_svd(
+        matrix, n_components=max(1, min(RANK, len(kept) // 8)), n_iter=4, random_state=seed
+    )
+    directions = np.ascontiguousarray(directions, dtype=np.float32)
+    projected = np.asarray(matrix @ directions.T, dtype=np.float32)
+    gram_counts = _gram_counts(kept)
+    gram_weights = _idf(gram_counts)
+    grams = np.unique(gram_counts.indices).astype(np.int32)
+    chosen = np.sort(rng.choice(len(kept), min(ANCHORS, len(kept)), replace=False))
+    gram_matrix = _unit(gram_counts, gram_weights)
+    _, _, along = randomized_svd(
+        gram_matrix, n_components=max(1, min(GRAM_RANK, len(kept) // 8)), n_iter=4, random_state=seed
+    )
+    gram_directions = np.ascontiguousarray(along.T, dtype=np.float32)
+    anchors = gram_matrix[chosen]
+    return TextEncoder(
+        vocabulary=np.array(sorted({_word_hash(w) for text in kept for w in words(text)}), dtype=np.uint64),
+        grams=grams,
+        gram_weights=gram_weights[grams],
+        gram_directions=gram_directions[grams],
+        anchor_starts=anchors.indptr.astype(np.int32),
+        anchor_grams=anchors.indices.astype(np.int32),
+        anchor_values=anchors.data.astype(np.float32),
+        anchor_points=_directed(anchors, gram_directions),
+        word_weights=word_weights,
+        directions=directions,
+        clusters=centroids(projected, number_of_clusters(len(kept)), seed),
+    )
+
+
+def _gram_counts(texts: Sequence[str]) -> Any:
+    return _counts(texts, analyzer="char_wb", ngram_range=(2, 3), n_features=CHARACTER_DIMENSIONS)
+
+
+def _word_counts(texts: Sequence[str]) -> Any:
+    return _counts(texts, token_pattern=_WORD, ngram_range=(1, 2), n_features=WORD_DIMENSIONS)
+
+
+def _counts(texts: Sequence[str], **how: Any) -> Any:
+    """Logarithms of one plus hashed n-gram counts, sparse (texts, dimensions)."""
+    from sklearn.feature_extraction.text import HashingVectorizer
+
+    matrix = HashingVectorizer(norm=None, alternate_sign=False, dtype=np.float32, **how).transform(
+        [_DIGITS.sub("0", text.lower()) for text in texts]
+    )
+    matrix.data = np.log1p(matrix.data)
+    matrix.sort_indices()
+    return matrix
+
+
+def _directed(matrix: Any, directions: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows along the directions, scaled to unit length; one that has nothing along them stays zero."""
+    points = np.asarray(matrix @ directions, dtype=np.float32)
+    lengths = np.linalg.norm(points, axis=1, keepdims=True)
+    return np.asarray(points / np.where(lengths > 1e-6, lengths, np.inf), dtype=np.float32)
+
+
+def _idf(counts: Any) -> NDArray[np.float32]:
+    """Inverse document frequency; a dimension no text uses weighs as much as the rarest used one."""
+    frequency = np.bincount(counts.indices, minlength=counts.shape[1])
+    weights = np.log((1.0 + counts.shape[0]) / (1.0 + np.maximum(frequency, 1))) + 1.0
+    return cast("NDArray[np.float32]", weights.astype(np.float32))
+
+
+def _unit(counts: Any, weights: NDArray[np.float32]) -> Any:
+    """Rows times weights, scaled to unit length; an empty row stays zero."""
+    matrix = counts.copy()
+    matrix.data = matrix.data * weights[matrix.indices]
+    row = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    norms = np.sqrt(np.bincount(row, weights=matrix.data.astype(np.float64) ** 2, minlength=matrix.shape[0]))
+    matrix.data = (matrix.data / norms[row]).astype(np.float32)
+    return matrix
+
+
+def _word_hash(word: str) -> int:
+    return int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "big")

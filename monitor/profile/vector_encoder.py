@@ -1,0 +1,142 @@
+"""An encoder of vectors (embeddings) fitted on reference rows alone: which known ones a vector lies near, and how near.
+
+A vector is one column, however many numbers it has: numbers of an embedding mean nothing one by one. Kept of a row: its
+distance to the nearest of up to 4,000 reference vectors (anchors), its cluster, and the first principal components.
+
+Distances are taken among the leading 64 components, each divided by the root of its standard deviation: halfway between
+vectors as they are, which a few directions rule, and whitened ones, in which noise counts as much as meaning. What the
+components leave of a vector is one more coordinate, so that a new direction is far from everything.
+
+Encode only rows the encoder was not fitted on: others lie too close to their own anchors.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import InsufficientDataError, InvalidError
+from monitor.profile.clusters import centroids, number_of_clusters
+from monitor.profile.text_encoder import ANCHORS, COMPONENTS, MAXIMUM_TEXTS, NEAREST
+
+Floats = NDArray[np.float64]
+Vectors = NDArray[np.float32]
+
+RANK: Final = 64
+MINIMUM_VECTORS: Final = 50
+_CHUNK: Final = 1_000  # vectors compared with the anchors at a time; bounds memory
+
+
+@dataclass(frozen=True)
+class VectorFeatures:
+    """What is measured of n vectors. A missing vector has nan in every number and -1 as cluster."""
+
+    distance: Floats  # to the 3 nearest anchors, root mean square; the leading component's standard deviation is 1
+    cluster: NDArray[np.int64]
+    components: Floats  # (n, COMPONENTS), reference standard deviations
+
+
+@dataclass(frozen=True, eq=False)
+class VectorEncoder:
+    """Fitted state: principal components of the reference, and places among them."""
+
+    centre: Vectors  # (dimensions,)
+    axes: Vectors  # (rank, dimensions), orthonormal
+    spread: Vectors  # (rank + 1,): standard deviation of each component, and of the others together per direction
+    anchors: Vectors  # (anchors, rank + 1)
+    clusters: Vectors  # (up to 48, rank + 1)
+
+    def encode(self, vectors: Vectors) -> VectorFeatures:
+        """Measure n vectors, shape (n, dimensions); a row that is not finite is a missing one. Each by itself."""
+        if vectors.shape[1] != len(self.centre):
+            raise InvalidError(
+                f"vectors have {vectors.shape[1]} numbers, those of the reference {len(self.centre)}; a new model "
+                "needs a new column or a new baseline", dimensions=vectors.shape[1],
+            )  # fmt: skip
+        distance, cluster = np.full(len(vectors), np.nan), np.full(len(vectors), -1, dtype=np.int64)
+        components = np.full((len(vectors), COMPONENTS), np.nan)
+        present = np.flatnonzero(np.isfinite(vectors).all(axis=1))
+        nearest, width = min(NEAREST, len(self.anchors)), min(COMPONENTS, len(self.axes))
+        for start in range(0, len(present), _CHUNK):
+            rows = present[start : start + _CHUNK]
+            points = _placed(vectors[rows], self.centre, self.axes, self.spread)
+            apart = np.partition(_squared(points, self.anchors), nearest - 1, axis=1)[:, :nearest]
+            distance[rows] = np.sqrt(apart.mean(axis=1))
+            cluster[rows] = np.argmin(_squared(points, self.clusters), axis=1)
+            components[rows] = 0.0
+            components[rows, :width] = points[:, :width] * np.sqrt(self.spread[0] / self.spread[:width])
+        return VectorFeatures(distance, cluster, components)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        return {part.name: getattr(self, part.name) for part in fields(self)}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> "VectorEncoder":
+        return cls(**{part.name: arrays[part.name] for part in fields(cls)})
+
+
+def fit_vectors(vectors: Vectors, *, seed: int, column: str = "vector") -> VectorEncoder:
+    """Fit an encoder on reference vectors.
+
+    Args:
+        vectors: shape (n, dimensions); rows that are not finite are left out. Of more than 20,000 a sample.
+        seed: of the sample, the decomposition and the clusters. Same input and seed, same encoder.
+        column: named in errors.
+
+    Returns:
+        An encoder whose features do not change with the unit of the vectors, nor with their origin.
+
+    Raises:
+        InsufficientDataError: fewer than 50 vectors, or all of them equal.
+
+    Source: principal components after Pearson (1901); randomised SVD after Halko, Martinsson and Tropp (2011); distance
+        to the nearest neighbours after Ramaswamy, Rastogi and Shim (2000); Lloyd's k-means.
+    """
+    from sklearn.utils.extmath import randomized_svd
+
+    kept = vectors[np.isfinite(vectors).all(axis=1)]
+    if len(kept) < MINIMUM_VECTORS:
+        raise InsufficientDataError(
+            f"column {column!r}: {len(kept)} vectors to fit the encoder on, {MINIMUM_VECTORS} needed; enlarge the "
+            "baseline", column=column, rows=len(kept), needed=MINIMUM_VECTORS,
+        )  # fmt: skip
+    rng = np.random.default_rng(seed)
+    if len(kept) > MAXIMUM_TEXTS:
+        kept = kept[np.sort(rng.choice(len(kept), MAXIMUM_TEXTS, replace=False))]
+    centre = kept.mean(axis=0, dtype=np.float64).astype(np.float32)
+    centred = kept - centre
+    wanted = max(1, min(RANK, kept.shape[1], len(kept) // 8))
+    _, singular, axes = randomized_svd(centred, n_components=wanted, n_iter=4, random_state=seed)
+    spread = singular.astype(np.float64) / np.sqrt(len(kept))
+    size = float(np.sqrt(np.square(kept, dtype=np.float64).sum(axis=1).mean()))
+    if not spread[0] > 1e-6 * size:
+        raise InsufficientDataError(
+            f"column {column!r}: all vectors of the reference are equal; there is no distance to compare with",
+            column=column,
+        )  # fmt: skip
+    held = spread > 1e-4 * spread[0]
+    axes, spread = np.ascontiguousarray(axes[held], dtype=np.float32), spread[held]
+    total = float(np.square(centred, dtype=np.float64).sum(axis=1).mean())
+    others = max(total - float(np.square(spread).sum()), 0.0) / max(kept.shape[1] - len(spread), 1)
+    # Where the components leave nothing, anything they cannot hold is far away, but not infinitely.
+    spread = np.append(spread, max(np.sqrt(others), 1e-3 * spread[0])).astype(np.float32)
+    points = _placed(kept, centre, axes, spread)
+    chosen = np.sort(rng.choice(len(points), min(ANCHORS, len(points)), replace=False))
+    clusters = centroids(points, number_of_clusters(len(points)), seed)
+    return VectorEncoder(centre, axes, spread, points[chosen], clusters)
+
+
+def _placed(vectors: Vectors, centre: Vectors, axes: Vectors, spread: Vectors) -> Vectors:
+    """Components over the root of their spread, and what is left of each vector; in units of the leading spread."""
+    centred = vectors - centre
+    along = centred @ axes.T
+    left = np.square(centred).sum(axis=1) - np.square(along).sum(axis=1)
+    every = np.column_stack([along, np.sqrt(np.maximum(left, 0.0))])
+    return np.asarray(every / np.sqrt(spread * spread[0]), dtype=np.float32)
+
+
+def _squared(a: Vectors, b: Vectors) -> Vectors:
+    apart = np.square(a).sum(axis=1)[:, None] + np.square(b).sum(axis=1)[None, :] - 2.0 * a @ b.T
+    return np.asarray(np.maximum(apart, 0.0), dtype=np.float32)

@@ -1,0 +1,202 @@
+"""Vectors of texts by the model a spec names: made in a process of its own, put beside the texts, kept nowhere.
+
+What is kept on disk is the profile of a block, so a text is encoded when its block ends, and again only where a late
+row or a confirmation asks for its block. Equal texts are encoded once. The vectors of the newest texts stay in memory
+for a while: a reference is profiled right after it was fitted, and an alarm confirmed soon after its window was judged.
+"""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from core.errors import InvalidError
+from core.process import Child
+from monitor.profile.coding import TEXT, VECTOR, dimensions_of
+from monitor.site import Site
+from monitor.spec.model import Encoder, ModelSpec
+
+LIMIT_S: Final = 3600.0
+LIBRARY: Final = "sentence_transformers"
+MOST_KEPT: Final = 50_000  # texts whose vectors stay in memory: 77 MB of 384 numbers each
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    texts: pl.Series
+    vectors: NDArray[np.float32]
+
+
+_NEWEST: Final[dict[str, _Encoded]] = {}  # by folder of the model
+
+
+class EncoderError(InvalidError):
+    """A text encoder of the spec cannot be used, with what would help."""
+
+    code = "encoder_unusable"
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """Which texts of a model are encoded, by what and how; small enough to be handed to another process."""
+
+    encoders: Mapping[str, Encoder]  # by column
+    home: Path
+    threads: int
+    device: str
+
+
+def encoding_of(site: Site, spec: ModelSpec) -> Encoding:
+    train = site.settings.train
+    return Encoding(spec.encoders, site.settings.home_dir, train.threads, train.device)
+
+
+def with_vectors(encoding: Encoding, frame: pl.DataFrame) -> pl.DataFrame:
+    """The rows, with every text that has an encoder as a structure of the text and its vector.
+
+    Raises:
+        EncoderError: the optional library or the model is not there, holds no safetensors, or fails on the texts.
+    """
+    for name, encoder in encoding.encoders.items():
+        if name not in frame.columns:
+            continue
+        texts = frame[name].cast(pl.String)
+        present = texts.str.strip_chars().str.len_bytes().fill_null(0) > 0
+        distinct = texts.filter(present).unique().sort()
+        vectors = _encoded(encoding, encoder, distinct, f"columns.{name}.encoder")
+        at = texts.replace_strict(
+            distinct, pl.int_range(len(distinct), eager=True), default=None, return_dtype=pl.Int64
+        )
+        lists = pl.Series(VECTOR, vectors, dtype=pl.Array(pl.Float32, vectors.shape[1])).gather(at)
+        both = pl.DataFrame([texts.alias(TEXT), lists.cast(pl.List(pl.Float32))])
+        frame = frame.with_columns(both.to_struct(name))
+    return frame
+
+
+def with_vectors_if_possible(
+    encoding: Encoding, frame: pl.DataFrame, dimensions: Mapping[str, int]
+) -> tuple[pl.DataFrame, dict[str, str]]:
+    """The rows as `with_vectors` gives them; a text that cannot be encoded has no vectors, and the reason is told.
+
+    Args:
+        dimensions: of the vectors of each text of the reference; a model that makes others is another model.
+    """
+    reasons = {}
+    for name, encoder in encoding.encoders.items():
+        if name not in frame.columns:
+            continue
+        try:
+            encoded = with_vectors(replace(encoding, encoders={name: encoder}), frame)
+            found, field = dimensions_of(encoded[name]), f"columns.{name}.encoder"
+            if found not in (1, dimensions[name]):
+                raise EncoderError(
+                    f"{field}.model {encoder.model} makes vectors of {found} numbers, those of the reference have "
+                    f"{dimensions[name]}; put the model of the reference back, or begin a new reference", field=field,
+                )  # fmt: skip
+            frame = encoded
+        except EncoderError as error:
+            reasons[name] = error.message
+            none = pl.lit(None, dtype=pl.List(pl.Float32)).alias(VECTOR)
+            frame = frame.with_columns(pl.struct(pl.col(name).cast(pl.String).alias(TEXT), none).alias(name))
+    return frame, reasons
+
+
+def is_there(encoding: Encoding) -> bool:
+    """Whether library and models can be found, without trying them."""
+    try:
+        for name, encoder in encoding.encoders.items():
+            encoder_folder(encoder, encoding.home, f"columns.{name}.encoder")
+    except EncoderError:
+        return False
+    return find_spec(LIBRARY) is not None
+
+
+def encoder_folder(encoder: Encoder, home: Path, field: str) -> Path:
+    """Folder of the model: a path (relative ones start at the home folder), or a pinned snapshot in the hub cache.
+
+    Raises:
+        EncoderError: missing, or without weights as safetensors. Nothing is downloaded.
+    """
+    if encoder.is_path:
+        folder = (home / Path(encoder.model).expanduser()).resolve()
+        if not folder.is_dir():
+            raise EncoderError(f"{field}.model {encoder.model} is not a folder on this machine", field=f"{field}.model")
+    else:
+        from huggingface_hub import try_to_load_from_cache
+
+        found = try_to_load_from_cache(encoder.model, "config.json", revision=encoder.revision)
+        if not isinstance(found, str):
+            raise EncoderError(
+                f"{field}.model {encoder.model} at {encoder.revision} is not in the local hub cache; download it "
+                "beforehand (encoding never uses the network), or give a folder", field=f"{field}.model",
+            )  # fmt: skip
+        folder = Path(found).parent
+    if not any(folder.glob("*.safetensors")):
+        raise EncoderError(
+            f"{field}.model {encoder.model} has no *.safetensors; save the model's weights as safetensors, for pickled "
+            "ones are never loaded", field=f"{field}.model",
+        )  # fmt: skip
+    return folder
+
+
+def _encoded(encoding: Encoding, encoder: Encoder, texts: pl.Series, field: str) -> NDArray[np.float32]:
+    """Shape (texts, dimensions); no text, no row and one dimension."""
+    if not len(texts):
+        return np.zeros((0, 1), dtype=np.float32)
+    folder = encoder_folder(encoder, encoding.home, field)
+    known = _NEWEST.get(str(folder))
+    missing = texts if known is None else texts.filter(~texts.is_in(known.texts.implode()))
+    found = _Encoded(missing, _by_process(encoding, folder, missing, field)) if len(missing) else None
+    parts = [part for part in (known, found) if part is not None]
+    every = pl.concat([part.texts for part in parts])
+    at = texts.replace_strict(every, pl.int_range(len(every), eager=True), return_dtype=pl.Int64).to_numpy()
+    vectors: NDArray[np.float32] = np.concatenate([part.vectors for part in parts])[at]
+    _NEWEST[str(folder)] = _Encoded(texts[:MOST_KEPT], vectors[:MOST_KEPT])
+    return vectors
+
+
+def _by_process(encoding: Encoding, folder: Path, texts: pl.Series, field: str) -> NDArray[np.float32]:
+    if find_spec(LIBRARY) is None:
+        raise EncoderError(
+            f"{field} needs the optional library sentence-transformers where the worker runs; install assay[encoders]",
+            field=field,
+        )
+    parent = encoding.home / "runs"
+    parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(dir=parent, prefix="encode-"))  # holds the texts; removed afterwards
+    try:
+        pl.DataFrame({"text": texts}).write_parquet(work / "texts.parquet")
+        config = {
+            "folder": str(folder), "texts": str(work / "texts.parquet"), "vectors": str(work / "vectors.npy"),
+            "exit": str(work / "exit.json"), "threads": encoding.threads,
+            "device": encoding.device,
+        }  # fmt: skip
+        (work / "config.json").write_text(json.dumps(config))
+        child = Child(
+            "monitor.profile.encode_process", [str(work / "config.json")], log=work / "log.txt",
+            threads=encoding.threads,
+        )  # fmt: skip
+        child.wait(LIMIT_S, lambda: None)
+        _demand_success(work / "exit.json", field)
+        vectors: NDArray[np.float32] = np.load(work / "vectors.npy", allow_pickle=False)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return vectors
+
+
+def _demand_success(report: Path, field: str) -> None:
+    if not report.is_file():
+        raise EncoderError(
+            f"{field}: the encoding process was killed, or took longer than {LIMIT_S:.0f} s", field=field
+        )
+    found = json.loads(report.read_text())
+    if found["state"] != "succeeded":
+        raise EncoderError(f"{field}: the model cannot encode: {found['message']}", field=field)

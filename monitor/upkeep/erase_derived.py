@@ -1,0 +1,206 @@
+"""What the monitor made from rows that are gone: confirmations that show them, baselines fitted on them."""
+
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from core.errors import AppError
+from governance import erasure, ledger
+from governance.erasure import Case
+from monitor import store
+from monitor.reference import block_profiles, collect
+from monitor.service import CurrentSpec
+from monitor.site import Site
+from monitor.spec.model import parse_spec
+from monitor.tables import Alert, ArtifactDraft, BaselineRow, Explanation, Model, Window
+
+Erased = Sequence[tuple[int, datetime]]  # number and time of events that are gone
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def erased_events(db: Session, case: Case) -> Erased:
+    found = erasure.remembered(db, case, "ids").values()
+    return sorted((seq, _EPOCH + timedelta(microseconds=ts)) for seq, ts in found)
+
+
+def erase_confirmations(site: Site, case: Case, datasets: Collection[UUID]) -> None:
+    """Delete the Evidently reports whose window or reference held an erased row, and the words and rows beside them.
+
+    They show raw rows.
+    """
+    with site.database.read() as db:
+        erased = erased_events(db, case)
+        model = store.model(db, case.model)
+        doomed = [
+            (alert.id, found["window_id"], [d for d in (found["artifact"], found.get("evidence")) if d])
+            for alert in db.scalars(select(Alert).where(Alert.model_id == model.id))
+            for found in confirmations(alert)
+            if found["artifact"] and _shows(db, UUID(found["window_id"]), erased, datasets)
+        ]
+    for alert_id, window_id, artifacts in doomed:
+        for artifact in artifacts:  # first: a crash between the two must not lose the name of a file that is left
+            site.artifacts.delete(artifact)
+        with site.database.write() as db:
+            alert = store.alert(db, alert_id, lock=True)
+            erased_by = {"erasure": str(case.id), "artifact": artifacts[0]}
+            gone = {"artifact": None, "evidence": None, "new_words": {}, "erased": erased_by}
+            now = [c | gone if c["window_id"] == window_id else c for c in confirmations(alert)]
+            alert.confirmation = now.pop(0) if alert.confirmation is not None else None
+            alert.confirmed_before = now
+
+
+def confirmations(alert: Alert) -> list[dict[str, Any]]:
+    """The newest first, then those of earlier episodes."""
+    newest = [] if alert.confirmation is None else [alert.confirmation]
+    return [*newest, *alert.confirmed_before]
+
+
+def erase_drafts(site: Site, case: Case, datasets: Collection[UUID]) -> None:
+    """Delete explanations and confirmations that show erased rows and were never recorded: their process was killed."""
+    with site.database.write() as db:
+        erased, ids = erased_events(db, case), set(erasure.remembered(db, case, "ids"))
+        model = store.model(db, case.model)
+        doomed = {}
+        for draft in db.scalars(select(ArtifactDraft).where(ArtifactDraft.model_id == model.id)):
+            alert = None if draft.alert_id is None else store.alert(db, draft.alert_id)
+            of = () if alert is None else [row.window_id for row in store.alert_windows(db, alert.id)]
+            if draft.event_id in ids or any(_shows(db, window, erased, datasets) for window in of):
+                doomed[draft.artifact] = 1
+                db.delete(draft)  # whoever is still at it is told by that
+        erasure.remember(db, case, "drafts", doomed)
+    with site.database.read() as db:
+        left = erasure.remembered(db, case, "drafts")
+        kept = set(db.scalars(select(Explanation.artifact))) | set(db.scalars(select(ArtifactDraft.artifact)))
+        confirmed = [found for alert in db.scalars(select(Alert)) for found in confirmations(alert)]
+        kept |= {str(found.get(part)) for found in confirmed for part in ("artifact", "evidence")}
+    for artifact in left:
+        if artifact not in kept:  # equal content has one file
+            site.artifacts.delete(artifact)
+
+
+def _shows(db: Session, window_id: UUID, erased: Erased, datasets: Collection[UUID]) -> bool:
+    """Whether a look at the raw rows of a window and of its reference may have seen an erased row."""
+    window = db.get_one(Window, window_id)
+    baseline = db.get_one(BaselineRow, window.baseline_id)
+    return touches(window, erased) or rests_on(db, baseline, erased, datasets)
+
+
+def touches(window: Window, erased: Erased) -> bool:
+    """Whether an erased row lay in a window."""
+    timed = not window.scale.endswith(" rows")
+    return any(
+        window.from_seq <= seq < window.to_seq and (not timed or window.from_ts <= ts < window.to_ts)
+        for seq, ts in erased
+    )
+
+
+def recount(site: Site, case: Case) -> None:
+    """Make the stored profiles again that erased rows are counted in; those of a refitted baseline are gone already."""
+    with site.database.read() as db:
+        erased = erased_events(db, case)
+        rows = list(db.scalars(select(BaselineRow).where(BaselineRow.model_id == store.model(db, case.model).id)))
+        specs = {row.id: parse_spec(store.spec_revision(db, row.model_id, row.spec_revision).document) for row in rows}
+        model = store.model(db, case.model)
+    for row in rows:
+        block_profiles.recount(site, CurrentSpec(model, row.spec_revision, specs[row.id]), row, erased)
+
+
+def refit_baselines(site: Site, case: Case, datasets: Collection[UUID]) -> None:
+    """Fit the baselines again that erased rows, or rows of these datasets, had gone into.
+
+    One that cannot be fitted on what is left goes without replacement and says so. What else was learned of its rows
+    goes too, and is learned again at the next look: the estimator, levels and limits of the quality checks, and the
+    profiles that were counted by its bins.
+    """
+    with site.database.read() as db:
+        erased = erased_events(db, case)
+        model = store.model(db, case.model)
+        done = {e["body"]["baseline"] for e in _refits(db, case)}
+        query = select(BaselineRow).where(BaselineRow.model_id == model.id, BaselineRow.artifact.is_not(None))
+        affected = [row for row in db.scalars(query) if rests_on(db, row, erased, datasets)]
+        specs = {row.id: parse_spec(store.spec_revision(db, model.id, row.spec_revision).document) for row in affected}
+    for row in affected:
+        if str(row.id) not in done:
+            _refit(site, case, CurrentSpec(model, row.spec_revision, specs[row.id]), row, erased)
+    with site.database.read() as db:
+        replaced = [d for e in _refits(db, case) for d in (e["body"]["previous"], *e["body"]["learned"])]
+        columns = (BaselineRow.artifact, BaselineRow.estimator, BaselineRow.quality)
+        kept = {digest for column in columns for digest in db.scalars(select(column))}
+    for artifact in replaced:
+        if artifact not in kept:
+            site.artifacts.delete(artifact)
+
+
+def rests_on(db: Session, row: BaselineRow, erased: Erased, datasets: Collection[UUID]) -> bool:
+    """Whether an erased row may have gone into a baseline: as a row of the reference or a text of its encoders."""
+    spec = parse_spec(store.spec_revision(db, row.model_id, row.spec_revision).document)
+    if {d.id for d in store.training_sets(db, row.model_id, made_before=row.created_at)} & set(datasets):
+        return True
+    if spec.baseline.dataset is not None:
+        named = store.dataset(db, row.model_id, spec.baseline.dataset)
+        return named is not None and named.id in datasets
+    if spec.baseline.range is not None:
+        return any(spec.baseline.range.from_ <= ts < spec.baseline.range.to for _, ts in erased)
+    return row.to_seq is not None and any(row.from_seq <= seq < row.to_seq for seq, _ in erased)
+
+
+def _refit(site: Site, case: Case, made_under: CurrentSpec, row: BaselineRow, erased: Erased) -> None:
+    artifact, problem = None, None
+    try:
+        fitted = collect.refit(site, made_under, row, erased)
+        artifact = site.artifacts.put(fitted.to_bytes())
+    except AppError as error:
+        problem = f"rows of it were erased, and it could not be fitted on what is left: {error.message}"
+    with site.database.write() as db:
+        stored = db.get_one(BaselineRow, row.id, with_for_update=True)
+        before, stored.artifact, stored.problem = stored.artifact, artifact, problem
+        learned = [digest for digest in (stored.estimator, stored.quality) if digest is not None]
+        stored.estimator, stored.estimator_labels, stored.estimator_reason = None, 0, None
+        stored.quality, stored.quality_labels = None, False
+        block_profiles.forget(db, stored)
+        if artifact is not None:
+            stored.rows = fitted.rows + fitted.rows_for_encoders
+        ledger.append(
+            db, kind="model.baseline", actor="assay", subject=f"model:{case.model}", at=site.clock.now(),
+            body={
+                "baseline": row.id, "digest": artifact, "previous": before, "learned": learned, "rows": stored.rows,
+                "reason": "fitted again without erased rows" if artifact else "removed: not enough rows are left",
+                "spec_revision": row.spec_revision, "erasure": case.id,
+            },
+        )  # fmt: skip
+
+
+def _refits(db: Session, case: Case) -> list[dict[str, Any]]:
+    found = ledger.entries(db, ("model.baseline",), subject=f"model:{case.model}")
+    return [entry for entry in found if entry["body"].get("erasure") == str(case.id)]
+
+
+def derived_proof(site: Site, case: Case) -> dict[str, Any]:
+    with site.database.read() as db:
+        model: Model = store.model(db, case.model)
+        alerts = db.scalars(select(Alert).where(Alert.model_id == model.id)).all()
+        refits = [entry["body"] for entry in _refits(db, case)]
+        unrecorded = sorted(erasure.remembered(db, case, "drafts"))
+        withheld = sorted(erasure.remembered(db, case, "withheld"))
+    marks = [(str(a.id), found.get("erased") or {}) for a in alerts for found in confirmations(a)]
+    return {
+        "baselines": [
+            {
+                "baseline": b["baseline"],
+                "digest_before": b["previous"],
+                "digest_after": b["digest"],
+                "learned_before": b["learned"],
+            }
+            for b in refits
+        ],
+        "confirmations": sorted(
+            ({"alert": alert, "digest": m["artifact"]} for alert, m in marks if m.get("erasure") == str(case.id)),
+            key=lambda found: found["alert"],
+        ),
+        "unrecorded": unrecorded,
+        "windows_withheld": withheld,
+    }

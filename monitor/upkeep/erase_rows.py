@@ -1,0 +1,234 @@
+"""Take a subject's rows out of a model's Delta tables, file by file, and delete the files that held them.
+
+Each file is exchanged for one without the rows in a commit of its own that names the erasure. The Delta log is thus
+the record of what was done, and a killed erasure goes on with the files that are left.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+from sqlalchemy import select
+
+from core.artifacts import fsync_folder
+from governance import erasure, ledger
+from governance.erasure import Case
+from governance.lake import REWRITE, LeafList
+from monitor import store
+from monitor.events import wal
+from monitor.lake.snapshot import DataFile, Snapshot
+from monitor.lake.table import FileReplacedError, Table
+from monitor.site import Site
+from monitor.spec.model import parse_spec
+from monitor.tables import LakeFile, SpecRevision
+from monitor.upkeep import digests
+
+# Outcomes and what was quarantined are found by the ids of the events, which are found by the subject.
+KINDS: Final = ("events", "outcomes", "quarantine")
+_ARRIVAL: Final = {"events": "received_at", "outcomes": "ts", "quarantine": "ts"}
+Search = Callable[[pl.LazyFrame], pl.DataFrame]
+
+
+def erase_rows(site: Site, case: Case) -> None:
+    """Remove the subject's rows from every table of a model; rows that arrive meanwhile are removed as well.
+
+    What is acknowledged after this has started may be stored after it has ended: nobody is barred.
+    """
+    columns = subject_columns(site, case.model)
+    site.events.settle(case.model)  # a table whose first rows are still in a log does not exist yet
+    for kind in KINDS:
+        table = site.events.table(case.model, kind)
+        if table.snapshot().version >= 0:
+            _erase(site, case, table, kind, columns)
+            _delete_others(site, case, table)
+    digests.record(site, case.model)
+
+
+def subject_columns(site: Site, model: str) -> tuple[str, ...]:
+    """Columns that hold the subject, under any revision of the spec."""
+    with site.database.read() as db:
+        query = select(SpecRevision.document).where(SpecRevision.model_id == store.model(db, model).id)
+        specs = [parse_spec(document) for document in db.scalars(query)]
+    return tuple(dict.fromkeys(name for spec in specs for name in spec.with_role("subject")))
+
+
+def _erase(site: Site, case: Case, table: Table, kind: str, columns: Sequence[str]) -> None:
+    clean: set[str] = set()  # files that were searched and hold nothing
+    while True:
+        site.events.settle(case.model)
+        digests.record(site, case.model)  # first, so that the digest of every file that goes is known
+        with site.database.read() as db:
+            query = select(LakeFile.path).where(LakeFile.model == case.model, LakeFile.table == kind)
+            recorded = set(db.scalars(query))
+        search = _search(site, case, kind, columns)
+        for file in [f for f in table.snapshot().files if f.path in recorded - clean]:
+            try:
+                hits = search(table.scan_files(table.snapshot(), [file]))
+                if hits.is_empty():
+                    clean.add(file.path)
+                    continue
+                if kind == "events":
+                    _keep_ids(site, case, hits)
+                _without(site, case, table, file, hits["seq"].to_list())
+            except (FileReplacedError, FileNotFoundError):  # a compaction was faster: its file is looked at next
+                continue
+        with site.events.locked(case.model):  # nobody writes the table now: either all of it is clean, or go on
+            if all(f.path in clean or _holds_none(search, table, f) for f in table.snapshot().files):
+                return
+
+
+def _holds_none(search: Search, table: Table, file: DataFile) -> bool:
+    return search(table.scan_files(table.snapshot(), [file])).is_empty()
+
+
+def _search(site: Site, case: Case, kind: str, columns: Sequence[str]) -> Search:
+    """Finds the rows that must go: `seq`, of events also `event_id` and `ts`."""
+    if kind == "events":
+
+        def by_subject(rows: pl.LazyFrame) -> pl.DataFrame:
+            named = [pl.col(c) == case.subject for c in columns if c in rows.collect_schema()]
+            wanted = pl.any_horizontal(named) if named else pl.lit(value=False)
+            return rows.filter(wanted).select("seq", "event_id", "ts").collect()
+
+        return by_subject
+    with site.database.read() as db:
+        ids = list(erasure.remembered(db, case, "ids"))
+    if kind == "outcomes":
+        return lambda rows: rows.filter(pl.col("event_id").is_in(ids)).select("seq").collect()
+
+    # A rejected row names its subject in a column of its own; several names in one line are marked in its text.
+    named = (pl.col("subject") == case.subject) | pl.col("raw").str.contains(f"[subject:{case.subject}]", literal=True)
+    wanted = pl.col("event_id").is_in(ids).fill_null(value=False) | named.fill_null(value=False)
+    return lambda rows: rows.filter(wanted).select("seq").collect()
+
+
+def _keep_ids(site: Site, case: Case, hits: pl.DataFrame) -> None:
+    """Before the events go: whatever was made from them is found by their ids, numbers and times."""
+    found = {i: [seq, ts] for i, seq, ts in hits.select("event_id", "seq", pl.col("ts").dt.epoch("us")).iter_rows()}
+    with site.database.write() as db:
+        erasure.remember(db, case, "ids", found)
+
+
+def _without(site: Site, case: Case, table: Table, file: DataFile, seqs: Sequence[int]) -> None:
+    rows = table.scan_files(table.snapshot(), [file]).filter(~pl.col("seq").is_in(list(seqs)))
+    kept = rows.with_columns(pl.lit(file.day, dtype=pl.Date).alias("date")).collect()
+    added = table.write([kept] if kept.height else [])
+    try:
+        with site.events.locked(case.model):
+            table.swap([file], added, operation=f"{digests.ERASE} {case.id}", changes=True)
+    except BaseException:
+        table.discard(added)
+        raise
+
+
+def _delete_others(site: Site, case: Case, table: Table) -> None:
+    """Delete every data file that the table does not name, and the index of its ids.
+
+    Those it named before, and those that a killed writer left: either may hold the rows. `Table.vacuum` spares the
+    young ones, for a compaction may be about to commit them; here it has to begin again.
+    """
+    with site.events.locked(case.model):
+        present = {f.path for f in table.snapshot().files}
+        doomed = [
+            p for p in table.folder.glob("date=*/*.parquet") if p.relative_to(table.folder).as_posix() not in present
+        ]
+        names = {path.rpartition("/")[2] for path in present}
+        doomed += [p for p in (table.folder / "_ids").glob("*.ids") if p.stem not in names]
+        for path in doomed:
+            path.unlink(missing_ok=True)
+        for folder in {path.parent for path in doomed}:
+            fsync_folder(folder)
+
+
+def segments_left(site: Site, case: Case) -> int:
+    """Parts of write-ahead logs that held rows of the model when this was first asked, and are still on disk.
+
+    Their rows are in the tables and were removed there; a process lets go of a part when all in it is folded.
+    """
+    site.events.adopt()
+    holding = {
+        f"{segment.parent.name}/{segment.name}": 0
+        for log in site.events.tail.root.glob("[!.]*")
+        for segment in wal.segments(log)
+        if _holds(segment, case.model)
+    }
+    with site.database.write() as db:
+        asked = erasure.remembered(db, case, "segments")
+        if not asked:
+            asked = {**holding, "": 0}  # never empty: asked once
+            erasure.remember(db, case, "segments", asked)
+    return len(asked.keys() & holding.keys())
+
+
+def _holds(segment: Path, model: str) -> bool:
+    try:
+        return any(record.header.model == model for record in wal.records(segment, segment.parent.name))
+    except FileNotFoundError:  # let go of in this moment
+        return False
+
+
+# --- what is proved ---------------------------------------------------------------------------------------------------
+
+
+def tables_proof(site: Site, case: Case) -> list[dict[str, Any]]:
+    """Per table: the files exchanged, with digests and rows before and after, and a search of what is there now."""
+    with site.database.read() as db:
+        entries = ledger.entries(db, (REWRITE,), subject=f"model:{case.model}")
+    mine = [e for e in entries if e["body"].get("erasure") == str(case.id)]
+    columns = subject_columns(site, case.model)
+    proof = []
+    for kind in KINDS:
+        table = site.events.table(case.model, kind)
+        snapshot = table.snapshot()
+        if snapshot.version < 0:
+            continue
+        bodies = [e["body"] for e in mine if e["body"]["table"] == kind]
+        files = [exchange for body in bodies for exchange in _exchanges(site, body)]
+        proof.append(
+            {
+                "table": kind,
+                "version_before": bodies[0]["from_version"] - 1 if bodies else snapshot.version,
+                "version_after": bodies[-1]["to_version"] if bodies else snapshot.version,
+                "rows_removed": sum(f["rows_before"] - f["rows_after"] for f in files),
+                "files": files,
+                "entries": [e["index"] for e in mine if e["body"]["table"] == kind],
+                "after": _state(site, case, kind, table, snapshot, columns),
+            }
+        )
+    return proof
+
+
+def _exchanges(site: Site, body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    listed = LeafList.from_bytes(site.artifacts.get(body["leaves"]))
+    by_version = {leaf.version: leaf for leaf in listed.added}
+    found = []
+    for before in sorted(listed.removed, key=lambda leaf: leaf.version):
+        after = by_version.get(before.version)
+        found.append(
+            {
+                "version": before.version, "removed": before.path, "sha256_before": before.sha256,
+                "rows_before": before.rows, "added": after.path if after else None,
+                "sha256_after": after.sha256 if after else None, "rows_after": after.rows if after else 0,
+            }
+        )  # fmt: skip
+    return found
+
+
+def _state(
+    site: Site, case: Case, kind: str, table: Table, snapshot: Snapshot, columns: Sequence[str]
+) -> dict[str, Any]:
+    """A fresh search of the table as it is: rows of the subject found, files on disk that the table does not name.
+
+    `found` counts those that had arrived when the erasure was asked for, `later` those that came since.
+    """
+    search = _search(site, case, kind, columns)
+    rows = table.scan(version=snapshot.version)
+    known = pl.col(_ARRIVAL[kind]) <= pl.lit(case.requested_at, dtype=pl.Datetime("us", "UTC"))
+    present = {f.path for f in snapshot.files}
+    on_disk = {p.relative_to(table.folder).as_posix() for p in table.folder.glob("date=*/*.parquet")}
+    return {
+        "version": snapshot.version, "files": len(present), "rows": snapshot.rows,
+        "found": search(rows.filter(known)).height, "later": search(rows.filter(~known)).height,
+        "other_files": len(on_disk - present),
+    }  # fmt: skip

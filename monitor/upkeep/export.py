@@ -1,0 +1,198 @@
+"""Streamed exports of a model's rows, in order of `seq`, resumable to the row; the range is never held in memory.
+
+An export reads one version of the table to its end. `seq` is dense, so a span of it is a bounded piece of work. Of
+outcomes an event comes once, with all that is known of it, where its newest row lies.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from core.errors import InvalidError
+from monitor.site import Site
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from monitor.lake.snapshot import Snapshot
+    from monitor.lake.table import Table
+
+Kind = Literal["events", "outcomes"]
+Form = Literal["ndjson", "arrow", "parquet"]
+MEDIA_TYPES: Final = {
+    "ndjson": "application/x-ndjson", "arrow": "application/vnd.apache.arrow.stream",
+    "parquet": "application/vnd.apache.parquet",
+}  # fmt: skip
+STEP_ROWS: Final = 50_000
+STEP_BYTES: Final = 8 << 20  # read at a time, about, compressed as on disk
+_CURSOR = re.compile(r"(\d{1,15}):(\d{1,18})")
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    version: int  # of the table: with the last `seq` received, what an export is resumed by
+    media_type: str
+    body: Iterator[bytes]
+
+
+def export(
+    site: Site,
+    model: str,
+    *,
+    kind: Kind = "events",
+    form: Form = "ndjson",
+    from_ts: datetime | None = None,
+    to_ts: datetime | None = None,
+    cursor: str | None = None,
+    limit: int | None = None,
+    step_rows: int = STEP_ROWS,
+) -> Export:
+    """Rows with from_ts <= ts < to_ts, after those that the cursor says were received.
+
+    Args:
+        cursor: `version:seq` of an export that was cut off; the rest comes from the same version.
+        limit: rows, at most.
+        step_rows: rows held at a time, at most.
+
+    Raises:
+        InvalidError: the cursor is not one, or the times are the wrong way round.
+        VersionGoneError: the cursor names a version that never was.
+    """
+    if from_ts is not None and to_ts is not None and from_ts >= to_ts:
+        raise InvalidError(f"from {from_ts.isoformat()} is not before to {to_ts.isoformat()}; swap them", field="from")
+    version, first = (None, 0) if cursor is None else _position(cursor)
+    if version is None:
+        site.events.settle(model)
+    table = site.events.table(model, kind)
+    snapshot = table.snapshot(version)
+    frames = _frames(table, snapshot, first, from_ts, to_ts, step_rows)
+    if kind == "outcomes":
+        frames = (_known(table, snapshot, frame) for frame in frames)
+    frames = _limited(frames, limit)
+    return Export(snapshot.version if version is None else version, MEDIA_TYPES[form], _WRITERS[form](frames))
+
+
+def _position(cursor: str) -> tuple[int, int]:
+    found = _CURSOR.fullmatch(cursor)
+    if found is None:
+        raise InvalidError(
+            f"cursor is {cursor[:50]!r}; write the X-Assay-Version header of the first answer, a colon and the seq of "
+            "the last row received, such as 118:40211",
+            field="cursor",
+        )
+    return int(found[1]), int(found[2]) + 1
+
+
+def _frames(
+    table: "Table", snapshot: "Snapshot", first: int, from_ts: datetime | None, to_ts: datetime | None, most: int
+) -> "Iterator[pl.DataFrame]":
+    """The rows, in pieces of bounded size; the first piece may be empty, and gives the columns."""
+    files = snapshot.between(first, snapshot.end, from_ts=from_ts, to_ts=to_ts)
+    lowest = min((f.low["seq"] for f in files if f.low.get("seq") is not None), default=0)
+    end = max((f.high["seq"] + 1 for f in files if f.high.get("seq") is not None), default=0)
+    at, end = max(first, lowest), end if snapshot.end is None else min(end, snapshot.end)
+    size, rows = sum(f.size for f in files), sum(f.rows for f in files)
+    step = max(1, min(most, STEP_BYTES * rows // max(1, size)))
+    wanted = {f.path for f in files}
+    yield table.scan_at(snapshot, to_seq=0).collect()
+    while at < end:
+        until = min(at + step, end)
+        # A stretch of `seq` that no file of these days has costs no reading.
+        if any(f.path in wanted for f in snapshot.between(at, until)):
+            found = table.scan_at(snapshot, from_seq=at, to_seq=until, from_ts=from_ts, to_ts=to_ts)
+            if (frame := found.sort("seq").collect()).height:
+                yield frame
+        at = until
+
+
+def _known(table: "Table", snapshot: "Snapshot", frame: "pl.DataFrame") -> "pl.DataFrame":
+    """Rows of outcomes with what the version says of their events; a row that a newer one follows is left to that."""
+    from monitor.events.merge_outcomes import merged
+
+    if frame.is_empty():
+        return frame
+    whole = merged(table.scan_at(snapshot, keys=frame["event_id"].unique()).collect())
+    return whole.join(frame.select("seq"), on="seq", how="semi", maintain_order="left").select(frame.columns)
+
+
+def _limited(frames: "Iterator[pl.DataFrame]", limit: int | None) -> "Iterator[pl.DataFrame]":
+    for frame in frames:
+        if limit is None:
+            yield frame
+            continue
+        yield frame.head(limit)
+        limit -= frame.height
+        if limit <= 0:
+            return
+
+
+def _ndjson(frames: "Iterator[pl.DataFrame]") -> Iterator[bytes]:
+    import polars as pl
+
+    for frame in frames:
+        if frame.height:
+            times = pl.selectors.datetime().dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")
+            yield frame.with_columns(times).write_ndjson().encode()
+
+
+class _Sink:
+    """What a writer has written since the last look."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._at = 0
+        self.closed = False
+
+    def write(self, part: Any) -> int:
+        content = bytes(part)
+        self._parts.append(content)
+        self._at += len(content)
+        return len(content)
+
+    def tell(self) -> int:
+        return self._at
+
+    def flush(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def take(self) -> bytes:
+        parts, self._parts = self._parts, []
+        return b"".join(parts)
+
+
+def _arrow(frames: "Iterator[pl.DataFrame]") -> Iterator[bytes]:
+    import pyarrow as pa
+
+    return _written(frames, pa.ipc.new_stream)
+
+
+def _parquet(frames: "Iterator[pl.DataFrame]") -> Iterator[bytes]:
+    import pyarrow.parquet as pq
+
+    return _written(frames, lambda sink, schema: pq.ParquetWriter(sink, schema, compression="zstd"))
+
+
+def _written(frames: "Iterator[pl.DataFrame]", opened: Callable[[Any, Any], Any]) -> Iterator[bytes]:
+    """The bytes of one file, each piece as soon as it is written."""
+    import polars as pl
+
+    sink, writer = _Sink(), None
+    for frame in frames:
+        table = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+        if writer is None:
+            writer = opened(sink, table.schema)
+        if table.num_rows:
+            writer.write_table(table)
+        if content := sink.take():
+            yield content
+    assert writer is not None  # there is always a first piece
+    writer.close()
+    yield sink.take()
+
+
+_WRITERS: Final[dict[Form, Callable[["Iterator[pl.DataFrame]"], Iterator[bytes]]]] = {
+    "ndjson": _ndjson, "arrow": _arrow, "parquet": _parquet,
+}  # fmt: skip

@@ -1,0 +1,76 @@
+"""Close a window: decide when it is due, gather its rows, judge it and store the verdict."""
+
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import polars as pl
+
+from monitor.service import CurrentSpec
+from monitor.site import Site
+from monitor.spec.model import RowWindow
+from monitor.spec.times import GRACE, window_times
+from monitor.tables import BaselineRow, Window
+from monitor.windows.judge import DueWindow, measured
+from monitor.windows.record import record
+
+# A time window closes once the clock is GRACE past its end and later events were seen, or nothing came for this long.
+QUIET: Final = timedelta(minutes=5)
+
+
+def next_bounds(site: Site, current: CurrentSpec, row: BaselineRow, scale: str, number: int) -> tuple[Any, Any] | None:
+    """Where the next window of a scale begins and ends, as sequence numbers or times, if it can be closed now."""
+    windows = current.spec.monitors.windows
+    extent = site.events.extent(current.model.name)
+    if isinstance(windows, RowWindow):
+        from_seq = row.from_seq + number * windows.rows
+        return None if extent.next_seq < from_seq + windows.rows else (from_seq, from_seq + windows.rows)
+    first = row.origin_ts
+    if first is None or extent.last_ts is None or extent.last_received_at is None:
+        return None
+    (start, end), now = window_times(first, scale, number), site.clock.now()
+    arrived = extent.last_ts >= end or now - extent.last_received_at >= QUIET
+    return None if now < end + GRACE or not arrived or start > extent.last_ts else (start, end)
+
+
+def due(site: Site, current: CurrentSpec, row: BaselineRow, scale: str, number: int) -> DueWindow | None:
+    """The next window of a scale with its rows, if it can be closed now."""
+    found = next_bounds(site, current, row, scale, number)
+    if found is None:
+        return None
+    (start, end), name = found, current.model.name
+    if isinstance(current.spec.monitors.windows, RowWindow):
+        frame = site.events.events(name, from_seq=start, to_seq=end)
+        times = frame["ts"].min(), frame["ts"].max()
+        return DueWindow(scale, number, start, end, *times, frame)  # type: ignore[arg-type]  # times
+    frame = site.events.scan(name, from_seq=row.from_seq, from_ts=start, to_ts=end).sort("seq").collect()
+    return time_window(scale, number, (start, end), frame, none_at=site.events.extent(name).next_seq)
+
+
+def time_window(
+    scale: str, number: int, times: tuple[datetime, datetime], frame: pl.DataFrame, *, none_at: int
+) -> DueWindow:
+    """A window of time and its rows; one without a row stands after every event so far."""
+    if frame.is_empty():
+        return DueWindow(scale, number, none_at, none_at, *times, frame)
+    first, last = int(frame["seq"].min()), int(frame["seq"].max())  # type: ignore[arg-type]  # not null
+    return DueWindow(scale, number, first, last + 1, *times, frame)
+
+
+def close_window(site: Site, current: CurrentSpec, row: BaselineRow, window: DueWindow, reached: int) -> UUID:
+    """Judge one window and record the verdict, its numbers and its alerts in one transaction."""
+    decision, readings, outcomes = measured(site, current, row, window)
+    now = site.clock.now()
+    with site.database.write() as db:
+        stored = Window(
+            model_id=current.model.id, baseline_id=row.id, spec_revision=current.revision, scale=window.scale,
+            number=window.number, from_seq=window.from_seq, to_seq=window.to_seq, from_ts=window.from_ts,
+            to_ts=window.to_ts, rows=window.frame.height, versions=window.frame["version"].unique().sort().to_list(),
+            verdict="unknown", sentence="", decision=decision, judged_seq=reached,
+            events_version=site.events.extent(current.model.name).events_version, closed_at=now, refreshed_at=now,
+            **outcomes,
+        )  # fmt: skip
+        db.add(stored)
+        db.flush()
+        record(site, db, current.model, stored, readings)
+        return stored.id

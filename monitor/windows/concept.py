@@ -1,0 +1,208 @@
+"""Concept drift: the errors of a model, as labels arrive in whatever order, under Page-Hinkley and ADWIN."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import numpy as np
+import polars as pl
+from sqlalchemy.orm import Session
+
+from monitor import store
+from monitor.alerts import follow
+from monitor.alerts.follow import Alarm
+from monitor.drift.stream import ErrorStream
+from monitor.drift.stream.errors import Change
+from monitor.service import CurrentSpec
+from monitor.site import Site
+from monitor.spec import budget
+from monitor.spec.model import ModelSpec
+from monitor.tables import BaselineRow, Measurement
+from monitor.windows.corrections import OUTCOMES
+from monitor.windows.readings import Reading
+
+MINIMUM_LABELS: Final = 300
+LARGEST: Final = 0.99  # quantile of the reference's absolute errors that counts as an error of 1
+NAMES: Final = {"page_hinkley": "Page-Hinkley", "adwin": "ADWIN"}
+KEPT: Final = 8
+# Streams at work and the state they were last stored in: beginning one again feeds it up to 20,000 errors.
+_AT_WORK: Final[dict[UUID, tuple[dict[str, Any], ErrorStream]]] = {}
+
+
+def watch(site: Site, current: CurrentSpec, row: BaselineRow) -> bool:
+    """Feed the labels that arrived since the last look; whether there were any. Safe to run twice.
+
+    The state (detectors, scale and how far outcomes were read) is in the baseline's row, changed in the transaction
+    that records what it found. It begins when 300 rows of the reference have their outcome. Outcomes of
+    reference rows that come later are passed over, and so are corrections: the first label of an event counts.
+    """
+    if not budget.watches_concept(current.spec) or row.state != "ready" or row.to_seq is None:
+        return False
+    if row.to_seq <= row.from_seq:  # a registered dataset: no answers of this model to learn an error rate from
+        return False
+    state = row.concept or _begun(site, current, row)
+    if state is None:
+        return False
+    with site.database.read() as db:
+        if not store.has_windows(db, current.model.id):
+            return False
+    outcome = current.spec.with_role("outcome")[0]
+    # What is stored ahead of the clock, as a replay does, has not arrived yet.
+    first, now = int(state["next_seq"]), site.clock.now()
+    arrived = site.events.arrived(current.model.name, first, until=now, columns=[outcome])
+    if arrived.is_empty() and row.concept is not None:
+        return False
+    stream, changes = _stream(row.id, state["stream"]), list[Change]()
+    for error in _errors(site, current, row, arrived, state["scale"])[0]:
+        changes += stream.update(error)
+    reached = state["next_seq"] if arrived.is_empty() else int(arrived["seq"].max()) + 1  # type: ignore[arg-type]  # not null
+    with site.database.write() as db:
+        stored = db.get_one(BaselineRow, row.id, with_for_update=True)
+        if (stored.concept or {}).get("next_seq", state["next_seq"]) != state["next_seq"]:
+            return False  # another worker fed these labels meanwhile
+        found = stream.state()
+        stored.concept = state | {"stream": found, "next_seq": reached}
+        _record(site, db, current, _readings(stream, changes))
+    _AT_WORK[row.id] = found, stream
+    while len(_AT_WORK) > KEPT:
+        _AT_WORK.pop(next(iter(_AT_WORK)))
+    return True
+
+
+def _stream(baseline: UUID, state: dict[str, Any]) -> ErrorStream:
+    """The stream in this state; not kept until what it is fed next is stored."""
+    kept, stream = _AT_WORK.pop(baseline, (None, None))
+    return stream if stream is not None and kept == state else ErrorStream.from_state(state)
+
+
+def _begun(site: Site, current: CurrentSpec, row: BaselineRow) -> dict[str, Any] | None:
+    name = current.model.name
+    if site.events.extent(name).outcomes < MINIMUM_LABELS:
+        return None
+    prediction = current.spec.with_role("prediction")[0]
+    frame = site.events.labelled(name, from_seq=row.from_seq, to_seq=row.to_seq, columns=[prediction])
+    outcome = current.spec.with_role("outcome")[0]
+    if outcome not in frame.columns or len(frame[outcome].drop_nulls()) < MINIMUM_LABELS:
+        return None
+    raw = _raw(current.spec, frame.drop_nulls(outcome))
+    raw = raw[np.isfinite(raw)]
+    scale = 1.0 if current.spec.task == "classification" else float(np.quantile(raw, LARGEST)) or 1.0
+    lasted = row.to_ts - row.from_ts if row.to_ts is not None and row.from_ts is not None else None
+    run_length = budget.run_length(current.spec, rows=row.rows or len(raw), lasted=lasted)
+    stream = ErrorStream(np.minimum(raw / scale, 1.0).tolist(), run_length=run_length)
+    return {"stream": stream.state(), "scale": scale, "next_seq": 0}
+
+
+def _first(site: Site, current: CurrentSpec, arrived: pl.DataFrame) -> pl.DataFrame:
+    """`event_id`, `ts` and label of the events whose first label is among these rows, in order of arrival."""
+    name, outcome = current.model.name, current.spec.with_role("outcome")[0]
+    given = arrived.drop_nulls(outcome).unique("event_id", keep="first", maintain_order=True)
+    if given.is_empty():
+        return given
+    before = site.events.outcomes(name, ids=given["event_id"], to_seq=int(arrived["seq"][0]))
+    if outcome in before.columns:
+        given = given.join(before.drop_nulls(outcome), on="event_id", how="anti", maintain_order="left")
+    return given.select("event_id", "ts", outcome)
+
+
+def _errors(
+    site: Site, current: CurrentSpec, row: BaselineRow, arrived: pl.DataFrame, scale: float
+) -> tuple[list[float], list[datetime]]:
+    """Error 0..1 of every first label of an event after the reference, in order of arrival, and when it came."""
+    labels = _first(site, current, arrived)
+    if labels.is_empty():
+        return [], []
+    prediction = current.spec.with_role("prediction")[0]
+    events = site.events.events_of(current.model.name, labels["event_id"], ["event_id", "seq", prediction])
+    events = events.filter(pl.col("seq") >= row.to_seq)
+    frame = labels.join(events, on="event_id", how="inner", maintain_order="left")
+    raw = _raw(current.spec, frame)
+    usable = np.isfinite(raw)
+    return np.minimum(raw[usable] / scale, 1.0).tolist(), frame["ts"].filter(pl.Series(usable)).to_list()
+
+
+def _raw(spec: ModelSpec, frame: pl.DataFrame) -> Any:
+    """1 for a wrong answer (a missing one is wrong), or the absolute error; nan where there is no finite one."""
+    prediction, outcome = frame[spec.with_role("prediction")[0]], frame[spec.with_role("outcome")[0]]
+    if spec.task == "classification":
+        right = (prediction.cast(pl.String) == outcome.cast(pl.String)).fill_null(value=False)
+        return (~right).to_numpy().astype(np.float64)
+    error = (prediction.cast(pl.Float64, strict=False) - outcome.cast(pl.Float64, strict=False)).abs()
+    return error.fill_null(float("nan")).to_numpy()
+
+
+@dataclass(frozen=True)
+class History:
+    """Errors of a model as the streams saw them: those of the reference they began with, then one for each label."""
+
+    start: list[float]
+    errors: list[float]
+    times: list[datetime]  # arrival of the label
+
+    def alarms(self, run_length: float) -> list[int]:
+        """Places of the labels at which a detector fired, at another run length too."""
+        stream = ErrorStream(self.start, run_length=run_length)
+        return [at for at, error in enumerate(self.errors) if stream.update(error)]
+
+
+def history(site: Site, current: CurrentSpec, row: BaselineRow, start: dict[str, Any]) -> History:
+    """What the streams were fed up to now; `start`: the state they were first stored in."""
+    label = current.spec.with_role("outcome")[:1]
+    arrived = site.events.arrived(current.model.name, 0, until=site.clock.now(), columns=label)
+    stream = ErrorStream.from_state(start["stream"])
+    return History(stream.first(), *_errors(site, current, row, arrived, start["scale"]))
+
+
+def _readings(stream: ErrorStream, changes: Sequence[Change]) -> list[Reading]:
+    fired = {change.detector: change for change in changes}
+    values = {"page_hinkley": (stream.statistic, stream.threshold), "adwin": (stream.current, None)}
+    return [
+        Reading(
+            "concept", name, value, None, "sum of errors" if limit is not None else "mean error", stream.labels,
+            limit=limit, alarm=name in fired,
+            details={
+                "run_length": stream.run_length, "reference_mean": stream.mean, "current_mean": stream.current,
+                "fired_at": fired[name].at if name in fired else None,
+            },
+            sentence=_sentence(fired[name], stream) if name in fired else "",
+        )
+        for name, (value, limit) in values.items()
+    ]  # fmt: skip
+
+
+def _sentence(change: Change, stream: ErrorStream) -> str:
+    return (
+        f"Errors rose: mean error {change.now:.3f} of the last {change.rows:,} labels, {stream.mean:.3f} in the "
+        f"reference ({NAMES[change.detector]}, label {change.at:,} since the reference; at least "
+        f"{stream.run_length:,.0f} labels are expected between false alarms)."
+    )
+
+
+def _record(site: Site, db: Session, current: CurrentSpec, readings: Sequence[Reading]) -> None:
+    """Put the readings on the newest window; one that alarmed there stays so."""
+    (window,) = store.windows(db, current.model.id, limit=1, lock=True)
+    known = {m.metric: m for m in store.window_measurements(db, window.id) if m.monitor == "concept"}
+    for r in readings:
+        stored = known.get(r.metric)
+        if stored is None:
+            stored = Measurement(
+                model_id=current.model.id, window_id=window.id, monitor=r.monitor, metric=r.metric, unit=r.unit,
+                from_ts=window.from_ts, to_ts=window.to_ts, alarm=False,
+            )  # fmt: skip
+            db.add(stored)
+        stored.value, stored.reason, stored.limit, stored.n = r.value, r.reason, r.limit, r.n
+        stored.alarm, stored.computed_at = stored.alarm or r.alarm, site.clock.now()
+        stored.details = r.details
+        if r.alarm:
+            window.verdict, window.sentence = "alarm", f"{window.sentence} {r.sentence}"
+        known[r.metric] = stored
+    db.flush()
+    alarms = [
+        Alarm("concept", r.metric, "", r.value, r.limit, r.sentence or window.sentence)
+        for r in readings
+        if known[r.metric].alarm
+    ]
+    looked_at = {("concept", r.metric) for r in readings}
+    follow.follow(site, db, current.model, window, alarms, looked_at, OUTCOMES)

@@ -1,0 +1,61 @@
+"""Evaluate a model: complete its reference, close the windows that are due, correct and refresh closed ones."""
+
+from uuid import UUID
+
+from core import queue
+from monitor import store
+from monitor.reference import block_profiles, collect, profile_job
+from monitor.service import current_spec
+from monitor.site import Site
+from monitor.tables import BaselineRow
+from monitor.windows import concept, estimates, quality
+from monitor.windows.close import close_window, due, next_bounds
+from monitor.windows.correct import correct_windows
+from monitor.windows.refresh import refresh_windows
+
+
+def evaluate(site: Site, model_name: str) -> list[UUID]:
+    """Close every window that is due, judge those again that rows came late for, refresh those with new outcomes.
+
+    Returns the ids of the windows closed, corrected or refreshed. Safe to run twice.
+    """
+    touched: list[UUID] = []
+    reached = site.events.extent(model_name).next_seq  # profiles hold every event before it, and perhaps later ones
+    profiled = False
+    while True:
+        with site.database.read() as db:
+            current = current_spec(db, model_name)
+            row = store.newest_baseline(db, current.model.id)
+            assert row is not None  # every model has one from its first spec on
+            closed = {scale: store.windows_count(db, row.id, scale) for scale in current.spec.monitors.scales}
+        if row.state == "collecting" or not any(closed.values()):
+            if not any(closed.values()):
+                collect.begin(site, current, row)
+            if row.state == "collecting":
+                collect.collect(site, current, row)
+            with site.database.read() as db:
+                row = db.get_one(BaselineRow, row.id)
+        if row.artifact is not None and not profiled:
+            block_profiles.extend(site, current, row, profile_job.fitted(site.artifacts.root, row.artifact))
+            profiled = True
+        row = quality.learned(site, current, estimates.fitted(site, current, row))
+        ready = [d for scale, number in closed.items() if (d := due(site, current, row, scale, number)) is not None]
+        if not ready:
+            break
+        site.events.settle(model_name)  # the verdicts name the version of the table they were computed from
+        for window in sorted(ready, key=lambda d: d.to_ts):
+            touched.append(close_window(site, current, row, window, reached))
+        if all(next_bounds(site, current, row, d.scale, d.number + 1) is None for d in ready):
+            break
+    if touched or any(closed.values()):
+        touched += correct_windows(site, current, row, reached)
+    touched += refresh_windows(site, current)
+    concept.watch(site, current, row)
+    if touched and current.spec.retrain is not None:
+        with site.database.write() as db:
+            payload = {"model": model_name, "cause": "window", "window_id": str(touched[-1])}
+            queue.enqueue(
+                db, "retrain.consider", payload, now=site.clock.now(), dedupe_key=f"consider:{model_name}",
+                lock_key=f"consider:{model_name}",
+            )  # fmt: skip
+    return touched

@@ -1,0 +1,143 @@
+"""Judge the rows of one window: the drift decision, and every reading behind the verdict."""
+
+import hashlib
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from monitor.detect.decide import Decision
+from monitor.detect.rules import judge
+from monitor.detect.wording import describe
+from monitor.drift import drift_scores
+from monitor.profile.block import merge_all, without
+from monitor.reference import block_profiles, profile_job
+from monitor.service import CurrentSpec
+from monitor.site import Site
+from monitor.spec import budget
+from monitor.tables import BaselineRow, Window
+from monitor.windows import breakdown, estimates, handover, quality
+from monitor.windows.readings import Reading, drift_readings, fairness_readings, kpi_readings, unjudged_readings
+
+
+@dataclass(frozen=True, slots=True)
+class DueWindow:
+    """Rows of one window to be: sequence numbers, times and its number within the scale."""
+
+    scale: str
+    number: int
+    from_seq: int
+    to_seq: int
+    from_ts: datetime
+    to_ts: datetime
+    frame: pl.DataFrame
+
+
+def measured(
+    site: Site, current: CurrentSpec, row: BaselineRow, window: DueWindow
+) -> tuple[dict[str, Any], list[Reading], dict[str, int]]:
+    """The verdict, every number behind it, and which outcomes are in them: what a window keeps of that."""
+    decision, readings = _judge(site, current, row, window)
+    if not window.number and (before := handover.left_over(site, current, row, window.scale)):
+        decision |= {"left_over": before, "sentence": decision["sentence"] + handover.said(before, row)}
+    # Before the outcomes are read: what comes between is looked at again.
+    next_outcome = site.events.extent(current.model.name).next_outcome
+    labelled = labelled_rows(site, current, window.frame)
+    readings += outcome_readings(site, current, row, window, labelled, window.frame)
+    return decision, readings, {"labels": labelled.height, "next_outcome": next_outcome}
+
+
+def _judge(
+    site: Site, current: CurrentSpec, row: BaselineRow, window: DueWindow
+) -> tuple[dict[str, Any], list[Reading]]:
+    """Drift verdict of a window as plain JSON, with the numbers behind it."""
+
+    def unjudged(verdict: str, reason: str) -> tuple[dict[str, Any], list[Reading]]:
+        document: dict[str, Any] = {
+            "verdict": verdict,
+            "p": None,
+            "alpha": budget.alpha(current.spec, "drift", window.scale),
+            "reason": reason,
+            "columns": [],
+            "judged": False,
+        }
+        return document | {"sentence": reason}, unjudged_readings(reason, window.frame.height)
+
+    wanted = current.spec.baseline.first_rows
+    if row.problem is not None:
+        return unjudged("no_reference", f"Drift not judged: the reference could not be fitted: {row.problem}.")
+    if row.state == "collecting":
+        target = f" of {wanted}" if wanted else ""
+        seen = window.to_seq - row.from_seq
+        return unjudged(
+            "collecting_reference", f"Drift not judged: the reference is still being collected ({seen}{target} rows)."
+        )
+    assert row.artifact is not None
+    assert row.to_seq is not None
+    empty_before_it_ends = window.frame.is_empty() and row.to_ts is not None and window.from_ts < row.to_ts
+    if window.from_seq < row.to_seq or empty_before_it_ends:
+        return unjudged("reference", "Drift not judged: these rows belong to the reference itself.")
+    baseline = profile_job.fitted(site.artifacts.root, row.artifact)
+    labels = block_profiles.labels_between(
+        current.spec, row, (window.from_seq, window.to_seq), (window.from_ts, window.to_ts)
+    )
+    with site.database.read() as db:
+        blocks = block_profiles.stored_blocks(db, row.id, baseline.coding, labels)
+        unencoded = block_profiles.unencoded(db, row.id, labels)
+    for column in unencoded:
+        baseline, blocks = baseline.without(column), [without(block, column) for block in blocks]
+    because = "; ".join(f"`{column}` is not judged: {reason}" for column, reason in unencoded.items())
+    if not baseline.columns:
+        return unjudged("not_encoded", f"Drift not judged: {because}.")
+    seed = seed_of(row.artifact, window.scale, window.number)
+    scores = drift_scores(baseline, merge_all(blocks))
+    times = window.from_ts, window.to_ts
+    volume = quality.volume_of(site, current.spec, row, window.frame, times)
+    decision = judge(current.spec, baseline, window.scale, blocks, scores, first=labels.start, seed=seed, volume=volume)
+    readings = drift_readings(decision, scores)
+    n = window.frame.height
+    readings += [Reading("drift", "effect", None, why, "share of rows", n, column=c) for c, why in unencoded.items()]
+    if volume is not None:
+        readings.append(quality.volume_reading(volume, budget.alpha(current.spec, "volume", window.scale)))
+    document = _document(decision)
+    if unencoded:
+        document["sentence"] += f" {because}."
+    return document, readings
+
+
+def seed_of(artifact: str, scale: str, number: int) -> int:
+    """Of the redraws of a window: the same for whoever judges it again."""
+    return int.from_bytes(hashlib.sha256(f"{artifact}/{scale}/{number}".encode()).digest()[:4])
+
+
+def _document(decision: Decision) -> dict[str, Any]:
+    document: dict[str, Any] = {f.name: getattr(decision, f.name) for f in fields(decision)}
+    document["columns"] = [vars(c) | {"clusters": [vars(share) for share in c.clusters]} for c in decision.columns]
+    document["visible"] = [vars(part) for part in decision.visible]
+    document |= {"unjudged": list(decision.unjudged), "sentence": describe(decision), "judged": decision.judged}
+    return document
+
+
+def outcome_readings(
+    site: Site,
+    current: CurrentSpec,
+    row: BaselineRow,
+    window: DueWindow | Window,
+    labelled: pl.DataFrame,
+    frame: pl.DataFrame,
+) -> list[Reading]:
+    """What is computed again whenever outcomes arrive: KPIs with their estimates, data quality and fairness."""
+    kpis = kpi_readings(current.spec, labelled, frame)
+    kpis = breakdown.with_agents(site, current, row, window.from_seq, kpis, labelled, frame)
+    kpis = estimates.with_estimates(site, current, row, window.from_seq, kpis, labelled, frame)
+    kpis += breakdown.part_readings(current.spec, labelled, frame)
+    kpis += quality.quality_readings(site, current, row, window.from_seq, labelled, frame, window.scale)
+    return kpis + fairness_readings(current.spec, labelled, frame)
+
+
+def labelled_rows(site: Site, current: CurrentSpec, events: pl.DataFrame) -> pl.DataFrame:
+    """Events whose outcome has arrived; an outcome column nobody has sent yet is there, and null."""
+    frame = site.events.with_outcomes(current.model.name, events)
+    absent = [name for name in current.spec.outcome_columns if name not in frame.columns]
+    return frame.with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in absent)

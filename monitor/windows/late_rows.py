@@ -1,0 +1,108 @@
+"""Rows that arrive after the verdict on their window: which windows they touch, and what those windows hold now.
+
+Windows of rows are counted in order of arrival and have no late rows.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from typing import Any, Final
+
+import polars as pl
+
+from governance import ledger
+from monitor import store
+from monitor.service import CurrentSpec
+from monitor.site import Site
+from monitor.spec.model import RowWindow, parse_spec, span
+from monitor.tables import BaselineRow, Window
+
+# A window that late rows trickle into is judged again this long after it last was, for all that came meanwhile.
+PACE: Final = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """A closed window, and how many rows came for it since it was judged."""
+
+    window: Window
+    rows: int
+
+    @property
+    def why(self) -> str:
+        return "1 row arrived late" if self.rows == 1 else f"{self.rows:,} rows arrived late"
+
+
+def touched(site: Site, current: CurrentSpec, row: BaselineRow, reached: int) -> list[Touched]:
+    """Windows of this reference to be judged again, oldest first; those whose turn has not come stay for later.
+
+    Args:
+        reached: one past the last event that the stored profiles hold.
+    """
+    since = row.from_seq if row.settled_seq is None else row.settled_seq
+    if isinstance(current.spec.monitors.windows, RowWindow) or reached <= since:
+        return []
+    fresh = site.events.events(current.model.name, from_seq=since, to_seq=reached, columns=["seq", "ts"])
+    earliest: Any = fresh["ts"].min()
+    with site.database.read() as db:
+        closed = store.windows_judged_before(db, row.id, reached, earliest) if earliest is not None else []
+    found, settled, now = list[Touched](), reached, site.clock.now()
+    for window in closed:
+        late = fresh.filter(
+            (pl.col("seq") >= window.judged_seq) & (pl.col("ts") >= window.from_ts) & (pl.col("ts") < window.to_ts)
+        )
+        if late.is_empty():
+            continue
+        if window.corrected_at is not None and now < window.corrected_at + PACE:
+            settled = min(settled, int(late["seq"].min()))  # type: ignore[arg-type]  # not null
+        else:
+            found.append(Touched(window, late.height))
+    if not found and settled > since:
+        with site.database.write() as db:
+            db.get_one(BaselineRow, row.id, with_for_update=True).settled_seq = settled
+    return found
+
+
+def made_under(site: Site, current: CurrentSpec, window: Window) -> CurrentSpec:
+    """The spec a window was judged by: thresholds never hold backwards."""
+    if window.spec_revision == current.revision:
+        return current
+    with site.database.read() as db:
+        document = store.spec_revision(db, current.model.id, window.spec_revision).document
+    return CurrentSpec(current.model, window.spec_revision, parse_spec(document))
+
+
+def rows_by_now(site: Site, current: CurrentSpec, row: BaselineRow, window: Window, reached: int) -> pl.DataFrame:
+    """What a window of time holds by now, in order of arrival."""
+    found = site.events.scan(
+        current.model.name, from_seq=row.from_seq, to_seq=reached, from_ts=window.from_ts, to_ts=window.to_ts
+    )
+    return found.sort("seq").collect()
+
+
+def rows_of(site: Site, model: str, window: Window) -> pl.DataFrame:
+    """The rows a verdict speaks of, in order of arrival. Those that came late have numbers among other windows'."""
+    begin, end = (None, None) if window.scale.endswith(" rows") else (window.from_ts, window.to_ts)
+    found = site.events.scan(model, from_seq=window.from_seq, to_seq=window.to_seq, from_ts=begin, to_ts=end)
+    return found.sort("seq").collect()
+
+
+def is_cut(site: Site, current: CurrentSpec, window: Window) -> bool:
+    """Whether retention may have deleted rows of a window, so that it cannot be judged again."""
+    kept = current.spec.retention
+    if kept is None:
+        return False
+    first_kept = (site.clock.now() - span(kept)).date()
+    return window.from_ts < datetime.combine(first_kept, time(), UTC)
+
+
+def leave_out(site: Site, current: CurrentSpec, found: Touched, reached: int) -> None:
+    """Say that late rows are not in a verdict because the window's own rows were deleted by retention."""
+    now, why = site.clock.now(), f"{found.why}, but rows of this window were deleted by retention; it stays as it was"
+    with site.database.write() as db:
+        stored = db.get_one(Window, found.window.id, with_for_update=True)
+        stored.judged_seq = reached
+        stored.history = [*stored.history, {"corrected_at": now.isoformat(), "why": why}]
+        ledger.append(
+            db, kind="window.not_corrected", actor="assay", subject=f"model:{current.model.name}", at=now,
+            body={"window": stored.id, "reason": why, "rows": found.rows},
+        )  # fmt: skip

@@ -1,0 +1,241 @@
+"""Data quality and volume of a window: every check of the catalogue against the reference, each in its budget."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import polars as pl
+
+from monitor.quality import QUALITY, Check, Counts, Rise, Volume, adjusted, counts, rise, volume
+from monitor.quality.base import FLOOR, Learned
+from monitor.quality.volume import FACTOR, NAME
+from monitor.reference import collect
+from monitor.service import CurrentSpec
+from monitor.site import Site
+from monitor.spec import budget
+from monitor.spec.model import ModelSpec, RowWindow
+from monitor.spec.times import block_length
+from monitor.tables import BaselineRow
+from monitor.windows.readings import Reading
+
+LABELLED: Final = 0.95  # of the reference, before the delay of its labels is taken for the usual one
+SKIPPED: Final = ("subject", "outcome")
+KEPT: Final = 8
+_LOADED: Final[dict[str, dict[str, Any]]] = {}  # by digest, so an entry can never be stale
+WORDS: Final[Mapping[str, str]] = {
+    "duplicates": "rows that repeat one near them", "freshness": "events that arrived late",
+    "label_delay": "outcomes that arrived late", "missing": "missing values", "out_of_range": "values out of range",
+    "unseen": "categories never seen before",
+}  # fmt: skip
+
+
+def learned(site: Site, current: CurrentSpec, row: BaselineRow) -> BaselineRow:
+    """The baseline, what the checks need of it learned once, and the delay of labels when 95 % of them have come."""
+    if row.state != "ready" or (row.quality is not None and row.quality_labels):
+        return row
+    known = _labels(site, current, row)
+    if row.quality is not None and known is None:
+        return row
+    frame = collect.rows(site, current, row)
+    if frame is None or frame.is_empty():
+        return row
+    found = [
+        _measure(QUALITY[name], column, frame, _limits(current.spec, column)) for name, column in _plan(current.spec)
+    ]
+    if known is not None:
+        found.append(_measure(QUALITY["label_delay"], "", known, {}))
+    document = {
+        "checks": [f for f in found if f is not None], "volume": _per_block(current.spec, frame),
+        "spec_revision": current.revision,
+    }  # fmt: skip
+    digest = site.artifacts.put(json.dumps(document, sort_keys=True, allow_nan=False).encode())
+    with site.database.write() as db:
+        stored = db.get_one(BaselineRow, row.id, with_for_update=True)
+        stored.quality, stored.quality_labels = digest, known is not None
+        return stored
+
+
+def _labels(site: Site, current: CurrentSpec, row: BaselineRow) -> pl.DataFrame | None:
+    """Labelled rows of the reference with their times, once nearly all have come."""
+    if row.to_seq is None or row.to_seq <= row.from_seq or not current.spec.with_role("outcome") or not row.rows:
+        return None
+    name = current.model.name
+    if site.events.extent(name).outcomes < LABELLED * row.rows:
+        return None
+    frame = site.events.labelled(name, from_seq=row.from_seq, to_seq=row.to_seq, columns=["ts"])
+    return frame if frame.height >= LABELLED * row.rows else None
+
+
+def _plan(spec: ModelSpec) -> Iterator[tuple[str, str]]:
+    """Checks and columns, but for the delay of labels."""
+    for check in QUALITY.values():
+        if check.scope == "rows":
+            yield check.name, ""
+        for name, column in spec.columns.items():
+            if check.scope == "column" and column.type in check.types and column.role not in SKIPPED:
+                yield check.name, name
+
+
+def _limits(spec: ModelSpec, column: str) -> Learned:
+    declared = spec.columns.get(column)
+    return {"min": declared.min, "max": declared.max} if declared is not None else {}
+
+
+def _measure(check: Check, column: str, frame: pl.DataFrame, limits: Learned) -> dict[str, Any] | None:
+    """What one check learned, and the reference's own faults per block; None where it cannot be made."""
+    view = _view(check, column, frame)
+    if view is None:
+        return None
+    whole = check.learn(view, limits)
+    half = check.learn(view[: view.height // 2], limits) if check.halved else whole
+    if whole is None or half is None:
+        return None
+    tested = view[view.height // 2 :] if check.halved else view
+    found = counts(check.flag(tested, half))
+    return {"check": check.name, "column": column, "learned": whole, "faults": found.faults, "rows": found.rows}
+
+
+def _view(check: Check, column: str, frame: pl.DataFrame) -> pl.DataFrame | None:
+    if check.scope == "column":
+        return frame.select(pl.col(column).alias("value")) if column in frame.columns else None
+    needed = {"freshness": ("ts", "received_at"), "label_delay": ("ts", "outcome_ts")}.get(check.name, ())
+    return frame if all(c in frame.columns for c in needed) else None
+
+
+def _per_block(spec: ModelSpec, frame: pl.DataFrame) -> dict[str, Any]:
+    """Rows of each whole block of time of the reference, from block `first` on; none for windows of rows."""
+    windows = spec.monitors.windows
+    if isinstance(windows, RowWindow) or "ts" not in frame.columns:
+        return {"first": 0, "rows": []}
+    length = block_length(windows)
+    start, end = frame["ts"].min(), frame["ts"].max()
+    assert isinstance(start, datetime)
+    assert isinstance(end, datetime)
+    counted = _blocks(frame, start, end, length)
+    begun = min(counted, default=0)
+    rows = [n for block, n in sorted(counted.items()) if block > begun]  # the first began before its first event
+    return {"first": begun + 1, "rows": rows}
+
+
+def _blocks(frame: pl.DataFrame, start: datetime, end: datetime, length: timedelta) -> dict[int, int]:
+    """Rows of each block from `start` up to the one that holds `end`, counted on the clock."""
+    seconds = length.total_seconds()
+    first, after = int(start.timestamp() // seconds), int(end.timestamp() // seconds)
+    number = (frame["ts"].dt.epoch("ms") // int(seconds * 1000)).value_counts(name="rows")
+    by_number = dict(number.iter_rows())
+    return {i: int(by_number.get(i, 0)) for i in range(first, after)}
+
+
+def volume_of(
+    site: Site, spec: ModelSpec, row: BaselineRow, window: pl.DataFrame, times: tuple[datetime, datetime]
+) -> Volume | None:
+    """Rows of a window of time beside those of the reference; None for windows of rows and before it is learned.
+
+    Args:
+        window: its rows, with `ts`; `times`: its begin and end.
+    """
+    windows = spec.monitors.windows
+    if row.quality is None or isinstance(windows, RowWindow):
+        return None
+    known, length = _loaded(site, row.quality)["volume"], block_length(windows)
+    expected = {known["first"] + i: n for i, n in enumerate(known["rows"])}
+    return volume(expected, _blocks(window, *times, length), int(length.total_seconds()))
+
+
+def volume_reading(found: Volume, alpha: float) -> Reading:
+    """A change by less than a factor of two is named but does not alarm."""
+    alarm = found.changed(alpha)
+    return Reading(
+        NAME, NAME, found.value, found.reason if found.value is None else None, "rows per block", found.n,
+        n_reference=found.n_reference, alarm=alarm,
+        details={
+            "reference": found.expected, "ratio": found.ratio, "p": found.p, "alpha": alpha, "spread": found.spread,
+            "phases": found.phases, "blocks": found.blocks, "not_tested": found.reason, "floor": FACTOR,
+        },
+        sentence=_of_volume(found) if alarm else "",
+    )  # fmt: skip
+
+
+def volume_measured(stored: Any) -> Volume:
+    """What `volume_reading` was made of: `stored` has the reading's fields."""
+    known = stored.details
+    return Volume(
+        stored.value, known["reference"], known["ratio"], known["p"], known["not_tested"], stored.n,
+        stored.n_reference, known["spread"], known["phases"], known["blocks"],
+    )  # fmt: skip
+
+
+def _of_volume(found: Volume) -> str:
+    return (
+        f"Volume: {found.value:,.0f} rows per block, {found.expected:,.0f} expected at this time of the week "
+        f"({found.ratio:.2g} times, p = {found.p:.2g})."
+    )
+
+
+def _loaded(site: Site, digest: str) -> dict[str, Any]:
+    found = _LOADED.get(digest)
+    if found is None:
+        found = _LOADED[digest] = json.loads(site.artifacts.get(digest))
+        while len(_LOADED) > KEPT:
+            _LOADED.pop(next(iter(_LOADED)))
+    return found
+
+
+def quality_readings(
+    site: Site, current: CurrentSpec, row: BaselineRow, from_seq: int, labelled: pl.DataFrame, window: pl.DataFrame,
+    scale: str,
+) -> list[Reading]:  # fmt: skip
+    """Shares of rows at fault with what they were in the reference; Holm over all of them holds the window's part.
+
+    Args:
+        from_seq: first sequence number of the window.
+    """
+    if row.quality is None or row.to_seq is None or from_seq < row.to_seq:
+        return []
+    results: list[tuple[str, str, Rise]] = []
+    for entry in _loaded(site, row.quality)["checks"]:
+        check = QUALITY[entry["check"]]
+        view = _view(check, entry["column"], labelled if check.scope == "labels" else window)
+        if view is not None:
+            known = Counts(tuple(entry["faults"]), tuple(entry["rows"]))
+            results.append((check.name, entry["column"], rise(known, counts(check.flag(view, entry["learned"])))))
+    return _judged(results, budget.alpha(current.spec, "quality", scale))
+
+
+def _judged(results: Sequence[tuple[str, str, Rise]], alpha: float) -> list[Reading]:
+    tested = [r.p for _, _, r in results if r.p is not None]
+    corrected = iter(adjusted(tested))
+    readings = []
+    for name, column, found in results:
+        p = next(corrected) if found.p is not None else None
+        alarm = p is not None and p <= alpha and matters(found.value, found.reference)
+        value, reason = found.value, found.reason
+        readings.append(
+            Reading(
+                "quality", name, value, None if value is not None else reason or "no row counts",
+                "share of rows", found.n, column=column, alarm=alarm,
+                n_reference=found.n_reference,
+                details={
+                    "reference": found.reference, "p": found.p, "adjusted_p": p, "alpha": alpha,
+                    "spread": found.spread, "not_tested": reason, "floor": FLOOR,
+                },
+                sentence=_sentence(name, column, found) if alarm else "",
+            )
+        )  # fmt: skip
+    return readings
+
+
+def matters(value: float | None, expected: float | None) -> bool:
+    """Whether what a check found is above its floor."""
+    return value is not None and expected is not None and value - expected >= FLOOR
+
+
+def _sentence(name: str, column: str, found: Rise) -> str:
+    assert found.value is not None
+    assert found.reference is not None
+    where = f"`{column}`: " if column else ""
+    return (
+        f"Data quality: {where}{WORDS[name]} in {100 * found.value:.1f} % of rows, "
+        f"{100 * found.reference:.1f} % in the reference."
+    )

@@ -1,0 +1,195 @@
+"""The numbers of one window: drift, KPI and fairness readings in one shape, each with limit, interval and reason."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import polars as pl
+
+from monitor.catalogue import expression_of
+from monitor.detect.decide import Decision
+from monitor.drift import METHODS, TEXT_METHODS, Score
+from monitor.drift.rows import ROW_METHODS
+from monitor.fairness import FAIRNESS, FairnessValue
+from monitor.kpi import KPIS
+from monitor.kpi.base import KpiValue
+from monitor.spec.model import KpiRule, ModelSpec
+
+AT_CONFIRMATION: Final = "needs raw rows: computed for the window that opens a drift alert, when that is confirmed"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One number of one window; `value` is None exactly where `reason` says why."""
+
+    monitor: str
+    metric: str
+    value: float | None
+    reason: str | None
+    unit: str
+    n: int
+    column: str = ""
+    segment: str = ""
+    low: float | None = None
+    high: float | None = None
+    limit: float | None = None
+    alarm: bool = False
+    n_reference: int | None = None
+    estimated: float | None = None
+    estimated_low: float | None = None
+    estimated_high: float | None = None
+    estimate_inside: bool | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+    sentence: str = ""
+
+
+def drift_readings(decision: Decision, scores: Sequence[Score]) -> list[Reading]:
+    """The decision's p value, the effect of each column, and the catalogue of statistics."""
+    n, n_reference = decision.n_window, decision.n_reference
+    readings = [
+        Reading(
+            "drift", "p_value", decision.p, None if decision.p is not None else decision.reason, "probability", n,
+            limit=decision.alpha, alarm=decision.alarmed, n_reference=n_reference,
+            details={"verdict": decision.verdict, "draws": decision.draws},
+        )
+    ]  # fmt: skip
+    readings += [
+        Reading(
+            "drift", "effect", finding.value, None, finding.unit, n, column=finding.column, n_reference=n_reference,
+            details={
+                "effect": finding.effect, "detail": finding.detail, "t": finding.t, "adjusted_p": finding.adjusted_p,
+                "above_floor": finding.above_floor, "named": finding.alarmed, "visible_change": finding.visible_change,
+                "reference": finding.reference, "current": finding.current,
+            },
+        )
+        for finding in decision.columns
+    ]  # fmt: skip
+    readings += [
+        Reading(
+            "drift", score.method, score.value, score.reason, score.unit, score.n_current, column=score.column,
+            n_reference=score.n_reference,
+            details={} if score.expected is None else {"expected": score.expected},  # without drift
+        )
+        for score in scores
+    ]  # fmt: skip
+    return readings + _of_rows(AT_CONFIRMATION, n, n_reference)
+
+
+def unjudged_readings(reason: str, n: int) -> list[Reading]:
+    """The p value and the catalogue of a window that was not compared with anything: null, with the reason."""
+    p = Reading("drift", "p_value", None, reason, "probability", n)
+    units = [(m.name, m.unit) for m in METHODS.values()] + [(m.name, m.unit) for m in TEXT_METHODS.values()]
+    return [p, *(Reading("drift", name, None, reason, unit, n) for name, unit in units), *_of_rows(reason, n, None)]
+
+
+def _of_rows(reason: str, n: int, n_reference: int | None) -> list[Reading]:
+    return [
+        Reading("drift", m.name, None, reason, m.unit, n, n_reference=n_reference, details={"expected": m.unchanged})
+        for m in ROW_METHODS.values()
+    ]
+
+
+def kpi_readings(spec: ModelSpec, labelled: pl.DataFrame, window: pl.DataFrame) -> list[Reading]:
+    """Every KPI the spec names: those that need outcomes on the rows whose outcome has arrived, the others on all rows.
+
+    A KPI alarms when its whole 95 % interval lies beyond the limit: a threshold crossed by chance is not an alarm.
+    """
+    readings = []
+    for rule in spec.monitors.kpi:
+        waiting = bool(_outcomes_read(spec, rule))
+        rows = rows_for(spec, rule, labelled, window)
+        found, unit, better = computed(spec, rule, rows)
+        reason = found.reason
+        if found.value is None and rows.is_empty():
+            reason = f"no outcome has arrived yet for any of the {window.height} rows" if waiting else "no rows"
+        below = rule.min is not None and found.high is not None and found.high < rule.min
+        above = rule.max is not None and found.low is not None and found.low > rule.max
+        limit = rule.max if above or rule.min is None else rule.min
+        readings.append(
+            Reading(
+                "kpi", rule.metric, found.value, reason, unit, found.n, column=rule.column or "", low=found.low,
+                high=found.high, limit=limit, alarm=below or above,
+                details={
+                    "rows": window.height, "waits": waiting,
+                    "coverage": rows.height / window.height if window.height else None,
+                    "higher_is_better": better, "left_out": found.left_out,
+                },
+                sentence=_beyond(rule.metric, found, limit) if below or above else "",
+            )
+        )  # fmt: skip
+    return readings
+
+
+def computed(spec: ModelSpec, rule: KpiRule, rows: pl.DataFrame) -> tuple[KpiValue, str, bool | None]:
+    """A KPI of some rows, its unit, and whether more of it is better."""
+    if rule.expression is not None:
+        return expression_of(spec, rule).compute(rows), rule.unit or "number", None
+    kpi = KPIS[rule.metric]
+    unit = kpi.unit if kpi.unit != "column" or not rule.column else spec.columns[rule.column].unit or "column"
+    return kpi.compute(kpi_frame(spec, rule, rows)), unit, kpi.higher_is_better
+
+
+def rows_for(spec: ModelSpec, rule: KpiRule, labelled: pl.DataFrame, window: pl.DataFrame) -> pl.DataFrame:
+    """The rows a KPI can be computed on: of one that reads outcomes, those where one of these has arrived."""
+    if not (read := _outcomes_read(spec, rule)):
+        return window
+    return labelled.filter(pl.any_horizontal(pl.col(name).is_not_null() for name in read))
+
+
+def _outcomes_read(spec: ModelSpec, rule: KpiRule) -> list[str]:
+    if rule.expression is not None:
+        return [name for name in expression_of(spec, rule).columns if spec.columns[name].role == "outcome"]
+    named = [rule.column] if rule.column is not None and spec.columns[rule.column].role == "outcome" else []
+    return named + ([spec.with_role("outcome")[0]] if "outcome" in KPIS[rule.metric].reads else [])
+
+
+def kpi_frame(spec: ModelSpec, rule: KpiRule, rows: pl.DataFrame) -> pl.DataFrame:
+    """The columns a KPI reads, under the names it knows them by."""
+    found = []
+    for part in KPIS[rule.metric].reads:
+        name = rule.column if part == "column" else spec.with_role(part)[0]
+        assert name is not None  # check_metrics let this spec in
+        found.append(pl.col(name).alias(part))
+        if part == "score" and (positive := spec.columns[name].positive) is not None:
+            found.append(pl.lit(positive).alias("positive"))
+    return rows.select(found)
+
+
+def _beyond(name: str, found: KpiValue | FairnessValue, limit: float | None) -> str:
+    low, high = ("not bounded" if x is None else f"{x:.3f}" for x in (found.low, found.high))
+    return f"{name} is {found.value:.3f} ({low}-{high}, n = {found.n}), beyond its limit {limit}."
+
+
+def fairness_readings(spec: ModelSpec, labelled: pl.DataFrame, window: pl.DataFrame) -> list[Reading]:
+    """Every fairness metric the spec names, for each protected column it names.
+
+    Metrics that need outcomes see the rows whose outcome has arrived, the others every row of the window. Like a KPI, a
+    metric alarms when its whole interval lies beyond the limit.
+    """
+    readings = []
+    prediction = spec.with_role("prediction")[0]
+    for rule in spec.monitors.fairness:
+        metric = FAIRNESS[rule.metric]
+        for by in rule.by:
+            columns = [pl.col(prediction).alias("prediction"), pl.col(by)]
+            if metric.needs_outcome:
+                frame = labelled.select(*columns, pl.col(spec.with_role("outcome")[0]).alias("outcome"))
+            else:
+                frame = window.select(columns)
+            found = metric.compute(frame, by, min_group=rule.min_group)
+            above = rule.max is not None and found.low is not None and found.low > rule.max
+            below = rule.min is not None and found.high is not None and found.high < rule.min
+            limit = rule.min if below or rule.max is None else rule.max
+            groups = [{"group": g.group, "n": g.n, "rates": g.rates, "too_small": g.too_small} for g in found.groups]
+            readings.append(
+                Reading(
+                    "fairness", rule.metric, found.value, found.reason, metric.unit, found.n, column=by, low=found.low,
+                    high=found.high, limit=limit, alarm=above or below,
+                    details={
+                        "groups": groups, "definition": found.definition, "positive": found.positive,
+                        "min_group": rule.min_group,
+                    },
+                    sentence=_beyond(f"{rule.metric} by {by}", found, limit) if above or below else "",
+                )
+            )  # fmt: skip
+    return readings

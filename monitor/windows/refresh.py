@@ -1,0 +1,40 @@
+"""Recompute outcome-based readings of closed windows when outcomes arrive or change."""
+
+from uuid import UUID
+
+from monitor.service import CurrentSpec
+from monitor.site import Site
+from monitor.tables import BaselineRow, Model, Window
+from monitor.windows import late_outcomes
+from monitor.windows.judge import labelled_rows, outcome_readings
+from monitor.windows.record import record
+
+
+def refresh_windows(site: Site, current: CurrentSpec) -> list[UUID]:
+    """Recompute what rests on outcomes in the windows whose outcomes have arrived, or changed, since."""
+    name = current.model.name
+    if not current.spec.outcome_columns:
+        return []
+    with site.database.read() as db:
+        seen = db.get_one(Model, current.model.id).next_outcome
+    reached = site.events.extent(name).next_outcome
+    if reached <= seen:
+        return []
+    touched = late_outcomes.windows(site, current, seen, reached)
+    for window_id in touched:
+        with site.database.read() as db:
+            window = db.get_one(Window, window_id)
+            row = db.get_one(BaselineRow, window.baseline_id)
+        taken_in = site.events.extent(name).next_outcome
+        frame = site.events.events(name, from_seq=window.from_seq, to_seq=window.to_seq).filter(
+            late_outcomes.within(window)
+        )
+        mine = labelled_rows(site, current, frame)
+        readings = outcome_readings(site, current, row, window, mine, frame)
+        with site.database.write() as db:
+            stored = db.get_one(Window, window_id, with_for_update=True)
+            stored.labels, stored.next_outcome, stored.refreshed_at = mine.height, taken_in, site.clock.now()
+            record(site, db, current.model, stored, readings)
+    with site.database.write() as db:  # last: killed before, the same windows are found again
+        db.get_one(Model, current.model.id, with_for_update=True).next_outcome = reached
+    return touched
