@@ -98,7 +98,7 @@ def lookup(folder: Path, count: int) -> Iterator[Figure]:
 _EXPORT = """
 import sys, time
 from pathlib import Path
-from monitor.export import _WRITERS, _frames, STEP_ROWS
+from monitor.upkeep.export import _WRITERS, _frames, STEP_ROWS
 from monitor.lake.table import Table
 table = Table(Path(sys.argv[1]))
 began, size = time.perf_counter(), 0

@@ -137,7 +137,7 @@ _KILLED = """
 import os, signal, sys
 from contextlib import nullcontext
 from pathlib import Path
-from monitor.compact import compact
+from monitor.lake.compact import compact
 from monitor.lake.table import Table
 def kill():
     os.kill(os.getpid(), signal.SIGKILL)
