@@ -15,7 +15,7 @@ disk: bytes on disk for each id.
 Our index has one file for each data file, here of 500,000 rows. SQLite (with a page cache of 64 MiB) and LMDB keep
 everything in one tree each, with synchronous=off and sync=False: an index can be made again from the data files, so none
 of it has to be durable.
-Prints JSON lines; docs/decisions/0019 states the figures of one run.
+Prints JSON lines; docs/decisions/0020 states the figures of one run.
 """
 
 import argparse
@@ -37,8 +37,8 @@ import polars as pl
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from monitor.idfile import FileIds, Key, Pair, Wanted, build  # noqa: E402
-from monitor.identity import Ids  # noqa: E402
+from monitor.lake.id_file import FileIds, Key, Pair, Wanted, build  # noqa: E402
+from monitor.lake.identity import Ids  # noqa: E402
 
 FILE = 500_000  # rows of a compacted data file
 PART = 20_000  # rows of a flush

@@ -7,7 +7,7 @@ a batch only when it is on disk. SQLite runs with WAL and synchronous=FULL, in t
 own, and one writer that puts everything that waits into one transaction, as the log does with its sync. A consumer takes
 batches out again in fours, as the flush does. Printed for each case: batches a second, milliseconds until a batch is
 durable (median and 99th percentile), milliseconds of CPU a batch, bytes written for each byte of payload, and what lies
-on disk once everything has been taken out. Prints JSON lines; docs/decisions/0018 states the figures of one run.
+on disk once everything has been taken out. Prints JSON lines; docs/decisions/0019 states the figures of one run.
 """
 
 import argparse
@@ -31,7 +31,7 @@ import polars as pl
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from monitor.wal import Header, Log, Record, encode  # noqa: E402
+from monitor.events.wal import Header, Log, Record, encode  # noqa: E402
 
 CASES = ((1, 1), (1, 16), (1_000, 1), (1_000, 4), (20_000, 1))  # rows a batch, threads
 TAKEN_OUT = 4  # batches at a time
@@ -148,7 +148,9 @@ class Together(EachBatch):
                 self._waiting.clear()
             with self._guard:
                 self._db.execute("begin immediate")
-                self._db.executemany("insert into log (rows, payload) values (?, ?)", [(b.rows, b.payload) for b in some])
+                self._db.executemany(
+                    "insert into log (rows, payload) values (?, ?)", [(b.rows, b.payload) for b in some]
+                )
                 self._db.execute("commit")
             for batch in some:
                 batch.done.set()

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from monitor.ingest.pages import Leaf, groups, unpacked  # noqa: E402
+from monitor.ingest.parquet_footer import Leaf, groups, unpacked  # noqa: E402
 
 REPEATS = 20
 
