@@ -13,8 +13,9 @@ one: milliseconds for one known id, never looked up before;
 disk: bytes on disk for each id.
 
 Our index has one file for each data file, here of 500,000 rows. SQLite (with a page cache of 64 MiB) and LMDB keep
-everything in one tree each, with synchronous=off and sync=False: an index can be made again from the data files, so none
-of it has to be durable.
+everything in one tree each, with synchronous=off and sync=False: an index can be made again from the data files, so
+none of it has to be durable.
+
 Prints JSON lines; docs/decisions/0020 states the figures of one run.
 """
 

@@ -1,13 +1,16 @@
 """What a log of our own in front of Delta costs and saves, beside a SQLite table of one BLOB a batch.
 
-    python -m bench.decisions.log_or_sqlite [--seconds S] [--folder DIR]
+    python -m bench.decisions.log_or_sqlite [--seconds S] [--rounds N] [--folder DIR]
 
 Both take the same payloads (Arrow IPC streams of `rows` events of nine columns) from `threads` threads, and both answer
 a batch only when it is on disk. SQLite runs with WAL and synchronous=FULL, in two ways: each batch a transaction of its
-own, and one writer that puts everything that waits into one transaction, as the log does with its sync. A consumer takes
-batches out again in fours, as the flush does. Printed for each case: batches a second, milliseconds until a batch is
-durable (median and 99th percentile), milliseconds of CPU a batch, bytes written for each byte of payload, and what lies
-on disk once everything has been taken out. Prints JSON lines; docs/decisions/0019 states the figures of one run.
+own, or one writer that puts everything that waits into one transaction, as the log does with its sync. A consumer takes
+batches out again in fours, as the flush does.
+
+Reported for each case, as medians over the rounds, in which the stores take turns: batches a second, milliseconds until
+a batch is durable (median and 99th percentile), milliseconds of CPU a batch, bytes written for each byte of payload,
+and what lies on disk once everything has been taken out. Prints JSON lines; docs/decisions/0019 states the figures of
+one run.
 """
 
 import argparse
@@ -18,11 +21,12 @@ import sys
 import tempfile
 import threading
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 from typing import Any, Protocol
 
 import numpy as np
@@ -218,26 +222,33 @@ def measure(store: Store, rows: int, threads: int, seconds: float) -> Iterator[t
     yield "written", wrote / (len(took) * len(payload)), "bytes a byte of payload"
 
 
+def figures(
+    name: str, rows: int, threads: int, seconds: float, folder: Path | None
+) -> Iterator[tuple[str, float, str]]:
+    with tempfile.TemporaryDirectory(dir=folder) as home:
+        where = Path(home) / "store"
+        store = STORES[name](where)
+        yield from measure(store, rows, threads, seconds)
+        store.close()
+        yield "left_on_disk", sum(p.stat().st_blocks * 512 for p in where.rglob("*") if p.is_file()) / 1e6, "MB"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--seconds", type=float, default=8.0)
+    parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", type=Path, default=None, help="on the disk to be measured; default: the system's")
     options = parser.parse_args()
     for rows, threads in CASES:
-        for name, kind in STORES.items():
-            with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-                where = Path(folder) / "store"
-                store = kind(where)
-                for metric, value, unit in measure(store, rows, threads, options.seconds):
-                    show(rows, threads, name, metric, value, unit)
-                store.close()
-                left = sum(p.stat().st_blocks * 512 for p in where.rglob("*") if p.is_file())
-                show(rows, threads, name, "left_on_disk", left / 1e6, "MB")
-
-
-def show(rows: int, threads: int, store: str, metric: str, value: float, unit: str) -> None:
-    line = {"rows": rows, "threads": threads, "store": store, "metric": metric, "value": round(value, 3), "unit": unit}
-    print(json.dumps(line | {"load": round(os.getloadavg()[0], 1)}), flush=True)
+        found: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+        for _ in range(options.rounds):
+            for name in STORES:
+                for metric, value, unit in figures(name, rows, threads, options.seconds, options.folder):
+                    found[name, metric, unit].append(value)
+        for (name, metric, unit), values in found.items():
+            line = {"rows": rows, "threads": threads, "store": name, "metric": metric, "unit": unit}
+            line |= {"value": round(median(values), 3), "load": round(os.getloadavg()[0], 1)}
+            print(json.dumps(line), flush=True)
 
 
 if __name__ == "__main__":
