@@ -1,12 +1,8 @@
 """Who is asking: an API key in the Authorization header, or a page session opened with one."""
 
-import base64
 import hashlib
-import hmac
-import json
 import time
 from collections.abc import Sequence
-from datetime import datetime, timedelta
 from typing import Any, Final
 
 from fastapi import Depends, Request, Response
@@ -15,12 +11,12 @@ from fastapi.routing import RouteContext, iter_route_contexts
 from starlette.routing import BaseRoute
 
 from core.errors import ForbiddenError, UnauthenticatedError
-from governance import access
-from governance.access import Caller, Permission
+from governance.access.api_keys import authenticate, holder
+from governance.access.roles import Caller, Permission, require
+from governance.access.sessions import SESSION_LENGTH, session_prefix, session_value
 from monitor.site import Site
 
 COOKIE: Final = "assay_session"
-SESSION_LENGTH: Final = timedelta(hours=12)
 PUBLIC: Final = frozenset({"/healthz", "/readyz", "/login", "/logout", "/static"})
 REMEMBERED_S: Final = 1.0  # another process's revocation of a key takes effect within this
 REMEMBERED: Final = 1000  # keys
@@ -37,7 +33,7 @@ class Requires:
         caller = _remembered(request)
         if caller is None:
             caller = await run_in_threadpool(_ask, request, request.app.state.site)
-        access.require(caller, self.permission)
+        require(caller, self.permission)
         return caller
 
 
@@ -88,14 +84,14 @@ def caller_of(request: Request, site: Site) -> Caller:
         if scheme.lower() != "bearer":
             raise UnauthenticatedError(f"the Authorization scheme {scheme[:20]!r} is not taken; send `Bearer <key>`")
         with site.database.read() as db:
-            return access.authenticate(db, key.strip())
+            return authenticate(db, key.strip())
     if (cookie := request.cookies.get(COOKIE)) is None:
         raise UnauthenticatedError("no API key was sent; send `Authorization: Bearer <key>`")
-    prefix = _prefix_of(cookie, site.keys.session, site.clock.now())
+    prefix = session_prefix(cookie, site.keys.session, site.clock.now())
     if request.method not in _SAFE:
         _same_origin(request)
     with site.database.read() as db:
-        caller = access.holder(db, prefix) if prefix else None
+        caller = holder(db, prefix) if prefix else None
     if caller is None:
         raise UnauthenticatedError("the session has ended; sign in again")
     return caller
@@ -108,7 +104,7 @@ def sign_in(site: Site, request: Request, response: Response, key: str) -> Calle
         UnauthenticatedError: the key is not valid.
     """
     with site.database.read() as db:
-        caller = access.authenticate(db, key.strip())
+        caller = authenticate(db, key.strip())
     value = session_value(caller.prefix, site.keys.session, site.clock.now() + SESSION_LENGTH)
     response.set_cookie(
         COOKIE, value, max_age=int(SESSION_LENGTH.total_seconds()), path="/", secure=request.url.scheme == "https",
@@ -119,24 +115,6 @@ def sign_in(site: Site, request: Request, response: Response, key: str) -> Calle
 
 def sign_out(response: Response) -> None:
     response.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
-
-
-def session_value(prefix: str, key: bytes, until: datetime) -> str:
-    """A cookie that names a key by its prefix until a time, under the installation's session key."""
-    payload = base64.urlsafe_b64encode(json.dumps([prefix, int(until.timestamp())]).encode()).decode().rstrip("=")
-    return f"{payload}.{_signature(payload, key)}"
-
-
-def _prefix_of(cookie: str, key: bytes, now: datetime) -> str | None:
-    payload, _, signature = cookie.partition(".")
-    if not cookie.isascii() or not hmac.compare_digest(_signature(payload, key), signature):
-        return None
-    prefix, until = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    return str(prefix) if now.timestamp() < until else None
-
-
-def _signature(payload: str, key: bytes) -> str:
-    return hmac.new(key, b"assay page session:" + payload.encode(), hashlib.sha256).hexdigest()
 
 
 def _same_origin(request: Request) -> None:

@@ -15,7 +15,7 @@ from starlette.routing import compile_path
 from starlette.types import Receive, Scope, Send
 
 from api.auth import Requires
-from governance.access import Caller
+from governance.access.roles import Caller
 
 Endpoint = Callable[[Caller, Request], Awaitable[Response]]
 _MARK: Final = "taken_directly"

@@ -6,7 +6,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from core.queue import Job
-from governance import ledger
+from governance.ledger.read import ledger_size
 from monitor import store
 from monitor.site import Site
 from monitor.tables import Alert, Model
@@ -30,7 +30,7 @@ def text(site: Site, db: Session) -> str:
          [({"model": m}, e.last_received_at.timestamp()) for m, e in extents.items() if e.last_received_at]),
         ("assay_alerts", "alerts by state", [({"model": m, "state": s}, n) for m, s, n in alerts]),
         ("assay_jobs", "jobs by name and state", [({"name": j, "state": s}, n) for j, s, n in jobs]),
-        ("assay_ledger_entries", "entries in the ledger", [({}, ledger.size(db))]),
+        ("assay_ledger_entries", "entries in the ledger", [({}, ledger_size(db))]),
     )  # fmt: skip
     return "".join(_family(*family) for family in families)
 

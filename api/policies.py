@@ -9,7 +9,8 @@ import yaml
 
 from core.errors import InvalidError
 from monitor.catalogue import check_metrics
-from monitor.spec.model import ModelSpec, SpecError, parse_spec
+from monitor.spec.model import ModelSpec
+from monitor.spec.parse import SpecError, parse_spec
 
 DECLARED: Final = "declared"
 FIELDS: Final = ("windows", "false_alarms", "phases", "drift")  # of `monitors`: what the budget is spent on, and how

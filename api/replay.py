@@ -20,7 +20,7 @@ from core.clock import ManualClock
 from core.db import Database
 from core.engine import HERE
 from core.settings import load
-from governance.keys import load_or_create
+from governance.ledger.keys import load_or_create
 from monitor import service
 from monitor.events.store import EventStore
 from monitor.site import Site

@@ -16,7 +16,8 @@ import polars as pl
 from core.errors import InvalidError
 from monitor.ingest import vectors
 from monitor.ingest.row_schema import DTYPES
-from monitor.spec.model import BUILT_IN, Column, ModelSpec
+from monitor.spec.columns import BUILT_IN, Column
+from monitor.spec.model import ModelSpec
 
 
 def _csv(path: Path) -> pl.DataFrame:

@@ -14,7 +14,8 @@ from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, Receipt, receive
 from monitor.site import Site
 from monitor.spec.budget import watches_concept
-from monitor.spec.model import ModelSpec, RowWindow
+from monitor.spec.model import ModelSpec
+from monitor.spec.monitors import RowWindow
 from monitor.spec.times import GRACE, block_length
 from monitor.tables import BaselineRow
 from monitor.windows.backtest import Stored

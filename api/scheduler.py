@@ -11,10 +11,12 @@ from sqlalchemy.orm import Session
 from core import queue
 from core.logs import logger
 from core.queue import Lease
-from governance import ledger
+from governance.ledger.append import append_entry
+from governance.ledger.checkpointing import issue_checkpoint, latest_checkpoint
+from governance.ledger.read import ledger_size
 from monitor import service, store
 from monitor.site import Site
-from monitor.spec.model import Cron
+from monitor.spec.retraining import Cron
 from monitor.upkeep import maintain
 from retrain.triggers.schedule import next_tick
 
@@ -56,7 +58,7 @@ def tick(site: Site, holder: str) -> None:
         if last is not None and now - last > MISSED_AFTER:
             log.warning("ticks missed", since=last.isoformat())
             body = {"from": last, "to": now, "seconds": round((now - last).total_seconds())}
-            ledger.append(db, kind="scheduler.missed", actor="assay", subject="scheduler", body=body, at=now)
+            append_entry(db, kind="scheduler.missed", actor="assay", subject="scheduler", body=body, at=now)
         _enqueue_due(db, last or now, now)
     _checkpoint(site, now)
 
@@ -98,9 +100,9 @@ def fell_due(cron: str, last: datetime, now: datetime) -> bool:
 
 def _checkpoint(site: Site, now: datetime) -> None:
     with site.database.read() as db:
-        last, size = ledger.latest_checkpoint(db), ledger.size(db)
+        last, size = latest_checkpoint(db), ledger_size(db)
     if size == 0 or (last is not None and last.size == size):
         return
     if last is None or now - last.at >= timedelta(seconds=site.settings.ledger.checkpoint_s):
         with site.database.write() as db:
-            ledger.checkpoint(db, key=site.keys.signing, anchor=site.settings.anchor_dir, now=now)
+            issue_checkpoint(db, key=site.keys.signing, anchor=site.settings.anchor_dir, now=now)

@@ -11,8 +11,9 @@ from fastapi import FastAPI
 
 from api.app import create_app
 from api.protocol import BoundedProtocol
-from governance import ledger
-from governance.access import first_admin
+from governance.access.api_keys import first_admin
+from governance.ledger.checkpointing import issue_checkpoint
+from governance.ledger.read import ledger_size
 from monitor.site import Site
 
 
@@ -46,8 +47,8 @@ def listen(site: Site, *, as_json: bool) -> None:
     if (key := first_admin(site)) is not None:
         announce["admin_key"] = key
     with site.database.write() as db:  # what was recorded so far is signed before the first request comes
-        if ledger.size(db):
-            ledger.checkpoint(db, key=site.keys.signing, anchor=site.settings.anchor_dir, now=site.clock.now())
+        if ledger_size(db):
+            issue_checkpoint(db, key=site.keys.signing, anchor=site.settings.anchor_dir, now=site.clock.now())
     announce["home"] = str(site.settings.home_dir)
     _Server(configured(create_app(site)), announce, as_json).run(sockets=[listener])
 

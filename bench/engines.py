@@ -50,7 +50,7 @@ def document(columns: int) -> dict[str, Any]:
 def write_rows(lake: Path, rows: int, columns: int) -> None:
     from monitor.events.store import DELTA_TYPES, EVENT_FIELDS
     from monitor.lake.table import Table
-    from monitor.spec.model import parse_spec
+    from monitor.spec.parse import parse_spec
 
     spec = parse_spec(document(columns))
     kinds = {**EVENT_FIELDS, **{name: DELTA_TYPES[c.type] for name, c in spec.event_columns.items()}}
@@ -86,7 +86,7 @@ def child(home: Path, lake: Path, columns: int, kind: str, jobs: int, address: s
     from monitor.reference.block_profiles import extend
     from monitor.reference.profile_job import fitted
     from monitor.site import open_site
-    from monitor.spec.model import parse_spec
+    from monitor.spec.parse import parse_spec
     from monitor.tables import BaselineRow, StoredProfile
 
     engine = {"kind": kind, "jobs": jobs, "ray_address": address}

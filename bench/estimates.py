@@ -41,7 +41,8 @@ sys.path.insert(0, str(ROOT))
 from core.canonical import timestamp  # noqa: E402
 from monitor.estimate import fit  # noqa: E402
 from monitor.kpi import KPIS  # noqa: E402
-from monitor.spec.model import ModelSpec, parse_spec  # noqa: E402
+from monitor.spec.model import ModelSpec  # noqa: E402
+from monitor.spec.parse import parse_spec  # noqa: E402
 
 DATA = ROOT.parent / "shared" / "data"
 PEER_VERSION = "0.13.1"

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from core import queue
 from core.errors import ConflictError, NotFoundError
-from governance import ledger
+from governance.ledger.append import append_entry
 from governance.tables import Erasure
 
 JOB: Final = "retrain.erase"
@@ -68,7 +68,7 @@ def request(db: Session, *, subject: str, models: Sequence[str], actor: str, now
         db.add(row)
         db.flush()
         body = {"erasure": row.id, "models": row.models}
-        row.requested_entry = ledger.append(
+        row.requested_entry = append_entry(
             db, kind="erasure.requested", actor=actor, subject=f"erasure:{row.id}", body=body, at=now
         )
     elif row.models != sorted(set(models)):
@@ -118,7 +118,7 @@ def complete(db: Session, erasure_id: UUID, *, proof: str, facts: Mapping[str, A
     """Record the end in the caller's transaction; what the steps had kept is forgotten."""
     row = erasure(db, erasure_id, lock=True)
     row.state, row.proof, row.error, row.found, row.completed_at = "done", proof, None, None, now
-    row.done_entry = ledger.append(
+    row.done_entry = append_entry(
         db, kind="erasure.done", actor="assay", subject=f"erasure:{row.id}", at=now,
         body={"erasure": row.id, "requested": row.requested_entry, "proof": proof, **facts},
     )  # fmt: skip

@@ -6,7 +6,9 @@ from monitor.drift import METHODS
 from monitor.fairness import FAIRNESS
 from monitor.kpi import KPIS
 from monitor.kpi.expression import Expression, ExpressionError, parse
-from monitor.spec.model import KpiRule, ModelSpec, SpecError
+from monitor.spec.model import ModelSpec
+from monitor.spec.monitors import KpiRule
+from monitor.spec.parse import SpecError
 
 
 def expression_of(spec: ModelSpec, rule: KpiRule) -> Expression:

@@ -7,11 +7,12 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from governance import ledger
+from governance.ledger.append import append_entry
 from monitor import store
 from monitor.events.store import DELTA_TYPES
 from monitor.site import Site
-from monitor.spec.model import ModelSpec, SpecError, parse_spec
+from monitor.spec.model import ModelSpec
+from monitor.spec.parse import SpecError, parse_spec
 from monitor.tables import BaselineRow, Model, SpecRevision
 
 PARSED: Final = 10_000  # specs kept
@@ -58,7 +59,7 @@ def apply_spec(site: Site, db: Session, spec: ModelSpec, author: str) -> Applied
             created_at=now,
         )
     )  # fmt: skip
-    ledger.append(
+    append_entry(
         db, kind="model.spec", actor=author, subject=f"model:{spec.model}", at=now,
         body={"revision": model.revision, "digest": spec.digest, "previous": before},
     )  # fmt: skip

@@ -6,7 +6,7 @@ from core.artifacts import ArtifactStore
 from core.clock import Clock, SystemClock
 from core.db import Database
 from core.settings import Settings
-from governance.keys import Keys, load_or_create
+from governance.ledger.keys import Keys, load_or_create
 from monitor.events.store import EventStore
 
 

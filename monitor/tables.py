@@ -58,7 +58,7 @@ class BaselineRow(Keyed, Base):
     from_ts: Mapped[datetime | None]
     to_ts: Mapped[datetime | None]
     rows: Mapped[int | None]
-    artifact: Mapped[str | None] = mapped_column(String(80))  # monitor.profile.baseline bytes
+    artifact: Mapped[str | None] = mapped_column(String(80))  # monitor.profile.reference_profile bytes
     problem: Mapped[str | None]  # why these rows could not be fitted
     profiled_seq: Mapped[int | None]  # every event before it is in the stored profiles
     settled_seq: Mapped[int | None]  # every event before it is in the verdicts of the windows that have closed

@@ -9,10 +9,11 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from governance import ledger
+from governance.ledger.checkpointing import latest_checkpoint
 from monitor import store as monitor_store
 from monitor.site import Site
-from monitor.spec.model import ModelSpec, parse_spec
+from monitor.spec.model import ModelSpec
+from monitor.spec.parse import parse_spec
 from monitor.tables import Alert, BaselineRow, Dataset, Measurement, Model, SpecRevision, Window
 from reports import document as doc
 from reports import findings, store
@@ -58,7 +59,7 @@ def gather(site: Site, db: Session, report: Report) -> doc.AuditReport:
     revision = in_force[-1]
     spec = parse_spec(revision.document)
     runs = store.runs(db, model.id, since, until)
-    head = ledger.latest_checkpoint(db)
+    head = latest_checkpoint(db)
     subjects = [f"model:{model.name}", *(f"run:{r.id}" for r in runs)]
     citations = Citations(store.entries(db, subjects, head.size if head is not None else None))
     windows = store.windows(db, model.id, since, until)

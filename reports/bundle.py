@@ -1,4 +1,4 @@
-"""Write an audit bundle: a zip that `governance.verify` checks offline. The layout is written down there."""
+"""Write an audit bundle: a zip that `governance.verify.bundle` checks offline. The layout is written down there."""
 
 import io
 import zipfile
@@ -10,10 +10,14 @@ from typing import Any, Final
 from core.artifacts import write_durably
 from core.canonical import canonical, sha256, timestamp
 from core.errors import BusyError, IntegrityFailureError, InvalidError
-from governance import verify
-from governance.checkpoint import SigningKey, sign_note
+from governance.proof.note import sign_note
+from governance.proof.vkey import SigningKey
+from governance.verify.archive import MAX_BUNDLE_BYTES, member_order
+from governance.verify.bundle import verify_bundle_bytes
+from governance.verify.findings import Finding
+from governance.verify.manifest import CHECKPOINT_NOTE, ENTRIES, FORMAT, MANIFEST, MANIFEST_NOTE, manifest_note_text
 
-_LEDGER_MEDIA_TYPES: Final = {verify.ENTRIES: "application/jsonl", verify.CHECKPOINT_NOTE: "text/plain; charset=utf-8"}
+_LEDGER_MEDIA_TYPES: Final = {ENTRIES: "application/jsonl", CHECKPOINT_NOTE: "text/plain; charset=utf-8"}
 
 
 class BundleMemberError(InvalidError):
@@ -25,7 +29,7 @@ class BundleMemberError(InvalidError):
 class BundleRefusedError(IntegrityFailureError):
     """What was about to be written does not verify, so nothing was written."""
 
-    def __init__(self, target: Path, findings: Sequence[verify.Finding]) -> None:
+    def __init__(self, target: Path, findings: Sequence[Finding]) -> None:
         super().__init__(
             f"bundle {target} was not written, it would not verify: {'; '.join(map(str, findings))}",
             findings=[str(finding) for finding in findings],
@@ -76,24 +80,24 @@ def write_bundle(
     _check_members(files, media_types, cited)
     content = {
         **files,
-        verify.ENTRIES: b"".join(line + b"\n" for line in ledger_lines),
-        verify.CHECKPOINT_NOTE: checkpoint_note.encode(),
+        ENTRIES: b"".join(line + b"\n" for line in ledger_lines),
+        CHECKPOINT_NOTE: checkpoint_note.encode(),
     }
     types = {**media_types, **_LEDGER_MEDIA_TYPES}
     manifest = canonical(
         {
-            "format": verify.FORMAT,
+            "format": FORMAT,
             "created_at": timestamp(created_at),
             "model": model,
             "period": {"from": timestamp(period[0]), "to": timestamp(period[1])},
             "report_id": report_id,
             "files": [_file(path, content[path], types[path], cited.get(path)) for path in sorted(content)],
-            "ledger": {"entries": verify.ENTRIES, "checkpoint": verify.CHECKPOINT_NOTE, "vkey": key.vkey},
+            "ledger": {"entries": ENTRIES, "checkpoint": CHECKPOINT_NOTE, "vkey": key.vkey},
         }
     )
-    note = sign_note(verify.manifest_note_text(sha256(manifest)), [key])
-    data = _archive({verify.MANIFEST: manifest, verify.MANIFEST_NOTE: note.encode(), **content})
-    verdict = verify.verify_bundle_bytes(data, [key.vkey])
+    note = sign_note(manifest_note_text(sha256(manifest)), [key])
+    data = _archive({MANIFEST: manifest, MANIFEST_NOTE: note.encode(), **content})
+    verdict = verify_bundle_bytes(data, [key.vkey])
     if not verdict.ok:
         raise BundleRefusedError(target, verdict.findings)
     try:
@@ -115,7 +119,7 @@ def _file(path: str, content: bytes, media_type: str, ledger_index: int | None) 
 
 def _check_members(files: Mapping[str, bytes], media_types: Mapping[str, str], cited: Mapping[str, int]) -> None:
     for path in files:
-        if path in (verify.MANIFEST, verify.MANIFEST_NOTE, verify.ENTRIES, verify.CHECKPOINT_NOTE):
+        if path in (MANIFEST, MANIFEST_NOTE, ENTRIES, CHECKPOINT_NOTE):
             raise BundleMemberError(path, "the name is reserved for the bundle's own parts; rename the file")
         if path not in media_types:
             raise BundleMemberError(path, "no media type given")
@@ -123,15 +127,15 @@ def _check_members(files: Mapping[str, bytes], media_types: Mapping[str, str], c
         if path not in files:
             raise BundleMemberError(path, "a ledger entry is cited for it, but it is not among the files")
     total = sum(map(len, files.values()))
-    if total > verify.MAX_BUNDLE_BYTES:
+    if total > MAX_BUNDLE_BYTES:
         largest = max(files, key=lambda path: len(files[path]))
-        raise BundleMemberError(largest, f"the files have {total} bytes, more than {verify.MAX_BUNDLE_BYTES}")
+        raise BundleMemberError(largest, f"the files have {total} bytes, more than {MAX_BUNDLE_BYTES}")
 
 
 def _archive(members: Mapping[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name in sorted(members, key=verify.member_order):
+        for name in sorted(members, key=member_order):
             info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
             info.create_system = 3  # Unix, on every platform
             info.external_attr = 0o100644 << 16

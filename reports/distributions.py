@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from core.errors import AppError
 from monitor.detect.findings import MEANINGS, meaning_of
-from monitor.profile.baseline import Baseline
 from monitor.profile.block import BlockProfile, profile_block
+from monitor.profile.reference_profile import ReferenceProfile
 from monitor.site import Site
 from monitor.tables import BaselineRow, Window
 from monitor.windows.late_rows import rows_of
@@ -36,7 +36,7 @@ def distributions(
     if not columns or reference.artifact is None:
         return (), None
     try:
-        baseline = Baseline.from_bytes(site.artifacts.get(reference.artifact))
+        baseline = ReferenceProfile.from_bytes(site.artifacts.get(reference.artifact))
         frame = rows_of(site, model, window)
         if frame.is_empty():
             return (), "the rows of this window are no longer stored"
@@ -47,7 +47,7 @@ def distributions(
     return tuple(replace(d, title=column_words(d.title)) for d in drawn if d is not None), None
 
 
-def _drawn(baseline: Baseline, before: BlockProfile, after: BlockProfile, column: str) -> Distribution | None:
+def _drawn(baseline: ReferenceProfile, before: BlockProfile, after: BlockProfile, column: str) -> Distribution | None:
     if column in before.numbers:
         edges = baseline.coding.numbers[column].edges
         a, b = before.numbers[column].counts, after.numbers[column].counts
@@ -75,7 +75,7 @@ def _drawn(baseline: Baseline, before: BlockProfile, after: BlockProfile, column
     return None
 
 
-def _named(baseline: Baseline, column: str, kept: Sequence[str]) -> list[str]:
+def _named(baseline: ReferenceProfile, column: str, kept: Sequence[str]) -> list[str]:
     """Levels as people know them: a cluster of texts by the words that tell it from the others, or as a number."""
     if meaning_of(baseline, column) != MEANINGS["cluster"]:
         return list(kept)

@@ -7,7 +7,9 @@ from datetime import datetime
 from typing import Any, Final
 
 from monitor.spec.budget import share
-from monitor.spec.model import AlphaBudget, Cron, ModelSpec
+from monitor.spec.model import ModelSpec
+from monitor.spec.monitors import AlphaBudget
+from monitor.spec.retraining import Cron
 from monitor.tables import Alert, Window
 from reports.charts import number
 from reports.document import (

@@ -12,10 +12,12 @@ from sqlalchemy.orm import Session
 from core import queue
 from core.canonical import canonical, sha256
 from core.errors import AppError
-from governance import ledger
+from governance.ledger.append import append_entry
+from governance.ledger.checkpointing import issue_checkpoint, latest_checkpoint
+from governance.ledger.read import ledger_lines, ledger_size
 from monitor import store as monitor_store
 from monitor.site import Site
-from monitor.spec.model import parse_spec
+from monitor.spec.parse import parse_spec
 from reports import audit, store
 from reports.bundle import write_bundle
 from reports.charts import loss_svg, timeline_svg
@@ -105,10 +107,10 @@ def _build(site: Site, report_id: UUID) -> Report:
 
 def _checkpoint(site: Site) -> str:
     with site.database.write() as db:
-        if ledger.size(db) == 0:
+        if ledger_size(db) == 0:
             return ""
         key, anchor = site.keys.signing, site.settings.anchor_dir
-        return ledger.checkpoint(db, key=key, anchor=anchor, now=site.clock.now()).note
+        return issue_checkpoint(db, key=key, anchor=anchor, now=site.clock.now()).note
 
 
 def _charts(db: Session, row: Report, document: AuditReport) -> dict[str, str]:
@@ -137,7 +139,7 @@ def _record(site: Site, document: AuditReport, report_id: UUID, pdf: bytes, char
         row = store.report(db, report_id, lock=True)
         if (row.files or {}).get("json"):
             return  # another worker was faster; its entry stands
-        files["ledger_index"] = ledger.append(
+        files["ledger_index"] = append_entry(
             db, kind="report.created", actor=row.requested_by, at=site.clock.now(),
             subject=f"model:{document.identity.model}",
             body={
@@ -153,10 +155,10 @@ def _bundle(site: Site, report_id: UUID) -> Report:
     _checkpoint(site)
     with site.database.read() as db:
         row = store.report(db, report_id)
-        head = ledger.latest_checkpoint(db)
+        head = latest_checkpoint(db)
         assert head is not None  # the report's own entry is in the log by now
         assert row.files is not None
-        lines = list(ledger.lines(db, last=head.size))
+        lines = list(ledger_lines(db, last=head.size))
         model = store.model_of(db, row.model_id)
         members = _members(site, db, row)
     index = int(row.files["ledger_index"])

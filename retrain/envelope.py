@@ -11,7 +11,8 @@ from typing import Any, Final, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from monitor.kpi import KPIS
-from monitor.spec.model import Envelope, ModelSpec
+from monitor.spec.model import ModelSpec
+from monitor.spec.retraining import Envelope
 from retrain.errors import BaseModelError, NoPolicyError, RecipeError
 from retrain.train.config import Recipe
 from retrain.train.errors import UnsafeWeightsError, WeightsNotFoundError

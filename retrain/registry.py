@@ -15,8 +15,8 @@ from sqlalchemy.orm import Session
 from core.canonical import canonical
 from core.canonical import digest as digest_of
 from core.errors import IntegrityFailureError
-from governance import ledger
-from governance.checkpoint import open_note, sign_note
+from governance.ledger.append import append_entry
+from governance.proof.note import open_note, sign_note
 from monitor import service as monitor
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
@@ -271,4 +271,4 @@ def _append(
         "version": row.version, "base_model": row.base_model, "base_digest": row.base_digest, "adapter": row.adapter,
         "run": row.run_id, **more,
     }  # fmt: skip
-    ledger.append(db, kind=kind, actor=actor, subject=f"model:{model.name}", body=body, at=site.clock.now())
+    append_entry(db, kind=kind, actor=actor, subject=f"model:{model.name}", body=body, at=site.clock.now())

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from core import queue
 from core.canonical import digest
 from core.errors import AppError
-from governance import ledger
+from governance.ledger.append import append_entry
 from monitor.service import CurrentSpec, current_spec
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
@@ -161,7 +161,7 @@ def _record(
     db.flush()
     # Reasons stay in the table, where a person's own words may be among them; the entry holds their digest.
     words = digest({"reason": found.reason, "triggers": row.triggers, "blocked_by": row.blocked_by})
-    ledger.append(
+    append_entry(
         db, kind="trigger.decision", actor=actor, subject=f"model:{current.model.name}", at=now,
         body={
             "decision": row.id, "cause": cause, "window": window_id, "spec_revision": current.revision,
@@ -265,7 +265,7 @@ def record_run(site: Site, db: Session, run: Run, kind: str, actor: str, body: M
     """A ledger entry about a run; `run.error` and trainer output stay out of it, they may quote data."""
     model = db.get_one(Model, run.model_id)
     full = {"model": model.name, "candidate": run.candidate_version, "champion": run.champion_version, **body}
-    ledger.append(db, kind=kind, actor=actor, subject=f"run:{run.id}", body=full, at=site.clock.now())
+    append_entry(db, kind=kind, actor=actor, subject=f"run:{run.id}", body=full, at=site.clock.now())
 
 
 def show_progress(site: Site, work: Workspace) -> None:

@@ -7,7 +7,8 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from monitor.spec.model import ModelSpec, parse_spec
+from monitor.spec.model import ModelSpec
+from monitor.spec.parse import parse_spec
 from monitor.store import newest_baseline, spec_revision
 from monitor.tables import BaselineRow, Dataset, Explanation, Measurement, Window
 from retrain.errors import RunNotFoundError, VersionNotFoundError

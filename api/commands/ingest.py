@@ -16,7 +16,8 @@ from api.commands.output import JsonFlag, console, emit_json, errors
 from core.canonical import canonical
 from core.errors import InvalidError
 from core.settings import load
-from monitor.spec.model import ModelSpec, load_spec
+from monitor.spec.model import ModelSpec
+from monitor.spec.parse import load_spec
 
 LISTED: Final = 20  # rejected rows shown to a person; --json has more
 

@@ -15,7 +15,7 @@ from api.commands.output import JsonFlag, console, emit_json, emit_rows
 from core.clock import SystemClock
 from core.errors import InvalidError
 from core.settings import load
-from monitor.spec.model import load_spec, parse_spec
+from monitor.spec.parse import load_spec, parse_spec
 
 ModelName = Annotated[str, typer.Argument(help="name of the model")]
 Reason = Annotated[str, typer.Option(help="why, kept in the ledger; no personal data")]

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from api.commands.output import JsonFlag, console, emit_json, emit_rows, errors
 from core.errors import InvalidError
-from monitor.spec.model import load_spec
+from monitor.spec.parse import load_spec
 
 if TYPE_CHECKING:
     from api.replay import Progress as Told

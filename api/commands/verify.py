@@ -11,9 +11,11 @@ from api.commands.serve import Home, configured
 from core.artifacts import ArtifactStore
 from core.errors import AppError, InvalidError, NotFoundError
 from core.settings import Settings
-from governance.checkpoint import SigningKey
-from governance.lake import DIGEST, REWRITE, LakeVerdict, expected_files, verify_lake
-from governance.verify import Facts, Finding, LogVerdict, describe, verify_bundle
+from governance.proof.vkey import SigningKey
+from governance.verify.bundle import verify_bundle
+from governance.verify.describe import describe
+from governance.verify.findings import Facts, Finding, LogVerdict
+from governance.verify.lake import DIGEST, REWRITE, LakeVerdict, expected_files, verify_lake
 
 
 def verify(
@@ -88,8 +90,8 @@ def _own_key(home: Path) -> str:
 def _read_and_verify(settings: Settings, vkeys: list[str], lake: bool) -> tuple[LogVerdict, LakeVerdict | None]:
     """The ledger; then, if that holds and it is asked for, the lake: entries that do not hold prove nothing."""
     from core.db import Database
-    from governance import ledger
-    from governance.selfcheck import verify_ledger
+    from governance.ledger.read import ledger_entries
+    from governance.ledger.selfcheck import verify_ledger
 
     path = settings.home_dir / "assay.db"
     if settings.db.url is None and not path.exists():
@@ -100,7 +102,7 @@ def _read_and_verify(settings: Settings, vkeys: list[str], lake: bool) -> tuple[
             verdict = verify_ledger(db, anchor=settings.anchor_dir, vkeys=vkeys)
             if not lake or not verdict.ok:
                 return verdict, None
-            entries = ledger.entries(db, (DIGEST, REWRITE))
+            entries = ledger_entries(db, (DIGEST, REWRITE))
     finally:
         database.dispose()
     artifacts = ArtifactStore(settings.home_dir / "artifacts")

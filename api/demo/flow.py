@@ -19,8 +19,8 @@ from api.demo.spec import MODEL, demo_spec
 from api.demo.story import Story
 from core.clock import SystemClock
 from core.settings import ClientSettings
-from governance.checkpoint import open_note
-from governance.verify import verify_bundle
+from governance.proof.note import open_note
+from governance.verify.bundle import verify_bundle
 
 RECOVERED_SHARE = 0.65  # of the accuracy lost, that the retrain must win back on the same later traffic
 OLD_POINTS = 0.04  # accuracy on the known intents that the retrain may cost

@@ -11,7 +11,7 @@ from api.auth import requires
 from api.deps import Db, SiteDep
 from api.pages.render import Form, PageRoute
 from core.errors import InvalidError
-from governance.access import Caller, Permission
+from governance.access.roles import Caller, Permission
 from monitor.alerts import lifecycle
 from reports import service as reports
 from retrain import service as retrain

@@ -12,12 +12,12 @@ from api.deps import ReadDb, SiteDep
 from api.pages.models import ACTIVE, progress
 from api.pages.render import PageRoute, page
 from core.errors import NotFoundError
-from governance import ledger
-from governance.access import Caller, Permission
+from governance.access.roles import Caller, Permission
+from governance.ledger.checkpointing import inclusion_proof, latest_checkpoint
 from monitor import store as monitor_store
 from monitor.alerts import examples, follow
 from monitor.site import Site
-from monitor.spec.model import parse_spec
+from monitor.spec.parse import parse_spec
 from monitor.tables import BaselineRow, Window
 from reports import runs, store
 from reports.charts import Table, distribution_svg, distribution_table, loss_svg
@@ -111,7 +111,7 @@ def run_page(caller: Reader, run_id: UUID, db: ReadDb) -> HTMLResponse:
 def entry_page(
     caller: Annotated[Caller, requires(Permission.LEDGER_READ)], index: int, site: SiteDep, db: ReadDb
 ) -> HTMLResponse:
-    proof = ledger.inclusion_proof(db, index)
+    proof = inclusion_proof(db, index)
     entry = store.entry(db, index)
-    head = ledger.latest_checkpoint(db)
+    head = latest_checkpoint(db)
     return page("entry.html", caller=caller, entry=entry, proof=proof, head=head, vkey=site.keys.vkey)

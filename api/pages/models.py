@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from api.auth import requires
 from api.deps import ReadDb, SiteDep
 from api.pages.render import PageRoute, page
-from governance.access import Caller, Permission
+from governance.access.roles import Caller, Permission
 from monitor import store as monitor_store
 from monitor.service import CurrentSpec, current_spec
 from monitor.site import Site

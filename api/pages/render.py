@@ -19,7 +19,7 @@ from markupsafe import Markup, escape
 from api.deps import body_of
 from api.errors import status_of
 from core.errors import AppError, UnauthenticatedError
-from governance.access import Caller, Permission
+from governance.access.roles import Caller, Permission
 from reports import charts, findings, runs
 from reports.redaction import without_paths
 

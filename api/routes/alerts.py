@@ -11,7 +11,7 @@ from pydantic import Field
 from api.auth import requires
 from api.deps import Db, In, Out, Page, ReadDb, SiteDep
 from core.errors import NotFoundError
-from governance.access import Caller, Permission
+from governance.access.roles import Caller, Permission
 from governance.erasure import ErasedError
 from monitor import store
 from monitor.alerts import examples, lifecycle

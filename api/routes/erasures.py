@@ -10,8 +10,9 @@ from pydantic import Field
 
 from api.auth import requires
 from api.deps import Db, In, Out, Page, ReadDb, SiteDep
-from governance import erasure, ledger
-from governance.access import Caller, Permission
+from governance import erasure
+from governance.access.roles import Caller, Permission
+from governance.ledger.checkpointing import latest_checkpoint
 from monitor import store
 
 router = APIRouter(prefix="/api/v1/erasures", tags=["erasures"])
@@ -68,7 +69,7 @@ def read(_: Reader, erasure_id: UUID, site: SiteDep, db: ReadDb) -> ErasureProof
     found = ErasureProofOut(**ErasureOut.of(row).model_dump(), proof_digest=row.proof)
     if row.proof is None or row.done_entry is None:
         return found
-    head = ledger.latest_checkpoint(db)
+    head = latest_checkpoint(db)
     covered = head.note if head is not None and head.size > row.done_entry else None
     proof = json.loads(site.artifacts.get(row.proof))
     return found.model_copy(update={"proof": proof, "checkpoint": covered})

@@ -28,7 +28,7 @@ from api.intake import Intake, OverloadedError
 from core import queue
 from core.errors import ConflictError, NotFoundError
 from core.queue import Job
-from governance.access import Caller, Permission
+from governance.access.roles import Caller, Permission
 from monitor import store
 from monitor.ingest.media import ENCODINGS, MEDIA_TYPES
 from monitor.ingest.receive import Body, Kind

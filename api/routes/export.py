@@ -8,7 +8,7 @@ from pydantic import AwareDatetime, Field
 
 from api.auth import requires
 from api.deps import In, ReadDb, SiteDep
-from governance.access import Caller, Permission
+from governance.access.roles import Caller, Permission
 from monitor import store
 from monitor.upkeep import export
 from monitor.upkeep.export import Form, Kind

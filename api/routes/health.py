@@ -10,7 +10,7 @@ from api import metrics
 from api.auth import requires
 from api.deps import ReadDb, SiteDep
 from core.errors import BusyError
-from governance.access import Caller, Permission
+from governance.access.roles import Caller, Permission
 
 router = APIRouter(tags=["service"])
 

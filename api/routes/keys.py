@@ -8,8 +8,8 @@ from pydantic import Field
 
 from api.auth import forget_callers, requires
 from api.deps import Db, In, Out, Page, ReadDb, SiteDep
-from governance import access
-from governance.access import Caller, Permission, Role
+from governance.access.api_keys import all_keys, create_key, revoke_key
+from governance.access.roles import Caller, Permission, Role
 
 router = APIRouter(prefix="/api/v1/keys", tags=["keys"])
 Manager = Annotated[Caller, requires(Permission.KEY_MANAGE)]
@@ -35,16 +35,16 @@ class NewKeyOut(KeyOut):
 
 @router.post("", status_code=201)
 def create(caller: Manager, body: KeyIn, site: SiteDep, db: Db) -> NewKeyOut:
-    row, key = access.create_key(db, name=body.name, role=body.role, actor=caller.name, now=site.clock.now())
+    row, key = create_key(db, name=body.name, role=body.role, actor=caller.name, now=site.clock.now())
     return NewKeyOut.of(row).model_copy(update={"key": key})
 
 
 @router.get("")
 def list_keys(_: Manager, db: ReadDb) -> Page[KeyOut]:
-    return Page[KeyOut].of(access.list_keys(db))
+    return Page[KeyOut].of(all_keys(db))
 
 
 @router.delete("/{prefix}")
 def revoke(caller: Manager, prefix: str, site: SiteDep, db: Db, request: Request) -> KeyOut:
     forget_callers(request)
-    return KeyOut.of(access.revoke_key(db, prefix=prefix, actor=caller.name, now=site.clock.now()))
+    return KeyOut.of(revoke_key(db, prefix=prefix, actor=caller.name, now=site.clock.now()))

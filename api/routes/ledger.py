@@ -10,8 +10,9 @@ from pydantic import Field
 from api.auth import requires
 from api.deps import In, Out, Page, ReadDb
 from core.errors import InvalidError, NotFoundError
-from governance import ledger
-from governance.access import Caller, Permission
+from governance.access.roles import Caller, Permission
+from governance.ledger.checkpointing import consistency_proof, inclusion_proof, latest_checkpoint
+from governance.ledger.read import ledger_rows, ledger_size
 
 router = APIRouter(prefix="/api/v1/ledger", tags=["ledger"])
 Reader = Annotated[Caller, requires(Permission.LEDGER_READ)]
@@ -44,7 +45,7 @@ class NoCheckpointError(NotFoundError):
 @router.get("/checkpoint")
 def checkpoint(_: Reader, db: ReadDb) -> PlainTextResponse:
     """The newest signed checkpoint, a signed note."""
-    newest = ledger.latest_checkpoint(db)
+    newest = latest_checkpoint(db)
     if newest is None:
         raise NoCheckpointError("the ledger has not been checkpointed yet; the scheduler does so once it has grown")
     return PlainTextResponse(newest.note)
@@ -53,7 +54,7 @@ def checkpoint(_: Reader, db: ReadDb) -> PlainTextResponse:
 @router.get("/entries")
 def entries(_: Reader, query: Annotated[EntryQuery, Query()], db: ReadDb) -> Page[EntryOut]:
     """Entries in order from `first` on; `next` is the `first` of the following part."""
-    rows = ledger.rows(db, first=query.first, limit=query.limit, kind=query.kind, subject=query.subject)
+    rows = ledger_rows(db, first=query.first, limit=query.limit, kind=query.kind, subject=query.subject)
     items = [EntryOut(**json.loads(row.entry), leaf=row.leaf, entry=row.entry) for row in rows]
     return Page[EntryOut].of(items, str(rows[-1].index + 1) if len(rows) == query.limit else None)
 
@@ -68,7 +69,7 @@ def inclusion(
         raise InvalidError(
             f"entry {index} is not in the tree of size {size}; ask for a larger size", field="size", value=size
         )
-    return ledger.inclusion_proof(db, index, size)
+    return inclusion_proof(db, index, size)
 
 
 @router.get("/proof/consistency")
@@ -81,11 +82,11 @@ def consistency(
         raise InvalidError(
             f"first ({first}) is larger than second ({second}); give the older size first", field="first", value=first
         )
-    return ledger.consistency_proof(db, first, second)
+    return consistency_proof(db, first, second)
 
 
 def _within(db: ReadDb, size: int | None) -> None:
-    grown = ledger.size(db)
+    grown = ledger_size(db)
     if size is not None and size > grown:
         raise InvalidError(
             f"the ledger has {grown} entries, so there is no tree of size {size}", field="size", value=size

@@ -8,9 +8,10 @@ from fastapi import APIRouter, Depends, Response
 from api.auth import requires
 from api.deps import Db, Out, Page, ReadDb, SiteDep, body_of
 from core.errors import ConflictError
-from governance.access import Caller, Permission
+from governance.access.roles import Caller, Permission
 from monitor import store
-from monitor.spec.model import ModelSpec, SpecError, load_spec
+from monitor.spec.model import ModelSpec
+from monitor.spec.parse import SpecError, load_spec
 
 router = APIRouter(prefix="/api/v1/models", tags=["models"])
 YAML = ("application/yaml", "application/x-yaml", "text/yaml")

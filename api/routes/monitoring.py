@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, Field
 
 from api.auth import requires
 from api.deps import In, Out, Page, ReadDb, SiteDep
-from governance.access import Caller, Permission
+from governance.access.roles import Caller, Permission
 from monitor import service, store
 
 router = APIRouter(prefix="/api/v1/models/{model}", tags=["monitoring"])

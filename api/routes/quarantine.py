@@ -8,7 +8,7 @@ from pydantic import AwareDatetime, Field, model_validator
 
 from api.auth import requires
 from api.deps import In, Out, Page, SiteDep
-from governance.access import Caller, Permission
+from governance.access.roles import Caller, Permission
 from monitor.ingest import release
 
 router = APIRouter(prefix="/api/v1/models/{model}/quarantine", tags=["quarantine"])

@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, Field
 
 from api.auth import requires
 from api.deps import Db, In, Out, ReadDb, SiteDep
-from governance.access import Caller, Permission
+from governance.access.roles import Caller, Permission
 from reports import store
 from reports.errors import ReportNotReadyError
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from api.auth import requires
 from api.deps import Db, In, Out, Page, ReadDb, SiteDep, body_of
 from core.errors import ConflictError
-from governance.access import Caller, Permission
+from governance.access.roles import Caller, Permission
 from monitor import store as monitored
 from monitor.tables import Model
 from retrain import store

@@ -9,7 +9,7 @@ from api.auth import requires
 from api.deps import Out, ReadDb, check_kind, content_encoding, declared_size, drain, media_type, read_body
 from api.direct import direct
 from api.intake import Intake, OverloadedError
-from governance.access import Caller, Permission
+from governance.access.roles import Caller, Permission
 from monitor import store
 from monitor.ingest.media import ENCODINGS, TRACE_TYPES
 from monitor.site import Site

@@ -19,7 +19,8 @@ from monitor.ingest.media import ARROW, NDJSON
 from monitor.ingest.ndjson import written
 from monitor.ingest.row_schema import DTYPES, UTC_MICROSECONDS
 from monitor.ingest.validate import OWN_COLUMNS, TIME_FORMAT
-from monitor.spec.model import ColumnType, ModelSpec
+from monitor.spec.columns import ColumnType
+from monitor.spec.model import ModelSpec
 
 EVENT_FIELDS: Final = (*OWN_COLUMNS, "ts")
 _TRUTH: Final = {"true": True, "1": True, "false": False, "0": False}

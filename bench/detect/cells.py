@@ -19,9 +19,9 @@ from bench.detect.text import SHIFTS as TEXT_SHIFTS
 from bench.detect.text import TextStream
 from bench.detect.traffic import BLOCK, Tables, Traffic, real
 from bench.detect.trial import LENGTHS, Length, Outcome, bank_of, drawn, fitted, from_bank, judged, outcomes
-from monitor.profile.baseline import Baseline, fit_baseline
 from monitor.profile.block import BlockProfile, profile
 from monitor.profile.counting import NumberCounts
+from monitor.profile.reference_profile import ReferenceProfile, fit_reference
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 ALPHA = 1 / 30
@@ -183,7 +183,7 @@ def _irrelevant(cell: Cell, rows: int) -> Iterator[Figure]:
         while len(alarms) < cell.trials:
             rng = _rng(cell, name, len(alarms))
             sample = pl.DataFrame({f"x{c}": rng.normal(size=20_000) for c in range(9)})
-            known = fit_baseline(
+            known = fit_reference(
                 sample, dict.fromkeys(sample.columns, "number"), blocks=np.arange(20_000) * 120 // 20_000, parts=4
             )
             for _ in range(10):
@@ -195,7 +195,7 @@ def _irrelevant(cell: Cell, rows: int) -> Iterator[Figure]:
         yield Figure(f"irrelevant_{rows}", f"alarm_rate_{name}", float(np.mean(alarms)))
 
 
-def _drawn(baseline: Baseline, rng: np.random.Generator, rows: int, shift: float) -> BlockProfile:
+def _drawn(baseline: ReferenceProfile, rng: np.random.Generator, rows: int, shift: float) -> BlockProfile:
     """A block of `rows` normal rows per column; the first column is shifted."""
     numbers = {}
     for c, (name, bins) in enumerate(baseline.coding.numbers.items()):

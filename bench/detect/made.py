@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from bench.detect.traffic import BLOCK, Traffic, quarters
-from monitor.profile.baseline import ColumnKind
+from monitor.profile.reference_profile import ColumnKind
 
 Columns = dict[str, np.ndarray]
 

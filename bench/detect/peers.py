@@ -19,8 +19,8 @@ from bench.speed.work import peer_python
 from monitor.detect.fixed_rules import row_tests
 from monitor.drift import METHODS, Score
 from monitor.drift.score import score_window
-from monitor.profile.baseline import Baseline
 from monitor.profile.block import BlockProfile, merge_all
+from monitor.profile.reference_profile import ReferenceProfile
 
 PEERS = ("evidently_any", "evidently_half", "ks_bonferroni", "three_sigma", "psi_0.1")
 _USED = [METHODS[name] for name in ("wasserstein", "jensen_shannon", "psi")]
@@ -29,7 +29,7 @@ _USED = [METHODS[name] for name in ("wasserstein", "jensen_shannon", "psi")]
 class Others:
     """The other rules after one reference."""
 
-    def __init__(self, baseline: Baseline, days: int) -> None:
+    def __init__(self, baseline: ReferenceProfile, days: int) -> None:
         self._baseline = baseline
         self._columns = [*baseline.coding.numbers, *baseline.coding.categories]
         chunk = (np.array(baseline.labels) - baseline.labels[0]) // (4 * days)

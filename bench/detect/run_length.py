@@ -10,8 +10,8 @@ from bench.detect.peers import Others
 from bench.detect.traffic import BLOCK, Traffic
 from bench.detect.trial import fitted, judged, spec_of
 from monitor.detect.rules import rates
-from monitor.profile.baseline import Baseline
 from monitor.profile.block import BlockProfile, profile
+from monitor.profile.reference_profile import ReferenceProfile
 
 SCALES = ("1d", "7d")
 REFERENCE, LEAD, MONTH, ROWS = 60, 6, 30, 200
@@ -57,7 +57,7 @@ def run_length(traffic: Traffic, rng: np.random.Generator, *, peers: bool) -> Mo
     return Month(sum(alarmed), episodes, delay, len(rates(spec, baseline)), beside)
 
 
-def _alarms(traffic: Traffic, baseline: Baseline, blocks: list[BlockProfile], day: int, seed: int) -> bool:
+def _alarms(traffic: Traffic, baseline: ReferenceProfile, blocks: list[BlockProfile], day: int, seed: int) -> bool:
     """Whether a window that ends with this day alarms; the first week ends with the first day of the month."""
     for scale, days in (("1d", 1), ("7d", 7)):
         if (day - LEAD) % days == 0:

@@ -8,9 +8,9 @@ import polars as pl
 
 from bench.detect.trial import spec_of
 from monitor.detect.rules import judge
-from monitor.profile.baseline import Baseline, fit_baseline
 from monitor.profile.block import BlockProfile, equal_blocks, profile_coded
 from monitor.profile.coding import CodedColumns, coded_columns
+from monitor.profile.reference_profile import ReferenceProfile, fit_reference
 from monitor.spec.times import BLOCKS_PER_WINDOW
 
 ENCODER_ROWS, REFERENCE_ROWS = 3500, 4000
@@ -21,7 +21,7 @@ SHIFTS = ("none", "new_0.05", "new_0.2", "typos_0.05", "typos_0.2", "surge_0.05"
 class Split:
     """A reference, and which of the later messages windows may hold."""
 
-    baseline: Baseline
+    baseline: ReferenceProfile
     others: np.ndarray
 
 
@@ -34,7 +34,7 @@ class TextStream:
     row twice: no text stands on both sides. Larger windows and their reference are drawn with replacement from all.
     """
 
-    baseline: Baseline
+    baseline: ReferenceProfile
     later: CodedColumns
     mistyped: CodedColumns  # the same messages
     new: CodedColumns
@@ -48,7 +48,7 @@ class TextStream:
         both = both[rng.permutation(both.height)]
         known, new = both.filter(~pl.col("category").is_in(held)), both.filter(pl.col("category").is_in(held))
         encoder, later = known[:ENCODER_ROWS]["text"].to_list(), known[ENCODER_ROWS:]
-        baseline = fit_baseline(
+        baseline = fit_reference(
             later[:REFERENCE_ROWS].select("text"), {"text": "text"}, blocks=40, encoder_texts={"text": encoder},
             seed=seed,
         )  # fmt: skip

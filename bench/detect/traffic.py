@@ -13,7 +13,7 @@ import polars as pl
 from scipy.stats import norm
 
 from monitor.detect.arrangement import Season
-from monitor.profile.baseline import ColumnKind
+from monitor.profile.reference_profile import ColumnKind
 
 BLOCK = "block"  # number of the quarter of a day, from 0
 Draw = Callable[[np.random.Generator, int, int], pl.DataFrame]  # (generator, days, rows a day)

@@ -13,11 +13,13 @@ from bench.detect.traffic import BLOCK, Traffic
 from monitor.detect.arrangement import BlockPlan, plan_blocks
 from monitor.detect.decide import Decision
 from monitor.detect.rules import judge, scale_of
-from monitor.profile.baseline import Baseline, fit_baseline
 from monitor.profile.block import BlockProfile, profile
+from monitor.profile.reference_profile import ReferenceProfile, fit_reference
 from monitor.quality import Volume, volume
 from monitor.spec import budget
-from monitor.spec.model import ModelSpec, Monitors, parse_spec
+from monitor.spec.model import ModelSpec
+from monitor.spec.monitors import Monitors
+from monitor.spec.parse import parse_spec
 
 QUARTER_S = 21_600
 MONDAY = 4 * 19_002  # label of the first quarter of a Monday, counted from the epoch
@@ -73,12 +75,12 @@ def spec_of(windows: tuple[str, ...] | int, alpha: float | None, phases: str | N
     return plain.model_copy(update={"monitors": Monitors.model_validate(monitors)})
 
 
-def fitted(traffic: Traffic, frame: pl.DataFrame) -> Baseline:
-    return fit_baseline(frame.drop(BLOCK), traffic.columns, blocks=MONDAY + frame[BLOCK].to_numpy(), parts=4)
+def fitted(traffic: Traffic, frame: pl.DataFrame) -> ReferenceProfile:
+    return fit_reference(frame.drop(BLOCK), traffic.columns, blocks=MONDAY + frame[BLOCK].to_numpy(), parts=4)
 
 
 def judged(
-    baseline: Baseline, blocks: Sequence[BlockProfile], scale: str, first: int, seed: int,
+    baseline: ReferenceProfile, blocks: Sequence[BlockProfile], scale: str, first: int, seed: int,
     *, alpha: float | None, phases: str | None = None, windows: tuple[str, ...] | None = None,
 ) -> Decision:  # fmt: skip
     """By the default path of the product; `first` counts quarters from the first of the reference."""
@@ -87,7 +89,7 @@ def judged(
     return judge(spec, baseline, scale, blocks, (), first=MONDAY + first, seed=seed, volume=of)
 
 
-def _volume(baseline: Baseline, rows: Sequence[int], first: int) -> Volume:
+def _volume(baseline: ReferenceProfile, rows: Sequence[int], first: int) -> Volume:
     """Rows of days."""
     known: dict[int, int] = {}
     for label, block in zip(baseline.labels, baseline.blocks, strict=True):
@@ -142,8 +144,8 @@ def outcomes(
 
 
 def outcome(
-    traffic: Traffic, baseline: Baseline, blocks: Sequence[BlockProfile], rng: np.random.Generator, length: Length,
-    alpha: float, first: int, others: Others | None, also: Sequence[float],
+    traffic: Traffic, baseline: ReferenceProfile, blocks: Sequence[BlockProfile], rng: np.random.Generator,
+    length: Length, alpha: float, first: int, others: Others | None, also: Sequence[float],
 ) -> Outcome:  # fmt: skip
     seed = int(rng.integers(2**31))
 
@@ -171,7 +173,9 @@ def outcome(
     )  # fmt: skip
 
 
-def bank_of(traffic: Traffic, rng: np.random.Generator, rows: int, count: int) -> tuple[Baseline, list[BlockProfile]]:
+def bank_of(
+    traffic: Traffic, rng: np.random.Generator, rows: int, count: int
+) -> tuple[ReferenceProfile, list[BlockProfile]]:
     """Profiles of many quarters of independent rows, with the bins and levels of other rows of the same traffic.
 
     For windows too large to draw row by row in every trial: profiles are drawn instead, none twice in a trial.
@@ -186,8 +190,8 @@ def bank_of(traffic: Traffic, rng: np.random.Generator, rows: int, count: int) -
 
 
 def from_bank(
-    traffic: Traffic, bank: tuple[Baseline, list[BlockProfile]], rng: np.random.Generator, length: Length, alpha: float,
-    *, peers: bool = False, also: Sequence[float] = (),
+    traffic: Traffic, bank: tuple[ReferenceProfile, list[BlockProfile]], rng: np.random.Generator, length: Length,
+    alpha: float, *, peers: bool = False, also: Sequence[float] = (),
 ) -> list[Outcome]:  # fmt: skip
     """The same as `outcomes`, from profiles drawn without putting any back."""
     known, profiles = bank

@@ -8,8 +8,8 @@ import numpy as np
 
 from bench.speed.rows import kinds, table
 from monitor.detect.decide import decide
-from monitor.profile.baseline import Baseline, fit_baseline
 from monitor.profile.block import profile
+from monitor.profile.reference_profile import ReferenceProfile, fit_reference
 
 ROUNDS = 25
 Timed = tuple[float, float]  # milliseconds of wall and of CPU, medians
@@ -22,14 +22,14 @@ def windows(rows: Sequence[int]) -> list[Timed]:
     """
     reference = table(63 * 4 * 200, 40, 10, 1, 0.0)
     labels = np.arange(reference.height) // 200
-    baseline = fit_baseline(reference, kinds(reference.columns), blocks=labels, parts=4)
+    baseline = fit_reference(reference, kinds(reference.columns), blocks=labels, parts=4)
     return _medians([_window(baseline, r) for r in rows])
 
 
 def decision() -> Timed:
     """500 columns, 7 blocks among 56, 300 redraws."""
     reference = table(56 * 100, 500, 0, 1, 0.0)
-    baseline = fit_baseline(reference, kinds(reference.columns), blocks=56)
+    baseline = fit_reference(reference, kinds(reference.columns), blocks=56)
     blocks = profile(table(700, 500, 0, 2, 0.0), baseline, np.arange(700) // 100)
 
     def once(seed: int) -> None:
@@ -38,7 +38,7 @@ def decision() -> Timed:
     return _medians([once])[0]
 
 
-def _window(baseline: Baseline, rows: int) -> Callable[[int], None]:
+def _window(baseline: ReferenceProfile, rows: int) -> Callable[[int], None]:
     from sqlalchemy import create_engine
     from sqlalchemy.orm import Session
 

@@ -38,13 +38,13 @@ def verdict(folder: Path) -> Callable[[], None]:
     """Reference and window from Parquet to a decision and every statistic."""
     from monitor.detect.decide import decide
     from monitor.drift import drift_scores
-    from monitor.profile.baseline import fit_baseline
     from monitor.profile.block import equal_blocks, merge_all, profile
     from monitor.profile.by_column import column_names, row_count
+    from monitor.profile.reference_profile import fit_reference
 
     def once() -> None:
         reference, window = (pl.scan_parquet(folder / f"{name}.parquet") for name in ("reference", "window"))
-        baseline = fit_baseline(reference, kinds(column_names(reference)), blocks=30)
+        baseline = fit_reference(reference, kinds(column_names(reference)), blocks=30)
         rows = row_count(window)
         blocks = profile(window, baseline, equal_blocks(rows, -(-rows // 10)))
         decision = decide(baseline, blocks, alpha=0.01)
@@ -56,12 +56,12 @@ def verdict(folder: Path) -> Callable[[], None]:
 
 def profiling(folder: Path) -> Callable[[], None]:
     """A window's profile alone; the baseline is fitted beforehand and not timed."""
-    from monitor.profile.baseline import fit_baseline
     from monitor.profile.block import profile_block
     from monitor.profile.by_column import column_names
+    from monitor.profile.reference_profile import fit_reference
 
     reference = pl.read_parquet(folder / "reference.parquet", n_rows=100_000)
-    baseline = fit_baseline(reference, kinds(column_names(reference)), blocks=30)
+    baseline = fit_reference(reference, kinds(column_names(reference)), blocks=30)
 
     def once() -> None:
         profile_block(pl.scan_parquet(folder / "window.parquet"), baseline)

@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from core import queue
-from governance import ledger
+from governance.ledger.append import append_entry
 from monitor import store
 from monitor.alerts.episodes import Look, State, episodes, goes_on, known_before
 from monitor.site import Site
@@ -86,7 +86,7 @@ def _opened(site: Site, db: Session, model: Model, window: Window, alarm: Alarm)
     )  # fmt: skip
     db.add(alert)
     db.flush()
-    ledger.append(
+    append_entry(
         db, kind="alert.opened", actor="assay", subject=f"model:{model.name}", at=now,
         body={
             "alert": alert.id, "monitor": alarm.monitor, "metric": alarm.metric, "column": alarm.column,
@@ -114,7 +114,7 @@ def _take_back(site: Site, db: Session, model: Model, window: Window, alert: Ale
     """A window that was computed again alarms no longer. The alert stays for a person to resolve, and says so."""
     db.merge(AlertWindow(alert_id=alert.id, window_id=window.id, alarms=False))
     alert.withdrawn_windows += 1
-    ledger.append(
+    append_entry(
         db, kind="alert.withdrawn", actor="assay", subject=f"model:{model.name}", at=site.clock.now(),
         body={
             "alert": alert.id, "monitor": alert.monitor, "metric": alert.metric, "window": window.id, "reason": why,
@@ -169,7 +169,7 @@ def _tell_again(
     """
     if alert.state == "acknowledged" and not running:
         alert.state, alert.acknowledged_at, alert.acknowledged_by = "open", None, None
-    ledger.append(
+    append_entry(
         db, kind="alert.again", actor="assay", subject=f"model:{model.name}", at=site.clock.now(),
         body={
             "alert": alert.id, "monitor": alert.monitor, "metric": alert.metric, "scale": scale, "window": window,

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from governance import ledger
+from governance.ledger.append import append_entry
 from monitor import store
 from monitor.errors import AlertStateError
 from monitor.site import Site
@@ -51,4 +51,4 @@ def record_change(db: Session, site: Site, kind: str, alert: Alert, actor: str) 
         "alert": alert.id, "monitor": alert.monitor, "metric": alert.metric, "windows": alert.windows,
         "episodes": len(alert.episodes),
     }  # fmt: skip
-    ledger.append(db, kind=kind, actor=actor, subject=f"model:{model.name}", body=body, at=site.clock.now())
+    append_entry(db, kind=kind, actor=actor, subject=f"model:{model.name}", body=body, at=site.clock.now())

@@ -5,7 +5,7 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from governance import ledger
+from governance.ledger.append import append_entry
 from monitor.alerts.follow import ASSAY, Alarm
 from monitor.alerts.lifecycle import record_change
 from monitor.service import CurrentSpec
@@ -28,7 +28,7 @@ def open_silence(site: Site, db: Session, current: CurrentSpec, alarm: Alarm, si
     )  # fmt: skip
     db.add(alert)
     db.flush()
-    ledger.append(
+    append_entry(
         db, kind="alert.opened", actor=ASSAY, subject=f"model:{model.name}", at=now,
         body={
             "alert": alert.id, "monitor": alarm.monitor, "metric": alarm.metric, "column": "", "value": alarm.value,

@@ -10,19 +10,20 @@ from sqlalchemy.orm import Session
 
 from core.canonical import canonical
 from core.errors import AppError, BusyError
-from governance import ledger
+from governance.ledger.append import append_entry
 from monitor import store
 from monitor.alerts import follow
 from monitor.confirm import drafts
 from monitor.confirm.evidence import Evidence, evidence
 from monitor.confirm.evidently_report import confirm_with_evidently
 from monitor.drift.rows import RowScore
-from monitor.profile.baseline import Baseline
+from monitor.profile.reference_profile import ReferenceProfile
 from monitor.reference.collect import person, rows, watched
 from monitor.reference.encode import encoding_of, with_vectors
 from monitor.service import CurrentSpec
 from monitor.site import Site
-from monitor.spec.model import ModelSpec, parse_spec
+from monitor.spec.model import ModelSpec
+from monitor.spec.parse import parse_spec
 from monitor.tables import Alert, BaselineRow, Model, Window
 from monitor.windows.late_rows import rows_of
 
@@ -69,7 +70,7 @@ def confirm_alert(site: Site, alert_id: UUID) -> None:
         else:  # another episode began meanwhile, and has a confirmation of its own
             alert.confirmed_before = [*alert.confirmed_before, made_of]
         _measure(site, db, window.id, found.statistics, found.note)
-        ledger.append(
+        append_entry(
             db, kind="alert.confirmed", actor="assay", subject=f"model:{model.name}", at=site.clock.now(),
             body={
                 "alert": alert_id, "window": window.id, "report": draft.artifact,
@@ -136,7 +137,7 @@ def _rows(site: Site, alarmed: _Alarmed) -> pl.DataFrame:
 def _behind(site: Site, alarmed: _Alarmed, current: pl.DataFrame) -> list[Evidence]:
     if alarmed.baseline.artifact is None:  # removed by an erasure meanwhile
         return []
-    fitted = Baseline.from_bytes(site.artifacts.get(alarmed.baseline.artifact))
+    fitted = ReferenceProfile.from_bytes(site.artifacts.get(alarmed.baseline.artifact))
     return evidence(fitted, current, person=person(alarmed.spec))
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from monitor.profile.baseline import Baseline
 from monitor.profile.clusters import readable_words, shared_words
 from monitor.profile.coding import as_strings, derived_columns
+from monitor.profile.reference_profile import ReferenceProfile
 from monitor.profile.text_encoder import TextEncoder
 
 MOST_ROWS: Final = 20_000  # of a window that are looked at; of more a sample
@@ -47,7 +47,9 @@ class Evidence:
     farthest: tuple[FarRow, ...]  # the farthest first; no text or vector twice
 
 
-def evidence(baseline: Baseline, window: pl.DataFrame, *, person: str | None = None, seed: int = 0) -> list[Evidence]:
+def evidence(
+    baseline: ReferenceProfile, window: pl.DataFrame, *, person: str | None = None, seed: int = 0
+) -> list[Evidence]:
     """Words and rows behind an alarm, one entry for each text or vector column of the baseline.
 
     Args:

@@ -16,8 +16,8 @@ from core.errors import InsufficientDataError
 from core.settings import EngineSettings
 from monitor.drift.rows import RowScore, row_scores
 from monitor.drift.rows.base import components
-from monitor.profile.baseline import ColumnKind
 from monitor.profile.coding import category_values, number_values
+from monitor.profile.reference_profile import ColumnKind
 from monitor.profile.text_encoder import COMPONENTS
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import numpy as np
 from monitor.detect.dependence import ALONE, CLEAR, LEVEL, Growth, growth, quarter_growth
 from monitor.detect.permutation import Blocks, possible
 from monitor.detect.statistics import Sums, block_sums
-from monitor.profile.baseline import Baseline
 from monitor.profile.coding import Floats, Ints
+from monitor.profile.reference_profile import ReferenceProfile
 
 Season = Literal["weekday_weekend", "day_of_week", "hour_of_day"]
 
@@ -88,10 +88,10 @@ class _Asked:
     quarters: BlockPlan | None
 
 
-_ASKED: Final[WeakKeyDictionary[Baseline, dict[Scale, _Asked]]] = WeakKeyDictionary()
+_ASKED: Final[WeakKeyDictionary[ReferenceProfile, dict[Scale, _Asked]]] = WeakKeyDictionary()
 
 
-def plan_blocks(baseline: Baseline, scale: Scale, alpha: float) -> BlockPlan:
+def plan_blocks(baseline: ReferenceProfile, scale: Scale, alpha: float) -> BlockPlan:
     """The blocks windows of a scale are judged by; the same for every window of a reference.
 
     Quarters of a day for windows of one day, where neighbouring quarters show no effect of their day; else blocks as
@@ -106,7 +106,7 @@ def plan_blocks(baseline: Baseline, scale: Scale, alpha: float) -> BlockPlan:
     return _planned(asked, scale, _length(scale, baseline.parts), alpha)
 
 
-def least_rate(baseline: Baseline, scale: Scale, alpha: float) -> float | None:
+def least_rate(baseline: ReferenceProfile, scale: Scale, alpha: float) -> float | None:
     """The smallest false-alarm rate windows of a scale can be judged at by the plan for `alpha`; None: at none."""
     plan = plan_blocks(baseline, scale, alpha)
     if plan.problem is not None:
@@ -118,7 +118,7 @@ def least_rate(baseline: Baseline, scale: Scale, alpha: float) -> float | None:
     return 1.0 / possible(arranged.blocks.strata)
 
 
-def supports(baseline: Baseline, scale: Scale, alpha: float) -> bool:
+def supports(baseline: ReferenceProfile, scale: Scale, alpha: float) -> bool:
     """Whether windows of a scale can be judged at all at this false-alarm rate."""
     plan = plan_blocks(baseline, scale, alpha)
     if plan.problem is not None:
@@ -177,7 +177,7 @@ def _length(scale: Scale, parts: int) -> int:
     return max(scale.blocks // parts, 1)
 
 
-def _ask(baseline: Baseline, scale: Scale) -> _Asked:
+def _ask(baseline: ReferenceProfile, scale: Scale) -> _Asked:
     parts = baseline.parts
     length = _length(scale, parts)
     sums = block_sums(baseline, ())
@@ -233,7 +233,7 @@ def _refused(names: Sequence[str], found: Growth, level: float) -> dict[str, flo
     return {names[c]: float(found.columns[c]) for c in np.flatnonzero(found.wandering(level)).tolist()}
 
 
-def _quarters(baseline: Baseline, base: BlockPlan, sums: Sums) -> BlockPlan | None:
+def _quarters(baseline: ReferenceProfile, base: BlockPlan, sums: Sums) -> BlockPlan | None:
     """The plan by quarters where they are honest: measured for even quarters and 30 days."""
     quarters = replace(base, together=1, quarters=True, matched=True)
     if base.season is not None:
@@ -254,7 +254,7 @@ def _quarters(baseline: Baseline, base: BlockPlan, sums: Sums) -> BlockPlan | No
     return replace(quarters, unit=f"quarter of {base.unit}", p_growth=found.p)
 
 
-def _reference(baseline: Baseline, plan: BlockPlan) -> Arrangement:
+def _reference(baseline: ReferenceProfile, plan: BlockPlan) -> Arrangement:
     """The reference's blocks alone."""
     labels = np.array(baseline.labels, dtype=np.int64)
     rows = np.array([block.rows for block in baseline.blocks], dtype=np.float64)

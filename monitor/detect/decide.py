@@ -25,9 +25,9 @@ from monitor.detect.findings import (
 )
 from monitor.detect.permutation import Blocks, Choices, draw, p_values, scores, volume_weights
 from monitor.detect.statistics import Sums, block_sums, floors_of
-from monitor.profile.baseline import Baseline
 from monitor.profile.block import BlockProfile
 from monitor.profile.coding import Floats
+from monitor.profile.reference_profile import ReferenceProfile
 from monitor.quality.volume import Volume
 
 Verdict = Literal[
@@ -74,7 +74,7 @@ class Decision:
 
 
 def decide(
-    baseline: Baseline,
+    baseline: ReferenceProfile,
     window_blocks: Sequence[BlockProfile],
     *,
     alpha: float,
@@ -174,7 +174,7 @@ def check_alpha(alpha: float) -> None:
         raise InvalidError(f"alpha is {alpha}; give a false-alarm rate between 0 and 1, such as 0.01", alpha=alpha)
 
 
-def _verdict(baseline: Baseline, answer: Decision, p_gated: float, must_see: Mapping[str, float]) -> Decision:
+def _verdict(baseline: ReferenceProfile, answer: Decision, p_gated: float, must_see: Mapping[str, float]) -> Decision:
     alpha, p = answer.alpha, answer.p
     assert p is not None
     if p_gated <= alpha:
@@ -192,7 +192,9 @@ def _verdict(baseline: Baseline, answer: Decision, p_gated: float, must_see: Map
     return replace(answer, verdict="no_evidence", reason=f"p = {p:.2g} > {alpha:.3g}")
 
 
-def _arranged(baseline: Baseline, window: Sequence[BlockProfile], plan: BlockPlan, first: int) -> Arrangement | None:
+def _arranged(
+    baseline: ReferenceProfile, window: Sequence[BlockProfile], plan: BlockPlan, first: int
+) -> Arrangement | None:
     """Blocks of the test, or None where the window has no row."""
     rows = np.array([block.rows for block in window], dtype=np.float64)
     if not rows.sum():
@@ -202,7 +204,9 @@ def _arranged(baseline: Baseline, window: Sequence[BlockProfile], plan: BlockPla
     return arrange(plan, labels, own, first + np.arange(len(rows)), rows)
 
 
-def _sizes(baseline: Baseline, window: Sequence[BlockProfile], blocks: Blocks | None) -> tuple[int, int, int, int]:
+def _sizes(
+    baseline: ReferenceProfile, window: Sequence[BlockProfile], blocks: Blocks | None
+) -> tuple[int, int, int, int]:
     n_reference, n_window = baseline.rows, sum(block.rows for block in window)
     if blocks is None:
         return n_reference, n_window, len(baseline.blocks), 0
@@ -251,7 +255,7 @@ def _weighted_p(sums: Sums, arranged: Arrangement, choices: Choices, variances: 
     return p_values(by_column, by_column[:1])[0]
 
 
-def _check_names(baseline: Baseline, values: Mapping[str, float], argument: str) -> None:
+def _check_names(baseline: ReferenceProfile, values: Mapping[str, float], argument: str) -> None:
     known = {*baseline.columns, *baseline.coding.numbers, *baseline.coding.categories}
     for name, value in values.items():
         if name not in known:

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from monitor.detect.permutation import TIE
 from monitor.detect.statistics import BELOW_PER_STD, RANK_PER_STD, FindingKind, Sums, floor_of
-from monitor.profile.baseline import Baseline
 from monitor.profile.block import BlockProfile, merge_all
 from monitor.profile.coding import Floats, Ints
 from monitor.profile.counting import NumberCounts
+from monitor.profile.reference_profile import ReferenceProfile
 
 Meaning = Literal[
     "new vocabulary or typos",
@@ -93,7 +93,7 @@ class Tested:
 
 
 def column_findings(
-    baseline: Baseline, window: Sequence[BlockProfile], sums: Sums, variances: Floats, tested: Tested
+    baseline: ReferenceProfile, window: Sequence[BlockProfile], sums: Sums, variances: Floats, tested: Tested
 ) -> tuple[ColumnFinding, ...]:
     """One finding per column: its loudest functional among those above their floor, else its loudest."""
     z95 = float(np.quantile(tested.largest, 0.95))
@@ -132,7 +132,7 @@ def column_findings(
     return tuple(findings)
 
 
-def meaning_of(baseline: Baseline, name: str) -> Meaning | None:
+def meaning_of(baseline: ReferenceProfile, name: str) -> Meaning | None:
     """What a change of a column says about the text or vector it is derived from."""
     base, _, derived = name.rpartition(".")
     if base not in baseline.coding.encoded:
@@ -141,7 +141,7 @@ def meaning_of(baseline: Baseline, name: str) -> Meaning | None:
 
 
 def _clusters(
-    baseline: Baseline, name: str, reference: BlockProfile, current: BlockProfile
+    baseline: ReferenceProfile, name: str, reference: BlockProfile, current: BlockProfile
 ) -> tuple[ClusterShare, ...]:
     if meaning_of(baseline, name) != MEANINGS["cluster"]:
         return ()
@@ -170,7 +170,9 @@ def could_show(finding: ColumnFinding) -> bool:
     return visible is not None and visible > 0 and (finding.kind == "number" or visible < 1)
 
 
-def would_be_missed(baseline: Baseline, findings: Sequence[ColumnFinding], must_see: Mapping[str, float]) -> str:
+def would_be_missed(
+    baseline: ReferenceProfile, findings: Sequence[ColumnFinding], must_see: Mapping[str, float]
+) -> str:
     """The changes that must not be missed and that this window could not have shown, in words."""
     named = []
     total = baseline.total if must_see else None

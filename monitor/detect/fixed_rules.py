@@ -23,10 +23,10 @@ from monitor.detect.statistics import (
     is_of,
 )
 from monitor.drift import Score
-from monitor.profile.baseline import Baseline
 from monitor.profile.block import BlockProfile, merge_all
 from monitor.profile.coding import Ints
 from monitor.profile.counting import CategoryCounts
+from monitor.profile.reference_profile import ReferenceProfile
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,11 @@ class _RowTest:
 
 
 def row_tests(
-    baseline: Baseline, window: Sequence[BlockProfile], *, alpha: float, floors: Mapping[str, float] | None = None
+    baseline: ReferenceProfile,
+    window: Sequence[BlockProfile],
+    *,
+    alpha: float,
+    floors: Mapping[str, float] | None = None,
 ) -> Decision:
     """Kolmogorov-Smirnov for numbers, chi-square for categories and missing values, with Holm's correction.
 
@@ -84,7 +88,7 @@ def row_tests(
 
 
 def thresholds(
-    baseline: Baseline,
+    baseline: ReferenceProfile,
     window: Sequence[BlockProfile],
     scores: Sequence[Score],
     limits: Mapping[str, float],
@@ -117,7 +121,7 @@ def thresholds(
     return replace(answer, verdict="no_evidence", columns=columns, reason=f"nothing beyond {said}")
 
 
-def _unjudged(baseline: Baseline, window: Sequence[BlockProfile], alpha: float) -> Decision:
+def _unjudged(baseline: ReferenceProfile, window: Sequence[BlockProfile], alpha: float) -> Decision:
     sizes = baseline.rows, sum(block.rows for block in window), len(baseline.blocks), len(window)
     return Decision("not_enough_data", None, alpha, (), (), *sizes, 0, "the window has no rows", block="row")
 
@@ -136,11 +140,11 @@ def _order(finding: ColumnFinding) -> tuple[bool, float]:
     return not finding.alarmed, finding.adjusted_p if finding.adjusted_p is not None else -finding.value
 
 
-def _usual(baseline: Baseline, name: str, floor: float) -> float:
+def _usual(baseline: ReferenceProfile, name: str, floor: float) -> float:
     return ENCODED * floor if is_of(name, baseline.coding.encoded) else floor
 
 
-def _tests(baseline: Baseline, window: BlockProfile, floors: Mapping[str, float]) -> list[_RowTest]:
+def _tests(baseline: ReferenceProfile, window: BlockProfile, floors: Mapping[str, float]) -> list[_RowTest]:
     from scipy.stats import kstwo
 
     reference = baseline.total

@@ -9,11 +9,13 @@ from monitor.detect.arrangement import Scale, least_rate, plan_blocks
 from monitor.detect.decide import Decision, decide
 from monitor.detect.fixed_rules import row_tests, thresholds
 from monitor.drift import Score
-from monitor.profile.baseline import Baseline
 from monitor.profile.block import BlockProfile
+from monitor.profile.reference_profile import ReferenceProfile
 from monitor.quality import Volume
 from monitor.spec import budget
-from monitor.spec.model import AlphaBudget, ModelSpec, RowWindow, span
+from monitor.spec.duration import duration
+from monitor.spec.model import ModelSpec
+from monitor.spec.monitors import AlphaBudget, RowWindow
 from monitor.spec.times import BLOCKS_PER_WINDOW, block_length, profile_parts
 
 MOST: Final = 0.5  # no window alarms more often than every second, however generous the budget
@@ -21,7 +23,7 @@ MOST: Final = 0.5  # no window alarms more often than every second, however gene
 
 def judge(
     spec: ModelSpec,
-    baseline: Baseline,
+    baseline: ReferenceProfile,
     scale: str,
     blocks: Sequence[BlockProfile],
     scores: Sequence[Score],
@@ -54,7 +56,7 @@ def judge(
     )  # fmt: skip
 
 
-def rates(spec: ModelSpec, baseline: Baseline) -> dict[str, float]:
+def rates(spec: ModelSpec, baseline: ReferenceProfile) -> dict[str, float]:
     """False-alarm rate of one window of each scale that is judged; empty where the reference supports none.
 
     The drift part of the budget is spent equally by the scales. A scale whose windows the reference cannot support at
@@ -67,7 +69,7 @@ def rates(spec: ModelSpec, baseline: Baseline) -> dict[str, float]:
     if isinstance(monitors.false_alarms, AlphaBudget) or monitors.drift.rule != "blocks" or len(scales) == 1:
         return shares
     cuts = {scale: scale_of(spec, scale) for scale in scales}
-    ordered = sorted(scales, key=span)
+    ordered = sorted(scales, key=duration)
     for count in range(len(scales), 0, -1):
         for chosen in combinations(ordered, count):
             found = _split(baseline, {s: cuts[s] for s in chosen}, {s: len(scales) * shares[s] for s in chosen})
@@ -76,7 +78,7 @@ def rates(spec: ModelSpec, baseline: Baseline) -> dict[str, float]:
     return {}
 
 
-def _split(baseline: Baseline, cuts: Mapping[str, Scale], whole: Mapping[str, float]) -> dict[str, float]:
+def _split(baseline: ReferenceProfile, cuts: Mapping[str, Scale], whole: Mapping[str, float]) -> dict[str, float]:
     """The rate of each scale, none where they cannot all be judged; `whole`: its rate if it spent everything alone."""
     least: dict[str, float] = {}  # of scales that need more than an equal share
     while True:
@@ -96,7 +98,7 @@ def _split(baseline: Baseline, cuts: Mapping[str, Scale], whole: Mapping[str, fl
         least |= more
 
 
-def _supported(baseline: Baseline, cut: Scale, alpha: float) -> bool:
+def _supported(baseline: ReferenceProfile, cut: Scale, alpha: float) -> bool:
     rate = least_rate(baseline, cut, alpha)
     return rate is not None and rate <= alpha * (1 + 1e-9)
 
@@ -110,7 +112,7 @@ def scale_of(spec: ModelSpec, scale: str) -> Scale:
     parts = profile_parts(windows)
     seconds = int(length.total_seconds()) // parts
     return Scale(
-        int(span(scale).total_seconds()) // seconds, _words(int(length.total_seconds())), seconds,
+        int(duration(scale).total_seconds()) // seconds, _words(int(length.total_seconds())), seconds,
         spec.monitors.phases, spec.monitors.drift.short_reference,
     )  # fmt: skip
 

@@ -14,10 +14,10 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.profile.baseline import Baseline
 from monitor.profile.block import BlockProfile
 from monitor.profile.coding import CategoryLevels, Floats, Ints, NumberBins
 from monitor.profile.counting import CategoryCounts
+from monitor.profile.reference_profile import ReferenceProfile
 
 FindingKind = Literal["number", "category"]
 Effect = Literal["location", "spread", "share_below", "missing", "share", "other", "unseen"]
@@ -91,10 +91,10 @@ class _Reference:
     folded: Mapping[str, tuple[Floats, Floats]]  # other and unseen of each block, by the lists without its fold
 
 
-_REFERENCES: Final[WeakKeyDictionary[Baseline, _Reference]] = WeakKeyDictionary()
+_REFERENCES: Final[WeakKeyDictionary[ReferenceProfile, _Reference]] = WeakKeyDictionary()
 
 
-def block_sums(baseline: Baseline, window: Sequence[BlockProfile], without: Sequence[str] = ()) -> Sums:
+def block_sums(baseline: ReferenceProfile, window: Sequence[BlockProfile], without: Sequence[str] = ()) -> Sums:
     """Sums over the reference blocks and the blocks of a window, of every column but those named in `without`."""
     reference = _REFERENCES.get(baseline)
     if reference is None:
@@ -172,7 +172,7 @@ def floor_of(name: str, floors: Mapping[str, float]) -> float | None:
     return floors.get(name, floors.get(name.rpartition(".")[0]))
 
 
-def _stacked(baseline: Baseline) -> _Reference:
+def _stacked(baseline: ReferenceProfile) -> _Reference:
     blocks, folds = baseline.blocks, baseline.fold_of
     looks = _looks(baseline)
     levels, hitters, folded = {}, {}, {}
@@ -197,7 +197,7 @@ def _stack(parts: Sequence[Ints]) -> Floats:
     return np.stack(parts).astype(np.float64)
 
 
-def _looks(baseline: Baseline) -> _Looks:
+def _looks(baseline: ReferenceProfile) -> _Looks:
     numbers = baseline.coding.numbers
     functionals: list[Functional] = []
     of: list[int] = []
@@ -280,7 +280,7 @@ def _levels(
     return [Functional("share", level) for _, level in ranked], sums
 
 
-def _remainder(baseline: Baseline, reference: _Reference, name: str, parts: Sequence[CategoryCounts]) -> Floats:
+def _remainder(baseline: ReferenceProfile, reference: _Reference, name: str, parts: Sequence[CategoryCounts]) -> Floats:
     """Other, unseen and missing: (blocks, 3)."""
     others, unseens = reference.folded[name]
     if parts:

@@ -18,8 +18,8 @@ from monitor.drift import (
 from monitor.drift.base import Counts, Method
 from monitor.drift.score import Score, score_window
 from monitor.drift.texts import TEXT_METHODS
-from monitor.profile.baseline import Baseline
 from monitor.profile.block import BlockProfile
+from monitor.profile.reference_profile import ReferenceProfile
 
 METHODS: Final = {
     m.name: m
@@ -39,7 +39,7 @@ METHODS: Final = {
 }
 
 
-def drift_scores(baseline: Baseline, window_profile: BlockProfile) -> list[Score]:
+def drift_scores(baseline: ReferenceProfile, window_profile: BlockProfile) -> list[Score]:
     """Every statistic for every column; one that is undefined or does not apply is None with a reason."""
     return score_window(baseline, window_profile, METHODS.values(), TEXT_METHODS.values())
 

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from core.errors import InsufficientDataError
 from monitor.drift.base import Counts, Method
 from monitor.drift.texts import Mean, TextMethod
-from monitor.profile.baseline import Baseline
 from monitor.profile.block import BlockProfile
 from monitor.profile.coding import NumberBins
 from monitor.profile.counting import CategoryCounts, NumberCounts
+from monitor.profile.reference_profile import ReferenceProfile
 
 COARSE_BINS: Final = 10
 
@@ -34,7 +34,7 @@ class Score:
 
 
 def score_window(
-    baseline: Baseline, window: BlockProfile, methods: Iterable[Method], text_methods: Iterable[TextMethod]
+    baseline: ReferenceProfile, window: BlockProfile, methods: Iterable[Method], text_methods: Iterable[TextMethod]
 ) -> list[Score]:
     """Every statistic for every column; one that does not apply is None and says why."""
     reference = baseline.total

@@ -21,7 +21,7 @@ from monitor.ingest.ndjson import BodyError, Rows, check_count
 from monitor.ingest.parquet_footer import Leaf, groups, unpacked
 from monitor.ingest.row_schema import UTC_MICROSECONDS, SchemaMismatchError, Target
 from monitor.ingest.validate import AHEAD, Checked, unknown_column
-from monitor.spec.model import ColumnType
+from monitor.spec.columns import ColumnType
 
 _PER_SECOND: Final = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.spec.model import ColumnType
+from monitor.spec.columns import ColumnType
 
 Positions = NDArray[np.int64]
 Flags = NDArray[np.bool_]

@@ -19,7 +19,7 @@ from monitor.ingest.encoding import decoded
 from monitor.ingest.media import ARROW, IDENTITY, NDJSON, PARQUET
 from monitor.ingest.ndjson import BOM, Rejection
 from monitor.site import Site
-from monitor.spec.model import parse_spec
+from monitor.spec.parse import parse_spec
 
 if TYPE_CHECKING:
     import polars as pl

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from core.canonical import canonical
-from governance import ledger
+from governance.ledger.append import append_entry
 from monitor import store
 from monitor.errors import QuarantineRowDecidedError, QuarantineRowNotFoundError, RowRejectedError
 from monitor.ingest.receive import LISTED_REJECTIONS, store_rows, target_of
@@ -202,4 +202,4 @@ def _decide(site: Site, model: str, rows: Sequence[str], state: str, actor: str,
             return
         digest = hashlib.sha256(canonical(sorted(fresh))).hexdigest()
         body = {"rows": len(fresh), "ids": f"sha256:{digest}", "spec_revision": found.revision, **counts}
-        ledger.append(db, kind=f"quarantine.{state}", actor=actor, subject=f"model:{model}", body=body, at=now)
+        append_entry(db, kind=f"quarantine.{state}", actor=actor, subject=f"model:{model}", body=body, at=now)

@@ -26,7 +26,8 @@ from monitor.ingest.validate import (
     not_an_outcome_column,
     outcome_columns,
 )
-from monitor.spec.model import ColumnType, ModelSpec
+from monitor.spec.columns import ColumnType
+from monitor.spec.model import ModelSpec
 
 DTYPES: Final[Mapping[ColumnType, Any]] = {
     "number": pl.Float64, "boolean": pl.Boolean, "category": pl.String, "string": pl.String, "text": pl.String,

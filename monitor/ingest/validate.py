@@ -12,7 +12,8 @@ import polars as pl
 from core.errors import InvalidError
 from monitor.ingest import vectors
 from monitor.ingest.ndjson import Rejection, Rows
-from monitor.spec.model import ColumnType, ModelSpec
+from monitor.spec.columns import ColumnType
+from monitor.spec.model import ModelSpec
 
 # A producer's clock may be wrong by this much; beyond it the time is taken for a mistake (milliseconds for seconds).
 AHEAD: Final = timedelta(days=1)

@@ -20,16 +20,17 @@ from core.engine import HERE, Call
 from core.errors import BusyError
 from core.logs import logger
 from core.settings import EngineSettings
-from monitor.profile.baseline import Baseline
 from monitor.profile.block import BlockProfile, empty_profile
 from monitor.profile.codec import from_bytes, summed
 from monitor.profile.coding import Coding
+from monitor.profile.reference_profile import ReferenceProfile
 from monitor.reference.collect import time_blocks
 from monitor.reference.encode import encoding_of, is_there
 from monitor.reference.profile_job import Cut, Part, Stretch, labels_of, profile_rows, profile_stretch, row_labels
 from monitor.service import CurrentSpec
 from monitor.site import Site
-from monitor.spec.model import ModelSpec, RowWindow
+from monitor.spec.model import ModelSpec
+from monitor.spec.monitors import RowWindow
 from monitor.spec.times import BLOCKS_PER_WINDOW, GRACE, block_length, profile_parts
 from monitor.tables import BaselineRow, StoredProfile
 
@@ -87,7 +88,7 @@ def _make_again(site: Site, current: CurrentSpec, row: BaselineRow, labels: Sequ
             _store(db, row, run, parts)
 
 
-def extend(site: Site, current: CurrentSpec, row: BaselineRow, baseline: Baseline) -> list[int]:
+def extend(site: Site, current: CurrentSpec, row: BaselineRow, baseline: ReferenceProfile) -> list[int]:
     """Profile every block that has ended and has rows no stored profile holds yet; returns their labels."""
     name, spec = current.model.name, current.spec
     next_seq = site.events.extent(name).next_seq

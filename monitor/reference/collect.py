@@ -8,15 +8,16 @@ import polars as pl
 from numpy.typing import NDArray
 
 from core.errors import AppError, InvalidError
-from governance import ledger
+from governance.ledger.append import append_entry
 from monitor import store
-from monitor.profile.baseline import Baseline, ColumnKind, fit_baseline
 from monitor.profile.block import equal_blocks
 from monitor.profile.by_column import Rows, column_names, row_count
+from monitor.profile.reference_profile import ColumnKind, ReferenceProfile, fit_reference
 from monitor.reference.encode import encoding_of, with_vectors
 from monitor.service import CurrentSpec
 from monitor.site import Site
-from monitor.spec.model import ModelSpec, RowWindow
+from monitor.spec.model import ModelSpec
+from monitor.spec.monitors import RowWindow
 from monitor.spec.times import BLOCKS_PER_WINDOW, GRACE, block_length, profile_parts, reference_time
 from monitor.tables import BaselineRow
 
@@ -84,7 +85,7 @@ def collect(site: Site, current: CurrentSpec, row: BaselineRow) -> None:
             stored.to_seq = int(frame["seq"].max()) + 1  # type: ignore[arg-type]  # has rows
             stored.from_ts, stored.to_ts = frame["ts"].min(), frame["ts"].max()  # type: ignore[assignment]  # times
         stored.problem = None
-        ledger.append(
+        append_entry(
             db, kind="model.baseline", actor="assay", subject=f"model:{current.model.name}", at=site.clock.now(),
             body={
                 "baseline": row.id, "digest": artifact, "rows": height, "reason": row.reason,
@@ -119,7 +120,9 @@ def rows(site: Site, current: CurrentSpec, row: BaselineRow) -> pl.DataFrame | N
     return frame.filter((pl.int_range(pl.len()) < first) | (pl.col("ts") < end))
 
 
-def refit(site: Site, current: CurrentSpec, row: BaselineRow, erased: Sequence[tuple[int, datetime]]) -> Baseline:
+def refit(
+    site: Site, current: CurrentSpec, row: BaselineRow, erased: Sequence[tuple[int, datetime]]
+) -> ReferenceProfile:
     """Fit a ready baseline again on the rows it had, without those that were erased since.
 
     Args:
@@ -168,10 +171,10 @@ def _dataset(site: Site, current: CurrentSpec, name: str) -> pl.LazyFrame:
     return frame.drop("seq", strict=False)
 
 
-def _fitted(spec: ModelSpec, frame: Rows, texts: dict[str, list[str | None]]) -> Baseline:
+def _fitted(spec: ModelSpec, frame: Rows, texts: dict[str, list[str | None]]) -> ReferenceProfile:
     windows = spec.monitors.windows
     parts = 1 if isinstance(windows, RowWindow) else profile_parts(windows)
-    return fit_baseline(
+    return fit_reference(
         frame, watched(spec), blocks=_blocks(spec, frame), parts=parts, seed=0, encoder_texts=texts, person=person(spec)
     )
 

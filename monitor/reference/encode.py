@@ -22,7 +22,8 @@ from core.errors import InvalidError
 from core.process import Child
 from monitor.profile.coding import TEXT, VECTOR, dimensions_of
 from monitor.site import Site
-from monitor.spec.model import Encoder, ModelSpec
+from monitor.spec.columns import Encoder
+from monitor.spec.model import ModelSpec
 
 LIMIT_S: Final = 3600.0
 LIBRARY: Final = "sentence_transformers"

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from core.artifacts import ArtifactStore
 from monitor.lake.snapshot import Snapshot
 from monitor.lake.table import Table
-from monitor.profile.baseline import Baseline
 from monitor.profile.block import profile_coded
 from monitor.profile.codec import to_bytes
 from monitor.profile.coding import CodedColumns, coded_columns
+from monitor.profile.reference_profile import ReferenceProfile
 from monitor.reference.collect import time_blocks
 from monitor.reference.encode import Encoding, with_vectors_if_possible
-from monitor.spec.model import RowWindow
+from monitor.spec.monitors import RowWindow
 from monitor.spec.times import BLOCKS_PER_WINDOW
 
 # Values of one segment column with profiles of their own; of more, the most frequent of the block.
@@ -90,14 +90,14 @@ def profile_rows(cut: Cut, rows: pl.LazyFrame) -> list[Part]:
     return found
 
 
-def fitted(artifacts: Path, digest: str) -> Baseline:
+def fitted(artifacts: Path, digest: str) -> ReferenceProfile:
     """A fitted baseline; the last few are kept, for it is the same for window after window."""
     return _fitted(artifacts, digest)
 
 
 @lru_cache(maxsize=KEPT_BASELINES)  # by digest, so an entry can never be stale
-def _fitted(artifacts: Path, digest: str) -> Baseline:
-    return Baseline.from_bytes(ArtifactStore(artifacts).get(digest))
+def _fitted(artifacts: Path, digest: str) -> ReferenceProfile:
+    return ReferenceProfile.from_bytes(ArtifactStore(artifacts).get(digest))
 
 
 def labels_of(frame: pl.DataFrame, windows: RowWindow | tuple[str, ...], from_seq: int) -> NDArray[np.int64]:
@@ -116,7 +116,7 @@ def row_labels(position: NDArray[np.int64], window: int) -> NDArray[np.int64]:
     return found
 
 
-def _profiled(coded: CodedColumns, rows: NDArray[np.int64], baseline: Baseline) -> bytes:
+def _profiled(coded: CodedColumns, rows: NDArray[np.int64], baseline: ReferenceProfile) -> bytes:
     only = CodedColumns(
         {name: values[rows] for name, values in coded.numbers.items()},
         {name: codes[rows] for name, codes in coded.categories.items()},

@@ -9,7 +9,9 @@ quality has its part there. KPIs and fairness have limits of their own, which th
 from datetime import timedelta
 from typing import Final, Literal
 
-from monitor.spec.model import ModelSpec, RowWindow, span
+from monitor.spec.duration import duration
+from monitor.spec.model import ModelSpec
+from monitor.spec.monitors import RowWindow
 
 Part = Literal["drift", "quality", "volume", "silence", "concept"]
 QUALITY: Final = 0.1  # with the volume and silence
@@ -49,7 +51,7 @@ def days_between(spec: ModelSpec, part: Part, *, rows_per_day: float) -> float:
     if isinstance(windows, RowWindow):
         spent = alpha(spec, part, spec.monitors.scales[0]) * rows_per_day / windows.rows
     else:
-        spent = sum(alpha(spec, part, scale) / (span(scale) / timedelta(days=1)) for scale in windows)
+        spent = sum(alpha(spec, part, scale) / (duration(scale) / timedelta(days=1)) for scale in windows)
     return 1.0 / spent
 
 
@@ -64,5 +66,5 @@ def run_length(spec: ModelSpec, *, rows: int, lasted: timedelta | None) -> float
     if isinstance(windows, RowWindow):
         return max(100.0, windows.rows / sum(spent.values()))
     seconds = lasted.total_seconds() if lasted is not None else 0.0
-    per_second = rows / seconds if seconds > 0 else rows / min(span(w) for w in windows).total_seconds()
-    return max(100.0, per_second / sum(spent[w] / span(w).total_seconds() for w in windows))
+    per_second = rows / seconds if seconds > 0 else rows / min(duration(w) for w in windows).total_seconds()
+    return max(100.0, per_second / sum(spent[w] / duration(w).total_seconds() for w in windows))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from monitor.spec.model import span
+from monitor.spec.duration import duration
 
 DAY: Final = timedelta(days=1)
 # Events may come this late before a stretch of time counts as over.
@@ -19,7 +19,7 @@ QUARTERS: Final = 4
 
 def block_length(windows: Sequence[str]) -> timedelta:
     """Length of one block of time: the shortest window, at most a day."""
-    return min([DAY, *(span(w) for w in windows)])
+    return min([DAY, *(duration(w) for w in windows)])
 
 
 def reference_time(windows: Sequence[str]) -> timedelta:
@@ -32,7 +32,7 @@ def window_times(origin: datetime, scale: str, number: int) -> tuple[datetime, d
 
     The first one begins with the block of time, at most a day long, that `origin` falls in, counted from 1970 in UTC.
     """
-    length = span(scale)
+    length = duration(scale)
     block = min(DAY, length).total_seconds()
     start = datetime.fromtimestamp(origin.timestamp() // block * block, tz=UTC) + number * length
     return start, start + length

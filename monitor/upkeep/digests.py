@@ -1,6 +1,6 @@
 """The raw record under seal: what each table's commits added and removed goes to the ledger, file by file.
 
-Every hour, and around every rewrite, the new entries of the Delta logs are read. `governance.lake` says what the
+Every hour, and around every rewrite, the new entries of the Delta logs are read. `governance.verify.lake` says what the
 ledger entries hold and checks a lake against them.
 """
 
@@ -17,9 +17,10 @@ from sqlalchemy.orm import Session
 from core.artifacts import file_digest
 from core.canonical import sha256
 from core.errors import IntegrityFailureError
-from governance import lake, ledger
-from governance.lake import LOG, Commit, Leaf, LeafList
+from governance.ledger.append import append_entry
 from governance.tables import LedgerEntry
+from governance.verify import lake
+from governance.verify.lake import LOG, Commit, Leaf, LeafList
 from monitor import store
 from monitor.site import Site
 from monitor.tables import LakeFile, LakeRecord
@@ -167,7 +168,7 @@ def _append(site: Site, db: Session, row: LakeRecord, stretch: _Stretch) -> None
         body["cause"] = CAUSES.get(word, stretch.operation)
         if word == ERASE:
             body["erasure"] = detail
-    index = ledger.append(db, kind=kind, actor="assay", subject=f"model:{row.model}", body=body, at=site.clock.now())
+    index = append_entry(db, kind=kind, actor="assay", subject=f"model:{row.model}", body=body, at=site.clock.now())
     row.previous = sha256(db.get_one(LedgerEntry, index).entry.encode())
     row.version = stretch.versions[1]
     for leaf in stretch.listed.removed:

@@ -9,13 +9,15 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.errors import AppError
-from governance import erasure, ledger
+from governance import erasure
 from governance.erasure import Case
+from governance.ledger.append import append_entry
+from governance.ledger.read import ledger_entries
 from monitor import store
 from monitor.reference import block_profiles, collect
 from monitor.service import CurrentSpec
 from monitor.site import Site
-from monitor.spec.model import parse_spec
+from monitor.spec.parse import parse_spec
 from monitor.tables import Alert, ArtifactDraft, BaselineRow, Explanation, Model, Window
 
 Erased = Sequence[tuple[int, datetime]]  # number and time of events that are gone
@@ -164,7 +166,7 @@ def _refit(site: Site, case: Case, made_under: CurrentSpec, row: BaselineRow, er
         block_profiles.forget(db, stored)
         if artifact is not None:
             stored.rows = fitted.rows + fitted.rows_for_encoders
-        ledger.append(
+        append_entry(
             db, kind="model.baseline", actor="assay", subject=f"model:{case.model}", at=site.clock.now(),
             body={
                 "baseline": row.id, "digest": artifact, "previous": before, "learned": learned, "rows": stored.rows,
@@ -175,7 +177,7 @@ def _refit(site: Site, case: Case, made_under: CurrentSpec, row: BaselineRow, er
 
 
 def _refits(db: Session, case: Case) -> list[dict[str, Any]]:
-    found = ledger.entries(db, ("model.baseline",), subject=f"model:{case.model}")
+    found = ledger_entries(db, ("model.baseline",), subject=f"model:{case.model}")
     return [entry for entry in found if entry["body"].get("erasure") == str(case.id)]
 
 

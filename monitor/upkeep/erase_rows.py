@@ -12,15 +12,16 @@ import polars as pl
 from sqlalchemy import select
 
 from core.artifacts import fsync_folder
-from governance import erasure, ledger
+from governance import erasure
 from governance.erasure import Case
-from governance.lake import REWRITE, LeafList
+from governance.ledger.read import ledger_entries
+from governance.verify.lake import REWRITE, LeafList
 from monitor import store
 from monitor.events import wal
 from monitor.lake.snapshot import DataFile, Snapshot
 from monitor.lake.table import FileReplacedError, Table
 from monitor.site import Site
-from monitor.spec.model import parse_spec
+from monitor.spec.parse import parse_spec
 from monitor.tables import LakeFile, SpecRevision
 from monitor.upkeep import digests
 
@@ -174,7 +175,7 @@ def _holds(segment: Path, model: str) -> bool:
 def tables_proof(site: Site, case: Case) -> list[dict[str, Any]]:
     """Per table: the files exchanged, with digests and rows before and after, and a search of what is there now."""
     with site.database.read() as db:
-        entries = ledger.entries(db, (REWRITE,), subject=f"model:{case.model}")
+        entries = ledger_entries(db, (REWRITE,), subject=f"model:{case.model}")
     mine = [e for e in entries if e["body"].get("erasure") == str(case.id)]
     columns = subject_columns(site, case.model)
     proof = []

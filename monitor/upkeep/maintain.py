@@ -9,11 +9,12 @@ from sqlalchemy.orm import Session
 from core import queue
 from core.artifacts import file_digest
 from core.logs import logger
-from governance import ledger
+from governance.ledger.append import append_entry
 from monitor import service
 from monitor.events.store import KINDS
 from monitor.site import Site
-from monitor.spec.model import ModelSpec, span
+from monitor.spec.duration import duration
+from monitor.spec.model import ModelSpec
 from monitor.upkeep import digests
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def run(site: Site, model: str) -> bool:
             if time.monotonic() > end:
                 return False
     digests.record(site, model)  # before anything it would read is cleaned away
-    keep, now = span(spec.history), site.clock.now()
+    keep, now = duration(spec.history), site.clock.now()
     for kind in KINDS:
         table = site.events.table(model, kind)
         table.clean_log(keep=keep, now=now)
@@ -83,7 +84,7 @@ def retain(site: Site, spec: ModelSpec, kind: str, table: "Table") -> "Rewrite |
     if spec.retention is None:
         return None
     now = site.clock.now()
-    first_kept = (now - span(spec.retention)).date()
+    first_kept = (now - duration(spec.retention)).date()
     found = [f for f in table.snapshot().files if f.day is not None and f.day < first_kept]
     if not found:
         return None
@@ -105,7 +106,7 @@ def _enter(
     site: Site, spec: ModelSpec, kind: str, first_kept: str, files: list[tuple[str, int, str]], now: datetime
 ) -> None:
     with site.database.write() as db:
-        ledger.append(
+        append_entry(
             db, kind="lake.retention", actor="assay", subject=f"model:{spec.model}", at=now,
             body={
                 "table": kind, "retention": spec.retention, "first_day_kept": first_kept,

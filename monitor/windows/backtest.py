@@ -17,16 +17,17 @@ from monitor import store
 from monitor.detect.decide import Decision
 from monitor.detect.rules import judge
 from monitor.drift import Score, drift_scores
-from monitor.profile.baseline import Baseline
 from monitor.profile.block import BlockProfile, empty_profile, merge_all
 from monitor.profile.codec import from_bytes
+from monitor.profile.reference_profile import ReferenceProfile
 from monitor.quality import Volume
 from monitor.reference import block_profiles, profile_job
 from monitor.reference.collect import watched
 from monitor.service import CurrentSpec
 from monitor.site import Site
 from monitor.spec import budget
-from monitor.spec.model import ModelSpec, RowWindow
+from monitor.spec.model import ModelSpec
+from monitor.spec.monitors import RowWindow
 from monitor.spec.times import block_length
 from monitor.tables import BaselineRow, Measurement, StoredProfile, Window
 from monitor.windows import concept
@@ -177,7 +178,7 @@ class Stored:
         )
 
     @cached_property
-    def _baseline(self) -> Baseline:
+    def _baseline(self) -> ReferenceProfile:
         assert self.row.artifact is not None
         return profile_job.fitted(self.site.artifacts.root, self.row.artifact)
 

@@ -13,7 +13,8 @@ from monitor.kpi import KPIS
 from monitor.kpi.decompose import DEGRADED, Part, decompose, row_values
 from monitor.service import CurrentSpec
 from monitor.site import Site
-from monitor.spec.model import KpiRule, ModelSpec
+from monitor.spec.model import ModelSpec
+from monitor.spec.monitors import KpiRule
 from monitor.tables import BaselineRow, Measurement, Window
 from monitor.windows.readings import Reading, computed, kpi_frame, rows_for
 

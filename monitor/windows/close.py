@@ -8,7 +8,7 @@ import polars as pl
 
 from monitor.service import CurrentSpec
 from monitor.site import Site
-from monitor.spec.model import RowWindow
+from monitor.spec.monitors import RowWindow
 from monitor.spec.times import GRACE, window_times
 from monitor.tables import BaselineRow, Window
 from monitor.windows.judge import DueWindow, measured

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
-from governance import ledger
+from governance.ledger.append import append_entry
 from monitor.site import Site
 from monitor.tables import Measurement, Model, Window
 from monitor.windows.readings import Reading
@@ -48,7 +48,7 @@ def corrected(site: Site, db: Session, model: Model, window: Window, before: dic
     window.history = [*window.history, before | {"corrected_at": now.isoformat(), "why": why}][-KEPT:]
     after = said(window)
     facts = ("verdict", "drift", "p", "rows")  # sentences may quote values, which are not for the ledger
-    ledger.append(
+    append_entry(
         db, kind="window.corrected", actor="assay", subject=f"model:{model.name}", at=now,
         body={
             "window": window.id, "reason": why, "before": {k: before[k] for k in facts},

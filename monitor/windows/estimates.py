@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.errors import InsufficientDataError
-from governance import ledger
+from governance.ledger.append import append_entry
 from monitor import estimate
 from monitor.estimate import Estimate, Estimator
 from monitor.estimate.base import MINIMUM_LABELS
@@ -49,7 +49,7 @@ def fitted(site: Site, current: CurrentSpec, row: BaselineRow) -> BaselineRow:
         stored.estimator_labels, stored.estimator_reason = labelled.height, problem
         if digest is not None:
             stored.estimator = digest
-            ledger.append(
+            append_entry(
                 db, kind="model.estimator", actor="assay", subject=f"model:{current.model.name}", at=site.clock.now(),
                 body={
                     "baseline": row.id, "digest": digest, "labels": labelled.height,

@@ -6,7 +6,8 @@ from sqlalchemy.orm import Session
 from monitor import store
 from monitor.service import CurrentSpec
 from monitor.site import Site
-from monitor.spec.model import RowWindow, parse_spec
+from monitor.spec.monitors import RowWindow
+from monitor.spec.parse import parse_spec
 from monitor.tables import BaselineRow, Window
 
 

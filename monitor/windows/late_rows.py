@@ -9,11 +9,13 @@ from typing import Any, Final
 
 import polars as pl
 
-from governance import ledger
+from governance.ledger.append import append_entry
 from monitor import store
 from monitor.service import CurrentSpec
 from monitor.site import Site
-from monitor.spec.model import RowWindow, parse_spec, span
+from monitor.spec.duration import duration
+from monitor.spec.monitors import RowWindow
+from monitor.spec.parse import parse_spec
 from monitor.tables import BaselineRow, Window
 
 # A window that late rows trickle into is judged again this long after it last was, for all that came meanwhile.
@@ -91,7 +93,7 @@ def is_cut(site: Site, current: CurrentSpec, window: Window) -> bool:
     kept = current.spec.retention
     if kept is None:
         return False
-    first_kept = (site.clock.now() - span(kept)).date()
+    first_kept = (site.clock.now() - duration(kept)).date()
     return window.from_ts < datetime.combine(first_kept, time(), UTC)
 
 
@@ -102,7 +104,7 @@ def leave_out(site: Site, current: CurrentSpec, found: Touched, reached: int) ->
         stored = db.get_one(Window, found.window.id, with_for_update=True)
         stored.judged_seq = reached
         stored.history = [*stored.history, {"corrected_at": now.isoformat(), "why": why}]
-        ledger.append(
+        append_entry(
             db, kind="window.not_corrected", actor="assay", subject=f"model:{current.model.name}", at=now,
             body={"window": stored.id, "reason": why, "rows": found.rows},
         )  # fmt: skip

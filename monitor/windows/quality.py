@@ -14,7 +14,8 @@ from monitor.reference import collect
 from monitor.service import CurrentSpec
 from monitor.site import Site
 from monitor.spec import budget
-from monitor.spec.model import ModelSpec, RowWindow
+from monitor.spec.model import ModelSpec
+from monitor.spec.monitors import RowWindow
 from monitor.spec.times import block_length
 from monitor.tables import BaselineRow
 from monitor.windows.readings import Reading

@@ -13,7 +13,8 @@ from monitor.drift.rows import ROW_METHODS
 from monitor.fairness import FAIRNESS, FairnessValue
 from monitor.kpi import KPIS
 from monitor.kpi.base import KpiValue
-from monitor.spec.model import KpiRule, ModelSpec
+from monitor.spec.model import ModelSpec
+from monitor.spec.monitors import KpiRule
 
 AT_CONFIRMATION: Final = "needs raw rows: computed for the window that opens a drift alert, when that is confirmed"
 

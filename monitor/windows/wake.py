@@ -10,7 +10,8 @@ from monitor import store
 from monitor.events.accept import when
 from monitor.events.arrivals import News
 from monitor.service import CurrentSpec, current_spec
-from monitor.spec.model import RowWindow, span
+from monitor.spec.duration import duration
+from monitor.spec.monitors import RowWindow
 from monitor.spec.times import GRACE, reference_time, window_times
 from monitor.tables import BaselineRow
 
@@ -72,7 +73,7 @@ def awaited(db: Session, model_name: str) -> Awaited:
         marks += [Mark(row.from_seq + (number + 1) * monitors.windows.rows) for number in closed.values()]
         return Awaited(tuple(marks), None, None)
     if row.origin_ts is None:
-        return Awaited(tuple(marks), None, min(monitors.scales, key=span))
+        return Awaited(tuple(marks), None, min(monitors.scales, key=duration))
     spans = [window_times(row.origin_ts, scale, number) for scale, number in closed.items()]
     marks += [Mark(ts=end) for _, end in spans]
     late_before = max(start for start, _ in spans) if any(closed.values()) else row.origin_ts

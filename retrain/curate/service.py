@@ -9,7 +9,7 @@ import polars as pl
 from sqlalchemy.orm import Session
 
 from core.canonical import digest
-from governance import ledger
+from governance.ledger.append import append_entry
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.tables import Dataset, Model
@@ -170,7 +170,7 @@ def _add(
     )  # fmt: skip
     db.add(row)
     db.flush()
-    ledger.append(
+    append_entry(
         db, kind="dataset.registered", actor=actor, subject=f"model:{model.name}", at=now,
         body={
             "dataset": row.id, "name": name, "role": role, "digest": digest_, "rows": rows, "run": run_id,

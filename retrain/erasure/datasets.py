@@ -9,8 +9,9 @@ import polars as pl
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from governance import erasure, ledger
+from governance import erasure
 from governance.erasure import Case
+from governance.ledger.append import append_entry
 from monitor import store as monitored
 from monitor.site import Site
 from monitor.tables import Dataset
@@ -73,7 +74,7 @@ def _erase(site: Site, case: Case, row: Dataset, columns: Sequence[str]) -> None
             erasure.remember(db, case, "texts", {_copy(site, row.name, t): 1 for t in _texts(frame.filter(gone))})
         stored.digest, stored.rows = artifact, kept.height
         stored.provenance = {**stored.provenance, "erasures": [*stored.provenance.get("erasures", []), mark]}
-        ledger.append(
+        append_entry(
             db, kind="dataset.erased", actor="assay", subject=f"model:{case.model}", at=now,
             body={"dataset": row.id, "name": row.name, "role": row.role, "rows": kept.height, **mark, "at": now},
         )  # fmt: skip

@@ -8,8 +8,9 @@ from uuid import UUID
 from core.canonical import canonical
 from core.errors import AppError, BusyError
 from core.queue import Retry
-from governance import erasure, ledger
+from governance import erasure
 from governance.erasure import Case
+from governance.ledger.checkpointing import issue_checkpoint
 from governance.tables import Erasure
 from monitor import store as monitored
 from monitor.site import Site
@@ -155,7 +156,7 @@ def _finish(site: Site, erasure_id: UUID) -> Retry | None:
         if erasure.erasure(db, erasure_id, lock=True).state != "done":
             erasure.complete(db, erasure_id, proof=artifact, facts=facts, now=now)
     with site.database.write() as db:
-        ledger.checkpoint(db, key=site.keys.signing, anchor=site.settings.anchor_dir, now=now)
+        issue_checkpoint(db, key=site.keys.signing, anchor=site.settings.anchor_dir, now=now)
     site.database.forget()
     return None
 

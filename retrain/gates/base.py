@@ -7,7 +7,8 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.spec.model import Envelope, FairnessRule
+from monitor.spec.monitors import FairnessRule
+from monitor.spec.retraining import Envelope
 
 Floats = NDArray[np.float64]
 Verdict = Literal["pass", "fail", "unknown"]

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from monitor.spec.model import Retrain
+from monitor.spec.retraining import Retrain
 from retrain.triggers import drift, fairness, kpi, manual, outcomes, schedule
 from retrain.triggers.base import Trigger, TriggerInputs
 from retrain.triggers.decision import Decision, combine

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from monitor.spec.model import Retrain
+from monitor.spec.retraining import Retrain
 
 
 @dataclass(frozen=True, slots=True)

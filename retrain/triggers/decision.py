@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from monitor.spec.model import Retrain, span
+from monitor.spec.duration import duration
+from monitor.spec.retraining import Retrain
 from retrain.triggers.base import Finding, Trigger, TriggerInputs
 
 
@@ -43,7 +44,7 @@ def _blockers(firing: Sequence[Trigger], inputs: TriggerInputs, policy: Retrain)
         found.append(Blocker("run_in_progress", f"run {inputs.open_run} has not ended"))
     # A person who asks may know why the last run was not enough; the machine waits.
     if inputs.last_run_at is not None and inputs.manual is None:
-        free_at = inputs.last_run_at + span(policy.cooldown)
+        free_at = inputs.last_run_at + duration(policy.cooldown)
         if inputs.now < free_at:
             found.append(Blocker("cooldown", f"{policy.cooldown} after the last run, until {free_at.isoformat()}"))
     found.extend(_too_few_labels(firing, inputs, policy))

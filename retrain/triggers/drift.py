@@ -1,6 +1,6 @@
 """Fires while the newest window of any scale is an alarm with drift in it."""
 
-from monitor.spec.model import Retrain
+from monitor.spec.retraining import Retrain
 from retrain.triggers.base import Finding, Trigger, TriggerInputs
 
 

@@ -1,6 +1,6 @@
 """Fires while a fairness metric's newest measurement is past its limit, in the monitor's judgement."""
 
-from monitor.spec.model import Retrain
+from monitor.spec.retraining import Retrain
 from retrain.triggers.base import Finding, Trigger, TriggerInputs
 from retrain.triggers.kpi import past_limit
 

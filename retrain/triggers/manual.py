@@ -1,6 +1,6 @@
 """Fires when a person asked for a run; the person is the evidence, so that they cannot approve it themselves."""
 
-from monitor.spec.model import Retrain
+from monitor.spec.retraining import Retrain
 from retrain.triggers.base import Finding, Trigger, TriggerInputs
 
 

@@ -1,6 +1,6 @@
 """Fires once enough labelled events arrived since the last training set."""
 
-from monitor.spec.model import NewOutcomes, Retrain
+from monitor.spec.retraining import NewOutcomes, Retrain
 from retrain.triggers.base import Finding, Trigger, TriggerInputs
 
 

@@ -8,7 +8,7 @@ from apscheduler.triggers.combining import OrTrigger
 from apscheduler.triggers.cron import CronTrigger
 
 from core.errors import InvalidError
-from monitor.spec.model import Cron, Retrain
+from monitor.spec.retraining import Cron, Retrain
 from retrain.triggers.base import Finding, Trigger, TriggerInputs
 
 _DAYS: Final = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")

@@ -7,7 +7,8 @@ import pytest
 
 from api.policies import budgeted, policies
 from core.errors import InvalidError
-from monitor.spec.model import ModelSpec, parse_spec
+from monitor.spec.model import ModelSpec
+from monitor.spec.parse import parse_spec
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ import yaml
 from api.replay import replay_file
 from api.replay_input import read_events, read_outcomes
 from core.errors import AppError
-from monitor.spec.model import ModelSpec, parse_spec
+from monitor.spec.model import ModelSpec
+from monitor.spec.parse import parse_spec
 from tests.service import assay
 
 START = datetime(2026, 1, 5, tzinfo=UTC)

@@ -8,7 +8,8 @@ from sqlalchemy import select
 from api import scheduler
 from core.clock import ManualClock
 from core.queue import Job
-from governance import ledger
+from governance.ledger.checkpointing import latest_checkpoint
+from governance.ledger.read import ledger_rows
 from monitor import service
 from monitor.site import Site
 from tests.monitor.traffic import document, spec
@@ -36,7 +37,7 @@ def test_only_the_holder_of_the_lease_ticks(site: Site, clock: ManualClock) -> N
     clock.move_to(clock.now() + timedelta(seconds=1))
     scheduler.tick(site, "a")
     with site.database.read() as db:
-        missed = [row.entry for row in ledger.rows(db, kind="scheduler.missed")]
+        missed = [row.entry for row in ledger_rows(db, kind="scheduler.missed")]
     assert len(missed) == 1
     assert '"seconds":300' in missed[0]
 
@@ -47,7 +48,7 @@ def test_a_grown_ledger_is_checkpointed(site: Site, clock: ManualClock) -> None:
         service.apply_spec(site, db, spec(), "tester")
     scheduler.tick(site, "a")
     with site.database.read() as db:
-        first = ledger.latest_checkpoint(db)
+        first = latest_checkpoint(db)
     assert first is not None
     assert first.size == 1
     assert len(list(site.settings.anchor_dir.iterdir())) == 1

@@ -15,7 +15,8 @@ from api.replay_input import read_events
 from api.upload.batches import Batch
 from api.upload.shape import Plan, bodies
 from core.errors import InvalidError
-from monitor.spec.model import ModelSpec, parse_spec
+from monitor.spec.model import ModelSpec
+from monitor.spec.parse import parse_spec
 from tests.api.test_replay import events
 
 SPEC = parse_spec({

@@ -14,7 +14,8 @@ import uvicorn
 
 from api.app import create_app
 from core.clock import ManualClock
-from governance import access
+from governance.access.api_keys import create_key
+from governance.access.roles import Role
 from monitor.site import Site
 from tests.reports.story import END, Story, tell
 
@@ -51,7 +52,7 @@ class Watched:
 def served(site: Site, clock: ManualClock) -> Iterator[Served]:
     clock.move_to(END + timedelta(hours=3))
     with site.database.write() as db:
-        _, key = access.create_key(db, name="a.lindqvist", role=access.Role.ADMIN, actor="assay", now=clock.now())
+        _, key = create_key(db, name="a.lindqvist", role=Role.ADMIN, actor="assay", now=clock.now())
     app = create_app(site)
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_level="error"))

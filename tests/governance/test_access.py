@@ -9,22 +9,19 @@ from sqlalchemy import text
 
 from core.db import Database
 from core.errors import ForbiddenError, InvalidError, UnauthenticatedError
-from governance import ledger
-from governance.access import (
-    Caller,
+from governance.access.api_keys import (
     KeyNameTakenError,
     KeyNotFoundError,
     LastAdminError,
-    Permission,
-    Role,
+    all_keys,
     authenticate,
     create_key,
     first_admin,
     holder,
-    list_keys,
-    require,
     revoke_key,
 )
+from governance.access.roles import Caller, Permission, Role, require
+from governance.ledger.read import ledger_lines, ledger_size
 from monitor.site import Site
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
@@ -40,9 +37,9 @@ def test_a_key_is_known_by_its_secret_which_is_not_kept(database: Database) -> N
     prefix, key = make(database, "shop", Role.PRODUCER)
     with database.read() as db:
         assert authenticate(db, key) == Caller("shop", Role.PRODUCER, prefix)
-        stored = str(db.execute(text("select * from api_key")).all()) + str(list(ledger.lines(db)))
+        stored = str(db.execute(text("select * from api_key")).all()) + str(list(ledger_lines(db)))
         assert key.rpartition("_")[2] not in stored
-        assert [row.name for row in list_keys(db)] == ["shop"]
+        assert [row.name for row in all_keys(db)] == ["shop"]
 
 
 SPOILT: list[Callable[[str], str]] = [
@@ -72,7 +69,7 @@ def test_a_revoked_key_is_refused_and_the_ledger_tells_its_story(database: Datab
         with pytest.raises(UnauthenticatedError):
             authenticate(db, key)
         assert holder(db, prefix) is None
-        entries = [json.loads(line) for line in ledger.lines(db)]
+        entries = [json.loads(line) for line in ledger_lines(db)]
     assert [(e["kind"], e["subject"]) for e in entries] == [
         ("key.created", f"key:{prefix}"),
         ("key.revoked", f"key:{prefix}"),
@@ -84,8 +81,8 @@ def test_a_key_that_could_not_be_recorded_does_not_exist(database: Database) -> 
         create_key(db, name="shop", role=Role.VIEWER, actor="admin", now=NOW)
         raise RuntimeError
     with database.read() as db:
-        assert list_keys(db) == []
-        assert ledger.size(db) == 0
+        assert all_keys(db) == []
+        assert ledger_size(db) == 0
 
 
 def test_a_name_is_given_once(database: Database) -> None:

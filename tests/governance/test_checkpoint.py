@@ -8,8 +8,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from core.errors import InvalidError
-from governance import checkpoint
-from governance.checkpoint import KeyFormatError, NoteFormatError, NoteSignatureError, SigningKey, VerifierKey
+from governance.proof.checkpoint import sign_checkpoint, verify_checkpoint
+from governance.proof.note import NoteFormatError, NoteSignatureError, open_note, sign_note
+from governance.proof.vkey import KeyFormatError, SigningKey, VerifierKey
 
 # The example of golang.org/x/mod/sumdb/note (package documentation and note_test.go).
 GO_VKEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
@@ -26,11 +27,11 @@ ROOT = hashlib.sha256(b"a root").digest()
 AT = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 KEY = SigningKey(ORIGIN, Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
 OTHER = SigningKey("witness.example", Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33))))
-NOTE = checkpoint.sign(KEY, ORIGIN, 12, ROOT, AT)
+NOTE = sign_checkpoint(KEY, ORIGIN, 12, ROOT, AT)
 
 
 def test_the_published_note_verifies() -> None:
-    note = checkpoint.open_note(GO_NOTE, [GO_VKEY])
+    note = open_note(GO_NOTE, [GO_VKEY])
     assert note.text == GO_TEXT
     assert note.signers == ("PeterNeumann+c74f20a3",)
 
@@ -39,7 +40,7 @@ def test_signing_the_published_text_with_the_published_key_gives_the_published_n
     key = SigningKey.parse(GO_SKEY)
     assert key.vkey == GO_VKEY
     assert key.secret() == GO_SKEY
-    assert checkpoint.sign_note(GO_TEXT, [key]) == GO_NOTE
+    assert sign_note(GO_TEXT, [key]) == GO_NOTE
 
 
 @pytest.mark.parametrize("vkey", [GO_VKEY, ENOCH_VKEY])
@@ -58,11 +59,11 @@ def test_a_checkpoint_is_what_raw_ed25519_and_the_specification_give() -> None:
 
 
 def test_a_checkpoint_reads_back_as_it_was_signed() -> None:
-    head = checkpoint.verify(NOTE, [KEY.vkey])
+    head = verify_checkpoint(NOTE, [KEY.vkey])
     assert (head.origin, head.size, head.root, head.at) == (ORIGIN, 12, ROOT, AT)
     assert head.signers == (KEY.verifier.label,)
     elsewhere = AT.astimezone(timezone(timedelta(hours=5)))
-    assert checkpoint.sign(KEY, ORIGIN, 12, ROOT, elsewhere) == NOTE
+    assert sign_checkpoint(KEY, ORIGIN, 12, ROOT, elsewhere) == NOTE
 
 
 def test_flipping_any_byte_of_a_checkpoint_is_refused() -> None:
@@ -76,7 +77,7 @@ def test_flipping_any_byte_of_a_checkpoint_is_refused() -> None:
             except UnicodeDecodeError:
                 continue
             with pytest.raises((NoteFormatError, NoteSignatureError)):
-                checkpoint.verify(text, [KEY.vkey])
+                verify_checkpoint(text, [KEY.vkey])
 
 
 def test_only_one_spelling_of_a_signature_is_accepted() -> None:
@@ -85,38 +86,38 @@ def test_only_one_spelling_of_a_signature_is_accepted() -> None:
     assert NOTE.endswith("=\n")
     for digit in set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/") - {last}:
         with pytest.raises((NoteFormatError, NoteSignatureError)):
-            checkpoint.verify(f"{head}{digit}=\n", [KEY.vkey])
+            verify_checkpoint(f"{head}{digit}=\n", [KEY.vkey])
 
 
 def test_another_signer_is_skipped_and_a_second_known_one_is_reported() -> None:
-    text = checkpoint.open_note(NOTE, [KEY.vkey]).text
-    both = checkpoint.sign_note(text, [OTHER, KEY])
-    assert checkpoint.verify(both, [KEY.vkey]).signers == (KEY.verifier.label,)
-    assert len(checkpoint.verify(both, [KEY.vkey, OTHER.vkey]).signers) == 2
+    text = open_note(NOTE, [KEY.vkey]).text
+    both = sign_note(text, [OTHER, KEY])
+    assert verify_checkpoint(both, [KEY.vkey]).signers == (KEY.verifier.label,)
+    assert len(verify_checkpoint(both, [KEY.vkey, OTHER.vkey]).signers) == 2
 
 
 def test_a_broken_signature_of_a_known_key_is_refused_even_beside_a_good_one() -> None:
-    good = checkpoint.sign_note("text\n", [KEY]).splitlines()[-1]
-    bad = checkpoint.sign_note("another\n", [OTHER]).splitlines()[-1]
+    good = sign_note("text\n", [KEY]).splitlines()[-1]
+    bad = sign_note("another\n", [OTHER]).splitlines()[-1]
     note = f"text\n\n{good}\n{bad}\n"
-    assert checkpoint.open_note(note, [KEY.vkey]).text == "text\n"
+    assert open_note(note, [KEY.vkey]).text == "text\n"
     with pytest.raises(NoteSignatureError, match=r"signature of witness\.example"):
-        checkpoint.open_note(note, [KEY.vkey, OTHER.vkey])
+        open_note(note, [KEY.vkey, OTHER.vkey])
 
 
 def test_an_unknown_key_is_refused_and_the_error_names_both_sides() -> None:
     with pytest.raises(NoteSignatureError) as caught:
-        checkpoint.verify(NOTE, [OTHER.vkey])
+        verify_checkpoint(NOTE, [OTHER.vkey])
     assert KEY.verifier.label in caught.value.message
     assert OTHER.verifier.label in caught.value.message
     assert caught.value.note == NOTE
     with pytest.raises(NoteSignatureError, match="known keys: none"):
-        checkpoint.verify(NOTE, [])
+        verify_checkpoint(NOTE, [])
 
 
 def test_a_note_whose_text_holds_blank_lines_is_split_at_the_last_one() -> None:
     text = "first\n\nsecond\n"
-    assert checkpoint.open_note(checkpoint.sign_note(text, [KEY]), [KEY.vkey]).text == text
+    assert open_note(sign_note(text, [KEY]), [KEY.vkey]).text == text
 
 
 B64 = base64.b64encode(ROOT).decode()
@@ -139,12 +140,12 @@ B64 = base64.b64encode(ROOT).decode()
 )
 def test_a_signed_text_that_is_no_checkpoint_is_refused(text: str, reason: str) -> None:
     with pytest.raises(NoteFormatError, match=reason):
-        checkpoint.verify(checkpoint.sign_note(text, [KEY]), [KEY.vkey])
+        verify_checkpoint(sign_note(text, [KEY]), [KEY.vkey])
 
 
 def test_a_checkpoint_without_a_time_and_with_foreign_extensions_is_read() -> None:
-    note = checkpoint.sign_note(f"{ORIGIN}\n0\n{B64}\nforeign extension\n", [KEY])
-    head = checkpoint.verify(note, [KEY.vkey])
+    note = sign_note(f"{ORIGIN}\n0\n{B64}\nforeign extension\n", [KEY])
+    head = verify_checkpoint(note, [KEY.vkey])
     assert (head.size, head.at, head.extensions) == (0, None, ("foreign extension",))
 
 
@@ -172,7 +173,7 @@ SIGNATURE_LINE = NOTE.splitlines()[-1]
 )
 def test_text_that_is_no_signed_note_is_refused(note: str) -> None:
     with pytest.raises(NoteFormatError):
-        checkpoint.open_note(note, [KEY.vkey])
+        open_note(note, [KEY.vkey])
 
 
 def test_no_part_of_a_verifier_key_and_no_altered_one_is_read_as_a_key() -> None:
@@ -205,14 +206,14 @@ def test_a_generated_key_survives_its_text_form_and_never_shows_its_secret() -> 
     again = SigningKey.parse(key.secret())
     assert again.vkey == key.vkey
     assert key.secret().split("+")[-1] not in repr(key)
-    assert checkpoint.verify(checkpoint.sign(again, ORIGIN, 1, ROOT, AT), [key.vkey]).size == 1
+    assert verify_checkpoint(sign_checkpoint(again, ORIGIN, 1, ROOT, AT), [key.vkey]).size == 1
 
 
 def test_what_is_no_tree_head_is_not_signed() -> None:
     for origin, size, root in ((ORIGIN, -1, ROOT), (ORIGIN, 1, b"short"), ("", 1, ROOT), ("two\nlines", 1, ROOT)):
         with pytest.raises(InvalidError):
-            checkpoint.sign(KEY, origin, size, root, AT)
+            sign_checkpoint(KEY, origin, size, root, AT)
     with pytest.raises(InvalidError, match="no zone"):
-        checkpoint.sign(KEY, ORIGIN, 1, ROOT, AT.replace(tzinfo=None))
+        sign_checkpoint(KEY, ORIGIN, 1, ROOT, AT.replace(tzinfo=None))
     with pytest.raises(InvalidError, match="at least one"):
-        checkpoint.sign_note("text\n", [])
+        sign_note("text\n", [])

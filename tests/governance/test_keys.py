@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import IntegrityFailureError
-from governance.keys import Keys, load_or_create
+from governance.ledger.keys import Keys, load_or_create
 
 ORIGIN = "assay.test/log"
 

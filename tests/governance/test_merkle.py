@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from core.errors import InvalidError
-from governance import merkle
+from governance.proof import merkle
 
 # Reference tree of the certificate-transparency project (merkletree tests, also in transparency-dev/merkle).
 CT_DATA = "", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"

@@ -6,9 +6,9 @@ import pytest
 from sqlalchemy import text
 
 from core.db import Database
-from governance import ledger
-from governance.checkpoint import SigningKey
-from governance.selfcheck import verify_ledger
+from governance.ledger.checkpointing import issue_checkpoint
+from governance.ledger.selfcheck import verify_ledger
+from governance.proof.vkey import SigningKey
 from tests.governance.test_ledger import AT, append
 
 KEY = SigningKey.generate("assay.test/log")
@@ -19,7 +19,7 @@ def anchor(database: Database, tmp_path: Path) -> Path:
     folder = tmp_path / "anchor"
     append(database, 4)
     with database.write() as db:
-        ledger.checkpoint(db, key=KEY, anchor=folder, now=AT)
+        issue_checkpoint(db, key=KEY, anchor=folder, now=AT)
     append(database, 2)
     return folder
 

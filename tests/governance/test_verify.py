@@ -13,9 +13,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from core.canonical import canonical
-from governance import checkpoint, merkle
-from governance.checkpoint import SigningKey
-from governance.verify import MAX_FINDINGS, LogVerdict, verify_entry, verify_log
+from governance.proof import merkle
+from governance.proof.checkpoint import sign_checkpoint
+from governance.proof.vkey import SigningKey
+from governance.verify.entries import verify_entry
+from governance.verify.findings import MAX_FINDINGS, LogVerdict
+from governance.verify.log import verify_log
+from tests.service import ROOT
 
 ORIGIN = "assay.example/ledger"
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -33,7 +37,7 @@ def leaves_of(lines: Sequence[bytes]) -> list[bytes]:
 
 
 def note(lines: Sequence[bytes], size: int, key: SigningKey = KEY) -> str:
-    return checkpoint.sign(key, key.name, size, merkle.root(leaves_of(lines[:size])), AT)
+    return sign_checkpoint(key, key.name, size, merkle.root(leaves_of(lines[:size])), AT)
 
 
 LINES = [entry(i) for i in range(20)]
@@ -66,7 +70,7 @@ def test_entries_after_the_last_checkpoint_are_counted_as_unsigned() -> None:
 
 def test_the_empty_log_holds_under_its_checkpoint() -> None:
     assert verify_log([], [note([], 0)], [KEY.vkey]).ok
-    assert "checkpoint.root" in whats(verify_log(LINES, [checkpoint.sign(KEY, ORIGIN, 0, bytes(32), AT)], [KEY.vkey]))
+    assert "checkpoint.root" in whats(verify_log(LINES, [sign_checkpoint(KEY, ORIGIN, 0, bytes(32), AT)], [KEY.vkey]))
 
 
 def test_flipping_any_byte_of_an_entry_names_that_entry_when_leaf_hashes_are_stored() -> None:
@@ -169,7 +173,7 @@ def test_two_signed_heads_of_one_size_are_reported_as_a_fork() -> None:
 
 
 def test_a_checkpoint_of_another_log_is_reported() -> None:
-    foreign = checkpoint.sign(KEY, "another.example/log", 20, merkle.root(leaves_of(LINES)), AT)
+    foreign = sign_checkpoint(KEY, "another.example/log", 20, merkle.root(leaves_of(LINES)), AT)
     assert whats(verify_log(LINES, [*NOTES, foreign], [KEY.vkey])) == ["checkpoint.origin"]
 
 
@@ -191,14 +195,17 @@ def test_one_entry_is_verified_with_its_path_alone() -> None:
 
 def test_the_verifier_loads_nothing_of_the_service() -> None:
     program = (
-        "import sys, governance.verify; "
+        "import sys, governance.verify.__main__, governance.verify.lake; "
         "print(sorted({m.split('.')[0] for m in sys.modules} & "
         "{'sqlalchemy', 'fastapi', 'pydantic', 'numpy', 'polars', 'monitor', 'retrain', 'reports', 'api'}), "
-        "sorted(m for m in sys.modules if m.startswith(('core.', 'governance.'))))"
+        "sorted(m for m in sys.modules if m.startswith(('core.', 'governance.')) and not m.endswith('__main__')))"
     )
     shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
-    expected = ["core.canonical", "core.errors", "governance.checkpoint", "governance.merkle", "governance.verify"]
-    assert shown.strip() == f"[] {expected}"
+    package = sorted(p.stem for p in (ROOT / "governance" / "verify").glob("*.py") if not p.stem.startswith("__"))
+    expected = ["core.canonical", "core.errors", "governance.proof", "governance.verify"]
+    expected += [f"governance.proof.{name}" for name in ("checkpoint", "merkle", "note", "vkey")]
+    expected += [f"governance.verify.{name}" for name in package]
+    assert shown.strip() == f"[] {sorted(expected)}"
 
 
 class TamperedLog(RuleBasedStateMachine):

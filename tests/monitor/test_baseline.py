@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import InsufficientDataError, IntegrityFailureError, InvalidError
-from monitor.profile.baseline import Baseline, ColumnKind, fit_baseline
 from monitor.profile.block import merge_all, profile_block
 from monitor.profile.codec import to_bytes
+from monitor.profile.reference_profile import ColumnKind, ReferenceProfile, fit_reference
 
 WORDS = ["card", "lost", "pay", "transfer", "cash", "fee", "top", "up", "pin", "rate", "limit", "account"]
 
@@ -39,11 +39,11 @@ COLUMNS: dict[str, ColumnKind] = {
 
 
 def test_bytes_give_the_baseline_back_and_equal_fits_give_equal_bytes() -> None:
-    first = fit_baseline(reference(), COLUMNS, blocks=9, seed=3)
-    again = fit_baseline(reference(), COLUMNS, blocks=9, seed=3)
+    first = fit_reference(reference(), COLUMNS, blocks=9, seed=3)
+    again = fit_reference(reference(), COLUMNS, blocks=9, seed=3)
     data = first.to_bytes()
     assert data == again.to_bytes()
-    back = Baseline.from_bytes(data)
+    back = ReferenceProfile.from_bytes(data)
     assert back.to_bytes() == data
     assert back.digest() == first.digest()
     window = reference(100, seed=9)
@@ -53,11 +53,11 @@ def test_bytes_give_the_baseline_back_and_equal_fits_give_equal_bytes() -> None:
 @pytest.mark.parametrize("data", [b"", b"not a zip", b"PK\x03\x04broken"])
 def test_bytes_that_are_no_baseline_are_an_integrity_failure(data: bytes) -> None:
     with pytest.raises(IntegrityFailureError, match="no baseline"):
-        Baseline.from_bytes(data)
+        ReferenceProfile.from_bytes(data)
 
 
 def test_rows_that_fit_the_text_encoder_are_not_profiled() -> None:
-    baseline = fit_baseline(reference(), {"text": "text", "x": "number"}, blocks=10)
+    baseline = fit_reference(reference(), {"text": "text", "x": "number"}, blocks=10)
     assert baseline.rows_for_encoders == 540
     assert baseline.rows == 360
     assert len(baseline.blocks) == 4
@@ -65,7 +65,7 @@ def test_rows_that_fit_the_text_encoder_are_not_profiled() -> None:
 
 def test_texts_given_for_the_encoder_leave_every_reference_row_to_the_profile() -> None:
     texts = {"text": reference(300, seed=5)["text"].to_list()}
-    baseline = fit_baseline(reference(), {"text": "text"}, blocks=10, encoder_texts=texts)
+    baseline = fit_reference(reference(), {"text": "text"}, blocks=10, encoder_texts=texts)
     assert baseline.rows == 900
     assert len(baseline.blocks) == 10
 
@@ -73,7 +73,7 @@ def test_texts_given_for_the_encoder_leave_every_reference_row_to_the_profile() 
 @given(st.floats(-1e9, 1e9), st.floats(1e-6, 1e6))
 @settings(max_examples=30, deadline=None)
 def test_any_departure_from_a_constant_falls_in_another_bin(value: float, step: float) -> None:
-    baseline = fit_baseline(pl.DataFrame({"x": [value] * 300}), {"x": "number"}, blocks=3)
+    baseline = fit_reference(pl.DataFrame({"x": [value] * 300}), {"x": "number"}, blocks=3)
     at = [
         int(np.argmax(profile_block(pl.DataFrame({"x": [x]}), baseline).numbers["x"].counts))
         for x in (value - step, value, value + step)
@@ -82,7 +82,7 @@ def test_any_departure_from_a_constant_falls_in_another_bin(value: float, step: 
 
 
 def test_there_are_at_most_256_bins() -> None:
-    baseline = fit_baseline(reference(5000).select("x"), {"x": "number"}, blocks=5)
+    baseline = fit_reference(reference(5000).select("x"), {"x": "number"}, blocks=5)
     counts = baseline.total.numbers["x"].counts
     assert len(counts) <= 256
     assert counts.max() <= 2 * 5000 / 250
@@ -90,13 +90,13 @@ def test_there_are_at_most_256_bins() -> None:
 
 def test_levels_with_ten_rows_or_fewer_are_not_watched_by_themselves() -> None:
     frame = pl.DataFrame({"c": ["often"] * 200 + ["eleven"] * 11 + ["ten"] * 10})
-    baseline = fit_baseline(frame, {"c": "category"}, blocks=4)
+    baseline = fit_reference(frame, {"c": "category"}, blocks=4)
     assert baseline.coding.categories["c"].kept == ("often", "eleven")
 
 
 def test_a_level_is_unknown_to_the_fold_that_alone_has_it() -> None:
     frame = pl.DataFrame({"c": ["rare", *(["often"] * 99), *(["often"] * 300)]})
-    block = fit_baseline(frame, {"c": "category"}, blocks=4).blocks[0]
+    block = fit_reference(frame, {"c": "category"}, blocks=4).blocks[0]
     assert block.categories["c"].unseen.tolist() == [1, 0, 0, 0]
 
 
@@ -115,12 +115,12 @@ def test_a_bad_reference_is_refused_naming_what_is_wrong(
     values: list[float | str], columns: dict[str, ColumnKind], blocks: int, message: str
 ) -> None:
     with pytest.raises(InvalidError, match=message):
-        fit_baseline(pl.DataFrame({"x": values}), columns, blocks=blocks)
+        fit_reference(pl.DataFrame({"x": values}), columns, blocks=blocks)
 
 
 def test_too_few_texts_for_an_encoder_are_refused_with_the_number_needed() -> None:
     with pytest.raises(InsufficientDataError, match="50 needed"):
-        fit_baseline(reference(40), {"text": "text"}, blocks=4)
+        fit_reference(reference(40), {"text": "text"}, blocks=4)
 
 
 def test_vectors_are_fitted_on_one_part_profiled_on_the_rest_and_kept_with_the_baseline() -> None:
@@ -128,12 +128,12 @@ def test_vectors_are_fitted_on_one_part_profiled_on_the_rest_and_kept_with_the_b
     vectors = rng.normal(size=(900, 5)).astype(np.float32).tolist()
     vectors[800] = None
     frame = pl.DataFrame({"v": pl.Series(vectors, dtype=pl.List(pl.Float32)), "x": rng.normal(size=900)})
-    baseline = fit_baseline(frame, {"v": "vector", "x": "number"}, blocks=10)
+    baseline = fit_reference(frame, {"v": "vector", "x": "number"}, blocks=10)
     assert (baseline.rows_for_encoders, baseline.rows) == (540, 360)
     assert set(baseline.coding.numbers) == {"x", "v.distance", *(f"v.component_{i}" for i in range(4))}
     assert baseline.total.numbers["v.distance"].nulls == 1
     assert "missing" in baseline.coding.numbers["v.distance"].tests
-    assert Baseline.from_bytes(baseline.to_bytes()).to_bytes() == baseline.to_bytes()
+    assert ReferenceProfile.from_bytes(baseline.to_bytes()).to_bytes() == baseline.to_bytes()
     a, b = profile_block(frame[600:700], baseline), profile_block(frame[700:900], baseline)
     whole, merged = profile_block(frame[600:900], baseline), merge_all([a, b])
     assert np.array_equal(merged.numbers["v.distance"].counts, whole.numbers["v.distance"].counts)
@@ -150,10 +150,10 @@ def test_a_text_with_vectors_beside_it_takes_distance_and_clusters_from_them() -
     vectors = pl.Series("vector", rng.normal(size=(900, 5)).tolist(), dtype=pl.List(pl.Float32))
     texts = reference()
     frame = texts.with_columns(vectors, pl.struct("text", vectors).alias("text"))
-    encoded = fit_baseline(frame, {"text": "encoded"}, blocks=10)
+    encoded = fit_reference(frame, {"text": "encoded"}, blocks=10)
     plain, alone = (
-        fit_baseline(texts, {"text": "text"}, blocks=10),
-        fit_baseline(frame, {"vector": "vector"}, blocks=10),
+        fit_reference(texts, {"text": "text"}, blocks=10),
+        fit_reference(frame, {"vector": "vector"}, blocks=10),
     )
     assert set(encoded.coding.numbers) == set(plain.coding.numbers)
     for derived, same in (("oov", plain), ("length", plain)):

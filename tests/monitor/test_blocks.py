@@ -12,8 +12,8 @@ from monitor.detect.decide import Decision, decide
 from monitor.detect.dependence import growth
 from monitor.detect.permutation import Blocks, draw, p_values, possible, scores
 from monitor.detect.wording import describe
-from monitor.profile.baseline import Baseline, fit_baseline
 from monitor.profile.block import equal_blocks, profile
+from monitor.profile.reference_profile import ReferenceProfile, fit_reference
 from monitor.quality import volume
 
 QUARTER_S = 21_600
@@ -31,12 +31,12 @@ def daily(days: int, effects: Floats, seed: int, rows: int = 80) -> pl.DataFrame
     )
 
 
-def fitted(frame: pl.DataFrame, first: int = MONDAY) -> Baseline:
+def fitted(frame: pl.DataFrame, first: int = MONDAY) -> ReferenceProfile:
     labels = frame["label"].to_numpy() + first
-    return fit_baseline(frame.drop("label"), {"x": "number", "y": "number"}, blocks=labels, parts=4)
+    return fit_reference(frame.drop("label"), {"x": "number", "y": "number"}, blocks=labels, parts=4)
 
 
-def judged(baseline: Baseline, window: pl.DataFrame, plan: BlockPlan, alpha: float, first: int) -> Decision:
+def judged(baseline: ReferenceProfile, window: pl.DataFrame, plan: BlockPlan, alpha: float, first: int) -> Decision:
     blocks = profile(window.drop("label"), baseline, window["label"].to_numpy())
     return decide(baseline, blocks, alpha=alpha, plan=plan, first=first, redraws=299)
 
@@ -186,7 +186,7 @@ def test_choices_of_each_phase_are_counted_together() -> None:
 @pytest.mark.parametrize("factor", [5.0, 0.1])
 def test_a_window_of_another_volume_is_never_called_drift_and_says_what_the_mix_did(factor: float) -> None:
     rng = np.random.default_rng(0)
-    baseline = fit_baseline(pl.DataFrame({"x": rng.normal(size=5600)}), {"x": "number"}, blocks=56)
+    baseline = fit_reference(pl.DataFrame({"x": rng.normal(size=5600)}), {"x": "number"}, blocks=56)
     rows = int(700 * factor)
     window = pl.DataFrame({"x": rng.normal(0.0 if factor < 1 else 1.0, 1.0, rows)})
     blocks = profile(window, baseline, equal_blocks(rows, rows // 7))

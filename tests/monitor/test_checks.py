@@ -10,7 +10,7 @@ from monitor import service, store
 from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, receive
 from monitor.site import Site
-from monitor.spec.model import SpecError, parse_spec
+from monitor.spec.parse import SpecError, parse_spec
 from monitor.tables import Alert, Measurement
 from monitor.windows.evaluate import evaluate
 from tests.monitor.traffic import document, events_body, outcomes_body, rows

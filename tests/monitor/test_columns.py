@@ -7,10 +7,10 @@ import polars as pl
 import pytest
 
 from core.errors import InvalidError
-from monitor.profile.baseline import ColumnKind, fit_baseline
 from monitor.profile.block import equal_blocks, profile, profile_block
 from monitor.profile.by_column import SERIAL_ROWS, each_column
 from monitor.profile.codec import to_bytes
+from monitor.profile.reference_profile import ColumnKind, fit_reference
 
 COLUMNS: dict[str, ColumnKind] = {**{f"n{i}": "number" for i in range(9)}, "c": "category", "t": "text"}
 
@@ -30,8 +30,8 @@ def test_a_scan_of_parquet_gives_the_baseline_and_profiles_of_the_frame(tmp_path
     frame = rows(count, 1).select(list(columns))
     frame.write_parquet(tmp_path / "rows.parquet", row_group_size=max(count // 3, 1))
     scan = pl.scan_parquet(tmp_path / "rows.parquet")
-    baseline = fit_baseline(frame, columns, blocks=20)
-    assert fit_baseline(scan, columns, blocks=20).to_bytes() == baseline.to_bytes()
+    baseline = fit_reference(frame, columns, blocks=20)
+    assert fit_reference(scan, columns, blocks=20).to_bytes() == baseline.to_bytes()
     blocks = equal_blocks(count, count // 5)
     found, expected = profile(scan, baseline, blocks), profile(frame, baseline, blocks)
     assert [to_bytes(block) for block in found] == [to_bytes(block) for block in expected]
@@ -53,8 +53,8 @@ def test_a_column_that_a_scan_lacks_is_refused_with_its_name(tmp_path: Path) -> 
 
 def test_a_column_is_counted_alike_whatever_other_columns_stand_beside_it() -> None:
     frame = rows(3_000, 4)
-    alone = fit_baseline(frame.select("c"), {"c": "category"}, blocks=10)
-    beside = fit_baseline(frame.select("n1", "c"), {"n1": "number", "c": "category"}, blocks=10)
+    alone = fit_reference(frame.select("c"), {"c": "category"}, blocks=10)
+    beside = fit_reference(frame.select("n1", "c"), {"n1": "number", "c": "category"}, blocks=10)
     for a, b in zip(alone.blocks, beside.blocks, strict=True):
         assert a.categories["c"].levels.tolist() == b.categories["c"].levels.tolist()
         assert a.categories["c"].nulls == b.categories["c"].nulls

@@ -9,7 +9,7 @@ import pytest
 from core.errors import InsufficientDataError
 from monitor.confirm.evidently_report import MAXIMUM_ROWS, Confirmation, confirm_with_evidently
 from monitor.drift.rows import ROW_METHODS
-from monitor.profile.baseline import ColumnKind
+from monitor.profile.reference_profile import ColumnKind
 
 COLUMNS: dict[str, ColumnKind] = {
     "x": "number",

@@ -16,9 +16,9 @@ from core.errors import InvalidError
 from monitor.detect.decide import Decision, decide
 from monitor.detect.findings import MEANINGS, ClusterShare, ColumnFinding
 from monitor.detect.wording import describe
-from monitor.profile.baseline import Baseline, ColumnKind, fit_baseline
 from monitor.profile.block import BlockProfile, equal_blocks, profile, profile_block, profile_coded
 from monitor.profile.coding import CodedColumns, coded_columns
+from monitor.profile.reference_profile import ColumnKind, ReferenceProfile, fit_reference
 from monitor.quality import volume
 
 MIXED: dict[str, ColumnKind] = {"x": "number", "few": "number", "c": "category", "id": "category"}
@@ -54,7 +54,7 @@ def one_window(
     block: int = 50,
 ) -> Decision:
     rng = np.random.default_rng(seed)
-    baseline = fit_baseline(draw(rng, reference), columns, blocks=reference // block)
+    baseline = fit_reference(draw(rng, reference), columns, blocks=reference // block)
     blocks = profile(draw(rng, window), baseline, equal_blocks(window, block))
     return decide(baseline, blocks, alpha=alpha, seed=seed, redraws=299)
 
@@ -103,7 +103,7 @@ def test_a_planted_shift_is_found_and_its_column_named(column: str) -> None:
     found = 0
     for seed in range(20):
         rng = np.random.default_rng(seed)
-        baseline = fit_baseline(steady(rng, 3000), MIXED, blocks=30)
+        baseline = fit_reference(steady(rng, 3000), MIXED, blocks=30)
         window = SHIFTS[column](steady(rng, 1000))
         decision = decide(baseline, profile(window, baseline, equal_blocks(1000, 100)), alpha=0.01, seed=seed)
         named = {f.column for f in decision.columns if f.alarmed}
@@ -122,7 +122,7 @@ class Stream:
     All are coded once; windows are drawn from the codes, which is what profiling their rows gives.
     """
 
-    baseline: Baseline
+    baseline: ReferenceProfile
     coded: CodedColumns
     known: int
     rows: int
@@ -171,7 +171,7 @@ def banking_stream(folder: Path, seed: int) -> Stream:
         )
 
     later = answered(known[5000:8500])
-    baseline = fit_baseline(
+    baseline = fit_reference(
         later.head(1500),
         COLUMNS,
         blocks=equal_blocks(1500, 50),
@@ -225,7 +225,7 @@ def normal(rows: int, seed: int, shift: float = 0.0) -> pl.DataFrame:
     return pl.DataFrame({"x": np.random.default_rng(seed).normal(shift, 1.0, rows)})
 
 
-BASELINE = fit_baseline(normal(3000, 0), NUMBERS, blocks=30)
+BASELINE = fit_reference(normal(3000, 0), NUMBERS, blocks=30)
 
 
 def blocks_of(frame: pl.DataFrame, rows: int = 100) -> tuple[BlockProfile, ...]:
@@ -235,7 +235,7 @@ def blocks_of(frame: pl.DataFrame, rows: int = 100) -> tuple[BlockProfile, ...]:
 def test_a_table_in_which_nothing_varies_has_p_one() -> None:
     columns: dict[str, ColumnKind] = {f"k{i}": "number" if i % 2 else "category" for i in range(8)}
     frame = pl.DataFrame({name: [1.0 if kind == "number" else "a"] * 1200 for name, kind in columns.items()})
-    baseline = fit_baseline(frame, columns, blocks=12)
+    baseline = fit_reference(frame, columns, blocks=12)
     for window, rows in ((5, 100), (1, 100)):
         blocks = profile(frame.head(window * rows), baseline, equal_blocks(window * rows, rows))
         decision = decide(baseline, blocks, alpha=0.1)
@@ -244,7 +244,7 @@ def test_a_table_in_which_nothing_varies_has_p_one() -> None:
 
 def test_a_departure_from_a_constant_is_found() -> None:
     frame = pl.DataFrame({"x": [3.0] * 1500})
-    baseline = fit_baseline(frame, NUMBERS, blocks=30)
+    baseline = fit_reference(frame, NUMBERS, blocks=30)
     for value in (2.9, 3.1):
         window = pl.DataFrame({"x": [3.0, 3.0, 3.0, 3.0, value] * 100})
         assert decide(baseline, profile(window, baseline, equal_blocks(500, 50)), alpha=0.01).alarmed
@@ -326,7 +326,7 @@ def test_small_changes_of_other_columns_count_once_the_loudest_change_is_above_i
     loud = below = 0
     for seed in range(20):
         rng = np.random.default_rng(seed)
-        baseline = fit_baseline(pl.DataFrame({n: rng.normal(size=3000) for n in columns}), columns, blocks=30)
+        baseline = fit_reference(pl.DataFrame({n: rng.normal(size=3000) for n in columns}), columns, blocks=30)
         window = pl.DataFrame({n: rng.normal(0.17 if n == "x0" else 0.1, 1.0, 1000) for n in columns})
         blocks = profile(window, baseline, equal_blocks(1000, 100))
         floors = {n: 0.6 for n in columns if n != "x0"}
@@ -377,7 +377,7 @@ def test_the_effect_is_told_in_the_columns_own_unit() -> None:
 
 def test_a_number_with_few_values_is_watched_for_missing_values_only() -> None:
     sparse = pl.DataFrame({"x": [1.0] * 150 + [None] * 1350}).sample(fraction=1.0, shuffle=True, seed=1)
-    baseline = fit_baseline(sparse, NUMBERS, blocks=30)
+    baseline = fit_reference(sparse, NUMBERS, blocks=30)
     window = pl.DataFrame({"x": [5.0] * 50 + [None] * 450}).sample(fraction=1.0, shuffle=True, seed=2)
     decision = decide(baseline, profile(window, baseline, equal_blocks(500, 50)), alpha=0.01)
     assert decision.verdict == "no_evidence"
@@ -400,7 +400,7 @@ def test_fifty_columns_with_seven_of_sixty_three_blocks_are_judged_in_a_fraction
     rng = np.random.default_rng(0)
     columns: dict[str, ColumnKind] = {f"x{i}": "number" for i in range(50)}
     frame = pl.DataFrame({name: rng.normal(size=5600) for name in columns})
-    baseline = fit_baseline(frame, columns, blocks=56)
+    baseline = fit_reference(frame, columns, blocks=56)
     window = profile(frame.head(700), baseline, equal_blocks(700, 100))
     decide(baseline, window, alpha=0.01)
     seconds = []
@@ -473,7 +473,7 @@ def test_a_new_level_among_thousands_is_found_and_named(levels: int) -> None:
     found = 0
     for seed in range(12):
         rng = np.random.default_rng(seed)
-        baseline = fit_baseline(many_levels(rng, 6000, levels), columns, blocks=60)
+        baseline = fit_reference(many_levels(rng, 6000, levels), columns, blocks=60)
         window = many_levels(rng, 700, levels).with_columns(
             pl.when(pl.int_range(700) % 20 == 0).then(pl.lit("brand new")).otherwise("c").alias("c")
         )
@@ -495,7 +495,7 @@ def test_levels_without_drift_stay_within_the_budget_with_lists_of_the_reference
     alarms = 0
     for seed in range(trials):
         rng = np.random.default_rng(seed)
-        baseline = fit_baseline(pl.DataFrame({"c": levels(rng, 3000).astype(str)}), columns, blocks=30)
+        baseline = fit_reference(pl.DataFrame({"c": levels(rng, 3000).astype(str)}), columns, blocks=30)
         window = pl.DataFrame({"c": levels(rng, 500).astype(str)})
         p = decide(baseline, profile(window, baseline, equal_blocks(500, 100)), alpha=alpha, redraws=199).p
         alarms += p is not None and p <= alpha

@@ -14,11 +14,12 @@ from api.worker import drain
 from core.canonical import sha256
 from core.clock import ManualClock
 from core.errors import IntegrityFailureError
-from governance import ledger
-from governance.lake import DIGEST, REWRITE, LakeVerdict, expected_files, verify_lake
+from governance.ledger.checkpointing import issue_checkpoint
+from governance.ledger.read import ledger_entries, ledger_lines
+from governance.verify.lake import DIGEST, REWRITE, LakeVerdict, expected_files, verify_lake
 from monitor.service import apply_spec
 from monitor.site import Site
-from monitor.spec.model import parse_spec
+from monitor.spec.parse import parse_spec
 from monitor.upkeep import digests
 from tests.service import assay
 
@@ -56,7 +57,7 @@ def send(site: Site, first: int, count: int = 10, *, day: datetime = DAY) -> Non
 
 def entries(site: Site) -> list[dict[str, object]]:
     with site.database.read() as db:
-        return ledger.entries(db, (DIGEST, REWRITE))
+        return ledger_entries(db, (DIGEST, REWRITE))
 
 
 def check(site: Site) -> LakeVerdict:
@@ -93,7 +94,7 @@ def test_each_hour_the_new_files_are_recorded_once_and_chained(site: Site, model
     send(site, 20)
     digests.record_all(site)
     with site.database.read() as db:
-        lines = [line for line in ledger.lines(db) if json.loads(line)["kind"] in (DIGEST, REWRITE)]
+        lines = [line for line in ledger_lines(db) if json.loads(line)["kind"] in (DIGEST, REWRITE)]
     last = json.loads(lines[-1])["body"]
     assert (last["from_version"], last["to_version"], last["files"]) == (3, 3, 1)
     assert last["previous"] == sha256(lines[-2])
@@ -264,7 +265,7 @@ def test_the_command_checks_the_lake_of_a_stopped_service_and_names_the_file(sit
     send(site, 0)
     digests.record_all(site)
     with site.database.write() as db:
-        ledger.checkpoint(db, key=site.keys.signing, anchor=site.settings.anchor_dir, now=site.clock.now())
+        issue_checkpoint(db, key=site.keys.signing, anchor=site.settings.anchor_dir, now=site.clock.now())
     home = str(site.settings.home_dir)
     good = assay("verify", "--lake", "--home", home)
     assert good.returncode == 0, good.stdout + good.stderr

@@ -14,7 +14,9 @@ from monitor import service, store
 from monitor.profile.coding import as_strings
 from monitor.reference.encode import EncoderError, encoder_folder, encoding_of, with_vectors
 from monitor.site import Site
-from monitor.spec.model import Encoder, ModelSpec, SpecError, parse_spec
+from monitor.spec.columns import Encoder
+from monitor.spec.model import ModelSpec
+from monitor.spec.parse import SpecError, parse_spec
 from monitor.tables import StoredProfile
 from monitor.windows.evaluate import evaluate
 from tests.monitor.test_evidence import NEW, newest, rows, send

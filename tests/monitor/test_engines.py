@@ -17,7 +17,7 @@ from monitor import service, store
 from monitor.confirm.evidently_report import POOLED_CELLS, confirm_with_evidently
 from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, receive
-from monitor.profile.baseline import ColumnKind
+from monitor.profile.reference_profile import ColumnKind
 from monitor.reference import collect
 from monitor.reference.block_profiles import extend, stretches
 from monitor.reference.collect import time_blocks

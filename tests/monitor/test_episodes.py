@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.clock import ManualClock
-from governance import ledger
+from governance.ledger.read import ledger_entries
 from monitor import service, store
 from monitor.alerts import lifecycle
 from monitor.alerts.episodes import Look, State, episodes, goes_on, known_before
@@ -109,7 +109,7 @@ def of_kpi(site: Site) -> list[Alert]:
 def told(site: Site, alert: Alert) -> list[str]:
     with site.database.read() as db:
         kinds = ("alert.opened", "alert.again", "alert.acknowledged", "alert.resolved")
-        found: Sequence[dict[str, Any]] = ledger.entries(db, kinds, subject="model:loans")
+        found: Sequence[dict[str, Any]] = ledger_entries(db, kinds, subject="model:loans")
         return [e["kind"] for e in found if e["body"]["alert"] == str(alert.id)]
 
 

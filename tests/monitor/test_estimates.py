@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from governance import ledger
+from governance.ledger.read import ledger_rows
 from monitor import service, store
 from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, receive
@@ -84,7 +84,7 @@ def test_an_estimate_stands_before_outcomes_and_is_checked_when_they_come(site: 
     assert newest.estimate_inside is True
     assert newest.details["estimate"]["statement"] == "the band held 1 of 1 windows"
     with site.database.read() as db:
-        assert [row.kind for row in ledger.rows(db, limit=100)].count("model.estimator") == 1
+        assert [row.kind for row in ledger_rows(db, limit=100)].count("model.estimator") == 1
 
 
 @SQLITE

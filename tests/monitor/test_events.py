@@ -21,7 +21,8 @@ from monitor.events.store import EventStore
 from monitor.lake.id_file import Key
 from monitor.lake.id_index import IdIndex
 from monitor.lake.identity import Ids
-from monitor.spec.model import ModelSpec, parse_spec
+from monitor.spec.model import ModelSpec
+from monitor.spec.parse import parse_spec
 from tests.service import environment
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)

@@ -10,19 +10,20 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.app import create_app
-from api.auth import COOKIE, session_value
+from api.auth import COOKIE
 from api.worker import drain
-from governance import access
-from governance.access import Role
+from governance.access.api_keys import create_key
+from governance.access.roles import Role
+from governance.access.sessions import session_value
 from monitor import service, store
 from monitor.alerts import examples
 from monitor.confirm.confirm import confirm_alert
 from monitor.confirm.evidence import evidence
 from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, receive
-from monitor.profile.baseline import Baseline, fit_baseline
+from monitor.profile.reference_profile import ReferenceProfile, fit_reference
 from monitor.site import Site
-from monitor.spec.model import parse_spec
+from monitor.spec.parse import parse_spec
 from monitor.tables import Alert, Window
 from monitor.windows.evaluate import evaluate
 
@@ -156,14 +157,14 @@ def test_another_episode_is_told_in_its_own_words_and_confirmed_on_its_own_rows(
 
 def visit(site: Site, role: Role) -> TestClient:
     with site.database.write() as db:
-        row, _ = access.create_key(db, name=f"page {role}", role=role, actor="tester", now=site.clock.now())
+        row, _ = create_key(db, name=f"page {role}", role=role, actor="tester", now=site.clock.now())
         value = session_value(row.prefix, site.keys.session, site.clock.now() + timedelta(hours=1))
     return TestClient(create_app(site), cookies={COOKIE: value})
 
 
 def key(site: Site, role: Role) -> dict[str, str]:
     with site.database.write() as db:
-        made = access.create_key(db, name=role, role=role, actor="tester", now=site.clock.now())[1]
+        made = create_key(db, name=role, role=role, actor="tester", now=site.clock.now())[1]
     return {"Authorization": f"Bearer {made}"}
 
 
@@ -185,8 +186,8 @@ def test_a_mix_that_changed_is_told_by_clusters_and_the_words_that_many_share(si
 
 def test_the_evidence_of_a_sample_names_no_row_twice_and_words_one_person_uses_are_not_shared() -> None:
     known = pl.DataFrame(rows(600))
-    baseline = fit_baseline(known, {"text": "text"}, blocks=6)
-    again = Baseline.from_bytes(baseline.to_bytes())
+    baseline = fit_reference(known, {"text": "text"}, blocks=6)
+    again = ReferenceProfile.from_bytes(baseline.to_bytes())
     assert again.coding.words == baseline.coding.words
     assert any(baseline.coding.words["text"])
     window = pl.DataFrame(rows(60, start=600)).with_columns(

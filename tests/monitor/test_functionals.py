@@ -6,8 +6,8 @@ import pytest
 
 from monitor.detect.permutation import Blocks, draw, scores
 from monitor.detect.statistics import block_sums
-from monitor.profile.baseline import ColumnKind, fit_baseline
 from monitor.profile.block import equal_blocks, profile
+from monitor.profile.reference_profile import ColumnKind, fit_reference
 
 COLUMNS: dict[str, ColumnKind] = {"x": "number", "c": "category", "y": "number"}
 
@@ -19,7 +19,7 @@ def rows(count: int, seed: int) -> pl.DataFrame:
 
 
 REFERENCE, WINDOW = rows(2000, 1), rows(400, 2)
-BASELINE = fit_baseline(REFERENCE, COLUMNS, blocks=10)
+BASELINE = fit_reference(REFERENCE, COLUMNS, blocks=10)
 BLOCKS = profile(WINDOW, BASELINE, equal_blocks(400, 100))
 
 

@@ -10,9 +10,9 @@ from monitor.catalogue import check_metrics
 from monitor.detect.fixed_rules import row_tests, thresholds
 from monitor.detect.wording import describe
 from monitor.drift import drift_scores
-from monitor.profile.baseline import ColumnKind, fit_baseline
 from monitor.profile.block import merge_all, profile_block
-from monitor.spec.model import SpecError, parse_spec
+from monitor.profile.reference_profile import ColumnKind, fit_reference
+from monitor.spec.parse import SpecError, parse_spec
 from tests.monitor.traffic import document
 
 COLUMNS: dict[str, ColumnKind] = {"n": "number", "c": "category"}
@@ -23,7 +23,7 @@ def frame(rows: int, seed: int, shift: int = 0) -> pl.DataFrame:
     return pl.DataFrame({"n": rng.integers(0, 20, rows) + shift, "c": rng.choice(["a", "b", "c"], rows)})
 
 
-BASELINE = fit_baseline(frame(2000, 0), COLUMNS, blocks=20)
+BASELINE = fit_reference(frame(2000, 0), COLUMNS, blocks=20)
 
 
 def test_row_tests_are_those_of_scipy_with_holms_correction() -> None:
@@ -45,7 +45,7 @@ def test_row_tests_of_independent_rows_stay_within_the_budget() -> None:
     alpha, trials = 0.05, 300
     alarms = 0
     for seed in range(trials):
-        baseline = fit_baseline(frame(2000, 2 * seed + 10), COLUMNS, blocks=20)
+        baseline = fit_reference(frame(2000, 2 * seed + 10), COLUMNS, blocks=20)
         decision = row_tests(baseline, [profile_block(frame(500, 2 * seed + 11), baseline)], alpha=alpha)
         alarms += decision.p is not None and decision.p <= alpha
     assert alarms / trials <= alpha + 3 * np.sqrt(alpha * (1 - alpha) / trials)

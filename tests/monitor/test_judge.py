@@ -7,11 +7,12 @@ import polars as pl
 import pytest
 
 from monitor.detect.rules import judge, rates
-from monitor.profile.baseline import fit_baseline
 from monitor.profile.block import profile
+from monitor.profile.reference_profile import fit_reference
 from monitor.reference.collect import time_blocks
 from monitor.spec import budget
-from monitor.spec.model import ModelSpec, span
+from monitor.spec.duration import duration
+from monitor.spec.model import ModelSpec
 from monitor.spec.times import profile_parts
 from tests.monitor.traffic import spec
 
@@ -44,13 +45,13 @@ def test_scales_that_are_judged_spend_the_drift_part_of_the_budget_and_the_other
     frame, windows = days(0, reference), model.monitors.windows
     assert isinstance(windows, tuple)
     parts = profile_parts(windows)
-    baseline = fit_baseline(frame, {"amount": "number"}, blocks=time_blocks(frame["ts"], SCALES), parts=parts)
+    baseline = fit_reference(frame, {"amount": "number"}, blocks=time_blocks(frame["ts"], SCALES), parts=parts)
     found = rates(model, baseline)
     assert set(found) == judged
-    spent = sum(alpha * (span("30d") / span(scale)) for scale, alpha in found.items())
+    spent = sum(alpha * (duration("30d") / duration(scale)) for scale, alpha in found.items())
     assert spent == pytest.approx(budget.share(model, "drift") if judged else 0.0)
     for scale in SCALES:
-        window = days(reference, span(scale).days).with_columns(pl.col("amount") + 9.0)
+        window = days(reference, duration(scale).days).with_columns(pl.col("amount") + 9.0)
         first = int(time_blocks(window["ts"], SCALES)[0])
         blocks = profile(window, baseline, time_blocks(window["ts"], SCALES) - first)
         verdict = judge(model, baseline, scale, blocks, (), first=first, seed=1).verdict
@@ -62,7 +63,7 @@ def test_a_scale_that_needs_more_than_an_equal_share_gets_it_and_the_other_the_r
     whole = budget.share(model, "drift")
     for reference, least in ((56, 1 / 57), (84, 1 / 85)):
         frame = days(0, reference)
-        baseline = fit_baseline(frame, {"amount": "number"}, blocks=time_blocks(frame["ts"], SCALES), parts=4)
+        baseline = fit_reference(frame, {"amount": "number"}, blocks=time_blocks(frame["ts"], SCALES), parts=4)
         found = rates(model, baseline)
         equal = whole / 2 / 30
         assert found["1d"] == pytest.approx(max(least, equal))

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from core.clock import ManualClock
-from governance import ledger
+from governance.ledger.read import ledger_entries
 from monitor import service, store
 from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, receive
@@ -74,7 +74,7 @@ def alerts_of(site: Site, monitor: str) -> list[Alert]:
 
 def entries(site: Site, kind: str) -> list[dict[str, Any]]:
     with site.database.read() as db:
-        return [e["body"] for e in ledger.entries(db, (kind,), subject="model:loans")]
+        return [e["body"] for e in ledger_entries(db, (kind,), subject="model:loans")]
 
 
 def quiet_days(site: Site, clock: ManualClock, last: int) -> None:

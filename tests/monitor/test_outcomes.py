@@ -19,7 +19,7 @@ from monitor.events.store import EventStore
 from monitor.lake import id_index as table_ids
 from monitor.lake.compact import compact
 from monitor.lake.identity import IDENTITIES
-from monitor.spec.model import parse_spec
+from monitor.spec.parse import parse_spec
 from tests.monitor.test_events import DOCUMENT, NOW, frame, opened
 from tests.service import ROOT, environment
 

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import IntegrityFailureError, InvalidError
-from monitor.profile.baseline import fit_baseline
 from monitor.profile.block import BlockProfile, equal_blocks, merge_all, profile, profile_block
 from monitor.profile.codec import from_bytes, summed, to_bytes
+from monitor.profile.reference_profile import fit_reference
 
 RNG = np.random.default_rng(1)
 REFERENCE = pl.DataFrame({"x": RNG.normal(size=600), "c": RNG.choice(["a", "b", "c"], 600)})
-BASELINE = fit_baseline(REFERENCE, {"x": "number", "c": "category"}, blocks=6)
+BASELINE = fit_reference(REFERENCE, {"x": "number", "c": "category"}, blocks=6)
 
 rows = st.lists(
     st.tuples(
@@ -104,7 +104,7 @@ def test_a_profile_with_counts_of_an_unknown_width_is_an_integrity_failure() -> 
 
 
 def test_a_profile_of_another_baseline_is_an_integrity_failure() -> None:
-    other = fit_baseline(REFERENCE.select("x"), {"x": "number"}, blocks=6)
+    other = fit_reference(REFERENCE.select("x"), {"x": "number"}, blocks=6)
     with pytest.raises(IntegrityFailureError, match="profile"):
         from_bytes(to_bytes(profile_block(REFERENCE, BASELINE)), other.coding)
 

@@ -12,8 +12,8 @@ from core.clock import ManualClock
 from monitor import service, store
 from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, receive
-from monitor.profile.baseline import Baseline
 from monitor.profile.block import BlockProfile, profile_block
+from monitor.profile.reference_profile import ReferenceProfile
 from monitor.reference.block_profiles import extend, labels_between, stored_blocks, stored_window
 from monitor.reference.collect import time_blocks
 from monitor.site import Site
@@ -38,13 +38,13 @@ def send(site: Site, clock: ManualClock, frame: pl.DataFrame) -> None:
     evaluate(site, "loans")
 
 
-def state(site: Site) -> tuple[service.CurrentSpec, BaselineRow, Baseline]:
+def state(site: Site) -> tuple[service.CurrentSpec, BaselineRow, ReferenceProfile]:
     with site.database.read() as db:
         current = service.current_spec(db, "loans")
         row = store.newest_baseline(db, current.model.id)
     assert row is not None
     assert row.artifact is not None
-    return current, row, Baseline.from_bytes(site.artifacts.get(row.artifact))
+    return current, row, ReferenceProfile.from_bytes(site.artifacts.get(row.artifact))
 
 
 def same(a: BlockProfile, b: BlockProfile) -> None:

@@ -12,10 +12,12 @@ import pytest
 
 from monitor.detect.decide import Decision
 from monitor.detect.rules import judge
-from monitor.profile.baseline import Baseline, ColumnKind, fit_baseline
 from monitor.profile.block import profile
+from monitor.profile.reference_profile import ColumnKind, ReferenceProfile, fit_reference
 from monitor.reference.collect import time_blocks
-from monitor.spec.model import ModelSpec, parse_spec, span
+from monitor.spec.duration import duration
+from monitor.spec.model import ModelSpec
+from monitor.spec.parse import parse_spec
 
 SCALES = ("1d", "7d")
 SWITCH = 17_424
@@ -33,12 +35,12 @@ def spec(columns: Mapping[str, ColumnKind]) -> ModelSpec:
     )  # fmt: skip
 
 
-def fitted(declared: ModelSpec, frame: pl.DataFrame, columns: Mapping[str, ColumnKind]) -> Baseline:
-    return fit_baseline(frame, columns, blocks=time_blocks(frame["ts"], SCALES), parts=4)
+def fitted(declared: ModelSpec, frame: pl.DataFrame, columns: Mapping[str, ColumnKind]) -> ReferenceProfile:
+    return fit_reference(frame, columns, blocks=time_blocks(frame["ts"], SCALES), parts=4)
 
 
-def window_at(declared: ModelSpec, baseline: Baseline, frame: pl.DataFrame, scale: str, start: Any) -> Decision:
-    rows = frame.filter((pl.col("ts") >= start) & (pl.col("ts") < start + span(scale)))
+def window_at(declared: ModelSpec, baseline: ReferenceProfile, frame: pl.DataFrame, scale: str, start: Any) -> Decision:
+    rows = frame.filter((pl.col("ts") >= start) & (pl.col("ts") < start + duration(scale)))
     first = int(time_blocks(pl.Series([start]), SCALES)[0])
     blocks = profile(rows, baseline, time_blocks(rows["ts"], SCALES) - first)
     return judge(declared, baseline, scale, blocks, (), first=first, seed=first)

@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from monitor import service, store
-from monitor.profile.baseline import Baseline, fit_baseline
 from monitor.profile.block import equal_blocks
+from monitor.profile.reference_profile import ReferenceProfile, fit_reference
 from monitor.reference.collect import collect, watched
 from monitor.site import Site
 from monitor.tables import BaselineRow, Dataset
@@ -43,8 +43,8 @@ def test_its_baseline_is_that_of_its_rows(site: Site, tmp_path: Path) -> None:
     current, row = declare(site, frame, tmp_path)
     assert (row.state, row.rows, row.problem, row.from_ts) == ("ready", 600, None, None)
     assert row.artifact is not None
-    expected = fit_baseline(frame, watched(current.spec), blocks=equal_blocks(600, 25))
-    assert Baseline.from_bytes(site.artifacts.get(row.artifact)).to_bytes() == expected.to_bytes()
+    expected = fit_reference(frame, watched(current.spec), blocks=equal_blocks(600, 25))
+    assert ReferenceProfile.from_bytes(site.artifacts.get(row.artifact)).to_bytes() == expected.to_bytes()
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,15 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from core.clock import ManualClock
-from governance import ledger
+from governance.ledger.read import ledger_lines, ledger_rows
 from monitor import service, store
 from monitor.alerts import lifecycle
 from monitor.errors import AlertStateError, ModelNotFoundError
 from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, receive
 from monitor.site import Site
-from monitor.spec.model import ModelSpec, SpecError
+from monitor.spec.model import ModelSpec
+from monitor.spec.parse import SpecError
 from monitor.tables import Alert, Measurement, Window
 from monitor.windows.evaluate import evaluate
 from tests.monitor.traffic import document, events_body, outcomes_body, rows, spec
@@ -48,7 +49,7 @@ def open_alerts(site: Site) -> Sequence[Alert]:
 
 def kinds(site: Site) -> list[str]:
     with site.database.read() as db:
-        return [row.kind for row in ledger.rows(db, limit=1000)]
+        return [row.kind for row in ledger_rows(db, limit=1000)]
 
 
 def test_a_shift_after_a_quiet_stretch_raises_one_episode_for_each_monitor_that_saw_it(site: Site) -> None:
@@ -278,6 +279,6 @@ def test_no_personal_data_enters_the_ledger(site: Site) -> None:
     send(site, rows(1000))
     send(site, rows(250, start=1000, shift=1.0))
     with site.database.read() as db:
-        whole = b"".join(ledger.lines(db))
+        whole = b"".join(ledger_lines(db))
     assert b'"c42"' not in whole
     assert b"e1001" not in whole

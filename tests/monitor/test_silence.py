@@ -14,7 +14,8 @@ from sqlalchemy import select
 from api.app import create_app
 from api.scheduler import tick
 from core.clock import ManualClock
-from governance.access import Role, create_key, first_admin
+from governance.access.api_keys import create_key, first_admin
+from governance.access.roles import Role
 from governance.tables import LedgerEntry
 from monitor import service, store
 from monitor.events.store import EventStore
@@ -22,7 +23,7 @@ from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, receive
 from monitor.jobs import evaluate
 from monitor.site import Site
-from monitor.spec.model import parse_spec
+from monitor.spec.parse import parse_spec
 from monitor.tables import Alert
 from monitor.windows import silence
 from monitor.windows.silence import Outlook, outlook

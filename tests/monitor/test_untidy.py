@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 
 from api.app import create_app
 from core.clock import ManualClock
-from governance.access import first_admin
+from governance.access.api_keys import first_admin
 from monitor.ingest.media import NDJSON, PARQUET
 from monitor.site import Site
 from monitor.windows.close import QUIET

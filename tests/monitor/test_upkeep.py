@@ -18,13 +18,13 @@ from api.worker import drain
 from core.artifacts import file_digest
 from core.clock import ManualClock
 from core.queue import Job
-from governance import ledger
+from governance.ledger.read import ledger_rows
 from monitor import service
 from monitor.lake import compact
 from monitor.lake.snapshot import DataFile, Snapshot
 from monitor.lake.table import Table
 from monitor.site import Site
-from monitor.spec.model import SpecError
+from monitor.spec.parse import SpecError
 from monitor.upkeep import maintain
 from tests.monitor import test_events, traffic
 from tests.monitor.test_lake import COLUMNS, rows, seqs
@@ -194,7 +194,7 @@ def test_days_past_the_retention_go_and_the_ledger_says_which(site: Site, clock:
     assert site.events.extent("loans").next_seq == 96
     assert site.events.outcomes("loans").height == 96  # they arrived today
     with site.database.read() as db:
-        [entry] = [json.loads(row.entry) for row in ledger.rows(db, kind="lake.retention")]
+        [entry] = [json.loads(row.entry) for row in ledger_rows(db, kind="lake.retention")]
     body = entry["body"]
     assert (entry["subject"], body["table"], body["rows"]) == ("model:loans", "events", 48)
     assert (body["dates"], body["first_day_kept"]) == (["2026-01-01", "2026-01-02"], "2026-01-03")

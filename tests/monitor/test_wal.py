@@ -19,7 +19,7 @@ from monitor.events import flush, wal
 from monitor.events.flush import BUSY_ROWS, ENOUGH_ROWS
 from monitor.events.store import EventStore
 from monitor.events.unflushed import Tail
-from monitor.spec.model import parse_spec
+from monitor.spec.parse import parse_spec
 from tests.monitor.test_events import DOCUMENT, NOW, SPEC, frame, opened
 from tests.service import environment
 

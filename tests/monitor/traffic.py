@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from monitor.spec.model import ModelSpec, parse_spec
+from monitor.spec.model import ModelSpec
+from monitor.spec.parse import parse_spec
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -10,10 +10,10 @@ from uuid import UUID, uuid5
 from sqlalchemy.orm import Session
 
 from core.canonical import canonical, sha256, timestamp
-from governance import ledger
-from governance.checkpoint import sign_note
+from governance.ledger.append import append_entry
+from governance.proof.note import sign_note
 from monitor.site import Site
-from monitor.spec.model import parse_spec
+from monitor.spec.parse import parse_spec
 from monitor.tables import Alert, BaselineRow, Dataset, Explanation, Measurement, Model, SpecRevision, Window
 from retrain.tables import GateResult, ModelVersion, Run, TriggerDecision
 
@@ -99,7 +99,7 @@ class _Teller:
 
     def log(self, kind: str, actor: str, at: datetime, body: Mapping[str, Any], subject: str | None = None) -> None:
         where = subject or f"model:{self.model.name}"
-        ledger.append(self.db, kind=kind, actor=actor, subject=where, body=body, at=at)
+        append_entry(self.db, kind=kind, actor=actor, subject=where, body=body, at=at)
 
     def specs(self) -> None:
         first = {

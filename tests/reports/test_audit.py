@@ -14,9 +14,11 @@ import pytest
 from core import queue
 from core.clock import ManualClock
 from core.errors import InvalidError, NotFoundError
-from governance import ledger, verify
+from governance.ledger.append import append_entry
+from governance.ledger.read import ledger_lines, ledger_size
+from governance.verify.bundle import verify_bundle_bytes
 from monitor.site import Site
-from monitor.spec.model import parse_spec
+from monitor.spec.parse import parse_spec
 from monitor.tables import Alert, Dataset, Model, SpecRevision, Window
 from reports import jobs, service, store
 from reports.document import AuditReport
@@ -83,7 +85,7 @@ def test_every_claim_carries_its_numbers_and_its_ledger_entry(site: Site, story:
 def test_entries_cited_speak_of_what_they_are_cited_for(site: Site, story: Story) -> None:
     report = document(site, service.build(site, asked(site).id))
     with site.database.read() as db:
-        lines = [json.loads(line) for line in ledger.lines(db)]
+        lines = [json.loads(line) for line in ledger_lines(db)]
     for alert in report.alerts:
         assert alert.opened_entry is not None
         assert lines[alert.opened_entry]["body"]["alert"] == alert.id
@@ -95,13 +97,13 @@ def test_entries_cited_speak_of_what_they_are_cited_for(site: Site, story: Story
 def test_a_promotion_is_cited_by_the_version_it_promotes(site: Site, story: Story) -> None:
     """The entry that promotes v2 names v1 too, as the version before it."""
     with site.database.write() as db:
-        ledger.append(
+        append_entry(
             db, kind="version.promoted", actor="assay", subject="model:support-intents", at=END,
             body={"version": "v3", "previous": "v1"},
         )  # fmt: skip
     report = document(site, service.build(site, asked(site).id))
     with site.database.read() as db:
-        lines = [json.loads(line) for line in ledger.lines(db)]
+        lines = [json.loads(line) for line in ledger_lines(db)]
     for version in report.versions:
         assert version.promoted_entry is not None
         assert lines[version.promoted_entry]["body"]["version"] == version.version
@@ -156,7 +158,7 @@ def test_a_thousand_labels_and_thousands_of_steps_are_printed_in_few_words(
     assert "1,000; new:" in re.sub(r"\s+", " ", printed)
     assert "and 494 more" in re.sub(r"\s+", " ", printed)
     assert "cut in print" in re.sub(r"\s+", " ", printed)
-    assert verify.verify_bundle_bytes(site.artifacts.get(row.files["zip"]), [site.keys.vkey]).ok
+    assert verify_bundle_bytes(site.artifacts.get(row.files["zip"]), [site.keys.vkey]).ok
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -227,23 +229,23 @@ def test_the_bundle_verifies_offline_and_a_changed_byte_is_found(site: Site, sto
     row = service.build(site, asked(site).id)
     assert row.files is not None
     bundle = site.artifacts.get(row.files["zip"])
-    assert verify.verify_bundle_bytes(bundle, [site.keys.vkey]).ok
+    assert verify_bundle_bytes(bundle, [site.keys.vkey]).ok
     names = set(zipfile.ZipFile(io.BytesIO(bundle)).namelist())
     assert {"report.json", "report.pdf", "spec.json", "champion.json", "champion.note", "charts/timeline.svg"} <= names
     assert sum(name.startswith("datasets/") for name in names) == 3
     at = bundle.index(b"support-intents")
-    assert not verify.verify_bundle_bytes(bundle[:at] + b"X" + bundle[at + 1 :], [site.keys.vkey]).ok
+    assert not verify_bundle_bytes(bundle[:at] + b"X" + bundle[at + 1 :], [site.keys.vkey]).ok
 
 
 def test_building_twice_adds_nothing(site: Site, story: Story) -> None:
     row = asked(site)
     first = service.build(site, row.id)
     with site.database.read() as db:
-        size = ledger.size(db)
+        size = ledger_size(db)
     again = service.build(site, row.id)
     assert again.files == first.files
     with site.database.read() as db:
-        assert ledger.size(db) == size
+        assert ledger_size(db) == size
         entry = store.entry(db, (first.files or {})["ledger_index"])
     assert entry is not None
     assert (entry.kind, entry.body["sha256"], entry.body["pdf_sha256"]) == (
@@ -260,7 +262,7 @@ def test_a_build_that_was_cut_off_goes_on_with_the_same_entry(site: Site, story:
     again = service.build(site, row.id)
     assert again.state == "ready"
     assert (again.files or {})["ledger_index"] == (first.files or {})["ledger_index"]
-    assert verify.verify_bundle_bytes(site.artifacts.get((again.files or {})["zip"]), [site.keys.vkey]).ok
+    assert verify_bundle_bytes(site.artifacts.get((again.files or {})["zip"]), [site.keys.vkey]).ok
 
 
 def test_a_failed_build_is_recorded_with_its_reason(site: Site, story: Story) -> None:

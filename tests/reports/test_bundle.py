@@ -15,9 +15,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from core.canonical import canonical, sha256
 from core.errors import InvalidError
-from governance import checkpoint, merkle, verify
-from governance.checkpoint import KeyFormatError, SigningKey, sign_note
-from governance.verify import BundleNotFoundError, BundleVerdict, verify_bundle, verify_bundle_bytes
+from governance.proof import merkle
+from governance.proof.checkpoint import sign_checkpoint
+from governance.proof.note import sign_note
+from governance.proof.vkey import KeyFormatError, SigningKey
+from governance.verify.archive import canonical_archive
+from governance.verify.bundle import verify_bundle, verify_bundle_bytes
+from governance.verify.findings import ANCHORED, BundleNotFoundError, BundleVerdict
+from governance.verify.manifest import CHECKPOINT_NOTE, ENTRIES, MANIFEST, MANIFEST_NOTE, manifest_note_text
 from reports.bundle import BundleMemberError, BundleNotWrittenError, BundleRefusedError, write_bundle
 
 ORIGIN = "assay.example/ledger"
@@ -39,7 +44,7 @@ LINES = [
 
 
 def head(lines: list[bytes], key: SigningKey = KEY) -> str:
-    return checkpoint.sign(key, ORIGIN, len(lines), merkle.root([merkle.leaf_hash(x) for x in lines]), AT)
+    return sign_checkpoint(key, ORIGIN, len(lines), merkle.root([merkle.leaf_hash(x) for x in lines]), AT)
 
 
 def arguments(**changes: Any) -> dict[str, Any]:
@@ -64,7 +69,7 @@ def members_of(data: bytes) -> dict[str, bytes]:
 
 def rezip(members: Mapping[str, bytes]) -> bytes:
     """The canonical archive of altered members: checksums and headers are right, so only the evidence can object."""
-    return b"".join(piece for _, piece in verify._canonical_archive(list(members.items())))
+    return b"".join(piece for _, piece in canonical_archive(list(members.items())))
 
 
 def named(verdict: BundleVerdict) -> set[str]:
@@ -74,7 +79,7 @@ def named(verdict: BundleVerdict) -> set[str]:
 def test_a_bundle_holds_and_any_zip_program_reads_it(bundle: bytes) -> None:
     verdict = verify_bundle_bytes(bundle, [KEY.vkey])
     assert verdict.findings == ()
-    assert verdict.trust == verify.ANCHORED
+    assert verdict.trust == ANCHORED
     assert (verdict.facts.entries, verdict.facts.size, verdict.facts.signers) == (2, 2, (KEY.verifier.label,))
     assert verdict.facts.root == merkle.root([merkle.leaf_hash(x) for x in LINES]).hex()
     assert list(members_of(bundle)) == list(verdict.facts.files) == [
@@ -174,14 +179,12 @@ def test_an_added_member_is_named(bundle: bytes, name: str) -> None:
     assert any(name.replace("\\", "") in where.replace("\\", "") for where in named(verdict))
 
 
-@pytest.mark.parametrize(
-    "name", [*FILES, verify.MANIFEST, verify.MANIFEST_NOTE, verify.ENTRIES, verify.CHECKPOINT_NOTE]
-)
+@pytest.mark.parametrize("name", [*FILES, MANIFEST, MANIFEST_NOTE, ENTRIES, CHECKPOINT_NOTE])
 def test_a_missing_and_a_doubled_member_are_named(bundle: bytes, name: str) -> None:
     members = members_of(bundle)
     without = {other: content for other, content in members.items() if other != name}
     assert name in named(verify_bundle_bytes(rezip(without)))
-    twice = b"".join(piece for _, piece in verify._canonical_archive([*members.items(), (name, members[name])]))
+    twice = b"".join(piece for _, piece in canonical_archive([*members.items(), (name, members[name])]))
     assert ("archive.duplicate", name) in {(f.what, f.where) for f in verify_bundle_bytes(twice).findings}
     assert not verify_bundle_bytes(rezip({**members, name.upper(): members[name]})).ok
 
@@ -189,13 +192,13 @@ def test_a_missing_and_a_doubled_member_are_named(bundle: bytes, name: str) -> N
 def forged(bundle: bytes, key: SigningKey, content: Mapping[str, bytes], **changes: Any) -> bytes:
     """What someone can make who rewrites files, manifest and digests, and signs the manifest with `key`."""
     members = {**members_of(bundle), **content}
-    manifest = json.loads(members[verify.MANIFEST])
+    manifest = json.loads(members[MANIFEST])
     for file in manifest["files"]:
         file["sha256"], file["bytes"] = sha256(members[file["path"]]), len(members[file["path"]])
     manifest.update(changes)
-    members[verify.MANIFEST] = canonical(manifest)
-    text = verify.manifest_note_text(sha256(members[verify.MANIFEST]))
-    return rezip({**members, verify.MANIFEST_NOTE: sign_note(text, [key]).encode()})
+    members[MANIFEST] = canonical(manifest)
+    text = manifest_note_text(sha256(members[MANIFEST]))
+    return rezip({**members, MANIFEST_NOTE: sign_note(text, [key]).encode()})
 
 
 def test_a_report_swapped_with_its_manifest_is_caught_by_the_ledger_even_with_the_right_key(bundle: bytes) -> None:
@@ -210,7 +213,7 @@ def test_a_bundle_forged_in_full_by_a_stranger_fails_against_a_trusted_key_only(
     write_bundle(target, **arguments(key=STRANGER, checkpoint_note=head(LINES, STRANGER)))
     assert verify_bundle(target).ok
     verdict = verify_bundle(target, [KEY.vkey])
-    assert named(verdict) == {verify.MANIFEST_NOTE, verify.CHECKPOINT_NOTE}
+    assert named(verdict) == {MANIFEST_NOTE, CHECKPOINT_NOTE}
     assert verdict.trust == "no signature of a known key holds"
     assert not verify_bundle(target, []).ok
 
@@ -218,16 +221,16 @@ def test_a_bundle_forged_in_full_by_a_stranger_fails_against_a_trusted_key_only(
 def test_a_rewritten_ledger_is_caught_though_the_manifest_was_made_to_fit(bundle: bytes) -> None:
     lines = [line(0, "model.spec", {"digest": sha256(b"another spec")}), LINES[1]]
     entries = b"".join(x + b"\n" for x in lines)
-    verdict = verify_bundle_bytes(forged(bundle, KEY, {verify.ENTRIES: entries}), [KEY.vkey])
-    assert [(f.what, f.where) for f in verdict.findings] == [("checkpoint.root", verify.ENTRIES)]
+    verdict = verify_bundle_bytes(forged(bundle, KEY, {ENTRIES: entries}), [KEY.vkey])
+    assert [(f.what, f.where) for f in verdict.findings] == [("checkpoint.root", ENTRIES)]
     for altered, what in (
         (LINES[0] + b"\n", "log.truncated"),
         (b"".join(x + b"\n" for x in [*LINES, line(2, "alert", {})]), "log.unsigned"),
         (b"\n".join(LINES), "log.newline"),
         (b"", "log.truncated"),
     ):
-        verdict = verify_bundle_bytes(forged(bundle, KEY, {verify.ENTRIES: altered}), [KEY.vkey])
-        assert what in {f.what for f in verdict.findings if f.where == verify.ENTRIES}
+        verdict = verify_bundle_bytes(forged(bundle, KEY, {ENTRIES: altered}), [KEY.vkey])
+        assert what in {f.what for f in verdict.findings if f.where == ENTRIES}
 
 
 def with_first_file(**changes: Any) -> Any:
@@ -253,7 +256,7 @@ def with_first_file(**changes: Any) -> Any:
         lambda m: {"ledger": {**m["ledger"], "vkey": "nonsense"}},
         lambda m: {"ledger": {**m["ledger"], "vkey": None}},
         with_first_file(path="../x"),
-        with_first_file(path=verify.MANIFEST),
+        with_first_file(path=MANIFEST),
         with_first_file(sha256="md5:0"),
         with_first_file(bytes=True),
         with_first_file(bytes=-1),
@@ -262,13 +265,13 @@ def with_first_file(**changes: Any) -> Any:
     ],
 )
 def test_a_manifest_that_is_signed_but_not_in_the_format_is_a_finding(bundle: bytes, change: Any) -> None:
-    manifest = json.loads(members_of(bundle)[verify.MANIFEST])
-    assert named(verify_bundle_bytes(forged(bundle, KEY, {}, **change(manifest)), [KEY.vkey])) == {verify.MANIFEST}
+    manifest = json.loads(members_of(bundle)[MANIFEST])
+    assert named(verify_bundle_bytes(forged(bundle, KEY, {}, **change(manifest)), [KEY.vkey])) == {MANIFEST}
 
 
 def test_a_citation_must_point_to_an_entry_with_the_digest(bundle: bytes) -> None:
     for index in (0, 7, None):
-        files = json.loads(members_of(bundle)[verify.MANIFEST])["files"]
+        files = json.loads(members_of(bundle)[MANIFEST])["files"]
         files = [{**f, "ledger_index": index} if f["path"] == "report.json" else f for f in files]
         verdict = verify_bundle_bytes(forged(bundle, KEY, {}, files=files), [KEY.vkey])
         assert named(verdict) == {"report.json"}
@@ -277,9 +280,9 @@ def test_a_citation_must_point_to_an_entry_with_the_digest(bundle: bytes) -> Non
 
 def test_a_second_signature_on_the_manifest_note_is_refused(bundle: bytes) -> None:
     members = members_of(bundle)
-    text = verify.manifest_note_text(sha256(members[verify.MANIFEST]))
-    members[verify.MANIFEST_NOTE] = sign_note(text, [KEY, STRANGER]).encode()
-    assert named(verify_bundle_bytes(rezip(members), [KEY.vkey])) == {verify.MANIFEST_NOTE}
+    text = manifest_note_text(sha256(members[MANIFEST]))
+    members[MANIFEST_NOTE] = sign_note(text, [KEY, STRANGER]).encode()
+    assert named(verify_bundle_bytes(rezip(members), [KEY.vkey])) == {MANIFEST_NOTE}
 
 
 @pytest.mark.parametrize(

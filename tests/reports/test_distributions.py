@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 
 from core.clock import ManualClock
-from monitor.profile.baseline import fit_baseline
+from monitor.profile.reference_profile import fit_reference
 from monitor.site import Site
-from monitor.spec.model import parse_spec
+from monitor.spec.parse import parse_spec
 from reports.charts import distribution_svg
 from reports.distributions import changed_columns, distributions
 
@@ -47,7 +47,7 @@ def test_a_shift_is_seen_on_the_reference_bins(site: Site, clock: ManualClock) -
     reference, shifted = rows(clock, 0, 600, 0.0, 0.8), rows(clock, 600, 200, 20.0, 0.2)
     site.events.append_events(spec, reference, now=clock.now())
     site.events.append_events(spec, shifted, now=clock.now())
-    fitted = fit_baseline(reference, {"amount": "number", "channel": "category"}, blocks=10)
+    fitted = fit_reference(reference, {"amount": "number", "channel": "category"}, blocks=10)
     baseline = SimpleNamespace(artifact=site.artifacts.put(fitted.to_bytes()))
     columns = [{"column": c, "alarmed": True, "t": t} for c, t in (("channel", -9.0), ("amount", 20.0), ("gone", 1.0))]
     window = cast(

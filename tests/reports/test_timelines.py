@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
-from monitor.spec.model import parse_spec
+from monitor.spec.parse import parse_spec
 from reports.timelines import timeline
 from tests.reports.story import SPEC
 

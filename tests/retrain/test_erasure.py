@@ -21,18 +21,21 @@ from core import queue
 from core.clock import ManualClock
 from core.db import Base
 from core.queue import Job
-from governance import erasure, ledger
-from governance.lake import DIGEST, REWRITE, LakeVerdict, expected_files, verify_lake
+from governance import erasure
+from governance.ledger.checkpointing import latest_checkpoint
+from governance.ledger.read import ledger_entries, ledger_lines
 from governance.tables import Erasure
-from governance.verify import verify_bundle_bytes
+from governance.verify.bundle import verify_bundle_bytes
+from governance.verify.lake import DIGEST, REWRITE, LakeVerdict, expected_files, verify_lake
 from monitor.confirm import drafts
 from monitor.jobs import confirm
-from monitor.profile.baseline import Baseline
 from monitor.profile.block import profile_block
 from monitor.profile.codec import summed
+from monitor.profile.reference_profile import ReferenceProfile
 from monitor.service import apply_spec
 from monitor.site import Site, open_site
-from monitor.spec.model import ModelSpec, parse_spec
+from monitor.spec.model import ModelSpec
+from monitor.spec.parse import parse_spec
 from monitor.store import model as model_named
 from monitor.store import newest_baseline
 from monitor.tables import Alert, AlertWindow, ArtifactDraft, BaselineRow, Dataset, Explanation, StoredProfile, Window
@@ -252,7 +255,7 @@ def left(site: Site, *needles: str) -> list[str]:
 
 def check(site: Site) -> LakeVerdict:
     with site.database.read() as db:
-        held = ledger.entries(db, (DIGEST, REWRITE))
+        held = ledger_entries(db, (DIGEST, REWRITE))
     return verify_lake(site.events.root, expected_files(held, site.artifacts.get))
 
 
@@ -321,7 +324,7 @@ def test_the_proof_names_each_file_with_its_digest_before_and_after_and_the_ledg
 ) -> None:
     digests.record_all(lived_in)
     with lived_in.database.read() as db:
-        recorded = ledger.entries(db, (DIGEST,))
+        recorded = ledger_entries(db, (DIGEST,))
     known = set()
     for entry in recorded:
         known |= {row[1] for row in json.loads(lived_in.artifacts.get(entry["body"]["leaves"]))["added"]}
@@ -331,11 +334,11 @@ def test_the_proof_names_each_file_with_its_digest_before_and_after_and_the_ledg
     assert {f["sha256_before"] for f in files} <= known
     assert all(f["rows_after"] < f["rows_before"] and f["sha256_after"] not in known for f in files)
     with lived_in.database.read() as db:
-        (done,) = ledger.entries(db, ("erasure.done",))
-        (asked,) = ledger.entries(db, ("erasure.requested",))
+        (done,) = ledger_entries(db, ("erasure.done",))
+        (asked,) = ledger_entries(db, ("erasure.requested",))
         row = db.scalars(select(Erasure)).one()
-        head = ledger.latest_checkpoint(db)
-        lines = b"".join(ledger.lines(db)).decode()
+        head = latest_checkpoint(db)
+        lines = b"".join(ledger_lines(db)).decode()
     assert done["body"]["proof"] == row.proof
     assert (asked["index"], done["index"]) == (proof["requested_entry"], row.done_entry)
     assert head is not None
@@ -403,7 +406,7 @@ def test_after_an_erasure_profiles_estimator_and_checks_are_those_of_the_rows_th
     assert after.quality not in (None, before.quality)
     assert not any(CHANNEL in segment for _, _, segment in counted)
     assert after.artifact is not None
-    baseline = Baseline.from_bytes(lived_in.artifacts.get(after.artifact))
+    baseline = ReferenceProfile.from_bytes(lived_in.artifacts.get(after.artifact))
     whole = summed([data for (_, *of), (_, data) in counted.items() if of == ["", ""]], baseline.coding)
     wanted = profile_block(lived_in.events.events(world.NAME), baseline)
     assert whole.rows == wanted.rows == ROWS - len(HERS)

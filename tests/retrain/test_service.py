@@ -118,9 +118,9 @@ def test_a_manual_start_names_the_person_and_keeps_their_words_out_of_the_ledger
     run_id = world.start(site, "ann")
     with site.database.read() as db:
         assert service.started_by(db, store.run(db, run_id)) == "ann"
-        from governance import ledger
+        from governance.ledger.read import ledger_rows
 
-        entries = [row.entry for row in ledger.rows(db, kind="trigger.decision")]
+        entries = [row.entry for row in ledger_rows(db, kind="trigger.decision")]
     assert '"actor":"ann"' in entries[0]
     assert "new intents" not in entries[0]
 
@@ -143,7 +143,7 @@ def test_a_recipe_outside_the_envelope_blocks_by_name(site: Site, base: Path, cl
 @SQLITE
 def test_a_model_without_a_policy_has_nothing_to_consider(site: Site, base: Path) -> None:
     document = world.spec(base).document | {"retrain": None}
-    from monitor.spec.model import parse_spec
+    from monitor.spec.parse import parse_spec
 
     world.declare(site, parse_spec(document))
     assert jobs.consider(site, {"model": world.NAME, "cause": "window"}) is None

@@ -13,10 +13,11 @@ from sqlalchemy.orm import Session
 
 from core.clock import ManualClock
 from core.queue import Job
-from governance import ledger
+from governance.ledger.read import ledger_rows
 from monitor import service as monitor
 from monitor.site import Site
-from monitor.spec.model import ModelSpec, parse_spec
+from monitor.spec.model import ModelSpec
+from monitor.spec.parse import parse_spec
 from monitor.store import model as model_named
 from monitor.tables import BaselineRow, Dataset, Measurement, Model, Window
 from retrain import registry, service, store
@@ -227,4 +228,4 @@ def jobs(site: Site, name: str) -> list[Job]:
 
 def kinds(site: Site) -> list[str]:
     with site.database.read() as db:
-        return [row.kind for row in ledger.rows(db, limit=1000)]
+        return [row.kind for row in ledger_rows(db, limit=1000)]

@@ -21,14 +21,14 @@ IMPORT_LIMIT_S = 1.5
 
 PLANTED = [
     ("core/clock.py", "import monitor.spec.model", "core is not allowed to import monitor"),
-    ("governance/merkle.py", "import retrain.tables", "governance is not allowed to import retrain"),
+    ("governance/proof/merkle.py", "import retrain.tables", "governance is not allowed to import retrain"),
     ("retrain/tables.py", "import api", "retrain is not allowed to import api"),
     ("monitor/spec/model.py", "import torch", "monitor is not allowed to import torch"),
     ("core/artifacts.py", "def late() -> None:\n    import transformers", "core is not allowed to import transformers"),
     ("retrain/tables.py", "import peft", "retrain is not allowed to import peft"),
     ("monitor/kpi/__init__.py", "import sqlalchemy", "monitor.kpi is not allowed to import sqlalchemy"),
     ("monitor/drift/__init__.py", "import monitor.tables", "monitor.drift is not allowed to import"),
-    ("governance/merkle.py", "import core.db", "governance.merkle is not allowed to import core.db"),
+    ("governance/proof/merkle.py", "import core.db", "governance.proof is not allowed to import core.db"),
     ("core/canonical.py", "import fastapi", "core.canonical is not allowed to import fastapi"),
     ("monitor/drift/__init__.py", "import monitor.kpi", "monitor.drift is not allowed to import monitor.kpi"),
 ]
@@ -111,5 +111,5 @@ def test_a_process_starts_fast(module: str) -> None:
 
 
 def test_the_verifier_runs_without_database_or_web() -> None:
-    _, loaded = measure("governance.verify")
+    _, loaded = measure("governance.verify.bundle")
     assert not loaded & {"sqlalchemy", "fastapi", "starlette", "pydantic", "polars", *HEAVY}

@@ -8,7 +8,7 @@ from fastapi.routing import iter_route_contexts
 
 from api.app import create_app
 from api.auth import PUBLIC, requires, undeclared
-from governance.access import PERMISSIONS, Caller, Permission, Role
+from governance.access.roles import PERMISSIONS, Caller, Permission, Role
 from monitor.site import Site
 
 PUBLIC_ROUTES = {"/healthz", "/readyz", "/login", "/logout", "/static"}

@@ -16,7 +16,7 @@ import pytest
 
 from core.clock import SystemClock
 from core.db import Database
-from governance.access import first_admin
+from governance.access.api_keys import first_admin
 from tests import postgres
 from tests.service import environment
 

@@ -121,7 +121,7 @@ def test_a_session_cookie_that_was_tampered_with_is_refused(api: Api) -> None:
 
 
 def test_an_inclusion_proof_leads_to_the_root_it_names(api: Api) -> None:
-    from governance import merkle
+    from governance.proof import merkle
 
     proof = api.send("GET", "/api/v1/ledger/proof/inclusion", params={"index": 0}).json()
     leaf = merkle.leaf_hash(proof["entry"].encode())

@@ -25,7 +25,7 @@ from monitor.events.wal import LogFailedError
 from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, Small, receive, receive_together
 from monitor.site import Site
-from monitor.spec.model import parse_spec
+from monitor.spec.parse import parse_spec
 from tests.server.conftest import SPEC, Api, event
 from tests.service import Service
 

@@ -7,8 +7,10 @@ from fastapi import Response
 from fastapi.testclient import TestClient
 
 from api.app import create_app
-from api.auth import COOKIE, SESSION_LENGTH, session_value
-from governance.access import Role, create_key, first_admin, revoke_key
+from api.auth import COOKIE
+from governance.access.api_keys import create_key, first_admin, revoke_key
+from governance.access.roles import Role
+from governance.access.sessions import SESSION_LENGTH, session_value
 from monitor.site import Site
 
 
@@ -73,7 +75,7 @@ def test_a_person_without_a_session_is_sent_to_the_login_page(site: Site) -> Non
     from typing import Annotated
 
     from api.auth import requires
-    from governance.access import Caller, Permission
+    from governance.access.roles import Caller, Permission
 
     app = create_app(site)
 

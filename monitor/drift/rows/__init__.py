@@ -8,7 +8,7 @@ import polars as pl
 from core.errors import InsufficientDataError
 from monitor.drift.rows import domain_classifier, frechet, mmd, pca_reconstruction
 from monitor.drift.rows.base import RowMethod, RowScore, features
-from monitor.profile.baseline import ColumnKind
+from monitor.profile.reference_profile import ColumnKind
 
 ROW_METHODS: Final = {
     m.name: m for m in (domain_classifier.METHOD, frechet.METHOD, mmd.METHOD, pca_reconstruction.METHOD)

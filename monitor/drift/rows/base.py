@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from monitor.profile.baseline import ColumnKind
 from monitor.profile.coding import as_vectors, category_values, dimensions_of, number_values
+from monitor.profile.reference_profile import ColumnKind
 
 Floats = NDArray[np.float64]
 MOST_LEVELS: Final = 20

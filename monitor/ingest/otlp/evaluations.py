@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from monitor.ingest.otlp.spans import Attributes, Span
-from monitor.spec.model import ColumnType
+from monitor.spec.columns import ColumnType
 
 _MOST: Final = 1000  # of one span
 _FLATTENED: Final = (("evaluations", "evaluation"), ("annotations", "annotation"))  # OpenInference

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from monitor.ingest.otlp.conversation import answered, asked
 from monitor.ingest.otlp.spans import Span
-from monitor.spec.model import SpanKind
+from monitor.spec.traces import SpanKind
 
 Getter = Callable[[Span], Any]
 

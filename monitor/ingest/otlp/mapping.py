@@ -16,7 +16,9 @@ from monitor.ingest.otlp.fields import FIELDS, Getter, getter, kind_of
 from monitor.ingest.otlp.spans import Span, as_text
 from monitor.ingest.row_schema import DTYPES, UTC_MICROSECONDS, Target, events_of, outcomes_of
 from monitor.ingest.validate import Checked
-from monitor.spec.model import Column, ColumnType, ModelSpec, Sources, Traces
+from monitor.spec.columns import Column, ColumnType
+from monitor.spec.model import ModelSpec
+from monitor.spec.traces import Sources, Traces
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _VERSION: Final = ("model", "service_version")

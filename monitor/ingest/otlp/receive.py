@@ -22,7 +22,7 @@ from monitor.ingest.otlp.unmapped import remember
 from monitor.ingest.receive import LISTED_REJECTIONS, store_rows
 from monitor.ingest.validate import Checked
 from monitor.site import Site
-from monitor.spec.model import parse_spec
+from monitor.spec.parse import parse_spec
 
 _REASONS: Final = 5  # told in one answer
 _LONGEST: Final = 300

@@ -14,8 +14,8 @@ from scipy.spatial import distance
 
 from core.errors import InsufficientDataError
 from monitor.drift import METHODS, TEXT_METHODS, Counts, drift_scores
-from monitor.profile.baseline import fit_baseline
 from monitor.profile.block import profile_block
+from monitor.profile.reference_profile import fit_reference
 
 POSITIONS = np.array([-2.0, -0.5, 0.0, 1.5, 4.0])
 pairs = st.tuples(*[st.lists(st.integers(0, 60), min_size=5, max_size=5).filter(lambda c: sum(c) > 0)] * 2)
@@ -119,7 +119,7 @@ def test_auc_without_drift_is_as_far_from_one_half_as_mann_and_whitney_say() -> 
 def test_scores_name_every_column_and_method_and_say_why_a_value_is_undefined() -> None:
     rng = np.random.default_rng(0)
     frame = pl.DataFrame({"x": rng.normal(size=800), "k": np.ones(800), "c": rng.choice(["a", "b"], 800)})
-    baseline = fit_baseline(frame, {"x": "number", "k": "number", "c": "category"}, blocks=8)
+    baseline = fit_reference(frame, {"x": "number", "k": "number", "c": "category"}, blocks=8)
     moved = frame.head(300).with_columns(pl.col("x") + 1.0, pl.lit("new").alias("c"))
     scores = {(s.column, s.method): s for s in drift_scores(baseline, profile_block(moved, baseline))}
     assert {column for column, _ in scores} == {"x", "k", "c", ""}
@@ -139,14 +139,14 @@ def test_scores_name_every_column_and_method_and_say_why_a_value_is_undefined() 
 
 def test_a_window_without_rows_has_no_value_anywhere() -> None:
     frame = pl.DataFrame({"x": np.arange(300.0)})
-    baseline = fit_baseline(frame, {"x": "number"}, blocks=3)
+    baseline = fit_reference(frame, {"x": "number"}, blocks=3)
     assert all(s.value is None and s.reason for s in drift_scores(baseline, profile_block(frame.head(0), baseline)))
 
 
 def test_values_too_large_to_be_squared_leave_two_statistics_undefined_and_no_error() -> None:
     rng = np.random.default_rng(1)
     frame = pl.DataFrame({"x": 1e300 + 1e299 * rng.normal(size=400)})
-    baseline = fit_baseline(frame, {"x": "number"}, blocks=8)
+    baseline = fit_reference(frame, {"x": "number"}, blocks=8)
     scores = {s.method: s for s in drift_scores(baseline, profile_block(frame.head(100), baseline)) if s.column}
     assert {name for name, score in scores.items() if score.value is None} == {"wasserstein", "energy"}
     assert "too large" in (scores["wasserstein"].reason or "")

@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from monitor.drift import METHODS, Counts, drift_scores
-from monitor.profile.baseline import ColumnKind, fit_baseline
 from monitor.profile.block import profile_block
+from monitor.profile.reference_profile import ColumnKind, fit_reference
 from tests.monitor.drift.nannyml_constants import sides
 
 COLUMNS: dict[str, ColumnKind] = {"x": "number", "c": "category"}
@@ -25,7 +25,7 @@ NANNYML = {
 
 
 def scores(reference: pl.DataFrame, window: pl.DataFrame, columns: dict[str, ColumnKind]) -> dict[tuple[str, str], Any]:
-    baseline = fit_baseline(reference, columns, blocks=10)
+    baseline = fit_reference(reference, columns, blocks=10)
     return {(s.column, s.method): s.value for s in drift_scores(baseline, profile_block(window, baseline))}
 
 
@@ -78,7 +78,7 @@ def test_the_error_of_the_bins_stays_within_its_stated_bound(law: str, shift: fl
     rng = np.random.default_rng(3)
     laws: dict[str, Any] = {"normal": rng.standard_normal, "lognormal": rng.lognormal, "cauchy": rng.standard_cauchy}
     a, b = np.asarray(laws[law](size=20_000)), np.asarray(laws[law](size=3_000)) + shift
-    baseline = fit_baseline(pl.DataFrame({"x": a}), {"x": "number"}, blocks=10)
+    baseline = fit_reference(pl.DataFrame({"x": a}), {"x": "number"}, blocks=10)
     window = profile_block(pl.DataFrame({"x": b}), baseline)
     found = {s.method: s.value or 0.0 for s in drift_scores(baseline, window)}
     before, after = baseline.total.numbers["x"], window.numbers["x"]
@@ -116,7 +116,7 @@ def test_statistics_of_a_number_by_ten_bins_are_those_of_raw_values_cut_at_the_s
         "normal": rng.standard_normal, "lognormal": rng.lognormal, "integers": lambda size: rng.integers(0, 900, size),
     }  # fmt: skip
     a, b = np.asarray(laws[law](size=20_000), dtype=float), np.asarray(laws[law](size=3_000), dtype=float) + shift
-    baseline = fit_baseline(pl.DataFrame({"x": a}), {"x": "number"}, blocks=10)
+    baseline = fit_reference(pl.DataFrame({"x": a}), {"x": "number"}, blocks=10)
     window = profile_block(pl.DataFrame({"x": b}), baseline)
     found = {s.method: s.value or 0.0 for s in drift_scores(baseline, window)}
     fine, edges = baseline.total.numbers["x"].counts, baseline.coding.numbers["x"].edges

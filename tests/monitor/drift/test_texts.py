@@ -7,8 +7,8 @@ import pytest
 from core.errors import InsufficientDataError
 from monitor.drift import TEXT_METHODS, drift_scores
 from monitor.drift.texts import Mean
-from monitor.profile.baseline import fit_baseline
 from monitor.profile.block import profile_block
+from monitor.profile.reference_profile import fit_reference
 
 KNOWN = [f"word{i}" for i in range(60)]
 
@@ -26,7 +26,7 @@ def test_a_statistic_is_the_mean_of_what_was_measured_and_undefined_without_a_te
 
 
 def test_without_drift_they_are_near_the_references_own_value_and_new_words_show() -> None:
-    baseline = fit_baseline(texts(2000, 1, KNOWN), {"said": "text"}, blocks=20)
+    baseline = fit_reference(texts(2000, 1, KNOWN), {"said": "text"}, blocks=20)
 
     def scored(frame: pl.DataFrame) -> dict[str, tuple[float, float]]:
         found = [s for s in drift_scores(baseline, profile_block(frame, baseline)) if s.column == "said"]

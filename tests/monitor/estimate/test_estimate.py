@@ -16,7 +16,8 @@ from monitor.estimate.base import calibration_variance
 from monitor.estimate.expected import METRICS
 from monitor.estimate.trees import _exported
 from monitor.kpi import KPIS
-from monitor.spec.model import ModelSpec, parse_spec
+from monitor.spec.model import ModelSpec
+from monitor.spec.parse import parse_spec
 from monitor.windows.estimates import invalid
 
 

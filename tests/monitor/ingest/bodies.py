@@ -19,7 +19,7 @@ from monitor.ingest.quarantine import kept_rows
 from monitor.ingest.row_schema import Target, events_of, outcomes_of
 from monitor.ingest.validate import Checked
 from monitor.redact.columns import redacted
-from monitor.spec.model import parse_spec
+from monitor.spec.parse import parse_spec
 
 NOW: Final = datetime(2026, 6, 1, tzinfo=UTC)
 LIMIT_MB: Final = 1

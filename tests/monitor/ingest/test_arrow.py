@@ -18,7 +18,7 @@ from monitor.ingest.arrow import read_arrow_columns, read_parquet_columns
 from monitor.ingest.ndjson import MOST_ROWS, BodyError, BodyTooLargeError
 from monitor.ingest.row_schema import SchemaMismatchError, events_of
 from monitor.ingest.validate import Checked
-from monitor.spec.model import parse_spec
+from monitor.spec.parse import parse_spec
 from tests.monitor.ingest.test_columnar import NOW, TARGETS
 
 AT = datetime(2026, 5, 1, 12, tzinfo=UTC)

@@ -13,7 +13,7 @@ from monitor.ingest.json_scan import scan
 from monitor.ingest.ndjson import BodyError, Rejection, Rows, read_json, read_ndjson
 from monitor.ingest.row_schema import Target, events_of, outcomes_of
 from monitor.ingest.validate import Checked
-from monitor.spec.model import parse_spec
+from monitor.spec.parse import parse_spec
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 SPEC = parse_spec({

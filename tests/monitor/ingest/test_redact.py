@@ -19,7 +19,8 @@ from monitor.redact.columns import every_rule, redacted, redacted_texts, redacti
 from monitor.redact.iban import LENGTHS, mod97
 from monitor.redact.presidio import PresidioMissingError
 from monitor.redact.rules import BuiltInPattern, OwnPattern
-from monitor.spec.model import ModelSpec, SpecError, parse_spec
+from monitor.spec.model import ModelSpec
+from monitor.spec.parse import SpecError, parse_spec
 from tests.service import ROOT, environment
 
 KEY = redaction_key(b"k" * 32)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from core.errors import InvalidError
 from monitor.ingest.ndjson import BodyError, read_json, read_ndjson
 from monitor.ingest.validate import check_events, check_outcomes
-from monitor.spec.model import parse_spec
+from monitor.spec.parse import parse_spec
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 DOCUMENT: dict[str, Any] = {

@@ -28,7 +28,7 @@ from monitor.ingest.row_schema import events_of
 from monitor.ingest.small_batch import few_events
 from monitor.ingest.vectors import good, misfit, parsed
 from monitor.site import Site
-from monitor.spec.model import SpecError, parse_spec
+from monitor.spec.parse import SpecError, parse_spec
 from monitor.upkeep.export import export
 
 sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

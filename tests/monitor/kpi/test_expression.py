@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from monitor.catalogue import check_metrics
 from monitor.kpi.expression import AGGREGATES, FUNCTIONS, ExpressionError, parse
-from monitor.spec.model import SpecError
+from monitor.spec.parse import SpecError
 from monitor.windows.readings import kpi_readings
 from tests.monitor.traffic import document, spec
 

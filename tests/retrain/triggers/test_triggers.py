@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import InvalidError
-from monitor.spec.model import Cron, NewOutcomes, Retrain
+from monitor.spec.retraining import Cron, NewOutcomes, Retrain
 from retrain.triggers import TRIGGERS, decide
 from retrain.triggers.base import Labelled, ManualStart, Reading, TriggerInputs, WindowReading
 from retrain.triggers.schedule import next_tick

@@ -13,7 +13,9 @@ from monitor.ingest.otlp.fields import getter, kind_of
 from monitor.ingest.otlp.mapping import events_from, mapping_of, outcomes_from
 from monitor.ingest.otlp.protobuf import read_protobuf
 from monitor.ingest.otlp.spans import Span
-from monitor.spec.model import ColumnType, ModelSpec, SpecError, parse_spec
+from monitor.spec.columns import ColumnType
+from monitor.spec.model import ModelSpec
+from monitor.spec.parse import SpecError, parse_spec
 from tests.monitor.ingest.otlp.requests import START, TRACE, request, span
 
 NOW = datetime(2026, 1, 5, 1, tzinfo=UTC)

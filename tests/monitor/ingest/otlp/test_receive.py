@@ -8,7 +8,7 @@ from monitor.ingest.media import IDENTITY, PROTOBUF
 from monitor.ingest.otlp.receive import Verdict, receive_traces
 from monitor.service import apply_spec
 from monitor.site import Site
-from monitor.spec.model import parse_spec
+from monitor.spec.parse import parse_spec
 from tests.monitor.ingest.otlp.requests import TRACE, request, span
 
 COLUMNS = {

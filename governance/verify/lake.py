@@ -24,8 +24,8 @@ from typing import Any, Final
 
 from core.artifacts import file_digest
 from core.canonical import canonical, sha256
-from governance import merkle
-from governance.verify import Finding
+from governance.proof import merkle
+from governance.verify.findings import Finding
 
 DIGEST: Final = "lake.digest"
 REWRITE: Final = "lake.rewrite"

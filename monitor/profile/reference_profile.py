@@ -45,7 +45,7 @@ _ENCODED: Final = ("text", "vector", "encoded")
 
 
 @dataclass(frozen=True, eq=False)
-class Baseline:
+class ReferenceProfile:
     """What windows are compared with. `blocks` are the reference rows not spent on fitting encoders.
 
     `labels`: number of each block as the caller counts them, ascending; a label without rows has no block. `parts`: how
@@ -73,7 +73,7 @@ class Baseline:
     def total(self) -> BlockProfile:
         return merge_all(self.blocks)
 
-    def without(self, column: str) -> "Baseline":
+    def without(self, column: str) -> "ReferenceProfile":
         """The same reference, a column of it left out."""
         own = (column, *(f"{column}.{part}" for part in DERIVED))
         coding = Coding(
@@ -131,7 +131,7 @@ class Baseline:
         return out.getvalue()
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> "Baseline":
+    def from_bytes(cls, data: bytes) -> "ReferenceProfile":
         """Raises IntegrityFailureError when the bytes are not a baseline of this format."""
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as members:
@@ -172,7 +172,7 @@ def _coding(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Co
     )
 
 
-def fit_baseline(
+def fit_reference(
     rows: Rows,
     columns: Mapping[str, ColumnKind],
     *,
@@ -182,7 +182,7 @@ def fit_baseline(
     encoder_share: float = ENCODER_SHARE,
     encoder_texts: Mapping[str, Sequence[str | None]] | None = None,
     person: str | None = None,
-) -> Baseline:
+) -> ReferenceProfile:
     """Fit a baseline on reference rows in time order.
 
     Args:
@@ -240,7 +240,7 @@ def fit_baseline(
         {name: one.encoders.vector for name, one in found.items() if one.encoders.vector is not None},
         {name: one.encoders.words for name, one in found.items() if one.encoders.text is not None},
     )
-    return Baseline(
+    return ReferenceProfile(
         columns=dict(columns),
         coding=coding,
         blocks=put_together([one.counted for one in found.values()], coding, runs),

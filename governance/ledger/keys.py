@@ -9,7 +9,7 @@ from pathlib import Path
 
 from core.artifacts import fsync_folder, write_durably
 from core.errors import IntegrityFailureError
-from governance.checkpoint import KeyFormatError, SigningKey
+from governance.proof.vkey import KeyFormatError, SigningKey
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from core.canonical import timestamp
-from governance import merkle
+from governance.proof import merkle
 from governance.tables import LedgerCheckpoint, LedgerEntry, LedgerHead
-from governance.verify import Facts, Finding, LogVerdict, verify_log
+from governance.verify.findings import Facts, Finding, LogVerdict
+from governance.verify.log import verify_log
 
 
 def verify_ledger(db: Session, *, anchor: Path, vkeys: Sequence[str]) -> LogVerdict:

@@ -3,10 +3,8 @@
 import hashlib
 import hmac
 import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
-from enum import StrEnum
 from typing import Final, Protocol
 
 from sqlalchemy import func, select
@@ -15,68 +13,13 @@ from sqlalchemy.orm import Session
 
 from core.clock import Clock
 from core.db import Database
-from core.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError, UnauthenticatedError
-from governance import ledger
+from core.errors import ConflictError, InvalidError, NotFoundError, UnauthenticatedError
+from governance.access.roles import Caller, Role
+from governance.ledger.append import append_entry
 from governance.tables import ApiKey
-
-
-class Role(StrEnum):
-    PRODUCER = "producer"  # an application that sends what its model was asked and answered
-    VIEWER = "viewer"
-    OPERATOR = "operator"  # the ML team: declares models, works on alerts, starts runs
-    VALIDATOR = "validator"  # independent validation: reads everything, attests, alters nothing
-    APPROVER = "approver"  # lets runs into production, or not; has people erased: neither belongs to the ML team
-    ADMIN = "admin"
-
-
-class Permission(StrEnum):
-    EVENTS_WRITE = "events.write"
-    READ = "read"  # models, windows, measurements, alerts, runs, reports: no rows of people
-    EVENTS_READ = "events.read"  # single decisions and their explanations
-    CHAMPION_READ = "champion.read"  # what serving should load
-    LEDGER_READ = "ledger.read"
-    MODEL_WRITE = "model.write"
-    ALERT_WRITE = "alert.write"
-    QUARANTINE_WRITE = "quarantine.write"  # release, fix and discard rejected rows
-    DATASET_WRITE = "dataset.write"
-    RUN_START = "run.start"
-    RUN_APPROVE = "run.approve"
-    VERSION_MOVE = "version.move"  # promote and roll back
-    VALIDATE = "validate"
-    REPORT_CREATE = "report.create"
-    ERASE = "erase"  # remove a person's rows for good
-    KEY_MANAGE = "key.manage"
-
-
-_READING: Final = frozenset({Permission.READ, Permission.CHAMPION_READ, Permission.LEDGER_READ})
-_AUDITING: Final = _READING | {Permission.EVENTS_READ, Permission.REPORT_CREATE}
-PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
-    Role.PRODUCER: frozenset({Permission.EVENTS_WRITE, Permission.CHAMPION_READ}),
-    Role.VIEWER: _READING,
-    Role.OPERATOR: _AUDITING
-    | {
-        Permission.EVENTS_WRITE, Permission.MODEL_WRITE, Permission.ALERT_WRITE, Permission.DATASET_WRITE,
-        Permission.RUN_START, Permission.VERSION_MOVE, Permission.QUARANTINE_WRITE,
-    },
-    Role.VALIDATOR: _AUDITING | {Permission.VALIDATE},
-    Role.APPROVER: _AUDITING | {Permission.RUN_APPROVE, Permission.VERSION_MOVE, Permission.ERASE},
-    Role.ADMIN: frozenset(Permission),
-}  # fmt: skip
 
 _SCHEME: Final = "assay"
 _NO_HASH: Final = "0" * 64
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who is asking; `name` is the actor in the ledger."""
-
-    name: str
-    role: Role
-    prefix: str
-
-    def may(self, permission: Permission) -> bool:
-        return permission in PERMISSIONS[self.role]
 
 
 class KeyNotFoundError(NotFoundError):
@@ -117,7 +60,7 @@ def create_key(db: Session, *, name: str, role: Role, actor: str, now: datetime)
     row = ApiKey(name=name, prefix=prefix, hash=_hash(key), role=role.value, created_at=now, created_by=actor)
     db.add(row)
     db.flush()
-    ledger.append(
+    append_entry(
         db, kind="key.created", actor=actor, subject=f"key:{prefix}", body={"name": name, "role": role.value}, at=now
     )
     return row, key
@@ -141,11 +84,11 @@ def revoke_key(db: Session, *, prefix: str, actor: str, now: datetime) -> ApiKey
     if row.role == Role.ADMIN and not any(r.revoked_at is None and r is not row and r.role == Role.ADMIN for r in rows):
         raise LastAdminError(f"key {prefix} is the last admin key; create another admin key first", prefix=prefix)
     row.revoked_at = now
-    ledger.append(db, kind="key.revoked", actor=actor, subject=f"key:{prefix}", body={"name": row.name}, at=now)
+    append_entry(db, kind="key.revoked", actor=actor, subject=f"key:{prefix}", body={"name": row.name}, at=now)
     return row
 
 
-def list_keys(db: Session) -> Sequence[ApiKey]:
+def all_keys(db: Session) -> Sequence[ApiKey]:
     return db.scalars(select(ApiKey).order_by(ApiKey.created_at, ApiKey.prefix)).all()
 
 
@@ -173,19 +116,6 @@ def holder(db: Session, prefix: str) -> Caller | None:
     """Who holds the key with this prefix, unless it was revoked (page sessions name the key they were opened with)."""
     row = db.scalars(select(ApiKey).where(ApiKey.prefix == prefix, ApiKey.revoked_at.is_(None))).first()
     return Caller(row.name, Role(row.role), row.prefix) if row else None
-
-
-def require(caller: Caller, permission: Permission) -> None:
-    """
-    Raises:
-        ForbiddenError: the caller's role does not have the permission.
-    """
-    if not caller.may(permission):
-        able = ", ".join(role.value for role, granted in PERMISSIONS.items() if permission in granted)
-        raise ForbiddenError(
-            f"role {caller.role.value} lacks the permission {permission.value}; it is granted to: {able}",
-            role=caller.role.value, permission=permission.value,
-        )  # fmt: skip
 
 
 def first_admin(site: Installation) -> str | None:

@@ -1,0 +1,77 @@
+"""Roles, their permissions, and what a caller may do."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from core.errors import ForbiddenError
+
+
+class Role(StrEnum):
+    PRODUCER = "producer"  # an application that sends what its model was asked and answered
+    VIEWER = "viewer"
+    OPERATOR = "operator"  # the ML team: declares models, works on alerts, starts runs
+    VALIDATOR = "validator"  # independent validation: reads everything, attests, alters nothing
+    APPROVER = "approver"  # lets runs into production, or not; has people erased: neither belongs to the ML team
+    ADMIN = "admin"
+
+
+class Permission(StrEnum):
+    EVENTS_WRITE = "events.write"
+    READ = "read"  # models, windows, measurements, alerts, runs, reports: no rows of people
+    EVENTS_READ = "events.read"  # single decisions and their explanations
+    CHAMPION_READ = "champion.read"  # what serving should load
+    LEDGER_READ = "ledger.read"
+    MODEL_WRITE = "model.write"
+    ALERT_WRITE = "alert.write"
+    QUARANTINE_WRITE = "quarantine.write"  # release, fix and discard rejected rows
+    DATASET_WRITE = "dataset.write"
+    RUN_START = "run.start"
+    RUN_APPROVE = "run.approve"
+    VERSION_MOVE = "version.move"  # promote and roll back
+    VALIDATE = "validate"
+    REPORT_CREATE = "report.create"
+    ERASE = "erase"  # remove a person's rows for good
+    KEY_MANAGE = "key.manage"
+
+
+_READING: Final = frozenset({Permission.READ, Permission.CHAMPION_READ, Permission.LEDGER_READ})
+_AUDITING: Final = _READING | {Permission.EVENTS_READ, Permission.REPORT_CREATE}
+PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
+    Role.PRODUCER: frozenset({Permission.EVENTS_WRITE, Permission.CHAMPION_READ}),
+    Role.VIEWER: _READING,
+    Role.OPERATOR: _AUDITING
+    | {
+        Permission.EVENTS_WRITE, Permission.MODEL_WRITE, Permission.ALERT_WRITE, Permission.DATASET_WRITE,
+        Permission.RUN_START, Permission.VERSION_MOVE, Permission.QUARANTINE_WRITE,
+    },
+    Role.VALIDATOR: _AUDITING | {Permission.VALIDATE},
+    Role.APPROVER: _AUDITING | {Permission.RUN_APPROVE, Permission.VERSION_MOVE, Permission.ERASE},
+    Role.ADMIN: frozenset(Permission),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is asking; `name` is the actor in the ledger."""
+
+    name: str
+    role: Role
+    prefix: str
+
+    def may(self, permission: Permission) -> bool:
+        return permission in PERMISSIONS[self.role]
+
+
+def require(caller: Caller, permission: Permission) -> None:
+    """
+    Raises:
+        ForbiddenError: the caller's role does not have the permission.
+    """
+    if not caller.may(permission):
+        able = ", ".join(role.value for role, granted in PERMISSIONS.items() if permission in granted)
+        raise ForbiddenError(
+            f"role {caller.role.value} lacks the permission {permission.value}; it is granted to: {able}",
+            role=caller.role.value, permission=permission.value,
+        )  # fmt: skip

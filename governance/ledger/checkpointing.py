@@ -1,0 +1,83 @@
+"""Sign checkpoints of the ledger, and prove inclusion and consistency."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from core.artifacts import write_durably
+from core.errors import IntegrityFailureError, InvalidError, NotFoundError
+from governance.ledger.read import ledger_leaves, ledger_size
+from governance.proof import merkle
+from governance.proof.checkpoint import sign_checkpoint
+from governance.proof.vkey import SigningKey
+from governance.tables import LedgerCheckpoint, LedgerEntry, LedgerHead
+
+
+def latest_checkpoint(db: Session) -> LedgerCheckpoint | None:
+    return db.scalars(select(LedgerCheckpoint).order_by(LedgerCheckpoint.size.desc()).limit(1)).first()
+
+
+def issue_checkpoint(db: Session, *, key: SigningKey, anchor: Path, now: datetime) -> LedgerCheckpoint:
+    """Sign the head as it is committed, keep the note in the database and copy it to the anchor folder.
+
+    Before it signs, the new head is proved to extend the last checkpoint: a log that was rewritten is not signed
+    again.
+
+    Raises:
+        InvalidError: the log is empty.
+        IntegrityFailureError: the stored leaves do not lead from the last checkpoint to the head.
+    """
+    head = db.get(LedgerHead, 1, with_for_update=True, populate_existing=True)
+    if head is None or head.size == 0:
+        raise InvalidError("the ledger is empty; there is nothing to sign yet")
+    last = latest_checkpoint(db)
+    if last is not None and last.size == head.size and last.root == head.root:
+        return last
+    try:
+        stored = ledger_leaves(db, head.size)
+    except ValueError as error:
+        raise IntegrityFailureError(
+            "a stored leaf hash is not hexadecimal; run `assay verify`", size=head.size
+        ) from error
+    root = merkle.root(stored)
+    if root.hex() != head.root or (last is not None and merkle.root(stored[: last.size]).hex() != last.root):
+        raise IntegrityFailureError(
+            "the stored ledger entries do not extend the last checkpoint; nothing was signed. "
+            "Run `assay verify` to see which entry changed",
+            size=head.size,
+        )
+    note = sign_checkpoint(key, key.name, head.size, root, now)
+    row = LedgerCheckpoint(size=head.size, root=head.root, note=note, at=now)
+    db.add(row)
+    write_durably(anchor / f"checkpoint-{head.size:012d}.note", note.encode())
+    return row
+
+
+def inclusion_proof(db: Session, index: int, tree_size: int | None = None) -> dict[str, Any]:
+    """Audit path of one entry in the tree of a size (the newest checkpoint's by default)."""
+    entry = db.get(LedgerEntry, index)
+    if entry is None:
+        raise NotFoundError(
+            f"ledger entry {index} does not exist; the ledger has {ledger_size(db)} ledger_entries", index=index
+        )
+    if tree_size is None:
+        last = latest_checkpoint(db)
+        tree_size = last.size if last is not None and last.size > index else ledger_size(db)
+    stored = ledger_leaves(db, tree_size)
+    proof = merkle.inclusion_proof(stored, index)
+    return {
+        "index": index, "size": tree_size, "leaf": entry.leaf, "entry": entry.entry,
+        "root": merkle.root(stored).hex(), "proof": [node.hex() for node in proof],
+    }  # fmt: skip
+
+
+def consistency_proof(db: Session, first: int, second: int) -> dict[str, Any]:
+    stored = ledger_leaves(db, second)
+    proof = merkle.consistency_proof(stored, first, second)
+    return {
+        "first": first, "second": second, "first_root": merkle.root(stored[:first]).hex(),
+        "second_root": merkle.root(stored).hex(), "proof": [node.hex() for node in proof],
+    }  # fmt: skip

@@ -1,0 +1,54 @@
+"""The ledger: the only writer of the log, and its export as lines and checkpoints.
+
+An entry is appended in the transaction of the change it records. The locked head row gives the order; its frontier
+gives the root in O(log n). Personal data never enters an entry: only digests, counts, names of keys and reasons.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from governance.tables import LedgerEntry, LedgerHead
+
+
+def ledger_size(db: Session) -> int:
+    return db.scalar(select(LedgerHead.size)) or 0
+
+
+def ledger_lines(db: Session, first: int = 0, last: int | None = None) -> Iterator[bytes]:
+    """The exact entries with first <= index < last, in order."""
+    query = select(LedgerEntry.entry).where(LedgerEntry.index >= first).order_by(LedgerEntry.index)
+    if last is not None:
+        query = query.where(LedgerEntry.index < last)
+    for entry in db.scalars(query.execution_options(yield_per=1000)):
+        yield entry.encode()
+
+
+def ledger_rows(
+    db: Session, *, first: int = 0, limit: int = 100, kind: str | None = None, subject: str | None = None
+) -> Sequence[LedgerEntry]:
+    query = select(LedgerEntry).where(LedgerEntry.index >= first).order_by(LedgerEntry.index).limit(limit)
+    if kind:
+        query = query.where(LedgerEntry.kind == kind)
+    if subject:
+        query = query.where(LedgerEntry.subject == subject)
+    return db.scalars(query).all()
+
+
+def ledger_entries(db: Session, kinds: Sequence[str], subject: str | None = None) -> list[dict[str, Any]]:
+    """All entries of some kinds, read, in order."""
+    query = select(LedgerEntry.entry).where(LedgerEntry.kind.in_(kinds)).order_by(LedgerEntry.index)
+    if subject is not None:
+        query = query.where(LedgerEntry.subject == subject)
+    return [json.loads(entry) for entry in db.scalars(query)]
+
+
+def ledger_leaves(db: Session, last: int | None = None) -> list[bytes]:
+    """Stored leaf hashes of the first `last` entries."""
+    query = select(LedgerEntry.leaf).order_by(LedgerEntry.index)
+    if last is not None:
+        query = query.where(LedgerEntry.index < last)
+    return [bytes.fromhex(leaf) for leaf in db.scalars(query)]

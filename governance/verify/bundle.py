@@ -1,0 +1,200 @@
+"""Verify a ledger export, one entry, or an audit bundle from raw bytes, with no service and no database.
+
+    python -m governance.verify BUNDLE [--key VKEY]
+
+Needs the standard library, cryptography and rfc8785 only, and shares nothing with the writers but hashes, canonical
+JSON and the layouts written down here. A check that fails becomes a Finding; it never becomes a traceback.
+
+Bundle layout (`assay-bundle/1`), every byte of which is fixed by its content and the signatures:
+
+- A zip of stored members, no directories, no extra fields, no comments, dated 1980-01-01, in this order:
+  `manifest.json`, `manifest.note`, then all others by path. Stored, for compressed bytes differ between zlib builds.
+- `manifest.json`: canonical JSON listing every other member except `manifest.note` with its digest and size.
+- `manifest.note`: signed note over the line `assay-bundle/1` and the line `sha256:...` of the manifest.
+- `ledger/entries.jsonl`: all entries up to the checkpoint, one canonical JSON object per line.
+- `ledger/checkpoint.note`: the checkpoint those entries hash to.
+- `report.json`: the report; a `report.created` entry holds its digest.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from core.canonical import sha256
+from core.errors import AppError
+from governance.proof.note import open_note
+from governance.proof.vkey import VerifierKey
+from governance.verify.archive import MAX_BUNDLE_BYTES, archive_findings, member_order, read_archive
+from governance.verify.entries import canonical_object
+from governance.verify.findings import ANCHORED, SELF_SIGNED, BundleNotFoundError, BundleVerdict, Facts, Finding
+from governance.verify.log import verify_log
+from governance.verify.manifest import (
+    CHECKPOINT_NOTE,
+    ENTRIES,
+    MANIFEST,
+    MANIFEST_NOTE,
+    REPORT,
+    manifest_note_text,
+    manifest_problems,
+)
+
+REPORT_KIND: Final = "report.created"
+
+
+def verify_bundle(path: Path, trusted_vkeys: Sequence[str] | None = None) -> BundleVerdict:
+    """Check a bundle file: archive, manifest, every member, the ledger and the report's entry in it.
+
+    Args:
+        path: the zip file.
+        trusted_vkeys: keys known from elsewhere. None: the bundle's own key is used, and `trust` says that this
+            shows only that nothing changed since signing, not who signed.
+
+    Raises:
+        BundleNotFoundError: there is no readable file at `path`.
+        KeyFormatError: a trusted key cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BUNDLE_BYTES + 1)
+    except OSError as error:
+        raise BundleNotFoundError(path, error.strerror or str(error)) from error
+    return verify_bundle_bytes(data, trusted_vkeys)
+
+
+def verify_bundle_bytes(data: bytes, trusted_vkeys: Sequence[str] | None = None) -> BundleVerdict:
+    """As `verify_bundle`, for the bytes of the zip file."""
+    for vkey in trusted_vkeys or ():
+        VerifierKey.parse(vkey)
+    trust = SELF_SIGNED if trusted_vkeys is None else ANCHORED
+    if len(data) > MAX_BUNDLE_BYTES:
+        large = Finding("archive.size", "archive", f"at most {MAX_BUNDLE_BYTES} bytes", "more")
+        return BundleVerdict((large,), Facts(), trust)
+    members, broken = read_archive(data)
+    if broken:
+        return BundleVerdict((broken,), Facts(files=tuple(name for name, _ in members)), trust)
+    check = _BundleCheck(dict(members), trusted_vkeys)
+    check.run()
+    named = {finding.where for finding in check.findings}
+    archive = [f for f in archive_findings(data, members) if f.what != "archive.bytes" or f.where not in named]
+    findings = tuple(check.findings + archive)
+    signed = trust if check.facts.signers else "no signature of a known key holds"
+    return BundleVerdict(findings, check.facts, signed)
+
+
+@dataclass
+class _BundleCheck:
+    """Walks one bundle from the manifest outwards; each step adds its findings and goes on."""
+
+    members: Mapping[str, bytes]
+    trusted: Sequence[str] | None
+    findings: list[Finding] = field(default_factory=list)
+    facts: Facts = field(default_factory=Facts)
+    signers: tuple[str, ...] = ()
+
+    def run(self) -> None:
+        manifest = self._manifest()
+        if manifest is None:
+            return
+        vkeys = [manifest["ledger"]["vkey"]] if self.trusted is None else self.trusted
+        # An altered manifest would only accuse members that are sound, so they are then held to the ledger alone.
+        if self._manifest_is_not_altered(vkeys):
+            self._files(manifest["files"])
+        entries = self._ledger(vkeys)
+        self._citations(manifest["files"], entries)
+
+    def _add(self, what: str, where: str, expected: str, found: str) -> None:
+        self.findings.append(Finding(what, where, expected, found))
+
+    def _manifest(self) -> dict[str, Any] | None:
+        if MANIFEST not in self.members:
+            self._add("member.missing", MANIFEST, "a manifest", "no such member")
+            return None
+        manifest, reason = canonical_object(self.members[MANIFEST])
+        if manifest is None:
+            self._add("manifest.not_canonical", MANIFEST, "RFC 8785 canonical JSON", reason)
+            return None
+        problems = list(manifest_problems(manifest))
+        for expected, found in problems:
+            self._add("manifest.field", MANIFEST, expected, found)
+        return None if problems else manifest
+
+    def _manifest_is_not_altered(self, vkeys: Sequence[str]) -> bool:
+        """False only when a sound signature speaks of another manifest."""
+        raw = self.members.get(MANIFEST_NOTE)
+        if raw is None:
+            self._add("member.missing", MANIFEST_NOTE, "a signed note over the manifest", "no such member")
+            return True
+        try:
+            note = open_note(raw.decode("utf-8"), vkeys)
+        except (AppError, UnicodeDecodeError) as error:
+            self._add("manifest.signature", MANIFEST_NOTE, "a note signed by a known key", str(error))
+            return True
+        self.signers = note.signers
+        if raw.count(b"\n") != note.text.count("\n") + 2:
+            self._add("manifest.signature", MANIFEST_NOTE, "one signature line", "more lines")
+        digest = sha256(self.members[MANIFEST])
+        if note.text != manifest_note_text(digest):
+            self._add("manifest.digest", MANIFEST, repr(note.text), digest)
+            return False
+        return True
+
+    def _files(self, files: Sequence[Mapping[str, Any]]) -> None:
+        listed = {file["path"]: file for file in files}
+        for path, file in listed.items():
+            content = self.members.get(path)
+            if content is None:
+                self._add("member.missing", path, f"a member of {file['bytes']} bytes", "no such member")
+            elif len(content) != file["bytes"]:
+                self._add("member.size", path, f"{file['bytes']} bytes", f"{len(content)} bytes")
+            elif sha256(content) != file["sha256"]:
+                self._add("member.digest", path, file["sha256"], sha256(content))
+        for path in sorted(set(self.members) - set(listed) - {MANIFEST, MANIFEST_NOTE}):
+            self._add("member.extra", path, "only members the manifest lists", "not listed")
+
+    def _ledger(self, vkeys: Sequence[str]) -> list[bytes]:
+        *lines, rest = self.members.get(ENTRIES, b"").split(b"\n")
+        if rest:
+            self._add("log.newline", ENTRIES, "a newline after the last entry", f"{len(rest)} more bytes")
+        try:
+            notes = [self.members.get(CHECKPOINT_NOTE, b"").decode("utf-8")]
+        except UnicodeDecodeError as error:
+            self._add("checkpoint.signature", CHECKPOINT_NOTE, "UTF-8", str(error))
+            notes = []
+        log = verify_log(lines, notes, vkeys)
+        for finding in log.findings:
+            member = CHECKPOINT_NOTE if finding.what == "checkpoint.signature" else ENTRIES
+            if finding.what != "checkpoint.none":
+                self._add(finding.what, member, finding.expected, f"{finding.found} ({finding.where})")
+        if log.unsigned and log.facts.size is not None:
+            self._add("log.unsigned", ENTRIES, f"{log.facts.size} entries", f"{log.facts.entries} entries")
+        checked = tuple(sorted(self.members, key=member_order))
+        self.facts = replace(log.facts, files=checked, signers=self.signers or log.facts.signers)
+        return lines
+
+    def _citations(self, files: Sequence[Mapping[str, Any]], entries: Sequence[bytes]) -> None:
+        """A cited entry holds the file's digest; the report must be cited, by the entry written when it was made."""
+        cited = {file["path"]: file["ledger_index"] for file in files}
+        if cited.get(REPORT) is None:
+            self._add("citation.missing", REPORT, "a report.json with its ledger entry", "none")
+        for path, index in cited.items():
+            if index is None or path not in self.members:
+                continue
+            entry, _ = canonical_object(entries[index]) if index < len(entries) else (None, "")
+            if entry is None or not isinstance(entry.get("body"), dict):
+                self._add("citation.entry", path, f"ledger entry {index}", "no such readable entry")
+                continue
+            digest, body = sha256(self.members[path]), entry["body"]
+            if path == REPORT and (entry.get("kind"), body.get("sha256")) != (REPORT_KIND, digest):
+                found = f"{entry.get('kind')} with sha256 {body.get('sha256')}"
+                self._add("citation.digest", path, f"entry {index} is {REPORT_KIND} with sha256 {digest}", found)
+            elif digest not in _strings(body):
+                self._add("citation.digest", path, f"entry {index} holds {digest}", "it does not")
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _strings(item)

@@ -1,0 +1,36 @@
+"""Open the checkpoints a log is checked against."""
+
+from collections.abc import Sequence
+
+from core.errors import AppError
+from governance.proof.checkpoint import Checkpoint, verify_checkpoint
+from governance.verify.findings import Finding
+
+
+def open_checkpoints(notes: Sequence[str], vkeys: Sequence[str]) -> tuple[list[tuple[Checkpoint, str]], list[Finding]]:
+    heads: list[tuple[Checkpoint, str]] = []
+    findings: list[Finding] = []
+    for position, note in enumerate(notes):
+        where = f"checkpoint {position}" if len(notes) > 1 else "checkpoint"
+        head, failed = open_checkpoint(note, vkeys, where)
+        findings += failed
+        if head is None:
+            continue
+        if heads and head.origin != heads[0][0].origin:
+            findings.append(Finding("checkpoint.origin", where, repr(heads[0][0].origin), repr(head.origin)))
+        heads.append((head, f"{where} (size {head.size})"))
+    if not notes:
+        findings.append(Finding("checkpoint.none", "log", "at least one signed checkpoint", "none"))
+    by_size: dict[int, bytes] = {}
+    for head, where in heads:
+        if by_size.setdefault(head.size, head.root) != head.root:
+            # Both are signed: the log has shown two histories. Either note is evidence against its signer.
+            findings.append(Finding("checkpoint.fork", where, by_size[head.size].hex(), head.root.hex()))
+    return heads, findings
+
+
+def open_checkpoint(note: str, vkeys: Sequence[str], where: str) -> tuple[Checkpoint | None, list[Finding]]:
+    try:
+        return verify_checkpoint(note, vkeys), []
+    except AppError as error:
+        return None, [Finding("checkpoint.signature", where, "a checkpoint signed by a known key", error.message)]

@@ -1,0 +1,25 @@
+"""Put the verdict on a bundle in words."""
+
+from pathlib import Path
+
+from governance.verify.findings import SELF_SIGNED, BundleVerdict
+
+
+def describe(verdict: BundleVerdict, path: Path) -> str:
+    """Plain text for a person: verdict first, then what it rests on, then each finding."""
+    facts = verdict.facts
+    rows = [
+        ("bundle", str(path)),
+        ("verdict", "OK" if verdict.ok else f"FAILED, {len(verdict.findings)} finding(s)"),
+        ("trust", verdict.trust + (" (give --key VKEY)" if verdict.trust == SELF_SIGNED else "")),
+        ("signer", ", ".join(facts.signers) or "none"),
+        ("ledger", f"{facts.entries} entries, checkpoint size {facts.size}, root {facts.root}"),
+        ("files", ", ".join(facts.files) or "none"),
+    ]
+    rows += [("finding", str(finding)) for finding in verdict.findings]
+    # A forged bundle chooses its own names: nothing it says may reach the terminal as a control sequence.
+    return "\n".join(f"{name:<8} {_printable(value)}" for name, value in rows)
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isascii() and c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,0 +1,80 @@
+"""What a verification found: findings, facts and verdicts."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from core.errors import NotFoundError
+from governance.proof.checkpoint import Checkpoint
+
+SELF_SIGNED: Final = "self-signed: key not checked against an anchor"
+ANCHORED: Final = "signed by a trusted key"
+MAX_FINDINGS: Final = 50
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong: `what` is a stable code, `where` an entry, a checkpoint or a bundle member."""
+
+    what: str
+    where: str
+    expected: str
+    found: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}; expected {self.expected}, found {self.found}"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was read: entries counted, the largest checkpoint that holds (size, hexadecimal root), who signed it."""
+
+    entries: int = 0
+    size: int | None = None
+    root: str | None = None
+    origin: str | None = None
+    signers: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    findings: tuple[Finding, ...]
+    facts: Facts
+
+    @property
+    def ok(self) -> bool:
+        return not self.findings
+
+
+@dataclass(frozen=True)
+class LogVerdict(Verdict):
+    """`first_wrong` is the first entry seen to be wrong by itself. `interval` (first and last index) is the smallest
+    stretch between checkpoints in which the first change lies, known from roots alone. `unsigned` counts entries
+    after the last checkpoint, which no signature covers yet."""
+
+    first_wrong: int | None = None
+    interval: tuple[int, int] | None = None
+    unsigned: int = 0
+
+
+@dataclass(frozen=True)
+class EntryVerdict(Verdict):
+    pass
+
+
+@dataclass(frozen=True)
+class BundleVerdict(Verdict):
+    trust: str = SELF_SIGNED
+
+
+class BundleNotFoundError(NotFoundError):
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"bundle {path} cannot be read: {reason}", path=str(path))
+        self.path = path
+
+
+def facts_of(entries: int, head: Checkpoint | None, files: tuple[str, ...] = ()) -> Facts:
+    if head is None:
+        return Facts(entries=entries, files=files)
+    return Facts(entries, head.size, head.root.hex(), head.origin, head.signers, files)

@@ -1,0 +1,127 @@
+"""Check a whole log: every entry, its hashes, its roots and its checkpoints."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from governance.proof import merkle
+from governance.proof.checkpoint import Checkpoint
+from governance.verify.checkpoints import open_checkpoints
+from governance.verify.entries import entry_findings
+from governance.verify.findings import MAX_FINDINGS, Finding, LogVerdict, facts_of
+
+
+def verify_log(
+    lines: Iterable[bytes],
+    checkpoints: Sequence[str],
+    vkeys: Sequence[str],
+    *,
+    leaves: Sequence[bytes | str] | None = None,
+) -> LogVerdict:
+    """Recompute the tree over the entries and compare it with every checkpoint.
+
+    Args:
+        lines: exact bytes of each entry in order, with or without the final newline; read once, never held.
+        checkpoints: signed notes in any order; all must hold, and all must name the same origin.
+        vkeys: keys trusted to sign them.
+        leaves: leaf hash stored beside each entry (bytes, or the hexadecimal text as stored, which may itself be
+            damaged), when there is one; names an altered entry exactly.
+
+    A root that matches proves all entries below it, so the first root that does not match confines the change to the
+    entries after the last that does. One sequence of entries is hashed to every root, so agreement with two
+    checkpoints also shows them consistent.
+    """
+    heads, findings = open_checkpoints(checkpoints, vkeys)
+    scan = LogScan(leaves)
+    roots: dict[int, bytes] = {}
+    sizes = {head.size for head, _ in heads}
+    if 0 in sizes:
+        roots[0] = merkle.EMPTY_ROOT
+    for line in lines:
+        scan.add(line.removesuffix(b"\n"))
+        if scan.frontier.size in sizes:
+            roots[scan.frontier.size] = scan.frontier.root()
+    scan.finish()
+    count = scan.frontier.size
+    interval, proven, root_findings = compare_roots(heads, roots, count)
+    findings = [*blame_stored_hashes(scan.findings, proven), *findings, *root_findings]
+    if scan.suppressed:
+        findings.append(Finding("entry.more", "log", "none", f"{scan.suppressed} more wrong entries, not listed"))
+    covered = max(sizes, default=0)
+    return LogVerdict(
+        tuple(findings),
+        facts_of(count, proven),
+        first_wrong=scan.first_wrong,
+        interval=interval,
+        unsigned=max(0, count - covered),
+    )
+
+
+class LogScan:
+    """Reads entries one by one: grows the tree and collects what is wrong with single entries."""
+
+    def __init__(self, leaves: Sequence[bytes | str] | None) -> None:
+        self.frontier = merkle.Frontier()
+        self.findings: list[Finding] = []
+        self.suppressed = 0
+        self.first_wrong: int | None = None
+        self._leaves = None if leaves is None else [x if isinstance(x, str) else x.hex() for x in leaves]
+        self._expected = 0
+
+    def add(self, line: bytes) -> None:
+        position = self.frontier.size
+        leaf = merkle.leaf_hash(line)
+        self.frontier.append(leaf)
+        where = f"entry {position}"
+        entry, found = entry_findings(line, self._expected, where)
+        # After a gap the count goes on from what was found, so one missing entry is one finding.
+        index = entry.get("index") if entry else None
+        self._expected = index + 1 if isinstance(index, int) and not isinstance(index, bool) else self._expected + 1
+        if self._leaves is not None and position < len(self._leaves) and self._leaves[position] != leaf.hex():
+            found.append(Finding("entry.leaf_hash", where, f"leaf hash {self._leaves[position]!r}", repr(leaf.hex())))
+        self._keep(found, position)
+
+    def finish(self) -> None:
+        if self._leaves is not None and len(self._leaves) != self.frontier.size:
+            found = f"{self.frontier.size} entries"
+            wanted = f"{len(self._leaves)} entries, as many as stored leaf hashes"
+            self._keep([Finding("log.count", "log", wanted, found)], min(len(self._leaves), self.frontier.size))
+
+    def _keep(self, findings: list[Finding], position: int) -> None:
+        if findings and self.first_wrong is None:
+            self.first_wrong = position
+        room = max(0, MAX_FINDINGS - len(self.findings))
+        self.findings += findings[:room]
+        self.suppressed += len(findings[room:])
+
+
+def blame_stored_hashes(findings: Sequence[Finding], proven: Checkpoint | None) -> list[Finding]:
+    """Where a checkpoint proves the entry itself, the hash stored beside it is what changed."""
+    size = proven.size if proven else 0
+    return [
+        replace(f, what="entry.stored_leaf_hash", expected=f.found, found=f.expected)
+        if f.what == "entry.leaf_hash" and int(f.where.removeprefix("entry ")) < size
+        else f
+        for f in findings
+    ]
+
+
+def compare_roots(
+    heads: Sequence[tuple[Checkpoint, str]], roots: Mapping[int, bytes], count: int
+) -> tuple[tuple[int, int] | None, Checkpoint | None, list[Finding]]:
+    """Smallest interval known to hold a change, the largest head that holds, and a finding for each that does not."""
+    proven: Checkpoint | None = None
+    interval: tuple[int, int] | None = None
+    findings: list[Finding] = []
+    for head, where in sorted(heads, key=lambda pair: pair[0].size):
+        start = proven.size if proven else 0
+        if head.size > count:
+            missing = f"{count} entries; {count} to {head.size - 1} are missing"
+            findings.append(Finding("log.truncated", where, f"{head.size} entries", missing))
+        elif roots[head.size] != head.root:
+            interval = interval or (start, head.size - 1)
+            span = f"entries {start} to {head.size - 1}" if head.size else "no entries"
+            found = f"{roots[head.size].hex()} ({span} hold the change)"
+            findings.append(Finding("checkpoint.root", where, head.root.hex(), found))
+        else:
+            proven = head
+    return interval, proven, findings

@@ -1,0 +1,33 @@
+"""Which rows the reference is made of."""
+
+import re
+from datetime import datetime
+
+from pydantic import Field, model_validator
+
+from monitor.spec.base import SpecPart
+
+
+class TimeRange(SpecPart):
+    from_: datetime = Field(alias="from")
+    to: datetime
+
+
+class Baseline(SpecPart):
+    """`{rows: first 5000}`: the first rows a version served; or `{range: {from, to}}`; or `{dataset: name}`."""
+
+    rows: str | None = None
+    range: TimeRange | None = None
+    dataset: str | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> "Baseline":
+        if sum(v is not None for v in (self.rows, self.range, self.dataset)) != 1:
+            raise ValueError("give exactly one of rows, range, dataset")
+        if self.rows is not None and not re.fullmatch(r"first [1-9]\d*", self.rows):
+            raise ValueError(f"rows is {self.rows!r}; write `first N`, such as first 5000")
+        return self
+
+    @property
+    def first_rows(self) -> int | None:
+        return int(self.rows.split()[1]) if self.rows else None

@@ -1,0 +1,30 @@
+"""Lengths of time as a spec writes them, such as 1d or 30m."""
+
+import re
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+_SPAN = re.compile(r"(\d+)\s*(s|m|h|d)")
+_UNIT = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def duration(text: str) -> timedelta:
+    """`30m`, `24h`, `7d` as a time span.
+
+    Raises:
+        ValueError: any other form.
+    """
+    match = _SPAN.fullmatch(text.strip())
+    if not match or int(match[1]) == 0:
+        raise ValueError(f"{text!r} is not a time span; write a whole number and s, m, h or d, such as 24h")
+    return timedelta(**{_UNIT[match[2]]: int(match[1])})
+
+
+def _span_text(text: str) -> str:
+    duration(text)
+    return text
+
+
+Duration = Annotated[str, AfterValidator(_span_text)]

@@ -1,0 +1,29 @@
+"""How OpenTelemetry spans become rows of a model."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import Field
+
+from monitor.spec.base import SpecPart
+
+SpanKind = Literal[
+    "llm", "agent", "tool", "chain", "retriever", "reranker", "embedding", "guardrail", "evaluator", "other"
+]
+
+
+Sources = str | tuple[str, ...]
+
+
+class Traces(SpecPart):
+    """Which OpenTelemetry spans are this model's events, and where a column finds its value in them."""
+
+    service: str = Field(min_length=1, max_length=255, description="service.name of the resource that sends the spans")
+    spans: tuple[SpanKind, ...] = Field(("llm",), min_length=1)
+    where: Mapping[str, str] = Field(
+        default_factory=dict, description="attributes that a span must have, with their values"
+    )
+    version: Sources | None = Field(None, description="where the version is found; without, the model that answered")
+    columns: Mapping[str, Sources] = Field(
+        default_factory=dict, description="fields or attributes of a span, by column; the first that is there counts"
+    )
