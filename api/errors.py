@@ -95,7 +95,7 @@ def _otlp_status(request: Request, status: int, detail: str, headers: Mapping[st
     return Response(encoded(status, detail, form), status, dict(headers or {}), form)
 
 
-def _app_error(request: Request, error: Exception) -> Response:
+async def _app_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, AppError)
     status = status_of(error)
     headers = {}
@@ -118,7 +118,7 @@ def _is_page(request: Request) -> bool:
     return shown and not request.url.path.startswith(("/api/", "/v1/", "/metrics"))
 
 
-def _validation_error(request: Request, error: Exception) -> Response:
+async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     problems = [_one(found) for found in error.errors()]
     first = problems[0]
@@ -139,7 +139,7 @@ def _one(found: Mapping[str, Any]) -> dict[str, Any]:
     return {"field": field, "in": str(where[0]), "reason": reason, "value": value}
 
 
-def _http_error(request: Request, error: Exception) -> Response:
+async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     codes = {404: "no_such_path", 405: "method_not_allowed"}
     allowed = (error.headers or {}).get("Allow", "other methods")
@@ -153,28 +153,28 @@ def _http_error(request: Request, error: Exception) -> Response:
     )
 
 
-def _gone(request: Request, _: Exception) -> Response:
+async def _gone(request: Request, _: Exception) -> Response:
     """The client hung up in the middle of its body: nobody reads this, and it is no failure of ours."""
     return problem(request, 400, "invalid_body", "the body ended early; nothing of it was stored, send it again")
 
 
-def _database_away(request: Request, error: Exception) -> Response:
+async def _database_away(request: Request, error: Exception) -> Response:
     logger(__name__).error("database unavailable", error=type(error).__name__)
     text = "the database cannot be reached or is locked; nothing was changed, send the request again"
     return problem(request, 503, "database_unavailable", text, headers={"Retry-After": "5"})
 
 
-def _collision(request: Request, error: Exception) -> Response:
+async def _collision(request: Request, error: Exception) -> Response:
     logger(__name__).warning("constraint", error=str(getattr(error, "orig", ""))[:200])
     text = "another request changed the same thing at the same time; nothing was changed, look again and repeat"
     return problem(request, 409, "conflict", text)
 
 
-def _no_row(request: Request, _: Exception) -> Response:
+async def _no_row(request: Request, _: Exception) -> Response:
     return problem(request, 404, "not_found", "something this request names does not exist; check ids and cursor")
 
 
-def _unhandled(request: Request, error: Exception) -> Response:
+async def _unhandled(request: Request, error: Exception) -> Response:
     # The places only: an exception's message may quote what somebody sent.
     places = [
         f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)[-8:]

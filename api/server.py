@@ -1,6 +1,7 @@
 """uvicorn on a socket of our own, announcing where it listens once it really does."""
 
 import json
+import logging
 import socket
 import sys
 from typing import Any
@@ -55,7 +56,13 @@ def listen(site: Site, *, as_json: bool) -> None:
 
 def configured(app: FastAPI) -> uvicorn.Config:
     """How the application is served: bounded before the body too, and without WebSockets, which nothing here speaks."""
+    logging.getLogger("uvicorn.error").addFilter(_is_not_an_escaped_error)
     return uvicorn.Config(
         app, http=BoundedProtocol, ws="none", log_config=None, access_log=False, lifespan="on",
         timeout_graceful_shutdown=10,
     )  # fmt: skip
+
+
+def _is_not_an_escaped_error(record: logging.LogRecord) -> bool:
+    """False for what the application raised: `api.errors` logged it without its message, which may quote a payload."""
+    return not str(record.msg).startswith("Exception in ASGI application")

@@ -20,7 +20,8 @@ from api.routes import (
     traces,
 )
 
-# Routes are matched in this order; that of the rows is asked for a thousand times as often as any other.
+# Of DirectRoute. Rows are sent a thousand times as often as anything else is asked.
+DIRECT_ROUTERS: Final[tuple[APIRouter, ...]] = (events.ingest_router, traces.ingest_router)
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     events.router, traces.router, export.router, quarantine.router, health.router, models.router, monitoring.router,
     alerts.router, runs.router,

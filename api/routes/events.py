@@ -23,7 +23,7 @@ from api.deps import (
     media_type,
     read_body,
 )
-from api.direct import direct
+from api.direct import DirectRoute
 from api.intake import Intake, OverloadedError
 from core import queue
 from core.errors import ConflictError, NotFoundError
@@ -36,6 +36,7 @@ from monitor.site import Site
 from retrain import store as retrained
 
 router = APIRouter(prefix="/api/v1/models/{model}", tags=["events"])
+ingest_router = APIRouter(prefix="/api/v1/models/{model}", tags=["events"], route_class=DirectRoute)
 Writer = Annotated[Caller, requires(Permission.EVENTS_WRITE)]
 ROWS: Final[dict[str, Any]] = {
     "requestBody": {"required": True, "content": {kind: {"schema": {}} for kind in MEDIA_TYPES}}
@@ -73,15 +74,13 @@ class ExplanationFailedError(ConflictError):
     code = "explanation_failed"
 
 
-@router.post("/events", response_model=ReceiptOut, openapi_extra=ROWS)
-@direct
+@ingest_router.post("/events", response_model=ReceiptOut, openapi_extra=ROWS)
 async def take_events(_: Writer, request: Request) -> Response:
     """Store events: NDJSON, a JSON array, Arrow or Parquet; durable when answered, idempotent by event_id."""
     return await _take(request, "events")
 
 
-@router.post("/outcomes", response_model=ReceiptOut, openapi_extra=ROWS)
-@direct
+@ingest_router.post("/outcomes", response_model=ReceiptOut, openapi_extra=ROWS)
 async def take_outcomes(_: Writer, request: Request) -> Response:
     """Store what turned out to be true, joined to its event by event_id."""
     return await _take(request, "outcomes")

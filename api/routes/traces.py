@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 
 from api.auth import requires
 from api.deps import Out, ReadDb, check_kind, content_encoding, declared_size, drain, media_type, read_body
-from api.direct import direct
+from api.direct import DirectRoute
 from api.intake import Intake, OverloadedError
 from governance.access.roles import Caller, Permission
 from monitor import store
@@ -15,6 +15,7 @@ from monitor.ingest.media import ENCODINGS, TRACE_TYPES
 from monitor.site import Site
 
 router = APIRouter(tags=["traces"])
+ingest_router = APIRouter(tags=["traces"], route_class=DirectRoute)
 SPANS: Final[dict[str, Any]] = {
     "requestBody": {"required": True, "content": {kind: {"schema": {}} for kind in TRACE_TYPES}}
 }
@@ -30,8 +31,7 @@ class UnmappedServiceOut(Out):
     sample: dict[str, Any]
 
 
-@router.post("/v1/traces", openapi_extra=SPANS)
-@direct
+@ingest_router.post("/v1/traces", openapi_extra=SPANS)
 async def take_traces(_: Writer, request: Request) -> Response:
     """Store the spans that models' `traces` mappings select: OTLP/HTTP, protobuf or JSON; durable when answered."""
     check_kind(request, TRACE_TYPES, ENCODINGS)
