@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from core import queue
+from core.jobs import EvaluateJob
 from core.logs import logger
 from monitor.events.arrivals import News
 from monitor.site import Site
@@ -71,9 +72,8 @@ class Looks:
                 for model in models:
                     key = f"monitor:{model}"
                     queue.enqueue(
-                        db, "monitor.evaluate", {"model": model}, now=self._site.clock.now(), dedupe_key=key,
-                        lock_key=key,
-                    )  # fmt: skip
+                        db, EvaluateJob(model=model), now=self._site.clock.now(), dedupe_key=key, lock_key=key
+                    )
         for model in models:
             self._watched[model] = _Watched(came=now, asked=now)
             self._fresh.discard(model)

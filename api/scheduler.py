@@ -9,6 +9,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from sqlalchemy.orm import Session
 
 from core import queue
+from core.jobs import ConsiderJob, DigestJob, EvaluateJob
 from core.logs import logger
 from core.queue import Lease
 from governance.ledger.append import append_entry
@@ -67,7 +68,7 @@ def _enqueue_due(db: Session, last: datetime, now: datetime) -> None:
     # Windows are closed by the arrival of rows and by the mere passing of time; this look also finds events whose
     # sender was answered by a process that died before it could ask for one.
     if _passed(DIGEST_S, 0, last, now):
-        queue.enqueue(db, "monitor.digest", {}, now=now, dedupe_key="monitor.digest", lock_key="monitor.digest")
+        queue.enqueue(db, DigestJob(), now=now, dedupe_key=DigestJob.name, lock_key=DigestJob.name)
     if _passed(FORGET_S, 0, last, now):
         queue.forget(db, done_before=now - DONE_KEPT, failed_before=now - FAILED_KEPT)
     models = store.every_revision(db)
@@ -77,14 +78,14 @@ def _enqueue_due(db: Session, last: datetime, now: datetime) -> None:
         share = number / len(models)  # not all in the same second
         if _passed(every, every * share, last, now):
             key = f"monitor:{model.name}"
-            queue.enqueue(db, "monitor.evaluate", {"model": model.name}, now=now, dedupe_key=key, lock_key=key)
+            queue.enqueue(db, EvaluateJob(model=model.name), now=now, dedupe_key=key, lock_key=key)
         if _passed(UPKEEP_S, UPKEEP_S * share, last, now):
             maintain.ask(db, model.name, now)
         crons = [t.cron for t in spec.retrain.when if isinstance(t, Cron)] if spec.retrain else []
         if any(fell_due(cron, last, now) for cron in crons):
             key = f"consider:{model.name}"
-            payload = {"model": model.name, "cause": "schedule"}
-            queue.enqueue(db, "retrain.consider", payload, now=now, dedupe_key=f"schedule:{model.name}", lock_key=key)
+            payload = ConsiderJob(model=model.name, cause="schedule")
+            queue.enqueue(db, payload, now=now, dedupe_key=f"schedule:{model.name}", lock_key=key)
 
 
 def _passed(every: float, shift: float, last: datetime, now: datetime) -> bool:

@@ -7,30 +7,51 @@ import threading
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from queue import SimpleQueue
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import monitor.jobs
 import reports.jobs
 import retrain.jobs
 from core import queue
 from core.errors import AppError, BusyError
+from core.jobs import (
+    ConfirmJob,
+    ConsiderJob,
+    DigestJob,
+    EraseJob,
+    EvaluateJob,
+    ExplainJob,
+    Payload,
+    ReportJob,
+    RunJob,
+    UpkeepJob,
+)
 from core.logs import logger
 from core.queue import LANES, Claimed, Retry
 from monitor.site import Site
 
+P = TypeVar("P", bound=Payload)
 JobFunction = Callable[[Site, Mapping[str, Any]], Retry | None]
 
-JOBS: Final[Mapping[str, JobFunction]] = {
-    "monitor.evaluate": monitor.jobs.evaluate,
-    "monitor.confirm": monitor.jobs.confirm,
-    "monitor.upkeep": monitor.jobs.maintain,
-    "monitor.digest": monitor.jobs.digest,
-    "retrain.consider": retrain.jobs.consider,
-    "retrain.run": retrain.jobs.run,
-    "retrain.explain": retrain.jobs.explain,
-    "retrain.erase": retrain.jobs.erase,
-    "reports.build": reports.jobs.build,
-}
+
+def _parsed(payload: type[P], run: Callable[[Site, P], Retry | None]) -> tuple[str, JobFunction]:
+    """A line of the table below: the name of a job, and its function called with a checked payload."""
+    return payload.name, lambda site, stored: run(site, payload.model_validate(stored))
+
+
+JOBS: Final[Mapping[str, JobFunction]] = dict(
+    (
+        _parsed(EvaluateJob, monitor.jobs.evaluate),
+        _parsed(ConfirmJob, monitor.jobs.confirm),
+        _parsed(UpkeepJob, monitor.jobs.maintain),
+        _parsed(DigestJob, monitor.jobs.digest),
+        _parsed(ConsiderJob, retrain.jobs.consider),
+        _parsed(RunJob, retrain.jobs.run),
+        _parsed(ExplainJob, retrain.jobs.explain),
+        _parsed(EraseJob, retrain.jobs.erase),
+        _parsed(ReportJob, reports.jobs.build),
+    )
+)
 ATTEMPTS: Final = 5
 log = logger("api.worker")
 

@@ -7,7 +7,7 @@ that dies stops renewing its lease; the job is then claimed again by another.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, get_args
 from uuid import UUID
 
 from sqlalchemy import (
@@ -28,9 +28,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from core.db import Base, Keyed, UtcDateTime, insert_if_new
+from core.jobs import Lane, Payload
 
 STATES = ("queued", "running", "done", "failed")
-LANES = ("default", "train")
+LANES: Final[tuple[str, ...]] = get_args(Lane)
 MAX_LOST = 5  # a job that took its worker down this often is failed, or it would take down every worker in turn
 
 SCHEDULER: Final = "scheduler"  # the lease of whoever ticks
@@ -108,11 +109,9 @@ class Claimed:
 
 def enqueue(
     db: Session,
-    name: str,
-    payload: Mapping[str, Any],
+    payload: Payload,
     *,
     now: datetime,
-    lane: str = "default",
     run_at: datetime | None = None,
     dedupe_key: str | None = None,
     lock_key: str | None = None,
@@ -122,19 +121,15 @@ def enqueue(
     `lock_key`: at most one job with this key runs at a time.
     """
     row = Job(
-        name=name, payload=dict(payload), lane=lane, run_at=run_at or now, dedupe_key=dedupe_key, lock_key=lock_key,
-        state="queued", created_at=now, attempts=0, lost=0,
+        name=payload.name, payload=payload.model_dump(mode="json", exclude_none=True), lane=payload.lane,
+        run_at=run_at or now, dedupe_key=dedupe_key, lock_key=lock_key, state="queued", created_at=now, attempts=0,
+        lost=0,
     )  # fmt: skip
     if dedupe_key is None:
         db.add(row)
         return
     values = {c.key: getattr(row, c.key) for c in Job.__table__.columns if c.key != "id"}
     insert_if_new(db, Job, values)
-
-
-def is_waiting(db: Session, dedupe_key: str) -> bool:
-    """Whether a job with this key is queued. It will see everything that was stored before this question."""
-    return db.scalar(select(Job.id).where(Job.dedupe_key == dedupe_key, Job.state == "queued")) is not None
 
 
 # Tables and no objects, and this put together once: it is asked many times a second.

@@ -15,10 +15,10 @@ from sqlalchemy.orm import Session
 
 from core import queue
 from core.errors import ConflictError, NotFoundError
+from core.jobs import EraseJob
 from governance.ledger.append import append_entry
 from governance.tables import Erasure
 
-JOB: Final = "retrain.erase"
 FORMAT: Final = "assay-erasure/1"
 
 
@@ -80,7 +80,7 @@ def request(db: Session, *, subject: str, models: Sequence[str], actor: str, now
     if row.state == "failed":
         row.state = "queued"
     key = f"erasure:{row.id}"
-    queue.enqueue(db, JOB, {"erasure_id": str(row.id)}, now=now, dedupe_key=key, lock_key=key)
+    queue.enqueue(db, EraseJob(erasure_id=row.id), now=now, dedupe_key=key, lock_key=key)
     return row
 
 

@@ -1,15 +1,12 @@
 """Entry points of the report jobs."""
 
-from collections.abc import Mapping
-from typing import Any
-from uuid import UUID
-
+from core.jobs import ReportJob
 from core.queue import Retry
 from monitor.site import Site
 from reports import service
 
 
-def build(site: Site, payload: Mapping[str, Any]) -> Retry | None:
-    """`reports.build {report_id}`: safe to run twice."""
-    service.build(site, UUID(payload["report_id"]))
+def build(site: Site, job: ReportJob) -> Retry | None:
+    """Build the report; safe to run twice."""
+    service.build(site, job.report_id)
     return None

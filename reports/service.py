@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from core import queue
 from core.canonical import canonical, sha256
 from core.errors import AppError
+from core.jobs import ReportJob
 from governance.ledger.append import append_entry
 from governance.ledger.checkpointing import issue_checkpoint, latest_checkpoint
 from governance.ledger.read import ledger_lines, ledger_size
@@ -67,7 +68,7 @@ def request(
     db.add(row)
     db.flush()
     queue.enqueue(
-        db, "reports.build", {"report_id": str(row.id)}, now=site.clock.now(), dedupe_key=f"report:{row.id}",
+        db, ReportJob(report_id=row.id), now=site.clock.now(), dedupe_key=f"report:{row.id}",
         lock_key=f"report:{row.id}",
     )  # fmt: skip
     return row

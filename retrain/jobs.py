@@ -1,14 +1,13 @@
 """Job entry points of retraining."""
 
 import errno
-from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy.exc import OperationalError
 
 from core.errors import AppError, BusyError
+from core.jobs import ConsiderJob, EraseJob, ExplainJob, RunJob
 from core.queue import Retry
 from monitor.site import Site
 from retrain import explanation, service, steps, store
@@ -17,22 +16,19 @@ from retrain.errors import NoPolicyError
 from retrain.workspace import Workspace
 
 
-def consider(site: Site, payload: Mapping[str, Any]) -> Retry | None:
-    """`{model, cause, window_id?}`: consider the policy of a model; a model without one has nothing to consider."""
-    window = payload.get("window_id")
+def consider(site: Site, job: ConsiderJob) -> Retry | None:
+    """Consider the policy of a model; a model without one has nothing to consider."""
     try:
         with site.database.write() as db:
-            service.consider(
-                site, db, payload["model"], cause=payload["cause"], window_id=UUID(window) if window else None
-            )
+            service.consider(site, db, job.model, cause=job.cause, window_id=job.window_id)
     except NoPolicyError:  # the policy was taken out after the job was queued
         return None
     return None
 
 
-def run(site: Site, payload: Mapping[str, Any]) -> Retry | None:
-    """`{run_id}`: take a run from where it stands to its end. A run that has ended is left alone."""
-    run_id = UUID(payload["run_id"])
+def run(site: Site, job: RunJob) -> Retry | None:
+    """Take a run from where it stands to its end. A run that has ended is left alone."""
+    run_id = job.run_id
     work = Workspace.of(site.settings, run_id)
     try:
         with work.held():
@@ -53,9 +49,9 @@ def run(site: Site, payload: Mapping[str, Any]) -> Retry | None:
     return None
 
 
-def explain(site: Site, payload: Mapping[str, Any]) -> Retry | None:
-    """`{model, event_id}`: word attributions of one decision."""
-    explanation.explain(site, payload["model"], payload["event_id"])
+def explain(site: Site, job: ExplainJob) -> Retry | None:
+    """Compute the word attributions of one decision."""
+    explanation.explain(site, job.model, job.event_id)
     return None
 
 
@@ -72,6 +68,6 @@ def _fail(site: Site, run_id: UUID, code: str, words: str) -> None:
     Workspace.of(site.settings, run_id).tidy()
 
 
-def erase(site: Site, payload: Mapping[str, Any]) -> Retry | None:
-    """`{erasure_id}`: take a person's rows out of everything, and prove it."""
-    return erasure.run(site, UUID(payload["erasure_id"]))
+def erase(site: Site, job: EraseJob) -> Retry | None:
+    """Remove a person's rows from everything derived from them, and prove it."""
+    return erasure.run(site, job.erasure_id)

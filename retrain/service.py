@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from core import queue
 from core.canonical import digest
 from core.errors import AppError
+from core.jobs import RunJob
 from governance.ledger.append import append_entry
 from monitor.service import CurrentSpec, current_spec
 from monitor.site import Site
@@ -71,10 +72,7 @@ def consider(
     )  # fmt: skip
     db.add(run)
     db.flush()
-    queue.enqueue(
-        db, "retrain.run", {"run_id": str(run.id)}, now=now, lane="train", dedupe_key=f"run:{run.id}",
-        lock_key=f"train:{model_name}",
-    )  # fmt: skip
+    queue.enqueue(db, RunJob(run_id=run.id), now=now, dedupe_key=f"run:{run.id}", lock_key=f"train:{model_name}")
     return Considered(row, run)
 
 

@@ -27,6 +27,7 @@ from api.direct import DirectRoute
 from api.intake import Intake, OverloadedError
 from core import queue
 from core.errors import ConflictError, NotFoundError
+from core.jobs import ExplainJob
 from core.queue import Job
 from governance.access.roles import Caller, Permission
 from monitor import store
@@ -153,7 +154,4 @@ def _ask(site: Site, db: Session, model: str, event_id: str) -> None:
     if last is not None and last.state == "failed":
         raise ExplanationFailedError(f"this decision could not be explained: {last.error}", event_id=event_id)
     if last is None or last.state == "done":
-        now = site.clock.now()
-        queue.enqueue(
-            db, "retrain.explain", {"model": model, "event_id": event_id}, now=now, lane="train", dedupe_key=key
-        )
+        queue.enqueue(db, ExplainJob(model=model, event_id=event_id), now=site.clock.now(), dedupe_key=key)

@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from core import queue
+from core.jobs import ConfirmJob
 from governance.ledger.append import append_entry
 from monitor import store
 from monitor.alerts.episodes import Look, State, episodes, goes_on, known_before
@@ -101,7 +102,7 @@ def _opened(site: Site, db: Session, model: Model, window: Window, alarm: Alarm)
 
 def _ask_to_confirm(db: Session, alert: Alert, window: UUID, now: datetime) -> None:
     key = f"confirm:{alert.id}:{window}"
-    queue.enqueue(db, "monitor.confirm", {"alert_id": str(alert.id)}, now=now, dedupe_key=key)
+    queue.enqueue(db, ConfirmJob(alert_id=alert.id), now=now, dedupe_key=key)
 
 
 def told_last(alert: Alert) -> Mapping[str, Any] | None:

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from core import queue
 from core.artifacts import file_digest
+from core.jobs import UpkeepJob
 from core.logs import logger
 from governance.ledger.append import append_entry
 from monitor import service
@@ -58,7 +59,7 @@ def run(site: Site, model: str) -> bool:
 def ask(db: Session, model: str, now: datetime) -> None:
     """Queue the upkeep of a model."""
     key = f"upkeep:{model}"
-    queue.enqueue(db, "monitor.upkeep", {"model": model}, now=now, dedupe_key=key, lock_key=key)
+    queue.enqueue(db, UpkeepJob(model=model), now=now, dedupe_key=key, lock_key=key)
 
 
 def record(rewrite: "Rewrite") -> None:

@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from core import queue
+from core.jobs import ConsiderJob
 from monitor import store
 from monitor.reference import block_profiles, collect, profile_job
 from monitor.service import current_spec
@@ -53,9 +54,7 @@ def evaluate(site: Site, model_name: str) -> list[UUID]:
     concept.watch(site, current, row)
     if touched and current.spec.retrain is not None:
         with site.database.write() as db:
-            payload = {"model": model_name, "cause": "window", "window_id": str(touched[-1])}
-            queue.enqueue(
-                db, "retrain.consider", payload, now=site.clock.now(), dedupe_key=f"consider:{model_name}",
-                lock_key=f"consider:{model_name}",
-            )  # fmt: skip
+            key = f"consider:{model_name}"
+            payload = ConsiderJob(model=model_name, cause="window", window_id=touched[-1])
+            queue.enqueue(db, payload, now=site.clock.now(), dedupe_key=key, lock_key=key)
     return touched

@@ -9,6 +9,7 @@ import polars as pl
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from core.jobs import ConfirmJob, EvaluateJob, ExplainJob, ReportJob
 from core.queue import Job
 from governance import erasure
 from governance.erasure import Case
@@ -21,7 +22,7 @@ from retrain.explanation import LIMIT_S
 from retrain.tables import Run
 from retrain.workspace import Workspace
 
-READERS: Final = ("monitor.evaluate", "monitor.confirm", "retrain.explain", "reports.build")
+READERS: Final = tuple(job.name for job in (EvaluateJob, ConfirmJob, ExplainJob, ReportJob))
 
 
 def closed_words(case: Case) -> str:
@@ -95,7 +96,7 @@ def scrub_jobs(site: Site, case: Case) -> None:
     """Take the event ids out of jobs that were to explain them, and the waiting ones out of the line."""
     with site.database.write() as db:
         ids = set(erasure.remembered(db, case, "ids"))
-        for job in db.scalars(select(Job).where(Job.name == "retrain.explain")):
+        for job in db.scalars(select(Job).where(Job.name == ExplainJob.name)):
             if job.payload.get("model") == case.model and job.payload.get("event_id") in ids:
                 job.payload, job.dedupe_key = {"model": case.model, "erasure": str(case.id)}, None
                 if job.state == "queued":

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from sqlalchemy import select
@@ -15,6 +15,7 @@ from api import worker
 from core import queue
 from core.clock import ManualClock
 from core.errors import BusyError, IntegrityFailureError
+from core.jobs import ConfirmJob, Payload
 from core.queue import Job, Retry
 from monitor.site import Site
 
@@ -25,9 +26,15 @@ def jobs() -> dict[str, worker.JobFunction]:
     return {}
 
 
-def put(site: Site, name: str, **options: Any) -> None:
+class Work(Payload):
+    name: ClassVar[str] = "work"
+    n: int = 1
+
+
+def put(site: Site, name: str) -> None:
+    kind: type[Work] = type("Kind", (Work,), {"name": name})
     with site.database.write() as db:
-        queue.enqueue(db, name, {"n": 1}, now=site.clock.now(), **options)
+        queue.enqueue(db, kind(), now=site.clock.now())
 
 
 def states(site: Site) -> list[tuple[str, str | None]]:
@@ -101,11 +108,19 @@ def test_a_dead_workers_job_is_taken_over_when_its_lease_runs_out(
     assert seen == [1]
 
 
-def test_every_job_that_is_enqueued_by_name_exists() -> None:
-    assert set(worker.JOBS) == {
-        "monitor.evaluate", "monitor.confirm", "monitor.upkeep", "monitor.digest", "retrain.consider", "retrain.run",
-        "retrain.explain", "retrain.erase", "reports.build",
-    }  # fmt: skip
+def test_a_stored_payload_that_its_model_refuses_is_not_run_and_not_quoted(site: Site) -> None:
+    with site.database.write() as db:
+        row = Job(
+            name=ConfirmJob.name, payload={"alert_id": "ann@example.org"}, state="queued", run_at=site.clock.now(),
+            created_at=site.clock.now(), attempts=worker.ATTEMPTS, lost=0, lane="default",
+        )  # fmt: skip
+        db.add(row)
+    assert worker.drain(site) == 1
+    [(state, error)] = states(site)
+    assert state == "failed"
+    assert error is not None
+    assert "alert_id" in error
+    assert "ann@" not in error
 
 
 def test_a_burst_of_signals_ends_a_worker() -> None:

@@ -3,7 +3,7 @@
 import threading
 from collections import Counter
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from sqlalchemy import func, select
@@ -11,15 +11,26 @@ from sqlalchemy.exc import IntegrityError
 
 from core import queue
 from core.db import Database
+from core.jobs import EvaluateJob, Payload
 from core.queue import Claimed, Job, Retry
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 LEASE_S = 30
 
 
-def add(database: Database, name: str = "work", **options: Any) -> None:
+class Work(Payload):
+    name: ClassVar[str] = "work"
+    n: int | None = None
+
+
+def job_type(name: str, lane: str = "default") -> type[Work]:
+    return type("Kind", (Work,), {"name": name, "lane": lane})
+
+
+def add(database: Database, name: str = "work", lane: str = "default", **options: Any) -> None:
+    payload = options.pop("payload", None) or job_type(name, lane)()
     with database.write() as db:
-        queue.enqueue(db, name, options.pop("payload", {}), now=options.pop("now", NOW), **options)
+        queue.enqueue(db, payload, now=options.pop("now", NOW), **options)
 
 
 def claim(database: Database, worker: str = "w1", at: datetime = NOW, **options: Any) -> Claimed | None:
@@ -33,7 +44,7 @@ def states(database: Database) -> list[str]:
 
 
 def test_a_job_is_claimed_with_its_payload(database: Database) -> None:
-    add(database, "monitor.evaluate", payload={"model": "m"})
+    add(database, payload=EvaluateJob(model="m"))
     job = claim(database)
     assert job is not None
     assert (job.name, job.payload, job.attempts) == ("monitor.evaluate", {"model": "m"}, 1)
@@ -42,8 +53,8 @@ def test_a_job_is_claimed_with_its_payload(database: Database) -> None:
 
 def test_a_job_enqueued_in_a_transaction_that_fails_does_not_exist(database: Database) -> None:
     with pytest.raises(RuntimeError), database.write() as db:
-        queue.enqueue(db, "work", {}, now=NOW)
-        queue.enqueue(db, "work", {}, now=NOW, dedupe_key="k")
+        queue.enqueue(db, Work(), now=NOW)
+        queue.enqueue(db, Work(), now=NOW, dedupe_key="k")
         raise RuntimeError
     assert states(database) == []
 
@@ -151,8 +162,8 @@ def test_a_postponed_job_runs_again_at_its_time(database: Database) -> None:
 def test_a_hundred_requests_with_one_key_leave_one_waiting_job(database: Database) -> None:
     with database.write() as db:
         for _ in range(100):
-            queue.enqueue(db, "evaluate", {}, now=NOW, dedupe_key="monitor:m")
-        queue.enqueue(db, "evaluate", {}, now=NOW, dedupe_key="monitor:other")
+            queue.enqueue(db, Work(), now=NOW, dedupe_key="monitor:m")
+        queue.enqueue(db, Work(), now=NOW, dedupe_key="monitor:other")
     assert states(database) == ["queued", "queued"]
 
 
@@ -194,7 +205,7 @@ def test_one_lock_key_runs_one_job_at_a_time(database: Database) -> None:
 def test_two_workers_at_once_run_each_job_exactly_once(database: Database) -> None:
     with database.write() as db:
         for number in range(40):
-            queue.enqueue(db, "work", {"n": number}, now=NOW)
+            queue.enqueue(db, Work(n=number), now=NOW)
     ran: list[int] = []
     errors: list[Exception] = []
     start = threading.Barrier(3)
@@ -222,7 +233,7 @@ def test_two_workers_at_once_run_each_job_exactly_once(database: Database) -> No
 def test_workers_racing_for_one_lock_key_never_run_two_jobs_of_it(database: Database) -> None:
     with database.write() as db:
         for number in range(12):
-            queue.enqueue(db, "train", {"n": number}, now=NOW, lane="train", lock_key="train:m")
+            queue.enqueue(db, job_type("train", "train")(n=number), now=NOW, lock_key="train:m")
     most, ran, errors = [0], [], []
     start = threading.Barrier(3)
 

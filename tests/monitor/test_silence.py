@@ -14,6 +14,7 @@ from sqlalchemy import select
 from api.app import create_app
 from api.scheduler import tick
 from core.clock import ManualClock
+from core.jobs import EvaluateJob
 from governance.access.api_keys import create_key, first_admin
 from governance.access.roles import Role
 from governance.tables import LedgerEntry
@@ -69,7 +70,7 @@ def look(site: Site, clock: ManualClock, until: datetime, step: timedelta = 10 *
     while clock.now() < until:
         clock.move_to(min(until, clock.now() + step))
         before = len(silences(site))
-        evaluate(site, {"model": "loans"})
+        evaluate(site, EvaluateJob(model="loans"))
         told += [clock.now()] * (len(silences(site)) - before)
     return told
 
@@ -99,7 +100,7 @@ def test_a_steady_feed_that_stops_is_told_once_and_resolved_when_rows_come_again
     declare(site)
     times = every(10 * MINUTE, 28)
     send(site, times)
-    evaluate(site, {"model": "loans"})
+    evaluate(site, EvaluateJob(model="loans"))
     assert not silences(site)
     (told,) = look(site, clock, times[-1] + 2 * DAY)
     assert told <= times[-1] + 30 * MINUTE
@@ -112,7 +113,7 @@ def test_a_steady_feed_that_stops_is_told_once_and_resolved_when_rows_come_again
     assert alert.episodes[0]["ended"] is None
     send(site, [clock.now() + MINUTE])
     clock.move_to(clock.now() + MINUTE)
-    evaluate(site, {"model": "loans"})
+    evaluate(site, EvaluateJob(model="loans"))
     (alert,) = silences(site)
     assert (alert.state, alert.resolved_by) == ("resolved", "assay")
     assert datetime.fromisoformat(alert.episodes[0]["ended"]) == clock.now() - MINUTE
@@ -133,7 +134,7 @@ def test_an_alert_that_a_person_resolved_is_not_opened_again_by_the_same_silence
         lifecycle.resolve(site, db, silences(site)[0].id, "ann", "known")
     assert not look(site, clock, START + 17 * DAY, 3 * HOUR)
     send(site, [clock.now()])
-    evaluate(site, {"model": "loans"})
+    evaluate(site, EvaluateJob(model="loans"))
     (alert,) = silences(site)
     assert alert.resolved_by == "ann"
     assert alert.episodes[0]["ended"] is not None
@@ -199,7 +200,7 @@ def test_what_is_not_judged_says_why(site: Site, clock: ManualClock) -> None:
     assert not look(site, clock, START + 6 * DAY, HOUR)
     assert now(site).reason == "reference too short: arrivals of 7 days are needed"
     send(site, [START + 6 * DAY + i * 10 * MINUTE for i in range(300)])
-    evaluate(site, {"model": "loans"})  # more is to be known by now
+    evaluate(site, EvaluateJob(model="loans"))  # more is to be known by now
     assert now(site).reason is None
     assert now(site).due is not None
 
@@ -208,7 +209,7 @@ def test_a_clock_that_was_set_back_tells_nothing(site: Site, clock: ManualClock)
     declare(site)
     times = every(10 * MINUTE, 28)
     send(site, times)
-    evaluate(site, {"model": "loans"})
+    evaluate(site, EvaluateJob(model="loans"))
     back = replace(site, clock=ManualClock(times[-1] - 5 * DAY))
     assert isinstance(back.clock, ManualClock)
     assert not look(back, back.clock, times[-1] - DAY, HOUR)
@@ -220,17 +221,17 @@ def test_senders_have_time_to_come_back_after_a_break_of_the_service(site: Site,
     declare(site)
     times = every(10 * MINUTE, 28)
     send(site, times)
-    evaluate(site, {"model": "loans"})
+    evaluate(site, EvaluateJob(model="loans"))
     tick(site, "one")
     clock.move_to(clock.now() + 5 * HOUR)  # away
     tick(site, "one")
-    evaluate(site, {"model": "loans"})
+    evaluate(site, EvaluateJob(model="loans"))
     assert not silences(site)
     back = clock.now()
     while clock.now() < back + HOUR and not silences(site):
         clock.move_to(clock.now() + MINUTE)
         tick(site, "one")
-        evaluate(site, {"model": "loans"})
+        evaluate(site, EvaluateJob(model="loans"))
     assert clock.now() - back == 15 * MINUTE
 
 
@@ -239,7 +240,7 @@ def test_a_new_reference_keeps_what_is_known_of_arrivals(site: Site, clock: Manu
     times = every(10 * MINUTE, 28)
     send(site, times)
     send(site, [times[0] - 20 * DAY], at_once=True)  # one row that is weeks late is no history
-    evaluate(site, {"model": "loans"})
+    evaluate(site, EvaluateJob(model="loans"))
     with site.database.write() as db:
         service.open_baseline(site, db, store.model(db, "loans").id, reason="v2 promoted")
     assert look(site, clock, times[-1] + HOUR)
@@ -255,7 +256,7 @@ class Headers(EventStore):
 def test_no_row_is_read_while_a_silence_is_plausible(site: Site, clock: ManualClock) -> None:
     declare(site)
     send(site, every(10 * MINUTE, 28))
-    evaluate(site, {"model": "loans"})
+    evaluate(site, EvaluateJob(model="loans"))
     headers = Headers(site.settings.lake_uri, site.settings.home_dir, site.keys.subject)
     clock.move_to(clock.now() + 12 * MINUTE)
     silence.watch(replace(site, events=headers), "loans")
@@ -269,7 +270,7 @@ def test_silence_is_shown_by_the_interface_the_pages_and_the_metrics(site: Site,
     with site.database.write() as db:
         key = create_key(db, name="ops", role=Role.ADMIN, actor="admin", now=clock.now())[1]
     browser = TestClient(create_app(site), headers={"Authorization": f"Bearer {key}"})
-    evaluate(site, {"model": "loans"})
+    evaluate(site, EvaluateJob(model="loans"))
     quiet = browser.get("/api/v1/models/loans/silence").json()
     assert (quiet["limit_s"], quiet["reason"], quiet["told"]) == (15 * 60, None, False)
     assert look(site, clock, clock.now() + DAY, HOUR)

@@ -15,6 +15,7 @@ from fastapi.testclient import TestClient
 
 from api.app import create_app
 from core.clock import ManualClock
+from core.jobs import ConfirmJob
 from governance.access.api_keys import first_admin
 from monitor.ingest.media import NDJSON, PARQUET
 from monitor.site import Site
@@ -464,7 +465,7 @@ def test_every_verdict_has_the_whole_catalogue_or_says_why_not_and_a_quiet_one_w
     (alert,) = [a for a in world.get("alerts") if a["monitor"] == "drift"]
     from monitor.jobs import confirm
 
-    confirm(world.site, {"alert_id": alert["id"]})
+    confirm(world.site, ConfirmJob(alert_id=alert["id"]))
     confirmed = world.measured()
     assert confirmed["drift", "domain_classifier", ""]["value"] > 0.8
     assert all(confirmed["drift", name, ""]["reason"] is None for name in ROW_METHODS)

@@ -14,6 +14,7 @@ import pytest
 from core import queue
 from core.clock import ManualClock
 from core.errors import InvalidError, NotFoundError
+from core.jobs import ReportJob
 from governance.ledger.append import append_entry
 from governance.ledger.read import ledger_lines, ledger_size
 from governance.verify.bundle import verify_bundle_bytes
@@ -49,8 +50,8 @@ def test_a_request_is_queued_and_the_job_builds_it(site: Site, story: Story) -> 
     with site.database.write() as db:
         job = queue.claim(db, worker="w", now=site.clock.now(), lease_s=30)
     assert job is not None
-    assert job.name == "reports.build"
-    assert jobs.build(site, job.payload) is None
+    assert job.name == ReportJob.name
+    assert jobs.build(site, ReportJob.model_validate(job.payload)) is None
     with site.database.read() as db:
         built = store.report(db, row.id)
     assert built.state == "ready"

@@ -20,6 +20,7 @@ from api.worker import drain
 from core import queue
 from core.clock import ManualClock
 from core.db import Base
+from core.jobs import ConfirmJob
 from core.queue import Job
 from governance import erasure
 from governance.ledger.checkpointing import latest_checkpoint
@@ -262,7 +263,7 @@ def check(site: Site) -> LakeVerdict:
 def test_nothing_of_the_person_is_left_in_any_file_and_everybody_else_is(lived_in: Site) -> None:
     home = lived_in.settings.home_dir
     for alert in drift_alerts(lived_in):  # Evidently's own report, beside the one made up
-        confirm(lived_in, {"alert_id": str(alert.id)})
+        confirm(lived_in, ConfirmJob(alert_id=alert.id))
     assert len({t.partition("/")[0] for t in traces(home, MARKER)}) >= 2, "lake and artifacts"
     before = lived_in.events.events(world.NAME)
     old = {row.id: row.digest for row in datasets(lived_in)}
@@ -672,7 +673,7 @@ def test_what_a_killed_process_wrote_and_never_recorded_is_found_and_deleted(
     alert = drift_alerts(lived_in)[0]
     with lived_in.database.write() as db:
         model = model_named(db, world.NAME).id
-        queue.enqueue(db, "monitor.confirm", {"alert_id": str(alert.id)}, now=clock.now())
+        queue.enqueue(db, ConfirmJob(alert_id=alert.id), now=clock.now())
     killed(lived_in, clock, "monitor.confirm.drafts", "end", 1, "before")
     for event in (HERS[2], "e4"):  # an explainer that dies at the same point leaves as much
         words = json.dumps({"words": [MARKER if event in HERS else "card", "thanks"]}).encode()

@@ -9,6 +9,7 @@ import pytest
 
 from core.clock import ManualClock
 from core.errors import IntegrityFailureError
+from core.jobs import RunJob
 from monitor import service as monitor
 from monitor.site import Site
 from monitor.store import newest_baseline
@@ -107,7 +108,7 @@ def test_a_promotion_moves_the_one_champion_signs_it_and_opens_a_new_baseline(
     site: Site, base: Path, adapter: Path, clock: ManualClock
 ) -> None:
     run_id = ready(site, base, adapter, clock)
-    jobs.run(site, {"run_id": str(run_id)})
+    jobs.run(site, RunJob(run_id=run_id))
     assert world.read(site, run_id).state == "promoted"
     assert stages(site) == {"v1": "retired", "v2": "champion"}
     found = champion(site)
@@ -120,7 +121,7 @@ def test_a_promotion_moves_the_one_champion_signs_it_and_opens_a_new_baseline(
     assert (opened.from_seq, opened.reason) == (200, "version v2 promoted")
     assert world.kinds(site)[-1] == "version.promoted"
     before = world.kinds(site)
-    jobs.run(site, {"run_id": str(run_id)})  # the job once more: the run has ended
+    jobs.run(site, RunJob(run_id=run_id))  # the job once more: the run has ended
     assert world.kinds(site) == before
 
 
@@ -132,7 +133,7 @@ def test_a_gate_that_is_not_passed_is_never_promoted(
     run_id = ready(site, base, adapter, clock, verdicts={"forgetting": verdict})
     with site.database.write() as db, pytest.raises(NotGatedError, match="forgetting"):
         registry.promote(site, db, run_id, "ann", "please")
-    jobs.run(site, {"run_id": str(run_id)})
+    jobs.run(site, RunJob(run_id=run_id))
     run = world.read(site, run_id)
     assert run.state == "rejected"
     assert "forgetting" in (run.error or "")
@@ -156,7 +157,7 @@ def test_an_adapter_changed_on_disk_is_not_promoted(site: Site, base: Path, adap
     assert version is not None
     assert version.adapter is not None
     (site.artifacts.path(version.adapter) / "adapter_model.safetensors").write_bytes(b"other")
-    jobs.run(site, {"run_id": str(run_id)})
+    jobs.run(site, RunJob(run_id=run_id))
     run = world.read(site, run_id)
     assert run.state == "rejected"
     assert "was changed on disk" in (run.error or "")
@@ -229,7 +230,7 @@ def test_a_run_that_passes_all_gates_waits_where_people_must_approve(
 def test_a_rollback_puts_the_previous_champion_back_and_another_goes_no_further(
     site: Site, base: Path, adapter: Path, clock: ManualClock
 ) -> None:
-    jobs.run(site, {"run_id": str(ready(site, base, adapter, clock))})
+    jobs.run(site, RunJob(run_id=ready(site, base, adapter, clock)))
     with site.database.write() as db:
         registry.rollback(site, db, world.NAME, "ann", "complaints")
     assert stages(site) == {"v1": "champion", "v2": "rejected"}

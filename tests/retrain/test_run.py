@@ -17,6 +17,7 @@ from uuid import UUID
 import pytest
 
 from core.clock import ManualClock
+from core.jobs import ExplainJob, RunJob
 from core.settings import TrainSettings
 from monitor.site import Site
 from monitor.store import newest_baseline
@@ -63,7 +64,7 @@ def kill_all(config: Path) -> None:
 
 def while_running(site: Site, run_id: UUID, act: Callable[[threading.Thread], None]) -> None:
     """Run the job in a thread and `act` beside it."""
-    thread = threading.Thread(target=jobs.run, args=(site, {"run_id": str(run_id)}))
+    thread = threading.Thread(target=jobs.run, args=(site, RunJob(run_id=run_id)))
     thread.start()
     try:
         act(thread)
@@ -149,7 +150,7 @@ def test_a_run_held_by_another_worker_is_put_off_and_left_as_it_is(
 ) -> None:
     run_id = queued(small, tiny_base, clock)
     with Workspace.of(small.settings, run_id).held():
-        retry = jobs.run(small, {"run_id": str(run_id)})
+        retry = jobs.run(small, RunJob(run_id=run_id))
     assert retry is not None
     assert "held by another worker" in retry.reason
     assert world.read(small, run_id).state == "queued"
@@ -188,7 +189,7 @@ def test_too_few_new_rows_fail_the_run_in_words_and_the_champion_stays(
     world.send(small, world.traffic(200, tiny.OLD), clock)
     run_id = world.start(small)
     world.baseline_ends(small, 190)
-    assert jobs.run(small, {"run_id": str(run_id)}) is None
+    assert jobs.run(small, RunJob(run_id=run_id)) is None
     run = world.read(small, run_id)
     assert run.state == "failed"
     assert "10 different labelled texts" in (run.error or "")
@@ -200,7 +201,7 @@ def test_a_base_model_changed_since_it_was_registered_stops_the_run(
     base = world.fake_base(tmp_path / "base")
     run_id = queued(small, base, clock)
     (base / "model.safetensors").write_bytes(b"other weights")
-    jobs.run(small, {"run_id": str(run_id)})
+    jobs.run(small, RunJob(run_id=run_id))
     run = world.read(small, run_id)
     assert run.state == "failed"
     assert "restore the files" in (run.error or "")
@@ -213,7 +214,7 @@ def test_a_decision_is_explained_once_with_the_version_that_made_it(
     world.declare(small, world.spec(tiny_base))
     world.send(small, world.traffic(50, tiny.OLD), clock)
     for _ in range(2):
-        jobs.explain(small, {"model": world.NAME, "event_id": "e7"})
+        jobs.explain(small, ExplainJob(model=world.NAME, event_id="e7"))
     with small.database.read() as db:
         found = store.explanation(db, world.model_id(db), "e7", "v1")
     assert found is not None
@@ -237,7 +238,7 @@ def test_a_language_model_learns_the_answers_people_gave(
         small.events.append_outcomes(declared, frame.select("event_id", "given"), now=clock.now())
     world.baseline_ends(small, 250)
     run_id = world.start(small)
-    jobs.run(small, {"run_id": str(run_id)})
+    jobs.run(small, RunJob(run_id=run_id))
     run = world.read(small, run_id)
     assert (run.state, run.error) == ("promoted", None)
     with small.database.read() as db:

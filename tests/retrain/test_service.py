@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from core.clock import ManualClock
+from core.jobs import ConsiderJob
 from monitor.site import Site
 from retrain import jobs, service, store
 from retrain.errors import DatasetError, NoPolicyError
@@ -26,7 +27,7 @@ def base(tmp_path: Path) -> Path:
 def consider(site: Site) -> TriggerDecision:
     assert isinstance(site.clock, ManualClock)
     site.clock.move_to(site.clock.now() + timedelta(seconds=1))  # so that decisions have an order
-    jobs.consider(site, {"model": world.NAME, "cause": "window"})
+    jobs.consider(site, ConsiderJob(model=world.NAME, cause="window"))
     with site.database.read() as db:
         return store.decisions(db, world.model_id(db))[0]
 
@@ -146,7 +147,7 @@ def test_a_model_without_a_policy_has_nothing_to_consider(site: Site, base: Path
     from monitor.spec.parse import parse_spec
 
     world.declare(site, parse_spec(document))
-    assert jobs.consider(site, {"model": world.NAME, "cause": "window"}) is None
+    assert jobs.consider(site, ConsiderJob(model=world.NAME, cause="window")) is None
     with site.database.write() as db, pytest.raises(NoPolicyError):
         service.start_manual(site, db, world.NAME, "ann", "try")
 

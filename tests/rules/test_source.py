@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from core.jobs import JOBS
+
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("api", "migrations", "reports", "retrain", "monitor", "governance", "core")
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "handler", "handlers", "misc"}
@@ -146,6 +148,24 @@ def _handed_on(path: Path, environ: ast.AST) -> bool:
         if isinstance(node, ast.Subscript) and node.value is environ:
             return not isinstance(node.ctx, ast.Load)
     return False
+
+
+def test_jobs_are_named_in_one_table_alone() -> None:
+    """A name written elsewhere is an import that the contract cannot see, and a misspelling that no check finds."""
+    found = [
+        place(p, node.lineno)
+        for p in sources(*PACKAGES)
+        if p != ROOT / "core/jobs.py"
+        for node in ast.walk(parsed(p))
+        if isinstance(node, ast.Constant) and node.value in JOBS
+    ]
+    assert not found
+
+
+def test_the_worker_runs_exactly_the_jobs_of_the_table() -> None:
+    from api import worker
+
+    assert set(worker.JOBS) == set(JOBS)
 
 
 def test_settings_are_never_a_module_level_object() -> None:

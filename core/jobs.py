@@ -1,0 +1,97 @@
+"""The background jobs: the name each is stored under, its payload and its lane.
+
+Names and the fields of payloads stand in the database of every installation, where jobs may be waiting when a new
+release starts. A field that is added has a default, and a name that is retired stays until no release enqueues it.
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar, Final, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+
+Lane = Literal["default", "train"]
+
+
+class Payload(BaseModel):
+    """What a job needs in order to run. Keys that a model does not name are ignored: another release may write them."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)  # errors of jobs are shown; event ids are not
+
+    name: ClassVar[str]
+    lane: ClassVar[Lane] = "default"
+
+
+class EvaluateJob(Payload):
+    """Close the due windows of a model and refresh those whose outcomes have arrived."""
+
+    name: ClassVar[str] = "monitor.evaluate"
+    model: str
+
+
+class ConfirmJob(Payload):
+    """Confirm a drift alert on the raw rows."""
+
+    name: ClassVar[str] = "monitor.confirm"
+    alert_id: UUID
+
+
+class UpkeepJob(Payload):
+    """Apply retention to a model's tables, compact and clean them."""
+
+    name: ClassVar[str] = "monitor.upkeep"
+    model: str
+
+
+class DigestJob(Payload):
+    """Record in the ledger which files the tables of all models consist of."""
+
+    name: ClassVar[str] = "monitor.digest"
+
+
+class ConsiderJob(Payload):
+    """Decide whether a model's retraining policy starts a run."""
+
+    name: ClassVar[str] = "retrain.consider"
+    model: str
+    cause: Literal["window", "schedule"]
+    window_id: UUID | None = None
+
+
+class RunJob(Payload):
+    """Take a retraining run to its end."""
+
+    name: ClassVar[str] = "retrain.run"
+    lane: ClassVar[Lane] = "train"
+    run_id: UUID
+
+
+class ExplainJob(Payload):
+    """Compute the word attributions of one decision."""
+
+    name: ClassVar[str] = "retrain.explain"
+    lane: ClassVar[Lane] = "train"
+    model: str
+    event_id: str
+
+
+class EraseJob(Payload):
+    """Remove a person's rows from everything derived from them, and prove it."""
+
+    name: ClassVar[str] = "retrain.erase"
+    erasure_id: UUID
+
+
+class ReportJob(Payload):
+    """Build a report."""
+
+    name: ClassVar[str] = "reports.build"
+    report_id: UUID
+
+
+JOBS: Final[Mapping[str, type[Payload]]] = {
+    payload.name: payload
+    for payload in (
+        EvaluateJob, ConfirmJob, UpkeepJob, DigestJob, ConsiderJob, RunJob, ExplainJob, EraseJob, ReportJob,
+    )
+}  # fmt: skip
