@@ -5,7 +5,9 @@
 # about "a" (another spelling of "A") and about "A " (a trailing blank), all with features that every known group gets
 # a 1 for. Expected: an error, as for a missing value (NaN among the groups raises ValueError), or a documented
 # fallback. Seen on 2026-11-28 with Python 3.11: no error, no warning, and 0 for each of them. It matters in
-# production: a new label or a changed spelling in a protected attribute turns into "nobody is selected".
+# production: a new label or a changed spelling in a protected attribute turns into "nobody is selected". Output:
+#     share selected: {'A': 1.0, 'B': 1.0, 'C': 0.0, 'a': 0.0, 'A ': 0.0}
+#     a missing group: Input contains NaN.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
