@@ -10,6 +10,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BESIDE := $(VENV)/beside/.ready
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+# A session of tests starts hundreds of processes; without byte code on disk each compiles all of Assay again.
+unexport PYTHONDONTWRITEBYTECODE
 # The pins are tested on 3.11, so that comes first; PYTHON=/path/to/python3 chooses another.
 PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
@@ -43,7 +45,7 @@ demo: $(READY) ## the whole loop on generated traffic; ARGS="--train FILE --test
 	$(BIN)/assay demo $(ARGS)
 
 test: $(READY) $(BESIDE) ## every test; ARGS="tests/core -k queue" for some
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 fuzz: $(READY) ## the parsers of request bodies, for a minute; ARGS="-max_total_time=3600" for longer
 	@$(PIP) install -qq --constraint constraints.txt --editable ".[fuzz]"

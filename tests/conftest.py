@@ -12,6 +12,7 @@ os.environ.update(
 )  # fmt: skip
 
 import shutil  # noqa: E402
+import sys  # noqa: E402
 from collections.abc import Callable, Iterator  # noqa: E402
 from datetime import UTC, datetime  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -31,16 +32,21 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 START = datetime(2026, 1, 5, tzinfo=UTC)
 
+UNDER_CI = os.environ.get("CI") == "true"
 hypothesis_settings.register_profile(
-    "assay", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+    "same examples", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
-hypothesis_settings.load_profile("assay")
+# Outside CI every run tries examples of its own; a failure prints the line that repeats it.
+hypothesis_settings.register_profile(
+    "new examples", hypothesis_settings.get_profile("same examples"), derandomize=False
+)
+hypothesis_settings.load_profile("same examples" if UNDER_CI else "new examples")
 
 
 def absent(what: str, package: str) -> None:
     """Skip for want of something outside the project; under CI, where it is promised, fail."""
     message = f"{what} is not on this machine; install {package}"
-    if os.environ.get("CI") == "true":
+    if UNDER_CI:
         pytest.fail(message)
     pytest.skip(message)
 
@@ -52,12 +58,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.postgres)
 
 
+def pytest_collection_finish() -> None:
+    """Every test process collects every test: what takes seconds to import is imported by the tests that use it."""
+    if "torch" in sys.modules:
+        raise pytest.UsageError("a test module imports torch when it is collected; import it inside its tests")
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Public data sets (Banking77, COMPAS, elec2 ...), beside the checkout and never in it."""
     folder = ROOT.parent / "shared" / "data"
     if not folder.is_dir():
-        pytest.skip(f"no public data sets in {folder.parent.name}/{folder.name} beside the checkout")
+        message = "no public data sets in ../shared/data, beside the checkout"
+        if UNDER_CI and folder.parent.is_dir():
+            pytest.fail(message)
+        pytest.skip(message)
     return folder
 
 

@@ -6,9 +6,6 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.pipeline import make_pipeline
-from sklearn.svm import LinearSVC
 
 from api.demo.phrases import KNOWN, NEW, SHARED, SLOTS
 from api.demo.traffic import INTENTS_KNOWN, INTENTS_NEW, generate, labelled_file
@@ -29,6 +26,10 @@ def test() -> pl.DataFrame:
 
 
 def accuracy(train: pl.DataFrame, test: pl.DataFrame) -> float:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.svm import LinearSVC
+
     model = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LinearSVC(random_state=0))
     model.fit(train["text"], train["category"])
     return float(model.score(test["text"], test["category"]))

@@ -8,10 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from safetensors.torch import load_file, save_file
 
-from retrain.evals.integrity import adapter_facts
-from retrain.evals.run import evaluate
 from retrain.train.weights import file_digest
 from tests.conftest import ROOT
 from tests.retrain.train import tiny
@@ -68,6 +65,8 @@ def test_champion_and_challenger_answer_the_same_rows(tiny_base: Path, trained: 
 
 
 def test_the_probe_measures_what_the_adapter_does(tiny_base: Path, trained: Path, tmp_path: Path) -> None:
+    from retrain.evals.run import evaluate
+
     evaluate(config(tmp_path, tiny_base, trained / "out" / "adapter"))
     integrity = tiny.read(tmp_path / "out" / "evaluation.json")["integrity"]
     probe, facts = integrity["probe"], integrity["adapters"]["challenger"]
@@ -84,6 +83,10 @@ def test_the_probe_measures_what_the_adapter_does(tiny_base: Path, trained: Path
 
 
 def test_an_adapter_that_does_nothing_or_is_not_finite_is_seen(trained: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    from retrain.evals.integrity import adapter_facts
+
     adapter = trained / "out" / "adapter"
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         (tmp_path / name).write_bytes((adapter / name).read_bytes())
@@ -99,6 +102,8 @@ def test_an_adapter_that_does_nothing_or_is_not_finite_is_seen(trained: Path, tm
 
 
 def test_language_models_are_compared_by_perplexity(tiny_causal_base: Path, tmp_path: Path) -> None:
+    from retrain.evals.run import evaluate
+
     held_out = tiny.dataset(tiny.pairs(12, seed=7), tmp_path / "pairs.parquet")
     same = {"base_dir": str(tiny_causal_base)}
     path = config(tmp_path, tiny_causal_base, tmp_path, task="causal_lm", challenger=same, new=held_out, old=None)

@@ -2,9 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from retrain.train.base import make_base, train_tokenizer
 from retrain.train.errors import DataDigestError
-from retrain.train.model import load_classifier
 from retrain.train.weights import check_base, file_digest
 from tests.retrain.train import tiny
 
@@ -22,6 +20,8 @@ def test_a_base_is_complete_and_has_a_dedicated_pad_token(tiny_base: Path) -> No
 
 
 def test_the_same_seed_makes_the_same_base(tmp_path: Path) -> None:
+    from retrain.train.base import make_base
+
     frame = tiny.messages(tiny.OLD, 64)
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
         make_base(tiny.base_config(tmp_path / name, frame, epochs=1, seed=seed))
@@ -30,6 +30,8 @@ def test_the_same_seed_makes_the_same_base(tmp_path: Path) -> None:
 
 
 def test_a_base_refuses_data_that_changed(tmp_path: Path) -> None:
+    from retrain.train.base import make_base
+
     path = tiny.base_config(tmp_path, tiny.messages(tiny.OLD, 16))
     tiny.messages(tiny.OLD, 17).write_parquet(tmp_path / "base.parquet")
     with pytest.raises(DataDigestError):
@@ -37,6 +39,8 @@ def test_a_base_refuses_data_that_changed(tmp_path: Path) -> None:
 
 
 def test_a_text_comes_back_from_its_tokens() -> None:
+    from retrain.train.base import train_tokenizer
+
     texts = ["my card is gone", "where is the money now?"] * 3
     tokenizer = train_tokenizer(texts, 300, 32, closed=True)
     for text in texts[:2]:
@@ -46,6 +50,8 @@ def test_a_text_comes_back_from_its_tokens() -> None:
 
 
 def test_probabilities_do_not_depend_on_batching(tiny_base: Path) -> None:
+    from retrain.train.model import load_classifier
+
     model = load_classifier(tiny_base, threads=1)
     texts = [*tiny.messages(tiny.OLD, 25, seed=9)["text"].to_list(), "", "card " * 100]
     one, other = model.predict_proba(texts, batch_size=4), model.predict_proba(texts[::-1], batch_size=64)[::-1]
@@ -56,6 +62,8 @@ def test_probabilities_do_not_depend_on_batching(tiny_base: Path) -> None:
 
 
 def test_a_tiny_base_already_tells_its_intents_apart(tiny_base: Path, tmp_path: Path) -> None:
+    from retrain.train.model import load_classifier
+
     held_out = tiny.messages(tiny.OLD, 60, seed=8)
     names, _ = load_classifier(tiny_base, threads=1).predict(held_out["text"].to_list())
     assert sum(a == b for a, b in zip(names, held_out["label"], strict=True)) > 45

@@ -2,23 +2,26 @@
 
 import json
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-import torch
-import transformers
-from bitsandbytes.nn.modules import Linear4bit
-from peft import PeftModel
-from transformers import DataCollatorWithPadding
 
-from retrain.train import qlora
 from retrain.train.config import Recipe
 from retrain.train.data import classification_examples, completion_examples
 from retrain.train.errors import AdapterMismatchError
 from tests.retrain.train import tiny
 
-CPU = torch.device("cpu")
+if TYPE_CHECKING:
+    import torch
+    from peft import PeftModel
+
 LABELS = (*tiny.OLD, *tiny.NEW)
+
+
+def cpu() -> "torch.device":
+    import torch
+
+    return torch.device("cpu")
 
 
 def recipe(**more: Any) -> Recipe:
@@ -27,9 +30,14 @@ def recipe(**more: Any) -> Recipe:
     )
 
 
-def adapted(base: Path, chosen: Recipe) -> PeftModel:
+def adapted(base: Path, chosen: Recipe) -> "PeftModel":
+    import torch
+    import transformers
+
+    from retrain.train import qlora
+
     transformers.set_seed(0)
-    model = qlora.attach_adapter(qlora.load_base(base, "sequence_classification", LABELS, CPU), chosen, None)
+    model = qlora.attach_adapter(qlora.load_base(base, "sequence_classification", LABELS, cpu()), chosen, None)
     with torch.no_grad():  # an untrained B is zero and hides the gradient of A
         for name, weight in model.named_parameters():
             if "lora_B" in name:
@@ -37,17 +45,23 @@ def adapted(base: Path, chosen: Recipe) -> PeftModel:
     return model
 
 
-def batch(base: Path, rows: int = 8) -> tuple[list[dict[str, Any]], dict[str, torch.Tensor]]:
+def batch(base: Path, rows: int = 8) -> "tuple[list[dict[str, Any]], dict[str, torch.Tensor]]":
+    from transformers import DataCollatorWithPadding
+
+    from retrain.train import qlora
+
     tokenizer = qlora.load_tokenizer(base)
     examples = classification_examples(tiny.messages(LABELS, rows), LABELS, tokenizer, 24)
     return examples, dict(DataCollatorWithPadding(tokenizer)(list(examples)))
 
 
-def head(model: torch.nn.Module) -> torch.Tensor:
+def head(model: "torch.nn.Module") -> "torch.Tensor":
+    import torch
+
     return cast(torch.Tensor, model.get_submodule("score").weight)
 
 
-def gradients(model: PeftModel, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def gradients(model: "PeftModel", inputs: "dict[str, torch.Tensor]") -> "dict[str, torch.Tensor]":
     model.train()
     model.zero_grad()
     model(**inputs).loss.backward()
@@ -55,7 +69,12 @@ def gradients(model: PeftModel, inputs: dict[str, torch.Tensor]) -> dict[str, to
 
 
 def test_the_base_is_nf4_with_double_quantisation_and_a_full_precision_head(tiny_base: Path) -> None:
-    model = qlora.load_base(tiny_base, "sequence_classification", LABELS, CPU)
+    import torch
+    from bitsandbytes.nn.modules import Linear4bit
+
+    from retrain.train import qlora
+
+    model = qlora.load_base(tiny_base, "sequence_classification", LABELS, cpu())
     layers = [m for m in model.modules() if isinstance(m, Linear4bit)]
     assert len(layers) == 14  # seven in each of two blocks
     states = [m.weight.quant_state for m in layers]  # type: ignore[attr-defined]  # a Params4bit
@@ -65,6 +84,8 @@ def test_the_base_is_nf4_with_double_quantisation_and_a_full_precision_head(tiny
 
 
 def test_an_evaluation_pass_does_not_change_the_gradients_of_later_steps(tiny_base: Path) -> None:
+    import torch
+
     model = adapted(tiny_base, recipe())
     _, inputs = batch(tiny_base)
     before = gradients(model, inputs)
@@ -83,11 +104,13 @@ def test_an_evaluation_pass_does_not_change_the_gradients_of_later_steps(tiny_ba
 def test_the_gradient_norm_does_not_depend_on_how_a_batch_is_accumulated(
     tiny_base: Path, tmp_path: Path, given: tuple[int, int]
 ) -> None:
+    from retrain.train import qlora
+
     def norm(size: int, accumulate: int) -> float:
         chosen = recipe(batch_size=size, gradient_accumulation_steps=accumulate, epochs=1, max_grad_norm=1e9)
         model, (examples, _) = adapted(tiny_base, chosen), batch(tiny_base)
         tokenizer = qlora.load_tokenizer(tiny_base)
-        trainer = qlora.build_classification_trainer(model, tokenizer, chosen, examples, tmp_path, CPU)
+        trainer = qlora.build_classification_trainer(model, tokenizer, chosen, examples, tmp_path, cpu())
         trainer.train()
         return float(trainer.state.log_history[0]["grad_norm"])
 
@@ -98,15 +121,19 @@ def test_the_gradient_norm_does_not_depend_on_how_a_batch_is_accumulated(
 def test_the_gradient_norm_of_completions_does_not_depend_on_accumulation(
     tiny_causal_base: Path, tmp_path: Path, given: tuple[int, int]
 ) -> None:
+    import transformers
+
+    from retrain.train import qlora
+
     def norm(size: int, accumulate: int) -> float:
         chosen = recipe(
             task="causal_lm", batch_size=size, gradient_accumulation_steps=accumulate, epochs=1, max_grad_norm=1e9
         )
         transformers.set_seed(0)
-        base = qlora.load_base(tiny_causal_base, "causal_lm", (), CPU)
+        base = qlora.load_base(tiny_causal_base, "causal_lm", (), cpu())
         model, tokenizer = qlora.attach_adapter(base, chosen, None), qlora.load_tokenizer(tiny_causal_base)
         examples, _ = completion_examples(tiny.pairs(8), tokenizer, 48)
-        trainer = qlora.build_completion_trainer(model, tokenizer, chosen, examples, tmp_path, CPU)
+        trainer = qlora.build_completion_trainer(model, tokenizer, chosen, examples, tmp_path, cpu())
         trainer.train()
         return float(trainer.state.log_history[0]["grad_norm"])
 
@@ -114,10 +141,14 @@ def test_the_gradient_norm_of_completions_does_not_depend_on_accumulation(
 
 
 def test_known_labels_keep_their_head_rows_by_name(tiny_base: Path) -> None:
+    import torch
+
+    from retrain.train import qlora
+
     names = json.loads((tiny_base / "config.json").read_text())["id2label"]
     rows = qlora.head_rows(tiny_base, {int(i): name for i, name in names.items()})
     order = ("pin", *reversed(tiny.OLD), "refund")
-    weight = head(qlora.load_base(tiny_base, "sequence_classification", order, CPU))
+    weight = head(qlora.load_base(tiny_base, "sequence_classification", order, cpu()))
     for i, name in enumerate(order):
         if name in tiny.OLD:
             assert torch.equal(weight[i], rows[name])
@@ -126,7 +157,12 @@ def test_known_labels_keep_their_head_rows_by_name(tiny_base: Path) -> None:
 
 
 def test_new_head_rows_start_at_their_class_means(tiny_base: Path) -> None:
-    model = qlora.load_base(tiny_base, "sequence_classification", LABELS, CPU)
+    import torch
+    from transformers import DataCollatorWithPadding
+
+    from retrain.train import qlora
+
+    model = qlora.load_base(tiny_base, "sequence_classification", LABELS, cpu())
     tokenizer = qlora.load_tokenizer(tiny_base)
     examples = classification_examples(tiny.messages(LABELS, 200), LABELS, tokenizer, 24)
     weight = head(model)
@@ -138,6 +174,8 @@ def test_new_head_rows_start_at_their_class_means(tiny_base: Path) -> None:
 
 
 def test_a_parent_of_another_shape_is_refused(trained: Path) -> None:
+    from retrain.train import qlora
+
     parent = trained / "out" / "adapter"
     base = tiny.read(parent / "run.json")["digests"]["base"]
     qlora.check_parent(parent, recipe(), base)

@@ -11,8 +11,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-import torch
-from safetensors.torch import load_file, save_file
 
 from retrain.train.errors import (
     DataDigestError,
@@ -22,9 +20,7 @@ from retrain.train.errors import (
     UnsafeWeightsError,
     WeightsNotFoundError,
 )
-from retrain.train.model import load_classifier, load_generator
 from retrain.train.progress import report_exit
-from retrain.train.run import train
 from tests.conftest import ROOT
 from tests.retrain.train import tiny
 
@@ -36,6 +32,10 @@ def small(folder: Path, base: Path, **more: object) -> Path:
 
 
 def test_a_run_learns_new_labels_and_says_all_about_itself(trained: Path, tiny_base: Path) -> None:
+    from safetensors.torch import load_file
+
+    from retrain.train.model import load_classifier
+
     adapter = trained / "out" / "adapter"
     record = tiny.read(adapter / "run.json")
     assert record["labels_new"] == list(tiny.NEW)
@@ -59,6 +59,8 @@ def test_a_run_learns_new_labels_and_says_all_about_itself(trained: Path, tiny_b
 
 
 def test_the_adapter_changes_the_logits_and_can_be_switched_off(trained: Path, tiny_base: Path) -> None:
+    from retrain.train.model import load_classifier
+
     model = load_classifier(tiny_base, trained / "out" / "adapter", threads=1)
     base = load_classifier(tiny_base, threads=1)
     texts = tiny.messages(ALL, 30)["text"].to_list()
@@ -81,6 +83,8 @@ def test_progress_lines_tell_phase_step_and_time_left(trained: Path) -> None:
 
 
 def test_a_champion_that_is_an_adapter_is_continued(trained: Path, tiny_base: Path, tmp_path: Path) -> None:
+    from retrain.train.run import train
+
     parent = trained / "out" / "adapter"
     train(small(tmp_path, tiny_base, parent_adapter=str(parent), recipe={"epochs": 1}))
     record = tiny.read(tmp_path / "out" / "adapter" / "run.json")
@@ -89,6 +93,11 @@ def test_a_champion_that_is_an_adapter_is_continued(trained: Path, tiny_base: Pa
 
 
 def test_the_same_seed_gives_the_same_adapter(tiny_base: Path, tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    from retrain.train.run import train
+
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         train(small(tmp_path / name, tiny_base, recipe={"epochs": 1, "seed": seed}))
     one, two, other = (load_file(tmp_path / n / "out/adapter/adapter_model.safetensors") for n in "abc")
@@ -97,6 +106,11 @@ def test_the_same_seed_gives_the_same_adapter(tiny_base: Path, tmp_path: Path) -
 
 
 def test_a_killed_run_resumes_and_ends_as_if_never_killed(tiny_base: Path, tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    from retrain.train.run import train
+
     recipe = {"epochs": 2.5, "batch_size": 40}  # 4 steps an epoch, 10 in all: the kill comes in the middle of an epoch
     train(small(tmp_path / "whole", tiny_base, recipe=recipe))
     path = small(tmp_path / "killed", tiny_base, recipe=recipe)
@@ -131,6 +145,10 @@ def test_a_killed_run_resumes_and_ends_as_if_never_killed(tiny_base: Path, tmp_p
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tiny_base: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    from retrain.train.run import train
+
     broken = tmp_path / "broken"
     broken.mkdir()
     for file in tiny_base.iterdir():
@@ -144,11 +162,15 @@ def test_a_loss_that_is_not_finite_stops_the_run(tiny_base: Path, tmp_path: Path
 
 
 def test_a_run_over_its_time_limit_stops(tiny_base: Path, tmp_path: Path) -> None:
+    from retrain.train.run import train
+
     with pytest.raises(TimeLimitError, match=r"max_seconds: 0.001 s were over at step 1 of"):
         train(small(tmp_path, tiny_base, max_seconds=0.001))
 
 
 def test_unusable_inputs_are_refused_before_training(tiny_base: Path, tmp_path: Path) -> None:
+    from retrain.train.run import train
+
     with pytest.raises(WeightsNotFoundError, match=r"base_dir: .*none is not a folder"):
         train(small(tmp_path / "a", tmp_path / "none"))
     pickled = tmp_path / "pickled"
@@ -163,6 +185,8 @@ def test_unusable_inputs_are_refused_before_training(tiny_base: Path, tmp_path: 
 
 
 def test_the_exit_report_tells_every_way_a_process_ends(tiny_base: Path, tmp_path: Path) -> None:
+    from retrain.train.run import train
+
     path = small(tmp_path, tmp_path / "none")
     assert report_exit(path, train) == 2
     report = tiny.read(tmp_path / "out" / "exit.json")
@@ -186,6 +210,12 @@ def test_the_exit_report_tells_every_way_a_process_ends(tiny_base: Path, tmp_pat
 
 
 def test_a_causal_run_learns_a_new_answer(tiny_causal_base: Path, tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    from retrain.train.model import load_generator
+    from retrain.train.run import train
+
     answer = "your {} will come soon"
     rows, held_out = tiny.pairs(96, seed=1, answer=answer), tiny.pairs(16, seed=2, answer=answer)
     recipe = {"task": "causal_lm", "epochs": 12, "max_length": 48}
