@@ -2,9 +2,9 @@
 
 import json
 import shutil
-import statistics
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,8 +17,10 @@ HEAVY = (
     "torch", "transformers", "sentence_transformers", "peft", "bitsandbytes", "trl", "evidently", "shap", "pandas",
     "scipy", "sklearn", "river", "altair",
 )  # fmt: skip
-IMPORT_LIMIT_S = 1.5
+MOST_MODULES = {"api.app": 1600, "api.worker": 1600, "api.cli": 800}  # about a quarter above what they load today
+MOST_SECONDS = 6  # of CPU, about five times what it takes: what else the machine does must not decide
 
+# One copy of the code holds them all. A file, what is appended to it, and what the linter must complain of.
 PLANTED = [
     ("core/clock.py", "import monitor.spec.model", "core is not allowed to import monitor"),
     ("governance/proof/merkle.py", "import retrain.tables", "governance is not allowed to import retrain"),
@@ -31,6 +33,23 @@ PLANTED = [
     ("governance/proof/merkle.py", "import core.db", "governance.proof is not allowed to import core.db"),
     ("core/canonical.py", "import fastapi", "core.canonical is not allowed to import fastapi"),
     ("monitor/drift/__init__.py", "import monitor.kpi", "monitor.drift is not allowed to import monitor.kpi"),
+    *[  # each rung of monitor, from the lowest, reaches for the one above it; and one for its neighbour
+        (f"monitor/{file}", f"import monitor.{above}", f"monitor.{rung} is not allowed to import monitor.{above}")
+        for rung, file, above in [
+            ("kpi", "kpi/base.py", "spec"), ("lake", "lake/table.py", "events"), ("drift", "drift/base.py", "detect"),
+            ("site", "site.py", "ingest"), ("service", "service.py", "reference"),
+            ("reference", "reference/__init__.py", "windows"), ("windows", "windows/__init__.py", "confirm"),
+            ("confirm", "confirm/__init__.py", "jobs"), ("upkeep", "upkeep/__init__.py", "windows"),
+        ]
+    ],
+]  # fmt: skip
+
+# Appended too, and not to be complained of.
+ALLOWED = [
+    ("retrain/train/__init__.py", "import torch"),
+    ("retrain/evals/__init__.py", "import torch"),
+    ("monitor/explain/__init__.py", "import torch"),
+    ("monitor/profile/encode_process.py", "import torch"),
 ]
 
 
@@ -42,13 +61,44 @@ def lint(folder: Path) -> "subprocess.CompletedProcess[str]":
     )  # fmt: skip
 
 
-@pytest.fixture
-def copy(tmp_path: Path) -> Path:
-    """The code alone, copied to a folder where it may be spoilt."""
+@dataclass(frozen=True)
+class Spoilt:
+    """What the linter says of the copy, and where each import was planted in it."""
+
+    report: str
+    links: dict[tuple[str, str], str]
+
+    def complaints(self, file: str, statement: str) -> set[str]:
+        """The sentences under which the linter lists the planted import itself, by its line."""
+        found, sentence = set(), ""
+        for line in self.report.splitlines():
+            if " is not allowed to import " in line:
+                sentence = line
+            elif self.links[file, statement] in line:
+                found.add(sentence)
+        return found
+
+
+@pytest.fixture(scope="module")
+def spoilt(tmp_path_factory: pytest.TempPathFactory) -> Spoilt:
+    """The code alone, copied to where it may be spoilt, with every import of the tables in it; linted once."""
+    folder = tmp_path_factory.mktemp("spoilt")
     for package in PACKAGES:
-        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    return tmp_path
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    links = {(file, text): planted(folder, file, text) for file, text in [*ALLOWED, *(row[:2] for row in PLANTED)]}
+    done = lint(folder)
+    assert done.returncode == 1, done.stdout + done.stderr
+    return Spoilt(done.stdout, links)
+
+
+def planted(folder: Path, file: str, statement: str) -> str:
+    """Append the statement; returns the import as the linter writes it, `core.clock -> monitor.schema (l.31)`."""
+    path = folder / file
+    text = f"{path.read_text()}\n{statement}\n"
+    path.write_text(text)
+    importer = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    return f"{importer} -> {statement.rsplit(maxsplit=1)[-1]} (l.{text.count(chr(10))})"
 
 
 def test_the_contracts_hold() -> None:
@@ -59,20 +109,14 @@ def test_the_contracts_hold() -> None:
 @pytest.mark.parametrize(
     ("file", "statement", "complaint"), PLANTED, ids=[f"{f}: {s.split()[-1]}" for f, s, _ in PLANTED]
 )
-def test_a_forbidden_import_is_refused(copy: Path, file: str, statement: str, complaint: str) -> None:
-    path = copy / file
-    path.write_text(f"{path.read_text()}\n{statement}\n")
-    done = lint(copy)
-    assert done.returncode != 0, done.stdout
-    assert complaint in " ".join(done.stdout.split()), done.stdout
+def test_a_forbidden_import_is_refused(spoilt: Spoilt, file: str, statement: str, complaint: str) -> None:
+    found = spoilt.complaints(file, statement)
+    assert any(one.startswith(complaint) for one in found), (found, spoilt.report)
 
 
-@pytest.mark.parametrize("folder", ["retrain/train", "retrain/evals", "monitor/explain", "monitor/encode"])
-def test_torch_is_allowed_where_models_run(copy: Path, folder: str) -> None:
-    path = copy / folder / "__init__.py"
-    path.write_text(f"{path.read_text()}\nimport torch\n")
-    done = lint(copy)
-    assert "not allowed to import torch" not in done.stdout, done.stdout
+@pytest.mark.parametrize(("file", "statement"), ALLOWED, ids=[file for file, _ in ALLOWED])
+def test_torch_is_allowed_where_models_run(spoilt: Spoilt, file: str, statement: str) -> None:
+    assert spoilt.links[file, statement] not in spoilt.report
 
 
 def test_every_package_of_the_checkout_is_under_contract() -> None:
@@ -80,36 +124,32 @@ def test_every_package_of_the_checkout_is_under_contract() -> None:
     assert found == set(PACKAGES)
 
 
-def measure(module: str) -> tuple[float, set[str]]:
-    """CPU seconds that importing a module takes in a fresh interpreter, and the top-level packages it loads."""
+def measure(module: str) -> tuple[float, list[str]]:
+    """CPU seconds that importing a module takes in a fresh interpreter, and the modules it loads."""
     code = (
         "import json, sys, time; start = time.process_time(); "
-        f"import {module}; spent = time.process_time() - start; "
-        "print(json.dumps([spent, sorted({name.partition('.')[0] for name in sys.modules})]))"
+        f"import {module}; spent = time.process_time() - start; print(json.dumps([spent, sorted(sys.modules)]))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True, check=True
     )
     spent, loaded = json.loads(done.stdout)
-    return float(spent), set(loaded)
+    return float(spent), list(loaded)
 
 
-@pytest.mark.parametrize("module", ["api.app", "api.worker", "api.cli"])
-def test_a_process_starts_without_the_heavy_libraries(module: str) -> None:
-    _, loaded = measure(module)
-    found = loaded & set(HEAVY)
+def packages(modules: list[str]) -> set[str]:
+    return {name.partition(".")[0] for name in modules}
+
+
+@pytest.mark.parametrize("module", MOST_MODULES)
+def test_a_process_starts_fast_and_without_the_heavy_libraries(module: str) -> None:
+    spent, loaded = measure(module)
+    found = packages(loaded) & set(HEAVY)
     assert not found, f"importing {module} loads {', '.join(sorted(found))}; import it where it is used"
-
-
-@pytest.mark.parametrize("module", ["api.app", "api.worker"])
-def test_a_process_starts_fast(module: str) -> None:
-    measure(module)  # writes the byte code, warms the disk cache
-    spent = statistics.median(measure(module)[0] for _ in range(3))
-    assert spent < IMPORT_LIMIT_S, (
-        f"importing {module} takes {spent:.2f} s of CPU time; the limit is {IMPORT_LIMIT_S} s"
-    )
+    assert len(loaded) < MOST_MODULES[module], f"importing {module} loads {len(loaded)} modules"
+    assert spent < MOST_SECONDS, f"importing {module} takes {spent:.2f} s of CPU time"
 
 
 def test_the_verifier_runs_without_database_or_web() -> None:
     _, loaded = measure("governance.verify.bundle")
-    assert not loaded & {"sqlalchemy", "fastapi", "starlette", "pydantic", "polars", *HEAVY}
+    assert not packages(loaded) & {"sqlalchemy", "fastapi", "starlette", "pydantic", "polars", *HEAVY}
