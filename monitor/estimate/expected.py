@@ -9,10 +9,10 @@ from typing import Final, cast
 
 import numpy as np
 
+from core.arrays import Ints
 from monitor.estimate.base import Flags, Floats
-from monitor.kpi.base import Ints, precisions, recalls
-from monitor.kpi.f1_macro import f1_per_class
-from monitor.kpi.log_loss import SMALLEST
+from monitor.kpi.classification.log_loss import MIN_PROBABILITY
+from monitor.kpi.confusion import f1_per_class, precisions, recalls
 
 
 def _accuracy(p: Floats, answer: Flags, _score: Floats) -> Floats:
@@ -31,7 +31,7 @@ def _macro(per_class: Callable[[Ints], Floats]) -> "Metric":
 
 
 def _log_loss(p: Floats, _answer: Flags, score: Floats) -> Floats:
-    given = np.clip(score, SMALLEST, 1.0 - SMALLEST)
+    given = np.clip(score, MIN_PROBABILITY, 1.0 - MIN_PROBABILITY)
     return np.asarray(-(p @ np.log(given) + (1.0 - p) @ np.log(1.0 - given)) / len(score), dtype=np.float64)
 
 

@@ -1,80 +1,20 @@
-"""The catalogue of KPIs."""
+"""The catalogue of KPIs: what a model of each task is measured by, and what an operation is measured by."""
 
 from typing import Final
 
-from monitor.kpi import (
-    accuracy,
-    balanced_accuracy,
-    bleu,
-    brier,
-    chrf_mean,
-    confidence_auc,
-    csat_mean,
-    error_rate,
-    escalation_rate,
-    exact_match,
-    expected_calibration_error,
-    f1_macro,
-    first_contact_resolution,
-    latency_p50,
-    latency_p95,
-    latency_p99,
-    log_loss,
-    mae,
-    mape,
-    mean_cost,
-    mean_tokens,
-    perplexity,
-    pr_auc,
-    precision_macro,
-    r2,
-    recall_macro,
-    refusal_rate,
-    response_length,
-    rmse,
-    roc_auc,
-    rouge1,
-    rouge_l,
-    thumbs_up_share,
-)
+from monitor.kpi import classification, generation, operations, regression
 from monitor.kpi.base import Kpi, KpiValue
 
 KPIS: Final = {
-    k.name: k
-    for k in (
-        accuracy.KPI,
-        balanced_accuracy.KPI,
-        bleu.KPI,
-        brier.KPI,
-        chrf_mean.KPI,
-        confidence_auc.KPI,
-        csat_mean.KPI,
-        error_rate.KPI,
-        escalation_rate.KPI,
-        exact_match.KPI,
-        expected_calibration_error.KPI,
-        f1_macro.KPI,
-        first_contact_resolution.KPI,
-        latency_p50.KPI,
-        latency_p95.KPI,
-        latency_p99.KPI,
-        log_loss.KPI,
-        mae.KPI,
-        mape.KPI,
-        mean_cost.KPI,
-        mean_tokens.KPI,
-        perplexity.KPI,
-        pr_auc.KPI,
-        precision_macro.KPI,
-        r2.KPI,
-        recall_macro.KPI,
-        refusal_rate.KPI,
-        response_length.KPI,
-        rmse.KPI,
-        roc_auc.KPI,
-        rouge1.KPI,
-        rouge_l.KPI,
-        thumbs_up_share.KPI,
+    kpi.name: kpi
+    for kpi in sorted(
+        (
+            *classification.KPIS.values(),
+            *generation.KPIS.values(),
+            *operations.KPIS.values(),
+            *regression.KPIS.values(),
+        ),
+        key=lambda kpi: kpi.name,
     )
 }
 

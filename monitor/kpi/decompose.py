@@ -1,19 +1,21 @@
-"""Whose change it was: the change of a mean split over parts, into shares that moved and rates that moved."""
+"""The change of a mean, split over parts (agents): the effect of each part's share of the rows and of its rate."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import polars as pl
 
 from monitor.kpi.base import labelled, paired
 
-DEGRADED: float = 3.2905  # standard errors: two-sided 0.001
+DEGRADED: Final = 3.2905  # standard errors; two-sided level 0.001
+MIN_ROWS: Final = 30  # on each side, for a standard error
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """One part (agent) before and now. `share_effect` + `rate_effect` is what it contributed to the change."""
+class Contribution:
+    """One part (agent) before and now. `share_effect` + `rate_effect` is its contribution to the change."""
 
     part: str
     share_before: float
@@ -22,15 +24,22 @@ class Part:
     rate_now: float | None
     share_effect: float
     rate_effect: float
-    explained: float | None  # of the whole change; None where the whole did not change
-    standard_errors: float | None  # change of the rate over its standard error; None for too few rows
+    explained: float | None  # contribution over the whole change; None if the whole did not change
+    standard_errors: float | None  # change of the rate over its standard error; None if a side has too few rows
 
 
 def row_values(metric: str, frame: pl.DataFrame) -> pl.DataFrame | None:
-    """Columns `part` and `value` whose mean is the KPI; None for a KPI that is no mean over rows.
+    """One value per row, whose mean is the KPI.
 
     Args:
-        frame: what the KPI reads, and `part`.
+        metric: name of a KPI.
+        frame: the columns that the KPI reads, and `part`, shape (rows,).
+
+    Returns:
+        Columns `part` and `value`, in the unit of the KPI, of the usable rows. None if the KPI is not a mean over rows.
+
+    Raises:
+        InvalidError: a column is absent or does not hold what the KPI needs.
     """
     if metric in ("accuracy", "exact_match"):
         rows = labelled(frame)
@@ -40,7 +49,7 @@ def row_values(metric: str, frame: pl.DataFrame) -> pl.DataFrame | None:
         return rows.select("part", (sides[0] == sides[1]).fill_null(value=False).cast(pl.Float64).alias("value"))
     if metric == "mae":
         rows = labelled(frame)
-        paired(rows)  # refuses words
+        paired(rows)  # raises unless both columns hold numbers
         error = (pl.col("prediction").cast(pl.Float64) - pl.col("outcome").cast(pl.Float64)).abs()
         return rows.select("part", error.alias("value")).filter(pl.col("value").is_finite())
     if "column" in frame.columns and metric in COLUMN_MEANS:
@@ -55,16 +64,19 @@ COLUMN_MEANS = (
 )  # fmt: skip
 
 
-def decompose(before: pl.DataFrame, now: pl.DataFrame) -> list[Part]:
+def decompose(before: pl.DataFrame, now: pl.DataFrame) -> list[Contribution]:
     """Split the change of a mean exactly over parts, largest contribution first.
 
     With shares s and rates r of part a, before (0) and now (1), and m the mean of both overall means,
-    change = sum over a of (s1 - s0) ((r0 + r1) / 2 - m) + (s0 + s1) / 2 (r1 - r0): what moving shares did, and what
-    moving rates did. The sum is the whole change, without a remainder. A part seen on one side only has the same
-    rate on both, so all of its contribution is its share.
+    change = sum over a of (s1 - s0) ((r0 + r1) / 2 - m) + (s0 + s1) / 2 (r1 - r0). The first term is the effect of the
+    shares, the second that of the rates. The sum is the whole change, without a remainder. A part that is seen on one
+    side only gets the same rate on both sides, so its whole contribution is the effect of its share.
 
     Args:
-        before, now: columns part (text) and value, without missing values, each at least one row.
+        before, now: columns part (text) and value, shape (rows,), without missing values, at least one row each.
+
+    Returns:
+        One entry per part. Shares are 0..1; rates and effects have the unit of the values.
 
     Source: Kitagawa (1955), Components of a difference between two rates, Journal of the American Statistical
     Association 50.
@@ -83,7 +95,7 @@ def decompose(before: pl.DataFrame, now: pl.DataFrame) -> list[Part]:
         explained = (by_share + by_rate) / change if abs(change) > 1e-12 else None
         error = _error(n0, rate0, square0, n1, rate1, square1)
         found.append(
-            Part(
+            Contribution(
                 part, share0, share1, rate0 if n0 else None, rate1 if n1 else None, by_share, by_rate, explained,
                 (rate1 - rate0) / error if error else None,
             )
@@ -99,8 +111,8 @@ def _sums(frame: pl.DataFrame) -> Mapping[str, tuple[int, float, float]]:
 
 
 def _error(n0: int, rate0: float, square0: float, n1: int, rate1: float, square1: float) -> float:
-    """Standard error of the difference of two means; 0 with fewer than 30 rows on a side."""
-    if min(n0, n1) < 30:
+    """Standard error of the difference of two means; 0 if a side has fewer than 30 rows."""
+    if min(n0, n1) < MIN_ROWS:
         return 0.0
     variances = [max(square0 / n0 - rate0**2, 0.0) / n0, max(square1 / n1 - rate1**2, 0.0) / n1]
     return float(np.sqrt(sum(variances)))

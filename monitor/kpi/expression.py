@@ -1,8 +1,9 @@
-"""KPIs a user writes as an expression over columns: parsed, never evaluated as code, turned into a Polars expression.
+"""KPIs that a user writes as an expression over columns, such as `sum(cost_usd) / count(resolved == 'yes')`.
 
-`sum(cost_usd) / count(resolved == 'yes')`: Python's parser reads it, a list of allowed nodes is walked, and everything
-else is refused with its place. An expression has two levels: values of a row (columns, arithmetic, comparisons) and
-values of all rows, which aggregates make of them. The whole is a value of all rows.
+Python's parser reads the text, but nothing is evaluated as code: a walk over the tree turns a list of allowed nodes
+into a Polars expression and refuses every other node with its position. An expression has two levels. Columns,
+arithmetic and comparisons are values of a row. Aggregates turn them into values of all rows. The whole expression must
+be a value of all rows.
 """
 
 import ast
@@ -15,13 +16,14 @@ import numpy as np
 import polars as pl
 
 from core.errors import InvalidError
-from monitor.kpi.base import SEED, Z95, KpiValue, undefined
+from monitor.kpi.base import KpiValue, undefined
+from monitor.kpi.intervals import SEED, Z95
 
 Kind = Literal["number", "boolean", "text"]
-REDRAWS: Final = 200
-DRAWN: Final = 10_000
-LONGEST: Final = 500
-DEEPEST: Final = 30
+BOOTSTRAP_SAMPLES: Final = 200
+MAX_BOOTSTRAP_ROWS: Final = 10_000  # rows of one sample
+MAX_CHARACTERS: Final = 500
+MAX_DEPTH: Final = 30
 _KINDS: Final[Mapping[str, Kind]] = {
     "number": "number", "boolean": "boolean", "category": "text", "text": "text", "string": "text",
 }  # fmt: skip
@@ -29,7 +31,7 @@ _IF: Final = re.compile(r"""('[^']*'|"[^"]*")|\bif(?=\s*\()""")
 
 AGGREGATES: Final[Mapping[str, tuple[Kind, Callable[[pl.Expr], pl.Expr]]]] = {
     "mean": ("number", lambda x: x.mean()),
-    "sum": ("number", lambda x: pl.when(x.count() > 0).then(x.sum())),  # nothing has no sum, not one of 0
+    "sum": ("number", lambda x: pl.when(x.count() > 0).then(x.sum())),  # the sum of no value is null, not 0
     "min": ("number", lambda x: x.min()),
     "max": ("number", lambda x: x.max()),
     "median": ("number", lambda x: x.median()),
@@ -59,7 +61,7 @@ KNOWN: Final = ", ".join(sorted([*AGGREGATES, *FUNCTIONS, "count", "quantile", "
 
 
 class ExpressionError(InvalidError):
-    """An expression is refused; `position` counts characters from 1."""
+    """An expression that is refused; `position` counts characters from 1."""
 
     code = "invalid_expression"
 
@@ -69,7 +71,7 @@ class ExpressionError(InvalidError):
 
 @dataclass(frozen=True)
 class Expression:
-    """A checked expression; `columns` are those it reads."""
+    """A checked expression; `columns` are the columns it reads."""
 
     text: str
     columns: tuple[str, ...]
@@ -79,13 +81,13 @@ class Expression:
         """Value of the rows, with a bootstrap interval.
 
         Args:
-            frame: the columns the expression reads.
+            frame: the columns that the expression reads, shape (rows,).
 
         Returns:
-            The value -+ 1.96 times its standard deviation over 200 seeded redraws of the rows (of more than 10,000 rows
-            that many are redrawn, and the deviation is scaled by the root of their share). No interval where a redraw
-            in ten is undefined. None without a row, and where a division by zero or the logarithm of nothing leaves no
-            finite number. An aggregate leaves missing values out.
+            The value -+ 1.96 times its standard deviation over 200 seeded bootstrap samples of the rows. A sample has
+            at most 10,000 rows; the deviation is then scaled by the root of their share. No interval if more than one
+            sample in ten is undefined. None if there is no row, or if the result is not finite, for example after a
+            division by zero. Aggregates leave missing values out.
 
         Source: Efron and Tibshirani (1993), section 13.3.
         """
@@ -96,10 +98,10 @@ class Expression:
         value = self._value(read)
         if value is None:
             return undefined("a division by zero, or no finite value in the rows", n)
-        size, random = min(n, DRAWN), np.random.default_rng(SEED)
-        found = [self._value(read[random.integers(0, n, size)]) for _ in range(REDRAWS)]
+        size, random = min(n, MAX_BOOTSTRAP_ROWS), np.random.default_rng(SEED)
+        found = [self._value(read[random.integers(0, n, size)]) for _ in range(BOOTSTRAP_SAMPLES)]
         values = np.array([x for x in found if x is not None])
-        if len(values) < 0.9 * REDRAWS or n < 2:
+        if len(values) < 0.9 * BOOTSTRAP_SAMPLES or n < 2:
             return KpiValue(value, None, n)
         half = Z95 * float(values.std(ddof=1)) * (size / n) ** 0.5
         return KpiValue(value, None, n, value - half, value + half)
@@ -113,15 +115,15 @@ def parse(text: str, columns: Mapping[str, str]) -> Expression:
     """Check an expression.
 
     Args:
-        text: such as `sum(cost_usd) / count(resolved == 'yes')`.
+        text: for example `sum(cost_usd) / count(resolved == 'yes')`.
         columns: declared columns with their types (number, boolean, category, text, string).
 
     Raises:
-        ExpressionError: naming the place, what stands there and what would be right.
+        ExpressionError: with the position, what is there and what is allowed.
     """
-    if len(text) > LONGEST:
-        raise ExpressionError(f"longer than {LONGEST} characters; split it in several KPIs", LONGEST)
-    # `if` is a word of Python's grammar; two letters that are not keep every position as the user sees it.
+    if len(text) > MAX_CHARACTERS:
+        raise ExpressionError(f"longer than {MAX_CHARACTERS} characters; split it in several KPIs", MAX_CHARACTERS)
+    # `if` is a keyword of Python; another word of two letters keeps every position as the user sees it.
     readable = _IF.sub(lambda m: m[1] or "fi", text)
     try:
         tree = ast.parse(readable, mode="eval")
@@ -139,7 +141,7 @@ def parse(text: str, columns: Mapping[str, str]) -> Expression:
     return Expression(text, tuple(sorted(walk.used)), compiled)
 
 
-_Value = tuple[Kind, bool | None, pl.Expr]  # kind, a value of all rows (None for a constant, which is both), expression
+_Value = tuple[Kind, bool | None, pl.Expr]  # kind; whether it is a value of all rows (None for a constant); expression
 
 
 class _Walk:
@@ -148,8 +150,8 @@ class _Walk:
         self.used: set[str] = set()
 
     def value(self, node: ast.expr, depth: int) -> _Value:
-        if depth > DEEPEST:
-            raise _refused(node, f"nested deeper than {DEEPEST}")
+        if depth > MAX_DEPTH:
+            raise _refused(node, f"nested deeper than {MAX_DEPTH}")
         match node:
             case ast.Constant(value=bool() as found):
                 return "boolean", None, pl.lit(found)

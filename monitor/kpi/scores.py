@@ -1,7 +1,7 @@
 """What KPIs of a classifier's score share: which probability the score is, and the area under the ROC curve.
 
-Of all classes' probabilities one is logged. Without more it is the probability of the predicted class; a score column
-that declares `positive` is the probability of that class, and for the areas any number that orders the rows by it.
+An event holds the probability of one class only. By default this is the predicted class. If the score column declares
+`positive`, it is that class; for the areas, any number that orders the rows by that class will do.
 """
 
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from core.arrays import Flags, Floats
 from core.errors import InvalidError
-from monitor.kpi.base import Z95, Floats, KpiValue, labelled, undefined
-
-Flags = NDArray[np.bool_]
+from monitor.kpi.base import KpiValue, labelled, undefined
+from monitor.kpi.intervals import Z95
 
 
 @dataclass(frozen=True, eq=False)
 class Graded:
-    """One number per row and whether the thing it speaks for came true."""
+    """One score per row, and whether what the score stands for is true of that row."""
 
     true: Flags  # (rows,)
     score: Floats  # (rows,), finite
@@ -36,16 +36,23 @@ class _Rows:
 
 
 def positive_class(frame: pl.DataFrame, *, probability: bool, symmetric: bool) -> Graded | KpiValue:
-    """Score as that of the positive class, and whether the outcome is that class.
+    """The score of the positive class, and whether the outcome is that class.
 
-    Where no positive class is declared and two classes occur, the later of the two in text order is taken and the score
-    of a row that predicts the other is turned round; with more classes the score of a class that was not predicted is
-    not known, and the KPI is undefined.
+    If no positive class is declared and two classes occur, the later one in text order is positive, and the score of a
+    row that predicts the other class becomes 1 - score. If more classes occur, the score of a class that was not
+    predicted is unknown, so the KPI is undefined.
 
     Args:
-        frame: columns prediction, outcome (compared as text), score, and positive where one is declared.
-        probability: the scores have to lie in 0..1.
-        symmetric: the KPI comes out the same whichever of two classes is called positive.
+        frame: columns prediction, outcome (compared as text), score, and positive if the spec declares it, shape
+            (rows,).
+        probability: whether the scores must lie in 0..1.
+        symmetric: whether the KPI has the same value whichever of two classes is positive.
+
+    Returns:
+        Scores and flags of the usable rows, or the undefined KPI with its reason.
+
+    Raises:
+        InvalidError: a column is absent, or the score does not hold numbers.
     """
     rows = _scored(frame)
     if isinstance(rows, KpiValue):
@@ -69,9 +76,20 @@ def positive_class(frame: pl.DataFrame, *, probability: bool, symmetric: bool) -
 
 
 def confidence(frame: pl.DataFrame) -> Graded | KpiValue:
-    """Probability the model gave to its own answer, and whether the answer was right.
+    """The probability that the model gave to its own answer, and whether the answer is right.
 
-    With a declared positive class and two classes it is the score or 1 - score; with more classes it is not known.
+    With a declared positive class and two classes it is the score or 1 - score. With more classes it is unknown, so
+    the KPI is undefined.
+
+    Args:
+        frame: columns prediction, outcome (compared as text), score, and positive if the spec declares it, shape
+            (rows,).
+
+    Returns:
+        Probabilities and flags of the usable rows, or the undefined KPI with its reason.
+
+    Raises:
+        InvalidError: a column is absent, or the score does not hold numbers.
     """
     rows = _scored(frame)
     if isinstance(rows, KpiValue):
@@ -90,10 +108,15 @@ def confidence(frame: pl.DataFrame) -> Graded | KpiValue:
 
 
 def area(graded: Graded, names: tuple[str, str]) -> KpiValue:
-    """Chance that a true row scores above one that is not, ties counting one half, with DeLong's interval.
+    """Chance that a true row scores above a row that is not true; ties count one half.
 
-    `names`: what a true row and the others are called where there is none. No interval with fewer than two rows of
-    either kind, nor where the scores part the kinds without overlap: the method then claims certainty.
+    Args:
+        graded: scores and flags, shape (rows,) each.
+        names: how the reason describes a true row, and another row, if there is none.
+
+    Returns:
+        Share 0..1 with DeLong's 95 % interval. No interval with fewer than two rows of either kind, nor if the scores
+        separate the two kinds completely: the method would claim certainty. None if a kind has no row.
 
     Source: DeLong, DeLong and Clarke-Pearson (1988).
     """

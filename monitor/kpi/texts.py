@@ -1,4 +1,4 @@
-"""What KPIs of generated text share: answers beside references, their tokens, and means of a score per row."""
+"""What KPIs of generated text share: pairs of answer and reference, their tokens, and the mean of a score per row."""
 
 import re
 from collections.abc import Callable
@@ -7,13 +7,20 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from monitor.kpi.base import KpiValue, labelled, mean_value, undefined
+from core.errors import InvalidError
+from monitor.kpi.base import KpiValue, labelled
+from monitor.kpi.intervals import mean_value
 
+NO_ANSWER: Final = "no row has an answer"
 _WORD: Final = re.compile(r"[a-z0-9]+")
 
 
 def answers(frame: pl.DataFrame) -> list[tuple[str, str]]:
-    """Answer and reference of the labelled rows; a missing answer is an empty one, for the model owed an answer."""
+    """Answer and reference of each labelled row. A missing answer is an empty one: the model owed an answer.
+
+    Raises:
+        InvalidError: a column is absent.
+    """
     rows = labelled(frame)
     return list(
         zip(rows["prediction"].cast(pl.String).fill_null(""), rows["outcome"].cast(pl.String), strict=True)
@@ -28,7 +35,18 @@ def tokens(text: str) -> list[str]:
 def mean_overlap(frame: pl.DataFrame, overlap: Callable[[list[str], list[str]], int]) -> KpiValue:
     """Mean over rows of F1 = 2 overlap / (tokens of the answer + tokens of the reference).
 
-    Rows whose reference has no token are left out and counted: nothing can overlap with them.
+    Args:
+        frame: columns prediction and outcome, texts, shape (rows,). Rows whose reference has no token are left out and
+            counted, because nothing can overlap with them.
+        overlap: tokens of an answer and of its reference -> number of tokens they share.
+
+    Returns:
+        Share 0..1 with a normal 95 % interval. None if no row is left.
+
+    Raises:
+        InvalidError: a column is absent.
+
+    Source: Lin (2004), with equal weights for precision and recall.
     """
     values, left_out = [], 0
     for answer, reference in answers(frame):
@@ -37,14 +55,16 @@ def mean_overlap(frame: pl.DataFrame, overlap: Callable[[list[str], list[str]], 
             left_out += 1
             continue
         values.append(2.0 * overlap(given, wanted) / (len(given) + len(wanted)))
-    absent = "no reference has a word of the letters a-z or a digit" if left_out else "no outcome has arrived"
-    return mean_value(np.array(values), lowest=0.0, highest=1.0, left_out=left_out, absent=absent)
+    reason = "no reference has a word of the letters a-z or a digit" if left_out else "no outcome has arrived"
+    return mean_value(np.array(values), lowest=0.0, highest=1.0, left_out=left_out, if_empty=reason)
 
 
 def written(frame: pl.DataFrame) -> pl.Series:
-    """The answers of all rows as text, missing ones left out."""
+    """The answers of all rows as text, without the missing ones.
+
+    Raises:
+        InvalidError: the frame has no column prediction.
+    """
+    if "prediction" not in frame.columns:
+        raise InvalidError("the rows have no column 'prediction'; a KPI of answers needs it", column="prediction")
     return frame["prediction"].cast(pl.String).drop_nulls()
-
-
-def no_answer(frame: pl.DataFrame) -> KpiValue:
-    return undefined("no row has an answer", left_out=frame.height)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from monitor.kpi.base import wilson
+from monitor.kpi.intervals import wilson
 
 PERIOD: Final = timedelta(days=30)
 ON_LABELS: Final = "labels"  # scale of the streams of errors, which look at every label and not at windows

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from monitor.kpi import KPIS
-from monitor.kpi.decompose import DEGRADED, Part, decompose, row_values
+from monitor.kpi.decompose import DEGRADED, Contribution, decompose, row_values
 from monitor.service import CurrentSpec
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
@@ -104,7 +104,7 @@ def _reference(site: Site, current: CurrentSpec, row: BaselineRow) -> pl.DataFra
     return _REFERENCES[key]
 
 
-def _parts(spec: ModelSpec, rule: KpiRule, by: str, before: pl.DataFrame, now: pl.DataFrame) -> list[Part]:
+def _parts(spec: ModelSpec, rule: KpiRule, by: str, before: pl.DataFrame, now: pl.DataFrame) -> list[Contribution]:
     sides = []
     for rows in (before, now):
         if rows.is_empty():

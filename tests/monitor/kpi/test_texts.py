@@ -14,7 +14,7 @@ from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
 from monitor.kpi import KPIS
-from monitor.kpi.refusal_rate import PHRASES
+from monitor.kpi.generation.refusal_rate import PHRASES
 
 Pairs = list[tuple[str, str]]  # answer, reference
 ROUGE = rouge_scorer.RougeScorer(["rouge1", "rougeL"], use_stemmer=False)
