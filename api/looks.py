@@ -112,4 +112,4 @@ class Looks:
         if models:
             with self._site.database.read() as db:
                 for model in models:
-                    self._watched[model].awaited, self._watched[model].read = awaited(db, model), now
+                    self._watched[model].awaited, self._watched[model].read = awaited(self._site, db, model), now

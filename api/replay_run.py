@@ -94,7 +94,7 @@ class Run:
 
     def baseline(self) -> tuple[service.CurrentSpec, BaselineRow]:
         with self.site.database.read() as db:
-            current = service.current_spec(db, self.spec.model)
+            current = service.current_spec(self.site, db, self.spec.model)
             row = store.newest_baseline(db, current.model.id)
         assert row is not None  # every model has one from its first spec on
         return current, row
@@ -120,7 +120,7 @@ class Run:
         policy = self.spec.retrain
         assert policy is not None
         with self.site.database.read() as db:
-            inputs = gather(self.site, db, service.current_spec(db, self.spec.model), None)
+            inputs = gather(self.site, db, service.current_spec(self.site, db, self.spec.model), None)
         seen = max(0, inputs.labelled.since_training - self.ahead)
         since_alarm = inputs.labelled.since_alarm
         inputs = replace(

@@ -60,11 +60,11 @@ def tick(site: Site, holder: str) -> None:
             log.warning("ticks missed", since=last.isoformat())
             body = {"from": last, "to": now, "seconds": round((now - last).total_seconds())}
             append_entry(db, kind="scheduler.missed", actor="assay", subject="scheduler", body=body, at=now)
-        _enqueue_due(db, last or now, now)
+        _enqueue_due(site, db, last or now, now)
     _checkpoint(site, now)
 
 
-def _enqueue_due(db: Session, last: datetime, now: datetime) -> None:
+def _enqueue_due(site: Site, db: Session, last: datetime, now: datetime) -> None:
     # Windows are closed by the arrival of rows and by the mere passing of time; this look also finds events whose
     # sender was answered by a process that died before it could ask for one.
     if _passed(DIGEST_S, 0, last, now):
@@ -74,7 +74,7 @@ def _enqueue_due(db: Session, last: datetime, now: datetime) -> None:
     models = store.every_revision(db)
     every = max(EVERY_S, len(models) / LOOKS_PER_S)
     for number, model in enumerate(models):
-        spec = service.spec_of(db, model.id, model.revision)
+        spec = service.spec_of(site, db, model.id, model.revision)
         share = number / len(models)  # not all in the same second
         if _passed(every, every * share, last, now):
             key = f"monitor:{model.name}"

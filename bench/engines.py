@@ -96,7 +96,7 @@ def child(home: Path, lake: Path, columns: int, kind: str, jobs: int, address: s
     with site.database.write() as db:
         service.apply_spec(site, db, parse_spec(document(columns)), "bench")
     with site.database.write() as db:
-        current = service.current_spec(db, MODEL)
+        current = service.current_spec(site, db, MODEL)
         row = store.newest_baseline(db, current.model.id)
         assert row is not None
         row.from_seq = 0  # the rows were there before the model

@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from core.cache import CacheKind
 from governance.ledger.append import append_entry
 from monitor import store
 from monitor.events.store import DELTA_TYPES
@@ -15,8 +16,7 @@ from monitor.spec.model import ModelSpec
 from monitor.spec.parse import SpecError, parse_spec
 from monitor.tables import BaselineRow, Model, SpecRevision
 
-PARSED: Final = 10_000  # specs kept
-_PARSED: Final[dict[tuple[UUID, int], ModelSpec]] = {}
+SPECS: Final = CacheKind[tuple[UUID, int], ModelSpec]("specs by model and revision", most=10_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,28 +110,25 @@ def _of_baseline(spec: ModelSpec) -> tuple[Any, ...]:
     return spec.baseline, columns, spec.monitors.windows
 
 
-def current_spec(db: Session, model_name: str) -> CurrentSpec:
+def current_spec(site: Site, db: Session, model_name: str) -> CurrentSpec:
     """The spec in force.
 
     Raises:
         ModelNotFoundError: no model has this name.
     """
-    return in_force(db, store.model(db, model_name))
+    return in_force(site, db, store.model(db, model_name))
 
 
-def in_force(db: Session, model: Model) -> CurrentSpec:
+def in_force(site: Site, db: Session, model: Model) -> CurrentSpec:
     """The model's newest spec."""
-    return CurrentSpec(model, model.revision, spec_of(db, model.id, model.revision))
+    return CurrentSpec(model, model.revision, spec_of(site, db, model.id, model.revision))
 
 
-def spec_of(db: Session, model_id: UUID, revision: int) -> ModelSpec:
+def spec_of(site: Site, db: Session, model_id: UUID, revision: int) -> ModelSpec:
     """A revision of a model's spec; it never changes, so a process reads each once."""
-    key = (model_id, revision)
-    if key not in _PARSED:
-        if len(_PARSED) >= PARSED:
-            _PARSED.clear()
-        _PARSED[key] = parse_spec(store.spec_revision(db, model_id, revision).document)
-    return _PARSED[key]
+    return site.cache.get(
+        SPECS, (model_id, revision), lambda: parse_spec(store.spec_revision(db, model_id, revision).document)
+    )
 
 
 def open_baseline(site: Site, db: Session, model_id: UUID, *, reason: str) -> BaselineRow:

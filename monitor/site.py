@@ -1,8 +1,9 @@
 """One installation as one process sees it: settings, stores, clock and keys, opened once at start-up."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from core.artifacts import ArtifactStore
+from core.cache import Cache
 from core.clock import Clock, SystemClock
 from core.db import Database
 from core.settings import Settings
@@ -18,6 +19,7 @@ class Site:
     events: EventStore
     clock: Clock
     keys: Keys
+    cache: Cache = field(default_factory=Cache)
 
     def close(self) -> None:
         self.events.close()

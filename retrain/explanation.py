@@ -41,7 +41,7 @@ def explain(site: Site, model_name: str, event_id: str) -> None:
         InvalidError: the recipe is no text classifier, or the event has no input.
     """
     with site.database.read() as db:
-        current = current_spec(db, model_name)
+        current = current_spec(site, db, model_name)
         plan = Plan.of(current.spec)
         event = site.events.event(model_name, event_id)
         if event is None:

@@ -200,7 +200,7 @@ def promote(site: Site, db: Session, run_id: UUID, actor: str, reason: str) -> M
     present = store.champion(db, model.id)
     if present is None or present.version != run.champion_version:
         raise ChampionMovedError(run_id, run.champion_version, present.version if present else "none")
-    current = monitor.current_spec(db, model.name).spec  # the envelope in force now, which may be narrower
+    current = monitor.current_spec(site, db, model.name).spec  # the envelope in force now, which may be narrower
     train = store.run_datasets(db, run.id)["train"]
     hours = None if run.metrics is None else float(run.metrics["train_seconds"]) / 3600
     if found := breaches(_plan_inside(spec, current), train_rows=train.rows, hours=hours):

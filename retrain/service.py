@@ -56,7 +56,7 @@ def consider(
     Raises:
         ModelNotFoundError, NoPolicyError, NoChampionError: there is nothing to consider.
     """
-    current = current_spec(db, model_name)
+    current = current_spec(site, db, model_name)
     if current.spec.retrain is None:
         raise NoPolicyError(model_name)
     db.get_one(Model, current.model.id, with_for_update=True)  # one consideration at a time, so one run at a time
@@ -108,7 +108,7 @@ def labelled(site: Site, db: Session, model: Model, alarm_from_seq: int | None) 
 
     An event whose label came, or was corrected, after the training set was cut counts as new to it.
     """
-    label = current_spec(db, model.name).spec.with_role("outcome")[:1]
+    label = current_spec(site, db, model.name).spec.with_role("outcome")[:1]
     if not label or site.events.extent(model.name).outcomes == 0:
         return Labelled(0, None if alarm_from_seq is None else 0)
     trained = store.last_training_set(db, model.id)
@@ -183,7 +183,7 @@ def register_dataset(
     """
     from retrain.curate import service as curation  # polars is slow to import and only needed here
 
-    current = current_spec(db, model_name)
+    current = current_spec(site, db, model_name)
     data = content.read_bytes() if isinstance(content, Path) else content
     return curation.register_dataset(
         site, db, current.model, current.spec, current.revision, name=name, role=role, content=data, source=source,

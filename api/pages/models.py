@@ -31,7 +31,7 @@ ACTIVE = ("queued", "curating", "training", "evaluating")
 
 @router.get("/")
 def overview(caller: Reader, site: SiteDep, db: ReadDb) -> HTMLResponse:
-    rows = [_summary(site, db, current_spec(db, model.name)) for model in monitor_store.models(db)]
+    rows = [_summary(site, db, current_spec(site, db, model.name)) for model in monitor_store.models(db)]
     order = {"alarm": 0, "unknown": 1, "ok": 2}
     rows.sort(key=lambda r: (order[r["health"].status], r["name"]))
     counts = {status: sum(1 for r in rows if r["health"].status == status) for status in order}
@@ -61,7 +61,7 @@ def _far(now: datetime) -> datetime:
 def model_page(
     caller: Reader, name: str, site: SiteDep, db: ReadDb, since: date | None = None, until: date | None = None
 ) -> HTMLResponse:
-    current = current_spec(db, name)
+    current = current_spec(site, db, name)
     model, spec = current.model, current.spec
     first, last = store.extent(db, model.id)
     chosen = since is not None or until is not None

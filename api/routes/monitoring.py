@@ -97,7 +97,7 @@ def silent(_: Reader, model: str, site: SiteDep, db: ReadDb) -> SilenceOut:
     """How long no row has come, and for how long that is plausible."""
     from monitor.windows import silence  # loads numpy and polars
 
-    current = service.current_spec(db, model)
+    current = service.current_spec(site, db, model)
     row = store.newest_baseline(db, current.model.id)
     assert row is not None  # every model has one from its first spec on
     found, told = silence.outlook(site, current, row), current.model.silent_seq is not None

@@ -40,7 +40,7 @@ def confirm_alert(site: Site, alert_id: UUID) -> None:
         reference = rows(site, CurrentSpec(model, window.spec_revision, spec), alarmed.baseline)
         assert reference is not None  # a window was judged against it
         current = _rows(site, alarmed)
-        reference = with_vectors(encoding_of(site, spec), reference)
+        reference = with_vectors(encoding_of(site, spec), reference, site.cache)
         found = confirm_with_evidently(reference, current, watched(spec), engine=site.settings.engine)
         behind = _behind(site, alarmed, current)
     except BusyError:
@@ -131,7 +131,8 @@ def _alarmed(db: Session, alert: Alert) -> _Alarmed:
 
 
 def _rows(site: Site, alarmed: _Alarmed) -> pl.DataFrame:
-    return with_vectors(encoding_of(site, alarmed.spec), rows_of(site, alarmed.model.name, alarmed.window))
+    rows = rows_of(site, alarmed.model.name, alarmed.window)
+    return with_vectors(encoding_of(site, alarmed.spec), rows, site.cache)
 
 
 def _behind(site: Site, alarmed: _Alarmed, current: pl.DataFrame) -> list[Evidence]:

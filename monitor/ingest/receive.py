@@ -5,11 +5,10 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Literal
 from uuid import UUID
 
-from core.db import Database
+from core.cache import CacheKind
 from core.errors import AppError
 from core.logs import logger
 from monitor import store
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["events", "outcomes"]
 LISTED_REJECTIONS: Final = 1000
+TARGETS: Final = CacheKind[tuple[Kind, UUID, int], "Target"]("row schemas by model and revision", most=4096)
 MOST_FEW: Final = 64  # bodies of one table; a frame of more is the quicker way
 log = logger("monitor.ingest")
 
@@ -315,13 +315,15 @@ def _targets(site: Site, tables: Collection[tuple[str, Kind]]) -> dict[tuple[str
     """Targets of the tables whose model exists. A revision never changes, so it is read once."""
     with site.database.look() as db:
         known = store.revisions(db, {model for model, _ in tables})
-    return {(model, kind): _prepared(site.database, kind, *known[model]) for model, kind in tables if model in known}
+    return {(model, kind): _prepared(site, kind, *known[model]) for model, kind in tables if model in known}
 
 
-@lru_cache(maxsize=4096)
-def _prepared(database: Database, kind: Kind, model_id: UUID, revision: int) -> "Target":
+def _prepared(site: Site, kind: Kind, model_id: UUID, revision: int) -> "Target":
     from monitor.ingest.row_schema import events_of, outcomes_of
 
-    with database.read() as db:
-        spec = parse_spec(store.spec_revision(db, model_id, revision).document)
-    return (events_of if kind == "events" else outcomes_of)(spec)
+    def read() -> "Target":
+        with site.database.read() as db:
+            spec = parse_spec(store.spec_revision(db, model_id, revision).document)
+        return (events_of if kind == "events" else outcomes_of)(spec)
+
+    return site.cache.get(TARGETS, (kind, model_id, revision), read)

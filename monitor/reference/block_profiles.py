@@ -165,7 +165,7 @@ def _profiled(
     name = current.model.name
     if engine.jobs == 1:  # the rows may still be in the log
         for cut in _cuts(site, current, row, runs, next_seq):
-            yield profile_rows(cut, site.events.scan(name, **cut.bounds))
+            yield profile_rows(cut, site.events.scan(name, **cut.bounds), site.cache)
         return
     calls = (
         Call(f"blocks {s.cut.labels.start} to {s.cut.labels.stop - 1} of {name}", profile_stretch, (s,))

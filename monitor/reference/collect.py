@@ -181,7 +181,7 @@ def _fitted(spec: ModelSpec, frame: Rows, texts: dict[str, list[str | None]]) ->
 
 def _encoded(site: Site, spec: ModelSpec, frame: Rows) -> Rows:
     """The rows with the vectors of their texts, where the spec names an encoder."""
-    return with_vectors(encoding_of(site, spec), frame.lazy().collect()) if spec.encoders else frame
+    return with_vectors(encoding_of(site, spec), frame.lazy().collect(), site.cache) if spec.encoders else frame
 
 
 def _blocks(spec: ModelSpec, frame: Rows) -> NDArray[np.int64]:

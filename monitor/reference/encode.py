@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from core.cache import Cache, CacheKind
 from core.errors import InvalidError
 from core.process import Child
 from monitor.profile.coding import TEXT, VECTOR, dimensions_of
@@ -36,7 +37,7 @@ class _Encoded:
     vectors: NDArray[np.float32]
 
 
-_NEWEST: Final[dict[str, _Encoded]] = {}  # by folder of the model
+NEWEST: Final = CacheKind[str, _Encoded]("vectors of the newest texts by folder of the encoder", most=4)
 
 
 class EncoderError(InvalidError):
@@ -60,7 +61,7 @@ def encoding_of(site: Site, spec: ModelSpec) -> Encoding:
     return Encoding(spec.encoders, site.settings.home_dir, train.threads, train.device)
 
 
-def with_vectors(encoding: Encoding, frame: pl.DataFrame) -> pl.DataFrame:
+def with_vectors(encoding: Encoding, frame: pl.DataFrame, cache: Cache) -> pl.DataFrame:
     """The rows, with every text that has an encoder as a structure of the text and its vector.
 
     Raises:
@@ -72,7 +73,7 @@ def with_vectors(encoding: Encoding, frame: pl.DataFrame) -> pl.DataFrame:
         texts = frame[name].cast(pl.String)
         present = texts.str.strip_chars().str.len_bytes().fill_null(0) > 0
         distinct = texts.filter(present).unique().sort()
-        vectors = _encoded(encoding, encoder, distinct, f"columns.{name}.encoder")
+        vectors = _encoded(encoding, encoder, distinct, f"columns.{name}.encoder", cache)
         at = texts.replace_strict(
             distinct, pl.int_range(len(distinct), eager=True), default=None, return_dtype=pl.Int64
         )
@@ -83,7 +84,7 @@ def with_vectors(encoding: Encoding, frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def with_vectors_if_possible(
-    encoding: Encoding, frame: pl.DataFrame, dimensions: Mapping[str, int]
+    encoding: Encoding, frame: pl.DataFrame, dimensions: Mapping[str, int], cache: Cache
 ) -> tuple[pl.DataFrame, dict[str, str]]:
     """The rows as `with_vectors` gives them; a text that cannot be encoded has no vectors, and the reason is told.
 
@@ -95,7 +96,7 @@ def with_vectors_if_possible(
         if name not in frame.columns:
             continue
         try:
-            encoded = with_vectors(replace(encoding, encoders={name: encoder}), frame)
+            encoded = with_vectors(replace(encoding, encoders={name: encoder}), frame, cache)
             found, field = dimensions_of(encoded[name]), f"columns.{name}.encoder"
             if found not in (1, dimensions[name]):
                 raise EncoderError(
@@ -148,19 +149,19 @@ def encoder_folder(encoder: Encoder, home: Path, field: str) -> Path:
     return folder
 
 
-def _encoded(encoding: Encoding, encoder: Encoder, texts: pl.Series, field: str) -> NDArray[np.float32]:
+def _encoded(encoding: Encoding, encoder: Encoder, texts: pl.Series, field: str, cache: Cache) -> NDArray[np.float32]:
     """Shape (texts, dimensions); no text, no row and one dimension."""
     if not len(texts):
         return np.zeros((0, 1), dtype=np.float32)
     folder = encoder_folder(encoder, encoding.home, field)
-    known = _NEWEST.get(str(folder))
+    known = cache.find(NEWEST, str(folder))
     missing = texts if known is None else texts.filter(~texts.is_in(known.texts.implode()))
     found = _Encoded(missing, _by_process(encoding, folder, missing, field)) if len(missing) else None
     parts = [part for part in (known, found) if part is not None]
     every = pl.concat([part.texts for part in parts])
     at = texts.replace_strict(every, pl.int_range(len(every), eager=True), return_dtype=pl.Int64).to_numpy()
     vectors: NDArray[np.float32] = np.concatenate([part.vectors for part in parts])[at]
-    _NEWEST[str(folder)] = _Encoded(texts[:MOST_KEPT], vectors[:MOST_KEPT])
+    cache.put(NEWEST, str(folder), _Encoded(texts[:MOST_KEPT], vectors[:MOST_KEPT]))
     return vectors
 
 

@@ -13,6 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from core.artifacts import ArtifactStore
+from core.cache import Cache
 from monitor.lake.snapshot import Snapshot
 from monitor.lake.table import Table
 from monitor.profile.block import profile_coded
@@ -66,10 +67,11 @@ class Part:
 
 def profile_stretch(stretch: Stretch) -> list[Part]:
     """`profile_rows` of what the files hold."""
-    return profile_rows(stretch.cut, Table(stretch.table).scan_at(stretch.snapshot, **stretch.cut.bounds))
+    rows = Table(stretch.table).scan_at(stretch.snapshot, **stretch.cut.bounds)
+    return profile_rows(stretch.cut, rows, Cache())  # this may be a process that has no site
 
 
-def profile_rows(cut: Cut, rows: pl.LazyFrame) -> list[Part]:
+def profile_rows(cut: Cut, rows: pl.LazyFrame, cache: Cache) -> list[Part]:
     """Profile each block of a cut, in order. The same rows give the same bytes, wherever they lie and this runs."""
     baseline = fitted(cut.artifacts, cut.baseline)
     wanted = {"seq", "ts", "version", *baseline.columns, *cut.segments}
@@ -77,7 +79,7 @@ def profile_rows(cut: Cut, rows: pl.LazyFrame) -> list[Part]:
     frame = rows.select(n for n in present if n in wanted).sort("seq").collect()
     of = labels_of(frame, cut.windows, cut.from_seq)
     dimensions = {name: len(encoder.centre) for name, encoder in baseline.coding.vectors.items()}
-    encoded, unencoded = with_vectors_if_possible(cut.encoding, frame, dimensions)
+    encoded, unencoded = with_vectors_if_possible(cut.encoding, frame, dimensions, cache)
     coded = coded_columns(encoded, baseline.coding)
     named = frame.select("version", *(name for name in cut.segments if name in frame.columns))
     found = []

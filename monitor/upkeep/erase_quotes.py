@@ -37,7 +37,7 @@ def withhold(site: Site, case: Case, datasets: Collection[UUID]) -> None:
     """
     with site.database.read() as db:
         erased = erased_events(db, case)
-        current = current_spec(db, case.model)
+        current = current_spec(site, db, case.model)
         references = db.scalars(select(BaselineRow).where(BaselineRow.model_id == current.model.id))
         resting = {row.id for row in references if rests_on(db, row, erased, datasets)}
         everywhere = store.windows(db, current.model.id)

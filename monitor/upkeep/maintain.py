@@ -35,7 +35,7 @@ def run(site: Site, model: str) -> bool:
 
     end = time.monotonic() + TURN_S
     with site.database.read() as db:
-        spec = service.current_spec(db, model).spec
+        spec = service.current_spec(site, db, model).spec
     digests.record(site, model)  # what is about to be rewritten
     for kind in KINDS:
         table = site.events.table(model, kind)

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
 
 import polars as pl
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from core.cache import CacheKind
 from monitor.kpi import KPIS
 from monitor.kpi.decompose import DEGRADED, Contribution, decompose, row_values
 from monitor.service import CurrentSpec
@@ -21,8 +23,7 @@ from monitor.windows.readings import Reading, computed, kpi_frame, rows_for
 MINIMUM_ROWS: Final = 30
 MOST_PARTS: Final = 20
 MISSING: Final = "(missing)"
-KEPT: Final = 4
-_REFERENCES: Final[dict[tuple[str, int], pl.DataFrame]] = {}  # by baseline and number of outcomes
+REFERENCE_ROWS: Final = CacheKind[tuple[UUID, int], pl.DataFrame]("reference rows by reference and outcomes", most=4)
 
 
 def part_readings(spec: ModelSpec, labelled: pl.DataFrame, window: pl.DataFrame) -> list[Reading]:
@@ -90,18 +91,17 @@ def with_agents(
 
 
 def _reference(site: Site, current: CurrentSpec, row: BaselineRow) -> pl.DataFrame:
-    name = current.model.name
-    key = (str(row.id), site.events.extent(name).outcomes)
-    if key not in _REFERENCES:
+    """Rows of the reference with their outcome columns, null where an outcome is not known."""
+    name, columns = current.model.name, current.spec.outcome_columns
+
+    def read() -> pl.DataFrame:
         events = site.events.events(name, from_seq=row.from_seq, to_seq=row.to_seq)
         outcomes = site.events.labelled(name, from_seq=row.from_seq, to_seq=row.to_seq, columns=["event_id"])
-        named = [c for c in outcomes.columns if c in current.spec.outcome_columns]
+        named = [c for c in outcomes.columns if c in columns]
         joined = events.join(outcomes.select("event_id", *named), on="event_id", how="left", maintain_order="left")
-        absent = [c for c in current.spec.outcome_columns if c not in joined.columns]
-        _REFERENCES[key] = joined.with_columns(pl.lit(None, dtype=pl.String).alias(c) for c in absent)
-        while len(_REFERENCES) > KEPT:
-            _REFERENCES.pop(next(iter(_REFERENCES)))
-    return _REFERENCES[key]
+        return joined.with_columns(pl.lit(None, dtype=pl.String).alias(c) for c in columns if c not in joined.columns)
+
+    return site.cache.get(REFERENCE_ROWS, (row.id, site.events.extent(name).outcomes), read)
 
 
 def _parts(spec: ModelSpec, rule: KpiRule, by: str, before: pl.DataFrame, now: pl.DataFrame) -> list[Contribution]:

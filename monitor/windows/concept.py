@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from sqlalchemy.orm import Session
 
+from core.cache import CacheKind
 from monitor import store
 from monitor.alerts import follow
 from monitor.alerts.follow import Alarm
@@ -26,9 +27,8 @@ from monitor.windows.readings import Reading
 MINIMUM_LABELS: Final = 300
 LARGEST: Final = 0.99  # quantile of the reference's absolute errors that counts as an error of 1
 NAMES: Final = {"page_hinkley": "Page-Hinkley", "adwin": "ADWIN"}
-KEPT: Final = 8
-# Streams at work and the state they were last stored in: beginning one again feeds it up to 20,000 errors.
-_AT_WORK: Final[dict[UUID, tuple[dict[str, Any], ErrorStream]]] = {}
+# The streams at work and the state each was last stored in: restoring one feeds it up to 20,000 errors.
+STREAMS: Final = CacheKind[UUID, tuple[dict[str, Any], ErrorStream]]("error streams by reference", most=8)
 
 
 def watch(site: Site, current: CurrentSpec, row: BaselineRow) -> bool:
@@ -54,7 +54,7 @@ def watch(site: Site, current: CurrentSpec, row: BaselineRow) -> bool:
     arrived = site.events.arrived(current.model.name, first, until=now, columns=[outcome])
     if arrived.is_empty() and row.concept is not None:
         return False
-    stream, changes = _stream(row.id, state["stream"]), list[Change]()
+    stream, changes = _stream(site, row.id, state["stream"]), list[Change]()
     for error in _errors(site, current, row, arrived, state["scale"])[0]:
         changes += stream.update(error)
     reached = state["next_seq"] if arrived.is_empty() else int(arrived["seq"].max()) + 1  # type: ignore[arg-type]  # not null
@@ -65,15 +65,13 @@ def watch(site: Site, current: CurrentSpec, row: BaselineRow) -> bool:
         found = stream.state()
         stored.concept = state | {"stream": found, "next_seq": reached}
         _record(site, db, current, _readings(stream, changes))
-    _AT_WORK[row.id] = found, stream
-    while len(_AT_WORK) > KEPT:
-        _AT_WORK.pop(next(iter(_AT_WORK)))
+    site.cache.put(STREAMS, row.id, (found, stream))
     return True
 
 
-def _stream(baseline: UUID, state: dict[str, Any]) -> ErrorStream:
+def _stream(site: Site, baseline: UUID, state: dict[str, Any]) -> ErrorStream:
     """The stream in this state; not kept until what it is fed next is stored."""
-    kept, stream = _AT_WORK.pop(baseline, (None, None))
+    kept, stream = site.cache.take(STREAMS, baseline) or (None, None)
     return stream if stream is not None and kept == state else ErrorStream.from_state(state)
 
 

@@ -8,6 +8,7 @@ import polars as pl
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from core.cache import CacheKind
 from core.errors import InsufficientDataError
 from governance.ledger.append import append_entry
 from monitor import estimate
@@ -26,8 +27,7 @@ SPANS: Final = (3, 10, 30)
 LEVEL: Final = 0.001
 MISSES: Final = 0.05
 INVALID: Final = "estimate invalid: the relation between inputs and outcomes changed"
-KEPT: Final = 8
-_LOADED: Final[dict[str, Estimator]] = {}  # by digest, so an entry can never be stale
+ESTIMATORS: Final = CacheKind[str, Estimator]("estimators by digest", most=8)
 
 
 def fitted(site: Site, current: CurrentSpec, row: BaselineRow) -> BaselineRow:
@@ -134,12 +134,8 @@ def _estimator(site: Site, row: BaselineRow, from_seq: int) -> tuple[Estimator |
     if row.estimator is None:
         few = f"fewer than {MINIMUM_LABELS} rows of the reference have their outcome"
         return None, row.estimator_reason or few
-    found = _LOADED.get(row.estimator)
-    if found is None:
-        found = _LOADED[row.estimator] = estimate.load(site.artifacts.get(row.estimator))
-        while len(_LOADED) > KEPT:
-            _LOADED.pop(next(iter(_LOADED)))
-    return found, ""
+    digest = row.estimator
+    return site.cache.get(ESTIMATORS, digest, lambda: estimate.load(site.artifacts.get(digest))), ""
 
 
 def track(db: Session, window: Window, readings: Sequence[Reading]) -> list[Reading]:

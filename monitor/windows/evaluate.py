@@ -25,7 +25,7 @@ def evaluate(site: Site, model_name: str) -> list[UUID]:
     profiled = False
     while True:
         with site.database.read() as db:
-            current = current_spec(db, model_name)
+            current = current_spec(site, db, model_name)
             row = store.newest_baseline(db, current.model.id)
             assert row is not None  # every model has one from its first spec on
             closed = {scale: store.windows_count(db, row.id, scale) for scale in current.spec.monitors.scales}

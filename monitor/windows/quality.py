@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from core.cache import CacheKind
 from monitor.quality import QUALITY, Check, Counts, Rise, Volume, adjusted, counts, rise, volume
 from monitor.quality.base import FLOOR, Learned
 from monitor.quality.volume import FACTOR, NAME
@@ -22,8 +23,7 @@ from monitor.windows.readings import Reading
 
 LABELLED: Final = 0.95  # of the reference, before the delay of its labels is taken for the usual one
 SKIPPED: Final = ("subject", "outcome")
-KEPT: Final = 8
-_LOADED: Final[dict[str, dict[str, Any]]] = {}  # by digest, so an entry can never be stale
+LEARNED: Final = CacheKind[str, dict[str, Any]]("what quality checks learned, by digest", most=8)
 WORDS: Final[Mapping[str, str]] = {
     "duplicates": "rows that repeat one near them", "freshness": "events that arrived late",
     "label_delay": "outcomes that arrived late", "missing": "missing values", "out_of_range": "values out of range",
@@ -175,12 +175,7 @@ def _of_volume(found: Volume) -> str:
 
 
 def _loaded(site: Site, digest: str) -> dict[str, Any]:
-    found = _LOADED.get(digest)
-    if found is None:
-        found = _LOADED[digest] = json.loads(site.artifacts.get(digest))
-        while len(_LOADED) > KEPT:
-            _LOADED.pop(next(iter(_LOADED)))
-    return found
+    return site.cache.get(LEARNED, digest, lambda: json.loads(site.artifacts.get(digest)))
 
 
 def quality_readings(

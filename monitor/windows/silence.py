@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from core import queue
+from core.cache import CacheKind
 from core.queue import Lease
 from monitor import store
 from monitor.alerts import silence
@@ -29,8 +30,6 @@ RETURN: Final = timedelta(hours=1)  # after a break of ours, senders get as long
 LATE: Final = 0.99  # quantile of the seconds that rows take to arrive
 LIVE: Final = 3  # times that long rows must have come for, before it is taken for the usual
 _MINUTE: Final = timedelta(minutes=1)
-_DELAYS: dict[UUID, tuple[tuple[int, int], "_Delay | None"]] = {}  # by model, with the events it was read of
-_KEPT: Final = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,7 @@ def watch(site: Site, model_name: str) -> None:
 
 def _loaded(site: Site, model_name: str) -> tuple[CurrentSpec, BaselineRow]:
     with site.database.read() as db:
-        current = current_spec(db, model_name)
+        current = current_spec(site, db, model_name)
         row = store.newest_baseline(db, current.model.id)
     assert row is not None  # every model has one from its first spec on
     return current, row
@@ -171,20 +170,21 @@ class _Delay:
     lasted: timedelta
 
 
+_DELAYS: Final = CacheKind[tuple[UUID, int, int], _Delay | None]("delays by model and the events read", most=2_000)
+
+
 def _delay(site: Site, model: Model, live_seq: int, next_seq: int) -> _Delay | None:
     """How late rows after a history came; read once for every silence that is looked into."""
-    read, found = _DELAYS.get(model.id, (None, None))
-    if read != (live_seq, next_seq):
+
+    def read() -> _Delay | None:
         rows = site.events.scan(model.name, from_seq=live_seq).select(
             (pl.col("received_at") - pl.col("ts")).quantile(LATE, interpolation="higher").alias("usual"),
             (pl.col("received_at").max() - pl.col("received_at").min()).alias("lasted"),
         )
         usual, lasted = rows.collect().row(0)
-        found = None if usual is None else _Delay(max(usual, timedelta()), lasted)
-        while len(_DELAYS) >= _KEPT:
-            _DELAYS.pop(next(iter(_DELAYS)))
-        _DELAYS[model.id] = (live_seq, next_seq), found
-    return found
+        return None if usual is None else _Delay(max(usual, timedelta()), lasted)
+
+    return site.cache.get(_DELAYS, (model.id, live_seq, next_seq), read)
 
 
 def _just_back(site: Site, found: Outlook, now: datetime) -> bool:

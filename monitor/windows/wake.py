@@ -10,6 +10,7 @@ from monitor import store
 from monitor.events.accept import when
 from monitor.events.arrivals import News
 from monitor.service import CurrentSpec, current_spec
+from monitor.site import Site
 from monitor.spec.duration import duration
 from monitor.spec.monitors import RowWindow
 from monitor.spec.times import GRACE, reference_time, window_times
@@ -55,13 +56,13 @@ class Awaited:
         return self.late_before is not None and news.low_ts is not None and when(news.low_ts) < self.late_before
 
 
-def awaited(db: Session, model_name: str) -> Awaited:
+def awaited(site: Site, db: Session, model_name: str) -> Awaited:
     """Read it of the database; it holds until an evaluation closes something or the spec changes.
 
     Raises:
         ModelNotFoundError: no model has this name.
     """
-    current = current_spec(db, model_name)
+    current = current_spec(site, db, model_name)
     row = store.newest_baseline(db, current.model.id)
     assert row is not None  # every model has one from its first spec on
     monitors = current.spec.monitors

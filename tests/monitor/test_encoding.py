@@ -55,7 +55,7 @@ def test_vectors_stand_beside_their_texts_equal_texts_alike_and_missing_ones_wit
     frame = pl.DataFrame(
         {"text": ["my card is lost", None, "I lost my card", " ", "exchange rates", "my card is lost"]}
     )
-    found = with_vectors(encoding_of(site, spec(str(minilm))), frame)
+    found = with_vectors(encoding_of(site, spec(str(minilm))), frame, site.cache)
     assert as_strings(found["text"]).equals(frame["text"])
     vectors = found["text"].struct.field("vector").to_list()
     assert [v is None for v in vectors] == [False, True, False, True, False, False]
@@ -65,11 +65,13 @@ def test_vectors_stand_beside_their_texts_equal_texts_alike_and_missing_ones_wit
     assert lost @ alike > 0.8
     assert lost @ rate < 0.4
     assert list((site.settings.home_dir / "runs").iterdir()) == [], "the texts' folder is gone"
-    again = with_vectors(encoding_of(site, spec(str(minilm))), pl.DataFrame({"text": ["exchange rates", "a new one"]}))
+    again = with_vectors(
+        encoding_of(site, spec(str(minilm))), pl.DataFrame({"text": ["exchange rates", "a new one"]}), site.cache
+    )
     assert again["text"].struct.field("vector").to_list()[0] == vectors[4], "known from before"
     assert len(again["text"].struct.field("vector").to_list()[1]) == 384
     none = with_vectors(
-        encoding_of(site, spec(str(minilm))), pl.DataFrame({"text": [None]}, schema={"text": pl.String})
+        encoding_of(site, spec(str(minilm))), pl.DataFrame({"text": [None]}, schema={"text": pl.String}), site.cache
     )
     assert none["text"].struct.field("vector").to_list() == [None]
 
@@ -162,7 +164,7 @@ def test_a_folder_that_holds_no_model_fails_with_its_reason_and_leaves_nothing(s
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "model.safetensors").write_bytes(b"x")
     with pytest.raises(EncoderError, match=r"columns\.text\.encoder: the model cannot encode: "):
-        with_vectors(encoding_of(site, spec(str(tmp_path / "broken"))), pl.DataFrame({"text": ["a"]}))
+        with_vectors(encoding_of(site, spec(str(tmp_path / "broken"))), pl.DataFrame({"text": ["a"]}), site.cache)
     assert list((site.settings.home_dir / "runs").iterdir()) == []
 
 

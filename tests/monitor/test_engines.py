@@ -55,7 +55,7 @@ def case(site: Site, clock: ManualClock) -> Case:
     clock.move_to(max(clock.now(), datetime.fromisoformat(frame["ts"].max())))  # type: ignore[arg-type]  # a text
     assert receive(site, "loans", "events", Body(events_body(frame), NDJSON)).accepted == count
     with site.database.read() as db:
-        current = service.current_spec(db, "loans")
+        current = service.current_spec(site, db, "loans")
         row = store.newest_baseline(db, current.model.id)
     assert row is not None
     collect.collect(site, current, row)

@@ -13,6 +13,7 @@ from monitor.ingest.receive import Body, receive
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.tables import Measurement
+from monitor.windows.estimates import ESTIMATORS
 from monitor.windows.evaluate import evaluate
 from tests.monitor.traffic import document, outcomes_body, rows, spec
 
@@ -100,6 +101,27 @@ def test_outcomes_that_stop_following_the_score_make_the_estimate_invalid(site: 
     assert newest.estimate_inside is False
     assert newest.details["estimate"]["valid"] is False
     assert "the relation between inputs and outcomes changed" in newest.details["estimate"]["statement"]
+
+
+@SQLITE
+def test_an_estimator_that_left_the_memory_is_loaded_again(site: Site) -> None:
+    declare(site)
+    send(site, scored(1000), outcomes=True)
+    send(site, scored(250, start=1000), outcomes=False)
+    with site.database.read() as db:
+        row = store.newest_baseline(db, store.model(db, "loans").id)
+    assert row is not None
+    assert row.estimator is not None
+    other = site.cache.find(ESTIMATORS, row.estimator)
+    assert other is not None
+    for number in range(ESTIMATORS.most):
+        site.cache.put(ESTIMATORS, f"of another model {number}", other)
+    assert site.cache.find(ESTIMATORS, row.estimator) is None
+    send(site, scored(250, start=1250), outcomes=False)
+    before, after = measured(site, "accuracy")[-2:]
+    assert before.estimated == pytest.approx(0.795, abs=0.06)
+    assert after.estimated == pytest.approx(0.795, abs=0.06)
+    assert site.cache.find(ESTIMATORS, row.estimator) is not None
 
 
 @SQLITE

@@ -138,7 +138,7 @@ def test_labels_of_more_rows_than_are_looked_at_together_reach_their_windows(sit
     turned = frame.filter(pl.col("event_id").is_in(mine)).sample(fraction=1.0, shuffle=True, seed=3)
     send(site, model, event_id=turned["event_id"].to_list(), truth=turned["truth"].to_list())
     with site.database.read() as db:
-        current = service.current_spec(db, model)
+        current = service.current_spec(site, db, model)
     first, _, third = (w.id for w in windows(site, model))
     for at_once in (1, 37, 1000):
         assert late_outcomes.windows(site, current, 0, len(mine), at_once=at_once) == [first, third]

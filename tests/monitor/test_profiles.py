@@ -40,7 +40,7 @@ def send(site: Site, clock: ManualClock, frame: pl.DataFrame) -> None:
 
 def state(site: Site) -> tuple[service.CurrentSpec, BaselineRow, ReferenceProfile]:
     with site.database.read() as db:
-        current = service.current_spec(db, "loans")
+        current = service.current_spec(site, db, "loans")
         row = store.newest_baseline(db, current.model.id)
     assert row is not None
     assert row.artifact is not None

@@ -23,7 +23,7 @@ def declare(site: Site, frame: pl.DataFrame, folder: Path, **monitors: Any) -> t
     with site.database.write() as db:
         declared = spec(baseline={"dataset": "first year"}, monitors=document()["monitors"] | monitors)
         service.apply_spec(site, db, declared, "tester")
-        current = service.current_spec(db, "loans")
+        current = service.current_spec(site, db, "loans")
         db.add(
             Dataset(
                 model_id=current.model.id, name="first year", role="reference", rows=frame.height, provenance={},

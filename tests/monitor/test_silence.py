@@ -88,7 +88,7 @@ def entries(site: Site) -> list[str]:
 
 def now(site: Site) -> Outlook:
     with site.database.read() as db:
-        current = service.current_spec(db, "loans")
+        current = service.current_spec(site, db, "loans")
         row = store.newest_baseline(db, current.model.id)
     assert row is not None
     return outlook(site, current, row)

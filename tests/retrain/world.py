@@ -141,7 +141,7 @@ def tell(site: Site, frame: pl.DataFrame, clock: ManualClock) -> None:
 
 def current(site: Site) -> ModelSpec:
     with site.database.read() as db:
-        return monitor.current_spec(db, NAME).spec
+        return monitor.current_spec(site, db, NAME).spec
 
 
 def model_id(db: Session) -> UUID:

@@ -5,10 +5,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache
 from typing import Final
 
-from core.db import Database
+from core.cache import CacheKind
 from monitor import store
 from monitor.ingest.encoding import decoded
 from monitor.ingest.media import JSON
@@ -24,6 +23,7 @@ from monitor.ingest.validate import Checked
 from monitor.site import Site
 from monitor.spec.parse import parse_spec
 
+MAPPINGS: Final = CacheKind[int, dict[str, list[SpanMapping]]]("span mappings by number of spec revisions", most=2)
 _REASONS: Final = 5  # told in one answer
 _LONGEST: Final = 300
 
@@ -73,7 +73,7 @@ def receive_traces(site: Site, body: bytes, media_type: str, encoding: str) -> V
         if group.spans:
             by_service[group.service].append(group)
     verdict = Verdict()
-    mappings = _mappings(site.database)
+    mappings = _mappings(site)
     for service, sent in by_service.items():
         spans = [span for group in sent for span in group.spans]
         if service in mappings:
@@ -142,17 +142,16 @@ def _reasons(mapping: SpanMapping, rejections: Iterable[Rejection]) -> Iterable[
         yield one.line, f"model {model}: " + (f"{one.field}: " if one.field else "") + one.reason
 
 
-def _mappings(database: Database) -> dict[str, list[SpanMapping]]:
+def _mappings(site: Site) -> dict[str, list[SpanMapping]]:
     """By service. Specs only ever get new revisions: while their number is the same, so are the mappings."""
-    with database.look() as db:
+    with site.database.look() as db:
         revisions = store.spec_revisions(db)
-    return _prepared(database, revisions)
+    return site.cache.get(MAPPINGS, revisions, lambda: _prepared(site))
 
 
-@lru_cache(maxsize=8)
-def _prepared(database: Database, _revisions: int) -> dict[str, list[SpanMapping]]:
+def _prepared(site: Site) -> dict[str, list[SpanMapping]]:
     found: dict[str, list[SpanMapping]] = defaultdict(list)
-    with database.read() as db:
+    with site.database.read() as db:
         for model in store.models(db):
             document = store.spec_revision(db, model.id, model.revision).document
             if document.get("traces"):
