@@ -11,6 +11,8 @@ from tests.server.conftest import SPEC, Api, event
 
 NO_ID = "00000000-0000-4000-8000-000000000000"
 PATH = "/api/v1/models/contradicts"
+# The spec is refused before any of it reaches the database.
+SQLITE = pytest.mark.parametrize("installation", ["sqlite"], indirect=True)
 
 
 def changed(*changes: tuple[str, Any]) -> dict[str, Any]:
@@ -77,6 +79,7 @@ CONTRADICTIONS: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
+@SQLITE
 @pytest.mark.parametrize(("document", "word"), [c[1:] for c in CONTRADICTIONS], ids=[c[0] for c in CONTRADICTIONS])
 def test_a_spec_that_contradicts_itself_names_the_field_and_leaves_nothing_behind(
     api: Api, document: dict[str, Any], word: str
@@ -89,6 +92,7 @@ def test_a_spec_that_contradicts_itself_names_the_field_and_leaves_nothing_behin
     assert api.send("GET", PATH).status_code == 404
 
 
+@SQLITE
 @pytest.mark.parametrize(
     ("body", "kind", "status", "code"),
     [
@@ -140,6 +144,7 @@ def test_a_base_model_that_is_missing_or_pickled_is_refused_when_the_spec_is_put
         assert api.send("GET", PATH).status_code == 404, "the spec must not stay when its base model is refused"
 
 
+@SQLITE
 @pytest.mark.parametrize(
     "recipe",
     [{"method": "magic"}, {"epochs": -1}, {"colour": "red"}, {"task": "causal_lm", "lora_rank": 0}],
