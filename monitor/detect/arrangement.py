@@ -118,18 +118,6 @@ def least_rate(baseline: ReferenceProfile, scale: Scale, alpha: float) -> float 
     return 1.0 / possible(arranged.blocks.strata)
 
 
-def supports(baseline: ReferenceProfile, scale: Scale, alpha: float) -> bool:
-    """Whether windows of a scale can be judged at all at this false-alarm rate."""
-    plan = plan_blocks(baseline, scale, alpha)
-    if plan.problem is not None:
-        return False
-    labels = np.array(baseline.labels, dtype=np.int64)
-    rows = np.array([block.rows for block in baseline.blocks], dtype=np.float64)
-    later = (int(labels[-1]) // plan.parts + 1) * plan.parts
-    arranged = arrange(plan, labels, rows, later + np.arange(scale.blocks), np.ones(scale.blocks))
-    return missing_blocks(arranged.blocks, alpha) == 0
-
-
 def arrange(plan: BlockPlan, reference: Ints, reference_rows: Floats, window: Ints, window_rows: Floats) -> Arrangement:
     """Put profile blocks together.
 
