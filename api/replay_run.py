@@ -16,7 +16,7 @@ from monitor.site import Site
 from monitor.spec.budget import watches_concept
 from monitor.spec.model import ModelSpec
 from monitor.spec.monitors import RowWindow
-from monitor.spec.times import GRACE, block_length
+from monitor.spec.times import GRACE_PERIOD, block_length
 from monitor.tables import BaselineRow
 from monitor.windows.backtest import Stored
 from monitor.windows.close import QUIET
@@ -107,8 +107,8 @@ class Run:
         windows, last = self.spec.monitors.windows, self.clock.now()
         if not isinstance(windows, RowWindow):
             length = block_length(windows)
-            self.clock.move_to(_block_start(last, length) + length + GRACE)
-        self.clock.move_to(last + GRACE + QUIET)
+            self.clock.move_to(_block_start(last, length) + length + GRACE_PERIOD)
+        self.clock.move_to(last + GRACE_PERIOD + QUIET)
         self.look()
         if self.late is not None and self.sent < self.late.frame.height:
             self.clock.move_to(self.late.frame["ts"][-1])
@@ -183,7 +183,7 @@ def _feed_time(run: Run, given: Given) -> Iterator[int]:
         if position >= stored:
             stored = _store_ahead(run, given.name, parts, position)
         start = _block_start(part["ts"][0], length)
-        run.clock.move_to(start + GRACE)
+        run.clock.move_to(start + GRACE_PERIOD)
         run.send_late()
         run.look()
         run.clock.move_to(part["ts"][-1])

@@ -19,7 +19,7 @@ from bench.detect.text import SHIFTS as TEXT_SHIFTS
 from bench.detect.text import TextStream
 from bench.detect.traffic import BLOCK, Tables, Traffic, real
 from bench.detect.trial import LENGTHS, Length, Outcome, bank_of, drawn, fitted, from_bank, judged, outcomes
-from monitor.profile.block import BlockProfile, profile
+from monitor.profile.block import BlockProfile, profile_blocks
 from monitor.profile.counting import NumberCounts
 from monitor.profile.reference_profile import ReferenceProfile, fit_reference
 
@@ -246,7 +246,8 @@ def _peers(cell: Cell) -> Iterator[Figure]:
         baseline = fitted(traffics()[name], reference)
         others = Others(baseline, 1)
         mine = [
-            others.verdicts(profile(w, baseline, w[BLOCK].to_numpy() - 4 * (30 + i))) for i, w in enumerate(windows)
+            others.verdicts(profile_blocks(w, baseline, w[BLOCK].to_numpy() - 4 * (30 + i)))
+            for i, w in enumerate(windows)
         ]
         reference, windows = reference.drop(BLOCK), [w.drop(BLOCK) for w in windows]
         theirs = [real_evidently(reference, w, list(baseline.coding.numbers)) for w in windows[:4]]

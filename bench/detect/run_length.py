@@ -9,8 +9,8 @@ import polars as pl
 from bench.detect.peers import Others
 from bench.detect.traffic import BLOCK, Traffic
 from bench.detect.trial import fitted, judged, spec_of
-from monitor.detect.rules import rates
-from monitor.profile.block import BlockProfile, profile
+from monitor.detect.rules import alpha_by_scale
+from monitor.profile.block import BlockProfile, profile_blocks
 from monitor.profile.reference_profile import ReferenceProfile
 
 SCALES = ("1d", "7d")
@@ -39,7 +39,7 @@ def run_length(traffic: Traffic, rng: np.random.Generator, *, peers: bool) -> Mo
 
     def profiled(rows: pl.DataFrame) -> list[BlockProfile]:
         rows = rows.filter(later)
-        return list(profile(rows, baseline, rows[BLOCK].to_numpy() - 4 * REFERENCE))
+        return list(profile_blocks(rows, baseline, rows[BLOCK].to_numpy() - 4 * REFERENCE))
 
     blocks = profiled(frame)
     alarmed = [_alarms(traffic, baseline, blocks, day, seed) for day in range(LEAD, LEAD + MONTH)]
@@ -54,7 +54,7 @@ def run_length(traffic: Traffic, rng: np.random.Generator, *, peers: bool) -> Mo
         others = Others(baseline, 1)
         days = [others.fired(blocks[4 * d : 4 * d + 4]) for d in range(LEAD, LEAD + MONTH, 3)]
         beside = {peer: MONTH * float(np.mean([day[peer] for day in days])) for peer in days[0]}
-    return Month(sum(alarmed), episodes, delay, len(rates(spec, baseline)), beside)
+    return Month(sum(alarmed), episodes, delay, len(alpha_by_scale(spec, baseline)), beside)
 
 
 def _alarms(traffic: Traffic, baseline: ReferenceProfile, blocks: list[BlockProfile], day: int, seed: int) -> bool:

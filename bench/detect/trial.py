@@ -11,9 +11,9 @@ import polars as pl
 from bench.detect.peers import Others
 from bench.detect.traffic import BLOCK, Traffic
 from monitor.detect.arrangement import BlockPlan, plan_blocks
-from monitor.detect.decide import Decision
-from monitor.detect.rules import judge, scale_of
-from monitor.profile.block import BlockProfile, profile
+from monitor.detect.decide import DriftDecision
+from monitor.detect.rules import judge, window_layout
+from monitor.profile.block import BlockProfile, profile_blocks
 from monitor.profile.reference_profile import ReferenceProfile, fit_reference
 from monitor.quality import Volume, volume
 from monitor.spec import budget
@@ -82,7 +82,7 @@ def fitted(traffic: Traffic, frame: pl.DataFrame) -> ReferenceProfile:
 def judged(
     baseline: ReferenceProfile, blocks: Sequence[BlockProfile], scale: str, first: int, seed: int,
     *, alpha: float | None, phases: str | None = None, windows: tuple[str, ...] | None = None,
-) -> Decision:  # fmt: skip
+) -> DriftDecision:  # fmt: skip
     """By the default path of the product; `first` counts quarters from the first of the reference."""
     spec = spec_of(windows or (scale,), alpha, phases)
     of = _volume(baseline, [block.rows for block in blocks], MONDAY + first)
@@ -127,7 +127,7 @@ def outcomes(
     found = []
     if shifts is None:  # profiled in one go
         together = pl.concat(windows)
-        every = profile(together, baseline, together[BLOCK].to_numpy() - 4 * length.reference)
+        every = profile_blocks(together, baseline, together[BLOCK].to_numpy() - 4 * length.reference)
         blocks_of = [every[4 * length.days * i : 4 * length.days * (i + 1)] for i in range(length.windows)]
         known = [(i, "none", blocks) for i, blocks in enumerate(blocks_of)]
     else:
@@ -136,7 +136,7 @@ def outcomes(
             first = 4 * (length.reference + i * length.days)
             for name, shift in shifts.items():
                 moved = shift(window, rng)
-                known.append((i, name, profile(moved, baseline, moved[BLOCK].to_numpy() - first)))
+                known.append((i, name, profile_blocks(moved, baseline, moved[BLOCK].to_numpy() - first)))
     for i, name, blocks in known:
         first = 4 * (length.reference + i * length.days)
         found.append((name, outcome(traffic, baseline, blocks, rng, length, alpha, first, others, also)))
@@ -149,11 +149,11 @@ def outcome(
 ) -> Outcome:  # fmt: skip
     seed = int(rng.integers(2**31))
 
-    def judging(rate: float) -> Decision:
+    def judging(rate: float) -> DriftDecision:
         return judged(baseline, blocks, length.scale, first, seed, alpha=rate, phases=traffic.phases)
 
     def plan(rate: float) -> BlockPlan:
-        scale = scale_of(spec_of((length.scale,), rate, traffic.phases), length.scale)
+        scale = window_layout(spec_of((length.scale,), rate, traffic.phases), length.scale)
         return plan_blocks(baseline, scale, rate)
 
     decision = judging(alpha)
@@ -185,7 +185,7 @@ def bank_of(
     profiles: list[BlockProfile] = []
     while len(profiles) < count:
         frame = traffic.draw(rng, 2, rows)
-        profiles += profile(frame, baseline, frame[BLOCK].to_numpy())
+        profiles += profile_blocks(frame, baseline, frame[BLOCK].to_numpy())
     return baseline, profiles[:count]
 
 
@@ -208,5 +208,5 @@ def from_bank(
     return found
 
 
-def _changed(decision: Decision) -> bool:
+def _changed(decision: DriftDecision) -> bool:
     return decision.verdict in ("drift", "changed_below_floor")

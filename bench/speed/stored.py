@@ -8,7 +8,7 @@ import numpy as np
 
 from bench.speed.rows import kinds, table
 from monitor.detect.decide import decide
-from monitor.profile.block import profile
+from monitor.profile.block import profile_blocks
 from monitor.profile.reference_profile import ReferenceProfile, fit_reference
 
 ROUNDS = 25
@@ -30,7 +30,7 @@ def decision() -> Timed:
     """500 columns, 7 blocks among 56, 300 redraws."""
     reference = table(56 * 100, 500, 0, 1, 0.0)
     baseline = fit_reference(reference, kinds(reference.columns), blocks=56)
-    blocks = profile(table(700, 500, 0, 2, 0.0), baseline, np.arange(700) // 100)
+    blocks = profile_blocks(table(700, 500, 0, 2, 0.0), baseline, np.arange(700) // 100)
 
     def once(seed: int) -> None:
         decide(baseline, blocks, alpha=1 / 30, redraws=300, seed=seed)
@@ -43,7 +43,7 @@ def _window(baseline: ReferenceProfile, rows: int) -> Callable[[int], None]:
     from sqlalchemy.orm import Session
 
     from core.db import Base
-    from monitor.detect.arrangement import Scale, plan_blocks
+    from monitor.detect.arrangement import WindowLayout, plan_blocks
     from monitor.drift import drift_scores
     from monitor.profile.block import merge_all
     from monitor.profile.codec import to_bytes
@@ -51,10 +51,10 @@ def _window(baseline: ReferenceProfile, rows: int) -> Callable[[int], None]:
     from monitor.tables import StoredProfile
 
     window = table(28 * rows, 40, 10, 2, 0.01)
-    blocks = profile(window, baseline, np.arange(window.height) // rows)
+    blocks = profile_blocks(window, baseline, np.arange(window.height) // rows)
     engine = create_engine("sqlite://")
     Base.metadata.create_all(engine)
-    owner, scale = uuid4(), Scale(28, "day", 21_600)
+    owner, scale = uuid4(), WindowLayout(28, "day", 21_600)
     with Session(engine) as db:
         db.add_all(
             StoredProfile(baseline_id=owner, label=400 + i, version="", segment="", rows=b.rows, data=to_bytes(b))

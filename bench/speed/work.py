@@ -38,7 +38,7 @@ def verdict(folder: Path) -> Callable[[], None]:
     """Reference and window from Parquet to a decision and every statistic."""
     from monitor.detect.decide import decide
     from monitor.drift import drift_scores
-    from monitor.profile.block import equal_blocks, merge_all, profile
+    from monitor.profile.block import equal_blocks, merge_all, profile_blocks
     from monitor.profile.by_column import column_names, row_count
     from monitor.profile.reference_profile import fit_reference
 
@@ -46,7 +46,7 @@ def verdict(folder: Path) -> Callable[[], None]:
         reference, window = (pl.scan_parquet(folder / f"{name}.parquet") for name in ("reference", "window"))
         baseline = fit_reference(reference, kinds(column_names(reference)), blocks=30)
         rows = row_count(window)
-        blocks = profile(window, baseline, equal_blocks(rows, -(-rows // 10)))
+        blocks = profile_blocks(window, baseline, equal_blocks(rows, -(-rows // 10)))
         decision = decide(baseline, blocks, alpha=0.01)
         assert decision.judged
         assert len(drift_scores(baseline, merge_all(blocks))) > 0

@@ -8,26 +8,35 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from monitor.detect.dependence import ALONE, CLEAR, LEVEL, Growth, growth, quarter_growth
-from monitor.detect.permutation import Blocks, possible
-from monitor.detect.statistics import Sums, block_sums
+from monitor.detect.dependence import (
+    MAX_P_CLEARLY_DEPENDENT,
+    MAX_P_DEPENDENT,
+    MIN_P_SINGLE_COLUMN,
+    VarianceRatio,
+    quarter_variance_ratio,
+    variance_ratio,
+)
+from monitor.detect.permutation import Blocks, count_permutations
+from monitor.detect.statistics import BlockSums, block_sums
 from monitor.profile.coding import Floats, Ints
 from monitor.profile.reference_profile import ReferenceProfile
 
 Season = Literal["weekday_weekend", "day_of_week", "hour_of_day"]
 
-TRUSTED_WINDOWS: Final = 8  # windows of reference from which its blocks are trusted, 4 where the user accepts the risk
-RISKED_WINDOWS: Final = 4
-FEWEST_WINDOWS: Final = 3  # below this growth says nothing
-MEMORY: Final = 7  # blocks over which a window of a single block asks for growth: days over a week
-QUARTER_DAYS: Final = 30
-QUARTER_ALPHA: Final = 1 / 120  # least rate quarters were measured at
-UNEVEN: Final = 2.0
-_WINDOW: Final = 1 << 40  # added to the numbers of the window's blocks
+MIN_REFERENCE_WINDOWS: Final = (
+    8  # windows of reference from which its blocks are trusted, 4 where the user accepts the risk
+)
+MIN_SHORT_REFERENCE_WINDOWS: Final = 4
+MIN_WINDOWS_FOR_RATIO: Final = 3  # below this growth says nothing
+SINGLE_BLOCK_HORIZON: Final = 7  # blocks over which a window of a single block asks for growth: days over a week
+MIN_DAYS_FOR_QUARTERS: Final = 30
+MIN_ALPHA_FOR_QUARTERS: Final = 1 / 120  # least rate quarters were measured at
+MAX_QUARTER_SIZE_RATIO: Final = 2.0
+_WINDOW_OFFSET: Final = 1 << 40  # added to the numbers of the window's blocks
 
 
 @dataclass(frozen=True)
-class Scale:
+class WindowLayout:
     """How windows of one scale are cut.
 
     `blocks`: profile blocks in one window. `block_s`: seconds of a profile block, None for blocks of rows. `unit`: a
@@ -58,8 +67,8 @@ class BlockPlan:
     block_s: int | None = None
     matched: bool = False
     unit: str = "block"
-    p_growth: float | None = None
-    growth: float | None = None
+    p_dependence: float | None = None
+    variance_ratio: float | None = None
     refused: Mapping[str, float] = field(default_factory=dict)
     problem: str | None = None
 
@@ -72,11 +81,11 @@ class Arrangement:
     of: Ints
 
     def sums(self, sums: Floats) -> Floats:
-        return _grouped(sums, self.of, len(self.blocks.rows))
+        return _sum_groups(sums, self.of, len(self.blocks.rows))
 
 
 @dataclass(frozen=True, eq=False)
-class _Asked:
+class _Assessment:
     """What a reference answers about the blocks of one scale, whatever the rate: `base`, its plan by single blocks;
     how many `blocks` it has; whether they hang together; and, for windows of one block, the plan by quarters if they
     are honest."""
@@ -84,14 +93,14 @@ class _Asked:
     base: BlockPlan
     blocks: int
     names: Sequence[str]
-    growth: Growth | None
+    variance_ratio: VarianceRatio | None
     quarters: BlockPlan | None
 
 
-_ASKED: Final[WeakKeyDictionary[ReferenceProfile, dict[Scale, _Asked]]] = WeakKeyDictionary()
+_ASSESSMENTS: Final[WeakKeyDictionary[ReferenceProfile, dict[WindowLayout, _Assessment]]] = WeakKeyDictionary()
 
 
-def plan_blocks(baseline: ReferenceProfile, scale: Scale, alpha: float) -> BlockPlan:
+def plan_blocks(baseline: ReferenceProfile, scale: WindowLayout, alpha: float) -> BlockPlan:
     """The blocks windows of a scale are judged by; the same for every window of a reference.
 
     Quarters of a day for windows of one day, where neighbouring quarters show no effect of their day; else blocks as
@@ -99,14 +108,14 @@ def plan_blocks(baseline: ReferenceProfile, scale: Scale, alpha: float) -> Block
     that resemble their neighbours still ranks as any); else blocks as long as the window, where the reference has
     1 / alpha of them; else the columns without memory alone.
     """
-    known = _ASKED.setdefault(baseline, {})
+    known = _ASSESSMENTS.setdefault(baseline, {})
     asked = known.get(scale)
     if asked is None:
-        asked = known[scale] = _ask(baseline, scale)
-    return _planned(asked, scale, _length(scale, baseline.parts), alpha)
+        asked = known[scale] = _assess(baseline, scale)
+    return _choose_plan(asked, scale, _window_blocks(scale, baseline.parts), alpha)
 
 
-def least_rate(baseline: ReferenceProfile, scale: Scale, alpha: float) -> float | None:
+def min_alpha(baseline: ReferenceProfile, scale: WindowLayout, alpha: float) -> float | None:
     """The smallest false-alarm rate windows of a scale can be judged at by the plan for `alpha`; None: at none."""
     plan = plan_blocks(baseline, scale, alpha)
     if plan.problem is not None:
@@ -115,7 +124,7 @@ def least_rate(baseline: ReferenceProfile, scale: Scale, alpha: float) -> float 
     rows = np.array([block.rows for block in baseline.blocks], dtype=np.float64)
     later = (int(labels[-1]) // plan.parts + 1) * plan.parts
     arranged = arrange(plan, labels, rows, later + np.arange(scale.blocks), np.ones(scale.blocks))
-    return 1.0 / possible(arranged.blocks.strata)
+    return 1.0 / count_permutations(arranged.blocks.strata)
 
 
 def arrange(plan: BlockPlan, reference: Ints, reference_rows: Floats, window: Ints, window_rows: Floats) -> Arrangement:
@@ -140,14 +149,14 @@ def arrange(plan: BlockPlan, reference: Ints, reference_rows: Floats, window: In
         whole &= inside | (counts[at] == plan.parts)
     elif longer:  # only whole ones, from the first whole day on
         whole &= inside | ((group >= 0) & (group < (int(reference[-1]) - begin + 1) // plan.together))
-    group += np.where(inside, _WINDOW, 0)
+    group += np.where(inside, _WINDOW_OFFSET, 0)
     names, of = np.unique(group[whole], return_inverse=True)
     belongs = np.full(len(labels), -1, dtype=np.int64)
     belongs[whole] = of
     first = np.zeros(len(names), dtype=np.int64)
     first[of[::-1]] = labels[whole][::-1]
     total = np.bincount(of, weights=rows[whole], minlength=len(names)).astype(np.float64)
-    blocks = Blocks(total, names >= _WINDOW, _phases(plan, first), plan.matched)
+    blocks = Blocks(total, names >= _WINDOW_OFFSET, _phases(plan, first), plan.matched)
     return Arrangement(blocks, belongs)
 
 
@@ -155,46 +164,50 @@ def missing_blocks(blocks: Blocks, alpha: float) -> int:
     """Reference blocks to add until the smallest possible p is at most alpha."""
     strata = blocks.strata
     missing = 0
-    while possible([(np.arange(len(at) + missing), taken) for at, taken in strata]) * alpha < 1.0 - 1e-9:
+    while count_permutations([(np.arange(len(at) + missing), taken) for at, taken in strata]) * alpha < 1.0 - 1e-9:
         missing += 1
     return missing
 
 
-def _length(scale: Scale, parts: int) -> int:
+def _window_blocks(scale: WindowLayout, parts: int) -> int:
     """Blocks of the rule in one window."""
     return max(scale.blocks // parts, 1)
 
 
-def _ask(baseline: ReferenceProfile, scale: Scale) -> _Asked:
+def _assess(baseline: ReferenceProfile, scale: WindowLayout) -> _Assessment:
     parts = baseline.parts
-    length = _length(scale, parts)
+    length = _window_blocks(scale, parts)
     sums = block_sums(baseline, ())
     base = BlockPlan(
         together=parts, parts=parts, season=scale.season, block_s=scale.block_s, unit=scale.unit,
         matched=scale.season is not None and length > 1,
     )  # fmt: skip
-    whole = _reference(baseline, base)
+    whole = _arrange_reference(baseline, base)
     count = len(whole.blocks.rows)
-    over = length if length > 1 else MEMORY
+    over = length if length > 1 else SINGLE_BLOCK_HORIZON
     found = None
-    if count >= FEWEST_WINDOWS * over:
-        found = growth(
+    if count >= MIN_WINDOWS_FOR_RATIO * over:
+        found = variance_ratio(
             whole.sums(sums.values), whole.blocks.rows, whole.blocks.phases, sums.starts, over, baseline.seed
         )
-        base = replace(base, p_growth=found.p, growth=found.median)
+        base = replace(base, p_dependence=found.p, variance_ratio=found.median)
     quarters = None
     if length == 1 and parts > 1 and (found is None or found.exchangeable):
-        quarters = _quarters(baseline, base, sums)
-    return _Asked(base, count, sums.names, found, quarters)
+        quarters = _quarter_plan(baseline, base, sums)
+    return _Assessment(base, count, sums.names, found, quarters)
 
 
-def _planned(asked: _Asked, scale: Scale, length: int, alpha: float) -> BlockPlan:
-    base, found, count = asked.base, asked.growth, asked.blocks
+def _choose_plan(asked: _Assessment, scale: WindowLayout, length: int, alpha: float) -> BlockPlan:
+    base, found, count = asked.base, asked.variance_ratio, asked.blocks
     timed = scale.block_s is not None
-    needed = (RISKED_WINDOWS if scale.short_reference else TRUSTED_WINDOWS) * length if timed and length > 1 else 0
+    needed = (
+        (MIN_SHORT_REFERENCE_WINDOWS if scale.short_reference else MIN_REFERENCE_WINDOWS) * length
+        if timed and length > 1
+        else 0
+    )
     if count >= needed and (found is None or found.exchangeable):
-        return asked.quarters if asked.quarters is not None and alpha >= QUARTER_ALPHA else base
-    if length == 1 and found is not None and found.p > CLEAR:
+        return asked.quarters if asked.quarters is not None and alpha >= MIN_ALPHA_FOR_QUARTERS else base
+    if length == 1 and found is not None and found.p > MAX_P_CLEARLY_DEPENDENT:
         return base
     windows = count // length
     if length > 1 and (windows + 1) * alpha >= 1.0 - 1e-9:
@@ -204,45 +217,45 @@ def _planned(asked: _Asked, scale: Scale, length: int, alpha: float) -> BlockPla
     if count < needed:
         missing = min(needed - count, lacking * length)
         said = f"{count} blocks of one {scale.unit} of reference; {missing} more are needed for windows of {length}"
-        return _refusing(base, said)
+        return _with_problem(base, said)
     assert found is not None  # only growth refuses what is long enough
-    refused = _refused(asked.names, found, CLEAR if length == 1 else ALONE)
+    refused = _dependent_columns(asked.names, found, MAX_P_CLEARLY_DEPENDENT if length == 1 else MIN_P_SINGLE_COLUMN)
     if len(refused) < len(asked.names):
         return replace(base, refused=refused)
     more = f"; {lacking} more windows of reference are needed" if length > 1 else ""
-    return _refusing(base, f"neighbouring blocks of {scale.unit} hang together in every column{more}")
+    return _with_problem(base, f"neighbouring blocks of {scale.unit} hang together in every column{more}")
 
 
-def _refusing(base: BlockPlan, problem: str) -> BlockPlan:
+def _with_problem(base: BlockPlan, problem: str) -> BlockPlan:
     return replace(base, problem=problem)
 
 
-def _refused(names: Sequence[str], found: Growth, level: float) -> dict[str, float]:
+def _dependent_columns(names: Sequence[str], found: VarianceRatio, level: float) -> dict[str, float]:
     return {names[c]: float(found.columns[c]) for c in np.flatnonzero(found.wandering(level)).tolist()}
 
 
-def _quarters(baseline: ReferenceProfile, base: BlockPlan, sums: Sums) -> BlockPlan | None:
+def _quarter_plan(baseline: ReferenceProfile, base: BlockPlan, sums: BlockSums) -> BlockPlan | None:
     """The plan by quarters where they are honest: measured for even quarters and 30 days."""
     quarters = replace(base, together=1, quarters=True, matched=True)
     if base.season is not None:
         return None
-    arranged = _reference(baseline, quarters)
+    arranged = _arrange_reference(baseline, quarters)
     rows = arranged.blocks.rows
     if (
-        len(rows) < QUARTER_DAYS * baseline.parts
-        or rows.max() > UNEVEN * rows.mean()
-        or rows.min() < rows.mean() / UNEVEN
+        len(rows) < MIN_DAYS_FOR_QUARTERS * baseline.parts
+        or rows.max() > MAX_QUARTER_SIZE_RATIO * rows.mean()
+        or rows.min() < rows.mean() / MAX_QUARTER_SIZE_RATIO
     ):
         return None
-    found = quarter_growth(
+    found = quarter_variance_ratio(
         arranged.sums(sums.values), rows, arranged.blocks.phases, sums.starts, baseline.seed
     )  # fmt: skip
-    if found.p <= LEVEL:
+    if found.p <= MAX_P_DEPENDENT:
         return None
-    return replace(quarters, unit=f"quarter of {base.unit}", p_growth=found.p)
+    return replace(quarters, unit=f"quarter of {base.unit}", p_dependence=found.p)
 
 
-def _reference(baseline: ReferenceProfile, plan: BlockPlan) -> Arrangement:
+def _arrange_reference(baseline: ReferenceProfile, plan: BlockPlan) -> Arrangement:
     """The reference's blocks alone."""
     labels = np.array(baseline.labels, dtype=np.int64)
     rows = np.array([block.rows for block in baseline.blocks], dtype=np.float64)
@@ -266,7 +279,7 @@ def _phases(plan: BlockPlan, labels: Ints) -> Ints:
             return seconds // 3600 % 24
 
 
-def _grouped(values: Floats, of: Ints, count: int) -> Floats:
+def _sum_groups(values: Floats, of: Ints, count: int) -> Floats:
     inside = np.flatnonzero(of >= 0)
     if len(inside) == count and np.all(np.diff(of[inside]) > 0):
         return values if count == len(of) else values[inside]

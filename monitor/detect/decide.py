@@ -17,29 +17,30 @@ from core.errors import InvalidError
 from monitor.detect.arrangement import Arrangement, BlockPlan, arrange, missing_blocks
 from monitor.detect.findings import (
     ColumnFinding,
-    Tested,
-    VisibleChange,
+    DetectableChange,
+    PermutationResult,
     column_findings,
-    visible_changes,
-    would_be_missed,
+    detectable_changes,
+    undetectable_changes,
 )
-from monitor.detect.permutation import Blocks, Choices, draw, p_values, scores, volume_weights
-from monitor.detect.statistics import Sums, block_sums, floors_of
+from monitor.detect.permutation import Blocks, Permutations, draw_permutations, p_values
+from monitor.detect.statistics import BlockSums, block_sums, min_effects_of
+from monitor.detect.studentised import studentise, volume_weights
 from monitor.profile.block import BlockProfile
 from monitor.profile.coding import Floats
 from monitor.profile.reference_profile import ReferenceProfile
 from monitor.quality.volume import Volume
 
-Verdict = Literal[
+DriftVerdict = Literal[
     "drift", "changed_below_floor", "no_evidence", "not_enough_data", "reference_too_short", "volume_changed"
 ]
-JUDGED: Final = ("drift", "changed_below_floor", "no_evidence")
+JUDGED_VERDICTS: Final = ("drift", "changed_below_floor", "no_evidence")
 
-REDRAWS: Final = 999
+PERMUTATIONS: Final = 999
 
 
 @dataclass(frozen=True)
-class Decision:
+class DriftDecision:
     """`p` is None where no test was made or the rule has none; `reason` says why and what would help.
 
     `block`: one block of the test in words. `p_growth`, `growth`: whether the reference's blocks hang together, asked
@@ -47,11 +48,11 @@ class Decision:
     test that allows for the changed volume, as information.
     """
 
-    verdict: Verdict
+    verdict: DriftVerdict
     p: float | None
     alpha: float
     columns: tuple[ColumnFinding, ...]
-    visible: tuple[VisibleChange, ...]
+    visible: tuple[DetectableChange, ...]
     n_reference: int
     n_window: int
     reference_blocks: int
@@ -70,7 +71,7 @@ class Decision:
 
     @property
     def judged(self) -> bool:
-        return self.verdict in JUDGED
+        return self.verdict in JUDGED_VERDICTS
 
 
 def decide(
@@ -82,11 +83,11 @@ def decide(
     first: int = 0,
     floors: Mapping[str, float] | None = None,
     must_see: Mapping[str, float] | None = None,
-    redraws: int = REDRAWS,
+    redraws: int = PERMUTATIONS,
     seed: int = 0,
     volume: Volume | None = None,
     volume_alpha: float | None = None,
-) -> Decision:
+) -> DriftDecision:
     """Compare a window with the baseline.
 
     Args:
@@ -123,11 +124,11 @@ def decide(
     _check_names(baseline, must_see or {}, "must_see")
     plan = plan or BlockPlan()
     window = list(window_blocks)
-    arranged = _arranged(baseline, window, plan, first)
+    arranged = _arrange_window(baseline, window, plan, first)
     sizes = _sizes(baseline, window, arranged.blocks if arranged else None)
-    answer = Decision(
+    answer = DriftDecision(
         "not_enough_data", None, alpha, (), (), *sizes, 0, "the window has no rows", block=plan.unit,
-        p_growth=plan.p_growth, growth=plan.growth, unjudged=tuple(plan.refused),
+        p_growth=plan.p_dependence, growth=plan.variance_ratio, unjudged=tuple(plan.refused),
     )  # fmt: skip
     if arranged is None:
         return answer
@@ -145,23 +146,23 @@ def decide(
     sums = block_sums(baseline, window, tuple(plan.refused))
     if not sums.functionals:
         return replace(answer, reason="no column of the baseline has enough reference values to be compared")
-    choices = draw(blocks, max(redraws, math.ceil(1.0 / alpha)), seed)
+    choices = draw_permutations(blocks, max(redraws, math.ceil(1.0 / alpha)), seed)
     guarded = volume is not None and volume.changed(volume_alpha or alpha)
-    found = _test(sums, arranged, choices, floors_of(sums, floors or {}, baseline.coding.encoded))
+    found = _run_test(sums, arranged, choices, min_effects_of(sums, floors or {}, baseline.coding.encoded))
     p, p_gated, variances, tested = found
     named = alpha if p_gated <= alpha and not guarded else None
     columns = column_findings(baseline, window, sums, variances, replace(tested, alarm=named))
-    answer = replace(answer, columns=columns, visible=visible_changes(columns), draws=len(choices))
+    answer = replace(answer, columns=columns, visible=detectable_changes(columns), draws=len(choices))
     if volume is not None and guarded:
-        p_at_volume = max(p, _weighted_p(sums, arranged, choices, variances))
+        p_at_volume = max(p, _p_at_volume(sums, arranged, choices, variances))
         said = f"the window has {volume.ratio:.2g} times the rows expected (p of the mix {p_at_volume:.2g})"
         return replace(answer, verdict="volume_changed", reason=said, p_at_volume=p_at_volume)
     if volume is not None and volume.unclear(volume_alpha or alpha):
-        return replace(answer, reason=_unclear(volume))
-    return _verdict(baseline, replace(answer, p=p), p_gated, must_see or {})
+        return replace(answer, reason=_unclear_volume(volume))
+    return _with_verdict(baseline, replace(answer, p=p), p_gated, must_see or {})
 
 
-def _unclear(volume: Volume) -> str:
+def _unclear_volume(volume: Volume) -> str:
     why = f"p = {volume.p:.2g}" if volume.p is not None else volume.reason
     return (
         f"the window has {volume.ratio:.2g} times the rows expected, too far from 1 to judge the mix, and whether the "
@@ -174,7 +175,9 @@ def check_alpha(alpha: float) -> None:
         raise InvalidError(f"alpha is {alpha}; give a false-alarm rate between 0 and 1, such as 0.01", alpha=alpha)
 
 
-def _verdict(baseline: ReferenceProfile, answer: Decision, p_gated: float, must_see: Mapping[str, float]) -> Decision:
+def _with_verdict(
+    baseline: ReferenceProfile, answer: DriftDecision, p_gated: float, must_see: Mapping[str, float]
+) -> DriftDecision:
     alpha, p = answer.alpha, answer.p
     assert p is not None
     if p_gated <= alpha:
@@ -184,7 +187,7 @@ def _verdict(baseline: ReferenceProfile, answer: Decision, p_gated: float, must_
     if p <= alpha:
         said = f"p = {p:.2g} <= {alpha:.3g}, but not without changes below the floors"
         return replace(answer, verdict="changed_below_floor", reason=said)
-    unseen = would_be_missed(baseline, answer.columns, must_see)
+    unseen = undetectable_changes(baseline, answer.columns, must_see)
     if unseen:
         return replace(
             answer, verdict="not_enough_data", reason=f"p = {p:.2g} > {alpha:.3g}; too few rows to see {unseen}"
@@ -192,7 +195,7 @@ def _verdict(baseline: ReferenceProfile, answer: Decision, p_gated: float, must_
     return replace(answer, verdict="no_evidence", reason=f"p = {p:.2g} > {alpha:.3g}")
 
 
-def _arranged(
+def _arrange_window(
     baseline: ReferenceProfile, window: Sequence[BlockProfile], plan: BlockPlan, first: int
 ) -> Arrangement | None:
     """Blocks of the test, or None where the window has no row."""
@@ -214,7 +217,9 @@ def _sizes(
     return n_reference, n_window, len(blocks.rows) - count, count
 
 
-def _test(sums: Sums, arranged: Arrangement, choices: Choices, floors: Floats) -> tuple[float, float, Floats, Tested]:
+def _run_test(
+    sums: BlockSums, arranged: Arrangement, choices: Permutations, floors: Floats
+) -> tuple[float, float, Floats, PermutationResult]:
     """p with and without the changes below the floors, the variance of each functional, and t per functional."""
     blocks = arranged.blocks
     y = arranged.sums(sums.values)
@@ -224,7 +229,7 @@ def _test(sums: Sums, arranged: Arrangement, choices: Choices, floors: Floats) -
     squares[sums.ranked] = sums.squares[arranged.of >= 0].sum(axis=0) / total
     variances = np.maximum(squares - mean**2, 0.0)
     starts = sums.starts
-    found = scores(y, blocks, choices, variances, starts)
+    found = studentise(y, blocks, choices, variances, starts)
     inside = blocks.window
     means = (
         y[~inside].sum(axis=0) / blocks.rows[~inside].sum(),
@@ -237,10 +242,15 @@ def _test(sums: Sums, arranged: Arrangement, choices: Choices, floors: Floats) -
         # What stands out most is relevant. Leaving out the small changes of other columns would only lose what they
         # add to it: together they are as unlikely as p says.
         p_gated = p
-    return p, p_gated, variances, Tested(means, found.t, above, found.errors, found.largest.max(axis=1), None)
+    return (
+        p,
+        p_gated,
+        variances,
+        PermutationResult(means, found.t, above, found.errors, found.largest.max(axis=1), None),
+    )
 
 
-def _weighted_p(sums: Sums, arranged: Arrangement, choices: Choices, variances: Floats) -> float:
+def _p_at_volume(sums: BlockSums, arranged: Arrangement, choices: Permutations, variances: Floats) -> float:
     """p with blocks weighted by what their rows tell when they hang together, one column's weights after another."""
     blocks = arranged.blocks
     y, starts = arranged.sums(sums.values), sums.starts
@@ -250,7 +260,7 @@ def _weighted_p(sums: Sums, arranged: Arrangement, choices: Choices, variances: 
         mine = column == c
         g = weights[:, c]
         weighted = y[:, mine] * (g / blocks.rows)[:, None]
-        found = scores(weighted, replace(blocks, rows=g), choices, variances[mine], np.zeros(1, dtype=np.int64))
+        found = studentise(weighted, replace(blocks, rows=g), choices, variances[mine], np.zeros(1, dtype=np.int64))
         by_column[:, c] = found.largest[:, 0]
     return p_values(by_column, by_column[:1])[0]
 

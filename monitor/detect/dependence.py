@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 
 from monitor.profile.coding import Floats, Ints
 
-SHUFFLES: Final = 99
-LEVEL: Final = 0.10
-GROWTH: Final = 1.3
+DEPENDENCE_PERMUTATIONS: Final = 99
+MAX_P_DEPENDENT: Final = 0.10
+MAX_MEDIAN_RATIO: Final = 1.3
 # For windows of several blocks, a column of a reference that failed is trusted by itself only without any sign of
 # growth: a level of a tenth lets pass columns whose memory it is too weak to see, and they alarm.
-ALONE: Final = 0.5
+MIN_P_SINGLE_COLUMN: Final = 0.5
 # One block among others that resemble their neighbours still ranks as any: there only clear memory is left out.
-CLEAR: Final = 0.02
+MAX_P_CLEARLY_DEPENDENT: Final = 0.02
 
 
 @dataclass(frozen=True, eq=False)
-class Growth:
+class VarianceRatio:
     """`p`: share of orders whose most growing column grows as much; `median`: over all functionals that vary.
 
     `columns` and `p_columns`, shape (columns,): growth of each column (nan where nothing varies) and the share of
@@ -38,7 +38,7 @@ class Growth:
 
     @property
     def exchangeable(self) -> bool:
-        return self.p > LEVEL and self.median <= GROWTH
+        return self.p > MAX_P_DEPENDENT and self.median <= MAX_MEDIAN_RATIO
 
     def wandering(self, level: float) -> NDArray[np.bool_]:
         """Columns that grow by themselves, asked only where the reference as a whole fails."""
@@ -46,9 +46,16 @@ class Growth:
         return found
 
 
-def growth(
-    sums: Floats, rows: Floats, phases: Ints, starts: Ints, together: int, seed: int, *, shuffles: int = SHUFFLES
-) -> Growth:
+def variance_ratio(
+    sums: Floats,
+    rows: Floats,
+    phases: Ints,
+    starts: Ints,
+    together: int,
+    seed: int,
+    *,
+    shuffles: int = DEPENDENCE_PERMUTATIONS,
+) -> VarianceRatio:
     """Growth from one block to `together` neighbours.
 
     Args:
@@ -67,11 +74,11 @@ def growth(
     found = np.empty((1 + shuffles, e.shape[1]))
     for i in range(1 + shuffles):
         order = random.permutation(len(e)) if i else np.arange(len(e))
-        found[i] = _ratio(e[order], together)
-    return _ranked(found, varies, starts, with_sum=False)
+        found[i] = _ratios(e[order], together)
+    return _rank_orders(found, varies, starts, with_sum=False)
 
 
-def quarter_growth(sums: Floats, rows: Floats, phases: Ints, starts: Ints, seed: int) -> Growth:
+def quarter_variance_ratio(sums: Floats, rows: Floats, phases: Ints, starts: Ints, seed: int) -> VarianceRatio:
     """Growth from the parts of a day to the day; the same part is shuffled between days.
 
     `sums` holds whole days alone, part after part; `phases` is the part of each. The statistic is the larger of the
@@ -83,12 +90,12 @@ def quarter_growth(sums: Floats, rows: Floats, phases: Ints, starts: Ints, seed:
     e = e.reshape(days, parts, -1)
     varies = np.sum(e * e, axis=(0, 1)) > 1e-12
     random = np.random.default_rng(seed)
-    found = np.empty((1 + SHUFFLES, e.shape[2]))
+    found = np.empty((1 + DEPENDENCE_PERMUTATIONS, e.shape[2]))
     own = np.maximum(np.sum(e * e, axis=(0, 1)), 1e-12)
-    for i in range(1 + SHUFFLES):
+    for i in range(1 + DEPENDENCE_PERMUTATIONS):
         day = e if not i else np.stack([e[random.permutation(days), q] for q in range(parts)], axis=1)
         found[i] = np.sum(day.sum(axis=1) ** 2, axis=0) / own
-    return _ranked(found, varies, starts, with_sum=True)
+    return _rank_orders(found, varies, starts, with_sum=True)
 
 
 def _centred(sums: Floats, rows: Floats, phases: Ints) -> Floats:
@@ -99,7 +106,7 @@ def _centred(sums: Floats, rows: Floats, phases: Ints) -> Floats:
     return e
 
 
-def _ratio(e: Floats, together: int) -> Floats:
+def _ratios(e: Floats, together: int) -> Floats:
     run = np.cumsum(np.vstack([np.zeros(e.shape[1]), e]), axis=0)
     sums = run[together:] - run[:-together]
     own = np.maximum(np.mean(e * e, axis=0), 1e-300)
@@ -107,7 +114,7 @@ def _ratio(e: Floats, together: int) -> Floats:
     return found
 
 
-def _ranked(found: Floats, varies: NDArray[np.bool_], starts: Ints, *, with_sum: bool) -> Growth:
+def _rank_orders(found: Floats, varies: NDArray[np.bool_], starts: Ints, *, with_sum: bool) -> VarianceRatio:
     """`found`: growth of each functional, shape (orders, functionals), the real order first."""
     column = np.repeat(np.arange(len(starts)), np.diff([*starts, found.shape[1]]))
     used = np.bincount(column, weights=varies, minlength=len(starts))
@@ -121,7 +128,7 @@ def _ranked(found: Floats, varies: NDArray[np.bool_], starts: Ints, *, with_sum:
         largest = np.maximum(largest, (together - together.mean()) / max(float(together.std()), 1e-9))
     largest[~np.isfinite(largest)] = 0.0
     columns = np.where(used > 0, by_column[0], np.nan)
-    return Growth(
+    return VarianceRatio(
         p=float(np.mean(largest >= largest[0] - 1e-9)),
         median=float(np.median(found[0, varies])) if varies.any() else 1.0,
         columns=columns,

@@ -8,8 +8,8 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.detect.permutation import TIE
-from monitor.detect.statistics import BELOW_PER_STD, RANK_PER_STD, FindingKind, Sums, floor_of
+from monitor.detect.permutation import TIE_TOLERANCE
+from monitor.detect.statistics import BELOW_PER_STD, RANK_PER_STD, BlockSums, FindingKind, min_effect_of
 from monitor.profile.block import BlockProfile, merge_all
 from monitor.profile.coding import Floats, Ints
 from monitor.profile.counting import NumberCounts
@@ -29,7 +29,7 @@ MEANINGS: Final[Mapping[str, Meaning]] = {
     "cluster": "mix of known requests changed",
     "length": "length changed",
 }
-MOST_CLUSTERS: Final = 3
+MAX_CLUSTERS_SHOWN: Final = 3
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class ColumnFinding:
 
 
 @dataclass(frozen=True)
-class VisibleChange:
+class DetectableChange:
     column: str
     change: float
     unit: str
@@ -78,7 +78,7 @@ class VisibleChange:
 
 
 @dataclass(frozen=True, eq=False)
-class Tested:
+class PermutationResult:
     """Outcome of the test per functional: `means` over reference and window, `t`, whether above its floor, `errors`.
 
     `largest`: the largest |t| of all columns in each choice. `alarm`: largest adjusted p that is named as an alarm.
@@ -93,14 +93,18 @@ class Tested:
 
 
 def column_findings(
-    baseline: ReferenceProfile, window: Sequence[BlockProfile], sums: Sums, variances: Floats, tested: Tested
+    baseline: ReferenceProfile,
+    window: Sequence[BlockProfile],
+    sums: BlockSums,
+    variances: Floats,
+    tested: PermutationResult,
 ) -> tuple[ColumnFinding, ...]:
     """One finding per column: its loudest functional among those above their floor, else its loudest."""
     z95 = float(np.quantile(tested.largest, 0.95))
     reference, current = baseline.total, merge_all(window)
     starts = sums.starts
     ends = [*starts[1:].tolist(), len(sums.functionals)]
-    adjusted = _adjusted(tested)
+    adjusted = _adjusted_p(tested)
     findings = []
     for c, (start, end) in enumerate(zip(starts.tolist(), ends, strict=True)):
         loud = start + np.flatnonzero(tested.above[start:end])
@@ -115,7 +119,7 @@ def column_findings(
         visible = z95 * float(tested.errors[shown])
         if sums.kinds[c] == "number":
             if effect in ("location", "spread"):
-                effect, before, after, unit = _moved(
+                effect, before, after, unit = _location_change(
                     effect, before, after, reference.numbers[name], current.numbers[name]
                 )
             if located:
@@ -126,7 +130,7 @@ def column_findings(
                 reference=before, current=after, unit=unit, t=float(tested.t[at]), adjusted_p=float(adjusted[at]),
                 alarmed=bool(len(loud)) and tested.alarm is not None and bool(adjusted[at] <= tested.alarm),
                 above_floor=bool(len(loud)), visible_change=visible, meaning=meaning_of(baseline, name),
-                clusters=_clusters(baseline, name, reference, current),
+                clusters=_cluster_shares(baseline, name, reference, current),
             )
         )  # fmt: skip
     return tuple(findings)
@@ -140,7 +144,7 @@ def meaning_of(baseline: ReferenceProfile, name: str) -> Meaning | None:
     return MEANINGS.get(derived, "vectors moved" if baseline.columns.get(base) == "vector" else "wording moved")
 
 
-def _clusters(
+def _cluster_shares(
     baseline: ReferenceProfile, name: str, reference: BlockProfile, current: BlockProfile
 ) -> tuple[ClusterShare, ...]:
     if meaning_of(baseline, name) != MEANINGS["cluster"]:
@@ -148,36 +152,38 @@ def _clusters(
     words = baseline.coding.words.get(name.rpartition(".")[0], ())
     before, after = (side.categories[name].levels / max(side.rows, 1) for side in (reference, current))
     kept = baseline.coding.categories[name].kept
-    order = sorted(range(len(kept)), key=lambda i: (-abs(after[i] - before[i]), kept[i]))[:MOST_CLUSTERS]
-    return tuple(ClusterShare(kept[i], _words_of(words, kept[i]), float(before[i]), float(after[i])) for i in order)
-
-
-def _words_of(words: Sequence[tuple[str, ...]], cluster: str) -> tuple[str, ...]:
-    return words[int(cluster)] if int(cluster) < len(words) else ()
-
-
-def visible_changes(findings: Sequence[ColumnFinding]) -> tuple[VisibleChange, ...]:
+    order = sorted(range(len(kept)), key=lambda i: (-abs(after[i] - before[i]), kept[i]))[:MAX_CLUSTERS_SHOWN]
     return tuple(
-        VisibleChange(f.column, f.visible_change, visible_unit(f), _visible_statement(f, f.visible_change))
-        for f in findings
-        if f.visible_change is not None and could_show(f)
+        ClusterShare(kept[i], _words_of_cluster(words, kept[i]), float(before[i]), float(after[i])) for i in order
     )
 
 
-def could_show(finding: ColumnFinding) -> bool:
+def _words_of_cluster(words: Sequence[tuple[str, ...]], cluster: str) -> tuple[str, ...]:
+    return words[int(cluster)] if int(cluster) < len(words) else ()
+
+
+def detectable_changes(findings: Sequence[ColumnFinding]) -> tuple[DetectableChange, ...]:
+    return tuple(
+        DetectableChange(f.column, f.visible_change, change_unit(f), _statement(f, f.visible_change))
+        for f in findings
+        if f.visible_change is not None and is_detectable(f)
+    )
+
+
+def is_detectable(finding: ColumnFinding) -> bool:
     """Nothing short of every row would show in a share that varies as much as this, or in a constant."""
     visible = finding.visible_change
     return visible is not None and visible > 0 and (finding.kind == "number" or visible < 1)
 
 
-def would_be_missed(
+def undetectable_changes(
     baseline: ReferenceProfile, findings: Sequence[ColumnFinding], must_see: Mapping[str, float]
 ) -> str:
     """The changes that must not be missed and that this window could not have shown, in words."""
     named = []
     total = baseline.total if must_see else None
     for finding in findings:
-        wanted = floor_of(finding.column, must_see)
+        wanted = min_effect_of(finding.column, must_see)
         if wanted is None or finding.visible_change is None or total is None:
             continue
         if finding.kind == "number":
@@ -194,19 +200,19 @@ def standard_deviation(counts: NumberCounts) -> float:
     return math.sqrt(counts.variance * n / (n - 1)) if n > 1 else 0.0
 
 
-def visible_unit(finding: ColumnFinding) -> str:
+def change_unit(finding: ColumnFinding) -> str:
     return "the column's own" if finding.kind == "number" else "share of rows"
 
 
-def _adjusted(tested: Tested) -> Floats:
+def _adjusted_p(tested: PermutationResult) -> Floats:
     """Share of choices whose largest |t| reaches each functional's."""
     ranked = np.sort(tested.largest)
-    below: Ints = np.searchsorted(ranked, tested.t - np.float32(TIE), side="left")
+    below: Ints = np.searchsorted(ranked, tested.t - np.float32(TIE_TOLERANCE), side="left")
     found: Floats = 1.0 - below / len(ranked)
     return found
 
 
-def _moved(
+def _location_change(
     effect: str, before: float, after: float, reference: NumberCounts, current: NumberCounts
 ) -> tuple[str, float, float, str]:
     """A change of mean rank told as a change of the mean where both point the same way, else as ranks."""
@@ -219,7 +225,7 @@ def _moved(
     return effect, before, after, "mean rank, 0..1"
 
 
-def _visible_statement(finding: ColumnFinding, change: float) -> str:
+def _statement(finding: ColumnFinding, change: float) -> str:
     if finding.kind == "number":
         return f"a change of the mean of {finding.column} by {change:.3g} or more would have shown"
     return f"a change of the largest share of {finding.column} by {100 * change:.2g} points or more would have shown"

@@ -9,18 +9,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from monitor.detect.decide import Decision, check_alpha
+from monitor.detect.decide import DriftDecision, check_alpha
 from monitor.detect.findings import ColumnFinding, meaning_of
 from monitor.detect.statistics import (
     BELOW_PER_STD,
-    ENCODED,
-    FLOOR_BELOW,
-    FLOOR_RARE,
-    FLOOR_SHARE,
-    MINIMUM_VALUES,
+    DERIVED_MIN_EFFECT_FACTOR,
+    MIN_EFFECT_BELOW,
+    MIN_EFFECT_RARE,
+    MIN_EFFECT_SHARE,
+    MIN_VALUES,
     FindingKind,
-    floor_of,
-    is_of,
+    is_derived_from,
+    min_effect_of,
 )
 from monitor.drift import Score
 from monitor.profile.block import BlockProfile, merge_all
@@ -47,7 +47,7 @@ def row_tests(
     *,
     alpha: float,
     floors: Mapping[str, float] | None = None,
-) -> Decision:
+) -> DriftDecision:
     """Kolmogorov-Smirnov for numbers, chi-square for categories and missing values, with Holm's correction.
 
     Args:
@@ -60,7 +60,7 @@ def row_tests(
     Source: Smirnov (1948), asymptotic law; Pearson (1900); Holm (1979).
     """
     check_alpha(alpha)
-    answer = _unjudged(baseline, window, alpha)
+    answer = _no_answer(baseline, window, alpha)
     if not answer.n_window:
         return answer
     tests = _tests(baseline, merge_all(window), floors or {})
@@ -75,7 +75,7 @@ def row_tests(
                 meaning=meaning_of(baseline, test.column),
             )
         )  # fmt: skip
-    columns = _loudest(found)
+    columns = _one_per_column(found)
     smallest = min((f.adjusted_p for f in found if f.adjusted_p is not None), default=1.0)
     named = [f.column for f in columns if f.alarmed]
     answer = replace(answer, p=smallest, columns=columns)
@@ -94,9 +94,9 @@ def thresholds(
     limits: Mapping[str, float],
     *,
     alpha: float,
-) -> Decision:
+) -> DriftDecision:
     """A column alarms when a statistic of the catalogue exceeds its limit, at whatever rate that happens by chance."""
-    answer = _unjudged(baseline, window, alpha)
+    answer = _no_answer(baseline, window, alpha)
     if not answer.n_window:
         return answer
     found = []
@@ -113,7 +113,7 @@ def thresholds(
             )  # fmt: skip
     if not found:
         return replace(answer, reason=f"{', '.join(limits)}: undefined for every column")
-    columns = _loudest(found)
+    columns = _one_per_column(found)
     named = [f.column for f in columns if f.alarmed]
     said = ", ".join(f"{name} {limit:g}" for name, limit in limits.items())
     if named:
@@ -121,12 +121,12 @@ def thresholds(
     return replace(answer, verdict="no_evidence", columns=columns, reason=f"nothing beyond {said}")
 
 
-def _unjudged(baseline: ReferenceProfile, window: Sequence[BlockProfile], alpha: float) -> Decision:
+def _no_answer(baseline: ReferenceProfile, window: Sequence[BlockProfile], alpha: float) -> DriftDecision:
     sizes = baseline.rows, sum(block.rows for block in window), len(baseline.blocks), len(window)
-    return Decision("not_enough_data", None, alpha, (), (), *sizes, 0, "the window has no rows", block="row")
+    return DriftDecision("not_enough_data", None, alpha, (), (), *sizes, 0, "the window has no rows", block="row")
 
 
-def _loudest(found: Sequence[ColumnFinding]) -> tuple[ColumnFinding, ...]:
+def _one_per_column(found: Sequence[ColumnFinding]) -> tuple[ColumnFinding, ...]:
     """One finding per column: an alarmed one, else that with the smallest p or the largest excess."""
     best: dict[str, ColumnFinding] = {}
     for finding in found:
@@ -140,8 +140,8 @@ def _order(finding: ColumnFinding) -> tuple[bool, float]:
     return not finding.alarmed, finding.adjusted_p if finding.adjusted_p is not None else -finding.value
 
 
-def _usual(baseline: ReferenceProfile, name: str, floor: float) -> float:
-    return ENCODED * floor if is_of(name, baseline.coding.encoded) else floor
+def _default_min_effect(baseline: ReferenceProfile, name: str, floor: float) -> float:
+    return DERIVED_MIN_EFFECT_FACTOR * floor if is_derived_from(name, baseline.coding.encoded) else floor
 
 
 def _tests(baseline: ReferenceProfile, window: BlockProfile, floors: Mapping[str, float]) -> list[_RowTest]:
@@ -152,11 +152,11 @@ def _tests(baseline: ReferenceProfile, window: BlockProfile, floors: Mapping[str
     for name in baseline.coding.numbers:
         a, b = reference.numbers[name], window.numbers[name]
         n, m = int(a.counts.sum()), int(b.counts.sum())
-        if n > MINIMUM_VALUES and m:
+        if n > MIN_VALUES and m:
             distance = float(np.max(np.abs(np.cumsum(a.counts) / n - np.cumsum(b.counts) / m)))
             p = float(kstwo.sf(distance, round(n * m / (n + m))))
-            floor = floor_of(name, floors)
-            least = _usual(baseline, name, FLOOR_BELOW) if floor is None else floor * BELOW_PER_STD
+            floor = min_effect_of(name, floors)
+            least = _default_min_effect(baseline, name, MIN_EFFECT_BELOW) if floor is None else floor * BELOW_PER_STD
             found.append(_RowTest(name, "number", "ks", None, distance, distance, least, p))
         found.append(_missing(name, "number", (reference.rows, a.nulls), (window.rows, b.nulls)))
     for name in baseline.coding.categories:
@@ -165,9 +165,9 @@ def _tests(baseline: ReferenceProfile, window: BlockProfile, floors: Mapping[str
             table = np.array([_with_rest(reference.rows, before), _with_rest(window.rows, after)])
             shares = table / table.sum(axis=1, keepdims=True)
             statistic, p = _chi2(table)
-            floor = floor_of(name, floors)
+            floor = min_effect_of(name, floors)
             change = float(np.max(np.abs(shares[0] - shares[1])))
-            least = _usual(baseline, name, FLOOR_SHARE) if floor is None else floor
+            least = _default_min_effect(baseline, name, MIN_EFFECT_SHARE) if floor is None else floor
             found.append(_RowTest(name, "category", "chi2", None, statistic, change, least, p))
         found.append(_missing(name, "category", (reference.rows, before.nulls), (window.rows, after.nulls)))
     return found
@@ -181,7 +181,7 @@ def _missing(name: str, kind: FindingKind, reference: tuple[int, int], window: t
     table = np.array([[rows - nulls, nulls] for rows, nulls in (reference, window)], dtype=np.int64)
     statistic, p = _chi2(table)
     change = abs(reference[1] / reference[0] - window[1] / window[0])
-    return _RowTest(name, kind, "chi2", "missing", statistic, change, FLOOR_RARE, p)
+    return _RowTest(name, kind, "chi2", "missing", statistic, change, MIN_EFFECT_RARE, p)
 
 
 def _chi2(table: Ints) -> tuple[float, float]:

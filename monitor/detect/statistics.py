@@ -23,33 +23,33 @@ FindingKind = Literal["number", "category"]
 Effect = Literal["location", "spread", "share_below", "missing", "share", "other", "unseen"]
 
 # A number with fewer reference values is watched for missing ones only, a level with fewer rows not by itself.
-MINIMUM_VALUES: Final = 200
-MINIMUM_LEVEL_ROWS: Final = 10
+MIN_VALUES: Final = 200
+MIN_LEVEL_ROWS: Final = 10
 # Smallest changes that may alarm unless the user sets others. 0.02 of the distribution function is the change that a
 # shift of 0.05 standard deviations makes in a normal column.
-FLOOR_BELOW: Final = 0.02
-FLOOR_RANK: Final = 0.0141
-FLOOR_SHARE: Final = 0.02
-FLOOR_RARE: Final = 0.005  # missing and unseen
+MIN_EFFECT_BELOW: Final = 0.02
+MIN_EFFECT_RANK: Final = 0.0141
+MIN_EFFECT_SHARE: Final = 0.02
+MIN_EFFECT_RARE: Final = 0.005  # missing and unseen
 # Of these, for what a text or vector is seen by: rows of another kind move each of its columns by part of their share.
-ENCODED: Final = 0.5
+DERIVED_MIN_EFFECT_FACTOR: Final = 0.5
 BELOW_PER_STD: Final = 0.39894  # change of the distribution function at the median per standard deviation of shift
 RANK_PER_STD: Final = 0.28209  # change of the mean rank per standard deviation of shift, for a normal column
 
-_FLOORS: Final[Mapping[str, float]] = {
-    "location": FLOOR_RANK, "spread": FLOOR_RANK, "share_below": FLOOR_BELOW, "share": FLOOR_SHARE,
-    "other": FLOOR_SHARE, "missing": FLOOR_RARE, "unseen": FLOOR_RARE,
+_MIN_EFFECTS: Final[Mapping[str, float]] = {
+    "location": MIN_EFFECT_RANK, "spread": MIN_EFFECT_RANK, "share_below": MIN_EFFECT_BELOW, "share": MIN_EFFECT_SHARE,
+    "other": MIN_EFFECT_SHARE, "missing": MIN_EFFECT_RARE, "unseen": MIN_EFFECT_RARE,
 }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class Functional:
+class Statistic:
     effect: Effect
     detail: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
-class Sums:
+class BlockSums:
     """Sums of every functional over the rows of every block, shape (blocks, functionals), reference blocks first.
 
     Functionals of one column stand together, in the order of `names`; `starts`: where those of each column begin.
@@ -59,7 +59,7 @@ class Sums:
 
     names: Sequence[str]
     kinds: Sequence[FindingKind]
-    functionals: Sequence[Functional]
+    functionals: Sequence[Statistic]
     starts: Ints
     values: Floats
     ranked: Ints
@@ -67,11 +67,11 @@ class Sums:
 
 
 @dataclass(frozen=True, eq=False)
-class _Looks:
+class _NumberStatistics:
     """What is looked at of all numbers together, whose bins stand one column after the other."""
 
     names: list[str]
-    functionals: list[Functional]
+    functionals: list[Statistic]
     of: Ints  # (functionals,): number of the column
     begins: Ints  # (columns,): the first bin of each
     ranks: Floats  # (bins,): mid-rank of the bin among the column's reference values, minus one half
@@ -81,31 +81,31 @@ class _Looks:
 
 
 @dataclass(frozen=True, eq=False)
-class _Reference:
+class _ReferenceSums:
     """What does not change from window to window, stacked by block once."""
 
-    looks: _Looks
+    looks: _NumberStatistics
     sums: tuple[Floats, Floats]  # of numbers: (blocks, functionals) and (blocks, ranked)
     levels: Mapping[str, Floats]
     hitters: Mapping[str, Mapping[str, Mapping[int, int]]]  # column, level, block: rows
     folded: Mapping[str, tuple[Floats, Floats]]  # other and unseen of each block, by the lists without its fold
 
 
-_REFERENCES: Final[WeakKeyDictionary[ReferenceProfile, _Reference]] = WeakKeyDictionary()
+_REFERENCE_SUMS: Final[WeakKeyDictionary[ReferenceProfile, _ReferenceSums]] = WeakKeyDictionary()
 
 
-def block_sums(baseline: ReferenceProfile, window: Sequence[BlockProfile], without: Sequence[str] = ()) -> Sums:
+def block_sums(baseline: ReferenceProfile, window: Sequence[BlockProfile], without: Sequence[str] = ()) -> BlockSums:
     """Sums over the reference blocks and the blocks of a window, of every column but those named in `without`."""
-    reference = _REFERENCES.get(baseline)
+    reference = _REFERENCE_SUMS.get(baseline)
     if reference is None:
-        reference = _REFERENCES[baseline] = _stacked(baseline)
+        reference = _REFERENCE_SUMS[baseline] = _sum_reference(baseline)
     looks, categories = reference.looks, []
     for name, levels in baseline.coding.categories.items():
         if name not in without:
             parts = [block.categories[name] for block in window]
-            shares, sums = _levels(levels, reference, name, parts)
-            looked_at = [*shares, Functional("other"), Functional("unseen"), Functional("missing")]
-            categories.append((name, looked_at, np.hstack([sums, _remainder(baseline, reference, name, parts)])))
+            shares, sums = _level_sums(levels, reference, name, parts)
+            looked_at = [*shares, Statistic("other"), Statistic("unseen"), Statistic("missing")]
+            categories.append((name, looked_at, np.hstack([sums, _remainder_sums(baseline, reference, name, parts)])))
     left_out = np.isin(looks.names, list(without))[looks.of] if without else np.zeros(len(looks.of), dtype=bool)
     kept, ranked = np.flatnonzero(~left_out), ~left_out[looks.ranked]
     own, (values, squares) = reference.sums, _number_sums(looks, window)
@@ -125,25 +125,25 @@ def block_sums(baseline: ReferenceProfile, window: Sequence[BlockProfile], witho
     kinds += ["category"] * len(categories)
     names = [looks.names[c] for c in columns] + [name for name, _, _ in categories]
     at = np.searchsorted(kept, looks.ranked[ranked])
-    return Sums(
+    return BlockSums(
         names, kinds, functionals, np.array(begins, dtype=np.int64), every, at, np.concatenate([own[1], squares])
     )
 
 
-def floors_of(sums: Sums, floors: Mapping[str, float], encoded: Collection[str]) -> Floats:
+def min_effects_of(sums: BlockSums, floors: Mapping[str, float], encoded: Collection[str]) -> Floats:
     """The smallest change of each functional that may alarm, in its own unit; see `decide` for the unit of floors.
 
     Args:
         encoded: names of the text and vector columns.
     """
-    found = np.array([_FLOORS[functional.effect] for functional in sums.functionals])
+    found = np.array([_MIN_EFFECTS[functional.effect] for functional in sums.functionals])
     starts = sums.starts.tolist()
     for name, kind, start, end in zip(sums.names, sums.kinds, starts, [*starts[1:], len(found)], strict=True):
-        floor = floor_of(name, floors)
+        floor = min_effect_of(name, floors)
         if floor is None:
-            if is_of(name, encoded):
+            if is_derived_from(name, encoded):
                 found[start:end] = [
-                    least if functional.effect == "missing" else ENCODED * least
+                    least if functional.effect == "missing" else DERIVED_MIN_EFFECT_FACTOR * least
                     for least, functional in zip(found[start:end], sums.functionals[start:end], strict=True)
                 ]
             continue
@@ -158,34 +158,34 @@ def floors_of(sums: Sums, floors: Mapping[str, float], encoded: Collection[str])
                 case "share" | "other":
                     found[at] = floor
                 case "missing" | "unseen":
-                    found[at] = min(floor, FLOOR_RARE)
+                    found[at] = min(floor, MIN_EFFECT_RARE)
     return found
 
 
-def is_of(name: str, encoded: Collection[str]) -> bool:
+def is_derived_from(name: str, encoded: Collection[str]) -> bool:
     """Whether a column is what one of these is seen by."""
     return name.rpartition(".")[0] in encoded
 
 
-def floor_of(name: str, floors: Mapping[str, float]) -> float | None:
+def min_effect_of(name: str, floors: Mapping[str, float]) -> float | None:
     """The floor set for a column, or for the text column it is derived from."""
     return floors.get(name, floors.get(name.rpartition(".")[0]))
 
 
-def _stacked(baseline: ReferenceProfile) -> _Reference:
+def _sum_reference(baseline: ReferenceProfile) -> _ReferenceSums:
     blocks, folds = baseline.blocks, baseline.fold_of
-    looks = _looks(baseline)
+    looks = _number_statistics(baseline)
     levels, hitters, folded = {}, {}, {}
     at = np.arange(len(blocks))
     for name, known in baseline.coding.categories.items():
         parts = [b.categories[name] for b in blocks]
         levels[name] = _stack([part.levels for part in parts])
         folded[name] = _stack([p.other for p in parts])[at, folds], _stack([p.unseen for p in parts])[at, folds]
-        hitters[name] = _by_level(parts) if known.wide else {}
-    return _Reference(looks, _number_sums(looks, blocks), levels, hitters, folded)
+        hitters[name] = _rows_by_level(parts) if known.wide else {}
+    return _ReferenceSums(looks, _number_sums(looks, blocks), levels, hitters, folded)
 
 
-def _by_level(parts: Sequence[CategoryCounts]) -> dict[str, dict[int, int]]:
+def _rows_by_level(parts: Sequence[CategoryCounts]) -> dict[str, dict[int, int]]:
     found: dict[str, dict[int, int]] = {}
     for block, part in enumerate(parts):
         for level, rows in part.hitters.items():
@@ -197,9 +197,9 @@ def _stack(parts: Sequence[Ints]) -> Floats:
     return np.stack(parts).astype(np.float64)
 
 
-def _looks(baseline: ReferenceProfile) -> _Looks:
+def _number_statistics(baseline: ReferenceProfile) -> _NumberStatistics:
     numbers = baseline.coding.numbers
-    functionals: list[Functional] = []
+    functionals: list[Statistic] = []
     of: list[int] = []
     edges: list[int] = []
     ranks, begins, begin = [np.zeros(0)], [], 0
@@ -207,36 +207,36 @@ def _looks(baseline: ReferenceProfile) -> _Looks:
         own = baseline.total.numbers[name].counts
         values = int(own.sum())
         ranks.append((np.cumsum(own) - own / 2.0) / max(values, 1) - 0.5)
-        looked_at = _looked_at(bins, values)
+        looked_at = _statistics_of(bins, values)
         functionals += [functional for functional, _ in looked_at]
         edges += [begin + edge for _, edge in looked_at]
         of += [column] * len(looked_at)
         begins.append(begin)
         begin += len(own)
     effects = np.array([functional.effect for functional in functionals], dtype=np.str_)
-    return _Looks(
+    return _NumberStatistics(
         list(numbers), functionals, np.array(of, dtype=np.int64), np.array(begins, dtype=np.int64),
         np.concatenate(ranks), np.array(edges, dtype=np.int64), effects,
         np.flatnonzero((effects == "location") | (effects == "spread")),
     )  # fmt: skip
 
 
-def _looked_at(bins: NumberBins, values: int) -> list[tuple[Functional, int]]:
+def _statistics_of(bins: NumberBins, values: int) -> list[tuple[Statistic, int]]:
     """Functionals of a number, with the bin up to whose end a share is counted, 0 for others."""
-    found: list[tuple[Functional, int]] = []
-    if values > MINIMUM_VALUES:
+    found: list[tuple[Statistic, int]] = []
+    if values > MIN_VALUES:
         if "location" in bins.tests:
-            found.append((Functional("location"), 0))
+            found.append((Statistic("location"), 0))
         if "spread" in bins.tests:
-            found.append((Functional("spread"), 0))
+            found.append((Statistic("spread"), 0))
         if "below" in bins.tests:
-            found += [(Functional("share_below", f"{bins.edges[edge]:.6g}"), edge) for edge in bins.grid]
+            found += [(Statistic("share_below", f"{bins.edges[edge]:.6g}"), edge) for edge in bins.grid]
     if "missing" in bins.tests:
-        found.append((Functional("missing"), 0))
+        found.append((Statistic("missing"), 0))
     return found
 
 
-def _number_sums(looks: _Looks, blocks: Sequence[BlockProfile]) -> tuple[Floats, Floats]:
+def _number_sums(looks: _NumberStatistics, blocks: Sequence[BlockProfile]) -> tuple[Floats, Floats]:
     """Sums of the functionals of all numbers, shape (blocks, functionals), and of the squares of the ranked ones."""
     values, squares = np.zeros((len(blocks), len(looks.of))), np.zeros((len(blocks), len(looks.ranked)))
     if not len(looks.of):
@@ -260,27 +260,29 @@ def _number_sums(looks: _Looks, blocks: Sequence[BlockProfile]) -> tuple[Floats,
     return values, squares
 
 
-def _levels(
-    known: CategoryLevels, reference: _Reference, name: str, parts: Sequence[CategoryCounts]
-) -> tuple[list[Functional], Floats]:
+def _level_sums(
+    known: CategoryLevels, reference: _ReferenceSums, name: str, parts: Sequence[CategoryCounts]
+) -> tuple[list[Statistic], Floats]:
     own = reference.levels[name]
     if not known.wide:
         counts = np.concatenate([own, _stack([p.levels for p in parts])]) if parts else own
-        return [Functional("share", level) for level in known.kept], counts
-    before, after = reference.hitters[name], _by_level(parts)
+        return [Statistic("share", level) for level in known.kept], counts
+    before, after = reference.hitters[name], _rows_by_level(parts)
     pooled = Counter({level: sum(rows.values()) for level, rows in before.items()})
     pooled.update({level: sum(rows.values()) for level, rows in after.items()})
-    ranked = sorted(((-rows, level) for level, rows in pooled.items() if rows > MINIMUM_LEVEL_ROWS))[: known.most]
+    ranked = sorted(((-rows, level) for level, rows in pooled.items() if rows > MIN_LEVEL_ROWS))[: known.most]
     sums = np.zeros((len(own) + len(parts), len(ranked)))
     for i, (_, level) in enumerate(ranked):
         for block, rows in before.get(level, {}).items():
             sums[block, i] = rows
         for block, rows in after.get(level, {}).items():
             sums[len(own) + block, i] = rows
-    return [Functional("share", level) for _, level in ranked], sums
+    return [Statistic("share", level) for _, level in ranked], sums
 
 
-def _remainder(baseline: ReferenceProfile, reference: _Reference, name: str, parts: Sequence[CategoryCounts]) -> Floats:
+def _remainder_sums(
+    baseline: ReferenceProfile, reference: _ReferenceSums, name: str, parts: Sequence[CategoryCounts]
+) -> Floats:
     """Other, unseen and missing: (blocks, 3)."""
     others, unseens = reference.folded[name]
     if parts:

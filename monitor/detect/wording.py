@@ -3,44 +3,45 @@
 from collections.abc import Sequence
 from typing import Final
 
-from monitor.detect.decide import Decision
-from monitor.detect.findings import ClusterShare, ColumnFinding, could_show
+from monitor.detect.decide import DriftDecision
+from monitor.detect.findings import ClusterShare, ColumnFinding, is_detectable
 
-MOST_NAMED: Final = 3
-MOST_CLUSTERS_NAMED: Final = 2
+MAX_COLUMNS_NAMED: Final = 3
+MAX_CLUSTERS_NAMED: Final = 2
 
 
-def describe(decision: Decision) -> str:
+def describe(decision: DriftDecision) -> str:
     """One or two plain sentences: the verdict, and with every quiet one what would have shown."""
-    return _verdict(decision) + _unjudged(decision)
+    return _verdict(decision) + _left_out(decision)
 
 
-def _verdict(decision: Decision) -> str:
+def _verdict(decision: DriftDecision) -> str:
     match decision.verdict:
         case "not_enough_data" | "reference_too_short":
             return f"No answer: {decision.reason}."
         case "volume_changed":
             return f"Traffic volume changed, so the mix of requests is not judged: {decision.reason}."
         case "no_evidence":
-            return f"No evidence of a change in {decision.n_window} rows ({decision.reason}).{_visible(decision)}"
+            return f"No evidence of a change in {decision.n_window} rows ({decision.reason}).{_detectable(decision)}"
         case "changed_below_floor":
-            ranked = _loudest(decision.columns)[:2]
-            return f"Changed, but below your floors: {'; '.join(_words(f) for f in ranked)}.{_visible(decision)}"
-    ranked = _loudest([f for f in decision.columns if f.alarmed])
+            largest = "; ".join(_describe_finding(f) for f in _largest_first(decision.columns)[:2])
+            return f"Changed, but below your floors: {largest}.{_detectable(decision)}"
+    ranked = _largest_first([f for f in decision.columns if f.alarmed])
     if not ranked:
-        ranked = _loudest([f for f in decision.columns if f.above_floor])[:MOST_NAMED]
-        return f"Drift spread over many columns, most in {'; '.join(_words(f) for f in ranked)} ({decision.reason})."
-    more = f"; and {len(ranked) - MOST_NAMED} more columns" if len(ranked) > MOST_NAMED else ""
-    return f"Drift: {'; '.join(_words(f) for f in ranked[:MOST_NAMED])}{more}."
+        ranked = _largest_first([f for f in decision.columns if f.above_floor])[:MAX_COLUMNS_NAMED]
+        most = "; ".join(_describe_finding(f) for f in ranked)
+        return f"Drift spread over many columns, most in {most} ({decision.reason})."
+    more = f"; and {len(ranked) - MAX_COLUMNS_NAMED} more columns" if len(ranked) > MAX_COLUMNS_NAMED else ""
+    return f"Drift: {'; '.join(_describe_finding(f) for f in ranked[:MAX_COLUMNS_NAMED])}{more}."
 
 
-def _loudest(findings: Sequence[ColumnFinding]) -> list[ColumnFinding]:
+def _largest_first(findings: Sequence[ColumnFinding]) -> list[ColumnFinding]:
     return sorted(findings, key=lambda f: -(f.t if f.t is not None else abs(f.value)))
 
 
-def _visible(decision: Decision) -> str:
+def _detectable(decision: DriftDecision) -> str:
     """What this window would have shown, of the columns that were nearest to an alarm."""
-    nearest = [f for f in _loudest(decision.columns) if could_show(f)][:MOST_NAMED]
+    nearest = [f for f in _largest_first(decision.columns) if is_detectable(f)][:MAX_COLUMNS_NAMED]
     if not decision.draws:
         return " This rule does not tell which change it would have shown."
     if not nearest:
@@ -54,18 +55,20 @@ def _visible(decision: Decision) -> str:
     return f" It would have shown a change of {', '.join(said)}."
 
 
-def _unjudged(decision: Decision) -> str:
+def _left_out(decision: DriftDecision) -> str:
     if not decision.unjudged:
         return ""
-    named = ", ".join(decision.unjudged[:MOST_NAMED])
-    more = f" and {len(decision.unjudged) - MOST_NAMED} more" if len(decision.unjudged) > MOST_NAMED else ""
+    named = ", ".join(decision.unjudged[:MAX_COLUMNS_NAMED])
+    more = (
+        f" and {len(decision.unjudged) - MAX_COLUMNS_NAMED} more" if len(decision.unjudged) > MAX_COLUMNS_NAMED else ""
+    )
     return f" Not judged, for they hang together from one {decision.block} to the next: {named}{more}."
 
 
-def _words(finding: ColumnFinding) -> str:
+def _describe_finding(finding: ColumnFinding) -> str:
     change = f"{finding.reference:.3g} to {finding.current:.3g}"
     points = _points(finding.reference, finding.current)
-    what = _plain(finding, points, change)
+    what = _describe_effect(finding, points, change)
     column, _, derived = finding.column.rpartition(".")
     if finding.meaning is None or finding.effect == "missing":
         return f"`{finding.column}`: {what}"
@@ -81,13 +84,13 @@ def _words(finding: ColumnFinding) -> str:
         case "length" if finding.effect == "mean":
             what = f"mean characters {change}"
         case "cluster":
-            what = "; ".join(_cluster(c) for c in finding.clusters[:MOST_CLUSTERS_NAMED]) or what
+            what = "; ".join(_describe_cluster(c) for c in finding.clusters[:MAX_CLUSTERS_NAMED]) or what
         case _:
             what = f"{derived.replace('_', ' ')}: {what}"
     return f"`{column}`: {finding.meaning} ({what})"
 
 
-def _cluster(share: ClusterShare) -> str:
+def _describe_cluster(share: ClusterShare) -> str:
     name = f"those about {', '.join(share.words)}" if share.words else f"cluster {share.cluster}"
     return f"{name}: {_points(share.reference, share.current)}"
 
@@ -96,7 +99,7 @@ def _points(before: float, after: float) -> str:
     return f"{100 * before:.1f} % to {100 * after:.1f} % of rows"
 
 
-def _plain(finding: ColumnFinding, points: str, change: str) -> str:
+def _describe_effect(finding: ColumnFinding, points: str, change: str) -> str:
     match finding.effect:
         case "ks" | "chi2":
             return f"{finding.effect} {finding.current:.3g}, adjusted p {finding.adjusted_p:.2g}"

@@ -15,8 +15,8 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 CELLS: Final = 1 << 15
-FEWEST_EDGES: Final = 8  # below, a search is as fast
-AT_ONCE: Final = 1 << 16  # values to ask for at a time, so that what is worked on stays in the cache
+MIN_EDGES_FOR_TABLE: Final = 8  # below, a search is as fast
+VALUES_PER_PASS: Final = 1 << 16  # values to ask for at a time, so that what is worked on stays in the cache
 _COMPARE: Final = 1 << 32  # added to the bin of a cell with one edge
 _SEARCH: Final = 1 << 33  # of a cell with more
 
@@ -49,7 +49,7 @@ def bin_numbers(values: Floats, edges: Floats, table: CellTable | None) -> Ints:
 
 def cell_table(edges: Floats) -> CellTable | None:
     """The table of a column; None where a search is as fast or the edges span no finite stretch."""
-    if len(edges) < FEWEST_EDGES:
+    if len(edges) < MIN_EDGES_FOR_TABLE:
         return None
     # The outermost hundredths may lie far out; cells are spent where the edges are.
     low, high = (float(edges[i]) for i in (len(edges) // 100, -1 - len(edges) // 100))

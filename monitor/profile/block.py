@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import InvalidError
-from monitor.profile.by_column import SERIAL_ROWS, THREADS, Rows, each_column, row_count
-from monitor.profile.coding import DERIVED, Coded, CodedColumns, Coding, Ints, coded_column
-from monitor.profile.counting import CategoryCounts, NumberCounts, Runs, count_levels, count_numbers, runs_of
+from monitor.profile.by_column import MAX_SERIAL_ROWS, THREADS, Rows, each_column, row_count
+from monitor.profile.coding import DERIVED_PARTS, CodedColumns, Coding, HasCoding, Ints, coded_column
+from monitor.profile.counting import BlockIndex, CategoryCounts, NumberCounts, count_levels, count_numbers, index_blocks
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,9 +26,9 @@ class BlockProfile:
     categories: Mapping[str, CategoryCounts]
 
 
-def without(block: BlockProfile, column: str) -> BlockProfile:
+def without_column(block: BlockProfile, column: str) -> BlockProfile:
     """The block without a column, and without what is derived from it."""
-    own = (column, *(f"{column}.{part}" for part in DERIVED))
+    own = (column, *(f"{column}.{part}" for part in DERIVED_PARTS))
     return BlockProfile(
         block.rows,
         {n: counts for n, counts in block.numbers.items() if n not in own},
@@ -48,7 +48,7 @@ def equal_blocks(rows: int, block_rows: int) -> Ints:
     return np.minimum(np.arange(rows, dtype=np.int64) // block_rows, max(last, 0))
 
 
-def profile(rows: Rows, baseline: Coded, blocks: NDArray[np.int64]) -> tuple[BlockProfile, ...]:
+def profile_blocks(rows: Rows, baseline: HasCoding, blocks: NDArray[np.int64]) -> tuple[BlockProfile, ...]:
     """Profile each block of some rows.
 
     Args:
@@ -71,17 +71,19 @@ def profile(rows: Rows, baseline: Coded, blocks: NDArray[np.int64]) -> tuple[Blo
             rows=height,
         )
     coding = baseline.coding
-    runs = runs_of(blocks, int(blocks.max()) + 1 if len(blocks) else 0)
-    counted = each_column(rows, coding.columns, lambda series: count(coded_column(series, coding), coding, runs))
-    return put_together(counted.values(), coding, runs)
+    runs = index_blocks(blocks, int(blocks.max()) + 1 if len(blocks) else 0)
+    counted = each_column(
+        rows, coding.columns, lambda series: count_columns(coded_column(series, coding), coding, runs)
+    )
+    return assemble_profiles(counted.values(), coding, runs)
 
 
-def profile_block(rows: Rows, baseline: Coded) -> BlockProfile:
+def profile_block(rows: Rows, baseline: HasCoding) -> BlockProfile:
     """Profile all rows as one block; see `profile`."""
     height = row_count(rows)
     if not height:
         return empty_profile(baseline.coding)
-    return profile(rows, baseline, np.zeros(height, dtype=np.int64))[0]
+    return profile_blocks(rows, baseline, np.zeros(height, dtype=np.int64))[0]
 
 
 def merge_all(blocks: Sequence[BlockProfile]) -> BlockProfile:
@@ -97,25 +99,25 @@ def merge_all(blocks: Sequence[BlockProfile]) -> BlockProfile:
 
 def profile_coded(columns: CodedColumns, coding: Coding, blocks: Ints, total: int) -> tuple[BlockProfile, ...]:
     """Profiles of blocks 0..total-1. Columns are counted side by side: numpy leaves the interpreter while it works."""
-    runs = runs_of(blocks, total)
+    runs = index_blocks(blocks, total)
     alone = [CodedColumns({name: values}, {}, {}) for name, values in columns.numbers.items()]
     alone += [CodedColumns({}, {name: codes}, columns.new) for name, codes in columns.categories.items()]
-    if len(blocks) <= SERIAL_ROWS:
-        return put_together([count(one, coding, runs) for one in alone], coding, runs)
+    if len(blocks) <= MAX_SERIAL_ROWS:
+        return assemble_profiles([count_columns(one, coding, runs) for one in alone], coding, runs)
     with ThreadPoolExecutor(THREADS) as pool:
-        return put_together(pool.map(lambda one: count(one, coding, runs), alone), coding, runs)
+        return assemble_profiles(pool.map(lambda one: count_columns(one, coding, runs), alone), coding, runs)
 
 
 @dataclass(frozen=True, eq=False)
-class Counted:
+class ColumnCounts:
     """Counts of some columns in every block."""
 
     numbers: Mapping[str, Sequence[NumberCounts]]
     categories: Mapping[str, Sequence[CategoryCounts]]
 
 
-def count(columns: CodedColumns, coding: Coding, runs: Runs) -> Counted:
-    return Counted(
+def count_columns(columns: CodedColumns, coding: Coding, runs: BlockIndex) -> ColumnCounts:
+    return ColumnCounts(
         {name: count_numbers(values, coding.numbers[name], runs) for name, values in columns.numbers.items()},
         {
             name: count_levels(codes, columns.new.get(name, ()), coding.categories[name], runs)
@@ -124,7 +126,7 @@ def count(columns: CodedColumns, coding: Coding, runs: Runs) -> Counted:
     )
 
 
-def put_together(parts: Iterable[Counted], coding: Coding, runs: Runs) -> tuple[BlockProfile, ...]:
+def assemble_profiles(parts: Iterable[ColumnCounts], coding: Coding, runs: BlockIndex) -> tuple[BlockProfile, ...]:
     """The block profiles of columns that were counted apart, in the order of the coding."""
     numbers: dict[str, Sequence[NumberCounts]] = {}
     categories: dict[str, Sequence[CategoryCounts]] = {}

@@ -13,9 +13,11 @@ from core.errors import InvalidError
 Rows = pl.DataFrame | pl.LazyFrame
 
 THREADS: Final = 2
-SERIAL_ROWS: Final = 50_000  # below, threads cost more than they save
-_AT_ONCE: Final = 16_000_000  # values read together by one thread, for reading every column by itself costs more
-_TURNS: Final = 4  # each thread has at least as many turns, so that none waits long for the other
+MAX_SERIAL_ROWS: Final = 50_000  # below, threads cost more than they save
+_MAX_VALUES_PER_THREAD: Final = (
+    16_000_000  # values read together by one thread, for reading every column by itself costs more
+)
+_MIN_TURNS_PER_THREAD: Final = 4  # each thread has at least as many turns, so that none waits long for the other
 
 T = TypeVar("T")
 
@@ -46,9 +48,9 @@ def each_column(rows: Rows, names: Sequence[str], work: Callable[[pl.Series], T]
         frame = rows if isinstance(rows, pl.DataFrame) else rows.select(part).collect()
         return [work(frame[name]) for name in part]
 
-    if height <= SERIAL_ROWS:
+    if height <= MAX_SERIAL_ROWS:
         return dict(zip(names, read(names), strict=True))
-    size = max(1, min(-(-len(names) // (THREADS * _TURNS)), _AT_ONCE // height))
+    size = max(1, min(-(-len(names) // (THREADS * _MIN_TURNS_PER_THREAD)), _MAX_VALUES_PER_THREAD // height))
     parts = [names[at : at + size] for at in range(0, len(names), size)]
     with ThreadPoolExecutor(THREADS) as pool:
         return dict(zip(names, (one for part in pool.map(read, parts) for one in part), strict=True))

@@ -15,23 +15,23 @@ from numpy.typing import NDArray
 
 from monitor.redact.base import MARKER
 
-CLUSTERS: Final = 48
-WORDS: Final = 5  # kept of a cluster
-SHARED_BY: Final = 5  # different texts, and people, that use a word which is kept in the clear
-_LENGTHS: Final = range(2, 31)
+MAX_CLUSTERS: Final = 48
+MAX_WORDS_PER_CLUSTER: Final = 5  # kept of a cluster
+MIN_USERS_PER_WORD: Final = 5  # different texts, and people, that use a word which is kept in the clear
+_WORD_LENGTHS: Final = range(2, 31)
 _WORD: Final = re.compile(r"\w+")
 _DIGITS: Final = re.compile(r"\d+")
 
 
-def words(text: str) -> list[str]:
+def tokenise(text: str) -> list[str]:
     """Lower-cased words; every run of digits reads as 0, for a new amount is not a new word."""
     return [_DIGITS.sub("0", word) for word in _WORD.findall(text.lower())]
 
 
 def readable_words(text: str) -> set[str]:
     """The words of a text that mean something to a reader: no numbers, no markers of redaction, no long codes."""
-    found = words(MARKER.sub(" ", text))
-    return {word for word in found if len(word) in _LENGTHS and not any(letter.isdigit() for letter in word)}
+    found = tokenise(MARKER.sub(" ", text))
+    return {word for word in found if len(word) in _WORD_LENGTHS and not any(letter.isdigit() for letter in word)}
 
 
 def shared_words(texts: Iterable[str | None], people: Sequence[str | None] | None) -> Counter[str]:
@@ -45,15 +45,17 @@ def shared_words(texts: Iterable[str | None], people: Sequence[str | None] | Non
     users: dict[str, set[str]] = defaultdict(set)
     seen: set[str] = set()
     for i, text in enumerate(texts):
-        if not text or (plain := " ".join(words(text))) in seen:
+        if not text or (plain := " ".join(tokenise(text))) in seen:
             continue
         seen.add(plain)
         person = (people[i] if people is not None else None) or f"\0{i}"
         for word in readable_words(text):
             used[word] += 1
-            if len(users[word]) < SHARED_BY:
+            if len(users[word]) < MIN_USERS_PER_WORD:
                 users[word].add(person)
-    return Counter({word: n for word, n in used.items() if n >= SHARED_BY and len(users[word]) >= SHARED_BY})
+    return Counter(
+        {word: n for word, n in used.items() if n >= MIN_USERS_PER_WORD and len(users[word]) >= MIN_USERS_PER_WORD}
+    )
 
 
 def cluster_words(
@@ -91,13 +93,13 @@ def cluster_words(
             p, q = n / sizes[cluster], total[word] / rows
             if p > q:
                 weights[word] = p * math.log(p / q)
-        return tuple(sorted(weights, key=lambda word: (-weights[word], word))[:WORDS])
+        return tuple(sorted(weights, key=lambda word: (-weights[word], word))[:MAX_WORDS_PER_CLUSTER])
 
     return tuple(told(cluster) for cluster in range(number))
 
 
 def number_of_clusters(rows: int) -> int:
-    return min(CLUSTERS, max(4, rows // 40))
+    return min(MAX_CLUSTERS, max(4, rows // 40))
 
 
 def centroids(points: NDArray[np.float32], number: int, seed: int) -> NDArray[np.float32]:

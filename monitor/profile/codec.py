@@ -19,9 +19,14 @@ from monitor.profile.block import BlockProfile
 from monitor.profile.coding import Coding, Floats, Ints
 from monitor.profile.counting import CategoryCounts, NumberCounts
 
-_LEVEL: Final = 1  # of compression: most counts are small, and a faster level keeps nearly all of the gain
-_WIDTHS: Final = (1, 2, 4, 8)  # bytes of a count: as few as the block's largest needs, which are read as much faster
-_MOST: Final = float(np.finfo(np.float64).max)
+_COMPRESSION_LEVEL: Final = 1  # of compression: most counts are small, and a faster level keeps nearly all of the gain
+_COUNT_WIDTHS: Final = (
+    1,
+    2,
+    4,
+    8,
+)  # bytes of a count: as few as the block's largest needs, which are read as much faster
+_MAX_FLOAT: Final = float(np.finfo(np.float64).max)
 
 
 def pack(block: BlockProfile) -> tuple[Ints, Floats, dict[str, Mapping[str, int]]]:
@@ -68,17 +73,19 @@ def unpack(ints: Ints, floats: Floats, hitters: Mapping[str, Mapping[str, int]],
 def to_bytes(block: BlockProfile) -> bytes:
     ints, floats, hitters = pack(block)
     names = json.dumps(hitters, separators=(",", ":"), sort_keys=True).encode()
-    width = next(width for width in _WIDTHS if int(ints.max()) < 1 << (8 * width - 1))
+    width = next(width for width in _COUNT_WIDTHS if int(ints.max()) < 1 << (8 * width - 1))
     sizes = np.array([len(ints), len(floats), width], dtype="<i8").tobytes()
-    return zlib.compress(sizes + ints.astype(f"<i{width}").tobytes() + floats.astype("<f8").tobytes() + names, _LEVEL)
+    return zlib.compress(
+        sizes + ints.astype(f"<i{width}").tobytes() + floats.astype("<f8").tobytes() + names, _COMPRESSION_LEVEL
+    )
 
 
 def from_bytes(data: bytes, coding: Coding) -> BlockProfile:
     """Raises IntegrityFailureError when the bytes are no profile of this coding."""
-    return summed([data], coding)
+    return sum_from_bytes([data], coding)
 
 
-def summed(parts: Sequence[bytes], coding: Coding) -> BlockProfile:
+def sum_from_bytes(parts: Sequence[bytes], coding: Coding) -> BlockProfile:
     """The profile of the rows of all blocks, at least one; the same as merging them one by one.
 
     Raises:
@@ -92,7 +99,7 @@ def summed(parts: Sequence[bytes], coding: Coding) -> BlockProfile:
         stacked = np.stack([part[1] for part in read]).reshape(len(read), -1, 4)
         floats = np.empty(stacked.shape[1:])
         with np.errstate(over="ignore"):
-            floats[:, :2] = np.clip(stacked[:, :, :2].sum(axis=0), -_MOST, _MOST)
+            floats[:, :2] = np.clip(stacked[:, :, :2].sum(axis=0), -_MAX_FLOAT, _MAX_FLOAT)
         floats[:, 2], floats[:, 3] = np.fmin.reduce(stacked[:, :, 2]), np.fmax.reduce(stacked[:, :, 3])
         hitters: dict[str, Counter[str]] = {}
         for part in read:
@@ -106,7 +113,7 @@ def summed(parts: Sequence[bytes], coding: Coding) -> BlockProfile:
 def _read(data: bytes) -> tuple[NDArray[np.int64], NDArray[np.float64], dict[str, dict[str, int]]]:
     raw = zlib.decompress(data)
     counts, moments, width = np.frombuffer(raw, dtype="<i8", count=3).tolist()
-    if width not in _WIDTHS:
+    if width not in _COUNT_WIDTHS:
         raise ValueError(f"counts of {width} bytes")
     at, end = 24 + width * counts, 24 + width * counts + 8 * moments
     ints = np.frombuffer(raw, dtype=f"<i{width}", count=counts, offset=24)

@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 
 from core.errors import InvalidError
 from monitor.profile.binning import CellTable, cell_table
-from monitor.profile.text_encoder import COMPONENTS, TextEncoder, lengths
+from monitor.profile.text_encoder import COMPONENTS, TextEncoder, text_lengths
 from monitor.profile.vector_encoder import VectorEncoder, Vectors
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-FOLDS: Final = 4
-SEEN_NOWHERE: Final = -1
-NULL: Final = -2
+MAX_FOLDS: Final = 4
+UNKNOWN_CODE: Final = -1
+NULL_CODE: Final = -2
 # Fields of a text column with the vectors that a model made of it beside it.
-TEXT: Final = "text"
-VECTOR: Final = "vector"
-DERIVED: Final = ("cluster", "oov", "distance", "length", *(f"component_{i}" for i in range(COMPONENTS)))
+TEXT_FIELD: Final = "text"
+VECTOR_FIELD: Final = "vector"
+DERIVED_PARTS: Final = ("cluster", "oov", "distance", "length", *(f"component_{i}" for i in range(COMPONENTS)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,11 +88,11 @@ class Coding:
     @property
     def columns(self) -> list[str]:
         """The columns that rows must have."""
-        derived = {f"{name}.{part}" for name in self.encoded for part in DERIVED}
+        derived = {f"{name}.{part}" for name in self.encoded for part in DERIVED_PARTS}
         return [*self.encoded, *(name for name in (*self.numbers, *self.categories) if name not in derived)]
 
 
-class Coded(Protocol):
+class HasCoding(Protocol):
     """Anything that carries a coding; in practice the baseline."""
 
     @property
@@ -163,7 +163,7 @@ def category_values(frame: pl.DataFrame, column: str) -> pl.Series:
 def as_strings(series: pl.Series) -> pl.Series:
     """Values as text; of a text with the vectors that a model made of it, the text."""
     if isinstance(series.dtype, pl.Struct):
-        return series.struct.field(TEXT).cast(pl.String).alias(series.name)
+        return series.struct.field(TEXT_FIELD).cast(pl.String).alias(series.name)
     return series.cast(pl.String)
 
 
@@ -171,7 +171,7 @@ def as_vectors(series: pl.Series, dimensions: int) -> Vectors:
     """A column of lists as a matrix, nan in rows without a vector; of a text, the vectors that a model made of it."""
     column = series.name
     if isinstance(series.dtype, pl.Struct):
-        series = series.struct.field(VECTOR)
+        series = series.struct.field(VECTOR_FIELD)
     found = np.full((len(series), dimensions), np.nan, dtype=np.float32)
     if series.dtype == pl.Null:
         return found
@@ -198,7 +198,7 @@ def as_vectors(series: pl.Series, dimensions: int) -> Vectors:
 
 def dimensions_of(series: pl.Series) -> int:
     """Numbers of the first vector of a column; 1 where there is none."""
-    lists = (series.struct.field(VECTOR) if isinstance(series.dtype, pl.Struct) else series).drop_nulls()
+    lists = (series.struct.field(VECTOR_FIELD) if isinstance(series.dtype, pl.Struct) else series).drop_nulls()
     return len(lists[0]) if len(lists) and lists.dtype.is_nested() else 1
 
 
@@ -216,7 +216,7 @@ def derived_columns(
         if vector is None:
             of_texts = text.encode(texts)
             distance, components, clusters = of_texts.distance, of_texts.components, of_texts.cluster
-        numbers = {f"{column}.oov": text.unknown(texts), f"{column}.length": lengths(texts)}
+        numbers = {f"{column}.oov": text.unknown(texts), f"{column}.length": text_lengths(texts)}
     numbers[f"{column}.distance"] = distance
     numbers |= {f"{column}.component_{i}": components[:, i] for i in range(COMPONENTS)}
     named = [str(c) if c >= 0 else None for c in clusters.tolist()]
@@ -228,8 +228,8 @@ def level_codes(values: pl.Series, known: CategoryLevels) -> tuple[Ints, Sequenc
     at, names = distinct_levels(values)
     new = sorted(name for name in names if name not in known.place) if known.wide else []
     beyond = {name: len(known.levels) + i for i, name in enumerate(new)}
-    codes = [known.place.get(name, beyond.get(name, SEEN_NOWHERE)) for name in names]
-    return np.array([*codes, NULL], dtype=np.int64)[at], new
+    codes = [known.place.get(name, beyond.get(name, UNKNOWN_CODE)) for name in names]
+    return np.array([*codes, NULL_CODE], dtype=np.int64)[at], new
 
 
 def distinct_levels(values: pl.Series) -> tuple[Ints, list[str]]:

@@ -8,14 +8,14 @@ from typing import Final
 
 import numpy as np
 
-from monitor.profile.binning import AT_ONCE, bin_numbers
-from monitor.profile.coding import NULL, CategoryLevels, Floats, Ints, NumberBins
+from monitor.profile.binning import VALUES_PER_PASS, bin_numbers
+from monitor.profile.coding import NULL_CODE, CategoryLevels, Floats, Ints, NumberBins
 
 # Of a wide column each block keeps this many of its most frequent levels by name, whatever the reference knows.
-HITTERS: Final = 64
-_MOST: Final = np.finfo(np.float64).max
-_SPAN: Final = 1 << 16  # rows of whole blocks taken together: their values and squares stay in the cache
-_DENSE: Final = 4_000_000  # cells of blocks times levels that are counted in one plain array
+MAX_HITTERS: Final = 64
+_MAX_FLOAT: Final = np.finfo(np.float64).max
+_MAX_SPAN_ROWS: Final = 1 << 16  # rows of whole blocks taken together: their values and squares stay in the cache
+_MAX_DENSE_CELLS: Final = 4_000_000  # cells of blocks times levels that are counted in one plain array
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +48,7 @@ class CategoryCounts:
 
 
 @dataclass(frozen=True, eq=False)
-class _Span:
+class _BlockSpan:
     """Rows of neighbouring blocks in order: the block of each, the blocks that have rows, and where they begin."""
 
     begin: int
@@ -59,7 +59,7 @@ class _Span:
 
 
 @dataclass(frozen=True, eq=False)
-class Runs:
+class BlockIndex:
     """Which rows make up which block; the same for every column, so it is worked out once.
 
     `blocks`: of each row as it comes; `rows`: of each block; `order`: of the rows by block, None for as they come.
@@ -68,10 +68,10 @@ class Runs:
     blocks: Ints
     rows: Ints
     order: Ints | None
-    spans: Sequence[_Span]
+    spans: Sequence[_BlockSpan]
 
 
-def runs_of(blocks: Ints, count: int) -> Runs:
+def index_blocks(blocks: Ints, count: int) -> BlockIndex:
     """Args: block number of each row, integers 0..count-1, in any order; how many blocks there are."""
     rows = np.bincount(blocks, minlength=count)
     order = None if np.all(blocks[1:] >= blocks[:-1]) else np.argsort(blocks, kind="stable")
@@ -79,14 +79,14 @@ def runs_of(blocks: Ints, count: int) -> Runs:
     ends = np.cumsum(rows)
     spans, begin = [], 0
     while begin < len(at):
-        last = max(int(np.searchsorted(ends, begin + _SPAN, side="right")) - 1, int(at[begin]))
+        last = max(int(np.searchsorted(ends, begin + _MAX_SPAN_ROWS, side="right")) - 1, int(at[begin]))
         end = int(ends[last])
-        spans.append(_Span(begin, end, at[begin:end], *_filled(at[begin:end])))
+        spans.append(_BlockSpan(begin, end, at[begin:end], *_block_starts(at[begin:end])))
         begin = end
-    return Runs(blocks, rows, order, spans)
+    return BlockIndex(blocks, rows, order, spans)
 
 
-def count_numbers(values: Floats, bins: NumberBins, runs: Runs) -> list[NumberCounts]:
+def count_numbers(values: Floats, bins: NumberBins, runs: BlockIndex) -> list[NumberCounts]:
     """Counts of one column in each block; `values` has nan or infinities where none is known."""
     x = values if runs.order is None else values[runs.order]
     blocks = len(runs.rows)
@@ -99,13 +99,13 @@ def count_numbers(values: Floats, bins: NumberBins, runs: Runs) -> list[NumberCo
             if not np.isfinite(part.sum()):  # nearly always finite; a sum is cheaper than a mask
                 present = np.isfinite(part)
                 part, at = part[present], at[present]
-                filled, starts = _filled(at)
+                filled, starts = _block_starts(at)
             if not len(part):
                 continue
             totals[filled] = np.add.reduceat(part, starts)
             if not np.isfinite(totals[filled]).all():  # scaled by a power of two, which costs no digit
-                totals[filled] = np.clip(np.add.reduceat(part * 2.0**-64, starts) * 2.0**64, -_MOST, _MOST)
-            squares[filled] = np.minimum(np.add.reduceat(part * part, starts), _MOST)
+                totals[filled] = np.clip(np.add.reduceat(part * 2.0**-64, starts) * 2.0**64, -_MAX_FLOAT, _MAX_FLOAT)
+            squares[filled] = np.minimum(np.add.reduceat(part * part, starts), _MAX_FLOAT)
         low[filled], high[filled] = np.minimum.reduceat(part, starts), np.maximum.reduceat(part, starts)
         _add_bins(counts, part, at, bins)
     nulls = runs.rows - counts.sum(axis=1)
@@ -118,15 +118,15 @@ def count_numbers(values: Floats, bins: NumberBins, runs: Runs) -> list[NumberCo
     ]  # fmt: skip
 
 
-def _filled(at: Ints) -> tuple[Ints, Ints]:
+def _block_starts(at: Ints) -> tuple[Ints, Ints]:
     starts = np.flatnonzero(np.diff(at, prepend=-1))
     return at[starts], starts
 
 
 def _add_bins(counts: Ints, x: Floats, at: Ints, bins: NumberBins) -> None:
     width = counts.shape[1]
-    for start in range(0, len(x), AT_ONCE):
-        stop = min(start + AT_ONCE, len(x))
+    for start in range(0, len(x), VALUES_PER_PASS):
+        stop = min(start + VALUES_PER_PASS, len(x))
         cells = bin_numbers(x[start:stop], bins.edges, bins.table)
         first, last = int(at[start]), int(at[stop - 1])
         if first == last:
@@ -137,12 +137,12 @@ def _add_bins(counts: Ints, x: Floats, at: Ints, bins: NumberBins) -> None:
             counts[first : last + 1] += np.bincount(cells, minlength=blocks * width).reshape(blocks, width)
 
 
-def count_levels(codes: Ints, new: Sequence[str], levels: CategoryLevels, runs: Runs) -> list[CategoryCounts]:
+def count_levels(codes: Ints, new: Sequence[str], levels: CategoryLevels, runs: BlockIndex) -> list[CategoryCounts]:
     """Counts of one column in each block; for codes and `new` see `CodedColumns`."""
     size, count = len(levels.levels), len(runs.rows)
-    block, code, n = _cells(runs.blocks, codes, count, size + len(new))
+    block, code, n = _count_pairs(runs.blocks, codes, count, size + len(new))
     folds = levels.known.shape[1]
-    nulls = np.bincount(block[code == NULL], weights=n[code == NULL], minlength=count)
+    nulls = np.bincount(block[code == NULL_CODE], weights=n[code == NULL_CODE], minlength=count)
     in_dictionary = (code >= 0) & (code < size)
     at, of, many = block[in_dictionary], code[in_dictionary], n[in_dictionary]
     nowhere = np.bincount(block, weights=n, minlength=count) - nulls - np.bincount(at, weights=many, minlength=count)
@@ -160,18 +160,18 @@ def count_levels(codes: Ints, new: Sequence[str], levels: CategoryLevels, runs: 
     return [CategoryCounts(kept[t], int(nulls[t]), other[t], unseen[t], hitters[t]) for t in range(count)]
 
 
-def _cells(blocks: Ints, codes: Ints, count: int, known: int) -> tuple[Ints, Ints, Ints]:
+def _count_pairs(blocks: Ints, codes: Ints, count: int, known: int) -> tuple[Ints, Ints, Ints]:
     """Block, code and number of rows of every pair that occurs; codes are NULL..known-1."""
-    width = known - NULL
+    width = known - NULL_CODE
     at = blocks * width
     at += codes
-    at -= NULL
-    if count * width <= _DENSE:
+    at -= NULL_CODE
+    if count * width <= _MAX_DENSE_CELLS:
         table = np.bincount(at, minlength=count * width)
         filled = np.flatnonzero(table)
-        return filled // width, filled % width + NULL, table[filled].astype(np.int64)
+        return filled // width, filled % width + NULL_CODE, table[filled].astype(np.int64)
     filled, n = np.unique(at, return_counts=True)
-    return filled // width, filled % width + NULL, n.astype(np.int64)
+    return filled // width, filled % width + NULL_CODE, n.astype(np.int64)
 
 
 def _hitters(block: Ints, code: Ints, n: Ints, names: Sequence[str], count: int) -> list[dict[str, int]]:
@@ -185,6 +185,6 @@ def _hitters(block: Ints, code: Ints, n: Ints, names: Sequence[str], count: int)
     order = often[np.lexsort((tie, -n[often], block[often]))]
     found: list[dict[str, int]] = [{} for _ in range(count)]
     for b, c, many in zip(block[order].tolist(), code[order].tolist(), n[order].tolist(), strict=True):
-        if len(found[b]) < HITTERS:
+        if len(found[b]) < MAX_HITTERS:
             found[b][names[c]] = many
     return found

@@ -15,8 +15,8 @@ import polars as pl
 
 from core.artifacts import write_durably
 
-PIECE: Final = 2_048  # texts in memory as vectors
-BATCH: Final = 64  # of the model
+TEXTS_PER_PIECE: Final = 2_048  # texts in memory as vectors
+TEXTS_PER_BATCH: Final = 64  # of the model
 
 
 def encode_file(config: dict[str, Any]) -> None:
@@ -32,14 +32,17 @@ def encode_file(config: dict[str, Any]) -> None:
     )  # fmt: skip
     texts = pl.read_parquet(config["texts"])["text"]
     out = None
-    for start in range(0, len(texts), PIECE):
+    for start in range(0, len(texts), TEXTS_PER_PIECE):
         piece = model.encode(
-            texts[start : start + PIECE].to_list(), batch_size=BATCH, show_progress_bar=False, convert_to_numpy=True
+            texts[start : start + TEXTS_PER_PIECE].to_list(),
+            batch_size=TEXTS_PER_BATCH,
+            show_progress_bar=False,
+            convert_to_numpy=True,
         )
         if out is None:
             shape = (len(texts), piece.shape[1])
             out = np.lib.format.open_memmap(config["vectors"], mode="w+", dtype=np.float32, shape=shape)
-        out[start : start + PIECE] = piece
+        out[start : start + TEXTS_PER_PIECE] = piece
     assert out is not None  # there is at least one text
     out.flush()
 

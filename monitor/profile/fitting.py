@@ -7,16 +7,16 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from monitor.profile.coding import NULL, CategoryLevels, Floats, Ints, NumberBins, distinct_levels
+from monitor.profile.coding import NULL_CODE, CategoryLevels, Floats, Ints, NumberBins, distinct_levels
 
-BINS: Final = 256
-TEXT_BINS: Final = 64
-EDGES_TESTED: Final = 31
-KEPT_LEVELS: Final = 30
-KEPT_CLUSTERS: Final = 48
-SAMPLED_ROWS: Final = 50_000
-MINIMUM_LEVEL_ROWS: Final = 10
-DICTIONARY: Final = 65_536
+MAX_BINS: Final = 256
+MAX_DERIVED_BINS: Final = 64
+TESTED_EDGES: Final = 31
+MAX_LEVELS: Final = 30
+MAX_CLUSTER_LEVELS: Final = 48
+MAX_SAMPLED_ROWS: Final = 50_000
+MIN_LEVEL_ROWS: Final = 10
+MAX_DICTIONARY_LEVELS: Final = 65_536
 
 _ALL_TESTS: Final = ("location", "spread", "below", "missing")
 # Text is watched by few functionals: each more raises the bar for all others. The upper quantiles of unknown words and
@@ -33,15 +33,15 @@ _VECTOR_TESTS: Final[Mapping[str, tuple[str, ...]]] = {"distance": ("location", 
 def number_bins(values: Floats, seed: int) -> NumberBins:
     """Bins of a declared number; `values` has nan where none is known."""
     x, smallest = _sorted(values, seed)
-    edges = _edges(x, BINS)
-    quantiles = np.arange(1, EDGES_TESTED + 1) / (EDGES_TESTED + 1)
+    edges = _edges(x, MAX_BINS)
+    quantiles = np.arange(1, TESTED_EDGES + 1) / (TESTED_EDGES + 1)
     return NumberBins(edges, _grid(x, edges, quantiles, smallest), _ALL_TESTS)
 
 
 def derived_bins(values: Floats, derived: str, seed: int, *, of_text: bool) -> NumberBins:
     """Bins of a number derived from a text or vector, by the part it is of it."""
     x, smallest = _sorted(values, seed)
-    edges = _edges(x, TEXT_BINS)
+    edges = _edges(x, MAX_DERIVED_BINS)
     grid = _grid(x, edges, np.array(_TEXT_GRID.get(derived, ())), smallest)
     tests = _TEXT_TESTS if of_text else _VECTOR_TESTS
     return NumberBins(edges, grid, tests.get(derived, ("location",)))
@@ -53,10 +53,10 @@ def _sorted(values: Floats, seed: int) -> tuple[Floats, float]:
     Of many rows a sample: edges need not lie at the quantiles exactly, for shares are counted on all rows. The
     smallest and the largest value are kept, and every value where there are few.
     """
-    if len(values) > SAMPLED_ROWS:
-        chosen = values[np.random.default_rng(seed).integers(0, len(values), SAMPLED_ROWS)]
+    if len(values) > MAX_SAMPLED_ROWS:
+        chosen = values[np.random.default_rng(seed).integers(0, len(values), MAX_SAMPLED_ROWS)]
         x = np.sort(chosen[np.isfinite(chosen)])
-        if 2 * np.count_nonzero(x[1:] > x[:-1]) + 3 > BINS:
+        if 2 * np.count_nonzero(x[1:] > x[:-1]) + 3 > MAX_BINS:
             low, high = values.min(), values.max()
             if np.isnan(low):  # what passes over nan is slower by far
                 low, high = np.fmin.reduce(values), np.fmax.reduce(values)
@@ -92,7 +92,7 @@ def _grid(x: Floats, edges: Floats, quantiles: Floats, smallest: float) -> tuple
     if not len(x) or not len(quantiles):
         return ()
     at = {int(i) for i in np.searchsorted(edges, _quantiles(x, quantiles), side="left")}
-    if smallest >= 1 / (EDGES_TESTED + 1):
+    if smallest >= 1 / (TESTED_EDGES + 1):
         at.add(0)
     return tuple(sorted(at))
 
@@ -107,20 +107,24 @@ def category_levels(values: pl.Series, folds: Ints, most: int) -> tuple[Category
     cells = (numbered * number)[at]
     cells += folds
     counts = np.bincount(cells, minlength=(len(every) + 1) * number).reshape(-1, number)[:-1].astype(np.int64)
-    numbered[-1] = NULL
+    numbered[-1] = NULL_CODE
     codes = numbered[at]
     levels, new = every, list[str]()
-    if len(levels) > DICTIONARY:
+    if len(levels) > MAX_DICTIONARY_LEVELS:
         # Which levels stay is decided by their hash, not by their counts: a choice by count would fit the reference.
         order = sorted(range(len(levels)), key=lambda i: hashlib.blake2b(levels[i].encode(), digest_size=8).digest())
-        place = np.concatenate([sorted(order[:DICTIONARY]), sorted(order[DICTIONARY:])])
+        place = np.concatenate([sorted(order[:MAX_DICTIONARY_LEVELS]), sorted(order[MAX_DICTIONARY_LEVELS:])])
         moved = np.empty(len(levels), dtype=np.int64)
         moved[place] = np.arange(len(levels))
         present = codes >= 0
         codes[present] = moved[codes[present]]
         named = [levels[i] for i in place]
-        levels, new, counts = named[:DICTIONARY], named[DICTIONARY:], counts[place[:DICTIONARY]]
-    kept = tuple(levels[i] for i in _most_frequent(counts.sum(axis=1), most, MINIMUM_LEVEL_ROWS))
+        levels, new, counts = (
+            named[:MAX_DICTIONARY_LEVELS],
+            named[MAX_DICTIONARY_LEVELS:],
+            counts[place[:MAX_DICTIONARY_LEVELS]],
+        )
+    kept = tuple(levels[i] for i in _most_frequent(counts.sum(axis=1), most, MIN_LEVEL_ROWS))
     return levels_of(kept, tuple(levels), counts, most), codes, new
 
 
@@ -136,5 +140,5 @@ def levels_of(kept: tuple[str, ...], levels: tuple[str, ...], counts: Ints, most
     for fold in range(folds):
         without = counts.sum(axis=1) - counts[:, fold]
         known[:, fold] = without > 0
-        listed[_most_frequent(without, most, MINIMUM_LEVEL_ROWS * (1 - 1 / folds)), fold] = True
+        listed[_most_frequent(without, most, MIN_LEVEL_ROWS * (1 - 1 / folds)), fold] = True
     return CategoryLevels(kept, levels, counts, most, listed, known)

@@ -14,13 +14,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from core.errors import IntegrityFailureError, InvalidError
-from monitor.profile.block import BlockProfile, Counted, merge_all, put_together, without
+from monitor.profile.block import BlockProfile, ColumnCounts, assemble_profiles, merge_all, without_column
 from monitor.profile.by_column import Rows, column_names, each_column, row_count
 from monitor.profile.clusters import cluster_words
 from monitor.profile.codec import pack, unpack
 from monitor.profile.coding import (
-    DERIVED,
-    FOLDS,
+    DERIVED_PARTS,
+    MAX_FOLDS,
     CategoryLevels,
     Coding,
     Ints,
@@ -31,8 +31,15 @@ from monitor.profile.coding import (
     derived_columns,
     dimensions_of,
 )
-from monitor.profile.counting import Runs, count_levels, count_numbers, runs_of
-from monitor.profile.fitting import KEPT_CLUSTERS, KEPT_LEVELS, category_levels, derived_bins, levels_of, number_bins
+from monitor.profile.counting import BlockIndex, count_levels, count_numbers, index_blocks
+from monitor.profile.fitting import (
+    MAX_CLUSTER_LEVELS,
+    MAX_LEVELS,
+    category_levels,
+    derived_bins,
+    levels_of,
+    number_bins,
+)
 from monitor.profile.text_encoder import TextEncoder, fit_text
 from monitor.profile.vector_encoder import VectorEncoder, fit_vectors
 
@@ -40,8 +47,8 @@ from monitor.profile.vector_encoder import VectorEncoder, fit_vectors
 ColumnKind = Literal["number", "category", "text", "vector", "encoded"]
 
 FORMAT: Final = "assay-baseline/1"
-ENCODER_SHARE: Final = 0.6
-_ENCODED: Final = ("text", "vector", "encoded")
+DEFAULT_ENCODER_SHARE: Final = 0.6
+_ENCODED_KINDS: Final = ("text", "vector", "encoded")
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +74,7 @@ class ReferenceProfile:
     @property
     def fold_of(self) -> Ints:
         """The fold of each block: whole blocks of the rule are dealt in turn, so no fold holds the nights alone."""
-        return _folds(np.array(self.labels, dtype=np.int64), self.parts)
+        return _assign_folds(np.array(self.labels, dtype=np.int64), self.parts)
 
     @cached_property
     def total(self) -> BlockProfile:
@@ -75,7 +82,7 @@ class ReferenceProfile:
 
     def without(self, column: str) -> "ReferenceProfile":
         """The same reference, a column of it left out."""
-        own = (column, *(f"{column}.{part}" for part in DERIVED))
+        own = (column, *(f"{column}.{part}" for part in DERIVED_PARTS))
         coding = Coding(
             {n: bins for n, bins in self.coding.numbers.items() if n not in own},
             {n: levels for n, levels in self.coding.categories.items() if n not in own},
@@ -85,7 +92,7 @@ class ReferenceProfile:
         )
         return replace(
             self, columns={n: kind for n, kind in self.columns.items() if n != column}, coding=coding,
-            blocks=tuple(without(block, column) for block in self.blocks),
+            blocks=tuple(without_column(block, column) for block in self.blocks),
         )  # fmt: skip
 
     def digest(self) -> str:
@@ -179,7 +186,7 @@ def fit_reference(
     blocks: int | NDArray[np.int64],
     parts: int = 1,
     seed: int = 0,
-    encoder_share: float = ENCODER_SHARE,
+    encoder_share: float = DEFAULT_ENCODER_SHARE,
     encoder_texts: Mapping[str, Sequence[str | None]] | None = None,
     person: str | None = None,
 ) -> ReferenceProfile:
@@ -203,11 +210,11 @@ def fit_reference(
         InvalidError: no rows, no columns, an absent column, a wrong type, or too few blocks.
         InsufficientDataError: too few texts or vectors for an encoder.
     """
-    names, labels = _labels(row_count(rows), blocks)
+    names, labels = _number_blocks(row_count(rows), blocks)
     if not columns:
         raise InvalidError("columns is empty; name at least one column to watch", columns=[])
     given = {name: texts for name, texts in (encoder_texts or {}).items() if columns.get(name) == "text"}
-    unfitted = [name for name, kind in columns.items() if kind in _ENCODED and name not in given]
+    unfitted = [name for name, kind in columns.items() if kind in _ENCODED_KINDS and name not in given]
     total = len(names)
     if unfitted and total < 2:
         raise InvalidError(
@@ -216,18 +223,18 @@ def fit_reference(
     spent = min(total - 1, max(1, round(encoder_share * total))) if unfitted else 0
     rest = labels >= spent
     kept, at = names[spent:], labels[rest] - spent
-    folds, runs = _folds(kept, parts)[at], runs_of(at, total - spent)
+    folds, runs = _assign_folds(kept, parts)[at], index_blocks(at, total - spent)
 
-    people = _people(rows, person, ~rest) if set(_ENCODED) & set(columns.values()) else None
+    people = _people(rows, person, ~rest) if set(_ENCODED_KINDS) & set(columns.values()) else None
 
-    def fitted(series: pl.Series) -> _Fitted:
+    def fitted(series: pl.Series) -> _FittedColumn:
         name = series.name
         profiled = series.filter(pl.Series(rest)) if spent else series
         match columns[name]:
             case "number":
                 return _fit_number(profiled, runs, seed)
             case "category":
-                return _fit_category(as_strings(profiled), folds, KEPT_LEVELS, runs)
+                return _fit_category(as_strings(profiled), folds, MAX_LEVELS, runs)
         spared = series.filter(pl.Series(~rest))
         encoders = _encoders(spared, columns[name], given.get(name), people, seed)
         return _fit_encoded(profiled, encoders, folds, runs, seed)
@@ -243,7 +250,7 @@ def fit_reference(
     return ReferenceProfile(
         columns=dict(columns),
         coding=coding,
-        blocks=put_together([one.counted for one in found.values()], coding, runs),
+        blocks=assemble_profiles([one.counted for one in found.values()], coding, runs),
         labels=tuple(kept.tolist()),
         parts=parts,
         rows_for_encoders=len(labels) - len(at),
@@ -261,24 +268,26 @@ class _Encoders:
 
 
 @dataclass(frozen=True, eq=False)
-class _Fitted:
+class _FittedColumn:
     """What one column gives to the coding, and its counts in every block."""
 
     numbers: Mapping[str, NumberBins]
     categories: Mapping[str, CategoryLevels]
-    counted: Counted
+    counted: ColumnCounts
     encoders: _Encoders = _Encoders()
 
 
-def _fit_number(series: pl.Series, runs: Runs, seed: int) -> _Fitted:
+def _fit_number(series: pl.Series, runs: BlockIndex, seed: int) -> _FittedColumn:
     values = as_numbers(series)
     bins = number_bins(values, seed)
-    return _Fitted({series.name: bins}, {}, Counted({series.name: count_numbers(values, bins, runs)}, {}))
+    return _FittedColumn({series.name: bins}, {}, ColumnCounts({series.name: count_numbers(values, bins, runs)}, {}))
 
 
-def _fit_category(values: pl.Series, folds: Ints, most: int, runs: Runs) -> _Fitted:
+def _fit_category(values: pl.Series, folds: Ints, most: int, runs: BlockIndex) -> _FittedColumn:
     levels, codes, new = category_levels(values, folds, most)
-    return _Fitted({}, {values.name: levels}, Counted({}, {values.name: count_levels(codes, new, levels, runs)}))
+    return _FittedColumn(
+        {}, {values.name: levels}, ColumnCounts({}, {values.name: count_levels(codes, new, levels, runs)})
+    )
 
 
 def _people(rows: Rows, person: str | None, chosen: NDArray[np.bool_]) -> list[str | None] | None:
@@ -308,21 +317,21 @@ def _encoders(
     return _Encoders(text, vector, cluster_words(texts, clusters, None if given else people))
 
 
-def _fit_encoded(series: pl.Series, encoders: _Encoders, folds: Ints, runs: Runs, seed: int) -> _Fitted:
+def _fit_encoded(series: pl.Series, encoders: _Encoders, folds: Ints, runs: BlockIndex, seed: int) -> _FittedColumn:
     derived, cluster = derived_columns(series, encoders.text, encoders.vector)
     of_text = encoders.text is not None
     bins = {
         name: derived_bins(values, name.removeprefix(f"{series.name}."), seed, of_text=of_text)
         for name, values in derived.items()
     }
-    mix = _fit_category(cluster, folds, KEPT_CLUSTERS, runs)
-    counted = Counted(
+    mix = _fit_category(cluster, folds, MAX_CLUSTER_LEVELS, runs)
+    counted = ColumnCounts(
         {name: count_numbers(values, bins[name], runs) for name, values in derived.items()}, mix.counted.categories
     )
-    return _Fitted(bins, mix.categories, counted, encoders)
+    return _FittedColumn(bins, mix.categories, counted, encoders)
 
 
-def _labels(rows: int, blocks: int | NDArray[np.int64]) -> tuple[Ints, Ints]:
+def _number_blocks(rows: int, blocks: int | NDArray[np.int64]) -> tuple[Ints, Ints]:
     """Numbers of the blocks that have rows, ascending, and the place of each row's block among them."""
     if not rows:
         raise InvalidError("the reference has no rows; wait for events or name another baseline", rows=0)
@@ -337,6 +346,6 @@ def _labels(rows: int, blocks: int | NDArray[np.int64]) -> tuple[Ints, Ints]:
     return names.astype(np.int64), at.astype(np.int64)
 
 
-def _folds(labels: Ints, parts: int) -> Ints:
+def _assign_folds(labels: Ints, parts: int) -> Ints:
     whole = np.unique(labels // parts, return_inverse=True)[1].astype(np.int64)
-    return whole % min(FOLDS, int(whole.max(initial=0)) + 1)
+    return whole % min(MAX_FOLDS, int(whole.max(initial=0)) + 1)

@@ -20,21 +20,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import InsufficientDataError
-from monitor.profile.clusters import centroids, number_of_clusters, words
+from monitor.profile.clusters import centroids, number_of_clusters, tokenise
 
 Floats = NDArray[np.float64]
 Array = NDArray[Any]
 
 CHARACTER_DIMENSIONS: Final = 1 << 15
 WORD_DIMENSIONS: Final = 1 << 13
-RANK: Final = 32  # of words
+WORD_RANK: Final = 32  # of words
 GRAM_RANK: Final = 64
 COMPONENTS: Final = 4
-ANCHORS: Final = 4_000
-NEAREST: Final = 3
-MINIMUM_TEXTS: Final = 50
-MAXIMUM_TEXTS: Final = 20_000  # more rows move the encoder no further and cost seconds
-_CHUNK: Final = 500  # texts compared with the anchors at a time; bounds memory
+MAX_ANCHORS: Final = 4_000
+NEAREST_ANCHORS: Final = 3
+MIN_TEXTS: Final = 50
+MAX_TEXTS: Final = 20_000  # more rows move the encoder no further and cost seconds
+_TEXTS_PER_CHUNK: Final = 500  # texts compared with the anchors at a time; bounds memory
 
 _WORD: Final = r"\w+"
 _DIGITS: Final = re.compile(r"\d+")
@@ -107,17 +107,19 @@ class TextEncoder:
         weights[self.grams] = self.gram_weights
         directions = np.zeros((CHARACTER_DIMENSIONS, self.gram_directions.shape[1]), dtype=np.float32)
         directions[self.grams] = self.gram_directions
-        nearest = min(NEAREST, shape[0])
+        nearest = min(NEAREST_ANCHORS, shape[0])
         out = np.empty(len(texts))
-        for start in range(0, len(texts), _CHUNK):
-            part = _unit(_gram_counts(texts[start : start + _CHUNK]), weights)
-            similar = np.asarray((part @ anchors).toarray() + _directed(part, directions) @ self.anchor_points.T) / 2.0
+        for start in range(0, len(texts), _TEXTS_PER_CHUNK):
+            part = _unit(_gram_counts(texts[start : start + _TEXTS_PER_CHUNK]), weights)
+            similar = (
+                np.asarray((part @ anchors).toarray() + _project_unit(part, directions) @ self.anchor_points.T) / 2.0
+            )
             top = np.partition(similar, shape[0] - nearest, axis=1)[:, shape[0] - nearest :]
-            out[start : start + _CHUNK] = np.clip(1.0 - top.mean(axis=1, dtype=np.float64), 0.0, 1.0)
+            out[start : start + _TEXTS_PER_CHUNK] = np.clip(1.0 - top.mean(axis=1, dtype=np.float64), 0.0, 1.0)
         return out
 
     def _unknown(self, text: str) -> float:
-        hashes = np.array([_word_hash(word) for word in words(text)], dtype=np.uint64)
+        hashes = np.array([_word_hash(word) for word in tokenise(text)], dtype=np.uint64)
         return float(np.mean(~self._known(hashes))) if len(hashes) else float("nan")
 
     def _known(self, hashes: NDArray[np.uint64]) -> NDArray[np.bool_]:
@@ -134,7 +136,7 @@ class TextEncoder:
         return cls(**{part.name: arrays[part.name] for part in fields(cls)})
 
 
-def lengths(texts: Sequence[str | None]) -> Floats:
+def text_lengths(texts: Sequence[str | None]) -> Floats:
     """Characters of each text, nan for a missing or empty one."""
     present, filled = _present(texts)
     return np.where(present, np.array([len(text) for text in filled], dtype=np.float64), np.nan)
@@ -161,28 +163,28 @@ def fit_text(texts: Sequence[str | None], *, seed: int, column: str = "text") ->
     from sklearn.utils.extmath import randomized_svd
 
     kept = [text for text in texts if text and text.strip()]
-    if len(kept) < MINIMUM_TEXTS:
+    if len(kept) < MIN_TEXTS:
         raise InsufficientDataError(
-            f"column {column!r}: {len(kept)} texts to fit the encoder on, {MINIMUM_TEXTS} needed; enlarge the baseline",
+            f"column {column!r}: {len(kept)} texts to fit the encoder on, {MIN_TEXTS} needed; enlarge the baseline",
             column=column,
             rows=len(kept),
-            needed=MINIMUM_TEXTS,
+            needed=MIN_TEXTS,
         )
     rng = np.random.default_rng(seed)
-    if len(kept) > MAXIMUM_TEXTS:
-        kept = [kept[i] for i in np.sort(rng.choice(len(kept), MAXIMUM_TEXTS, replace=False))]
+    if len(kept) > MAX_TEXTS:
+        kept = [kept[i] for i in np.sort(rng.choice(len(kept), MAX_TEXTS, replace=False))]
     counts = _word_counts(kept)
     word_weights = _idf(counts)
     matrix = _unit(counts, word_weights)
     _, _, directions = randomized_svd(
-        matrix, n_components=max(1, min(RANK, len(kept) // 8)), n_iter=4, random_state=seed
+        matrix, n_components=max(1, min(WORD_RANK, len(kept) // 8)), n_iter=4, random_state=seed
     )
     directions = np.ascontiguousarray(directions, dtype=np.float32)
     projected = np.asarray(matrix @ directions.T, dtype=np.float32)
     gram_counts = _gram_counts(kept)
     gram_weights = _idf(gram_counts)
     grams = np.unique(gram_counts.indices).astype(np.int32)
-    chosen = np.sort(rng.choice(len(kept), min(ANCHORS, len(kept)), replace=False))
+    chosen = np.sort(rng.choice(len(kept), min(MAX_ANCHORS, len(kept)), replace=False))
     gram_matrix = _unit(gram_counts, gram_weights)
     _, _, along = randomized_svd(
         gram_matrix, n_components=max(1, min(GRAM_RANK, len(kept) // 8)), n_iter=4, random_state=seed
@@ -190,14 +192,14 @@ def fit_text(texts: Sequence[str | None], *, seed: int, column: str = "text") ->
     gram_directions = np.ascontiguousarray(along.T, dtype=np.float32)
     anchors = gram_matrix[chosen]
     return TextEncoder(
-        vocabulary=np.array(sorted({_word_hash(w) for text in kept for w in words(text)}), dtype=np.uint64),
+        vocabulary=np.array(sorted({_word_hash(w) for text in kept for w in tokenise(text)}), dtype=np.uint64),
         grams=grams,
         gram_weights=gram_weights[grams],
         gram_directions=gram_directions[grams],
         anchor_starts=anchors.indptr.astype(np.int32),
         anchor_grams=anchors.indices.astype(np.int32),
         anchor_values=anchors.data.astype(np.float32),
-        anchor_points=_directed(anchors, gram_directions),
+        anchor_points=_project_unit(anchors, gram_directions),
         word_weights=word_weights,
         directions=directions,
         clusters=centroids(projected, number_of_clusters(len(kept)), seed),
@@ -224,11 +226,11 @@ def _counts(texts: Sequence[str], **how: Any) -> Any:
     return matrix
 
 
-def _directed(matrix: Any, directions: NDArray[np.float32]) -> NDArray[np.float32]:
+def _project_unit(matrix: Any, directions: NDArray[np.float32]) -> NDArray[np.float32]:
     """Rows along the directions, scaled to unit length; one that has nothing along them stays zero."""
     points = np.asarray(matrix @ directions, dtype=np.float32)
-    lengths = np.linalg.norm(points, axis=1, keepdims=True)
-    return np.asarray(points / np.where(lengths > 1e-6, lengths, np.inf), dtype=np.float32)
+    text_lengths = np.linalg.norm(points, axis=1, keepdims=True)
+    return np.asarray(points / np.where(text_lengths > 1e-6, text_lengths, np.inf), dtype=np.float32)
 
 
 def _idf(counts: Any) -> NDArray[np.float32]:

@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 
 from core.errors import InsufficientDataError, InvalidError
 from monitor.profile.clusters import centroids, number_of_clusters
-from monitor.profile.text_encoder import ANCHORS, COMPONENTS, MAXIMUM_TEXTS, NEAREST
+from monitor.profile.text_encoder import COMPONENTS, MAX_ANCHORS, MAX_TEXTS, NEAREST_ANCHORS
 
 Floats = NDArray[np.float64]
 Vectors = NDArray[np.float32]
 
-RANK: Final = 64
-MINIMUM_VECTORS: Final = 50
-_CHUNK: Final = 1_000  # vectors compared with the anchors at a time; bounds memory
+MAX_RANK: Final = 64
+MIN_VECTORS: Final = 50
+_VECTORS_PER_CHUNK: Final = 1_000  # vectors compared with the anchors at a time; bounds memory
 
 
 @dataclass(frozen=True)
@@ -58,13 +58,13 @@ class VectorEncoder:
         distance, cluster = np.full(len(vectors), np.nan), np.full(len(vectors), -1, dtype=np.int64)
         components = np.full((len(vectors), COMPONENTS), np.nan)
         present = np.flatnonzero(np.isfinite(vectors).all(axis=1))
-        nearest, width = min(NEAREST, len(self.anchors)), min(COMPONENTS, len(self.axes))
-        for start in range(0, len(present), _CHUNK):
-            rows = present[start : start + _CHUNK]
-            points = _placed(vectors[rows], self.centre, self.axes, self.spread)
-            apart = np.partition(_squared(points, self.anchors), nearest - 1, axis=1)[:, :nearest]
+        nearest, width = min(NEAREST_ANCHORS, len(self.anchors)), min(COMPONENTS, len(self.axes))
+        for start in range(0, len(present), _VECTORS_PER_CHUNK):
+            rows = present[start : start + _VECTORS_PER_CHUNK]
+            points = _place(vectors[rows], self.centre, self.axes, self.spread)
+            apart = np.partition(_squared_distances(points, self.anchors), nearest - 1, axis=1)[:, :nearest]
             distance[rows] = np.sqrt(apart.mean(axis=1))
-            cluster[rows] = np.argmin(_squared(points, self.clusters), axis=1)
+            cluster[rows] = np.argmin(_squared_distances(points, self.clusters), axis=1)
             components[rows] = 0.0
             components[rows, :width] = points[:, :width] * np.sqrt(self.spread[0] / self.spread[:width])
         return VectorFeatures(distance, cluster, components)
@@ -97,17 +97,17 @@ def fit_vectors(vectors: Vectors, *, seed: int, column: str = "vector") -> Vecto
     from sklearn.utils.extmath import randomized_svd
 
     kept = vectors[np.isfinite(vectors).all(axis=1)]
-    if len(kept) < MINIMUM_VECTORS:
+    if len(kept) < MIN_VECTORS:
         raise InsufficientDataError(
-            f"column {column!r}: {len(kept)} vectors to fit the encoder on, {MINIMUM_VECTORS} needed; enlarge the "
-            "baseline", column=column, rows=len(kept), needed=MINIMUM_VECTORS,
+            f"column {column!r}: {len(kept)} vectors to fit the encoder on, {MIN_VECTORS} needed; enlarge the "
+            "baseline", column=column, rows=len(kept), needed=MIN_VECTORS,
         )  # fmt: skip
     rng = np.random.default_rng(seed)
-    if len(kept) > MAXIMUM_TEXTS:
-        kept = kept[np.sort(rng.choice(len(kept), MAXIMUM_TEXTS, replace=False))]
+    if len(kept) > MAX_TEXTS:
+        kept = kept[np.sort(rng.choice(len(kept), MAX_TEXTS, replace=False))]
     centre = kept.mean(axis=0, dtype=np.float64).astype(np.float32)
     centred = kept - centre
-    wanted = max(1, min(RANK, kept.shape[1], len(kept) // 8))
+    wanted = max(1, min(MAX_RANK, kept.shape[1], len(kept) // 8))
     _, singular, axes = randomized_svd(centred, n_components=wanted, n_iter=4, random_state=seed)
     spread = singular.astype(np.float64) / np.sqrt(len(kept))
     size = float(np.sqrt(np.square(kept, dtype=np.float64).sum(axis=1).mean()))
@@ -122,13 +122,13 @@ def fit_vectors(vectors: Vectors, *, seed: int, column: str = "vector") -> Vecto
     others = max(total - float(np.square(spread).sum()), 0.0) / max(kept.shape[1] - len(spread), 1)
     # Where the components leave nothing, anything they cannot hold is far away, but not infinitely.
     spread = np.append(spread, max(np.sqrt(others), 1e-3 * spread[0])).astype(np.float32)
-    points = _placed(kept, centre, axes, spread)
-    chosen = np.sort(rng.choice(len(points), min(ANCHORS, len(points)), replace=False))
+    points = _place(kept, centre, axes, spread)
+    chosen = np.sort(rng.choice(len(points), min(MAX_ANCHORS, len(points)), replace=False))
     clusters = centroids(points, number_of_clusters(len(points)), seed)
     return VectorEncoder(centre, axes, spread, points[chosen], clusters)
 
 
-def _placed(vectors: Vectors, centre: Vectors, axes: Vectors, spread: Vectors) -> Vectors:
+def _place(vectors: Vectors, centre: Vectors, axes: Vectors, spread: Vectors) -> Vectors:
     """Components over the root of their spread, and what is left of each vector; in units of the leading spread."""
     centred = vectors - centre
     along = centred @ axes.T
@@ -137,6 +137,6 @@ def _placed(vectors: Vectors, centre: Vectors, axes: Vectors, spread: Vectors) -
     return np.asarray(every / np.sqrt(spread * spread[0]), dtype=np.float32)
 
 
-def _squared(a: Vectors, b: Vectors) -> Vectors:
+def _squared_distances(a: Vectors, b: Vectors) -> Vectors:
     apart = np.square(a).sum(axis=1)[:, None] + np.square(b).sum(axis=1)[None, :] - 2.0 * a @ b.T
     return np.asarray(np.maximum(apart, 0.0), dtype=np.float32)

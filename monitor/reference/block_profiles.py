@@ -21,7 +21,7 @@ from core.errors import BusyError
 from core.logs import logger
 from core.settings import EngineSettings
 from monitor.profile.block import BlockProfile, empty_profile
-from monitor.profile.codec import from_bytes, summed
+from monitor.profile.codec import from_bytes, sum_from_bytes
 from monitor.profile.coding import Coding
 from monitor.profile.reference_profile import ReferenceProfile
 from monitor.reference.collect import time_blocks
@@ -31,7 +31,7 @@ from monitor.service import CurrentSpec
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.spec.monitors import RowWindow
-from monitor.spec.times import BLOCKS_PER_WINDOW, GRACE, block_length, profile_parts
+from monitor.spec.times import BLOCKS_PER_WINDOW, GRACE_PERIOD, block_length, profile_parts
 from monitor.tables import BaselineRow, StoredProfile
 
 # Blocks are read together up to about this many rows, and about this many values.
@@ -133,7 +133,7 @@ def stored_window(
 ) -> BlockProfile:
     """The profile of all rows of the labels."""
     parts = [data for _, data in _parts_of(db, baseline_id, labels, version, segment)]
-    return summed(parts, coding) if parts else empty_profile(coding)
+    return sum_from_bytes(parts, coding) if parts else empty_profile(coding)
 
 
 def labels_between(spec: ModelSpec, row: BaselineRow, seqs: tuple[int, int], times: tuple[datetime, datetime]) -> range:
@@ -219,7 +219,7 @@ def _open_label(site: Site, spec: ModelSpec, row: BaselineRow, next_seq: int) ->
     windows = spec.monitors.windows
     if isinstance(windows, RowWindow):
         return int(row_labels(np.array([next_seq - row.from_seq]), windows.rows)[0])
-    return int(time_blocks(pl.Series([site.clock.now() - GRACE]), windows)[0])
+    return int(time_blocks(pl.Series([site.clock.now() - GRACE_PERIOD]), windows)[0])
 
 
 def _position(label: int, window: int) -> int:

@@ -18,7 +18,7 @@ from monitor.service import CurrentSpec
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.spec.monitors import RowWindow
-from monitor.spec.times import BLOCKS_PER_WINDOW, GRACE, block_length, profile_parts, reference_time
+from monitor.spec.times import BLOCKS_PER_WINDOW, GRACE_PERIOD, block_length, profile_parts, reference_time
 from monitor.tables import BaselineRow
 
 
@@ -102,7 +102,7 @@ def rows(site: Site, current: CurrentSpec, row: BaselineRow) -> pl.DataFrame | N
         return _dataset(site, current, spec.baseline.dataset).collect()
     if spec.baseline.range is not None:
         begin, end = spec.baseline.range.from_, spec.baseline.range.to
-        if site.clock.now() < end + GRACE:
+        if site.clock.now() < end + GRACE_PERIOD:
             return None
         return site.events.scan(name, from_ts=begin, to_ts=end).sort("seq").collect()
     first = spec.baseline.first_rows

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from core.cache import Cache, CacheKind
 from core.errors import InvalidError
 from core.process import Child
-from monitor.profile.coding import TEXT, VECTOR, dimensions_of
+from monitor.profile.coding import TEXT_FIELD, VECTOR_FIELD, dimensions_of
 from monitor.site import Site
 from monitor.spec.columns import Encoder
 from monitor.spec.model import ModelSpec
@@ -77,8 +77,8 @@ def with_vectors(encoding: Encoding, frame: pl.DataFrame, cache: Cache) -> pl.Da
         at = texts.replace_strict(
             distinct, pl.int_range(len(distinct), eager=True), default=None, return_dtype=pl.Int64
         )
-        lists = pl.Series(VECTOR, vectors, dtype=pl.Array(pl.Float32, vectors.shape[1])).gather(at)
-        both = pl.DataFrame([texts.alias(TEXT), lists.cast(pl.List(pl.Float32))])
+        lists = pl.Series(VECTOR_FIELD, vectors, dtype=pl.Array(pl.Float32, vectors.shape[1])).gather(at)
+        both = pl.DataFrame([texts.alias(TEXT_FIELD), lists.cast(pl.List(pl.Float32))])
         frame = frame.with_columns(both.to_struct(name))
     return frame
 
@@ -106,8 +106,8 @@ def with_vectors_if_possible(
             frame = encoded
         except EncoderError as error:
             reasons[name] = error.message
-            none = pl.lit(None, dtype=pl.List(pl.Float32)).alias(VECTOR)
-            frame = frame.with_columns(pl.struct(pl.col(name).cast(pl.String).alias(TEXT), none).alias(name))
+            none = pl.lit(None, dtype=pl.List(pl.Float32)).alias(VECTOR_FIELD)
+            frame = frame.with_columns(pl.struct(pl.col(name).cast(pl.String).alias(TEXT_FIELD), none).alias(name))
     return frame, reasons
 
 

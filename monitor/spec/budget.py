@@ -13,25 +13,26 @@ from monitor.spec.duration import duration
 from monitor.spec.model import ModelSpec
 from monitor.spec.monitors import RowWindow
 
-Part = Literal["drift", "quality", "volume", "silence", "concept"]
-QUALITY: Final = 0.1  # with the volume and silence
-VOLUME: Final = 0.05
-SILENCE: Final = 0.025
-CONCEPT: Final = 0.1
+BudgetPart = Literal["drift", "quality", "volume", "silence", "concept"]
+QUALITY_SHARE: Final = 0.1  # with the volume and silence
+VOLUME_SHARE: Final = 0.05
+SILENCE_SHARE: Final = 0.025
+CONCEPT_SHARE: Final = 0.1
 
 
-def share(spec: ModelSpec, part: Part) -> float:
+def share(spec: ModelSpec, part: BudgetPart) -> float:
     """Share of the whole budget, 0..1."""
-    concept = CONCEPT if watches_concept(spec) else 0.0
-    volume = 0.0 if isinstance(spec.monitors.windows, RowWindow) else VOLUME
-    parts: dict[Part, float] = {
-        "quality": QUALITY - volume - SILENCE, "volume": volume, "silence": SILENCE, "concept": concept,
-        "drift": 1.0 - QUALITY - concept,
+    concept = CONCEPT_SHARE if watches_concept(spec) else 0.0
+    volume = 0.0 if isinstance(spec.monitors.windows, RowWindow) else VOLUME_SHARE
+    parts: dict[BudgetPart, float] = {
+        "quality": QUALITY_SHARE - volume - SILENCE_SHARE, "volume": volume, "silence": SILENCE_SHARE,
+        "concept": concept,
+        "drift": 1.0 - QUALITY_SHARE - concept,
     }  # fmt: skip
     return parts[part]
 
 
-def alpha(spec: ModelSpec, part: Part, scale: str) -> float:
+def alpha(spec: ModelSpec, part: BudgetPart, scale: str) -> float:
     """False-alarm probability that one monitor may spend on one window of a scale."""
     return spec.monitors.alpha(scale) * share(spec, part)
 
@@ -41,7 +42,7 @@ def watches_concept(spec: ModelSpec) -> bool:
     return bool(spec.with_role("outcome")) and spec.task != "generation"
 
 
-def days_between(spec: ModelSpec, part: Part, *, rows_per_day: float) -> float:
+def days_between(spec: ModelSpec, part: BudgetPart, *, rows_per_day: float) -> float:
     """Days between two false alarms of a monitor that spends its part by the clock.
 
     Args:

@@ -8,13 +8,13 @@ from monitor.spec.duration import duration
 
 DAY: Final = timedelta(days=1)
 # Events may come this late before a stretch of time counts as over.
-GRACE: Final = timedelta(minutes=1)
+GRACE_PERIOD: Final = timedelta(minutes=1)
 # A reference spans at least this many blocks, however many rows come in the first.
-FEWEST_BLOCKS: Final = 2
+MIN_REFERENCE_BLOCKS: Final = 2
 # A window of rows is cut in this many blocks, and its reference in blocks of the same number of rows.
 BLOCKS_PER_WINDOW: Final = 10
 # Days are profiled in quarters: where quarters show no effect of their day, a window of one day is ranked among them.
-QUARTERS: Final = 4
+QUARTERS_PER_DAY: Final = 4
 
 
 def block_length(windows: Sequence[str]) -> timedelta:
@@ -24,7 +24,7 @@ def block_length(windows: Sequence[str]) -> timedelta:
 
 def reference_time(windows: Sequence[str]) -> timedelta:
     """Time that a reference of the first rows spans at least."""
-    return FEWEST_BLOCKS * block_length(windows)
+    return MIN_REFERENCE_BLOCKS * block_length(windows)
 
 
 def window_times(origin: datetime, scale: str, number: int) -> tuple[datetime, datetime]:
@@ -40,4 +40,4 @@ def window_times(origin: datetime, scale: str, number: int) -> tuple[datetime, d
 
 def profile_parts(windows: Sequence[str]) -> int:
     """Profile blocks in one block of time."""
-    return QUARTERS if block_length(windows) == DAY else 1
+    return QUARTERS_PER_DAY if block_length(windows) == DAY else 1

@@ -14,7 +14,7 @@ from typing import Any, Final
 from sqlalchemy import select
 
 from monitor import store
-from monitor.detect.decide import Decision
+from monitor.detect.decide import DriftDecision
 from monitor.detect.rules import judge
 from monitor.drift import Score, drift_scores
 from monitor.profile.block import BlockProfile, empty_profile, merge_all
@@ -162,7 +162,7 @@ class Stored:
             columns=tuple(f.column for f in decision.columns if f.alarmed),
         )  # fmt: skip
 
-    def _decision(self, spec: ModelSpec, span: _Span) -> Decision:
+    def _decision(self, spec: ModelSpec, span: _Span) -> DriftDecision:
         assert self.row.artifact is not None  # a span without a reference says why
         labels = block_profiles.labels_between(spec, self.row, span.seqs, span.times)
         blocks = [self._blocks.get(label) or self._empty for label in labels]

@@ -9,7 +9,7 @@ import polars as pl
 from monitor.service import CurrentSpec
 from monitor.site import Site
 from monitor.spec.monitors import RowWindow
-from monitor.spec.times import GRACE, window_times
+from monitor.spec.times import GRACE_PERIOD, window_times
 from monitor.tables import BaselineRow, Window
 from monitor.windows.judge import DueWindow, measured
 from monitor.windows.record import record
@@ -30,7 +30,7 @@ def next_bounds(site: Site, current: CurrentSpec, row: BaselineRow, scale: str, 
         return None
     (start, end), now = window_times(first, scale, number), site.clock.now()
     arrived = extent.last_ts >= end or now - extent.last_received_at >= QUIET
-    return None if now < end + GRACE or not arrived or start > extent.last_ts else (start, end)
+    return None if now < end + GRACE_PERIOD or not arrived or start > extent.last_ts else (start, end)
 
 
 def due(site: Site, current: CurrentSpec, row: BaselineRow, scale: str, number: int) -> DueWindow | None:

@@ -7,11 +7,11 @@ from typing import Any
 
 import polars as pl
 
-from monitor.detect.decide import Decision
+from monitor.detect.decide import DriftDecision
 from monitor.detect.rules import judge
 from monitor.detect.wording import describe
 from monitor.drift import drift_scores
-from monitor.profile.block import merge_all, without
+from monitor.profile.block import merge_all, without_column
 from monitor.reference import block_profiles, profile_job
 from monitor.service import CurrentSpec
 from monitor.site import Site
@@ -86,7 +86,7 @@ def _judge(
         blocks = block_profiles.stored_blocks(db, row.id, baseline.coding, labels)
         unencoded = block_profiles.unencoded(db, row.id, labels)
     for column in unencoded:
-        baseline, blocks = baseline.without(column), [without(block, column) for block in blocks]
+        baseline, blocks = baseline.without(column), [without_column(block, column) for block in blocks]
     because = "; ".join(f"`{column}` is not judged: {reason}" for column, reason in unencoded.items())
     if not baseline.columns:
         return unjudged("not_encoded", f"Drift not judged: {because}.")
@@ -111,7 +111,7 @@ def seed_of(artifact: str, scale: str, number: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{artifact}/{scale}/{number}".encode()).digest()[:4])
 
 
-def _document(decision: Decision) -> dict[str, Any]:
+def _document(decision: DriftDecision) -> dict[str, Any]:
     document: dict[str, Any] = {f.name: getattr(decision, f.name) for f in fields(decision)}
     document["columns"] = [vars(c) | {"clusters": [vars(share) for share in c.clusters]} for c in decision.columns]
     document["visible"] = [vars(part) for part in decision.visible]

@@ -7,7 +7,7 @@ from typing import Any, Final
 import polars as pl
 
 from monitor.catalogue import expression_of
-from monitor.detect.decide import Decision
+from monitor.detect.decide import DriftDecision
 from monitor.drift import METHODS, TEXT_METHODS, Score
 from monitor.drift.rows import ROW_METHODS
 from monitor.fairness import FAIRNESS, FairnessValue
@@ -44,7 +44,7 @@ class Reading:
     sentence: str = ""
 
 
-def drift_readings(decision: Decision, scores: Sequence[Score]) -> list[Reading]:
+def drift_readings(decision: DriftDecision, scores: Sequence[Score]) -> list[Reading]:
     """The decision's p value, the effect of each column, and the catalogue of statistics."""
     n, n_reference = decision.n_window, decision.n_reference
     readings = [

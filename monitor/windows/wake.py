@@ -13,7 +13,7 @@ from monitor.service import CurrentSpec, current_spec
 from monitor.site import Site
 from monitor.spec.duration import duration
 from monitor.spec.monitors import RowWindow
-from monitor.spec.times import GRACE, reference_time, window_times
+from monitor.spec.times import GRACE_PERIOD, reference_time, window_times
 from monitor.tables import BaselineRow
 
 MANY_ROWS: Final = 10_000  # so many are worth profiling before their window closes
@@ -30,7 +30,7 @@ class Mark:
         if self.ts is None:
             return news.next_seq >= self.seq
         latest = None if news.high_ts is None else when(news.high_ts)
-        return news.next_seq >= self.seq and latest is not None and latest >= self.ts and now >= self.ts + GRACE
+        return news.next_seq >= self.seq and latest is not None and latest >= self.ts and now >= self.ts + GRACE_PERIOD
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,18 +7,19 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 
-from monitor.detect.arrangement import BlockPlan, Scale, arrange, plan_blocks
-from monitor.detect.decide import Decision, decide
-from monitor.detect.dependence import growth
-from monitor.detect.permutation import Blocks, draw, p_values, possible, scores
+from monitor.detect.arrangement import BlockPlan, WindowLayout, arrange, plan_blocks
+from monitor.detect.decide import DriftDecision, decide
+from monitor.detect.dependence import variance_ratio
+from monitor.detect.permutation import Blocks, count_permutations, draw_permutations, p_values
+from monitor.detect.studentised import studentise
 from monitor.detect.wording import describe
-from monitor.profile.block import equal_blocks, profile
+from monitor.profile.block import equal_blocks, profile_blocks
 from monitor.profile.reference_profile import ReferenceProfile, fit_reference
 from monitor.quality import volume
 
 QUARTER_S = 21_600
 MONDAY = 4 * 19_002  # label of the first quarter of 10 January 2022, counted from the epoch, a Thursday
-DAY_WINDOW, WEEK_WINDOW = Scale(4, "day", QUARTER_S), Scale(28, "day", QUARTER_S)
+DAY_WINDOW, WEEK_WINDOW = WindowLayout(4, "day", QUARTER_S), WindowLayout(28, "day", QUARTER_S)
 Floats = NDArray[np.float64]
 
 
@@ -36,8 +37,10 @@ def fitted(frame: pl.DataFrame, first: int = MONDAY) -> ReferenceProfile:
     return fit_reference(frame.drop("label"), {"x": "number", "y": "number"}, blocks=labels, parts=4)
 
 
-def judged(baseline: ReferenceProfile, window: pl.DataFrame, plan: BlockPlan, alpha: float, first: int) -> Decision:
-    blocks = profile(window.drop("label"), baseline, window["label"].to_numpy())
+def judged(
+    baseline: ReferenceProfile, window: pl.DataFrame, plan: BlockPlan, alpha: float, first: int
+) -> DriftDecision:
+    blocks = profile_blocks(window.drop("label"), baseline, window["label"].to_numpy())
     return decide(baseline, blocks, alpha=alpha, plan=plan, first=first, redraws=299)
 
 
@@ -55,7 +58,9 @@ def test_growth_of_independent_blocks_is_refused_at_its_level_and_that_of_wander
         found = 0
         for seed, effect in enumerate(effects):
             sums = np.column_stack([effect * 50, rng.normal(size=len(effect))]) + rng.normal(size=(len(effect), 2))
-            result = growth(sums, np.full(len(effect), 50.0), np.zeros(len(effect), int), np.array([0, 1]), 7, seed)
+            result = variance_ratio(
+                sums, np.full(len(effect), 50.0), np.zeros(len(effect), int), np.array([0, 1]), 7, seed
+            )
             found += not result.exchangeable
         return found / len(effects)
 
@@ -100,8 +105,8 @@ def test_a_column_that_wanders_is_judged_by_weeks_where_there_are_enough_and_els
     assert (long.together, long.problem, dict(long.refused)) == (28, None, {})
     short = plan_blocks(fitted(daily(7 * 9, wander(63, 1), 3)), WEEK_WINDOW, 1 / 30)
     assert set(short.refused) == {"x"}
-    assert short.p_growth is not None
-    assert short.p_growth <= 0.1
+    assert short.p_dependence is not None
+    assert short.p_dependence <= 0.1
     one_day = plan_blocks(fitted(daily(7 * 9, wander(63, 1), 3)), DAY_WINDOW, 1 / 60)
     assert set(one_day.refused) == {"x"}
 
@@ -113,7 +118,7 @@ def test_a_decision_names_the_columns_it_does_not_judge() -> None:
     assert decision.unjudged == ("x",)
     assert {f.column for f in decision.columns} == {"y"}
     assert "Not judged" in describe(decision)
-    assert decision.p_growth == plan.p_growth
+    assert decision.p_growth == plan.p_dependence
 
 
 def test_where_every_column_wanders_the_reference_is_too_short_and_says_by_how_much() -> None:
@@ -130,7 +135,7 @@ def test_a_week_is_not_judged_by_days_of_a_reference_under_eight_weeks_unless_th
     baseline = fitted(daily(35, np.zeros(35), 4))
     refused = plan_blocks(baseline, WEEK_WINDOW, 1 / 30)
     assert refused.problem == "35 blocks of one day of reference; 21 more are needed for windows of 7"
-    accepted = plan_blocks(baseline, Scale(28, "day", QUARTER_S, short_reference=True), 1 / 30)
+    accepted = plan_blocks(baseline, WindowLayout(28, "day", QUARTER_S, short_reference=True), 1 / 30)
     assert accepted.problem is None
 
 
@@ -150,7 +155,7 @@ def test_with_a_season_a_block_changes_places_within_its_phase_only() -> None:
     arranged = arrange(plan, labels, np.ones(56), np.arange(19_200, 19_207), np.ones(7))
     weekend = [(datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=int(d))).weekday() >= 5 for d in labels]
     assert arranged.blocks.phases[:56].tolist() == [int(w) for w in weekend]
-    choices = draw(arranged.blocks, 200, 0)
+    choices = draw_permutations(arranged.blocks, 200, 0)
     assert set(choices[:, arranged.blocks.phases == 1].sum(axis=1).tolist()) == {2.0}
     assert set(choices.sum(axis=1).tolist()) == {7.0}
 
@@ -164,7 +169,7 @@ def test_a_weekly_mix_with_its_season_declared_stays_within_the_budget_on_every_
         frame = pl.DataFrame({"x": rng.normal(size=len(label)) + level[label], "y": rng.normal(size=len(label))})
         frame = frame.with_columns(pl.Series("label", label))
         baseline = fitted(frame.filter(pl.col("label") < 4 * 63))
-        scale = Scale(4, "day", QUARTER_S, season="weekday_weekend")
+        scale = WindowLayout(4, "day", QUARTER_S, season="weekday_weekend")
         plan = plan_blocks(baseline, scale, alpha)
         assert not plan.quarters
         for day in range(63, 84):
@@ -176,8 +181,8 @@ def test_a_weekly_mix_with_its_season_declared_stays_within_the_budget_on_every_
 
 def test_choices_of_each_phase_are_counted_together() -> None:
     blocks = Blocks(np.ones(8), np.array([False] * 6 + [True] * 2), np.array([0, 1] * 4), matched=True)
-    assert possible(blocks.strata) == 16
-    choices = draw(blocks, 50, 0)
+    assert count_permutations(blocks.strata) == 16
+    choices = draw_permutations(blocks, 50, 0)
     assert len(choices) == 16
     assert len({tuple(c) for c in choices.tolist()}) == 16
     assert choices[0].tolist() == blocks.window.astype(float).tolist()
@@ -189,7 +194,7 @@ def test_a_window_of_another_volume_is_never_called_drift_and_says_what_the_mix_
     baseline = fit_reference(pl.DataFrame({"x": rng.normal(size=5600)}), {"x": "number"}, blocks=56)
     rows = int(700 * factor)
     window = pl.DataFrame({"x": rng.normal(0.0 if factor < 1 else 1.0, 1.0, rows)})
-    blocks = profile(window, baseline, equal_blocks(rows, rows // 7))
+    blocks = profile_blocks(window, baseline, equal_blocks(rows, rows // 7))
     found = volume(dict.fromkeys(range(56), 100), dict.fromkeys(range(56, 63), rows // 7), 86_400)
     decision = decide(baseline, blocks, alpha=0.01, volume=found)
     assert (decision.verdict, decision.p) == ("volume_changed", None)
@@ -201,7 +206,7 @@ def test_a_window_of_another_volume_is_never_called_drift_and_says_what_the_mix_
 def test_windows_of_six_blocks_and_more_are_redrawn_in_pairs_of_neighbours() -> None:
     for taken, pairs in ((5, 0), (6, 3), (7, 3), (10, 5)):
         blocks = Blocks(np.ones(63 + taken), np.repeat([False, True], [63, taken]), np.zeros(63 + taken, dtype=int))
-        choices = draw(blocks, 999, 1)[1:]
+        choices = draw_permutations(blocks, 999, 1)[1:]
         assert set(choices.sum(axis=1).tolist()) == {float(taken)}
         neighbours = np.sum(choices[:, 1:] * choices[:, :-1], axis=1)
         assert neighbours.min() >= pairs
@@ -216,7 +221,7 @@ def test_days_that_share_a_session_across_midnight_stay_within_the_budget() -> N
         # What a day shares with the next makes the variance of a week 1.2 times that of seven scattered days.
         sums = np.column_stack([2.0 * level[:70] + 0.3 * level[1:] + rng.normal(size=70) for _ in range(3)])
         blocks = Blocks(np.full(70, 40.0), np.arange(70) >= 63, np.zeros(70, dtype=np.int64))
-        t = scores(sums, blocks, draw(blocks, 299, seed), np.full(3, 1e-6), np.arange(3)).largest
+        t = studentise(sums, blocks, draw_permutations(blocks, 299, seed), np.full(3, 1e-6), np.arange(3)).largest
         alarms += p_values(t, t[:1])[0] <= alpha
     assert alarms / trials <= alpha + 3 * np.sqrt(alpha * (1 - alpha) / trials)
 
@@ -226,4 +231,4 @@ def test_for_windows_of_one_day_a_column_is_left_out_for_clear_memory_only() -> 
     assert sum(bool(plan.refused) for plan in plans) <= 4
     assert all(plan.problem is None for plan in plans)
     # Quarters are asked for more: neither growth at a tenth nor an effect of the day.
-    assert all(plan.p_growth is not None and plan.p_growth > 0.1 for plan in plans if plan.quarters)
+    assert all(plan.p_dependence is not None and plan.p_dependence > 0.1 for plan in plans if plan.quarters)

@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from core.errors import InvalidError
-from monitor.profile.block import equal_blocks, profile, profile_block
-from monitor.profile.by_column import SERIAL_ROWS, each_column
+from monitor.profile.block import equal_blocks, profile_block, profile_blocks
+from monitor.profile.by_column import MAX_SERIAL_ROWS, each_column
 from monitor.profile.codec import to_bytes
 from monitor.profile.reference_profile import ColumnKind, fit_reference
 
@@ -24,22 +24,22 @@ def rows(count: int, seed: int) -> pl.DataFrame:
     )
 
 
-@pytest.mark.parametrize("count", [600, SERIAL_ROWS + 1_000])
+@pytest.mark.parametrize("count", [600, MAX_SERIAL_ROWS + 1_000])
 def test_a_scan_of_parquet_gives_the_baseline_and_profiles_of_the_frame(tmp_path: Path, count: int) -> None:
-    columns = COLUMNS if count < SERIAL_ROWS else {name: k for name, k in COLUMNS.items() if k != "text"}
+    columns = COLUMNS if count < MAX_SERIAL_ROWS else {name: k for name, k in COLUMNS.items() if k != "text"}
     frame = rows(count, 1).select(list(columns))
     frame.write_parquet(tmp_path / "rows.parquet", row_group_size=max(count // 3, 1))
     scan = pl.scan_parquet(tmp_path / "rows.parquet")
     baseline = fit_reference(frame, columns, blocks=20)
     assert fit_reference(scan, columns, blocks=20).to_bytes() == baseline.to_bytes()
     blocks = equal_blocks(count, count // 5)
-    found, expected = profile(scan, baseline, blocks), profile(frame, baseline, blocks)
+    found, expected = profile_blocks(scan, baseline, blocks), profile_blocks(frame, baseline, blocks)
     assert [to_bytes(block) for block in found] == [to_bytes(block) for block in expected]
     assert to_bytes(profile_block(scan, baseline)) == to_bytes(profile_block(frame, baseline))
 
 
 def test_columns_come_back_in_the_order_they_were_asked_for() -> None:
-    frame = rows(SERIAL_ROWS + 1, 2)
+    frame = rows(MAX_SERIAL_ROWS + 1, 2)
     names = ["n7", "c", "n0", "n3"]
     found = each_column(frame.lazy(), names, lambda series: series.name)
     assert list(found.items()) == [(name, name) for name in names]

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import InvalidError
-from monitor.detect.decide import Decision, decide
+from monitor.detect.decide import DriftDecision, decide
 from monitor.detect.findings import MEANINGS, ClusterShare, ColumnFinding
 from monitor.detect.wording import describe
-from monitor.profile.block import BlockProfile, equal_blocks, profile, profile_block, profile_coded
+from monitor.profile.block import BlockProfile, equal_blocks, profile_block, profile_blocks, profile_coded
 from monitor.profile.coding import CodedColumns, coded_columns
 from monitor.profile.reference_profile import ColumnKind, ReferenceProfile, fit_reference
 from monitor.quality import volume
@@ -52,10 +52,10 @@ def one_window(
     reference: int = 1200,
     window: int = 400,
     block: int = 50,
-) -> Decision:
+) -> DriftDecision:
     rng = np.random.default_rng(seed)
     baseline = fit_reference(draw(rng, reference), columns, blocks=reference // block)
-    blocks = profile(draw(rng, window), baseline, equal_blocks(window, block))
+    blocks = profile_blocks(draw(rng, window), baseline, equal_blocks(window, block))
     return decide(baseline, blocks, alpha=alpha, seed=seed, redraws=299)
 
 
@@ -105,7 +105,7 @@ def test_a_planted_shift_is_found_and_its_column_named(column: str) -> None:
         rng = np.random.default_rng(seed)
         baseline = fit_reference(steady(rng, 3000), MIXED, blocks=30)
         window = SHIFTS[column](steady(rng, 1000))
-        decision = decide(baseline, profile(window, baseline, equal_blocks(1000, 100)), alpha=0.01, seed=seed)
+        decision = decide(baseline, profile_blocks(window, baseline, equal_blocks(1000, 100)), alpha=0.01, seed=seed)
         named = {f.column for f in decision.columns if f.alarmed}
         found += decision.alarmed and column in named
         assert column in describe(decision) or not decision.alarmed
@@ -229,7 +229,7 @@ BASELINE = fit_reference(normal(3000, 0), NUMBERS, blocks=30)
 
 
 def blocks_of(frame: pl.DataFrame, rows: int = 100) -> tuple[BlockProfile, ...]:
-    return profile(frame, BASELINE, equal_blocks(frame.height, rows))
+    return profile_blocks(frame, BASELINE, equal_blocks(frame.height, rows))
 
 
 def test_a_table_in_which_nothing_varies_has_p_one() -> None:
@@ -237,7 +237,7 @@ def test_a_table_in_which_nothing_varies_has_p_one() -> None:
     frame = pl.DataFrame({name: [1.0 if kind == "number" else "a"] * 1200 for name, kind in columns.items()})
     baseline = fit_reference(frame, columns, blocks=12)
     for window, rows in ((5, 100), (1, 100)):
-        blocks = profile(frame.head(window * rows), baseline, equal_blocks(window * rows, rows))
+        blocks = profile_blocks(frame.head(window * rows), baseline, equal_blocks(window * rows, rows))
         decision = decide(baseline, blocks, alpha=0.1)
         assert (decision.verdict, decision.p) == ("no_evidence", 1.0)
 
@@ -247,7 +247,7 @@ def test_a_departure_from_a_constant_is_found() -> None:
     baseline = fit_reference(frame, NUMBERS, blocks=30)
     for value in (2.9, 3.1):
         window = pl.DataFrame({"x": [3.0, 3.0, 3.0, 3.0, value] * 100})
-        assert decide(baseline, profile(window, baseline, equal_blocks(500, 50)), alpha=0.01).alarmed
+        assert decide(baseline, profile_blocks(window, baseline, equal_blocks(500, 50)), alpha=0.01).alarmed
 
 
 def test_the_same_seed_gives_the_same_decision() -> None:
@@ -328,7 +328,7 @@ def test_small_changes_of_other_columns_count_once_the_loudest_change_is_above_i
         rng = np.random.default_rng(seed)
         baseline = fit_reference(pl.DataFrame({n: rng.normal(size=3000) for n in columns}), columns, blocks=30)
         window = pl.DataFrame({n: rng.normal(0.17 if n == "x0" else 0.1, 1.0, 1000) for n in columns})
-        blocks = profile(window, baseline, equal_blocks(1000, 100))
+        blocks = profile_blocks(window, baseline, equal_blocks(1000, 100))
         floors = {n: 0.6 for n in columns if n != "x0"}
         found = decide(baseline, blocks, alpha=0.01, floors=floors, seed=seed)
         assert found.p is not None
@@ -340,7 +340,7 @@ def test_small_changes_of_other_columns_count_once_the_loudest_change_is_above_i
 
 
 def test_a_change_of_volume_is_not_judged_as_drift() -> None:
-    window = profile(normal(5 * 500, 6, 1.0), BASELINE, equal_blocks(2500, 500))
+    window = profile_blocks(normal(5 * 500, 6, 1.0), BASELINE, equal_blocks(2500, 500))
     usual = dict.fromkeys(range(56), 100)
     decision = decide(BASELINE, window, alpha=0.01, volume=volume(usual, dict.fromkeys(range(56, 61), 500), 86_400))
     assert (decision.verdict, decision.p) == ("volume_changed", None)
@@ -349,7 +349,7 @@ def test_a_change_of_volume_is_not_judged_as_drift() -> None:
 
 
 def test_too_many_rows_without_a_certain_change_of_volume_are_not_judged_and_say_why() -> None:
-    window = profile(normal(5 * 500, 6, 1.0), BASELINE, equal_blocks(2500, 500))
+    window = profile_blocks(normal(5 * 500, 6, 1.0), BASELINE, equal_blocks(2500, 500))
     few = volume(dict.fromkeys(range(4), 100), dict.fromkeys(range(4, 9), 500), 86_400)
     decision = decide(BASELINE, window, alpha=0.01, volume=few)
     assert (decision.verdict, decision.p) == ("not_enough_data", None)
@@ -379,7 +379,7 @@ def test_a_number_with_few_values_is_watched_for_missing_values_only() -> None:
     sparse = pl.DataFrame({"x": [1.0] * 150 + [None] * 1350}).sample(fraction=1.0, shuffle=True, seed=1)
     baseline = fit_reference(sparse, NUMBERS, blocks=30)
     window = pl.DataFrame({"x": [5.0] * 50 + [None] * 450}).sample(fraction=1.0, shuffle=True, seed=2)
-    decision = decide(baseline, profile(window, baseline, equal_blocks(500, 50)), alpha=0.01)
+    decision = decide(baseline, profile_blocks(window, baseline, equal_blocks(500, 50)), alpha=0.01)
     assert decision.verdict == "no_evidence"
     assert decision.columns[0].effect == "missing"
 
@@ -401,7 +401,7 @@ def test_fifty_columns_with_seven_of_sixty_three_blocks_are_judged_in_a_fraction
     columns: dict[str, ColumnKind] = {f"x{i}": "number" for i in range(50)}
     frame = pl.DataFrame({name: rng.normal(size=5600) for name in columns})
     baseline = fit_reference(frame, columns, blocks=56)
-    window = profile(frame.head(700), baseline, equal_blocks(700, 100))
+    window = profile_blocks(frame.head(700), baseline, equal_blocks(700, 100))
     decide(baseline, window, alpha=0.01)
     seconds = []
     for _ in range(3):
@@ -453,7 +453,7 @@ def test_the_words_say_what_kind_of_change_was_found(column: str, effect: str, w
         meaning=MEANINGS.get(column.rpartition(".")[2], "wording moved") if column.startswith("text.") else None,
         clusters=(ClusterShare("7", ("card", "lost"), 0.03, 0.09), ClusterShare("2", (), 0.05, 0.01)),
     )
-    decision = Decision("drift", 0.001, 0.01, (finding,), (), 1500, 500, 30, 10, 1000, "")
+    decision = DriftDecision("drift", 0.001, 0.01, (finding,), (), 1500, 500, 30, 10, 1000, "")
     assert describe(decision) == f"Drift: {words}."
 
 
@@ -477,7 +477,7 @@ def test_a_new_level_among_thousands_is_found_and_named(levels: int) -> None:
         window = many_levels(rng, 700, levels).with_columns(
             pl.when(pl.int_range(700) % 20 == 0).then(pl.lit("brand new")).otherwise("c").alias("c")
         )
-        decision = decide(baseline, profile(window, baseline, equal_blocks(700, 100)), alpha=0.01, redraws=299)
+        decision = decide(baseline, profile_blocks(window, baseline, equal_blocks(700, 100)), alpha=0.01, redraws=299)
         found += decision.alarmed and decision.columns[0].detail == "brand new"
     assert found >= 11
 
@@ -497,6 +497,6 @@ def test_levels_without_drift_stay_within_the_budget_with_lists_of_the_reference
         rng = np.random.default_rng(seed)
         baseline = fit_reference(pl.DataFrame({"c": levels(rng, 3000).astype(str)}), columns, blocks=30)
         window = pl.DataFrame({"c": levels(rng, 500).astype(str)})
-        p = decide(baseline, profile(window, baseline, equal_blocks(500, 100)), alpha=alpha, redraws=199).p
+        p = decide(baseline, profile_blocks(window, baseline, equal_blocks(500, 100)), alpha=alpha, redraws=199).p
         alarms += p is not None and p <= alpha
     assert alarms / trials <= most(alpha, trials)

@@ -4,9 +4,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from monitor.detect.permutation import Blocks, draw, scores
+from monitor.detect.permutation import Blocks, draw_permutations
 from monitor.detect.statistics import block_sums
-from monitor.profile.block import equal_blocks, profile
+from monitor.detect.studentised import studentise
+from monitor.profile.block import equal_blocks, profile_blocks
 from monitor.profile.reference_profile import ColumnKind, fit_reference
 
 COLUMNS: dict[str, ColumnKind] = {"x": "number", "c": "category", "y": "number"}
@@ -20,7 +21,7 @@ def rows(count: int, seed: int) -> pl.DataFrame:
 
 REFERENCE, WINDOW = rows(2000, 1), rows(400, 2)
 BASELINE = fit_reference(REFERENCE, COLUMNS, blocks=10)
-BLOCKS = profile(WINDOW, BASELINE, equal_blocks(400, 100))
+BLOCKS = profile_blocks(WINDOW, BASELINE, equal_blocks(400, 100))
 
 
 def test_shares_and_missing_are_counts_of_raw_rows() -> None:
@@ -65,11 +66,11 @@ def test_scores_of_many_columns_together_are_those_of_each_alone() -> None:
     rng = np.random.default_rng(3)
     sums, variances = rng.normal(size=(30, 1500)), np.full(1500, 0.2)
     blocks = Blocks(np.full(30, 50.0), np.arange(30) >= 25, np.zeros(30, dtype=np.int64))
-    choices, starts = draw(blocks, 99, 0), np.array([0, 7, 8, 700, 1400])
-    together = scores(sums, blocks, choices, variances, starts)
+    choices, starts = draw_permutations(blocks, 99, 0), np.array([0, 7, 8, 700, 1400])
+    together = studentise(sums, blocks, choices, variances, starts)
     ends = [*starts[1:].tolist(), 1500]
     for column, (start, end) in enumerate(zip(starts.tolist(), ends, strict=True)):
-        alone = scores(sums[:, start:end], blocks, choices, variances[start:end], np.zeros(1, dtype=np.int64))
+        alone = studentise(sums[:, start:end], blocks, choices, variances[start:end], np.zeros(1, dtype=np.int64))
         assert alone.largest[:, 0] == pytest.approx(together.largest[:, column], rel=1e-5)
         assert alone.t == pytest.approx(together.t[start:end], rel=1e-4, abs=1e-5)
         assert alone.errors == pytest.approx(together.errors[start:end], rel=1e-5)

@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from monitor.detect.rules import judge, rates
-from monitor.profile.block import profile
+from monitor.detect.rules import alpha_by_scale, judge
+from monitor.profile.block import profile_blocks
 from monitor.profile.reference_profile import fit_reference
 from monitor.reference.collect import time_blocks
 from monitor.spec import budget
@@ -46,14 +46,14 @@ def test_scales_that_are_judged_spend_the_drift_part_of_the_budget_and_the_other
     assert isinstance(windows, tuple)
     parts = profile_parts(windows)
     baseline = fit_reference(frame, {"amount": "number"}, blocks=time_blocks(frame["ts"], SCALES), parts=parts)
-    found = rates(model, baseline)
+    found = alpha_by_scale(model, baseline)
     assert set(found) == judged
     spent = sum(alpha * (duration("30d") / duration(scale)) for scale, alpha in found.items())
     assert spent == pytest.approx(budget.share(model, "drift") if judged else 0.0)
     for scale in SCALES:
         window = days(reference, duration(scale).days).with_columns(pl.col("amount") + 9.0)
         first = int(time_blocks(window["ts"], SCALES)[0])
-        blocks = profile(window, baseline, time_blocks(window["ts"], SCALES) - first)
+        blocks = profile_blocks(window, baseline, time_blocks(window["ts"], SCALES) - first)
         verdict = judge(model, baseline, scale, blocks, (), first=first, seed=1).verdict
         assert verdict == ("drift" if scale in judged else "reference_too_short"), scale
 
@@ -64,7 +64,7 @@ def test_a_scale_that_needs_more_than_an_equal_share_gets_it_and_the_other_the_r
     for reference, least in ((56, 1 / 57), (84, 1 / 85)):
         frame = days(0, reference)
         baseline = fit_reference(frame, {"amount": "number"}, blocks=time_blocks(frame["ts"], SCALES), parts=4)
-        found = rates(model, baseline)
+        found = alpha_by_scale(model, baseline)
         equal = whole / 2 / 30
         assert found["1d"] == pytest.approx(max(least, equal))
         assert 30 * found["1d"] + 30 / 7 * found["7d"] == pytest.approx(whole)

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import IntegrityFailureError, InvalidError
-from monitor.profile.block import BlockProfile, equal_blocks, merge_all, profile, profile_block
-from monitor.profile.codec import from_bytes, summed, to_bytes
+from monitor.profile.block import BlockProfile, equal_blocks, merge_all, profile_block, profile_blocks
+from monitor.profile.codec import from_bytes, sum_from_bytes, to_bytes
 from monitor.profile.reference_profile import fit_reference
 
 RNG = np.random.default_rng(1)
@@ -80,7 +80,7 @@ def test_stored_profiles_add_up_to_the_profile_of_all_their_rows(
     a: list[tuple[float | None, str | None]], b: list[tuple[float | None, str | None]]
 ) -> None:
     parts = [to_bytes(profile_block(frame(values), BASELINE)) for values in (a, b)]
-    same(summed(parts, BASELINE.coding), profile_block(frame(a + b), BASELINE))
+    same(sum_from_bytes(parts, BASELINE.coding), profile_block(frame(a + b), BASELINE))
 
 
 @pytest.mark.parametrize("data", [b"", b"no profile", to_bytes(profile_block(REFERENCE, BASELINE))[:-3]])
@@ -129,7 +129,7 @@ def test_a_text_where_a_number_was_declared_is_refused_with_the_column_named() -
 
 def test_an_absent_column_is_refused_with_its_name() -> None:
     with pytest.raises(InvalidError, match="'c'"):
-        profile(pl.DataFrame({"x": [1.0]}), BASELINE, np.zeros(1, dtype=np.int64))
+        profile_blocks(pl.DataFrame({"x": [1.0]}), BASELINE, np.zeros(1, dtype=np.int64))
 
 
 def test_a_block_without_rows_is_an_empty_profile() -> None:

@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from monitor.detect.decide import Decision
+from monitor.detect.decide import DriftDecision
 from monitor.detect.rules import judge
-from monitor.profile.block import profile
+from monitor.profile.block import profile_blocks
 from monitor.profile.reference_profile import ColumnKind, ReferenceProfile, fit_reference
 from monitor.reference.collect import time_blocks
 from monitor.spec.duration import duration
@@ -39,10 +39,12 @@ def fitted(declared: ModelSpec, frame: pl.DataFrame, columns: Mapping[str, Colum
     return fit_reference(frame, columns, blocks=time_blocks(frame["ts"], SCALES), parts=4)
 
 
-def window_at(declared: ModelSpec, baseline: ReferenceProfile, frame: pl.DataFrame, scale: str, start: Any) -> Decision:
+def window_at(
+    declared: ModelSpec, baseline: ReferenceProfile, frame: pl.DataFrame, scale: str, start: Any
+) -> DriftDecision:
     rows = frame.filter((pl.col("ts") >= start) & (pl.col("ts") < start + duration(scale)))
     first = int(time_blocks(pl.Series([start]), SCALES)[0])
-    blocks = profile(rows, baseline, time_blocks(rows["ts"], SCALES) - first)
+    blocks = profile_blocks(rows, baseline, time_blocks(rows["ts"], SCALES) - first)
     return judge(declared, baseline, scale, blocks, (), first=first, seed=first)
 
 

@@ -8,8 +8,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from core.errors import InsufficientDataError
-from monitor.profile.clusters import words
-from monitor.profile.text_encoder import COMPONENTS, TextEncoder, fit_text, lengths
+from monitor.profile.clusters import tokenise
+from monitor.profile.text_encoder import COMPONENTS, TextEncoder, fit_text, text_lengths
 
 TEXTS = [
     f"please {verb} my {thing} number {i}"
@@ -44,13 +44,13 @@ def test_the_share_of_unknown_words_is_counted_by_hand() -> None:
 
 def test_missing_and_empty_texts_have_no_features() -> None:
     features = fit_text(TEXTS, seed=1).encode([None, "  ", "open my card"])
-    assert np.isnan(lengths([None, "  ", "open my card"])).tolist() == [True, True, False]
+    assert np.isnan(text_lengths([None, "  ", "open my card"])).tolist() == [True, True, False]
     assert features.cluster.tolist()[:2] == [-1, -1]
     assert features.components.shape == (3, COMPONENTS)
 
 
 def test_digits_are_read_as_zero() -> None:
-    assert words("Paid 12.50 EUR, twice") == ["paid", "0", "0", "eur", "twice"]
+    assert tokenise("Paid 12.50 EUR, twice") == ["paid", "0", "0", "eur", "twice"]
 
 
 def test_one_text_repeated_and_texts_without_latin_letters_can_be_encoded() -> None:

@@ -31,7 +31,7 @@ from governance.verify.lake import DIGEST, REWRITE, LakeVerdict, expected_files,
 from monitor.confirm import drafts
 from monitor.jobs import confirm
 from monitor.profile.block import profile_block
-from monitor.profile.codec import summed
+from monitor.profile.codec import sum_from_bytes
 from monitor.profile.reference_profile import ReferenceProfile
 from monitor.service import apply_spec
 from monitor.site import Site, open_site
@@ -408,7 +408,7 @@ def test_after_an_erasure_profiles_estimator_and_checks_are_those_of_the_rows_th
     assert not any(CHANNEL in segment for _, _, segment in counted)
     assert after.artifact is not None
     baseline = ReferenceProfile.from_bytes(lived_in.artifacts.get(after.artifact))
-    whole = summed([data for (_, *of), (_, data) in counted.items() if of == ["", ""]], baseline.coding)
+    whole = sum_from_bytes([data for (_, *of), (_, data) in counted.items() if of == ["", ""]], baseline.coding)
     wanted = profile_block(lived_in.events.events(world.NAME), baseline)
     assert whole.rows == wanted.rows == ROWS - len(HERS)
     for name, numbers in wanted.numbers.items():
