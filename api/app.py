@@ -6,9 +6,10 @@ from contextlib import asynccontextmanager
 from anyio import to_thread
 from fastapi import FastAPI
 
-from api import errors, pages, routes
-from api.intake import Intake
-from api.looks import Looks
+from api import pages, routes
+from api.http import errors
+from api.http.intake import Intake
+from api.processes.evaluation_requests import Looks
 from core.settings import Settings, load
 from monitor.site import Site, open_site
 

@@ -11,7 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.app import create_app
-from api.protocol import BoundedProtocol
+from api.http.protocol import BoundedProtocol
 from governance.access.api_keys import first_admin
 from governance.ledger.checkpointing import issue_checkpoint
 from governance.ledger.read import ledger_size
@@ -64,5 +64,5 @@ def configured(app: FastAPI) -> uvicorn.Config:
 
 
 def _is_not_an_escaped_error(record: logging.LogRecord) -> bool:
-    """False for what the application raised: `api.errors` logged it without its message, which may quote a payload."""
+    """False for an error of the application: `api.http.errors` has logged it, without the payload it may quote."""
     return not str(record.msg).startswith("Exception in ASGI application")

@@ -92,7 +92,7 @@ def compare(data: Path, folder: Path, replay: int, recipe: dict[str, Any], threa
 
     base = folder / "v1" / "base"
     config = {"run_id": "v1", "train": dataset(v1_rows, folder / "v1.parquet"), "output_dir": str(base.parent)}
-    v1_seconds = started("retrain.train.base", config | common | {"seed": seed}, folder)
+    v1_seconds = started("retrain.train.demo_base", config | common | {"seed": seed}, folder)
     run = {
         "run_id": "v2",
         "recipe": {"base_model": str(base), "task": "sequence_classification", "seed": seed} | recipe,

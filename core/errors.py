@@ -1,4 +1,4 @@
-"""Error families. Each folder derives narrow errors from these; only api/errors.py knows HTTP."""
+"""Error families. Each folder derives narrow errors from these; only api/http/errors.py knows HTTP."""
 
 from typing import Any, ClassVar
 

@@ -19,16 +19,18 @@ from governance.ledger.read import ledger_lines, ledger_size
 from monitor import store as monitor_store
 from monitor.site import Site
 from monitor.spec.parse import parse_spec
-from reports import audit, store
-from reports.bundle import write_bundle
-from reports.charts import loss_svg, timeline_svg
+from reports import store
+from reports.charts.svg import loss_svg, timeline_svg
 from reports.document import AuditReport
 from reports.errors import ReportKindError, ReportPeriodError
-from reports.pdf import typeset
-from reports.runs import losses
+from reports.facts.gather import gather
+from reports.facts.runs import losses
+from reports.facts.standing import champion_at
+from reports.facts.timelines import timeline
+from reports.render.bundle import write_bundle
+from reports.render.pdf import typeset
 from reports.tables import Report
-from reports.timelines import timeline
-from retrain import registry
+from retrain.registry.stages import champion_document
 
 KINDS: Final = ("audit",)
 MEDIA_TYPES: Final = {
@@ -100,7 +102,7 @@ def _build(site: Site, report_id: UUID) -> Report:
         _checkpoint(site)
         with site.database.read() as db:
             row = store.report(db, report_id)
-            document = audit.gather(site, db, row)
+            document = gather(site, db, row)
             charts = _charts(db, row, document)
         _record(site, document, row.id, typeset(document, charts), charts)
     return _bundle(site, report_id)
@@ -193,9 +195,9 @@ def _members(site: Site, db: Session, row: Report) -> dict[str, bytes]:
         for dataset in run.datasets:
             name = dataset.digest.removeprefix("sha256:")
             members[f"datasets/{name}.json"] = canonical(dataset.model_dump())
-    champion = audit.champion_at(store.versions(db, row.model_id), row.period_to)
+    champion = champion_at(store.versions(db, row.model_id), row.period_to)
     if champion is not None:
-        members["champion.json"] = canonical(registry.document(store.model_of(db, row.model_id), champion))
+        members["champion.json"] = canonical(champion_document(store.model_of(db, row.model_id), champion))
         if champion.signature:
             members["champion.note"] = champion.signature.encode()
     return members

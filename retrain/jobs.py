@@ -10,17 +10,21 @@ from core.errors import AppError, BusyError
 from core.jobs import ConsiderJob, EraseJob, ExplainJob, RunJob
 from core.queue import Retry
 from monitor.site import Site
-from retrain import explanation, service, steps, store
+from retrain import explain as explanation
+from retrain import store
 from retrain.erasure import service as erasure
 from retrain.errors import NoPolicyError
-from retrain.workspace import Workspace
+from retrain.runs import steps
+from retrain.runs.consider import consider_policy
+from retrain.runs.record import close_failed
+from retrain.runs.workspace import Workspace
 
 
 def consider(site: Site, job: ConsiderJob) -> Retry | None:
     """Consider the policy of a model; a model without one has nothing to consider."""
     try:
         with site.database.write() as db:
-            service.consider(site, db, job.model, cause=job.cause, window_id=job.window_id)
+            consider_policy(site, db, job.model, cause=job.cause, window_id=job.window_id)
     except NoPolicyError:  # the policy was taken out after the job was queued
         return None
     return None
@@ -64,7 +68,7 @@ def _fail(site: Site, run_id: UUID, code: str, words: str) -> None:
     with site.database.write() as db:
         row = store.run(db, run_id, lock=True)
         if row.state not in store.FINAL_STATES:
-            service.close_failed(site, db, row, code, words)
+            close_failed(site, db, row, code, words)
     Workspace.of(site.settings, run_id).tidy()
 
 

@@ -122,8 +122,8 @@ def api(home: Home = None, port: Port = None, as_json: JsonLine = False) -> None
 
 def worker(home: Home = None, parent: Annotated[int | None, typer.Option(hidden=True)] = None) -> None:
     """Run a worker with its scheduler; several may run on one PostgreSQL."""
-    from api import scheduler
-    from api import worker as loop
+    from api.processes import scheduler
+    from api.processes import worker as loop
 
     if parent is not None:
         _die_with(parent)

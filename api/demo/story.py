@@ -92,7 +92,8 @@ class Story:
             "train": {"path": str(data), "sha256": file_digest(data)}, "seed": self.seed, "epochs": self.base_epochs,
         }  # fmt: skip
         self.bar(
-            "training v1", lambda show: run_module("retrain.train.base", config, progress=progress, on_progress=show)
+            "training v1",
+            lambda show: run_module("retrain.train.demo_base", config, progress=progress, on_progress=show),
         )
         return base / "base"
 

@@ -7,14 +7,15 @@ from uuid import UUID
 from fastapi import APIRouter
 from fastapi.responses import RedirectResponse
 
-from api.auth import requires
-from api.deps import Db, SiteDep
+from api.http.auth import requires
+from api.http.deps import Db, SiteDep
 from api.pages.render import Form, PageRoute
 from core.errors import InvalidError
 from governance.access.roles import Caller, Permission
 from monitor.alerts import lifecycle
 from reports import service as reports
-from retrain import service as retrain
+from retrain.runs.approve import approve_run, reject_run
+from retrain.runs.consider import start_manual
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 AlertWorker = Annotated[Caller, requires(Permission.ALERT_WRITE)]
@@ -44,13 +45,13 @@ def resolve(caller: AlertWorker, alert_id: UUID, site: SiteDep, db: Db, form: Fo
 
 @router.post("/runs/{run_id}/approve")
 def approve(caller: Approver, run_id: UUID, site: SiteDep, db: Db, form: Form) -> RedirectResponse:
-    retrain.approve(site, db, run_id, caller.name, _reason(form))
+    approve_run(site, db, run_id, caller.name, _reason(form))
     return RedirectResponse(f"/runs/{run_id}", 303)
 
 
 @router.post("/runs/{run_id}/reject")
 def reject(caller: Approver, run_id: UUID, site: SiteDep, db: Db, form: Form) -> RedirectResponse:
-    retrain.reject(site, db, run_id, caller.name, _reason(form))
+    reject_run(site, db, run_id, caller.name, _reason(form))
     return RedirectResponse(f"/runs/{run_id}", 303)
 
 
@@ -58,7 +59,7 @@ def reject(caller: Approver, run_id: UUID, site: SiteDep, db: Db, form: Form) ->
 def start_run(
     caller: Annotated[Caller, requires(Permission.RUN_START)], name: str, site: SiteDep, db: Db, form: Form
 ) -> RedirectResponse:
-    retrain.start_manual(site, db, name, caller.name, _reason(form))
+    start_manual(site, db, name, caller.name, _reason(form))
     return RedirectResponse(f"/models/{name}#decisions", 303)
 
 

@@ -7,8 +7,8 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 from markupsafe import Markup
 
-from api.auth import requires
-from api.deps import ReadDb, SiteDep
+from api.http.auth import requires
+from api.http.deps import ReadDb, SiteDep
 from api.pages.models import ACTIVE, progress
 from api.pages.render import PageRoute, page
 from core.errors import NotFoundError
@@ -19,12 +19,15 @@ from monitor.alerts import examples, follow
 from monitor.site import Site
 from monitor.spec.parse import parse_spec
 from monitor.tables import BaselineRow, Window
-from reports import runs, store
-from reports.charts import Table, distribution_svg, distribution_table, loss_svg
-from reports.citations import Citations
-from reports.distributions import changed_columns, distributions
-from retrain import registry
+from reports import store
+from reports.charts.data_table import distribution_table
+from reports.charts.records import Table
+from reports.charts.svg import distribution_svg, loss_svg
+from reports.facts import runs
+from reports.facts.citations import Citations
+from reports.facts.distributions import changed_columns, distributions
 from retrain import store as retrain_store
+from retrain.registry.promotion import approvals_needed
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 DECIDING = ("p_value", "effect")  # what a drift verdict rests on
@@ -103,7 +106,7 @@ def run_page(caller: Reader, run_id: UUID, db: ReadDb) -> HTMLResponse:
         gates=retrain_store.gates(db, run.id), datasets=sorted(datasets.values(), key=lambda d: d.role),
         compared=runs.evaluation(run.evaluation), trained=runs.training(run.metrics), loss=loss,
         configured=runs.configuration(run.config, run.metrics),
-        cite=citations.find, progress=progress(run), active=run.state in ACTIVE, needed=registry.approvals_needed(spec),
+        cite=citations.find, progress=progress(run), active=run.state in ACTIVE, needed=approvals_needed(spec),
     )  # fmt: skip
 
 

@@ -8,19 +8,21 @@ from fastapi.responses import HTMLResponse
 from markupsafe import Markup
 from sqlalchemy.orm import Session
 
-from api.auth import requires
-from api.deps import ReadDb, SiteDep
+from api.http.auth import requires
+from api.http.deps import ReadDb, SiteDep
 from api.pages.render import PageRoute, page
 from governance.access.roles import Caller, Permission
 from monitor import store as monitor_store
 from monitor.service import CurrentSpec, current_spec
 from monitor.site import Site
 from monitor.tables import Measurement
-from reports import audit, store
-from reports.charts import timeline_svg, timeline_table
-from reports.citations import Citations
-from reports.findings import budget, rules
-from reports.timelines import timeline
+from reports import store
+from reports.charts.data_table import timeline_table
+from reports.charts.svg import timeline_svg
+from reports.facts.citations import Citations
+from reports.facts.standing import champion_at, health_at, newest_kpis
+from reports.facts.timelines import timeline
+from reports.facts.words import budget_words, rule_words
 from retrain.tables import Run
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -42,11 +44,11 @@ def _summary(site: Site, db: Session, current: CurrentSpec) -> dict[str, Any]:
     model, now = current.model, site.clock.now()
     runs = store.runs(db, model.id, model.created_at, now)
     windows = store.newest_windows(db, model.id, 1)
-    champion = audit.champion_at(store.versions(db, model.id), now)
+    champion = champion_at(store.versions(db, model.id), now)
     coverage = windows[-1].labels / windows[-1].rows if windows and windows[-1].rows else None
     return {
-        "name": model.name, "spec": current.spec, "health": audit.health_at(site, db, model, current.spec),
-        "kpis": audit.newest_kpis(db, model.id, current.spec, _far(now)), "window": windows[-1] if windows else None,
+        "name": model.name, "spec": current.spec, "health": health_at(site, db, model, current.spec),
+        "kpis": newest_kpis(db, model.id, current.spec, _far(now)), "window": windows[-1] if windows else None,
         "coverage": coverage, "alerts": sum(1 for a in monitor_store.alerts(db, model.id) if a.state != "resolved"),
         "run": runs[-1] if runs else None, "champion": champion,
     }  # fmt: skip
@@ -85,7 +87,7 @@ def model_page(
     period = (first or model.created_at, last or site.clock.now())
     return page(
         "model.html", caller=caller, model=model, spec=spec, revision=current.revision,
-        summary=_summary(site, db, current), budget=budget(spec), rules=rules(spec),
+        summary=_summary(site, db, current), budget=budget_words(spec), rules=rule_words(spec),
         wide=_svg(drawn, 1072), narrow=_svg(drawn, 358), data=timeline_table(drawn) if drawn else None,
         alerts=alerts[::-1], windows=windows[::-1],
         by_window=_by_window(measured), fairness=_newest_fairness(measured), decisions=decisions[::-1], runs=runs[::-1],

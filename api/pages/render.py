@@ -16,11 +16,13 @@ from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
-from api.deps import body_of
-from api.errors import status_of
+from api.http.deps import body_of
+from api.http.errors import status_of
 from core.errors import AppError, UnauthenticatedError
 from governance.access.roles import Caller, Permission
-from reports import charts, findings, runs
+from reports.charts.text import number
+from reports.facts import runs
+from reports.facts.words import brief_words, column_words, held_words, mean_words, unit_of, unit_words
 from reports.redaction import without_paths
 
 # No inline script, no inline style, nothing from another origin.
@@ -53,16 +55,16 @@ def _environment() -> Environment:
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     found.filters.update(
-        number=charts.number, time=time, moment=moment, mark=mark, pct=lambda v: "–" if v is None else f"{100 * v:.1f}",
+        number=number, time=time, moment=moment, mark=mark, pct=lambda v: "–" if v is None else f"{100 * v:.1f}",
         short=lambda d: (d or "–").removeprefix("sha256:")[:12], pretty=lambda v: json.dumps(v, indent=2, default=str),
         said=said,
         nopath=without_paths,
         words=lambda text: str(text).replace("_", " "),
     )  # fmt: skip
     found.globals.update(
-        static=lambda name: f"/static/{name}?v={_fingerprint(name)}", Permission=Permission, brief=findings.brief,
-        held=findings.held, column_words=findings.column_words, unit_words=findings.unit_words,
-        unit_of=findings.unit_of, mean_words=findings.mean_words, source=runs.source,
+        static=lambda name: f"/static/{name}?v={_fingerprint(name)}", Permission=Permission, brief=brief_words,
+        held=held_words, column_words=column_words, unit_words=unit_words,
+        unit_of=unit_of, mean_words=mean_words, source=runs.source,
     )  # fmt: skip
     return found
 

@@ -3,8 +3,8 @@
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from api import auth
-from api.deps import SiteDep
+from api.http import auth
+from api.http.deps import SiteDep
 from api.pages.render import STATIC, Form, PageRoute, page, static
 from core.errors import NotFoundError, UnauthenticatedError
 

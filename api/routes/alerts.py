@@ -8,8 +8,8 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 from pydantic import Field
 
-from api.auth import requires
-from api.deps import Db, In, Out, Page, ReadDb, SiteDep
+from api.http.auth import requires
+from api.http.deps import Db, In, Out, Page, ReadDb, SiteDep
 from core.errors import NotFoundError
 from governance.access.roles import Caller, Permission
 from governance.erasure import ErasedError

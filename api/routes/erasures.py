@@ -8,8 +8,8 @@ from uuid import UUID
 from fastapi import APIRouter
 from pydantic import Field
 
-from api.auth import requires
-from api.deps import Db, In, Out, Page, ReadDb, SiteDep
+from api.http.auth import requires
+from api.http.deps import Db, In, Out, Page, ReadDb, SiteDep
 from governance import erasure
 from governance.access.roles import Caller, Permission
 from governance.ledger.checkpointing import latest_checkpoint

@@ -10,8 +10,8 @@ from fastapi.responses import JSONResponse
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.auth import requires
-from api.deps import (
+from api.http.auth import requires
+from api.http.deps import (
     Db,
     Out,
     ReadDb,
@@ -23,8 +23,8 @@ from api.deps import (
     media_type,
     read_body,
 )
-from api.direct import DirectRoute
-from api.intake import Intake, OverloadedError
+from api.http.direct import DirectRoute
+from api.http.intake import Intake, OverloadedError
 from core import queue
 from core.errors import ConflictError, NotFoundError
 from core.jobs import ExplainJob

@@ -6,8 +6,8 @@ from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 from pydantic import AwareDatetime, Field
 
-from api.auth import requires
-from api.deps import In, ReadDb, SiteDep
+from api.http.auth import requires
+from api.http.deps import In, ReadDb, SiteDep
 from governance.access.roles import Caller, Permission
 from monitor import store
 from monitor.upkeep import export

@@ -6,9 +6,9 @@ from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse
 from sqlalchemy import text
 
-from api import metrics
-from api.auth import requires
-from api.deps import ReadDb, SiteDep
+from api.http import metrics
+from api.http.auth import requires
+from api.http.deps import ReadDb, SiteDep
 from core.errors import BusyError
 from governance.access.roles import Caller, Permission
 

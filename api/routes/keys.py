@@ -6,8 +6,8 @@ from typing import Annotated
 from fastapi import APIRouter, Request
 from pydantic import Field
 
-from api.auth import forget_callers, requires
-from api.deps import Db, In, Out, Page, ReadDb, SiteDep
+from api.http.auth import forget_callers, requires
+from api.http.deps import Db, In, Out, Page, ReadDb, SiteDep
 from governance.access.api_keys import all_keys, create_key, revoke_key
 from governance.access.roles import Caller, Permission, Role
 

@@ -7,8 +7,8 @@ from fastapi import APIRouter, Query
 from fastapi.responses import PlainTextResponse
 from pydantic import Field
 
-from api.auth import requires
-from api.deps import In, Out, Page, ReadDb
+from api.http.auth import requires
+from api.http.deps import In, Out, Page, ReadDb
 from core.errors import InvalidError, NotFoundError
 from governance.access.roles import Caller, Permission
 from governance.ledger.checkpointing import consistency_proof, inclusion_proof, latest_checkpoint

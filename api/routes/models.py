@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Response
 
-from api.auth import requires
-from api.deps import Db, Out, Page, ReadDb, SiteDep, body_of
+from api.http.auth import requires
+from api.http.deps import Db, Out, Page, ReadDb, SiteDep, body_of
 from core.errors import ConflictError
 from governance.access.roles import Caller, Permission
 from monitor import store
@@ -53,12 +53,12 @@ def apply(
 ) -> AppliedOut:
     """Declare a model or change its spec (JSON or YAML): 201 new, 200 changed or unchanged."""
     from monitor import service
-    from retrain import registry
+    from retrain.registry.versions import ensure_base_version
 
     spec = _parse(model, body)
     applied = service.apply_spec(site, db, spec, caller.name)
     if spec.retrain is not None:
-        registry.ensure_base_version(site, db, store.model(db, model), spec, caller.name)
+        ensure_base_version(site, db, store.model(db, model), spec, caller.name)
     response.status_code = 201 if applied.outcome == "created" else 200
     return AppliedOut(model=model, revision=applied.revision, outcome=applied.outcome, digest=spec.digest)
 

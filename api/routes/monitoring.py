@@ -7,8 +7,8 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 from pydantic import AwareDatetime, Field
 
-from api.auth import requires
-from api.deps import In, Out, Page, ReadDb, SiteDep
+from api.http.auth import requires
+from api.http.deps import In, Out, Page, ReadDb, SiteDep
 from governance.access.roles import Caller, Permission
 from monitor import service, store
 

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 from pydantic import AwareDatetime, Field, model_validator
 
-from api.auth import requires
-from api.deps import In, Out, Page, SiteDep
+from api.http.auth import requires
+from api.http.deps import In, Out, Page, SiteDep
 from governance.access.roles import Caller, Permission
 from monitor.ingest import release
 

@@ -7,8 +7,8 @@ from uuid import UUID
 from fastapi import APIRouter, Response
 from pydantic import AwareDatetime, Field
 
-from api.auth import requires
-from api.deps import Db, In, Out, ReadDb, SiteDep
+from api.http.auth import requires
+from api.http.deps import Db, In, Out, ReadDb, SiteDep
 from governance.access.roles import Caller, Permission
 from reports import store
 from reports.errors import ReportNotReadyError

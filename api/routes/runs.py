@@ -7,8 +7,8 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query, Response
 from pydantic import Field
 
-from api.auth import requires
-from api.deps import Db, In, Out, Page, ReadDb, SiteDep, body_of
+from api.http.auth import requires
+from api.http.deps import Db, In, Out, Page, ReadDb, SiteDep, body_of
 from core.errors import ConflictError
 from governance.access.roles import Caller, Permission
 from monitor import store as monitored
@@ -131,9 +131,9 @@ def register_dataset(
     body: ParquetBody, site: SiteDep, db: Db, source: Annotated[str, Query(max_length=500)] = "uploaded over the API",
 ) -> DatasetOut:  # fmt: skip
     """Register labelled rows as a Parquet file."""
-    from retrain import service
+    from retrain.runs.datasets import record_dataset
 
-    return DatasetOut.of(service.register_dataset(site, db, model, name, role, body, source, caller.name))
+    return DatasetOut.of(record_dataset(site, db, model, name, role, body, source, caller.name))
 
 
 @router.get("/models/{model}/datasets")
@@ -151,9 +151,9 @@ def start(
     response: Response,
 ) -> StartedOut:
     """Ask for a retrain now: 202 with the run, or 200 with the decision that holds it back."""
-    from retrain import service
+    from retrain.runs.consider import start_manual
 
-    considered = service.start_manual(site, db, model, caller.name, body.reason)
+    considered = start_manual(site, db, model, caller.name, body.reason)
     response.status_code = 202 if considered.run is not None else 200
     return StartedOut.of(considered)
 
@@ -172,40 +172,41 @@ def read(_: Reader, run_id: UUID, db: ReadDb) -> RunOut:
 
 @router.post("/runs/{run_id}/approve")
 def approve(caller: Approver, run_id: UUID, body: ReasonIn, site: SiteDep, db: Db) -> RunRow:
-    from retrain import service
+    from retrain.runs.approve import approve_run
 
-    return RunRow.of(service.approve(site, db, run_id, caller.name, body.reason))
+    return RunRow.of(approve_run(site, db, run_id, caller.name, body.reason))
 
 
 @router.post("/runs/{run_id}/reject")
 def reject(caller: Approver, run_id: UUID, body: ReasonIn, site: SiteDep, db: Db) -> RunRow:
-    from retrain import service
+    from retrain.runs.approve import reject_run
 
-    return RunRow.of(service.reject(site, db, run_id, caller.name, body.reason))
+    return RunRow.of(reject_run(site, db, run_id, caller.name, body.reason))
 
 
 @router.post("/runs/{run_id}/promote")
 def promote(caller: Mover, run_id: UUID, body: ReasonIn, site: SiteDep, db: Db) -> VersionOut:
     """Make the run's candidate champion; gates and approvals are looked at again."""
-    from retrain import registry
+    from retrain.registry.promotion import promote_run
 
-    return VersionOut.of(registry.promote(site, db, run_id, caller.name, body.reason))
+    return VersionOut.of(promote_run(site, db, run_id, caller.name, body.reason))
 
 
 @router.post("/runs/{run_id}/rollback")
 def rollback(caller: Mover, run_id: UUID, body: ReasonIn, site: SiteDep, db: Db) -> VersionOut:
     """Put the champion before this run's version back."""
-    from retrain import registry
+    from retrain.registry.champion import champion_of
+    from retrain.registry.promotion import roll_back
 
     run = store.run(db, run_id)
     model = db.get_one(Model, run.model_id)
-    champion = registry.champion(site, db, model.name)
+    champion = champion_of(site, db, model.name)
     if champion.version != run.candidate_version:
         raise NotChampionError(
             f"the champion is {champion.version}, not {run.candidate_version} of run {run_id}; nothing was rolled back",
             champion=champion.version,
         )
-    return VersionOut.of(registry.rollback(site, db, model.name, caller.name, body.reason))
+    return VersionOut.of(roll_back(site, db, model.name, caller.name, body.reason))
 
 
 @router.get("/models/{model}/champion")
@@ -213,9 +214,9 @@ def champion(
     _: Annotated[Caller, requires(Permission.CHAMPION_READ)], model: str, site: SiteDep, db: ReadDb
 ) -> ChampionOut:
     """What serving should load, signed."""
-    from retrain import registry
+    from retrain.registry.champion import champion_of
 
-    return ChampionOut.of(registry.champion(site, db, model))
+    return ChampionOut.of(champion_of(site, db, model))
 
 
 @router.get("/models/{model}/decisions")

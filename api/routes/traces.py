@@ -5,10 +5,10 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Request, Response
 
-from api.auth import requires
-from api.deps import Out, ReadDb, check_kind, content_encoding, declared_size, drain, media_type, read_body
-from api.direct import DirectRoute
-from api.intake import Intake, OverloadedError
+from api.http.auth import requires
+from api.http.deps import Out, ReadDb, check_kind, content_encoding, declared_size, drain, media_type, read_body
+from api.http.direct import DirectRoute
+from api.http.intake import Intake, OverloadedError
 from governance.access.roles import Caller, Permission
 from monitor import store
 from monitor.ingest.media import ENCODINGS, TRACE_TYPES

@@ -6,9 +6,10 @@ serves both questions: is this very row known, and which rows are there of this 
 """
 
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 import polars as pl
@@ -21,7 +22,6 @@ from monitor.lake.identity import Ids
 
 if TYPE_CHECKING:
     from monitor.lake.snapshot import DataFile, Snapshot
-    from monitor.lake.table import Table
 
 LARGE: Final = 20_000  # rows from which on a data file gets an index file
 AT_ONCE: Final = 1_000_000  # rows whose ids are read at a time
@@ -167,10 +167,21 @@ def _sorted(first: Words, second: Words, numbers: Numbers) -> _Run:
     return first[order], second[order], numbers[order]
 
 
+class IndexedTable(Protocol):
+    """What an index asks of its table."""
+
+    folder: Path
+    key: Key | None
+
+    def snapshot(self) -> "Snapshot": ...
+
+    def ids_of(self, paths: Sequence[str]) -> tuple[Ids, pl.Series]: ...
+
+
 class TableIds:
     """Ids of one table's rows: of its files, and of rows that were accepted and are in no file yet."""
 
-    def __init__(self, table: "Table") -> None:
+    def __init__(self, table: IndexedTable) -> None:
         self.table = table
         self._indexed: dict[str, FileIds] = {}
         self._numbers: dict[str, int] = {}  # of small files

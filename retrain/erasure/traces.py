@@ -16,11 +16,12 @@ from governance.erasure import Case
 from monitor import store as monitored
 from monitor.site import Site
 from monitor.tables import Dataset, Explanation
-from retrain import service, store
+from retrain import store
 from retrain.erasure.datasets import touched
-from retrain.explanation import LIMIT_S
+from retrain.explain import LIMIT_S
+from retrain.runs.record import close_failed
+from retrain.runs.workspace import Workspace
 from retrain.tables import Run
-from retrain.workspace import Workspace
 
 READERS: Final = tuple(job.name for job in (EvaluateJob, ConfirmJob, ExplainJob, ReportJob))
 
@@ -68,7 +69,7 @@ def close_runs(site: Site, case: Case) -> None:
         with site.database.write() as db:
             run = store.run(db, run_id, lock=True)
             if run.state not in store.FINAL_STATES:
-                service.close_failed(site, db, run, "erased", closed_words(case))
+                close_failed(site, db, run, "erased", closed_words(case))
     for run_id in (*doomed, *closed):
         work = Workspace.of(site.settings, run_id)
         with work.held():

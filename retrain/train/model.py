@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from retrain.train import qlora
+from retrain.train.base_model import load_base, load_tokenizer, pick_device, quiet
 from retrain.train.weights import check_adapter, check_base
 
 Model = PreTrainedModel | PeftModel
@@ -143,14 +143,14 @@ def load_classifier(
     """
     check_base(base_dir)
     torch.set_num_threads(threads)
-    where = qlora.pick_device(device)
+    where = pick_device(device)
     labels = _labels(base_dir, adapter_dir)
-    model: Model = qlora.load_base(base_dir, "sequence_classification", labels, where, quantise=quantise)
+    model: Model = load_base(base_dir, "sequence_classification", labels, where, quantise=quantise)
     if adapter_dir is not None:
         model = _with_adapter(model, adapter_dir)
     model.eval()
     length = max_length or _trained_length(adapter_dir) or CLASSIFIER_LENGTH
-    return Classifier(model, qlora.load_tokenizer(base_dir), labels, where, length)
+    return Classifier(model, load_tokenizer(base_dir), labels, where, length)
 
 
 def load_generator(
@@ -165,18 +165,18 @@ def load_generator(
     """A causal base, or a base with an adapter, ready to complete prompts."""
     check_base(base_dir)
     torch.set_num_threads(threads)
-    where = qlora.pick_device(device)
-    model: Model = qlora.load_base(base_dir, "causal_lm", (), where, quantise=quantise)
+    where = pick_device(device)
+    model: Model = load_base(base_dir, "causal_lm", (), where, quantise=quantise)
     if adapter_dir is not None:
         model = _with_adapter(model, adapter_dir)
     model.eval()
     length = max_length or _trained_length(adapter_dir) or GENERATOR_LENGTH
-    return Generator(model, qlora.load_tokenizer(base_dir), where, length)
+    return Generator(model, load_tokenizer(base_dir), where, length)
 
 
 def _with_adapter(model: Model, adapter_dir: Path) -> PeftModel:
     check_adapter(adapter_dir)
-    with qlora.quiet():
+    with quiet():
         return PeftModel.from_pretrained(
             cast(Any, model), str(adapter_dir), is_trainable=False, use_safetensors=True, local_files_only=True
         )

@@ -24,12 +24,15 @@ import transformers
 from transformers import DataCollatorWithPadding, Trainer
 
 from core.canonical import digest
-from retrain.train import qlora
+from retrain.train.adapter import attach_adapter, check_parent
+from retrain.train.base_model import compute_dtype, load_base, load_tokenizer, pick_device, quiet
 from retrain.train.config import RunConfig, load_config
 from retrain.train.data import check_labels, classification_examples, completion_examples, read_rows
 from retrain.train.errors import ResumeConflictError
+from retrain.train.head import copy_parent_head, start_new_rows
 from retrain.train.model import Classifier, Generator
 from retrain.train.progress import Progress, report_exit, write_json
+from retrain.train.trainers import build_classification_trainer, build_completion_trainer
 from retrain.train.watch import Watch, last_checkpoint
 from retrain.train.weights import check_adapter, check_base, folder_digest
 
@@ -51,17 +54,17 @@ def train(path: Path) -> None:
     resume, spent_s = _open_checkpoints(config, base_digest)
     if config.parent_adapter is not None:
         check_adapter(config.parent_adapter, "parent_adapter")
-        qlora.check_parent(config.parent_adapter, recipe, base_digest)
+        check_parent(config.parent_adapter, recipe, base_digest)
     classification = recipe.task == "sequence_classification"
     columns = ("text", "label") if classification else ("prompt", "completion")
     train_rows = read_rows(config.train, "train", columns)
     eval_rows = read_rows(config.eval, "eval", columns)
 
-    device = qlora.pick_device(config.device)
+    device = pick_device(config.device)
     torch.set_num_threads(config.threads)
     transformers.set_seed(recipe.seed)  # before the head and the adapter are made
-    tokenizer = qlora.load_tokenizer(config.base_dir)
-    model = qlora.load_base(config.base_dir, recipe.task, config.labels, device)
+    tokenizer = load_tokenizer(config.base_dir)
+    model = load_base(config.base_dir, recipe.task, config.labels, device)
     facts: dict[str, Any] = {"rows_train": train_rows.height, "rows_eval": eval_rows.height, "rows_dropped": 0}
     checkpoints = config.output_dir / "checkpoints"
     watch = Watch(progress, config.max_seconds, spent_s)
@@ -70,21 +73,17 @@ def train(path: Path) -> None:
         check_labels(eval_rows, config.labels, "eval")
         examples = classification_examples(train_rows, config.labels, tokenizer, recipe.max_length)
         if config.parent_adapter is not None:
-            qlora.copy_parent_head(model, config.parent_adapter, config.labels)
-        rows = qlora.start_new_rows(model, examples, DataCollatorWithPadding(tokenizer))
+            copy_parent_head(model, config.parent_adapter, config.labels)
+        rows = start_new_rows(model, examples, DataCollatorWithPadding(tokenizer))
         facts["labels_new"] = [config.labels[i] for i in rows]
-        peft_model = qlora.attach_adapter(model, recipe, config.parent_adapter)
-        trainer = qlora.build_classification_trainer(
-            peft_model, tokenizer, recipe, examples, checkpoints, device, [watch]
-        )
+        peft_model = attach_adapter(model, recipe, config.parent_adapter)
+        trainer = build_classification_trainer(peft_model, tokenizer, recipe, examples, checkpoints, device, [watch])
     else:
         completions, facts["rows_dropped"] = completion_examples(train_rows, tokenizer, recipe.max_length)
-        peft_model = qlora.attach_adapter(model, recipe, config.parent_adapter)
-        trainer = qlora.build_completion_trainer(
-            peft_model, tokenizer, recipe, completions, checkpoints, device, [watch]
-        )
+        peft_model = attach_adapter(model, recipe, config.parent_adapter)
+        trainer = build_completion_trainer(peft_model, tokenizer, recipe, completions, checkpoints, device, [watch])
 
-    with qlora.quiet():
+    with quiet():
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
 
     progress.write("evaluate")
@@ -98,7 +97,7 @@ def train(path: Path) -> None:
     progress.write("save")
     partial = config.output_dir / ".partial"
     shutil.rmtree(partial, ignore_errors=True)
-    with qlora.quiet():
+    with quiet():
         peft_model.save_pretrained(str(partial), safe_serialization=True)
     (partial / "README.md").unlink(missing_ok=True)  # an empty template of the library; run.json is the card
     tokenizer.save_pretrained(partial)
@@ -178,7 +177,7 @@ def _record(
             "eval": config.eval.sha256,
         },
         "seed": config.recipe.seed,
-        "quantisation": {"type": "nf4", "double": True, "compute_dtype": str(qlora.compute_dtype(device))},
+        "quantisation": {"type": "nf4", "double": True, "compute_dtype": str(compute_dtype(device))},
         "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
         **facts,
         "steps": trainer.state.global_step,

@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 import yaml
 
-from api.policies import policies
-from api.replay import replay_file
+from api.replay.policies import policies
+from api.replay.replay import replay_file
 from monitor.spec.budget import SILENCE_SHARE
 from monitor.spec.model import ModelSpec
 from tests.api.test_replay import ELEC2, LABEL, NUMBER, OUTCOME, PREDICTION, SHIFT, START, elec2, events, spec

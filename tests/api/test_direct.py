@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.app import create_app
-from api.direct import DirectRoute
+from api.http.direct import DirectRoute
 from governance.access.api_keys import create_key, first_admin
 from governance.access.roles import Role
 from monitor.ingest.media import JSON, NDJSON, PROTOBUF

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import OperationalError
 
-from api import looks
-from api.looks import Looks
+from api.processes import evaluation_requests
+from api.processes.evaluation_requests import Looks
 from core.clock import ManualClock
 from core.queue import Job
 from monitor import service, store
@@ -154,7 +154,7 @@ def test_many_models_that_close_are_asked_for_before_those_that_are_only_disturb
         send(site, outcomes_body(rows(10)), "outcomes", name=f"m{i:02}")
     found = [asking.ask() for _ in range(8)]
     assert sorted(m for models in found for m in models) == [f"m{i:02}" for i in range(30)]
-    assert all(len([m for m in models if m >= "m25"]) <= looks.DISTURBED for models in found)
+    assert all(len([m for m in models if m >= "m25"]) <= evaluation_requests.DISTURBED for models in found)
     assert found[-1] == []
 
 

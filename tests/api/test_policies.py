@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from api.policies import budgeted, policies
+from api.replay.policies import budgeted, policies
 from core.errors import InvalidError
 from monitor.spec.model import ModelSpec
 from monitor.spec.parse import parse_spec

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import select
 
-from api import scheduler
+from api.processes import scheduler
 from core.clock import ManualClock
 from core.queue import Job
 from governance.ledger.checkpointing import latest_checkpoint

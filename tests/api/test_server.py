@@ -8,7 +8,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
-from api import errors
+from api.http import errors
 from api.server import configured
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from api.replay import replay_file
-from api.replay_input import read_events
+from api.replay.input import read_events
+from api.replay.replay import replay_file
 from api.upload.batches import Batch
 from api.upload.shape import Plan, bodies
 from core.errors import InvalidError

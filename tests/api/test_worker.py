@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pytest
 from sqlalchemy import select
 
-from api import worker
+from api.processes import worker
 from core import queue
 from core.clock import ManualClock
 from core.errors import BusyError, IntegrityFailureError

@@ -9,8 +9,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from api import scheduler
-from api.worker import drain
+from api.processes import scheduler
+from api.processes.worker import drain
 from core.canonical import sha256
 from core.clock import ManualClock
 from core.errors import IntegrityFailureError

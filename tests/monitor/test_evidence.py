@@ -10,8 +10,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from api.app import create_app
-from api.auth import COOKIE
-from api.worker import drain
+from api.http.auth import COOKIE
+from api.processes.worker import drain
 from governance.access.api_keys import create_key
 from governance.access.roles import Role
 from governance.access.sessions import session_value

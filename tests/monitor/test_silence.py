@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import select
 
 from api.app import create_app
-from api.scheduler import tick
+from api.processes.scheduler import tick
 from core.clock import ManualClock
 from core.jobs import EvaluateJob
 from governance.access.api_keys import create_key, first_admin
@@ -28,7 +28,7 @@ from monitor.spec.parse import parse_spec
 from monitor.tables import Alert
 from monitor.windows import silence
 from monitor.windows.silence import Outlook, outlook
-from reports import audit
+from reports.facts.gather import gather
 from reports.tables import Report
 from tests.conftest import START
 from tests.monitor.traffic import document, events_body, rows
@@ -287,5 +287,5 @@ def test_silence_is_shown_by_the_interface_the_pages_and_the_metrics(site: Site,
             model_id=store.model(db, "loans").id, kind="audit", period_from=START, period_to=clock.now(), regimes=[],
             requested_by="ann", created_at=clock.now(),
         )  # fmt: skip
-        report = audit.gather(site, db, asked)
+        report = gather(site, db, asked)
     assert [(a.monitor, a.windows) for a in report.alerts] == [("silence", 0)]

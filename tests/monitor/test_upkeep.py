@@ -13,8 +13,8 @@ import polars as pl
 import pytest
 from sqlalchemy import select
 
-from api import scheduler
-from api.worker import drain
+from api.processes import scheduler
+from api.processes.worker import drain
 from core.artifacts import file_digest
 from core.clock import ManualClock
 from core.queue import Job

@@ -213,7 +213,7 @@ def test_wording_claims_evidence_and_never_conformity(site: Site, story: Story, 
 
 
 def test_the_pdf_is_archival_and_its_bytes_repeat(site: Site, story: Story) -> None:
-    from reports.pdf import typeset
+    from reports.render.pdf import typeset
 
     row = service.build(site, asked(site).id)
     assert row.files is not None

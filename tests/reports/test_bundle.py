@@ -23,7 +23,7 @@ from governance.verify.archive import canonical_archive
 from governance.verify.bundle import verify_bundle, verify_bundle_bytes
 from governance.verify.findings import ANCHORED, BundleNotFoundError, BundleVerdict
 from governance.verify.manifest import CHECKPOINT_NOTE, ENTRIES, MANIFEST, MANIFEST_NOTE, manifest_note_text
-from reports.bundle import BundleMemberError, BundleNotWrittenError, BundleRefusedError, write_bundle
+from reports.render.bundle import BundleMemberError, BundleNotWrittenError, BundleRefusedError, write_bundle
 
 ORIGIN = "assay.example/ledger"
 AT = datetime(2026, 1, 2, tzinfo=UTC)

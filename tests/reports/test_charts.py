@@ -7,24 +7,13 @@ from typing import Any
 
 import pytest
 
-from reports.charts import (
-    COLOURS,
-    Distribution,
-    Panel,
-    Point,
-    Rule,
-    Tick,
-    Timeline,
-    distribution_spec,
-    distribution_svg,
-    distribution_table,
-    loss_spec,
-    loss_svg,
-    number,
-    timeline_spec,
-    timeline_svg,
-    timeline_table,
-)
+from reports.charts.data_table import distribution_table, timeline_table
+from reports.charts.distribution import distribution_spec
+from reports.charts.loss import loss_spec
+from reports.charts.records import Distribution, Panel, Point, Rule, Tick, Timeline
+from reports.charts.svg import COLOURS, distribution_svg, loss_svg, timeline_svg
+from reports.charts.text import number
+from reports.charts.timeline import timeline_spec
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 STEP = timedelta(hours=12)

@@ -12,8 +12,8 @@ from core.clock import ManualClock
 from monitor.profile.reference_profile import fit_reference
 from monitor.site import Site
 from monitor.spec.parse import parse_spec
-from reports.charts import distribution_svg
-from reports.distributions import changed_columns, distributions
+from reports.charts.svg import distribution_svg
+from reports.facts.distributions import changed_columns, distributions
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 SPEC = {

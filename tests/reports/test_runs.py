@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from reports import runs
-from reports.findings import brief, column_words, held, unit_words
+from reports.facts import runs
+from reports.facts.words import brief_words, column_words, held_words, unit_words
 from reports.redaction import without_paths
 from tests.reports.story import EVALUATION
 
@@ -74,10 +74,10 @@ def test_decisions_are_told_by_what_fires() -> None:
     quiet = [{"name": "drift", "fire": False, "reason": "no drift"}, {"name": "kpi", "fire": False, "reason": "fine"}]
     loud = [{"name": "drift", "fire": True, "reason": "window to 2026-11-08T14:11:35.085765+00:00 drifted"}, quiet[1]]
     blocked = [{"name": "min_outcomes", "reason": "3 of 200"}]
-    assert brief("nothing fires: drift: no drift; kpi: fine", quiet) == "nothing fires (drift, kpi)"
-    assert brief("long", loud) == "drift: window to 2026-11-08 14:11 UTC drifted"
-    assert held(quiet, blocked) == "min outcomes"
-    assert held(loud, blocked) == "min outcomes: 3 of 200"
+    assert brief_words("nothing fires: drift: no drift; kpi: fine", quiet) == "nothing fires (drift, kpi)"
+    assert brief_words("long", loud) == "drift: window to 2026-11-08 14:11 UTC drifted"
+    assert held_words(quiet, blocked) == "min outcomes"
+    assert held_words(loud, blocked) == "min outcomes: 3 of 200"
 
 
 def test_columns_made_from_a_text_have_names_and_units() -> None:

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from monitor.spec.parse import parse_spec
-from reports.timelines import timeline
+from reports.facts.timelines import timeline
 from tests.reports.story import SPEC
 
 START = datetime(2026, 3, 1, tzinfo=UTC)

@@ -10,7 +10,7 @@ from tests.retrain.train import tiny
 @pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny classifier that knows the four old intents."""
-    from retrain.train.base import make_base
+    from retrain.train.demo_base import make_base
 
     folder = tmp_path_factory.mktemp("classifier")
     make_base(tiny.base_config(folder, tiny.messages(tiny.OLD, 320)))
@@ -20,7 +20,7 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_causal_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny language model that knows one kind of answer."""
-    from retrain.train.base import make_base
+    from retrain.train.demo_base import make_base
 
     folder = tmp_path_factory.mktemp("causal")
     make_base(tiny.base_config(folder, tiny.pairs(160), task="causal_lm", epochs=16))

@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 from sqlalchemy import select
 
-from api.worker import drain
+from api.processes.worker import drain
 from core import queue
 from core.clock import ManualClock
 from core.db import Base
@@ -43,12 +43,15 @@ from monitor.tables import Alert, AlertWindow, ArtifactDraft, BaselineRow, Datas
 from monitor.upkeep import digests
 from monitor.windows.evaluate import evaluate
 from reports import service as report_service
-from retrain import registry, store
+from retrain import store
 from retrain.errors import RunClosedError
-from retrain.service import register_dataset, show_progress, start_manual
-from retrain.steps import begin, curate
+from retrain.registry.versions import register_candidate
+from retrain.runs.consider import start_manual
+from retrain.runs.datasets import record_dataset
+from retrain.runs.record import show_progress
+from retrain.runs.steps import begin, curate
+from retrain.runs.workspace import Workspace
 from retrain.tables import ModelVersion, Run
-from retrain.workspace import Workspace
 from tests import postgres
 from tests.retrain import world
 from tests.retrain.train import tiny
@@ -98,7 +101,7 @@ def lived_in(site: Site, tmp_path: Path, clock: ManualClock) -> Site:
     evaluate(site, world.NAME)
     with site.database.write() as db:
         for role, name in (("train", "seed"), ("holdout", "seed-held")):
-            register_dataset(site, db, world.NAME, name, role, labelled(name), "by hand", "ann")
+            record_dataset(site, db, world.NAME, name, role, labelled(name), "by hand", "ann")
     run_id = world.start(site)
     begin(site, run_id)
     curate(site, run_id)
@@ -153,9 +156,7 @@ def finished(site: Site, run_id: UUID, folder: Path) -> None:
         run.evaluation = {"predictions": site.artifacts.put(out.getvalue())}
         champion = store.champion(db, run.model_id)
         assert champion is not None
-        registry.register_candidate(
-            site, db, run, base_digest=champion.base_digest, adapter=adapter, labels=sorted(tiny.OLD)
-        )
+        register_candidate(site, db, run, base_digest=champion.base_digest, adapter=adapter, labels=sorted(tiny.OLD))
         run.state, run.metrics = "promoted", {"train_seconds": 1.0}
 
 
@@ -554,7 +555,7 @@ _KILLED = """
 import os, signal, sys
 from importlib import import_module
 from pathlib import Path
-from api.worker import drain
+from api.processes.worker import drain
 from core import settings
 from core.clock import ManualClock
 from core.db import Base

@@ -13,7 +13,7 @@ from core.jobs import RunJob
 from monitor import service as monitor
 from monitor.site import Site
 from monitor.store import newest_baseline
-from retrain import jobs, registry, service, steps, store
+from retrain import jobs, store
 from retrain.errors import (
     ApprovalError,
     BaseModelError,
@@ -23,6 +23,10 @@ from retrain.errors import (
     NotGatedError,
     RunStateError,
 )
+from retrain.registry.champion import Champion, champion_of, verify_champion
+from retrain.registry.promotion import promote_run, roll_back, ungated
+from retrain.runs import steps
+from retrain.runs.approve import approve_run, reject_run
 from tests.retrain import world
 from tests.retrain.train import tiny
 
@@ -39,9 +43,9 @@ def adapter(tmp_path: Path) -> Path:
     return world.fake_adapter(tmp_path / "adapter")
 
 
-def champion(site: Site) -> registry.Champion:
+def champion(site: Site) -> Champion:
     with site.database.read() as db:
-        return registry.champion(site, db, world.NAME)
+        return champion_of(site, db, world.NAME)
 
 
 def stages(site: Site) -> dict[str, str]:
@@ -70,7 +74,7 @@ def test_the_base_model_becomes_a_signed_first_champion_once(site: Site, base: P
     world.declare(site, world.spec(base, cooldown="1h"))
     found = champion(site)
     assert (found.version, found.adapter_digest, found.labels) == ("v1", None, tuple(sorted(tiny.OLD)))
-    assert registry.verify_champion(found, site.keys.vkey)["base_digest"] == found.base_digest
+    assert verify_champion(found, site.keys.vkey)["base_digest"] == found.base_digest
     assert stages(site) == {"v1": "champion"}
     assert world.kinds(site).count("version.promoted") == 1
 
@@ -80,7 +84,7 @@ def test_the_base_model_becomes_a_signed_first_champion_once(site: Site, base: P
 def test_a_champion_shown_otherwise_than_signed_is_found_out(site: Site, base: Path, change: dict[str, Any]) -> None:
     world.declare(site, world.spec(base))
     with pytest.raises(IntegrityFailureError, match=next(iter(change))):
-        registry.verify_champion(replace(champion(site), **change), site.keys.vkey)
+        verify_champion(replace(champion(site), **change), site.keys.vkey)
 
 
 @SQLITE
@@ -112,7 +116,7 @@ def test_a_promotion_moves_the_one_champion_signs_it_and_opens_a_new_baseline(
     assert world.read(site, run_id).state == "promoted"
     assert stages(site) == {"v1": "retired", "v2": "champion"}
     found = champion(site)
-    assert registry.verify_champion(found, site.keys.vkey)["run"] == str(run_id)
+    assert verify_champion(found, site.keys.vkey)["run"] == str(run_id)
     assert found.adapter_uri is not None
     assert Path(found.adapter_uri.removeprefix("file://"), "adapter_model.safetensors").is_file()
     with site.database.read() as db:
@@ -132,7 +136,7 @@ def test_a_gate_that_is_not_passed_is_never_promoted(
 ) -> None:
     run_id = ready(site, base, adapter, clock, verdicts={"forgetting": verdict})
     with site.database.write() as db, pytest.raises(NotGatedError, match="forgetting"):
-        registry.promote(site, db, run_id, "ann", "please")
+        promote_run(site, db, run_id, "ann", "please")
     jobs.run(site, RunJob(run_id=run_id))
     run = world.read(site, run_id)
     assert run.state == "rejected"
@@ -146,7 +150,7 @@ def test_a_gate_that_was_never_evaluated_blocks_too(site: Site, base: Path, adap
     with site.database.write() as db:
         db.delete(store.gates(db, run_id)[0])
     with site.database.write() as db, pytest.raises(NotGatedError, match="was not evaluated"):
-        registry.promote(site, db, run_id, "ann", "please")
+        promote_run(site, db, run_id, "ann", "please")
 
 
 @SQLITE
@@ -172,7 +176,7 @@ def test_an_envelope_narrowed_meanwhile_holds_at_promotion(
     with site.database.write() as db:
         monitor.apply_spec(site, db, world.spec(base, approval="one", envelope={"max_rows": 99}), "tester")
     with site.database.write() as db, pytest.raises(EnvelopeError, match="max_rows is 99"):
-        service.approve(site, db, run_id, "bob", "looked at the gates")
+        approve_run(site, db, run_id, "bob", "looked at the gates")
     assert champion(site).version == "v1"
 
 
@@ -183,7 +187,7 @@ def test_two_different_people_other_than_the_one_who_asked_must_approve(
 
     def approve(actor: str, reason: str = "gates look right") -> None:
         with site.database.write() as db:
-            service.approve(site, db, run_id, actor, reason)
+            approve_run(site, db, run_id, actor, reason)
 
     with pytest.raises(ApprovalError, match="ann started run"):
         approve("ann")
@@ -194,7 +198,7 @@ def test_two_different_people_other_than_the_one_who_asked_must_approve(
     with pytest.raises(ApprovalError, match="bob has approved"):
         approve("bob")
     with site.database.write() as db, pytest.raises(NotGatedError, match="1 of 2 approvals"):
-        registry.promote(site, db, run_id, "carl", "now")
+        promote_run(site, db, run_id, "carl", "now")
     approve("carl")
     run = world.read(site, run_id)
     assert (run.state, champion(site).version) == ("promoted", "v2")
@@ -210,7 +214,7 @@ def test_a_person_may_turn_a_candidate_down_with_a_reason(
 ) -> None:
     run_id = waiting(site, base, adapter, clock, "one")
     with site.database.write() as db:
-        service.reject(site, db, run_id, "bob", "wrong period")
+        reject_run(site, db, run_id, "bob", "wrong period")
     run = world.read(site, run_id)
     assert (run.state, run.error) == ("rejected", "rejected by bob: wrong period")
     assert stages(site) == {"v1": "champion", "v2": "rejected"}
@@ -222,7 +226,7 @@ def test_a_run_that_passes_all_gates_waits_where_people_must_approve(
 ) -> None:
     run_id = ready(site, base, adapter, clock, approval="one")
     with site.database.read() as db:
-        assert not registry.ungated(db, store.run(db, run_id), world.current(site))
+        assert not ungated(db, store.run(db, run_id), world.current(site))
     steps.evaluate(site, run_id)
     assert (world.read(site, run_id).state, champion(site).version) == ("awaiting_approval", "v1")
 
@@ -232,12 +236,12 @@ def test_a_rollback_puts_the_previous_champion_back_and_another_goes_no_further(
 ) -> None:
     jobs.run(site, RunJob(run_id=ready(site, base, adapter, clock)))
     with site.database.write() as db:
-        registry.rollback(site, db, world.NAME, "ann", "complaints")
+        roll_back(site, db, world.NAME, "ann", "complaints")
     assert stages(site) == {"v1": "champion", "v2": "rejected"}
-    assert registry.verify_champion(champion(site), site.keys.vkey)["version"] == "v1"
+    assert verify_champion(champion(site), site.keys.vkey)["version"] == "v1"
     assert world.kinds(site)[-1] == "version.rolled_back"
     with site.database.write() as db, pytest.raises(NoEarlierVersionError):
-        registry.rollback(site, db, world.NAME, "ann", "more complaints")
+        roll_back(site, db, world.NAME, "ann", "more complaints")
 
 
 @SQLITE
@@ -248,4 +252,4 @@ def test_a_candidate_compared_with_an_older_champion_is_not_promoted(
     with site.database.write() as db:
         store.run(db, run_id).champion_version = "v0"
     with site.database.write() as db, pytest.raises(ChampionMovedError):
-        service.approve(site, db, run_id, "bob", "looked at the gates")
+        approve_run(site, db, run_id, "bob", "looked at the gates")

@@ -21,8 +21,9 @@ from core.jobs import ExplainJob, RunJob
 from core.settings import TrainSettings
 from monitor.site import Site
 from monitor.store import newest_baseline
-from retrain import jobs, registry, store
-from retrain.workspace import Workspace
+from retrain import jobs, store
+from retrain.registry.champion import champion_of, verify_champion
+from retrain.runs.workspace import Workspace
 from tests.retrain import world
 from tests.retrain.train import tiny
 from tests.service import ROOT
@@ -101,7 +102,7 @@ def test_a_run_whose_trainer_is_killed_once_goes_on_from_its_checkpoint_and_ends
     assert run.progress["phase"] == "done"
     with small.database.read() as db:
         gates = {g.gate: (g.verdict, g.reason) for g in store.gates(db, run_id)}
-        champion = registry.champion(small, db, world.NAME)
+        champion = champion_of(small, db, world.NAME)
         datasets = store.run_datasets(db, run_id)
         baseline = newest_baseline(db, world.model_id(db))
     assert {name: verdict for name, (verdict, _) in gates.items()} == dict.fromkeys(
@@ -109,7 +110,7 @@ def test_a_run_whose_trainer_is_killed_once_goes_on_from_its_checkpoint_and_ends
     )
     assert champion.version == "v2"
     assert set(champion.labels or ()) == {*tiny.OLD, *tiny.NEW}
-    registry.verify_champion(champion, small.keys.vkey)
+    verify_champion(champion, small.keys.vkey)
     assert baseline is not None
     assert baseline.from_seq == 600
     assert run.train_dataset_id == datasets["train"].id
@@ -140,7 +141,7 @@ def test_a_trainer_killed_too_often_fails_the_run_and_the_champion_stays(
     assert (run.state, run.attempts) == ("failed", 2)
     assert "was killed 2 times" in (run.error or "")
     with small.database.read() as db:
-        assert registry.champion(small, db, world.NAME).version == "v1"
+        assert champion_of(small, db, world.NAME).version == "v1"
         assert [v.version for v in store.versions(db, world.model_id(db))] == ["v1"]
     assert world.kinds(small)[-1] == "run.failed"
 
@@ -243,5 +244,5 @@ def test_a_language_model_learns_the_answers_people_gave(
     assert (run.state, run.error) == ("promoted", None)
     with small.database.read() as db:
         found = {g.gate: g.reason for g in store.gates(db, run_id)}
-        assert registry.champion(small, db, world.NAME).labels is None
+        assert champion_of(small, db, world.NAME).labels is None
     assert "log-probability per token" in found["no_regression"]

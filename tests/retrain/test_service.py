@@ -10,8 +10,12 @@ import pytest
 from core.clock import ManualClock
 from core.jobs import ConsiderJob
 from monitor.site import Site
-from retrain import jobs, service, store
+from retrain import jobs, store
 from retrain.errors import DatasetError, NoPolicyError
+from retrain.runs.approve import started_by
+from retrain.runs.consider import start_manual
+from retrain.runs.datasets import record_dataset
+from retrain.runs.record import close_failed
 from retrain.tables import Run, TriggerDecision
 from tests.retrain import world
 from tests.retrain.train import tiny
@@ -90,7 +94,7 @@ def test_the_cooldown_holds_after_a_run_has_ended(site: Site, base: Path, clock:
     world.window(site, world.baseline_ends(site, 200), 0, "alarm")
     assert consider(site).fired
     with site.database.write() as db:
-        service.close_failed(site, db, store.run(db, runs(site)[0].id), "test", "ended")
+        close_failed(site, db, store.run(db, runs(site)[0].id), "test", "ended")
     clock.move_to(clock.now() + timedelta(minutes=118))
     assert [b["name"] for b in consider(site).blocked_by] == ["cooldown"]
     clock.move_to(clock.now() + timedelta(minutes=2))
@@ -105,7 +109,7 @@ def test_a_cron_tick_fires_once_and_not_again_before_the_next(site: Site, base: 
     clock.move_to(world.START + timedelta(hours=29))
     assert consider(site).fired
     with site.database.write() as db:
-        service.close_failed(site, db, store.run(db, runs(site)[0].id), "test", "ended")
+        close_failed(site, db, store.run(db, runs(site)[0].id), "test", "ended")
     clock.move_to(world.START + timedelta(hours=30))
     assert not consider(site).fired
 
@@ -118,7 +122,7 @@ def test_a_manual_start_names_the_person_and_keeps_their_words_out_of_the_ledger
     world.send(site, world.traffic(200, tiny.OLD), clock)
     run_id = world.start(site, "ann")
     with site.database.read() as db:
-        assert service.started_by(db, store.run(db, run_id)) == "ann"
+        assert started_by(db, store.run(db, run_id)) == "ann"
         from governance.ledger.read import ledger_rows
 
         entries = [row.entry for row in ledger_rows(db, kind="trigger.decision")]
@@ -135,7 +139,7 @@ def test_a_recipe_outside_the_envelope_blocks_by_name(site: Site, base: Path, cl
 
         broken = world.spec(base, recipe={"epochs": -1})
         monitor.apply_spec(site, db, broken, "tester")
-        considered = service.start_manual(site, db, world.NAME, "ann", "try")
+        considered = start_manual(site, db, world.NAME, "ann", "try")
     assert considered.run is None
     assert [b["name"] for b in considered.decision.blocked_by] == ["envelope"]
     assert "retrain.recipe.epochs" in considered.decision.reason
@@ -149,7 +153,7 @@ def test_a_model_without_a_policy_has_nothing_to_consider(site: Site, base: Path
     world.declare(site, parse_spec(document))
     assert jobs.consider(site, ConsiderJob(model=world.NAME, cause="window")) is None
     with site.database.write() as db, pytest.raises(NoPolicyError):
-        service.start_manual(site, db, world.NAME, "ann", "try")
+        start_manual(site, db, world.NAME, "ann", "try")
 
 
 def parquet(frame: pl.DataFrame) -> bytes:
@@ -162,7 +166,7 @@ def test_a_registered_dataset_is_kept_with_its_provenance_and_recorded(site: Sit
     world.declare(site, world.spec(base))
     content = parquet(pl.DataFrame({"text": ["a", "b", None], "label": ["card", "card", "rate"]}))
     with site.database.write() as db:
-        row = service.register_dataset(site, db, world.NAME, "v1", "train", content, "the first export", "ann")
+        row = record_dataset(site, db, world.NAME, "v1", "train", content, "the first export", "ann")
     assert row.rows == 3
     assert row.provenance["labels"] == {"card": 2}
     assert row.provenance["dropped"] == {"text or label missing": 1}
@@ -189,4 +193,4 @@ def test_a_dataset_that_cannot_be_used_is_refused(
 ) -> None:
     world.declare(site, world.spec(base))
     with pytest.raises(DatasetError, match=words), site.database.write() as db:
-        service.register_dataset(site, db, world.NAME, "v1", role, content, "x", "ann")
+        record_dataset(site, db, world.NAME, "v1", role, content, "x", "ann")

@@ -20,7 +20,9 @@ from monitor.spec.model import ModelSpec
 from monitor.spec.parse import parse_spec
 from monitor.store import model as model_named
 from monitor.tables import BaselineRow, Dataset, Measurement, Model, Window
-from retrain import registry, service, store
+from retrain import store
+from retrain.registry.versions import ensure_base_version, register_candidate
+from retrain.runs.consider import start_manual
 from retrain.tables import GateResult, Run
 from tests.retrain.train import tiny
 
@@ -104,7 +106,7 @@ def declare(site: Site, declared: ModelSpec) -> Model:
     with site.database.write() as db:
         monitor.apply_spec(site, db, declared, "tester")
         model = model_named(db, declared.model)
-        registry.ensure_base_version(site, db, model, declared, "tester")
+        ensure_base_version(site, db, model, declared, "tester")
         return model
 
 
@@ -186,7 +188,7 @@ def window(site: Site, baseline: UUID, number: int, verdict: str, *, low_kpi: bo
 def start(site: Site, actor: str = "ann") -> UUID:
     """Ask for a run by hand; returns its id."""
     with site.database.write() as db:
-        considered = service.start_manual(site, db, NAME, actor, "new intents")
+        considered = start_manual(site, db, NAME, actor, "new intents")
         assert considered.run is not None, considered.decision.reason
         return considered.run.id
 
@@ -205,7 +207,7 @@ def evaluated(site: Site, run_id: UUID, adapter: Path, *, verdicts: dict[str, st
         model = db.get_one(Model, run.model_id)
         champion = store.version(db, run.model_id, run.champion_version, model.name)
         run.state, run.metrics = "evaluating", {"train_seconds": 10.0}
-        registry.register_candidate(
+        register_candidate(
             site, db, run, base_digest=champion.base_digest, adapter=digest, labels=[*sorted(tiny.OLD), "pin"]
         )
         for name, verdict in gates.items():

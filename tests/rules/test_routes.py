@@ -7,7 +7,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.routing import iter_route_contexts
 
 from api.app import create_app
-from api.auth import PUBLIC, requires, undeclared
+from api.http.auth import PUBLIC, requires, undeclared
 from governance.access.roles import PERMISSIONS, Caller, Permission, Role
 from monitor.site import Site
 

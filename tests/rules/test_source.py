@@ -166,7 +166,7 @@ def test_jobs_are_named_in_one_table_alone() -> None:
 
 
 def test_the_worker_runs_exactly_the_jobs_of_the_table() -> None:
-    from api import worker
+    from api.processes import worker
 
     assert set(worker.JOBS) == set(JOBS)
 

@@ -3,7 +3,7 @@
 import httpx2
 import pytest
 
-from api.auth import COOKIE
+from api.http.auth import COOKIE
 from tests.server.conftest import Api, event
 
 

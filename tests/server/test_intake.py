@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from api.intake import Intake, OverloadedError
+from api.http.intake import Intake, OverloadedError
 from bench import crash
 from core.errors import AppError
 from monitor import service

@@ -24,7 +24,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcess
 from opentelemetry.trace import Link, Span, SpanContext, TraceFlags
 from starlette.requests import Request
 
-from api.errors import problem
+from api.http.errors import problem
 from core import settings
 from monitor.ingest.otlp.wire import message_class
 from monitor.site import open_site

@@ -7,7 +7,7 @@ from fastapi import Response
 from fastapi.testclient import TestClient
 
 from api.app import create_app
-from api.auth import COOKIE
+from api.http.auth import COOKIE
 from governance.access.api_keys import create_key, first_admin, revoke_key
 from governance.access.roles import Role
 from governance.access.sessions import SESSION_LENGTH, session_value
@@ -48,7 +48,7 @@ def test_a_session_ends_with_its_time_and_with_its_key(site: Site, prefix: str) 
 def test_the_cookie_is_out_of_reach_of_scripts_and_of_other_sites(site: Site) -> None:
     from starlette.requests import Request
 
-    from api.auth import sign_in, sign_out
+    from api.http.auth import sign_in, sign_out
 
     key = first_admin(site)
     assert key is not None
@@ -74,7 +74,7 @@ def test_the_cookie_is_out_of_reach_of_scripts_and_of_other_sites(site: Site) ->
 def test_a_person_without_a_session_is_sent_to_the_login_page(site: Site) -> None:
     from typing import Annotated
 
-    from api.auth import requires
+    from api.http.auth import requires
     from governance.access.roles import Caller, Permission
 
     app = create_app(site)

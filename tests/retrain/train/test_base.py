@@ -20,7 +20,7 @@ def test_a_base_is_complete_and_has_a_dedicated_pad_token(tiny_base: Path) -> No
 
 
 def test_the_same_seed_makes_the_same_base(tmp_path: Path) -> None:
-    from retrain.train.base import make_base
+    from retrain.train.demo_base import make_base
 
     frame = tiny.messages(tiny.OLD, 64)
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
@@ -30,7 +30,7 @@ def test_the_same_seed_makes_the_same_base(tmp_path: Path) -> None:
 
 
 def test_a_base_refuses_data_that_changed(tmp_path: Path) -> None:
-    from retrain.train.base import make_base
+    from retrain.train.demo_base import make_base
 
     path = tiny.base_config(tmp_path, tiny.messages(tiny.OLD, 16))
     tiny.messages(tiny.OLD, 17).write_parquet(tmp_path / "base.parquet")
@@ -39,7 +39,7 @@ def test_a_base_refuses_data_that_changed(tmp_path: Path) -> None:
 
 
 def test_a_text_comes_back_from_its_tokens() -> None:
-    from retrain.train.base import train_tokenizer
+    from retrain.train.demo_base import train_tokenizer
 
     texts = ["my card is gone", "where is the money now?"] * 3
     tokenizer = train_tokenizer(texts, 300, 32, closed=True)

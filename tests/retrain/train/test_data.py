@@ -40,9 +40,9 @@ def test_a_label_outside_the_config_is_refused() -> None:
 
 
 def test_every_example_ends_in_the_token_that_is_pooled(tiny_base: Path) -> None:
-    from retrain.train import qlora
+    from retrain.train.base_model import load_tokenizer
 
-    tokenizer = qlora.load_tokenizer(tiny_base)
+    tokenizer = load_tokenizer(tiny_base)
     frame = tiny.messages(tiny.OLD, 10)
     for limit in (5, 24):
         examples = classification_examples(frame, tiny.OLD, tokenizer, limit)
@@ -51,9 +51,9 @@ def test_every_example_ends_in_the_token_that_is_pooled(tiny_base: Path) -> None
 
 
 def test_only_the_completion_and_its_end_token_have_labels(tiny_causal_base: Path) -> None:
-    from retrain.train import qlora
+    from retrain.train.base_model import load_tokenizer
 
-    tokenizer = qlora.load_tokenizer(tiny_causal_base)
+    tokenizer = load_tokenizer(tiny_causal_base)
     (example,), dropped = completion_examples(tiny.pairs(1), tokenizer, 64)
     labelled = [i for i in example["labels"] if i != -100]
     assert dropped == 0
@@ -63,9 +63,9 @@ def test_only_the_completion_and_its_end_token_have_labels(tiny_causal_base: Pat
 
 
 def test_rows_without_room_for_a_label_are_dropped_and_counted(tiny_causal_base: Path) -> None:
-    from retrain.train import qlora
+    from retrain.train.base_model import load_tokenizer
 
-    tokenizer = qlora.load_tokenizer(tiny_causal_base)
+    tokenizer = load_tokenizer(tiny_causal_base)
     frame = pl.DataFrame({"prompt": ["my card is gone", "card " * 40], "completion": ["yes", "no"]})
     examples, dropped = completion_examples(frame, tokenizer, 20)
     assert (len(examples), dropped) == (1, 1)

@@ -34,10 +34,11 @@ def adapted(base: Path, chosen: Recipe) -> "PeftModel":
     import torch
     import transformers
 
-    from retrain.train import qlora
+    from retrain.train.adapter import attach_adapter
+    from retrain.train.base_model import load_base
 
     transformers.set_seed(0)
-    model = qlora.attach_adapter(qlora.load_base(base, "sequence_classification", LABELS, cpu()), chosen, None)
+    model = attach_adapter(load_base(base, "sequence_classification", LABELS, cpu()), chosen, None)
     with torch.no_grad():  # an untrained B is zero and hides the gradient of A
         for name, weight in model.named_parameters():
             if "lora_B" in name:
@@ -48,9 +49,9 @@ def adapted(base: Path, chosen: Recipe) -> "PeftModel":
 def batch(base: Path, rows: int = 8) -> "tuple[list[dict[str, Any]], dict[str, torch.Tensor]]":
     from transformers import DataCollatorWithPadding
 
-    from retrain.train import qlora
+    from retrain.train.base_model import load_tokenizer
 
-    tokenizer = qlora.load_tokenizer(base)
+    tokenizer = load_tokenizer(base)
     examples = classification_examples(tiny.messages(LABELS, rows), LABELS, tokenizer, 24)
     return examples, dict(DataCollatorWithPadding(tokenizer)(list(examples)))
 
@@ -72,9 +73,9 @@ def test_the_base_is_nf4_with_double_quantisation_and_a_full_precision_head(tiny
     import torch
     from bitsandbytes.nn.modules import Linear4bit
 
-    from retrain.train import qlora
+    from retrain.train.base_model import load_base
 
-    model = qlora.load_base(tiny_base, "sequence_classification", LABELS, cpu())
+    model = load_base(tiny_base, "sequence_classification", LABELS, cpu())
     layers = [m for m in model.modules() if isinstance(m, Linear4bit)]
     assert len(layers) == 14  # seven in each of two blocks
     states = [m.weight.quant_state for m in layers]  # type: ignore[attr-defined]  # a Params4bit
@@ -104,13 +105,14 @@ def test_an_evaluation_pass_does_not_change_the_gradients_of_later_steps(tiny_ba
 def test_the_gradient_norm_does_not_depend_on_how_a_batch_is_accumulated(
     tiny_base: Path, tmp_path: Path, given: tuple[int, int]
 ) -> None:
-    from retrain.train import qlora
+    from retrain.train.base_model import load_tokenizer
+    from retrain.train.trainers import build_classification_trainer
 
     def norm(size: int, accumulate: int) -> float:
         chosen = recipe(batch_size=size, gradient_accumulation_steps=accumulate, epochs=1, max_grad_norm=1e9)
         model, (examples, _) = adapted(tiny_base, chosen), batch(tiny_base)
-        tokenizer = qlora.load_tokenizer(tiny_base)
-        trainer = qlora.build_classification_trainer(model, tokenizer, chosen, examples, tmp_path, cpu())
+        tokenizer = load_tokenizer(tiny_base)
+        trainer = build_classification_trainer(model, tokenizer, chosen, examples, tmp_path, cpu())
         trainer.train()
         return float(trainer.state.log_history[0]["grad_norm"])
 
@@ -123,17 +125,19 @@ def test_the_gradient_norm_of_completions_does_not_depend_on_accumulation(
 ) -> None:
     import transformers
 
-    from retrain.train import qlora
+    from retrain.train.adapter import attach_adapter
+    from retrain.train.base_model import load_base, load_tokenizer
+    from retrain.train.trainers import build_completion_trainer
 
     def norm(size: int, accumulate: int) -> float:
         chosen = recipe(
             task="causal_lm", batch_size=size, gradient_accumulation_steps=accumulate, epochs=1, max_grad_norm=1e9
         )
         transformers.set_seed(0)
-        base = qlora.load_base(tiny_causal_base, "causal_lm", (), cpu())
-        model, tokenizer = qlora.attach_adapter(base, chosen, None), qlora.load_tokenizer(tiny_causal_base)
+        base = load_base(tiny_causal_base, "causal_lm", (), cpu())
+        model, tokenizer = attach_adapter(base, chosen, None), load_tokenizer(tiny_causal_base)
         examples, _ = completion_examples(tiny.pairs(8), tokenizer, 48)
-        trainer = qlora.build_completion_trainer(model, tokenizer, chosen, examples, tmp_path, cpu())
+        trainer = build_completion_trainer(model, tokenizer, chosen, examples, tmp_path, cpu())
         trainer.train()
         return float(trainer.state.log_history[0]["grad_norm"])
 
@@ -143,12 +147,13 @@ def test_the_gradient_norm_of_completions_does_not_depend_on_accumulation(
 def test_known_labels_keep_their_head_rows_by_name(tiny_base: Path) -> None:
     import torch
 
-    from retrain.train import qlora
+    from retrain.train.base_model import load_base
+    from retrain.train.head import head_rows
 
     names = json.loads((tiny_base / "config.json").read_text())["id2label"]
-    rows = qlora.head_rows(tiny_base, {int(i): name for i, name in names.items()})
+    rows = head_rows(tiny_base, {int(i): name for i, name in names.items()})
     order = ("pin", *reversed(tiny.OLD), "refund")
-    weight = head(qlora.load_base(tiny_base, "sequence_classification", order, cpu()))
+    weight = head(load_base(tiny_base, "sequence_classification", order, cpu()))
     for i, name in enumerate(order):
         if name in tiny.OLD:
             assert torch.equal(weight[i], rows[name])
@@ -160,26 +165,27 @@ def test_new_head_rows_start_at_their_class_means(tiny_base: Path) -> None:
     import torch
     from transformers import DataCollatorWithPadding
 
-    from retrain.train import qlora
+    from retrain.train.base_model import load_base, load_tokenizer
+    from retrain.train.head import start_new_rows
 
-    model = qlora.load_base(tiny_base, "sequence_classification", LABELS, cpu())
-    tokenizer = qlora.load_tokenizer(tiny_base)
+    model = load_base(tiny_base, "sequence_classification", LABELS, cpu())
+    tokenizer = load_tokenizer(tiny_base)
     examples = classification_examples(tiny.messages(LABELS, 200), LABELS, tokenizer, 24)
     weight = head(model)
     old = weight[:4].clone()
-    assert qlora.start_new_rows(model, examples, DataCollatorWithPadding(tokenizer)) == [4, 5]
+    assert start_new_rows(model, examples, DataCollatorWithPadding(tokenizer)) == [4, 5]
     assert torch.equal(weight[:4], old)
     assert weight[4:].norm(dim=1).tolist() == pytest.approx([old.norm(dim=1).median().item()] * 2, rel=1e-4)
-    assert qlora.start_new_rows(model, examples, DataCollatorWithPadding(tokenizer)) == []
+    assert start_new_rows(model, examples, DataCollatorWithPadding(tokenizer)) == []
 
 
 def test_a_parent_of_another_shape_is_refused(trained: Path) -> None:
-    from retrain.train import qlora
+    from retrain.train.adapter import check_parent
 
     parent = trained / "out" / "adapter"
     base = tiny.read(parent / "run.json")["digests"]["base"]
-    qlora.check_parent(parent, recipe(), base)
+    check_parent(parent, recipe(), base)
     with pytest.raises(AdapterMismatchError, match=r"recipe\.r: 8 is not the 4 of the parent"):
-        qlora.check_parent(parent, recipe(r=8), base)
+        check_parent(parent, recipe(r=8), base)
     with pytest.raises(AdapterMismatchError, match="base_dir: digest sha256:0 is not the base"):
-        qlora.check_parent(parent, recipe(), "sha256:0")
+        check_parent(parent, recipe(), "sha256:0")

@@ -1,0 +1,109 @@
+"""The scheduler: APScheduler only ticks; a database lease makes one of N schedulers do the work of a tick."""
+
+import os
+import socket
+from datetime import datetime, timedelta
+from typing import Final
+
+from apscheduler.schedulers.background import BackgroundScheduler
+from sqlalchemy.orm import Session
+
+from core import queue
+from core.jobs import ConsiderJob, DigestJob, EvaluateJob
+from core.logs import logger
+from core.queue import Lease
+from governance.ledger.append import append_entry
+from governance.ledger.checkpointing import issue_checkpoint, latest_checkpoint
+from governance.ledger.read import ledger_size
+from monitor import service, store
+from monitor.site import Site
+from monitor.spec.retraining import Cron
+from monitor.upkeep import maintain
+from retrain.triggers.schedule import next_tick
+
+LEASE: Final = queue.SCHEDULER
+EVERY_S: Final = 30  # each model's windows are looked at this often, or less often where that
+LOOKS_PER_S: Final = 5  # would be more looks than this; models that rows come for are looked at beside (looks.py)
+UPKEEP_S: Final = 3600
+FORGET_S: Final = 600  # jobs that ended are deleted this often
+DONE_KEPT: Final = timedelta(hours=1)
+FAILED_KEPT: Final = timedelta(days=30)
+DIGEST_S: Final = 3600  # the files of the lake are recorded in the ledger once an hour
+# A gap between two ticks longer than this was an outage: it goes to the ledger, with what fell due in it run late.
+MISSED_AFTER: Final = timedelta(minutes=2)
+log = logger("api.processes.scheduler")
+
+
+def start(site: Site) -> BackgroundScheduler:
+    """Start ticking in the background of this process."""
+    scheduler = BackgroundScheduler(timezone="UTC")
+    holder = f"{socket.gethostname()}:{os.getpid()}"
+    scheduler.add_job(
+        tick, "interval", seconds=site.settings.queue.tick_s, args=(site, holder), max_instances=1, coalesce=True
+    )
+    scheduler.start()
+    return scheduler
+
+
+def tick(site: Site, holder: str) -> None:
+    """Enqueue what fell due since the last tick of any scheduler, if this one holds the lease."""
+    now = site.clock.now()
+    seconds = max(10.0, 3 * site.settings.queue.tick_s)
+    with site.database.write() as db:
+        if not queue.hold_lease(db, LEASE, holder=holder, now=now, seconds=seconds):
+            return
+        lease = db.get_one(Lease, LEASE)
+        last, lease.last_at = lease.last_at, now
+        if last is None or not timedelta() <= now - last <= MISSED_AFTER:
+            lease.since = now
+        if last is not None and now - last > MISSED_AFTER:
+            log.warning("ticks missed", since=last.isoformat())
+            body = {"from": last, "to": now, "seconds": round((now - last).total_seconds())}
+            append_entry(db, kind="scheduler.missed", actor="assay", subject="scheduler", body=body, at=now)
+        _enqueue_due(site, db, last or now, now)
+    _checkpoint(site, now)
+
+
+def _enqueue_due(site: Site, db: Session, last: datetime, now: datetime) -> None:
+    # Windows are closed by the arrival of rows and by the mere passing of time; this look also finds events whose
+    # sender was answered by a process that died before it could ask for one.
+    if _passed(DIGEST_S, 0, last, now):
+        queue.enqueue(db, DigestJob(), now=now, dedupe_key=DigestJob.name, lock_key=DigestJob.name)
+    if _passed(FORGET_S, 0, last, now):
+        queue.forget(db, done_before=now - DONE_KEPT, failed_before=now - FAILED_KEPT)
+    models = store.every_revision(db)
+    every = max(EVERY_S, len(models) / LOOKS_PER_S)
+    for number, model in enumerate(models):
+        spec = service.spec_of(site, db, model.id, model.revision)
+        share = number / len(models)  # not all in the same second
+        if _passed(every, every * share, last, now):
+            key = f"monitor:{model.name}"
+            queue.enqueue(db, EvaluateJob(model=model.name), now=now, dedupe_key=key, lock_key=key)
+        if _passed(UPKEEP_S, UPKEEP_S * share, last, now):
+            maintain.ask(db, model.name, now)
+        crons = [t.cron for t in spec.retrain.when if isinstance(t, Cron)] if spec.retrain else []
+        if any(fell_due(cron, last, now) for cron in crons):
+            key = f"consider:{model.name}"
+            payload = ConsiderJob(model=model.name, cause="schedule")
+            queue.enqueue(db, payload, now=now, dedupe_key=f"schedule:{model.name}", lock_key=key)
+
+
+def _passed(every: float, shift: float, last: datetime, now: datetime) -> bool:
+    """Whether one of the moments shift, shift + every, shift + 2 every ... lies in (last, now]."""
+    return (last.timestamp() - shift) // every != (now.timestamp() - shift) // every
+
+
+def fell_due(cron: str, last: datetime, now: datetime) -> bool:
+    """Whether a five-field cron expression (UTC) fired in (last, now]."""
+    due = next_tick(cron, last)
+    return due is not None and due <= now
+
+
+def _checkpoint(site: Site, now: datetime) -> None:
+    with site.database.read() as db:
+        last, size = latest_checkpoint(db), ledger_size(db)
+    if size == 0 or (last is not None and last.size == size):
+        return
+    if last is None or now - last.at >= timedelta(seconds=site.settings.ledger.checkpoint_s):
+        with site.database.write() as db:
+            issue_checkpoint(db, key=site.keys.signing, anchor=site.settings.anchor_dir, now=now)

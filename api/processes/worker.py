@@ -1,0 +1,155 @@
+"""The worker: claims jobs under a lease, one thread for each lane, and renews the lease while a job runs."""
+
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from queue import SimpleQueue
+from typing import Any, Final, TypeVar
+
+import monitor.jobs
+import reports.jobs
+import retrain.jobs
+from core import queue
+from core.errors import AppError, BusyError
+from core.jobs import (
+    ConfirmJob,
+    ConsiderJob,
+    DigestJob,
+    EraseJob,
+    EvaluateJob,
+    ExplainJob,
+    Payload,
+    ReportJob,
+    RunJob,
+    UpkeepJob,
+)
+from core.logs import logger
+from core.queue import LANES, Claimed, Retry
+from monitor.site import Site
+
+P = TypeVar("P", bound=Payload)
+JobFunction = Callable[[Site, Mapping[str, Any]], Retry | None]
+
+
+def _parsed(payload: type[P], run: Callable[[Site, P], Retry | None]) -> tuple[str, JobFunction]:
+    """A line of the table below: the name of a job, and its function called with a checked payload."""
+    return payload.name, lambda site, stored: run(site, payload.model_validate(stored))
+
+
+JOBS: Final[Mapping[str, JobFunction]] = dict(
+    (
+        _parsed(EvaluateJob, monitor.jobs.evaluate),
+        _parsed(ConfirmJob, monitor.jobs.confirm),
+        _parsed(UpkeepJob, monitor.jobs.maintain),
+        _parsed(DigestJob, monitor.jobs.digest),
+        _parsed(ConsiderJob, retrain.jobs.consider),
+        _parsed(RunJob, retrain.jobs.run),
+        _parsed(ExplainJob, retrain.jobs.explain),
+        _parsed(EraseJob, retrain.jobs.erase),
+        _parsed(ReportJob, reports.jobs.build),
+    )
+)
+ATTEMPTS: Final = 5
+log = logger("api.processes.worker")
+
+
+def run_one(site: Site, job: Claimed, jobs: Mapping[str, JobFunction]) -> Retry | str | None:
+    """Run a claimed job. Returns None when it is done, a Retry to run it again, or the reason it failed for good."""
+    try:
+        return jobs[job.name](site, job.payload)
+    except BusyError as error:
+        return Retry(site.clock.now() + timedelta(seconds=error.retry_after_s), error.message)
+    except AppError as error:
+        log.warning("job failed", job=job.name, id=str(job.id), code=error.code, detail=error.message)
+        return f"{error.code}: {error.message}"
+    except Exception as error:
+        log.exception("job raised", job=job.name, id=str(job.id), attempt=job.attempts)
+        reason = f"{type(error).__name__}: {error}"
+        if job.attempts >= ATTEMPTS:
+            return reason
+        return Retry(site.clock.now() + timedelta(seconds=2**job.attempts), reason)
+
+
+def step(site: Site, *, worker: str, lanes: tuple[str, ...] = LANES, jobs: Mapping[str, JobFunction] = JOBS) -> bool:
+    """Claim one job, run it and record how it ended; False when there was none."""
+    lease_s = site.settings.queue.lease_s
+    with site.database.write() as db:
+        job = queue.claim(db, worker=worker, now=site.clock.now(), lease_s=lease_s, lanes=lanes)
+    if job is None:
+        return False
+    done = threading.Event()
+    heart = threading.Thread(target=_renew, args=(site, job, worker, done), daemon=True)
+    heart.start()
+    try:
+        outcome = run_one(site, job, jobs)
+    finally:
+        done.set()
+        heart.join()
+    with site.database.write() as db:
+        if isinstance(outcome, Retry):
+            queue.postpone(db, job.id, outcome, worker=worker)
+        else:
+            queue.finish(db, job.id, now=site.clock.now(), error=outcome, worker=worker)
+    return True
+
+
+def _renew(site: Site, job: Claimed, worker: str, done: threading.Event) -> None:
+    lease_s = site.settings.queue.lease_s
+    while not done.wait(lease_s / 3):
+        with site.database.write() as db:
+            if not queue.renew(db, job.id, worker=worker, now=site.clock.now(), lease_s=lease_s):
+                log.warning("lease lost", job=job.name, id=str(job.id))
+                return
+
+
+def drain(
+    site: Site, *, lanes: tuple[str, ...] = LANES, worker: str = "inline", jobs: Mapping[str, JobFunction] = JOBS
+) -> int:
+    """Run every job that is due now, in this thread; used by replay and by tests. Returns how many ran."""
+    count = 0
+    while step(site, worker=worker, lanes=lanes, jobs=jobs):
+        count += 1
+    return count
+
+
+def run_forever(site: Site, stop: threading.Event) -> None:
+    """One thread a lane, so that a training run never holds up the windows."""
+    name = f"{socket.gethostname()}:{os.getpid()}"
+
+    def lane_loop(lane: str) -> None:
+        while not stop.is_set():
+            try:
+                busy = step(site, worker=f"{name}:{lane}", lanes=(lane,))
+            except Exception:
+                log.exception("worker loop", lane=lane)
+                busy = False
+            if not busy:
+                stop.wait(site.settings.queue.poll_s)
+
+    threads = [threading.Thread(target=lane_loop, args=(lane,), name=f"lane-{lane}", daemon=True) for lane in LANES]
+    for thread in threads:
+        thread.start()
+    stop.wait()
+    for thread in threads:
+        thread.join(timeout=5)
+
+
+def stop_on_signal() -> threading.Event:
+    """An event set by SIGTERM or SIGINT.
+
+    Not set by the handlers themselves: they run in the main thread wherever it stands, and where it holds the event's
+    lock they would wait for it for ever. A killed parent with many threads sends a burst of them.
+    """
+    stop, came = threading.Event(), SimpleQueue[int]()
+
+    def wait() -> None:
+        came.get()
+        stop.set()
+
+    threading.Thread(target=wait, name="signals", daemon=True).start()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _: came.put(number))  # may be entered again while it runs
+    return stop

@@ -1,0 +1,155 @@
+"""What a replay prints: windows, alerts, runs, and how often each monitor alarmed beside its budget."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from api.replay.policies import FIELDS
+from api.replay.run import Run
+from monitor import store
+from monitor.confirm.confirm import evidence_of
+from monitor.spec.model import ModelSpec
+from monitor.tables import Measurement, Window
+from monitor.windows.alarm_rates import Judged, delay, episodes, rates
+from monitor.windows.backtest import Stored, declared_looks
+
+
+def document(run: Run, stored: Stored, changed_at: datetime | None) -> dict[str, Any]:
+    site, spec, model = run.site, run.spec, stored.current.model
+    with site.database.read() as db:
+        windows = [_window(w, store.window_measurements(db, w.id)) for w in store.windows(db, model.id)]
+        alerts = [
+            {
+                "monitor": a.monitor, "metric": a.metric, "column": a.column, "value": a.value, "limit": a.limit,
+                "sentence": a.sentence, "opened_at": a.opened_at.isoformat(), "windows": a.windows, "state": a.state,
+                "episodes": a.episodes,
+                "evidence": [asdict(e) for e in evidence_of(site, a.id)] if a.monitor == "drift" else [],
+            }
+            for a in store.alerts(db, model.id)
+        ]  # fmt: skip
+    blocked = [d for d in run.decisions if not d["fire"]]
+    looks = stored.recorded(changed_at)
+    declared = declared_looks(site, stored.current)
+    return {
+        "model": spec.model, "windows": windows, "alerts": alerts,
+        "runs": [d | {"state": "would_have_started"} for d in run.decisions if d["fire"]],
+        "blocked": blocked, "accepted": run.accepted, "duplicates": run.duplicates,
+        "rejected": sorted(run.rejected, key=lambda r: (r["file"], r["line"])),
+        "observed": {"declared": _declared(spec), **_observed(looks)}, "limits": _streams(declared),
+        "episodes": _plain([asdict(e) for e in episodes([*looks, *declared])]),
+        "change": None if changed_at is None else _plain(asdict(delay(looks, changed_at))),
+    }  # fmt: skip
+
+
+def _window(window: Window, measured: Sequence[Measurement]) -> dict[str, Any]:
+    kpi = {m.metric: _kpi(m) for m in measured if m.monitor == "kpi" and not m.segment}
+    fairness = [
+        {
+            "metric": m.metric, "by": m.column, "value": m.value, "low": m.low, "high": m.high, "reason": m.reason,
+            "limit": m.limit, "alarm": m.alarm, "n": m.n, "groups": m.details.get("groups", []),
+        }
+        for m in measured
+        if m.monitor == "fairness"
+    ]  # fmt: skip
+    return {
+        "from": window.from_ts.isoformat(), "to": window.to_ts.isoformat(), "scale": window.scale, "rows": window.rows,
+        "verdict": window.verdict, "sentence": window.sentence, "alarms": _alarms(window, measured), "kpi": kpi,
+        "fairness": fairness, "visible": window.decision.get("visible", []), **_statistics(measured),
+    }  # fmt: skip
+
+
+def _statistics(measured: Sequence[Measurement]) -> dict[str, Any]:
+    """The catalogue, by statistic and column, and why one is missing; "" is the model as a whole."""
+    found: dict[str, dict[str, float]] = {}
+    missing: dict[str, dict[str, str]] = {}
+    for m in measured:
+        if m.monitor == "drift" and m.metric not in ("p_value", "effect"):
+            if m.value is not None:
+                found.setdefault(m.metric, {})[m.column] = m.value
+            else:
+                missing.setdefault(m.metric, {})[m.column] = m.reason or ""
+    return {"statistics": found, "undefined": missing}
+
+
+def _kpi(m: Measurement) -> dict[str, Any]:
+    """`low` and `high` are the band of the estimate where there is one, else the interval of the realised value."""
+    note = m.details.get("estimate", {})
+    band = (m.low, m.high) if m.estimated is None else (m.estimated_low, m.estimated_high)
+    return {
+        "realised": m.value, "estimated": m.estimated, "low": band[0], "high": band[1], "realised_low": m.low,
+        "realised_high": m.high, "n": m.n, "reason": m.reason, "label_coverage": m.details.get("coverage"),
+        "estimate_reason": note.get("reason"), "estimate_valid": note.get("valid"), "band_held": m.estimate_inside,
+        "previous": m.previous_value, "corrected_at": m.corrected_at.isoformat() if m.corrected_at else None,
+    }  # fmt: skip
+
+
+def _alarms(window: Window, measured: Sequence[Measurement]) -> list[dict[str, Any]]:
+    """What tripped: for drift one line for each column that is named, else the test of the whole model."""
+    alarms: list[dict[str, Any]] = []
+    for m in measured:
+        if not m.alarm:
+            continue
+        named = [c for c in window.decision["columns"] if c["alarmed"]] if m.monitor == "drift" else []
+        alarms += [
+            {
+                "monitor": "drift", "metric": m.metric, "column": c["column"], "value": c["adjusted_p"],
+                "limit": window.decision["alpha"], "effect": c["effect"], "detail": c["detail"], "change": c["value"],
+                "unit": c["unit"], "meaning": c["meaning"], "clusters": c["clusters"],
+            }
+            for c in named
+        ]  # fmt: skip
+        if not named:
+            alarms.append(
+                {"monitor": m.monitor, "metric": m.metric, "column": m.column, "value": m.value, "limit": m.limit}
+            )
+    return alarms
+
+
+# --- how often, beside how often it may -------------------------------------------------------------------------------
+
+
+def policy_line(name: str, spec: ModelSpec, stored: Stored, changed_at: datetime | None) -> dict[str, Any]:
+    """One policy over the windows that are stored: what `observed`, `episodes` and `change` would be of its spec."""
+    looks = stored.looks(spec, changed_at=changed_at)
+    alarms = sorted(look.end for look in looks if look.alarmed)
+    monitors = spec.document["monitors"]
+    return {
+        "policy": name, "monitors": {field: monitors[field] for field in FIELDS},
+        "observed": {"declared": _declared(spec), **_observed(looks)},
+        "episodes": _plain([asdict(e) for e in episodes(looks)]),
+        "first_alarm": alarms[0].isoformat() if alarms else None,
+        "change": None if changed_at is None else _plain(asdict(delay(looks, changed_at))),
+    }  # fmt: skip
+
+
+def _declared(spec: ModelSpec) -> str:
+    given = spec.monitors.false_alarms
+    return given if isinstance(given, str) else f"{given.alpha:g} per window"
+
+
+def _observed(looks: Sequence[Judged]) -> dict[str, Any]:
+    """Each monitor at each scale, and all together in 30 days; null where one of them has no such number."""
+    found = [r for r in rates(looks) if r.looks]
+
+    def whole(parts: Sequence[float | None]) -> float | None:
+        known = [part for part in parts if part is not None]
+        return sum(known) if found and len(known) == len(parts) else None
+
+    return {
+        "alarms": sum(r.alarms for r in found), "episodes": sum(r.episodes for r in found),
+        "per_30d": whole([r.per_30d for r in found]), "budget_per_30d": whole([r.budget_per_30d for r in found]),
+        "streams": _streams(looks),
+    }  # fmt: skip
+
+
+def _streams(looks: Sequence[Judged]) -> list[dict[str, Any]]:
+    return [asdict(rate) for rate in rates(looks)]
+
+
+def _plain(found: Any) -> Any:
+    if isinstance(found, datetime):
+        return found.isoformat()
+    if isinstance(found, dict):
+        return {key: _plain(value) for key, value in found.items()}
+    return [_plain(part) for part in found] if isinstance(found, list | tuple) else found

@@ -1,0 +1,125 @@
+"""Replay: a file through the real path, the clock driven by event time, windows closed as in production.
+
+What differs from production is only what a file cannot have: no job waits in a queue, no alert is confirmed with a
+report nobody could open afterwards, and a run that the policy would start is written down instead of trained.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import migrations
+from api.replay.document import document, policy_line
+from api.replay.input import Given, read_events, read_outcomes
+from api.replay.policies import budgeted, policies
+from api.replay.run import Run, feed
+from core.artifacts import ArtifactStore
+from core.clock import ManualClock
+from core.db import Database
+from core.engine import HERE
+from core.settings import load
+from governance.ledger.keys import load_or_create
+from monitor import service
+from monitor.events.store import EventStore
+from monitor.site import Site
+from monitor.spec.model import ModelSpec
+from monitor.windows.backtest import cut_of
+from retrain.envelope import Plan, base_folder, breaches
+from retrain.errors import BaseModelError, EnvelopeError
+
+Progress = Callable[[int, int], None]
+
+
+def replay_file(
+    home: Path,
+    spec: ModelSpec,
+    events: Path,
+    outcomes: Path | None,
+    *,
+    compare: Sequence[str] = (),
+    changed_at: datetime | None = None,
+    progress: Progress = lambda done, total: None,
+) -> dict[str, Any]:
+    """Feed events (and outcomes) through ingest, windows, decision and retrain policy under `home`; nothing is trained.
+
+    Outcome columns found in the events file count as outcomes that arrive with their event.
+
+    Args:
+        compare: policies as `api.replay.policies` reads them, to be judged over the same windows.
+        changed_at: time of a known change; what came before it alarmed falsely.
+        progress: told rows done and rows in all, after each step.
+
+    Raises:
+        InvalidError: a file cannot be read, lacks a needed column, or has one that does not fit the spec; or a policy
+            is none.
+        RecipeError, EnvelopeError: the spec's retrain policy would be refused in production too.
+    """
+    compared = policies(spec, compare) if compare else []
+    given = read_events(events, spec)
+    late = read_outcomes(outcomes, spec) if outcomes is not None else None
+    notes = [*given.notes, *(late.notes if late else ()), *_base_model_notes(spec)]
+    with _fed(home, spec, given, late, progress) as run:
+        stored = run.stored()
+        found = document(run, stored, changed_at) | {"notes": notes}
+        mine = [p for p in compared if cut_of(p.spec) == cut_of(spec)]
+        judged = {p.name: policy_line(p.name, p.spec, stored, changed_at) for p in mine}
+    others = [p for p in compared if p.name not in judged]
+    for cut in dict.fromkeys(cut_of(p.spec) for p in others):  # other blocks: the rows are profiled for themselves
+        together = [p for p in others if cut_of(p.spec) == cut]
+        with _fed(home / f"cut-{len(judged)}", budgeted(together[0].spec), given, late, progress) as run:
+            stored = run.stored()
+            judged |= {p.name: policy_line(p.name, p.spec, stored, changed_at) for p in together}
+    return found | {"policies": [judged[p.name] for p in compared]}
+
+
+@contextmanager
+def _fed(home: Path, spec: ModelSpec, given: Given, late: Given | None, progress: Progress) -> Iterator[Run]:
+    """A replay that has seen every row."""
+    site = open_fresh(home, ManualClock(given.frame["ts"][0]))
+    try:
+        with site.database.write() as db:
+            service.apply_spec(site, db, spec, "replay")
+        run = Run(site, spec, late, [*given.rejected, *(late.rejected if late else ())])
+        for done in feed(run, given):
+            progress(done, given.frame.height)
+        yield run
+    finally:
+        site.close()
+
+
+class _Log(EventStore):
+    """Rows stay in the log, which is read like tables: no version of a table has to outlive a replay."""
+
+    def settle(self, model: str) -> None:
+        pass
+
+    def close(self) -> None:
+        self.tail.close()
+
+
+def open_fresh(home: Path, clock: ManualClock) -> Site:
+    """An installation that is thrown away after the replay, and therefore waits for no disk."""
+    settings = load({}, home=home).model_copy(update={"engine": HERE})  # other processes could not read the log
+    migrations.upgrade(settings.database_url)
+    keys = load_or_create(home, settings.ledger.origin)
+    return Site(
+        settings=settings, database=Database(settings.database_url, durable=False),
+        artifacts=ArtifactStore(home / "artifacts"), events=_Log(settings.lake_uri, home, keys.subject), clock=clock,
+        keys=keys,
+    )  # fmt: skip
+
+
+def _base_model_notes(spec: ModelSpec) -> list[str]:
+    """Without the base model at hand the policy is still replayed; only a run could not start."""
+    if spec.retrain is None:
+        return []
+    plan = Plan.of(spec)
+    if found := breaches(plan):
+        raise EnvelopeError(found)
+    try:
+        base_folder(plan.recipe, load().home_dir)
+    except BaseModelError as error:
+        return [f"a retrain could not start on this machine: {error.message}"]
+    return []

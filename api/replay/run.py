@@ -1,0 +1,225 @@
+"""A replay under way: rows are sent as their time comes, windows closed as production closes them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import polars as pl
+
+from api.replay.input import LINE, Given
+from core.clock import ManualClock
+from monitor import service, store
+from monitor.ingest.media import NDJSON
+from monitor.ingest.receive import Body, Receipt, receive
+from monitor.site import Site
+from monitor.spec.budget import watches_concept
+from monitor.spec.model import ModelSpec
+from monitor.spec.monitors import RowWindow
+from monitor.spec.times import GRACE_PERIOD, block_length
+from monitor.tables import BaselineRow
+from monitor.windows.backtest import Stored
+from monitor.windows.close import QUIET
+from monitor.windows.evaluate import evaluate
+from retrain.runs.consider import gather
+from retrain.triggers import decide
+from retrain.triggers.base import Labelled
+
+MOST_ROWS_AT_ONCE: Final = 20_000
+
+
+@dataclass
+class Run:
+    """A replay under way: what was sent, refused and decided."""
+
+    site: Site
+    spec: ModelSpec
+    late: Given | None
+    rejected: list[dict[str, Any]]
+    accepted: int = 0
+    duplicates: int = 0
+    sent: int = 0  # late outcomes
+    decisions: list[dict[str, Any]] = field(default_factory=list)
+    considered_at: datetime | None = None
+    last_run_at: datetime | None = None
+    trained_on: int = 0  # labelled events that the last run would have used up
+    ahead: int = 0  # outcomes stored whose event the clock has not reached
+    stream: dict[str, Any] | None = None  # state in which the streams of errors began
+
+    @property
+    def clock(self) -> ManualClock:
+        assert isinstance(self.site.clock, ManualClock)  # open_fresh was given it
+        return self.site.clock
+
+    def send_events(self, part: pl.DataFrame, name: str, *, at: datetime, arrived: pl.Series | None) -> None:
+        """Store events at `at`, each as received when `arrived` says, or all then; outcome columns stay behind."""
+        ahead = replace(self.site, clock=ManualClock(at))
+        columns = [c for c in part.columns if c == LINE or c not in self.spec.outcome_columns]
+        body = Body(_lines(part.select(columns)), NDJSON)
+        receipt = receive(ahead, self.spec.model, "events", body, arrived=arrived)
+        self.accepted += receipt.accepted
+        self.duplicates += receipt.duplicates
+        self._note(receipt, name, part)
+
+    def send_outcomes(self, part: pl.DataFrame, name: str, *, at: datetime, as_events: bool) -> None:
+        """Store outcomes at `at`, as arrived with their events or all then."""
+        known = self.with_outcome(part)
+        if known.height:
+            ahead = replace(self.site, clock=ManualClock(at))
+            columns = [c for c in part.columns if c in self.spec.outcome_columns]
+            body = Body(_lines(known.select(LINE, "event_id", *columns)), NDJSON)
+            arrived = known["ts"] if as_events else None
+            self._note(receive(ahead, self.spec.model, "outcomes", body, arrived=arrived), name, known)
+
+    def with_outcome(self, part: pl.DataFrame) -> pl.DataFrame:
+        columns = [c for c in part.columns if c in self.spec.outcome_columns]
+        return part.filter(pl.any_horizontal(pl.col(columns).is_not_null())) if columns else part.clear()
+
+    def send_late(self) -> None:
+        """Outcomes that have arrived by now."""
+        if self.late is None:
+            return
+        due = int((self.late.frame["ts"] <= self.clock.now()).sum())
+        if due > self.sent:
+            late = self.late.frame[self.sent : due]
+            self.send_outcomes(late, self.late.name, at=self.clock.now(), as_events=False)
+            self.sent = due
+
+    def look(self) -> None:
+        """Close what is due and, where something was judged, consider the retrain policy."""
+        if evaluate(self.site, self.spec.model) and self.spec.retrain is not None:
+            self._consider()
+        if self.stream is None and watches_concept(self.spec):
+            self.stream = self.baseline()[1].concept
+
+    def baseline(self) -> tuple[service.CurrentSpec, BaselineRow]:
+        with self.site.database.read() as db:
+            current = service.current_spec(self.site, db, self.spec.model)
+            row = store.newest_baseline(db, current.model.id)
+        assert row is not None  # every model has one from its first spec on
+        return current, row
+
+    def stored(self) -> Stored:
+        return Stored(self.site, *self.baseline(), self.stream)
+
+    def finish(self) -> None:
+        """As though nothing came after the file: what is still open closes when its block of time has passed."""
+        windows, last = self.spec.monitors.windows, self.clock.now()
+        if not isinstance(windows, RowWindow):
+            length = block_length(windows)
+            self.clock.move_to(_block_start(last, length) + length + GRACE_PERIOD)
+        self.clock.move_to(last + GRACE_PERIOD + QUIET)
+        self.look()
+        if self.late is not None and self.sent < self.late.frame.height:
+            self.clock.move_to(self.late.frame["ts"][-1])
+            self.send_late()
+            self.look()
+
+    def _consider(self) -> None:
+        """What the policy decides, as though every earlier run had ended at once and promoted nothing."""
+        policy = self.spec.retrain
+        assert policy is not None
+        with self.site.database.read() as db:
+            inputs = gather(self.site, db, service.current_spec(self.site, db, self.spec.model), None)
+        seen = max(0, inputs.labelled.since_training - self.ahead)
+        since_alarm = inputs.labelled.since_alarm
+        inputs = replace(
+            inputs, considered_at=self.considered_at or inputs.considered_at, last_run_at=self.last_run_at,
+            labelled=Labelled(
+                max(0, seen - self.trained_on), None if since_alarm is None else max(0, since_alarm - self.ahead)
+            ),
+        )  # fmt: skip
+        found = decide(inputs, policy)
+        self.considered_at = inputs.now
+        if found.fire:
+            self.last_run_at, self.trained_on = inputs.now, seen
+        if any(f.fire for f in found.findings):
+            self.decisions.append({"at": inputs.now.isoformat(), **asdict(found)})
+
+    def _note(self, receipt: Receipt, name: str, part: pl.DataFrame) -> None:
+        if not receipt.rejected:
+            return
+        lines = part[LINE]
+        known = {(row["file"], row["line"]) for row in self.rejected}  # an event's outcome in the same row goes with it
+        self.rejected += [
+            {"file": name, "line": line, "field": row.field, "reason": row.reason}
+            for row in receipt.rejected
+            if (name, line := lines[row.line - 1]) not in known
+        ]
+
+
+def feed(run: Run, given: Given) -> Iterator[int]:
+    """Feed the file and close what it leaves open; rows done so far, again and again."""
+    by_rows = isinstance(run.spec.monitors.windows, RowWindow)
+    yield from (_feed_rows if by_rows else _feed_time)(run, given)
+    run.finish()
+
+
+def _feed_rows(run: Run, given: Given) -> Iterator[int]:
+    """A window's worth of rows at a time; each is judged when its last row is there."""
+    windows = run.spec.monitors.windows
+    assert isinstance(windows, RowWindow)
+    done = 0
+    for part in given.frame.iter_slices(windows.rows):
+        run.clock.move_to(part["ts"][-1])
+        run.send_events(part, given.name, at=run.clock.now(), arrived=part["ts"])
+        run.send_outcomes(part, given.name, at=run.clock.now(), as_events=True)
+        run.send_late()
+        run.look()
+        done += part.height
+        yield done
+
+
+def _feed_time(run: Run, given: Given) -> Iterator[int]:
+    """Block by block of event time. Rows are stored ahead of the clock, many blocks at once: a window needs later
+    events to close and looks at none of them, and labels that lie ahead are not counted by the retrain policy."""
+    windows = run.spec.monitors.windows
+    assert not isinstance(windows, RowWindow)
+    length = block_length(windows)
+    blocks = given.frame.with_columns(pl.col("ts").dt.truncate(length).alias("_block"))
+    parts = blocks.partition_by("_block", maintain_order=True, include_key=False)
+    done = stored = 0
+    for position, part in enumerate(parts):
+        if position >= stored:
+            stored = _store_ahead(run, given.name, parts, position)
+        start = _block_start(part["ts"][0], length)
+        run.clock.move_to(start + GRACE_PERIOD)
+        run.send_late()
+        run.look()
+        run.clock.move_to(part["ts"][-1])
+        run.ahead -= run.with_outcome(part).height
+        done += part.height
+        yield done
+
+
+def _store_ahead(run: Run, name: str, parts: Sequence[pl.DataFrame], first: int) -> int:
+    """Store whole blocks from `first` on, up to MOST_ROWS_AT_ONCE rows and at least one; returns where it stopped.
+
+    With outcomes that arrive on their own, one block at a time: no outcome may be older than its event's arrival.
+    """
+    apart = run.late is not None
+    if apart:
+        last, together, at = first + 1, parts[first], parts[first]["ts"][0]
+    else:
+        last, rows = first + 1, parts[first].height
+        while last < len(parts) and rows + parts[last].height <= MOST_ROWS_AT_ONCE:
+            rows += parts[last].height
+            last += 1
+        together, at = pl.concat(parts[first:last]), parts[last - 1]["ts"][-1]
+    for part in together.iter_slices(MOST_ROWS_AT_ONCE):
+        run.send_events(part, name, at=at, arrived=None if apart else part["ts"])
+        run.send_outcomes(part, name, at=at, as_events=not apart)
+    run.ahead += run.with_outcome(together).height
+    return last
+
+
+def _block_start(at: datetime, length: timedelta) -> datetime:
+    seconds = length.total_seconds()
+    return datetime.fromtimestamp(at.timestamp() // seconds * seconds, tz=at.tzinfo)
+
+
+def _lines(frame: pl.DataFrame) -> bytes:
+    frame = frame.drop(LINE)
+    if "ts" in frame.columns:
+        frame = frame.with_columns(pl.col("ts").dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"))
+    return frame.write_ndjson().encode()

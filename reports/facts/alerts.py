@@ -1,0 +1,53 @@
+"""The lines of a report about alerts and retraining decisions."""
+
+from datetime import datetime
+
+from monitor.tables import Alert
+from reports import document as doc
+from reports.facts.citations import Citations
+from reports.facts.measures import finite
+from reports.facts.words import confirmation_words
+from reports.redaction import without_paths
+from retrain.tables import TriggerDecision
+
+
+def alert_line(a: Alert, known: datetime, citations: Citations) -> doc.AlertLine:
+    acknowledged = a.acknowledged_at is not None and a.acknowledged_at <= known
+    resolved = a.resolved_at is not None and a.resolved_at <= known
+    return doc.AlertLine(
+        id=str(a.id),
+        monitor=a.monitor,
+        metric=a.metric,
+        column=a.column,
+        value=finite(a.value),
+        limit=finite(a.limit),
+        sentence=a.sentence,
+        windows=a.windows,
+        episodes=sum("withdrawn" not in e for e in a.episodes),
+        withdrawn_windows=a.withdrawn_windows,
+        withdrawn_at=a.withdrawn_at,
+        state="resolved" if resolved else "acknowledged" if acknowledged else "open",
+        opened_at=a.opened_at,
+        opened_entry=citations.find("alert.opened", a.id),
+        acknowledged_at=a.acknowledged_at if acknowledged else None,
+        acknowledged_by=a.acknowledged_by if acknowledged else None,
+        acknowledged_entry=citations.find("alert.acknowledged", a.id) if acknowledged else None,
+        resolved_at=a.resolved_at if resolved else None,
+        resolved_by=a.resolved_by if resolved else None,
+        resolved_entry=citations.find("alert.resolved", a.id) if resolved else None,
+        confirmation=without_paths(confirmation_words(a)),
+    )
+
+
+def decision_line(d: TriggerDecision, citations: Citations) -> doc.DecisionLine:
+    return doc.DecisionLine(
+        id=str(d.id),
+        at=d.at,
+        cause=d.cause,
+        fired=d.fired,
+        reason=d.reason,
+        triggers=tuple(d.triggers),
+        blocked_by=tuple(d.blocked_by),
+        spec_revision=d.spec_revision,
+        entry=citations.find("trigger.decision", d.id),
+    )

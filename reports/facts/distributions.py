@@ -1,0 +1,100 @@
+"""Reference against window, column by column, on the bins and levels of the baseline."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import AppError
+from monitor.detect.findings import MEANINGS, meaning_of
+from monitor.profile.block import BlockProfile, profile_block
+from monitor.profile.reference_profile import ReferenceProfile
+from monitor.site import Site
+from monitor.tables import BaselineRow, Window
+from monitor.windows.late_rows import rows_of
+from reports.charts.records import Distribution
+from reports.charts.text import short
+from reports.facts.words import column_words
+
+BINS = 24
+MOST = 4  # charts of one window
+SHOWN_WORDS = 3  # of a cluster, beside its number
+
+
+def changed_columns(window: Window) -> list[str]:
+    """Columns the verdict named, the largest change first; those above their floor where none was named."""
+    found = window.decision.get("columns") or []
+    named = [c for c in found if c.get("alarmed")] or [c for c in found if c.get("above_floor")]
+    ranked = sorted(named, key=lambda c: -abs(c.get("t") or 0.0))
+    return list(dict.fromkeys(str(c["column"]) for c in ranked))[:MOST]
+
+
+def distributions(
+    site: Site, model: str, window: Window, reference: BaselineRow, columns: Sequence[str]
+) -> tuple[tuple[Distribution, ...], str | None]:
+    """Charts of the columns, or none and the reason: the rows or the baseline are no longer there."""
+    if not columns or reference.artifact is None:
+        return (), None
+    try:
+        baseline = ReferenceProfile.from_bytes(site.artifacts.get(reference.artifact))
+        frame = rows_of(site, model, window)
+        if frame.is_empty():
+            return (), "the rows of this window are no longer stored"
+        current = profile_block(frame, baseline)
+    except AppError as error:
+        return (), error.message
+    drawn = (_drawn(baseline, baseline.total, current, column) for column in columns)
+    return tuple(replace(d, title=column_words(d.title)) for d in drawn if d is not None), None
+
+
+def _drawn(baseline: ReferenceProfile, before: BlockProfile, after: BlockProfile, column: str) -> Distribution | None:
+    if column in before.numbers:
+        edges = baseline.coding.numbers[column].edges
+        a, b = before.numbers[column].counts, after.numbers[column].counts
+        if len(edges) < 2 or not a.sum() or not b.sum():
+            return None
+        ends = [
+            v for c in (before.numbers[column], after.numbers[column]) for v in (c.minimum, c.maximum) if v is not None
+        ]
+        if min(ends) >= max(ends):
+            return None
+        bounds = 2.0 * np.linspace(min(ends) / 2.0, max(ends) / 2.0, BINS + 1)  # the span of huge values overflows
+        labels = tuple(short(left) for left in bounds[:-1])
+        reference, window = (_shares(_rebinned(counts, edges, bounds)) for counts in (a, b))
+        return Distribution(column, "number", labels, reference, window, int(a.sum()), int(b.sum()))
+    if column in before.categories:
+        kept = baseline.coding.categories[column].kept
+        x, y = before.categories[column], after.categories[column]
+        names = (*_named(baseline, column, kept), "(other or new)", "(missing)")
+        counts = [
+            np.array([*c.levels, p.rows - c.levels.sum() - c.nulls, c.nulls]) for c, p in ((x, before), (y, after))
+        ]
+        if not before.rows or not after.rows:
+            return None
+        return Distribution(column, "category", names, _shares(counts[0]), _shares(counts[1]), before.rows, after.rows)
+    return None
+
+
+def _named(baseline: ReferenceProfile, column: str, kept: Sequence[str]) -> list[str]:
+    """Levels as people know them: a cluster of texts by the words that tell it from the others, or as a number."""
+    if meaning_of(baseline, column) != MEANINGS["cluster"]:
+        return list(kept)
+    words = baseline.coding.words.get(column.rpartition(".")[0], ())
+    found = [words[int(k)] if int(k) < len(words) else () for k in kept]
+    return [f"{k}: {', '.join(w[:SHOWN_WORDS])}" if w else f"cluster {k}" for k, w in zip(kept, found, strict=True)]
+
+
+def _rebinned(counts: NDArray[np.int64], edges: NDArray[np.float64], bounds: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Counts of the baseline's many unequal bins gathered, each whole at its middle, in few equal ones.
+
+    The baseline keeps one open bin at either end: what lies beyond the reference stands in one place.
+    """
+    ends = np.concatenate([bounds[:1], edges, bounds[-1:]])
+    middles = ends[:-1] / 2.0 + ends[1:] / 2.0
+    place = np.clip(np.searchsorted(bounds, middles, side="right") - 1, 0, len(bounds) - 2)
+    return np.bincount(place, weights=counts, minlength=len(bounds) - 1).astype(np.int64)
+
+
+def _shares(counts: NDArray[np.int64]) -> tuple[float, ...]:
+    return tuple(float(c) / float(counts.sum()) for c in counts)

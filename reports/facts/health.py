@@ -1,0 +1,181 @@
+"""The sentence a page and a report begin with, put together from facts by templates."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from monitor.alerts.follow import told_last
+from monitor.tables import Alert, BaselineRow, Measurement, Window
+from reports.charts.text import number, utc
+from reports.facts.words import WHY, brief_words, mean_words
+from retrain.tables import ModelVersion, Run, TriggerDecision
+
+Status = Literal["ok", "alarm", "unknown"]
+WORDS = {"ok": "quiet", "alarm": "alarm", "unknown": "not judged"}
+RUN_WORDS = {
+    "queued": "A retrain is queued",
+    "curating": "A retrain is collecting its data",
+    "training": "A retrain is training",
+    "evaluating": "A retrain is being evaluated",
+    "awaiting_approval": "A retrain is finished and waits for approval",
+}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known about a model at one moment; windows in order of their end, oldest first."""
+
+    windows: Sequence[Window]
+    baseline: BaselineRow | None
+    wanted_rows: int | None  # rows the baseline waits for
+    seen_rows: int  # rows since the baseline was opened
+    open_alerts: Sequence[Alert]
+    kpis: Sequence[Measurement]  # the newest value of each KPI
+    last_run: Run | None
+    last_decision: TriggerDecision | None
+    champion: ModelVersion | None
+    retrains: bool
+    starts: dict[UUID | None, Window]  # first window of each open alert that has one
+
+
+@dataclass(frozen=True)
+class Health:
+    status: Status
+    sentence: str
+
+
+def health(facts: Facts) -> Health:
+    """What is wrong and since when, or what a quiet model would have noticed; then what is next."""
+    limited = [m for m in facts.kpis if m.limit is not None] or list(facts.kpis)
+    kpis = " ".join(kpi_sentence(m) for m in limited)
+    if facts.open_alerts:
+        lasting = [a for a in facts.open_alerts if _lasts(a)]
+        said = " ".join(_alert(a, facts.starts.get(a.first_window_id)) for a in lasting or facts.open_alerts)
+        over = [a for a in facts.open_alerts if lasting and a not in lasting]
+        return Health("alarm", _joined(said, _over(over), _next(facts), _recovered(facts)))
+    if not facts.windows and facts.seen_rows == 0:
+        return Health("unknown", "No events yet, so nothing is judged.")
+    judged = [w for w in facts.windows if w.decision["judged"]]
+    if facts.baseline is not None and facts.baseline.state == "collecting":
+        target = f" of {facts.wanted_rows:,}" if facts.wanted_rows else ""
+        seen = f"The reference is being collected ({facts.seen_rows:,}{target} rows)"
+        waiting = f"{seen}; drift is not judged until it is complete."
+        return Health("unknown", _joined(waiting, kpis, _next(facts)))
+    if not judged:
+        reason = (
+            facts.windows[-1].sentence if facts.windows else "no window has closed since the reference was completed."
+        )
+        return Health("unknown", _joined(f"Drift is not judged yet: {_lowered(reason)}", kpis))
+    streak = _quiet_streak(judged)
+    later = facts.windows[facts.windows.index(judged[-1]) + 1 :]
+    noticed = _would_notice(judged[-1].decision) if streak and not later else ""
+    if streak:
+        many = "1 window" if streak == 1 else f"{streak} windows"
+        since = f"Quiet since {utc(judged[-streak].from_ts)}: {many} without drift."
+    elif later:
+        since = "No open alert: the drift alarm has been resolved."
+    else:
+        since = "The last window raised an alarm that has been resolved."
+    return Health("ok", _joined(since, kpis, _next(facts), _unjudged(later), noticed))
+
+
+def _unjudged(later: Sequence[Window]) -> str:
+    """Windows after the last judged one, such as those a new version's reference is made of."""
+    if not later:
+        return ""
+    many = "window is" if len(later) == 1 else f"{len(later)} windows are"
+    why = WHY.get(str(later[-1].decision.get("verdict")), "see the windows")
+    return f"Since {utc(later[0].from_ts)} {many} not judged for drift: {why}."
+
+
+def kpi_sentence(m: Measurement) -> str:
+    """`Realised accuracy 0.910 (0.880 to 0.934, n = 480), limit 0.85.`"""
+    if m.value is None:
+        return f"{m.metric} is not measured: {(m.reason or '').rstrip('.')}."
+    between = f"{number(m.low)} to {number(m.high)}, " if m.low is not None and m.high is not None else ""
+    limit = f", limit {m.limit:g}" if m.limit is not None else ""
+    return f"Realised {m.metric} {number(m.value)} ({between}n = {m.n:,}){limit}."
+
+
+def _lasts(alert: Alert) -> bool:
+    told = told_last(alert)
+    return alert.withdrawn_at is None and (told is None or told["ended"] is None)
+
+
+def _over(alerts: Sequence[Alert]) -> str:
+    """Alerts whose last window was quiet again, in few words: what lasts is what a reader came for."""
+    if not alerts:
+        return ""
+    names = ", ".join(dict.fromkeys(f"{a.monitor} ({a.metric.replace('_', ' ')})" for a in alerts))
+    many = "1 more alert" if len(alerts) == 1 else f"{len(alerts)} more alerts"
+    return f"{many} had a quiet window since and {'waits' if len(alerts) == 1 else 'wait'} to be resolved: {names}."
+
+
+def _alert(alert: Alert, first: Window | None) -> str:
+    told = told_last(alert)
+    begun = first.from_ts if first is not None else alert.opened_at
+    since = f"Since {utc(datetime.fromisoformat(told['from_ts']) if told is not None else begun)}"
+    if told is not None and told["ended"] is not None:
+        since = f"From {utc(datetime.fromisoformat(told['from_ts']))} to {utc(datetime.fromisoformat(told['to_ts']))}"
+    if alert.withdrawn_at is not None:
+        back = f"taken back {utc(alert.withdrawn_at)} after late rows or outcomes, and waits to be resolved"
+        return f"An alert about {alert.monitor} ({alert.metric.replace('_', ' ')}) was {back}."
+    windows = told["windows"] if told is not None else alert.windows
+    many = f" ({windows} windows)" if windows > 1 else ""
+    return f"{since}{many}: {alert.sentence.rstrip('.')}."
+
+
+def _next(facts: Facts) -> str:
+    run = facts.last_run
+    if run is not None and run.state in RUN_WORDS:
+        return f"{RUN_WORDS[run.state]}."
+    promoted = facts.champion.promoted_at if facts.champion is not None else None
+    if run is not None and run.state == "promoted" and facts.champion is not None and promoted is not None:
+        return f"{facts.champion.version} was promoted on {utc(promoted)}."
+    if run is not None and run.state in ("rejected", "failed") and facts.open_alerts:
+        return f"The last retrain was {run.state}; {run.champion_version} stays champion."
+    if facts.open_alerts and not facts.retrains:
+        return "No retrain policy is declared: a person decides."
+    if facts.open_alerts and facts.last_decision is not None and not facts.last_decision.fired:
+        return f"Nothing retrained: {_lowered(brief_words(facts.last_decision.reason, ())).rstrip('.')}."
+    return ""
+
+
+def _recovered(facts: Facts) -> str:
+    """A drift alert stays open until a person resolves it; whether windows are quiet again is said beside it."""
+    judged = [w for w in facts.windows if w.decision["judged"]]
+    streak = _quiet_streak(judged)
+    if not streak or not any(a.monitor == "drift" for a in facts.open_alerts):
+        return ""
+    quiet = "window is" if streak == 1 else f"{streak} judged windows are"
+    return f"The last {quiet} without drift; the alert waits to be resolved."
+
+
+def _quiet_streak(judged: Sequence[Window]) -> int:
+    count = 0
+    for window in reversed(judged):
+        if window.decision.get("verdict") == "drift":
+            break
+        count += 1
+    return count
+
+
+def _would_notice(decision: dict[str, Any]) -> str:
+    visible = [v for v in decision.get("visible") or [] if v.get("statement")]
+    if not visible:
+        return ""
+    column = str(visible[0].get("column"))
+    statement = str(visible[0]["statement"]).replace(f"mean of {column}", f"mean {mean_words(column)}")
+    count = len(visible) - 1
+    others = f"; {count} more {'column is' if count == 1 else 'columns are'} listed with the window" if count else ""
+    return f"In the last window {statement}{others}."
+
+
+def _lowered(text: str) -> str:
+    return text[:1].lower() + text[1:] if text[1:2].islower() else text
+
+
+def _joined(*parts: str) -> str:
+    return " ".join(part for part in parts if part)

@@ -1,0 +1,119 @@
+"""The monitoring plan of a report: what should have been measured, and how much was."""
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+
+from monitor.spec.model import ModelSpec
+from monitor.spec.retraining import Cron
+from monitor.tables import Window
+from reports.document import (
+    AlertLine,
+    DecisionLine,
+    MeasureLine,
+    PlanLine,
+)
+from reports.facts.words import WHY, metric_words
+from retrain.triggers.schedule import next_tick
+
+
+def plan_lines(
+    spec: ModelSpec,
+    windows: Sequence[Window],
+    kpi: Sequence[MeasureLine],
+    fairness: Sequence[MeasureLine],
+    alerts: Sequence[AlertLine],
+    decisions: Sequence[DecisionLine],
+    since: datetime,
+    until: datetime,
+) -> tuple[PlanLine, ...]:
+    """What the spec asked for against what was done in the period."""
+    lines = []
+    missing = _missing_numbers(windows)
+    why = "" if not missing else f"{missing} window numbers have no record"
+    lines.append(
+        PlanLine(
+            planned="close windows without a gap",
+            due=len(windows) + missing,
+            done=len(windows),
+            missed=missing,
+            why=why,
+        )
+    )
+    judged = [w for w in windows if w.decision["judged"]]
+    reasons = Counter(str(w.decision.get("verdict")) for w in windows if not w.decision["judged"])
+    lines.append(
+        _line("judge drift in every window", len(windows), len(judged), {WHY.get(k, k): n for k, n in reasons.items()})
+    )
+    for rule in spec.monitors.kpi:
+        lines.append(
+            _measured(
+                f"measure {metric_words(rule.metric)} in every window",
+                [m for m in kpi if m.metric == rule.metric and not m.segment],
+                windows,
+            )
+        )
+    for fair in spec.monitors.fairness:
+        for by in fair.by:
+            mine = [
+                m
+                for m in fairness
+                if m.metric == fair.metric and m.column in (by, "") and (m.column == by or len(fair.by) == 1)
+            ]
+            lines.append(_measured(f"measure {metric_words(fair.metric)} by {by} in every window", mine, windows))
+    drift_alerts = [a for a in alerts if a.monitor == "drift"]
+    if drift_alerts:
+        unconfirmed = Counter(a.confirmation for a in drift_alerts if a.confirmation.startswith("not"))
+        done = len(drift_alerts) - sum(unconfirmed.values())
+        lines.append(_line("confirm drift alarms on the raw rows", len(drift_alerts), done, unconfirmed))
+    if spec.retrain is not None:
+        crons = [t.cron for t in spec.retrain.when if isinstance(t, Cron)]
+        for cron in crons:
+            due = _firings(cron, since, until)
+            done = sum(1 for d in decisions if d.cause == "schedule")
+            lines.append(
+                PlanLine(
+                    planned=f"consider a retrain at {cron} UTC",
+                    due=due,
+                    done=done,
+                    missed=max(0, due - done),
+                    why="" if done >= due else "no decision of this schedule is recorded",
+                )
+            )
+        lines.append(
+            PlanLine(
+                planned="consider a retrain after windows",
+                due=None,
+                done=sum(1 for d in decisions if d.cause == "window"),
+                missed=None,
+                why="",
+            )
+        )
+    return tuple(lines)
+
+
+def _line(planned: str, due: int, done: int, reasons: Counter[str] | dict[str, int]) -> PlanLine:
+    why = "; ".join(f"{n} × {reason}" for reason, n in sorted(reasons.items(), key=lambda item: -item[1]))
+    return PlanLine(planned=planned, due=due, done=done, missed=max(0, due - done), why=why)
+
+
+def _measured(planned: str, lines: Sequence[MeasureLine], windows: Sequence[Window]) -> PlanLine:
+    reasons = Counter(m.reason or "no reason recorded" for m in lines if m.value is None)
+    without = len(windows) - len(lines)
+    if without > 0:
+        reasons["no record of this metric"] = without
+    return _line(planned, len(windows), sum(1 for m in lines if m.value is not None), reasons)
+
+
+def _missing_numbers(windows: Sequence[Window]) -> int:
+    seen: dict[tuple[str, str], set[int]] = {}
+    for w in windows:
+        seen.setdefault((str(w.baseline_id), w.scale), set()).add(w.number)
+    return sum(max(numbers) - min(numbers) + 1 - len(numbers) for numbers in seen.values())
+
+
+def _firings(cron: str, since: datetime, until: datetime) -> int:
+    count, at = 0, next_tick(cron, since)
+    while at is not None and at < until and count < 100_000:
+        count, at = count + 1, next_tick(cron, at)
+    return count

@@ -1,0 +1,190 @@
+"""The records of a retrain run in few words: what was configured, how training went, what the evaluation found.
+
+The records themselves hold whole loss curves, label lists and counts; they stay in report.json. Every field may be
+missing: a run that failed early has only part of them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from reports.charts.text import number
+from reports.redaction import without_paths
+
+Record = Mapping[str, Any] | None
+Fact = tuple[str, str]
+MOST: Final = 6  # names listed before the rest is only counted
+ROLES: Final[Mapping[str, str]] = {"train": "training", "eval": "new hold-out", "holdout": "old hold-out"}
+ROWS: Final[Mapping[str, str]] = {"new": "new hold-out", "old": "old hold-out"}
+LIBRARIES: Final = ("torch", "transformers", "peft", "bitsandbytes", "tokenizers", "python")
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One metric of champion and challenger on the same rows, each with its interval."""
+
+    metric: str
+    rows: str
+    n: str
+    champion: str
+    champion_interval: str
+    challenger: str
+    challenger_interval: str
+    difference: str
+    difference_interval: str
+    reason: str  # why there is no value
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the rows of a data set came from."""
+
+    role: str
+    labels: str
+    origin: str
+    dropped: str
+
+
+def configuration(config: Record, metrics: Record) -> tuple[Fact, ...]:
+    """What was fixed before training, and on what it ran."""
+    if not config:
+        return ()
+    recipe, done = _record(config, "recipe") or config, metrics or {}
+    quantised, libraries = _record(done, "quantisation"), _record(done, "libraries")
+    base = _joined(without_paths(recipe.get("base_model")), _short(_record(done, "digests").get("base")))
+    bits = f"4-bit {quantised['type']}{', double' if quantised.get('double') else ''}" if quantised.get("type") else ""
+    adapter = _named("rank", recipe.get("r")), _named("alpha", recipe.get("lora_alpha")), bits
+    schedule = (
+        _named("learning rate", recipe.get("learning_rate")), _named("epochs", recipe.get("epochs")),
+        _named("batch", recipe.get("batch_size")), _named("accumulated", recipe.get("gradient_accumulation_steps")),
+        _named("longest text", recipe.get("max_length"), "tokens"),
+    )  # fmt: skip
+    rows = (
+        _named("", done.get("rows_train"), "to train on"), _named("", done.get("rows_eval"), "to evaluate on"),
+        _named("", done.get("rows_dropped"), "dropped by the trainer"),
+    )  # fmt: skip
+    device = done.get("device") or config.get("device")
+    labels, new = config.get("labels") or (), done.get("labels_new") or ()
+    lines = (
+        ("Base model", base),
+        ("Method", _joined(recipe.get("method"), *adapter, sep=", ")),
+        ("Task", str(recipe.get("task") or "").replace("_", " ")),
+        ("Schedule", _joined(*schedule, sep=", ")),
+        ("Seed", _named("", recipe.get("seed", done.get("seed")))),
+        ("Rows", _joined(*rows, sep=", ")),
+        ("Labels", _joined(f"{len(labels):,}" if labels else "", f"new: {listed(new)}" if new else "", sep="; ")),
+        ("Device", _joined(device, _named("threads", done.get("threads")), sep=", ")),
+        ("Libraries", ", ".join(f"{k} {libraries[k]}" for k in LIBRARIES if libraries.get(k))),
+    )  # fmt: skip
+    return tuple((name, value) for name, value in lines if value)
+
+
+def training(metrics: Record) -> tuple[Fact, ...]:
+    """How training went."""
+    if not metrics:
+        return ()
+    loss = losses(metrics)
+    peak = metrics.get("peak_rss_bytes")
+    lines = (
+        ("Steps", _named("", metrics.get("steps"))),
+        ("Loss", f"{number(loss[0])} in the first step, {number(loss[-1])} in the last" if loss else ""),
+        ("Time", _named("", metrics.get("train_seconds"), "s of training", digits=1)),
+        ("Peak memory", f"{peak / 2**20:,.0f} MiB" if isinstance(peak, int | float) else ""),
+        ("Trained parameters", _named("", metrics.get("trainable_parameters"))),
+    )
+    return tuple((name, value) for name, value in lines if value)
+
+
+def losses(metrics: Record) -> tuple[float, ...]:
+    """The loss of each step."""
+    found = (metrics or {}).get("loss")
+    return tuple(float(v) for v in found if isinstance(v, int | float)) if isinstance(found, list | tuple) else ()
+
+
+def evaluation(found: Record) -> tuple[Compared, ...]:
+    """Champion against challenger, one line per metric and kind of rows."""
+    if not found:
+        return ()
+    values = {(e.get("name"), e.get("rows"), e.get("model")): e for e in found.get("evaluations") or ()}
+    differences = {(d.get("name"), d.get("rows")): d for d in found.get("differences") or ()}
+    lines = []
+    for metric, rows in dict.fromkeys((name, rows) for name, rows, _ in values):
+        champion, challenger = (values.get((metric, rows, side), {}) for side in ("champion", "challenger"))
+        difference = differences.get((metric, rows), {})
+        reasons = dict.fromkeys(str(e["reason"]) for e in (champion, challenger, difference) if e.get("reason"))
+        lines.append(
+            Compared(
+                metric=str(metric).replace("_", " "), rows=ROWS.get(str(rows), str(rows)),
+                n=_named("", challenger.get("n", champion.get("n"))) or "–",
+                champion=number(champion.get("value")), champion_interval=_interval(champion),
+                challenger=number(challenger.get("value")), challenger_interval=_interval(challenger),
+                difference=signed(difference.get("value")), difference_interval=_interval(difference, sign=True),
+                reason="; ".join(reasons),
+            )
+        )  # fmt: skip
+    return tuple(lines)
+
+
+def source(role: str, provenance: Mapping[str, Any]) -> Source:
+    """Where the rows of a data set came from, how they were chosen and which were left out."""
+    tables = [_table(s) for s in provenance.get("sources") or () if isinstance(s, Mapping)]
+    filters = [str(f) for f in provenance.get("filters") or ()]
+    labels = provenance.get("labels")
+    out = provenance.get("labels_left_out") or {}
+    dropped = [f"{n:,} × {why}" for why, n in (provenance.get("dropped") or {}).items() if isinstance(n, int) and n]
+    dropped += [f"{len(out):,} labels with too few rows"] if out else []
+    dropped += [f"{m['rows_removed']:,} × erased (erasure {m['erasure']})" for m in provenance.get("erasures", [])]
+    origin = "; ".join((*filters, *tables)) or str(provenance.get("source") or "not recorded")
+    return Source(
+        role=ROLES.get(role, role), labels=f"{len(labels):,}" if isinstance(labels, Mapping | list | tuple) else "–",
+        origin=without_paths(origin), dropped="; ".join(dropped) or "none",
+    )  # fmt: skip
+
+
+def listed(names: Sequence[object], most: int = MOST) -> str:
+    """The first names and how many more there are."""
+    shown = ", ".join(map(str, names[:most]))
+    return f"{shown} and {len(names) - most:,} more" if len(names) > most else shown
+
+
+def signed(value: float | None) -> str:
+    return number(value) if value is None or value < 0 else f"+{number(value)}"
+
+
+def _interval(line: Mapping[str, Any], *, sign: bool = False) -> str:
+    low, high, word = line.get("low"), line.get("high"), signed if sign else number
+    return "–" if low is None or high is None else f"{word(low)} to {word(high)}"
+
+
+def _table(s: Mapping[str, Any]) -> str:
+    name = str(s.get("table") or "rows").rpartition("/")[2]
+    what = f"{name} {s['from_seq']:,} to {s['to_seq'] - 1:,}" if _counts(s, "from_seq", "to_seq") else name
+    what = f"{s['outcomes']:,} {name}" if _counts(s, "outcomes") else what
+    return f"{what} (table version {s['delta_version']})" if _counts(s, "delta_version") else what
+
+
+def _counts(s: Mapping[str, Any], *keys: str) -> bool:
+    return all(isinstance(s.get(k), int) for k in keys)
+
+
+def _record(record: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    found = record.get(key)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _named(name: str, value: object, unit: str = "", *, digits: int = 0) -> str:
+    """`rank 16`, `8,240 to train on`; nothing where there is no value."""
+    if value is None:
+        return ""
+    said = str(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        said = f"{value:,.{digits}f}" if digits or isinstance(value, int) else f"{value:g}"
+    return _joined(name, said, unit)
+
+
+def _joined(*parts: object, sep: str = " ") -> str:
+    return sep.join(str(p) for p in parts if p)
+
+
+def _short(digest: object) -> str:
+    return str(digest).removeprefix("sha256:")[:12] if digest else ""

@@ -1,0 +1,81 @@
+"""How a model stands at a moment: its champion, its newest KPIs, its health."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from monitor import store as monitor_store
+from monitor.site import Site
+from monitor.spec.model import ModelSpec
+from monitor.tables import Alert, BaselineRow, Measurement, Model, Window
+from reports import store
+from reports.facts.health import Facts, Health, health
+from retrain.tables import ModelVersion
+
+
+def health_at(
+    site: Site,
+    db: Session,
+    model: Model,
+    spec: ModelSpec,
+    *,
+    until: datetime | None = None,
+    known: datetime | None = None,
+) -> Health:
+    """The health sentence of a model, now or at the end of a period; `known`: answers given later do not count."""
+    windows = store.newest_windows(db, model.id, 200, until)
+    alerts: list[Alert] = []
+    starts: dict[UUID | None, Window] = {}
+    for alert in monitor_store.alerts(db, model.id):
+        first = store.window(db, alert.first_window_id)
+        began = first.to_ts if first is not None else alert.opened_at
+        late = until is not None and began > until
+        if late or (alert.resolved_at is not None and (known is None or alert.resolved_at <= known)):
+            continue
+        alerts.append(alert)
+        if first is not None:
+            starts[alert.first_window_id] = first
+    baseline = monitor_store.newest_baseline(db, model.id)
+    end = until or site.clock.now()
+    runs = store.runs(db, model.id, model.created_at, end)
+    decisions = store.decisions(db, model.id, model.created_at, end)
+    kpis = newest_kpis(db, model.id, spec, end)
+    return health(
+        Facts(
+            windows=windows,
+            baseline=baseline,
+            wanted_rows=spec.baseline.first_rows,
+            seen_rows=_seen(site, model, baseline),
+            open_alerts=alerts,
+            kpis=kpis,
+            last_run=runs[-1] if runs else None,
+            last_decision=decisions[-1] if decisions else None,
+            champion=champion_at(store.versions(db, model.id), end),
+            retrains=spec.retrain is not None,
+            starts=starts,
+        )
+    )
+
+
+def newest_kpis(db: Session, model_id: UUID, spec: ModelSpec, until: datetime) -> list[Measurement]:
+    """The newest measured value of each declared KPI; where none was ever measured, the newest reason."""
+    found = []
+    for rule in spec.monitors.kpi:
+        newest = store.newest_measurement(db, model_id, "kpi", rule.metric, until)
+        if newest is not None:
+            found.append(newest)
+    return found
+
+
+def _seen(site: Site, model: Model, baseline: BaselineRow | None) -> int:
+    if baseline is None or baseline.state == "ready":
+        return baseline.rows or 0 if baseline is not None else 0
+    return max(0, site.events.extent(model.name).next_seq - baseline.from_seq)
+
+
+def champion_at(versions: Sequence[ModelVersion], at: datetime) -> ModelVersion | None:
+    """The version promoted last before a moment."""
+    promoted = [v for v in versions if v.promoted_at is not None and v.promoted_at <= at]
+    return max(promoted, key=lambda v: (v.promoted_at, v.version)) if promoted else None

@@ -1,0 +1,90 @@
+"""The lines of a report about training data, runs and versions."""
+
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+from monitor.tables import Dataset
+from reports import document as doc
+from reports.facts.citations import Citations
+from reports.redaction import without_paths
+from retrain.tables import GateResult, ModelVersion, Run
+
+
+def dataset_line(d: Dataset, citations: Citations) -> doc.DatasetLine:
+    return doc.DatasetLine(
+        name=d.name,
+        role=d.role,
+        digest=d.digest,
+        rows=d.rows,
+        provenance=without_paths(d.provenance),
+        created_at=d.created_at,
+        created_by=d.created_by,
+        entry=citations.find("dataset.registered", d.id) or citations.find("dataset.registered", d.digest),
+    )
+
+
+def run_line(
+    r: Run, gates: Sequence[GateResult], datasets: Mapping[UUID, Dataset], citations: Citations
+) -> doc.RunLine:
+    ids = (r.train_dataset_id, r.eval_dataset_id, r.holdout_dataset_id)
+    used = [datasets[i] for i in ids if i is not None and i in datasets]
+    return doc.RunLine(
+        id=str(r.id),
+        state=r.state,
+        decision=str(r.decision_id),
+        champion=r.champion_version,
+        candidate=r.candidate_version,
+        config=without_paths(r.config),
+        config_digest=r.config_digest,
+        datasets=tuple(dataset_line(d, citations) for d in used),
+        metrics=without_paths(r.metrics),
+        evaluation=without_paths(r.evaluation),
+        gates=tuple(
+            doc.GateLine(
+                gate=g.gate,
+                verdict=g.verdict,
+                reason=without_paths(g.reason),
+                entry=citations.find("gate.result", r.id, g.gate),
+            )
+            for g in gates
+        ),
+        approvals=tuple(
+            doc.ApprovalLine(
+                actor=str(a.get("actor")),
+                at=str(a.get("at")),
+                reason=str(a.get("reason") or ""),
+                entry=citations.find("run.approved", r.id),
+            )
+            for a in r.approvals
+        ),
+        attempts=r.attempts,
+        # What a failed trainer printed may quote data; its reason stays on the run.
+        error=without_paths(r.error) if r.state == "rejected" else None,
+        created_at=r.created_at,
+        finished_at=r.finished_at,
+        started_entry=citations.find("run.started", r.id),
+        promoted_entry=None
+        if r.state != "promoted"
+        else citations.find("version.promoted", version=r.candidate_version),
+    )
+
+
+def _promotion(v: ModelVersion, citations: Citations) -> int | None:
+    found = [citations.find(kind, version=v.version, last=True) for kind in ("version.promoted", "version.rolled_back")]
+    return max((i for i in found if i is not None), default=None)
+
+
+def version_line(v: ModelVersion, citations: Citations) -> doc.VersionLine:
+    return doc.VersionLine(
+        version=v.version,
+        stage=v.stage,
+        base_model=without_paths(v.base_model),
+        base_digest=v.base_digest,
+        adapter=v.adapter,
+        signed=v.signature is not None,
+        created_at=v.created_at,
+        promoted_at=v.promoted_at,
+        retired_at=v.retired_at,
+        entry=citations.find("version.registered", version=v.version),
+        promoted_entry=_promotion(v, citations),
+    )

@@ -1,0 +1,49 @@
+"""Move a version to the champion stage: the only code that does, so there is exactly one champion."""
+
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from core.canonical import canonical
+from core.canonical import digest as digest_of
+from governance.ledger.append import append_entry
+from governance.proof.note import sign_note
+from monitor.site import Site
+from monitor.tables import Model
+from retrain import store
+from retrain.tables import ModelVersion
+
+
+def champion_document(model: Model, row: ModelVersion) -> dict[str, Any]:
+    """What is signed about a champion."""
+    return {
+        "model": model.name, "version": row.version, "base_model": row.base_model, "base_digest": row.base_digest,
+        "adapter_digest": row.adapter, "labels": row.labels, "run": row.run_id, "promoted_at": row.promoted_at,
+    }  # fmt: skip
+
+
+def crown(site: Site, db: Session, model: Model, row: ModelVersion, actor: str, *, reason: str, kind: str) -> None:
+    """Retire the present champion, then make `row` champion, sign it and record it."""
+    now = site.clock.now()
+    previous = store.champion(db, model.id)
+    if previous is not None:
+        # A version that was rolled back from is not one to go back to.
+        previous.stage = "rejected" if kind == "version.rolled_back" else "retired"
+        previous.retired_at = now
+        db.flush()  # the unique index allows one champion at any moment
+    row.stage, row.promoted_at, row.retired_at = "champion", now, None
+    row.signature = sign_note(canonical(champion_document(model, row)).decode() + "\n", [site.keys.signing])
+    db.flush()
+    before = previous.version if previous else None
+    more = {"previous": before, "reason": reason, "document": digest_of(champion_document(model, row))}
+    record_version(site, db, kind, model, row, actor, more)
+
+
+def record_version(
+    site: Site, db: Session, kind: str, model: Model, row: ModelVersion, actor: str, more: dict[str, Any]
+) -> None:
+    body = {
+        "version": row.version, "base_model": row.base_model, "base_digest": row.base_digest, "adapter": row.adapter,
+        "run": row.run_id, **more,
+    }  # fmt: skip
+    append_entry(db, kind=kind, actor=actor, subject=f"model:{model.name}", body=body, at=site.clock.now())

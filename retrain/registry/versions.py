@@ -1,0 +1,84 @@
+"""Versions of a model: the base version, candidates, rejected candidates."""
+
+import json
+from pathlib import Path
+
+from sqlalchemy.orm import Session
+
+from monitor.site import Site
+from monitor.spec.model import ModelSpec
+from monitor.tables import Model
+from retrain import store
+from retrain.envelope import Plan, base_folder, breaches
+from retrain.errors import (
+    EnvelopeError,
+)
+from retrain.registry.stages import crown, record_version
+from retrain.tables import ModelVersion, Run
+from retrain.train.weights import folder_digest
+
+BASE_VERSION = "v1"
+
+
+def ensure_base_version(site: Site, db: Session, model: Model, spec: ModelSpec, actor: str) -> None:
+    """Make version v1, the base model without adapter, champion of a model that has no version yet.
+
+    Raises:
+        BaseModelError: the base model is missing or holds pickled weights only.
+        RecipeError, EnvelopeError: the recipe cannot be read, or lies outside the envelope.
+    """
+    if spec.retrain is None:
+        return
+    plan = Plan.of(spec)
+    if found := breaches(plan):
+        raise EnvelopeError(found)
+    folder = base_folder(plan.recipe, site.settings.home_dir)
+    db.get_one(Model, model.id, with_for_update=True)
+    if store.champion(db, model.id) is not None:
+        return
+    labels = base_labels(folder) if plan.recipe.task == "sequence_classification" else None
+    row = ModelVersion(
+        model_id=model.id, version=BASE_VERSION, stage="candidate", base_model=plan.recipe.base_model,
+        base_digest=folder_digest(folder), adapter=None, labels=labels, created_at=site.clock.now(),
+    )  # fmt: skip
+    db.add(row)
+    db.flush()
+    record_version(site, db, "version.registered", model, row, actor, {})
+    crown(site, db, model, row, actor, reason="base model of the recipe", kind="version.promoted")
+
+
+def base_labels(folder: Path) -> list[str] | None:
+    """Label names a saved classifier knows, in order; None where its config has only placeholders."""
+    names = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("id2label") or {}
+    ordered = [str(names[key]) for key in sorted(names, key=int)]
+    if not ordered or all(name == f"LABEL_{i}" for i, name in enumerate(ordered)):
+        return None
+    return ordered
+
+
+def register_candidate(
+    site: Site, db: Session, run: Run, *, base_digest: str, adapter: str, labels: list[str] | None
+) -> ModelVersion:
+    """Register what a run trained; the same run always gets the same version."""
+    found = store.version_of_run(db, run.id)
+    if found is not None:
+        return found
+    model = db.get_one(Model, run.model_id, with_for_update=True)
+    plan = Plan.of(store.spec_at(db, model.id, run.spec_revision))
+    row = ModelVersion(
+        model_id=model.id, version=f"v{store.count_versions(db, model.id) + 1}", stage="candidate",
+        base_model=plan.recipe.base_model, base_digest=base_digest, adapter=adapter, labels=labels, run_id=run.id,
+        created_at=site.clock.now(),
+    )  # fmt: skip
+    db.add(row)
+    db.flush()
+    run.candidate_version = row.version
+    record_version(site, db, "version.registered", model, row, "assay", {})
+    return row
+
+
+def reject_candidate(site: Site, db: Session, run: Run) -> None:
+    """A candidate whose run was rejected can no longer be promoted."""
+    row = store.version_of_run(db, run.id)
+    if row is not None and row.stage == "candidate":
+        row.stage, row.retired_at = "rejected", site.clock.now()

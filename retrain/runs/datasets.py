@@ -1,0 +1,29 @@
+"""Register a dataset of a model."""
+
+from pathlib import Path
+
+from sqlalchemy.orm import Session
+
+from monitor.service import current_spec
+from monitor.site import Site
+from monitor.tables import Dataset
+
+# --- datasets ---------------------------------------------------------------------------------------------------------
+
+
+def record_dataset(
+    site: Site, db: Session, model_name: str, name: str, role: str, content: bytes | Path, source: str, actor: str
+) -> Dataset:
+    """Register labelled rows (Parquet) a person brings: `train` to replay, `holdout` to judge forgetting, `reference`.
+
+    Raises:
+        ModelNotFoundError, NoPolicyError, DatasetError.
+    """
+    from retrain.curate import service as curation  # polars is slow to import and only needed here
+
+    current = current_spec(site, db, model_name)
+    data = content.read_bytes() if isinstance(content, Path) else content
+    return curation.register_dataset(
+        site, db, current.model, current.spec, current.revision, name=name, role=role, content=data, source=source,
+        actor=actor,
+    )  # fmt: skip

@@ -1,0 +1,197 @@
+"""Champion and challenger on the same rows: start the evaluation process, read what it left, make the gates' inputs."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+import numpy as np
+import polars as pl
+
+from core.artifacts import file_digest
+from core.artifacts import folder_digest as artifact_digest
+from core.errors import IntegrityFailureError
+from core.process import Child
+from monitor.kpi import KPIS
+from monitor.site import Site
+from monitor.spec.model import ModelSpec
+from monitor.tables import Dataset
+from retrain import store
+from retrain.curate.select import PROTECTED
+from retrain.envelope import GATED, Plan, base_folder
+from retrain.errors import TrainerError
+from retrain.evals.config import EvalConfig, ModelFiles
+from retrain.gates.base import Compared, GateInputs, IntegrityFacts
+from retrain.runs.record import show_progress
+from retrain.runs.workspace import Workspace, read_json, write_config
+from retrain.tables import ModelVersion
+from retrain.train.config import DatasetFile, Recipe
+from retrain.train.weights import folder_digest
+
+GRACE_S: Final = 120.0
+NO_SCORE: Final = -1e6  # of a row to which a model gave a score that is not finite
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    inputs: GateInputs
+    document: dict[str, Any]  # evaluation.json, and where the predictions are kept
+    predictions: str  # artifact
+
+
+@dataclass(frozen=True, eq=False)
+class _Case:
+    """A run's rows of the database, read together."""
+
+    spec: ModelSpec
+    plan: Plan
+    champion: ModelVersion
+    challenger: ModelVersion
+    datasets: Mapping[str, Dataset]
+
+
+def evaluate_run(site: Site, run_id: UUID) -> Outcome:
+    """Raises TrainerError where the process ended with an error, or was killed too often."""
+    work = Workspace.of(site.settings, run_id)
+    case = _case(site, run_id)
+    config = _config(site, run_id, case, work)
+    write_config(work.eval_config, config.model_dump_json(indent=1))
+    if (report := read_json(work.evaluated / "exit.json")) is None or report["state"] != "succeeded":
+        _process(site, work, case.plan.envelope.max_gpu_hours * 3600 + GRACE_S)
+    document = read_json(work.evaluated / "evaluation.json")
+    predictions = work.evaluated / "predictions.parquet"
+    if document is None or document["digests"]["predictions"] != file_digest(predictions):
+        raise IntegrityFailureError(f"the evaluation of run {run_id} and its predictions do not belong together")
+    kept = site.artifacts.put_file(predictions)
+    document = _plain(document) | {"predictions": kept}
+    return Outcome(_inputs(case, config, document, pl.read_parquet(predictions)), document, kept)
+
+
+def _case(site: Site, run_id: UUID) -> _Case:
+    with site.database.read() as db:
+        run = store.run(db, run_id)
+        spec = store.spec_at(db, run.model_id, run.spec_revision)
+        assert run.candidate_version is not None  # registered before a run is evaluated
+        return _Case(
+            spec=spec, plan=Plan.of(spec), champion=store.version(db, run.model_id, run.champion_version, spec.model),
+            challenger=store.version(db, run.model_id, run.candidate_version, spec.model),
+            datasets=store.run_datasets(db, run_id),
+        )  # fmt: skip
+
+
+def model_files(site: Site, version: ModelVersion, recipe: Recipe) -> ModelFiles:
+    """Base folder and adapter of a version; the recipe tells the revision where both name the same hub model."""
+    same = version.base_model == recipe.base_model
+    named = recipe if same else recipe.model_copy(update={"base_model": version.base_model})
+    return ModelFiles(
+        base_dir=base_folder(named, site.settings.home_dir),
+        adapter_dir=site.artifacts.path(version.adapter) if version.adapter else None,
+    )
+
+
+def _config(site: Site, run_id: UUID, case: _Case, work: Workspace) -> EvalConfig:
+    recipe = case.plan.recipe
+    files = {
+        role: DatasetFile(path=site.artifacts.path(row.digest), sha256=row.digest)
+        for role, row in case.datasets.items()
+        if row.rows > 0
+    }
+    if "eval" not in files:
+        raise TrainerError("no_rows", "no held-out row is left to evaluate on; wait for more outcomes")
+    return EvalConfig(
+        run_id=str(run_id), task=recipe.task, champion=model_files(site, case.champion, recipe),
+        challenger=model_files(site, case.challenger, recipe), new=files["eval"], old=files.get("holdout"),
+        max_length=recipe.max_length, output_dir=work.evaluated, progress=work.progress,
+        threads=site.settings.train.threads, device=site.settings.train.device,
+    )  # fmt: skip
+
+
+def _process(site: Site, work: Workspace, limit_s: float) -> None:
+    for _ in range(site.settings.train.attempts + 1):
+        (work.evaluated / "exit.json").unlink(missing_ok=True)
+        child = Child("retrain.evals.run", [str(work.eval_config)], log=work.log, threads=site.settings.train.threads)
+        code = child.wait(limit_s, lambda: show_progress(site, work))
+        if code is None:
+            raise TrainerError("time_limit", f"the evaluation took longer than {limit_s:.0f} s and was stopped")
+        report = read_json(work.evaluated / "exit.json")
+        if report is not None and report["state"] == "succeeded":
+            return
+        if report is not None and report["code"] != "terminated":
+            raise TrainerError(str(report["code"]), str(report["message"]))
+    times = site.settings.train.attempts + 1
+    raise TrainerError("evaluator_killed", f"the evaluation process was killed {times} times")
+
+
+def _inputs(case: _Case, config: EvalConfig, document: Mapping[str, Any], predictions: pl.DataFrame) -> GateInputs:
+    new = _compared(case, predictions.filter(pl.col("rows") == "new"), pl.read_parquet(config.new.path))
+    old = None
+    if config.old is not None:
+        old = _compared(case, predictions.filter(pl.col("rows") == "old"), pl.read_parquet(config.old.path))
+    return GateInputs(
+        envelope=case.plan.envelope, new=new, old=old, fairness=case.spec.monitors.fairness,
+        integrity=_integrity(case, config, document),
+    )  # fmt: skip
+
+
+def _compared(case: _Case, predictions: pl.DataFrame, rows: pl.DataFrame) -> Compared:
+    if predictions["row_id"].to_list() != rows["row_id"].to_list():
+        raise IntegrityFailureError("the predictions are not of the registered rows, in their order")
+    groups = {
+        name.removeprefix(PROTECTED): tuple(rows[name].to_list()) for name in rows.columns if name.startswith(PROTECTED)
+    }
+    if case.plan.recipe.task == "causal_lm":
+        tokens = predictions["tokens"].to_numpy().astype(np.float64)
+        held = tokens > 0
+        champion, challenger = (
+            np.nan_to_num(predictions[f"{side}_logprob"].to_numpy()[held] / tokens[held], nan=NO_SCORE, neginf=NO_SCORE)
+            for side in ("champion", "challenger")
+        )
+        return Compared("log-probability per token", champion.astype(np.float64), challenger.astype(np.float64))
+    truth = predictions["label"]
+    return Compared(
+        metric="accuracy",
+        champion=(predictions["champion"] == truth).to_numpy().astype(np.float64),
+        challenger=(predictions["challenger"] == truth).to_numpy().astype(np.float64),
+        truth=tuple(truth),
+        champion_predictions=tuple(predictions["champion"]),
+        challenger_predictions=tuple(predictions["challenger"]),
+        groups=groups,
+        champion_values=_values(case, predictions, "champion"),
+        challenger_values=_values(case, predictions, "challenger"),
+    )
+
+
+def _values(case: _Case, predictions: pl.DataFrame, side: str) -> dict[str, float | None]:
+    """KPIs the spec or the envelope names, as the monitor computes them."""
+    frame = predictions.select(pl.col(side).alias("prediction"), pl.col("label").alias("outcome"))
+    names = dict.fromkeys([*(k.metric for k in case.spec.monitors.kpi), *case.plan.envelope.kpi_floor, "accuracy"])
+    return {n: KPIS[n].compute(frame).value for n in names if n in GATED}
+
+
+def _integrity(case: _Case, config: EvalConfig, document: Mapping[str, Any]) -> IntegrityFacts:
+    adapter = config.challenger.adapter_dir
+    assert adapter is not None  # a candidate always has one
+    facts, probe = document["integrity"]["adapters"]["challenger"], document["integrity"]["probe"]
+    changed = probe["challenger_adapter_on_off"]
+    return IntegrityFacts(
+        files=tuple(sorted(p.relative_to(adapter).as_posix() for p in adapter.rglob("*") if p.is_file())),
+        tensors=int(facts["parameters"] and facts["tensors"]),
+        finite=bool(facts["all_finite"]) and bool(probe["challenger_finite"]),
+        logits_change=None if changed is None else float(changed),
+        adapter_digest=artifact_digest(adapter),
+        registered_digest=str(case.challenger.adapter),
+        base_digest=folder_digest(config.challenger.base_dir),
+        registered_base_digest=case.challenger.base_digest,
+    )
+
+
+def _plain(value: Any) -> Any:
+    """JSON without NaN and infinity, which neither PostgreSQL nor canonical JSON takes: null, as everywhere."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_plain(v) for v in value]
+    return value

@@ -1,0 +1,237 @@
+"""The steps of a run. Each is a unit of its own: read, work without a transaction, record; safe to run twice."""
+
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from core.canonical import digest
+from core.errors import AppError, IntegrityFailureError
+from core.process import Child
+from monitor.site import Site
+from monitor.spec.model import ModelSpec
+from monitor.tables import Model
+from retrain import store
+from retrain.curate import service as curation
+from retrain.envelope import Plan, base_folder, breaches
+from retrain.errors import EnvelopeError, TrainerError
+from retrain.gates import judge_all
+from retrain.gates.base import GateResult
+from retrain.registry.promotion import approvals_needed, promote_run, ungated
+from retrain.registry.versions import register_candidate
+from retrain.runs.approve import close_rejected
+from retrain.runs.consider import SYSTEM
+from retrain.runs.evaluation import evaluate_run
+from retrain.runs.record import close_failed, record_run, show_progress
+from retrain.runs.workspace import Workspace, read_json, write_config
+from retrain.tables import GateResult as GateRow
+from retrain.tables import Run
+from retrain.train.config import DatasetFile, Recipe, RunConfig
+from retrain.train.weights import folder_digest
+
+GRACE_S: Final = 120.0  # for loading, evaluating and saving, which the trainer does not count
+RESUMABLE: Final = ("terminated",)
+
+
+def begin(site: Site, run_id: UUID) -> None:
+    """queued -> curating: the recipe lies inside the envelope and its base model is there, unchanged."""
+    with site.database.read() as db:
+        run = store.run(db, run_id)
+        spec = store.spec_at(db, run.model_id, run.spec_revision)
+        champion = store.version(db, run.model_id, run.champion_version, spec.model)
+    plan = Plan.of(spec)
+    if found := breaches(plan):
+        raise EnvelopeError(found)
+    base = folder_digest(base_folder(plan.recipe, site.settings.home_dir))
+    if champion.base_model == plan.recipe.base_model and champion.base_digest != base:
+        raise IntegrityFailureError(
+            f"base model {plan.recipe.base_model} has digest {base}; version {champion.version} was registered with "
+            f"{champion.base_digest}: restore the files",
+            field="retrain.recipe.base_model",
+        )
+    with site.database.write() as db:
+        run = store.run(db, run_id, lock=True)
+        if run.state != "queued":
+            return
+        run.state, run.started_at = "curating", site.clock.now()
+        body = {"decision": run.decision_id, "spec_revision": run.spec_revision, "base_digest": base}
+        record_run(site, db, run, "run.started", SYSTEM, body)
+
+
+def curate(site: Site, run_id: UUID) -> None:
+    """curating -> training: choose the rows, register them, and write down everything the trainer is told."""
+    prepared = curation.prepare(site, run_id)
+    work = Workspace.of(site.settings, run_id)
+    with site.database.read() as db:
+        run = store.run(db, run_id)
+        spec = store.spec_at(db, run.model_id, run.spec_revision)
+        champion = store.version(db, run.model_id, run.champion_version, spec.model)
+    plan = Plan.of(spec)
+    if found := breaches(plan, train_rows=prepared.curated.train.rows.height):
+        raise EnvelopeError(found)
+    same_base = champion.base_model == plan.recipe.base_model
+    parent = site.artifacts.check_folder(champion.adapter) if champion.adapter and same_base else None
+    config = RunConfig(
+        run_id=str(run_id), recipe=plan.recipe, base_dir=base_folder(plan.recipe, site.settings.home_dir),
+        parent_adapter=parent if parent is not None and _same_shape(parent, plan.recipe) else None,
+        train=_file(site, prepared.digests["train"]), eval=_file(site, prepared.digests["eval"]),
+        labels=prepared.curated.labels, output_dir=work.trained, progress=work.progress,
+        threads=site.settings.train.threads, device=site.settings.train.device,
+        max_seconds=plan.envelope.max_gpu_hours * 3600,
+    )  # fmt: skip
+    with site.database.write() as db:
+        run = store.run(db, run_id, lock=True)
+        if run.state != "curating":
+            return
+        made = curation.register(site, db, run, db.get_one(Model, run.model_id), prepared)
+        run.train_dataset_id, run.eval_dataset_id = made["train"].id, made["eval"].id
+        run.holdout_dataset_id = made["holdout"].id
+        run.config, run.config_digest = config.model_dump(mode="json"), config.digest()
+        run.state = "training"
+
+
+def _file(site: Site, artifact: str) -> DatasetFile:
+    return DatasetFile(path=site.artifacts.path(artifact), sha256=artifact)
+
+
+def _same_shape(parent: Path, recipe: Recipe) -> bool:
+    """Whether training can go on from the champion's adapter; with another rank or scale it starts from the base."""
+    saved = read_json(parent / "adapter_config.json") or {}
+    return all(saved.get(name) == getattr(recipe, name) for name in ("r", "lora_alpha", "lora_dropout"))
+
+
+def train(site: Site, run_id: UUID) -> None:
+    """training -> evaluating: the trainer in its own process, resumed when it was killed; then a candidate."""
+    work = Workspace.of(site.settings, run_id)
+    with site.database.read() as db:
+        config = RunConfig.model_validate(store.run(db, run_id).config)
+    write_config(work.train_config, config.model_dump_json(indent=1))
+    while (report := _exit(work)) is None or report["state"] != "succeeded":
+        if not _count_attempt(site, run_id):
+            return
+        (work.trained / "exit.json").unlink(missing_ok=True)
+        _one_attempt(site, work, config)
+    metrics = read_json(work.trained / "adapter" / "run.json")
+    if metrics is None:
+        raise TrainerError("no_record", "the trainer succeeded but left no run.json; see log.txt of the run")
+    adapter = site.artifacts.put_folder(work.trained / "adapter")
+    with site.database.write() as db:
+        run = store.run(db, run_id, lock=True)
+        if run.state != "training":
+            return
+        labels = list(config.labels) or None
+        register_candidate(site, db, run, base_digest=metrics["digests"]["base"], adapter=adapter, labels=labels)
+        run.metrics, run.state = metrics, "evaluating"
+        body = {
+            "adapter": adapter, "config": run.config_digest, "record": digest(metrics), "attempts": run.attempts,
+            "train_seconds": metrics["train_seconds"], "rows": metrics["rows_train"],
+        }  # fmt: skip
+        record_run(site, db, run, "run.trained", SYSTEM, body)
+
+
+def _exit(work: Workspace) -> dict[str, Any] | None:
+    return read_json(work.trained / "exit.json")
+
+
+def _count_attempt(site: Site, run_id: UUID) -> bool:
+    """Count one more start of the trainer; past the last one the run is failed."""
+    with site.database.write() as db:
+        run = store.run(db, run_id, lock=True)
+        if run.state != "training":
+            return False
+        if run.attempts > site.settings.train.attempts:
+            words = (
+                f"the training process was killed {run.attempts} times, train.attempts allows "
+                f"{site.settings.train.attempts} resumptions; the champion stays. Look for a memory limit or a "
+                "restarting worker"
+            )
+            close_failed(site, db, run, "trainer_killed", words)
+            return False
+        run.attempts += 1
+        return True
+
+
+def _one_attempt(site: Site, work: Workspace, config: RunConfig) -> None:
+    """Raises TrainerError where trying again would not help; a killed trainer returns."""
+    limit_s = (config.max_seconds or 0) + GRACE_S
+    child = Child("retrain.train.run", [str(work.train_config)], log=work.log, threads=config.threads)
+    code = child.wait(limit_s, lambda: show_progress(site, work))
+    show_progress(site, work)
+    if code is None:
+        raise TrainerError("time_limit", f"training took longer than {limit_s:.0f} s and was stopped")
+    report = _exit(work)
+    if report is not None and report["state"] == "failed" and report["code"] not in RESUMABLE:
+        raise TrainerError(str(report["code"]), str(report["message"]))
+
+
+def evaluate(site: Site, run_id: UUID) -> None:
+    """evaluating -> promoted | awaiting_approval | rejected: both models on the same rows, then every gate."""
+    with site.database.read() as db:
+        gated = bool(store.gates(db, run_id))
+    if not gated:
+        _judge(site, run_id)
+    if not _promotable(site, run_id):
+        return
+    try:
+        with site.database.write() as db:
+            promote_run(site, db, run_id, SYSTEM, reason="passed every gate of the spec")
+    except AppError as error:
+        with site.database.write() as db:
+            run = store.run(db, run_id, lock=True)
+            words = f"passed its gates, but was not promoted: {error.message}"
+            close_rejected(site, db, run, SYSTEM, words, {"code": error.code})
+
+
+def _judge(site: Site, run_id: UUID) -> None:
+    """Evaluate, then record the evaluation and what every gate says about it."""
+    outcome = evaluate_run(site, run_id)
+    results = judge_all(outcome.inputs)
+    with site.database.write() as db:
+        run = store.run(db, run_id, lock=True)
+        if run.state != "evaluating" or store.gates(db, run_id):
+            return
+        spec = store.spec_at(db, run.model_id, run.spec_revision)
+        run.evaluation = outcome.document
+        body = {"evaluation": digest(outcome.document), "predictions": outcome.predictions}
+        record_run(site, db, run, "run.evaluated", SYSTEM, body)
+        for result in results:
+            _record_gate(site, run, result, db, spec)
+
+
+def _promotable(site: Site, run_id: UUID) -> bool:
+    """Whether the run may be promoted now; where not, it is rejected or waits for people."""
+    with site.database.write() as db:
+        run = store.run(db, run_id, lock=True)
+        if run.state != "evaluating":
+            return False
+        spec = store.spec_at(db, run.model_id, run.spec_revision)
+        if missing := ungated(db, run, spec):
+            words = "the champion stays: " + "; ".join(missing)
+            body = {"gates": {g.gate: g.verdict for g in store.gates(db, run_id)}}
+            close_rejected(site, db, run, SYSTEM, words, body)
+            return False
+        if approvals_needed(spec) > len(run.approvals):
+            run.state = "awaiting_approval"
+            return False
+        return True
+
+
+def _record_gate(site: Site, run: Run, result: GateResult, db: Session, spec: ModelSpec) -> None:
+    assert spec.retrain is not None
+    evidence = dict(result.evidence)
+    db.add(
+        GateRow(
+            run_id=run.id, gate=result.gate, verdict=result.verdict, reason=result.reason, evidence=evidence,
+            at=site.clock.now(),
+        )
+    )  # fmt: skip
+    db.flush()
+    body = {
+        "gate": result.gate, "verdict": result.verdict, "reason": result.reason, "evidence": digest(evidence),
+        "blocking": result.gate in spec.retrain.gates,
+    }  # fmt: skip
+    record_run(site, db, run, "gate.result", SYSTEM, body)
+
+
+STEPS: Final = {"queued": begin, "curating": curate, "training": train, "evaluating": evaluate}

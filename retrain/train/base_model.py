@@ -1,0 +1,122 @@
+"""Load the base model and its tokenizer: in 4 bit for QLoRA, from safetensors only."""
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from bitsandbytes.nn.modules import Linear4bit
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers import logging as transformers_logging
+
+from retrain.train.config import Task
+from retrain.train.errors import DataError
+from retrain.train.head import HEAD, fill_head, head_rows
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the libraries' progress bars, load reports and warnings about one another out of the log."""
+    verbosity = transformers_logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity(logging.ERROR)
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # no annotations
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", message=".*gradient_checkpointing.* is deprecated", category=FutureWarning
+            )
+            yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]  # no annotations
+
+
+def quantisation(device: torch.device) -> BitsAndBytesConfig:
+    """NF4 with double quantisation; bfloat16 products on CUDA, float32 on the CPU (repeatable bit for bit)."""
+    return BitsAndBytesConfig(  # type: ignore[no-untyped-call]  # the library has no annotations here
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=compute_dtype(device),
+        llm_int8_skip_modules=[HEAD, "lm_head"],
+    )
+
+
+def compute_dtype(device: torch.device) -> torch.dtype:
+    return torch.bfloat16 if device.type == "cuda" else torch.float32
+
+
+def pick_device(name: str) -> torch.device:
+    """`auto` is CUDA when there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name, 0) if name == "cuda" else torch.device(name)
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    if tokenizer.pad_token_id is None:
+        raise DataError(
+            f"base_dir: the tokenizer of {folder} has no pad token; add a dedicated one and save it in the model and "
+            "tokenizer config (reusing the end token would hide real ends)"
+        )
+    return cast(PreTrainedTokenizerBase, tokenizer)
+
+
+def load_base(
+    base_dir: Path, task: Task, labels: Sequence[str], device: torch.device, *, quantise: bool = True
+) -> PreTrainedModel:
+    """The base model, 4-bit when `quantise`, with a head of one row per label.
+
+    Rows of labels the base already knows are copied by name; the others are zero until `start_new_rows` or an
+    adapter fills them.
+    """
+    options: dict[str, Any] = {
+        "dtype": compute_dtype(device),
+        "device_map": {"": str(device)},
+        "attn_implementation": "sdpa",
+        "use_safetensors": True,
+        "local_files_only": True,
+        "trust_remote_code": False,
+    }
+    if quantise:
+        options["quantization_config"] = quantisation(device)
+    if task == "causal_lm":
+        with quiet():
+            model = AutoModelForCausalLM.from_pretrained(str(base_dir), **options)
+    else:
+        config = AutoConfig.from_pretrained(str(base_dir), local_files_only=True, trust_remote_code=False)
+        known = head_rows(base_dir, {int(i): str(name) for i, name in (config.id2label or {}).items()})
+        config.num_labels = len(labels)
+        config.id2label = dict(enumerate(labels))
+        config.label2id = {name: i for i, name in enumerate(labels)}
+        config.problem_type = "single_label_classification"
+        with quiet():
+            model = AutoModelForSequenceClassification.from_pretrained(
+                str(base_dir), config=config, ignore_mismatched_sizes=True, **options
+            )
+        fill_head(model, labels, known)
+    model.config.use_cache = False
+    keep_gradients_on_cpu(model)
+    return cast(PreTrainedModel, model)
+
+
+def keep_gradients_on_cpu(model: torch.nn.Module) -> int:
+    """Stop bitsandbytes from repacking 4-bit weights for inference, which loses gradients. Returns the layers held."""
+    layers = [m for m in model.modules() if isinstance(m, Linear4bit)]
+    for layer in layers:
+        layer.support_avx512bf16_for_cpu = False
+    return len(layers)
