@@ -17,7 +17,7 @@ from api.upload.shape import Plan, bodies
 from core.errors import InvalidError
 from monitor.spec.model import ModelSpec
 from monitor.spec.parse import parse_spec
-from tests.api.test_replay import events
+from tests.api.replay.test_replay import events
 
 SPEC = parse_spec({
     "model": "m", "task": "classification", "owner": "o", "purpose": "p", "baseline": {"rows": "first 600"},

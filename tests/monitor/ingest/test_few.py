@@ -15,7 +15,7 @@ from monitor.ingest.json_columns import read_json_columns, read_ndjson_columns
 from monitor.ingest.media import ARROW, JSON, NDJSON
 from monitor.ingest.row_schema import events_of, outcomes_of
 from monitor.ingest.small_batch import MOST_ROWS, few_events
-from tests.monitor.test_events import SPEC, opened
+from tests.monitor.events.test_store import SPEC, opened
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 TARGET = events_of(SPEC)

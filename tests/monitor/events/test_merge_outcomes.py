@@ -20,7 +20,7 @@ from monitor.lake import id_index as table_ids
 from monitor.lake.compact import compact
 from monitor.lake.identity import IDENTITIES
 from monitor.spec.parse import parse_spec
-from tests.monitor.test_events import DOCUMENT, NOW, frame, opened
+from tests.monitor.events.test_store import DOCUMENT, NOW, frame, opened
 from tests.service import ROOT, environment
 
 SPEC = parse_spec(

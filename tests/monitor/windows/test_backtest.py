@@ -14,7 +14,7 @@ from api.replay.policies import policies
 from api.replay.replay import replay_file
 from monitor.spec.budget import SILENCE_SHARE
 from monitor.spec.model import ModelSpec
-from tests.api.test_replay import ELEC2, LABEL, NUMBER, OUTCOME, PREDICTION, SHIFT, START, elec2, events, spec
+from tests.api.replay.test_replay import ELEC2, LABEL, NUMBER, OUTCOME, PREDICTION, SHIFT, START, elec2, events, spec
 from tests.service import assay
 
 COLUMNS = {"amount": NUMBER, "kind": LABEL, "said": PREDICTION, "truth": OUTCOME}

@@ -26,8 +26,9 @@ from monitor.lake.table import Table
 from monitor.site import Site
 from monitor.spec.parse import SpecError
 from monitor.upkeep import maintain
-from tests.monitor import test_events, traffic
-from tests.monitor.test_lake import COLUMNS, rows, seqs
+from tests.monitor import traffic
+from tests.monitor.events import test_store
+from tests.monitor.lake.test_table import COLUMNS, rows, seqs
 from tests.service import environment
 
 
@@ -116,7 +117,7 @@ for i in range(60):
 
 
 def test_rows_come_in_from_another_process_while_files_are_merged(tmp_path: Path) -> None:
-    store = test_events.opened(tmp_path)
+    store = test_store.opened(tmp_path)
     child = subprocess.Popen([sys.executable, "-c", _APPEND, tmp_path], env=environment())
     table, merged = store.table("m", "events"), 0
     while child.poll() is None:
@@ -130,7 +131,7 @@ def test_rows_come_in_from_another_process_while_files_are_merged(tmp_path: Path
     assert child.returncode == 0
     assert merged > 0
     assert store.events("m")["event_id"].to_list() == [f"e{i}" for i in range(300)]
-    assert store.append_events(test_events.SPEC, test_events.frame(0, 301), now=test_events.NOW).accepted == 1
+    assert store.append_events(test_store.SPEC, test_store.frame(0, 301), now=test_store.NOW).accepted == 1
 
 
 _KILLED = """

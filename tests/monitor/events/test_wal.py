@@ -20,7 +20,7 @@ from monitor.events.flush import BUSY_ROWS, ENOUGH_ROWS
 from monitor.events.store import EventStore
 from monitor.events.unflushed import Tail
 from monitor.spec.parse import parse_spec
-from tests.monitor.test_events import DOCUMENT, NOW, SPEC, frame, opened
+from tests.monitor.events.test_store import DOCUMENT, NOW, SPEC, frame, opened
 from tests.service import environment
 
 
@@ -33,7 +33,7 @@ def left_behind(folder: Path, *parts: pl.DataFrame) -> Path:
     before = set(logs(folder)) if (folder / "wal").exists() else set()
     code = (
         "import sys, os, signal\nfrom pathlib import Path\nimport polars as pl\n"
-        "from tests.monitor.test_events import NOW, SPEC, opened\n"
+        "from tests.monitor.events.test_store import NOW, SPEC, opened\n"
         "store = opened(Path(sys.argv[1]))\n"
         "for name in sys.argv[2:]:\n    store.append_events(SPEC, pl.read_parquet(name), now=NOW)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"

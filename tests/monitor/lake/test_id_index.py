@@ -15,7 +15,7 @@ from monitor.lake.id_file import FileIds, Key, Wanted, WantedKeys
 from monitor.lake.id_index import LARGE, IdIndex, TableIds
 from monitor.lake.identity import IDENTITIES, Ids
 from monitor.lake.table import Table
-from tests.monitor.test_lake import COLUMNS, merge, rows
+from tests.monitor.lake.test_table import COLUMNS, merge, rows
 
 
 def plain(texts: Iterable[str]) -> Ids:

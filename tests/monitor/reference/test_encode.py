@@ -19,7 +19,7 @@ from monitor.spec.model import ModelSpec
 from monitor.spec.parse import SpecError, parse_spec
 from monitor.tables import StoredProfile
 from monitor.windows.evaluate import evaluate
-from tests.monitor.test_evidence import NEW, newest, rows, send
+from tests.monitor.confirm.test_evidence import NEW, newest, rows, send
 
 SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 

@@ -18,7 +18,7 @@ from monitor.lake.table import VersionGoneError
 from monitor.site import Site
 from monitor.upkeep.export import export
 from tests.monitor import traffic
-from tests.monitor.test_upkeep import declared, stored
+from tests.monitor.upkeep.test_maintain import declared, stored
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 HOUR = timedelta(hours=1)

@@ -9,7 +9,7 @@ from core.db import Database
 from governance.ledger.checkpointing import issue_checkpoint
 from governance.ledger.selfcheck import verify_ledger
 from governance.proof.vkey import SigningKey
-from tests.governance.test_ledger import AT, append
+from tests.governance.ledger.test_ledger import AT, append
 
 KEY = SigningKey.generate("assay.test/log")
 
