@@ -77,15 +77,3 @@ def test_every_example_runs_in_order(shell: Callable[..., "subprocess.CompletedP
     shape = next(json.loads(t) for kind, t in blocks("docs/replay.md") if kind == "json")
     assert replayed.keys() == shape.keys()
     assert replayed["accepted"] == 2
-
-
-def test_every_make_target_and_every_linked_file_that_is_named_exists() -> None:
-    makefile = (ROOT / "Makefile").read_text()
-    for page in PAGES:
-        text = (ROOT / page).read_text()
-        for target in re.findall(r"\bmake ([a-z][a-z_0-9-]*)", text):
-            if re.search(rf"^{target}:", makefile, re.M) is None:
-                assert target.startswith("bench-"), f"{page} names make {target}"
-                assert (ROOT / "bench" / f"{target.removeprefix('bench-')}.py").is_file()
-        for link in re.findall(r"\]\(([^)#:]+)\)", text):
-            assert ((ROOT / page).parent / link).exists(), f"{page} links {link}"
