@@ -115,10 +115,6 @@ def runs(db: Session, model_id: UUID, since: datetime, until: datetime) -> Seque
     return db.scalars(query.order_by(Run.created_at, Run.id)).all()
 
 
-def run(db: Session, run_id: UUID) -> Run | None:
-    return db.get(Run, run_id)
-
-
 def decision(db: Session, decision_id: UUID) -> TriggerDecision | None:
     return db.get(TriggerDecision, decision_id)
 

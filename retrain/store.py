@@ -67,10 +67,6 @@ def last_training_set(db: Session, model_id: UUID) -> Dataset | None:
     return db.scalars(query.order_by(Dataset.created_at.desc()).limit(1)).first()
 
 
-def dataset(db: Session, dataset_id: UUID) -> Dataset:
-    return db.get_one(Dataset, dataset_id)
-
-
 def run_datasets(db: Session, run_id: UUID) -> dict[str, Dataset]:
     """Datasets of one run by role."""
     return {row.role: row for row in db.scalars(select(Dataset).where(Dataset.run_id == run_id))}

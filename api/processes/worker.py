@@ -108,7 +108,7 @@ def _renew(site: Site, job: Claimed, worker: str, done: threading.Event) -> None
 def drain(
     site: Site, *, lanes: tuple[str, ...] = LANES, worker: str = "inline", jobs: Mapping[str, JobFunction] = JOBS
 ) -> int:
-    """Run every job that is due now, in this thread; used by replay and by tests. Returns how many ran."""
+    """Run every job that is due now, in this thread. Returns how many ran."""
     count = 0
     while step(site, worker=worker, lanes=lanes, jobs=jobs):
         count += 1

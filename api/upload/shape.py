@@ -22,7 +22,6 @@ from monitor.ingest.validate import OWN_COLUMNS, TIME_FORMAT
 from monitor.spec.columns import ColumnType
 from monitor.spec.model import ModelSpec
 
-EVENT_FIELDS: Final = (*OWN_COLUMNS, "ts")
 _TRUTH: Final = {"true": True, "1": True, "false": False, "0": False}
 _EXAMPLE: Final = "2026-03-01T12:00:00Z"
 

@@ -61,7 +61,7 @@ def inclusion_proof(db: Session, index: int, tree_size: int | None = None) -> di
     entry = db.get(LedgerEntry, index)
     if entry is None:
         raise NotFoundError(
-            f"ledger entry {index} does not exist; the ledger has {ledger_size(db)} ledger_entries", index=index
+            f"ledger entry {index} does not exist; the ledger has {ledger_size(db)} entries", index=index
         )
     if tree_size is None:
         last = latest_checkpoint(db)

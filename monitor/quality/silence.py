@@ -117,16 +117,6 @@ def plausible_min(known: Arrivals, since: float, times: float) -> float:
     return max(LEAST_MIN, longest)
 
 
-def expected(known: Arrivals, since: float, now: float) -> float:
-    """Minutes with a row that were to be expected between two minutes."""
-    total, at = 0.0, since
-    for rate, until in _hours(known.rates, since):
-        if at >= now:
-            break
-        total, at = total + rate * (min(until, now) - at) / _HOUR, until
-    return total
-
-
 def _hours(rates: Sequence[float], since: float) -> Iterator[tuple[float, float]]:
     """Rate and end of each hour from a minute on, without end."""
     hour = math.floor(since / _HOUR)

@@ -21,7 +21,7 @@ from core.errors import BusyError
 from core.logs import logger
 from core.settings import EngineSettings
 from monitor.profile.block import BlockProfile, empty_profile
-from monitor.profile.codec import from_bytes, sum_from_bytes
+from monitor.profile.codec import from_bytes
 from monitor.profile.coding import Coding
 from monitor.profile.reference_profile import ReferenceProfile
 from monitor.reference.collect import time_blocks
@@ -126,14 +126,6 @@ def stored_blocks(
     """One profile per label, without rows where no row of that version and segment came."""
     found = dict(_parts_of(db, baseline_id, labels, version, segment))
     return [from_bytes(found[label], coding) if label in found else empty_profile(coding) for label in labels]
-
-
-def stored_window(
-    db: Session, baseline_id: UUID, coding: Coding, labels: range, *, version: str = "", segment: str = ""
-) -> BlockProfile:
-    """The profile of all rows of the labels."""
-    parts = [data for _, data in _parts_of(db, baseline_id, labels, version, segment)]
-    return sum_from_bytes(parts, coding) if parts else empty_profile(coding)
 
 
 def labels_between(spec: ModelSpec, row: BaselineRow, seqs: tuple[int, int], times: tuple[datetime, datetime]) -> range:

@@ -13,7 +13,6 @@ from reports.facts.words import WHY, brief_words, mean_words
 from retrain.tables import ModelVersion, Run, TriggerDecision
 
 Status = Literal["ok", "alarm", "unknown"]
-WORDS = {"ok": "quiet", "alarm": "alarm", "unknown": "not judged"}
 RUN_WORDS = {
     "queued": "A retrain is queued",
     "curating": "A retrain is collecting its data",

@@ -1,16 +1,11 @@
 """The champion of a model: what serving should load, with its signature."""
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from core.canonical import canonical
-from core.errors import IntegrityFailureError
-from governance.proof.note import open_note
 from monitor.site import Site
 from monitor.store import model as model_named
 from retrain import store
@@ -33,28 +28,6 @@ class Champion:
     run_id: UUID | None
     promoted_at: datetime
     signature: str
-
-
-def verify_champion(champion: Champion, vkey: str) -> dict[str, Any]:
-    """Check a champion's signature against a public key, and that it speaks of this very champion.
-
-    Raises:
-        IntegrityFailureError: not signed by the key, or signed for something else.
-    """
-    text = open_note(champion.signature, [vkey]).text
-    signed: dict[str, Any] = json.loads(text)
-    shown = {
-        "model": champion.model, "version": champion.version, "base_model": champion.base_model,
-        "base_digest": champion.base_digest, "adapter_digest": champion.adapter_digest, "labels": champion.labels,
-        "run": champion.run_id, "promoted_at": champion.promoted_at,
-    }  # fmt: skip
-    if canonical(shown) != text.removesuffix("\n").encode():
-        differing = sorted(k for k, v in json.loads(canonical(shown)).items() if signed.get(k) != v)
-        raise IntegrityFailureError(
-            f"the signature of {champion.model} {champion.version} is for another champion; differing: {differing}",
-            differing=differing,
-        )
-    return signed
 
 
 def champion_of(site: Site, db: Session, model_name: str) -> Champion:

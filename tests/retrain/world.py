@@ -11,9 +11,11 @@ import polars as pl
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from core.canonical import canonical
 from core.clock import ManualClock
 from core.queue import Job
 from governance.ledger.read import ledger_rows
+from governance.proof.note import open_note
 from monitor import service as monitor
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
@@ -21,6 +23,7 @@ from monitor.spec.parse import parse_spec
 from monitor.store import model as model_named
 from monitor.tables import BaselineRow, Dataset, Measurement, Model, Window
 from retrain import store
+from retrain.registry.champion import Champion
 from retrain.registry.versions import ensure_base_version, register_candidate
 from retrain.runs.consider import start_manual
 from retrain.tables import GateResult, Run
@@ -139,6 +142,19 @@ def send(site: Site, frame: pl.DataFrame, clock: ManualClock, *, outcomes: bool 
 
 def tell(site: Site, frame: pl.DataFrame, clock: ManualClock) -> None:
     site.events.append_outcomes(current(site), frame.select("event_id", "intent_true"), now=clock.now())
+
+
+def signed(site: Site, champion: Champion) -> dict[str, Any]:
+    """What the installation signed about a champion, which is exactly what it shows of it."""
+    shown = {
+        "model": champion.model, "version": champion.version, "base_model": champion.base_model,
+        "base_digest": champion.base_digest, "adapter_digest": champion.adapter_digest, "labels": champion.labels,
+        "run": champion.run_id, "promoted_at": champion.promoted_at,
+    }  # fmt: skip
+    text = open_note(champion.signature, [site.keys.vkey]).text
+    assert text == canonical(shown).decode() + "\n"
+    found: dict[str, Any] = json.loads(text)
+    return found
 
 
 def current(site: Site) -> ModelSpec:

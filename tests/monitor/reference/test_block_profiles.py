@@ -12,9 +12,9 @@ from core.clock import ManualClock
 from monitor import service, store
 from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, receive
-from monitor.profile.block import BlockProfile, profile_block
+from monitor.profile.block import BlockProfile, merge_all, profile_block
 from monitor.profile.reference_profile import ReferenceProfile
-from monitor.reference.block_profiles import extend, labels_between, stored_blocks, stored_window
+from monitor.reference.block_profiles import extend, labels_between, stored_blocks
 from monitor.reference.collect import time_blocks
 from monitor.site import Site
 from monitor.tables import BaselineRow, StoredProfile
@@ -71,10 +71,10 @@ def test_any_stretch_of_time_is_a_sum_of_stored_profiles_also_by_version_and_seg
     labels = labels_between(current.spec, row, (0, 0), (begin, end))
     inside = frame.filter((times >= begin) & (times < end))
     with site.database.read() as db:
-        same(stored_window(db, row.id, baseline.coding, labels), profile_block(inside, baseline))
+        same(merge_all(stored_blocks(db, row.id, baseline.coding, labels)), profile_block(inside, baseline))
         for column, value in (("version", "v1"), ("version", "v2"), ("region", "north")):
             where = {"version": value} if column == "version" else {"segment": f"region={value}"}
-            found = stored_window(db, row.id, baseline.coding, labels, **where)
+            found = merge_all(stored_blocks(db, row.id, baseline.coding, labels, **where))
             same(found, profile_block(inside.filter(pl.col(column) == value), baseline))
         blocks = stored_blocks(db, row.id, baseline.coding, labels)
     assert [b.rows for b in blocks] == [6] * 12
@@ -95,7 +95,7 @@ def test_building_again_changes_nothing_and_late_rows_are_taken_in(site: Site, c
     label = int(time_blocks(times, ("1d",))[60])
     with site.database.read() as db:
         assert db.scalar(select(func.count()).select_from(StoredProfile)) == before
-        found = stored_window(db, row.id, baseline.coding, range(label, label + 1))
+        found = merge_all(stored_blocks(db, row.id, baseline.coding, range(label, label + 1)))
     same(found, profile_block(frame.filter(pl.Series(time_blocks(times, ("1d",)) == label)), baseline))
 
 
@@ -122,7 +122,7 @@ def test_windows_of_rows_are_profiled_in_ten_blocks_that_cover_them(site: Site, 
     assert len(labels) == 10
     with site.database.read() as db:
         blocks = stored_blocks(db, row.id, baseline.coding, labels)
-        same(stored_window(db, row.id, baseline.coding, labels), profile_block(frame[510:765], baseline))
+        same(merge_all(stored_blocks(db, row.id, baseline.coding, labels)), profile_block(frame[510:765], baseline))
     assert [b.rows for b in blocks] == [25] * 9 + [30]
 
 
