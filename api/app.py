@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from api import pages, routes
 from api.http import errors
 from api.http.intake import Intake
+from api.http.metrics import ServiceMetrics
 from api.processes.evaluation_requests import Looks
 from core.settings import Settings, load
 from monitor.site import Site, open_site
@@ -39,6 +40,7 @@ def create_app(site: Site | Settings) -> FastAPI:
     )  # fmt: skip
     app.state.site = site if isinstance(site, Site) else open_site(site)
     app.state.intake = Intake(app.state.site)
+    app.state.metrics = ServiceMetrics(app.state.site)
     app.state.callers = {}
     errors.install(app)
     for router in routes.DIRECT_ROUTERS:  # first, and not as routers: one more level to match takes 5 us a request

@@ -72,14 +72,6 @@ class BodyStalledError(InvalidError):
     code = "body_stalled"
 
 
-def media_type(request: Request) -> str:
-    return _sent(request, "content-type").partition(";")[0].strip().lower()
-
-
-def content_encoding(request: Request) -> str:
-    return (_sent(request, "content-encoding") or IDENTITY).strip().lower()
-
-
 def _sent(request: Request, header: str) -> str:
     """A header that is there twice is a list of both, so say the rules of HTTP."""
     return ", ".join(request.headers.getlist(header))
@@ -91,24 +83,28 @@ def body_of(
     """A dependency that reads the body in, as it was sent, if it is of an accepted type and within the limit."""
 
     async def read(request: Request) -> bytes:
-        check_kind(request, accepted, encodings)
+        form_of(request, accepted, encodings)
         site: Site = request.app.state.site
         return await read_body(request, limit_mb or site.settings.server.max_body_mb)
 
     return read
 
 
-def check_kind(request: Request, accepted: Sequence[str], encodings: Sequence[str]) -> None:
-    """
+def form_of(request: Request, accepted: Sequence[str], encodings: Sequence[str]) -> tuple[str, str]:
+    """The media type and the content encoding of the body.
+
     Raises:
-        UnsupportedMediaTypeError: the body is of a type or an encoding that is not taken here.
+        UnsupportedMediaTypeError: one of them is not taken here.
     """
-    if media_type(request) not in accepted:
-        sent = _sent(request, "content-type")[:200] or "no Content-Type"
+    content_type = _sent(request, "content-type")
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type not in accepted:
+        sent = content_type[:200] or "no Content-Type"
         raise UnsupportedMediaTypeError(
             f"{sent} is not taken here; send {' or '.join(accepted)}", field="Content-Type", value=sent
         )
-    if (encoding := content_encoding(request)) not in encodings:
+    encoding = (_sent(request, "content-encoding") or IDENTITY).strip().lower()
+    if encoding not in encodings:
         others = [e for e in encodings if e != IDENTITY]
         raise UnsupportedMediaTypeError(
             f"Content-Encoding {encoding[:100]} is not taken here; send the body as it is"
@@ -116,6 +112,7 @@ def check_kind(request: Request, accepted: Sequence[str], encodings: Sequence[st
             field="Content-Encoding",
             value=encoding[:200],
         )
+    return media_type, encoding
 
 
 def declared_size(request: Request, limit_mb: int) -> int:

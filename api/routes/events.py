@@ -1,37 +1,27 @@
 """Events and outcomes coming in; one decision, with its explanation, going out."""
 
 import json
+import time
 from datetime import date, datetime
 from typing import Annotated, Any, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.http.auth import requires
-from api.http.deps import (
-    Db,
-    Out,
-    ReadDb,
-    SiteDep,
-    check_kind,
-    content_encoding,
-    declared_size,
-    drain,
-    media_type,
-    read_body,
-)
+from api.http.deps import Db, Out, ReadDb, SiteDep, declared_size, drain, form_of, read_body
 from api.http.direct import DirectRoute
 from api.http.intake import Intake, OverloadedError
+from api.http.metrics import ServiceMetrics
 from core import queue
 from core.errors import ConflictError, NotFoundError
 from core.jobs import ExplainJob
 from core.queue import Job
 from governance.access.roles import Caller, Permission
 from monitor import store
-from monitor.ingest.media import ENCODINGS, MEDIA_TYPES
+from monitor.ingest.media import ENCODINGS, JSON, MEDIA_TYPES
 from monitor.ingest.receive import Body, Kind
 from monitor.site import Site
 from retrain import store as retrained
@@ -43,6 +33,7 @@ ROWS: Final[dict[str, Any]] = {
     "requestBody": {"required": True, "content": {kind: {"schema": {}} for kind in MEDIA_TYPES}}
 }
 Reader = Annotated[Caller, requires(Permission.EVENTS_READ)]
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode  # JSONResponse makes one a request
 
 
 class RejectionOut(Out):
@@ -89,23 +80,30 @@ async def take_outcomes(_: Writer, request: Request) -> Response:
 
 async def _take(request: Request, kind: Kind) -> Response:
     """Read the body and have it stored. Dependencies and a model of the answer would take longer than the storing."""
-    check_kind(request, MEDIA_TYPES, ENCODINGS)
+    media_type, encoding = form_of(request, MEDIA_TYPES, ENCODINGS)
     intake: Intake = request.app.state.intake
     limit_mb = request.app.state.site.settings.server.max_body_mb
     try:
         with intake.room(declared_size(request, limit_mb)):
-            body = Body(await read_body(request, limit_mb), media_type(request), content_encoding(request))
+            body = Body(await read_body(request, limit_mb), media_type, encoding)
+            started = time.perf_counter()
             receipt = await intake.store(request.path_params["model"], kind, body)
     except OverloadedError:
         await drain(request, limit_mb)
         raise
     rejected = [{"line": r.line, "field": r.field, "reason": r.reason} for r in receipt.rejected]
-    return JSONResponse(
+    answer = _encode(
         {
             "accepted": receipt.accepted, "duplicates": receipt.duplicates, "rejected": rejected,
             "rejected_total": receipt.rejected_total, "quarantined": receipt.quarantined,
         }
     )  # fmt: skip
+    metrics: ServiceMetrics = request.app.state.metrics
+    metrics.stored(
+        kind, media_type, time.perf_counter() - started, accepted=receipt.accepted, duplicates=receipt.duplicates,
+        rejected=receipt.rejected_total,
+    )  # fmt: skip
+    return Response(answer, media_type=JSON)
 
 
 @router.get("/events/{event_id:path}/explanation")

@@ -2,13 +2,12 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
-from fastapi.responses import PlainTextResponse
+from fastapi import APIRouter, Request, Response
 from sqlalchemy import text
 
-from api.http import metrics
 from api.http.auth import requires
 from api.http.deps import ReadDb, SiteDep
+from api.http.metrics import MEDIA_TYPE, ServiceMetrics
 from core.errors import BusyError
 from governance.access.roles import Caller, Permission
 
@@ -35,8 +34,9 @@ def ready(site: SiteDep, db: ReadDb) -> dict[str, str]:
 
 
 @router.get("/metrics")
-def measure(_: Annotated[Caller, requires(Permission.READ)], site: SiteDep, db: ReadDb) -> PlainTextResponse:
-    return PlainTextResponse(metrics.text(site, db), media_type="text/plain; version=0.0.4; charset=utf-8")
+def measure(_: Annotated[Caller, requires(Permission.READ)], request: Request) -> Response:
+    metrics: ServiceMetrics = request.app.state.metrics
+    return Response(metrics.text(), media_type=MEDIA_TYPE)
 
 
 @router.get("/api/v1/openapi.json")

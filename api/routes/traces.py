@@ -1,18 +1,23 @@
 """OpenTelemetry: spans coming in over OTLP/HTTP, and the services whose spans no model takes."""
 
+import time
 from datetime import datetime
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from fastapi import APIRouter, Request, Response
 
 from api.http.auth import requires
-from api.http.deps import Out, ReadDb, check_kind, content_encoding, declared_size, drain, media_type, read_body
+from api.http.deps import Out, ReadDb, declared_size, drain, form_of, read_body
 from api.http.direct import DirectRoute
 from api.http.intake import Intake, OverloadedError
+from api.http.metrics import ServiceMetrics
 from governance.access.roles import Caller, Permission
 from monitor import store
 from monitor.ingest.media import ENCODINGS, TRACE_TYPES
 from monitor.site import Site
+
+if TYPE_CHECKING:
+    from monitor.ingest.otlp.receive import Verdict
 
 router = APIRouter(tags=["traces"])
 ingest_router = APIRouter(tags=["traces"], route_class=DirectRoute)
@@ -34,26 +39,32 @@ class UnmappedServiceOut(Out):
 @ingest_router.post("/v1/traces", openapi_extra=SPANS)
 async def take_traces(_: Writer, request: Request) -> Response:
     """Store the spans that models' `traces` mappings select: OTLP/HTTP, protobuf or JSON; durable when answered."""
-    check_kind(request, TRACE_TYPES, ENCODINGS)
+    media_type, encoding = form_of(request, TRACE_TYPES, ENCODINGS)
     intake: Intake = request.app.state.intake
     site: Site = request.app.state.site
-    limit_mb, form, coding = site.settings.server.max_body_mb, media_type(request), content_encoding(request)
+    limit_mb = site.settings.server.max_body_mb
     try:
         with intake.room(declared_size(request, limit_mb)):
             body = await read_body(request, limit_mb)
-            answer = await intake.run(lambda: _stored(site, body, form, coding))
+            started = time.perf_counter()
+            verdict, answer = await intake.run(lambda: _stored(site, body, media_type, encoding))
     except OverloadedError:
         await drain(request, limit_mb)
         raise
-    return Response(answer, media_type=form)
+    metrics: ServiceMetrics = request.app.state.metrics
+    metrics.stored(
+        "traces", media_type, time.perf_counter() - started, accepted=verdict.accepted, duplicates=verdict.duplicates,
+        rejected=verdict.rejected,
+    )  # fmt: skip
+    return Response(answer, media_type=media_type)
 
 
-def _stored(site: Site, body: bytes, form: str, coding: str) -> bytes:
+def _stored(site: Site, body: bytes, media_type: str, encoding: str) -> tuple["Verdict", bytes]:
     from monitor.ingest.otlp.answer import response  # loads protobuf, and polars with the mapping
     from monitor.ingest.otlp.receive import receive_traces
 
-    verdict = receive_traces(site, body, form, coding)
-    return response(verdict.rejected, verdict.message, form)
+    verdict = receive_traces(site, body, media_type, encoding)
+    return verdict, response(verdict.rejected, verdict.message, media_type)
 
 
 @router.get("/api/v1/unmapped-services")

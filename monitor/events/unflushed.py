@@ -3,11 +3,11 @@
 import os
 import threading
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from monitor.events import wal
 from monitor.events.wal import FewRows, Header, Log, Record, RecordGoneError
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 Key = tuple[str, str]  # model, kind
+MAX_LAGS: Final = 10_000  # kept for a reader of `take_lags`, who comes every minute or never
 
 
 class _Followed:
@@ -73,6 +74,8 @@ class Tail:
         self._records: dict[Key, dict[int, Record]] = defaultdict(dict)  # own, by end
         self._frames: dict[int, pl.DataFrame | FewRows] = {}
         self._waiting: dict[Key, int] = defaultdict(int)  # rows
+        self._accepted: dict[int, float] = {}  # when a record of the own log came, by end, on the monotonic clock
+        self._lags: deque[float] = deque(maxlen=MAX_LAGS)
         self._since: dict[Key, float] = {}  # when the first of the rows that wait came, on the monotonic clock
         self._followed: dict[str, _Followed] = {}
         self.bytes = 0.0  # that the rows in memory take
@@ -93,7 +96,8 @@ class Tail:
             self._records[header.model, header.kind][record.end] = record
             self._frames[record.end] = frame
             self._waiting[header.model, header.kind] += header.rows
-            self._since.setdefault((header.model, header.kind), time.monotonic())
+            self._accepted[record.end] = now = time.monotonic()
+            self._since.setdefault((header.model, header.kind), now)
             self.bytes += _size(frame)
         return record
 
@@ -162,7 +166,11 @@ class Tail:
             if self._own is None:
                 return
             position = reached.get(self._own.id, 0)
-            for end in [e for e in self._records.get(key, ()) if e <= position]:
+            flushed = [e for e in self._records.get(key, ()) if e <= position]
+            if flushed:
+                self._lags.append(time.monotonic() - min(self._accepted[end] for end in flushed))
+            for end in flushed:
+                del self._accepted[end]
                 record = self._records[key].pop(end)
                 self.bytes -= _size(self._frames.pop(end))
                 self._waiting[key] -= record.header.rows
@@ -181,6 +189,13 @@ class Tail:
         with self._guard:
             now = time.monotonic()
             return {key: (rows, now - self._since[key]) for key, rows in self._waiting.items()}
+
+    def take_lags(self) -> list[float]:
+        """Seconds for which the oldest row of each flush since the last call had waited, of the own log's flushes."""
+        with self._guard:
+            lags = list(self._lags)
+            self._lags.clear()
+        return lags
 
     def orphans(self) -> list["Orphan"]:
         """Logs whose process has died, locked for the caller, who folds and then removes or releases them."""

@@ -2,18 +2,19 @@
 
 import json
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Annotated, ClassVar
 
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.app import create_app
+from api.http.auth import requires
 from api.http.direct import DirectRoute
 from governance.access.api_keys import create_key, first_admin
-from governance.access.roles import Role
+from governance.access.roles import Caller, Permission, Role
 from monitor.ingest.media import JSON, NDJSON, PROTOBUF
 from monitor.site import Site
 from tests.server.conftest import SPEC, event
@@ -72,22 +73,21 @@ def test_middleware_sees_the_requests_that_bring_rows(client: TestClient) -> Non
 
 @SQLITE
 def test_errors_of_these_routes_are_problem_documents_and_pass_through_middleware(
-    site: Site, client: TestClient, monkeypatch: pytest.MonkeyPatch
+    site: Site, app: FastAPI, client: TestClient
 ) -> None:
     with site.database.write() as db:
         _, reader = create_key(db, name="reader", role=Role.VIEWER, actor="tester", now=site.clock.now())
 
-    def fails(*_: Any, **__: Any) -> None:
+    async def fails(_: Annotated[Caller, requires(Permission.EVENTS_WRITE)], request: Request) -> None:
         raise ZeroDivisionError("a secret")
 
+    app.router.routes.insert(0, DirectRoute("/fails", fails, methods=["POST"]))
     nobody = client.post(EVENTS, json=[event("e1")], headers={"Authorization": "Bearer none"})
     forbidden = client.post(EVENTS, json=[event("e1")], headers={"Authorization": f"Bearer {reader}"})
     unread = client.post(EVENTS, content=b"x", headers={"Content-Type": "text/plain"})
     gone = client.post("/api/v1/models/none/events", json=[event("e1")])
     other = client.delete(EVENTS)
-    monkeypatch.setattr(site.events, "append_events", fails)
-    monkeypatch.setattr(site.events, "append_few", fails)
-    broken = client.post(EVENTS, json=[event("e1")])
+    broken = client.post("/fails")
     answers = [nobody, forbidden, unread, gone, other, broken]
     assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [
         (401, "unauthenticated"), (403, "forbidden"), (415, "unsupported_media_type"), (404, "model_not_found"),

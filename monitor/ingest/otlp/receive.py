@@ -18,7 +18,7 @@ from monitor.ingest.otlp.mapping import SpanMapping, events_from, mapping_of, ou
 from monitor.ingest.otlp.protobuf import read_protobuf
 from monitor.ingest.otlp.spans import Group, Span
 from monitor.ingest.otlp.unmapped import remember
-from monitor.ingest.receive import LISTED_REJECTIONS, store_rows
+from monitor.ingest.receive import LISTED_REJECTIONS, Receipt, store_rows
 from monitor.ingest.validate import Checked
 from monitor.site import Site
 from monitor.spec.parse import parse_spec
@@ -35,10 +35,16 @@ class Verdict:
     refused: dict[int, str] = field(default_factory=dict)  # span number -> reason
     warnings: dict[int, str] = field(default_factory=dict)  # of spans that are stored, without their evaluation
     unmapped: dict[str, int] = field(default_factory=dict)  # service -> its spans, all refused
+    accepted: int = 0  # rows stored, of events and outcomes; a span may become several
+    duplicates: int = 0  # rows that were known before
 
     @property
     def rejected(self) -> int:
         return len(self.refused) + sum(self.unmapped.values())
+
+    def add(self, receipt: Receipt) -> None:
+        self.accepted += receipt.accepted
+        self.duplicates += receipt.duplicates
 
     @property
     def message(self) -> str:
@@ -101,7 +107,7 @@ def _store(site: Site, mappings: Sequence[SpanMapping], spans: Sequence[Span], n
         if selected:
             checked = events_from(mapping, selected, now)
             verdict.refused.update(_reasons(mapping, checked.rejected))
-            store_rows(site, mapping.events, checked, now)
+            verdict.add(store_rows(site, mapping.events, checked, now))
         if mapping.outcomes is None:
             continue
         own = {span.number for span in selected}
@@ -111,6 +117,8 @@ def _store(site: Site, mappings: Sequence[SpanMapping], spans: Sequence[Span], n
         if outcomes is None:
             continue
         receipts = [store_rows(site, mapping.outcomes, part, now) for part in _listable(outcomes)]
+        for receipt in receipts:
+            verdict.add(receipt)
         reasons = dict(_reasons(mapping, [one for receipt in receipts for one in receipt.rejected]))
         reasons |= dict(_reasons(mapping, outcomes.rejected))
         verdict.warnings.update((n, why) for n, why in reasons.items() if n in own)
