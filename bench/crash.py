@@ -24,7 +24,9 @@ import polars as pl
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bench.ingest import MODEL, TYPES, Bodies, Service, assay, assay_ids, write_lines  # noqa: E402
+from bench.load.results import write_lines  # noqa: E402
+from bench.load.rows import MODEL, TYPES, Bodies  # noqa: E402
+from bench.load.service import Service, assay, assay_ids  # noqa: E402
 
 CONNECTIONS = 4
 SIZES = (1, 20, 400)  # rows in a batch

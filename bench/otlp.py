@@ -22,17 +22,11 @@ import json
 import os
 import platform
 import random
-import signal
-import socket
 import sqlite3
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-import urllib.error
-import urllib.request
-import venv
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,213 +34,20 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from bench.load.spans import SPANS, SpanBodies  # noqa: E402
+from bench.load.systems import PEERS, System, installed  # noqa: E402
 from core.canonical import timestamp  # noqa: E402
 
-SPANS, MODEL, SERVICE = 200, "bench", "bench-bot"
-CACHE = Path.home() / ".cache" / "assay-bench"
-PEERS = {"phoenix": "arize-phoenix==20.26.1", "mlflow": "mlflow==3.17.2"}
-MARK = b"\xfa\xfb\xfc\xfd"  # where the number of the request is written
-SPEC: dict[str, Any] = {
-    "model": MODEL, "task": "generation", "owner": "bench@example.com", "purpose": "to be measured",
-    "columns": {
-        "question": {"role": "input", "type": "text"}, "answer": {"role": "prediction", "type": "text"},
-        "kind": {"role": "segment", "type": "category"}, "status": {"role": "segment", "type": "category"},
-        "session": {"role": "segment", "type": "category"}, "user": {"role": "subject", "type": "string"},
-        "tool": {"role": "segment", "type": "category"},
-        **{n: {"role": "measure", "type": "number"} for n in ("latency_ms", "input_tokens", "output_tokens")},
-    },
-    "baseline": {"rows": "first 100000000"},
-    "traces": {"service": SERVICE, "spans": ["llm", "tool", "chain"], "version": ["model", "service_version"]},
-}  # fmt: skip
 UNITS = {"acknowledged_per_s": "spans/s", "stored_per_s": "spans/s", "seconds_until_queryable": "s", "lost": "spans",
          "doubled": "spans", "p99_ms": "ms", "peak_mb": "MB"}  # fmt: skip
 
 
-class Bodies:
-    """Requests that differ in the ids of their spans alone."""
-
-    def __init__(self) -> None:
-        from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-
-        message = ExportTraceServiceRequest()
-        group = message.resource_spans.add()
-        _set(group.resource, {"service.name": SERVICE, "service.version": "1.0"})
-        scope, run, now = group.scope_spans.add(), random.randbytes(8), time.time_ns()
-        for i in range(SPANS):
-            made = scope.spans.add(
-                trace_id=run + MARK + (i // 5).to_bytes(4, "big"), span_id=MARK + i.to_bytes(4, "big"),
-                start_time_unix_nano=now - 10**9, end_time_unix_nano=now - 10**8, kind=1,
-            )  # fmt: skip
-            if i % 5:
-                made.parent_span_id = MARK + (i - i % 5).to_bytes(4, "big")
-            self._fill(made, i)
-        self.template = message.SerializeToString()
-
-    @staticmethod
-    def _fill(span: Any, i: int) -> None:
-        words = [
-            "where",
-            "is",
-            "my",
-            "card",
-            "it",
-            "has",
-            "not",
-            "come",
-            "yet",
-            "please",
-            "help",
-            "top",
-            "up",
-            "account",
-        ]
-        text = [" ".join(random.choices(words, k=60))[:200] for _ in range(2)]
-        common = {"input.value": text[0], "output.value": text[1], "session.id": f"s{i % 40}", "user.id": f"u{i % 90}"}
-        if i % 5 == 0:
-            span.name, more = "chain", {"openinference.span.kind": "CHAIN"}
-        elif i % 5 == 4:
-            span.name, more = "search", {"openinference.span.kind": "TOOL", "tool.name": "search"}
-        else:
-            span.name = "chat gpt-4o"
-            more = {
-                "openinference.span.kind": "LLM", "llm.model_name": "gpt-4o", "gen_ai.operation.name": "chat",
-                "gen_ai.provider.name": "openai", "gen_ai.request.model": "gpt-4o",
-                "gen_ai.response.model": "gpt-4o-2026-05-01", "llm.token_count.prompt": 120 + i,
-                "llm.token_count.completion": 40 + i, "llm.token_count.total": 160 + 2 * i,
-                "gen_ai.usage.input_tokens": 120 + i, "gen_ai.usage.output_tokens": 40 + i,
-            }  # fmt: skip
-        _set(span, common | more)
-
-    def make(self, number: int) -> bytes:
-        return self.template.replace(MARK, number.to_bytes(4, "big"))
-
-    def ids(self, number: int) -> list[str]:
-        """Span ids, unique over all requests of a store."""
-        return [f"{number:08x}{i:08x}" for i in range(SPANS)]
-
-
-def _set(holder: Any, attributes: dict[str, Any]) -> None:
-    for key, value in attributes.items():
-        made = holder.attributes.add(key=key).value
-        if isinstance(value, int):
-            made.int_value = value
-        else:
-            made.string_value = value
-
-
 @dataclass
-class System:
-    """A service with its store in one folder."""
-
-    home: Path
-    name: str
-    headers: dict[str, str] = field(default_factory=dict)
-    port: int = 0
-    process: "subprocess.Popen[str] | None" = None
-
-    def start(self) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        command, environ, health = getattr(self, f"_{self.name}")()
-        with (self.home / "service.log").open("a") as log:
-            self.process = subprocess.Popen(
-                command, cwd=ROOT if self.name == "assay" else self.home, env={**os.environ, **environ}, text=True,
-                stdout=subprocess.PIPE if self.name == "assay" else log, stderr=log, start_new_session=True,
-            )  # fmt: skip
-        if self.name == "assay" and self.process.stdout is not None:
-            self._declare(json.loads(self.process.stdout.readline()))
-        until = time.monotonic() + 180
-        while not self._healthy(health):
-            if self.process.poll() is not None or time.monotonic() > until:
-                raise RuntimeError(f"{self.name} did not start: {(self.home / 'service.log').read_text()[-1000:]}")
-            time.sleep(0.2)
-
-    def _assay(self) -> tuple[list[str], dict[str, str], str]:
-        code = "from api.cli import main; main()"
-        command = [sys.executable, "-c", code, "api", "--home", str(self.home), "--port", str(self.port), "--json"]
-        return command, {"ASSAY_HOME": str(self.home)}, "/healthz"
-
-    def _phoenix(self) -> tuple[list[str], dict[str, str], str]:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            grpc = free.getsockname()[1]
-        environ = {"PHOENIX_WORKING_DIR": str(self.home), "PHOENIX_PORT": str(self.port), "PHOENIX_HOST": "127.0.0.1",
-                   "PHOENIX_GRPC_PORT": str(grpc), "PHOENIX_TELEMETRY_ENABLED": "false"}  # fmt: skip
-        return [str(CACHE / "phoenix" / "bin" / "phoenix"), "serve"], environ, "/healthz"
-
-    def _mlflow(self) -> tuple[list[str], dict[str, str], str]:
-        self.headers["x-mlflow-experiment-id"] = "0"
-        command = [str(CACHE / "mlflow" / "bin" / "mlflow"), "server", "--host", "127.0.0.1", "--port", str(self.port),
-                   "--backend-store-uri", f"sqlite:///{self.home / 'mlflow.db'}"]  # fmt: skip
-        path = f"{CACHE / 'mlflow' / 'bin'}:{os.environ['PATH']}"
-        return command, {"PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}, "/health"
-
-    def _declare(self, ready: dict[str, str]) -> None:
-        if "admin_key" not in ready:
-            return
-        self.headers["Authorization"] = f"Bearer {ready['admin_key']}"
-        connection = http.client.HTTPConnection("127.0.0.1", self.port)
-        headers = {**self.headers, "Content-Type": "application/json"}
-        connection.request("PUT", f"/api/v1/models/{MODEL}", json.dumps(SPEC), headers)
-        answer = connection.getresponse()
-        text = answer.read()
-        assert answer.status == 201, text
-
-    def _healthy(self, path: str) -> bool:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
-                return bool(answer.status == 200)
-        except (urllib.error.URLError, OSError):
-            return False
-
-    def end(self, how: signal.Signals = signal.SIGKILL) -> None:
-        if self.process is not None:
-            os.killpg(self.process.pid, how)
-            self.process.wait(60)
-            if self.process.stdout is not None:
-                self.process.stdout.close()
-            self.process = None
-
-    def send(self, connection: http.client.HTTPConnection, body: bytes) -> int:
-        connection.request("POST", "/v1/traces", body, {**self.headers, "Content-Type": "application/x-protobuf"})
-        answer = connection.getresponse()
-        text = answer.read()
-        if answer.status == 200 and self.name == "assay":
-            assert not text, text  # a partial success would be told
-        return answer.status
-
-    def stored(self) -> pl.Series:
-        """Span ids, through another reader than the service."""
-        if self.name == "assay":
-            from monitor.events.store import EventStore
-
-            found = EventStore(str(self.home / "lake"), self.home, b"").scan(MODEL)
-            return found.select(pl.col("event_id").str.slice(33)).collect()["event_id"]
-        with sqlite3.connect(f"file:{self.home / self.name}.db?mode=ro", uri=True, timeout=60) as db:
-            rows = db.execute("select span_id from spans").fetchall()
-        return pl.Series([row[0] for row in rows], dtype=pl.String)
-
-    def used(self) -> tuple[float, float]:
-        """Memory in MB and CPU seconds of all processes."""
-        assert self.process is not None
-        memory = cpu = 0.0
-        for process in (parent := psutil.Process(self.process.pid), *parent.children(recursive=True)):
-            try:
-                memory += process.memory_info().rss / 2**20
-                cpu += sum(process.cpu_times()[:2])
-            except psutil.NoSuchProcess:
-                continue
-        return memory, cpu
-
-
-@dataclass
-class Load:
+class SpanLoad:
     acknowledged: list[int] = field(default_factory=list)
     took: list[float] = field(default_factory=list)
     seconds: float = 0.0
@@ -254,9 +55,11 @@ class Load:
     cpu_s: float = 0.0
 
 
-def load(system: System, bodies: Bodies, first: int, connections: int, seconds: float, *, kill: bool = False) -> Load:
+def load(
+    system: System, bodies: SpanBodies, first: int, connections: int, seconds: float, *, kill: bool = False
+) -> SpanLoad:
     """Send requests from number `first` on until the time is over or the service is killed."""
-    done, guard, stop, numbers = Load(), threading.Lock(), threading.Event(), iter(range(first, 2**31))
+    done, guard, stop, numbers = SpanLoad(), threading.Lock(), threading.Event(), iter(range(first, 2**31))
 
     def run() -> None:
         connection = http.client.HTTPConnection("127.0.0.1", system.port, timeout=120)
@@ -292,7 +95,7 @@ def load(system: System, bodies: Bodies, first: int, connections: int, seconds: 
     return done
 
 
-def warm_up(system: System, bodies: Bodies) -> None:
+def warm_up(system: System, bodies: SpanBodies) -> None:
     """The first requests load what is loaded late; some services drop one of them."""
     until = time.monotonic() + 120
     while True:
@@ -306,7 +109,7 @@ def warm_up(system: System, bodies: Bodies) -> None:
             return
 
 
-def seconds_until_queryable(system: System, bodies: Bodies, number: int) -> float:
+def seconds_until_queryable(system: System, bodies: SpanBodies, number: int) -> float:
     wanted = bodies.ids(number)[-1]
     begin = time.monotonic()
     status = system.send(http.client.HTTPConnection("127.0.0.1", system.port, timeout=120), bodies.make(number))
@@ -328,7 +131,7 @@ def settled(system: System) -> pl.Series:
 
 
 def measure_one(name: str, options: argparse.Namespace) -> dict[str, float]:
-    bodies = Bodies()
+    bodies = SpanBodies()
     with tempfile.TemporaryDirectory(prefix="assay-bench-") as folder:
         system = System(Path(folder), name)
         try:
@@ -368,21 +171,6 @@ def measure_one(name: str, options: argparse.Namespace) -> dict[str, float]:
         "acknowledged_before_kill": float(len(wanted)),
         "bytes_a_span": len(bodies.template) / SPANS,
     }
-
-
-def installed(name: str) -> str | None:
-    """Why a peer cannot be run; None when it can."""
-    home, marker = CACHE / name, CACHE / name / ".installed"
-    if marker.exists() and marker.read_text() == PEERS[name]:
-        return None
-    print(f"installing {PEERS[name]} into {home}; once, a few minutes", flush=True)
-    venv.create(home, with_pip=True, clear=True)
-    done = subprocess.run([home / "bin" / "pip", "install", "-q", PEERS[name]], capture_output=True, text=True,
-                          check=False)  # fmt: skip
-    if done.returncode:
-        return f"{PEERS[name]} cannot be installed: {done.stderr.strip().splitlines()[-1][:200]}"
-    marker.write_text(PEERS[name])
-    return None
 
 
 def measure(options: argparse.Namespace) -> dict[str, dict[str, float] | str]:

@@ -25,7 +25,9 @@ import polars as pl
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bench.ingest import SPEC, Service, frame, write_lines  # noqa: E402
+from bench.load.results import write_lines  # noqa: E402
+from bench.load.rows import SPEC, frame  # noqa: E402
+from bench.load.service import Service  # noqa: E402
 
 CONNECTIONS = 16
 
