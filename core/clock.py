@@ -1,4 +1,4 @@
-"""The clock, behind an interface: replay drives it by event time, tests set it."""
+"""The clock, as an interface: replay drives it by event time, tests set it."""
 
 from datetime import UTC, datetime
 from typing import Protocol
@@ -16,7 +16,7 @@ class SystemClock:
 
 
 class ManualClock:
-    """A clock that stands still until it is moved; never moves backwards."""
+    """A clock that moves only when told to, and never backwards."""
 
     def __init__(self, at: datetime) -> None:
         self._at = at.astimezone(UTC)

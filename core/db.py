@@ -16,9 +16,9 @@ from sqlalchemy.types import TypeDecorator
 
 
 def insert_if_new(db: Session, into: type["Base"], values: Mapping[str, Any]) -> None:
-    """Insert a row, unless one that it may not stand beside is there already."""
+    """Insert a row unless it conflicts with an existing one."""
     if db.get_bind().dialect.name == "postgresql":
-        from sqlalchemy.dialects import postgresql  # takes a while to import, and most sites do without
+        from sqlalchemy.dialects import postgresql  # slow to import, and most installations do not need it
 
         db.execute(postgresql.insert(into).values(**values).on_conflict_do_nothing())
     else:
@@ -72,7 +72,7 @@ class Keyed:
 
 def _tune_sqlite(connection: Any, _record: Any, *, durable: bool) -> None:
     connection.isolation_level = None  # we emit BEGIN ourselves, below
-    # secure_delete: what is deleted is overwritten with zeros, for an erasure must leave no bytes behind.
+    # secure_delete overwrites deleted data with zeros, because an erasure must leave no bytes behind.
     for pragma in (
         "journal_mode=WAL", f"synchronous={'FULL' if durable else 'OFF'}", "foreign_keys=ON", "busy_timeout=30000",
         "secure_delete=ON",
@@ -91,7 +91,7 @@ class Database:
     """One engine per process: `write()` and `read()` are units of work."""
 
     def __init__(self, url: str, *, pool_size: int = 5, durable: bool = True) -> None:
-        """`durable` is off for a database that is thrown away with its process: SQLite then waits for no disk."""
+        """`durable` is off for a database that is discarded with its process: SQLite then never waits for the disk."""
         parsed = make_url(url)
         if parsed.get_backend_name() == "sqlite":
             if parsed.database and parsed.database != ":memory:":
@@ -107,22 +107,22 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """A transaction that commits at the end; on an error everything in it is undone."""
+        """A transaction that commits at the end and rolls back on an error."""
         with self.writers.begin() as db:
             yield db
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A transaction for reading, never committed; what was read stays readable after it."""
+        """A read-only transaction, never committed. Objects stay readable after it."""
         with self.readers() as db:
-            yield db  # closing undoes the transaction; an explicit rollback would also expire every object
+            yield db  # closing rolls back; an explicit rollback would also expire every object
 
-    def look(self) -> Connection:
-        """`read` without the ORM, for what is asked hundreds of times a second; close it by leaving its context."""
+    def read_connection(self) -> Connection:
+        """`read` without the ORM, for queries that run hundreds of times a second. Use it as a context manager."""
         return self._reading.connect()
 
     def forget(self) -> None:
-        """Have SQLite empty its write-ahead file, where deleted rows still stand; PostgreSQL's is its server's own."""
+        """Make SQLite empty its write-ahead file, which still holds deleted rows. PostgreSQL manages its own."""
         if self.engine.dialect.name == "sqlite":
             connection = self.engine.raw_connection()
             try:

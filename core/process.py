@@ -1,4 +1,4 @@
-"""Python processes that do the heavy work of a run, tied to the worker that started them.
+"""Python processes for the heavy work of a run. They die with the worker that started them.
 
     python -m core.process PARENT MODULE ARGUMENT...
 
@@ -24,7 +24,7 @@ SETTINGS_PREFIX: Final = "ASSAY_"
 
 
 def environment(threads: int) -> dict[str, str]:
-    """The worker's environment without our settings (they hold secrets), without network, with few threads."""
+    """The worker's environment without Assay's settings (they hold secrets), offline, with few threads."""
     kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(SETTINGS_PREFIX)}
     path = os.pathsep.join(p for p in (str(ROOT), kept.get("PYTHONPATH")) if p)
     return kept | {
@@ -51,9 +51,9 @@ class Child:
         return self.process.pid
 
     def wait(self, limit_s: float, look: Callable[[], None], *, every_s: float = 1.0) -> int | None:
-        """Wait for the end, looking about once a second; None when the limit passed and the group was killed.
+        """Wait for the process to end, calling `look` about once a second. None if the limit passed and it was killed.
 
-        Whatever happens here (an error in `look`, too), no process is left behind.
+        No process is left behind, even if `look` raises.
         """
         deadline = time.monotonic() + limit_s
         try:
@@ -74,7 +74,7 @@ class Child:
 
 
 def tie_to(parent: int) -> None:
-    """Make this process die with its parent; at once when the parent is gone already."""
+    """Make this process die with its parent, or at once if the parent has already died."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     else:

@@ -1,7 +1,7 @@
-"""The jobs table: the one truth about background work.
+"""The jobs table: the single source of truth about background work.
 
 A job is enqueued in the transaction that makes it necessary, claimed under a lease, and safe to run twice. A worker
-that dies stops renewing its lease; the job is then claimed again by another.
+that dies stops renewing its lease, and another worker claims the job.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,9 +32,9 @@ from core.jobs import Lane, Payload
 
 STATES = ("queued", "running", "done", "failed")
 LANES: Final[tuple[str, ...]] = get_args(Lane)
-MAX_LOST = 5  # a job that took its worker down this often is failed, or it would take down every worker in turn
+MAX_LOST = 5  # a job that killed its worker this often fails; otherwise it would kill every worker in turn
 
-SCHEDULER: Final = "scheduler"  # the lease of whoever ticks
+SCHEDULER: Final = "scheduler"  # the lease of the process that ticks
 
 
 class Job(Keyed, Base):
@@ -84,13 +84,13 @@ class Lease(Base):
     name: Mapped[str] = mapped_column(String(64), primary_key=True)
     holder: Mapped[str] = mapped_column(String(100))
     until: Mapped[datetime]
-    last_at: Mapped[datetime | None]  # when the holder last did what the lease is for
-    since: Mapped[datetime | None]  # since when that was done without a break, by whichever holder
+    last_at: Mapped[datetime | None]  # when the holder last did the leased work
+    since: Mapped[datetime | None]  # start of the current unbroken period of that work, by any holder
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Returned by a job that wants to run again."""
+    """A job returns this to run again."""
 
     at: datetime
     reason: str
@@ -98,7 +98,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A job taken by this worker: what it needs to run it."""
+    """A job that this worker has claimed, with what it needs to run it."""
 
     id: UUID
     name: str
@@ -116,7 +116,7 @@ def enqueue(
     dedupe_key: str | None = None,
     lock_key: str | None = None,
 ) -> None:
-    """Add a job in the caller's transaction; a waiting job with the same `dedupe_key` makes it a no-op.
+    """Add a job in the caller's transaction. Does nothing if a job with the same `dedupe_key` is waiting.
 
     `lock_key`: at most one job with this key runs at a time.
     """
@@ -132,7 +132,7 @@ def enqueue(
     insert_if_new(db, Job, values)
 
 
-# Tables and no objects, and this put together once: it is asked many times a second.
+# Built once and from tables, not mapped objects, because workers run this query many times a second.
 _TABLE: Final = Base.metadata.tables["job"]
 _OTHER: Final = _TABLE.alias()
 _NOW: Final = bindparam("now", type_=UtcDateTime())
@@ -171,7 +171,7 @@ def claim(db: Session, *, worker: str, now: datetime, lease_s: int, lanes: Seque
     try:
         with db.begin_nested():
             db.execute(taken)
-    except IntegrityError:  # another worker took a job with the same lock key in this very moment
+    except IntegrityError:  # another worker claimed a job with the same lock key at the same moment
         return None
     return Claimed(job.id, job.name, job.payload, job.attempts + 1, job.created_at)
 
@@ -182,7 +182,7 @@ def renew(db: Session, job_id: UUID, *, worker: str, now: datetime, lease_s: int
 
 
 def _of(job_id: UUID, worker: str | None = None) -> Update:
-    """An UPDATE of one job; given a worker, while that one holds it."""
+    """An UPDATE of one job; with `worker`, only while that worker holds the job."""
     held = () if worker is None else (_TABLE.c.worker == worker, _TABLE.c.state == "running")
     return update(_TABLE).where(_TABLE.c.id == job_id, *held)
 
@@ -196,19 +196,19 @@ def _changed(db: Session, change: Update) -> bool:
 
 
 def finish(db: Session, job_id: UUID, *, now: datetime, worker: str | None = None, error: str | None = None) -> bool:
-    """Record the end of a job; False, and nothing changed, when `worker` is given and no longer holds it."""
+    """Record the end of a job. False, and no change, if `worker` is given and no longer holds the job."""
     return _changed(db, _of(job_id, worker).values(**_ended(now, error)))
 
 
 def postpone(db: Session, job_id: UUID, retry: Retry, *, worker: str | None = None) -> bool:
-    """Put a job back in line; False, and nothing changed, when `worker` is given and no longer holds it."""
-    # Without its key, for a newer waiting job may hold that.
+    """Queue a job again. False, and no change, if `worker` is given and no longer holds the job."""
+    # The job gives up its dedupe key, because a newer waiting job may hold it.
     waiting = {"state": "queued", "run_at": retry.at, "error": retry.reason, "lease_until": None, "dedupe_key": None}
     return _changed(db, _of(job_id, worker).values(**waiting))
 
 
 def forget(db: Session, *, done_before: datetime, failed_before: datetime) -> int:
-    """Delete jobs that ended before these times: evaluations alone come to a million a day. Returns how many."""
+    """Delete jobs that ended before these times, and return how many. Evaluations alone can reach a million a day."""
     ended = or_(
         and_(Job.state == "done", Job.finished_at < done_before),
         and_(Job.state == "failed", Job.finished_at < failed_before),
@@ -218,7 +218,7 @@ def forget(db: Session, *, done_before: datetime, failed_before: datetime) -> in
 
 
 def hold_lease(db: Session, name: str, *, holder: str, now: datetime, seconds: float) -> bool:
-    """Take or renew a named lease; False while another holder's has not run out."""
+    """Take or renew a named lease. False while another holder's lease has not expired."""
     lease = db.get(Lease, name, with_for_update=True)
     if lease is None:
         insert_if_new(db, Lease, {"name": name, "holder": holder, "until": now})

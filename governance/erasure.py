@@ -1,7 +1,7 @@
-"""Erasures: who asked for which, how far they are, and what is proved at the end. The steps lie with the data.
+"""Erasure requests: who asked, how far each has got, and its proof. The steps themselves live beside the data.
 
-A subject is never written down: what is kept is the keyed digest that its rows carry. The ledger holds neither, only
-the erasure's id and the digest of its proof.
+A subject is never written down: an erasure keeps the keyed digest that the subject's rows carry. The ledger holds
+neither, only the id of the erasure and the digest of its proof.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ class ErasureUnderWayError(ConflictError):
 
 
 class ErasedError(NotFoundError):
-    """What is asked for was removed with a person's rows."""
+    """The requested item was removed together with a person's rows."""
 
     code = "erased"
 
@@ -50,14 +50,14 @@ class Case:
 
 
 def request(db: Session, *, subject: str, models: Sequence[str], actor: str, now: datetime) -> Erasure:
-    """Queue an erasure. While one of the same subject is unfinished, that one is returned and, if it failed, resumed.
+    """Queue an erasure. An unfinished erasure of the same subject is returned instead, and resumed if it failed.
 
     Args:
         subject: keyed digest.
         models: names of models that exist; empty for every model.
 
     Raises:
-        ErasureUnderWayError: an unfinished one covers other models.
+        ErasureUnderWayError: an unfinished erasure of this subject covers other models.
     """
     row = db.scalars(select(Erasure).where(Erasure.subject == subject, Erasure.state != "done")).first()
     if row is None:
@@ -97,11 +97,11 @@ def erasures(db: Session, *, limit: int = 100) -> Sequence[Erasure]:
     return db.scalars(select(Erasure).order_by(Erasure.requested_at.desc(), Erasure.id).limit(limit)).all()
 
 
-# --- what the steps leave for one another, and for themselves after a crash -------------------------------------------
+# --- facts that the steps keep for one another, and for themselves after a crash --------------------------------------
 
 
 def remember(db: Session, case: Case, what: str, values: Mapping[str, Any]) -> None:
-    """Keep facts about rows before they go: the next step, or this one after a crash, cannot read them any more."""
+    """Keep facts about rows before they are deleted: a later step, or this one after a crash, cannot read them."""
     row = erasure(db, case.id, lock=True)
     kept = dict(row.found or {})
     mine = dict(kept.get(case.model, {}))
@@ -115,7 +115,7 @@ def remembered(db: Session, case: Case, what: str) -> dict[str, Any]:
 
 
 def complete(db: Session, erasure_id: UUID, *, proof: str, facts: Mapping[str, Any], now: datetime) -> Erasure:
-    """Record the end in the caller's transaction; what the steps had kept is forgotten."""
+    """Record the end in the caller's transaction, and drop the facts that the steps kept."""
     row = erasure(db, erasure_id, lock=True)
     row.state, row.proof, row.error, row.found, row.completed_at = "done", proof, None, None, now
     row.done_entry = append_entry(

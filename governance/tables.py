@@ -12,7 +12,7 @@ ERASURE_STATES = ("queued", "running", "done", "failed")
 
 
 class LedgerEntry(Base):
-    """One line of the log. `entry` is the exact canonical JSON; the other columns repeat parts of it for look-up."""
+    """One line of the log. `entry` is the exact canonical JSON; the other columns repeat parts of it for queries."""
 
     __tablename__ = "ledger_entry"
 
@@ -24,7 +24,7 @@ class LedgerEntry(Base):
 
 
 class LedgerHead(Base):
-    """The single locked row that gives the log its order; `frontier` lets the next leaf be added in O(log n)."""
+    """The single row that writers lock, which gives the log its order. `frontier` makes adding a leaf O(log n)."""
 
     __tablename__ = "ledger_head"
     __table_args__ = (CheckConstraint("id = 1", name="single"),)
@@ -59,7 +59,7 @@ class ApiKey(Keyed, Base):
 
 
 class Erasure(Keyed, Base):
-    """A person's rows on their way out. The subject is known by its keyed digest alone."""
+    """The erasure of one person's rows. The subject is known only by its keyed digest."""
 
     __tablename__ = "erasure"
     __table_args__ = (
@@ -71,10 +71,10 @@ class Erasure(Keyed, Base):
     )  # fmt: skip
 
     subject: Mapped[str] = mapped_column(String(64))
-    models: Mapped[list[Any]]  # names asked for; empty: every model
+    models: Mapped[list[Any]]  # names of the requested models; empty means every model
     state: Mapped[str] = mapped_column(String(16), default="queued")
-    steps: Mapped[list[Any]]  # names of the steps that are done
-    found: Mapped[dict[str, Any] | None]  # what the steps need of rows already gone; emptied at the end
+    steps: Mapped[list[Any]]  # names of the finished steps
+    found: Mapped[dict[str, Any] | None]  # facts about deleted rows that later steps need; emptied at the end
     proof: Mapped[str | None] = mapped_column(String(80))  # artifact
     requested_entry: Mapped[int]
     done_entry: Mapped[int | None]

@@ -1,4 +1,4 @@
-"""Who may do what: roles, their permissions, and the API keys that carry a role."""
+"""API keys: create, revoke and list them, and find out who holds one. Each key carries a role."""
 
 import hashlib
 import hmac
@@ -42,11 +42,12 @@ class Installation(Protocol):
 
 
 def create_key(db: Session, *, name: str, role: Role, actor: str, now: datetime) -> tuple[ApiKey, str]:
-    """Make a key; returns its row and the key itself, which is not kept and cannot be shown again.
+    """Create a key. Returns its row and the key itself, which is not stored and cannot be shown again.
 
     Raises:
-        InvalidError, KeyNameTakenError: no name, or one that was given before (a revoked key keeps its name: the
-            ledger tells people apart by it).
+        InvalidError: the name is empty or too long.
+        KeyNameTakenError: the name is or was in use. A revoked key keeps its name, because the ledger identifies
+            actors by it.
     """
     if not name.strip() or len(name) > 100:
         raise InvalidError(f"name {name[:100]!r} must have 1 to 100 characters", field="name")
@@ -55,7 +56,7 @@ def create_key(db: Session, *, name: str, role: Role, actor: str, now: datetime)
             f"a key named {name!r} exists or existed; choose another name", field="name", value=name
         )
     prefix = secrets.token_hex(5)
-    # 256 random bits: a plain hash is enough, there is nothing to guess.
+    # The key has 256 random bits and cannot be guessed, so a plain hash is enough.
     key = f"{_SCHEME}_{prefix}_{secrets.token_hex(32)}"
     row = ApiKey(name=name, prefix=prefix, hash=_hash(key), role=role.value, created_at=now, created_by=actor)
     db.add(row)
@@ -67,13 +68,13 @@ def create_key(db: Session, *, name: str, role: Role, actor: str, now: datetime)
 
 
 def revoke_key(db: Session, *, prefix: str, actor: str, now: datetime) -> ApiKey:
-    """Revoke a key; it is refused from the commit on. Revoking it twice changes nothing.
+    """Revoke a key: it is refused as soon as the transaction commits. Revoking it twice changes nothing.
 
     Raises:
         KeyNotFoundError: no key has this prefix.
-        LastAdminError: nobody could manage keys afterwards.
+        LastAdminError: no admin key would be left to manage keys.
     """
-    # All admin keys are locked, so that two admins cannot revoke each other at once.
+    # Lock all admin keys, so that two admins cannot revoke each other at the same moment.
     query = select(ApiKey).where((ApiKey.prefix == prefix) | (ApiKey.role == Role.ADMIN.value)).order_by(ApiKey.prefix)
     rows = db.scalars(query.with_for_update()).all()
     row = next((r for r in rows if r.prefix == prefix), None)
@@ -93,10 +94,10 @@ def all_keys(db: Session) -> Sequence[ApiKey]:
 
 
 def authenticate(db: Session, key: str) -> Caller:
-    """Who holds this key.
+    """The caller who holds this key.
 
     Raises:
-        UnauthenticatedError: malformed, unknown or revoked; the message says the same of all three.
+        UnauthenticatedError: the key is malformed, unknown or revoked; the message is the same for all three.
     """
     scheme, _, rest = key.partition("_")
     prefix, _, secret = rest.partition("_")
@@ -113,19 +114,19 @@ def authenticate(db: Session, key: str) -> Caller:
 
 
 def holder(db: Session, prefix: str) -> Caller | None:
-    """Who holds the key with this prefix, unless it was revoked (page sessions name the key they were opened with)."""
+    """The caller who holds the key with this prefix; None if it was revoked. Page sessions store the prefix."""
     row = db.scalars(select(ApiKey).where(ApiKey.prefix == prefix, ApiKey.revoked_at.is_(None))).first()
     return Caller(row.name, Role(row.role), row.prefix) if row else None
 
 
 def first_admin(site: Installation) -> str | None:
-    """The first admin key of an installation, made when there has never been one; None afterwards."""
+    """Create the first admin key of an installation; None if there has ever been one."""
     try:
         with site.database.write() as db:
             if db.scalar(select(func.count()).select_from(ApiKey).where(ApiKey.role == Role.ADMIN.value)):
                 return None
             return create_key(db, name="admin", role=Role.ADMIN, actor="assay", now=site.clock.now())[1]
-    except IntegrityError:  # another process starting at the same moment made it, and prints it
+    except IntegrityError:  # another process that started at the same moment created it, and prints it
         return None
 
 

@@ -9,17 +9,17 @@ from core.errors import ForbiddenError
 
 
 class Role(StrEnum):
-    PRODUCER = "producer"  # an application that sends what its model was asked and answered
+    PRODUCER = "producer"  # an application that sends the inputs and outputs of its model
     VIEWER = "viewer"
     OPERATOR = "operator"  # the ML team: declares models, works on alerts, starts runs
-    VALIDATOR = "validator"  # independent validation: reads everything, attests, alters nothing
-    APPROVER = "approver"  # lets runs into production, or not; has people erased: neither belongs to the ML team
+    VALIDATOR = "validator"  # independent validation: reads everything, attests, changes nothing
+    APPROVER = "approver"  # approves or rejects runs, requests erasures; separate from the ML team
     ADMIN = "admin"
 
 
 class Permission(StrEnum):
     EVENTS_WRITE = "events.write"
-    READ = "read"  # models, windows, measurements, alerts, runs, reports: no rows of people
+    READ = "read"  # models, windows, measurements, alerts, runs, reports; no rows about people
     EVENTS_READ = "events.read"  # single decisions and their explanations
     CHAMPION_READ = "champion.read"  # what serving should load
     LEDGER_READ = "ledger.read"
@@ -54,7 +54,7 @@ PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who is asking; `name` is the actor in the ledger."""
+    """Who sent a request. `name` is the actor in the ledger."""
 
     name: str
     role: Role

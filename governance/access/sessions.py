@@ -1,4 +1,4 @@
-"""The value of a page session's cookie: which key signed in, and until when, under the session key."""
+"""The cookie of a page session: which API key signed in and until when, signed with the session key."""
 
 import base64
 import hashlib
@@ -11,12 +11,13 @@ SESSION_LENGTH: Final = timedelta(hours=12)
 
 
 def session_value(prefix: str, key: bytes, until: datetime) -> str:
-    """A cookie that names a key by its prefix until a time, under the installation's session key."""
+    """The cookie value for the API key with this prefix, valid until `until`, signed with the session key."""
     payload = base64.urlsafe_b64encode(json.dumps([prefix, int(until.timestamp())]).encode()).decode().rstrip("=")
     return f"{payload}.{_signature(payload, key)}"
 
 
 def session_prefix(cookie: str, key: bytes, now: datetime) -> str | None:
+    """The prefix of the API key that a cookie names; None if the signature is wrong or the session has expired."""
     payload, _, signature = cookie.partition(".")
     if not cookie.isascii() or not hmac.compare_digest(_signature(payload, key), signature):
         return None

@@ -1,4 +1,4 @@
-"""Append an entry to the ledger. Nothing else writes to it."""
+"""Append an entry to the ledger. No other code writes to it."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -27,7 +27,7 @@ def append_entry(db: Session, *, kind: str, actor: str, subject: str, body: Mapp
 
 
 def _first_head(db: Session) -> LedgerHead:
-    """Make the head row of an empty log; of two writers that come first at once, both end up with the same row."""
+    """Create the head row of an empty log. Two writers that start at the same moment get the same row."""
     empty = merkle.Frontier()
     row = {"id": 1, "size": 0, "root": empty.root().hex(), "frontier": empty.state()}
     insert_if_new(db, LedgerHead, row)

@@ -21,10 +21,9 @@ def latest_checkpoint(db: Session) -> LedgerCheckpoint | None:
 
 
 def issue_checkpoint(db: Session, *, key: SigningKey, anchor: Path, now: datetime) -> LedgerCheckpoint:
-    """Sign the head as it is committed, keep the note in the database and copy it to the anchor folder.
+    """Sign the committed head, store the note in the database and copy it to the anchor folder.
 
-    Before it signs, the new head is proved to extend the last checkpoint: a log that was rewritten is not signed
-    again.
+    Before signing, the stored entries are proved to extend the last checkpoint, so a rewritten log is never signed.
 
     Raises:
         InvalidError: the log is empty.
@@ -57,7 +56,7 @@ def issue_checkpoint(db: Session, *, key: SigningKey, anchor: Path, now: datetim
 
 
 def inclusion_proof(db: Session, index: int, tree_size: int | None = None) -> dict[str, Any]:
-    """Audit path of one entry in the tree of a size (the newest checkpoint's by default)."""
+    """Audit path of one entry in the tree of `tree_size` entries, by default the size of the newest checkpoint."""
     entry = db.get(LedgerEntry, index)
     if entry is None:
         raise NotFoundError(

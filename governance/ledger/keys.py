@@ -20,19 +20,19 @@ class Keys:
 
     @property
     def vkey(self) -> str:
-        """The public form of the signing key, to be kept by whoever verifies."""
+        """The public form of the signing key. Verifiers keep it."""
         return self.signing.vkey
 
 
 def load_or_create(home: Path, origin: str) -> Keys:
-    """Read the keys under `home/keys`, making them on first use (mode 0600).
+    """Read the keys under `home/keys`; the first call creates them with mode 0600.
 
     Raises:
         IntegrityFailureError: a key is damaged, is gone, or was made for another origin.
     """
     folder = home / "keys"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    # The ledger key is made last: where it is, the others have been.
+    # The ledger key is created last: where it exists, the others have existed.
     if (folder / "ledger.key").exists() and not (folder / "subject.key").exists():
         raise IntegrityFailureError(
             f"{folder / 'subject.key'} is gone; restore it from a backup: with another key the digests of subjects "

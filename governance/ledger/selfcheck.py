@@ -18,10 +18,10 @@ from governance.verify.log import verify_log
 
 
 def verify_ledger(db: Session, *, anchor: Path, vkeys: Sequence[str]) -> LogVerdict:
-    """Verify every entry, the look-up columns beside it, the head row and all checkpoints, database and anchor.
+    """Verify every entry, its query columns, the head row and all checkpoints in the database and the anchor folder.
 
-    The anchor folder's notes count as much as the database's: a database restored to an older state, or cut short,
-    no longer leads to them.
+    Notes in the anchor folder count as much as those in the database: a database that was restored to an older state
+    or truncated no longer extends them.
     """
     try:
         entries = db.execute(
@@ -58,7 +58,7 @@ def _row_findings(position: int, index: int, kind: str, subject: str, entry: str
     try:
         content = json.loads(entry)
     except ValueError:
-        return []  # verify_log has named it
+        return []  # verify_log has reported it
     return [
         Finding(f"entry.{name}", f"entry {position}", f"{content.get(name)!r} as in the entry", f"{value!r} beside it")
         for name, value in (("index", index), ("kind", kind), ("subject", subject))
@@ -74,7 +74,7 @@ def _checkpoint_findings(checkpoint: LedgerCheckpoint, anchored: dict[str, str])
         return [Finding("anchor.missing", where, f"{name} in the anchor folder", "no such file")]
     if copy != checkpoint.note:
         return [Finding("anchor.differs", where, "the same note in database and anchor", "different notes")]
-    said = checkpoint.note.split("\n")
+    signed = checkpoint.note.split("\n")
     beside = [
         str(checkpoint.size),
         base64.b64encode(bytes.fromhex(checkpoint.root)).decode(),
@@ -82,7 +82,7 @@ def _checkpoint_findings(checkpoint: LedgerCheckpoint, anchored: dict[str, str])
     ]
     return [
         Finding("checkpoint.columns", where, f"{line!r} as in the note", f"{value!r} beside it")
-        for line, value in zip(said[1:4], beside, strict=False)
+        for line, value in zip(signed[1:4], beside, strict=False)
         if line != value
     ]
 

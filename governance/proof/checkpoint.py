@@ -7,8 +7,9 @@
 
     (em dash) assay.example/ledger base64(key id || signature)
 
-Formats: c2sp.org/signed-note, c2sp.org/tlog-checkpoint. The `time` extension line is ours; other readers skip it.
-Every text here has exactly one accepted spelling (strict base64, no leading zeros), so no byte can change unnoticed.
+Formats: c2sp.org/signed-note, c2sp.org/tlog-checkpoint. The `time` extension line is specific to Assay; other
+readers skip it. Every text has exactly one accepted spelling (strict base64, no leading zeros), so no byte can change
+unnoticed.
 """
 
 import base64
@@ -30,7 +31,7 @@ _TIME_FORMAT: Final = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A verified tree head: `size` leaves hash to `root` (32 bytes), said by `signers` of the log `origin`."""
+    """A verified tree head: `size` leaves hash to `root` (32 bytes); signed by `signers` for the log `origin`."""
 
     origin: str
     size: int
@@ -45,7 +46,7 @@ def sign_checkpoint(key: SigningKey, origin: str, size: int, root: bytes, at: da
     if not origin or "\n" in origin:
         raise InvalidError(f"origin {origin!r} must be one non-empty line", origin=origin)
     if size < 0 or len(root) != 32:
-        raise InvalidError(f"size {size} and a root of {len(root)} bytes are no tree head; give size >= 0, 32 bytes")
+        raise InvalidError(f"size {size} and a root of {len(root)} bytes are no tree head; give size >= 0 and 32 bytes")
     text = f"{origin}\n{size}\n{base64.b64encode(root).decode()}\n{_TIME}{timestamp(at)}\n"
     return sign_note(text, [key])
 
@@ -54,8 +55,8 @@ def verify_checkpoint(text: str, public_keys: Sequence[str]) -> Checkpoint:
     """Check and read a checkpoint note; `public_keys` are vkey texts.
 
     Raises:
-        KeyFormatError, NoteFormatError, NoteSignatureError: as `open_note`; NoteFormatError also when the signed
-            text is no checkpoint.
+        KeyFormatError, NoteFormatError, NoteSignatureError: as `open_note`; NoteFormatError also if the signed
+            text is not a checkpoint.
 
     Source: c2sp.org/tlog-checkpoint.
     """

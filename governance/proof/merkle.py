@@ -1,4 +1,4 @@
-"""RFC 6962 Merkle tree over SHA-256: hashes, roots, inclusion and consistency proofs. Pure; knows no ledger.
+"""RFC 6962 Merkle tree over SHA-256: hashes, roots, inclusion and consistency proofs. Pure.
 
 A leaf is always passed as its leaf hash (32 bytes), never as its data. Prefixes 0x00 (leaf) and 0x01 (node) keep a
 leaf from being passed off as a node (RFC 6962 section 2.1).
@@ -105,9 +105,9 @@ def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes],
 
 
 def consistency_proof(leaves: Sequence[bytes], first: int, second: int) -> tuple[bytes, ...]:
-    """Nodes that show the tree of `first` leaves to be a prefix of the tree of `second`, PROOF(m, D[n]).
+    """Nodes that prove the tree of `first` leaves to be a prefix of the tree of `second` leaves, PROOF(m, D[n]).
 
-    Empty when `first` is 0 or equals `second`: nothing is left to show.
+    Empty if `first` is 0 or equals `second`, because nothing remains to prove.
 
     Raises:
         TreeSizeError: not 0 <= first <= second <= len(leaves).
@@ -209,7 +209,7 @@ class Frontier:
         """Continue from `state()`.
 
         Raises:
-            FrontierStateError: the size is no count, or does not fit the number of nodes, or a node is no hash.
+            FrontierStateError: the size is not a count, does not fit the number of nodes, or a node is not a hash.
         """
         size, nodes = state.get("size"), state.get("nodes")
         if not isinstance(size, int) or isinstance(size, bool) or size < 0 or not isinstance(nodes, Sequence):

@@ -1,4 +1,4 @@
-"""Signed notes: a text with Ed25519 signatures under it, as C2SP's signed-note describes them."""
+"""Signed notes (C2SP signed-note): a text followed by Ed25519 signatures."""
 
 import base64
 from collections.abc import Iterable, Sequence
@@ -55,12 +55,12 @@ def sign_note(text: str, keys: Iterable[SigningKey]) -> str:
 
 
 def open_note(note: str, vkeys: Sequence[str]) -> Note:
-    """Check a signed note against known keys; signatures of unknown keys are skipped, as witnesses may add theirs.
+    """Check a signed note against known keys; signatures of unknown keys are skipped, because witnesses may add theirs.
 
     Raises:
         KeyFormatError: a known key cannot be read.
-        NoteFormatError: the text is no signed note.
-        NoteSignatureError: no known key signed it, or the signature of a known key does not hold.
+        NoteFormatError: the text is not a signed note.
+        NoteSignatureError: no known key signed it, or the signature of a known key is invalid.
 
     Source: c2sp.org/signed-note.
     """

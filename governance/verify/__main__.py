@@ -11,7 +11,7 @@ from governance.verify.describe import describe
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """`python -m governance.verify BUNDLE [--key VKEY ...]`: 0 when the bundle holds, 1 when it does not."""
+    """`python -m governance.verify BUNDLE [--key VKEY ...]`: exits 0 if the bundle verifies, else 1."""
     parser = argparse.ArgumentParser(prog="python -m governance.verify", description="Verify an audit bundle offline.")
     parser.add_argument("bundle", type=Path, help="the zip file")
     parser.add_argument("--key", action="append", metavar="VKEY", help="trusted verifier key; may be given again")

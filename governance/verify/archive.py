@@ -1,4 +1,4 @@
-"""The archive of a bundle: a zip with one possible layout for its members, written and read here."""
+"""The archive of a bundle: a zip whose bytes are fixed by its members. Written and read here."""
 
 import struct
 import zlib
@@ -8,7 +8,7 @@ from typing import Final
 from governance.verify.findings import Finding
 from governance.verify.manifest import MANIFEST, MANIFEST_NOTE, MEMBER_PATH
 
-MAX_BUNDLE_BYTES: Final = 2**31 - 1  # beyond it a zip needs extensions, which the layout does not allow
+MAX_BUNDLE_BYTES: Final = 2**31 - 1  # a larger zip needs extensions, which the layout does not allow
 MAX_MEMBERS: Final = 10_000
 
 
@@ -17,7 +17,7 @@ _CENTRAL: Final = struct.Struct("<4s6H3I5H2I")
 _END: Final = struct.Struct("<4s4H2IH")
 _LOCAL_MARK, _CENTRAL_MARK, _END_MARK = b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\x06"
 _VERSION: Final = 20
-_DATE: Final = 0x0021  # 1980-01-01, the first day a zip can name
+_DATE: Final = 0x0021  # 1980-01-01, the earliest date a zip can store
 _UNIX_MADE: Final = 3 << 8 | _VERSION
 _FILE_MODE: Final = 0o100644 << 16
 
@@ -28,7 +28,7 @@ def member_order(name: str) -> tuple[int, str]:
 
 
 def canonical_archive(members: Sequence[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
-    """The one archive of these members, piece by piece with a label. Source: PKWARE APPNOTE 6.3.10, 4.3.7 to 4.3.16."""
+    """The canonical archive of these members, in labelled pieces. Source: PKWARE APPNOTE 6.3.10, 4.3.7 to 4.3.16."""
     directory: list[tuple[str, bytes]] = []
     offset = 0
     for name, content in sorted(members, key=lambda member: member_order(member[0])):
@@ -45,7 +45,7 @@ def canonical_archive(members: Sequence[tuple[str, bytes]]) -> Iterator[tuple[st
 
 
 def read_archive(data: bytes) -> tuple[list[tuple[str, bytes]], Finding | None]:
-    """Members from front to back, up to the first header that cannot be followed."""
+    """The members in file order, up to the first header that cannot be read."""
     members: list[tuple[str, bytes]] = []
     offset, after = 0, "start of the archive"
     while data[offset : offset + 4] != _CENTRAL_MARK:
@@ -65,7 +65,7 @@ def read_archive(data: bytes) -> tuple[list[tuple[str, bytes]], Finding | None]:
 
 
 def archive_findings(data: bytes, members: Sequence[tuple[str, bytes]]) -> list[Finding]:
-    """Where the archive first differs from the one its members make, and names no writer of ours would use."""
+    """The first difference from the canonical archive of the same members, and member names Assay never writes."""
     findings: list[Finding] = []
     seen: set[str] = set()
     for name, _ in members:

@@ -1,18 +1,19 @@
-"""Verify a ledger export, one entry, or an audit bundle from raw bytes, with no service and no database.
+"""Verify an audit bundle from raw bytes, without a service or a database.
 
     python -m governance.verify BUNDLE [--key VKEY]
 
-Needs the standard library, cryptography and rfc8785 only, and shares nothing with the writers but hashes, canonical
-JSON and the layouts written down here. A check that fails becomes a Finding; it never becomes a traceback.
+It needs only the standard library, cryptography and rfc8785, and shares with the writers only hashes, canonical JSON
+and the layouts defined in this package. A failed check becomes a Finding, never a traceback.
 
-Bundle layout (`assay-bundle/1`), every byte of which is fixed by its content and the signatures:
+Bundle layout (`assay-bundle/1`). Content and signatures fix every byte:
 
 - A zip of stored members, no directories, no extra fields, no comments, dated 1980-01-01, in this order:
-  `manifest.json`, `manifest.note`, then all others by path. Stored, for compressed bytes differ between zlib builds.
+  `manifest.json`, `manifest.note`, then the others by path. Members are stored, not compressed, because compressed
+  bytes differ between zlib builds.
 - `manifest.json`: canonical JSON listing every other member except `manifest.note` with its digest and size.
 - `manifest.note`: signed note over the line `assay-bundle/1` and the line `sha256:...` of the manifest.
 - `ledger/entries.jsonl`: all entries up to the checkpoint, one canonical JSON object per line.
-- `ledger/checkpoint.note`: the checkpoint those entries hash to.
+- `ledger/checkpoint.note`: the checkpoint whose root those entries hash to.
 - `report.json`: the report; a `report.created` entry holds its digest.
 """
 
@@ -47,8 +48,8 @@ def verify_bundle(path: Path, trusted_vkeys: Sequence[str] | None = None) -> Bun
 
     Args:
         path: the zip file.
-        trusted_vkeys: keys known from elsewhere. None: the bundle's own key is used, and `trust` says that this
-            shows only that nothing changed since signing, not who signed.
+        trusted_vkeys: keys known from elsewhere. With None the bundle's own key is used; `trust` then says that this
+            proves only that nothing changed since signing, not who signed.
 
     Raises:
         BundleNotFoundError: there is no readable file at `path`.
@@ -84,7 +85,7 @@ def verify_bundle_bytes(data: bytes, trusted_vkeys: Sequence[str] | None = None)
 
 @dataclass
 class _BundleCheck:
-    """Walks one bundle from the manifest outwards; each step adds its findings and goes on."""
+    """Checks one bundle from the manifest outwards. Each step adds its findings and continues."""
 
     members: Mapping[str, bytes]
     trusted: Sequence[str] | None
@@ -97,7 +98,7 @@ class _BundleCheck:
         if manifest is None:
             return
         vkeys = [manifest["ledger"]["vkey"]] if self.trusted is None else self.trusted
-        # An altered manifest would only accuse members that are sound, so they are then held to the ledger alone.
+        # An altered manifest would blame sound members, so they are then checked against the ledger alone.
         if self._manifest_is_not_altered(vkeys):
             self._files(manifest["files"])
         entries = self._ledger(vkeys)
@@ -120,7 +121,7 @@ class _BundleCheck:
         return None if problems else manifest
 
     def _manifest_is_not_altered(self, vkeys: Sequence[str]) -> bool:
-        """False only when a sound signature speaks of another manifest."""
+        """False only if a valid signature covers another manifest."""
         raw = self.members.get(MANIFEST_NOTE)
         if raw is None:
             self._add("member.missing", MANIFEST_NOTE, "a signed note over the manifest", "no such member")
@@ -173,7 +174,7 @@ class _BundleCheck:
         return lines
 
     def _citations(self, files: Sequence[Mapping[str, Any]], entries: Sequence[bytes]) -> None:
-        """A cited entry holds the file's digest; the report must be cited, by the entry written when it was made."""
+        """Each cited entry must hold the digest of its file. The report must be cited, by the entry of its creation."""
         cited = {file["path"]: file["ledger_index"] for file in files}
         if cited.get(REPORT) is None:
             self._add("citation.missing", REPORT, "a report.json with its ledger entry", "none")

@@ -1,4 +1,4 @@
-"""Open the checkpoints a log is checked against."""
+"""Open the signed checkpoints that a log is checked against."""
 
 from collections.abc import Sequence
 
@@ -24,7 +24,7 @@ def open_checkpoints(notes: Sequence[str], vkeys: Sequence[str]) -> tuple[list[t
     by_size: dict[int, bytes] = {}
     for head, where in heads:
         if by_size.setdefault(head.size, head.root) != head.root:
-            # Both are signed: the log has shown two histories. Either note is evidence against its signer.
+            # Both notes are signed, so the log has shown two histories. The pair is evidence against the signer.
             findings.append(Finding("checkpoint.fork", where, by_size[head.size].hex(), head.root.hex()))
     return heads, findings
 

@@ -16,7 +16,7 @@ ENTRY_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z", r
 
 
 def canonical_object(raw: bytes) -> tuple[dict[str, Any] | None, str]:
-    """The JSON object these exact bytes are the canonical form of, or None and the reason."""
+    """The JSON object whose canonical form is exactly these bytes, or None and the reason."""
 
     def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if len({name for name, _ in pairs}) != len(pairs):
@@ -59,7 +59,7 @@ def entry_findings(line: bytes, index: int, where: str) -> tuple[dict[str, Any] 
 def verify_entry(
     line: bytes, index: int, size: int, proof: Sequence[bytes], note: str, vkeys: Sequence[str]
 ) -> EntryVerdict:
-    """Whether this exact line is entry `index` of the log whose checkpoint `note` has `size` entries."""
+    """Check that this exact line is entry `index` of the log whose checkpoint `note` covers `size` entries."""
     where = f"entry {index}"
     _, findings = entry_findings(line, index, where)
     head, failed = open_checkpoint(note, vkeys, "checkpoint")

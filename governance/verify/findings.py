@@ -1,4 +1,4 @@
-"""What a verification found: findings, facts and verdicts."""
+"""The result of a verification: findings, facts and a verdict."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ MAX_FINDINGS: Final = 50
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong: `what` is a stable code, `where` an entry, a checkpoint or a bundle member."""
+    """One problem: `what` is a stable code, `where` an entry, a checkpoint or a bundle member."""
 
     what: str
     where: str
@@ -27,7 +27,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Facts:
-    """What was read: entries counted, the largest checkpoint that holds (size, hexadecimal root), who signed it."""
+    """What was read: number of entries, largest checkpoint that verifies (size, hexadecimal root), its signers."""
 
     entries: int = 0
     size: int | None = None
@@ -49,8 +49,8 @@ class Verdict:
 
 @dataclass(frozen=True)
 class LogVerdict(Verdict):
-    """`first_wrong` is the first entry seen to be wrong by itself. `interval` (first and last index) is the smallest
-    stretch between checkpoints in which the first change lies, known from roots alone. `unsigned` counts entries
+    """`first_wrong` is the first entry with a problem of its own. `interval` (first and last index) is the smallest
+    range between checkpoints that contains the first change, known from roots alone. `unsigned` counts the entries
     after the last checkpoint, which no signature covers yet."""
 
     first_wrong: int | None = None

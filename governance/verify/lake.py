@@ -1,17 +1,17 @@
-"""Which files a model's tables must consist of, by the ledger, and whether a folder holds exactly these. Pure.
+"""Derive from the ledger which files a model's tables must consist of, and compare a folder with that. Pure.
 
-Needs the standard library, canonical JSON and the Merkle hashes only: of a data file it reads the bytes, of a Delta
-log the JSON entries; no Parquet is opened.
+It needs only the standard library, canonical JSON and the Merkle hashes. It reads the bytes of data files and the JSON
+entries of a Delta log; it opens no Parquet file.
 
-What is recorded. `lake.digest` entries list the files that commits added since the entry before; `lake.rewrite`
-entries those that a commit exchanged or dropped, with the cause. Each names a leaf list, an artifact found by its
-digest, with path, SHA-256, rows and Delta version of every file, and the SHA-256 of the Delta log's own entries and
-checkpoints. Entries of one table form a chain: each holds the digest of the one before.
+What is recorded. A `lake.digest` entry lists the files that commits added since the previous entry; a `lake.rewrite`
+entry lists the files that a commit replaced or dropped, with the cause. Each entry names a leaf list: an artifact,
+found by its digest, with the path, SHA-256, rows and Delta version of every file and the SHA-256 of the Delta log's
+own entries and checkpoints. The entries of one table form a chain: each holds the digest of the one before.
 
-What it shows. A file, or an entry of the Delta log, that is not byte for byte as recorded is named, and so is one that
-is gone or was put in. It trusts the ledger's entries (verify them first), SHA-256, and that the service recorded what
-it had itself written: at most an hour passes between a commit and its record, and a change within it is not seen.
-`_last_checkpoint` and the indexes in folders that begin with `_` are rebuilt from the rest and not covered.
+What it proves. Every file and every entry of the Delta log that differs from the record, is missing or was added is
+named. It trusts the ledger's entries (verify them first), SHA-256, and that the service recorded what it wrote: up to
+an hour passes between a commit and its record, and a change within that hour is not detected. `_last_checkpoint` and
+the indexes in folders that begin with `_` are rebuilt from the rest and are not covered.
 """
 
 import json
@@ -31,7 +31,7 @@ DIGEST: Final = "lake.digest"
 REWRITE: Final = "lake.rewrite"
 FORMAT: Final = "assay-leaves/1"
 LOG: Final = "_delta_log"
-# A writer names a file in the log after it has written it; files younger than this beside a record may be on their way.
+# A writer adds a file to the log after writing it, so files younger than this may belong to a commit under way.
 UNDER_WAY: Final = timedelta(hours=1)
 _ENTRY: Final = re.compile(r"\d{20}\.json", re.ASCII)
 _CHECKPOINT: Final = re.compile(r"(\d{20})\.checkpoint[0-9A-Za-z.\-]*\.parquet", re.ASCII)
@@ -43,7 +43,7 @@ class Leaf:
     """A data file as a commit added or removed it."""
 
     path: str  # relative to the table's folder
-    sha256: str | None  # None: it was gone again before it was first recorded
+    sha256: str | None  # None: the file was removed before it was first recorded
     rows: int
     version: int  # of the Delta commit
 
@@ -58,7 +58,7 @@ def leaves_root(leaves: Iterable[Leaf]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class LeafList:
-    """What one entry covers: the files its commits added and removed, and log files by name with their SHA-256."""
+    """The files that an entry's commits added and removed, and the log files by name with their SHA-256."""
 
     added: tuple[Leaf, ...]
     removed: tuple[Leaf, ...]
@@ -74,7 +74,7 @@ class LeafList:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "LeafList":
-        """Raises ValueError where the bytes are no leaf list."""
+        """Raises ValueError if the bytes are not a leaf list."""
         document = json.loads(data)
         if document.get("format") != FORMAT:
             raise ValueError(f"format {document.get('format')!r}, {FORMAT!r} expected")
@@ -86,7 +86,7 @@ class LeafList:
 
 
 def body(model: str, table: str, versions: tuple[int, int], listed: LeafList, previous: str | None) -> dict[str, Any]:
-    """What an entry says: counts and roots; the files themselves are in the leaf list."""
+    """The body of an entry: counts and roots. The files themselves are in the leaf list."""
     return {
         "model": model, "table": table, "from_version": versions[0], "to_version": versions[1],
         "files": len(listed.added), "rows": sum(leaf.rows for leaf in listed.added),
@@ -109,7 +109,7 @@ class Expected:
     version: int = -1  # last Delta version covered
     previous: str | None = None  # digest of the last entry
     at: str = ""  # time of the last entry
-    broken: bool = False  # an entry or its leaf list does not hold: what it covers cannot be told
+    broken: bool = False  # an entry or its leaf list failed a check, so what it covers is unknown
 
 
 @dataclass
@@ -122,35 +122,35 @@ def expected_files(entries: Iterable[Mapping[str, Any]], leaf_list: Callable[[st
     """The files each table must consist of.
 
     Args:
-        entries: `lake.digest` and `lake.rewrite` entries in the order of the ledger, others are passed over.
-        leaf_list: bytes of the artifact with a digest, None where there is none.
+        entries: ledger entries in order; kinds other than `lake.digest` and `lake.rewrite` are skipped.
+        leaf_list: returns the bytes of the artifact with a digest, or None if there is none.
     """
     found = Expectation({}, [])
     for entry in entries:
         if entry["kind"] not in (DIGEST, REWRITE):
             continue
-        said = entry["body"]
-        table = found.tables.setdefault((said["model"], said["table"]), Expected())
+        recorded = entry["body"]
+        table = found.tables.setdefault((recorded["model"], recorded["table"]), Expected())
         where = f"ledger entry {entry['index']}"
-        problems = list(_follow(table, said, leaf_list, where))
+        problems = list(_follow(table, recorded, leaf_list, where))
         table.broken |= bool(problems)
         found.findings += problems
-        table.version, table.previous, table.at = said["to_version"], sha256(canonical(entry)), entry["at"]
+        table.version, table.previous, table.at = recorded["to_version"], sha256(canonical(entry)), entry["at"]
     return found
 
 
 def _follow(
-    table: Expected, said: Mapping[str, Any], leaf_list: Callable[[str], bytes | None], where: str
+    table: Expected, recorded: Mapping[str, Any], leaf_list: Callable[[str], bytes | None], where: str
 ) -> Iterable[Finding]:
-    if said["previous"] != table.previous or said["from_version"] != table.version + 1:
+    if recorded["previous"] != table.previous or recorded["from_version"] != table.version + 1:
         wanted = f"version {table.version + 1} after {table.previous}"
-        yield Finding("lake.chain", where, wanted, f"version {said['from_version']} after {said['previous']}")
-    data = leaf_list(said["leaves"])
+        yield Finding("lake.chain", where, wanted, f"version {recorded['from_version']} after {recorded['previous']}")
+    data = leaf_list(recorded["leaves"])
     if data is None:
-        yield Finding("lake.leaves", where, f"artifact {said['leaves']}", "no such file")
+        yield Finding("lake.leaves", where, f"artifact {recorded['leaves']}", "no such file")
         return
-    if sha256(data) != said["leaves"]:
-        yield Finding("lake.leaves", where, f"artifact {said['leaves']}", f"bytes with digest {sha256(data)}")
+    if sha256(data) != recorded["leaves"]:
+        yield Finding("lake.leaves", where, f"artifact {recorded['leaves']}", f"bytes with digest {sha256(data)}")
         return
     try:
         listed = LeafList.from_bytes(data)
@@ -158,8 +158,8 @@ def _follow(
         yield Finding("lake.leaves", where, "a leaf list", str(error))
         return
     roots = (leaves_root(listed.added), leaves_root(listed.removed))
-    if roots != (said["root"], said["removed_root"]):
-        yield Finding("lake.root", where, f"{said['root']} and {said['removed_root']}", " and ".join(roots))
+    if roots != (recorded["root"], recorded["removed_root"]):
+        yield Finding("lake.root", where, f"{recorded['root']} and {recorded['removed_root']}", " and ".join(roots))
     # By version: a file that one commit of the entry added and a later one removed ends among the removed.
     for leaf, adds in sorted(
         [*((leaf, True) for leaf in listed.added), *((leaf, False) for leaf in listed.removed)],
@@ -179,7 +179,7 @@ def _follow(
 
 @dataclass
 class LakeVerdict:
-    """`files` whose bytes were compared; `pending`: files that came after the last record, which nothing covers yet."""
+    """`files`: compared files. `pending`: files newer than the last record, which nothing covers yet."""
 
     findings: list[Finding]
     tables: int = 0
@@ -192,9 +192,9 @@ class LakeVerdict:
 
 
 def verify_lake(root: Path, expectation: Expectation) -> LakeVerdict:
-    """Compare a lake's folder with what the ledger says it holds.
+    """Compare a lake's folder with what the ledger records.
 
-    A folder `model/table` without an entry is wholly pending, unless it is older than the newest record of any table.
+    A folder `model/table` without an entry is pending as a whole, unless it is older than the newest record.
     """
     verdict = LakeVerdict(list(expectation.findings))
     newest = max((t.at for t in expectation.tables.values()), default="")
@@ -208,7 +208,7 @@ def verify_lake(root: Path, expectation: Expectation) -> LakeVerdict:
 
 
 class _Check:
-    """One table's folder against what is expected of it; adds to the verdict."""
+    """Compares one table's folder with its expected files, and adds to the verdict."""
 
     def __init__(self, folder: Path, name: str, expected: Expected, verdict: LakeVerdict) -> None:
         self.folder, self.name, self.expected, self.verdict = folder, name, expected, verdict
@@ -236,7 +236,7 @@ class _Check:
     def _log(self) -> None:
         names = self.expected.log
         kept = [int(m[1]) for n in names if (m := _CHECKPOINT.fullmatch(n)) and (self.folder / LOG / n).exists()]
-        summed = max(kept, default=-1)  # entries up to here may have been cleaned away
+        summed = max(kept, default=-1)  # log cleaning may have deleted entries up to here
         for name, digest in names.items():
             if int(name[:20]) > summed or (self.folder / LOG / name).exists():
                 self._same(f"{LOG}/{name}", digest)
@@ -263,7 +263,7 @@ class _Check:
             self._add("lake.unexpected", f"{self.name}/{path}", "no file that no record names", "a file")
 
     def _later_commits(self) -> tuple[set[str], set[str]]:
-        """Paths that commits after the last record add and remove."""
+        """Paths added and removed by commits after the last record."""
         added: set[str] = set()
         removed: set[str] = set()
         for path in sorted((self.folder / LOG).glob("*.json")) if (self.folder / LOG).is_dir() else ():
@@ -290,7 +290,7 @@ class AddedFile:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """What a Delta log entry says of files."""
+    """The files that one Delta log entry adds and removes."""
 
     operation: str
     added: tuple[AddedFile, ...]
@@ -298,7 +298,7 @@ class Commit:
 
 
 def read_commit(data: bytes) -> Commit:
-    """Read one Delta log entry. Raises ValueError, KeyError or TypeError where it is none."""
+    """Read one Delta log entry. Raises ValueError, KeyError or TypeError if the bytes are not one."""
     actions: Sequence[Mapping[str, Any]] = [json.loads(line) for line in data.splitlines() if line.strip()]
     operation = next((a["commitInfo"].get("operation", "") for a in actions if "commitInfo" in a), "")
     added = tuple(

@@ -20,15 +20,15 @@ def verify_log(
     """Recompute the tree over the entries and compare it with every checkpoint.
 
     Args:
-        lines: exact bytes of each entry in order, with or without the final newline; read once, never held.
-        checkpoints: signed notes in any order; all must hold, and all must name the same origin.
+        lines: exact bytes of each entry in order, with or without the final newline; read once, not kept in memory.
+        checkpoints: signed notes in any order; all must verify and name the same origin.
         vkeys: keys trusted to sign them.
-        leaves: leaf hash stored beside each entry (bytes, or the hexadecimal text as stored, which may itself be
-            damaged), when there is one; names an altered entry exactly.
+        leaves: the leaf hash stored beside each entry, if there is one: bytes, or the stored hexadecimal text, which
+            may itself be damaged. With it, an altered entry is named exactly.
 
-    A root that matches proves all entries below it, so the first root that does not match confines the change to the
-    entries after the last that does. One sequence of entries is hashed to every root, so agreement with two
-    checkpoints also shows them consistent.
+    A matching root proves all entries below it. The first root that does not match therefore confines the change to
+    the entries after the last one that does. All roots come from one sequence of entries, so two checkpoints that
+    match are also consistent with each other.
     """
     heads, findings = open_checkpoints(checkpoints, vkeys)
     scan = LogScan(leaves)
@@ -57,7 +57,7 @@ def verify_log(
 
 
 class LogScan:
-    """Reads entries one by one: grows the tree and collects what is wrong with single entries."""
+    """Reads entries one by one: extends the tree and collects findings about single entries."""
 
     def __init__(self, leaves: Sequence[bytes | str] | None) -> None:
         self.frontier = merkle.Frontier()
@@ -73,7 +73,7 @@ class LogScan:
         self.frontier.append(leaf)
         where = f"entry {position}"
         entry, found = entry_findings(line, self._expected, where)
-        # After a gap the count goes on from what was found, so one missing entry is one finding.
+        # After a gap, counting continues from the index found, so one missing entry gives one finding.
         index = entry.get("index") if entry else None
         self._expected = index + 1 if isinstance(index, int) and not isinstance(index, bool) else self._expected + 1
         if self._leaves is not None and position < len(self._leaves) and self._leaves[position] != leaf.hex():
@@ -95,7 +95,7 @@ class LogScan:
 
 
 def blame_stored_hashes(findings: Sequence[Finding], proven: Checkpoint | None) -> list[Finding]:
-    """Where a checkpoint proves the entry itself, the hash stored beside it is what changed."""
+    """Blame the stored hash, not the entry, where a checkpoint proves the entry."""
     size = proven.size if proven else 0
     return [
         replace(f, what="entry.stored_leaf_hash", expected=f.found, found=f.expected)
@@ -108,7 +108,7 @@ def blame_stored_hashes(findings: Sequence[Finding], proven: Checkpoint | None) 
 def compare_roots(
     heads: Sequence[tuple[Checkpoint, str]], roots: Mapping[int, bytes], count: int
 ) -> tuple[tuple[int, int] | None, Checkpoint | None, list[Finding]]:
-    """Smallest interval known to hold a change, the largest head that holds, and a finding for each that does not."""
+    """The smallest interval known to contain a change, the largest head that matches, and a finding for each other."""
     proven: Checkpoint | None = None
     interval: tuple[int, int] | None = None
     findings: list[Finding] = []

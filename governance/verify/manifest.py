@@ -1,4 +1,4 @@
-"""The manifest of a bundle: which files it holds, their digests, and the part of the ledger they rest on."""
+"""The manifest of a bundle: its files, their digests, and the part of the ledger that backs them."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,12 +19,12 @@ _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 def manifest_note_text(digest: str) -> str:
-    """What `manifest.note` signs, for the digest of `manifest.json`."""
+    """The text that `manifest.note` signs, given the digest of `manifest.json`."""
     return f"{FORMAT}\n{digest}\n"
 
 
 def manifest_problems(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """(expected, found) for each field of the manifest that is not as FORMAT says."""
+    """(expected, found) for each field of the manifest that violates FORMAT."""
     shape = {"format": str, "created_at": str, "model": str, "period": dict, "report_id": str}
     yield from _shape_problems(manifest, {**shape, "files": list, "ledger": dict}, "manifest")
     if manifest.get("format") != FORMAT:

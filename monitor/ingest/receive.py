@@ -313,7 +313,7 @@ def target_of(site: Site, model: str, kind: Kind) -> "Target":
 
 def _targets(site: Site, tables: Collection[tuple[str, Kind]]) -> dict[tuple[str, Kind], "Target"]:
     """Targets of the tables whose model exists. A revision never changes, so it is read once."""
-    with site.database.look() as db:
+    with site.database.read_connection() as db:
         known = store.revisions(db, {model for model, _ in tables})
     return {(model, kind): _prepared(site, kind, *known[model]) for model, kind in tables if model in known}
 

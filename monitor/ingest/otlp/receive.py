@@ -152,7 +152,7 @@ def _reasons(mapping: SpanMapping, rejections: Iterable[Rejection]) -> Iterable[
 
 def _mappings(site: Site) -> dict[str, list[SpanMapping]]:
     """By service. Specs only ever get new revisions: while their number is the same, so are the mappings."""
-    with site.database.look() as db:
+    with site.database.read_connection() as db:
         revisions = store.spec_revisions(db)
     return site.cache.get(MAPPINGS, revisions, lambda: _prepared(site))
 
