@@ -30,20 +30,24 @@ class LakeSettings(_Group):
 class ServerSettings(_Group):
     host: str = Field("127.0.0.1", description="address the API listens on")
     port: int = Field(8100, ge=0, le=65535, description="port the API listens on; 0 picks a free one")
-    max_body_mb: int = Field(64, ge=1, description="largest request body accepted, in MiB; larger ones answer 413")
+    max_body_mb: int = Field(
+        64, ge=1, description="largest request body that is accepted, in MiB; larger ones are answered 413"
+    )
     max_under_way_mb: int = Field(
-        256, ge=1, description="bodies of rows being read and stored at one time, in MiB; more answer 503"
+        256,
+        ge=1,
+        description="bodies of rows that are being read and stored, in MiB; beyond it requests are answered 503",
     )
     stalled_body_s: float = Field(
-        30, gt=0, description="a request of which nothing arrives for this long is answered 408, seconds"
+        30, gt=0, description="a request from which nothing arrives for this long is answered 408, seconds"
     )
     max_unfolded_mb: int = Field(
-        256, ge=1, description="rows in the log that wait to be folded, in MiB; beyond it rows are answered 503"
+        256, ge=1, description="rows in the log that wait to be flushed, in MiB; beyond it requests are answered 503"
     )
 
 
 class QueueSettings(_Group):
-    poll_s: float = Field(0.2, gt=0, description="pause between two looks at the jobs table, seconds")
+    poll_s: float = Field(0.2, gt=0, description="pause between two queries of the jobs table, seconds")
     lease_s: int = Field(
         30, ge=2, description="a job whose worker has not renewed its lease for this long is taken over"
     )
@@ -51,38 +55,43 @@ class QueueSettings(_Group):
 
 
 class LedgerSettings(_Group):
-    origin: str = Field("assay.local/ledger", description="name of this installation's log in its checkpoints")
+    origin: str = Field("assay.local/ledger", description="name of this installation's ledger in its checkpoints")
     anchor: Path | None = Field(
         None, description="folder outside the database that receives every checkpoint; empty means `anchor` under home"
     )
-    checkpoint_s: int = Field(60, ge=1, description="a grown log is checkpointed at least this often, seconds")
+    checkpoint_s: int = Field(60, ge=1, description="a log that has grown is checkpointed at least this often, seconds")
 
 
 class TrainSettings(_Group):
     device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="where training runs; auto takes CUDA when present"
+        "auto", description="where training runs; `auto` takes CUDA if there is one"
     )
     threads: int = Field(2, ge=1, description="CPU threads of one training process")
-    attempts: int = Field(3, ge=1, description="times a killed training process is resumed before the run is failed")
+    attempts: int = Field(3, ge=1, description="how often a killed training process is resumed before the run fails")
 
 
 class EngineSettings(_Group):
     kind: Literal["loky", "ray"] = Field(
-        "loky", description="what runs large work on many files: `loky`, processes of this machine, or `ray`, a cluster"
+        "loky",
+        description="engine for large work on many files: `loky` (processes on this machine) or `ray` (a cluster)",
     )
-    jobs: int = Field(1, ge=1, description="processes of one worker at that work; 1 keeps it in the worker itself")
+    jobs: int = Field(
+        1, ge=1, description="processes that one worker uses for it; 1 keeps the work in the worker itself"
+    )
     ray_address: str | None = Field(
-        None, description="host:port of the Ray cluster; empty means what RAY_ADDRESS says, or the one on this machine"
+        None, description="host:port of the Ray cluster; empty means RAY_ADDRESS, or a cluster on this machine"
     )
 
 
 class LogSettings(_Group):
-    level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe line written")
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="least severe log level that is written"
+    )
 
 
 class ClientSettings(_Group):
-    url: str = Field("http://127.0.0.1:8100", description="service the command line talks to")
-    key: SecretStr | None = Field(None, description="API key the command line sends")
+    url: str = Field("http://127.0.0.1:8100", description="service that the command line talks to")
+    key: SecretStr | None = Field(None, description="API key that the command line sends")
 
 
 class Settings(BaseSettings):
@@ -92,7 +101,7 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, env_nested_delimiter=DELIMITER, extra="forbid", frozen=True, env_ignore_empty=True
     )
 
-    home: Path = Field(Path("~/.assay"), description="folder that holds everything the installation keeps")
+    home: Path = Field(Path("~/.assay"), description="folder for everything that the installation keeps")
     db: DbSettings = DbSettings()
     lake: LakeSettings = LakeSettings()
     server: ServerSettings = ServerSettings()
