@@ -1,4 +1,4 @@
-"""docs/catalogue.md lists every KPI and drift statistic, with the facts of its table entry, and nothing else."""
+"""docs/catalogue.md lists every KPI, fairness metric and drift statistic with the facts of its entry, and no other."""
 
 import re
 from collections.abc import Mapping
@@ -11,6 +11,7 @@ from monitor.catalogue import check_metrics
 from monitor.drift import METHODS, Method
 from monitor.drift.rows import ROW_METHODS, RowMethod
 from monitor.drift.texts import TEXT_METHODS, TextMethod
+from monitor.fairness import FAIRNESS, Fairness
 from monitor.kpi import KPIS, Kpi
 from monitor.quality import QUALITY
 from monitor.quality.base import Check
@@ -21,9 +22,10 @@ SECTIONS = {
     section.partition("\n")[0]: dict(re.findall(r"^### (\S+)\n\n(.*?)(?=^### |\Z)", section, re.M | re.S))
     for section in PAGE.split("\n## ")[1:]
 }
-Entry = Kpi | Method | RowMethod | TextMethod | Check
+Entry = Kpi | Fairness | Method | RowMethod | TextMethod | Check
 TABLES: dict[str, Mapping[str, Entry]] = {
-    "KPIs": KPIS, "Drift statistics of a column": METHODS, "Drift statistics of raw rows": ROW_METHODS,
+    "KPIs": KPIS, "Fairness": FAIRNESS, "Drift statistics of a column": METHODS,
+    "Drift statistics of raw rows": ROW_METHODS,
     "Drift statistics of a text": TEXT_METHODS,
     "Data quality": QUALITY,
 }  # fmt: skip
@@ -34,11 +36,16 @@ def facts(entry: Entry) -> str:
     if isinstance(entry, Check):
         return f"Unit: share of rows; reads {', '.join(entry.types) or entry.scope}."
     if isinstance(entry, Kpi):
-        better = {True: "higher is better", False: "lower is better", None: "neither direction is better"}
+        better = {True: "higher is better", False: "lower is better", None: "neither direction is better"}[
+            entry.higher_is_better
+        ]
         tasks = "any task" if len(entry.tasks) == 3 else ", ".join(entry.tasks)
         named = f"a named {' or '.join(entry.column_types)} column"
         reads = ", ".join(named if part == "column" else part for part in entry.reads)
-        return f"Unit: {entry.unit}; {better[entry.higher_is_better]}; {tasks}; reads {reads}."
+        return f"Unit: {entry.unit}; {better}; {tasks}; reads {reads}."
+    if isinstance(entry, Fairness):
+        better = "higher is better" if entry.higher_is_better else "lower is better"
+        return f"Unit: {entry.unit}; {better}; reads prediction{', outcome' if entry.needs_outcome else ''}."
     if isinstance(entry, TextMethod):
         return f"Unit: {entry.unit}; reads {entry.derived}."
     if isinstance(entry, Method):
