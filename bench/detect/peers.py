@@ -44,7 +44,7 @@ class Others:
     def fired(self, blocks: Sequence[BlockProfile]) -> dict[str, bool]:
         scores = score_window(self._baseline, merge_all(blocks), _USED, ())
         drifted = self.evidently(scores)
-        tests = row_tests(self._baseline, blocks, alpha=0.05, floors=dict.fromkeys(self._baseline.columns, 0.0))
+        tests = row_tests(self._baseline, blocks, alpha=0.05, min_effects=dict.fromkeys(self._baseline.columns, 0.0))
         return {
             "evidently_any": any(drifted.values()),
             "evidently_half": bool(np.mean(list(drifted.values())) >= 0.5),

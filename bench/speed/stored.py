@@ -33,7 +33,7 @@ def decision() -> Timed:
     blocks = profile_blocks(table(700, 500, 0, 2, 0.0), baseline, np.arange(700) // 100)
 
     def once(seed: int) -> None:
-        decide(baseline, blocks, alpha=1 / 30, redraws=300, seed=seed)
+        decide(baseline, blocks, alpha=1 / 30, permutations=300, seed=seed)
 
     return _medians([once])[0]
 
@@ -66,7 +66,7 @@ def _window(baseline: ReferenceProfile, rows: int) -> Callable[[int], None]:
         with Session(engine) as db:
             found = stored_blocks(db, owner, baseline.coding, range(400, 428))
         plan = plan_blocks(baseline, scale, 7 / 60)
-        decide(baseline, found, alpha=7 / 60, plan=plan, first=400, redraws=300, seed=seed)
+        decide(baseline, found, alpha=7 / 60, plan=plan, first=400, permutations=300, seed=seed)
         drift_scores(baseline, merge_all(found))
 
     return once

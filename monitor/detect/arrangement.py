@@ -1,4 +1,4 @@
-"""Which blocks a window is ranked among: chosen once per reference and scale, from how its blocks hang together."""
+"""The blocks a window is ranked among, chosen once per reference and window length from their serial dependence."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -23,24 +23,22 @@ from monitor.profile.reference_profile import ReferenceProfile
 
 Season = Literal["weekday_weekend", "day_of_week", "hour_of_day"]
 
-MIN_REFERENCE_WINDOWS: Final = (
-    8  # windows of reference from which its blocks are trusted, 4 where the user accepts the risk
-)
-MIN_SHORT_REFERENCE_WINDOWS: Final = 4
-MIN_WINDOWS_FOR_RATIO: Final = 3  # below this growth says nothing
-SINGLE_BLOCK_HORIZON: Final = 7  # blocks over which a window of a single block asks for growth: days over a week
+MIN_REFERENCE_WINDOWS: Final = 8  # windows in a reference whose blocks are trusted
+MIN_SHORT_REFERENCE_WINDOWS: Final = 4  # the same where the user accepts a short reference
+MIN_WINDOWS_FOR_RATIO: Final = 3  # with fewer windows, the variance ratio says nothing
+SINGLE_BLOCK_HORIZON: Final = 7  # blocks summed in the variance ratio where a window is one block: days in a week
 MIN_DAYS_FOR_QUARTERS: Final = 30
-MIN_ALPHA_FOR_QUARTERS: Final = 1 / 120  # least rate quarters were measured at
-MAX_QUARTER_SIZE_RATIO: Final = 2.0
-_WINDOW_OFFSET: Final = 1 << 40  # added to the numbers of the window's blocks
+MIN_ALPHA_FOR_QUARTERS: Final = 1 / 120  # the smallest false-alarm rate at which quarters were simulated
+MAX_QUARTER_SIZE_RATIO: Final = 2.0  # largest quarter over the mean of all, and mean over the smallest
+_WINDOW_OFFSET: Final = 1 << 40  # added to the numbers of the window's blocks, so that they follow the reference's
 
 
 @dataclass(frozen=True)
 class WindowLayout:
-    """How windows of one scale are cut.
+    """How windows of one length are divided into blocks.
 
-    `blocks`: profile blocks in one window. `block_s`: seconds of a profile block, None for blocks of rows. `unit`: a
-    block of the rule in words. `short_reference`: the user accepts a reference of 4 windows where 8 are asked for.
+    `blocks`: profile blocks in one window. `block_s`: length of a profile block in seconds, None for blocks of rows.
+    `unit`: one block of the rule in words. `short_reference`: the user accepts a reference of 4 windows instead of 8.
     """
 
     blocks: int
@@ -52,20 +50,22 @@ class WindowLayout:
 
 @dataclass(frozen=True)
 class BlockPlan:
-    """`together`: profile blocks in one block of the test; `parts`: in one block of the rule, as in the baseline.
+    """How profile blocks are combined into the blocks of the permutation test.
 
-    `quarters`: parts of a day are blocks of their own; `matched`: blocks change places within their phase only.
+    `profiles_per_test_block`: profile blocks in one block of the test. `parts`: profile blocks in one block of the
+    rule, as in the reference profile. `quarters`: each quarter of a day is a block of its own. `within_phases`: blocks
+    are exchanged within their phase only.
 
-    `refused`: columns this scale does not judge, with their growth: their blocks hang together, and there are too few
-    longer blocks. `problem` is set where nothing can be judged, and says what is missing.
+    `refused`: columns that windows of this length do not judge, with their variance ratios: their blocks are serially
+    dependent, and the reference has too few longer blocks. `problem`: what is missing, where nothing can be judged.
     """
 
-    together: int = 1
+    profiles_per_test_block: int = 1
     parts: int = 1
     quarters: bool = False
     season: Season | None = None
     block_s: int | None = None
-    matched: bool = False
+    within_phases: bool = False
     unit: str = "block"
     p_dependence: float | None = None
     variance_ratio: float | None = None
@@ -75,20 +75,24 @@ class BlockPlan:
 
 @dataclass(frozen=True, eq=False)
 class Arrangement:
-    """Blocks of the test, and the block each profile block belongs to (-1: to none)."""
+    """The blocks of the test, and the number of the block each profile block belongs to (-1 for none)."""
 
     blocks: Blocks
-    of: Ints
+    block_of: Ints
 
     def sums(self, sums: Floats) -> Floats:
-        return _sum_groups(sums, self.of, len(self.blocks.rows))
+        """Add sums over profile blocks, shape (profile blocks, ...), to sums over the blocks of the test."""
+        return _sum_groups(sums, self.block_of, len(self.blocks.rows))
 
 
 @dataclass(frozen=True, eq=False)
 class _Assessment:
-    """What a reference answers about the blocks of one scale, whatever the rate: `base`, its plan by single blocks;
-    how many `blocks` it has; whether they hang together; and, for windows of one block, the plan by quarters if they
-    are honest."""
+    """What a reference allows for windows of one length, whatever the false-alarm rate.
+
+    `base`: the plan by single blocks. `blocks`: how many of them the reference has. `names`: of the columns.
+    `variance_ratio`: None where the reference is too short for one. `quarters`: the plan by quarters of a day, where
+    windows are one block and quarters hold the false-alarm rate.
+    """
 
     base: BlockPlan
     blocks: int
@@ -100,55 +104,71 @@ class _Assessment:
 _ASSESSMENTS: Final[WeakKeyDictionary[ReferenceProfile, dict[WindowLayout, _Assessment]]] = WeakKeyDictionary()
 
 
-def plan_blocks(baseline: ReferenceProfile, scale: WindowLayout, alpha: float) -> BlockPlan:
-    """The blocks windows of a scale are judged by; the same for every window of a reference.
+def plan_blocks(profile: ReferenceProfile, layout: WindowLayout, alpha: float) -> BlockPlan:
+    """Choose the blocks by which windows of one length are judged; the same for every window of a reference.
 
-    Quarters of a day for windows of one day, where neighbouring quarters show no effect of their day; else blocks as
-    the windows are cut, where neighbours show no memory (for windows of one block, no clear one: one block among others
-    that resemble their neighbours still ranks as any); else blocks as long as the window, where the reference has
-    1 / alpha of them; else the columns without memory alone.
+    The first of these that applies:
+
+    1. Quarters of a day, for windows of one day whose quarters show no effect of their day.
+    2. Single blocks, where neighbours are not serially dependent. For windows of one block, they must not be clearly
+       dependent: one block among others that resemble their neighbours still has a uniform rank.
+    3. Blocks as long as the window, where the reference has 1 / alpha of them.
+    4. Single blocks, for the columns that are not serially dependent.
+
+    Args:
+        profile: of the reference.
+        layout: of windows of this length.
+        alpha: false-alarm rate of one window, 0..1.
+
+    Returns:
+        The plan; its `problem` says what is missing where no such window can be judged.
     """
-    known = _ASSESSMENTS.setdefault(baseline, {})
-    asked = known.get(scale)
-    if asked is None:
-        asked = known[scale] = _assess(baseline, scale)
-    return _choose_plan(asked, scale, _window_blocks(scale, baseline.parts), alpha)
+    known = _ASSESSMENTS.setdefault(profile, {})
+    assessment = known.get(layout)
+    if assessment is None:
+        assessment = known[layout] = _assess(profile, layout)
+    return _choose_plan(assessment, layout, _window_blocks(layout, profile.parts), alpha)
 
 
-def min_alpha(baseline: ReferenceProfile, scale: WindowLayout, alpha: float) -> float | None:
-    """The smallest false-alarm rate windows of a scale can be judged at by the plan for `alpha`; None: at none."""
-    plan = plan_blocks(baseline, scale, alpha)
+def min_alpha(profile: ReferenceProfile, layout: WindowLayout, alpha: float) -> float | None:
+    """The smallest false-alarm rate at which the plan for `alpha` can judge windows; None where it cannot judge any."""
+    plan = plan_blocks(profile, layout, alpha)
     if plan.problem is not None:
         return None
-    labels = np.array(baseline.labels, dtype=np.int64)
-    rows = np.array([block.rows for block in baseline.blocks], dtype=np.float64)
+    labels = np.array(profile.labels, dtype=np.int64)
+    rows = np.array([block.rows for block in profile.blocks], dtype=np.float64)
     later = (int(labels[-1]) // plan.parts + 1) * plan.parts
-    arranged = arrange(plan, labels, rows, later + np.arange(scale.blocks), np.ones(scale.blocks))
+    arranged = arrange(plan, labels, rows, later + np.arange(layout.blocks), np.ones(layout.blocks))
     return 1.0 / count_permutations(arranged.blocks.strata)
 
 
 def arrange(plan: BlockPlan, reference: Ints, reference_rows: Floats, window: Ints, window_rows: Floats) -> Arrangement:
-    """Put profile blocks together.
+    """Combine profile blocks into the blocks of the test.
 
     Args:
-        plan: of the scale.
-        reference: labels of the reference's profile blocks, ascending; `reference_rows`: their rows.
-        window: labels of the window's profile blocks, ascending and without gap; `window_rows`: their rows.
+        plan: from `plan_blocks`.
+        reference: labels of the reference's profile blocks, ascending, shape (reference profile blocks,).
+        reference_rows: number of rows in each of them.
+        window: labels of the window's profile blocks, ascending and without gaps, shape (window profile blocks,).
+        window_rows: number of rows in each of them.
+
+    Returns:
+        Blocks that have rows. Of longer blocks and of days in quarters, the reference gives complete ones only.
     """
     labels = np.concatenate([reference, window])
     rows = np.concatenate([reference_rows, window_rows])
     inside = np.repeat([False, True], [len(reference), len(window)])
-    longer = plan.together > plan.parts
+    longer = plan.profiles_per_test_block > plan.parts
     begin = -(-int(reference[0]) // plan.parts) * plan.parts if longer else 0
-    group = (labels - np.where(inside, window[0], begin)) // plan.together
+    group = (labels - np.where(inside, window[0], begin)) // plan.profiles_per_test_block
     whole = rows > 0
     if plan.quarters:
         _, at, counts = np.unique(
             np.where(whole & ~inside, labels // plan.parts, -1), return_inverse=True, return_counts=True
         )
         whole &= inside | (counts[at] == plan.parts)
-    elif longer:  # only whole ones, from the first whole day on
-        whole &= inside | ((group >= 0) & (group < (int(reference[-1]) - begin + 1) // plan.together))
+    elif longer:  # complete ones only, from the first complete day on
+        whole &= inside | ((group >= 0) & (group < (int(reference[-1]) - begin + 1) // plan.profiles_per_test_block))
     group += np.where(inside, _WINDOW_OFFSET, 0)
     names, of = np.unique(group[whole], return_inverse=True)
     belongs = np.full(len(labels), -1, dtype=np.int64)
@@ -156,12 +176,12 @@ def arrange(plan: BlockPlan, reference: Ints, reference_rows: Floats, window: In
     first = np.zeros(len(names), dtype=np.int64)
     first[of[::-1]] = labels[whole][::-1]
     total = np.bincount(of, weights=rows[whole], minlength=len(names)).astype(np.float64)
-    blocks = Blocks(total, names >= _WINDOW_OFFSET, _phases(plan, first), plan.matched)
+    blocks = Blocks(total, names >= _WINDOW_OFFSET, _phases(plan, first), plan.within_phases)
     return Arrangement(blocks, belongs)
 
 
 def missing_blocks(blocks: Blocks, alpha: float) -> int:
-    """Reference blocks to add until the smallest possible p is at most alpha."""
+    """How many reference blocks must be added until the smallest possible p is at most alpha."""
     strata = blocks.strata
     missing = 0
     while count_permutations([(np.arange(len(at) + missing), taken) for at, taken in strata]) * alpha < 1.0 - 1e-9:
@@ -169,107 +189,108 @@ def missing_blocks(blocks: Blocks, alpha: float) -> int:
     return missing
 
 
-def _window_blocks(scale: WindowLayout, parts: int) -> int:
-    """Blocks of the rule in one window."""
-    return max(scale.blocks // parts, 1)
+def _window_blocks(layout: WindowLayout, parts: int) -> int:
+    """Number of blocks of the rule in one window."""
+    return max(layout.blocks // parts, 1)
 
 
-def _assess(baseline: ReferenceProfile, scale: WindowLayout) -> _Assessment:
-    parts = baseline.parts
-    length = _window_blocks(scale, parts)
-    sums = block_sums(baseline, ())
+def _assess(profile: ReferenceProfile, layout: WindowLayout) -> _Assessment:
+    parts = profile.parts
+    length = _window_blocks(layout, parts)
+    sums = block_sums(profile, ())
     base = BlockPlan(
-        together=parts, parts=parts, season=scale.season, block_s=scale.block_s, unit=scale.unit,
-        matched=scale.season is not None and length > 1,
+        profiles_per_test_block=parts, parts=parts, season=layout.season, block_s=layout.block_s, unit=layout.unit,
+        within_phases=layout.season is not None and length > 1,
     )  # fmt: skip
-    whole = _arrange_reference(baseline, base)
-    count = len(whole.blocks.rows)
-    over = length if length > 1 else SINGLE_BLOCK_HORIZON
+    arranged = _arrange_reference(profile, base)
+    blocks = arranged.blocks
+    count = len(blocks.rows)
+    horizon = length if length > 1 else SINGLE_BLOCK_HORIZON
     found = None
-    if count >= MIN_WINDOWS_FOR_RATIO * over:
+    if count >= MIN_WINDOWS_FOR_RATIO * horizon:
         found = variance_ratio(
-            whole.sums(sums.values), whole.blocks.rows, whole.blocks.phases, sums.starts, over, baseline.seed
+            arranged.sums(sums.values), blocks.rows, blocks.phases, sums.starts, horizon, profile.seed
         )
         base = replace(base, p_dependence=found.p, variance_ratio=found.median)
     quarters = None
     if length == 1 and parts > 1 and (found is None or found.exchangeable):
-        quarters = _quarter_plan(baseline, base, sums)
+        quarters = _quarter_plan(profile, base, sums)
     return _Assessment(base, count, sums.names, found, quarters)
 
 
-def _choose_plan(asked: _Assessment, scale: WindowLayout, length: int, alpha: float) -> BlockPlan:
-    base, found, count = asked.base, asked.variance_ratio, asked.blocks
-    timed = scale.block_s is not None
-    needed = (
-        (MIN_SHORT_REFERENCE_WINDOWS if scale.short_reference else MIN_REFERENCE_WINDOWS) * length
-        if timed and length > 1
-        else 0
-    )
+def _choose_plan(assessment: _Assessment, layout: WindowLayout, length: int, alpha: float) -> BlockPlan:
+    base, found, count = assessment.base, assessment.variance_ratio, assessment.blocks
+    needed = 0
+    if layout.block_s is not None and length > 1:
+        needed = (MIN_SHORT_REFERENCE_WINDOWS if layout.short_reference else MIN_REFERENCE_WINDOWS) * length
     if count >= needed and (found is None or found.exchangeable):
-        return asked.quarters if asked.quarters is not None and alpha >= MIN_ALPHA_FOR_QUARTERS else base
+        by_quarters = assessment.quarters
+        return by_quarters if by_quarters is not None and alpha >= MIN_ALPHA_FOR_QUARTERS else base
     if length == 1 and found is not None and found.p > MAX_P_CLEARLY_DEPENDENT:
         return base
     windows = count // length
     if length > 1 and (windows + 1) * alpha >= 1.0 - 1e-9:
-        unit = f"{length} x {scale.unit}"
-        return replace(base, together=base.parts * length, unit=unit, season=None, matched=False)
+        unit = f"{length} x {layout.unit}"
+        return replace(base, profiles_per_test_block=base.parts * length, unit=unit, season=None, within_phases=False)
     lacking = math.ceil(1.0 / alpha - 1e-9) - 1 - windows
     if count < needed:
         missing = min(needed - count, lacking * length)
-        said = f"{count} blocks of one {scale.unit} of reference; {missing} more are needed for windows of {length}"
-        return _with_problem(base, said)
-    assert found is not None  # only growth refuses what is long enough
-    refused = _dependent_columns(asked.names, found, MAX_P_CLEARLY_DEPENDENT if length == 1 else MIN_P_SINGLE_COLUMN)
-    if len(refused) < len(asked.names):
+        problem = (
+            f"the reference has {count} blocks of one {layout.unit}; windows of {length} blocks need {missing} more"
+        )
+        return replace(base, problem=problem)
+    assert found is not None  # serial dependence alone refuses a reference that is long enough
+    max_p = MAX_P_CLEARLY_DEPENDENT if length == 1 else MIN_P_SINGLE_COLUMN
+    refused = _dependent_columns(assessment.names, found, max_p)
+    if len(refused) < len(assessment.names):
         return replace(base, refused=refused)
-    more = f"; {lacking} more windows of reference are needed" if length > 1 else ""
-    return _with_problem(base, f"neighbouring blocks of {scale.unit} hang together in every column{more}")
+    more = f"; the reference needs {lacking} more windows" if length > 1 else ""
+    return replace(
+        base, problem=f"neighbouring blocks of one {layout.unit} are serially dependent in every column{more}"
+    )
 
 
-def _with_problem(base: BlockPlan, problem: str) -> BlockPlan:
-    return replace(base, problem=problem)
+def _dependent_columns(names: Sequence[str], found: VarianceRatio, max_p: float) -> dict[str, float]:
+    return {names[c]: float(found.columns[c]) for c in np.flatnonzero(found.dependent(max_p)).tolist()}
 
 
-def _dependent_columns(names: Sequence[str], found: VarianceRatio, level: float) -> dict[str, float]:
-    return {names[c]: float(found.columns[c]) for c in np.flatnonzero(found.wandering(level)).tolist()}
-
-
-def _quarter_plan(baseline: ReferenceProfile, base: BlockPlan, sums: BlockSums) -> BlockPlan | None:
-    """The plan by quarters where they are honest: measured for even quarters and 30 days."""
-    quarters = replace(base, together=1, quarters=True, matched=True)
+def _quarter_plan(profile: ReferenceProfile, base: BlockPlan, sums: BlockSums) -> BlockPlan | None:
+    """The plan by quarters where they hold the false-alarm rate: simulated for quarters of similar size and 30 days."""
+    quarters = replace(base, profiles_per_test_block=1, quarters=True, within_phases=True)
     if base.season is not None:
         return None
-    arranged = _arrange_reference(baseline, quarters)
+    arranged = _arrange_reference(profile, quarters)
     rows = arranged.blocks.rows
     if (
-        len(rows) < MIN_DAYS_FOR_QUARTERS * baseline.parts
+        len(rows) < MIN_DAYS_FOR_QUARTERS * profile.parts
         or rows.max() > MAX_QUARTER_SIZE_RATIO * rows.mean()
         or rows.min() < rows.mean() / MAX_QUARTER_SIZE_RATIO
     ):
         return None
     found = quarter_variance_ratio(
-        arranged.sums(sums.values), rows, arranged.blocks.phases, sums.starts, baseline.seed
+        arranged.sums(sums.values), rows, arranged.blocks.phases, sums.starts, profile.seed
     )  # fmt: skip
     if found.p <= MAX_P_DEPENDENT:
         return None
     return replace(quarters, unit=f"quarter of {base.unit}", p_dependence=found.p)
 
 
-def _arrange_reference(baseline: ReferenceProfile, plan: BlockPlan) -> Arrangement:
-    """The reference's blocks alone."""
-    labels = np.array(baseline.labels, dtype=np.int64)
-    rows = np.array([block.rows for block in baseline.blocks], dtype=np.float64)
+def _arrange_reference(profile: ReferenceProfile, plan: BlockPlan) -> Arrangement:
+    """The blocks of the reference, without a window."""
+    labels = np.array(profile.labels, dtype=np.int64)
+    rows = np.array([block.rows for block in profile.blocks], dtype=np.float64)
     with_none = arrange(plan, labels, rows, labels[-1:] + 1, np.zeros(1))  # a window without rows
-    return Arrangement(with_none.blocks, with_none.of[:-1])
+    return Arrangement(with_none.blocks, with_none.block_of[:-1])
 
 
 def _phases(plan: BlockPlan, labels: Ints) -> Ints:
+    """The phase of each block, by the label of its first profile block."""
     if plan.quarters:
         return labels % plan.parts
     if plan.season is None or plan.block_s is None:
         return np.zeros(len(labels), dtype=np.int64)
     seconds = labels * plan.block_s
-    weekday = (seconds // 86_400 + 3) % 7  # the epoch began on a Thursday; Monday is 0
+    weekday = (seconds // 86_400 + 3) % 7  # Monday is 0; the epoch began on a Thursday
     match plan.season:
         case "weekday_weekend":
             return (weekday >= 5).astype(np.int64)
@@ -279,11 +300,11 @@ def _phases(plan: BlockPlan, labels: Ints) -> Ints:
             return seconds // 3600 % 24
 
 
-def _sum_groups(values: Floats, of: Ints, count: int) -> Floats:
-    inside = np.flatnonzero(of >= 0)
-    if len(inside) == count and np.all(np.diff(of[inside]) > 0):
-        return values if count == len(of) else values[inside]
-    order = inside[np.argsort(of[inside], kind="stable")]
-    starts = np.flatnonzero(np.diff(of[order], prepend=-1))
+def _sum_groups(values: Floats, group_of: Ints, count: int) -> Floats:
+    inside = np.flatnonzero(group_of >= 0)
+    if len(inside) == count and np.all(np.diff(group_of[inside]) > 0):
+        return values if count == len(group_of) else values[inside]
+    order = inside[np.argsort(group_of[inside], kind="stable")]
+    starts = np.flatnonzero(np.diff(group_of[order], prepend=-1))
     found: Floats = np.add.reduceat(values[order], starts, axis=0)
     return found

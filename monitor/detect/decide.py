@@ -1,9 +1,9 @@
 """Drift or no drift: a permutation test over blocks of rows.
 
-Reference blocks and window blocks are exchangeable when nothing changed, so the window is ranked among all other
-choices of as many blocks. One ranking covers every column, so the false-alarm rate holds for the model as a whole, at
-any window size and however rows hang together inside a block. It does not hold when blocks of the reference
-themselves wander (seasons): `monitor.detect.arrangement` then chooses longer ones, or leaves such columns out.
+When nothing changed, reference blocks and window blocks are exchangeable, so the window is ranked among all other
+choices of as many blocks. One ranking covers every column: the false-alarm rate holds for the model as a whole, at any
+window size and whatever the dependence of rows inside a block. It does not hold when the blocks of the reference are
+serially dependent, as with seasons: `monitor.detect.arrangement` then chooses longer blocks or leaves such columns out.
 """
 
 import math
@@ -41,11 +41,13 @@ PERMUTATIONS: Final = 999
 
 @dataclass(frozen=True)
 class DriftDecision:
-    """`p` is None where no test was made or the rule has none; `reason` says why and what would help.
+    """The verdict on one window, with the evidence for it. Its fields are stored and served as JSON.
 
-    `block`: one block of the test in words. `p_growth`, `growth`: whether the reference's blocks hang together, asked
-    once per reference. `unjudged`: columns left out for that reason. `p_at_volume`: with `volume_changed`, the p of a
-    test that allows for the changed volume, as information.
+    `p`: None where no test was made or the rule has no p. `reason`: why this verdict, and what would help. `visible`:
+    the smallest changes that this window would have shown. `draws`: number of permutations. `block`: one block of the
+    test in words. `p_growth`, `growth`: p and median of the reference's variance ratios. `unjudged`: columns left out
+    because their blocks are serially dependent. `p_at_volume`: where the verdict is `volume_changed`, the p of a test
+    that allows for the changed volume; for information.
     """
 
     verdict: DriftVerdict
@@ -75,57 +77,59 @@ class DriftDecision:
 
 
 def decide(
-    baseline: ReferenceProfile,
+    profile: ReferenceProfile,
     window_blocks: Sequence[BlockProfile],
     *,
     alpha: float,
     plan: BlockPlan | None = None,
     first: int = 0,
-    floors: Mapping[str, float] | None = None,
-    must_see: Mapping[str, float] | None = None,
-    redraws: int = PERMUTATIONS,
+    min_effects: Mapping[str, float] | None = None,
+    min_detectable: Mapping[str, float] | None = None,
+    permutations: int = PERMUTATIONS,
     seed: int = 0,
     volume: Volume | None = None,
     volume_alpha: float | None = None,
 ) -> DriftDecision:
-    """Compare a window with the baseline.
+    """Compare a window with the reference.
 
     Args:
-        baseline: with R reference blocks.
-        window_blocks: L profiles of the window, cut like the reference (same length, or same number of rows).
-        alpha: false-alarm rate of this one window, 0..1, all columns together.
-        plan: how blocks are put together, from `plan_blocks`; without it, blocks are taken as they come.
+        profile: of the reference, with R blocks.
+        window_blocks: L profiles of the window, in blocks like the reference's (same length, or same number of rows).
+        alpha: false-alarm rate of this one window, 0..1, over all columns together.
+        plan: how profile blocks are combined, from `plan_blocks`; without it, each is a block of the test.
         first: label of the first window block, where the plan has seasons or quarters.
-        floors: smallest change that may alarm, by column: in reference standard deviations for numbers (and for all
-            columns derived from a text column, under its name), in share of rows for categories. Changes below are
-            named but do not alarm. Default 0.05 standard deviations, 0.02 of the rows, 0.005 for missing and unseen;
-            of what a text or vector is seen by, half of the first two.
-        must_see: change that must not be missed, by column, in the same units. When this window could not show it and
-            nothing else alarms, the verdict is not_enough_data instead of no_evidence.
-        redraws: number of random choices of L of the R + L blocks; all choices are used when there are no more.
-        seed: of the redraws; same input and seed, same decision.
-        volume: of windows of time: the rows of the window beside those expected. With less than half or more than twice
-            as many no test of the mix holds its error rate: the verdict is volume_changed where the volume monitor
-            alarms too, not_enough_data where that is not certain, and the usual one where the reference's own volume
-            varies as much.
-        volume_alpha: false-alarm rate of the volume monitor; alpha without it.
+        min_effects: `floors` of the spec, by column: the smallest change that may alarm, in reference standard
+            deviations for numbers (and for all columns derived from a text column, under its name), in share of rows
+            for categories. Smaller changes are named but do not alarm. Default: 0.05 standard deviations, 0.02 of the
+            rows, 0.005 of the rows for missing and unseen values; half of the first two for columns that are derived
+            from a text or vector.
+        min_detectable: `must_see` of the spec, by column and in the same units: a change that must not be missed. When
+            this window could not show it and nothing else alarms, the verdict is not_enough_data, not no_evidence.
+        permutations: number of random choices of L of the R + L blocks; where there are no more than that, every
+            choice is used.
+        seed: of the permutations; the same input and seed give the same decision.
+        volume: for windows of time, the rows of the window beside those expected. With less than half or more than
+            twice as many, no test of the mix holds its false-alarm rate. The verdict is then volume_changed where the
+            volume monitor alarms too, not_enough_data where that is not certain, and that of the test where the
+            reference's own volume varies as much.
+        volume_alpha: false-alarm rate of the volume monitor; `alpha` without it.
 
     Returns:
-        The decision. p >= 1 / (number of choices): with one window block and T blocks in all nothing below 1/T can be
-        claimed; reference_too_short says so instead of an answer that could never alarm.
+        The decision. Its p is at least 1 / (number of choices): with one window block and T blocks in all, no p below
+        1 / T is possible. Where that is above alpha, the verdict is reference_too_short, because no test could alarm.
 
     Raises:
-        InvalidError: alpha outside (0, 1), or a floor that is negative or names an unknown column.
+        InvalidError: alpha lies outside (0, 1), or a change is negative, not finite or names an unknown column.
 
     Source: permutation test over blocks with the maximum statistic of Westfall and Young (1993) for the columns.
     """
     check_alpha(alpha)
-    _check_names(baseline, floors or {}, "floors")
-    _check_names(baseline, must_see or {}, "must_see")
+    _check_names(profile, min_effects or {}, "floors")
+    _check_names(profile, min_detectable or {}, "must_see")
     plan = plan or BlockPlan()
     window = list(window_blocks)
-    arranged = _arrange_window(baseline, window, plan, first)
-    sizes = _sizes(baseline, window, arranged.blocks if arranged else None)
+    arranged = _arrange_window(profile, window, plan, first)
+    sizes = _sizes(profile, window, arranged.blocks if arranged else None)
     answer = DriftDecision(
         "not_enough_data", None, alpha, (), (), *sizes, 0, "the window has no rows", block=plan.unit,
         p_growth=plan.p_dependence, growth=plan.variance_ratio, unjudged=tuple(plan.refused),
@@ -140,33 +144,33 @@ def decide(
         return replace(
             answer,
             verdict="reference_too_short",
-            reason=f"{sizes[2]} reference blocks and {sizes[3]} in the window cannot support a false-alarm rate of "
-            f"{alpha:g}; {missing} more reference blocks are needed, or shorter blocks",
+            reason=f"{sizes[2]} reference blocks and {sizes[3]} window blocks cannot support a false-alarm rate of "
+            f"{alpha:g}; use {missing} more reference blocks, or shorter blocks",
         )
-    sums = block_sums(baseline, window, tuple(plan.refused))
-    if not sums.functionals:
-        return replace(answer, reason="no column of the baseline has enough reference values to be compared")
-    choices = draw_permutations(blocks, max(redraws, math.ceil(1.0 / alpha)), seed)
+    sums = block_sums(profile, window, tuple(plan.refused))
+    if not sums.statistics:
+        return replace(answer, reason="no column has enough values in the reference to be compared")
+    choices = draw_permutations(blocks, max(permutations, math.ceil(1.0 / alpha)), seed)
     guarded = volume is not None and volume.changed(volume_alpha or alpha)
-    found = _run_test(sums, arranged, choices, min_effects_of(sums, floors or {}, baseline.coding.encoded))
+    found = _run_test(sums, arranged, choices, min_effects_of(sums, min_effects or {}, profile.coding.encoded))
     p, p_gated, variances, tested = found
     named = alpha if p_gated <= alpha and not guarded else None
-    columns = column_findings(baseline, window, sums, variances, replace(tested, alarm=named))
+    columns = column_findings(profile, window, sums, variances, replace(tested, alarm=named))
     answer = replace(answer, columns=columns, visible=detectable_changes(columns), draws=len(choices))
     if volume is not None and guarded:
         p_at_volume = max(p, _p_at_volume(sums, arranged, choices, variances))
-        said = f"the window has {volume.ratio:.2g} times the rows expected (p of the mix {p_at_volume:.2g})"
-        return replace(answer, verdict="volume_changed", reason=said, p_at_volume=p_at_volume)
+        reason = f"the window has {volume.ratio:.2g} times the expected rows (p of the mix {p_at_volume:.2g})"
+        return replace(answer, verdict="volume_changed", reason=reason, p_at_volume=p_at_volume)
     if volume is not None and volume.unclear(volume_alpha or alpha):
         return replace(answer, reason=_unclear_volume(volume))
-    return _with_verdict(baseline, replace(answer, p=p), p_gated, must_see or {})
+    return _with_verdict(profile, replace(answer, p=p), p_gated, min_detectable or {})
 
 
 def _unclear_volume(volume: Volume) -> str:
-    why = f"p = {volume.p:.2g}" if volume.p is not None else volume.reason
+    detail = f"p = {volume.p:.2g}" if volume.p is not None else volume.reason
     return (
-        f"the window has {volume.ratio:.2g} times the rows expected, too far from 1 to judge the mix, and whether the "
-        f"volume changed is not certain ({why})"
+        f"the window has {volume.ratio:.2g} times the expected rows, too far from 1 to judge the mix, and it is not "
+        f"certain that the volume changed ({detail})"
     )
 
 
@@ -176,57 +180,57 @@ def check_alpha(alpha: float) -> None:
 
 
 def _with_verdict(
-    baseline: ReferenceProfile, answer: DriftDecision, p_gated: float, must_see: Mapping[str, float]
+    profile: ReferenceProfile, answer: DriftDecision, p_gated: float, min_detectable: Mapping[str, float]
 ) -> DriftDecision:
     alpha, p = answer.alpha, answer.p
     assert p is not None
     if p_gated <= alpha:
         named = [f.column for f in answer.columns if f.alarmed]
-        which = ", ".join(named) if named else "many columns a little, none enough to be named alone"
+        which = ", ".join(named) if named else "many columns changed a little, none enough to alarm alone"
         return replace(answer, verdict="drift", p=p_gated, reason=f"p = {p_gated:.2g} <= {alpha:.3g}; {which}")
     if p <= alpha:
-        said = f"p = {p:.2g} <= {alpha:.3g}, but not without changes below the floors"
-        return replace(answer, verdict="changed_below_floor", reason=said)
-    unseen = undetectable_changes(baseline, answer.columns, must_see)
+        reason = f"p = {p:.2g} <= {alpha:.3g}, but not without the changes below their floors"
+        return replace(answer, verdict="changed_below_floor", reason=reason)
+    unseen = undetectable_changes(profile, answer.columns, min_detectable)
     if unseen:
         return replace(
-            answer, verdict="not_enough_data", reason=f"p = {p:.2g} > {alpha:.3g}; too few rows to see {unseen}"
+            answer, verdict="not_enough_data", reason=f"p = {p:.2g} > {alpha:.3g}; too few rows to detect {unseen}"
         )
     return replace(answer, verdict="no_evidence", reason=f"p = {p:.2g} > {alpha:.3g}")
 
 
 def _arrange_window(
-    baseline: ReferenceProfile, window: Sequence[BlockProfile], plan: BlockPlan, first: int
+    profile: ReferenceProfile, window: Sequence[BlockProfile], plan: BlockPlan, first: int
 ) -> Arrangement | None:
-    """Blocks of the test, or None where the window has no row."""
+    """The blocks of the test; None where the window has no rows."""
     rows = np.array([block.rows for block in window], dtype=np.float64)
     if not rows.sum():
         return None
-    labels = np.array(baseline.labels, dtype=np.int64)
-    own = np.array([block.rows for block in baseline.blocks], dtype=np.float64)
+    labels = np.array(profile.labels, dtype=np.int64)
+    own = np.array([block.rows for block in profile.blocks], dtype=np.float64)
     return arrange(plan, labels, own, first + np.arange(len(rows)), rows)
 
 
 def _sizes(
-    baseline: ReferenceProfile, window: Sequence[BlockProfile], blocks: Blocks | None
+    profile: ReferenceProfile, window: Sequence[BlockProfile], blocks: Blocks | None
 ) -> tuple[int, int, int, int]:
-    n_reference, n_window = baseline.rows, sum(block.rows for block in window)
+    n_reference, n_window = profile.rows, sum(block.rows for block in window)
     if blocks is None:
-        return n_reference, n_window, len(baseline.blocks), 0
+        return n_reference, n_window, len(profile.blocks), 0
     count = int(blocks.window.sum())
     return n_reference, n_window, len(blocks.rows) - count, count
 
 
 def _run_test(
-    sums: BlockSums, arranged: Arrangement, choices: Permutations, floors: Floats
+    sums: BlockSums, arranged: Arrangement, choices: Permutations, min_effects: Floats
 ) -> tuple[float, float, Floats, PermutationResult]:
-    """p with and without the changes below the floors, the variance of each functional, and t per functional."""
+    """p with all changes, p without those below their minimum, the variance of each statistic, and the whole result."""
     blocks = arranged.blocks
     y = arranged.sums(sums.values)
     total = float(blocks.rows.sum())
     mean = y.sum(axis=0) / total
     squares = mean.copy()
-    squares[sums.ranked] = sums.squares[arranged.of >= 0].sum(axis=0) / total
+    squares[sums.ranked] = sums.squares[arranged.block_of >= 0].sum(axis=0) / total
     variances = np.maximum(squares - mean**2, 0.0)
     starts = sums.starts
     found = studentise(y, blocks, choices, variances, starts)
@@ -235,12 +239,12 @@ def _run_test(
         y[~inside].sum(axis=0) / blocks.rows[~inside].sum(),
         y[inside].sum(axis=0) / blocks.rows[inside].sum(),
     )
-    above = np.abs(means[1] - means[0]) >= floors
+    above = np.abs(means[1] - means[0]) >= min_effects
     gated = np.maximum.reduceat(np.where(above, found.t, np.float32(0.0))[None, :], starts, axis=1)
     p, p_gated = p_values(found.largest, gated)
     if above[int(np.argmax(found.t))]:
-        # What stands out most is relevant. Leaving out the small changes of other columns would only lose what they
-        # add to it: together they are as unlikely as p says.
+        # The largest change reaches its minimum. The small changes of other columns then count too: together with it
+        # they are as unlikely as p says.
         p_gated = p
     return (
         p,
@@ -251,7 +255,7 @@ def _run_test(
 
 
 def _p_at_volume(sums: BlockSums, arranged: Arrangement, choices: Permutations, variances: Floats) -> float:
-    """p with blocks weighted by what their rows tell when they hang together, one column's weights after another."""
+    """p with blocks weighted by how much their rows tell when they are correlated, one column's weights at a time."""
     blocks = arranged.blocks
     y, starts = arranged.sums(sums.values), sums.starts
     weights, column = volume_weights(y, blocks, variances, starts)
@@ -265,10 +269,10 @@ def _p_at_volume(sums: BlockSums, arranged: Arrangement, choices: Permutations, 
     return p_values(by_column, by_column[:1])[0]
 
 
-def _check_names(baseline: ReferenceProfile, values: Mapping[str, float], argument: str) -> None:
-    known = {*baseline.columns, *baseline.coding.numbers, *baseline.coding.categories}
+def _check_names(profile: ReferenceProfile, values: Mapping[str, float], argument: str) -> None:
+    known = {*profile.columns, *profile.coding.numbers, *profile.coding.categories}
     for name, value in values.items():
         if name not in known:
-            raise InvalidError(f"{argument} names {name!r}, which the baseline does not watch", column=name)
+            raise InvalidError(f"{argument} names {name!r}, which the reference does not watch", column=name)
         if not (math.isfinite(value) and value >= 0):
             raise InvalidError(f"{argument}[{name!r}] is {value}; give a number >= 0", column=name, value=str(value))

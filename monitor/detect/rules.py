@@ -1,4 +1,4 @@
-"""The verdict on one window by the rule its spec names."""
+"""The verdict on one window, by the rule that its spec names and within the false-alarm budget."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,12 +18,12 @@ from monitor.spec.model import ModelSpec
 from monitor.spec.monitors import AlphaBudget, RowWindow
 from monitor.spec.times import BLOCKS_PER_WINDOW, block_length, profile_parts
 
-MAX_ALPHA: Final = 0.5  # no window alarms more often than every second, however generous the budget
+MAX_ALPHA: Final = 0.5  # upper bound of the false-alarm rate of one window, whatever the budget
 
 
 def judge(
     spec: ModelSpec,
-    baseline: ReferenceProfile,
+    profile: ReferenceProfile,
     scale: str,
     blocks: Sequence[BlockProfile],
     scores: Sequence[Score],
@@ -32,64 +32,81 @@ def judge(
     seed: int,
     volume: Volume | None = None,
 ) -> DriftDecision:
-    """Judge a window of a scale, given as profile blocks from label `first` on, with the catalogue's statistics.
+    """Judge one window by the rule of the spec.
 
-    `volume`: of a window of time.
+    Args:
+        spec: of the model.
+        profile: of the reference.
+        scale: length of the window as the spec names it, such as `7d` or `500 rows`.
+        blocks: profiles of the window's blocks.
+        scores: statistics of the catalogue, for the rule `thresholds`.
+        first: label of the first window block.
+        seed: of the permutations.
+        volume: for windows of time, the rows of the window beside those expected.
     """
-    drift, judging = spec.monitors.drift, alpha_by_scale(spec, baseline)
-    alpha = judging.get(scale, budget.alpha(spec, "drift", scale))
-    floors = parse_changes(drift.floors)
+    drift, alphas = spec.monitors.drift, alpha_by_scale(spec, profile)
+    alpha = alphas.get(scale, budget.alpha(spec, "drift", scale))
+    min_effects = parse_changes(drift.floors)
     match drift.rule:
         case "row_tests":
-            return row_tests(baseline, blocks, alpha=alpha, floors=floors)
+            return row_tests(profile, blocks, alpha=alpha, min_effects=min_effects)
         case "thresholds":
-            return thresholds(baseline, blocks, scores, drift.thresholds, alpha=alpha)
-    cut = window_layout(spec, scale)
-    plan = plan_blocks(baseline, cut, alpha)
-    if scale not in judging and plan.problem is None and _can_judge(baseline, cut, alpha):
-        spent = f"the reference supports windows of {scale} or of {', '.join(judging)}, not both; "
-        plan = replace(plan, problem=f"{spent}the false-alarm budget is spent on the latter")
+            return thresholds(profile, blocks, scores, drift.thresholds, alpha=alpha)
+    layout = window_layout(spec, scale)
+    plan = plan_blocks(profile, layout, alpha)
+    if scale not in alphas and plan.problem is None and _can_judge(profile, layout, alpha):
+        problem = (
+            f"the reference supports windows of {scale} or of {', '.join(alphas)}, not both, and the false-alarm "
+            "budget is spent on the latter"
+        )
+        plan = replace(plan, problem=problem)
     return decide(
-        baseline, blocks, alpha=alpha, plan=plan, first=first, floors=floors,
-        must_see=parse_changes(drift.must_see), seed=seed, volume=volume,
+        profile, blocks, alpha=alpha, plan=plan, first=first, min_effects=min_effects,
+        min_detectable=parse_changes(drift.must_see), seed=seed, volume=volume,
         volume_alpha=budget.alpha(spec, "volume", scale) if volume is not None else None,
     )  # fmt: skip
 
 
-def alpha_by_scale(spec: ModelSpec, baseline: ReferenceProfile) -> dict[str, float]:
-    """False-alarm rate of one window of each scale that is judged; empty where the reference supports none.
+def alpha_by_scale(spec: ModelSpec, profile: ReferenceProfile) -> dict[str, float]:
+    """The false-alarm rate of one window of each length that is judged; empty where the reference supports none.
 
-    The drift part of the budget is spent equally by the scales. A scale whose windows the reference cannot support at
-    its share gets the least it can be judged at, and the others share what is left; one that cannot be judged so either
-    leaves its share to the others. As many scales as can be are judged, of equally many the shorter ones.
+    The lengths share the drift part of the budget equally. A length that the reference cannot support at its share gets
+    the smallest rate at which it can be judged, and the others share the rest. A length that cannot be judged even then
+    leaves its share to the others. As many lengths as possible are judged; among sets of equal size, the shorter ones.
+
+    Args:
+        spec: of the model.
+        profile: of the reference.
     """
     monitors = spec.monitors
     scales = monitors.scales
     shares = {scale: budget.alpha(spec, "drift", scale) for scale in scales}
     if isinstance(monitors.false_alarms, AlphaBudget) or monitors.drift.rule != "blocks" or len(scales) == 1:
         return shares
-    cuts = {scale: window_layout(spec, scale) for scale in scales}
+    layouts = {scale: window_layout(spec, scale) for scale in scales}
     ordered = sorted(scales, key=duration)
     for count in range(len(scales), 0, -1):
         for chosen in combinations(ordered, count):
-            found = _divide_budget(baseline, {s: cuts[s] for s in chosen}, {s: len(scales) * shares[s] for s in chosen})
+            found = _divide_budget(
+                profile, {s: layouts[s] for s in chosen}, {s: len(scales) * shares[s] for s in chosen}
+            )
             if found:
                 return found
     return {}
 
 
 def _divide_budget(
-    baseline: ReferenceProfile, cuts: Mapping[str, WindowLayout], whole: Mapping[str, float]
+    profile: ReferenceProfile, layouts: Mapping[str, WindowLayout], whole: Mapping[str, float]
 ) -> dict[str, float]:
-    """The rate of each scale, none where they cannot all be judged; `whole`: its rate if it spent everything alone."""
-    least: dict[str, float] = {}  # of scales that need more than an equal share
+    """The rate of each length; empty where they cannot all be judged. `whole`: the rate if one length spent it all."""
+    least: dict[str, float] = {}  # the rates of lengths that need more than an equal share
     while True:
         left = 1.0 - sum(least[s] / whole[s] for s in least)
-        equal = [s for s in cuts if s not in least]
+        equal = [s for s in layouts if s not in least]
         if left < 0.0 or (equal and left <= 0.0):
             return {}
-        alphas = {s: least.get(s, min(MAX_ALPHA, left / max(len(equal), 1) * whole[s])) for s in cuts}
-        wanting = {s: min_alpha(baseline, cuts[s], alpha) for s, alpha in alphas.items()}
+        alphas = {s: least.get(s, min(MAX_ALPHA, left / max(len(equal), 1) * whole[s])) for s in layouts}
+        wanting = {s: min_alpha(profile, layouts[s], alpha) for s, alpha in alphas.items()}
         if any(rate is None for rate in wanting.values()):
             return {}
         more = {s: rate for s, rate in wanting.items() if rate is not None and rate > alphas[s] * (1 + 1e-9)}
@@ -100,13 +117,13 @@ def _divide_budget(
         least |= more
 
 
-def _can_judge(baseline: ReferenceProfile, cut: WindowLayout, alpha: float) -> bool:
-    rate = min_alpha(baseline, cut, alpha)
+def _can_judge(profile: ReferenceProfile, layout: WindowLayout, alpha: float) -> bool:
+    rate = min_alpha(profile, layout, alpha)
     return rate is not None and rate <= alpha * (1 + 1e-9)
 
 
 def window_layout(spec: ModelSpec, scale: str) -> WindowLayout:
-    """How windows of a scale are cut in profile blocks."""
+    """How windows of one length are divided into profile blocks."""
     windows = spec.monitors.windows
     if isinstance(windows, RowWindow):
         return WindowLayout(BLOCKS_PER_WINDOW, f"{windows.rows // BLOCKS_PER_WINDOW} rows")
@@ -120,7 +137,7 @@ def window_layout(spec: ModelSpec, scale: str) -> WindowLayout:
 
 
 def parse_changes(declared: Mapping[str, str]) -> dict[str, float]:
-    """Declared changes as numbers: standard deviations for numbers and text, shares for categories."""
+    """Changes as a spec declares them, as numbers: standard deviations for numbers and texts, shares for categories."""
     return {name: float(text.strip().removesuffix("std").strip()) for name, text in declared.items()}
 
 

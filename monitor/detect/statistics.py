@@ -1,8 +1,8 @@
-"""What the decision rule looks at: sums over a block's rows of many simple functions of one column.
+"""The statistics that the decision rule tests: sums of simple functions of one column over the rows of a block.
 
-Each is linear in the counts of a block profile, so the sum over any set of blocks is a sum of sums. Which functions
-there are depends on the reference alone, except for columns of many levels: there the most frequent levels of all
-blocks together are taken, reference and window alike, so that a new level can be seen.
+Each is linear in the counts of a block profile, so the sum over several blocks is the sum of their sums. The reference
+alone decides which statistics exist, except in columns of many levels: these have a share for each of the most frequent
+levels of all blocks, of the reference and the window alike, so that a new level can be detected.
 """
 
 from collections import Counter
@@ -22,16 +22,17 @@ from monitor.profile.reference_profile import ReferenceProfile
 FindingKind = Literal["number", "category"]
 Effect = Literal["location", "spread", "share_below", "missing", "share", "other", "unseen"]
 
-# A number with fewer reference values is watched for missing ones only, a level with fewer rows not by itself.
+# A number with fewer reference values is watched for missing values only; a level with fewer rows has no share.
 MIN_VALUES: Final = 200
 MIN_LEVEL_ROWS: Final = 10
-# Smallest changes that may alarm unless the user sets others. 0.02 of the distribution function is the change that a
-# shift of 0.05 standard deviations makes in a normal column.
+# The smallest changes that may alarm, unless the user sets others. A shift of 0.05 standard deviations changes the
+# distribution function of a normal column by 0.02.
 MIN_EFFECT_BELOW: Final = 0.02
 MIN_EFFECT_RANK: Final = 0.0141
 MIN_EFFECT_SHARE: Final = 0.02
-MIN_EFFECT_RARE: Final = 0.005  # missing and unseen
-# Of these, for what a text or vector is seen by: rows of another kind move each of its columns by part of their share.
+MIN_EFFECT_RARE: Final = 0.005  # missing and unseen values
+# Columns derived from a text or vector get this part of them: rows of a new kind move each such column by only a part
+# of their share.
 DERIVED_MIN_EFFECT_FACTOR: Final = 0.5
 BELOW_PER_STD: Final = 0.39894  # change of the distribution function at the median per standard deviation of shift
 RANK_PER_STD: Final = 0.28209  # change of the mean rank per standard deviation of shift, for a normal column
@@ -44,22 +45,25 @@ _MIN_EFFECTS: Final[Mapping[str, float]] = {
 
 @dataclass(frozen=True, slots=True)
 class Statistic:
+    """A function of one value of a column, whose mean over rows is compared; `detail`: of which level or edge."""
+
     effect: Effect
     detail: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class BlockSums:
-    """Sums of every functional over the rows of every block, shape (blocks, functionals), reference blocks first.
+    """Sums of every statistic over the rows of every block.
 
-    Functionals of one column stand together, in the order of `names`; `starts`: where those of each column begin.
-    `ranked`: which functionals are no shares; `squares`: sums of those squared, shape (blocks, ranked). The square of a
-    share is the share.
+    `names`, `kinds`: of each column. `statistics`: of all columns, in the order of `names`. `starts`: index of the
+    first statistic of each column, shape (columns,). `values`: the sums, shape (blocks, statistics), reference blocks
+    first. `ranked`: indices of the statistics that are not shares of rows. `squares`: sums of their squares, shape
+    (blocks, ranked); a share needs none, because 0 and 1 are their own squares.
     """
 
     names: Sequence[str]
     kinds: Sequence[FindingKind]
-    functionals: Sequence[Statistic]
+    statistics: Sequence[Statistic]
     starts: Ints
     values: Floats
     ranked: Ints
@@ -68,121 +72,135 @@ class BlockSums:
 
 @dataclass(frozen=True, eq=False)
 class _NumberStatistics:
-    """What is looked at of all numbers together, whose bins stand one column after the other."""
+    """The statistics of all numbers together; the bins of all columns are concatenated."""
 
     names: list[str]
-    functionals: list[Statistic]
-    of: Ints  # (functionals,): number of the column
-    begins: Ints  # (columns,): the first bin of each
+    statistics: list[Statistic]
+    column_of: Ints  # (statistics,): number of the column
+    first_bins: Ints  # (columns,): index of the first bin
     ranks: Floats  # (bins,): mid-rank of the bin among the column's reference values, minus one half
-    edges: Ints  # (functionals,): the bin up to whose end a share is counted
-    effects: NDArray[np.str_]  # (functionals,)
-    ranked: Ints  # location and spread
+    edges: Ints  # (statistics,): the last bin that a share counts
+    effects: NDArray[np.str_]  # (statistics,)
+    ranked: Ints  # indices of location and spread
 
 
 @dataclass(frozen=True, eq=False)
 class _ReferenceSums:
-    """What does not change from window to window, stacked by block once."""
+    """Sums over the reference blocks, computed once; the same for every window."""
 
-    looks: _NumberStatistics
-    sums: tuple[Floats, Floats]  # of numbers: (blocks, functionals) and (blocks, ranked)
-    levels: Mapping[str, Floats]
-    hitters: Mapping[str, Mapping[str, Mapping[int, int]]]  # column, level, block: rows
-    folded: Mapping[str, tuple[Floats, Floats]]  # other and unseen of each block, by the lists without its fold
+    numbers: _NumberStatistics
+    sums: tuple[Floats, Floats]  # of numbers: (blocks, statistics) and (blocks, ranked)
+    levels: Mapping[str, Floats]  # of each category: (blocks, levels)
+    hitters: Mapping[str, Mapping[str, Mapping[int, int]]]  # column -> level -> block -> rows
+    remainders: Mapping[str, tuple[Floats, Floats]]  # other and unseen rows of each block, by the lists of its fold
 
 
 _REFERENCE_SUMS: Final[WeakKeyDictionary[ReferenceProfile, _ReferenceSums]] = WeakKeyDictionary()
 
 
-def block_sums(baseline: ReferenceProfile, window: Sequence[BlockProfile], without: Sequence[str] = ()) -> BlockSums:
-    """Sums over the reference blocks and the blocks of a window, of every column but those named in `without`."""
-    reference = _REFERENCE_SUMS.get(baseline)
+def block_sums(profile: ReferenceProfile, window: Sequence[BlockProfile], without: Sequence[str] = ()) -> BlockSums:
+    """Sums of the statistics over every reference block and every block of a window.
+
+    Args:
+        profile: of the reference.
+        window: profiles of the window's blocks; may be empty.
+        without: names of columns to leave out.
+    """
+    reference = _REFERENCE_SUMS.get(profile)
     if reference is None:
-        reference = _REFERENCE_SUMS[baseline] = _sum_reference(baseline)
-    looks, categories = reference.looks, []
-    for name, levels in baseline.coding.categories.items():
+        reference = _REFERENCE_SUMS[profile] = _sum_reference(profile)
+    numbers, categories = reference.numbers, []
+    for name, levels in profile.coding.categories.items():
         if name not in without:
             parts = [block.categories[name] for block in window]
             shares, sums = _level_sums(levels, reference, name, parts)
-            looked_at = [*shares, Statistic("other"), Statistic("unseen"), Statistic("missing")]
-            categories.append((name, looked_at, np.hstack([sums, _remainder_sums(baseline, reference, name, parts)])))
-    left_out = np.isin(looks.names, list(without))[looks.of] if without else np.zeros(len(looks.of), dtype=bool)
-    kept, ranked = np.flatnonzero(~left_out), ~left_out[looks.ranked]
-    own, (values, squares) = reference.sums, _number_sums(looks, window)
+            tested = [*shares, Statistic("other"), Statistic("unseen"), Statistic("missing")]
+            remainder = _remainder_sums(profile, reference, name, parts)
+            categories.append((name, tested, np.hstack([sums, remainder])))
+    left_out = np.zeros(len(numbers.column_of), dtype=bool)
+    if without:
+        left_out = np.isin(numbers.names, list(without))[numbers.column_of]
+    kept, ranked = np.flatnonzero(~left_out), ~left_out[numbers.ranked]
+    own, (values, squares) = reference.sums, _number_sums(numbers, window)
     if without:
         own, values, squares = (own[0][:, kept], own[1][:, ranked]), values[:, kept], squares[:, ranked]
-    columns, starts = np.unique(looks.of[kept], return_index=True)
+    columns, starts = np.unique(numbers.column_of[kept], return_index=True)
     begins = starts.tolist()
-    functionals = [looks.functionals[i] for i in kept] if without else list(looks.functionals)
-    for _, looked_at, _ in categories:
-        begins.append(len(functionals))
-        functionals += looked_at
-    every = np.empty((len(own[0]) + len(window), len(functionals)))
+    statistics = [numbers.statistics[i] for i in kept] if without else list(numbers.statistics)
+    for _, tested, _ in categories:
+        begins.append(len(statistics))
+        statistics += tested
+    every = np.empty((len(own[0]) + len(window), len(statistics)))
     every[: len(own[0]), : len(kept)], every[len(own[0]) :, : len(kept)] = own[0], values
-    for begin, (_, looked_at, sums) in zip(begins[len(columns) :], categories, strict=True):
-        every[:, begin : begin + len(looked_at)] = sums
+    for begin, (_, tested, sums) in zip(begins[len(columns) :], categories, strict=True):
+        every[:, begin : begin + len(tested)] = sums
     kinds: list[FindingKind] = ["number"] * len(columns)
     kinds += ["category"] * len(categories)
-    names = [looks.names[c] for c in columns] + [name for name, _, _ in categories]
-    at = np.searchsorted(kept, looks.ranked[ranked])
+    names = [numbers.names[c] for c in columns] + [name for name, _, _ in categories]
+    at = np.searchsorted(kept, numbers.ranked[ranked])
     return BlockSums(
-        names, kinds, functionals, np.array(begins, dtype=np.int64), every, at, np.concatenate([own[1], squares])
+        names, kinds, statistics, np.array(begins, dtype=np.int64), every, at, np.concatenate([own[1], squares])
     )
 
 
-def min_effects_of(sums: BlockSums, floors: Mapping[str, float], encoded: Collection[str]) -> Floats:
-    """The smallest change of each functional that may alarm, in its own unit; see `decide` for the unit of floors.
+def min_effects_of(sums: BlockSums, min_effects: Mapping[str, float], encoded: Collection[str]) -> Floats:
+    """The smallest change of each statistic that may alarm.
 
     Args:
+        sums: whose statistics are meant.
+        min_effects: by column, in the units that `decide` takes.
         encoded: names of the text and vector columns.
+
+    Returns:
+        Absolute changes of the mean over rows, shape (statistics,): of the mean rank, or of a share of rows.
     """
-    found = np.array([_MIN_EFFECTS[functional.effect] for functional in sums.functionals])
+    found = np.array([_MIN_EFFECTS[statistic.effect] for statistic in sums.statistics])
     starts = sums.starts.tolist()
     for name, kind, start, end in zip(sums.names, sums.kinds, starts, [*starts[1:], len(found)], strict=True):
-        floor = min_effect_of(name, floors)
-        if floor is None:
+        min_effect = min_effect_of(name, min_effects)
+        if min_effect is None:
             if is_derived_from(name, encoded):
                 found[start:end] = [
-                    least if functional.effect == "missing" else DERIVED_MIN_EFFECT_FACTOR * least
-                    for least, functional in zip(found[start:end], sums.functionals[start:end], strict=True)
+                    least if statistic.effect == "missing" else DERIVED_MIN_EFFECT_FACTOR * least
+                    for least, statistic in zip(found[start:end], sums.statistics[start:end], strict=True)
                 ]
             continue
-        if kind == "category" and name not in floors:
-            floor *= BELOW_PER_STD  # set for a text column, in standard deviations
+        if kind == "category" and name not in min_effects:
+            min_effect *= BELOW_PER_STD  # set for a text column, in standard deviations
         for at in range(start, end):
-            match sums.functionals[at].effect:
+            match sums.statistics[at].effect:
                 case "location" | "spread":
-                    found[at] = floor * RANK_PER_STD
+                    found[at] = min_effect * RANK_PER_STD
                 case "share_below":
-                    found[at] = floor * BELOW_PER_STD
+                    found[at] = min_effect * BELOW_PER_STD
                 case "share" | "other":
-                    found[at] = floor
+                    found[at] = min_effect
                 case "missing" | "unseen":
-                    found[at] = min(floor, MIN_EFFECT_RARE)
+                    found[at] = min(min_effect, MIN_EFFECT_RARE)
     return found
 
 
 def is_derived_from(name: str, encoded: Collection[str]) -> bool:
-    """Whether a column is what one of these is seen by."""
+    """Whether a column is derived from one of these text or vector columns."""
     return name.rpartition(".")[0] in encoded
 
 
-def min_effect_of(name: str, floors: Mapping[str, float]) -> float | None:
-    """The floor set for a column, or for the text column it is derived from."""
-    return floors.get(name, floors.get(name.rpartition(".")[0]))
+def min_effect_of(name: str, min_effects: Mapping[str, float]) -> float | None:
+    """The minimum set for a column, or for the text or vector column it is derived from; None where neither has one."""
+    return min_effects.get(name, min_effects.get(name.rpartition(".")[0]))
 
 
-def _sum_reference(baseline: ReferenceProfile) -> _ReferenceSums:
-    blocks, folds = baseline.blocks, baseline.fold_of
-    looks = _number_statistics(baseline)
-    levels, hitters, folded = {}, {}, {}
+def _sum_reference(profile: ReferenceProfile) -> _ReferenceSums:
+    blocks, folds = profile.blocks, profile.fold_of
+    numbers = _number_statistics(profile)
+    levels, hitters, remainders = {}, {}, {}
     at = np.arange(len(blocks))
-    for name, known in baseline.coding.categories.items():
+    for name, known in profile.coding.categories.items():
         parts = [b.categories[name] for b in blocks]
         levels[name] = _stack([part.levels for part in parts])
-        folded[name] = _stack([p.other for p in parts])[at, folds], _stack([p.unseen for p in parts])[at, folds]
+        remainders[name] = _stack([p.other for p in parts])[at, folds], _stack([p.unseen for p in parts])[at, folds]
         hitters[name] = _rows_by_level(parts) if known.wide else {}
-    return _ReferenceSums(looks, _number_sums(looks, blocks), levels, hitters, folded)
+    return _ReferenceSums(numbers, _number_sums(numbers, blocks), levels, hitters, remainders)
 
 
 def _rows_by_level(parts: Sequence[CategoryCounts]) -> dict[str, dict[int, int]]:
@@ -197,32 +215,32 @@ def _stack(parts: Sequence[Ints]) -> Floats:
     return np.stack(parts).astype(np.float64)
 
 
-def _number_statistics(baseline: ReferenceProfile) -> _NumberStatistics:
-    numbers = baseline.coding.numbers
-    functionals: list[Statistic] = []
-    of: list[int] = []
+def _number_statistics(profile: ReferenceProfile) -> _NumberStatistics:
+    numbers = profile.coding.numbers
+    statistics: list[Statistic] = []
+    column_of: list[int] = []
     edges: list[int] = []
-    ranks, begins, begin = [np.zeros(0)], [], 0
+    ranks, first_bins, begin = [np.zeros(0)], [], 0
     for column, (name, bins) in enumerate(numbers.items()):
-        own = baseline.total.numbers[name].counts
+        own = profile.total.numbers[name].counts
         values = int(own.sum())
         ranks.append((np.cumsum(own) - own / 2.0) / max(values, 1) - 0.5)
-        looked_at = _statistics_of(bins, values)
-        functionals += [functional for functional, _ in looked_at]
-        edges += [begin + edge for _, edge in looked_at]
-        of += [column] * len(looked_at)
-        begins.append(begin)
+        tested = _statistics_of(bins, values)
+        statistics += [statistic for statistic, _ in tested]
+        edges += [begin + edge for _, edge in tested]
+        column_of += [column] * len(tested)
+        first_bins.append(begin)
         begin += len(own)
-    effects = np.array([functional.effect for functional in functionals], dtype=np.str_)
+    effects = np.array([statistic.effect for statistic in statistics], dtype=np.str_)
     return _NumberStatistics(
-        list(numbers), functionals, np.array(of, dtype=np.int64), np.array(begins, dtype=np.int64),
+        list(numbers), statistics, np.array(column_of, dtype=np.int64), np.array(first_bins, dtype=np.int64),
         np.concatenate(ranks), np.array(edges, dtype=np.int64), effects,
         np.flatnonzero((effects == "location") | (effects == "spread")),
     )  # fmt: skip
 
 
 def _statistics_of(bins: NumberBins, values: int) -> list[tuple[Statistic, int]]:
-    """Functionals of a number, with the bin up to whose end a share is counted, 0 for others."""
+    """The statistics of a number, each with the last bin that a share counts, 0 for other statistics."""
     found: list[tuple[Statistic, int]] = []
     if values > MIN_VALUES:
         if "location" in bins.tests:
@@ -236,33 +254,34 @@ def _statistics_of(bins: NumberBins, values: int) -> list[tuple[Statistic, int]]
     return found
 
 
-def _number_sums(looks: _NumberStatistics, blocks: Sequence[BlockProfile]) -> tuple[Floats, Floats]:
-    """Sums of the functionals of all numbers, shape (blocks, functionals), and of the squares of the ranked ones."""
-    values, squares = np.zeros((len(blocks), len(looks.of))), np.zeros((len(blocks), len(looks.ranked)))
-    if not len(looks.of):
+def _number_sums(numbers: _NumberStatistics, blocks: Sequence[BlockProfile]) -> tuple[Floats, Floats]:
+    """Sums of the statistics of all numbers, shape (blocks, statistics), and of the squares of the ranked ones."""
+    values, squares = np.zeros((len(blocks), len(numbers.column_of))), np.zeros((len(blocks), len(numbers.ranked)))
+    if not len(numbers.column_of):
         return values, squares
     location, spread, below, missing = (
-        np.flatnonzero(looks.effects == effect) for effect in ("location", "spread", "share_below", "missing")
+        np.flatnonzero(numbers.effects == effect) for effect in ("location", "spread", "share_below", "missing")
     )
     for block, to, squared in zip(blocks, values, squares, strict=True):
-        counts = np.concatenate([block.numbers[name].counts for name in looks.names])
-        nulls = np.array([block.numbers[name].nulls for name in looks.names])
+        counts = np.concatenate([block.numbers[name].counts for name in numbers.names])
+        nulls = np.array([block.numbers[name].nulls for name in numbers.names])
         upto = np.cumsum(counts)
-        before = upto[looks.begins] - counts[looks.begins]
-        weighted = counts * looks.ranks
-        to[location] = np.add.reduceat(weighted, looks.begins)[looks.of[location]]
-        to[spread] = np.add.reduceat(np.abs(weighted), looks.begins)[looks.of[spread]]
-        to[below] = upto[looks.edges[below]] - before[looks.of[below]]
-        to[missing] = nulls[looks.of[missing]]
-        # Location and spread have the same square.
-        weighted *= looks.ranks
-        squared[:] = np.add.reduceat(weighted, looks.begins)[looks.of[looks.ranked]]
+        before = upto[numbers.first_bins] - counts[numbers.first_bins]
+        weighted = counts * numbers.ranks
+        to[location] = np.add.reduceat(weighted, numbers.first_bins)[numbers.column_of[location]]
+        to[spread] = np.add.reduceat(np.abs(weighted), numbers.first_bins)[numbers.column_of[spread]]
+        to[below] = upto[numbers.edges[below]] - before[numbers.column_of[below]]
+        to[missing] = nulls[numbers.column_of[missing]]
+        # The rank and its absolute value have the same square.
+        weighted *= numbers.ranks
+        squared[:] = np.add.reduceat(weighted, numbers.first_bins)[numbers.column_of[numbers.ranked]]
     return values, squares
 
 
 def _level_sums(
     known: CategoryLevels, reference: _ReferenceSums, name: str, parts: Sequence[CategoryCounts]
 ) -> tuple[list[Statistic], Floats]:
+    """The share of each tested level of a category, and rows with it in every block, shape (blocks, levels)."""
     own = reference.levels[name]
     if not known.wide:
         counts = np.concatenate([own, _stack([p.levels for p in parts])]) if parts else own
@@ -281,13 +300,13 @@ def _level_sums(
 
 
 def _remainder_sums(
-    baseline: ReferenceProfile, reference: _ReferenceSums, name: str, parts: Sequence[CategoryCounts]
+    profile: ReferenceProfile, reference: _ReferenceSums, name: str, parts: Sequence[CategoryCounts]
 ) -> Floats:
-    """Other, unseen and missing: (blocks, 3)."""
-    others, unseens = reference.folded[name]
+    """Rows with other, unseen and missing values in every block, shape (blocks, 3)."""
+    others, unseens = reference.remainders[name]
     if parts:
-        # A window block has no fold of its own: the mean over the lists of all folds.
+        # A window block belongs to no fold, so it gets the mean over the lists of all folds.
         others = np.concatenate([others, _stack([p.other for p in parts]).mean(axis=1)])
         unseens = np.concatenate([unseens, _stack([p.unseen for p in parts]).mean(axis=1)])
-    missing = [block.categories[name].nulls for block in baseline.blocks] + [part.nulls for part in parts]
+    missing = [block.categories[name].nulls for block in profile.blocks] + [part.nulls for part in parts]
     return np.column_stack([others, unseens, np.array(missing, dtype=np.float64)])

@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 from monitor.detect.permutation import Blocks, Permutations
 from monitor.profile.coding import Floats, Ints
 
-_STATISTICS_PER_PASS: Final = 512  # functionals
-_MAX_MULTIPLICATIONS: Final = 900_000  # multiplications
+_STATISTICS_PER_PASS: Final = 512  # columns are worked on in passes of about this size, which fit in the cache
+_MAX_MULTIPLICATIONS: Final = 900_000  # of one matrix product, which BLAS then runs on one thread
 
 
 @dataclass(frozen=True, eq=False)
 class StudentisedChanges:
-    """`largest`: largest |t| of each choice and column, shape (choices, columns).
+    """`largest`: the largest |t| of each choice and column, shape (choices, columns).
 
-    Of the observed choice alone, shape (functionals,): `t`, and `errors`, the standard error of the change.
+    Of the observed choice only, shape (statistics,): `t`, and `errors`, the standard error of the change.
     """
 
     largest: NDArray[np.float32]
@@ -29,14 +29,19 @@ class StudentisedChanges:
 def studentise(
     sums: Floats, blocks: Blocks, choices: Permutations, variances: Floats, starts: Ints
 ) -> StudentisedChanges:
-    """How many standard errors each choice lies from the rest.
+    """How many standard errors the mean of each choice lies from the mean of the other blocks.
 
     Args:
-        sums: of each functional over each block, shape (blocks, functionals).
+        sums: of each statistic over each block, shape (blocks, statistics).
         blocks: their rows and phases.
-        choices: shape (choices, blocks).
-        variances: of each functional over all rows, shape (functionals,).
-        starts: where the functionals of each column begin, shape (columns,).
+        choices: 1 where a block is taken as the window's, shape (choices, blocks); the observed choice first.
+        variances: of each statistic over all rows, shape (statistics,).
+        starts: index of the first statistic of each column, shape (columns,).
+
+    Returns:
+        |t| of every choice, reduced to the largest of each column; and t and standard errors of the observed choice.
+
+    Source: externally studentised residuals, Cook and Weisberg (1982).
     """
     rows = blocks.rows
     total = float(rows.sum())
@@ -48,7 +53,6 @@ def studentise(
     observed, errors = np.empty(sums.shape[1], dtype=np.float32), np.empty(sums.shape[1])
     first = 0
     while first < len(starts):
-        # Some columns at a time, so that what is worked on stays in the cache.
         last = max(int(np.searchsorted(ends, starts[first] + _STATISTICS_PER_PASS, side="right")), first + 1)
         part = slice(int(starts[first]), int(ends[last - 1]))
         t, errors[part] = _studentise_columns(sums[:, part], blocks, choices, variances[part], factor, half)
@@ -61,7 +65,7 @@ def studentise(
 def _studentise_columns(
     sums: Floats, blocks: Blocks, choices: Permutations, variances: Floats, factor: Floats, half: Floats
 ) -> tuple[NDArray[np.float32], Floats]:
-    """|t| of each choice and functional, and the standard error of the observed change."""
+    """|t| of each choice and statistic, and the standard error of the observed change."""
     rows = blocks.rows
     total, count = float(rows.sum()), len(rows)
     phases, at = np.unique(blocks.phases, return_inverse=True)
@@ -69,9 +73,9 @@ def _studentise_columns(
     e = sums - rows[:, None] * means[at]
     free = max(count - len(phases), 1)
     v = count / (total * free) * np.sum(e * e, axis=0)
-    # A drifted window must not hide inside its own variance: its share is taken out of v, down to the variance of
-    # independent rows and to half a row per block, of all and of the choice itself: a window of smaller blocks than the
-    # others must not find one rare event extreme.
+    # A drifted window must not hide in the variance that it causes, so its own share is subtracted from v. The rest is
+    # bounded from below by the variance of independent rows, and by half a row per block, of all blocks and of the
+    # chosen ones: in a window of smaller blocks, one rare event must not become extreme.
     t = _product(choices, e.astype(np.float32))
     t *= np.sqrt(factor)[:, None].astype(np.float32)
     external = t * t
@@ -87,8 +91,10 @@ def _studentise_columns(
 
 
 def _product(choices: Permutations, e: NDArray[np.float32]) -> NDArray[np.float32]:
-    """`choices @ e` in pieces so small that BLAS keeps them to one thread: on busy cores it waits for the other ones
-    much longer than the product takes."""
+    """`choices @ e` in pieces so small that BLAS runs each on one thread.
+
+    On busy cores, BLAS would wait for its other threads much longer than the product takes.
+    """
     t = np.empty((len(choices), e.shape[1]), dtype=np.float32)
     wide = max(_MAX_MULTIPLICATIONS // max(choices.size, 1), 8)
     for at in range(0, e.shape[1], wide):
@@ -97,10 +103,20 @@ def _product(choices: Permutations, e: NDArray[np.float32]) -> NDArray[np.float3
 
 
 def volume_weights(sums: Floats, blocks: Blocks, variances: Floats, starts: Ints) -> tuple[Floats, Ints]:
-    """How much a block tells when its rows hang together: n / (1 + rho (n - 1)) in place of n.
+    """The effective number of rows of a block whose rows are correlated: n / (1 + rho (n - 1)).
 
-    Returns the weights, shape (blocks, columns), and the column of each functional. rho, the correlation of two rows of
-    one block, is each functional's own averaged half and half with its column's mean, then averaged over the column.
+    rho is the correlation of two rows of one block, averaged over the statistics of a column and clipped to 0..1.
+
+    Args:
+        sums: of each statistic over each block, shape (blocks, statistics).
+        blocks: their rows.
+        variances: of each statistic over all rows, shape (statistics,).
+        starts: index of the first statistic of each column, shape (columns,).
+
+    Returns:
+        The weights, shape (blocks, columns), and the column of each statistic, shape (statistics,).
+
+    Source: the design effect of cluster samples, Kish (1965).
     """
     rows = blocks.rows
     total, count = float(rows.sum()), len(rows)

@@ -1,4 +1,4 @@
-"""A decision in one plain sentence."""
+"""A drift decision in one or two plain sentences."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -11,7 +11,7 @@ MAX_CLUSTERS_NAMED: Final = 2
 
 
 def describe(decision: DriftDecision) -> str:
-    """One or two plain sentences: the verdict, and with every quiet one what would have shown."""
+    """The verdict in words; without an alarm, also the change that the window would have shown."""
     return _verdict(decision) + _left_out(decision)
 
 
@@ -40,19 +40,19 @@ def _largest_first(findings: Sequence[ColumnFinding]) -> list[ColumnFinding]:
 
 
 def _detectable(decision: DriftDecision) -> str:
-    """What this window would have shown, of the columns that were nearest to an alarm."""
+    """The changes this window would have shown, for the columns that were closest to an alarm."""
     nearest = [f for f in _largest_first(decision.columns) if is_detectable(f)][:MAX_COLUMNS_NAMED]
     if not decision.draws:
-        return " This rule does not tell which change it would have shown."
+        return " This rule does not say which change it would have shown."
     if not nearest:
-        return " No column varies enough to tell which change it would have shown."
-    said = [
+        return " No column varies enough to say which change it would have shown."
+    changes = [
         f"{f.column} by {f.visible_change:.3g}"
         if f.kind == "number"
         else f"{f.column} by {100 * (f.visible_change or 0.0):.2g} points"
         for f in nearest
     ]
-    return f" It would have shown a change of {', '.join(said)}."
+    return f" It would have shown a change of {', '.join(changes)}."
 
 
 def _left_out(decision: DriftDecision) -> str:
@@ -62,7 +62,7 @@ def _left_out(decision: DriftDecision) -> str:
     more = (
         f" and {len(decision.unjudged) - MAX_COLUMNS_NAMED} more" if len(decision.unjudged) > MAX_COLUMNS_NAMED else ""
     )
-    return f" Not judged, for they hang together from one {decision.block} to the next: {named}{more}."
+    return f" Not judged, because they are serially dependent from one {decision.block} to the next: {named}{more}."
 
 
 def _describe_finding(finding: ColumnFinding) -> str:

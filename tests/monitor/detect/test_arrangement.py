@@ -41,7 +41,7 @@ def judged(
     baseline: ReferenceProfile, window: pl.DataFrame, plan: BlockPlan, alpha: float, first: int
 ) -> DriftDecision:
     blocks = profile_blocks(window.drop("label"), baseline, window["label"].to_numpy())
-    return decide(baseline, blocks, alpha=alpha, plan=plan, first=first, redraws=299)
+    return decide(baseline, blocks, alpha=alpha, plan=plan, first=first, permutations=299)
 
 
 def wander(days: int, seed: int, memory: float = 0.95) -> Floats:
@@ -96,13 +96,15 @@ def test_quarters_answer_below_one_over_the_number_of_days() -> None:
     assert moved.verdict == "drift"
     assert (moved.window_blocks, moved.block) == (4, "quarter of day")
     # Without quarters 41 days cannot support one false alarm in a hundred.
-    days = judged(baseline, daily(1, np.ones(1), 51), BlockPlan(together=4, parts=4), 1 / 100, MONDAY + 400)
+    days = judged(
+        baseline, daily(1, np.ones(1), 51), BlockPlan(profiles_per_test_block=4, parts=4), 1 / 100, MONDAY + 400
+    )
     assert days.verdict == "reference_too_short"
 
 
 def test_a_column_that_wanders_is_judged_by_weeks_where_there_are_enough_and_else_left_out() -> None:
     long = plan_blocks(fitted(daily(7 * 20, wander(140, 1), 1)), WEEK_WINDOW, 1 / 10)
-    assert (long.together, long.problem, dict(long.refused)) == (28, None, {})
+    assert (long.profiles_per_test_block, long.problem, dict(long.refused)) == (28, None, {})
     short = plan_blocks(fitted(daily(7 * 9, wander(63, 1), 3)), WEEK_WINDOW, 1 / 30)
     assert set(short.refused) == {"x"}
     assert short.p_dependence is not None
@@ -134,23 +136,23 @@ def test_where_every_column_wanders_the_reference_is_too_short_and_says_by_how_m
 def test_a_week_is_not_judged_by_days_of_a_reference_under_eight_weeks_unless_the_risk_is_accepted() -> None:
     baseline = fitted(daily(35, np.zeros(35), 4))
     refused = plan_blocks(baseline, WEEK_WINDOW, 1 / 30)
-    assert refused.problem == "35 blocks of one day of reference; 21 more are needed for windows of 7"
+    assert refused.problem == "the reference has 35 blocks of one day; windows of 7 blocks need 21 more"
     accepted = plan_blocks(baseline, WindowLayout(28, "day", QUARTER_S, short_reference=True), 1 / 30)
     assert accepted.problem is None
 
 
 def test_only_whole_weeks_of_the_reference_are_blocks() -> None:
-    plan = BlockPlan(together=28, parts=4)
+    plan = BlockPlan(profiles_per_test_block=28, parts=4)
     labels = np.arange(MONDAY + 2, MONDAY + 2 + 28 * 3)  # begins and ends in mid-day
     window = np.arange(MONDAY + 400, MONDAY + 428)
     arranged = arrange(plan, labels, np.ones(len(labels)), window, np.ones(28))
     assert arranged.blocks.rows.tolist() == [28.0, 28.0, 28.0]
     assert arranged.blocks.window.tolist() == [False, False, True]
-    assert arranged.of[:2].tolist() == [-1, -1]
+    assert arranged.block_of[:2].tolist() == [-1, -1]
 
 
 def test_with_a_season_a_block_changes_places_within_its_phase_only() -> None:
-    plan = BlockPlan(together=1, season="weekday_weekend", block_s=86_400, matched=True)
+    plan = BlockPlan(profiles_per_test_block=1, season="weekday_weekend", block_s=86_400, within_phases=True)
     labels = np.arange(18_997, 18_997 + 56)
     arranged = arrange(plan, labels, np.ones(56), np.arange(19_200, 19_207), np.ones(7))
     weekend = [(datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=int(d))).weekday() >= 5 for d in labels]
@@ -180,7 +182,7 @@ def test_a_weekly_mix_with_its_season_declared_stays_within_the_budget_on_every_
 
 
 def test_choices_of_each_phase_are_counted_together() -> None:
-    blocks = Blocks(np.ones(8), np.array([False] * 6 + [True] * 2), np.array([0, 1] * 4), matched=True)
+    blocks = Blocks(np.ones(8), np.array([False] * 6 + [True] * 2), np.array([0, 1] * 4), within_phases=True)
     assert count_permutations(blocks.strata) == 16
     choices = draw_permutations(blocks, 50, 0)
     assert len(choices) == 16

@@ -56,7 +56,7 @@ def one_window(
     rng = np.random.default_rng(seed)
     baseline = fit_reference(draw(rng, reference), columns, blocks=reference // block)
     blocks = profile_blocks(draw(rng, window), baseline, equal_blocks(window, block))
-    return decide(baseline, blocks, alpha=alpha, seed=seed, redraws=299)
+    return decide(baseline, blocks, alpha=alpha, seed=seed, permutations=299)
 
 
 def most(alpha: float, trials: int) -> float:
@@ -295,8 +295,8 @@ def test_a_change_the_window_could_not_have_shown_is_not_called_no_evidence() ->
     assert seen.verdict == "no_evidence"
     (visible,) = seen.visible
     assert 0.1 < visible.change < 0.5
-    assert decide(BASELINE, window, alpha=0.01, must_see={"x": 0.9}).verdict == "no_evidence"
-    short = decide(BASELINE, window, alpha=0.01, must_see={"x": 0.05})
+    assert decide(BASELINE, window, alpha=0.01, min_detectable={"x": 0.9}).verdict == "no_evidence"
+    short = decide(BASELINE, window, alpha=0.01, min_detectable={"x": 0.05})
     assert short.verdict == "not_enough_data"
     assert "x" in short.reason
 
@@ -306,7 +306,7 @@ def test_the_visible_change_is_seen_at_least_half_of_the_time_and_a_quarter_of_i
 
     def found(shift: float) -> float:
         windows = [blocks_of(normal(700, 50 + seed, shift)) for seed in range(40)]
-        return float(np.mean([decide(BASELINE, window, alpha=0.05, redraws=299).alarmed for window in windows]))
+        return float(np.mean([decide(BASELINE, window, alpha=0.05, permutations=299).alarmed for window in windows]))
 
     assert found(change) >= 0.5
     assert found(change / 4) < 0.5
@@ -315,7 +315,7 @@ def test_the_visible_change_is_seen_at_least_half_of_the_time_and_a_quarter_of_i
 def test_a_change_below_its_floor_is_named_but_does_not_alarm() -> None:
     window = blocks_of(normal(1500, 6, 0.3))
     assert decide(BASELINE, window, alpha=0.01).verdict == "drift"
-    decision = decide(BASELINE, window, alpha=0.01, floors={"x": 1.0})
+    decision = decide(BASELINE, window, alpha=0.01, min_effects={"x": 1.0})
     assert decision.verdict == "changed_below_floor"
     assert not any(f.alarmed for f in decision.columns)
     assert "below your floors" in describe(decision)
@@ -329,12 +329,12 @@ def test_small_changes_of_other_columns_count_once_the_loudest_change_is_above_i
         baseline = fit_reference(pl.DataFrame({n: rng.normal(size=3000) for n in columns}), columns, blocks=30)
         window = pl.DataFrame({n: rng.normal(0.17 if n == "x0" else 0.1, 1.0, 1000) for n in columns})
         blocks = profile_blocks(window, baseline, equal_blocks(1000, 100))
-        floors = {n: 0.6 for n in columns if n != "x0"}
-        found = decide(baseline, blocks, alpha=0.01, floors=floors, seed=seed)
+        min_effects = {n: 0.6 for n in columns if n != "x0"}
+        found = decide(baseline, blocks, alpha=0.01, min_effects=min_effects, seed=seed)
         assert found.p is not None
         assert not found.alarmed or found.p <= 0.01
         loud += found.alarmed
-        below += decide(baseline, blocks, alpha=0.01, floors=dict.fromkeys(columns, 0.6), seed=seed).alarmed
+        below += decide(baseline, blocks, alpha=0.01, min_effects=dict.fromkeys(columns, 0.6), seed=seed).alarmed
     assert below == 0
     assert loud >= 5
 
@@ -353,7 +353,7 @@ def test_too_many_rows_without_a_certain_change_of_volume_are_not_judged_and_say
     few = volume(dict.fromkeys(range(4), 100), dict.fromkeys(range(4, 9), 500), 86_400)
     decision = decide(BASELINE, window, alpha=0.01, volume=few)
     assert (decision.verdict, decision.p) == ("not_enough_data", None)
-    assert "5 times the rows expected" in decision.reason
+    assert "5 times the expected rows" in decision.reason
     assert "more than phases are needed" in decision.reason
 
 
@@ -390,10 +390,10 @@ def test_an_impossible_false_alarm_rate_is_refused(alpha: float) -> None:
         decide(BASELINE, blocks_of(normal(500, 1)), alpha=alpha)
 
 
-@pytest.mark.parametrize("floors", [{"y": 0.1}, {"x": -1.0}, {"x": math.nan}])
-def test_a_floor_that_makes_no_sense_is_refused(floors: dict[str, float]) -> None:
+@pytest.mark.parametrize("min_effects", [{"y": 0.1}, {"x": -1.0}, {"x": math.nan}])
+def test_a_floor_that_makes_no_sense_is_refused(min_effects: dict[str, float]) -> None:
     with pytest.raises(InvalidError, match="floors"):
-        decide(BASELINE, blocks_of(normal(500, 1)), alpha=0.01, floors=floors)
+        decide(BASELINE, blocks_of(normal(500, 1)), alpha=0.01, min_effects=min_effects)
 
 
 def test_fifty_columns_with_seven_of_sixty_three_blocks_are_judged_in_a_fraction_of_a_second() -> None:
@@ -477,7 +477,9 @@ def test_a_new_level_among_thousands_is_found_and_named(levels: int) -> None:
         window = many_levels(rng, 700, levels).with_columns(
             pl.when(pl.int_range(700) % 20 == 0).then(pl.lit("brand new")).otherwise("c").alias("c")
         )
-        decision = decide(baseline, profile_blocks(window, baseline, equal_blocks(700, 100)), alpha=0.01, redraws=299)
+        decision = decide(
+            baseline, profile_blocks(window, baseline, equal_blocks(700, 100)), alpha=0.01, permutations=299
+        )
         found += decision.alarmed and decision.columns[0].detail == "brand new"
     assert found >= 11
 
@@ -497,6 +499,6 @@ def test_levels_without_drift_stay_within_the_budget_with_lists_of_the_reference
         rng = np.random.default_rng(seed)
         baseline = fit_reference(pl.DataFrame({"c": levels(rng, 3000).astype(str)}), columns, blocks=30)
         window = pl.DataFrame({"c": levels(rng, 500).astype(str)})
-        p = decide(baseline, profile_blocks(window, baseline, equal_blocks(500, 100)), alpha=alpha, redraws=199).p
+        p = decide(baseline, profile_blocks(window, baseline, equal_blocks(500, 100)), alpha=alpha, permutations=199).p
         alarms += p is not None and p <= alpha
     assert alarms / trials <= most(alpha, trials)

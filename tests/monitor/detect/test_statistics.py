@@ -30,16 +30,16 @@ def test_shares_and_missing_are_counts_of_raw_rows() -> None:
     x = [REFERENCE["x"].to_numpy()[200 * i : 200 * (i + 1)] for i in range(10)]
     x += [WINDOW["x"].to_numpy()[100 * i : 100 * (i + 1)] for i in range(4)]
     edges = BASELINE.coding.numbers["x"].edges[list(BASELINE.coding.numbers["x"].grid)]
-    below = [i for i, f in enumerate(sums.functionals[: sums.starts[1]]) if f.effect == "share_below"]
+    below = [i for i, f in enumerate(sums.statistics[: sums.starts[1]]) if f.effect == "share_below"]
     expected = [[np.count_nonzero(part <= edge) for edge in edges] for part in x]
     assert np.array_equal(sums.values[:, below], expected)
-    missing = next(i for i, f in enumerate(sums.functionals) if f.effect == "missing")
+    missing = next(i for i, f in enumerate(sums.statistics) if f.effect == "missing")
     assert sums.values[:, missing].tolist() == [np.count_nonzero(np.isnan(part)) for part in x]
 
 
 def test_location_is_the_mean_rank_among_the_reference_and_ranks_alone_have_squares() -> None:
     sums = block_sums(BASELINE, BLOCKS)
-    assert {sums.functionals[i].effect for i in sums.ranked} == {"location", "spread"}
+    assert {sums.statistics[i].effect for i in sums.ranked} == {"location", "spread"}
     bins, own = BASELINE.coding.numbers["y"], BASELINE.total.numbers["y"].counts
     ranks = (np.cumsum(own) - own / 2) / own.sum() - 0.5
     at = int(sums.starts[1])
@@ -52,11 +52,11 @@ def test_location_is_the_mean_rank_among_the_reference_and_ranks_alone_have_squa
 @pytest.mark.parametrize("without", [("x",), ("c",), ("x", "y"), ("y", "c")])
 def test_columns_that_are_left_out_leave_the_others_as_they_are(without: tuple[str, ...]) -> None:
     every, some = block_sums(BASELINE, BLOCKS), block_sums(BASELINE, BLOCKS, without)
-    ends = [*every.starts[1:].tolist(), len(every.functionals)]
+    ends = [*every.starts[1:].tolist(), len(every.statistics)]
     kept = [i for i, name in enumerate(every.names) if name not in without]
     at = np.concatenate([np.arange(every.starts[i], ends[i]) for i in kept])
     assert list(some.names) == [every.names[i] for i in kept]
-    assert [some.functionals[i] for i in some.starts] == [every.functionals[every.starts[i]] for i in kept]
+    assert [some.statistics[i] for i in some.starts] == [every.statistics[every.starts[i]] for i in kept]
     assert np.array_equal(some.values, every.values[:, at])
     assert np.array_equal(at[some.ranked], every.ranked[np.isin(every.ranked, at)])
     assert np.array_equal(some.squares, every.squares[:, np.isin(every.ranked, at)])
