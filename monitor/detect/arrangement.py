@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from core.arrays import Floats, Ints
 from monitor.detect.dependence import (
     MAX_P_CLEARLY_DEPENDENT,
     MAX_P_DEPENDENT,
@@ -18,7 +19,6 @@ from monitor.detect.dependence import (
 )
 from monitor.detect.permutation import Blocks, count_permutations
 from monitor.detect.statistics import BlockSums, block_sums
-from monitor.profile.coding import Floats, Ints
 from monitor.profile.reference_profile import ReferenceProfile
 
 Season = Literal["weekday_weekend", "day_of_week", "hour_of_day"]

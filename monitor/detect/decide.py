@@ -13,6 +13,7 @@ from typing import Final, Literal
 
 import numpy as np
 
+from core.arrays import Floats
 from core.errors import InvalidError
 from monitor.detect.arrangement import Arrangement, BlockPlan, arrange, missing_blocks
 from monitor.detect.findings import (
@@ -27,7 +28,6 @@ from monitor.detect.permutation import Blocks, Permutations, draw_permutations, 
 from monitor.detect.statistics import BlockSums, block_sums, min_effects_of
 from monitor.detect.studentised import studentise, volume_weights
 from monitor.profile.block import BlockProfile
-from monitor.profile.coding import Floats
 from monitor.profile.reference_profile import ReferenceProfile
 from monitor.quality.volume import Volume
 

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.profile.coding import Floats, Ints
+from core.arrays import Floats, Ints
 
 DEPENDENCE_PERMUTATIONS: Final = 99
 MAX_P_DEPENDENT: Final = 0.10

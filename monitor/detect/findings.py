@@ -8,10 +8,10 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from core.arrays import Floats, Ints
 from monitor.detect.permutation import TIE_TOLERANCE
 from monitor.detect.statistics import BELOW_PER_STD, RANK_PER_STD, BlockSums, FindingKind, min_effect_of
 from monitor.profile.block import BlockProfile, merge_all
-from monitor.profile.coding import Floats, Ints
 from monitor.profile.counting import NumberCounts
 from monitor.profile.reference_profile import ReferenceProfile
 

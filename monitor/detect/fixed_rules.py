@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from core.arrays import Ints
 from monitor.detect.decide import DriftDecision, check_alpha
 from monitor.detect.findings import ColumnFinding, meaning_of
 from monitor.detect.statistics import (
@@ -24,7 +25,6 @@ from monitor.detect.statistics import (
 )
 from monitor.drift import Score
 from monitor.profile.block import BlockProfile, merge_all
-from monitor.profile.coding import Ints
 from monitor.profile.counting import CategoryCounts
 from monitor.profile.reference_profile import ReferenceProfile
 

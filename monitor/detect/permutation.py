@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from monitor.profile.coding import Floats, Ints
+from core.arrays import Floats, Ints
 
 # Shape (choices, blocks): 1 where the block is taken as the window's; the observed choice first.
 Permutations = NDArray[np.float32]

@@ -14,8 +14,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from core.arrays import Floats, Ints
 from monitor.profile.block import BlockProfile
-from monitor.profile.coding import CategoryLevels, Floats, Ints, NumberBins
+from monitor.profile.coding import CategoryLevels, NumberBins
 from monitor.profile.counting import CategoryCounts
 from monitor.profile.reference_profile import ReferenceProfile
 

@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from core.arrays import Floats, Ints
 from monitor.detect.permutation import Blocks, Permutations
-from monitor.profile.coding import Floats, Ints
 
 _STATISTICS_PER_PASS: Final = 512  # columns are worked on in passes of about this size, which fit in the cache
 _MAX_MULTIPLICATIONS: Final = 900_000  # of one matrix product, which BLAS then runs on one thread

@@ -8,9 +8,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from core.arrays import Floats
 from core.errors import InsufficientDataError, InvalidError
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

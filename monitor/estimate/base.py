@@ -11,12 +11,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from core.arrays import Floats, Ints
 from core.errors import IntegrityFailureError
 from monitor.spec.model import ModelSpec
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Flags = NDArray[np.bool_]
 
 FORMAT: Final = "assay-estimator/1"
 GROUPS: Final = 10

@@ -8,9 +8,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from core.arrays import Flags, Floats
 from core.errors import InsufficientDataError
 from monitor.estimate import base
-from monitor.estimate.base import Estimate, Features, Flags, Floats
+from monitor.estimate.base import Estimate, Features
 from monitor.estimate.expected import METRICS, PROBABILITY_ONLY
 from monitor.estimate.trees import Trees, fit_share
 from monitor.spec.model import ModelSpec

@@ -8,9 +8,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from core.arrays import Floats
 from core.errors import InsufficientDataError
 from monitor.estimate import base
-from monitor.estimate.base import Estimate, Features, Floats
+from monitor.estimate.base import Estimate, Features
 from monitor.estimate.trees import Trees, fit_mean
 from monitor.spec.model import ModelSpec
 

@@ -9,8 +9,7 @@ from typing import Final, cast
 
 import numpy as np
 
-from core.arrays import Ints
-from monitor.estimate.base import Flags, Floats
+from core.arrays import Flags, Floats, Ints
 from monitor.kpi.classification.log_loss import MIN_PROBABILITY
 from monitor.kpi.confusion import f1_per_class, precisions, recalls
 

@@ -7,10 +7,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from core.arrays import Floats, Ints
 from core.errors import IntegrityFailureError
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 # A chance is learned from yes and no alone, which small trees follow best; a loss is a number and tells more.
 SHARE: Final = {"max_iter": 80, "learning_rate": 0.05, "max_leaf_nodes": 8, "max_depth": 3, "min_samples_leaf": 40}

@@ -6,16 +6,14 @@ from typing import Final
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from core.arrays import Floats, Ints
 from core.errors import InvalidError
 
 MINIMUM_GROUP: Final = 30
 REDRAWS: Final = 300
 SEED: Final = 20_240_101
 MISSING: Final = "(missing)"
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

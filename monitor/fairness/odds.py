@@ -3,14 +3,13 @@
 import numpy as np
 import polars as pl
 
+from core.arrays import Floats, Ints
 from monitor.fairness.base import (
     MINIMUM_GROUP,
     Fairness,
     FairnessValue,
-    Floats,
     Grouped,
     GroupRates,
-    Ints,
     counts_by_group,
     grouped,
     interval,

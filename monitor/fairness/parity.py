@@ -5,14 +5,13 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from core.arrays import Floats, Ints
 from monitor.fairness.base import (
     MINIMUM_GROUP,
     Fairness,
     FairnessValue,
-    Floats,
     Grouped,
     GroupRates,
-    Ints,
     counts_by_group,
     grouped,
     interval,

@@ -14,10 +14,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from core.arrays import Flags
 from monitor.spec.columns import ColumnType
 
 Positions = NDArray[np.int64]
-Flags = NDArray[np.bool_]
 Words = NDArray[np.uint64]
 
 _TEXT, _NUMBER, _BOOLEAN, _NULL, _LIST = 1, 2, 4, 8, 16

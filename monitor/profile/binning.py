@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
+from core.arrays import Floats, Ints
 
 CELLS: Final = 1 << 15
 MIN_EDGES_FOR_TABLE: Final = 8  # below, a search is as fast

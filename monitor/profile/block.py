@@ -13,9 +13,10 @@ from sys import float_info
 import numpy as np
 from numpy.typing import NDArray
 
+from core.arrays import Ints
 from core.errors import InvalidError
 from monitor.profile.by_column import MAX_SERIAL_ROWS, THREADS, Rows, each_column, row_count
-from monitor.profile.coding import DERIVED_PARTS, CodedColumns, Coding, HasCoding, Ints, coded_column
+from monitor.profile.coding import DERIVED_PARTS, CodedColumns, Coding, HasCoding, coded_column
 from monitor.profile.counting import BlockIndex, CategoryCounts, NumberCounts, count_levels, count_numbers, index_blocks
 
 

@@ -14,9 +14,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from core.arrays import Floats, Ints
 from core.errors import IntegrityFailureError
 from monitor.profile.block import BlockProfile
-from monitor.profile.coding import Coding, Floats, Ints
+from monitor.profile.coding import Coding
 from monitor.profile.counting import CategoryCounts, NumberCounts
 
 _COMPRESSION_LEVEL: Final = 1  # of compression: most counts are small, and a faster level keeps nearly all of the gain

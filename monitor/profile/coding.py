@@ -10,13 +10,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from core.arrays import Floats, Ints
 from core.errors import InvalidError
 from monitor.profile.binning import CellTable, cell_table
 from monitor.profile.text_encoder import COMPONENTS, TextEncoder, text_lengths
 from monitor.profile.vector_encoder import VectorEncoder, Vectors
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 MAX_FOLDS: Final = 4
 UNKNOWN_CODE: Final = -1

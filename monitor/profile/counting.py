@@ -8,8 +8,9 @@ from typing import Final
 
 import numpy as np
 
+from core.arrays import Floats, Ints
 from monitor.profile.binning import VALUES_PER_PASS, bin_numbers
-from monitor.profile.coding import NULL_CODE, CategoryLevels, Floats, Ints, NumberBins
+from monitor.profile.coding import NULL_CODE, CategoryLevels, NumberBins
 
 # Of a wide column each block keeps this many of its most frequent levels by name, whatever the reference knows.
 MAX_HITTERS: Final = 64

@@ -7,7 +7,8 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from monitor.profile.coding import NULL_CODE, CategoryLevels, Floats, Ints, NumberBins, distinct_levels
+from core.arrays import Floats, Ints
+from monitor.profile.coding import NULL_CODE, CategoryLevels, NumberBins, distinct_levels
 
 MAX_BINS: Final = 256
 MAX_DERIVED_BINS: Final = 64

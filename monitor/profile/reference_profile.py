@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from core.arrays import Ints
 from core.errors import IntegrityFailureError, InvalidError
 from monitor.profile.block import BlockProfile, ColumnCounts, assemble_profiles, merge_all, without_column
 from monitor.profile.by_column import Rows, column_names, each_column, row_count
@@ -23,7 +24,6 @@ from monitor.profile.coding import (
     MAX_FOLDS,
     CategoryLevels,
     Coding,
-    Ints,
     NumberBins,
     as_numbers,
     as_strings,

@@ -19,10 +19,10 @@ from typing import Any, Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from core.arrays import Floats
 from core.errors import InsufficientDataError
 from monitor.profile.clusters import centroids, number_of_clusters, tokenise
 
-Floats = NDArray[np.float64]
 Array = NDArray[Any]
 
 CHARACTER_DIMENSIONS: Final = 1 << 15

@@ -17,11 +17,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from core.arrays import Floats
 from core.errors import InsufficientDataError, InvalidError
 from monitor.profile.clusters import centroids, number_of_clusters
 from monitor.profile.text_encoder import COMPONENTS, MAX_ANCHORS, MAX_TEXTS, NEAREST_ANCHORS
 
-Floats = NDArray[np.float64]
 Vectors = NDArray[np.float32]
 
 MAX_RANK: Final = 64

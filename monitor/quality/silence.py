@@ -8,6 +8,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from core.arrays import Floats
+
 NAME: Final = "silence"
 FACTOR: Final = 1.5  # a pause by less than this longer than any before never alarms
 LEAST_MIN: Final = 5.0  # nor does one shorter than this
@@ -20,7 +22,6 @@ FINE_DAYS: Final = 14  # from here on every hour of the week is known apart
 _HOUR, _DAY, _WEEK = 60, 1_440, 10_080
 _MONDAY: Final = 3 * _DAY  # the epoch began on a Thursday; weeks begin on Monday
 
-Floats = NDArray[np.float64]
 _HOURS: Final = np.arange(168)
 _DAYTIME: Final = _HOURS % 24 + 24 * (_HOURS >= 120)  # an hour of any weekday, or of the weekend
 

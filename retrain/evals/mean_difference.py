@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import NDArray
 
+from core.arrays import Floats
 from core.errors import InsufficientDataError, InvalidError
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

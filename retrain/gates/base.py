@@ -4,13 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
+from core.arrays import Floats
 from monitor.spec.monitors import FairnessRule
 from monitor.spec.retraining import Envelope
 
-Floats = NDArray[np.float64]
 Verdict = Literal["pass", "fail", "unknown"]
 
 MIN_ROWS: Final = 30  # fewer rows than this decide nothing

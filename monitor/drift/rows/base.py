@@ -6,12 +6,11 @@ from typing import Final
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from core.arrays import Floats
 from monitor.profile.coding import as_vectors, category_values, dimensions_of, number_values
 from monitor.profile.reference_profile import ColumnKind
 
-Floats = NDArray[np.float64]
 MOST_LEVELS: Final = 20
 MOST_COMPONENTS: Final = 16
 

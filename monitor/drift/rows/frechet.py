@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from core.arrays import Floats
 from core.errors import InsufficientDataError
-from monitor.drift.rows.base import Floats, RowMethod
+from monitor.drift.rows.base import RowMethod
 
 
 def frechet(reference: Floats, window: Floats, seed: int) -> float:  # noqa: ARG001 - what a row method is given

@@ -4,8 +4,9 @@ from typing import Final
 
 import numpy as np
 
+from core.arrays import Floats
 from core.errors import InsufficientDataError
-from monitor.drift.rows.base import Floats, RowMethod
+from monitor.drift.rows.base import RowMethod
 
 KEPT_VARIANCE: Final = 0.65
 

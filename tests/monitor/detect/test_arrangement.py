@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import polars as pl
 import pytest
-from numpy.typing import NDArray
 
+from core.arrays import Floats
 from monitor.detect.arrangement import BlockPlan, WindowLayout, arrange, plan_blocks
 from monitor.detect.decide import DriftDecision, decide
 from monitor.detect.dependence import variance_ratio
@@ -20,7 +20,6 @@ from monitor.quality import volume
 QUARTER_S = 21_600
 MONDAY = 4 * 19_002  # label of the first quarter of 10 January 2022, counted from the epoch, a Thursday
 DAY_WINDOW, WEEK_WINDOW = WindowLayout(4, "day", QUARTER_S), WindowLayout(28, "day", QUARTER_S)
-Floats = NDArray[np.float64]
 
 
 def daily(days: int, effects: Floats, seed: int, rows: int = 80) -> pl.DataFrame:

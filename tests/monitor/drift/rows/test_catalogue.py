@@ -10,9 +10,10 @@ from scipy import linalg, stats
 from sklearn.decomposition import PCA
 from sklearn.metrics.pairwise import rbf_kernel
 
+from core.arrays import Floats
 from core.errors import InsufficientDataError
 from monitor.drift.rows import ROW_METHODS, row_scores
-from monitor.drift.rows.base import Floats, features
+from monitor.drift.rows.base import features
 
 
 def normal(rows: int, seed: int, *, shift: float = 0.0, turned: bool = False) -> Floats:
