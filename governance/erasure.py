@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from core import queue
 from core.errors import ConflictError, NotFoundError
 from core.jobs import EraseJob
-from governance.ledger.append import append_entry
+from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from governance.tables import Erasure
 
 FORMAT: Final = "assay-erasure/1"
@@ -119,7 +119,7 @@ def complete(db: Session, erasure_id: UUID, *, proof: str, facts: Mapping[str, A
     row = erasure(db, erasure_id, lock=True)
     row.state, row.proof, row.error, row.found, row.completed_at = "done", proof, None, None, now
     row.done_entry = append_entry(
-        db, kind="erasure.done", actor="assay", subject=f"erasure:{row.id}", at=now,
+        db, kind="erasure.done", actor=SYSTEM_ACTOR, subject=f"erasure:{row.id}", at=now,
         body={"erasure": row.id, "requested": row.requested_entry, "proof": proof, **facts},
     )  # fmt: skip
     return row

@@ -10,7 +10,7 @@ import polars as pl
 
 from core.errors import InvalidError, NotFoundError
 from core.process import Child
-from governance.ledger.append import append_entry
+from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from monitor.confirm import drafts
 from monitor.service import current_spec
 from monitor.site import Site
@@ -76,7 +76,7 @@ def explain(site: Site, model_name: str, event_id: str) -> None:
             )
         )  # fmt: skip
         append_entry(
-            db, kind="explanation.created", actor="assay", subject=f"model:{model_name}", at=site.clock.now(),
+            db, kind="explanation.created", actor=SYSTEM_ACTOR, subject=f"model:{model_name}", at=site.clock.now(),
             body={"explanation": draft.artifact, "version": version.version, "additivity_residual": residual},
         )  # fmt: skip
 

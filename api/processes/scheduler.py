@@ -12,7 +12,7 @@ from core import queue
 from core.jobs import ConsiderJob, DigestJob, EvaluateJob
 from core.logs import logger
 from core.queue import Lease
-from governance.ledger.append import append_entry
+from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from governance.ledger.checkpointing import issue_checkpoint, latest_checkpoint
 from governance.ledger.read import ledger_size
 from monitor import service, store
@@ -59,7 +59,7 @@ def tick(site: Site, holder: str) -> None:
         if last is not None and now - last > MISSED_AFTER:
             log.warning("ticks missed", since=last.isoformat())
             body = {"from": last, "to": now, "seconds": round((now - last).total_seconds())}
-            append_entry(db, kind="scheduler.missed", actor="assay", subject="scheduler", body=body, at=now)
+            append_entry(db, kind="scheduler.missed", actor=SYSTEM_ACTOR, subject="scheduler", body=body, at=now)
         _enqueue_due(site, db, last or now, now)
     _checkpoint(site, now)
 

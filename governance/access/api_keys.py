@@ -15,7 +15,7 @@ from core.clock import Clock
 from core.db import Database
 from core.errors import ConflictError, InvalidError, NotFoundError, UnauthenticatedError
 from governance.access.roles import Caller, Role
-from governance.ledger.append import append_entry
+from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from governance.tables import ApiKey
 
 _SCHEME: Final = "assay"
@@ -125,7 +125,7 @@ def first_admin(site: Installation) -> str | None:
         with site.database.write() as db:
             if db.scalar(select(func.count()).select_from(ApiKey).where(ApiKey.role == Role.ADMIN.value)):
                 return None
-            return create_key(db, name="admin", role=Role.ADMIN, actor="assay", now=site.clock.now())[1]
+            return create_key(db, name="admin", role=Role.ADMIN, actor=SYSTEM_ACTOR, now=site.clock.now())[1]
     except IntegrityError:  # another process that started at the same moment created it, and prints it
         return None
 

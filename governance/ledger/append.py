@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
@@ -10,6 +10,8 @@ from core.canonical import canonical
 from core.db import insert_if_new
 from governance.proof import merkle
 from governance.tables import LedgerEntry, LedgerHead
+
+SYSTEM_ACTOR: Final = "assay"  # of entries for what the service did without being asked by a person
 
 
 def append_entry(db: Session, *, kind: str, actor: str, subject: str, body: Mapping[str, Any], at: datetime) -> int:

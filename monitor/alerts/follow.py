@@ -10,15 +10,14 @@ from sqlalchemy.orm import Session
 
 from core import queue
 from core.jobs import ConfirmJob
-from governance.ledger.append import append_entry
+from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from monitor import store
 from monitor.alerts.episodes import Look, State, episodes, goes_on, known_before
+from monitor.detect.verdicts import JUDGED_VERDICTS
 from monitor.site import Site
 from monitor.tables import Alert, AlertWindow, Measurement, Model, Window
 
 Key = tuple[str, str]  # monitor and metric
-ASSAY: Final = "assay"  # who opens alerts, and resolves those of silence
-JUDGED: Final = ("drift", "changed_below_floor", "no_evidence")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,7 @@ def state_of(measured: Measurement) -> State:
         return "alarm"
     match measured.monitor:
         case "drift":
-            judged = measured.details.get("verdict") in JUDGED
+            judged = measured.details.get("verdict") in JUDGED_VERDICTS
         case "quality":
             judged = measured.details.get("adjusted_p") is not None
         case "volume":
@@ -88,7 +87,7 @@ def _opened(site: Site, db: Session, model: Model, window: Window, alarm: Alarm)
     db.add(alert)
     db.flush()
     append_entry(
-        db, kind="alert.opened", actor="assay", subject=f"model:{model.name}", at=now,
+        db, kind="alert.opened", actor=SYSTEM_ACTOR, subject=f"model:{model.name}", at=now,
         body={
             "alert": alert.id, "monitor": alarm.monitor, "metric": alarm.metric, "column": alarm.column,
             "value": alarm.value, "limit": alarm.limit, "window": window.id, "spec_revision": window.spec_revision,
@@ -116,7 +115,7 @@ def _take_back(site: Site, db: Session, model: Model, window: Window, alert: Ale
     db.merge(AlertWindow(alert_id=alert.id, window_id=window.id, alarms=False))
     alert.withdrawn_windows += 1
     append_entry(
-        db, kind="alert.withdrawn", actor="assay", subject=f"model:{model.name}", at=site.clock.now(),
+        db, kind="alert.withdrawn", actor=SYSTEM_ACTOR, subject=f"model:{model.name}", at=site.clock.now(),
         body={
             "alert": alert.id, "monitor": alert.monitor, "metric": alert.metric, "window": window.id, "reason": why,
             "events_version": window.events_version,
@@ -171,7 +170,7 @@ def _tell_again(
     if alert.state == "acknowledged" and not running:
         alert.state, alert.acknowledged_at, alert.acknowledged_by = "open", None, None
     append_entry(
-        db, kind="alert.again", actor="assay", subject=f"model:{model.name}", at=site.clock.now(),
+        db, kind="alert.again", actor=SYSTEM_ACTOR, subject=f"model:{model.name}", at=site.clock.now(),
         body={
             "alert": alert.id, "monitor": alert.monitor, "metric": alert.metric, "scale": scale, "window": window,
             "state": alert.state,

@@ -5,8 +5,8 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from governance.ledger.append import append_entry
-from monitor.alerts.follow import ASSAY, Alarm
+from governance.ledger.append import SYSTEM_ACTOR, append_entry
+from monitor.alerts.follow import Alarm
 from monitor.alerts.lifecycle import record_change
 from monitor.service import CurrentSpec
 from monitor.site import Site
@@ -29,7 +29,7 @@ def open_silence(site: Site, db: Session, current: CurrentSpec, alarm: Alarm, si
     db.add(alert)
     db.flush()
     append_entry(
-        db, kind="alert.opened", actor=ASSAY, subject=f"model:{model.name}", at=now,
+        db, kind="alert.opened", actor=SYSTEM_ACTOR, subject=f"model:{model.name}", at=now,
         body={
             "alert": alert.id, "monitor": alarm.monitor, "metric": alarm.metric, "column": "", "value": alarm.value,
             "limit": alarm.limit, "since": since, "spec_revision": current.revision,
@@ -43,5 +43,5 @@ def end_silence(site: Site, db: Session, alert: Alert, at: datetime) -> None:
     """Rows have come again: the episode ends and the alert, unless a person has resolved it, is resolved by Assay."""
     alert.episodes = [{**e, "to_ts": at.isoformat(), "ended": at.isoformat()} for e in alert.episodes]
     if alert.state != "resolved":
-        alert.state, alert.resolved_at, alert.resolved_by = "resolved", site.clock.now(), ASSAY
-        record_change(db, site, "alert.resolved", alert, ASSAY)
+        alert.state, alert.resolved_at, alert.resolved_by = "resolved", site.clock.now(), SYSTEM_ACTOR
+        record_change(db, site, "alert.resolved", alert, SYSTEM_ACTOR)

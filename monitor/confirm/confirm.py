@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from core.canonical import canonical
 from core.errors import AppError, BusyError
-from governance.ledger.append import append_entry
+from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from monitor import store
 from monitor.alerts import follow
 from monitor.confirm import drafts
@@ -71,7 +71,7 @@ def confirm_alert(site: Site, alert_id: UUID) -> None:
             alert.confirmed_before = [*alert.confirmed_before, made_of]
         _measure(site, db, window.id, found.statistics, found.note)
         append_entry(
-            db, kind="alert.confirmed", actor="assay", subject=f"model:{model.name}", at=site.clock.now(),
+            db, kind="alert.confirmed", actor=SYSTEM_ACTOR, subject=f"model:{model.name}", at=site.clock.now(),
             body={
                 "alert": alert_id, "window": window.id, "report": draft.artifact,
                 "drifted_columns": list(found.drifted_columns), "share": found.share,

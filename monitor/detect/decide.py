@@ -9,7 +9,7 @@ serially dependent, as with seasons: `monitor.detect.arrangement` then chooses l
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 
@@ -27,14 +27,10 @@ from monitor.detect.findings import (
 from monitor.detect.permutation import Blocks, Permutations, draw_permutations, p_values
 from monitor.detect.statistics import BlockSums, block_sums, min_effects_of
 from monitor.detect.studentised import studentise, volume_weights
+from monitor.detect.verdicts import JUDGED_VERDICTS, DriftVerdict
 from monitor.profile.block import BlockProfile
 from monitor.profile.reference_profile import ReferenceProfile
 from monitor.quality.volume import Volume
-
-DriftVerdict = Literal[
-    "drift", "changed_below_floor", "no_evidence", "not_enough_data", "reference_too_short", "volume_changed"
-]
-JUDGED_VERDICTS: Final = ("drift", "changed_below_floor", "no_evidence")
 
 PERMUTATIONS: Final = 999
 

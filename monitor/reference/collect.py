@@ -8,7 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from core.errors import AppError, InvalidError
-from governance.ledger.append import append_entry
+from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from monitor import store
 from monitor.profile.block import equal_blocks
 from monitor.profile.by_column import Rows, column_names, row_count
@@ -86,7 +86,7 @@ def collect(site: Site, current: CurrentSpec, row: BaselineRow) -> None:
             stored.from_ts, stored.to_ts = frame["ts"].min(), frame["ts"].max()  # type: ignore[assignment]  # times
         stored.problem = None
         append_entry(
-            db, kind="model.baseline", actor="assay", subject=f"model:{current.model.name}", at=site.clock.now(),
+            db, kind="model.baseline", actor=SYSTEM_ACTOR, subject=f"model:{current.model.name}", at=site.clock.now(),
             body={
                 "baseline": row.id, "digest": artifact, "rows": height, "reason": row.reason,
                 "spec_revision": current.revision, "source": "events" if named is None else "dataset",

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from core.artifacts import file_digest
 from core.canonical import sha256
 from core.errors import IntegrityFailureError
-from governance.ledger.append import append_entry
+from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from governance.tables import LedgerEntry
 from governance.verify import lake
 from governance.verify.lake import LOG, Commit, Leaf, LeafList
@@ -168,7 +168,9 @@ def _append(site: Site, db: Session, row: LakeRecord, stretch: _Stretch) -> None
         body["cause"] = CAUSES.get(word, stretch.operation)
         if word == ERASE:
             body["erasure"] = detail
-    index = append_entry(db, kind=kind, actor="assay", subject=f"model:{row.model}", body=body, at=site.clock.now())
+    index = append_entry(
+        db, kind=kind, actor=SYSTEM_ACTOR, subject=f"model:{row.model}", body=body, at=site.clock.now()
+    )
     row.previous = sha256(db.get_one(LedgerEntry, index).entry.encode())
     row.version = stretch.versions[1]
     for leaf in stretch.listed.removed:

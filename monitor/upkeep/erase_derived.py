@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from core.errors import AppError
 from governance import erasure
 from governance.erasure import Case
-from governance.ledger.append import append_entry
+from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from governance.ledger.read import ledger_entries
 from monitor import store
 from monitor.reference import block_profiles, collect
@@ -167,7 +167,7 @@ def _refit(site: Site, case: Case, made_under: CurrentSpec, row: BaselineRow, er
         if artifact is not None:
             stored.rows = fitted.rows + fitted.rows_for_encoders
         append_entry(
-            db, kind="model.baseline", actor="assay", subject=f"model:{case.model}", at=site.clock.now(),
+            db, kind="model.baseline", actor=SYSTEM_ACTOR, subject=f"model:{case.model}", at=site.clock.now(),
             body={
                 "baseline": row.id, "digest": artifact, "previous": before, "learned": learned, "rows": stored.rows,
                 "reason": "fitted again without erased rows" if artifact else "removed: not enough rows are left",

@@ -10,7 +10,7 @@ from core import queue
 from core.artifacts import file_digest
 from core.jobs import UpkeepJob
 from core.logs import logger
-from governance.ledger.append import append_entry
+from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from monitor import service
 from monitor.events.store import KINDS
 from monitor.site import Site
@@ -108,7 +108,7 @@ def _enter(
 ) -> None:
     with site.database.write() as db:
         append_entry(
-            db, kind="lake.retention", actor="assay", subject=f"model:{spec.model}", at=now,
+            db, kind="lake.retention", actor=SYSTEM_ACTOR, subject=f"model:{spec.model}", at=now,
             body={
                 "table": kind, "retention": spec.retention, "first_day_kept": first_kept,
                 "dates": sorted({path.split("/")[0].partition("=")[2] for path, _, _ in files}),

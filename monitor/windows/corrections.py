@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
-from governance.ledger.append import append_entry
+from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from monitor.site import Site
 from monitor.tables import Measurement, Model, Window
 from monitor.windows.readings import Reading
@@ -49,7 +49,7 @@ def corrected(site: Site, db: Session, model: Model, window: Window, before: dic
     after = said(window)
     facts = ("verdict", "drift", "p", "rows")  # sentences may quote values, which are not for the ledger
     append_entry(
-        db, kind="window.corrected", actor="assay", subject=f"model:{model.name}", at=now,
+        db, kind="window.corrected", actor=SYSTEM_ACTOR, subject=f"model:{model.name}", at=now,
         body={
             "window": window.id, "reason": why, "before": {k: before[k] for k in facts},
             "after": {k: after[k] for k in facts}, "events_version": window.events_version,

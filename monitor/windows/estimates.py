@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from core.cache import CacheKind
 from core.errors import InsufficientDataError
-from governance.ledger.append import append_entry
+from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from monitor import estimate
 from monitor.estimate import Estimate, Estimator
 from monitor.estimate.base import MINIMUM_LABELS
@@ -50,8 +50,8 @@ def fitted(site: Site, current: CurrentSpec, row: BaselineRow) -> BaselineRow:
         if digest is not None:
             stored.estimator = digest
             append_entry(
-                db, kind="model.estimator", actor="assay", subject=f"model:{current.model.name}", at=site.clock.now(),
-                body={
+                db, kind="model.estimator", actor=SYSTEM_ACTOR, subject=f"model:{current.model.name}",
+                at=site.clock.now(), body={
                     "baseline": row.id, "digest": digest, "labels": labelled.height,
                     "spec_revision": current.revision,
                 },

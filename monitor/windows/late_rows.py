@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from governance.ledger.append import append_entry
+from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from monitor import store
 from monitor.service import CurrentSpec
 from monitor.site import Site
@@ -105,6 +105,6 @@ def leave_out(site: Site, current: CurrentSpec, found: Touched, reached: int) ->
         stored.judged_seq = reached
         stored.history = [*stored.history, {"corrected_at": now.isoformat(), "why": why}]
         append_entry(
-            db, kind="window.not_corrected", actor="assay", subject=f"model:{current.model.name}", at=now,
+            db, kind="window.not_corrected", actor=SYSTEM_ACTOR, subject=f"model:{current.model.name}", at=now,
             body={"window": stored.id, "reason": why, "rows": found.rows},
         )  # fmt: skip

@@ -9,7 +9,7 @@ import polars as pl
 from sqlalchemy.orm import Session
 
 from core.canonical import digest
-from governance.ledger.append import append_entry
+from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.tables import Dataset, Model
@@ -112,7 +112,7 @@ def register(site: Site, db: Session, run: Run, model: Model, prepared: Prepared
         )  # fmt: skip
         made[role] = _add(
             site, db, model, name=f"{role}-{run.id}", role=role, digest_=prepared.digests[role], rows=part.rows.height,
-            record=record, actor="assay", run_id=run.id,
+            record=record, actor=SYSTEM_ACTOR, run_id=run.id,
         )  # fmt: skip
     return made
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from governance import erasure
 from governance.erasure import Case
-from governance.ledger.append import append_entry
+from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from monitor import store as monitored
 from monitor.site import Site
 from monitor.tables import Dataset
@@ -75,7 +75,7 @@ def _erase(site: Site, case: Case, row: Dataset, columns: Sequence[str]) -> None
         stored.digest, stored.rows = artifact, kept.height
         stored.provenance = {**stored.provenance, "erasures": [*stored.provenance.get("erasures", []), mark]}
         append_entry(
-            db, kind="dataset.erased", actor="assay", subject=f"model:{case.model}", at=now,
+            db, kind="dataset.erased", actor=SYSTEM_ACTOR, subject=f"model:{case.model}", at=now,
             body={"dataset": row.id, "name": row.name, "role": row.role, "rows": kept.height, **mark, "at": now},
         )  # fmt: skip
 

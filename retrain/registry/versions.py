@@ -5,6 +5,7 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
+from governance.ledger.append import SYSTEM_ACTOR
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.tables import Model
@@ -73,7 +74,7 @@ def register_candidate(
     db.add(row)
     db.flush()
     run.candidate_version = row.version
-    record_version(site, db, "version.registered", model, row, "assay", {})
+    record_version(site, db, "version.registered", model, row, SYSTEM_ACTOR, {})
     return row
 
 

@@ -9,7 +9,7 @@ from core import queue
 from core.canonical import digest
 from core.errors import AppError
 from core.jobs import RunJob
-from governance.ledger.append import append_entry
+from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from monitor.service import CurrentSpec, current_spec
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
@@ -23,9 +23,6 @@ from retrain.tables import Run, TriggerDecision
 from retrain.triggers import decide
 from retrain.triggers.base import Labelled, ManualStart, Reading, TriggerInputs, WindowReading
 from retrain.triggers.decision import Decision
-
-SYSTEM = "assay"
-
 
 # --- considering ------------------------------------------------------------------------------------------------------
 
@@ -58,7 +55,7 @@ def consider_policy(
     db.get_one(Model, current.model.id, with_for_update=True)  # one consideration at a time, so one run at a time
     champion = champion_of(site, db, model_name)
     found = decide(gather(site, db, current, manual), current.spec.retrain)
-    row = _record(site, db, current, found, cause, window_id, manual.actor if manual else SYSTEM)
+    row = _record(site, db, current, found, cause, window_id, manual.actor if manual else SYSTEM_ACTOR)
     if not found.fire:
         return Considered(row, None)
     now = site.clock.now()

@@ -6,13 +6,12 @@ from typing import Any
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
-from governance.ledger.append import append_entry
+from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from monitor.site import Site
 from monitor.tables import Model
 from retrain import store
 from retrain.errors import RunClosedError
 from retrain.registry.versions import reject_candidate
-from retrain.runs.consider import SYSTEM
 from retrain.runs.workspace import Workspace, last_line
 from retrain.tables import Run
 
@@ -20,7 +19,7 @@ from retrain.tables import Run
 def close_failed(site: Site, db: Session, run: Run, code: str, words: str) -> None:
     run.state, run.error, run.finished_at = "failed", words, site.clock.now()
     reject_candidate(site, db, run)
-    record_run(site, db, run, "run.failed", SYSTEM, {"code": code, "attempts": run.attempts})
+    record_run(site, db, run, "run.failed", SYSTEM_ACTOR, {"code": code, "attempts": run.attempts})
 
 
 def record_run(site: Site, db: Session, run: Run, kind: str, actor: str, body: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from core.canonical import digest
 from core.errors import AppError, IntegrityFailureError
 from core.process import Child
+from governance.ledger.append import SYSTEM_ACTOR
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.tables import Model
@@ -21,7 +22,6 @@ from retrain.gates.base import GateResult
 from retrain.registry.promotion import approvals_needed, promote_run, ungated
 from retrain.registry.versions import register_candidate
 from retrain.runs.approve import close_rejected
-from retrain.runs.consider import SYSTEM
 from retrain.runs.evaluation import evaluate_run
 from retrain.runs.record import close_failed, record_run, show_progress
 from retrain.runs.workspace import Workspace, read_json, write_config
@@ -56,7 +56,7 @@ def begin(site: Site, run_id: UUID) -> None:
             return
         run.state, run.started_at = "curating", site.clock.now()
         body = {"decision": run.decision_id, "spec_revision": run.spec_revision, "base_digest": base}
-        record_run(site, db, run, "run.started", SYSTEM, body)
+        record_run(site, db, run, "run.started", SYSTEM_ACTOR, body)
 
 
 def curate(site: Site, run_id: UUID) -> None:
@@ -127,7 +127,7 @@ def train(site: Site, run_id: UUID) -> None:
             "adapter": adapter, "config": run.config_digest, "record": digest(metrics), "attempts": run.attempts,
             "train_seconds": metrics["train_seconds"], "rows": metrics["rows_train"],
         }  # fmt: skip
-        record_run(site, db, run, "run.trained", SYSTEM, body)
+        record_run(site, db, run, "run.trained", SYSTEM_ACTOR, body)
 
 
 def _exit(work: Workspace) -> dict[str, Any] | None:
@@ -175,12 +175,12 @@ def evaluate(site: Site, run_id: UUID) -> None:
         return
     try:
         with site.database.write() as db:
-            promote_run(site, db, run_id, SYSTEM, reason="passed every gate of the spec")
+            promote_run(site, db, run_id, SYSTEM_ACTOR, reason="passed every gate of the spec")
     except AppError as error:
         with site.database.write() as db:
             run = store.run(db, run_id, lock=True)
             words = f"passed its gates, but was not promoted: {error.message}"
-            close_rejected(site, db, run, SYSTEM, words, {"code": error.code})
+            close_rejected(site, db, run, SYSTEM_ACTOR, words, {"code": error.code})
 
 
 def _judge(site: Site, run_id: UUID) -> None:
@@ -194,7 +194,7 @@ def _judge(site: Site, run_id: UUID) -> None:
         spec = store.spec_at(db, run.model_id, run.spec_revision)
         run.evaluation = outcome.document
         body = {"evaluation": digest(outcome.document), "predictions": outcome.predictions}
-        record_run(site, db, run, "run.evaluated", SYSTEM, body)
+        record_run(site, db, run, "run.evaluated", SYSTEM_ACTOR, body)
         for result in results:
             _record_gate(site, run, result, db, spec)
 
@@ -209,7 +209,7 @@ def _promotable(site: Site, run_id: UUID) -> bool:
         if missing := ungated(db, run, spec):
             words = "the champion stays: " + "; ".join(missing)
             body = {"gates": {g.gate: g.verdict for g in store.gates(db, run_id)}}
-            close_rejected(site, db, run, SYSTEM, words, body)
+            close_rejected(site, db, run, SYSTEM_ACTOR, words, body)
             return False
         if approvals_needed(spec) > len(run.approvals):
             run.state = "awaiting_approval"
@@ -231,7 +231,7 @@ def _record_gate(site: Site, run: Run, result: GateResult, db: Session, spec: Mo
         "gate": result.gate, "verdict": result.verdict, "reason": result.reason, "evidence": digest(evidence),
         "blocking": result.gate in spec.retrain.gates,
     }  # fmt: skip
-    record_run(site, db, run, "gate.result", SYSTEM, body)
+    record_run(site, db, run, "gate.result", SYSTEM_ACTOR, body)
 
 
 STEPS: Final = {"queued": begin, "curating": curate, "training": train, "evaluating": evaluate}
