@@ -15,6 +15,14 @@ class ModelNotFoundError(NotFoundError):
         )
 
 
+class EventNotFoundError(NotFoundError):
+    code = "event_not_found"
+
+    def __init__(self, model: str, event_id: str) -> None:
+        shown = event_id[:200]
+        super().__init__(f"model {model} has no event {shown!r}", model=model, event_id=shown)
+
+
 class AlertNotFoundError(NotFoundError):
     code = "alert_not_found"
 

@@ -12,16 +12,16 @@ FORMAT = "assay-audit-report/1"
 Answer = Literal["held", "not held", "not measured", "none"]
 
 
-class Part(BaseModel):
+class ReportPart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Period(Part):
+class ReportPeriod(ReportPart):
     start: datetime
     end: datetime
 
 
-class Identity(Part):
+class ModelIdentity(ReportPart):
     model: str
     task: str
     owner: str
@@ -38,7 +38,7 @@ class Identity(Part):
     champion_promoted_at: datetime | None
 
 
-class Checkpoint(Part):
+class CheckpointLine(ReportPart):
     """The signed head of the log the report was gathered under; `report.created` follows it."""
 
     origin: str
@@ -47,20 +47,20 @@ class Checkpoint(Part):
     at: datetime
 
 
-class VerdictLine(Part):
+class VerdictLine(ReportPart):
     question: str
     answer: Answer
     finding: str
     section: str
 
 
-class Unmeasured(Part):
+class Unmeasured(ReportPart):
     what: str
     why: str
     count: int | None
 
 
-class PlanLine(Part):
+class PlanLine(ReportPart):
     planned: str
     due: int | None
     done: int
@@ -68,7 +68,7 @@ class PlanLine(Part):
     why: str
 
 
-class SpecLine(Part):
+class SpecLine(ReportPart):
     revision: int
     digest: str
     author: str
@@ -76,7 +76,7 @@ class SpecLine(Part):
     entry: int | None
 
 
-class BaselineLine(Part):
+class BaselineLine(ReportPart):
     reason: str
     state: str
     rows: int | None
@@ -86,7 +86,7 @@ class BaselineLine(Part):
     entry: int | None
 
 
-class WindowLine(Part):
+class WindowLine(ReportPart):
     id: str
     scale: str
     number: int
@@ -110,7 +110,7 @@ class WindowLine(Part):
     corrected_why: str | None
 
 
-class MeasureLine(Part):
+class MeasureLine(ReportPart):
     """One KPI or fairness value of one window."""
 
     metric: str
@@ -142,7 +142,7 @@ class MeasureLine(Part):
     corrected_at: datetime | None
 
 
-class GroupLine(Part):
+class GroupLine(ReportPart):
     metric: str
     column: str
     group: str
@@ -154,7 +154,7 @@ class GroupLine(Part):
     reason: str | None
 
 
-class ThresholdLine(Part):
+class ThresholdLine(ReportPart):
     monitor: str
     metric: str
     rule: str
@@ -163,7 +163,7 @@ class ThresholdLine(Part):
     entry: int | None
 
 
-class DriftLine(Part):
+class DriftLine(ReportPart):
     window: str
     end: datetime
     column: str
@@ -173,7 +173,7 @@ class DriftLine(Part):
     adjusted_p: float
 
 
-class VisibleLine(Part):
+class VisibleLine(ReportPart):
     column: str
     smallest: float
     largest: float
@@ -181,7 +181,7 @@ class VisibleLine(Part):
     windows: int
 
 
-class AlertLine(Part):
+class AlertLine(ReportPart):
     id: str
     monitor: str
     metric: str
@@ -205,7 +205,7 @@ class AlertLine(Part):
     confirmation: str
 
 
-class DecisionLine(Part):
+class DecisionLine(ReportPart):
     id: str
     at: datetime
     cause: str
@@ -217,7 +217,7 @@ class DecisionLine(Part):
     entry: int | None
 
 
-class DatasetLine(Part):
+class DatasetLine(ReportPart):
     name: str
     role: str
     digest: str
@@ -228,21 +228,21 @@ class DatasetLine(Part):
     entry: int | None
 
 
-class GateLine(Part):
+class GateLine(ReportPart):
     gate: str
     verdict: str
     reason: str
     entry: int | None
 
 
-class ApprovalLine(Part):
+class ApprovalLine(ReportPart):
     actor: str
     at: str
     reason: str
     entry: int | None
 
 
-class RunLine(Part):
+class RunLine(ReportPart):
     """Records whole but for local paths, of which the last part is kept; `config_digest` is of the unshortened one."""
 
     id: str
@@ -265,7 +265,7 @@ class RunLine(Part):
     promoted_entry: int | None
 
 
-class VersionLine(Part):
+class VersionLine(ReportPart):
     version: str
     stage: str
     base_model: str
@@ -279,7 +279,7 @@ class VersionLine(Part):
     promoted_entry: int | None
 
 
-class ExplanationLine(Part):
+class ExplanationLine(ReportPart):
     """Residuals only: words and attributions are personal data and stay out of the report."""
 
     version: str
@@ -288,7 +288,7 @@ class ExplanationLine(Part):
     created_at: datetime
 
 
-class LedgerLine(Part):
+class LedgerLine(ReportPart):
     index: int
     at: str
     kind: str
@@ -296,18 +296,18 @@ class LedgerLine(Part):
     subject: str
 
 
-class Definition(Part):
+class Definition(ReportPart):
     term: str
     meaning: str
     source: str
 
 
-class Software(Part):
+class Software(ReportPart):
     name: str
     version: str
 
 
-class AuditReport(Part):
+class AuditReport(ReportPart):
     """Everything the PDF prints and more. Canonical JSON of it is what the ledger entry's digest is taken over."""
 
     format: str
@@ -316,9 +316,9 @@ class AuditReport(Part):
     regimes: tuple[str, ...]
     created_at: datetime
     requested_by: str
-    period: Period
-    identity: Identity
-    checkpoint: Checkpoint | None
+    period: ReportPeriod
+    identity: ModelIdentity
+    checkpoint: CheckpointLine | None
     health: str
     status: str
     verdicts: tuple[VerdictLine, ...]

@@ -14,7 +14,7 @@ from governance.tables import LedgerEntry
 from monitor.tables import Alert, BaselineRow, Dataset, Explanation, Measurement, Model, SpecRevision, Window
 from reports.errors import ReportNotFoundError
 from reports.tables import Report
-from retrain.tables import GateResult, ModelVersion, Run, TriggerDecision
+from retrain.tables import GateRow, ModelVersion, Run, TriggerDecision
 
 
 @dataclass(frozen=True)
@@ -119,9 +119,9 @@ def decision(db: Session, decision_id: UUID) -> TriggerDecision | None:
     return db.get(TriggerDecision, decision_id)
 
 
-def gates(db: Session, run_ids: Sequence[UUID]) -> dict[UUID, list[GateResult]]:
-    found: dict[UUID, list[GateResult]] = {run_id: [] for run_id in run_ids}
-    query = select(GateResult).where(GateResult.run_id.in_(run_ids)).order_by(GateResult.gate)
+def gates(db: Session, run_ids: Sequence[UUID]) -> dict[UUID, list[GateRow]]:
+    found: dict[UUID, list[GateRow]] = {run_id: [] for run_id in run_ids}
+    query = select(GateRow).where(GateRow.run_id.in_(run_ids)).order_by(GateRow.gate)
     for gate in db.scalars(query):
         found[gate.run_id].append(gate)
     return found

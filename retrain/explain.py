@@ -8,10 +8,11 @@ from typing import Final
 
 import polars as pl
 
-from core.errors import InvalidError, NotFoundError
+from core.errors import InvalidError
 from core.process import Child
 from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from monitor.confirm import drafts
+from monitor.errors import EventNotFoundError
 from monitor.service import current_spec
 from monitor.site import Site
 from monitor.tables import Explanation
@@ -24,13 +25,6 @@ from retrain.runs.evaluation import model_files
 from retrain.runs.workspace import read_json, write_config
 
 LIMIT_S: Final = 600.0
-
-
-class EventNotFoundError(NotFoundError):
-    code = "event_not_found"
-
-    def __init__(self, model: str, event_id: str) -> None:
-        super().__init__(f"model {model} has no event {event_id}", model=model, event_id=event_id)
 
 
 def explain(site: Site, model_name: str, event_id: str) -> None:

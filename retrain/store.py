@@ -12,7 +12,7 @@ from monitor.spec.parse import parse_spec
 from monitor.store import newest_baseline, spec_revision
 from monitor.tables import BaselineRow, Dataset, Explanation, Measurement, Window
 from retrain.errors import RunNotFoundError, VersionNotFoundError
-from retrain.tables import GateResult, ModelVersion, Run, TriggerDecision
+from retrain.tables import GateRow, ModelVersion, Run, TriggerDecision
 
 FINAL_STATES = ("promoted", "rejected", "failed")
 
@@ -45,8 +45,8 @@ def decisions(db: Session, model_id: UUID, limit: int = 100) -> Sequence[Trigger
     return db.scalars(query.order_by(TriggerDecision.at.desc()).limit(limit)).all()
 
 
-def gates(db: Session, run_id: UUID) -> Sequence[GateResult]:
-    return db.scalars(select(GateResult).where(GateResult.run_id == run_id).order_by(GateResult.gate)).all()
+def gates(db: Session, run_id: UUID) -> Sequence[GateRow]:
+    return db.scalars(select(GateRow).where(GateRow.run_id == run_id).order_by(GateRow.gate)).all()
 
 
 def datasets(db: Session, model_id: UUID) -> Sequence[Dataset]:
@@ -119,7 +119,7 @@ def spec_at(db: Session, model_id: UUID, revision: int) -> ModelSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedWindows:
     """What the monitor says at present, read for a decision."""
 
     newest: tuple[Window, ...]  # the newest window of each scale
@@ -133,17 +133,17 @@ def old_end(db: Session, model_id: UUID) -> int:
     return db.scalars(query.order_by(BaselineRow.created_at.desc()).limit(1)).first() or 0
 
 
-def judged(db: Session, model_id: UUID) -> Judged:
+def judged(db: Session, model_id: UUID) -> JudgedWindows:
     """Verdicts and measurements against the baseline in force."""
     row = newest_baseline(db, model_id)
     if row is None:
-        return Judged((), None, ())
+        return JudgedWindows((), None, ())
     query = select(Window).where(Window.baseline_id == row.id).order_by(Window.number.desc())
     by_scale: dict[str, list[Window]] = {}
     for window in db.scalars(query):
         by_scale.setdefault(window.scale, []).append(window)
     starts = [start for windows in by_scale.values() if (start := _alarm_start(windows)) is not None]
-    return Judged(
+    return JudgedWindows(
         newest=tuple(windows[0] for windows in by_scale.values()),
         alarm_from_seq=max(starts, default=None),
         readings=_newest_readings(db, row.id),

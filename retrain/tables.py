@@ -62,7 +62,7 @@ class Run(Keyed, Base):
     finished_at: Mapped[datetime | None]
 
 
-class GateResult(Keyed, Base):
+class GateRow(Keyed, Base):
     __tablename__ = "gate_result"
     __table_args__ = (
         UniqueConstraint("run_id", "gate"),

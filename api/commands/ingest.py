@@ -47,9 +47,9 @@ def ingest(
 ) -> None:
     """Send files into the running service; interrupted, the same command goes on where it ended."""
     from api.upload.files import sources
-    from api.upload.send import Progress as Noted
     from api.upload.send import Sender
-    from api.upload.shape import Plan
+    from api.upload.send import UploadProgress as Noted
+    from api.upload.shape import UploadPlan
 
     if not spec.is_file():
         raise InvalidError(f"spec: {spec} is not a file; give the path of a YAML or JSON file", field="spec")
@@ -68,7 +68,7 @@ def ingest(
     constants = {"version": model_version} if model_version is not None else {}
     with Client(settings.client) as client, _bar(sum(source.size for source in found)) as told:
         _declare(client, parsed, spec)
-        totals = Sender(client, parsed, told).send(found, Plan(parsed, outcomes, renames, constants), noted)
+        totals = Sender(client, parsed, told).send(found, UploadPlan(parsed, outcomes, renames, constants), noted)
     _show({"model": parsed.model, **asdict(totals), "state": str(noted.path)}, as_json=as_json)
 
 

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from rich.table import Table
 
 from api.client import Client
-from api.demo.plan import Plan, make_plan
+from api.demo.plan import DemoPlan, make_plan
 from api.demo.processes import Service, predict
 from api.demo.settings import Setup
 from api.demo.spec import MODEL, demo_spec
@@ -53,7 +53,7 @@ def run(story: Story, setup: Setup) -> dict[str, Any]:
     return facts | {"seconds": round(time.monotonic() - began, 1)}
 
 
-def _loop(story: Story, plan: Plan, base: Path, service: Service, setup: Setup) -> dict[str, Any]:
+def _loop(story: Story, plan: DemoPlan, base: Path, service: Service, setup: Setup) -> dict[str, Any]:
     admin = Client(ClientSettings(url=service.url, key=SecretStr(service.admin_key)))
     key = admin.json("POST", "/api/v1/keys", json={"name": "support-app", "role": "producer"})["key"]
     producer = Client(ClientSettings(url=service.url, key=SecretStr(key)))
@@ -240,7 +240,7 @@ def _follow_run(story: Story, admin: Client) -> dict[str, Any]:
     return run_
 
 
-def _accuracies(plan: Plan, answers: pl.DataFrame, version: str, *, known: float) -> dict[str, Any]:
+def _accuracies(plan: DemoPlan, answers: pl.DataFrame, version: str, *, known: float) -> dict[str, Any]:
     """Accuracy of v1 and of the new champion on the same later traffic, all of it and by kind of intent."""
     frame = plan.later.with_columns(
         before=answers["v1.label"] == pl.col("category"), after=answers[f"{version}.label"] == pl.col("category"),

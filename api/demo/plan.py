@@ -26,7 +26,7 @@ class Messages:
 
 
 @dataclass(frozen=True)
-class Plan:
+class DemoPlan:
     """Frames hold `text`, `category`; stretches also the simulated fields of an event.
 
     training: what v1 learns from. quiet: known intents only, baseline first. drift: new intents enter.
@@ -50,7 +50,7 @@ def choose_new_intents(categories: list[str], *, seed: int, share: float = 0.22)
     return tuple(sorted(str(c) for c in picked))
 
 
-def make_plan(messages: Messages, *, window_rows: int, end: datetime, seed: int) -> Plan:
+def make_plan(messages: Messages, *, window_rows: int, end: datetime, seed: int) -> DemoPlan:
     """Cut labelled messages into what v1 trains on and three stretches of production traffic.
 
     No row is in two parts, and the later stretch is the whole test file: nobody trains on it.
@@ -78,7 +78,7 @@ def make_plan(messages: Messages, *, window_rows: int, end: datetime, seed: int)
     for number, stretch in enumerate(stretches):
         parts.append(_as_events(stretch, begin, step, prefix="qdl"[number], seed=seed + 3 + number))
         begin += step * stretch.height
-    return Plan(
+    return DemoPlan(
         training=training, quiet=parts[0], drift=parts[1], later=parts[2],
         old_intents=tuple(sorted(training["category"].unique())), new_intents=messages.new_intents,
         window_rows=window_rows, baseline_rows=BASELINE_WINDOWS * window_rows,

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from api.demo.plan import Plan
+from api.demo.plan import DemoPlan
 
 MODEL = "support-intents"
 
 
 def demo_spec(
-    plan: Plan, *, base_model: str, kpi_min: float, min_outcomes: int, recipe: dict[str, Any]
+    plan: DemoPlan, *, base_model: str, kpi_min: float, min_outcomes: int, recipe: dict[str, Any]
 ) -> dict[str, Any]:
     return {
         "model": MODEL,

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from api.client import Client
-from api.demo.plan import Plan
+from api.demo.plan import DemoPlan
 from api.demo.processes import run_module
 from api.demo.spec import MODEL
 from core.artifacts import file_digest
@@ -82,7 +82,7 @@ class Story:
 
     # --- the acts ---
 
-    def make_first_model(self, plan: Plan) -> Path:
+    def make_first_model(self, plan: DemoPlan) -> Path:
         """Train v1 from scratch on the known intents."""
         data, base = self.folder / "v1-training.parquet", self.folder / "base-model"
         plan.training.select("text", pl.col("category").alias("label")).write_parquet(data)

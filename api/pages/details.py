@@ -21,7 +21,7 @@ from monitor.spec.parse import parse_spec
 from monitor.tables import BaselineRow, Window
 from reports import store
 from reports.charts.data_table import distribution_table
-from reports.charts.records import Table
+from reports.charts.records import DataTable
 from reports.charts.svg import distribution_svg, loss_svg
 from reports.facts import runs
 from reports.facts.citations import Citations
@@ -76,7 +76,7 @@ def window_page(caller: Reader, window_id: UUID, site: SiteDep, db: ReadDb) -> H
 
 def _changed(
     site: Site, caller: Caller, model: str, window: Window, reference: BaselineRow | None
-) -> tuple[list[tuple[Markup, Markup, Table]], str | None]:
+) -> tuple[list[tuple[Markup, Markup, DataTable]], str | None]:
     """Charts of the columns that changed, each with its table. Levels may quote people: they need the right to rows."""
     columns = changed_columns(window)
     if reference is None or not columns:

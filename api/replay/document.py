@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from api.replay.policies import FIELDS
-from api.replay.run import Run
+from api.replay.run import ReplayRun
 from monitor import store
 from monitor.confirm.confirm import evidence_of
 from monitor.spec.model import ModelSpec
@@ -15,7 +15,7 @@ from monitor.windows.alarm_rates import Judged, delay, episodes, rates
 from monitor.windows.backtest import Stored, declared_looks
 
 
-def document(run: Run, stored: Stored, changed_at: datetime | None) -> dict[str, Any]:
+def document(run: ReplayRun, stored: Stored, changed_at: datetime | None) -> dict[str, Any]:
     site, spec, model = run.site, run.spec, stored.current.model
     with site.database.read() as db:
         windows = [_window(w, store.window_measurements(db, w.id)) for w in store.windows(db, model.id)]

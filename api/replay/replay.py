@@ -14,7 +14,7 @@ import migrations
 from api.replay.document import document, policy_line
 from api.replay.input import Given, read_events, read_outcomes
 from api.replay.policies import budgeted, policies
-from api.replay.run import Run, feed
+from api.replay.run import ReplayRun, feed
 from core.artifacts import ArtifactStore
 from core.clock import ManualClock
 from core.db import Database
@@ -75,13 +75,13 @@ def replay_file(
 
 
 @contextmanager
-def _fed(home: Path, spec: ModelSpec, given: Given, late: Given | None, progress: Progress) -> Iterator[Run]:
+def _fed(home: Path, spec: ModelSpec, given: Given, late: Given | None, progress: Progress) -> Iterator[ReplayRun]:
     """A replay that has seen every row."""
     site = open_fresh(home, ManualClock(given.frame["ts"][0]))
     try:
         with site.database.write() as db:
             service.apply_spec(site, db, spec, "replay")
-        run = Run(site, spec, late, [*given.rejected, *(late.rejected if late else ())])
+        run = ReplayRun(site, spec, late, [*given.rejected, *(late.rejected if late else ())])
         for done in feed(run, given):
             progress(done, given.frame.height)
         yield run

@@ -29,7 +29,7 @@ MOST_ROWS_AT_ONCE: Final = 20_000
 
 
 @dataclass
-class Run:
+class ReplayRun:
     """A replay under way: what was sent, refused and decided."""
 
     site: Site
@@ -148,14 +148,14 @@ class Run:
         ]
 
 
-def feed(run: Run, given: Given) -> Iterator[int]:
+def feed(run: ReplayRun, given: Given) -> Iterator[int]:
     """Feed the file and close what it leaves open; rows done so far, again and again."""
     by_rows = isinstance(run.spec.monitors.windows, RowWindow)
     yield from (_feed_rows if by_rows else _feed_time)(run, given)
     run.finish()
 
 
-def _feed_rows(run: Run, given: Given) -> Iterator[int]:
+def _feed_rows(run: ReplayRun, given: Given) -> Iterator[int]:
     """A window's worth of rows at a time; each is judged when its last row is there."""
     windows = run.spec.monitors.windows
     assert isinstance(windows, RowWindow)
@@ -170,7 +170,7 @@ def _feed_rows(run: Run, given: Given) -> Iterator[int]:
         yield done
 
 
-def _feed_time(run: Run, given: Given) -> Iterator[int]:
+def _feed_time(run: ReplayRun, given: Given) -> Iterator[int]:
     """Block by block of event time. Rows are stored ahead of the clock, many blocks at once: a window needs later
     events to close and looks at none of them, and labels that lie ahead are not counted by the retrain policy."""
     windows = run.spec.monitors.windows
@@ -192,7 +192,7 @@ def _feed_time(run: Run, given: Given) -> Iterator[int]:
         yield done
 
 
-def _store_ahead(run: Run, name: str, parts: Sequence[pl.DataFrame], first: int) -> int:
+def _store_ahead(run: ReplayRun, name: str, parts: Sequence[pl.DataFrame], first: int) -> int:
     """Store whole blocks from `first` on, up to MOST_ROWS_AT_ONCE rows and at least one; returns where it stopped.
 
     With outcomes that arrive on their own, one block at a time: no outcome may be older than its event's arrival.

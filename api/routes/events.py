@@ -16,11 +16,12 @@ from api.http.direct import DirectRoute
 from api.http.intake import Intake, OverloadedError
 from api.http.metrics import ServiceMetrics
 from core import queue
-from core.errors import ConflictError, NotFoundError
+from core.errors import ConflictError
 from core.jobs import ExplainJob
 from core.queue import Job
 from governance.access.roles import Caller, Permission
 from monitor import store
+from monitor.errors import EventNotFoundError
 from monitor.ingest.media import ENCODINGS, JSON, MEDIA_TYPES
 from monitor.ingest.receive import Body, Kind
 from monitor.site import Site
@@ -56,10 +57,6 @@ class ExplanationOut(Out):
     version: str
     additivity_residual: float | None = None
     explanation: dict[str, Any] | None = None
-
-
-class EventNotFoundError(NotFoundError):
-    code = "event_not_found"
 
 
 class ExplanationFailedError(ConflictError):
@@ -134,7 +131,7 @@ def read(_: Reader, model: str, event_id: str, site: SiteDep, db: ReadDb) -> dic
 def _event(site: Site, model: str, event_id: str) -> dict[str, Any]:
     event = site.events.event(model, event_id)
     if event is None:
-        raise EventNotFoundError(f"model {model} has no event {event_id[:200]!r}", event_id=event_id[:200])
+        raise EventNotFoundError(model, event_id)
     return event
 
 

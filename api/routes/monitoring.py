@@ -16,13 +16,13 @@ router = APIRouter(prefix="/api/v1/models/{model}", tags=["monitoring"])
 Reader = Annotated[Caller, requires(Permission.READ)]
 
 
-class Period(In):
+class PeriodQuery(In):
     from_: AwareDatetime | None = Field(None, alias="from")
     to: AwareDatetime | None = None
     limit: int = Field(500, ge=1, le=5000)
 
 
-class MeasurementQuery(Period):
+class MeasurementQuery(PeriodQuery):
     metric: str | None = None
     column: str | None = None
     segment: str | None = None
@@ -110,7 +110,7 @@ def silent(_: Reader, model: str, site: SiteDep, db: ReadDb) -> SilenceOut:
 
 
 @router.get("/windows")
-def windows(_: Reader, model: str, period: Annotated[Period, Query()], db: ReadDb) -> Page[WindowOut]:
+def windows(_: Reader, model: str, period: Annotated[PeriodQuery, Query()], db: ReadDb) -> Page[WindowOut]:
     """Judged windows in order of their end; the newest `limit` of the period."""
     rows = store.windows(db, store.model(db, model).id, since=period.from_, until=period.to, limit=period.limit)
     return Page[WindowOut].of(rows)

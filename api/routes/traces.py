@@ -17,7 +17,7 @@ from monitor.ingest.media import ENCODINGS, TRACE_TYPES
 from monitor.site import Site
 
 if TYPE_CHECKING:
-    from monitor.ingest.otlp.receive import Verdict
+    from monitor.ingest.otlp.receive import SpanVerdict
 
 router = APIRouter(tags=["traces"])
 ingest_router = APIRouter(tags=["traces"], route_class=DirectRoute)
@@ -59,7 +59,7 @@ async def take_traces(_: Writer, request: Request) -> Response:
     return Response(answer, media_type=media_type)
 
 
-def _stored(site: Site, body: bytes, media_type: str, encoding: str) -> tuple["Verdict", bytes]:
+def _stored(site: Site, body: bytes, media_type: str, encoding: str) -> tuple["SpanVerdict", bytes]:
     from monitor.ingest.otlp.answer import response  # loads protobuf, and polars with the mapping
     from monitor.ingest.otlp.receive import receive_traces
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from api.upload.files import Source
+from api.upload.files import UploadSource
 from core.errors import InvalidError
 
 ROWS: Final = 20_000
@@ -29,7 +29,7 @@ class Batch:
     content: pl.DataFrame | list[bytes | None]
 
 
-def column_names(source: Source) -> list[str] | None:
+def column_names(source: UploadSource) -> list[str] | None:
     """The file's columns; None for NDJSON, where each line has its own.
 
     Raises:
@@ -44,13 +44,13 @@ def column_names(source: Source) -> list[str] | None:
     return None
 
 
-def batches(source: Source, skip: int) -> Iterator[Batch]:
+def batches(source: UploadSource, skip: int) -> Iterator[Batch]:
     """The rows after the first `skip`.
 
     Raises:
         InvalidError: the file is damaged.
     """
-    read: Mapping[str, Callable[[Source, int], Iterator[Batch]]] = {
+    read: Mapping[str, Callable[[UploadSource, int], Iterator[Batch]]] = {
         "parquet": _parquet, "csv": _csv_batches, "ndjson": _ndjson
     }  # fmt: skip
     with _refused_unless_readable(source):
@@ -58,7 +58,7 @@ def batches(source: Source, skip: int) -> Iterator[Batch]:
 
 
 @contextmanager
-def _refused_unless_readable(source: Source) -> Iterator[None]:
+def _refused_unless_readable(source: UploadSource) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
@@ -66,7 +66,7 @@ def _refused_unless_readable(source: Source) -> Iterator[None]:
         raise InvalidError(f"file {source.name} cannot be read as {source.form}: {why}", field="file") from error
 
 
-def _parquet(source: Source, skip: int) -> Iterator[Batch]:
+def _parquet(source: UploadSource, skip: int) -> Iterator[Batch]:
     with source.opened() as (stream, _), pq.ParquetFile(stream, pre_buffer=False) as file:
         sizes = [file.metadata.row_group(i).num_rows for i in range(file.metadata.num_row_groups)]
         first, at = 0, 0  # the row group to begin with, and the rows before it
@@ -99,7 +99,7 @@ def _csv(stream: Any, columns: list[str] | None) -> Any:
     )
 
 
-def _csv_batches(source: Source, skip: int) -> Iterator[Batch]:
+def _csv_batches(source: UploadSource, skip: int) -> Iterator[Batch]:
     columns, at = column_names(source), 0
     with source.opened() as (stream, file):
         for part in _csv(stream, columns):
@@ -116,7 +116,7 @@ def _framed(table: pa.Table) -> pl.DataFrame:
     return frame
 
 
-def _ndjson(source: Source, skip: int) -> Iterator[Batch]:
+def _ndjson(source: UploadSource, skip: int) -> Iterator[Batch]:
     lines: list[bytes | None] = []
     size, first = 0, skip + 1
     with source.opened() as (stream, file):

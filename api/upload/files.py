@@ -32,7 +32,7 @@ _SECRET: Final = re.compile(r"://[^:/@?]*:(?!\d+/)[^@]*@|[?&](?:sig|client_secre
 
 
 @dataclass(frozen=True)
-class Source:
+class UploadSource:
     """One file: where it is, what tells whether it changed, and how it is written."""
 
     name: str  # as it was given, below the folder it was found in
@@ -65,7 +65,7 @@ class Source:
         return digest.hexdigest()
 
 
-def sources(given: str) -> list[Source]:
+def sources(given: str) -> list[UploadSource]:
     """The files behind a path or URI, in order of their names.
 
     Raises:
@@ -148,7 +148,7 @@ def _hidden(path: str, root: str) -> bool:
     return any(part.startswith((".", "_")) for part in PurePosixPath(path).relative_to(root).parts)
 
 
-def _source(store: "FileSystem", found: "FileInfo", root: PurePosixPath) -> Source:
+def _source(store: "FileSystem", found: "FileInfo", root: PurePosixPath) -> UploadSource:
     path = PurePosixPath(found.path)
     suffixes = [s.lower() for s in path.suffixes]
     packed = PACKED.get(suffixes[-1]) if suffixes else None
@@ -157,4 +157,6 @@ def _source(store: "FileSystem", found: "FileInfo", root: PurePosixPath) -> Sour
         raise InvalidError(f"file {path.name}: unknown kind of file; {_KINDS}", field="file", value=path.name)
     name = path.relative_to(root)
     partitions = dict(part.split("=", 1) for part in name.parts[:-1] if "=" in part)
-    return Source(str(name), found.path, int(found.size or 0), str(found.mtime_ns), form, packed, partitions, store)
+    return UploadSource(
+        str(name), found.path, int(found.size or 0), str(found.mtime_ns), form, packed, partitions, store
+    )

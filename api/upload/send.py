@@ -14,8 +14,8 @@ from urllib.parse import quote
 
 from api.client import Client, ServiceError
 from api.upload.batches import batches, column_names
-from api.upload.files import Source
-from api.upload.shape import Body, Plan, bodies
+from api.upload.files import UploadSource
+from api.upload.shape import UploadBody, UploadPlan, bodies
 from core.artifacts import write_durably
 from core.errors import InvalidError
 from monitor.spec.model import ModelSpec
@@ -35,7 +35,7 @@ class Done:
 
 
 @dataclass
-class Progress:
+class UploadProgress:
     """What is noted between attempts: `about` says of which rows, so that a note is not taken for another's."""
 
     path: Path
@@ -43,7 +43,7 @@ class Progress:
     files: dict[str, Done] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, path: Path, about: dict[str, Any]) -> "Progress":
+    def open(cls, path: Path, about: dict[str, Any]) -> "UploadProgress":
         """
         Raises:
             InvalidError: the file is no such note, or one of something else.
@@ -64,7 +64,7 @@ class Progress:
             )  # fmt: skip
         return cls(path, about, files)
 
-    def of(self, source: Source) -> Done:
+    def of(self, source: UploadSource) -> Done:
         """How far a file has come; from its start when it changed since."""
         done = self.files.get(source.name)
         if done is None or (done.size, done.changed) != (source.size, source.changed):
@@ -103,7 +103,7 @@ class Sender:
         self.totals = Totals()
         self._before = 0  # bytes of the files that are finished
 
-    def send(self, found: Sequence[Source], plan: Plan, progress: Progress) -> Totals:
+    def send(self, found: Sequence[UploadSource], plan: UploadPlan, progress: UploadProgress) -> Totals:
         """Send what is not done yet.
 
         Raises:
@@ -122,7 +122,7 @@ class Sender:
         self.totals.rejected.sort(key=lambda rejected: (rejected["file"], rejected["row"]))
         return self.totals
 
-    def _file(self, source: Source, plan: Plan, done: Done, progress: Progress) -> None:
+    def _file(self, source: UploadSource, plan: UploadPlan, done: Done, progress: UploadProgress) -> None:
         for batch in batches(source, done.rows):
             before = replace(self.totals, rejected=list(self.totals.rejected))
             for number, line in enumerate(batch.content if isinstance(batch.content, list) else (), start=batch.first):
@@ -140,7 +140,7 @@ class Sender:
             progress.save()
             self._told(self._before + batch.position, self.totals.rows)
 
-    def _demand_taken(self, source: Source, rows: int, before: Totals) -> None:
+    def _demand_taken(self, source: UploadSource, rows: int, before: Totals) -> None:
         """Stop at the start of a file of which nothing fits, instead of filling the quarantine with it."""
         if self.totals.stored > before.stored:
             return
@@ -151,7 +151,7 @@ class Sender:
             field=why["field"],
         )
 
-    def _post(self, source: Source, body: Body) -> None:
+    def _post(self, source: UploadSource, body: UploadBody) -> None:
         try:
             receipt = self._patiently(body)
         except ServiceError as error:
@@ -174,12 +174,12 @@ class Sender:
             self._refuse(source, body.rows[rejected["line"] - 1], rejected["field"], rejected["reason"])
         self.totals.rejected_total += receipt["rejected_total"] - len(receipt["rejected"])
 
-    def _refuse(self, source: Source, row: int, name: str | None, reason: str) -> None:
+    def _refuse(self, source: UploadSource, row: int, name: str | None, reason: str) -> None:
         self.totals.rejected_total += 1
         if len(self.totals.rejected) < LISTED:
             self.totals.rejected.append({"file": source.name, "row": row, "field": name, "reason": reason})
 
-    def _patiently(self, body: Body) -> Any:
+    def _patiently(self, body: UploadBody) -> Any:
         """Post, waiting as long as the service asks for while it is busy."""
         waited = 0.0
         path = f"/api/v1/models/{quote(self._spec.model, safe='')}/{body.kind}"
@@ -194,7 +194,7 @@ class Sender:
                 waited += pause
 
 
-def _plan_of(source: Source, plan: Plan) -> Plan:
+def _plan_of(source: UploadSource, plan: UploadPlan) -> UploadPlan:
     """The plan for one file: what its folders say, and ids where it has none.
 
     Raises:
@@ -225,7 +225,7 @@ def _plan_of(source: Source, plan: Plan) -> Plan:
     return _with(plan, constants, source.digest()[:32] if "event_id" not in new else None)
 
 
-def _plan_of_lines(source: Source, plan: Plan, constants: Mapping[str, str]) -> Plan:
+def _plan_of_lines(source: UploadSource, plan: UploadPlan, constants: Mapping[str, str]) -> UploadPlan:
     """What the first row of NDJSON has stands for the others; the service judges each."""
     row = _first_object(source)
     new = {plan.rename.get(name, name) for name in row} - {""} | constants.keys()
@@ -235,7 +235,7 @@ def _plan_of_lines(source: Source, plan: Plan, constants: Mapping[str, str]) -> 
     return _with(plan, constants, ids)
 
 
-def _first_object(source: Source) -> Mapping[str, Any]:
+def _first_object(source: UploadSource) -> Mapping[str, Any]:
     batch = next(batches(source, 0), None)
     for line in batch.content if batch is not None and isinstance(batch.content, list) else ():
         try:
@@ -247,10 +247,10 @@ def _first_object(source: Source) -> Mapping[str, Any]:
     return {}
 
 
-def _demand(source: Source, name: str, present: set[str], fix: str) -> None:
+def _demand(source: UploadSource, name: str, present: set[str], fix: str) -> None:
     if name not in present:
         raise InvalidError(f"file {source.name} has no column {name}; {fix}", field=name)
 
 
-def _with(plan: Plan, constants: Mapping[str, str], ids: str | None) -> Plan:
-    return Plan(plan.spec, plan.outcomes_only, plan.rename, constants, ids)
+def _with(plan: UploadPlan, constants: Mapping[str, str], ids: str | None) -> UploadPlan:
+    return UploadPlan(plan.spec, plan.outcomes_only, plan.rename, constants, ids)

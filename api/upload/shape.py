@@ -27,7 +27,7 @@ _EXAMPLE: Final = "2026-03-01T12:00:00Z"
 
 
 @dataclass(frozen=True)
-class Plan:
+class UploadPlan:
     """How the columns of a file become rows of a model."""
 
     spec: ModelSpec
@@ -44,17 +44,17 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Body:
+class UploadBody:
     """A request, and for each of its rows the row of the file."""
 
     kind: str  # events or outcomes
     media_type: str
     rows: Sequence[int]
     content: bytes
-    halves: Callable[[], "tuple[Sequence[Body], Sequence[Body]]"]
+    halves: Callable[[], "tuple[Sequence[UploadBody], Sequence[UploadBody]]"]
 
 
-def bodies(plan: Plan, batch: Batch, *, first: bool) -> list[Body]:
+def bodies(plan: UploadPlan, batch: Batch, *, first: bool) -> list[UploadBody]:
     """The requests of a batch, those with events before those with outcomes.
 
     Raises:
@@ -69,7 +69,7 @@ def bodies(plan: Plan, batch: Batch, *, first: bool) -> list[Body]:
 # --- columns ----------------------------------------------------------------------------------------------------------
 
 
-def _named(plan: Plan, frame: pl.DataFrame, numbers: range) -> pl.DataFrame:
+def _named(plan: UploadPlan, frame: pl.DataFrame, numbers: range) -> pl.DataFrame:
     frame = frame.drop([name for name, to in plan.rename.items() if not to and name in frame.columns])
     frame = frame.rename({name: to for name, to in plan.rename.items() if to and name in frame.columns})
     frame = frame.with_columns(pl.lit(value).alias(name) for name, value in plan.constants.items())
@@ -78,7 +78,7 @@ def _named(plan: Plan, frame: pl.DataFrame, numbers: range) -> pl.DataFrame:
     return frame.drop("ts", strict=False) if plan.outcomes_only else frame
 
 
-def _of_frame(plan: Plan, raw: pl.DataFrame, numbers: Sequence[int], *, first: bool) -> list[Body]:
+def _of_frame(plan: UploadPlan, raw: pl.DataFrame, numbers: Sequence[int], *, first: bool) -> list[UploadBody]:
     typed, misfits = {}, {}
     for name in raw.columns:
         typed[name], misfits[name] = _times(raw[name]) if name == "ts" else _typed(raw[name], plan.kinds[name])
@@ -86,7 +86,7 @@ def _of_frame(plan: Plan, raw: pl.DataFrame, numbers: Sequence[int], *, first: b
             raise _refused(raw[name], "ts" if name == "ts" else plan.kinds[name])
     bad = pl.select(pl.any_horizontal(misfits.values())).to_series()
     frame, rows = pl.DataFrame(typed), pl.Series(numbers, dtype=pl.Int64)
-    done: list[Body] = []
+    done: list[UploadBody] = []
     outcomes = [name for name in frame.columns if name in plan.spec.outcome_columns]
     if not plan.outcomes_only:
         done += _columnar("events", frame.filter(~bad).drop(outcomes), rows.filter(~bad))
@@ -112,13 +112,13 @@ def _objects(
     return [{k: v for k, v in zip(columns, row, strict=True) if v is not None} for row in values]
 
 
-def _columnar(kind: str, frame: pl.DataFrame, rows: pl.Series) -> list[Body]:
+def _columnar(kind: str, frame: pl.DataFrame, rows: pl.Series) -> list[UploadBody]:
     if not frame.height:
         return []
     out = io.BytesIO()
     frame.write_ipc_stream(out, compression="lz4")
     half = frame.height // 2
-    return [Body(
+    return [UploadBody(
         kind, ARROW, rows.to_list(), out.getvalue(),
         lambda: (_columnar(kind, frame[:half], rows[:half]), _columnar(kind, frame[half:], rows[half:])),
     )]  # fmt: skip
@@ -181,7 +181,7 @@ def _refused(series: pl.Series, kind: str) -> InvalidError:
 # --- lines ------------------------------------------------------------------------------------------------------------
 
 
-def _of_lines(plan: Plan, lines: Sequence[tuple[int, bytes]]) -> list[Body]:
+def _of_lines(plan: UploadPlan, lines: Sequence[tuple[int, bytes]]) -> list[UploadBody]:
     """Lines go as they are, unless something in them is to be changed or sent elsewhere."""
     lines = [(number, line) for number, line in lines if line.strip()]
     changed = plan.rename or plan.constants or plan.ids is not None or plan.outcomes_only
@@ -199,7 +199,7 @@ def _of_lines(plan: Plan, lines: Sequence[tuple[int, bytes]]) -> list[Body]:
     return _of_objects(plan, objects)
 
 
-def _named_object(plan: Plan, number: int, row: Mapping[str, Any]) -> dict[str, Any]:
+def _named_object(plan: UploadPlan, number: int, row: Mapping[str, Any]) -> dict[str, Any]:
     new = {plan.rename.get(name, name): value for name, value in row.items() if plan.rename.get(name, name)}
     new = {**plan.constants, **new}
     if plan.ids is not None:
@@ -209,7 +209,7 @@ def _named_object(plan: Plan, number: int, row: Mapping[str, Any]) -> dict[str, 
     return new
 
 
-def _of_objects(plan: Plan, rows: Sequence[tuple[int, Any]]) -> list[Body]:
+def _of_objects(plan: UploadPlan, rows: Sequence[tuple[int, Any]]) -> list[UploadBody]:
     """Rows as JSON, divided into events and outcomes; a line that is no object stays as it is."""
     names = set(plan.spec.outcome_columns)
     if plan.outcomes_only:
@@ -230,11 +230,11 @@ def _line(row: Any) -> bytes:
     return row if isinstance(row, bytes) else written(row).encode()
 
 
-def _textual(kind: str, lines: Sequence[tuple[int, bytes]]) -> list[Body]:
+def _textual(kind: str, lines: Sequence[tuple[int, bytes]]) -> list[UploadBody]:
     if not lines:
         return []
     half = len(lines) // 2
-    return [Body(
+    return [UploadBody(
         kind, NDJSON, [n for n, _ in lines], b"\n".join(line for _, line in lines),
         lambda: (_textual(kind, lines[:half]), _textual(kind, lines[half:])),
     )]  # fmt: skip

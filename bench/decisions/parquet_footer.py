@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from monitor.ingest.parquet_footer import Leaf, groups, unpacked  # noqa: E402
+from monitor.ingest.parquet_footer import LeafColumn, groups, unpacked  # noqa: E402
 
 REPEATS = 20
 
@@ -46,7 +46,7 @@ def body(rows: int) -> bytes:
 def main() -> None:
     for rows in (5_000, 1_000_000):
         data = body(rows)
-        leaves = [Leaf(name, 8, in_list=False) for name in pq.read_schema(io.BytesIO(data)).names]
+        leaves = [LeafColumn(name, 8, in_list=False) for name in pq.read_schema(io.BytesIO(data)).names]
         began = time.process_time()
         for _ in range(REPEATS):
             pages = sum(1 for _ in unpacked(data, leaves, groups(data)))

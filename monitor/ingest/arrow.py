@@ -18,7 +18,7 @@ from monitor.ingest.encoding import too_large
 from monitor.ingest.json_columns import merged
 from monitor.ingest.media import ARROW, JSON, NDJSON, PARQUET
 from monitor.ingest.ndjson import BodyError, Rows, check_count
-from monitor.ingest.parquet_footer import Leaf, groups, unpacked
+from monitor.ingest.parquet_footer import LeafColumn, groups, unpacked
 from monitor.ingest.row_schema import UTC_MICROSECONDS, SchemaMismatchError, Target
 from monitor.ingest.validate import AHEAD, Checked, unknown_column
 from monitor.spec.columns import ColumnType
@@ -72,9 +72,9 @@ def read_parquet_columns(target: Target, body: bytes, now: datetime, limit_mb: i
             return _columns(target, file.read(use_threads=False), now, limit_mb)
 
 
-def _leaves(schema: pq.ParquetSchema) -> list[Leaf]:
+def _leaves(schema: pq.ParquetSchema) -> list[LeafColumn]:
     columns = [schema.column(i) for i in range(len(schema))]
-    return [Leaf(c.path, c.length or 0, c.max_repetition_level > 0) for c in columns]
+    return [LeafColumn(c.path, c.length or 0, c.max_repetition_level > 0) for c in columns]
 
 
 @contextmanager

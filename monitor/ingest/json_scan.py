@@ -34,7 +34,7 @@ BLOCK: Final = 1 << 19  # bytes looked at together: what is computed from them s
 LONGEST_LINE: Final = 4 << 20  # a longer one is not looked at: positions of its quotes may take 24 times its room
 
 
-class Keys:
+class KeySpans:
     """The declared columns as words of eight bytes, so that thousands of keys are compared at once."""
 
     def __init__(self, columns: Mapping[str, ColumnType]) -> None:
@@ -75,7 +75,7 @@ class Lines:
     passed: Flags
 
 
-def scan(body: bytes, keys: Keys, *, block: int = BLOCK) -> Lines:
+def scan(body: bytes, keys: KeySpans, *, block: int = BLOCK) -> Lines:
     """Judge each line of `body`; the last may lack its newline."""
     at, parts = 0, []
     while at < len(body):
@@ -94,7 +94,7 @@ def scan(body: bytes, keys: Keys, *, block: int = BLOCK) -> Lines:
     return Lines(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("starts", "ends", "passed")))
 
 
-def _scan(body: bytes, keys: Keys) -> Lines:
+def _scan(body: bytes, keys: KeySpans) -> Lines:
     size = len(body)
     # Escapes are blanked out, so that every quote left opens or closes a string. They are paired from the left, which
     # is right within strings; a line with a backslash elsewhere is no JSON and the parser refuses it.
@@ -145,7 +145,7 @@ def _window(raw: NDArray[np.uint8], at: Positions, width: int) -> Words:
 
 
 def _judge(
-    passed: Flags, keys: Keys, window: Words, lengths: Positions, kind: NDArray[np.uint8], per_line: Positions
+    passed: Flags, keys: KeySpans, window: Words, lengths: Positions, kind: NDArray[np.uint8], per_line: Positions
 ) -> None:
     """Clear `passed` where a line has an undeclared key, a value of another kind, or the same key twice."""
     count = int(per_line[0]) if len(per_line) else 0

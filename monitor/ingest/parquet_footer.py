@@ -24,7 +24,7 @@ _I32, _I64, _LIST, _STRUCTURE = 5, 6, 9, 12  # kinds of fields
 
 
 @dataclass(frozen=True, slots=True)
-class Leaf:
+class LeafColumn:
     """A column as its values are written: a list's numbers are a column of their own."""
 
     path: str
@@ -33,7 +33,7 @@ class Leaf:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class RowGroup:
     """Rows that are written together, and where the pages of each leaf are."""
 
     rows: int
@@ -48,7 +48,7 @@ class _Chunk:
     unbounded: str  # an encoding, or nothing
 
 
-def groups(body: bytes) -> list[Group]:
+def groups(body: bytes) -> list[RowGroup]:
     """The row groups as the footer describes them.
 
     Raises:
@@ -61,7 +61,7 @@ def groups(body: bytes) -> list[Group]:
     return [_group(one) for one in footer.structures(4)]
 
 
-def unpacked(body: bytes, leaves: Sequence[Leaf], found: Sequence[Group]) -> Iterator[int]:
+def unpacked(body: bytes, leaves: Sequence[LeafColumn], found: Sequence[RowGroup]) -> Iterator[int]:
     """Bytes that each page of the file may take, one page after another.
 
     Raises:
@@ -94,9 +94,9 @@ class _Page:
     size: int  # bytes, unpacked
 
 
-def _group(fields: "_Fields") -> Group:
+def _group(fields: "_Fields") -> RowGroup:
     chunks = [_chunk(one.structure(3)) for one in fields.structures(1)]
-    return Group(fields.count(3, _I64), chunks)
+    return RowGroup(fields.count(3, _I64), chunks)
 
 
 def _chunk(fields: "_Fields") -> _Chunk:

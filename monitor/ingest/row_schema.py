@@ -10,7 +10,7 @@ import polars as pl
 
 from core.errors import InvalidError
 from monitor.ingest import vectors
-from monitor.ingest.json_scan import Keys
+from monitor.ingest.json_scan import KeySpans
 from monitor.ingest.ndjson import Rows
 from monitor.ingest.validate import (
     AHEAD,
@@ -57,8 +57,8 @@ class Target:
         return {name: column.dimensions or 0 for name, column in declared.items()}
 
     @cached_property
-    def keys(self) -> Keys:
-        return Keys(dict(self.columns) | {"ts": "string"} if self.timed else self.columns)
+    def keys(self) -> KeySpans:
+        return KeySpans(dict(self.columns) | {"ts": "string"} if self.timed else self.columns)
 
     def examine(self, rows: Rows, now: datetime) -> Checked:
         """The rows one by one, with a reason against each that is refused."""

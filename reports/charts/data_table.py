@@ -1,10 +1,10 @@
 """The data behind a chart, as a table."""
 
-from reports.charts.records import Distribution, Table, Timeline
+from reports.charts.records import DataTable, Distribution, Timeline
 from reports.charts.text import number, utc
 
 
-def timeline_table(timeline: Timeline) -> Table:
+def timeline_table(timeline: Timeline) -> DataTable:
     """Every point of every panel as text."""
     rows = [
         (
@@ -14,14 +14,14 @@ def timeline_table(timeline: Timeline) -> Table:
         for panel in timeline.panels
         for p in panel.points
     ]  # fmt: skip
-    return Table(("chart", "from", "to", "value", "low", "high", "limit", "n", "status"), tuple(rows))
+    return DataTable(("chart", "from", "to", "value", "low", "high", "limit", "n", "status"), tuple(rows))
 
 
-def distribution_table(chart: Distribution) -> Table:
+def distribution_table(chart: Distribution) -> DataTable:
     rows = [
         (bin_, number(r), number(w), f"{w - r:+.3f}")
         for bin_, r, w in zip(chart.bins, chart.reference, chart.window, strict=True)
     ]
-    return Table(
+    return DataTable(
         ("bin" if chart.kind == "number" else "category", "reference share", "window share", "change"), tuple(rows)
     )

@@ -76,7 +76,7 @@ class Distribution:
 
 
 @dataclass(frozen=True)
-class Table:
+class DataTable:
     """The numbers behind a chart, for readers who cannot or do not want to see it."""
 
     headers: tuple[str, ...]

@@ -82,7 +82,7 @@ def gather(site: Site, db: Session, report: Report) -> doc.AuditReport:
     plan = plan_lines(spec, windows, kpi, fairness, alert_lines, decision_lines, since, until)
     drift = tuple(line for w in windows for line in drift_lines(w, spec))
     unmeasured = unmeasured_lines(spec, windows, kpi, len(explained), plan)
-    identity = doc.Identity(
+    identity = doc.ModelIdentity(
         model=model.name,
         task=spec.task,
         owner=spec.owner,
@@ -105,11 +105,11 @@ def gather(site: Site, db: Session, report: Report) -> doc.AuditReport:
         regimes=tuple(map(str, report.regimes)),
         created_at=report.created_at,
         requested_by=report.requested_by,
-        period=doc.Period(start=since, end=until),
+        period=doc.ReportPeriod(start=since, end=until),
         identity=identity,
         checkpoint=None
         if head is None
-        else doc.Checkpoint(origin=site.settings.ledger.origin, size=head.size, root=head.root, at=head.at),
+        else doc.CheckpointLine(origin=site.settings.ledger.origin, size=head.size, root=head.root, at=head.at),
         health=state.sentence,
         status=state.status,
         verdicts=verdict_lines(spec, windows, kpi, fairness, alert_lines, run_lines),

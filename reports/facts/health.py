@@ -23,7 +23,7 @@ RUN_WORDS = {
 
 
 @dataclass(frozen=True)
-class Facts:
+class HealthFacts:
     """What is known about a model at one moment; windows in order of their end, oldest first."""
 
     windows: Sequence[Window]
@@ -45,7 +45,7 @@ class Health:
     sentence: str
 
 
-def health(facts: Facts) -> Health:
+def health(facts: HealthFacts) -> Health:
     """What is wrong and since when, or what a quiet model would have noticed; then what is next."""
     limited = [m for m in facts.kpis if m.limit is not None] or list(facts.kpis)
     kpis = " ".join(kpi_sentence(m) for m in limited)
@@ -126,7 +126,7 @@ def _alert(alert: Alert, first: Window | None) -> str:
     return f"{since}{many}: {alert.sentence.rstrip('.')}."
 
 
-def _next(facts: Facts) -> str:
+def _next(facts: HealthFacts) -> str:
     run = facts.last_run
     if run is not None and run.state in RUN_WORDS:
         return f"{RUN_WORDS[run.state]}."
@@ -142,7 +142,7 @@ def _next(facts: Facts) -> str:
     return ""
 
 
-def _recovered(facts: Facts) -> str:
+def _recovered(facts: HealthFacts) -> str:
     """A drift alert stays open until a person resolves it; whether windows are quiet again is said beside it."""
     judged = [w for w in facts.windows if w.decision["judged"]]
     streak = _quiet_streak(judged)

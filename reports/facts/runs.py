@@ -20,7 +20,7 @@ LIBRARIES: Final = ("torch", "transformers", "peft", "bitsandbytes", "tokenizers
 
 
 @dataclass(frozen=True)
-class Compared:
+class ComparedValue:
     """One metric of champion and challenger on the same rows, each with its interval."""
 
     metric: str
@@ -36,7 +36,7 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class Source:
+class DatasetSource:
     """Where the rows of a data set came from."""
 
     role: str
@@ -101,7 +101,7 @@ def losses(metrics: Record) -> tuple[float, ...]:
     return tuple(float(v) for v in found if isinstance(v, int | float)) if isinstance(found, list | tuple) else ()
 
 
-def evaluation(found: Record) -> tuple[Compared, ...]:
+def evaluation(found: Record) -> tuple[ComparedValue, ...]:
     """Champion against challenger, one line per metric and kind of rows."""
     if not found:
         return ()
@@ -113,7 +113,7 @@ def evaluation(found: Record) -> tuple[Compared, ...]:
         difference = differences.get((metric, rows), {})
         reasons = dict.fromkeys(str(e["reason"]) for e in (champion, challenger, difference) if e.get("reason"))
         lines.append(
-            Compared(
+            ComparedValue(
                 metric=str(metric).replace("_", " "), rows=ROWS.get(str(rows), str(rows)),
                 n=_named("", challenger.get("n", champion.get("n"))) or "–",
                 champion=number(champion.get("value")), champion_interval=_interval(champion),
@@ -125,7 +125,7 @@ def evaluation(found: Record) -> tuple[Compared, ...]:
     return tuple(lines)
 
 
-def source(role: str, provenance: Mapping[str, Any]) -> Source:
+def source(role: str, provenance: Mapping[str, Any]) -> DatasetSource:
     """Where the rows of a data set came from, how they were chosen and which were left out."""
     tables = [_table(s) for s in provenance.get("sources") or () if isinstance(s, Mapping)]
     filters = [str(f) for f in provenance.get("filters") or ()]
@@ -135,7 +135,7 @@ def source(role: str, provenance: Mapping[str, Any]) -> Source:
     dropped += [f"{len(out):,} labels with too few rows"] if out else []
     dropped += [f"{m['rows_removed']:,} × erased (erasure {m['erasure']})" for m in provenance.get("erasures", [])]
     origin = "; ".join((*filters, *tables)) or str(provenance.get("source") or "not recorded")
-    return Source(
+    return DatasetSource(
         role=ROLES.get(role, role), labels=f"{len(labels):,}" if isinstance(labels, Mapping | list | tuple) else "–",
         origin=without_paths(origin), dropped="; ".join(dropped) or "none",
     )  # fmt: skip

@@ -11,7 +11,7 @@ from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.tables import Alert, BaselineRow, Measurement, Model, Window
 from reports import store
-from reports.facts.health import Facts, Health, health
+from reports.facts.health import Health, HealthFacts, health
 from retrain.tables import ModelVersion
 
 
@@ -43,7 +43,7 @@ def health_at(
     decisions = store.decisions(db, model.id, model.created_at, end)
     kpis = newest_kpis(db, model.id, spec, end)
     return health(
-        Facts(
+        HealthFacts(
             windows=windows,
             baseline=baseline,
             wanted_rows=spec.baseline.first_rows,

@@ -7,7 +7,7 @@ from monitor.tables import Dataset
 from reports import document as doc
 from reports.facts.citations import Citations
 from reports.redaction import without_paths
-from retrain.tables import GateResult, ModelVersion, Run
+from retrain.tables import GateRow, ModelVersion, Run
 
 
 def dataset_line(d: Dataset, citations: Citations) -> doc.DatasetLine:
@@ -23,9 +23,7 @@ def dataset_line(d: Dataset, citations: Citations) -> doc.DatasetLine:
     )
 
 
-def run_line(
-    r: Run, gates: Sequence[GateResult], datasets: Mapping[UUID, Dataset], citations: Citations
-) -> doc.RunLine:
+def run_line(r: Run, gates: Sequence[GateRow], datasets: Mapping[UUID, Dataset], citations: Citations) -> doc.RunLine:
     ids = (r.train_dataset_id, r.eval_dataset_id, r.holdout_dataset_id)
     used = [datasets[i] for i in ids if i is not None and i in datasets]
     return doc.RunLine(

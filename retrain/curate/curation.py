@@ -29,7 +29,7 @@ class Material:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Split:
     """One dataset to be written: its rows, what was left out, and how it was chosen."""
 
     rows: pl.DataFrame
@@ -39,9 +39,9 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Curated:
-    train: Part
-    eval: Part
-    holdout: Part
+    train: Split
+    eval: Split
+    holdout: Split
     labels: tuple[str, ...]
     facts: dict[str, Any] = field(default_factory=dict)
 
@@ -90,9 +90,9 @@ def curate(material: Material, shape: Shape, plan: Plan, known: tuple[str, ...])
     if train.height == 0:
         raise TooFewRowsError("no row is left to train on; register a dataset or wait for outcomes", rows=0)
     return Curated(
-        Part(train, train_drops, ("first part of the new rows in time", "replay of older rows, stratified by label")),
-        Part(held, eval_drops, (f"last {HELD_OUT_SHARE:.0%} of the new rows in time",)),
-        Part(holdout, hold_drops, (_hold_filter(material),)),
+        Split(train, train_drops, ("first part of the new rows in time", "replay of older rows, stratified by label")),
+        Split(held, eval_drops, (f"last {HELD_OUT_SHARE:.0%} of the new rows in time",)),
+        Split(holdout, hold_drops, (_hold_filter(material),)),
         labels,
         facts,
     )

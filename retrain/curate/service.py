@@ -15,7 +15,7 @@ from monitor.spec.model import ModelSpec
 from monitor.tables import Dataset, Model
 from retrain import store
 from retrain.curate import provenance
-from retrain.curate.curation import Curated, Material, Part, curate
+from retrain.curate.curation import Curated, Material, Split, curate
 from retrain.curate.dedupe import normalised
 from retrain.curate.provenance import Tables
 from retrain.curate.select import EVENTS, PROTECTED, Drops, Shape, rows_of_dataset, rows_of_events
@@ -180,7 +180,7 @@ def _add(
     return row
 
 
-def _parts(curated: Curated) -> dict[str, Part]:
+def _parts(curated: Curated) -> dict[str, Split]:
     return {"train": curated.train, "eval": curated.eval, "holdout": curated.holdout}
 
 
@@ -192,7 +192,7 @@ def _keys(frame: pl.DataFrame, shape: Shape) -> frozenset[str]:
     return frozenset(normalised(text) for text in frame[shape.names[0]])
 
 
-def _store(site: Site, part: Part, shape: Shape) -> str:
+def _store(site: Site, part: Split, shape: Shape) -> str:
     text, label = shape.names
     kept = ["row_id", "text", "label", *(PROTECTED + p for p in shape.protected), "source"]
     buffer = io.BytesIO()

@@ -14,7 +14,7 @@ MIN_ROWS: Final = 30  # fewer rows than this decide nothing
 
 
 @dataclass(frozen=True, eq=False)
-class Compared:
+class ComparedScores:
     """Champion and challenger on the same rows.
 
     Shapes: all (rows,). Scores are per row, higher is better: 1 or 0 for a classification right or wrong, a score for
@@ -53,8 +53,8 @@ class IntegrityFacts:
 @dataclass(frozen=True, eq=False)
 class GateInputs:
     envelope: Envelope
-    new: Compared | None  # held-out new rows
-    old: Compared | None  # old hold-out
+    new: ComparedScores | None  # held-out new rows
+    old: ComparedScores | None  # old hold-out
     fairness: tuple[FairnessRule, ...] = ()
     integrity: IntegrityFacts | None = None
 

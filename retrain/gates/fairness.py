@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from monitor.fairness import FAIRNESS, FairnessValue
-from retrain.gates.base import Compared, Gate, GateInputs, GateResult, Verdict
+from retrain.gates.base import ComparedScores, Gate, GateInputs, GateResult, Verdict
 
 NAME: Final = "fairness"
 TOLERANCE: Final = 0.02
@@ -22,24 +22,24 @@ MIN_GROUP: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class FairnessCheck:
     metric: str
     by: str
     limit: float | None  # largest value allowed, or the smallest where higher is better
     min_group: int
 
 
-def checks(inputs: GateInputs, protected: tuple[str, ...]) -> Iterator[Check]:
+def checks(inputs: GateInputs, protected: tuple[str, ...]) -> Iterator[FairnessCheck]:
     """The spec's rules with the stricter of rule and envelope; envelope metrics without a rule, for every column."""
     declared = set()
     for rule in inputs.fairness:
         declared.add(rule.metric)
         own = rule.min if _higher(rule.metric) else rule.max
         for by in rule.by:
-            yield Check(rule.metric, by, _stricter(rule.metric, own, inputs.envelope.fairness), rule.min_group)
+            yield FairnessCheck(rule.metric, by, _stricter(rule.metric, own, inputs.envelope.fairness), rule.min_group)
     for metric, limit in inputs.envelope.fairness.items():
         if metric not in declared:
-            yield from (Check(metric, by, limit, MIN_GROUP) for by in protected)
+            yield from (FairnessCheck(metric, by, limit, MIN_GROUP) for by in protected)
 
 
 def _higher(metric: str) -> bool:
@@ -67,13 +67,13 @@ def judge(inputs: GateInputs) -> GateResult:
     return GateResult(NAME, verdict, reason, {"checks": [facts for _, _, facts in found], "tolerance": TOLERANCE})
 
 
-def _together(new: Compared | None, old: Compared | None) -> Compared | None:
+def _together(new: ComparedScores | None, old: ComparedScores | None) -> ComparedScores | None:
     """All held-out rows that have predictions."""
     parts = [part for part in (new, old) if part is not None and part.challenger_predictions]
     if len(parts) < 2:
         return parts[0] if parts else new
     first, second = parts
-    return Compared(
+    return ComparedScores(
         metric=first.metric,
         champion=np.concatenate([first.champion, second.champion]),
         challenger=np.concatenate([first.challenger, second.challenger]),
@@ -84,7 +84,7 @@ def _together(new: Compared | None, old: Compared | None) -> Compared | None:
     )
 
 
-def _judge_one(check: Check, rows: Compared) -> tuple[Verdict, str, dict[str, Any]]:
+def _judge_one(check: FairnessCheck, rows: ComparedScores) -> tuple[Verdict, str, dict[str, Any]]:
     name = f"{check.metric} by {check.by}"
     if check.metric not in FAIRNESS:
         return "unknown", f"{name}: no such metric; choose from {', '.join(FAIRNESS)}", {"metric": check.metric}
@@ -121,7 +121,7 @@ def _clearly_worse(challenger: FairnessValue, champion: float | None, sign: int)
     return nearest is None or sign * (nearest - champion) < 0
 
 
-def _frame(new: Compared, predictions: tuple[str, ...], by: str) -> pl.DataFrame:
+def _frame(new: ComparedScores, predictions: tuple[str, ...], by: str) -> pl.DataFrame:
     columns = {"prediction": predictions, "outcome": new.truth, by: new.groups[by]}
     schema = dict.fromkeys(columns, pl.String)
     return pl.DataFrame({name: list(values) for name, values in columns.items()}, schema=schema)

@@ -15,8 +15,6 @@ from retrain.registry.versions import reject_candidate
 from retrain.runs.record import record_run
 from retrain.tables import Run
 
-# --- approval ---------------------------------------------------------------------------------------------------------
-
 
 def started_by(db: Session, run: Run) -> str | None:
     """The person who asked for a run; None when the policy started it."""
@@ -66,9 +64,6 @@ def reject_run(site: Site, db: Session, run_id: UUID, actor: str, reason: str) -
         raise ApprovalError("a rejection needs a reason", field="reason")
     close_rejected(site, db, run, actor, f"rejected by {actor}: {reason}", {"reason": reason})
     return run
-
-
-# --- ends of a run ----------------------------------------------------------------------------------------------------
 
 
 def close_rejected(site: Site, db: Session, run: Run, actor: str, words: str, body: Mapping[str, Any]) -> None:

@@ -21,10 +21,8 @@ from retrain.errors import NoPolicyError
 from retrain.registry.champion import champion_of
 from retrain.tables import Run, TriggerDecision
 from retrain.triggers import decide
-from retrain.triggers.base import Labelled, ManualStart, Reading, TriggerInputs, WindowReading
-from retrain.triggers.decision import Decision
-
-# --- considering ------------------------------------------------------------------------------------------------------
+from retrain.triggers.base import Labelled, ManualStart, TriggerInputs, TriggerReading, WindowReading
+from retrain.triggers.decision import PolicyDecision
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +125,9 @@ def _window_reading(window: Window) -> WindowReading:
     return WindowReading(str(window.id), window.scale, window.verdict, window.sentence, window.to_ts, drifted)
 
 
-def _reading(window: Window, row: Measurement) -> Reading:
+def _reading(window: Window, row: Measurement) -> TriggerReading:
     of = ", ".join(part for part in (row.column, row.segment, window.scale) if part)
-    return Reading(str(row.id), row.metric, row.value, row.limit, row.alarm, row.n, of)
+    return TriggerReading(str(row.id), row.metric, row.value, row.limit, row.alarm, row.n, of)
 
 
 def _outside(spec: ModelSpec) -> tuple[str, ...]:
@@ -140,7 +138,7 @@ def _outside(spec: ModelSpec) -> tuple[str, ...]:
 
 
 def _record(
-    site: Site, db: Session, current: CurrentSpec, found: Decision, cause: str, window_id: UUID | None, actor: str
+    site: Site, db: Session, current: CurrentSpec, found: PolicyDecision, cause: str, window_id: UUID | None, actor: str
 ) -> TriggerDecision:
     now = site.clock.now()
     row = TriggerDecision(

@@ -8,8 +8,6 @@ from monitor.service import current_spec
 from monitor.site import Site
 from monitor.tables import Dataset
 
-# --- datasets ---------------------------------------------------------------------------------------------------------
-
 
 def record_dataset(
     site: Site, db: Session, model_name: str, name: str, role: str, content: bytes | Path, source: str, actor: str

@@ -22,7 +22,7 @@ from retrain.curate.select import PROTECTED
 from retrain.envelope import GATED, Plan, base_folder
 from retrain.errors import TrainerError
 from retrain.evals.config import EvalConfig, ModelFiles
-from retrain.gates.base import Compared, GateInputs, IntegrityFacts
+from retrain.gates.base import ComparedScores, GateInputs, IntegrityFacts
 from retrain.runs.record import show_progress
 from retrain.runs.workspace import Workspace, read_json, write_config
 from retrain.tables import ModelVersion
@@ -134,7 +134,7 @@ def _inputs(case: _Case, config: EvalConfig, document: Mapping[str, Any], predic
     )  # fmt: skip
 
 
-def _compared(case: _Case, predictions: pl.DataFrame, rows: pl.DataFrame) -> Compared:
+def _compared(case: _Case, predictions: pl.DataFrame, rows: pl.DataFrame) -> ComparedScores:
     if predictions["row_id"].to_list() != rows["row_id"].to_list():
         raise IntegrityFailureError("the predictions are not of the registered rows, in their order")
     groups = {
@@ -147,9 +147,9 @@ def _compared(case: _Case, predictions: pl.DataFrame, rows: pl.DataFrame) -> Com
             np.nan_to_num(predictions[f"{side}_logprob"].to_numpy()[held] / tokens[held], nan=NO_SCORE, neginf=NO_SCORE)
             for side in ("champion", "challenger")
         )
-        return Compared("log-probability per token", champion.astype(np.float64), challenger.astype(np.float64))
+        return ComparedScores("log-probability per token", champion.astype(np.float64), challenger.astype(np.float64))
     truth = predictions["label"]
-    return Compared(
+    return ComparedScores(
         metric="accuracy",
         champion=(predictions["champion"] == truth).to_numpy().astype(np.float64),
         challenger=(predictions["challenger"] == truth).to_numpy().astype(np.float64),

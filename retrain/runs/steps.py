@@ -25,8 +25,7 @@ from retrain.runs.approve import close_rejected
 from retrain.runs.evaluation import evaluate_run
 from retrain.runs.record import close_failed, record_run, show_progress
 from retrain.runs.workspace import Workspace, read_json, write_config
-from retrain.tables import GateResult as GateRow
-from retrain.tables import Run
+from retrain.tables import GateRow, Run
 from retrain.train.config import DatasetFile, Recipe, RunConfig
 from retrain.train.weights import folder_digest
 

@@ -5,7 +5,7 @@ from typing import Final
 from monitor.spec.retraining import Retrain
 from retrain.triggers import drift, fairness, kpi, manual, outcomes, schedule
 from retrain.triggers.base import Trigger, TriggerInputs
-from retrain.triggers.decision import Decision, combine
+from retrain.triggers.decision import PolicyDecision, combine
 
 TRIGGERS: Final[dict[str, Trigger]] = {
     t.name: t
@@ -13,6 +13,6 @@ TRIGGERS: Final[dict[str, Trigger]] = {
 }
 
 
-def decide(inputs: TriggerInputs, policy: Retrain) -> Decision:
+def decide(inputs: TriggerInputs, policy: Retrain) -> PolicyDecision:
     """Consider a model's retrain policy once; see `retrain.triggers.decision.combine`."""
     return combine(tuple(TRIGGERS.values()), inputs, policy)

@@ -20,7 +20,7 @@ class WindowReading:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class TriggerReading:
     """The newest defined measurement of one KPI or fairness metric, with the limit it was judged by."""
 
     id: str
@@ -51,8 +51,8 @@ class TriggerInputs:
     now: datetime
     considered_at: datetime  # the last consideration; before the first, when the policy was declared
     windows: tuple[WindowReading, ...] = ()
-    kpis: tuple[Reading, ...] = ()
-    fairness: tuple[Reading, ...] = ()
+    kpis: tuple[TriggerReading, ...] = ()
+    fairness: tuple[TriggerReading, ...] = ()
     labelled: Labelled = Labelled(0)
     last_run_at: datetime | None = None
     open_run: str | None = None
@@ -61,7 +61,7 @@ class TriggerInputs:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class TriggerFinding:
     """One trigger's answer; `evidence` names the windows, measurements or people it rests on."""
 
     name: str
@@ -77,4 +77,4 @@ class Trigger:
     name: str
     labels: str  # since_training | since_alarm
     wanted: Callable[[TriggerInputs, Retrain], bool]
-    find: Callable[[TriggerInputs, Retrain], Finding]
+    find: Callable[[TriggerInputs, Retrain], TriggerFinding]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from monitor.spec.duration import duration
 from monitor.spec.retraining import Retrain
-from retrain.triggers.base import Finding, Trigger, TriggerInputs
+from retrain.triggers.base import Trigger, TriggerFinding, TriggerInputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,14 +15,14 @@ class Blocker:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class PolicyDecision:
     fire: bool
     reason: str
-    findings: tuple[Finding, ...]
+    findings: tuple[TriggerFinding, ...]
     blocked_by: tuple[Blocker, ...]
 
 
-def combine(triggers: Sequence[Trigger], inputs: TriggerInputs, policy: Retrain) -> Decision:
+def combine(triggers: Sequence[Trigger], inputs: TriggerInputs, policy: Retrain) -> PolicyDecision:
     """Fires when a trigger fires and nothing blocks. Every trigger of the policy and every blocker is looked at."""
     asked = [t for t in triggers if t.wanted(inputs, policy)]
     findings = tuple(t.find(inputs, policy) for t in asked)
@@ -30,12 +30,12 @@ def combine(triggers: Sequence[Trigger], inputs: TriggerInputs, policy: Retrain)
     blocked = _blockers([t for t, _ in firing], inputs, policy)
     if not firing:
         reason = "nothing fires: " + "; ".join(f"{f.name}: {f.reason}" for f in findings)
-        return Decision(False, reason, findings, blocked)
+        return PolicyDecision(False, reason, findings, blocked)
     causes = "; ".join(f"{f.name}: {f.reason}" for _, f in firing)
     if blocked:
         stops = "; ".join(f"{b.name}: {b.reason}" for b in blocked)
-        return Decision(False, f"{causes}; blocked by {stops}", findings, blocked)
-    return Decision(True, causes, findings, ())
+        return PolicyDecision(False, f"{causes}; blocked by {stops}", findings, blocked)
+    return PolicyDecision(True, causes, findings, ())
 
 
 def _blockers(firing: Sequence[Trigger], inputs: TriggerInputs, policy: Retrain) -> tuple[Blocker, ...]:

@@ -1,7 +1,7 @@
 """Fires while a fairness metric's newest measurement is past its limit, in the monitor's judgement."""
 
 from monitor.spec.retraining import Retrain
-from retrain.triggers.base import Finding, Trigger, TriggerInputs
+from retrain.triggers.base import Trigger, TriggerFinding, TriggerInputs
 from retrain.triggers.kpi import past_limit
 
 
@@ -9,7 +9,7 @@ def wanted(_inputs: TriggerInputs, policy: Retrain) -> bool:
     return "fairness" in policy.when
 
 
-def find(inputs: TriggerInputs, _policy: Retrain) -> Finding:
+def find(inputs: TriggerInputs, _policy: Retrain) -> TriggerFinding:
     return past_limit("fairness", inputs.fairness)
 
 

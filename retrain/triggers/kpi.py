@@ -1,31 +1,33 @@
 """Fires while a KPI's newest measurement is past its limit, in the monitor's judgement."""
 
 from monitor.spec.retraining import Retrain
-from retrain.triggers.base import Finding, Reading, Trigger, TriggerInputs
+from retrain.triggers.base import Trigger, TriggerFinding, TriggerInputs, TriggerReading
 
 
 def wanted(_inputs: TriggerInputs, policy: Retrain) -> bool:
     return "kpi" in policy.when
 
 
-def past_limit(name: str, readings: tuple[Reading, ...]) -> Finding:
+def past_limit(name: str, readings: tuple[TriggerReading, ...]) -> TriggerFinding:
     """The finding about readings that carry a limit; shared with fairness, whose readings have the same shape."""
     limited = [r for r in readings if r.limit is not None]
     alarms = [r for r in limited if r.alarm]
     if alarms:
-        return Finding(name, True, "; ".join(map(_words, alarms)), tuple(r.id for r in alarms))
+        return TriggerFinding(name, True, "; ".join(map(_words, alarms)), tuple(r.id for r in alarms))
     if not limited:
-        return Finding(name, False, f"no {name} with a limit has been measured against the present baseline")
-    return Finding(name, False, "within limits: " + "; ".join(map(_words, limited)), tuple(r.id for r in limited))
+        return TriggerFinding(name, False, f"no {name} with a limit has been measured against the present baseline")
+    return TriggerFinding(
+        name, False, "within limits: " + "; ".join(map(_words, limited)), tuple(r.id for r in limited)
+    )
 
 
-def _words(reading: Reading) -> str:
+def _words(reading: TriggerReading) -> str:
     value = "undefined" if reading.value is None else f"{reading.value:.4g}"
     of = f" of {reading.of}" if reading.of else ""
     return f"{reading.metric}{of} is {value}, limit {reading.limit:.4g}, {reading.n} rows"
 
 
-def find(inputs: TriggerInputs, _policy: Retrain) -> Finding:
+def find(inputs: TriggerInputs, _policy: Retrain) -> TriggerFinding:
     return past_limit("kpi", inputs.kpis)
 
 

@@ -1,18 +1,18 @@
 """Fires once enough labelled events arrived since the last training set."""
 
 from monitor.spec.retraining import NewOutcomes, Retrain
-from retrain.triggers.base import Finding, Trigger, TriggerInputs
+from retrain.triggers.base import Trigger, TriggerFinding, TriggerInputs
 
 
 def wanted(_inputs: TriggerInputs, policy: Retrain) -> bool:
     return any(isinstance(t, NewOutcomes) for t in policy.when)
 
 
-def find(inputs: TriggerInputs, policy: Retrain) -> Finding:
+def find(inputs: TriggerInputs, policy: Retrain) -> TriggerFinding:
     needed = min(t.new_outcomes for t in policy.when if isinstance(t, NewOutcomes))
     have = inputs.labelled.since_training
     words = f"{have} labelled events since the last training set; {needed} asked for"
-    return Finding("outcomes", have >= needed, words)
+    return TriggerFinding("outcomes", have >= needed, words)
 
 
 TRIGGER = Trigger("outcomes", "since_training", wanted, find)

@@ -9,7 +9,7 @@ from apscheduler.triggers.cron import CronTrigger
 
 from core.errors import InvalidError
 from monitor.spec.retraining import Cron, Retrain
-from retrain.triggers.base import Finding, Trigger, TriggerInputs
+from retrain.triggers.base import Trigger, TriggerFinding, TriggerInputs
 
 _DAYS: Final = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 
@@ -63,16 +63,16 @@ def wanted(_inputs: TriggerInputs, policy: Retrain) -> bool:
     return any(isinstance(t, Cron) for t in policy.when)
 
 
-def find(inputs: TriggerInputs, policy: Retrain) -> Finding:
+def find(inputs: TriggerInputs, policy: Retrain) -> TriggerFinding:
     crons = [t.cron for t in policy.when if isinstance(t, Cron)]
     ticks = [(tick, cron) for cron in crons if (tick := next_tick(cron, inputs.considered_at)) is not None]
     due = [f"`{cron}` fell due at {tick.isoformat()}" for tick, cron in ticks if tick <= inputs.now]
     if due:
-        return Finding("schedule", True, "; ".join(due))
+        return TriggerFinding("schedule", True, "; ".join(due))
     if not ticks:
-        return Finding("schedule", False, f"{', '.join(f'`{c}`' for c in crons)} never falls due")
+        return TriggerFinding("schedule", False, f"{', '.join(f'`{c}`' for c in crons)} never falls due")
     tick, cron = min(ticks)
-    return Finding("schedule", False, f"`{cron}` falls due next at {tick.isoformat()}")
+    return TriggerFinding("schedule", False, f"`{cron}` falls due next at {tick.isoformat()}")
 
 
 TRIGGER = Trigger("schedule", "since_training", wanted, find)

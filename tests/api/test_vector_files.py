@@ -13,7 +13,7 @@ import pytest
 from api.replay.input import read_events
 from api.replay.replay import replay_file
 from api.upload.batches import Batch
-from api.upload.shape import Plan, bodies
+from api.upload.shape import UploadPlan, bodies
 from core.errors import InvalidError
 from monitor.spec.model import ModelSpec
 from monitor.spec.parse import parse_spec
@@ -91,7 +91,7 @@ def test_a_file_whose_column_is_no_vector_is_refused_with_the_field(tmp_path: Pa
 
 
 def sent(spec: ModelSpec, given: pl.DataFrame) -> tuple[pl.DataFrame, list[dict[str, Any]]]:
-    parts = bodies(Plan(spec), Batch(1, given.height, 0, given), first=True)
+    parts = bodies(UploadPlan(spec), Batch(1, given.height, 0, given), first=True)
     columns = [pl.read_ipc_stream(io.BytesIO(part.content)) for part in parts if "arrow" in part.media_type]
     lines = [json.loads(line) for part in parts if "arrow" not in part.media_type for line in part.content.splitlines()]
     return pl.concat(columns), lines

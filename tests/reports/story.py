@@ -15,7 +15,7 @@ from governance.proof.note import sign_note
 from monitor.site import Site
 from monitor.spec.parse import parse_spec
 from monitor.tables import Alert, BaselineRow, Dataset, Explanation, Measurement, Model, SpecRevision, Window
-from retrain.tables import GateResult, ModelVersion, Run, TriggerDecision
+from retrain.tables import GateRow, ModelVersion, Run, TriggerDecision
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
 STEP = timedelta(hours=12)
@@ -517,7 +517,7 @@ class _Teller:
             ("integrity", "adapter has 24 tensors, all finite; logits change on 100 % of 64 rows"),
             ("no_regression", "accuracy 0.894 after 0.741 on the same 842 rows; interval of the gain 0.118 to 0.188"),
         ):
-            self.add(GateResult(run_id=run_id, gate=gate, verdict="pass", reason=reason, evidence={}, at=finished))
+            self.add(GateRow(run_id=run_id, gate=gate, verdict="pass", reason=reason, evidence={}, at=finished))
             self.log("gate.result", "assay", finished, {"run": run_id, "gate": gate, "verdict": "pass"}, subject)
         self.log("run.approved", "m.ortiz", finished, {"run": run_id, "reason": "reviewed the gates"}, subject)
         return row  # type: ignore[no-any-return]  # add() takes any row

@@ -24,7 +24,7 @@ from monitor.tables import Alert, Dataset, Model, SpecRevision, Window
 from reports import jobs, service, store
 from reports.document import AuditReport
 from reports.tables import Report
-from retrain.tables import GateResult, Run, TriggerDecision
+from retrain.tables import GateRow, Run, TriggerDecision
 from tests.reports.story import END, SPEC, START, STEP, Story, tell
 
 
@@ -139,7 +139,7 @@ def test_a_thousand_labels_and_thousands_of_steps_are_printed_in_few_words(
             dataset.provenance = {**dataset.provenance, "labels": counts}
         for decision in db.query(TriggerDecision):
             decision.reason, decision.triggers = "x" * 40_000, []
-        for gate in db.query(GateResult):
+        for gate in db.query(GateRow):
             gate.reason = "a very long reason " * 3000
         for alert in db.query(Alert):
             alert.sentence = "word" * 10_000

@@ -26,7 +26,7 @@ from retrain import store
 from retrain.registry.champion import Champion
 from retrain.registry.versions import ensure_base_version, register_candidate
 from retrain.runs.consider import start_manual
-from retrain.tables import GateResult, Run
+from retrain.tables import GateRow, Run
 from tests.retrain.train import tiny
 
 NAME = "router"
@@ -227,9 +227,7 @@ def evaluated(site: Site, run_id: UUID, adapter: Path, *, verdicts: dict[str, st
             site, db, run, base_digest=champion.base_digest, adapter=digest, labels=[*sorted(tiny.OLD), "pin"]
         )
         for name, verdict in gates.items():
-            db.add(
-                GateResult(run_id=run.id, gate=name, verdict=verdict, reason="why", evidence={}, at=site.clock.now())
-            )
+            db.add(GateRow(run_id=run.id, gate=name, verdict=verdict, reason="why", evidence={}, at=site.clock.now()))
         db.add(
             Dataset(
                 model_id=model.id, name=f"train-{run.id}", role="train", digest="sha256:0", rows=100, run_id=run.id,

@@ -14,20 +14,20 @@ _YES, _NO = frozenset({"true", "pass", "yes"}), frozenset({"false", "fail", "no"
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
+class SpanEvaluation:
     score: Any
     label: Any
 
 
-def evaluations_of(span: Span) -> dict[str, Evaluation]:
+def evaluations_of(span: Span) -> dict[str, SpanEvaluation]:
     """By name; of a name that is there twice the last one counts."""
     if not span.events and span.attributes.keys().isdisjoint(_SIGNS):  # nearly all spans
         return {}
-    found: dict[str, Evaluation] = {}
+    found: dict[str, SpanEvaluation] = {}
     for attributes in (*(event for _, event in span.events), span.attributes):
         name = attributes.get("gen_ai.evaluation.name")
         if isinstance(name, str):
-            found[name] = Evaluation(
+            found[name] = SpanEvaluation(
                 attributes.get("gen_ai.evaluation.score.value"), attributes.get("gen_ai.evaluation.score.label")
             )
     found.update(pair for names in _FLATTENED for pair in _unflattened(span.attributes, *names))
@@ -46,7 +46,7 @@ def evaluated_event(span: Span) -> str | None:
     return f"{span.trace_id}-{span.parent_id}" if span.parent_id else span.event_id
 
 
-def typed(evaluation: Evaluation, kind: ColumnType) -> Any:
+def typed(evaluation: SpanEvaluation, kind: ColumnType) -> Any:
     """The part of an evaluation that a column of this type takes.
 
     Raises:
@@ -64,7 +64,7 @@ def typed(evaluation: Evaluation, kind: ColumnType) -> Any:
     return evaluation.label
 
 
-def _boolean(evaluation: Evaluation) -> bool:
+def _boolean(evaluation: SpanEvaluation) -> bool:
     label = evaluation.label.lower() if isinstance(evaluation.label, str) else None
     if label in _YES or label in _NO:
         return label in _YES
@@ -73,10 +73,10 @@ def _boolean(evaluation: Evaluation) -> bool:
     raise ValueError("is neither 0 nor 1, true nor false, pass nor fail; declare the column as a number or category")
 
 
-def _unflattened(attributes: Attributes, plural: str, singular: str) -> Iterator[tuple[str, Evaluation]]:
+def _unflattened(attributes: Attributes, plural: str, singular: str) -> Iterator[tuple[str, SpanEvaluation]]:
     for i in range(_MOST):
         start = f"{plural}.{i}.{singular}."
         name = attributes.get(f"{start}name")
         if not isinstance(name, str):
             return
-        yield name, Evaluation(attributes.get(f"{start}score"), attributes.get(f"{start}label"))
+        yield name, SpanEvaluation(attributes.get(f"{start}score"), attributes.get(f"{start}label"))

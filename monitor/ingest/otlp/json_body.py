@@ -12,8 +12,8 @@ from monitor.ingest.otlp.spans import (
     LATEST_NS,
     MOST_ATTRIBUTES,
     Attributes,
-    Group,
     Span,
+    SpanGroup,
     check_attributes,
     check_count,
     check_depth,
@@ -24,7 +24,7 @@ _INTEGER: Final = re.compile(r"-?[0-9]{1,20}")
 _ERROR: Final = 2  # Status.code
 
 
-def read_json(body: bytes) -> list[Group]:
+def read_json(body: bytes) -> list[SpanGroup]:
     """
     Raises:
         BodyError: not JSON, or a field of another kind than the protocol says; unknown fields are skipped.
@@ -34,11 +34,11 @@ def read_json(body: bytes) -> list[Group]:
         document = json.loads(body.removeprefix(BOM).decode())
     except (ValueError, RecursionError) as error:
         raise BodyError(f"the body is not JSON: {str(error)[:200]}") from error
-    groups: list[Group] = []
+    groups: list[SpanGroup] = []
     count = 0
     for resource_spans in _list(_map(document, "the body"), "resourceSpans"):
         holder = _map(resource_spans, "resourceSpans")
-        group = Group(_attributes(_map(holder.get("resource"), "resource")), [])
+        group = SpanGroup(_attributes(_map(holder.get("resource"), "resource")), [])
         for scope_spans in _list(holder, "scopeSpans"):
             spans = _list(_map(scope_spans, "scopeSpans"), "spans")
             check_count(count + len(spans))

@@ -11,7 +11,7 @@ import polars as pl
 from monitor.ingest import vectors
 from monitor.ingest.json_columns import merged
 from monitor.ingest.ndjson import Rejection, Rows
-from monitor.ingest.otlp.evaluations import Evaluation, typed
+from monitor.ingest.otlp.evaluations import SpanEvaluation, typed
 from monitor.ingest.otlp.fields import FIELDS, Getter, getter, kind_of
 from monitor.ingest.otlp.spans import Span, as_text
 from monitor.ingest.row_schema import DTYPES, UTC_MICROSECONDS, Target, events_of, outcomes_of
@@ -91,7 +91,7 @@ def events_from(mapping: SpanMapping, spans: Sequence[Span], now: datetime) -> C
 
 
 def outcomes_from(
-    mapping: SpanMapping, found: Sequence[tuple[str, Span, dict[str, Evaluation]]], now: datetime
+    mapping: SpanMapping, found: Sequence[tuple[str, Span, dict[str, SpanEvaluation]]], now: datetime
 ) -> Checked | None:
     """Evaluations as outcomes, one row a span, so that a span sent again in other company is the same row.
 
@@ -133,7 +133,7 @@ class _EvaluationError(Exception):
         self.column, self.reason = column, reason
 
 
-def _values(mapping: SpanMapping, span: Span, evaluations: dict[str, Evaluation]) -> Iterable[tuple[str, Any]]:
+def _values(mapping: SpanMapping, span: Span, evaluations: dict[str, SpanEvaluation]) -> Iterable[tuple[str, Any]]:
     assert mapping.outcomes is not None
     for column, sources in mapping.evaluated.items():
         for source in sources:

@@ -17,8 +17,8 @@ from monitor.ingest.ndjson import BodyError
 from monitor.ingest.otlp.spans import (
     MOST_ATTRIBUTES,
     Attributes,
-    Group,
     Span,
+    SpanGroup,
     check_attributes,
     check_count,
     check_depth,
@@ -28,18 +28,18 @@ from monitor.ingest.otlp.wire import message_class
 _Parts: Final = message_class("Parts", first="repeated bytes", second="repeated bytes")
 
 
-def read_protobuf(body: bytes) -> list[Group]:
+def read_protobuf(body: bytes) -> list[SpanGroup]:
     """
     Raises:
         BodyError: not such a message, or one with text that is not UTF-8, or nested too deeply.
         BodyTooLargeError: more spans than are taken at once.
     """
-    groups: list[Group] = []
+    groups: list[SpanGroup] = []
     count = 0
     try:
         for resource_spans in _Parts.FromString(body).first:
             of_resource = _Parts.FromString(resource_spans)
-            group = Group(_resource(of_resource.first), [])
+            group = SpanGroup(_resource(of_resource.first), [])
             for scope_spans in of_resource.second:
                 packed = _Parts.FromString(scope_spans).second
                 check_count(count + len(packed))

@@ -12,11 +12,11 @@ from monitor import store
 from monitor.ingest.encoding import decoded
 from monitor.ingest.media import JSON
 from monitor.ingest.ndjson import Rejection
-from monitor.ingest.otlp.evaluations import Evaluation, evaluated_event, evaluations_of
+from monitor.ingest.otlp.evaluations import SpanEvaluation, evaluated_event, evaluations_of
 from monitor.ingest.otlp.json_body import read_json
 from monitor.ingest.otlp.mapping import SpanMapping, events_from, mapping_of, outcomes_from
 from monitor.ingest.otlp.protobuf import read_protobuf
-from monitor.ingest.otlp.spans import Group, Span
+from monitor.ingest.otlp.spans import Span, SpanGroup
 from monitor.ingest.otlp.unmapped import remember
 from monitor.ingest.receive import LISTED_REJECTIONS, Receipt, store_rows
 from monitor.ingest.validate import Checked
@@ -29,7 +29,7 @@ _LONGEST: Final = 300
 
 
 @dataclass
-class Verdict:
+class SpanVerdict:
     """What became of the spans of a request. Spans that no mapping selects are accepted and not kept."""
 
     refused: dict[int, str] = field(default_factory=dict)  # span number -> reason
@@ -55,7 +55,7 @@ class Verdict:
         return "; ".join(told[:_REASONS]) + more
 
 
-def read_spans(body: bytes, media_type: str) -> list[Group]:
+def read_spans(body: bytes, media_type: str) -> list[SpanGroup]:
     """
     Raises:
         BodyError: no ExportTraceServiceRequest of this encoding.
@@ -64,7 +64,7 @@ def read_spans(body: bytes, media_type: str) -> list[Group]:
     return (read_json if media_type == JSON else read_protobuf)(body)
 
 
-def receive_traces(site: Site, body: bytes, media_type: str, encoding: str) -> Verdict:
+def receive_traces(site: Site, body: bytes, media_type: str, encoding: str) -> SpanVerdict:
     """Store what mappings select of the spans; on disk when this returns.
 
     Raises:
@@ -74,11 +74,11 @@ def receive_traces(site: Site, body: bytes, media_type: str, encoding: str) -> V
     """
     now = site.clock.now()
     groups = read_spans(decoded(body, encoding, site.settings.server.max_body_mb), media_type)
-    by_service: dict[str, list[Group]] = defaultdict(list)
+    by_service: dict[str, list[SpanGroup]] = defaultdict(list)
     for group in groups:
         if group.spans:
             by_service[group.service].append(group)
-    verdict = Verdict()
+    verdict = SpanVerdict()
     mappings = _mappings(site)
     for service, sent in by_service.items():
         spans = [span for group in sent for span in group.spans]
@@ -98,7 +98,9 @@ def _unmapped(service: str, spans: int) -> str:
     )
 
 
-def _store(site: Site, mappings: Sequence[SpanMapping], spans: Sequence[Span], now: datetime, verdict: Verdict) -> None:
+def _store(
+    site: Site, mappings: Sequence[SpanMapping], spans: Sequence[Span], now: datetime, verdict: SpanVerdict
+) -> None:
     evaluations = {span.number: found for span in spans if (found := evaluations_of(span))}
     matched: set[int] = set()  # evaluation spans whose event one of the models has
     unmatched: dict[int, str] = {}
@@ -137,8 +139,8 @@ def _listable(checked: Checked) -> Iterator[Checked]:
 
 
 def _about_others(
-    spans: Sequence[Span], own: set[int], evaluations: dict[int, dict[str, Evaluation]]
-) -> list[tuple[str, Span, dict[str, Evaluation]]]:
+    spans: Sequence[Span], own: set[int], evaluations: dict[int, dict[str, SpanEvaluation]]
+) -> list[tuple[str, Span, dict[str, SpanEvaluation]]]:
     """Spans that are no events themselves and speak about one."""
     others = [span for span in spans if span.number in evaluations and span.number not in own]
     return [(of, span, evaluations[span.number]) for span in others if (of := evaluated_event(span)) is not None]

@@ -37,7 +37,7 @@ class Span:
 
 
 @dataclass(slots=True)
-class Group:
+class SpanGroup:
     """Spans of one resource."""
 
     resource: Attributes

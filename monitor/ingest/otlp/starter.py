@@ -8,7 +8,7 @@ from typing import Any, Final
 from core.errors import InvalidError
 from monitor.ingest.media import JSON, PROTOBUF
 from monitor.ingest.otlp.fields import FIELDS
-from monitor.ingest.otlp.spans import Group
+from monitor.ingest.otlp.spans import SpanGroup
 from monitor.ingest.otlp.unmapped import Sample
 
 _KINDS: Final = (
@@ -57,7 +57,7 @@ def starter_spec(
     }  # fmt: skip
 
 
-def groups_of_file(content: bytes) -> list[Group]:
+def groups_of_file(content: bytes) -> list[SpanGroup]:
     """The spans of a file: one OTLP request, JSON or protobuf, or one of JSON a line as collectors write them.
 
     Raises:

@@ -14,15 +14,15 @@ from monitor.spec.monitors import FairnessRule
 from monitor.spec.retraining import Envelope
 from retrain.evals.mean_difference import paired_difference
 from retrain.gates import GATES, judge_all
-from retrain.gates.base import Compared, GateInputs, IntegrityFacts
+from retrain.gates.base import ComparedScores, GateInputs, IntegrityFacts
 
 DIGEST, OTHER = "sha256:" + "0" * 64, "sha256:" + "1" * 64
 
 
-def compared(champion: int, challenger: int, rows: int = 100, **more: Any) -> Compared:
+def compared(champion: int, challenger: int, rows: int = 100, **more: Any) -> ComparedScores:
     """The first `champion` rows right for the one, the first `challenger` for the other."""
     ones = np.arange(rows)
-    return Compared(
+    return ComparedScores(
         "accuracy", (ones < champion).astype(np.float64), (ones < challenger).astype(np.float64),
         **{"challenger_values": {"accuracy": challenger / rows}, **more},
     )  # fmt: skip
@@ -41,10 +41,10 @@ def inputs(**more: Any) -> GateInputs:
     return GateInputs(**{"envelope": Envelope(), "new": None, "old": None, **more})
 
 
-def by_group(champion: Sequence[str], challenger: Sequence[str]) -> Compared:
+def by_group(champion: Sequence[str], challenger: Sequence[str]) -> ComparedScores:
     """Two groups of 50 rows; the truth is always yes."""
     truth = ("yes",) * 100
-    return Compared(
+    return ComparedScores(
         "accuracy", np.ones(100), np.ones(100), truth, tuple(champion), tuple(challenger),
         groups={"age": ("young",) * 50 + ("old",) * 50},
     )  # fmt: skip

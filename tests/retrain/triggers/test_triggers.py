@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from core.errors import InvalidError
 from monitor.spec.retraining import Cron, NewOutcomes, Retrain
 from retrain.triggers import TRIGGERS, decide
-from retrain.triggers.base import Labelled, ManualStart, Reading, TriggerInputs, WindowReading
+from retrain.triggers.base import Labelled, ManualStart, TriggerInputs, TriggerReading, WindowReading
 from retrain.triggers.schedule import next_tick
 
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 ALARM = WindowReading("w1", "500 rows", "alarm", "text changed", NOW, ("text",))
 QUIET = WindowReading("w2", "500 rows", "ok", "no change", NOW)
-LOW = Reading("m1", "accuracy", 0.7, 0.85, alarm=True, n=400)
-FINE = Reading("m2", "accuracy", 0.9, 0.85, alarm=False, n=400)
+LOW = TriggerReading("m1", "accuracy", 0.7, 0.85, alarm=True, n=400)
+FINE = TriggerReading("m2", "accuracy", 0.9, 0.85, alarm=False, n=400)
 
 
 def policy(*when: Any, **more: Any) -> Retrain:
@@ -113,7 +113,7 @@ def test_the_cooldown_ends_exactly_after_its_span() -> None:
 
 
 readings = st.builds(
-    Reading, id=st.just("m"), metric=st.just("accuracy"), value=st.none() | st.floats(0, 1), alarm=st.booleans(),
+    TriggerReading, id=st.just("m"), metric=st.just("accuracy"), value=st.none() | st.floats(0, 1), alarm=st.booleans(),
     limit=st.none() | st.floats(0, 1), n=st.integers(0, 1000),
 )  # fmt: skip
 situations = st.builds(

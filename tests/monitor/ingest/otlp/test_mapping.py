@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from monitor.ingest.ndjson import Rejection
-from monitor.ingest.otlp.evaluations import Evaluation, evaluations_of, typed
+from monitor.ingest.otlp.evaluations import SpanEvaluation, evaluations_of, typed
 from monitor.ingest.otlp.fields import getter, kind_of
 from monitor.ingest.otlp.mapping import events_from, mapping_of, outcomes_from
 from monitor.ingest.otlp.protobuf import read_protobuf
@@ -266,32 +266,33 @@ def test_evaluations_are_read_from_events_and_from_flattened_attributes() -> Non
         )
     )  # fmt: skip
     assert evaluations_of(one) == {
-        "Relevance": Evaluation(0.9, "relevant"), "toxicity": Evaluation(0.1, None), "thumbs": Evaluation(None, "pass"),
+        "Relevance": SpanEvaluation(0.9, "relevant"), "toxicity": SpanEvaluation(0.1, None),
+        "thumbs": SpanEvaluation(None, "pass"),
     }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("evaluation", "kind", "value"),
     [
-        (Evaluation(0.5, None), "number", 0.5),
-        (Evaluation(0.5, "good"), "category", "good"),
-        (Evaluation(1, None), "boolean", True),
-        (Evaluation(0.0, "x"), "boolean", False),
-        (Evaluation(None, "FAIL"), "boolean", False),
+        (SpanEvaluation(0.5, None), "number", 0.5),
+        (SpanEvaluation(0.5, "good"), "category", "good"),
+        (SpanEvaluation(1, None), "boolean", True),
+        (SpanEvaluation(0.0, "x"), "boolean", False),
+        (SpanEvaluation(None, "FAIL"), "boolean", False),
     ],
 )
 def test_the_part_of_an_evaluation_that_fits_the_column_is_taken(
-    evaluation: Evaluation, kind: ColumnType, value: object
+    evaluation: SpanEvaluation, kind: ColumnType, value: object
 ) -> None:
     assert typed(evaluation, kind) == value
 
 
 @pytest.mark.parametrize(
     ("evaluation", "kind"),
-    [(Evaluation(None, "good"), "number"), (Evaluation(0.5, None), "text"), (Evaluation(0.5, "good"), "boolean"),
-     (Evaluation([], {}), "boolean")],
+    [(SpanEvaluation(None, "good"), "number"), (SpanEvaluation(0.5, None), "text"),
+     (SpanEvaluation(0.5, "good"), "boolean"), (SpanEvaluation([], {}), "boolean")],
 )  # fmt: skip
-def test_an_evaluation_without_the_part_is_refused(evaluation: Evaluation, kind: ColumnType) -> None:
+def test_an_evaluation_without_the_part_is_refused(evaluation: SpanEvaluation, kind: ColumnType) -> None:
     with pytest.raises(ValueError, match="declare the column"):
         typed(evaluation, kind)
 
@@ -306,9 +307,9 @@ def test_what_each_span_says_of_an_event_is_an_outcome_of_its_own() -> None:
     found = outcomes_from(
         mapping_of(declared, declared.traces),
         [
-            ("a", one, {}), ("a", two, {"Relevance": Evaluation(0.7, None)}),
-            ("a", two, {"Relevance": Evaluation(0.1, None)}), ("b", three, {}), ("c", four, {}),
-            ("d", two, {"Relevance": Evaluation(None, "good")}), ("e", two, {"unknown": Evaluation(1, None)}),
+            ("a", one, {}), ("a", two, {"Relevance": SpanEvaluation(0.7, None)}),
+            ("a", two, {"Relevance": SpanEvaluation(0.1, None)}), ("b", three, {}), ("c", four, {}),
+            ("d", two, {"Relevance": SpanEvaluation(None, "good")}), ("e", two, {"unknown": SpanEvaluation(1, None)}),
         ],
         NOW,
     )  # fmt: skip

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from monitor.ingest.media import IDENTITY, PROTOBUF
-from monitor.ingest.otlp.receive import Verdict, receive_traces
+from monitor.ingest.otlp.receive import SpanVerdict, receive_traces
 from monitor.service import apply_spec
 from monitor.site import Site
 from monitor.spec.parse import parse_spec
@@ -27,7 +27,7 @@ def declare(site: Site, model: str, **traces: Any) -> None:
         apply_spec(site, db, parse_spec(spec), "tests")
 
 
-def send(site: Site, *spans: dict[str, Any], service: str = "shop-bot") -> Verdict:
+def send(site: Site, *spans: dict[str, Any], service: str = "shop-bot") -> SpanVerdict:
     return receive_traces(site, request(*spans, service=service).SerializeToString(), PROTOBUF, IDENTITY)
 
 
