@@ -17,17 +17,17 @@ from monitor.site import Site, open_site
 
 @asynccontextmanager
 async def _running(app: FastAPI) -> AsyncIterator[None]:
-    """Rows that a process left behind are folded before the first request; rows are folded until the last one."""
+    """Flush the logs of dead processes before the first request, and rows in the background until the last one."""
     site: Site = app.state.site
-    await to_thread.run_sync(site.events.adopt)
-    folder, looks = site.events.folder(), Looks(site)
-    folder.start()
+    await to_thread.run_sync(site.events.flush_orphans)
+    flusher, looks = site.events.flusher(), Looks(site)
+    flusher.start()
     looks.start()
     try:
         yield
     finally:
         await to_thread.run_sync(app.state.intake.stop)
-        await to_thread.run_sync(folder.stop)
+        await to_thread.run_sync(flusher.stop)
         await to_thread.run_sync(looks.stop)
 
 

@@ -48,13 +48,13 @@ def document(columns: int) -> dict[str, Any]:
 
 
 def write_rows(lake: Path, rows: int, columns: int) -> None:
-    from monitor.events.store import DELTA_TYPES, EVENT_FIELDS
-    from monitor.lake.table import Table
+    from monitor.events.columns import DELTA_TYPES, EVENT_FIELDS
+    from monitor.lake.table import LakeTable
     from monitor.spec.parse import parse_spec
 
     spec = parse_spec(document(columns))
     kinds = {**EVENT_FIELDS, **{name: DELTA_TYPES[c.type] for name, c in spec.event_columns.items()}}
-    table = Table(lake / MODEL / "events")
+    table = LakeTable(lake / MODEL / "events")
     for start in range(0, rows, FILE):
         count = min(FILE, rows - start)
         rng = np.random.default_rng(start)

@@ -34,7 +34,7 @@ sys.path.insert(0, str(ROOT))
 
 from core.canonical import timestamp  # noqa: E402
 from monitor.lake.compact import compact  # noqa: E402
-from monitor.lake.table import Table  # noqa: E402
+from monitor.lake.table import LakeTable  # noqa: E402
 
 COLUMNS = {
     "event_id": "string", "ts": "timestamp", "version": "string", "seq": "long", "received_at": "timestamp",
@@ -65,9 +65,9 @@ def rows(first: int, count: int, *, day: date) -> pl.DataFrame:
     )  # fmt: skip
 
 
-def fill(folder: Path, count: int) -> Table:
+def fill(folder: Path, count: int) -> LakeTable:
     """A table of `count` rows over ten days, compacted."""
-    table = Table(folder)
+    table = LakeTable(folder)
     for first in range(0, count, FOLD):
         day = (START + timedelta(days=10 * first // count)).date()
         table.append(rows(first, min(FOLD, count - first), day=day), COLUMNS)
@@ -77,7 +77,7 @@ def fill(folder: Path, count: int) -> Table:
 
 
 def lookup(folder: Path, count: int) -> Iterator[Figure]:
-    table = Table(folder)
+    table = LakeTable(folder)
     began = time.perf_counter()
     assert not table.find("nobody")
     yield "lookup_10m", "start_ms", 1e3 * (time.perf_counter() - began), "ms"
@@ -122,7 +122,7 @@ def export(folder: Path, _: int) -> Iterator[Figure]:
 
 
 def commits(folder: Path, count: int) -> Iterator[Figure]:
-    table = Table(folder)
+    table = LakeTable(folder)
     began = time.perf_counter()
     for i in range(count):
         table.append(rows(20 * i, 20, day=START.date()), COLUMNS)
@@ -139,14 +139,14 @@ def commits(folder: Path, count: int) -> Iterator[Figure]:
     yield "small_commits", "open_after_ms", _open_ms(folder), "ms"
     yield "small_commits", "read_after_ms", (after := _read_ms(folder)), "ms"
     with tempfile.TemporaryDirectory() as other:
-        single = Table(Path(other) / "events")
+        single = LakeTable(Path(other) / "events")
         single.append(table.scan().sort("seq").with_columns(date=pl.lit(START.date())).collect(), COLUMNS)
         yield "small_commits", "read_ratio", after / _read_ms(single.folder), "x one commit"
 
 
 def _read_ms(folder: Path) -> float:
     """Reading one column by a process that has the table open, as the service has."""
-    table = Table(folder)
+    table = LakeTable(folder)
     table.snapshot()
     took = []
     for _ in range(15):
@@ -160,7 +160,7 @@ def _open_ms(folder: Path) -> float:
     took = []
     for _ in range(5):
         began = time.perf_counter()
-        Table(folder).snapshot()
+        LakeTable(folder).snapshot()
         took.append(1e3 * (time.perf_counter() - began))
     return statistics.median(took)
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from core.cache import CacheKind
 from governance.ledger.append import append_entry
 from monitor import store
-from monitor.events.store import DELTA_TYPES
+from monitor.events.columns import DELTA_TYPES
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.spec.parse import SpecError, parse_spec

@@ -70,7 +70,7 @@ class Intake:
                 f"more than {settings.max_under_way_mb} MiB of rows are under way; send this again in a moment",
                 retry_after_s=RETRY_AFTER_S,
             )
-        if self._site.events.tail.bytes > settings.max_unfolded_mb << 20:
+        if self._site.events.unflushed.memory_bytes > settings.max_unfolded_mb << 20:
             raise OverloadedError(
                 f"more than {settings.max_unfolded_mb} MiB of rows wait to be folded; send this again in a moment",
                 retry_after_s=RETRY_AFTER_S,

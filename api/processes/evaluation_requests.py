@@ -9,7 +9,7 @@ from typing import Final
 from core import queue
 from core.jobs import EvaluateJob
 from core.logs import logger
-from monitor.events.arrivals import News
+from monitor.events.arrivals import Arrivals
 from monitor.site import Site
 from monitor.windows.wake import Awaited, awaited
 
@@ -28,7 +28,7 @@ log = logger("api.processes.evaluation_requests")
 class _Watched:
     """A model, with its news since it was asked for; times on the monotonic clock."""
 
-    news: News = field(default_factory=News)
+    news: Arrivals = field(default_factory=Arrivals)
     came: float = 0.0
     asked: float = 0.0
     awaited: Awaited | None = None
@@ -63,7 +63,7 @@ class Looks:
     def ask(self) -> list[str]:
         """Ask once, for the models that have waited longest; returns which."""
         now = time.monotonic()
-        for model, news in self._site.events.news.take().items():
+        for model, news in self._site.events.arrivals.drain().items():
             self._take_in(model, news, now)
         closing, disturbed = self._weigh(now)
         models = closing[:CLOSING] + disturbed[: DISTURBED if len(disturbed) <= MANY else 1]
@@ -79,7 +79,7 @@ class Looks:
             self._fresh.discard(model)
         return models
 
-    def _take_in(self, model: str, news: News, now: float) -> None:
+    def _take_in(self, model: str, news: Arrivals, now: float) -> None:
         watched = self._watched.setdefault(model, _Watched())
         if now - watched.came >= self._pause_s:
             watched.awaited = None

@@ -96,7 +96,7 @@ class _Log(EventStore):
         pass
 
     def close(self) -> None:
-        self.tail.close()
+        self.unflushed.close()
 
 
 def open_fresh(home: Path, clock: ManualClock) -> Site:

@@ -38,8 +38,8 @@ import polars as pl
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from monitor.lake.id_file import FileIds, Key, Pair, Wanted, build  # noqa: E402
-from monitor.lake.identity import Ids  # noqa: E402
+from monitor.lake.id_file import Digest, DigestKey, FileIds, WantedRows, build_index  # noqa: E402
+from monitor.lake.identity import RowIds  # noqa: E402
 
 FILE = 500_000  # rows of a compacted data file
 PART = 20_000  # rows of a flush
@@ -47,51 +47,51 @@ REQUEST = 5_000
 Figure = tuple[str, float, str]
 
 
-def ids(first: int, count: int) -> Ids:
-    return Ids.plain(pl.Series(np.arange(first, first + count)).cast(pl.String).str.pad_start(20, "0"))
+def ids(first: int, count: int) -> RowIds:
+    return RowIds.plain(pl.Series(np.arange(first, first + count)).cast(pl.String).str.pad_start(20, "0"))
 
 
 class Store(Protocol):
     def fill(self, first: int, count: int) -> None: ...
-    def known(self, some: Ids) -> int: ...
+    def known(self, some: RowIds) -> int: ...
     def one(self, event: str) -> bool: ...
 
 
 class Ours:
     def __init__(self, folder: Path) -> None:
-        self._folder, self._key = folder, Key.of(folder)
+        self._folder, self._key = folder, DigestKey.of(folder)
         self._files: list[FileIds] = []
 
     def fill(self, first: int, count: int) -> None:
         """Every id is indexed twice: when its rows are flushed, and when files are compacted."""
         for part in range(first, first + count, PART):
-            build(self._folder, f"small-{part}", ids(part, PART), self._key).unlink()
-        self._files.append(FileIds(build(self._folder, f"file-{first}", ids(first, count), self._key), self._key))
+            build_index(self._folder, f"small-{part}", ids(part, PART), self._key).unlink()
+        self._files.append(FileIds(build_index(self._folder, f"file-{first}", ids(first, count), self._key), self._key))
 
-    def known(self, some: Ids) -> int:
+    def known(self, some: RowIds) -> int:
         first, second = self._key.words(some)
         order = np.argsort(first)
-        wanted = Wanted(first[order], second[order])
+        wanted = WantedRows(first[order], second[order])
         return sum(len(file.look_up(wanted)[0]) for file in self._files)
 
     def one(self, event: str) -> bool:
-        (pair,) = self._key.pairs([event])
-        return any(file.has(pair) for file in self._files)
+        (digest,) = self._key.digests([event])
+        return any(file.has(digest) for file in self._files)
 
 
-def digests(key: Key, some: Ids) -> list[bytes]:
+def digests(key: DigestKey, some: RowIds) -> list[bytes]:
     first, second = key.words(some)
     raw = np.stack((first.byteswap(), second.byteswap()), axis=1).tobytes()
     return [raw[i : i + 16] for i in range(0, len(raw), 16)]
 
 
-def digest(pair: Pair) -> bytes:
-    return struct.pack(">QQ", *pair)
+def digest_bytes(digest: Digest) -> bytes:
+    return struct.pack(">QQ", *digest)
 
 
 class Sqlite:
     def __init__(self, folder: Path) -> None:
-        self._key = Key.of(folder)
+        self._key = DigestKey.of(folder)
         self._db = sqlite3.connect(folder / "ids.db", isolation_level=None)
         self._db.execute("pragma journal_mode=wal")
         self._db.execute("pragma synchronous=off")
@@ -105,7 +105,7 @@ class Sqlite:
             self._db.executemany("insert or ignore into ids values (?, ?, ?)", found)
             self._db.execute("commit")
 
-    def known(self, some: Ids) -> int:
+    def known(self, some: RowIds) -> int:
         found = digests(self._key, some)
         count = 0
         for at in range(0, len(found), 500):
@@ -115,15 +115,15 @@ class Sqlite:
         return count
 
     def one(self, event: str) -> bool:
-        (pair,) = self._key.pairs([event])
-        return self._db.execute("select 1 from ids where digest = ?", (digest(pair),)).fetchone() is not None
+        (digest,) = self._key.digests([event])
+        return self._db.execute("select 1 from ids where digest = ?", (digest_bytes(digest),)).fetchone() is not None
 
 
 class Lmdb:
     def __init__(self, folder: Path) -> None:
         import lmdb
 
-        self._key = Key.of(folder)
+        self._key = DigestKey.of(folder)
         self._env: Any = lmdb.open(str(folder / "ids.lmdb"), map_size=8 << 30, sync=False, writemap=True)
 
     def fill(self, first: int, count: int) -> None:
@@ -132,14 +132,14 @@ class Lmdb:
             with self._env.begin(write=True) as txn:
                 txn.cursor().putmulti(sorted(found), overwrite=False)
 
-    def known(self, some: Ids) -> int:
+    def known(self, some: RowIds) -> int:
         with self._env.begin() as txn:
             return len(txn.cursor().getmulti(sorted(digests(self._key, some))))
 
     def one(self, event: str) -> bool:
-        (pair,) = self._key.pairs([event])
+        (digest,) = self._key.digests([event])
         with self._env.begin() as txn:
-            return txn.get(digest(pair)) is not None
+            return txn.get(digest_bytes(digest)) is not None
 
 
 STORES: dict[str, type[Any]] = {"our index": Ours, "sqlite": Sqlite, "lmdb": Lmdb}

@@ -35,7 +35,8 @@ import polars as pl
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from monitor.events.wal import Header, Log, Record, encode  # noqa: E402
+from monitor.events.wal import Log  # noqa: E402
+from monitor.events.wal_records import Header, Record, encode  # noqa: E402
 
 CASES = ((1, 1), (1, 16), (1_000, 1), (1_000, 4), (20_000, 1))  # rows a batch, threads
 TAKEN_OUT = 4  # batches at a time
@@ -67,7 +68,7 @@ class OurLog:
             with record.segment.open("rb") as file:
                 file.seek(record.offset)
                 file.read(record.size)
-            self._log.folded(record)
+            self._log.mark_flushed(record)
 
     def close(self) -> None:
         while self._waiting:

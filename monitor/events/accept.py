@@ -1,58 +1,56 @@
-"""Which rows are new and what number they get: decided once, under one lock per model, before they are written.
+"""Which rows are new and which number each gets: decided once, under one lock per model, before rows are written.
 
-Across threads and processes of a machine a row is accepted once: whoever holds the lock has first taken in what the
-others have accepted. Numbers are dense per table and final; folding does not change them.
+All threads and processes of a machine together accept a row once: the holder of the lock first reads what the others
+have accepted. Numbers (`seq`) are dense per table and final; a flush does not change them.
 """
 
 import fcntl
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from monitor.errors import ColumnTypeChangedError
-from monitor.events import wal
-from monitor.events.wal import FewRows, Header, RecordGoneError
-from monitor.lake.identity import Ids
+from monitor.events.wal import sync_file
+from monitor.events.wal_records import JSON_FORM, Header, RecordGoneError, RowBatch, to_micros
+from monitor.lake.identity import RowIds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import numpy as np
     import polars as pl
     from numpy.typing import NDArray
 
-    from monitor.events.unflushed import Tail
-    from monitor.lake.id_file import Pair, Words
+    from monitor.events.unflushed import UnflushedRows
+    from monitor.lake.id_file import Digest, Words
     from monitor.lake.id_index import TableIds
     from monitor.lake.snapshot import Snapshot
-    from monitor.lake.table import Table
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+    from monitor.lake.table import LakeTable
 
 
 @dataclass
-class Book:
-    """One table of one model, as far as rows were accepted by any process."""
+class AcceptedState:
+    """One table of one model with the rows that any process has accepted so far."""
 
-    table: "Table"
+    table: "LakeTable"
     ids: "TableIds"
     next_seq: int = 0
     types: dict[str, str] = field(default_factory=dict)  # of the columns accepted so far
-    seen: dict[str, int] = field(default_factory=dict)  # log -> position taken in
-    unsynced: set[Path] = field(default_factory=set)  # segments of others, taken in since a duplicate was last answered
+    read_up_to: dict[str, int] = field(default_factory=dict)  # log -> position up to which its records were read
+    # Segments of other processes that were read since a duplicate was last answered; their rows may not be synced.
+    unsynced: set[Path] = field(default_factory=set)
 
-    def agree(self, frame: "pl.DataFrame") -> None:
+    def check_frame(self, frame: "pl.DataFrame") -> None:
+        """`check_types` of a frame's columns."""
         from monitor.lake.scan import DELTA_NAMES
 
-        self.agree_on([(name, DELTA_NAMES[dtype]) for name, dtype in frame.schema.items()])
+        self.check_types([(name, DELTA_NAMES[dtype]) for name, dtype in frame.schema.items()])
 
-    def agree_on(self, columns: Sequence[tuple[str, str]]) -> None:
-        """Refuse here what could not be folded later: a row that was accepted is never lost.
+    def check_types(self, columns: Sequence[tuple[str, str]]) -> None:
+        """Refuse columns that could not be flushed later: an accepted row is never lost.
 
         Raises:
             ColumnTypeChangedError: a column is stored with another type.
@@ -72,47 +70,49 @@ class Book:
 
 
 class Acceptance:
-    def __init__(self, table: "Callable[[str, str], Table]", tail: "Tail", locks: Path) -> None:
-        self._table, self._tail, self._locks = table, tail, locks
-        self._books: dict[tuple[str, str], Book] = {}
+    """Decides, for every model of an installation, which rows are new."""
+
+    def __init__(self, table: Callable[[str, str], "LakeTable"], unflushed: "UnflushedRows", locks: Path) -> None:
+        self._table, self._unflushed, self._locks = table, unflushed, locks
+        self._states: dict[tuple[str, str], AcceptedState] = {}
         self._models: dict[str, threading.Lock] = {}
         self._guard = threading.Lock()
-        self._mine = threading.local()
+        self._thread = threading.local()
 
     @contextmanager
     def of(self, model: str) -> Iterator["Accepting"]:
-        """Be the only one to accept rows of a model. What was written is durable when this is left.
+        """Hold the exclusive right to accept rows of a model. What was written is durable when this exits.
 
-        Within `together` it is when that is left.
+        Within `together` it is durable when `together` exits.
         """
         with self._guard:
-            mine = self._models.setdefault(model, threading.Lock())
-        with mine, self._locked(model):
-            self._tail.refresh()
-            accepting = Accepting(self, self._tail, model)
+            lock = self._models.setdefault(model, threading.Lock())
+        with lock, self._locked(model):
+            self._unflushed.refresh()
+            accepting = Accepting(self, self._unflushed, model)
             yield accepting
-        group: set[Path] | None = getattr(self._mine, "group", None)
+        group: set[Path] | None = getattr(self._thread, "group", None)
         if group is None:
-            self._sync(accepting.rests_on)
+            self._sync(accepting.depends_on)
         else:
-            group |= accepting.rests_on
+            group |= accepting.depends_on
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Rows this thread accepts within, of any models, are durable when this is left: with one sync for all."""
-        rests_on: set[Path] = set()
-        self._mine.group = rests_on
+        """Rows that this thread accepts within, of any models, are durable when this exits; they share one sync."""
+        depends_on: set[Path] = set()
+        self._thread.group = depends_on
         try:
             yield
         finally:
-            self._mine.group = None
-        self._sync(rests_on)
+            self._thread.group = None
+        self._sync(depends_on)
 
-    def _sync(self, rests_on: set[Path]) -> None:
-        # Also where every row was a duplicate: of a row, perhaps, that another thread or process has yet to sync.
-        self._tail.sync()
-        for segment in rests_on:
-            wal.sync_file(segment)
+    def _sync(self, depends_on: set[Path]) -> None:
+        # Needed even if every row was a duplicate: another thread or process may not have synced the first copy yet.
+        self._unflushed.sync()
+        for segment in depends_on:
+            sync_file(segment)
 
     @contextmanager
     def _locked(self, model: str) -> Iterator[None]:
@@ -128,57 +128,57 @@ class Acceptance:
         finally:
             os.close(handle)
 
-    def book(self, model: str, kind: str) -> Book:
-        """The table's book, with what others have accepted since."""
-        if (book := self._books.get((model, kind))) is None:
+    def state(self, model: str, kind: str) -> AcceptedState:
+        """The state of a table, with what other processes have accepted since the last call."""
+        if (state := self._states.get((model, kind))) is None:
             table = self._table(model, kind)
-            table.watch(self._tail.names)
-            book = self._books[model, kind] = Book(table, table.ids)
-        self._take_in(book, (model, kind))
-        return book
+            table.watch(self._unflushed.names)
+            state = self._states[model, kind] = AcceptedState(table, table.ids)
+        self._catch_up(state, (model, kind))
+        return state
 
-    def _take_in(self, book: Book, key: tuple[str, str]) -> None:
+    def _catch_up(self, state: AcceptedState, key: tuple[str, str]) -> None:
         from monitor.lake.scan import DELTA_NAMES
 
-        # First the logs, then the table: what is folded in between is seen twice, never not at all.
-        fresh = [r for r in self._tail.others(key) if r.end > book.seen.get(r.log, 0)]
-        for record in fresh:
+        # The logs first, then the table: a row that is flushed in between is seen twice, never missed.
+        new = [r for r in self._unflushed.others(key) if r.end > state.read_up_to.get(r.log, 0)]
+        for record in new:
             try:
-                frame = self._tail.frame([record])
-                book.ids.extend(book.table.identity.of(frame))
-                book.types.update({name: DELTA_NAMES[dtype] for name, dtype in frame.schema.items()})
-                book.unsynced.add(record.segment)
+                frame = self._unflushed.frame([record])
+                state.ids.extend(state.table.identity.of(frame))
+                state.types.update({name: DELTA_NAMES[dtype] for name, dtype in frame.schema.items()})
+                state.unsynced.add(record.segment)
             except RecordGoneError:
-                pass  # folded: the table's files have it
-            book.seen[record.log] = record.end
-            book.next_seq = max(book.next_seq, record.header.first_seq + record.header.rows)
-        book.next_seq = max(book.next_seq, book.table.snapshot().next_seq)
+                pass  # flushed: the table's files have it
+            state.read_up_to[record.log] = record.end
+            state.next_seq = max(state.next_seq, record.header.first_seq + record.header.rows)
+        state.next_seq = max(state.next_seq, state.table.snapshot().next_seq)
 
 
 class Accepting:
-    """The right to accept rows of one model."""
+    """The right to accept rows of one model, as `Acceptance.of` grants it."""
 
-    def __init__(self, acceptance: Acceptance, tail: "Tail", model: str) -> None:
-        self._acceptance, self._tail, self.model = acceptance, tail, model
-        self._books: dict[str, Book] = {}
-        # Digests of what `unseen` gave, and the version it had looked at.
+    def __init__(self, acceptance: Acceptance, unflushed: "UnflushedRows", model: str) -> None:
+        self._acceptance, self._unflushed, self.model = acceptance, unflushed, model
+        self._states: dict[str, AcceptedState] = {}
+        # Digests of the rows that `unseen` returned, and the version of the table that it compared them with.
         self._unseen: tuple[Words, Words, Snapshot | None] | None = None
-        self.rests_on: set[Path] = set()
+        self.depends_on: set[Path] = set()  # segments that must be synced before duplicates are acknowledged
 
-    def known(self, kind: str, ids: Ids) -> "NDArray[np.bool_]":
-        """Which rows have been accepted before."""
-        found = self._book(kind).ids.current()
+    def known(self, kind: str, ids: RowIds) -> "NDArray[np.bool_]":
+        """Shape (ids,): True where the row was accepted before."""
+        found = self._state(kind).ids.current()
         return found.contains(*found.words(ids))
 
     def unseen(self, kind: str, frame: "pl.DataFrame") -> tuple["pl.DataFrame", list[int]]:
-        """The rows that are new, the first of equal ones, and the positions of the others; to be written next."""
+        """The new rows, the first of equal ones, for `write`; and the positions of all others."""
         import polars as pl
 
-        book = self._book(kind)
-        ids = book.table.identity.of(frame)
-        first, second = book.ids.words(ids)
-        since = book.ids.current().seen
-        new = pl.Series(~book.ids.contains(first, second))
+        state = self._state(kind)
+        ids = state.table.identity.of(frame)
+        first, second = state.ids.words(ids)
+        since = state.ids.current().seen
+        new = pl.Series(~state.ids.contains(first, second))
         if ids.whole.n_unique() < len(ids):
             new &= ids.whole.is_first_distinct()
         elif new.all():  # nearly always; the columns are not copied
@@ -186,82 +186,80 @@ class Accepting:
             return frame, []
         mask = new.to_numpy()
         self._unseen = first[mask], second[mask], since
-        self.rests_on, book.unsynced = book.unsynced, set()
+        self.depends_on, state.unsynced = state.unsynced, set()
         return frame.filter(new), (~new).arg_true().to_list()
 
     def write(self, kind: str, frame: "pl.DataFrame", now: datetime) -> Header:
-        """Number the rows that `unseen` gave and write them to the log, under this header.
+        """Number the rows that `unseen` returned and write them to the log.
 
-        Raises what `Log.append` raises.
+        Returns:
+            The header of the record.
+
+        Raises:
+            StoreFullError, LogFailedError: as `Log.append`.
         """
         import numpy as np
         import polars as pl
 
-        book = self._book(kind)
-        book.agree(frame)
-        first, end = book.next_seq, book.next_seq + frame.height
+        state = self._state(kind)
+        state.check_frame(frame)
+        first, end = state.next_seq, state.next_seq + frame.height
         frame = frame.hstack([pl.Series("seq", np.arange(first, end))])
         low, high = frame["ts"].min(), frame["ts"].max()
-        header = Header(self.model, kind, first, frame.height, _micros(now), _micros(low), _micros(high))
-        self._tail.append(header, frame)
-        book.next_seq = end
+        header = Header(self.model, kind, first, frame.height, to_micros(now), to_micros(low), to_micros(high))
+        self._unflushed.append(header, frame)
+        state.next_seq = end
         assert self._unseen is not None
         assert len(self._unseen[0]) == frame.height
-        book.ids.extend_new(*self._unseen)
+        state.ids.extend_new(*self._unseen)
         self._unseen = None
         return header
 
-    def write_few(
+    def write_batch(
         self,
         kind: str,
         columns: Sequence[tuple[str, str]],
         rows: Sequence[Mapping[str, Any]],
-        digests: "Sequence[Pair]",
+        digests: "Sequence[Digest]",
         now: datetime,
     ) -> tuple[list[int], Header | None]:
-        """`unseen` and `write` for a few rows without a frame, of a table that tells them apart by their id alone.
-
-        Returns the positions of those that were known, and the header of the others if there are any.
+        """`unseen` and `write` for a small batch, without a frame; the id alone must identify the table's rows.
 
         Args:
+            kind: the table.
             columns: name and Delta type of every column but `seq`.
-            rows: values by name; times are times, what is missing is null.
-            digests: of each row, under the lake's key.
+            rows: values by name; times are datetimes, a missing value is null.
+            digests: of each row's id, under the lake's key.
+            now: when the rows arrived.
+
+        Returns:
+            The positions of the rows that were known, and the header of the others, None if there are none.
         """
-        book = self._book(kind)
-        book.agree_on(columns)
-        known = book.ids.current()
+        state = self._state(kind)
+        state.check_types(columns)
+        known = state.ids.current()
         since = known.seen
         fresh, repeated, new = [], [], set()
-        for position, (row, pair) in enumerate(zip(rows, digests, strict=True)):
-            if pair in new or known.has(pair):
+        for position, (row, digest) in enumerate(zip(rows, digests, strict=True)):
+            if digest in new or known.has(digest):
                 repeated.append(position)
             else:
-                new.add(pair)
-                fresh.append([_micros(v) if type(v := row.get(name)) is datetime else v for name, _ in columns])
+                new.add(digest)
+                fresh.append([to_micros(v) if type(v := row.get(name)) is datetime else v for name, _ in columns])
         if repeated:
-            self.rests_on, book.unsynced = book.unsynced, set()
+            self.depends_on, state.unsynced = state.unsynced, set()
         header = None
         if fresh:
-            times = [_micros(row["ts"]) for row in rows]
-            first = book.next_seq
-            few = FewRows(columns, fresh, first)
-            header = Header(self.model, kind, first, len(fresh), _micros(now), min(times), max(times), wal.ROWS)
-            self._tail.append(header, few)
-            book.next_seq += len(fresh)
-            book.ids.extend_pairs(new, since)
+            times = [to_micros(row["ts"]) for row in rows]
+            first = state.next_seq
+            batch = RowBatch(columns, fresh, first)
+            header = Header(self.model, kind, first, len(fresh), to_micros(now), min(times), max(times), JSON_FORM)
+            self._unflushed.append(header, batch)
+            state.next_seq += len(fresh)
+            state.ids.extend_digests(new, since)
         return repeated, header
 
-    def _book(self, kind: str) -> Book:
-        if kind not in self._books:
-            self._books[kind] = self._acceptance.book(self.model, kind)
-        return self._books[kind]
-
-
-def when(micros: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=micros)
-
-
-def _micros(value: Any) -> int:
-    micros: int = (value - _EPOCH) // timedelta(microseconds=1)
-    return micros
+    def _state(self, kind: str) -> AcceptedState:
+        if kind not in self._states:
+            self._states[kind] = self._acceptance.state(self.model, kind)
+        return self._states[kind]

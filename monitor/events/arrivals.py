@@ -1,22 +1,26 @@
-"""News: what has come of each model's rows, told by those who accept them to the one who asks for evaluations."""
+"""Arrivals: how many rows each model received and what times they cover, kept until they are drained.
+
+The threads that accept rows post them; the thread that requests evaluations drains them.
+"""
 
 import threading
 from dataclasses import dataclass
 
-from monitor.events.wal import Header
+from monitor.events.wal_records import Header
 
 
 @dataclass(slots=True)
-class News:
-    """Of one model; times in microseconds since 1970."""
+class Arrivals:
+    """Rows that one model received; times in microseconds since 1970."""
 
     rows: int = 0  # events
     next_seq: int = 0
     low_ts: int | None = None
     high_ts: int | None = None
-    outcomes: bool = False
+    outcomes: bool = False  # whether outcomes arrived
 
-    def add(self, later: "News") -> None:
+    def add(self, later: "Arrivals") -> None:
+        """Merge later arrivals of the same model into these."""
         self.rows += later.rows
         self.next_seq = max(self.next_seq, later.next_seq)
         self.outcomes |= later.outcomes
@@ -26,29 +30,30 @@ class News:
             self.high_ts = later.high_ts
 
 
-def news_of(header: Header) -> News:
-    """What a record of events or outcomes says."""
+def arrivals_of(header: Header) -> Arrivals:
+    """The arrivals that a record of events or outcomes amounts to."""
     if header.kind == "outcomes":
-        return News(outcomes=True)
-    return News(header.rows, header.first_seq + header.rows, header.low_ts, header.high_ts)
+        return Arrivals(outcomes=True)
+    return Arrivals(header.rows, header.first_seq + header.rows, header.low_ts, header.high_ts)
 
 
-class Board:
-    """Where news are pinned, until somebody takes them all."""
+class ArrivalBoard:
+    """Arrivals by model, posted by any thread, until one thread drains them."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        self._pinned: dict[str, News] = {}
+        self._posted: dict[str, Arrivals] = {}
 
-    def pin(self, model: str, news: News) -> None:
+    def post(self, model: str, arrivals: Arrivals) -> None:
+        """Add to the arrivals of a model."""
         with self._guard:
-            if (before := self._pinned.get(model)) is not None:
-                before.add(news)
+            if (before := self._posted.get(model)) is not None:
+                before.add(arrivals)
             else:
-                self._pinned[model] = news
+                self._posted[model] = arrivals
 
-    def take(self) -> dict[str, News]:
-        """All that was pinned since the last time, by model."""
+    def drain(self) -> dict[str, Arrivals]:
+        """Everything posted since the last call, by model."""
         with self._guard:
-            found, self._pinned = self._pinned, {}
+            found, self._posted = self._posted, {}
         return found

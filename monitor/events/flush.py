@@ -1,7 +1,7 @@
-"""Folding: rows go from the logs into their Delta tables, in few and large commits.
+"""The flush: rows move from the logs into their Delta tables, in few and large commits.
 
-Each commit carries Delta's application transaction id (log, position), so a fold that is repeated after a crash adds
-nothing. Readers see table and tail together, so folding can wait: the busier a table, the sooner it is folded.
+Each commit carries Delta's application transaction id (log, position), so a flush that is repeated after a crash adds
+nothing. Readers see a table together with its unflushed rows, so a flush can wait; a busy table waits least.
 """
 
 import threading
@@ -14,50 +14,50 @@ from typing import TYPE_CHECKING, Final
 
 from core.errors import AppError
 from core.logs import logger
-from monitor.events.unflushed import Key, Tail
-from monitor.events.wal import Record
+from monitor.events.unflushed import TableKey, UnflushedRows
+from monitor.events.wal_records import Record
 
 if TYPE_CHECKING:
-    from monitor.lake.table import Table
+    from monitor.lake.table import LakeTable
 
-MOST_ROWS: Final = 100_000  # in one commit: bounds the memory of a fold
-ENOUGH_ROWS: Final = 20_000  # a commit of so many is worth its cost at once
-BUSY_ROWS: Final = 1_000
-BUSY_S: Final = 1.0  # a table with BUSY_ROWS waiting is folded after this long
-QUIET_S: Final = 30.0  # any other after this long
-BETWEEN_S: Final = 0.04  # pause after a small fold: a thousand quiet tables cost some twenty commits a second
-LATE_S: Final = 45.0  # no pauses while a table waits for longer
-LOOK_S: Final = 0.1
-ADOPT_S: Final = 5.0
+MAX_COMMIT_ROWS: Final = 100_000  # bounds the memory of a flush
+FULL_COMMIT_ROWS: Final = 20_000  # a table with so many unflushed rows is flushed at once
+BUSY_TABLE_ROWS: Final = 1_000
+BUSY_TABLE_DELAY_S: Final = 1.0  # a table with BUSY_TABLE_ROWS unflushed rows is flushed after this time
+QUIET_TABLE_DELAY_S: Final = 30.0  # any other table is flushed after this time
+SMALL_FLUSH_PAUSE_S: Final = 0.04  # after a small flush: a thousand quiet tables make about twenty commits a second
+NO_PAUSE_DELAY_S: Final = 45.0  # no pauses while the rows of any table have waited this long
+POLL_S: Final = 0.1
+ORPHAN_CHECK_S: Final = 5.0
 log = logger("monitor.events.flush")
 
 
-def fold(table: "Table", tail: Tail, key: Key) -> int:
+def flush_table(table: "LakeTable", unflushed: UnflushedRows, key: TableKey) -> int:
     """Move a table's rows out of the logs; returns how many. The caller holds the model's lock."""
     import polars as pl
 
     from monitor.lake.scan import DELTA_NAMES
 
-    tail.refresh()
-    table.watch(tail.names)
+    unflushed.refresh()
+    table.watch(unflushed.names)
     rows = 0
-    for group in _commits(tail.pending(key, table.snapshot().txns)):
-        frame = tail.frame(group)
+    for group in _commits(unflushed.pending(key, table.snapshot().txns)):
+        frame = unflushed.frame(group)
         columns = {name: DELTA_NAMES[kind] for name, kind in frame.schema.items()} | {"date": "date"}
         frame = frame.with_columns(pl.col("ts").dt.date().alias("date"))
         table.append(frame, columns, txn=(group[-1].log, group[-1].end))
         rows += frame.height
-    tail.settled(key, table.snapshot().txns)
+    unflushed.discard_flushed(key, table.snapshot().txns)
     return rows
 
 
 def _commits(records: list[Record]) -> Iterator[list[Record]]:
-    """Records of one log in their order, up to MOST_ROWS together."""
+    """Consecutive records of one log, at most MAX_COMMIT_ROWS in a group."""
     for _, found in groupby(sorted(records, key=lambda r: (r.log, r.end)), key=lambda r: r.log):
         group: list[Record] = []
         rows = 0
         for record in found:
-            if group and rows + record.header.rows > MOST_ROWS:
+            if group and rows + record.header.rows > MAX_COMMIT_ROWS:
                 yield group
                 group, rows = [], 0
             group.append(record)
@@ -65,18 +65,18 @@ def _commits(records: list[Record]) -> Iterator[list[Record]]:
         yield group
 
 
-class Folder:
-    """A thread that folds this process's log at the pace each table needs, and the logs of processes that died."""
+class Flusher:
+    """A thread that flushes this process's log at the pace each table needs, and the logs of processes that died."""
 
     def __init__(
         self,
-        tail: Tail,
-        table: "Callable[[str, str], Table]",
+        unflushed: UnflushedRows,
+        table: "Callable[[str, str], LakeTable]",
         locked: Callable[[str], AbstractContextManager[None]],
     ) -> None:
-        self._tail, self._table, self._locked = tail, table, locked
+        self._unflushed, self._table, self._locked = unflushed, table, locked
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="fold", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="flush", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
@@ -86,54 +86,57 @@ class Folder:
         self._thread.join()
 
     def _run(self) -> None:
-        adopted = -ADOPT_S
-        while not self._stop.wait(LOOK_S):
+        checked = -ORPHAN_CHECK_S
+        while not self._stop.wait(POLL_S):
             try:
-                if time.monotonic() - adopted >= ADOPT_S:
-                    adopted = time.monotonic()
-                    adopt(self._tail, self._table, self._locked)
+                if time.monotonic() - checked >= ORPHAN_CHECK_S:
+                    checked = time.monotonic()
+                    flush_orphans(self._unflushed, self._table, self._locked)
                 failed = False
-                backlog = self._tail.backlog()
-                late = max((waited for _, waited in backlog.values()), default=0.0) >= LATE_S
+                backlog = self._unflushed.backlog()
+                late = max((waited for _, waited in backlog.values()), default=0.0) >= NO_PAUSE_DELAY_S
                 for key in self.due(backlog):
                     if self._stop.is_set():
                         break
-                    failed |= not _tried(key, partial(self._fold, key, hurry=late))
+                    failed |= not _attempt(key, partial(self._flush, key, hurry=late))
                 if failed:
                     self._stop.wait(1.0)
             except Exception:
-                log.exception("fold")
+                log.exception("flush failed")
                 self._stop.wait(1.0)
 
-    def due(self, backlog: Mapping[Key, tuple[int, float]]) -> list[Key]:
-        """Tables to be folded now, given rows and seconds that wait; the one that waits longest first."""
+    def due(self, backlog: Mapping[TableKey, tuple[int, float]]) -> list[TableKey]:
+        """Tables to flush now, the longest wait first, given each table's unflushed rows and how long they waited."""
         found = []
         for key, (rows, waited) in backlog.items():
-            patience = 0 if rows >= ENOUGH_ROWS else BUSY_S if rows >= BUSY_ROWS else QUIET_S
-            if waited >= patience:
+            busy = rows >= BUSY_TABLE_ROWS
+            delay = 0 if rows >= FULL_COMMIT_ROWS else BUSY_TABLE_DELAY_S if busy else QUIET_TABLE_DELAY_S
+            if waited >= delay:
                 found.append((waited, key))
         return [key for _, key in sorted(found, reverse=True)]
 
-    def _fold(self, key: Key, *, hurry: bool) -> None:
+    def _flush(self, key: TableKey, *, hurry: bool) -> None:
         with self._locked(key[0]):
-            rows = fold(self._table(*key), self._tail, key)
-        if rows < BUSY_ROWS and not hurry:
-            self._stop.wait(BETWEEN_S)
+            rows = flush_table(self._table(*key), self._unflushed, key)
+        if rows < BUSY_TABLE_ROWS and not hurry:
+            self._stop.wait(SMALL_FLUSH_PAUSE_S)
 
 
-def adopt(
-    tail: Tail, table: "Callable[[str, str], Table]", locked: Callable[[str], AbstractContextManager[None]]
+def flush_orphans(
+    unflushed: UnflushedRows,
+    table: "Callable[[str, str], LakeTable]",
+    locked: Callable[[str], AbstractContextManager[None]],
 ) -> None:
-    """Fold what processes that died have left, and remove their logs; one that cannot be folded whole stays."""
+    """Flush and remove the logs of processes that died; a log that cannot be flushed completely stays."""
 
-    def move(key: Key) -> None:
+    def move(key: TableKey) -> None:
         with locked(key[0]):
-            fold(table(*key), tail, key)
+            flush_table(table(*key), unflushed, key)
 
-    orphans = tail.orphans()
+    orphans = unflushed.orphans()
     try:
         for orphan in orphans:
-            moved = [_tried(key, partial(move, key)) for key in orphan.tables()]
+            moved = [_attempt(key, partial(move, key)) for key in orphan.tables()]
             if all(moved):
                 orphan.remove()
     finally:
@@ -141,11 +144,11 @@ def adopt(
             orphan.release()
 
 
-def _tried(key: Key, work: Callable[[], None]) -> bool:
-    """Whether it could be done. A full disk, or a table that cannot be read, holds up no other table."""
+def _attempt(key: TableKey, work: Callable[[], None]) -> bool:
+    """Whether the work succeeded. A full disk or an unreadable table must not delay other tables."""
     try:
         work()
-    except (AppError, OSError) as error:  # the rows stay in the log, and are tried again
-        log.warning("fold put off", model=key[0], table=key[1], error=str(error))
+    except (AppError, OSError) as error:  # the rows stay in the log and are tried again
+        log.warning("flush put off", model=key[0], table=key[1], error=str(error))
         return False
     return True

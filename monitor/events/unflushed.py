@@ -1,4 +1,4 @@
-"""The tail: rows that are in a log of this machine and not in their table yet, as one process sees them."""
+"""Unflushed rows: rows that are in a log of this machine and not yet in their table, as one process sees them."""
 
 import os
 import threading
@@ -9,36 +9,37 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from monitor.events import wal
-from monitor.events.wal import FewRows, Header, Log, Record, RecordGoneError
+from monitor.events import wal, wal_records
+from monitor.events.wal_records import Header, Record, RecordGoneError, RowBatch
 
 if TYPE_CHECKING:
     import polars as pl
 
-Key = tuple[str, str]  # model, kind
+TableKey = tuple[str, str]  # model, kind
 MAX_LAGS: Final = 10_000  # kept for a reader of `take_lags`, who comes every minute or never
 
 
-class _Followed:
+class _FollowedLog:
     """A log as its readers see it: the records found so far."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.records: dict[Key, list[Record]] = defaultdict(list)
+        self.records: dict[TableKey, list[Record]] = defaultdict(list)
         self._segment: Path | None = None
         self._offset = 0
 
     def restart(self) -> None:
+        """Read the log again from its beginning."""
         self.records.clear()
         self._segment, self._offset = None, 0
         self.refresh()
 
     def refresh(self) -> None:
-        """Take in what was appended since."""
+        """Read what was appended since the last call."""
         while True:
             self._read()
-            # A segment is complete once there is a newer one. The newest is tried first: mostly nothing is new.
-            present = wal.segments(self.folder)
+            # A segment is complete once a newer one exists. The current one is read first: mostly nothing is new.
+            present = wal_records.segments(self.folder)
             newer = [s for s in present if self._segment is None or s.name > self._segment.name]
             if not newer:
                 return
@@ -52,11 +53,11 @@ class _Followed:
         try:
             if self._segment.stat().st_size <= self._offset:
                 return
-            for record in wal.records(self._segment, self.folder.name, after=self._offset):
+            for record in wal_records.records(self._segment, self.folder.name, after=self._offset):
                 self.records[record.header.model, record.header.kind].append(record)
                 self._offset = record.offset + record.size
         except FileNotFoundError:
-            return  # removed: all of it is folded
+            return  # removed: everything in it is flushed
 
     def _forget_before(self, position: int) -> None:
         for key, found in list(self.records.items()):
@@ -64,104 +65,123 @@ class _Followed:
                 self.records[key] = [r for r in found if r.end > position]
 
 
-class Tail:
-    """This process's own log and everybody else's. Rows of the own one are kept in memory until they are folded."""
+class UnflushedRows:
+    """This process's log and those of other processes. Rows of its own log stay in memory until they are flushed."""
 
     def __init__(self, root: Path, *, segment_s: float = wal.SEGMENT_S) -> None:
         self.root, self._segment_s = root, segment_s
         self._guard = threading.RLock()
-        self._own: Log | None = None
-        self._records: dict[Key, dict[int, Record]] = defaultdict(dict)  # own, by end
-        self._frames: dict[int, pl.DataFrame | FewRows] = {}
-        self._waiting: dict[Key, int] = defaultdict(int)  # rows
-        self._accepted: dict[int, float] = {}  # when a record of the own log came, by end, on the monotonic clock
+        self._own: wal.Log | None = None
+        self._records: dict[TableKey, dict[int, Record]] = defaultdict(dict)  # of the own log, by end
+        self._rows_by_end: dict[int, pl.DataFrame | RowBatch] = {}
+        self._waiting: dict[TableKey, int] = defaultdict(int)  # rows
+        self._accepted: dict[int, float] = {}  # arrival of each record of the own log, by end, on the monotonic clock
         self._lags: deque[float] = deque(maxlen=MAX_LAGS)
-        self._since: dict[Key, float] = {}  # when the first of the rows that wait came, on the monotonic clock
-        self._followed: dict[str, _Followed] = {}
-        self.bytes = 0.0  # that the rows in memory take
+        self._since: dict[TableKey, float] = {}  # arrival of the first unflushed row, on the monotonic clock
+        self._followed: dict[str, _FollowedLog] = {}
+        self.memory_bytes = 0.0  # of the rows in memory
 
     @property
     def names(self) -> list[str]:
-        """Every log there is."""
+        """The names of all logs."""
         with self._guard:
             return [*self._followed, *([self._own.id] if self._own else [])]
 
-    def append(self, header: Header, frame: "pl.DataFrame | FewRows") -> Record:
-        """Write rows to the own log; durable after `sync`. Raises what `Log.append` raises."""
+    def append(self, header: Header, rows: "pl.DataFrame | RowBatch") -> Record:
+        """Write rows to the own log; durable after `sync`.
+
+        Raises:
+            StoreFullError, LogFailedError: as `Log.append`.
+        """
         with self._guard:
             if self._own is None:
-                self._own = Log(self.root, self._segment_s)
-        record = self._own.append(header, frame.encode() if isinstance(frame, FewRows) else wal.encode(frame))
+                self._own = wal.Log(self.root, self._segment_s)
+        payload = rows.encode() if isinstance(rows, RowBatch) else wal_records.encode(rows)
+        record = self._own.append(header, payload)
         with self._guard:
             self._records[header.model, header.kind][record.end] = record
-            self._frames[record.end] = frame
+            self._rows_by_end[record.end] = rows
             self._waiting[header.model, header.kind] += header.rows
             self._accepted[record.end] = now = time.monotonic()
             self._since.setdefault((header.model, header.kind), now)
-            self.bytes += _size(frame)
+            self.memory_bytes += _memory_bytes(rows)
         return record
 
     def sync(self) -> None:
-        """Return once everything this process has written is on disk."""
+        """Return once everything that this process has written is on disk."""
         if self._own is not None:
             self._own.sync()
 
     def refresh(self) -> None:
-        """Look what other processes have appended."""
+        """Read what other processes have appended."""
         with self._guard:
             present = set()
             with suppress(FileNotFoundError):
-                # Paths of them would take longer than the look, and this is done for each request.
+                # Every request does this, and building Path objects would take longer than listing the folder.
                 present = {name for name in os.listdir(self.root) if not name.startswith(".")}  # noqa: PTH208
             own = self._own.id if self._own else None
             for name in present - self._followed.keys() - {own}:
-                self._followed[name] = _Followed(self.root / name)
+                self._followed[name] = _FollowedLog(self.root / name)
             for name in self._followed.keys() - present:
                 del self._followed[name]
             for followed in self._followed.values():
                 followed.refresh()
 
-    def others(self, key: Key) -> list[Record]:
-        """Records of other processes, folded ones among them until their segment goes."""
+    def others(self, key: TableKey) -> list[Record]:
+        """Records of other processes, including flushed ones until their segment is removed."""
         with self._guard:
             return [r for f in self._followed.values() for r in f.records.get(key, ())]
 
-    def pending(self, key: Key, reached: Mapping[str, int]) -> list[Record]:
-        """Records not folded yet, by sequence number; `reached`: per log the position up to which they are."""
+    def pending(self, key: TableKey, reached: Mapping[str, int]) -> list[Record]:
+        """Records that are not flushed yet, by sequence number.
+
+        Args:
+            key: the table.
+            reached: for each log the position up to which it is flushed.
+        """
         with self._guard:
             found = [*self._records.get(key, {}).values(), *self.others(key)]
         return sorted((r for r in found if r.end > reached.get(r.log, 0)), key=lambda r: r.header.first_seq)
 
     def frame(self, records: Sequence[Record]) -> "pl.DataFrame":
-        """The rows of records of one table. Raises RecordGoneError when some were folded meanwhile."""
+        """The rows of some records of one table.
+
+        Raises:
+            RecordGoneError: one of the records was flushed in the meantime.
+        """
         import polars as pl
 
-        parts: list[pl.DataFrame] = []
-        few: list[FewRows] = []  # rows that came a few at a time become one frame, not one each
+        frames: list[pl.DataFrame] = []
+        batches: list[RowBatch] = []  # consecutive small batches become one frame, not one each
         for record in records:
             found = self._rows(record)
-            if few and not (isinstance(found, FewRows) and found.columns == few[0].columns):
-                parts.append(wal.as_frame(few))
-                few = []
-            if isinstance(found, FewRows):
-                few.append(found)
+            if batches and not (isinstance(found, RowBatch) and found.columns == batches[0].columns):
+                frames.append(wal_records.batches_to_frame(batches))
+                batches = []
+            if isinstance(found, RowBatch):
+                batches.append(found)
             else:
-                parts.append(found)
-        if few:
-            parts.append(wal.as_frame(few))
-        return parts[0] if len(parts) == 1 else pl.concat(parts, how="diagonal")
+                frames.append(found)
+        if batches:
+            frames.append(wal_records.batches_to_frame(batches))
+        return frames[0] if len(frames) == 1 else pl.concat(frames, how="diagonal")
 
-    def _rows(self, record: Record) -> "pl.DataFrame | FewRows":
+    def _rows(self, record: Record) -> "pl.DataFrame | RowBatch":
         with self._guard:
             mine = self._own is not None and record.log == self._own.id
-            if mine and record.end in self._frames:
-                return self._frames[record.end]
+            if mine and record.end in self._rows_by_end:
+                return self._rows_by_end[record.end]
         if mine:
             raise RecordGoneError
-        return wal.read_rows(record)
+        return wal_records.read_rows(record)
 
-    def settled(self, key: Key, reached: Mapping[str, int]) -> None:
-        """Let go of the own records that are in the table, whoever folded them."""
+    def discard_flushed(self, key: TableKey, reached: Mapping[str, int]) -> None:
+        """Drop the own records that are in the table, whichever process flushed them.
+
+        Args:
+            key: the table.
+            reached: for each log the position up to which it is flushed.
+        """
         with self._guard:
             if self._own is None:
                 return
@@ -172,9 +192,9 @@ class Tail:
             for end in flushed:
                 del self._accepted[end]
                 record = self._records[key].pop(end)
-                self.bytes -= _size(self._frames.pop(end))
+                self.memory_bytes -= _memory_bytes(self._rows_by_end.pop(end))
                 self._waiting[key] -= record.header.rows
-                self._own.folded(record)
+                self._own.mark_flushed(record)
             self._since.pop(key, None)
             if self._records.get(key):
                 self._since[key] = time.monotonic()
@@ -184,58 +204,62 @@ class Tail:
             if not self._records:
                 self._own.rotate()
 
-    def backlog(self) -> dict[Key, tuple[int, float]]:
-        """Of the own log, per table: rows that wait to be folded, and for how many seconds they have."""
+    def backlog(self) -> dict[TableKey, tuple[int, float]]:
+        """For each table of the own log: how many rows wait to be flushed, and for how many seconds."""
         with self._guard:
             now = time.monotonic()
             return {key: (rows, now - self._since[key]) for key, rows in self._waiting.items()}
 
     def take_lags(self) -> list[float]:
-        """Seconds for which the oldest row of each flush since the last call had waited, of the own log's flushes."""
+        """For each flush of the own log since the last call, the seconds that its oldest row had waited."""
         with self._guard:
             lags = list(self._lags)
             self._lags.clear()
         return lags
 
-    def orphans(self) -> list["Orphan"]:
-        """Logs whose process has died, locked for the caller, who folds and then removes or releases them."""
+    def orphans(self) -> list["OrphanedLog"]:
+        """Logs whose process has died, locked for the caller, who flushes and then removes or releases them."""
         found = []
         with self._guard:
             self.refresh()
             for followed in self._followed.values():
                 with suppress(BlockingIOError, FileNotFoundError):
-                    found.append(Orphan(followed))
+                    found.append(OrphanedLog(followed))
         return found
 
     def close(self) -> None:
+        """Release the own log."""
         with self._guard:
             if self._own is not None:
                 self._own.close()
                 self._own = None
 
 
-class Orphan:
-    """A dead process's log, locked, and cut where it is not whole."""
+class OrphanedLog:
+    """The log of a process that died, locked, its torn tail truncated."""
 
-    def __init__(self, followed: _Followed) -> None:
+    def __init__(self, followed: _FollowedLog) -> None:
         self.folder = followed.folder
-        self._owner = wal.own(self.folder)
-        wal.cut(self.folder)
+        self._owner = wal.lock_log(self.folder)
+        wal.truncate_torn_tail(self.folder)
         followed.restart()
 
-    def tables(self) -> list[Key]:
-        return sorted({(r.header.model, r.header.kind) for s in wal.segments(self.folder) for r in wal.records(s, "")})
+    def tables(self) -> list[TableKey]:
+        """The tables that the log has rows of."""
+        found = (r.header for s in wal_records.segments(self.folder) for r in wal_records.records(s, ""))
+        return sorted({(header.model, header.kind) for header in found})
 
     def remove(self) -> None:
-        """All of it is in the tables."""
-        wal.remove(self.folder)
+        """Remove the log; all its rows are in the tables."""
+        wal.remove_log(self.folder)
 
     def release(self) -> None:
+        """Unlock the log."""
         os.close(self._owner)
 
 
-def _size(rows: "pl.DataFrame | FewRows") -> float:
-    """Bytes in memory, about."""
-    if isinstance(rows, FewRows):
+def _memory_bytes(rows: "pl.DataFrame | RowBatch") -> float:
+    """Approximate size of rows in memory."""
+    if isinstance(rows, RowBatch):
         return sum(200 + sum(60 + len(v) if isinstance(v, str) else 30 for v in row) for row in rows.rows)
     return rows.estimated_size()

@@ -13,7 +13,7 @@ from core.errors import AppError
 from core.logs import logger
 from monitor import store
 from monitor.errors import ModelNotFoundError
-from monitor.events.store import Appended, Few
+from monitor.events.append import Appended, SmallBatch
 from monitor.ingest.encoding import decoded
 from monitor.ingest.media import ARROW, IDENTITY, NDJSON, PARQUET
 from monitor.ingest.ndjson import BOM, Rejection
@@ -81,7 +81,7 @@ def _receive(site: Site, target: "Target", body: Body, arrived: "pl.Series | Non
     now = site.clock.now()
     plain = arrived is None and body.encoding == IDENTITY
     if plain and (rows := few_events(target, body.content, body.media_type, now)) is not None:
-        (done,) = site.events.append_few([Few(target.spec, rows)], now=now)
+        (done,) = site.events.append_small_batches([SmallBatch(target.spec, rows)], now=now)
         if isinstance(done, Exception):
             raise done
         return Receipt(done.accepted, done.duplicates, [], 0)
@@ -119,7 +119,7 @@ def receive_together(site: Site, bodies: Sequence[Small]) -> list[Receipt | Exce
                 log.exception("not stored", model=model, kind=kind)
                 found = [error] * len(positions)
             answers |= zip(positions, found, strict=True)
-        stored = site.events.append_few([one.rows for one in few], now=now) if few else []
+        stored = site.events.append_small_batches([one.rows for one in few], now=now) if few else []
         for one, done in zip(few, stored, strict=True):
             answers |= one.answers(done)
     return [answers[position] for position in range(len(bodies))]
@@ -131,7 +131,7 @@ class _Few:
 
     positions: Sequence[int]
     ends: Sequence[int]  # of each body's rows
-    rows: Few
+    rows: SmallBatch
 
     def answers(self, stored: Appended | Exception) -> dict[int, Receipt | Exception]:
         if isinstance(stored, Exception):
@@ -157,7 +157,7 @@ def _few_of(target: "Target", bodies: Sequence[Small], positions: Sequence[int],
             return None
         rows += found
         ends.append(len(rows))
-    return _Few(positions, ends, Few(target.spec, rows))
+    return _Few(positions, ends, SmallBatch(target.spec, rows))
 
 
 def _of_one_table(site: Site, target: "Target", bodies: Sequence[Body]) -> Sequence[Receipt | Exception]:

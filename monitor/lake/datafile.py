@@ -1,4 +1,4 @@
-"""Data files of a Delta table: written so that they are on disk before a log entry names them."""
+"""Data files of a Delta table: durable before a log entry names them."""
 
 import json
 import os
@@ -15,50 +15,52 @@ from core.clock import SystemClock
 from monitor.lake.log import DeltaLog, fsync_file, milliseconds
 from monitor.lake.snapshot import DataFile
 
-STATISTICS: Final = ("seq", "ts", "received_at")  # columns whose extremes go into the log
+STATISTICS_COLUMNS: Final = ("seq", "ts", "received_at")  # columns whose minima and maxima go into the log
 PARTITION: Final = "date"
-GROUP_ROWS: Final = 50_000  # of a row group, the least that is read of a file
-GROUP_BYTES: Final = 32 << 20  # of the same, in memory
+MAX_ROW_GROUP_ROWS: Final = 50_000  # a row group is the smallest part of a file that is read
+MAX_ROW_GROUP_BYTES: Final = 32 << 20  # in memory
 
 
 def write(log: DeltaLog, part: pl.DataFrame, day: date) -> DataFile:
-    """Write rows of one day as a new file; nothing names it yet.
+    """Write rows of one day as a new file that no log entry names yet.
 
     Args:
+        log: the log of the table that the file belongs to.
         part: rows without the partition column.
+        day: the partition.
     """
     relative = f"{PARTITION}={day.isoformat()}/part-{uuid4()}.parquet"
     path = log.table / relative
     if not path.parent.is_dir():
         path.parent.mkdir(parents=True, exist_ok=True)
-        log.made(path.parent)
+        log.note_created(path.parent)
     try:
-        rows = max(1, GROUP_BYTES * part.height // max(1, int(part.estimated_size())))
-        part.write_parquet(path, compression="zstd", row_group_size=min(GROUP_ROWS, rows))
+        rows = max(1, MAX_ROW_GROUP_BYTES * part.height // max(1, int(part.estimated_size())))
+        part.write_parquet(path, compression="zstd", row_group_size=min(MAX_ROW_GROUP_ROWS, rows))
         fsync_file(path)
     except BaseException:
         path.unlink(missing_ok=True)
         raise
     fsync_folder(path.parent)
-    log.name(path.parent)
-    low: dict[str, Any] = {c: part[c].min() if c in part.columns else None for c in STATISTICS}
-    high: dict[str, Any] = {c: part[c].max() if c in part.columns else None for c in STATISTICS}
+    log.sync_entry_once(path.parent)
+    low: dict[str, Any] = {c: part[c].min() if c in part.columns else None for c in STATISTICS_COLUMNS}
+    high: dict[str, Any] = {c: part[c].max() if c in part.columns else None for c in STATISTICS_COLUMNS}
     return DataFile(relative, day, part.height, path.stat().st_size, low, high)
 
 
 def fsync_folders(table: Path, names: Iterable[str]) -> None:
-    """Make the removal of files durable."""
+    """Make the removal of files durable; `names` are their paths relative to the table's folder."""
     for folder in {(table / name).parent for name in names}:
         fsync_folder(folder)
 
 
 def touch(log: DeltaLog, file: DataFile) -> None:
-    """Set a file's time to now; raises FileNotFoundError where it is gone."""
+    """Set a file's modification time to now; raises FileNotFoundError if it no longer exists."""
     os.utime(log.table / file.path)
 
 
 def add(file: DataFile, *, changes: bool = True) -> dict[str, Any]:
-    """The log action that makes a file part of the table; `changes`: it brings rows the table did not have."""
+    """The log action that adds a file to the table; `changes`: it has rows that the table did not have."""
     statistics = {
         "numRecords": file.rows,
         "minValues": _json_values(file.low),
@@ -75,7 +77,7 @@ def add(file: DataFile, *, changes: bool = True) -> dict[str, Any]:
 
 
 def remove(file: DataFile, *, changes: bool) -> dict[str, Any]:
-    """The log action that takes a file out of the table; `changes`: rows go with it."""
+    """The log action that removes a file from the table; `changes`: the table loses its rows."""
     return {
         "remove": {
             "path": file.path, "deletionTimestamp": milliseconds(SystemClock().now()), "dataChange": changes,
@@ -85,10 +87,10 @@ def remove(file: DataFile, *, changes: bool) -> dict[str, Any]:
 
 
 def read(row: Mapping[str, Any]) -> DataFile:
-    """A file from a row of deltalake's flattened add actions."""
+    """The file that a row of deltalake's flattened add actions describes."""
     return DataFile(
         row["path"], row.get(f"partition.{PARTITION}"), row["num_records"], row["size_bytes"],
-        {c: row.get(f"min.{c}") for c in STATISTICS}, {c: row.get(f"max.{c}") for c in STATISTICS},
+        {c: row.get(f"min.{c}") for c in STATISTICS_COLUMNS}, {c: row.get(f"max.{c}") for c in STATISTICS_COLUMNS},
     )  # fmt: skip
 
 
@@ -96,9 +98,9 @@ def _partition(file: DataFile) -> dict[str, str | None]:
     return {PARTITION: None if file.day is None else file.day.isoformat()}
 
 
-def _json_values(extremes: Mapping[str, Any]) -> dict[str, Any]:
+def _json_values(values: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: value.strftime("%Y-%m-%dT%H:%M:%S.%fZ") if isinstance(value, datetime) else value
-        for name, value in extremes.items()
+        for name, value in values.items()
         if value is not None
     }

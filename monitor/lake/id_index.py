@@ -1,15 +1,15 @@
-"""Which rows a table already holds, and where: so that an append or a look-up does not read the table.
+"""Which rows a table already holds, and in which file: so that an append or a look-up does not read the table.
 
-In memory lie 2 bytes for each row of a large data file (a filter; its digests are in a file, see idfile.py) and 20
-bytes for each other row: of small files, which compaction makes few, and of rows that are in no file yet. One index
-serves both questions: is this very row known, and which rows are there of this key (idfile.py).
+In memory each row of a large data file takes 2 bytes (a filter; its digests are in an index file, see id_file.py) and
+each other row takes 20 bytes: rows of small files, which compaction keeps few, and rows that are in no file yet. The
+same index answers two questions: is this row known, and which files have rows with this key.
 """
 
 import threading
 from collections.abc import Collection, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 import numpy as np
 import polars as pl
@@ -17,63 +17,63 @@ from numpy.typing import NDArray
 
 from core.logs import logger
 from monitor.lake import id_file
-from monitor.lake.id_file import FileIds, Key, Pair, Wanted, WantedKeys, Words
-from monitor.lake.identity import Ids
+from monitor.lake.id_file import Digest, DigestKey, FileIds, WantedKeys, WantedRows, Words
+from monitor.lake.identity import RowIds
+from monitor.lake.snapshot import DataFile, Snapshot
 
-if TYPE_CHECKING:
-    from monitor.lake.snapshot import DataFile, Snapshot
-
-LARGE: Final = 20_000  # rows from which on a data file gets an index file
-AT_ONCE: Final = 1_000_000  # rows whose ids are read at a time
-AT_ONCE_BYTES: Final = 64 << 20  # or of their files, as on disk: of outcomes the values are read too
-FEW: Final = 64  # ids that are looked up one by one: sorting arrays would take longer
-MOST_FEW: Final = 1024  # kept that way
-MOST_WRITTEN: Final = 16
-_FEW_BYTES: Final = 200  # that one of them takes
+MIN_INDEXED_ROWS: Final = 20_000  # a data file with fewer rows gets no index file
+MAX_ROWS_PER_READ: Final = 1_000_000  # whose ids are read at once
+MAX_BYTES_PER_READ: Final = 64 << 20  # of their files on disk: for outcomes the values are read too
+MAX_SINGLE_LOOKUPS: Final = 64  # ids; so few are looked up one by one: sorting arrays would take longer
+MAX_LOOSE_DIGESTS: Final = 1024  # kept unsorted
+MAX_PENDING_FILES: Final = 16  # small files of this process whose ids are kept until they are taken in
+_LOOSE_DIGEST_BYTES: Final = 200  # of memory for each
 NO_FILE: Final = 0
 Numbers = NDArray[np.uint32]
 _Run = tuple[Words, Words, Numbers]
 
 
 class IdIndex:
-    """A growing set of rows as sorted 128-bit digests, each with the number of the file that has it; 20 bytes a row."""
+    """A growing set of rows: sorted 128-bit digests, each with the number of its file; 20 bytes a row."""
 
-    def __init__(self, key: Key) -> None:
+    def __init__(self, key: DigestKey) -> None:
         self.key = key
         self._runs: list[_Run] = []
-        self._few: dict[Pair, None] = {}  # that came a few at a time, in no file yet and in no run
+        self._loose: dict[Digest, None] = {}  # of rows added a few at a time, in no file and in no run yet
 
     def __len__(self) -> int:
-        return sum(len(first) for first, _, _ in self._runs) + len(self._few)
+        return sum(len(first) for first, _, _ in self._runs) + len(self._loose)
 
     @property
     def nbytes(self) -> int:
-        return sum(part.nbytes for run in self._runs for part in run) + _FEW_BYTES * len(self._few)
+        """Size in memory."""
+        return sum(part.nbytes for run in self._runs for part in run) + _LOOSE_DIGEST_BYTES * len(self._loose)
 
-    def add(self, ids: Ids, files: Numbers | None = None) -> None:
-        """Take in rows; one that is known already only learns its file.
+    def add(self, ids: RowIds, files: Numbers | None = None) -> None:
+        """Add rows; for a row that is known already only its file is recorded.
 
         Args:
-            files: shape (ids,), the number of each row's file; without, they are in no file yet.
+            ids: the rows.
+            files: shape (ids,), the number of each row's file; None if they are in no file yet.
         """
         self.add_words(*self.key.words(ids), files)
 
     def add_words(self, first: Words, second: Words, files: Numbers | None = None) -> None:
-        """`add` of ids given as digests."""
+        """`add` of rows given by their digests."""
         if not len(first):
             return
-        if files is None and len(first) <= FEW:
+        if files is None and len(first) <= MAX_SINGLE_LOOKUPS:
             new = self.files(first, second) < 0
-            self.add_pairs(list(zip(first[new].tolist(), second[new].tolist(), strict=True)))
+            self.add_digests(list(zip(first[new].tolist(), second[new].tolist(), strict=True)))
             return
-        self._gather()
+        self._sort_loose()
         self._add(first, second, np.full(len(first), NO_FILE, dtype=np.uint32) if files is None else files)
 
-    def _gather(self) -> None:
-        """Make a run of the ids that came a few at a time."""
-        if self._few:
-            words = np.array(list(self._few), dtype=np.uint64)
-            self._few = {}
+    def _sort_loose(self) -> None:
+        """Make a run of the loose digests."""
+        if self._loose:
+            words = np.array(list(self._loose), dtype=np.uint64)
+            self._loose = {}
             self._add(words[:, 0].copy(), words[:, 1].copy(), np.full(len(words), NO_FILE, dtype=np.uint32))
 
     def _add(self, first: Words, second: Words, files: Numbers) -> None:
@@ -90,7 +90,7 @@ class IdIndex:
 
     def _append(self, run: _Run) -> None:
         self._runs.append(run)
-        # Runs at least double in size downwards, so an id is merged about log2(ids) times in all.
+        # Each run is at least twice as long as the next, so a row is merged about log2(rows) times in all.
         while len(self._runs) > 1 and len(self._runs[-1][0]) * 2 > len(self._runs[-2][0]):
             late, early = self._runs.pop(), self._runs.pop()
             self._runs.append(
@@ -102,58 +102,58 @@ class IdIndex:
             )
 
     def files(self, first: Words, second: Words) -> NDArray[np.int64]:
-        """Shape (rows,): number of the file that has each row, -1 where the row is not known."""
+        """Shape (rows,): the number of each row's file, -1 where the row is not known."""
         found = np.full(len(first), -1, dtype=np.int64)
-        if self._few and len(first) > FEW:
-            self._gather()
+        if self._loose and len(first) > MAX_SINGLE_LOOKUPS:
+            self._sort_loose()
         for run in self._runs:
             at, hit = id_file.look_up(run[0], run[1], first, second)
             found[hit] = run[2][at[hit]]
-        if self._few:
-            for i, pair in enumerate(zip(first.tolist(), second.tolist(), strict=True)):
-                if pair in self._few:
+        if self._loose:
+            for i, digest in enumerate(zip(first.tolist(), second.tolist(), strict=True)):
+                if digest in self._loose:
                     found[i] = NO_FILE
         return found
 
     def files_of(self, keys: WantedKeys) -> set[int]:
-        """Numbers of the files that have rows of any of these keys."""
-        return {int(n) for run in self._runs for n in np.unique(run[2][id_file.positions(run[0], keys.first)])}
+        """Numbers of the files that have rows with any of these keys."""
+        return {int(n) for run in self._runs for n in np.unique(run[2][id_file.key_positions(run[0], keys.first)])}
 
-    def has(self, pair: Pair) -> bool:
-        """`files` of one row: whether it was added before."""
-        return pair in self._few or any(id_file.has(run[0], run[1], pair) for run in self._runs)
+    def has(self, digest: Digest) -> bool:
+        """Whether a row was added before: `files` for a single digest."""
+        return digest in self._loose or any(id_file.contains_digest(run[0], run[1], digest) for run in self._runs)
 
     def add_new(self, first: Words, second: Words) -> None:
-        """`add_words` of rows that differ and are not known."""
-        if len(first) <= FEW:
-            self.add_pairs(list(zip(first.tolist(), second.tolist(), strict=True)))
+        """`add_words` of distinct rows that are not known."""
+        if len(first) <= MAX_SINGLE_LOOKUPS:
+            self.add_digests(list(zip(first.tolist(), second.tolist(), strict=True)))
         else:
             self._append(_sorted(first, second, np.full(len(first), NO_FILE, dtype=np.uint32)))
 
-    def add_pairs(self, pairs: Collection[Pair]) -> None:
-        """Take in a few rows that are not known, and are in no file yet."""
-        self._few.update(dict.fromkeys(pairs))
-        if len(self._few) > MOST_FEW:
-            self._gather()
+    def add_digests(self, digests: Collection[Digest]) -> None:
+        """Add a few distinct rows that are not known and are in no file yet."""
+        self._loose.update(dict.fromkeys(digests))
+        if len(self._loose) > MAX_LOOSE_DIGESTS:
+            self._sort_loose()
 
-    def contains(self, ids: Ids) -> NDArray[np.bool_]:
+    def contains(self, ids: RowIds) -> NDArray[np.bool_]:
         """Shape (ids,): True where the row was added before."""
         return self.files(*self.key.words(ids)) >= 0
 
     def forget(self, numbers: Collection[int]) -> None:
-        """Drop the ids of some files."""
-        self._gather()
+        """Drop the rows of some files."""
+        self._sort_loose()
         gone = np.fromiter(numbers, dtype=np.uint32, count=len(numbers))
         self._keep([~np.isin(run[2], gone) for run in self._runs])
 
     def forget_filed(self, file: FileIds) -> None:
-        """Drop the ids without a file that `file` turned out to have."""
-        self._gather()
+        """Drop the rows without a file that turned out to be in `file`."""
+        self._sort_loose()
         kept = []
         for first, second, numbers in self._runs:
-            loose = np.flatnonzero(numbers == NO_FILE)
+            unfiled = np.flatnonzero(numbers == NO_FILE)
             mask = np.ones(len(first), dtype=np.bool_)
-            mask[loose[file.look_up(Wanted(first[loose], second[loose]))[0]]] = False
+            mask[unfiled[file.look_up(WantedRows(first[unfiled], second[unfiled]))[0]]] = False
             kept.append(mask)
         self._keep(kept)
 
@@ -163,36 +163,47 @@ class IdIndex:
 
 
 def _sorted(first: Words, second: Words, numbers: Numbers) -> _Run:
-    order = id_file.in_order(first, second)
+    order = id_file.digest_order(first, second)
     return first[order], second[order], numbers[order]
 
 
 class IndexedTable(Protocol):
-    """What an index asks of its table."""
+    """What the index reads of the table that it belongs to."""
 
-    folder: Path
-    key: Key | None
+    @property
+    def folder(self) -> Path:
+        """Where the table lies: {lake}/{model}/{kind}."""
+        ...
 
-    def snapshot(self) -> "Snapshot": ...
+    @property
+    def key(self) -> DigestKey | None:
+        """The key of the digests; None for the one stored in the lake."""
+        ...
 
-    def ids_of(self, paths: Sequence[str]) -> tuple[Ids, pl.Series]: ...
+    def snapshot(self) -> Snapshot:
+        """The newest version."""
+        ...
+
+    def ids_of(self, paths: Sequence[str]) -> tuple[RowIds, pl.Series]:
+        """Identity and file path of each row of some files, in order; FileNotFoundError if one was deleted."""
+        ...
 
 
 class TableIds:
-    """Ids of one table's rows: of its files, and of rows that were accepted and are in no file yet."""
+    """The ids of one table: of the rows in its files, and of rows that were accepted and are in no file yet."""
 
     def __init__(self, table: IndexedTable) -> None:
         self.table = table
         self._indexed: dict[str, FileIds] = {}
         self._numbers: dict[str, int] = {}  # of small files
         self._last = NO_FILE
-        self._written: dict[str, tuple[Words, Words]] = {}  # of small files of this process, not taken in yet
-        self._seen: Snapshot | None = None  # a table of many files is not gone through again for each append
+        self._pending: dict[str, tuple[Words, Words]] = {}  # of small files of this process, not taken in yet
+        self._seen: Snapshot | None = None  # so that an append does not go through all files of the table again
         self._guard = threading.RLock()
 
     @cached_property
-    def _key(self) -> Key:
-        return self.table.key or Key.of(self.table.folder.parents[1])
+    def _key(self) -> DigestKey:
+        return self.table.key or DigestKey.of(self.table.folder.parents[1])
 
     @cached_property
     def _recent(self) -> IdIndex:
@@ -200,39 +211,39 @@ class TableIds:
 
     @property
     def nbytes(self) -> int:
-        """What the ids take in memory."""
+        """Size in memory."""
         return self._recent.nbytes + sum(file.nbytes for file in self._indexed.values())
 
     def current(self) -> "TableIds":
-        """This, with what was committed since the last look."""
+        """This index, brought up to date with the newest version of the table."""
         with self._guard:
             while (snapshot := self.table.snapshot()) is not self._seen:
                 try:
                     self._take_in(snapshot)
-                except FileNotFoundError:  # deleted between the look at the log and the one at the file
+                except FileNotFoundError:  # deleted after the log was read and before the file was
                     if self.table.snapshot() is snapshot:
                         raise
         return self
 
-    def extend(self, ids: Ids) -> None:
-        """Take in rows that were accepted."""
+    def extend(self, ids: RowIds) -> None:
+        """Add rows that were accepted."""
         with self._guard:
             self._recent.add_words(*self._key.words(ids))
 
-    def has(self, pair: Pair) -> bool:
-        """`contains` of one row, by its digest."""
+    def has(self, digest: Digest) -> bool:
+        """Whether a row is known: `contains` for a single digest."""
         with self._guard:
-            return self._recent.has(pair) or any(file.has(pair) for file in self._indexed.values())
+            return self._recent.has(digest) or any(file.has(digest) for file in self._indexed.values())
 
-    def extend_pairs(self, pairs: Collection[Pair], since: "Snapshot | None") -> None:
-        """`extend_new` of a few rows."""
+    def extend_digests(self, digests: Collection[Digest], since: Snapshot | None) -> None:
+        """`extend_new` for a few rows."""
         with self._guard:
-            self._recent.add_pairs(pairs if self._seen is since else [pair for pair in pairs if not self.has(pair)])
+            self._recent.add_digests(digests if self._seen is since else [d for d in digests if not self.has(d)])
 
-    def extend_new(self, first: Words, second: Words, since: "Snapshot | None") -> None:
-        """`extend` of rows that differ and were not known when `seen` was `since`, by their digests.
+    def extend_new(self, first: Words, second: Words, since: Snapshot | None) -> None:
+        """`extend` for distinct rows that were not known when `seen` was `since`, given by their digests.
 
-        Once they are in the log they may be folded, and taken in with their file, before they get here.
+        Once rows are in the log they may be flushed, and taken in with their file, before this is called.
         """
         with self._guard:
             if self._seen is not since:
@@ -241,11 +252,11 @@ class TableIds:
             self._recent.add_new(first, second)
 
     @property
-    def seen(self) -> "Snapshot | None":
-        """The version whose files were taken in last."""
+    def seen(self) -> Snapshot | None:
+        """The newest version whose files were taken in."""
         return self._seen
 
-    def words(self, ids: Ids) -> tuple[Words, Words]:
+    def words(self, ids: RowIds) -> tuple[Words, Words]:
         """Shapes (ids,): the digests of the rows under the lake's key."""
         return self._key.words(ids)
 
@@ -253,10 +264,10 @@ class TableIds:
         """Shape (rows,): True where the row with these digests is known."""
         if not len(first):
             return np.zeros(0, dtype=np.bool_)
-        # Looked up in ascending order, neighbours in the index are neighbours in memory.
+        # In ascending order, consecutive look-ups read adjacent memory.
         order = np.argsort(first)
         first, second = first[order], second[order]
-        wanted = Wanted(first, second)
+        wanted = WantedRows(first, second)
         with self._guard:
             known = self._recent.files(first, second) >= 0
             for file in self._indexed.values():
@@ -265,10 +276,10 @@ class TableIds:
         found[order] = known
         return found
 
-    def locate(self, key: str) -> "tuple[Snapshot, list[tuple[DataFile, int | None]]]":
-        """The files that have rows of a key, with the version they belong to.
+    def locate(self, key: str) -> tuple[Snapshot, list[tuple[DataFile, int | None]]]:
+        """The files that have rows with a key, and the version they belong to.
 
-        Of a large file with one such row also its number; it may be another key's, in one of 2^64 cases.
+        For a large file with one such row its row number is included; in one of 2^64 cases the row has another key.
         """
         keys = WantedKeys(self._key.first(pl.Series([key])))
         with self._guard:
@@ -282,7 +293,7 @@ class TableIds:
         return snapshot, [(f, rows[f.path]) for f in snapshot.files if f.path in rows]
 
     def lacking(self, keys: pl.Series) -> set[str]:
-        """Paths of files that have no row of any of these keys; of a file that is not known nothing is said."""
+        """Paths of files that have no row with any of these keys; only files that the index knows are included."""
         wanted = WantedKeys(np.sort(self._key.first(keys)))
         with self._guard:
             self.current()
@@ -291,22 +302,22 @@ class TableIds:
             return found | {path for path, file in self._indexed.items() if not len(file.rows_of(wanted))}
 
     def discard(self, path: str) -> None:
-        """A data file that was written will not be committed."""
+        """Forget a data file that was written and will not be committed."""
         with self._guard:
-            self._written.pop(path, None)
+            self._pending.pop(path, None)
         id_file.path_of(self.table.folder, path).unlink(missing_ok=True)
 
-    def _take_in(self, snapshot: "Snapshot") -> None:
+    def _take_in(self, snapshot: Snapshot) -> None:
         present = {f.path for f in snapshot.files}
         fresh = [f for f in snapshot.files if f.path not in self._indexed and f.path not in self._numbers]
-        small = [f for f in fresh if f.rows < LARGE]
-        for file in (f for f in fresh if f.rows >= LARGE):
+        small = [f for f in fresh if f.rows < MIN_INDEXED_ROWS]
+        for file in (f for f in fresh if f.rows >= MIN_INDEXED_ROWS):
             if (opened := self._open(file.path)) is None:
                 small.append(file)
             else:
                 self._indexed[file.path] = opened
                 self._recent.forget_filed(opened)
-        self._remember(small)
+        self._load(small)
         gone = [self._numbers.pop(path) for path in [p for p in self._numbers if p not in present]]
         if gone:
             self._recent.forget(gone)
@@ -315,46 +326,48 @@ class TableIds:
         self._seen = snapshot
 
     def _open(self, path: str) -> FileIds | None:
-        """The index of a data file, made where there is none that fits; None where there is no room for it."""
-        place = id_file.path_of(self.table.folder, path)
+        """The index of a data file, built if it is missing or does not match; None if it cannot be written."""
+        index = id_file.path_of(self.table.folder, path)
         try:
-            return FileIds(place, self._key)
+            return FileIds(index, self._key)
         except (OSError, ValueError):
             self.write(path, self.table.ids_of([path])[0])
         try:
-            return FileIds(place, self._key)
+            return FileIds(index, self._key)
         except (OSError, ValueError):
             return None
 
-    def write(self, path: str, ids: Ids) -> None:
-        """Index a data file that was just written: so that no append has to read it.
+    def write(self, path: str, ids: RowIds) -> None:
+        """Index a data file that was just written, so that no append has to read it.
 
-        A large one gets a file of its own; where that cannot be written, its ids will be kept in memory.
+        A large file gets an index file; if that cannot be written, its ids will be kept in memory.
         """
-        if len(ids) < LARGE:
+        if len(ids) < MIN_INDEXED_ROWS:
             with self._guard:
-                self._written[path] = self._key.words(ids)
-                while len(self._written) > MOST_WRITTEN:  # replaced by compaction before anybody looked, say
-                    self._written.pop(next(iter(self._written)))
+                self._pending[path] = self._key.words(ids)
+                while (
+                    len(self._pending) > MAX_PENDING_FILES
+                ):  # compaction, say, replaced the file before it was taken in
+                    self._pending.pop(next(iter(self._pending)))
             return
         try:
-            id_file.build(self.table.folder, path, ids, self._key)
+            id_file.build_index(self.table.folder, path, ids, self._key)
         except OSError as error:
             logger(__name__).warning("id index not written", file=path, error=str(error))
 
-    def _remember(self, files: "list[DataFile]") -> None:
-        """Take the ids of files without an index into memory."""
-        for file in [f for f in files if f.path in self._written]:
+    def _load(self, files: list[DataFile]) -> None:
+        """Take the ids of files that have no index file into memory."""
+        for file in [f for f in files if f.path in self._pending]:
             files.remove(file)
-            first, second = self._written.pop(file.path)
+            first, second = self._pending.pop(file.path)
             self._last += 1
             self._recent.add_words(first, second, np.full(len(first), self._last, dtype=np.uint32))
             self._numbers[file.path] = self._last
         while files:
             some = [files.pop()]
             count, size = some[0].rows, some[0].size
-            while files and (count := count + files[-1].rows) <= AT_ONCE:
-                if (size := size + files[-1].size) > AT_ONCE_BYTES:
+            while files and (count := count + files[-1].rows) <= MAX_ROWS_PER_READ:
+                if (size := size + files[-1].size) > MAX_BYTES_PER_READ:
                     break
                 some.append(files.pop())
             ids, paths = self.table.ids_of([f.path for f in some])

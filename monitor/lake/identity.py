@@ -1,6 +1,6 @@
-"""What tells the rows of a table apart: their id, or, of outcomes, the event's id and every value that is given.
+"""What identifies a row of a table: its id or, for an outcome, the event's id and every value that was sent.
 
-Computed from the row wherever it lies (a request, a log, a data file), so nothing is stored beside it.
+The identity is computed from the row itself, in a request, a log or a data file, so nothing is stored beside the row.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     import polars as pl
 
-_NOT_SENT: Final = frozenset({"ts", "seq", "date"})  # what acceptance adds to an outcome
+_ADDED_COLUMNS: Final = frozenset({"ts", "seq", "date"})  # added when an outcome is accepted; not part of its identity
 
 
 @dataclass(frozen=True, slots=True)
-class Ids:
-    """Of some rows, in their order: `keys` they are looked up by, and `whole`, which is equal for equal rows only."""
+class RowIds:
+    """The identities of some rows, in order: `keys` to look them up by, and `whole`, equal only for equal rows."""
 
     keys: "pl.Series"
     whole: "pl.Series"
 
     @classmethod
-    def plain(cls, ids: "pl.Series") -> "Ids":
-        """Of rows that their id alone tells apart."""
+    def plain(cls, ids: "pl.Series") -> "RowIds":
+        """Identities of rows that their id alone identifies."""
         return cls(ids, ids)
 
     def __len__(self) -> int:
@@ -30,40 +30,40 @@ class Ids:
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
-    """`key`: the column rows are looked up by; `by_values`: rows of one key are told apart by what else they hold."""
+class RowIdentity:
+    """What identifies the rows of one table."""
 
-    key: str
-    by_values: bool = False
+    key: str  # the column that rows are looked up by
+    by_values: bool = False  # whether the other values belong to the identity; if not, the key alone identifies a row
 
-    def of(self, frame: "pl.DataFrame") -> Ids:
+    def of(self, frame: "pl.DataFrame") -> RowIds:
         keys = frame[self.key]
-        return Ids(keys, _written(frame, self.key)) if self.by_values else Ids.plain(keys)
+        return RowIds(keys, _whole_rows(frame, self.key)) if self.by_values else RowIds.plain(keys)
 
 
-IDENTITIES: Final[Mapping[str, Identity]] = {
-    "events": Identity("event_id"),
-    "outcomes": Identity("event_id", by_values=True),
-    "quarantine": Identity("id"),
+IDENTITIES: Final[Mapping[str, RowIdentity]] = {
+    "events": RowIdentity("event_id"),
+    "outcomes": RowIdentity("event_id", by_values=True),
+    "quarantine": RowIdentity("id"),
 }
 
 
-def _written(frame: "pl.DataFrame", key: str) -> "pl.Series":
-    """Each row's id and its values that are not null, as one text; a column that nobody sent changes nothing."""
+def _whole_rows(frame: "pl.DataFrame", key: str) -> "pl.Series":
+    """Each row's id and its values that are not null, as one text; an added column of nulls does not change it."""
     import polars as pl
 
-    return frame.select(pl.concat_str([pl.col(key), *_parts(frame, key)]).alias("whole")).to_series()
+    return frame.select(pl.concat_str([pl.col(key), *_value_texts(frame, key)]).alias("whole")).to_series()
 
 
-def _parts(frame: "pl.DataFrame", key: str) -> "Iterator[pl.Expr]":
+def _value_texts(frame: "pl.DataFrame", key: str) -> "Iterator[pl.Expr]":
     import polars as pl
 
-    for name in sorted(set(frame.columns) - _NOT_SENT - {key}):
+    for name in sorted(set(frame.columns) - _ADDED_COLUMNS - {key}):
         column = pl.col(name)
         if frame.schema[name] == pl.Float64:
             column = column + 0.0  # -0 is 0
         text = column.cast(pl.String)
-        # No id holds a control character, and with its length before it no value can pass for two.
+        # No id holds a control character, and the length before a value keeps it from being read as two values.
         yield pl.concat_str([pl.lit(f"\0{name}\0"), text.str.len_bytes().cast(pl.String), pl.lit(":"), text]).fill_null(
             ""
         )

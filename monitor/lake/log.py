@@ -1,7 +1,7 @@
-"""The log of a Delta table on a local disk: entries that are on disk when written, checkpoints, and cleaning.
+"""The log of a Delta table on a local disk: durable entries, checkpoints, and the removal of old entries.
 
-Delta forgets its old versions when the log is cleaned. Here each version leaves a number behind, the `seq` after its
-last row: rows keep their `seq` through every rewrite, so a forgotten version is still the newest one up to there.
+Delta loses its old versions when the log is cleaned. Here each version leaves a number behind, the `seq` after its last
+row: rows keep their `seq` through every rewrite, so a lost version equals the newest one restricted to smaller `seq`.
 """
 
 import json
@@ -21,11 +21,12 @@ from core.artifacts import fsync_folder
 from core.errors import BusyError
 from core.logs import logger
 
-ENDS: Final = "_versions.seq"  # beside the log: one little-endian int64 a forgotten version, in order
+VERSION_ENDS_FILE: Final = "_versions.seq"  # beside the log: one little-endian int64 for each lost version, in order
 _END: Final = struct.Struct("<q")
 
 
 def fsync_file(path: Path) -> None:
+    """Make the content of a file durable."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -34,31 +35,34 @@ def fsync_file(path: Path) -> None:
 
 
 class DeltaLog:
-    """`_delta_log` of the table in `table`."""
+    """`_delta_log` of the table in the folder `table`."""
 
     def __init__(self, table: Path) -> None:
         self.table = table
         self.folder = table / "_delta_log"
-        self._named: set[Path] = set()  # folders whose own entry this process has made durable
+        self._synced_entries: set[Path] = set()  # folders whose own directory entry this process has made durable
 
     def entry(self, version: int) -> Path:
+        """The file of a version's log entry."""
         return self.folder / f"{version:020}.json"
 
-    def has(self, version: int) -> bool:
-        # Asked twice for each request, and a Path takes longer than the look itself.
+    def has_version(self, version: int) -> bool:
+        """Whether the log has an entry for a version."""
+        # Each request calls this twice, and building a Path would take longer than the check itself.
         return os.path.exists(f"{self.folder}/{version:020}.json")  # noqa: PTH110
 
     def is_empty(self) -> bool:
+        """Whether the log has no entry at all."""
         try:
             return not any(name.endswith(".json") for name in os.listdir(self.folder))  # noqa: PTH208 - as above
         except FileNotFoundError:
             return True
 
     def commit(self, version: int, actions: Sequence[Mapping[str, Any]]) -> None:
-        """Publish one version: durable and visible when this returns, or not at all.
+        """Publish one version: durable and visible when this returns, or not published.
 
         Raises:
-            BusyError: another writer has made this version.
+            BusyError: another writer has published this version.
         """
         draft = self.folder / f"_commit_{uuid4()}.json.tmp"
         try:
@@ -66,7 +70,7 @@ class DeltaLog:
                 file.writelines(json.dumps(a, separators=(",", ":")) + "\n" for a in actions)
                 file.flush()
                 os.fsync(file.fileno())
-            # A link fails where a rename would overwrite: no two writers can make the same version.
+            # Where a rename would overwrite, a link fails: no two writers can publish the same version.
             os.link(draft, self.entry(version))
         except FileExistsError as error:
             raise BusyError(
@@ -77,20 +81,23 @@ class DeltaLog:
                 draft.unlink()
         fsync_folder(self.folder)
         for folder in (self.folder, self.table, self.table.parent):
-            self.name(folder)
+            self.sync_entry_once(folder)
 
-    def name(self, folder: Path) -> None:
-        """Make a folder's entry in its parent durable: once a process, for another may have made it and died."""
-        if folder not in self._named:
+    def sync_entry_once(self, folder: Path) -> None:
+        """Make a folder's entry in its parent durable, once per process: its creator may have died before it did."""
+        if folder not in self._synced_entries:
             fsync_folder(folder.parent)
-            self._named.add(folder)
+            self._synced_entries.add(folder)
 
-    def made(self, folder: Path) -> None:
-        """A folder was just created: its entry is not durable yet."""
-        self._named.discard(folder)
+    def note_created(self, folder: Path) -> None:
+        """Note that a folder was just created: its entry is not durable yet."""
+        self._synced_entries.discard(folder)
 
     def checkpoint(self) -> bool:
-        """Sum up the log so that opening the table stays quick. The log alone is enough, so a failure is only noted."""
+        """Write a checkpoint, so that opening the table stays fast; returns whether the newest version has one.
+
+        A failure is only logged: the log is complete without checkpoints.
+        """
         try:
             table = DeltaTable(self.table)
             if next(self.folder.glob(f"{table.version():020}.checkpoint*"), None) is not None:
@@ -105,7 +112,7 @@ class DeltaLog:
         return True
 
     def removed_since(self, at: datetime) -> set[str]:
-        """Paths of the data files that entries written since `at` removed."""
+        """Paths of the data files that log entries written since `at` removed."""
         found: set[str] = set()
         for _, path in self._entries(newest_first=True):
             try:
@@ -113,7 +120,7 @@ class DeltaLog:
                     break
                 found.update(action["remove"]["path"] for action in _actions(path) if "remove" in action)
             except FileNotFoundError:
-                break  # cleaned meanwhile, as everything before it
+                break  # cleaned meanwhile, like everything before it
         return found
 
     def clean(self, *, keep: timedelta, now: datetime) -> list[str]:
@@ -123,11 +130,11 @@ class DeltaLog:
         """
         edge = (now - keep).timestamp()
         checkpoints = sorted({int(p.name[:20]) for p in self.folder.glob(f"{'[0-9]' * 20}.checkpoint*")})
-        settled = [v for v in checkpoints if self._age(v) <= edge]
-        if not settled:
+        old_enough = [v for v in checkpoints if self._written_at(v) <= edge]
+        if not old_enough:
             return []
-        base = settled[-1]
-        self._remember(base)
+        base = old_enough[-1]
+        self._record_ends(base)
         doomed = [p for v, p in self._entries() if v < base]
         doomed += [p for v in checkpoints if v < base for p in self.folder.glob(f"{v:020}.checkpoint*")]
         for path in doomed:
@@ -136,28 +143,30 @@ class DeltaLog:
             fsync_folder(self.folder)
         return [p.name for p in doomed]
 
-    def _age(self, version: int) -> float:
+    def _written_at(self, version: int) -> float:
         return max((p.stat().st_mtime for p in self.folder.glob(f"{version:020}.checkpoint*")), default=float("inf"))
 
     def end_of(self, version: int) -> int | None:
-        """The `seq` after the last row of a version that was forgotten; None where it was not, or never existed."""
-        with suppress(FileNotFoundError), (self.table / ENDS).open("rb") as file:
+        """The `seq` after the last row of a lost version; None if the version is in the log or never existed."""
+        with suppress(FileNotFoundError), (self.table / VERSION_ENDS_FILE).open("rb") as file:
             file.seek(version * _END.size)
             if len(found := file.read(_END.size)) == _END.size:
                 return int(_END.unpack(found)[0])
         return None
 
-    def _remember(self, base: int) -> None:
-        """Note where the versions before `base` end, before their entries go."""
-        path = self.table / ENDS
+    def _record_ends(self, base: int) -> None:
+        """Record where the versions before `base` end, before their entries are removed."""
+        path = self.table / VERSION_ENDS_FILE
         with path.open("a+b") as file:
             size = file.seek(0, os.SEEK_END)
             known = size // _END.size
-            file.truncate(known * _END.size)  # a write that a crash cut short
+            file.truncate(known * _END.size)  # a write that a crash interrupted
             file.seek(max(0, known - 1) * _END.size)
             end = _END.unpack(file.read(_END.size))[0] if known else 0
             for version in range(known, base):
-                with suppress(FileNotFoundError):  # entries that another program cleaned: as far as the one before
+                with suppress(
+                    FileNotFoundError
+                ):  # an entry that another program removed: the end of the version before
                     end = max(end, _end(self.entry(version)))
                 file.write(_END.pack(end))
             file.flush()
@@ -177,10 +186,11 @@ def _actions(path: Path) -> Iterator[Mapping[str, Any]]:
 
 
 def _end(path: Path) -> int:
-    """The `seq` after the last row that an entry adds; 0 where it adds none."""
+    """The `seq` after the last row that an entry adds; 0 if it adds none."""
     added = [json.loads(a["add"]["stats"]) for a in _actions(path) if a.get("add", {}).get("stats")]
     return max((s["maxValues"]["seq"] + 1 for s in added if s.get("maxValues", {}).get("seq") is not None), default=0)
 
 
 def milliseconds(at: datetime) -> int:
+    """A time as Delta's log holds it."""
     return int(at.astimezone(UTC).timestamp() * 1000)

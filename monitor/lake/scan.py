@@ -1,4 +1,4 @@
-"""Reading data files of a Delta table, lazily, also while they are replaced and deleted."""
+"""Reading the data files of a Delta table, lazily, even while they are replaced and deleted."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from monitor.lake.datafile import PARTITION
-from monitor.lake.identity import Identity, Ids
+from monitor.lake.identity import RowIdentity, RowIds
 from monitor.lake.snapshot import DataFile, Snapshot
 
 DTYPES: Final[Mapping[str, Any]] = {
@@ -21,16 +21,16 @@ DTYPES: Final[Mapping[str, Any]] = {
     "date": pl.Date,
 }
 DELTA_NAMES: Final = {dtype: name for name, dtype in DTYPES.items()}
-REREADS: Final = 5
+MAX_REREADS: Final = 5
 
 
 def schema(snapshot: Snapshot) -> dict[str, Any]:
-    """Columns of the rows: those of the table but for the partition's."""
+    """The Polars schema of the rows: every column of the table except the partition's."""
     return {n: DTYPES[k] for n, k in snapshot.columns.items() if n != PARTITION and k in DTYPES}
 
 
 def rows(table: Path, snapshot: Snapshot, files: Sequence[DataFile]) -> pl.LazyFrame:
-    """All rows of some files of a version; reading raises FileNotFoundError where one was deleted meanwhile."""
+    """All rows of some files of a version; reading raises FileNotFoundError if one was deleted meanwhile."""
     columns = schema(snapshot)
     if not files:
         return pl.LazyFrame(schema=columns)
@@ -41,10 +41,10 @@ def rows(table: Path, snapshot: Snapshot, files: Sequence[DataFile]) -> pl.LazyF
     return found if snapshot.end is None else found.filter(pl.col("seq") < snapshot.end)
 
 
-def ids(table: Path, snapshot: Snapshot, paths: Sequence[str], identity: Identity) -> tuple[Ids, pl.Series]:
-    """What tells the rows of some files apart, and each row's file; FileNotFoundError where one is gone."""
+def row_ids(table: Path, snapshot: Snapshot, paths: Sequence[str], identity: RowIdentity) -> tuple[RowIds, pl.Series]:
+    """The identity of each row of some files, and its file; FileNotFoundError if one was deleted meanwhile."""
     columns = schema(snapshot) if identity.by_values else {identity.key: pl.String}
-    path = "\0path"  # no column is called that
+    path = "\0path"  # no column has this name
     found = pl.scan_parquet(
         [table / p for p in paths], schema=columns, missing_columns="insert", extra_columns="ignore",
         include_file_paths=path, hive_partitioning=False, glob=False,
@@ -54,11 +54,16 @@ def ids(table: Path, snapshot: Snapshot, paths: Sequence[str], identity: Identit
 
 
 def reread(
-    snapshot: Snapshot, found: Callable[[Snapshot], pl.LazyFrame], newest: Callable[[], Snapshot]
+    snapshot: Snapshot, rows_at: Callable[[Snapshot], pl.LazyFrame], newest: Callable[[], Snapshot]
 ) -> pl.LazyFrame:
-    """What `found` gives of a version, also when its files are replaced and deleted before they are read.
+    """The rows of a version, even if its files are replaced and deleted before they are read.
 
-    The rows of a version are those of any later one with a lower `seq` than its end.
+    A version has the same rows as any later version restricted to seq < the end of the former.
+
+    Args:
+        snapshot: the version to read.
+        rows_at: gives the wanted rows of a version.
+        newest: gives the newest version, to read again from its files.
     """
     columns = schema(snapshot)
 
@@ -66,8 +71,8 @@ def reread(
         wanted: list[str] | None, predicate: pl.Expr | None, count: int | None, _: int | None
     ) -> Iterator[pl.DataFrame]:
         at = snapshot
-        for again in range(REREADS, -1, -1):
-            some = found(at) if predicate is None else found(at).filter(predicate)
+        for again in range(MAX_REREADS, -1, -1):
+            some = rows_at(at) if predicate is None else rows_at(at).filter(predicate)
             some = some.select(wanted if wanted is not None else list(columns))
             try:
                 frame = (some if count is None else some.head(count)).collect()

@@ -1,19 +1,19 @@
-"""A Delta table at one version: which data files it has, and what each of them can hold."""
+"""A Delta table at one version: its data files, and which rows each file can hold."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Any, Final
 
-NEXT_SEQ: Final = "assay.next_seq"  # transaction that keeps the numbering when the rows with the highest `seq` go
+NEXT_SEQ: Final = "assay.next_seq"  # transaction that keeps the next `seq` when the rows with the highest are removed
 
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
-    """One Parquet file of a table, with the extremes of `seq`, `ts` and `received_at`."""
+    """One Parquet file of a table, with the minima and maxima of `seq`, `ts` and `received_at`."""
 
     path: str  # relative to the table's folder
-    day: date | None  # of its partition
+    day: date | None  # its partition
     rows: int
     size: int  # bytes
     low: Mapping[str, Any]
@@ -22,13 +22,13 @@ class DataFile:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The table at one version; version -1 is a table that does not exist yet."""
+    """A table at one version; version -1 is a table that does not exist yet."""
 
     version: int
     files: tuple[DataFile, ...]
     columns: Mapping[str, str]  # name -> Delta type, partition column included
     txns: Mapping[str, int] = field(default_factory=dict)  # watched application -> its newest transaction
-    end: int | None = None  # of a version whose files are gone: its rows are those of these files with a lower `seq`
+    end: int | None = None  # set if the version's files are gone: its rows are those of `files` with seq < end
 
     @property
     def rows(self) -> int:
@@ -36,7 +36,7 @@ class Snapshot:
 
     @property
     def next_seq(self) -> int:
-        """The `seq` of the next row. Numbers of rows that were removed are not given again."""
+        """The `seq` of the next row. Numbers of removed rows are never reused."""
         after = [int(f.high["seq"]) + 1 for f in self.files if f.high.get("seq") is not None]
         return max(self.txns.get(NEXT_SEQ, 0), *after, 0)
 
@@ -47,7 +47,7 @@ class Snapshot:
         return max((v for f in self.files if (v := f.high.get(column)) is not None), default=None)
 
     def before(self, end: int) -> "Snapshot":
-        """The rows with seq < end alone."""
+        """Only the rows with seq < end."""
         return replace(self, end=end if self.end is None else min(end, self.end))
 
     def between(

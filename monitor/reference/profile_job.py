@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from core.artifacts import ArtifactStore
 from core.cache import Cache
 from monitor.lake.snapshot import Snapshot
-from monitor.lake.table import Table
+from monitor.lake.table import LakeTable
 from monitor.profile.block import profile_coded
 from monitor.profile.codec import to_bytes
 from monitor.profile.coding import CodedColumns, coded_columns
@@ -67,7 +67,7 @@ class Part:
 
 def profile_stretch(stretch: Stretch) -> list[Part]:
     """`profile_rows` of what the files hold."""
-    rows = Table(stretch.table).scan_at(stretch.snapshot, **stretch.cut.bounds)
+    rows = LakeTable(stretch.table).scan_at(stretch.snapshot, **stretch.cut.bounds)
     return profile_rows(stretch.cut, rows, Cache())  # this may be a process that has no site
 
 

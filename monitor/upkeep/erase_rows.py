@@ -17,9 +17,10 @@ from governance.erasure import Case
 from governance.ledger.read import ledger_entries
 from governance.verify.lake import REWRITE, LeafList
 from monitor import store
-from monitor.events import wal
+from monitor.events import wal_records
+from monitor.lake.errors import FileReplacedError
 from monitor.lake.snapshot import DataFile, Snapshot
-from monitor.lake.table import FileReplacedError, Table
+from monitor.lake.table import LakeTable
 from monitor.site import Site
 from monitor.spec.parse import parse_spec
 from monitor.tables import LakeFile, SpecRevision
@@ -54,7 +55,7 @@ def subject_columns(site: Site, model: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for spec in specs for name in spec.with_role("subject")))
 
 
-def _erase(site: Site, case: Case, table: Table, kind: str, columns: Sequence[str]) -> None:
+def _erase(site: Site, case: Case, table: LakeTable, kind: str, columns: Sequence[str]) -> None:
     clean: set[str] = set()  # files that were searched and hold nothing
     while True:
         site.events.settle(case.model)
@@ -79,7 +80,7 @@ def _erase(site: Site, case: Case, table: Table, kind: str, columns: Sequence[st
                 return
 
 
-def _holds_none(search: Search, table: Table, file: DataFile) -> bool:
+def _holds_none(search: Search, table: LakeTable, file: DataFile) -> bool:
     return search(table.scan_files(table.snapshot(), [file])).is_empty()
 
 
@@ -111,7 +112,7 @@ def _keep_ids(site: Site, case: Case, hits: pl.DataFrame) -> None:
         erasure.remember(db, case, "ids", found)
 
 
-def _without(site: Site, case: Case, table: Table, file: DataFile, seqs: Sequence[int]) -> None:
+def _without(site: Site, case: Case, table: LakeTable, file: DataFile, seqs: Sequence[int]) -> None:
     rows = table.scan_files(table.snapshot(), [file]).filter(~pl.col("seq").is_in(list(seqs)))
     kept = rows.with_columns(pl.lit(file.day, dtype=pl.Date).alias("date")).collect()
     added = table.write([kept] if kept.height else [])
@@ -123,7 +124,7 @@ def _without(site: Site, case: Case, table: Table, file: DataFile, seqs: Sequenc
         raise
 
 
-def _delete_others(site: Site, case: Case, table: Table) -> None:
+def _delete_others(site: Site, case: Case, table: LakeTable) -> None:
     """Delete every data file that the table does not name, and the index of its ids.
 
     Those it named before, and those that a killed writer left: either may hold the rows. `Table.vacuum` spares the
@@ -147,11 +148,11 @@ def segments_left(site: Site, case: Case) -> int:
 
     Their rows are in the tables and were removed there; a process lets go of a part when all in it is folded.
     """
-    site.events.adopt()
+    site.events.flush_orphans()
     holding = {
         f"{segment.parent.name}/{segment.name}": 0
-        for log in site.events.tail.root.glob("[!.]*")
-        for segment in wal.segments(log)
+        for log in site.events.unflushed.root.glob("[!.]*")
+        for segment in wal_records.segments(log)
         if _holds(segment, case.model)
     }
     with site.database.write() as db:
@@ -164,7 +165,7 @@ def segments_left(site: Site, case: Case) -> int:
 
 def _holds(segment: Path, model: str) -> bool:
     try:
-        return any(record.header.model == model for record in wal.records(segment, segment.parent.name))
+        return any(record.header.model == model for record in wal_records.records(segment, segment.parent.name))
     except FileNotFoundError:  # let go of in this moment
         return False
 
@@ -217,7 +218,7 @@ def _exchanges(site: Site, body: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _state(
-    site: Site, case: Case, kind: str, table: Table, snapshot: Snapshot, columns: Sequence[str]
+    site: Site, case: Case, kind: str, table: LakeTable, snapshot: Snapshot, columns: Sequence[str]
 ) -> dict[str, Any]:
     """A fresh search of the table as it is: rows of the subject found, files on disk that the table does not name.
 

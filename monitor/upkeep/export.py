@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from monitor.lake.snapshot import Snapshot
-    from monitor.lake.table import Table
+    from monitor.lake.table import LakeTable
 
 Kind = Literal["events", "outcomes"]
 Form = Literal["ndjson", "arrow", "parquet"]
@@ -86,7 +86,7 @@ def _position(cursor: str) -> tuple[int, int]:
 
 
 def _frames(
-    table: "Table", snapshot: "Snapshot", first: int, from_ts: datetime | None, to_ts: datetime | None, most: int
+    table: "LakeTable", snapshot: "Snapshot", first: int, from_ts: datetime | None, to_ts: datetime | None, most: int
 ) -> "Iterator[pl.DataFrame]":
     """The rows, in pieces of bounded size; the first piece may be empty, and gives the columns."""
     files = snapshot.between(first, snapshot.end, from_ts=from_ts, to_ts=to_ts)
@@ -107,7 +107,7 @@ def _frames(
         at = until
 
 
-def _known(table: "Table", snapshot: "Snapshot", frame: "pl.DataFrame") -> "pl.DataFrame":
+def _known(table: "LakeTable", snapshot: "Snapshot", frame: "pl.DataFrame") -> "pl.DataFrame":
     """Rows of outcomes with what the version says of their events; a row that a newer one follows is left to that."""
     from monitor.events.merge_outcomes import merged
 

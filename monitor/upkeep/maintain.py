@@ -12,7 +12,7 @@ from core.jobs import UpkeepJob
 from core.logs import logger
 from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from monitor import service
-from monitor.events.store import KINDS
+from monitor.events.columns import KINDS
 from monitor.site import Site
 from monitor.spec.duration import duration
 from monitor.spec.model import ModelSpec
@@ -20,7 +20,7 @@ from monitor.upkeep import digests
 
 if TYPE_CHECKING:
     from monitor.lake.compact import Rewrite
-    from monitor.lake.table import Table
+    from monitor.lake.table import LakeTable
 
 TURN_S: Final = 20.0  # windows wait for the thread that merges
 log = logger(__name__)
@@ -72,13 +72,13 @@ def record(rewrite: "Rewrite") -> None:
 
 def is_crowded(site: Site, model: str) -> bool:
     """Whether a day's partition holds so many small files that they should be merged now."""
-    from monitor.lake.compact import CROWDED, small_files
+    from monitor.lake.compact import MAX_SMALL_FILES, small_files
 
     tables = (site.events.table(model, kind) for kind in KINDS)
-    return any(len(files) > CROWDED for table in tables for files in small_files(table.snapshot()).values())
+    return any(len(files) > MAX_SMALL_FILES for table in tables for files in small_files(table.snapshot()).values())
 
 
-def retain(site: Site, spec: ModelSpec, kind: str, table: "Table") -> "Rewrite | None":
+def retain(site: Site, spec: ModelSpec, kind: str, table: "LakeTable") -> "Rewrite | None":
     """Drop the partitions of days that lie before the spec's retention, with a ledger entry that names their files."""
     from monitor.lake.compact import Rewrite
 

@@ -16,7 +16,7 @@ from core.queue import Lease
 from monitor import store
 from monitor.alerts import silence
 from monitor.alerts.follow import Alarm
-from monitor.events.store import Extent
+from monitor.events.read import Extent
 from monitor.quality.silence import FACTOR, LEAST_MIN, NAME, SHORTEST_DAYS, Arrivals, Tail, arrivals, plausible_min
 from monitor.service import CurrentSpec, current_spec
 from monitor.site import Site

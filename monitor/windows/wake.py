@@ -7,8 +7,8 @@ from typing import Final
 from sqlalchemy.orm import Session
 
 from monitor import store
-from monitor.events.accept import when
-from monitor.events.arrivals import News
+from monitor.events.arrivals import Arrivals
+from monitor.events.wal_records import from_micros
 from monitor.service import CurrentSpec, current_spec
 from monitor.site import Site
 from monitor.spec.duration import duration
@@ -26,10 +26,10 @@ class Mark:
     seq: int = 0
     ts: datetime | None = None
 
-    def is_reached(self, news: News, now: datetime) -> bool:
+    def is_reached(self, news: Arrivals, now: datetime) -> bool:
         if self.ts is None:
             return news.next_seq >= self.seq
-        latest = None if news.high_ts is None else when(news.high_ts)
+        latest = None if news.high_ts is None else from_micros(news.high_ts)
         return news.next_seq >= self.seq and latest is not None and latest >= self.ts and now >= self.ts + GRACE_PERIOD
 
 
@@ -41,19 +41,19 @@ class Awaited:
     late_before: datetime | None  # an event of an earlier time belongs to a window that is closed, or moves the first
     first: str | None  # or the end of the first window, so long, of the first event: nobody has looked for it yet
 
-    def is_there(self, news: News, now: datetime) -> bool:
+    def is_there(self, news: Arrivals, now: datetime) -> bool:
         """Whether a window can be closed, or enough has come to go on with profiling."""
         if news.rows >= MANY_ROWS or any(mark.is_reached(news, now) for mark in self.marks):
             return True
         if self.first is None or news.low_ts is None:
             return False
-        return Mark(ts=window_times(when(news.low_ts), self.first, 0)[1]).is_reached(news, now)
+        return Mark(ts=window_times(from_micros(news.low_ts), self.first, 0)[1]).is_reached(news, now)
 
-    def is_disturbed(self, news: News) -> bool:
+    def is_disturbed(self, news: Arrivals) -> bool:
         """Whether what is judged already has to be looked at again: its outcomes came, or rows of it."""
         if news.outcomes:
             return True
-        return self.late_before is not None and news.low_ts is not None and when(news.low_ts) < self.late_before
+        return self.late_before is not None and news.low_ts is not None and from_micros(news.low_ts) < self.late_before
 
 
 def awaited(site: Site, db: Session, model_name: str) -> Awaited:

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from core.clock import SystemClock
-from monitor.events import wal
+from monitor.events import wal_records
 from monitor.events.store import EventStore
 from monitor.ingest.quarantine import LEAST_PER_MODEL, LONGEST_RAW, MOST_PER_REQUEST, SHARE, room
 from tests.server.conftest import SPEC, Api, event
@@ -102,7 +102,7 @@ def test_no_personal_data_is_kept_in_clear(api: Api) -> None:
     home = api.installation.home
     words = (MAIL.encode(), b"P-123456", b"Hopper", CARD.encode())
     for segment in (home / "wal").rglob("*.log"):
-        for record in wal.records(segment, "any"):
+        for record in wal_records.records(segment, "any"):
             payload = segment.read_bytes()[record.offset : record.offset + record.size]
             assert record.header.model != "secret" or not any(word in payload for word in words)
     store = EventStore(str(home / "lake"), home, b"")

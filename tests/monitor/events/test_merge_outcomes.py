@@ -187,7 +187,7 @@ def test_a_fact_is_stored_once_across_processes_folds_and_compaction(
 def test_parts_in_many_large_files_are_found_and_take_two_bytes_each(
     store: EventStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    count = table_ids.LARGE
+    count = table_ids.MIN_INDEXED_ROWS
     events = pl.DataFrame({"event_id": [f"n{i}" for i in range(count)], "version": "v", "answer": "a"})
     store.append_events(SPEC, events.with_columns(ts=pl.lit(NOW)), now=NOW)
     for part in ({"truth": "x"}, {"stars": 3.0}, {"truth": "y"}):
@@ -244,7 +244,7 @@ def test_killed_processes_that_send_everything_again_store_each_fact_once(store:
         sender.wait()
         sender.stdout.close()
     again = opened(tmp_path)
-    again.adopt()
+    again.flush_orphans()
     rows = again.table("m", "outcomes").scan().collect()
     assert IDENTITIES["outcomes"].of(rows).whole.is_unique().all()
     sent: set[tuple[Any, ...]] = {(f"e{i % 5}", f"label {i % 7}", None) for i in range(reached + 1)}

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from core.errors import InvalidError
 from monitor.errors import ColumnTypeChangedError, StoreFullError, TableDamagedError
 from monitor.events.store import EventStore
-from monitor.lake.id_file import Key
+from monitor.lake.id_file import DigestKey
 from monitor.lake.id_index import IdIndex
-from monitor.lake.identity import Ids
+from monitor.lake.identity import RowIds
 from monitor.spec.model import ModelSpec
 from monitor.spec.parse import parse_spec
 from tests.service import environment
@@ -302,11 +302,11 @@ def test_a_file_that_may_not_grow_is_a_full_store(tmp_path: Path) -> None:
 
 @given(st.lists(st.lists(st.integers(0, 60), max_size=20), max_size=12))
 def test_the_index_of_ids_answers_as_a_set_would(batches: list[list[int]]) -> None:
-    index, known = IdIndex(Key.draw()), set[int]()
+    index, known = IdIndex(DigestKey.draw()), set[int]()
     for batch in batches:
-        ids = Ids.plain(pl.Series([f"id-{i}" for i in batch], dtype=pl.String))
+        ids = RowIds.plain(pl.Series([f"id-{i}" for i in batch], dtype=pl.String))
         assert index.contains(ids).tolist() == [i in known for i in batch]
         fresh = [i for i in dict.fromkeys(batch) if i not in known]
-        index.add(Ids.plain(pl.Series([f"id-{i}" for i in fresh], dtype=pl.String)))
+        index.add(RowIds.plain(pl.Series([f"id-{i}" for i in fresh], dtype=pl.String)))
         known |= set(fresh)
     assert len(index) == len(known)

@@ -15,10 +15,10 @@ import pytest
 
 from core.errors import IntegrityFailureError
 from monitor.errors import StoreFullError
-from monitor.events import flush, wal
-from monitor.events.flush import BUSY_ROWS, ENOUGH_ROWS
+from monitor.events import flush, wal, wal_records
+from monitor.events.flush import BUSY_TABLE_ROWS, FULL_COMMIT_ROWS
 from monitor.events.store import EventStore
-from monitor.events.unflushed import Tail
+from monitor.events.unflushed import UnflushedRows
 from monitor.spec.parse import parse_spec
 from tests.monitor.events.test_store import DOCUMENT, NOW, SPEC, frame, opened
 from tests.service import environment
@@ -70,7 +70,7 @@ def test_what_a_killed_process_accepted_is_there_and_its_log_goes(tmp_path: Path
     left_behind(tmp_path, frame(0, 3), frame(3, 7))
     store = opened(tmp_path)
     assert store.extent("m").rows == 7
-    store.adopt()
+    store.flush_orphans()
     assert logs(tmp_path) == []
     assert opened(tmp_path).events("m")["seq"].to_list() == list(range(7))
     assert store.append_events(SPEC, frame(5, 9), now=NOW).accepted == 2
@@ -78,21 +78,21 @@ def test_what_a_killed_process_accepted_is_there_and_its_log_goes(tmp_path: Path
 
 def test_a_torn_end_is_cut_off_and_what_stands_before_it_is_kept(tmp_path: Path) -> None:
     folder = left_behind(tmp_path, frame(0, 3), frame(3, 7))
-    (segment,) = wal.segments(folder)
+    (segment,) = wal_records.segments(folder)
     whole = segment.read_bytes()
-    first = next(wal.records(segment, folder.name)).end
+    first = next(wal_records.records(segment, folder.name)).end
     for torn in (whole[:-1], whole[: first + 3], whole[: first + 20], whole[:-10] + bytes(10)):
         segment.write_bytes(torn)
-        wal.cut(folder)
+        wal.truncate_torn_tail(folder)
         assert segment.stat().st_size == first
-    opened(tmp_path).adopt()
+    opened(tmp_path).flush_orphans()
     assert opened(tmp_path).events("m")["seq"].to_list() == [0, 1, 2]
 
 
 def test_a_damaged_record_is_told_and_not_left_out(tmp_path: Path) -> None:
     folder = left_behind(tmp_path, frame(0, 3))
-    (segment,) = wal.segments(folder)
-    (record,) = wal.records(segment, folder.name)
+    (segment,) = wal_records.segments(folder)
+    (record,) = wal_records.records(segment, folder.name)
     with segment.open("r+b") as file:
         file.seek(record.offset + record.size // 2)
         byte = file.read(1)
@@ -104,21 +104,21 @@ def test_a_damaged_record_is_told_and_not_left_out(tmp_path: Path) -> None:
 
 def test_a_fold_that_was_committed_but_not_noted_adds_nothing_the_second_time(tmp_path: Path) -> None:
     folder = left_behind(tmp_path, frame(0, 3))
-    kept = {segment: segment.read_bytes() for segment in wal.segments(folder)}
-    opened(tmp_path).adopt()
+    kept = {segment: segment.read_bytes() for segment in wal_records.segments(folder)}
+    opened(tmp_path).flush_orphans()
     folder.mkdir()  # as if the process had died between its commit and the removal of the log
     for segment, content in kept.items():
         segment.write_bytes(content)
     store = opened(tmp_path)
     assert store.events("m").height == 3
-    store.adopt()
+    store.flush_orphans()
     assert (store.events("m").height, store.extent("m").events_version) == (3, 0)
 
 
 def test_the_log_of_a_living_process_is_left_to_it(tmp_path: Path) -> None:
     store = opened(tmp_path)
     store.append_events(SPEC, frame(0, 3), now=NOW)
-    opened(tmp_path).adopt()
+    opened(tmp_path).flush_orphans()
     assert len(logs(tmp_path)) == 1
     assert store.extent("m").events_version == -1
     store.close()
@@ -210,11 +210,11 @@ def test_a_log_leaves_nothing_behind_of_what_is_folded(tmp_path: Path) -> None:
 
 
 def test_a_segment_ends_with_time_so_that_what_is_folded_goes(tmp_path: Path) -> None:
-    tail = Tail(tmp_path, segment_s=0.0)
+    tail = UnflushedRows(tmp_path, segment_s=0.0)
     rows = pl.DataFrame({"seq": [0], "text": ["a-word-to-look-for"]})
-    first = tail.append(wal.Header("m", "events", 0, 1, 0, 0, 0), rows)
-    tail.append(wal.Header("other", "events", 0, 1, 0, 0, 0), rows.with_columns(text=pl.lit("another")))
-    tail.settled(("m", "events"), {first.log: first.end})
+    first = tail.append(wal_records.Header("m", "events", 0, 1, 0, 0, 0), rows)
+    tail.append(wal_records.Header("other", "events", 0, 1, 0, 0, 0), rows.with_columns(text=pl.lit("another")))
+    tail.discard_flushed(("m", "events"), {first.log: first.end})
     assert not first.segment.exists()
     assert [r.header.model for r in tail.pending(("other", "events"), {})] == ["other"]
     tail.close()
@@ -228,18 +228,18 @@ def test_a_table_that_cannot_be_folded_holds_up_no_other_and_no_start(tmp_path: 
     log = tmp_path / "lake/m/events/_delta_log"
     log.mkdir(parents=True)
     (log / f"{0:020}.json").write_text("{")
-    store.adopt()
+    store.flush_orphans()
     assert len(logs(tmp_path)) == 2
     store.settle("other")
     assert store.extent("other").events_version == 0
     (log / f"{0:020}.json").unlink()
-    store.adopt()
+    store.flush_orphans()
     assert opened(tmp_path).events("m")["seq"].to_list() == [0, 1, 2]
 
 
 def test_a_segment_that_cannot_be_begun_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tail, rows, real = Tail(tmp_path, segment_s=0.0), pl.DataFrame({"seq": [0]}), os.open
-    first = tail.append(wal.Header("m", "events", 0, 1, 0, 0, 0), rows)
+    tail, rows, real = UnflushedRows(tmp_path, segment_s=0.0), pl.DataFrame({"seq": [0]}), os.open
+    first = tail.append(wal_records.Header("m", "events", 0, 1, 0, 0, 0), rows)
 
     def full(path: Path, flags: int, mode: int = 0o777) -> int:
         if flags & os.O_EXCL:
@@ -248,19 +248,24 @@ def test_a_segment_that_cannot_be_begun_loses_nothing(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(os, "open", full)
     with pytest.raises(StoreFullError):
-        tail.append(wal.Header("m", "events", 1, 1, 0, 0, 0), rows)
+        tail.append(wal_records.Header("m", "events", 1, 1, 0, 0, 0), rows)
     monkeypatch.setattr(os, "open", real)
-    second = tail.append(wal.Header("m", "events", 1, 1, 0, 0, 0), rows)
+    second = tail.append(wal_records.Header("m", "events", 1, 1, 0, 0, 0), rows)
     tail.sync()
     assert [r.end for r in tail.pending(("m", "events"), {})] == [first.end, second.end]
     tail.close()
 
 
 def test_the_busier_a_table_the_sooner_it_is_folded(store: EventStore) -> None:
-    folder = store.folder()
-    waiting = {"full": (ENOUGH_ROWS, 0.0), "busy": (BUSY_ROWS, flush.BUSY_S), "early": (BUSY_ROWS, 0.5),
-               "quiet": (1, flush.QUIET_S + 5), "still": (1, flush.QUIET_S - 1)}  # fmt: skip
-    assert folder.due({(name, "events"): found for name, found in waiting.items()}) == [
+    flusher = store.flusher()
+    waiting = {
+        "full": (FULL_COMMIT_ROWS, 0.0),
+        "busy": (BUSY_TABLE_ROWS, flush.BUSY_TABLE_DELAY_S),
+        "early": (BUSY_TABLE_ROWS, 0.5),
+        "quiet": (1, flush.QUIET_TABLE_DELAY_S + 5),
+        "still": (1, flush.QUIET_TABLE_DELAY_S - 1),
+    }
+    assert flusher.due({(name, "events"): found for name, found in waiting.items()}) == [
         ("quiet", "events"),
         ("busy", "events"),
         ("full", "events"),
@@ -268,16 +273,18 @@ def test_the_busier_a_table_the_sooner_it_is_folded(store: EventStore) -> None:
 
 
 def test_rows_are_folded_in_the_background(store: EventStore) -> None:
-    folder = store.folder()
-    folder.start()
-    times = pl.Series("ts", [NOW + timedelta(seconds=i) for i in range(ENOUGH_ROWS)], dtype=pl.Datetime("us", "UTC"))
-    many = pl.DataFrame({"event_id": [f"n{i}" for i in range(ENOUGH_ROWS)], "version": "v1", "answer": "a"})
+    flusher = store.flusher()
+    flusher.start()
+    times = pl.Series(
+        "ts", [NOW + timedelta(seconds=i) for i in range(FULL_COMMIT_ROWS)], dtype=pl.Datetime("us", "UTC")
+    )
+    many = pl.DataFrame({"event_id": [f"n{i}" for i in range(FULL_COMMIT_ROWS)], "version": "v1", "answer": "a"})
     store.append_events(SPEC, many.with_columns(times), now=NOW)
     deadline = time.monotonic() + 10
     while store.extent("m").events_version < 0 and time.monotonic() < deadline:
         time.sleep(0.05)
-    folder.stop()
-    assert (store.extent("m").events_version, store.extent("m").rows) == (0, ENOUGH_ROWS)
+    flusher.stop()
+    assert (store.extent("m").events_version, store.extent("m").rows) == (0, FULL_COMMIT_ROWS)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from monitor.events.store import Appended, Few
+from monitor.events.append import Appended, SmallBatch
 from monitor.ingest.json_columns import read_json_columns, read_ndjson_columns
 from monitor.ingest.media import ARROW, JSON, NDJSON
 from monitor.ingest.row_schema import events_of, outcomes_of
@@ -81,7 +81,7 @@ def test_rows_are_stored_alike_one_by_one_and_in_a_frame(tmp_path: Path, ids: li
         body = "\n".join(json.dumps(good(i)) for i in batch).encode()
         rows = few_events(TARGET, body, NDJSON, now)
         assert rows is not None
-        (ours,) = few.append_few([Few(SPEC, rows)], now=now)
+        (ours,) = few.append_small_batches([SmallBatch(SPEC, rows)], now=now)
         assert isinstance(ours, Appended)
         theirs = whole.append_events(SPEC, read_ndjson_columns(TARGET, body, now).frame, now=now)
         assert (ours.accepted, list(ours.repeated)) == (theirs.accepted, list(theirs.repeated))

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor import service
-from monitor.events.wal import FewRows, as_frame
+from monitor.events.wal_records import RowBatch, batches_to_frame
 from monitor.ingest.json_columns import read_ndjson_columns
 from monitor.ingest.media import ARROW, JSON, NDJSON, PARQUET
 from monitor.ingest.ndjson import read_ndjson
@@ -263,7 +263,7 @@ def test_few_rows_and_many_and_those_looked_at_one_by_one_are_taken_alike(values
     assert columns.rejected == one_by_one.rejected
     taken = few_events(target, body, NDJSON, now) if few else None
     if taken is not None:
-        kept = as_frame([FewRows([("embedding", "array<float>")], [[row["embedding"]] for row in taken], 0)])
+        kept = batches_to_frame([RowBatch([("embedding", "array<float>")], [[row["embedding"]] for row in taken], 0)])
         assert kept["embedding"].equals(columns.frame["embedding"])
         assert not columns.rejected
 

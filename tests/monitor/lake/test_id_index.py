@@ -11,39 +11,39 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.lake import id_file
-from monitor.lake.id_file import FileIds, Key, Wanted, WantedKeys
-from monitor.lake.id_index import LARGE, IdIndex, TableIds
-from monitor.lake.identity import IDENTITIES, Ids
-from monitor.lake.table import Table
+from monitor.lake.id_file import DigestKey, FileIds, WantedKeys, WantedRows
+from monitor.lake.id_index import MIN_INDEXED_ROWS, IdIndex, TableIds
+from monitor.lake.identity import IDENTITIES, RowIds
+from monitor.lake.table import LakeTable
 from tests.monitor.lake.test_table import COLUMNS, merge, rows
 
 
-def plain(texts: Iterable[str]) -> Ids:
-    return Ids.plain(pl.Series(list(texts), dtype=pl.String))
+def plain(texts: Iterable[str]) -> RowIds:
+    return RowIds.plain(pl.Series(list(texts), dtype=pl.String))
 
 
-def ids(first: int, last: int) -> Ids:
+def ids(first: int, last: int) -> RowIds:
     return plain(f"e{n}" for n in range(first, last))
 
 
-def known(table: TableIds, wanted: Ids) -> list[bool]:
+def known(table: TableIds, wanted: RowIds) -> list[bool]:
     answer: list[bool] = table.current().contains(*table.words(wanted)).tolist()
     return answer
 
 
-def index_files(table: Table) -> list[str]:
+def index_files(table: LakeTable) -> list[str]:
     return sorted(p.name for p in (table.folder / "_ids").glob("*.ids"))
 
 
 @pytest.fixture
-def table(tmp_path: Path) -> Table:
-    return Table(tmp_path / "m" / "events")
+def table(tmp_path: Path) -> LakeTable:
+    return LakeTable(tmp_path / "m" / "events")
 
 
 @pytest.fixture(scope="module")
-def large(tmp_path_factory: pytest.TempPathFactory) -> Table:
+def large(tmp_path_factory: pytest.TempPathFactory) -> LakeTable:
     """Three files of 30,000 rows and two of 500."""
-    table = Table(tmp_path_factory.mktemp("large") / "m" / "events")
+    table = LakeTable(tmp_path_factory.mktemp("large") / "m" / "events")
     for i in range(3):
         table.append(rows(i * 30_000, (i + 1) * 30_000), COLUMNS)
     table.append(rows(90_000, 90_500), COLUMNS)
@@ -53,7 +53,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Table:
 
 @given(st.lists(st.tuples(st.lists(st.integers(0, 60), max_size=20), st.integers(0, 3)), max_size=12))
 def test_ids_learn_their_file_and_are_kept_once(batches: list[tuple[list[int], int]]) -> None:
-    index, files = IdIndex(Key.draw()), dict[int, int]()
+    index, files = IdIndex(DigestKey.draw()), dict[int, int]()
     for batch, number in batches:
         some = plain(f"id-{i}" for i in batch)
         index.add(some, np.full(len(some), number, dtype=np.uint32) if number else None)
@@ -68,10 +68,10 @@ def test_ids_learn_their_file_and_are_kept_once(batches: list[tuple[list[int], i
 
 @given(st.sets(st.text(max_size=40), max_size=60), st.sets(st.text(max_size=40), max_size=60))
 def test_an_index_file_answers_with_the_row(tmp_path_factory: pytest.TempPathFactory, a: set[str], b: set[str]) -> None:
-    folder, key = tmp_path_factory.mktemp("index"), Key.draw()
+    folder, key = tmp_path_factory.mktemp("index"), DigestKey.draw()
     stored, asked = list(a), list(b)
-    file = FileIds(id_file.build(folder, "date=2026-06-01/part-1.parquet", plain(stored), key), key)
-    at, found = file.look_up(Wanted(*key.words(plain(asked))))
+    file = FileIds(id_file.build_index(folder, "date=2026-06-01/part-1.parquet", plain(stored), key), key)
+    at, found = file.look_up(WantedRows(*key.words(plain(asked))))
     order = {text: row for row, text in enumerate(stored)}
     known = [i for i, text in enumerate(asked) if text in order]
     assert (at.tolist(), found.tolist()) == (known, [order[asked[i]] for i in known])
@@ -80,7 +80,7 @@ def test_an_index_file_answers_with_the_row(tmp_path_factory: pytest.TempPathFac
 _FACTS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 8)), max_size=60, unique=True)
 
 
-def facts(some: list[tuple[int, int]]) -> Ids:
+def facts(some: list[tuple[int, int]]) -> RowIds:
     frame = pl.DataFrame({"event_id": [f"e{e}" for e, _ in some], "value": [float(v) for _, v in some]},
                          schema={"event_id": pl.String, "value": pl.Float64})  # fmt: skip
     return IDENTITIES["outcomes"].of(frame)
@@ -90,9 +90,9 @@ def facts(some: list[tuple[int, int]]) -> Ids:
 def test_rows_of_one_key_are_found_one_by_one_and_by_their_key(
     tmp_path_factory: pytest.TempPathFactory, stored: list[tuple[int, int]], asked: list[tuple[int, int]]
 ) -> None:
-    key = Key.draw()
-    file = FileIds(id_file.build(tmp_path_factory.mktemp("index"), "f", facts(stored), key), key)
-    at, found = file.look_up(Wanted(*key.words(facts(asked))))
+    key = DigestKey.draw()
+    file = FileIds(id_file.build_index(tmp_path_factory.mktemp("index"), "f", facts(stored), key), key)
+    at, found = file.look_up(WantedRows(*key.words(facts(asked))))
     known = [i for i, fact in enumerate(asked) if fact in stored]
     assert (at.tolist(), found.tolist()) == (known, [stored.index(asked[i]) for i in known])
     index = IdIndex(key)
@@ -107,16 +107,16 @@ def test_rows_of_one_key_are_found_one_by_one_and_by_their_key(
 
 
 def test_fresh_ids_hardly_ever_cost_a_look_at_the_disk(tmp_path: Path) -> None:
-    key, count = Key.draw(), 200_000
-    file = FileIds(id_file.build(tmp_path, "f", ids(0, count), key), key)
-    fresh = Wanted(*key.words(ids(count, 2 * count)))
+    key, count = DigestKey.draw(), 200_000
+    file = FileIds(id_file.build_index(tmp_path, "f", ids(0, count), key), key)
+    fresh = WantedRows(*key.words(ids(count, 2 * count)))
     assert len(file._passed(fresh.keys)) < 0.008 * count
-    at, found = file.look_up(Wanted(*key.words(ids(0, count))))
+    at, found = file.look_up(WantedRows(*key.words(ids(0, count))))
     assert (at == found).all()
     assert len(at) == count
 
 
-def test_large_files_take_two_bytes_an_id_and_small_ones_twenty(large: Table) -> None:
+def test_large_files_take_two_bytes_an_id_and_small_ones_twenty(large: LakeTable) -> None:
     table = TableIds(large)
     assert known(table, ids(0, 91_000)) == [True] * 91_000
     assert known(table, ids(91_000, 92_000)) == [False] * 1_000
@@ -125,15 +125,15 @@ def test_large_files_take_two_bytes_an_id_and_small_ones_twenty(large: Table) ->
 
 
 def test_a_process_that_starts_reads_no_ids_of_large_files(tmp_path: Path) -> None:
-    table = Table(tmp_path / "m" / "events")
-    table.append(rows(0, LARGE), COLUMNS)
+    table = LakeTable(tmp_path / "m" / "events")
+    table.append(rows(0, MIN_INDEXED_ROWS), COLUMNS)
     table.ids.current()
     path = table.folder / table.snapshot().files[0].path
     path.write_bytes(b"\0" * path.stat().st_size)
-    assert known(Table(table.folder).ids, ids(LARGE - 1, LARGE + 1)) == [True, False]
+    assert known(LakeTable(table.folder).ids, ids(MIN_INDEXED_ROWS - 1, MIN_INDEXED_ROWS + 1)) == [True, False]
 
 
-def test_an_id_is_found_in_its_row(large: Table) -> None:
+def test_an_id_is_found_in_its_row(large: LakeTable) -> None:
     for n in (0, 29_999, 30_000, 75_123, 90_499, 90_500, 90_999):
         [found] = large.find(f"e{n}")
         assert (found["event_id"], found["seq"], found["value"]) == (f"e{n}", n, float(n))
@@ -141,24 +141,24 @@ def test_an_id_is_found_in_its_row(large: Table) -> None:
     assert large.find("") == []
 
 
-def test_rows_in_no_file_yet_are_known_and_not_kept_twice(table: Table) -> None:
+def test_rows_in_no_file_yet_are_known_and_not_kept_twice(table: LakeTable) -> None:
     table.ids.extend(ids(0, 100))
-    table.ids.extend(ids(0, LARGE))
-    assert known(table.ids, ids(0, LARGE + 1)) == [True] * LARGE + [False]
+    table.ids.extend(ids(0, MIN_INDEXED_ROWS))
+    assert known(table.ids, ids(0, MIN_INDEXED_ROWS + 1)) == [True] * MIN_INDEXED_ROWS + [False]
     assert table.find("e5") == []
-    assert table.ids.nbytes == 20 * LARGE
+    assert table.ids.nbytes == 20 * MIN_INDEXED_ROWS
     table.append(rows(0, 100), COLUMNS)
     assert len(table.find("e5")) == 1
-    assert table.ids.current().nbytes == 20 * LARGE
-    table.append(rows(100, 100 + LARGE), COLUMNS)
-    assert table.ids.current().nbytes == 20 * 100 + 2 * LARGE
+    assert table.ids.current().nbytes == 20 * MIN_INDEXED_ROWS
+    table.append(rows(100, 100 + MIN_INDEXED_ROWS), COLUMNS)
+    assert table.ids.current().nbytes == 20 * 100 + 2 * MIN_INDEXED_ROWS
     merge(table)
-    assert known(table.ids, ids(0, LARGE + 101)) == [True] * (LARGE + 100) + [False]
-    assert table.ids.nbytes == 2 * (LARGE + 100)
+    assert known(table.ids, ids(0, MIN_INDEXED_ROWS + 101)) == [True] * (MIN_INDEXED_ROWS + 100) + [False]
+    assert table.ids.nbytes == 2 * (MIN_INDEXED_ROWS + 100)
 
 
 @pytest.mark.parametrize("size", [1, 64, 65, 300])
-def test_new_rows_are_taken_in_without_being_looked_up(table: Table, size: int) -> None:
+def test_new_rows_are_taken_in_without_being_looked_up(table: LakeTable, size: int) -> None:
     for start in range(0, 3000, size):
         table.ids.extend_new(*table.ids.words(ids(start, min(start + size, 3000))), table.ids.seen)
     assert known(table.ids, ids(0, 3001)) == [True] * 3000 + [False]
@@ -168,22 +168,22 @@ def test_new_rows_are_taken_in_without_being_looked_up(table: Table, size: int) 
     assert table.ids.current().nbytes == 20 * 3000  # the files have them, and nothing else
 
 
-@pytest.mark.parametrize("size", [50, 300, LARGE])
-def test_rows_that_were_folded_before_they_were_taken_in_are_not_kept_twice(table: Table, size: int) -> None:
+@pytest.mark.parametrize("size", [50, 300, MIN_INDEXED_ROWS])
+def test_rows_that_were_folded_before_they_were_taken_in_are_not_kept_twice(table: LakeTable, size: int) -> None:
     since = table.ids.current().seen
     table.append(rows(0, size), COLUMNS)
     held = table.ids.current().nbytes
     first, second = table.ids.words(ids(0, size))
     table.ids.extend_new(first, second, since)
-    table.ids.extend_pairs(list(zip(first[:9].tolist(), second[:9].tolist(), strict=True)), since)
+    table.ids.extend_digests(list(zip(first[:9].tolist(), second[:9].tolist(), strict=True)), since)
     assert table.ids.nbytes == held
     table.swap(table.snapshot().files, [], operation="DELETE", changes=True)
     assert known(table.ids, ids(0, 2)) == [False, False]
 
 
-def test_ids_of_removed_rows_may_come_again(table: Table) -> None:
+def test_ids_of_removed_rows_may_come_again(table: LakeTable) -> None:
     table.append(rows(0, 50), COLUMNS)
-    table.append(rows(50, 50 + LARGE), COLUMNS)
+    table.append(rows(50, 50 + MIN_INDEXED_ROWS), COLUMNS)
     assert known(table.ids, ids(49, 51)) == [True, True]
     table.swap(table.snapshot().files, [], operation="DELETE", changes=True)
     assert known(table.ids, ids(49, 51)) == [False, False]
@@ -192,8 +192,8 @@ def test_ids_of_removed_rows_may_come_again(table: Table) -> None:
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut", "torn", "other seeds"])
-def test_an_index_file_that_does_not_fit_is_made_again(table: Table, damage: str) -> None:
-    table.append(rows(0, LARGE), COLUMNS)
+def test_an_index_file_that_does_not_fit_is_made_again(table: LakeTable, damage: str) -> None:
+    table.append(rows(0, MIN_INDEXED_ROWS), COLUMNS)
     table.ids.current()
     path = next((table.folder / "_ids").glob("*.ids"))
     whole = path.read_bytes()
@@ -204,15 +204,15 @@ def test_an_index_file_that_does_not_fit_is_made_again(table: Table, damage: str
     elif damage == "torn":
         path.write_bytes(whole[:100] + b"\0" * 100 + whole[200:])
     else:
-        id_file.build(table.folder, table.snapshot().files[0].path, ids(0, LARGE), Key.draw())
-    again = Table(table.folder)
-    assert known(again.ids, ids(LARGE - 1, LARGE + 1)) == [True, False]
+        id_file.build_index(table.folder, table.snapshot().files[0].path, ids(0, MIN_INDEXED_ROWS), DigestKey.draw())
+    again = LakeTable(table.folder)
+    assert known(again.ids, ids(MIN_INDEXED_ROWS - 1, MIN_INDEXED_ROWS + 1)) == [True, False]
     assert path.read_bytes() == whole
 
 
-def test_an_index_goes_with_its_data_file(table: Table) -> None:
-    table.append(rows(0, LARGE), COLUMNS)
-    table.append(rows(LARGE, LARGE + 10), COLUMNS)
+def test_an_index_goes_with_its_data_file(table: LakeTable) -> None:
+    table.append(rows(0, MIN_INDEXED_ROWS), COLUMNS)
+    table.append(rows(MIN_INDEXED_ROWS, MIN_INDEXED_ROWS + 10), COLUMNS)
     table.ids.current()
     before = index_files(table)
     merge(table)
@@ -223,9 +223,9 @@ def test_an_index_goes_with_its_data_file(table: Table) -> None:
     assert not [p for p in (table.folder / "_ids").iterdir() if p.name.startswith(".")]
 
 
-def test_without_room_for_an_index_the_ids_stay_in_memory(table: Table) -> None:
+def test_without_room_for_an_index_the_ids_stay_in_memory(table: LakeTable) -> None:
     table.folder.mkdir(parents=True)
     (table.folder / "_ids").touch()  # no folder can be made here
-    table.append(rows(0, LARGE), COLUMNS)
+    table.append(rows(0, MIN_INDEXED_ROWS), COLUMNS)
     assert known(table.ids, ids(0, 1)) == [True]
-    assert table.ids.nbytes == 20 * LARGE
+    assert table.ids.nbytes == 20 * MIN_INDEXED_ROWS

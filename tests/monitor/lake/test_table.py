@@ -12,8 +12,9 @@ import polars as pl
 import pytest
 
 from monitor.errors import StoreFullError
+from monitor.lake.errors import FileReplacedError, VersionGoneError
 from monitor.lake.snapshot import NEXT_SEQ
-from monitor.lake.table import FileReplacedError, Table, VersionGoneError
+from monitor.lake.table import LakeTable
 
 COLUMNS = {"event_id": "string", "ts": "timestamp", "seq": "long", "value": "double", "date": "date"}
 START = datetime(2026, 6, 1, tzinfo=UTC)
@@ -28,26 +29,26 @@ def rows(first: int, last: int, *, days: int = 1) -> pl.DataFrame:
 
 
 @pytest.fixture
-def table(tmp_path: Path) -> Table:
-    return Table(tmp_path / "m" / "events")
+def table(tmp_path: Path) -> LakeTable:
+    return LakeTable(tmp_path / "m" / "events")
 
 
-def seqs(table: Table, **bounds: Any) -> list[int]:
+def seqs(table: LakeTable, **bounds: Any) -> list[int]:
     return table.scan(**bounds).select("seq").collect()["seq"].sort().to_list()
 
 
-def with_day(table: Table, frame: pl.DataFrame) -> pl.DataFrame:
+def with_day(table: LakeTable, frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(pl.col("ts").dt.date().alias("date"))
 
 
-def merge(table: Table) -> None:
+def merge(table: LakeTable) -> None:
     """All files into one a day, as a compaction does."""
     now = table.snapshot()
     whole = with_day(table, table.scan_files(now, now.files).collect().sort("seq"))
     table.replace(now.files, [whole], operation="OPTIMIZE", changes=False)
 
 
-def test_files_are_exchanged_in_one_version_that_any_reader_understands(table: Table) -> None:
+def test_files_are_exchanged_in_one_version_that_any_reader_understands(table: LakeTable) -> None:
     for i in range(6):
         table.append(rows(i * 10, i * 10 + 10, days=2), COLUMNS)
     merge(table)
@@ -57,24 +58,24 @@ def test_files_are_exchanged_in_one_version_that_any_reader_understands(table: T
     assert seqs(table) == list(range(60))
     other = deltalake.DeltaTable(table.folder)
     assert (other.version(), other.count(), other.history(1)[0]["operation"]) == (6, 60, "OPTIMIZE")
-    assert Table(table.folder).snapshot() == now
-    assert Table(table.folder).snapshot(5).rows == 60
+    assert LakeTable(table.folder).snapshot() == now
+    assert LakeTable(table.folder).snapshot(5).rows == 60
     assert table.append(rows(60, 61), COLUMNS).rows == 61
 
 
-def test_rows_that_go_do_not_give_their_numbers_back(table: Table) -> None:
+def test_rows_that_go_do_not_give_their_numbers_back(table: LakeTable) -> None:
     table.append(rows(0, 10), COLUMNS)
     table.append(rows(10, 20), COLUMNS)
     table.swap(table.snapshot().files[1:], [], operation="DELETE", changes=True)
     assert (table.snapshot().rows, table.snapshot().next_seq) == (10, 20)
-    assert Table(table.folder).snapshot().next_seq == 20
+    assert LakeTable(table.folder).snapshot().next_seq == 20
     table.swap(table.snapshot().files, [], operation="DELETE", changes=True)
     assert (table.snapshot().rows, seqs(table)) == (0, [])
-    assert Table(table.folder).snapshot().txns == {NEXT_SEQ: 20}
+    assert LakeTable(table.folder).snapshot().txns == {NEXT_SEQ: 20}
     assert '"dataChange":true' in (table.folder / "_delta_log" / f"{2:020}.json").read_text()
 
 
-def test_a_file_is_exchanged_once(table: Table) -> None:
+def test_a_file_is_exchanged_once(table: LakeTable) -> None:
     table.append(rows(0, 10), COLUMNS)
     before = table.snapshot().files
     merge(table)
@@ -85,7 +86,7 @@ def test_a_file_is_exchanged_once(table: Table) -> None:
     assert table.snapshot().version == 1
 
 
-def test_an_exchange_that_fails_leaves_nothing_behind(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_exchange_that_fails_leaves_nothing_behind(table: LakeTable, monkeypatch: pytest.MonkeyPatch) -> None:
     table.append(rows(0, 10), COLUMNS)
     files = sorted(p for p in table.folder.rglob("*") if p.is_file())
 
@@ -106,19 +107,19 @@ def test_an_exchange_that_fails_leaves_nothing_behind(table: Table, monkeypatch:
     assert seqs(table) == list(range(10))
 
 
-def test_removed_files_are_kept_for_those_who_pinned_them_and_then_deleted(table: Table) -> None:
+def test_removed_files_are_kept_for_those_who_pinned_them_and_then_deleted(table: LakeTable) -> None:
     for i in range(3):
         table.append(rows(i, i + 1), COLUMNS)
     merge(table)
     now = datetime.now(UTC)
     assert table.vacuum(keep=timedelta(days=2), now=now + timedelta(days=1)) == []
-    assert Table(table.folder).scan(version=1).collect().height == 2
+    assert LakeTable(table.folder).scan(version=1).collect().height == 2
     assert len(table.vacuum(keep=timedelta(days=2), now=now + timedelta(days=3))) == 3
     assert seqs(table) == seqs(table, version=2) == [0, 1, 2]
-    assert seqs(Table(table.folder), version=1) == [0, 1]  # of the newest files, those that version 1 had
+    assert seqs(LakeTable(table.folder), version=1) == [0, 1]  # of the newest files, those that version 1 had
 
 
-def test_erased_files_go_at_once_and_a_file_being_written_stays(table: Table) -> None:
+def test_erased_files_go_at_once_and_a_file_being_written_stays(table: LakeTable) -> None:
     for i in range(3):
         table.append(rows(i, i + 1), COLUMNS)
     merge(table)
@@ -128,7 +129,7 @@ def test_erased_files_go_at_once_and_a_file_being_written_stays(table: Table) ->
     assert seqs(table) == [0, 1, 2]
 
 
-def test_what_a_killed_writer_left_goes_after_an_hour(table: Table) -> None:
+def test_what_a_killed_writer_left_goes_after_an_hour(table: LakeTable) -> None:
     table.append(rows(0, 3), COLUMNS)
     orphan = table.write([rows(0, 3)])
     now = datetime.now(UTC)
@@ -139,7 +140,7 @@ def test_what_a_killed_writer_left_goes_after_an_hour(table: Table) -> None:
     assert seqs(table) == [0, 1, 2]
 
 
-def test_a_reader_who_asked_before_the_files_went_still_gets_its_rows(table: Table) -> None:
+def test_a_reader_who_asked_before_the_files_went_still_gets_its_rows(table: LakeTable) -> None:
     table.append(rows(0, 5), COLUMNS)
     asked = table.scan()
     bounded = table.scan(from_seq=1, to_seq=4).filter(pl.col("value") > 1).select("event_id", "value")
@@ -152,8 +153,8 @@ def test_a_reader_who_asked_before_the_files_went_still_gets_its_rows(table: Tab
     assert asked.sort("seq").head(2).collect()["event_id"].to_list() == ["e0", "e1"]
 
 
-def test_the_log_is_cleaned_and_forgotten_versions_are_still_read(table: Table) -> None:
-    stale = Table(table.folder)
+def test_the_log_is_cleaned_and_forgotten_versions_are_still_read(table: LakeTable) -> None:
+    stale = LakeTable(table.folder)
     for i in range(120):
         table.append(rows(i * 2, i * 2 + 2), COLUMNS)
         if i == 5:
@@ -162,8 +163,8 @@ def test_the_log_is_cleaned_and_forgotten_versions_are_still_read(table: Table) 
     assert table.clean_log(keep=timedelta(days=1), now=now) == []
     gone = table.clean_log(keep=timedelta(0), now=now + timedelta(seconds=1))
     assert len(gone) == 119 + 1  # entries before the checkpoint of version 119, and the checkpoint of version 99
-    assert stale.snapshot().version == Table(table.folder).snapshot().version == 119
-    assert seqs(table, version=7) == seqs(Table(table.folder), version=7) == list(range(16))
+    assert stale.snapshot().version == LakeTable(table.folder).snapshot().version == 119
+    assert seqs(table, version=7) == seqs(LakeTable(table.folder), version=7) == list(range(16))
     assert table.snapshot(118).end == 238
     with pytest.raises(VersionGoneError, match="has no version 500"):
         table.snapshot(500)
@@ -175,7 +176,7 @@ def test_the_log_is_cleaned_and_forgotten_versions_are_still_read(table: Table) 
     assert seqs(table) == list(range(250))
 
 
-def test_a_version_within_the_time_kept_is_opened_by_any_reader(table: Table) -> None:
+def test_a_version_within_the_time_kept_is_opened_by_any_reader(table: LakeTable) -> None:
     for i in range(101):
         table.append(rows(i, i + 1), COLUMNS)
     time.sleep(0.1)

@@ -14,7 +14,7 @@ import pytest
 from core.clock import ManualClock
 from core.errors import InvalidError
 from monitor.lake.compact import compact
-from monitor.lake.table import VersionGoneError
+from monitor.lake.errors import VersionGoneError
 from monitor.site import Site
 from monitor.upkeep.export import export
 from tests.monitor import traffic

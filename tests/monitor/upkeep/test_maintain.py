@@ -22,7 +22,7 @@ from governance.ledger.read import ledger_rows
 from monitor import service
 from monitor.lake import compact
 from monitor.lake.snapshot import DataFile, Snapshot
-from monitor.lake.table import Table
+from monitor.lake.table import LakeTable
 from monitor.site import Site
 from monitor.spec.parse import SpecError
 from monitor.upkeep import maintain
@@ -37,7 +37,7 @@ def data_file(name: str, rows: int, *, day: int = 1, seq: int = 0, size: int = 1
 
 
 def planned(*files: DataFile) -> list[str]:
-    return ["".join(f.path for f in group) for group in compact.plan(Snapshot(5, files, {}))]
+    return ["".join(f.path for f in group) for group in compact.merge_groups(Snapshot(5, files, {}))]
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_files_are_merged_with_others_of_their_day_up_to_a_size(files: list[Data
 
 @pytest.mark.slow
 def test_a_day_of_many_commits_becomes_one_file_and_reads_the_same(tmp_path: Path) -> None:
-    table = Table(tmp_path / "m" / "events")
+    table = LakeTable(tmp_path / "m" / "events")
     for i in range(1_000):
         table.append(rows(i * 25, i * 25 + 25), COLUMNS)
     before = table.scan().collect().sort("seq")
@@ -78,7 +78,7 @@ def test_a_day_of_many_commits_becomes_one_file_and_reads_the_same(tmp_path: Pat
 
 
 def test_the_first_of_two_rows_with_one_id_stays(tmp_path: Path) -> None:
-    table = Table(tmp_path / "t")
+    table = LakeTable(tmp_path / "t")
     table.append(rows(0, 3), COLUMNS)
     table.append(rows(3, 5).with_columns(event_id=pl.Series(["e1", "e3"])), COLUMNS)
     [done] = compact.compact("m", "events", table, nullcontext)
@@ -87,12 +87,12 @@ def test_the_first_of_two_rows_with_one_id_stays(tmp_path: Path) -> None:
 
 
 def test_a_compaction_that_is_overtaken_gives_way(tmp_path: Path) -> None:
-    table = Table(tmp_path / "m" / "events")
+    table = LakeTable(tmp_path / "m" / "events")
     for i in range(4):
         table.append(rows(i, i + 1), COLUMNS)
 
     def erased() -> nullcontext[None]:
-        other = Table(table.folder)
+        other = LakeTable(table.folder)
         if len(other.snapshot().files) == 4:
             first = [f for f in other.snapshot().files if f.low["seq"] == 0]
             other.swap(first, [], operation="DELETE", changes=True)
@@ -150,7 +150,7 @@ for _ in compact("m", "events", Table(Path(sys.argv[1])), locked):
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_a_compaction_killed_around_its_commit_is_finished_by_the_next(tmp_path: Path, moment: str) -> None:
-    table = Table(tmp_path / "m" / "events")
+    table = LakeTable(tmp_path / "m" / "events")
     for i in range(40):
         table.append(rows(i * 5, i * 5 + 5, days=2), COLUMNS)
     files = set(table.folder.rglob("*.parquet"))
@@ -231,7 +231,7 @@ def test_upkeep_runs_every_hour_and_before_that_where_a_day_is_crowded(site: Sit
     assert jobs(site) == ["monitor.evaluate"]
     drain(site)
     table = site.events.table("loans", "events")
-    for i in range(compact.CROWDED + 1):
+    for i in range(compact.MAX_SMALL_FILES + 1):
         stored(site, traffic.rows(1, start=i))
     clock.move_to(clock.now() + timedelta(minutes=1))
     scheduler.tick(site, "a")
@@ -245,8 +245,8 @@ def test_upkeep_runs_every_hour_and_before_that_where_a_day_is_crowded(site: Sit
 
 
 def test_a_process_that_only_looks_sees_what_another_cleaned(tmp_path: Path) -> None:
-    looking = Table(tmp_path / "m" / "events")
-    table = Table(tmp_path / "m" / "events")
+    looking = LakeTable(tmp_path / "m" / "events")
+    table = LakeTable(tmp_path / "m" / "events")
     for i in range(5):
         table.append(rows(i, i + 1), COLUMNS)
     assert looking.snapshot().version == 4
