@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from monitor.events.unflushed import UnflushedRows
     from monitor.lake.id_file import Digest, Words
-    from monitor.lake.id_index import TableIds
     from monitor.lake.snapshot import Snapshot
     from monitor.lake.table import LakeTable
+    from monitor.lake.table_ids import TableIds
 
 
 @dataclass

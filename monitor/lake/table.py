@@ -25,10 +25,10 @@ from monitor.lake import datafile, id_file, scan, schema
 from monitor.lake.datafile import PARTITION
 from monitor.lake.errors import FileReplacedError, VersionGoneError, reporting_full_disk
 from monitor.lake.id_file import DigestKey
-from monitor.lake.id_index import TableIds
 from monitor.lake.identity import IDENTITIES, RowIdentity, RowIds
 from monitor.lake.log import DeltaLog, milliseconds
 from monitor.lake.snapshot import EMPTY, NEXT_SEQ, DataFile, Snapshot
+from monitor.lake.table_ids import TableIds
 
 CHECKPOINT_EVERY: Final = 100  # commits
 PROTOCOL: Final = (1, 2)  # reader and writer version of the tables we make: plain appends, no table features

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from monitor.events.merge_outcomes import merged
 from monitor.events.store import EventStore
-from monitor.lake import id_index as table_ids
+from monitor.lake import table_ids
 from monitor.lake.compact import compact
 from monitor.lake.identity import IDENTITIES
 from monitor.spec.parse import parse_spec

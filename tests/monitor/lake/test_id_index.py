@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from monitor.lake import id_file
 from monitor.lake.id_file import DigestKey, FileIds, WantedKeys, WantedRows
-from monitor.lake.id_index import MIN_INDEXED_ROWS, IdIndex, TableIds
+from monitor.lake.id_index import IdIndex
 from monitor.lake.identity import IDENTITIES, RowIds
 from monitor.lake.table import LakeTable
+from monitor.lake.table_ids import MIN_INDEXED_ROWS, TableIds
 from tests.monitor.lake.test_table import COLUMNS, merge, rows
 
 
