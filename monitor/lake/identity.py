@@ -61,7 +61,7 @@ def _value_texts(frame: "pl.DataFrame", key: str) -> "Iterator[pl.Expr]":
     for name in sorted(set(frame.columns) - _ADDED_COLUMNS - {key}):
         column = pl.col(name)
         if frame.schema[name] == pl.Float64:
-            column = column + 0.0  # -0 is 0
+            column = pl.when(column == 0).then(0.0).otherwise(column)  # -0 equals 0; Polars drops a `+ 0.0`
         text = column.cast(pl.String)
         # No id holds a control character, and the length before a value keeps it from being read as two values.
         yield pl.concat_str([pl.lit(f"\0{name}\0"), text.str.len_bytes().cast(pl.String), pl.lit(":"), text]).fill_null(

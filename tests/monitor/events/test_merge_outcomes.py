@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from monitor.events.merge_outcomes import merged
@@ -86,6 +86,7 @@ def test_the_newest_value_of_each_column_counts_in_whatever_order_rows_are_read(
     assert found["seq"].is_sorted()
 
 
+@example([(1, None, 0.0, None, None), (1, None, -0.0, None, None)])
 @given(st.lists(FACTS, min_size=1, max_size=40))
 def test_rows_are_the_same_if_they_say_the_same_and_whatever_columns_others_have(facts: list[Fact]) -> None:
     identity, frame = IDENTITIES["outcomes"], outcomes(facts)
