@@ -99,8 +99,8 @@ _EXPORT = """
 import sys, time
 from pathlib import Path
 from monitor.upkeep.export import _WRITERS, _frames, STEP_ROWS
-from monitor.lake.table import Table
-table = Table(Path(sys.argv[1]))
+from monitor.lake.table import LakeTable
+table = LakeTable(Path(sys.argv[1]))
 began, size = time.perf_counter(), 0
 for part in _WRITERS[sys.argv[2]](_frames(table, table.snapshot(), 0, None, None, STEP_ROWS)):
     size += len(part)

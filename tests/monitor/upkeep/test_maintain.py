@@ -139,11 +139,11 @@ import os, signal, sys
 from contextlib import nullcontext
 from pathlib import Path
 from monitor.lake.compact import compact
-from monitor.lake.table import Table
+from monitor.lake.table import LakeTable
 def kill():
     os.kill(os.getpid(), signal.SIGKILL)
 locked = kill if sys.argv[2] == "before" else nullcontext
-for _ in compact("m", "events", Table(Path(sys.argv[1])), locked):
+for _ in compact("m", "events", LakeTable(Path(sys.argv[1])), locked):
     kill()
 """
 
