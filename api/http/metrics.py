@@ -59,6 +59,6 @@ class ServiceMetrics:
 
     def text(self) -> bytes:
         """All metrics in Prometheus' text format 0.0.4; reads the database and the headers of the lake."""
-        for lag_s in self._site.events.tail.take_lags():
+        for lag_s in self._site.events.unflushed.take_lags():
             self._flush_lag.observe(lag_s)
         return generate_latest(self._registry)

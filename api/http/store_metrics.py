@@ -54,9 +54,9 @@ class StoreCollector(Collector):
         yield _gauge("assay_events", "events stored", of_models, [(m, e.rows) for m, e in extents.items()])
         yield _gauge("assay_outcomes", "outcomes stored", of_models, [(m, e.outcomes) for m, e in extents.items()])
         yield _gauge("assay_last_event_seconds", "arrival of the newest event, Unix time", of_models, arrivals.items())
-        waiting = [seconds for _, seconds in self._site.events.tail.backlog().values()]
+        waiting = [seconds for _, seconds in self._site.events.unflushed.backlog().values()]
         yield _gauge("assay_unflushed_bytes", "memory of the rows that wait in the log of this process to be flushed",
-                     (), [((), self._site.events.tail.bytes)])  # fmt: skip
+                     (), [((), self._site.events.unflushed.memory_bytes)])  # fmt: skip
         yield _gauge("assay_unflushed_seconds", "time for which the oldest of those rows has waited",
                      (), [((), max(waiting, default=0.0))])  # fmt: skip
 
