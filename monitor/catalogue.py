@@ -1,4 +1,4 @@
-"""Which metric names exist, and whether the ones a spec names fit what it declares."""
+"""Checks that the metrics a spec names exist and fit the columns it declares."""
 
 from collections.abc import Iterable, Iterator
 
@@ -12,15 +12,20 @@ from monitor.spec.parse import SpecError
 
 
 def expression_of(spec: ModelSpec, rule: KpiRule) -> Expression:
+    """The parsed expression of a KPI rule that has one.
+
+    Raises:
+        ExpressionError: the expression is wrong, or names a column that does not exist or has role subject.
+    """
     assert rule.expression is not None
     return parse(rule.expression, {name: c.type for name, c in spec.columns.items() if c.role != "subject"})
 
 
 def check_metrics(spec: ModelSpec) -> None:
-    """Refuse a spec that names a KPI or fairness metric nobody computes, or one that does not fit what it declares.
+    """Check that every metric of a spec exists, and fits the task and the columns that the spec declares.
 
     Raises:
-        SpecError: naming the field, the value and what exists.
+        SpecError: with every problem found; each names the field, its value and what exists.
     """
     problems = [problem for at, rule in enumerate(spec.monitors.kpi) for problem in _kpi_problems(spec, at, rule)]
     problems += [

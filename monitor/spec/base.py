@@ -1,4 +1,4 @@
-"""The shared base of every part of a spec: unknown fields are refused, values do not change."""
+"""The shared base of every part of a spec: it refuses unknown fields, and its values do not change."""
 
 from pydantic import BaseModel, ConfigDict
 

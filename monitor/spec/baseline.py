@@ -1,4 +1,4 @@
-"""Which rows the reference is made of."""
+"""Which rows make up the reference: the spec key `baseline`."""
 
 import re
 from datetime import datetime
@@ -9,12 +9,14 @@ from monitor.spec.base import SpecPart
 
 
 class TimeRange(SpecPart):
+    """Rows with a timestamp from `from` up to, but not including, `to`."""
+
     from_: datetime = Field(alias="from")
     to: datetime
 
 
 class Baseline(SpecPart):
-    """`{rows: first 5000}`: the first rows a version served; or `{range: {from, to}}`; or `{dataset: name}`."""
+    """`{rows: first 5000}`, the first rows that a version served; `{range: {from, to}}`; or `{dataset: name}`."""
 
     rows: str | None = None
     range: TimeRange | None = None
@@ -23,9 +25,9 @@ class Baseline(SpecPart):
     @model_validator(mode="after")
     def _one(self) -> "Baseline":
         if sum(v is not None for v in (self.rows, self.range, self.dataset)) != 1:
-            raise ValueError("give exactly one of rows, range, dataset")
+            raise ValueError("give exactly one of rows, range, dataset, such as {rows: first 5000}")
         if self.rows is not None and not re.fullmatch(r"first [1-9]\d*", self.rows):
-            raise ValueError(f"rows is {self.rows!r}; write `first N`, such as first 5000")
+            raise ValueError(f"rows is {self.rows!r}; write `first N`, such as `first 5000`")
         return self
 
     @property

@@ -1,9 +1,10 @@
-"""How the false-alarm budget of a model is split between its monitors.
+"""How the false-alarm budget of a model is divided among its monitors.
 
-The declared budget covers the model as a whole: drift of all columns spends eight tenths of it, the volume of rows one
-twentieth, data quality and silence (which is looked at by the clock, not by window) one fortieth each, and the streams
-of errors (concept) one tenth, which goes to drift where no outcome is declared. Windows of rows have no volume; data
-quality has its part there. KPIs and fairness have limits of their own, which their 95 % intervals guard.
+The declared budget covers the model as a whole. Drift of all columns spends eight tenths of it, the volume of rows one
+twentieth, data quality and silence one fortieth each, and the streams of errors (concept) one tenth. Silence is
+evaluated by the clock, not by window. Where no outcome is declared, the share of concept goes to drift. Windows of rows
+have no volume, so its share goes to data quality. KPIs and fairness have limits of their own, which are compared with
+95 % intervals.
 """
 
 from datetime import timedelta
@@ -14,14 +15,14 @@ from monitor.spec.model import ModelSpec
 from monitor.spec.monitors import RowWindow
 
 BudgetPart = Literal["drift", "quality", "volume", "silence", "concept"]
-QUALITY_SHARE: Final = 0.1  # with the volume and silence
+QUALITY_SHARE: Final = 0.1  # of data quality, volume and silence together
 VOLUME_SHARE: Final = 0.05
 SILENCE_SHARE: Final = 0.025
 CONCEPT_SHARE: Final = 0.1
 
 
 def share(spec: ModelSpec, part: BudgetPart) -> float:
-    """Share of the whole budget, 0..1."""
+    """The share of the whole budget that one monitor may spend, 0..1."""
     concept = CONCEPT_SHARE if watches_concept(spec) else 0.0
     volume = 0.0 if isinstance(spec.monitors.windows, RowWindow) else VOLUME_SHARE
     parts: dict[BudgetPart, float] = {
@@ -33,20 +34,22 @@ def share(spec: ModelSpec, part: BudgetPart) -> float:
 
 
 def alpha(spec: ModelSpec, part: BudgetPart, scale: str) -> float:
-    """False-alarm probability that one monitor may spend on one window of a scale."""
+    """The false-alarm probability that one monitor may spend on one window of a scale, 0..1."""
     return spec.monitors.alpha(scale) * share(spec, part)
 
 
 def watches_concept(spec: ModelSpec) -> bool:
-    """Whether there is a stream of errors: a class or a number to compare with an outcome."""
+    """Whether the model has a stream of errors: predictions that are classes or numbers, and outcomes."""
     return bool(spec.with_role("outcome")) and spec.task != "generation"
 
 
 def days_between(spec: ModelSpec, part: BudgetPart, *, rows_per_day: float) -> float:
-    """Days between two false alarms of a monitor that spends its part by the clock.
+    """Expected days between two false alarms of a monitor that is evaluated by the clock.
 
     Args:
-        rows_per_day: says how many windows of rows a day has.
+        spec: of the model.
+        part: the monitor.
+        rows_per_day: of the model's traffic; used for windows of rows only.
     """
     windows = spec.monitors.windows
     if isinstance(windows, RowWindow):
@@ -57,10 +60,13 @@ def days_between(spec: ModelSpec, part: BudgetPart, *, rows_per_day: float) -> f
 
 
 def run_length(spec: ModelSpec, *, rows: int, lasted: timedelta | None) -> float:
-    """Labels the error streams may expect to see between two false alarms.
+    """Expected labels between two false alarms of the error streams, at least 100.
 
     Args:
-        rows, lasted: of the reference, which says how many labels come in a period where windows are spans of time.
+        spec: of the model.
+        rows: number of rows in the reference.
+        lasted: time that the reference spans; with `rows` it gives the labels per second, for windows of time. Without
+            it, the reference counts as one window of the shortest length.
     """
     spent = {scale: alpha(spec, "concept", scale) for scale in spec.monitors.scales}
     windows = spec.monitors.windows

@@ -1,4 +1,4 @@
-"""Columns of a model: role, type, encoder."""
+"""The columns of a model: their role, type and encoder."""
 
 from typing import Literal
 
@@ -9,15 +9,15 @@ from monitor.spec.base import SpecPart
 Role = Literal["input", "segment", "agent", "prediction", "score", "protected", "subject", "measure", "outcome"]
 ColumnType = Literal["number", "category", "text", "string", "boolean", "vector"]
 
-# Present on every event; a column may not take one of these names.
+# Fields that every event has; no column may take one of these names.
 BUILT_IN = ("event_id", "ts", "version", "trace_id", "span_id", "seq", "received_at", "date")
 
 
 class Encoder(SpecPart):
-    """A sentence-transformers model that turns a text into a vector, which is watched in place of the built-in one."""
+    """A sentence-transformers model that encodes a text as a vector, in place of the built-in encoder."""
 
-    model: str = Field(min_length=1, description="a folder, as a path that starts with / or ./, or a hub id")
-    revision: str | None = Field(None, description="of a hub id: the commit")
+    model: str = Field(min_length=1, description="a folder, as a path that starts with / or ./; or a hub id")
+    revision: str | None = Field(None, description="commit of the hub id; required with a hub id")
 
     @property
     def is_path(self) -> bool:
@@ -27,32 +27,34 @@ class Encoder(SpecPart):
     def _pinned(self) -> "Encoder":
         if not self.is_path and not self.revision:
             raise ValueError(
-                f"model {self.model!r} is a hub id without a revision; add revision: <commit>, or give a folder as a "
-                "path that starts with / or ./"
+                f"model {self.model!r} is a hub id without a revision; add revision: <commit>, or give a folder "
+                "as a path that starts with / or ./"
             )
         return self
 
 
 class Column(SpecPart):
+    """One column of events or outcomes."""
+
     role: Role
     type: ColumnType
     unit: str | None = None
     encoder: Encoder | None = Field(
-        None, description="of a text: a model that turns it into the vectors that are watched; without, a built-in one"
+        None, description="for a text: the model that encodes it as a vector; without it, the built-in encoder"
     )
-    dimensions: int | None = Field(None, ge=2, le=4096, description="of a vector: how many numbers it has")
-    min: float | None = Field(None, description="of a number: a smaller one is a fault of data quality")
-    max: float | None = Field(None, description="of a number: a larger one is a fault of data quality")
+    dimensions: int | None = Field(None, ge=2, le=4096, description="for a vector: how many numbers it has")
+    min: float | None = Field(None, description="for a number: a smaller value is a data-quality fault")
+    max: float | None = Field(None, description="for a number: a larger value is a data-quality fault")
     positive: str | None = Field(
-        None, description="of a score: the class whose probability it is; without, that of the predicted class"
+        None, description="for a score: the class whose probability it is; without it, the predicted class"
     )
 
     @model_validator(mode="after")
     def _range(self) -> "Column":
         if (self.min is not None or self.max is not None) and self.type != "number":
-            raise ValueError(f"min and max are for columns of type number, not {self.type}")
+            raise ValueError(f"min and max are for columns of type number, not {self.type}; leave them out")
         if self.min is not None and self.max is not None and self.min > self.max:
-            raise ValueError(f"min {self.min} is above max {self.max}")
+            raise ValueError(f"min {self.min} is above max {self.max}; swap or correct them")
         return self
 
     @model_validator(mode="after")
@@ -60,9 +62,9 @@ class Column(SpecPart):
         if self.type == "vector" and self.dimensions is None:
             raise ValueError("a vector needs dimensions: how many numbers it has, such as 384")
         if self.type != "vector" and self.dimensions is not None:
-            raise ValueError(f"dimensions are for columns of type vector, not {self.type}")
+            raise ValueError(f"dimensions are for columns of type vector, not {self.type}; leave them out")
         if self.type == "vector" and self.role not in ("input", "measure"):
             raise ValueError(f"a vector has role input or measure, not {self.role}")
         if self.encoder is not None and self.type != "text":
-            raise ValueError(f"an encoder is for columns of type text, not {self.type}")
+            raise ValueError(f"an encoder is for columns of type text, not {self.type}; leave it out")
         return self

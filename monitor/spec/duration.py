@@ -1,4 +1,4 @@
-"""Lengths of time as a spec writes them, such as 1d or 30m."""
+"""Durations as a spec writes them, such as `1d` or `30m`."""
 
 import re
 from datetime import timedelta
@@ -11,14 +11,14 @@ _UNIT = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def duration(text: str) -> timedelta:
-    """`30m`, `24h`, `7d` as a time span.
+    """The duration that a text such as `30m`, `24h` or `7d` stands for.
 
     Raises:
-        ValueError: any other form.
+        ValueError: the text has another form, or the duration is 0.
     """
     match = _SPAN.fullmatch(text.strip())
     if not match or int(match[1]) == 0:
-        raise ValueError(f"{text!r} is not a time span; write a whole number and s, m, h or d, such as 24h")
+        raise ValueError(f"{text!r} is not a duration; write a whole number above 0 and s, m, h or d, such as `24h`")
     return timedelta(**{_UNIT[match[2]]: int(match[1])})
 
 

@@ -1,4 +1,4 @@
-"""What is monitored: windows, the false-alarm budget, drift, KPIs and fairness."""
+"""What is monitored: windows, the false-alarm budget, drift, KPIs and fairness metrics."""
 
 import re
 from collections.abc import Mapping
@@ -12,56 +12,72 @@ from monitor.spec.duration import Duration, duration
 
 def _change_text(text: str) -> str:
     if not re.fullmatch(r"\d+(\.\d+)?( ?std)?", text.strip()):
-        raise ValueError(f"{text!r} is not a change; write standard deviations such as `0.05 std`, or a share")
+        raise ValueError(
+            f"{text!r} is not a change; write standard deviations such as `0.05 std`, or a share of rows such as `0.02`"
+        )
     return text
 
 
 class RowWindow(SpecPart):
+    """Windows of a fixed number of rows, in place of windows of time."""
+
     rows: int = Field(ge=100, description="rows in each tumbling window")
 
 
 class AlphaBudget(SpecPart):
-    alpha: float = Field(gt=0, lt=1, description="chance of a false alarm in one window, all columns together")
+    """A false-alarm budget per window, in place of one per period."""
+
+    alpha: float = Field(gt=0, lt=1, description="probability of a false alarm in one window, all monitors together")
 
 
 Change = Annotated[str, AfterValidator(_change_text)]
 
 
 class Drift(SpecPart):
+    """Which columns are watched for drift, by which rule, and how large a change must be to matter."""
+
     columns: Literal["all"] | tuple[str, ...] = "all"
     rule: Literal["blocks", "row_tests", "thresholds"] = Field(
-        "blocks", description="row_tests certifies that rows are independent; thresholds follows a house rule"
+        "blocks", description="row_tests assumes that rows are independent; thresholds applies fixed limits"
     )
     thresholds: Mapping[str, Annotated[float, Field(gt=0)]] = Field(
-        default_factory=dict, description="for rule thresholds: limit by statistic, such as {psi: 0.2}"
+        default_factory=dict, description="for rule thresholds: the limit of each statistic, such as {psi: 0.2}"
     )
     floors: Mapping[str, Change] = Field(
-        default_factory=dict, description="smallest change that matters: `0.05 std` or a share"
+        default_factory=dict, description="by column: the smallest change that may alarm, `0.05 std` or a share of rows"
     )
     must_see: Mapping[str, Change] = Field(
-        default_factory=dict, description="change that must not be missed, in the same units; else not_enough_data"
+        default_factory=dict,
+        description="by column: a change that must not be missed, in the same units; a window with too few rows to "
+        "detect it is not_enough_data",
     )
     short_reference: bool = Field(
-        False, description="accept a reference of 4 windows where 8 are asked for, and the false alarms that may cost"
+        False, description="accept a reference of 4 windows instead of 8, at the cost of more false alarms"
     )
 
     @model_validator(mode="after")
     def _rule(self) -> "Drift":
         if (self.rule == "thresholds") != bool(self.thresholds):
-            raise ValueError("thresholds and rule: thresholds go together; give both or neither")
+            raise ValueError(
+                f"rule is {self.rule}; `thresholds` and `rule: thresholds` go together, give both or neither"
+            )
         return self
 
 
 class KpiRule(SpecPart):
+    """One KPI, from the catalogue or with an expression, and its limits."""
+
     metric: str = Field(min_length=1, max_length=64)
-    column: str | None = Field(None, description="for a KPI of one column, such as latency: which")
-    expression: str | None = Field(None, description="for a KPI of your own: what it is, over columns")
-    unit: str | None = Field(None, max_length=32, description="of a KPI with an expression, for display")
+    column: str | None = Field(None, description="for a KPI of one column, such as latency: the column")
+    expression: str | None = Field(None, description="for a KPI of your own: its value as an expression over columns")
+    unit: str | None = Field(None, max_length=32, description="for a KPI with an expression: its unit, for display")
     min: float | None = None
     max: float | None = None
 
 
 class FairnessRule(SpecPart):
+    """One fairness metric, the protected columns that form its groups, and its limits."""
+
     metric: str
     by: tuple[str, ...] = Field(min_length=1)
     max: float | None = None
@@ -70,10 +86,12 @@ class FairnessRule(SpecPart):
 
 
 class Monitors(SpecPart):
+    """What is computed for every window, and how often it may raise a false alarm."""
+
     windows: tuple[Duration, ...] | RowWindow = ("1d", "7d")
     false_alarms: str | AlphaBudget = "1 per 30d"
     phases: Literal["weekday_weekend", "day_of_week", "hour_of_day"] | None = Field(
-        None, description="a season of the traffic: windows are compared with the reference phase by phase"
+        None, description="seasonality of the traffic: windows are compared with the reference within each phase"
     )
     drift: Drift = Drift()
     estimate: bool = True
@@ -84,23 +102,32 @@ class Monitors(SpecPart):
     @classmethod
     def _budget(cls, value: str | AlphaBudget) -> str | AlphaBudget:
         if isinstance(value, str) and not re.fullmatch(r"\d+(\.\d+)? per \d+[hd]", value):
-            raise ValueError(f"false_alarms is {value!r}; write `1 per 30d` or {{alpha: 0.01}}")
+            raise ValueError(
+                f"false_alarms is {value!r}; write alarms per period such as `1 per 30d`, or {{alpha: 0.01}}"
+            )
         return value
 
     @property
     def scales(self) -> tuple[str, ...]:
-        """Names of the kinds of window that are judged: their spans, or `500 rows`."""
+        """The lengths of the windows that are judged: durations such as `7d`, or `500 rows`."""
         return (f"{self.windows.rows} rows",) if isinstance(self.windows, RowWindow) else self.windows
 
     def alpha(self, scale: str) -> float:
-        """False-alarm probability one window of a scale may spend.
+        """The false-alarm probability that one window of a scale may spend, at most 0.5 for a budget per period.
 
-        A budget of A alarms per period is shared equally by the scales, and among the windows of one scale that end
-        in the period: alpha = A / scales / windows. Expected false alarms = windows x alpha, whatever depends on what.
+        A budget of A alarms per period is shared equally by the scales, and then by the windows of one scale that end
+        in the period: alpha = A / scales / windows. The expected number of false alarms is windows x alpha, whether or
+        not windows are independent.
+
+        Raises:
+            ValueError: a budget per period with windows of rows.
         """
         if isinstance(self.false_alarms, AlphaBudget):
             return self.false_alarms.alpha
         if isinstance(self.windows, RowWindow):
-            raise ValueError("a budget per time needs time windows; with {rows: N} give false_alarms: {alpha: ...}")
+            raise ValueError(
+                f"monitors.false_alarms is {self.false_alarms!r}, a budget per time, which needs windows of time; with "
+                "windows {rows: N} give false_alarms: {alpha: 0.01}"
+            )
         alarms, period = self.false_alarms.split(" per ")
         return float(min(0.5, float(alarms) / len(self.windows) * (duration(scale) / duration(period))))

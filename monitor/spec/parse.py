@@ -1,4 +1,4 @@
-"""Parse a spec from JSON or YAML."""
+"""Parse a spec from a mapping, YAML or JSON."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,16 +11,16 @@ from monitor.spec.model import ModelSpec
 
 
 class SpecError(InvalidError):
-    """The spec is refused; `problems` lists every field with its value and reason."""
+    """The spec is refused; `problems` lists each wrong field with its value and the reason."""
 
     code = "invalid_spec"
 
 
 def parse_spec(document: Any) -> ModelSpec:
-    """Check a spec given as a mapping.
+    """The spec that a mapping of fields declares.
 
     Raises:
-        SpecError: with every problem found, each naming field, value and reason.
+        SpecError: with every problem found; each names the field, its value and the reason.
     """
     if not isinstance(document, Mapping):
         raise SpecError(f"a spec is a mapping of fields; got {type(document).__name__}", problems=[])
@@ -41,10 +41,10 @@ def parse_spec(document: Any) -> ModelSpec:
 
 
 def load_spec(text: str | bytes) -> ModelSpec:
-    """Check a spec given as YAML or JSON text.
+    """The spec that a YAML or JSON text declares.
 
     Raises:
-        SpecError: not YAML, or a field is wrong.
+        SpecError: the text is neither YAML nor JSON, or a field is wrong.
     """
     try:
         document = yaml.safe_load(text)

@@ -1,4 +1,4 @@
-"""Windows of time: where they begin and end, and when one counts as over."""
+"""Windows of time: where they begin and end, when one is over, and the blocks they are divided into."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -7,30 +7,34 @@ from typing import Final
 from monitor.spec.duration import duration
 
 DAY: Final = timedelta(days=1)
-# Events may come this late before a stretch of time counts as over.
+# A period counts as over this long after its end, so that slightly late events still belong to it.
 GRACE_PERIOD: Final = timedelta(minutes=1)
-# A reference spans at least this many blocks, however many rows come in the first.
+# A reference spans at least this many blocks, even if the first block has all the rows that are needed.
 MIN_REFERENCE_BLOCKS: Final = 2
-# A window of rows is cut in this many blocks, and its reference in blocks of the same number of rows.
+# A window of rows is divided into this many blocks, and its reference into blocks of as many rows.
 BLOCKS_PER_WINDOW: Final = 10
-# Days are profiled in quarters: where quarters show no effect of their day, a window of one day is ranked among them.
+# Days are profiled in quarters. A window of one day is ranked among quarters where they show no effect of their day.
 QUARTERS_PER_DAY: Final = 4
 
 
 def block_length(windows: Sequence[str]) -> timedelta:
-    """Length of one block of time: the shortest window, at most a day."""
+    """The length of one block of time: that of the shortest window, at most a day."""
     return min([DAY, *(duration(w) for w in windows)])
 
 
 def reference_time(windows: Sequence[str]) -> timedelta:
-    """Time that a reference of the first rows spans at least."""
+    """The shortest time that a reference of the first rows may span."""
     return MIN_REFERENCE_BLOCKS * block_length(windows)
 
 
 def window_times(origin: datetime, scale: str, number: int) -> tuple[datetime, datetime]:
-    """Begin and end of a window of a scale, such as `1d`.
+    """The start and end of a window.
 
-    The first one begins with the block of time, at most a day long, that `origin` falls in, counted from 1970 in UTC.
+    Args:
+        origin: start of the first window, rounded down to a multiple of the window's length, or of a day if that is
+            shorter, counted from 1970 in UTC.
+        scale: length of the window, such as `1d`.
+        number: of the window, from 0 on.
     """
     length = duration(scale)
     block = min(DAY, length).total_seconds()
@@ -39,5 +43,5 @@ def window_times(origin: datetime, scale: str, number: int) -> tuple[datetime, d
 
 
 def profile_parts(windows: Sequence[str]) -> int:
-    """Profile blocks in one block of time."""
+    """How many profile blocks make up one block of time: 4 for days, else 1."""
     return QUARTERS_PER_DAY if block_length(windows) == DAY else 1

@@ -16,14 +16,16 @@ Sources = str | tuple[str, ...]
 
 
 class Traces(SpecPart):
-    """Which OpenTelemetry spans are this model's events, and where a column finds its value in them."""
+    """Which OpenTelemetry spans are events of this model, and where each column finds its value in them."""
 
     service: str = Field(min_length=1, max_length=255, description="service.name of the resource that sends the spans")
     spans: tuple[SpanKind, ...] = Field(("llm",), min_length=1)
     where: Mapping[str, str] = Field(
         default_factory=dict, description="attributes that a span must have, with their values"
     )
-    version: Sources | None = Field(None, description="where the version is found; without, the model that answered")
+    version: Sources | None = Field(
+        None, description="fields or attributes that hold the version; without it, the model that answered"
+    )
     columns: Mapping[str, Sources] = Field(
-        default_factory=dict, description="fields or attributes of a span, by column; the first that is there counts"
+        default_factory=dict, description="by column: fields or attributes of a span; the first one present is used"
     )

@@ -38,7 +38,7 @@ def policy(**more: Any) -> dict[str, Any]:
 CONTRADICTIONS: list[tuple[str, dict[str, Any], str]] = [
     ("two predictions", changed(("columns.customer.role", "prediction")), "only one may have it"),
     ("number as a class", changed(("columns.intent.type", "number")), "category or boolean"),
-    ("built-in name", changed(("columns.ts", {"role": "input", "type": "number"})), "built in"),
+    ("built-in name", changed(("columns.ts", {"role": "input", "type": "number"})), "built-in field"),
     ("no columns", changed(("columns", {})), "columns"),
     ("unknown role", changed(("columns.text.role", "target")), "columns.text.role"),
     ("unknown type", changed(("columns.text.type", "int")), "columns.text.type"),
