@@ -214,8 +214,8 @@ def test_parts_in_many_large_files_are_found_and_take_two_bytes_each(
 _SENT = """
 import sys
 from pathlib import Path
-from tests.monitor.test_events import NOW, opened
-from tests.monitor.test_outcomes import SPEC, outcomes
+from tests.monitor.events.test_store import NOW, opened
+from tests.monitor.events.test_merge_outcomes import SPEC, outcomes
 
 store = opened(Path(sys.argv[1]))
 for i in range(int(sys.argv[2]), 10_000):

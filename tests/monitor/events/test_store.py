@@ -241,7 +241,7 @@ import json, sys
 from pathlib import Path
 import polars as pl
 from core.errors import BusyError
-from tests.monitor.test_events import NOW, SPEC, frame, opened
+from tests.monitor.events.test_store import NOW, SPEC, frame, opened
 store, stored = opened(Path(sys.argv[1])), 0
 import os
 for i in range(400):
@@ -280,7 +280,7 @@ _LIMIT = """
 import resource, sys
 from pathlib import Path
 from core.errors import BusyError
-from tests.monitor.test_events import NOW, SPEC, frame, opened
+from tests.monitor.events.test_store import NOW, SPEC, frame, opened
 store = opened(Path(sys.argv[1]))
 store.append_events(SPEC, frame(0, 3), now=NOW)
 store.settle("m")

@@ -108,7 +108,7 @@ def test_a_compaction_that_is_overtaken_gives_way(tmp_path: Path) -> None:
 _APPEND = """
 import sys
 from pathlib import Path
-from tests.monitor.test_events import NOW, SPEC, frame, opened
+from tests.monitor.events.test_store import NOW, SPEC, frame, opened
 store = opened(Path(sys.argv[1]))
 for i in range(60):
     assert store.append_events(SPEC, frame(i * 5, i * 5 + 5), now=NOW).accepted == 5
