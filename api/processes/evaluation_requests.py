@@ -1,14 +1,13 @@
 """Rows have come: have the windows of their models judged soon, where one of them can have changed by that."""
 
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from core import queue
+from core.background import BackgroundThread
 from core.jobs import EvaluateJob
-from core.logs import logger
 from monitor.events.arrivals import Arrivals
 from monitor.site import Site
 from monitor.windows.wake import Awaited, awaited
@@ -21,7 +20,6 @@ AGAIN_S: Final = 1.0  # a model is looked at no sooner than this after the last 
 READ: Final = 20  # models in one go of which is read what they wait for
 HOLDS_S: Final = 300.0  # what was read is read again after this long,
 PAUSE_S: Final = 60.0  # or when rows come again after none for this long: their silence may have been told
-log = logger("api.processes.evaluation_requests")
 
 
 @dataclass(slots=True)
@@ -35,30 +33,17 @@ class _Watched:
     read: float = 0.0
 
 
-class Looks:
+class Looks(BackgroundThread):
     """A thread that asks for evaluations as rows come; what it misses the scheduler finds."""
 
     def __init__(self, site: Site, *, again_s: float = AGAIN_S, pause_s: float = PAUSE_S) -> None:
+        super().__init__("looks", every_s=EVERY_S)
         self._site, self._again_s, self._pause_s = site, again_s, pause_s
         self._watched: dict[str, _Watched] = {}
         self._fresh: set[str] = set()  # models with news that nobody has weighed
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="looks", daemon=True)
 
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stop.wait(EVERY_S):
-            try:
-                self.ask()
-            except Exception:  # the database is away for a moment
-                log.exception("windows not asked for")
-                self._stop.wait(1.0)
+    def step(self) -> None:
+        self.ask()
 
     def ask(self) -> list[str]:
         """Ask once, for the models that have waited longest; returns which."""

@@ -4,7 +4,6 @@ Each commit carries Delta's application transaction id (log, position), so a flu
 nothing. Readers see a table together with its unflushed rows, so a flush can wait; a busy table waits least.
 """
 
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -12,6 +11,7 @@ from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
+from core.background import AFTER_FAILURE_S, BackgroundThread
 from core.errors import AppError
 from core.logs import logger
 from monitor.events.unflushed import TableKey, UnflushedRows
@@ -65,7 +65,7 @@ def _commits(records: list[Record]) -> Iterator[list[Record]]:
         yield group
 
 
-class Flusher:
+class Flusher(BackgroundThread):
     """A thread that flushes this process's log at the pace each table needs, and the logs of processes that died."""
 
     def __init__(
@@ -74,36 +74,23 @@ class Flusher:
         table: "Callable[[str, str], LakeTable]",
         locked: Callable[[str], AbstractContextManager[None]],
     ) -> None:
+        super().__init__("flush", every_s=POLL_S)
         self._unflushed, self._table, self._locked = unflushed, table, locked
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="flush", daemon=True)
+        self._checked = -ORPHAN_CHECK_S  # on the monotonic clock
 
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        checked = -ORPHAN_CHECK_S
-        while not self._stop.wait(POLL_S):
-            try:
-                if time.monotonic() - checked >= ORPHAN_CHECK_S:
-                    checked = time.monotonic()
-                    flush_orphans(self._unflushed, self._table, self._locked)
-                failed = False
-                backlog = self._unflushed.backlog()
-                late = max((waited for _, waited in backlog.values()), default=0.0) >= NO_PAUSE_DELAY_S
-                for key in self.due(backlog):
-                    if self._stop.is_set():
-                        break
-                    failed |= not _attempt(key, partial(self._flush, key, hurry=late))
-                if failed:
-                    self._stop.wait(1.0)
-            except Exception:
-                log.exception("flush failed")
-                self._stop.wait(1.0)
+    def step(self) -> None:
+        if time.monotonic() - self._checked >= ORPHAN_CHECK_S:
+            self._checked = time.monotonic()
+            flush_orphans(self._unflushed, self._table, self._locked)
+        failed = False
+        backlog = self._unflushed.backlog()
+        late = max((waited for _, waited in backlog.values()), default=0.0) >= NO_PAUSE_DELAY_S
+        for key in self.due(backlog):
+            if self.stopping:
+                break
+            failed |= not _attempt(key, partial(self._flush, key, hurry=late))
+        if failed:
+            self.pause(AFTER_FAILURE_S)
 
     def due(self, backlog: Mapping[TableKey, tuple[int, float]]) -> list[TableKey]:
         """Tables to flush now, the longest wait first, given each table's unflushed rows and how long they waited."""
