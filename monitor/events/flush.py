@@ -106,7 +106,7 @@ class Flusher(BackgroundThread):
         with self._locked(key[0]):
             rows = flush_table(self._table(*key), self._unflushed, key)
         if rows < BUSY_TABLE_ROWS and not hurry:
-            self._stop.wait(SMALL_FLUSH_PAUSE_S)
+            self.pause(SMALL_FLUSH_PAUSE_S)
 
 
 def flush_orphans(
