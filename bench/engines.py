@@ -83,8 +83,8 @@ def child(home: Path, lake: Path, columns: int, kind: str, jobs: int, address: s
     from core.settings import load
     from monitor import service, store
     from monitor.reference import collect
-    from monitor.reference.block_profiles import extend
-    from monitor.reference.profile_job import fitted
+    from monitor.reference.block_profiles import profile_ended_blocks
+    from monitor.reference.profile_job import load_profile
     from monitor.site import open_site
     from monitor.spec.parse import parse_spec
     from monitor.tables import BaselineRow, StoredProfile
@@ -104,10 +104,10 @@ def child(home: Path, lake: Path, columns: int, kind: str, jobs: int, address: s
     with site.database.read() as db:
         row = db.get_one(BaselineRow, row.id)
     assert row.artifact is not None, row.problem
-    baseline = fitted(site.artifacts.root, row.artifact)
+    baseline = load_profile(site.artifacts.root, row.artifact)
     before = psutil.Process().cpu_times()
     start = time.perf_counter()
-    labels = extend(site, current, row, baseline)
+    labels = profile_ended_blocks(site, current, row, baseline)
     seconds = time.perf_counter() - start
     workers = [p for p in psutil.Process().children(recursive=True) if "resource_tracker" not in " ".join(p.cmdline())]
     peaks = [_peak_mb(p.pid) for p in workers]

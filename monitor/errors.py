@@ -1,4 +1,4 @@
-"""Narrow errors of the monitor; each keeps its facts."""
+"""Errors of the monitor; each keeps its facts as attributes."""
 
 from uuid import UUID
 
@@ -38,13 +38,13 @@ class AlertStateError(ConflictError):
 
 
 class StoreFullError(BusyError):
-    """No room on the disk; nothing of the request was stored."""
+    """The disk has no room; nothing of the request was stored."""
 
     code = "store_full"
 
 
 class TableDamagedError(BusyError):
-    """A table's Delta log cannot be read; a person has to look, and senders are to keep what they have."""
+    """The Delta log of a table cannot be read. A person must repair it; senders must keep their rows meanwhile."""
 
     code = "table_damaged"
 
@@ -66,7 +66,7 @@ class QuarantineRowDecidedError(ConflictError):
     code = "quarantine_row_decided"
 
     def __init__(self, row: str, state: str) -> None:
-        super().__init__(f"row {row} of the quarantine is {state} already", row=row, state=state)
+        super().__init__(f"row {row} of the quarantine is already {state}", row=row, state=state)
 
 
 class RowRejectedError(InvalidError):

@@ -5,35 +5,35 @@ from core.queue import Retry
 from monitor.confirm.confirm import confirm_alert
 from monitor.site import Site
 from monitor.upkeep import digests
-from monitor.upkeep.maintain import ask, is_crowded, run
+from monitor.upkeep.maintain import is_crowded, maintain_tables, request_upkeep
 from monitor.windows import silence
 from monitor.windows.evaluate import evaluate as evaluate_model
 
 
 def evaluate(site: Site, job: EvaluateJob) -> Retry | None:
-    """Close due windows, refresh those whose outcomes have arrived, and check that rows still arrive."""
+    """Evaluate the windows of a model, check that its rows still arrive, and request upkeep where files pile up."""
     evaluate_model(site, job.model)
     silence.watch(site, job.model)
     if is_crowded(site, job.model):
         with site.database.write() as db:
-            ask(db, job.model, site.clock.now())
+            request_upkeep(db, job.model, site.clock.now())
     return None
 
 
 def confirm(site: Site, job: ConfirmJob) -> Retry | None:
-    """Confirm a drift alert on the raw rows with an Evidently report."""
+    """Confirm a drift alert on raw rows with an Evidently report."""
     confirm_alert(site, job.alert_id)
     return None
 
 
 def maintain(site: Site, job: UpkeepJob) -> Retry | None:
-    """Apply retention to the model's tables, compact and clean them."""
-    if run(site, job.model):
+    """Apply retention to the tables of a model, then compact and clean them."""
+    if maintain_tables(site, job.model):
         return None
     return Retry(site.clock.now(), "more files to merge")
 
 
 def digest(site: Site, _: DigestJob) -> Retry | None:
-    """Record in the ledger which files the tables of all models consist of."""
+    """Record in the ledger the files of which the tables of all models consist."""
     digests.record_all(site)
     return None

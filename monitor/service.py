@@ -1,4 +1,4 @@
-"""Use cases around a model's spec: declare it, change it, open a new baseline. Light enough for the API to load."""
+"""Declare a model, change its spec and begin a new reference; light enough for the API to load at start-up."""
 
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -34,7 +34,11 @@ class CurrentSpec:
 
 
 def apply_spec(site: Site, db: Session, spec: ModelSpec, author: str) -> Applied:
-    """Declare a model or change its spec; every change is a revision and a ledger entry with both digests."""
+    """Declare a model or change its spec; every change is a new revision and a ledger entry with both digests.
+
+    Raises:
+        SpecError: a metric does not exist or does not fit the spec, or a stored column would change its type.
+    """
     from monitor.catalogue import check_metrics  # loads the catalogues, and numpy with them
 
     check_metrics(spec)
@@ -71,10 +75,10 @@ def apply_spec(site: Site, db: Session, spec: ModelSpec, author: str) -> Applied
 
 
 def _check_stored(site: Site, db: Session, model: Model, spec: ModelSpec) -> None:
-    """Refuse another type for a column whose values are stored: tables keep a column's type for good.
+    """Refuse a new type for a column whose values are stored, because a table never changes the type of a column.
 
     Raises:
-        SpecError: naming each such column.
+        SpecError: names each such column.
     """
     if not site.events.extent(model.name).rows:
         return
@@ -95,7 +99,7 @@ def _check_stored(site: Site, db: Session, model: Model, spec: ModelSpec) -> Non
 
 
 def _follow(site: Site, db: Session, model: Model, spec: ModelSpec) -> None:
-    """Open a new baseline where the old one does not fit the spec; ranges of columns are only learned again."""
+    """Begin a new reference where the current one does not fit the spec; changed ranges are only learned again."""
     before = parse_spec(store.spec_revision(db, model.id, model.revision - 1).document)
     if _of_baseline(before) != _of_baseline(spec):
         open_baseline(site, db, model.id, reason=f"spec revision {model.revision} changed columns or baseline")
@@ -111,7 +115,7 @@ def _of_baseline(spec: ModelSpec) -> tuple[Any, ...]:
 
 
 def current_spec(site: Site, db: Session, model_name: str) -> CurrentSpec:
-    """The spec in force.
+    """The spec of a model that is in force.
 
     Raises:
         ModelNotFoundError: no model has this name.
@@ -125,19 +129,23 @@ def in_force(site: Site, db: Session, model: Model) -> CurrentSpec:
 
 
 def spec_of(site: Site, db: Session, model_id: UUID, revision: int) -> ModelSpec:
-    """A revision of a model's spec; it never changes, so a process reads each once."""
+    """One revision of a model's spec. A revision never changes, so a process parses each one once."""
     return site.cache.get(
         SPECS, (model_id, revision), lambda: parse_spec(store.spec_revision(db, model_id, revision).document)
     )
 
 
 def open_baseline(site: Site, db: Session, model_id: UUID, *, reason: str) -> BaselineRow:
-    """Start collecting a new reference from the next event on; windows begin anew with it."""
+    """Begin a new reference with the next event; windows are counted anew from there.
+
+    Args:
+        reason: why it begins; shown with the gap between two references.
+    """
     model = db.get_one(Model, model_id)
     before = store.newest_baseline(db, model_id)
     row = BaselineRow(
         model_id=model_id, spec_revision=model.revision, reason=reason,
-        arrivals=before.arrivals if before is not None else None,  # when rows come is the feed's, not the version's
+        arrivals=before.arrivals if before is not None else None,  # arrivals belong to the feed, not to the version
         from_seq=site.events.extent(model.name).next_seq, created_at=site.clock.now(),
     )  # fmt: skip
     db.add(row)

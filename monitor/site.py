@@ -1,4 +1,4 @@
-"""One installation as one process sees it: settings, stores, clock and keys, opened once at start-up."""
+"""One open installation: settings, stores, clock, keys and cache, opened once when a process starts."""
 
 from dataclasses import dataclass, field
 
@@ -27,7 +27,7 @@ class Site:
 
 
 def open_site(settings: Settings, clock: Clock | None = None) -> Site:
-    """Open the stores of an installation, making its home folder and keys on first use. Does not migrate."""
+    """Open the stores of an installation; its home folder and keys are created on first use. Does not migrate."""
     home = settings.home_dir
     home.mkdir(parents=True, exist_ok=True)
     keys = load_or_create(home, settings.ledger.origin)

@@ -25,8 +25,8 @@ from monitor.tables import (
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
-    """Which events a window holds, and up to which row of outcomes its numbers go."""
+class WindowExtent:
+    """The events that a window holds, and the first row of outcomes that its numbers do not include."""
 
     id: UUID
     scale: str
@@ -38,6 +38,11 @@ class Reach:
 
 
 def model(db: Session, name: str) -> Model:
+    """The model of this name.
+
+    Raises:
+        ModelNotFoundError: no model has this name.
+    """
     found = db.scalars(select(Model).where(Model.name == name)).first()
     if found is None:
         raise ModelNotFoundError(name)
@@ -50,7 +55,7 @@ _REVISION_COUNT = select(func.count()).select_from(SpecRevision.__table__)
 
 
 def revisions(db: Connection, names: Collection[str]) -> dict[str, tuple[UUID, int]]:
-    """Id and newest spec revision of the models that exist among the names."""
+    """Id and newest spec revision of each named model that exists."""
     return {name: (found, revision) for name, found, revision in db.execute(_REVISIONS, {"names": list(names)})}
 
 
@@ -69,7 +74,7 @@ def spec_revision(db: Session, model_id: UUID, revision: int) -> SpecRevision:
 
 
 def spec_revisions(db: Connection) -> int:
-    """How many revisions all specs have together."""
+    """Number of revisions of all specs together."""
     return db.scalar(_REVISION_COUNT) or 0
 
 
@@ -96,7 +101,7 @@ def windows(
     limit: int | None = None,
     lock: bool = False,
 ) -> Sequence[Window]:
-    """Windows in order of their end; with a limit, the newest ones."""
+    """Windows in order of their end; with a limit, only the newest ones."""
     query = select(Window).where(Window.model_id == model_id).order_by(Window.to_ts.desc(), Window.to_seq.desc())
     if since is not None:
         query = query.where(Window.to_ts >= since)
@@ -109,15 +114,15 @@ def windows(
     return db.scalars(query).all()[::-1]
 
 
-def windows_before(db: Session, model_id: UUID, next_outcome: int) -> Sequence[Reach]:
-    """What windows reach over whose numbers lack rows of outcomes before this one, should those be theirs."""
+def windows_lacking_outcomes(db: Session, model_id: UUID, next_outcome: int) -> Sequence[WindowExtent]:
+    """Windows whose numbers were computed before the rows of outcomes below `next_outcome` had all arrived."""
     columns = Window.id, Window.scale, Window.from_seq, Window.to_seq, Window.from_ts, Window.to_ts, Window.next_outcome
     query = select(*columns).where(Window.model_id == model_id, Window.next_outcome < next_outcome)
-    return [Reach(*row) for row in db.execute(query.order_by(Window.from_seq))]
+    return [WindowExtent(*row) for row in db.execute(query.order_by(Window.from_seq))]
 
 
 def windows_judged_before(db: Session, baseline_id: UUID, seq: int, after: datetime) -> Sequence[Window]:
-    """Windows of a reference that end after a time and have not looked at every event before `seq`, oldest first."""
+    """Windows of a reference that end after a time and were judged before event `seq` arrived, oldest first."""
     query = select(Window).where(Window.baseline_id == baseline_id, Window.judged_seq < seq, Window.to_ts > after)
     return db.scalars(query.order_by(Window.to_ts, Window.number)).all()
 
@@ -130,7 +135,7 @@ def window_measurements(db: Session, window_id: UUID) -> Sequence[Measurement]:
 
 
 def add_measurements(db: Session, window: Window, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write numbers of a window that were not there before: many at once, so they are not made objects first."""
+    """Insert new measurements of a window, in one statement without mapped objects, because there are many."""
     whole = {
         "model_id": window.model_id, "window_id": window.id, "from_ts": window.from_ts, "to_ts": window.to_ts,
     }  # fmt: skip
@@ -150,7 +155,7 @@ def measurements(
     after: UUID | None = None,
     limit: int = 500,
 ) -> Sequence[Measurement]:
-    """Measurements by window end and id; `after` is the id of the last row of the page before."""
+    """Measurements in order of window end and id; `after` is the id of the last row of the previous page."""
     query = select(Measurement).where(Measurement.model_id == model_id)
     for field, value in ((Measurement.metric, metric), (Measurement.column, column), (Measurement.segment, segment)):
         if value is not None:
@@ -168,6 +173,11 @@ def measurements(
 
 
 def alert(db: Session, alert_id: UUID, *, lock: bool = False) -> Alert:
+    """The alert with this id.
+
+    Raises:
+        AlertNotFoundError: no alert has this id.
+    """
     found = db.get(Alert, alert_id, with_for_update=lock or None)
     if found is None:
         raise AlertNotFoundError(alert_id)
@@ -198,7 +208,7 @@ def alerts_of(db: Session, model_id: UUID, monitor: str) -> Sequence[Alert]:
 
 
 def alerts_of_window(db: Session, window_id: UUID) -> list[tuple[Alert, bool]]:
-    """Alerts that were told of a window, oldest first, and whether it still alarms."""
+    """Alerts that a window belongs to, oldest first, and whether the window still alarms."""
     query = select(Alert, AlertWindow.alarms).join(AlertWindow, AlertWindow.alert_id == Alert.id)
     return [
         (a, alarms)
@@ -210,12 +220,18 @@ def alert_windows(db: Session, alert_id: UUID) -> Sequence[AlertWindow]:
     return db.scalars(select(AlertWindow).where(AlertWindow.alert_id == alert_id)).all()
 
 
-def looks(
+def evaluations(
     db: Session, model_id: UUID, monitor: str, metric: str, since: Sequence[UUID]
 ) -> Sequence[tuple[UUID, str, datetime, datetime, Measurement]]:
-    """What a monitor measured of every window from the first of some windows on: id, scale, begin, end and number.
+    """The measurement of a monitor in every window from the first of some windows on.
 
-    Windows of rows follow one another by number, whatever their events' times say.
+    Windows of rows are ordered by number, whatever the times of their events.
+
+    Args:
+        since: ids of the windows, of which the first counts.
+
+    Returns:
+        Id, scale, start and end of each window, and the measurement.
     """
     begins = db.execute(
         select(BaselineRow.created_at, Window.from_seq, Window.from_ts)
@@ -248,7 +264,7 @@ def dataset(db: Session, model_id: UUID, name: str) -> Dataset | None:
 
 
 def training_sets(db: Session, model_id: UUID, *, made_before: datetime) -> Sequence[Dataset]:
-    """What the model in force learned from: the newest run's training set made before a time, else those registered."""
+    """Training sets of the model in force: that of the newest run before a time, or else the registered ones."""
     query = select(Dataset).where(Dataset.model_id == model_id, Dataset.role == "train")
     of_runs = query.where(Dataset.run_id.is_not(None), Dataset.created_at < made_before)
     newest = db.scalars(of_runs.order_by(Dataset.created_at.desc()).limit(1)).first()
@@ -258,7 +274,7 @@ def training_sets(db: Session, model_id: UUID, *, made_before: datetime) -> Sequ
 def quarantine_decisions(
     db: Session, model_id: UUID, rows: Sequence[str] | None = None
 ) -> dict[str, QuarantineDecision]:
-    """Decisions by the id of their row, of all rows or of those named."""
+    """Decisions about all rows in quarantine, or about the named ones, by row id."""
     query = select(QuarantineDecision).where(QuarantineDecision.model_id == model_id)
     if rows is not None:
         query = query.where(QuarantineDecision.row.in_(rows))

@@ -1,4 +1,4 @@
-"""Models, specs, baselines, windows, measurements, alerts and registered datasets."""
+"""Mapped classes of the monitor: models, specs, references, windows, measurements, alerts and datasets."""
 
 from datetime import datetime
 from typing import Any
@@ -20,13 +20,15 @@ class Model(Keyed, Base):
 
     name: Mapped[str] = mapped_column(String(63), unique=True)
     revision: Mapped[int] = mapped_column(default=1)
-    next_outcome: Mapped[int] = mapped_column(default=0)  # rows of outcomes before it are in every window's numbers
-    silent_seq: Mapped[int | None]  # number of the next event when its silence was last told, until rows come again
+    next_outcome: Mapped[int] = mapped_column(
+        default=0
+    )  # every window's numbers include the rows of outcomes before it
+    silent_seq: Mapped[int | None]  # next event when its silence was announced; null once rows arrive
     created_at: Mapped[datetime]
 
 
 class SpecRevision(Keyed, Base):
-    """Every spec a model ever had; thresholds hold from `created_at`, never backwards."""
+    """Every spec that a model ever had. A threshold applies from `created_at` on, never to the past."""
 
     __tablename__ = "spec_revision"
     __table_args__ = (UniqueConstraint("model_id", "revision"),)
@@ -40,7 +42,7 @@ class SpecRevision(Keyed, Base):
 
 
 class BaselineRow(Keyed, Base):
-    """Reference of one model from `from_seq` on. A promotion opens a new one; the newest is in force."""
+    """A reference of one model from `from_seq` on. A promotion begins a new one; the newest is in force."""
 
     __tablename__ = "baseline"
     __table_args__ = (
@@ -59,16 +61,16 @@ class BaselineRow(Keyed, Base):
     to_ts: Mapped[datetime | None]
     rows: Mapped[int | None]
     artifact: Mapped[str | None] = mapped_column(String(80))  # monitor.profile.reference_profile bytes
-    problem: Mapped[str | None]  # why these rows could not be fitted
-    profiled_seq: Mapped[int | None]  # every event before it is in the stored profiles
-    settled_seq: Mapped[int | None]  # every event before it is in the verdicts of the windows that have closed
+    problem: Mapped[str | None]  # why its rows could not be fitted
+    profiled_seq: Mapped[int | None]  # the stored profiles include every event before it
+    settled_seq: Mapped[int | None]  # the verdicts of closed windows include every event before it
     estimator: Mapped[str | None] = mapped_column(String(80))  # monitor.estimate bytes
-    estimator_labels: Mapped[int] = mapped_column(default=0)  # labelled reference rows when it was last (not) fitted
+    estimator_labels: Mapped[int] = mapped_column(default=0)  # labelled reference rows at the last attempt to fit it
     estimator_reason: Mapped[str | None]  # why there is none
     quality: Mapped[str | None] = mapped_column(String(80))  # monitor.windows.quality JSON
-    quality_labels: Mapped[bool] = mapped_column(default=False)  # the usual delay of labels is in it
-    concept: Mapped[dict[str, Any] | None]  # state of monitor.drift.stream after the last label it was given
-    arrivals: Mapped[dict[str, Any] | None]  # monitor.windows.silence: when rows usually come
+    quality_labels: Mapped[bool] = mapped_column(default=False)  # whether it includes the usual delay of labels
+    concept: Mapped[dict[str, Any] | None]  # state of monitor.drift.stream after its last label
+    arrivals: Mapped[dict[str, Any] | None]  # monitor.windows.silence: when rows usually arrive
     created_at: Mapped[datetime]
     ready_at: Mapped[datetime | None]
 
@@ -80,20 +82,20 @@ class StoredProfile(Keyed, Base):
     __table_args__ = (UniqueConstraint("baseline_id", "label", "version", "segment"),)
 
     baseline_id: Mapped[UUID] = mapped_column(ForeignKey("baseline.id"))
-    label: Mapped[int] = mapped_column(BigInteger)  # of the block: counted from the epoch, or from the first event
+    label: Mapped[int] = mapped_column(BigInteger)  # block, counted from the epoch or from the first event
     # "" stands for "all": unique constraints do not compare nulls. A segment is written `column=value`.
     version: Mapped[str] = mapped_column(String(64), default="")
     segment: Mapped[str] = mapped_column(String(300), default="")
     rows: Mapped[int]
     data: Mapped[bytes] = mapped_column(LargeBinary)  # monitor.profile.codec
-    # Texts that their encoder could make no vectors of, with the reason: what is counted of them says nothing.
+    # Text columns that could not be encoded, with the reason; their counts mean nothing.
     unencoded: Mapped[dict[str, Any]] = mapped_column(default=dict)
 
 
 class Window(Keyed, Base):
     """One tumbling window of one scale (`500 rows`, `1d`).
 
-    It is judged when it closes, and again when rows arrive late; KPIs follow outcomes that come or change.
+    It is judged when it closes, and again when rows arrive late. Its KPIs follow outcomes that arrive or change.
     """
 
     __tablename__ = "window"
@@ -118,16 +120,16 @@ class Window(Keyed, Base):
     sentence: Mapped[str]  # the verdict in words
     decision: Mapped[dict[str, Any]]  # monitor.detect.decide.Decision as JSON
     labels: Mapped[int] = mapped_column(default=0)  # events with an outcome when KPIs were last computed
-    next_outcome: Mapped[int] = mapped_column(default=0)  # rows of outcomes before it are in the numbers
+    next_outcome: Mapped[int] = mapped_column(default=0)  # its numbers include the rows of outcomes before it
     events_version: Mapped[int]  # Delta version of the events the verdict was computed from
-    judged_seq: Mapped[int] = mapped_column(default=0)  # every event before it was looked at for the verdict
+    judged_seq: Mapped[int] = mapped_column(default=0)  # the verdict considers every event before it
     closed_at: Mapped[datetime]
     refreshed_at: Mapped[datetime]
-    corrected_at: Mapped[datetime | None]  # when the verdict was last computed again
+    corrected_at: Mapped[datetime | None]  # when it was last judged again
     corrections: Mapped[int] = mapped_column(default=0)
     history: Mapped[list[Any]] = mapped_column(
         default=list
-    )  # monitor.windows.corrections.said: what was said before, and why
+    )  # monitor.windows.corrections.verdict_summary of earlier verdicts, and why they changed
 
 
 class Measurement(Keyed, Base):
@@ -157,12 +159,12 @@ class Measurement(Keyed, Base):
     alarm: Mapped[bool] = mapped_column(default=False)
     n: Mapped[int]
     n_reference: Mapped[int | None]
-    # What the value was expected to be before outcomes arrived, with its 95 % band.
+    # The value expected before outcomes arrived, with its 95 % band.
     estimated: Mapped[float | None]
     estimated_low: Mapped[float | None]
     estimated_high: Mapped[float | None]
-    estimate_inside: Mapped[bool | None]  # whether the value then realised lay in the band; null until it is known
-    # Late and changed outcomes correct a value: what it was before, of how many rows, and when that changed.
+    estimate_inside: Mapped[bool | None]  # whether the realised value lay in the band; null until known
+    # Late and changed outcomes correct a value: the value before, its number of rows, and when it changed.
     previous_value: Mapped[float | None]
     previous_n: Mapped[int | None]
     corrected_at: Mapped[datetime | None]
@@ -173,7 +175,7 @@ class Measurement(Keyed, Base):
 
 
 class Alert(Keyed, Base):
-    """What one monitor has to say until a person resolves it: one or more episodes of consecutive alarms."""
+    """One or more episodes of consecutive alarms of one monitor, until a person resolves the alert."""
 
     __tablename__ = "alert"
     __table_args__ = (
@@ -189,9 +191,11 @@ class Alert(Keyed, Base):
     value: Mapped[float | None]
     limit: Mapped[float | None]
     sentence: Mapped[str]
-    first_window_id: Mapped[UUID | None] = mapped_column(ForeignKey("window.id"))  # null of silence: no window closes
+    first_window_id: Mapped[UUID | None] = mapped_column(
+        ForeignKey("window.id")
+    )  # null for silence, as no window closes
     last_window_id: Mapped[UUID | None] = mapped_column(ForeignKey("window.id"))
-    windows: Mapped[int] = mapped_column(default=1)  # that alarm, in all episodes
+    windows: Mapped[int] = mapped_column(default=1)  # windows that alarm, in all episodes
     episodes: Mapped[list[Any]] = mapped_column(default=list)  # monitor.alerts.episodes.Episode as JSON, oldest first
     state: Mapped[str] = mapped_column(String(16), default="open")
     opened_at: Mapped[datetime]
@@ -200,29 +204,29 @@ class Alert(Keyed, Base):
     resolved_at: Mapped[datetime | None]
     resolved_by: Mapped[str | None] = mapped_column(String(100))
     note: Mapped[str | None]
-    # Evidently on the raw rows of the episode told last: artifact digest, drifted columns; then those of earlier ones.
+    # Evidently's findings on the raw rows of the episode announced last, and those of earlier episodes.
     confirmation: Mapped[dict[str, Any] | None]
     confirmation_error: Mapped[str | None]
     confirmed_before: Mapped[list[Any]] = mapped_column(default=list)
-    # Late rows or outcomes may take an alarm back. The alert stays, and says how many windows it lost.
+    # Late rows or outcomes may withdraw an alarm. The alert stays, and counts the windows it lost.
     withdrawn_windows: Mapped[int] = mapped_column(default=0)
-    withdrawn_at: Mapped[datetime | None]  # since when no window of it alarms any more
+    withdrawn_at: Mapped[datetime | None]  # since when none of its windows alarms
 
 
 class AlertWindow(Base):
-    """A window that alarmed, and the alert that was told of it."""
+    """A window that alarmed, and the alert that it belongs to."""
 
     __tablename__ = "alert_window"
 
     alert_id: Mapped[UUID] = mapped_column(ForeignKey("alert.id"), primary_key=True)
     window_id: Mapped[UUID] = mapped_column(ForeignKey("window.id"), primary_key=True)
-    alarms: Mapped[bool] = mapped_column(default=True)  # false once a correction took the alarm back
+    alarms: Mapped[bool] = mapped_column(default=True)  # false once a correction has withdrawn the alarm
 
     __table_args__ = (Index("ix_alert_window_window", "window_id"),)
 
 
 class Dataset(Keyed, Base):
-    """A registered set of labelled rows; the rows are a Parquet artifact, this is its provenance record."""
+    """A registered set of labelled rows: the provenance record of a Parquet artifact that holds them."""
 
     __tablename__ = "dataset"
     __table_args__ = (
@@ -254,19 +258,19 @@ class Explanation(Keyed, Base):
 
 
 class ArtifactDraft(Keyed, Base):
-    """An artifact that shows rows in clear, while it is being written; its row goes when another one names it."""
+    """An artifact that shows rows in clear, while it is written; the entry is deleted once another row names it."""
 
     __tablename__ = "artifact_draft"
     __table_args__ = (CheckConstraint("(event_id is null) <> (alert_id is null)", name="about"),)
 
     model_id: Mapped[UUID] = mapped_column(ForeignKey("model.id"))
     artifact: Mapped[str] = mapped_column(String(80))
-    event_id: Mapped[str | None] = mapped_column(String(200))  # that is explained
-    alert_id: Mapped[UUID | None] = mapped_column(ForeignKey("alert.id"))  # that is confirmed
+    event_id: Mapped[str | None] = mapped_column(String(200))  # the event that is explained
+    alert_id: Mapped[UUID | None] = mapped_column(ForeignKey("alert.id"))  # the alert that is confirmed
 
 
 class QuarantineDecision(Keyed, Base):
-    """What became of a row in quarantine; one without a decision is open."""
+    """The decision about a row in quarantine; a row without one is open."""
 
     __tablename__ = "quarantine_decision"
     __table_args__ = (
@@ -282,7 +286,7 @@ class QuarantineDecision(Keyed, Base):
 
 
 class UnmappedService(Keyed, Base):
-    """A service whose spans no model takes, with the names and types of their attributes; never a value."""
+    """A service whose spans no model accepts, with the names and types of their attributes, never their values."""
 
     __tablename__ = "unmapped_service"
 
@@ -294,7 +298,7 @@ class UnmappedService(Keyed, Base):
 
 
 class LakeRecord(Base):
-    """How far the files of one Delta table are in the ledger; the locked row gives its entries their order."""
+    """How far the files of one Delta table are recorded in the ledger; its locked row orders the entries."""
 
     __tablename__ = "lake_record"
 
@@ -306,7 +310,7 @@ class LakeRecord(Base):
 
 
 class LakeFile(Base):
-    """A data file of a table's newest recorded version, so that its bytes are hashed once."""
+    """A data file of the newest recorded version of a table, stored so that its bytes are hashed only once."""
 
     __tablename__ = "lake_file"
 

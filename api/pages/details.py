@@ -44,7 +44,7 @@ def alert_page(caller: Reader, alert_id: UUID, site: SiteDep, db: ReadDb) -> HTM
     rows = examples.examples(site, alert, model.name) if caller.may(Permission.EVENTS_READ) else []
     return page(
         "alert.html", caller=caller, alert=alert, model=model, first=first, last=last, cite=citations.find,
-        examples=rows, told=follow.told_last(alert),
+        examples=rows, told=follow.last_announced(alert),
     )  # fmt: skip
 
 

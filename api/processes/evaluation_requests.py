@@ -10,7 +10,7 @@ from core.background import BackgroundThread
 from core.jobs import EvaluateJob
 from monitor.events.arrivals import Arrivals
 from monitor.site import Site
-from monitor.windows.wake import Awaited, awaited
+from monitor.windows.wake import WakeCondition, wake_condition
 
 EVERY_S: Final = 0.2
 CLOSING: Final = 20  # models in one go of which a window can close
@@ -29,7 +29,7 @@ class _Watched:
     news: Arrivals = field(default_factory=Arrivals)
     came: float = 0.0
     asked: float = 0.0
-    awaited: Awaited | None = None
+    wake_condition: WakeCondition | None = None
     read: float = 0.0
 
 
@@ -67,7 +67,7 @@ class Looks(BackgroundThread):
     def _take_in(self, model: str, news: Arrivals, now: float) -> None:
         watched = self._watched.setdefault(model, _Watched())
         if now - watched.came >= self._pause_s:
-            watched.awaited = None
+            watched.wake_condition = None
         watched.news.add(news)
         watched.came = now
         self._fresh.add(model)
@@ -80,21 +80,24 @@ class Looks(BackgroundThread):
         closing, disturbed, clock = list[str](), list[str](), self._site.clock.now()
         for model in waiting:
             watched = self._watched[model]
-            if watched.awaited is None:
+            if watched.wake_condition is None:
                 continue  # its turn to be read comes
-            if watched.awaited.is_there(watched.news, clock):
+            if watched.wake_condition.can_close(watched.news, clock):
                 closing.append(model)
-            elif watched.awaited.is_disturbed(watched.news):
+            elif watched.wake_condition.has_late_rows(watched.news):
                 disturbed.append(model)
             else:
                 self._fresh.discard(model)
         return closing, disturbed
 
     def _is_old(self, watched: _Watched, now: float) -> bool:
-        return watched.awaited is None or now - watched.read >= HOLDS_S
+        return watched.wake_condition is None or now - watched.read >= HOLDS_S
 
     def _read(self, models: Sequence[str], now: float) -> None:
         if models:
             with self._site.database.read() as db:
                 for model in models:
-                    self._watched[model].awaited, self._watched[model].read = awaited(self._site, db, model), now
+                    self._watched[model].wake_condition, self._watched[model].read = (
+                        wake_condition(self._site, db, model),
+                        now,
+                    )

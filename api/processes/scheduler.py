@@ -80,7 +80,7 @@ def _enqueue_due(site: Site, db: Session, last: datetime, now: datetime) -> None
             key = f"monitor:{model.name}"
             queue.enqueue(db, EvaluateJob(model=model.name), now=now, dedupe_key=key, lock_key=key)
         if _passed(UPKEEP_S, UPKEEP_S * share, last, now):
-            maintain.ask(db, model.name, now)
+            maintain.request_upkeep(db, model.name, now)
         crons = [t.cron for t in spec.retrain.when if isinstance(t, Cron)] if spec.retrain else []
         if any(fell_due(cron, last, now) for cron in crons):
             key = f"consider:{model.name}"

@@ -11,11 +11,11 @@ from monitor import store
 from monitor.confirm.confirm import evidence_of
 from monitor.spec.model import ModelSpec
 from monitor.tables import Measurement, Window
-from monitor.windows.alarm_rates import Judged, delay, episodes, rates
-from monitor.windows.backtest import Stored, declared_looks
+from monitor.windows.alarm_rates import JudgedWindow, alarm_episodes, alarm_rates, detection_delay
+from monitor.windows.backtest import StoredHistory, windows_of_declared_limits
 
 
-def document(run: ReplayRun, stored: Stored, changed_at: datetime | None) -> dict[str, Any]:
+def document(run: ReplayRun, stored: StoredHistory, changed_at: datetime | None) -> dict[str, Any]:
     site, spec, model = run.site, run.spec, stored.current.model
     with site.database.read() as db:
         windows = [_window(w, store.window_measurements(db, w.id)) for w in store.windows(db, model.id)]
@@ -29,16 +29,16 @@ def document(run: ReplayRun, stored: Stored, changed_at: datetime | None) -> dic
             for a in store.alerts(db, model.id)
         ]  # fmt: skip
     blocked = [d for d in run.decisions if not d["fire"]]
-    looks = stored.recorded(changed_at)
-    declared = declared_looks(site, stored.current)
+    judged = stored.recorded_windows(changed_at)
+    declared = windows_of_declared_limits(site, stored.current)
     return {
         "model": spec.model, "windows": windows, "alerts": alerts,
         "runs": [d | {"state": "would_have_started"} for d in run.decisions if d["fire"]],
         "blocked": blocked, "accepted": run.accepted, "duplicates": run.duplicates,
         "rejected": sorted(run.rejected, key=lambda r: (r["file"], r["line"])),
-        "observed": {"declared": _declared(spec), **_observed(looks)}, "limits": _streams(declared),
-        "episodes": _plain([asdict(e) for e in episodes([*looks, *declared])]),
-        "change": None if changed_at is None else _plain(asdict(delay(looks, changed_at))),
+        "observed": {"declared": _declared(spec), **_observed(judged)}, "limits": _streams(declared),
+        "episodes": _plain([asdict(e) for e in alarm_episodes([*judged, *declared])]),
+        "change": None if changed_at is None else _plain(asdict(detection_delay(judged, changed_at))),
     }  # fmt: skip
 
 
@@ -109,17 +109,17 @@ def _alarms(window: Window, measured: Sequence[Measurement]) -> list[dict[str, A
 # --- how often, beside how often it may -------------------------------------------------------------------------------
 
 
-def policy_line(name: str, spec: ModelSpec, stored: Stored, changed_at: datetime | None) -> dict[str, Any]:
+def policy_line(name: str, spec: ModelSpec, stored: StoredHistory, changed_at: datetime | None) -> dict[str, Any]:
     """One policy over the windows that are stored: what `observed`, `episodes` and `change` would be of its spec."""
-    looks = stored.looks(spec, changed_at=changed_at)
-    alarms = sorted(look.end for look in looks if look.alarmed)
+    judged = stored.judged_windows(spec, changed_at=changed_at)
+    alarms = sorted(window.end for window in judged if window.alarmed)
     monitors = spec.document["monitors"]
     return {
         "policy": name, "monitors": {field: monitors[field] for field in FIELDS},
-        "observed": {"declared": _declared(spec), **_observed(looks)},
-        "episodes": _plain([asdict(e) for e in episodes(looks)]),
+        "observed": {"declared": _declared(spec), **_observed(judged)},
+        "episodes": _plain([asdict(e) for e in alarm_episodes(judged)]),
         "first_alarm": alarms[0].isoformat() if alarms else None,
-        "change": None if changed_at is None else _plain(asdict(delay(looks, changed_at))),
+        "change": None if changed_at is None else _plain(asdict(detection_delay(judged, changed_at))),
     }  # fmt: skip
 
 
@@ -128,9 +128,9 @@ def _declared(spec: ModelSpec) -> str:
     return given if isinstance(given, str) else f"{given.alpha:g} per window"
 
 
-def _observed(looks: Sequence[Judged]) -> dict[str, Any]:
+def _observed(judged: Sequence[JudgedWindow]) -> dict[str, Any]:
     """Each monitor at each scale, and all together in 30 days; null where one of them has no such number."""
-    found = [r for r in rates(looks) if r.looks]
+    found = [r for r in alarm_rates(judged) if r.looks]
 
     def whole(parts: Sequence[float | None]) -> float | None:
         known = [part for part in parts if part is not None]
@@ -139,12 +139,12 @@ def _observed(looks: Sequence[Judged]) -> dict[str, Any]:
     return {
         "alarms": sum(r.alarms for r in found), "episodes": sum(r.episodes for r in found),
         "per_30d": whole([r.per_30d for r in found]), "budget_per_30d": whole([r.budget_per_30d for r in found]),
-        "streams": _streams(looks),
+        "streams": _streams(judged),
     }  # fmt: skip
 
 
-def _streams(looks: Sequence[Judged]) -> list[dict[str, Any]]:
-    return [asdict(rate) for rate in rates(looks)]
+def _streams(judged: Sequence[JudgedWindow]) -> list[dict[str, Any]]:
+    return [asdict(rate) for rate in alarm_rates(judged)]
 
 
 def _plain(found: Any) -> Any:

@@ -25,7 +25,7 @@ from monitor import service
 from monitor.events.store import EventStore
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
-from monitor.windows.backtest import cut_of
+from monitor.windows.backtest import profile_layout
 from retrain.envelope import Plan, base_folder, breaches
 from retrain.errors import BaseModelError, EnvelopeError
 
@@ -63,11 +63,13 @@ def replay_file(
     with _fed(home, spec, given, late, progress) as run:
         stored = run.stored()
         found = document(run, stored, changed_at) | {"notes": notes}
-        mine = [p for p in compared if cut_of(p.spec) == cut_of(spec)]
+        mine = [p for p in compared if profile_layout(p.spec) == profile_layout(spec)]
         judged = {p.name: policy_line(p.name, p.spec, stored, changed_at) for p in mine}
     others = [p for p in compared if p.name not in judged]
-    for cut in dict.fromkeys(cut_of(p.spec) for p in others):  # other blocks: the rows are profiled for themselves
-        together = [p for p in others if cut_of(p.spec) == cut]
+    for cut in dict.fromkeys(
+        profile_layout(p.spec) for p in others
+    ):  # other blocks: the rows are profiled for themselves
+        together = [p for p in others if profile_layout(p.spec) == cut]
         with _fed(home / f"cut-{len(judged)}", budgeted(together[0].spec), given, late, progress) as run:
             stored = run.stored()
             judged |= {p.name: policy_line(p.name, p.spec, stored, changed_at) for p in together}

@@ -18,8 +18,8 @@ from monitor.spec.model import ModelSpec
 from monitor.spec.monitors import RowWindow
 from monitor.spec.times import GRACE_PERIOD, block_length
 from monitor.tables import BaselineRow
-from monitor.windows.backtest import Stored
-from monitor.windows.close import QUIET
+from monitor.windows.backtest import StoredHistory
+from monitor.windows.close import CLOSE_AFTER_QUIET
 from monitor.windows.evaluate import evaluate
 from retrain.runs.consider import gather
 from retrain.triggers import decide
@@ -99,8 +99,8 @@ class ReplayRun:
         assert row is not None  # every model has one from its first spec on
         return current, row
 
-    def stored(self) -> Stored:
-        return Stored(self.site, *self.baseline(), self.stream)
+    def stored(self) -> StoredHistory:
+        return StoredHistory(self.site, *self.baseline(), self.stream)
 
     def finish(self) -> None:
         """As though nothing came after the file: what is still open closes when its block of time has passed."""
@@ -108,7 +108,7 @@ class ReplayRun:
         if not isinstance(windows, RowWindow):
             length = block_length(windows)
             self.clock.move_to(_block_start(last, length) + length + GRACE_PERIOD)
-        self.clock.move_to(last + GRACE_PERIOD + QUIET)
+        self.clock.move_to(last + GRACE_PERIOD + CLOSE_AFTER_QUIET)
         self.look()
         if self.late is not None and self.sent < self.late.frame.height:
             self.clock.move_to(self.late.frame["ts"][-1])

@@ -1,4 +1,4 @@
-"""Episodes: consecutive alarms of one monitor on one scale. A quiet window, judged and without alarm, ends one."""
+"""Group consecutive alarms of one monitor and scale into episodes; a window judged without an alarm ends one."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -6,23 +6,27 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-State = Literal["alarm", "quiet", "unjudged"]
+WindowState = Literal["alarm", "quiet", "unjudged"]
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What a monitor said of one window."""
+class EvaluatedWindow:
+    """How one monitor evaluated one window: with an alarm, quietly, or not at all."""
 
     window: UUID
     scale: str
     from_ts: datetime
     to_ts: datetime
-    state: State
+    state: WindowState
 
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """`ended`: the end of the quiet window after it; None while it lasts."""
+    """Consecutive alarms at one scale.
+
+    Attributes:
+        ended: end of the quiet window that followed; None while the episode lasts.
+    """
 
     scale: str
     first_window: UUID
@@ -33,6 +37,7 @@ class Episode:
     ended: datetime | None
 
     def document(self, **more: Any) -> dict[str, Any]:
+        """The episode as JSON, with further fields."""
         plain = {
             k: v.isoformat() if isinstance(v, datetime) else str(v) if isinstance(v, UUID) else v
             for k, v in asdict(self).items()
@@ -40,50 +45,56 @@ class Episode:
         return plain | more
 
 
-def episodes(looks: Iterable[Look]) -> list[Episode]:
-    """Runs of alarms of each scale, by the begin of their first window.
+def episodes(windows: Iterable[EvaluatedWindow]) -> list[Episode]:
+    """Runs of alarms at each scale, in order of the start of their first window.
 
     Args:
-        looks: windows of every scale, those of one scale in their order. A window that was not judged neither ends an
-            episode nor belongs to it.
+        windows: windows of every scale, those of one scale in order. A window that was not judged neither ends an
+            episode nor belongs to one.
     """
     found: list[Episode] = []
-    open_at: dict[str, int] = {}  # scale: place in `found` of its running episode
-    for look in looks:
-        at = open_at.get(look.scale)
-        if look.state == "alarm" and at is None:
-            open_at[look.scale] = len(found)
-            found.append(Episode(look.scale, look.window, look.window, look.from_ts, look.to_ts, 1, None))
-        elif look.state == "alarm" and at is not None:
+    open_at: dict[str, int] = {}  # index in `found` of the running episode of each scale
+    for evaluated in windows:
+        at = open_at.get(evaluated.scale)
+        if evaluated.state == "alarm" and at is None:
+            open_at[evaluated.scale] = len(found)
+            found.append(
+                Episode(
+                    evaluated.scale, evaluated.window, evaluated.window, evaluated.from_ts, evaluated.to_ts, 1, None
+                )
+            )
+        elif evaluated.state == "alarm" and at is not None:
             was = found[at]
             found[at] = Episode(
-                was.scale, was.first_window, look.window, was.from_ts, look.to_ts, was.windows + 1, None
+                was.scale, was.first_window, evaluated.window, was.from_ts, evaluated.to_ts, was.windows + 1, None
             )  # fmt: skip
-        elif look.state == "quiet" and at is not None:
+        elif evaluated.state == "quiet" and at is not None:
             was = found[at]
             found[at] = Episode(
-                was.scale, was.first_window, was.last_window, was.from_ts, was.to_ts, was.windows, look.to_ts
+                was.scale, was.first_window, was.last_window, was.from_ts, was.to_ts, was.windows, evaluated.to_ts
             )  # fmt: skip
-            del open_at[look.scale]
+            del open_at[evaluated.scale]
     return sorted(found, key=lambda e: e.from_ts)
 
 
-Told = Mapping[str, Any]  # an episode as it was written down
+AnnouncedEpisode = Mapping[str, Any]  # an episode as the alert stores it
 
 
-def known_before(episode: Episode, before: Sequence[Told], looks: Sequence[Look]) -> Told | None:
-    """The episode of an earlier look that this one continues, widens or is a part of; None for a new one."""
-    return next((was for was in before if _overlap(was, episode, looks)), None)
+def announced_before(
+    episode: Episode, before: Sequence[AnnouncedEpisode], windows: Sequence[EvaluatedWindow]
+) -> AnnouncedEpisode | None:
+    """The stored episode that this one continues, extends or is part of; None for a new one."""
+    return next((was for was in before if _overlaps(was, episode, windows)), None)
 
 
-def goes_on(was: Told, found: Sequence[Episode], looks: Sequence[Look]) -> bool:
-    """Whether an episode of an earlier look is still there, alone or as a part of one."""
-    return any(_overlap(was, episode, looks) for episode in found)
+def still_exists(was: AnnouncedEpisode, found: Sequence[Episode], windows: Sequence[EvaluatedWindow]) -> bool:
+    """Whether a stored episode still exists, alone or as part of another."""
+    return any(_overlaps(was, episode, windows) for episode in found)
 
 
-def _overlap(was: Told, episode: Episode, looks: Sequence[Look]) -> bool:
+def _overlaps(was: AnnouncedEpisode, episode: Episode, windows: Sequence[EvaluatedWindow]) -> bool:
     if was["scale"] != episode.scale:
         return False
-    place = {str(look.window): at for at, look in enumerate(looks)}
+    place = {str(evaluated.window): at for at, evaluated in enumerate(windows)}
     start, end = place.get(was["first_window"], -1), place.get(was["last_window"], -1)
     return start <= place[str(episode.last_window)] and end >= place[str(episode.first_window)]

@@ -8,7 +8,7 @@ from monitor.tables import Alert
 
 
 def examples(site: Site, alert: Alert, model: str) -> list[dict[str, Any]]:
-    """The evidence of an alert with what its farthest rows say, as they are stored now; None for one that is gone."""
+    """The evidence of an alert, with the current values of its farthest rows; None for a row that is gone."""
     import polars as pl
 
     kept = (alert.confirmation or {}).get("evidence")

@@ -1,4 +1,4 @@
-"""Bring alerts in line with a window's readings: open, continue, withdraw; one message for each episode."""
+"""Bring alerts in line with the alarms of a window: open, continue, withdraw; announce each episode once."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from core import queue
 from core.jobs import ConfirmJob
 from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from monitor import store
-from monitor.alerts.episodes import Look, State, episodes, goes_on, known_before
+from monitor.alerts.episodes import EvaluatedWindow, WindowState, announced_before, episodes, still_exists
 from monitor.detect.verdicts import JUDGED_VERDICTS
 from monitor.site import Site
 from monitor.tables import Alert, AlertWindow, Measurement, Model, Window
@@ -22,7 +22,7 @@ Key = tuple[str, str]  # monitor and metric
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """One monitor that tripped in one window."""
+    """One alarm of one monitor in one window."""
 
     monitor: str
     metric: str
@@ -33,37 +33,38 @@ class Alarm:
 
 
 def follow(
-    site: Site, db: Session, model: Model, window: Window, alarms: Sequence[Alarm], looked_at: Collection[Key], why: str
-) -> None:
-    """Bring alerts in line with what a window says now: open one, go on with it, end an episode, take an alarm back.
+    site: Site, db: Session, model: Model, window: Window, alarms: Sequence[Alarm], evaluated: Collection[Key],
+    reason: str,
+) -> None:  # fmt: skip
+    """Bring alerts in line with the alarms of a window: open or continue an alert, end an episode, withdraw an alarm.
 
     Args:
-        alarms: what trips in the window now. The first of a monitor and metric speaks for it.
-        looked_at: monitors and metrics that were just computed, with or without alarm.
-        why: what made the window be looked at again, for an alarm that vanished.
+        alarms: what alarms in the window now. The first alarm of a monitor and metric stands for all of them.
+        evaluated: monitors and metrics that were just computed, with or without an alarm.
+        reason: why the window was evaluated again; recorded with each alarm that is withdrawn.
     """
     first: dict[Key, Alarm] = {}
     for alarm in alarms:
         first.setdefault((alarm.monitor, alarm.metric), alarm)
-    told = {(alert.monitor, alert.metric): (alert, alarms) for alert, alarms in store.alerts_of_window(db, window.id)}
+    known = {(alert.monitor, alert.metric): (alert, alarms) for alert, alarms in store.alerts_of_window(db, window.id)}
     for key, alarm in first.items():
-        alert, alarming = told.get(key, (None, False))
+        alert, alarming = known.get(key, (None, False))
         if alarming:
             continue
         if alert is None or alert.state == "resolved":
-            alert = store.unresolved_alert(db, model.id, *key) or _opened(site, db, model, window, alarm)
+            alert = store.unresolved_alert(db, model.id, *key) or _open_alert(site, db, model, window, alarm)
         db.merge(AlertWindow(alert_id=alert.id, window_id=window.id, alarms=True))
-    gone = [alert for key, (alert, alarming) in told.items() if alarming and key in looked_at and key not in first]
+    gone = [alert for key, (alert, alarming) in known.items() if alarming and key in evaluated and key not in first]
     for alert in gone:
-        _take_back(site, db, model, window, alert, why)
+        _withdraw(site, db, model, window, alert, reason)
     db.flush()
     for alert in {a.id: a for a in (*store.unresolved_alerts(db, model.id), *gone)}.values():
-        if (alert.monitor, alert.metric) in looked_at:
-            _retell(site, db, model, alert, first.get((alert.monitor, alert.metric)))
+        if (alert.monitor, alert.metric) in evaluated:
+            _update_episodes(site, db, model, alert, first.get((alert.monitor, alert.metric)))
 
 
-def state_of(measured: Measurement) -> State:
-    """Whether one number of a window alarmed, was quiet, or could not be judged."""
+def window_state(measured: Measurement) -> WindowState:
+    """Whether one measurement of a window alarmed, was quiet, or could not be judged."""
     if measured.alarm:
         return "alarm"
     match measured.monitor:
@@ -78,7 +79,7 @@ def state_of(measured: Measurement) -> State:
     return "quiet" if judged else "unjudged"
 
 
-def _opened(site: Site, db: Session, model: Model, window: Window, alarm: Alarm) -> Alert:
+def _open_alert(site: Site, db: Session, model: Model, window: Window, alarm: Alarm) -> Alert:
     now = site.clock.now()
     alert = Alert(
         model_id=model.id, monitor=alarm.monitor, metric=alarm.metric, column=alarm.column, value=alarm.value,
@@ -95,55 +96,56 @@ def _opened(site: Site, db: Session, model: Model, window: Window, alarm: Alarm)
         },
     )  # fmt: skip
     if alarm.monitor == "drift":
-        _ask_to_confirm(db, alert, window.id, now)
+        _request_confirmation(db, alert, window.id, now)
     return alert
 
 
-def _ask_to_confirm(db: Session, alert: Alert, window: UUID, now: datetime) -> None:
+def _request_confirmation(db: Session, alert: Alert, window: UUID, now: datetime) -> None:
     key = f"confirm:{alert.id}:{window}"
     queue.enqueue(db, ConfirmJob(alert_id=alert.id), now=now, dedupe_key=key)
 
 
-def told_last(alert: Alert) -> Mapping[str, Any] | None:
-    """The episode that people were told of last: the alert's sentence and its confirmation are of its first window."""
-    told = [episode for episode in alert.episodes if not episode.get("withdrawn")]
-    return max(told, key=lambda e: (e["told_at"], e["from_ts"]), default=None)
+def last_announced(alert: Alert) -> Mapping[str, Any] | None:
+    """The episode announced last; the alert's sentence and its confirmation are about the first window of it."""
+    announced = [episode for episode in alert.episodes if not episode.get("withdrawn")]
+    return max(announced, key=lambda e: (e["told_at"], e["from_ts"]), default=None)
 
 
-def _take_back(site: Site, db: Session, model: Model, window: Window, alert: Alert, why: str) -> None:
-    """A window that was computed again alarms no longer. The alert stays for a person to resolve, and says so."""
+def _withdraw(site: Site, db: Session, model: Model, window: Window, alert: Alert, reason: str) -> None:
+    """Record that a window no longer alarms after it was evaluated again. The alert stays for a person to resolve."""
     db.merge(AlertWindow(alert_id=alert.id, window_id=window.id, alarms=False))
     alert.withdrawn_windows += 1
     append_entry(
         db, kind="alert.withdrawn", actor=SYSTEM_ACTOR, subject=f"model:{model.name}", at=site.clock.now(),
         body={
-            "alert": alert.id, "monitor": alert.monitor, "metric": alert.metric, "window": window.id, "reason": why,
+            "alert": alert.id, "monitor": alert.monitor, "metric": alert.metric, "window": window.id, "reason": reason,
             "events_version": window.events_version,
         },
     )  # fmt: skip
 
 
-def _retell(site: Site, db: Session, model: Model, alert: Alert, alarm: Alarm | None) -> None:
-    """Compute an alert's episodes from its windows, and tell of those nobody was told of yet."""
+def _update_episodes(site: Site, db: Session, model: Model, alert: Alert, alarm: Alarm | None) -> None:
+    """Compute the episodes of an alert from its windows, and announce those that have not been announced."""
     now = site.clock.now()
     mine = {row.window_id: row.alarms for row in store.alert_windows(db, alert.id)}
     alarming = {window for window, alarms in mine.items() if alarms}
-    looks = _looks(db, alert, mine, alarming)
-    found = episodes(looks)
+    evaluated = _evaluated_windows(db, alert, mine, alarming)
+    found = episodes(evaluated)
     before = [e for e in alert.episodes if not e.get("withdrawn")]
     running = any(e["ended"] is None for e in before)
     documents = [
-        e if e.get("withdrawn") or goes_on(e, found, looks) else e | {"withdrawn": True} for e in alert.episodes
+        e if e.get("withdrawn") or still_exists(e, found, evaluated) else e | {"withdrawn": True}
+        for e in alert.episodes
     ]
     documents = [e for e in documents if e.get("withdrawn")]
     for episode in found:
-        was = known_before(episode, before, looks)
+        was = announced_before(episode, before, evaluated)
         if was is not None:
-            kept = {k: was[k] for k in _TOLD if k in was}
+            kept = {k: was[k] for k in _ANNOUNCED_FIELDS if k in was}
         else:
             kept = {"told_at": now.isoformat(), "sentence": alarm.sentence if alarm else alert.sentence}
             if alert.episodes:
-                _tell_again(site, db, model, alert, episode.scale, episode.first_window, running=running)
+                _announce_again(site, db, model, alert, episode.scale, episode.first_window, running=running)
                 if alarm is not None:
                     alert.sentence, alert.column = alarm.sentence, alarm.column
                     alert.value, alert.limit = alarm.value, alarm.limit
@@ -151,21 +153,21 @@ def _retell(site: Site, db: Session, model: Model, alert: Alert, alarm: Alarm | 
     alert.episodes = sorted(documents, key=lambda e: e["from_ts"])
     alert.windows = len(alarming)
     if alarming:
-        ordered = [look.window for look in sorted(looks, key=lambda x: x.to_ts) if look.window in alarming]
+        ordered = [e.window for e in sorted(evaluated, key=lambda e: e.to_ts) if e.window in alarming]
         alert.first_window_id, alert.last_window_id, alert.withdrawn_at = ordered[0], ordered[-1], None
     else:
         alert.withdrawn_at = alert.withdrawn_at or now
 
 
-_TOLD: Final = ("told_at", "sentence", "acknowledged_at", "acknowledged_by")
+_ANNOUNCED_FIELDS: Final = ("told_at", "sentence", "acknowledged_at", "acknowledged_by")
 
 
-def _tell_again(
+def _announce_again(
     site: Site, db: Session, model: Model, alert: Alert, scale: str, window: UUID, *, running: bool
 ) -> None:
-    """Another episode of an alert that nobody resolved: it asks for attention again, unless one was still running.
+    """Announce a further episode of an unresolved alert: reopen it if it was acknowledged and no episode is running.
 
-    What is behind it may be another change than the first time, so the raw rows are looked at again.
+    The cause may be another one than before, so a drift alert is confirmed on the raw rows again.
     """
     if alert.state == "acknowledged" and not running:
         alert.state, alert.acknowledged_at, alert.acknowledged_by = "open", None, None
@@ -180,21 +182,25 @@ def _tell_again(
         if alert.confirmation is not None:
             alert.confirmed_before = [*alert.confirmed_before, alert.confirmation]
         alert.confirmation, alert.confirmation_error = None, None
-        _ask_to_confirm(db, alert, window, site.clock.now())
+        _request_confirmation(db, alert, window, site.clock.now())
 
 
-def _looks(db: Session, alert: Alert, mine: Mapping[UUID, bool], alarming: Collection[UUID]) -> list[Look]:
-    """What the monitor said of every window from the alert's first on, in order; other alerts' alarms do not count."""
-    found: dict[UUID, Look] = {}
-    labels = alert.monitor == "concept"  # one stream, whichever windows its labels are shown with
-    for window, scale, begin, end, measured in store.looks(db, alert.model_id, alert.monitor, alert.metric, list(mine)):
-        state = state_of(measured)
+def _evaluated_windows(
+    db: Session, alert: Alert, mine: Mapping[UUID, bool], alarming: Collection[UUID]
+) -> list[EvaluatedWindow]:
+    """The windows from the alert's first on, as its monitor evaluated them; alarms of other alerts do not count."""
+    found: dict[UUID, EvaluatedWindow] = {}
+    labels = alert.monitor == "concept"  # one stream of labels, whatever windows they are shown with
+    for window, scale, begin, end, measured in store.evaluations(
+        db, alert.model_id, alert.monitor, alert.metric, list(mine)
+    ):
+        state = window_state(measured)
         if window in alarming:
             state = "alarm"
         elif state == "alarm":
             state = "unjudged"
         if window not in found or (found[window].state == "unjudged" and state == "quiet"):
-            found[window] = Look(window, "labels" if labels else scale, begin, end, state)
+            found[window] = EvaluatedWindow(window, "labels" if labels else scale, begin, end, state)
         timed = not scale.endswith(" rows")
-    looks = list(found.values())
-    return sorted(looks, key=lambda look: look.to_ts) if labels and timed else looks
+    evaluated = list(found.values())
+    return sorted(evaluated, key=lambda e: e.to_ts) if labels and timed else evaluated

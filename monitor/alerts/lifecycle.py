@@ -1,4 +1,4 @@
-"""What people do with an alert: acknowledge it, resolve it."""
+"""Acknowledge and resolve alerts on behalf of users."""
 
 from typing import Any
 from uuid import UUID
@@ -13,27 +13,29 @@ from monitor.tables import Alert, Model
 
 
 def acknowledge(site: Site, db: Session, alert_id: UUID, actor: str, note: str | None) -> Alert:
-    """Somebody has seen it and is on it.
+    """Acknowledge an open alert.
 
     Raises:
-        AlertNotFoundError, AlertStateError: no such alert, or it is not open.
+        AlertNotFoundError: no alert has this id.
+        AlertStateError: the alert is not open.
     """
     alert = store.alert(db, alert_id, lock=True)
     if alert.state != "open":
         raise AlertStateError(alert_id, alert.state, "acknowledged")
     now = site.clock.now()
     alert.state, alert.acknowledged_at, alert.acknowledged_by, alert.note = "acknowledged", now, actor, note
-    answered: dict[str, Any] = {"acknowledged_at": now.isoformat(), "acknowledged_by": actor}
-    alert.episodes = [answered | episode for episode in alert.episodes]
+    acknowledged: dict[str, Any] = {"acknowledged_at": now.isoformat(), "acknowledged_by": actor}
+    alert.episodes = [acknowledged | episode for episode in alert.episodes]
     record_change(db, site, "alert.acknowledged", alert, actor)
     return alert
 
 
 def resolve(site: Site, db: Session, alert_id: UUID, actor: str, note: str | None) -> Alert:
-    """Close the alert; the next alarm of the same monitor opens a new one.
+    """Resolve an alert; the next alarm of the same monitor opens a new one.
 
     Raises:
-        AlertNotFoundError, AlertStateError: no such alert, or it is resolved already.
+        AlertNotFoundError: no alert has this id.
+        AlertStateError: the alert is already resolved.
     """
     alert = store.alert(db, alert_id, lock=True)
     if alert.state == "resolved":
@@ -46,6 +48,7 @@ def resolve(site: Site, db: Session, alert_id: UUID, actor: str, note: str | Non
 
 
 def record_change(db: Session, site: Site, kind: str, alert: Alert, actor: str) -> None:
+    """Append a change of an alert's state to the ledger."""
     model = db.get_one(Model, alert.model_id)
     body = {
         "alert": alert.id, "monitor": alert.monitor, "metric": alert.metric, "windows": alert.windows,

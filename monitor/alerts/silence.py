@@ -1,4 +1,4 @@
-"""Alerts of silence: opened by the clock, without a window, and resolved when rows arrive again."""
+"""Alerts about silence: the clock opens them, without a window, and they are resolved when rows arrive again."""
 
 from datetime import datetime
 from typing import Final
@@ -12,14 +12,18 @@ from monitor.service import CurrentSpec
 from monitor.site import Site
 from monitor.tables import Alert
 
-SILENCE: Final = "clock"  # scale of an episode that is of no window
+SILENCE_SCALE: Final = "clock"  # scale of an episode that belongs to no window
 
 
 def open_silence(site: Site, db: Session, current: CurrentSpec, alarm: Alarm, since: datetime) -> Alert:
-    """Open an alert of a monitor that looks by the clock: it belongs to no window, and has one episode."""
+    """Open an alert about silence, which belongs to no window and has one episode.
+
+    Args:
+        since: arrival of the last row.
+    """
     model, now = current.model, site.clock.now()
     episode = {
-        "scale": SILENCE, "first_window": None, "last_window": None, "from_ts": since.isoformat(),
+        "scale": SILENCE_SCALE, "first_window": None, "last_window": None, "from_ts": since.isoformat(),
         "to_ts": now.isoformat(), "windows": 0, "ended": None, "told_at": now.isoformat(), "sentence": alarm.sentence,
     }  # fmt: skip
     alert = Alert(
@@ -40,7 +44,7 @@ def open_silence(site: Site, db: Session, current: CurrentSpec, alarm: Alarm, si
 
 
 def end_silence(site: Site, db: Session, alert: Alert, at: datetime) -> None:
-    """Rows have come again: the episode ends and the alert, unless a person has resolved it, is resolved by Assay."""
+    """End the episode because rows arrive again, and resolve the alert unless a person has already done so."""
     alert.episodes = [{**e, "to_ts": at.isoformat(), "ended": at.isoformat()} for e in alert.episodes]
     if alert.state != "resolved":
         alert.state, alert.resolved_at, alert.resolved_by = "resolved", site.clock.now(), SYSTEM_ACTOR

@@ -1,6 +1,6 @@
-"""Artifacts that show rows in clear are named in the database before they are written, so that erasure finds each one.
+"""Register artifacts that show rows in clear before they are written, so that an erasure finds each one.
 
-A process may die after it wrote the file and before it recorded what the file is; the draft still tells.
+A process may die after it wrote the file and before it recorded what the file is; the draft still names the file.
 """
 
 from uuid import UUID
@@ -14,7 +14,7 @@ from monitor.tables import ArtifactDraft
 
 
 class DraftErasedError(BusyError):
-    """An erasure deleted the artifact while it was being made; what is left can be read again."""
+    """An erasure deleted the artifact while it was being made; it can be made again from the remaining rows."""
 
     code = "draft_erased"
 
@@ -22,7 +22,7 @@ class DraftErasedError(BusyError):
 def begin(
     site: Site, content: bytes, model_id: UUID, *, event_id: str | None = None, alert_id: UUID | None = None
 ) -> ArtifactDraft:
-    """Keep bytes as an artifact about an event or an alert, to be recorded with `end`."""
+    """Store bytes as an artifact about an event or an alert; `end` completes it."""
     draft = ArtifactDraft(model_id=model_id, artifact=content_digest(content), event_id=event_id, alert_id=alert_id)
     with site.database.write() as db:
         db.add(draft)
@@ -31,12 +31,12 @@ def begin(
 
 
 def end(db: Session, draft: ArtifactDraft) -> None:
-    """Take the draft back in the transaction that records its artifact.
+    """Delete the draft, in the transaction that records its artifact.
 
     Raises:
         DraftErasedError: the artifact is gone.
     """
     stored = db.get(ArtifactDraft, draft.id, with_for_update=True)
     if stored is None:
-        raise DraftErasedError("its rows were erased while it was being made", retry_after_s=1)
+        raise DraftErasedError("rows of the artifact were erased while it was being made", retry_after_s=1)
     db.delete(stored)

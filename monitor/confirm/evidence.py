@@ -1,4 +1,4 @@
-"""What an alarm on texts or vectors looks like in the raw rows: words never used before, and the rows farthest away."""
+"""Evidence of drift in texts or vectors, from the raw rows: words that are new, and the rows farthest away."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,24 +14,30 @@ from monitor.profile.coding import as_strings, derived_columns
 from monitor.profile.reference_profile import ReferenceProfile
 from monitor.profile.text_encoder import TextEncoder
 
-MOST_ROWS: Final = 20_000  # of a window that are looked at; of more a sample
-MOST_WORDS: Final = 20
-MOST_EXAMPLES: Final = 10
+MAX_ROWS: Final = 20_000  # of a window; a larger window is sampled
+MAX_WORDS: Final = 20
+MAX_EXAMPLES: Final = 10
 
 
 @dataclass(frozen=True)
 class NewWord:
-    """A word that no text of the reference has; `share` of the window's texts use it."""
+    """A word that occurs in no text of the reference.
+
+    Attributes:
+        rows: texts of the window that use it.
+        share: `rows` divided by the texts of the window that are not empty.
+        shared: whether five different texts of five different people use it, so that it names nobody.
+    """
 
     word: str
     rows: int
     share: float
-    shared: bool  # by five different texts of five different people: it names nobody
+    shared: bool
 
 
 @dataclass(frozen=True)
 class FarRow:
-    """A row by its id, never by what it says: the event is looked up when it is shown, and may be erased by then."""
+    """A row by its event id. Its values are looked up when it is shown, because the event may be erased by then."""
 
     event_id: str
     distance: float
@@ -39,29 +45,30 @@ class FarRow:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Of one column. `rows`: with a text or vector, among those looked at."""
+    """Evidence in one column; `rows` counts the examined rows that have a text or vector."""
 
     column: str
     rows: int
-    new_words: tuple[NewWord, ...]  # those of most texts first
-    farthest: tuple[FarRow, ...]  # the farthest first; no text or vector twice
+    new_words: tuple[NewWord, ...]  # the most frequent first
+    farthest: tuple[FarRow, ...]  # the farthest first, no text or vector twice
 
 
 def evidence(
-    baseline: ReferenceProfile, window: pl.DataFrame, *, person: str | None = None, seed: int = 0
+    reference: ReferenceProfile, window: pl.DataFrame, *, person: str | None = None, seed: int = 0
 ) -> list[Evidence]:
-    """Words and rows behind an alarm, one entry for each text or vector column of the baseline.
+    """Words and rows behind an alarm, one entry for each text or vector column of the reference.
 
     Args:
-        window: raw rows with `event_id` and the columns of the baseline; more than 20,000 are sampled with the seed.
-        person: column that says whose row it is.
+        reference: the fitted reference.
+        window: raw rows with `event_id` and the columns of the reference; more than 20,000 are sampled with the seed.
+        person: column that names the person a row is about.
     """
-    if window.height > MOST_ROWS:
-        window = window.sample(MOST_ROWS, seed=seed)
+    if window.height > MAX_ROWS:
+        window = window.sample(MAX_ROWS, seed=seed)
     found = []
-    for column in baseline.coding.encoded:
-        text, series = baseline.coding.texts.get(column), window[column]
-        derived, _ = derived_columns(series, text, baseline.coding.vectors.get(column))
+    for column in reference.coding.encoded:
+        text, series = reference.coding.texts.get(column), window[column]
+        derived, _ = derived_columns(series, text, reference.coding.vectors.get(column))
         distance = derived[f"{column}.distance"]
         words: tuple[NewWord, ...] = ()
         if text is not None:
@@ -88,7 +95,7 @@ def _new_words(
     new = [(word, rows) for word, rows in used.items() if not encoder.knows(word)]
     shared = shared_words(texts, people)
     filled = sum(bool(text and text.strip()) for text in texts)
-    ranked = sorted(new, key=lambda found: (-found[1], found[0]))[:MOST_WORDS]
+    ranked = sorted(new, key=lambda found: (-found[1], found[0]))[:MAX_WORDS]
     return tuple(NewWord(word, rows, rows / filled, word in shared) for word, rows in ranked)
 
 
@@ -98,8 +105,8 @@ def _farthest(ids: pl.Series, values: pl.Series, distance: NDArray[np.float64]) 
         .with_columns(pl.Series("distance", distance).fill_nan(None))
         .drop_nulls("distance")
         .sort("distance", "event_id", descending=[True, False])
-        .head(MOST_ROWS // 10)
+        .head(MAX_ROWS // 10)
         .unique("value", keep="first", maintain_order=True)
-        .head(MOST_EXAMPLES)
+        .head(MAX_EXAMPLES)
     )
     return tuple(FarRow(event, far) for event, far in ranked.select("event_id", "distance").iter_rows())

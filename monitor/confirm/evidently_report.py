@@ -1,4 +1,4 @@
-"""A second opinion on an alarm: an Evidently report on the raw rows, one file that opens without a network."""
+"""A second opinion on an alarm: an Evidently report on the raw rows, in one file that opens without a network."""
 
 import json
 import warnings
@@ -23,17 +23,21 @@ from monitor.profile.text_encoder import COMPONENTS
 if TYPE_CHECKING:
     import pandas as pd
 
-MAXIMUM_ROWS: Final = 5_000
+MAX_ROWS_PER_SIDE: Final = 5_000
 DRIFT_SHARE: Final = 0.5
-TEXTS: Final = ("text", "encoded")
-POOLED_CELLS: Final = 50_000  # values of both samples; fewer are compared sooner than other processes have started
+TEXT_KINDS: Final = ("text", "encoded")
+MIN_CELLS_FOR_PROCESSES: Final = 50_000  # values of both samples; fewer are compared faster than other processes start
 
 
 @dataclass(frozen=True)
 class Confirmation:
     """Evidently's verdicts by its own thresholds, which know neither window size nor false-alarm budget.
 
-    `drifted_columns` of `share` = drifted / compared; `skipped`: columns without values on one side, with the reason.
+    Attributes:
+        share: drifted columns divided by compared columns.
+        skipped: columns without values on one side, with the reason.
+        note: how the rows were sampled.
+        statistics: statistics of all columns together, on the same sampled rows.
     """
 
     html: bytes
@@ -45,7 +49,7 @@ class Confirmation:
     rows_reference: int
     rows_window: int
     note: str
-    statistics: tuple[RowScore, ...]  # of the same sampled rows, all columns together
+    statistics: tuple[RowScore, ...]
 
 
 def confirm_with_evidently(
@@ -59,20 +63,20 @@ def confirm_with_evidently(
     """Compare raw rows with Evidently's data drift preset and its default methods.
 
     Args:
-        reference: raw reference rows; more than 5,000 are sampled with the seed, as are those of the window.
-        window: raw rows of the window.
-        columns: kind of each column to compare. Texts are compared by Evidently's domain classifier, vectors by their
-            first principal components, as numbers.
-        seed: of the sampling.
-        engine: where report and statistics are computed, side by side; small samples stay in this process.
+        reference: raw rows of the reference; more than 5,000 are sampled.
+        window: raw rows of the window; more than 5,000 are sampled.
+        columns: kind of each column to compare. Evidently's domain classifier compares texts; the first principal
+            components of vectors are compared as numbers.
+        seed: seed of the sampling.
+        engine: where the report and the statistics are computed, side by side; small samples stay in this process.
 
     Returns:
-        One self-contained HTML file and Evidently's result as a plain dictionary. "<" in names and values reads "‹" in
-        both: Evidently writes values into a script element as they are, and a customer's text must not become code.
+        One self-contained HTML file and Evidently's result as a dictionary. Both show "‹" for "<" in names and values,
+        because Evidently writes values unescaped into a script element, and a customer's text must not become code.
 
     Raises:
         InsufficientDataError: no column has values on both sides.
-        InvalidError: a column is absent or has another type.
+        InvalidError: a column is missing or has another type.
     """
     skipped: list[tuple[str, str]] = []
     kept: dict[str, ColumnKind] = {}
@@ -89,12 +93,12 @@ def confirm_with_evidently(
     counted = {name: kind for name, kind in columns.items() if name in kept or kind == "vector"}
     raw = [side.select(list(counted)) for side in sampled]
     before, after = before.select(list(kept)), after.select(list(kept))
-    names = {_harmless(name): name for name in kept}
+    names = {_escaped(name): name for name in kept}
     calls: list[Call[Any]] = [
         Call("Evidently's report", _report, (before, after, kept)),
         Call("statistics of raw rows", partial(row_scores, seed=seed), (*raw, counted)),
     ]
-    small = (before.height + after.height) * len(kept) < POOLED_CELLS
+    small = (before.height + after.height) * len(kept) < MIN_CELLS_FOR_PROCESSES
     (result, html), statistics = engines.run(HERE if small else engine, calls)
     drifted = tuple(
         names[test["metric_config"]["params"]["column"]]
@@ -118,16 +122,16 @@ def confirm_with_evidently(
 def _report(
     reference: pl.DataFrame, window: pl.DataFrame, columns: Mapping[str, ColumnKind]
 ) -> tuple[dict[str, Any], str]:
-    kinds = {_harmless(name): kind for name, kind in columns.items()}
+    kinds = {_escaped(name): kind for name, kind in columns.items()}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of Evidently's own dependencies; its errors still come through
+        warnings.simplefilter("ignore")  # warnings of Evidently's dependencies; errors still surface
         from evidently import DataDefinition, Dataset, Report
         from evidently.presets import DataDriftPreset
 
         definition = DataDefinition(
             numerical_columns=[n for n, kind in kinds.items() if kind == "number"],
             categorical_columns=[n for n, kind in kinds.items() if kind == "category"],
-            text_columns=[n for n, kind in kinds.items() if kind in TEXTS],
+            text_columns=[n for n, kind in kinds.items() if kind in TEXT_KINDS],
         )
         report = Report([DataDriftPreset(drift_share=DRIFT_SHARE)], include_tests=True)
         snapshot = report.run(
@@ -140,7 +144,7 @@ def _report(
 def _without_vectors(
     reference: pl.DataFrame, window: pl.DataFrame, columns: Mapping[str, ColumnKind]
 ) -> tuple[pl.DataFrame, pl.DataFrame, dict[str, ColumnKind]]:
-    """Rows with the components of each vector as numbers, and the columns by which they are compared."""
+    """The rows with the components of each vector as numbers, and the columns to compare."""
     found: dict[str, ColumnKind] = {name: kind for name, kind in columns.items() if kind != "vector"}
     for name in [name for name in columns if name not in found]:
         pairs = islice(components(reference[name], window[name]), COMPONENTS)
@@ -153,13 +157,13 @@ def _without_vectors(
 
 
 def _sampled(frame: pl.DataFrame, seed: int) -> pl.DataFrame:
-    return frame if frame.height <= MAXIMUM_ROWS else frame.sample(MAXIMUM_ROWS, seed=seed)
+    return frame if frame.height <= MAX_ROWS_PER_SIDE else frame.sample(MAX_ROWS_PER_SIDE, seed=seed)
 
 
 def _note(reference: pl.DataFrame, window: pl.DataFrame, seed: int) -> str:
-    if max(reference.height, window.height) <= MAXIMUM_ROWS:
+    if max(reference.height, window.height) <= MAX_ROWS_PER_SIDE:
         return "all rows compared"
-    return f"at most {MAXIMUM_ROWS} rows of each side compared, sampled with seed {seed}"
+    return f"at most {MAX_ROWS_PER_SIDE} rows of each side compared, sampled with seed {seed}"
 
 
 def _frame(frame: pl.DataFrame, columns: Mapping[str, ColumnKind]) -> "pd.DataFrame":
@@ -168,10 +172,10 @@ def _frame(frame: pl.DataFrame, columns: Mapping[str, ColumnKind]) -> "pd.DataFr
     values: dict[str, Any] = {}
     for name, kind in columns.items():
         if kind == "number":
-            values[_harmless(name)] = number_values(frame, name)
+            values[_escaped(name)] = number_values(frame, name)
         else:
-            texts = [None if text is None else _harmless(text) for text in category_values(frame, name).to_list()]
-            values[_harmless(name)] = ["" if text is None else text for text in texts] if kind in TEXTS else texts
+            texts = [None if text is None else _escaped(text) for text in category_values(frame, name).to_list()]
+            values[_escaped(name)] = ["" if text is None else text for text in texts] if kind in TEXT_KINDS else texts
     return pd.DataFrame(values)
 
 
@@ -187,5 +191,5 @@ def _empty_side(reference: pl.DataFrame, window: pl.DataFrame, name: str, kind: 
     return None
 
 
-def _harmless(text: str) -> str:
+def _escaped(text: str) -> str:
     return text.replace("<", "‹")

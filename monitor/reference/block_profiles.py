@@ -1,7 +1,7 @@
-"""Stored column profiles: built block by block as blocks end, so that any window is a sum of a few of them.
+"""Store the profile of each block when the block ends, so that every window is a sum of a few stored profiles.
 
-A block is profiled from all of its rows at once, and again when rows arrive late, so building is idempotent and a
-profile never depends on how its rows came in. A new baseline has other bins and starts with none.
+A block is profiled from all of its rows at once, and again when rows arrive late. Profiling is thus idempotent, and a
+profile never depends on the order in which its rows arrived. A new reference has other bins and starts with none.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,8 +25,16 @@ from monitor.profile.codec import from_bytes
 from monitor.profile.coding import Coding
 from monitor.profile.reference_profile import ReferenceProfile
 from monitor.reference.collect import time_blocks
-from monitor.reference.encode import encoding_of, is_there
-from monitor.reference.profile_job import Cut, Part, Stretch, labels_of, profile_rows, profile_stretch, row_labels
+from monitor.reference.encode import encoding_of, is_available
+from monitor.reference.profile_job import (
+    BlockRange,
+    ProfiledBlock,
+    ProfileTask,
+    labels_of,
+    profile_rows,
+    row_labels,
+    run_profile_task,
+)
 from monitor.service import CurrentSpec
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
@@ -34,33 +42,33 @@ from monitor.spec.monitors import RowWindow
 from monitor.spec.times import BLOCKS_PER_WINDOW, GRACE_PERIOD, block_length, profile_parts
 from monitor.tables import BaselineRow, StoredProfile
 
-# Blocks are read together up to about this many rows, and about this many values.
-MOST_ROWS: Final = 200_000
-MOST_VECTORS: Final = 50_000  # the same where each row has a vector of hundreds of numbers
-MOST_CELLS: Final = 20_000_000
-# Fewer values than this are profiled sooner than other processes have started. A text or vector costs as much as this
-# many; one that a model makes is made in a process of its own, of which one at a time is enough.
-POOLED_CELLS: Final = 100_000_000
-TEXT_CELLS: Final = 500
+# Blocks are read together up to about this many rows and this many values.
+MAX_ROWS_PER_READ: Final = 200_000
+MAX_VECTOR_ROWS_PER_READ: Final = 50_000  # where each row has a vector of hundreds of numbers
+MAX_CELLS_PER_READ: Final = 20_000_000
+# Fewer values are profiled faster than other processes start. A text or vector counts as CELLS_PER_TEXT values. Vectors
+# of an encoder already come from a process of its own, so blocks with encoded texts are never pooled.
+MIN_CELLS_FOR_PROCESSES: Final = 100_000_000
+CELLS_PER_TEXT: Final = 500
 log = logger(__name__)
 
 
-def forget(db: Session, row: BaselineRow) -> None:
-    """Drop every profile of a baseline whose bins changed; they are made again from the rows."""
+def delete_profiles(db: Session, row: BaselineRow) -> None:
+    """Delete every profile of a reference whose bins changed; they are made again from the rows."""
     db.execute(delete(StoredProfile).where(StoredProfile.baseline_id == row.id))
     row.profiled_seq = None
 
 
-def _encode_again(site: Site, current: CurrentSpec, row: BaselineRow) -> None:
-    """Make the profiles again whose texts had no encoder, now that it is back."""
+def _profile_unencoded_again(site: Site, current: CurrentSpec, row: BaselineRow) -> None:
+    """Profile the blocks again whose texts could not be encoded, now that the encoder is available."""
     with site.database.read() as db:
         query = select(StoredProfile.label, StoredProfile.unencoded).where(StoredProfile.baseline_id == row.id)
         waiting = sorted({label for label, unencoded in db.execute(query) if unencoded})
-    _make_again(site, current, row, waiting)
+    _profile_again(site, current, row, waiting)
 
 
 def unencoded(db: Session, baseline_id: UUID, labels: range) -> dict[str, str]:
-    """Texts that could not be encoded in some of these blocks, with the reason."""
+    """Text columns that could not be encoded in at least one of these blocks, with the reason."""
     query = select(StoredProfile.unencoded).where(
         StoredProfile.baseline_id == baseline_id, StoredProfile.label >= labels.start,
         StoredProfile.label < labels.stop, StoredProfile.version == "", StoredProfile.segment == "",
@@ -68,28 +76,38 @@ def unencoded(db: Session, baseline_id: UUID, labels: range) -> dict[str, str]:
     return {name: reason for found in db.scalars(query) for name, reason in found.items()}
 
 
-def recount(site: Site, current: CurrentSpec, row: BaselineRow, erased: Sequence[tuple[int, datetime]]) -> None:
-    """Make the stored profiles again of the blocks that erased rows had come in, given by number and time."""
+def profile_blocks_again(
+    site: Site, current: CurrentSpec, row: BaselineRow, erased: Sequence[tuple[int, datetime]]
+) -> None:
+    """Profile the blocks again that held erased rows.
+
+    Args:
+        erased: sequence number and time of each erased row.
+    """
     counted = [(seq, ts) for seq, ts in erased if row.from_seq <= seq < (row.profiled_seq or 0)]
     if not counted or row.artifact is None:
         return
     gone = pl.DataFrame(counted, schema={"seq": pl.Int64, "ts": pl.Datetime("us", "UTC")}, orient="row")
     labels: list[int] = np.unique(labels_of(gone, current.spec.monitors.windows, row.from_seq)).tolist()
-    _make_again(site, current, row, labels)
+    _profile_again(site, current, row, labels)
 
 
-def _make_again(site: Site, current: CurrentSpec, row: BaselineRow, labels: Sequence[int]) -> None:
+def _profile_again(site: Site, current: CurrentSpec, row: BaselineRow, labels: Sequence[int]) -> None:
     if not labels:
         return
-    runs = list(_runs(labels, len(labels)))
+    runs = list(_runs_of_labels(labels, len(labels)))
     assert row.profiled_seq is not None  # there are profiles
-    for run, parts in zip(runs, _profiled(site, current, row, runs, row.profiled_seq, HERE), strict=True):
+    for run, profiles in zip(runs, _profiled(site, current, row, runs, row.profiled_seq, HERE), strict=True):
         with site.database.write() as db:
-            _store(db, row, run, parts)
+            _replace_profiles(db, row, run, profiles)
 
 
-def extend(site: Site, current: CurrentSpec, row: BaselineRow, baseline: ReferenceProfile) -> list[int]:
-    """Profile every block that has ended and has rows no stored profile holds yet; returns their labels."""
+def profile_ended_blocks(site: Site, current: CurrentSpec, row: BaselineRow, reference: ReferenceProfile) -> list[int]:
+    """Profile every block that has ended and has rows which no stored profile holds yet.
+
+    Returns:
+        Labels of the profiled blocks.
+    """
     name, spec = current.model.name, current.spec
     next_seq = site.events.extent(name).next_seq
     since = row.from_seq if row.profiled_seq is None else row.profiled_seq
@@ -102,34 +120,39 @@ def extend(site: Site, current: CurrentSpec, row: BaselineRow, baseline: Referen
     profiled = next_seq if waiting.is_empty() else int(waiting.min())  # type: ignore[arg-type]  # not null
     touched: list[int] = np.unique(labels[ended]).tolist()
     rows = int(ended.sum())
-    kinds = set(baseline.columns.values())
-    most = MOST_VECTORS if kinds & {"vector", "encoded"} else MOST_ROWS
-    most = min(most, max(1, MOST_CELLS // len(baseline.columns)))
-    if touched and is_there(encoding_of(site, spec)):
-        _encode_again(site, current, row)
-    runs = list(_runs(touched, max(1, most * len(touched) // max(rows, 1))))
-    cells = rows * sum(TEXT_CELLS if kind in ("text", "vector") else 1 for kind in baseline.columns.values())
-    engine = site.settings.engine if cells >= POOLED_CELLS and "encoded" not in kinds else HERE
-    for run, parts in zip(runs, _profiled(site, current, row, runs, next_seq, engine), strict=True):
-        for column, reason in {n: r for part in parts for n, r in part.unencoded.items()}.items():
+    kinds = set(reference.columns.values())
+    most = MAX_VECTOR_ROWS_PER_READ if kinds & {"vector", "encoded"} else MAX_ROWS_PER_READ
+    most = min(most, max(1, MAX_CELLS_PER_READ // len(reference.columns)))
+    if touched and is_available(encoding_of(site, spec)):
+        _profile_unencoded_again(site, current, row)
+    runs = list(_runs_of_labels(touched, max(1, most * len(touched) // max(rows, 1))))
+    cells = rows * sum(CELLS_PER_TEXT if kind in ("text", "vector") else 1 for kind in reference.columns.values())
+    engine = site.settings.engine if cells >= MIN_CELLS_FOR_PROCESSES and "encoded" not in kinds else HERE
+    for run, profiles in zip(runs, _profiled(site, current, row, runs, next_seq, engine), strict=True):
+        for column, reason in {n: r for part in profiles for n, r in part.unencoded.items()}.items():
             log.warning("text not encoded; it is not judged", model=name, column=column, reason=reason)
         with site.database.write() as db:
-            _store(db, row, run, parts)
+            _replace_profiles(db, row, run, profiles)
     with site.database.write() as db:
-        _same(db, row).profiled_seq = profiled
+        _locked_unchanged(db, row).profiled_seq = profiled
     return touched
 
 
 def stored_blocks(
     db: Session, baseline_id: UUID, coding: Coding, labels: range, *, version: str = "", segment: str = ""
 ) -> list[BlockProfile]:
-    """One profile per label, without rows where no row of that version and segment came."""
-    found = dict(_parts_of(db, baseline_id, labels, version, segment))
+    """One profile per label; it has no rows where no row of that version and segment arrived."""
+    found = dict(_stored_data(db, baseline_id, labels, version, segment))
     return [from_bytes(found[label], coding) if label in found else empty_profile(coding) for label in labels]
 
 
 def labels_between(spec: ModelSpec, row: BaselineRow, seqs: tuple[int, int], times: tuple[datetime, datetime]) -> range:
-    """Blocks of a window, given by its first row or time and one past its last."""
+    """Labels of the blocks of a window.
+
+    Args:
+        seqs: sequence numbers of its first row and one past its last; they decide for windows of rows.
+        times: its start and end; they decide for windows of time.
+    """
     windows = spec.monitors.windows
     if isinstance(windows, RowWindow):
         ends = row_labels(np.array(seqs) - row.from_seq, windows.rows)
@@ -138,7 +161,9 @@ def labels_between(spec: ModelSpec, row: BaselineRow, seqs: tuple[int, int], tim
     return range(int(ends[0]), int(ends[1]))
 
 
-def _parts_of(db: Session, baseline_id: UUID, labels: range, version: str, segment: str) -> Sequence[tuple[int, bytes]]:
+def _stored_data(
+    db: Session, baseline_id: UUID, labels: range, version: str, segment: str
+) -> Sequence[tuple[int, bytes]]:
     query = (
         select(StoredProfile.label, StoredProfile.data)
         .where(
@@ -152,34 +177,36 @@ def _parts_of(db: Session, baseline_id: UUID, labels: range, version: str, segme
 
 def _profiled(
     site: Site, current: CurrentSpec, row: BaselineRow, runs: Sequence[range], next_seq: int, engine: EngineSettings
-) -> Iterator[list[Part]]:
-    """The profiles of each run of blocks, in order."""
+) -> Iterator[list[ProfiledBlock]]:
+    """The profiles of each run of blocks, in the order of the runs."""
     name = current.model.name
     if engine.jobs == 1:  # the rows may still be in the log
-        for cut in _cuts(site, current, row, runs, next_seq):
-            yield profile_rows(cut, site.events.scan(name, **cut.bounds), site.cache)
+        for blocks in _block_ranges(site, current, row, runs, next_seq):
+            yield profile_rows(blocks, site.events.scan(name, **blocks.bounds), site.cache)
         return
     calls = (
-        Call(f"blocks {s.cut.labels.start} to {s.cut.labels.stop - 1} of {name}", profile_stretch, (s,))
-        for s in stretches(site, current, row, runs, next_seq)
+        Call(f"blocks {t.blocks.labels.start} to {t.blocks.labels.stop - 1} of {name}", run_profile_task, (t,))
+        for t in profile_tasks(site, current, row, runs, next_seq)
     )
     yield from engines.run(engine, calls)
 
 
-def stretches(
+def profile_tasks(
     site: Site, current: CurrentSpec, row: BaselineRow, runs: Sequence[range], next_seq: int
-) -> Iterator[Stretch]:
-    """What each run of blocks is profiled from by any process: rows below `next_seq`, in files."""
+) -> Iterator[ProfileTask]:
+    """One task per run of blocks, which any process can run: its rows, all below `next_seq`, are in files."""
     if runs:
         site.events.settle(current.model.name)
         table = site.events.table(current.model.name, "events")
         snapshot = table.snapshot()
-        for cut in _cuts(site, current, row, runs, next_seq):
-            yield Stretch(cut, table.folder, replace(snapshot, files=snapshot.between(**cut.bounds)))
+        for blocks in _block_ranges(site, current, row, runs, next_seq):
+            yield ProfileTask(blocks, table.folder, replace(snapshot, files=snapshot.between(**blocks.bounds)))
 
 
-def _cuts(site: Site, current: CurrentSpec, row: BaselineRow, runs: Sequence[range], next_seq: int) -> Iterator[Cut]:
-    assert row.artifact is not None  # a baseline that is not fitted has no blocks
+def _block_ranges(
+    site: Site, current: CurrentSpec, row: BaselineRow, runs: Sequence[range], next_seq: int
+) -> Iterator[BlockRange]:
+    assert row.artifact is not None  # a reference that is not fitted has no blocks
     windows = current.spec.monitors.windows
     for labels in runs:
         bounds: dict[str, Any] = {"from_seq": row.from_seq, "to_seq": next_seq}
@@ -190,15 +217,15 @@ def _cuts(site: Site, current: CurrentSpec, row: BaselineRow, runs: Sequence[ran
             seconds = int(block_length(windows).total_seconds()) // profile_parts(windows)
             begin, end = (datetime.fromtimestamp(label * seconds, tz=UTC) for label in (labels.start, labels.stop))
             bounds |= {"from_ts": begin, "to_ts": end}
-        yield Cut(
+        yield BlockRange(
             bounds=bounds, labels=labels, windows=windows, from_seq=row.from_seq,
-            segments=tuple(current.spec.with_role("segment")), artifacts=site.artifacts.root, baseline=row.artifact,
+            segments=tuple(current.spec.with_role("segment")), artifacts=site.artifacts.root, reference=row.artifact,
             encoding=encoding_of(site, current.spec),
         )  # fmt: skip
 
 
-def _runs(labels: Sequence[int], most: int) -> Iterator[range]:
-    """Neighbouring labels, up to `most` together."""
+def _runs_of_labels(labels: Sequence[int], most: int) -> Iterator[range]:
+    """Ranges of consecutive labels, each of at most `most` labels."""
     begin = 0
     for at in range(1, len(labels) + 1):
         if at == len(labels) or labels[at] != labels[at - 1] + 1 or at - begin >= most:
@@ -207,7 +234,7 @@ def _runs(labels: Sequence[int], most: int) -> Iterator[range]:
 
 
 def _open_label(site: Site, spec: ModelSpec, row: BaselineRow, next_seq: int) -> int:
-    """The first block that may still get rows in the ordinary way."""
+    """The first block that may still get rows that are not late."""
     windows = spec.monitors.windows
     if isinstance(windows, RowWindow):
         return int(row_labels(np.array([next_seq - row.from_seq]), windows.rows)[0])
@@ -220,22 +247,26 @@ def _position(label: int, window: int) -> int:
     return number * window + part * (window // BLOCKS_PER_WINDOW)
 
 
-def _same(db: Session, row: BaselineRow) -> BaselineRow:
-    """The baseline's row, locked. Raises BusyError where it was fitted again since it was read."""
+def _locked_unchanged(db: Session, row: BaselineRow) -> BaselineRow:
+    """The stored row of a reference, locked.
+
+    Raises:
+        BusyError: the reference was fitted again since `row` was read.
+    """
     stored = db.get_one(BaselineRow, row.id, with_for_update=True)
     if stored.artifact != row.artifact:
-        raise BusyError("the baseline was fitted again meanwhile; its blocks are counted by the new bins")
+        raise BusyError("the reference was fitted again meanwhile; its blocks will be profiled with the new bins")
     return stored
 
 
-def _store(db: Session, row: BaselineRow, labels: range, parts: Sequence[Part]) -> None:
-    """Store the profiles of a run of blocks in place of what was stored of them."""
-    _same(db, row)
+def _replace_profiles(db: Session, row: BaselineRow, labels: range, profiles: Sequence[ProfiledBlock]) -> None:
+    """Store the profiles of a run of blocks in place of earlier ones."""
+    _locked_unchanged(db, row)
     db.execute(
         delete(StoredProfile).where(
             StoredProfile.baseline_id == row.id, StoredProfile.label >= labels.start,
             StoredProfile.label < labels.stop,
         )
     )  # fmt: skip
-    if parts:
-        db.execute(insert(StoredProfile), [{"baseline_id": row.id, **asdict(part)} for part in parts])
+    if profiles:
+        db.execute(insert(StoredProfile), [{"baseline_id": row.id, **asdict(block)} for block in profiles])

@@ -1,4 +1,4 @@
-"""The reference: which rows it is made of, and how it is cut in blocks and fitted."""
+"""Collect the rows of a reference, divide them into blocks and fit the reference profile."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -22,8 +22,8 @@ from monitor.spec.times import BLOCKS_PER_WINDOW, GRACE_PERIOD, block_length, pr
 from monitor.tables import BaselineRow
 
 
-def watched(spec: ModelSpec) -> dict[str, ColumnKind]:
-    """Columns whose distribution is watched: free identifiers, subjects and outcomes are not."""
+def watched_columns(spec: ModelSpec) -> dict[str, ColumnKind]:
+    """Kinds of the columns whose distribution is monitored: the chosen ones, except strings, subjects and outcomes."""
     chosen = spec.monitors.drift.columns
     kinds: dict[str, ColumnKind] = {}
     for name, column in spec.columns.items():
@@ -38,22 +38,22 @@ def watched(spec: ModelSpec) -> dict[str, ColumnKind]:
     return kinds
 
 
-def person(spec: ModelSpec) -> str | None:
-    """The column that says whose row it is."""
+def subject_column(spec: ModelSpec) -> str | None:
+    """The column that names the person a row is about; None where the spec has none."""
     return next(iter(spec.with_role("subject")), None)
 
 
-def begin(site: Site, current: CurrentSpec, row: BaselineRow) -> None:
-    """Fix the time from which windows of time are counted: the first event's.
+def fix_origin(site: Site, current: CurrentSpec, row: BaselineRow) -> None:
+    """Store the time of the first event, from which windows of time are counted.
 
-    To be called until a window has closed: events that come in another order than they happened still move it back
-    then, later ones do not.
+    Call this until the first window has closed. Until then an earlier event that arrives out of order still moves the
+    origin back; afterwards it no longer does.
     """
     name = current.model.name
     extent = site.events.extent(name)
     if extent.next_seq <= row.from_seq or (row.origin_ts and extent.first_ts and row.origin_ts <= extent.first_ts):
         return
-    earlier = site.events.scan(name, from_seq=row.from_seq, to_ts=row.origin_ts)  # all of them the first time
+    earlier = site.events.scan(name, from_seq=row.from_seq, to_ts=row.origin_ts)  # all events the first time
     first = earlier.select(pl.col("ts").min()).collect().item()
     if first is not None and first != row.origin_ts:
         with site.database.write() as db:
@@ -61,20 +61,20 @@ def begin(site: Site, current: CurrentSpec, row: BaselineRow) -> None:
 
 
 def collect(site: Site, current: CurrentSpec, row: BaselineRow) -> None:
-    """Fit the baseline once its rows are there; without effect before. One that cannot be fitted says why."""
+    """Fit the reference once its rows have arrived. A reference that cannot be fitted stores the problem."""
     try:
         named = current.spec.baseline.dataset
-        frame = rows(site, current, row) if named is None else _dataset(site, current, named)
+        frame = reference_rows(site, current, row) if named is None else _dataset(site, current, named)
         height = 0 if frame is None else row_count(frame)
         if frame is None or not height:
             return
-        fitted = _fitted(current.spec, _encoded(site, current.spec, frame), _training_texts(site, current, row))
+        fitted = _fit(current.spec, _with_encoded_texts(site, current.spec, frame), _training_texts(site, current, row))
     except AppError as error:
         with site.database.write() as db:
             db.get_one(BaselineRow, row.id, with_for_update=True).problem = error.message
         return
     artifact = site.artifacts.put(fitted.to_bytes())
-    site.events.settle(current.model.name)  # the ledger will name a version of the table that has these rows
+    site.events.settle(current.model.name)  # the ledger entry names a table version that has these rows
     with site.database.write() as db:
         stored = db.get_one(BaselineRow, row.id, with_for_update=True)
         if stored.state == "ready":
@@ -95,16 +95,16 @@ def collect(site: Site, current: CurrentSpec, row: BaselineRow) -> None:
         )  # fmt: skip
 
 
-def rows(site: Site, current: CurrentSpec, row: BaselineRow) -> pl.DataFrame | None:
-    """Rows of the reference in order, or None while they are still arriving."""
+def reference_rows(site: Site, current: CurrentSpec, row: BaselineRow) -> pl.DataFrame | None:
+    """The rows of a reference in order; None while they are still arriving."""
     spec, name = current.spec, current.model.name
     if spec.baseline.dataset is not None:
         return _dataset(site, current, spec.baseline.dataset).collect()
     if spec.baseline.range is not None:
-        begin, end = spec.baseline.range.from_, spec.baseline.range.to
+        start, end = spec.baseline.range.from_, spec.baseline.range.to
         if site.clock.now() < end + GRACE_PERIOD:
             return None
-        return site.events.scan(name, from_ts=begin, to_ts=end).sort("seq").collect()
+        return site.events.scan(name, from_ts=start, to_ts=end).sort("seq").collect()
     first = spec.baseline.first_rows
     if first is None or site.events.extent(name).next_seq < row.from_seq + first:
         return None
@@ -116,24 +116,24 @@ def rows(site: Site, current: CurrentSpec, row: BaselineRow) -> pl.DataFrame | N
     assert isinstance(earliest, datetime)  # there are at least `first` rows
     end = earliest + reference_time(windows)
     if frame.select((pl.col("ts") < end).all()).item():
-        return None  # more rows of the first blocks may still come
+        return None  # the first blocks may still get rows
     return frame.filter((pl.int_range(pl.len()) < first) | (pl.col("ts") < end))
 
 
 def refit(
     site: Site, current: CurrentSpec, row: BaselineRow, erased: Sequence[tuple[int, datetime]]
 ) -> ReferenceProfile:
-    """Fit a ready baseline again on the rows it had, without those that were erased since.
+    """Fit a ready reference again on its rows, without those that have been erased since.
 
     Args:
-        current: the spec it was made under.
-        erased: number and time of each row that went.
+        current: the spec under which the reference was fitted.
+        erased: sequence number and time of each erased row.
 
     Raises:
-        AppError: what is left cannot be fitted.
+        AppError: the remaining rows cannot be fitted.
     """
     frame = _rows_left(site, current, row, erased)
-    return _fitted(current.spec, _encoded(site, current.spec, frame), _training_texts(site, current, row))
+    return _fit(current.spec, _with_encoded_texts(site, current.spec, frame), _training_texts(site, current, row))
 
 
 def _rows_left(
@@ -141,7 +141,7 @@ def _rows_left(
 ) -> pl.DataFrame:
     first, windows = current.spec.baseline.first_rows, current.spec.monitors.windows
     if first is None:
-        frame = rows(site, current, row)
+        frame = reference_rows(site, current, row)
         assert frame is not None  # a range that is over, or a dataset
         return frame
     frame = site.events.events(current.model.name, from_seq=row.from_seq, to_seq=row.to_seq)
@@ -158,29 +158,35 @@ def _rows_left(
 
 
 def _dataset(site: Site, current: CurrentSpec, name: str) -> pl.LazyFrame:
-    """A registered dataset, whose file never changes: its columns may be read one after the other."""
+    """A registered dataset, read lazily; its file never changes, so its columns may be read one after the other."""
     with site.database.read() as db:
         found = store.dataset(db, current.model.id, name)
     if found is None:
         raise InvalidError(
-            f"dataset {name!r} is not registered; register it, then the baseline is fitted", dataset=name
+            f"dataset {name!r} is not registered; register it, and the reference is fitted on it", dataset=name
         )
     frame = pl.scan_parquet(site.artifacts.path(found.digest))
-    if absent := [c for c in watched(current.spec) if c not in column_names(frame)]:
-        raise InvalidError(f"dataset {name!r} lacks the watched columns {', '.join(absent)}", dataset=name)
+    if absent := [c for c in watched_columns(current.spec) if c not in column_names(frame)]:
+        raise InvalidError(f"dataset {name!r} lacks the monitored columns {', '.join(absent)}", dataset=name)
     return frame.drop("seq", strict=False)
 
 
-def _fitted(spec: ModelSpec, frame: Rows, texts: dict[str, list[str | None]]) -> ReferenceProfile:
+def _fit(spec: ModelSpec, frame: Rows, texts: dict[str, list[str | None]]) -> ReferenceProfile:
     windows = spec.monitors.windows
     parts = 1 if isinstance(windows, RowWindow) else profile_parts(windows)
     return fit_reference(
-        frame, watched(spec), blocks=_blocks(spec, frame), parts=parts, seed=0, encoder_texts=texts, person=person(spec)
+        frame,
+        watched_columns(spec),
+        blocks=_blocks(spec, frame),
+        parts=parts,
+        seed=0,
+        encoder_texts=texts,
+        person=subject_column(spec),
     )
 
 
-def _encoded(site: Site, spec: ModelSpec, frame: Rows) -> Rows:
-    """The rows with the vectors of their texts, where the spec names an encoder."""
+def _with_encoded_texts(site: Site, spec: ModelSpec, frame: Rows) -> Rows:
+    """The rows, with vectors for the texts that have an encoder in the spec."""
     return with_vectors(encoding_of(site, spec), frame.lazy().collect(), site.cache) if spec.encoders else frame
 
 
@@ -189,23 +195,28 @@ def _blocks(spec: ModelSpec, frame: Rows) -> NDArray[np.int64]:
     if isinstance(windows, RowWindow):
         return equal_blocks(row_count(frame), windows.rows // BLOCKS_PER_WINDOW)
     if "ts" not in column_names(frame):
-        raise InvalidError("a dataset as baseline of time windows needs its times: add a column ts", field="ts")
+        raise InvalidError("a dataset used as baseline of time windows needs times; add a column ts", field="ts")
     return time_blocks(frame.lazy().select("ts").collect()["ts"], windows)
 
 
 def time_blocks(times: pl.Series, windows: Sequence[str]) -> NDArray[np.int64]:
-    """Number of the profile block of each time, counted from the epoch."""
+    """Label of the block of each time, counted from the epoch.
+
+    Args:
+        times: shape (rows,).
+        windows: window lengths of the spec.
+    """
     length = int(block_length(windows).total_seconds()) // profile_parts(windows)
     found: NDArray[np.int64] = (times.dt.epoch("s") // length).cast(pl.Int64).to_numpy()
     return found
 
 
 def _training_texts(site: Site, current: CurrentSpec, row: BaselineRow) -> dict[str, list[str | None]]:
-    """Texts that the model in force was trained on, for fitting text encoders outside the reference itself.
+    """Texts on which the model in force was trained; text encoders are fitted on them instead of on the reference.
 
-    Rows spent on fitting an encoder cannot be profiled, so a training set that is registered makes the reference whole.
+    Rows used to fit an encoder cannot be profiled, so a registered training set leaves all reference rows to profile.
     """
-    texts = [name for name, kind in watched(current.spec).items() if kind == "text"]
+    texts = [name for name, kind in watched_columns(current.spec).items() if kind == "text"]
     if not texts:
         return {}
     with site.database.read() as db:

@@ -1,8 +1,8 @@
-"""Vectors of texts by the model a spec names: made in a process of its own, put beside the texts, kept nowhere.
+"""Encode texts as vectors with the model that a spec names, in a process of its own; no vector is stored on disk.
 
-What is kept on disk is the profile of a block, so a text is encoded when its block ends, and again only where a late
-row or a confirmation asks for its block. Equal texts are encoded once. The vectors of the newest texts stay in memory
-for a while: a reference is profiled right after it was fitted, and an alarm confirmed soon after its window was judged.
+Only the profile of a block is stored. A text is encoded when its block ends, and again only when a late row or a
+confirmation needs its block. Equal texts are encoded once. Vectors of the newest texts stay in memory for a while,
+because a reference is profiled right after it is fitted, and an alarm is confirmed soon after its window is judged.
 """
 
 import json
@@ -26,29 +26,29 @@ from monitor.site import Site
 from monitor.spec.columns import Encoder
 from monitor.spec.model import ModelSpec
 
-LIMIT_S: Final = 3600.0
+ENCODE_TIMEOUT_S: Final = 3600.0
 LIBRARY: Final = "sentence_transformers"
-MOST_KEPT: Final = 50_000  # texts whose vectors stay in memory: 77 MB of 384 numbers each
+MAX_CACHED_TEXTS: Final = 50_000  # texts whose vectors stay in memory: 77 MB of 384 numbers each
 
 
 @dataclass(frozen=True)
-class _Encoded:
+class _EncodedTexts:
     texts: pl.Series
     vectors: NDArray[np.float32]
 
 
-NEWEST: Final = CacheKind[str, _Encoded]("vectors of the newest texts by folder of the encoder", most=4)
+NEWEST_VECTORS: Final = CacheKind[str, _EncodedTexts]("vectors of the newest texts by folder of the encoder", most=4)
 
 
 class EncoderError(InvalidError):
-    """A text encoder of the spec cannot be used, with what would help."""
+    """A text encoder of the spec cannot be used; the message says what would help."""
 
     code = "encoder_unusable"
 
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """Which texts of a model are encoded, by what and how; small enough to be handed to another process."""
+    """Which text columns of a model are encoded, and how; small enough to pass to another process."""
 
     encoders: Mapping[str, Encoder]  # by column
     home: Path
@@ -62,10 +62,10 @@ def encoding_of(site: Site, spec: ModelSpec) -> Encoding:
 
 
 def with_vectors(encoding: Encoding, frame: pl.DataFrame, cache: Cache) -> pl.DataFrame:
-    """The rows, with every text that has an encoder as a structure of the text and its vector.
+    """The rows, where each text column with an encoder becomes a struct of the text and its vector.
 
     Raises:
-        EncoderError: the optional library or the model is not there, holds no safetensors, or fails on the texts.
+        EncoderError: the optional library or the model is missing, has no safetensors, or fails on the texts.
     """
     for name, encoder in encoding.encoders.items():
         if name not in frame.columns:
@@ -86,10 +86,13 @@ def with_vectors(encoding: Encoding, frame: pl.DataFrame, cache: Cache) -> pl.Da
 def with_vectors_if_possible(
     encoding: Encoding, frame: pl.DataFrame, dimensions: Mapping[str, int], cache: Cache
 ) -> tuple[pl.DataFrame, dict[str, str]]:
-    """The rows as `with_vectors` gives them; a text that cannot be encoded has no vectors, and the reason is told.
+    """The rows as `with_vectors` returns them; a text column that cannot be encoded gets no vectors, but a reason.
 
     Args:
-        dimensions: of the vectors of each text of the reference; a model that makes others is another model.
+        dimensions: numbers per vector of each text column in the reference; a model with other dimensions is refused.
+
+    Returns:
+        The rows, and the reason for each text column that could not be encoded.
     """
     reasons = {}
     for name, encoder in encoding.encoders.items():
@@ -100,8 +103,8 @@ def with_vectors_if_possible(
             found, field = dimensions_of(encoded[name]), f"columns.{name}.encoder"
             if found not in (1, dimensions[name]):
                 raise EncoderError(
-                    f"{field}.model {encoder.model} makes vectors of {found} numbers, those of the reference have "
-                    f"{dimensions[name]}; put the model of the reference back, or begin a new reference", field=field,
+                    f"{field}.model {encoder.model} makes vectors of {found} numbers, but those of the reference have "
+                    f"{dimensions[name]}; restore the model of the reference, or begin a new reference", field=field,
                 )  # fmt: skip
             frame = encoded
         except EncoderError as error:
@@ -111,8 +114,8 @@ def with_vectors_if_possible(
     return frame, reasons
 
 
-def is_there(encoding: Encoding) -> bool:
-    """Whether library and models can be found, without trying them."""
+def is_available(encoding: Encoding) -> bool:
+    """Whether the library and every model can be found; nothing is loaded."""
     try:
         for name, encoder in encoding.encoders.items():
             encoder_folder(encoder, encoding.home, f"columns.{name}.encoder")
@@ -122,10 +125,12 @@ def is_there(encoding: Encoding) -> bool:
 
 
 def encoder_folder(encoder: Encoder, home: Path, field: str) -> Path:
-    """Folder of the model: a path (relative ones start at the home folder), or a pinned snapshot in the hub cache.
+    """Folder of the model: a path (relative to the home folder), or a pinned snapshot in the hub cache.
+
+    Nothing is downloaded.
 
     Raises:
-        EncoderError: missing, or without weights as safetensors. Nothing is downloaded.
+        EncoderError: the folder is missing or has no weights as safetensors.
     """
     if encoder.is_path:
         folder = (home / Path(encoder.model).expanduser()).resolve()
@@ -138,42 +143,42 @@ def encoder_folder(encoder: Encoder, home: Path, field: str) -> Path:
         if not isinstance(found, str):
             raise EncoderError(
                 f"{field}.model {encoder.model} at {encoder.revision} is not in the local hub cache; download it "
-                "beforehand (encoding never uses the network), or give a folder", field=f"{field}.model",
+                "first (encoding never uses the network), or name a folder", field=f"{field}.model",
             )  # fmt: skip
         folder = Path(found).parent
     if not any(folder.glob("*.safetensors")):
         raise EncoderError(
-            f"{field}.model {encoder.model} has no *.safetensors; save the model's weights as safetensors, for pickled "
-            "ones are never loaded", field=f"{field}.model",
+            f"{field}.model {encoder.model} has no *.safetensors; save the model's weights as safetensors, because "
+            "pickled ones are never loaded", field=f"{field}.model",
         )  # fmt: skip
     return folder
 
 
 def _encoded(encoding: Encoding, encoder: Encoder, texts: pl.Series, field: str, cache: Cache) -> NDArray[np.float32]:
-    """Shape (texts, dimensions); no text, no row and one dimension."""
+    """Vectors of the texts, shape (texts, dimensions); shape (0, 1) without a text."""
     if not len(texts):
         return np.zeros((0, 1), dtype=np.float32)
     folder = encoder_folder(encoder, encoding.home, field)
-    known = cache.find(NEWEST, str(folder))
+    known = cache.find(NEWEST_VECTORS, str(folder))
     missing = texts if known is None else texts.filter(~texts.is_in(known.texts.implode()))
-    found = _Encoded(missing, _by_process(encoding, folder, missing, field)) if len(missing) else None
+    found = _EncodedTexts(missing, _encode_in_process(encoding, folder, missing, field)) if len(missing) else None
     parts = [part for part in (known, found) if part is not None]
     every = pl.concat([part.texts for part in parts])
     at = texts.replace_strict(every, pl.int_range(len(every), eager=True), return_dtype=pl.Int64).to_numpy()
     vectors: NDArray[np.float32] = np.concatenate([part.vectors for part in parts])[at]
-    cache.put(NEWEST, str(folder), _Encoded(texts[:MOST_KEPT], vectors[:MOST_KEPT]))
+    cache.put(NEWEST_VECTORS, str(folder), _EncodedTexts(texts[:MAX_CACHED_TEXTS], vectors[:MAX_CACHED_TEXTS]))
     return vectors
 
 
-def _by_process(encoding: Encoding, folder: Path, texts: pl.Series, field: str) -> NDArray[np.float32]:
+def _encode_in_process(encoding: Encoding, folder: Path, texts: pl.Series, field: str) -> NDArray[np.float32]:
     if find_spec(LIBRARY) is None:
         raise EncoderError(
-            f"{field} needs the optional library sentence-transformers where the worker runs; install assay[encoders]",
+            f"{field} needs the optional library sentence-transformers in the worker; install assay[encoders]",
             field=field,
         )
     parent = encoding.home / "runs"
     parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(dir=parent, prefix="encode-"))  # holds the texts; removed afterwards
+    work = Path(tempfile.mkdtemp(dir=parent, prefix="encode-"))  # holds texts, so it is removed at the end
     try:
         pl.DataFrame({"text": texts}).write_parquet(work / "texts.parquet")
         config = {
@@ -186,18 +191,18 @@ def _by_process(encoding: Encoding, folder: Path, texts: pl.Series, field: str) 
             "monitor.profile.encode_process", [str(work / "config.json")], log=work / "log.txt",
             threads=encoding.threads,
         )  # fmt: skip
-        child.wait(LIMIT_S, lambda: None)
-        _demand_success(work / "exit.json", field)
+        child.wait(ENCODE_TIMEOUT_S, lambda: None)
+        _check_exit_report(work / "exit.json", field)
         vectors: NDArray[np.float32] = np.load(work / "vectors.npy", allow_pickle=False)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return vectors
 
 
-def _demand_success(report: Path, field: str) -> None:
+def _check_exit_report(report: Path, field: str) -> None:
     if not report.is_file():
         raise EncoderError(
-            f"{field}: the encoding process was killed, or took longer than {LIMIT_S:.0f} s", field=field
+            f"{field}: the encoding process was killed, or took longer than {ENCODE_TIMEOUT_S:.0f} s", field=field
         )
     found = json.loads(report.read_text())
     if found["state"] != "succeeded":

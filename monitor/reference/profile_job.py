@@ -1,5 +1,6 @@
-"""Profiling a stretch of stored rows: what is handed to whoever does it, in this process or in another, and what
-comes back. No row crosses between processes: the Parquet files are read where they are counted.
+"""Profile a range of blocks, in this process or in another: the task, and the profiles that it returns.
+
+No row crosses between processes: the process that profiles a block reads its Parquet files.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,92 +26,100 @@ from monitor.reference.encode import Encoding, with_vectors_if_possible
 from monitor.spec.monitors import RowWindow
 from monitor.spec.times import BLOCKS_PER_WINDOW
 
-# Values of one segment column with profiles of their own; of more, the most frequent of the block.
-MOST_SEGMENTS: Final = 20
-KEPT_BASELINES: Final = 8
+# Values of one segment column that have profiles of their own; of more values, the most frequent of the block do.
+MAX_SEGMENT_VALUES: Final = 20
+MAX_CACHED_PROFILES: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
-    """Neighbouring blocks of one model that are read together, and how their rows are counted."""
+class BlockRange:
+    """Consecutive blocks of one model that are read together, and how their rows are profiled."""
 
-    bounds: Mapping[str, Any]  # of the rows, as `Table.scan_at` knows them
+    bounds: Mapping[str, Any]  # of the rows, as arguments of `Table.scan_at`
     labels: range
-    windows: RowWindow | tuple[str, ...]  # how the rows are cut in blocks
-    from_seq: int  # of the baseline, where blocks of rows are counted from
+    windows: RowWindow | tuple[str, ...]  # how rows are divided into blocks
+    from_seq: int  # first event of the reference, from which blocks of rows are counted
     segments: tuple[str, ...]
     artifacts: Path
-    baseline: str  # digest
+    reference: str  # digest of the fitted reference
     encoding: Encoding
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
-    """A cut whose rows all lie in files that any process can read."""
+class ProfileTask:
+    """A range of blocks whose rows all lie in files that any process can read."""
 
-    cut: Cut
+    blocks: BlockRange
     table: Path
-    snapshot: Snapshot  # with the files that can hold the rows
+    snapshot: Snapshot  # lists only files that can hold the rows
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A profile of one block: of all its rows, of those of a version, or of those of a segment."""
+class ProfiledBlock:
+    """The profile of one block: of all its rows, of those of one version, or of those of one segment."""
 
     label: int
     version: str
     segment: str
     rows: int
     data: bytes
-    unencoded: Mapping[str, str]  # texts that could not be encoded, with the reason
+    unencoded: Mapping[str, str]  # text columns that could not be encoded, with the reason
 
 
-def profile_stretch(stretch: Stretch) -> list[Part]:
-    """`profile_rows` of what the files hold."""
-    rows = LakeTable(stretch.table).scan_at(stretch.snapshot, **stretch.cut.bounds)
-    return profile_rows(stretch.cut, rows, Cache())  # this may be a process that has no site
+def run_profile_task(task: ProfileTask) -> list[ProfiledBlock]:
+    """Profile the rows that the task's files hold."""
+    rows = LakeTable(task.table).scan_at(task.snapshot, **task.blocks.bounds)
+    return profile_rows(task.blocks, rows, Cache())  # this may be a process that has no site
 
 
-def profile_rows(cut: Cut, rows: pl.LazyFrame, cache: Cache) -> list[Part]:
-    """Profile each block of a cut, in order. The same rows give the same bytes, wherever they lie and this runs."""
-    baseline = fitted(cut.artifacts, cut.baseline)
-    wanted = {"seq", "ts", "version", *baseline.columns, *cut.segments}
+def profile_rows(blocks: BlockRange, rows: pl.LazyFrame, cache: Cache) -> list[ProfiledBlock]:
+    """Profile each block of a range, in order. The same rows give the same bytes, wherever they lie and this runs."""
+    reference = load_profile(blocks.artifacts, blocks.reference)
+    wanted = {"seq", "ts", "version", *reference.columns, *blocks.segments}
     present = rows.collect_schema().names()
     frame = rows.select(n for n in present if n in wanted).sort("seq").collect()
-    of = labels_of(frame, cut.windows, cut.from_seq)
-    dimensions = {name: len(encoder.centre) for name, encoder in baseline.coding.vectors.items()}
-    encoded, unencoded = with_vectors_if_possible(cut.encoding, frame, dimensions, cache)
-    coded = coded_columns(encoded, baseline.coding)
-    named = frame.select("version", *(name for name in cut.segments if name in frame.columns))
+    of = labels_of(frame, blocks.windows, blocks.from_seq)
+    dimensions = {name: len(encoder.centre) for name, encoder in reference.coding.vectors.items()}
+    encoded, unencoded = with_vectors_if_possible(blocks.encoding, frame, dimensions, cache)
+    coded = coded_columns(encoded, reference.coding)
+    named = frame.select("version", *(name for name in blocks.segments if name in frame.columns))
     found = []
-    for label in cut.labels:
+    for label in blocks.labels:
         places = np.flatnonzero(of == label)
-        whole = _profiled(coded, places, baseline)
-        for version, segment, chosen in _parts(named[places], cut.segments):
-            data = whole if len(chosen) == len(places) else _profiled(coded, places[chosen], baseline)
-            found.append(Part(label, version, segment, len(chosen), data, unencoded))
+        whole = _profiled(coded, places, reference)
+        for version, segment, chosen in _slices(named[places], blocks.segments):
+            data = whole if len(chosen) == len(places) else _profiled(coded, places[chosen], reference)
+            found.append(ProfiledBlock(label, version, segment, len(chosen), data, unencoded))
     return found
 
 
-def fitted(artifacts: Path, digest: str) -> ReferenceProfile:
-    """A fitted baseline; the last few are kept, for it is the same for window after window."""
-    return _fitted(artifacts, digest)
+def load_profile(artifacts: Path, digest: str) -> ReferenceProfile:
+    """A fitted reference. The last few are kept, because many windows in a row need the same one."""
+    return _load_profile(artifacts, digest)
 
 
-@lru_cache(maxsize=KEPT_BASELINES)  # by digest, so an entry can never be stale
-def _fitted(artifacts: Path, digest: str) -> ReferenceProfile:
+@lru_cache(maxsize=MAX_CACHED_PROFILES)  # by digest, so an entry can never be stale
+def _load_profile(artifacts: Path, digest: str) -> ReferenceProfile:
     return ReferenceProfile.from_bytes(ArtifactStore(artifacts).get(digest))
 
 
 def labels_of(frame: pl.DataFrame, windows: RowWindow | tuple[str, ...], from_seq: int) -> NDArray[np.int64]:
-    """Profile block of each row."""
+    """Label of each row's block."""
     if isinstance(windows, RowWindow):
         return row_labels(frame["seq"].to_numpy() - from_seq, windows.rows)
     return time_blocks(frame["ts"], windows)
 
 
 def row_labels(position: NDArray[np.int64], window: int) -> NDArray[np.int64]:
-    """Block of each row by its position after the first: ten to a window, the last of which takes the remainder."""
+    """Label of each row's block in windows of rows: ten blocks per window, the last of which takes the remainder.
+
+    Args:
+        position: rows between the first row of the reference and each row, shape (rows,).
+        window: rows per window.
+
+    Returns:
+        Labels counted from 0 at the first row, shape (rows,).
+    """
     number, inside = np.divmod(position, window)
     found: NDArray[np.int64] = number * BLOCKS_PER_WINDOW + np.minimum(
         inside // (window // BLOCKS_PER_WINDOW), BLOCKS_PER_WINDOW - 1
@@ -118,17 +127,17 @@ def row_labels(position: NDArray[np.int64], window: int) -> NDArray[np.int64]:
     return found
 
 
-def _profiled(coded: CodedColumns, rows: NDArray[np.int64], baseline: ReferenceProfile) -> bytes:
+def _profiled(coded: CodedColumns, rows: NDArray[np.int64], reference: ReferenceProfile) -> bytes:
     only = CodedColumns(
         {name: values[rows] for name, values in coded.numbers.items()},
         {name: codes[rows] for name, codes in coded.categories.items()},
         coded.new,
     )
-    (block,) = profile_coded(only, baseline.coding, np.zeros(len(rows), dtype=np.int64), 1)
+    (block,) = profile_coded(only, reference.coding, np.zeros(len(rows), dtype=np.int64), 1)
     return to_bytes(block)
 
 
-def _parts(frame: pl.DataFrame, segments: Sequence[str]) -> Iterator[tuple[str, str, NDArray[np.int64]]]:
+def _slices(frame: pl.DataFrame, segments: Sequence[str]) -> Iterator[tuple[str, str, NDArray[np.int64]]]:
     """All rows, those of each version, and those of each value of each segment column."""
     yield "", "", np.arange(frame.height)
     for value, rows in _groups(frame["version"]):
@@ -145,5 +154,5 @@ def _groups(values: pl.Series) -> Iterator[tuple[str, NDArray[np.int64]]]:
         return
     counted = values.drop_nulls().value_counts(sort=True)
     ranked = counted.sort("count", counted.columns[0], descending=[True, False])[counted.columns[0]]
-    for value in ranked[:MOST_SEGMENTS]:
+    for value in ranked[:MAX_SEGMENT_VALUES]:
         yield value, (values == value).arg_true().to_numpy().astype(np.int64)

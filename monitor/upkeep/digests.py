@@ -1,7 +1,7 @@
-"""The raw record under seal: what each table's commits added and removed goes to the ledger, file by file.
+"""Record in the ledger, file by file, what each commit of a Delta table added and removed.
 
-Every hour, and around every rewrite, the new entries of the Delta logs are read. `governance.verify.lake` says what the
-ledger entries hold and checks a lake against them.
+New entries of the Delta logs are read every hour and around every rewrite. `governance.verify.lake` defines the ledger
+entries and checks a lake against them.
 """
 
 import re
@@ -25,23 +25,23 @@ from monitor import store
 from monitor.site import Site
 from monitor.tables import LakeFile, LakeRecord
 
-ERASE: Final = "ERASE"  # operation of a commit that erases; the id of the erasure follows
+ERASE: Final = "ERASE"  # operation of an erasing commit, followed by the id of the erasure
 CAUSES: Final = {"OPTIMIZE": "compaction", "DELETE": "retention", ERASE: "erasure"}
 _CHECKPOINT: Final = re.compile(r"\d{20}\.checkpoint.*\.parquet", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class _Stretch:
-    """Consecutive commits that become one entry."""
+class _CommitRun:
+    """Consecutive commits that become one ledger entry."""
 
     versions: tuple[int, int]
-    operation: str | None  # of commits that removed files
+    operation: str | None  # of commits that removed files, else None
     listed: LeafList
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """Where the record of a table stood when its log was read."""
+class _Recorded:
+    """How far a table had been recorded when its log was read."""
 
     version: int
     checkpoints: tuple[str, ...]
@@ -49,10 +49,10 @@ class _Seen:
 
 
 def record_all(site: Site) -> None:
-    """Bring the record of every model's tables up to date.
+    """Bring the record of the tables of every model up to date.
 
     Raises:
-        IntegrityFailureError: a Delta log cannot be followed; the tables of all other models are recorded.
+        IntegrityFailureError: a Delta log has a gap or is damaged; the tables of all other models are recorded.
     """
     with site.database.read() as db:
         names = [model.name for model in store.models(db)]
@@ -67,7 +67,9 @@ def record_all(site: Site) -> None:
 
 
 def record(site: Site, model: str) -> None:
-    """Write what the commits since the last look added and removed to the ledger. Safe to run twice, and at once.
+    """Record in the ledger what the new commits of a model's tables added and removed.
+
+    Safe to run twice, also at the same time.
 
     Raises:
         IntegrityFailureError: a Delta log has a gap or an entry that cannot be read.
@@ -79,37 +81,37 @@ def record(site: Site, model: str) -> None:
 def _record_table(site: Site, model: str, folder: Path) -> None:
     table = folder.name
     with site.database.read() as db:
-        seen = _seen(db, model, table)
-    commits = list(_commits(folder, seen.version + 1))
+        recorded = _recorded(db, model, table)
+    commits = list(_commits(folder, recorded.version + 1))
     checkpoints = sorted(p.name for p in (folder / LOG).iterdir() if _CHECKPOINT.fullmatch(p.name))
-    fresh = [name for name in checkpoints if name not in seen.checkpoints]
+    fresh = [name for name in checkpoints if name not in recorded.checkpoints]
     if not commits and not fresh:
         return
-    stretches = list(_stretches(folder, seen, commits, fresh))
-    for stretch in stretches:
-        site.artifacts.put(stretch.listed.to_bytes())
+    runs = list(_commit_runs(folder, recorded, commits, fresh))
+    for run in runs:
+        site.artifacts.put(run.listed.to_bytes())
     with site.database.write() as db:
         row = db.get(LakeRecord, (model, table), with_for_update=True, populate_existing=True)
         if row is None:
             row = LakeRecord(model=model, table=table, version=-1, previous=None, checkpoints=[])
             db.add(row)
-        if (row.version, tuple(row.checkpoints)) != (seen.version, seen.checkpoints):
+        if (row.version, tuple(row.checkpoints)) != (recorded.version, recorded.checkpoints):
             return  # another process has recorded these commits meanwhile
-        for stretch in stretches:
-            _append(site, db, row, stretch)
+        for run in runs:
+            _append(site, db, row, run)
         row.checkpoints = checkpoints
 
 
-def _seen(db: Session, model: str, table: str) -> _Seen:
+def _recorded(db: Session, model: str, table: str) -> _Recorded:
     row = db.get(LakeRecord, (model, table))
     if row is None:
-        return _Seen(-1, (), {})
+        return _Recorded(-1, (), {})
     query = select(LakeFile).where(LakeFile.model == model, LakeFile.table == table)
-    return _Seen(row.version, tuple(row.checkpoints), {f.path: (f.sha256, f.rows) for f in db.scalars(query)})
+    return _Recorded(row.version, tuple(row.checkpoints), {f.path: (f.sha256, f.rows) for f in db.scalars(query)})
 
 
 def _commits(folder: Path, first: int) -> Iterator[tuple[int, str, Commit]]:
-    """(version, SHA-256 of the log entry, what it says) from a version on."""
+    """Version, SHA-256 of the log entry and parsed commit, from a version on."""
     versions = sorted(int(p.stem) for p in (folder / LOG).glob(f"{'[0-9]' * 20}.json"))
     for number, version in enumerate(v for v in versions if v >= first):
         if version != first + number:
@@ -127,13 +129,13 @@ def _commits(folder: Path, first: int) -> Iterator[tuple[int, str, Commit]]:
             ) from error  # fmt: skip
 
 
-def _stretches(
-    folder: Path, seen: _Seen, commits: Sequence[tuple[int, str, Commit]], checkpoints: Sequence[str]
-) -> Iterator[_Stretch]:
-    files = dict(seen.files)
+def _commit_runs(
+    folder: Path, recorded: _Recorded, commits: Sequence[tuple[int, str, Commit]], checkpoints: Sequence[str]
+) -> Iterator[_CommitRun]:
+    files = dict(recorded.files)
     waiting = {f"{LOG}/{name}": name for name in checkpoints}
     log_files = {name: file_digest(folder / path) for path, name in waiting.items()}
-    first = seen.version + 1
+    first = recorded.version + 1
     for operation, group in groupby(commits, key=lambda c: c[2].operation if c[2].removed else None):
         added, removed, log = [], [], log_files
         log_files = {}
@@ -146,41 +148,41 @@ def _stretches(
                 files[file.path] = (_digest(folder / file.path), file.rows)
                 added.append(Leaf(file.path, *files[file.path], version))
             last = version
-        yield _Stretch((first, last), operation, LeafList(tuple(added), tuple(removed), log))
+        yield _CommitRun((first, last), operation, LeafList(tuple(added), tuple(removed), log))
         first = last + 1
-    if log_files:  # nothing but a checkpoint is new
-        yield _Stretch((first, first - 1), None, LeafList((), (), log_files))
+    if log_files:  # only a checkpoint is new
+        yield _CommitRun((first, first - 1), None, LeafList((), (), log_files))
 
 
 def _digest(path: Path) -> str | None:
     try:
         return file_digest(path)
-    except FileNotFoundError:  # removed and deleted again since
+    except FileNotFoundError:  # removed by a later commit and deleted
         return None
 
 
-def _append(site: Site, db: Session, row: LakeRecord, stretch: _Stretch) -> None:
-    body: dict[str, Any] = lake.body(row.model, row.table, stretch.versions, stretch.listed, row.previous)
+def _append(site: Site, db: Session, row: LakeRecord, run: _CommitRun) -> None:
+    body: dict[str, Any] = lake.body(row.model, row.table, run.versions, run.listed, row.previous)
     kind = lake.DIGEST
-    if stretch.operation is not None:
+    if run.operation is not None:
         kind = lake.REWRITE
-        word, _, detail = stretch.operation.partition(" ")
-        body["cause"] = CAUSES.get(word, stretch.operation)
+        word, _, detail = run.operation.partition(" ")
+        body["cause"] = CAUSES.get(word, run.operation)
         if word == ERASE:
             body["erasure"] = detail
     index = append_entry(
         db, kind=kind, actor=SYSTEM_ACTOR, subject=f"model:{row.model}", body=body, at=site.clock.now()
     )
     row.previous = sha256(db.get_one(LedgerEntry, index).entry.encode())
-    row.version = stretch.versions[1]
-    for leaf in stretch.listed.removed:
+    row.version = run.versions[1]
+    for leaf in run.listed.removed:
         db.execute(
             delete(LakeFile).where(LakeFile.model == row.model, LakeFile.table == row.table, LakeFile.path == leaf.path)
         )
-    gone = {leaf.path for leaf in stretch.listed.removed}
+    gone = {leaf.path for leaf in run.listed.removed}
     db.add_all(
         LakeFile(model=row.model, table=row.table, path=leaf.path, sha256=leaf.sha256, rows=leaf.rows)
-        for leaf in stretch.listed.added
+        for leaf in run.listed.added
         if leaf.path not in gone
     )
     db.flush()

@@ -1,4 +1,4 @@
-"""What the monitor made from rows that are gone: confirmations that show them, baselines fitted on them."""
+"""Erase what was derived from erased rows: confirmations that show them, and references fitted on them."""
 
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
@@ -20,19 +20,23 @@ from monitor.site import Site
 from monitor.spec.parse import parse_spec
 from monitor.tables import Alert, ArtifactDraft, BaselineRow, Explanation, Model, Window
 
-Erased = Sequence[tuple[int, datetime]]  # number and time of events that are gone
+Erased = Sequence[tuple[int, datetime]]  # sequence number and time of each erased event
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def erased_events(db: Session, case: Case) -> Erased:
+    """The events that an erasure has removed, in order."""
     found = erasure.remembered(db, case, "ids").values()
     return sorted((seq, _EPOCH + timedelta(microseconds=ts)) for seq, ts in found)
 
 
 def erase_confirmations(site: Site, case: Case, datasets: Collection[UUID]) -> None:
-    """Delete the Evidently reports whose window or reference held an erased row, and the words and rows beside them.
+    """Delete each Evidently report and its evidence if the window or the reference held an erased row.
 
-    They show raw rows.
+    Both show raw rows.
+
+    Args:
+        datasets: registered datasets that held erased rows.
     """
     with site.database.read() as db:
         erased = erased_events(db, case)
@@ -41,10 +45,10 @@ def erase_confirmations(site: Site, case: Case, datasets: Collection[UUID]) -> N
             (alert.id, found["window_id"], [d for d in (found["artifact"], found.get("evidence")) if d])
             for alert in db.scalars(select(Alert).where(Alert.model_id == model.id))
             for found in confirmations(alert)
-            if found["artifact"] and _shows(db, UUID(found["window_id"]), erased, datasets)
+            if found["artifact"] and _may_show_erased(db, UUID(found["window_id"]), erased, datasets)
         ]
     for alert_id, window_id, artifacts in doomed:
-        for artifact in artifacts:  # first: a crash between the two must not lose the name of a file that is left
+        for artifact in artifacts:  # first, so that a crash in between never loses the name of a remaining file
             site.artifacts.delete(artifact)
         with site.database.write() as db:
             alert = store.alert(db, alert_id, lock=True)
@@ -56,13 +60,13 @@ def erase_confirmations(site: Site, case: Case, datasets: Collection[UUID]) -> N
 
 
 def confirmations(alert: Alert) -> list[dict[str, Any]]:
-    """The newest first, then those of earlier episodes."""
+    """All confirmations of an alert: the newest first, then those of earlier episodes."""
     newest = [] if alert.confirmation is None else [alert.confirmation]
     return [*newest, *alert.confirmed_before]
 
 
 def erase_drafts(site: Site, case: Case, datasets: Collection[UUID]) -> None:
-    """Delete explanations and confirmations that show erased rows and were never recorded: their process was killed."""
+    """Delete unrecorded explanations and confirmations that show erased rows, left by processes that were killed."""
     with site.database.write() as db:
         erased, ids = erased_events(db, case), set(erasure.remembered(db, case, "ids"))
         model = store.model(db, case.model)
@@ -70,9 +74,9 @@ def erase_drafts(site: Site, case: Case, datasets: Collection[UUID]) -> None:
         for draft in db.scalars(select(ArtifactDraft).where(ArtifactDraft.model_id == model.id)):
             alert = None if draft.alert_id is None else store.alert(db, draft.alert_id)
             of = () if alert is None else [row.window_id for row in store.alert_windows(db, alert.id)]
-            if draft.event_id in ids or any(_shows(db, window, erased, datasets) for window in of):
+            if draft.event_id in ids or any(_may_show_erased(db, window, erased, datasets) for window in of):
                 doomed[draft.artifact] = 1
-                db.delete(draft)  # whoever is still at it is told by that
+                db.delete(draft)  # a process that is still writing it will notice
         erasure.remember(db, case, "drafts", doomed)
     with site.database.read() as db:
         left = erasure.remembered(db, case, "drafts")
@@ -84,15 +88,15 @@ def erase_drafts(site: Site, case: Case, datasets: Collection[UUID]) -> None:
             site.artifacts.delete(artifact)
 
 
-def _shows(db: Session, window_id: UUID, erased: Erased, datasets: Collection[UUID]) -> bool:
-    """Whether a look at the raw rows of a window and of its reference may have seen an erased row."""
+def _may_show_erased(db: Session, window_id: UUID, erased: Erased, datasets: Collection[UUID]) -> bool:
+    """Whether a confirmation of a window may show an erased row, from the window or from its reference."""
     window = db.get_one(Window, window_id)
     baseline = db.get_one(BaselineRow, window.baseline_id)
-    return touches(window, erased) or rests_on(db, baseline, erased, datasets)
+    return held_erased(window, erased) or rests_on_erased(db, baseline, erased, datasets)
 
 
-def touches(window: Window, erased: Erased) -> bool:
-    """Whether an erased row lay in a window."""
+def held_erased(window: Window, erased: Erased) -> bool:
+    """Whether a window held an erased row."""
     timed = not window.scale.endswith(" rows")
     return any(
         window.from_seq <= seq < window.to_seq and (not timed or window.from_ts <= ts < window.to_ts)
@@ -100,30 +104,30 @@ def touches(window: Window, erased: Erased) -> bool:
     )
 
 
-def recount(site: Site, case: Case) -> None:
-    """Make the stored profiles again that erased rows are counted in; those of a refitted baseline are gone already."""
+def profile_again(site: Site, case: Case) -> None:
+    """Profile the blocks that held erased rows again; the profiles of a refitted reference are already deleted."""
     with site.database.read() as db:
         erased = erased_events(db, case)
         rows = list(db.scalars(select(BaselineRow).where(BaselineRow.model_id == store.model(db, case.model).id)))
         specs = {row.id: parse_spec(store.spec_revision(db, row.model_id, row.spec_revision).document) for row in rows}
         model = store.model(db, case.model)
     for row in rows:
-        block_profiles.recount(site, CurrentSpec(model, row.spec_revision, specs[row.id]), row, erased)
+        block_profiles.profile_blocks_again(site, CurrentSpec(model, row.spec_revision, specs[row.id]), row, erased)
 
 
 def refit_baselines(site: Site, case: Case, datasets: Collection[UUID]) -> None:
-    """Fit the baselines again that erased rows, or rows of these datasets, had gone into.
+    """Fit each reference again that was fitted on erased rows or on rows of these datasets.
 
-    One that cannot be fitted on what is left goes without replacement and says so. What else was learned of its rows
-    goes too, and is learned again at the next look: the estimator, levels and limits of the quality checks, and the
-    profiles that were counted by its bins.
+    A reference that cannot be fitted on the remaining rows is removed and stores the reason. Everything else learned
+    from its rows is deleted and learned again at the next evaluation: the estimator, the levels and limits of the
+    quality checks, and the profiles made with its bins.
     """
     with site.database.read() as db:
         erased = erased_events(db, case)
         model = store.model(db, case.model)
         done = {e["body"]["baseline"] for e in _refits(db, case)}
         query = select(BaselineRow).where(BaselineRow.model_id == model.id, BaselineRow.artifact.is_not(None))
-        affected = [row for row in db.scalars(query) if rests_on(db, row, erased, datasets)]
+        affected = [row for row in db.scalars(query) if rests_on_erased(db, row, erased, datasets)]
         specs = {row.id: parse_spec(store.spec_revision(db, model.id, row.spec_revision).document) for row in affected}
     for row in affected:
         if str(row.id) not in done:
@@ -137,8 +141,8 @@ def refit_baselines(site: Site, case: Case, datasets: Collection[UUID]) -> None:
             site.artifacts.delete(artifact)
 
 
-def rests_on(db: Session, row: BaselineRow, erased: Erased, datasets: Collection[UUID]) -> bool:
-    """Whether an erased row may have gone into a baseline: as a row of the reference or a text of its encoders."""
+def rests_on_erased(db: Session, row: BaselineRow, erased: Erased, datasets: Collection[UUID]) -> bool:
+    """Whether a reference may rest on an erased row: as one of its rows, or as a text its encoders were fitted on."""
     spec = parse_spec(store.spec_revision(db, row.model_id, row.spec_revision).document)
     if {d.id for d in store.training_sets(db, row.model_id, made_before=row.created_at)} & set(datasets):
         return True
@@ -156,14 +160,14 @@ def _refit(site: Site, case: Case, made_under: CurrentSpec, row: BaselineRow, er
         fitted = collect.refit(site, made_under, row, erased)
         artifact = site.artifacts.put(fitted.to_bytes())
     except AppError as error:
-        problem = f"rows of it were erased, and it could not be fitted on what is left: {error.message}"
+        problem = f"rows of it were erased, and it cannot be fitted on the remaining rows: {error.message}"
     with site.database.write() as db:
         stored = db.get_one(BaselineRow, row.id, with_for_update=True)
         before, stored.artifact, stored.problem = stored.artifact, artifact, problem
         learned = [digest for digest in (stored.estimator, stored.quality) if digest is not None]
         stored.estimator, stored.estimator_labels, stored.estimator_reason = None, 0, None
         stored.quality, stored.quality_labels = None, False
-        block_profiles.forget(db, stored)
+        block_profiles.delete_profiles(db, stored)
         if artifact is not None:
             stored.rows = fitted.rows + fitted.rows_for_encoders
         append_entry(
@@ -182,6 +186,7 @@ def _refits(db: Session, case: Case) -> list[dict[str, Any]]:
 
 
 def derived_proof(site: Site, case: Case) -> dict[str, Any]:
+    """The part of an erasure's proof that lists the derived artifacts deleted or made again."""
     with site.database.read() as db:
         model: Model = store.model(db, case.model)
         alerts = db.scalars(select(Alert).where(Alert.model_id == model.id)).all()

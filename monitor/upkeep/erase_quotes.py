@@ -1,7 +1,7 @@
-"""Values of erased rows that words and numbers of windows quote: a level of a category that no row is left with.
+"""Redact values that only erased rows had from the sentences and numbers of windows.
 
-A verdict is a sum over many rows and stays. What names a value that only the erased rows had is rewritten: the value is
-taken out of sentences, and numbers about a segment that was nobody else's go.
+A verdict is a sum over many rows and stays. A sentence that quotes such a value, for example a category level that no
+remaining row has, loses the value; numbers about a segment that no remaining row belongs to are deleted.
 """
 
 import ast
@@ -22,87 +22,87 @@ from monitor.service import current_spec
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.tables import Alert, AlertWindow, BaselineRow, Window
-from monitor.upkeep.erase_derived import erased_events, rests_on, touches
+from monitor.upkeep.erase_derived import erased_events, held_erased, rests_on_erased
 
-WITHHELD: Final = "(erased)"
-NAMES: Final = ("detail", "group")  # keys whose text is a value as it stands in a row
-TYPES: Final = ("category", "boolean", "string")
+ERASED_MARK: Final = "(erased)"
+VALUE_KEYS: Final = ("detail", "group")  # keys whose text is a value of a row, unquoted
+QUOTABLE_TYPES: Final = ("category", "boolean", "string")
 _QUOTED: Final = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"")
 
 
-def withhold(site: Site, case: Case, datasets: Collection[UUID]) -> None:
-    """Take values that no row of the model has any more out of what was said of windows.
+def redact_quotes(site: Site, case: Case, datasets: Collection[UUID]) -> None:
+    """Redact values that no remaining row of the model has from what is stored about windows.
 
-    Of those windows that an erased row lay in, or was a row of the reference of.
+    Only windows that held an erased row, or whose reference rests on one, can quote such a value.
     """
     with site.database.read() as db:
         erased = erased_events(db, case)
         current = current_spec(site, db, case.model)
         references = db.scalars(select(BaselineRow).where(BaselineRow.model_id == current.model.id))
-        resting = {row.id for row in references if rests_on(db, row, erased, datasets)}
+        resting = {row.id for row in references if rests_on_erased(db, row, erased, datasets)}
         everywhere = store.windows(db, current.model.id)
-        windows = [w.id for w in everywhere if erased and (w.baseline_id in resting or touches(w, erased))]
-        found = {value for w in windows for value in _values(db, w)}
+        windows = [w.id for w in everywhere if erased and (w.baseline_id in resting or held_erased(w, erased))]
+        found = {value for w in windows for value in _quoted_values(db, w)}
     declared = json.dumps(current.spec.document, ensure_ascii=False)
-    gone = {v for v in found if v and v not in declared} - _present(site, current.spec, found)
-    gone.discard(WITHHELD)
+    gone = {v for v in found if v and v not in declared} - _still_present(site, current.spec, found)
+    gone.discard(ERASED_MARK)
     for window_id in windows if gone else ():
         with site.database.write() as db:
-            if _rewritten(db, window_id, gone):
+            if _redact_window(db, window_id, gone):
                 erasure.remember(db, case, "withheld", {str(window_id): 1})
 
 
-def _values(db: Session, window_id: UUID) -> Iterator[str]:
-    """Everything that may be a value of a row in what is stored about a window."""
+def _quoted_values(db: Session, window_id: UUID) -> Iterator[str]:
+    """Every text stored about a window that may be a value of a row."""
     for _, stored in _documents(db, window_id):
-        yield from _named(stored)
+        yield from _values_in(stored)
     for measured in store.window_measurements(db, window_id):
         if measured.segment:
             yield measured.segment.partition("=")[2]
 
 
 def _documents(db: Session, window_id: UUID) -> Iterator[tuple[tuple[Any, str], Any]]:
-    """Row and field of each text or document about a window."""
+    """Every sentence and JSON document stored about a window, with its row and field."""
     window = db.get_one(Window, window_id)
     rows: list[tuple[Any, tuple[str, ...]]] = [(window, ("sentence", "decision", "history"))]
     rows += [(m, ("reason", "details")) for m in store.window_measurements(db, window_id)]
-    told = select(Alert).join(AlertWindow, AlertWindow.alert_id == Alert.id).where(AlertWindow.window_id == window_id)
-    rows += [(alert, ("sentence", "episodes")) for alert in db.scalars(told)]
+    alerts = select(Alert).join(AlertWindow, AlertWindow.alert_id == Alert.id).where(AlertWindow.window_id == window_id)
+    rows += [(alert, ("sentence", "episodes")) for alert in db.scalars(alerts)]
     for row, fields in rows:
         for field in fields:
             if (stored := getattr(row, field)) is not None:
                 yield (row, field), stored
 
 
-def _named(stored: Any, key: str = "") -> Iterator[str]:
-    """Values by name, and what stands between quotes in a sentence."""
+def _values_in(stored: Any, key: str = "") -> Iterator[str]:
+    """Values under known keys, and quoted texts in sentences."""
     match stored:
-        case str() if key in NAMES:
+        case str() if key in VALUE_KEYS:
             yield stored
         case str():
             yield from (ast.literal_eval(quoted) for quoted in _QUOTED.findall(stored) if _is_text(quoted))
         case Mapping():
             for name, part in stored.items():
-                yield from _named(part, str(name))
+                yield from _values_in(part, str(name))
         case list():
             for part in stored:
-                yield from _named(part, key)
+                yield from _values_in(part, key)
 
 
 def _is_text(quoted: str) -> bool:
-    """Whether it is written as Python writes a text; an apostrophe may begin what is none."""
+    """Whether this is a Python string literal; an apostrophe may also start other text."""
     try:
         return isinstance(ast.literal_eval(quoted), str)
     except (SyntaxError, ValueError):
         return False
 
 
-def _present(site: Site, spec: ModelSpec, values: Iterable[str]) -> set[str]:
-    """Those that some row of the model still has, in whichever column."""
+def _still_present(site: Site, spec: ModelSpec, values: Iterable[str]) -> set[str]:
+    """The values that at least one row of the model still has, in any column."""
     wanted, found = list(values), set[str]()
     outcomes = set(spec.outcome_columns)
     for name, column in spec.columns.items():
-        if column.type in TYPES and column.role != "subject":
+        if column.type in QUOTABLE_TYPES and column.role != "subject":
             rows = site.events.scan(spec.model) if name not in outcomes else site.events.outcomes(spec.model).lazy()
             if name in rows.collect_schema().names():
                 text = pl.col(name).cast(pl.String)
@@ -111,10 +111,10 @@ def _present(site: Site, spec: ModelSpec, values: Iterable[str]) -> set[str]:
     return found
 
 
-def _rewritten(db: Session, window_id: UUID, gone: set[str]) -> bool:
+def _redact_window(db: Session, window_id: UUID, gone: set[str]) -> bool:
     changed = False
     for (row, field), stored in list(_documents(db, window_id)):
-        without = _without(stored, gone)
+        without = _redacted(stored, gone)
         if without != stored:
             setattr(row, field, without)
             changed = True
@@ -125,16 +125,16 @@ def _rewritten(db: Session, window_id: UUID, gone: set[str]) -> bool:
     return changed
 
 
-def _without(stored: Any, gone: set[str], key: str = "") -> Any:
+def _redacted(stored: Any, gone: set[str], key: str = "") -> Any:
     match stored:
-        case str() if key in NAMES:
-            return WITHHELD if stored in gone else stored
+        case str() if key in VALUE_KEYS:
+            return ERASED_MARK if stored in gone else stored
         case str():
             for value in gone:
                 stored = stored.replace(repr(value), "an erased value")
             return stored
         case Mapping():
-            return {name: _without(part, gone, str(name)) for name, part in stored.items()}
+            return {name: _redacted(part, gone, str(name)) for name, part in stored.items()}
         case list():
-            return [_without(part, gone, key) for part in stored]
+            return [_redacted(part, gone, key) for part in stored]
     return stored

@@ -1,7 +1,7 @@
-"""Take a subject's rows out of a model's Delta tables, file by file, and delete the files that held them.
+"""Remove a subject's rows from the Delta tables of a model, file by file, and delete the files that held them.
 
-Each file is exchanged for one without the rows in a commit of its own that names the erasure. The Delta log is thus
-the record of what was done, and a killed erasure goes on with the files that are left.
+Each file is replaced by one without the rows, in a commit of its own that names the erasure. The Delta log thus records
+what was done, and a killed erasure continues with the remaining files.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,40 +26,40 @@ from monitor.spec.parse import parse_spec
 from monitor.tables import LakeFile, SpecRevision
 from monitor.upkeep import digests
 
-# Outcomes and what was quarantined are found by the ids of the events, which are found by the subject.
-KINDS: Final = ("events", "outcomes", "quarantine")
-_ARRIVAL: Final = {"events": "received_at", "outcomes": "ts", "quarantine": "ts"}
+# Events are found by their subject; outcomes and quarantined rows are found by the ids of these events.
+TABLES_IN_ORDER: Final = ("events", "outcomes", "quarantine")
+_ARRIVAL_COLUMN: Final = {"events": "received_at", "outcomes": "ts", "quarantine": "ts"}
 Search = Callable[[pl.LazyFrame], pl.DataFrame]
 
 
 def erase_rows(site: Site, case: Case) -> None:
-    """Remove the subject's rows from every table of a model; rows that arrive meanwhile are removed as well.
+    """Remove the subject's rows from every table of a model, including rows that arrive meanwhile.
 
-    What is acknowledged after this has started may be stored after it has ended: nobody is barred.
+    No sender is blocked, so a row acknowledged after this has started may be stored after it has ended.
     """
     columns = subject_columns(site, case.model)
-    site.events.settle(case.model)  # a table whose first rows are still in a log does not exist yet
-    for kind in KINDS:
+    site.events.settle(case.model)  # a table does not exist while its first rows are still in the log
+    for kind in TABLES_IN_ORDER:
         table = site.events.table(case.model, kind)
         if table.snapshot().version >= 0:
-            _erase(site, case, table, kind, columns)
-            _delete_others(site, case, table)
+            _erase_from_table(site, case, table, kind, columns)
+            _delete_unlisted_files(site, case, table)
     digests.record(site, case.model)
 
 
 def subject_columns(site: Site, model: str) -> tuple[str, ...]:
-    """Columns that hold the subject, under any revision of the spec."""
+    """Columns that hold the subject in any revision of the spec."""
     with site.database.read() as db:
         query = select(SpecRevision.document).where(SpecRevision.model_id == store.model(db, model).id)
         specs = [parse_spec(document) for document in db.scalars(query)]
     return tuple(dict.fromkeys(name for spec in specs for name in spec.with_role("subject")))
 
 
-def _erase(site: Site, case: Case, table: LakeTable, kind: str, columns: Sequence[str]) -> None:
-    clean: set[str] = set()  # files that were searched and hold nothing
+def _erase_from_table(site: Site, case: Case, table: LakeTable, kind: str, columns: Sequence[str]) -> None:
+    clean: set[str] = set()  # files that were searched and hold no row of the subject
     while True:
         site.events.settle(case.model)
-        digests.record(site, case.model)  # first, so that the digest of every file that goes is known
+        digests.record(site, case.model)  # first, so that the digest of every replaced file is known
         with site.database.read() as db:
             query = select(LakeFile.path).where(LakeFile.model == case.model, LakeFile.table == kind)
             recorded = set(db.scalars(query))
@@ -71,21 +71,21 @@ def _erase(site: Site, case: Case, table: LakeTable, kind: str, columns: Sequenc
                     clean.add(file.path)
                     continue
                 if kind == "events":
-                    _keep_ids(site, case, hits)
-                _without(site, case, table, file, hits["seq"].to_list())
-            except (FileReplacedError, FileNotFoundError):  # a compaction was faster: its file is looked at next
+                    _remember_ids(site, case, hits)
+                _replace_file(site, case, table, file, hits["seq"].to_list())
+            except (FileReplacedError, FileNotFoundError):  # a compaction was faster; its file is searched next
                 continue
-        with site.events.locked(case.model):  # nobody writes the table now: either all of it is clean, or go on
-            if all(f.path in clean or _holds_none(search, table, f) for f in table.snapshot().files):
+        with site.events.locked(case.model):  # no process writes the table now
+            if all(f.path in clean or _is_clean(search, table, f) for f in table.snapshot().files):
                 return
 
 
-def _holds_none(search: Search, table: LakeTable, file: DataFile) -> bool:
+def _is_clean(search: Search, table: LakeTable, file: DataFile) -> bool:
     return search(table.scan_files(table.snapshot(), [file])).is_empty()
 
 
 def _search(site: Site, case: Case, kind: str, columns: Sequence[str]) -> Search:
-    """Finds the rows that must go: `seq`, of events also `event_id` and `ts`."""
+    """A search for the subject's rows: it returns `seq` and, for events, `event_id` and `ts`."""
     if kind == "events":
 
         def by_subject(rows: pl.LazyFrame) -> pl.DataFrame:
@@ -99,20 +99,20 @@ def _search(site: Site, case: Case, kind: str, columns: Sequence[str]) -> Search
     if kind == "outcomes":
         return lambda rows: rows.filter(pl.col("event_id").is_in(ids)).select("seq").collect()
 
-    # A rejected row names its subject in a column of its own; several names in one line are marked in its text.
+    # A rejected row names its subject in a separate column; where one line names several, each is marked in its text.
     named = (pl.col("subject") == case.subject) | pl.col("raw").str.contains(f"[subject:{case.subject}]", literal=True)
     wanted = pl.col("event_id").is_in(ids).fill_null(value=False) | named.fill_null(value=False)
     return lambda rows: rows.filter(wanted).select("seq").collect()
 
 
-def _keep_ids(site: Site, case: Case, hits: pl.DataFrame) -> None:
-    """Before the events go: whatever was made from them is found by their ids, numbers and times."""
+def _remember_ids(site: Site, case: Case, hits: pl.DataFrame) -> None:
+    """Remember ids, sequence numbers and times of the events, by which everything derived from them is found later."""
     found = {i: [seq, ts] for i, seq, ts in hits.select("event_id", "seq", pl.col("ts").dt.epoch("us")).iter_rows()}
     with site.database.write() as db:
         erasure.remember(db, case, "ids", found)
 
 
-def _without(site: Site, case: Case, table: LakeTable, file: DataFile, seqs: Sequence[int]) -> None:
+def _replace_file(site: Site, case: Case, table: LakeTable, file: DataFile, seqs: Sequence[int]) -> None:
     rows = table.scan_files(table.snapshot(), [file]).filter(~pl.col("seq").is_in(list(seqs)))
     kept = rows.with_columns(pl.lit(file.day, dtype=pl.Date).alias("date")).collect()
     added = table.write([kept] if kept.height else [])
@@ -124,11 +124,11 @@ def _without(site: Site, case: Case, table: LakeTable, file: DataFile, seqs: Seq
         raise
 
 
-def _delete_others(site: Site, case: Case, table: LakeTable) -> None:
-    """Delete every data file that the table does not name, and the index of its ids.
+def _delete_unlisted_files(site: Site, case: Case, table: LakeTable) -> None:
+    """Delete every data file that the table does not list, with the index of its ids.
 
-    Those it named before, and those that a killed writer left: either may hold the rows. `Table.vacuum` spares the
-    young ones, for a compaction may be about to commit them; here it has to begin again.
+    Files of earlier versions and files left by a killed writer may hold the rows. `Table.vacuum` spares young files,
+    because a compaction may be about to commit them; here such a compaction must start again.
     """
     with site.events.locked(case.model):
         present = {f.path for f in table.snapshot().files}
@@ -144,9 +144,9 @@ def _delete_others(site: Site, case: Case, table: LakeTable) -> None:
 
 
 def segments_left(site: Site, case: Case) -> int:
-    """Parts of write-ahead logs that held rows of the model when this was first asked, and are still on disk.
+    """Number of write-ahead log segments that held rows of the model at the first call and are still on disk.
 
-    Their rows are in the tables and were removed there; a process lets go of a part when all in it is folded.
+    Their rows have been removed from the tables; a process deletes a segment once all of its rows are flushed.
     """
     site.events.flush_orphans()
     holding = {
@@ -156,37 +156,37 @@ def segments_left(site: Site, case: Case) -> int:
         if _holds(segment, case.model)
     }
     with site.database.write() as db:
-        asked = erasure.remembered(db, case, "segments")
-        if not asked:
-            asked = {**holding, "": 0}  # never empty: asked once
-            erasure.remember(db, case, "segments", asked)
-    return len(asked.keys() & holding.keys())
+        first = erasure.remembered(db, case, "segments")
+        if not first:
+            first = {**holding, "": 0}  # never empty, so that it is remembered only once
+            erasure.remember(db, case, "segments", first)
+    return len(first.keys() & holding.keys())
 
 
 def _holds(segment: Path, model: str) -> bool:
     try:
         return any(record.header.model == model for record in wal_records.records(segment, segment.parent.name))
-    except FileNotFoundError:  # let go of in this moment
+    except FileNotFoundError:  # deleted at this moment
         return False
 
 
-# --- what is proved ---------------------------------------------------------------------------------------------------
+# --- proof ------------------------------------------------------------------------------------------------------------
 
 
 def tables_proof(site: Site, case: Case) -> list[dict[str, Any]]:
-    """Per table: the files exchanged, with digests and rows before and after, and a search of what is there now."""
+    """Per table: the files replaced, with digests and rows before and after, and a fresh search of the table."""
     with site.database.read() as db:
         entries = ledger_entries(db, (REWRITE,), subject=f"model:{case.model}")
     mine = [e for e in entries if e["body"].get("erasure") == str(case.id)]
     columns = subject_columns(site, case.model)
     proof = []
-    for kind in KINDS:
+    for kind in TABLES_IN_ORDER:
         table = site.events.table(case.model, kind)
         snapshot = table.snapshot()
         if snapshot.version < 0:
             continue
         bodies = [e["body"] for e in mine if e["body"]["table"] == kind]
-        files = [exchange for body in bodies for exchange in _exchanges(site, body)]
+        files = [replaced for body in bodies for replaced in _replaced_files(site, body)]
         proof.append(
             {
                 "table": kind,
@@ -195,13 +195,13 @@ def tables_proof(site: Site, case: Case) -> list[dict[str, Any]]:
                 "rows_removed": sum(f["rows_before"] - f["rows_after"] for f in files),
                 "files": files,
                 "entries": [e["index"] for e in mine if e["body"]["table"] == kind],
-                "after": _state(site, case, kind, table, snapshot, columns),
+                "after": _table_state(site, case, kind, table, snapshot, columns),
             }
         )
     return proof
 
 
-def _exchanges(site: Site, body: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _replaced_files(site: Site, body: Mapping[str, Any]) -> list[dict[str, Any]]:
     listed = LeafList.from_bytes(site.artifacts.get(body["leaves"]))
     by_version = {leaf.version: leaf for leaf in listed.added}
     found = []
@@ -217,16 +217,16 @@ def _exchanges(site: Site, body: Mapping[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def _state(
+def _table_state(
     site: Site, case: Case, kind: str, table: LakeTable, snapshot: Snapshot, columns: Sequence[str]
 ) -> dict[str, Any]:
-    """A fresh search of the table as it is: rows of the subject found, files on disk that the table does not name.
+    """A fresh search of the table: rows of the subject, and files on disk that the table does not list.
 
-    `found` counts those that had arrived when the erasure was asked for, `later` those that came since.
+    `found` counts rows that had arrived when the erasure was requested, `later` those that arrived afterwards.
     """
     search = _search(site, case, kind, columns)
     rows = table.scan(version=snapshot.version)
-    known = pl.col(_ARRIVAL[kind]) <= pl.lit(case.requested_at, dtype=pl.Datetime("us", "UTC"))
+    known = pl.col(_ARRIVAL_COLUMN[kind]) <= pl.lit(case.requested_at, dtype=pl.Datetime("us", "UTC"))
     present = {f.path for f in snapshot.files}
     on_disk = {p.relative_to(table.folder).as_posix() for p in table.folder.glob("date=*/*.parquet")}
     return {

@@ -1,7 +1,7 @@
-"""Streamed exports of a model's rows, in order of `seq`, resumable to the row; the range is never held in memory.
+"""Stream a model's rows in order of `seq`, resumable at any row; the rows are never all held in memory.
 
-An export reads one version of the table to its end. `seq` is dense, so a span of it is a bounded piece of work. Of
-outcomes an event comes once, with all that is known of it, where its newest row lies.
+An export reads one version of the table to its end. `seq` is dense, so a range of it is a bounded amount of work. In an
+export of outcomes each event appears once, with everything known about it, at the place of its newest row.
 """
 
 import re
@@ -26,13 +26,13 @@ MEDIA_TYPES: Final = {
     "parquet": "application/vnd.apache.parquet",
 }  # fmt: skip
 STEP_ROWS: Final = 50_000
-STEP_BYTES: Final = 8 << 20  # read at a time, about, compressed as on disk
+STEP_BYTES: Final = 8 << 20  # read at a time, approximately, as compressed on disk
 _CURSOR = re.compile(r"(\d{1,15}):(\d{1,18})")
 
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    version: int  # of the table: with the last `seq` received, what an export is resumed by
+    version: int  # of the table; with the last `seq` received it resumes an export
     media_type: str
     body: Iterator[bytes]
 
@@ -49,32 +49,32 @@ def export(
     limit: int | None = None,
     step_rows: int = STEP_ROWS,
 ) -> Export:
-    """Rows with from_ts <= ts < to_ts, after those that the cursor says were received.
+    """Export the rows with from_ts <= ts < to_ts that come after the cursor.
 
     Args:
-        cursor: `version:seq` of an export that was cut off; the rest comes from the same version.
-        limit: rows, at most.
-        step_rows: rows held at a time, at most.
+        cursor: `version:seq` of an interrupted export; the rest is read from the same version.
+        limit: most rows to export.
+        step_rows: most rows held in memory at one time.
 
     Raises:
-        InvalidError: the cursor is not one, or the times are the wrong way round.
-        VersionGoneError: the cursor names a version that never was.
+        InvalidError: the cursor is malformed, or `from_ts` is not before `to_ts`.
+        VersionGoneError: the cursor names a version that does not exist.
     """
     if from_ts is not None and to_ts is not None and from_ts >= to_ts:
         raise InvalidError(f"from {from_ts.isoformat()} is not before to {to_ts.isoformat()}; swap them", field="from")
-    version, first = (None, 0) if cursor is None else _position(cursor)
+    version, first = (None, 0) if cursor is None else _parse_cursor(cursor)
     if version is None:
         site.events.settle(model)
     table = site.events.table(model, kind)
     snapshot = table.snapshot(version)
     frames = _frames(table, snapshot, first, from_ts, to_ts, step_rows)
     if kind == "outcomes":
-        frames = (_known(table, snapshot, frame) for frame in frames)
+        frames = (_merged_outcomes(table, snapshot, frame) for frame in frames)
     frames = _limited(frames, limit)
     return Export(snapshot.version if version is None else version, MEDIA_TYPES[form], _WRITERS[form](frames))
 
 
-def _position(cursor: str) -> tuple[int, int]:
+def _parse_cursor(cursor: str) -> tuple[int, int]:
     found = _CURSOR.fullmatch(cursor)
     if found is None:
         raise InvalidError(
@@ -88,7 +88,7 @@ def _position(cursor: str) -> tuple[int, int]:
 def _frames(
     table: "LakeTable", snapshot: "Snapshot", first: int, from_ts: datetime | None, to_ts: datetime | None, most: int
 ) -> "Iterator[pl.DataFrame]":
-    """The rows, in pieces of bounded size; the first piece may be empty, and gives the columns."""
+    """The rows in frames of bounded size; the first frame may be empty and defines the columns."""
     files = snapshot.between(first, snapshot.end, from_ts=from_ts, to_ts=to_ts)
     lowest = min((f.low["seq"] for f in files if f.low.get("seq") is not None), default=0)
     end = max((f.high["seq"] + 1 for f in files if f.high.get("seq") is not None), default=0)
@@ -99,7 +99,7 @@ def _frames(
     yield table.scan_at(snapshot, to_seq=0).collect()
     while at < end:
         until = min(at + step, end)
-        # A stretch of `seq` that no file of these days has costs no reading.
+        # A range of `seq` that no file of these days holds is not read.
         if any(f.path in wanted for f in snapshot.between(at, until)):
             found = table.scan_at(snapshot, from_seq=at, to_seq=until, from_ts=from_ts, to_ts=to_ts)
             if (frame := found.sort("seq").collect()).height:
@@ -107,8 +107,8 @@ def _frames(
         at = until
 
 
-def _known(table: "LakeTable", snapshot: "Snapshot", frame: "pl.DataFrame") -> "pl.DataFrame":
-    """Rows of outcomes with what the version says of their events; a row that a newer one follows is left to that."""
+def _merged_outcomes(table: "LakeTable", snapshot: "Snapshot", frame: "pl.DataFrame") -> "pl.DataFrame":
+    """Each outcome with everything this version knows about its event; a row with a newer one is left to that one."""
     from monitor.events.merge_outcomes import merged
 
     if frame.is_empty():
@@ -138,7 +138,7 @@ def _ndjson(frames: "Iterator[pl.DataFrame]") -> Iterator[bytes]:
 
 
 class _Sink:
-    """What a writer has written since the last look."""
+    """A file object that keeps what a writer has written until it is taken."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
@@ -166,17 +166,17 @@ class _Sink:
 def _arrow(frames: "Iterator[pl.DataFrame]") -> Iterator[bytes]:
     import pyarrow as pa
 
-    return _written(frames, pa.ipc.new_stream)
+    return _write_file(frames, pa.ipc.new_stream)
 
 
 def _parquet(frames: "Iterator[pl.DataFrame]") -> Iterator[bytes]:
     import pyarrow.parquet as pq
 
-    return _written(frames, lambda sink, schema: pq.ParquetWriter(sink, schema, compression="zstd"))
+    return _write_file(frames, lambda sink, schema: pq.ParquetWriter(sink, schema, compression="zstd"))
 
 
-def _written(frames: "Iterator[pl.DataFrame]", opened: Callable[[Any, Any], Any]) -> Iterator[bytes]:
-    """The bytes of one file, each piece as soon as it is written."""
+def _write_file(frames: "Iterator[pl.DataFrame]", opened: Callable[[Any, Any], Any]) -> Iterator[bytes]:
+    """The bytes of one file, in pieces as they are written."""
     import polars as pl
 
     sink, writer = _Sink(), None
@@ -188,7 +188,7 @@ def _written(frames: "Iterator[pl.DataFrame]", opened: Callable[[Any, Any], Any]
             writer.write_table(table)
         if content := sink.take():
             yield content
-    assert writer is not None  # there is always a first piece
+    assert writer is not None  # there is always a first frame
     writer.close()
     yield sink.take()
 

@@ -1,4 +1,4 @@
-"""Upkeep of a model's tables: what is too old goes, small files are merged, the log is summed up and cleaned."""
+"""Maintain the tables of a model: apply retention, merge small files, and checkpoint and clean the Delta log."""
 
 import time
 from datetime import datetime
@@ -22,32 +22,35 @@ if TYPE_CHECKING:
     from monitor.lake.compact import Rewrite
     from monitor.lake.table import LakeTable
 
-TURN_S: Final = 20.0  # windows wait for the thread that merges
+MAX_TURN_S: Final = 20.0  # evaluations wait for the thread that merges files
 log = logger(__name__)
 
 
-def run(site: Site, model: str) -> bool:
-    """Bring every table of a model in order; False where files are left to merge, for another turn.
+def maintain_tables(site: Site, model: str) -> bool:
+    """Apply retention to every table of a model, merge its small files and clean its Delta log.
 
     Safe to run again after it was killed at any point.
+
+    Returns:
+        False where files are left to merge in another turn.
     """
     from monitor.lake.compact import compact
 
-    end = time.monotonic() + TURN_S
+    end = time.monotonic() + MAX_TURN_S
     with site.database.read() as db:
         spec = service.current_spec(site, db, model).spec
-    digests.record(site, model)  # what is about to be rewritten
+    digests.record(site, model)  # first, the files that are about to be rewritten
     for kind in KINDS:
         table = site.events.table(model, kind)
         if table.snapshot().version < 0:
             continue
-        if (dropped := retain(site, spec, kind, table)) is not None:
-            record(dropped)
+        if (dropped := apply_retention(site, spec, kind, table)) is not None:
+            log_rewrite(dropped)
         for rewrite in compact(model, kind, table, lambda: site.events.locked(model)):
-            record(rewrite)
+            log_rewrite(rewrite)
             if time.monotonic() > end:
                 return False
-    digests.record(site, model)  # before anything it would read is cleaned away
+    digests.record(site, model)  # before the log entries it reads are cleaned
     keep, now = duration(spec.history), site.clock.now()
     for kind in KINDS:
         table = site.events.table(model, kind)
@@ -56,14 +59,14 @@ def run(site: Site, model: str) -> bool:
     return True
 
 
-def ask(db: Session, model: str, now: datetime) -> None:
-    """Queue the upkeep of a model."""
+def request_upkeep(db: Session, model: str, now: datetime) -> None:
+    """Enqueue the upkeep of a model."""
     key = f"upkeep:{model}"
     queue.enqueue(db, UpkeepJob(model=model), now=now, dedupe_key=key, lock_key=key)
 
 
-def record(rewrite: "Rewrite") -> None:
-    """Say which files replaced which."""
+def log_rewrite(rewrite: "Rewrite") -> None:
+    """Log which files replaced which."""
     log.info(
         "files rewritten", model=rewrite.model, table=rewrite.table, cause=rewrite.cause, removed=len(rewrite.removed),
         added=len(rewrite.added), rows=rewrite.rows,
@@ -71,15 +74,15 @@ def record(rewrite: "Rewrite") -> None:
 
 
 def is_crowded(site: Site, model: str) -> bool:
-    """Whether a day's partition holds so many small files that they should be merged now."""
+    """Whether the partition of a day holds so many small files that they should be merged now."""
     from monitor.lake.compact import MAX_SMALL_FILES, small_files
 
     tables = (site.events.table(model, kind) for kind in KINDS)
     return any(len(files) > MAX_SMALL_FILES for table in tables for files in small_files(table.snapshot()).values())
 
 
-def retain(site: Site, spec: ModelSpec, kind: str, table: "LakeTable") -> "Rewrite | None":
-    """Drop the partitions of days that lie before the spec's retention, with a ledger entry that names their files."""
+def apply_retention(site: Site, spec: ModelSpec, kind: str, table: "LakeTable") -> "Rewrite | None":
+    """Delete the partitions of days before the spec's retention, with a ledger entry that names their files."""
     from monitor.lake.compact import Rewrite
 
     if spec.retention is None:
@@ -91,19 +94,21 @@ def retain(site: Site, spec: ModelSpec, kind: str, table: "LakeTable") -> "Rewri
         return None
     digests = {f.path: file_digest(table.folder / f.path) for f in found}
     with site.events.locked(spec.model):
-        # What was replaced meanwhile is left to the next run. The entry comes first: killed between the two, the
-        # next run says again what it deletes, and nothing is ever deleted without a word.
+        # Files replaced meanwhile are left to the next run. The ledger entry comes first: after a kill between the two,
+        # the next run records the deletion again, so nothing is ever deleted without an entry.
         present = {f.path for f in table.snapshot().files}
         doomed = [f for f in found if f.path in present]
         if not doomed:
             return None
         rows = sum(f.rows for f in doomed)
-        _enter(site, spec, kind, first_kept.isoformat(), [(f.path, f.rows, digests[f.path]) for f in doomed], now)
+        _record_retention(
+            site, spec, kind, first_kept.isoformat(), [(f.path, f.rows, digests[f.path]) for f in doomed], now
+        )
         after = table.swap(doomed, [], operation="DELETE", changes=True)
     return Rewrite(spec.model, kind, after.version, tuple(f.path for f in doomed), (), rows, 0, "retention")
 
 
-def _enter(
+def _record_retention(
     site: Site, spec: ModelSpec, kind: str, first_kept: str, files: list[tuple[str, int, str]], now: datetime
 ) -> None:
     with site.database.write() as db:

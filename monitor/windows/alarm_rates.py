@@ -1,4 +1,4 @@
-"""What a monitor did over a history, beside what its budget allows: rates, intervals, episodes, and the first alarm."""
+"""How often each monitor alarmed over a history, compared with its budget: rates, episodes and detection delay."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -8,16 +8,19 @@ from typing import Final
 
 from monitor.kpi.intervals import wilson
 
-PERIOD: Final = timedelta(days=30)
-ON_LABELS: Final = "labels"  # scale of the streams of errors, which look at every label and not at windows
+RATE_PERIOD: Final = timedelta(days=30)
+LABEL_SCALE: Final = "labels"  # scale of the error streams, which judge every label instead of windows
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """One look of one monitor at a window of a scale; of the streams of errors, `count` looks at one label each.
+class JudgedWindow:
+    """The judgement of one monitor on one window of a scale, or of an error stream on `count` labels.
 
-    `alpha`: chance of a false alarm it was given; None where the monitor has no budget, or its rule no such chance.
-    `why`: of a look that is no judgement.
+    Attributes:
+        alpha: probability of a false alarm allowed for each judgement; None where the monitor has no budget or its
+            rule has no such probability.
+        reason: why the monitor could not judge; None where it did.
+        count: number of judgements: 1 for a window, the number of labels for an error stream.
     """
 
     monitor: str
@@ -26,17 +29,22 @@ class Judged:
     end: datetime
     alarmed: bool = False
     alpha: float | None = None
-    why: str | None = None
+    reason: str | None = None
     columns: tuple[str, ...] = ()
     count: int = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Rate:
-    """Alarms of one monitor at one scale. `rate` and `budget` are per look, low..high its 95 % interval.
+class AlarmRate:
+    """How often one monitor alarmed at one scale.
 
-    The interval takes looks for independent. `per_30d`: alarms in 30 days of looks; null where they take no time.
-    `judgement`: above where even the low end exceeds the budget, within otherwise; null without a budget or a look.
+    Attributes:
+        looks: number of judgements.
+        rate: alarms per judgement; `low` and `high` bound its 95 % interval, which assumes independent judgements.
+        budget: false alarms allowed per judgement.
+        per_30d: alarms in 30 days of judged time; None where the judgements span no time.
+        judgement: "above" where even `low` exceeds the budget, else "within"; None without a budget or a judgement.
+        not_judged: number of windows that were not judged, by reason.
     """
 
     monitor: str
@@ -57,8 +65,8 @@ class Rate:
 
 
 @dataclass(frozen=True, slots=True)
-class Episode:
-    """Alarms of one monitor and scale without a quiet look between them; looks that judged nothing do not end it."""
+class AlarmEpisode:
+    """Alarms of one monitor at one scale without a quiet window in between; a window that was not judged ends none."""
 
     monitor: str
     scale: str
@@ -69,11 +77,14 @@ class Episode:
 
 
 @dataclass(frozen=True, slots=True)
-class Delay:
-    """What came of a change at a known time, by alarms under the budget.
+class DetectionDelay:
+    """False alarms before a change at a known time, and the delay until the first alarm after it.
 
-    `before`: alarms in windows (and of labels) that were over before the change, of `windows_before` judgements of a
-    window. `windows`: looks of the alarming scale that end after it, up to the alarm, itself included.
+    Attributes:
+        before: alarms of windows and labels that ended before the change.
+        windows_before: judged windows that ended before the change.
+        windows: judgements at the alarming scale that end after the change, up to and including the alarm.
+        days: time from the change to the end of the alarming window.
     """
 
     before: int
@@ -86,72 +97,91 @@ class Delay:
     columns: tuple[str, ...]
 
 
-def rates(looks: Iterable[Judged]) -> list[Rate]:
-    """One line for each monitor and scale, in order of appearance."""
-    return [_rate(monitor, scale, mine) for (monitor, scale), mine in _streams(looks).items()]
+def alarm_rates(windows: Iterable[JudgedWindow]) -> list[AlarmRate]:
+    """The alarm rate of each monitor at each scale.
+
+    Args:
+        windows: judgements of any monitors and scales; those of one monitor and scale in order of time.
+
+    Returns:
+        One rate for each monitor and scale, in order of appearance. A rate without a judgement is None.
+
+    Source: Wilson (1927) for windows, Garwood (1936) for labels.
+    """
+    return [_rate(monitor, scale, mine) for (monitor, scale), mine in _streams(windows).items()]
 
 
-def _rate(monitor: str, scale: str, looks: Sequence[Judged]) -> Rate:
-    judged = [look for look in looks if look.why is None]
-    n, alarms = sum(look.count for look in judged), sum(look.alarmed for look in judged)
-    low, high = (_poisson if scale == ON_LABELS else wilson)(alarms, n) if n else (None, None)
-    given = [look.alpha * look.count for look in judged if look.alpha is not None]
+def _rate(monitor: str, scale: str, windows: Sequence[JudgedWindow]) -> AlarmRate:
+    judged = [window for window in windows if window.reason is None]
+    n, alarms = sum(window.count for window in judged), sum(window.alarmed for window in judged)
+    low, high = (_poisson if scale == LABEL_SCALE else wilson)(alarms, n) if n else (None, None)
+    given = [window.alpha * window.count for window in judged if window.alpha is not None]
     budget = sum(given) / n if n and len(given) == len(judged) else None
-    time = sum((look.end - look.start for look in judged), timedelta())
-    each = n * (PERIOD / time) if time > timedelta() else None
+    time = sum((window.end - window.start for window in judged), timedelta())
+    judgements = n * (RATE_PERIOD / time) if time > timedelta() else None
 
     def per_30d(rate: float | None) -> float | None:
-        return None if rate is None or each is None else rate * each
+        return None if rate is None or judgements is None else rate * judgements
 
     rate = alarms / n if n else None
     judgement = None if budget is None or low is None else "above" if low > budget else "within"
-    return Rate(
-        monitor, scale, n, alarms, len(list(_runs(looks))), rate, low, high, budget, per_30d(rate), per_30d(low),
-        per_30d(high), per_30d(budget), judgement, dict(Counter(look.why for look in looks if look.why is not None)),
+    return AlarmRate(
+        monitor, scale, n, alarms, len(list(_runs(windows))), rate, low, high, budget, per_30d(rate), per_30d(low),
+        per_30d(high), per_30d(budget), judgement, dict(Counter(w.reason for w in windows if w.reason is not None)),
     )  # fmt: skip
 
 
 def _poisson(count: int, n: int) -> tuple[float, float]:
-    """Exact 95 % interval of a Poisson mean, per look. Source: Garwood (1936)."""
+    """Exact 95 % interval of a Poisson mean, per judgement. Source: Garwood (1936)."""
     from scipy.stats import chi2
 
     low = float(chi2.ppf(0.025, 2 * count)) / 2.0 if count else 0.0
     return low / n, float(chi2.ppf(0.975, 2 * count + 2)) / 2.0 / n
 
 
-def episodes(looks: Iterable[Judged]) -> list[Episode]:
-    """In order of their begin."""
+def alarm_episodes(windows: Iterable[JudgedWindow]) -> list[AlarmEpisode]:
+    """Runs of alarms of each monitor and scale, in order of their start."""
     found = [
-        Episode(
+        AlarmEpisode(
             monitor, scale, run[0].start, run[-1].end, len(run),
-            tuple(dict.fromkeys(column for look in run for column in look.columns)),
+            tuple(dict.fromkeys(column for window in run for column in window.columns)),
         )
-        for (monitor, scale), mine in _streams(looks).items()
+        for (monitor, scale), mine in _streams(windows).items()
         for run in _runs(mine)
     ]  # fmt: skip
     return sorted(found, key=lambda e: (e.start, e.end))
 
 
-def _runs(looks: Sequence[Judged]) -> Iterable[list[Judged]]:
-    run: list[Judged] = []
-    for look in looks:
-        if look.alarmed:
-            run.append(look)
-        elif run and look.why is None:
+def _runs(windows: Sequence[JudgedWindow]) -> Iterable[list[JudgedWindow]]:
+    run: list[JudgedWindow] = []
+    for window in windows:
+        if window.alarmed:
+            run.append(window)
+        elif run and window.reason is None:
             yield run
             run = []
     if run:
         yield run
 
 
-def delay(looks: Iterable[Judged], changed_at: datetime) -> Delay:
-    """Alarms before a change, and the first after it: of a window that ends after the change."""
-    everything = list(looks)
-    before = [look for look in everything if look.end <= changed_at and look.why is None]
+def detection_delay(windows: Iterable[JudgedWindow], changed_at: datetime) -> DetectionDelay:
+    """Alarms before a change, and the delay to the first alarm of a window that ends after it.
+
+    Args:
+        windows: judgements of any monitors and scales.
+        changed_at: when the change happened.
+
+    Returns:
+        The delay in days and in judgements; None where no alarm follows. Of two windows that end together, the
+        shorter one counts as the first.
+    """
+    everything = list(windows)
+    before = [window for window in everything if window.end <= changed_at and window.reason is None]
     after = sorted((j for j in everything if j.end > changed_at and j.alarmed), key=lambda j: (j.end, j.end - j.start))
-    false, looked = sum(look.alarmed for look in before), sum(look.scale != ON_LABELS for look in before)
+    false_alarms = sum(window.alarmed for window in before)
+    judged_before = sum(window.scale != LABEL_SCALE for window in before)
     if not after:
-        return Delay(false, looked, None, None, None, None, None, ())
+        return DetectionDelay(false_alarms, judged_before, None, None, None, None, None, ())
     first = after[0]
     count = sum(
         j.count
@@ -159,11 +189,13 @@ def delay(looks: Iterable[Judged], changed_at: datetime) -> Delay:
         if (j.monitor, j.scale) == (first.monitor, first.scale) and changed_at < j.end <= first.end
     )
     days = (first.end - changed_at) / timedelta(days=1)
-    return Delay(false, looked, first.end, first.monitor, first.scale, count, days, first.columns)
+    return DetectionDelay(
+        false_alarms, judged_before, first.end, first.monitor, first.scale, count, days, first.columns
+    )
 
 
-def _streams(looks: Iterable[Judged]) -> dict[tuple[str, str], list[Judged]]:
-    found: dict[tuple[str, str], list[Judged]] = {}
-    for look in looks:
-        found.setdefault((look.monitor, look.scale), []).append(look)
+def _streams(windows: Iterable[JudgedWindow]) -> dict[tuple[str, str], list[JudgedWindow]]:
+    found: dict[tuple[str, str], list[JudgedWindow]] = {}
+    for window in windows:
+        found.setdefault((window.monitor, window.scale), []).append(window)
     return found

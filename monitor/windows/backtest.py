@@ -1,7 +1,7 @@
-"""What the rules of a spec would have answered over the windows that are stored: the same numbers as a replay of it.
+"""Judge the stored windows of a model under another spec, with the same numbers as a replay under that spec.
 
-Rows, profiles and the p values of data quality are there already; another policy is another reading of them. It has to
-cut blocks as the stored ones are cut (`cut_of`), and its windows may be longer or shorter sums of them.
+Rows, block profiles and the p values of data quality are stored already, so another policy only reads them again. Its
+spec must divide rows into the same blocks (`profile_layout`); its windows may be longer or shorter sums of them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ from monitor.profile.codec import from_bytes
 from monitor.profile.reference_profile import ReferenceProfile
 from monitor.quality import Volume
 from monitor.reference import block_profiles, profile_job
-from monitor.reference.collect import watched
+from monitor.reference.collect import watched_columns
 from monitor.service import CurrentSpec
 from monitor.site import Site
 from monitor.spec import budget
@@ -31,92 +31,99 @@ from monitor.spec.monitors import RowWindow
 from monitor.spec.times import block_length
 from monitor.tables import BaselineRow, Measurement, StoredProfile, Window
 from monitor.windows import concept
-from monitor.windows.alarm_rates import ON_LABELS, Judged
+from monitor.windows.alarm_rates import LABEL_SCALE, JudgedWindow
 from monitor.windows.close import due
 from monitor.windows.judge import labelled_rows, seed_of
-from monitor.windows.quality import matters, quality_readings, volume_measured, volume_of
+from monitor.windows.quality import is_above_floor, quality_readings, volume_from_reading, volume_of
 
-NO_REFERENCE: Final = ("reference", "no_reference")  # whatever the policy
+REFERENCE_VERDICTS: Final = ("reference", "no_reference")  # of windows that no policy can judge
 
 
-def cut_of(spec: ModelSpec) -> tuple[Any, ...]:
-    """Specs that agree in this have the same baseline and the same profiles."""
-    cut = spec.monitors.windows
-    blocks = cut.rows if isinstance(cut, RowWindow) else block_length(cut)
-    return blocks, spec.baseline, tuple(watched(spec).items())
+def profile_layout(spec: ModelSpec) -> tuple[Any, ...]:
+    """What decides the reference and the block profiles of a spec; specs with equal layouts share both."""
+    windows = spec.monitors.windows
+    blocks = windows.rows if isinstance(windows, RowWindow) else block_length(windows)
+    return blocks, spec.baseline, tuple(watched_columns(spec).items())
 
 
 @dataclass(frozen=True)
-class _Span:
-    """A window as far as it does not depend on the policy."""
+class _StoredWindow:
+    """The part of a window that does not depend on the policy."""
 
     scale: str
     number: int
     seqs: tuple[int, int]
     times: tuple[datetime, datetime]
-    why: str | None  # not judged whatever the policy
+    reason: str | None  # why no policy can judge it
     quality: tuple[Any, ...]  # measurements or readings
-    volume: Volume | None  # of windows of time
+    volume: Volume | None  # None for windows of rows
 
 
 @dataclass(frozen=True, eq=False)
-class Stored:
-    """A model's windows, profiles and errors; `stream`: the state its error streams were first stored in."""
+class StoredHistory:
+    """A model's windows, profiles and errors.
+
+    Attributes:
+        stream: the state in which the model's error streams were first stored.
+    """
 
     site: Site
     current: CurrentSpec
     row: BaselineRow
     stream: dict[str, Any] | None
-    _spans: dict[str, list[_Span]] = field(default_factory=dict)
+    _stored_windows: dict[str, list[_StoredWindow]] = field(default_factory=dict)
     _scores: dict[tuple[str, int], list[Score]] = field(default_factory=dict)
 
-    def looks(self, spec: ModelSpec, *, changed_at: datetime | None = None) -> list[Judged]:
-        """What drift, data quality, volume and the streams of errors would have said under a spec cut like the stored.
+    def judged_windows(self, spec: ModelSpec, *, changed_at: datetime | None = None) -> list[JudgedWindow]:
+        """What drift, data quality, volume and the error streams would have judged under a spec of the same layout.
 
         Args:
-            changed_at: labels before and after it are not counted together.
+            spec: the policy; its `profile_layout` must equal that of the stored spec.
+            changed_at: labels before and after this time are counted apart.
         """
         current = replace(self.current, spec=spec)
-        found: list[Judged] = []
+        found: list[JudgedWindow] = []
         for scale in spec.monitors.scales:
-            spans = self._of_scale(current, scale)
-            found += [self._drift(spec, span) for span in spans]
-            found += [_quality(spec, span) for span in spans]
-            found += [look for span in spans for look in _volume(spec, span)]
+            windows = self._of_scale(current, scale)
+            found += [self._drift(spec, window) for window in windows]
+            found += [_quality(spec, window) for window in windows]
+            found += [judged for window in windows for judged in _volume(spec, window)]
         return found + list(self._labels(spec, changed_at))
 
-    def recorded(self, changed_at: datetime | None = None) -> list[Judged]:
-        """What drift, data quality and the streams of errors said when the windows were closed."""
-        spec, found = self.current.spec, list[Judged]()
+    def recorded_windows(self, changed_at: datetime | None = None) -> list[JudgedWindow]:
+        """What drift, data quality, volume and the error streams judged when the windows were closed."""
+        spec, found = self.current.spec, list[JudgedWindow]()
         for scale in spec.monitors.scales:
             closed = self._closed(scale)
             for window, _ in closed:
                 decision, times = window.decision, (window.from_ts, window.to_ts)
                 if not decision["judged"]:
-                    found.append(Judged("drift", scale, *times, why=_why(decision)))
+                    found.append(JudgedWindow("drift", scale, *times, reason=_unjudged_reason(decision)))
                     continue
                 named = tuple(c["column"] for c in decision["columns"] if c["alarmed"])
-                alpha, alarmed = _alpha(spec, decision["alpha"]), decision["verdict"] == "drift"
-                found.append(Judged("drift", scale, *times, alarmed=alarmed, alpha=alpha, columns=named))
+                alpha, alarmed = _alpha_or_none(spec, decision["alpha"]), decision["verdict"] == "drift"
+                found.append(JudgedWindow("drift", scale, *times, alarmed=alarmed, alpha=alpha, columns=named))
             for window, measured in closed:
-                look = _quality(spec, _span(window, measured))
+                judged = _quality(spec, _stored_window(window, measured))
                 named = tuple(
                     dict.fromkeys(m.column or m.metric for m in measured if m.alarm and m.monitor == "quality")
                 )
-                found.append(replace(look, alarmed=bool(named), columns=named))
+                found.append(replace(judged, alarmed=bool(named), columns=named))
             for window, measured in closed:
-                found += _volume(spec, _span(window, measured))
+                found += _volume(spec, _stored_window(window, measured))
         return found + list(self._labels(spec, changed_at))
 
-    def _of_scale(self, current: CurrentSpec, scale: str) -> list[_Span]:
-        if scale not in self._spans:
+    def _of_scale(self, current: CurrentSpec, scale: str) -> list[_StoredWindow]:
+        if scale not in self._stored_windows:
             known = scale in self.current.spec.monitors.scales
-            closed = [_span(*one) for one in self._closed(scale)] if known else list(self._other(current, scale))
-            self._spans[scale] = closed
-        return self._spans[scale]
+            closed = (
+                [_stored_window(*one) for one in self._closed(scale)] if known else list(self._other(current, scale))
+            )
+            self._stored_windows[scale] = closed
+        return self._stored_windows[scale]
 
     def _closed(self, scale: str) -> list[tuple[Window, list[Any]]]:
-        """Windows of a scale, with the quality and the volume measured in them."""
+        """The stored windows of a scale, each with its data-quality and volume measurements."""
         query = (
             select(
                 Measurement.window_id, Measurement.monitor, Measurement.metric, Measurement.column, Measurement.value,
@@ -135,52 +142,53 @@ class Stored:
             mine = [w for w in store.windows(db, self.current.model.id) if w.scale == scale]
         return [(w, measured.get(w.id, [])) for w in mine]
 
-    def _other(self, current: CurrentSpec, scale: str) -> Iterator[_Span]:
-        """Windows of a scale the stored spec has not: closed as it would have closed them."""
+    def _other(self, current: CurrentSpec, scale: str) -> Iterator[_StoredWindow]:
+        """Windows of a scale that the stored spec lacks, closed as an evaluation would have closed them."""
         number = 0
         while (window := due(self.site, current, self.row, scale, number)) is not None:
             seqs, times = (window.from_seq, window.to_seq), (window.from_ts, window.to_ts)
             labelled = labelled_rows(self.site, current, window.frame)
             found = quality_readings(self.site, current, self.row, window.from_seq, labelled, window.frame, scale)
-            why = self._before(window.from_seq)
-            volume = None if why else volume_of(self.site, current.spec, self.row, window.frame, times)
-            yield _Span(scale, number, seqs, times, why, tuple(found), volume)
+            reason = self._reference_verdict(window.from_seq)
+            volume = None if reason else volume_of(self.site, current.spec, self.row, window.frame, times)
+            yield _StoredWindow(scale, number, seqs, times, reason, tuple(found), volume)
             number += 1
 
-    def _before(self, from_seq: int) -> str | None:
+    def _reference_verdict(self, from_seq: int) -> str | None:
+        """Why a window that begins here cannot be compared with the reference; None where it can."""
         if self.row.problem is not None:
             return "no_reference"
         return "reference" if self.row.to_seq is None or from_seq < self.row.to_seq else None
 
-    def _drift(self, spec: ModelSpec, span: _Span) -> Judged:
-        if span.why is not None:
-            return Judged("drift", span.scale, *span.times, why=span.why)
-        decision = self._decision(spec, span)
-        return Judged(
-            "drift", span.scale, *span.times, alarmed=decision.alarmed, alpha=_alpha(spec, decision.alpha),
-            why=None if decision.judged else decision.verdict,
+    def _drift(self, spec: ModelSpec, window: _StoredWindow) -> JudgedWindow:
+        if window.reason is not None:
+            return JudgedWindow("drift", window.scale, *window.times, reason=window.reason)
+        decision = self._decision(spec, window)
+        return JudgedWindow(
+            "drift", window.scale, *window.times, alarmed=decision.alarmed, alpha=_alpha_or_none(spec, decision.alpha),
+            reason=None if decision.judged else decision.verdict,
             columns=tuple(f.column for f in decision.columns if f.alarmed),
         )  # fmt: skip
 
-    def _decision(self, spec: ModelSpec, span: _Span) -> DriftDecision:
-        assert self.row.artifact is not None  # a span without a reference says why
-        labels = block_profiles.labels_between(spec, self.row, span.seqs, span.times)
+    def _decision(self, spec: ModelSpec, window: _StoredWindow) -> DriftDecision:
+        assert self.row.artifact is not None  # a window without a reference has a reason
+        labels = block_profiles.labels_between(spec, self.row, window.seqs, window.times)
         blocks = [self._blocks.get(label) or self._empty for label in labels]
         scores: list[Score] = []
         if spec.monitors.drift.rule == "thresholds":
-            at = span.scale, span.number
+            at = window.scale, window.number
             if at not in self._scores:
                 self._scores[at] = drift_scores(self._baseline, merge_all(blocks))
             scores = self._scores[at]
-        seed = seed_of(self.row.artifact, span.scale, span.number)
+        seed = seed_of(self.row.artifact, window.scale, window.number)
         return judge(
-            spec, self._baseline, span.scale, blocks, scores, first=labels.start, seed=seed, volume=span.volume
+            spec, self._baseline, window.scale, blocks, scores, first=labels.start, seed=seed, volume=window.volume
         )
 
     @cached_property
     def _baseline(self) -> ReferenceProfile:
         assert self.row.artifact is not None
-        return profile_job.fitted(self.site.artifacts.root, self.row.artifact)
+        return profile_job.load_profile(self.site.artifacts.root, self.row.artifact)
 
     @cached_property
     def _empty(self) -> BlockProfile:
@@ -188,7 +196,7 @@ class Stored:
 
     @cached_property
     def _blocks(self) -> dict[int, BlockProfile]:
-        """Every profile of all rows of a block, by label."""
+        """The profile of all rows of each block, by label."""
         query = select(StoredProfile.label, StoredProfile.data).where(
             StoredProfile.baseline_id == self.row.id, StoredProfile.version == "", StoredProfile.segment == ""
         )
@@ -199,25 +207,25 @@ class Stored:
     def _history(self) -> concept.History | None:
         return None if self.stream is None else concept.history(self.site, self.current, self.row, self.stream)
 
-    def _labels(self, spec: ModelSpec, changed_at: datetime | None) -> Iterator[Judged]:
-        """Stretches of labels without an alarm, and each alarm."""
+    def _labels(self, spec: ModelSpec, changed_at: datetime | None) -> Iterator[JudgedWindow]:
+        """Runs of labels without an alarm, and each label that raised one."""
         past = self._history
         if past is None or not past.times:
             return
         lasted = self.row.to_ts - self.row.from_ts if self.row.to_ts and self.row.from_ts else None
         run_length = budget.run_length(spec, rows=self.row.rows or len(past.start), lasted=lasted)
         fired = set(past.alarms(run_length))
-        cut = len(past.times) if changed_at is None else sum(t <= changed_at for t in past.times)
-        ends = sorted({0, cut, len(past.times), *fired, *(at + 1 for at in fired)})
+        before = len(past.times) if changed_at is None else sum(t <= changed_at for t in past.times)
+        ends = sorted({0, before, len(past.times), *fired, *(at + 1 for at in fired)})
         for first, end in pairwise(ends):
             times = past.times[first - 1] if first else past.times[0], past.times[end - 1]
-            yield Judged(
-                "concept", ON_LABELS, *times, alarmed=first in fired, alpha=1.0 / run_length, count=end - first
+            yield JudgedWindow(
+                "concept", LABEL_SCALE, *times, alarmed=first in fired, alpha=1.0 / run_length, count=end - first
             )
 
 
-def declared_looks(site: Site, current: CurrentSpec) -> list[Judged]:
-    """What KPIs and fairness said in the windows that are stored: limits of their own, and no budget."""
+def windows_of_declared_limits(site: Site, current: CurrentSpec) -> list[JudgedWindow]:
+    """What KPIs and fairness metrics judged in stored windows, by limits that users declare and without a budget."""
     query = select(
         Window.scale, Measurement.from_ts, Measurement.to_ts, Measurement.monitor, Measurement.alarm,
         Measurement.value, Measurement.metric,
@@ -229,59 +237,59 @@ def declared_looks(site: Site, current: CurrentSpec) -> list[Judged]:
     with site.database.read() as db:
         for m in db.execute(query):
             by_window.setdefault((m.monitor, m.scale, m.from_ts, m.to_ts), []).append(m)
-    looks = []
+    judged = []
     for (monitor, scale, start, end), found in by_window.items():
-        why = None if any(m.value is not None for m in found) else "no_value"
+        reason = None if any(m.value is not None for m in found) else "no_value"
         named = tuple(dict.fromkeys(m.metric for m in found if m.alarm))
-        looks.append(Judged(monitor, scale, start, end, alarmed=bool(named), why=why, columns=named))
-    return looks
+        judged.append(JudgedWindow(monitor, scale, start, end, alarmed=bool(named), reason=reason, columns=named))
+    return judged
 
 
-def _alpha(spec: ModelSpec, alpha: float) -> float | None:
-    """A fixed threshold has no false-alarm rate."""
+def _alpha_or_none(spec: ModelSpec, alpha: float) -> float | None:
+    """The budget of a drift test; None for fixed thresholds, which have no false-alarm rate."""
     return None if spec.monitors.drift.rule == "thresholds" else alpha
 
 
-def _why(decision: dict[str, Any]) -> str:
+def _unjudged_reason(decision: dict[str, Any]) -> str:
     verdict = str(decision["verdict"])
     return "reference" if verdict == "collecting_reference" else verdict
 
 
-def _span(window: Window, measured: Sequence[Any]) -> _Span:
-    why = _why(window.decision)
-    return _Span(
+def _stored_window(window: Window, measured: Sequence[Any]) -> _StoredWindow:
+    reason = _unjudged_reason(window.decision)
+    return _StoredWindow(
         window.scale, window.number, (window.from_seq, window.to_seq), (window.from_ts, window.to_ts),
-        why if why in NO_REFERENCE else None, tuple(m for m in measured if m.monitor == "quality"),
-        next((volume_measured(m) for m in measured if m.monitor == "volume"), None),
+        reason if reason in REFERENCE_VERDICTS else None, tuple(m for m in measured if m.monitor == "quality"),
+        next((volume_from_reading(m) for m in measured if m.monitor == "volume"), None),
     )  # fmt: skip
 
 
-def _volume(spec: ModelSpec, span: _Span) -> Iterator[Judged]:
-    """The window's volume under a policy's part of the budget; windows of rows have none."""
+def _volume(spec: ModelSpec, window: _StoredWindow) -> Iterator[JudgedWindow]:
+    """The volume of a window, judged at the policy's share of the budget; windows of rows have no volume."""
     if isinstance(spec.monitors.windows, RowWindow):
         return
-    if span.volume is None or span.volume.p is None:
-        why = span.why or ("not_learned" if span.volume is None else "not_tested")
-        yield Judged("volume", span.scale, *span.times, why=why)
+    if window.volume is None or window.volume.p is None:
+        reason = window.reason or ("not_learned" if window.volume is None else "not_tested")
+        yield JudgedWindow("volume", window.scale, *window.times, reason=reason)
         return
-    alpha = budget.alpha(spec, "volume", span.scale)
-    alarmed = span.volume.changed(alpha)
+    alpha = budget.alpha(spec, "volume", window.scale)
+    alarmed = window.volume.changed(alpha)
     named = ("volume",) if alarmed else ()
-    yield Judged("volume", span.scale, *span.times, alarmed=alarmed, alpha=alpha, columns=named)
+    yield JudgedWindow("volume", window.scale, *window.times, alarmed=alarmed, alpha=alpha, columns=named)
 
 
-def _quality(spec: ModelSpec, span: _Span) -> Judged:
-    """The window's p values, adjusted when they were measured, under a policy's part of the budget."""
-    alpha = budget.alpha(spec, "quality", span.scale)
-    tested = [m for m in span.quality if m.details["adjusted_p"] is not None]
+def _quality(spec: ModelSpec, window: _StoredWindow) -> JudgedWindow:
+    """The data quality of a window by its stored adjusted p values, judged at the policy's share of the budget."""
+    alpha = budget.alpha(spec, "quality", window.scale)
+    tested = [m for m in window.quality if m.details["adjusted_p"] is not None]
     if not tested:
-        why = span.why or ("few_rows" if span.quality else "not_learned")
-        return Judged("quality", span.scale, *span.times, why=why)
+        reason = window.reason or ("few_rows" if window.quality else "not_learned")
+        return JudgedWindow("quality", window.scale, *window.times, reason=reason)
     named = [
         m.column or m.metric
         for m in tested
-        if m.details["adjusted_p"] <= alpha and matters(m.value, m.details["reference"])
+        if m.details["adjusted_p"] <= alpha and is_above_floor(m.value, m.details["reference"])
     ]
-    return Judged(
-        "quality", span.scale, *span.times, alarmed=bool(named), alpha=alpha, columns=tuple(dict.fromkeys(named))
+    return JudgedWindow(
+        "quality", window.scale, *window.times, alarmed=bool(named), alpha=alpha, columns=tuple(dict.fromkeys(named))
     )

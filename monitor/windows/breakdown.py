@@ -1,4 +1,4 @@
-"""KPIs of the parts of a window: its versions, segments and agents, and which agent a change of the whole came from."""
+"""KPIs of the slices of a window (versions, segments, agents), and the agents that explain a change of a KPI."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -18,19 +18,23 @@ from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.spec.monitors import KpiRule
 from monitor.tables import BaselineRow, Measurement, Window
-from monitor.windows.readings import Reading, computed, kpi_frame, rows_for
+from monitor.windows.readings import Reading, compute_kpi, kpi_frame, usable_rows
 
-MINIMUM_ROWS: Final = 30
-MOST_PARTS: Final = 20
-MISSING: Final = "(missing)"
+MIN_ROWS: Final = 30
+MAX_SLICES: Final = 20
+MISSING_VALUE: Final = "(missing)"
 REFERENCE_ROWS: Final = CacheKind[tuple[UUID, int], pl.DataFrame]("reference rows by reference and outcomes", most=4)
 
 
-def part_readings(spec: ModelSpec, labelled: pl.DataFrame, window: pl.DataFrame) -> list[Reading]:
-    """Every KPI by version (where several answered), segment and agent; groups under 30 usable rows say so.
+def slice_readings(spec: ModelSpec, labelled: pl.DataFrame, window: pl.DataFrame) -> list[Reading]:
+    """Every KPI by version (where several answered), segment and agent.
 
-    They describe and never alarm: the limit and the budget are the model's. Of a column with many values the 20 with
-    the most rows of the window are shown.
+    A slice describes and never alarms, because limit and budget belong to the whole model. A slice with under 30 usable
+    rows has a reason in place of a value. A column with many values shows the 20 with the most rows in the window.
+
+    Args:
+        labelled: rows of the window whose outcome has arrived.
+        window: all rows of the window.
     """
     found = []
     for by in ("version", *spec.with_role("segment", "agent")):
@@ -38,8 +42,8 @@ def part_readings(spec: ModelSpec, labelled: pl.DataFrame, window: pl.DataFrame)
         if by == "version" and len(names) < 2:
             continue
         for rule in spec.monitors.kpi:
-            rows = rows_for(spec, rule, labelled, window)
-            found += [_reading(spec, rule, by, name, rows) for name in names[:MOST_PARTS]]
+            rows = usable_rows(spec, rule, labelled, window)
+            found += [_reading(spec, rule, by, name, rows) for name in names[:MAX_SLICES]]
     return found
 
 
@@ -50,20 +54,20 @@ def _names(frame: pl.DataFrame, by: str) -> list[str]:
 
 
 def _text(by: str) -> pl.Expr:
-    return pl.col(by).cast(pl.String).fill_null(MISSING)
+    return pl.col(by).cast(pl.String).fill_null(MISSING_VALUE)
 
 
 def _reading(spec: ModelSpec, rule: KpiRule, by: str, name: str, rows: pl.DataFrame) -> Reading:
     mine = rows.filter(_text(by) == name)
-    found, unit, better = computed(spec, rule, mine)
+    found, unit, better = compute_kpi(spec, rule, mine)
     value, reason = found.value, found.reason
-    if found.n < MINIMUM_ROWS and value is not None:
-        value, reason = None, f"{found.n} usable rows; a part is shown from {MINIMUM_ROWS}"
+    if found.n < MIN_ROWS and value is not None:
+        value, reason = None, f"{found.n} usable rows; a slice needs at least {MIN_ROWS}"
     return Reading(
         "kpi", rule.metric, value, reason or (None if value is not None else "no usable row"), unit, found.n,
         column=rule.column or "", segment=f"{by}={name}"[:200], low=found.low if value is not None else None,
         high=found.high if value is not None else None,
-        details={"by": by, "part": name, "too_small": found.n < MINIMUM_ROWS, "higher_is_better": better},
+        details={"by": by, "part": name, "too_small": found.n < MIN_ROWS, "higher_is_better": better},
     )  # fmt: skip
 
 
@@ -71,7 +75,13 @@ def with_agents(
     site: Site, current: CurrentSpec, row: BaselineRow, from_seq: int, readings: Sequence[Reading],
     labelled: pl.DataFrame, window: pl.DataFrame,
 ) -> list[Reading]:  # fmt: skip
-    """Readings of whole KPIs with the split of their change since the reference over the agents."""
+    """The readings, where each KPI of the whole model also says how much each agent contributed to its change.
+
+    Args:
+        from_seq: first sequence number of the window; a window inside the reference is left as it is.
+        labelled: rows of the window whose outcome has arrived.
+        window: all rows of the window.
+    """
     agents = current.spec.with_role("agent")
     if not agents or row.to_seq is None or from_seq < row.to_seq or row.to_seq <= row.from_seq:
         return list(readings)
@@ -83,9 +93,9 @@ def with_agents(
         if rule is None or reading.monitor != "kpi" or reading.segment or rule.metric not in KPIS:
             found.append(reading)
             continue
-        rows = rows_for(current.spec, rule, labelled, window)
-        parts = _parts(current.spec, rule, agents[0], reference, rows)
-        notes = {"agents": {"column": agents[0], "parts": [asdict(p) for p in parts]}} if parts else {}
+        rows = usable_rows(current.spec, rule, labelled, window)
+        contributions = _contributions(current.spec, rule, agents[0], reference, rows)
+        notes = {"agents": {"column": agents[0], "parts": [asdict(p) for p in contributions]}} if contributions else {}
         found.append(replace(reading, details=reading.details | notes))
     return found
 
@@ -104,7 +114,9 @@ def _reference(site: Site, current: CurrentSpec, row: BaselineRow) -> pl.DataFra
     return site.cache.get(REFERENCE_ROWS, (row.id, site.events.extent(name).outcomes), read)
 
 
-def _parts(spec: ModelSpec, rule: KpiRule, by: str, before: pl.DataFrame, now: pl.DataFrame) -> list[Contribution]:
+def _contributions(
+    spec: ModelSpec, rule: KpiRule, by: str, before: pl.DataFrame, now: pl.DataFrame
+) -> list[Contribution]:
     sides = []
     for rows in (before, now):
         if rows.is_empty():
@@ -117,45 +129,45 @@ def _parts(spec: ModelSpec, rule: KpiRule, by: str, before: pl.DataFrame, now: p
     return decompose(*sides)
 
 
-def first_degraded(db: Session, window: Window, readings: Sequence[Reading]) -> list[Reading]:
-    """Readings whose split over agents also says who got worse first and, in words, who explains the change."""
+def with_first_degraded(db: Session, window: Window, readings: Sequence[Reading]) -> list[Reading]:
+    """The readings; contributions of agents also say which agent got worse first and which explains the change."""
     return [
-        replace(r, details=r.details | {"agents": _told(db, window, r)}) if "agents" in r.details else r
+        replace(r, details=r.details | {"agents": _with_statement(db, window, r)}) if "agents" in r.details else r
         for r in readings
     ]
 
 
-def _told(db: Session, window: Window, reading: Reading) -> dict[str, Any]:
+def _with_statement(db: Session, window: Window, reading: Reading) -> dict[str, Any]:
     agents: dict[str, Any] = reading.details["agents"]
     better = reading.details["higher_is_better"]
-    worse = [p["part"] for p in agents["parts"] if _degraded(p, better=better)]
+    worse = [p["part"] for p in agents["parts"] if _is_degraded(p, better=better)]
     history = _history(db, window, reading)
     history.append((window.to_ts, worse))
     first = next(((at, names) for at, names in history if names), None)
-    told: dict[str, Any] = agents | {"degraded": worse, "first": None, "statement": "no agent got worse"}
+    document: dict[str, Any] = agents | {"degraded": worse, "first": None, "statement": "no agent got worse"}
     if first is None or not agents["parts"]:
-        return told
+        return document
     at, names = first
     change = sum(p["share_effect"] + p["rate_effect"] for p in agents["parts"])
     top = agents["parts"][0]
-    explained = f" ({100 * top['explained']:.0f} % of the whole)" if top["explained"] is not None else ""
+    explained = f" ({100 * top['explained']:.0f} % of it)" if top["explained"] is not None else ""
     kind = "its rate" if abs(top["rate_effect"]) >= abs(top["share_effect"]) else "its share of the rows"
-    told["first"] = {"parts": names, "window_end": at.isoformat()}
-    told["statement"] = (
-        f"{' and '.join(names)} got worse first, in the window ending {at:%Y-%m-%d %H:%M} UTC; of the change of "
-        f"{change:+.3g} since the reference, {top['part']} contributed "
-        f"{top['share_effect'] + top['rate_effect']:+.3g}{explained}, mostly by {kind}"
+    document["first"] = {"parts": names, "window_end": at.isoformat()}
+    document["statement"] = (
+        f"{' and '.join(names)} got worse first, in the window ending {at:%Y-%m-%d %H:%M} UTC. The KPI changed by "
+        f"{change:+.3g} since the reference; {top['part']} contributed "
+        f"{top['share_effect'] + top['rate_effect']:+.3g}{explained}, mainly through {kind}"
     )
-    return told
+    return document
 
 
-def _degraded(part: dict[str, Any], *, better: bool | None) -> bool:
+def _is_degraded(part: dict[str, Any], *, better: bool | None) -> bool:
     z = part["standard_errors"]
     return z is not None and better is not None and (-z if better else z) > DEGRADED
 
 
 def _history(db: Session, window: Window, reading: Reading) -> list[tuple[datetime, list[str]]]:
-    """Who was worse than in the reference, in earlier windows of the same reference and scale, oldest first."""
+    """Agents that were worse than in the reference, for each earlier window of that reference and scale, in order."""
     query = (
         select(Measurement.to_ts, Measurement.details)
         .join(Window, Window.id == Measurement.window_id)

@@ -1,4 +1,4 @@
-"""Close a window: decide when it is due, gather its rows, judge it and store the verdict."""
+"""Close a window: decide whether it is due, collect its rows, judge it and store the verdict."""
 
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -11,15 +11,16 @@ from monitor.site import Site
 from monitor.spec.monitors import RowWindow
 from monitor.spec.times import GRACE_PERIOD, window_times
 from monitor.tables import BaselineRow, Window
-from monitor.windows.judge import DueWindow, measured
+from monitor.windows.judge import DueWindow, judge_window
 from monitor.windows.record import record
 
-# A time window closes once the clock is GRACE past its end and later events were seen, or nothing came for this long.
-QUIET: Final = timedelta(minutes=5)
+# A window of time closes once the clock is GRACE past its end and later events have arrived, or no event has arrived
+# for this long.
+CLOSE_AFTER_QUIET: Final = timedelta(minutes=5)
 
 
 def next_bounds(site: Site, current: CurrentSpec, row: BaselineRow, scale: str, number: int) -> tuple[Any, Any] | None:
-    """Where the next window of a scale begins and ends, as sequence numbers or times, if it can be closed now."""
+    """Start and end of the next window of a scale, as sequence numbers or times; None while it cannot be closed."""
     windows = current.spec.monitors.windows
     extent = site.events.extent(current.model.name)
     if isinstance(windows, RowWindow):
@@ -29,12 +30,12 @@ def next_bounds(site: Site, current: CurrentSpec, row: BaselineRow, scale: str, 
     if first is None or extent.last_ts is None or extent.last_received_at is None:
         return None
     (start, end), now = window_times(first, scale, number), site.clock.now()
-    arrived = extent.last_ts >= end or now - extent.last_received_at >= QUIET
+    arrived = extent.last_ts >= end or now - extent.last_received_at >= CLOSE_AFTER_QUIET
     return None if now < end + GRACE_PERIOD or not arrived or start > extent.last_ts else (start, end)
 
 
 def due(site: Site, current: CurrentSpec, row: BaselineRow, scale: str, number: int) -> DueWindow | None:
-    """The next window of a scale with its rows, if it can be closed now."""
+    """The next window of a scale with its rows; None while it cannot be closed."""
     found = next_bounds(site, current, row, scale, number)
     if found is None:
         return None
@@ -50,7 +51,11 @@ def due(site: Site, current: CurrentSpec, row: BaselineRow, scale: str, number: 
 def time_window(
     scale: str, number: int, times: tuple[datetime, datetime], frame: pl.DataFrame, *, none_at: int
 ) -> DueWindow:
-    """A window of time and its rows; one without a row stands after every event so far."""
+    """A window of time and its rows.
+
+    Args:
+        none_at: sequence number at which a window without rows is placed: one past every event so far.
+    """
     if frame.is_empty():
         return DueWindow(scale, number, none_at, none_at, *times, frame)
     first, last = int(frame["seq"].min()), int(frame["seq"].max())  # type: ignore[arg-type]  # not null
@@ -58,8 +63,15 @@ def time_window(
 
 
 def close_window(site: Site, current: CurrentSpec, row: BaselineRow, window: DueWindow, reached: int) -> UUID:
-    """Judge one window and record the verdict, its numbers and its alerts in one transaction."""
-    decision, readings, outcomes = measured(site, current, row, window)
+    """Judge one window, and record its verdict, numbers and alerts in one transaction.
+
+    Args:
+        reached: one past the last event that the stored profiles hold.
+
+    Returns:
+        Id of the stored window.
+    """
+    decision, readings, outcomes = judge_window(site, current, row, window)
     now = site.clock.now()
     with site.database.write() as db:
         stored = Window(

@@ -1,4 +1,4 @@
-"""Concept drift: the errors of a model, as labels arrive in whatever order, under Page-Hinkley and ADWIN."""
+"""Concept drift: Page-Hinkley and ADWIN watch the errors of a model in the order in which its labels arrive."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,35 +21,38 @@ from monitor.site import Site
 from monitor.spec import budget
 from monitor.spec.model import ModelSpec
 from monitor.tables import BaselineRow, Measurement
-from monitor.windows.corrections import OUTCOMES
+from monitor.windows.corrections import LATE_OUTCOMES
 from monitor.windows.readings import Reading
 
-MINIMUM_LABELS: Final = 300
-LARGEST: Final = 0.99  # quantile of the reference's absolute errors that counts as an error of 1
-NAMES: Final = {"page_hinkley": "Page-Hinkley", "adwin": "ADWIN"}
+MIN_LABELS: Final = 300
+ERROR_SCALE_QUANTILE: Final = 0.99  # quantile of the reference's absolute errors that is scaled to 1
+DETECTOR_NAMES: Final = {"page_hinkley": "Page-Hinkley", "adwin": "ADWIN"}
 # The streams at work and the state each was last stored in: restoring one feeds it up to 20,000 errors.
 STREAMS: Final = CacheKind[UUID, tuple[dict[str, Any], ErrorStream]]("error streams by reference", most=8)
 
 
 def watch(site: Site, current: CurrentSpec, row: BaselineRow) -> bool:
-    """Feed the labels that arrived since the last look; whether there were any. Safe to run twice.
+    """Feed the detectors the labels that arrived since the last evaluation. Safe to run twice.
 
-    The state (detectors, scale and how far outcomes were read) is in the baseline's row, changed in the transaction
-    that records what it found. It begins when 300 rows of the reference have their outcome. Outcomes of
-    reference rows that come later are passed over, and so are corrections: the first label of an event counts.
+    The state (detectors, scale of the errors, and how far outcomes were read) is stored with the reference, in the
+    transaction that records the findings. It starts when 300 rows of the reference have their outcome. Later outcomes
+    of reference rows are ignored, and so are corrected ones: only the first label of an event counts.
+
+    Returns:
+        Whether the detectors were fed.
     """
     if not budget.watches_concept(current.spec) or row.state != "ready" or row.to_seq is None:
         return False
-    if row.to_seq <= row.from_seq:  # a registered dataset: no answers of this model to learn an error rate from
+    if row.to_seq <= row.from_seq:  # a registered dataset holds no answers from which to learn an error rate
         return False
-    state = row.concept or _begun(site, current, row)
+    state = row.concept or _first_state(site, current, row)
     if state is None:
         return False
     with site.database.read() as db:
         if not store.has_windows(db, current.model.id):
             return False
     outcome = current.spec.with_role("outcome")[0]
-    # What is stored ahead of the clock, as a replay does, has not arrived yet.
+    # A replay stores outcomes ahead of the clock; those have not arrived yet.
     first, now = int(state["next_seq"]), site.clock.now()
     arrived = site.events.arrived(current.model.name, first, until=now, columns=[outcome])
     if arrived.is_empty() and row.concept is not None:
@@ -61,7 +64,7 @@ def watch(site: Site, current: CurrentSpec, row: BaselineRow) -> bool:
     with site.database.write() as db:
         stored = db.get_one(BaselineRow, row.id, with_for_update=True)
         if (stored.concept or {}).get("next_seq", state["next_seq"]) != state["next_seq"]:
-            return False  # another worker fed these labels meanwhile
+            return False  # another worker has fed these labels
         found = stream.state()
         stored.concept = state | {"stream": found, "next_seq": reached}
         _record(site, db, current, _readings(stream, changes))
@@ -70,31 +73,31 @@ def watch(site: Site, current: CurrentSpec, row: BaselineRow) -> bool:
 
 
 def _stream(site: Site, baseline: UUID, state: dict[str, Any]) -> ErrorStream:
-    """The stream in this state; not kept until what it is fed next is stored."""
+    """The stream in this state, taken out of the cache until its next state is stored."""
     kept, stream = site.cache.take(STREAMS, baseline) or (None, None)
     return stream if stream is not None and kept == state else ErrorStream.from_state(state)
 
 
-def _begun(site: Site, current: CurrentSpec, row: BaselineRow) -> dict[str, Any] | None:
+def _first_state(site: Site, current: CurrentSpec, row: BaselineRow) -> dict[str, Any] | None:
     name = current.model.name
-    if site.events.extent(name).outcomes < MINIMUM_LABELS:
+    if site.events.extent(name).outcomes < MIN_LABELS:
         return None
     prediction = current.spec.with_role("prediction")[0]
     frame = site.events.labelled(name, from_seq=row.from_seq, to_seq=row.to_seq, columns=[prediction])
     outcome = current.spec.with_role("outcome")[0]
-    if outcome not in frame.columns or len(frame[outcome].drop_nulls()) < MINIMUM_LABELS:
+    if outcome not in frame.columns or len(frame[outcome].drop_nulls()) < MIN_LABELS:
         return None
-    raw = _raw(current.spec, frame.drop_nulls(outcome))
+    raw = _raw_errors(current.spec, frame.drop_nulls(outcome))
     raw = raw[np.isfinite(raw)]
-    scale = 1.0 if current.spec.task == "classification" else float(np.quantile(raw, LARGEST)) or 1.0
+    scale = 1.0 if current.spec.task == "classification" else float(np.quantile(raw, ERROR_SCALE_QUANTILE)) or 1.0
     lasted = row.to_ts - row.from_ts if row.to_ts is not None and row.from_ts is not None else None
     run_length = budget.run_length(current.spec, rows=row.rows or len(raw), lasted=lasted)
     stream = ErrorStream(np.minimum(raw / scale, 1.0).tolist(), run_length=run_length)
     return {"stream": stream.state(), "scale": scale, "next_seq": 0}
 
 
-def _first(site: Site, current: CurrentSpec, arrived: pl.DataFrame) -> pl.DataFrame:
-    """`event_id`, `ts` and label of the events whose first label is among these rows, in order of arrival."""
+def _first_labels(site: Site, current: CurrentSpec, arrived: pl.DataFrame) -> pl.DataFrame:
+    """The events whose first label is among these rows, in order of arrival: `event_id`, `ts` and the label."""
     name, outcome = current.model.name, current.spec.with_role("outcome")[0]
     given = arrived.drop_nulls(outcome).unique("event_id", keep="first", maintain_order=True)
     if given.is_empty():
@@ -108,21 +111,21 @@ def _first(site: Site, current: CurrentSpec, arrived: pl.DataFrame) -> pl.DataFr
 def _errors(
     site: Site, current: CurrentSpec, row: BaselineRow, arrived: pl.DataFrame, scale: float
 ) -> tuple[list[float], list[datetime]]:
-    """Error 0..1 of every first label of an event after the reference, in order of arrival, and when it came."""
-    labels = _first(site, current, arrived)
+    """Errors (0 to 1) of the events after the reference, in the order in which their first labels arrived, and when."""
+    labels = _first_labels(site, current, arrived)
     if labels.is_empty():
         return [], []
     prediction = current.spec.with_role("prediction")[0]
     events = site.events.events_of(current.model.name, labels["event_id"], ["event_id", "seq", prediction])
     events = events.filter(pl.col("seq") >= row.to_seq)
     frame = labels.join(events, on="event_id", how="inner", maintain_order="left")
-    raw = _raw(current.spec, frame)
+    raw = _raw_errors(current.spec, frame)
     usable = np.isfinite(raw)
     return np.minimum(raw[usable] / scale, 1.0).tolist(), frame["ts"].filter(pl.Series(usable)).to_list()
 
 
-def _raw(spec: ModelSpec, frame: pl.DataFrame) -> Any:
-    """1 for a wrong answer (a missing one is wrong), or the absolute error; nan where there is no finite one."""
+def _raw_errors(spec: ModelSpec, frame: pl.DataFrame) -> Any:
+    """Error of each row: 1 for a wrong or missing answer, or the absolute error, NaN where it is undefined."""
     prediction, outcome = frame[spec.with_role("prediction")[0]], frame[spec.with_role("outcome")[0]]
     if spec.task == "classification":
         right = (prediction.cast(pl.String) == outcome.cast(pl.String)).fill_null(value=False)
@@ -133,20 +136,34 @@ def _raw(spec: ModelSpec, frame: pl.DataFrame) -> Any:
 
 @dataclass(frozen=True)
 class History:
-    """Errors of a model as the streams saw them: those of the reference they began with, then one for each label."""
+    """Errors of a model in the order in which its detectors received them.
+
+    Attributes:
+        start: errors of the reference.
+        errors: one for each later label.
+        times: arrival of each later label.
+    """
 
     start: list[float]
     errors: list[float]
-    times: list[datetime]  # arrival of the label
+    times: list[datetime]
 
     def alarms(self, run_length: float) -> list[int]:
-        """Places of the labels at which a detector fired, at another run length too."""
+        """Indices of the labels at which a detector fires, under any run length.
+
+        Args:
+            run_length: labels expected between false alarms.
+        """
         stream = ErrorStream(self.start, run_length=run_length)
         return [at for at, error in enumerate(self.errors) if stream.update(error)]
 
 
 def history(site: Site, current: CurrentSpec, row: BaselineRow, start: dict[str, Any]) -> History:
-    """What the streams were fed up to now; `start`: the state they were first stored in."""
+    """Everything the detectors have been fed up to now.
+
+    Args:
+        start: the state in which they were first stored.
+    """
     label = current.spec.with_role("outcome")[:1]
     arrived = site.events.arrived(current.model.name, 0, until=site.clock.now(), columns=label)
     stream = ErrorStream.from_state(start["stream"])
@@ -172,14 +189,14 @@ def _readings(stream: ErrorStream, changes: Sequence[Change]) -> list[Reading]:
 
 def _sentence(change: Change, stream: ErrorStream) -> str:
     return (
-        f"Errors rose: mean error {change.now:.3f} of the last {change.rows:,} labels, {stream.mean:.3f} in the "
-        f"reference ({NAMES[change.detector]}, label {change.at:,} since the reference; at least "
-        f"{stream.run_length:,.0f} labels are expected between false alarms)."
+        f"Errors rose: the mean error of the last {change.rows:,} labels is {change.now:.3f}, against "
+        f"{stream.mean:.3f} in the reference ({DETECTOR_NAMES[change.detector]}, at label {change.at:,} since the "
+        f"reference; at least {stream.run_length:,.0f} labels are expected between false alarms)."
     )
 
 
 def _record(site: Site, db: Session, current: CurrentSpec, readings: Sequence[Reading]) -> None:
-    """Put the readings on the newest window; one that alarmed there stays so."""
+    """Store the readings with the newest window; an alarm that is already there stays."""
     (window,) = store.windows(db, current.model.id, limit=1, lock=True)
     known = {m.metric: m for m in store.window_measurements(db, window.id) if m.monitor == "concept"}
     for r in readings:
@@ -202,5 +219,5 @@ def _record(site: Site, db: Session, current: CurrentSpec, readings: Sequence[Re
         for r in readings
         if known[r.metric].alarm
     ]
-    looked_at = {("concept", r.metric) for r in readings}
-    follow.follow(site, db, current.model, window, alarms, looked_at, OUTCOMES)
+    evaluated = {("concept", r.metric) for r in readings}
+    follow.follow(site, db, current.model, window, alarms, evaluated, LATE_OUTCOMES)

@@ -7,34 +7,41 @@ from monitor.site import Site
 from monitor.tables import BaselineRow, Window
 from monitor.windows import late_rows
 from monitor.windows.close import time_window
-from monitor.windows.corrections import ROWS, corrected, said
-from monitor.windows.judge import measured
+from monitor.windows.corrections import LATE_ROWS, record_correction, verdict_summary
+from monitor.windows.judge import judge_window
 from monitor.windows.record import record
 
 
 def correct_windows(site: Site, current: CurrentSpec, row: BaselineRow, reached: int) -> list[UUID]:
-    """Judge closed windows again that rows came late for, under the spec they were judged by."""
+    """Judge closed windows again for which rows arrived late, each under the spec it was first judged by.
+
+    Args:
+        reached: one past the last event that the stored profiles hold.
+
+    Returns:
+        Ids of the corrected windows, oldest first.
+    """
     done: list[UUID] = []
-    found = late_rows.touched(site, current, row, reached)
+    found = late_rows.windows_with_late_rows(site, current, row, reached)
     if found:
         site.events.settle(current.model.name)
     for one in found:
-        if late_rows.is_cut(site, current, one.window):
-            late_rows.leave_out(site, current, one, reached)
+        if late_rows.is_truncated(site, current, one.window):
+            late_rows.record_not_corrected(site, current, one, reached)
             continue
-        then, closed = late_rows.made_under(site, current, one.window), one.window
-        frame = late_rows.rows_by_now(site, then, row, closed, reached)
+        judged_by, closed = late_rows.spec_at_judgement(site, current, one.window), one.window
+        frame = late_rows.current_rows(site, judged_by, row, closed, reached)
         window = time_window(closed.scale, closed.number, (closed.from_ts, closed.to_ts), frame, none_at=reached)
-        decision, readings, outcomes = measured(site, then, row, window)
+        decision, readings, outcomes = judge_window(site, judged_by, row, window)
         with site.database.write() as db:
             stored = db.get_one(Window, closed.id, with_for_update=True)
-            before, now = said(stored), site.clock.now()
+            before, now = verdict_summary(stored), site.clock.now()
             stored.from_seq, stored.to_seq, stored.judged_seq = window.from_seq, window.to_seq, reached
             stored.rows, stored.decision, stored.refreshed_at = frame.height, decision, now
             stored.labels, stored.next_outcome = outcomes["labels"], outcomes["next_outcome"]
             stored.versions = frame["version"].unique().sort().to_list()
             stored.events_version = site.events.extent(current.model.name).events_version
-            record(site, db, current.model, stored, readings, ROWS)
-            corrected(site, db, current.model, stored, before, one.why)
+            record(site, db, current.model, stored, readings, LATE_ROWS)
+            record_correction(site, db, current.model, stored, before, one.reason)
         done.append(closed.id)
     return done

@@ -1,4 +1,4 @@
-"""Estimates of one model: fitted when labels came, put beside what was realised, their band checked ever after."""
+"""Estimated KPIs of a model: fit the estimator when labels arrive, add estimates to readings, check their bands."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,24 +19,25 @@ from monitor.site import Site
 from monitor.tables import BaselineRow, Measurement, Window
 from monitor.windows.readings import Reading
 
-# A band is compared with what was realised once this share of a window's rows, and this many, have their outcome.
-CHECKED_SHARE: Final = 0.5
-CHECKED_ROWS: Final = 50
-# Misses among so many newest windows; each count is tested at this level against a band that misses one in twenty.
-SPANS: Final = (3, 10, 30)
-LEVEL: Final = 0.001
-MISSES: Final = 0.05
-INVALID: Final = "estimate invalid: the relation between inputs and outcomes changed"
+# A band is compared with the realised value once this share of a window's rows, and this many rows, have outcomes.
+MIN_CHECKED_SHARE: Final = 0.5
+MIN_CHECKED_ROWS: Final = 50
+# Misses are counted over these numbers of newest windows; each count is tested at VALIDITY_LEVEL against the nominal
+# miss rate of a 95 % band.
+VALIDITY_SPANS: Final = (3, 10, 30)
+VALIDITY_LEVEL: Final = 0.001
+NOMINAL_MISS_RATE: Final = 0.05
+INVALID_STATEMENT: Final = "estimate invalid: the relation between inputs and outcomes changed"
 ESTIMATORS: Final = CacheKind[str, Estimator]("estimators by digest", most=8)
 
 
-def fitted(site: Site, current: CurrentSpec, row: BaselineRow) -> BaselineRow:
-    """The baseline, its estimator fitted when 300 of its rows have their outcome and again when twice as many have."""
+def with_estimator(site: Site, current: CurrentSpec, row: BaselineRow) -> BaselineRow:
+    """The reference, with an estimator once 300 of its rows have outcomes; fitted again each time twice as many do."""
     spec = current.spec
     if not (spec.monitors.estimate and spec.monitors.kpi and spec.with_role("outcome") and row.state == "ready"):
         return row
     wanted = max(MINIMUM_LABELS, 2 * row.estimator_labels)
-    if row.rows is None or row.rows < wanted or _labels(site, current, row) < wanted:
+    if row.rows is None or row.rows < wanted or _labelled_reference_rows(site, current, row) < wanted:
         return row
     labelled = _reference(site, current, row)
     problem, digest = None, None
@@ -59,8 +60,8 @@ def fitted(site: Site, current: CurrentSpec, row: BaselineRow) -> BaselineRow:
         return stored
 
 
-def _labels(site: Site, current: CurrentSpec, row: BaselineRow) -> int:
-    """Rows of the reference that have an outcome; 0 for a registered dataset, which has no scores of this model."""
+def _labelled_reference_rows(site: Site, current: CurrentSpec, row: BaselineRow) -> int:
+    """Number of reference rows with an outcome; 0 for a registered dataset, which holds no scores of this model."""
     name = current.model.name
     if row.to_seq is None or row.to_seq <= row.from_seq or site.events.extent(name).outcomes < MINIMUM_LABELS:
         return 0
@@ -78,18 +79,26 @@ def with_estimates(
     site: Site, current: CurrentSpec, row: BaselineRow, from_seq: int, readings: Sequence[Reading],
     labelled: pl.DataFrame, window: pl.DataFrame,
 ) -> list[Reading]:  # fmt: skip
-    """Readings of KPIs with their estimate, or the reason why there is none, and whether its band held."""
+    """The readings, where each KPI that needs outcomes has an estimate or the reason why there is none.
+
+    Args:
+        from_seq: first sequence number of the window.
+        labelled: rows of the window whose outcome has arrived.
+        window: all rows of the window.
+    """
     if not current.spec.monitors.estimate or not current.spec.with_role("outcome"):
         return list(readings)
-    waiting = [r.metric for r in readings if r.monitor == "kpi" and _waits(r)]
+    waiting = [r.metric for r in readings if r.monitor == "kpi" and _needs_outcomes(r)]
     if not waiting:
         return list(readings)
     model, reason = _estimator(site, row, from_seq)
     if model is None:
-        return [_noted(r, {"reason": reason}) if r.metric in waiting and r.monitor == "kpi" else r for r in readings]
+        return [
+            _with_note(r, {"reason": reason}) if r.metric in waiting and r.monitor == "kpi" else r for r in readings
+        ]
     outcome = current.spec.with_role("outcome")[0]
     known = labelled.drop_nulls(outcome) if outcome in labelled.columns else labelled.clear()
-    enough = known.height >= max(CHECKED_ROWS, CHECKED_SHARE * window.height)
+    enough = known.height >= max(MIN_CHECKED_ROWS, MIN_CHECKED_SHARE * window.height)
     ahead = model.estimate(window, waiting)
     checked = ahead if known.height == window.height else model.estimate(known, waiting) if enough else {}
     found = []
@@ -100,7 +109,7 @@ def with_estimates(
                 "method": model.method, "reason": one.reason, "labels": model.labels, "sampling": one.sampling,
                 "calibration": one.calibration, "checked_rows": known.height if there is not None else 0,
             }  # fmt: skip
-            noted = _noted(reading, note)
+            noted = _with_note(reading, note)
             found.append(
                 replace(
                     noted, estimated=one.value, estimated_low=one.low, estimated_high=one.high,
@@ -112,11 +121,11 @@ def with_estimates(
     return found
 
 
-def _waits(reading: Reading) -> bool:
+def _needs_outcomes(reading: Reading) -> bool:
     return bool(reading.details.get("waits")) and not reading.segment and not reading.column
 
 
-def _noted(reading: Reading, note: dict[str, Any]) -> Reading:
+def _with_note(reading: Reading, note: dict[str, Any]) -> Reading:
     return replace(reading, details=reading.details | {"estimate": note})
 
 
@@ -130,32 +139,34 @@ def _estimator(site: Site, row: BaselineRow, from_seq: int) -> tuple[Estimator |
     if row.to_seq is None:
         return None, "the reference is still being collected"
     if from_seq < row.to_seq:
-        return None, "these rows belong to the reference the estimate is learned from"
+        return None, "these rows belong to the reference from which the estimate is learned"
     if row.estimator is None:
-        few = f"fewer than {MINIMUM_LABELS} rows of the reference have their outcome"
+        few = f"fewer than {MINIMUM_LABELS} rows of the reference have an outcome"
         return None, row.estimator_reason or few
     digest = row.estimator
     return site.cache.get(ESTIMATORS, digest, lambda: estimate.load(site.artifacts.get(digest))), ""
 
 
 def track(db: Session, window: Window, readings: Sequence[Reading]) -> list[Reading]:
-    """Readings that say how often the band of their estimate held so far, and whether the estimate is still valid."""
+    """The readings, where each estimate says how often its band has held so far and whether it is still valid."""
     return [
-        r if r.estimated is None or r.monitor != "kpi" else _noted(r, r.details["estimate"] | _record(db, window, r))
+        r
+        if r.estimated is None or r.monitor != "kpi"
+        else _with_note(r, r.details["estimate"] | _band_record(db, window, r))
         for r in readings
     ]
 
 
-def _record(db: Session, window: Window, reading: Reading) -> dict[str, Any]:
+def _band_record(db: Session, window: Window, reading: Reading) -> dict[str, Any]:
     history = _history(db, window, reading.metric)
     if reading.estimate_inside is not None:
         history.append(reading.estimate_inside)
-    spoiled = invalid(history)
+    spoiled = is_invalid(history)
     held = sum(history)
-    said = f"the band held {held} of {len(history)} windows" if history else "no window with outcomes so far"
+    counted = f"the band held in {held} of {len(history)} windows" if history else "no window has enough outcomes yet"
     return {
         "coverage": held / len(history) if history else None, "coverage_windows": len(history), "valid": not spoiled,
-        "statement": f"{INVALID} ({said})" if spoiled else said,
+        "statement": f"{INVALID_STATEMENT} ({counted})" if spoiled else counted,
     }  # fmt: skip
 
 
@@ -174,14 +185,25 @@ def _history(db: Session, window: Window, metric: str) -> list[bool]:
     return [bool(held) for held in db.scalars(query)]
 
 
-def invalid(held: Sequence[bool]) -> bool:
-    """Whether a band that holds 19 times in 20 would miss as often as this among the newest 3, 10 or 30 windows with
-    probability 0.001 at most; one-sided binomial test, each span at that level."""
+def is_invalid(held: Sequence[bool]) -> bool:
+    """Whether a 95 % band has missed too often among the newest 3, 10 or 30 windows.
+
+    A one-sided binomial test of each of these numbers of windows: the misses have a probability of at most 0.001 if
+    the band holds 19 times in 20.
+
+    Args:
+        held: whether the band held the realised value in each window, oldest first.
+
+    Returns:
+        True where at least one test rejects; False without a window.
+
+    Source: the one-sided exact binomial test.
+    """
     from scipy.stats import binom
 
-    for span in SPANS:
+    for span in VALIDITY_SPANS:
         newest = held[-span:]
         misses = len(newest) - sum(newest)
-        if misses and binom.sf(misses - 1, len(newest), MISSES) <= LEVEL:
+        if misses and binom.sf(misses - 1, len(newest), NOMINAL_MISS_RATE) <= VALIDITY_LEVEL:
             return True
     return False

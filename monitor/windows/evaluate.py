@@ -1,4 +1,4 @@
-"""Evaluate a model: complete its reference, close the windows that are due, correct and refresh closed ones."""
+"""Evaluate a model: complete its reference, close windows that are due, and correct or refresh closed ones."""
 
 from uuid import UUID
 
@@ -16,9 +16,15 @@ from monitor.windows.refresh import refresh_windows
 
 
 def evaluate(site: Site, model_name: str) -> list[UUID]:
-    """Close every window that is due, judge those again that rows came late for, refresh those with new outcomes.
+    """Close every due window, judge windows with late rows again, and refresh windows with new outcomes.
 
-    Returns the ids of the windows closed, corrected or refreshed. Safe to run twice.
+    Safe to run twice.
+
+    Returns:
+        Ids of the windows that were closed, corrected or refreshed.
+
+    Raises:
+        ModelNotFoundError: no model has this name.
     """
     touched: list[UUID] = []
     reached = site.events.extent(model_name).next_seq  # profiles hold every event before it, and perhaps later ones
@@ -31,19 +37,21 @@ def evaluate(site: Site, model_name: str) -> list[UUID]:
             closed = {scale: store.windows_count(db, row.id, scale) for scale in current.spec.monitors.scales}
         if row.state == "collecting" or not any(closed.values()):
             if not any(closed.values()):
-                collect.begin(site, current, row)
+                collect.fix_origin(site, current, row)
             if row.state == "collecting":
                 collect.collect(site, current, row)
             with site.database.read() as db:
                 row = db.get_one(BaselineRow, row.id)
         if row.artifact is not None and not profiled:
-            block_profiles.extend(site, current, row, profile_job.fitted(site.artifacts.root, row.artifact))
+            block_profiles.profile_ended_blocks(
+                site, current, row, profile_job.load_profile(site.artifacts.root, row.artifact)
+            )
             profiled = True
-        row = quality.learned(site, current, estimates.fitted(site, current, row))
+        row = quality.with_quality_learned(site, current, estimates.with_estimator(site, current, row))
         ready = [d for scale, number in closed.items() if (d := due(site, current, row, scale, number)) is not None]
         if not ready:
             break
-        site.events.settle(model_name)  # the verdicts name the version of the table they were computed from
+        site.events.settle(model_name)  # verdicts name the table version they were computed from
         for window in sorted(ready, key=lambda d: d.to_ts):
             touched.append(close_window(site, current, row, window, reached))
         if all(next_bounds(site, current, row, d.scale, d.number + 1) is None for d in ready):

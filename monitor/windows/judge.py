@@ -1,4 +1,4 @@
-"""Judge the rows of one window: the drift decision, and every reading behind the verdict."""
+"""Judge the rows of one window: the drift decision, and every reading that the verdict rests on."""
 
 import hashlib
 from dataclasses import dataclass, fields
@@ -17,13 +17,20 @@ from monitor.service import CurrentSpec
 from monitor.site import Site
 from monitor.spec import budget
 from monitor.tables import BaselineRow, Window
-from monitor.windows import breakdown, estimates, handover, quality
+from monitor.windows import breakdown, estimates, quality
 from monitor.windows.readings import Reading, drift_readings, fairness_readings, kpi_readings, unjudged_readings
+from monitor.windows.reference_gap import gap_sentence, reference_gap
 
 
 @dataclass(frozen=True, slots=True)
 class DueWindow:
-    """Rows of one window to be: sequence numbers, times and its number within the scale."""
+    """A window that can be judged: its place, its times and its rows.
+
+    Attributes:
+        number: place of the window within its scale, from 0.
+        from_seq, to_seq: sequence numbers of its first row and one past its last.
+        frame: the rows in order of arrival.
+    """
 
     scale: str
     number: int
@@ -34,24 +41,28 @@ class DueWindow:
     frame: pl.DataFrame
 
 
-def measured(
+def judge_window(
     site: Site, current: CurrentSpec, row: BaselineRow, window: DueWindow
 ) -> tuple[dict[str, Any], list[Reading], dict[str, int]]:
-    """The verdict, every number behind it, and which outcomes are in them: what a window keeps of that."""
-    decision, readings = _judge(site, current, row, window)
-    if not window.number and (before := handover.left_over(site, current, row, window.scale)):
-        decision |= {"left_over": before, "sentence": decision["sentence"] + handover.said(before, row)}
-    # Before the outcomes are read: what comes between is looked at again.
+    """Judge a window and compute every reading.
+
+    Returns:
+        The drift decision as JSON, the readings, and the window's fields that say which outcomes they include.
+    """
+    decision, readings = _judge_drift(site, current, row, window)
+    if not window.number and (gap := reference_gap(site, current, row, window.scale)):
+        decision |= {"left_over": gap, "sentence": decision["sentence"] + gap_sentence(gap, row)}
+    # Taken before the outcomes are read, so that the next evaluation sees an outcome that arrives in between.
     next_outcome = site.events.extent(current.model.name).next_outcome
     labelled = labelled_rows(site, current, window.frame)
     readings += outcome_readings(site, current, row, window, labelled, window.frame)
     return decision, readings, {"labels": labelled.height, "next_outcome": next_outcome}
 
 
-def _judge(
+def _judge_drift(
     site: Site, current: CurrentSpec, row: BaselineRow, window: DueWindow
 ) -> tuple[dict[str, Any], list[Reading]]:
-    """Drift verdict of a window as plain JSON, with the numbers behind it."""
+    """The drift decision of a window as JSON, with the readings it rests on."""
 
     def unjudged(verdict: str, reason: str) -> tuple[dict[str, Any], list[Reading]]:
         document: dict[str, Any] = {
@@ -78,7 +89,7 @@ def _judge(
     empty_before_it_ends = window.frame.is_empty() and row.to_ts is not None and window.from_ts < row.to_ts
     if window.from_seq < row.to_seq or empty_before_it_ends:
         return unjudged("reference", "Drift not judged: these rows belong to the reference itself.")
-    baseline = profile_job.fitted(site.artifacts.root, row.artifact)
+    baseline = profile_job.load_profile(site.artifacts.root, row.artifact)
     labels = block_profiles.labels_between(
         current.spec, row, (window.from_seq, window.to_seq), (window.from_ts, window.to_ts)
     )
@@ -87,9 +98,9 @@ def _judge(
         unencoded = block_profiles.unencoded(db, row.id, labels)
     for column in unencoded:
         baseline, blocks = baseline.without(column), [without_column(block, column) for block in blocks]
-    because = "; ".join(f"`{column}` is not judged: {reason}" for column, reason in unencoded.items())
+    unencoded_reasons = "; ".join(f"`{column}` is not judged: {reason}" for column, reason in unencoded.items())
     if not baseline.columns:
-        return unjudged("not_encoded", f"Drift not judged: {because}.")
+        return unjudged("not_encoded", f"Drift not judged: {unencoded_reasons}.")
     seed = seed_of(row.artifact, window.scale, window.number)
     scores = drift_scores(baseline, merge_all(blocks))
     times = window.from_ts, window.to_ts
@@ -97,17 +108,24 @@ def _judge(
     decision = judge(current.spec, baseline, window.scale, blocks, scores, first=labels.start, seed=seed, volume=volume)
     readings = drift_readings(decision, scores)
     n = window.frame.height
-    readings += [Reading("drift", "effect", None, why, "share of rows", n, column=c) for c, why in unencoded.items()]
+    readings += [
+        Reading("drift", "effect", None, reason, "share of rows", n, column=column)
+        for column, reason in unencoded.items()
+    ]
     if volume is not None:
         readings.append(quality.volume_reading(volume, budget.alpha(current.spec, "volume", window.scale)))
     document = _document(decision)
     if unencoded:
-        document["sentence"] += f" {because}."
+        document["sentence"] += f" {unencoded_reasons}."
     return document, readings
 
 
 def seed_of(artifact: str, scale: str, number: int) -> int:
-    """Of the redraws of a window: the same for whoever judges it again."""
+    """Seed of a window's permutations, the same each time that the window is judged.
+
+    Args:
+        artifact: digest of the fitted reference.
+    """
     return int.from_bytes(hashlib.sha256(f"{artifact}/{scale}/{number}".encode()).digest()[:4])
 
 
@@ -127,17 +145,22 @@ def outcome_readings(
     labelled: pl.DataFrame,
     frame: pl.DataFrame,
 ) -> list[Reading]:
-    """What is computed again whenever outcomes arrive: KPIs with their estimates, data quality and fairness."""
+    """The readings that are computed again whenever outcomes arrive: KPIs with estimates, data quality and fairness.
+
+    Args:
+        labelled: rows of the window whose outcome has arrived, with the outcome columns.
+        frame: all rows of the window.
+    """
     kpis = kpi_readings(current.spec, labelled, frame)
     kpis = breakdown.with_agents(site, current, row, window.from_seq, kpis, labelled, frame)
     kpis = estimates.with_estimates(site, current, row, window.from_seq, kpis, labelled, frame)
-    kpis += breakdown.part_readings(current.spec, labelled, frame)
+    kpis += breakdown.slice_readings(current.spec, labelled, frame)
     kpis += quality.quality_readings(site, current, row, window.from_seq, labelled, frame, window.scale)
     return kpis + fairness_readings(current.spec, labelled, frame)
 
 
 def labelled_rows(site: Site, current: CurrentSpec, events: pl.DataFrame) -> pl.DataFrame:
-    """Events whose outcome has arrived; an outcome column nobody has sent yet is there, and null."""
+    """The events whose outcome has arrived; an outcome column that no row has yet is added as null."""
     frame = site.events.with_outcomes(current.model.name, events)
     absent = [name for name in current.spec.outcome_columns if name not in frame.columns]
     return frame.with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in absent)

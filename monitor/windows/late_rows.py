@@ -1,4 +1,4 @@
-"""Rows that arrive after the verdict on their window: which windows they touch, and what those windows hold now.
+"""Rows that arrive after their window was judged: which windows they belong to, and what those windows hold now.
 
 Windows of rows are counted in order of arrival and have no late rows.
 """
@@ -18,24 +18,24 @@ from monitor.spec.monitors import RowWindow
 from monitor.spec.parse import parse_spec
 from monitor.tables import BaselineRow, Window
 
-# A window that late rows trickle into is judged again this long after it last was, for all that came meanwhile.
-PACE: Final = timedelta(minutes=5)
+# Least time between two corrections of one window; rows that arrive meanwhile are judged together.
+CORRECTION_INTERVAL: Final = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
-class Touched:
-    """A closed window, and how many rows came for it since it was judged."""
+class LateWindow:
+    """A closed window, and the number of rows that arrived for it since it was judged."""
 
     window: Window
     rows: int
 
     @property
-    def why(self) -> str:
+    def reason(self) -> str:
         return "1 row arrived late" if self.rows == 1 else f"{self.rows:,} rows arrived late"
 
 
-def touched(site: Site, current: CurrentSpec, row: BaselineRow, reached: int) -> list[Touched]:
-    """Windows of this reference to be judged again, oldest first; those whose turn has not come stay for later.
+def windows_with_late_rows(site: Site, current: CurrentSpec, row: BaselineRow, reached: int) -> list[LateWindow]:
+    """Windows of this reference to judge again, oldest first; those corrected a moment ago are left for later.
 
     Args:
         reached: one past the last event that the stored profiles hold.
@@ -47,25 +47,25 @@ def touched(site: Site, current: CurrentSpec, row: BaselineRow, reached: int) ->
     earliest: Any = fresh["ts"].min()
     with site.database.read() as db:
         closed = store.windows_judged_before(db, row.id, reached, earliest) if earliest is not None else []
-    found, settled, now = list[Touched](), reached, site.clock.now()
+    found, settled, now = list[LateWindow](), reached, site.clock.now()
     for window in closed:
         late = fresh.filter(
             (pl.col("seq") >= window.judged_seq) & (pl.col("ts") >= window.from_ts) & (pl.col("ts") < window.to_ts)
         )
         if late.is_empty():
             continue
-        if window.corrected_at is not None and now < window.corrected_at + PACE:
+        if window.corrected_at is not None and now < window.corrected_at + CORRECTION_INTERVAL:
             settled = min(settled, int(late["seq"].min()))  # type: ignore[arg-type]  # not null
         else:
-            found.append(Touched(window, late.height))
+            found.append(LateWindow(window, late.height))
     if not found and settled > since:
         with site.database.write() as db:
             db.get_one(BaselineRow, row.id, with_for_update=True).settled_seq = settled
     return found
 
 
-def made_under(site: Site, current: CurrentSpec, window: Window) -> CurrentSpec:
-    """The spec a window was judged by: thresholds never hold backwards."""
+def spec_at_judgement(site: Site, current: CurrentSpec, window: Window) -> CurrentSpec:
+    """The spec under which a window was judged: a new threshold never applies to the past."""
     if window.spec_revision == current.revision:
         return current
     with site.database.read() as db:
@@ -73,8 +73,8 @@ def made_under(site: Site, current: CurrentSpec, window: Window) -> CurrentSpec:
     return CurrentSpec(current.model, window.spec_revision, parse_spec(document))
 
 
-def rows_by_now(site: Site, current: CurrentSpec, row: BaselineRow, window: Window, reached: int) -> pl.DataFrame:
-    """What a window of time holds by now, in order of arrival."""
+def current_rows(site: Site, current: CurrentSpec, row: BaselineRow, window: Window, reached: int) -> pl.DataFrame:
+    """The rows that a window of time holds now, in order of arrival."""
     found = site.events.scan(
         current.model.name, from_seq=row.from_seq, to_seq=reached, from_ts=window.from_ts, to_ts=window.to_ts
     )
@@ -82,14 +82,17 @@ def rows_by_now(site: Site, current: CurrentSpec, row: BaselineRow, window: Wind
 
 
 def rows_of(site: Site, model: str, window: Window) -> pl.DataFrame:
-    """The rows a verdict speaks of, in order of arrival. Those that came late have numbers among other windows'."""
+    """The rows a verdict is about, in order of arrival.
+
+    The sequence numbers of late rows lie among those of later windows, so windows of time also select by time.
+    """
     begin, end = (None, None) if window.scale.endswith(" rows") else (window.from_ts, window.to_ts)
     found = site.events.scan(model, from_seq=window.from_seq, to_seq=window.to_seq, from_ts=begin, to_ts=end)
     return found.sort("seq").collect()
 
 
-def is_cut(site: Site, current: CurrentSpec, window: Window) -> bool:
-    """Whether retention may have deleted rows of a window, so that it cannot be judged again."""
+def is_truncated(site: Site, current: CurrentSpec, window: Window) -> bool:
+    """Whether retention may have deleted rows of a window; such a window cannot be judged again."""
     kept = current.spec.retention
     if kept is None:
         return False
@@ -97,14 +100,15 @@ def is_cut(site: Site, current: CurrentSpec, window: Window) -> bool:
     return window.from_ts < datetime.combine(first_kept, time(), UTC)
 
 
-def leave_out(site: Site, current: CurrentSpec, found: Touched, reached: int) -> None:
-    """Say that late rows are not in a verdict because the window's own rows were deleted by retention."""
-    now, why = site.clock.now(), f"{found.why}, but rows of this window were deleted by retention; it stays as it was"
+def record_not_corrected(site: Site, current: CurrentSpec, found: LateWindow, reached: int) -> None:
+    """Record that a verdict leaves late rows out, because retention deleted rows of the window."""
+    now = site.clock.now()
+    reason = f"{found.reason}, but retention had deleted rows of this window, so its verdict stays"
     with site.database.write() as db:
         stored = db.get_one(Window, found.window.id, with_for_update=True)
         stored.judged_seq = reached
-        stored.history = [*stored.history, {"corrected_at": now.isoformat(), "why": why}]
+        stored.history = [*stored.history, {"corrected_at": now.isoformat(), "why": reason}]
         append_entry(
             db, kind="window.not_corrected", actor=SYSTEM_ACTOR, subject=f"model:{current.model.name}", at=now,
-            body={"window": stored.id, "reason": why, "rows": found.rows},
+            body={"window": stored.id, "reason": reason, "rows": found.rows},
         )  # fmt: skip

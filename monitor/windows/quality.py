@@ -1,4 +1,4 @@
-"""Data quality and volume of a window: every check of the catalogue against the reference, each in its budget."""
+"""Data quality and volume of a window: every check of the catalogue against the reference, each within its budget."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,33 +21,34 @@ from monitor.spec.times import block_length
 from monitor.tables import BaselineRow
 from monitor.windows.readings import Reading
 
-LABELLED: Final = 0.95  # of the reference, before the delay of its labels is taken for the usual one
-SKIPPED: Final = ("subject", "outcome")
-LEARNED: Final = CacheKind[str, dict[str, Any]]("what quality checks learned, by digest", most=8)
-WORDS: Final[Mapping[str, str]] = {
+MIN_LABELLED_SHARE: Final = 0.95  # of the reference, before the delay of its labels is learned
+UNCHECKED_ROLES: Final = ("subject", "outcome")
+QUALITY_LEARNED: Final = CacheKind[str, dict[str, Any]]("what quality checks learned, by digest", most=8)
+FAULT_NAMES: Final[Mapping[str, str]] = {
     "duplicates": "rows that repeat one near them", "freshness": "events that arrived late",
     "label_delay": "outcomes that arrived late", "missing": "missing values", "out_of_range": "values out of range",
     "unseen": "categories never seen before",
 }  # fmt: skip
 
 
-def learned(site: Site, current: CurrentSpec, row: BaselineRow) -> BaselineRow:
-    """The baseline, what the checks need of it learned once, and the delay of labels when 95 % of them have come."""
+def with_quality_learned(site: Site, current: CurrentSpec, row: BaselineRow) -> BaselineRow:
+    """The reference, with what the checks learn from it once, and the delay of labels once 95 % have arrived."""
     if row.state != "ready" or (row.quality is not None and row.quality_labels):
         return row
-    known = _labels(site, current, row)
+    known = _labelled_reference(site, current, row)
     if row.quality is not None and known is None:
         return row
-    frame = collect.rows(site, current, row)
+    frame = collect.reference_rows(site, current, row)
     if frame is None or frame.is_empty():
         return row
     found = [
-        _measure(QUALITY[name], column, frame, _limits(current.spec, column)) for name, column in _plan(current.spec)
+        _learn_check(QUALITY[name], column, frame, _limits(current.spec, column))
+        for name, column in _planned_checks(current.spec)
     ]
     if known is not None:
-        found.append(_measure(QUALITY["label_delay"], "", known, {}))
+        found.append(_learn_check(QUALITY["label_delay"], "", known, {}))
     document = {
-        "checks": [f for f in found if f is not None], "volume": _per_block(current.spec, frame),
+        "checks": [f for f in found if f is not None], "volume": _rows_per_block(current.spec, frame),
         "spec_revision": current.revision,
     }  # fmt: skip
     digest = site.artifacts.put(json.dumps(document, sort_keys=True, allow_nan=False).encode())
@@ -57,24 +58,24 @@ def learned(site: Site, current: CurrentSpec, row: BaselineRow) -> BaselineRow:
         return stored
 
 
-def _labels(site: Site, current: CurrentSpec, row: BaselineRow) -> pl.DataFrame | None:
-    """Labelled rows of the reference with their times, once nearly all have come."""
+def _labelled_reference(site: Site, current: CurrentSpec, row: BaselineRow) -> pl.DataFrame | None:
+    """Labelled rows of the reference with their times; None until nearly all labels have arrived."""
     if row.to_seq is None or row.to_seq <= row.from_seq or not current.spec.with_role("outcome") or not row.rows:
         return None
     name = current.model.name
-    if site.events.extent(name).outcomes < LABELLED * row.rows:
+    if site.events.extent(name).outcomes < MIN_LABELLED_SHARE * row.rows:
         return None
     frame = site.events.labelled(name, from_seq=row.from_seq, to_seq=row.to_seq, columns=["ts"])
-    return frame if frame.height >= LABELLED * row.rows else None
+    return frame if frame.height >= MIN_LABELLED_SHARE * row.rows else None
 
 
-def _plan(spec: ModelSpec) -> Iterator[tuple[str, str]]:
-    """Checks and columns, but for the delay of labels."""
+def _planned_checks(spec: ModelSpec) -> Iterator[tuple[str, str]]:
+    """Name and column of each check that is made, except the delay of labels."""
     for check in QUALITY.values():
         if check.scope == "rows":
             yield check.name, ""
         for name, column in spec.columns.items():
-            if check.scope == "column" and column.type in check.types and column.role not in SKIPPED:
+            if check.scope == "column" and column.type in check.types and column.role not in UNCHECKED_ROLES:
                 yield check.name, name
 
 
@@ -83,8 +84,8 @@ def _limits(spec: ModelSpec, column: str) -> Learned:
     return {"min": declared.min, "max": declared.max} if declared is not None else {}
 
 
-def _measure(check: Check, column: str, frame: pl.DataFrame, limits: Learned) -> dict[str, Any] | None:
-    """What one check learned, and the reference's own faults per block; None where it cannot be made."""
+def _learn_check(check: Check, column: str, frame: pl.DataFrame, limits: Learned) -> dict[str, Any] | None:
+    """What one check learns from the reference, and the reference's own faults per block; None where it cannot run."""
     view = _view(check, column, frame)
     if view is None:
         return None
@@ -104,8 +105,8 @@ def _view(check: Check, column: str, frame: pl.DataFrame) -> pl.DataFrame | None
     return frame if all(c in frame.columns for c in needed) else None
 
 
-def _per_block(spec: ModelSpec, frame: pl.DataFrame) -> dict[str, Any]:
-    """Rows of each whole block of time of the reference, from block `first` on; none for windows of rows."""
+def _rows_per_block(spec: ModelSpec, frame: pl.DataFrame) -> dict[str, Any]:
+    """Number of rows in each whole time block of the reference, from block `first` on; empty for windows of rows."""
     windows = spec.monitors.windows
     if isinstance(windows, RowWindow) or "ts" not in frame.columns:
         return {"first": 0, "rows": []}
@@ -113,14 +114,16 @@ def _per_block(spec: ModelSpec, frame: pl.DataFrame) -> dict[str, Any]:
     start, end = frame["ts"].min(), frame["ts"].max()
     assert isinstance(start, datetime)
     assert isinstance(end, datetime)
-    counted = _blocks(frame, start, end, length)
+    counted = _block_counts(frame, start, end, length)
     begun = min(counted, default=0)
-    rows = [n for block, n in sorted(counted.items()) if block > begun]  # the first began before its first event
+    rows = [
+        n for block, n in sorted(counted.items()) if block > begun
+    ]  # the first block is not whole: it began before its first event
     return {"first": begun + 1, "rows": rows}
 
 
-def _blocks(frame: pl.DataFrame, start: datetime, end: datetime, length: timedelta) -> dict[int, int]:
-    """Rows of each block from `start` up to the one that holds `end`, counted on the clock."""
+def _block_counts(frame: pl.DataFrame, start: datetime, end: datetime, length: timedelta) -> dict[int, int]:
+    """Number of rows in each clock-aligned block, from the one that holds `start` up to the one that holds `end`."""
     seconds = length.total_seconds()
     first, after = int(start.timestamp() // seconds), int(end.timestamp() // seconds)
     number = (frame["ts"].dt.epoch("ms") // int(seconds * 1000)).value_counts(name="rows")
@@ -131,21 +134,29 @@ def _blocks(frame: pl.DataFrame, start: datetime, end: datetime, length: timedel
 def volume_of(
     site: Site, spec: ModelSpec, row: BaselineRow, window: pl.DataFrame, times: tuple[datetime, datetime]
 ) -> Volume | None:
-    """Rows of a window of time beside those of the reference; None for windows of rows and before it is learned.
+    """The volume of a window of time, compared with the reference.
 
     Args:
-        window: its rows, with `ts`; `times`: its begin and end.
+        window: rows of the window, with `ts`.
+        times: its start and end.
+
+    Returns:
+        None for windows of rows, and until the checks have learned from the reference.
     """
     windows = spec.monitors.windows
     if row.quality is None or isinstance(windows, RowWindow):
         return None
     known, length = _loaded(site, row.quality)["volume"], block_length(windows)
     expected = {known["first"] + i: n for i, n in enumerate(known["rows"])}
-    return volume(expected, _blocks(window, *times, length), int(length.total_seconds()))
+    return volume(expected, _block_counts(window, *times, length), int(length.total_seconds()))
 
 
 def volume_reading(found: Volume, alpha: float) -> Reading:
-    """A change by less than a factor of two is named but does not alarm."""
+    """The reading of a volume; a change by less than a factor of two never alarms, however small its p value is.
+
+    Args:
+        alpha: probability of a false alarm allowed for this window.
+    """
     alarm = found.changed(alpha)
     return Reading(
         NAME, NAME, found.value, found.reason if found.value is None else None, "rows per block", found.n,
@@ -154,12 +165,16 @@ def volume_reading(found: Volume, alpha: float) -> Reading:
             "reference": found.expected, "ratio": found.ratio, "p": found.p, "alpha": alpha, "spread": found.spread,
             "phases": found.phases, "blocks": found.blocks, "not_tested": found.reason, "floor": FACTOR,
         },
-        sentence=_of_volume(found) if alarm else "",
+        sentence=_volume_sentence(found) if alarm else "",
     )  # fmt: skip
 
 
-def volume_measured(stored: Any) -> Volume:
-    """What `volume_reading` was made of: `stored` has the reading's fields."""
+def volume_from_reading(stored: Any) -> Volume:
+    """The volume from which `volume_reading` made a reading.
+
+    Args:
+        stored: any row with the fields of the reading.
+    """
     known = stored.details
     return Volume(
         stored.value, known["reference"], known["ratio"], known["p"], known["not_tested"], stored.n,
@@ -167,25 +182,31 @@ def volume_measured(stored: Any) -> Volume:
     )  # fmt: skip
 
 
-def _of_volume(found: Volume) -> str:
+def _volume_sentence(found: Volume) -> str:
     return (
-        f"Volume: {found.value:,.0f} rows per block, {found.expected:,.0f} expected at this time of the week "
+        f"Volume: {found.value:,.0f} rows per block, against {found.expected:,.0f} expected at this time of the week "
         f"({found.ratio:.2g} times, p = {found.p:.2g})."
     )
 
 
 def _loaded(site: Site, digest: str) -> dict[str, Any]:
-    return site.cache.get(LEARNED, digest, lambda: json.loads(site.artifacts.get(digest)))
+    return site.cache.get(QUALITY_LEARNED, digest, lambda: json.loads(site.artifacts.get(digest)))
 
 
 def quality_readings(
     site: Site, current: CurrentSpec, row: BaselineRow, from_seq: int, labelled: pl.DataFrame, window: pl.DataFrame,
     scale: str,
 ) -> list[Reading]:  # fmt: skip
-    """Shares of rows at fault with what they were in the reference; Holm over all of them holds the window's part.
+    """Share of faulty rows found by each check, compared with the reference.
+
+    Holm's method over all checks keeps the window's share of the false-alarm budget.
 
     Args:
-        from_seq: first sequence number of the window.
+        from_seq: first sequence number of the window; a window inside the reference has no readings.
+        labelled: rows of the window whose outcome has arrived.
+        window: all rows of the window.
+
+    Source: Holm (1979).
     """
     if row.quality is None or row.to_seq is None or from_seq < row.to_seq:
         return []
@@ -205,7 +226,7 @@ def _judged(results: Sequence[tuple[str, str, Rise]], alpha: float) -> list[Read
     readings = []
     for name, column, found in results:
         p = next(corrected) if found.p is not None else None
-        alarm = p is not None and p <= alpha and matters(found.value, found.reference)
+        alarm = p is not None and p <= alpha and is_above_floor(found.value, found.reference)
         value, reason = found.value, found.reason
         readings.append(
             Reading(
@@ -222,8 +243,8 @@ def _judged(results: Sequence[tuple[str, str, Rise]], alpha: float) -> list[Read
     return readings
 
 
-def matters(value: float | None, expected: float | None) -> bool:
-    """Whether what a check found is above its floor."""
+def is_above_floor(value: float | None, expected: float | None) -> bool:
+    """Whether the share of faulty rows rose by at least the minimum effect of a check."""
     return value is not None and expected is not None and value - expected >= FLOOR
 
 
@@ -232,6 +253,6 @@ def _sentence(name: str, column: str, found: Rise) -> str:
     assert found.reference is not None
     where = f"`{column}`: " if column else ""
     return (
-        f"Data quality: {where}{WORDS[name]} in {100 * found.value:.1f} % of rows, "
-        f"{100 * found.reference:.1f} % in the reference."
+        f"Data quality: {where}{FAULT_NAMES[name]} in {100 * found.value:.1f} % of rows, "
+        f"against {100 * found.reference:.1f} % in the reference."
     )

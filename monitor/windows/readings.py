@@ -1,4 +1,4 @@
-"""The numbers of one window: drift, KPI and fairness readings in one shape, each with limit, interval and reason."""
+"""The numbers of one window in one shape: drift, KPI and fairness readings with interval, limit and reason."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,12 +16,12 @@ from monitor.kpi.base import KpiValue
 from monitor.spec.model import ModelSpec
 from monitor.spec.monitors import KpiRule
 
-AT_CONFIRMATION: Final = "needs raw rows: computed for the window that opens a drift alert, when that is confirmed"
+ROW_STATISTICS_REASON: Final = "needs raw rows; computed when the drift alert that this window opens is confirmed"
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One number of one window; `value` is None exactly where `reason` says why."""
+    """One number about one window; `value` is None exactly where `reason` says why."""
 
     monitor: str
     metric: str
@@ -73,17 +73,21 @@ def drift_readings(decision: DriftDecision, scores: Sequence[Score]) -> list[Rea
         )
         for score in scores
     ]  # fmt: skip
-    return readings + _of_rows(AT_CONFIRMATION, n, n_reference)
+    return readings + _row_statistics(ROW_STATISTICS_REASON, n, n_reference)
 
 
 def unjudged_readings(reason: str, n: int) -> list[Reading]:
-    """The p value and the catalogue of a window that was not compared with anything: null, with the reason."""
+    """The p value and every statistic of a window that was not compared with the reference: None, with the reason."""
     p = Reading("drift", "p_value", None, reason, "probability", n)
     units = [(m.name, m.unit) for m in METHODS.values()] + [(m.name, m.unit) for m in TEXT_METHODS.values()]
-    return [p, *(Reading("drift", name, None, reason, unit, n) for name, unit in units), *_of_rows(reason, n, None)]
+    return [
+        p,
+        *(Reading("drift", name, None, reason, unit, n) for name, unit in units),
+        *_row_statistics(reason, n, None),
+    ]
 
 
-def _of_rows(reason: str, n: int, n_reference: int | None) -> list[Reading]:
+def _row_statistics(reason: str, n: int, n_reference: int | None) -> list[Reading]:
     return [
         Reading("drift", m.name, None, reason, m.unit, n, n_reference=n_reference, details={"expected": m.unchanged})
         for m in ROW_METHODS.values()
@@ -91,15 +95,19 @@ def _of_rows(reason: str, n: int, n_reference: int | None) -> list[Reading]:
 
 
 def kpi_readings(spec: ModelSpec, labelled: pl.DataFrame, window: pl.DataFrame) -> list[Reading]:
-    """Every KPI the spec names: those that need outcomes on the rows whose outcome has arrived, the others on all rows.
+    """Every KPI that the spec names, on the rows it can use.
 
-    A KPI alarms when its whole 95 % interval lies beyond the limit: a threshold crossed by chance is not an alarm.
+    A KPI alarms when its whole 95 % interval lies beyond the limit, so that a limit crossed by chance raises none.
+
+    Args:
+        labelled: rows of the window whose outcome has arrived; KPIs that read outcomes use these.
+        window: all rows of the window; the other KPIs use these.
     """
     readings = []
     for rule in spec.monitors.kpi:
         waiting = bool(_outcomes_read(spec, rule))
-        rows = rows_for(spec, rule, labelled, window)
-        found, unit, better = computed(spec, rule, rows)
+        rows = usable_rows(spec, rule, labelled, window)
+        found, unit, better = compute_kpi(spec, rule, rows)
         reason = found.reason
         if found.value is None and rows.is_empty():
             reason = f"no outcome has arrived yet for any of the {window.height} rows" if waiting else "no rows"
@@ -115,13 +123,13 @@ def kpi_readings(spec: ModelSpec, labelled: pl.DataFrame, window: pl.DataFrame) 
                     "coverage": rows.height / window.height if window.height else None,
                     "higher_is_better": better, "left_out": found.left_out,
                 },
-                sentence=_beyond(rule.metric, found, limit) if below or above else "",
+                sentence=_limit_sentence(rule.metric, found, limit) if below or above else "",
             )
         )  # fmt: skip
     return readings
 
 
-def computed(spec: ModelSpec, rule: KpiRule, rows: pl.DataFrame) -> tuple[KpiValue, str, bool | None]:
+def compute_kpi(spec: ModelSpec, rule: KpiRule, rows: pl.DataFrame) -> tuple[KpiValue, str, bool | None]:
     """A KPI of some rows, its unit, and whether more of it is better."""
     if rule.expression is not None:
         return expression_of(spec, rule).compute(rows), rule.unit or "number", None
@@ -130,8 +138,8 @@ def computed(spec: ModelSpec, rule: KpiRule, rows: pl.DataFrame) -> tuple[KpiVal
     return kpi.compute(kpi_frame(spec, rule, rows)), unit, kpi.higher_is_better
 
 
-def rows_for(spec: ModelSpec, rule: KpiRule, labelled: pl.DataFrame, window: pl.DataFrame) -> pl.DataFrame:
-    """The rows a KPI can be computed on: of one that reads outcomes, those where one of these has arrived."""
+def usable_rows(spec: ModelSpec, rule: KpiRule, labelled: pl.DataFrame, window: pl.DataFrame) -> pl.DataFrame:
+    """The rows on which a KPI can be computed: if it reads outcomes, those for which at least one has arrived."""
     if not (read := _outcomes_read(spec, rule)):
         return window
     return labelled.filter(pl.any_horizontal(pl.col(name).is_not_null() for name in read))
@@ -145,27 +153,30 @@ def _outcomes_read(spec: ModelSpec, rule: KpiRule) -> list[str]:
 
 
 def kpi_frame(spec: ModelSpec, rule: KpiRule, rows: pl.DataFrame) -> pl.DataFrame:
-    """The columns a KPI reads, under the names it knows them by."""
+    """The columns that a KPI reads, renamed as the KPI expects them."""
     found = []
     for part in KPIS[rule.metric].reads:
         name = rule.column if part == "column" else spec.with_role(part)[0]
-        assert name is not None  # check_metrics let this spec in
+        assert name is not None  # check_metrics has accepted this spec
         found.append(pl.col(name).alias(part))
         if part == "score" and (positive := spec.columns[name].positive) is not None:
             found.append(pl.lit(positive).alias("positive"))
     return rows.select(found)
 
 
-def _beyond(name: str, found: KpiValue | FairnessValue, limit: float | None) -> str:
+def _limit_sentence(name: str, found: KpiValue | FairnessValue, limit: float | None) -> str:
     low, high = ("not bounded" if x is None else f"{x:.3f}" for x in (found.low, found.high))
     return f"{name} is {found.value:.3f} ({low}-{high}, n = {found.n}), beyond its limit {limit}."
 
 
 def fairness_readings(spec: ModelSpec, labelled: pl.DataFrame, window: pl.DataFrame) -> list[Reading]:
-    """Every fairness metric the spec names, for each protected column it names.
+    """Every fairness metric that the spec names, for each protected column it names.
 
-    Metrics that need outcomes see the rows whose outcome has arrived, the others every row of the window. Like a KPI, a
-    metric alarms when its whole interval lies beyond the limit.
+    Like a KPI, a metric alarms when its whole interval lies beyond the limit.
+
+    Args:
+        labelled: rows of the window whose outcome has arrived; metrics that need outcomes use these.
+        window: all rows of the window; the other metrics use these.
     """
     readings = []
     prediction = spec.with_role("prediction")[0]
@@ -190,7 +201,7 @@ def fairness_readings(spec: ModelSpec, labelled: pl.DataFrame, window: pl.DataFr
                         "groups": groups, "definition": found.definition, "positive": found.positive,
                         "min_group": rule.min_group,
                     },
-                    sentence=_beyond(f"{rule.metric} by {by}", found, limit) if above or below else "",
+                    sentence=_limit_sentence(f"{rule.metric} by {by}", found, limit) if above or below else "",
                 )
             )  # fmt: skip
     return readings

@@ -1,4 +1,4 @@
-"""Store the readings of a window, its verdict and its alerts in one transaction."""
+"""Record a window: its readings, its verdict and the alerts that follow from them, in one transaction."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -12,22 +12,23 @@ from monitor.alerts.follow import Alarm
 from monitor.site import Site
 from monitor.tables import Model, Window
 from monitor.windows import breakdown, estimates
-from monitor.windows.corrections import OUTCOMES, correction
+from monitor.windows.corrections import LATE_OUTCOMES, correction_fields
 from monitor.windows.readings import Reading
 
 _STORED: Final = tuple(f.name for f in fields(Reading) if f.name != "sentence")
 
 
 def record(
-    site: Site, db: Session, model: Model, window: Window, readings: Sequence[Reading], why: str = OUTCOMES
+    site: Site, db: Session, model: Model, window: Window, readings: Sequence[Reading],
+    reason: str = LATE_OUTCOMES,
 ) -> None:  # fmt: skip
-    """Write the readings of a window (newer ones replace older ones), its verdict and its alerts.
+    """Store the readings of a window in place of earlier ones, then its verdict and its alerts.
 
     Args:
-        why: what made the numbers change, where they were there before.
+        reason: what changed the numbers of a window that had some before.
     """
     now = site.clock.now()
-    readings = breakdown.first_degraded(db, window, estimates.track(db, window, readings))
+    readings = breakdown.with_first_degraded(db, window, estimates.track(db, window, readings))
     known = {(m.monitor, m.metric, m.column, m.segment): m for m in store.window_measurements(db, window.id)}
     new: dict[tuple[str, str, str, str], dict[str, Any]] = {}
     for reading in readings:
@@ -37,10 +38,10 @@ def record(
         if stored is None:
             new[at] = values
         else:
-            values |= correction(stored, reading, now, why)
+            values |= correction_fields(stored, reading, now, reason)
             for field, value in values.items():
                 setattr(stored, field, value)
-    # A window that was not judged before has reasons in place of statistics, which it now has column by column.
+    # A window that was not judged before stored one reason for each statistic; now it has them column by column.
     fresh = {(r.monitor, r.metric, r.column, r.segment) for r in readings}
     if ("drift", "p_value", "", "") in fresh:
         for key in [k for k, m in known.items() if k[0] == "drift" and m.value is None and k not in fresh]:
@@ -51,9 +52,9 @@ def record(
     alarms = [
         Alarm(r.monitor, r.metric, r.column, r.value, r.limit, r.sentence or sentence) for r in readings if r.alarm
     ]
-    follow.follow(site, db, model, window, alarms, {(r.monitor, r.metric) for r in readings}, why)
+    follow.follow(site, db, model, window, alarms, {(r.monitor, r.metric) for r in readings}, reason)
     alarmed = any(m.alarm for m in known.values()) or any(values["alarm"] for values in new.values())
-    # A window whose drift could not be judged is never called ok, however good its KPIs are.
+    # A window whose drift could not be judged is never ok, however good its KPIs are.
     window.verdict = "alarm" if alarmed else "ok" if window.decision["judged"] else "unknown"
-    said_too = [r.sentence for r in readings if r.alarm and r.sentence and r.monitor != "drift"]
-    window.sentence = " ".join([sentence, *said_too])
+    other_alarms = [r.sentence for r in readings if r.alarm and r.sentence and r.monitor != "drift"]
+    window.sentence = " ".join([sentence, *other_alarms])

@@ -1,4 +1,4 @@
-"""Recompute outcome-based readings of closed windows when outcomes arrive or change."""
+"""Recompute the outcome-based readings of closed windows when outcomes arrive or change."""
 
 from uuid import UUID
 
@@ -11,7 +11,11 @@ from monitor.windows.record import record
 
 
 def refresh_windows(site: Site, current: CurrentSpec) -> list[UUID]:
-    """Recompute what rests on outcomes in the windows whose outcomes have arrived, or changed, since."""
+    """Recompute the readings that use outcomes in every window whose outcomes arrived or changed since the last time.
+
+    Returns:
+        Ids of the refreshed windows, oldest first.
+    """
     name = current.model.name
     if not current.spec.outcome_columns:
         return []
@@ -20,21 +24,21 @@ def refresh_windows(site: Site, current: CurrentSpec) -> list[UUID]:
     reached = site.events.extent(name).next_outcome
     if reached <= seen:
         return []
-    touched = late_outcomes.windows(site, current, seen, reached)
+    touched = late_outcomes.windows_to_refresh(site, current, seen, reached)
     for window_id in touched:
         with site.database.read() as db:
             window = db.get_one(Window, window_id)
             row = db.get_one(BaselineRow, window.baseline_id)
-        taken_in = site.events.extent(name).next_outcome
+        next_outcome = site.events.extent(name).next_outcome
         frame = site.events.events(name, from_seq=window.from_seq, to_seq=window.to_seq).filter(
-            late_outcomes.within(window)
+            late_outcomes.in_window(window)
         )
         mine = labelled_rows(site, current, frame)
         readings = outcome_readings(site, current, row, window, mine, frame)
         with site.database.write() as db:
             stored = db.get_one(Window, window_id, with_for_update=True)
-            stored.labels, stored.next_outcome, stored.refreshed_at = mine.height, taken_in, site.clock.now()
+            stored.labels, stored.next_outcome, stored.refreshed_at = mine.height, next_outcome, site.clock.now()
             record(site, db, current.model, stored, readings)
-    with site.database.write() as db:  # last: killed before, the same windows are found again
+    with site.database.write() as db:  # last, so that a killed refresh finds the same windows again
         db.get_one(Model, current.model.id, with_for_update=True).next_outcome = reached
     return touched

@@ -1,4 +1,4 @@
-"""What an evaluation of a model waits for, so that none is asked for while it could find nothing new."""
+"""What the next evaluation of a model waits for, so that none is requested while it could find nothing new."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,12 +16,17 @@ from monitor.spec.monitors import RowWindow
 from monitor.spec.times import GRACE_PERIOD, reference_time, window_times
 from monitor.tables import BaselineRow
 
-MANY_ROWS: Final = 10_000  # so many are worth profiling before their window closes
+MIN_ROWS_TO_PROFILE: Final = 10_000  # new rows that are worth profiling before their window closes
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """So many events, counted from the model's first, and one of this time or later with the clock GRACE past it."""
+class Threshold:
+    """A number of events to reach, and a time that an event and, GRACE later, the clock must have reached.
+
+    Attributes:
+        seq: number of events, counted from the model's first.
+        ts: None where only the number of events counts.
+    """
 
     seq: int = 0
     ts: datetime | None = None
@@ -34,30 +39,36 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class Awaited:
-    """The least that can close a window of a model or make its reference whole."""
+class WakeCondition:
+    """The smallest arrival that can close a window of a model, complete its reference or change a closed window.
 
-    marks: tuple[Mark, ...]
-    late_before: datetime | None  # an event of an earlier time belongs to a window that is closed, or moves the first
-    first: str | None  # or the end of the first window, so long, of the first event: nobody has looked for it yet
+    Attributes:
+        thresholds: reaching any of them allows a window to close or the reference to be completed.
+        late_before: an event before this time belongs to a closed window, or moves the start of the first one.
+        first_window: length of the first window while no evaluation has fixed its start; the first event starts it.
+    """
 
-    def is_there(self, news: Arrivals, now: datetime) -> bool:
-        """Whether a window can be closed, or enough has come to go on with profiling."""
-        if news.rows >= MANY_ROWS or any(mark.is_reached(news, now) for mark in self.marks):
+    thresholds: tuple[Threshold, ...]
+    late_before: datetime | None
+    first_window: str | None
+
+    def can_close(self, news: Arrivals, now: datetime) -> bool:
+        """Whether a window can close, the reference can be completed, or enough rows wait to be profiled."""
+        if news.rows >= MIN_ROWS_TO_PROFILE or any(one.is_reached(news, now) for one in self.thresholds):
             return True
-        if self.first is None or news.low_ts is None:
+        if self.first_window is None or news.low_ts is None:
             return False
-        return Mark(ts=window_times(from_micros(news.low_ts), self.first, 0)[1]).is_reached(news, now)
+        return Threshold(ts=window_times(from_micros(news.low_ts), self.first_window, 0)[1]).is_reached(news, now)
 
-    def is_disturbed(self, news: Arrivals) -> bool:
-        """Whether what is judged already has to be looked at again: its outcomes came, or rows of it."""
+    def has_late_rows(self, news: Arrivals) -> bool:
+        """Whether closed windows must be evaluated again, because rows of outcomes or late events arrived for them."""
         if news.outcomes:
             return True
         return self.late_before is not None and news.low_ts is not None and from_micros(news.low_ts) < self.late_before
 
 
-def awaited(site: Site, db: Session, model_name: str) -> Awaited:
-    """Read it of the database; it holds until an evaluation closes something or the spec changes.
+def wake_condition(site: Site, db: Session, model_name: str) -> WakeCondition:
+    """Read the wake condition from the database; it holds until an evaluation closes a window or the spec changes.
 
     Raises:
         ModelNotFoundError: no model has this name.
@@ -67,30 +78,30 @@ def awaited(site: Site, db: Session, model_name: str) -> Awaited:
     assert row is not None  # every model has one from its first spec on
     monitors = current.spec.monitors
     closed = {scale: store.windows_count(db, row.id, scale) for scale in monitors.scales}
-    marks = _of_the_reference(current, row)
-    if current.model.silent_seq is not None:  # its silence is over with the next row
-        marks.append(Mark(current.model.silent_seq + 1))
+    thresholds = _reference_thresholds(current, row)
+    if current.model.silent_seq is not None:  # the next row ends an announced silence
+        thresholds.append(Threshold(current.model.silent_seq + 1))
     if isinstance(monitors.windows, RowWindow):
-        marks += [Mark(row.from_seq + (number + 1) * monitors.windows.rows) for number in closed.values()]
-        return Awaited(tuple(marks), None, None)
+        thresholds += [Threshold(row.from_seq + (number + 1) * monitors.windows.rows) for number in closed.values()]
+        return WakeCondition(tuple(thresholds), None, None)
     if row.origin_ts is None:
-        return Awaited(tuple(marks), None, min(monitors.scales, key=duration))
-    spans = [window_times(row.origin_ts, scale, number) for scale, number in closed.items()]
-    marks += [Mark(ts=end) for _, end in spans]
-    late_before = max(start for start, _ in spans) if any(closed.values()) else row.origin_ts
-    return Awaited(tuple(marks), late_before, None)
+        return WakeCondition(tuple(thresholds), None, min(monitors.scales, key=duration))
+    open_windows = [window_times(row.origin_ts, scale, number) for scale, number in closed.items()]
+    thresholds += [Threshold(ts=end) for _, end in open_windows]
+    late_before = max(start for start, _ in open_windows) if any(closed.values()) else row.origin_ts
+    return WakeCondition(tuple(thresholds), late_before, None)
 
 
-def _of_the_reference(current: CurrentSpec, row: BaselineRow) -> list[Mark]:
-    """One that cannot be fitted is tried again by the scheduler's looks alone."""
+def _reference_thresholds(current: CurrentSpec, row: BaselineRow) -> list[Threshold]:
+    """Arrivals that complete the reference. Only the scheduler's evaluations retry one that could not be fitted."""
     baseline, windows = current.spec.baseline, current.spec.monitors.windows
     if row.state != "collecting" or row.problem is not None:
         return []
     if baseline.range is not None:
-        return [Mark(ts=baseline.range.to)]
+        return [Threshold(ts=baseline.range.to)]
     if baseline.first_rows is None:
         return []
-    whole = row.from_seq + baseline.first_rows
+    end_seq = row.from_seq + baseline.first_rows
     if isinstance(windows, RowWindow) or row.origin_ts is None:
-        return [Mark(whole)]
-    return [Mark(whole, row.origin_ts + reference_time(windows))]
+        return [Threshold(end_seq)]
+    return [Threshold(end_seq, row.origin_ts + reference_time(windows))]

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from monitor.alerts.follow import told_last
+from monitor.alerts.follow import last_announced
 from monitor.tables import Alert, BaselineRow, Measurement, Window
 from reports.charts.text import number, utc
 from reports.facts.words import WHY, brief_words, mean_words
@@ -99,7 +99,7 @@ def kpi_sentence(m: Measurement) -> str:
 
 
 def _lasts(alert: Alert) -> bool:
-    told = told_last(alert)
+    told = last_announced(alert)
     return alert.withdrawn_at is None and (told is None or told["ended"] is None)
 
 
@@ -113,7 +113,7 @@ def _over(alerts: Sequence[Alert]) -> str:
 
 
 def _alert(alert: Alert, first: Window | None) -> str:
-    told = told_last(alert)
+    told = last_announced(alert)
     begun = first.from_ts if first is not None else alert.opened_at
     since = f"Since {utc(datetime.fromisoformat(told['from_ts']) if told is not None else begun)}"
     if told is not None and told["ended"] is not None:

@@ -15,7 +15,7 @@ from core.clock import ManualClock
 from governance.ledger.read import ledger_entries
 from monitor import service, store
 from monitor.alerts import lifecycle
-from monitor.alerts.episodes import Look, State, episodes, goes_on, known_before
+from monitor.alerts.episodes import EvaluatedWindow, WindowState, announced_before, episodes, still_exists
 from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, receive
 from monitor.site import Site
@@ -25,13 +25,14 @@ from tests.monitor.traffic import document, events_body, rows, spec
 
 SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 BEGIN = datetime(2026, 1, 5, tzinfo=UTC)
-STATES: dict[str, State] = {"a": "alarm", "q": "quiet", "-": "unjudged"}
+STATES: dict[str, WindowState] = {"a": "alarm", "q": "quiet", "-": "unjudged"}
 
 
-def looks(states: str, scale: str = "1d") -> list[Look]:
+def looks(states: str, scale: str = "1d") -> list[EvaluatedWindow]:
     day = timedelta(days=1)
     return [
-        Look(UUID(int=at), scale, BEGIN + at * day, BEGIN + (at + 1) * day, STATES[s]) for at, s in enumerate(states)
+        EvaluatedWindow(UUID(int=at), scale, BEGIN + at * day, BEGIN + (at + 1) * day, STATES[s])
+        for at, s in enumerate(states)
     ]
 
 
@@ -59,7 +60,7 @@ def test_consecutive_alarms_are_one_episode_and_a_quiet_window_ends_it(
 
 
 def test_each_scale_has_episodes_of_its_own() -> None:
-    days, weeks = looks("aqa"), [Look(UUID(int=9), "7d", BEGIN, BEGIN + timedelta(days=7), "alarm")]
+    days, weeks = looks("aqa"), [EvaluatedWindow(UUID(int=9), "7d", BEGIN, BEGIN + timedelta(days=7), "alarm")]
     found = episodes([*days, *weeks])
     assert [(e.scale, e.windows, e.ended is None) for e in found] == [
         ("1d", 1, False),
@@ -82,8 +83,8 @@ def test_episodes_hold_every_alarm_once_and_are_parted_by_quiet_windows(states: 
 def test_an_episode_is_known_again_however_it_goes_on(states: str, more: str) -> None:
     before = [e.document() for e in episodes(looks(states))]
     after, later = episodes(looks(states + more)), looks(states + more)
-    assert all(goes_on(was, after, later) for was in before)
-    known = [known_before(e, before, later) for e in after]
+    assert all(still_exists(was, after, later) for was in before)
+    known = [announced_before(e, before, later) for e in after]
     assert [k for k in known if k is not None] == before
 
 

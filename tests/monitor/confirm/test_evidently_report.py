@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from core.errors import InsufficientDataError
-from monitor.confirm.evidently_report import MAXIMUM_ROWS, Confirmation, confirm_with_evidently
+from monitor.confirm.evidently_report import MAX_ROWS_PER_SIDE, Confirmation, confirm_with_evidently
 from monitor.drift.rows import ROW_METHODS
 from monitor.profile.reference_profile import ColumnKind
 
@@ -70,9 +70,9 @@ def test_a_value_that_looks_like_code_stays_a_value(confirmation: Confirmation) 
 
 
 def test_large_sides_are_sampled_and_the_result_says_so() -> None:
-    big = pl.DataFrame({"x": np.arange(MAXIMUM_ROWS + 1000.0)})
+    big = pl.DataFrame({"x": np.arange(MAX_ROWS_PER_SIDE + 1000.0)})
     result = confirm_with_evidently(big, big, {"x": "number"})
-    assert (result.rows_reference, result.rows_window) == (MAXIMUM_ROWS, MAXIMUM_ROWS)
+    assert (result.rows_reference, result.rows_window) == (MAX_ROWS_PER_SIDE, MAX_ROWS_PER_SIDE)
     assert "sampled with seed 0" in result.note
     assert result.drifted_columns == ()
 

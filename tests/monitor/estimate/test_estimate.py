@@ -18,7 +18,7 @@ from monitor.estimate.trees import _exported
 from monitor.kpi import KPIS
 from monitor.spec.model import ModelSpec
 from monitor.spec.parse import parse_spec
-from monitor.windows.estimates import invalid
+from monitor.windows.estimates import is_invalid
 
 
 def spec(task: str = "classification", **score: Any) -> ModelSpec:
@@ -165,18 +165,18 @@ def test_a_change_of_the_relation_makes_the_band_miss() -> None:
         assert found.high is not None
         held.append(found.low <= realised("accuracy", window) <= found.high)
     assert sum(held) <= 1
-    assert invalid(held)
+    assert is_invalid(held)
 
 
 def test_an_estimate_that_holds_is_called_invalid_about_once_in_a_thousand_windows() -> None:
     random = np.random.default_rng(2)
-    false = [invalid((random.random(30) < 0.95).tolist()) for _ in range(4000)]
+    false = [is_invalid((random.random(30) < 0.95).tolist()) for _ in range(4000)]
     assert np.mean(false) <= 3 * 0.001 + 3 * math.sqrt(0.003 / 4000)
-    assert not invalid([])
-    assert not invalid([False])
-    assert not invalid([True, False, False])
-    assert invalid([False] * 3)
-    assert invalid([True] * 300 + [False] * 3)
+    assert not is_invalid([])
+    assert not is_invalid([False])
+    assert not is_invalid([True, False, False])
+    assert is_invalid([False] * 3)
+    assert is_invalid([True] * 300 + [False] * 3)
 
 
 @pytest.mark.parametrize("task", ["classification", "regression"])

@@ -14,7 +14,7 @@ from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, receive
 from monitor.profile.block import BlockProfile, merge_all, profile_block
 from monitor.profile.reference_profile import ReferenceProfile
-from monitor.reference.block_profiles import extend, labels_between, stored_blocks
+from monitor.reference.block_profiles import labels_between, profile_ended_blocks, stored_blocks
 from monitor.reference.collect import time_blocks
 from monitor.site import Site
 from monitor.tables import BaselineRow, StoredProfile
@@ -57,7 +57,7 @@ def same(a: BlockProfile, b: BlockProfile) -> None:
         assert levels.levels.tolist() == b.categories[name].levels.tolist()
 
 
-def test_any_stretch_of_time_is_a_sum_of_stored_profiles_also_by_version_and_segment(
+def test_any_range_of_time_is_a_sum_of_stored_profiles_also_by_version_and_segment(
     site: Site, clock: ManualClock
 ) -> None:
     declare(site, DAYS, 72)
@@ -89,7 +89,7 @@ def test_building_again_changes_nothing_and_late_rows_are_taken_in(site: Site, c
     current, row, baseline = state(site)
     with site.database.read() as db:
         before = db.scalar(select(func.count()).select_from(StoredProfile))
-    assert extend(site, current, row, baseline) == []
+    assert profile_ended_blocks(site, current, row, baseline) == []
     send(site, clock, frame.filter(late))
     times = frame["ts"].str.to_datetime(time_zone="UTC")
     label = int(time_blocks(times, ("1d",))[60])

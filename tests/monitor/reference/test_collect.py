@@ -9,7 +9,7 @@ import pytest
 from monitor import service, store
 from monitor.profile.block import equal_blocks
 from monitor.profile.reference_profile import ReferenceProfile, fit_reference
-from monitor.reference.collect import collect, watched
+from monitor.reference.collect import collect, watched_columns
 from monitor.site import Site
 from monitor.tables import BaselineRow, Dataset
 from tests.monitor.traffic import document, rows, spec
@@ -43,13 +43,13 @@ def test_its_baseline_is_that_of_its_rows(site: Site, tmp_path: Path) -> None:
     current, row = declare(site, frame, tmp_path)
     assert (row.state, row.rows, row.problem, row.from_ts) == ("ready", 600, None, None)
     assert row.artifact is not None
-    expected = fit_reference(frame, watched(current.spec), blocks=equal_blocks(600, 25))
+    expected = fit_reference(frame, watched_columns(current.spec), blocks=equal_blocks(600, 25))
     assert ReferenceProfile.from_bytes(site.artifacts.get(row.artifact)).to_bytes() == expected.to_bytes()
 
 
 @pytest.mark.parametrize(
     ("dropped", "monitors", "said"),
-    [("region", {}, "watched columns region"), ("ts", {"windows": ["1d"]}, "add a column ts")],
+    [("region", {}, "monitored columns region"), ("ts", {"windows": ["1d"]}, "add a column ts")],
 )
 def test_one_that_lacks_a_column_says_which(
     site: Site, tmp_path: Path, dropped: str, monitors: dict[str, Any], said: str

@@ -14,14 +14,14 @@ from core.clock import ManualClock
 from core.engine import HERE, Call, WorkersLostError, run
 from core.settings import EngineSettings
 from monitor import service, store
-from monitor.confirm.evidently_report import POOLED_CELLS, confirm_with_evidently
+from monitor.confirm.evidently_report import MIN_CELLS_FOR_PROCESSES, confirm_with_evidently
 from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, receive
 from monitor.profile.reference_profile import ColumnKind
 from monitor.reference import collect
-from monitor.reference.block_profiles import extend, stretches
+from monitor.reference.block_profiles import profile_ended_blocks, profile_tasks
 from monitor.reference.collect import time_blocks
-from monitor.reference.profile_job import Part, Stretch, fitted, profile_stretch
+from monitor.reference.profile_job import ProfiledBlock, ProfileTask, load_profile, run_profile_task
 from monitor.site import Site
 from monitor.tables import BaselineRow, StoredProfile
 from tests import ray_cluster
@@ -62,17 +62,17 @@ def case(site: Site, clock: ManualClock) -> Case:
     with site.database.read() as db:
         row = db.get_one(BaselineRow, row.id)
     assert row.artifact is not None
-    extend(site, current, row, fitted(site.artifacts.root, row.artifact))
+    profile_ended_blocks(site, current, row, load_profile(site.artifacts.root, row.artifact))
     times = frame["ts"].str.to_datetime(time_zone="UTC")
     labels = np.unique(time_blocks(times, ("1d",)))[:-1].tolist()
     return site, current, row, labels
 
 
-def profiled(case: Case, engine: EngineSettings, together: int) -> list[Part]:
+def profiled(case: Case, engine: EngineSettings, together: int) -> list[ProfiledBlock]:
     site, current, row, labels = case
     runs = [range(first, min(first + together, labels[-1] + 1)) for first in range(labels[0], labels[-1] + 1, together)]
-    made = list(stretches(site, current, row, runs, site.events.extent("loans").next_seq))
-    calls = [Call(f"blocks from {s.cut.labels.start}", profile_stretch, (s,)) for s in made]
+    made = list(profile_tasks(site, current, row, runs, site.events.extent("loans").next_seq))
+    calls = [Call(f"blocks from {s.blocks.labels.start}", run_profile_task, (s,)) for s in made]
     return [part for parts in run(engine, calls) for part in parts]
 
 
@@ -82,7 +82,7 @@ def stored(site: Site, row: BaselineRow) -> list[tuple[int, str, str, int, bytes
         return sorted((p.label, p.version, p.segment, p.rows, p.data) for p in found)
 
 
-def in_order(parts: list[Part]) -> list[tuple[int, str, str, int, bytes]]:
+def in_order(parts: list[ProfiledBlock]) -> list[tuple[int, str, str, int, bytes]]:
     return sorted((p.label, p.version, p.segment, p.rows, p.data) for p in parts)
 
 
@@ -98,8 +98,8 @@ def test_profiles_are_the_same_bytes_with_no_pool_and_with_one_two_and_four_jobs
 @SQLITE
 def test_a_stretch_is_a_few_kilobytes_and_carries_no_row(case: Case) -> None:
     site, current, row, labels = case
-    (stretch,) = stretches(site, current, row, [range(labels[0], labels[0] + 4)], 10_000)
-    assert isinstance(stretch, Stretch)
+    (stretch,) = profile_tasks(site, current, row, [range(labels[0], labels[0] + 4)], 10_000)
+    assert isinstance(stretch, ProfileTask)
     assert len(stretch.snapshot.files) < len(site.events.table("loans", "events").snapshot().files)
     assert len(repr(stretch)) < 10_000
 
@@ -115,14 +115,14 @@ def test_a_profile_that_was_cut_off_is_built_again_without_a_trace(case: Case, t
         again = db.get_one(BaselineRow, row.id)
         again.profiled_seq = row.from_seq  # nothing of it was recorded as done
     assert row.artifact is not None
-    assert extend(site, current, again, fitted(site.artifacts.root, row.artifact))
+    assert profile_ended_blocks(site, current, again, load_profile(site.artifacts.root, row.artifact))
     assert stored(site, row) == whole
 
 
 def test_a_confirmation_says_the_same_from_two_processes() -> None:
     columns: dict[str, ColumnKind] = {"c": "category", **{f"n{i}": "number" for i in range(9)}}
     before, after = (sample(seed) for seed in (0, 1))
-    assert 2 * before.height * len(columns) >= POOLED_CELLS
+    assert 2 * before.height * len(columns) >= MIN_CELLS_FOR_PROCESSES
     here, there = (
         confirm_with_evidently(before, after, columns, engine=engine) for engine in (HERE, EngineSettings(jobs=2))
     )

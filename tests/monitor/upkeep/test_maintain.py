@@ -190,7 +190,7 @@ def test_days_past_the_retention_go_and_the_ledger_says_which(site: Site, clock:
         for f in table.snapshot().files
         if f.low["ts"] < traffic.BEGIN + timedelta(days=2)
     }
-    maintain.run(site, "loans")
+    maintain.maintain_tables(site, "loans")
     assert site.events.events("loans")["seq"].to_list() == list(range(48, 96))
     assert site.events.extent("loans").next_seq == 96
     assert site.events.outcomes("loans").height == 96  # they arrived today
@@ -201,7 +201,7 @@ def test_days_past_the_retention_go_and_the_ledger_says_which(site: Site, clock:
     assert (body["dates"], body["first_day_kept"]) == (["2026-01-01", "2026-01-02"], "2026-01-03")
     assert {f["path"]: f["digest"] for f in body["files"]} == gone
     clock.move_to(clock.now() + timedelta(days=3))
-    maintain.run(site, "loans")
+    maintain.maintain_tables(site, "loans")
     assert site.events.extent("loans").rows == 0
     assert site.events.outcomes("loans").height == 0
     stored(site, traffic.rows(2, start=96, every=timedelta(hours=1)), retention="2d")

@@ -64,7 +64,7 @@ def test_the_agent_that_got_worse_is_named_with_what_it_explains(site: Site) -> 
     assert found["parts"][0]["part"] == "planner"
     assert found["parts"][0]["explained"] == pytest.approx(1.0, abs=0.2)
     assert "planner got worse first" in found["statement"]
-    assert "mostly by its rate" in found["statement"]
+    assert "mainly through its rate" in found["statement"]
     # The whole is the mean of its parts, by their rows.
     value = broken[""].value
     assert value == pytest.approx(

@@ -53,7 +53,7 @@ def test_a_rise_of_errors_alarms_once_its_labels_arrive_however_late_and_only_on
         evaluate(site, "loans")
     found = {a.metric: a for a in concept_alerts(site)}
     assert set(found) == {"page_hinkley", "adwin"}
-    assert "Errors rose: mean error" in found["adwin"].sentence
+    assert "Errors rose: the mean error of the last" in found["adwin"].sentence
     with site.database.read() as db:
         model = store.model(db, "loans").id
         newest = store.windows(db, model)[-1]

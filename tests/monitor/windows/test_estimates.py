@@ -76,14 +76,14 @@ def test_an_estimate_stands_before_outcomes_and_is_checked_when_they_come(site: 
     assert newest.value is None
     assert newest.estimated == pytest.approx(0.795, abs=0.06)
     assert newest.estimate_inside is None
-    assert newest.details["estimate"]["statement"] == "no window with outcomes so far"
+    assert newest.details["estimate"]["statement"] == "no window has enough outcomes yet"
     receive(site, "loans", "outcomes", Body(outcomes_body(later), NDJSON))
     evaluate(site, "loans")
     newest = measured(site, "accuracy")[-1]
     assert newest.value is not None
     assert newest.estimated_low is not None
     assert newest.estimate_inside is True
-    assert newest.details["estimate"]["statement"] == "the band held 1 of 1 windows"
+    assert newest.details["estimate"]["statement"] == "the band held in 1 of 1 windows"
     with site.database.read() as db:
         assert [row.kind for row in ledger_rows(db, limit=100)].count("model.estimator") == 1
 

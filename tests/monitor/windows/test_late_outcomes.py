@@ -141,9 +141,9 @@ def test_labels_of_more_rows_than_are_looked_at_together_reach_their_windows(sit
         current = service.current_spec(site, db, model)
     first, _, third = (w.id for w in windows(site, model))
     for at_once in (1, 37, 1000):
-        assert late_outcomes.windows(site, current, 0, len(mine), at_once=at_once) == [first, third]
+        assert late_outcomes.windows_to_refresh(site, current, 0, len(mine), at_once=at_once) == [first, third]
     one = int(frame.filter(pl.col("event_id") == turned["event_id"][5])["event_id"][0][1:])
-    assert late_outcomes.windows(site, current, 5, 6) == [first if one < ROWS else third]
+    assert late_outcomes.windows_to_refresh(site, current, 5, 6) == [first if one < ROWS else third]
 
 
 @SQLITE

@@ -16,7 +16,7 @@ from monitor.ingest.receive import Body, receive
 from monitor.site import Site
 from monitor.tables import Alert, Measurement, Window
 from monitor.windows.evaluate import evaluate
-from monitor.windows.late_rows import PACE
+from monitor.windows.late_rows import CORRECTION_INTERVAL
 from tests.monitor.traffic import BEGIN, document, events_body, outcomes_body, rows, spec
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -146,7 +146,7 @@ def test_only_the_windows_that_were_touched_are_judged_again_and_a_trickle_waits
         clock.move_to(clock.now() + timedelta(minutes=1))
         assert send(site, clock, late_rows(11, 1, f"b{minute}-")) == []
     assert window_of(site, 11).rows == 245
-    clock.move_to(clock.now() + PACE)
+    clock.move_to(clock.now() + CORRECTION_INTERVAL)
     assert send(site, clock, late_rows(12, 1, "c-")) == [one.id, two.id]
     assert (window_of(site, 11).rows, window_of(site, 11).corrections) == (249, 2)
     assert window_of(site, 11).history[-1]["why"] == "4 rows arrived late"

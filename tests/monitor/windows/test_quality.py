@@ -62,7 +62,7 @@ def test_the_same_traffic_is_quiet_and_broken_columns_are_named(site: Site) -> N
     found = quality_alerts(site)
     assert set(found) == {"missing", "unseen"}
     assert found["missing"].sentence == (
-        "Data quality: `amount`: missing values in 25.2 % of rows, 0.0 % in the reference."
+        "Data quality: `amount`: missing values in 25.2 % of rows, against 0.0 % in the reference."
     )
     assert measured(site)["unseen", "region"].details["adjusted_p"] < 1e-6
 
@@ -133,5 +133,5 @@ def test_a_day_with_few_rows_alarms_for_windows_of_time(site: Site) -> None:
     assert found.value == pytest.approx(60, abs=1)
     assert found.details["p"] <= found.details["alpha"] == pytest.approx(0.2 * 0.05)
     assert newest.decision["verdict"] == "volume_changed"
-    assert alert.sentence.startswith("Volume: 60 rows per block, 240 expected")
+    assert alert.sentence.startswith("Volume: 60 rows per block, against 240 expected")
     assert "mix of requests is not judged" in newest.sentence

@@ -107,8 +107,9 @@ def test_a_steady_feed_that_stops_is_told_once_and_resolved_when_rows_come_again
     (alert,) = silences(site)
     assert (alert.state, alert.first_window_id, alert.windows) == ("open", None, 0)
     assert alert.sentence == (
-        "No rows since 2026-02-01 23:50 UTC, for 20 min. In 28 days of arrivals the longest pause was 10 min; one that "
-        "begins at this time of the week and lasts over 15 min is expected at most once in 138,858 days."
+        "No rows have arrived since 2026-02-01 23:50 UTC, for 20 min. The longest pause in 28 days of arrivals was "
+        "10 min. A pause that begins at this time of the week and lasts longer than 15 min is expected at most once in "
+        "138,858 days."
     )
     assert alert.episodes[0]["ended"] is None
     send(site, [clock.now() + MINUTE])
@@ -172,7 +173,7 @@ def test_a_history_sent_at_once_is_no_silence_and_says_when_live_rows_stop(site:
     clock.move_to(START + 28 * DAY)
     send(site, every(10 * MINUTE, 28), at_once=True)
     assert not look(site, clock, clock.now() + 3 * DAY, HOUR)
-    assert now(site).reason == "the reference was sent at once, and no row has come since"
+    assert now(site).reason == "the reference was sent at once, and no row has arrived since"
     send(site, [clock.now() + i * 10 * MINUTE for i in range(36)])
     assert len(look(site, clock, clock.now() + 6 * HOUR)) == 1
 
@@ -280,7 +281,7 @@ def test_silence_is_shown_by_the_interface_the_pages_and_the_metrics(site: Site,
     for page in ("/", "/models/loans", f"/alerts/{alert['id']}"):
         answer = browser.get(page)
         assert answer.status_code == 200
-        assert "No rows since" in answer.text
+        assert "No rows have arrived since" in answer.text
     assert 'assay_alerts{model="loans",state="open"} 1' in browser.get("/metrics").text
     with site.database.read() as db:
         asked = Report(

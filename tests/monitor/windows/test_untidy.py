@@ -19,9 +19,9 @@ from core.jobs import ConfirmJob
 from governance.access.api_keys import first_admin
 from monitor.ingest.media import NDJSON, PARQUET
 from monitor.site import Site
-from monitor.windows.close import QUIET
+from monitor.windows.close import CLOSE_AFTER_QUIET
 from monitor.windows.evaluate import evaluate
-from monitor.windows.late_rows import PACE
+from monitor.windows.late_rows import CORRECTION_INTERVAL
 from tests.monitor.traffic import BEGIN, document, outcomes_body, rows
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -275,7 +275,7 @@ def test_a_window_across_a_schema_change_begins_anew_and_counts_the_rows_that_fi
     first = next(w for w in world.get("windows") if w["spec_revision"] == 2)
     assert first["number"] == 0
     assert first["decision"]["left_over"] == 100
-    assert "100 rows before it are in no window of this length" in first["sentence"]
+    assert "100 earlier rows are in no window of this length" in first["sentence"]
     assert "spec revision 2 changed columns" in first["sentence"]
     assert world.newest()["verdict"] == "ok"
     world.sound()
@@ -360,7 +360,7 @@ def test_a_day_that_comes_before_the_first_one_counts_while_no_window_has_closed
     for day in (1, 0):
         assert world.post(days(day, day + 1)[:60].drop("truth").write_ndjson().encode())["accepted"] == 60
         world.evaluate()
-    world.clock.move_to(world.clock.now() + QUIET)
+    world.clock.move_to(world.clock.now() + CLOSE_AFTER_QUIET)
     world.evaluate()
     assert [(w["from_ts"][:10], w["rows"]) for w in world.get("windows")] == [("2026-01-01", 60), ("2026-01-02", 60)]
     world.sound()
@@ -369,7 +369,7 @@ def test_a_day_that_comes_before_the_first_one_counts_while_no_window_has_closed
 def test_late_rows_correct_the_answer_and_the_page_says_what_was_said_before(world: World) -> None:
     world.declare(monitors=world.base["monitors"] | DAYS, baseline={"rows": "first 2400"})
     world.send(days(0, 14))
-    world.clock.move_to(world.clock.now() + PACE)
+    world.clock.move_to(world.clock.now() + CORRECTION_INTERVAL)
     late = days(12, 13, shift=4.0, right=0.2).with_columns(("late-" + pl.col("event_id")).alias("event_id"))
     world.send(late)
     found = next(w for w in world.get("windows") if w["corrections"])

@@ -1,4 +1,4 @@
-"""Rows between two references: those of a window that was still open when a new reference was opened."""
+"""Rows between two references: those of a window that was still open when the new reference began."""
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -11,10 +11,15 @@ from monitor.spec.parse import parse_spec
 from monitor.tables import BaselineRow, Window
 
 
-def left_over(site: Site, current: CurrentSpec, row: BaselineRow, scale: str) -> int:
-    """How many rows that came before this reference was opened are in no window of a scale of the one before it."""
+def reference_gap(site: Site, current: CurrentSpec, row: BaselineRow, scale: str) -> int:
+    """Number of rows that arrived before this reference began and that no window of the previous one holds.
+
+    Args:
+        row: the new reference.
+        scale: only windows of this scale are considered.
+    """
     with site.database.read() as db:
-        before = _before(db, row)
+        before = _reference_before(db, row)
         if before is None:
             return 0
         spec = parse_spec(store.spec_revision(db, current.model.id, before.spec_revision).document)
@@ -29,11 +34,11 @@ def left_over(site: Site, current: CurrentSpec, row: BaselineRow, scale: str) ->
     return int(rows.select("seq").collect().height)
 
 
-def _before(db: Session, row: BaselineRow) -> BaselineRow | None:
+def _reference_before(db: Session, row: BaselineRow) -> BaselineRow | None:
     query = select(BaselineRow).where(BaselineRow.model_id == row.model_id, BaselineRow.created_at < row.created_at)
     return db.scalars(query.order_by(BaselineRow.created_at.desc()).limit(1)).first()
 
 
-def said(rows: int, row: BaselineRow) -> str:
-    many = "1 row before it is" if rows == 1 else f"{rows:,} rows before it are"
-    return f" {many} in no window of this length, for a new reference was opened ({row.reason})."
+def gap_sentence(rows: int, row: BaselineRow) -> str:
+    counted = "1 earlier row is" if rows == 1 else f"{rows:,} earlier rows are"
+    return f" {counted} in no window of this length, because a new reference began ({row.reason})."
