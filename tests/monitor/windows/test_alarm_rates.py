@@ -14,36 +14,36 @@ START = datetime(2026, 1, 5, tzinfo=UTC)
 DAY = timedelta(days=1)
 
 
-def days(told: str, *, monitor: str = "drift", scale: str = "1d", alpha: float | None = 0.02) -> list[JudgedWindow]:
-    """A look a day: `!` alarmed, `.` quiet, `?` not judged."""
+def days(signs: str, *, monitor: str = "drift", scale: str = "1d", alpha: float | None = 0.02) -> list[JudgedWindow]:
+    """A judgement a day: `!` alarmed, `.` quiet, `?` not judged."""
     return [
         JudgedWindow(
             monitor, scale, START + n * DAY, START + (n + 1) * DAY, alarmed=sign == "!", alpha=alpha,
             reason="volume_changed" if sign == "?" else None, columns=("price",) if sign == "!" else (),
         )
-        for n, sign in enumerate(told)
+        for n, sign in enumerate(signs)
     ]  # fmt: skip
 
 
-def labels(alarms: int, looks: int) -> list[JudgedWindow]:
-    quiet = JudgedWindow("concept", LABEL_SCALE, START, START + 30 * DAY, alpha=0.001, count=looks - alarms)
+def labels(alarms: int, judgements: int) -> list[JudgedWindow]:
+    quiet = JudgedWindow("concept", LABEL_SCALE, START, START + 30 * DAY, alpha=0.001, count=judgements - alarms)
     end = START + 30 * DAY
     return [quiet, *[JudgedWindow("concept", LABEL_SCALE, end, end, alarmed=True, alpha=0.001)] * alarms]
 
 
 @given(st.text("!.?", min_size=1, max_size=60))
-def test_the_rate_of_windows_has_the_score_interval_of_scipy(told: str) -> None:
-    (found,) = alarm_rates(days(told))
-    judged = len(told.replace("?", ""))
-    assert (found.looks, found.alarms) == (judged, told.count("!"))
-    assert found.not_judged == ({"volume_changed": told.count("?")} if "?" in told else {})
+def test_the_rate_of_windows_has_the_score_interval_of_scipy(signs: str) -> None:
+    (found,) = alarm_rates(days(signs))
+    judged = len(signs.replace("?", ""))
+    assert (found.looks, found.alarms) == (judged, signs.count("!"))
+    assert found.not_judged == ({"volume_changed": signs.count("?")} if "?" in signs else {})
     if not judged:
         assert {found.rate, found.low, found.high, found.per_30d, found.budget, found.judgement} == {None}
         return
-    known = binomtest(told.count("!"), judged).proportion_ci(0.95, method="wilson")
+    known = binomtest(signs.count("!"), judged).proportion_ci(0.95, method="wilson")
     assert found.low == pytest.approx(known.low, abs=1e-9)
     assert found.high == pytest.approx(known.high, abs=1e-9)
-    assert found.per_30d == pytest.approx(30 * told.count("!") / judged)
+    assert found.per_30d == pytest.approx(30 * signs.count("!") / judged)
     assert found.budget_per_30d == pytest.approx(0.6)
     assert found.judgement == ("above" if known.low > 0.02 else "within")
 
@@ -64,7 +64,7 @@ def test_a_rule_without_a_false_alarm_rate_has_no_budget_and_no_judgement() -> N
     assert found.per_30d == pytest.approx(24.0)
 
 
-def test_an_episode_ends_with_a_quiet_look_and_not_with_one_that_judged_nothing() -> None:
+def test_an_episode_ends_with_a_quiet_window_and_not_with_one_that_was_not_judged() -> None:
     found = alarm_episodes([*days("!?!..!"), *days("..!...", monitor="quality")])
     assert [(e.monitor, (e.start - START).days, (e.end - START).days, e.alarms) for e in found] == [
         ("drift", 0, 3, 2), ("quality", 2, 3, 1), ("drift", 5, 6, 1),

@@ -132,7 +132,7 @@ def test_parts_that_are_not_the_label_leave_the_label_s_kpi_alone(site: Site) ->
 
 
 @SQLITE
-def test_labels_of_more_rows_than_are_looked_at_together_reach_their_windows(site: Site) -> None:
+def test_labels_of_more_rows_than_are_read_together_reach_their_windows(site: Site) -> None:
     model, frame = closed(site)
     mine = [f"e{i}" for i in range(3 * ROWS) if not ROWS <= i < 2 * ROWS]
     turned = frame.filter(pl.col("event_id").is_in(mine)).sample(fraction=1.0, shuffle=True, seed=3)

@@ -82,7 +82,7 @@ def quiet_days(site: Site, clock: ManualClock, last: int) -> None:
     send(site, clock, rows(240 * last, every=EVERY))
 
 
-def test_late_rows_correct_the_verdict_its_numbers_and_its_kpis_and_what_was_said_before_stays(
+def test_late_rows_correct_the_verdict_its_numbers_and_its_kpis_and_the_earlier_verdict_stays(
     site: Site, clock: ManualClock
 ) -> None:
     quiet_days(site, clock, 15)
@@ -117,7 +117,7 @@ def right(frame: pl.DataFrame) -> int:
     return int((frame["decision"] == frame["truth"]).sum())
 
 
-def test_a_window_that_comes_to_alarm_opens_an_alert_and_one_that_ceases_to_keeps_it_and_says_so(
+def test_a_window_that_comes_to_alarm_opens_an_alert_and_one_that_stops_keeps_it_as_withdrawn(
     site: Site, clock: ManualClock
 ) -> None:
     quiet_days(site, clock, 13)
@@ -154,7 +154,7 @@ def test_only_the_windows_that_were_touched_are_judged_again_and_a_trickle_waits
     assert len(entries(site, "window.corrected")) == 3
 
 
-def test_late_rows_that_change_nothing_but_the_number_of_rows_are_told_too(site: Site, clock: ManualClock) -> None:
+def test_late_rows_that_change_nothing_but_the_number_of_rows_are_recorded_too(site: Site, clock: ManualClock) -> None:
     quiet_days(site, clock, 15)
     send(site, clock, late_rows(12, 1, "late-"))
     found = window_of(site, 12)
@@ -186,7 +186,7 @@ def test_a_day_without_a_row_is_judged_when_its_rows_come(site: Site, clock: Man
     assert alerts_of(site, "volume")[0].windows == 0
 
 
-def test_a_window_whose_rows_were_deleted_is_left_as_it_was_and_says_so(site: Site, clock: ManualClock) -> None:
+def test_a_window_whose_rows_were_deleted_keeps_its_verdict_and_says_why(site: Site, clock: ManualClock) -> None:
     watched = document()["monitors"] | {"windows": ["1d"], "false_alarms": {"alpha": 0.2}, "kpi": [], "fairness": []}
     declared = spec(monitors=watched, baseline={"rows": "first 2400"}, retention="5d")
     with site.database.write() as db:
@@ -195,7 +195,7 @@ def test_a_window_whose_rows_were_deleted_is_left_as_it_was_and_says_so(site: Si
     assert send(site, clock, late_rows(12, 3, "late-")) == []
     found = window_of(site, 12)
     assert (found.rows, found.corrections) == (240, 0)
-    assert "deleted by retention" in found.history[0]["why"]
+    assert "retention had deleted rows of this window" in found.history[0]["why"]
     assert entries(site, "window.not_corrected")[0]["rows"] == 3
     assert evaluate(site, "loans") == []
 

@@ -94,7 +94,7 @@ def now(site: Site) -> Outlook:
     return outlook(site, current, row)
 
 
-def test_a_steady_feed_that_stops_is_told_once_and_resolved_when_rows_come_again(
+def test_a_steady_feed_that_stops_is_announced_once_and_resolved_when_rows_arrive_again(
     site: Site, clock: ManualClock
 ) -> None:
     declare(site)
@@ -141,7 +141,7 @@ def test_an_alert_that_a_person_resolved_is_not_opened_again_by_the_same_silence
     assert alert.episodes[0]["ended"] is not None
 
 
-def test_a_feed_that_drops_once_a_day_is_quiet_between_drops_and_told_when_one_is_missed(
+def test_a_feed_that_drops_once_a_day_is_quiet_between_drops_and_announced_when_one_is_missed(
     site: Site, clock: ManualClock
 ) -> None:
     declare(site, reference=500)

@@ -366,7 +366,7 @@ def test_a_day_that_comes_before_the_first_one_counts_while_no_window_has_closed
     world.sound()
 
 
-def test_late_rows_correct_the_answer_and_the_page_says_what_was_said_before(world: World) -> None:
+def test_late_rows_correct_the_answer_and_the_page_shows_the_earlier_verdict(world: World) -> None:
     world.declare(monitors=world.base["monitors"] | DAYS, baseline={"rows": "first 2400"})
     world.send(days(0, 14))
     world.clock.move_to(world.clock.now() + CORRECTION_INTERVAL)
