@@ -31,11 +31,11 @@ class Threshold:
     seq: int = 0
     ts: datetime | None = None
 
-    def is_reached(self, news: Arrivals, now: datetime) -> bool:
+    def is_reached(self, arrivals: Arrivals, now: datetime) -> bool:
         if self.ts is None:
-            return news.next_seq >= self.seq
-        latest = None if news.high_ts is None else from_micros(news.high_ts)
-        return news.next_seq >= self.seq and latest is not None and latest >= self.ts and now >= self.ts + GRACE_PERIOD
+            return arrivals.next_seq >= self.seq
+        latest = None if arrivals.high_ts is None else from_micros(arrivals.high_ts)
+        return arrivals.next_seq >= self.seq and latest is not None and latest >= self.ts and now >= self.ts + GRACE_PERIOD
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +52,19 @@ class WakeCondition:
     late_before: datetime | None
     first_window: str | None
 
-    def can_close(self, news: Arrivals, now: datetime) -> bool:
+    def can_close(self, arrivals: Arrivals, now: datetime) -> bool:
         """Whether a window can close, the reference can be completed, or enough rows wait to be profiled."""
-        if news.rows >= MIN_ROWS_TO_PROFILE or any(one.is_reached(news, now) for one in self.thresholds):
+        if arrivals.rows >= MIN_ROWS_TO_PROFILE or any(one.is_reached(arrivals, now) for one in self.thresholds):
             return True
-        if self.first_window is None or news.low_ts is None:
+        if self.first_window is None or arrivals.low_ts is None:
             return False
-        return Threshold(ts=window_times(from_micros(news.low_ts), self.first_window, 0)[1]).is_reached(news, now)
+        return Threshold(ts=window_times(from_micros(arrivals.low_ts), self.first_window, 0)[1]).is_reached(arrivals, now)
 
-    def has_late_rows(self, news: Arrivals) -> bool:
+    def has_late_rows(self, arrivals: Arrivals) -> bool:
         """Whether closed windows must be evaluated again, because rows of outcomes or late events arrived for them."""
-        if news.outcomes:
+        if arrivals.outcomes:
             return True
-        return self.late_before is not None and news.low_ts is not None and from_micros(news.low_ts) < self.late_before
+        return self.late_before is not None and arrivals.low_ts is not None and from_micros(arrivals.low_ts) < self.late_before
 
 
 def wake_condition(site: Site, db: Session, model_name: str) -> WakeCondition:
