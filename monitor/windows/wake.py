@@ -35,7 +35,9 @@ class Threshold:
         if self.ts is None:
             return arrivals.next_seq >= self.seq
         latest = None if arrivals.high_ts is None else from_micros(arrivals.high_ts)
-        return arrivals.next_seq >= self.seq and latest is not None and latest >= self.ts and now >= self.ts + GRACE_PERIOD
+        return (
+            arrivals.next_seq >= self.seq and latest is not None and latest >= self.ts and now >= self.ts + GRACE_PERIOD
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +60,19 @@ class WakeCondition:
             return True
         if self.first_window is None or arrivals.low_ts is None:
             return False
-        return Threshold(ts=window_times(from_micros(arrivals.low_ts), self.first_window, 0)[1]).is_reached(arrivals, now)
+        return Threshold(ts=window_times(from_micros(arrivals.low_ts), self.first_window, 0)[1]).is_reached(
+            arrivals, now
+        )
 
     def has_late_rows(self, arrivals: Arrivals) -> bool:
         """Whether closed windows must be evaluated again, because rows of outcomes or late events arrived for them."""
         if arrivals.outcomes:
             return True
-        return self.late_before is not None and arrivals.low_ts is not None and from_micros(arrivals.low_ts) < self.late_before
+        return (
+            self.late_before is not None
+            and arrivals.low_ts is not None
+            and from_micros(arrivals.low_ts) < self.late_before
+        )
 
 
 def wake_condition(site: Site, db: Session, model_name: str) -> WakeCondition:
