@@ -17,7 +17,8 @@ from core.clock import ManualClock
 from governance.access.api_keys import create_key
 from governance.access.roles import Role
 from monitor.site import Site
-from tests.reports.story import END, Story, tell
+from tests.reports.story import Story, tell
+from tests.reports.story_teller import END
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 SWITCHES = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",

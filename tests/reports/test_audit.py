@@ -25,7 +25,8 @@ from reports import jobs, service, store
 from reports.document import AuditReport
 from reports.tables import Report
 from retrain.tables import GateRow, Run, TriggerDecision
-from tests.reports.story import END, SPEC, START, STEP, Story, tell
+from tests.reports.story import Story, tell
+from tests.reports.story_teller import END, SPEC, START, STEP
 
 
 @pytest.fixture

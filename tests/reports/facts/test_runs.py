@@ -7,7 +7,7 @@ import pytest
 from reports.facts import runs
 from reports.facts.words import brief_words, column_words, held_words, unit_words
 from reports.redaction import without_paths
-from tests.reports.story import EVALUATION
+from tests.reports.story_runs import EVALUATION
 
 
 @pytest.mark.parametrize(

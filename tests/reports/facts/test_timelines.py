@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from monitor.spec.parse import parse_spec
 from reports.facts.timelines import timeline
-from tests.reports.story import SPEC
+from tests.reports.story_teller import SPEC
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 STEP = timedelta(hours=12)
