@@ -149,7 +149,7 @@ def test_only_safetensors_of_a_folder_or_a_pinned_revision_are_taken(tmp_path: P
     (tmp_path / "pickled" / "pytorch_model.bin").write_bytes(b"x")
     with pytest.raises(EncoderError, match=r"has no \*\.safetensors"):
         encoder_folder(Encoder(model="./pickled"), tmp_path, "columns.text.encoder")
-    with pytest.raises(EncoderError, match="is not in the local hub cache; download it beforehand"):
+    with pytest.raises(EncoderError, match="is not in the local hub cache; download it first"):
         encoder_folder(Encoder(model="acme/nothing", revision="0" * 40), tmp_path, "columns.text.encoder")
     (tmp_path / "pickled" / "model.safetensors").write_bytes(b"x")
     found = encoder_folder(Encoder(model="./pickled"), tmp_path, "columns.text.encoder")
