@@ -1,8 +1,8 @@
-"""The bin of each value, exactly, without a binary search for every row.
+"""The exact bin of each value, without a binary search for every row.
 
-A value is first put in one of many equal cells between two reference quantiles. Where no edge lies in the cell, the
-cell alone tells the bin; a value that shares its cell with one edge is compared with it, and only a value that shares
-it with more is searched for.
+A value is first put into one of many equal cells between two reference quantiles. Where a cell contains no bin edge,
+the cell decides the bin. A value that shares its cell with one edge is compared with that edge, and only a value that
+shares it with several edges is searched for.
 """
 
 from dataclasses import dataclass
@@ -13,15 +13,19 @@ import numpy as np
 from core.arrays import Floats, Ints
 
 CELLS: Final = 1 << 15
-MIN_EDGES_FOR_TABLE: Final = 8  # below, a search is as fast
-VALUES_PER_PASS: Final = 1 << 16  # values to ask for at a time, so that what is worked on stays in the cache
+MIN_EDGES_FOR_TABLE: Final = 8  # with fewer edges, a search is as fast
+VALUES_PER_PASS: Final = 1 << 16  # values that callers bin at a time, so that they stay in the cache
 _COMPARE: Final = 1 << 32  # added to the bin of a cell with one edge
-_SEARCH: Final = 1 << 33  # of a cell with more
+_SEARCH: Final = 1 << 33  # added to the bin of a cell with several edges
 
 
 @dataclass(frozen=True, eq=False)
 class CellTable:
-    """`below`: number of edges under each cell, marked where edges lie in it; `first`: the first of those."""
+    """Equal cells over the edges of one column.
+
+    `low`: start of the first cell. `factor`: cells per unit of the value. `below`: number of edges below each cell,
+    with a mark added where edges lie in it, shape (CELLS,). `first`: the first edge in each cell, else infinite.
+    """
 
     low: float
     factor: float
@@ -30,7 +34,16 @@ class CellTable:
 
 
 def bin_numbers(values: Floats, edges: Floats, table: CellTable | None) -> Ints:
-    """Bin b of each value, edges[b-1] < x <= edges[b], shape of `values`; values are finite."""
+    """The bin b of each value x: edges[b-1] < x <= edges[b].
+
+    Args:
+        values: finite numbers, shape (values,).
+        edges: ascending, shape (bins - 1,).
+        table: from `cell_table` of the same edges.
+
+    Returns:
+        Bin numbers 0..bins-1, shape (values,); the same as `numpy.searchsorted(edges, values, side="left")`.
+    """
     if table is None:
         return np.searchsorted(edges, values, side="left").astype(np.int64)
     cell = _cell(values, table.low, table.factor)
@@ -46,10 +59,14 @@ def bin_numbers(values: Floats, edges: Floats, table: CellTable | None) -> Ints:
 
 
 def cell_table(edges: Floats) -> CellTable | None:
-    """The table of a column; None where a search is as fast or the edges span no finite stretch."""
+    """The cells of a column; None where a search is as fast, or where the edges span no finite range.
+
+    Args:
+        edges: of the bins, ascending, shape (bins - 1,).
+    """
     if len(edges) < MIN_EDGES_FOR_TABLE:
         return None
-    # The outermost hundredths may lie far out; cells are spent where the edges are.
+    # The outermost hundredths of the edges may be far away; the cells cover the range where most edges are.
     low, high = (float(edges[i]) for i in (len(edges) // 100, -1 - len(edges) // 100))
     with np.errstate(over="ignore"):
         factor = (CELLS - 3) / (high - low) if high > low else np.inf
@@ -65,7 +82,7 @@ def cell_table(edges: Floats) -> CellTable | None:
 
 
 def _cell(x: Floats, low: float, factor: float) -> Ints:
-    """Never decreasing in x, so that edges of other cells lie on the same side of all values of a cell."""
+    """The cell of each value. It never decreases in x, so an edge in another cell is on one side of the whole cell."""
     with np.errstate(over="ignore"):
         scaled = (x - low) * factor
     np.clip(scaled, -1.0, CELLS - 2.0, out=scaled)

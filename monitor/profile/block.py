@@ -1,7 +1,8 @@
-"""Block profiles: what is kept of the rows of one block. Adding two profiles gives the profile of both blocks' rows.
+"""Block profiles: the counts that are kept of the rows of one block.
 
-Bins and levels belong to the baseline, so profiles of any two blocks of one model compare and add. Everything the
-decision rule needs is linear in the counts kept here.
+The sum of two profiles is the profile of the rows of both blocks. Bins and levels belong to the reference, so the
+profiles of any two blocks of one model can be compared and added. Everything the decision rule needs is linear in these
+counts.
 """
 
 from collections import Counter
@@ -22,13 +23,15 @@ from monitor.profile.counting import BlockIndex, CategoryCounts, NumberCounts, c
 
 @dataclass(frozen=True, eq=False)
 class BlockProfile:
+    """Counts of the rows of one block, by column."""
+
     rows: int
     numbers: Mapping[str, NumberCounts]
     categories: Mapping[str, CategoryCounts]
 
 
 def without_column(block: BlockProfile, column: str) -> BlockProfile:
-    """The block without a column, and without what is derived from it."""
+    """The block without one column and without the columns derived from it."""
     own = (column, *(f"{column}.{part}" for part in DERIVED_PARTS))
     return BlockProfile(
         block.rows,
@@ -38,9 +41,19 @@ def without_column(block: BlockProfile, column: str) -> BlockProfile:
 
 
 def equal_blocks(rows: int, block_rows: int) -> Ints:
-    """Block number of each row when rows in time order are cut every `block_rows` rows.
+    """Divide rows in time order into blocks of equal size.
 
     A remainder shorter than half a block joins the block before it, so no block is much smaller than the others.
+
+    Args:
+        rows: number of rows.
+        block_rows: rows in one block.
+
+    Returns:
+        Block number of each row, shape (rows,), ascending from 0.
+
+    Raises:
+        InvalidError: block_rows is less than 1.
     """
     if block_rows < 1:
         raise InvalidError(f"block_rows is {block_rows}; give at least 1 row", block_rows=block_rows)
@@ -49,20 +62,20 @@ def equal_blocks(rows: int, block_rows: int) -> Ints:
     return np.minimum(np.arange(rows, dtype=np.int64) // block_rows, max(last, 0))
 
 
-def profile_blocks(rows: Rows, baseline: HasCoding, blocks: NDArray[np.int64]) -> tuple[BlockProfile, ...]:
+def profile_blocks(rows: Rows, reference: HasCoding, blocks: NDArray[np.int64]) -> tuple[BlockProfile, ...]:
     """Profile each block of some rows.
 
     Args:
-        rows: a frame with every column of the baseline, or a query that gives one, read a few columns at a time; null,
-            nan and infinite numbers count as missing.
-        baseline: whose bins, levels and text encoders are used.
+        rows: a frame with every column of the reference, or a query that gives one, which is read a few columns at a
+            time. Null, nan and infinite numbers count as missing.
+        reference: whose bins, levels and encoders are used.
         blocks: block number of each row, shape (rows,), integers >= 0.
 
     Returns:
         One profile per block 0..max(blocks); a block without rows has rows = 0.
 
     Raises:
-        InvalidError: a column is absent, is no number, or blocks do not match the rows.
+        InvalidError: a column is absent or has the wrong type, or `blocks` does not match the rows.
     """
     height = row_count(rows)
     if len(blocks) != height:
@@ -71,24 +84,34 @@ def profile_blocks(rows: Rows, baseline: HasCoding, blocks: NDArray[np.int64]) -
             blocks=len(blocks),
             rows=height,
         )
-    coding = baseline.coding
-    runs = index_blocks(blocks, int(blocks.max()) + 1 if len(blocks) else 0)
+    coding = reference.coding
+    index = index_blocks(blocks, int(blocks.max()) + 1 if len(blocks) else 0)
     counted = each_column(
-        rows, coding.columns, lambda series: count_columns(coded_column(series, coding), coding, runs)
+        rows, coding.columns, lambda series: count_columns(coded_column(series, coding), coding, index)
     )
-    return assemble_profiles(counted.values(), coding, runs)
+    return assemble_profiles(counted.values(), coding, index)
 
 
-def profile_block(rows: Rows, baseline: HasCoding) -> BlockProfile:
-    """Profile all rows as one block; see `profile`."""
+def profile_block(rows: Rows, reference: HasCoding) -> BlockProfile:
+    """Profile all rows as one block; see `profile_blocks`."""
     height = row_count(rows)
     if not height:
-        return empty_profile(baseline.coding)
-    return profile_blocks(rows, baseline, np.zeros(height, dtype=np.int64))[0]
+        return empty_profile(reference.coding)
+    return profile_blocks(rows, reference, np.zeros(height, dtype=np.int64))[0]
 
 
 def merge_all(blocks: Sequence[BlockProfile]) -> BlockProfile:
-    """The profile of the rows of all blocks, at least one. Counts are exact, sums of values exact to rounding."""
+    """The profile of the rows of several blocks.
+
+    Args:
+        blocks: at least one, all of one reference.
+
+    Returns:
+        Their sum. Counts are exact; sums of values are exact up to rounding.
+
+    Raises:
+        InvalidError: there is no block.
+    """
     if not blocks:
         raise InvalidError("no block to merge; give at least one", blocks=0)
     return BlockProfile(
@@ -99,14 +122,27 @@ def merge_all(blocks: Sequence[BlockProfile]) -> BlockProfile:
 
 
 def profile_coded(columns: CodedColumns, coding: Coding, blocks: Ints, total: int) -> tuple[BlockProfile, ...]:
-    """Profiles of blocks 0..total-1. Columns are counted side by side: numpy leaves the interpreter while it works."""
-    runs = index_blocks(blocks, total)
-    alone = [CodedColumns({name: values}, {}, {}) for name, values in columns.numbers.items()]
-    alone += [CodedColumns({}, {name: codes}, columns.new) for name, codes in columns.categories.items()]
+    """Profile rows that are coded already.
+
+    Columns are counted in parallel threads, because numpy releases the interpreter while it works.
+
+    Args:
+        columns: values and codes of the rows.
+        coding: by which they were coded.
+        blocks: block number of each row, shape (rows,), integers 0..total-1.
+        total: number of blocks.
+
+    Returns:
+        One profile per block 0..total-1.
+    """
+    index = index_blocks(blocks, total)
+    single = [CodedColumns({name: values}, {}, {}) for name, values in columns.numbers.items()]
+    single += [CodedColumns({}, {name: codes}, columns.new) for name, codes in columns.categories.items()]
     if len(blocks) <= MAX_SERIAL_ROWS:
-        return assemble_profiles([count_columns(one, coding, runs) for one in alone], coding, runs)
+        return assemble_profiles([count_columns(column, coding, index) for column in single], coding, index)
     with ThreadPoolExecutor(THREADS) as pool:
-        return assemble_profiles(pool.map(lambda one: count_columns(one, coding, runs), alone), coding, runs)
+        counted = pool.map(lambda column: count_columns(column, coding, index), single)
+        return assemble_profiles(counted, coding, index)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,18 +153,18 @@ class ColumnCounts:
     categories: Mapping[str, Sequence[CategoryCounts]]
 
 
-def count_columns(columns: CodedColumns, coding: Coding, runs: BlockIndex) -> ColumnCounts:
+def count_columns(columns: CodedColumns, coding: Coding, index: BlockIndex) -> ColumnCounts:
     return ColumnCounts(
-        {name: count_numbers(values, coding.numbers[name], runs) for name, values in columns.numbers.items()},
+        {name: count_numbers(values, coding.numbers[name], index) for name, values in columns.numbers.items()},
         {
-            name: count_levels(codes, columns.new.get(name, ()), coding.categories[name], runs)
+            name: count_levels(codes, columns.new.get(name, ()), coding.categories[name], index)
             for name, codes in columns.categories.items()
         },
     )
 
 
-def assemble_profiles(parts: Iterable[ColumnCounts], coding: Coding, runs: BlockIndex) -> tuple[BlockProfile, ...]:
-    """The block profiles of columns that were counted apart, in the order of the coding."""
+def assemble_profiles(parts: Iterable[ColumnCounts], coding: Coding, index: BlockIndex) -> tuple[BlockProfile, ...]:
+    """Combine columns that were counted separately into block profiles, in the order of the coding."""
     numbers: dict[str, Sequence[NumberCounts]] = {}
     categories: dict[str, Sequence[CategoryCounts]] = {}
     for part in parts:
@@ -140,7 +176,7 @@ def assemble_profiles(parts: Iterable[ColumnCounts], coding: Coding, runs: Block
             numbers={name: numbers[name][t] for name in coding.numbers},
             categories={name: categories[name][t] for name in coding.categories},
         )
-        for t, rows in enumerate(runs.rows)
+        for t, rows in enumerate(index.rows)
     )
 
 

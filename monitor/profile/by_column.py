@@ -1,5 +1,7 @@
-"""Work on every column of some rows: a few columns in memory at a time, side by side, as numpy and Polars release
-the interpreter while they work."""
+"""Work on rows column by column, with few columns in memory, in parallel threads.
+
+Threads help because numpy and Polars release the interpreter while they work.
+"""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,11 +11,11 @@ import polars as pl
 
 from core.errors import InvalidError
 
-# Rows as they lie in memory, or a query, such as a scan of Parquet files, that is then read a few columns at a time.
+# Rows in memory, or a query such as a scan of Parquet files, which is then read a few columns at a time.
 Rows = pl.DataFrame | pl.LazyFrame
 
 THREADS: Final = 2
-MAX_SERIAL_ROWS: Final = 50_000  # below, threads cost more than they save
+MAX_SERIAL_ROWS: Final = 50_000  # with fewer rows, threads cost more than they save
 _MAX_VALUES_PER_THREAD: Final = (
     16_000_000  # values read together by one thread, for reading every column by itself costs more
 )
@@ -31,9 +33,9 @@ def column_names(rows: Rows) -> list[str]:
 
 
 def each_column(rows: Rows, names: Sequence[str], work: Callable[[pl.Series], T]) -> dict[str, T]:
-    """What `work` makes of each named column, in the order of the names.
+    """The result of `work` for each named column, in the order of the names.
 
-    A query is run once for every few columns and must give the same rows in the same order each time.
+    A query is run once for every few columns, and must give the same rows in the same order each time.
 
     Raises:
         InvalidError: the rows have no such column.

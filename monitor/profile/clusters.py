@@ -1,7 +1,7 @@
-"""Kinds of known requests: clusters of the reference, and the words that tell each from the others.
+"""Clusters of the reference's texts, and the words that distinguish each cluster from the others.
 
-Words of a reference are kept in the clear, so only those that many people share: a word that fewer than five different
-texts of five different people use may be a name, and is kept nowhere but as a hash.
+These words are stored in clear text, so only words that many people use are kept. A word in fewer than five different
+texts by five different people may be a name; it is stored as a hash only.
 """
 
 import math
@@ -16,30 +16,31 @@ from numpy.typing import NDArray
 from monitor.redact.base import MARKER
 
 MAX_CLUSTERS: Final = 48
-MAX_WORDS_PER_CLUSTER: Final = 5  # kept of a cluster
-MIN_USERS_PER_WORD: Final = 5  # different texts, and people, that use a word which is kept in the clear
-_WORD_LENGTHS: Final = range(2, 31)
+MAX_WORDS_PER_CLUSTER: Final = 5
+MIN_USERS_PER_WORD: Final = 5  # different texts, and people, that must use a word before it is stored in clear text
+_WORD_LENGTHS: Final = range(2, 31)  # characters in a word that a reader understands
 _WORD: Final = re.compile(r"\w+")
 _DIGITS: Final = re.compile(r"\d+")
 
 
 def tokenise(text: str) -> list[str]:
-    """Lower-cased words; every run of digits reads as 0, for a new amount is not a new word."""
+    """The lower-cased words of a text. Every run of digits becomes 0, because a new amount is not a new word."""
     return [_DIGITS.sub("0", word) for word in _WORD.findall(text.lower())]
 
 
 def readable_words(text: str) -> set[str]:
-    """The words of a text that mean something to a reader: no numbers, no markers of redaction, no long codes."""
+    """The words of a text that a reader understands: no numbers, no redaction markers, no long codes."""
     found = tokenise(MARKER.sub(" ", text))
     return {word for word in found if len(word) in _WORD_LENGTHS and not any(letter.isdigit() for letter in word)}
 
 
 def shared_words(texts: Iterable[str | None], people: Sequence[str | None] | None) -> Counter[str]:
-    """Words that five different texts, and where people are known five of them, use; with the number of texts.
+    """Count the texts that use each word, for words in at least five different texts by five different people.
 
     Args:
-        texts: n texts; the same text again counts once.
-        people: who wrote each, n entries; a text nobody is known for counts as somebody's own.
+        texts: n texts; repeated texts count once.
+        people: the author of each text, n entries. Without authors, and for a text without one, each text counts as
+            written by a different person.
     """
     used: Counter[str] = Counter()
     users: dict[str, set[str]] = defaultdict(set)
@@ -64,12 +65,13 @@ def cluster_words(
     """The words of each cluster that contribute most to its difference from all texts, at most five.
 
     Args:
-        texts, people: as for `shared_words`.
+        texts: n texts.
         clusters: cluster of each text, shape (n,), -1 for none.
+        people: the author of each text; see `shared_words`.
 
     Returns:
-        One entry per cluster from 0 on, in order of p log(p / q): p the share of the cluster's texts with the word, q
-        that of all texts. Empty where no shared word is more frequent than elsewhere.
+        One entry per cluster from 0 on: its words, ordered by p log(p / q), where p is the share of the cluster's texts
+        with the word and q the share of all texts with it. Empty where no shared word is more frequent in the cluster.
 
     Source: the terms of the Kullback-Leibler divergence, Kullback and Leibler (1951).
     """
@@ -87,7 +89,7 @@ def cluster_words(
         sizes[cluster] += 1
     rows = sum(sizes)
 
-    def told(cluster: int) -> tuple[str, ...]:
+    def distinctive(cluster: int) -> tuple[str, ...]:
         weights = {}
         for word, n in inside[cluster].items():
             p, q = n / sizes[cluster], total[word] / rows
@@ -95,15 +97,27 @@ def cluster_words(
                 weights[word] = p * math.log(p / q)
         return tuple(sorted(weights, key=lambda word: (-weights[word], word))[:MAX_WORDS_PER_CLUSTER])
 
-    return tuple(told(cluster) for cluster in range(number))
+    return tuple(distinctive(cluster) for cluster in range(number))
 
 
 def number_of_clusters(rows: int) -> int:
+    """One cluster per 40 reference rows, from 4 to 48."""
     return min(MAX_CLUSTERS, max(4, rows // 40))
 
 
 def centroids(points: NDArray[np.float32], number: int, seed: int) -> NDArray[np.float32]:
-    """Centres of up to `number` clusters of points, shape (rows, dimensions), by Lloyd's k-means."""
+    """Fit k-means.
+
+    Args:
+        points: shape (rows, dimensions).
+        number: of clusters; fewer where there are fewer distinct points.
+        seed: of the initial centres.
+
+    Returns:
+        The centres, shape (clusters, dimensions).
+
+    Source: Lloyd's k-means, as scikit-learn computes it.
+    """
     from sklearn.cluster import KMeans
 
     distinct = len(np.unique(np.round(points, 5), axis=0))

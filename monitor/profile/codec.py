@@ -1,7 +1,7 @@
-"""Block profiles as bytes: two plain arrays in the order of the baseline's columns, and the hitters' names.
+"""Block profiles as bytes: two plain arrays in the order of the reference's columns, and the names of heavy hitters.
 
-The columns, bins and levels are the baseline's, so none of them is written again; arrays of many blocks add up before
-they are taken apart.
+Columns, bins and levels belong to the reference, so they are not stored with each block. The arrays of many blocks are
+added before they are unpacked.
 """
 
 import json
@@ -20,18 +20,18 @@ from monitor.profile.block import BlockProfile
 from monitor.profile.coding import Coding
 from monitor.profile.counting import CategoryCounts, NumberCounts
 
-_COMPRESSION_LEVEL: Final = 1  # of compression: most counts are small, and a faster level keeps nearly all of the gain
+_COMPRESSION_LEVEL: Final = 1  # most counts are small, so the fastest level saves nearly as much
 _COUNT_WIDTHS: Final = (
     1,
     2,
     4,
     8,
-)  # bytes of a count: as few as the block's largest needs, which are read as much faster
+)  # bytes per count: as few as the largest count of the block needs, for speed
 _MAX_FLOAT: Final = float(np.finfo(np.float64).max)
 
 
 def pack(block: BlockProfile) -> tuple[Ints, Floats, dict[str, Mapping[str, int]]]:
-    """Counts, moments and hitters of a block as arrays."""
+    """Counts, moments and heavy hitters of a block, as arrays that `unpack` takes apart."""
     ints: list[Ints] = [np.array([block.rows], dtype=np.int64)]
     floats: list[float] = []
     for number in block.numbers.values():
@@ -45,7 +45,11 @@ def pack(block: BlockProfile) -> tuple[Ints, Floats, dict[str, Mapping[str, int]
 
 
 def unpack(ints: Ints, floats: Floats, hitters: Mapping[str, Mapping[str, int]], coding: Coding) -> BlockProfile:
-    """The block that `pack` took apart. Raises ValueError where the arrays do not fit the coding."""
+    """The block that `pack` made arrays of.
+
+    Raises:
+        ValueError: the arrays do not fit the coding.
+    """
     rows, at = int(ints[0]), 1
     numbers: dict[str, NumberCounts] = {}
     moments = floats.reshape(-1, 4).tolist()
@@ -67,11 +71,12 @@ def unpack(ints: Ints, floats: Floats, hitters: Mapping[str, Mapping[str, int]],
         )
         at = end
     if at != len(ints):
-        raise ValueError(f"{len(ints)} counts, {at} expected")
+        raise ValueError(f"the profile has {len(ints)} counts; its reference needs {at}")
     return BlockProfile(rows, numbers, categories)
 
 
 def to_bytes(block: BlockProfile) -> bytes:
+    """The block as compressed bytes; equal blocks give equal bytes."""
     ints, floats, hitters = pack(block)
     names = json.dumps(hitters, separators=(",", ":"), sort_keys=True).encode()
     width = next(width for width in _COUNT_WIDTHS if int(ints.max()) < 1 << (8 * width - 1))
@@ -82,15 +87,23 @@ def to_bytes(block: BlockProfile) -> bytes:
 
 
 def from_bytes(data: bytes, coding: Coding) -> BlockProfile:
-    """Raises IntegrityFailureError when the bytes are no profile of this coding."""
+    """The block that `to_bytes` wrote.
+
+    Raises:
+        IntegrityFailureError: the bytes are not a profile of this coding.
+    """
     return sum_from_bytes([data], coding)
 
 
 def sum_from_bytes(parts: Sequence[bytes], coding: Coding) -> BlockProfile:
-    """The profile of the rows of all blocks, at least one; the same as merging them one by one.
+    """The profile of the rows of several stored blocks; the same as merging them one by one, but faster.
+
+    Args:
+        parts: bytes of at least one block.
+        coding: of their reference.
 
     Raises:
-        IntegrityFailureError: bytes that are no profile of this coding.
+        IntegrityFailureError: the bytes are not profiles of this coding.
     """
     try:
         if len(parts) == 1:

@@ -1,4 +1,4 @@
-"""How rows become numbers that can be counted: bins, levels and encoders, all of the baseline's making."""
+"""How rows become values and codes that can be counted: by the bins, levels and encoders of the reference."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from monitor.profile.vector_encoder import VectorEncoder, Vectors
 MAX_FOLDS: Final = 4
 UNKNOWN_CODE: Final = -1
 NULL_CODE: Final = -2
-# Fields of a text column with the vectors that a model made of it beside it.
+# Fields of a column that holds texts beside the vectors that a model encoded them as.
 TEXT_FIELD: Final = "text"
 VECTOR_FIELD: Final = "vector"
 DERIVED_PARTS: Final = ("cluster", "oov", "distance", "length", *(f"component_{i}" for i in range(COMPONENTS)))
@@ -27,11 +27,11 @@ DERIVED_PARTS: Final = ("cluster", "oov", "distance", "length", *(f"component_{i
 
 @dataclass(frozen=True, eq=False)
 class NumberBins:
-    """Bin b holds edges[b-1] < x <= edges[b]; the first and the last bin are open."""
+    """The bins of one number. Bin b holds edges[b-1] < x <= edges[b]; the first and the last bin are open."""
 
-    edges: Floats
-    grid: tuple[int, ...]  # which edges the decision rule reads the distribution function at
-    tests: tuple[str, ...]  # of location, spread, below, missing
+    edges: Floats  # (bins - 1,), ascending
+    grid: tuple[int, ...]  # indices of the edges at which the decision rule tests the distribution function
+    tests: tuple[str, ...]  # which statistics are tested: of location, spread, below, missing
 
     @cached_property
     def table(self) -> CellTable | None:
@@ -40,18 +40,19 @@ class NumberBins:
 
 @dataclass(frozen=True, eq=False)
 class CategoryLevels:
-    """The reference's levels with their counts per fold of reference blocks.
+    """The levels of one category in the reference, with their counts per fold of reference blocks.
 
-    "Other" and "unseen" are judged by the reference without the block's own fold. A list taken from the whole
-    reference fits the reference better than any window, and every window would look as if it had new levels.
+    Whether a value is "other" or "unseen" is decided by the reference without the fold of the value's own block. Lists
+    of the whole reference would fit the reference better than any window, and every window would seem to have new
+    levels.
     """
 
-    kept: tuple[str, ...]
-    levels: tuple[str, ...]
+    kept: tuple[str, ...]  # levels whose share is counted
+    levels: tuple[str, ...]  # the dictionary; a level's code is its index
     counts: Ints  # (levels, folds)
-    most: int  # length of the list of most frequent levels
-    listed: NDArray[np.bool_]  # (levels, folds): among the most frequent without the fold
-    known: NDArray[np.bool_]  # (levels, folds): seen without the fold
+    most: int  # length of a list of most frequent levels
+    listed: NDArray[np.bool_]  # (levels, folds): among the most frequent in the other folds
+    known: NDArray[np.bool_]  # (levels, folds): present in the other folds
 
     @cached_property
     def place(self) -> Mapping[str, int]:
@@ -60,16 +61,17 @@ class CategoryLevels:
 
     @property
     def wide(self) -> bool:
-        """More levels than are kept: the most frequent ones are then chosen among those of all blocks compared."""
+        """Whether there are more levels than are kept; the compared blocks then decide which are most frequent."""
         return len(self.levels) > self.most
 
 
 @dataclass(frozen=True, eq=False)
 class Coding:
-    """How rows become counts. Derived columns of a text or vector `c` are `c.oov`, `c.distance`, ... in the two tables.
+    """How rows become counts, by column. Columns derived from a text or vector `c` are named `c.oov`, `c.distance`, ...
 
-    A text that a model turned into vectors has both encoders: unknown words and length come from the text, distance,
-    cluster and components from the vectors. `words`: of the clusters of a text column, the words that tell each.
+    A text that a model encodes as vectors has both encoders: unknown words and length are derived from the text;
+    distance, cluster and components from the vectors. `words`: for each text column, the words that distinguish each of
+    its clusters.
     """
 
     numbers: Mapping[str, NumberBins]
@@ -80,7 +82,7 @@ class Coding:
 
     @property
     def encoded(self) -> tuple[str, ...]:
-        """Columns that are watched by derived ones."""
+        """Text and vector columns, which are watched through derived columns."""
         return tuple({**self.texts, **self.vectors})
 
     @property
@@ -91,7 +93,7 @@ class Coding:
 
 
 class HasCoding(Protocol):
-    """Anything that carries a coding; in practice the baseline."""
+    """Anything that has a coding; in practice the reference profile."""
 
     @property
     def coding(self) -> Coding: ...
@@ -99,10 +101,10 @@ class HasCoding(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class CodedColumns:
-    """Rows as values and level codes, before they are counted into blocks.
+    """Rows as values and level codes, before they are counted in blocks.
 
-    A code is the index of the level in the baseline's dictionary, -1 unknown, -2 null. In a wide column an unknown
-    level has a code of its own beyond the dictionary: `new` names those, in the order of their codes.
+    A code is the index of the level in the reference's dictionary, -1 for an unknown level, -2 for null. In a wide
+    column each unknown level has a code of its own after the dictionary; `new` names these levels in code order.
     """
 
     numbers: Mapping[str, Floats]
@@ -111,7 +113,7 @@ class CodedColumns:
 
 
 def coded_columns(frame: pl.DataFrame, coding: Coding) -> CodedColumns:
-    """Every column of the coding, derived ones too."""
+    """Code every column of a frame, with the derived columns."""
     coded = [coded_column(_series(frame, name), coding) for name in coding.columns]
     return CodedColumns(
         {name: values for one in coded for name, values in one.numbers.items()},
@@ -121,7 +123,7 @@ def coded_columns(frame: pl.DataFrame, coding: Coding) -> CodedColumns:
 
 
 def coded_column(series: pl.Series, coding: Coding) -> CodedColumns:
-    """One column of the rows, or what is derived of it if it is a text or vector."""
+    """Code one column; of a text or vector, the columns derived from it."""
     name = series.name
     if name in coding.texts or name in coding.vectors:
         numbers, cluster = derived_columns(series, coding.texts.get(name), coding.vectors.get(name))
@@ -147,9 +149,9 @@ def as_numbers(series: pl.Series) -> Floats:
             type=str(series.dtype),
         )
     values = series.cast(pl.Float64).fill_null(math.nan).to_numpy()
-    with np.errstate(over="ignore", invalid="ignore"):  # a sum of huge values: then each is looked at
+    with np.errstate(over="ignore", invalid="ignore"):  # a sum of huge values overflows; each is then checked below
         finite = np.isfinite(values.sum())
-    if finite:  # nearly always; one pass instead of two copies
+    if finite:  # nearly always, and one pass instead of two copies
         return values
     return np.where(np.isfinite(values), values, np.nan)
 
@@ -159,14 +161,25 @@ def category_values(frame: pl.DataFrame, column: str) -> pl.Series:
 
 
 def as_strings(series: pl.Series) -> pl.Series:
-    """Values as text; of a text with the vectors that a model made of it, the text."""
+    """Values as strings; of texts beside their vectors, the texts."""
     if isinstance(series.dtype, pl.Struct):
         return series.struct.field(TEXT_FIELD).cast(pl.String).alias(series.name)
     return series.cast(pl.String)
 
 
 def as_vectors(series: pl.Series, dimensions: int) -> Vectors:
-    """A column of lists as a matrix, nan in rows without a vector; of a text, the vectors that a model made of it."""
+    """A column of vectors as a matrix; of texts beside their vectors, the vectors.
+
+    Args:
+        series: lists of numbers.
+        dimensions: length of each list.
+
+    Returns:
+        Shape (rows, dimensions); nan in rows without a vector.
+
+    Raises:
+        InvalidError: the column holds something else, or lists of another length.
+    """
     column = series.name
     if isinstance(series.dtype, pl.Struct):
         series = series.struct.field(VECTOR_FIELD)
@@ -184,8 +197,8 @@ def as_vectors(series: pl.Series, dimensions: int) -> Vectors:
     sizes = lists.list.len().filter(present)
     if (other := sizes.filter(sizes != dimensions)).len():
         raise InvalidError(
-            f"column {column!r} has vectors of {other[0]} numbers, those of the reference have {dimensions}; a new "
-            "model needs a new column or a new baseline",
+            f"column {column!r} has vectors of {other[0]} numbers, but those of the reference have {dimensions}; a "
+            "new model needs a new column or a new baseline",
             column=column,
             dimensions=dimensions,
         )
@@ -195,7 +208,7 @@ def as_vectors(series: pl.Series, dimensions: int) -> Vectors:
 
 
 def dimensions_of(series: pl.Series) -> int:
-    """Numbers of the first vector of a column; 1 where there is none."""
+    """The length of the first vector of a column; 1 where the column has none."""
     lists = (series.struct.field(VECTOR_FIELD) if isinstance(series.dtype, pl.Struct) else series).drop_nulls()
     return len(lists[0]) if len(lists) and lists.dtype.is_nested() else 1
 
@@ -203,7 +216,7 @@ def dimensions_of(series: pl.Series) -> int:
 def derived_columns(
     series: pl.Series, text: TextEncoder | None, vector: VectorEncoder | None
 ) -> tuple[dict[str, Floats], pl.Series]:
-    """The derived numbers of one text or vector column, and its cluster as a category."""
+    """The numbers derived from a text or vector column by name, and its cluster as a category."""
     column = series.name
     numbers: dict[str, Floats] = {}
     if vector is not None:
@@ -222,7 +235,7 @@ def derived_columns(
 
 
 def level_codes(values: pl.Series, known: CategoryLevels) -> tuple[Ints, Sequence[str]]:
-    """Codes of the values, and the names of the codes beyond the dictionary; see `CodedColumns`."""
+    """The code of each value, and the names of the codes after the dictionary; see `CodedColumns`."""
     at, names = distinct_levels(values)
     new = sorted(name for name in names if name not in known.place) if known.wide else []
     beyond = {name: len(known.levels) + i for i, name in enumerate(new)}
@@ -231,11 +244,11 @@ def level_codes(values: pl.Series, known: CategoryLevels) -> tuple[Ints, Sequenc
 
 
 def distinct_levels(values: pl.Series) -> tuple[Ints, list[str]]:
-    """For each value the place of its level in the list of all that occur, one past its end for null."""
-    # A numbering of our own: the shared one counts on over all columns that are alive.
+    """The levels that occur, and for each value the index of its level; the number of levels for null."""
+    # A separate numbering, because Polars' global one continues over all columns in memory.
     numbering = pl.Categories.random()
     coded = values.cast(pl.Categorical(numbering))
-    names = numbering.to_series().to_list()  # while `coded` lives, which alone holds them
+    names = numbering.to_series().to_list()  # before `coded` is freed, because it alone keeps them in memory
     return coded.to_physical().fill_null(len(names)).cast(pl.Int64).to_numpy(), names
 
 

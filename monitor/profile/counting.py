@@ -1,4 +1,4 @@
-"""Counts of coded rows, block by block: how often each bin and each level comes, and the moments of numbers."""
+"""Counts of coded rows by block: how many rows are in each bin or have each level, and the moments of numbers."""
 
 import math
 import zlib
@@ -12,15 +12,17 @@ from core.arrays import Floats, Ints
 from monitor.profile.binning import VALUES_PER_PASS, bin_numbers
 from monitor.profile.coding import NULL_CODE, CategoryLevels, NumberBins
 
-# Of a wide column each block keeps this many of its most frequent levels by name, whatever the reference knows.
+# Heavy hitters: in a wide column, each block stores its most frequent levels by name, known to the reference or not.
 MAX_HITTERS: Final = 64
 _MAX_FLOAT: Final = np.finfo(np.float64).max
-_MAX_SPAN_ROWS: Final = 1 << 16  # rows of whole blocks taken together: their values and squares stay in the cache
-_MAX_DENSE_CELLS: Final = 4_000_000  # cells of blocks times levels that are counted in one plain array
+_MAX_SPAN_ROWS: Final = 1 << 16  # rows of neighbouring blocks that are counted together, so that they stay in the cache
+_MAX_DENSE_CELLS: Final = 4_000_000  # blocks times levels, up to which one plain array is counted
 
 
 @dataclass(frozen=True, eq=False)
 class NumberCounts:
+    """Counts of one number in one block."""
+
     counts: Ints  # per bin
     nulls: int  # null, nan or infinite
     total: float  # sum of the finite values
@@ -30,7 +32,7 @@ class NumberCounts:
 
     @property
     def variance(self) -> float:
-        """Of the values about their mean; 0 without values, or where they are too large to be squared."""
+        """Variance of the values; 0 without values, or where they are too large to be squared."""
         n = int(self.counts.sum())
         if not n:
             return 0.0
@@ -41,16 +43,21 @@ class NumberCounts:
 
 @dataclass(frozen=True, eq=False)
 class CategoryCounts:
+    """Counts of one category in one block."""
+
     levels: Ints  # per kept level
     nulls: int
-    other: Ints  # per fold: known without that fold, but not among its most frequent
-    unseen: Ints  # per fold: not known without that fold
-    hitters: Mapping[str, int] = field(default_factory=dict)  # of a wide column: its most frequent levels
+    other: Ints  # per fold: levels known in the other folds, but not among the most frequent there
+    unseen: Ints  # per fold: levels that are in no other fold
+    hitters: Mapping[str, int] = field(default_factory=dict)  # in a wide column: its most frequent levels
 
 
 @dataclass(frozen=True, eq=False)
 class _BlockSpan:
-    """Rows of neighbouring blocks in order: the block of each, the blocks that have rows, and where they begin."""
+    """Rows of neighbouring blocks.
+
+    `at`: block of each row. `filled`: the blocks that have rows. `starts`: index of the first row of each of these.
+    """
 
     begin: int
     end: int
@@ -61,9 +68,10 @@ class _BlockSpan:
 
 @dataclass(frozen=True, eq=False)
 class BlockIndex:
-    """Which rows make up which block; the same for every column, so it is worked out once.
+    """Which rows belong to which block; computed once, because it is the same for every column.
 
-    `blocks`: of each row as it comes; `rows`: of each block; `order`: of the rows by block, None for as they come.
+    `blocks`: block of each row. `rows`: number of rows in each block. `order`: of the rows by block; None where they
+    are in this order already.
     """
 
     blocks: Ints
@@ -73,7 +81,12 @@ class BlockIndex:
 
 
 def index_blocks(blocks: Ints, count: int) -> BlockIndex:
-    """Args: block number of each row, integers 0..count-1, in any order; how many blocks there are."""
+    """Index rows by block.
+
+    Args:
+        blocks: block number of each row, shape (rows,), integers 0..count-1 in any order.
+        count: number of blocks.
+    """
     rows = np.bincount(blocks, minlength=count)
     order = None if np.all(blocks[1:] >= blocks[:-1]) else np.argsort(blocks, kind="stable")
     at = blocks if order is None else blocks[order]
@@ -87,29 +100,38 @@ def index_blocks(blocks: Ints, count: int) -> BlockIndex:
     return BlockIndex(blocks, rows, order, spans)
 
 
-def count_numbers(values: Floats, bins: NumberBins, runs: BlockIndex) -> list[NumberCounts]:
-    """Counts of one column in each block; `values` has nan or infinities where none is known."""
-    x = values if runs.order is None else values[runs.order]
-    blocks = len(runs.rows)
+def count_numbers(values: Floats, bins: NumberBins, index: BlockIndex) -> list[NumberCounts]:
+    """Count one number in each block.
+
+    Args:
+        values: shape (rows,); nan or infinite where the value is missing.
+        bins: of the column.
+        index: of the blocks.
+
+    Returns:
+        One entry per block.
+    """
+    x = values if index.order is None else values[index.order]
+    blocks = len(index.rows)
     counts = np.zeros((blocks, len(bins.edges) + 1), dtype=np.int64)
     totals, squares = np.zeros(blocks), np.zeros(blocks)
     low, high = np.full(blocks, np.nan), np.full(blocks, np.nan)
-    for span in runs.spans:
+    for span in index.spans:
         part, at, filled, starts = x[span.begin : span.end], span.at, span.filled, span.starts
         with np.errstate(over="ignore", invalid="ignore"):
-            if not np.isfinite(part.sum()):  # nearly always finite; a sum is cheaper than a mask
+            if not np.isfinite(part.sum()):  # rare; a sum costs less than a mask
                 present = np.isfinite(part)
                 part, at = part[present], at[present]
                 filled, starts = _block_starts(at)
             if not len(part):
                 continue
             totals[filled] = np.add.reduceat(part, starts)
-            if not np.isfinite(totals[filled]).all():  # scaled by a power of two, which costs no digit
+            if not np.isfinite(totals[filled]).all():  # scaled by a power of two, which loses no digits
                 totals[filled] = np.clip(np.add.reduceat(part * 2.0**-64, starts) * 2.0**64, -_MAX_FLOAT, _MAX_FLOAT)
             squares[filled] = np.minimum(np.add.reduceat(part * part, starts), _MAX_FLOAT)
         low[filled], high[filled] = np.minimum.reduceat(part, starts), np.maximum.reduceat(part, starts)
         _add_bins(counts, part, at, bins)
-    nulls = runs.rows - counts.sum(axis=1)
+    nulls = index.rows - counts.sum(axis=1)
     return [
         NumberCounts(
             counts[t], int(nulls[t]), float(totals[t]), float(squares[t]),
@@ -138,10 +160,20 @@ def _add_bins(counts: Ints, x: Floats, at: Ints, bins: NumberBins) -> None:
             counts[first : last + 1] += np.bincount(cells, minlength=blocks * width).reshape(blocks, width)
 
 
-def count_levels(codes: Ints, new: Sequence[str], levels: CategoryLevels, runs: BlockIndex) -> list[CategoryCounts]:
-    """Counts of one column in each block; for codes and `new` see `CodedColumns`."""
-    size, count = len(levels.levels), len(runs.rows)
-    block, code, n = _count_pairs(runs.blocks, codes, count, size + len(new))
+def count_levels(codes: Ints, new: Sequence[str], levels: CategoryLevels, index: BlockIndex) -> list[CategoryCounts]:
+    """Count one category in each block.
+
+    Args:
+        codes: shape (rows,); see `CodedColumns`.
+        new: names of the codes after the dictionary; see `CodedColumns`.
+        levels: of the column.
+        index: of the blocks.
+
+    Returns:
+        One entry per block.
+    """
+    size, count = len(levels.levels), len(index.rows)
+    block, code, n = _count_pairs(index.blocks, codes, count, size + len(new))
     folds = levels.known.shape[1]
     nulls = np.bincount(block[code == NULL_CODE], weights=n[code == NULL_CODE], minlength=count)
     in_dictionary = (code >= 0) & (code < size)
@@ -162,7 +194,7 @@ def count_levels(codes: Ints, new: Sequence[str], levels: CategoryLevels, runs: 
 
 
 def _count_pairs(blocks: Ints, codes: Ints, count: int, known: int) -> tuple[Ints, Ints, Ints]:
-    """Block, code and number of rows of every pair that occurs; codes are NULL..known-1."""
+    """Block, code and number of rows of every pair that occurs; codes are NULL_CODE..known-1."""
     width = known - NULL_CODE
     at = blocks * width
     at += codes
@@ -176,10 +208,10 @@ def _count_pairs(blocks: Ints, codes: Ints, count: int, known: int) -> tuple[Int
 
 
 def _hitters(block: Ints, code: Ints, n: Ints, names: Sequence[str], count: int) -> list[dict[str, int]]:
-    """The most frequent levels of each block. A level that comes once tells nothing and is left out.
+    """The most frequent levels of each block. A level that occurs once tells nothing and is left out.
 
-    The reference's levels and new ones are treated alike, also where counts are equal: a list that favours either would
-    make reference and window differ without any change.
+    Levels of the reference and new levels are treated alike, also where counts are equal. A list that preferred either
+    would make reference and window differ without any change.
     """
     often = np.flatnonzero((code >= 0) & (n > 1))
     tie = np.array([zlib.crc32(names[c].encode()) for c in code[often].tolist()], dtype=np.int64)

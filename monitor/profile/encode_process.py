@@ -1,8 +1,8 @@
-"""Encode the texts of a file; the one place of the monitor that loads a sentence encoder.
+"""The process that encodes the texts of a file as vectors; only this module of the monitor loads a sentence encoder.
 
     python -m monitor.profile.encode_process CONFIG
 
-reads texts piece by piece and writes each piece's vectors, so memory does not grow with the number of texts.
+It reads texts in pieces and writes the vectors of each piece, so memory does not grow with the number of texts.
 """
 
 import json
@@ -15,12 +15,12 @@ import polars as pl
 
 from core.artifacts import write_durably
 
-TEXTS_PER_PIECE: Final = 2_048  # texts in memory as vectors
-TEXTS_PER_BATCH: Final = 64  # of the model
+TEXTS_PER_PIECE: Final = 2_048  # whose vectors are in memory at a time
+TEXTS_PER_BATCH: Final = 64  # that the model encodes at a time
 
 
 def encode_file(config: dict[str, Any]) -> None:
-    """Vectors of every text, in order, as an array of 32-bit numbers (texts, dimensions) in a .npy file."""
+    """Write the vector of every text, in order, to a .npy file of 32-bit floats, shape (texts, dimensions)."""
     import torch
     from sentence_transformers import SentenceTransformer
 
@@ -43,7 +43,7 @@ def encode_file(config: dict[str, Any]) -> None:
             shape = (len(texts), piece.shape[1])
             out = np.lib.format.open_memmap(config["vectors"], mode="w+", dtype=np.float32, shape=shape)
         out[start : start + TEXTS_PER_PIECE] = piece
-    assert out is not None  # there is at least one text
+    assert out is not None  # the file has at least one text
     out.flush()
 
 
@@ -52,7 +52,7 @@ def main(path: str) -> None:
     try:
         encode_file(config)
         report = {"state": "succeeded"}
-    except Exception as error:  # noqa: BLE001 - whatever a model's files make of it is told to whoever asked
+    except Exception as error:  # noqa: BLE001 - whatever a model's files cause is reported to the caller
         report = {"state": "failed", "message": f"{type(error).__name__}: {str(error)[:500]}"}
     write_durably(Path(config["exit"]), json.dumps(report).encode())
 

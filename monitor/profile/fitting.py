@@ -1,4 +1,4 @@
-"""Bins and levels of one column, fitted on its reference values."""
+"""The bins or levels of one column, fitted on its values in the reference."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -20,8 +20,8 @@ MIN_LEVEL_ROWS: Final = 10
 MAX_DICTIONARY_LEVELS: Final = 65_536
 
 _ALL_TESTS: Final = ("location", "spread", "below", "missing")
-# Text is watched by few functionals: each more raises the bar for all others. The upper quantiles of unknown words and
-# of distance are where a new kind of request shows first; nulls are counted once, on the length.
+# Few statistics of a text are tested, because each additional one costs the others power. A new kind of request shows
+# first in the upper quantiles of unknown words and of distance. Nulls are counted once, with the length.
 _TEXT_GRID: Final[Mapping[str, tuple[float, ...]]] = {"oov": (0.5, 0.75, 0.9), "distance": (0.5, 0.75, 0.9)}
 _TEXT_TESTS: Final[Mapping[str, tuple[str, ...]]] = {
     "oov": ("location", "below"),
@@ -32,7 +32,15 @@ _VECTOR_TESTS: Final[Mapping[str, tuple[str, ...]]] = {"distance": ("location", 
 
 
 def number_bins(values: Floats, seed: int) -> NumberBins:
-    """Bins of a declared number; `values` has nan where none is known."""
+    """Fit the bins of a number.
+
+    Args:
+        values: of the reference, shape (rows,); nan where missing.
+        seed: of the sample, which is taken of many rows.
+
+    Returns:
+        At most 256 bins at the quantiles of the values; few distinct values have a bin each.
+    """
     x, smallest = _sorted(values, seed)
     edges = _edges(x, MAX_BINS)
     quantiles = np.arange(1, TESTED_EDGES + 1) / (TESTED_EDGES + 1)
@@ -40,7 +48,14 @@ def number_bins(values: Floats, seed: int) -> NumberBins:
 
 
 def derived_bins(values: Floats, derived: str, seed: int, *, of_text: bool) -> NumberBins:
-    """Bins of a number derived from a text or vector, by the part it is of it."""
+    """Fit the bins of a number derived from a text or vector.
+
+    Args:
+        values: of the reference, shape (rows,); nan where missing.
+        derived: what the number is, such as `distance`; it decides which statistics are tested.
+        seed: of the sample, which is taken of many rows.
+        of_text: whether it is derived from a text, else from a vector.
+    """
     x, smallest = _sorted(values, seed)
     edges = _edges(x, MAX_DERIVED_BINS)
     grid = _grid(x, edges, np.array(_TEXT_GRID.get(derived, ())), smallest)
@@ -49,17 +64,17 @@ def derived_bins(values: Floats, derived: str, seed: int, *, of_text: bool) -> N
 
 
 def _sorted(values: Floats, seed: int) -> tuple[Floats, float]:
-    """Values in order, and the share of the smallest one among all.
+    """Values in ascending order, and the share of rows that have the smallest value.
 
-    Of many rows a sample: edges need not lie at the quantiles exactly, for shares are counted on all rows. The
-    smallest and the largest value are kept, and every value where there are few.
+    Many rows are sampled: edges need not be exact quantiles, because shares are counted over all rows. The sample
+    always has the smallest and the largest value. Where the distinct values are few, all rows are used.
     """
     if len(values) > MAX_SAMPLED_ROWS:
         chosen = values[np.random.default_rng(seed).integers(0, len(values), MAX_SAMPLED_ROWS)]
         x = np.sort(chosen[np.isfinite(chosen)])
         if 2 * np.count_nonzero(x[1:] > x[:-1]) + 3 > MAX_BINS:
             low, high = values.min(), values.max()
-            if np.isnan(low):  # what passes over nan is slower by far
+            if np.isnan(low):  # functions that ignore nan are much slower, so they run only where needed
                 low, high = np.fmin.reduce(values), np.fmax.reduce(values)
             return np.concatenate([[low], x, [high]]), np.count_nonzero(values == low) / len(values)
     x = np.sort(values[np.isfinite(values)])
@@ -67,28 +82,29 @@ def _sorted(values: Floats, seed: int) -> tuple[Floats, float]:
 
 
 def _edges(x: Floats, most: int) -> Floats:
-    """Quantile edges. With few distinct values each value gets a bin of its own and each gap between two another."""
+    """Edges at quantiles. With few distinct values, each value has its own bin, and so has each gap between them."""
     if not len(x):
         return np.zeros(0)
     distinct = x[np.concatenate([[True], x[1:] > x[:-1]])]  # differences of huge values would overflow
     if 2 * len(distinct) + 1 <= most:
         return np.unique(np.concatenate([np.nextafter(distinct, -np.inf), distinct]))
-    # Fewer than 256 bins, for the two open bins and the bin of the minimum come on top.
+    # Fewer quantiles than bins, because the two open bins and the bin of the minimum are added.
     cuts = _quantiles(x, np.linspace(0.0, 1.0, most - 2))
     return np.unique(np.concatenate([[np.nextafter(x[0], -np.inf)], cuts]))
 
 
 def _quantiles(x: Floats, shares: Floats) -> Floats:
-    """Smallest values that as large a share of the sorted values does not exceed (`inverted_cdf` of numpy)."""
+    """The smallest values that at least these shares of the sorted values do not exceed (numpy's `inverted_cdf`)."""
     at = np.clip(np.ceil(shares * len(x) - 1e-9).astype(np.int64) - 1, 0, len(x) - 1)
     return x[at]
 
 
 def _grid(x: Floats, edges: Floats, quantiles: Floats, smallest: float) -> tuple[int, ...]:
-    """Indices of the edges at the quantiles.
+    """Indices of the edges at the quantiles, at which the distribution function is tested.
 
-    Where the smallest value is common, the edge below it is tested too: at it shows a value smaller than a constant.
-    Where it is rare, no row of the reference lies below its own minimum by construction, but rows of any window do.
+    Where the smallest value is common, the edge below it is tested too, which detects a value smaller than a constant.
+    Where the smallest value is rare, that edge is not tested: by construction no row of the reference lies below its
+    own minimum, but some rows of any window do.
     """
     if not len(x) or not len(quantiles):
         return ()
@@ -99,7 +115,17 @@ def _grid(x: Floats, edges: Floats, quantiles: Floats, smallest: float) -> tuple
 
 
 def category_levels(values: pl.Series, folds: Ints, most: int) -> tuple[CategoryLevels, Ints, Sequence[str]]:
-    """The levels of the reference, and its own values coded by them; see `CodedColumns`."""
+    """Fit the levels of a category, and code the reference's own values by them.
+
+    Args:
+        values: of the reference, shape (rows,).
+        folds: fold of each row's block, shape (rows,), integers >= 0.
+        most: how many of the most frequent levels are kept.
+
+    Returns:
+        The levels; the code of each value, shape (rows,); and the names of the codes after the dictionary. For codes
+        see `CodedColumns`.
+    """
     number = int(folds.max()) + 1
     at, names = distinct_levels(values)
     every = sorted(names)
@@ -112,7 +138,7 @@ def category_levels(values: pl.Series, folds: Ints, most: int) -> tuple[Category
     codes = numbered[at]
     levels, new = every, list[str]()
     if len(levels) > MAX_DICTIONARY_LEVELS:
-        # Which levels stay is decided by their hash, not by their counts: a choice by count would fit the reference.
+        # A level's hash decides whether it stays, not its count: a choice by count would favour the reference.
         order = sorted(range(len(levels)), key=lambda i: hashlib.blake2b(levels[i].encode(), digest_size=8).digest())
         place = np.concatenate([sorted(order[:MAX_DICTIONARY_LEVELS]), sorted(order[MAX_DICTIONARY_LEVELS:])])
         moved = np.empty(len(levels), dtype=np.int64)
@@ -135,6 +161,7 @@ def _most_frequent(counts: Ints, most: int, minimum: float) -> list[int]:
 
 
 def levels_of(kept: tuple[str, ...], levels: tuple[str, ...], counts: Ints, most: int) -> CategoryLevels:
+    """The levels of a category, with the lists that leave out each fold; see `CategoryLevels`."""
     folds = counts.shape[1]
     listed = np.zeros(counts.shape, dtype=bool)
     known = np.zeros(counts.shape, dtype=bool)

@@ -1,4 +1,4 @@
-"""The baseline: bins, levels and encoders taken from reference rows, and the reference's block profiles."""
+"""The reference profile: bins, levels and encoders fitted on reference rows, and the reference's block profiles."""
 
 import hashlib
 import io
@@ -43,7 +43,7 @@ from monitor.profile.fitting import (
 from monitor.profile.text_encoder import TextEncoder, fit_text
 from monitor.profile.vector_encoder import VectorEncoder, fit_vectors
 
-# `encoded`: a text with the vectors that a model made of it, both in one column; see `monitor.reference.encode`.
+# `encoded`: a column of texts beside the vectors that a model encoded them as; see `monitor.reference.encode`.
 ColumnKind = Literal["number", "category", "text", "vector", "encoded"]
 
 FORMAT: Final = "assay-baseline/1"
@@ -53,10 +53,11 @@ _ENCODED_KINDS: Final = ("text", "vector", "encoded")
 
 @dataclass(frozen=True, eq=False)
 class ReferenceProfile:
-    """What windows are compared with. `blocks` are the reference rows not spent on fitting encoders.
+    """What windows are compared with.
 
-    `labels`: number of each block as the caller counts them, ascending; a label without rows has no block. `parts`: how
-    many numbers one block of the decision rule spans (4 where days are kept by quarters), else 1.
+    `blocks`: profiles of the reference rows that were not used to fit encoders. `labels`: number of each block as the
+    caller counts them, ascending; a label without rows has no block. `parts`: profile blocks in one block of the
+    decision rule, 4 where days are profiled in quarters, else 1. `rows_for_encoders`: number of rows used for encoders.
     """
 
     columns: Mapping[str, ColumnKind]
@@ -73,7 +74,7 @@ class ReferenceProfile:
 
     @property
     def fold_of(self) -> Ints:
-        """The fold of each block: whole blocks of the rule are dealt in turn, so no fold holds the nights alone."""
+        """The fold of each block. Folds take complete blocks of the rule in turn, so none consists of nights only."""
         return _assign_folds(np.array(self.labels, dtype=np.int64), self.parts)
 
     @cached_property
@@ -81,7 +82,7 @@ class ReferenceProfile:
         return merge_all(self.blocks)
 
     def without(self, column: str) -> "ReferenceProfile":
-        """The same reference, a column of it left out."""
+        """The same reference without one column and without the columns derived from it."""
         own = (column, *(f"{column}.{part}" for part in DERIVED_PARTS))
         coding = Coding(
             {n: bins for n, bins in self.coding.numbers.items() if n not in own},
@@ -100,7 +101,7 @@ class ReferenceProfile:
         return hashlib.sha256(self.to_bytes()).hexdigest()
 
     def to_bytes(self) -> bytes:
-        """A zip of plain arrays and one JSON header; equal baselines give equal bytes."""
+        """A zip of plain arrays and one JSON header; equal profiles give equal bytes."""
         arrays: dict[str, NDArray[Any]] = {}
         for name, bins in self.coding.numbers.items():
             arrays[f"number/{name}"] = bins.edges
@@ -139,12 +140,16 @@ class ReferenceProfile:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "ReferenceProfile":
-        """Raises IntegrityFailureError when the bytes are not a baseline of this format."""
+        """The reference profile that `to_bytes` wrote.
+
+        Raises:
+            IntegrityFailureError: the bytes are not a reference profile of this format.
+        """
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as members:
                 header = json.loads(members["header"].tobytes())
                 if header["format"] != FORMAT:
-                    raise ValueError(f"format {header['format']!r}, {FORMAT!r} expected")
+                    raise ValueError(f"its format is {header['format']!r}, not {FORMAT!r}")
                 arrays = {name: members[f"a{i}"] for i, name in enumerate(header["arrays"])}
             coding = _coding(header, arrays)
             parts = zip(arrays["blocks/counts"], arrays["blocks/moments"], header["hitters"], strict=True)
@@ -158,7 +163,8 @@ class ReferenceProfile:
                 seed=header["seed"],
             )
         except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise IntegrityFailureError(f"these {len(data)} bytes are no baseline: {error}", bytes=len(data)) from error
+            message = f"these {len(data)} bytes are not a reference profile: {error}"
+            raise IntegrityFailureError(message, bytes=len(data)) from error
 
 
 def _coding(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Coding:
@@ -175,7 +181,7 @@ def _coding(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Co
         },
         texts={n: TextEncoder.from_arrays(parts(f"text/{n}")) for n in header["texts"]},
         vectors={n: VectorEncoder.from_arrays(parts(f"vector/{n}")) for n in header["vectors"]},
-        words={n: tuple(tuple(said) for said in clusters) for n, clusters in header["words"].items()},
+        words={n: tuple(tuple(words) for words in clusters) for n, clusters in header["words"].items()},
     )
 
 
@@ -190,25 +196,30 @@ def fit_reference(
     encoder_texts: Mapping[str, Sequence[str | None]] | None = None,
     person: str | None = None,
 ) -> ReferenceProfile:
-    """Fit a baseline on reference rows in time order.
+    """Fit a reference profile on reference rows in time order.
 
     Args:
         rows: the reference rows; of a query, a few columns are in memory at a time.
         columns: kind of each column to watch.
-        blocks: number of equal blocks, or the block number of each row, shape (rows,). Later windows have to be cut in
-            blocks of the same length (days, hours, or rows).
-        parts: consecutive numbers that make one block of the decision rule: 4 for quarters of a day, numbered so that
-            a multiple of 4 begins a day.
-        seed: of the encoders.
-        encoder_share: share of the blocks, the earliest, spent on fitting encoders; 0..1, used with texts and vectors
-            only. These rows are not profiled, for no column: all columns are judged on the same blocks.
-        encoder_texts: other texts to fit the encoders on, by column, such as the model's training set; every reference
-            block is then profiled, which shows smaller changes. They must not contain reference rows or later ones.
-        person: column that says whose row it is; words of clusters are kept only where several people use them.
+        blocks: number of equal blocks, or the block number of each row, shape (rows,). Later windows must be divided
+            into blocks of the same length (days, hours, or rows).
+        parts: how many consecutive block numbers make up one block of the decision rule: 4 for quarters of a day, where
+            each day begins at a multiple of 4.
+        seed: of the encoders and of the samples that bins are fitted on.
+        encoder_share: share of the blocks, 0..1, from the earliest on, that encoders are fitted on; used with texts and
+            vectors only. These rows are not profiled for any column, so all columns are judged on the same blocks.
+        encoder_texts: by column, other texts to fit the encoder on, such as the model's training set. Every reference
+            block is then profiled, so smaller changes can be detected. They must not contain reference rows or later
+            rows.
+        person: column that names the person a row belongs to; words of clusters are kept only where several people use
+            them.
+
+    Returns:
+        The profile; the same rows and seed give the same bytes.
 
     Raises:
-        InvalidError: no rows, no columns, an absent column, a wrong type, or too few blocks.
-        InsufficientDataError: too few texts or vectors for an encoder.
+        InvalidError: there are no rows, no columns or too few blocks; or a column is absent or has the wrong type.
+        InsufficientDataError: there are too few texts or vectors for an encoder.
     """
     names, labels = _number_blocks(row_count(rows), blocks)
     if not columns:
@@ -218,12 +229,13 @@ def fit_reference(
     total = len(names)
     if unfitted and total < 2:
         raise InvalidError(
-            "a text or vector column needs two blocks: one for the encoder, one to compare with", blocks=total
+            "a text or vector column needs two blocks, one for the encoder and one to compare windows with",
+            blocks=total,
         )
     spent = min(total - 1, max(1, round(encoder_share * total))) if unfitted else 0
     rest = labels >= spent
     kept, at = names[spent:], labels[rest] - spent
-    folds, runs = _assign_folds(kept, parts)[at], index_blocks(at, total - spent)
+    folds, index = _assign_folds(kept, parts)[at], index_blocks(at, total - spent)
 
     people = _people(rows, person, ~rest) if set(_ENCODED_KINDS) & set(columns.values()) else None
 
@@ -232,12 +244,12 @@ def fit_reference(
         profiled = series.filter(pl.Series(rest)) if spent else series
         match columns[name]:
             case "number":
-                return _fit_number(profiled, runs, seed)
+                return _fit_number(profiled, index, seed)
             case "category":
-                return _fit_category(as_strings(profiled), folds, MAX_LEVELS, runs)
+                return _fit_category(as_strings(profiled), folds, MAX_LEVELS, index)
         spared = series.filter(pl.Series(~rest))
         encoders = _encoders(spared, columns[name], given.get(name), people, seed)
-        return _fit_encoded(profiled, encoders, folds, runs, seed)
+        return _fit_encoded(profiled, encoders, folds, index, seed)
 
     found = each_column(rows, list(columns), fitted)
     coding = Coding(
@@ -250,7 +262,7 @@ def fit_reference(
     return ReferenceProfile(
         columns=dict(columns),
         coding=coding,
-        blocks=assemble_profiles([one.counted for one in found.values()], coding, runs),
+        blocks=assemble_profiles([one.counted for one in found.values()], coding, index),
         labels=tuple(kept.tolist()),
         parts=parts,
         rows_for_encoders=len(labels) - len(at),
@@ -260,7 +272,7 @@ def fit_reference(
 
 @dataclass(frozen=True, eq=False)
 class _Encoders:
-    """Of one column; `words`: what tells each cluster, of texts."""
+    """The encoders of one column. `words`: for a text, the words that distinguish each cluster."""
 
     text: TextEncoder | None = None
     vector: VectorEncoder | None = None
@@ -269,7 +281,7 @@ class _Encoders:
 
 @dataclass(frozen=True, eq=False)
 class _FittedColumn:
-    """What one column gives to the coding, and its counts in every block."""
+    """What one column adds to the coding, and its counts in every block."""
 
     numbers: Mapping[str, NumberBins]
     categories: Mapping[str, CategoryLevels]
@@ -277,21 +289,21 @@ class _FittedColumn:
     encoders: _Encoders = _Encoders()
 
 
-def _fit_number(series: pl.Series, runs: BlockIndex, seed: int) -> _FittedColumn:
+def _fit_number(series: pl.Series, index: BlockIndex, seed: int) -> _FittedColumn:
     values = as_numbers(series)
     bins = number_bins(values, seed)
-    return _FittedColumn({series.name: bins}, {}, ColumnCounts({series.name: count_numbers(values, bins, runs)}, {}))
+    return _FittedColumn({series.name: bins}, {}, ColumnCounts({series.name: count_numbers(values, bins, index)}, {}))
 
 
-def _fit_category(values: pl.Series, folds: Ints, most: int, runs: BlockIndex) -> _FittedColumn:
+def _fit_category(values: pl.Series, folds: Ints, most: int, index: BlockIndex) -> _FittedColumn:
     levels, codes, new = category_levels(values, folds, most)
     return _FittedColumn(
-        {}, {values.name: levels}, ColumnCounts({}, {values.name: count_levels(codes, new, levels, runs)})
+        {}, {values.name: levels}, ColumnCounts({}, {values.name: count_levels(codes, new, levels, index)})
     )
 
 
 def _people(rows: Rows, person: str | None, chosen: NDArray[np.bool_]) -> list[str | None] | None:
-    """Whose each of the chosen rows is; None where nobody says."""
+    """The person that each chosen row belongs to; None where no column names one."""
     if person is None or person not in column_names(rows):
         return None
     return as_strings(rows.lazy().select(person).collect()[person].filter(pl.Series(chosen))).to_list()
@@ -304,7 +316,7 @@ def _encoders(
     people: Sequence[str | None] | None,
     seed: int,
 ) -> _Encoders:
-    """Fitted on rows that are not profiled, or on texts that were given for it."""
+    """The encoders of one column, fitted on rows that are not profiled, or on the texts given for it."""
     vector = None
     if kind in ("vector", "encoded"):
         matrix = as_vectors(series, dimensions_of(series))
@@ -317,24 +329,24 @@ def _encoders(
     return _Encoders(text, vector, cluster_words(texts, clusters, None if given else people))
 
 
-def _fit_encoded(series: pl.Series, encoders: _Encoders, folds: Ints, runs: BlockIndex, seed: int) -> _FittedColumn:
+def _fit_encoded(series: pl.Series, encoders: _Encoders, folds: Ints, index: BlockIndex, seed: int) -> _FittedColumn:
     derived, cluster = derived_columns(series, encoders.text, encoders.vector)
     of_text = encoders.text is not None
     bins = {
         name: derived_bins(values, name.removeprefix(f"{series.name}."), seed, of_text=of_text)
         for name, values in derived.items()
     }
-    mix = _fit_category(cluster, folds, MAX_CLUSTER_LEVELS, runs)
+    mix = _fit_category(cluster, folds, MAX_CLUSTER_LEVELS, index)
     counted = ColumnCounts(
-        {name: count_numbers(values, bins[name], runs) for name, values in derived.items()}, mix.counted.categories
+        {name: count_numbers(values, bins[name], index) for name, values in derived.items()}, mix.counted.categories
     )
     return _FittedColumn(bins, mix.categories, counted, encoders)
 
 
 def _number_blocks(rows: int, blocks: int | NDArray[np.int64]) -> tuple[Ints, Ints]:
-    """Numbers of the blocks that have rows, ascending, and the place of each row's block among them."""
+    """The numbers of the blocks that have rows, ascending, and the index of each row's block among them."""
     if not rows:
-        raise InvalidError("the reference has no rows; wait for events or name another baseline", rows=0)
+        raise InvalidError("the reference has no rows; wait for events, or change `baseline`", rows=0)
     if isinstance(blocks, int | np.integer):
         if not 1 <= blocks <= rows:
             raise InvalidError(f"blocks is {blocks} for {rows} rows; give 1 to {rows}", blocks=int(blocks), rows=rows)

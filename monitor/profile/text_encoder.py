@@ -1,13 +1,13 @@
-"""A text encoder fitted on reference rows alone: no download, no labels, a few megabytes.
+"""The built-in text encoder, fitted on reference rows only: no download, no labels, a few megabytes.
 
-Two views of a text. Its hashed letters in twos and threes, as they are and along their leading singular directions,
-compared with up to 4,000 reference texts (anchors), tell how new the request is. Its hashed words, projected on the
-leading singular directions of the reference and clustered, tell which kind of known request it is nearest to. Kept of a
-row: the share of its words the reference never used, its distance to the nearest anchors, its length, its cluster and
-the first components.
+It has two views of a text. Hashed n-grams of two and three characters, both as they are and projected on their leading
+singular directions, are compared with up to 4,000 reference texts (anchors); they show how new a request is. Hashed
+words, projected on the leading singular directions of the reference and clustered, show which kind of known request is
+nearest. Of each row are kept: the share of its words that the reference never used, its distance to the nearest
+anchors, its length, its cluster and its first components.
 
-Encode only rows the encoder was not fitted on: rows it was fitted on have no unknown word and lie too close to their
-own centroids, so any later window would look novel.
+Encode only rows that the encoder was not fitted on. The others have no unknown word and lie too close to their own
+anchors and centroids, so any later window would look novel.
 """
 
 import hashlib
@@ -27,13 +27,13 @@ Array = NDArray[Any]
 
 CHARACTER_DIMENSIONS: Final = 1 << 15
 WORD_DIMENSIONS: Final = 1 << 13
-WORD_RANK: Final = 32  # of words
-GRAM_RANK: Final = 64
+WORD_RANK: Final = 32  # singular directions of words
+GRAM_RANK: Final = 64  # singular directions of n-grams
 COMPONENTS: Final = 4
 MAX_ANCHORS: Final = 4_000
 NEAREST_ANCHORS: Final = 3
 MIN_TEXTS: Final = 50
-MAX_TEXTS: Final = 20_000  # more rows move the encoder no further and cost seconds
+MAX_TEXTS: Final = 20_000  # more rows cost seconds and change the encoder little
 _TEXTS_PER_CHUNK: Final = 500  # texts compared with the anchors at a time; bounds memory
 
 _WORD: Final = r"\w+"
@@ -42,31 +42,34 @@ _DIGITS: Final = re.compile(r"\d+")
 
 @dataclass(frozen=True)
 class TextFeatures:
-    """What is measured of n texts. A missing or empty text has nan in every number and -1 as cluster."""
+    """The features of n texts. A missing or empty text has nan in every number and -1 as cluster."""
 
-    distance: Floats  # 1 - mean similarity to the 3 nearest anchors, 0..1: half n-grams, half their directions
-    cluster: NDArray[np.int64]
+    distance: Floats  # (n,): 1 - mean similarity to the 3 nearest anchors, 0..1; half n-grams, half their directions
+    cluster: NDArray[np.int64]  # (n,)
     components: Floats  # (n, COMPONENTS)
 
 
 @dataclass(frozen=True, eq=False)
 class TextEncoder:
-    """Fitted state. Words and n-grams are kept as hashes only, anchors as hashed n-gram weights."""
+    """The fitted state. Words and n-grams are stored as hashes only, anchors as weights of hashed n-grams.
 
-    vocabulary: NDArray[np.uint64]
-    grams: NDArray[np.int32]  # hashed letters in twos and threes that the reference used, ascending
-    gram_weights: NDArray[np.float32]  # their idf
+    The names of its fields are part of the stored format.
+    """
+
+    vocabulary: NDArray[np.uint64]  # hashes of the words that the reference used, ascending
+    grams: NDArray[np.int32]  # hashed n-grams that the reference used, ascending
+    gram_weights: NDArray[np.float32]  # their inverse document frequencies
     gram_directions: NDArray[np.float32]  # (grams, rank): leading singular directions of the reference's weights
-    anchor_starts: NDArray[np.int32]  # compressed sparse rows of unit length: start of each anchor's entries,
-    anchor_grams: NDArray[np.int32]  # the n-gram
-    anchor_values: NDArray[np.float32]  # and its weight
+    anchor_starts: NDArray[np.int32]  # anchors as compressed sparse rows of unit length: start of each anchor,
+    anchor_grams: NDArray[np.int32]  # its n-grams,
+    anchor_values: NDArray[np.float32]  # and their weights
     anchor_points: NDArray[np.float32]  # (anchors, rank): along the directions, of unit length
-    word_weights: NDArray[np.float32]  # (WORD_DIMENSIONS,)
-    directions: NDArray[np.float32]  # (rank, WORD_DIMENSIONS)
-    clusters: NDArray[np.float32]  # (up to 48, rank)
+    word_weights: NDArray[np.float32]  # (WORD_DIMENSIONS,): inverse document frequencies
+    directions: NDArray[np.float32]  # (rank, WORD_DIMENSIONS): leading singular directions of words
+    clusters: NDArray[np.float32]  # (up to 48, rank): their centres
 
     def encode(self, texts: Sequence[str | None]) -> TextFeatures:
-        """Measure n texts; each by itself, so the result does not depend on the others."""
+        """The features of n texts. Each text is encoded on its own, whatever the others are."""
         present, filled = _present(texts)
         projected = self._projected(filled)
         components = np.zeros((len(filled), COMPONENTS))
@@ -80,7 +83,7 @@ class TextEncoder:
         )
 
     def nearest(self, texts: Sequence[str | None], projected: Floats | None = None) -> NDArray[np.int64]:
-        """The cluster of each text, -1 for a missing one."""
+        """The nearest cluster of each text, -1 for a missing one; `projected` saves projecting the texts again."""
         present, filled = _present(texts)
         points = self._projected(filled) if projected is None else projected
         clusters = self.clusters.astype(np.float64)
@@ -88,10 +91,11 @@ class TextEncoder:
         return np.where(present, found, -1).astype(np.int64)
 
     def unknown(self, texts: Sequence[str | None]) -> Floats:
-        """Share of words outside the reference vocabulary, nan for a text without words."""
+        """The share of each text's words that the reference never used, 0..1; nan for a text without words."""
         return np.array([self._unknown(text or "") for text in texts], dtype=np.float64)
 
     def knows(self, word: str) -> bool:
+        """Whether the reference used a word, which must be in the form that `tokenise` gives."""
         return bool(self._known(np.array([_word_hash(word)], dtype=np.uint64))[0])
 
     def _projected(self, texts: Sequence[str]) -> Floats:
@@ -102,7 +106,7 @@ class TextEncoder:
 
         shape = (len(self.anchor_starts) - 1, CHARACTER_DIMENSIONS)
         anchors = csr_matrix((self.anchor_values, self.anchor_grams, self.anchor_starts), shape=shape).T.tocsr()
-        # An n-gram the reference never used weighs as much as its rarest, and lies at no anchor: it counts as distance.
+        # An n-gram that the reference never used weighs as much as its rarest, and adds distance: no anchor has it.
         weights = np.full(CHARACTER_DIMENSIONS, self.gram_weights.max(initial=1.0), dtype=np.float32)
         weights[self.grams] = self.gram_weights
         directions = np.zeros((CHARACTER_DIMENSIONS, self.gram_directions.shape[1]), dtype=np.float32)
@@ -137,7 +141,7 @@ class TextEncoder:
 
 
 def text_lengths(texts: Sequence[str | None]) -> Floats:
-    """Characters of each text, nan for a missing or empty one."""
+    """Number of characters of each text, nan for a missing or empty one."""
     present, filled = _present(texts)
     return np.where(present, np.array([len(text) for text in filled], dtype=np.float64), np.nan)
 
@@ -151,12 +155,16 @@ def fit_text(texts: Sequence[str | None], *, seed: int, column: str = "text") ->
     """Fit an encoder on reference texts.
 
     Args:
-        texts: n texts; missing and empty ones are left out. More than 20,000 are sampled with the seed.
-        seed: of the sample, the singular value decomposition and the clusters. Same input and seed, same encoder.
+        texts: n texts; missing and empty ones are left out, and more than 20,000 are sampled.
+        seed: of the sample, the singular value decomposition and the clusters. The same input and seed give the same
+            encoder.
         column: named in errors.
 
+    Returns:
+        An encoder that keeps no text and no word in clear.
+
     Raises:
-        InsufficientDataError: fewer than 50 texts that are not empty.
+        InsufficientDataError: fewer than 50 texts are not empty.
 
     Source: idf after Sparck Jones (1972); randomised SVD after Halko, Martinsson and Tropp (2011); Lloyd's k-means.
     """
@@ -165,7 +173,7 @@ def fit_text(texts: Sequence[str | None], *, seed: int, column: str = "text") ->
     kept = [text for text in texts if text and text.strip()]
     if len(kept) < MIN_TEXTS:
         raise InsufficientDataError(
-            f"column {column!r}: {len(kept)} texts to fit the encoder on, {MIN_TEXTS} needed; enlarge the baseline",
+            f"column {column!r} has {len(kept)} texts to fit the encoder on and needs {MIN_TEXTS}; enlarge `baseline`",
             column=column,
             rows=len(kept),
             needed=MIN_TEXTS,
@@ -215,7 +223,7 @@ def _word_counts(texts: Sequence[str]) -> Any:
 
 
 def _counts(texts: Sequence[str], **how: Any) -> Any:
-    """Logarithms of one plus hashed n-gram counts, sparse (texts, dimensions)."""
+    """log(1 + count) of each hashed n-gram, sparse, shape (texts, dimensions)."""
     from sklearn.feature_extraction.text import HashingVectorizer
 
     matrix = HashingVectorizer(norm=None, alternate_sign=False, dtype=np.float32, **how).transform(
@@ -227,14 +235,14 @@ def _counts(texts: Sequence[str], **how: Any) -> Any:
 
 
 def _project_unit(matrix: Any, directions: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rows along the directions, scaled to unit length; one that has nothing along them stays zero."""
+    """Rows projected on the directions and scaled to unit length; a row without any part along them stays zero."""
     points = np.asarray(matrix @ directions, dtype=np.float32)
-    text_lengths = np.linalg.norm(points, axis=1, keepdims=True)
-    return np.asarray(points / np.where(text_lengths > 1e-6, text_lengths, np.inf), dtype=np.float32)
+    norms = np.linalg.norm(points, axis=1, keepdims=True)
+    return np.asarray(points / np.where(norms > 1e-6, norms, np.inf), dtype=np.float32)
 
 
 def _idf(counts: Any) -> NDArray[np.float32]:
-    """Inverse document frequency; a dimension no text uses weighs as much as the rarest used one."""
+    """Inverse document frequencies; a dimension that no text uses weighs as much as the rarest one in use."""
     frequency = np.bincount(counts.indices, minlength=counts.shape[1])
     weights = np.log((1.0 + counts.shape[0]) / (1.0 + np.maximum(frequency, 1))) + 1.0
     return cast("NDArray[np.float32]", weights.astype(np.float32))

@@ -1,13 +1,14 @@
-"""An encoder of vectors (embeddings) fitted on reference rows alone: which known ones a vector lies near, and how near.
+"""The encoder of vectors (embeddings), fitted on reference rows only: which known vectors are near, and how near.
 
-A vector is one column, however many numbers it has: numbers of an embedding mean nothing one by one. Kept of a row: its
-distance to the nearest of up to 4,000 reference vectors (anchors), its cluster, and the first principal components.
+A vector is one column, however many numbers it has, because a single number of an embedding means nothing. Of each row
+are kept: its distance to the nearest of up to 4,000 reference vectors (anchors), its cluster, and its first principal
+components.
 
-Distances are taken among the leading 64 components, each divided by the root of its standard deviation: halfway between
-vectors as they are, which a few directions rule, and whitened ones, in which noise counts as much as meaning. What the
-components leave of a vector is one more coordinate, so that a new direction is far from everything.
+Distances are computed from the leading 64 components, each divided by the square root of its standard deviation. This
+is halfway between raw vectors, which a few directions dominate, and whitened ones, in which noise counts as much as
+meaning. The part of a vector outside the components is one more coordinate, so a new direction is far from everything.
 
-Encode only rows the encoder was not fitted on: others lie too close to their own anchors.
+Encode only rows that the encoder was not fitted on. The others lie too close to their own anchors.
 """
 
 from collections.abc import Mapping
@@ -26,34 +27,44 @@ Vectors = NDArray[np.float32]
 
 MAX_RANK: Final = 64
 MIN_VECTORS: Final = 50
-_VECTORS_PER_CHUNK: Final = 1_000  # vectors compared with the anchors at a time; bounds memory
+_VECTORS_PER_CHUNK: Final = 1_000  # compared with the anchors at a time; bounds memory
 
 
 @dataclass(frozen=True)
 class VectorFeatures:
-    """What is measured of n vectors. A missing vector has nan in every number and -1 as cluster."""
+    """The features of n vectors. A missing vector has nan in every number and -1 as cluster."""
 
-    distance: Floats  # to the 3 nearest anchors, root mean square; the leading component's standard deviation is 1
-    cluster: NDArray[np.int64]
-    components: Floats  # (n, COMPONENTS), reference standard deviations
+    distance: Floats  # (n,): root mean square over the 3 nearest anchors; the leading component has unit deviation
+    cluster: NDArray[np.int64]  # (n,)
+    components: Floats  # (n, COMPONENTS), each in its own standard deviation over the reference
 
 
 @dataclass(frozen=True, eq=False)
 class VectorEncoder:
-    """Fitted state: principal components of the reference, and places among them."""
+    """The fitted state: principal components of the reference, and points among them.
+
+    The names of its fields are part of the stored format.
+    """
 
     centre: Vectors  # (dimensions,)
     axes: Vectors  # (rank, dimensions), orthonormal
-    spread: Vectors  # (rank + 1,): standard deviation of each component, and of the others together per direction
+    spread: Vectors  # (rank + 1,): standard deviation along each component, and along any other direction
     anchors: Vectors  # (anchors, rank + 1)
-    clusters: Vectors  # (up to 48, rank + 1)
+    clusters: Vectors  # (up to 48, rank + 1): their centres
 
     def encode(self, vectors: Vectors) -> VectorFeatures:
-        """Measure n vectors, shape (n, dimensions); a row that is not finite is a missing one. Each by itself."""
+        """The features of n vectors. Each vector is encoded on its own, whatever the others are.
+
+        Args:
+            vectors: shape (n, dimensions); a row that is not finite is a missing vector.
+
+        Raises:
+            InvalidError: the vectors have other dimensions than those of the reference.
+        """
         if vectors.shape[1] != len(self.centre):
             raise InvalidError(
-                f"vectors have {vectors.shape[1]} numbers, those of the reference {len(self.centre)}; a new model "
-                "needs a new column or a new baseline", dimensions=vectors.shape[1],
+                f"vectors have {vectors.shape[1]} numbers, but those of the reference have {len(self.centre)}; a new "
+                "model needs a new column or a new baseline", dimensions=vectors.shape[1],
             )  # fmt: skip
         distance, cluster = np.full(len(vectors), np.nan), np.full(len(vectors), -1, dtype=np.int64)
         components = np.full((len(vectors), COMPONENTS), np.nan)
@@ -81,15 +92,15 @@ def fit_vectors(vectors: Vectors, *, seed: int, column: str = "vector") -> Vecto
     """Fit an encoder on reference vectors.
 
     Args:
-        vectors: shape (n, dimensions); rows that are not finite are left out. Of more than 20,000 a sample.
-        seed: of the sample, the decomposition and the clusters. Same input and seed, same encoder.
+        vectors: shape (n, dimensions); rows that are not finite are left out, and more than 20,000 are sampled.
+        seed: of the sample, the decomposition and the clusters. The same input and seed give the same encoder.
         column: named in errors.
 
     Returns:
         An encoder whose features do not change with the unit of the vectors, nor with their origin.
 
     Raises:
-        InsufficientDataError: fewer than 50 vectors, or all of them equal.
+        InsufficientDataError: fewer than 50 vectors are finite, or all of them are equal.
 
     Source: principal components after Pearson (1901); randomised SVD after Halko, Martinsson and Tropp (2011); distance
         to the nearest neighbours after Ramaswamy, Rastogi and Shim (2000); Lloyd's k-means.
@@ -99,8 +110,8 @@ def fit_vectors(vectors: Vectors, *, seed: int, column: str = "vector") -> Vecto
     kept = vectors[np.isfinite(vectors).all(axis=1)]
     if len(kept) < MIN_VECTORS:
         raise InsufficientDataError(
-            f"column {column!r}: {len(kept)} vectors to fit the encoder on, {MIN_VECTORS} needed; enlarge the "
-            "baseline", column=column, rows=len(kept), needed=MIN_VECTORS,
+            f"column {column!r} has {len(kept)} vectors to fit the encoder on and needs {MIN_VECTORS}; enlarge "
+            "`baseline`", column=column, rows=len(kept), needed=MIN_VECTORS,
         )  # fmt: skip
     rng = np.random.default_rng(seed)
     if len(kept) > MAX_TEXTS:
@@ -120,7 +131,7 @@ def fit_vectors(vectors: Vectors, *, seed: int, column: str = "vector") -> Vecto
     axes, spread = np.ascontiguousarray(axes[held], dtype=np.float32), spread[held]
     total = float(np.square(centred, dtype=np.float64).sum(axis=1).mean())
     others = max(total - float(np.square(spread).sum()), 0.0) / max(kept.shape[1] - len(spread), 1)
-    # Where the components leave nothing, anything they cannot hold is far away, but not infinitely.
+    # Where the components hold everything, a vector outside them must be far away, but not infinitely far.
     spread = np.append(spread, max(np.sqrt(others), 1e-3 * spread[0])).astype(np.float32)
     points = _place(kept, centre, axes, spread)
     chosen = np.sort(rng.choice(len(points), min(MAX_ANCHORS, len(points)), replace=False))
@@ -129,7 +140,7 @@ def fit_vectors(vectors: Vectors, *, seed: int, column: str = "vector") -> Vecto
 
 
 def _place(vectors: Vectors, centre: Vectors, axes: Vectors, spread: Vectors) -> Vectors:
-    """Components over the root of their spread, and what is left of each vector; in units of the leading spread."""
+    """Components divided by the root of their spread, and the rest of each vector; in units of the leading spread."""
     centred = vectors - centre
     along = centred @ axes.T
     left = np.square(centred).sum(axis=1) - np.square(along).sum(axis=1)

@@ -89,9 +89,9 @@ def test_a_row_is_measured_by_itself_and_a_missing_one_not_at_all() -> None:
 
 
 def test_too_few_equal_or_foreign_vectors_are_refused_by_name() -> None:
-    with pytest.raises(InsufficientDataError, match="column 'e': 49 vectors"):
+    with pytest.raises(InsufficientDataError, match="column 'e' has 49 vectors"):
         fit_vectors(blobs(49, 0), seed=0, column="e")
     with pytest.raises(InsufficientDataError, match="all vectors of the reference are equal"):
         fit_vectors(np.full((60, 4), 0.3, dtype=np.float32), seed=0, column="e")
-    with pytest.raises(InvalidError, match="vectors have 3 numbers, those of the reference 24"):
+    with pytest.raises(InvalidError, match="vectors have 3 numbers, but those of the reference have 24"):
         FITTED.encode(np.zeros((2, 3), dtype=np.float32))
