@@ -8,7 +8,7 @@ ids change from request to request, so that every row is new. Durable means: Ass
 peer after a commit with SQLite's WAL and synchronous FULL. The case `single` sends one row a request, 50 connections.
 
 Per case: acknowledged rows per second; rows per second that another process finds when the run ends (in the table or
-the log's tail); p99 of the requests at half of that load, and at full load; the most memory of the service, and the
+in the log); p99 of the requests at half of that load, and at full load; the most memory of the service, and the
 most of it that is no file's; seconds from sending a batch until another process finds it; and after a kill -9 in
 mid-load and a restart the acknowledged ids that are missing (lost) and those that are there twice (doubled).
 

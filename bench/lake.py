@@ -2,7 +2,7 @@
 
     python -m bench.lake [--rows N] [--commits N] [--cases lookup,export,commits]
 
-lookup: a table of N rows (9 columns, files as the fold leaves them, then compacted); one process looks up ids that it
+lookup: a table of N rows (9 columns, files as the flush leaves them, then compacted); one process looks up ids that it
 has never looked up, and ids that are not there; also what opening the index costs a process that starts.
 export: another process writes the same table out as NDJSON and as Parquet; its peak memory and its time.
 commits: N commits of 20 rows in one day; reading one column before compaction and after.
@@ -41,7 +41,7 @@ COLUMNS = {
     "intent": "string", "region": "string", "confidence": "double", "latency_ms": "double", "date": "date",
 }  # fmt: skip
 START = datetime(2026, 6, 1, tzinfo=UTC)
-FOLD = 200_000  # rows a commit of the large table
+FLUSHED_ROWS = 200_000  # rows a commit of the large table
 Figure = tuple[str, str, float, str]  # case, metric, value, unit
 
 
@@ -68,9 +68,9 @@ def rows(first: int, count: int, *, day: date) -> pl.DataFrame:
 def fill(folder: Path, count: int) -> LakeTable:
     """A table of `count` rows over ten days, compacted."""
     table = LakeTable(folder)
-    for first in range(0, count, FOLD):
+    for first in range(0, count, FLUSHED_ROWS):
         day = (START + timedelta(days=10 * first // count)).date()
-        table.append(rows(first, min(FOLD, count - first), day=day), COLUMNS)
+        table.append(rows(first, min(FLUSHED_ROWS, count - first), day=day), COLUMNS)
     for _ in compact("bench", "events", table, nullcontext):
         pass
     return table

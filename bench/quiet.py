@@ -3,7 +3,7 @@
     python -m bench.quiet [--models N] [--seconds S]
 
 Each event is a request of its own. CPU is that of the API process and of its worker, from /proc. A row is visible when
-GET .../events/{id} finds it; it is folded when the model's Delta table has it. Appends JSON lines (case `quiet_1000`)
+GET .../events/{id} finds it; it is flushed when the model's Delta table has it. Appends JSON lines (case `quiet_1000`)
 to bench/results/ingest.jsonl.
 """
 

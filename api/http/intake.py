@@ -1,7 +1,7 @@
 """The way in for rows: a bound on the bytes under way, and a few threads that parse and store.
 
 The event loop only reads bodies. A request is refused before its body is kept when the bodies under way, or the rows
-that wait to be folded, are more than the limits: better a 503 at once than a queue in which requests die.
+that wait to be flushed, are more than the limits: better a 503 at once than a queue in which requests die.
 Small NDJSON bodies that wait together, of whatever models, are stored together.
 """
 
@@ -72,7 +72,7 @@ class Intake:
             )
         if self._site.events.unflushed.memory_bytes > settings.max_unfolded_mb << 20:
             raise OverloadedError(
-                f"more than {settings.max_unfolded_mb} MiB of rows wait to be folded; send this again in a moment",
+                f"more than {settings.max_unfolded_mb} MiB of rows wait to be flushed; send this again in a moment",
                 retry_after_s=RETRY_AFTER_S,
             )
         self.under_way += size

@@ -91,7 +91,7 @@ def peer(home: Path) -> Service:
 
 
 def assay_ids(home: Path) -> pl.Series:
-    """Through another reader than the service: its Delta table, and the log's tail."""
+    """Through another reader than the service: its Delta table, and the log."""
     from monitor.events.store import EventStore
 
     return EventStore(str(home / "lake"), home, b"").scan(MODEL).select("event_id").collect()["event_id"]

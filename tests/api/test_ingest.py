@@ -327,7 +327,7 @@ def test_killed_in_the_middle_and_run_again_every_row_is_stored_once(
     assert (fresh["accepted"], fresh["duplicates"]) == (0, count)
     assert (fresh["outcomes_accepted"], fresh["outcomes_duplicates"]) == (0, count // 2)
     events, deadline = service.home / "lake" / model / "events", time.monotonic() + 60
-    while DeltaTable(events).count() < count and time.monotonic() < deadline:  # until the log is folded
+    while DeltaTable(events).count() < count and time.monotonic() < deadline:  # until the log is flushed
         time.sleep(0.2)
     ids = pl.scan_delta(str(events)).select("event_id").collect()["event_id"]
     assert (len(ids), ids.n_unique()) == (count, count)

@@ -129,7 +129,7 @@ def test_bodies_that_share_a_sync_which_fails_are_all_told_so(site: Site, monkey
 
 
 @SQLITE
-def test_rows_that_wait_to_be_folded_are_bounded(site: Site) -> None:
+def test_rows_that_wait_to_be_flushed_are_bounded(site: Site) -> None:
     declare(site, "m")
     tight = site.settings.model_copy(
         update={"server": site.settings.server.model_copy(update={"max_unfolded_mb": 1, "max_under_way_mb": 1})}
@@ -146,7 +146,7 @@ def test_rows_that_wait_to_be_folded_are_bounded(site: Site) -> None:
                 await intake.store("m", "events", Body(body.replace(b': "e', f': "{i}-'.encode()), NDJSON))
         await asyncio.to_thread(intake.stop)
 
-    with pytest.raises(OverloadedError, match="wait to be folded") as refused:
+    with pytest.raises(OverloadedError, match="wait to be flushed") as refused:
         asyncio.run(fill())
     assert refused.value.retry_after_s == 1
     site.events.settle("m")

@@ -51,7 +51,7 @@ def outcomes(facts: Sequence[Fact]) -> pl.DataFrame:
 
 
 def known(facts: Sequence[Fact]) -> dict[str, dict[str, Any]]:
-    """What a dictionary makes of facts in their order."""
+    """The facts merged into dictionaries, in their order."""
     found: dict[str, dict[str, Any]] = {}
     for event, *values in facts:
         mine = found.setdefault(f"e{event}", dict.fromkeys(VALUES))
@@ -88,7 +88,7 @@ def test_the_newest_value_of_each_column_counts_in_whatever_order_rows_are_read(
 
 @example([(1, None, 0.0, None, None), (1, None, -0.0, None, None)])
 @given(st.lists(FACTS, min_size=1, max_size=40))
-def test_rows_are_the_same_if_they_say_the_same_and_whatever_columns_others_have(facts: list[Fact]) -> None:
+def test_rows_with_equal_values_are_equal_whatever_columns_others_have(facts: list[Fact]) -> None:
     identity, frame = IDENTITIES["outcomes"], outcomes(facts)
     whole = identity.of(frame).whole.to_list()
     said = [(fact[0], *(value if value != 0 or value is False else 0.0 for value in fact[1:])) for fact in facts]
@@ -140,7 +140,7 @@ def test_a_pinned_version_keeps_what_was_known_then(store: EventStore) -> None:
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.integers(0, 1), st.lists(FACTS, min_size=1, max_size=6)),
-        st.sampled_from(["fold", "compact", "reopen"]),
+        st.sampled_from(["flush", "compact", "reopen"]),
     ),
     min_size=1, max_size=10,
 )  # fmt: skip
@@ -148,7 +148,7 @@ STEPS = st.lists(
 
 @given(STEPS)
 @settings(max_examples=25)
-def test_a_fact_is_stored_once_across_processes_folds_and_compaction(
+def test_a_fact_is_stored_once_across_processes_flushes_and_compaction(
     tmp_path_factory: pytest.TempPathFactory, steps: list[Any]
 ) -> None:
     folder = tmp_path_factory.mktemp("store")
@@ -157,7 +157,7 @@ def test_a_fact_is_stored_once_across_processes_folds_and_compaction(
     facts: list[Fact] = []
     sent: list[list[Fact]] = []
     for step in steps:
-        if step == "fold":
+        if step == "flush":
             stores[0].settle("m")
         elif step == "compact":
             table = stores[0].table("m", "outcomes")

@@ -1,4 +1,4 @@
-"""The event store: stored once, on disk when it says so, or not at all."""
+"""The event store: rows are stored once, durable when the call returns, or not stored."""
 
 import json
 import os
@@ -139,7 +139,7 @@ def test_a_subject_is_never_written(store: EventStore, tmp_path: Path) -> None:
     assert not any(b"Ada" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
 
 
-def test_a_pinned_version_reads_what_was_there_then(store: EventStore) -> None:
+def test_a_pinned_version_reads_the_rows_of_that_time(store: EventStore) -> None:
     store.append_events(SPEC, frame(0, 3), now=NOW)
     store.settle("m")
     then = store.extent("m").events_version
@@ -197,7 +197,7 @@ def test_a_table_compacted_by_another_engine_is_still_known(store: EventStore, t
     assert store.events("m")["seq"].to_list() == list(range(6))
 
 
-def test_a_fold_that_fails_leaves_nothing_behind_and_loses_nothing(
+def test_a_flush_that_fails_leaves_nothing_behind_and_loses_nothing(
     store: EventStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.append_events(SPEC, frame(0, 3), now=NOW)
@@ -221,7 +221,7 @@ def test_a_fold_that_fails_leaves_nothing_behind_and_loses_nothing(
 
 
 @pytest.mark.parametrize("half", [b'{"commitInfo": {"timest', b"\x00" * 200])
-def test_a_half_written_last_entry_is_told_and_its_removal_heals(
+def test_a_half_written_last_entry_is_reported_and_its_removal_repairs_the_table(
     store: EventStore, tmp_path: Path, half: bytes
 ) -> None:
     store.append_events(SPEC, frame(0, 3), now=NOW)
@@ -257,7 +257,7 @@ for i in range(400):
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="mounting a small file system needs root")
-def test_a_full_disk_is_said_and_what_was_acknowledged_stays(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_acknowledged_rows_stay(tmp_path: Path) -> None:
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", tmp_path], capture_output=True, check=False
     )

@@ -1,4 +1,4 @@
-"""The write-ahead log: what it has answered for survives a killed process, a torn end and a fold that was cut off."""
+"""The write-ahead log: acknowledged rows survive a killed process, a torn tail and an interrupted flush."""
 
 import os
 import signal
@@ -50,7 +50,7 @@ def left_behind(folder: Path, *parts: pl.DataFrame) -> Path:
     return new
 
 
-def test_rows_are_read_before_they_are_folded_and_once_after(tmp_path: Path) -> None:
+def test_rows_are_read_before_they_are_flushed_and_once_after(tmp_path: Path) -> None:
     store, other = opened(tmp_path), opened(tmp_path)
     store.append_events(SPEC, frame(0, 5), now=NOW)
     for reader in (store, other):
@@ -58,7 +58,7 @@ def test_rows_are_read_before_they_are_folded_and_once_after(tmp_path: Path) -> 
         assert reader.extent("m").next_seq == reader.extent("m").rows == 5
         assert reader.extent("m").events_version == -1
         assert reader.event("m", "e3") is not None
-    other.settle("m")  # a process may fold what another has accepted
+    other.settle("m")  # a process may flush what another has accepted
     for reader in (store, other):
         assert reader.events("m")["seq"].to_list() == list(range(5))
         assert reader.extent("m").events_version == 0
@@ -66,7 +66,7 @@ def test_rows_are_read_before_they_are_folded_and_once_after(tmp_path: Path) -> 
     assert store.extent("m").events_version == 0
 
 
-def test_what_a_killed_process_accepted_is_there_and_its_log_goes(tmp_path: Path) -> None:
+def test_rows_that_a_killed_process_accepted_are_read_and_its_log_is_removed(tmp_path: Path) -> None:
     left_behind(tmp_path, frame(0, 3), frame(3, 7))
     store = opened(tmp_path)
     assert store.extent("m").rows == 7
@@ -76,7 +76,7 @@ def test_what_a_killed_process_accepted_is_there_and_its_log_goes(tmp_path: Path
     assert store.append_events(SPEC, frame(5, 9), now=NOW).accepted == 2
 
 
-def test_a_torn_end_is_cut_off_and_what_stands_before_it_is_kept(tmp_path: Path) -> None:
+def test_a_torn_tail_is_truncated_and_the_records_before_it_are_kept(tmp_path: Path) -> None:
     folder = left_behind(tmp_path, frame(0, 3), frame(3, 7))
     (segment,) = wal_records.segments(folder)
     whole = segment.read_bytes()
@@ -89,7 +89,7 @@ def test_a_torn_end_is_cut_off_and_what_stands_before_it_is_kept(tmp_path: Path)
     assert opened(tmp_path).events("m")["seq"].to_list() == [0, 1, 2]
 
 
-def test_a_damaged_record_is_told_and_not_left_out(tmp_path: Path) -> None:
+def test_a_damaged_record_is_reported_and_not_left_out(tmp_path: Path) -> None:
     folder = left_behind(tmp_path, frame(0, 3))
     (segment,) = wal_records.segments(folder)
     (record,) = wal_records.records(segment, folder.name)
@@ -102,7 +102,7 @@ def test_a_damaged_record_is_told_and_not_left_out(tmp_path: Path) -> None:
         opened(tmp_path).events("m")
 
 
-def test_a_fold_that_was_committed_but_not_noted_adds_nothing_the_second_time(tmp_path: Path) -> None:
+def test_a_flush_that_was_committed_but_not_recorded_adds_nothing_the_second_time(tmp_path: Path) -> None:
     folder = left_behind(tmp_path, frame(0, 3))
     kept = {segment: segment.read_bytes() for segment in wal_records.segments(folder)}
     opened(tmp_path).flush_orphans()
@@ -141,7 +141,7 @@ def test_processes_accept_a_row_once_and_say_so(tmp_path: Path) -> None:
     assert opened(tmp_path).events("m").equals(found)
 
 
-def test_an_outcome_is_taken_for_an_event_that_another_process_has_just_accepted(tmp_path: Path) -> None:
+def test_an_outcome_is_accepted_for_an_event_that_another_process_has_just_accepted(tmp_path: Path) -> None:
     store, other = opened(tmp_path), opened(tmp_path)
     store.append_events(SPEC, frame(0, 2), now=NOW)
     done = other.append_outcomes(SPEC, pl.DataFrame({"event_id": ["e1", "x"], "truth": ["a", "b"]}), now=NOW)
@@ -167,7 +167,7 @@ def test_requests_that_wait_together_share_a_sync(tmp_path: Path, monkeypatch: p
     assert len(synced) <= 4
 
 
-def test_a_sync_that_fails_is_answered_and_nothing_is_promised_afterwards(
+def test_a_sync_that_fails_is_reported_and_nothing_is_acknowledged_afterwards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = opened(tmp_path)
@@ -182,7 +182,7 @@ def test_a_sync_that_fails_is_answered_and_nothing_is_promised_afterwards(
             store.append_events(SPEC, frame(first, first + 1), now=NOW)
 
 
-def test_a_full_disk_takes_the_record_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_record_is_undone_when_the_disk_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = opened(tmp_path)
     store.append_events(SPEC, frame(0, 3), now=NOW)
     real = os.write
@@ -200,7 +200,7 @@ def test_a_full_disk_takes_the_record_back(tmp_path: Path, monkeypatch: pytest.M
     assert opened(tmp_path).events("m")["seq"].to_list() == list(range(5))
 
 
-def test_a_log_leaves_nothing_behind_of_what_is_folded(tmp_path: Path) -> None:
+def test_a_log_keeps_nothing_of_flushed_rows(tmp_path: Path) -> None:
     store = opened(tmp_path)
     marker = "a-word-to-look-for"
     store.append_events(SPEC, frame(0, 3, answer=[marker] * 3), now=NOW)
@@ -209,18 +209,18 @@ def test_a_log_leaves_nothing_behind_of_what_is_folded(tmp_path: Path) -> None:
     assert not any(marker.encode() in p.read_bytes() for p in (tmp_path / "wal").rglob("*") if p.is_file())
 
 
-def test_a_segment_ends_with_time_so_that_what_is_folded_goes(tmp_path: Path) -> None:
-    tail = UnflushedRows(tmp_path, segment_s=0.0)
+def test_a_segment_ends_with_time_so_that_flushed_rows_are_removed(tmp_path: Path) -> None:
+    unflushed = UnflushedRows(tmp_path, segment_s=0.0)
     rows = pl.DataFrame({"seq": [0], "text": ["a-word-to-look-for"]})
-    first = tail.append(wal_records.Header("m", "events", 0, 1, 0, 0, 0), rows)
-    tail.append(wal_records.Header("other", "events", 0, 1, 0, 0, 0), rows.with_columns(text=pl.lit("another")))
-    tail.discard_flushed(("m", "events"), {first.log: first.end})
+    first = unflushed.append(wal_records.Header("m", "events", 0, 1, 0, 0, 0), rows)
+    unflushed.append(wal_records.Header("other", "events", 0, 1, 0, 0, 0), rows.with_columns(text=pl.lit("another")))
+    unflushed.discard_flushed(("m", "events"), {first.log: first.end})
     assert not first.segment.exists()
-    assert [r.header.model for r in tail.pending(("other", "events"), {})] == ["other"]
-    tail.close()
+    assert [r.header.model for r in unflushed.pending(("other", "events"), {})] == ["other"]
+    unflushed.close()
 
 
-def test_a_table_that_cannot_be_folded_holds_up_no_other_and_no_start(tmp_path: Path) -> None:
+def test_a_table_that_cannot_be_flushed_delays_no_other_and_no_start(tmp_path: Path) -> None:
     left_behind(tmp_path, frame(0, 3))
     store = opened(tmp_path)
     other = parse_spec(DOCUMENT | {"model": "other"})
@@ -237,9 +237,9 @@ def test_a_table_that_cannot_be_folded_holds_up_no_other_and_no_start(tmp_path: 
     assert opened(tmp_path).events("m")["seq"].to_list() == [0, 1, 2]
 
 
-def test_a_segment_that_cannot_be_begun_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tail, rows, real = UnflushedRows(tmp_path, segment_s=0.0), pl.DataFrame({"seq": [0]}), os.open
-    first = tail.append(wal_records.Header("m", "events", 0, 1, 0, 0, 0), rows)
+def test_no_row_is_lost_when_a_segment_cannot_be_created(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    unflushed, rows, real = UnflushedRows(tmp_path, segment_s=0.0), pl.DataFrame({"seq": [0]}), os.open
+    first = unflushed.append(wal_records.Header("m", "events", 0, 1, 0, 0, 0), rows)
 
     def full(path: Path, flags: int, mode: int = 0o777) -> int:
         if flags & os.O_EXCL:
@@ -248,15 +248,15 @@ def test_a_segment_that_cannot_be_begun_loses_nothing(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(os, "open", full)
     with pytest.raises(StoreFullError):
-        tail.append(wal_records.Header("m", "events", 1, 1, 0, 0, 0), rows)
+        unflushed.append(wal_records.Header("m", "events", 1, 1, 0, 0, 0), rows)
     monkeypatch.setattr(os, "open", real)
-    second = tail.append(wal_records.Header("m", "events", 1, 1, 0, 0, 0), rows)
-    tail.sync()
-    assert [r.end for r in tail.pending(("m", "events"), {})] == [first.end, second.end]
-    tail.close()
+    second = unflushed.append(wal_records.Header("m", "events", 1, 1, 0, 0, 0), rows)
+    unflushed.sync()
+    assert [r.end for r in unflushed.pending(("m", "events"), {})] == [first.end, second.end]
+    unflushed.close()
 
 
-def test_the_busier_a_table_the_sooner_it_is_folded(store: EventStore) -> None:
+def test_the_busier_a_table_the_sooner_it_is_flushed(store: EventStore) -> None:
     flusher = store.flusher()
     waiting = {
         "full": (FULL_COMMIT_ROWS, 0.0),
@@ -272,7 +272,7 @@ def test_the_busier_a_table_the_sooner_it_is_folded(store: EventStore) -> None:
     ]
 
 
-def test_rows_are_folded_in_the_background(store: EventStore) -> None:
+def test_rows_are_flushed_in_the_background(store: EventStore) -> None:
     flusher = store.flusher()
     flusher.start()
     times = pl.Series(

@@ -1,4 +1,4 @@
-"""The ids a table holds: known without reading the table, and bounded in memory."""
+"""The ids of a table: known without reading the table, and bounded in memory."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
@@ -53,7 +53,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> LakeTable:
 
 
 @given(st.lists(st.tuples(st.lists(st.integers(0, 60), max_size=20), st.integers(0, 3)), max_size=12))
-def test_ids_learn_their_file_and_are_kept_once(batches: list[tuple[list[int], int]]) -> None:
+def test_an_id_is_kept_once_with_the_number_of_its_file(batches: list[tuple[list[int], int]]) -> None:
     index, files = IdIndex(DigestKey.draw()), dict[int, int]()
     for batch, number in batches:
         some = plain(f"id-{i}" for i in batch)
@@ -107,7 +107,7 @@ def test_rows_of_one_key_are_found_one_by_one_and_by_their_key(
         assert index.files_of(wanted) == ({1 + event} if rows else set())
 
 
-def test_fresh_ids_hardly_ever_cost_a_look_at_the_disk(tmp_path: Path) -> None:
+def test_new_ids_rarely_cost_a_disk_access(tmp_path: Path) -> None:
     key, count = DigestKey.draw(), 200_000
     file = FileIds(id_file.build_index(tmp_path, "f", ids(0, count), key), key)
     fresh = WantedRows(*key.words(ids(count, 2 * count)))
@@ -159,7 +159,7 @@ def test_rows_in_no_file_yet_are_known_and_not_kept_twice(table: LakeTable) -> N
 
 
 @pytest.mark.parametrize("size", [1, 64, 65, 300])
-def test_new_rows_are_taken_in_without_being_looked_up(table: LakeTable, size: int) -> None:
+def test_new_rows_are_added_without_a_look_up(table: LakeTable, size: int) -> None:
     for start in range(0, 3000, size):
         table.ids.extend_new(*table.ids.words(ids(start, min(start + size, 3000))), table.ids.seen)
     assert known(table.ids, ids(0, 3001)) == [True] * 3000 + [False]
@@ -170,7 +170,7 @@ def test_new_rows_are_taken_in_without_being_looked_up(table: LakeTable, size: i
 
 
 @pytest.mark.parametrize("size", [50, 300, MIN_INDEXED_ROWS])
-def test_rows_that_were_folded_before_they_were_taken_in_are_not_kept_twice(table: LakeTable, size: int) -> None:
+def test_rows_that_were_flushed_before_they_were_added_are_not_kept_twice(table: LakeTable, size: int) -> None:
     since = table.ids.current().seen
     table.append(rows(0, size), COLUMNS)
     held = table.ids.current().nbytes
@@ -193,7 +193,7 @@ def test_ids_of_removed_rows_may_come_again(table: LakeTable) -> None:
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut", "torn", "other seeds"])
-def test_an_index_file_that_does_not_fit_is_made_again(table: LakeTable, damage: str) -> None:
+def test_an_index_file_that_does_not_match_is_rebuilt(table: LakeTable, damage: str) -> None:
     table.append(rows(0, MIN_INDEXED_ROWS), COLUMNS)
     table.ids.current()
     path = next((table.folder / "_ids").glob("*.ids"))
@@ -211,7 +211,7 @@ def test_an_index_file_that_does_not_fit_is_made_again(table: LakeTable, damage:
     assert path.read_bytes() == whole
 
 
-def test_an_index_goes_with_its_data_file(table: LakeTable) -> None:
+def test_an_index_is_removed_with_its_data_file(table: LakeTable) -> None:
     table.append(rows(0, MIN_INDEXED_ROWS), COLUMNS)
     table.append(rows(MIN_INDEXED_ROWS, MIN_INDEXED_ROWS + 10), COLUMNS)
     table.ids.current()
@@ -224,7 +224,7 @@ def test_an_index_goes_with_its_data_file(table: LakeTable) -> None:
     assert not [p for p in (table.folder / "_ids").iterdir() if p.name.startswith(".")]
 
 
-def test_without_room_for_an_index_the_ids_stay_in_memory(table: LakeTable) -> None:
+def test_ids_stay_in_memory_when_no_index_can_be_written(table: LakeTable) -> None:
     table.folder.mkdir(parents=True)
     (table.folder / "_ids").touch()  # no folder can be made here
     table.append(rows(0, MIN_INDEXED_ROWS), COLUMNS)

@@ -1,4 +1,4 @@
-"""The table's upkeep: files exchanged, deleted and forgotten, and every row still read once."""
+"""A table's files are replaced, deleted and lost from the log, and every row is still read once."""
 
 import os
 import time
@@ -42,13 +42,13 @@ def with_day(table: LakeTable, frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def merge(table: LakeTable) -> None:
-    """All files into one a day, as a compaction does."""
+    """Merge all files of each day into one, as a compaction does."""
     now = table.snapshot()
     whole = with_day(table, table.scan_files(now, now.files).collect().sort("seq"))
     table.replace(now.files, [whole], operation="OPTIMIZE", changes=False)
 
 
-def test_files_are_exchanged_in_one_version_that_any_reader_understands(table: LakeTable) -> None:
+def test_files_are_replaced_in_one_version_that_any_reader_understands(table: LakeTable) -> None:
     for i in range(6):
         table.append(rows(i * 10, i * 10 + 10, days=2), COLUMNS)
     merge(table)
@@ -63,7 +63,7 @@ def test_files_are_exchanged_in_one_version_that_any_reader_understands(table: L
     assert table.append(rows(60, 61), COLUMNS).rows == 61
 
 
-def test_rows_that_go_do_not_give_their_numbers_back(table: LakeTable) -> None:
+def test_numbers_of_removed_rows_are_not_reused(table: LakeTable) -> None:
     table.append(rows(0, 10), COLUMNS)
     table.append(rows(10, 20), COLUMNS)
     table.swap(table.snapshot().files[1:], [], operation="DELETE", changes=True)
@@ -75,7 +75,7 @@ def test_rows_that_go_do_not_give_their_numbers_back(table: LakeTable) -> None:
     assert '"dataChange":true' in (table.folder / "_delta_log" / f"{2:020}.json").read_text()
 
 
-def test_a_file_is_exchanged_once(table: LakeTable) -> None:
+def test_a_file_is_replaced_once(table: LakeTable) -> None:
     table.append(rows(0, 10), COLUMNS)
     before = table.snapshot().files
     merge(table)
@@ -86,7 +86,7 @@ def test_a_file_is_exchanged_once(table: LakeTable) -> None:
     assert table.snapshot().version == 1
 
 
-def test_an_exchange_that_fails_leaves_nothing_behind(table: LakeTable, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_swap_that_fails_leaves_nothing_behind(table: LakeTable, monkeypatch: pytest.MonkeyPatch) -> None:
     table.append(rows(0, 10), COLUMNS)
     files = sorted(p for p in table.folder.rglob("*") if p.is_file())
 
@@ -107,7 +107,7 @@ def test_an_exchange_that_fails_leaves_nothing_behind(table: LakeTable, monkeypa
     assert seqs(table) == list(range(10))
 
 
-def test_removed_files_are_kept_for_those_who_pinned_them_and_then_deleted(table: LakeTable) -> None:
+def test_removed_files_are_kept_for_readers_of_pinned_versions_and_then_deleted(table: LakeTable) -> None:
     for i in range(3):
         table.append(rows(i, i + 1), COLUMNS)
     merge(table)
@@ -119,7 +119,7 @@ def test_removed_files_are_kept_for_those_who_pinned_them_and_then_deleted(table
     assert seqs(LakeTable(table.folder), version=1) == [0, 1]  # of the newest files, those that version 1 had
 
 
-def test_erased_files_go_at_once_and_a_file_being_written_stays(table: LakeTable) -> None:
+def test_erased_files_are_deleted_at_once_and_a_file_being_written_stays(table: LakeTable) -> None:
     for i in range(3):
         table.append(rows(i, i + 1), COLUMNS)
     merge(table)
@@ -129,7 +129,7 @@ def test_erased_files_go_at_once_and_a_file_being_written_stays(table: LakeTable
     assert seqs(table) == [0, 1, 2]
 
 
-def test_what_a_killed_writer_left_goes_after_an_hour(table: LakeTable) -> None:
+def test_files_of_a_killed_writer_are_deleted_after_an_hour(table: LakeTable) -> None:
     table.append(rows(0, 3), COLUMNS)
     orphan = table.write([rows(0, 3)])
     now = datetime.now(UTC)
@@ -140,7 +140,7 @@ def test_what_a_killed_writer_left_goes_after_an_hour(table: LakeTable) -> None:
     assert seqs(table) == [0, 1, 2]
 
 
-def test_a_reader_who_asked_before_the_files_went_still_gets_its_rows(table: LakeTable) -> None:
+def test_a_query_made_before_its_files_are_deleted_still_gets_its_rows(table: LakeTable) -> None:
     table.append(rows(0, 5), COLUMNS)
     asked = table.scan()
     bounded = table.scan(from_seq=1, to_seq=4).filter(pl.col("value") > 1).select("event_id", "value")
@@ -153,7 +153,7 @@ def test_a_reader_who_asked_before_the_files_went_still_gets_its_rows(table: Lak
     assert asked.sort("seq").head(2).collect()["event_id"].to_list() == ["e0", "e1"]
 
 
-def test_the_log_is_cleaned_and_forgotten_versions_are_still_read(table: LakeTable) -> None:
+def test_the_log_is_cleaned_and_lost_versions_are_still_read(table: LakeTable) -> None:
     stale = LakeTable(table.folder)
     for i in range(120):
         table.append(rows(i * 2, i * 2 + 2), COLUMNS)
@@ -176,7 +176,7 @@ def test_the_log_is_cleaned_and_forgotten_versions_are_still_read(table: LakeTab
     assert seqs(table) == list(range(250))
 
 
-def test_a_version_within_the_time_kept_is_opened_by_any_reader(table: LakeTable) -> None:
+def test_a_version_within_the_retention_is_opened_by_any_reader(table: LakeTable) -> None:
     for i in range(101):
         table.append(rows(i, i + 1), COLUMNS)
     time.sleep(0.1)
