@@ -3,6 +3,8 @@
 import json
 import os
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from governance.verify.bundle import verify_bundle
 
 RECOVERED_SHARE = 0.65  # of the accuracy lost, that the retrain must win back on the same later traffic
 OLD_POINTS = 0.04  # accuracy on the known intents that the retrain may cost
+Watcher = Callable[[dict[str, Any]], bool]  # sees each window as it closes; True ends the traffic
 FINAL = ("promoted", "rejected", "failed", "awaiting_approval")
 
 
@@ -53,7 +56,54 @@ def run(story: Story, setup: Setup) -> dict[str, Any]:
     return facts | {"seconds": round(time.monotonic() - began, 1)}
 
 
+@dataclass(frozen=True)
+class _Cast:
+    """What the acts share: the story, its traffic, the service and two clients of it."""
+
+    story: Story
+    plan: DemoPlan
+    base: Path
+    admin: Client
+    producer: Client
+    v1: pl.DataFrame  # answers of v1 to the quiet and the drifted traffic
+    known: float  # accuracy of v1 on the rows of the baseline
+
+    @property
+    def home(self) -> Path:
+        return self.story.folder / "home"
+
+    @property
+    def vkey(self) -> str:
+        return (self.home / "keys" / "ledger.vkey").read_text().strip()
+
+    def send(
+        self, rows: pl.DataFrame, answers: pl.DataFrame, version: str, after_each: Watcher, *, closed: int = 0
+    ) -> int:
+        return self.story.stream(
+            self.admin, self.producer, rows, answers, rows=self.plan.window_rows, version=version, name=version,
+            after_each=after_each, closed=closed,
+        )  # fmt: skip
+
+
 def _loop(story: Story, plan: DemoPlan, base: Path, service: Service, setup: Setup) -> dict[str, Any]:
+    cast = _opened(story, plan, base, service)
+    _declare(cast, service, setup)
+    sent, closed = _quiet_traffic(cast)
+    drifted, first = _drift(cast, closed)
+    run_, champion = _retrain(cast)
+    kpi = _recovery(cast, champion)
+    files = _audit(cast, kpi)
+    admin = cast.admin
+    return kpi | {
+        "events": sent + drifted + plan.later.height, "windows": len(story.windows(admin)),
+        "champion": champion["version"],
+        "page_key": admin.json("POST", "/api/v1/keys", json={"name": "demo-pages", "role": "operator"})["key"],
+        "first_alarm_window": first["number"], "run": run_["id"],
+        "files": {kind: str(path) for kind, path in files.items()}, "home": str(cast.home),
+    }  # fmt: skip
+
+
+def _opened(story: Story, plan: DemoPlan, base: Path, service: Service) -> _Cast:
     admin = Client(ClientSettings(url=service.url, key=SecretStr(service.admin_key)))
     key = admin.json("POST", "/api/v1/keys", json={"name": "support-app", "role": "producer"})["key"]
     producer = Client(ClientSettings(url=service.url, key=SecretStr(key)))
@@ -61,97 +111,105 @@ def _loop(story: Story, plan: DemoPlan, base: Path, service: Service, setup: Set
     v1 = predict(seen["text"].to_list(), [{"name": "v1", "base_dir": str(base)}])
     held_out = plan.quiet[: plan.baseline_rows]
     known = (v1[: plan.baseline_rows]["v1.label"] == held_out["category"]).mean()
-    kpi_min = round(float(known) - 0.08, 2)  # type: ignore[arg-type]  # a share, rows are not empty
+    return _Cast(story, plan, base, admin, producer, v1, float(known))  # type: ignore[arg-type]  # a share, rows are not empty
+
+
+def _declare(cast: _Cast, service: Service, setup: Setup) -> None:
+    """Apply the spec, and register what v1 was trained on."""
     # Relative to the home folder, so that nothing that leaves it tells where on this machine it lies.
-    base_model = os.path.relpath(base, story.folder / "home")
-    spec = demo_spec(plan, base_model=base_model, kpi_min=kpi_min, min_outcomes=setup.min_outcomes, recipe=setup.recipe)
-    answer = admin.json("PUT", f"/api/v1/models/{MODEL}", json=spec)
-    story.say(f"Spec revision {answer['revision']} is in the ledger; service at {service.url}")
-    training = plan.training.select("text", pl.col("category").alias("label"))
-    path = story.folder / "v1-training.parquet"
+    base_model = os.path.relpath(cast.base, cast.home)
+    spec = demo_spec(
+        cast.plan, base_model=base_model, kpi_min=round(cast.known - 0.08, 2), min_outcomes=setup.min_outcomes,
+        recipe=setup.recipe,
+    )  # fmt: skip
+    answer = cast.admin.json("PUT", f"/api/v1/models/{MODEL}", json=spec)
+    cast.story.say(f"Spec revision {answer['revision']} is in the ledger; service at {service.url}")
+    training = cast.plan.training.select("text", pl.col("category").alias("label"))
+    path = cast.story.folder / "v1-training.parquet"
     training.write_parquet(path)
-    admin.json(
+    cast.admin.json(
         "POST", f"/api/v1/models/{MODEL}/datasets", params={"name": "v1-training", "role": "train"},
         content=path.read_bytes(), headers={"content-type": "application/vnd.apache.parquet"},
     )  # fmt: skip
 
-    story.chapter("Quiet traffic: the baseline is collected, windows are judged")
-    quiet_rows = story.stream(
-        admin, producer, plan.quiet, v1[: plan.quiet.height], rows=plan.window_rows, version="v1", name="v1",
-        after_each=lambda w: _say_window(story, w),
-    )  # fmt: skip
-    quiet = story.windows(admin)
-    alarms = [w for w in quiet if w["verdict"] == "alarm"]
-    story.expect(not alarms, f"false alarm before anything changed: {[w['sentence'] for w in alarms]}")
-    story.say(f"{quiet_rows} events, {len(quiet)} windows, no alarm.")
 
+def _quiet_traffic(cast: _Cast) -> tuple[int, int]:
+    """Events sent and windows closed before anything drifts."""
+    story, plan = cast.story, cast.plan
+    story.chapter("Quiet traffic: the baseline is collected, windows are judged")
+    sent = cast.send(plan.quiet, cast.v1[: plan.quiet.height], "v1", lambda w: _say_window(story, w))
+    windows = story.windows(cast.admin)
+    alarms = [w for w in windows if w["verdict"] == "alarm"]
+    story.expect(not alarms, f"false alarm before anything changed: {[w['sentence'] for w in alarms]}")
+    story.say(f"{sent} events, {len(windows)} windows, no alarm.")
+    return sent, len(windows)
+
+
+def _drift(cast: _Cast, closed: int) -> tuple[int, dict[str, Any]]:
+    """Events sent until a retrain starts, and the first window with new intents, which must alarm."""
+    story, plan, admin = cast.story, cast.plan, cast.admin
     story.chapter("Customers start asking about things the model never saw")
     story.say(f"New intents: {', '.join(plan.new_intents[:5])}{' ...' if len(plan.new_intents) > 5 else ''}")
-    state: dict[str, Any] = {"first": None, "run": None}
+    first: list[dict[str, Any]] = []
+    fired = False
 
     def watch(window: dict[str, Any]) -> bool:
+        nonlocal fired
         _say_window(story, window)
-        if state["first"] is None:
+        if not first:
             story.expect(window["verdict"] == "alarm", "the first window with new intents raised no alarm")
-            state["first"] = window
+            first.append(window)
             _handle_alert(story, admin)
         decision = _latest_decision(story, admin)
         story.say(f"Retrain {'starts' if decision['fired'] else 'not yet'}: {decision['reason']}")
-        state["run"] = decision["fired"]
-        return bool(decision["fired"])
+        fired = bool(decision["fired"])
+        return fired
 
-    drifted = v1[plan.quiet.height :]
-    sent = story.stream(
-        admin,
-        producer,
-        plan.drift,
-        drifted,
-        rows=plan.window_rows,
-        version="v1",
-        name="v1",
-        after_each=watch,
-        closed=len(quiet),
-    )
-    story.expect(
-        bool(state["run"]), "the drift never led to a retrain: too few labelled messages of the new kind arrived"
-    )
+    sent = cast.send(plan.drift, cast.v1[plan.quiet.height :], "v1", watch, closed=closed)
+    story.expect(fired, "the drift never led to a retrain: too few labelled messages of the new kind arrived")
     _explain_one(story, admin, plan.drift["event_id"][0])
+    return sent, first[0]
 
+
+def _retrain(cast: _Cast) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The run and the champion it promoted, whose signature is checked."""
+    story = cast.story
     story.chapter("A QLoRA retrain inside the declared envelope")
-    run_ = _follow_run(story, admin)
-    champion = admin.json("GET", f"/api/v1/models/{MODEL}/champion")
+    run_ = _follow_run(story, cast.admin)
+    champion: dict[str, Any] = cast.admin.json("GET", f"/api/v1/models/{MODEL}/champion")
     story.expect(run_["state"] == "promoted", f"the run ended as {run_['state']}: {run_.get('error')}")
     version = champion["version"]
     story.expect(version != "v1", "the champion is still v1")
-    vkey = (story.folder / "home" / "keys" / "ledger.vkey").read_text().strip()
-    signed = json.loads(open_note(champion["signature"], [vkey]).text)
+    signed = json.loads(open_note(champion["signature"], [cast.vkey]).text)
     same = all(signed[name] == champion[name] for name in ("version", "adapter_digest", "base_digest"))
-    story.expect(same, "the champion's signature speaks of another version")
-    story.say(f"Champion is now {version}, adapter {champion['adapter_digest'][:19]}...; its signature holds.")
+    story.expect(same, "the champion's signature covers another version")
+    story.say(f"Champion is now {version}, adapter {champion['adapter_digest'][:19]}...; its signature is valid.")
+    return run_, champion
 
+
+def _recovery(cast: _Cast, champion: dict[str, Any]) -> dict[str, Any]:
+    """Accuracies on the traffic that follows, answered by the new champion; alerts are resolved."""
+    story, plan, admin, version = cast.story, cast.plan, cast.admin, champion["version"]
     story.chapter("Recovery: the new champion answers the traffic that follows")
-    adapter = champion["adapter_uri"].removeprefix("file://")
+    adapter, base = champion["adapter_uri"].removeprefix("file://"), str(cast.base)
     later = predict(
         plan.later["text"].to_list(),
-        [{"name": "v1", "base_dir": str(base)}, {"name": version, "base_dir": str(base), "adapter_dir": adapter}],
+        [{"name": "v1", "base_dir": base}, {"name": version, "base_dir": base, "adapter_dir": adapter}],
     )
-    closed = len(story.windows(admin))
-    story.stream(
-        admin, producer, plan.later, later, rows=plan.window_rows, version=version, name=version, closed=closed,
-        after_each=lambda w: _say_window(story, w),
-    )  # fmt: skip
-    kpi = _accuracies(plan, later, version, known=float(known))  # type: ignore[arg-type]  # a share
+    cast.send(plan.later, later, version, lambda w: _say_window(story, w), closed=len(story.windows(admin)))
     for alert in admin.json("GET", f"/api/v1/models/{MODEL}/alerts")["items"]:
         if alert["state"] != "resolved":
-            admin.json(
-                "POST",
-                f"/api/v1/alerts/{alert['id']}/resolve",
-                json={"note": f"{version} promoted and back on its KPI"},
-            )
+            note = {"note": f"{version} promoted and back on its KPI"}
+            admin.json("POST", f"/api/v1/alerts/{alert['id']}/resolve", json=note)
+    return _accuracies(plan, later, version, known=cast.known)
 
+
+def _audit(cast: _Cast, kpi: dict[str, Any]) -> dict[str, Path]:
+    """The report's files, verified offline; the loop must have won back enough."""
+    story = cast.story
     story.chapter("The audit report, verified offline")
-    files = _report(story, admin)
-    verdict = verify_bundle(files["zip"], [vkey])
+    files = _report(story, cast.admin)
+    verdict = verify_bundle(files["zip"], [cast.vkey])
     story.expect(verdict.ok, f"the bundle does not verify: {[str(f) for f in verdict.findings]}")
     story.say(
         f"Bundle verifies: {verdict.facts.entries} ledger entries, {len(verdict.facts.files)} files, {verdict.trust}."
@@ -163,12 +221,7 @@ def _loop(story: Story, plan: DemoPlan, base: Path, service: Service, setup: Set
     story.expect(
         kpi["old_points"] <= OLD_POINTS, f"accuracy on the known intents fell by {100 * kpi['old_points']:.1f} points"
     )
-    return kpi | {
-        "events": quiet_rows + sent + plan.later.height, "windows": len(story.windows(admin)), "champion": version,
-        "page_key": admin.json("POST", "/api/v1/keys", json={"name": "demo-pages", "role": "operator"})["key"],
-        "first_alarm_window": state["first"]["number"], "run": run_["id"],
-        "files": {kind: str(path) for kind, path in files.items()}, "home": str(story.folder / "home"),
-    }  # fmt: skip
+    return files
 
 
 def _say_window(story: Story, window: dict[str, Any]) -> bool:

@@ -1,12 +1,18 @@
 """Gather the audit report of one model and period: facts, each with its ledger entry. No formatting."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 
 from sqlalchemy.orm import Session
 
 from governance.ledger.checkpointing import latest_checkpoint
+from governance.tables import LedgerCheckpoint
 from monitor.site import Site
+from monitor.spec.model import ModelSpec
 from monitor.spec.parse import parse_spec
+from monitor.tables import Alert, Explanation, Measurement, Model, SpecRevision, Window
 from reports import document as doc
 from reports import store
 from reports.facts.alerts import alert_line, decision_line
@@ -21,6 +27,7 @@ from reports.facts.versions import run_line, version_line
 from reports.facts.windows import baseline_line, threshold_lines, window_line
 from reports.facts.words import budget_words
 from reports.tables import Report
+from retrain.tables import ModelVersion, Run, TriggerDecision
 
 SOFTWARE = (
     "assay",
@@ -45,112 +52,121 @@ SOFTWARE = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Material:
+    """Everything the report is made of, read once."""
+
+    model: Model
+    revisions: Sequence[SpecRevision]  # in force in the period, oldest first
+    spec: ModelSpec
+    head: LedgerCheckpoint | None
+    citations: Citations
+    windows: Sequence[Window]
+    measured: Sequence[Measurement]
+    alerts: Sequence[Alert]
+    decisions: Sequence[TriggerDecision]
+    runs: Sequence[Run]
+    versions: Sequence[ModelVersion]
+    explained: Sequence[Explanation]
+
+
 def gather(site: Site, db: Session, report: Report) -> doc.AuditReport:
-    """The document of a requested report. Equal database, equal document."""
-    model = store.model_of(db, report.model_id)
+    """The document of a requested report. An equal database gives an equal document."""
     since, until = report.period_from, report.period_to
-    known = max(
-        until, report.created_at
-    )  # what followed from the period is told as it stood when the report was asked for
-    revisions = store.spec_revisions(db, model.id)
-    in_force = [r for r in revisions if r.created_at <= until] or list(revisions[:1])
-    revision = in_force[-1]
-    spec = parse_spec(revision.document)
-    runs = store.runs(db, model.id, since, until)
-    head = latest_checkpoint(db)
-    subjects = [f"model:{model.name}", *(f"run:{r.id}" for r in runs)]
-    citations = Citations(store.entries(db, subjects, head.size if head is not None else None))
-    windows = store.windows(db, model.id, since, until)
-    measured = store.measurements(db, model.id, since, until)
-    alerts = store.alerts(db, model.id, since, until)
-    decisions = store.decisions(db, model.id, since, until)
-    versions = [v for v in store.versions(db, model.id) if v.created_at <= known]
-    baselines = store.baselines(db, model.id, known)
+    # What followed from the period is reported as it stood when the report was requested.
+    known = max(until, report.created_at)
+    found = _read(db, report, known)
+    spec, citations, windows = found.spec, found.citations, found.windows
+    state = health_at(site, db, found.model, spec, until=until, known=known)
     by_id = {w.id: w for w in windows}
-    champion = champion_at(versions, until) or champion_at(versions, known)
-    state = health_at(site, db, model, spec, until=until, known=known)
-    window_lines = tuple(window_line(w, citations) for w in windows)
-    kpi = tuple(measure_line(m, by_id, spec) for m in measured if m.monitor == "kpi")
-    fairness = tuple(measure_line(m, by_id, spec) for m in measured if m.monitor == "fairness")
-    alert_lines = tuple(alert_line(a, known, citations) for a in alerts)
-    gates = store.gates(db, [r.id for r in runs])
-    used = store.datasets(db, [i for r in runs for i in (r.train_dataset_id, r.eval_dataset_id, r.holdout_dataset_id)])
-    run_lines = tuple(run_line(r, gates[r.id], used, citations) for r in runs)
-    decision_lines = tuple(decision_line(d, citations) for d in decisions)
-    explained = store.explanations(db, model.id, since, until)
-    thresholds = threshold_lines(in_force, citations)
-    plan = plan_lines(spec, windows, kpi, fairness, alert_lines, decision_lines, since, until)
-    drift = tuple(line for w in windows for line in drift_lines(w, spec))
-    unmeasured = unmeasured_lines(spec, windows, kpi, len(explained), plan)
-    identity = doc.ModelIdentity(
-        model=model.name,
-        task=spec.task,
-        owner=spec.owner,
-        purpose=spec.purpose,
-        risk=spec.risk,
-        spec_revision=revision.revision,
-        spec_digest=revision.digest,
-        spec_recorded_at=revision.created_at,
-        spec_author=revision.author,
-        spec_entry=citations.find("model.spec", revision.digest, last=True),
-        origin=site.settings.ledger.origin,
-        vkey=site.keys.vkey,
-        champion=champion.version if champion else None,
-        champion_promoted_at=champion.promoted_at if champion else None,
-    )
+    kpi = tuple(measure_line(m, by_id, spec) for m in found.measured if m.monitor == "kpi")
+    fairness = tuple(measure_line(m, by_id, spec) for m in found.measured if m.monitor == "fairness")
+    alerts = tuple(alert_line(a, known, citations) for a in found.alerts)
+    decisions = tuple(decision_line(d, citations) for d in found.decisions)
+    runs = _run_lines(db, found)
+    thresholds = threshold_lines(found.revisions, citations)
+    plan = plan_lines(spec, windows, kpi, fairness, alerts, decisions, since, until)
+    identity = _identity(site, found, champion_at(found.versions, until) or champion_at(found.versions, known))
     return doc.AuditReport(
-        format=doc.FORMAT,
-        report_id=str(report.id),
-        kind=report.kind,
-        regimes=tuple(map(str, report.regimes)),
-        created_at=report.created_at,
-        requested_by=report.requested_by,
-        period=doc.ReportPeriod(start=since, end=until),
-        identity=identity,
-        checkpoint=None
-        if head is None
-        else doc.CheckpointLine(origin=site.settings.ledger.origin, size=head.size, root=head.root, at=head.at),
-        health=state.sentence,
-        status=state.status,
-        verdicts=verdict_lines(spec, windows, kpi, fairness, alert_lines, run_lines),
-        not_measured=unmeasured,
-        false_alarm_budget=budget_words(spec),
-        thresholds=thresholds,
-        plan=plan,
-        specs=tuple(
-            doc.SpecLine(
-                revision=r.revision,
-                digest=r.digest,
-                author=r.author,
-                recorded_at=r.created_at,
-                entry=citations.find("model.spec", r.digest),
-            )
-            for r in in_force
-        ),
-        baselines=tuple(baseline_line(b, citations) for b in baselines),
-        windows=window_lines,
-        drift=drift,
-        visible=visible_lines(windows, spec),
-        kpi=kpi,
-        fairness=fairness,
-        groups=tuple(line for m in measured if m.monitor == "fairness" for line in group_lines(m)),
-        alerts=alert_lines,
-        decisions=decision_lines,
-        runs=run_lines,
-        versions=tuple(version_line(v, citations) for v in versions),
-        explanations=tuple(
-            doc.ExplanationLine(
-                version=e.version, digest=e.artifact, additivity_residual=e.additivity_residual, created_at=e.created_at
-            )
-            for e in explained
-        ),
+        format=doc.FORMAT, report_id=str(report.id), kind=report.kind, regimes=tuple(map(str, report.regimes)),
+        created_at=report.created_at, requested_by=report.requested_by,
+        period=doc.ReportPeriod(start=since, end=until), identity=identity, checkpoint=_checkpoint(site, found.head),
+        health=state.sentence, status=state.status,
+        verdicts=verdict_lines(spec, windows, kpi, fairness, alerts, runs),
+        not_measured=unmeasured_lines(spec, windows, kpi, len(found.explained), plan),
+        false_alarm_budget=budget_words(spec), thresholds=thresholds, plan=plan,
+        specs=tuple(_spec_line(r, citations) for r in found.revisions),
+        baselines=tuple(baseline_line(b, citations) for b in store.baselines(db, found.model.id, known)),
+        windows=tuple(window_line(w, citations) for w in windows),
+        drift=tuple(line for w in windows for line in drift_lines(w, spec)),
+        visible=visible_lines(windows, spec), kpi=kpi, fairness=fairness,
+        groups=tuple(line for m in found.measured if m.monitor == "fairness" for line in group_lines(m)),
+        alerts=alerts, decisions=decisions, runs=runs,
+        versions=tuple(version_line(v, citations) for v in found.versions),
+        explanations=tuple(map(_explanation_line, found.explained)),
         ledger=tuple(
             doc.LedgerLine(index=e.index, at=e.at, kind=e.kind, actor=e.actor, subject=e.subject)
             for e in citations.entries()
         ),
-        definitions=DEFINITIONS,
-        software=software(),
-    )
+        definitions=DEFINITIONS, software=software(),
+    )  # fmt: skip
+
+
+def _read(db: Session, report: Report, known: datetime) -> _Material:
+    model = store.model_of(db, report.model_id)
+    since, until = report.period_from, report.period_to
+    revisions = store.spec_revisions(db, model.id)
+    in_force = [r for r in revisions if r.created_at <= until] or list(revisions[:1])
+    runs = store.runs(db, model.id, since, until)
+    head = latest_checkpoint(db)
+    subjects = [f"model:{model.name}", *(f"run:{r.id}" for r in runs)]
+    return _Material(
+        model=model, revisions=in_force, spec=parse_spec(in_force[-1].document), head=head,
+        citations=Citations(store.entries(db, subjects, head.size if head is not None else None)),
+        windows=store.windows(db, model.id, since, until), measured=store.measurements(db, model.id, since, until),
+        alerts=store.alerts(db, model.id, since, until), decisions=store.decisions(db, model.id, since, until),
+        runs=runs, versions=[v for v in store.versions(db, model.id) if v.created_at <= known],
+        explained=store.explanations(db, model.id, since, until),
+    )  # fmt: skip
+
+
+def _run_lines(db: Session, found: _Material) -> tuple[doc.RunLine, ...]:
+    gates = store.gates(db, [r.id for r in found.runs])
+    used = [i for r in found.runs for i in (r.train_dataset_id, r.eval_dataset_id, r.holdout_dataset_id)]
+    datasets = store.datasets(db, used)
+    return tuple(run_line(r, gates[r.id], datasets, found.citations) for r in found.runs)
+
+
+def _identity(site: Site, found: _Material, champion: ModelVersion | None) -> doc.ModelIdentity:
+    spec, revision = found.spec, found.revisions[-1]
+    return doc.ModelIdentity(
+        model=found.model.name, task=spec.task, owner=spec.owner, purpose=spec.purpose, risk=spec.risk,
+        spec_revision=revision.revision, spec_digest=revision.digest, spec_recorded_at=revision.created_at,
+        spec_author=revision.author, spec_entry=found.citations.find("model.spec", revision.digest, last=True),
+        origin=site.settings.ledger.origin, vkey=site.keys.vkey,
+        champion=champion.version if champion else None,
+        champion_promoted_at=champion.promoted_at if champion else None,
+    )  # fmt: skip
+
+
+def _checkpoint(site: Site, head: LedgerCheckpoint | None) -> doc.CheckpointLine | None:
+    if head is None:
+        return None
+    return doc.CheckpointLine(origin=site.settings.ledger.origin, size=head.size, root=head.root, at=head.at)
+
+
+def _spec_line(revision: SpecRevision, citations: Citations) -> doc.SpecLine:
+    return doc.SpecLine(
+        revision=revision.revision, digest=revision.digest, author=revision.author, recorded_at=revision.created_at,
+        entry=citations.find("model.spec", revision.digest),
+    )  # fmt: skip
+
+
+def _explanation_line(row: Explanation) -> doc.ExplanationLine:
+    return doc.ExplanationLine(
+        version=row.version, digest=row.artifact, additivity_residual=row.additivity_residual,
+        created_at=row.created_at,
+    )  # fmt: skip
 
 
 def software() -> tuple[doc.Software, ...]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from monitor.spec.model import ModelSpec
-from monitor.spec.retraining import Cron
+from monitor.spec.retraining import Cron, Retrain
 from monitor.tables import Window
 from reports.document import (
     AlertLine,
@@ -28,31 +28,37 @@ def plan_lines(
     until: datetime,
 ) -> tuple[PlanLine, ...]:
     """What the spec asked for against what was done in the period."""
-    lines = []
+    lines = [*_window_lines(windows), *_metric_lines(spec, windows, kpi, fairness)]
+    drift_alerts = [a for a in alerts if a.monitor == "drift"]
+    if drift_alerts:
+        unconfirmed = Counter(a.confirmation for a in drift_alerts if a.confirmation.startswith("not"))
+        done = len(drift_alerts) - sum(unconfirmed.values())
+        lines.append(_line("confirm drift alarms on the raw rows", len(drift_alerts), done, unconfirmed))
+    if spec.retrain is not None:
+        lines += _retrain_lines(spec.retrain, decisions, since, until)
+    return tuple(lines)
+
+
+def _window_lines(windows: Sequence[Window]) -> list[PlanLine]:
     missing = _missing_numbers(windows)
-    why = "" if not missing else f"{missing} window numbers have no record"
-    lines.append(
-        PlanLine(
-            planned="close windows without a gap",
-            due=len(windows) + missing,
-            done=len(windows),
-            missed=missing,
-            why=why,
-        )
-    )
-    judged = [w for w in windows if w.decision["judged"]]
+    judged = sum(1 for w in windows if w.decision["judged"])
     reasons = Counter(str(w.decision.get("verdict")) for w in windows if not w.decision["judged"])
-    lines.append(
-        _line("judge drift in every window", len(windows), len(judged), {WHY.get(k, k): n for k, n in reasons.items()})
-    )
+    return [
+        PlanLine(
+            planned="close windows without a gap", due=len(windows) + missing, done=len(windows), missed=missing,
+            why="" if not missing else f"{missing} window numbers have no record",
+        ),
+        _line("judge drift in every window", len(windows), judged, {WHY.get(k, k): n for k, n in reasons.items()}),
+    ]  # fmt: skip
+
+
+def _metric_lines(
+    spec: ModelSpec, windows: Sequence[Window], kpi: Sequence[MeasureLine], fairness: Sequence[MeasureLine]
+) -> list[PlanLine]:
+    lines = []
     for rule in spec.monitors.kpi:
-        lines.append(
-            _measured(
-                f"measure {metric_words(rule.metric)} in every window",
-                [m for m in kpi if m.metric == rule.metric and not m.segment],
-                windows,
-            )
-        )
+        mine = [m for m in kpi if m.metric == rule.metric and not m.segment]
+        lines.append(_measured(f"measure {metric_words(rule.metric)} in every window", mine, windows))
     for fair in spec.monitors.fairness:
         for by in fair.by:
             mine = [
@@ -61,35 +67,27 @@ def plan_lines(
                 if m.metric == fair.metric and m.column in (by, "") and (m.column == by or len(fair.by) == 1)
             ]
             lines.append(_measured(f"measure {metric_words(fair.metric)} by {by} in every window", mine, windows))
-    drift_alerts = [a for a in alerts if a.monitor == "drift"]
-    if drift_alerts:
-        unconfirmed = Counter(a.confirmation for a in drift_alerts if a.confirmation.startswith("not"))
-        done = len(drift_alerts) - sum(unconfirmed.values())
-        lines.append(_line("confirm drift alarms on the raw rows", len(drift_alerts), done, unconfirmed))
-    if spec.retrain is not None:
-        crons = [t.cron for t in spec.retrain.when if isinstance(t, Cron)]
-        for cron in crons:
-            due = _firings(cron, since, until)
-            done = sum(1 for d in decisions if d.cause == "schedule")
-            lines.append(
-                PlanLine(
-                    planned=f"consider a retrain at {cron} UTC",
-                    due=due,
-                    done=done,
-                    missed=max(0, due - done),
-                    why="" if done >= due else "no decision of this schedule is recorded",
-                )
-            )
+    return lines
+
+
+def _retrain_lines(
+    policy: Retrain, decisions: Sequence[DecisionLine], since: datetime, until: datetime
+) -> list[PlanLine]:
+    lines = []
+    scheduled = sum(1 for d in decisions if d.cause == "schedule")
+    for cron in [t.cron for t in policy.when if isinstance(t, Cron)]:
+        due = _firings(cron, since, until)
         lines.append(
             PlanLine(
-                planned="consider a retrain after windows",
-                due=None,
-                done=sum(1 for d in decisions if d.cause == "window"),
-                missed=None,
-                why="",
+                planned=f"consider a retrain at {cron} UTC", due=due, done=scheduled, missed=max(0, due - scheduled),
+                why="" if scheduled >= due else "no decision of this schedule is recorded",
             )
-        )
-    return tuple(lines)
+        )  # fmt: skip
+    after_windows = sum(1 for d in decisions if d.cause == "window")
+    lines.append(
+        PlanLine(planned="consider a retrain after windows", due=None, done=after_windows, missed=None, why="")
+    )
+    return lines
 
 
 def _line(planned: str, due: int, done: int, reasons: Counter[str] | dict[str, int]) -> PlanLine:

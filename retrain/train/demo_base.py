@@ -141,29 +141,8 @@ def make_base(path: Path) -> None:
     labels: list[str] = sorted(frame["label"].unique()) if classification else []
     model, examples = _model_and_examples(config, size, frame, labels, tokenizer)
 
-    recipe = Recipe(
-        base_model="./scratch",
-        task=config.task,
-        learning_rate=LEARNING_RATE,
-        epochs=config.epochs or size.epochs,
-        batch_size=BATCH,
-        warmup_ratio=0.1,
-        weight_decay=0.05,
-        seed=config.seed,
-    )
     watch = Watch(progress, config.max_seconds)
-    arguments = training_arguments(recipe, config.output_dir / "checkpoints", torch.device("cpu"))
-    arguments |= {"save_strategy": "no", "adam_beta2": 0.99}
-    trainer_kind = ClassificationTrainer if classification else Trainer
-    trainer = trainer_kind(
-        model=model,
-        args=TrainingArguments(**arguments, label_names=["labels"], remove_unused_columns=False),
-        train_dataset=cast(Any, examples),
-        data_collator=HideWords(HIDDEN_SHARE if classification else 0.0, config.seed),
-        processing_class=tokenizer,
-        callbacks=[watch],
-    )
-    trainer.remove_callback(PrinterCallback)
+    trainer = _trainer(config, size, model, examples, tokenizer, watch)
     trainer.train()
 
     progress.write("save")
@@ -188,6 +167,27 @@ def make_base(path: Path) -> None:
     write_json(partial / "base.json", record)
     _replace(partial, done)
     progress.write("done", eta_s=0.0)
+
+
+def _trainer(
+    config: BaseConfig, size: Size, model: PreTrainedModel, examples: list[dict[str, Any]],
+    tokenizer: PreTrainedTokenizerBase, watch: Watch,
+) -> Trainer:  # fmt: skip
+    recipe = Recipe(
+        base_model="./scratch", task=config.task, learning_rate=LEARNING_RATE, epochs=config.epochs or size.epochs,
+        batch_size=BATCH, warmup_ratio=0.1, weight_decay=0.05, seed=config.seed,
+    )  # fmt: skip
+    arguments = training_arguments(recipe, config.output_dir / "checkpoints", torch.device("cpu"))
+    arguments |= {"save_strategy": "no", "adam_beta2": 0.99}
+    classification = config.task == "sequence_classification"
+    kind = ClassificationTrainer if classification else Trainer
+    trainer = kind(
+        model=model, args=TrainingArguments(**arguments, label_names=["labels"], remove_unused_columns=False),
+        train_dataset=cast(Any, examples), processing_class=tokenizer, callbacks=[watch],
+        data_collator=HideWords(HIDDEN_SHARE if classification else 0.0, config.seed),
+    )  # fmt: skip
+    trainer.remove_callback(PrinterCallback)
+    return trainer
 
 
 def _model_and_examples(

@@ -21,7 +21,8 @@ import numpy as np
 import polars as pl
 import torch
 import transformers
-from transformers import DataCollatorWithPadding, Trainer
+from peft import PeftModel
+from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase, Trainer
 
 from core.canonical import digest
 from retrain.train.adapter import attach_adapter, check_parent
@@ -95,17 +96,23 @@ def train(path: Path) -> None:
     )
 
     progress.write("save")
-    partial = config.output_dir / ".partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    with quiet():
-        peft_model.save_pretrained(str(partial), safe_serialization=True)
-    (partial / "README.md").unlink(missing_ok=True)  # an empty template of the library; run.json is the card
-    tokenizer.save_pretrained(partial)
-    write_json(partial / "labels.json", list(config.labels))
+    partial = _saved(peft_model, tokenizer, config)
     write_json(partial / "run.json", _record(config, base_digest, trainer, metrics, facts, watch, device, started))
     partial.rename(done)
     shutil.rmtree(checkpoints, ignore_errors=True)
     progress.write("done", eta_s=0.0)
+
+
+def _saved(model: PeftModel, tokenizer: PreTrainedTokenizerBase, config: RunConfig) -> Path:
+    """A folder beside `adapter` with all but the record; renamed there at the end, so `adapter` is always whole."""
+    partial = config.output_dir / ".partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    with quiet():
+        model.save_pretrained(str(partial), safe_serialization=True)
+    (partial / "README.md").unlink(missing_ok=True)  # an empty template of the library; run.json is the card
+    tokenizer.save_pretrained(partial)
+    write_json(partial / "labels.json", list(config.labels))
+    return partial
 
 
 def _finished(config: RunConfig, done: Path) -> bool:
