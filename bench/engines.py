@@ -87,7 +87,7 @@ def child(home: Path, lake: Path, columns: int, kind: str, jobs: int, address: s
     from monitor.reference.profile_job import load_profile
     from monitor.site import open_site
     from monitor.spec.parse import parse_spec
-    from monitor.tables import BaselineRow, StoredProfile
+    from monitor.tables import ReferenceRow, StoredProfile
 
     engine = {"kind": kind, "jobs": jobs, "ray_address": address}
     settings = load({}, home=home, lake={"uri": str(lake)}, engine=engine)
@@ -97,12 +97,12 @@ def child(home: Path, lake: Path, columns: int, kind: str, jobs: int, address: s
         service.apply_spec(site, db, parse_spec(document(columns)), "bench")
     with site.database.write() as db:
         current = service.current_spec(site, db, MODEL)
-        row = store.newest_baseline(db, current.model.id)
+        row = store.newest_reference(db, current.model.id)
         assert row is not None
         row.from_seq = 0  # the rows were there before the model
     collect.collect(site, current, row)
     with site.database.read() as db:
-        row = db.get_one(BaselineRow, row.id)
+        row = db.get_one(ReferenceRow, row.id)
     assert row.artifact is not None, row.problem
     baseline = load_profile(site.artifacts.root, row.artifact)
     before = psutil.Process().cpu_times()

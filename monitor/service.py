@@ -14,7 +14,7 @@ from monitor.events.columns import DELTA_TYPES
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.spec.parse import SpecError, parse_spec
-from monitor.tables import BaselineRow, Model, SpecRevision
+from monitor.tables import Model, ReferenceRow, SpecRevision
 
 SPECS: Final = CacheKind[tuple[UUID, int], ModelSpec]("specs by model and revision", most=10_000)
 
@@ -68,9 +68,9 @@ def apply_spec(site: Site, db: Session, spec: ModelSpec, author: str) -> Applied
         body={"revision": model.revision, "digest": spec.digest, "previous": before},
     )  # fmt: skip
     if outcome == "created":
-        open_baseline(site, db, model.id, reason="model declared")
+        open_reference(site, db, model.id, reason="model declared")
     else:
-        _follow(site, db, model, spec)
+        _renew_reference(site, db, model, spec)
     return Applied(model.id, model.revision, outcome)
 
 
@@ -98,18 +98,18 @@ def _check_stored(site: Site, db: Session, model: Model, spec: ModelSpec) -> Non
         raise SpecError(f"spec field {first['field']}: {first['value']!r} {first['reason']}", problems=problems)
 
 
-def _follow(site: Site, db: Session, model: Model, spec: ModelSpec) -> None:
+def _renew_reference(site: Site, db: Session, model: Model, spec: ModelSpec) -> None:
     """Begin a new reference where the current one does not fit the spec; changed ranges are only learned again."""
     before = parse_spec(store.spec_revision(db, model.id, model.revision - 1).document)
-    if _of_baseline(before) != _of_baseline(spec):
-        open_baseline(site, db, model.id, reason=f"spec revision {model.revision} changed columns or baseline")
+    if _reference_inputs(before) != _reference_inputs(spec):
+        open_reference(site, db, model.id, reason=f"spec revision {model.revision} changed columns or baseline")
     elif before.columns != spec.columns:
-        row = store.newest_baseline(db, model.id)
+        row = store.newest_reference(db, model.id)
         assert row is not None  # every model has one from its first spec on
         row.quality, row.quality_labels = None, False
 
 
-def _of_baseline(spec: ModelSpec) -> tuple[Any, ...]:
+def _reference_inputs(spec: ModelSpec) -> tuple[Any, ...]:
     columns = {name: column.model_copy(update={"min": None, "max": None}) for name, column in spec.columns.items()}
     return spec.baseline, columns, spec.monitors.windows
 
@@ -135,15 +135,15 @@ def spec_of(site: Site, db: Session, model_id: UUID, revision: int) -> ModelSpec
     )
 
 
-def open_baseline(site: Site, db: Session, model_id: UUID, *, reason: str) -> BaselineRow:
+def open_reference(site: Site, db: Session, model_id: UUID, *, reason: str) -> ReferenceRow:
     """Begin a new reference with the next event; windows are counted anew from there.
 
     Args:
         reason: why it begins; shown with the gap between two references.
     """
     model = db.get_one(Model, model_id)
-    before = store.newest_baseline(db, model_id)
-    row = BaselineRow(
+    before = store.newest_reference(db, model_id)
+    row = ReferenceRow(
         model_id=model_id, spec_revision=model.revision, reason=reason,
         arrivals=before.arrivals if before is not None else None,  # arrivals belong to the feed, not to the version
         from_seq=site.events.extent(model.name).next_seq, created_at=site.clock.now(),

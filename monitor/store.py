@@ -10,18 +10,18 @@ from sqlalchemy import Connection, Row, bindparam, exists, func, insert, or_, se
 from sqlalchemy.orm import Session
 
 from monitor.errors import AlertNotFoundError, ModelNotFoundError
-from monitor.tables import (
+from monitor.tables import (  # fmt: skip
     Alert,
     AlertWindow,
-    BaselineRow,
     Dataset,
     Measurement,
     Model,
     QuarantineDecision,
+    ReferenceRow,
     SpecRevision,
     UnmappedService,
     Window,
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +78,10 @@ def spec_revisions(db: Connection) -> int:
     return db.scalar(_REVISION_COUNT) or 0
 
 
-def newest_baseline(db: Session, model_id: UUID) -> BaselineRow | None:
-    query = select(BaselineRow).where(BaselineRow.model_id == model_id).order_by(BaselineRow.created_at.desc()).limit(1)
+def newest_reference(db: Session, model_id: UUID) -> ReferenceRow | None:
+    query = (
+        select(ReferenceRow).where(ReferenceRow.model_id == model_id).order_by(ReferenceRow.created_at.desc()).limit(1)
+    )
     return db.scalars(query).first()
 
 
@@ -234,25 +236,25 @@ def evaluations(
         Id, scale, start and end of each window, and the measurement.
     """
     begins = db.execute(
-        select(BaselineRow.created_at, Window.from_seq, Window.from_ts)
-        .join(Window, Window.baseline_id == BaselineRow.id)
+        select(ReferenceRow.created_at, Window.from_seq, Window.from_ts)
+        .join(Window, Window.baseline_id == ReferenceRow.id)
         .where(Window.id.in_(since))
     ).all()
     created = min(c for c, _, _ in begins)
     query = (
         select(Window.id, Window.scale, Window.from_ts, Window.to_ts, Measurement)
         .join(Measurement, Measurement.window_id == Window.id)
-        .join(BaselineRow, BaselineRow.id == Window.baseline_id)
+        .join(ReferenceRow, ReferenceRow.id == Window.baseline_id)
         .where(
             Window.model_id == model_id, Measurement.monitor == monitor, Measurement.metric == metric,
-            Measurement.segment == "", BaselineRow.created_at >= created,
+            Measurement.segment == "", ReferenceRow.created_at >= created,
             or_(
-                BaselineRow.created_at > created,
+                ReferenceRow.created_at > created,
                 Window.to_ts > min(ts for c, _, ts in begins if c == created),
                 Window.from_seq >= min(seq for c, seq, _ in begins if c == created),
             ),
         )
-        .order_by(BaselineRow.created_at, Window.number, Window.to_ts)
+        .order_by(ReferenceRow.created_at, Window.number, Window.to_ts)
     )  # fmt: skip
     return [(of, scale, begin, end, measured) for of, scale, begin, end, measured in db.execute(query)]
 

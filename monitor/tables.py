@@ -41,7 +41,7 @@ class SpecRevision(Keyed, Base):
     created_at: Mapped[datetime]
 
 
-class BaselineRow(Keyed, Base):
+class ReferenceRow(Keyed, Base):
     """A reference of one model from `from_seq` on. A promotion begins a new one; the newest is in force."""
 
     __tablename__ = "baseline"

@@ -11,7 +11,7 @@ from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from governance.tables import LedgerEntry
-from monitor.tables import Alert, BaselineRow, Dataset, Explanation, Measurement, Model, SpecRevision, Window
+from monitor.tables import Alert, Dataset, Explanation, Measurement, Model, ReferenceRow, SpecRevision, Window
 from reports.errors import ReportNotFoundError
 from reports.tables import Report
 from retrain.tables import GateRow, ModelVersion, Run, TriggerDecision
@@ -34,9 +34,9 @@ def spec_revisions(db: Session, model_id: UUID) -> Sequence[SpecRevision]:
     return db.scalars(query).all()
 
 
-def baselines(db: Session, model_id: UUID, until: datetime) -> Sequence[BaselineRow]:
-    query = select(BaselineRow).where(BaselineRow.model_id == model_id, BaselineRow.created_at <= until)
-    return db.scalars(query.order_by(BaselineRow.created_at)).all()
+def baselines(db: Session, model_id: UUID, until: datetime) -> Sequence[ReferenceRow]:
+    query = select(ReferenceRow).where(ReferenceRow.model_id == model_id, ReferenceRow.created_at <= until)
+    return db.scalars(query.order_by(ReferenceRow.created_at)).all()
 
 
 def windows(db: Session, model_id: UUID, since: datetime, until: datetime) -> Sequence[Window]:
@@ -148,8 +148,8 @@ def window(db: Session, window_id: UUID | None) -> Window | None:
     return None if window_id is None else db.get(Window, window_id)
 
 
-def baseline(db: Session, baseline_id: UUID) -> BaselineRow | None:
-    return db.get(BaselineRow, baseline_id)
+def baseline(db: Session, baseline_id: UUID) -> ReferenceRow | None:
+    return db.get(ReferenceRow, baseline_id)
 
 
 def model_of(db: Session, model_id: UUID) -> Model:

@@ -9,8 +9,8 @@ from sqlalchemy.orm import Session
 
 from monitor.spec.model import ModelSpec
 from monitor.spec.parse import parse_spec
-from monitor.store import newest_baseline, spec_revision
-from monitor.tables import BaselineRow, Dataset, Explanation, Measurement, Window
+from monitor.store import newest_reference, spec_revision
+from monitor.tables import Dataset, Explanation, Measurement, ReferenceRow, Window
 from retrain.errors import RunNotFoundError, VersionNotFoundError
 from retrain.tables import GateRow, ModelVersion, Run, TriggerDecision
 
@@ -129,13 +129,13 @@ class JudgedWindows:
 
 def old_end(db: Session, model_id: UUID) -> int:
     """One past the last event of the newest ready baseline: what lies before is what the champion was made for."""
-    query = select(BaselineRow.to_seq).where(BaselineRow.model_id == model_id, BaselineRow.state == "ready")
-    return db.scalars(query.order_by(BaselineRow.created_at.desc()).limit(1)).first() or 0
+    query = select(ReferenceRow.to_seq).where(ReferenceRow.model_id == model_id, ReferenceRow.state == "ready")
+    return db.scalars(query.order_by(ReferenceRow.created_at.desc()).limit(1)).first() or 0
 
 
 def judged(db: Session, model_id: UUID) -> JudgedWindows:
     """Verdicts and measurements against the baseline in force."""
-    row = newest_baseline(db, model_id)
+    row = newest_reference(db, model_id)
     if row is None:
         return JudgedWindows((), None, ())
     query = select(Window).where(Window.baseline_id == row.id).order_by(Window.number.desc())

@@ -18,7 +18,7 @@ from monitor import store as monitor_store
 from monitor.alerts import examples, follow
 from monitor.site import Site
 from monitor.spec.parse import parse_spec
-from monitor.tables import BaselineRow, Window
+from monitor.tables import ReferenceRow, Window
 from reports import store
 from reports.charts.data_table import distribution_table
 from reports.charts.records import DataTable
@@ -75,7 +75,7 @@ def window_page(caller: Reader, window_id: UUID, site: SiteDep, db: ReadDb) -> H
 
 
 def _changed(
-    site: Site, caller: Caller, model: str, window: Window, reference: BaselineRow | None
+    site: Site, caller: Caller, model: str, window: Window, reference: ReferenceRow | None
 ) -> tuple[list[tuple[Markup, Markup, DataTable]], str | None]:
     """Charts of the columns that changed, each with its table. Levels may quote people: they need the right to rows."""
     columns = changed_columns(window)

@@ -17,7 +17,7 @@ from monitor.spec.budget import watches_concept
 from monitor.spec.model import ModelSpec
 from monitor.spec.monitors import RowWindow
 from monitor.spec.times import GRACE_PERIOD, block_length
-from monitor.tables import BaselineRow
+from monitor.tables import ReferenceRow
 from monitor.windows.backtest import StoredHistory
 from monitor.windows.close import CLOSE_AFTER_QUIET
 from monitor.windows.evaluate import evaluate
@@ -90,17 +90,17 @@ class ReplayRun:
         if evaluate(self.site, self.spec.model) and self.spec.retrain is not None:
             self._consider()
         if self.stream is None and watches_concept(self.spec):
-            self.stream = self.baseline()[1].concept
+            self.stream = self.reference()[1].concept
 
-    def baseline(self) -> tuple[service.CurrentSpec, BaselineRow]:
+    def reference(self) -> tuple[service.CurrentSpec, ReferenceRow]:
         with self.site.database.read() as db:
             current = service.current_spec(self.site, db, self.spec.model)
-            row = store.newest_baseline(db, current.model.id)
+            row = store.newest_reference(db, current.model.id)
         assert row is not None  # every model has one from its first spec on
         return current, row
 
     def stored(self) -> StoredHistory:
-        return StoredHistory(self.site, *self.baseline(), self.stream)
+        return StoredHistory(self.site, *self.reference(), self.stream)
 
     def finish(self) -> None:
         """As though nothing came after the file: what is still open closes when its block of time has passed."""

@@ -98,7 +98,7 @@ def silent(_: Reader, model: str, site: SiteDep, db: ReadDb) -> SilenceOut:
     from monitor.windows import silence  # loads numpy and polars
 
     current = service.current_spec(site, db, model)
-    row = store.newest_baseline(db, current.model.id)
+    row = store.newest_reference(db, current.model.id)
     assert row is not None  # every model has one from its first spec on
     found, told = silence.outlook(site, current, row), current.model.silent_seq is not None
     silent_s = None if found.since is None else max(0.0, (site.clock.now() - found.since).total_seconds())

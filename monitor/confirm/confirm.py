@@ -24,7 +24,7 @@ from monitor.service import CurrentSpec
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.spec.parse import parse_spec
-from monitor.tables import Alert, BaselineRow, Model, Window
+from monitor.tables import Alert, Model, ReferenceRow, Window
 from monitor.windows.late_rows import rows_of
 
 
@@ -128,14 +128,14 @@ class _AlertContext:
 
     model: Model
     window: Window
-    baseline: BaselineRow
+    baseline: ReferenceRow
     spec: ModelSpec
 
 
 def _alert_context(db: Session, alert: Alert) -> _AlertContext:
     window = db.get_one(Window, _last_announced_window(alert))
     spec = parse_spec(store.spec_revision(db, alert.model_id, window.spec_revision).document)
-    return _AlertContext(db.get_one(Model, alert.model_id), window, db.get_one(BaselineRow, window.baseline_id), spec)
+    return _AlertContext(db.get_one(Model, alert.model_id), window, db.get_one(ReferenceRow, window.baseline_id), spec)
 
 
 def _window_rows(site: Site, alarmed: _AlertContext) -> pl.DataFrame:

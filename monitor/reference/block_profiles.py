@@ -40,7 +40,7 @@ from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.spec.monitors import RowWindow
 from monitor.spec.times import BLOCKS_PER_WINDOW, GRACE_PERIOD, block_length, profile_parts
-from monitor.tables import BaselineRow, StoredProfile
+from monitor.tables import ReferenceRow, StoredProfile
 
 # Blocks are read together up to about this many rows and this many values.
 MAX_ROWS_PER_READ: Final = 200_000
@@ -53,13 +53,13 @@ CELLS_PER_TEXT: Final = 500
 log = logger(__name__)
 
 
-def delete_profiles(db: Session, row: BaselineRow) -> None:
+def delete_profiles(db: Session, row: ReferenceRow) -> None:
     """Delete every profile of a reference whose bins changed; they are made again from the rows."""
     db.execute(delete(StoredProfile).where(StoredProfile.baseline_id == row.id))
     row.profiled_seq = None
 
 
-def _profile_unencoded_again(site: Site, current: CurrentSpec, row: BaselineRow) -> None:
+def _profile_unencoded_again(site: Site, current: CurrentSpec, row: ReferenceRow) -> None:
     """Profile the blocks again whose texts could not be encoded, now that the encoder is available."""
     with site.database.read() as db:
         query = select(StoredProfile.label, StoredProfile.unencoded).where(StoredProfile.baseline_id == row.id)
@@ -77,7 +77,7 @@ def unencoded(db: Session, baseline_id: UUID, labels: range) -> dict[str, str]:
 
 
 def profile_blocks_again(
-    site: Site, current: CurrentSpec, row: BaselineRow, erased: Sequence[tuple[int, datetime]]
+    site: Site, current: CurrentSpec, row: ReferenceRow, erased: Sequence[tuple[int, datetime]]
 ) -> None:
     """Profile the blocks again that held erased rows.
 
@@ -92,7 +92,7 @@ def profile_blocks_again(
     _profile_again(site, current, row, labels)
 
 
-def _profile_again(site: Site, current: CurrentSpec, row: BaselineRow, labels: Sequence[int]) -> None:
+def _profile_again(site: Site, current: CurrentSpec, row: ReferenceRow, labels: Sequence[int]) -> None:
     if not labels:
         return
     runs = list(_runs_of_labels(labels, len(labels)))
@@ -102,7 +102,7 @@ def _profile_again(site: Site, current: CurrentSpec, row: BaselineRow, labels: S
             _replace_profiles(db, row, run, profiles)
 
 
-def profile_ended_blocks(site: Site, current: CurrentSpec, row: BaselineRow, reference: ReferenceProfile) -> list[int]:
+def profile_ended_blocks(site: Site, current: CurrentSpec, row: ReferenceRow, reference: ReferenceProfile) -> list[int]:
     """Profile every block that has ended and has rows which no stored profile holds yet.
 
     Returns:
@@ -146,7 +146,9 @@ def stored_blocks(
     return [from_bytes(found[label], coding) if label in found else empty_profile(coding) for label in labels]
 
 
-def labels_between(spec: ModelSpec, row: BaselineRow, seqs: tuple[int, int], times: tuple[datetime, datetime]) -> range:
+def labels_between(
+    spec: ModelSpec, row: ReferenceRow, seqs: tuple[int, int], times: tuple[datetime, datetime]
+) -> range:
     """Labels of the blocks of a window.
 
     Args:
@@ -176,7 +178,7 @@ def _stored_data(
 
 
 def _profiled(
-    site: Site, current: CurrentSpec, row: BaselineRow, runs: Sequence[range], next_seq: int, engine: EngineSettings
+    site: Site, current: CurrentSpec, row: ReferenceRow, runs: Sequence[range], next_seq: int, engine: EngineSettings
 ) -> Iterator[list[ProfiledBlock]]:
     """The profiles of each run of blocks, in the order of the runs."""
     name = current.model.name
@@ -192,7 +194,7 @@ def _profiled(
 
 
 def profile_tasks(
-    site: Site, current: CurrentSpec, row: BaselineRow, runs: Sequence[range], next_seq: int
+    site: Site, current: CurrentSpec, row: ReferenceRow, runs: Sequence[range], next_seq: int
 ) -> Iterator[ProfileTask]:
     """One task per run of blocks, which any process can run: its rows, all below `next_seq`, are in files."""
     if runs:
@@ -204,7 +206,7 @@ def profile_tasks(
 
 
 def _block_ranges(
-    site: Site, current: CurrentSpec, row: BaselineRow, runs: Sequence[range], next_seq: int
+    site: Site, current: CurrentSpec, row: ReferenceRow, runs: Sequence[range], next_seq: int
 ) -> Iterator[BlockRange]:
     assert row.artifact is not None  # a reference that is not fitted has no blocks
     windows = current.spec.monitors.windows
@@ -233,7 +235,7 @@ def _runs_of_labels(labels: Sequence[int], most: int) -> Iterator[range]:
             begin = at
 
 
-def _open_label(site: Site, spec: ModelSpec, row: BaselineRow, next_seq: int) -> int:
+def _open_label(site: Site, spec: ModelSpec, row: ReferenceRow, next_seq: int) -> int:
     """The first block that may still get rows that are not late."""
     windows = spec.monitors.windows
     if isinstance(windows, RowWindow):
@@ -247,19 +249,19 @@ def _position(label: int, window: int) -> int:
     return number * window + part * (window // BLOCKS_PER_WINDOW)
 
 
-def _locked_unchanged(db: Session, row: BaselineRow) -> BaselineRow:
+def _locked_unchanged(db: Session, row: ReferenceRow) -> ReferenceRow:
     """The stored row of a reference, locked.
 
     Raises:
         BusyError: the reference was fitted again since `row` was read.
     """
-    stored = db.get_one(BaselineRow, row.id, with_for_update=True)
+    stored = db.get_one(ReferenceRow, row.id, with_for_update=True)
     if stored.artifact != row.artifact:
         raise BusyError("the reference was fitted again meanwhile; its blocks will be profiled with the new bins")
     return stored
 
 
-def _replace_profiles(db: Session, row: BaselineRow, labels: range, profiles: Sequence[ProfiledBlock]) -> None:
+def _replace_profiles(db: Session, row: ReferenceRow, labels: range, profiles: Sequence[ProfiledBlock]) -> None:
     """Store the profiles of a run of blocks in place of earlier ones."""
     _locked_unchanged(db, row)
     db.execute(

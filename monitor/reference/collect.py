@@ -19,7 +19,7 @@ from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.spec.monitors import RowWindow
 from monitor.spec.times import BLOCKS_PER_WINDOW, GRACE_PERIOD, block_length, profile_parts, reference_time
-from monitor.tables import BaselineRow
+from monitor.tables import ReferenceRow
 
 
 def watched_columns(spec: ModelSpec) -> dict[str, ColumnKind]:
@@ -43,7 +43,7 @@ def subject_column(spec: ModelSpec) -> str | None:
     return next(iter(spec.with_role("subject")), None)
 
 
-def fix_origin(site: Site, current: CurrentSpec, row: BaselineRow) -> None:
+def fix_origin(site: Site, current: CurrentSpec, row: ReferenceRow) -> None:
     """Store the time of the first event, from which windows of time are counted.
 
     Call this until the first window has closed. Until then an earlier event that arrives out of order still moves the
@@ -57,10 +57,10 @@ def fix_origin(site: Site, current: CurrentSpec, row: BaselineRow) -> None:
     first = earlier.select(pl.col("ts").min()).collect().item()
     if first is not None and first != row.origin_ts:
         with site.database.write() as db:
-            db.get_one(BaselineRow, row.id, with_for_update=True).origin_ts = first
+            db.get_one(ReferenceRow, row.id, with_for_update=True).origin_ts = first
 
 
-def collect(site: Site, current: CurrentSpec, row: BaselineRow) -> None:
+def collect(site: Site, current: CurrentSpec, row: ReferenceRow) -> None:
     """Fit the reference once its rows have arrived. A reference that cannot be fitted stores the problem."""
     try:
         named = current.spec.baseline.dataset
@@ -71,12 +71,12 @@ def collect(site: Site, current: CurrentSpec, row: BaselineRow) -> None:
         fitted = _fit(current.spec, _with_encoded_texts(site, current.spec, frame), _training_texts(site, current, row))
     except AppError as error:
         with site.database.write() as db:
-            db.get_one(BaselineRow, row.id, with_for_update=True).problem = error.message
+            db.get_one(ReferenceRow, row.id, with_for_update=True).problem = error.message
         return
     artifact = site.artifacts.put(fitted.to_bytes())
     site.events.settle(current.model.name)  # the ledger entry names a table version that has these rows
     with site.database.write() as db:
-        stored = db.get_one(BaselineRow, row.id, with_for_update=True)
+        stored = db.get_one(ReferenceRow, row.id, with_for_update=True)
         if stored.state == "ready":
             return
         stored.state, stored.artifact, stored.rows, stored.ready_at = "ready", artifact, height, site.clock.now()
@@ -95,7 +95,7 @@ def collect(site: Site, current: CurrentSpec, row: BaselineRow) -> None:
         )  # fmt: skip
 
 
-def reference_rows(site: Site, current: CurrentSpec, row: BaselineRow) -> pl.DataFrame | None:
+def reference_rows(site: Site, current: CurrentSpec, row: ReferenceRow) -> pl.DataFrame | None:
     """The rows of a reference in order; None while they are still arriving."""
     spec, name = current.spec, current.model.name
     if spec.baseline.dataset is not None:
@@ -121,7 +121,7 @@ def reference_rows(site: Site, current: CurrentSpec, row: BaselineRow) -> pl.Dat
 
 
 def refit(
-    site: Site, current: CurrentSpec, row: BaselineRow, erased: Sequence[tuple[int, datetime]]
+    site: Site, current: CurrentSpec, row: ReferenceRow, erased: Sequence[tuple[int, datetime]]
 ) -> ReferenceProfile:
     """Fit a ready reference again on its rows, without those that have been erased since.
 
@@ -137,7 +137,7 @@ def refit(
 
 
 def _rows_left(
-    site: Site, current: CurrentSpec, row: BaselineRow, erased: Sequence[tuple[int, datetime]]
+    site: Site, current: CurrentSpec, row: ReferenceRow, erased: Sequence[tuple[int, datetime]]
 ) -> pl.DataFrame:
     first, windows = current.spec.baseline.first_rows, current.spec.monitors.windows
     if first is None:
@@ -211,7 +211,7 @@ def time_blocks(times: pl.Series, windows: Sequence[str]) -> NDArray[np.int64]:
     return found
 
 
-def _training_texts(site: Site, current: CurrentSpec, row: BaselineRow) -> dict[str, list[str | None]]:
+def _training_texts(site: Site, current: CurrentSpec, row: ReferenceRow) -> dict[str, list[str | None]]:
     """Texts on which the model in force was trained; text encoders are fitted on them instead of on the reference.
 
     Rows used to fit an encoder cannot be profiled, so a registered training set leaves all reference rows to profile.

@@ -18,7 +18,7 @@ from monitor.reference import block_profiles, collect
 from monitor.service import CurrentSpec
 from monitor.site import Site
 from monitor.spec.parse import parse_spec
-from monitor.tables import Alert, ArtifactDraft, BaselineRow, Explanation, Model, Window
+from monitor.tables import Alert, ArtifactDraft, Explanation, Model, ReferenceRow, Window
 
 Erased = Sequence[tuple[int, datetime]]  # sequence number and time of each erased event
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -91,7 +91,7 @@ def erase_drafts(site: Site, case: Case, datasets: Collection[UUID]) -> None:
 def _may_show_erased(db: Session, window_id: UUID, erased: Erased, datasets: Collection[UUID]) -> bool:
     """Whether a confirmation of a window may show an erased row, from the window or from its reference."""
     window = db.get_one(Window, window_id)
-    baseline = db.get_one(BaselineRow, window.baseline_id)
+    baseline = db.get_one(ReferenceRow, window.baseline_id)
     return held_erased(window, erased) or rests_on_erased(db, baseline, erased, datasets)
 
 
@@ -108,14 +108,14 @@ def profile_again(site: Site, case: Case) -> None:
     """Profile the blocks that held erased rows again; the profiles of a refitted reference are already deleted."""
     with site.database.read() as db:
         erased = erased_events(db, case)
-        rows = list(db.scalars(select(BaselineRow).where(BaselineRow.model_id == store.model(db, case.model).id)))
+        rows = list(db.scalars(select(ReferenceRow).where(ReferenceRow.model_id == store.model(db, case.model).id)))
         specs = {row.id: parse_spec(store.spec_revision(db, row.model_id, row.spec_revision).document) for row in rows}
         model = store.model(db, case.model)
     for row in rows:
         block_profiles.profile_blocks_again(site, CurrentSpec(model, row.spec_revision, specs[row.id]), row, erased)
 
 
-def refit_baselines(site: Site, case: Case, datasets: Collection[UUID]) -> None:
+def refit_references(site: Site, case: Case, datasets: Collection[UUID]) -> None:
     """Fit each reference again that was fitted on erased rows or on rows of these datasets.
 
     A reference that cannot be fitted on the remaining rows is removed and stores the reason. Everything else learned
@@ -126,7 +126,7 @@ def refit_baselines(site: Site, case: Case, datasets: Collection[UUID]) -> None:
         erased = erased_events(db, case)
         model = store.model(db, case.model)
         done = {e["body"]["baseline"] for e in _refits(db, case)}
-        query = select(BaselineRow).where(BaselineRow.model_id == model.id, BaselineRow.artifact.is_not(None))
+        query = select(ReferenceRow).where(ReferenceRow.model_id == model.id, ReferenceRow.artifact.is_not(None))
         affected = [row for row in db.scalars(query) if rests_on_erased(db, row, erased, datasets)]
         specs = {row.id: parse_spec(store.spec_revision(db, model.id, row.spec_revision).document) for row in affected}
     for row in affected:
@@ -134,14 +134,14 @@ def refit_baselines(site: Site, case: Case, datasets: Collection[UUID]) -> None:
             _refit(site, case, CurrentSpec(model, row.spec_revision, specs[row.id]), row, erased)
     with site.database.read() as db:
         replaced = [d for e in _refits(db, case) for d in (e["body"]["previous"], *e["body"]["learned"])]
-        columns = (BaselineRow.artifact, BaselineRow.estimator, BaselineRow.quality)
+        columns = (ReferenceRow.artifact, ReferenceRow.estimator, ReferenceRow.quality)
         kept = {digest for column in columns for digest in db.scalars(select(column))}
     for artifact in replaced:
         if artifact not in kept:
             site.artifacts.delete(artifact)
 
 
-def rests_on_erased(db: Session, row: BaselineRow, erased: Erased, datasets: Collection[UUID]) -> bool:
+def rests_on_erased(db: Session, row: ReferenceRow, erased: Erased, datasets: Collection[UUID]) -> bool:
     """Whether a reference may rest on an erased row: as one of its rows, or as a text its encoders were fitted on."""
     spec = parse_spec(store.spec_revision(db, row.model_id, row.spec_revision).document)
     if {d.id for d in store.training_sets(db, row.model_id, made_before=row.created_at)} & set(datasets):
@@ -154,7 +154,7 @@ def rests_on_erased(db: Session, row: BaselineRow, erased: Erased, datasets: Col
     return row.to_seq is not None and any(row.from_seq <= seq < row.to_seq for seq, _ in erased)
 
 
-def _refit(site: Site, case: Case, made_under: CurrentSpec, row: BaselineRow, erased: Erased) -> None:
+def _refit(site: Site, case: Case, made_under: CurrentSpec, row: ReferenceRow, erased: Erased) -> None:
     artifact, problem = None, None
     try:
         fitted = collect.refit(site, made_under, row, erased)
@@ -162,7 +162,7 @@ def _refit(site: Site, case: Case, made_under: CurrentSpec, row: BaselineRow, er
     except AppError as error:
         problem = f"rows of it were erased, and it cannot be fitted on the remaining rows: {error.message}"
     with site.database.write() as db:
-        stored = db.get_one(BaselineRow, row.id, with_for_update=True)
+        stored = db.get_one(ReferenceRow, row.id, with_for_update=True)
         before, stored.artifact, stored.problem = stored.artifact, artifact, problem
         learned = [digest for digest in (stored.estimator, stored.quality) if digest is not None]
         stored.estimator, stored.estimator_labels, stored.estimator_reason = None, 0, None

@@ -21,7 +21,7 @@ from monitor import store
 from monitor.service import current_spec
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
-from monitor.tables import Alert, AlertWindow, BaselineRow, Window
+from monitor.tables import Alert, AlertWindow, ReferenceRow, Window
 from monitor.upkeep.erase_derived import erased_events, held_erased, rests_on_erased
 
 ERASED_MARK: Final = "(erased)"
@@ -38,7 +38,7 @@ def redact_quotes(site: Site, case: Case, datasets: Collection[UUID]) -> None:
     with site.database.read() as db:
         erased = erased_events(db, case)
         current = current_spec(site, db, case.model)
-        references = db.scalars(select(BaselineRow).where(BaselineRow.model_id == current.model.id))
+        references = db.scalars(select(ReferenceRow).where(ReferenceRow.model_id == current.model.id))
         resting = {row.id for row in references if rests_on_erased(db, row, erased, datasets)}
         everywhere = store.windows(db, current.model.id)
         windows = [w.id for w in everywhere if erased and (w.baseline_id in resting or held_erased(w, erased))]

@@ -29,7 +29,7 @@ from monitor.spec import budget
 from monitor.spec.model import ModelSpec
 from monitor.spec.monitors import RowWindow
 from monitor.spec.times import block_length
-from monitor.tables import BaselineRow, Measurement, StoredProfile, Window
+from monitor.tables import Measurement, ReferenceRow, StoredProfile, Window
 from monitor.windows import concept
 from monitor.windows.alarm_rates import LABEL_SCALE, JudgedWindow
 from monitor.windows.close import due
@@ -69,7 +69,7 @@ class StoredHistory:
 
     site: Site
     current: CurrentSpec
-    row: BaselineRow
+    row: ReferenceRow
     stream: dict[str, Any] | None
     _stored_windows: dict[str, list[_StoredWindow]] = field(default_factory=dict)
     _scores: dict[tuple[str, int], list[Score]] = field(default_factory=dict)

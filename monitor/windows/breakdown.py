@@ -17,7 +17,7 @@ from monitor.service import CurrentSpec
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.spec.monitors import KpiRule
-from monitor.tables import BaselineRow, Measurement, Window
+from monitor.tables import Measurement, ReferenceRow, Window
 from monitor.windows.readings import Reading, compute_kpi, kpi_frame, usable_rows
 
 MIN_ROWS: Final = 30
@@ -72,7 +72,7 @@ def _reading(spec: ModelSpec, rule: KpiRule, by: str, name: str, rows: pl.DataFr
 
 
 def with_agents(
-    site: Site, current: CurrentSpec, row: BaselineRow, from_seq: int, readings: Sequence[Reading],
+    site: Site, current: CurrentSpec, row: ReferenceRow, from_seq: int, readings: Sequence[Reading],
     labelled: pl.DataFrame, window: pl.DataFrame,
 ) -> list[Reading]:  # fmt: skip
     """The readings, where each KPI of the whole model also says how much each agent contributed to its change.
@@ -100,7 +100,7 @@ def with_agents(
     return found
 
 
-def _reference(site: Site, current: CurrentSpec, row: BaselineRow) -> pl.DataFrame:
+def _reference(site: Site, current: CurrentSpec, row: ReferenceRow) -> pl.DataFrame:
     """Rows of the reference with their outcome columns, null where an outcome is not known."""
     name, columns = current.model.name, current.spec.outcome_columns
 

@@ -10,7 +10,7 @@ from monitor.service import CurrentSpec
 from monitor.site import Site
 from monitor.spec.monitors import RowWindow
 from monitor.spec.times import GRACE_PERIOD, window_times
-from monitor.tables import BaselineRow, Window
+from monitor.tables import ReferenceRow, Window
 from monitor.windows.judge import DueWindow, judge_window
 from monitor.windows.record import record
 
@@ -19,7 +19,7 @@ from monitor.windows.record import record
 CLOSE_AFTER_QUIET: Final = timedelta(minutes=5)
 
 
-def next_bounds(site: Site, current: CurrentSpec, row: BaselineRow, scale: str, number: int) -> tuple[Any, Any] | None:
+def next_bounds(site: Site, current: CurrentSpec, row: ReferenceRow, scale: str, number: int) -> tuple[Any, Any] | None:
     """Start and end of the next window of a scale, as sequence numbers or times; None while it cannot be closed."""
     windows = current.spec.monitors.windows
     extent = site.events.extent(current.model.name)
@@ -34,7 +34,7 @@ def next_bounds(site: Site, current: CurrentSpec, row: BaselineRow, scale: str, 
     return None if now < end + GRACE_PERIOD or not arrived or start > extent.last_ts else (start, end)
 
 
-def due(site: Site, current: CurrentSpec, row: BaselineRow, scale: str, number: int) -> DueWindow | None:
+def due(site: Site, current: CurrentSpec, row: ReferenceRow, scale: str, number: int) -> DueWindow | None:
     """The next window of a scale with its rows; None while it cannot be closed."""
     found = next_bounds(site, current, row, scale, number)
     if found is None:
@@ -62,7 +62,7 @@ def time_window(
     return DueWindow(scale, number, first, last + 1, *times, frame)
 
 
-def close_window(site: Site, current: CurrentSpec, row: BaselineRow, window: DueWindow, reached: int) -> UUID:
+def close_window(site: Site, current: CurrentSpec, row: ReferenceRow, window: DueWindow, reached: int) -> UUID:
     """Judge one window, and record its verdict, numbers and alerts in one transaction.
 
     Args:

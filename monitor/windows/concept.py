@@ -20,7 +20,7 @@ from monitor.service import CurrentSpec
 from monitor.site import Site
 from monitor.spec import budget
 from monitor.spec.model import ModelSpec
-from monitor.tables import BaselineRow, Measurement
+from monitor.tables import Measurement, ReferenceRow
 from monitor.windows.corrections import LATE_OUTCOMES
 from monitor.windows.readings import Reading
 
@@ -31,7 +31,7 @@ DETECTOR_NAMES: Final = {"page_hinkley": "Page-Hinkley", "adwin": "ADWIN"}
 STREAMS: Final = CacheKind[UUID, tuple[dict[str, Any], ErrorStream]]("error streams by reference", most=8)
 
 
-def watch(site: Site, current: CurrentSpec, row: BaselineRow) -> bool:
+def watch(site: Site, current: CurrentSpec, row: ReferenceRow) -> bool:
     """Feed the detectors the labels that arrived since the last evaluation. Safe to run twice.
 
     The state (detectors, scale of the errors, and how far outcomes were read) is stored with the reference, in the
@@ -62,7 +62,7 @@ def watch(site: Site, current: CurrentSpec, row: BaselineRow) -> bool:
         changes += stream.update(error)
     reached = state["next_seq"] if arrived.is_empty() else int(arrived["seq"].max()) + 1  # type: ignore[arg-type]  # not null
     with site.database.write() as db:
-        stored = db.get_one(BaselineRow, row.id, with_for_update=True)
+        stored = db.get_one(ReferenceRow, row.id, with_for_update=True)
         if (stored.concept or {}).get("next_seq", state["next_seq"]) != state["next_seq"]:
             return False  # another worker has fed these labels
         found = stream.state()
@@ -78,7 +78,7 @@ def _stream(site: Site, baseline: UUID, state: dict[str, Any]) -> ErrorStream:
     return stream if stream is not None and kept == state else ErrorStream.from_state(state)
 
 
-def _first_state(site: Site, current: CurrentSpec, row: BaselineRow) -> dict[str, Any] | None:
+def _first_state(site: Site, current: CurrentSpec, row: ReferenceRow) -> dict[str, Any] | None:
     name = current.model.name
     if site.events.extent(name).outcomes < MIN_LABELS:
         return None
@@ -109,7 +109,7 @@ def _first_labels(site: Site, current: CurrentSpec, arrived: pl.DataFrame) -> pl
 
 
 def _errors(
-    site: Site, current: CurrentSpec, row: BaselineRow, arrived: pl.DataFrame, scale: float
+    site: Site, current: CurrentSpec, row: ReferenceRow, arrived: pl.DataFrame, scale: float
 ) -> tuple[list[float], list[datetime]]:
     """Errors (0 to 1) of the events after the reference, in the order in which their first labels arrived, and when."""
     labels = _first_labels(site, current, arrived)
@@ -158,7 +158,7 @@ class History:
         return [at for at, error in enumerate(self.errors) if stream.update(error)]
 
 
-def history(site: Site, current: CurrentSpec, row: BaselineRow, start: dict[str, Any]) -> History:
+def history(site: Site, current: CurrentSpec, row: ReferenceRow, start: dict[str, Any]) -> History:
     """Everything the detectors have been fed up to now.
 
     Args:

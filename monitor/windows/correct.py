@@ -4,7 +4,7 @@ from uuid import UUID
 
 from monitor.service import CurrentSpec
 from monitor.site import Site
-from monitor.tables import BaselineRow, Window
+from monitor.tables import ReferenceRow, Window
 from monitor.windows import late_rows
 from monitor.windows.close import time_window
 from monitor.windows.corrections import LATE_ROWS, record_correction, verdict_summary
@@ -12,7 +12,7 @@ from monitor.windows.judge import judge_window
 from monitor.windows.record import record
 
 
-def correct_windows(site: Site, current: CurrentSpec, row: BaselineRow, reached: int) -> list[UUID]:
+def correct_windows(site: Site, current: CurrentSpec, row: ReferenceRow, reached: int) -> list[UUID]:
     """Judge closed windows again for which rows arrived late, each under the spec it was first judged by.
 
     Args:

@@ -16,7 +16,7 @@ from monitor.estimate import Estimate, Estimator
 from monitor.estimate.base import MINIMUM_LABELS
 from monitor.service import CurrentSpec
 from monitor.site import Site
-from monitor.tables import BaselineRow, Measurement, Window
+from monitor.tables import Measurement, ReferenceRow, Window
 from monitor.windows.readings import Reading
 
 # A band is compared with the realised value once this share of a window's rows, and this many rows, have outcomes.
@@ -31,7 +31,7 @@ INVALID_STATEMENT: Final = "estimate invalid: the relation between inputs and ou
 ESTIMATORS: Final = CacheKind[str, Estimator]("estimators by digest", most=8)
 
 
-def with_estimator(site: Site, current: CurrentSpec, row: BaselineRow) -> BaselineRow:
+def with_estimator(site: Site, current: CurrentSpec, row: ReferenceRow) -> ReferenceRow:
     """The reference, with an estimator once 300 of its rows have outcomes; fitted again each time twice as many do."""
     spec = current.spec
     if not (spec.monitors.estimate and spec.monitors.kpi and spec.with_role("outcome") and row.state == "ready"):
@@ -46,7 +46,7 @@ def with_estimator(site: Site, current: CurrentSpec, row: BaselineRow) -> Baseli
     except InsufficientDataError as error:
         problem = error.message
     with site.database.write() as db:
-        stored = db.get_one(BaselineRow, row.id, with_for_update=True)
+        stored = db.get_one(ReferenceRow, row.id, with_for_update=True)
         stored.estimator_labels, stored.estimator_reason = labelled.height, problem
         if digest is not None:
             stored.estimator = digest
@@ -60,7 +60,7 @@ def with_estimator(site: Site, current: CurrentSpec, row: BaselineRow) -> Baseli
         return stored
 
 
-def _labelled_reference_rows(site: Site, current: CurrentSpec, row: BaselineRow) -> int:
+def _labelled_reference_rows(site: Site, current: CurrentSpec, row: ReferenceRow) -> int:
     """Number of reference rows with an outcome; 0 for a registered dataset, which holds no scores of this model."""
     name = current.model.name
     if row.to_seq is None or row.to_seq <= row.from_seq or site.events.extent(name).outcomes < MINIMUM_LABELS:
@@ -70,13 +70,13 @@ def _labelled_reference_rows(site: Site, current: CurrentSpec, row: BaselineRow)
     return len(found[outcome].drop_nulls()) if outcome in found.columns else 0
 
 
-def _reference(site: Site, current: CurrentSpec, row: BaselineRow) -> pl.DataFrame:
+def _reference(site: Site, current: CurrentSpec, row: ReferenceRow) -> pl.DataFrame:
     frame = site.events.labelled(current.model.name, from_seq=row.from_seq, to_seq=row.to_seq)
     return frame.drop_nulls(current.spec.with_role("outcome")[0])
 
 
 def with_estimates(
-    site: Site, current: CurrentSpec, row: BaselineRow, from_seq: int, readings: Sequence[Reading],
+    site: Site, current: CurrentSpec, row: ReferenceRow, from_seq: int, readings: Sequence[Reading],
     labelled: pl.DataFrame, window: pl.DataFrame,
 ) -> list[Reading]:  # fmt: skip
     """The readings, where each KPI that needs outcomes has an estimate or the reason why there is none.
@@ -135,7 +135,7 @@ def _inside(estimated: Estimate | None, value: float | None) -> bool | None:
     return estimated.low <= value <= estimated.high
 
 
-def _estimator(site: Site, row: BaselineRow, from_seq: int) -> tuple[Estimator | None, str]:
+def _estimator(site: Site, row: ReferenceRow, from_seq: int) -> tuple[Estimator | None, str]:
     if row.to_seq is None:
         return None, "the reference is still being collected"
     if from_seq < row.to_seq:

@@ -8,7 +8,7 @@ from monitor import store
 from monitor.reference import block_profiles, collect, profile_job
 from monitor.service import current_spec
 from monitor.site import Site
-from monitor.tables import BaselineRow
+from monitor.tables import ReferenceRow
 from monitor.windows import concept, estimates, quality
 from monitor.windows.close import close_window, due, next_bounds
 from monitor.windows.correct import correct_windows
@@ -32,7 +32,7 @@ def evaluate(site: Site, model_name: str) -> list[UUID]:
     while True:
         with site.database.read() as db:
             current = current_spec(site, db, model_name)
-            row = store.newest_baseline(db, current.model.id)
+            row = store.newest_reference(db, current.model.id)
             assert row is not None  # every model has one from its first spec on
             closed = {scale: store.windows_count(db, row.id, scale) for scale in current.spec.monitors.scales}
         if row.state == "collecting" or not any(closed.values()):
@@ -41,7 +41,7 @@ def evaluate(site: Site, model_name: str) -> list[UUID]:
             if row.state == "collecting":
                 collect.collect(site, current, row)
             with site.database.read() as db:
-                row = db.get_one(BaselineRow, row.id)
+                row = db.get_one(ReferenceRow, row.id)
         if row.artifact is not None and not profiled:
             block_profiles.profile_ended_blocks(
                 site, current, row, profile_job.load_profile(site.artifacts.root, row.artifact)

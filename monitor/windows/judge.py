@@ -16,7 +16,7 @@ from monitor.reference import block_profiles, profile_job
 from monitor.service import CurrentSpec
 from monitor.site import Site
 from monitor.spec import budget
-from monitor.tables import BaselineRow, Window
+from monitor.tables import ReferenceRow, Window
 from monitor.windows import breakdown, estimates, quality
 from monitor.windows.readings import Reading, drift_readings, fairness_readings, kpi_readings, unjudged_readings
 from monitor.windows.reference_gap import gap_sentence, reference_gap
@@ -42,7 +42,7 @@ class DueWindow:
 
 
 def judge_window(
-    site: Site, current: CurrentSpec, row: BaselineRow, window: DueWindow
+    site: Site, current: CurrentSpec, row: ReferenceRow, window: DueWindow
 ) -> tuple[dict[str, Any], list[Reading], dict[str, int]]:
     """Judge a window and compute every reading.
 
@@ -60,7 +60,7 @@ def judge_window(
 
 
 def _judge_drift(
-    site: Site, current: CurrentSpec, row: BaselineRow, window: DueWindow
+    site: Site, current: CurrentSpec, row: ReferenceRow, window: DueWindow
 ) -> tuple[dict[str, Any], list[Reading]]:
     """The drift decision of a window as JSON, with the readings it rests on."""
 
@@ -140,7 +140,7 @@ def _document(decision: DriftDecision) -> dict[str, Any]:
 def outcome_readings(
     site: Site,
     current: CurrentSpec,
-    row: BaselineRow,
+    row: ReferenceRow,
     window: DueWindow | Window,
     labelled: pl.DataFrame,
     frame: pl.DataFrame,

@@ -16,7 +16,7 @@ from monitor.site import Site
 from monitor.spec.duration import duration
 from monitor.spec.monitors import RowWindow
 from monitor.spec.parse import parse_spec
-from monitor.tables import BaselineRow, Window
+from monitor.tables import ReferenceRow, Window
 
 # Least time between two corrections of one window; rows that arrive meanwhile are judged together.
 CORRECTION_INTERVAL: Final = timedelta(minutes=5)
@@ -34,7 +34,7 @@ class LateWindow:
         return "1 row arrived late" if self.rows == 1 else f"{self.rows:,} rows arrived late"
 
 
-def windows_with_late_rows(site: Site, current: CurrentSpec, row: BaselineRow, reached: int) -> list[LateWindow]:
+def windows_with_late_rows(site: Site, current: CurrentSpec, row: ReferenceRow, reached: int) -> list[LateWindow]:
     """Windows of this reference to judge again, oldest first; those corrected a moment ago are left for later.
 
     Args:
@@ -60,7 +60,7 @@ def windows_with_late_rows(site: Site, current: CurrentSpec, row: BaselineRow, r
             found.append(LateWindow(window, late.height))
     if not found and settled > since:
         with site.database.write() as db:
-            db.get_one(BaselineRow, row.id, with_for_update=True).settled_seq = settled
+            db.get_one(ReferenceRow, row.id, with_for_update=True).settled_seq = settled
     return found
 
 
@@ -73,7 +73,7 @@ def spec_at_judgement(site: Site, current: CurrentSpec, window: Window) -> Curre
     return CurrentSpec(current.model, window.spec_revision, parse_spec(document))
 
 
-def current_rows(site: Site, current: CurrentSpec, row: BaselineRow, window: Window, reached: int) -> pl.DataFrame:
+def current_rows(site: Site, current: CurrentSpec, row: ReferenceRow, window: Window, reached: int) -> pl.DataFrame:
     """The rows that a window of time holds now, in order of arrival."""
     found = site.events.scan(
         current.model.name, from_seq=row.from_seq, to_seq=reached, from_ts=window.from_ts, to_ts=window.to_ts

@@ -18,7 +18,7 @@ from monitor.spec import budget
 from monitor.spec.model import ModelSpec
 from monitor.spec.monitors import RowWindow
 from monitor.spec.times import block_length
-from monitor.tables import BaselineRow
+from monitor.tables import ReferenceRow
 from monitor.windows.readings import Reading
 
 MIN_LABELLED_SHARE: Final = 0.95  # of the reference, before the delay of its labels is learned
@@ -31,7 +31,7 @@ FAULT_NAMES: Final[Mapping[str, str]] = {
 }  # fmt: skip
 
 
-def with_quality_learned(site: Site, current: CurrentSpec, row: BaselineRow) -> BaselineRow:
+def with_quality_learned(site: Site, current: CurrentSpec, row: ReferenceRow) -> ReferenceRow:
     """The reference, with what the checks learn from it once, and the delay of labels once 95 % have arrived."""
     if row.state != "ready" or (row.quality is not None and row.quality_labels):
         return row
@@ -53,12 +53,12 @@ def with_quality_learned(site: Site, current: CurrentSpec, row: BaselineRow) -> 
     }  # fmt: skip
     digest = site.artifacts.put(json.dumps(document, sort_keys=True, allow_nan=False).encode())
     with site.database.write() as db:
-        stored = db.get_one(BaselineRow, row.id, with_for_update=True)
+        stored = db.get_one(ReferenceRow, row.id, with_for_update=True)
         stored.quality, stored.quality_labels = digest, known is not None
         return stored
 
 
-def _labelled_reference(site: Site, current: CurrentSpec, row: BaselineRow) -> pl.DataFrame | None:
+def _labelled_reference(site: Site, current: CurrentSpec, row: ReferenceRow) -> pl.DataFrame | None:
     """Labelled rows of the reference with their times; None until nearly all labels have arrived."""
     if row.to_seq is None or row.to_seq <= row.from_seq or not current.spec.with_role("outcome") or not row.rows:
         return None
@@ -132,7 +132,7 @@ def _block_counts(frame: pl.DataFrame, start: datetime, end: datetime, length: t
 
 
 def volume_of(
-    site: Site, spec: ModelSpec, row: BaselineRow, window: pl.DataFrame, times: tuple[datetime, datetime]
+    site: Site, spec: ModelSpec, row: ReferenceRow, window: pl.DataFrame, times: tuple[datetime, datetime]
 ) -> Volume | None:
     """The volume of a window of time, compared with the reference.
 
@@ -194,7 +194,7 @@ def _loaded(site: Site, digest: str) -> dict[str, Any]:
 
 
 def quality_readings(
-    site: Site, current: CurrentSpec, row: BaselineRow, from_seq: int, labelled: pl.DataFrame, window: pl.DataFrame,
+    site: Site, current: CurrentSpec, row: ReferenceRow, from_seq: int, labelled: pl.DataFrame, window: pl.DataFrame,
     scale: str,
 ) -> list[Reading]:  # fmt: skip
     """Share of faulty rows found by each check, compared with the reference.

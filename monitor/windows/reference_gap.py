@@ -8,10 +8,10 @@ from monitor.service import CurrentSpec
 from monitor.site import Site
 from monitor.spec.monitors import RowWindow
 from monitor.spec.parse import parse_spec
-from monitor.tables import BaselineRow, Window
+from monitor.tables import ReferenceRow, Window
 
 
-def reference_gap(site: Site, current: CurrentSpec, row: BaselineRow, scale: str) -> int:
+def reference_gap(site: Site, current: CurrentSpec, row: ReferenceRow, scale: str) -> int:
     """Number of rows that arrived before this reference began and that no window of the previous one holds.
 
     Args:
@@ -34,11 +34,11 @@ def reference_gap(site: Site, current: CurrentSpec, row: BaselineRow, scale: str
     return int(rows.select("seq").collect().height)
 
 
-def _reference_before(db: Session, row: BaselineRow) -> BaselineRow | None:
-    query = select(BaselineRow).where(BaselineRow.model_id == row.model_id, BaselineRow.created_at < row.created_at)
-    return db.scalars(query.order_by(BaselineRow.created_at.desc()).limit(1)).first()
+def _reference_before(db: Session, row: ReferenceRow) -> ReferenceRow | None:
+    query = select(ReferenceRow).where(ReferenceRow.model_id == row.model_id, ReferenceRow.created_at < row.created_at)
+    return db.scalars(query.order_by(ReferenceRow.created_at.desc()).limit(1)).first()
 
 
-def gap_sentence(rows: int, row: BaselineRow) -> str:
+def gap_sentence(rows: int, row: ReferenceRow) -> str:
     counted = "1 earlier row is" if rows == 1 else f"{rows:,} earlier rows are"
     return f" {counted} in no window of this length, because a new reference began ({row.reason})."

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from monitor.service import CurrentSpec
 from monitor.site import Site
-from monitor.tables import BaselineRow, Model, Window
+from monitor.tables import Model, ReferenceRow, Window
 from monitor.windows import late_outcomes
 from monitor.windows.judge import labelled_rows, outcome_readings
 from monitor.windows.record import record
@@ -28,7 +28,7 @@ def refresh_windows(site: Site, current: CurrentSpec) -> list[UUID]:
     for window_id in touched:
         with site.database.read() as db:
             window = db.get_one(Window, window_id)
-            row = db.get_one(BaselineRow, window.baseline_id)
+            row = db.get_one(ReferenceRow, window.baseline_id)
         next_outcome = site.events.extent(name).next_outcome
         frame = site.events.events(name, from_seq=window.from_seq, to_seq=window.to_seq).filter(
             late_outcomes.in_window(window)

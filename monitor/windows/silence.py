@@ -21,7 +21,7 @@ from monitor.quality.silence import FACTOR, LEAST_MIN, NAME, SHORTEST_DAYS, Arri
 from monitor.service import CurrentSpec, current_spec
 from monitor.site import Site
 from monitor.spec import budget
-from monitor.tables import BaselineRow, Model
+from monitor.tables import Model, ReferenceRow
 
 LEARNED_PERIOD: Final = timedelta(days=56)  # arrivals are learned from at most this much time
 RELEARN_INTERVAL: Final = timedelta(days=28)  # arrivals are learned again this often, or once they span twice the time
@@ -65,15 +65,15 @@ def watch(site: Site, model_name: str) -> None:
         _announce(site, current, extent, found)
 
 
-def _loaded(site: Site, model_name: str) -> tuple[CurrentSpec, BaselineRow]:
+def _loaded(site: Site, model_name: str) -> tuple[CurrentSpec, ReferenceRow]:
     with site.database.read() as db:
         current = current_spec(site, db, model_name)
-        row = store.newest_baseline(db, current.model.id)
+        row = store.newest_reference(db, current.model.id)
     assert row is not None  # every model has one from its first spec on
     return current, row
 
 
-def with_arrivals_learned(site: Site, current: CurrentSpec, row: BaselineRow, extent: Extent) -> BaselineRow:
+def with_arrivals_learned(site: Site, current: CurrentSpec, row: ReferenceRow, extent: Extent) -> ReferenceRow:
     """The reference with its model of arrivals, learned once it is ready and again when arrivals span longer."""
     before, now = row.arrivals, site.clock.now()
     if row.state != "ready" or extent.last_received_at is None or extent.last_ts is None:
@@ -100,7 +100,7 @@ def with_arrivals_learned(site: Site, current: CurrentSpec, row: BaselineRow, ex
         "days": max(known.days, float(happened[-1] - happened[0]) / 1440 if len(happened) else 0.0),
     }  # fmt: skip
     with site.database.write() as db:
-        stored = db.get_one(BaselineRow, row.id, with_for_update=True)
+        stored = db.get_one(ReferenceRow, row.id, with_for_update=True)
         stored.arrivals = document
         return stored
 
@@ -131,7 +131,7 @@ def _outages(db: Session, model: Model) -> list[tuple[float, float]]:
     return [(_time(e["from_ts"]).timestamp() / 60, _time(e["ended"]).timestamp() / 60) for e in ended]
 
 
-def outlook(site: Site, current: CurrentSpec, row: BaselineRow) -> Outlook:
+def outlook(site: Site, current: CurrentSpec, row: ReferenceRow) -> Outlook:
     """Until when the current silence of a model is plausible under its false-alarm budget."""
     extent, now = site.events.extent(current.model.name), site.clock.now()
     since, document = extent.last_received_at, row.arrivals

@@ -14,7 +14,7 @@ from monitor.site import Site
 from monitor.spec.duration import duration
 from monitor.spec.monitors import RowWindow
 from monitor.spec.times import GRACE_PERIOD, reference_time, window_times
-from monitor.tables import BaselineRow
+from monitor.tables import ReferenceRow
 
 MIN_ROWS_TO_PROFILE: Final = 10_000  # new rows that are worth profiling before their window closes
 
@@ -82,7 +82,7 @@ def wake_condition(site: Site, db: Session, model_name: str) -> WakeCondition:
         ModelNotFoundError: no model has this name.
     """
     current = current_spec(site, db, model_name)
-    row = store.newest_baseline(db, current.model.id)
+    row = store.newest_reference(db, current.model.id)
     assert row is not None  # every model has one from its first spec on
     monitors = current.spec.monitors
     closed = {scale: store.windows_count(db, row.id, scale) for scale in monitors.scales}
@@ -100,7 +100,7 @@ def wake_condition(site: Site, db: Session, model_name: str) -> WakeCondition:
     return WakeCondition(tuple(thresholds), late_before, None)
 
 
-def _reference_thresholds(current: CurrentSpec, row: BaselineRow) -> list[Threshold]:
+def _reference_thresholds(current: CurrentSpec, row: ReferenceRow) -> list[Threshold]:
     """Arrivals that complete the reference. Only the scheduler's evaluations retry one that could not be fitted."""
     baseline, windows = current.spec.baseline, current.spec.monitors.windows
     if row.state != "collecting" or row.problem is not None:

@@ -11,7 +11,7 @@ from monitor.detect.findings import MEANINGS, meaning_of
 from monitor.profile.block import BlockProfile, profile_block
 from monitor.profile.reference_profile import ReferenceProfile
 from monitor.site import Site
-from monitor.tables import BaselineRow, Window
+from monitor.tables import ReferenceRow, Window
 from monitor.windows.late_rows import rows_of
 from reports.charts.records import Distribution
 from reports.charts.text import short
@@ -31,7 +31,7 @@ def changed_columns(window: Window) -> list[str]:
 
 
 def distributions(
-    site: Site, model: str, window: Window, reference: BaselineRow, columns: Sequence[str]
+    site: Site, model: str, window: Window, reference: ReferenceRow, columns: Sequence[str]
 ) -> tuple[tuple[Distribution, ...], str | None]:
     """Charts of the columns, or none and the reason: the rows or the baseline are no longer there."""
     if not columns or reference.artifact is None:

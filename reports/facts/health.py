@@ -7,7 +7,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from monitor.alerts.follow import last_announced
-from monitor.tables import Alert, BaselineRow, Measurement, Window
+from monitor.tables import Alert, Measurement, ReferenceRow, Window
 from reports.charts.text import number, utc
 from reports.facts.words import WHY, brief_words, mean_words
 from retrain.tables import ModelVersion, Run, TriggerDecision
@@ -27,7 +27,7 @@ class HealthFacts:
     """What is known about a model at one moment; windows in order of their end, oldest first."""
 
     windows: Sequence[Window]
-    baseline: BaselineRow | None
+    baseline: ReferenceRow | None
     wanted_rows: int | None  # rows the baseline waits for
     seen_rows: int  # rows since the baseline was opened
     open_alerts: Sequence[Alert]

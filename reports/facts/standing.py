@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from monitor import store as monitor_store
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
-from monitor.tables import Alert, BaselineRow, Measurement, Model, Window
+from monitor.tables import Alert, Measurement, Model, ReferenceRow, Window
 from reports import store
 from reports.facts.health import Health, HealthFacts, health
 from retrain.tables import ModelVersion
@@ -37,7 +37,7 @@ def health_at(
         alerts.append(alert)
         if first is not None:
             starts[alert.first_window_id] = first
-    baseline = monitor_store.newest_baseline(db, model.id)
+    baseline = monitor_store.newest_reference(db, model.id)
     end = until or site.clock.now()
     runs = store.runs(db, model.id, model.created_at, end)
     decisions = store.decisions(db, model.id, model.created_at, end)
@@ -69,7 +69,7 @@ def newest_kpis(db: Session, model_id: UUID, spec: ModelSpec, until: datetime) -
     return found
 
 
-def _seen(site: Site, model: Model, baseline: BaselineRow | None) -> int:
+def _seen(site: Site, model: Model, baseline: ReferenceRow | None) -> int:
     if baseline is None or baseline.state == "ready":
         return baseline.rows or 0 if baseline is not None else 0
     return max(0, site.events.extent(model.name).next_seq - baseline.from_seq)

@@ -5,7 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from monitor.spec.model import ModelSpec
-from monitor.tables import Alert, BaselineRow, Measurement, Window
+from monitor.tables import Alert, Measurement, ReferenceRow, Window
 from reports.charts.records import Panel, Point, Rule, Status, Tick, Timeline
 from reports.facts.words import limit_word
 from retrain.tables import ModelVersion, Run, TriggerDecision
@@ -18,7 +18,7 @@ def timeline(
     windows: Sequence[Window],
     measurements: Sequence[Measurement],
     *,
-    baselines: Sequence[BaselineRow] = (),
+    baselines: Sequence[ReferenceRow] = (),
     versions: Sequence[ModelVersion] = (),
     alerts: Sequence[Alert] = (),
     decisions: Sequence[TriggerDecision] = (),
@@ -153,7 +153,7 @@ class _Places:
         return rule.at if late and rule is not None and run.state == "promoted" else run.finished_at
 
 
-def _rules(baselines: Sequence[BaselineRow], versions: Sequence[ModelVersion], place: _Places) -> tuple[Rule, ...]:
+def _rules(baselines: Sequence[ReferenceRow], versions: Sequence[ModelVersion], place: _Places) -> tuple[Rule, ...]:
     found = [
         Rule(b.to_ts, "reference complete", "baseline") for b in baselines if b.state == "ready" and b.to_ts is not None
     ]

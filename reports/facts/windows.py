@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 
 from monitor.spec.parse import parse_spec
-from monitor.tables import BaselineRow, SpecRevision, Window
+from monitor.tables import ReferenceRow, SpecRevision, Window
 from reports import document as doc
 from reports.facts.citations import Citations
 from reports.facts.measures import finite
 from reports.facts.words import rule_words
 
 
-def baseline_line(row: BaselineRow, citations: Citations) -> doc.BaselineLine:
+def baseline_line(row: ReferenceRow, citations: Citations) -> doc.BaselineLine:
     entry = citations.find("model.baseline", row.id, last=True) if row.state == "ready" else None
     return doc.BaselineLine(
         reason=row.reason,

@@ -62,7 +62,7 @@ def _derived(site: Site, case: Case) -> None:
     erase_derived.erase_confirmations(site, case, changed)
     erase_derived.erase_drafts(site, case, changed)
     # Words after them, for their windows are told by the baselines' rows; profiles last, by the new bins.
-    erase_derived.refit_baselines(site, case, changed)
+    erase_derived.refit_references(site, case, changed)
     erase_quotes.redact_quotes(site, case, changed)
     erase_derived.profile_again(site, case)
 

@@ -70,7 +70,7 @@ def promote_run(site: Site, db: Session, run_id: UUID, actor: str, reason: str) 
     site.artifacts.check_folder(row.adapter)
     crown(site, db, model, row, actor, reason=reason, kind="version.promoted")
     run.state, run.finished_at = "promoted", site.clock.now()
-    monitor.open_baseline(site, db, model.id, reason=f"version {row.version} promoted")
+    monitor.open_reference(site, db, model.id, reason=f"version {row.version} promoted")
     return row
 
 
@@ -104,5 +104,5 @@ def roll_back(site: Site, db: Session, model_name: str, actor: str, reason: str)
     if earlier.adapter is not None:
         site.artifacts.check_folder(earlier.adapter)
     crown(site, db, model, earlier, actor, reason=reason, kind="version.rolled_back")
-    monitor.open_baseline(site, db, model.id, reason=f"rolled back to version {earlier.version}")
+    monitor.open_reference(site, db, model.id, reason=f"rolled back to version {earlier.version}")
     return earlier

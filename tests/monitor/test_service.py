@@ -230,7 +230,7 @@ def test_a_new_baseline_starts_the_windows_anew(site: Site) -> None:
     declare(site, spec())
     send(site, rows(1250))
     with site.database.write() as db:
-        service.open_baseline(site, db, store.model(db, "loans").id, reason="version v2 promoted")
+        service.open_reference(site, db, store.model(db, "loans").id, reason="version v2 promoted")
     send(site, rows(250, start=1250, shift=0.8))
     newest = windows(site)[-1]
     assert (newest.number, newest.verdict) == (0, "unknown")

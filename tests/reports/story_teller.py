@@ -13,7 +13,7 @@ from governance.ledger.append import append_entry
 from governance.proof.note import sign_note
 from monitor.site import Site
 from monitor.spec.parse import parse_spec
-from monitor.tables import Alert, BaselineRow, Model, SpecRevision, Window
+from monitor.tables import Alert, Model, ReferenceRow, SpecRevision, Window
 from retrain.tables import ModelVersion, TriggerDecision
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
@@ -115,10 +115,10 @@ class Teller:
             "version.promoted", "assay" if run is None else "m.ortiz", promoted, {**body, "reason": "gates passed"}
         )
 
-    def baseline(self, name: str, reason: str, start: datetime, from_seq: int) -> BaselineRow:
+    def baseline(self, name: str, reason: str, start: datetime, from_seq: int) -> ReferenceRow:
         end = start + 4 * STEP
-        row: BaselineRow = self.add(
-            BaselineRow(
+        row: ReferenceRow = self.add(
+            ReferenceRow(
                 id=self.id(name),
                 model_id=self.model.id,
                 spec_revision=1,

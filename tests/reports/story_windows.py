@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from monitor.tables import BaselineRow, Measurement, Window
+from monitor.tables import Measurement, ReferenceRow, Window
 from tests.reports.story_teller import START, STEP, Teller
 
 SENTENCES = {
@@ -24,7 +24,7 @@ ALARMED: list[dict[str, Any]] = [
 
 
 def window(
-    t: Teller, i: int, baseline: BaselineRow, number: int, accuracy: float, *, drifted: bool, version: str
+    t: Teller, i: int, baseline: ReferenceRow, number: int, accuracy: float, *, drifted: bool, version: str
 ) -> Window:
     """Write the story's window `i` and its measurements; the first four of a baseline are its reference."""
     start, reference = START + i * STEP, number < 4

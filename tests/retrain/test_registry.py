@@ -10,7 +10,7 @@ from core.clock import ManualClock
 from core.jobs import RunJob
 from monitor import service as monitor
 from monitor.site import Site
-from monitor.store import newest_baseline
+from monitor.store import newest_reference
 from retrain import jobs, store
 from retrain.errors import (
     ApprovalError,
@@ -110,7 +110,7 @@ def test_a_promotion_moves_the_one_champion_signs_it_and_opens_a_new_baseline(
     assert found.adapter_uri is not None
     assert Path(found.adapter_uri.removeprefix("file://"), "adapter_model.safetensors").is_file()
     with site.database.read() as db:
-        opened = newest_baseline(db, world.model_id(db))
+        opened = newest_reference(db, world.model_id(db))
     assert opened is not None
     assert (opened.from_seq, opened.reason) == (200, "version v2 promoted")
     assert world.kinds(site)[-1] == "version.promoted"

@@ -21,7 +21,7 @@ from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.spec.parse import parse_spec
 from monitor.store import model as model_named
-from monitor.tables import BaselineRow, Dataset, Measurement, Model, Window
+from monitor.tables import Dataset, Measurement, Model, ReferenceRow, Window
 from retrain import store
 from retrain.registry.champion import Champion
 from retrain.registry.versions import ensure_base_version, register_candidate
@@ -169,7 +169,7 @@ def model_id(db: Session) -> UUID:
 def baseline_ends(site: Site, at: int) -> UUID:
     """Say that the reference was collected up to an event; returns the baseline's id."""
     with site.database.write() as db:
-        row = db.scalars(select(BaselineRow).order_by(BaselineRow.created_at.desc())).first()
+        row = db.scalars(select(ReferenceRow).order_by(ReferenceRow.created_at.desc())).first()
         assert row is not None
         row.state, row.to_seq = "ready", at
         return row.id

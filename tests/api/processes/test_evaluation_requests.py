@@ -47,7 +47,7 @@ def state(site: Site) -> tuple[Any, ...]:
     """What an evaluation changes that a user can see."""
     with site.database.read() as db:
         model = store.model(db, "loans")
-        row = store.newest_baseline(db, model.id)
+        row = store.newest_reference(db, model.id)
         assert row is not None
         seen = db.execute(select(func.count(), func.sum(Window.rows), func.sum(Window.labels))).one()
         return (row.state, row.problem, row.artifact, model.silent_seq, *seen)
@@ -194,7 +194,7 @@ def test_a_reference_of_days_is_whole_with_the_third_however_its_rows_are_looked
             days.append(hour)
             evaluate(site, "loans")
         with site.database.read() as db:
-            row = store.newest_baseline(db, store.model(db, "loans").id)
+            row = store.newest_reference(db, store.model(db, "loans").id)
         assert row is not None
         assert (row.state, row.rows) == (("ready", 48 * 50) if hour >= 48 else ("collecting", None)), hour
     assert days == [1, 24, 48]  # with the hundredth row, too: it is the first of them that tells since when

@@ -17,7 +17,7 @@ from monitor.profile.reference_profile import ReferenceProfile
 from monitor.reference.block_profiles import labels_between, profile_ended_blocks, stored_blocks
 from monitor.reference.collect import time_blocks
 from monitor.site import Site
-from monitor.tables import BaselineRow, StoredProfile
+from monitor.tables import ReferenceRow, StoredProfile
 from monitor.windows.evaluate import evaluate
 from tests.monitor.traffic import BEGIN, document, events_body, rows, spec
 
@@ -38,10 +38,10 @@ def send(site: Site, clock: ManualClock, frame: pl.DataFrame) -> None:
     evaluate(site, "loans")
 
 
-def state(site: Site) -> tuple[service.CurrentSpec, BaselineRow, ReferenceProfile]:
+def state(site: Site) -> tuple[service.CurrentSpec, ReferenceRow, ReferenceProfile]:
     with site.database.read() as db:
         current = service.current_spec(site, db, "loans")
-        row = store.newest_baseline(db, current.model.id)
+        row = store.newest_reference(db, current.model.id)
     assert row is not None
     assert row.artifact is not None
     return current, row, ReferenceProfile.from_bytes(site.artifacts.get(row.artifact))
@@ -132,7 +132,7 @@ def test_a_new_baseline_starts_with_no_profile(site: Site, clock: ManualClock) -
     send(site, clock, rows(24 * 4, every=HOUR))
     _, row, _ = state(site)
     with site.database.write() as db:
-        opened = service.open_baseline(site, db, row.model_id, reason="test")
+        opened = service.open_reference(site, db, row.model_id, reason="test")
     send(site, clock, rows(24 * 4, start=24 * 4, every=HOUR))
     _, newer, baseline = state(site)
     assert newer.id == opened.id

@@ -11,13 +11,13 @@ from monitor.profile.block import equal_blocks
 from monitor.profile.reference_profile import ReferenceProfile, fit_reference
 from monitor.reference.collect import collect, watched_columns
 from monitor.site import Site
-from monitor.tables import BaselineRow, Dataset
+from monitor.tables import Dataset, ReferenceRow
 from tests.monitor.traffic import document, rows, spec
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
-def declare(site: Site, frame: pl.DataFrame, folder: Path, **monitors: Any) -> tuple[service.CurrentSpec, BaselineRow]:
+def declare(site: Site, frame: pl.DataFrame, folder: Path, **monitors: Any) -> tuple[service.CurrentSpec, ReferenceRow]:
     """A model with the frame registered as the dataset `first year`, its baseline collected."""
     frame.write_parquet(folder / "dataset.parquet")
     with site.database.write() as db:
@@ -31,11 +31,11 @@ def declare(site: Site, frame: pl.DataFrame, folder: Path, **monitors: Any) -> t
                 created_by="tester",
             )
         )  # fmt: skip
-        row = store.newest_baseline(db, current.model.id)
+        row = store.newest_reference(db, current.model.id)
     assert row is not None
     collect(site, current, row)
     with site.database.read() as db:
-        return current, db.get_one(BaselineRow, row.id)
+        return current, db.get_one(ReferenceRow, row.id)
 
 
 def test_its_baseline_is_that_of_its_rows(site: Site, tmp_path: Path) -> None:

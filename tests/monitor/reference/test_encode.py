@@ -137,7 +137,7 @@ def test_an_encoder_that_is_not_there_is_said_with_the_reference_and_nothing_els
     send(site, rows(1000))
     evaluate(site, "m")
     with site.database.read() as db:
-        row = store.newest_baseline(db, store.model(db, "m").id)
+        row = store.newest_reference(db, store.model(db, "m").id)
     assert row is not None
     assert row.problem == "columns.text.encoder.model ./models/absent is not a folder on this machine"
     window, _ = newest(site)

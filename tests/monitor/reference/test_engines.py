@@ -23,7 +23,7 @@ from monitor.reference.block_profiles import profile_ended_blocks, profile_tasks
 from monitor.reference.collect import time_blocks
 from monitor.reference.profile_job import ProfiledBlock, ProfileTask, load_profile, run_profile_task
 from monitor.site import Site
-from monitor.tables import BaselineRow, StoredProfile
+from monitor.tables import ReferenceRow, StoredProfile
 from tests import ray_cluster
 from tests.core.engine_calls import die_once, node
 from tests.monitor.traffic import document, events_body, rows, spec
@@ -31,7 +31,7 @@ from tests.monitor.traffic import document, events_body, rows, spec
 SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 HOUR = timedelta(hours=1)
 WORDS = [f"word{i}" for i in range(300)]
-Case = tuple[Site, service.CurrentSpec, BaselineRow, list[int]]
+Case = tuple[Site, service.CurrentSpec, ReferenceRow, list[int]]
 
 
 @pytest.fixture
@@ -56,11 +56,11 @@ def case(site: Site, clock: ManualClock) -> Case:
     assert receive(site, "loans", "events", Body(events_body(frame), NDJSON)).accepted == count
     with site.database.read() as db:
         current = service.current_spec(site, db, "loans")
-        row = store.newest_baseline(db, current.model.id)
+        row = store.newest_reference(db, current.model.id)
     assert row is not None
     collect.collect(site, current, row)
     with site.database.read() as db:
-        row = db.get_one(BaselineRow, row.id)
+        row = db.get_one(ReferenceRow, row.id)
     assert row.artifact is not None
     profile_ended_blocks(site, current, row, load_profile(site.artifacts.root, row.artifact))
     times = frame["ts"].str.to_datetime(time_zone="UTC")
@@ -76,7 +76,7 @@ def profiled(case: Case, engine: EngineSettings, together: int) -> list[Profiled
     return [part for parts in run(engine, calls) for part in parts]
 
 
-def stored(site: Site, row: BaselineRow) -> list[tuple[int, str, str, int, bytes]]:
+def stored(site: Site, row: ReferenceRow) -> list[tuple[int, str, str, int, bytes]]:
     with site.database.read() as db:
         found = db.scalars(select(StoredProfile).where(StoredProfile.baseline_id == row.id)).all()
         return sorted((p.label, p.version, p.segment, p.rows, p.data) for p in found)
@@ -112,7 +112,7 @@ def test_a_profile_that_was_cut_off_is_built_again_without_a_trace(case: Case, t
     with pytest.raises(WorkersLostError):
         list(run(EngineSettings(jobs=2), calls))
     with site.database.write() as db:
-        again = db.get_one(BaselineRow, row.id)
+        again = db.get_one(ReferenceRow, row.id)
         again.profiled_seq = row.from_seq  # nothing of it was recorded as done
     assert row.artifact is not None
     assert profile_ended_blocks(site, current, again, load_profile(site.artifacts.root, row.artifact))

@@ -9,16 +9,16 @@ from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, receive
 from monitor.site import Site
 from monitor.spec import budget
-from monitor.tables import Alert, BaselineRow
+from monitor.tables import Alert, ReferenceRow
 from monitor.windows.evaluate import evaluate
 from tests.monitor.traffic import document, events_body, outcomes_body, rows, spec
 
 SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
-def baseline(site: Site) -> BaselineRow:
+def baseline(site: Site) -> ReferenceRow:
     with site.database.read() as db:
-        found = store.newest_baseline(db, store.model(db, "loans").id)
+        found = store.newest_reference(db, store.model(db, "loans").id)
         assert found is not None
         return found
 

@@ -109,7 +109,7 @@ def test_an_estimator_that_left_the_memory_is_loaded_again(site: Site) -> None:
     send(site, scored(1000), outcomes=True)
     send(site, scored(250, start=1000), outcomes=False)
     with site.database.read() as db:
-        row = store.newest_baseline(db, store.model(db, "loans").id)
+        row = store.newest_reference(db, store.model(db, "loans").id)
     assert row is not None
     assert row.estimator is not None
     other = site.cache.find(ESTIMATORS, row.estimator)

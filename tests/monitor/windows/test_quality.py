@@ -79,11 +79,11 @@ def test_a_changed_range_is_learned_again_and_the_baseline_stays(site: Site) -> 
     declare(site)
     send(site, rows(2000))
     with site.database.read() as db:
-        before = store.newest_baseline(db, store.model(db, "loans").id)
+        before = store.newest_reference(db, store.model(db, "loans").id)
     declare(site, amount={"min": -3.9})
     send(site, rows(250, start=2000).with_columns(amount=pl.col("amount").abs() * -4.0))
     with site.database.read() as db:
-        after = store.newest_baseline(db, store.model(db, "loans").id)
+        after = store.newest_reference(db, store.model(db, "loans").id)
     assert before is not None
     assert after is not None
     assert after.id == before.id
@@ -98,7 +98,7 @@ def test_a_change_of_drift_rule_keeps_the_baseline(site: Site) -> None:
     changed["monitors"] |= {"kpi": [], "fairness": [], "drift": {"rule": "thresholds", "thresholds": {"psi": 0.2}}}
     with site.database.write() as db:
         service.apply_spec(site, db, parse_spec(changed), "tester")
-        found = store.newest_baseline(db, store.model(db, "loans").id)
+        found = store.newest_reference(db, store.model(db, "loans").id)
     assert found is not None
     assert (found.state, found.quality is None) == ("ready", False)
 

@@ -89,7 +89,7 @@ def entries(site: Site) -> list[str]:
 def now(site: Site) -> Outlook:
     with site.database.read() as db:
         current = service.current_spec(site, db, "loans")
-        row = store.newest_baseline(db, current.model.id)
+        row = store.newest_reference(db, current.model.id)
     assert row is not None
     return outlook(site, current, row)
 
@@ -243,7 +243,7 @@ def test_a_new_reference_keeps_what_is_known_of_arrivals(site: Site, clock: Manu
     send(site, [times[0] - 20 * DAY], at_once=True)  # one row that is weeks late is no history
     evaluate(site, EvaluateJob(model="loans"))
     with site.database.write() as db:
-        service.open_baseline(site, db, store.model(db, "loans").id, reason="v2 promoted")
+        service.open_reference(site, db, store.model(db, "loans").id, reason="v2 promoted")
     assert look(site, clock, times[-1] + HOUR)
 
 

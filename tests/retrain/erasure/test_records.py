@@ -19,8 +19,8 @@ from monitor.profile.codec import sum_from_bytes
 from monitor.profile.reference_profile import ReferenceProfile
 from monitor.site import Site
 from monitor.store import model as model_named
-from monitor.store import newest_baseline
-from monitor.tables import BaselineRow, StoredProfile
+from monitor.store import newest_reference
+from monitor.tables import ReferenceRow, StoredProfile
 from monitor.upkeep import digests
 from monitor.windows.evaluate import evaluate
 from reports import service as report_service
@@ -85,11 +85,11 @@ def test_the_versions_that_learned_from_the_rows_are_listed_and_marked(lived_in:
 def test_the_baseline_is_fitted_again_without_the_rows_and_windows_are_judged_on(lived_in: Site) -> None:
     with lived_in.database.read() as db:
         model = model_named(db, world.NAME)
-        before = newest_baseline(db, model.id)
+        before = newest_reference(db, model.id)
         assert before is not None
     erase(lived_in)
     with lived_in.database.read() as db:
-        after = db.get_one(BaselineRow, before.id)
+        after = db.get_one(ReferenceRow, before.id)
     assert after.artifact not in (None, before.artifact)
     assert (after.rows, after.to_seq, after.problem) == (190, before.to_seq, None)
     more = world.traffic(100, tiny.OLD, first=ROWS).with_columns(customer=pl.lit("new"))
@@ -100,9 +100,9 @@ def test_the_baseline_is_fitted_again_without_the_rows_and_windows_are_judged_on
 
 
 def test_after_an_erasure_profiles_estimator_and_checks_are_those_of_the_rows_that_are_left(lived_in: Site) -> None:
-    def learned() -> tuple[BaselineRow, dict[tuple[Any, ...], tuple[int, bytes]]]:
+    def learned() -> tuple[ReferenceRow, dict[tuple[Any, ...], tuple[int, bytes]]]:
         with lived_in.database.read() as db:
-            row = newest_baseline(db, model_named(db, world.NAME).id)
+            row = newest_reference(db, model_named(db, world.NAME).id)
             assert row is not None
             found = db.scalars(select(StoredProfile).where(StoredProfile.baseline_id == row.id))
             return row, {(p.label, p.version, p.segment): (p.rows, p.data) for p in found}

@@ -20,7 +20,7 @@ from core.clock import ManualClock
 from core.jobs import ExplainJob, RunJob
 from core.settings import TrainSettings
 from monitor.site import Site
-from monitor.store import newest_baseline
+from monitor.store import newest_reference
 from retrain import jobs, store
 from retrain.registry.champion import champion_of
 from retrain.runs.workspace import Workspace
@@ -104,7 +104,7 @@ def test_a_run_whose_trainer_is_killed_once_goes_on_from_its_checkpoint_and_ends
         gates = {g.gate: (g.verdict, g.reason) for g in store.gates(db, run_id)}
         champion = champion_of(small, db, world.NAME)
         datasets = store.run_datasets(db, run_id)
-        baseline = newest_baseline(db, world.model_id(db))
+        baseline = newest_reference(db, world.model_id(db))
     assert {name: verdict for name, (verdict, _) in gates.items()} == dict.fromkeys(
         ("no_regression", "fairness", "forgetting", "integrity"), "pass"
     )
