@@ -1,4 +1,4 @@
-"""Windows from first event to verdict: baseline, drift, KPIs as outcomes arrive, alerts; on SQLite and PostgreSQL."""
+"""Windows from first event to verdict: reference, drift, KPIs as outcomes arrive, alerts; on SQLite and PostgreSQL."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -52,7 +52,7 @@ def kinds(site: Site) -> list[str]:
         return [row.kind for row in ledger_rows(db, limit=1000)]
 
 
-def test_a_shift_after_a_quiet_stretch_raises_one_episode_for_each_monitor_that_saw_it(site: Site) -> None:
+def test_a_shift_after_a_quiet_period_raises_one_episode_for_each_monitor_that_saw_it(site: Site) -> None:
     declare(site, spec())
     send(site, rows(1500))
     assert [w.verdict for w in windows(site)] == ["unknown"] * 4 + ["ok"] * 2
@@ -193,7 +193,7 @@ def test_a_column_nobody_declared_and_a_positive_class_of_anything_but_a_score_a
 
 
 @SQLITE
-def test_a_model_without_outcomes_may_watch_its_service_but_not_its_accuracy(site: Site) -> None:
+def test_a_model_without_outcomes_may_monitor_its_service_but_not_its_accuracy(site: Site) -> None:
     columns = {name: c for name, c in document()["columns"].items() if c["role"] != "outcome"}
     monitors = document()["monitors"] | {"fairness": []}
     with pytest.raises(SpecError, match="'accuracy' needs a column with role outcome"):
@@ -226,7 +226,7 @@ def test_time_windows_close_only_when_their_time_has_passed(site: Site, clock: M
 
 
 @SQLITE
-def test_a_new_baseline_starts_the_windows_anew(site: Site) -> None:
+def test_a_new_reference_starts_the_windows_anew(site: Site) -> None:
     declare(site, spec())
     send(site, rows(1250))
     with site.database.write() as db:

@@ -1,4 +1,4 @@
-"""Episodes: a run of alarms is told once, a quiet window ends it, the next alarm is told again."""
+"""Episodes: a run of alarms is announced once, a quiet window ends it, the next alarm is announced again."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -80,7 +80,7 @@ def test_episodes_hold_every_alarm_once_and_are_parted_by_quiet_windows(states: 
 
 
 @given(st.text("aq-", min_size=1, max_size=20), st.text("aq-", max_size=5))
-def test_an_episode_is_known_again_however_it_goes_on(states: str, more: str) -> None:
+def test_an_episode_is_recognised_however_it_continues(states: str, more: str) -> None:
     before = [e.document() for e in episodes(looks(states))]
     after, later = episodes(looks(states + more)), looks(states + more)
     assert all(still_exists(was, after, later) for was in before)
@@ -114,7 +114,7 @@ def told(site: Site, alert: Alert) -> list[str]:
         return [e["kind"] for e in found if e["body"]["alert"] == str(alert.id)]
 
 
-def test_one_alert_is_told_once_for_every_episode_until_it_is_resolved(site: Site, clock: ManualClock) -> None:
+def test_each_episode_of_an_alert_is_announced_once_until_it_is_resolved(site: Site, clock: ManualClock) -> None:
     declare(site)
     send(site, rows(1000))
     shifts = [5.0, 5.0, 0.0, 5.0]
@@ -145,7 +145,7 @@ def test_one_alert_is_told_once_for_every_episode_until_it_is_resolved(site: Sit
 
 
 @SQLITE
-def test_an_episode_that_goes_on_after_it_was_acknowledged_is_not_told_again(site: Site) -> None:
+def test_an_episode_that_continues_after_it_was_acknowledged_is_not_announced_again(site: Site) -> None:
     declare(site)
     send(site, rows(1250, shift=5.0))
     (alert,) = of_kpi(site)

@@ -1,4 +1,4 @@
-"""Alarms on texts and vectors from the first event to the page: which kind of change, in which words, by which rows."""
+"""Alarms on texts and vectors from the first event to the page: the kind of change, its words and its rows."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -81,7 +81,7 @@ def newest(site: Site) -> tuple[Window, list[Alert]]:
 
 
 @SQLITE
-def test_a_new_kind_of_request_is_told_with_its_rows_and_its_words_on_the_alert_and_its_page(site: Site) -> None:
+def test_a_new_kind_of_request_is_shown_with_its_rows_and_words_on_the_alert_and_its_page(site: Site) -> None:
     declared(site)
     send(site, rows(2000))
     send(site, rows(250, start=2000))
@@ -122,7 +122,7 @@ def test_a_new_kind_of_request_is_told_with_its_rows_and_its_words_on_the_alert_
 
 
 @SQLITE
-def test_another_episode_is_told_in_its_own_words_and_confirmed_on_its_own_rows(site: Site) -> None:
+def test_another_episode_has_its_own_words_and_is_confirmed_on_its_own_rows(site: Site) -> None:
     declared(site)
     send(site, rows(2000))
     send(site, rows(250, start=2000, surge=0.9))
@@ -169,7 +169,7 @@ def key(site: Site, role: Role) -> dict[str, str]:
 
 
 @SQLITE
-def test_a_mix_that_changed_is_told_by_clusters_and_the_words_that_many_share(site: Site) -> None:
+def test_a_changed_mix_is_described_by_clusters_and_the_words_that_many_share(site: Site) -> None:
     columns = {name: c for name, c in DOCUMENT["columns"].items() if name != "vec"}
     declared(site, columns=columns)
     strip = ("vec",)

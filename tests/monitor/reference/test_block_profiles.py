@@ -1,4 +1,4 @@
-"""Stored profiles: built once as blocks end, again when rows come late, and equal to profiling the rows."""
+"""Stored profiles: made once when a block ends, again when rows arrive late, and equal to profiling the rows."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -81,7 +81,7 @@ def test_any_range_of_time_is_a_sum_of_stored_profiles_also_by_version_and_segme
 
 
 @SQLITE
-def test_building_again_changes_nothing_and_late_rows_are_taken_in(site: Site, clock: ManualClock) -> None:
+def test_profiling_again_changes_nothing_and_late_rows_are_included(site: Site, clock: ManualClock) -> None:
     declare(site, DAYS, 48)
     frame = rows(24 * 6, every=HOUR)
     late = pl.int_range(24 * 6).is_in([60, 61])
@@ -127,7 +127,7 @@ def test_windows_of_rows_are_profiled_in_ten_blocks_that_cover_them(site: Site, 
 
 
 @SQLITE
-def test_a_new_baseline_starts_with_no_profile(site: Site, clock: ManualClock) -> None:
+def test_a_new_reference_starts_with_no_profile(site: Site, clock: ManualClock) -> None:
     declare(site, DAYS, 48)
     send(site, clock, rows(24 * 4, every=HOUR))
     _, row, _ = state(site)

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 def declare(site: Site, frame: pl.DataFrame, folder: Path, **monitors: Any) -> tuple[service.CurrentSpec, ReferenceRow]:
-    """A model with the frame registered as the dataset `first year`, its baseline collected."""
+    """A model with the frame registered as the dataset `first year`, and its reference collected."""
     frame.write_parquet(folder / "dataset.parquet")
     with site.database.write() as db:
         declared = spec(baseline={"dataset": "first year"}, monitors=document()["monitors"] | monitors)
@@ -38,7 +38,7 @@ def declare(site: Site, frame: pl.DataFrame, folder: Path, **monitors: Any) -> t
         return current, db.get_one(ReferenceRow, row.id)
 
 
-def test_its_baseline_is_that_of_its_rows(site: Site, tmp_path: Path) -> None:
+def test_its_reference_is_fitted_on_its_rows(site: Site, tmp_path: Path) -> None:
     frame = rows(600)
     current, row = declare(site, frame, tmp_path)
     assert (row.state, row.rows, row.problem, row.from_ts) == ("ready", 600, None, None)
@@ -51,7 +51,7 @@ def test_its_baseline_is_that_of_its_rows(site: Site, tmp_path: Path) -> None:
     ("dropped", "monitors", "said"),
     [("region", {}, "monitored columns region"), ("ts", {"windows": ["1d"]}, "add a column ts")],
 )
-def test_one_that_lacks_a_column_says_which(
+def test_a_dataset_that_lacks_a_column_is_refused_with_its_name(
     site: Site, tmp_path: Path, dropped: str, monitors: dict[str, Any], said: str
 ) -> None:
     _, row = declare(site, rows(600).drop(dropped), tmp_path, **monitors)
@@ -59,6 +59,6 @@ def test_one_that_lacks_a_column_says_which(
     assert said in (row.problem or "")
 
 
-def test_an_empty_one_leaves_the_reference_waiting(site: Site, tmp_path: Path) -> None:
+def test_an_empty_dataset_leaves_the_reference_waiting(site: Site, tmp_path: Path) -> None:
     _, row = declare(site, rows(10).head(0), tmp_path)
     assert row.state == "collecting"

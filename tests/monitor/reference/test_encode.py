@@ -51,7 +51,7 @@ def minilm() -> Path:
 
 @SQLITE
 @pytest.mark.slow
-def test_vectors_stand_beside_their_texts_equal_texts_alike_and_missing_ones_without(site: Site, minilm: Path) -> None:
+def test_texts_get_vectors_equal_texts_equal_ones_and_missing_texts_none(site: Site, minilm: Path) -> None:
     frame = pl.DataFrame(
         {"text": ["my card is lost", None, "I lost my card", " ", "exchange rates", "my card is lost"]}
     )
@@ -78,7 +78,7 @@ def test_vectors_stand_beside_their_texts_equal_texts_alike_and_missing_ones_wit
 
 @SQLITE
 @pytest.mark.slow
-def test_a_model_watches_its_texts_by_the_encoder_from_reference_to_alarm(site: Site, minilm: Path) -> None:
+def test_encoded_texts_are_monitored_from_reference_to_alarm(site: Site, minilm: Path) -> None:
     with site.database.write() as db:
         service.apply_spec(site, db, spec(str(minilm)), "tester")
     send(site, rows(1000))
@@ -129,7 +129,7 @@ def test_a_model_that_disappears_leaves_its_text_unjudged_and_the_other_columns_
 
 
 @SQLITE
-def test_an_encoder_that_is_not_there_is_said_with_the_reference_and_nothing_else_stops(site: Site) -> None:
+def test_a_missing_encoder_is_the_problem_of_the_reference_and_nothing_else_stops(site: Site) -> None:
     if find_spec("sentence_transformers") is None:
         pytest.skip("sentence_transformers is not installed; without it the missing library is what is said")
     with site.database.write() as db:
@@ -144,7 +144,7 @@ def test_an_encoder_that_is_not_there_is_said_with_the_reference_and_nothing_els
     assert "the reference could not be fitted" in window.sentence
 
 
-def test_only_safetensors_of_a_folder_or_a_pinned_revision_are_taken(tmp_path: Path) -> None:
+def test_only_safetensors_of_a_folder_or_a_pinned_revision_are_loaded(tmp_path: Path) -> None:
     (tmp_path / "pickled").mkdir()
     (tmp_path / "pickled" / "pytorch_model.bin").write_bytes(b"x")
     with pytest.raises(EncoderError, match=r"has no \*\.safetensors"):

@@ -1,4 +1,4 @@
-"""Engines under the monitor: profiles and confirmations are the same, byte for byte, whichever engine made them."""
+"""Engines under the monitor: profiles and confirmations are the same, byte for byte, under every engine."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -96,7 +96,7 @@ def test_profiles_are_the_same_bytes_with_no_pool_and_with_one_two_and_four_jobs
 
 
 @SQLITE
-def test_a_stretch_is_a_few_kilobytes_and_carries_no_row(case: Case) -> None:
+def test_a_profile_task_is_a_few_kilobytes_and_carries_no_row(case: Case) -> None:
     site, current, row, labels = case
     (stretch,) = profile_tasks(site, current, row, [range(labels[0], labels[0] + 4)], 10_000)
     assert isinstance(stretch, ProfileTask)
@@ -105,7 +105,7 @@ def test_a_stretch_is_a_few_kilobytes_and_carries_no_row(case: Case) -> None:
 
 
 @SQLITE
-def test_a_profile_that_was_cut_off_is_built_again_without_a_trace(case: Case, tmp_path: Path) -> None:
+def test_an_interrupted_profile_is_made_again_without_a_trace(case: Case, tmp_path: Path) -> None:
     site, current, row, _ = case
     whole = stored(site, row)
     calls = [Call(f"block {x}", die_once, (x, str(tmp_path / "died"))) for x in range(2)]
@@ -119,7 +119,7 @@ def test_a_profile_that_was_cut_off_is_built_again_without_a_trace(case: Case, t
     assert stored(site, row) == whole
 
 
-def test_a_confirmation_says_the_same_from_two_processes() -> None:
+def test_a_confirmation_is_the_same_from_two_processes() -> None:
     columns: dict[str, ColumnKind] = {"c": "category", **{f"n{i}": "number" for i in range(9)}}
     before, after = (sample(seed) for seed in (0, 1))
     assert 2 * before.height * len(columns) >= MIN_CELLS_FOR_PROCESSES

@@ -1,4 +1,4 @@
-"""The lake under seal: what commits added and removed is in the ledger, and whatever was changed since is named."""
+"""The lake in the ledger: each commit is recorded by file, and a file changed afterwards is named."""
 
 import json
 import os
@@ -103,7 +103,7 @@ def test_each_hour_the_new_files_are_recorded_once_and_chained(site: Site, model
     assert (verdict.tables, verdict.pending) == (1, 0)
 
 
-def test_rows_that_came_after_the_last_record_are_pending_not_wrong(site: Site, model: str) -> None:
+def test_rows_that_arrived_after_the_last_record_are_pending_not_wrong(site: Site, model: str) -> None:
     send(site, 0)
     digests.record_all(site)
     send(site, 10)

@@ -26,7 +26,7 @@ HOUR = timedelta(hours=1)
 
 @pytest.fixture(autouse=True)
 def rows(site: Site, clock: ManualClock) -> None:
-    """Thirty hours of 20 requests of 6 events; every other one has come late, out of the order of time."""
+    """Thirty hours of 20 requests of 6 events; every other request arrives late, out of time order."""
     clock.move_to(traffic.BEGIN + timedelta(days=4))
     declared(site)
     frame = traffic.rows(120, every=timedelta(minutes=15))
@@ -69,7 +69,7 @@ def test_every_format_holds_every_row_in_order(site: Site, form: Any, kind: Any)
 
 
 @pytest.mark.parametrize("form", READ)
-def test_an_event_s_outcomes_come_once_with_all_that_is_known(site: Site, form: Any) -> None:
+def test_the_outcomes_of_an_event_appear_once_with_all_that_is_known(site: Site, form: Any) -> None:
     spec = traffic.spec()
     for event, label in [(3, "no"), (100, "maybe"), (3, "perhaps"), (7, None), (7, "no")]:
         sent = pl.DataFrame({"event_id": [f"e{event}"], "truth": [label]}, schema_overrides={"truth": pl.String})
@@ -137,13 +137,13 @@ def test_a_model_without_rows_exports_none(site: Site) -> None:
 
 
 @pytest.mark.parametrize("cursor", ["", "5", "5:", ":5", "-1:5", "5:5:5", "a:b", "5:" + "9" * 30])
-def test_a_cursor_that_is_none_is_refused(site: Site, cursor: str) -> None:
+def test_a_malformed_cursor_is_refused(site: Site, cursor: str) -> None:
     with pytest.raises(InvalidError, match="write the X-Assay-Version header") as caught:
         export(site, "loans", cursor=cursor)
     assert caught.value.facts["field"] == "cursor"
 
 
-def test_a_version_that_never_was_is_refused(site: Site) -> None:
+def test_a_version_that_never_existed_is_refused(site: Site) -> None:
     with pytest.raises(VersionGoneError, match="has no version 900"):
         export(site, "loans", cursor="900:1")
 

@@ -1,4 +1,4 @@
-"""Upkeep: small files become few, old days go with a word in the ledger, and rows come in and are read meanwhile."""
+"""Upkeep: small files are merged, old days are deleted with a ledger entry, and rows arrive and are read meanwhile."""
 
 import json
 import subprocess
@@ -116,7 +116,7 @@ for i in range(60):
 """
 
 
-def test_rows_come_in_from_another_process_while_files_are_merged(tmp_path: Path) -> None:
+def test_rows_arrive_from_another_process_while_files_are_merged(tmp_path: Path) -> None:
     store = test_store.opened(tmp_path)
     child = subprocess.Popen([sys.executable, "-c", _APPEND, tmp_path], env=environment())
     table, merged = store.table("m", "events"), 0
@@ -180,7 +180,7 @@ def stored(site: Site, frame: pl.DataFrame, **changes: Any) -> None:
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-def test_days_past_the_retention_go_and_the_ledger_says_which(site: Site, clock: ManualClock) -> None:
+def test_days_past_the_retention_are_deleted_and_the_ledger_names_them(site: Site, clock: ManualClock) -> None:
     clock.move_to(traffic.BEGIN + timedelta(days=4))
     declared(site, retention="2d")
     stored(site, traffic.rows(96, every=timedelta(hours=1)), retention="2d")
@@ -244,7 +244,7 @@ def test_upkeep_runs_every_hour_and_before_that_where_a_day_is_crowded(site: Sit
     assert jobs(site) == []
 
 
-def test_a_process_that_only_looks_sees_what_another_cleaned(tmp_path: Path) -> None:
+def test_a_process_that_only_reads_sees_what_another_cleaned(tmp_path: Path) -> None:
     looking = LakeTable(tmp_path / "m" / "events")
     table = LakeTable(tmp_path / "m" / "events")
     for i in range(5):

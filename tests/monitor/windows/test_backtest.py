@@ -24,7 +24,7 @@ DAYS, CHANGED, EACH = 75, 60, 120
 def traffic(
     seed: int, *, days: int = DAYS, changed: int = CHANGED, every: timedelta = timedelta(days=1) / EACH
 ) -> pl.DataFrame:
-    """Days of traffic without memory; amounts and the error rate rise on the day of the change."""
+    """Days of traffic without serial dependence; amounts and the error rate rise on the day of the change."""
     random = np.random.default_rng(seed)
     n = days * EACH
     late = np.arange(n) >= changed * EACH
@@ -63,7 +63,7 @@ COMPARED = {
 
 
 @pytest.mark.parametrize("labels", list(COMPARED))
-def test_a_policy_judged_from_stored_profiles_says_what_a_replay_of_it_alone_says(tmp_path: Path, labels: str) -> None:
+def test_a_policy_judged_from_stored_profiles_gives_the_numbers_of_its_own_replay(tmp_path: Path, labels: str) -> None:
     compared = COMPARED[labels]
     frame, late = traffic(1, days=56, changed=48), None
     if labels != "with their events":
@@ -105,8 +105,8 @@ def test_the_alarms_observed_are_those_of_the_windows(tmp_path: Path) -> None:
     assert found["observed"]["budget_per_30d"] == pytest.approx(1.0 - SILENCE_SHARE - unspent, rel=0.005)
 
 
-def test_no_stream_of_errors_hears_of_labels_before_they_arrive(tmp_path: Path) -> None:
-    """Rows are stored ahead of the clock; an alarm of the error streams is told when its labels come."""
+def test_no_error_stream_uses_labels_before_they_arrive(tmp_path: Path) -> None:
+    """Rows are stored ahead of the clock; an error stream alarms only once its labels have arrived."""
     found = replay_file(tmp_path / "home", declared(), written(tmp_path, traffic(3)), None)
     changed = START + timedelta(days=CHANGED)
     opened = [datetime.fromisoformat(a["opened_at"]) for a in found["alerts"] if a["monitor"] == "concept"]
@@ -117,7 +117,7 @@ def test_no_stream_of_errors_hears_of_labels_before_they_arrive(tmp_path: Path) 
 
 
 def test_traffic_that_arrives_as_it_happens_is_never_late(tmp_path: Path) -> None:
-    """More rows than are stored at once: the first of a batch must not look as if they had waited for the last."""
+    """With more rows than one batch holds, the first rows of a batch must not seem to have waited for the last."""
     frame = traffic(4, every=timedelta(days=1) / (5 * EACH))
     frame = pl.concat([frame, frame.with_columns(
         pl.format("again-{}", "event_id").alias("event_id"), pl.col("ts") + timedelta(days=DAYS / 5),
@@ -189,8 +189,11 @@ def test_switching_the_victorian_market_on_alarms_in_its_first_window_and_names_
 def test_a_year_of_bike_sharing_keeps_its_budget_and_its_seasons_are_no_daily_alarm(
     tmp_path: Path, shared_data: Path
 ) -> None:
-    """The first year is the reference, the second is judged. Days hang together through the seasons: the diagnostic
-    leaves them out, and the weeks have the budget to themselves. Row tests alarm day after day."""
+    """The first year is the reference, the second is judged.
+
+    The seasons make days serially dependent, so days are not judged and the weeks have the whole budget. Row tests
+    alarm day after day.
+    """
     hours = pl.read_parquet(shared_data / "bike_sharing_hourly.parquet").select(
         pl.col("instant").cast(pl.String).alias("event_id"),
         pl.col("timestamp").dt.replace_time_zone("UTC").alias("ts"), pl.lit("v1").alias("version"), "temp", "hum",

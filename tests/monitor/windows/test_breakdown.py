@@ -23,7 +23,7 @@ def measured(site: Site) -> list[dict[str, Measurement]]:
 
 
 def traffic(count: int, *, start: int, wrong: float) -> pl.DataFrame:
-    """Planner and writer answer; of the planner's rows the share `wrong` is turned round."""
+    """Planner and writer answer; the share `wrong` of the planner's answers is flipped."""
     random = np.random.default_rng(start + 7)
     frame = rows(count, start=start, right=0.95)
     agent = random.choice(["planner", "writer"], count, p=[0.4, 0.6])

@@ -84,7 +84,7 @@ def test_the_budget_is_split_and_sums_to_the_declared_one() -> None:
     assert budget.alpha(without, "drift", scale) == pytest.approx(0.009)
 
 
-def test_the_run_length_of_windows_of_time_follows_from_how_many_labels_come() -> None:
+def test_the_run_length_of_windows_of_time_follows_from_the_number_of_labels() -> None:
     declared = spec(monitors={"windows": ["1d", "7d"], "false_alarms": "1 per 30d"})
     found = budget.run_length(declared, rows=14_000, lasted=timedelta(days=14))
     assert found == pytest.approx(1000 * 30 / budget.CONCEPT_SHARE)  # one false alarm in ten budgets of 30 days

@@ -1,4 +1,4 @@
-"""Estimates in the service: fitted when labels came, put beside what was realised, called invalid when wrong."""
+"""Estimates in the service: fitted when labels arrive, compared with realised values, invalid after many misses."""
 
 from collections.abc import Sequence
 
@@ -59,7 +59,7 @@ def declare(site: Site) -> None:
         service.apply_spec(site, db, scored_spec(), "tester")
 
 
-def test_an_estimate_stands_before_outcomes_and_is_checked_when_they_come(site: Site) -> None:
+def test_an_estimate_is_given_before_outcomes_and_checked_when_they_arrive(site: Site) -> None:
     declare(site)
     reference = scored(1000)
     send(site, reference, outcomes=False)
@@ -104,7 +104,7 @@ def test_outcomes_that_stop_following_the_score_make_the_estimate_invalid(site: 
 
 
 @SQLITE
-def test_an_estimator_that_left_the_memory_is_loaded_again(site: Site) -> None:
+def test_an_estimator_that_left_the_cache_is_loaded_again(site: Site) -> None:
     declare(site)
     send(site, scored(1000), outcomes=True)
     send(site, scored(250, start=1000), outcomes=False)

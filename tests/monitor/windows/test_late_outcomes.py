@@ -1,4 +1,4 @@
-"""Labels that come late, in parts or corrected change the windows they belong to, and no others; visibly."""
+"""Labels that arrive late, in parts or corrected visibly change their own windows and no others."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -27,7 +27,7 @@ _NUMBER = count()
 
 
 def declare(site: Site, **changes: Any) -> str:
-    """A model of its own with windows of 100 rows, and an outcome column beside the label."""
+    """A separate model with windows of 100 rows, and an outcome column besides the label."""
     base, name = document(), f"loans-{next(_NUMBER)}"
     columns = base["columns"] | {"feedback": {"role": "outcome", "type": "boolean"}}
     kpi = [{"metric": "accuracy"}, {"metric": "thumbs_up_share", "column": "feedback"}]
@@ -67,7 +67,7 @@ STEP = st.tuples(
 @SQLITE
 @given(st.lists(STEP, min_size=1, max_size=6))
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-def test_a_window_ends_with_the_kpi_of_the_newest_labels_however_they_came(site: Site, steps: list[Any]) -> None:
+def test_a_window_ends_with_the_kpi_of_the_newest_labels_in_any_order_of_arrival(site: Site, steps: list[Any]) -> None:
     model, frame = closed(site)
     labels: dict[int, str] = {}
     said: set[tuple[int, str | None]] = set()
@@ -147,7 +147,7 @@ def test_labels_of_more_rows_than_are_read_together_reach_their_windows(site: Si
 
 
 @SQLITE
-def test_a_refresh_that_is_broken_off_is_made_again(site: Site) -> None:
+def test_an_interrupted_refresh_is_done_again(site: Site) -> None:
     model, frame = closed(site)
     send(site, model, event_id=frame["event_id"].to_list(), truth=frame["truth"].to_list())
     updates = count()

@@ -1,4 +1,4 @@
-"""Rows that arrive after the verdict: the verdict, its numbers and its alerts are computed again and say so."""
+"""Rows that arrive after the verdict: verdict, numbers and alerts are computed again, and a record says so."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -117,7 +117,7 @@ def right(frame: pl.DataFrame) -> int:
     return int((frame["decision"] == frame["truth"]).sum())
 
 
-def test_a_window_that_comes_to_alarm_opens_an_alert_and_one_that_stops_keeps_it_as_withdrawn(
+def test_a_window_that_starts_to_alarm_opens_an_alert_and_one_that_stops_keeps_it_as_withdrawn(
     site: Site, clock: ManualClock
 ) -> None:
     quiet_days(site, clock, 13)
@@ -170,7 +170,7 @@ def test_a_corrected_window_is_judged_by_the_spec_it_was_judged_by_before(site: 
     assert measured(site, found)["accuracy", ""].limit == 0.8
 
 
-def test_a_day_without_a_row_is_judged_when_its_rows_come(site: Site, clock: ManualClock) -> None:
+def test_a_day_without_a_row_is_judged_when_its_rows_arrive(site: Site, clock: ManualClock) -> None:
     quiet_days(site, clock, 13)
     send(site, clock, day(14))
     send(site, clock, day(15))

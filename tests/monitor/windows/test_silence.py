@@ -1,4 +1,4 @@
-"""Silence in the service: told once, over when rows come again, and not told where a pause is usual."""
+"""Silence in the service: announced once, over when rows arrive again, and never announced for a usual pause."""
 
 import json
 from collections.abc import Callable
@@ -65,7 +65,7 @@ def at_work(time: datetime) -> bool:
 
 
 def look(site: Site, clock: ManualClock, until: datetime, step: timedelta = 10 * MINUTE) -> list[datetime]:
-    """Look as the scheduler does up to a time; when a silence was told."""
+    """Evaluate as the scheduler does up to a time; returns when a silence was announced."""
     told = []
     while clock.now() < until:
         clock.move_to(min(until, clock.now() + step))
@@ -179,7 +179,7 @@ def test_a_history_sent_at_once_is_no_silence_and_says_when_live_rows_stop(site:
 
 
 def test_a_history_before_a_daily_drop_does_not_alarm_between_drops(site: Site, clock: ManualClock) -> None:
-    """When events happen says nothing of when they are sent."""
+    """The times of events say nothing about when they are sent."""
     declare(site)
     clock.move_to(START + 28 * DAY)
     send(site, every(10 * MINUTE, 28), at_once=True)
@@ -206,7 +206,7 @@ def test_what_is_not_judged_says_why(site: Site, clock: ManualClock) -> None:
     assert now(site).due is not None
 
 
-def test_a_clock_that_was_set_back_tells_nothing(site: Site, clock: ManualClock) -> None:
+def test_a_clock_that_was_set_back_announces_no_silence(site: Site, clock: ManualClock) -> None:
     declare(site)
     times = every(10 * MINUTE, 28)
     send(site, times)
@@ -218,7 +218,7 @@ def test_a_clock_that_was_set_back_tells_nothing(site: Site, clock: ManualClock)
     assert look(back, back.clock, times[-1] + DAY)
 
 
-def test_senders_have_time_to_come_back_after_a_break_of_the_service(site: Site, clock: ManualClock) -> None:
+def test_senders_have_time_to_return_after_the_service_was_down(site: Site, clock: ManualClock) -> None:
     declare(site)
     times = every(10 * MINUTE, 28)
     send(site, times)
