@@ -21,7 +21,8 @@ from bench.detect.traffic import BLOCK, Tables, Traffic, real
 from bench.detect.trial import LENGTHS, Length, Outcome, bank_of, drawn, fitted, from_bank, judged, outcomes
 from monitor.profile.block import BlockProfile, profile_blocks
 from monitor.profile.counting import NumberCounts
-from monitor.profile.reference_profile import ReferenceProfile, fit_reference
+from monitor.profile.fit_reference import fit_reference
+from monitor.profile.reference_profile import ReferenceProfile
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 ALPHA = 1 / 30

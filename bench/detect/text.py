@@ -10,7 +10,8 @@ from bench.detect.trial import spec_of
 from monitor.detect.rules import judge
 from monitor.profile.block import BlockProfile, equal_blocks, profile_coded
 from monitor.profile.coding import CodedColumns, coded_columns
-from monitor.profile.reference_profile import ReferenceProfile, fit_reference
+from monitor.profile.fit_reference import fit_reference
+from monitor.profile.reference_profile import ReferenceProfile
 from monitor.spec.times import BLOCKS_PER_WINDOW
 
 ENCODER_ROWS, REFERENCE_ROWS = 3500, 4000

@@ -14,7 +14,8 @@ from monitor.detect.arrangement import BlockPlan, plan_blocks
 from monitor.detect.decide import DriftDecision
 from monitor.detect.rules import judge, window_layout
 from monitor.profile.block import BlockProfile, profile_blocks
-from monitor.profile.reference_profile import ReferenceProfile, fit_reference
+from monitor.profile.fit_reference import fit_reference
+from monitor.profile.reference_profile import ReferenceProfile
 from monitor.quality import Volume, volume
 from monitor.spec import budget
 from monitor.spec.model import ModelSpec

@@ -9,7 +9,8 @@ import numpy as np
 from bench.speed.rows import kinds, table
 from monitor.detect.decide import decide
 from monitor.profile.block import profile_blocks
-from monitor.profile.reference_profile import ReferenceProfile, fit_reference
+from monitor.profile.fit_reference import fit_reference
+from monitor.profile.reference_profile import ReferenceProfile
 
 ROUNDS = 25
 Timed = tuple[float, float]  # milliseconds of wall and of CPU, medians

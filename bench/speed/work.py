@@ -40,7 +40,7 @@ def verdict(folder: Path) -> Callable[[], None]:
     from monitor.drift import drift_scores
     from monitor.profile.block import equal_blocks, merge_all, profile_blocks
     from monitor.profile.by_column import column_names, row_count
-    from monitor.profile.reference_profile import fit_reference
+    from monitor.profile.fit_reference import fit_reference
 
     def once() -> None:
         reference, window = (pl.scan_parquet(folder / f"{name}.parquet") for name in ("reference", "window"))
@@ -58,7 +58,7 @@ def profiling(folder: Path) -> Callable[[], None]:
     """A window's profile alone; the baseline is fitted beforehand and not timed."""
     from monitor.profile.block import profile_block
     from monitor.profile.by_column import column_names
-    from monitor.profile.reference_profile import fit_reference
+    from monitor.profile.fit_reference import fit_reference
 
     reference = pl.read_parquet(folder / "reference.parquet", n_rows=100_000)
     baseline = fit_reference(reference, kinds(column_names(reference)), blocks=30)

@@ -18,14 +18,13 @@ from core.arrays import Floats, Ints
 from monitor.profile.block import BlockProfile
 from monitor.profile.coding import CategoryLevels, NumberBins
 from monitor.profile.counting import CategoryCounts
+from monitor.profile.fit_column import MIN_LEVEL_ROWS
 from monitor.profile.reference_profile import ReferenceProfile
 
 FindingKind = Literal["number", "category"]
 Effect = Literal["location", "spread", "share_below", "missing", "share", "other", "unseen"]
 
-# A number with fewer reference values is watched for missing values only; a level with fewer rows has no share.
-MIN_VALUES: Final = 200
-MIN_LEVEL_ROWS: Final = 10
+MIN_VALUES: Final = 200  # a number with no more reference values than this is watched for missing values only
 # The smallest changes that may alarm, unless the user sets others. A shift of 0.05 standard deviations changes the
 # distribution function of a normal column by 0.02.
 MIN_EFFECT_BELOW: Final = 0.02

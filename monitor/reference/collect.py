@@ -12,7 +12,8 @@ from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from monitor import store
 from monitor.profile.block import equal_blocks
 from monitor.profile.by_column import Rows, column_names, row_count
-from monitor.profile.reference_profile import ColumnKind, ReferenceProfile, fit_reference
+from monitor.profile.fit_reference import fit_reference
+from monitor.profile.reference_profile import ColumnKind, ReferenceProfile
 from monitor.reference.encode import encoding_of, with_vectors
 from monitor.service import CurrentSpec
 from monitor.site import Site

@@ -21,7 +21,8 @@ from monitor.confirm.confirm import confirm_alert
 from monitor.confirm.evidence import evidence
 from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, receive
-from monitor.profile.reference_profile import ReferenceProfile, fit_reference
+from monitor.profile.fit_reference import fit_reference
+from monitor.profile.reference_profile import ReferenceProfile
 from monitor.site import Site
 from monitor.spec.parse import parse_spec
 from monitor.tables import Alert, Window

@@ -14,7 +14,8 @@ from monitor.detect.permutation import Blocks, count_permutations, draw_permutat
 from monitor.detect.studentised import studentise
 from monitor.detect.wording import describe
 from monitor.profile.block import equal_blocks, profile_blocks
-from monitor.profile.reference_profile import ReferenceProfile, fit_reference
+from monitor.profile.fit_reference import fit_reference
+from monitor.profile.reference_profile import ReferenceProfile
 from monitor.quality import volume
 
 QUARTER_S = 21_600

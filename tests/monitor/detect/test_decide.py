@@ -14,7 +14,8 @@ from core.errors import InvalidError
 from monitor.detect.decide import DriftDecision, decide
 from monitor.detect.wording import describe
 from monitor.profile.block import BlockProfile, equal_blocks, profile_block, profile_blocks
-from monitor.profile.reference_profile import ColumnKind, fit_reference
+from monitor.profile.fit_reference import fit_reference
+from monitor.profile.reference_profile import ColumnKind
 from monitor.quality import volume
 
 MIXED: dict[str, ColumnKind] = {"x": "number", "few": "number", "c": "category", "id": "category"}

@@ -13,7 +13,8 @@ from monitor.detect.findings import MEANINGS, ClusterShare, ColumnFinding
 from monitor.detect.wording import describe
 from monitor.profile.block import BlockProfile, equal_blocks, profile_coded
 from monitor.profile.coding import CodedColumns, coded_columns
-from monitor.profile.reference_profile import ColumnKind, ReferenceProfile, fit_reference
+from monitor.profile.fit_reference import fit_reference
+from monitor.profile.reference_profile import ColumnKind, ReferenceProfile
 from tests.monitor.detect.test_decide import most
 
 

@@ -11,7 +11,8 @@ from monitor.detect.fixed_rules import row_tests, thresholds
 from monitor.detect.wording import describe
 from monitor.drift import drift_scores
 from monitor.profile.block import merge_all, profile_block
-from monitor.profile.reference_profile import ColumnKind, fit_reference
+from monitor.profile.fit_reference import fit_reference
+from monitor.profile.reference_profile import ColumnKind
 from monitor.spec.parse import SpecError, parse_spec
 from tests.monitor.traffic import document
 

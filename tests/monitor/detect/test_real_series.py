@@ -13,7 +13,8 @@ import pytest
 from monitor.detect.decide import DriftDecision
 from monitor.detect.rules import judge
 from monitor.profile.block import profile_blocks
-from monitor.profile.reference_profile import ColumnKind, ReferenceProfile, fit_reference
+from monitor.profile.fit_reference import fit_reference
+from monitor.profile.reference_profile import ColumnKind, ReferenceProfile
 from monitor.reference.collect import time_blocks
 from monitor.spec.duration import duration
 from monitor.spec.model import ModelSpec

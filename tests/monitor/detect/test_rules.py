@@ -8,7 +8,7 @@ import pytest
 
 from monitor.detect.rules import alpha_by_scale, judge
 from monitor.profile.block import profile_blocks
-from monitor.profile.reference_profile import fit_reference
+from monitor.profile.fit_reference import fit_reference
 from monitor.reference.collect import time_blocks
 from monitor.spec import budget
 from monitor.spec.duration import duration

@@ -8,7 +8,8 @@ from monitor.detect.permutation import Blocks, draw_permutations
 from monitor.detect.statistics import block_sums
 from monitor.detect.studentised import studentise
 from monitor.profile.block import equal_blocks, profile_blocks
-from monitor.profile.reference_profile import ColumnKind, fit_reference
+from monitor.profile.fit_reference import fit_reference
+from monitor.profile.reference_profile import ColumnKind
 
 COLUMNS: dict[str, ColumnKind] = {"x": "number", "c": "category", "y": "number"}
 

@@ -15,7 +15,7 @@ from scipy.spatial import distance
 from core.errors import InsufficientDataError
 from monitor.drift import METHODS, TEXT_METHODS, Counts, drift_scores
 from monitor.profile.block import profile_block
-from monitor.profile.reference_profile import fit_reference
+from monitor.profile.fit_reference import fit_reference
 
 POSITIONS = np.array([-2.0, -0.5, 0.0, 1.5, 4.0])
 pairs = st.tuples(*[st.lists(st.integers(0, 60), min_size=5, max_size=5).filter(lambda c: sum(c) > 0)] * 2)

@@ -9,7 +9,8 @@ import pytest
 
 from monitor.drift import METHODS, Counts, drift_scores
 from monitor.profile.block import profile_block
-from monitor.profile.reference_profile import ColumnKind, fit_reference
+from monitor.profile.fit_reference import fit_reference
+from monitor.profile.reference_profile import ColumnKind
 from tests.monitor.drift.nannyml_constants import sides
 
 COLUMNS: dict[str, ColumnKind] = {"x": "number", "c": "category"}

@@ -8,7 +8,7 @@ from core.errors import InsufficientDataError
 from monitor.drift import TEXT_METHODS, drift_scores
 from monitor.drift.texts import Mean
 from monitor.profile.block import profile_block
-from monitor.profile.reference_profile import fit_reference
+from monitor.profile.fit_reference import fit_reference
 
 KNOWN = [f"word{i}" for i in range(60)]
 

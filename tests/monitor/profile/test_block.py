@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from core.errors import IntegrityFailureError, InvalidError
 from monitor.profile.block import BlockProfile, equal_blocks, merge_all, profile_block, profile_blocks
 from monitor.profile.codec import from_bytes, sum_from_bytes, to_bytes
-from monitor.profile.reference_profile import fit_reference
+from monitor.profile.fit_reference import fit_reference
 
 RNG = np.random.default_rng(1)
 REFERENCE = pl.DataFrame({"x": RNG.normal(size=600), "c": RNG.choice(["a", "b", "c"], 600)})

@@ -10,7 +10,8 @@ from core.errors import InvalidError
 from monitor.profile.block import equal_blocks, profile_block, profile_blocks
 from monitor.profile.by_column import MAX_SERIAL_ROWS, each_column
 from monitor.profile.codec import to_bytes
-from monitor.profile.reference_profile import ColumnKind, fit_reference
+from monitor.profile.fit_reference import fit_reference
+from monitor.profile.reference_profile import ColumnKind
 
 COLUMNS: dict[str, ColumnKind] = {**{f"n{i}": "number" for i in range(9)}, "c": "category", "t": "text"}
 

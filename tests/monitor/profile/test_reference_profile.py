@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from core.errors import InsufficientDataError, IntegrityFailureError, InvalidError
 from monitor.profile.block import merge_all, profile_block
 from monitor.profile.codec import to_bytes
-from monitor.profile.reference_profile import ColumnKind, ReferenceProfile, fit_reference
+from monitor.profile.fit_reference import fit_reference
+from monitor.profile.reference_profile import ColumnKind, ReferenceProfile
 
 WORDS = ["card", "lost", "pay", "transfer", "cash", "fee", "top", "up", "pin", "rate", "limit", "account"]
 

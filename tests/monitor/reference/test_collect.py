@@ -8,7 +8,8 @@ import pytest
 
 from monitor import service, store
 from monitor.profile.block import equal_blocks
-from monitor.profile.reference_profile import ReferenceProfile, fit_reference
+from monitor.profile.fit_reference import fit_reference
+from monitor.profile.reference_profile import ReferenceProfile
 from monitor.reference.collect import collect, watched_columns
 from monitor.site import Site
 from monitor.tables import Dataset, ReferenceRow

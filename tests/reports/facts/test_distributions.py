@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from core.clock import ManualClock
-from monitor.profile.reference_profile import fit_reference
+from monitor.profile.fit_reference import fit_reference
 from monitor.site import Site
 from monitor.spec.parse import parse_spec
 from reports.charts.svg import distribution_svg

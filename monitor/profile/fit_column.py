@@ -16,7 +16,7 @@ TESTED_EDGES: Final = 31
 MAX_LEVELS: Final = 30
 MAX_CLUSTER_LEVELS: Final = 48
 MAX_SAMPLED_ROWS: Final = 50_000
-MIN_LEVEL_ROWS: Final = 10
+MIN_LEVEL_ROWS: Final = 10  # a level with no more rows than this has no share of its own
 MAX_DICTIONARY_LEVELS: Final = 65_536
 
 _ALL_TESTS: Final = ("location", "spread", "below", "missing")
