@@ -31,14 +31,14 @@ def consider(site: Site, job: ConsiderJob) -> Retry | None:
 
 
 def run(site: Site, job: RunJob) -> Retry | None:
-    """Take a run from where it stands to its end. A run that has ended is left alone."""
+    """Continue a run from its current state to its end. A run that has ended is left unchanged."""
     run_id = job.run_id
     work = Workspace.of(site.settings, run_id)
     try:
         with work.held():
             while (step := steps.STEPS.get(_state(site, run_id))) is not None:
                 step(site, run_id)
-            work.tidy()  # whatever is needed from here on lies among the artifacts
+            work.tidy()  # everything needed from here on is stored as artifacts
     except BusyError as error:
         return Retry(site.clock.now() + timedelta(seconds=error.retry_after_s), error.message)
     except OperationalError as error:

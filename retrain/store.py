@@ -120,7 +120,7 @@ def spec_at(db: Session, model_id: UUID, revision: int) -> ModelSpec:
 
 @dataclass(frozen=True, slots=True)
 class JudgedWindows:
-    """What the monitor says at present, read for a decision."""
+    """The current readings of the monitor, for one decision."""
 
     newest: tuple[Window, ...]  # the newest window of each scale
     alarm_from_seq: int | None  # first event of the present run of alarms
@@ -128,7 +128,7 @@ class JudgedWindows:
 
 
 def old_end(db: Session, model_id: UUID) -> int:
-    """One past the last event of the newest ready baseline: what lies before is what the champion was made for."""
+    """One past the last event of the newest ready baseline. The champion was trained for the events before it."""
     query = select(ReferenceRow.to_seq).where(ReferenceRow.model_id == model_id, ReferenceRow.state == "ready")
     return db.scalars(query.order_by(ReferenceRow.created_at.desc()).limit(1)).first() or 0
 

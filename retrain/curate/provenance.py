@@ -18,7 +18,7 @@ def code_version() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """The state of the lake that was read: Delta versions, and the events looked at."""
+    """The state of the lake that was read: its Delta versions and the range of events."""
 
     events_version: int | None
     outcomes_version: int | None

@@ -27,7 +27,7 @@ class Shape:
         """Raises DatasetError where the spec declares no input or no fitting outcome."""
         inputs = tuple(name for name in spec.with_role("input") if spec.columns[name].type != "vector")
         if not inputs:
-            words = "columns: no column has role input; a retrain needs what the model was asked"
+            words = "columns: no column has role input; a retrain needs the model's input"
             raise DatasetError(words, field="columns")
         completion = task == "causal_lm"
         kinds = ("text", "string", "category") if completion else ("category", "boolean", "string")
@@ -117,6 +117,6 @@ def _missing(name: str, frame: pl.DataFrame, wanted: str, others: Sequence[str])
 
 
 def _whole(frame: pl.DataFrame, drops: Drops) -> pl.DataFrame:
-    whole = frame.filter(pl.col("text").str.strip_chars().str.len_chars() > 0, pl.col("label").is_not_null())
-    drops.add("text or label missing", frame.height - whole.height)
-    return whole
+    complete = frame.filter(pl.col("text").str.strip_chars().str.len_chars() > 0, pl.col("label").is_not_null())
+    drops.add("text or label missing", frame.height - complete.height)
+    return complete

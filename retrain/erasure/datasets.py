@@ -46,7 +46,7 @@ def touched(db: Session, case: Case) -> list[Dataset]:
 
 
 def _mark(row: Dataset, case: Case) -> dict[str, Any]:
-    """What this erasure did to a data set, as its provenance says; empty where it did nothing."""
+    """What this erasure did to a dataset, read from its provenance; empty if it did nothing."""
     marks: list[dict[str, Any]] = row.provenance.get("erasures", [])
     return next((mark for mark in marks if mark["erasure"] == str(case.id)), {})
 

@@ -58,10 +58,10 @@ def _runs(site: Site, case: Case) -> Retry | None:
 def _derived(site: Site, case: Case) -> None:
     with site.database.read() as db:
         changed = {row.id for row in datasets.touched(db, case)}
-    # Confirmations first: which of them show a row is told by the baselines as they were.
+    # Confirmations first: the old baselines tell which of them show an erased row.
     erase_derived.erase_confirmations(site, case, changed)
     erase_derived.erase_drafts(site, case, changed)
-    # Words after them, for their windows are told by the baselines' rows; profiles last, by the new bins.
+    # Words next, because the rows of the baselines identify their windows; profiles last, with the new bins.
     erase_derived.refit_references(site, case, changed)
     erase_quotes.redact_quotes(site, case, changed)
     erase_derived.profile_again(site, case)
@@ -79,7 +79,7 @@ STEPS: Final[dict[str, Step]] = {
 
 
 def run(site: Site, erasure_id: UUID) -> Retry | None:
-    """Take an erasure from where it stands to its end. One that is done is left alone.
+    """Continue an erasure from its current step to the end. A finished erasure is left unchanged.
 
     Raises:
         Exception: whatever went wrong, after it was recorded; asking for the erasure again resumes it.

@@ -88,7 +88,7 @@ def readers_under_way(site: Site, case: Case) -> int:
         asked = erasure.remembered(db, case, "readers")
         now = {str(job.id): job.attempts for job in running}
         if not asked:
-            asked = {**now, "": 0}  # never empty: asked once
+            asked = {**now, "": 0}  # never empty, so the question is asked only once
             erasure.remember(db, case, "readers", asked)
         return sum(now.get(job) == attempts for job, attempts in asked.items())
 

@@ -30,7 +30,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Eval:
-    """A table entry: `needs` says what `compute` takes, label pairs or completion token log-probabilities."""
+    """One entry of the catalogue. `needs` names the input of `compute`: label pairs or token log-probabilities."""
 
     name: str
     needs: Literal["labels", "token_logprobs"]

@@ -1,4 +1,4 @@
-"""What an evaluation is told."""
+"""The configuration of an evaluation process."""
 
 from pathlib import Path
 from typing import Literal

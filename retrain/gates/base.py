@@ -1,4 +1,4 @@
-"""What gates look at and what each answers. Pure: nothing here reads a file or a database. `unknown` blocks."""
+"""The inputs of gates and the result each returns. Pure: no file, no database. `unknown` blocks."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -38,7 +38,7 @@ class ComparedScores:
 
 @dataclass(frozen=True, slots=True)
 class IntegrityFacts:
-    """What was found when the adapter was looked at from outside, and what was registered."""
+    """What an inspection of the adapter files found, beside what was registered."""
 
     files: tuple[str, ...]
     tensors: int

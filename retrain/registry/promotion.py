@@ -25,7 +25,7 @@ from retrain.tables import ModelVersion, Run
 
 
 def ungated(db: Session, run: Run, spec: ModelSpec) -> list[str]:
-    """Gates of the spec that a run has not passed, in words; empty when all are passed."""
+    """The gates of the spec that a run has not passed, each with the reason; empty if it has passed all."""
     assert spec.retrain is not None  # a run exists only under a policy
     results = {g.gate: g for g in store.gates(db, run.id)}
     missing = []
@@ -40,7 +40,7 @@ def ungated(db: Session, run: Run, spec: ModelSpec) -> list[str]:
 def promote_run(site: Site, db: Session, run_id: UUID, actor: str, reason: str) -> ModelVersion:
     """Make a run's candidate champion.
 
-    Gates, approvals, envelope, digests and the champion it was compared with are all looked at again here.
+    Gates, approvals, envelope, digests and the champion of the comparison are all checked again here.
 
     Raises:
         NotGatedError, RunStateError, ChampionMovedError, EnvelopeError: the run may not be promoted.

@@ -17,7 +17,7 @@ from retrain.tables import Run
 
 
 def started_by(db: Session, run: Run) -> str | None:
-    """The person who asked for a run; None when the policy started it."""
+    """The person who started a run; None if the policy started it."""
     for finding in store.decision(db, run.decision_id).triggers:
         if finding["name"] == "manual" and finding["fire"]:
             return str(finding["evidence"][0])
@@ -25,17 +25,17 @@ def started_by(db: Session, run: Run) -> str | None:
 
 
 def approve_run(site: Site, db: Session, run_id: UUID, actor: str, reason: str) -> Run:
-    """Record an approval; the last one that is needed promotes.
+    """Record an approval. The last required approval promotes the candidate.
 
     Raises:
         RunNotFoundError, RunStateError: no such run, or it does not wait for approval.
-        ApprovalError: by the person who started the run, or twice by the same person, or without a reason.
+        ApprovalError: the actor started the run or has approved it already, or the reason is empty.
     """
     run = store.run(db, run_id, lock=True)
     if run.state != "awaiting_approval":
         raise RunStateError(run_id, run.state, "awaiting_approval")
     if not reason.strip():
-        raise ApprovalError("an approval needs a reason; say what you looked at", field="reason")
+        raise ApprovalError("an approval needs a reason; say what you checked", field="reason")
     db.get_one(Model, run.model_id, with_for_update=True)  # before the ledger's head, as everywhere
     if actor == started_by(db, run):
         raise ApprovalError(f"{actor} started run {run_id} and may not approve it; ask somebody else", actor=actor)
@@ -52,7 +52,7 @@ def approve_run(site: Site, db: Session, run_id: UUID, actor: str, reason: str) 
 
 
 def reject_run(site: Site, db: Session, run_id: UUID, actor: str, reason: str) -> Run:
-    """A person turns a candidate down; the champion stays.
+    """Reject a candidate; the champion stays.
 
     Raises:
         RunNotFoundError, RunStateError, ApprovalError.

@@ -27,7 +27,7 @@ from retrain.triggers.decision import PolicyDecision
 
 @dataclass(frozen=True, slots=True)
 class Considered:
-    """A recorded decision and, where it fired, the run that was queued with it."""
+    """A recorded decision and, if it fired, the run queued with it."""
 
     decision: TriggerDecision
     run: Run | None
@@ -42,7 +42,7 @@ def consider_policy(
     window_id: UUID | None = None,
     manual: ManualStart | None = None,
 ) -> Considered:
-    """Consider a model's policy once: record the decision whether it fires or not; where it fires, queue the run.
+    """Consider a model's policy once: record the decision, fired or not, and queue a run if it fired.
 
     Raises:
         ModelNotFoundError, NoPolicyError, NoChampionError: there is nothing to consider.
@@ -68,12 +68,12 @@ def consider_policy(
 
 
 def start_manual(site: Site, db: Session, model_name: str, actor: str, reason: str) -> Considered:
-    """A person asks for a run; cooldown does not hold them back, every other limit does."""
+    """Start a run at a person's request. The cool-down does not apply; every other limit does."""
     return consider_policy(site, db, model_name, cause="manual", manual=ManualStart(actor, reason))
 
 
 def gather(site: Site, db: Session, current: CurrentSpec, manual: ManualStart | None) -> TriggerInputs:
-    """Everything the triggers look at, read once."""
+    """The inputs of all triggers, read once."""
     model = current.model
     judged = store.judged(db, model.id)
     last = store.decisions(db, model.id, limit=1)
@@ -95,9 +95,9 @@ def gather(site: Site, db: Session, current: CurrentSpec, manual: ManualStart | 
 
 
 def labelled(site: Site, db: Session, model: Model, alarm_from_seq: int | None) -> Labelled:
-    """Count the events whose label is known, since the last training set and since the present alarm began.
+    """Count the labelled events since the last training set and since the current alarm began.
 
-    An event whose label came, or was corrected, after the training set was cut counts as new to it.
+    An event whose label arrived or was corrected after the training set was made counts as new.
     """
     label = current_spec(site, db, model.name).spec.with_role("outcome")[:1]
     if not label or site.events.extent(model.name).outcomes == 0:
@@ -133,7 +133,7 @@ def _reading(window: Window, row: Measurement) -> TriggerReading:
 def _outside(spec: ModelSpec) -> tuple[str, ...]:
     try:
         return breaches(Plan.of(spec))
-    except AppError as error:  # a recipe that cannot be read lies outside any envelope
+    except AppError as error:  # an unreadable recipe is outside any envelope
         return (error.message,)
 
 
@@ -148,7 +148,7 @@ def _record(
     )  # fmt: skip
     db.add(row)
     db.flush()
-    # Reasons stay in the table, where a person's own words may be among them; the entry holds their digest.
+    # Reasons may quote a person, so they stay in the table; the ledger entry holds their digest.
     words = digest({"reason": found.reason, "triggers": row.triggers, "blocked_by": row.blocked_by})
     append_entry(
         db, kind="trigger.decision", actor=actor, subject=f"model:{current.model.name}", at=now,

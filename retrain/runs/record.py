@@ -1,4 +1,4 @@
-"""Record what becomes of a run: its progress, its failure, its end."""
+"""Record the progress, the failure and the end of a run."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,7 +23,7 @@ def close_failed(site: Site, db: Session, run: Run, code: str, words: str) -> No
 
 
 def record_run(site: Site, db: Session, run: Run, kind: str, actor: str, body: Mapping[str, Any]) -> None:
-    """A ledger entry about a run; `run.error` and trainer output stay out of it, they may quote data."""
+    """Append a ledger entry about a run. `run.error` and trainer output may quote data, so they stay out of it."""
     model = db.get_one(Model, run.model_id)
     full = {"model": model.name, "candidate": run.candidate_version, "champion": run.champion_version, **body}
     append_entry(db, kind=kind, actor=actor, subject=f"run:{run.id}", body=full, at=site.clock.now())
@@ -33,7 +33,7 @@ def show_progress(site: Site, work: Workspace) -> None:
     """Copy the newest progress line of a run's process to its row.
 
     Raises:
-        RunClosedError: the run was ended meanwhile; whoever waits for the process stops it.
+        RunClosedError: the run has ended meanwhile; the caller that waits for the process must stop it.
     """
     line = last_line(work.progress)
     if line is None:
@@ -45,5 +45,5 @@ def show_progress(site: Site, work: Workspace) -> None:
                 run.progress = line
             if run.state in store.FINAL_STATES:
                 raise RunClosedError(run.id, run.state)
-    except OperationalError:  # a display is not worth hours of training; the next second tries again
+    except OperationalError:  # progress display must not fail hours of training; the next second tries again
         return

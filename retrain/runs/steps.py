@@ -1,4 +1,4 @@
-"""The steps of a run. Each is a unit of its own: read, work without a transaction, record; safe to run twice."""
+"""The steps of a run. Each reads, works without a transaction, then records its result, and is safe to run twice."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -34,7 +34,7 @@ RESUMABLE: Final = ("terminated",)
 
 
 def begin(site: Site, run_id: UUID) -> None:
-    """queued -> curating: the recipe lies inside the envelope and its base model is there, unchanged."""
+    """queued -> curating: check that the recipe is inside the envelope and its base model exists unchanged."""
     with site.database.read() as db:
         run = store.run(db, run_id)
         spec = store.spec_at(db, run.model_id, run.spec_revision)
@@ -59,7 +59,7 @@ def begin(site: Site, run_id: UUID) -> None:
 
 
 def curate(site: Site, run_id: UUID) -> None:
-    """curating -> training: choose the rows, register them, and write down everything the trainer is told."""
+    """curating -> training: choose the rows, register them and record the complete configuration of the trainer."""
     prepared = curation.prepare(site, run_id)
     work = Workspace.of(site.settings, run_id)
     with site.database.read() as db:
@@ -95,13 +95,13 @@ def _file(site: Site, artifact: str) -> DatasetFile:
 
 
 def _same_shape(parent: Path, recipe: Recipe) -> bool:
-    """Whether training can go on from the champion's adapter; with another rank or scale it starts from the base."""
+    """Whether training can continue from the champion's adapter. With another rank or scale it starts from the base."""
     saved = read_json(parent / "adapter_config.json") or {}
     return all(saved.get(name) == getattr(recipe, name) for name in ("r", "lora_alpha", "lora_dropout"))
 
 
 def train(site: Site, run_id: UUID) -> None:
-    """training -> evaluating: the trainer in its own process, resumed when it was killed; then a candidate."""
+    """training -> evaluating: run the trainer in its own process, resume it if it was killed, register a candidate."""
     work = Workspace.of(site.settings, run_id)
     with site.database.read() as db:
         config = RunConfig.model_validate(store.run(db, run_id).config)
@@ -134,7 +134,7 @@ def _exit(work: Workspace) -> dict[str, Any] | None:
 
 
 def _count_attempt(site: Site, run_id: UUID) -> bool:
-    """Count one more start of the trainer; past the last one the run is failed."""
+    """Count one more start of the trainer. Past the limit the run fails."""
     with site.database.write() as db:
         run = store.run(db, run_id, lock=True)
         if run.state != "training":
@@ -152,7 +152,7 @@ def _count_attempt(site: Site, run_id: UUID) -> bool:
 
 
 def _one_attempt(site: Site, work: Workspace, config: RunConfig) -> None:
-    """Raises TrainerError where trying again would not help; a killed trainer returns."""
+    """Run the trainer once. Raises TrainerError if another attempt would not help; returns if it was killed."""
     limit_s = (config.max_seconds or 0) + GRACE_S
     child = Child("retrain.train.run", [str(work.train_config)], log=work.log, threads=config.threads)
     code = child.wait(limit_s, lambda: show_progress(site, work))
@@ -165,7 +165,7 @@ def _one_attempt(site: Site, work: Workspace, config: RunConfig) -> None:
 
 
 def evaluate(site: Site, run_id: UUID) -> None:
-    """evaluating -> promoted | awaiting_approval | rejected: both models on the same rows, then every gate."""
+    """evaluating -> promoted | awaiting_approval | rejected: score both models on the same rows, then every gate."""
     with site.database.read() as db:
         gated = bool(store.gates(db, run_id))
     if not gated:
@@ -183,7 +183,7 @@ def evaluate(site: Site, run_id: UUID) -> None:
 
 
 def _judge(site: Site, run_id: UUID) -> None:
-    """Evaluate, then record the evaluation and what every gate says about it."""
+    """Evaluate, then record the evaluation and the result of every gate."""
     outcome = evaluate_run(site, run_id)
     results = judge_all(outcome.inputs)
     with site.database.write() as db:
@@ -199,7 +199,7 @@ def _judge(site: Site, run_id: UUID) -> None:
 
 
 def _promotable(site: Site, run_id: UUID) -> bool:
-    """Whether the run may be promoted now; where not, it is rejected or waits for people."""
+    """Whether the run may be promoted now. If not, it is rejected or waits for approval."""
     with site.database.write() as db:
         run = store.run(db, run_id, lock=True)
         if run.state != "evaluating":

@@ -79,7 +79,7 @@ def write_config(path: Path, document: str) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON object, or None where the file is missing or not whole."""
+    """The JSON object in a file, or None if the file is missing or incomplete."""
     try:
         document = json.loads(path.read_bytes())
     except (FileNotFoundError, ValueError):
@@ -88,7 +88,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def last_line(path: Path) -> dict[str, Any] | None:
-    """The newest whole line of a file of JSON lines."""
+    """The last complete line of a JSON lines file."""
     try:
         with path.open("rb") as file:
             file.seek(0, 2)

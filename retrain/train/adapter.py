@@ -53,7 +53,7 @@ def attach_adapter(model: PreTrainedModel, recipe: Recipe, parent: Path | None) 
 
 
 def check_parent(parent: Path, recipe: Recipe, base_digest: str) -> None:
-    """A parent adapter must have the recipe's shape and stand on the same base.
+    """Check that a parent adapter has the recipe's shape and was trained on the same base.
 
     Raises:
         AdapterMismatchError: rank, scale or base differ.

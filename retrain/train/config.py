@@ -1,4 +1,4 @@
-"""What a training run is told: the user's recipe, and the run built from it. Both are dumped into provenance."""
+"""The configuration of a training run: the user's recipe and the run built from it. Both go into provenance."""
 
 import json
 import re

@@ -18,7 +18,7 @@ from retrain.train.weights import check_adapter, check_base
 Model = PreTrainedModel | PeftModel
 Probabilities = NDArray[np.float32]
 
-# Tokens kept where nothing says otherwise: the recipe's default, and what a small generator remembers.
+# Default numbers of tokens: the default of a recipe, and the context of a small generator.
 CLASSIFIER_LENGTH: Final = 64
 GENERATOR_LENGTH: Final = 1024
 

@@ -76,8 +76,8 @@ class Watch(TrainerCallback):
 
 def last_checkpoint(folder: Path) -> tuple[Path, float] | None:
     """The newest checkpoint that was written to the end, and the seconds spent until then."""
-    whole = [p for p in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*") if (p / COMPLETE).is_file()]
-    if not whole:
+    complete = [p for p in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*") if (p / COMPLETE).is_file()]
+    if not complete:
         return None
-    newest = max(whole, key=lambda p: int(p.name.rsplit("-", 1)[1]))
+    newest = max(complete, key=lambda p: int(p.name.rsplit("-", 1)[1]))
     return newest, float(json.loads((newest / COMPLETE).read_text(encoding="utf-8"))["elapsed_s"])

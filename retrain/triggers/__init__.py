@@ -1,4 +1,4 @@
-"""When a retrain is asked for: one file per trigger, and the table that lists them."""
+"""Triggers of a retrain: one file for each, and the table that lists them."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""What triggers look at, and what each of them answers. Pure: the service gathers the facts and records the answer."""
+"""The inputs of triggers and the finding each returns. Pure: `runs/consider.py` gathers inputs and records results."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -72,7 +72,7 @@ class TriggerFinding:
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """`labels` says which labelled events must be enough: those since the training set, or those since the alarm."""
+    """`labels` names the labelled events that must suffice: those since the training set or those since the alarm."""
 
     name: str
     labels: str  # since_training | since_alarm

@@ -1,4 +1,4 @@
-"""One consideration of the policy: what fires, what blocks, and the sentence that says so. Pure."""
+"""Combine triggers and blockers of a policy into one decision and its reason. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class PolicyDecision:
 
 
 def combine(triggers: Sequence[Trigger], inputs: TriggerInputs, policy: Retrain) -> PolicyDecision:
-    """Fires when a trigger fires and nothing blocks. Every trigger of the policy and every blocker is looked at."""
+    """Fires if a trigger fires and nothing blocks. Every trigger and every blocker of the policy is evaluated."""
     asked = [t for t in triggers if t.wanted(inputs, policy)]
     findings = tuple(t.find(inputs, policy) for t in asked)
     firing = [(t, f) for t, f in zip(asked, findings, strict=True) if f.fire]
@@ -42,7 +42,7 @@ def _blockers(firing: Sequence[Trigger], inputs: TriggerInputs, policy: Retrain)
     found = []
     if inputs.open_run is not None:
         found.append(Blocker("run_in_progress", f"run {inputs.open_run} has not ended"))
-    # A person who asks may know why the last run was not enough; the machine waits.
+    # A person may know why the last run was not enough, so the cool-down holds for the policy alone.
     if inputs.last_run_at is not None and inputs.manual is None:
         free_at = inputs.last_run_at + duration(policy.cooldown)
         if inputs.now < free_at:

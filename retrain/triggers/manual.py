@@ -1,4 +1,4 @@
-"""Fires when a person asked for a run; the person is the evidence, so that they cannot approve it themselves."""
+"""Fires if a person requested a run. The person is the evidence, so that they cannot approve it themselves."""
 
 from monitor.spec.retraining import Retrain
 from retrain.triggers.base import Trigger, TriggerFinding, TriggerInputs
