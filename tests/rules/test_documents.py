@@ -53,6 +53,20 @@ def test_every_file_and_folder_that_is_named_exists(name: str) -> None:
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 
+def test_what_the_architecture_points_at_in_a_file_is_in_that_file() -> None:
+    """Names in the table of answers, such as `Log.append`, stand in one of the files named beside them."""
+    answers = (ROOT / "ARCHITECTURE.md").read_text().partition("## Answers in a minute")[2].partition("\n## ")[0]
+    named = 0
+    for line in answers.splitlines():
+        tokens = re.findall(r"`([^`]+)`", line)
+        sources = "".join((ROOT / path).read_text() for path in tokens if path.endswith(".py"))
+        for name in (token for token in tokens if re.fullmatch(r"[A-Za-z_]+(?:\.[a-z_]+)?", token)):
+            last = name.rpartition(".")[2]
+            assert re.search(rf"^\s*(?:(?:def|class) {last}\b|{last}: )", sources, re.M), f"{name} in: {line}"
+            named += 1
+    assert named
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_make_target_and_module_that_is_named_exists(name: str) -> None:
     makefile = (ROOT / "Makefile").read_text()

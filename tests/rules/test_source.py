@@ -272,6 +272,34 @@ def test_the_project_names_no_path_of_the_machine_it_was_written_on() -> None:
     assert not found
 
 
+def test_what_the_benches_import_of_ours_exists() -> None:
+    """mypy does not read them, and nobody runs them all: a name that moves must move there too."""
+    ours = (*PACKAGES, "bench", "tests")
+    found = []
+    for path in sources("bench"):
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] in ours:
+                folder = ROOT / node.module.replace(".", "/")
+                source = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
+                names = names_of(source) if source.is_file() else set()
+                inside = {p.stem for p in folder.glob("*")} if folder.is_dir() else set()
+                found += [place(path, node.lineno) for a in node.names if a.name not in names | inside]
+    assert not found
+
+
+def names_of(path: Path) -> set[str]:
+    """Every name that a module defines or imports."""
+    found = set()
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            found |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+    return found
+
+
 @pytest.mark.parametrize("folder", sorted(TABLES))
 def test_every_file_of_a_catalogue_is_listed_in_its_table(folder: str) -> None:
     package = import_module(folder.replace("/", "."))
