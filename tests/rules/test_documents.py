@@ -33,14 +33,14 @@ def state(page: Path) -> str:
 
 
 def named_paths(page: Path) -> Iterator[str]:
-    """Paths between backticks; a file without a folder lies in the folder named last before it in its line."""
+    """Paths between backticks; in a table a file without a folder lies in the folder named last in its row."""
     for line in prose(page).splitlines():
         folder = ""
         for name in re.findall(r"`([^`]+)`", line):
             if PATH.fullmatch(name):
                 folder = name if name.endswith("/") else str(Path(name).parent) + "/"
                 yield name
-            elif FILE.fullmatch(name) and folder and not (ROOT / name).exists():
+            elif line.startswith("|") and folder and FILE.fullmatch(name) and not (ROOT / name).exists():
                 yield folder + name
 
 
