@@ -176,6 +176,12 @@ def test_headers_without_end_are_cut_off_before_they_are_kept(service: Service, 
     assert _memory_mb(service.process.pid) < before + 60
 
 
+@pytest.mark.parametrize("unit", [b"a" * 65536, b"b\r\nX-A: " * 8192], ids=["a trailer", "trailers"])
+def test_trailers_without_end_are_cut_off_at_once(service: Service, unit: bytes) -> None:
+    answer = send(service, EVENTS, [JSON, CHUNKED], b"1\r\n[\r\n0\r\nX-A: " + unit * 10)
+    assert answer.status in (431, None)  # not 408: that comes once the client sends nothing more
+
+
 @pytest.mark.parametrize("path", BODIES)
 def test_a_line_of_a_gigabyte_is_cut_off_before_it_is_kept(service: Service, path: str) -> None:
     assert service.process is not None
