@@ -1,14 +1,14 @@
-"""The way in for rows: a bound on the bytes under way, and a few threads that parse and store.
+"""Where ingest requests wait to be stored: a bound on the bytes in progress, and a few threads that parse and store.
 
-The event loop only reads bodies. A request is refused before its body is kept when the bodies under way, or the rows
-that wait to be flushed, are more than the limits: better a 503 at once than a queue in which requests die.
-Small NDJSON bodies that wait together, of whatever models, are stored together.
+The event loop only reads bodies. A request is refused before its body is kept if the bodies in progress, or the rows
+that wait to be flushed, exceed their limits: a 503 at once is better than a queue in which requests time out.
+Small NDJSON bodies that arrive while others are being stored, of whatever models, are stored together: they share one
+sync of the log and one query of the database. A lone body does not wait for others; decision 0017 has the figures.
 """
 
 import asyncio
 import gc
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,15 +22,10 @@ from monitor.ingest.media import IDENTITY, NDJSON
 from monitor.ingest.receive import Body, Kind, Receipt, Small, receive, receive_together
 from monitor.site import Site
 
-THREADS: Final = 4
-SMALL: Final = 64 << 10  # bytes of a body that is worth waiting for others
-TOGETHER: Final = 1 << 20  # bytes of small bodies stored as one
+STORE_THREADS: Final = 4
+SMALL_BODY_BYTES: Final = 64 << 10  # a body up to this size may share a batch
+MAX_BATCH_BYTES: Final = 1 << 20  # of small bodies that are stored together
 RETRY_AFTER_S: Final = 1
-# Small bodies are waited for this long, where that was worth it: a sync and a look at the database cost as much as
-# storing several of them.
-PAUSE_S: Final = 0.004
-WORTH: Final = 2  # bodies that came meanwhile
-TRIED: Final = 16  # batches after which it is tried again
 T = TypeVar("T")
 log = logger("api.http.intake")
 
@@ -40,7 +35,9 @@ class OverloadedError(BusyError):
 
 
 @dataclass(frozen=True, slots=True)
-class _Waiting:
+class _Task:
+    """Work for a store thread, and where its result goes."""
+
     work: "Callable[[], Any] | Small"
     answer: "asyncio.Future[Any]"
 
@@ -48,26 +45,25 @@ class _Waiting:
 class Intake:
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._waiting: deque[_Waiting] = deque()
-        self._worth, self._batches, self._ended = False, 0, 0.0  # of waiting for small bodies; the last batch's end
-        self._storing = False  # small bodies, by one thread at a time: what comes meanwhile shares the next sync
+        self._tasks: deque[_Task] = deque()
+        self._storing_small = False  # one thread at a time does; what arrives meanwhile is its next batch
         self._change = threading.Condition()
         self._threads: list[threading.Thread] = []
         self._stopped = False
-        self._kept = False
-        self.under_way = 0  # bytes; touched on the event loop alone
+        self._frozen = False
+        self.bytes_in_progress = 0  # changed on the event loop only
 
     @contextmanager
-    def room(self, size: int) -> Iterator[None]:
-        """Hold `size` bytes of the bound while a request is read and stored.
+    def reserve(self, size: int) -> Iterator[None]:
+        """Count `size` bytes as in progress while a request is read and stored.
 
         Raises:
-            OverloadedError: there is no room.
+            OverloadedError: a limit would be exceeded.
         """
         settings = self._site.settings.server
-        if self.under_way and self.under_way + size > settings.max_under_way_mb << 20:
+        if self.bytes_in_progress and self.bytes_in_progress + size > settings.max_under_way_mb << 20:
             raise OverloadedError(
-                f"more than {settings.max_under_way_mb} MiB of rows are under way; send this again in a moment",
+                f"more than {settings.max_under_way_mb} MiB of rows are being received; send this again in a moment",
                 retry_after_s=RETRY_AFTER_S,
             )
         if self._site.events.unflushed.memory_bytes > settings.max_unfolded_mb << 20:
@@ -75,40 +71,43 @@ class Intake:
                 f"more than {settings.max_unfolded_mb} MiB of rows wait to be flushed; send this again in a moment",
                 retry_after_s=RETRY_AFTER_S,
             )
-        self.under_way += size
+        self.bytes_in_progress += size
         try:
             yield
         finally:
-            self.under_way -= size
+            self.bytes_in_progress -= size
 
     async def store(self, model: str, kind: Kind, body: Body) -> Receipt:
-        """Have a body stored. Raises what `receive` raises."""
-        small = body.media_type == NDJSON and body.encoding == IDENTITY and len(body.content) <= SMALL
+        """Store a body. Raises what `receive` raises."""
+        small = body.media_type == NDJSON and body.encoding == IDENTITY and len(body.content) <= SMALL_BODY_BYTES
         receipt: Receipt
         if small:
-            receipt = await self._wait(Small(model, kind, body))
+            receipt = await self._submit(Small(model, kind, body))
         else:
             receipt = await self.run(lambda: receive(self._site, model, kind, body))
         return receipt
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Have something done by the threads that store rows."""
-        found: T = await self._wait(work)
-        return found
+        """Run a function in a store thread."""
+        result: T = await self._submit(work)
+        return result
 
-    async def _wait(self, work: "Callable[[], Any] | Small") -> Any:
-        waiting = _Waiting(work, asyncio.get_running_loop().create_future())
+    async def _submit(self, work: "Callable[[], Any] | Small") -> Any:
+        task = _Task(work, asyncio.get_running_loop().create_future())
         with self._change:
             if not self._threads:
-                self._threads = [threading.Thread(target=self._run, name="intake", daemon=True) for _ in range(THREADS)]
+                self._threads = [
+                    threading.Thread(target=self._run, name="intake", daemon=True) for _ in range(STORE_THREADS)
+                ]
                 for thread in self._threads:
                     thread.start()
-            self._waiting.append(waiting)
-            if not (self._storing and isinstance(work, Small)):  # else the thread that stores will find it
+            self._tasks.append(task)
+            if not (self._storing_small and isinstance(work, Small)):  # else the thread that stores will find it
                 self._change.notify()
-        return await waiting.answer
+        return await task.answer
 
     def stop(self) -> None:
+        """Finish what waits and end the threads."""
         with self._change:
             self._stopped = True
             self._change.notify_all()
@@ -116,20 +115,23 @@ class Intake:
             thread.join()
 
     def _run(self) -> None:
-        while (batch := self._next()) is not None:
-            answers = self._answers([waiting.work for waiting in batch])
+        while (batch := self._next_batch()) is not None:
+            answers = self._answers([task.work for task in batch])
             if isinstance(batch[0].work, Small):
                 with self._change:
-                    self._storing, self._ended = False, time.monotonic()
+                    self._storing_small = False
                     self._change.notify()
             for loop, group in groupby(zip(batch, answers, strict=True), key=lambda pair: pair[0].answer.get_loop()):
                 loop.call_soon_threadsafe(_deliver, list(group))
-            self._keep_what_is_loaded()
+            self._freeze_loaded_objects()
 
-    def _keep_what_is_loaded(self) -> None:
-        """After the first rows: all libraries are there, and looking through their objects stops everything 150 ms."""
-        if not self._kept:  # two threads may both do it, which is no harm
-            self._kept = True
+    def _freeze_loaded_objects(self) -> None:
+        """Exempt what the libraries hold from garbage collection, once the first rows have loaded them all.
+
+        A full collection of those 200,000 objects stops every request for more than 100 ms.
+        """
+        if not self._frozen:  # if two threads do it, no harm is done
+            self._frozen = True
             gc.collect()
             gc.freeze()
 
@@ -144,58 +146,41 @@ class Intake:
             log.exception("not stored")
             return [error] * len(batch)
 
-    def _next(self) -> list[_Waiting] | None:
-        """What has waited longest; a small body with the other small ones. None at the end."""
+    def _next_batch(self) -> list[_Task] | None:
+        """The task that has waited longest, or all small bodies if it is one of them; None once stopped."""
         with self._change:
-            while (found := self._first()) is None:
+            while True:
+                for position, task in enumerate(self._tasks):
+                    if not isinstance(task.work, Small):
+                        del self._tasks[position]
+                        return [task]
+                    if not self._storing_small:
+                        self._storing_small = True
+                        return self._take_small()
                 if self._stopped:
                     return None
                 self._change.wait()
-        if not isinstance(found.work, Small):
-            return [found]
-        self._pause()
-        with self._change:
-            return self._gather()
 
-    def _first(self) -> _Waiting | None:
-        """The first that a thread may take, taken; of small bodies, the right to store them all."""
-        for position, waiting in enumerate(self._waiting):
-            if not isinstance(waiting.work, Small):
-                del self._waiting[position]
-                return waiting
-            if not self._storing:
-                self._storing = True
-                return waiting
-        return None
-
-    def _pause(self) -> None:
-        """Wait for more small bodies, while some keep coming: a lone client, or a few in step, are not held up."""
-        self._batches += 1
-        if time.monotonic() - self._ended > PAUSE_S or not (self._worth or self._batches % TRIED == 0):
-            return
-        before = len(self._waiting)
-        time.sleep(PAUSE_S)
-        self._worth = len(self._waiting) - before >= WORTH
-
-    def _gather(self) -> list[_Waiting]:
-        taken: list[_Waiting] = []
-        left: deque[_Waiting] = deque()
+    def _take_small(self) -> list[_Task]:
+        """The small bodies that wait, up to MAX_BATCH_BYTES, in their order."""
+        taken: list[_Task] = []
+        left: deque[_Task] = deque()
         size = 0
-        for waiting in self._waiting:
-            if isinstance(work := waiting.work, Small) and size < TOGETHER:
-                taken.append(waiting)
-                size += len(work.body.content)
+        for task in self._tasks:
+            if isinstance(task.work, Small) and size < MAX_BATCH_BYTES:
+                taken.append(task)
+                size += len(task.work.body.content)
             else:
-                left.append(waiting)
-        self._waiting = left
+                left.append(task)
+        self._tasks = left
         return taken
 
 
-def _deliver(answered: "Sequence[tuple[_Waiting, Any]]") -> None:
-    for waiting, answer in answered:
-        if waiting.answer.done():  # its client has gone
+def _deliver(answered: "Sequence[tuple[_Task, Any]]") -> None:
+    for task, answer in answered:
+        if task.answer.done():  # its client has disconnected
             continue
         if isinstance(answer, Exception):
-            waiting.answer.set_exception(answer)
+            task.answer.set_exception(answer)
         else:
-            waiting.answer.set_result(answer)
+            task.answer.set_result(answer)

@@ -81,7 +81,7 @@ async def _take(request: Request, kind: Kind) -> Response:
     intake: Intake = request.app.state.intake
     limit_mb = request.app.state.site.settings.server.max_body_mb
     try:
-        with intake.room(declared_size(request, limit_mb)):
+        with intake.reserve(declared_size(request, limit_mb)):
             body = Body(await read_body(request, limit_mb), media_type, encoding)
             started = time.perf_counter()
             receipt = await intake.store(request.path_params["model"], kind, body)

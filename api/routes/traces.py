@@ -44,7 +44,7 @@ async def take_traces(_: Writer, request: Request) -> Response:
     site: Site = request.app.state.site
     limit_mb = site.settings.server.max_body_mb
     try:
-        with intake.room(declared_size(request, limit_mb)):
+        with intake.reserve(declared_size(request, limit_mb)):
             body = await read_body(request, limit_mb)
             started = time.perf_counter()
             verdict, answer = await intake.run(lambda: _stored(site, body, media_type, encoding))

@@ -139,10 +139,10 @@ def test_rows_that_wait_to_be_flushed_are_bounded(site: Site) -> None:
     async def fill() -> None:
         intake = Intake(small)
         body = "\n".join(json.dumps(event(f"e{i}", ts=NOW, text="x" * 1000)) for i in range(300)).encode()
-        with intake.room(1), pytest.raises(OverloadedError, match="1 MiB of rows are"), intake.room(1 << 20):
+        with intake.reserve(1), pytest.raises(OverloadedError, match="1 MiB of rows are"), intake.reserve(1 << 20):
             pass
         for i in range(30):
-            with intake.room(len(body)):
+            with intake.reserve(len(body)):
                 await intake.store("m", "events", Body(body.replace(b': "e', f': "{i}-'.encode()), NDJSON))
         await asyncio.to_thread(intake.stop)
 
@@ -150,7 +150,7 @@ def test_rows_that_wait_to_be_flushed_are_bounded(site: Site) -> None:
         asyncio.run(fill())
     assert refused.value.retry_after_s == 1
     site.events.settle("m")
-    assert Intake(small).room(10).__enter__() is None
+    assert Intake(small).reserve(10).__enter__() is None
 
 
 def test_a_server_with_no_room_says_so_at_once_and_stays_alive(api: Api) -> None:
