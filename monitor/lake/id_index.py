@@ -121,10 +121,6 @@ class IdIndex:
         if len(self._loose) > MAX_LOOSE_DIGESTS:
             self._sort_loose()
 
-    def contains(self, ids: RowIds) -> NDArray[np.bool_]:
-        """Shape (ids,): True where the row was added before."""
-        return self.files(*self.key.words(ids)) >= 0
-
     def forget(self, numbers: Collection[int]) -> None:
         """Drop the rows of some files."""
         self._sort_loose()

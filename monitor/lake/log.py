@@ -84,7 +84,7 @@ class DeltaLog:
             self.sync_entry_once(folder)
 
     def sync_entry_once(self, folder: Path) -> None:
-        """Make a folder's entry in its parent durable, once per process: its creator may have died before it did."""
+        """Make a folder's entry in its parent durable, once per process: its creator may have died before doing so."""
         if folder not in self._synced_entries:
             fsync_folder(folder.parent)
             self._synced_entries.add(folder)

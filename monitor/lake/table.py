@@ -206,17 +206,6 @@ class LakeTable:
             txns = {NEXT_SEQ: before.next_seq} if changes else {}
             return self._commit(operation, actions, replace(before, files=kept + tuple(added)), txns)
 
-    def replace(
-        self, removed: Collection[DataFile], parts: Iterable[pl.DataFrame], *, operation: str, changes: bool
-    ) -> Snapshot:
-        """`write`, then `swap`; on failure the new files are deleted. Raises what they raise."""
-        added = self.write(parts)
-        try:
-            return self.swap(removed, added, operation=operation, changes=changes)
-        except BaseException:
-            self.discard(added)
-            raise
-
     def discard(self, files: Sequence[DataFile]) -> None:
         """Delete files from `write` that will not be committed."""
         for file in files:

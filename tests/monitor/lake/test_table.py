@@ -45,7 +45,7 @@ def merge(table: LakeTable) -> None:
     """Merge all files of each day into one, as a compaction does."""
     now = table.snapshot()
     whole = with_day(table, table.scan_files(now, now.files).collect().sort("seq"))
-    table.replace(now.files, [whole], operation="OPTIMIZE", changes=False)
+    table.swap(now.files, table.write([whole]), operation="OPTIMIZE", changes=False)
 
 
 def test_files_are_replaced_in_one_version_that_any_reader_understands(table: LakeTable) -> None:
@@ -80,8 +80,10 @@ def test_a_file_is_replaced_once(table: LakeTable) -> None:
     before = table.snapshot().files
     merge(table)
     files = sorted(table.folder.rglob("*.parquet"))
+    added = table.write([rows(0, 10)])
     with pytest.raises(FileReplacedError, match="no longer part"):
-        table.replace(before, [rows(0, 10)], operation="OPTIMIZE", changes=False)
+        table.swap(before, added, operation="OPTIMIZE", changes=False)
+    table.discard(added)
     assert sorted(table.folder.rglob("*.parquet")) == files
     assert table.snapshot().version == 1
 
@@ -95,14 +97,17 @@ def test_a_swap_that_fails_leaves_nothing_behind(table: LakeTable, monkeypatch: 
         raise RuntimeError("torn")
 
     with pytest.raises(RuntimeError, match="torn"):
-        table.replace(table.snapshot().files, parts(), operation="OPTIMIZE", changes=False)
+        table.write(parts())
+
+    added = table.write([rows(0, 5)])
 
     def broken(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "link", broken)
     with pytest.raises(StoreFullError):
-        merge(table)
+        table.swap(table.snapshot().files, added, operation="OPTIMIZE", changes=False)
+    table.discard(added)
     assert sorted(p for p in table.folder.rglob("*") if p.is_file()) == files
     assert seqs(table) == list(range(10))
 

@@ -201,7 +201,7 @@ def test_files_that_were_merged_are_explained_by_the_record_of_the_merger(site: 
     with site.events.locked(model):
         before = table.snapshot()
         rows = table.scan_files(before, before.files).with_columns(date=pl.col("ts").dt.date()).collect()
-        table.replace(before.files, [rows], operation="OPTIMIZE", changes=False)
+        table.swap(before.files, table.write([rows]), operation="OPTIMIZE", changes=False)
     assert check(site).ok, "not recorded yet"
     digests.record_all(site)
     last = entries(site)[-1]
@@ -219,7 +219,7 @@ def test_a_file_that_was_replaced_and_deleted_before_the_record_is_still_account
     table = site.events.table(model, "events")
     before = table.snapshot()
     rows = table.scan_files(before, before.files).with_columns(date=pl.col("ts").dt.date()).collect()
-    table.replace(before.files, [rows.head(4)], operation="DELETE", changes=True)
+    table.swap(before.files, table.write([rows.head(4)]), operation="DELETE", changes=True)
     table.vacuum(keep=timedelta(0), now=datetime.now(UTC))
     digests.record_all(site)
     assert [(e["kind"], e["body"].get("cause")) for e in entries(site)] == [(DIGEST, None), (REWRITE, "retention")]  # type: ignore[attr-defined]

@@ -83,7 +83,7 @@ def test_rows_that_compaction_left_on_disk_go_as_well(lived_in: Site) -> None:
     table = lived_in.events.table(world.NAME, "events")
     before = table.snapshot()
     whole = table.scan_files(before, before.files).with_columns(date=pl.col("ts").dt.date()).sort("seq").collect()
-    table.replace(before.files, [whole], operation="OPTIMIZE", changes=False)
+    table.swap(before.files, table.write([whole]), operation="OPTIMIZE", changes=False)
     assert len(list(table.folder.glob("date=*/*.parquet"))) == 5
     erase(lived_in)
     assert len(list(table.folder.glob("date=*/*.parquet"))) == 1
