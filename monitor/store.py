@@ -65,10 +65,12 @@ def every_revision(db: Session) -> Sequence[Row[str, UUID, int]]:
 
 
 def models(db: Session) -> Sequence[Model]:
+    """Every model, by name."""
     return db.scalars(select(Model).order_by(Model.name)).all()
 
 
 def spec_revision(db: Session, model_id: UUID, revision: int) -> SpecRevision:
+    """One revision of a model's spec, which must exist."""
     query = select(SpecRevision).where(SpecRevision.model_id == model_id, SpecRevision.revision == revision)
     return db.scalars(query).one()
 
@@ -79,6 +81,7 @@ def spec_revisions(db: Connection) -> int:
 
 
 def newest_reference(db: Session, model_id: UUID) -> ReferenceRow | None:
+    """The reference of a model that is in force."""
     query = (
         select(ReferenceRow).where(ReferenceRow.model_id == model_id).order_by(ReferenceRow.created_at.desc()).limit(1)
     )
@@ -86,6 +89,7 @@ def newest_reference(db: Session, model_id: UUID) -> ReferenceRow | None:
 
 
 def windows_count(db: Session, baseline_id: UUID, scale: str) -> int:
+    """Number of closed windows of one scale since a reference began."""
     query = select(func.count()).select_from(Window).where(Window.baseline_id == baseline_id, Window.scale == scale)
     return db.scalar(query) or 0
 
@@ -124,7 +128,7 @@ def windows_lacking_outcomes(db: Session, model_id: UUID, next_outcome: int) -> 
 
 
 def windows_judged_before(db: Session, baseline_id: UUID, seq: int, after: datetime) -> Sequence[Window]:
-    """Windows of a reference that end after a time and were judged before event `seq` arrived, oldest first."""
+    """Windows of a reference that end after a time and whose verdict leaves out events before `seq`, oldest first."""
     query = select(Window).where(Window.baseline_id == baseline_id, Window.judged_seq < seq, Window.to_ts > after)
     return db.scalars(query.order_by(Window.to_ts, Window.number)).all()
 

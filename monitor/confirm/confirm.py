@@ -42,7 +42,7 @@ def confirm_alert(site: Site, alert_id: UUID) -> None:
             return
     model, window, spec = alarmed.model, alarmed.window, alarmed.spec
     try:
-        reference = reference_rows(site, CurrentSpec(model, window.spec_revision, spec), alarmed.baseline)
+        reference = reference_rows(site, CurrentSpec(model, window.spec_revision, spec), alarmed.reference)
         assert reference is not None  # a window has been judged against it
         current = _window_rows(site, alarmed)
         reference = with_vectors(encoding_of(site, spec), reference, site.cache)
@@ -128,7 +128,7 @@ class _AlertContext:
 
     model: Model
     window: Window
-    baseline: ReferenceRow
+    reference: ReferenceRow
     spec: ModelSpec
 
 
@@ -144,9 +144,9 @@ def _window_rows(site: Site, alarmed: _AlertContext) -> pl.DataFrame:
 
 
 def _evidence(site: Site, alarmed: _AlertContext, current: pl.DataFrame) -> list[Evidence]:
-    if alarmed.baseline.artifact is None:  # an erasure has removed it
+    if alarmed.reference.artifact is None:  # an erasure has removed it
         return []
-    fitted = ReferenceProfile.from_bytes(site.artifacts.get(alarmed.baseline.artifact))
+    fitted = ReferenceProfile.from_bytes(site.artifacts.get(alarmed.reference.artifact))
     return evidence(fitted, current, person=subject_column(alarmed.spec))
 
 

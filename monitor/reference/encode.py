@@ -57,6 +57,7 @@ class Encoding:
 
 
 def encoding_of(site: Site, spec: ModelSpec) -> Encoding:
+    """The encoders of a spec, with the settings of the installation."""
     train = site.settings.train
     return Encoding(spec.encoders, site.settings.home_dir, train.threads, train.device)
 

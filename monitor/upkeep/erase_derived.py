@@ -91,8 +91,8 @@ def erase_drafts(site: Site, case: Case, datasets: Collection[UUID]) -> None:
 def _may_show_erased(db: Session, window_id: UUID, erased: Erased, datasets: Collection[UUID]) -> bool:
     """Whether a confirmation of a window may show an erased row, from the window or from its reference."""
     window = db.get_one(Window, window_id)
-    baseline = db.get_one(ReferenceRow, window.baseline_id)
-    return held_erased(window, erased) or rests_on_erased(db, baseline, erased, datasets)
+    reference = db.get_one(ReferenceRow, window.baseline_id)
+    return held_erased(window, erased) or rests_on_erased(db, reference, erased, datasets)
 
 
 def held_erased(window: Window, erased: Erased) -> bool:

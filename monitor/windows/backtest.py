@@ -178,21 +178,21 @@ class StoredHistory:
         if spec.monitors.drift.rule == "thresholds":
             at = window.scale, window.number
             if at not in self._scores:
-                self._scores[at] = drift_scores(self._baseline, merge_all(blocks))
+                self._scores[at] = drift_scores(self._reference, merge_all(blocks))
             scores = self._scores[at]
         seed = seed_of(self.row.artifact, window.scale, window.number)
         return judge(
-            spec, self._baseline, window.scale, blocks, scores, first=labels.start, seed=seed, volume=window.volume
+            spec, self._reference, window.scale, blocks, scores, first=labels.start, seed=seed, volume=window.volume
         )
 
     @cached_property
-    def _baseline(self) -> ReferenceProfile:
+    def _reference(self) -> ReferenceProfile:
         assert self.row.artifact is not None
         return profile_job.load_profile(self.site.artifacts.root, self.row.artifact)
 
     @cached_property
     def _empty(self) -> BlockProfile:
-        return empty_profile(self._baseline.coding)
+        return empty_profile(self._reference.coding)
 
     @cached_property
     def _blocks(self) -> dict[int, BlockProfile]:
@@ -201,7 +201,7 @@ class StoredHistory:
             StoredProfile.baseline_id == self.row.id, StoredProfile.version == "", StoredProfile.segment == ""
         )
         with self.site.database.read() as db:
-            return {label: from_bytes(data, self._baseline.coding) for label, data in db.execute(query)}
+            return {label: from_bytes(data, self._reference.coding) for label, data in db.execute(query)}
 
     @cached_property
     def _history(self) -> concept.History | None:

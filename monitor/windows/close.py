@@ -14,8 +14,8 @@ from monitor.tables import ReferenceRow, Window
 from monitor.windows.judge import DueWindow, judge_window
 from monitor.windows.record import record
 
-# A window of time closes once the clock is GRACE past its end and later events have arrived, or no event has arrived
-# for this long.
+# A window of time closes once the clock is GRACE_PERIOD past its end, if a later event has arrived or no event has
+# arrived for this long.
 CLOSE_AFTER_QUIET: Final = timedelta(minutes=5)
 
 

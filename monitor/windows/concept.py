@@ -72,9 +72,9 @@ def watch(site: Site, current: CurrentSpec, row: ReferenceRow) -> bool:
     return True
 
 
-def _stream(site: Site, baseline: UUID, state: dict[str, Any]) -> ErrorStream:
+def _stream(site: Site, reference_id: UUID, state: dict[str, Any]) -> ErrorStream:
     """The stream in this state, taken out of the cache until its next state is stored."""
-    kept, stream = site.cache.take(STREAMS, baseline) or (None, None)
+    kept, stream = site.cache.take(STREAMS, reference_id) or (None, None)
     return stream if stream is not None and kept == state else ErrorStream.from_state(state)
 
 

@@ -27,7 +27,7 @@ class DueWindow:
     """A window that can be judged: its place, its times and its rows.
 
     Attributes:
-        number: place of the window within its scale, from 0.
+        number: position of the window within its scale, from 0.
         from_seq, to_seq: sequence numbers of its first row and one past its last.
         frame: the rows in order of arrival.
     """
@@ -89,23 +89,25 @@ def _judge_drift(
     empty_before_it_ends = window.frame.is_empty() and row.to_ts is not None and window.from_ts < row.to_ts
     if window.from_seq < row.to_seq or empty_before_it_ends:
         return unjudged("reference", "Drift not judged: these rows belong to the reference itself.")
-    baseline = profile_job.load_profile(site.artifacts.root, row.artifact)
+    reference = profile_job.load_profile(site.artifacts.root, row.artifact)
     labels = block_profiles.labels_between(
         current.spec, row, (window.from_seq, window.to_seq), (window.from_ts, window.to_ts)
     )
     with site.database.read() as db:
-        blocks = block_profiles.stored_blocks(db, row.id, baseline.coding, labels)
+        blocks = block_profiles.stored_blocks(db, row.id, reference.coding, labels)
         unencoded = block_profiles.unencoded(db, row.id, labels)
     for column in unencoded:
-        baseline, blocks = baseline.without(column), [without_column(block, column) for block in blocks]
+        reference, blocks = reference.without(column), [without_column(block, column) for block in blocks]
     unencoded_reasons = "; ".join(f"`{column}` is not judged: {reason}" for column, reason in unencoded.items())
-    if not baseline.columns:
+    if not reference.columns:
         return unjudged("not_encoded", f"Drift not judged: {unencoded_reasons}.")
     seed = seed_of(row.artifact, window.scale, window.number)
-    scores = drift_scores(baseline, merge_all(blocks))
+    scores = drift_scores(reference, merge_all(blocks))
     times = window.from_ts, window.to_ts
     volume = quality.volume_of(site, current.spec, row, window.frame, times)
-    decision = judge(current.spec, baseline, window.scale, blocks, scores, first=labels.start, seed=seed, volume=volume)
+    decision = judge(
+        current.spec, reference, window.scale, blocks, scores, first=labels.start, seed=seed, volume=volume
+    )
     readings = drift_readings(decision, scores)
     n = window.frame.height
     readings += [

@@ -21,11 +21,12 @@ MIN_ROWS_TO_PROFILE: Final = 10_000  # new rows that are worth profiling before 
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """A number of events to reach, and a time that an event and, GRACE later, the clock must have reached.
+    """A number of events that must have arrived, and a time that an event and the clock must have reached.
 
     Attributes:
         seq: number of events, counted from the model's first.
-        ts: None where only the number of events counts.
+        ts: time that an event must have reached, and the clock must have passed by GRACE_PERIOD; None where only the
+            number of events counts.
     """
 
     seq: int = 0
