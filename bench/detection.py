@@ -1,17 +1,17 @@
-"""What the drift rule alarms on: traffic without drift, planted shifts, irrelevant ones, texts, and a month of days.
+"""How often the drift rule alarms: traffic without drift, planted shifts, irrelevant shifts, texts, a month of days.
 
     python -m bench.detection [--full] [--trials N] [--cases null,power,...] [--seed N] [--processes N]
 
-Small by default (minutes); --full runs every kind of traffic, about an hour on one idle core. Every window is judged by
-the default path of the service: `monitor.detect.rules` with a spec, blocks, budget and redraws as shipped. A reference
-is fitted on its own rows in every trial and some windows after it are judged, as in production; `standard_error` counts
-references, not windows. Windows of 10,000 rows and more come from a bank of profiles, whose bins are those of other
-rows.
+By default it is small (minutes); --full runs every kind of traffic, about an hour on one idle core. Every window is
+judged by the default path of the service: `monitor.detect.rules` with a spec, and with the blocks, budget and
+permutations of production. In every trial a reference is fitted on its own rows, and some windows after it are judged;
+`standard_error` is over references, not windows. Windows of 10,000 rows and more are drawn from a bank of profiles,
+whose bins are fitted on other rows.
 
-Beside the rule those of other tools on the same windows (some of them), each at its own settings: Evidently's default
-(any column, half of the columns), Kolmogorov-Smirnov and chi-square with Bonferroni at 5 %, three standard deviations
-over chunks (NannyML), PSI over 0.1. The case `peers` compares these with Evidently and NannyML themselves. Read alarm
-rates beside false-alarm rates: a rule that always alarms finds everything.
+Some of the windows are also judged by the rules of other tools, each at its own settings: Evidently's default (any
+column, half of the columns), Kolmogorov-Smirnov and chi-square with Bonferroni at 5 %, three standard deviations over
+chunks (NannyML), PSI over 0.1. The case `peers` compares these rules with Evidently and NannyML themselves. Read alarm
+rates beside false-alarm rates: a rule that always alarms detects everything.
 
 Cases: null_<traffic>_<window>_<rows a day>, mean_over_null, run_length_<traffic>, power_<shift>_<rows>,
 irrelevant_<rows>, text_banking77_<shift>_<rows>, peers. Tables come from ../shared/data beside the checkout.
@@ -44,7 +44,7 @@ CASES = ("null", "power", "irrelevant", "run_length", "text", "peers")
 def figures(options: argparse.Namespace) -> Iterator[Figure]:
     cells: list[Cell] = [cell for case in options.cases.split(",") for cell in cells_of(case, options)]
     nulls: list[Figure] = []
-    # Not forked: Polars' threads do not survive it.
+    # Processes are spawned, because Polars' threads do not survive a fork.
     with ProcessPoolExecutor(options.processes, get_context("spawn"), os.nice, (15,)) as pool:
         for found in pool.map(run_cell, cells):
             nulls += [f for f in found if f.exchangeable]
@@ -55,7 +55,9 @@ def figures(options: argparse.Namespace) -> Iterator[Figure]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true", help="every traffic, size and shift; hours")
-    parser.add_argument("--trials", type=int, default=60, help="windows of a null cell; other cells take a share")
+    parser.add_argument(
+        "--trials", type=int, default=60, help="windows of a null cell; other cells have a part of them"
+    )
     parser.add_argument("--seed", type=int, default=20261124)
     parser.add_argument("--cases", default=",".join(CASES))
     parser.add_argument("--traffic", default="", help="only these kinds of traffic, by name")

@@ -1,15 +1,15 @@
-"""Drift measurement against peers: time and memory, from Parquet files to a verdict, and from stored profiles.
+"""Time and memory of drift measurement beside peers: from Parquet files to a verdict, and from stored profiles.
 
     python -m bench.drift [--rows N] [--cases evidently_1m_x20,...] [--peers PATH]
 
-A million rows against a million, 15 numbers and 5 categories, from two Parquet files to a verdict with every
-statistic of the catalogue, each run in a process of its own. Peers: Evidently's DataDriftPreset (from this
-environment), NannyML's univariate calculator and whylogs' profiling, each in a virtual environment made once under
---peers; one that does not install is left out and the reason printed. With fewer --rows the case names stay and the
-line says the rows. CPU seconds stand beside wall seconds: they hold on a machine that does other things too.
+A million rows are compared with a million, of 15 numbers and 5 categories: from two Parquet files to a verdict with
+every statistic of the catalogue, each run in a process of its own. Peers: Evidently's DataDriftPreset (from this
+environment), NannyML's univariate calculator and whylogs' profiling, each in a virtual environment that is made once
+under --peers. A peer that does not install is left out, and the reason is printed. With fewer --rows, the case names
+stay and the line states the rows. CPU seconds are reported beside wall seconds, because they hold on a busy machine.
 
-3 million rows by 1,000 columns are foretold from runs that reach each of the two by itself (bench/speed/law.py), which
-are all printed and stored, with a run in between that the law did not see.
+3 million rows by 1,000 columns are predicted from runs that reach each of the two separately (bench/speed/law.py).
+These are all printed and stored, with a run of a size in between that the fit did not use.
 
 Appends JSON lines to bench/results/drift.jsonl.
 """
@@ -29,10 +29,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bench.speed.law import law  # noqa: E402
+from bench.speed.law import fit_law  # noqa: E402
 from bench.speed.rows import write_sides  # noqa: E402
-from bench.speed.stored import decision, windows  # noqa: E402
-from bench.speed.work import ours, peers  # noqa: E402
+from bench.speed.stored import time_decision, time_windows  # noqa: E402
+from bench.speed.work import run_ours, run_peer  # noqa: E402
 from core.canonical import timestamp  # noqa: E402
 
 NUMBERS, CATEGORIES = 15, 5
@@ -51,14 +51,14 @@ class Figure:
     basis: str = ""
 
 
-def million(options: argparse.Namespace, case: str) -> Iterator[Figure]:
-    """One of the three cases with a peer."""
+def beside_peer(options: argparse.Namespace, case: str) -> Iterator[Figure]:
+    """One of the three cases beside a peer."""
     peer = case.split("_", maxsplit=1)[0]
     with tempfile.TemporaryDirectory(prefix="assay-bench-") as place:
         write_sides(Path(place), options.rows, NUMBERS, CATEGORIES)
-        mine = ours("profiling" if peer == "whylogs" else "verdict", Path(place))
+        mine = run_ours("profiling" if peer == "whylogs" else "verdict", Path(place))
         try:
-            theirs = peers(peer, Path(place), options.peers)
+            theirs = run_peer(peer, Path(place), options.peers)
         except (RuntimeError, subprocess.CalledProcessError) as error:
             print(f"{case}: {peer} left out: {str(error).strip()[-200:]}", file=sys.stderr)
             theirs = None
@@ -67,8 +67,8 @@ def million(options: argparse.Namespace, case: str) -> Iterator[Figure]:
         yield Figure(case, metric, getattr(mine, metric), unit, peer if theirs else None, beside)
 
 
-def scale(options: argparse.Namespace) -> Iterator[Figure]:
-    case, found = "scale_3m_x1000", law(options.rows / 1_000_000)
+def scale_figures(options: argparse.Namespace) -> Iterator[Figure]:
+    case, found = "scale_3m_x1000", fit_law(options.rows / 1_000_000)
     for (rows, columns), taken in found.runs.items():
         for metric, value, unit in (
             ("seconds", taken.seconds, "s"), ("cpu_seconds", taken.cpu_seconds, "s"), ("peak_mb", taken.peak_mb, "MB"),
@@ -76,17 +76,17 @@ def scale(options: argparse.Namespace) -> Iterator[Figure]:
             yield Figure(case, f"{metric}_{rows}_x{columns}", value, unit)
     yield Figure(case, "exponent_rows", found.by_rows, "exponent of CPU seconds")
     yield Figure(case, "exponent_columns", found.by_columns, "exponent of CPU seconds")
-    yield Figure(case, "check_cpu_seconds", found.check.cpu_seconds, "measured over foretold")
-    yield Figure(case, "check_peak_mb", found.check.peak_mb, "measured over foretold")
-    basis = "foretold by the law of the runs beside"
-    yield Figure(case, "seconds", found.foretold.seconds, "s", basis=basis)
-    yield Figure(case, "cpu_seconds", found.foretold.cpu_seconds, "s", basis=basis)
-    yield Figure(case, "peak_mb", found.foretold.peak_mb, "MB", basis=basis)
+    yield Figure(case, "check_cpu_seconds", found.check.cpu_seconds, "measured over predicted")
+    yield Figure(case, "check_peak_mb", found.check.peak_mb, "measured over predicted")
+    basis = "predicted by the law fitted on the other runs"
+    yield Figure(case, "seconds", found.predicted.seconds, "s", basis=basis)
+    yield Figure(case, "cpu_seconds", found.predicted.cpu_seconds, "s", basis=basis)
+    yield Figure(case, "peak_mb", found.predicted.peak_mb, "MB", basis=basis)
 
 
-def from_profiles() -> Iterator[Figure]:
-    """At 200 rows a quarter of a day, and at 100 times as many."""
-    few, many = windows((200, 20_000))
+def window_figures() -> Iterator[Figure]:
+    """Windows with 200 rows in a quarter of a day, and with 100 times as many."""
+    few, many = time_windows((200, 20_000))
     yield Figure("window_from_profiles", "ms", few[0], "ms")
     yield Figure("window_from_profiles", "cpu_ms", few[1], "ms")
     yield Figure("growth_100x", "growth", many[0] / few[0], "ratio")
@@ -97,15 +97,15 @@ def run(options: argparse.Namespace) -> Iterator[Figure]:
     for name in options.cases.split(","):
         match name:
             case "scale_3m_x1000":
-                yield from scale(options)
+                yield from scale_figures(options)
             case "window_from_profiles" | "growth_100x":
-                yield from from_profiles()
+                yield from window_figures()
             case "decision_500_columns":
-                wall, cpu = decision()
+                wall, cpu = time_decision()
                 yield Figure(name, "ms", wall, "ms")
                 yield Figure(name, "cpu_ms", cpu, "ms")
             case _:
-                yield from million(options, name)
+                yield from beside_peer(options, name)
 
 
 def main() -> None:

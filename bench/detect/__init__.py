@@ -1,1 +1,1 @@
-"""Parts of the bench of detection: kinds of traffic, shifts, other rules, and one trial."""
+"""Parts of the detection bench: kinds of traffic, planted shifts, the rules of peers, and one trial."""

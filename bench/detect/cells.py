@@ -1,7 +1,7 @@
-"""The cells of the bench of detection: each a kind of case with its arguments, run by itself in one process."""
+"""The cells of the detection bench: each is one case with its arguments, and runs in one process."""
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -11,14 +11,24 @@ import numpy as np
 import polars as pl
 from scipy.stats import norm
 
-from bench.detect.made import synthetic
-from bench.detect.peers import PEERS, Others, real_evidently, real_nannyml
+from bench.detect.peers import PEERS, PeerRules, real_evidently, real_nannyml
 from bench.detect.run_length import run_length
 from bench.detect.shifts import POWERS
+from bench.detect.synthetic import synthetic_traffic
 from bench.detect.text import SHIFTS as TEXT_SHIFTS
 from bench.detect.text import TextStream
-from bench.detect.traffic import BLOCK, Tables, Traffic, real
-from bench.detect.trial import LENGTHS, Length, Outcome, bank_of, drawn, fitted, from_bank, judged, outcomes
+from bench.detect.traffic import BLOCK, Tables, Traffic, real_traffic
+from bench.detect.trial import (
+    LENGTHS,
+    Length,
+    Outcome,
+    draw_trial,
+    fit,
+    judge_all,
+    judge_from_bank,
+    judge_window,
+    make_bank,
+)
 from monitor.profile.block import BlockProfile, profile_blocks
 from monitor.profile.counting import NumberCounts
 from monitor.profile.fit_reference import fit_reference
@@ -27,17 +37,19 @@ from monitor.profile.reference_profile import ReferenceProfile
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 ALPHA = 1 / 30
 TENTH, HUNDREDTH = 0.10, 0.01
-BANKED = 10_000  # rows a day from which profiles come from a bank
-SMALL_TRAFFIC = ("credit", "zipf", "regimes", "sessions", "elec2_weeks")
-AT_1000 = ("solutions", "scored", "compas", "elec2_days", "bike_days", "sessions", "regimes", "day_effect_0.02",
-           "day_effect_0.04")  # fmt: skip
-LARGE = (("scored", 10_000), ("solutions", 10_000), ("pareto", 10_000), ("scored", 100_000))
-RUN_LENGTHS = ("scored", "regimes", "elec2_days", "sessions", "scored_bursts")
+MIN_BANKED_ROWS = 10_000  # rows a day from which profiles are drawn from a bank
+SMALL_NULL_TRAFFIC = ("credit", "zipf", "regimes", "sessions", "elec2_weeks")
+NULL_TRAFFIC_AT_1000_ROWS = (
+    "solutions", "scored", "compas", "elec2_days", "bike_days", "sessions", "regimes", "day_effect_0.02",
+    "day_effect_0.04",
+)  # fmt: skip
+LARGE_NULL_CELLS = (("scored", 10_000), ("solutions", 10_000), ("pareto", 10_000), ("scored", 100_000))
+RUN_LENGTH_TRAFFIC = ("scored", "regimes", "elec2_days", "sessions", "scored_bursts")
 
 
 @dataclass(frozen=True)
 class Figure:
-    """`exchangeable`: a false-alarm rate that counts in the mean over null cells."""
+    """One result of the bench. `exchangeable`: a false-alarm rate that counts in the mean over null cells."""
 
     case: str
     metric: str
@@ -50,6 +62,8 @@ class Figure:
 
 @dataclass(frozen=True)
 class Cell:
+    """One case with its arguments; `trials`: how many windows it judges at least."""
+
     kind: str
     args: tuple[Any, ...]
     trials: int
@@ -58,7 +72,7 @@ class Cell:
 
 
 def cells_of(case: str, options: argparse.Namespace) -> list[Cell]:
-    """The cells of one case, small or full."""
+    """The cells of one case, in the small or the full bench."""
     full, wanted = options.full, options.traffic.split(",") if options.traffic else None
 
     def cell(*args: Any, trials: int) -> Cell:
@@ -67,19 +81,20 @@ def cells_of(case: str, options: argparse.Namespace) -> list[Cell]:
     names = [n for n in traffics() if wanted is None or n in wanted]
     match case:
         case "null":
-            # Wide tables last: they take longest. A volume beyond the guard is never judged, whatever the trials.
+            # Wide tables come last because they take longest. Traffic whose volume is out of bounds needs few trials,
+            # because it is never judged.
             names.sort(key=lambda n: (len(traffics()[n].columns) > 12, not traffics()[n].exchangeable))
-            found = [(n, w, 300) for n in names for w in LENGTHS if full or wanted or n in SMALL_TRAFFIC]
+            found = [(n, w, 300) for n in names for w in LENGTHS if full or wanted or n in SMALL_NULL_TRAFFIC]
             if full:
                 found = [f for f in found if f[0] != "wide200" or f[1] == "1d"]
-                found += [(n, w, 1000) for n in names if n in AT_1000 for w in LENGTHS]
-                found += [(n, w, rows) for n, rows in LARGE if n in names for w in LENGTHS]
+                found += [(n, w, 1000) for n in names if n in NULL_TRAFFIC_AT_1000_ROWS for w in LENGTHS]
+                found += [(n, w, rows) for n, rows in LARGE_NULL_CELLS if n in names for w in LENGTHS]
             guarded = [n for n in names if not 0.5 <= traffics()[n].volume <= 2.0]
             return [cell(*f, trials=options.trials // (10 if f[0] in guarded else 1)) for f in found]
         case "power":
             share = 1 if full else 4
             return [
-                cell(at, rows, trials=options.trials // (4 * share) if rows < BANKED else options.trials // 8)
+                cell(at, rows, trials=options.trials // (4 * share) if rows < MIN_BANKED_ROWS else options.trials // 8)
                 for at, power in enumerate(POWERS)
                 for rows in power.rows
                 if full or (at == 0 and rows == 1000)
@@ -87,7 +102,7 @@ def cells_of(case: str, options: argparse.Namespace) -> list[Cell]:
         case "irrelevant":
             return [cell(rows, trials=options.trials // 2) for rows in (100_000, 10_000_000)]
         case "run_length":
-            chosen = [n for n in RUN_LENGTHS if wanted is None or n in wanted]
+            chosen = [n for n in RUN_LENGTH_TRAFFIC if wanted is None or n in wanted]
             streams = options.trials // 5 if full else options.trials // 10
             return [cell(n, trials=streams) for n in (chosen if full else chosen[:2])]
         case "text":
@@ -99,12 +114,16 @@ def cells_of(case: str, options: argparse.Namespace) -> list[Cell]:
 
 
 def run_cell(cell: Cell) -> list[Figure]:
-    run = {"null": _null, "power": _power, "irrelevant": _irrelevant, "run_length": _run_length, "text": _text,
-           "peers": _peers}[cell.kind]  # fmt: skip
-    return list(run(cell, *cell.args))
+    """The results of one cell."""
+    run: dict[str, Callable[..., Iterator[Figure]]] = {
+        "null": _null_cell, "power": _power_cell, "irrelevant": _irrelevant_cell, "run_length": _run_length_cell,
+        "text": _text_cell, "peers": _peers_cell,
+    }  # fmt: skip
+    return list(run[cell.kind](cell, *cell.args))
 
 
 def mean_over_null(rates: Sequence[Figure]) -> Iterator[Figure]:
+    """Mean and largest false-alarm rate over the null cells, beside those of the peers."""
     for metric in sorted({f.metric for f in rates}):
         mine = [f.value for f in rates if f.metric == metric and f.peer is None]
         yield Figure("mean_over_null", metric, float(np.mean(mine)))
@@ -118,7 +137,7 @@ def mean_over_null(rates: Sequence[Figure]) -> Iterator[Figure]:
 
 @cache
 def traffics() -> dict[str, Traffic]:
-    return {traffic.name: traffic for traffic in [*real(Tables.read(DATA)), *synthetic()]}
+    return {traffic.name: traffic for traffic in [*real_traffic(Tables.read(DATA)), *synthetic_traffic()]}
 
 
 @cache
@@ -130,25 +149,25 @@ def _rng(cell: Cell, *of: Any) -> np.random.Generator:
     return np.random.default_rng([cell.seed, *"/".join(map(str, (cell.kind, *cell.args, *of))).encode()])
 
 
-def _null(cell: Cell, name: str, window: str, rows: int) -> Iterator[Figure]:
+def _null_cell(cell: Cell, name: str, window: str, rows: int) -> Iterator[Figure]:
     traffic, length = traffics()[name], LENGTHS[window]
     case = f"null_{name}_{window}_{rows}"
     also = (TENTH, HUNDREDTH) if window == "7d" else (TENTH,)
     references = -(-cell.trials // length.windows)
     bank = None
-    if rows >= BANKED:
-        bank = bank_of(traffic, _rng(cell, "bank"), rows, 4 * (length.reference + length.days * length.windows) + 120)
+    if rows >= MIN_BANKED_ROWS:
+        bank = make_bank(traffic, _rng(cell, "bank"), rows, 4 * (length.reference + length.days * length.windows) + 120)
     found: list[list[Outcome]] = []
     for i in range(references):
         rng, peers = _rng(cell, i), i % 8 == 0
         if bank is None:
-            every = outcomes(traffic, rng, rows, length, ALPHA, peers=peers, also=also if rows == 300 else ())
+            every = judge_all(traffic, rng, rows, length, ALPHA, peers=peers, also=also if rows == 300 else ())
             found.append([outcome for _, outcome in every])
         else:
-            found.append(from_bank(traffic, bank, rng, length, ALPHA, peers=peers))
+            found.append(judge_from_bank(traffic, bank, rng, length, ALPHA, peers=peers))
     flat = [outcome for part in found for outcome in part]
     counts = traffic.exchangeable and traffic.volume == 1.0
-    yield from _beside(case, "false_alarm_rate", flat, counts)
+    yield from _with_peers(case, "false_alarm_rate", flat, counts)
     changed = [[o.changed for o in part] for part in found]
     yield Figure(case, "false_alarm_rate_without_floors", float(np.mean(changed)), exchangeable=counts)
     by_reference = np.mean(changed, axis=1)
@@ -163,22 +182,25 @@ def _null(cell: Cell, name: str, window: str, rows: int) -> Iterator[Figure]:
         yield Figure(case, "quarters_refused_rate", float(np.mean([not part[0].quarters for part in found])))
 
 
-def _power(cell: Cell, at: int, rows: int) -> Iterator[Figure]:
+def _power_cell(cell: Cell, at: int, rows: int) -> Iterator[Figure]:
     power = POWERS[at]
     length = Length(30, 1, 4)
     found: dict[str, list[Outcome]] = {name: [] for name in power.shifts}
     for i in range(-(-cell.trials // length.windows)):
-        every = outcomes(
+        every = judge_all(
             traffics()[power.traffic], _rng(cell, i), rows, length, ALPHA, peers=i % 4 == 0, shifts=power.shifts
         )
         for name, outcome in every:
             found[name].append(outcome)
     for name, part in found.items():
-        yield from _beside(f"power_{name}_{rows}", "alarm_rate", part, False)
+        yield from _with_peers(f"power_{name}_{rows}", "alarm_rate", part, False)
 
 
-def _irrelevant(cell: Cell, rows: int) -> Iterator[Figure]:
-    """Shifts under and over the floor at sizes where everything is significant; rows are drawn as counts per bin."""
+def _irrelevant_cell(cell: Cell, rows: int) -> Iterator[Figure]:
+    """Shifts below and above the minimum effect, with so many rows that every shift is significant.
+
+    Rows are drawn as counts per bin.
+    """
     for name, size in (("0.7_floor", 0.035), ("1.4_floor", 0.07)):
         alarms: list[bool] = []
         while len(alarms) < cell.trials:
@@ -188,25 +210,25 @@ def _irrelevant(cell: Cell, rows: int) -> Iterator[Figure]:
                 sample, dict.fromkeys(sample.columns, "number"), blocks=np.arange(20_000) * 120 // 20_000, parts=4
             )
             for _ in range(10):
-                blocks = tuple(_drawn(known, rng, rows // 4, 0.0) for _ in range(120))
-                baseline = replace(known, blocks=blocks)
-                window = [_drawn(known, rng, rows // 4, size) for _ in range(4)]
+                blocks = tuple(_draw_block(known, rng, rows // 4, 0.0) for _ in range(120))
+                profile = replace(known, blocks=blocks)
+                window = [_draw_block(known, rng, rows // 4, size) for _ in range(4)]
                 seed = int(rng.integers(2**31))
-                alarms.append(judged(baseline, window, "1d", 120, seed, alpha=ALPHA).alarmed)
+                alarms.append(judge_window(profile, window, "1d", 120, seed, alpha=ALPHA).alarmed)
         yield Figure(f"irrelevant_{rows}", f"alarm_rate_{name}", float(np.mean(alarms)))
 
 
-def _drawn(baseline: ReferenceProfile, rng: np.random.Generator, rows: int, shift: float) -> BlockProfile:
-    """A block of `rows` normal rows per column; the first column is shifted."""
+def _draw_block(profile: ReferenceProfile, rng: np.random.Generator, rows: int, shift: float) -> BlockProfile:
+    """A block of `rows` rows of normal columns, the first of which is shifted."""
     numbers = {}
-    for c, (name, bins) in enumerate(baseline.coding.numbers.items()):
+    for c, (name, bins) in enumerate(profile.coding.numbers.items()):
         below = np.concatenate([[0.0], norm.cdf(bins.edges - (shift if c == 0 else 0.0)), [1.0]])
         counts = rng.multinomial(rows, np.diff(below)).astype(np.int64)
         numbers[name] = NumberCounts(counts, 0, 0.0, float(rows), None, None)
     return BlockProfile(rows, numbers, {})
 
 
-def _run_length(cell: Cell, name: str) -> Iterator[Figure]:
+def _run_length_cell(cell: Cell, name: str) -> Iterator[Figure]:
     found = [run_length(traffics()[name], _rng(cell, i), peers=i % 10 == 0) for i in range(cell.trials)]
     case = f"run_length_{name}"
     days = [f.days for f in found]
@@ -221,8 +243,8 @@ def _run_length(cell: Cell, name: str) -> Iterator[Figure]:
         yield Figure(case, "false_alarm_days_per_30", float(np.mean(days)), "days", peer, theirs)
 
 
-def _text(cell: Cell, rows: int, full: bool) -> Iterator[Figure]:
-    """Five windows after each reference; `standard_error` counts the streams, which hold back different intents."""
+def _text_cell(cell: Cell, rows: int, full: bool) -> Iterator[Figure]:
+    """Five windows after each reference. `standard_error` is over the streams, which hold back different intents."""
     streams = [_stream(cell.seed + i) for i in range(8 if full else 2)]
     for shift in TEXT_SHIFTS:
         count = cell.trials if shift == "none" else cell.trials // 4
@@ -238,20 +260,20 @@ def _text(cell: Cell, rows: int, full: bool) -> Iterator[Figure]:
         yield Figure(case, "standard_error", float(by_stream.std(ddof=1) / np.sqrt(len(by_stream))))
 
 
-def _peers(cell: Cell) -> Iterator[Figure]:
-    """Share of columns and windows on which the rules of `Others` and the tools themselves agree."""
+def _peers_cell(cell: Cell) -> Iterator[Figure]:
+    """Share of columns and windows on which `PeerRules` and the peers themselves agree."""
     length = Length(30, 1, 10)
     for name in ("credit", "compas", "credit_bursts"):
         rng = _rng(cell, name)
-        reference, windows = drawn(traffics()[name], rng, 1000, length)
-        baseline = fitted(traffics()[name], reference)
-        others = Others(baseline, 1)
+        reference, windows = draw_trial(traffics()[name], rng, 1000, length)
+        profile = fit(traffics()[name], reference)
+        others = PeerRules(profile, 1)
         mine = [
-            others.verdicts(profile_blocks(w, baseline, w[BLOCK].to_numpy() - 4 * (30 + i)))
+            others.verdicts(profile_blocks(w, profile, w[BLOCK].to_numpy() - 4 * (30 + i)))
             for i, w in enumerate(windows)
         ]
         reference, windows = reference.drop(BLOCK), [w.drop(BLOCK) for w in windows]
-        theirs = [real_evidently(reference, w, list(baseline.coding.numbers)) for w in windows[:4]]
+        theirs = [real_evidently(reference, w, list(profile.coding.numbers)) for w in windows[:4]]
         equal = [m[0][c] == t[c] for m, t in zip(mine, theirs, strict=False) for c in t]
         yield Figure("peers", f"evidently_columns_equal_{name}", float(np.mean(equal)))
         chunks = real_nannyml(reference, windows, cell.peers)
@@ -262,7 +284,7 @@ def _peers(cell: Cell) -> Iterator[Figure]:
         yield Figure("peers", f"any_column_alarms_{name}", ours, "share", "NannyML 0.13.1", any_column)
 
 
-def _beside(case: str, metric: str, found: Sequence[Outcome], exchangeable: bool) -> Iterator[Figure]:
+def _with_peers(case: str, metric: str, found: Sequence[Outcome], exchangeable: bool) -> Iterator[Figure]:
     ours = float(np.mean([outcome.alarmed for outcome in found]))
     yield Figure(case, metric, ours, exchangeable=exchangeable)
     for peer in PEERS:

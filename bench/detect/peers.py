@@ -1,7 +1,7 @@
-"""What is commonly done, each at its own settings, from the same profiles; and the tools themselves on some windows.
+"""The rules of other tools, each at its own settings, from the same profiles; and the tools themselves on some windows.
 
-Rules written again here are compared with the tools by the case `peers`: Evidently of this environment, NannyML in an
-environment of its own.
+The case `peers` compares the rules that are reimplemented here with the tools: Evidently in this environment, NannyML
+in an environment of its own.
 """
 
 import json
@@ -23,26 +23,26 @@ from monitor.profile.block import BlockProfile, merge_all
 from monitor.profile.reference_profile import ReferenceProfile
 
 PEERS = ("evidently_any", "evidently_half", "ks_bonferroni", "three_sigma", "psi_0.1")
-_USED = [METHODS[name] for name in ("wasserstein", "jensen_shannon", "psi")]
+_METHODS_USED = [METHODS[name] for name in ("wasserstein", "jensen_shannon", "psi")]
 
 
-class Others:
-    """The other rules after one reference."""
+class PeerRules:
+    """The rules of the peers after one reference."""
 
-    def __init__(self, baseline: ReferenceProfile, days: int) -> None:
-        self._baseline = baseline
-        self._columns = [*baseline.coding.numbers, *baseline.coding.categories]
-        chunk = (np.array(baseline.labels) - baseline.labels[0]) // (4 * days)
+    def __init__(self, profile: ReferenceProfile, days: int) -> None:
+        self._baseline = profile
+        self._columns = [*profile.coding.numbers, *profile.coding.categories]
+        chunk = (np.array(profile.labels) - profile.labels[0]) // (4 * days)
         seen: dict[str, list[float]] = {}
         for number in range(int(chunk.max()) + 1):
-            part = merge_all([b for b, c in zip(baseline.blocks, chunk, strict=True) if c == number])
-            for score in score_window(baseline, part, _USED[1:2], ()):
+            part = merge_all([b for b, c in zip(profile.blocks, chunk, strict=True) if c == number])
+            for score in score_window(profile, part, _METHODS_USED[1:2], ()):
                 if score.value is not None:
                     seen.setdefault(score.column, []).append(score.value)
         self._limits = {column: float(np.mean(v) + 3 * np.std(v)) for column, v in seen.items()}
 
     def fired(self, blocks: Sequence[BlockProfile]) -> dict[str, bool]:
-        scores = score_window(self._baseline, merge_all(blocks), _USED, ())
+        scores = score_window(self._baseline, merge_all(blocks), _METHODS_USED, ())
         drifted = self.evidently(scores)
         tests = row_tests(self._baseline, blocks, alpha=0.05, min_effects=dict.fromkeys(self._baseline.columns, 0.0))
         return {
@@ -54,7 +54,7 @@ class Others:
         }
 
     def evidently(self, scores: Sequence[Score]) -> dict[str, bool]:
-        """Above 1,000 reference rows: Wasserstein / std for numbers, Jensen-Shannon for categories, 0.1 for both."""
+        """Evidently above 1,000 reference rows: Wasserstein / std for numbers, Jensen-Shannon for categories; 0.1."""
         found = dict.fromkeys(self._columns, False)
         for score in scores:
             number = score.column in self._baseline.coding.numbers
@@ -71,13 +71,13 @@ class Others:
         }
 
     def verdicts(self, blocks: Sequence[BlockProfile]) -> tuple[dict[str, bool], dict[str, bool]]:
-        """By column: Evidently's default, and three standard deviations."""
-        scores = score_window(self._baseline, merge_all(blocks), _USED, ())
+        """By column, the verdicts of Evidently's default and of three standard deviations."""
+        scores = score_window(self._baseline, merge_all(blocks), _METHODS_USED, ())
         return self.evidently(scores), self.three_sigma(scores)
 
 
 def real_evidently(reference: pl.DataFrame, window: pl.DataFrame, numbers: Sequence[str]) -> dict[str, bool]:
-    """Verdict of each column by the library's default."""
+    """The verdict on each column by the library's default."""
     warnings.simplefilter("ignore")
     from evidently import DataDefinition, Dataset, Report
     from evidently.presets import DataDriftPreset
@@ -107,7 +107,7 @@ print(json.dumps({c: [bool(x) for x in table[(c, "jensen_shannon", "alert")]] fo
 
 
 def real_nannyml(reference: pl.DataFrame, windows: Sequence[pl.DataFrame], peers: Path) -> list[dict[str, bool]]:
-    """Verdict of each column for each window (all of equal length), in the library's own environment."""
+    """The verdict on each column of each window, all of equal length, by the library in its own environment."""
     python = peer_python(peers, "nannyml")
     with tempfile.TemporaryDirectory(prefix="assay-bench-") as folder:
         reference.write_parquet(f"{folder}/reference.parquet")

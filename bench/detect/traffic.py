@@ -1,7 +1,7 @@
-"""Kinds of traffic without drift. Each draws whole days of rows, in quarters, from one random generator.
+"""Kinds of traffic without drift, which draw complete days of rows, in quarters, from one random generator.
 
-Real tables here, made-up ones in `made.py`. A traffic that is not exchangeable has days that hang together or wander:
-its alarms are reported, and do not count in the mean over cells.
+The real tables are here, the synthetic ones in `synthetic.py`. Traffic that is not exchangeable has serially dependent
+days: its alarms are reported, but do not count in the mean over cells.
 """
 
 from collections.abc import Callable
@@ -17,12 +17,14 @@ from monitor.profile.reference_profile import ColumnKind
 
 BLOCK = "block"  # number of the quarter of a day, from 0
 Draw = Callable[[np.random.Generator, int, int], pl.DataFrame]  # (generator, days, rows a day)
-SWITCH = 17_424  # row of elec2 from which the Victorian market moves; before it three columns are constant
+FIRST_CHANGING_ROW = 17_424  # row of elec2 from which the Victorian market moves; before it three columns are constant
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """`volume`: rows of a window's block over those of the reference's. `phases`: declared to the rule."""
+    """One kind of traffic. `volume`: rows in a window's block over rows in a reference block. `phases`: as the spec
+    declares them.
+    """
 
     name: str
     columns: dict[str, ColumnKind]
@@ -33,12 +35,12 @@ class Traffic:
 
 
 def quarters(days: int, rows: int) -> np.ndarray:
-    """Quarter of each row when every quarter has as many rows."""
+    """The quarter of each row, where all quarters have the same number of rows."""
     return np.arange(days * rows) * 4 // rows
 
 
 def bootstrap(name: str, bank: pl.DataFrame) -> Traffic:
-    """Independent rows of a real table."""
+    """Independent rows, drawn from a real table."""
 
     def draw(rng: np.random.Generator, days: int, rows: int) -> pl.DataFrame:
         return bank[rng.integers(0, bank.height, days * rows)].with_columns(pl.Series(BLOCK, quarters(days, rows)))
@@ -47,7 +49,7 @@ def bootstrap(name: str, bank: pl.DataFrame) -> Traffic:
 
 
 def bursts(name: str, bank: pl.DataFrame, size: int = 25) -> Traffic:
-    """Users who send one row of a real table `size` times."""
+    """Users who each send one row of a real table `size` times."""
 
     def draw(rng: np.random.Generator, days: int, rows: int) -> pl.DataFrame:
         users = -(-days * rows // size)
@@ -58,7 +60,7 @@ def bursts(name: str, bank: pl.DataFrame, size: int = 25) -> Traffic:
 
 
 def spans(name: str, bank: pl.DataFrame, length: int) -> Traffic:
-    """Whole days (weeks) of a real series, drawn anew, or with length 0 a stretch of it in its own order.
+    """Complete days or weeks of a real series in random order; with length 0, a period of it in its own order.
 
     Rows are drawn within the quarter they belong to.
     """
@@ -84,7 +86,7 @@ def spans(name: str, bank: pl.DataFrame, length: int) -> Traffic:
 
 
 def thinned(name: str, traffic: Traffic, share: Callable[[np.random.Generator, int], np.ndarray]) -> Traffic:
-    """The same rows, of which each day keeps a share; `share(generator, days)` gives it."""
+    """The same traffic, of which each day keeps only the share of rows that `share(generator, days)` returns."""
 
     def draw(rng: np.random.Generator, days: int, rows: int) -> pl.DataFrame:
         kept = share(rng, days)
@@ -131,15 +133,15 @@ class Tables:
                 pl.col("question", "response", "reference").str.len_chars().cast(pl.Float64), "model",
                 pl.col("is_correct").cast(pl.String),
             ),
-            elec2=pl.read_parquet(data / "elec2.parquet")[SWITCH:].select(
+            elec2=pl.read_parquet(data / "elec2.parquet")[FIRST_CHANGING_ROW:].select(
                 "nswprice", "nswdemand", "vicprice", "vicdemand", "transfer",
                 (pl.int_range(pl.len()) // 12).alias(BLOCK),
             ),
-            bike=_filled(bike.filter(pl.col(BLOCK) < 4 * 700)),
+            bike=_fill_quarters(bike.filter(pl.col(BLOCK) < 4 * 700)),
         )  # fmt: skip
 
 
-def real(tables: Tables) -> list[Traffic]:
+def real_traffic(tables: Tables) -> list[Traffic]:
     credit, compas = tables.credit, tables.compas
     few = bootstrap("unequal", scored(credit))
     return [
@@ -158,8 +160,8 @@ def _kinds(frame: pl.DataFrame) -> dict[str, ColumnKind]:
     return {n: "number" if t.is_numeric() else "category" for n, t in frame.schema.items() if n != BLOCK}
 
 
-def _filled(bike: pl.DataFrame) -> pl.DataFrame:
-    """A quarter without a row takes those of the quarter before."""
+def _fill_quarters(bike: pl.DataFrame) -> pl.DataFrame:
+    """Give each quarter without rows those of the quarter before."""
     present = bike[BLOCK].unique().sort()
     known = present.to_list()
     absent = sorted(set(range(max(known) + 1)) - set(known))

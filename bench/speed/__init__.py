@@ -1,1 +1,1 @@
-"""Parts of the bench of drift: rows to measure, what runs in a process of its own, and the law of its size."""
+"""Parts of the drift bench: rows, the work of one process, verdicts from stored profiles, and the law of growth."""

@@ -1,4 +1,4 @@
-"""Generated rows: a third of the numbers normal, a third lognormal, a third integers; categories of 5 to 25 levels."""
+"""Generated rows: numbers are normal, lognormal or integers, a third each; categories have 5 to 25 levels."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 
-def table(rows: int, numbers: int, categories: int, seed: int, shift: float) -> pl.DataFrame:
+def make_rows(rows: int, numbers: int, categories: int, seed: int, shift: float) -> pl.DataFrame:
     rng = np.random.default_rng(seed)
     made = (
         lambda: rng.normal(shift, 1.0, rows),
@@ -22,10 +22,10 @@ def table(rows: int, numbers: int, categories: int, seed: int, shift: float) -> 
 
 
 def write_sides(folder: Path, rows: int, numbers: int, categories: int) -> None:
-    """reference.parquet and window.parquet, the second a little shifted."""
+    """Write reference.parquet and window.parquet; the second is a little shifted."""
     for seed, name in enumerate(("reference", "window")):
-        table(rows, numbers, categories, seed, 0.02 * seed).write_parquet(folder / f"{name}.parquet")
+        make_rows(rows, numbers, categories, seed, 0.02 * seed).write_parquet(folder / f"{name}.parquet")
 
 
-def kinds(names: list[str]) -> dict[str, Any]:
+def column_kinds(names: list[str]) -> dict[str, Any]:
     return {name: "number" if name[0] == "n" else "category" for name in names}

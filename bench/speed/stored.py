@@ -1,4 +1,4 @@
-"""Milliseconds of a verdict from stored profiles, and of the decision alone."""
+"""Milliseconds of a verdict from stored profiles, and of the decision only."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from bench.speed.rows import kinds, table
+from bench.speed.rows import column_kinds, make_rows
 from monitor.detect.decide import decide
 from monitor.profile.block import profile_blocks
 from monitor.profile.fit_reference import fit_reference
@@ -16,30 +16,30 @@ ROUNDS = 25
 Timed = tuple[float, float]  # milliseconds of wall and of CPU, medians
 
 
-def windows(rows: Sequence[int]) -> list[Timed]:
-    """A week of quarters of days of 50 columns from the database, judged and measured, at several rows a quarter.
+def time_windows(rows: Sequence[int]) -> list[Timed]:
+    """Judge and measure a week of 50 columns, in quarters of days from the database, for several rows in a quarter.
 
-    Taken in turn, so that what else the machine does falls on all alike.
+    The sizes take turns, so that other work on the machine affects all of them alike.
     """
-    reference = table(63 * 4 * 200, 40, 10, 1, 0.0)
+    reference = make_rows(63 * 4 * 200, 40, 10, 1, 0.0)
     labels = np.arange(reference.height) // 200
-    baseline = fit_reference(reference, kinds(reference.columns), blocks=labels, parts=4)
-    return _medians([_window(baseline, r) for r in rows])
+    profile = fit_reference(reference, column_kinds(reference.columns), blocks=labels, parts=4)
+    return _medians([_window(profile, r) for r in rows])
 
 
-def decision() -> Timed:
-    """500 columns, 7 blocks among 56, 300 redraws."""
-    reference = table(56 * 100, 500, 0, 1, 0.0)
-    baseline = fit_reference(reference, kinds(reference.columns), blocks=56)
-    blocks = profile_blocks(table(700, 500, 0, 2, 0.0), baseline, np.arange(700) // 100)
+def time_decision() -> Timed:
+    """Decide on 500 columns, 7 blocks among 56, with 300 permutations."""
+    reference = make_rows(56 * 100, 500, 0, 1, 0.0)
+    profile = fit_reference(reference, column_kinds(reference.columns), blocks=56)
+    blocks = profile_blocks(make_rows(700, 500, 0, 2, 0.0), profile, np.arange(700) // 100)
 
     def once(seed: int) -> None:
-        decide(baseline, blocks, alpha=1 / 30, permutations=300, seed=seed)
+        decide(profile, blocks, alpha=1 / 30, permutations=300, seed=seed)
 
     return _medians([once])[0]
 
 
-def _window(baseline: ReferenceProfile, rows: int) -> Callable[[int], None]:
+def _window(profile: ReferenceProfile, rows: int) -> Callable[[int], None]:
     from sqlalchemy import create_engine
     from sqlalchemy.orm import Session
 
@@ -51,8 +51,8 @@ def _window(baseline: ReferenceProfile, rows: int) -> Callable[[int], None]:
     from monitor.reference.block_profiles import stored_blocks
     from monitor.tables import StoredProfile
 
-    window = table(28 * rows, 40, 10, 2, 0.01)
-    blocks = profile_blocks(window, baseline, np.arange(window.height) // rows)
+    window = make_rows(28 * rows, 40, 10, 2, 0.01)
+    blocks = profile_blocks(window, profile, np.arange(window.height) // rows)
     engine = create_engine("sqlite://")
     Base.metadata.create_all(engine)
     owner, scale = uuid4(), WindowLayout(28, "day", 21_600)
@@ -65,10 +65,10 @@ def _window(baseline: ReferenceProfile, rows: int) -> Callable[[int], None]:
 
     def once(seed: int) -> None:
         with Session(engine) as db:
-            found = stored_blocks(db, owner, baseline.coding, range(400, 428))
-        plan = plan_blocks(baseline, scale, 7 / 60)
-        decide(baseline, found, alpha=7 / 60, plan=plan, first=400, permutations=300, seed=seed)
-        drift_scores(baseline, merge_all(found))
+            found = stored_blocks(db, owner, profile.coding, range(400, 428))
+        plan = plan_blocks(profile, scale, 7 / 60)
+        decide(profile, found, alpha=7 / 60, plan=plan, first=400, permutations=300, seed=seed)
+        drift_scores(profile, merge_all(found))
 
     return once
 

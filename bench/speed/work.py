@@ -1,4 +1,4 @@
-"""What is timed in a process of its own: ours, and the peers'. Each prints wall seconds, CPU seconds and peak memory.
+"""The work that is timed in a process of its own, ours and the peers'. It prints wall and CPU seconds and peak memory.
 
 python -m bench.speed.work verdict|profiling|evidently FOLDER
 """
@@ -17,10 +17,10 @@ import polars as pl
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from bench.speed.rows import kinds  # noqa: E402
+from bench.speed.rows import column_kinds  # noqa: E402
 
-REPEATS = 3  # of ours, after one to load code and files
-# With what each needs at import and does not name itself.
+REPEATS = 3  # of our work, after one run that loads code and files
+# The packages of each peer, with those that it needs at import but does not declare.
 PEERS = {
     "nannyml": ("nannyml==0.13.1", "statsmodels", "pyarrow", "setuptools<80"),
     "whylogs": ("whylogs==1.6.4", "pandas<3", "numpy<2", "statsmodels", "pyarrow<20", "setuptools<80"),
@@ -28,7 +28,9 @@ PEERS = {
 
 
 @dataclass(frozen=True)
-class Taken:
+class Measured:
+    """Wall seconds, CPU seconds and peak memory in MB of one process."""
+
     seconds: float
     cpu_seconds: float
     peak_mb: float
@@ -44,27 +46,27 @@ def verdict(folder: Path) -> Callable[[], None]:
 
     def once() -> None:
         reference, window = (pl.scan_parquet(folder / f"{name}.parquet") for name in ("reference", "window"))
-        baseline = fit_reference(reference, kinds(column_names(reference)), blocks=30)
+        profile = fit_reference(reference, column_kinds(column_names(reference)), blocks=30)
         rows = row_count(window)
-        blocks = profile_blocks(window, baseline, equal_blocks(rows, -(-rows // 10)))
-        decision = decide(baseline, blocks, alpha=0.01)
+        blocks = profile_blocks(window, profile, equal_blocks(rows, -(-rows // 10)))
+        decision = decide(profile, blocks, alpha=0.01)
         assert decision.judged
-        assert len(drift_scores(baseline, merge_all(blocks))) > 0
+        assert len(drift_scores(profile, merge_all(blocks))) > 0
 
     return once
 
 
 def profiling(folder: Path) -> Callable[[], None]:
-    """A window's profile alone; the baseline is fitted beforehand and not timed."""
+    """The profile of a window only; the reference profile is fitted beforehand and not timed."""
     from monitor.profile.block import profile_block
     from monitor.profile.by_column import column_names
     from monitor.profile.fit_reference import fit_reference
 
     reference = pl.read_parquet(folder / "reference.parquet", n_rows=100_000)
-    baseline = fit_reference(reference, kinds(column_names(reference)), blocks=30)
+    profile = fit_reference(reference, column_kinds(column_names(reference)), blocks=30)
 
     def once() -> None:
-        profile_block(pl.scan_parquet(folder / "window.parquet"), baseline)
+        profile_block(pl.scan_parquet(folder / "window.parquet"), profile)
 
     return once
 
@@ -118,26 +120,26 @@ WHYLOGS = _PEER.format(
 )
 
 
-def ours(name: str, folder: Path) -> Taken:
+def run_ours(name: str, folder: Path) -> Measured:
     return _run([sys.executable, "-m", "bench.speed.work", name, str(folder)])
 
 
-def peers(name: str, folder: Path, homes: Path) -> Taken:
+def run_peer(name: str, folder: Path, homes: Path) -> Measured:
     if name == "evidently":
-        return ours(name, folder)
+        return run_ours(name, folder)
     script = NANNYML if name == "nannyml" else WHYLOGS
     return _run([str(peer_python(homes, name)), "-c", script, str(folder)])
 
 
-def _run(command: list[str]) -> Taken:
+def _run(command: list[str]) -> Measured:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr[-400:])
-    return Taken(*json.loads(done.stdout.strip().splitlines()[-1]))
+    return Measured(*json.loads(done.stdout.strip().splitlines()[-1]))
 
 
 def peer_python(folder: Path, peer: str) -> Path:
-    """The interpreter of a peer's own environment, made on first use."""
+    """The interpreter of a peer's own environment, which is made on first use."""
     home = folder / peer
     python = home / "bin" / "python"
     if not (home / "installed").exists():
@@ -148,7 +150,7 @@ def peer_python(folder: Path, peer: str) -> Path:
 
 
 def main(name: str, folder: Path) -> None:
-    """Ours: the median of a few repeats. The peer's: once, as it takes minutes."""
+    """Print the median of a few repeats of our work, or one run of a peer's, which takes minutes."""
     once = {"verdict": verdict, "profiling": profiling, "evidently": evidently}[name](folder)
     if name != "evidently":
         once()
@@ -157,7 +159,7 @@ def main(name: str, folder: Path) -> None:
         start, before = time.perf_counter(), _cpu()
         once()
         taken.append((time.perf_counter() - start, _cpu() - before))
-    # Not getrusage: the memory it reports begins with that of the process that forked this one.
+    # Not from getrusage, whose peak includes that of the process that forked this one.
     status = Path("/proc/self/status").read_text().splitlines()
     peak = next(line for line in status if line.startswith("VmHWM"))
     middle = len(taken) // 2

@@ -5,19 +5,19 @@ import math
 import numpy as np
 import pytest
 
-from bench.detect.made import synthetic
 from bench.detect.shifts import new_level
-from bench.detect.trial import LENGTHS, Length, Outcome, outcomes
+from bench.detect.synthetic import synthetic_traffic
+from bench.detect.trial import LENGTHS, Length, Outcome, judge_all
 
 ALPHA = 1 / 10
-TRAFFIC = {traffic.name: traffic for traffic in synthetic()}
+TRAFFIC = {traffic.name: traffic for traffic in synthetic_traffic()}
 
 
 def windows(name: str, window: str, references: int, rows: int = 120) -> list[Outcome]:
     found = []
     for i in range(references):
         rng = np.random.default_rng([20, i])
-        found += [outcome for _, outcome in outcomes(TRAFFIC[name], rng, rows, LENGTHS[window], ALPHA)]
+        found += [outcome for _, outcome in judge_all(TRAFFIC[name], rng, rows, LENGTHS[window], ALPHA)]
     return found
 
 
@@ -51,7 +51,7 @@ def test_where_nothing_varies_nothing_alarms() -> None:
 def test_an_effect_of_the_day_keeps_days_whole_and_none_allows_quarters() -> None:
     def quarters(name: str, rows: int) -> int:
         found = [
-            outcomes(TRAFFIC[name], np.random.default_rng([21, i]), rows, Length(30, 1, 1), ALPHA) for i in range(10)
+            judge_all(TRAFFIC[name], np.random.default_rng([21, i]), rows, Length(30, 1, 1), ALPHA) for i in range(10)
         ]
         return sum(windows[0][1].quarters for windows in found)
 
@@ -64,5 +64,5 @@ def test_a_new_level_in_one_row_of_a_hundred_is_found_among_forty() -> None:
     for i in range(5):
         rng = np.random.default_rng([23, i])
         shifts = {"new": new_level("z0", 0.01)}
-        found += [o for _, o in outcomes(TRAFFIC["zipf40"], rng, 1000, Length(30, 1, 4), 1 / 30, shifts=shifts)]
+        found += [o for _, o in judge_all(TRAFFIC["zipf40"], rng, 1000, Length(30, 1, 4), 1 / 30, shifts=shifts)]
     assert np.mean([o.alarmed for o in found]) >= 0.85

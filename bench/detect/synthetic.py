@@ -1,4 +1,4 @@
-"""Made-up kinds of traffic without drift."""
+"""Synthetic kinds of traffic without drift."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,8 +13,8 @@ from monitor.profile.reference_profile import ColumnKind
 Columns = dict[str, np.ndarray]
 
 
-def made(name: str, columns: dict[str, ColumnKind], draw: Callable[..., Columns]) -> Traffic:
-    """`draw(generator, rows, day of each row)` gives the columns."""
+def made_traffic(name: str, columns: dict[str, ColumnKind], draw: Callable[..., Columns]) -> Traffic:
+    """Traffic whose columns `draw(generator, rows, day of each row)` returns."""
 
     def frame(rng: np.random.Generator, days: int, rows: int) -> pl.DataFrame:
         block = quarters(days, rows)
@@ -24,11 +24,11 @@ def made(name: str, columns: dict[str, ColumnKind], draw: Callable[..., Columns]
 
 
 def zipf(rng: np.random.Generator, rows: int, _: np.ndarray, levels: tuple[int, ...] = (5000, 5000, 5000)) -> Columns:
-    return {f"z{i}": _named(rng.zipf(1.3, rows) % n) for i, n in enumerate(levels)}
+    return {f"z{i}": _level_names(rng.zipf(1.3, rows) % n) for i, n in enumerate(levels)}
 
 
 def flat(rng: np.random.Generator, rows: int, _: np.ndarray) -> Columns:
-    return {f"f{n}": _named(rng.integers(0, n, rows)) for n in (400, 5000)}
+    return {f"f{n}": _level_names(rng.integers(0, n, rows)) for n in (400, 5000)}
 
 
 def identifiers(rng: np.random.Generator, rows: int, _: np.ndarray) -> Columns:
@@ -65,19 +65,19 @@ def wide(rng: np.random.Generator, rows: int, _: np.ndarray, columns: int) -> Co
 
 
 def bots(rng: np.random.Generator, rows: int, day: np.ndarray) -> Columns:
-    """On a tenth of the days three rows in ten are copies of one."""
+    """On a tenth of the days, three rows in ten are copies of one row."""
     copied = (rng.random(int(day.max()) + 1) < 0.1)[day] & (rng.random(rows) < 0.3)
     first = np.searchsorted(day, day)
     of = np.where(copied, first, np.arange(rows))
     return {
         "x": rng.normal(size=rows)[of],
         "y": rng.lognormal(size=rows)[of],
-        "c": _named(rng.integers(0, 8, rows))[of],
+        "c": _level_names(rng.integers(0, 8, rows))[of],
     }
 
 
 def weekly_mix(rng: np.random.Generator, rows: int, day: np.ndarray) -> Columns:
-    """Weekends of another mix: days 5 and 6 of each week, as the bench's days begin on a Monday."""
+    """Weekends have another mix: days 5 and 6 of each week, because the bench's days begin on a Monday."""
     weekend = day % 7 >= 5
     return {
         "amount": rng.lognormal(size=rows) * np.where(weekend, 1.5, 1.0),
@@ -87,7 +87,7 @@ def weekly_mix(rng: np.random.Generator, rows: int, day: np.ndarray) -> Columns:
 
 
 def regimes(rng: np.random.Generator, rows: int, day: np.ndarray) -> Columns:
-    """A fifth of the days is of another kind: a campaign that changes scale, mix and gaps together."""
+    """A campaign on a fifth of the days changes scale, mix and missing values together."""
     campaign = (rng.random(int(day.max()) + 1) < 0.2)[day]
     return {
         "amount": rng.lognormal(size=rows) * np.where(campaign, 1.6, 1.0),
@@ -98,9 +98,9 @@ def regimes(rng: np.random.Generator, rows: int, day: np.ndarray) -> Columns:
 
 
 def sessions(rng: np.random.Generator, rows: int, _: np.ndarray) -> Columns:
-    """Sessions of geometric length that share a device and a level, with a few hung sessions that repeat one row.
+    """Sessions of geometric length that share a device and a level; a few hung sessions are twenty times as long.
 
-    Sessions go on across midnight, so that neighbouring days share some.
+    Sessions continue across midnight, so neighbouring days share some.
     """
     lengths = rng.geometric(0.15, rows)
     lengths[rng.random(rows) < 0.005] *= 20
@@ -113,27 +113,30 @@ def sessions(rng: np.random.Generator, rows: int, _: np.ndarray) -> Columns:
     }
 
 
-def synthetic() -> list[Traffic]:
+def synthetic_traffic() -> list[Traffic]:
     zipfs: dict[str, ColumnKind] = dict.fromkeys(("z0", "z1", "z2"), "category")
-    effect = made("day_effect", _numbers("a", 4), day_effect)
-    events = made("rare", _numbers("r", 15), rare)
+    effect = made_traffic("day_effect", _numbers("a", 4), day_effect)
+    events = made_traffic("rare", _numbers("r", 15), rare)
     kinds: dict[str, ColumnKind] = {"amount": "number", "channel": "category", "steady": "number"}
-    weeks = made("weekly_mix", kinds, weekly_mix)
+    weeks = made_traffic("weekly_mix", kinds, weekly_mix)
     found = [
-        made("zipf", zipfs, zipf), made("zipf40", zipfs, partial(zipf, levels=(40, 5000, 5000))),
-        made("flat", dict.fromkeys(("f400", "f5000"), "category"), flat),
-        made("ids", {"id": "category", "half": "category", "x": "number"}, identifiers),
-        events, made("constant", _numbers("k", 8), constant),
-        made("nulls", {**_numbers("n", 3), "all": "number", "one": "number", "c": "category"}, nulls),
-        made("pareto", _numbers("p", 4), pareto), made("bots", {"x": "number", "y": "number", "c": "category"}, bots),
-        effect, made("wide50", _numbers("w", 50), partial(wide, columns=50)),
-        made("wide200", _numbers("w", 200), partial(wide, columns=200)),
-        made("regimes", {"amount": "number", "channel": "category", "age": "number", "steady": "number"}, regimes),
-        made("sessions", {"latency": "number", "device": "category", "score": "number"}, sessions),
+        made_traffic("zipf", zipfs, zipf), made_traffic("zipf40", zipfs, partial(zipf, levels=(40, 5000, 5000))),
+        made_traffic("flat", dict.fromkeys(("f400", "f5000"), "category"), flat),
+        made_traffic("ids", {"id": "category", "half": "category", "x": "number"}, identifiers),
+        events, made_traffic("constant", _numbers("k", 8), constant),
+        made_traffic("nulls", {**_numbers("n", 3), "all": "number", "one": "number", "c": "category"}, nulls),
+        made_traffic("pareto", _numbers("p", 4), pareto),
+        made_traffic("bots", {"x": "number", "y": "number", "c": "category"}, bots),
+        effect, made_traffic("wide50", _numbers("w", 50), partial(wide, columns=50)),
+        made_traffic("wide200", _numbers("w", 200), partial(wide, columns=200)),
+        made_traffic(
+            "regimes", {"amount": "number", "channel": "category", "age": "number", "steady": "number"}, regimes
+        ),
+        made_traffic("sessions", {"latency": "number", "device": "category", "score": "number"}, sessions),
         replace(weeks, exchangeable=False), replace(weeks, name="weekly_declared", phases="weekday_weekend"),
     ]  # fmt: skip
     for size in (0.02, 0.04):
-        found.append(made(f"day_effect_{size}", _numbers("a", 4), partial(day_effect, size=size)))
+        found.append(made_traffic(f"day_effect_{size}", _numbers("a", 4), partial(day_effect, size=size)))
     for factor in (0.1, 0.55, 1.9, 5.0):
         found += [replace(t, name=f"{t.name}_x{factor:g}", volume=factor) for t in (effect, events)]
     return found
@@ -143,5 +146,5 @@ def _numbers(letter: str, count: int) -> dict[str, ColumnKind]:
     return {f"{letter}{i}": "number" for i in range(count)}
 
 
-def _named(codes: np.ndarray) -> np.ndarray:
+def _level_names(codes: np.ndarray) -> np.ndarray:
     return np.char.add("l", codes.astype(str))
