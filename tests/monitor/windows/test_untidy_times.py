@@ -176,7 +176,7 @@ def test_a_baseline_smaller_than_needed_says_what_is_missing(world: World) -> No
     judged = [w for w in world.get("windows") if w["decision"]["verdict"] == "reference_too_short"]
     assert judged
     for window in judged:
-        assert "needed" in window["decision"]["reason"]
+        assert "more reference blocks" in window["decision"]["reason"]
         assert window["verdict"] == "unknown"
         assert world.measured(window)["drift", "p_value", ""]["reason"] == window["decision"]["reason"]
         assert world.measured(window)["drift", "ks", "amount"]["value"] is not None
