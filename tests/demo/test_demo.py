@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.service import assay
+from tests.service import assay, assay_afresh
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_demo_closes_the_loop_and_leaves_a_bundle_that_verifies(tmp_path: Path) -> None:
-    done = assay("demo", "--folder", str(tmp_path / "demo"), "--json", timeout_s=850)
+    done = assay_afresh("demo", "--folder", str(tmp_path / "demo"), "--json", timeout_s=850)
     assert done.returncode == 0, done.stderr[-3000:]
     facts = json.loads(done.stdout)
     assert facts["champion"] == "v2"
