@@ -10,7 +10,7 @@ from api import pages, routes
 from api.http import errors
 from api.http.intake import Intake
 from api.http.metrics import ServiceMetrics
-from api.processes.evaluation_requests import Looks
+from api.processes.evaluation_requests import EvaluationRequester
 from core.settings import Settings, load
 from monitor.site import Site, open_site
 
@@ -20,15 +20,15 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
     """Flush the logs of dead processes before the first request, and rows in the background until the last one."""
     site: Site = app.state.site
     await to_thread.run_sync(site.events.flush_orphans)
-    flusher, looks = site.events.flusher(), Looks(site)
+    flusher, requester = site.events.flusher(), EvaluationRequester(site)
     flusher.start()
-    looks.start()
+    requester.start()
     try:
         yield
     finally:
         await to_thread.run_sync(app.state.intake.stop)
         await to_thread.run_sync(flusher.stop)
-        await to_thread.run_sync(looks.stop)
+        await to_thread.run_sync(requester.stop)
 
 
 def create_app(site: Site | Settings) -> FastAPI:

@@ -1,4 +1,4 @@
-"""Rows have come: have the windows of their models judged soon, where one of them can have changed by that."""
+"""Request evaluations as rows arrive: soon, and only for models whose windows they can have changed."""
 
 import time
 from collections.abc import Sequence
@@ -13,45 +13,46 @@ from monitor.site import Site
 from monitor.windows.wake import WakeCondition, wake_condition
 
 EVERY_S: Final = 0.2
-CLOSING: Final = 20  # models in one go of which a window can close
-DISTURBED: Final = 2  # models in one go of which closed ones have to be looked at again
-MANY: Final = 100  # such models that wait; then one in a go: a thousand of them cost five evaluations a second
-AGAIN_S: Final = 1.0  # a model is looked at no sooner than this after the last time
-READ: Final = 20  # models in one go of which is read what they wait for
-HOLDS_S: Final = 300.0  # what was read is read again after this long,
-PAUSE_S: Final = 60.0  # or when rows come again after none for this long: their silence may have been told
+MAX_CLOSING: Final = 20  # models requested per pass because a window can close
+MAX_LATE: Final = 2  # models requested per pass because rows arrived late for closed windows
+# When more than this many models have late rows, one is requested per pass: five evaluations a second in all.
+CROWD: Final = 100
+MIN_INTERVAL_S: Final = 1.0  # between two requests for one model
+MAX_READ: Final = 20  # models per pass whose wake condition is read from the database
+CONDITION_VALID_S: Final = 300.0  # a wake condition is read again after this long,
+PAUSE_S: Final = 60.0  # or when rows arrive after a pause this long, because silence may have been announced meanwhile
 
 
 @dataclass(slots=True)
 class _Watched:
-    """A model, with its news since it was asked for; times on the monotonic clock."""
+    """A model and its arrivals since the last request; times are on the monotonic clock."""
 
-    news: Arrivals = field(default_factory=Arrivals)
-    came: float = 0.0
-    asked: float = 0.0
-    wake_condition: WakeCondition | None = None
-    read: float = 0.0
+    arrivals: Arrivals = field(default_factory=Arrivals)
+    arrived_at: float = 0.0
+    requested_at: float = 0.0
+    condition: WakeCondition | None = None
+    read_at: float = 0.0
 
 
-class Looks(BackgroundThread):
-    """A thread that asks for evaluations as rows come; what it misses the scheduler finds."""
+class EvaluationRequester(BackgroundThread):
+    """A thread that requests evaluations as rows arrive. The scheduler finds what it misses."""
 
-    def __init__(self, site: Site, *, again_s: float = AGAIN_S, pause_s: float = PAUSE_S) -> None:
-        super().__init__("looks", every_s=EVERY_S)
+    def __init__(self, site: Site, *, again_s: float = MIN_INTERVAL_S, pause_s: float = PAUSE_S) -> None:
+        super().__init__("evaluation-requests", every_s=EVERY_S)
         self._site, self._again_s, self._pause_s = site, again_s, pause_s
         self._watched: dict[str, _Watched] = {}
-        self._fresh: set[str] = set()  # models with news that nobody has weighed
+        self._fresh: set[str] = set()  # models with arrivals that were not checked yet
 
     def step(self) -> None:
-        self.ask()
+        self.run_once()
 
-    def ask(self) -> list[str]:
-        """Ask once, for the models that have waited longest; returns which."""
+    def run_once(self) -> list[str]:
+        """Request evaluations of the models that have waited longest, and return their names."""
         now = time.monotonic()
-        for model, news in self._site.events.arrivals.drain().items():
-            self._take_in(model, news, now)
-        closing, disturbed = self._weigh(now)
-        models = closing[:CLOSING] + disturbed[: DISTURBED if len(disturbed) <= MANY else 1]
+        for model, arrivals in self._site.events.arrivals.drain().items():
+            self._take_in(model, arrivals, now)
+        closing, late = self._due(now)
+        models = closing[:MAX_CLOSING] + late[: MAX_LATE if len(late) <= CROWD else 1]
         if models:
             with self._site.database.write() as db:
                 for model in models:
@@ -60,44 +61,42 @@ class Looks(BackgroundThread):
                         db, EvaluateJob(model=model), now=self._site.clock.now(), dedupe_key=key, lock_key=key
                     )
         for model in models:
-            self._watched[model] = _Watched(came=now, asked=now)
+            self._watched[model] = _Watched(arrived_at=now, requested_at=now)
             self._fresh.discard(model)
         return models
 
-    def _take_in(self, model: str, news: Arrivals, now: float) -> None:
+    def _take_in(self, model: str, arrivals: Arrivals, now: float) -> None:
         watched = self._watched.setdefault(model, _Watched())
-        if now - watched.came >= self._pause_s:
-            watched.wake_condition = None
-        watched.news.add(news)
-        watched.came = now
+        if now - watched.arrived_at >= self._pause_s:
+            watched.condition = None
+        watched.arrivals.add(arrivals)
+        watched.arrived_at = now
         self._fresh.add(model)
 
-    def _weigh(self, now: float) -> tuple[list[str], list[str]]:
-        """Models of which a window can close, and those with news of closed ones; of the others nothing is asked."""
-        rested = [m for m in self._fresh if now - self._watched[m].asked >= self._again_s]
-        waiting = sorted(rested, key=lambda m: self._watched[m].asked)
-        self._read([m for m in waiting if self._is_old(self._watched[m], now)][:READ], now)
-        closing, disturbed, clock = list[str](), list[str](), self._site.clock.now()
+    def _due(self, now: float) -> tuple[list[str], list[str]]:
+        """Models with a window that can close, and models with late rows for closed windows."""
+        rested = [m for m in self._fresh if now - self._watched[m].requested_at >= self._again_s]
+        waiting = sorted(rested, key=lambda m: self._watched[m].requested_at)
+        self._read([m for m in waiting if self._is_old(self._watched[m], now)][:MAX_READ], now)
+        closing, late, clock = list[str](), list[str](), self._site.clock.now()
         for model in waiting:
             watched = self._watched[model]
-            if watched.wake_condition is None:
-                continue  # its turn to be read comes
-            if watched.wake_condition.can_close(watched.news, clock):
+            if watched.condition is None:
+                continue  # a later pass reads it
+            if watched.condition.can_close(watched.arrivals, clock):
                 closing.append(model)
-            elif watched.wake_condition.has_late_rows(watched.news):
-                disturbed.append(model)
+            elif watched.condition.has_late_rows(watched.arrivals):
+                late.append(model)
             else:
                 self._fresh.discard(model)
-        return closing, disturbed
+        return closing, late
 
     def _is_old(self, watched: _Watched, now: float) -> bool:
-        return watched.wake_condition is None or now - watched.read >= HOLDS_S
+        return watched.condition is None or now - watched.read_at >= CONDITION_VALID_S
 
     def _read(self, models: Sequence[str], now: float) -> None:
         if models:
             with self._site.database.read() as db:
                 for model in models:
-                    self._watched[model].wake_condition, self._watched[model].read = (
-                        wake_condition(self._site, db, model),
-                        now,
-                    )
+                    self._watched[model].condition = wake_condition(self._site, db, model)
+                    self._watched[model].read_at = now

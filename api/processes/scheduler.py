@@ -1,4 +1,4 @@
-"""The scheduler: APScheduler only ticks; a database lease makes one of N schedulers do the work of a tick."""
+"""The scheduler: APScheduler only ticks. A database lease lets one of N schedulers do the work of a tick."""
 
 import os
 import socket
@@ -22,14 +22,16 @@ from monitor.upkeep import maintain
 from retrain.triggers.schedule import next_tick
 
 LEASE: Final = queue.SCHEDULER
-EVERY_S: Final = 30  # each model's windows are looked at this often, or less often where that
-LOOKS_PER_S: Final = 5  # would be more looks than this; models that rows come for are looked at beside (looks.py)
+# Each model is evaluated this often, or less often if that exceeded the rate below. Arriving rows request evaluations
+# too, in evaluation_requests.py.
+EVERY_S: Final = 30
+EVALUATIONS_PER_S: Final = 5
 UPKEEP_S: Final = 3600
-FORGET_S: Final = 600  # jobs that ended are deleted this often
+FORGET_S: Final = 600  # between two deletions of ended jobs
 DONE_KEPT: Final = timedelta(hours=1)
 FAILED_KEPT: Final = timedelta(days=30)
-DIGEST_S: Final = 3600  # the files of the lake are recorded in the ledger once an hour
-# A gap between two ticks longer than this was an outage: it goes to the ledger, with what fell due in it run late.
+DIGEST_S: Final = 3600  # between two records of the lake's files in the ledger
+# A longer gap between two ticks is an outage: it is recorded in the ledger, and the work that fell due in it runs late.
 MISSED_AFTER: Final = timedelta(minutes=2)
 log = logger("api.processes.scheduler")
 
@@ -46,7 +48,7 @@ def start(site: Site) -> BackgroundScheduler:
 
 
 def tick(site: Site, holder: str) -> None:
-    """Enqueue what fell due since the last tick of any scheduler, if this one holds the lease."""
+    """Enqueue the work that fell due since the last tick of any scheduler, if this one holds the lease."""
     now = site.clock.now()
     seconds = max(10.0, 3 * site.settings.queue.tick_s)
     with site.database.write() as db:
@@ -65,17 +67,17 @@ def tick(site: Site, holder: str) -> None:
 
 
 def _enqueue_due(site: Site, db: Session, last: datetime, now: datetime) -> None:
-    # Windows are closed by the arrival of rows and by the mere passing of time; this look also finds events whose
-    # sender was answered by a process that died before it could ask for one.
+    # Windows close when rows arrive and when time passes. These evaluations also find events that a process accepted
+    # before it died without requesting an evaluation.
     if _passed(DIGEST_S, 0, last, now):
         queue.enqueue(db, DigestJob(), now=now, dedupe_key=DigestJob.name, lock_key=DigestJob.name)
     if _passed(FORGET_S, 0, last, now):
         queue.forget(db, done_before=now - DONE_KEPT, failed_before=now - FAILED_KEPT)
     models = store.every_revision(db)
-    every = max(EVERY_S, len(models) / LOOKS_PER_S)
+    every = max(EVERY_S, len(models) / EVALUATIONS_PER_S)
     for number, model in enumerate(models):
         spec = service.spec_of(site, db, model.id, model.revision)
-        share = number / len(models)  # not all in the same second
+        share = number / len(models)  # spreads the models over the interval
         if _passed(every, every * share, last, now):
             key = f"monitor:{model.name}"
             queue.enqueue(db, EvaluateJob(model=model.name), now=now, dedupe_key=key, lock_key=key)
@@ -89,7 +91,7 @@ def _enqueue_due(site: Site, db: Session, last: datetime, now: datetime) -> None
 
 
 def _passed(every: float, shift: float, last: datetime, now: datetime) -> bool:
-    """Whether one of the moments shift, shift + every, shift + 2 every ... lies in (last, now]."""
+    """Whether one of the times shift, shift + every, shift + 2 every ... falls in (last, now]."""
     return (last.timestamp() - shift) // every != (now.timestamp() - shift) // every
 
 

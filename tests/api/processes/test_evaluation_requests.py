@@ -11,7 +11,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import OperationalError
 
 from api.processes import evaluation_requests
-from api.processes.evaluation_requests import Looks
+from api.processes.evaluation_requests import EvaluationRequester
 from core.clock import ManualClock
 from core.queue import Job
 from monitor import service, store
@@ -29,9 +29,9 @@ DAY = timedelta(days=1)
 
 
 @pytest.fixture
-def asking(site: Site) -> Looks:
+def requester(site: Site) -> EvaluationRequester:
     """Asks as often as it is called."""
-    return Looks(site, again_s=0.0)
+    return EvaluationRequester(site, again_s=0.0)
 
 
 def declare(site: Site, name: str = "loans", **changes: Any) -> None:
@@ -83,7 +83,7 @@ def feed(seed: int, steps: int) -> Iterator[pl.DataFrame]:
     ids=["rows", "days", "two scales", "range"],
 )
 def test_what_is_not_asked_for_would_have_found_nothing(
-    site: Site, clock: ManualClock, asking: Looks, baseline: Any, monitors: Any, seed: int
+    site: Site, clock: ManualClock, requester: EvaluationRequester, baseline: Any, monitors: Any, seed: int
 ) -> None:
     declare(site, baseline=baseline, monitors=monitors)
     asked = changed = 0
@@ -93,7 +93,7 @@ def test_what_is_not_asked_for_would_have_found_nothing(
         send(site, events_body(frame))
         if step % 10 == 9:
             send(site, outcomes_body(frame), "outcomes")
-        is_asked, before = asking.ask() == ["loans"], state(site)
+        is_asked, before = requester.run_once() == ["loans"], state(site)
         evaluate(site, "loans")
         assert is_asked or state(site) == before, f"step {step}"
         asked, changed = asked + is_asked, changed + (state(site) != before)
@@ -101,48 +101,52 @@ def test_what_is_not_asked_for_would_have_found_nothing(
     assert asked < 60
 
 
-def test_rows_that_close_nothing_ask_for_nothing(site: Site, clock: ManualClock, asking: Looks) -> None:
+def test_rows_that_close_nothing_ask_for_nothing(
+    site: Site, clock: ManualClock, requester: EvaluationRequester
+) -> None:
     declare(site, monitors=DAYS, baseline={"rows": "first 5000"})
     for hour in range(20):
         clock.move_to(BEGIN + timedelta(hours=hour + 2))
         send(site, events_body(rows(60, start=hour * 60)))
-        assert asking.ask() == []
+        assert requester.run_once() == []
 
 
-def test_a_window_is_asked_for_again_until_it_is_closed(site: Site, clock: ManualClock, asking: Looks) -> None:
+def test_a_window_is_asked_for_again_until_it_is_closed(
+    site: Site, clock: ManualClock, requester: EvaluationRequester
+) -> None:
     declare(site, monitors=ROWS)
     clock.move_to(BEGIN + DAY)
     for at in range(0, 500, 100):  # the window is whole with the third of these
         send(site, events_body(rows(100, start=at)))
-        assert asking.ask() == (["loans"] if at >= 200 else [])
+        assert requester.run_once() == (["loans"] if at >= 200 else [])
     evaluate(site, "loans")  # closes two
     send(site, events_body(rows(100, start=500)))
-    assert asking.ask() == []
+    assert requester.run_once() == []
 
 
-def test_the_same_rows_again_ask_for_nothing(site: Site, clock: ManualClock, asking: Looks) -> None:
+def test_the_same_rows_again_ask_for_nothing(site: Site, clock: ManualClock, requester: EvaluationRequester) -> None:
     declare(site, monitors=ROWS)
     clock.move_to(BEGIN + DAY)
     send(site, events_body(rows(250)))
-    assert asking.ask() == ["loans"]
+    assert requester.run_once() == ["loans"]
     assert receive(site, "loans", "events", Body(events_body(rows(250)), NDJSON)).duplicates == 250
-    assert asking.ask() == []
+    assert requester.run_once() == []
 
 
 def test_the_first_row_after_a_silence_that_was_told_is_looked_at(site: Site, clock: ManualClock) -> None:
     declare(site, monitors=DAYS)
-    asking = Looks(site, again_s=0.0, pause_s=0.0)
+    requester = EvaluationRequester(site, again_s=0.0, pause_s=0.0)
     clock.move_to(BEGIN + DAY)
     send(site, events_body(rows(10)))
-    assert asking.ask() == []
+    assert requester.run_once() == []
     with site.database.write() as db:
         db.get_one(Model, store.model(db, "loans").id).silent_seq = 10
     send(site, events_body(rows(10, start=10)))
-    assert asking.ask() == ["loans"]
+    assert requester.run_once() == ["loans"]
 
 
 def test_many_models_that_close_are_asked_for_before_those_that_are_only_disturbed(
-    site: Site, clock: ManualClock, asking: Looks
+    site: Site, clock: ManualClock, requester: EvaluationRequester
 ) -> None:
     clock.move_to(BEGIN + DAY)
     for i in range(25):
@@ -152,37 +156,39 @@ def test_many_models_that_close_are_asked_for_before_those_that_are_only_disturb
         declare(site, f"m{i:02}", monitors=ROWS)
         send(site, events_body(rows(10)), name=f"m{i:02}")
         send(site, outcomes_body(rows(10)), "outcomes", name=f"m{i:02}")
-    found = [asking.ask() for _ in range(8)]
+    found = [requester.run_once() for _ in range(8)]
     assert sorted(m for models in found for m in models) == [f"m{i:02}" for i in range(30)]
-    assert all(len([m for m in models if m >= "m25"]) <= evaluation_requests.DISTURBED for models in found)
+    assert all(len([m for m in models if m >= "m25"]) <= evaluation_requests.MAX_LATE for models in found)
     assert found[-1] == []
 
 
 def test_rows_enough_for_profiling_ask_before_their_window_closes(
-    site: Site, clock: ManualClock, asking: Looks
+    site: Site, clock: ManualClock, requester: EvaluationRequester
 ) -> None:
     declare(site, monitors=DAYS, baseline={"rows": "first 50000"})
     clock.move_to(BEGIN + DAY)
     for at in range(3):
         send(site, events_body(rows(4000, start=at * 4000, every=timedelta(seconds=1))))
-        assert asking.ask() == (["loans"] if at == 2 else [])
+        assert requester.run_once() == (["loans"] if at == 2 else [])
 
 
-def test_nothing_is_forgotten_while_the_database_is_away(site: Site, clock: ManualClock, asking: Looks) -> None:
+def test_nothing_is_forgotten_while_the_database_is_away(
+    site: Site, clock: ManualClock, requester: EvaluationRequester
+) -> None:
     declare(site, monitors=ROWS)
     clock.move_to(BEGIN + DAY)
     send(site, events_body(rows(250)))
     rename(site, "job", "away")
     with pytest.raises(OperationalError):
-        asking.ask()
+        requester.run_once()
     rename(site, "away", "job")
-    assert asking.ask() == ["loans"]
+    assert requester.run_once() == ["loans"]
     with site.database.read() as db:
         assert db.scalars(select(Job.name)).all() == ["monitor.evaluate"]
 
 
 def test_a_reference_of_days_is_whole_with_the_third_however_its_rows_are_looked_at(
-    site: Site, clock: ManualClock, asking: Looks
+    site: Site, clock: ManualClock, requester: EvaluationRequester
 ) -> None:
     """And is asked for then alone: reading what there is of it for each row would keep a worker busy for two days."""
     declare(site, monitors=DAYS, baseline={"rows": "first 100"})
@@ -190,7 +196,7 @@ def test_a_reference_of_days_is_whole_with_the_third_however_its_rows_are_looked
     for hour in range(60):
         clock.move_to(BEGIN + timedelta(hours=hour + 1, minutes=2))
         send(site, events_body(rows(50, start=hour * 50, every=timedelta(minutes=1.2))))
-        if asking.ask():
+        if requester.run_once():
             days.append(hour)
             evaluate(site, "loans")
         with site.database.read() as db:
