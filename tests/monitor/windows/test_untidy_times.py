@@ -169,7 +169,7 @@ def test_late_rows_correct_the_answer_and_the_page_shows_the_earlier_verdict(wor
     world.sound()
 
 
-def test_a_baseline_smaller_than_needed_says_what_is_missing(world: World) -> None:
+def test_a_reference_that_is_too_short_says_how_many_blocks_are_missing(world: World) -> None:
     monitors = world.base["monitors"] | {"windows": ["1d", "7d"], "false_alarms": "1 per 30d"}
     world.declare(monitors=monitors, baseline={"rows": "first 480"})
     world.send(days(0, 9))
