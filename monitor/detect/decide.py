@@ -13,20 +13,18 @@ from typing import Final
 
 import numpy as np
 
-from core.arrays import Floats
 from core.errors import InvalidError
 from monitor.detect.arrangement import Arrangement, BlockPlan, arrange, missing_blocks
+from monitor.detect.block_test import BlockTestResult, p_at_changed_volume, run_block_test
 from monitor.detect.findings import (
     ColumnFinding,
     DetectableChange,
-    PermutationResult,
     column_findings,
     detectable_changes,
     undetectable_changes,
 )
-from monitor.detect.permutation import Blocks, Permutations, draw_permutations, p_values
-from monitor.detect.statistics import BlockSums, block_sums, min_effects_of
-from monitor.detect.studentised import studentise, volume_weights
+from monitor.detect.permutation import Blocks, draw_permutations
+from monitor.detect.statistics import block_sums, min_effects_of
 from monitor.detect.verdicts import JUDGED_VERDICTS, DriftVerdict
 from monitor.profile.block import BlockProfile
 from monitor.profile.reference_profile import ReferenceProfile
@@ -147,19 +145,17 @@ def decide(
     if not sums.statistics:
         return replace(answer, reason="no column has enough values in the reference to be compared")
     choices = draw_permutations(blocks, max(permutations, math.ceil(1.0 / alpha)), seed)
-    guarded = volume is not None and volume.changed(volume_alpha or alpha)
-    found = _run_test(sums, arranged, choices, min_effects_of(sums, min_effects or {}, profile.coding.encoded))
-    p, p_gated, variances, tested = found
-    named = alpha if p_gated <= alpha and not guarded else None
-    columns = column_findings(profile, window, sums, variances, replace(tested, alarm=named))
+    result = run_block_test(sums, arranged, choices, min_effects_of(sums, min_effects or {}, profile.coding.encoded))
+    changed = volume is not None and volume.changed(volume_alpha or alpha)
+    columns = column_findings(profile, window, sums, result, None if changed else alpha)
     answer = replace(answer, columns=columns, visible=detectable_changes(columns), draws=len(choices))
-    if volume is not None and guarded:
-        p_at_volume = max(p, _p_at_volume(sums, arranged, choices, variances))
+    if volume is not None and changed:
+        p_at_volume = max(result.p, p_at_changed_volume(sums, arranged, choices, result.variances))
         reason = f"the window has {volume.ratio:.2g} times the expected rows (p of the mix {p_at_volume:.2g})"
         return replace(answer, verdict="volume_changed", reason=reason, p_at_volume=p_at_volume)
     if volume is not None and volume.unclear(volume_alpha or alpha):
         return replace(answer, reason=_unclear_volume(volume))
-    return _with_verdict(profile, replace(answer, p=p), p_gated, min_detectable or {})
+    return _with_verdict(profile, answer, result, min_detectable or {})
 
 
 def _unclear_volume(volume: Volume) -> str:
@@ -171,28 +167,32 @@ def _unclear_volume(volume: Volume) -> str:
 
 
 def check_alpha(alpha: float) -> None:
+    """Refuse a false-alarm rate outside (0, 1).
+
+    Raises:
+        InvalidError: naming the rate.
+    """
     if not 0.0 < alpha < 1.0:
         raise InvalidError(f"alpha is {alpha}; give a false-alarm rate between 0 and 1, such as 0.01", alpha=alpha)
 
 
 def _with_verdict(
-    profile: ReferenceProfile, answer: DriftDecision, p_gated: float, min_detectable: Mapping[str, float]
+    profile: ReferenceProfile, answer: DriftDecision, result: BlockTestResult, min_detectable: Mapping[str, float]
 ) -> DriftDecision:
-    alpha, p = answer.alpha, answer.p
-    assert p is not None
+    """The decision with the verdict that the p of the test gives."""
+    alpha, p, p_gated = answer.alpha, result.p, result.p_gated
     if p_gated <= alpha:
         named = [f.column for f in answer.columns if f.alarmed]
         which = ", ".join(named) if named else "many columns changed a little, none enough to alarm alone"
         return replace(answer, verdict="drift", p=p_gated, reason=f"p = {p_gated:.2g} <= {alpha:.3g}; {which}")
     if p <= alpha:
         reason = f"p = {p:.2g} <= {alpha:.3g}, but not without the changes below their floors"
-        return replace(answer, verdict="changed_below_floor", reason=reason)
+        return replace(answer, verdict="changed_below_floor", p=p, reason=reason)
     unseen = undetectable_changes(profile, answer.columns, min_detectable)
     if unseen:
-        return replace(
-            answer, verdict="not_enough_data", reason=f"p = {p:.2g} > {alpha:.3g}; too few rows to detect {unseen}"
-        )
-    return replace(answer, verdict="no_evidence", reason=f"p = {p:.2g} > {alpha:.3g}")
+        reason = f"p = {p:.2g} > {alpha:.3g}; too few rows to detect {unseen}"
+        return replace(answer, verdict="not_enough_data", p=p, reason=reason)
+    return replace(answer, verdict="no_evidence", p=p, reason=f"p = {p:.2g} > {alpha:.3g}")
 
 
 def _arrange_window(
@@ -210,59 +210,12 @@ def _arrange_window(
 def _sizes(
     profile: ReferenceProfile, window: Sequence[BlockProfile], blocks: Blocks | None
 ) -> tuple[int, int, int, int]:
+    """Rows of the reference and of the window, then blocks of the test on each side."""
     n_reference, n_window = profile.rows, sum(block.rows for block in window)
     if blocks is None:
         return n_reference, n_window, len(profile.blocks), 0
     count = int(blocks.window.sum())
     return n_reference, n_window, len(blocks.rows) - count, count
-
-
-def _run_test(
-    sums: BlockSums, arranged: Arrangement, choices: Permutations, min_effects: Floats
-) -> tuple[float, float, Floats, PermutationResult]:
-    """p with all changes, p without those below their minimum, the variance of each statistic, and the whole result."""
-    blocks = arranged.blocks
-    y = arranged.sums(sums.values)
-    total = float(blocks.rows.sum())
-    mean = y.sum(axis=0) / total
-    squares = mean.copy()
-    squares[sums.ranked] = sums.squares[arranged.block_of >= 0].sum(axis=0) / total
-    variances = np.maximum(squares - mean**2, 0.0)
-    starts = sums.starts
-    found = studentise(y, blocks, choices, variances, starts)
-    inside = blocks.window
-    means = (
-        y[~inside].sum(axis=0) / blocks.rows[~inside].sum(),
-        y[inside].sum(axis=0) / blocks.rows[inside].sum(),
-    )
-    above = np.abs(means[1] - means[0]) >= min_effects
-    gated = np.maximum.reduceat(np.where(above, found.t, np.float32(0.0))[None, :], starts, axis=1)
-    p, p_gated = p_values(found.largest, gated)
-    if above[int(np.argmax(found.t))]:
-        # The largest change reaches its minimum. The small changes of other columns then count too: together with it
-        # they are as unlikely as p says.
-        p_gated = p
-    return (
-        p,
-        p_gated,
-        variances,
-        PermutationResult(means, found.t, above, found.errors, found.largest.max(axis=1), None),
-    )
-
-
-def _p_at_volume(sums: BlockSums, arranged: Arrangement, choices: Permutations, variances: Floats) -> float:
-    """p with blocks weighted by how much their rows tell when they are correlated, one column's weights at a time."""
-    blocks = arranged.blocks
-    y, starts = arranged.sums(sums.values), sums.starts
-    weights, column = volume_weights(y, blocks, variances, starts)
-    by_column = np.empty((len(choices), len(starts)), dtype=np.float32)
-    for c in range(len(starts)):
-        mine = column == c
-        g = weights[:, c]
-        weighted = y[:, mine] * (g / blocks.rows)[:, None]
-        found = studentise(weighted, replace(blocks, rows=g), choices, variances[mine], np.zeros(1, dtype=np.int64))
-        by_column[:, c] = found.largest[:, 0]
-    return p_values(by_column, by_column[:1])[0]
 
 
 def _check_names(profile: ReferenceProfile, values: Mapping[str, float], argument: str) -> None:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from core.arrays import Floats, Ints
+from monitor.detect.block_test import BlockTestResult
 from monitor.detect.permutation import TIE_TOLERANCE
 from monitor.detect.statistics import BELOW_PER_STD, RANK_PER_STD, BlockSums, FindingKind, min_effect_of
 from monitor.profile.block import BlockProfile, merge_all
@@ -79,74 +79,81 @@ class DetectableChange:
     statement: str
 
 
-@dataclass(frozen=True, eq=False)
-class PermutationResult:
-    """The outcome of the permutation test; arrays have shape (statistics,) unless noted.
-
-    `means`: over the rows of the reference and of the window. `t`: the absolute change in standard errors. `above`:
-    whether the change reaches its minimum. `errors`: standard error of the change. `largest`: the largest |t| of all
-    columns in each permutation, shape (permutations,). `alarm`: the largest adjusted p at which a column alarms; None
-    where none may.
-    """
-
-    means: tuple[Floats, Floats]
-    t: NDArray[np.float32]
-    above: NDArray[np.bool_]
-    errors: Floats
-    largest: NDArray[np.float32]
-    alarm: float | None
-
-
 def column_findings(
     profile: ReferenceProfile,
     window: Sequence[BlockProfile],
     sums: BlockSums,
-    variances: Floats,
-    tested: PermutationResult,
+    result: BlockTestResult,
+    alpha: float | None,
 ) -> tuple[ColumnFinding, ...]:
-    """One finding per column: its largest change among those that reach their minimum, else its largest change.
+    """One finding per column: its largest change among those that reach their minimum effect, else its largest change.
 
     Args:
         profile: of the reference.
         window: the profile blocks of the window.
         sums: over the blocks of both, from `block_sums`.
-        variances: of each statistic over all rows, shape (statistics,).
-        tested: the outcome of the permutation test.
+        result: of the permutation test.
+        alpha: the largest adjusted p at which a column alarms, where the test as a whole alarms; None: no column may.
     """
-    z95 = float(np.quantile(tested.largest, 0.95))
-    reference, current = profile.total, merge_all(window)
-    starts = sums.starts
-    ends = [*starts[1:].tolist(), len(sums.statistics)]
-    adjusted = _adjusted_p(tested)
+    sides = profile.total, merge_all(window)
+    starts = sums.starts.tolist()
+    ends = [*starts[1:], len(sums.statistics)]
+    z95 = float(np.quantile(result.largest, 0.95))
+    adjusted = _adjusted_p(result)
+    max_p = alpha if alpha is not None and result.p_gated <= alpha else None
     findings = []
-    for c, (start, end) in enumerate(zip(starts.tolist(), ends, strict=True)):
-        loud = start + np.flatnonzero(tested.above[start:end])
-        candidates = loud if len(loud) else np.arange(start, end)
-        at = int(candidates[np.argmax(tested.t[candidates])])
-        statistic, name = sums.statistics[at], sums.names[c]
-        effect, unit = str(statistic.effect), "share of rows"
-        before, after = float(tested.means[0][at]), float(tested.means[1][at])
-        located = sums.statistics[start].effect == "location"
-        # Location where it is tested; for categories the level with the largest variance; else missing.
-        shown = start if located else start + int(np.argmax(variances[start:end]))
-        visible = z95 * float(tested.errors[shown])
-        if sums.kinds[c] == "number":
-            if effect in ("location", "spread"):
-                effect, before, after, unit = _location_change(
-                    effect, before, after, reference.numbers[name], current.numbers[name]
-                )
-            if located:
-                visible *= standard_deviation(reference.numbers[name]) / RANK_PER_STD
+    for name, kind, start, end in zip(sums.names, sums.kinds, starts, ends, strict=True):
+        above = start + np.flatnonzero(result.above[start:end])
+        candidates = above if len(above) else np.arange(start, end)
+        at = int(candidates[np.argmax(result.t[candidates])])
+        means = float(result.means[0][at]), float(result.means[1][at])
+        effect, before, after, unit = _change_of(name, kind, sums.statistics[at].effect, means, sides)
+        counts = sides[0].numbers[name] if kind == "number" else None
         findings.append(
             ColumnFinding(
-                column=name, kind=sums.kinds[c], effect=effect, detail=statistic.detail, value=after - before,
-                reference=before, current=after, unit=unit, t=float(tested.t[at]), adjusted_p=float(adjusted[at]),
-                alarmed=bool(len(loud)) and tested.alarm is not None and bool(adjusted[at] <= tested.alarm),
-                above_floor=bool(len(loud)), visible_change=visible, meaning=meaning_of(profile, name),
-                clusters=_cluster_shares(profile, name, reference, current),
+                column=name, kind=kind, effect=effect, detail=sums.statistics[at].detail, value=after - before,
+                reference=before, current=after, unit=unit, t=float(result.t[at]), adjusted_p=float(adjusted[at]),
+                alarmed=bool(len(above)) and max_p is not None and bool(adjusted[at] <= max_p),
+                above_floor=bool(len(above)), visible_change=_detectable(z95, slice(start, end), sums, result, counts),
+                meaning=meaning_of(profile, name), clusters=_cluster_shares(profile, name, *sides),
             )
         )  # fmt: skip
     return tuple(findings)
+
+
+def _change_of(
+    name: str,
+    kind: FindingKind,
+    effect: str,
+    means: tuple[float, float],
+    sides: tuple[BlockProfile, BlockProfile],
+) -> tuple[str, float, float, str]:
+    """The effect of a statistic, its values in the reference and in the window, and their unit."""
+    if kind == "number" and effect in ("location", "spread"):
+        return _location_change(effect, *means, sides[0].numbers[name], sides[1].numbers[name])
+    return effect, *means, "share of rows"
+
+
+def _detectable(
+    z95: float, column: slice, sums: BlockSums, result: BlockTestResult, counts: NumberCounts | None
+) -> float:
+    """The smallest change of a column that this window would have shown.
+
+    It is one of location where that is tested; in a category, of the level with the largest variance; else of missing.
+
+    Args:
+        z95: the |t| that 5 % of the permutations reach.
+        column: the statistics of the column.
+        sums: whose statistics are meant.
+        result: of the permutation test.
+        counts: of the column in the reference, if it is a number.
+    """
+    located = sums.statistics[column.start].effect == "location"
+    shown = column.start if located else column.start + int(np.argmax(result.variances[column]))
+    change = z95 * float(result.errors[shown])
+    if counts is not None and located:
+        change *= standard_deviation(counts) / RANK_PER_STD
+    return change
 
 
 def meaning_of(profile: ReferenceProfile, name: str) -> Meaning | None:
@@ -176,6 +183,7 @@ def _words_of_cluster(words: Sequence[tuple[str, ...]], cluster: str) -> tuple[s
 
 
 def detectable_changes(findings: Sequence[ColumnFinding]) -> tuple[DetectableChange, ...]:
+    """The smallest change of each column that this window would have shown; none where it could show no change."""
     return tuple(
         DetectableChange(f.column, f.visible_change, change_unit(f), _statement(f, f.visible_change))
         for f in findings
@@ -221,10 +229,10 @@ def change_unit(finding: ColumnFinding) -> str:
     return "the column's own" if finding.kind == "number" else "share of rows"
 
 
-def _adjusted_p(tested: PermutationResult) -> Floats:
+def _adjusted_p(result: BlockTestResult) -> Floats:
     """For each statistic, the share of permutations whose largest |t| is at least as large as its own."""
-    ranked = np.sort(tested.largest)
-    below: Ints = np.searchsorted(ranked, tested.t - np.float32(TIE_TOLERANCE), side="left")
+    ranked = np.sort(result.largest)
+    below: Ints = np.searchsorted(ranked, result.t - np.float32(TIE_TOLERANCE), side="left")
     found: Floats = 1.0 - below / len(ranked)
     return found
 
