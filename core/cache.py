@@ -5,16 +5,15 @@ when it is done.
 """
 
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from cachetools import LRUCache
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
-
-_ABSENT: Final = object()
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,12 +36,12 @@ class Cache:
 
         `make` runs without a lock: threads that ask at the same moment may each make the value.
         """
-        with self._lock:
-            found = self._of(kind).get(key, _ABSENT)
-        if found is _ABSENT:
-            found = make()
-            self.put(kind, key, found)
-        return found  # type: ignore[no-any-return]  # what is kept under a kind is of its type
+        with self._lock, suppress(KeyError):
+            found: V = self._of(kind)[key]
+            return found
+        found = make()
+        self.put(kind, key, found)
+        return found
 
     def find(self, kind: CacheKind[K, V], key: K) -> V | None:
         """The value kept under a key; None where there is none."""
@@ -60,4 +59,7 @@ class Cache:
             return self._of(kind).pop(key, None)
 
     def _of(self, kind: CacheKind[Any, Any]) -> LRUCache[Any, Any]:
-        return self._kept.setdefault(kind, LRUCache(kind.most))
+        kept = self._kept.get(kind)
+        if kept is None:
+            kept = self._kept[kind] = LRUCache(kind.most)
+        return kept
