@@ -30,7 +30,7 @@ class PeerRules:
     """The rules of the peers after one reference."""
 
     def __init__(self, profile: ReferenceProfile, days: int) -> None:
-        self._baseline = profile
+        self._profile = profile
         self._columns = [*profile.coding.numbers, *profile.coding.categories]
         chunk = (np.array(profile.labels) - profile.labels[0]) // (4 * days)
         seen: dict[str, list[float]] = {}
@@ -42,9 +42,9 @@ class PeerRules:
         self._limits = {column: float(np.mean(v) + 3 * np.std(v)) for column, v in seen.items()}
 
     def fired(self, blocks: Sequence[BlockProfile]) -> dict[str, bool]:
-        scores = score_window(self._baseline, merge_all(blocks), _METHODS_USED, ())
+        scores = score_window(self._profile, merge_all(blocks), _METHODS_USED, ())
         drifted = self.evidently(scores)
-        tests = row_tests(self._baseline, blocks, alpha=0.05, min_effects=dict.fromkeys(self._baseline.columns, 0.0))
+        tests = row_tests(self._profile, blocks, alpha=0.05, min_effects=dict.fromkeys(self._profile.columns, 0.0))
         return {
             "evidently_any": any(drifted.values()),
             "evidently_half": bool(np.mean(list(drifted.values())) >= 0.5),
@@ -57,7 +57,7 @@ class PeerRules:
         """Evidently above 1,000 reference rows: Wasserstein / std for numbers, Jensen-Shannon for categories; 0.1."""
         found = dict.fromkeys(self._columns, False)
         for score in scores:
-            number = score.column in self._baseline.coding.numbers
+            number = score.column in self._profile.coding.numbers
             if score.value is not None and score.method == ("wasserstein" if number else "jensen_shannon"):
                 found[score.column] = score.value * (1.0 if number else np.log(2) ** 0.5) >= 0.1
         return found
@@ -72,7 +72,7 @@ class PeerRules:
 
     def verdicts(self, blocks: Sequence[BlockProfile]) -> tuple[dict[str, bool], dict[str, bool]]:
         """By column, the verdicts of Evidently's default and of three standard deviations."""
-        scores = score_window(self._baseline, merge_all(blocks), _METHODS_USED, ())
+        scores = score_window(self._profile, merge_all(blocks), _METHODS_USED, ())
         return self.evidently(scores), self.three_sigma(scores)
 
 

@@ -1,4 +1,4 @@
-"""Which blocks a reference is judged by: growth, quarters, weeks, seasons, and what is refused."""
+"""Which blocks a reference is judged by: serial dependence, quarters, weeks, seasons, and what is refused."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -37,22 +37,20 @@ def fitted(frame: pl.DataFrame, first: int = MONDAY) -> ReferenceProfile:
     return fit_reference(frame.drop("label"), {"x": "number", "y": "number"}, blocks=labels, parts=4)
 
 
-def judged(
-    baseline: ReferenceProfile, window: pl.DataFrame, plan: BlockPlan, alpha: float, first: int
-) -> DriftDecision:
-    blocks = profile_blocks(window.drop("label"), baseline, window["label"].to_numpy())
-    return decide(baseline, blocks, alpha=alpha, plan=plan, first=first, permutations=299)
+def judged(profile: ReferenceProfile, window: pl.DataFrame, plan: BlockPlan, alpha: float, first: int) -> DriftDecision:
+    blocks = profile_blocks(window.drop("label"), profile, window["label"].to_numpy())
+    return decide(profile, blocks, alpha=alpha, plan=plan, first=first, permutations=299)
 
 
-def wander(days: int, seed: int, memory: float = 0.95) -> Floats:
+def autocorrelated(days: int, seed: int, correlation: float = 0.95) -> Floats:
     rng = np.random.default_rng(seed)
     found = np.zeros(days)
     for day in range(1, days):
-        found[day] = memory * found[day - 1] + rng.normal(0, 0.5)
+        found[day] = correlation * found[day - 1] + rng.normal(0, 0.5)
     return found
 
 
-def test_growth_of_independent_blocks_is_refused_at_its_level_and_that_of_wandering_ones_nearly_always() -> None:
+def test_independent_blocks_are_refused_at_the_level_of_the_test_and_dependent_ones_nearly_always() -> None:
     def refused(effects: list[Floats]) -> float:
         rng = np.random.default_rng(0)
         found = 0
@@ -67,16 +65,16 @@ def test_growth_of_independent_blocks_is_refused_at_its_level_and_that_of_wander
     rng = np.random.default_rng(1)
     quiet = refused([rng.normal(size=60) for _ in range(150)])
     assert quiet <= 0.10 + 3 * np.sqrt(0.1 * 0.9 / 150)
-    assert refused([wander(60, seed) for seed in range(40)]) >= 0.95
+    assert refused([autocorrelated(60, seed) for seed in range(40)]) >= 0.95
 
 
-def test_days_without_memory_are_cut_in_quarters_for_a_window_of_one_day() -> None:
+def test_independent_days_are_divided_into_quarters_for_a_window_of_one_day() -> None:
     accepted = 0
     for seed in range(20):
         plan = plan_blocks(fitted(daily(40, np.zeros(40), seed)), DAY_WINDOW, 1 / 60)
         assert plan.problem is None
         accepted += plan.quarters
-    assert accepted >= 14  # growth refuses a tenth, quarters another tenth
+    assert accepted >= 14  # the variance ratio refuses a tenth, quarters another tenth
 
 
 def test_an_effect_of_the_day_refuses_quarters_and_leaves_days() -> None:
@@ -87,61 +85,61 @@ def test_an_effect_of_the_day_refuses_quarters_and_leaves_days() -> None:
 
 
 def test_quarters_answer_below_one_over_the_number_of_days() -> None:
-    baseline = fitted(daily(40, np.zeros(40), 3))
-    plan = plan_blocks(baseline, DAY_WINDOW, 1 / 100)
+    profile = fitted(daily(40, np.zeros(40), 3))
+    plan = plan_blocks(profile, DAY_WINDOW, 1 / 100)
     assert plan.quarters
-    quiet = judged(baseline, daily(1, np.zeros(1), 50), plan, 1 / 100, MONDAY + 400)
+    quiet = judged(profile, daily(1, np.zeros(1), 50), plan, 1 / 100, MONDAY + 400)
     assert quiet.verdict == "no_evidence"
-    moved = judged(baseline, daily(1, np.ones(1), 51), plan, 1 / 100, MONDAY + 400)
+    moved = judged(profile, daily(1, np.ones(1), 51), plan, 1 / 100, MONDAY + 400)
     assert moved.verdict == "drift"
     assert (moved.window_blocks, moved.block) == (4, "quarter of day")
     # Without quarters 41 days cannot support one false alarm in a hundred.
     days = judged(
-        baseline, daily(1, np.ones(1), 51), BlockPlan(profiles_per_test_block=4, parts=4), 1 / 100, MONDAY + 400
+        profile, daily(1, np.ones(1), 51), BlockPlan(profiles_per_test_block=4, parts=4), 1 / 100, MONDAY + 400
     )
     assert days.verdict == "reference_too_short"
 
 
-def test_a_column_that_wanders_is_judged_by_weeks_where_there_are_enough_and_else_left_out() -> None:
-    long = plan_blocks(fitted(daily(7 * 20, wander(140, 1), 1)), WEEK_WINDOW, 1 / 10)
+def test_a_serially_dependent_column_is_judged_by_weeks_where_there_are_enough_and_else_left_out() -> None:
+    long = plan_blocks(fitted(daily(7 * 20, autocorrelated(140, 1), 1)), WEEK_WINDOW, 1 / 10)
     assert (long.profiles_per_test_block, long.problem, dict(long.refused)) == (28, None, {})
-    short = plan_blocks(fitted(daily(7 * 9, wander(63, 1), 3)), WEEK_WINDOW, 1 / 30)
+    short = plan_blocks(fitted(daily(7 * 9, autocorrelated(63, 1), 3)), WEEK_WINDOW, 1 / 30)
     assert set(short.refused) == {"x"}
     assert short.p_dependence is not None
     assert short.p_dependence <= 0.1
-    one_day = plan_blocks(fitted(daily(7 * 9, wander(63, 1), 3)), DAY_WINDOW, 1 / 60)
+    one_day = plan_blocks(fitted(daily(7 * 9, autocorrelated(63, 1), 3)), DAY_WINDOW, 1 / 60)
     assert set(one_day.refused) == {"x"}
 
 
 def test_a_decision_names_the_columns_it_does_not_judge() -> None:
-    baseline = fitted(daily(63, wander(63, 1), 3))
-    plan = plan_blocks(baseline, DAY_WINDOW, 1 / 60)
-    decision = judged(baseline, daily(1, np.full(1, 9.0), 2), plan, 1 / 60, MONDAY + 400)
+    profile = fitted(daily(63, autocorrelated(63, 1), 3))
+    plan = plan_blocks(profile, DAY_WINDOW, 1 / 60)
+    decision = judged(profile, daily(1, np.full(1, 9.0), 2), plan, 1 / 60, MONDAY + 400)
     assert decision.unjudged == ("x",)
     assert {f.column for f in decision.columns} == {"y"}
     assert "Not judged" in describe(decision)
     assert decision.p_growth == plan.p_dependence
 
 
-def test_where_every_column_wanders_the_reference_is_too_short_and_says_by_how_much() -> None:
-    frame = daily(63, wander(63, 1), 3).with_columns(pl.col("x").alias("y"))
-    baseline = fitted(frame)
-    plan = plan_blocks(baseline, WEEK_WINDOW, 1 / 30)
+def test_where_every_column_is_serially_dependent_the_reference_is_too_short_and_says_by_how_much() -> None:
+    frame = daily(63, autocorrelated(63, 1), 3).with_columns(pl.col("x").alias("y"))
+    profile = fitted(frame)
+    plan = plan_blocks(profile, WEEK_WINDOW, 1 / 30)
     assert plan.problem is not None
     assert "20 more windows" in plan.problem
-    decision = judged(baseline, daily(7, np.zeros(7), 2), plan, 1 / 30, MONDAY + 400)
+    decision = judged(profile, daily(7, np.zeros(7), 2), plan, 1 / 30, MONDAY + 400)
     assert decision.verdict == "reference_too_short"
 
 
 def test_a_week_is_not_judged_by_days_of_a_reference_under_eight_weeks_unless_the_risk_is_accepted() -> None:
-    baseline = fitted(daily(35, np.zeros(35), 4))
-    refused = plan_blocks(baseline, WEEK_WINDOW, 1 / 30)
+    profile = fitted(daily(35, np.zeros(35), 4))
+    refused = plan_blocks(profile, WEEK_WINDOW, 1 / 30)
     assert refused.problem == "the reference has 35 blocks of one day; windows of 7 blocks need 21 more"
-    accepted = plan_blocks(baseline, WindowLayout(28, "day", QUARTER_S, short_reference=True), 1 / 30)
+    accepted = plan_blocks(profile, WindowLayout(28, "day", QUARTER_S, short_reference=True), 1 / 30)
     assert accepted.problem is None
 
 
-def test_only_whole_weeks_of_the_reference_are_blocks() -> None:
+def test_only_complete_weeks_of_the_reference_are_blocks() -> None:
     plan = BlockPlan(profiles_per_test_block=28, parts=4)
     labels = np.arange(MONDAY + 2, MONDAY + 2 + 28 * 3)  # begins and ends in mid-day
     window = np.arange(MONDAY + 400, MONDAY + 428)
@@ -170,13 +168,13 @@ def test_a_weekly_mix_with_its_season_declared_stays_within_the_budget_on_every_
         label = np.repeat(np.arange(4 * 84), 15)
         frame = pl.DataFrame({"x": rng.normal(size=len(label)) + level[label], "y": rng.normal(size=len(label))})
         frame = frame.with_columns(pl.Series("label", label))
-        baseline = fitted(frame.filter(pl.col("label") < 4 * 63))
+        profile = fitted(frame.filter(pl.col("label") < 4 * 63))
         scale = WindowLayout(4, "day", QUARTER_S, season="weekday_weekend")
-        plan = plan_blocks(baseline, scale, alpha)
+        plan = plan_blocks(profile, scale, alpha)
         assert not plan.quarters
         for day in range(63, 84):
             window = frame.filter(pl.col("label") // 4 == day).with_columns(pl.col("label") - 4 * day)
-            alarms += judged(baseline, window, plan, alpha, MONDAY + 4 * day).alarmed
+            alarms += judged(profile, window, plan, alpha, MONDAY + 4 * day).alarmed
             trials += 1
     assert alarms / trials <= alpha + 3 * np.sqrt(alpha * (1 - alpha) / trials)
 
@@ -193,19 +191,19 @@ def test_choices_of_each_phase_are_counted_together() -> None:
 @pytest.mark.parametrize("factor", [5.0, 0.1])
 def test_a_window_of_another_volume_is_never_called_drift_and_says_what_the_mix_did(factor: float) -> None:
     rng = np.random.default_rng(0)
-    baseline = fit_reference(pl.DataFrame({"x": rng.normal(size=5600)}), {"x": "number"}, blocks=56)
+    profile = fit_reference(pl.DataFrame({"x": rng.normal(size=5600)}), {"x": "number"}, blocks=56)
     rows = int(700 * factor)
     window = pl.DataFrame({"x": rng.normal(0.0 if factor < 1 else 1.0, 1.0, rows)})
-    blocks = profile_blocks(window, baseline, equal_blocks(rows, rows // 7))
+    blocks = profile_blocks(window, profile, equal_blocks(rows, rows // 7))
     found = volume(dict.fromkeys(range(56), 100), dict.fromkeys(range(56, 63), rows // 7), 86_400)
-    decision = decide(baseline, blocks, alpha=0.01, volume=found)
+    decision = decide(profile, blocks, alpha=0.01, volume=found)
     assert (decision.verdict, decision.p) == ("volume_changed", None)
     assert decision.p_at_volume is not None
     assert (decision.p_at_volume <= 0.01) == (factor > 1)
     assert f"{factor:g} times" in describe(decision)
 
 
-def test_windows_of_six_blocks_and_more_are_redrawn_in_pairs_of_neighbours() -> None:
+def test_windows_of_six_blocks_and_more_are_permuted_in_pairs_of_neighbours() -> None:
     for taken, pairs in ((5, 0), (6, 3), (7, 3), (10, 5)):
         blocks = Blocks(np.ones(63 + taken), np.repeat([False, True], [63, taken]), np.zeros(63 + taken, dtype=int))
         choices = draw_permutations(blocks, 999, 1)[1:]
@@ -228,9 +226,9 @@ def test_days_that_share_a_session_across_midnight_stay_within_the_budget() -> N
     assert alarms / trials <= alpha + 3 * np.sqrt(alpha * (1 - alpha) / trials)
 
 
-def test_for_windows_of_one_day_a_column_is_left_out_for_clear_memory_only() -> None:
+def test_for_windows_of_one_day_a_column_is_left_out_for_clear_dependence_only() -> None:
     plans = [plan_blocks(fitted(daily(40, np.zeros(40), 100 + seed)), DAY_WINDOW, 1 / 30) for seed in range(60)]
     assert sum(bool(plan.refused) for plan in plans) <= 4
     assert all(plan.problem is None for plan in plans)
-    # Quarters are asked for more: neither growth at a tenth nor an effect of the day.
+    # Quarters need more: no serial dependence at a tenth, and no effect of the day.
     assert all(plan.p_dependence is not None and plan.p_dependence > 0.1 for plan in plans if plan.quarters)

@@ -25,7 +25,7 @@ class Stream:
     All are coded once; windows are drawn from the codes, which is what profiling their rows gives.
     """
 
-    baseline: ReferenceProfile
+    profile: ReferenceProfile
     coded: CodedColumns
     known: int
     rows: int
@@ -41,14 +41,14 @@ class Stream:
             {name: codes[drawn] for name, codes in self.coded.categories.items()},
             self.coded.new,
         )
-        return profile_coded(coded, self.baseline.coding, equal_blocks(rows, 50), rows // 50)
+        return profile_coded(coded, self.profile.coding, equal_blocks(rows, 50), rows // 50)
 
 
 COLUMNS: dict[str, ColumnKind] = {"text": "text", "intent": "category", "confidence": "number"}
 
 
 def banking_stream(folder: Path, seed: int) -> Stream:
-    """1,500 baseline rows; the text encoder and a classifier are fitted on 5,000 earlier training rows.
+    """1,500 reference rows; the text encoder and a classifier are fitted on 5,000 earlier training rows.
 
     A linear support vector machine stands in for the monitored model; its largest margin is the confidence.
     """
@@ -74,7 +74,7 @@ def banking_stream(folder: Path, seed: int) -> Stream:
         )
 
     later = answered(known[5000:8500])
-    baseline = fit_reference(
+    profile = fit_reference(
         later.head(1500),
         COLUMNS,
         blocks=equal_blocks(1500, 50),
@@ -82,7 +82,7 @@ def banking_stream(folder: Path, seed: int) -> Stream:
         encoder_texts={"text": training["text"].to_list()},
     )
     stream = pl.concat([later[1500:3500], answered(new.head(1000))])
-    return Stream(baseline, coded_columns(stream, baseline.coding), 2000, stream.height)
+    return Stream(profile, coded_columns(stream, profile.coding), 2000, stream.height)
 
 
 @pytest.fixture(scope="module")
@@ -96,8 +96,8 @@ def test_a_fifth_of_new_intents_is_found_in_nine_of_ten_windows_and_three_tenths
     rng = np.random.default_rng(7)
 
     def found(share_new: float, windows: int) -> float:
-        drawn = [(stream.baseline, stream.window(rng, share_new)) for stream in streams for _ in range(windows)]
-        return float(np.mean([decide(baseline, window, alpha=0.01).alarmed for baseline, window in drawn]))
+        drawn = [(stream.profile, stream.window(rng, share_new)) for stream in streams for _ in range(windows)]
+        return float(np.mean([decide(profile, window, alpha=0.01).alarmed for profile, window in drawn]))
 
     assert found(0.2, 60) >= 0.9
     assert found(0.3, 30) >= 0.98
@@ -108,7 +108,7 @@ def test_windows_of_known_intents_stay_quiet(streams: list[Stream]) -> None:
     alpha, runs = 0.01, 25
     alarms = np.array(
         [
-            [decide(stream.baseline, stream.window(rng, 0.0), alpha=alpha, seed=5 * k + i).alarmed for i in range(5)]
+            [decide(stream.profile, stream.window(rng, 0.0), alpha=alpha, seed=5 * k + i).alarmed for i in range(5)]
             for stream in streams
             for k in range(runs)
         ]
@@ -165,7 +165,7 @@ def test_the_words_say_what_kind_of_change_was_found(column: str, effect: str, w
     assert describe(decision) == f"Drift: {words}."
 
 
-def test_new_intents_are_told_as_a_new_kind_of_request(streams: list[Stream]) -> None:
-    decision = decide(streams[0].baseline, streams[0].window(np.random.default_rng(1), 0.5), alpha=0.01)
+def test_new_intents_are_described_as_a_new_kind_of_request(streams: list[Stream]) -> None:
+    decision = decide(streams[0].profile, streams[0].window(np.random.default_rng(1), 0.5), alpha=0.01)
     assert {"text.distance", "confidence"} <= {f.column for f in decision.columns if f.alarmed}
     assert "new kind of request" in describe(decision) or "confidence" in describe(decision)

@@ -1,4 +1,4 @@
-"""Row tests and fixed thresholds: by name, and equal to what scipy says."""
+"""Row tests and fixed thresholds, compared with scipy and the catalogue."""
 
 import numpy as np
 import polars as pl
@@ -24,12 +24,12 @@ def frame(rows: int, seed: int, shift: int = 0) -> pl.DataFrame:
     return pl.DataFrame({"n": rng.integers(0, 20, rows) + shift, "c": rng.choice(["a", "b", "c"], rows)})
 
 
-BASELINE = fit_reference(frame(2000, 0), COLUMNS, blocks=20)
+PROFILE = fit_reference(frame(2000, 0), COLUMNS, blocks=20)
 
 
 def test_row_tests_are_those_of_scipy_with_holms_correction() -> None:
     window = frame(500, 1, shift=3)
-    decision = row_tests(BASELINE, [profile_block(window, BASELINE)], alpha=0.01)
+    decision = row_tests(PROFILE, [profile_block(window, PROFILE)], alpha=0.01)
     ks = stats.ks_2samp(frame(2000, 0)["n"].to_numpy(), window["n"].to_numpy(), method="asymp")
     table = np.array([[f.filter(pl.col("c") == level).height for level in "abc"] for f in (frame(2000, 0), window)])
     chi2 = stats.chi2_contingency(table, correction=False)
@@ -46,17 +46,17 @@ def test_row_tests_of_independent_rows_stay_within_the_budget() -> None:
     alpha, trials = 0.05, 300
     alarms = 0
     for seed in range(trials):
-        baseline = fit_reference(frame(2000, 2 * seed + 10), COLUMNS, blocks=20)
-        decision = row_tests(baseline, [profile_block(frame(500, 2 * seed + 11), baseline)], alpha=alpha)
+        profile = fit_reference(frame(2000, 2 * seed + 10), COLUMNS, blocks=20)
+        decision = row_tests(profile, [profile_block(frame(500, 2 * seed + 11), profile)], alpha=alpha)
         alarms += decision.p is not None and decision.p <= alpha
     assert alarms / trials <= alpha + 3 * np.sqrt(alpha * (1 - alpha) / trials)
 
 
 def test_a_threshold_is_compared_with_the_statistic_of_the_catalogue() -> None:
     for shift, verdict in ((0, "no_evidence"), (6, "drift")):
-        blocks = [profile_block(frame(500, 1, shift), BASELINE)]
-        scores = drift_scores(BASELINE, merge_all(blocks))
-        decision = thresholds(BASELINE, blocks, scores, {"psi": 0.2}, alpha=0.01)
+        blocks = [profile_block(frame(500, 1, shift), PROFILE)]
+        scores = drift_scores(PROFILE, merge_all(blocks))
+        decision = thresholds(PROFILE, blocks, scores, {"psi": 0.2}, alpha=0.01)
         assert (decision.verdict, decision.p, decision.judged) == (verdict, None, True)
     assert describe(decision).startswith("Drift: `n`: psi ")
     assert "threshold 0.2" in describe(decision)
@@ -64,13 +64,13 @@ def test_a_threshold_is_compared_with_the_statistic_of_the_catalogue() -> None:
 
 @pytest.mark.parametrize("rule", [row_tests, lambda b, w, alpha: thresholds(b, w, (), {"psi": 0.2}, alpha=alpha)])
 def test_an_empty_window_is_not_enough_data(rule: object) -> None:
-    decision = rule(BASELINE, [profile_block(frame(0, 0), BASELINE)], alpha=0.05)  # type: ignore[operator]  # a function
+    decision = rule(PROFILE, [profile_block(frame(0, 0), PROFILE)], alpha=0.05)  # type: ignore[operator]  # a function
     assert decision.verdict == "not_enough_data"
 
 
 def test_an_impossible_false_alarm_rate_is_refused() -> None:
     with pytest.raises(InvalidError, match="alpha"):
-        row_tests(BASELINE, [profile_block(frame(10, 0), BASELINE)], alpha=2.0)
+        row_tests(PROFILE, [profile_block(frame(10, 0), PROFILE)], alpha=2.0)
 
 
 def monitors(**drift: object) -> dict[str, object]:

@@ -41,12 +41,12 @@ def fitted(declared: ModelSpec, frame: pl.DataFrame, columns: Mapping[str, Colum
 
 
 def window_at(
-    declared: ModelSpec, baseline: ReferenceProfile, frame: pl.DataFrame, scale: str, start: Any
+    declared: ModelSpec, profile: ReferenceProfile, frame: pl.DataFrame, scale: str, start: Any
 ) -> DriftDecision:
     rows = frame.filter((pl.col("ts") >= start) & (pl.col("ts") < start + duration(scale)))
     first = int(time_blocks(pl.Series([start]), SCALES)[0])
-    blocks = profile_blocks(rows, baseline, time_blocks(rows["ts"], SCALES) - first)
-    return judge(declared, baseline, scale, blocks, (), first=first, seed=first)
+    blocks = profile_blocks(rows, profile, time_blocks(rows["ts"], SCALES) - first)
+    return judge(declared, profile, scale, blocks, (), first=first, seed=first)
 
 
 ELEC2: dict[str, ColumnKind] = dict.fromkeys(
@@ -67,12 +67,12 @@ def test_joining_the_victorian_market_alarms_in_its_first_window_and_names_its_c
 ) -> None:
     declared = spec(ELEC2)
     before = SWITCH - 7 * 48
-    baseline = fitted(declared, elec2[before - 48 * days : before], ELEC2)
+    profile = fitted(declared, elec2[before - 48 * days : before], ELEC2)
     for back in range(7, 0, -1):
-        quiet = window_at(declared, baseline, elec2, "1d", elec2["ts"][SWITCH - 48 * back])
+        quiet = window_at(declared, profile, elec2, "1d", elec2["ts"][SWITCH - 48 * back])
         assert not quiet.alarmed
     for scale in SCALES:
-        found = window_at(declared, baseline, elec2, scale, elec2["ts"][SWITCH])
+        found = window_at(declared, profile, elec2, scale, elec2["ts"][SWITCH])
         assert found.verdict == "drift", scale
         assert {"vicprice", "vicdemand", "transfer"} <= {f.column for f in found.columns if f.alarmed}
 
@@ -92,10 +92,10 @@ def test_the_seasons_of_a_bike_hire_are_left_out_by_the_diagnostic_and_do_not_al
     )
     declared = spec(BIKE)
     first = frame["ts"][0]
-    baseline = fitted(declared, frame.filter(pl.col("ts") < first + timedelta(days=63)), BIKE)
+    profile = fitted(declared, frame.filter(pl.col("ts") < first + timedelta(days=63)), BIKE)
     verdicts: Counter[str] = Counter()
     for day in range(63, 365, 2):
-        found = window_at(declared, baseline, frame, "1d", first + timedelta(days=day))
+        found = window_at(declared, profile, frame, "1d", first + timedelta(days=day))
         verdicts[found.verdict] += 1
         assert {"temp", "atemp", "cnt"} <= set(found.unjudged)
         assert found.p_growth is not None

@@ -1,4 +1,4 @@
-"""How the drift part of the budget is spent by scales: never more than there is, whatever the reference supports."""
+"""How window lengths share the drift part of the budget: never more than all of it, whatever the reference supports."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -21,7 +21,7 @@ BEGIN = datetime(2026, 1, 5, tzinfo=UTC)
 
 
 def days(first: int, count: int) -> pl.DataFrame:
-    """A row every half hour; rows of a day hang together, so that its quarters are no blocks of their own."""
+    """A row every half hour; rows of a day are dependent, so its quarters are not blocks of their own."""
     begin, random = BEGIN + timedelta(days=first), np.random.default_rng([5, first])
     return pl.DataFrame(
         {
@@ -45,16 +45,16 @@ def test_scales_that_are_judged_spend_the_drift_part_of_the_budget_and_the_other
     frame, windows = days(0, reference), model.monitors.windows
     assert isinstance(windows, tuple)
     parts = profile_parts(windows)
-    baseline = fit_reference(frame, {"amount": "number"}, blocks=time_blocks(frame["ts"], SCALES), parts=parts)
-    found = alpha_by_scale(model, baseline)
+    profile = fit_reference(frame, {"amount": "number"}, blocks=time_blocks(frame["ts"], SCALES), parts=parts)
+    found = alpha_by_scale(model, profile)
     assert set(found) == judged
     spent = sum(alpha * (duration("30d") / duration(scale)) for scale, alpha in found.items())
     assert spent == pytest.approx(budget.share(model, "drift") if judged else 0.0)
     for scale in SCALES:
         window = days(reference, duration(scale).days).with_columns(pl.col("amount") + 9.0)
         first = int(time_blocks(window["ts"], SCALES)[0])
-        blocks = profile_blocks(window, baseline, time_blocks(window["ts"], SCALES) - first)
-        verdict = judge(model, baseline, scale, blocks, (), first=first, seed=1).verdict
+        blocks = profile_blocks(window, profile, time_blocks(window["ts"], SCALES) - first)
+        verdict = judge(model, profile, scale, blocks, (), first=first, seed=1).verdict
         assert verdict == ("drift" if scale in judged else "reference_too_short"), scale
 
 
@@ -63,8 +63,8 @@ def test_a_scale_that_needs_more_than_an_equal_share_gets_it_and_the_other_the_r
     whole = budget.share(model, "drift")
     for reference, least in ((56, 1 / 57), (84, 1 / 85)):
         frame = days(0, reference)
-        baseline = fit_reference(frame, {"amount": "number"}, blocks=time_blocks(frame["ts"], SCALES), parts=4)
-        found = alpha_by_scale(model, baseline)
+        profile = fit_reference(frame, {"amount": "number"}, blocks=time_blocks(frame["ts"], SCALES), parts=4)
+        found = alpha_by_scale(model, profile)
         equal = whole / 2 / 30
         assert found["1d"] == pytest.approx(max(least, equal))
         assert 30 * found["1d"] + 30 / 7 * found["7d"] == pytest.approx(whole)

@@ -1,4 +1,4 @@
-"""Sums of functionals against the raw rows they stand for, and the scores taken of some columns at a time."""
+"""Sums of statistics compared with raw rows, and studentised changes of some columns at a time."""
 
 import numpy as np
 import polars as pl
@@ -21,16 +21,16 @@ def rows(count: int, seed: int) -> pl.DataFrame:
 
 
 REFERENCE, WINDOW = rows(2000, 1), rows(400, 2)
-BASELINE = fit_reference(REFERENCE, COLUMNS, blocks=10)
-BLOCKS = profile_blocks(WINDOW, BASELINE, equal_blocks(400, 100))
+PROFILE = fit_reference(REFERENCE, COLUMNS, blocks=10)
+BLOCKS = profile_blocks(WINDOW, PROFILE, equal_blocks(400, 100))
 
 
 def test_shares_and_missing_are_counts_of_raw_rows() -> None:
-    sums = block_sums(BASELINE, BLOCKS)
+    sums = block_sums(PROFILE, BLOCKS)
     assert list(sums.names) == ["x", "y", "c"]
     x = [REFERENCE["x"].to_numpy()[200 * i : 200 * (i + 1)] for i in range(10)]
     x += [WINDOW["x"].to_numpy()[100 * i : 100 * (i + 1)] for i in range(4)]
-    edges = BASELINE.coding.numbers["x"].edges[list(BASELINE.coding.numbers["x"].grid)]
+    edges = PROFILE.coding.numbers["x"].edges[list(PROFILE.coding.numbers["x"].grid)]
     below = [i for i, f in enumerate(sums.statistics[: sums.starts[1]]) if f.effect == "share_below"]
     expected = [[np.count_nonzero(part <= edge) for edge in edges] for part in x]
     assert np.array_equal(sums.values[:, below], expected)
@@ -39,9 +39,9 @@ def test_shares_and_missing_are_counts_of_raw_rows() -> None:
 
 
 def test_location_is_the_mean_rank_among_the_reference_and_ranks_alone_have_squares() -> None:
-    sums = block_sums(BASELINE, BLOCKS)
+    sums = block_sums(PROFILE, BLOCKS)
     assert {sums.statistics[i].effect for i in sums.ranked} == {"location", "spread"}
-    bins, own = BASELINE.coding.numbers["y"], BASELINE.total.numbers["y"].counts
+    bins, own = PROFILE.coding.numbers["y"], PROFILE.total.numbers["y"].counts
     ranks = (np.cumsum(own) - own / 2) / own.sum() - 0.5
     at = int(sums.starts[1])
     y = ranks[np.searchsorted(bins.edges, WINDOW["y"].to_numpy())].reshape(4, 100)
@@ -52,7 +52,7 @@ def test_location_is_the_mean_rank_among_the_reference_and_ranks_alone_have_squa
 
 @pytest.mark.parametrize("without", [("x",), ("c",), ("x", "y"), ("y", "c")])
 def test_columns_that_are_left_out_leave_the_others_as_they_are(without: tuple[str, ...]) -> None:
-    every, some = block_sums(BASELINE, BLOCKS), block_sums(BASELINE, BLOCKS, without)
+    every, some = block_sums(PROFILE, BLOCKS), block_sums(PROFILE, BLOCKS, without)
     ends = [*every.starts[1:].tolist(), len(every.statistics)]
     kept = [i for i, name in enumerate(every.names) if name not in without]
     at = np.concatenate([np.arange(every.starts[i], ends[i]) for i in kept])
@@ -63,7 +63,7 @@ def test_columns_that_are_left_out_leave_the_others_as_they_are(without: tuple[s
     assert np.array_equal(some.squares, every.squares[:, np.isin(every.ranked, at)])
 
 
-def test_scores_of_many_columns_together_are_those_of_each_alone() -> None:
+def test_studentised_changes_of_many_columns_together_are_those_of_each_alone() -> None:
     rng = np.random.default_rng(3)
     sums, variances = rng.normal(size=(30, 1500)), np.full(1500, 0.2)
     blocks = Blocks(np.full(30, 50.0), np.arange(30) >= 25, np.zeros(30, dtype=np.int64))

@@ -1,4 +1,4 @@
-"""Block profiles: counting, adding, and their JSON form."""
+"""Block profiles: counting, adding, and their bytes."""
 
 import math
 import zlib
@@ -17,7 +17,7 @@ from monitor.profile.fit_reference import fit_reference
 
 RNG = np.random.default_rng(1)
 REFERENCE = pl.DataFrame({"x": RNG.normal(size=600), "c": RNG.choice(["a", "b", "c"], 600)})
-BASELINE = fit_reference(REFERENCE, {"x": "number", "c": "category"}, blocks=6)
+PROFILE = fit_reference(REFERENCE, {"x": "number", "c": "category"}, blocks=6)
 
 rows = st.lists(
     st.tuples(
@@ -56,8 +56,8 @@ def test_the_profile_of_two_blocks_is_the_sum_of_their_profiles(
     a: list[tuple[float | None, str | None]], b: list[tuple[float | None, str | None]]
 ) -> None:
     same(
-        merge_all([profile_block(frame(a), BASELINE), profile_block(frame(b), BASELINE)]),
-        profile_block(frame(a + b), BASELINE),
+        merge_all([profile_block(frame(a), PROFILE), profile_block(frame(b), PROFILE)]),
+        profile_block(frame(a + b), PROFILE),
     )
 
 
@@ -66,12 +66,12 @@ def test_the_profile_of_two_blocks_is_the_sum_of_their_profiles(
 def test_every_row_is_counted_once_and_bytes_give_the_profile_back(
     values: list[tuple[float | None, str | None]],
 ) -> None:
-    block = profile_block(frame(values), BASELINE)
+    block = profile_block(frame(values), PROFILE)
     assert int(block.numbers["x"].counts.sum()) + block.numbers["x"].nulls == len(values)
     c = block.categories["c"]
     for fold in range(len(c.other)):
         assert int(c.levels.sum()) + c.nulls + int(c.other[fold]) + int(c.unseen[fold]) == len(values)
-    same(from_bytes(to_bytes(block), BASELINE.coding), block)
+    same(from_bytes(to_bytes(block), PROFILE.coding), block)
 
 
 @given(rows, rows)
@@ -79,34 +79,34 @@ def test_every_row_is_counted_once_and_bytes_give_the_profile_back(
 def test_stored_profiles_add_up_to_the_profile_of_all_their_rows(
     a: list[tuple[float | None, str | None]], b: list[tuple[float | None, str | None]]
 ) -> None:
-    parts = [to_bytes(profile_block(frame(values), BASELINE)) for values in (a, b)]
-    same(sum_from_bytes(parts, BASELINE.coding), profile_block(frame(a + b), BASELINE))
+    parts = [to_bytes(profile_block(frame(values), PROFILE)) for values in (a, b)]
+    same(sum_from_bytes(parts, PROFILE.coding), profile_block(frame(a + b), PROFILE))
 
 
-@pytest.mark.parametrize("data", [b"", b"no profile", to_bytes(profile_block(REFERENCE, BASELINE))[:-3]])
+@pytest.mark.parametrize("data", [b"", b"no profile", to_bytes(profile_block(REFERENCE, PROFILE))[:-3]])
 def test_bytes_that_are_no_profile_are_an_integrity_failure(data: bytes) -> None:
     with pytest.raises(IntegrityFailureError, match="profile"):
-        from_bytes(data, BASELINE.coding)
+        from_bytes(data, PROFILE.coding)
 
 
 @pytest.mark.parametrize("many", [1, 127, 128, 40_000, 3_000_000_000, 10**15])
 def test_counts_of_any_size_are_stored_and_read_back(many: int) -> None:
-    block = profile_block(frame([(0.5, "a"), (None, "b")]), BASELINE)
+    block = profile_block(frame([(0.5, "a"), (None, "b")]), PROFILE)
     block = replace(block, rows=many)
-    same(from_bytes(to_bytes(block), BASELINE.coding), block)
+    same(from_bytes(to_bytes(block), PROFILE.coding), block)
 
 
 def test_a_profile_with_counts_of_an_unknown_width_is_an_integrity_failure() -> None:
-    raw = bytearray(zlib.decompress(to_bytes(profile_block(REFERENCE, BASELINE))))
+    raw = bytearray(zlib.decompress(to_bytes(profile_block(REFERENCE, PROFILE))))
     raw[16] = 3
     with pytest.raises(IntegrityFailureError, match="3 bytes"):
-        from_bytes(zlib.compress(bytes(raw)), BASELINE.coding)
+        from_bytes(zlib.compress(bytes(raw)), PROFILE.coding)
 
 
-def test_a_profile_of_another_baseline_is_an_integrity_failure() -> None:
+def test_a_profile_of_another_reference_is_an_integrity_failure() -> None:
     other = fit_reference(REFERENCE.select("x"), {"x": "number"}, blocks=6)
     with pytest.raises(IntegrityFailureError, match="profile"):
-        from_bytes(to_bytes(profile_block(REFERENCE, BASELINE)), other.coding)
+        from_bytes(to_bytes(profile_block(REFERENCE, PROFILE)), other.coding)
 
 
 def test_equal_blocks_have_equal_rows_and_a_short_rest_joins_the_last() -> None:
@@ -117,20 +117,20 @@ def test_equal_blocks_have_equal_rows_and_a_short_rest_joins_the_last() -> None:
 
 
 def test_a_level_never_seen_counts_as_unseen_and_not_as_other() -> None:
-    block = profile_block(frame([(0.0, "zebra")] * 7), BASELINE)
+    block = profile_block(frame([(0.0, "zebra")] * 7), PROFILE)
     assert block.categories["c"].unseen.tolist() == [7] * 4
     assert block.categories["c"].other.tolist() == [0] * 4
 
 
 def test_a_text_where_a_number_was_declared_is_refused_with_the_column_named() -> None:
     with pytest.raises(InvalidError, match="'x'"):
-        profile_block(pl.DataFrame({"x": ["one"], "c": ["a"]}), BASELINE)
+        profile_block(pl.DataFrame({"x": ["one"], "c": ["a"]}), PROFILE)
 
 
 def test_an_absent_column_is_refused_with_its_name() -> None:
     with pytest.raises(InvalidError, match="'c'"):
-        profile_blocks(pl.DataFrame({"x": [1.0]}), BASELINE, np.zeros(1, dtype=np.int64))
+        profile_blocks(pl.DataFrame({"x": [1.0]}), PROFILE, np.zeros(1, dtype=np.int64))
 
 
 def test_a_block_without_rows_is_an_empty_profile() -> None:
-    assert profile_block(REFERENCE.head(0), BASELINE).rows == 0
+    assert profile_block(REFERENCE.head(0), PROFILE).rows == 0

@@ -26,20 +26,20 @@ def rows(count: int, seed: int) -> pl.DataFrame:
 
 
 @pytest.mark.parametrize("count", [600, MAX_SERIAL_ROWS + 1_000])
-def test_a_scan_of_parquet_gives_the_baseline_and_profiles_of_the_frame(tmp_path: Path, count: int) -> None:
+def test_a_scan_of_parquet_gives_the_reference_and_block_profiles_of_the_frame(tmp_path: Path, count: int) -> None:
     columns = COLUMNS if count < MAX_SERIAL_ROWS else {name: k for name, k in COLUMNS.items() if k != "text"}
     frame = rows(count, 1).select(list(columns))
     frame.write_parquet(tmp_path / "rows.parquet", row_group_size=max(count // 3, 1))
     scan = pl.scan_parquet(tmp_path / "rows.parquet")
-    baseline = fit_reference(frame, columns, blocks=20)
-    assert fit_reference(scan, columns, blocks=20).to_bytes() == baseline.to_bytes()
+    profile = fit_reference(frame, columns, blocks=20)
+    assert fit_reference(scan, columns, blocks=20).to_bytes() == profile.to_bytes()
     blocks = equal_blocks(count, count // 5)
-    found, expected = profile_blocks(scan, baseline, blocks), profile_blocks(frame, baseline, blocks)
+    found, expected = profile_blocks(scan, profile, blocks), profile_blocks(frame, profile, blocks)
     assert [to_bytes(block) for block in found] == [to_bytes(block) for block in expected]
-    assert to_bytes(profile_block(scan, baseline)) == to_bytes(profile_block(frame, baseline))
+    assert to_bytes(profile_block(scan, profile)) == to_bytes(profile_block(frame, profile))
 
 
-def test_columns_come_back_in_the_order_they_were_asked_for() -> None:
+def test_columns_come_back_in_the_requested_order() -> None:
     frame = rows(MAX_SERIAL_ROWS + 1, 2)
     names = ["n7", "c", "n0", "n3"]
     found = each_column(frame.lazy(), names, lambda series: series.name)

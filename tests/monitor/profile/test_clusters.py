@@ -1,4 +1,4 @@
-"""Words of clusters: those that tell, and only those that many people share."""
+"""Words of clusters: the distinctive ones, and only those that many people use."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Baselines: bins, levels, bytes."""
+"""Reference profiles: bins, levels and bytes."""
 
 import numpy as np
 import polars as pl
@@ -39,7 +39,7 @@ COLUMNS: dict[str, ColumnKind] = {
 }
 
 
-def test_bytes_give_the_baseline_back_and_equal_fits_give_equal_bytes() -> None:
+def test_bytes_give_the_profile_back_and_equal_fits_give_equal_bytes() -> None:
     first = fit_reference(reference(), COLUMNS, blocks=9, seed=3)
     again = fit_reference(reference(), COLUMNS, blocks=9, seed=3)
     data = first.to_bytes()
@@ -52,47 +52,47 @@ def test_bytes_give_the_baseline_back_and_equal_fits_give_equal_bytes() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"not a zip", b"PK\x03\x04broken"])
-def test_bytes_that_are_no_baseline_are_an_integrity_failure(data: bytes) -> None:
+def test_bytes_that_are_no_reference_profile_are_an_integrity_failure(data: bytes) -> None:
     with pytest.raises(IntegrityFailureError, match="are not a reference profile"):
         ReferenceProfile.from_bytes(data)
 
 
 def test_rows_that_fit_the_text_encoder_are_not_profiled() -> None:
-    baseline = fit_reference(reference(), {"text": "text", "x": "number"}, blocks=10)
-    assert baseline.rows_for_encoders == 540
-    assert baseline.rows == 360
-    assert len(baseline.blocks) == 4
+    profile = fit_reference(reference(), {"text": "text", "x": "number"}, blocks=10)
+    assert profile.rows_for_encoders == 540
+    assert profile.rows == 360
+    assert len(profile.blocks) == 4
 
 
 def test_texts_given_for_the_encoder_leave_every_reference_row_to_the_profile() -> None:
     texts = {"text": reference(300, seed=5)["text"].to_list()}
-    baseline = fit_reference(reference(), {"text": "text"}, blocks=10, encoder_texts=texts)
-    assert baseline.rows == 900
-    assert len(baseline.blocks) == 10
+    profile = fit_reference(reference(), {"text": "text"}, blocks=10, encoder_texts=texts)
+    assert profile.rows == 900
+    assert len(profile.blocks) == 10
 
 
 @given(st.floats(-1e9, 1e9), st.floats(1e-6, 1e6))
 @settings(max_examples=30, deadline=None)
 def test_any_departure_from_a_constant_falls_in_another_bin(value: float, step: float) -> None:
-    baseline = fit_reference(pl.DataFrame({"x": [value] * 300}), {"x": "number"}, blocks=3)
+    profile = fit_reference(pl.DataFrame({"x": [value] * 300}), {"x": "number"}, blocks=3)
     at = [
-        int(np.argmax(profile_block(pl.DataFrame({"x": [x]}), baseline).numbers["x"].counts))
+        int(np.argmax(profile_block(pl.DataFrame({"x": [x]}), profile).numbers["x"].counts))
         for x in (value - step, value, value + step)
     ]
     assert len(set(at)) == 3
 
 
 def test_there_are_at_most_256_bins() -> None:
-    baseline = fit_reference(reference(5000).select("x"), {"x": "number"}, blocks=5)
-    counts = baseline.total.numbers["x"].counts
+    profile = fit_reference(reference(5000).select("x"), {"x": "number"}, blocks=5)
+    counts = profile.total.numbers["x"].counts
     assert len(counts) <= 256
     assert counts.max() <= 2 * 5000 / 250
 
 
 def test_levels_with_ten_rows_or_fewer_are_not_watched_by_themselves() -> None:
     frame = pl.DataFrame({"c": ["often"] * 200 + ["eleven"] * 11 + ["ten"] * 10})
-    baseline = fit_reference(frame, {"c": "category"}, blocks=4)
-    assert baseline.coding.categories["c"].kept == ("often", "eleven")
+    profile = fit_reference(frame, {"c": "category"}, blocks=4)
+    assert profile.coding.categories["c"].kept == ("often", "eleven")
 
 
 def test_a_level_is_unknown_to_the_fold_that_alone_has_it() -> None:
@@ -124,26 +124,26 @@ def test_too_few_texts_for_an_encoder_are_refused_with_the_number_needed() -> No
         fit_reference(reference(40), {"text": "text"}, blocks=4)
 
 
-def test_vectors_are_fitted_on_one_part_profiled_on_the_rest_and_kept_with_the_baseline() -> None:
+def test_vectors_are_fitted_on_one_part_profiled_on_the_rest_and_kept_with_the_profile() -> None:
     rng = np.random.default_rng(0)
     vectors = rng.normal(size=(900, 5)).astype(np.float32).tolist()
     vectors[800] = None
     frame = pl.DataFrame({"v": pl.Series(vectors, dtype=pl.List(pl.Float32)), "x": rng.normal(size=900)})
-    baseline = fit_reference(frame, {"v": "vector", "x": "number"}, blocks=10)
-    assert (baseline.rows_for_encoders, baseline.rows) == (540, 360)
-    assert set(baseline.coding.numbers) == {"x", "v.distance", *(f"v.component_{i}" for i in range(4))}
-    assert baseline.total.numbers["v.distance"].nulls == 1
-    assert "missing" in baseline.coding.numbers["v.distance"].tests
-    assert ReferenceProfile.from_bytes(baseline.to_bytes()).to_bytes() == baseline.to_bytes()
-    a, b = profile_block(frame[600:700], baseline), profile_block(frame[700:900], baseline)
-    whole, merged = profile_block(frame[600:900], baseline), merge_all([a, b])
+    profile = fit_reference(frame, {"v": "vector", "x": "number"}, blocks=10)
+    assert (profile.rows_for_encoders, profile.rows) == (540, 360)
+    assert set(profile.coding.numbers) == {"x", "v.distance", *(f"v.component_{i}" for i in range(4))}
+    assert profile.total.numbers["v.distance"].nulls == 1
+    assert "missing" in profile.coding.numbers["v.distance"].tests
+    assert ReferenceProfile.from_bytes(profile.to_bytes()).to_bytes() == profile.to_bytes()
+    a, b = profile_block(frame[600:700], profile), profile_block(frame[700:900], profile)
+    whole, merged = profile_block(frame[600:900], profile), merge_all([a, b])
     assert np.array_equal(merged.numbers["v.distance"].counts, whole.numbers["v.distance"].counts)
     assert np.array_equal(merged.categories["v.cluster"].levels, whole.categories["v.cluster"].levels)
     other = frame.with_columns(v=pl.Series([[1.0, 2.0]] * 900, dtype=pl.List(pl.Float32)))
     with pytest.raises(InvalidError, match="'v' has vectors of 2 numbers, but those of the reference have 5"):
-        profile_block(other, baseline)
+        profile_block(other, profile)
     with pytest.raises(InvalidError, match="'v' has type Float64, declared vector"):
-        profile_block(frame.with_columns(v=pl.lit(1.0)), baseline)
+        profile_block(frame.with_columns(v=pl.lit(1.0)), profile)
 
 
 def test_a_text_with_vectors_beside_it_takes_distance_and_clusters_from_them() -> None:
