@@ -9,7 +9,7 @@ import polars as pl
 from bench.detect.peers import PeerRules
 from bench.detect.traffic import BLOCK, Traffic
 from bench.detect.trial import fit, judge_window, spec_of
-from monitor.detect.rules import alpha_by_scale
+from monitor.detect.rules import alpha_by_window_length
 from monitor.profile.block import BlockProfile, profile_blocks
 from monitor.profile.reference_profile import ReferenceProfile
 
@@ -61,7 +61,7 @@ def run_length(traffic: Traffic, rng: np.random.Generator, *, peers: bool) -> Mo
         others = PeerRules(profile, 1)
         days = [others.fired(blocks[4 * d : 4 * d + 4]) for d in range(LEAD_DAYS, LEAD_DAYS + MONTH_DAYS, 3)]
         beside = {peer: MONTH_DAYS * float(np.mean([day[peer] for day in days])) for peer in days[0]}
-    return MonthOfDays(sum(alarmed), episodes, delay, len(alpha_by_scale(spec, profile)), beside)
+    return MonthOfDays(sum(alarmed), episodes, delay, len(alpha_by_window_length(spec, profile)), beside)
 
 
 def _has_alarm(traffic: Traffic, profile: ReferenceProfile, blocks: list[BlockProfile], day: int, seed: int) -> bool:

@@ -130,7 +130,7 @@ def thresholds(
                 )
             )  # fmt: skip
     if not found:
-        return replace(answer, reason=f"{', '.join(limits)}: undefined for every column")
+        return replace(answer, reason=f"no column has a defined value of {', '.join(limits)}")
     columns = _one_per_column(found)
     named = [f.column for f in columns if f.alarmed]
     declared = ", ".join(f"{name} {limit:g}" for name, limit in limits.items())

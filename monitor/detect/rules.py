@@ -24,7 +24,7 @@ MAX_ALPHA: Final = 0.5  # upper bound of the false-alarm rate of one window, wha
 def judge(
     spec: ModelSpec,
     profile: ReferenceProfile,
-    scale: str,
+    window_length: str,
     blocks: Sequence[BlockProfile],
     scores: Sequence[Score],
     *,
@@ -37,37 +37,37 @@ def judge(
     Args:
         spec: of the model.
         profile: of the reference.
-        scale: length of the window as the spec names it, such as `7d` or `500 rows`.
+        window_length: as the spec names it, such as `7d` or `500 rows`.
         blocks: profiles of the window's blocks.
         scores: statistics of the catalogue, for the rule `thresholds`.
         first: label of the first window block.
         seed: of the permutations.
         volume: for windows of time, the rows of the window beside those expected.
     """
-    drift, alphas = spec.monitors.drift, alpha_by_scale(spec, profile)
-    alpha = alphas.get(scale, budget.alpha(spec, "drift", scale))
+    drift, alphas = spec.monitors.drift, alpha_by_window_length(spec, profile)
+    alpha = alphas.get(window_length, budget.alpha(spec, "drift", window_length))
     min_effects = parse_changes(drift.floors)
     match drift.rule:
         case "row_tests":
             return row_tests(profile, blocks, alpha=alpha, min_effects=min_effects)
         case "thresholds":
             return thresholds(profile, blocks, scores, drift.thresholds, alpha=alpha)
-    layout = window_layout(spec, scale)
+    layout = window_layout(spec, window_length)
     plan = plan_blocks(profile, layout, alpha)
-    if scale not in alphas and plan.problem is None and _can_judge(profile, layout, alpha):
+    if window_length not in alphas and plan.problem is None and _can_judge(profile, layout, alpha):
         problem = (
-            f"the reference supports windows of {scale} or of {', '.join(alphas)}, not both, and the false-alarm "
-            "budget is spent on the latter"
+            f"the reference supports windows of {window_length} or of {', '.join(alphas)}, not both, and the "
+            "false-alarm budget is spent on the latter"
         )
         plan = replace(plan, problem=problem)
     return decide(
         profile, blocks, alpha=alpha, plan=plan, first=first, min_effects=min_effects,
         min_detectable=parse_changes(drift.must_see), seed=seed, volume=volume,
-        volume_alpha=budget.alpha(spec, "volume", scale) if volume is not None else None,
+        volume_alpha=budget.alpha(spec, "volume", window_length) if volume is not None else None,
     )  # fmt: skip
 
 
-def alpha_by_scale(spec: ModelSpec, profile: ReferenceProfile) -> dict[str, float]:
+def alpha_by_window_length(spec: ModelSpec, profile: ReferenceProfile) -> dict[str, float]:
     """The false-alarm rate of one window of each length that is judged; empty where the reference supports none.
 
     The lengths share the drift part of the budget equally. A length that the reference cannot support at its share gets
@@ -79,16 +79,16 @@ def alpha_by_scale(spec: ModelSpec, profile: ReferenceProfile) -> dict[str, floa
         profile: of the reference.
     """
     monitors = spec.monitors
-    scales = monitors.scales
-    shares = {scale: budget.alpha(spec, "drift", scale) for scale in scales}
-    if isinstance(monitors.false_alarms, AlphaBudget) or monitors.drift.rule != "blocks" or len(scales) == 1:
+    window_lengths = monitors.scales
+    shares = {window_length: budget.alpha(spec, "drift", window_length) for window_length in window_lengths}
+    if isinstance(monitors.false_alarms, AlphaBudget) or monitors.drift.rule != "blocks" or len(window_lengths) == 1:
         return shares
-    layouts = {scale: window_layout(spec, scale) for scale in scales}
-    ordered = sorted(scales, key=duration)
-    for count in range(len(scales), 0, -1):
+    layouts = {window_length: window_layout(spec, window_length) for window_length in window_lengths}
+    ordered = sorted(window_lengths, key=duration)
+    for count in range(len(window_lengths), 0, -1):
         for chosen in combinations(ordered, count):
             found = _divide_budget(
-                profile, {s: layouts[s] for s in chosen}, {s: len(scales) * shares[s] for s in chosen}
+                profile, {s: layouts[s] for s in chosen}, {s: len(window_lengths) * shares[s] for s in chosen}
             )
             if found:
                 return found
@@ -122,7 +122,7 @@ def _can_judge(profile: ReferenceProfile, layout: WindowLayout, alpha: float) ->
     return rate is not None and rate <= alpha * (1 + 1e-9)
 
 
-def window_layout(spec: ModelSpec, scale: str) -> WindowLayout:
+def window_layout(spec: ModelSpec, window_length: str) -> WindowLayout:
     """How windows of one length are divided into profile blocks."""
     windows = spec.monitors.windows
     if isinstance(windows, RowWindow):
@@ -131,7 +131,7 @@ def window_layout(spec: ModelSpec, scale: str) -> WindowLayout:
     parts = profile_parts(windows)
     seconds = int(length.total_seconds()) // parts
     return WindowLayout(
-        int(duration(scale).total_seconds()) // seconds, _duration_words(int(length.total_seconds())), seconds,
+        int(duration(window_length).total_seconds()) // seconds, _duration_words(int(length.total_seconds())), seconds,
         spec.monitors.phases, spec.monitors.drift.short_reference,
     )  # fmt: skip
 

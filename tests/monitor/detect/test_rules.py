@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from monitor.detect.rules import alpha_by_scale, judge
+from monitor.detect.rules import alpha_by_window_length, judge
 from monitor.profile.block import profile_blocks
 from monitor.profile.fit_reference import fit_reference
 from monitor.reference.collect import time_blocks
@@ -46,7 +46,7 @@ def test_scales_that_are_judged_spend_the_drift_part_of_the_budget_and_the_other
     assert isinstance(windows, tuple)
     parts = profile_parts(windows)
     profile = fit_reference(frame, {"amount": "number"}, blocks=time_blocks(frame["ts"], SCALES), parts=parts)
-    found = alpha_by_scale(model, profile)
+    found = alpha_by_window_length(model, profile)
     assert set(found) == judged
     spent = sum(alpha * (duration("30d") / duration(scale)) for scale, alpha in found.items())
     assert spent == pytest.approx(budget.share(model, "drift") if judged else 0.0)
@@ -64,7 +64,7 @@ def test_a_scale_that_needs_more_than_an_equal_share_gets_it_and_the_other_the_r
     for reference, least in ((56, 1 / 57), (84, 1 / 85)):
         frame = days(0, reference)
         profile = fit_reference(frame, {"amount": "number"}, blocks=time_blocks(frame["ts"], SCALES), parts=4)
-        found = alpha_by_scale(model, profile)
+        found = alpha_by_window_length(model, profile)
         equal = whole / 2 / 30
         assert found["1d"] == pytest.approx(max(least, equal))
         assert 30 * found["1d"] + 30 / 7 * found["7d"] == pytest.approx(whole)
