@@ -136,7 +136,7 @@ class MeasureLine(ReportPart):
     estimated_low: float | None
     estimated_high: float | None
     estimate_held: bool | None  # whether the realised value lay in the band
-    estimate_note: str | None  # how often the band held; why there is no estimate, or why it is invalid
+    estimate_note: str | None  # how often the band covered the value; why there is no estimate, or why it is invalid
     agents: str | None  # which part of a model of models got worse first, and how much of the change it explains
     previous: float | None  # what the value was before late or changed outcomes corrected it
     corrected_at: datetime | None
@@ -190,7 +190,7 @@ class AlertLine(ReportPart):
     limit: float | None
     sentence: str
     windows: int
-    episodes: int  # runs of alarms, each told once
+    episodes: int  # runs of consecutive alarms, each announced once
     withdrawn_windows: int  # that alarmed until late rows or outcomes corrected them
     withdrawn_at: datetime | None  # since when no window of it alarms any more
     state: str
@@ -243,7 +243,7 @@ class ApprovalLine(ReportPart):
 
 
 class RunLine(ReportPart):
-    """Records whole but for local paths, of which the last part is kept; `config_digest` is of the unshortened one."""
+    """Complete records; local paths keep only their last part. `config_digest` covers the unshortened record."""
 
     id: str
     state: str

@@ -1,4 +1,4 @@
-"""Use cases of reports: ask for one, build it, hand out its files."""
+"""Use cases of reports: request one, build it, store its files."""
 
 import tempfile
 from collections.abc import Sequence
@@ -50,10 +50,10 @@ def request(
     regimes: Sequence[str],
     actor: str,
 ) -> Report:
-    """Queue a report; the row says how it goes.
+    """Queue a report. Its row shows the state.
 
     Raises:
-        ModelNotFoundError, ReportKindError, ReportPeriodError: what was asked for cannot be reported.
+        ModelNotFoundError, ReportKindError, ReportPeriodError: the request is not valid.
     """
     if kind not in KINDS:
         raise ReportKindError(kind, KINDS)
@@ -77,11 +77,11 @@ def request(
 
 
 def build(site: Site, report_id: UUID) -> Report:
-    """Gather, typeset, record, bundle. Each step is kept, so that a repeated build goes on where the last one stopped.
+    """Gather, typeset, record, bundle. Each step is stored, so a repeated build continues where the last one stopped.
 
     Raises:
         ReportNotFoundError: no such report.
-        Exception: whatever went wrong, after it was recorded on the row.
+        Exception: any other failure, after it is recorded on the row.
     """
     try:
         return _build(site, report_id)

@@ -65,7 +65,7 @@ def measurements(
 
 
 def newest_measurement(db: Session, model_id: UUID, monitor: str, metric: str, until: datetime) -> Measurement | None:
-    """The newest measurement that has a value; without one, the newest that says why not."""
+    """The newest measurement with a value; without one, the newest measurement with a reason."""
     query = select(Measurement).where(
         Measurement.model_id == model_id, Measurement.monitor == monitor, Measurement.metric == metric,
         Measurement.segment == "", Measurement.to_ts <= until,
@@ -77,12 +77,12 @@ def _windows_of(model_id: UUID, since: datetime, until: datetime) -> Select[UUID
     return select(Window.id).where(Window.model_id == model_id, Window.to_ts >= since, Window.to_ts <= until)
 
 
-# Windows lie where their events lie, what followed from them lies where the clock stood: events that were sent late
-# open alerts long after the period they belong to. Both belong to it.
+# Windows are dated by their events, alerts and runs by the clock: events sent late open alerts long after the period of
+# those events. Such alerts and runs belong to the period of the events too.
 
 
 def alerts(db: Session, model_id: UUID, since: datetime, until: datetime) -> Sequence[Alert]:
-    """Alerts opened in the period or by a window of it, and those opened before and not resolved when it began."""
+    """Alerts opened in the period or by a window of it, and older ones still unresolved when it began."""
     standing = or_(Alert.opened_at >= since, Alert.resolved_at.is_(None), Alert.resolved_at >= since)
     query = select(Alert).where(
         Alert.model_id == model_id,

@@ -14,7 +14,7 @@ LEFT_PX: Final = 58  # room for the value axis, equal in all panels so that time
 
 @contextmanager
 def unchecked() -> Iterator[None]:
-    """Altair checks each object as it is made; the whole is checked once, when it is done."""
+    """Switch off Altair's check of every object; the finished chart is checked once."""
     from altair.utils.schemapi import debug_mode
 
     with debug_mode(False):
@@ -25,8 +25,8 @@ def specification(chart: Any, theme: Theme) -> Vega:
     """A finished chart as plain data.
 
     Raises:
-        altair.utils.schemapi.SchemaValidationError: what was drawn is no Vega-Lite; a print is checked, a page is not,
-            for it would wait twice as long for the same answer.
+        altair.utils.schemapi.SchemaValidationError: the chart is not valid Vega-Lite. Only prints are
+            checked, because the check would double the time of a page.
     """
     for name, value in _frame(theme).items():
         chart[name] = value

@@ -105,8 +105,7 @@ def _line(data: Sequence[Vega], axis: Axis, y: Vega, *, faint: bool) -> list[Any
 
 
 def _broken(data: Sequence[Vega]) -> list[Vega]:
-    """The points with a blank wherever half a window or more lies between two: no line is drawn across time that
-    nothing was measured in."""
+    """The points, with a gap where half a window or more lies between two: no line crosses unmeasured time."""
     found = list(data[:1])
     for before, row in itertools.pairwise(data):
         if row["start"] - before["at"] > (before["at"] - before["start"]) / 2:

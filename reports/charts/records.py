@@ -12,7 +12,7 @@ PanelKind = Literal["line", "p", "bars"]
 
 @dataclass(frozen=True)
 class Point:
-    """One window: `value` is None where nothing was measured; `status` says how it was judged."""
+    """One window: `value` is None if nothing was measured; `status` is the verdict."""
 
     start: datetime
     at: datetime

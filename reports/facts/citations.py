@@ -8,7 +8,7 @@ from reports.store import Entry
 
 
 class Citations:
-    """Entries of one model, found by what they speak of. Remembers which were cited."""
+    """Ledger entries of one model, found by their kind and content. Remembers which entries were cited."""
 
     def __init__(self, entries: Sequence[Entry]) -> None:
         self._entries = {e.index: e for e in entries}
@@ -22,11 +22,11 @@ class Citations:
         self.cited: set[int] = set()
 
     def find(self, kind: str, *needles: object, last: bool = False, **fields: object) -> int | None:
-        """Index of the first (or last) entry of a kind that holds all needles, None when there is none.
+        """Index of the first (or last) entry of a kind that contains all needles; None if there is none.
 
         Args:
-            fields: what named fields of the body hold. A promotion names the version before it too: only the field
-                tells them apart.
+            fields: values of named fields of the body. A promotion also names the previous version, so only the field
+                distinguishes the two.
         """
         found = set(self._entries)
         for needle in needles:

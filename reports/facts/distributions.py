@@ -77,7 +77,7 @@ def _drawn(baseline: ReferenceProfile, before: BlockProfile, after: BlockProfile
 
 
 def _named(baseline: ReferenceProfile, column: str, kept: Sequence[str]) -> list[str]:
-    """Levels as people know them: a cluster of texts by the words that tell it from the others, or as a number."""
+    """Readable level names: a cluster of texts is named by its distinctive words, or by its number."""
     if meaning_of(baseline, column) != MEANINGS["cluster"]:
         return list(kept)
     words = baseline.coding.words.get(column.rpartition(".")[0], ())
@@ -86,7 +86,7 @@ def _named(baseline: ReferenceProfile, column: str, kept: Sequence[str]) -> list
 
 
 def _rebinned(counts: NDArray[np.int64], edges: NDArray[np.float64], bounds: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Counts of the baseline's many unequal bins gathered, each whole at its middle, in few equal ones.
+    """Counts of the reference's many unequal bins, gathered into a few equal bins by the middle of each bin.
 
     The baseline keeps one open bin at either end: what lies beyond the reference stands in one place.
     """

@@ -99,12 +99,12 @@ def kpi_sentence(m: Measurement) -> str:
 
 
 def _lasts(alert: Alert) -> bool:
-    told = last_announced(alert)
-    return alert.withdrawn_at is None and (told is None or told["ended"] is None)
+    episode = last_announced(alert)
+    return alert.withdrawn_at is None and (episode is None or episode["ended"] is None)
 
 
 def _over(alerts: Sequence[Alert]) -> str:
-    """Alerts whose last window was quiet again, in few words: what lasts is what a reader came for."""
+    """A short line about alerts whose last window was quiet: the reader came for the lasting ones."""
     if not alerts:
         return ""
     names = ", ".join(dict.fromkeys(f"{a.monitor} ({a.metric.replace('_', ' ')})" for a in alerts))
@@ -113,15 +113,17 @@ def _over(alerts: Sequence[Alert]) -> str:
 
 
 def _alert(alert: Alert, first: Window | None) -> str:
-    told = last_announced(alert)
+    episode = last_announced(alert)
     begun = first.from_ts if first is not None else alert.opened_at
-    since = f"Since {utc(datetime.fromisoformat(told['from_ts']) if told is not None else begun)}"
-    if told is not None and told["ended"] is not None:
-        since = f"From {utc(datetime.fromisoformat(told['from_ts']))} to {utc(datetime.fromisoformat(told['to_ts']))}"
+    since = f"Since {utc(datetime.fromisoformat(episode['from_ts']) if episode is not None else begun)}"
+    if episode is not None and episode["ended"] is not None:
+        since = (
+            f"From {utc(datetime.fromisoformat(episode['from_ts']))} to {utc(datetime.fromisoformat(episode['to_ts']))}"
+        )
     if alert.withdrawn_at is not None:
-        back = f"taken back {utc(alert.withdrawn_at)} after late rows or outcomes, and waits to be resolved"
+        back = f"withdrawn on {utc(alert.withdrawn_at)} after late rows or outcomes, and waits to be resolved"
         return f"An alert about {alert.monitor} ({alert.metric.replace('_', ' ')}) was {back}."
-    windows = told["windows"] if told is not None else alert.windows
+    windows = episode["windows"] if episode is not None else alert.windows
     many = f" ({windows} windows)" if windows > 1 else ""
     return f"{since}{many}: {alert.sentence.rstrip('.')}."
 
@@ -143,7 +145,7 @@ def _next(facts: HealthFacts) -> str:
 
 
 def _recovered(facts: HealthFacts) -> str:
-    """A drift alert stays open until a person resolves it; whether windows are quiet again is said beside it."""
+    """A drift alert stays open until a person resolves it; this line says whether windows are quiet again."""
     judged = [w for w in facts.windows if w.decision["judged"]]
     streak = _quiet_streak(judged)
     if not streak or not any(a.monitor == "drift" for a in facts.open_alerts):

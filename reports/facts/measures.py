@@ -49,7 +49,7 @@ def measure_line(m: Measurement, windows: Mapping[UUID, Window], spec: ModelSpec
 
 
 def estimate_note(m: Measurement) -> str | None:
-    """What is known of the estimate of a KPI; None where none is asked for."""
+    """A note on the estimate of a KPI; None if the spec does not ask for estimates."""
     note = m.details.get("estimate") or {}
     return note.get("reason") or note.get("statement")
 

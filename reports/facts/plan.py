@@ -1,4 +1,4 @@
-"""The monitoring plan of a report: what should have been measured, and how much was."""
+"""The monitoring plan of a report: what the spec planned to measure, and how much was measured."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ def plan_lines(
     since: datetime,
     until: datetime,
 ) -> tuple[PlanLine, ...]:
-    """What the spec asked for against what was done in the period."""
+    """What the spec planned and what was done in the period."""
     lines = [*_window_lines(windows), *_metric_lines(spec, windows, kpi, fairness)]
     drift_alerts = [a for a in alerts if a.monitor == "drift"]
     if drift_alerts:

@@ -1,7 +1,7 @@
-"""The records of a retrain run in few words: what was configured, how training went, what the evaluation found.
+"""Short summaries of a run's records: its configuration, its training, its evaluation.
 
-The records themselves hold whole loss curves, label lists and counts; they stay in report.json. Every field may be
-missing: a run that failed early has only part of them.
+The full records, with loss curves, label lists and counts, stay in report.json. Every field may be missing, because a
+run that failed early has only some of them.
 """
 
 from collections.abc import Mapping, Sequence

@@ -48,7 +48,7 @@ def unmeasured_lines(
         lines.append(Unmeasured(what="fairness between groups", why=why, count=None))
     if not explained:
         lines.append(
-            Unmeasured(what="explanations of single decisions", why="none was asked for in the period", count=None)
+            Unmeasured(what="explanations of single decisions", why="none was requested in the period", count=None)
         )
     if spec.retrain is None:
         lines.append(Unmeasured(what="retraining", why="the spec declares no retrain policy", count=None))

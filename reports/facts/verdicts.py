@@ -23,7 +23,7 @@ def verdict_lines(
     alerts: Sequence[AlertLine],
     runs: Sequence[RunLine],
 ) -> tuple[VerdictLine, ...]:
-    """The verdict table: one question, one answer, one sentence of numbers, one place to look."""
+    """The verdict table: for each question an answer, a sentence with numbers and the section that proves it."""
     lines = [_watched(windows), _drifted(windows)]
     for rule in spec.monitors.kpi:
         mine = [m for m in kpi if m.metric == rule.metric and not m.segment]

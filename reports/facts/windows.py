@@ -50,7 +50,7 @@ def window_line(w: Window, citations: Citations) -> doc.WindowLine:
 
 
 def threshold_lines(revisions: Sequence[SpecRevision], citations: Citations) -> tuple[doc.ThresholdLine, ...]:
-    """Every threshold in force, with the revision since which it has held without a change."""
+    """Every threshold in force, with the spec revision since which it is unchanged."""
     history = [(r, rule_words(parse_spec(r.document))) for r in revisions]
     lines = []
     for (monitor, metric), rule in history[-1][1].items():

@@ -1,4 +1,4 @@
-"""Metrics, units and rules in words, for pages and reports."""
+"""How pages and reports word metrics, units, thresholds, budgets and confirmations."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -66,21 +66,21 @@ def metric_words(metric: str) -> str:
 
 
 def brief_words(reason: str, triggers: Sequence[Mapping[str, Any]]) -> str:
-    """Why a retrain was considered worth it or not: the triggers that fire, or their names when none does."""
+    """The reason of a retraining decision: the triggers that fire, or the names of all triggers if none does."""
     firing = [t for t in triggers if t.get("fire")]
     if firing:
-        said = "; ".join(f"{metric_words(str(t.get('name')))}: {t.get('reason') or 'fires'}" for t in firing)
+        words = "; ".join(f"{metric_words(str(t.get('name')))}: {t.get('reason') or 'fires'}" for t in firing)
     elif triggers and not reason.partition(":")[0].endswith("fires"):
-        said = reason
+        words = reason
     elif triggers:
-        said = f"nothing fires ({', '.join(metric_words(str(t.get('name'))) for t in triggers)})"
+        words = f"nothing fires ({', '.join(metric_words(str(t.get('name'))) for t in triggers)})"
     else:
-        said = reason
-    return _MOMENT.sub(r"\1 \2 UTC", said)
+        words = reason
+    return _MOMENT.sub(r"\1 \2 UTC", words)
 
 
 def held_words(triggers: Sequence[Mapping[str, Any]], blocked_by: Sequence[Mapping[str, Any]]) -> str:
-    """What held a retrain back: with the reason where something fired, else by name alone."""
+    """What blocked a retrain: with the reasons if a trigger fired, else by name alone."""
     reasons = any(t.get("fire") for t in triggers) or not triggers
     names = [(metric_words(str(b.get("name") or "?")), brief_words(str(b.get("reason") or ""), ())) for b in blocked_by]
     return "; ".join(f"{name}: {why}" for name, why in names) if reasons else ", ".join(name for name, _ in names)
@@ -108,7 +108,7 @@ def rule_words(spec: ModelSpec) -> dict[tuple[str, str], str]:
 
 
 def budget_words(spec: ModelSpec) -> str:
-    """The declared false-alarm budget, what it leaves for one window, and the part of it that drift may spend."""
+    """The declared false-alarm budget, the alpha it gives one window, and the share that drift may spend."""
     declared = spec.monitors.false_alarms
     scales = spec.monitors.scales
     drift = f"of which drift may spend {share(spec, 'drift'):.0%}"
@@ -128,17 +128,17 @@ def limit_word(spec: ModelSpec, monitor: str, metric: str) -> str:
 
 
 def confirmation_words(alert: Alert) -> str:
-    """What the second look at the raw rows said."""
+    """The result of the confirmation on the raw rows."""
     if alert.confirmation_error:
         return f"not confirmed: {alert.confirmation_error}"
     if not alert.confirmation:
         return "not made" if alert.monitor == "drift" else "not applicable"
     named = ", ".join(map(str, alert.confirmation.get("drifted_columns") or []))
-    told = [
+    parts = [
         f"{s['method'].replace('_', ' ')} {number(s['value'])} ({s['unchanged']:g} without drift)"
         for s in alert.confirmation.get("statistics") or []
         if s["value"] is not None
     ]
     if (erased := alert.confirmation.get("erased")) is not None:
-        told.append(f"its report on the raw rows was removed by erasure {erased['erasure']}")
-    return "; ".join([f"Evidently on the raw rows: {named or 'no column'} drifted", *told])
+        parts.append(f"its report on the raw rows was removed by erasure {erased['erasure']}")
+    return "; ".join([f"Evidently on the raw rows: {named or 'no column'} drifted", *parts])

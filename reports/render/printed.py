@@ -1,6 +1,6 @@
-"""The report as it is printed: the same claims, records told in few words, nothing longer than a page can hold.
+"""The printed form of a report: the same claims, short summaries of records, no text longer than a page.
 
-report.json stays whole and is what the ledger's digest is taken over; the print says where it was cut.
+report.json stays complete, and the ledger's digest covers it. The print says where a text was cut.
 """
 
 import re
@@ -33,7 +33,7 @@ def printable(report: AuditReport) -> dict[str, Any]:
     data["runs"] = [_run(r) for r in report.runs]
     whole = {"vkey": report.identity.vkey}
     shortened: dict[str, Any] = _shortened(data)
-    shortened["identity"] |= whole  # of a fixed length, and needed to the letter
+    shortened["identity"] |= whole  # of a fixed length, and readers need every character
     return shortened
 
 

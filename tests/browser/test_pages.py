@@ -135,7 +135,7 @@ def test_a_wrong_key_is_refused_with_a_reason(open_page: Any, served: Served) ->
 
 def test_an_empty_installation_says_how_to_begin(open_page: Any) -> None:
     watched = open_page()
-    assert "No model is watched yet" in watched.page.inner_text("h1")
+    assert "No model is monitored yet" in watched.page.inner_text("h1")
     assert "assay apply spec.yaml" in watched.page.inner_text("main")
     keep(watched, "empty")
     watched.fine()
@@ -198,7 +198,7 @@ def test_an_open_alert_is_acknowledged_with_a_reason(open_page: Any, served: Ser
     assert "1 of 1 needs attention" in watched.page.inner_text(".lead")
     watched.page.goto(served.url + "/models/support-intents")
     keep(watched, "model-alarm")
-    watched.page.click("text=Answer the drift alert")
+    watched.page.click("text=Act on the drift alert")
     watched.page.fill("form[action$=acknowledge] input[name=reason]", "looking at the <new> requests")
     watched.page.click("form[action$=acknowledge] button")
     assert "acknowledged" in watched.page.inner_text("h1")

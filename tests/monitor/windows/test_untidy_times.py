@@ -161,7 +161,7 @@ def test_late_rows_correct_the_answer_and_the_page_shows_the_earlier_verdict(wor
     assert (found["rows"], found["verdict"], found["history"][0]["rows"]) == (480, "alarm", 240)
     assert found["history"][0]["why"] == "240 rows arrived late"
     page = world.client.get(f"/windows/{found['id']}").text
-    assert "What was said before" in page
+    assert "Earlier verdicts" in page
     assert "240 rows arrived late" in page
     accuracy = world.measured(found)["kpi", "accuracy", ""]
     assert accuracy["previous_n"] == 240
