@@ -1,147 +1,77 @@
-"""Demographic parity: do groups get an answer equally often, whether it is right or not?"""
+"""Demographic parity: does every group get an answer equally often, whether the answer is right or not?"""
 
+from functools import partial
 from typing import Final
 
-import numpy as np
 import polars as pl
 
-from core.arrays import Floats, Ints
-from monitor.fairness.base import (
-    MINIMUM_GROUP,
-    Fairness,
-    FairnessValue,
-    Grouped,
-    GroupRates,
-    counts_by_group,
-    grouped,
-    interval,
-    positive_class,
-    rate,
-    too_few_groups,
-    undefined,
-)
+from monitor.fairness.base import Fairness, FairnessValue, compared, undefined
+from monitor.fairness.disparities import DISPARITIES, Disparity, by_fairlearn
+from monitor.fairness.grouping import MIN_GROUP, Grouped, against_rest, grouped, positive_class, too_few_groups
+from monitor.fairness.rates import SELECTION
 
-_TWO: Final = "selection rate = share of a group's rows predicted {positive!r}"
+_RATES: Final = (SELECTION,)
+_TWO: Final = "{disparity} selection rate; selection rate = share of a group's rows predicted {positive!r}"
 _MORE: Final = "; {positive!r} is the class with the worst value among those predicted at least {least} times"
 
 
-def demographic_parity_difference(
-    frame: pl.DataFrame, by: str, *, positive: str | None = None, min_group: int = MINIMUM_GROUP
+def demographic_parity(
+    frame: pl.DataFrame, by: str, *, disparity: Disparity, positive: str | None = None, min_group: int = MIN_GROUP
 ) -> FairnessValue:
-    """Largest minus smallest selection rate among groups.
+    """Disparity of the selection rate between groups.
 
     Args:
-        frame: columns prediction and `by`; rows without a prediction are left out.
+        frame: columns prediction and `by` of any type, shape (rows,); rows without a prediction are left out.
         by: the protected column.
-        positive: the class whose selection rate counts. Default: with two classes the last in order; with more, each
-            class against the rest, and the worst class is reported and named.
-        min_group: smallest group compared, rows.
+        disparity: difference (largest minus smallest rate) or ratio (smallest divided by largest).
+        positive: the class whose selection rate is compared. By default, with two classes it is the last in order.
+            With more classes, each class is compared against the rest, and the worst one is reported and named.
+        min_group: size of the smallest group that is compared, rows.
 
     Returns:
-        Difference 0..1, 0 = parity; None with fewer than two groups of min_group rows, or when with many classes none
-        is predicted min_group times.
+        Difference 0..1, 0 at parity; or ratio 0..1, 1 at parity (the four-fifths rule asks for 0.8). With a 95 %
+        bootstrap interval. None with fewer than two groups of min_group rows, with many classes of which none is
+        predicted min_group times, and as a ratio if no group is ever predicted the class.
 
     Raises:
-        InvalidError: a column is absent.
+        InvalidError: a column is absent, or min_group is below 1.
 
-    Source: Agarwal et al. (2018); computed by fairlearn.metrics.demographic_parity_difference.
+    Source: Agarwal et al. (2018); computed by fairlearn.metrics.MetricFrame.
     """
-    return _parity("demographic_parity_difference", frame, by, positive, min_group)
-
-
-def demographic_parity_ratio(
-    frame: pl.DataFrame, by: str, *, positive: str | None = None, min_group: int = MINIMUM_GROUP
-) -> FairnessValue:
-    """Smallest divided by largest selection rate among groups; see `demographic_parity_difference` for the arguments.
-
-    Returns:
-        Ratio 0..1, 1 = parity (the four-fifths rule asks for 0.8); None also when no group is ever selected.
-
-    Source: Agarwal et al. (2018); computed by fairlearn.metrics.demographic_parity_ratio.
-    """
-    return _parity("demographic_parity_ratio", frame, by, positive, min_group)
-
-
-def _parity(metric: str, frame: pl.DataFrame, by: str, positive: str | None, min_group: int) -> FairnessValue:
+    metric = f"demographic_parity_{disparity.name}"
     data = grouped(frame, by, min_group=min_group, outcome=False)
-    chosen = positive_class(data, positive)
-    ratio = metric.endswith("ratio")
-    words = "smallest / largest selection rate; " if ratio else "largest - smallest selection rate; "
-    reason = too_few_groups(data, min_group)
-    if reason:
-        return undefined(metric, data, words + _TWO.format(positive=positive), reason)
-    definition = words + _TWO
+    chosen, definition = positive_class(data, positive), _TWO
+    if reason := too_few_groups(data, min_group):
+        return undefined(metric, data, _TWO.format(disparity=disparity.words, positive=positive), reason)
     if chosen is None:
-        frequency = data.frame["prediction"].value_counts()
-        candidates = sorted(frequency.filter(pl.col("count") >= min_group)["prediction"].to_list())
-        if not candidates:
-            why = f"no class is predicted at least {min_group} times"
-            return undefined(metric, data, definition.format(positive="each class"), why)
-        values = [_value(metric, data, c) for c in candidates]
-        at = int(np.argmin(values)) if ratio else int(np.argmax(values))
-        chosen, value = candidates[at], values[at]
-        definition += _MORE
-    else:
-        value = _value(metric, data, chosen)
-    counts = counts_by_group(data, chosen)
-    selected = rate(counts[:, :, 1].sum(axis=1), counts.sum(axis=(1, 2)))
-    groups = _groups(data, selected)
-    definition = definition.format(positive=chosen, least=min_group)
-    total = sum(data.sizes.values())
-    if not np.isfinite(value):
-        return FairnessValue(
-            metric, by, None, f"no group is ever predicted {chosen!r}", definition, chosen, groups, total
-        )
-    bounds = interval(counts, _ratio_of if ratio else _difference_of)
-    return FairnessValue(metric, by, float(value), None, definition, chosen, groups, total, *(bounds or (None, None)))
+        chosen, definition = _worst_class(data, disparity, min_group), _TWO + _MORE
+    if chosen is None:
+        definition = _TWO.format(disparity=disparity.words, positive="each class")
+        return undefined(metric, data, definition, f"no class is predicted at least {min_group} times")
+    return compared(
+        metric, data, against_rest(data, chosen), _RATES, disparity, positive=chosen,
+        definition=definition.format(disparity=disparity.words, positive=chosen, least=min_group),
+        if_undefined=f"no group is ever predicted {chosen!r}",
+    )  # fmt: skip
 
 
-def _value(metric: str, data: Grouped, positive: str) -> float:
-    from fairlearn import metrics
+def _worst_class(data: Grouped, disparity: Disparity, min_group: int) -> str | None:
+    """The class with the worst disparity, among those that are predicted often enough; None if none is."""
+    frequency = data.frame["prediction"].value_counts()
+    classes = sorted(frequency.filter(pl.col("count") >= min_group)["prediction"].to_list())
+    if not classes:
+        return None
+    values = [by_fairlearn(against_rest(data, name), _RATES, disparity) for name in classes]
+    return str(classes[disparity.where_worst(values)])
 
-    selected = (data.frame["prediction"] == positive).to_numpy().astype(int)
-    if metric.endswith("ratio") and not selected.any():
-        return float("nan")
-    compute = getattr(metrics, metric)
-    return float(compute(selected, selected, sensitive_features=data.frame["group"].to_numpy().astype(str)))
 
-
-def _groups(data: Grouped, selected: Floats) -> tuple[GroupRates, ...]:
-    known = dict(zip(data.compared, selected.tolist(), strict=True))
-    return tuple(
-        GroupRates(g, n, {"selection_rate": known[g]} if g in known else {}, data.too_small(g))
-        for g, n in data.sizes.items()
+METRICS: Final = tuple(
+    Fairness(
+        name=f"demographic_parity_{disparity.name}",
+        unit=disparity.unit,
+        higher_is_better=disparity.higher_is_better,
+        needs_outcome=False,
+        compute=partial(demographic_parity, disparity=disparity),
     )
-
-
-def _selection(counts: Ints) -> Floats:
-    return rate(counts[..., 1].sum(axis=-1), counts.sum(axis=(-2, -1)))
-
-
-def _difference_of(counts: Ints) -> Floats:
-    selected = _selection(counts)
-    return np.asarray(selected.max(axis=-1) - selected.min(axis=-1), dtype=np.float64)
-
-
-def _ratio_of(counts: Ints) -> Floats:
-    selected = _selection(counts)
-    largest = selected.max(axis=-1)
-    out = np.full(np.shape(largest), np.nan)
-    np.divide(selected.min(axis=-1), largest, out=out, where=largest > 0)
-    return out
-
-
-DIFFERENCE = Fairness(
-    name="demographic_parity_difference",
-    unit="share",
-    higher_is_better=False,
-    needs_outcome=False,
-    compute=demographic_parity_difference,
-)
-RATIO = Fairness(
-    name="demographic_parity_ratio",
-    unit="ratio",
-    higher_is_better=True,
-    needs_outcome=False,
-    compute=demographic_parity_ratio,
+    for disparity in DISPARITIES.values()
 )

@@ -5,9 +5,58 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from fairlearn import metrics
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score
 
 from core.errors import InvalidError
 from monitor.fairness import FAIRNESS
+from monitor.fairness.disparities import DISPARITIES
+from monitor.fairness.grouping import BinaryRows
+from monitor.fairness.rates import RATES
+
+LIBRARY = {
+    "selection_rate": metrics.selection_rate, "true_positive_rate": metrics.true_positive_rate,
+    "false_positive_rate": metrics.false_positive_rate, "accuracy": accuracy_score,
+}  # fmt: skip
+PARITY = {
+    "demographic_parity_difference": metrics.demographic_parity_difference,
+    "demographic_parity_ratio": metrics.demographic_parity_ratio,
+    "equalized_odds_difference": metrics.equalized_odds_difference,
+}
+binary = st.lists(st.tuples(st.sampled_from(["a", "b", "c"]), st.integers(0, 1), st.integers(0, 1)), max_size=60).map(
+    lambda rows: [*rows, *((g, o, p) for g in "abc" for o in (0, 1) for p in (0, 1))]  # every rate is defined
+)
+
+
+@pytest.mark.parametrize("name", RATES)
+@given(binary)
+@settings(max_examples=20)
+def test_a_rate_of_counts_is_the_library_s_rate_of_rows(name: str, rows: list[tuple[str, int, int]]) -> None:
+    group, outcome, prediction = (np.array(side) for side in zip(*rows, strict=True))
+    found = RATES[name].of(BinaryRows(("a", "b", "c"), group, outcome, prediction).counts)
+    expected = [LIBRARY[name](outcome[group == g], prediction[group == g]) for g in "abc"]
+    assert found.tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", FAIRNESS)
+@given(binary)
+@settings(max_examples=20, deadline=None)
+def test_a_metric_of_two_classes_equals_the_library_s(name: str, rows: list[tuple[str, int, int]]) -> None:
+    group, outcome, prediction = (np.array(side) for side in zip(*rows, strict=True))
+    frame = pl.DataFrame({"group": group, "outcome": outcome, "prediction": prediction})
+    expected = PARITY[name](outcome, prediction, sensitive_features=group)
+    assert FAIRNESS[name].compute(frame, "group", min_group=1).value == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", DISPARITIES)
+@given(st.lists(st.floats(0.01, 1.0), min_size=2, max_size=6))
+def test_a_disparity_is_that_of_the_most_unequal_pair_of_groups(name: str, rates: list[float]) -> None:
+    disparity = DISPARITIES[name]  # type: ignore[index]  # parametrised over its keys
+    pairs = [disparity.between(np.array([a, b])).item() for a in rates for b in rates]
+    assert disparity.between(np.array(rates)) == pytest.approx(pairs[disparity.where_worst(pairs)])
+    assert disparity.worst(np.array(pairs)) == pytest.approx(pairs[disparity.where_worst(pairs)])
 
 
 @pytest.fixture(scope="module")

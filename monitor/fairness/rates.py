@@ -1,0 +1,114 @@
+"""The rates of a group that a fairness metric compares: one table.
+
+Each rate is written twice. `of` reads counts, for the rates of the groups and for the bootstrap. `library` loads the
+function of the same rate that computes the reported value.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from core.arrays import Floats, Ints
+
+
+@dataclass(frozen=True)
+class Rate:
+    """`name` stands beside each group's value; `words` are for sentences."""
+
+    name: str
+    words: str
+    of: Callable[[Ints], Floats]
+    library: Callable[[], Callable[..., Any]]
+
+
+def selection_rate(counts: Ints) -> Floats:
+    """Share of a group's rows with a positive prediction.
+
+    Args:
+        counts: rows per (outcome, prediction), shape (..., 2, 2).
+
+    Returns:
+        Shares 0..1, shape (...); nan for a group without rows.
+
+    Source: Agarwal et al. (2018).
+    """
+    return _share(counts[..., 1].sum(axis=-1), counts.sum(axis=(-2, -1)))
+
+
+def true_positive_rate(counts: Ints) -> Floats:
+    """Share of a group's rows with a positive outcome whose prediction is positive.
+
+    Args:
+        counts: rows per (outcome, prediction), shape (..., 2, 2).
+
+    Returns:
+        Shares 0..1, shape (...); nan for a group without a positive outcome.
+
+    Source: Hardt, Price and Srebro (2016).
+    """
+    return _share(counts[..., 1, 1], counts[..., 1, :].sum(axis=-1))
+
+
+def false_positive_rate(counts: Ints) -> Floats:
+    """Share of a group's rows without a positive outcome whose prediction is positive.
+
+    Args:
+        counts: rows per (outcome, prediction), shape (..., 2, 2).
+
+    Returns:
+        Shares 0..1, shape (...); nan for a group in which every outcome is positive.
+
+    Source: Hardt, Price and Srebro (2016).
+    """
+    return _share(counts[..., 0, 1], counts[..., 0, :].sum(axis=-1))
+
+
+def accuracy(counts: Ints) -> Floats:
+    """Share of a group's rows whose prediction equals the outcome.
+
+    Args:
+        counts: rows per (outcome, prediction), shape (..., 2, 2).
+
+    Returns:
+        Shares 0..1, shape (...); nan for a group without rows.
+
+    Source: scikit-learn's accuracy_score.
+    """
+    return _share(counts[..., 0, 0] + counts[..., 1, 1], counts.sum(axis=(-2, -1)))
+
+
+def _share(part: Ints, whole: Ints) -> Floats:
+    out = np.full(np.shape(part), np.nan)
+    np.divide(part, whole, out=out, where=whole > 0)
+    return out
+
+
+def _fairlearn(name: str) -> Callable[[], Callable[..., Any]]:
+    def load() -> Callable[..., Any]:
+        from fairlearn import metrics
+
+        found: Callable[..., Any] = getattr(metrics, name)
+        return found
+
+    return load
+
+
+def _accuracy_score() -> Callable[..., Any]:
+    from sklearn.metrics import accuracy_score
+
+    found: Callable[..., Any] = accuracy_score
+    return found
+
+
+SELECTION: Final = Rate("selection_rate", "selection rate", selection_rate, _fairlearn("selection_rate"))
+TRUE_POSITIVE: Final = Rate(
+    "true_positive_rate", "true positive rate", true_positive_rate, _fairlearn("true_positive_rate")
+)
+FALSE_POSITIVE: Final = Rate(
+    "false_positive_rate", "false positive rate", false_positive_rate, _fairlearn("false_positive_rate")
+)
+ACCURACY: Final = Rate("accuracy", "accuracy", accuracy, _accuracy_score)
+
+RATES: Final = {rate.name: rate for rate in (SELECTION, TRUE_POSITIVE, FALSE_POSITIVE, ACCURACY)}
