@@ -40,7 +40,7 @@ METHODS: Final = {
 
 
 def drift_scores(baseline: ReferenceProfile, window_profile: BlockProfile) -> list[Score]:
-    """Every statistic for every column; one that is undefined or does not apply is None with a reason."""
+    """Every statistic for every column. A statistic that is undefined or does not apply is None with a reason."""
     return score_window(baseline, window_profile, METHODS.values(), TEXT_METHODS.values())
 
 

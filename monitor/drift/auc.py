@@ -1,4 +1,4 @@
-"""Area under the ROC curve of one column, above one half."""
+"""Area under the ROC curve of one column: its distance from one half."""
 
 import numpy as np
 
@@ -6,15 +6,15 @@ from monitor.drift.base import Counts, Method, pair
 
 
 def auc(reference: Counts, current: Counts) -> float:
-    """|AUC - 1/2|, where AUC is the chance that a current value lies above a reference value, ties counting one half.
+    """|AUC - 1/2|, where AUC is the chance that a current value exceeds a reference value; ties count one half.
 
     Args:
         reference: counts per bin in ascending order, shape (bins,), integers >= 0.
-        current: counts on the same bins; values of one bin are ties.
+        current: counts on the same bins, shape (bins,); values of one bin are ties.
 
     Returns:
-        Share, 0..0.5; 0 when neither side tends to be larger, 0.5 when the two do not overlap. It sees a change of
-        location only: a wider spread around the same middle leaves it at 0. Sampling alone makes it positive.
+        Share, 0..0.5; 0 if neither side tends to be larger, 0.5 if the two do not overlap. It measures a change of
+        location only: a wider spread around the same median leaves it at 0. Sampling alone makes it positive.
 
     Raises:
         InsufficientDataError: either side has no observation.

@@ -1,28 +1,25 @@
-"""What every drift statistic shares: the counts it reads, and its entry in the catalogue."""
+"""What every drift statistic shares: its entry in the catalogue, and the counts it reads."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from core.arrays import Floats
+from core.arrays import Floats, Ints
 from core.errors import InsufficientDataError, InvalidError
 
 
 @dataclass(frozen=True, eq=False)
 class Counts:
-    """Rows per bin of one column on the baseline's bins.
+    """Rows per bin of one column, on the bins of the reference.
 
-    `positions`: a value standing for each bin, ascending, for ordered columns; None for categories.
-    `scale`: standard deviation of the reference in the column's unit; None for categories or without spread.
+    `positions` has one value per bin, ascending, for ordered columns; None for categories. `std` is the standard
+    deviation of the reference in the column's unit; None for categories, or if the reference does not vary.
     """
 
-    counts: NDArray[np.int64]
-    positions: Floats | None = None
-    scale: float | None = None
+    counts: Ints  # (bins,)
+    positions: Floats | None = None  # (bins,)
+    std: float | None = None
 
     @cached_property
     def n(self) -> int:
@@ -30,7 +27,11 @@ class Counts:
 
     @cached_property
     def shares(self) -> Floats:
-        """Counts as shares of one. Raises InsufficientDataError when there is no observation."""
+        """Counts over their sum.
+
+        Raises:
+            InsufficientDataError: there is no observation.
+        """
         if self.n < 1:
             raise InsufficientDataError("no observation on one side; a distribution cannot be compared", rows=self.n)
         return self.counts / self.n
@@ -38,9 +39,11 @@ class Counts:
 
 @dataclass(frozen=True)
 class Method:
-    """`input`: ordered statistics read every bin in order, binned ones about ten bins of equal share, or levels.
+    """One entry of the catalogue.
 
-    `expected(reference, current)`: mean of the statistic when nothing changed, where it is known not to be near 0.
+    With `input` "ordered" the statistic reads every bin, in order. With "binned" it reads about ten bins of equal
+    share, or levels. `expected(reference, current)` is the mean of the statistic without drift, if it is known not to
+    be near 0.
     """
 
     name: str
@@ -52,7 +55,21 @@ class Method:
 
 
 def pair(reference: Counts, current: Counts) -> tuple[Floats, Floats]:
-    """Shares of both sides. Raises InvalidError when they were counted on different bins."""
+    """Shares of both sides.
+
+    Args:
+        reference: counts per bin, shape (bins,).
+        current: counts on the same bins, shape (bins,).
+
+    Returns:
+        Shares of the reference and of the current rows, shape (bins,) each.
+
+    Raises:
+        InvalidError: the two sides have different numbers of bins.
+        InsufficientDataError: either side has no observation.
+
+    Source: relative frequencies.
+    """
     if len(reference.counts) != len(current.counts):
         raise InvalidError(
             f"{len(reference.counts)} reference bins, {len(current.counts)} current bins; count both on one baseline",

@@ -6,15 +6,15 @@ from monitor.drift.base import Counts, Method, pair
 
 
 def chi2(reference: Counts, current: Counts) -> float:
-    """Pearson's statistic of the two-row table of counts; bins empty on both sides are left out.
+    """Pearson's statistic of the two-row table of counts. Bins that are empty on both sides are left out.
 
     Args:
         reference: counts per bin, shape (bins,), integers >= 0.
         current: counts on the same bins.
 
     Returns:
-        Statistic >= 0, no unit. With independent rows and no drift its mean is `chi2_expected` (the degrees of
-        freedom); rows that hang together make it larger, which is why it decides nothing here.
+        Statistic >= 0, no unit. With independent rows and no drift its mean is `chi2_expected`, the degrees of freedom.
+        Serial dependence makes it larger, which is why it decides nothing here.
 
     Raises:
         InsufficientDataError: either side has no observation.
@@ -29,7 +29,17 @@ def chi2(reference: Counts, current: Counts) -> float:
 
 
 def chi2_expected(reference: Counts, current: Counts) -> float:
-    """Degrees of freedom: bins in use less one."""
+    """Mean of the statistic without drift, for independent rows: the degrees of freedom.
+
+    Args:
+        reference: counts per bin, shape (bins,), integers >= 0.
+        current: counts on the same bins, shape (bins,).
+
+    Returns:
+        Bins in use less one, no unit.
+
+    Source: Pearson (1900).
+    """
     return float(int(np.count_nonzero(reference.counts + current.counts)) - 1)
 
 

@@ -13,7 +13,7 @@ def hellinger(reference: Counts, current: Counts) -> float:
         current: counts on the same bins.
 
     Returns:
-        Distance, 0..1, no unit; 0 when the shares are equal, 1 when no bin is shared. Sampling alone makes it positive.
+        Distance, 0..1, no unit; 0 if the shares are equal, 1 if no bin is shared. Sampling alone makes it positive.
 
     Raises:
         InsufficientDataError: either side has no observation.

@@ -1,8 +1,8 @@
 """Jensen-Shannon distance."""
 
 import numpy as np
-from numpy.typing import NDArray
 
+from core.arrays import Floats
 from monitor.drift.base import Counts, Method, pair
 
 
@@ -14,7 +14,7 @@ def jensen_shannon(reference: Counts, current: Counts) -> float:
         current: counts on the same bins.
 
     Returns:
-        Distance, 0..1, no unit; 0 when the shares are equal, 1 when no bin is shared. Sampling alone makes it positive.
+        Distance, 0..1, no unit; 0 if the shares are equal, 1 if no bin is shared. Sampling alone makes it positive.
 
     Raises:
         InsufficientDataError: either side has no observation.
@@ -26,7 +26,7 @@ def jensen_shannon(reference: Counts, current: Counts) -> float:
     return float(np.sqrt(max(0.0, (_divergence(p, middle) + _divergence(q, middle)) / 2.0)))
 
 
-def _divergence(p: NDArray[np.float64], middle: NDArray[np.float64]) -> float:
+def _divergence(p: Floats, middle: Floats) -> float:
     filled = p > 0
     return float(np.sum(p[filled] * np.log2(p[filled] / middle[filled])))
 

@@ -13,8 +13,8 @@ def ks(reference: Counts, current: Counts) -> float:
         current: counts on the same bins.
 
     Returns:
-        Distance, 0..1, no unit; 0 when the shares are equal. Never above the distance of the raw values, and equal to
-        it where every value lies on an edge.
+        Distance, 0..1, no unit; 0 if the shares are equal. At most the distance of the raw values, and equal to it if
+        every value lies on an edge.
 
     Raises:
         InsufficientDataError: either side has no observation.

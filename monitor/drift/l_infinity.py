@@ -1,4 +1,4 @@
-"""Largest change of one share."""
+"""Largest change of the share of one bin."""
 
 import numpy as np
 
@@ -13,12 +13,12 @@ def l_infinity(reference: Counts, current: Counts) -> float:
         current: counts on the same bins.
 
     Returns:
-        Share, 0..1; 0 when the shares are equal.
+        Share, 0..1; 0 if the shares are equal.
 
     Raises:
         InsufficientDataError: either side has no observation.
 
-    Source: Chebyshev distance of the two vectors of shares.
+    Source: the Chebyshev distance of the two vectors of shares.
     """
     p, q = pair(reference, current)
     return float(np.max(np.abs(p - q)))

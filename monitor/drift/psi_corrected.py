@@ -1,19 +1,19 @@
-"""Population stability index less its mean without drift."""
+"""Population stability index minus its mean without drift."""
 
 from monitor.drift.base import Counts, Method
 from monitor.drift.psi import psi, psi_expected
 
 
 def psi_corrected(reference: Counts, current: Counts) -> float:
-    """The index less what sampling alone gives it, so that windows of different size can be compared.
+    """The index minus what sampling alone contributes, so that windows of different sizes are comparable.
 
     Args:
-        reference: counts per bin, shape (bins,), integers >= 0; edges belong to the baseline.
+        reference: counts per bin, shape (bins,), integers >= 0; the edges come from the reference.
         current: counts per bin, shape (bins,), counted with the same edges.
 
     Returns:
-        Divergence in nats, >= 0: 0 wherever the index does not exceed its mean without drift. The correction is of
-        first order; where bins hold a few rows each, what is left scatters about the true value.
+        Divergence in nats, >= 0; 0 if the index does not exceed its mean without drift. The correction is of first
+        order: if bins hold a few rows each, the remainder scatters about the true value.
 
     Raises:
         InsufficientDataError: either side has no observation.

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from core.arrays import Floats
 from core.errors import InsufficientDataError
 from monitor.drift.base import Counts, Method
 from monitor.drift.texts import Mean, TextMethod
@@ -21,7 +21,10 @@ COARSE_BINS: Final = 10
 
 @dataclass(frozen=True)
 class Score:
-    """`value` is None with a `reason` where undefined; `expected` is its mean without drift, where known."""
+    """One statistic of one column; `value` is None with a `reason` if it is undefined.
+
+    `expected` is the mean of the statistic without drift, if known.
+    """
 
     method: str
     column: str
@@ -36,7 +39,19 @@ class Score:
 def score_window(
     baseline: ReferenceProfile, window: BlockProfile, methods: Iterable[Method], text_methods: Iterable[TextMethod]
 ) -> list[Score]:
-    """Every statistic for every column; one that does not apply is None and says why."""
+    """Every statistic for every column.
+
+    Args:
+        baseline: the fitted reference, with its counts.
+        window: counts of the window on the same bins.
+        methods: statistics of a column's counts.
+        text_methods: statistics of a text column.
+
+    Returns:
+        One score per column and statistic. A statistic that does not apply is None with a reason.
+
+    Source: the docstring of each statistic.
+    """
     reference = baseline.total
     scores: list[Score] = []
     chosen = list(methods)
@@ -92,12 +107,12 @@ def _score(method: Method, column: str, reference: Counts, current: Counts) -> S
 
 def _ordered(bins: NumberBins, reference: NumberCounts, current: NumberCounts) -> tuple[Counts, Counts]:
     positions = _positions(bins.edges, reference, current)
-    scale = math.sqrt(reference.variance) or None
-    return Counts(reference.counts, positions, scale), Counts(current.counts, positions, scale)
+    std = math.sqrt(reference.variance) or None
+    return Counts(reference.counts, positions, std), Counts(current.counts, positions, std)
 
 
-def _positions(edges: NDArray[np.float64], reference: NumberCounts, current: NumberCounts) -> NDArray[np.float64]:
-    """Middle of each bin; the smallest and the largest value seen stand for the two open ones."""
+def _positions(edges: Floats, reference: NumberCounts, current: NumberCounts) -> Floats:
+    """The middle of each bin; for the two open bins, the smallest and the largest value of both sides."""
     if not len(edges):
         return np.zeros(1)
     lows = [x for x in (reference.minimum, current.minimum) if x is not None]
@@ -107,19 +122,19 @@ def _positions(edges: NDArray[np.float64], reference: NumberCounts, current: Num
 
 
 def _coarse(reference: Counts, current: Counts) -> tuple[Counts, Counts]:
-    """About ten bins of equal reference share; the two bins outside the reference's range join their neighbours."""
+    """Merge bins into about ten of equal reference share; the bins outside the reference's range join a neighbour."""
     before = np.cumsum(reference.counts) - reference.counts
     group = np.minimum(COARSE_BINS * before // max(reference.n, 1), COARSE_BINS - 1)
-    _, at = np.unique(group, return_inverse=True)
-    size = int(at.max()) + 1
+    _, merged = np.unique(group, return_inverse=True)
+    size = int(merged.max()) + 1
 
     def grouped(counts: Counts) -> Counts:
-        return Counts(np.bincount(at, weights=counts.counts, minlength=size).astype(np.int64))
+        return Counts(np.bincount(merged, weights=counts.counts, minlength=size).astype(np.int64))
 
     return grouped(reference), grouped(current)
 
 
 def _levels(rows: int, counts: CategoryCounts) -> Counts:
-    """Kept levels, all others together, and missing."""
+    """Rows of each kept level, of all other levels together, and without a value."""
     rest = rows - int(counts.levels.sum()) - counts.nulls
     return Counts(np.concatenate([counts.levels, [rest, counts.nulls]]).astype(np.int64))

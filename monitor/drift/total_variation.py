@@ -6,14 +6,14 @@ from monitor.drift.base import Counts, Method, pair
 
 
 def total_variation(reference: Counts, current: Counts) -> float:
-    """Half the sum of absolute differences of shares: the share of rows that would have to move.
+    """Half the sum of absolute differences of shares: the share of rows that would have to change their bin.
 
     Args:
         reference: counts per bin, shape (bins,), integers >= 0.
         current: counts on the same bins.
 
     Returns:
-        Share, 0..1; 0 when the shares are equal, 1 when no bin is shared. Sampling alone makes it positive.
+        Share, 0..1; 0 if the shares are equal, 1 if no bin is shared. Sampling alone makes it positive.
 
     Raises:
         InsufficientDataError: either side has no observation.

@@ -1,34 +1,51 @@
-"""Estimated performance before outcomes arrive: which method, fitted, stored and read back."""
+"""Estimated performance before outcomes arrive: a table of methods, one for each task that has one."""
+
+from typing import Final
 
 import polars as pl
 
-from core.errors import InsufficientDataError
-from monitor.estimate import base
-from monitor.estimate.base import Estimate
-from monitor.estimate.cbpe import Cbpe, fit_cbpe
-from monitor.estimate.dle import Dle, fit_dle
+from core.errors import InsufficientDataError, IntegrityFailureError
+from monitor.estimate import cbpe, dle
+from monitor.estimate.base import FORMAT, Estimate, EstimationMethod, Estimator, from_bytes
 from monitor.spec.model import ModelSpec
 
-Estimator = Cbpe | Dle
+ESTIMATORS: Final = {method.name: method for method in (cbpe.METHOD, dle.METHOD)}
 
 
 def fit(spec: ModelSpec, labelled: pl.DataFrame) -> Estimator:
     """Fit the method of the model's task on labelled reference rows.
 
+    Args:
+        spec: the model.
+        labelled: events with their outcome, shape (rows,).
+
+    Returns:
+        The fitted estimator.
+
     Raises:
-        InsufficientDataError: saying what is missing.
+        InsufficientDataError: the message states what is missing.
+
+    Source: the docstring of each method.
     """
     if not spec.with_role("outcome"):
         raise InsufficientDataError("no column with role outcome is declared")
-    if spec.task == "generation":
+    method = next((method for method in ESTIMATORS.values() if method.task == spec.task), None)
+    if method is None:
         raise InsufficientDataError("quality of generated text has no estimate without outcomes")
-    return fit_cbpe(spec, labelled) if spec.task == "classification" else fit_dle(spec, labelled)
+    return method.fit(spec, labelled)
 
 
 def load(data: bytes) -> Estimator:
-    """Raises IntegrityFailureError when the bytes are no estimator."""
-    header, arrays = base.from_bytes(data)
-    return (Cbpe if header["method"] == "cbpe" else Dle).from_parts(header, arrays)
+    """Read a stored estimator.
+
+    Raises:
+        IntegrityFailureError: the bytes are not an estimator.
+    """
+    header, arrays = from_bytes(data)
+    method = ESTIMATORS.get(header["method"])
+    if method is None:
+        raise IntegrityFailureError(f"not an estimator: method {header['method']!r}", format=FORMAT)
+    return method.restore(header, arrays)
 
 
-__all__ = ["Cbpe", "Dle", "Estimate", "Estimator", "fit", "load"]
+__all__ = ["ESTIMATORS", "Estimate", "EstimationMethod", "Estimator", "fit", "load"]

@@ -1,11 +1,11 @@
-"""What estimates without labels share: the columns they learn from, cross-fitting, the record and its bytes."""
+"""What estimates without labels share: the table entry, the columns they learn from, cross-fitting, and the bytes."""
 
 import io
 import json
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 import numpy as np
 import polars as pl
@@ -13,26 +13,27 @@ from numpy.typing import NDArray
 
 from core.arrays import Floats, Ints
 from core.errors import IntegrityFailureError
+from monitor.kpi.intervals import Z95
 from monitor.spec.model import ModelSpec
 
 FORMAT: Final = "assay-estimator/1"
 GROUPS: Final = 10
-MINIMUM_LABELS: Final = 300
-MINIMUM_PER_CLASS: Final = 30
-MOST_LABELS: Final = 20_000  # more labelled reference rows are sampled down to this many
-MOST_ROWS: Final = 10_000  # larger windows are estimated from a sample of this many rows
-LEVELS: Final = 200
-Z95: Final = 1.959963984540054
-# Ten leave-one-group-out models leave nine degrees of freedom for the error of calibration: t(9) instead of 1.96.
-INFLATION: Final = (2.2621571628 / Z95) ** 2
+MIN_LABELS: Final = 300
+MIN_PER_CLASS: Final = 30
+MAX_LABELS: Final = 20_000  # of the reference; more are sampled down to this number
+MAX_ROWS: Final = 10_000  # of a window; a larger one is estimated from a sample of this size
+MAX_LEVELS: Final = 200
+# Ten leave-one-group-out models leave nine degrees of freedom for the calibration error: t(9) instead of 1.96.
+T_CORRECTION: Final = (2.2621571628 / Z95) ** 2
 LEARNED_FROM: Final = ("input", "segment", "agent", "score", "prediction")
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """`value` is None with a `reason`; low..high should hold the value realised on the same rows 95 times in 100.
+    """An estimated KPI; `value` is None with a `reason` if there is no estimate.
 
-    `sampling` and `calibration` are the two standard errors the band is made of.
+    The band from `low` to `high` should contain the value realised on the same rows 95 times in 100. `sampling` and
+    `calibration` are the two standard errors that it combines, in the unit of the value.
     """
 
     metric: str
@@ -45,15 +46,42 @@ class Estimate:
     calibration: float | None = None
 
 
+class Estimator(Protocol):
+    """A method fitted on labelled reference rows."""
+
+    @property
+    def method(self) -> str: ...
+
+    @property
+    def metrics(self) -> tuple[str, ...]: ...
+
+    @property
+    def labels(self) -> int: ...
+
+    def estimate(self, frame: pl.DataFrame, metrics: Sequence[str]) -> dict[str, Estimate]: ...
+
+    def to_bytes(self) -> bytes: ...
+
+
+@dataclass(frozen=True)
+class EstimationMethod:
+    """One entry of the table. `name` is the method in a stored estimator's header; `restore` reads its parts."""
+
+    name: str
+    task: str
+    fit: Callable[[ModelSpec, pl.DataFrame], Estimator]
+    restore: Callable[[Mapping[str, Any], Mapping[str, NDArray[Any]]], Estimator]
+
+
 @dataclass(frozen=True, eq=False)
 class Features:
-    """Columns as numbers: categories by their rank of frequency among the reference's, unknown ones as missing."""
+    """Columns as numbers. A category becomes its rank by frequency in the reference; an unknown one is missing."""
 
     names: tuple[str, ...]
-    levels: Mapping[str, tuple[str, ...]]  # of the category columns
+    levels: Mapping[str, tuple[str, ...]]  # by category column, most frequent first
 
     def matrix(self, frame: pl.DataFrame) -> Floats:
-        """Shape (rows, columns); nan where there is no value, or none that is finite."""
+        """Numbers of shape (rows, columns); nan for a missing or infinite value."""
         columns = [self._column(frame[name], self.levels.get(name)) for name in self.names]
         return np.column_stack(columns) if columns else np.zeros((frame.height, 1))
 
@@ -66,7 +94,7 @@ class Features:
 
 
 def features(spec: ModelSpec, frame: pl.DataFrame) -> Features:
-    """Number, boolean and category columns an estimate may learn from; protected columns and outcomes are not."""
+    """The columns that an estimate may learn from: numbers, booleans and categories, not protected, not outcomes."""
     names = [
         name for name, c in spec.columns.items()
         if c.role in LEARNED_FROM and c.type in ("number", "boolean", "category") and name in frame.columns
@@ -76,27 +104,30 @@ def features(spec: ModelSpec, frame: pl.DataFrame) -> Features:
         if spec.columns[name].type == "category":
             counts = frame[name].cast(pl.String).drop_nulls().value_counts(sort=True, name="rows")
             ordered = counts.sort("rows", name, descending=[True, False])
-            levels[name] = tuple(ordered[name].head(LEVELS).to_list())
+            levels[name] = tuple(ordered[name].head(MAX_LEVELS).to_list())
     return Features(tuple(names), levels)
 
 
 def groups(rows: int) -> Ints:
-    """Group of each row, 0..9, at random with a fixed seed."""
+    """Random group of each row, 0..9, with a fixed seed; shape (rows,)."""
     return np.random.default_rng(0).permutation(np.arange(rows) % GROUPS)
 
 
 def sample(frame: pl.DataFrame, most: int) -> pl.DataFrame:
-    """At most so many rows in their order, drawn with a fixed seed."""
+    """At most `most` rows in their order, drawn without replacement with a fixed seed."""
     if frame.height <= most:
         return frame
     return frame[np.sort(np.random.default_rng(0).choice(frame.height, most, replace=False))]
 
 
 def calibration_variance(values: Floats) -> float:
-    """Delete-a-group jackknife variance of an estimate made once without each group.
+    """Delete-a-group jackknife variance of an estimate.
 
     Args:
-        values: shape (groups,).
+        values: the estimate without each group, shape (groups,).
+
+    Returns:
+        Variance >= 0 in the squared unit of the values.
 
     Source: Shao and Tu, The Jackknife and Bootstrap (1995), section 2.3.
     """
@@ -112,17 +143,30 @@ def banded(
     lowest: float = -np.inf,
     highest: float = np.inf,
 ) -> Estimate:
-    """Mean over the groups' models with its band: value -+ 1.96 sqrt(sampling variance + t-corrected jackknife)."""
+    """Mean over the groups' models with its band: value -+ 1.96 sqrt(sampling variance + t-corrected jackknife).
+
+    Args:
+        metric: name of the KPI.
+        values: the estimate of each group's model, shape (groups,).
+        sampling: sampling variance, in the squared unit of the values.
+        n: rows.
+        lowest, highest: the range of the KPI; the band is cut at its ends.
+
+    Returns:
+        The estimate; None with a reason if a number is not finite.
+
+    Source: Shao and Tu, The Jackknife and Bootstrap (1995), section 2.3.
+    """
     value, calibration = float(values.mean()), calibration_variance(values)
     if not (np.isfinite(value) and np.isfinite(sampling) and np.isfinite(calibration)):
         return Estimate(metric, None, "cannot be estimated: the values are too large or undefined", n)
-    half = Z95 * float(np.sqrt(sampling + INFLATION * calibration))
+    half = Z95 * float(np.sqrt(sampling + T_CORRECTION * calibration))
     low, high = max(lowest, value - half), min(highest, value + half)
     return Estimate(metric, value, None, n, low, high, float(np.sqrt(sampling)), float(np.sqrt(calibration)))
 
 
 def to_bytes(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    """A zip of plain arrays and one JSON header; equal estimators give equal bytes."""
+    """A zip archive of plain arrays and one JSON header. Equal estimators have equal bytes."""
     names = sorted(arrays)
     text = json.dumps({"format": FORMAT, "arrays": names, **header}, separators=(",", ":"), sort_keys=True)
     members = {"header": np.frombuffer(text.encode(), dtype=np.uint8)}
@@ -133,7 +177,11 @@ def to_bytes(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> b
 
 
 def from_bytes(data: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Header and arrays. Raises IntegrityFailureError when the bytes are no estimator of this format."""
+    """Header and arrays of a stored estimator.
+
+    Raises:
+        IntegrityFailureError: the bytes are not an estimator of this format.
+    """
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as members:
             header = json.loads(members["header"].tobytes())
@@ -145,7 +193,7 @@ def from_bytes(data: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
 
 
 def part(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
-    """The arrays of one part, without the prefix."""
+    """The arrays whose names start with a prefix, by their names without it."""
     return {name.removeprefix(prefix): values for name, values in arrays.items() if name.startswith(prefix)}
 
 

@@ -1,4 +1,4 @@
-"""Estimated KPIs of a classifier before its labels arrive: what calibrated probabilities say they will come out as."""
+"""Estimated KPIs of a classifier before its outcomes arrive: confidence-based performance estimation (CBPE)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,24 +11,25 @@ from numpy.typing import NDArray
 from core.arrays import Flags, Floats
 from core.errors import InsufficientDataError
 from monitor.estimate import base
-from monitor.estimate.base import Estimate, Features
+from monitor.estimate.base import Estimate, EstimationMethod, Features
 from monitor.estimate.expected import METRICS, PROBABILITY_ONLY
 from monitor.estimate.trees import Trees, fit_share
 from monitor.spec.model import ModelSpec
 
-ISOTONIC_FROM: Final = 1000  # labels; with fewer a logistic curve (Platt), which has two numbers to learn
-KNOTS: Final = 256
-DRAWS: Final = 200
-EDGE: Final = 1e-3  # a calibrated probability is never surer than this
+ISOTONIC_FROM_LABELS: Final = 1000  # with fewer labels a logistic curve (Platt), which has two parameters
+KNOTS: Final = 256  # points of a stored logistic curve
+SIMULATIONS: Final = 200  # of the outcomes of a window
+MIN_PROBABILITY: Final = 1e-3  # of a calibrated probability, and of its complement
 
 
 @dataclass(frozen=True, eq=False)
 class Cbpe:
-    """Fitted on labelled reference rows.
+    """An estimator fitted on labelled reference rows.
 
-    `target` "positive": the chance that the outcome is `classes[1]`, from which every KPI of two classes follows; the
-    score is that of the positive class, or where `turned` that of the predicted one. "right": the chance that the
-    answer is right, all that the probability of the predicted class says of more than two classes.
+    With `target` "positive" it models the probability that the outcome is `classes[1]`, from which every KPI of two
+    classes follows. The score is that of the positive class or, if `turned`, that of the predicted class. With "right"
+    it models the probability that the prediction is right. Of more than two classes, the probability of the predicted
+    one determines nothing else.
     """
 
     target: str
@@ -36,7 +37,7 @@ class Cbpe:
     classes: tuple[str, ...]
     columns: Mapping[str, str | None]  # name of the prediction and the score column
     features: Features
-    curves: tuple[tuple[Floats, Floats], ...]  # score, calibrated probability; one for each group
+    curves: tuple[tuple[Floats, Floats], ...]  # score and calibrated probability, one curve per group
     trees: tuple[Trees, ...]
     labels: int
 
@@ -49,19 +50,20 @@ class Cbpe:
         return tuple(METRICS) if self.target == "positive" else ("accuracy",)
 
     def estimate(self, frame: pl.DataFrame, metrics: Sequence[str]) -> dict[str, Estimate]:
-        """Estimates with bands for rows whose outcome is not known.
+        """Estimate KPIs, with bands, of rows whose outcome is unknown.
 
         Args:
-            frame: events with the columns of the spec. Of more than 10,000 rows that many are drawn, and the
-                band is theirs.
+            frame: events with the columns of the spec, shape (rows,). Of more than 10,000 rows, a sample of that size
+                is estimated, and the band is that of the sample.
             metrics: names of KPIs.
 
         Returns:
-            One estimate for each metric. Half the band is 1.96 times the root of two variances: sampling (what the
-            KPI of these rows varies by when each outcome is drawn with its probability: 200 draws) and calibration
-            (delete-a-group jackknife over the ten models, each fitted without a tenth of the labelled rows, times
-            (2.26 / 1.96)^2 for its nine degrees of freedom). It holds while outcomes depend on the inputs and the score
-            as they did in the reference; a change of that dependence is not seen by it.
+            One estimate for each metric, in the KPI's unit. Half the band is 1.96 times the root of the sum of two
+            variances. The sampling variance is that of the KPI of these rows if each outcome is drawn with its
+            probability (200 simulations). The calibration variance is the delete-a-group jackknife over the ten
+            models, each fitted without a tenth of the labelled rows, times (2.26 / 1.96)^2 for its nine degrees of
+            freedom. The band is valid while outcomes depend on the inputs and the score as in the reference; it cannot
+            detect a change of that dependence.
 
         Source: NannyML's confidence-based performance estimation; Shao and Tu (1995) for the jackknife.
         """
@@ -86,10 +88,18 @@ class Cbpe:
         return found
 
     def probabilities(self, frame: pl.DataFrame) -> Floats:
-        """Shape (groups, rows): the calibrated probability of the target, by the model made without each group.
+        """The calibrated probability of the target, by the model fitted without each group.
 
-        The mean of an isotonic (or logistic) curve over the score, which is exact on average but knows nothing of the
-        inputs, and of trees over score and inputs, which follow a change of the inputs but are drawn to the mean.
+        It is the mean of two probabilities. The isotonic (or logistic) curve of the score is exact on average but
+        ignores the inputs. The trees over score and inputs follow a change of the inputs but shrink towards the mean.
+
+        Args:
+            frame: events with the columns of the spec, shape (rows,), with finite scores.
+
+        Returns:
+            Probabilities 0..1, shape (groups, rows).
+
+        Source: Platt (1999); Zadrozny and Elkan (2002) for isotonic calibration.
         """
         score, x = self._score(frame), self.features.matrix(frame)
         return np.stack(
@@ -118,7 +128,7 @@ class Cbpe:
         strange = sorted({str(c) for c in _text(usable[prediction])} - set(self.classes))
         if strange and self.target == "positive":
             return f"the class {strange[0]!r} does not occur among the labelled rows of the reference"
-        taken = base.sample(usable, base.MOST_ROWS)
+        taken = base.sample(usable, base.MAX_ROWS)
         p = self.probabilities(taken)
         answer = _text(taken[prediction]) == self.classes[1] if self.target == "positive" else np.ones(len(taken), bool)
         return _Rows(p, answer, self._score(taken), usable.height, frame.height - answered.height)
@@ -149,22 +159,28 @@ class Cbpe:
 
 @dataclass(frozen=True, eq=False)
 class _Rows:
-    p: Floats  # (groups, rows) chance of the target
-    answer: Flags  # (rows,): the prediction is the second class; all True for the target "right"
+    p: Floats  # (groups, rows), probability of the target
+    answer: Flags  # (rows,), whether the prediction is the second class; all True for the target "right"
     score: Floats  # (rows,)
-    total: int  # rows with an answer and a score, before sampling
-    unanswered: int
+    total: int  # rows with a prediction and a score, before sampling
+    unanswered: int  # rows without a prediction
 
 
 def fit_cbpe(spec: ModelSpec, frame: pl.DataFrame) -> Cbpe:
     """Fit on labelled reference rows.
 
     Args:
-        frame: events with their outcome.
+        spec: the model.
+        frame: events with their outcome, shape (rows,).
+
+    Returns:
+        Ten models, each fitted without a tenth of the rows.
 
     Raises:
-        InsufficientDataError: no score, fewer than 300 labelled rows with a score, or one of the two results (positive
-            or not; right or wrong) came less than 30 times; the message says which.
+        InsufficientDataError: there is no score, there are fewer than 300 labelled rows with a score, or one of the two
+            results (positive or not; right or wrong) occurs fewer than 30 times. The message states which.
+
+    Source: NannyML's confidence-based performance estimation; Platt (1999); Zadrozny and Elkan (2002).
     """
     names = {role: next(iter(spec.with_role(role)), None) for role in ("prediction", "outcome", "score")}
     prediction, outcome, score = names["prediction"], names["outcome"], names["score"]
@@ -173,15 +189,13 @@ def fit_cbpe(spec: ModelSpec, frame: pl.DataFrame) -> Cbpe:
     assert outcome is not None
     assert prediction is not None
     if outcome not in frame.columns:
-        raise InsufficientDataError(
-            f"0 labelled reference rows with a score; at least {base.MINIMUM_LABELS} are needed"
-        )
+        raise InsufficientDataError(f"0 labelled reference rows with a score; at least {base.MIN_LABELS} are needed")
     rows = frame.drop_nulls([prediction, outcome, score]).filter(pl.col(score).cast(pl.Float64).is_finite())
-    if rows.height < base.MINIMUM_LABELS:
+    if rows.height < base.MIN_LABELS:
         raise InsufficientDataError(
-            f"{rows.height} labelled reference rows with a score; at least {base.MINIMUM_LABELS} are needed"
+            f"{rows.height} labelled reference rows with a score; at least {base.MIN_LABELS} are needed"
         )
-    rows = base.sample(rows, base.MOST_LABELS)
+    rows = base.sample(rows, base.MAX_LABELS)
     values = _numbers(rows[score])
     declared = spec.columns[score].positive
     if declared is None and ((values < 0) | (values > 1)).any():
@@ -193,10 +207,10 @@ def fit_cbpe(spec: ModelSpec, frame: pl.DataFrame) -> Cbpe:
         _text(rows[outcome]) == classes[1] if target == "positive" else _text(rows[prediction]) == _text(rows[outcome])
     )
     rare = min(int(true.sum()), int((~true).sum()))
-    if rare < base.MINIMUM_PER_CLASS:
+    if rare < base.MIN_PER_CLASS:
         what = f"outcome {classes[1]!r} or another" if target == "positive" else "right or wrong answers"
         raise InsufficientDataError(
-            f"only {rare} labelled reference rows of one kind ({what}); at least {base.MINIMUM_PER_CLASS} are needed"
+            f"only {rare} labelled reference rows of one kind ({what}); at least {base.MIN_PER_CLASS} are needed"
         )
     turned = target == "positive" and declared is None
     chosen = base.features(spec, rows)
@@ -226,19 +240,22 @@ def _target(rows: pl.DataFrame, prediction: str, outcome: str, positive: str | N
 
 
 def _curve(score: Floats, true: Flags) -> tuple[Floats, Floats]:
-    """Calibration curve as points to be joined by straight lines."""
-    if len(score) >= ISOTONIC_FROM:
+    """The calibration curve as points that straight lines connect."""
+    if len(score) >= ISOTONIC_FROM_LABELS:
         from sklearn.isotonic import IsotonicRegression
 
-        model = IsotonicRegression(y_min=EDGE, y_max=1.0 - EDGE, out_of_bounds="clip").fit(score, true)
+        model = IsotonicRegression(y_min=MIN_PROBABILITY, y_max=1.0 - MIN_PROBABILITY, out_of_bounds="clip").fit(
+            score, true
+        )
         return np.asarray(model.X_thresholds_, np.float64), np.asarray(model.y_thresholds_, np.float64)
     from sklearn.linear_model import LogisticRegression
 
     inside = bool(((score >= 0) & (score <= 1)).all())
-    at = np.linspace(0.0, 1.0, KNOTS) if inside else np.quantile(score, np.linspace(0.0, 1.0, KNOTS))
-    at = np.unique(at)
+    knots = np.linspace(0.0, 1.0, KNOTS) if inside else np.quantile(score, np.linspace(0.0, 1.0, KNOTS))
+    knots = np.unique(knots)
     model = LogisticRegression(C=1e4, max_iter=1000).fit(_logit(score, inside)[:, None], true)
-    return at, np.clip(model.predict_proba(_logit(at, inside)[:, None])[:, 1], EDGE, 1.0 - EDGE)
+    probability = model.predict_proba(_logit(knots, inside)[:, None])[:, 1]
+    return knots, np.clip(probability, MIN_PROBABILITY, 1.0 - MIN_PROBABILITY)
 
 
 def _logit(score: Floats, inside: bool) -> Floats:
@@ -254,16 +271,16 @@ def _estimate(metric: str, rows: _Rows) -> Estimate:
         return Estimate(metric, None, "the scores lie outside 0..1, so they are no probabilities", rows.total)
     values = compute(rows.p, rows.answer, rows.score)
     mean = rows.p.mean(axis=0)
-    drawn = np.random.default_rng(0).random((DRAWS, len(mean))) < mean
-    realised = compute(drawn.astype(np.float64), rows.answer, rows.score)
+    simulated = np.random.default_rng(0).random((SIMULATIONS, len(mean))) < mean
+    realised = compute(simulated.astype(np.float64), rows.answer, rows.score)
     realised = realised[np.isfinite(realised)]
-    if len(realised) < 0.9 * DRAWS:
+    if len(realised) < 0.9 * SIMULATIONS:
         return Estimate(metric, None, "likely undefined: too few rows of one class are expected", rows.total)
     sampling = float(np.var(realised, ddof=1))
-    # A ratio of sums is not the ratio of their means; the draws say by how much.
+    # The mean of a ratio is not the ratio of the means. The simulations give the difference.
     values = values + realised.mean() - compute(mean[None, :], rows.answer, rows.score)[0]
     total = rows.total
-    if rows.unanswered:  # wrong for certain
+    if rows.unanswered:  # a row without a prediction is certainly wrong
         share = rows.total / (rows.total + rows.unanswered)
         values, sampling, total = values * share, sampling * share**2, rows.total + rows.unanswered
     highest = 1.0 if metric != "log_loss" else np.inf
@@ -276,3 +293,6 @@ def _text(values: pl.Series) -> NDArray[np.str_]:
 
 def _numbers(values: pl.Series) -> Floats:
     return values.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy().astype(np.float64)
+
+
+METHOD: Final = EstimationMethod("cbpe", "classification", fit_cbpe, Cbpe.from_parts)

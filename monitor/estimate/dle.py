@@ -1,4 +1,4 @@
-"""Estimated errors of a regression before its outcomes arrive: direct loss estimation."""
+"""Estimated errors of a regression before its outcomes arrive: direct loss estimation (DLE)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,19 +11,20 @@ from numpy.typing import NDArray
 from core.arrays import Floats
 from core.errors import InsufficientDataError
 from monitor.estimate import base
-from monitor.estimate.base import Estimate, Features
+from monitor.estimate.base import Estimate, EstimationMethod, Features
 from monitor.estimate.trees import Trees, fit_mean
 from monitor.spec.model import ModelSpec
 
-TRIMMED: Final = 0.999  # quantile at which the losses that trees learn from are cut: one row must not bend them all
+TRIM_QUANTILE: Final = 0.999  # the losses that trees learn from are cut here, so that no single row dominates
 
 
 @dataclass(frozen=True, eq=False)
 class Dle:
-    """Trees of each loss over inputs and prediction, fitted on labelled reference rows.
+    """An estimator: trees of each loss over inputs and prediction, fitted on labelled reference rows.
 
-    `spread`: by loss, the mean square of (loss - expected loss) over the mean square of the expected loss.
-    `scale`: by loss, the mean loss over the mean expected loss, which undoes the trimming. Both are cross-fitted.
+    `spread` holds, by loss, the mean square of (loss - expected loss) over the mean square of the expected loss.
+    `scale` holds, by loss, the mean loss over the mean expected loss, which compensates for the trimming. Both are
+    cross-fitted.
     """
 
     prediction: str
@@ -42,26 +43,26 @@ class Dle:
         return tuple(m for m in METRICS if METRICS[m] in self.trees)
 
     def estimate(self, frame: pl.DataFrame, metrics: Sequence[str]) -> dict[str, Estimate]:
-        """Estimates with bands for rows whose outcome is not known.
+        """Estimate KPIs, with bands, of rows whose outcome is unknown.
 
         Args:
-            frame: events with the columns of the spec. Of more than 10,000 rows that many are drawn, and the band
-                is theirs.
+            frame: events with the columns of the spec, shape (rows,). Of more than 10,000 rows, a sample of that size
+                is estimated, and the band is that of the sample.
             metrics: names of KPIs.
 
         Returns:
-            One estimate for each metric: mae, rmse, and mape where enough outcomes of the reference differ from 0. Half
-            the band is 1.96 times the root of sampling variance (the spread of a row's loss about its expectation,
-            taken as proportional to the expectation) plus calibration variance (delete-a-group jackknife, t-corrected);
-            that of rmse is that of the mean square, under the root. It holds while errors depend on the inputs as they
-            did in the reference.
+            One estimate for each metric, in the KPI's unit: mae, rmse, and mape if enough outcomes of the reference
+            differ from 0. Half the band is 1.96 times the root of the sum of two variances. The sampling variance
+            assumes that the spread of a row's loss is proportional to its expectation. The calibration variance is the
+            delete-a-group jackknife, t-corrected. The ends of rmse's band are the roots of those of the mean square's
+            band. The band is valid while errors depend on the inputs as in the reference.
 
         Source: NannyML's direct loss estimation; Shao and Tu (1995) for the jackknife.
         """
         answered = frame.filter(pl.col(self.prediction).cast(pl.Float64).is_finite())
         if not answered.height:
             return base.not_estimated(metrics, "no row has a finite prediction", frame.height)
-        x = self.features.matrix(base.sample(answered, base.MOST_ROWS))
+        x = self.features.matrix(base.sample(answered, base.MAX_ROWS))
         return {metric: self._estimate(metric, x, answered.height) for metric in metrics}
 
     def _estimate(self, metric: str, x: Floats, n: int) -> Estimate:
@@ -75,7 +76,7 @@ class Dle:
         found = base.banded(metric, values, sampling, n, lowest=0.0)
         if metric != "rmse" or found.value is None:
             return found
-        # Intervals of a square go through the root; the errors by the delta method.
+        # The ends of the band are roots; the standard errors follow by the delta method.
         root = float(np.sqrt(found.value))
         low, high = (float(np.sqrt(x)) if x is not None else None for x in (found.low, found.high))
         errors = [e / (2.0 * root) if root and e is not None else None for e in (found.sampling, found.calibration)]
@@ -113,24 +114,33 @@ class Dle:
 def fit_dle(spec: ModelSpec, frame: pl.DataFrame) -> Dle:
     """Fit on labelled reference rows.
 
+    Args:
+        spec: the model.
+        frame: events with their outcome, shape (rows,).
+
+    Returns:
+        Ten models of each loss, each fitted without a tenth of the rows.
+
     Raises:
-        InsufficientDataError: fewer than 300 labelled rows with a finite prediction and outcome.
+        InsufficientDataError: fewer than 300 labelled rows have a finite prediction and outcome.
+
+    Source: NannyML's direct loss estimation.
     """
     prediction, outcome = spec.with_role("prediction")[0], spec.with_role("outcome")[0]
     finite = [pl.col(name).cast(pl.Float64).is_finite() for name in (prediction, outcome)]
     rows = frame.filter(finite) if outcome in frame.columns else frame.clear()
-    if rows.height < base.MINIMUM_LABELS:
+    if rows.height < base.MIN_LABELS:
         raise InsufficientDataError(
-            f"{rows.height} labelled reference rows with a finite prediction; at least {base.MINIMUM_LABELS} are needed"
+            f"{rows.height} labelled reference rows with a finite prediction; at least {base.MIN_LABELS} are needed"
         )
-    rows = base.sample(rows, base.MOST_LABELS)
+    rows = base.sample(rows, base.MAX_LABELS)
     chosen = base.features(spec, rows)
     x = chosen.matrix(rows)
     true, answer = rows[outcome].cast(pl.Float64).to_numpy(), rows[prediction].cast(pl.Float64).to_numpy()
     error = np.abs(true - answer)
     losses = {"absolute": (x, error), "square": (x, error**2)}
     varies = true != 0
-    if np.count_nonzero(varies) >= base.MINIMUM_LABELS and varies.mean() > 0.5:
+    if np.count_nonzero(varies) >= base.MIN_LABELS and varies.mean() > 0.5:
         losses["share"] = (x[varies], error[varies] / np.abs(true[varies]))
     fitted = {loss: _cross_fitted(*data) for loss, data in losses.items()}
     return Dle(
@@ -140,10 +150,10 @@ def fit_dle(spec: ModelSpec, frame: pl.DataFrame) -> Dle:
 
 
 def _cross_fitted(x: Floats, loss: Floats) -> tuple[tuple[Trees, ...], float, float]:
-    """Trees without each group, spread and scale."""
+    """Trees fitted without each group, and the cross-fitted spread and scale."""
     group = base.groups(len(loss))
-    cut = np.minimum(loss, np.quantile(loss, TRIMMED))
-    trees = tuple(fit_mean(x[group != k], cut[group != k]) for k in range(base.GROUPS))
+    trimmed = np.minimum(loss, np.quantile(loss, TRIM_QUANTILE))
+    trees = tuple(fit_mean(x[group != k], trimmed[group != k]) for k in range(base.GROUPS))
     expected = np.zeros(len(loss))
     for k, fitted in enumerate(trees):
         expected[group == k] = np.maximum(fitted.raw(x[group == k]), 0.0)
@@ -154,3 +164,4 @@ def _cross_fitted(x: Floats, loss: Floats) -> tuple[tuple[Trees, ...], float, fl
 
 
 METRICS: Final[Mapping[str, str]] = {"mae": "absolute", "mape": "share", "rmse": "square"}
+METHOD: Final = EstimationMethod("dle", "regression", fit_dle, Dle.from_parts)

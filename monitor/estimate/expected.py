@@ -1,7 +1,8 @@
-"""KPIs of two classes as functions of the chance that each row is positive.
+"""KPIs of two classes as functions of the probability that each row is positive.
 
-Each takes p (draws, rows), the chance that the outcome is the second class (or, for 0 and 1, that it was), the answer
-and the score of the rows, and gives (draws,). For outcomes of 0 and 1 it is the KPI that is realised.
+Each function reads p, shape (draws, rows), the probability that the outcome is the second class; whether the prediction
+is that class, shape (rows,); and the score, shape (rows,). It returns the expected KPI of each draw, shape (draws,). If
+every p is 0 or 1, this is the KPI of these outcomes.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,7 +20,7 @@ def _accuracy(p: Floats, answer: Flags, _score: Floats) -> Floats:
 
 
 def _cells(p: Floats, answer: Flags) -> Ints:
-    """Expected rows per (outcome, prediction); fractions, read by the functions that read counts."""
+    """Expected rows per (outcome, prediction), shape (draws, 2, 2). They are fractions, in place of counts."""
     positive = np.stack([(p * ~answer).sum(axis=1), (p * answer).sum(axis=1)], axis=1)
     rows = np.array([np.count_nonzero(~answer), np.count_nonzero(answer)], dtype=np.float64)
     return cast("Ints", np.stack([rows - positive, positive], axis=1))
@@ -39,7 +40,7 @@ def _brier(p: Floats, _answer: Flags, score: Floats) -> Floats:
 
 
 def _roc_auc(p: Floats, _answer: Flags, score: Floats) -> Floats:
-    """Expected pairs in order over expected pairs; a row makes no pair with itself."""
+    """Expected pairs in the right order over expected pairs. A row forms no pair with itself."""
     order = np.argsort(score, kind="stable")
     p = p[:, order]
     first = np.flatnonzero(np.diff(score[order], prepend=-np.inf))

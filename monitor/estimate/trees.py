@@ -1,4 +1,4 @@
-"""Boosted trees as plain arrays: fitted by scikit-learn, stored without pickle, read by thirty lines of numpy."""
+"""Boosted trees as plain arrays: fitted by scikit-learn, stored without pickle, evaluated with numpy alone."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,42 +7,59 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from core.arrays import Floats, Ints
+from core.arrays import Flags, Floats, Ints
 from core.errors import IntegrityFailureError
 
-# A chance is learned from yes and no alone, which small trees follow best; a loss is a number and tells more.
-SHARE: Final = {"max_iter": 80, "learning_rate": 0.05, "max_leaf_nodes": 8, "max_depth": 3, "min_samples_leaf": 40}
-MEAN: Final = {"max_iter": 100, "learning_rate": 0.1, "max_leaf_nodes": 31, "max_depth": 6, "min_samples_leaf": 20}
-PENALTY: Final = 5.0
+# A probability is learned from outcomes of 0 and 1, for which small trees do best. A loss holds more information.
+SHARE_OPTIONS: Final = {
+    "max_iter": 80,
+    "learning_rate": 0.05,
+    "max_leaf_nodes": 8,
+    "max_depth": 3,
+    "min_samples_leaf": 40,
+}
+MEAN_OPTIONS: Final = {
+    "max_iter": 100,
+    "learning_rate": 0.1,
+    "max_leaf_nodes": 31,
+    "max_depth": 6,
+    "min_samples_leaf": 20,
+}
+L2_PENALTY: Final = 5.0
 
 
 @dataclass(frozen=True, eq=False)
 class Trees:
-    """`trees` trees with all their nodes in one array; `roots` says where each begins, children are absolute."""
+    """Trees whose nodes are all in one array. `roots` is the first node of each tree; children are absolute indices."""
 
     start: float
     roots: Ints  # (trees,)
     feature: Ints  # (nodes,), -1 for a leaf
-    threshold: Floats  # (nodes,): up to and including goes left
-    missing_left: NDArray[np.bool_]  # (nodes,)
+    threshold: Floats  # (nodes,); values up to it, inclusive, go left
+    missing_left: Flags  # (nodes,)
     left: Ints  # (nodes,); a leaf points to itself
     right: Ints  # (nodes,)
     value: Floats  # (nodes,)
     depth: int
 
     def raw(self, x: Floats) -> Floats:
-        """Start plus the sum over trees of the leaf each row falls into.
+        """The start value plus, over all trees, the value of the leaf that each row reaches.
 
         Args:
             x: shape (rows, features); nan is a missing value.
+
+        Returns:
+            Raw predictions, shape (rows,): log-odds or means, by what was fitted.
+
+        Source: scikit-learn's HistGradientBoosting, whose raw predictions these are.
         """
         rows = np.arange(len(x))[:, None]
-        at = np.broadcast_to(self.roots, (len(x), len(self.roots)))
+        node = np.broadcast_to(self.roots, (len(x), len(self.roots)))
         for _ in range(self.depth):
-            given = x[rows, self.feature[at]]  # of a leaf the last column, to no effect
-            goes_left = np.where(np.isnan(given), self.missing_left[at], given <= self.threshold[at])
-            at = np.where(goes_left, self.left[at], self.right[at])
-        return np.asarray(self.start + self.value[at].sum(axis=1), dtype=np.float64)
+            given = x[rows, self.feature[node]]  # a leaf reads the last column, without effect
+            goes_left = np.where(np.isnan(given), self.missing_left[node], given <= self.threshold[node])
+            node = np.where(goes_left, self.left[node], self.right[node])
+        return np.asarray(self.start + self.value[node].sum(axis=1), dtype=np.float64)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         return {
@@ -53,7 +70,11 @@ class Trees:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> "Trees":
-        """Raises IntegrityFailureError where a child lies outside the nodes: such bytes were not written by us."""
+        """Restore trees.
+
+        Raises:
+            IntegrityFailureError: an index points outside the nodes, so the bytes are damaged.
+        """
         found = cls(
             float(arrays["start"][0]), arrays["roots"], arrays["feature"], arrays["threshold"], arrays["missing_left"],
             arrays["left"], arrays["right"], arrays["value"], int(arrays["depth"][0]),
@@ -66,23 +87,49 @@ class Trees:
         return found
 
 
-def fit_share(x: Floats, true: NDArray[np.bool_]) -> Trees:
-    """Trees whose `raw` is the log-odds of `true`; both values have to occur."""
+def fit_share(x: Floats, true: Flags) -> Trees:
+    """Fit trees whose `raw` is the log-odds of a flag.
+
+    Args:
+        x: shape (rows, features); nan is a missing value.
+        true: shape (rows,); both values must occur.
+
+    Returns:
+        The fitted trees.
+
+    Source: Friedman (2001); computed by scikit-learn's HistGradientBoostingClassifier.
+    """
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    return _exported(HistGradientBoostingClassifier(**_options(SHARE, len(x))).fit(x, true))
+    return _exported(HistGradientBoostingClassifier(**_options(SHARE_OPTIONS, len(x))).fit(x, true))
 
 
 def fit_mean(x: Floats, values: Floats) -> Trees:
-    """Trees whose `raw` is the mean of `values`."""
+    """Fit trees whose `raw` is the mean of a number.
+
+    Args:
+        x: shape (rows, features); nan is a missing value.
+        values: shape (rows,), finite.
+
+    Returns:
+        The fitted trees.
+
+    Source: Friedman (2001); computed by scikit-learn's HistGradientBoostingRegressor.
+    """
     from sklearn.ensemble import HistGradientBoostingRegressor
 
-    return _exported(HistGradientBoostingRegressor(**_options(MEAN, len(x))).fit(x, values))
+    return _exported(HistGradientBoostingRegressor(**_options(MEAN_OPTIONS, len(x))).fit(x, values))
 
 
 def _options(size: Mapping[str, float], rows: int) -> dict[str, Any]:
     leaf = min(int(size["min_samples_leaf"]), max(5, rows // 20))
-    return {**size, "min_samples_leaf": leaf, "l2_regularization": PENALTY, "early_stopping": False, "random_state": 0}
+    return {
+        **size,
+        "min_samples_leaf": leaf,
+        "l2_regularization": L2_PENALTY,
+        "early_stopping": False,
+        "random_state": 0,
+    }
 
 
 def _exported(model: Any) -> Trees:

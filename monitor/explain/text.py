@@ -1,47 +1,24 @@
-"""Which words made the model say so: Shapley values of the words of one text, by shap."""
+"""Which words of one text led to the model's answer: Shapley values of its words, by shap."""
 
 import re
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from core.arrays import Floats
 from core.errors import InvalidError
+from monitor.explain.base import Explainer, TextExplanation, WordAttribution
 
 WORD: Final = re.compile(r"\S+\s*")
-MASK: Final = " "  # a word left out leaves nothing but the space between its neighbours
-METHOD: Final = "shap partition explainer (Owen values over a balanced tree of words), words left out when masked"
-
-
-@dataclass(frozen=True)
-class WordAttribution:
-    word: str
-    value: float
-
-
-@dataclass(frozen=True)
-class TextExplanation:
-    """base_value + sum of the words' values = output, up to `residual`, in units of the explained output (probability).
-
-    `base_value` is the model's output for the text with every word left out.
-    """
-
-    words: tuple[WordAttribution, ...]
-    base_value: float
-    output: float
-    residual: float
-    label_index: int
-    method: str
-    evals: int
-    seed: int
+MASK: Final = " "  # what remains of a word that is left out: the space between its neighbours
+METHOD_NAME: Final = "shap partition explainer (Owen values over a balanced tree of words), words left out when masked"
 
 
 def explain_text(
     text: str,
-    predict_proba: Callable[[Sequence[str]], NDArray[np.float64]],
+    predict_proba: Callable[[Sequence[str]], Floats],
     label_index: int,
     *,
     max_evals: int = 500,
@@ -51,16 +28,16 @@ def explain_text(
 
     Args:
         text: the input; split at white space, so punctuation stays with its word.
-        predict_proba: n texts -> outputs, shape (n, labels). Called with texts in which words are left out.
-        label_index: which output to explain.
-        max_evals: upper bound of model calls, in texts; at least 2 x words + 1 attributes every word by itself.
-        seed: of the explainer; same input, model and seed, same values.
+        predict_proba: n texts -> outputs, shape (n, labels). It is called with texts that lack some of the words.
+        label_index: the output to explain, 0 <= label_index < labels.
+        max_evals: most texts that the model is called with; from 2 x words + 1 on, every word has a value of its own.
+        seed: of the explainer. The same input, model and seed give the same values.
 
     Returns:
-        One value per word in order, in units of the output, and the residual |base + sum - output|.
+        One value per word in order, in the unit of the output, and the residual |base + sum - output|.
 
     Raises:
-        InvalidError: the text has no words, or label_index is no output of the model.
+        InvalidError: the text has no words, or the model has no output label_index.
 
     Source: Lundberg and Lee (2017); Owen (1977); computed by shap.Explainer.
     """
@@ -68,7 +45,7 @@ def explain_text(
         raise InvalidError("the text has no words, so nothing can be attributed", text_length=len(text))
     calls = 0
 
-    def outputs(texts: Sequence[str]) -> NDArray[np.float64]:
+    def outputs(texts: Sequence[str]) -> Floats:
         nonlocal calls
         given = [str(t) for t in texts]
         calls += len(given)
@@ -91,17 +68,15 @@ def explain_text(
         output=output,
         residual=abs(base + float(values.sum()) - output),
         label_index=label_index,
-        method=METHOD,
+        method=METHOD_NAME,
         evals=calls,
         seed=seed,
     )
 
 
-def _owen(
-    text: str, output: Callable[[Sequence[str]], NDArray[np.float64]], max_evals: int, seed: int
-) -> tuple[float, NDArray[np.float64]]:
+def _owen(text: str, output: Callable[[Sequence[str]], Floats], max_evals: int, seed: int) -> tuple[float, Floats]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of numba and of shap's own use of numpy; nothing the caller could act on
+        warnings.simplefilter("ignore")  # from numba, and from shap's use of numpy; the caller cannot act on them
         import shap
 
         masker = shap.maskers.Text(_Words(), mask_token=MASK, collapse_mask_token=False)
@@ -111,7 +86,7 @@ def _owen(
 
 
 class _Words:
-    """The tokenizer interface shap asks for, over words with the white space after them; nothing is downloaded."""
+    """The tokenizer that shap requires; a token is a word with the white space after it. Nothing is downloaded."""
 
     mask_token: str | None = None
 
@@ -124,3 +99,6 @@ class _Words:
 
     def split(self, s: str) -> list[str]:
         return [token.strip() for token in self(s)["input_ids"]]
+
+
+EXPLAINER: Final = Explainer(name="owen_words", input="text", unit="output", compute=explain_text)

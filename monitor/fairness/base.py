@@ -9,7 +9,7 @@ from core.arrays import Floats
 from monitor.fairness.disparities import Disparity, by_fairlearn, of_counts
 from monitor.fairness.grouping import BinaryRows, Grouped
 from monitor.fairness.intervals import bootstrap_interval
-from monitor.fairness.rates import Rate
+from monitor.fairness.rates import GroupRate
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def undefined(metric: str, data: Grouped, definition: str, reason: str) -> Fairn
 
 
 def compared(
-    metric: str, data: Grouped, rows: BinaryRows, rates: Sequence[Rate], disparity: Disparity,
+    metric: str, data: Grouped, rows: BinaryRows, rates: Sequence[GroupRate], disparity: Disparity,
     *, definition: str, positive: str | None, if_undefined: str,
 ) -> FairnessValue:  # fmt: skip
     """The worst disparity among some rates between the compared groups, with its interval and the rates themselves.

@@ -8,7 +8,7 @@ import numpy as np
 
 from core.arrays import Floats, Ints
 from monitor.fairness.grouping import BinaryRows
-from monitor.fairness.rates import Rate
+from monitor.fairness.rates import GroupRate
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def ratio(rates: Floats) -> Floats:
     return out
 
 
-def of_counts(counts: Ints, rates: Sequence[Rate], disparity: Disparity) -> Floats:
+def of_counts(counts: Ints, rates: Sequence[GroupRate], disparity: Disparity) -> Floats:
     """The worst disparity among some rates, from counts.
 
     Args:
@@ -77,7 +77,7 @@ def of_counts(counts: Ints, rates: Sequence[Rate], disparity: Disparity) -> Floa
     return disparity.worst(np.stack([disparity.between(rate.of(counts)) for rate in rates]))
 
 
-def by_fairlearn(rows: BinaryRows, rates: Sequence[Rate], disparity: Disparity) -> float:
+def by_fairlearn(rows: BinaryRows, rates: Sequence[GroupRate], disparity: Disparity) -> float:
     """The worst disparity among some rates, as fairlearn computes it.
 
     Args:

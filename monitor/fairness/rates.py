@@ -14,7 +14,7 @@ from core.arrays import Floats, Ints
 
 
 @dataclass(frozen=True)
-class Rate:
+class GroupRate:
     """`name` stands beside each group's value; `words` are for sentences."""
 
     name: str
@@ -102,13 +102,13 @@ def _accuracy_score() -> Callable[..., Any]:
     return found
 
 
-SELECTION: Final = Rate("selection_rate", "selection rate", selection_rate, _fairlearn("selection_rate"))
-TRUE_POSITIVE: Final = Rate(
+SELECTION: Final = GroupRate("selection_rate", "selection rate", selection_rate, _fairlearn("selection_rate"))
+TRUE_POSITIVE: Final = GroupRate(
     "true_positive_rate", "true positive rate", true_positive_rate, _fairlearn("true_positive_rate")
 )
-FALSE_POSITIVE: Final = Rate(
+FALSE_POSITIVE: Final = GroupRate(
     "false_positive_rate", "false positive rate", false_positive_rate, _fairlearn("false_positive_rate")
 )
-ACCURACY: Final = Rate("accuracy", "accuracy", accuracy, _accuracy_score)
+ACCURACY: Final = GroupRate("accuracy", "accuracy", accuracy, _accuracy_score)
 
 RATES: Final = {rate.name: rate for rate in (SELECTION, TRUE_POSITIVE, FALSE_POSITIVE, ACCURACY)}

@@ -12,9 +12,9 @@ from core.errors import InvalidError
 
 NO_NUMBER: Final = "no row has a finite number in the column"
 
-Task = Literal["classification", "regression", "generation"]
+KpiTask = Literal["classification", "regression", "generation"]
 KpiInput = Literal["prediction", "outcome", "score", "column"]
-TASKS: Final[tuple[Task, ...]] = ("classification", "regression", "generation")
+TASKS: Final[tuple[KpiTask, ...]] = ("classification", "regression", "generation")
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Kpi:
     name: str
     unit: str
     higher_is_better: bool | None
-    tasks: tuple[Task, ...]
+    tasks: tuple[KpiTask, ...]
     compute: Callable[[pl.DataFrame], KpiValue]
     reads: tuple[KpiInput, ...] = ("prediction", "outcome")
     column_types: tuple[str, ...] = ()

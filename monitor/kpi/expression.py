@@ -19,17 +19,17 @@ from core.errors import InvalidError
 from monitor.kpi.base import KpiValue, undefined
 from monitor.kpi.intervals import SEED, Z95
 
-Kind = Literal["number", "boolean", "text"]
+ValueKind = Literal["number", "boolean", "text"]
 BOOTSTRAP_SAMPLES: Final = 200
 MAX_BOOTSTRAP_ROWS: Final = 10_000  # rows of one sample
 MAX_CHARACTERS: Final = 500
 MAX_DEPTH: Final = 30
-_KINDS: Final[Mapping[str, Kind]] = {
+_KINDS: Final[Mapping[str, ValueKind]] = {
     "number": "number", "boolean": "boolean", "category": "text", "text": "text", "string": "text",
 }  # fmt: skip
 _IF: Final = re.compile(r"""('[^']*'|"[^"]*")|\bif(?=\s*\()""")
 
-AGGREGATES: Final[Mapping[str, tuple[Kind, Callable[[pl.Expr], pl.Expr]]]] = {
+AGGREGATES: Final[Mapping[str, tuple[ValueKind, Callable[[pl.Expr], pl.Expr]]]] = {
     "mean": ("number", lambda x: x.mean()),
     "sum": ("number", lambda x: pl.when(x.count() > 0).then(x.sum())),  # the sum of no value is null, not 0
     "min": ("number", lambda x: x.min()),
@@ -141,7 +141,9 @@ def parse(text: str, columns: Mapping[str, str]) -> Expression:
     return Expression(text, tuple(sorted(walk.used)), compiled)
 
 
-_Value = tuple[Kind, bool | None, pl.Expr]  # kind; whether it is a value of all rows (None for a constant); expression
+_Value = tuple[
+    ValueKind, bool | None, pl.Expr
+]  # kind; whether it is a value of all rows (None for a constant); expression
 
 
 class _Walk:
@@ -192,7 +194,7 @@ class _Walk:
         column = pl.col(name)
         return kind, False, column.cast(pl.String) if kind == "text" else column
 
-    def _want(self, node: ast.expr, kind: Kind, depth: int) -> _Value:
+    def _want(self, node: ast.expr, kind: ValueKind, depth: int) -> _Value:
         found = self.value(node, depth + 1)
         if found[0] == kind:
             return found
@@ -247,7 +249,7 @@ class _Walk:
                 return "number", True, found.cast(pl.Float64).quantile(float(share), interpolation="linear")
         raise _refused(args[1], "the second value of quantile is a number from 0 to 1, such as 0.95")
 
-    def _of_rows(self, node: ast.expr, kind: Kind | None, depth: int) -> _Value:
+    def _of_rows(self, node: ast.expr, kind: ValueKind | None, depth: int) -> _Value:
         found = self.value(node, depth + 1) if kind is None else self._want(node, kind, depth)
         if found[1] is not False:
             what = "a value of all rows" if found[1] else "a constant"

@@ -1,9 +1,9 @@
-"""The catalogue of data quality: shares of rows at fault, and the volume of rows."""
+"""The catalogue of data quality checks: shares of faulty rows, and the volume of rows."""
 
 from typing import Final
 
 from monitor.quality import duplicates, freshness, label_delay, missing, out_of_range, unseen
-from monitor.quality.base import Check, Counts, Rise, adjusted, counts, rise
+from monitor.quality.base import FaultCounts, QualityCheck, Rise, adjusted, counts, rise
 from monitor.quality.volume import Volume, volume
 
 QUALITY: Final = {
@@ -13,4 +13,4 @@ QUALITY: Final = {
     )
 }  # fmt: skip
 
-__all__ = ["QUALITY", "Check", "Counts", "Rise", "Volume", "adjusted", "counts", "rise", "volume"]
+__all__ = ["QUALITY", "FaultCounts", "QualityCheck", "Rise", "Volume", "adjusted", "counts", "rise", "volume"]

@@ -1,4 +1,4 @@
-"""What checks of data quality share: rows flagged or not, counted per block, and one test of a rise."""
+"""What data quality checks share: flagged rows counted per block, and one test for a rise of their share."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,19 +12,20 @@ Scope = Literal["column", "rows", "labels"]
 Learned = dict[str, Any]
 
 BLOCKS: Final = 20
-FLOOR: Final = 0.005  # a rise of a share by less is named but does not alarm
-MINIMUM_ROWS: Final = 200
-MOST_LEVELS: Final = 5_000
+MIN_RISE: Final = 0.005  # a smaller rise of a share is reported but does not alarm
+MIN_ROWS: Final = 200
+MAX_LEVELS: Final = 5_000
 
 
 @dataclass(frozen=True)
-class Check:
+class QualityCheck:
     """One entry of the catalogue.
 
-    `scope`: one column of `types`; the row with its times; or the labelled row with its times. `learn` makes what
-    `flag` needs from reference rows, None where it cannot be; `flag` says of each row whether it is at fault, null
-    where the row does not count. `halved`: what was learned fits the rows it was learned from too well, so the
-    reference's own share is counted on its second half with what was learned on the first.
+    `scope` is what `learn` and `flag` read: one column of one of `types`, as `value`; the whole row with its times; or
+    the labelled row with its times. `learn` derives what `flag` needs from reference rows, or None if it cannot. `flag`
+    states for each row whether it is faulty, null if the row does not count. `halved` is for checks whose limits fit
+    the rows they were learned from too well: the reference's own share is then counted on its second half, with limits
+    learned on the first.
     """
 
     name: str
@@ -36,8 +37,8 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
-    """Rows at fault and rows counted, per block."""
+class FaultCounts:
+    """Faulty rows and rows that count, per block."""
 
     faults: tuple[int, ...]
     rows: tuple[int, ...]
@@ -49,7 +50,9 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Rise:
-    """`p`: one-sided, of a share no higher than the reference's; None with a reason where it was not tested."""
+    """Whether a share rose. `p` is one-sided, for a share no higher than the reference's; None with a `reason` if it
+    was not tested. `spread` is the overdispersion of the reference's blocks.
+    """
 
     value: float | None
     reference: float | None
@@ -60,22 +63,37 @@ class Rise:
     spread: float | None = None
 
 
-def counts(flags: pl.Series, blocks: int = BLOCKS) -> Counts:
-    """Count flagged rows in equal blocks of rows in their order."""
-    at = np.arange(len(flags)) * blocks // max(len(flags), 1)
+def counts(flags: pl.Series, blocks: int = BLOCKS) -> FaultCounts:
+    """Count flagged rows in blocks of consecutive rows of equal size.
+
+    Args:
+        flags: whether each row is faulty, shape (rows,); null if the row does not count.
+        blocks: number of blocks.
+
+    Returns:
+        Faulty rows and rows that count, `blocks` entries each.
+    """
+    block = np.arange(len(flags)) * blocks // max(len(flags), 1)
     known = flags.is_not_null().to_numpy() if flags.null_count() else np.ones(len(flags), dtype=bool)
     faults = (flags.fill_null(value=False) if flags.null_count() else flags).to_numpy().astype(bool)
-    found = [np.bincount(at[x], minlength=blocks).tolist() for x in (faults & known, known)]
-    return Counts(tuple(found[0]), tuple(found[1]))
+    found = [np.bincount(block[x], minlength=blocks).tolist() for x in (faults & known, known)]
+    return FaultCounts(tuple(found[0]), tuple(found[1]))
 
 
-def rise(reference: Counts, window: Counts) -> Rise:
-    """Whether a share is higher than in the reference.
+def rise(reference: FaultCounts, window: FaultCounts) -> Rise:
+    """Test whether a share is higher than in the reference.
 
-    Given both sums of faults, the window's is binomial with the window's part of the rows (the conditional test of two
-    Poisson rates). Faults that come in runs are not independent: both sums are divided by the spread, the Pearson
-    chi-square of the reference's blocks over its degrees of freedom, at least 1, and rounded, the window's down and the
-    reference's up.
+    Given both sums of faults, the sum of the window is binomial with the window's part of the rows (the conditional
+    test of two Poisson rates). Faults that come in runs are not independent. Both sums are therefore divided by the
+    spread, `overdispersion` of the reference, and rounded: the window's down and the reference's up.
+
+    Args:
+        reference: faulty rows and rows that count, per block of the reference.
+        window: the same for the window.
+
+    Returns:
+        Both shares, and the p value of a share no higher than the reference's. The p value is None with a reason if a
+        side has fewer than 200 rows that count.
 
     Source: Przyborowski and Wilenski (1940); McCullagh and Nelder (1989), section 4.5, for the spread.
     """
@@ -87,16 +105,26 @@ def rise(reference: Counts, window: Counts) -> Rise:
         return Rise(
             value, before, None, "no row of the " + ("window" if value is None else "reference") + " counts", n1, n0
         )
-    if min(n0, n1) < MINIMUM_ROWS:
-        return Rise(value, before, None, f"fewer than {MINIMUM_ROWS} rows that count", n1, n0)
+    if min(n0, n1) < MIN_ROWS:
+        return Rise(value, before, None, f"fewer than {MIN_ROWS} rows that count", n1, n0)
     spread = overdispersion(reference)
     k0, k1 = math.ceil(sum(reference.faults) / spread), math.floor(sum(window.faults) / spread)
     p = float(binom.sf(k1 - 1, k0 + k1, n1 / (n0 + n1))) if k1 else 1.0
     return Rise(value, before, p, None, n1, n0, spread)
 
 
-def overdispersion(reference: Counts) -> float:
-    """How much more the blocks' shares vary than those of independent rows, at least 1."""
+def overdispersion(reference: FaultCounts) -> float:
+    """How much more the blocks' shares vary than those of independent rows.
+
+    Args:
+        reference: faulty rows and rows that count, per block.
+
+    Returns:
+        Pearson's chi-squared statistic of the blocks over its degrees of freedom, at least 1; 1 if no row, or every
+        row, is faulty.
+
+    Source: McCullagh and Nelder, Generalized Linear Models (1989), section 4.5.
+    """
     share = reference.share
     if not share or share >= 1.0:
         return 1.0
@@ -109,15 +137,32 @@ def overdispersion(reference: Counts) -> float:
 
 
 def adjusted(p: Sequence[float]) -> list[float]:
-    """Holm's adjusted p values: their minimum holds the level for all tests together. Source: Holm (1979)."""
+    """Holm's adjusted p values. Comparing each with the level holds the level for all tests together.
+
+    Args:
+        p: p values, shape (tests,), each 0..1.
+
+    Returns:
+        Adjusted p values 0..1 in the order of `p`.
+
+    Source: Holm (1979).
+    """
     order = np.argsort(p, kind="stable")
     found, highest = [0.0] * len(p), 0.0
-    for place, at in enumerate(order):
-        highest = max(highest, min(1.0, (len(p) - place) * p[at]))
-        found[at] = highest
+    for rank, test in enumerate(order):
+        highest = max(highest, min(1.0, (len(p) - rank) * p[test]))
+        found[test] = highest
     return found
 
 
-def nothing(_frame: pl.DataFrame, limits: Learned) -> Learned:
-    """For a check that learns nothing."""
+def learn_nothing(_frame: pl.DataFrame, limits: Learned) -> Learned:
+    """`learn` of a check whose flags need nothing from the reference.
+
+    Args:
+        _frame: reference rows; not read.
+        limits: the limits that the spec declares.
+
+    Returns:
+        The limits, unchanged.
+    """
     return limits

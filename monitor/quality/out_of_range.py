@@ -1,16 +1,22 @@
-"""Numbers outside their range."""
+"""Numbers outside the declared or usual range."""
 
 from sys import float_info
 
 import polars as pl
 
-from monitor.quality.base import Check, Learned
+from monitor.quality.base import Learned, QualityCheck
 
 
 def learn(frame: pl.DataFrame, limits: Learned) -> Learned | None:
-    """The range the spec declares; an end it leaves open is the reference's, farther out by half the reference's span.
+    """The range that the spec declares, or, for an end it leaves open, the reference's range widened by half its span.
 
-    None where the reference has no number and the spec leaves an end open.
+    Args:
+        frame: column `value` of reference rows, numbers, shape (rows,).
+        limits: `min` and `max` as declared, in the column's unit; an end may be absent or None.
+
+    Returns:
+        `min` and `max` in the column's unit. Half a span on either side is a convention. None if the reference has no
+        finite number and the spec leaves an end open.
     """
     values = frame["value"].cast(pl.Float64).drop_nulls()
     values = values.filter(values.is_finite())
@@ -24,10 +30,18 @@ def learn(frame: pl.DataFrame, limits: Learned) -> Learned | None:
 
 
 def flag(frame: pl.DataFrame, learned: Learned) -> pl.Series:
-    """Rows whose number lies outside; a missing one does not count."""
+    """Flag rows whose number lies outside the range.
+
+    Args:
+        frame: column `value`, numbers, shape (rows,).
+        learned: `min` and `max` in the column's unit, from `learn`.
+
+    Returns:
+        Whether each number lies outside, shape (rows,); null if it is missing.
+    """
     values = frame["value"].cast(pl.Float64)
     outside: pl.Series = (values < learned["min"]) | (values > learned["max"])
     return outside
 
 
-CHECK = Check("out_of_range", "column", learn, flag, types=("number",), halved=True)
+CHECK = QualityCheck("out_of_range", "column", learn, flag, types=("number",), halved=True)

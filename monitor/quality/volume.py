@@ -1,4 +1,4 @@
-"""How many rows came, for windows of time: compared with the same phase of the week in the reference."""
+"""How many rows arrived in a window of time, compared with the same phase of the week in the reference."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,18 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 NAME: Final = "volume"
-FACTOR: Final = 2.0  # fewer than half or more than twice the expected rows: no test of the mix holds its rate there
-ORDINARY: Final = 0.1  # such windows come so often without a change that the mix is judged as usual
-FEWEST_DEGREES: Final = 4  # blocks of the reference beyond one for each phase
+# With fewer than half or more than twice the expected rows, no test of the mix of rows holds its false-alarm rate.
+MAX_FACTOR: Final = 2.0
+UNCLEAR_BELOW: Final = 0.1  # p value; above it such volumes are common without a change, and the mix is judged as usual
+MIN_DEGREES: Final = 4  # blocks of the reference in excess of one per phase
 _HOUR, _DAY, _WEEK = 3_600, 86_400, 604_800
 
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """Rows per block of a window; `p` is None with a reason where they were not tested.
+    """Rows per block of a window; `p` is None with a `reason` if they were not tested.
 
-    `expected`: rows per block in the same phases of the reference. `ratio`: rows over expected rows. `phases`: into how
-    many parts of the week the reference was split. `blocks`: of the window, those compared.
+    `expected` is the number of rows per block in the same phases of the reference, and `ratio` is rows over expected
+    rows. `phases` is the number of parts of the week into which the reference was split, and `blocks` the number of
+    blocks of the window that were compared.
     """
 
     value: float | None
@@ -35,34 +37,36 @@ class Volume:
 
     @property
     def outside(self) -> bool:
-        return self.ratio is not None and not 1.0 / FACTOR <= self.ratio <= FACTOR
+        return self.ratio is not None and not 1.0 / MAX_FACTOR <= self.ratio <= MAX_FACTOR
 
     def changed(self, alpha: float) -> bool:
-        """Whether the volume alarms at this false-alarm rate."""
+        """Whether the volume alarms at the false-alarm rate `alpha`."""
         return self.outside and self.p is not None and self.p <= alpha
 
     def unclear(self, alpha: float) -> bool:
-        """Too few or too many rows to judge the mix as usual, and no certain change of volume."""
-        return self.outside and not self.changed(alpha) and (self.p is None or self.p <= ORDINARY)
+        """Whether there are too few or too many rows to judge the mix as usual, without a certain change of volume."""
+        return self.outside and not self.changed(alpha) and (self.p is None or self.p <= UNCLEAR_BELOW)
 
 
 def volume(reference: Mapping[int, int], window: Mapping[int, int], block_s: int) -> Volume:
-    """Rows per block of time, fewer or more than in the reference at the same time of the week.
+    """Test whether more or fewer rows arrived per block of time than in the reference at the same time of the week.
 
-    The logarithm of (rows + 1) of a block is its phase's mean and a deviation, of one spread for all phases. Student's
-    t of the mean deviation of the window's blocks, two-sided, on the reference's degrees of freedom. A phase is a
-    weekday (for blocks shorter than a day, an hour of it) where the reference spans two weeks; before, any weekday or
-    any day of the weekend. Blocks of a phase that the reference never had are not compared: weekdays say nothing about
-    a Sunday. So a weekly rhythm is never taken for a change.
+    The model: the logarithm of (rows + 1) of a block is the mean of its phase plus a deviation, whose spread is the
+    same in all phases. The test is Student's t of the mean deviation of the window's blocks, two-sided, on the
+    reference's degrees of freedom. If the reference spans two weeks, a phase is a day of the week, or an hour of it
+    for blocks shorter than a day. Before that, all weekdays are one phase and the days of the weekend another. Blocks
+    in a phase that the reference does not contain are not compared: weekdays are no evidence about a Sunday. A weekly
+    rhythm is therefore no change.
 
     Args:
-        reference: rows by number of the whole block, counted from the epoch in steps of `block_s`, gaps as 0.
+        reference: rows by number of the whole block, counted from the epoch in steps of `block_s`; gaps as 0.
         window: the same for every block of the window.
-        block_s: seconds of a block, at most a day.
+        block_s: length of a block, seconds, at most a day.
 
     Returns:
-        `ratio` is of the blocks compared; 1 row stands in for an expectation below it. Without a change p is uniform
-        where the logarithms are normal and independent; a tail that is heavier costs false alarms.
+        Rows and expected rows per block, their ratio over the compared blocks (an expectation below 1 row counts as
+        1), and the p value. Without a change p is uniform if the logarithms are normal and independent; heavier tails
+        cost false alarms. p is None with a reason if no block could be compared, or if the reference has too few.
 
     Source: prediction interval for the mean of further observations, Hahn and Meeker (1991), section 4.8.
     """
@@ -91,11 +95,11 @@ def volume(reference: Mapping[int, int], window: Mapping[int, int], block_s: int
     usual = (np.bincount(at, weights=own) / sizes)[phase]
     ratio = float(rows.sum() / max(usual.sum(), 1.0))
     expected = float(usual.mean())
-    if degrees < FEWEST_DEGREES:
-        reason = f"{len(known)} whole blocks of reference for {len(names)} phases of the week; {FEWEST_DEGREES} more "
+    if degrees < MIN_DEGREES:
+        reason = f"{len(known)} whole blocks of reference for {len(names)} phases of the week; {MIN_DEGREES} more "
         return Volume(value, expected, ratio, None, reason + "than phases are needed", n, n_reference, None, len(names))
     spread = float(np.sqrt(np.sum((logs - means[at]) ** 2) / degrees))
-    # Poisson counts vary by 1 / sqrt(rows) on this scale: blocks that happen to agree are not surer than that.
+    # On this scale Poisson counts vary by 1 / sqrt(rows). Blocks that agree better than that agree by chance.
     spread = max(spread, 1.0 / float(np.sqrt(max(expected, 1.0))))
     taken = np.bincount(phase, minlength=len(names))
     error = spread * np.sqrt(1.0 / len(rows) + np.sum((taken / len(rows)) ** 2 / sizes))
@@ -104,7 +108,10 @@ def volume(reference: Mapping[int, int], window: Mapping[int, int], block_s: int
 
 
 def _phases(blocks: NDArray[np.int64], block_s: int, *, fine: bool) -> NDArray[np.int64]:
-    """Hour of the week of each block, or of a weekday or a day of the weekend; of days the first hour alone counts."""
+    """The phase of each block: its hour of the week, or, unless `fine`, its hour of a weekday or of a weekend day.
+
+    The hour of a block of a whole day is 0.
+    """
     seconds = blocks * block_s + 3 * _DAY  # the epoch began on a Thursday; weeks begin on Monday
     day = seconds % _WEEK // _DAY
     hour = np.zeros_like(day) if block_s >= _DAY else seconds % _DAY // _HOUR

@@ -8,12 +8,12 @@ from typing import Final
 # What replaces a find, and the digest that is stored in place of a subject.
 MARKER: Final = re.compile(r"(\[[a-z][a-z0-9_]{0,31}:[0-9a-f]{12}\]|\[subject:[0-9a-f]{64}\])")
 
-Span = tuple[int, int]
+TextSpan = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """Personal data or a secret that has a form.
+    """One entry of the catalogue: personal data or a secret that has a recognisable form.
 
     Attributes:
         name: the kind in the marker that replaces a find.
@@ -28,10 +28,10 @@ class Pattern:
     name: str
     hint: str
     pattern: str
-    spans: Callable[[str], Sequence[Span]]
+    spans: Callable[[str], Sequence[TextSpan]]
     normal: Callable[[str], str]
 
 
 def digits(text: str) -> str:
-    """The decimal digits, of whatever script, as ASCII."""
+    """The decimal digits of a text, of any script, as ASCII."""
     return "".join(str(int(c)) for c in text if c.isdecimal())

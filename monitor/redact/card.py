@@ -1,11 +1,11 @@
-"""Payment card numbers: a length and issuer prefix in use, and the check digit (ISO/IEC 7812)."""
+"""Payment card numbers: a known issuer prefix, its length, and the check digit (ISO/IEC 7812)."""
 
 import re
 from typing import Final
 
-from monitor.redact.base import Pattern, Span, digits
+from monitor.redact.base import Pattern, TextSpan, digits
 
-# Prefixes and lengths of the networks, as their acquirers publish them.
+# Prefixes and lengths of the card networks, as their acquirers publish them.
 _NETWORKS: Final = re.compile(
     r"4(?:\d{12}|\d{15}|\d{18})"  # Visa
     r"|(?:5[1-5]\d{2}|222[1-9]|22[3-9]\d|2[3-6]\d{2}|27[01]\d|2720)\d{12}"  # Mastercard
@@ -20,6 +20,12 @@ _GROUP: Final = re.compile(r"\d+")
 def luhn(number: str) -> bool:
     """Whether the last digit is the check digit of the others.
 
+    Args:
+        number: ASCII digits.
+
+    Returns:
+        True if the Luhn sum is a multiple of 10.
+
     Source: ISO/IEC 7812-1, annex B.
     """
     doubled = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
@@ -27,19 +33,19 @@ def luhn(number: str) -> bool:
     return total % 10 == 0
 
 
-def spans(candidate: str) -> tuple[Span, ...]:
-    """Card numbers among groups of digits, the longest first: others may stand before and after one."""
+def spans(candidate: str) -> tuple[TextSpan, ...]:
+    """Card numbers within groups of digits, the longest first. Other digits may precede and follow a number."""
     groups = [m.span() for m in _GROUP.finditer(candidate)]
-    at, found = 0, []
-    while at < len(groups):
-        for last in range(len(groups) - 1, at - 1, -1):
-            start, end = groups[at][0], groups[last][1]
+    first, found = 0, []
+    while first < len(groups):
+        for last in range(len(groups) - 1, first - 1, -1):
+            start, end = groups[first][0], groups[last][1]
             number = digits(candidate[start:end])
             if 12 <= len(number) <= 19 and _NETWORKS.fullmatch(number) and luhn(number):
                 found.append((start, end))
-                at = last
+                first = last
                 break
-        at += 1
+        first += 1
     return tuple(found)
 
 

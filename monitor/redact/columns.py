@@ -16,7 +16,7 @@ import polars as pl
 from monitor.redact import PATTERNS, presidio
 from monitor.redact.base import MARKER, Pattern
 from monitor.redact.own import own
-from monitor.redact.rules import OwnPattern, Rule
+from monitor.redact.rules import OwnPattern, RedactionRule
 
 _MARKED: Final = MARKER.pattern
 _EDGE: Final = "\ufdd0"  # a noncharacter of Unicode; it encloses candidates while they are examined
@@ -27,7 +27,7 @@ def redaction_key(subject_key: bytes) -> bytes:
     return hmac.digest(subject_key, b"assay: redaction of texts", "sha256")
 
 
-def redacted(frame: pl.DataFrame, rules: Mapping[str, Sequence[Rule]], key: bytes) -> pl.DataFrame:
+def redacted(frame: pl.DataFrame, rules: Mapping[str, Sequence[RedactionRule]], key: bytes) -> pl.DataFrame:
     """The rows with every find replaced by its marker.
 
     Args:
@@ -42,7 +42,7 @@ def redacted(frame: pl.DataFrame, rules: Mapping[str, Sequence[Rule]], key: byte
     )
 
 
-def redacted_texts(texts: pl.Series, rules: Sequence[Rule], key: bytes) -> pl.Series:
+def redacted_texts(texts: pl.Series, rules: Sequence[RedactionRule], key: bytes) -> pl.Series:
     """One column of texts, redacted: the spec's own patterns first, as the most specific ones, and Presidio last."""
     for pattern in _patterns(tuple(rules)):
         texts = _replaced(texts, pattern.hint, partial(_with_markers, pattern=pattern, key=key))
@@ -52,7 +52,7 @@ def redacted_texts(texts: pl.Series, rules: Sequence[Rule], key: bytes) -> pl.Se
 
 
 @lru_cache(maxsize=256)
-def _patterns(rules: tuple[Rule, ...]) -> tuple[Pattern, ...]:
+def _patterns(rules: tuple[RedactionRule, ...]) -> tuple[Pattern, ...]:
     declared = [own(rule.name, rule.pattern) for rule in rules if isinstance(rule, OwnPattern)]
     return (*declared, *(pattern for name, pattern in PATTERNS.items() if name in rules))
 
@@ -128,7 +128,7 @@ def marker(kind: str, value: str, key: bytes) -> str:
     return f"[{kind}:{digest[:12]}]"
 
 
-def every_rule(redact: Mapping[str, Sequence[Rule]]) -> tuple[Rule, ...]:
+def every_rule(redact: Mapping[str, Sequence[RedactionRule]]) -> tuple[RedactionRule, ...]:
     """The rules for text of no known column: every built-in pattern, and every rule of the spec."""
     named = [rule for rules in redact.values() for rule in rules]
     return tuple(dict.fromkeys([*PATTERNS, *named]))

@@ -1,12 +1,12 @@
-"""E-mail addresses, also of other scripts (RFC 6531), without quoted local parts."""
+"""E-mail addresses in any script (RFC 6531), without quoted local parts."""
 
 from typing import Final
 
-from monitor.redact.base import Pattern, Span
+from monitor.redact.base import Pattern, TextSpan
 
 
-def spans(candidate: str) -> tuple[Span, ...]:
-    """An address; full stops that end a sentence or stand in a row are no part of one."""
+def spans(candidate: str) -> tuple[TextSpan, ...]:
+    """The address in a candidate, without the full stops, apostrophes and hyphens before it."""
     start = len(candidate) - len(candidate.lstrip(".'-"))
     local, _, domain = candidate[start:].rpartition("@")
     return ((start, len(candidate)),) if local and len(local) <= 64 and len(domain) <= 253 else ()

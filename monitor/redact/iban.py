@@ -1,10 +1,10 @@
-"""International bank account numbers: country, its length, and the check digits (ISO 13616, ISO 7064 MOD 97-10)."""
+"""International bank account numbers: a country, its length, and the check digits (ISO 13616, ISO 7064 MOD 97-10)."""
 
 import re
 from itertools import islice
 from typing import Final
 
-from monitor.redact.base import Pattern, Span
+from monitor.redact.base import Pattern, TextSpan
 
 # Length by country. Source: SWIFT IBAN Registry.
 LENGTHS: Final = {
@@ -23,16 +23,22 @@ _START: Final = re.compile(r"\b[A-Za-z]{2}[0-9]{2}")
 
 
 def mod97(iban: str) -> int:
-    """The remainder that is 1 where the check digits are right.
+    """The remainder modulo 97; 1 if the check digits are right.
 
-    Source: ISO 7064 MOD 97-10, letters counting from A = 10, the first four characters moved to the end.
+    Args:
+        iban: upper-case letters and digits, without spaces.
+
+    Returns:
+        Remainder, 0..96.
+
+    Source: ISO 7064 MOD 97-10, with A = 10 and so on, and the first four characters moved to the end.
     """
     return int("".join(str(int(c, 36)) for c in iban[4:] + iban[:4])) % 97
 
 
-def spans(candidate: str) -> tuple[Span, ...]:
-    """Account numbers in a candidate, which may begin and run on in the words around one."""
-    found: list[Span] = []
+def spans(candidate: str) -> tuple[TextSpan, ...]:
+    """Account numbers in a candidate, which may include words before and after a number."""
+    found: list[TextSpan] = []
     for start in (m.start() for m in _START.finditer(candidate)):
         end = _end(candidate, start)
         if end is not None and (not found or start >= found[-1][1]):

@@ -1,17 +1,17 @@
-"""Regular expressions that a spec declares for itself."""
+"""Patterns that a spec declares as regular expressions of its own."""
 
-from monitor.redact.base import Pattern, Span
+from monitor.redact.base import Pattern, TextSpan
 
 
-def spans(candidate: str) -> tuple[Span, ...]:
+def spans(candidate: str) -> tuple[TextSpan, ...]:
     return ((0, len(candidate)),)
 
 
 def own(name: str, expression: str) -> Pattern:
-    """A pattern of the user's; each match is a find.
+    """A pattern of the user's own; each match is a find.
 
     Raises:
-        ValueError: it does not compile, or it matches the empty string.
+        ValueError: the expression does not compile, or it matches the empty string.
     """
     import polars as pl
 
@@ -19,12 +19,12 @@ def own(name: str, expression: str) -> Pattern:
         empty = bool(pl.Series([""]).str.contains(expression).item())
     except pl.exceptions.PolarsError as error:
         lines = [line.strip() for line in str(error).splitlines()]
-        why = next((line.removeprefix("error: ") for line in lines if line.startswith("error: ")), lines[0])
+        reason = next((line.removeprefix("error: ") for line in lines if line.startswith("error: ")), lines[0])
         raise ValueError(
-            f"pattern {expression!r} of {name}: {why}; write it as RE2 or Rust's regex crate takes it, without "
+            f"pattern {expression!r} of {name}: {reason}; write it as RE2 or Rust's regex crate takes it, without "
             "look-around and back-references"
         ) from error
     if empty:
         raise ValueError(f"pattern {expression!r} of {name} matches the empty string; have it ask for a character")
-    # As a group of its own: an alternative in it must not end the whole.
+    # The group keeps an alternative in the expression from ending the whole pattern.
     return Pattern(name=name, hint=expression, pattern=f"(?:{expression})", spans=spans, normal=str)

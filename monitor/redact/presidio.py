@@ -1,4 +1,4 @@
-"""Names, places and the like, found by Microsoft Presidio where it is installed (extra `presidio`)."""
+"""Names, places and other entities, found by Microsoft Presidio if it is installed (extra `presidio`)."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -9,7 +9,7 @@ from core.errors import InvalidError
 
 NAME: Final = "presidio"
 _MODELS: Final = ("en_core_web_lg", "en_core_web_md", "en_core_web_sm")
-_LEAST_SCORE: Final = 0.5  # of Presidio's confidence, from 0 to 1
+_MIN_SCORE: Final = 0.5  # Presidio's confidence, 0..1
 
 
 class PresidioMissingError(InvalidError):
@@ -17,10 +17,10 @@ class PresidioMissingError(InvalidError):
 
 
 def check_installed() -> str:
-    """The language model that is used.
+    """The name of the language model that Presidio will use.
 
     Raises:
-        PresidioMissingError: Presidio or a language model is not installed; the service never downloads one.
+        PresidioMissingError: Presidio or every language model is missing; the service never downloads one.
     """
     if find_spec("presidio_analyzer") is None:
         raise PresidioMissingError(
@@ -38,9 +38,9 @@ def check_installed() -> str:
 
 
 def finds(texts: Sequence[str]) -> list[list[tuple[int, int, str]]]:
-    """For each text the finds as (start, end, kind), in order and apart; the surest first where they overlap."""
+    """The finds of each text as (start, end, kind), in order, without overlap; of overlapping ones the most certain."""
     analyzer = _analyzer()
-    return [_apart(analyzer.analyze(text=text, language="en", score_threshold=_LEAST_SCORE)) for text in texts]
+    return [_apart(analyzer.analyze(text=text, language="en", score_threshold=_MIN_SCORE)) for text in texts]
 
 
 def _apart(results: Sequence[Any]) -> list[tuple[int, int, str]]:
@@ -59,6 +59,6 @@ def _analyzer() -> Any:
     models = [{"lang_code": "en", "model_name": check_installed()}]
     provider = NlpEngineProvider(nlp_configuration={"nlp_engine_name": "spacy", "models": models})
     analyzer = AnalyzerEngine(nlp_engine=provider.create_engine(), supported_languages=["en"])
-    # It fetches a list of domains over the network; the built-in pattern `email` does without.
+    # This recogniser fetches a list of domains over the network. The built-in pattern `email` needs none.
     analyzer.registry.remove_recognizer("EmailRecognizer")
     return analyzer

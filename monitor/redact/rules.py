@@ -25,4 +25,4 @@ class OwnPattern(BaseModel):
         return self
 
 
-Rule = str | OwnPattern
+RedactionRule = str | OwnPattern

@@ -1,10 +1,10 @@
-"""Keys and tokens that their issuers gave a recognisable form, JSON Web Tokens and private keys."""
+"""Keys and tokens that have a recognisable form, JSON Web Tokens and private keys."""
 
 from typing import Final
 
-from monitor.redact.base import Pattern, Span
+from monitor.redact.base import Pattern, TextSpan
 
-# What stands for itself at the beginning of each; nothing else is looked at.
+# The prefix of each form identifies it.
 _FORMS: Final = (
     r"\b(?:AKIA|ASIA|AROA|AIDA)[A-Z2-7]{16}\b",  # Amazon Web Services
     r"\bAIza[0-9A-Za-z_-]{35}",  # Google
@@ -29,8 +29,8 @@ _HINTS: Final = (
 )  # fmt: skip
 
 
-def spans(candidate: str) -> tuple[Span, ...]:
-    """All of it: the form alone tells a secret."""
+def spans(candidate: str) -> tuple[TextSpan, ...]:
+    """The whole candidate: the form alone identifies a secret."""
     return ((0, len(candidate)),)
 
 

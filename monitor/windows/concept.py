@@ -15,7 +15,7 @@ from monitor import store
 from monitor.alerts import follow
 from monitor.alerts.follow import Alarm
 from monitor.drift.stream import ErrorStream
-from monitor.drift.stream.errors import Change
+from monitor.drift.stream.errors import StreamAlarm
 from monitor.service import CurrentSpec
 from monitor.site import Site
 from monitor.spec import budget
@@ -57,7 +57,7 @@ def watch(site: Site, current: CurrentSpec, row: ReferenceRow) -> bool:
     arrived = site.events.arrived(current.model.name, first, until=now, columns=[outcome])
     if arrived.is_empty() and row.concept is not None:
         return False
-    stream, changes = _stream(site, row.id, state["stream"]), list[Change]()
+    stream, changes = _stream(site, row.id, state["stream"]), list[StreamAlarm]()
     for error in _errors(site, current, row, arrived, state["scale"])[0]:
         changes += stream.update(error)
     reached = state["next_seq"] if arrived.is_empty() else int(arrived["seq"].max()) + 1  # type: ignore[arg-type]  # not null
@@ -170,7 +170,7 @@ def history(site: Site, current: CurrentSpec, row: ReferenceRow, start: dict[str
     return History(stream.first(), *_errors(site, current, row, arrived, start["scale"]))
 
 
-def _readings(stream: ErrorStream, changes: Sequence[Change]) -> list[Reading]:
+def _readings(stream: ErrorStream, changes: Sequence[StreamAlarm]) -> list[Reading]:
     fired = {change.detector: change for change in changes}
     values = {"page_hinkley": (stream.statistic, stream.threshold), "adwin": (stream.current, None)}
     return [
@@ -187,7 +187,7 @@ def _readings(stream: ErrorStream, changes: Sequence[Change]) -> list[Reading]:
     ]  # fmt: skip
 
 
-def _sentence(change: Change, stream: ErrorStream) -> str:
+def _sentence(change: StreamAlarm, stream: ErrorStream) -> str:
     return (
         f"Errors rose: the mean error of the last {change.rows:,} labels is {change.now:.3f}, against "
         f"{stream.mean:.3f} in the reference ({DETECTOR_NAMES[change.detector]}, at label {change.at:,} since the "

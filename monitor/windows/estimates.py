@@ -13,7 +13,7 @@ from core.errors import InsufficientDataError
 from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from monitor import estimate
 from monitor.estimate import Estimate, Estimator
-from monitor.estimate.base import MINIMUM_LABELS
+from monitor.estimate.base import MIN_LABELS
 from monitor.service import CurrentSpec
 from monitor.site import Site
 from monitor.tables import Measurement, ReferenceRow, Window
@@ -36,7 +36,7 @@ def with_estimator(site: Site, current: CurrentSpec, row: ReferenceRow) -> Refer
     spec = current.spec
     if not (spec.monitors.estimate and spec.monitors.kpi and spec.with_role("outcome") and row.state == "ready"):
         return row
-    wanted = max(MINIMUM_LABELS, 2 * row.estimator_labels)
+    wanted = max(MIN_LABELS, 2 * row.estimator_labels)
     if row.rows is None or row.rows < wanted or _labelled_reference_rows(site, current, row) < wanted:
         return row
     labelled = _reference(site, current, row)
@@ -63,7 +63,7 @@ def with_estimator(site: Site, current: CurrentSpec, row: ReferenceRow) -> Refer
 def _labelled_reference_rows(site: Site, current: CurrentSpec, row: ReferenceRow) -> int:
     """Number of reference rows with an outcome; 0 for a registered dataset, which holds no scores of this model."""
     name = current.model.name
-    if row.to_seq is None or row.to_seq <= row.from_seq or site.events.extent(name).outcomes < MINIMUM_LABELS:
+    if row.to_seq is None or row.to_seq <= row.from_seq or site.events.extent(name).outcomes < MIN_LABELS:
         return 0
     found = site.events.labelled(name, from_seq=row.from_seq, to_seq=row.to_seq, columns=["event_id"])
     outcome = current.spec.with_role("outcome")[0]
@@ -141,7 +141,7 @@ def _estimator(site: Site, row: ReferenceRow, from_seq: int) -> tuple[Estimator 
     if from_seq < row.to_seq:
         return None, "these rows belong to the reference from which the estimate is learned"
     if row.estimator is None:
-        few = f"fewer than {MINIMUM_LABELS} rows of the reference have an outcome"
+        few = f"fewer than {MIN_LABELS} rows of the reference have an outcome"
         return None, row.estimator_reason or few
     digest = row.estimator
     return site.cache.get(ESTIMATORS, digest, lambda: estimate.load(site.artifacts.get(digest))), ""

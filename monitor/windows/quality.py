@@ -8,9 +8,9 @@ from typing import Any, Final
 import polars as pl
 
 from core.cache import CacheKind
-from monitor.quality import QUALITY, Check, Counts, Rise, Volume, adjusted, counts, rise, volume
-from monitor.quality.base import FLOOR, Learned
-from monitor.quality.volume import FACTOR, NAME
+from monitor.quality import QUALITY, FaultCounts, QualityCheck, Rise, Volume, adjusted, counts, rise, volume
+from monitor.quality.base import MIN_RISE, Learned
+from monitor.quality.volume import MAX_FACTOR, NAME
 from monitor.reference import collect
 from monitor.service import CurrentSpec
 from monitor.site import Site
@@ -84,7 +84,7 @@ def _limits(spec: ModelSpec, column: str) -> Learned:
     return {"min": declared.min, "max": declared.max} if declared is not None else {}
 
 
-def _learn_check(check: Check, column: str, frame: pl.DataFrame, limits: Learned) -> dict[str, Any] | None:
+def _learn_check(check: QualityCheck, column: str, frame: pl.DataFrame, limits: Learned) -> dict[str, Any] | None:
     """What one check learns from the reference, and the reference's own faults per block; None where it cannot run."""
     view = _view(check, column, frame)
     if view is None:
@@ -98,7 +98,7 @@ def _learn_check(check: Check, column: str, frame: pl.DataFrame, limits: Learned
     return {"check": check.name, "column": column, "learned": whole, "faults": found.faults, "rows": found.rows}
 
 
-def _view(check: Check, column: str, frame: pl.DataFrame) -> pl.DataFrame | None:
+def _view(check: QualityCheck, column: str, frame: pl.DataFrame) -> pl.DataFrame | None:
     if check.scope == "column":
         return frame.select(pl.col(column).alias("value")) if column in frame.columns else None
     needed = {"freshness": ("ts", "received_at"), "label_delay": ("ts", "outcome_ts")}.get(check.name, ())
@@ -163,7 +163,7 @@ def volume_reading(found: Volume, alpha: float) -> Reading:
         n_reference=found.n_reference, alarm=alarm,
         details={
             "reference": found.expected, "ratio": found.ratio, "p": found.p, "alpha": alpha, "spread": found.spread,
-            "phases": found.phases, "blocks": found.blocks, "not_tested": found.reason, "floor": FACTOR,
+            "phases": found.phases, "blocks": found.blocks, "not_tested": found.reason, "floor": MAX_FACTOR,
         },
         sentence=_volume_sentence(found) if alarm else "",
     )  # fmt: skip
@@ -215,7 +215,7 @@ def quality_readings(
         check = QUALITY[entry["check"]]
         view = _view(check, entry["column"], labelled if check.scope == "labels" else window)
         if view is not None:
-            known = Counts(tuple(entry["faults"]), tuple(entry["rows"]))
+            known = FaultCounts(tuple(entry["faults"]), tuple(entry["rows"]))
             results.append((check.name, entry["column"], rise(known, counts(check.flag(view, entry["learned"])))))
     return _judged(results, budget.alpha(current.spec, "quality", scale))
 
@@ -235,7 +235,7 @@ def _judged(results: Sequence[tuple[str, str, Rise]], alpha: float) -> list[Read
                 n_reference=found.n_reference,
                 details={
                     "reference": found.reference, "p": found.p, "adjusted_p": p, "alpha": alpha,
-                    "spread": found.spread, "not_tested": reason, "floor": FLOOR,
+                    "spread": found.spread, "not_tested": reason, "floor": MIN_RISE,
                 },
                 sentence=_sentence(name, column, found) if alarm else "",
             )
@@ -245,7 +245,7 @@ def _judged(results: Sequence[tuple[str, str, Rise]], alpha: float) -> list[Read
 
 def is_above_floor(value: float | None, expected: float | None) -> bool:
     """Whether the share of faulty rows rose by at least the minimum effect of a check."""
-    return value is not None and expected is not None and value - expected >= FLOOR
+    return value is not None and expected is not None and value - expected >= MIN_RISE
 
 
 def _sentence(name: str, column: str, found: Rise) -> str:

@@ -17,7 +17,16 @@ from monitor import store
 from monitor.alerts import silence
 from monitor.alerts.follow import Alarm
 from monitor.events.read import Extent
-from monitor.quality.silence import FACTOR, LEAST_MIN, NAME, SHORTEST_DAYS, Arrivals, Tail, arrivals, plausible_min
+from monitor.quality.silence import (
+    MIN_DAYS,
+    MIN_FACTOR,
+    MIN_SILENCE_MINUTES,
+    NAME,
+    ArrivalPattern,
+    ParetoTail,
+    arrival_pattern,
+    plausible_silence,
+)
 from monitor.service import CurrentSpec, current_spec
 from monitor.site import Site
 from monitor.spec import budget
@@ -41,7 +50,7 @@ class Outlook:
     since: datetime | None
     due: datetime | None
     reason: str | None
-    known: Arrivals | None = None
+    known: ArrivalPattern | None = None
     days_between: float | None = None  # days between false alarms that the budget allows
 
 
@@ -58,7 +67,7 @@ def watch(site: Site, model_name: str) -> None:
     row = with_arrivals_learned(site, current, row, extent)
     if extent.next_seq == announced_at or extent.last_received_at is None:
         return
-    if now - extent.last_received_at < LEAST_MIN * _MINUTE:
+    if now - extent.last_received_at < MIN_SILENCE_MINUTES * _MINUTE:
         return
     found = outlook(site, current, row)
     if found.due is not None and now >= found.due and not _just_restarted(site, found, now):
@@ -90,7 +99,7 @@ def with_arrivals_learned(site: Site, current: CurrentSpec, row: ReferenceRow, e
     at_once = len(received) > 0 and 2 * _central_span(received) < _central_span(happened)
     with site.database.read() as db:
         outages = _outages(db, current.model)
-    known = arrivals(happened if at_once else received, outages)
+    known = arrival_pattern(happened if at_once else received, outages)
     grown = before is not None and before["at_once"] and now - _time(before["learned_at"]) >= MIN_GROWTH_TIME
     document = {
         "known": asdict(known), "at_once": at_once, "rows": int(minutes["len"].sum()),
@@ -122,7 +131,7 @@ def _should_relearn(before: dict[str, Any], extent: Extent, now: datetime) -> bo
     spans = (min(extent.last_ts, now), before["first_ts"]), (extent.last_received_at, before["first_received_at"])
     longest = max((last - _time(first)) / timedelta(days=1) for last, first in spans)
     days: float = before["days"]
-    return days < LEARNED_PERIOD.days / 2 and longest >= max(SHORTEST_DAYS, 2 * days)
+    return days < LEARNED_PERIOD.days / 2 and longest >= max(MIN_DAYS, 2 * days)
 
 
 def _outages(db: Session, model: Model) -> list[tuple[float, float]]:
@@ -151,11 +160,11 @@ def outlook(site: Site, current: CurrentSpec, row: ReferenceRow) -> Outlook:
         if delay is None:
             return Outlook(since, None, "the reference was sent at once, and no row has arrived since", known)
         # An event after the silence began arrives within the usual delay; beyond that, the events themselves pause.
-        longest = FACTOR * delay.usual
+        longest = MIN_FACTOR * delay.usual
         if delay.lasted < MIN_LIVE_DELAYS * longest:
             reason = "the reference was sent at once, and rows have arrived for too short a time to know their delay"
             return Outlook(since, None, reason, known)
-    minutes = plausible_min(known, since.timestamp() / 60, between / known.days)
+    minutes = plausible_silence(known, since.timestamp() / 60, between / known.days)
     try:
         due = since + minutes * _MINUTE + longest
     except OverflowError:
@@ -239,15 +248,15 @@ def _duration_words(time: timedelta) -> str:
     return f"{minutes / 60:.1f} h" if minutes < 2 * 1440 else f"{minutes / 1440:.1f} days"
 
 
-def _arrivals(plain: dict[str, Any]) -> Arrivals:
-    return Arrivals(
+def _arrivals(plain: dict[str, Any]) -> ArrivalPattern:
+    return ArrivalPattern(
         plain["days"], plain["minutes"], plain["reason"], _tail(plain["wall"]), _tail(plain["week"]),
         tuple(plain["rates"]),
     )  # fmt: skip
 
 
-def _tail(plain: dict[str, Any] | None) -> Tail | None:
-    return None if plain is None else Tail(plain["longest"], tuple((a, n, s) for a, n, s in plain["powers"]))
+def _tail(plain: dict[str, Any] | None) -> ParetoTail | None:
+    return None if plain is None else ParetoTail(plain["longest"], tuple((a, n, s) for a, n, s in plain["powers"]))
 
 
 def _first_minute(minutes: NDArray[np.int64]) -> str | None:

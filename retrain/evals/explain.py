@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from core.errors import InvalidError
-from monitor.explain.text import explain_text
+from monitor.explain import EXPLAINERS
 from retrain.evals.config import ModelFiles
 from retrain.train.config import Frozen, load_config
 from retrain.train.model import load_classifier
@@ -46,7 +46,7 @@ def explain(path: Path) -> None:
     if label not in model.labels:
         words = f"label {label!r} is not one this version can give; it knows {len(model.labels)} others"
         raise InvalidError(words, field="label")
-    found = explain_text(
+    found = EXPLAINERS["owen_words"].compute(
         config.text,
         lambda texts: model.predict_proba(texts).astype(np.float64),
         model.labels.index(label),

@@ -14,7 +14,7 @@ from monitor.drift.texts import TEXT_METHODS, TextMethod
 from monitor.fairness import FAIRNESS, Fairness
 from monitor.kpi import KPIS, Kpi
 from monitor.quality import QUALITY
-from monitor.quality.base import Check
+from monitor.quality.base import QualityCheck
 from tests.monitor.traffic import document, spec
 
 PAGE = (Path(__file__).parents[2] / "docs/catalogue.md").read_text()
@@ -22,7 +22,7 @@ SECTIONS = {
     section.partition("\n")[0]: dict(re.findall(r"^### (\S+)\n\n(.*?)(?=^### |\Z)", section, re.M | re.S))
     for section in PAGE.split("\n## ")[1:]
 }
-Entry = Kpi | Fairness | Method | RowMethod | TextMethod | Check
+Entry = Kpi | Fairness | Method | RowMethod | TextMethod | QualityCheck
 TABLES: dict[str, Mapping[str, Entry]] = {
     "KPIs": KPIS, "Fairness": FAIRNESS, "Drift statistics of a column": METHODS,
     "Drift statistics of raw rows": ROW_METHODS,
@@ -33,7 +33,7 @@ ENTRIES = [(title, name) for title, table in TABLES.items() for name in table]
 
 
 def facts(entry: Entry) -> str:
-    if isinstance(entry, Check):
+    if isinstance(entry, QualityCheck):
         return f"Unit: share of rows; reads {', '.join(entry.types) or entry.scope}."
     if isinstance(entry, Kpi):
         better = {True: "higher is better", False: "lower is better", None: "neither direction is better"}[

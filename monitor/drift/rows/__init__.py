@@ -1,4 +1,4 @@
-"""The catalogue of drift statistics of raw rows, computed when an alarm is confirmed, not in every window."""
+"""The catalogue of drift statistics of raw rows. They are computed to confirm an alarm, not in every window."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -18,7 +18,19 @@ ROW_METHODS: Final = {
 def row_scores(
     reference: pl.DataFrame, window: pl.DataFrame, columns: Mapping[str, ColumnKind], *, seed: int = 0
 ) -> list[RowScore]:
-    """Every statistic over all number and category columns together; undefined ones are None with a reason."""
+    """Every statistic over all number, category and vector columns together.
+
+    Args:
+        reference: reference rows, with the columns below.
+        window: rows of the window, with the same columns.
+        columns: kind of each watched column.
+        seed: of shuffles and splits.
+
+    Returns:
+        One score per statistic; None with a reason if it is undefined.
+
+    Source: the docstring of each statistic.
+    """
     before, after = features(reference, window, columns)
     found = []
     for method in ROW_METHODS.values():

@@ -1,4 +1,7 @@
-"""Statistics of raw rows: what they share, and the numbers rows become. They look at all columns together."""
+"""What statistics of raw rows share: their entry in the catalogue, and the matrix that rows become.
+
+These statistics read all columns together.
+"""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,13 +14,17 @@ from core.arrays import Floats
 from monitor.profile.coding import as_vectors, category_values, dimensions_of, number_values
 from monitor.profile.reference_profile import ColumnKind
 
-MOST_LEVELS: Final = 20
-MOST_COMPONENTS: Final = 16
+MAX_LEVELS: Final = 20  # of a category column, each a feature
+MAX_COMPONENTS: Final = 16  # of a vector column
+MAX_DEVIATIONS: Final = 10  # reference standard deviations, at which numbers are clipped
 
 
 @dataclass(frozen=True)
 class RowMethod:
-    """`compute(reference, window, seed)` reads two matrices (rows, features); `unchanged`: its value without drift."""
+    """One entry: `compute(reference, window, seed)` reads two matrices of shape (rows, features).
+
+    `unchanged` is its value without drift.
+    """
 
     name: str
     unit: str
@@ -27,7 +34,7 @@ class RowMethod:
 
 @dataclass(frozen=True)
 class RowScore:
-    """`value` is None with a `reason` where undefined."""
+    """One statistic of all columns; `value` is None with a `reason` if it is undefined."""
 
     method: str
     value: float | None
@@ -39,12 +46,22 @@ class RowScore:
 
 
 def features(reference: pl.DataFrame, window: pl.DataFrame, columns: Mapping[str, ColumnKind]) -> tuple[Floats, Floats]:
-    """Rows of both sides as numbers on the reference's scale; texts are left out, but for the vectors made of them.
+    """Rows of both sides as numbers in units of the reference. Texts are left out, except for vectors made of them.
 
-    A number is centred on the reference's mean and divided by its standard deviation, cut at 10 of them; a missing one
-    lies at the mean and is marked in a column of its own. A category is one column per level among its 20 most
-    frequent of the reference; any other level and a missing one are zero in all of them. A vector is its first 16
-    principal components among the reference's, treated like numbers. A reference column without spread keeps its unit.
+    A number minus the reference's mean is divided by the reference's standard deviation (by 1 if that is 0) and clipped
+    at 10 deviations. A missing number becomes 0, and a feature of its own marks it. A category becomes one feature for
+    each of the 20 most frequent levels of the reference; any other level, and a missing one, is 0 in all of them. A
+    vector becomes its first 16 principal components of the reference, treated like numbers.
+
+    Args:
+        reference: reference rows, with the columns below.
+        window: rows of the window, with the same columns.
+        columns: kind of each column.
+
+    Returns:
+        Two matrices of shape (rows, features), finite.
+
+    Source: standardisation and one-hot coding; Pearson (1901) for principal components.
     """
     sides: tuple[list[Floats], list[Floats]] = ([], [])
     for name, kind in columns.items():
@@ -56,7 +73,7 @@ def features(reference: pl.DataFrame, window: pl.DataFrame, columns: Mapping[str
         elif kind == "category":
             counted = category_values(reference, name).drop_nulls().value_counts(sort=True)
             levels = counted.sort("count", counted.columns[0], descending=[True, False])[counted.columns[0]]
-            for level in levels.head(MOST_LEVELS):
+            for level in levels.head(MAX_LEVELS):
                 for side, frame in zip(sides, (reference, window), strict=True):
                     same = category_values(frame, name) == level
                     side.append(same.fill_null(value=False).to_numpy().astype(np.float64))
@@ -68,23 +85,35 @@ def features(reference: pl.DataFrame, window: pl.DataFrame, columns: Mapping[str
 
 
 def _add(sides: tuple[list[Floats], list[Floats]], reference: Floats, window: Floats) -> None:
-    """A number of both sides on the reference's scale, and where it is missing."""
+    """Append a number of both sides in units of the reference, and whether it is missing."""
     finite = reference[np.isfinite(reference)]
-    middle, scale = (float(finite.mean()), float(finite.std()) or 1.0) if len(finite) else (0.0, 1.0)
+    mean, std = (float(finite.mean()), float(finite.std()) or 1.0) if len(finite) else (0.0, 1.0)
     for side, values in zip(sides, (reference, window), strict=True):
-        there = np.isfinite(values)
-        side.append(np.where(there, np.clip((np.where(there, values, middle) - middle) / scale, -10, 10), 0.0))
-        side.append((~there).astype(np.float64))
+        known = np.isfinite(values)
+        deviations = (np.where(known, values, mean) - mean) / std
+        side.append(np.where(known, np.clip(deviations, -MAX_DEVIATIONS, MAX_DEVIATIONS), 0.0))
+        side.append((~known).astype(np.float64))
 
 
 def components(reference: pl.Series, window: pl.Series) -> Iterator[tuple[Floats, Floats]]:
-    """The principal components of a column of vectors on both sides, nan in rows without a vector."""
+    """The first principal components of a column of vectors, fitted on the reference.
+
+    Args:
+        reference: vectors of one length, shape (rows,).
+        window: vectors of the same length, shape (rows,).
+
+    Returns:
+        For each component the values of both sides in the vectors' unit, shape (rows,) each; nan in rows without a
+        finite vector. No component if the reference has fewer than two finite vectors.
+
+    Source: Pearson (1901); computed by a singular value decomposition.
+    """
     before = as_vectors(reference, dimensions_of(reference))
     known = before[np.isfinite(before).all(axis=1)].astype(np.float64)
     if len(known) < 2:
         return
     after = as_vectors(window, before.shape[1])
-    middle = known.mean(axis=0)
-    _, _, axes = np.linalg.svd(known - middle, full_matrices=False)
-    for axis in axes[:MOST_COMPONENTS]:
-        yield (before - middle) @ axis, (after - middle) @ axis
+    mean = known.mean(axis=0)
+    _, _, axes = np.linalg.svd(known - mean, full_matrices=False)
+    for axis in axes[:MAX_COMPONENTS]:
+        yield (before - mean) @ axis, (after - mean) @ axis

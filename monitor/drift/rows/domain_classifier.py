@@ -1,4 +1,4 @@
-"""How well a classifier tells rows of the window from rows of the reference."""
+"""How well a classifier separates rows of the window from rows of the reference."""
 
 from typing import Final
 
@@ -9,7 +9,7 @@ from core.errors import InsufficientDataError
 from monitor.drift.rows.base import RowMethod
 
 FOLDS: Final = 5
-FEWEST_ROWS: Final = 50
+MIN_ROWS: Final = 50  # on each side
 
 
 def domain_classifier(reference: Floats, window: Floats, seed: int) -> float:
@@ -21,16 +21,16 @@ def domain_classifier(reference: Floats, window: Floats, seed: int) -> float:
         seed: of the shuffling and the trees.
 
     Returns:
-        Share 0..1, about 0.5 without drift and a little to either side of it by sampling; 1 when every row can be
-        told. It sees changes of the relation between columns that no single column shows.
+        Share 0..1; about 0.5 without drift, slightly above or below by sampling; 1 if the classifier separates every
+        row. It reacts to changes in the relation between columns that no single column shows.
 
     Raises:
         InsufficientDataError: fewer than 50 rows on one side.
 
     Source: Lopez-Paz and Oquab (2017), classifier two-sample tests.
     """
-    if min(len(reference), len(window)) < FEWEST_ROWS:
-        raise InsufficientDataError(f"fewer than {FEWEST_ROWS} rows on one side; a classifier learns nothing from them")
+    if min(len(reference), len(window)) < MIN_ROWS:
+        raise InsufficientDataError(f"fewer than {MIN_ROWS} rows on one side; a classifier learns nothing from them")
     from sklearn.ensemble import HistGradientBoostingClassifier  # slow to load, needed after an alarm only
     from sklearn.metrics import roc_auc_score
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
@@ -40,7 +40,7 @@ def domain_classifier(reference: Floats, window: Floats, seed: int) -> float:
     model = HistGradientBoostingClassifier(max_iter=40, max_leaf_nodes=15, early_stopping=False, random_state=seed)
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
     scores = cross_val_predict(model, rows, side, cv=folds, method="predict_proba")[:, 1]
-    # Fold by fold: the probabilities of two models are not on one scale.
+    # One area per fold, because the probabilities of two models are not comparable.
     return float(np.mean([roc_auc_score(side[test], scores[test]) for _, test in folds.split(rows, side)]))
 
 

@@ -1,4 +1,4 @@
-"""Fréchet distance of two normal laws fitted to the rows of either side."""
+"""Fréchet distance of two normal distributions, one fitted to the rows of each side."""
 
 import numpy as np
 
@@ -7,17 +7,17 @@ from core.errors import InsufficientDataError
 from monitor.drift.rows.base import RowMethod
 
 
-def frechet(reference: Floats, window: Floats, seed: int) -> float:  # noqa: ARG001 - what a row method is given
+def frechet(reference: Floats, window: Floats, seed: int) -> float:  # noqa: ARG001 - the signature of a row method
     """Distance of means and covariances: |m1 - m2|^2 + trace(C1 + C2 - 2 (C1 C2)^(1/2)).
 
     Args:
         reference: shape (rows, features), finite.
         window: shape (rows, features), the same features.
-        seed: not used; nothing is drawn.
+        seed: not used.
 
     Returns:
-        Squared distance >= 0 in squared reference standard deviations, as features are scaled; 0 for equal means and
-        covariances. Sampling alone makes it positive, the more the fewer rows there are to a feature.
+        Squared distance >= 0 in squared reference standard deviations, the unit of the features; 0 for equal means and
+        covariances. Sampling alone makes it positive, the more so the fewer rows there are per feature.
 
     Raises:
         InsufficientDataError: fewer than two rows on one side.

@@ -1,4 +1,4 @@
-"""Maximum mean discrepancy, block by block."""
+"""Maximum mean discrepancy, averaged over blocks of rows."""
 
 from itertools import pairwise
 from typing import Final
@@ -9,7 +9,7 @@ from core.arrays import Floats
 from core.errors import InsufficientDataError
 from monitor.drift.rows.base import RowMethod
 
-BLOCK: Final = 250
+BLOCK: Final = 250  # rows of each side
 
 
 def mmd(reference: Floats, window: Floats, seed: int) -> float:
@@ -22,8 +22,8 @@ def mmd(reference: Floats, window: Floats, seed: int) -> float:
 
     Returns:
         Squared distance of kernel means, at most 2, no unit; 0 on average without drift, so it may be negative. The
-        kernel is exp(-d / m), d a squared distance, m the median one among the rows of both sides' first block. Memory
-        does not grow with the rows, time does in proportion.
+        kernel is exp(-d / m), where d is a squared distance and m the median of d among the rows of the first block of
+        both sides. Memory does not grow with the rows; time grows linearly.
 
     Raises:
         InsufficientDataError: fewer than two rows on one side, or all rows equal.
@@ -40,7 +40,7 @@ def mmd(reference: Floats, window: Floats, seed: int) -> float:
     width = float(np.median(distances)) or float(distances.mean())
     if not width:
         raise InsufficientDataError("all rows are equal on both sides; there is no distance to compare", rows=n)
-    # Blocks of nearly one size, each of two rows at least.
+    # Blocks of nearly equal size, each of at least two rows.
     edges = np.linspace(0, n, max(1, round(n / BLOCK)) + 1).astype(int)
     return float(np.mean([_unbiased(x[a:b], y[a:b], width) for a, b in pairwise(edges)]))
 

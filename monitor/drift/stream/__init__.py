@@ -1,4 +1,4 @@
-"""Detectors of a change in a stream of errors, one label at a time."""
+"""Detectors of a change in a stream of errors, updated one label at a time."""
 
 from monitor.drift.stream.errors import ErrorStream
 

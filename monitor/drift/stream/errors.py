@@ -1,4 +1,4 @@
-"""An error stream under Page-Hinkley and ADWIN, at a stated run length."""
+"""A stream of errors that Page-Hinkley and ADWIN watch, with a stated run length between false alarms."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -7,22 +7,23 @@ from math import log
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.errors import IntegrityFailureError, InvalidError
 
 FORMAT: Final = "assay-error-stream/1"
-FLOOR: Final = 0.02  # a rise of the mean error by less is not what Page-Hinkley looks for
-GRID: Final = 255  # errors are kept as whole parts of 255
-FEWEST: Final = 30  # labels before Page-Hinkley may fire, and of which a mean is told
-KEPT: Final = 20_000  # at so many errors both detectors start again on the newest half
+MIN_RISE: Final = 0.02  # Page-Hinkley ignores a smaller rise of the mean error
+STEPS: Final = 255  # errors are stored as integer multiples of 1/255
+MIN_LABELS: Final = 30  # labels before Page-Hinkley may fire, and the fewest that a reported mean covers
+MAX_ERRORS: Final = 20_000  # at this number of errors both detectors restart on the newest half
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """A detector that fired: after how many labels since the reference, and the mean error of the newest labels.
+class StreamAlarm:
+    """A detector that fired, the number of labels since the reference, and the mean error of the newest labels.
 
-    `rows`: how many those are. Of all stretches up to now, it is the one whose mean lies most standard errors above the
-    reference's, where errors most likely began to rise.
+    `now` covers the newest `rows` labels, since errors most likely began to rise: of all runs of labels that end now,
+    the one whose mean lies the most standard errors above the reference's.
     """
 
     detector: str
@@ -32,62 +33,73 @@ class Change:
 
 
 class ErrorStream:
-    """Page-Hinkley (a rise of the mean) and ADWIN (any change that is a rise) over errors of 0..1.
+    """Page-Hinkley (a rise of the mean) and ADWIN (any change, if it is a rise) over errors in 0..1.
 
-    In control the expected number of labels until either fires is at least `run_length`: each detector gets twice that.
-    Page-Hinkley's threshold is ln(2 run_length) / t, t > 0 the root of E exp(t (X - mean - 0.02)) = 1 for a yes-or-no
-    error with the reference's error rate, upper end of its 95 % interval; Wald's bound then gives the run length, and
-    no other error of the same mean in 0..1 has a smaller root. ADWIN's delta is 1 / (2 run_length), which bounds its
-    chance of a false alarm at each label. After an alarm the detector starts anew.
+    Without a change the expected number of labels until either fires is at least `run_length`: each detector is set to
+    twice that. Page-Hinkley's threshold is ln(2 run_length) / t, where t > 0 is the root of
+    E exp(t (X - mean - 0.02)) = 1 for an error X of 0 or 1 with the upper end of the 95 % interval of the reference's
+    error rate. Wald's bound then gives the run length, and no other error in 0..1 with the same mean has a smaller
+    root. ADWIN's delta is 1 / (2 run_length), which bounds its chance of a false alarm at each label. After an alarm
+    the detector restarts.
 
-    Source: Page (1954); Lorden (1971) for the bound; Bifet and Gavalda (2007); both as implemented by river.
+    Source: Page (1954); Lorden (1971) for the bound; Bifet and Gavaldà (2007); both detectors as implemented by river.
     """
 
     def __init__(self, reference: Sequence[float], *, run_length: float) -> None:
         """
         Args:
-            reference: errors of labelled reference rows in order, each 0..1; the detectors begin with them.
-            run_length: labels, at least 100.
+            reference: errors of labelled reference rows in order, each 0..1; the detectors start on them.
+            run_length: labels between false alarms, at least 100.
 
         Raises:
-            InvalidError: no reference, an error outside 0..1, or a run length under 100.
+            InvalidError: no reference, an error outside 0..1, or a run length below 100.
         """
         if run_length < 100:
             raise InvalidError(f"run_length is {run_length}; give at least 100 labels", run_length=run_length)
         if not len(reference):
             raise InvalidError("an error stream needs the errors of labelled reference rows", rows=0)
-        start = _parts(reference)[-KEPT // 2 :]
+        start = _steps(reference)[-MAX_ERRORS // 2 :]
         self.run_length = run_length
-        self.mean = float(start.mean()) / GRID
+        self.mean = float(start.mean()) / STEPS
         self.threshold = _threshold(self.mean, len(start), run_length)
         self.labels = 0  # since the reference
         self._kept = bytearray(start.tobytes())
         self._begin()
 
-    def update(self, error: float) -> list[Change]:
-        """Take one error; the detectors that fired."""
-        part = int(_parts([error])[0])
+    def update(self, error: float) -> list[StreamAlarm]:
+        """Add one error.
+
+        Args:
+            error: 0..1.
+
+        Returns:
+            An alarm for each detector that fired.
+
+        Raises:
+            InvalidError: the error lies outside 0..1.
+        """
+        step = int(_steps([error])[0])
         self.labels += 1
-        self._kept.append(part)
-        fired = self._feed(part)
-        if len(self._kept) >= KEPT:
-            self._kept = self._kept[-KEPT // 2 :]
+        self._kept.append(step)
+        fired = self._feed(step)
+        if len(self._kept) >= MAX_ERRORS:
+            self._kept = self._kept[-MAX_ERRORS // 2 :]
             self._begin()
         return fired
 
     @property
     def statistic(self) -> float:
-        """Page-Hinkley's rise above its lowest sum, to be compared with `threshold`."""
+        """Page-Hinkley's statistic: the rise above its lowest sum. It fires above `threshold`."""
         return float(self._rise._sum_increase - self._rise._min_increase)
 
     @property
     def current(self) -> float:
-        """Mean error of ADWIN's window: of all labels since the last change it saw."""
+        """Mean error of ADWIN's window: all labels since the last change that it detected."""
         return float(self._window.estimation)
 
     def first(self) -> list[float]:
-        """The reference's errors it began with, as it keeps them: until 20,000 errors are together."""
-        return [part / GRID for part in self._kept[: max(0, len(self._kept) - self.labels)]]
+        """The errors of the reference that the stream still holds, rounded to 1/255: none after the first restart."""
+        return [step / STEPS for step in self._kept[: max(0, len(self._kept) - self.labels)]]
 
     def state(self) -> dict[str, Any]:
         """Everything `from_state` needs, as JSON; at most 20,000 errors."""
@@ -98,10 +110,10 @@ class ErrorStream:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> "ErrorStream":
-        """The stream as it was: the same errors give the same alarms from here on.
+        """Restore a stream. The same errors lead to the same alarms as in the original.
 
         Raises:
-            IntegrityFailureError: not a state of this format.
+            IntegrityFailureError: the state is not of this format.
         """
         try:
             if state["format"] != FORMAT:
@@ -118,14 +130,16 @@ class ErrorStream:
     def _begin(self) -> None:
         from river.drift import ADWIN, PageHinkley
 
-        self._rise: Any = PageHinkley(min_instances=FEWEST, delta=FLOOR, threshold=self.threshold, alpha=1.0, mode="up")
+        self._rise: Any = PageHinkley(
+            min_instances=MIN_LABELS, delta=MIN_RISE, threshold=self.threshold, alpha=1.0, mode="up"
+        )
         window: Any = ADWIN  # untyped
         self._window = window(delta=1.0 / (2.0 * self.run_length))
-        for part in self._kept:
-            self._feed(part)
+        for step in self._kept:
+            self._feed(step)
 
-    def _feed(self, part: int) -> list[Change]:
-        error, before = part / GRID, self.current
+    def _feed(self, step: int) -> list[StreamAlarm]:
+        error, before = step / STEPS, self.current
         self._rise.update(error)
         self._window.update(error)
         found = []
@@ -133,40 +147,40 @@ class ErrorStream:
             found.append("page_hinkley")
         if self._window.drift_detected and self.current > before:
             found.append("adwin")
-        return [Change(detector, self.labels, *self._newest()) for detector in found]
+        return [StreamAlarm(detector, self.labels, *self._newest()) for detector in found]
 
     def _newest(self) -> tuple[float, int]:
-        """Mean error of the labels since errors most likely rose, and how many they are.
+        """Mean error of the labels since errors most likely rose, and the number of these labels.
 
-        ADWIN's own mean is of its whole window, which right after an alarm still holds most of what came before.
+        ADWIN's own mean covers its whole window. Right after an alarm, this window still holds mostly earlier errors.
         """
-        since = min(max(self.labels, FEWEST), len(self._kept))
-        newest = np.frombuffer(self._kept, dtype=np.uint8)[::-1][:since] / GRID
+        since = min(max(self.labels, MIN_LABELS), len(self._kept))
+        newest = np.frombuffer(self._kept, dtype=np.uint8)[::-1][:since] / STEPS
         rows = np.arange(1, since + 1)
         excess = (np.cumsum(newest) - rows * self.mean) / np.sqrt(rows)
-        fewest = min(FEWEST, since)
-        at = fewest + int(np.argmax(excess[fewest - 1 :]))
-        return float(newest[:at].mean()), at
+        fewest = min(MIN_LABELS, since)
+        length = fewest + int(np.argmax(excess[fewest - 1 :]))
+        return float(newest[:length].mean()), length
 
 
-def _parts(errors: Sequence[float]) -> Any:
+def _steps(errors: Sequence[float]) -> NDArray[np.uint8]:
     values = np.asarray(errors, dtype=np.float64)
     if not ((values >= 0) & (values <= 1)).all():
         raise InvalidError("errors of an error stream lie in 0..1", lowest=float(values.min(initial=0)))
-    return np.rint(values * GRID).astype(np.uint8)
+    return np.rint(values * STEPS).astype(np.uint8)
 
 
 def _threshold(mean: float, rows: int, run_length: float) -> float:
-    """ln(2 run_length) over the root of p exp(t (1 - p - floor)) + (1 - p) exp(-t (p + floor)) = 1."""
+    """ln(2 run_length) / t, where t is the root of p exp(t (1 - p - d)) + (1 - p) exp(-t (p + d)) = 1, d = MIN_RISE."""
     from scipy.optimize import brentq
     from scipy.stats import binomtest
 
     high = float(binomtest(round(mean * rows), rows).proportion_ci(0.95, method="wilson").high)
-    p = min(max(high, 1e-4), 1.0 - 2.0 * FLOOR)
+    p = min(max(high, 1e-4), 1.0 - 2.0 * MIN_RISE)
 
     def excess(t: float) -> float:
-        return float(p * np.exp(t * (1.0 - p - FLOOR)) + (1.0 - p) * np.exp(-t * (p + FLOOR)) - 1.0)
+        return float(p * np.exp(t * (1.0 - p - MIN_RISE)) + (1.0 - p) * np.exp(-t * (p + MIN_RISE)) - 1.0)
 
-    # At the upper end the first term alone is e.
-    root = float(brentq(excess, 1e-6, (1.0 - log(p)) / (1.0 - p - FLOOR)))
+    # At the upper end of the bracket the first term alone equals e.
+    root = float(brentq(excess, 1e-6, (1.0 - log(p)) / (1.0 - p - MIN_RISE)))
     return log(2.0 * run_length) / root

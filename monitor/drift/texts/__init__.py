@@ -1,4 +1,4 @@
-"""The catalogue of drift statistics of text columns, read off the profiles like those of numbers."""
+"""The catalogue of drift statistics of text columns, computed from block profiles like those of numbers."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""What the statistics of a text column share: means of what its encoder measures of every text."""
+"""What the statistics of a text column share: the mean of a number that the encoder measures for every text."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from core.errors import InsufficientDataError
 
 @dataclass(frozen=True, slots=True)
 class Mean:
-    """`total`: sum over the `n` texts that could be measured."""
+    """A mean as its sum: `total` over the `n` texts that could be measured."""
 
     n: int
     total: float
@@ -16,7 +16,10 @@ class Mean:
 
 @dataclass(frozen=True)
 class TextMethod:
-    """`derived`: which of the encoder's numbers it reads; without drift the value is the reference's own."""
+    """One entry of the catalogue; `derived` names the number of the encoder that it reads.
+
+    Without drift the value is that of the reference.
+    """
 
     name: str
     derived: str
@@ -25,7 +28,19 @@ class TextMethod:
 
 
 def mean(measured: Mean) -> float:
-    """Raises InsufficientDataError when there is no text."""
+    """The mean of a measured number.
+
+    Args:
+        measured: its sum and the number of texts.
+
+    Returns:
+        Mean in the unit of the number.
+
+    Raises:
+        InsufficientDataError: there is no text.
+
+    Source: the arithmetic mean.
+    """
     if measured.n < 1:
         raise InsufficientDataError("no text on one side that could be measured", rows=measured.n)
     return measured.total / measured.n

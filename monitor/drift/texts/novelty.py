@@ -1,4 +1,4 @@
-"""How far texts lie from every text of the reference."""
+"""How far texts are from the nearest texts of the reference."""
 
 from monitor.drift.texts.base import Mean, TextMethod, mean
 
@@ -7,11 +7,11 @@ def novelty(current: Mean) -> float:
     """Mean over texts of 1 minus the mean similarity to the 3 nearest of up to 4,000 reference texts.
 
     Args:
-        current: of the distances, each 0..1, or those of a model's vectors, >= 0; missing texts are left out.
+        current: sum and number of the distances, each 0..1, or >= 0 for vectors of a model; missing texts are left out.
 
     Returns:
-        0 to 1; of vectors no upper bound. The reference's own value is that of texts which are not among those they are
-        compared with.
+        Mean distance, 0..1; without an upper bound for vectors of a model. The reference's own value comes from texts
+        that are not among those they are compared with.
 
     Raises:
         InsufficientDataError: there is no text.

@@ -1,4 +1,4 @@
-"""Words the reference never used."""
+"""Words that the reference does not contain."""
 
 from monitor.drift.texts.base import Mean, TextMethod, mean
 
@@ -7,10 +7,10 @@ def oov(current: Mean) -> float:
     """Mean over texts of the share of their words that are outside the reference's vocabulary.
 
     Args:
-        current: of the shares, each 0..1; texts without a word are left out.
+        current: sum and number of the shares, each 0..1; texts without a word are left out.
 
     Returns:
-        0 to 1. The reference's own value is that of texts its vocabulary was not taken from.
+        Mean share of words, 0..1. The reference's own value comes from texts outside its vocabulary's sample.
 
     Raises:
         InsufficientDataError: no text has a word.

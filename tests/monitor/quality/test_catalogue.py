@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests  # type: ignore[import-untyped]
 
-from monitor.quality import QUALITY, Counts, adjusted, counts, rise
+from monitor.quality import QUALITY, FaultCounts, adjusted, counts, rise
 from monitor.quality.base import overdispersion
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -70,8 +70,8 @@ def test_adjusted_p_values_are_holms(p: list[float]) -> None:
 @given(st.integers(0, 60), st.integers(0, 60))
 @settings(max_examples=50)
 def test_the_test_of_independent_faults_is_the_exact_conditional_one(before: int, now: int) -> None:
-    even = Counts(tuple([before // 20 + (i < before % 20) for i in range(20)]), (250,) * 20)
-    found = rise(even, Counts((now,), (1000,)))
+    even = FaultCounts(tuple([before // 20 + (i < before % 20) for i in range(20)]), (250,) * 20)
+    found = rise(even, FaultCounts((now,), (1000,)))
     expected = stats.binomtest(now, before + now, 1 / 6, alternative="greater").pvalue if now else 1.0
     assert found.p == pytest.approx(expected)
 
@@ -102,9 +102,9 @@ def test_a_rise_of_a_share_is_found() -> None:
 
 
 def test_blocks_that_differ_raise_the_spread() -> None:
-    assert overdispersion(Counts((5,) * 20, (100,) * 20)) == 1.0
-    assert overdispersion(Counts((50,) + (0,) * 19, (100,) * 20)) > 10
-    assert overdispersion(Counts((0,) * 20, (100,) * 20)) == 1.0
+    assert overdispersion(FaultCounts((5,) * 20, (100,) * 20)) == 1.0
+    assert overdispersion(FaultCounts((50,) + (0,) * 19, (100,) * 20)) > 10
+    assert overdispersion(FaultCounts((0,) * 20, (100,) * 20)) == 1.0
 
 
 @pytest.mark.parametrize("rows", [0, 8, 199])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from monitor.quality.silence import FACTOR, arrivals, plausible_min
+from monitor.quality.silence import MIN_FACTOR, arrival_pattern, plausible_silence
 
 DAY, WEEK = 1_440, 10_080
 MONDAY = 4 * DAY  # 5 January 1970
@@ -45,32 +45,32 @@ def sparse(random: np.random.Generator, days: int) -> Minutes:
 
 
 def test_a_regular_feed_may_stay_away_for_half_as_long_again() -> None:
-    known = arrivals(every(60, 28))
+    known = arrival_pattern(every(60, 28))
     assert known.reason is None
-    assert plausible_min(known, float(MONDAY + 28 * DAY), BETWEEN / known.days) == pytest.approx(60 * FACTOR)
+    assert plausible_silence(known, float(MONDAY + 28 * DAY), BETWEEN / known.days) == pytest.approx(60 * MIN_FACTOR)
 
 
 @pytest.mark.parametrize("between", [1, 7])
 def test_a_feed_that_drops_once_a_day_or_a_week_is_not_silent_between_drops(between: int) -> None:
     minutes = every(between * DAY, 56)
-    found = plausible_min(arrivals(minutes), float(minutes[-1]), BETWEEN / 56)
-    assert found == pytest.approx(between * DAY * FACTOR, rel=0.01)
+    found = plausible_silence(arrival_pattern(minutes), float(minutes[-1]), BETWEEN / 56)
+    assert found == pytest.approx(between * DAY * MIN_FACTOR, rel=0.01)
 
 
 def test_nights_and_weekends_are_plausible_and_a_silent_noon_is_not() -> None:
-    known = arrivals(working_hours(np.random.default_rng(1), 28))
+    known = arrival_pattern(working_hours(np.random.default_rng(1), 28))
     friday, monday = MONDAY + 28 * DAY + 4 * DAY + 18 * 60, MONDAY + 35 * DAY + 12 * 60
-    over = plausible_min(known, float(friday), BETWEEN / known.days)
+    over = plausible_silence(known, float(friday), BETWEEN / known.days)
     assert over > (monday - 3 * 60) - friday + 60  # an hour late on Monday is nothing
     assert over < monday + 120 - friday
-    assert plausible_min(known, float(monday), BETWEEN / known.days) < 60
+    assert plausible_silence(known, float(monday), BETWEEN / known.days) < 60
 
 
 def test_too_little_says_what_is_missing() -> None:
-    assert arrivals(np.array([], dtype=np.int64)).reason == "no row has arrived"
-    assert "7 days" in (arrivals(every(1, 6)).reason or "")
-    assert "6 are needed" in (arrivals(every(7 * DAY, 21)).reason or "")
-    assert arrivals(every(1, 7)).reason is None
+    assert arrival_pattern(np.array([], dtype=np.int64)).reason == "no row has arrived"
+    assert "7 days" in (arrival_pattern(every(1, 6)).reason or "")
+    assert "6 are needed" in (arrival_pattern(every(7 * DAY, 21)).reason or "")
+    assert arrival_pattern(every(1, 7)).reason is None
 
 
 def test_a_silence_that_was_told_is_no_example_of_what_is_usual() -> None:
@@ -78,8 +78,8 @@ def test_a_silence_that_was_told_is_no_example_of_what_is_usual() -> None:
     gap = (MONDAY + 10 * DAY, MONDAY + 13 * DAY)
     broken = minutes[(minutes <= gap[0]) | (minutes >= gap[1])]
     end = float(minutes[-1])
-    learned = [arrivals(broken, told) for told in ((), ((gap[0] + 0.5, gap[1] + 0.5),))]
-    without, with_told = (plausible_min(known, end, BETWEEN / 28) for known in learned)
+    learned = [arrival_pattern(broken, told) for told in ((), ((gap[0] + 0.5, gap[1] + 0.5),))]
+    without, with_told = (plausible_silence(known, end, BETWEEN / 28) for known in learned)
     assert with_told < 30 < without
 
 
@@ -91,12 +91,12 @@ def test_feeds_that_do_not_stop_keep_the_budget(feed: Feed, days: int) -> None:
     for seed in range(30):
         minutes = feed(np.random.default_rng([seed, days]), days + 90)
         cut = MONDAY + days * DAY
-        known, after = arrivals(minutes[minutes < cut]), minutes[minutes >= cut]
+        known, after = arrival_pattern(minutes[minutes < cut]), minutes[minutes >= cut]
         assert known.reason is None
         pauses = np.diff(after)
         longest = np.argsort(pauses)[-200:]
         early = [
-            after[at] for at in longest if pauses[at] > plausible_min(known, float(after[at]), BETWEEN / known.days)
+            after[at] for at in longest if pauses[at] > plausible_silence(known, float(after[at]), BETWEEN / known.days)
         ]
         false, months = false + len({(at - cut) // (30 * DAY) for at in early}), months + 3
     rate = 30 / BETWEEN

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from monitor.quality import volume
-from monitor.quality.volume import FEWEST_DEGREES
+from monitor.quality.volume import MIN_DEGREES
 
 DAY, HOUR = 86_400, 3_600
 MONDAY = 4 * 7 + 4  # the epoch's first day was a Thursday
@@ -103,7 +103,7 @@ def test_hours_are_compared_with_the_same_hour() -> None:
     ("reference", "window", "reason"),
     [
         ({}, {MONDAY: 5}, "no whole block"),
-        (dict.fromkeys(range(MONDAY, MONDAY + 2), 100), {MONDAY + 2: 5}, f"{FEWEST_DEGREES} more than phases"),
+        (dict.fromkeys(range(MONDAY, MONDAY + 2), 100), {MONDAY + 2: 5}, f"{MIN_DEGREES} more than phases"),
         ({MONDAY: 100}, {}, "the window has no block"),
     ],
 )

@@ -17,7 +17,7 @@ from monitor.drift.rows.base import features
 
 
 def normal(rows: int, seed: int, *, shift: float = 0.0, turned: bool = False) -> Floats:
-    """Three columns; the first two hang together, and with `turned` the other way round."""
+    """Three columns; the first two are correlated, with `turned` negatively."""
     rng = np.random.default_rng(seed)
     a = rng.normal(size=rows)
     b = (-a if turned else a) + 0.3 * rng.normal(size=rows)

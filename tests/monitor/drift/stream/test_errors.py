@@ -81,7 +81,7 @@ def test_an_alarm_tells_the_error_since_the_rise_and_not_what_the_whole_window_a
 def test_a_stream_that_is_stored_and_read_back_goes_on_as_if_nothing_had_happened(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "KEPT", 1200)  # so that the detectors start again on the newest half meanwhile
+    monkeypatch.setattr(module, "MAX_ERRORS", 1200)  # so that the detectors restart on the newest half
     random = np.random.default_rng(6)
     reference, later = errors(random, 600, 0.1), [*errors(random, 700, 0.1), *errors(random, 700, 0.35)]
     whole = ErrorStream(reference, run_length=2000)
