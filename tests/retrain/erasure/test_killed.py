@@ -92,7 +92,8 @@ def kill(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Non
 PLACES = [
     ("governance.erasure", "remember", 1, "after"), ("monitor.lake.table:LakeTable", "swap", 1, "before"),
     ("monitor.lake.table:LakeTable", "swap", 2, "after"), ("monitor.lake.table:LakeTable", "swap", 6, "after"),
-    ("monitor.upkeep.erase_rows", "_delete_others", 1, "before"), ("monitor.upkeep.digests", "record", 3, "before"),
+    ("monitor.upkeep.erase_rows", "_delete_unlisted_files", 1, "before"),
+    ("monitor.upkeep.digests", "record", 3, "before"),
     ("core.artifacts:ArtifactStore", "delete", 1, "before"), ("core.artifacts:ArtifactStore", "delete", 1, "after"),
     ("core.artifacts:ArtifactStore", "delete", 4, "after"), ("core.artifacts:ArtifactStore", "delete", 7, "after"),
     ("core.artifacts:ArtifactStore", "delete", 8, "after"), ("core.artifacts:ArtifactStore", "delete", 9, "before"),
