@@ -1,0 +1,1 @@
+"""Proof and rights: the ledger, its verifier, who may do what, and erasure requests."""

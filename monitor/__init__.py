@@ -1,0 +1,1 @@
+"""Watch models: store events, profile them, judge windows, open alerts."""

@@ -1,0 +1,1 @@
+"""Retrain a model inside its envelope: triggers, curation, training, gates, registry."""

@@ -1,0 +1,1 @@
+"""`assay ingest`: read files, match their columns to a spec and send them in resumable batches."""

@@ -1,0 +1,1 @@
+"""The ledger in the database: append, read, sign checkpoints, check itself."""

@@ -1,0 +1,1 @@
+"""The arithmetic of proof: Merkle trees, keys, signed notes, checkpoints. Pure."""

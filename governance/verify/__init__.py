@@ -1,0 +1,1 @@
+"""The independent verifier: logs, entries, bundles and lakes checked from bytes alone."""

@@ -1,0 +1,1 @@
+"""Alerts: open, continue and withdraw them, episode by episode."""

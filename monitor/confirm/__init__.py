@@ -1,0 +1,1 @@
+"""The second opinion: a drift alarm is confirmed on the raw rows, with evidence."""

@@ -1,0 +1,1 @@
+"""Decide drift or no drift: block permutation test, other rules, and the words of a verdict. Pure."""

@@ -1,0 +1,1 @@
+"""From request bodies to checked rows: formats, validation, redaction, quarantine."""

@@ -1,0 +1,1 @@
+"""The reference: choose its rows, cut and fit them, store its block profiles."""

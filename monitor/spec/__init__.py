@@ -1,0 +1,1 @@
+"""The model spec that a user declares: its sections, their checks, and the parser. Pure."""

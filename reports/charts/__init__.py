@@ -1,0 +1,1 @@
+"""Charts as plain records, Vega-Lite specifications and SVG. Knows no database."""

@@ -1,0 +1,1 @@
+"""Render a gathered report: print form, PDF, evidence bundle."""

@@ -331,3 +331,10 @@ def function_home(entry: object) -> str:
 
 def vars_of(entry: object) -> list[str]:
     return list(getattr(entry, "__dataclass_fields__", {}))
+
+
+def test_every_package_says_in_a_sentence_what_it_holds() -> None:
+    packages = [path for path in sources(*PACKAGES) if path.name == "__init__.py" and path.parent.name != "versions"]
+    assert len(packages) > 40
+    silent = [str(path.parent.relative_to(ROOT)) for path in packages if not ast.get_docstring(parsed(path))]
+    assert not silent

@@ -1,0 +1,1 @@
+"""OpenTelemetry spans as rows of a model: decode, map, join, answer."""
