@@ -99,18 +99,12 @@ def fit_reference(
         encoders = _encoders(spared, columns[name], given.get(name), people, seed)
         return _fit_encoded(profiled, encoders, folds, index, seed)
 
-    found = each_column(rows, list(columns), fitted)
-    coding = Coding(
-        {name: bins for one in found.values() for name, bins in one.numbers.items()},
-        {name: levels for one in found.values() for name, levels in one.categories.items()},
-        {name: one.encoders.text for name, one in found.items() if one.encoders.text is not None},
-        {name: one.encoders.vector for name, one in found.items() if one.encoders.vector is not None},
-        {name: one.encoders.words for name, one in found.items() if one.encoders.text is not None},
-    )
+    by_column = each_column(rows, list(columns), fitted)
+    coding = _coding_of(by_column)
     return ReferenceProfile(
         columns=dict(columns),
         coding=coding,
-        blocks=assemble_profiles([one.counted for one in found.values()], coding, index),
+        blocks=assemble_profiles([one.counted for one in by_column.values()], coding, index),
         labels=tuple(kept.tolist()),
         parts=parts,
         rows_for_encoders=len(labels) - len(at),
@@ -135,6 +129,16 @@ class _FittedColumn:
     categories: Mapping[str, CategoryLevels]
     counted: ColumnCounts
     encoders: _Encoders = _Encoders()
+
+
+def _coding_of(by_column: Mapping[str, _FittedColumn]) -> Coding:
+    return Coding(
+        {name: bins for one in by_column.values() for name, bins in one.numbers.items()},
+        {name: levels for one in by_column.values() for name, levels in one.categories.items()},
+        {name: one.encoders.text for name, one in by_column.items() if one.encoders.text is not None},
+        {name: one.encoders.vector for name, one in by_column.items() if one.encoders.vector is not None},
+        {name: one.encoders.words for name, one in by_column.items() if one.encoders.text is not None},
+    )
 
 
 def _fit_number(series: pl.Series, index: BlockIndex, seed: int) -> _FittedColumn:

@@ -168,36 +168,19 @@ def fit_text(texts: Sequence[str | None], *, seed: int, column: str = "text") ->
 
     Source: idf after Sparck Jones (1972); randomised SVD after Halko, Martinsson and Tropp (2011); Lloyd's k-means.
     """
-    from sklearn.utils.extmath import randomized_svd
-
-    kept = [text for text in texts if text and text.strip()]
-    if len(kept) < MIN_TEXTS:
-        raise InsufficientDataError(
-            f"column {column!r} has {len(kept)} texts to fit the encoder on and needs {MIN_TEXTS}; enlarge `baseline`",
-            column=column,
-            rows=len(kept),
-            needed=MIN_TEXTS,
-        )
     rng = np.random.default_rng(seed)
-    if len(kept) > MAX_TEXTS:
-        kept = [kept[i] for i in np.sort(rng.choice(len(kept), MAX_TEXTS, replace=False))]
+    kept = _usable_texts(texts, rng, column)
     counts = _word_counts(kept)
     word_weights = _idf(counts)
     matrix = _unit(counts, word_weights)
-    _, _, directions = randomized_svd(
-        matrix, n_components=max(1, min(WORD_RANK, len(kept) // 8)), n_iter=4, random_state=seed
-    )
-    directions = np.ascontiguousarray(directions, dtype=np.float32)
+    directions = np.ascontiguousarray(_leading_directions(matrix, WORD_RANK, seed), dtype=np.float32)
     projected = np.asarray(matrix @ directions.T, dtype=np.float32)
     gram_counts = _gram_counts(kept)
     gram_weights = _idf(gram_counts)
     grams = np.unique(gram_counts.indices).astype(np.int32)
     chosen = np.sort(rng.choice(len(kept), min(MAX_ANCHORS, len(kept)), replace=False))
     gram_matrix = _unit(gram_counts, gram_weights)
-    _, _, along = randomized_svd(
-        gram_matrix, n_components=max(1, min(GRAM_RANK, len(kept) // 8)), n_iter=4, random_state=seed
-    )
-    gram_directions = np.ascontiguousarray(along.T, dtype=np.float32)
+    gram_directions = np.ascontiguousarray(_leading_directions(gram_matrix, GRAM_RANK, seed).T, dtype=np.float32)
     anchors = gram_matrix[chosen]
     return TextEncoder(
         vocabulary=np.array(sorted({_word_hash(w) for text in kept for w in tokenise(text)}), dtype=np.uint64),
@@ -212,6 +195,34 @@ def fit_text(texts: Sequence[str | None], *, seed: int, column: str = "text") ->
         directions=directions,
         clusters=centroids(projected, number_of_clusters(len(kept)), seed),
     )
+
+
+def _usable_texts(texts: Sequence[str | None], rng: np.random.Generator, column: str) -> list[str]:
+    """The texts that are not empty; a sample of many.
+
+    Raises:
+        InsufficientDataError: fewer than 50 texts are not empty.
+    """
+    kept = [text for text in texts if text and text.strip()]
+    if len(kept) < MIN_TEXTS:
+        raise InsufficientDataError(
+            f"column {column!r} has {len(kept)} texts to fit the encoder on and needs {MIN_TEXTS}; enlarge `baseline`",
+            column=column,
+            rows=len(kept),
+            needed=MIN_TEXTS,
+        )
+    if len(kept) > MAX_TEXTS:
+        return [kept[i] for i in np.sort(rng.choice(len(kept), MAX_TEXTS, replace=False))]
+    return kept
+
+
+def _leading_directions(matrix: Any, rank: int, seed: int) -> Any:
+    """Leading singular directions of a sparse matrix, shape (up to rank, dimensions); at most one per 8 rows."""
+    from sklearn.utils.extmath import randomized_svd
+
+    components = max(1, min(rank, matrix.shape[0] // 8))
+    _, _, directions = randomized_svd(matrix, n_components=components, n_iter=4, random_state=seed)
+    return directions
 
 
 def _gram_counts(texts: Sequence[str]) -> Any:
