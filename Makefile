@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz serve lint format bench soak setup
+.PHONY: help demo test test-all lowest newest-python fuzz serve lint format bench soak setup
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -44,8 +44,38 @@ $(BESIDE): tests/beside.txt | $(READY)
 demo: $(READY) ## the whole loop on generated traffic; ARGS="--train FILE --test FILE" for your own messages
 	$(BIN)/assay demo $(ARGS)
 
-test: $(READY) $(BESIDE) ## every test; ARGS="tests/core -k queue" for some
+test: $(READY) $(BESIDE) ## every test but the rest of the large matrices; ARGS="tests/core -k queue" for some
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" $(ARGS)
+
+test-all: $(READY) $(BESIDE) ## every test
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+# The lowest versions that pyproject.toml allows, but for torch and its family, whose ranges are narrow.
+LOWEST := $(VENV)/lowest
+APART := torch|triton|nvidia-.*|cuda-.*|transformers|peft|trl|bitsandbytes|accelerate|datasets|playwright
+PART := tests/core tests/governance tests/migrations tests/monitor/events tests/monitor/kpi tests/monitor/drift \
+	tests/monitor/fairness tests/monitor/ingest tests/monitor/lake tests/reports tests/server/test_ingest.py
+
+$(LOWEST)/.ready: pyproject.toml | $(READY)
+	@$(PIP) install -qq --constraint constraints.txt uv
+	@$(BIN)/uv venv -q --clear --python $(BIN)/python $(LOWEST)
+	@$(BIN)/uv pip compile -q --extra dev --resolution lowest-direct --no-header --no-annotate pyproject.toml \
+	  --python $(LOWEST)/bin/python | grep -vE '^($(APART))==' > $(LOWEST)/requirements.txt
+	@$(BIN)/uv pip install -q --no-deps --python $(LOWEST)/bin/python --requirement $(LOWEST)/requirements.txt
+	@touch $@
+
+lowest: $(LOWEST)/.ready ## part of the tests on the lowest versions that pyproject.toml allows; for once a week
+	$(LOWEST)/bin/python -m pytest -n 2 --dist worksteal -m "not slow" $(PART) $(ARGS)
+
+# The newest Python that runs here and that every dependency has a wheel for; NEWEST=/path/to/python3 chooses.
+newest-python: $(READY) ## every test on the newest Python of this machine that the dependencies allow; for once a week
+	@$(PIP) install -qq --constraint constraints.txt uv
+	@for python in $(or $(NEWEST),python3.15 python3.14 python3.13 python3.12); do \
+	  version=$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue; \
+	  $(BIN)/uv pip compile -q pyproject.toml --extra dev --constraint constraints.txt --python-version "$$version" \
+	    --only-binary :all: --no-binary rouge-score >/dev/null 2>&1 || { echo "Python $$version: a dependency has no wheel for it"; continue; }; \
+	  exec $(MAKE) test VENV=$(VENV)/python$$version PYTHON="$$python"; \
+	done; echo "no Python newer than 3.11 was found that the dependencies allow; NEWEST=/path/to/python3 names one"
 
 fuzz: $(READY) ## the parsers of request bodies, for a minute; ARGS="-max_total_time=3600" for longer
 	@$(PIP) install -qq --constraint constraints.txt --editable ".[fuzz]"

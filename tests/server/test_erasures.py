@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-import pytest
 
 from tests.retrain.test_erasure import traces
 from tests.server.conftest import SPEC, event
@@ -41,7 +40,6 @@ def done(service: Service, erasure: str, timeout_s: float = 90) -> dict[str, Any
         time.sleep(0.3)
 
 
-@pytest.mark.slow
 def test_a_person_is_erased_from_a_running_service_and_nothing_of_them_is_left_in_its_home(server: Service) -> None:
     filled(server)
     asked = send(server, "POST", "/api/v1/erasures", json={"subject": SUBJECT})
@@ -61,7 +59,6 @@ def test_a_person_is_erased_from_a_running_service_and_nothing_of_them_is_left_i
     assert checked.returncode == 0, checked.stdout
 
 
-@pytest.mark.slow
 def test_a_service_that_is_killed_in_the_middle_ends_the_erasure_when_it_is_started_again(server: Service) -> None:
     filled(server)
     asked = send(server, "POST", "/api/v1/erasures", json={"subject": SUBJECT}).json()
@@ -72,7 +69,6 @@ def test_a_service_that_is_killed_in_the_middle_ends_the_erasure_when_it_is_star
     assert traces(server.home, MARKER, SUBJECT) == []
 
 
-@pytest.mark.slow
 def test_the_command_asks_waits_and_shows_the_proof(start_server: Callable[..., Service], tmp_path: Path) -> None:
     server = start_server()
     filled(server)

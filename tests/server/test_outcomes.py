@@ -5,7 +5,6 @@ import time
 from typing import Any
 
 import httpx2
-import pytest
 
 from tests.server.conftest import SPEC, Api, event
 from tests.service import Service
@@ -53,7 +52,6 @@ def measured(service: Service, wanted: Any, timeout_s: float = 60) -> dict[str, 
         time.sleep(0.3)
 
 
-@pytest.mark.slow
 def test_a_corrected_label_corrects_the_window_that_was_judged_before_and_says_so(server: Service) -> None:
     def send(method: str, path: str, document: Any) -> httpx2.Response:
         return httpx2.request(method, server.url + path, headers=server.headers(), json=document, timeout=60)

@@ -22,7 +22,6 @@ from monitor.spec.parse import parse_spec
 
 SCALES = ("1d", "7d")
 SWITCH = 17_424
-pytestmark = pytest.mark.slow
 
 
 def spec(columns: Mapping[str, ColumnKind]) -> ModelSpec:

@@ -108,7 +108,6 @@ def test_jackknife_variance_of_a_mean_is_its_sampling_variance() -> None:
     assert calibration_variance(without) == pytest.approx(values.var(ddof=1) / 10)
 
 
-@pytest.mark.slow
 def test_the_band_holds_the_realised_value_with_and_without_covariate_shift() -> None:
     """References differ too: their calibration error is part of the band. 48 windows over 6 references each."""
     metrics = ("accuracy", "f1_macro", "roc_auc", "log_loss")
@@ -136,7 +135,6 @@ def test_the_band_holds_the_realised_value_with_and_without_covariate_shift() ->
     assert np.mean(nearer) > 0.8  # than taking the reference's accuracy for the window's
 
 
-@pytest.mark.slow
 def test_the_band_of_an_estimated_error_holds_under_covariate_shift() -> None:
     held: dict[str, list[bool]] = {}
     for seed in range(5):

@@ -227,7 +227,6 @@ for i in range(int(sys.argv[2]), 10_000):
 """
 
 
-@pytest.mark.slow
 def test_killed_processes_that_send_everything_again_store_each_fact_once(store: EventStore, tmp_path: Path) -> None:
     store.close()
     reached = 0

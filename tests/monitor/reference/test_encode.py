@@ -50,7 +50,6 @@ def minilm() -> Path:
 
 
 @SQLITE
-@pytest.mark.slow
 def test_texts_get_vectors_equal_texts_equal_ones_and_missing_texts_none(site: Site, minilm: Path) -> None:
     frame = pl.DataFrame(
         {"text": ["my card is lost", None, "I lost my card", " ", "exchange rates", "my card is lost"]}
@@ -77,7 +76,6 @@ def test_texts_get_vectors_equal_texts_equal_ones_and_missing_texts_none(site: S
 
 
 @SQLITE
-@pytest.mark.slow
 def test_encoded_texts_are_monitored_from_reference_to_alarm(site: Site, minilm: Path) -> None:
     with site.database.write() as db:
         service.apply_spec(site, db, spec(str(minilm)), "tester")
@@ -94,7 +92,6 @@ def test_encoded_texts_are_monitored_from_reference_to_alarm(site: Site, minilm:
 
 
 @SQLITE
-@pytest.mark.slow
 def test_a_model_that_disappears_leaves_its_text_unjudged_and_the_other_columns_judged(
     site: Site, minilm: Path
 ) -> None:
@@ -157,7 +154,6 @@ def test_only_safetensors_of_a_folder_or_a_pinned_revision_are_loaded(tmp_path: 
 
 
 @SQLITE
-@pytest.mark.slow
 def test_a_folder_that_holds_no_model_fails_with_its_reason_and_leaves_nothing(site: Site, tmp_path: Path) -> None:
     if find_spec("sentence_transformers") is None:
         pytest.skip("sentence_transformers is not installed")

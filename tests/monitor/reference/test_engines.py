@@ -145,7 +145,6 @@ def cluster(tmp_path: Path) -> Iterator[str]:
 
 
 @SQLITE
-@pytest.mark.slow
 def test_a_ray_cluster_of_two_nodes_gives_the_same_bytes_and_survives_a_killed_worker(
     case: Case, cluster: str, tmp_path: Path
 ) -> None:

@@ -58,7 +58,6 @@ def test_files_are_merged_with_others_of_their_day_up_to_a_size(files: list[Data
     assert planned(*files) == groups
 
 
-@pytest.mark.slow
 def test_a_day_of_many_commits_becomes_one_file_and_reads_the_same(tmp_path: Path) -> None:
     table = LakeTable(tmp_path / "m" / "events")
     for i in range(1_000):

@@ -119,7 +119,6 @@ def settled(proof: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(1500)  # fifteen processes that die, and fifteen that go on
 def test_an_erasure_that_is_killed_anywhere_goes_on_and_proves_the_same(
     lived_in: Site,

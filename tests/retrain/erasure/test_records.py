@@ -5,7 +5,6 @@ from datetime import timedelta
 from typing import Any
 
 import polars as pl
-import pytest
 from sqlalchemy import select
 
 from core.clock import ManualClock
@@ -127,7 +126,6 @@ def test_after_an_erasure_profiles_estimator_and_checks_are_those_of_the_rows_th
         assert whole.categories[name].levels.tolist() == levels.levels.tolist(), name
 
 
-@pytest.mark.slow
 def test_a_report_made_afterwards_holds_and_says_what_was_erased(lived_in: Site, clock: ManualClock) -> None:
     proof = erase(lived_in)
     clock.move_to(clock.now() + timedelta(hours=1))

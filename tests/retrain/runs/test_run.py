@@ -74,7 +74,6 @@ def while_running(site: Site, run_id: UUID, act: Callable[[threading.Thread], No
     assert not thread.is_alive()
 
 
-@pytest.mark.slow
 def test_a_run_whose_trainer_is_killed_once_goes_on_from_its_checkpoint_and_ends_with_a_signed_champion(
     small: Site, tiny_base: Path, clock: ManualClock
 ) -> None:
@@ -208,7 +207,6 @@ def test_a_base_model_changed_since_it_was_registered_stops_the_run(
     assert "restore the files" in (run.error or "")
 
 
-@pytest.mark.slow
 def test_a_decision_is_explained_once_with_the_version_that_made_it(
     small: Site, tiny_base: Path, clock: ManualClock
 ) -> None:
@@ -226,7 +224,6 @@ def test_a_decision_is_explained_once_with_the_version_that_made_it(
     assert world.kinds(small).count("explanation.created") == 1
 
 
-@pytest.mark.slow
 def test_a_language_model_learns_the_answers_people_gave(
     small: Site, tiny_causal_base: Path, clock: ManualClock
 ) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Final
 import httpx2
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from tests.monitor.ingest.otlp.requests import as_json, span
 from tests.monitor.ingest.otlp.requests import request as request_of
@@ -21,6 +22,10 @@ AT: Final = dt.datetime.now(dt.UTC) - dt.timedelta(hours=1)
 CODINGS: Final[Mapping[str, Callable[[bytes], bytes]]] = {
     "identity": lambda body: body, "gzip": gzip.compress, "zstd": lambda body: pa.compress(body, "zstd", asbytes=True),
 }  # fmt: skip
+# Identity coding for every case; behind gzip and zstd, test_codings.py has two cases a reader.
+EVERY_CODING = pytest.mark.parametrize(
+    "coding", [coding if coding == "identity" else pytest.param(coding, marks=pytest.mark.slow) for coding in CODINGS]
+)
 
 
 @dataclass
@@ -53,7 +58,7 @@ class Bad:
     word: str = ""
 
 
-def check(target: Target, kind: str, form: str, make: Callable[[Rows], Bad], coding: str = "identity") -> None:
+def check(target: Target, kind: str, form: str, make: Callable[[Rows], Bad], coding: str) -> None:
     route = f"{kind}-{form}"
     rows = Rows(route, target)
     bad = make(rows)

@@ -31,7 +31,7 @@ _COLUMNS: Final = SPEC["columns"] | {
     "meaning": {"role": "input", "type": "vector", "dimensions": 3},
     "stars": {"role": "outcome", "type": "number"}, "helpful": {"role": "outcome", "type": "boolean"},
 }  # fmt: skip
-_SEEDS: Final = 1000  # events of each model whose outcomes are sent
+_SEEDS: Final = 1500  # events of each model whose outcomes are sent
 TIMEOUT_S: Final = 60  # a request that takes longer hangs
 _Status = message_class("StatusOfBadBody", code="int32", message="string")
 Table = tuple[str, str]  # a model and a kind of rows

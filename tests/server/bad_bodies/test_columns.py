@@ -8,7 +8,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pytest
 
-from tests.server.bad_bodies.rows import AT, Bad, Rows, as_columns, check, table, three
+from tests.server.bad_bodies.rows import AT, EVERY_CODING, Bad, Rows, as_columns, check, table, three
 from tests.server.bad_bodies.target import Target
 
 _ENCODED: Final = pa.array(["x", None, "y"]).dictionary_encode()
@@ -67,8 +67,9 @@ COLUMN_CASES: Final = [
 
 @pytest.mark.parametrize("form", ["arrow", "parquet"])
 @pytest.mark.parametrize(("kind", "name", "case"), COLUMN_CASES, ids=[f"{c[0]}-{c[1]}" for c in COLUMN_CASES])
+@EVERY_CODING
 def test_a_column_that_does_not_fit_refuses_the_body(
-    target: Target, kind: str, name: str, case: tuple[str, Any, str], form: str
+    target: Target, kind: str, name: str, case: tuple[str, Any, str], form: str, coding: str
 ) -> None:
     column, values, word = case
 
@@ -76,7 +77,7 @@ def test_a_column_that_does_not_fit_refuses_the_body(
         body = as_columns(form, table([rows.good() for _ in range(3)], **{column: values}))
         return Bad(body, 422, "schema_mismatch", column[:100], word)
 
-    check(target, kind, form, make)
+    check(target, kind, form, make, coding)
 
 
 @pytest.mark.parametrize(
@@ -91,12 +92,13 @@ def test_a_column_that_does_not_fit_refuses_the_body(
     ],
     ids=["runs", "union", "view of bytes", "view of lists", "interval", "dictionary of times"],
 )
-def test_types_that_arrow_alone_has_are_refused(target: Target, name: str, values: Any) -> None:
+@EVERY_CODING
+def test_types_that_arrow_alone_has_are_refused(target: Target, name: str, values: Any, coding: str) -> None:
     def make(rows: Rows) -> Bad:
         content = table([rows.good() for _ in range(3)], **{name: values})
         return Bad(as_columns("arrow", content), 422, "schema_mismatch", name, "send ")
 
-    check(target, "events", "arrow", make)
+    check(target, "events", "arrow", make, coding)
 
 
 @pytest.mark.parametrize("form", ["arrow", "parquet"])
@@ -117,11 +119,12 @@ def test_types_that_arrow_alone_has_are_refused(target: Target, name: str, value
     ids=["dictionary", "large", "view", "null", "dictionary of bytes", "decimal", "decimal of 256 bits", "half",
          "unsigned", "dictionary of numbers", "list of integers", "list of one size", "list of null", "zone by name"],
 )  # fmt: skip
-def test_types_that_fit_are_taken(target: Target, name: str, values: Any, form: str) -> None:
+@EVERY_CODING
+def test_types_that_fit_are_taken(target: Target, name: str, values: Any, form: str, coding: str) -> None:
     def make(rows: Rows) -> Bad:
         return Bad(as_columns(form, table([rows.good() for _ in range(3)], **{name: values})), 200)
 
-    check(target, "events", form, make)
+    check(target, "events", form, make, coding)
 
 
 def _second(values: list[Any], value: Any, kind: pa.DataType | None = None) -> Any:
@@ -158,8 +161,9 @@ CELL_CASES: Final = [
 
 @pytest.mark.parametrize("form", ["arrow", "parquet"])
 @pytest.mark.parametrize(("kind", "name"), CELL_CASES)
+@EVERY_CODING
 def test_a_bad_row_of_columns_is_named_and_its_neighbours_are_stored(
-    target: Target, kind: str, name: str, form: str
+    target: Target, kind: str, name: str, form: str, coding: str
 ) -> None:
     column, value, type_, word = CELLS[name]
 
@@ -170,4 +174,4 @@ def test_a_bad_row_of_columns_is_named_and_its_neighbours_are_stored(
         content = table(good, **{column: _second(values, value, type_)})
         return Bad(as_columns(form, content), 200, field=column, word=word)
 
-    check(target, kind, form, make)
+    check(target, kind, form, make, coding)

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.server.bad_bodies.rows import Bad, Rows, check
+from tests.server.bad_bodies.rows import EVERY_CODING, Bad, Rows, check
 from tests.server.bad_bodies.target import Target
 
 
@@ -175,8 +175,9 @@ def _bytes(text: str | bytes) -> bytes:
     ("kind", "form", "name"),
     [(kind, form, name) for name, row in ROWS.items() for kind in row.kinds for form in ("ndjson", "json")],
 )
+@EVERY_CODING
 def test_a_bad_row_of_json_is_named_and_its_neighbours_are_stored(
-    target: Target, kind: str, form: str, name: str
+    target: Target, kind: str, form: str, name: str, coding: str
 ) -> None:
     row = ROWS[name]
 
@@ -191,4 +192,4 @@ def test_a_bad_row_of_json_is_named_and_its_neighbours_are_stored(
             return Bad(whole, 400, "invalid_body", word=row.whole)
         return Bad(whole, 200, field=row.field, word=row.word)
 
-    check(target, kind, form, make)
+    check(target, kind, form, make, coding)

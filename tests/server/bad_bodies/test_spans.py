@@ -9,7 +9,7 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from tests.monitor.ingest.otlp.test_decode import HOSTILE_JSON, HOSTILE_PROTOBUF
-from tests.server.bad_bodies.rows import CODINGS, encoded, id_of, spans
+from tests.server.bad_bodies.rows import CODINGS, EVERY_CODING, encoded, id_of, spans
 from tests.server.bad_bodies.target import ROUTES, Target, reason
 
 SPANS: Final[Mapping[str, tuple[dict[str, Any], str]]] = {
@@ -41,7 +41,7 @@ FORMS_OF_SPANS: Final = ("protobuf", "json")
 CODED: Final = list(itertools.product(FORMS_OF_SPANS, ("gzip", "zstd")))  # one case stands for all behind a coding
 
 
-def check_span(target: Target, form: str, name: str, coding: str = "identity") -> None:
+def check_span(target: Target, form: str, name: str, coding: str) -> None:
     change, word = SPANS[name]
     first, odd, last = spans(target)
     odd = odd | change | {"attributes": odd["attributes"] | change.get("attributes", {})}
@@ -57,8 +57,9 @@ def check_span(target: Target, form: str, name: str, coding: str = "identity") -
 
 @pytest.mark.parametrize("form", FORMS_OF_SPANS)
 @pytest.mark.parametrize("name", SPANS)
-def test_a_bad_span_is_named_and_its_neighbours_are_stored(target: Target, name: str, form: str) -> None:
-    check_span(target, form, name)
+@EVERY_CODING
+def test_a_bad_span_is_named_and_its_neighbours_are_stored(target: Target, name: str, form: str, coding: str) -> None:
+    check_span(target, form, name, coding)
 
 
 @pytest.mark.parametrize(("form", "coding"), CODED)
@@ -80,7 +81,7 @@ HOSTILE: Final = {("protobuf", name): body for name, body in HOSTILE_PROTOBUF.it
 }
 
 
-def check_hostile(target: Target, form: str, name: str, coding: str = "identity") -> None:
+def check_hostile(target: Target, form: str, name: str, coding: str) -> None:
     route = f"traces-{form}"
     path, media = ROUTES[route]
     answer = target.send(path, CODINGS[coding](HOSTILE[form, name]), media, coding)
@@ -89,8 +90,9 @@ def check_hostile(target: Target, form: str, name: str, coding: str = "identity"
 
 
 @pytest.mark.parametrize(("form", "name"), HOSTILE)
-def test_what_is_no_request_of_spans_is_refused_whole(target: Target, form: str, name: str) -> None:
-    check_hostile(target, form, name)
+@EVERY_CODING
+def test_what_is_no_request_of_spans_is_refused_whole(target: Target, form: str, name: str, coding: str) -> None:
+    check_hostile(target, form, name, coding)
 
 
 @pytest.mark.parametrize(("form", "coding"), CODED)

@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 
 from tests.server.bad_bodies import broken
-from tests.server.bad_bodies.rows import Bad, Rows, as_columns, body_of, check, table
+from tests.server.bad_bodies.rows import EVERY_CODING, Bad, Rows, as_columns, body_of, check, table
 from tests.server.bad_bodies.target import LIMIT_MB, Target
 
 Whole = tuple[Callable[[str, Rows], bytes], int, str, str]  # body, status, code, word
@@ -104,18 +104,22 @@ WHOLE: Final = {
 
 @pytest.mark.parametrize("kind", ["events", "outcomes"])
 @pytest.mark.parametrize(("form", "name"), [(form, name) for form, cases in WHOLE.items() for name in cases])
-def test_a_body_that_cannot_be_read_is_refused_whole(target: Target, kind: str, form: str, name: str) -> None:
+@EVERY_CODING
+def test_a_body_that_cannot_be_read_is_refused_whole(
+    target: Target, kind: str, form: str, name: str, coding: str
+) -> None:
     body, status, code, word = WHOLE[form][name]
-    check(target, kind, form, lambda rows: Bad(body(form, rows), status, code, word=word))
+    check(target, kind, form, lambda rows: Bad(body(form, rows), status, code, word=word), coding)
 
 
 @pytest.mark.parametrize(
     ("form", "make"), [("parquet", broken.run_of_zeros), ("arrow", broken.very_many_nulls)], ids=["parquet", "arrow"]
 )
+@EVERY_CODING
 def test_a_vector_that_would_fill_the_memory_is_refused(
-    target: Target, form: str, make: Callable[[Rows], bytes]
+    target: Target, form: str, make: Callable[[Rows], bytes], coding: str
 ) -> None:
-    check(target, "events", form, lambda rows: Bad(make(rows), 413, "body_too_large", word="larger than 2 MiB"))
+    check(target, "events", form, lambda rows: Bad(make(rows), 413, "body_too_large", word="larger than 2 MiB"), coding)
 
 
 @pytest.mark.parametrize("kind", ["events", "outcomes"])
@@ -130,7 +134,8 @@ def test_a_vector_that_would_fill_the_memory_is_refused(
     ],
     ids=["mark", "CRLF", "white space", "all of it"],
 )
+@EVERY_CODING
 def test_marks_and_line_ends_of_other_systems_are_taken(
-    target: Target, kind: str, form: str, around: Callable[[bytes], bytes]
+    target: Target, kind: str, form: str, around: Callable[[bytes], bytes], coding: str
 ) -> None:
-    check(target, kind, form, lambda rows: Bad(around(body_of(form, rows)), 200))
+    check(target, kind, form, lambda rows: Bad(around(body_of(form, rows)), 200), coding)
