@@ -46,6 +46,18 @@ PLANTED = [
             ("confirm", "confirm/__init__.py", "jobs"), ("upkeep", "upkeep/__init__.py", "windows"),
         ]
     ],
+    *[  # and so do the rungs of the other folders
+        (f"{folder}/{file}", f"import {folder}.{above}", f"{folder}.{rung} is not allowed to import {folder}.{above}")
+        for folder, rung, file, above in [
+            ("governance", "proof", "proof/note.py", "verify"), ("governance", "verify", "verify/log.py", "ledger"),
+            ("governance", "ledger", "ledger/read.py", "access"), ("retrain", "train", "train/data.py", "evals"),
+            ("retrain", "store", "store.py", "registry"), ("retrain", "gates", "gates/base.py", "runs"),
+            ("retrain", "runs", "runs/record.py", "explain"), ("retrain", "explain", "explain.py", "erasure"),
+            ("reports", "charts", "charts/text.py", "facts"), ("reports", "facts", "facts/words.py", "render"),
+            ("reports", "render", "render/pdf.py", "service"), ("api", "http", "http/deps.py", "routes"),
+            ("api", "routes", "routes/health.py", "app"), ("api", "server", "server.py", "commands"),
+        ]
+    ],
 ]  # fmt: skip
 
 # Appended too, and not to be complained of.
