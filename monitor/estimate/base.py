@@ -109,7 +109,14 @@ def features(spec: ModelSpec, frame: pl.DataFrame) -> Features:
 
 
 def groups(rows: int) -> Ints:
-    """Random group of each row, 0..9, with a fixed seed; shape (rows,)."""
+    """Assign rows to the ten groups of the jackknife at random, with a fixed seed.
+
+    Args:
+        rows: number of rows.
+
+    Returns:
+        Group of each row, 0..9, shape (rows,).
+    """
     return np.random.default_rng(0).permutation(np.arange(rows) % GROUPS)
 
 
@@ -198,4 +205,14 @@ def part(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[A
 
 
 def not_estimated(metrics: Sequence[str], reason: str, n: int = 0) -> dict[str, Estimate]:
+    """The same reason for every metric.
+
+    Args:
+        metrics: names of KPIs.
+        reason: why there is no estimate.
+        n: rows.
+
+    Returns:
+        An estimate without a value for each metric.
+    """
     return {metric: Estimate(metric, None, reason, n) for metric in metrics}

@@ -55,7 +55,17 @@ class Fairness:
 
 
 def undefined(metric: str, data: Grouped, definition: str, reason: str) -> FairnessValue:
-    """The value of a metric for which no rate can be compared; the groups are listed with their sizes."""
+    """A metric for which no rate can be compared.
+
+    Args:
+        metric: name of the metric.
+        data: the groups.
+        definition: what would be computed, in one sentence.
+        reason: why it is undefined.
+
+    Returns:
+        A value of None with the reason, and all groups with their sizes.
+    """
     return FairnessValue(metric, data.by, None, reason, definition, None, _groups(data, {}), data.n)
 
 

@@ -88,7 +88,15 @@ def grouped(frame: pl.DataFrame, by: str, *, min_group: int, outcome: bool) -> G
 
 
 def against_rest(data: Grouped, positive: str) -> BinaryRows:
-    """One class against the rest: a prediction or an outcome is positive if it is that class."""
+    """One class against the rest: a prediction or an outcome is positive if it is that class.
+
+    Args:
+        data: the compared rows.
+        positive: the class.
+
+    Returns:
+        Groups, outcomes and predictions of the compared rows, shape (rows,) each.
+    """
     prediction = (data.frame["prediction"] == positive).to_numpy().astype(np.int64)
     outcome = np.zeros_like(prediction)
     if "outcome" in data.frame.columns:
@@ -97,7 +105,14 @@ def against_rest(data: Grouped, positive: str) -> BinaryRows:
 
 
 def right_or_wrong(data: Grouped) -> BinaryRows:
-    """Every class at once: each row should be right, and its prediction is positive if it is."""
+    """Every class at once: every outcome is positive, and a prediction is positive if it is right.
+
+    Args:
+        data: the compared rows, with outcomes.
+
+    Returns:
+        Groups, outcomes and predictions of the compared rows, shape (rows,) each.
+    """
     right = (data.frame["prediction"] == data.frame["outcome"]).to_numpy().astype(np.int64)
     return BinaryRows(data.compared, data.frame["group"].to_numpy().astype(str), np.ones_like(right), right)
 

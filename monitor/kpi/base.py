@@ -68,6 +68,16 @@ def labelled(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def undefined(reason: str, n: int = 0, *, left_out: int = 0) -> KpiValue:
+    """A KPI without a value.
+
+    Args:
+        reason: why it is undefined.
+        n: rows that count.
+        left_out: rows that could not be used.
+
+    Returns:
+        A value of None with the reason.
+    """
     return KpiValue(None, reason, n, left_out=left_out)
 
 

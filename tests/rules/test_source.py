@@ -3,31 +3,13 @@
 import ast
 from collections.abc import Iterator
 from functools import cache
-from importlib import import_module
 from pathlib import Path
-
-import pytest
 
 from core.jobs import JOBS
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("api", "migrations", "reports", "retrain", "monitor", "governance", "core")
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "handler", "handlers", "misc"}
-
-# Catalogue folder -> the table in its __init__.py. Every other file of the folder is an entry or carries a listed one.
-TABLES = {
-    "monitor/drift": "METHODS",
-    "monitor/drift/rows": "ROW_METHODS",
-    "monitor/drift/texts": "TEXT_METHODS",
-    "monitor/kpi/classification": "KPIS",
-    "monitor/kpi/generation": "KPIS",
-    "monitor/kpi/operations": "KPIS",
-    "monitor/kpi/regression": "KPIS",
-    "monitor/fairness": "FAIRNESS",
-    "monitor/redact": "PATTERNS",
-    "retrain/triggers": "TRIGGERS",
-    "retrain/gates": "GATES",
-}
 
 
 @cache
@@ -298,39 +280,6 @@ def names_of(path: Path) -> set[str]:
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             found.add(node.id)
     return found
-
-
-@pytest.mark.parametrize("folder", sorted(TABLES))
-def test_every_file_of_a_catalogue_is_listed_in_its_table(folder: str) -> None:
-    package = import_module(folder.replace("/", "."))
-    table = getattr(package, TABLES[folder])
-    assert table, f"{folder}/__init__.py lists nothing in {TABLES[folder]}"
-    assert all(entry.name == name for name, entry in table.items())
-    carried = {path.stem for path in (ROOT / folder).glob("*.py") if _entries(path)}
-    listed = {function_home(entry) for entry in table.values()}
-    assert carried <= listed, f"in {folder} but not in {TABLES[folder]}: {', '.join(sorted(carried - listed))}"
-
-
-def _entries(path: Path) -> bool:
-    """Whether a file defines a module-level entry, such as METHOD or ACCURACY = Kpi(...)."""
-    if path.stem in {"__init__", "base"}:
-        return False
-    kinds = {"Method", "RowMethod", "Kpi", "FairnessMetric", "Trigger", "Gate", "Metric", "Pattern"}
-    for statement in parsed(path).body:
-        value = statement.value if isinstance(statement, ast.Assign | ast.AnnAssign) else None
-        if isinstance(value, ast.Call) and dotted(value.func).split(".")[-1] in kinds:
-            return True
-    return False
-
-
-def function_home(entry: object) -> str:
-    """The file that the function of a table entry was written in."""
-    functions = [v for name in vars_of(entry) if callable(v := getattr(entry, name)) and hasattr(v, "__module__")]
-    return str(functions[0].__module__).rpartition(".")[2] if functions else ""
-
-
-def vars_of(entry: object) -> list[str]:
-    return list(getattr(entry, "__dataclass_fields__", {}))
 
 
 def test_every_package_says_in_a_sentence_what_it_holds() -> None:
