@@ -12,15 +12,10 @@ from typing import Any
 import deltalake
 import polars as pl
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from core.errors import InvalidError
 from monitor.errors import ColumnTypeChangedError, StoreFullError, TableDamagedError
 from monitor.events.store import EventStore
-from monitor.lake.id_file import DigestKey
-from monitor.lake.id_index import IdIndex
-from monitor.lake.identity import RowIds
 from monitor.spec.model import ModelSpec
 from monitor.spec.parse import parse_spec
 from tests.service import environment
@@ -298,15 +293,3 @@ def test_a_file_that_may_not_grow_is_a_full_store(tmp_path: Path) -> None:
         [sys.executable, "-c", _LIMIT, tmp_path], env=environment(), capture_output=True, text=True, check=False
     )
     assert done.stdout == "busy 3 1\n", done.stderr
-
-
-@given(st.lists(st.lists(st.integers(0, 60), max_size=20), max_size=12))
-def test_the_index_of_ids_answers_as_a_set_would(batches: list[list[int]]) -> None:
-    index, known = IdIndex(DigestKey.draw()), set[int]()
-    for batch in batches:
-        ids = RowIds.plain(pl.Series([f"id-{i}" for i in batch], dtype=pl.String))
-        assert index.contains(ids).tolist() == [i in known for i in batch]
-        fresh = [i for i in dict.fromkeys(batch) if i not in known]
-        index.add(RowIds.plain(pl.Series([f"id-{i}" for i in fresh], dtype=pl.String)))
-        known |= set(fresh)
-    assert len(index) == len(known)

@@ -71,6 +71,18 @@ def test_an_id_is_kept_once_with_the_number_of_its_file(batches: list[tuple[list
     assert holds(index, asked) == [files.get(i, 1) in (0, 3) for i in range(61)]
 
 
+@given(st.lists(st.lists(st.integers(0, 60), max_size=20), max_size=12))
+def test_the_index_of_ids_answers_as_a_set_would(batches: list[list[int]]) -> None:
+    index, known = IdIndex(DigestKey.draw()), set[int]()
+    for batch in batches:
+        batch_ids = RowIds.plain(pl.Series([f"id-{i}" for i in batch], dtype=pl.String))
+        assert holds(index, batch_ids) == [i in known for i in batch]
+        fresh = [i for i in dict.fromkeys(batch) if i not in known]
+        index.add(RowIds.plain(pl.Series([f"id-{i}" for i in fresh], dtype=pl.String)))
+        known |= set(fresh)
+    assert len(index) == len(known)
+
+
 @given(st.sets(st.text(max_size=40), max_size=60), st.sets(st.text(max_size=40), max_size=60))
 def test_an_index_file_answers_with_the_row(tmp_path_factory: pytest.TempPathFactory, a: set[str], b: set[str]) -> None:
     folder, key = tmp_path_factory.mktemp("index"), DigestKey.draw()
