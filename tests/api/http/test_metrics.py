@@ -24,7 +24,7 @@ from retrain.tables import Run, TriggerDecision
 from tests.monitor.ingest.otlp.requests import request, span
 from tests.server.conftest import SPEC, event
 
-PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text()
 ROW = re.compile(r"^\| `(\w+)` \| (\w+) \|([^|]*)\|", re.M)
 EVENTS = "/api/v1/models/support-intents/events"
 Figures = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
