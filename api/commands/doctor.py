@@ -21,7 +21,7 @@ PACKAGES = (
     "polars",
     "typst",
 )
-LEAST_FREE_GB = 2.0
+MIN_FREE_GB = 2.0
 
 
 def doctor(home: Home = None, as_json: JsonFlag = False) -> None:
@@ -34,7 +34,7 @@ def doctor(home: Home = None, as_json: JsonFlag = False) -> None:
     checks = [_package(name) for name in PACKAGES]
     settings.home_dir.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(settings.home_dir).free / 1e9
-    checks.append(_check("disk", free >= LEAST_FREE_GB, f"{free:.1f} GB free at {settings.home_dir}"))
+    checks.append(_check("disk", free >= MIN_FREE_GB, f"{free:.1f} GB free at {settings.home_dir}"))
     try:
         database = Database(settings.database_url)
         with database.read() as db:

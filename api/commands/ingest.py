@@ -19,7 +19,7 @@ from core.settings import load
 from monitor.spec.model import ModelSpec
 from monitor.spec.parse import load_spec
 
-LISTED: Final = 20  # rejected rows shown to a person; --json has more
+MAX_SHOWN_REJECTIONS: Final = 20  # rejected rows shown to a person; --json has more
 
 
 def ingest(
@@ -131,10 +131,10 @@ def _show(document: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         emit_json(document)
         return
-    for row in document["rejected"][:LISTED]:
+    for row in document["rejected"][:MAX_SHOWN_REJECTIONS]:
         name = f"{row['field']}: " if row["field"] else ""
         errors.print(f"rejected: {row['file']} row {row['row']}: {name}{row['reason']}", markup=False, soft_wrap=True)
-    if (more := document["rejected_total"] - len(document["rejected"][:LISTED])) > 0:
+    if (more := document["rejected_total"] - len(document["rejected"][:MAX_SHOWN_REJECTIONS])) > 0:
         errors.print(f"rejected: {more} rows more; `assay quarantine {document['model']}` lists them", markup=False)
     console.print(
         f"{document['model']}: {document['files']} files, {document['rows']} rows: {document['accepted']} events and "

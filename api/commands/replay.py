@@ -17,13 +17,13 @@ from monitor.spec.parse import load_spec
 if TYPE_CHECKING:
     from api.replay.replay import Progress as Told
 
-WHY: Final = {
+NOT_JUDGED_REASONS: Final = {
     "few_rows": "too few rows to test a share", "no_reference": "the reference could not be fitted",
     "no_value": "no value was defined", "not_enough_data": "not enough data", "not_learned": "nothing was learned yet",
     "reference": "they belong to the reference", "reference_too_short": "the reference is too short for the rate",
     "volume_changed": "the volume of traffic changed",
 }  # fmt: skip
-LISTED: Final = 20  # rejected rows shown to a person; --json has them all
+MAX_SHOWN_REJECTIONS: Final = 20  # rejected rows shown to a person; --json has them all
 
 
 def replay(
@@ -61,7 +61,7 @@ def replay(
         document = replay_file(
             Path(home), parsed, file, outcomes, compare=compare or (), changed_at=changed, progress=told
         )
-    _say_rejected(document)
+    _show_rejected(document)
     for note in document["notes"]:
         errors.print(f"note: {note}", markup=False, soft_wrap=True)
     if as_json:
@@ -92,13 +92,13 @@ def _bar() -> "Iterator[Told]":
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
-def _say_rejected(document: Mapping[str, Any]) -> None:
-    for row in document["rejected"][:LISTED]:
+def _show_rejected(document: Mapping[str, Any]) -> None:
+    for row in document["rejected"][:MAX_SHOWN_REJECTIONS]:
         field = f"{row['field']}: " if row["field"] else ""
         errors.print(
             f"rejected: {row['file']} line {row['line']}: {field}{row['reason']}", markup=False, soft_wrap=True
         )
-    if (more := len(document["rejected"]) - LISTED) > 0:
+    if (more := len(document["rejected"]) - MAX_SHOWN_REJECTIONS) > 0:
         errors.print(f"rejected: {more} rows more; --json lists them all", markup=False)
 
 
@@ -139,8 +139,9 @@ def _show_observed(document: Mapping[str, Any]) -> None:
         )  # fmt: skip
     for stream in (*observed["streams"], *document["limits"]):
         for why, count in stream["not_judged"].items():
-            said = f"Not judged by {stream['monitor']} {stream['scale']}: {count} windows: {WHY.get(why, why)}"
-            console.print(said, markup=False)
+            reason = NOT_JUDGED_REASONS.get(why, why)
+            message = f"Not judged by {stream['monitor']} {stream['scale']}: {count} windows: {reason}"
+            console.print(message, markup=False)
     if document["change"] is not None:
         console.print(_change(document["change"]), markup=False)
 

@@ -17,10 +17,10 @@ from governance.access.sessions import SESSION_LENGTH, session_prefix, session_v
 from monitor.site import Site
 
 COOKIE: Final = "assay_session"
-PUBLIC: Final = frozenset({"/healthz", "/readyz", "/login", "/logout", "/static"})
-REMEMBERED_S: Final = 1.0  # another process's revocation of a key takes effect within this
-REMEMBERED: Final = 1000  # keys
-_SAFE: Final = {"GET", "HEAD", "OPTIONS"}
+PUBLIC_PATHS: Final = frozenset({"/healthz", "/readyz", "/login", "/logout", "/static"})
+CALLER_CACHE_S: Final = 1.0  # another process's revocation of a key takes effect within this
+MAX_CACHED_CALLERS: Final = 1000  # keys
+_SAFE_METHODS: Final = {"GET", "HEAD", "OPTIONS"}
 
 
 class Requires:
@@ -30,9 +30,9 @@ class Requires:
         self.permission = permission
 
     async def __call__(self, request: Request) -> Caller:
-        caller = _remembered(request)
+        caller = _cached_caller(request)
         if caller is None:
-            caller = await run_in_threadpool(_ask, request, request.app.state.site)
+            caller = await run_in_threadpool(_look_up_caller, request, request.app.state.site)
         require(caller, self.permission)
         return caller
 
@@ -47,8 +47,8 @@ def forget_callers(request: Request) -> None:
     request.app.state.callers.clear()
 
 
-def _remembered(request: Request) -> Caller | None:
-    """The holder of a key that was looked up less than REMEMBERED_S ago: thousands of requests a second come."""
+def _cached_caller(request: Request) -> Caller | None:
+    """The holder of a key that was looked up less than CALLER_CACHE_S ago: thousands of requests a second come."""
     header = request.headers.get("authorization")
     known = request.app.state.callers.get(_key_digest(header)) if header else None
     if known is None or time.monotonic() >= known[1]:
@@ -57,13 +57,13 @@ def _remembered(request: Request) -> Caller | None:
     return caller
 
 
-def _ask(request: Request, site: Site) -> Caller:
+def _look_up_caller(request: Request, site: Site) -> Caller:
     caller = caller_of(request, site)
     if header := request.headers.get("authorization"):
         callers = request.app.state.callers
-        if len(callers) >= REMEMBERED:
+        if len(callers) >= MAX_CACHED_CALLERS:
             callers.clear()
-        callers[_key_digest(header)] = (caller, time.monotonic() + REMEMBERED_S)
+        callers[_key_digest(header)] = (caller, time.monotonic() + CALLER_CACHE_S)
     return caller
 
 
@@ -88,7 +88,7 @@ def caller_of(request: Request, site: Site) -> Caller:
     if (cookie := request.cookies.get(COOKIE)) is None:
         raise UnauthenticatedError("no API key was sent; send `Authorization: Bearer <key>`")
     prefix = session_prefix(cookie, site.keys.session, site.clock.now())
-    if request.method not in _SAFE:
+    if request.method not in _SAFE_METHODS:
         _same_origin(request)
     with site.database.read() as db:
         caller = holder(db, prefix) if prefix else None
@@ -137,7 +137,7 @@ def undeclared(routes: Sequence[BaseRoute]) -> list[str]:
 
 
 def _is_public(path: str) -> bool:
-    return any(path == public or path.startswith(public + "/") for public in PUBLIC)
+    return any(path == public or path.startswith(public + "/") for public in PUBLIC_PATHS)
 
 
 def _declares(route: RouteContext) -> bool:

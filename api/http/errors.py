@@ -28,18 +28,18 @@ from core.errors import (
 from core.logs import logger
 
 MEDIA_TYPE: Final = "application/problem+json"
-FAMILIES: Final[Mapping[type[AppError], int]] = {
+STATUS_BY_FAMILY: Final[Mapping[type[AppError], int]] = {
     NotFoundError: 404, ConflictError: 409, InvalidError: 422, InsufficientDataError: 422, UnauthenticatedError: 401,
     ForbiddenError: 403, BusyError: 503, IntegrityFailureError: 500,
 }  # fmt: skip
 # Codes whose status says more than their family's.
-CODES: Final[Mapping[str, int]] = {
+STATUS_BY_CODE: Final[Mapping[str, int]] = {
     "invalid_body": 400, "body_stalled": 408, "body_too_large": 413, "unsupported_media_type": 415, "store_full": 507,
 }  # fmt: skip
 # Clients of OTLP read errors as google.rpc.Status and send again after 429, 502, 503 and 504 alone.
 OTLP_PATH: Final = "/v1/traces"
-REPEATABLE: Final = {"store_full", "conflict", "body_stalled"}
-_OWN: Final = {"type", "title", "status", "detail", "code", "instance"}
+OTLP_RETRYABLE_CODES: Final = {"store_full", "conflict", "body_stalled"}
+_RESERVED_MEMBERS: Final = {"type", "title", "status", "detail", "code", "instance"}
 
 
 class UnsupportedMediaTypeError(InvalidError):
@@ -51,7 +51,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(AppError, _app_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(ClientDisconnect, _gone)
+    app.add_exception_handler(ClientDisconnect, _disconnected)
     app.add_exception_handler(OperationalError, _database_away)
     app.add_exception_handler(IntegrityError, _collision)
     app.add_exception_handler(NoResultFound, _no_row)
@@ -59,9 +59,9 @@ def install(app: FastAPI) -> None:
 
 
 def status_of(error: AppError) -> int:
-    if error.code in CODES:
-        return CODES[error.code]
-    return next((status for family, status in FAMILIES.items() if isinstance(error, family)), 500)
+    if error.code in STATUS_BY_CODE:
+        return STATUS_BY_CODE[error.code]
+    return next((status for family, status in STATUS_BY_FAMILY.items() if isinstance(error, family)), 500)
 
 
 def problem(
@@ -73,9 +73,9 @@ def problem(
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     if request.url.path == OTLP_PATH:
-        return _otlp_status(request, 503 if code in REPEATABLE else status, detail, headers)
+        return _otlp_status(request, 503 if code in OTLP_RETRYABLE_CODES else status, detail, headers)
     document = {
-        **{name: value for name, value in (facts or {}).items() if name not in _OWN},
+        **{name: value for name, value in (facts or {}).items() if name not in _RESERVED_MEMBERS},
         "type": f"urn:assay:problem:{code}",
         "title": HTTPStatus(status).phrase,
         "status": status,
@@ -153,7 +153,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
     )
 
 
-async def _gone(request: Request, _: Exception) -> Response:
+async def _disconnected(request: Request, _: Exception) -> Response:
     """The client hung up in the middle of its body: nobody reads this, and it is no failure of ours."""
     return problem(request, 400, "invalid_body", "the body ended early; nothing of it was stored, send it again")
 

@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar
 from core.errors import AppError, BusyError
 from core.logs import logger
 from monitor.ingest.media import IDENTITY, NDJSON
-from monitor.ingest.receive import Body, Kind, Receipt, Small, receive, receive_together
+from monitor.ingest.receive import Body, Kind, Receipt, SmallBody, receive, receive_together
 from monitor.site import Site
 
 STORE_THREADS: Final = 4
@@ -38,7 +38,7 @@ class OverloadedError(BusyError):
 class _Task:
     """Work for a store thread, and where its result goes."""
 
-    work: "Callable[[], Any] | Small"
+    work: "Callable[[], Any] | SmallBody"
     answer: "asyncio.Future[Any]"
 
 
@@ -82,7 +82,7 @@ class Intake:
         small = body.media_type == NDJSON and body.encoding == IDENTITY and len(body.content) <= SMALL_BODY_BYTES
         receipt: Receipt
         if small:
-            receipt = await self._submit(Small(model, kind, body))
+            receipt = await self._submit(SmallBody(model, kind, body))
         else:
             receipt = await self.run(lambda: receive(self._site, model, kind, body))
         return receipt
@@ -92,7 +92,7 @@ class Intake:
         result: T = await self._submit(work)
         return result
 
-    async def _submit(self, work: "Callable[[], Any] | Small") -> Any:
+    async def _submit(self, work: "Callable[[], Any] | SmallBody") -> Any:
         task = _Task(work, asyncio.get_running_loop().create_future())
         with self._change:
             if not self._threads:
@@ -102,7 +102,7 @@ class Intake:
                 for thread in self._threads:
                     thread.start()
             self._tasks.append(task)
-            if not (self._storing_small and isinstance(work, Small)):  # else the thread that stores will find it
+            if not (self._storing_small and isinstance(work, SmallBody)):  # else the thread that stores will find it
                 self._change.notify()
         return await task.answer
 
@@ -117,7 +117,7 @@ class Intake:
     def _run(self) -> None:
         while (batch := self._next_batch()) is not None:
             answers = self._answers([task.work for task in batch])
-            if isinstance(batch[0].work, Small):
+            if isinstance(batch[0].work, SmallBody):
                 with self._change:
                     self._storing_small = False
                     self._change.notify()
@@ -135,11 +135,11 @@ class Intake:
             gc.collect()
             gc.freeze()
 
-    def _answers(self, batch: "Sequence[Callable[[], Any] | Small]") -> Sequence[Any]:
+    def _answers(self, batch: "Sequence[Callable[[], Any] | SmallBody]") -> Sequence[Any]:
         try:
             if callable(work := batch[0]):
                 return [work()]
-            return receive_together(self._site, [work for work in batch if isinstance(work, Small)])
+            return receive_together(self._site, [work for work in batch if isinstance(work, SmallBody)])
         except AppError as error:
             return [error] * len(batch)
         except Exception as error:
@@ -151,7 +151,7 @@ class Intake:
         with self._change:
             while True:
                 for position, task in enumerate(self._tasks):
-                    if not isinstance(task.work, Small):
+                    if not isinstance(task.work, SmallBody):
                         del self._tasks[position]
                         return [task]
                     if not self._storing_small:
@@ -167,7 +167,7 @@ class Intake:
         left: deque[_Task] = deque()
         size = 0
         for task in self._tasks:
-            if isinstance(task.work, Small) and size < MAX_BATCH_BYTES:
+            if isinstance(task.work, SmallBody) and size < MAX_BATCH_BYTES:
                 taken.append(task)
                 size += len(task.work.body.content)
             else:

@@ -52,7 +52,7 @@ JOBS: Final[Mapping[str, JobFunction]] = dict(
         _parsed(ReportJob, reports.jobs.build),
     )
 )
-ATTEMPTS: Final = 5
+MAX_ATTEMPTS: Final = 5
 log = logger("api.processes.worker")
 
 
@@ -68,7 +68,7 @@ def run_one(site: Site, job: Claimed, jobs: Mapping[str, JobFunction]) -> Retry 
     except Exception as error:
         log.exception("job raised", job=job.name, id=str(job.id), attempt=job.attempts)
         reason = f"{type(error).__name__}: {error}"
-        if job.attempts >= ATTEMPTS:
+        if job.attempts >= MAX_ATTEMPTS:
             return reason
         return Retry(site.clock.now() + timedelta(seconds=2**job.attempts), reason)
 

@@ -31,14 +31,16 @@ def _ndjson(path: Path) -> pl.DataFrame:
 READERS: Final[Mapping[str, Callable[[Path], pl.DataFrame]]] = {
     ".parquet": pl.read_parquet, ".csv": _csv, ".ndjson": _ndjson, ".jsonl": _ndjson,
 }  # fmt: skip
-LINE: Final = "_line"  # where a row stood in its file: the line of a text file, the row of a Parquet file, from 1
-EXAMPLE: Final = "2026-03-01T12:00:00Z"
-ZONE: Final = r"(?i)(z|[+-]\d\d(:?\d\d)?)\s*$"
+LINE_COLUMN: Final = (
+    "_line"  # where a row stood in its file: the line of a text file, the row of a Parquet file, from 1
+)
+EXAMPLE_TIME: Final = "2026-03-01T12:00:00Z"
+ZONE_PATTERN: Final = r"(?i)(z|[+-]\d\d(:?\d\d)?)\s*$"
 EVENT_FIELDS: Final = ("event_id", "ts", "version", "trace_id", "span_id")
 
 
 @dataclass(frozen=True)
-class Given:
+class ReplayInput:
     """Rows in order of `ts`, each with its `LINE`; those refused already; what the reader should know."""
 
     name: str
@@ -47,7 +49,7 @@ class Given:
     notes: list[str] = field(default_factory=list)
 
 
-def read_events(path: Path, spec: ModelSpec) -> Given:
+def read_events(path: Path, spec: ModelSpec) -> ReplayInput:
     """Events, with outcome columns where the file has them.
 
     Raises:
@@ -60,7 +62,7 @@ def read_events(path: Path, spec: ModelSpec) -> Given:
     return given
 
 
-def read_outcomes(path: Path, spec: ModelSpec) -> Given:
+def read_outcomes(path: Path, spec: ModelSpec) -> ReplayInput:
     """Outcomes: `event_id`, `ts` (when it arrived) and outcome columns. Raises what `read_events` raises."""
     given = _read(path, spec, ("event_id", "ts"), ("event_id", "ts"), spec.outcome_columns)
     if not set(given.frame.columns) & set(spec.outcome_columns):
@@ -71,7 +73,7 @@ def read_outcomes(path: Path, spec: ModelSpec) -> Given:
 
 def _read(
     path: Path, spec: ModelSpec, needed: Sequence[str], own: Sequence[str], declared: Mapping[str, Column]
-) -> Given:
+) -> ReplayInput:
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise InvalidError(
@@ -90,20 +92,21 @@ def _read(
             raise InvalidError(f"{path.name} has no column {name!r}; every row needs {', '.join(needed)}", field=name)
     _refuse_unknown(path, frame, spec, own, declared)
     text = path.suffix.lower() == ".csv"
-    given = Given(
-        path.name, frame.with_row_index(LINE, offset=2 if text else 1).with_columns(pl.col(LINE).cast(pl.Int64))
+    given = ReplayInput(
+        path.name,
+        frame.with_row_index(LINE_COLUMN, offset=2 if text else 1).with_columns(pl.col(LINE_COLUMN).cast(pl.Int64)),
     )
     ids = [_as_string(given, name) for name in own if name != "ts" and name in frame.columns]
     columns = [_typed(given, name, c, text=text) for name, c in declared.items() if name in frame.columns]
     typed = given.frame.with_columns(*ids, *columns, _times(given))
     refused = {row["line"] for row in given.rejected}
-    kept = typed.filter(~pl.col(LINE).is_in(list(refused))) if refused else typed
+    kept = typed.filter(~pl.col(LINE_COLUMN).is_in(list(refused))) if refused else typed
     if kept.is_empty():
         first = given.rejected[0]
         raise InvalidError(
             f"{path.name}: no row can be used; the first: {first['field']}: {first['reason']}", field=first["field"]
         )
-    return Given(path.name, kept.sort("ts", maintain_order=True), given.rejected, given.notes)
+    return ReplayInput(path.name, kept.sort("ts", maintain_order=True), given.rejected, given.notes)
 
 
 def _refuse_unknown(
@@ -128,14 +131,14 @@ def _refuse_unknown(
 # --- columns ----------------------------------------------------------------------------------------------------------
 
 
-def _as_string(given: Given, name: str) -> pl.Series:
+def _as_string(given: ReplayInput, name: str) -> pl.Series:
     series = given.frame[name]
     if series.dtype.is_nested() or series.dtype.is_temporal():
         raise _wrong(given, name, "a string")
     return series.cast(pl.String)
 
 
-def _typed(given: Given, name: str, column: Column, *, text: bool) -> pl.Series:
+def _typed(given: ReplayInput, name: str, column: Column, *, text: bool) -> pl.Series:
     """One column as its declared type; codes kept as numbers are fine as categories, 0 and 1 as truth values."""
     series = given.frame[name]
     if column.type in ("category", "string", "text"):
@@ -155,7 +158,7 @@ def _typed(given: Given, name: str, column: Column, *, text: bool) -> pl.Series:
     return series
 
 
-def _vectors(given: Given, series: pl.Series, size: int, *, text: bool) -> pl.Series:
+def _vectors(given: ReplayInput, series: pl.Series, size: int, *, text: bool) -> pl.Series:
     """Lists of numbers; a text file holds them as JSON. Wrong ones refuse their row."""
     if text:
         series = _parsed(given, series, vectors.parsed(series), "not a JSON list of numbers")
@@ -171,7 +174,7 @@ def _vectors(given: Given, series: pl.Series, size: int, *, text: bool) -> pl.Se
     return lists
 
 
-def _booleans(given: Given, series: pl.Series, *, text: bool) -> pl.Series:
+def _booleans(given: ReplayInput, series: pl.Series, *, text: bool) -> pl.Series:
     if series.dtype in (pl.Boolean, pl.Null):
         return series.cast(pl.Boolean)
     if text:
@@ -183,7 +186,7 @@ def _booleans(given: Given, series: pl.Series, *, text: bool) -> pl.Series:
     raise _wrong(given, series.name, "boolean")
 
 
-def _parsed(given: Given, raw: pl.Series, parsed: pl.Series, wrong: str) -> pl.Series:
+def _parsed(given: ReplayInput, raw: pl.Series, parsed: pl.Series, wrong: str) -> pl.Series:
     """Values of a text file: one that does not parse refuses its row, a column in which none does refuses the file."""
     bad = parsed.is_null() & raw.is_not_null()
     if bad.any() and parsed.is_null().all():
@@ -192,12 +195,12 @@ def _parsed(given: Given, raw: pl.Series, parsed: pl.Series, wrong: str) -> pl.S
     return parsed
 
 
-def _reject(given: Given, name: str, bad: pl.Series, reason: Callable[[Any], str]) -> None:
-    for line, value in given.frame.filter(bad).select(LINE, name).iter_rows():
+def _reject(given: ReplayInput, name: str, bad: pl.Series, reason: Callable[[Any], str]) -> None:
+    for line, value in given.frame.filter(bad).select(LINE_COLUMN, name).iter_rows():
         given.rejected.append({"file": given.name, "line": line, "field": name, "reason": reason(value)})
 
 
-def _wrong(given: Given, name: str, wanted: str) -> InvalidError:
+def _wrong(given: ReplayInput, name: str, wanted: str) -> InvalidError:
     series = given.frame[name]
     present = series.drop_nulls()
     value = " ".join(repr(present.head(1).to_list()[0]).split())[:60] if len(present) else "null"
@@ -211,7 +214,7 @@ def _wrong(given: Given, name: str, wanted: str) -> InvalidError:
 # --- time -------------------------------------------------------------------------------------------------------------
 
 
-def _times(given: Given) -> pl.Series:
+def _times(given: ReplayInput) -> pl.Series:
     raw = given.frame["ts"]
     if raw.dtype == pl.String:
         times = _parsed_times(given, raw)
@@ -220,15 +223,17 @@ def _times(given: Given) -> pl.Series:
     else:
         value = str(raw[0])[:40]
         raise InvalidError(
-            f"{given.name}: ts is {raw.dtype}, such as {value!r}; store times with their zone, such as {EXAMPLE}",
+            f"{given.name}: ts is {raw.dtype}, such as {value!r}; store times with their zone, such as {EXAMPLE_TIME}",
             field="ts", value=value,
         )  # fmt: skip
-    _reject(given, "ts", raw.is_null(), lambda _: f"missing; every row needs its time with a zone, such as {EXAMPLE}")
+    _reject(
+        given, "ts", raw.is_null(), lambda _: f"missing; every row needs its time with a zone, such as {EXAMPLE_TIME}"
+    )
     return times
 
 
-def _parsed_times(given: Given, raw: pl.Series) -> pl.Series:
-    zoneless = raw.filter(~raw.str.contains(ZONE))
+def _parsed_times(given: ReplayInput, raw: pl.Series) -> pl.Series:
+    zoneless = raw.filter(~raw.str.contains(ZONE_PATTERN))
     if len(zoneless):
         raise InvalidError(
             f"{given.name}: ts {zoneless[0]!r} has no zone; add Z or an offset such as +01:00", field="ts",
@@ -243,7 +248,7 @@ def _parsed_times(given: Given, raw: pl.Series) -> pl.Series:
         times = pl.Series("ts", values, dtype=pl.Datetime("us", "UTC"))
     _reject(
         given, "ts", times.is_null() & raw.is_not_null(),
-        lambda v: f"{v[:60]!r} is not a time; write it with its zone, such as {EXAMPLE}",
+        lambda v: f"{v[:60]!r} is not a time; write it with its zone, such as {EXAMPLE_TIME}",
     )  # fmt: skip
     return times
 

@@ -12,10 +12,10 @@ from monitor.catalogue import check_metrics
 from monitor.spec.model import ModelSpec
 from monitor.spec.parse import SpecError, parse_spec
 
-DECLARED: Final = "declared"
+DECLARED_POLICY: Final = "declared"
 FIELDS: Final = ("windows", "false_alarms", "phases", "drift")  # of `monitors`: what the budget is spent on, and how
 RULES: Final = ("blocks", "row_tests", "thresholds")
-FORMS: Final = (
+POLICY_HELP: Final = (
     "blocks, row_tests, thresholds:psi=0.2, alpha=0.01, false_alarms=1 per 60d, windows=1d/7d, windows=500, "
     "phases=day_of_week; several in one policy joined by +; or a YAML file"
 )
@@ -36,7 +36,7 @@ def policies(spec: ModelSpec, given: Sequence[str]) -> list[Policy]:
     Raises:
         InvalidError: a text is no policy, or the spec cannot be judged by it; names the text.
     """
-    found = [Policy(DECLARED, spec)]
+    found = [Policy(DECLARED_POLICY, spec)]
     for text in _split(given):
         name, changes = _file(Path(text)) if text.endswith((".yaml", ".yml", ".json")) else (text, _changes(text))
         if name in [policy.name for policy in found]:
@@ -90,7 +90,7 @@ def _changes(text: str) -> dict[str, Any]:
             found[head] = value
         else:
             raise InvalidError(
-                f"compare: {part.strip()!r} is no policy; write {FORMS}", field="compare", value=part.strip()
+                f"compare: {part.strip()!r} is no policy; write {POLICY_HELP}", field="compare", value=part.strip()
             )
     return found
 

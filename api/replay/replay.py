@@ -12,7 +12,7 @@ from typing import Any
 
 import migrations
 from api.replay.document import document, policy_line
-from api.replay.input import Given, read_events, read_outcomes
+from api.replay.input import ReplayInput, read_events, read_outcomes
 from api.replay.policies import budgeted, policies
 from api.replay.run import ReplayRun, feed
 from core.artifacts import ArtifactStore
@@ -60,7 +60,7 @@ def replay_file(
     given = read_events(events, spec)
     late = read_outcomes(outcomes, spec) if outcomes is not None else None
     notes = [*given.notes, *(late.notes if late else ()), *_base_model_notes(spec)]
-    with _fed(home, spec, given, late, progress) as run:
+    with _replayed(home, spec, given, late, progress) as run:
         stored = run.stored()
         found = document(run, stored, changed_at) | {"notes": notes}
         mine = [p for p in compared if profile_layout(p.spec) == profile_layout(spec)]
@@ -70,14 +70,16 @@ def replay_file(
         profile_layout(p.spec) for p in others
     ):  # other blocks: the rows are profiled for themselves
         together = [p for p in others if profile_layout(p.spec) == cut]
-        with _fed(home / f"cut-{len(judged)}", budgeted(together[0].spec), given, late, progress) as run:
+        with _replayed(home / f"cut-{len(judged)}", budgeted(together[0].spec), given, late, progress) as run:
             stored = run.stored()
             judged |= {p.name: policy_line(p.name, p.spec, stored, changed_at) for p in together}
     return found | {"policies": [judged[p.name] for p in compared]}
 
 
 @contextmanager
-def _fed(home: Path, spec: ModelSpec, given: Given, late: Given | None, progress: Progress) -> Iterator[ReplayRun]:
+def _replayed(
+    home: Path, spec: ModelSpec, given: ReplayInput, late: ReplayInput | None, progress: Progress
+) -> Iterator[ReplayRun]:
     """A replay that has seen every row."""
     site = open_fresh(home, ManualClock(given.frame["ts"][0]))
     try:
@@ -91,7 +93,7 @@ def _fed(home: Path, spec: ModelSpec, given: Given, late: Given | None, progress
         site.close()
 
 
-class _Log(EventStore):
+class _LogOnlyStore(EventStore):
     """Rows stay in the log, which is read like tables: no version of a table has to outlive a replay."""
 
     def settle(self, model: str) -> None:
@@ -108,8 +110,8 @@ def open_fresh(home: Path, clock: ManualClock) -> Site:
     keys = load_or_create(home, settings.ledger.origin)
     return Site(
         settings=settings, database=Database(settings.database_url, durable=False),
-        artifacts=ArtifactStore(home / "artifacts"), events=_Log(settings.lake_uri, home, keys.subject), clock=clock,
-        keys=keys,
+        artifacts=ArtifactStore(home / "artifacts"), events=_LogOnlyStore(settings.lake_uri, home, keys.subject),
+        clock=clock, keys=keys,
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from api.replay.input import LINE, Given
+from api.replay.input import LINE_COLUMN, ReplayInput
 from core.clock import ManualClock
 from monitor import service, store
 from monitor.ingest.media import NDJSON
@@ -25,7 +25,7 @@ from retrain.runs.consider import gather
 from retrain.triggers import decide
 from retrain.triggers.base import Labelled
 
-MOST_ROWS_AT_ONCE: Final = 20_000
+MAX_ROWS_AT_ONCE: Final = 20_000
 
 
 @dataclass
@@ -34,7 +34,7 @@ class ReplayRun:
 
     site: Site
     spec: ModelSpec
-    late: Given | None
+    late: ReplayInput | None
     rejected: list[dict[str, Any]]
     accepted: int = 0
     duplicates: int = 0
@@ -54,7 +54,7 @@ class ReplayRun:
     def send_events(self, part: pl.DataFrame, name: str, *, at: datetime, arrived: pl.Series | None) -> None:
         """Store events at `at`, each as received when `arrived` says, or all then; outcome columns stay behind."""
         ahead = replace(self.site, clock=ManualClock(at))
-        columns = [c for c in part.columns if c == LINE or c not in self.spec.outcome_columns]
+        columns = [c for c in part.columns if c == LINE_COLUMN or c not in self.spec.outcome_columns]
         body = Body(_lines(part.select(columns)), NDJSON)
         receipt = receive(ahead, self.spec.model, "events", body, arrived=arrived)
         self.accepted += receipt.accepted
@@ -67,7 +67,7 @@ class ReplayRun:
         if known.height:
             ahead = replace(self.site, clock=ManualClock(at))
             columns = [c for c in part.columns if c in self.spec.outcome_columns]
-            body = Body(_lines(known.select(LINE, "event_id", *columns)), NDJSON)
+            body = Body(_lines(known.select(LINE_COLUMN, "event_id", *columns)), NDJSON)
             arrived = known["ts"] if as_events else None
             self._note(receive(ahead, self.spec.model, "outcomes", body, arrived=arrived), name, known)
 
@@ -139,7 +139,7 @@ class ReplayRun:
     def _note(self, receipt: Receipt, name: str, part: pl.DataFrame) -> None:
         if not receipt.rejected:
             return
-        lines = part[LINE]
+        lines = part[LINE_COLUMN]
         known = {(row["file"], row["line"]) for row in self.rejected}  # an event's outcome in the same row goes with it
         self.rejected += [
             {"file": name, "line": line, "field": row.field, "reason": row.reason}
@@ -148,14 +148,14 @@ class ReplayRun:
         ]
 
 
-def feed(run: ReplayRun, given: Given) -> Iterator[int]:
+def feed(run: ReplayRun, given: ReplayInput) -> Iterator[int]:
     """Feed the file and close what it leaves open; rows done so far, again and again."""
     by_rows = isinstance(run.spec.monitors.windows, RowWindow)
     yield from (_feed_rows if by_rows else _feed_time)(run, given)
     run.finish()
 
 
-def _feed_rows(run: ReplayRun, given: Given) -> Iterator[int]:
+def _feed_rows(run: ReplayRun, given: ReplayInput) -> Iterator[int]:
     """A window's worth of rows at a time; each is judged when its last row is there."""
     windows = run.spec.monitors.windows
     assert isinstance(windows, RowWindow)
@@ -170,7 +170,7 @@ def _feed_rows(run: ReplayRun, given: Given) -> Iterator[int]:
         yield done
 
 
-def _feed_time(run: ReplayRun, given: Given) -> Iterator[int]:
+def _feed_time(run: ReplayRun, given: ReplayInput) -> Iterator[int]:
     """Block by block of event time. Rows are stored ahead of the clock, many blocks at once: a window needs later
     events to close and looks at none of them, and labels that lie ahead are not counted by the retrain policy."""
     windows = run.spec.monitors.windows
@@ -202,11 +202,11 @@ def _store_ahead(run: ReplayRun, name: str, parts: Sequence[pl.DataFrame], first
         last, together, at = first + 1, parts[first], parts[first]["ts"][0]
     else:
         last, rows = first + 1, parts[first].height
-        while last < len(parts) and rows + parts[last].height <= MOST_ROWS_AT_ONCE:
+        while last < len(parts) and rows + parts[last].height <= MAX_ROWS_AT_ONCE:
             rows += parts[last].height
             last += 1
         together, at = pl.concat(parts[first:last]), parts[last - 1]["ts"][-1]
-    for part in together.iter_slices(MOST_ROWS_AT_ONCE):
+    for part in together.iter_slices(MAX_ROWS_AT_ONCE):
         run.send_events(part, name, at=at, arrived=None if apart else part["ts"])
         run.send_outcomes(part, name, at=at, as_events=not apart)
     run.ahead += run.with_outcome(together).height
@@ -219,7 +219,7 @@ def _block_start(at: datetime, length: timedelta) -> datetime:
 
 
 def _lines(frame: pl.DataFrame) -> bytes:
-    frame = frame.drop(LINE)
+    frame = frame.drop(LINE_COLUMN)
     if "ts" in frame.columns:
         frame = frame.with_columns(pl.col("ts").dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"))
     return frame.write_ndjson().encode()

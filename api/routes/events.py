@@ -30,7 +30,7 @@ from retrain import store as retrained
 router = APIRouter(prefix="/api/v1/models/{model}", tags=["events"])
 ingest_router = APIRouter(prefix="/api/v1/models/{model}", tags=["events"], route_class=DirectRoute)
 Writer = Annotated[Caller, requires(Permission.EVENTS_WRITE)]
-ROWS: Final[dict[str, Any]] = {
+ROW_BODIES: Final[dict[str, Any]] = {
     "requestBody": {"required": True, "content": {kind: {"schema": {}} for kind in MEDIA_TYPES}}
 }
 Reader = Annotated[Caller, requires(Permission.EVENTS_READ)]
@@ -63,19 +63,19 @@ class ExplanationFailedError(ConflictError):
     code = "explanation_failed"
 
 
-@ingest_router.post("/events", response_model=ReceiptOut, openapi_extra=ROWS)
+@ingest_router.post("/events", response_model=ReceiptOut, openapi_extra=ROW_BODIES)
 async def take_events(_: Writer, request: Request) -> Response:
     """Store events: NDJSON, a JSON array, Arrow or Parquet; durable when answered, idempotent by event_id."""
-    return await _take(request, "events")
+    return await _store_body(request, "events")
 
 
-@ingest_router.post("/outcomes", response_model=ReceiptOut, openapi_extra=ROWS)
+@ingest_router.post("/outcomes", response_model=ReceiptOut, openapi_extra=ROW_BODIES)
 async def take_outcomes(_: Writer, request: Request) -> Response:
     """Store what turned out to be true, joined to its event by event_id."""
-    return await _take(request, "outcomes")
+    return await _store_body(request, "outcomes")
 
 
-async def _take(request: Request, kind: Kind) -> Response:
+async def _store_body(request: Request, kind: Kind) -> Response:
     """Read the body and have it stored. Dependencies and a model of the answer would take longer than the storing."""
     media_type, encoding = form_of(request, MEDIA_TYPES, ENCODINGS)
     intake: Intake = request.app.state.intake
@@ -111,7 +111,7 @@ def explain(_: Reader, model: str, event_id: str, site: SiteDep, db: Db, respons
     version = _explained_version(db, found.id, event["version"])
     stored = retrained.explanation(db, found.id, event_id, version)
     if stored is None:
-        _ask(site, db, model, event_id)
+        _request_explanation(site, db, model, event_id)
         response.status_code = 202
         return ExplanationOut(event_id=event_id, state="queued", version=version)
     return ExplanationOut(
@@ -142,7 +142,7 @@ def _explained_version(db: Session, model_id: UUID, answered_by: str) -> str:
     return answered_by if answered_by in registered else champion
 
 
-def _ask(site: Site, db: Session, model: str, event_id: str) -> None:
+def _request_explanation(site: Site, db: Session, model: str, event_id: str) -> None:
     """Queue the computation once; a computation that failed is not repeated behind the reader's back."""
     key = f"explain:{model}:{event_id}"[:200]
     last = db.scalars(select(Job).where(Job.dedupe_key == key).order_by(Job.created_at.desc()).limit(1)).first()

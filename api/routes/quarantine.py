@@ -68,7 +68,7 @@ class ReleasedOut(Out):
 @router.get("")
 def list_rows(_: Reader, model: str, query: Annotated[QuarantineQuery, Query()], site: SiteDep) -> Page[KeptOut]:
     """Rejected rows in the order they arrived, personal data replaced."""
-    rows = release.kept(
+    rows = release.quarantined_rows(
         site, model, since=query.from_, until=query.to, field=query.field, state=query.state,
         after=-1 if query.cursor is None else query.cursor, limit=query.limit,
     )  # fmt: skip

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 router = APIRouter(tags=["traces"])
 ingest_router = APIRouter(tags=["traces"], route_class=DirectRoute)
-SPANS: Final[dict[str, Any]] = {
+SPAN_BODIES: Final[dict[str, Any]] = {
     "requestBody": {"required": True, "content": {kind: {"schema": {}} for kind in TRACE_TYPES}}
 }
 Writer = Annotated[Caller, requires(Permission.EVENTS_WRITE)]
@@ -36,7 +36,7 @@ class UnmappedServiceOut(Out):
     sample: dict[str, Any]
 
 
-@ingest_router.post("/v1/traces", openapi_extra=SPANS)
+@ingest_router.post("/v1/traces", openapi_extra=SPAN_BODIES)
 async def take_traces(_: Writer, request: Request) -> Response:
     """Store the spans that models' `traces` mappings select: OTLP/HTTP, protobuf or JSON; durable when answered."""
     media_type, encoding = form_of(request, TRACE_TYPES, ENCODINGS)

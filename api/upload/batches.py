@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 from api.upload.files import UploadSource
 from core.errors import InvalidError
 
-ROWS: Final = 20_000
-BYTES: Final = 16 << 20  # of text in one batch
-LONGEST_LINE: Final = 32 << 20
+BATCH_ROWS: Final = 20_000
+BATCH_BYTES: Final = 16 << 20  # of text in one batch
+MAX_LINE_BYTES: Final = 32 << 20
 _CHUNK: Final = 1 << 20
 
 
@@ -35,7 +35,7 @@ def column_names(source: UploadSource) -> list[str] | None:
     Raises:
         InvalidError: it cannot be read.
     """
-    with _refused_unless_readable(source), source.opened() as (stream, _):
+    with _read_errors(source), source.opened() as (stream, _):
         match source.form:
             case "parquet":
                 return list(pq.read_schema(stream).names)
@@ -53,12 +53,12 @@ def batches(source: UploadSource, skip: int) -> Iterator[Batch]:
     read: Mapping[str, Callable[[UploadSource, int], Iterator[Batch]]] = {
         "parquet": _parquet, "csv": _csv_batches, "ndjson": _ndjson
     }  # fmt: skip
-    with _refused_unless_readable(source):
+    with _read_errors(source):
         yield from read[source.form](source, skip)
 
 
 @contextmanager
-def _refused_unless_readable(source: UploadSource) -> Iterator[None]:
+def _read_errors(source: UploadSource) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
@@ -73,7 +73,9 @@ def _parquet(source: UploadSource, skip: int) -> Iterator[Batch]:
         while first < len(sizes) and at + sizes[first] <= skip:
             at, first = at + sizes[first], first + 1
         total = max(file.metadata.num_rows, 1)
-        for part in file.iter_batches(batch_size=ROWS, row_groups=list(range(first, len(sizes))), use_threads=False):
+        for part in file.iter_batches(
+            batch_size=BATCH_ROWS, row_groups=list(range(first, len(sizes))), use_threads=False
+        ):
             end = at + part.num_rows
             if end > skip:
                 cut = part.slice(max(0, skip - at))
@@ -104,8 +106,8 @@ def _csv_batches(source: UploadSource, skip: int) -> Iterator[Batch]:
     with source.opened() as (stream, file):
         for part in _csv(stream, columns):
             end = at + part.num_rows
-            for first in range(max(at, skip), end, ROWS):
-                cut = part.slice(first - at, ROWS)
+            for first in range(max(at, skip), end, BATCH_ROWS):
+                cut = part.slice(first - at, BATCH_ROWS)
                 yield Batch(first + 1, cut.num_rows, file.tell(), _framed(pa.Table.from_batches([cut])))
             at = end
 
@@ -125,7 +127,7 @@ def _ndjson(source: UploadSource, skip: int) -> Iterator[Batch]:
                 continue
             lines.append(line)
             size += len(line or b"")
-            if len(lines) == ROWS or size > BYTES:
+            if len(lines) == BATCH_ROWS or size > BATCH_BYTES:
                 yield Batch(first, len(lines), file.tell(), lines)
                 lines, size, first = [], 0, number + 1
         if lines:
@@ -140,7 +142,7 @@ def _lines(stream: Any) -> Iterator[bytes | None]:
         for line in whole:
             yield None if skipping else line
             skipping = False
-        if len(rest) > LONGEST_LINE:
+        if len(rest) > MAX_LINE_BYTES:
             rest, skipping = b"", True
     if rest or skipping:
         yield None if skipping else rest

@@ -14,21 +14,21 @@ from core.settings import azure_keys
 if TYPE_CHECKING:
     from pyarrow.fs import FileInfo, FileSystem
 
-FORMS: Final[Mapping[str, str]] = {".parquet": "parquet", ".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson"}
-Packing = Literal["gzip", "zstd"]
-PACKED: Final[Mapping[str, Packing]] = {".gz": "gzip", ".zst": "zstd"}
-_KINDS: Final = "give .parquet, .csv, .ndjson or .jsonl; the last three also as .gz or .zst"
+FORMATS: Final[Mapping[str, str]] = {".parquet": "parquet", ".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson"}
+Compression = Literal["gzip", "zstd"]
+COMPRESSIONS: Final[Mapping[str, Compression]] = {".gz": "gzip", ".zst": "zstd"}
+_FORMAT_HELP: Final = "give .parquet, .csv, .ndjson or .jsonl; the last three also as .gz or .zst"
 _CHUNK: Final = 1 << 20
-_URIS: Final = (
+_URI_HELP: Final = (
     "write it like s3://bucket/folder, gs://bucket/folder, abfs://container@account.dfs.core.windows.net/folder or "
     "file:///folder"
 )
 # An object store may take its time over a page of a thousand names; Arrow's own patience is 3 seconds with S3, and a
 # quarter of an hour with Google's where nobody answers.
-_SILENT_S: Final = 60
-_CONNECT_S: Final = 10
+_REQUEST_TIMEOUT_S: Final = 60
+_CONNECT_TIMEOUT_S: Final = 10
 # name:password@ (a port is none), and what SAS tokens and Azure's URIs carry.
-_SECRET: Final = re.compile(r"://[^:/@?]*:(?!\d+/)[^@]*@|[?&](?:sig|client_secret)=")
+_SECRET_PATTERN: Final = re.compile(r"://[^:/@?]*:(?!\d+/)[^@]*@|[?&](?:sig|client_secret)=")
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class UploadSource:
     size: int
     changed: str  # time of the last change
     form: str
-    packed: Packing | None
+    packed: Compression | None
     partitions: Mapping[str, str]  # from folders named column=value
     store: "FileSystem"
 
@@ -87,7 +87,7 @@ def sources(given: str) -> list[UploadSource]:
     except (pa.ArrowException, OSError) as error:
         check = "; check the address, and the credentials in the environment" if "://" in given else ""
         raise InvalidError(
-            f"file: {given} cannot be read: {_first(error)}{check}", field="file", value=given
+            f"file: {given} cannot be read: {_first_line(error)}{check}", field="file", value=given
         ) from error  # fmt: skip
     if any(PurePosixPath(found.path).name == "_delta_log" for found in below):
         raise InvalidError(
@@ -96,7 +96,7 @@ def sources(given: str) -> list[UploadSource]:
         )  # fmt: skip
     files = sorted((f for f in below if f.type == FileType.File and not _hidden(f.path, path)), key=lambda f: f.path)
     if not files:
-        raise InvalidError(f"file: {given} holds no file; {_KINDS}", field="file", value=given)
+        raise InvalidError(f"file: {given} holds no file; {_FORMAT_HELP}", field="file", value=given)
     return [_source(store, found, PurePosixPath(path)) for found in files]
 
 
@@ -106,7 +106,7 @@ def _located(given: str) -> tuple["FileSystem", str]:
 
     if "://" not in given:
         return LocalFileSystem(), given
-    if _SECRET.search(given):  # it is not quoted
+    if _SECRET_PATTERN.search(given):  # it is not quoted
         raise InvalidError(
             "file: the URI holds a password or key, which would be kept where progress is noted; leave it out and set "
             "the cloud's own environment variables, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", field="file",
@@ -115,10 +115,10 @@ def _located(given: str) -> tuple["FileSystem", str]:
         store, path = _opened(given)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InvalidError(
-            f"file: {given} is no URI that can be read: {_first(error)}; {_URIS}", field="file", value=given
+            f"file: {given} is no URI that can be read: {_first_line(error)}; {_URI_HELP}", field="file", value=given
         ) from error
     if not path.strip("/"):
-        raise InvalidError(f"file: {given} names no bucket or folder; {_URIS}", field="file", value=given)
+        raise InvalidError(f"file: {given} names no bucket or folder; {_URI_HELP}", field="file", value=given)
     return store, path
 
 
@@ -127,20 +127,20 @@ def _opened(uri: str) -> tuple["FileSystem", str]:
     from pyarrow.fs import AzureFileSystem, FileSystem, S3FileSystem
 
     if uri.startswith(("gs://", "gcs://")) and "retry_limit_seconds=" not in uri:
-        uri += f"{'&' if '?' in uri else '?'}retry_limit_seconds={_SILENT_S}"
+        uri += f"{'&' if '?' in uri else '?'}retry_limit_seconds={_REQUEST_TIMEOUT_S}"
     made: Any
     store, path = FileSystem.from_uri(uri)
     if isinstance(store, S3FileSystem):
         # A URI of S3 cannot say how long to wait; pickling knows what else the store was made of.
         made = store.__reduce__()
-        store = made[0]({**made[1][0], "request_timeout": _SILENT_S, "connect_timeout": _CONNECT_S})
+        store = made[0]({**made[1][0], "request_timeout": _REQUEST_TIMEOUT_S, "connect_timeout": _CONNECT_TIMEOUT_S})
     if isinstance(store, AzureFileSystem) and (keys := azure_keys()):  # without one Arrow asks for an identity
         made = store.__reduce__()
         store = made[0]({**made[1][0], **keys})
     return store, path
 
 
-def _first(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
@@ -151,10 +151,10 @@ def _hidden(path: str, root: str) -> bool:
 def _source(store: "FileSystem", found: "FileInfo", root: PurePosixPath) -> UploadSource:
     path = PurePosixPath(found.path)
     suffixes = [s.lower() for s in path.suffixes]
-    packed = PACKED.get(suffixes[-1]) if suffixes else None
-    form = FORMS.get(suffixes[-2 if packed else -1]) if len(suffixes) > (1 if packed else 0) else None
+    packed = COMPRESSIONS.get(suffixes[-1]) if suffixes else None
+    form = FORMATS.get(suffixes[-2 if packed else -1]) if len(suffixes) > (1 if packed else 0) else None
     if form is None or (packed and form == "parquet"):
-        raise InvalidError(f"file {path.name}: unknown kind of file; {_KINDS}", field="file", value=path.name)
+        raise InvalidError(f"file {path.name}: unknown kind of file; {_FORMAT_HELP}", field="file", value=path.name)
     name = path.relative_to(root)
     partitions = dict(part.split("=", 1) for part in name.parts[:-1] if "=" in part)
     return UploadSource(

@@ -20,12 +20,12 @@ from core.artifacts import write_durably
 from core.errors import InvalidError
 from monitor.spec.model import ModelSpec
 
-LISTED: Final = 1000  # rejected rows that are listed
-_PATIENCE_S: Final = 600  # how long a service that is busy all the time is waited for
+MAX_LISTED_REJECTIONS: Final = 1000  # rejected rows that are listed
+_MAX_BUSY_WAIT_S: Final = 600  # how long a service that is busy all the time is waited for
 
 
 @dataclass
-class Done:
+class FileProgress:
     """How far one file has come."""
 
     size: int
@@ -40,7 +40,7 @@ class UploadProgress:
 
     path: Path
     about: dict[str, Any]
-    files: dict[str, Done] = field(default_factory=dict)
+    files: dict[str, FileProgress] = field(default_factory=dict)
 
     @classmethod
     def open(cls, path: Path, about: dict[str, Any]) -> "UploadProgress":
@@ -52,7 +52,7 @@ class UploadProgress:
             return cls(path, about)
         try:
             document = json.loads(path.read_bytes())
-            files = {name: Done(**done) for name, done in document["files"].items()}
+            files = {name: FileProgress(**done) for name, done in document["files"].items()}
         except (ValueError, TypeError, KeyError) as error:
             raise InvalidError(
                 f"state: {path} is no progress file of assay ingest; name another file or delete it", field="state"
@@ -64,11 +64,11 @@ class UploadProgress:
             )  # fmt: skip
         return cls(path, about, files)
 
-    def of(self, source: UploadSource) -> Done:
+    def of(self, source: UploadSource) -> FileProgress:
         """How far a file has come; from its start when it changed since."""
         done = self.files.get(source.name)
         if done is None or (done.size, done.changed) != (source.size, source.changed):
-            done = self.files[source.name] = Done(source.size, source.changed)
+            done = self.files[source.name] = FileProgress(source.size, source.changed)
         return done
 
     def save(self) -> None:
@@ -122,7 +122,7 @@ class Sender:
         self.totals.rejected.sort(key=lambda rejected: (rejected["file"], rejected["row"]))
         return self.totals
 
-    def _file(self, source: UploadSource, plan: UploadPlan, done: Done, progress: UploadProgress) -> None:
+    def _file(self, source: UploadSource, plan: UploadPlan, done: FileProgress, progress: UploadProgress) -> None:
         for batch in batches(source, done.rows):
             before = replace(self.totals, rejected=list(self.totals.rejected))
             for number, line in enumerate(batch.content if isinstance(batch.content, list) else (), start=batch.first):
@@ -144,7 +144,7 @@ class Sender:
         """Stop at the start of a file of which nothing fits, instead of filling the quarantine with it."""
         if self.totals.stored > before.stored:
             return
-        why = self.totals.rejected[min(len(before.rejected), LISTED - 1)]
+        why = self.totals.rejected[min(len(before.rejected), MAX_LISTED_REJECTIONS - 1)]
         name = f"{why['field']}: " if why["field"] else ""
         raise InvalidError(
             f"file {source.name}: none of its first {rows} rows was taken; row {why['row']}: {name}{why['reason']}",
@@ -176,7 +176,7 @@ class Sender:
 
     def _refuse(self, source: UploadSource, row: int, name: str | None, reason: str) -> None:
         self.totals.rejected_total += 1
-        if len(self.totals.rejected) < LISTED:
+        if len(self.totals.rejected) < MAX_LISTED_REJECTIONS:
             self.totals.rejected.append({"file": source.name, "row": row, "field": name, "reason": reason})
 
     def _patiently(self, body: UploadBody) -> Any:
@@ -188,7 +188,7 @@ class Sender:
                 return self._client.json("POST", path, content=body.content, headers={"Content-Type": body.media_type})
             except ServiceError as error:
                 pause = float(error.facts.get("retry_after_s") or 1)
-                if error.facts.get("status") != 503 or waited + pause > _PATIENCE_S:
+                if error.facts.get("status") != 503 or waited + pause > _MAX_BUSY_WAIT_S:
                     raise
                 time.sleep(pause)
                 waited += pause

@@ -16,14 +16,14 @@ from api.upload.batches import Batch
 from core.errors import InvalidError
 from monitor.ingest import vectors
 from monitor.ingest.media import ARROW, NDJSON
-from monitor.ingest.ndjson import written
+from monitor.ingest.ndjson import json_line
 from monitor.ingest.row_schema import DTYPES, UTC_MICROSECONDS
 from monitor.ingest.validate import OWN_COLUMNS, TIME_FORMAT
 from monitor.spec.columns import ColumnType
 from monitor.spec.model import ModelSpec
 
-_TRUTH: Final = {"true": True, "1": True, "false": False, "0": False}
-_EXAMPLE: Final = "2026-03-01T12:00:00Z"
+_BOOLEAN_WORDS: Final = {"true": True, "1": True, "false": False, "0": False}
+_EXAMPLE_TIME: Final = "2026-03-01T12:00:00Z"
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def _typed(series: pl.Series, kind: ColumnType) -> tuple[pl.Series, pl.Series]:
         )
     if kind == "boolean" and (dtype == pl.Boolean or dtype.is_integer() or dtype == pl.String):
         words = series.cast(pl.String).str.strip_chars().str.to_lowercase()
-        truth = words.replace_strict(_TRUTH, default=None, return_dtype=pl.Boolean)
+        truth = words.replace_strict(_BOOLEAN_WORDS, default=None, return_dtype=pl.Boolean)
         return truth, truth.is_null() & series.is_not_null()
     if kind == "vector" and (dtype == pl.String or isinstance(dtype, pl.List | pl.Array)):
         lists = vectors.parsed(series) if dtype == pl.String else series.cast(DTYPES[kind], strict=False)
@@ -169,7 +169,9 @@ def _refused(series: pl.Series, kind: str) -> InvalidError:
     present = series.drop_nulls()
     value = " ".join(str(present[0]).split())[:60] if len(present) else "null"
     if kind == "ts":
-        text = f"column ts holds {series.dtype}, such as {value!r}; write times with their zone, such as {_EXAMPLE}"
+        text = (
+            f"column ts holds {series.dtype}, such as {value!r}; write times with their zone, such as {_EXAMPLE_TIME}"
+        )
     else:
         text = (
             f"column {series.name!r} is declared as {kind} and holds {series.dtype}, such as {value!r}; convert the "
@@ -227,7 +229,7 @@ def _of_objects(plan: UploadPlan, rows: Sequence[tuple[int, Any]]) -> list[Uploa
 
 
 def _line(row: Any) -> bytes:
-    return row if isinstance(row, bytes) else written(row).encode()
+    return row if isinstance(row, bytes) else json_line(row).encode()
 
 
 def _textual(kind: str, lines: Sequence[tuple[int, bytes]]) -> list[UploadBody]:

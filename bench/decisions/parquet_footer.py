@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from monitor.ingest.parquet_footer import LeafColumn, groups, unpacked  # noqa: E402
+from monitor.ingest.parquet_footer import LeafColumn, page_sizes, row_groups  # noqa: E402
 
 REPEATS = 20
 
@@ -49,7 +49,7 @@ def main() -> None:
         leaves = [LeafColumn(name, 8, in_list=False) for name in pq.read_schema(io.BytesIO(data)).names]
         began = time.process_time()
         for _ in range(REPEATS):
-            pages = sum(1 for _ in unpacked(data, leaves, groups(data)))
+            pages = sum(1 for _ in page_sizes(data, leaves, row_groups(data)))
         show(rows, "footer and page headers", 1e3 * (time.process_time() - began) / REPEATS, pages)
         began = time.process_time()
         for _ in range(REPEATS):

@@ -18,19 +18,19 @@ from monitor.ingest.encoding import too_large
 from monitor.ingest.json_columns import merged
 from monitor.ingest.media import ARROW, JSON, NDJSON, PARQUET
 from monitor.ingest.ndjson import BodyError, Rows, check_count
-from monitor.ingest.parquet_footer import LeafColumn, groups, unpacked
+from monitor.ingest.parquet_footer import LeafColumn, page_sizes, row_groups
 from monitor.ingest.row_schema import UTC_MICROSECONDS, SchemaMismatchError, Target
-from monitor.ingest.validate import AHEAD, Checked, unknown_column
+from monitor.ingest.validate import MAX_CLOCK_AHEAD, CheckedRows, unknown_column
 from monitor.spec.columns import ColumnType
 
-_PER_SECOND: Final = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+_UNITS_PER_SECOND: Final = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_WANTED: Final[Mapping[ColumnType, str]] = {
+_EXPECTED_TYPES: Final[Mapping[ColumnType, str]] = {
     "number": "integers, floats or decimals", "boolean": "booleans", "category": "strings", "string": "strings",
     "text": "strings", "vector": "lists of numbers",
 }  # fmt: skip
 # First bytes of what is sent by mistake in place of what the header says.
-_OTHERS: Final[Mapping[bytes, str]] = {
+_OTHER_FORMATS: Final[Mapping[bytes, str]] = {
     b"ARROW1": "an Arrow file; write an IPC stream, with pyarrow.ipc.new_stream or polars' write_ipc_stream",
     b"PAR1": f"a Parquet file; say so: Content-Type {PARQUET}",
     b"\xff\xff\xff\xff": f"an Arrow IPC stream; say so: Content-Type {ARROW}",
@@ -41,7 +41,7 @@ _OTHERS: Final[Mapping[bytes, str]] = {
 }  # fmt: skip
 
 
-def read_arrow_columns(target: Target, body: bytes, now: datetime, limit_mb: int) -> Checked:
+def read_arrow_columns(target: Target, body: bytes, now: datetime, limit_mb: int) -> CheckedRows:
     """An Arrow IPC stream; dictionaries, large strings and times of any unit with a zone are taken.
 
     Raises:
@@ -50,24 +50,24 @@ def read_arrow_columns(target: Target, body: bytes, now: datetime, limit_mb: int
         SchemaMismatchError: columns that the spec does not declare, or of other types.
     """
 
-    with _refused_unless("an Arrow IPC stream", body), pa.ipc.open_stream(body) as stream:
+    with _read_errors("an Arrow IPC stream", body), pa.ipc.open_stream(body) as stream:
         _match(target, stream.schema)
         _bound_messages(body, limit_mb)
         return _columns(target, stream.read_all(), now, limit_mb)
 
 
-def read_parquet_columns(target: Target, body: bytes, now: datetime, limit_mb: int) -> Checked:
+def read_parquet_columns(target: Target, body: bytes, now: datetime, limit_mb: int) -> CheckedRows:
     """A Parquet file; raises what `read_arrow_columns` raises."""
-    with _refused_unless("a Parquet file", body):
+    with _read_errors("a Parquet file", body):
         metadata = pq.read_metadata(pa.BufferReader(body))
         # Dictionaries stay dictionaries until their unpacked size is known.
         texts = [name for name in metadata.schema.names if target.schema.get(name) == pl.String]
         with pq.ParquetFile(pa.BufferReader(body), metadata=metadata, read_dictionary=texts) as file:
             _match(target, file.schema_arrow)
-            found = groups(body)
+            found = row_groups(body)
             rows, size = sum(group.rows for group in found), 0
             _bound(rows, size, limit_mb)
-            for page in unpacked(body, _leaves(metadata.schema), found):
+            for page in page_sizes(body, _leaves(metadata.schema), found):
                 _bound(rows, size := size + page, limit_mb)
             return _columns(target, file.read(use_threads=False), now, limit_mb)
 
@@ -78,7 +78,7 @@ def _leaves(schema: pq.ParquetSchema) -> list[LeafColumn]:
 
 
 @contextmanager
-def _refused_unless(what: str, body: bytes) -> Iterator[None]:
+def _read_errors(what: str, body: bytes) -> Iterator[None]:
     try:
         yield
     # In these pyarrow and polars say what is wrong with a file.
@@ -86,7 +86,9 @@ def _refused_unless(what: str, body: bytes) -> Iterator[None]:
         pa.ArrowException, pl.exceptions.PolarsError, OSError, ValueError, TypeError, KeyError, OverflowError,
         struct.error,
     ) as error:  # fmt: skip
-        other = next((said for first, said in _OTHERS.items() if body.startswith(first) and what not in said), None)
+        other = next(
+            (said for first, said in _OTHER_FORMATS.items() if body.startswith(first) and what not in said), None
+        )
         why = f"it looks like {other}" if other else str(error).rstrip(". \n")[:200] + "; write it anew"
         raise BodyError(f"the body is not {what} that can be read: {why}") from error
 
@@ -107,20 +109,21 @@ def _match(target: Target, schema: pa.Schema) -> None:
         if name in schema.names and not _fits(schema.field(name).type, kind):
             sent = schema.field(name).type
             raise SchemaMismatchError(
-                f"column {name} is {_told(sent)}; it is declared as {kind}: send {_WANTED[kind]}, or leave it out",
-                field=name, sent=_told(sent),
+                f"column {name} is {_type_name(sent)}; it is declared as {kind}: send {_EXPECTED_TYPES[kind]}, "
+                "or leave it out",
+                field=name, sent=_type_name(sent),
             )  # fmt: skip
     if target.timed:
         sent = schema.field("ts").type
         if not pa.types.is_timestamp(sent):
             raise SchemaMismatchError(
-                f"column ts is {_told(sent)}; send timestamps with a zone", field="ts", sent=_told(sent)
+                f"column ts is {_type_name(sent)}; send timestamps with a zone", field="ts", sent=_type_name(sent)
             )
         if sent.tz is None:
             raise SchemaMismatchError(f"column ts is {sent}, without a zone; give it one, such as UTC", field="ts")
 
 
-def _told(sent: pa.DataType) -> str:
+def _type_name(sent: pa.DataType) -> str:
     return str(sent)[:100]
 
 
@@ -141,7 +144,7 @@ def _fits(sent: pa.DataType, kind: ColumnType) -> bool:
     return is_null or pa.types.is_string(sent) or pa.types.is_large_string(sent) or pa.types.is_string_view(sent)
 
 
-def _columns(target: Target, table: pa.Table, now: datetime, limit_mb: int) -> Checked:
+def _columns(target: Target, table: pa.Table, now: datetime, limit_mb: int) -> CheckedRows:
     table.validate(full=True)
     if not table.num_rows:
         raise BodyError("the body holds no row; send at least one")
@@ -153,14 +156,14 @@ def _columns(target: Target, table: pa.Table, now: datetime, limit_mb: int) -> C
         columns["ts"] = _times(table["ts"], now)
     frame, good = target.good(pl.DataFrame(columns), now)
     if good.all():
-        return Checked(frame, range(1, frame.height + 1), [])
+        return CheckedRows(frame, range(1, frame.height + 1), [])
     bad = (~good).arg_true().to_list()
     objects = frame[bad].to_dicts()
     if target.timed:
         for row, value in zip(objects, table["ts"].cast(pa.int64()).take(pa.array(bad)).to_pylist(), strict=True):
-            row["ts"] = None if value is None else _written(value, table["ts"].type.unit)
+            row["ts"] = None if value is None else _iso_time(value, table["ts"].type.unit)
     examined = target.examine(Rows(objects, [i + 1 for i in bad], []), now)
-    return merged(Checked(frame.filter(good), (good.arg_true() + 1).to_list(), []), examined)
+    return merged(CheckedRows(frame.filter(good), (good.arg_true() + 1).to_list(), []), examined)
 
 
 def _typed(table: pa.Table, name: str, dtype: Any) -> pl.Series:
@@ -178,8 +181,8 @@ def _typed(table: pa.Table, name: str, dtype: Any) -> pl.Series:
 
 def _times(column: "pa.ChunkedArray[Any]", now: datetime) -> pl.Series:
     """UTC to the microsecond; null where the time is out of bounds."""
-    per_second = _PER_SECOND[column.type.unit]
-    microseconds = (now + AHEAD - _EPOCH) // timedelta(microseconds=1)
+    per_second = _UNITS_PER_SECOND[column.type.unit]
+    microseconds = (now + MAX_CLOCK_AHEAD - _EPOCH) // timedelta(microseconds=1)
     latest = ((microseconds + 1) * per_second - 1) // 10**6  # what is finer than a microsecond is cut off, as in JSON
     counted = pl.Series("ts", column.cast(pa.int64()))
     inside = pl.when((counted >= 0) & (counted <= latest)).then(counted)
@@ -187,9 +190,9 @@ def _times(column: "pa.ChunkedArray[Any]", now: datetime) -> pl.Series:
     return pl.select(scaled.cast(pl.Int64).cast(UTC_MICROSECONDS).alias("ts")).to_series()
 
 
-def _written(value: int, unit: str) -> str:
+def _iso_time(value: int, unit: str) -> str:
     try:
-        return (_EPOCH + timedelta(microseconds=value * 10**6 // _PER_SECOND[unit])).isoformat()
+        return (_EPOCH + timedelta(microseconds=value * 10**6 // _UNITS_PER_SECOND[unit])).isoformat()
     except OverflowError:  # beyond Python's calendar
         return f"{value} {unit} since 1970"
 

@@ -15,13 +15,13 @@ import polars as pl
 from monitor.ingest.json_scan import Lines, Positions, scan
 from monitor.ingest.ndjson import BOM, Rows, check_count, read_json, read_lines, read_ndjson
 from monitor.ingest.row_schema import Target
-from monitor.ingest.validate import Checked
+from monitor.ingest.validate import CheckedRows
 
-_WHITE: Final = b" \t\r\n"
-_FEW: Final = 32  # lines around one that is no JSON that are read row by row
+_WHITESPACE: Final = b" \t\r\n"
+_MIN_SPLIT_LINES: Final = 32  # lines around one that is no JSON that are read row by row
 
 
-def read_ndjson_columns(target: Target, body: bytes, now: datetime) -> Checked:
+def read_ndjson_columns(target: Target, body: bytes, now: datetime) -> CheckedRows:
     """One JSON object a line.
 
     Raises:
@@ -34,7 +34,7 @@ def read_ndjson_columns(target: Target, body: bytes, now: datetime) -> Checked:
         return target.examine(read_ndjson(body), now)
     lines = scan(body, target.keys)
     blocks = list(_parsed(target, body, lines, np.flatnonzero(lines.passed)))
-    checked, others = _taken(target, blocks, len(lines.starts), now)
+    checked, others = _accepted(target, blocks, len(lines.starts), now)
     if not len(others):
         return checked
     if len(others) == len(lines.starts):
@@ -42,7 +42,7 @@ def read_ndjson_columns(target: Target, body: bytes, now: datetime) -> Checked:
     return merged(checked, target.examine(read_lines(_texts(body, lines, others)), now))
 
 
-def read_json_columns(target: Target, body: bytes, now: datetime) -> Checked:
+def read_json_columns(target: Target, body: bytes, now: datetime) -> CheckedRows:
     """A JSON array of objects.
 
     Raises:
@@ -56,7 +56,7 @@ def read_json_columns(target: Target, body: bytes, now: datetime) -> Checked:
     check_count(split.count(b"\n"))
     lines = scan(split, target.keys)
     blocks = list(_parsed(target, split, lines, np.flatnonzero(lines.passed)))
-    checked, others = _taken(target, blocks, len(lines.starts), now)
+    checked, others = _accepted(target, blocks, len(lines.starts), now)
     if not len(others):
         return checked
     elements = ((i + 1, split[lines.starts[i] : lines.ends[i]]) for i in others.tolist())
@@ -79,34 +79,34 @@ def _parsed(target: Target, body: bytes, lines: Lines, at: Positions) -> Iterato
         frame = None
     if frame is not None and frame.height == len(at):
         yield at, frame
-    elif len(at) > _FEW:
+    elif len(at) > _MIN_SPLIT_LINES:
         yield from _parsed(target, body, lines, at[: len(at) // 2])
         yield from _parsed(target, body, lines, at[len(at) // 2 :])
 
 
-def _taken(
+def _accepted(
     target: Target, blocks: list[tuple[Positions, pl.DataFrame]], count: int, now: datetime
-) -> tuple[Checked, Positions]:
+) -> tuple[CheckedRows, Positions]:
     """The rows nothing is to be said against, and the lines that are not among them."""
     at = np.concatenate([where for where, _ in blocks]) if blocks else np.zeros(0, dtype=np.int64)
     frame = pl.concat([part for _, part in blocks]) if blocks else pl.DataFrame(schema=target.schema)
     frame, good = target.good(frame, now)
     if good.all() and len(at) == count:
-        return Checked(frame, range(1, count + 1), []), at[:0]
+        return CheckedRows(frame, range(1, count + 1), []), at[:0]
     at = at[good.to_numpy()]
     others = np.ones(count, dtype=np.bool_)
     others[at] = False
-    return Checked(frame.filter(good), (at + 1).tolist(), []), np.flatnonzero(others)
+    return CheckedRows(frame.filter(good), (at + 1).tolist(), []), np.flatnonzero(others)
 
 
-def merged(taken: Checked, examined: Checked) -> Checked:
+def merged(taken: CheckedRows, examined: CheckedRows) -> CheckedRows:
     """Rows in the order of their lines: of two with the same id the first one counts."""
     if not examined.frame.height:
-        return Checked(taken.frame, taken.lines, examined.rejected)
+        return CheckedRows(taken.frame, taken.lines, examined.rejected)
     lines = np.concatenate((np.asarray(taken.lines, dtype=np.int64), np.asarray(examined.lines, dtype=np.int64)))
     order = np.argsort(lines, kind="stable")
     frame = pl.concat([taken.frame, examined.frame.select(taken.frame.columns)])[order]
-    return Checked(frame, lines[order].tolist(), examined.rejected)
+    return CheckedRows(frame, lines[order].tolist(), examined.rejected)
 
 
 def _texts(body: bytes, lines: Lines, at: Positions) -> Iterator[tuple[int, str | bytes]]:
@@ -124,7 +124,7 @@ def _texts(body: bytes, lines: Lines, at: Positions) -> Iterator[tuple[int, str 
 def _split_array(body: bytes) -> bytes | None:
     """The elements of an array of flat objects as lines of the same length; None where that is not plainly so."""
     start, end = body.find(b"{"), body.rfind(b"}") + 1
-    if start < 0 or body[:start].strip(_WHITE) != b"[" or body[end:].strip(_WHITE) != b"]":
+    if start < 0 or body[:start].strip(_WHITESPACE) != b"[" or body[end:].strip(_WHITESPACE) != b"]":
         return None
     unpaired = body.replace(b"\\\\", b"__").replace(b'\\"', b"__") if b"\\" in body else body
     marks = np.frombuffer(unpaired, dtype=np.uint8)

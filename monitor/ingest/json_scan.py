@@ -30,8 +30,8 @@ for _kind, _bytes in ((_TEXT, b'"'), (_NUMBER, b"-0123456789"), (_BOOLEAN, b"tf"
     _FIRST_BYTE[list(_bytes)] = _kind
 _QUOTE, _COLON, _SPACE, _BRACE, _BACKSLASH, _NEWLINE = b'": {\\\n'
 
-BLOCK: Final = 1 << 19  # bytes looked at together: what is computed from them stays in the processor's cache
-LONGEST_LINE: Final = 4 << 20  # a longer one is not looked at: positions of its quotes may take 24 times its room
+BLOCK_BYTES: Final = 1 << 19  # bytes looked at together: what is computed from them stays in the processor's cache
+MAX_LINE_BYTES: Final = 4 << 20  # a longer one is not looked at: positions of its quotes may take 24 times its room
 
 
 class KeySpans:
@@ -75,13 +75,13 @@ class Lines:
     passed: Flags
 
 
-def scan(body: bytes, keys: KeySpans, *, block: int = BLOCK) -> Lines:
+def scan(body: bytes, keys: KeySpans, *, block: int = BLOCK_BYTES) -> Lines:
     """Judge each line of `body`; the last may lack its newline."""
     at, parts = 0, []
     while at < len(body):
         cut = body.find(b"\n", at + block) + 1 or len(body)
         line = body.rfind(b"\n", at, at + block) + 1 or at  # where the last line of the block begins
-        whole = cut if cut - line <= LONGEST_LINE else line
+        whole = cut if cut - line <= MAX_LINE_BYTES else line
         if whole > at:
             part = _scan(body[at:whole], keys)
             parts.append(Lines(part.starts + at, part.ends + at, part.passed))

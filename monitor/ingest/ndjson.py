@@ -11,7 +11,7 @@ from core.errors import InvalidError
 from monitor.ingest.media import NDJSON
 
 BOM: Final = b"\xef\xbb\xbf"
-MOST_ROWS: Final = 1_000_000  # in one body
+MAX_BODY_ROWS: Final = 1_000_000  # in one body
 
 
 class BodyError(InvalidError):
@@ -30,8 +30,10 @@ def check_count(rows: int) -> None:
     Raises:
         BodyTooLargeError: more than are taken at once.
     """
-    if rows > MOST_ROWS:
-        raise BodyTooLargeError(f"the body has {rows} rows; send at most {MOST_ROWS} at once", limit_rows=MOST_ROWS)
+    if rows > MAX_BODY_ROWS:
+        raise BodyTooLargeError(
+            f"the body has {rows} rows; send at most {MAX_BODY_ROWS} at once", limit_rows=MAX_BODY_ROWS
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ def read_lines(lines: Iterable[tuple[int, str | bytes]]) -> Rows:
         try:
             value = _DECODER.decode(text if isinstance(text, str) else text.decode())
         except (ValueError, RecursionError) as error:
-            rows.rejected.append(Rejection(line, None, _why(error), text))
+            rows.rejected.append(Rejection(line, None, _decode_reason(error), text))
             continue
         _take(rows, line, value)
     return rows
@@ -90,9 +92,11 @@ def read_json(body: bytes) -> Rows:
     try:
         value = _DECODER.decode(body.removeprefix(BOM).decode())
     except (ValueError, RecursionError) as error:
-        raise BodyError(f"the body is not a JSON array: {_why(error)}") from error
+        raise BodyError(f"the body is not a JSON array: {_decode_reason(error)}") from error
     if not isinstance(value, list):
-        raise BodyError(f"the body is {_kind(value)}; send a JSON array of objects, or one object a line as {NDJSON}")
+        raise BodyError(
+            f"the body is {_kind_name(value)}; send a JSON array of objects, or one object a line as {NDJSON}"
+        )
     check_count(len(value))
     rows = Rows([], [], [])
     for line, item in enumerate(value, start=1):
@@ -109,7 +113,7 @@ def _lines(body: bytes) -> Iterator[tuple[int, str | bytes]]:
         yield from ((number, line.strip()) for number, line in enumerate(whole.split("\n"), start=1))
 
 
-class _Twice(dict[str, Any]):
+class _DuplicateKeys(dict[str, Any]):
     """An object in which a name is there twice, with the last of its values."""
 
     def __init__(self, pairs: Sequence[tuple[str, Any]]) -> None:
@@ -119,14 +123,14 @@ class _Twice(dict[str, Any]):
 
 def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
-    return found if len(found) == len(pairs) else _Twice(pairs)
+    return found if len(found) == len(pairs) else _DuplicateKeys(pairs)
 
 
 _DECODER: Final = json.JSONDecoder(object_pairs_hook=_object)
 
 
 def _take(rows: Rows, line: int, value: Any) -> None:
-    if isinstance(value, _Twice):
+    if isinstance(value, _DuplicateKeys):
         name = value.name.encode(errors="replace").decode()[:60]
         rows.rejected.append(Rejection(line, name, "is there twice in the row; send it once", dict(value)))
     elif isinstance(value, dict):
@@ -137,10 +141,10 @@ def _take(rows: Rows, line: int, value: Any) -> None:
 
 
 def _no_object(line: int, value: Any) -> Rejection:
-    return Rejection(line, None, f"the row is {_kind(value)}; send an object of columns", written(value))
+    return Rejection(line, None, f"the row is {_kind_name(value)}; send an object of columns", json_line(value))
 
 
-def written(value: Any) -> str:
+def json_line(value: Any) -> str:
     """A value as one line of JSON; half of a surrogate pair stays escaped, for it is no text."""
     try:
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
@@ -158,7 +162,7 @@ def _not_empty(rows: Rows) -> Rows:
     return rows
 
 
-def _why(error: Exception) -> str:
+def _decode_reason(error: Exception) -> str:
     match error:
         case UnicodeDecodeError():
             return f"invalid UTF-8: byte {error.object[error.start]:#04x} at position {error.start + 1}"
@@ -172,6 +176,6 @@ def _why(error: Exception) -> str:
             return f"invalid JSON: {error}"
 
 
-def _kind(value: Any) -> str:
+def _kind_name(value: Any) -> str:
     names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
     return names.get(type(value), "a number")

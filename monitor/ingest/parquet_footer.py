@@ -12,14 +12,18 @@ from typing import Any, Final
 
 from monitor.ingest.ndjson import BodyError
 
-MOST_PAGES: Final = 100_000  # in one body; usual ones hold a megabyte or 20,000 values
-LONGEST_FOOTER: Final = 1 << 20  # bytes; ten thousand chunks of columns take about that
+MAX_PAGES: Final = 100_000  # in one body; usual ones hold a megabyte or 20,000 values
+MAX_FOOTER_BYTES: Final = 1 << 20  # bytes; ten thousand chunks of columns take about that
 _DATA, _DICTIONARY, _DATA_V2 = 0, 2, 3  # PageType
-_OWN: Final = {_DATA: 5, _DICTIONARY: 7, _DATA_V2: 8}  # the field of PageHeader that begins with the number of values
+_COUNT_FIELDS: Final = {
+    _DATA: 5,
+    _DICTIONARY: 7,
+    _DATA_V2: 8,
+}  # the field of PageHeader that begins with the number of values
 _BYTE_ARRAY: Final = 6  # Type
 # Of texts written so nothing says how long they become.
-_UNBOUNDED: Final = {6: "DELTA_LENGTH_BYTE_ARRAY", 7: "DELTA_BYTE_ARRAY"}
-_DEEPEST: Final = 12  # structures within one
+_UNBOUNDED_ENCODINGS: Final = {6: "DELTA_LENGTH_BYTE_ARRAY", 7: "DELTA_BYTE_ARRAY"}
+_MAX_DEPTH: Final = 12  # structures within one
 _I32, _I64, _LIST, _STRUCTURE = 5, 6, 9, 12  # kinds of fields
 
 
@@ -48,20 +52,20 @@ class _Chunk:
     unbounded: str  # an encoding, or nothing
 
 
-def groups(body: bytes) -> list[RowGroup]:
+def row_groups(body: bytes) -> list[RowGroup]:
     """The row groups as the footer describes them.
 
     Raises:
         BodyError: it cannot be read, or is longer than is taken.
     """
     size = int.from_bytes(body[-8:-4], "little")
-    if size > min(LONGEST_FOOTER, len(body) - 8):
+    if size > min(MAX_FOOTER_BYTES, len(body) - 8):
         raise BodyError(f"the footer of the Parquet file has {size} bytes; write larger row groups")
     footer = _Compact(body, len(body) - 8 - size).structure()
     return [_group(one) for one in footer.structures(4)]
 
 
-def unpacked(body: bytes, leaves: Sequence[LeafColumn], found: Sequence[RowGroup]) -> Iterator[int]:
+def page_sizes(body: bytes, leaves: Sequence[LeafColumn], found: Sequence[RowGroup]) -> Iterator[int]:
     """Bytes that each page of the file may take, one page after another.
 
     Raises:
@@ -80,9 +84,9 @@ def unpacked(body: bytes, leaves: Sequence[LeafColumn], found: Sequence[RowGroup
             pages += 1  # a chunk without a page takes its time too
             for page in _pages(body, chunk):
                 pages += 1
-                if pages > MOST_PAGES:
+                if pages > MAX_PAGES:
                     raise BodyError(
-                        f"the body has more than {MOST_PAGES} pages and chunks of columns; write larger row groups"
+                        f"the body has more than {MAX_PAGES} pages and chunks of columns; write larger row groups"
                     )
                 # A run of equal values takes a few bytes however long it is: of lists even in one row.
                 yield max(page.size, page.values * 4 if leaf.in_list else 0, page.values * leaf.length)
@@ -103,7 +107,11 @@ def _chunk(fields: "_Fields") -> _Chunk:
     start, size = fields.count(9, _I64), fields.count(7, _I64)
     if 11 in fields.found and 0 < (first := fields.count(11, _I64)) < start:
         start = first  # of the dictionary
-    used = [_UNBOUNDED[e] for e in fields.numbers(2) if e in _UNBOUNDED and fields.count(1, _I32) == _BYTE_ARRAY]
+    used = [
+        _UNBOUNDED_ENCODINGS[e]
+        for e in fields.numbers(2)
+        if e in _UNBOUNDED_ENCODINGS and fields.count(1, _I32) == _BYTE_ARRAY
+    ]
     return _Chunk(start, start + size, fields.count(5, _I64), min(used, default=""))
 
 
@@ -115,7 +123,7 @@ def _pages(body: bytes, chunk: _Chunk) -> Iterator[_Page]:
         reader = _Compact(body, at)
         fields = reader.structure()
         kind, packed = fields.count(1, _I32), fields.count(3, _I32)
-        values = fields.structure(_OWN[kind]).count(1, _I32) if kind in _OWN else 0
+        values = fields.structure(_COUNT_FIELDS[kind]).count(1, _I32) if kind in _COUNT_FIELDS else 0
         yield _Page(values, max(fields.count(2, _I32), packed))
         left -= values if kind in (_DATA, _DATA_V2) else 0
         at = reader.at + packed
@@ -162,7 +170,7 @@ class _Compact:
         self._data, self.at = data, at
 
     def structure(self, depth: int = 0) -> _Fields:
-        if depth > _DEEPEST:
+        if depth > _MAX_DEPTH:
             raise _damaged()
         found: dict[int, tuple[int, Any]] = {}
         field = 0
@@ -187,7 +195,7 @@ class _Compact:
             case 8:
                 self._skip(self._varint())
             case 9 | 10:
-                if depth > _DEEPEST:
+                if depth > _MAX_DEPTH:
                     raise _damaged()
                 head = self._byte()
                 size = head >> 4 if head >> 4 < 15 else self._varint()

@@ -9,15 +9,15 @@ from typing import Final
 
 import polars as pl
 
-from monitor.ingest.ndjson import Rejection, written
-from monitor.ingest.validate import LONGEST_ID, short
+from monitor.ingest.ndjson import Rejection, json_line
+from monitor.ingest.validate import MAX_ID_CHARS, short
 from monitor.redact.columns import every_rule, redacted_texts
 from monitor.spec.model import ModelSpec
 
-MOST_PER_REQUEST: Final = 10_000
-LEAST_PER_MODEL: Final = 10_000  # undecided rows that any model may have in quarantine
-SHARE: Final = 10  # a model of many events: one undecided row for so many events
-LONGEST_RAW: Final = 64 << 10  # bytes
+MAX_ROWS_PER_REQUEST: Final = 10_000
+MIN_ROWS_PER_MODEL: Final = 10_000  # undecided rows that any model may have in quarantine
+EVENTS_PER_ROW: Final = 10  # a model of many events: one undecided row for so many events
+MAX_RAW_BYTES: Final = 64 << 10  # bytes
 
 # A string of JSON, also one that is not closed; what stands between strings is structure, numbers, or no JSON at all.
 _STRING: Final = re.compile(r'("(?:[^"\\]|\\.)*(?:"|\\?\Z))', re.DOTALL)
@@ -25,12 +25,12 @@ _VALUE: Final = re.compile(r"(\s*:\s*)([^\s,}\]]+)")
 _LONG_NUMBER: Final = re.compile(r"(?<![\w.])\d{12,}(?![\w.])")
 
 
-def room(events: int, undecided: int) -> int:
+def free_rows(events: int, undecided: int) -> int:
     """How many more rejected rows of a model are kept: a broken producer must not fill the disk."""
-    return max(0, min(MOST_PER_REQUEST, max(LEAST_PER_MODEL, events // SHARE) - undecided))
+    return max(0, min(MAX_ROWS_PER_REQUEST, max(MIN_ROWS_PER_MODEL, events // EVENTS_PER_ROW) - undecided))
 
 
-def kept_rows(
+def quarantine_rows(
     spec: ModelSpec,
     kind: str,
     rejected: Sequence[Rejection],
@@ -48,14 +48,16 @@ def kept_rows(
             and reason, so that a request sent again adds nothing.
         digest: what is stored in place of a subject.
     """
-    texts = [_text(r.raw)[: 2 * LONGEST_RAW] for r in rejected]
+    texts = [_text(r.raw)[: 2 * MAX_RAW_BYTES] for r in rejected]
     lines = [_Line(text, spec.with_role("subject"), digest) for text in texts]
-    shown = [_shown(r) for r in rejected]
+    shown = [_quotable_value(r) for r in rejected]
     clean = _redacted([part for line in lines for part in line.parts] + shown, spec, key)
     rows = []
     for rejection, line, value in zip(rejected, lines, shown, strict=True):
         raw = (
-            line.joined(clean, quoted=isinstance(rejection.raw, Mapping)).encode()[:LONGEST_RAW].decode(errors="ignore")
+            line.joined(clean, quoted=isinstance(rejection.raw, Mapping))
+            .encode()[:MAX_RAW_BYTES]
+            .decode(errors="ignore")
         )
         reason = rejection.reason
         if value and (clean[value] != value or rejection.field in spec.with_role("subject")):
@@ -83,12 +85,12 @@ def _text(raw: Mapping[str, object] | str | bytes | None) -> str:
             return raw.encode(errors="replace").decode()
         case bytes():
             return raw.decode(errors="replace")
-    return written(raw)
+    return json_line(raw)
 
 
 def _event_id(raw: Mapping[str, object] | str | bytes | None) -> str | None:
     value = raw.get("event_id") if isinstance(raw, Mapping) else None
-    readable = isinstance(value, str) and 0 < len(value) <= LONGEST_ID and value.isprintable()
+    readable = isinstance(value, str) and 0 < len(value) <= MAX_ID_CHARS and value.isprintable()
     return value if readable and isinstance(value, str) else None
 
 
@@ -96,7 +98,7 @@ def _raw_value(rejection: Rejection) -> object:
     return rejection.raw.get(rejection.field) if isinstance(rejection.raw, Mapping) and rejection.field else None
 
 
-def _shown(rejection: Rejection) -> str:
+def _quotable_value(rejection: Rejection) -> str:
     """The value that the reason may quote, as text."""
     value = _raw_value(rejection)
     return "" if value is None else str(value).encode(errors="replace").decode()

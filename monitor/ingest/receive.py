@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     import polars as pl
 
     from monitor.ingest.row_schema import Target
-    from monitor.ingest.validate import Checked
+    from monitor.ingest.validate import CheckedRows
 
 Kind = Literal["events", "outcomes"]
-LISTED_REJECTIONS: Final = 1000
+MAX_LISTED_REJECTIONS: Final = 1000
 TARGETS: Final = CacheKind[tuple[Kind, UUID, int], "Target"]("row schemas by model and revision", most=4096)
-MOST_FEW: Final = 64  # bodies of one table; a frame of more is the quicker way
+MAX_SMALL_BODIES: Final = 64  # bodies of one table; a frame of more is the quicker way
 log = logger("monitor.ingest")
 
 
@@ -46,13 +46,13 @@ class Receipt:
 
     accepted: int
     duplicates: int
-    rejected: list[Rejection]  # the first LISTED_REJECTIONS by line
+    rejected: list[Rejection]  # the first MAX_LISTED_REJECTIONS by line
     rejected_total: int
     quarantined: int = 0  # of the rejected rows, those that are kept
 
 
 @dataclass(frozen=True, slots=True)
-class Small:
+class SmallBody:
     """A plain NDJSON body that may be stored together with others."""
 
     model: str
@@ -76,11 +76,11 @@ def receive(site: Site, model: str, kind: Kind, body: Body, *, arrived: "pl.Seri
 
 
 def _receive(site: Site, target: "Target", body: Body, arrived: "pl.Series | None" = None) -> Receipt:
-    from monitor.ingest.small_batch import few_events
+    from monitor.ingest.small_batch import read_small_batch
 
     now = site.clock.now()
     plain = arrived is None and body.encoding == IDENTITY
-    if plain and (rows := few_events(target, body.content, body.media_type, now)) is not None:
+    if plain and (rows := read_small_batch(target, body.content, body.media_type, now)) is not None:
         (done,) = site.events.append_small_batches([SmallBatch(target.spec, rows)], now=now)
         if isinstance(done, Exception):
             raise done
@@ -88,7 +88,7 @@ def _receive(site: Site, target: "Target", body: Body, arrived: "pl.Series | Non
     return store_rows(site, target, _read(site, target, body, now), now, arrived=arrived)
 
 
-def receive_together(site: Site, bodies: Sequence[Small]) -> list[Receipt | Exception]:
+def receive_together(site: Site, bodies: Sequence[SmallBody]) -> list[Receipt | Exception]:
     """Several small bodies of any models: with one look at the database and one sync of the log.
 
     Those of one table are parsed, checked and logged as if they were one. One answer for each, in their order, as
@@ -98,20 +98,20 @@ def receive_together(site: Site, bodies: Sequence[Small]) -> list[Receipt | Exce
         LogFailedError: nothing of it can be promised.
     """
     tables: dict[tuple[str, Kind], list[int]] = {}
-    for position, small in enumerate(bodies):
-        tables.setdefault((small.model, small.kind), []).append(position)
+    for position, body in enumerate(bodies):
+        tables.setdefault((body.model, body.kind), []).append(position)
     targets = _targets(site, tables)
     answers: dict[int, Receipt | Exception] = {}
     now = site.clock.now()
-    few: list[_Few] = []
+    small: list[_SmallBodies] = []
     with site.events.together():
         for (model, kind), positions in tables.items():
             target = targets.get((model, kind))
             if target is None:
                 answers |= dict.fromkeys(positions, ModelNotFoundError(model))
                 continue
-            if len(positions) <= MOST_FEW and (one := _few_of(target, bodies, positions, now)):
-                few.append(one)
+            if len(positions) <= MAX_SMALL_BODIES and (one := _small_bodies(target, bodies, positions, now)):
+                small.append(one)
                 continue
             try:
                 found = _of_one_table(site, target, [bodies[p].body for p in positions])
@@ -119,14 +119,14 @@ def receive_together(site: Site, bodies: Sequence[Small]) -> list[Receipt | Exce
                 log.exception("not stored", model=model, kind=kind)
                 found = [error] * len(positions)
             answers |= zip(positions, found, strict=True)
-        stored = site.events.append_small_batches([one.rows for one in few], now=now) if few else []
-        for one, done in zip(few, stored, strict=True):
+        stored = site.events.append_small_batches([one.rows for one in small], now=now) if small else []
+        for one, done in zip(small, stored, strict=True):
             answers |= one.answers(done)
     return [answers[position] for position in range(len(bodies))]
 
 
 @dataclass(frozen=True, slots=True)
-class _Few:
+class _SmallBodies:
     """Bodies of one table that are not worth a frame together."""
 
     positions: Sequence[int]
@@ -145,19 +145,21 @@ class _Few:
         return found
 
 
-def _few_of(target: "Target", bodies: Sequence[Small], positions: Sequence[int], now: datetime) -> _Few | None:
+def _small_bodies(
+    target: "Target", bodies: Sequence[SmallBody], positions: Sequence[int], now: datetime
+) -> _SmallBodies | None:
     """None where the column readers have to look at one of them."""
-    from monitor.ingest.small_batch import few_events
+    from monitor.ingest.small_batch import read_small_batch
 
     rows: list[Mapping[str, Any]] = []
     ends: list[int] = []
     for position in positions:
-        found = few_events(target, bodies[position].body.content, NDJSON, now)
+        found = read_small_batch(target, bodies[position].body.content, NDJSON, now)
         if found is None:
             return None
         rows += found
         ends.append(len(rows))
-    return _Few(positions, ends, SmallBatch(target.spec, rows))
+    return _SmallBodies(positions, ends, SmallBatch(target.spec, rows))
 
 
 def _of_one_table(site: Site, target: "Target", bodies: Sequence[Body]) -> Sequence[Receipt | Exception]:
@@ -172,7 +174,7 @@ def _of_one_table(site: Site, target: "Target", bodies: Sequence[Body]) -> Seque
 
 
 def store_rows(
-    site: Site, target: "Target", checked: "Checked", now: datetime, *, keep_rejected: bool = True,
+    site: Site, target: "Target", checked: "CheckedRows", now: datetime, *, keep_rejected: bool = True,
     arrived: "pl.Series | None" = None,
 ) -> Receipt:  # fmt: skip
     """Store the good rows, redacted, and keep the others in quarantine; both are on disk when this returns.
@@ -189,7 +191,7 @@ def store_rows(
             kept += _quarantine(site, target, stored.unknown, checked.body_digest, now, already=kept)
         rejected = sorted([*rejected, *stored.unknown], key=lambda r: r.line)
     accepted = len(checked.lines) - len(stored.repeated) - len(stored.unknown)
-    return Receipt(accepted, len(stored.repeated), rejected[:LISTED_REJECTIONS], len(rejected), kept)
+    return Receipt(accepted, len(stored.repeated), rejected[:MAX_LISTED_REJECTIONS], len(rejected), kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +203,7 @@ class _Appended:
 
 
 def _append(
-    site: Site, target: "Target", checked: "Checked", now: datetime, arrived: "pl.Series | None" = None
+    site: Site, target: "Target", checked: "CheckedRows", now: datetime, arrived: "pl.Series | None" = None
 ) -> _Appended:
     from monitor.redact.columns import redacted, redaction_key
 
@@ -260,17 +262,17 @@ def _quarantine(
 ) -> int:
     if not rejected:
         return 0
-    from monitor.ingest.quarantine import kept_rows, room
+    from monitor.ingest.quarantine import free_rows, quarantine_rows
     from monitor.redact.columns import redaction_key
 
     model = target.spec.model
     with site.database.read() as db:
         decided = store.quarantine_decided(db, store.model(db, model).id)
-    free = room(site.events.extent(model).rows, site.events.quarantined(model) - decided)
+    free = free_rows(site.events.extent(model).rows, site.events.quarantined(model) - decided)
     rejected = rejected[: max(0, free - already)]
     if not rejected:
         return 0
-    rows = kept_rows(
+    rows = quarantine_rows(
         target.spec, "events" if target.timed else "outcomes", rejected, body_digest,
         key=redaction_key(site.keys.subject), digest=site.events.subject_digest,
     )  # fmt: skip
@@ -278,7 +280,7 @@ def _quarantine(
     return len(rejected)
 
 
-def _read(site: Site, target: "Target", body: Body, now: datetime) -> "Checked":
+def _read(site: Site, target: "Target", body: Body, now: datetime) -> "CheckedRows":
     limit_mb = site.settings.server.max_body_mb
     content = decoded(body.content, body.encoding, limit_mb)
     if body.media_type in (ARROW, PARQUET):

@@ -10,7 +10,7 @@ from core.canonical import canonical
 from governance.ledger.append import append_entry
 from monitor import store
 from monitor.errors import QuarantineRowDecidedError, QuarantineRowNotFoundError, RowRejectedError
-from monitor.ingest.receive import LISTED_REJECTIONS, store_rows, target_of
+from monitor.ingest.receive import MAX_LISTED_REJECTIONS, store_rows, target_of
 from monitor.site import Site
 from monitor.tables import QuarantineDecision
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from monitor.ingest.ndjson import Rows
 
 OPEN: Final = "open"
-_AT_ONCE: Final = LISTED_REJECTIONS  # rows tried in one go, so that every refusal is told
+_BATCH_ROWS: Final = MAX_LISTED_REJECTIONS  # rows tried in one go, so that every refusal is told
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class QuarantinedRow:
     """One row in quarantine with what became of it."""
 
     id: str
@@ -43,24 +43,24 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class StillRejected:
+class StillRejectedRow:
     id: str
     field: str | None
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Released:
+class ReleaseResult:
     """What became of rows tried again; `released` = accepted + duplicates."""
 
     released: int
     accepted: int
     duplicates: int
-    rejected: list[StillRejected]  # the first LISTED_REJECTIONS
+    rejected: list[StillRejectedRow]  # the first MAX_LISTED_REJECTIONS
     rejected_total: int
 
 
-def kept(
+def quarantined_rows(
     site: Site,
     model: str,
     *,
@@ -70,7 +70,7 @@ def kept(
     state: str | None = None,
     after: int = -1,
     limit: int = 100,
-) -> list[Kept]:
+) -> list[QuarantinedRow]:
     """Rows in the order they arrived, from the one that follows `after` (a `seq`) on."""
     import polars as pl
 
@@ -85,13 +85,13 @@ def kept(
     return [_with_decision(row, decisions.get(row["id"])) for row in found.iter_rows(named=True)]
 
 
-def _with_decision(row: Mapping[str, Any], decision: QuarantineDecision | None) -> Kept:
+def _with_decision(row: Mapping[str, Any], decision: QuarantineDecision | None) -> QuarantinedRow:
     if decision is None:
-        return Kept(**row, state=OPEN)
-    return Kept(**row, state=decision.state, decided_by=decision.by, decided_at=decision.at)
+        return QuarantinedRow(**row, state=OPEN)
+    return QuarantinedRow(**row, state=decision.state, decided_by=decision.by, decided_at=decision.at)
 
 
-def replay(site: Site, model: str, ids: Sequence[str] | None, *, actor: str) -> Released:
+def replay(site: Site, model: str, ids: Sequence[str] | None, *, actor: str) -> ReleaseResult:
     """Check rows again under the current spec and store those that pass; all that are open where `ids` is None.
 
     A row that was released before is stored once: its event id is known by then.
@@ -113,34 +113,34 @@ def replay(site: Site, model: str, ids: Sequence[str] | None, *, actor: str) -> 
             raise QuarantineRowDecidedError(row, decisions[row].state)
         if row not in chosen["id"]:
             raise QuarantineRowNotFoundError(model, row)
-    total = Released(0, 0, 0, [], 0)
+    total = ReleaseResult(0, 0, 0, [], 0)
     for (kind,), part in chosen.partition_by("kind", as_dict=True, maintain_order=True).items():
-        for at in range(0, part.height, _AT_ONCE):
-            total = _sum(total, _try(site, model, str(kind), part[at : at + _AT_ONCE], actor))
+        for at in range(0, part.height, _BATCH_ROWS):
+            total = _sum(total, _try(site, model, str(kind), part[at : at + _BATCH_ROWS], actor))
     return total
 
 
-def _try(site: Site, model: str, kind: str, rows: "pl.DataFrame", actor: str) -> Released:
+def _try(site: Site, model: str, kind: str, rows: "pl.DataFrame", actor: str) -> ReleaseResult:
     from monitor.ingest.ndjson import read_lines
 
     ids = rows["id"].to_list()
     read = read_lines(enumerate(rows["raw"].to_list(), start=1))
     accepted, duplicates, refused = _store(site, model, kind, read)
-    rejected = [StillRejected(ids[line - 1], *why) for line, why in sorted(refused.items())]
+    rejected = [StillRejectedRow(ids[line - 1], *why) for line, why in sorted(refused.items())]
     passed = [i for line, i in enumerate(ids, start=1) if line not in refused and rows["raw"][line - 1].strip()]
     if passed:
         _decide(site, model, passed, "released", actor, {"accepted": accepted, "duplicates": duplicates})
-    return Released(len(passed), accepted, duplicates, rejected[:LISTED_REJECTIONS], len(rejected))
+    return ReleaseResult(len(passed), accepted, duplicates, rejected[:MAX_LISTED_REJECTIONS], len(rejected))
 
 
-def _sum(a: Released, b: Released) -> Released:
-    return Released(
+def _sum(a: ReleaseResult, b: ReleaseResult) -> ReleaseResult:
+    return ReleaseResult(
         a.released + b.released, a.accepted + b.accepted, a.duplicates + b.duplicates,
-        (a.rejected + b.rejected)[:LISTED_REJECTIONS], a.rejected_total + b.rejected_total,
+        (a.rejected + b.rejected)[:MAX_LISTED_REJECTIONS], a.rejected_total + b.rejected_total,
     )  # fmt: skip
 
 
-def fix(site: Site, model: str, row: str, corrected: Mapping[str, Any], *, actor: str) -> Released:
+def fix(site: Site, model: str, row: str, corrected: Mapping[str, Any], *, actor: str) -> ReleaseResult:
     """Store a corrected row in place of one in quarantine.
 
     Raises:
@@ -154,7 +154,7 @@ def fix(site: Site, model: str, row: str, corrected: Mapping[str, Any], *, actor
     if refused:
         raise RowRejectedError(*refused[1])
     _decide(site, model, [row], "fixed", actor, {"accepted": accepted, "duplicates": duplicates})
-    return Released(1, accepted, duplicates, [], 0)
+    return ReleaseResult(1, accepted, duplicates, [], 0)
 
 
 def discard(site: Site, model: str, row: str, *, actor: str) -> None:

@@ -13,13 +13,13 @@ from monitor.ingest import vectors
 from monitor.ingest.json_scan import KeySpans
 from monitor.ingest.ndjson import Rows
 from monitor.ingest.validate import (
-    AHEAD,
-    EARLIEST,
-    LONGEST_ID,
-    LONGEST_VERSION,
+    EARLIEST_TIME,
+    MAX_CLOCK_AHEAD,
+    MAX_ID_CHARS,
+    MAX_VERSION_CHARS,
     OWN_COLUMNS,
     TIME_FORMAT,
-    Checked,
+    CheckedRows,
     check_events,
     check_outcomes,
     not_an_event_column,
@@ -60,7 +60,7 @@ class Target:
     def keys(self) -> KeySpans:
         return KeySpans(dict(self.columns) | {"ts": "string"} if self.timed else self.columns)
 
-    def examine(self, rows: Rows, now: datetime) -> Checked:
+    def examine(self, rows: Rows, now: datetime) -> CheckedRows:
         """The rows one by one, with a reason against each that is refused."""
         return check_events(self.spec, rows, now=now) if self.timed else check_outcomes(self.spec, rows)
 
@@ -78,18 +78,18 @@ class Target:
         for name, size in self.dimensions.items():
             good &= vectors.good(frame.get_column(name), size)
         if self.timed:
-            in_time = ts <= now + AHEAD
+            in_time = ts <= now + MAX_CLOCK_AHEAD
             good &= in_time.fill_null(value=False) if in_time.null_count() else in_time
         return frame, good
 
     @cached_property
     def _rules(self) -> pl.Expr:
         ids = pl.col("event_id")
-        rules = [ids.str.len_bytes() > 0, ids.str.len_chars() <= LONGEST_ID, ~ids.str.contains(r"\pC")]
+        rules = [ids.str.len_bytes() > 0, ids.str.len_chars() <= MAX_ID_CHARS, ~ids.str.contains(r"\pC")]
         if self.timed:
             version = pl.col("version")
-            rules += [version.str.len_bytes() > 0, version.str.len_chars() <= LONGEST_VERSION]
-            rules.append(pl.col("ts") >= pl.lit(EARLIEST, UTC_MICROSECONDS))
+            rules += [version.str.len_bytes() > 0, version.str.len_chars() <= MAX_VERSION_CHARS]
+            rules.append(pl.col("ts") >= pl.lit(EARLIEST_TIME, UTC_MICROSECONDS))
         else:
             rules.append(pl.any_horizontal(pl.col(name).is_not_null() for name in self.columns if name != "event_id"))
         numbers = [name for name, kind in self.columns.items() if kind == "number"]

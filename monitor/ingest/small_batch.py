@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from monitor.ingest import vectors
 from monitor.ingest.media import JSON, NDJSON
-from monitor.ingest.validate import AHEAD, EARLIEST, LONGEST_ID, LONGEST_VERSION
+from monitor.ingest.validate import EARLIEST_TIME, MAX_CLOCK_AHEAD, MAX_ID_CHARS, MAX_VERSION_CHARS
 
 if TYPE_CHECKING:
     from monitor.ingest.row_schema import Target
 
-MOST_BYTES: Final = 16 << 10
-MOST_ROWS: Final = 8
-_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII)
-_EXACT: Final = 2**53  # integers up to here are numbers of 64 bits
+MAX_SMALL_BODY_BYTES: Final = 16 << 10
+MAX_SMALL_BODY_ROWS: Final = 8
+_TIME_PATTERN: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII)
+_MAX_EXACT_INTEGER: Final = 2**53  # integers up to here are numbers of 64 bits
 _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "number": (float, int, type(None)), "boolean": (bool, type(None)), "category": (str, type(None)),
     "string": (str, type(None)), "text": (str, type(None)),
@@ -28,17 +28,17 @@ _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
 }  # fmt: skip
 
 
-class _UnusualError(Exception):
+class _NotPlainError(Exception):
     """Not for this reader."""
 
 
-def few_events(target: "Target", body: bytes, media_type: str, now: datetime) -> list[dict[str, Any]] | None:
+def read_small_batch(target: "Target", body: bytes, media_type: str, now: datetime) -> list[dict[str, Any]] | None:
     """The rows, `ts` as a time in UTC; None where the column readers have to look."""
-    if not target.timed or target.spec.redact or len(body) > MOST_BYTES or media_type not in (NDJSON, JSON):
+    if not target.timed or target.spec.redact or len(body) > MAX_SMALL_BODY_BYTES or media_type not in (NDJSON, JSON):
         return None
     try:
         return [_row(target, pairs, now) for pairs in _objects(body, media_type)] or None
-    except (_UnusualError, ValueError, OverflowError, RecursionError):
+    except (_NotPlainError, ValueError, OverflowError, RecursionError):
         return None
 
 
@@ -47,49 +47,49 @@ def _objects(body: bytes, media_type: str) -> Sequence[Any]:
     if media_type == JSON:
         found = _DECODER.decode(text)
         if type(found) is not list:
-            raise _UnusualError
+            raise _NotPlainError
     else:
-        lines = text.split("\n", MOST_ROWS + 1)
-        if len(lines) > MOST_ROWS + 1:
-            raise _UnusualError
+        lines = text.split("\n", MAX_SMALL_BODY_ROWS + 1)
+        if len(lines) > MAX_SMALL_BODY_ROWS + 1:
+            raise _NotPlainError
         found = [_DECODER.decode(line) for line in lines if line.strip()]
-    if len(found) > MOST_ROWS:
-        raise _UnusualError
+    if len(found) > MAX_SMALL_BODY_ROWS:
+        raise _NotPlainError
     return found
 
 
 def _row(target: "Target", pairs: Any, now: datetime) -> dict[str, Any]:
     if type(pairs) is not _Pairs:
-        raise _UnusualError
+        raise _NotPlainError
     row = dict(pairs)
     if len(row) < len(pairs):  # a key is there twice
-        raise _UnusualError
+        raise _NotPlainError
     for name, value in pairs:
         if name != "ts":
             _check(value, target.columns.get(name))
             if type(value) is list and vectors.misfit(value, target.dimensions[name]):
-                raise _UnusualError
+                raise _NotPlainError
     event_id, version, written = row.get("event_id"), row.get("version"), row.get("ts")
     if not event_id or not version or type(written) is not str:
-        raise _UnusualError
-    if len(event_id) > LONGEST_ID or len(version) > LONGEST_VERSION or not event_id.isprintable():
-        raise _UnusualError
-    if not _TIME.fullmatch(written):
-        raise _UnusualError
+        raise _NotPlainError
+    if len(event_id) > MAX_ID_CHARS or len(version) > MAX_VERSION_CHARS or not event_id.isprintable():
+        raise _NotPlainError
+    if not _TIME_PATTERN.fullmatch(written):
+        raise _NotPlainError
     at = datetime.fromisoformat(written).astimezone(UTC)
-    if not EARLIEST <= at <= now + AHEAD:
-        raise _UnusualError
+    if not EARLIEST_TIME <= at <= now + MAX_CLOCK_AHEAD:
+        raise _NotPlainError
     return row | {"ts": at}
 
 
 def _check(value: Any, kind: str | None) -> None:
     found = type(value)
     if kind is None or found not in _TYPES[kind]:
-        raise _UnusualError
+        raise _NotPlainError
     if found is str and not value.isascii():
         value.encode()  # half of a surrogate pair is no text
-    elif (found is int and abs(value) > _EXACT) or (found is float and not math.isfinite(value)):
-        raise _UnusualError
+    elif (found is int and abs(value) > _MAX_EXACT_INTEGER) or (found is float and not math.isfinite(value)):
+        raise _NotPlainError
 
 
 class _Pairs(list[tuple[str, Any]]):

@@ -16,9 +16,9 @@ from monitor.spec.columns import ColumnType
 from monitor.spec.model import ModelSpec
 
 # A producer's clock may be wrong by this much; beyond it the time is taken for a mistake (milliseconds for seconds).
-AHEAD: Final = timedelta(days=1)
-EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
-LONGEST_ID, LONGEST_VERSION = 200, 64
+MAX_CLOCK_AHEAD: Final = timedelta(days=1)
+EARLIEST_TIME: Final = datetime(1970, 1, 1, tzinfo=UTC)
+MAX_ID_CHARS, MAX_VERSION_CHARS = 200, 64
 # Of vectors each number is looked at, by `vectors.misfit`.
 _TYPES: Final[Mapping[ColumnType, tuple[str, frozenset[type], Any]]] = {
     "number": ("a number", frozenset({int, float, NoneType}), pl.Float64),
@@ -31,12 +31,12 @@ OWN_COLUMNS: Final[Mapping[str, ColumnType]] = {
     "event_id": "string", "version": "string", "trace_id": "string", "span_id": "string",
 }  # fmt: skip
 TIME_FORMAT: Final = "%Y-%m-%dT%H:%M:%S%.f%#z"
-_TIME = "2026-03-01T12:00:00Z"
-_BOUNDS = "is before 1970 or more than a day ahead of now; check the unit and the clock"
+_EXAMPLE_TIME = "2026-03-01T12:00:00Z"
+_OUT_OF_BOUNDS = "is before 1970 or more than a day ahead of now; check the unit and the clock"
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class CheckedRows:
     """Rows fit to be stored, the line each came from, and the others with their reasons (one a row, in line order)."""
 
     frame: pl.DataFrame
@@ -59,15 +59,15 @@ class _Batch:
         for position in bad.fill_null(value=True).arg_true().to_list():
             self.refuse(position, values.name, reason(values[position]))
 
-    def finish(self, columns: Mapping[str, pl.Series], rejected: Sequence[Rejection]) -> Checked:
+    def finish(self, columns: Mapping[str, pl.Series], rejected: Sequence[Rejection]) -> CheckedRows:
         keep = pl.Series([i not in self.refused for i in range(len(self.objects))], dtype=pl.Boolean)
         frame = pl.DataFrame(list(columns.values())).filter(keep)
         refused = [Rejection(self.lines[i], *why, self.objects[i]) for i, why in self.refused.items()]
         lines = [line for i, line in enumerate(self.lines) if i not in self.refused]
-        return Checked(frame, lines, sorted([*rejected, *refused], key=lambda r: r.line))
+        return CheckedRows(frame, lines, sorted([*rejected, *refused], key=lambda r: r.line))
 
 
-def check_events(spec: ModelSpec, rows: Rows, *, now: datetime) -> Checked:
+def check_events(spec: ModelSpec, rows: Rows, *, now: datetime) -> CheckedRows:
     """Events against the spec: declared columns of the declared types, an id, a time with its zone and a version."""
     declared = {name: c.type for name, c in spec.event_columns.items()}
     batch = _Batch(rows)
@@ -83,7 +83,7 @@ def check_events(spec: ModelSpec, rows: Rows, *, now: datetime) -> Checked:
     return batch.finish(columns, rows.rejected)
 
 
-def check_outcomes(spec: ModelSpec, rows: Rows) -> Checked:
+def check_outcomes(spec: ModelSpec, rows: Rows) -> CheckedRows:
     """Outcomes against the spec: the event's id and at least one outcome column.
 
     Raises:
@@ -197,7 +197,9 @@ def _check_id(batch: _Batch, ids: pl.Series) -> None:
         lambda _: "missing or empty; every row needs the id of its event",
     )
     batch.refuse_where(
-        ids, ids.str.len_chars() > LONGEST_ID, lambda v: f"has {len(v or '')} characters; at most {LONGEST_ID} are kept"
+        ids,
+        ids.str.len_chars() > MAX_ID_CHARS,
+        lambda v: f"has {len(v or '')} characters; at most {MAX_ID_CHARS} are kept",
     )
     batch.refuse_where(ids, ids.str.contains(r"\pC"), lambda _: "holds a control character; use printable ones")
 
@@ -205,8 +207,8 @@ def _check_id(batch: _Batch, ids: pl.Series) -> None:
 def _check_version(batch: _Batch, versions: pl.Series) -> None:
     empty = versions.is_null() | (versions.str.len_bytes() == 0)
     batch.refuse_where(versions, empty, lambda _: "missing or empty; say which version of the model answered")
-    long = versions.str.len_chars() > LONGEST_VERSION
-    batch.refuse_where(versions, long, lambda v: f"has {len(v or '')} characters; at most {LONGEST_VERSION} are kept")
+    long = versions.str.len_chars() > MAX_VERSION_CHARS
+    batch.refuse_where(versions, long, lambda v: f"has {len(v or '')} characters; at most {MAX_VERSION_CHARS} are kept")
 
 
 def _times(batch: _Batch, now: datetime) -> pl.Series:
@@ -215,9 +217,9 @@ def _times(batch: _Batch, now: datetime) -> pl.Series:
     text = pl.Series("ts", [v if isinstance(v, str) and v.isascii() else None for v in values], dtype=pl.String)
     times = text.str.to_datetime(TIME_FORMAT, time_unit="us", time_zone="UTC", strict=False)
     # Years beyond Python's calendar come out of polars too; out of bounds, they go before Python reads them.
-    outside = ((times < EARLIEST) | (times > now + AHEAD)).fill_null(value=False)
+    outside = ((times < EARLIEST_TIME) | (times > now + MAX_CLOCK_AHEAD)).fill_null(value=False)
     for position in outside.arg_true().to_list():
-        batch.refuse(position, "ts", f"{short(values[position])} {_BOUNDS}")
+        batch.refuse(position, "ts", f"{short(values[position])} {_OUT_OF_BOUNDS}")
     if not times.is_null().any():
         return times
     read = times.set(outside, None).to_list()
@@ -228,14 +230,14 @@ def _times(batch: _Batch, now: datetime) -> pl.Series:
 
 def _time(batch: _Batch, position: int, value: Any, now: datetime) -> datetime | None:
     if value is None:
-        batch.refuse(position, "ts", f"missing; every event needs its time with a zone, such as {_TIME}")
+        batch.refuse(position, "ts", f"missing; every event needs its time with a zone, such as {_EXAMPLE_TIME}")
         return None
     try:
         at = datetime.fromisoformat(value) if isinstance(value, str) else None
     except ValueError:
         at = None
     if at is None:
-        batch.refuse(position, "ts", f"{short(value)} is not a time; write it with its zone, such as {_TIME}")
+        batch.refuse(position, "ts", f"{short(value)} is not a time; write it with its zone, such as {_EXAMPLE_TIME}")
         return None
     if at.tzinfo is None:
         batch.refuse(position, "ts", f"{short(value)} has no zone; add Z or an offset such as +01:00")
@@ -244,8 +246,8 @@ def _time(batch: _Batch, position: int, value: Any, now: datetime) -> datetime |
         at = at.astimezone(UTC)
     except OverflowError:
         at = datetime.max.replace(tzinfo=UTC)
-    if not EARLIEST <= at <= now + AHEAD:
-        batch.refuse(position, "ts", f"{short(value)} {_BOUNDS}")
+    if not EARLIEST_TIME <= at <= now + MAX_CLOCK_AHEAD:
+        batch.refuse(position, "ts", f"{short(value)} {_OUT_OF_BOUNDS}")
         return None
     return at
 

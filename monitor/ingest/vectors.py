@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     import polars as pl
 
-BEYOND: Final = 3.4028235677973366e38  # the smallest number that 32 bits hold as infinite
+FLOAT32_OVERFLOW: Final = 3.4028235677973366e38  # the smallest number that 32 bits hold as infinite
 
 
 def misfit(value: Any, dimensions: int) -> str | None:
@@ -15,12 +15,14 @@ def misfit(value: Any, dimensions: int) -> str | None:
     if value is None:
         return None
     if type(value) is not list:
-        return f"is {_name(value)}; the column is declared as vector: a list of {dimensions} numbers"
+        return f"is {_kind_name(value)}; the column is declared as vector: a list of {dimensions} numbers"
     if len(value) != dimensions:
         return f"has {len(value)} numbers; {dimensions} are declared. Send the model's whole vector, or change the spec"
     for place, number in enumerate(value, start=1):
         if type(number) not in {int, float}:
-            return f"number {place} of the vector is {_name(number)}; leave the column out where there is no vector"
+            return (
+                f"number {place} of the vector is {_kind_name(number)}; leave the column out where there is no vector"
+            )
         if not _fits(number):
             return f"number {place} of the vector is not finite with 32 bits; leave the column out where there is none"
     return None
@@ -62,9 +64,9 @@ def _list(text: str | None) -> Sequence[float] | None:
 
 
 def _fits(number: float) -> bool:
-    return abs(number) < BEYOND  # not a number is not less than anything
+    return abs(number) < FLOAT32_OVERFLOW  # not a number is not less than anything
 
 
-def _name(value: Any) -> str:
+def _kind_name(value: Any) -> str:
     names = {str: "a string", bool: "a boolean", dict: "an object", list: "a list", type(None): "null"}
     return names.get(type(value), "a number")

@@ -7,7 +7,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.routing import iter_route_contexts
 
 from api.app import create_app
-from api.http.auth import PUBLIC, requires, undeclared
+from api.http.auth import PUBLIC_PATHS, requires, undeclared
 from governance.access.roles import PERMISSIONS, Caller, Permission, Role
 from monitor.site import Site
 
@@ -19,7 +19,7 @@ def test_every_route_declares_a_permission_or_is_on_the_public_list(site: Site) 
     app = create_app(site)
     assert "/api/v1/models/{model}/events" in {route.path for route in iter_route_contexts(app.routes)}
     assert undeclared(app.routes) == []
-    assert PUBLIC == PUBLIC_ROUTES
+    assert PUBLIC_PATHS == PUBLIC_ROUTES
 
 
 def test_a_route_without_a_permission_is_found() -> None:

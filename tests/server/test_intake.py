@@ -23,7 +23,7 @@ from monitor import service
 from monitor.errors import ModelNotFoundError, TableDamagedError
 from monitor.events.wal import LogFailedError
 from monitor.ingest.media import NDJSON
-from monitor.ingest.receive import Body, Small, receive, receive_together
+from monitor.ingest.receive import Body, SmallBody, receive, receive_together
 from monitor.site import Site
 from monitor.spec.parse import parse_spec
 from tests.server.conftest import SPEC, Api, event
@@ -53,7 +53,7 @@ def test_bodies_stored_together_are_answered_as_if_they_came_one_by_one(
     sent = [Body(b + b"\n" if end else b, NDJSON) for b, end in zip(bodies, endings, strict=False)]
     for name in (together := f"t{number}", apart := f"a{number}"):
         declare(site, name)
-    answers = receive_together(site, [Small(together, "events", body) for body in sent])
+    answers = receive_together(site, [SmallBody(together, "events", body) for body in sent])
     for body, answer in zip(sent, answers, strict=True):
         if isinstance(answer, AppError):
             with pytest.raises(type(answer), match=re.escape(answer.message)):
@@ -69,7 +69,7 @@ def test_outcomes_stored_together_are_refused_each_on_its_own_line(site: Site) -
     declare(site, "m")
     receive(site, "m", "events", Body(json.dumps(event("e1", ts=NOW)).encode(), NDJSON))
     lines = [json.dumps({"event_id": i, "intent_true": "x"}).encode() for i in ("e1", "none", "e1")]
-    first, second, third = receive_together(site, [Small("m", "outcomes", Body(line, NDJSON)) for line in lines])
+    first, second, third = receive_together(site, [SmallBody("m", "outcomes", Body(line, NDJSON)) for line in lines])
     assert not isinstance(first, Exception)
     assert not isinstance(second, Exception)
     assert not isinstance(third, Exception)
@@ -91,8 +91,8 @@ def test_bodies_of_several_models_share_one_sync_and_each_gets_its_own_answer(
 
     monkeypatch.setattr(os, "fdatasync", counted)
 
-    def small(model: str, event_id: str) -> Small:
-        return Small(model, "events", Body(json.dumps(event(event_id, ts=NOW)).encode(), NDJSON))
+    def small(model: str, event_id: str) -> SmallBody:
+        return SmallBody(model, "events", Body(json.dumps(event(event_id, ts=NOW)).encode(), NDJSON))
 
     answers = receive_together(site, [small("a", "1"), small("gone", "1"), small("b", "1"), small("a", "1")])
     assert len(syncs) == 1
@@ -108,7 +108,7 @@ def test_a_model_whose_table_cannot_be_read_does_not_spoil_the_bodies_beside_it(
     entry = site.events.root / "a" / "events" / "_delta_log" / f"{0:020}.json"
     entry.parent.mkdir(parents=True)
     entry.write_text("{")
-    bodies = [Small(n, "events", Body(json.dumps(event("1", ts=NOW)).encode(), NDJSON)) for n in ("a", "b")]
+    bodies = [SmallBody(n, "events", Body(json.dumps(event("1", ts=NOW)).encode(), NDJSON)) for n in ("a", "b")]
     damaged, whole = receive_together(site, bodies)
     assert isinstance(damaged, TableDamagedError)
     assert getattr(whole, "accepted", whole) == 1
@@ -123,7 +123,7 @@ def test_bodies_that_share_a_sync_which_fails_are_all_told_so(site: Site, monkey
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(os, "fdatasync", fails)
-    bodies = [Small(n, "events", Body(json.dumps(event("1", ts=NOW)).encode(), NDJSON)) for n in ("a", "b")]
+    bodies = [SmallBody(n, "events", Body(json.dumps(event("1", ts=NOW)).encode(), NDJSON)) for n in ("a", "b")]
     with pytest.raises(LogFailedError):
         receive_together(site, bodies)
 

@@ -10,7 +10,7 @@ import pytest
 from core.clock import SystemClock
 from monitor.events import wal_records
 from monitor.events.store import EventStore
-from monitor.ingest.quarantine import LEAST_PER_MODEL, LONGEST_RAW, MOST_PER_REQUEST, SHARE, room
+from monitor.ingest.quarantine import EVENTS_PER_ROW, MAX_RAW_BYTES, MAX_ROWS_PER_REQUEST, MIN_ROWS_PER_MODEL, free_rows
 from tests.server.conftest import SPEC, Api, event
 
 CARD, MAIL = "4111111111111111", "ada@example.com"
@@ -167,9 +167,9 @@ def test_an_outcome_that_came_before_its_event_is_released_after_it(api: Api) ->
 
 def test_a_flood_of_bad_rows_is_counted_and_kept_within_bounds(api: Api) -> None:
     path = declared(api, "flood")
-    rows = [b'{"a":%d}' % i for i in range(MOST_PER_REQUEST + 500)]
+    rows = [b'{"a":%d}' % i for i in range(MAX_ROWS_PER_REQUEST + 500)]
     answer = lines(api, "flood", *rows)
-    assert (answer["rejected_total"], answer["quarantined"]) == (len(rows), MOST_PER_REQUEST)
+    assert (answer["rejected_total"], answer["quarantined"]) == (len(rows), MAX_ROWS_PER_REQUEST)
     assert lines(api, "flood", b'{"b":1}')["quarantined"] == 0
     (first,) = kept(api, path, limit=1)
     assert api.send("POST", f"{path}/{first['id']}/discard").status_code == 204
@@ -179,20 +179,20 @@ def test_a_flood_of_bad_rows_is_counted_and_kept_within_bounds(api: Api) -> None
 @pytest.mark.parametrize(
     ("events", "undecided", "free"),
     [
-        (0, 0, LEAST_PER_MODEL),
-        (0, LEAST_PER_MODEL + 5, 0),
-        (LEAST_PER_MODEL * SHARE * 3, LEAST_PER_MODEL, MOST_PER_REQUEST),
+        (0, 0, MIN_ROWS_PER_MODEL),
+        (0, MIN_ROWS_PER_MODEL + 5, 0),
+        (MIN_ROWS_PER_MODEL * EVENTS_PER_ROW * 3, MIN_ROWS_PER_MODEL, MAX_ROWS_PER_REQUEST),
     ],
 )
 def test_a_model_may_have_a_share_of_its_rows_in_quarantine(events: int, undecided: int, free: int) -> None:
-    assert room(events, undecided) == free
+    assert free_rows(events, undecided) == free
 
 
 def test_a_very_long_row_is_cut(api: Api) -> None:
     path = declared(api, "long")
     assert lines(api, "long", json.dumps(event("l", text="ä" * 200_000, version="")).encode())["quarantined"] == 1
     (row,) = kept(api, path)
-    assert LONGEST_RAW - 4 < len(row["raw"].encode()) <= LONGEST_RAW
+    assert MAX_RAW_BYTES - 4 < len(row["raw"].encode()) <= MAX_RAW_BYTES
     assert api.send("POST", f"{path}/replay", json={"all": True}).json()["rejected_total"] == 1
 
 

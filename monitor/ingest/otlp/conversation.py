@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from monitor.ingest.otlp.spans import Attributes, Span, as_text
 
-_LONGEST: Final = 1000  # messages of one conversation that are looked at
+_MAX_MESSAGES: Final = 1000  # messages of one conversation that are looked at
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class _Side:
     last: bool  # of several messages the last one; of several answers the first
 
 
-_ASKED: Final = _Side(
+_QUESTION: Final = _Side(
     role="user",
     messages=("gen_ai.input.messages",),
     flattened=(("llm.input_messages", "message."), ("gen_ai.prompt", "")),
@@ -41,7 +41,7 @@ _ASKED: Final = _Side(
     ),
     last=True,
 )  # fmt: skip
-_ANSWERED: Final = _Side(
+_ANSWER: Final = _Side(
     role="assistant",
     messages=("gen_ai.output.messages",),
     flattened=(("llm.output_messages", "message."), ("gen_ai.completion", "")),
@@ -55,14 +55,14 @@ _ANSWERED: Final = _Side(
 )
 
 
-def asked(span: Span) -> str | None:
+def question_text(span: Span) -> str | None:
     """The text of the last message of the user."""
-    return _text(span, _ASKED)
+    return _text(span, _QUESTION)
 
 
-def answered(span: Span) -> str | None:
+def answer_text(span: Span) -> str | None:
     """The text of the answer; where it has none, such as a call of a tool, its message as JSON."""
-    return _text(span, _ANSWERED)
+    return _text(span, _ANSWER)
 
 
 def _text(span: Span, side: _Side) -> str | None:
@@ -128,7 +128,7 @@ def _content(message: Mapping[str, Any]) -> str | None:
 
 
 def _unflattened(attributes: Attributes, prefix: str, between: str) -> Iterator[dict[str, Any]]:
-    for i in range(_LONGEST):
+    for i in range(_MAX_MESSAGES):
         start = f"{prefix}.{i}.{between}"
         content = attributes.get(f"{start}content")
         role = attributes.get(f"{start}role")
@@ -142,7 +142,7 @@ def _unflattened(attributes: Attributes, prefix: str, between: str) -> Iterator[
 
 
 def _parts(attributes: Attributes, start: str) -> Iterator[dict[str, Any]]:
-    for i in range(_LONGEST):
+    for i in range(_MAX_MESSAGES):
         kind = attributes.get(f"{start}{i}.message_content.type")
         text = attributes.get(f"{start}{i}.message_content.text")
         if kind is None and text is None:

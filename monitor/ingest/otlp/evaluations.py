@@ -7,10 +7,13 @@ from typing import Any, Final
 from monitor.ingest.otlp.spans import Attributes, Span
 from monitor.spec.columns import ColumnType
 
-_MOST: Final = 1000  # of one span
+_MAX_EVALUATIONS: Final = 1000  # of one span
 _FLATTENED: Final = (("evaluations", "evaluation"), ("annotations", "annotation"))  # OpenInference
-_SIGNS: Final = ("gen_ai.evaluation.name", *(f"{plural}.0.{singular}.name" for plural, singular in _FLATTENED))
-_YES, _NO = frozenset({"true", "pass", "yes"}), frozenset({"false", "fail", "no"})
+_MARKER_ATTRIBUTES: Final = (
+    "gen_ai.evaluation.name",
+    *(f"{plural}.0.{singular}.name" for plural, singular in _FLATTENED),
+)
+_TRUE_LABELS, _FALSE_LABELS = frozenset({"true", "pass", "yes"}), frozenset({"false", "fail", "no"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +24,7 @@ class SpanEvaluation:
 
 def evaluations_of(span: Span) -> dict[str, SpanEvaluation]:
     """By name; of a name that is there twice the last one counts."""
-    if not span.events and span.attributes.keys().isdisjoint(_SIGNS):  # nearly all spans
+    if not span.events and span.attributes.keys().isdisjoint(_MARKER_ATTRIBUTES):  # nearly all spans
         return {}
     found: dict[str, SpanEvaluation] = {}
     for attributes in (*(event for _, event in span.events), span.attributes):
@@ -66,15 +69,15 @@ def typed(evaluation: SpanEvaluation, kind: ColumnType) -> Any:
 
 def _boolean(evaluation: SpanEvaluation) -> bool:
     label = evaluation.label.lower() if isinstance(evaluation.label, str) else None
-    if label in _YES or label in _NO:
-        return label in _YES
+    if label in _TRUE_LABELS or label in _FALSE_LABELS:
+        return label in _TRUE_LABELS
     if type(evaluation.score) in {bool, int, float} and evaluation.score in {0, 1}:
         return bool(evaluation.score)
     raise ValueError("is neither 0 nor 1, true nor false, pass nor fail; declare the column as a number or category")
 
 
 def _unflattened(attributes: Attributes, plural: str, singular: str) -> Iterator[tuple[str, SpanEvaluation]]:
-    for i in range(_MOST):
+    for i in range(_MAX_EVALUATIONS):
         start = f"{plural}.{i}.{singular}."
         name = attributes.get(f"{start}name")
         if not isinstance(name, str):

@@ -7,7 +7,7 @@ OpenInference, OpenLLMetry. The first attribute that is there counts.
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from monitor.ingest.otlp.conversation import answered, asked
+from monitor.ingest.otlp.conversation import answer_text, question_text
 from monitor.ingest.otlp.spans import Span
 from monitor.spec.traces import SpanKind
 
@@ -50,7 +50,7 @@ _KINDS: Final[Mapping[str, SpanKind]] = {
     "EMBEDDING": "embedding", "GUARDRAIL": "guardrail", "EVALUATOR": "evaluator",
     "WORKFLOW": "chain", "TASK": "chain",  # OpenLLMetry
 }  # fmt: skip
-_OF_A_MODEL: Final = ("gen_ai.request.model", "gen_ai.response.model", "llm.model_name")
+_MODEL_ATTRIBUTES: Final = ("gen_ai.request.model", "gen_ai.response.model", "llm.model_name")
 
 
 def kind_of(span: Span) -> SpanKind:
@@ -62,7 +62,7 @@ def kind_of(span: Span) -> SpanKind:
     operation = attributes.get("gen_ai.operation.name") or attributes.get("llm.request.type")
     if isinstance(operation, str):
         return _OPERATIONS.get(operation, "other")
-    return "llm" if any(name in attributes for name in _OF_A_MODEL) else "other"
+    return "llm" if any(name in attributes for name in _MODEL_ATTRIBUTES) else "other"
 
 
 def _latency_ms(span: Span) -> float | None:
@@ -102,8 +102,8 @@ def _error(span: Span) -> Any:
 
 
 COMPUTED: Final[Mapping[str, Getter]] = {
-    "input": asked,
-    "output": answered,
+    "input": question_text,
+    "output": answer_text,
     "latency_ms": _latency_ms,
     "first_token_ms": _first_token_ms,
     "total_tokens": _total_tokens,

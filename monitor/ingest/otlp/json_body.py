@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from monitor.ingest.ndjson import BOM, BodyError
 from monitor.ingest.otlp.spans import (
-    LATEST_NS,
-    MOST_ATTRIBUTES,
+    MAX_ATTRIBUTES,
+    MAX_TIME_NS,
     Attributes,
     Span,
     SpanGroup,
@@ -61,7 +61,7 @@ def _span(fields: Mapping[str, Any], number: int, resource: Attributes) -> Span:
     events = [_map(event, "events") for event in _list(fields, "events")]
     check_attributes(len(events))
     span.events = [(_text(event, "name"), _attributes(event)) for event in events]
-    links = [_map(link, "links") for link in _list(fields, "links")[:MOST_ATTRIBUTES]]
+    links = [_map(link, "links") for link in _list(fields, "links")[:MAX_ATTRIBUTES]]
     span.links = [(_id(link, "traceId"), _id(link, "spanId")) for link in links]
     return span
 
@@ -142,7 +142,7 @@ def _integer(value: Any, name: str) -> int:
     whole = value if isinstance(value, int) and not isinstance(value, bool) else None
     if isinstance(value, str) and _INTEGER.fullmatch(value):
         whole = int(value)
-    if whole is None or not -(2**63) <= whole <= LATEST_NS:
+    if whole is None or not -(2**63) <= whole <= MAX_TIME_NS:
         raise _wrong(name, "a 64-bit integer")
     return whole
 

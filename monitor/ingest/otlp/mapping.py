@@ -15,16 +15,16 @@ from monitor.ingest.otlp.evaluations import SpanEvaluation, typed
 from monitor.ingest.otlp.fields import FIELDS, Getter, getter, kind_of
 from monitor.ingest.otlp.spans import Span, as_text
 from monitor.ingest.row_schema import DTYPES, UTC_MICROSECONDS, Target, events_of, outcomes_of
-from monitor.ingest.validate import Checked
+from monitor.ingest.validate import CheckedRows
 from monitor.spec.columns import Column, ColumnType
 from monitor.spec.model import ModelSpec
 from monitor.spec.traces import Sources, Traces
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_VERSION: Final = ("model", "service_version")
+_VERSION_SOURCES: Final = ("model", "service_version")
 # Where a column of a role is found that has neither a mapping nor a field of its name.
-_BY_ROLE: Final = {"input": "input", "prediction": "output", "agent": "agent", "subject": "user"}
-_TAKEN: Final[dict[ColumnType, tuple[str, frozenset[type]]]] = {
+_ROLE_FIELDS: Final = {"input": "input", "prediction": "output", "agent": "agent", "subject": "user"}
+_PYTHON_TYPES: Final[dict[ColumnType, tuple[str, frozenset[type]]]] = {
     "number": ("a number", frozenset({int, float, NoneType})),
     "boolean": ("true or false", frozenset({bool, NoneType})),
     "category": ("a string", frozenset({str, NoneType})),
@@ -33,7 +33,7 @@ _TAKEN: Final[dict[ColumnType, tuple[str, frozenset[type]]]] = {
     "vector": ("a list of numbers", frozenset({list, NoneType})),
 }
 _NO_TRACE, _NO_SPAN = "0" * 32, "0" * 16  # of 16 and 8 bytes
-_NAMES: Final = {bool: "a boolean", int: "a whole number", float: "a number", str: "a string", list: "a list"}
+_TYPE_NAMES: Final = {bool: "a boolean", int: "a whole number", float: "a number", str: "a string", list: "a list"}
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class SpanMapping:
 
 
 def mapping_of(spec: ModelSpec, traces: Traces) -> SpanMapping:
-    columns = {"version": getter(_listed(traces.version) or _VERSION)}
+    columns = {"version": getter(_listed(traces.version) or _VERSION_SOURCES)}
     columns |= {"trace_id": lambda span: span.trace_id, "span_id": lambda span: span.span_id}
     for name, column in spec.event_columns.items():
         columns[name] = getter(_listed(traces.columns.get(name)) or default_sources(spec, name, column))
@@ -70,11 +70,11 @@ def default_sources(spec: ModelSpec, name: str, column: Column) -> tuple[str, ..
         return (name, "embedding")
     written = column.type in ("text", "category", "string")
     first = spec.with_role(column.role)[0] == name
-    by_role = _BY_ROLE.get(column.role)
+    by_role = _ROLE_FIELDS.get(column.role)
     return (name, by_role) if by_role and written and first else (name,)
 
 
-def events_from(mapping: SpanMapping, spans: Sequence[Span], now: datetime) -> Checked:
+def events_from(mapping: SpanMapping, spans: Sequence[Span], now: datetime) -> CheckedRows:
     """Spans as events. A rejection's line is the number of its span; reasons name types, never what was asked."""
     batch = _Batch(spans)
     columns = {"event_id": pl.Series("event_id", [span.event_id for span in spans], dtype=pl.String)}
@@ -92,7 +92,7 @@ def events_from(mapping: SpanMapping, spans: Sequence[Span], now: datetime) -> C
 
 def outcomes_from(
     mapping: SpanMapping, found: Sequence[tuple[str, Span, dict[str, SpanEvaluation]]], now: datetime
-) -> Checked | None:
+) -> CheckedRows | None:
     """Evaluations as outcomes, one row a span, so that a span sent again in other company is the same row.
 
     None where none of them belongs to an outcome column.
@@ -117,14 +117,14 @@ def outcomes_from(
             rows.append(values)
             spans.append(span)
     if not rows:
-        return Checked(pl.DataFrame(schema=mapping.outcomes.schema), [], refused) if refused else None
+        return CheckedRows(pl.DataFrame(schema=mapping.outcomes.schema), [], refused) if refused else None
     batch = _Batch(spans)
     columns = {"event_id": pl.Series("event_id", ids, dtype=pl.String)}
     for name, kind in mapping.outcomes.columns.items():
         if name != "event_id":
             columns[name] = batch.series(name, kind, [row.get(name) for row in rows])
     checked = batch.checked(mapping.outcomes, pl.DataFrame(columns), now)
-    return Checked(checked.frame, checked.lines, sorted([*checked.rejected, *refused], key=lambda r: r.line))
+    return CheckedRows(checked.frame, checked.lines, sorted([*checked.rejected, *refused], key=lambda r: r.line))
 
 
 class _EvaluationError(Exception):
@@ -162,14 +162,14 @@ class _Batch:
         Args:
             size: numbers of a vector.
         """
-        wanted, types = _TAKEN[kind]
+        wanted, types = _PYTHON_TYPES[kind]
         if not types.issuperset(map(type, values)):
             for i, value in enumerate(values):
                 if type(value) not in types:
                     values[i] = as_text(value) if kind == "text" and type(value) in {list, dict} else None
                     if values[i] is None:
                         self.misfits.setdefault(i, {})[name] = value
-                        sent = _NAMES.get(type(value), "a map")
+                        sent = _TYPE_NAMES.get(type(value), "a map")
                         self.refused.setdefault(i, (name, f"is {sent}; the column is declared as {kind}: {wanted}"))
         if kind == "number":
             values = [None if value is None else float(value) for value in values]
@@ -198,10 +198,10 @@ class _Batch:
                     why = f"has {len(digits) // 2} bytes; {size} that are not all zero are needed"
                     self.refused.setdefault(i, (name, why))
 
-    def checked(self, target: Target, frame: pl.DataFrame, now: datetime) -> Checked:
+    def checked(self, target: Target, frame: pl.DataFrame, now: datetime) -> CheckedRows:
         frame, good = target.good(frame, now)
         if good.all() and not self.refused:
-            return Checked(frame, [span.number for span in self.spans], [])
+            return CheckedRows(frame, [span.number for span in self.spans], [])
         keep = good.to_list()
         for i in self.refused:
             keep[i] = False
@@ -210,19 +210,19 @@ class _Batch:
         for row, i in zip(rows, bad, strict=True):
             row.update(self.misfits.get(i, {}))
             if target.timed:
-                row["ts"] = _written(self.spans[i])
+                row["ts"] = _iso_time(self.spans[i])
         raw = dict(zip(bad, rows, strict=True))
         rejected = [Rejection(self.spans[i].number, *why, raw[i]) for i, why in self.refused.items()]
         others = [i for i in bad if i not in self.refused]
         kept = [span.number for span, flag in zip(self.spans, keep, strict=True) if flag]
-        taken = Checked(frame.filter(pl.Series(keep, dtype=pl.Boolean)), kept, rejected)
+        taken = CheckedRows(frame.filter(pl.Series(keep, dtype=pl.Boolean)), kept, rejected)
         lines = [self.spans[i].number for i in others]
         examined = target.examine(Rows([raw[i] for i in others], lines, []), now)
         found = merged(taken, examined)
-        return Checked(found.frame, found.lines, sorted([*rejected, *examined.rejected], key=lambda r: r.line))
+        return CheckedRows(found.frame, found.lines, sorted([*rejected, *examined.rejected], key=lambda r: r.line))
 
 
-def _written(span: Span) -> str | None:
+def _iso_time(span: Span) -> str | None:
     at = (span.end or span.start) // 1000
     return (_EPOCH + timedelta(microseconds=at)).isoformat() if at else None
 

@@ -15,7 +15,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 from monitor.ingest.ndjson import BodyError
 from monitor.ingest.otlp.spans import (
-    MOST_ATTRIBUTES,
+    MAX_ATTRIBUTES,
     Attributes,
     Span,
     SpanGroup,
@@ -68,7 +68,7 @@ def _span(packed: bytes, number: int, resource: Attributes) -> Span:
         check_attributes(len(message.events))
         span.events = [(event.name, _attributes(event.attributes)) for event in message.events]
     if message.links:
-        span.links = [(link.trace_id.hex(), link.span_id.hex()) for link in message.links[:MOST_ATTRIBUTES]]
+        span.links = [(link.trace_id.hex(), link.span_id.hex()) for link in message.links[:MAX_ATTRIBUTES]]
     return span
 
 

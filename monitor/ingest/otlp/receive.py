@@ -17,15 +17,15 @@ from monitor.ingest.otlp.json_body import read_json
 from monitor.ingest.otlp.mapping import SpanMapping, events_from, mapping_of, outcomes_from
 from monitor.ingest.otlp.protobuf import read_protobuf
 from monitor.ingest.otlp.spans import Span, SpanGroup
-from monitor.ingest.otlp.unmapped import remember
-from monitor.ingest.receive import LISTED_REJECTIONS, Receipt, store_rows
-from monitor.ingest.validate import Checked
+from monitor.ingest.otlp.unmapped import record_unmapped
+from monitor.ingest.receive import MAX_LISTED_REJECTIONS, Receipt, store_rows
+from monitor.ingest.validate import CheckedRows
 from monitor.site import Site
 from monitor.spec.parse import parse_spec
 
 MAPPINGS: Final = CacheKind[int, dict[str, list[SpanMapping]]]("span mappings by number of spec revisions", most=2)
-_REASONS: Final = 5  # told in one answer
-_LONGEST: Final = 300
+_MAX_REASONS: Final = 5  # told in one answer
+_MAX_REASON_CHARS: Final = 300
 
 
 @dataclass
@@ -50,9 +50,12 @@ class SpanVerdict:
     def message(self) -> str:
         """The first reasons; empty when nothing is to be said."""
         told = [_unmapped(service, spans) for service, spans in self.unmapped.items()]
-        told += [f"span {number}: {why}"[:_LONGEST] for number, why in sorted((self.warnings | self.refused).items())]
-        more = f"; and {len(told) - _REASONS} more" if len(told) > _REASONS else ""
-        return "; ".join(told[:_REASONS]) + more
+        told += [
+            f"span {number}: {why}"[:_MAX_REASON_CHARS]
+            for number, why in sorted((self.warnings | self.refused).items())
+        ]
+        more = f"; and {len(told) - _MAX_REASONS} more" if len(told) > _MAX_REASONS else ""
+        return "; ".join(told[:_MAX_REASONS]) + more
 
 
 def read_spans(body: bytes, media_type: str) -> list[SpanGroup]:
@@ -85,7 +88,7 @@ def receive_traces(site: Site, body: bytes, media_type: str, encoding: str) -> S
         if service in mappings:
             _store(site, mappings[service], spans, now, verdict)
         else:
-            remember(site.database, service, spans, now)
+            record_unmapped(site.database, service, spans, now)
             verdict.unmapped[service] = len(spans)
     return verdict
 
@@ -129,13 +132,13 @@ def _store(
     verdict.refused.update((n, why) for n, why in unmatched.items() if n not in matched)
 
 
-def _listable(checked: Checked) -> Iterator[Checked]:
+def _listable(checked: CheckedRows) -> Iterator[CheckedRows]:
     """In parts of which a receipt lists every row that has no event."""
     if checked.rejected:
-        yield Checked(checked.frame.clear(), [], checked.rejected)
-    for start in range(0, checked.frame.height, LISTED_REJECTIONS):
-        end = start + LISTED_REJECTIONS
-        yield Checked(checked.frame[start:end], checked.lines[start:end], [])
+        yield CheckedRows(checked.frame.clear(), [], checked.rejected)
+    for start in range(0, checked.frame.height, MAX_LISTED_REJECTIONS):
+        end = start + MAX_LISTED_REJECTIONS
+        yield CheckedRows(checked.frame[start:end], checked.lines[start:end], [])
 
 
 def _about_others(

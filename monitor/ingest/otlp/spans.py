@@ -6,10 +6,10 @@ from typing import Any, Final
 
 from monitor.ingest.ndjson import BodyError, BodyTooLargeError
 
-MOST_SPANS: Final = 100_000  # in one request; collectors send some thousands
-MOST_ATTRIBUTES: Final = 10_000  # of one span, its events or its resource
-DEEPEST: Final = 64  # lists and maps within one attribute
-LATEST_NS: Final = 2**64 - 1
+MAX_SPANS: Final = 100_000  # in one request; collectors send some thousands
+MAX_ATTRIBUTES: Final = 10_000  # of one span, its events or its resource
+MAX_ATTRIBUTE_DEPTH: Final = 64  # lists and maps within one attribute
+MAX_TIME_NS: Final = 2**64 - 1
 
 Attributes = dict[str, Any]  # str, bool, int, float, list, dict or None
 
@@ -50,20 +50,20 @@ class SpanGroup:
 
 
 def check_count(spans: int) -> None:
-    if spans > MOST_SPANS:
+    if spans > MAX_SPANS:
         raise BodyTooLargeError(
-            f"the request has more than {MOST_SPANS} spans; send smaller batches", limit_spans=MOST_SPANS
+            f"the request has more than {MAX_SPANS} spans; send smaller batches", limit_spans=MAX_SPANS
         )
 
 
 def check_attributes(count: int) -> None:
-    if count > MOST_ATTRIBUTES:
-        raise BodyError(f"a span has {count} attributes; at most {MOST_ATTRIBUTES} are taken")
+    if count > MAX_ATTRIBUTES:
+        raise BodyError(f"a span has {count} attributes; at most {MAX_ATTRIBUTES} are taken")
 
 
 def check_depth(depth: int) -> None:
-    if depth > DEEPEST:
-        raise BodyError(f"an attribute nests lists or maps more than {DEEPEST} deep")
+    if depth > MAX_ATTRIBUTE_DEPTH:
+        raise BodyError(f"an attribute nests lists or maps more than {MAX_ATTRIBUTE_DEPTH} deep")
 
 
 def as_text(value: Any) -> str:

@@ -17,10 +17,12 @@ from monitor.ingest.otlp.fields import FIELDS, getter, kind_of
 from monitor.ingest.otlp.spans import Attributes, Span
 from monitor.tables import UnmappedService
 
-_MOST_SERVICES: Final = 50
-_MOST_SPANS: Final = 50  # of one request that are looked at
-_MOST_NAMES: Final = 300
-_AGAIN: Final = timedelta(minutes=1)  # a service that sends nothing new is written down at most this often
+_MAX_SERVICES: Final = 50
+_MAX_SAMPLED_SPANS: Final = 50  # of one request that are looked at
+_MAX_NAMES: Final = 300
+_MIN_UPDATE_INTERVAL: Final = timedelta(
+    minutes=1
+)  # a service that sends nothing new is written down at most this often
 _TYPES: Final[Mapping[type, str]] = {str: "string", int: "number", float: "number", bool: "boolean", list: "list"}
 _GETTERS: Final = {name: getter((name,)) for name in FIELDS}
 
@@ -52,24 +54,28 @@ def merged_samples(one: Sample, other: Sample) -> Sample:
             for name, type_ in names.items():
                 if name in known:
                     known[name] = type_ if known[name] == type_ else "both" if part == "evaluations" else "mixed"
-                elif len(known) < _MOST_NAMES:
+                elif len(known) < _MAX_NAMES:
                     known[name] = type_
     return result
 
 
-def remember(database: Database, service: str, spans: Sequence[Span], now: datetime) -> None:
+def record_unmapped(database: Database, service: str, spans: Sequence[Span], now: datetime) -> None:
     """Keep what the spans look like; of more than a few services the one that was silent longest is forgotten."""
     name = _plain(service)
-    sample = sample_of(spans[:_MOST_SPANS])
+    sample = sample_of(spans[:_MAX_SAMPLED_SPANS])
     with database.read() as db:
         known = store.unmapped_service(db, name)
-    if known is not None and now - known.last_at < _AGAIN and merged_samples(known.sample, sample) == known.sample:
+    if (
+        known is not None
+        and now - known.last_at < _MIN_UPDATE_INTERVAL
+        and merged_samples(known.sample, sample) == known.sample
+    ):
         return
     try:
         with database.write() as db:
             row = store.unmapped_service(db, name)
             if row is None:
-                for silent in store.unmapped_services(db)[_MOST_SERVICES - 1 :]:
+                for silent in store.unmapped_services(db)[_MAX_SERVICES - 1 :]:
                     db.delete(silent)
                 row = UnmappedService(service=name, spans=0, sample={}, first_at=now)
                 db.add(row)

@@ -88,7 +88,7 @@ def test_how_a_job_fails_decides_whether_it_is_tried_again(
             ("queued", "ZeroDivisionError: oops"),
         ]
     )
-    for _ in range(worker.ATTEMPTS):
+    for _ in range(worker.MAX_ATTEMPTS):
         clock.move_to(clock.now() + timedelta(minutes=5))
         worker.drain(site, jobs=jobs)
     assert ("failed", "ZeroDivisionError: oops") in states(site)
@@ -112,7 +112,7 @@ def test_a_stored_payload_that_its_model_refuses_is_not_run_and_not_quoted(site:
     with site.database.write() as db:
         row = Job(
             name=ConfirmJob.name, payload={"alert_id": "ann@example.org"}, state="queued", run_at=site.clock.now(),
-            created_at=site.clock.now(), attempts=worker.ATTEMPTS, lost=0, lane="default",
+            created_at=site.clock.now(), attempts=worker.MAX_ATTEMPTS, lost=0, lane="default",
         )  # fmt: skip
         db.add(row)
     assert worker.drain(site) == 1

@@ -15,9 +15,9 @@ from monitor.ingest.arrow import read_arrow_columns, read_parquet_columns
 from monitor.ingest.encoding import decoded
 from monitor.ingest.json_columns import read_json_columns, read_ndjson_columns
 from monitor.ingest.media import ARROW, JSON, NDJSON, PARQUET
-from monitor.ingest.quarantine import kept_rows
+from monitor.ingest.quarantine import quarantine_rows
 from monitor.ingest.row_schema import Target, events_of, outcomes_of
-from monitor.ingest.validate import Checked
+from monitor.ingest.validate import CheckedRows
 from monitor.redact.columns import redacted
 from monitor.spec.parse import parse_spec
 
@@ -71,7 +71,7 @@ PACK: Final[Mapping[str, Callable[[bytes], bytes]]] = {
 }  # fmt: skip
 
 
-def read(target: Target, body: bytes, form: str, coding: str) -> Checked | None:
+def read(target: Target, body: bytes, form: str, coding: str) -> CheckedRows | None:
     """Read a body to the end; None where it is refused as a whole, which only an error of ours may do."""
     try:
         body = decoded(body, coding, LIMIT_MB)
@@ -93,11 +93,11 @@ def read(target: Target, body: bytes, form: str, coding: str) -> Checked | None:
     return None
 
 
-def _check(checked: Checked) -> None:
+def _check(checked: CheckedRows) -> None:
     """What follows on reading is done too: redaction, and the rows that go to quarantine."""
     frame = redacted(checked.frame, SPEC.redact, b"k")
     assert frame.height == len(checked.lines)
-    kept = kept_rows(SPEC, "events", checked.rejected, None, key=b"k", digest=lambda value: "0" * 64)
+    kept = quarantine_rows(SPEC, "events", checked.rejected, None, key=b"k", digest=lambda value: "0" * 64)
     assert kept.height == len(checked.rejected)
     lines = [*checked.lines, *(r.line for r in checked.rejected)]
     assert len(set(lines)) == len(lines)

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from core.errors import InvalidError
 from monitor.ingest.arrow import read_arrow_columns, read_parquet_columns
-from monitor.ingest.ndjson import MOST_ROWS, BodyError, BodyTooLargeError
+from monitor.ingest.ndjson import MAX_BODY_ROWS, BodyError, BodyTooLargeError
 from monitor.ingest.row_schema import SchemaMismatchError, events_of
-from monitor.ingest.validate import Checked
+from monitor.ingest.validate import CheckedRows
 from monitor.spec.parse import parse_spec
 from tests.monitor.ingest.test_columnar import NOW, TARGETS
 
@@ -51,17 +51,17 @@ def parquet(table: pa.Table) -> bytes:
     return out.getvalue()
 
 
-def read_arrow(body: bytes, limit_mb: int = 4) -> Checked:
+def read_arrow(body: bytes, limit_mb: int = 4) -> CheckedRows:
     return read_arrow_columns(TARGETS[0], body, NOW, limit_mb)
 
 
-def read_parquet(body: bytes, limit_mb: int = 4) -> Checked:
+def read_parquet(body: bytes, limit_mb: int = 4) -> CheckedRows:
     return read_parquet_columns(TARGETS[0], body, NOW, limit_mb)
 
 
 FORMS = [pytest.param(arrow, read_arrow, id="arrow"), pytest.param(parquet, read_parquet, id="parquet")]
 Write = Callable[[pa.Table], bytes]
-Read = Callable[[bytes], Checked]
+Read = Callable[[bytes], CheckedRows]
 
 
 @pytest.mark.parametrize(("write", "read"), FORMS)
@@ -159,7 +159,7 @@ def test_a_body_that_unpacks_to_too_much_is_refused(write: Write, read: Read) ->
     many: dict[str, Any] = {"event_id": ["a"] * 3000, "ts": pa.array([AT] * 3000), "version": ["v"] * 3000}
     with pytest.raises(BodyTooLargeError, match="larger than 4 MiB"):
         read(write(pa.table({**many, "text": long})))
-    count = MOST_ROWS + 1
+    count = MAX_BODY_ROWS + 1
     ids = pa.DictionaryArray.from_arrays(pa.array([0] * count, pa.int8()), pa.array(["a"]))
     nothing = pa.table({"event_id": ids, "ts": pa.nulls(count, pa.timestamp("us", "UTC")), "version": pa.nulls(count)})
     with pytest.raises(BodyTooLargeError):
@@ -282,7 +282,7 @@ def test_damaged_bodies_are_rows_or_a_refusal(damage: list[tuple[int, bytes]], d
         checked = read(bytes(body))
     except InvalidError:
         return
-    assert checked.frame.height + len(checked.rejected) <= MOST_ROWS
+    assert checked.frame.height + len(checked.rejected) <= MAX_BODY_ROWS
     for name in ("event_id", "text", "answer"):
         assert all(isinstance(v, str | None) for v in checked.frame[name].to_list())
 

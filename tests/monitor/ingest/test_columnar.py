@@ -12,7 +12,7 @@ from monitor.ingest.json_columns import read_json_columns, read_ndjson_columns
 from monitor.ingest.json_scan import scan
 from monitor.ingest.ndjson import BodyError, Rejection, Rows, read_json, read_ndjson
 from monitor.ingest.row_schema import Target, events_of, outcomes_of
-from monitor.ingest.validate import Checked
+from monitor.ingest.validate import CheckedRows
 from monitor.spec.parse import parse_spec
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -123,7 +123,7 @@ def arrays(draw: st.DrawFn) -> bytes:
 Found = tuple[list[dict[str, Any]], list[int], list[Rejection]] | str
 
 
-def outcome_of(checked: Checked) -> Found:
+def outcome_of(checked: CheckedRows) -> Found:
     return checked.frame.to_dicts(), list(checked.lines), checked.rejected
 
 

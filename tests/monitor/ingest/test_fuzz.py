@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from monitor.ingest.encoding import decoded
 from monitor.ingest.json_columns import read_json_columns, read_ndjson_columns
 from monitor.ingest.media import ARROW, JSON, NDJSON, PARQUET
-from monitor.ingest.ndjson import MOST_ROWS, BodyTooLargeError
+from monitor.ingest.ndjson import MAX_BODY_ROWS, BodyTooLargeError
 from tests.monitor.ingest.bodies import NOW, PACK, ROWS, TARGETS, good, read
 
 GOOD = good()
@@ -160,11 +160,11 @@ def test_a_line_of_a_gigabyte_is_refused_without_being_unpacked(coding: str) -> 
     [(NDJSON, b"1\n"), (NDJSON, b"\n"), (NDJSON, b"{}\n"), (JSON, b"1,"), (JSON, b"{},"), (JSON, b"[],")],
 )
 def test_millions_of_rows_of_a_few_bytes_are_refused_before_they_are_looked_at(form: str, unit: bytes) -> None:
-    body = unit * (MOST_ROWS + 2)
+    body = unit * (MAX_BODY_ROWS + 2)
     if form == JSON:
         body = b"[" + body[:-1] + b"]"
     read = read_ndjson_columns if form == NDJSON else read_json_columns
-    with pytest.raises(BodyTooLargeError, match=f"send at most {MOST_ROWS}"):
+    with pytest.raises(BodyTooLargeError, match=f"send at most {MAX_BODY_ROWS}"):
         read(TARGETS[0], body, NOW)
 
 

@@ -23,9 +23,9 @@ from monitor.ingest.ndjson import read_ndjson
 from monitor.ingest.otlp.mapping import events_from, mapping_of
 from monitor.ingest.otlp.spans import Span
 from monitor.ingest.receive import Body, Receipt, receive
-from monitor.ingest.release import kept, replay
+from monitor.ingest.release import quarantined_rows, replay
 from monitor.ingest.row_schema import events_of
-from monitor.ingest.small_batch import few_events
+from monitor.ingest.small_batch import read_small_batch
 from monitor.ingest.vectors import good, misfit, parsed
 from monitor.site import Site
 from monitor.spec.parse import SpecError, parse_spec
@@ -170,7 +170,7 @@ def test_a_row_with_another_vector_is_refused_in_words_that_quote_no_number(read
     receipt = receive(ready, "m", "events", FORMS[form](rows_of(ready, [*ROWS, {"embedding": value}])))
     assert receipt.accepted == 4
     assert [(r.line, r.field, r.reason) for r in receipt.rejected] == [(5, "embedding", reason)]
-    (row,) = kept(ready, "m")
+    (row,) = quarantined_rows(ready, "m")
     assert (row.field, row.reason, json.loads(row.raw)["event_id"]) == ("embedding", reason, "e4")
 
 
@@ -261,10 +261,10 @@ def test_few_rows_and_many_and_those_looked_at_one_by_one_are_taken_alike(values
     columns, one_by_one = read_ndjson_columns(target, body, now), target.examine(read_ndjson(body), now)
     assert columns.frame.select(one_by_one.frame.columns).equals(one_by_one.frame)
     assert columns.rejected == one_by_one.rejected
-    taken = few_events(target, body, NDJSON, now) if few else None
+    taken = read_small_batch(target, body, NDJSON, now) if few else None
     if taken is not None:
-        kept = batches_to_frame([RowBatch([("embedding", "array<float>")], [[row["embedding"]] for row in taken], 0)])
-        assert kept["embedding"].equals(columns.frame["embedding"])
+        stored = batches_to_frame([RowBatch([("embedding", "array<float>")], [[row["embedding"]] for row in taken], 0)])
+        assert stored["embedding"].equals(columns.frame["embedding"])
         assert not columns.rejected
 
 

@@ -15,7 +15,7 @@ from monitor.ingest.encoding import decoded
 from monitor.ingest.ndjson import BodyError, BodyTooLargeError
 from monitor.ingest.otlp.json_body import read_json
 from monitor.ingest.otlp.protobuf import read_protobuf
-from monitor.ingest.otlp.spans import DEEPEST, MOST_SPANS
+from monitor.ingest.otlp.spans import MAX_ATTRIBUTE_DEPTH, MAX_SPANS
 from tests.monitor.ingest.otlp.requests import TRACE, as_json, request, span
 
 RICH = request(
@@ -88,7 +88,7 @@ HOSTILE_PROTOBUF = {
     "a group that never ends": b"\x0b" * 100,
     "text that is not UTF-8": RICH.SerializeToString().replace(b"chat gpt-4o", b"chat \xff\xfe-4o"),
     "JSON": as_json(RICH),
-    "nested past our limit": _nested(DEEPEST + 2),
+    "nested past our limit": _nested(MAX_ATTRIBUTE_DEPTH + 2),
     "nested past protobuf's limit": _nested(20_000),
 }
 HOSTILE_JSON = {
@@ -133,14 +133,14 @@ def test_json_that_cannot_be_read_is_refused(body: bytes) -> None:
 
 
 def test_a_small_body_may_not_claim_millions_of_spans_or_attributes() -> None:
-    spans = b"\x12\x00" * (MOST_SPANS + 1)
+    spans = b"\x12\x00" * (MAX_SPANS + 1)
     scope = b"\x12" + _length(spans) + spans
     with pytest.raises(BodyTooLargeError, match="smaller batches"):
         read_protobuf(b"\x0a" + _length(scope) + scope)
     with pytest.raises(BodyTooLargeError):
-        read_protobuf(b"\x0a\x00" * (MOST_SPANS + 1))
+        read_protobuf(b"\x0a\x00" * (MAX_SPANS + 1))
     with pytest.raises(BodyTooLargeError):
-        read_json(b'{"resourceSpans":[' + b"{}," * MOST_SPANS + b"{}]}")
+        read_json(b'{"resourceSpans":[' + b"{}," * MAX_SPANS + b"{}]}")
     attributes = b"\x4a\x00" * 10_001
     one = b"\x12" + _length(attributes) + attributes
     scope = b"\x12" + _length(one) + one

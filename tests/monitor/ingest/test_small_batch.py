@@ -14,7 +14,7 @@ from monitor.events.append import Appended, SmallBatch
 from monitor.ingest.json_columns import read_json_columns, read_ndjson_columns
 from monitor.ingest.media import ARROW, JSON, NDJSON
 from monitor.ingest.row_schema import events_of, outcomes_of
-from monitor.ingest.small_batch import MOST_ROWS, few_events
+from monitor.ingest.small_batch import MAX_SMALL_BODY_ROWS, read_small_batch
 from tests.monitor.events.test_store import SPEC, opened
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -38,7 +38,7 @@ ROWS = st.fixed_dictionaries(
 @given(rows=st.lists(ROWS, min_size=1, max_size=3), as_array=st.booleans())
 def test_what_is_taken_is_what_the_column_readers_take(rows: list[dict[str, Any]], as_array: bool) -> None:
     body = (json.dumps(rows) if as_array else "\n".join(json.dumps(r) for r in rows)).encode()
-    taken = few_events(TARGET, body, JSON if as_array else NDJSON, NOW)
+    taken = read_small_batch(TARGET, body, JSON if as_array else NDJSON, NOW)
     if taken is None:
         return
     checked = (read_json_columns if as_array else read_ndjson_columns)(TARGET, body, NOW)
@@ -54,8 +54,8 @@ def test_what_is_taken_is_what_the_column_readers_take(rows: list[dict[str, Any]
     [b"", b"\n", b"[]", b"{}", b"null", b'"x"', b"\xff", b"[[]]", b'{"event_id": "a", "event_id": "b"}', b"[" * 5000],
 )
 def test_what_is_unusual_is_left_to_the_others(body: bytes) -> None:
-    assert few_events(TARGET, body, NDJSON, NOW) is None
-    assert few_events(TARGET, body, JSON, NOW) is None
+    assert read_small_batch(TARGET, body, NDJSON, NOW) is None
+    assert read_small_batch(TARGET, body, JSON, NOW) is None
 
 
 def good(number: int) -> dict[str, Any]:
@@ -64,11 +64,13 @@ def good(number: int) -> dict[str, Any]:
 
 
 def test_many_rows_another_form_and_outcomes_are_left_to_the_others() -> None:
-    lines = "\n".join(json.dumps(good(i)) for i in range(MOST_ROWS)).encode()
-    assert len(few_events(TARGET, lines + b"\n", NDJSON, NOW) or []) == MOST_ROWS
-    assert few_events(TARGET, lines + b"\n" + json.dumps(good(9)).encode(), NDJSON, NOW) is None
-    assert few_events(TARGET, lines, ARROW, NOW) is None
-    assert few_events(outcomes_of(SPEC), json.dumps({"event_id": "a", "truth": "b"}).encode(), NDJSON, NOW) is None
+    lines = "\n".join(json.dumps(good(i)) for i in range(MAX_SMALL_BODY_ROWS)).encode()
+    assert len(read_small_batch(TARGET, lines + b"\n", NDJSON, NOW) or []) == MAX_SMALL_BODY_ROWS
+    assert read_small_batch(TARGET, lines + b"\n" + json.dumps(good(9)).encode(), NDJSON, NOW) is None
+    assert read_small_batch(TARGET, lines, ARROW, NOW) is None
+    assert (
+        read_small_batch(outcomes_of(SPEC), json.dumps({"event_id": "a", "truth": "b"}).encode(), NDJSON, NOW) is None
+    )
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -79,7 +81,7 @@ def test_rows_are_stored_alike_one_by_one_and_in_a_frame(tmp_path: Path, ids: li
     for number, batch in enumerate(ids):
         now = NOW + timedelta(seconds=number)
         body = "\n".join(json.dumps(good(i)) for i in batch).encode()
-        rows = few_events(TARGET, body, NDJSON, now)
+        rows = read_small_batch(TARGET, body, NDJSON, now)
         assert rows is not None
         (ours,) = few.append_small_batches([SmallBatch(SPEC, rows)], now=now)
         assert isinstance(ours, Appended)
