@@ -23,7 +23,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 
 
 class ModelSpec(SpecPart):
-    """Everything a user declares about a model. `_CHECKS` lists what its fields must satisfy together."""
+    """Everything a user declares about a model."""
 
     model: Name
     task: Task
