@@ -1,0 +1,65 @@
+"""What the fields of a spec must satisfy together: every check names the key, the value and the fix."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from monitor.spec import model
+from monitor.spec.parse import SpecError, parse_spec
+from tests.monitor import traffic
+
+RECIPE = {"base_model": "/models/base"}
+
+REFUSED: list[tuple[str, str, Any, str]] = [
+    ("column_names", "columns.date", {"role": "input", "type": "number"}, "columns.date: every event has a built-in"),
+    ("column_names", "columns.9lives", {"role": "input", "type": "number"}, "'9lives'.*starts with a letter"),
+    ("positive_class", "columns.amount.positive", "yes", "columns.amount.positive is 'yes'.*leave it out"),
+    ("single_roles", "columns.region.role", "prediction", "prediction is given to region, decision; only one"),
+    ("prediction", "columns.decision.role", "segment", "no column has role prediction; give it"),
+    ("prediction", "columns.decision.type", "number", "prediction of type category or boolean, not number"),
+    ("budget", "monitors.false_alarms", "1 per 30d", "'1 per 30d'.*needs windows of time.*alpha: 0.01"),
+    ("phases", "monitors.phases", "day_of_week", "monitors.phases is day_of_week.*leave it out"),
+    ("drift_columns", "monitors.drift", {"must_see": {"tone": "0.1 std"}}, "monitors.drift names column 'tone'"),
+    ("kpi", "monitors.kpi", [{"metric": "accuracy", "min": 0.9, "max": 0.8}], "min 0.9 is above max 0.8; swap"),
+    ("kpi", "monitors.kpi", [{"metric": "latency_p50", "column": "tone"}], "latency_p50 names column 'tone'"),
+    ("fairness", "monitors.fairness.0.by", ["region"], "by names 'region', which is no column with role protected"),
+    ("redact", "redact", {"tone": ["email"]}, "redact names column 'tone'"),
+    ("redact", "redact", {"amount": ["email"]}, "redact.amount: the column has type number; only columns of type text"),
+    ("redact", "redact", {"customer": ["email"]}, "redact.customer.*a digest already; leave it out"),
+    ("traces", "traces", {"service": "bot", "columns": {"tone": "attr"}}, "traces.columns names column 'tone'"),
+    ("retrain", "retrain", {"when": ["drift"], "recipe": {}}, "retrain.recipe.base_model is missing; give"),
+    ("retention", "retention", "12h", "retention is 12h; give at least 1d"),
+]  # fmt: skip
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """The document of a valid spec with one value set at a dotted path."""
+    document = copy.deepcopy(traffic.document())
+    *above, last = path.split(".")
+    part: Any = document
+    for key in above:
+        part = part[int(key)] if isinstance(part, list) else part[key]
+    part[last] = value
+    return document
+
+
+@pytest.mark.parametrize(("check", "path", "value", "message"), REFUSED, ids=[f"{c[0]}-{c[1]}" for c in REFUSED])
+def test_fields_that_contradict_each_other_are_refused_with_key_value_and_fix(
+    check: str, path: str, value: Any, message: str
+) -> None:
+    with pytest.raises(SpecError, match=message):
+        parse_spec(changed(path, value))
+
+
+def test_every_check_is_listed_and_refuses_something() -> None:
+    written = {name.removeprefix("_check_") for name in vars(model) if name.startswith("_check_")}
+    assert {check.__name__.removeprefix("_check_") for check in model._CHECKS} == written
+    assert {check for check, *_ in REFUSED} == written
+
+
+def test_the_first_contradiction_is_the_one_reported() -> None:
+    document = changed("retention", "12h") | {"redact": {"tone": ["email"]}}
+    with pytest.raises(SpecError, match="redact names column 'tone'") as refused:
+        parse_spec(document)
+    assert [problem["field"] for problem in refused.value.facts["problems"]] == ["(whole spec)"]
