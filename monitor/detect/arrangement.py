@@ -81,7 +81,7 @@ class Arrangement:
     block_of: Ints
 
     def sums(self, sums: Floats) -> Floats:
-        """Add sums over profile blocks, shape (profile blocks, ...), to sums over the blocks of the test."""
+        """Sums over profile blocks, shape (profile blocks, ...), added up to sums over the blocks of the test."""
         return _sum_groups(sums, self.block_of, len(self.blocks.rows))
 
 
@@ -110,9 +110,10 @@ def plan_blocks(profile: ReferenceProfile, layout: WindowLayout, alpha: float) -
     The first of these that applies:
 
     1. Quarters of a day, for windows of one day whose quarters show no effect of their day.
-    2. Single blocks, where neighbours are not serially dependent. For windows of one block, they must not be clearly
-       dependent: one block among others that resemble their neighbours still has a uniform rank.
-    3. Blocks as long as the window, where the reference has 1 / alpha of them.
+    2. Single blocks, where neighbours are not serially dependent. For windows of one block, it is enough that they are
+       not clearly dependent: one block among others that resemble their neighbours still has a uniform rank. For
+       windows of several blocks of time, the reference must have at least 8 windows, or 4 if the user accepts that.
+    3. Blocks as long as the window, where the reference and the window together have 1 / alpha of them.
     4. Single blocks, for the columns that are not serially dependent.
 
     Args:
@@ -161,23 +162,23 @@ def arrange(plan: BlockPlan, reference: Ints, reference_rows: Floats, window: In
     longer = plan.profiles_per_test_block > plan.parts
     begin = -(-int(reference[0]) // plan.parts) * plan.parts if longer else 0
     group = (labels - np.where(inside, window[0], begin)) // plan.profiles_per_test_block
-    whole = rows > 0
+    usable = rows > 0
     if plan.quarters:
         _, at, counts = np.unique(
-            np.where(whole & ~inside, labels // plan.parts, -1), return_inverse=True, return_counts=True
+            np.where(usable & ~inside, labels // plan.parts, -1), return_inverse=True, return_counts=True
         )
-        whole &= inside | (counts[at] == plan.parts)
+        usable &= inside | (counts[at] == plan.parts)
     elif longer:  # complete ones only, from the first complete day on
-        whole &= inside | ((group >= 0) & (group < (int(reference[-1]) - begin + 1) // plan.profiles_per_test_block))
+        usable &= inside | ((group >= 0) & (group < (int(reference[-1]) - begin + 1) // plan.profiles_per_test_block))
     group += np.where(inside, _WINDOW_OFFSET, 0)
-    names, of = np.unique(group[whole], return_inverse=True)
-    belongs = np.full(len(labels), -1, dtype=np.int64)
-    belongs[whole] = of
+    names, of = np.unique(group[usable], return_inverse=True)
+    block_of = np.full(len(labels), -1, dtype=np.int64)
+    block_of[usable] = of
     first = np.zeros(len(names), dtype=np.int64)
-    first[of[::-1]] = labels[whole][::-1]
-    total = np.bincount(of, weights=rows[whole], minlength=len(names)).astype(np.float64)
+    first[of[::-1]] = labels[usable][::-1]
+    total = np.bincount(of, weights=rows[usable], minlength=len(names)).astype(np.float64)
     blocks = Blocks(total, names >= _WINDOW_OFFSET, _phases(plan, first), plan.within_phases)
-    return Arrangement(blocks, belongs)
+    return Arrangement(blocks, block_of)
 
 
 def missing_blocks(blocks: Blocks, alpha: float) -> int:
