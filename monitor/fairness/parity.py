@@ -42,7 +42,8 @@ def demographic_parity(
     data = grouped(frame, by, min_group=min_group, outcome=False)
     chosen, definition = positive_class(data, positive), _TWO
     if reason := too_few_groups(data, min_group):
-        return undefined(metric, data, _TWO.format(disparity=disparity.words, positive=positive), reason)
+        definition = _TWO.format(disparity=disparity.words, positive=chosen or "each class")
+        return undefined(metric, data, definition, reason)
     if chosen is None:
         chosen, definition = _worst_class(data, disparity, min_group), _TWO + _MORE
     if chosen is None:

@@ -122,7 +122,7 @@ def parse(text: str, columns: Mapping[str, str]) -> Expression:
         ExpressionError: with the position, what is there and what is allowed.
     """
     if len(text) > MAX_CHARACTERS:
-        raise ExpressionError(f"longer than {MAX_CHARACTERS} characters; split it in several KPIs", MAX_CHARACTERS)
+        raise ExpressionError(f"longer than {MAX_CHARACTERS} characters; split it into several KPIs", MAX_CHARACTERS)
     # `if` is a keyword of Python; another word of two letters keeps every position as the user sees it.
     readable = _IF.sub(lambda m: m[1] or "fi", text)
     try:
@@ -130,12 +130,12 @@ def parse(text: str, columns: Mapping[str, str]) -> Expression:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         at = getattr(error, "offset", 1) or 1
         raise ExpressionError(
-            "this is not an expression; write such as sum(cost) / count(done == 'yes')", at
+            "this is not an expression; write one such as sum(cost) / count(done == 'yes')", at
         ) from error
     walk = _Walk(columns)
     kind, whole, compiled = walk.value(tree.body, 0)
     if not whole:
-        raise ExpressionError("a value of one row; say what to make of all rows, such as mean(...)", 1)
+        raise ExpressionError("this is a value of one row; aggregate it over all rows, for example with mean(...)", 1)
     if kind != "number":
         raise ExpressionError(f"the result is a {kind}, not a number", 1)
     return Expression(text, tuple(sorted(walk.used)), compiled)
@@ -181,14 +181,16 @@ class _Walk:
             case ast.Call(func=ast.Name(id=name), args=args, keywords=[]):
                 return self._call(node, name, args, depth)
         raise _refused(
-            node, "not allowed here; use columns, numbers, 'text', + - * /, comparisons, and/or/not, functions"
+            node, "this is not allowed here; use columns, numbers, 'text', + - * /, comparisons, and/or/not, functions"
         )
 
     def _column(self, node: ast.expr, name: str) -> _Value:
         if name not in self.columns:
-            raise _refused(node, f"no column {name!r} is declared; there are {', '.join(sorted(self.columns))}")
+            raise _refused(
+                node, f"no column {name!r} is declared; the declared columns are {', '.join(sorted(self.columns))}"
+            )
         if self.columns[name] not in _KINDS:
-            raise _refused(node, f"column {name!r} is a {self.columns[name]}, which is no value of a row to count with")
+            raise _refused(node, f"column {name!r} is a {self.columns[name]}, which an expression cannot read")
         self.used.add(name)
         kind = _KINDS[self.columns[name]]
         column = pl.col(name)
@@ -200,12 +202,12 @@ class _Walk:
             return found
         if kind == "number" and found[0] == "boolean":  # true counts 1
             return "number", found[1], found[2].cast(pl.Float64)
-        raise _refused(node, f"a {kind} is needed, this is a {found[0]}")
+        raise _refused(node, f"this must be a {kind}, but it is a {found[0]}")
 
     def _compare(self, node: ast.expr, left: ast.expr, op: ast.cmpop, right: ast.expr, depth: int) -> _Value:
         a, b = self.value(left, depth + 1), self.value(right, depth + 1)
         if a[0] != b[0]:
-            raise _refused(node, f"a {a[0]} is compared with a {b[0]}; compare like with like")
+            raise _refused(node, f"a {a[0]} is compared with a {b[0]}; both sides must be of one kind")
         if a[0] != "number" and not isinstance(op, ast.Eq | ast.NotEq):
             raise _refused(node, f"a {a[0]} has no order; use == or !=")
         return "boolean", _level(node, a, b), _COMPARISONS[type(op)](a[2], b[2])
@@ -231,14 +233,14 @@ class _Walk:
             return "number", True, compute(found.cast(pl.Float64)).cast(pl.Float64)
         written = "if" if name == "fi" else name
         if name in {*AGGREGATES, *FUNCTIONS, "count", "quantile", "fi", "column"}:
-            raise _refused(node, f"{written} does not take {len(args)} values of this form")
-        raise _refused(node, f"no function {written!r}; there are {KNOWN}")
+            raise _refused(node, f"{written} does not accept {len(args)} arguments of this form")
+        raise _refused(node, f"there is no function {written!r}; use one of {KNOWN}")
 
     def _if(self, node: ast.Call, args: list[ast.expr], depth: int) -> _Value:
         condition = self._want(args[0], "boolean", depth)
         then, other = self.value(args[1], depth + 1), self.value(args[2], depth + 1)
         if then[0] != other[0]:
-            raise _refused(node, f"if gives a {then[0]} or a {other[0]}; both must be of one kind")
+            raise _refused(node, f"if returns a {then[0]} or a {other[0]}; both must be of one kind")
         level = _level(node, condition, then, other)
         return then[0], level, pl.when(condition[2]).then(then[2]).otherwise(other[2])
 
@@ -247,13 +249,13 @@ class _Walk:
         match args[1]:
             case ast.Constant(value=int() | float() as share) if 0 <= share <= 1 and not isinstance(share, bool):
                 return "number", True, found.cast(pl.Float64).quantile(float(share), interpolation="linear")
-        raise _refused(args[1], "the second value of quantile is a number from 0 to 1, such as 0.95")
+        raise _refused(args[1], "the second argument of quantile must be a number from 0 to 1, such as 0.95")
 
     def _of_rows(self, node: ast.expr, kind: ValueKind | None, depth: int) -> _Value:
         found = self.value(node, depth + 1) if kind is None else self._want(node, kind, depth)
         if found[1] is not False:
             what = "a value of all rows" if found[1] else "a constant"
-            raise _refused(node, f"{what}; an aggregate is made of columns")
+            raise _refused(node, f"this is {what}; an aggregate needs a value of each row, such as a column")
         return found
 
 
@@ -261,7 +263,9 @@ def _level(node: ast.expr, *parts: _Value) -> bool | None:
     """False for values of rows, True for values of all rows, None for constants."""
     levels = {whole for _, whole, _ in parts if whole is not None}
     if len(levels) == 2:
-        raise _refused(node, "mixes a value of one row with one of all rows; put the column inside an aggregate")
+        raise _refused(
+            node, "this mixes a value of one row with a value of all rows; put the column inside an aggregate"
+        )
     return levels.pop() if levels else None
 
 

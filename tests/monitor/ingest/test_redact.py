@@ -196,9 +196,9 @@ def test_a_redaction_that_cannot_work_is_refused_with_the_field_and_the_fix(
 ) -> None:
     with pytest.raises(SpecError) as refused:
         spec(redact)
-    told = refused.value.message + str(refused.value.facts)
+    message = refused.value.message + str(refused.value.facts)
     for word in words:
-        assert word in told
+        assert word in message
 
 
 def test_presidio_is_refused_with_what_to_install() -> None:
@@ -208,7 +208,7 @@ def test_presidio_is_refused_with_what_to_install() -> None:
         spec({"text": ["email", "presidio"]})
 
 
-# A package as spaCy's models are: English words without training, and the one name that is told to it.
+# A package like spaCy's models: untrained English, and the one name that it is given.
 _MODEL = """
 from pathlib import Path
 import spacy

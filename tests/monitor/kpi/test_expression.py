@@ -71,10 +71,10 @@ REFUSED = {
     "(lambda: 1)()": (1, "not allowed"),
     "mean(price)": (6, "no column 'price'"),
     "mean(cost) / ms": (1, "mixes a value of one row"),
-    "cost": (1, "say what to make of all rows"),
-    "1 + 1": (1, "say what to make of all rows"),
+    "cost": (1, "aggregate it over all rows"),
+    "1 + 1": (1, "aggregate it over all rows"),
     "mean(mean(cost))": (6, "a value of all rows"),
-    "mean(resolved)": (6, "a number is needed, this is a text"),
+    "mean(resolved)": (6, "this must be a number, but it is a text"),
     "count(ms == 'ten')": (7, "compared with"),
     "count(resolved > 'a')": (7, "no order"),
     "count(1 < ms < 20)": (7, "not allowed"),
@@ -83,7 +83,7 @@ REFUSED = {
     "": (1, "not an expression"),
     "mean(cost) = 1": (12, "not an expression"),
     "mean(cost) > 1": (1, "the result is a boolean"),
-    "mean(cost, ms)": (1, "does not take 2"),
+    "mean(cost, ms)": (1, "does not accept 2"),
     "mean(cost ** 99999)": (6, "not allowed"),
     "if(share(failed) > 0, 'a', 1)": (1, "both must be of one kind"),
     "-" * 200 + "mean(cost)": (None, "nested deeper"),
@@ -156,7 +156,7 @@ def test_a_spec_names_a_kpi_of_its_own_which_waits_for_outcomes_only_where_it_re
 
 
 @pytest.mark.parametrize(
-    ("rule", "said"),
+    ("rule", "message"),
     [
         ({"expression": "mean(amout)"}, "monitors.kpi.0.expression"),
         ({"expression": "count(customer == 'x')"}, "no column 'customer'"),  # a person's key is no number to report
@@ -166,6 +166,6 @@ def test_a_spec_names_a_kpi_of_its_own_which_waits_for_outcomes_only_where_it_re
         ({"metric": "accuracy", "unit": "USD"}, "belongs to a KPI with an expression"),
     ],
 )
-def test_a_spec_with_a_wrong_expression_is_refused_when_it_is_applied(rule: dict[str, Any], said: str) -> None:
-    with pytest.raises(SpecError, match=said):
+def test_a_spec_with_a_wrong_expression_is_refused_when_it_is_applied(rule: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
         check_metrics(spec(monitors=with_kpi(**rule)))

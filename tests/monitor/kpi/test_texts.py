@@ -56,7 +56,7 @@ def test_a_kpi_of_texts_equals_its_outside_reference(name: str, pairs: Pairs) ->
 
 
 @pytest.mark.parametrize("name", OVERLAP)
-def test_a_missing_answer_counts_as_nothing_said(name: str) -> None:
+def test_a_missing_answer_counts_as_an_empty_one(name: str) -> None:
     text = "the quick brown fox jumps over the lazy dog"
     whole, half = frame([(text, text)] * 2), frame([(text, text)] * 2).with_columns(prediction=pl.Series([text, None]))
     above, below = KPIS[name].compute(whole), KPIS[name].compute(half)
@@ -127,7 +127,7 @@ ANSWERED = [
 ]  # fmt: skip
 
 
-def test_refusals_are_told_from_answers_in_hand_labelled_examples() -> None:
+def test_refusals_are_separated_from_answers_in_hand_labelled_examples() -> None:
     result = KPIS["refusal_rate"].compute(pl.DataFrame({"prediction": [*REFUSED, *ANSWERED, None]}))
     assert (result.value, result.n, result.left_out) == (0.5, 10, 1)
     for text in REFUSED:

@@ -73,14 +73,14 @@ def test_too_little_says_what_is_missing() -> None:
     assert arrival_pattern(every(1, 7)).reason is None
 
 
-def test_a_silence_that_was_told_is_no_example_of_what_is_usual() -> None:
+def test_a_silence_that_was_announced_is_no_example_of_a_usual_pause() -> None:
     minutes = every(10, 28)
     gap = (MONDAY + 10 * DAY, MONDAY + 13 * DAY)
     broken = minutes[(minutes <= gap[0]) | (minutes >= gap[1])]
     end = float(minutes[-1])
-    learned = [arrival_pattern(broken, told) for told in ((), ((gap[0] + 0.5, gap[1] + 0.5),))]
-    without, with_told = (plausible_silence(known, end, BETWEEN / 28) for known in learned)
-    assert with_told < 30 < without
+    learned = [arrival_pattern(broken, outages) for outages in ((), ((gap[0] + 0.5, gap[1] + 0.5),))]
+    without, with_outage = (plausible_silence(known, end, BETWEEN / 28) for known in learned)
+    assert with_outage < 30 < without
 
 
 @pytest.mark.parametrize("feed", [working_hours, unsteady, daily, sparse])

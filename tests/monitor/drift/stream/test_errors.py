@@ -71,9 +71,9 @@ def test_an_alarm_tells_the_error_since_the_rise_and_not_what_the_whole_window_a
     stream = ErrorStream(errors(random, 4000, 0.07), run_length=100_000)
     for e in errors(random, 3000, 0.07):
         assert not stream.update(e)
-    told = {change.detector: change for e in errors(random, 600, 0.3) for change in reversed(stream.update(e))}
-    assert set(told) == {"page_hinkley", "adwin"}
-    first = min(told.values(), key=lambda change: change.at)
+    alarms = {alarm.detector: alarm for e in errors(random, 600, 0.3) for alarm in reversed(stream.update(e))}
+    assert set(alarms) == {"page_hinkley", "adwin"}
+    first = min(alarms.values(), key=lambda alarm: alarm.at)
     assert first.now == pytest.approx(0.3, abs=0.08)
     assert first.rows == pytest.approx(first.at - 3000, abs=30)  # labels since the rise
 
