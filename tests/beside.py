@@ -71,7 +71,7 @@ def object_store(log: Path) -> Iterator[ObjectStore]:
 
 
 def _announced(log: Path, process: "subprocess.Popen[bytes]") -> str:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while time.monotonic() < deadline and process.poll() is None:
         if found := re.search(r"Running on (http://[0-9.:]+)", log.read_text()):
             return found[1]

@@ -107,7 +107,7 @@ def serve(bin_dir: Path) -> Iterator[Server]:
 
 
 def _wait(server: Server, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while True:
         try:
             with psycopg.connect(host=str(server.folder), user="assay", dbname="postgres"):

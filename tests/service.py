@@ -133,7 +133,7 @@ class Service:
         self.admin_key = ""
         self.process: subprocess.Popen[str] | None = None
 
-    def start(self, timeout_s: float = 60, *, port: int = 0) -> None:
+    def start(self, timeout_s: float = 180, *, port: int = 0) -> None:
         """Start the process and wait for the line that says it is ready; port 0 is any that is free."""
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
@@ -177,7 +177,7 @@ class Service:
         """SIGKILL to the process and everything it started: a power cut, as far as the software can tell."""
         self._end(signal.SIGKILL)
 
-    def stop(self, timeout_s: float = 15) -> int | None:
+    def stop(self, timeout_s: float = 60) -> int | None:
         """SIGTERM, as a service manager sends it; returns the exit status."""
         if self.process is None:
             return None
@@ -194,5 +194,5 @@ class Service:
             return
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, how)  # start_new_session made it the leader of its own group
-        self.process.wait(10)
+        self.process.wait(60)
         self.process = None

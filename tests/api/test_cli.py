@@ -235,7 +235,7 @@ def test_api_and_worker_run_apart_and_end_on_a_signal(tmp_path: Path) -> None:
         with closing(sqlite3.connect(tmp_path / "assay.db")) as db:
             return bool(db.execute("select count(*) from lease").fetchone()[0])
 
-    for _ in range(200):  # the scheduler, which runs in the worker, takes its lease
+    for _ in range(1200):  # the scheduler, which runs in the worker, takes its lease
         if ticking():
             break
         ended = api.poll() is not None or worker.poll() is not None
@@ -244,7 +244,7 @@ def test_api_and_worker_run_apart_and_end_on_a_signal(tmp_path: Path) -> None:
     assert ticking()
     for process in (worker, api):
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(120) == 0
     api.stdout.close()
 
 

@@ -314,7 +314,7 @@ def test_killed_in_the_middle_and_run_again_every_row_is_stored_once(
             command, env=environment(known | {"POLARS_MAX_THREADS": "1"}), cwd=tmp_path, stdout=subprocess.DEVNULL
         ) as process:
             at = _rows_noted(tmp_path)
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 180
             while _rows_noted(tmp_path) == at and process.poll() is None and time.monotonic() < deadline:
                 time.sleep(0.005)
             os.kill(process.pid, signal.SIGKILL)
@@ -326,7 +326,7 @@ def test_killed_in_the_middle_and_run_again_every_row_is_stored_once(
     fresh = ingest("big.parquet", "--state", "fresh.json")
     assert (fresh["accepted"], fresh["duplicates"]) == (0, count)
     assert (fresh["outcomes_accepted"], fresh["outcomes_duplicates"]) == (0, count // 2)
-    events, deadline = service.home / "lake" / model / "events", time.monotonic() + 60
+    events, deadline = service.home / "lake" / model / "events", time.monotonic() + 180
     while DeltaTable(events).count() < count and time.monotonic() < deadline:  # until the log is flushed
         time.sleep(0.2)
     ids = pl.scan_delta(str(events)).select("event_id").collect()["event_id"]

@@ -61,7 +61,7 @@ def served(site: Site, clock: ManualClock) -> Iterator[Served]:
     thread.start()
     yield Served(f"http://127.0.0.1:{listener.getsockname()[1]}", key, site)
     server.should_exit = True
-    thread.join(timeout=10)
+    thread.join(timeout=60)
     listener.close()
 
 

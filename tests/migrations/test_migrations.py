@@ -51,7 +51,7 @@ def test_several_processes_may_upgrade_at_once(empty_database_url: str) -> None:
         for _ in range(3)
     ]
     for process in started:
-        _, stderr = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=240)
         assert process.returncode == 0, stderr
     migrations.check(empty_database_url)
 

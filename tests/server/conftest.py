@@ -3,13 +3,16 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import pytest
@@ -17,6 +20,7 @@ import pytest
 from core.clock import SystemClock
 from core.db import Database
 from governance.access.api_keys import first_admin
+from monitor.ingest.media import NDJSON
 from tests import postgres
 from tests.service import environment
 
@@ -81,7 +85,7 @@ class Api:
         if self.process is None:
             return
         os.kill(self.process.pid, signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(60)
         assert self.process.stdout is not None
         self.process.stdout.close()
         self.process = None
@@ -92,6 +96,19 @@ class Api:
 
     def rows(self, path: str, rows: list[dict[str, Any]], model: str = "support-intents") -> httpx2.Response:
         return self.send("POST", f"/api/v1/models/{model}/{path}", json=rows)
+
+
+@contextmanager
+def under_way(url: str, key: str, path: str, length: int) -> Iterator[None]:
+    """A request of `length` bytes of lines that the server has let in, and whose body never comes."""
+    parts = urlsplit(url)
+    with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=60) as slow:
+        slow.sendall(
+            f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Type: {NDJSON}\r\n"
+            f"Content-Length: {length}\r\nExpect: 100-continue\r\n\r\n".encode()
+        )
+        assert slow.recv(100).startswith(b"HTTP/1.1 100 "), "the server asks for the body once it has room for it"
+        yield
 
 
 def event(event_id: str, **more: Any) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import http.server
 import json
 import re
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,9 +19,9 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
-from monitor.ingest.media import NDJSON
 from tests.beside import ROTEL, collector, free_port
 from tests.conftest import absent
+from tests.server.conftest import under_way
 from tests.server.test_otlp import SPEC
 from tests.service import ROOT, Service
 
@@ -119,7 +118,7 @@ def stored(service: Service) -> set[str]:
     return set(ids)
 
 
-def until(met: Callable[[], bool], timeout_s: float = 60) -> None:
+def until(met: Callable[[], bool], timeout_s: float = 120) -> None:
     deadline = time.monotonic() + timeout_s
     while not met():
         assert time.monotonic() < deadline
@@ -148,15 +147,9 @@ def test_spans_sent_while_the_service_is_away_are_stored_once_when_it_is_back(se
 
 
 def test_spans_that_are_answered_with_503_are_sent_again(service: Service, gate: Gate, tmp_path: Path) -> None:
-    parts = urlsplit(service.url)
+    all_the_room = under_way(service.url, service.admin_key, "/api/v1/models/shop/events", 1 << 20)
     with sending(service, gate.url, tmp_path) as sent:
-        with socket.create_connection((parts.hostname or "", parts.port or 0)) as slow:  # takes all the room there is
-            slow.sendall(
-                f"POST /api/v1/models/shop/events HTTP/1.1\r\nHost: x\r\n"
-                f"Authorization: Bearer {service.admin_key}\r\n"
-                f"Content-Type: {NDJSON}\r\nContent-Length: 1048576\r\n\r\n{{".encode()
-            )
-            time.sleep(0.5)  # it must have been let in
+        with all_the_room:
             ids = sent(20)
             until(lambda: any(status == 503 for status, _, _ in gate.seen))
             assert not stored(service) & set(ids)

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx2
 
-from tests.retrain.test_erasure import traces
+from tests.retrain.erasure.person import traces
 from tests.server.conftest import SPEC, event
 from tests.service import Service, assay
 
@@ -30,7 +30,7 @@ def filled(service: Service) -> None:
     assert send(service, "POST", "/api/v1/models/support-intents/outcomes", json=outcomes).json()["accepted"] == 2
 
 
-def done(service: Service, erasure: str, timeout_s: float = 90) -> dict[str, Any]:
+def done(service: Service, erasure: str, timeout_s: float = 240) -> dict[str, Any]:
     until = time.monotonic() + timeout_s
     while True:
         found: dict[str, Any] = send(service, "GET", f"/api/v1/erasures/{erasure}").json()

@@ -5,11 +5,9 @@ import errno
 import json
 import os
 import re
-import socket
 import time
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import polars as pl
 import pytest
@@ -26,7 +24,7 @@ from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, SmallBody, receive, receive_together
 from monitor.site import Site
 from monitor.spec.parse import parse_spec
-from tests.server.conftest import SPEC, Api, event
+from tests.server.conftest import SPEC, Api, event, under_way
 from tests.service import Service
 
 SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -154,7 +152,6 @@ def test_rows_that_wait_to_be_flushed_are_bounded(site: Site) -> None:
 
 
 def test_a_server_with_no_room_says_so_at_once_and_stays_alive(api: Api) -> None:
-    parts = urlsplit(api.url)
     busy = Api(api.installation, api.key)
     busy.installation = type(api.installation)(
         api.installation.home,
@@ -163,22 +160,12 @@ def test_a_server_with_no_room_says_so_at_once_and_stays_alive(api: Api) -> None
     )
     busy.start()
     try:
-        parts = urlsplit(busy.url)
-        with socket.create_connection((parts.hostname or "", parts.port or 0)) as slow:
-            slow.sendall(
-                f"POST /api/v1/models/support-intents/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {api.key}\r\n"
-                f"Content-Type: {NDJSON}\r\nContent-Length: 1040000\r\n\r\n{{".encode()
-            )
-            time.sleep(0.5)  # it must have been let in
-            for _ in range(100):
-                answer = busy.rows("events", [event(f"overload-{i}") for i in range(500)])
-                if answer.status_code == 503:
-                    break
-                time.sleep(0.02)
+        with under_way(busy.url, api.key, "/api/v1/models/support-intents/events", 1_040_000):
+            answer = busy.rows("events", [event(f"overload-{i}") for i in range(500)])
             assert answer.status_code == 503, answer.text
             assert (answer.json()["code"], answer.headers["Retry-After"]) == ("overloaded", "1")
             assert busy.send("GET", "/healthz", key=None).json() == {"status": "ok"}
-        for _ in range(100):
+        for _ in range(1200):  # until the server has noticed that the request is gone
             if (answer := busy.rows("events", [event("after-overload")])).status_code == 200:
                 break
             time.sleep(0.05)

@@ -39,7 +39,7 @@ def test_parts_of_an_outcome_accumulate_over_requests_and_the_newest_value_count
     assert [(r["event_id"], r["intent_true"], r["stars"]) for r in rows] == [("p1", "top_up", 4.0), ("p2", None, 1.0)]
 
 
-def measured(service: Service, wanted: Any, timeout_s: float = 60) -> dict[str, Any]:
+def measured(service: Service, wanted: Any, timeout_s: float = 180) -> dict[str, Any]:
     """The window's accuracy once it is as wanted."""
     until = time.monotonic() + timeout_s
     while True:

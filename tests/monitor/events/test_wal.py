@@ -150,19 +150,27 @@ def test_an_outcome_is_accepted_for_an_event_that_another_process_has_just_accep
 
 
 def test_requests_that_wait_together_share_a_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    synced, gate, real = [], threading.Event(), os.fdatasync
+    """The first sync lasts until all twelve have written their rows and wait for one."""
+    synced, written, all_written = [], [], threading.Event()
+    real_sync, real_write = os.fdatasync, os.write
 
     def slow(handle: int) -> None:
         synced.append(handle)
-        gate.wait(5)
-        real(handle)
+        assert all_written.wait(60)
+        real_sync(handle)
+
+    def counted(handle: int, data: memoryview) -> int:
+        written.append(handle)
+        if len(written) == 12:
+            all_written.set()
+        return real_write(handle, data)
 
     store = opened(tmp_path)
     store.append_events(SPEC, frame(0, 1), now=NOW)
     monkeypatch.setattr(os, "fdatasync", slow)
+    monkeypatch.setattr(os, "write", counted)
     with ThreadPoolExecutor(12) as pool:
         waiting = [pool.submit(store.append_events, SPEC, frame(n, n + 1), now=NOW) for n in range(1, 13)]
-        threading.Timer(0.5, gate.set).start()
         assert sum(w.result().accepted for w in waiting) == 12
     assert len(synced) <= 4
 
@@ -280,7 +288,7 @@ def test_rows_are_flushed_in_the_background(store: EventStore) -> None:
     )
     many = pl.DataFrame({"event_id": [f"n{i}" for i in range(FULL_COMMIT_ROWS)], "version": "v1", "answer": "a"})
     store.append_events(SPEC, many.with_columns(times), now=NOW)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while store.extent("m").events_version < 0 and time.monotonic() < deadline:
         time.sleep(0.05)
     flusher.stop()

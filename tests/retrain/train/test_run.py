@@ -116,7 +116,7 @@ def test_a_killed_run_resumes_and_ends_as_if_never_killed(tiny_base: Path, tmp_p
     path = small(tmp_path / "killed", tiny_base, recipe=recipe)
     out = tmp_path / "killed" / "out"
     with subprocess.Popen([sys.executable, "-m", "retrain.train.run", str(path)], cwd=ROOT) as process:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while not (out / "checkpoints" / "checkpoint-5" / "complete.json").exists() and time.monotonic() < deadline:
             time.sleep(0.001)
         process.send_signal(signal.SIGKILL)

@@ -12,7 +12,7 @@ from tests.service import Service
 
 @pytest.fixture(scope="session")
 def service_of_bad_bodies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
-    limits = {"ASSAY_SERVER__MAX_BODY_MB": str(LIMIT_MB), "ASSAY_SERVER__STALLED_BODY_S": "5"}
+    limits = {"ASSAY_SERVER__MAX_BODY_MB": str(LIMIT_MB)}
     service = Service(tmp_path_factory.mktemp("bad") / "home", environ=limits)
     service.start()
     try:
