@@ -31,7 +31,7 @@ DEFINITIONS = tuple(
             "smallest visible change",
             "The change of a column that a window of this size would have shown; smaller ones may have "
             "happened unseen.",
-            "monitor.detect.decide",
+            "monitor.detect.findings",
         ),
         (
             "realised KPI",
