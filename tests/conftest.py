@@ -11,6 +11,7 @@ os.environ.update(
     OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", POLARS_MAX_THREADS="2",
 )  # fmt: skip
 
+import gc  # noqa: E402
 import shutil  # noqa: E402
 import sys  # noqa: E402
 from collections.abc import Callable, Iterator  # noqa: E402
@@ -62,6 +63,9 @@ def pytest_collection_finish() -> None:
     """Every test process collects every test: what takes seconds to import is imported by the tests that use it."""
     if "torch" in sys.modules:
         raise pytest.UsageError("a test module imports torch when it is collected; import it inside its tests")
+    # Thousands of tests and libraries stay to the end: statsmodels asks for a full garbage collection with each call.
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
