@@ -97,6 +97,11 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+def test_decisions_are_numbered_without_a_gap() -> None:
+    numbers = [int(path.name.partition("-")[0]) for path in DECISIONS]
+    assert numbers == list(range(1, len(DECISIONS) + 1))
+
+
 @pytest.mark.parametrize("page", DECISIONS, ids=lambda page: page.name.partition("-")[0])
 def test_a_decision_has_its_number_its_state_and_its_successor(page: Path) -> None:
     number = page.name.partition("-")[0]
