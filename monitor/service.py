@@ -39,7 +39,7 @@ def apply_spec(site: Site, db: Session, spec: ModelSpec, author: str) -> Applied
     Raises:
         SpecError: a metric does not exist or does not fit the spec, or a stored column would change its type.
     """
-    from monitor.catalogue import check_metrics  # loads the catalogues, and numpy with them
+    from monitor.metric_names import check_metrics  # loads the catalogues, and numpy with them
 
     check_metrics(spec)
     now = site.clock.now()

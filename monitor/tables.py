@@ -129,7 +129,7 @@ class Window(Keyed, Base):
     corrections: Mapped[int] = mapped_column(default=0)
     history: Mapped[list[Any]] = mapped_column(
         default=list
-    )  # monitor.windows.corrections.verdict_summary of earlier verdicts, and why they changed
+    )  # monitor.windows.correction_history.verdict_summary of earlier verdicts, and why they changed
 
 
 class Measurement(Keyed, Base):

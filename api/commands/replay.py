@@ -15,7 +15,7 @@ from core.errors import InvalidError
 from monitor.spec.parse import load_spec
 
 if TYPE_CHECKING:
-    from api.replay.replay import Progress as Told
+    from api.replay.replay_file import Progress as Told
 
 NOT_JUDGED_REASONS: Final = {
     "few_rows": "too few rows to test a share", "no_reference": "the reference could not be fitted",
@@ -50,7 +50,7 @@ def replay(
     as_json: JsonFlag = False,
 ) -> None:
     """Feed a file through the real path by event time; print what would have alarmed and retrained."""
-    from api.replay.replay import replay_file
+    from api.replay.replay_file import replay_file
 
     for name, path in (("spec", spec), ("file", file), ("outcomes", outcomes)):
         if path is not None and not path.is_file():

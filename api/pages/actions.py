@@ -12,7 +12,7 @@ from api.http.deps import Db, SiteDep
 from api.pages.render import Form, PageRoute
 from core.errors import InvalidError
 from governance.access.roles import Caller, Permission
-from monitor.alerts import lifecycle
+from monitor.alerts.acknowledge import acknowledge_alert, resolve_alert
 from reports import service as reports
 from retrain.runs.approve import approve_run, reject_run
 from retrain.runs.consider import start_manual
@@ -33,13 +33,13 @@ def _reason(form: dict[str, str]) -> str:
 
 @router.post("/alerts/{alert_id}/acknowledge")
 def acknowledge(caller: AlertWorker, alert_id: UUID, site: SiteDep, db: Db, form: Form) -> RedirectResponse:
-    lifecycle.acknowledge(site, db, alert_id, caller.name, _reason(form))
+    acknowledge_alert(site, db, alert_id, caller.name, _reason(form))
     return RedirectResponse(f"/alerts/{alert_id}", 303)
 
 
 @router.post("/alerts/{alert_id}/resolve")
 def resolve(caller: AlertWorker, alert_id: UUID, site: SiteDep, db: Db, form: Form) -> RedirectResponse:
-    lifecycle.resolve(site, db, alert_id, caller.name, _reason(form))
+    resolve_alert(site, db, alert_id, caller.name, _reason(form))
     return RedirectResponse(f"/alerts/{alert_id}", 303)
 
 

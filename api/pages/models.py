@@ -22,7 +22,7 @@ from reports.charts.svg import timeline_svg
 from reports.facts.citations import Citations
 from reports.facts.standing import champion_at, health_at, newest_kpis
 from reports.facts.timelines import timeline
-from reports.facts.words import budget_words, rule_words
+from reports.wording.phrases import budget_words, rule_words
 from retrain.tables import Run
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)

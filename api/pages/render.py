@@ -22,8 +22,8 @@ from core.errors import AppError, UnauthenticatedError
 from governance.access.roles import Caller, Permission
 from reports.charts.text import number
 from reports.facts import runs
-from reports.facts.words import brief_words, column_words, held_words, mean_words, unit_of, unit_words
-from reports.redaction import without_paths
+from reports.paths import without_paths
+from reports.wording.phrases import brief_words, column_words, held_words, mean_words, unit_of, unit_words
 
 # No inline script, no inline style, nothing from another origin.
 POLICY: Final = (

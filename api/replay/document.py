@@ -11,8 +11,8 @@ from monitor import store
 from monitor.confirm.confirm import evidence_of
 from monitor.spec.model import ModelSpec
 from monitor.tables import Measurement, Window
-from monitor.windows.alarm_rates import JudgedWindow, alarm_episodes, alarm_rates, detection_delay
 from monitor.windows.backtest import StoredHistory, windows_of_declared_limits
+from monitor.windows.observed_alarm_rates import JudgedWindow, alarm_episodes, alarm_rates, detection_delay
 
 
 def document(run: ReplayRun, stored: StoredHistory, changed_at: datetime | None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import yaml
 
 from core.errors import InvalidError
-from monitor.catalogue import check_metrics
+from monitor.metric_names import check_metrics
 from monitor.spec.model import ModelSpec
 from monitor.spec.parse import SpecError, parse_spec
 

@@ -13,7 +13,7 @@ from monitor import service, store
 from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, Receipt, receive
 from monitor.site import Site
-from monitor.spec.budget import watches_concept
+from monitor.spec.false_alarm_budget import watches_concept
 from monitor.spec.model import ModelSpec
 from monitor.spec.monitors import RowWindow
 from monitor.spec.times import GRACE_PERIOD, block_length

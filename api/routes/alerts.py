@@ -14,7 +14,8 @@ from core.errors import NotFoundError
 from governance.access.roles import Caller, Permission
 from governance.erasure import ErasedError
 from monitor import store
-from monitor.alerts import examples, lifecycle
+from monitor.alerts import examples
+from monitor.alerts.acknowledge import acknowledge_alert, resolve_alert
 from monitor.tables import Alert, Model
 
 router = APIRouter(prefix="/api/v1", tags=["alerts"])
@@ -142,9 +143,9 @@ def list_examples(
 
 @router.post("/alerts/{alert_id}/acknowledge")
 def acknowledge(caller: Worker, alert_id: UUID, site: SiteDep, db: Db, body: NoteIn | None = None) -> AlertOut:
-    return AlertOut.of(lifecycle.acknowledge(site, db, alert_id, caller.name, body.note if body else None))
+    return AlertOut.of(acknowledge_alert(site, db, alert_id, caller.name, body.note if body else None))
 
 
 @router.post("/alerts/{alert_id}/resolve")
 def resolve(caller: Worker, alert_id: UUID, site: SiteDep, db: Db, body: NoteIn | None = None) -> AlertOut:
-    return AlertOut.of(lifecycle.resolve(site, db, alert_id, caller.name, body.note if body else None))
+    return AlertOut.of(resolve_alert(site, db, alert_id, caller.name, body.note if body else None))

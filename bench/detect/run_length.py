@@ -9,7 +9,7 @@ import polars as pl
 from bench.detect.peers import PeerRules
 from bench.detect.traffic import BLOCK, Traffic
 from bench.detect.trial import fit, judge_window, spec_of
-from monitor.detect.rules import alpha_by_window_length
+from monitor.detect.spend_budget import alpha_by_window_length
 from monitor.profile.block import BlockProfile, profile_blocks
 from monitor.profile.reference_profile import ReferenceProfile
 

@@ -12,12 +12,13 @@ from bench.detect.peers import PeerRules
 from bench.detect.traffic import BLOCK, Traffic
 from monitor.detect.arrangement import BlockPlan, plan_blocks
 from monitor.detect.decide import DriftDecision
-from monitor.detect.rules import judge, window_layout
+from monitor.detect.rules import judge
+from monitor.detect.window_layout import window_layout
 from monitor.profile.block import BlockProfile, profile_blocks
 from monitor.profile.fit_reference import fit_reference
 from monitor.profile.reference_profile import ReferenceProfile
 from monitor.quality import Volume, volume
-from monitor.spec import budget
+from monitor.spec import false_alarm_budget
 from monitor.spec.model import ModelSpec
 from monitor.spec.monitors import Monitors
 from monitor.spec.parse import parse_spec
@@ -72,7 +73,7 @@ def spec_of(windows: tuple[str, ...] | int, alpha: float | None, phases: str | N
     plain = parse_spec(document)
     monitors: dict[str, Any] = {"windows": {"rows": windows} if isinstance(windows, int) else list(windows)}
     if alpha is not None:
-        monitors["false_alarms"] = {"alpha": alpha / budget.share(plain, "drift")}
+        monitors["false_alarms"] = {"alpha": alpha / false_alarm_budget.share(plain, "drift")}
     if phases is not None:
         monitors["phases"] = phases
     return plain.model_copy(update={"monitors": Monitors.model_validate(monitors)})

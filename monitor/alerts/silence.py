@@ -6,8 +6,8 @@ from typing import Final
 from sqlalchemy.orm import Session
 
 from governance.ledger.append import SYSTEM_ACTOR, append_entry
+from monitor.alerts.acknowledge import record_change
 from monitor.alerts.follow import Alarm
-from monitor.alerts.lifecycle import record_change
 from monitor.service import CurrentSpec
 from monitor.site import Site
 from monitor.tables import Alert

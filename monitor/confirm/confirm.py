@@ -18,7 +18,8 @@ from monitor.confirm.evidence import Evidence, evidence
 from monitor.confirm.evidently_report import confirm_with_evidently
 from monitor.drift.rows import RowScore
 from monitor.profile.reference_profile import ReferenceProfile
-from monitor.reference.collect import reference_rows, subject_column, watched_columns
+from monitor.reference.choose_rows import reference_rows, watched_columns
+from monitor.reference.collect import subject_column
 from monitor.reference.encode import encoding_of, with_vectors
 from monitor.service import CurrentSpec
 from monitor.site import Site

@@ -18,7 +18,7 @@ from monitor.detect.dependence import (
     variance_ratio,
 )
 from monitor.detect.permutation import Blocks, count_permutations
-from monitor.detect.statistics import BlockSums, block_sums
+from monitor.detect.permutation_statistics import BlockSums, block_sums
 from monitor.profile.reference_profile import ReferenceProfile
 
 Season = Literal["weekday_weekend", "day_of_week", "hour_of_day"]

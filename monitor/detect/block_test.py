@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from core.arrays import Flags, Floats
 from monitor.detect.arrangement import Arrangement
 from monitor.detect.permutation import Permutations, p_values
-from monitor.detect.statistics import BlockSums
+from monitor.detect.permutation_statistics import BlockSums
 from monitor.detect.studentised import studentise, volume_weights
 
 

@@ -24,7 +24,7 @@ from monitor.detect.findings import (
     undetectable_changes,
 )
 from monitor.detect.permutation import Blocks, draw_permutations
-from monitor.detect.statistics import block_sums, min_effects_of
+from monitor.detect.permutation_statistics import block_sums, min_effects_of
 from monitor.detect.verdicts import JUDGED_VERDICTS, DriftVerdict
 from monitor.profile.block import BlockProfile
 from monitor.profile.reference_profile import ReferenceProfile

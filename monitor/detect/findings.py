@@ -10,7 +10,7 @@ import numpy as np
 from core.arrays import Floats, Ints
 from monitor.detect.block_test import BlockTestResult
 from monitor.detect.permutation import TIE_TOLERANCE
-from monitor.detect.statistics import BELOW_PER_STD, RANK_PER_STD, BlockSums, FindingKind, min_effect_of
+from monitor.detect.permutation_statistics import BELOW_PER_STD, RANK_PER_STD, BlockSums, FindingKind, min_effect_of
 from monitor.profile.block import BlockProfile, merge_all
 from monitor.profile.counting import NumberCounts
 from monitor.profile.reference_profile import ReferenceProfile

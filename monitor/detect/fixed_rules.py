@@ -12,7 +12,7 @@ import numpy as np
 from core.arrays import Ints
 from monitor.detect.decide import DriftDecision, check_alpha
 from monitor.detect.findings import ColumnFinding, meaning_of
-from monitor.detect.statistics import (
+from monitor.detect.permutation_statistics import (
     BELOW_PER_STD,
     DERIVED_MIN_EFFECT_FACTOR,
     MIN_EFFECT_BELOW,

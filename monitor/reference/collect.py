@@ -13,30 +13,15 @@ from monitor import store
 from monitor.profile.block import equal_blocks
 from monitor.profile.by_column import Rows, column_names, row_count
 from monitor.profile.fit_reference import fit_reference
-from monitor.profile.reference_profile import ColumnKind, ReferenceProfile
+from monitor.profile.reference_profile import ReferenceProfile
+from monitor.reference.choose_rows import dataset_rows, reference_rows, watched_columns
 from monitor.reference.encode import encoding_of, with_vectors
 from monitor.service import CurrentSpec
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.spec.monitors import RowWindow
-from monitor.spec.times import BLOCKS_PER_WINDOW, GRACE_PERIOD, block_length, profile_parts, reference_time
+from monitor.spec.times import BLOCKS_PER_WINDOW, block_length, profile_parts, reference_time
 from monitor.tables import ReferenceRow
-
-
-def watched_columns(spec: ModelSpec) -> dict[str, ColumnKind]:
-    """Kinds of the columns whose distribution is monitored: the chosen ones, except strings, subjects and outcomes."""
-    chosen = spec.monitors.drift.columns
-    kinds: dict[str, ColumnKind] = {}
-    for name, column in spec.columns.items():
-        if column.role in ("subject", "outcome") or column.type == "string":
-            continue
-        if chosen != "all" and name not in chosen:
-            continue
-        if name in spec.encoders:
-            kinds[name] = "encoded"
-        else:
-            kinds[name] = "category" if column.type == "boolean" else column.type
-    return kinds
 
 
 def subject_column(spec: ModelSpec) -> str | None:
@@ -65,7 +50,7 @@ def collect(site: Site, current: CurrentSpec, row: ReferenceRow) -> None:
     """Fit the reference once its rows have arrived. A reference that cannot be fitted stores the problem."""
     try:
         named = current.spec.baseline.dataset
-        frame = reference_rows(site, current, row) if named is None else _dataset(site, current, named)
+        frame = reference_rows(site, current, row) if named is None else dataset_rows(site, current, named)
         height = 0 if frame is None else row_count(frame)
         if frame is None or not height:
             return
@@ -94,31 +79,6 @@ def collect(site: Site, current: CurrentSpec, row: ReferenceRow) -> None:
                 "events_version": site.events.extent(current.model.name).events_version,
             },
         )  # fmt: skip
-
-
-def reference_rows(site: Site, current: CurrentSpec, row: ReferenceRow) -> pl.DataFrame | None:
-    """The rows of a reference in order; None while they are still arriving."""
-    spec, name = current.spec, current.model.name
-    if spec.baseline.dataset is not None:
-        return _dataset(site, current, spec.baseline.dataset).collect()
-    if spec.baseline.range is not None:
-        start, end = spec.baseline.range.from_, spec.baseline.range.to
-        if site.clock.now() < end + GRACE_PERIOD:
-            return None
-        return site.events.scan(name, from_ts=start, to_ts=end).sort("seq").collect()
-    first = spec.baseline.first_rows
-    if first is None or site.events.extent(name).next_seq < row.from_seq + first:
-        return None
-    windows = spec.monitors.windows
-    if isinstance(windows, RowWindow):
-        return site.events.events(name, from_seq=row.from_seq, to_seq=row.from_seq + first)
-    frame = site.events.events(name, from_seq=row.from_seq)
-    earliest = frame["ts"].min()
-    assert isinstance(earliest, datetime)  # there are at least `first` rows
-    end = earliest + reference_time(windows)
-    if frame.select((pl.col("ts") < end).all()).item():
-        return None  # the first blocks may still get rows
-    return frame.filter((pl.int_range(pl.len()) < first) | (pl.col("ts") < end))
 
 
 def refit(
@@ -156,20 +116,6 @@ def _rows_left(
     assert isinstance(starts, datetime)
     starts = starts if earliest is None else min(starts, earliest)
     return frame.filter((place < first) | (frame["ts"] < starts + reference_time(windows)))
-
-
-def _dataset(site: Site, current: CurrentSpec, name: str) -> pl.LazyFrame:
-    """A registered dataset, read lazily; its file never changes, so its columns may be read one after the other."""
-    with site.database.read() as db:
-        found = store.dataset(db, current.model.id, name)
-    if found is None:
-        raise InvalidError(
-            f"dataset {name!r} is not registered; register it, and the reference is fitted on it", dataset=name
-        )
-    frame = pl.scan_parquet(site.artifacts.path(found.digest))
-    if absent := [c for c in watched_columns(current.spec) if c not in column_names(frame)]:
-        raise InvalidError(f"dataset {name!r} lacks the monitored columns {', '.join(absent)}", dataset=name)
-    return frame.drop("seq", strict=False)
 
 
 def _fit(spec: ModelSpec, frame: Rows, texts: dict[str, list[str | None]]) -> ReferenceProfile:

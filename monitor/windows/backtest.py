@@ -22,18 +22,18 @@ from monitor.profile.codec import from_bytes
 from monitor.profile.reference_profile import ReferenceProfile
 from monitor.quality import Volume
 from monitor.reference import block_profiles, profile_job
-from monitor.reference.collect import watched_columns
+from monitor.reference.choose_rows import watched_columns
 from monitor.service import CurrentSpec
 from monitor.site import Site
-from monitor.spec import budget
+from monitor.spec import false_alarm_budget
 from monitor.spec.model import ModelSpec
 from monitor.spec.monitors import RowWindow
 from monitor.spec.times import block_length
 from monitor.tables import Measurement, ReferenceRow, StoredProfile, Window
 from monitor.windows import concept
-from monitor.windows.alarm_rates import LABEL_SCALE, JudgedWindow
 from monitor.windows.close import due
 from monitor.windows.judge import labelled_rows, seed_of
+from monitor.windows.observed_alarm_rates import LABEL_SCALE, JudgedWindow
 from monitor.windows.quality import is_above_floor, quality_readings, volume_from_reading, volume_of
 
 REFERENCE_VERDICTS: Final = ("reference", "no_reference")  # of windows that no policy can judge
@@ -213,7 +213,7 @@ class StoredHistory:
         if past is None or not past.times:
             return
         lasted = self.row.to_ts - self.row.from_ts if self.row.to_ts and self.row.from_ts else None
-        run_length = budget.run_length(spec, rows=self.row.rows or len(past.start), lasted=lasted)
+        run_length = false_alarm_budget.run_length(spec, rows=self.row.rows or len(past.start), lasted=lasted)
         fired = set(past.alarms(run_length))
         before = len(past.times) if changed_at is None else sum(t <= changed_at for t in past.times)
         ends = sorted({0, before, len(past.times), *fired, *(at + 1 for at in fired)})
@@ -272,7 +272,7 @@ def _volume(spec: ModelSpec, window: _StoredWindow) -> Iterator[JudgedWindow]:
         reason = window.reason or ("not_learned" if window.volume is None else "not_tested")
         yield JudgedWindow("volume", window.scale, *window.times, reason=reason)
         return
-    alpha = budget.alpha(spec, "volume", window.scale)
+    alpha = false_alarm_budget.alpha(spec, "volume", window.scale)
     alarmed = window.volume.changed(alpha)
     named = ("volume",) if alarmed else ()
     yield JudgedWindow("volume", window.scale, *window.times, alarmed=alarmed, alpha=alpha, columns=named)
@@ -280,7 +280,7 @@ def _volume(spec: ModelSpec, window: _StoredWindow) -> Iterator[JudgedWindow]:
 
 def _quality(spec: ModelSpec, window: _StoredWindow) -> JudgedWindow:
     """The data quality of a window by its stored adjusted p values, judged at the policy's share of the budget."""
-    alpha = budget.alpha(spec, "quality", window.scale)
+    alpha = false_alarm_budget.alpha(spec, "quality", window.scale)
     tested = [m for m in window.quality if m.details["adjusted_p"] is not None]
     if not tested:
         reason = window.reason or ("few_rows" if window.quality else "not_learned")

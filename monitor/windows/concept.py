@@ -18,10 +18,10 @@ from monitor.drift.stream import ErrorStream
 from monitor.drift.stream.errors import StreamAlarm
 from monitor.service import CurrentSpec
 from monitor.site import Site
-from monitor.spec import budget
+from monitor.spec import false_alarm_budget
 from monitor.spec.model import ModelSpec
 from monitor.tables import Measurement, ReferenceRow
-from monitor.windows.corrections import LATE_OUTCOMES
+from monitor.windows.correction_history import LATE_OUTCOMES
 from monitor.windows.readings import Reading
 
 MIN_LABELS: Final = 300
@@ -41,7 +41,7 @@ def watch(site: Site, current: CurrentSpec, row: ReferenceRow) -> bool:
     Returns:
         Whether the detectors were fed.
     """
-    if not budget.watches_concept(current.spec) or row.state != "ready" or row.to_seq is None:
+    if not false_alarm_budget.watches_concept(current.spec) or row.state != "ready" or row.to_seq is None:
         return False
     if row.to_seq <= row.from_seq:  # a registered dataset holds no answers from which to learn an error rate
         return False
@@ -91,7 +91,7 @@ def _first_state(site: Site, current: CurrentSpec, row: ReferenceRow) -> dict[st
     raw = raw[np.isfinite(raw)]
     scale = 1.0 if current.spec.task == "classification" else float(np.quantile(raw, ERROR_SCALE_QUANTILE)) or 1.0
     lasted = row.to_ts - row.from_ts if row.to_ts is not None and row.from_ts is not None else None
-    run_length = budget.run_length(current.spec, rows=row.rows or len(raw), lasted=lasted)
+    run_length = false_alarm_budget.run_length(current.spec, rows=row.rows or len(raw), lasted=lasted)
     stream = ErrorStream(np.minimum(raw / scale, 1.0).tolist(), run_length=run_length)
     return {"stream": stream.state(), "scale": scale, "next_seq": 0}
 

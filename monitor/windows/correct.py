@@ -7,7 +7,7 @@ from monitor.site import Site
 from monitor.tables import ReferenceRow, Window
 from monitor.windows import late_rows
 from monitor.windows.close import time_window
-from monitor.windows.corrections import LATE_ROWS, record_correction, verdict_summary
+from monitor.windows.correction_history import LATE_ROWS, record_correction, verdict_summary
 from monitor.windows.judge import judge_window
 from monitor.windows.record import record
 

@@ -15,7 +15,7 @@ from monitor.profile.block import merge_all, without_column
 from monitor.reference import block_profiles, profile_job
 from monitor.service import CurrentSpec
 from monitor.site import Site
-from monitor.spec import budget
+from monitor.spec import false_alarm_budget
 from monitor.tables import ReferenceRow, Window
 from monitor.windows import breakdown, estimates, quality
 from monitor.windows.readings import Reading, drift_readings, fairness_readings, kpi_readings, unjudged_readings
@@ -68,7 +68,7 @@ def _judge_drift(
         document: dict[str, Any] = {
             "verdict": verdict,
             "p": None,
-            "alpha": budget.alpha(current.spec, "drift", window.scale),
+            "alpha": false_alarm_budget.alpha(current.spec, "drift", window.scale),
             "reason": reason,
             "columns": [],
             "judged": False,
@@ -115,7 +115,7 @@ def _judge_drift(
         for column, reason in unencoded.items()
     ]
     if volume is not None:
-        readings.append(quality.volume_reading(volume, budget.alpha(current.spec, "volume", window.scale)))
+        readings.append(quality.volume_reading(volume, false_alarm_budget.alpha(current.spec, "volume", window.scale)))
     document = _document(decision)
     if unencoded:
         document["sentence"] += f" {unencoded_reasons}."

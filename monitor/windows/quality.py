@@ -11,10 +11,10 @@ from core.cache import CacheKind
 from monitor.quality import QUALITY, FaultCounts, QualityCheck, Rise, Volume, adjusted, counts, rise, volume
 from monitor.quality.base import MIN_RISE, Learned
 from monitor.quality.volume import MAX_FACTOR, NAME
-from monitor.reference import collect
+from monitor.reference import choose_rows
 from monitor.service import CurrentSpec
 from monitor.site import Site
-from monitor.spec import budget
+from monitor.spec import false_alarm_budget
 from monitor.spec.model import ModelSpec
 from monitor.spec.monitors import RowWindow
 from monitor.spec.times import block_length
@@ -38,7 +38,7 @@ def with_quality_learned(site: Site, current: CurrentSpec, row: ReferenceRow) ->
     known = _labelled_reference(site, current, row)
     if row.quality is not None and known is None:
         return row
-    frame = collect.reference_rows(site, current, row)
+    frame = choose_rows.reference_rows(site, current, row)
     if frame is None or frame.is_empty():
         return row
     found = [
@@ -217,7 +217,7 @@ def quality_readings(
         if view is not None:
             known = FaultCounts(tuple(entry["faults"]), tuple(entry["rows"]))
             results.append((check.name, entry["column"], rise(known, counts(check.flag(view, entry["learned"])))))
-    return _judged(results, budget.alpha(current.spec, "quality", scale))
+    return _judged(results, false_alarm_budget.alpha(current.spec, "quality", scale))
 
 
 def _judged(results: Sequence[tuple[str, str, Rise]], alpha: float) -> list[Reading]:

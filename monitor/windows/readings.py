@@ -6,13 +6,13 @@ from typing import Any, Final
 
 import polars as pl
 
-from monitor.catalogue import expression_of
 from monitor.detect.decide import DriftDecision
 from monitor.drift import METHODS, TEXT_METHODS, Score
 from monitor.drift.rows import ROW_METHODS
 from monitor.fairness import FAIRNESS, FairnessValue
 from monitor.kpi import KPIS
 from monitor.kpi.base import KpiValue
+from monitor.metric_names import expression_of
 from monitor.spec.model import ModelSpec
 from monitor.spec.monitors import KpiRule
 

@@ -12,7 +12,7 @@ from monitor.alerts.follow import Alarm
 from monitor.site import Site
 from monitor.tables import Model, Window
 from monitor.windows import breakdown, estimates
-from monitor.windows.corrections import LATE_OUTCOMES, correction_fields
+from monitor.windows.correction_history import LATE_OUTCOMES, correction_fields
 from monitor.windows.readings import Reading
 
 _STORED: Final = tuple(f.name for f in fields(Reading) if f.name != "sentence")

@@ -29,7 +29,7 @@ from monitor.quality.silence import (
 )
 from monitor.service import CurrentSpec, current_spec
 from monitor.site import Site
-from monitor.spec import budget
+from monitor.spec import false_alarm_budget
 from monitor.tables import Model, ReferenceRow
 
 LEARNED_PERIOD: Final = timedelta(days=56)  # arrivals are learned from at most this much time
@@ -153,7 +153,9 @@ def outlook(site: Site, current: CurrentSpec, row: ReferenceRow) -> Outlook:
         return Outlook(since, None, known.reason, known)
     if since > now:
         return Outlook(since, None, "the clock was set back: the newest row has an arrival time in the future", known)
-    between = budget.days_between(current.spec, "silence", rows_per_day=max(1.0, document["rows"] / known.days))
+    between = false_alarm_budget.days_between(
+        current.spec, "silence", rows_per_day=max(1.0, document["rows"] / known.days)
+    )
     longest = timedelta()
     if document["at_once"]:
         delay = _delay(site, current.model, document["live_seq"], extent.next_seq)

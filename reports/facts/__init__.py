@@ -1,1 +1,1 @@
-"""The facts of a report and the sentences that state them, each with its ledger entry."""
+"""The facts of a report, gathered from the database, each with its ledger entry."""

@@ -6,8 +6,8 @@ from monitor.tables import Alert
 from reports import document as doc
 from reports.facts.citations import Citations
 from reports.facts.measures import finite
-from reports.facts.words import confirmation_words
-from reports.redaction import without_paths
+from reports.paths import without_paths
+from reports.wording.phrases import confirmation_words
 from retrain.tables import TriggerDecision
 
 

@@ -15,7 +15,7 @@ from monitor.tables import ReferenceRow, Window
 from monitor.windows.late_rows import rows_of
 from reports.charts.records import Distribution
 from reports.charts.text import short
-from reports.facts.words import column_words
+from reports.wording.phrases import column_words
 
 BINS = 24
 MOST = 4  # charts of one window

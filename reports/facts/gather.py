@@ -18,15 +18,15 @@ from reports import store
 from reports.facts.alerts import alert_line, decision_line
 from reports.facts.citations import Citations
 from reports.facts.measures import drift_lines, group_lines, measure_line
-from reports.facts.methods import DEFINITIONS
-from reports.facts.plan import plan_lines
 from reports.facts.standing import champion_at, health_at
-from reports.facts.unmeasured import unmeasured_lines, visible_lines
-from reports.facts.verdicts import verdict_lines
 from reports.facts.versions import run_line, version_line
 from reports.facts.windows import baseline_line, threshold_lines, window_line
-from reports.facts.words import budget_words
 from reports.tables import Report
+from reports.wording.methods import DEFINITIONS
+from reports.wording.phrases import budget_words
+from reports.wording.plan import plan_lines
+from reports.wording.unmeasured import unmeasured_lines, visible_lines
+from reports.wording.verdicts import verdict_lines
 from retrain.tables import ModelVersion, Run, TriggerDecision
 
 SOFTWARE = (

@@ -8,7 +8,7 @@ from uuid import UUID
 from monitor.spec.model import ModelSpec
 from monitor.tables import Measurement, Window
 from reports import document as doc
-from reports.facts.words import limit_word, unit_of
+from reports.wording.phrases import limit_word, unit_of
 
 
 def finite(value: Any) -> float | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from reports.charts.text import number
-from reports.redaction import without_paths
+from reports.paths import without_paths
 
 Record = Mapping[str, Any] | None
 Fact = tuple[str, str]

@@ -11,7 +11,7 @@ from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.tables import Alert, Measurement, Model, ReferenceRow, Window
 from reports import store
-from reports.facts.health import Health, HealthFacts, health
+from reports.wording.health import Health, HealthFacts, health
 from retrain.tables import ModelVersion
 
 

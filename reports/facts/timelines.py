@@ -7,7 +7,7 @@ from uuid import UUID
 from monitor.spec.model import ModelSpec
 from monitor.tables import Alert, Measurement, ReferenceRow, Window
 from reports.charts.records import Panel, Point, Rule, Status, Tick, Timeline
-from reports.facts.words import limit_word
+from reports.wording.phrases import limit_word
 from retrain.tables import ModelVersion, Run, TriggerDecision
 
 MAX_FAIRNESS_PANELS = 4

@@ -6,7 +6,7 @@ from uuid import UUID
 from monitor.tables import Dataset
 from reports import document as doc
 from reports.facts.citations import Citations
-from reports.redaction import without_paths
+from reports.paths import without_paths
 from retrain.tables import GateRow, ModelVersion, Run
 
 

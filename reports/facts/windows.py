@@ -7,7 +7,7 @@ from monitor.tables import ReferenceRow, SpecRevision, Window
 from reports import document as doc
 from reports.facts.citations import Citations
 from reports.facts.measures import finite
-from reports.facts.words import rule_words
+from reports.wording.phrases import rule_words
 
 
 def baseline_line(row: ReferenceRow, citations: Citations) -> doc.BaselineLine:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from reports.document import AuditReport, RunLine
 from reports.facts import runs
-from reports.facts.words import brief_words, column_words, held_words, unit_words
+from reports.wording.phrases import brief_words, column_words, held_words, unit_words
 
 LONGEST: Final = 700  # characters of one text in print
 _CUT: Final = " […] (cut in print, whole in report.json)"

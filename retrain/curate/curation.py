@@ -7,7 +7,7 @@ from typing import Any, Final
 import polars as pl
 
 from retrain.curate.dedupe import KEY, dedupe, with_key
-from retrain.curate.replay import replay
+from retrain.curate.rehearse import replay
 from retrain.curate.select import Drops, Shape
 from retrain.curate.split import HELD_OUT_SHARE, MIN_CLASS_ROWS, by_time, classes, held_old, without_leakage
 from retrain.envelope import Plan

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from api.replay.input import read_events
-from api.replay.replay import replay_file
+from api.replay.replay_file import replay_file
 from api.upload.batches import Batch
 from api.upload.shape import UploadPlan, bodies
 from core.errors import InvalidError

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from monitor.catalogue import check_metrics
 from monitor.drift import METHODS, Method
 from monitor.drift.rows import ROW_METHODS, RowMethod
 from monitor.drift.texts import TEXT_METHODS, TextMethod
 from monitor.fairness import FAIRNESS, Fairness
 from monitor.kpi import KPIS, Kpi
+from monitor.metric_names import check_metrics
 from monitor.quality import QUALITY
 from monitor.quality.base import QualityCheck
 from tests.monitor.traffic import document, spec

@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from core.clock import ManualClock
 from governance.ledger.read import ledger_lines, ledger_rows
 from monitor import service, store
-from monitor.alerts import lifecycle
+from monitor.alerts.acknowledge import acknowledge_alert, resolve_alert
 from monitor.errors import AlertStateError, ModelNotFoundError
 from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, receive
@@ -261,13 +261,13 @@ def test_an_alert_is_acknowledged_once_resolved_once_and_both_are_entries(site: 
     send(site, rows(250, start=1000, shift=1.0))
     alert = open_alerts(site)[0]
     with site.database.write() as db:
-        lifecycle.acknowledge(site, db, alert.id, "anna", "looking")
+        acknowledge_alert(site, db, alert.id, "anna", "looking")
     with pytest.raises(AlertStateError, match="acknowledged; it cannot be acknowledged"), site.database.write() as db:
-        lifecycle.acknowledge(site, db, alert.id, "anna", None)
+        acknowledge_alert(site, db, alert.id, "anna", None)
     with site.database.write() as db:
-        lifecycle.resolve(site, db, alert.id, "anna", "reference was renewed")
+        resolve_alert(site, db, alert.id, "anna", "reference was renewed")
     with pytest.raises(AlertStateError), site.database.write() as db:
-        lifecycle.resolve(site, db, alert.id, "anna", None)
+        resolve_alert(site, db, alert.id, "anna", None)
     assert kinds(site)[-2:] == ["alert.acknowledged", "alert.resolved"]
     send(site, rows(250, start=1250, shift=1.0))
     assert [a.id != alert.id for a in open_alerts(site)] == [True]

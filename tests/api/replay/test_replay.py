@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from api.replay.input import read_events, read_outcomes
-from api.replay.replay import replay_file
+from api.replay.replay_file import replay_file
 from core.errors import AppError
 from monitor.spec.model import ModelSpec
 from monitor.spec.parse import parse_spec

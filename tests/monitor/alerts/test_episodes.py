@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from core.clock import ManualClock
 from governance.ledger.read import ledger_entries
 from monitor import service, store
-from monitor.alerts import lifecycle
+from monitor.alerts.acknowledge import acknowledge_alert, resolve_alert
 from monitor.alerts.episodes import EvaluatedWindow, WindowState, announced_before, episodes, still_exists
 from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, receive
@@ -123,7 +123,7 @@ def test_each_episode_of_an_alert_is_announced_once_until_it_is_resolved(site: S
     (alert,) = of_kpi(site)
     assert (alert.windows, len(alert.episodes), told(site, alert)) == (2, 1, ["alert.opened"])
     with site.database.write() as db:
-        lifecycle.acknowledge(site, db, alert.id, "anna", "looking")
+        acknowledge_alert(site, db, alert.id, "anna", "looking")
     send(site, rows(250, start=1500, shift=0.0))
     (alert,) = of_kpi(site)
     assert (alert.state, alert.windows) == ("acknowledged", 2)
@@ -138,7 +138,7 @@ def test_each_episode_of_an_alert_is_announced_once_until_it_is_resolved(site: S
     assert alert.episodes[1]["told_at"] == clock.now().isoformat()
     assert told(site, alert) == ["alert.opened", "alert.acknowledged", "alert.again"]
     with site.database.write() as db:
-        lifecycle.resolve(site, db, alert.id, "anna", "fixed")
+        resolve_alert(site, db, alert.id, "anna", "fixed")
     send(site, rows(250, start=2000, shift=5.0))
     assert [len(a.episodes) for a in of_kpi(site)] == [2, 1]
     assert of_kpi(site)[0].windows == 3
@@ -150,7 +150,7 @@ def test_an_episode_that_continues_after_it_was_acknowledged_is_not_announced_ag
     send(site, rows(1250, shift=5.0))
     (alert,) = of_kpi(site)
     with site.database.write() as db:
-        lifecycle.acknowledge(site, db, alert.id, "anna", None)
+        acknowledge_alert(site, db, alert.id, "anna", None)
     send(site, rows(250, start=1250, shift=5.0))
     (alert,) = of_kpi(site)
     assert (alert.state, alert.windows, len(alert.episodes)) == ("acknowledged", 6, 1)

@@ -6,10 +6,10 @@ import pytest
 from scipy import stats
 
 from core.errors import InvalidError
-from monitor.catalogue import check_metrics
 from monitor.detect.fixed_rules import row_tests, thresholds
 from monitor.detect.wording import describe
 from monitor.drift import drift_scores
+from monitor.metric_names import check_metrics
 from monitor.profile.block import merge_all, profile_block
 from monitor.profile.fit_reference import fit_reference
 from monitor.profile.reference_profile import ColumnKind

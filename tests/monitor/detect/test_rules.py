@@ -6,11 +6,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from monitor.detect.rules import alpha_by_window_length, judge
+from monitor.detect.rules import judge
+from monitor.detect.spend_budget import alpha_by_window_length
 from monitor.profile.block import profile_blocks
 from monitor.profile.fit_reference import fit_reference
 from monitor.reference.collect import time_blocks
-from monitor.spec import budget
+from monitor.spec import false_alarm_budget
 from monitor.spec.duration import duration
 from monitor.spec.model import ModelSpec
 from monitor.spec.times import profile_parts
@@ -49,7 +50,7 @@ def test_scales_that_are_judged_spend_the_drift_part_of_the_budget_and_the_other
     found = alpha_by_window_length(model, profile)
     assert set(found) == judged
     spent = sum(alpha * (duration("30d") / duration(scale)) for scale, alpha in found.items())
-    assert spent == pytest.approx(budget.share(model, "drift") if judged else 0.0)
+    assert spent == pytest.approx(false_alarm_budget.share(model, "drift") if judged else 0.0)
     for scale in SCALES:
         window = days(reference, duration(scale).days).with_columns(pl.col("amount") + 9.0)
         first = int(time_blocks(window["ts"], SCALES)[0])
@@ -60,7 +61,7 @@ def test_scales_that_are_judged_spend_the_drift_part_of_the_budget_and_the_other
 
 def test_a_scale_that_needs_more_than_an_equal_share_gets_it_and_the_other_the_rest() -> None:
     model = declared()
-    whole = budget.share(model, "drift")
+    whole = false_alarm_budget.share(model, "drift")
     for reference, least in ((56, 1 / 57), (84, 1 / 85)):
         frame = days(0, reference)
         profile = fit_reference(frame, {"amount": "number"}, blocks=time_blocks(frame["ts"], SCALES), parts=4)

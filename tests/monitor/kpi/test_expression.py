@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.catalogue import check_metrics
 from monitor.kpi.expression import AGGREGATES, FUNCTIONS, ExpressionError, parse
+from monitor.metric_names import check_metrics
 from monitor.spec.parse import SpecError
 from monitor.windows.readings import kpi_readings
 from tests.monitor.traffic import document, spec

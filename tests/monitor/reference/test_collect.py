@@ -10,7 +10,8 @@ from monitor import service, store
 from monitor.profile.block import equal_blocks
 from monitor.profile.fit_reference import fit_reference
 from monitor.profile.reference_profile import ReferenceProfile
-from monitor.reference.collect import collect, watched_columns
+from monitor.reference.choose_rows import watched_columns
+from monitor.reference.collect import collect
 from monitor.site import Site
 from monitor.tables import Dataset, ReferenceRow
 from tests.monitor.traffic import document, rows, spec

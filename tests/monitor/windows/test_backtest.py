@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from api.replay.policies import policies
-from api.replay.replay import replay_file
-from monitor.spec.budget import SILENCE_SHARE
+from api.replay.replay_file import replay_file
+from monitor.spec.false_alarm_budget import SILENCE_SHARE
 from monitor.spec.model import ModelSpec
 from tests.api.replay.test_replay import ELEC2, LABEL, NUMBER, OUTCOME, PREDICTION, SHIFT, START, elec2, events, spec
 from tests.service import assay

@@ -8,7 +8,7 @@ from monitor import service, store
 from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, receive
 from monitor.site import Site
-from monitor.spec import budget
+from monitor.spec import false_alarm_budget
 from monitor.tables import Alert, ReferenceRow
 from monitor.windows.evaluate import evaluate
 from tests.monitor.traffic import document, events_body, outcomes_body, rows, spec
@@ -76,15 +76,17 @@ def test_without_labels_of_the_reference_nothing_is_watched(site: Site) -> None:
 def test_the_budget_is_split_and_sums_to_the_declared_one() -> None:
     declared = spec()
     [scale] = declared.monitors.scales
-    parts = [budget.alpha(declared, part, scale) for part in ("drift", "quality", "silence", "concept")]
+    parts = [false_alarm_budget.alpha(declared, part, scale) for part in ("drift", "quality", "silence", "concept")]
     assert sum(parts) == pytest.approx(declared.monitors.alpha(scale))
     columns = {n: c for n, c in document()["columns"].items() if n != "truth"}
     without = spec(columns=columns, monitors={"windows": {"rows": 250}, "false_alarms": {"alpha": 0.01}})
-    assert budget.alpha(without, "concept", scale) == 0.0
-    assert budget.alpha(without, "drift", scale) == pytest.approx(0.009)
+    assert false_alarm_budget.alpha(without, "concept", scale) == 0.0
+    assert false_alarm_budget.alpha(without, "drift", scale) == pytest.approx(0.009)
 
 
 def test_the_run_length_of_windows_of_time_follows_from_the_number_of_labels() -> None:
     declared = spec(monitors={"windows": ["1d", "7d"], "false_alarms": "1 per 30d"})
-    found = budget.run_length(declared, rows=14_000, lasted=timedelta(days=14))
-    assert found == pytest.approx(1000 * 30 / budget.CONCEPT_SHARE)  # one false alarm in ten budgets of 30 days
+    found = false_alarm_budget.run_length(declared, rows=14_000, lasted=timedelta(days=14))
+    assert found == pytest.approx(
+        1000 * 30 / false_alarm_budget.CONCEPT_SHARE
+    )  # one false alarm in ten budgets of 30 days

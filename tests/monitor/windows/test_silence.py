@@ -126,13 +126,13 @@ def test_a_steady_feed_that_stops_is_announced_once_and_resolved_when_rows_arriv
 def test_an_alert_that_a_person_resolved_is_not_opened_again_by_the_same_silence(
     site: Site, clock: ManualClock
 ) -> None:
-    from monitor.alerts import lifecycle
+    from monitor.alerts.acknowledge import resolve_alert
 
     declare(site)
     send(site, every(10 * MINUTE, 14))
     assert look(site, clock, START + 15 * DAY, DAY)
     with site.database.write() as db:
-        lifecycle.resolve(site, db, silences(site)[0].id, "ann", "known")
+        resolve_alert(site, db, silences(site)[0].id, "ann", "known")
     assert not look(site, clock, START + 17 * DAY, 3 * HOUR)
     send(site, [clock.now()])
     evaluate(site, EvaluateJob(model="loans"))

@@ -10,8 +10,9 @@ import pytest
 from reports.charts.data_table import distribution_table, timeline_table
 from reports.charts.distribution import distribution_spec
 from reports.charts.loss import loss_spec
+from reports.charts.palette import COLOURS
 from reports.charts.records import Distribution, Panel, Point, Rule, Tick, Timeline
-from reports.charts.svg import COLOURS, distribution_svg, loss_svg, timeline_svg
+from reports.charts.svg import distribution_svg, loss_svg, timeline_svg
 from reports.charts.text import number
 from reports.charts.timeline import timeline_spec
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from reports.facts import runs
-from reports.facts.words import brief_words, column_words, held_words, unit_words
-from reports.redaction import without_paths
+from reports.paths import without_paths
+from reports.wording.phrases import brief_words, column_words, held_words, unit_words
 from tests.reports.story_runs import EVALUATION
 
 

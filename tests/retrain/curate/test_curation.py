@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from monitor.spec.retraining import Envelope
 from retrain.curate.curation import MIN_NEW_ROWS, Material, curate
 from retrain.curate.dedupe import KEY, dedupe, normalised, with_key
-from retrain.curate.replay import allocate, replay
+from retrain.curate.rehearse import allocate, replay
 from retrain.curate.select import Drops, Shape, rows_of_dataset, rows_of_events
 from retrain.curate.split import bucket, by_time
 from retrain.envelope import Plan, Replay

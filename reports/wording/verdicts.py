@@ -12,7 +12,7 @@ from reports.document import (
     RunLine,
     VerdictLine,
 )
-from reports.facts.words import metric_words
+from reports.wording.phrases import metric_words
 
 
 def verdict_lines(

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from monitor.spec.budget import share
+from monitor.spec.false_alarm_budget import share
 from monitor.spec.model import ModelSpec
 from monitor.spec.monitors import AlphaBudget
 from monitor.tables import Alert

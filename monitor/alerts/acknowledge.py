@@ -12,7 +12,7 @@ from monitor.site import Site
 from monitor.tables import Alert, Model
 
 
-def acknowledge(site: Site, db: Session, alert_id: UUID, actor: str, note: str | None) -> Alert:
+def acknowledge_alert(site: Site, db: Session, alert_id: UUID, actor: str, note: str | None) -> Alert:
     """Acknowledge an open alert.
 
     Raises:
@@ -30,7 +30,7 @@ def acknowledge(site: Site, db: Session, alert_id: UUID, actor: str, note: str |
     return alert
 
 
-def resolve(site: Site, db: Session, alert_id: UUID, actor: str, note: str | None) -> Alert:
+def resolve_alert(site: Site, db: Session, alert_id: UUID, actor: str, note: str | None) -> Alert:
     """Resolve an alert; the next alarm of the same monitor opens a new one.
 
     Raises:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from monitor.windows.alarm_rates import LABEL_SCALE, JudgedWindow, alarm_episodes, alarm_rates, detection_delay
+from monitor.windows.observed_alarm_rates import LABEL_SCALE, JudgedWindow, alarm_episodes, alarm_rates, detection_delay
 
 START = datetime(2026, 1, 5, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -10,7 +10,7 @@ from reports.document import (
     Unmeasured,
     VisibleLine,
 )
-from reports.facts.words import unit_of
+from reports.wording.phrases import unit_of
 
 
 def unmeasured_lines(

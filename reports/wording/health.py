@@ -9,7 +9,7 @@ from uuid import UUID
 from monitor.alerts.follow import last_announced
 from monitor.tables import Alert, Measurement, ReferenceRow, Window
 from reports.charts.text import number, utc
-from reports.facts.words import WHY, brief_words, mean_words
+from reports.wording.phrases import WHY, brief_words, mean_words
 from retrain.tables import ModelVersion, Run, TriggerDecision
 
 Status = Literal["ok", "alarm", "unknown"]

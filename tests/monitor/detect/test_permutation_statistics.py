@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from monitor.detect.permutation import Blocks, draw_permutations
-from monitor.detect.statistics import block_sums
+from monitor.detect.permutation_statistics import block_sums
 from monitor.detect.studentised import studentise
 from monitor.profile.block import equal_blocks, profile_blocks
 from monitor.profile.fit_reference import fit_reference

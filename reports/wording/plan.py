@@ -13,7 +13,7 @@ from reports.document import (
     MeasureLine,
     PlanLine,
 )
-from reports.facts.words import WHY, metric_words
+from reports.wording.phrases import WHY, metric_words
 from retrain.triggers.schedule import next_tick
 
 

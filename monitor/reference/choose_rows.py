@@ -1,0 +1,71 @@
+"""Choose the rows of the reference: the first rows, a range of time or a registered dataset."""
+
+from datetime import datetime
+
+import polars as pl
+
+from core.errors import InvalidError
+from monitor import store
+from monitor.profile.by_column import column_names
+from monitor.profile.reference_profile import ColumnKind
+from monitor.service import CurrentSpec
+from monitor.site import Site
+from monitor.spec.model import ModelSpec
+from monitor.spec.monitors import RowWindow
+from monitor.spec.times import GRACE_PERIOD, reference_time
+from monitor.tables import ReferenceRow
+
+
+def watched_columns(spec: ModelSpec) -> dict[str, ColumnKind]:
+    """Kinds of the columns whose distribution is monitored: the chosen ones, except strings, subjects and outcomes."""
+    chosen = spec.monitors.drift.columns
+    kinds: dict[str, ColumnKind] = {}
+    for name, column in spec.columns.items():
+        if column.role in ("subject", "outcome") or column.type == "string":
+            continue
+        if chosen != "all" and name not in chosen:
+            continue
+        if name in spec.encoders:
+            kinds[name] = "encoded"
+        else:
+            kinds[name] = "category" if column.type == "boolean" else column.type
+    return kinds
+
+
+def reference_rows(site: Site, current: CurrentSpec, row: ReferenceRow) -> pl.DataFrame | None:
+    """The rows of a reference in order; None while they are still arriving."""
+    spec, name = current.spec, current.model.name
+    if spec.baseline.dataset is not None:
+        return dataset_rows(site, current, spec.baseline.dataset).collect()
+    if spec.baseline.range is not None:
+        start, end = spec.baseline.range.from_, spec.baseline.range.to
+        if site.clock.now() < end + GRACE_PERIOD:
+            return None
+        return site.events.scan(name, from_ts=start, to_ts=end).sort("seq").collect()
+    first = spec.baseline.first_rows
+    if first is None or site.events.extent(name).next_seq < row.from_seq + first:
+        return None
+    windows = spec.monitors.windows
+    if isinstance(windows, RowWindow):
+        return site.events.events(name, from_seq=row.from_seq, to_seq=row.from_seq + first)
+    frame = site.events.events(name, from_seq=row.from_seq)
+    earliest = frame["ts"].min()
+    assert isinstance(earliest, datetime)  # there are at least `first` rows
+    end = earliest + reference_time(windows)
+    if frame.select((pl.col("ts") < end).all()).item():
+        return None  # the first blocks may still get rows
+    return frame.filter((pl.int_range(pl.len()) < first) | (pl.col("ts") < end))
+
+
+def dataset_rows(site: Site, current: CurrentSpec, name: str) -> pl.LazyFrame:
+    """A registered dataset, read lazily; its file never changes, so its columns may be read one after the other."""
+    with site.database.read() as db:
+        found = store.dataset(db, current.model.id, name)
+    if found is None:
+        raise InvalidError(
+            f"dataset {name!r} is not registered; register it, and the reference is fitted on it", dataset=name
+        )
+    frame = pl.scan_parquet(site.artifacts.path(found.digest))
+    if absent := [c for c in watched_columns(current.spec) if c not in column_names(frame)]:
+        raise InvalidError(f"dataset {name!r} lacks the monitored columns {', '.join(absent)}", dataset=name)
+    return frame.drop("seq", strict=False)
