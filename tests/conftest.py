@@ -52,7 +52,12 @@ def absent(what: str, package: str) -> None:
     pytest.skip(message)
 
 
+# What takes minutes in one piece comes first, so that the workers end together.
+FIRST = ("tests/demo/", "tests/retrain/", "tests/browser/")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: next((i for i, part in enumerate(FIRST) if item.nodeid.startswith(part)), len(FIRST)))
     for item in items:
         call = getattr(item, "callspec", None)
         if call is not None and any(isinstance(v, str) and v == "postgresql" for v in call.params.values()):

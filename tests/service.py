@@ -1,6 +1,5 @@
 """`assay serve` as its users run it: another process, known only by the line it prints."""
 
-import atexit
 import contextlib
 import json
 import os
@@ -10,12 +9,13 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
+from tests.forks import ROOT, Forks
+
 _RUN = "from api.cli import main; main()"
 
 
@@ -28,8 +28,15 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 def assay(
     *arguments: str, environ: Mapping[str, str] | None = None, cwd: Path | None = None, timeout_s: float = 120
 ) -> "subprocess.CompletedProcess[str]":
-    """Run one `assay` command to its end, in a process of its own; its interpreter is shared, see `CommandLine`."""
-    return _command_line().run(arguments, environment(environ), cwd or Path.cwd(), timeout_s)
+    """Run one `assay` command to its end, in a process split off an interpreter that imported the command line."""
+    forks = _command_line()
+    with tempfile.NamedTemporaryFile("r") as out, tempfile.NamedTemporaryFile("r") as err:
+        printed = {"stdout": Path(out.name), "stderr": Path(err.name)}
+        child = forks.start(*arguments, environ=environment(environ), cwd=cwd or Path.cwd(), **printed)
+        code = forks.wait(child, timeout_s)
+        if code is None:
+            raise subprocess.TimeoutExpired(arguments, timeout_s, out.read(), err.read())
+        return subprocess.CompletedProcess(list(arguments), code, out.read(), err.read())
 
 
 def assay_afresh(
@@ -42,84 +49,21 @@ def assay_afresh(
     )  # fmt: skip
 
 
-class CommandLine:
-    """An interpreter that has imported the command line, and splits off a process for each command.
-
-    A start takes half a second, and tests run hundreds of commands. The interpreter has one thread when it forks.
-    """
-
-    _FORKS = """
-import json, os, signal, sys, threading
-# What commands import, as far as it starts no thread.
+# What commands import, as far as it starts no thread; a start takes half a second, and tests run hundreds of commands.
+_COMMAND = """
+import sys
 import alembic.config, fastapi, httpx2, rich.console, sqlalchemy, uvicorn, yaml
 from api.cli import main
 
-def command(arguments, environ, cwd, stdout, stderr):
-    os.chdir(cwd)
-    os.environ.clear()
-    os.environ.update(environ)
-    for target, path, flags in ((0, os.devnull, os.O_RDONLY), (1, stdout, os.O_WRONLY), (2, stderr, os.O_WRONLY)):
-        os.dup2(os.open(path, flags), target)
+def run(*arguments):
     sys.argv = ["-c", *arguments]
-    try:
-        main()
-        code = 0
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else int(end.code is not None)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    return code
-
-for line in sys.stdin:
-    *call, timeout = json.loads(line)
-    assert threading.active_count() == 1
-    child = os.fork()
-    if child == 0:
-        code = 120
-        try:
-            code = command(*call)
-        finally:
-            os._exit(code)
-    late = []
-    signal.signal(signal.SIGALRM, lambda *_: (late.append(1), os.kill(child, signal.SIGKILL)))
-    signal.setitimer(signal.ITIMER_REAL, timeout)
-    status = os.waitpid(child, 0)[1]
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    print("late" if late else os.waitstatus_to_exitcode(status), flush=True)
+    main()
 """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", self._FORKS], env=environment(), cwd=ROOT, stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        atexit.register(self._end)
-
-    def run(
-        self, arguments: Sequence[str], environ: Mapping[str, str], cwd: Path, timeout_s: float
-    ) -> "subprocess.CompletedProcess[str]":
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        with tempfile.NamedTemporaryFile("r") as out, tempfile.NamedTemporaryFile("r") as err, self._lock:
-            call = [list(arguments), dict(environ), str(cwd), out.name, err.name, timeout_s]
-            self._process.stdin.write(json.dumps(call) + "\n")
-            self._process.stdin.flush()
-            code = self._process.stdout.readline().strip()
-            if code == "late":
-                raise subprocess.TimeoutExpired(list(arguments), timeout_s, out.read(), err.read())
-            return subprocess.CompletedProcess(list(arguments), int(code), out.read(), err.read())
-
-    def _end(self) -> None:
-        """Closing its input ends it."""
-        with self._process as process:
-            assert process.stdin is not None
-            process.stdin.close()
 
 
 @cache
-def _command_line() -> CommandLine:
-    return CommandLine()
+def _command_line() -> Forks:
+    return Forks(_COMMAND, environment())
 
 
 class Service:

@@ -35,7 +35,8 @@ from tests.beside import (
     object_store,
 )  # fmt: skip
 from tests.conftest import absent
-from tests.service import ROOT, Service, assay, environment
+from tests.forks import ROOT
+from tests.service import Service, assay, environment
 
 Ingest = Callable[..., "subprocess.CompletedProcess[str]"]
 

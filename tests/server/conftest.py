@@ -1,15 +1,13 @@
 """The API in a process of its own, on SQLite and on PostgreSQL."""
 
-import os
 import shutil
-import signal
 import socket
-import subprocess
-import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,18 +20,21 @@ from core.db import Database
 from governance.access.api_keys import first_admin
 from monitor.ingest.media import NDJSON
 from tests import postgres
+from tests.forks import Forks
 from tests.service import environment
 
-_RUN = """
+_API = """
 import socket, uvicorn
 from api.app import from_environment
 from api.server import configured
-listener = socket.socket()
-listener.bind(("127.0.0.1", 0))
-listener.listen()
-server = uvicorn.Server(configured(from_environment()))
-print(listener.getsockname()[1], flush=True)
-server.run(sockets=[listener])
+
+def run():
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    server = uvicorn.Server(configured(from_environment()))
+    print(listener.getsockname()[1], flush=True)
+    server.run(sockets=[listener])
 """
 SPEC: dict[str, Any] = {
     "model": "support-intents", "task": "classification", "owner": "ml@example.com", "purpose": "route messages",
@@ -47,6 +48,11 @@ SPEC: dict[str, Any] = {
     },
     "baseline": {"rows": "first 1000"},
 }  # fmt: skip
+
+
+@cache
+def _apis() -> Forks:
+    return Forks(_API, environment())
 
 
 @dataclass
@@ -66,29 +72,30 @@ class Api:
 
     installation: Installation
     key: str
-    process: "subprocess.Popen[str] | None" = None
+    process: int | None = None
     url: str = ""
     http: httpx2.Client = field(default_factory=lambda: httpx2.Client(timeout=60))
 
     def start(self) -> None:
-        with (self.installation.home / "api.log").open("a") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", _RUN], env=environment(self.installation.environ), stdout=subprocess.PIPE,
-                stderr=log, text=True,
-            )  # fmt: skip
-        assert self.process.stdout is not None
-        port = self.process.stdout.readline().strip()
-        assert port, (self.installation.home / "api.log").read_text()[-3000:]
-        self.url = f"http://127.0.0.1:{port}"
+        home = self.installation.home
+        printed = home / "port"
+        printed.unlink(missing_ok=True)
+        self.process = _apis().start(
+            environ=environment(self.installation.environ), stdout=printed, stderr=home / "api.log"
+        )
+        for _ in range(36_000):
+            if printed.exists() and (port := printed.read_text()).endswith("\n"):
+                self.url = f"http://127.0.0.1:{port.strip()}"
+                return
+            assert not _apis().ended(self.process), (home / "api.log").read_text()[-3000:]
+            time.sleep(0.005)
+        raise AssertionError("the API did not start")
 
     def kill(self) -> None:
-        if self.process is None:
-            return
-        os.kill(self.process.pid, signal.SIGKILL)
-        self.process.wait(60)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        self.process = None
+        """A power cut, as far as the software can tell."""
+        if self.process is not None:
+            _apis().kill(self.process)
+            self.process = None
 
     def send(self, method: str, path: str, *, key: str | None = "", **options: Any) -> httpx2.Response:
         headers = {} if key is None else {"Authorization": f"Bearer {key or self.key}"}

@@ -21,9 +21,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from tests.beside import ROTEL, collector, free_port
 from tests.conftest import absent
+from tests.forks import ROOT
 from tests.server.conftest import under_way
 from tests.server.test_otlp import SPEC
-from tests.service import ROOT, Service
+from tests.service import Service
 
 Sent = Callable[..., list[str]]
 

@@ -19,7 +19,7 @@ from governance.proof.vkey import SigningKey
 from governance.verify.entries import verify_entry
 from governance.verify.findings import MAX_FINDINGS, LogVerdict
 from governance.verify.log import verify_log
-from tests.service import ROOT
+from tests.forks import ROOT
 
 ORIGIN = "assay.example/ledger"
 AT = datetime(2026, 1, 1, tzinfo=UTC)

@@ -20,8 +20,9 @@ from monitor.lake import table_ids
 from monitor.lake.compact import compact
 from monitor.lake.identity import IDENTITIES
 from monitor.spec.parse import parse_spec
+from tests.forks import ROOT
 from tests.monitor.events.test_store import DOCUMENT, NOW, frame, opened
-from tests.service import ROOT, environment
+from tests.service import environment
 
 SPEC = parse_spec(
     DOCUMENT

@@ -21,7 +21,8 @@ from monitor.redact.presidio import PresidioMissingError
 from monitor.redact.rules import BuiltInPattern, OwnPattern
 from monitor.spec.model import ModelSpec
 from monitor.spec.parse import SpecError, parse_spec
-from tests.service import ROOT, environment
+from tests.forks import ROOT
+from tests.service import environment
 
 KEY = redaction_key(b"k" * 32)
 

@@ -2,8 +2,6 @@
 
 import json
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -22,20 +20,21 @@ from monitor.site import Site, open_site
 from monitor.store import model as model_named
 from monitor.tables import Alert, ArtifactDraft
 from tests import postgres
+from tests.forks import Forks
 from tests.retrain import world
 from tests.retrain.erasure.image import Image
 from tests.retrain.erasure.person import HERS, MARKER, SUBJECT, ask, check, drift_alerts, erase, left, proof_of
-from tests.service import ROOT, environment
+from tests.service import environment
 
-# Imports once what every process of the test needs, and splits one off for each line it reads: [home, url, time, ...].
-_FORKS = """
-import json, os, signal, sys
+# Runs the jobs that are due, and dies at the nth call of a function.
+_KILLED = """
+import os, signal
+from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 from api.processes.worker import drain
 from core import settings
 from core.clock import ManualClock
-from datetime import datetime
 from monitor.site import open_site
 
 def run(home, url, at, place, name, nth, after):
@@ -57,13 +56,6 @@ def run(home, url, at, place, name, nth, after):
     database = settings.DbSettings.model_validate({"url": url})
     site = open_site(settings.load({}, home=Path(home), db=database), ManualClock(datetime.fromisoformat(at)))
     drain(site)
-
-for line in sys.stdin:
-    child = os.fork()
-    if child == 0:
-        run(*json.loads(line))
-        os._exit(0)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
@@ -71,22 +63,18 @@ for line in sys.stdin:
 def kill(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., None]]:
     """Run the jobs that are due in a process that dies at the nth call of a function."""
     log = tmp_path_factory.mktemp("killed") / "log"
-    with log.open("w") as errors, subprocess.Popen(
-        [sys.executable, "-c", _FORKS], env=environment(), cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        stderr=errors, text=True,
-    ) as forks:  # fmt: skip
+    environ = environment()
+    forks = Forks(_KILLED, environ)
 
-        def run(site: Site, clock: ManualClock, place: str, name: str, nth: int, when: str) -> None:
-            url = site.database.engine.url.render_as_string(hide_password=False)
-            request = [str(site.settings.home_dir), url, clock.now().isoformat(), place, name, nth, when]
-            assert forks.stdin is not None
-            assert forks.stdout is not None
-            forks.stdin.write(json.dumps(request) + "\n")
-            forks.stdin.flush()
-            code = forks.stdout.readline().strip()
-            assert code == str(-signal.SIGKILL), f"{when} call {nth} of {place}.{name}: {log.read_text()[-2000:]}"
+    def run(site: Site, clock: ManualClock, place: str, name: str, nth: int, when: str) -> None:
+        url = site.database.engine.url.render_as_string(hide_password=False)
+        home, now = str(site.settings.home_dir), clock.now().isoformat()
+        died = forks.start(home, url, now, place, name, nth, when, environ=environ, stdout=log, stderr=log)
+        code = forks.wait(died, 600)
+        assert code == -signal.SIGKILL, f"{when} call {nth} of {place}.{name}: {log.read_text()[-2000:]}"
 
-        yield run
+    yield run
+    forks.end()
 
 
 PLACES = [

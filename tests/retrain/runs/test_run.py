@@ -24,9 +24,9 @@ from monitor.store import newest_reference
 from retrain import jobs, store
 from retrain.registry.champion import champion_of
 from retrain.runs.workspace import Workspace
+from tests.forks import ROOT
 from tests.retrain import world
 from tests.retrain.train import tiny
-from tests.service import ROOT
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
