@@ -53,7 +53,9 @@ PLANTED = [
             ("governance", "ledger", "ledger/read.py", "access"), ("retrain", "train", "train/data.py", "evals"),
             ("retrain", "store", "store.py", "registry"), ("retrain", "gates", "gates/base.py", "runs"),
             ("retrain", "runs", "runs/record.py", "explain"), ("retrain", "explain", "explain.py", "erasure"),
-            ("reports", "charts", "charts/text.py", "facts"), ("reports", "facts", "facts/runs.py", "render"), ("reports", "wording", "wording/plan.py", "facts"),
+            ("reports", "charts", "charts/text.py", "facts"),
+            ("reports", "facts", "facts/runs.py", "render"),
+            ("reports", "wording", "wording/plan.py", "facts"),
             ("reports", "render", "render/pdf.py", "service"), ("api", "http", "http/deps.py", "routes"),
             ("api", "routes", "routes/health.py", "app"), ("api", "server", "server.py", "commands"),
         ]
