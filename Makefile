@@ -68,7 +68,7 @@ lowest: $(LOWEST)/.ready ## part of the tests on the lowest versions that pyproj
 	$(LOWEST)/bin/python -m pytest -n 2 --dist worksteal -m "not slow" $(PART) $(ARGS)
 
 # The newest Python that runs here and that every dependency has a wheel for; NEWEST=/path/to/python3 chooses.
-newest-python: $(READY) ## every test on the newest Python of this machine that the dependencies allow; for once a week
+newest-python: $(READY) ## the suite on the newest Python of this machine that the dependencies allow; for once a week
 	@$(PIP) install -qq --constraint constraints.txt uv
 	@for python in $(or $(NEWEST),python3.15 python3.14 python3.13 python3.12); do \
 	  version=$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue; \

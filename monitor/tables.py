@@ -118,7 +118,7 @@ class Window(Keyed, Base):
     versions: Mapped[list[Any]]  # model versions that answered in it
     verdict: Mapped[str] = mapped_column(String(16))
     sentence: Mapped[str]  # the verdict in words
-    decision: Mapped[dict[str, Any]]  # monitor.detect.decide.Decision as JSON
+    decision: Mapped[dict[str, Any]]  # monitor.detect.decide.DriftDecision as JSON
     labels: Mapped[int] = mapped_column(default=0)  # events with an outcome when KPIs were last computed
     next_outcome: Mapped[int] = mapped_column(default=0)  # its numbers include the rows of outcomes before it
     events_version: Mapped[int]  # Delta version of the events the verdict was computed from

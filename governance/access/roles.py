@@ -12,7 +12,7 @@ class Role(StrEnum):
     PRODUCER = "producer"  # an application that sends the inputs and outputs of its model
     VIEWER = "viewer"
     OPERATOR = "operator"  # the ML team: declares models, works on alerts, starts runs
-    VALIDATOR = "validator"  # independent validation: reads everything, attests, changes nothing
+    VALIDATOR = "validator"  # independent validation: reads everything, requests reports
     APPROVER = "approver"  # approves or rejects runs, requests erasures; separate from the ML team
     ADMIN = "admin"
 

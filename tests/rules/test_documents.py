@@ -33,13 +33,14 @@ def state(page: Path) -> str:
 
 
 def named_paths(page: Path) -> Iterator[str]:
-    """Paths between backticks; in a table a file without a folder lies in the folder named last in its row."""
+    """Paths between backticks, also inside a longer command; in a table a file without a folder lies in the folder named last in its row."""
     for line in prose(page).splitlines():
         folder = ""
         for name in re.findall(r"`([^`]+)`", line):
-            if PATH.fullmatch(name):
+            paths = [word for word in re.split(r"[\s\"'=]+", name) if PATH.fullmatch(word) and "..." not in word]
+            yield from paths
+            if paths == [name]:
                 folder = name if name.endswith("/") else str(Path(name).parent) + "/"
-                yield name
             elif line.startswith("|") and folder and FILE.fullmatch(name) and not (ROOT / name).exists():
                 yield folder + name
 
@@ -54,7 +55,7 @@ def test_every_file_and_folder_that_is_named_exists(name: str) -> None:
 
 
 def test_what_the_architecture_points_at_in_a_file_is_in_that_file() -> None:
-    """Names in the table of answers, such as `Log.append`, stand in one of the files named beside them."""
+    """Names in the table of answers, such as `Log.append`, are defined in one of the files named in the same row."""
     answers = (ROOT / "ARCHITECTURE.md").read_text().partition("## Answers in a minute")[2].partition("\n## ")[0]
     named = 0
     for line in answers.splitlines():
