@@ -33,7 +33,10 @@ def state(page: Path) -> str:
 
 
 def named_paths(page: Path) -> Iterator[str]:
-    """Paths between backticks, also inside a longer command; in a table a file without a folder lies in the folder named last in its row."""
+    """Paths between backticks, also inside a longer command.
+
+    In a table a file without a folder lies in the folder named last in its row.
+    """
     for line in prose(page).splitlines():
         folder = ""
         for name in re.findall(r"`([^`]+)`", line):
