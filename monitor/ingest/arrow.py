@@ -1,7 +1,7 @@
-"""Arrow IPC streams and Parquet files into the columns of the spec.
+"""Read Arrow IPC streams and Parquet files into the columns of the spec.
 
-What a body claims to hold is added up before it is unpacked, and every buffer is checked before it is read: lengths,
-offsets, dictionary indices and UTF-8 come from somebody else.
+The reader adds up the size that a body declares before it decompresses anything. It also checks every buffer before
+use: lengths, offsets, dictionary indices and UTF-8 come from an untrusted sender.
 """
 
 import struct
@@ -29,25 +29,25 @@ _EXPECTED_TYPES: Final[Mapping[ColumnType, str]] = {
     "number": "integers, floats or decimals", "boolean": "booleans", "category": "strings", "string": "strings",
     "text": "strings", "vector": "lists of numbers",
 }  # fmt: skip
-# First bytes of what is sent by mistake in place of what the header says.
+# First bytes of other formats that are sent by mistake under the declared Content-Type.
 _OTHER_FORMATS: Final[Mapping[bytes, str]] = {
-    b"ARROW1": "an Arrow file; write an IPC stream, with pyarrow.ipc.new_stream or polars' write_ipc_stream",
-    b"PAR1": f"a Parquet file; say so: Content-Type {PARQUET}",
-    b"\xff\xff\xff\xff": f"an Arrow IPC stream; say so: Content-Type {ARROW}",
-    b"\x1f\x8b": "packed with gzip; say so: Content-Encoding gzip",
-    b"\x28\xb5\x2f\xfd": "packed with zstd; say so: Content-Encoding zstd",
-    b"[": f"JSON; say so: Content-Type {JSON}",
-    b"{": f"NDJSON; say so: Content-Type {NDJSON}",
+    b"ARROW1": "an Arrow file; write an IPC stream with pyarrow.ipc.new_stream or polars' write_ipc_stream",
+    b"PAR1": f"a Parquet file; send it with Content-Type {PARQUET}",
+    b"\xff\xff\xff\xff": f"an Arrow IPC stream; send it with Content-Type {ARROW}",
+    b"\x1f\x8b": "gzip data; send it with Content-Encoding gzip",
+    b"\x28\xb5\x2f\xfd": "zstd data; send it with Content-Encoding zstd",
+    b"[": f"JSON; send it with Content-Type {JSON}",
+    b"{": f"NDJSON; send it with Content-Type {NDJSON}",
 }  # fmt: skip
 
 
 def read_arrow_columns(target: Target, body: bytes, now: datetime, limit_mb: int) -> CheckedRows:
-    """An Arrow IPC stream; dictionaries, large strings and times of any unit with a zone are taken.
+    """Read an Arrow IPC stream; dictionaries, large strings and timestamps with a zone in any unit are accepted.
 
     Raises:
-        BodyError: no such stream, damaged, or without a row.
-        BodyTooLargeError: it unpacks to more than the limit.
-        SchemaMismatchError: columns that the spec does not declare, or of other types.
+        BodyError: the body is not an Arrow IPC stream, is damaged, or has no row.
+        BodyTooLargeError: the decompressed body is larger than the limit.
+        SchemaMismatchError: a column is not declared in the spec, or has another type.
     """
 
     with _read_errors("an Arrow IPC stream", body), pa.ipc.open_stream(body) as stream:
@@ -57,10 +57,10 @@ def read_arrow_columns(target: Target, body: bytes, now: datetime, limit_mb: int
 
 
 def read_parquet_columns(target: Target, body: bytes, now: datetime, limit_mb: int) -> CheckedRows:
-    """A Parquet file; raises what `read_arrow_columns` raises."""
+    """Read a Parquet file; raises the same errors as `read_arrow_columns`."""
     with _read_errors("a Parquet file", body):
         metadata = pq.read_metadata(pa.BufferReader(body))
-        # Dictionaries stay dictionaries until their unpacked size is known.
+        # Dictionary columns stay encoded until their decoded size is known.
         texts = [name for name in metadata.schema.names if target.schema.get(name) == pl.String]
         with pq.ParquetFile(pa.BufferReader(body), metadata=metadata, read_dictionary=texts) as file:
             _match(target, file.schema_arrow)
@@ -81,27 +81,27 @@ def _leaves(schema: pq.ParquetSchema) -> list[LeafColumn]:
 def _read_errors(what: str, body: bytes) -> Iterator[None]:
     try:
         yield
-    # In these pyarrow and polars say what is wrong with a file.
+    # pyarrow and polars report a damaged file by any of these.
     except (
         pa.ArrowException, pl.exceptions.PolarsError, OSError, ValueError, TypeError, KeyError, OverflowError,
         struct.error,
     ) as error:  # fmt: skip
         other = next(
-            (said for first, said in _OTHER_FORMATS.items() if body.startswith(first) and what not in said), None
+            (text for magic, text in _OTHER_FORMATS.items() if body.startswith(magic) and what not in text), None
         )
-        why = f"it looks like {other}" if other else str(error).rstrip(". \n")[:200] + "; write it anew"
-        raise BodyError(f"the body is not {what} that can be read: {why}") from error
+        reason = f"it looks like {other}" if other else str(error).rstrip(". \n")[:200] + "; write the file again"
+        raise BodyError(f"the body cannot be read as {what}: {reason}") from error
 
 
 def _match(target: Target, schema: pa.Schema) -> None:
-    """Refuse columns that are not declared, sent twice, missing where every row needs them, or of another type."""
+    """Refuse a body with a column that is undeclared, duplicated, required but missing, or of another type."""
     known = ("event_id", *(["ts"] if target.timed else []), *(n for n in target.columns if n != "event_id"))
     for name in schema.names:
         if name not in known:
             reason = unknown_column(name, known, target.elsewhere)
             raise SchemaMismatchError(f"{name[:100]!r}: {reason}", field=name[:100])
         if schema.names.count(name) > 1:
-            raise SchemaMismatchError(f"column {name} is there twice; send it once", field=name)
+            raise SchemaMismatchError(f"column {name} appears twice; send it once", field=name)
     for name in ("event_id", "ts", "version") if target.timed else ("event_id",):
         if name not in schema.names:
             raise SchemaMismatchError(f"column {name} is missing; every row needs it", field=name)
@@ -175,15 +175,15 @@ def _typed(table: pa.Table, name: str, dtype: Any) -> pl.Series:
         parts = [pl.Series(c.dictionary).cast(dtype).gather(pl.Series(c.indices)) for c in chunks]
         return pl.concat(parts).alias(name)
     if dtype == pl.Float64:
-        column = column.cast(pa.float64(), safe=False)  # whole numbers past 2**53 are rounded, as in JSON
+        column = column.cast(pa.float64(), safe=False)  # integers above 2**53 are rounded, as in JSON
     return pl.Series(name, column).cast(dtype)
 
 
 def _times(column: "pa.ChunkedArray[Any]", now: datetime) -> pl.Series:
-    """UTC to the microsecond; null where the time is out of bounds."""
+    """Event times in UTC with microseconds; null where a time is out of bounds."""
     per_second = _UNITS_PER_SECOND[column.type.unit]
     microseconds = (now + MAX_CLOCK_AHEAD - _EPOCH) // timedelta(microseconds=1)
-    latest = ((microseconds + 1) * per_second - 1) // 10**6  # what is finer than a microsecond is cut off, as in JSON
+    latest = ((microseconds + 1) * per_second - 1) // 10**6  # digits below a microsecond are dropped, as in JSON
     counted = pl.Series("ts", column.cast(pa.int64()))
     inside = pl.when((counted >= 0) & (counted <= latest)).then(counted)
     scaled = inside * (10**6 // per_second) if per_second <= 10**6 else inside // (per_second // 10**6)
@@ -198,7 +198,7 @@ def _iso_time(value: int, unit: str) -> str:
 
 
 def _unpacked(chunk: "pa.Array[Any]") -> int:
-    """Bytes of a column once its dictionary is gone, and its nulls are numbers of a list."""
+    """Bytes of a column after dictionary decoding; of a list column at least 4 bytes for each number."""
     if isinstance(chunk, pa.ListArray | pa.LargeListArray | pa.FixedSizeListArray):
         return max(chunk.nbytes, 4 * len(chunk.values))
     if not isinstance(chunk, pa.DictionaryArray):
@@ -208,15 +208,16 @@ def _unpacked(chunk: "pa.Array[Any]") -> int:
 
 
 def _bound(rows: int, size: int, limit_mb: int) -> None:
-    check_count(rows)  # columns of one repeated value take no room that could be counted
+    check_count(rows)  # a column of one repeated value has almost no size, so the rows are bounded too
     if size > limit_mb << 20:
         raise too_large(limit_mb, "the unpacked body is")
 
 
 def _bound_messages(body: bytes, limit_mb: int) -> None:
-    """Add up rows and unpacked bytes as the messages of the stream state them.
+    """Bound the rows and the decompressed bytes that the messages of the stream declare.
 
-    Source: Message.fbs of the Arrow format; a compressed buffer begins with its unpacked length, -1 for not packed.
+    Source: Message.fbs of the Arrow format. A compressed buffer begins with its decompressed length, or -1 if it is
+    stored uncompressed.
     """
     rows = size = 0
     for kind, header, data in _batches(body):
@@ -225,7 +226,7 @@ def _bound_messages(body: bytes, limit_mb: int) -> None:
         packed = header.offset(3) is not None
         for at, length in header.pairs(2):
             if not 0 <= at <= at + length <= len(data):
-                raise BodyError("the body is not an Arrow IPC stream that can be read: a buffer lies outside of it")
+                raise BodyError("the body cannot be read as an Arrow IPC stream: a buffer lies outside the body")
             own = int.from_bytes(data[at : at + 8], "little", signed=True) if packed and length else length
             size += max(own, length)
         _bound(rows, size, limit_mb)
@@ -248,7 +249,7 @@ def _batches(body: bytes) -> Iterator[tuple[str, "_FlatTable", memoryview]]:
 
 
 class _FlatTable:
-    """A table in a flatbuffer: where its fields are is said by its vtable."""
+    """A flatbuffer table; its vtable gives the offset of each field."""
 
     def __init__(self, data: memoryview, at: int) -> None:
         self.data, self.at = data, at
@@ -272,11 +273,11 @@ class _FlatTable:
     def table(self, field: int) -> "_FlatTable":
         at = self.offset(field)
         if at is None:
-            raise BodyError("the body is not an Arrow IPC stream that can be read: a message has no header")
+            raise BodyError("the body cannot be read as an Arrow IPC stream: a message has no header")
         return _FlatTable(self.data, at + struct.unpack_from("<I", self.data, at)[0])
 
     def pairs(self, field: int) -> Iterator[tuple[int, int]]:
-        """A vector of structures of two 64-bit integers."""
+        """Yield the items of a vector of structs that hold two 64-bit integers each."""
         at = self.offset(field)
         if at is None:
             return

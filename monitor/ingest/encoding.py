@@ -1,4 +1,4 @@
-"""Content codings of a request body, undone within a bound: a small body may not become a large one unnoticed."""
+"""Decode the content coding of a request body, within a size limit that a compressed body cannot evade."""
 
 import io
 import zlib
@@ -16,11 +16,11 @@ def too_large(limit_mb: int, what: str = "the body is") -> BodyTooLargeError:
 
 
 def decoded(body: bytes, encoding: str, limit_mb: int) -> bytes:
-    """The body without its content coding, one of `media.ENCODINGS`.
+    """Return the body without its content coding, which is one of `media.ENCODINGS`.
 
     Raises:
-        BodyTooLargeError: it unpacks to more than the limit; no more than that was unpacked.
-        BodyError: damaged, or it ends early.
+        BodyTooLargeError: the decompressed body is larger than the limit; decompression stops there.
+        BodyError: the body is damaged or ends early.
     """
     match encoding:
         case "gzip":
@@ -34,7 +34,7 @@ def _gunzip(body: bytes, limit_mb: int) -> bytes:
     limit = limit_mb << 20
     parts: list[bytes] = []
     size, rest = 0, body
-    while rest or not parts:  # a gzip file is one member or several
+    while rest or not parts:  # a gzip file has one or more members
         member = zlib.decompressobj(wbits=31)
         while not member.eof:
             try:

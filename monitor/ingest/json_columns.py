@@ -1,8 +1,8 @@
-"""JSON rows straight into columns; only lines that something may be said against are looked at one by one.
+"""Read JSON rows directly into columns; only doubtful lines go through the row-by-row reader.
 
-A line is taken here when the byte scan finds it flat, with declared columns and JSON values of their kinds, Polars
-parses it, and its values pass the rules for whole columns. Every other line goes to the row-by-row reader, which
-alone decides and names the reason.
+This reader accepts a line under three conditions: the byte scan finds a flat object of declared columns with values of
+the declared kinds, Polars parses the line, and its values pass the column rules. Every other line goes to the
+row-by-row reader, which alone rejects rows and gives the reasons.
 """
 
 from collections.abc import Iterator
@@ -18,15 +18,15 @@ from monitor.ingest.row_schema import Target
 from monitor.ingest.validate import CheckedRows
 
 _WHITESPACE: Final = b" \t\r\n"
-_MIN_SPLIT_LINES: Final = 32  # lines around one that is no JSON that are read row by row
+_MIN_SPLIT_LINES: Final = 32  # a block this small that Polars refuses is not split further but read row by row
 
 
 def read_ndjson_columns(target: Target, body: bytes, now: datetime) -> CheckedRows:
-    """One JSON object a line.
+    """Read one JSON object per line.
 
     Raises:
-        BodyError: there is no line.
-        BodyTooLargeError: more lines than are taken at once.
+        BodyError: the body has no line.
+        BodyTooLargeError: the body has more lines than one request may have.
     """
     body = body.removeprefix(BOM)
     check_count(body.count(b"\n"))
@@ -43,11 +43,11 @@ def read_ndjson_columns(target: Target, body: bytes, now: datetime) -> CheckedRo
 
 
 def read_json_columns(target: Target, body: bytes, now: datetime) -> CheckedRows:
-    """A JSON array of objects.
+    """Read a JSON array of objects.
 
     Raises:
-        BodyError: not UTF-8, not JSON, not an array, or empty.
-        BodyTooLargeError: more rows than are taken at once.
+        BodyError: the body is not UTF-8, not JSON, not an array, or empty.
+        BodyTooLargeError: the body has more rows than one request may have.
     """
     body = body.removeprefix(BOM)
     split = _split_array(body)
@@ -61,18 +61,18 @@ def read_json_columns(target: Target, body: bytes, now: datetime) -> CheckedRows
         return checked
     elements = ((i + 1, split[lines.starts[i] : lines.ends[i]]) for i in others.tolist())
     rows = read_lines(elements) if len(others) < len(lines.starts) else Rows([], [], [])
-    # The elements were told apart by their braces; that was right only if each of them is an object.
+    # The elements were split at their braces, which is correct only if each of them is an object.
     if len(rows.objects) < len(others):
         return target.examine(read_json(body), now)
     return merged(checked, target.examine(rows, now))
 
 
 def _parsed(target: Target, body: bytes, lines: Lines, at: Positions) -> Iterator[tuple[Positions, pl.DataFrame]]:
-    """Lines as columns, in blocks; lines around one that Polars refuses are left out."""
+    """Yield the lines as columns, in blocks; a small block that Polars refuses is left out."""
     if not len(at):
         return
-    whole = len(at) == len(lines.starts)
-    text = body if whole else b"\n".join(body[lines.starts[i] : lines.ends[i]] for i in at.tolist())
+    is_whole_body = len(at) == len(lines.starts)
+    text = body if is_whole_body else b"\n".join(body[lines.starts[i] : lines.ends[i]] for i in at.tolist())
     try:
         frame = pl.read_ndjson(text, schema=target.schema)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
@@ -87,7 +87,7 @@ def _parsed(target: Target, body: bytes, lines: Lines, at: Positions) -> Iterato
 def _accepted(
     target: Target, blocks: list[tuple[Positions, pl.DataFrame]], count: int, now: datetime
 ) -> tuple[CheckedRows, Positions]:
-    """The rows nothing is to be said against, and the lines that are not among them."""
+    """Return the rows that pass every rule, and the positions of all other lines."""
     at = np.concatenate([where for where, _ in blocks]) if blocks else np.zeros(0, dtype=np.int64)
     frame = pl.concat([part for _, part in blocks]) if blocks else pl.DataFrame(schema=target.schema)
     frame, good = target.good(frame, now)
@@ -100,7 +100,7 @@ def _accepted(
 
 
 def merged(taken: CheckedRows, examined: CheckedRows) -> CheckedRows:
-    """Rows in the order of their lines: of two with the same id the first one counts."""
+    """Merge rows in line order, because the first of two rows with the same id counts."""
     if not examined.frame.height:
         return CheckedRows(taken.frame, taken.lines, examined.rejected)
     lines = np.concatenate((np.asarray(taken.lines, dtype=np.int64), np.asarray(examined.lines, dtype=np.int64)))
@@ -110,7 +110,7 @@ def merged(taken: CheckedRows, examined: CheckedRows) -> CheckedRows:
 
 
 def _texts(body: bytes, lines: Lines, at: Positions) -> Iterator[tuple[int, str | bytes]]:
-    """The lines as the row-by-row reader sees them: text, unless the body as a whole is not UTF-8."""
+    """Yield the lines as the row-by-row reader takes them: text, or bytes if the body as a whole is not UTF-8."""
     try:
         body.decode()
         text = True
@@ -122,7 +122,7 @@ def _texts(body: bytes, lines: Lines, at: Positions) -> Iterator[tuple[int, str 
 
 
 def _split_array(body: bytes) -> bytes | None:
-    """The elements of an array of flat objects as lines of the same length; None where that is not plainly so."""
+    """Turn an array of flat objects into lines without moving a byte; None unless the layout is unmistakable."""
     start, end = body.find(b"{"), body.rfind(b"}") + 1
     if start < 0 or body[:start].strip(_WHITESPACE) != b"[" or body[end:].strip(_WHITESPACE) != b"]":
         return None
@@ -133,7 +133,7 @@ def _split_array(body: bytes) -> bytes | None:
     newlines = np.flatnonzero(marks == ord("\n"))
     out = bytearray(body)
     text = np.frombuffer(out, dtype=np.uint8)
-    if len(newlines):  # white space between values; within a string it is a mistake that must not be hidden
+    if len(newlines):  # whitespace between values; inside a string a newline is an error that must not be hidden
         if len(_outside(marks, ord("\n"), quotes)) < len(newlines):
             return None
         text[newlines] = ord(" ")
@@ -148,7 +148,7 @@ def _split_array(body: bytes) -> bytes | None:
 
 
 def _outside(marks: "np.ndarray[tuple[int], np.dtype[np.uint8]]", byte: int, quotes: Positions) -> Positions:
-    """Where a byte stands outside of strings."""
+    """Positions of a byte outside strings."""
     at = np.flatnonzero(marks == byte)
     inside: Positions = at[np.searchsorted(quotes, at) % 2 == 0]
     return inside

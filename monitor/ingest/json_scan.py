@@ -1,10 +1,11 @@
-"""Which lines of NDJSON are flat objects of declared columns with JSON values of the declared kind, by bytes alone.
+"""Find the NDJSON lines that are flat objects of declared columns with values of the declared kinds, from bytes alone.
 
 Polars reads JSON fast and nearly strictly, but it turns 3 into "3" for a text column, half of a surrogate pair into
 NUL, keeps the first of two equal keys and drops undeclared ones. This scan finds the lines where that could happen,
-without an object per row: positions of quotes as numpy arrays, keys compared as 64-bit words. It does not parse: a
-line that passes is good only if a strict JSON parser accepts it too. Of a list only the bracket is looked at: one that
-holds a string or an object fails by its quotes, and Polars takes nothing but numbers and nulls into a list of numbers.
+without creating an object per row: quote positions are numpy arrays, and keys are compared as 64-bit words. The scan
+does not parse: a line that passes is good only if a strict JSON parser accepts it too. The scan checks only the opening
+bracket of a list. A list with a string or an object fails by its quotes, and Polars accepts only numbers and nulls in a
+list of numbers.
 """
 
 from collections.abc import Mapping
@@ -30,12 +31,12 @@ for _kind, _bytes in ((_TEXT, b'"'), (_NUMBER, b"-0123456789"), (_BOOLEAN, b"tf"
     _FIRST_BYTE[list(_bytes)] = _kind
 _QUOTE, _COLON, _SPACE, _BRACE, _BACKSLASH, _NEWLINE = b'": {\\\n'
 
-BLOCK_BYTES: Final = 1 << 19  # bytes looked at together: what is computed from them stays in the processor's cache
-MAX_LINE_BYTES: Final = 4 << 20  # a longer one is not looked at: positions of its quotes may take 24 times its room
+BLOCK_BYTES: Final = 1 << 19  # bytes scanned together; the intermediate arrays stay in the CPU cache
+MAX_LINE_BYTES: Final = 4 << 20  # a longer line is not scanned: its quote positions may take 24 times its size
 
 
 class KeySpans:
-    """The declared columns as words of eight bytes, so that thousands of keys are compared at once."""
+    """The declared column names as 8-byte words, so that thousands of keys are compared at once."""
 
     def __init__(self, columns: Mapping[str, ColumnType]) -> None:
         names = [name.encode() for name in columns]
@@ -45,14 +46,14 @@ class KeySpans:
         self.words = self.words.reshape(len(names), -1)
         self.allowed = np.array([_KINDS[kind] for kind in columns.values()], dtype=np.uint8)
         lengths = np.arange(self.width + 1)
-        kept = (np.arange(self.width) < lengths[:, None]).astype(np.uint8) * np.uint8(255)
-        self.masks = kept.view(np.uint64)  # by length: the bytes of the window that belong to the key
+        in_key = (np.arange(self.width) < lengths[:, None]).astype(np.uint8) * np.uint8(255)
+        self.masks = in_key.view(np.uint64)  # by length: the bytes of the window that belong to the key
         hashes = _mixed(self.words)
         self._order = np.argsort(hashes, kind="stable")
         self._hashes = hashes[self._order]
 
     def find(self, window: Words, lengths: Positions) -> tuple[Positions, Flags]:
-        """The column of each key, and whether it is one."""
+        """Return the column of each key, and whether the key is a declared column."""
         masked = window & self.masks[np.minimum(lengths, self.width)]
         at = np.minimum(np.searchsorted(self._hashes, _mixed(masked)), len(self._hashes) - 1)
         column = self._order[at]
@@ -60,7 +61,7 @@ class KeySpans:
 
 
 def _mixed(words: Words) -> Words:
-    """A number per row, used to look for candidates only: equality is decided on the words."""
+    """Return a hash per row; it only finds candidates, equality is decided on the words."""
     factors = (np.arange(words.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
     mixed: Words = (words * factors).sum(axis=1, dtype=np.uint64)
     return mixed
@@ -68,7 +69,7 @@ def _mixed(words: Words) -> Words:
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """Where each line begins and ends (its newline left out), and whether it passed; all of shape (lines,)."""
+    """Start and end of each line (without its newline), and whether it passed; all of shape (lines,)."""
 
     starts: Positions
     ends: Positions
@@ -76,19 +77,19 @@ class Lines:
 
 
 def scan(body: bytes, keys: KeySpans, *, block: int = BLOCK_BYTES) -> Lines:
-    """Judge each line of `body`; the last may lack its newline."""
+    """Scan each line of `body`; the last may lack its newline."""
     at, parts = 0, []
     while at < len(body):
-        cut = body.find(b"\n", at + block) + 1 or len(body)
-        line = body.rfind(b"\n", at, at + block) + 1 or at  # where the last line of the block begins
-        whole = cut if cut - line <= MAX_LINE_BYTES else line
-        if whole > at:
-            part = _scan(body[at:whole], keys)
+        block_end = body.find(b"\n", at + block) + 1 or len(body)
+        last_line = body.rfind(b"\n", at, at + block) + 1 or at  # where the last line of the block begins
+        scan_end = block_end if block_end - last_line <= MAX_LINE_BYTES else last_line
+        if scan_end > at:
+            part = _scan(body[at:scan_end], keys)
             parts.append(Lines(part.starts + at, part.ends + at, part.passed))
-        if whole < cut:
-            end = cut - (body[cut - 1 : cut] == b"\n")
-            parts.append(Lines(np.array([whole]), np.array([end]), np.array([False])))
-        at = cut
+        if scan_end < block_end:
+            end = block_end - (body[block_end - 1 : block_end] == b"\n")
+            parts.append(Lines(np.array([scan_end]), np.array([end]), np.array([False])))
+        at = block_end
     if not parts:
         return _scan(body, keys)
     return Lines(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("starts", "ends", "passed")))
@@ -96,8 +97,8 @@ def scan(body: bytes, keys: KeySpans, *, block: int = BLOCK_BYTES) -> Lines:
 
 def _scan(body: bytes, keys: KeySpans) -> Lines:
     size = len(body)
-    # Escapes are blanked out, so that every quote left opens or closes a string. They are paired from the left, which
-    # is right within strings; a line with a backslash elsewhere is no JSON and the parser refuses it.
+    # Escapes are blanked out, so that every remaining quote opens or closes a string. Quotes are paired from the left.
+    # That is correct inside strings; a line with a backslash elsewhere is not JSON, and the parser refuses it.
     escaped = b"\\" in body
     unpaired = body.replace(b"\\\\", b"__") if escaped else body
     marks = np.frombuffer(unpaired.replace(b'\\"', b"__") if escaped else body, dtype=np.uint8)
@@ -126,7 +127,7 @@ def _scan(body: bytes, keys: KeySpans) -> Lines:
     first = raw[closing + 2]
     spaced = first == _SPACE
     kind = _FIRST_BYTE[np.where(spaced, raw[closing + 3], first) if spaced.any() else first]
-    # Each string is a key or directly the value of one; anything else, such as a space before the colon, is not read.
+    # Each string is a key or the direct value of a key. Other layouts, such as a space before a colon, do not pass.
     text = kind == _TEXT
     if len(strings) != len(opening) + np.count_nonzero(text):
         values = np.diff(np.searchsorted(opening[text], edges))
@@ -139,7 +140,7 @@ def _scan(body: bytes, keys: KeySpans) -> Lines:
 
 
 def _window(raw: NDArray[np.uint8], at: Positions, width: int) -> Words:
-    """The `width` bytes from each position on, as words: shape (positions, width / 8)."""
+    """Return the `width` bytes from each position on, as words of shape (positions, width / 8)."""
     windows = np.ndarray((len(raw) - width + 1,), dtype=f"V{width}", buffer=raw, strides=(1,))
     return windows[at].view(np.uint64).reshape(len(at), width // 8)
 
@@ -147,9 +148,9 @@ def _window(raw: NDArray[np.uint8], at: Positions, width: int) -> Words:
 def _judge(
     passed: Flags, keys: KeySpans, window: Words, lengths: Positions, kind: NDArray[np.uint8], per_line: Positions
 ) -> None:
-    """Clear `passed` where a line has an undeclared key, a value of another kind, or the same key twice."""
+    """Clear `passed` for lines with an undeclared key, a value of another kind, or a duplicate key."""
     count = int(per_line[0]) if len(per_line) else 0
-    if count and (per_line == count).all():  # nearly always: the same keys in the same order on every line
+    if count and (per_line == count).all():  # the usual case: the same keys in the same order on every line
         order, known = keys.find(window[:count], lengths[:count])
         if known.all() and len(np.unique(order)) == count:
             here = window.reshape(-1, count, window.shape[1]) & keys.masks[keys.lengths[order]]
@@ -165,7 +166,7 @@ def _judge(
 
 
 def _half_pairs(unpaired: bytes) -> Positions:
-    r"""Where a \uD800-\uDFFF stands without its other half right beside it."""
+    r"""Positions of a \uD800-\uDFFF escape without its other half next to it."""
     raw = np.frombuffer(unpaired + bytes(8), dtype=np.uint8)
     at = np.flatnonzero(raw == _BACKSLASH)
     at = at[(raw[at + 1] == ord("u")) & ((raw[at + 2] | 0x20) == ord("d"))]

@@ -1,4 +1,4 @@
-"""The forms in which rows are taken."""
+"""Media types and content codings of the bodies that ingest accepts."""
 
 from typing import Final
 

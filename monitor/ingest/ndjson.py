@@ -1,4 +1,4 @@
-"""From request bytes to JSON objects, one a row; a row that is none is rejected by itself, not with its request."""
+"""Parse request bytes into JSON objects, one per row; a bad row is rejected alone, not with its request."""
 
 import dataclasses
 import json
@@ -25,10 +25,10 @@ class BodyTooLargeError(InvalidError):
 
 
 def check_count(rows: int) -> None:
-    """Rows a body holds or claims to hold: a few bytes each are soon millions of objects.
+    """Bound the rows that a body holds or declares: rows of a few bytes each soon become millions of objects.
 
     Raises:
-        BodyTooLargeError: more than are taken at once.
+        BodyTooLargeError: there are more than one request may have.
     """
     if rows > MAX_BODY_ROWS:
         raise BodyTooLargeError(
@@ -38,18 +38,18 @@ def check_count(rows: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A row that was not stored. `line` counts from 1: the line of NDJSON, the element of a JSON array."""
+    """A row that was not stored. `line` counts from 1: the line of an NDJSON body, the element of a JSON array."""
 
     line: int
     field: str | None
     reason: str
-    # The row as it was read, or the line that is no row: personal data, kept in quarantine and never shown as it is.
+    # The row as it was read, or the unparsed line. It holds personal data: quarantine redacts it before it is shown.
     raw: Mapping[str, Any] | str | bytes | None = dataclasses.field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Objects in the order they came, the line of each, and the lines that held none."""
+    """Objects in the order they arrived, the line of each, and rejections for the lines without an object."""
 
     objects: list[dict[str, Any]]
     lines: list[int]
@@ -57,18 +57,18 @@ class Rows:
 
 
 def read_ndjson(body: bytes) -> Rows:
-    """One JSON object a line; blank lines are skipped.
+    """Read one JSON object per line; blank lines are skipped.
 
     Raises:
-        BodyError: there is no line.
-        BodyTooLargeError: more lines than are taken at once.
+        BodyError: the body has no line.
+        BodyTooLargeError: the body has more lines than one request may have.
     """
     check_count(body.count(b"\n"))
     return _not_empty(read_lines(_lines(body.removeprefix(BOM))))
 
 
 def read_lines(lines: Iterable[tuple[int, str | bytes]]) -> Rows:
-    """Numbered lines, white space around them removed; empty ones are skipped."""
+    """Read numbered lines that have no whitespace around them; empty lines are skipped."""
     rows = Rows([], [], [])
     for line, text in lines:
         if not text:
@@ -83,11 +83,11 @@ def read_lines(lines: Iterable[tuple[int, str | bytes]]) -> Rows:
 
 
 def read_json(body: bytes) -> Rows:
-    """A JSON array of objects.
+    """Read a JSON array of objects.
 
     Raises:
-        BodyError: not UTF-8, not JSON, not an array, or empty.
-        BodyTooLargeError: more rows than are taken at once.
+        BodyError: the body is not UTF-8, not JSON, not an array, or empty.
+        BodyTooLargeError: the body has more rows than one request may have.
     """
     try:
         value = _DECODER.decode(body.removeprefix(BOM).decode())
@@ -95,7 +95,7 @@ def read_json(body: bytes) -> Rows:
         raise BodyError(f"the body is not a JSON array: {_decode_reason(error)}") from error
     if not isinstance(value, list):
         raise BodyError(
-            f"the body is {_kind_name(value)}; send a JSON array of objects, or one object a line as {NDJSON}"
+            f"the body is {_kind_name(value)}; send a JSON array of objects, or one object per line as {NDJSON}"
         )
     check_count(len(value))
     rows = Rows([], [], [])
@@ -106,15 +106,15 @@ def read_json(body: bytes) -> Rows:
 
 def _lines(body: bytes) -> Iterator[tuple[int, str | bytes]]:
     try:
-        whole = body.decode()
-    except UnicodeDecodeError:  # only the lines that are not UTF-8 are to be refused
+        text = body.decode()
+    except UnicodeDecodeError:  # then only the lines that are not UTF-8 are rejected
         yield from ((number, line.strip()) for number, line in enumerate(body.split(b"\n"), start=1))
     else:
-        yield from ((number, line.strip()) for number, line in enumerate(whole.split("\n"), start=1))
+        yield from ((number, line.strip()) for number, line in enumerate(text.split("\n"), start=1))
 
 
 class _DuplicateKeys(dict[str, Any]):
-    """An object in which a name is there twice, with the last of its values."""
+    """An object with a duplicate key, which keeps its last value."""
 
     def __init__(self, pairs: Sequence[tuple[str, Any]]) -> None:
         super().__init__(pairs)
@@ -132,7 +132,7 @@ _DECODER: Final = json.JSONDecoder(object_pairs_hook=_object)
 def _take(rows: Rows, line: int, value: Any) -> None:
     if isinstance(value, _DuplicateKeys):
         name = value.name.encode(errors="replace").decode()[:60]
-        rows.rejected.append(Rejection(line, name, "is there twice in the row; send it once", dict(value)))
+        rows.rejected.append(Rejection(line, name, "appears twice in the row; send it once", dict(value)))
     elif isinstance(value, dict):
         rows.objects.append(value)
         rows.lines.append(line)
@@ -145,7 +145,7 @@ def _no_object(line: int, value: Any) -> Rejection:
 
 
 def json_line(value: Any) -> str:
-    """A value as one line of JSON; half of a surrogate pair stays escaped, for it is no text."""
+    """Write a value as one line of JSON; half of a surrogate pair stays escaped because it is not valid text."""
     try:
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
         text.encode()

@@ -1,9 +1,9 @@
-"""What a Parquet file unpacks to, by its pages: the sums in its footer are the sender's word, which nothing checks.
+"""Compute the decompressed size of a Parquet file from its page headers, because nothing checks the sums in its footer.
 
-Footer and headers are read here, for pyarrow ends the process over a footer that is damaged in the right place when it
-is asked about one column. The decoders unpack no more of a page than its header allows.
+This module reads footer and page headers itself: some damaged footers make pyarrow abort the process when it reads the
+metadata of a column. The decoders decompress no more of a page than its header allows.
 
-Source: parquet.thrift of the format, in Thrift's compact protocol.
+Source: parquet.thrift of the Parquet format, in Thrift's compact protocol.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,33 +12,33 @@ from typing import Any, Final
 
 from monitor.ingest.ndjson import BodyError
 
-MAX_PAGES: Final = 100_000  # in one body; usual ones hold a megabyte or 20,000 values
-MAX_FOOTER_BYTES: Final = 1 << 20  # bytes; ten thousand chunks of columns take about that
+MAX_PAGES: Final = 100_000  # in one body; a usual page holds a megabyte or 20,000 values
+MAX_FOOTER_BYTES: Final = 1 << 20  # ten thousand column chunks take about this much
 _DATA, _DICTIONARY, _DATA_V2 = 0, 2, 3  # PageType
 _COUNT_FIELDS: Final = {
     _DATA: 5,
     _DICTIONARY: 7,
     _DATA_V2: 8,
-}  # the field of PageHeader that begins with the number of values
+}  # field id in PageHeader of the struct whose first field is the number of values
 _BYTE_ARRAY: Final = 6  # Type
-# Of texts written so nothing says how long they become.
+# Encodings of byte arrays that do not declare the decoded size.
 _UNBOUNDED_ENCODINGS: Final = {6: "DELTA_LENGTH_BYTE_ARRAY", 7: "DELTA_BYTE_ARRAY"}
-_MAX_DEPTH: Final = 12  # structures within one
-_I32, _I64, _LIST, _STRUCTURE = 5, 6, 9, 12  # kinds of fields
+_MAX_DEPTH: Final = 12  # nested structs
+_I32, _I64, _LIST, _STRUCTURE = 5, 6, 9, 12  # field types of the compact protocol
 
 
 @dataclass(frozen=True, slots=True)
 class LeafColumn:
-    """A column as its values are written: a list's numbers are a column of their own."""
+    """A leaf column of the file; the numbers of a list are a leaf of their own."""
 
     path: str
-    length: int  # bytes of a value of fixed length, else 0
+    length: int  # bytes of a fixed-length value, else 0
     in_list: bool
 
 
 @dataclass(frozen=True, slots=True)
 class RowGroup:
-    """Rows that are written together, and where the pages of each leaf are."""
+    """One row group: its rows, and where the pages of each leaf column are."""
 
     rows: int
     chunks: list["_Chunk"]
@@ -49,14 +49,14 @@ class _Chunk:
     start: int
     end: int
     values: int
-    unbounded: str  # an encoding, or nothing
+    unbounded: str  # name of an encoding without a declared size, or empty
 
 
 def row_groups(body: bytes) -> list[RowGroup]:
-    """The row groups as the footer describes them.
+    """Return the row groups that the footer describes.
 
     Raises:
-        BodyError: it cannot be read, or is longer than is taken.
+        BodyError: the footer cannot be read, or is too long.
     """
     size = int.from_bytes(body[-8:-4], "little")
     if size > min(MAX_FOOTER_BYTES, len(body) - 8):
@@ -66,10 +66,10 @@ def row_groups(body: bytes) -> list[RowGroup]:
 
 
 def page_sizes(body: bytes, leaves: Sequence[LeafColumn], found: Sequence[RowGroup]) -> Iterator[int]:
-    """Bytes that each page of the file may take, one page after another.
+    """Yield the most bytes that each page of the file may decompress to.
 
     Raises:
-        BodyError: a header that cannot be read, more pages than are taken at once, or an encoding that is not taken.
+        BodyError: a page header cannot be read, the body has too many pages, or an encoding is not supported.
     """
     pages = 0
     for group in found:
@@ -78,24 +78,24 @@ def page_sizes(body: bytes, leaves: Sequence[LeafColumn], found: Sequence[RowGro
         for leaf, chunk in zip(leaves, group.chunks, strict=True):
             if chunk.unbounded:
                 raise BodyError(
-                    f"column {leaf.path[:100]} is encoded as {chunk.unbounded}, which is not taken; "
+                    f"column {leaf.path[:100]} is encoded as {chunk.unbounded}, which is not supported; "
                     "write it as PLAIN or with a dictionary"
                 )
-            pages += 1  # a chunk without a page takes its time too
+            pages += 1  # a chunk without pages costs time too
             for page in _pages(body, chunk):
                 pages += 1
                 if pages > MAX_PAGES:
                     raise BodyError(
-                        f"the body has more than {MAX_PAGES} pages and chunks of columns; write larger row groups"
+                        f"the body has more than {MAX_PAGES} pages and column chunks; write larger row groups"
                     )
-                # A run of equal values takes a few bytes however long it is: of lists even in one row.
+                # A run of equal values takes a few bytes at any length; in a list column even within one row.
                 yield max(page.size, page.values * 4 if leaf.in_list else 0, page.values * leaf.length)
 
 
 @dataclass(frozen=True, slots=True)
 class _Page:
     values: int
-    size: int  # bytes, unpacked
+    size: int  # decompressed bytes
 
 
 def _group(fields: "_Fields") -> RowGroup:
@@ -106,7 +106,7 @@ def _group(fields: "_Fields") -> RowGroup:
 def _chunk(fields: "_Fields") -> _Chunk:
     start, size = fields.count(9, _I64), fields.count(7, _I64)
     if 11 in fields.found and 0 < (first := fields.count(11, _I64)) < start:
-        start = first  # of the dictionary
+        start = first  # of the dictionary page
     used = [
         _UNBOUNDED_ENCODINGS[e]
         for e in fields.numbers(2)
@@ -131,7 +131,7 @@ def _pages(body: bytes, chunk: _Chunk) -> Iterator[_Page]:
 
 @dataclass(frozen=True, slots=True)
 class _Fields:
-    """A structure: of each field its kind and value. A field of another kind than the format says is damage."""
+    """A struct: type and value of each field. A field of another type than the format declares means a damaged file."""
 
     found: dict[int, tuple[int, Any]]
 
@@ -164,7 +164,7 @@ def _is(kind: int, wanted: int) -> bool:
 
 
 class _Compact:
-    """Structures in Thrift's compact protocol; of texts and fractions only the length matters."""
+    """Reader of structs in Thrift's compact protocol; it skips the content of strings and doubles."""
 
     def __init__(self, data: bytes, at: int) -> None:
         self._data, self.at = data, at
@@ -177,14 +177,14 @@ class _Compact:
         while (head := self._byte()) & 15:
             step, kind = head >> 4, head & 15
             field = field + step if step else _signed(self._varint(), 16)
-            if field in found:  # readers differ about what counts then
+            if field in found:  # readers disagree on which of the two counts
                 raise _damaged()
-            found[field] = kind, self._value(kind, depth) if kind > 2 else None  # true and false are in the head
+            found[field] = kind, self._value(kind, depth) if kind > 2 else None  # the header holds true and false
         return _Fields(found)
 
     def _value(self, kind: int, depth: int) -> Any:
         match kind:
-            case 1 | 2 | 3:  # within a list truth values take a byte
+            case 1 | 2 | 3:  # inside a list a boolean takes a byte
                 return self._byte()
             case 4 | 5:
                 return _signed(self._varint(), 32)
@@ -202,7 +202,7 @@ class _Compact:
                 return [(head & 15, self._value(head & 15, depth + 1)) for _ in range(size)]
             case 12:
                 return self.structure(depth + 1)
-            case _:  # a map, which the format does not use, or no kind at all
+            case _:  # a map, which the format does not use, or an unknown type
                 raise _damaged()
         return None
 
@@ -228,10 +228,10 @@ class _Compact:
 
 
 def _signed(zigzag: int, bits: int) -> int:
-    """As the readers of the format take it: bits beyond the width of the field fall away."""
+    """Decode a zigzag integer as other readers do: bits beyond the width of the field are dropped."""
     zigzag &= (1 << bits) - 1
     return (zigzag >> 1) ^ -(zigzag & 1)
 
 
 def _damaged() -> BodyError:
-    return BodyError("the body is not a Parquet file that can be read: its footer or a page is damaged; write it anew")
+    return BodyError("the body cannot be read as a Parquet file: its footer or a page is damaged; write the file again")

@@ -1,4 +1,4 @@
-"""Rejected rows as they are kept: the text of each, with personal data replaced, and the reason against it."""
+"""Prepare rejected rows for quarantine: the redacted text of each, and the reason for the rejection."""
 
 import hmac
 import json
@@ -15,18 +15,18 @@ from monitor.redact.columns import every_rule, redacted_texts
 from monitor.spec.model import ModelSpec
 
 MAX_ROWS_PER_REQUEST: Final = 10_000
-MIN_ROWS_PER_MODEL: Final = 10_000  # undecided rows that any model may have in quarantine
-EVENTS_PER_ROW: Final = 10  # a model of many events: one undecided row for so many events
+MIN_ROWS_PER_MODEL: Final = 10_000  # undecided rows that every model may have in quarantine
+EVENTS_PER_ROW: Final = 10  # a model with many events may have one undecided row per this many events
 MAX_RAW_BYTES: Final = 64 << 10  # bytes
 
-# A string of JSON, also one that is not closed; what stands between strings is structure, numbers, or no JSON at all.
+# A JSON string, closed or not. The text between strings is structure, numbers, or not JSON at all.
 _STRING: Final = re.compile(r'("(?:[^"\\]|\\.)*(?:"|\\?\Z))', re.DOTALL)
 _VALUE: Final = re.compile(r"(\s*:\s*)([^\s,}\]]+)")
 _LONG_NUMBER: Final = re.compile(r"(?<![\w.])\d{12,}(?![\w.])")
 
 
 def free_rows(events: int, undecided: int) -> int:
-    """How many more rejected rows of a model are kept: a broken producer must not fill the disk."""
+    """Return how many more rejected rows of a model may be kept: a broken producer must not fill the disk."""
     return max(0, min(MAX_ROWS_PER_REQUEST, max(MIN_ROWS_PER_MODEL, events // EVENTS_PER_ROW) - undecided))
 
 
@@ -39,14 +39,14 @@ def quarantine_rows(
     key: bytes,
     digest: Callable[[str], str],
 ) -> pl.DataFrame:
-    """Rejections as rows of the quarantine table, without `ts` and `seq`.
+    """Return rejections as rows of the quarantine table, without `ts` and `seq`.
 
     Args:
         kind: `events` or `outcomes`.
-        body_digest: of the request's body, kept beside each row.
-        key: of the markers that replace personal data; it also keys the ids, which are the same for the same text
-            and reason, so that a request sent again adds nothing.
-        digest: what is stored in place of a subject.
+        body_digest: digest of the request body, stored with each row.
+        key: keys the markers that replace personal data. It also keys the row ids: the same text and reason give the
+            same id, so a repeated request adds nothing.
+        digest: maps a subject to the value that is stored in its place.
     """
     texts = [_text(r.raw)[: 2 * MAX_RAW_BYTES] for r in rejected]
     lines = [_Line(text, spec.with_role("subject"), digest) for text in texts]
@@ -99,7 +99,7 @@ def _raw_value(rejection: Rejection) -> object:
 
 
 def _quotable_value(rejection: Rejection) -> str:
-    """The value that the reason may quote, as text."""
+    """Return the value that the reason may quote, as text."""
     value = _raw_value(rejection)
     return "" if value is None else str(value).encode(errors="replace").decode()
 
@@ -112,12 +112,12 @@ def _redacted(texts: Sequence[str], spec: ModelSpec, key: bytes) -> Mapping[str,
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    text: str  # that is redacted
+    text: str
     is_string: bool
 
 
 class _Line:
-    """A line taken apart into its strings and what is between them, with the subject's value replaced."""
+    """A line split into its strings and the text between them, with the subject's value replaced."""
 
     def __init__(self, text: str, subjects: Sequence[str], digest: Callable[[str], str]) -> None:
         self.subject: str | None = None
@@ -132,7 +132,7 @@ class _Line:
         return (part for token in self._tokens for part in _inner(token))
 
     def joined(self, clean: Mapping[str, str], *, quoted: bool) -> str:
-        """The line with its parts replaced; numbers that became markers are `quoted`, so that JSON stays JSON."""
+        """Return the line with redacted parts; `quoted` puts markers of numbers in quotes, so that JSON stays valid."""
         out = []
         for token in self._tokens:
             if not token.is_string:

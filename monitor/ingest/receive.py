@@ -1,4 +1,4 @@
-"""Take in events and outcomes: the good rows are stored durably, the others come back with line, field and reason."""
+"""Receive events and outcomes: store the good rows durably, and report the others with line, field and reason."""
 
 import hashlib
 from bisect import bisect_left, bisect_right
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Kind = Literal["events", "outcomes"]
 MAX_LISTED_REJECTIONS: Final = 1000
 TARGETS: Final = CacheKind[tuple[Kind, UUID, int], "Target"]("row schemas by model and revision", most=4096)
-MAX_SMALL_BODIES: Final = 64  # bodies of one table; a frame of more is the quicker way
+MAX_SMALL_BODIES: Final = 64  # bodies of one table stored without a data frame; for more, a frame is faster
 log = logger("monitor.ingest")
 
 
@@ -42,18 +42,18 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What became of a request's rows: accepted + duplicates + rejected_total is their number."""
+    """The result of a request; accepted + duplicates + rejected_total is its number of rows."""
 
     accepted: int
     duplicates: int
     rejected: list[Rejection]  # the first MAX_LISTED_REJECTIONS by line
     rejected_total: int
-    quarantined: int = 0  # of the rejected rows, those that are kept
+    quarantined: int = 0  # the rejected rows that are kept in quarantine
 
 
 @dataclass(frozen=True, slots=True)
 class SmallBody:
-    """A plain NDJSON body that may be stored together with others."""
+    """An uncompressed NDJSON body that may be stored together with others."""
 
     model: str
     kind: Kind
@@ -64,12 +64,12 @@ def receive(site: Site, model: str, kind: Kind, body: Body, *, arrived: "pl.Seri
     """Store events, or outcomes of known events; on disk when this returns.
 
     Args:
-        arrived: when the row of each line came, for a sender who replays what came before; without, it comes now.
+        arrived: arrival time of the row on each line, for a sender that replays old rows; by default the current time.
 
     Raises:
-        ModelNotFoundError: no such model.
+        ModelNotFoundError: the model does not exist.
         BodyError, SchemaMismatchError: the body as a whole cannot be read.
-        BodyTooLargeError: it unpacks to more than the limit.
+        BodyTooLargeError: the decompressed body is larger than the limit.
         StoreFullError, LogFailedError: nothing was stored.
     """
     return _receive(site, target_of(site, model, kind), body, arrived)
@@ -89,13 +89,13 @@ def _receive(site: Site, target: "Target", body: Body, arrived: "pl.Series | Non
 
 
 def receive_together(site: Site, bodies: Sequence[SmallBody]) -> list[Receipt | Exception]:
-    """Several small bodies of any models: with one look at the database and one sync of the log.
+    """Store several small bodies of any models with one database query and one sync of the log.
 
-    Those of one table are parsed, checked and logged as if they were one. One answer for each, in their order, as
-    `receive` would have given or raised it: what goes wrong with one model's table is told to its senders alone.
+    Bodies of one table are parsed, checked and logged as if they were one body. The result has one answer per body, in
+    order: what `receive` would have returned or raised. A failure in one model's table affects only its own senders.
 
     Raises:
-        LogFailedError: nothing of it can be promised.
+        LogFailedError: the log failed; the service cannot promise that any of the bodies is stored.
     """
     tables: dict[tuple[str, Kind], list[int]] = {}
     for position, body in enumerate(bodies):
@@ -127,10 +127,10 @@ def receive_together(site: Site, bodies: Sequence[SmallBody]) -> list[Receipt | 
 
 @dataclass(frozen=True, slots=True)
 class _SmallBodies:
-    """Bodies of one table that are not worth a frame together."""
+    """Bodies of one table that are too small to justify a data frame."""
 
     positions: Sequence[int]
-    ends: Sequence[int]  # of each body's rows
+    ends: Sequence[int]  # where each body's rows end in `rows`
     rows: SmallBatch
 
     def answers(self, stored: Appended | Exception) -> dict[int, Receipt | Exception]:
@@ -148,7 +148,7 @@ class _SmallBodies:
 def _small_bodies(
     target: "Target", bodies: Sequence[SmallBody], positions: Sequence[int], now: datetime
 ) -> _SmallBodies | None:
-    """None where the column readers have to look at one of them."""
+    """Return the bodies' rows, or None if one of the bodies needs the column readers."""
     from monitor.ingest.small_batch import read_small_batch
 
     rows: list[Mapping[str, Any]] = []
@@ -164,12 +164,12 @@ def _small_bodies(
 
 def _of_one_table(site: Site, target: "Target", bodies: Sequence[Body]) -> Sequence[Receipt | Exception]:
     texts = [body.content.removeprefix(BOM) for body in bodies]
-    if len(bodies) > 1 and all(text.strip() for text in texts):  # a body without a row is refused
+    if len(bodies) > 1 and all(text.strip() for text in texts):  # an empty body is refused by itself
         try:
             if (receipts := _as_one(site, target, texts)) is not None:
                 return receipts
         except AppError:
-            pass  # one of them cannot be stored: each is told by itself
+            pass  # one of them cannot be stored: store each by itself, so that each gets its own answer
     return [_or_error(site, target, body) for body in bodies]
 
 
@@ -179,12 +179,12 @@ def store_rows(
 ) -> Receipt:  # fmt: skip
     """Store the good rows, redacted, and keep the others in quarantine; both are on disk when this returns.
 
-    `keep_rejected` is off for rows that come out of quarantine. `arrived`: as for `receive`.
+    `keep_rejected` is False for rows that come out of quarantine. `arrived` is the same as in `receive`.
     """
-    # First, so that a full disk leaves nothing of the request behind but rows that a repetition finds again.
+    # Quarantine comes first: if the disk is full, only quarantine rows remain, and a repeated request adds no copies.
     kept = _quarantine(site, target, checked.rejected, checked.body_digest, now) if keep_rejected else 0
-    came = None if arrived is None else arrived.gather([line - 1 for line in checked.lines])
-    stored = _append(site, target, checked, now, came)
+    arrivals = None if arrived is None else arrived.gather([line - 1 for line in checked.lines])
+    stored = _append(site, target, checked, now, arrivals)
     rejected = checked.rejected
     if stored.unknown:
         if keep_rejected:
@@ -196,9 +196,9 @@ def store_rows(
 
 @dataclass(frozen=True, slots=True)
 class _Appended:
-    """What kept good rows from being new."""
+    """Valid rows that were not stored as new rows."""
 
-    repeated: Sequence[int]  # lines known before
+    repeated: Sequence[int]  # lines whose row is already stored
     unknown: list[Rejection]  # outcomes whose event is not stored
 
 
@@ -222,18 +222,18 @@ def _append(
 
 
 def _as_one(site: Site, target: "Target", texts: Sequence[bytes]) -> list[Receipt] | None:
-    """None, and nothing was stored, where a row is rejected: it is kept with the body it came in."""
+    """Store the bodies as one; None, with nothing stored, if a row is rejected, because quarantine records its body."""
     from monitor.ingest.json_columns import read_ndjson_columns
 
     now = site.clock.now()
-    whole = [text if text.endswith(b"\n") else text + b"\n" for text in texts]
-    checked = read_ndjson_columns(target, b"".join(whole), now)
+    lines = [text if text.endswith(b"\n") else text + b"\n" for text in texts]
+    checked = read_ndjson_columns(target, b"".join(lines), now)
     if checked.rejected:
         return None
     stored = _append(site, target, checked, now)
     receipts = []
     after = 0
-    for text in whole:
+    for text in lines:
         last = after + text.count(b"\n")
         taken = bisect_right(checked.lines, last) - bisect_right(checked.lines, after)
         repeated = bisect_right(stored.repeated, last) - bisect_right(stored.repeated, after)
@@ -302,10 +302,10 @@ def _digest(body: bytes) -> str:
 
 
 def target_of(site: Site, model: str, kind: Kind) -> "Target":
-    """What rows must look like under the model's current revision.
+    """Return the row schema of the model's current spec revision.
 
     Raises:
-        ModelNotFoundError: no such model.
+        ModelNotFoundError: the model does not exist.
     """
     found = _targets(site, [(model, kind)])
     if not found:
@@ -314,7 +314,7 @@ def target_of(site: Site, model: str, kind: Kind) -> "Target":
 
 
 def _targets(site: Site, tables: Collection[tuple[str, Kind]]) -> dict[tuple[str, Kind], "Target"]:
-    """Targets of the tables whose model exists. A revision never changes, so it is read once."""
+    """Return targets for the tables whose model exists. A revision never changes, so it is read once."""
     with site.database.read_connection() as db:
         known = store.revisions(db, {model for model, _ in tables})
     return {(model, kind): _prepared(site, kind, *known[model]) for model, kind in tables if model in known}

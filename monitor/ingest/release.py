@@ -1,4 +1,4 @@
-"""What people do with rejected rows: look at them, try them again under the current spec, correct or discard them."""
+"""Work on rows in quarantine: list them, check them again under the current spec, correct or discard them."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from monitor.ingest.ndjson import Rows
 
 OPEN: Final = "open"
-_BATCH_ROWS: Final = MAX_LISTED_REJECTIONS  # rows tried in one go, so that every refusal is told
+_BATCH_ROWS: Final = MAX_LISTED_REJECTIONS  # rows checked together, few enough that every rejection is listed
 
 
 @dataclass(frozen=True, slots=True)
 class QuarantinedRow:
-    """One row in quarantine with what became of it."""
+    """One row in quarantine, with the decision about it, if any."""
 
     id: str
     event_id: str | None
@@ -51,7 +51,7 @@ class StillRejectedRow:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseResult:
-    """What became of rows tried again; `released` = accepted + duplicates."""
+    """The result of checking rows again; `released` = accepted + duplicates."""
 
     released: int
     accepted: int
@@ -71,7 +71,7 @@ def quarantined_rows(
     after: int = -1,
     limit: int = 100,
 ) -> list[QuarantinedRow]:
-    """Rows in the order they arrived, from the one that follows `after` (a `seq`) on."""
+    """Return rows in order of arrival, starting after the `seq` given as `after`."""
     import polars as pl
 
     decisions = _decisions(site, model)
@@ -92,12 +92,12 @@ def _with_decision(row: Mapping[str, Any], decision: QuarantineDecision | None) 
 
 
 def replay(site: Site, model: str, ids: Sequence[str] | None, *, actor: str) -> ReleaseResult:
-    """Check rows again under the current spec and store those that pass; all that are open where `ids` is None.
+    """Check rows again under the current spec and store those that pass; if `ids` is None, all open rows.
 
-    A row that was released before is stored once: its event id is known by then.
+    A row that is released twice is stored once, because its event id is already known.
 
     Raises:
-        QuarantineRowNotFoundError, QuarantineRowDecidedError: one of `ids` is not there, or not open.
+        QuarantineRowNotFoundError, QuarantineRowDecidedError: one of `ids` does not exist or is not open.
     """
     import polars as pl
 
@@ -144,7 +144,7 @@ def fix(site: Site, model: str, row: str, corrected: Mapping[str, Any], *, actor
     """Store a corrected row in place of one in quarantine.
 
     Raises:
-        QuarantineRowNotFoundError, QuarantineRowDecidedError: no such row, or not open.
+        QuarantineRowNotFoundError, QuarantineRowDecidedError: the row does not exist or is not open.
         RowRejectedError: the corrected row does not pass either; nothing was changed.
     """
     from monitor.ingest.ndjson import Rows
@@ -158,13 +158,13 @@ def fix(site: Site, model: str, row: str, corrected: Mapping[str, Any], *, actor
 
 
 def discard(site: Site, model: str, row: str, *, actor: str) -> None:
-    """Leave a row for good. Raises what `fix` raises of rows that are not there or not open."""
+    """Discard a row for good. Raises the same errors as `fix` for rows that do not exist or are not open."""
     _open_row(site, model, row)
     _decide(site, model, [row], "discarded", actor, {})
 
 
 def _store(site: Site, model: str, kind: str, read: "Rows") -> tuple[int, int, dict[int, tuple[str | None, str]]]:
-    """How many were new and how many not, and the reason against each line that was refused."""
+    """Store rows; return the accepted and duplicate counts, and field and reason for each rejected line."""
     now = site.clock.now()
     target = target_of(site, model, "events" if kind == "events" else "outcomes")
     receipt = store_rows(site, target, target.examine(read, now), now, keep_rejected=False)
@@ -177,7 +177,7 @@ def _decisions(site: Site, model: str) -> dict[str, QuarantineDecision]:
 
 
 def _open_row(site: Site, model: str, row: str) -> str:
-    """The kind of a row that nothing was decided about."""
+    """Return the kind of an open row; raise if it does not exist or is decided."""
     import polars as pl
 
     with site.database.read() as db:
@@ -191,7 +191,7 @@ def _open_row(site: Site, model: str, row: str) -> str:
 
 
 def _decide(site: Site, model: str, rows: Sequence[str], state: str, actor: str, counts: Mapping[str, int]) -> None:
-    """Record what became of rows, with a ledger entry; a row that somebody else decided meanwhile keeps that."""
+    """Record a decision about rows, with a ledger entry; rows that somebody else decided meanwhile are left alone."""
     now = site.clock.now()
     with site.database.write() as db:
         found = store.model(db, model)

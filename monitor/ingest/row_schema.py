@@ -1,4 +1,4 @@
-"""What the rows of a model must look like, prepared once per revision of its spec."""
+"""The schema that a model's rows must satisfy, prepared once per spec revision."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,12 +38,12 @@ UTC_MICROSECONDS: Final = pl.Datetime("us", "UTC")
 
 @dataclass(frozen=True)
 class Target:
-    """Events or outcomes of one model: their columns but `ts`, in the order they are stored in."""
+    """Schema of the events or outcomes of one model; `columns` leaves out `ts` and has the stored order."""
 
     spec: ModelSpec
     columns: Mapping[str, ColumnType]
-    elsewhere: Mapping[str, str]  # columns that belong to the other kind, with what to do
-    timed: bool  # events carry their time, outcomes take that of their arrival
+    elsewhere: Mapping[str, str]  # columns that belong to the other kind, with the advice to give
+    timed: bool  # events carry their time; the time of an outcome is its arrival
 
     @cached_property
     def schema(self) -> dict[str, Any]:
@@ -52,7 +52,7 @@ class Target:
 
     @cached_property
     def dimensions(self) -> dict[str, int]:
-        """Of the vector columns."""
+        """Number of dimensions of each vector column."""
         declared = {name: self.spec.columns[name] for name, kind in self.columns.items() if kind == "vector"}
         return {name: column.dimensions or 0 for name, column in declared.items()}
 
@@ -61,14 +61,16 @@ class Target:
         return KeySpans(dict(self.columns) | {"ts": "string"} if self.timed else self.columns)
 
     def examine(self, rows: Rows, now: datetime) -> CheckedRows:
-        """The rows one by one, with a reason against each that is refused."""
+        """Check the rows one by one, with a reason for each rejection."""
         return check_events(self.spec, rows, now=now) if self.timed else check_outcomes(self.spec, rows)
 
     def good(self, frame: pl.DataFrame, now: datetime) -> tuple[pl.DataFrame, pl.Series]:
-        """The columns as they are stored, and which rows nothing is to be said against; no reasons are given."""
+        """Return the columns as they are stored, and a mask of the rows that pass every rule; it gives no reasons."""
         if self.timed and frame.schema["ts"] == pl.String:
             written = pl.col("ts")
-            plain = written.str.len_bytes() == written.str.len_chars()  # digits and signs of other scripts are not read
+            plain = (
+                written.str.len_bytes() == written.str.len_chars()
+            )  # ASCII only: digits of other scripts are not accepted
             read = written.str.to_datetime(TIME_FORMAT, time_unit="us", time_zone="UTC", strict=False)
             ts = frame.select(pl.when(plain).then(read).alias("ts")).to_series()
         elif self.timed:
@@ -111,6 +113,6 @@ def outcomes_of(spec: ModelSpec) -> Target:
 
 
 class SchemaMismatchError(InvalidError):
-    """The columns of an Arrow or Parquet body are not those of the spec; no row was looked at."""
+    """The columns of an Arrow or Parquet body do not match the spec; no row was read."""
 
     code = "schema_mismatch"

@@ -1,6 +1,6 @@
-"""A few JSON events into rows, without a query plan: for models that send one event at a time.
+"""Read a small batch of JSON events without a query plan, for models that send one event at a time.
 
-What is plainly good is taken here; whatever is not, the column readers look at, and they alone refuse.
+This reader accepts only batches that are plainly valid. All others go to the column readers, which alone reject rows.
 """
 
 import json
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MAX_SMALL_BODY_BYTES: Final = 16 << 10
 MAX_SMALL_BODY_ROWS: Final = 8
 _TIME_PATTERN: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII)
-_MAX_EXACT_INTEGER: Final = 2**53  # integers up to here are numbers of 64 bits
+_MAX_EXACT_INTEGER: Final = 2**53  # integers up to here are exact as 64-bit floats
 _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "number": (float, int, type(None)), "boolean": (bool, type(None)), "category": (str, type(None)),
     "string": (str, type(None)), "text": (str, type(None)),
@@ -29,11 +29,11 @@ _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
 
 
 class _NotPlainError(Exception):
-    """Not for this reader."""
+    """The body needs the column readers."""
 
 
 def read_small_batch(target: "Target", body: bytes, media_type: str, now: datetime) -> list[dict[str, Any]] | None:
-    """The rows, `ts` as a time in UTC; None where the column readers have to look."""
+    """Return the rows with `ts` as a UTC time, or None if the body needs the column readers."""
     if not target.timed or target.spec.redact or len(body) > MAX_SMALL_BODY_BYTES or media_type not in (NDJSON, JSON):
         return None
     try:
@@ -62,7 +62,7 @@ def _row(target: "Target", pairs: Any, now: datetime) -> dict[str, Any]:
     if type(pairs) is not _Pairs:
         raise _NotPlainError
     row = dict(pairs)
-    if len(row) < len(pairs):  # a key is there twice
+    if len(row) < len(pairs):  # a duplicate key
         raise _NotPlainError
     for name, value in pairs:
         if name != "ts":
@@ -87,13 +87,13 @@ def _check(value: Any, kind: str | None) -> None:
     if kind is None or found not in _TYPES[kind]:
         raise _NotPlainError
     if found is str and not value.isascii():
-        value.encode()  # half of a surrogate pair is no text
+        value.encode()  # raises on half of a surrogate pair
     elif (found is int and abs(value) > _MAX_EXACT_INTEGER) or (found is float and not math.isfinite(value)):
         raise _NotPlainError
 
 
 class _Pairs(list[tuple[str, Any]]):
-    """An object of JSON with its keys as they came."""
+    """A JSON object as its list of pairs, duplicate keys included."""
 
 
 _DECODER: Final = json.JSONDecoder(object_pairs_hook=_Pairs)

@@ -1,4 +1,4 @@
-"""From JSON objects to a typed frame: columns are checked whole, and row by row only where one has an offender."""
+"""Turn JSON objects into a typed frame: columns are checked as a whole, and value by value only if one does not fit."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -15,11 +15,11 @@ from monitor.ingest.ndjson import Rejection, Rows
 from monitor.spec.columns import ColumnType
 from monitor.spec.model import ModelSpec
 
-# A producer's clock may be wrong by this much; beyond it the time is taken for a mistake (milliseconds for seconds).
+# A producer's clock may be fast by this much. A later time counts as an error (such as milliseconds for seconds).
 MAX_CLOCK_AHEAD: Final = timedelta(days=1)
 EARLIEST_TIME: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_ID_CHARS, MAX_VERSION_CHARS = 200, 64
-# Of vectors each number is looked at, by `vectors.misfit`.
+# Vectors are missing here: `vectors.misfit` checks each of their numbers.
 _TYPES: Final[Mapping[ColumnType, tuple[str, frozenset[type], Any]]] = {
     "number": ("a number", frozenset({int, float, NoneType}), pl.Float64),
     "boolean": ("true or false", frozenset({bool, NoneType}), pl.Boolean),
@@ -37,16 +37,16 @@ _OUT_OF_BOUNDS = "is before 1970 or more than a day ahead of now; check the unit
 
 @dataclass(frozen=True, slots=True)
 class CheckedRows:
-    """Rows fit to be stored, the line each came from, and the others with their reasons (one a row, in line order)."""
+    """Rows fit to be stored, the line of each, and the rejections (one per row, in line order)."""
 
     frame: pl.DataFrame
     lines: Sequence[int]
     rejected: list[Rejection]
-    body_digest: str | None = None  # SHA-256 of the unpacked body, to find a request again by what was rejected of it
+    body_digest: str | None = None  # SHA-256 of the decompressed body, to find the request of a rejected row
 
 
 class _Batch:
-    """The rows under examination; the first reason against a row stands."""
+    """The rows under examination; the first reason for rejecting a row is kept."""
 
     def __init__(self, rows: Rows) -> None:
         self.objects, self.lines = rows.objects, rows.lines
@@ -68,7 +68,7 @@ class _Batch:
 
 
 def check_events(spec: ModelSpec, rows: Rows, *, now: datetime) -> CheckedRows:
-    """Events against the spec: declared columns of the declared types, an id, a time with its zone and a version."""
+    """Check events against the spec: declared columns of the declared types, an id, a time with a zone, a version."""
     declared = {name: c.type for name, c in spec.event_columns.items()}
     batch = _Batch(rows)
     _check_names(batch, (*OWN_COLUMNS, "ts", *declared), not_an_event_column(spec))
@@ -84,7 +84,7 @@ def check_events(spec: ModelSpec, rows: Rows, *, now: datetime) -> CheckedRows:
 
 
 def check_outcomes(spec: ModelSpec, rows: Rows) -> CheckedRows:
-    """Outcomes against the spec: the event's id and at least one outcome column.
+    """Check outcomes against the spec: the event's id and at least one outcome column.
 
     Raises:
         InvalidError: the spec declares no outcome column.
@@ -102,7 +102,8 @@ def check_outcomes(spec: ModelSpec, rows: Rows) -> CheckedRows:
 
 
 def outcome_columns(spec: ModelSpec) -> dict[str, ColumnType]:
-    """
+    """Return the outcome columns of a spec with their types.
+
     Raises:
         InvalidError: the spec declares no outcome column.
     """
@@ -115,19 +116,19 @@ def outcome_columns(spec: ModelSpec) -> dict[str, ColumnType]:
 
 
 def not_an_event_column(spec: ModelSpec) -> dict[str, str]:
-    """Columns that rows of events may not have although they are known, with what to do instead."""
+    """Return the declared columns that an event may not have, each with the advice to give."""
     return dict.fromkeys(spec.outcome_columns, "an outcome: send it to /outcomes")
 
 
 def not_an_outcome_column(spec: ModelSpec) -> dict[str, str]:
-    """The same for rows of outcomes."""
+    """Return the known columns that an outcome may not have, each with the advice to give."""
     elsewhere = dict.fromkeys(spec.event_columns, "part of the event, not of its outcome")
     return elsewhere | {"ts": "not part of an outcome: its time is when it arrives"}
 
 
 def unknown_column(name: str, known: Sequence[str], elsewhere: Mapping[str, str]) -> str:
-    """Why a column is refused."""
-    declared = f"unknown column; declared are: {', '.join(known)}. Declare it in the spec or leave it out"
+    """Return the reason for refusing a column."""
+    declared = f"unknown column; the declared columns are: {', '.join(known)}. Declare it in the spec or leave it out"
     return elsewhere.get(name) or declared
 
 
@@ -140,7 +141,7 @@ def _check_names(batch: _Batch, known: Sequence[str], elsewhere: Mapping[str, st
 
 
 def _typed(batch: _Batch, name: str, kind: ColumnType) -> pl.Series:
-    """One column with its declared type; a value that does not fit becomes null and its row is refused."""
+    """Build a column of its declared type; a value that does not fit becomes null and its row is refused."""
     wanted, types, dtype = _TYPES[kind]
     values = [row.get(name) for row in batch.objects]
     try:
@@ -160,7 +161,7 @@ def _typed(batch: _Batch, name: str, kind: ColumnType) -> pl.Series:
     if kind == "number":
         bad = series.is_finite().not_().fill_null(value=False)
         batch.refuse_where(
-            series, bad, lambda v: f"{v} is not a finite number; leave the column out where there is none"
+            series, bad, lambda v: f"{v} is not a finite number; leave the column out if there is no value"
         )
     return series
 
@@ -184,9 +185,9 @@ def _misfit(value: Any, wanted: str, types: frozenset[type]) -> str | None:
         elif isinstance(value, int):
             float(value)
     except UnicodeEncodeError:
-        return "holds half of a surrogate pair, which is not text"
+        return "contains half of a surrogate pair, which is not valid text"
     except OverflowError:
-        return "the number is too large for a double"
+        return "the number is too large for a 64-bit float"
     return None
 
 
@@ -199,24 +200,28 @@ def _check_id(batch: _Batch, ids: pl.Series) -> None:
     batch.refuse_where(
         ids,
         ids.str.len_chars() > MAX_ID_CHARS,
-        lambda v: f"has {len(v or '')} characters; at most {MAX_ID_CHARS} are kept",
+        lambda v: f"has {len(v or '')} characters; at most {MAX_ID_CHARS} are allowed",
     )
-    batch.refuse_where(ids, ids.str.contains(r"\pC"), lambda _: "holds a control character; use printable ones")
+    batch.refuse_where(
+        ids, ids.str.contains(r"\pC"), lambda _: "contains a control character; use printable characters"
+    )
 
 
 def _check_version(batch: _Batch, versions: pl.Series) -> None:
     empty = versions.is_null() | (versions.str.len_bytes() == 0)
-    batch.refuse_where(versions, empty, lambda _: "missing or empty; say which version of the model answered")
+    batch.refuse_where(versions, empty, lambda _: "missing or empty; give the version of the model that answered")
     long = versions.str.len_chars() > MAX_VERSION_CHARS
-    batch.refuse_where(versions, long, lambda v: f"has {len(v or '')} characters; at most {MAX_VERSION_CHARS} are kept")
+    batch.refuse_where(
+        versions, long, lambda v: f"has {len(v or '')} characters; at most {MAX_VERSION_CHARS} are allowed"
+    )
 
 
 def _times(batch: _Batch, now: datetime) -> pl.Series:
-    """The event times in UTC; RFC 3339, and what Python's ISO 8601 reader takes beside it, with a zone."""
+    """Parse event times into UTC; accepts RFC 3339, and other ISO 8601 forms with a zone that Python reads."""
     values = [row.get("ts") for row in batch.objects]
     text = pl.Series("ts", [v if isinstance(v, str) and v.isascii() else None for v in values], dtype=pl.String)
     times = text.str.to_datetime(TIME_FORMAT, time_unit="us", time_zone="UTC", strict=False)
-    # Years beyond Python's calendar come out of polars too; out of bounds, they go before Python reads them.
+    # Polars also parses years beyond Python's calendar. The bounds reject them before they become Python values.
     outside = ((times < EARLIEST_TIME) | (times > now + MAX_CLOCK_AHEAD)).fill_null(value=False)
     for position in outside.arg_true().to_list():
         batch.refuse(position, "ts", f"{short(values[position])} {_OUT_OF_BOUNDS}")
@@ -253,7 +258,7 @@ def _time(batch: _Batch, position: int, value: Any, now: datetime) -> datetime |
 
 
 def short(value: Any) -> str:
-    """A value as reasons show it."""
+    """Shorten a value to the form that a reason quotes."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     text = value if isinstance(value, str) else repr(value)

@@ -1,4 +1,4 @@
-"""Values of vector columns: lists of as many numbers as the spec declares, kept with 32 bits each."""
+"""Check values of vector columns: lists of the declared number of dimensions, stored as 32-bit floats."""
 
 import json
 from collections.abc import Sequence
@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     import polars as pl
 
-FLOAT32_OVERFLOW: Final = 3.4028235677973366e38  # the smallest number that 32 bits hold as infinite
+FLOAT32_OVERFLOW: Final = 3.4028235677973366e38  # the smallest number that becomes infinite as a 32-bit float
 
 
 def misfit(value: Any, dimensions: int) -> str | None:
-    """Why a value is no vector of a column; None where it is one, or missing. Numbers are counted, never quoted."""
+    """Return why a value is not a vector of the column, or None if it fits or is missing. Never quotes a number."""
     if value is None:
         return None
     if type(value) is not list:
@@ -20,16 +20,16 @@ def misfit(value: Any, dimensions: int) -> str | None:
         return f"has {len(value)} numbers; {dimensions} are declared. Send the model's whole vector, or change the spec"
     for place, number in enumerate(value, start=1):
         if type(number) not in {int, float}:
-            return (
-                f"number {place} of the vector is {_kind_name(number)}; leave the column out where there is no vector"
-            )
+            return f"number {place} of the vector is {_kind_name(number)}; leave the column out if there is no vector"
         if not _fits(number):
-            return f"number {place} of the vector is not finite with 32 bits; leave the column out where there is none"
+            return (
+                f"number {place} of the vector is not finite as a 32-bit float; leave the column out if there is none"
+            )
     return None
 
 
 def good(vectors: "pl.Series", dimensions: int) -> "pl.Series":
-    """Which rows of a column of lists are missing or as many finite numbers as declared."""
+    """Return a mask of the rows that are null or hold the declared number of finite numbers."""
     import numpy as np
     import polars as pl
 
@@ -39,7 +39,7 @@ def good(vectors: "pl.Series", dimensions: int) -> "pl.Series":
     if not len(values):
         return found
     flat = values.list.explode(empty_as_null=False, keep_nulls=False).to_numpy().reshape(-1, dimensions)
-    if np.isfinite(flat.sum(dtype=np.float64)):  # nearly always; one pass instead of a mask
+    if np.isfinite(flat.sum(dtype=np.float64)):  # the usual case: one pass instead of a mask
         return found
     finite = np.isfinite(flat).all(axis=1)
     places = long_enough.fill_null(value=False).arg_true()
@@ -47,7 +47,7 @@ def good(vectors: "pl.Series", dimensions: int) -> "pl.Series":
 
 
 def parsed(texts: "pl.Series") -> "pl.Series":
-    """JSON lists, as files of text hold them, as vectors; null where a text is none."""
+    """Parse JSON lists, as text files hold them, into vectors; null where a text is not a list of numbers."""
     import polars as pl
 
     return pl.Series(texts.name, [_list(text) for text in texts], dtype=pl.List(pl.Float32))
@@ -64,7 +64,7 @@ def _list(text: str | None) -> Sequence[float] | None:
 
 
 def _fits(number: float) -> bool:
-    return abs(number) < FLOAT32_OVERFLOW  # not a number is not less than anything
+    return abs(number) < FLOAT32_OVERFLOW  # False for NaN, which is not less than anything
 
 
 def _kind_name(value: Any) -> str:

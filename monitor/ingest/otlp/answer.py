@@ -1,4 +1,4 @@
-"""What OTLP answers, in the encoding of the request."""
+"""Build OTLP responses in the encoding of the request."""
 
 import json
 from typing import Final
@@ -20,12 +20,12 @@ _CODES: Final = {
 
 
 def encoding_of(media_type: str) -> str:
-    """JSON to those who sent JSON, else protobuf, which every client reads."""
+    """Return JSON for a JSON request, else protobuf, which every client reads."""
     return JSON if media_type == JSON else PROTOBUF
 
 
 def response(rejected: int, message: str, media_type: str) -> bytes:
-    """An ExportTraceServiceResponse; `partial_success` is set where spans were rejected."""
+    """Encode an ExportTraceServiceResponse; `partial_success` is set if there is a message."""
     if media_type == JSON:
         partial = {"partialSuccess": {"rejectedSpans": str(rejected), "errorMessage": message}}
         return json.dumps(partial if message else {}).encode()
@@ -39,7 +39,7 @@ def response(rejected: int, message: str, media_type: str) -> bytes:
 
 
 def status(http_status: int, message: str, media_type: str) -> bytes:
-    """A google.rpc.Status with the gRPC code that goes with an HTTP status."""
+    """Encode a google.rpc.Status with the gRPC code that matches an HTTP status."""
     code = _CODES.get(http_status, _UNKNOWN)
     if media_type == JSON:
         return json.dumps({"code": code, "message": message}).encode()

@@ -1,8 +1,9 @@
-"""What a model was asked and what it answered, out of the forms in which instrumentations write messages down.
+"""Extract the question and the answer of a span from the formats in which instrumentations record messages.
 
 OpenTelemetry: `gen_ai.input.messages` (structured or JSON), before version 1.37 the attributes `gen_ai.prompt` and
 `gen_ai.completion`, events of those names or `gen_ai.user.message` and `gen_ai.choice`. OpenInference: flattened
-`llm.input_messages.N.message.content`. OpenLLMetry: `gen_ai.prompt.N.content`. Else `input.value` and `output.value`.
+`llm.input_messages.N.message.content`. OpenLLMetry: `gen_ai.prompt.N.content`. Otherwise `input.value` and
+`output.value`.
 """
 
 import json
@@ -12,19 +13,19 @@ from typing import Any, Final
 
 from monitor.ingest.otlp.spans import Attributes, Span, as_text
 
-_MAX_MESSAGES: Final = 1000  # messages of one conversation that are looked at
+_MAX_MESSAGES: Final = 1000  # messages of one conversation that are read
 
 
 @dataclass(frozen=True)
 class _Side:
-    """Where one side of the conversation is written; the first place that holds something counts."""
+    """The places where one side of the conversation may be recorded; the first that holds something counts."""
 
     role: str
     messages: tuple[str, ...]  # attributes that hold messages, structured or as JSON
-    flattened: tuple[tuple[str, str], ...]  # prefix and what stands between the index and `role` or `content`
+    flattened: tuple[tuple[str, str], ...]  # prefix, and the text between the index and `role` or `content`
     events: Mapping[str, tuple[str, ...]]  # span events, with the attributes that hold the text
     plain: tuple[str, ...]
-    last: bool  # of several messages the last one; of several answers the first
+    last: bool  # take the last of several messages (True) or the first (False)
 
 
 _QUESTION: Final = _Side(
@@ -56,12 +57,12 @@ _ANSWER: Final = _Side(
 
 
 def question_text(span: Span) -> str | None:
-    """The text of the last message of the user."""
+    """Return the text of the last user message."""
     return _text(span, _QUESTION)
 
 
 def answer_text(span: Span) -> str | None:
-    """The text of the answer; where it has none, such as a call of a tool, its message as JSON."""
+    """Return the text of the answer, or its message as JSON if it has no text, such as a tool call."""
     return _text(span, _ANSWER)
 
 
@@ -92,7 +93,7 @@ def _of_events(span: Span, side: _Side) -> str | None:
 
 
 def _of_messages(value: Any, side: _Side) -> str:
-    """Messages given as a list or as its JSON; what is neither is the text itself."""
+    """Return the text of messages given as a list or as JSON; any other value is the text itself."""
     read = value
     if isinstance(value, str):
         if not value.startswith(("[{", '{"role"', '{"content"')):
@@ -108,7 +109,7 @@ def _of_messages(value: Any, side: _Side) -> str:
 
 
 def _chosen(messages: Sequence[Mapping[str, Any]], side: _Side) -> str | None:
-    """The text of the message that counts: of the right role if one is, and with text if one has it."""
+    """Return the text of the chosen message; prefers messages of the right role, then messages with text."""
     if not messages:
         return None
     own = [m for m in messages if m.get("role") == side.role] or list(messages)

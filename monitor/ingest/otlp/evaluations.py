@@ -1,4 +1,4 @@
-"""Evaluations and feedback that spans carry, and the events they speak about."""
+"""Extract the evaluations and feedback that spans carry, and the events they refer to."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any, Final
 from monitor.ingest.otlp.spans import Attributes, Span
 from monitor.spec.columns import ColumnType
 
-_MAX_EVALUATIONS: Final = 1000  # of one span
+_MAX_EVALUATIONS: Final = 1000  # in one span
 _FLATTENED: Final = (("evaluations", "evaluation"), ("annotations", "annotation"))  # OpenInference
 _MARKER_ATTRIBUTES: Final = (
     "gen_ai.evaluation.name",
@@ -23,8 +23,8 @@ class SpanEvaluation:
 
 
 def evaluations_of(span: Span) -> dict[str, SpanEvaluation]:
-    """By name; of a name that is there twice the last one counts."""
-    if not span.events and span.attributes.keys().isdisjoint(_MARKER_ATTRIBUTES):  # nearly all spans
+    """Return the evaluations of a span by name; the last of several with the same name counts."""
+    if not span.events and span.attributes.keys().isdisjoint(_MARKER_ATTRIBUTES):  # the usual case
         return {}
     found: dict[str, SpanEvaluation] = {}
     for attributes in (*(event for _, event in span.events), span.attributes):
@@ -38,9 +38,9 @@ def evaluations_of(span: Span) -> dict[str, SpanEvaluation]:
 
 
 def evaluated_event(span: Span) -> str | None:
-    """The event that a span speaks about which is nothing but an evaluation; None of every other span.
+    """Return the event that a pure evaluation span refers to: its first link, else its parent, else itself.
 
-    What it is linked to, else its parent.
+    None for every other span.
     """
     if "gen_ai.evaluation.name" not in span.attributes:
         return None
@@ -50,10 +50,10 @@ def evaluated_event(span: Span) -> str | None:
 
 
 def typed(evaluation: SpanEvaluation, kind: ColumnType) -> Any:
-    """The part of an evaluation that a column of this type takes.
+    """Return the part of an evaluation (score or label) that a column of this type needs.
 
     Raises:
-        ValueError: it has no such part.
+        ValueError: the evaluation has no such part.
     """
     match kind:
         case "number":

@@ -1,7 +1,7 @@
-"""The fields of a span that a mapping may name, over the names that instrumentations give them.
+"""The span fields that a mapping may name, and the attributes in which instrumentations record them.
 
 Sources: OpenTelemetry semantic conventions for generative AI (the current names first, then those of 1.36 and before),
-OpenInference, OpenLLMetry. The first attribute that is there counts.
+OpenInference, OpenLLMetry. The first attribute that is present counts.
 """
 
 from collections.abc import Callable, Mapping
@@ -37,7 +37,7 @@ ATTRIBUTES: Final[Mapping[str, tuple[str, ...]]] = {
     "user": ("user.id", "enduser.id", "traceloop.association.properties.user_id"),
     "operation": ("gen_ai.operation.name", "llm.request.type", "openinference.span.kind"),
     "service_version": ("service.version",),
-    "embedding": ("embedding.embeddings.0.embedding.vector",),  # of the first text that was embedded
+    "embedding": ("embedding.embeddings.0.embedding.vector",),  # of the first embedded text
 }  # fmt: skip
 
 _OPERATIONS: Final[Mapping[str, SpanKind]] = {
@@ -54,7 +54,7 @@ _MODEL_ATTRIBUTES: Final = ("gen_ai.request.model", "gen_ai.response.model", "ll
 
 
 def kind_of(span: Span) -> SpanKind:
-    """What a span describes."""
+    """Return the kind of operation that a span describes."""
     attributes = span.attributes
     named = attributes.get("openinference.span.kind") or attributes.get("traceloop.span.kind")
     if isinstance(named, str):
@@ -66,7 +66,7 @@ def kind_of(span: Span) -> SpanKind:
 
 
 def _latency_ms(span: Span) -> float | None:
-    """None where the span has no end, or ends before it starts."""
+    """Return the duration, or None if the span has no end or ends before it starts."""
     return (span.end - span.start) / 1e6 if 0 < span.start <= span.end else None
 
 
@@ -119,9 +119,9 @@ FIELDS: Final = (*COMPUTED, *ATTRIBUTES)
 
 
 def getter(sources: tuple[str, ...]) -> Getter:
-    """The value of the first source that a span has: fields by their names here, anything else is an attribute's key.
+    """Return a function that reads the first source a span has.
 
-    An attribute of the span goes before one of its resource.
+    A source is a field name of this module or an attribute key. Span attributes come before resource attributes.
     """
     steps = [_step(source) for source in sources]
     if len(steps) == 1:

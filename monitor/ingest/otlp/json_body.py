@@ -1,4 +1,4 @@
-"""An ExportTraceServiceRequest in its JSON encoding: camel case, ids in hexadecimal, 64-bit integers as strings."""
+"""Read the JSON encoding of ExportTraceServiceRequest: camel case, hexadecimal ids, 64-bit integers as strings."""
 
 import base64
 import binascii
@@ -25,10 +25,11 @@ _ERROR: Final = 2  # Status.code
 
 
 def read_json(body: bytes) -> list[SpanGroup]:
-    """
+    """Read the spans of a JSON body; unknown fields are skipped.
+
     Raises:
-        BodyError: not JSON, or a field of another kind than the protocol says; unknown fields are skipped.
-        BodyTooLargeError: more spans than are taken at once.
+        BodyError: the body is not JSON, or a field does not have the type that the protocol declares.
+        BodyTooLargeError: the body has more spans than one request may have.
     """
     try:
         document = json.loads(body.removeprefix(BOM).decode())
@@ -78,7 +79,7 @@ def _pairs(pairs: list[Any], depth: int) -> Attributes:
 
 
 def _value(fields: Mapping[str, Any], depth: int) -> Any:
-    """AnyValue: the one of its fields that is set."""
+    """Return the value of an AnyValue: the one field that is set."""
     check_depth(depth)
     for kind, value in fields.items():
         match kind:
@@ -127,7 +128,7 @@ def _text(holder: Mapping[str, Any], name: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        raise BodyError(f"{name}: holds half of a surrogate pair, which is not text") from error
+        raise BodyError(f"{name}: contains half of a surrogate pair, which is not valid text") from error
     return value
 
 
@@ -139,12 +140,12 @@ def _id(holder: Mapping[str, Any], name: str) -> str:
 
 
 def _integer(value: Any, name: str) -> int:
-    whole = value if isinstance(value, int) and not isinstance(value, bool) else None
+    number = value if isinstance(value, int) and not isinstance(value, bool) else None
     if isinstance(value, str) and _INTEGER.fullmatch(value):
-        whole = int(value)
-    if whole is None or not -(2**63) <= whole <= MAX_TIME_NS:
+        number = int(value)
+    if number is None or not -(2**63) <= number <= MAX_TIME_NS:
         raise _wrong(name, "a 64-bit integer")
-    return whole
+    return number
 
 
 def _time(holder: Mapping[str, Any], name: str) -> int:
@@ -155,7 +156,7 @@ def _time(holder: Mapping[str, Any], name: str) -> int:
 
 
 def _double(value: Any) -> float:
-    """A number, or what has none in JSON as a string: `NaN`, `Infinity`, `-Infinity`."""
+    """Read a number; `NaN`, `Infinity` and `-Infinity`, which JSON lacks, come as strings."""
     try:
         if isinstance(value, bool):
             raise TypeError
@@ -172,4 +173,4 @@ def _bytes(value: Any) -> str:
 
 
 def _wrong(name: str, wanted: str) -> BodyError:
-    return BodyError(f"{name} is not {wanted}, as OTLP/JSON wants it")
+    return BodyError(f"{name} is not {wanted}, as OTLP/JSON requires")

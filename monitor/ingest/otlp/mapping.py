@@ -1,4 +1,4 @@
-"""The mapping of one model: which spans are its events, and their columns."""
+"""Map spans to the events and outcomes of one model."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from monitor.spec.traces import Sources, Traces
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _VERSION_SOURCES: Final = ("model", "service_version")
-# Where a column of a role is found that has neither a mapping nor a field of its name.
+# The field for a column that has neither a mapping nor a field of its name, by the column's role.
 _ROLE_FIELDS: Final = {"input": "input", "prediction": "output", "agent": "agent", "subject": "user"}
 _PYTHON_TYPES: Final[dict[ColumnType, tuple[str, frozenset[type]]]] = {
     "number": ("a number", frozenset({int, float, NoneType})),
@@ -32,18 +32,18 @@ _PYTHON_TYPES: Final[dict[ColumnType, tuple[str, frozenset[type]]]] = {
     "text": ("a string", frozenset({str, NoneType})),
     "vector": ("a list of numbers", frozenset({list, NoneType})),
 }
-_NO_TRACE, _NO_SPAN = "0" * 32, "0" * 16  # of 16 and 8 bytes
+_NO_TRACE, _NO_SPAN = "0" * 32, "0" * 16  # the invalid ids of 16 and 8 zero bytes
 _TYPE_NAMES: Final = {bool: "a boolean", int: "a whole number", float: "a number", str: "a string", list: "a list"}
 
 
 @dataclass(frozen=True)
 class SpanMapping:
-    """How the spans of a service become events and outcomes of one model; prepared once per revision of its spec."""
+    """How the spans of a service become events and outcomes of one model, prepared once per spec revision."""
 
     traces: Traces
     events: Target
     outcomes: Target | None
-    columns: dict[str, Getter]  # of the event, but for its id and time
+    columns: dict[str, Getter]  # event columns without id and time
     evaluated: dict[str, tuple[str, ...]]  # outcome columns: evaluations or attributes of the span
 
     def selects(self, span: Span) -> bool:
@@ -63,7 +63,7 @@ def mapping_of(spec: ModelSpec, traces: Traces) -> SpanMapping:
 
 
 def default_sources(spec: ModelSpec, name: str, column: Column) -> tuple[str, ...]:
-    """Where a column is looked for without a word in the spec: an attribute or field of its name, then by its role."""
+    """Return the sources of a column that the spec does not map: a field or attribute of its name, then by its role."""
     if name in FIELDS:
         return (name,)
     if column.type == "vector":
@@ -75,7 +75,7 @@ def default_sources(spec: ModelSpec, name: str, column: Column) -> tuple[str, ..
 
 
 def events_from(mapping: SpanMapping, spans: Sequence[Span], now: datetime) -> CheckedRows:
-    """Spans as events. A rejection's line is the number of its span; reasons name types, never what was asked."""
+    """Map spans to events. The line of a rejection is the number of its span; reasons name types, never values."""
     batch = _Batch(spans)
     columns = {"event_id": pl.Series("event_id", [span.event_id for span in spans], dtype=pl.String)}
     for name, kind in mapping.events.columns.items():
@@ -84,7 +84,7 @@ def events_from(mapping: SpanMapping, spans: Sequence[Span], now: datetime) -> C
             values = [get(span) for span in spans]
             columns[name] = batch.series(name, kind, values, mapping.events.dimensions.get(name, 0))
     batch.refuse_ids()
-    # The event is there when the model has answered.
+    # The time of the event is when the model has answered.
     times = [(span.end or span.start) // 1000 or None for span in spans]
     columns["ts"] = pl.Series("ts", times, dtype=pl.Int64).cast(UTC_MICROSECONDS)
     return batch.checked(mapping.events, pl.DataFrame(columns), now)
@@ -93,12 +93,13 @@ def events_from(mapping: SpanMapping, spans: Sequence[Span], now: datetime) -> C
 def outcomes_from(
     mapping: SpanMapping, found: Sequence[tuple[str, Span, dict[str, SpanEvaluation]]], now: datetime
 ) -> CheckedRows | None:
-    """Evaluations as outcomes, one row a span, so that a span sent again in other company is the same row.
-
-    None where none of them belongs to an outcome column.
+    """Map evaluations to outcomes, one row per span, so that a span sent again in another request is the same row.
 
     Args:
-        found: the event, the span that speaks about it and the evaluations in it.
+        found: the event id, the span that refers to it and the evaluations in that span.
+
+    Returns:
+        The checked rows, or None if no evaluation belongs to an outcome column.
     """
     if mapping.outcomes is None:
         return None
@@ -149,18 +150,18 @@ def _values(mapping: SpanMapping, span: Span, evaluations: dict[str, SpanEvaluat
 
 
 class _Batch:
-    """Spans on their way into columns; the first reason against a span stands."""
+    """Spans that are being turned into columns; the first reason for refusing a span is kept."""
 
     def __init__(self, spans: Sequence[Span]) -> None:
         self.spans = spans
         self.refused: dict[int, tuple[str, str]] = {}
-        self.misfits: dict[int, dict[str, Any]] = {}  # values as they were sent, for the quarantine
+        self.misfits: dict[int, dict[str, Any]] = {}  # values as sent, for quarantine
 
     def series(self, name: str, kind: ColumnType, values: list[Any], size: int = 0) -> pl.Series:
-        """A column of the declared type; a value that does not fit becomes null and its span is refused.
+        """Build a column of its declared type; a value that does not fit becomes null and its span is refused.
 
         Args:
-            size: numbers of a vector.
+            size: dimensions of a vector column.
         """
         wanted, types = _PYTHON_TYPES[kind]
         if not types.issuperset(map(type, values)):
@@ -195,8 +196,8 @@ class _Batch:
                 continue
             for name, digits, size in (("trace_id", span.trace_id, 16), ("span_id", span.span_id, 8)):
                 if len(digits) != 2 * size or not digits.strip("0"):
-                    why = f"has {len(digits) // 2} bytes; {size} that are not all zero are needed"
-                    self.refused.setdefault(i, (name, why))
+                    reason = f"has {len(digits) // 2} bytes; it needs {size} bytes that are not all zero"
+                    self.refused.setdefault(i, (name, reason))
 
     def checked(self, target: Target, frame: pl.DataFrame, now: datetime) -> CheckedRows:
         frame, good = target.good(frame, now)
@@ -232,5 +233,5 @@ def _listed(sources: Sources | None) -> tuple[str, ...]:
 
 
 def _same(value: Any, wanted: str) -> bool:
-    """As written in a spec, where every value is text."""
+    """Compare a value with its text in a spec, where every value is text."""
     return value is not None and (str(value).lower() if isinstance(value, bool) else str(value)) == wanted

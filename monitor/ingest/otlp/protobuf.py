@@ -1,7 +1,7 @@
-"""An ExportTraceServiceRequest in its binary encoding.
+"""Read the binary encoding of ExportTraceServiceRequest.
 
-The outer levels are read as bare byte strings and each span is parsed alone: a small body that claims millions of
-empty messages then takes a few bytes for each, not an object.
+The outer levels are read as plain byte strings, and each span is parsed by itself. A small body that declares millions
+of empty messages then costs a few bytes for each, not an object.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -29,10 +29,11 @@ _Parts: Final = message_class("Parts", first="repeated bytes", second="repeated 
 
 
 def read_protobuf(body: bytes) -> list[SpanGroup]:
-    """
+    """Read the spans of a protobuf body.
+
     Raises:
-        BodyError: not such a message, or one with text that is not UTF-8, or nested too deeply.
-        BodyTooLargeError: more spans than are taken at once.
+        BodyError: the body is not such a message, contains text that is not UTF-8, or is nested too deeply.
+        BodyTooLargeError: the body has more spans than one request may have.
     """
     groups: list[SpanGroup] = []
     count = 0
@@ -48,12 +49,12 @@ def read_protobuf(body: bytes) -> list[SpanGroup]:
             groups.append(group)
             check_count(len(groups))
     except DecodeError as error:
-        raise BodyError(f"the body is no ExportTraceServiceRequest that can be read: {error}") from error
+        raise BodyError(f"the body cannot be read as an ExportTraceServiceRequest: {error}") from error
     return groups
 
 
 def _resource(packed: Sequence[bytes]) -> Attributes:
-    # A field that may be there once and is there twice is merged, so say the rules of protobuf.
+    # By the rules of protobuf, repeated occurrences of a singular message field are merged.
     return _attributes(Resource.FromString(b"".join(packed)).attributes) if packed else {}
 
 
@@ -73,12 +74,12 @@ def _span(packed: bytes, number: int, resource: Attributes) -> Span:
 
 
 def _attributes(pairs: Sequence[KeyValue]) -> Attributes:
-    """Keys must differ; of a key that is there twice the last value counts."""
+    """Read attributes; OTLP forbids duplicate keys, and the last value of one counts."""
     check_attributes(len(pairs))
     found: Attributes = {}
     for pair in pairs:
         value = pair.value
-        # Nearly all values are strings, and one that is not empty needs no other question.
+        # Nearly all values are strings, and a non-empty string needs no further check.
         found[pair.key] = value.string_value or _value(value, value.WhichOneof("value"), 0)
     return found
 

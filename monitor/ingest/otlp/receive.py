@@ -1,4 +1,4 @@
-"""Take in an OTLP request: each span goes to the models whose mapping selects it; the others are no concern of ours."""
+"""Receive an OTLP request: store each span for the models whose mapping selects it, and ignore the others."""
 
 import shlex
 from collections import defaultdict
@@ -24,19 +24,19 @@ from monitor.site import Site
 from monitor.spec.parse import parse_spec
 
 MAPPINGS: Final = CacheKind[int, dict[str, list[SpanMapping]]]("span mappings by number of spec revisions", most=2)
-_MAX_REASONS: Final = 5  # told in one answer
+_MAX_REASONS: Final = 5  # reasons listed in one response
 _MAX_REASON_CHARS: Final = 300
 
 
 @dataclass
 class SpanVerdict:
-    """What became of the spans of a request. Spans that no mapping selects are accepted and not kept."""
+    """The result of a request. Spans of a mapped service that no mapping selects are accepted but not stored."""
 
     refused: dict[int, str] = field(default_factory=dict)  # span number -> reason
-    warnings: dict[int, str] = field(default_factory=dict)  # of spans that are stored, without their evaluation
-    unmapped: dict[str, int] = field(default_factory=dict)  # service -> its spans, all refused
+    warnings: dict[int, str] = field(default_factory=dict)  # stored spans whose evaluation was not stored
+    unmapped: dict[str, int] = field(default_factory=dict)  # service -> number of its spans, all refused
     accepted: int = 0  # rows stored, of events and outcomes; a span may become several
-    duplicates: int = 0  # rows that were known before
+    duplicates: int = 0  # rows that were already stored
 
     @property
     def rejected(self) -> int:
@@ -48,32 +48,33 @@ class SpanVerdict:
 
     @property
     def message(self) -> str:
-        """The first reasons; empty when nothing is to be said."""
-        told = [_unmapped(service, spans) for service, spans in self.unmapped.items()]
-        told += [
+        """The first reasons for refusals and warnings; empty if there are none."""
+        reasons = [_unmapped(service, spans) for service, spans in self.unmapped.items()]
+        reasons += [
             f"span {number}: {why}"[:_MAX_REASON_CHARS]
             for number, why in sorted((self.warnings | self.refused).items())
         ]
-        more = f"; and {len(told) - _MAX_REASONS} more" if len(told) > _MAX_REASONS else ""
-        return "; ".join(told[:_MAX_REASONS]) + more
+        more = f"; and {len(reasons) - _MAX_REASONS} more" if len(reasons) > _MAX_REASONS else ""
+        return "; ".join(reasons[:_MAX_REASONS]) + more
 
 
 def read_spans(body: bytes, media_type: str) -> list[SpanGroup]:
-    """
+    """Read the spans of a body in either encoding.
+
     Raises:
-        BodyError: no ExportTraceServiceRequest of this encoding.
-        BodyTooLargeError: more spans than are taken at once.
+        BodyError: the body is not an ExportTraceServiceRequest in this encoding.
+        BodyTooLargeError: the body has more spans than one request may have.
     """
     return (read_json if media_type == JSON else read_protobuf)(body)
 
 
 def receive_traces(site: Site, body: bytes, media_type: str, encoding: str) -> SpanVerdict:
-    """Store what mappings select of the spans; on disk when this returns.
+    """Store the spans that mappings select; they are on disk when this returns.
 
     Raises:
         BodyError: the body as a whole cannot be read.
-        BodyTooLargeError: it unpacks to more than the limit.
-        StoreFullError: no room; what was stored before counts as a duplicate when the request is sent again.
+        BodyTooLargeError: the decompressed body is larger than the limit.
+        StoreFullError: the disk is full; rows stored before count as duplicates when the request is sent again.
     """
     now = site.clock.now()
     groups = read_spans(decoded(body, encoding, site.settings.server.max_body_mb), media_type)
@@ -97,7 +98,7 @@ def _unmapped(service: str, spans: int) -> str:
     named, counted = service[:100], f"{spans} span{'s' * (spans != 1)}"
     return (
         f"service {named!r}, {counted}: no model takes them; add `traces: {{service: {named}}}` to a model's spec, "
-        f"or have one written: assay apply --from-trace {shlex.quote(named)}"
+        f"or print a first spec: assay apply --from-trace {shlex.quote(named)}"
     )
 
 
@@ -105,7 +106,7 @@ def _store(
     site: Site, mappings: Sequence[SpanMapping], spans: Sequence[Span], now: datetime, verdict: SpanVerdict
 ) -> None:
     evaluations = {span.number: found for span in spans if (found := evaluations_of(span))}
-    matched: set[int] = set()  # evaluation spans whose event one of the models has
+    matched: set[int] = set()  # evaluation spans whose event belongs to one of the models
     unmatched: dict[int, str] = {}
     for mapping in mappings:
         selected = [span for span in spans if mapping.selects(span)]
@@ -116,9 +117,11 @@ def _store(
         if mapping.outcomes is None:
             continue
         own = {span.number for span in selected}
-        spoken = [(s.event_id, s, evaluations.get(s.number, {})) for s in selected if s.number not in verdict.refused]
-        spoken += _about_others(spans, own, evaluations)
-        outcomes = outcomes_from(mapping, spoken, now)
+        evaluated = [
+            (s.event_id, s, evaluations.get(s.number, {})) for s in selected if s.number not in verdict.refused
+        ]
+        evaluated += _about_others(spans, own, evaluations)
+        outcomes = outcomes_from(mapping, evaluated, now)
         if outcomes is None:
             continue
         receipts = [store_rows(site, mapping.outcomes, part, now) for part in _listable(outcomes)]
@@ -127,13 +130,13 @@ def _store(
         reasons = dict(_reasons(mapping, [one for receipt in receipts for one in receipt.rejected]))
         reasons |= dict(_reasons(mapping, outcomes.rejected))
         verdict.warnings.update((n, why) for n, why in reasons.items() if n in own)
-        matched |= {span.number for _, span, _ in spoken} - reasons.keys()
+        matched |= {span.number for _, span, _ in evaluated} - reasons.keys()
         unmatched.update((n, why) for n, why in reasons.items() if n not in own)
     verdict.refused.update((n, why) for n, why in unmatched.items() if n not in matched)
 
 
 def _listable(checked: CheckedRows) -> Iterator[CheckedRows]:
-    """In parts of which a receipt lists every row that has no event."""
+    """Split rows into parts small enough that a receipt lists every row without an event."""
     if checked.rejected:
         yield CheckedRows(checked.frame.clear(), [], checked.rejected)
     for start in range(0, checked.frame.height, MAX_LISTED_REJECTIONS):
@@ -144,7 +147,7 @@ def _listable(checked: CheckedRows) -> Iterator[CheckedRows]:
 def _about_others(
     spans: Sequence[Span], own: set[int], evaluations: dict[int, dict[str, SpanEvaluation]]
 ) -> list[tuple[str, Span, dict[str, SpanEvaluation]]]:
-    """Spans that are no events themselves and speak about one."""
+    """Return the spans that are not events themselves but evaluate one, with its id and their evaluations."""
     others = [span for span in spans if span.number in evaluations and span.number not in own]
     return [(of, span, evaluations[span.number]) for span in others if (of := evaluated_event(span)) is not None]
 
@@ -156,7 +159,7 @@ def _reasons(mapping: SpanMapping, rejections: Iterable[Rejection]) -> Iterable[
 
 
 def _mappings(site: Site) -> dict[str, list[SpanMapping]]:
-    """By service. Specs only ever get new revisions: while their number is the same, so are the mappings."""
+    """Return the mappings by service. Specs only gain revisions, so an equal count of them means equal mappings."""
     with site.database.read_connection() as db:
         revisions = store.spec_revisions(db)
     return site.cache.get(MAPPINGS, revisions, lambda: _prepared(site))

@@ -1,4 +1,4 @@
-"""A span as both encodings of OTLP yield it, and what is refused of a body as a whole."""
+"""The span record that both OTLP encodings produce, and the limits on a request."""
 
 import json
 from dataclasses import dataclass, field
@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from monitor.ingest.ndjson import BodyError, BodyTooLargeError
 
-MAX_SPANS: Final = 100_000  # in one request; collectors send some thousands
+MAX_SPANS: Final = 100_000  # in one request; collectors send a few thousand
 MAX_ATTRIBUTES: Final = 10_000  # of one span, its events or its resource
-MAX_ATTRIBUTE_DEPTH: Final = 64  # lists and maps within one attribute
+MAX_ATTRIBUTE_DEPTH: Final = 64  # nested lists and maps in one attribute
 MAX_TIME_NS: Final = 2**64 - 1
 
 Attributes = dict[str, Any]  # str, bool, int, float, list, dict or None
@@ -16,7 +16,7 @@ Attributes = dict[str, Any]  # str, bool, int, float, list, dict or None
 
 @dataclass(slots=True)
 class Span:
-    """One span; ids in hexadecimal, times in nanoseconds since 1970, 0 where there is none."""
+    """One span; ids in hexadecimal, times in nanoseconds since 1970, 0 if missing."""
 
     number: int  # its place in the request, from 1
     trace_id: str
@@ -58,7 +58,7 @@ def check_count(spans: int) -> None:
 
 def check_attributes(count: int) -> None:
     if count > MAX_ATTRIBUTES:
-        raise BodyError(f"a span has {count} attributes; at most {MAX_ATTRIBUTES} are taken")
+        raise BodyError(f"a span has {count} attributes; at most {MAX_ATTRIBUTES} are allowed")
 
 
 def check_depth(depth: int) -> None:
@@ -67,5 +67,5 @@ def check_depth(depth: int) -> None:
 
 
 def as_text(value: Any) -> str:
-    """An attribute's value as one string: lists and maps as JSON."""
+    """Return an attribute value as one string; lists and maps become JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

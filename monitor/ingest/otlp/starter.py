@@ -1,4 +1,4 @@
-"""A first spec for a service, written from what its spans look like."""
+"""Generate a first spec for a service from a sample of its spans."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from monitor.ingest.otlp.unmapped import Sample
 _KINDS: Final = (
     "llm", "agent", "chain", "tool", "retriever", "reranker", "embedding", "guardrail", "evaluator", "other",
 )  # fmt: skip
-_COLUMNS: Final[Mapping[str, tuple[str, dict[str, str]]]] = {  # field -> type needed, column
+_COLUMNS: Final[Mapping[str, tuple[str, dict[str, str]]]] = {  # field -> required type, column
     "input": ("string", {"role": "input", "type": "text"}),
     "agent": ("string", {"role": "agent", "type": "category"}),
     "tool": ("string", {"role": "segment", "type": "category"}),
@@ -33,10 +33,10 @@ _COLUMN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_ .-]{0,99}")
 def starter_spec(
     service: str, sample: Sample, *, model: str | None = None, owner: str | None = None, purpose: str | None = None
 ) -> dict[str, Any]:
-    """A spec that takes the spans that were seen; a person names its owner, purpose and risk.
+    """Generate a spec that maps the sampled spans; a person still names its owner, purpose and risk.
 
     Raises:
-        InvalidError: no span was seen, or the service's name makes no model name.
+        InvalidError: the sample has no span, or the service name gives no valid model name.
     """
     kind = next((k for k in _KINDS if k in sample), None)
     if kind is None:
@@ -48,7 +48,7 @@ def starter_spec(
     columns |= {name: {"role": "outcome", "type": type_} for name, (type_, _) in outcomes.items()}
     traces: dict[str, Any] = {"service": service, "spans": [kind]}
     if "model" not in fields and "service_version" not in fields:
-        traces["version"] = "service"  # there is nothing better; `service.version` should be set
+        traces["version"] = "service"  # the last resort; the service should set `service.version`
     renamed = {name: source for name, (_, source) in outcomes.items() if source != name}
     return {
         "model": model or _model_name(service), "task": "generation", "owner": owner or "to be named",
@@ -58,10 +58,10 @@ def starter_spec(
 
 
 def groups_of_file(content: bytes) -> list[SpanGroup]:
-    """The spans of a file: one OTLP request, JSON or protobuf, or one of JSON a line as collectors write them.
+    """Read the spans of a file: one OTLP request in JSON or protobuf, or one JSON request per line.
 
     Raises:
-        BodyError: neither.
+        BodyError: the file has none of these forms.
     """
     from monitor.ingest.otlp.receive import read_spans
 
@@ -76,7 +76,7 @@ def groups_of_file(content: bytes) -> list[SpanGroup]:
 
 
 def _outcomes(sample: Sample) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Column, its type and the evaluation it takes."""
+    """Yield each outcome column with its type and the evaluation it maps."""
     for evaluation, parts in {n: t for kind in sample.values() for n, t in kind["evaluations"].items()}.items():
         name = evaluation if _COLUMN.fullmatch(evaluation) else re.sub(r"[^A-Za-z0-9_]+", "_", f"_{evaluation}")[:100]
         if name in FIELDS or name in _COLUMNS:
@@ -88,5 +88,5 @@ def _outcomes(sample: Sample) -> Iterator[tuple[str, tuple[str, str]]]:
 def _model_name(service: str) -> str:
     name = re.sub(r"[^a-z0-9._-]+", "-", service.lower()).strip("-._")[:63]
     if not name:
-        raise InvalidError(f"service {service[:100]!r} makes no model name; give one with --model", field="model")
+        raise InvalidError(f"service {service[:100]!r} gives no valid model name; give one with --model", field="model")
     return name

@@ -1,6 +1,6 @@
-"""Services that send spans no model takes: what their spans look like is kept, so that a spec can be written for them.
+"""Record samples of the spans that no model takes, so that a spec can be generated for their service.
 
-Names and types only. A value may be what a person asked.
+A sample holds names and types only, because a value may be a person's question.
 """
 
 import re
@@ -18,11 +18,9 @@ from monitor.ingest.otlp.spans import Attributes, Span
 from monitor.tables import UnmappedService
 
 _MAX_SERVICES: Final = 50
-_MAX_SAMPLED_SPANS: Final = 50  # of one request that are looked at
+_MAX_SAMPLED_SPANS: Final = 50  # of one request
 _MAX_NAMES: Final = 300
-_MIN_UPDATE_INTERVAL: Final = timedelta(
-    minutes=1
-)  # a service that sends nothing new is written down at most this often
+_MIN_UPDATE_INTERVAL: Final = timedelta(minutes=1)  # a service that sends nothing new is recorded at most this often
 _TYPES: Final[Mapping[type, str]] = {str: "string", int: "number", float: "number", bool: "boolean", list: "list"}
 _GETTERS: Final = {name: getter((name,)) for name in FIELDS}
 
@@ -30,9 +28,9 @@ Sample = dict[str, dict[str, dict[str, str]]]  # kind -> "attributes", "fields",
 
 
 def sample_of(spans: Iterable[Span]) -> Sample:
-    """What spans of each kind hold: attributes as sent, the fields of a mapping found in them, evaluations.
+    """Describe spans by kind: their attributes, the mapping fields found in them, and their evaluations.
 
-    A type is string, number, boolean, list, map, or mixed; of an evaluation score, label or both.
+    A type is string, number, boolean, list, map or mixed; for an evaluation it is score, label or both.
     """
     found: Sample = {}
     for span in spans:
@@ -60,7 +58,7 @@ def merged_samples(one: Sample, other: Sample) -> Sample:
 
 
 def record_unmapped(database: Database, service: str, spans: Sequence[Span], now: datetime) -> None:
-    """Keep what the spans look like; of more than a few services the one that was silent longest is forgotten."""
+    """Record a sample of the spans; above the limit, the services that were silent longest are dropped."""
     name = _plain(service)
     sample = sample_of(spans[:_MAX_SAMPLED_SPANS])
     with database.read() as db:
@@ -82,7 +80,7 @@ def record_unmapped(database: Database, service: str, spans: Sequence[Span], now
             row.spans += len(spans)
             row.sample = merged_samples(row.sample, sample)
             row.last_at = now
-    except IntegrityError:  # another request wrote the same service down at this moment
+    except IntegrityError:  # another request recorded the same service at the same time
         return
 
 
@@ -92,6 +90,6 @@ def _types(attributes: Attributes) -> dict[str, str]:
 
 
 def _plain(name: str) -> str:
-    """Printable, short, and without the indices of flattened lists."""
+    """Make a name printable and short, without the indices of flattened lists."""
     text = "".join(c if c.isprintable() else "?" for c in name[:200])
     return re.sub(r"\.\d+(?=\.|$)", ".N", text)

@@ -1,4 +1,4 @@
-"""Small protobuf messages that no package of ours generates code for."""
+"""Define small protobuf messages that no installed package provides."""
 
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ _KINDS: Final = {
 
 
 def message_class(name: str, **fields: str) -> Any:
-    """The class of a message with these fields, numbered from 1 in their order."""
+    """Return a message class with these fields, numbered from 1 in order."""
     file = descriptor_pb2.FileDescriptorProto(name=f"assay/{name}.proto", package="assay", syntax="proto3")
     message = file.message_type.add(name=name)
     for number, (field, kind) in enumerate(fields.items(), start=1):

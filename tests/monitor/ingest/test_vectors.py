@@ -139,22 +139,23 @@ def _bytes(write: Callable[[io.BytesIO], object]) -> bytes:
 BAD: dict[str, tuple[Any, str]] = {
     "too short": ([1, 2], "has 2 numbers; 3 are declared. Send the model's whole vector, or change the spec"),
     "empty": ([], "has 0 numbers; 3 are declared. Send the model's whole vector, or change the spec"),
-    "a null inside": ([1, None, 2], "number 2 of the vector is null; leave the column out where there is no vector"),
+    "a null inside": ([1, None, 2], "number 2 of the vector is null; leave the column out if there is no vector"),
     "beyond 32 bits": (
-        [1, 2, 1e39], "number 3 of the vector is not finite with 32 bits; leave the column out where there is none",
+        [1, 2, 1e39], "number 3 of the vector is not finite as a 32-bit float; leave the column out if there is none",
     ),
 }  # fmt: skip
 BAD_JSON: dict[str, tuple[Any, str]] = {
     "a string inside": (
-        [1, "2", 3], "number 2 of the vector is a string; leave the column out where there is no vector",
+        [1, "2", 3], "number 2 of the vector is a string; leave the column out if there is no vector",
     ),
-    "true inside": ([True, 2, 3], "number 1 of the vector is a boolean; leave the column out where there is no vector"),
+    "true inside": ([True, 2, 3], "number 1 of the vector is a boolean; leave the column out if there is no vector"),
     "a list inside": ([[1, 2, 3]], "has 1 numbers; 3 are declared. Send the model's whole vector, or change the spec"),
     "an object": ({"0": 1}, "is an object; the column is declared as vector: a list of 3 numbers"),
     "a number": (1, "is a number; the column is declared as vector: a list of 3 numbers"),
     "a text": ("[1,2,3]", "is a string; the column is declared as vector: a list of 3 numbers"),
     "a whole number past a double": (
-        [1, 2, 10**400], "number 3 of the vector is not finite with 32 bits; leave the column out where there is none",
+        [1, 2, 10**400],
+        "number 3 of the vector is not finite as a 32-bit float; leave the column out if there is none",
     ),
 }  # fmt: skip
 

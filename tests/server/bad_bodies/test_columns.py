@@ -15,7 +15,7 @@ _ENCODED: Final = pa.array(["x", None, "y"]).dictionary_encode()
 _NESTED: Final = pa.array([[{"a": 1}]] * 3)
 # name -> (column, values, field of the refusal or none where it is taken, word), of events; of outcomes further below.
 _OF_EVENTS: Final[Mapping[str, tuple[str, Any, str]]] = {
-    "unknown column": ("colour", three("red"), "unknown column; declared are"),
+    "unknown column": ("colour", three("red"), "unknown column; the declared columns are"),
     "an outcome": ("intent_true", three("x"), "/outcomes"),
     "an empty name": ("", three(1), "unknown column"),
     "integers for a text": ("text", three(1), "declared as text: send strings"),

@@ -13,6 +13,7 @@ from tests.server.bad_bodies.target import LIMIT_MB, Target
 
 Whole = tuple[Callable[[str, Rows], bytes], int, str, str]  # body, status, code, word
 _INVALID: Final = "invalid_body"
+_REWRITE = "write the file again"
 TEXTS: Final[Mapping[str, Whole]] = {
     "empty": (lambda form, rows: b"", 400, _INVALID, ""),
     "white space": (lambda form, rows: b" \r\n\t\n  ", 400, _INVALID, ""),
@@ -51,18 +52,18 @@ def _cut(part: float) -> Callable[[str, Rows], bytes]:
 
 
 COLUMNAR: Final[Mapping[str, Whole]] = {
-    "empty": (lambda form, rows: b"", 400, _INVALID, "write it anew"),
-    "white space": (lambda form, rows: b"\r\n\t ", 400, _INVALID, "write it anew"),
-    "garbage": (lambda form, rows: bytes(range(7, 256)) * 9, 400, _INVALID, "write it anew"),
+    "empty": (lambda form, rows: b"", 400, _INVALID, _REWRITE),
+    "white space": (lambda form, rows: b"\r\n\t ", 400, _INVALID, _REWRITE),
+    "garbage": (lambda form, rows: bytes(range(7, 256)) * 9, 400, _INVALID, _REWRITE),
     "zeros": (lambda form, rows: bytes(5000), 400, _INVALID, ""),
-    "JSON": (lambda form, rows: body_of("json", rows), 400, _INVALID, "it looks like JSON; say so: Content-Type"),
-    "NDJSON": (lambda form, rows: body_of("ndjson", rows), 400, _INVALID, "it looks like NDJSON; say so"),
-    "gzip": (lambda form, rows: gzip.compress(body_of(form, rows)), 400, _INVALID, "say so: Content-Encoding gzip"),
+    "JSON": (lambda form, rows: body_of("json", rows), 400, _INVALID, "it looks like JSON; send it with Content-Type"),
+    "NDJSON": (lambda form, rows: body_of("ndjson", rows), 400, _INVALID, "it looks like NDJSON; send it with"),
+    "gzip": (lambda form, rows: gzip.compress(body_of(form, rows)), 400, _INVALID, "with Content-Encoding gzip"),
     "no rows": (broken.no_rows, 400, _INVALID, "no row; send at least one"),
-    "a column twice": (broken.column_twice, 422, "schema_mismatch", "column event_id is there twice; send it once"),
+    "a column twice": (broken.column_twice, 422, "schema_mismatch", "column event_id appears twice; send it once"),
     "very many columns": (broken.very_wide, 422, "schema_mismatch", "'k0': unknown column"),
     "a bomb": (broken.bomb, 413, "body_too_large", "unpacked body is larger than 2 MiB"),
-    **{f"cut at {part}": (_cut(part), 400, _INVALID, "write it anew") for part in (3, 0.02, 0.3, 0.6, 0.9)},
+    **{f"cut at {part}": (_cut(part), 400, _INVALID, _REWRITE) for part in (3, 0.02, 0.3, 0.6, 0.9)},
 }  # fmt: skip
 STREAMS: Final[Mapping[str, Whole]] = {
     "an Arrow file": (lambda form, rows: broken.arrow_file(rows), 400, _INVALID, "write an IPC stream, with pyarrow"),
@@ -76,14 +77,14 @@ STREAMS: Final[Mapping[str, Whole]] = {
 FILES: Final[Mapping[str, Whole]] = {
     "a stream": (lambda form, rows: body_of("arrow", rows), 400, _INVALID, "an Arrow IPC stream; say so"),
     "a footer of garbage": (
-        lambda form, rows: broken.replaced(body_of(form, rows), -60, b"\xff" * 40), 400, _INVALID, "write it anew"
+        lambda form, rows: broken.replaced(body_of(form, rows), -60, b"\xff" * 40), 400, _INVALID, _REWRITE
     ),
     "a footer larger than the file": (
-        lambda form, rows: broken.replaced(body_of(form, rows), -8, b"\xff\xff\xff\x7f"), 400, _INVALID, "write it anew"
+        lambda form, rows: broken.replaced(body_of(form, rows), -8, b"\xff\xff\xff\x7f"), 400, _INVALID, _REWRITE
     ),
-    "a footer of nothing": (lambda form, rows: b"PAR1\0\0\0\0PAR1", 400, _INVALID, "write it anew"),
+    "a footer of nothing": (lambda form, rows: b"PAR1\0\0\0\0PAR1", 400, _INVALID, _REWRITE),
     "pages of garbage": (
-        lambda form, rows: broken.replaced(body_of(form, rows), 4, b"\xee" * 60), 400, _INVALID, "write it anew"
+        lambda form, rows: broken.replaced(body_of(form, rows), 4, b"\xee" * 60), 400, _INVALID, _REWRITE
     ),
     "an encrypted footer": (lambda form, rows: body_of(form, rows)[:-4] + b"PARE", 400, _INVALID, "encrypted"),
     "a schema without end": (lambda form, rows: broken.deep_schema(20_000), 400, _INVALID, "nested"),
@@ -94,7 +95,7 @@ FILES: Final[Mapping[str, Whole]] = {
         lambda form, rows: as_columns(
             form, table([rows.good()]), use_dictionary=False, column_encoding={"event_id": "DELTA_BYTE_ARRAY"}
         ),
-        400, _INVALID, "column event_id is encoded as DELTA_BYTE_ARRAY, which is not taken; write it as PLAIN",
+        400, _INVALID, "column event_id is encoded as DELTA_BYTE_ARRAY, which is not supported; write it as PLAIN",
     ),
 }  # fmt: skip
 WHOLE: Final = {
