@@ -1,4 +1,4 @@
-"""The command line's HTTP client: one place that knows the service's URL, the key and how errors read."""
+"""HTTP client of the command line: it holds the service's URL and key, and turns problem documents into errors."""
 
 from typing import Any, Self
 
@@ -18,7 +18,7 @@ class Client:
     def __init__(self, settings: ClientSettings, *, timeout_s: float = 120.0) -> None:
         key = settings.key.get_secret_value() if settings.key else None
         if key is not None and not (key.isascii() and key.isprintable()):
-            raise InvalidError("client.key holds a character no key has; copy it again", field="client.key")
+            raise InvalidError("client.key contains a character that no key has; copy it again", field="client.key")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         try:
             self._http = httpx2.Client(base_url=settings.url, headers=headers, timeout=timeout_s)
@@ -35,10 +35,10 @@ class Client:
         self._http.close()
 
     def send(self, method: str, path: str, **options: Any) -> httpx2.Response:
-        """One request.
+        """Send one request.
 
         Raises:
-            ServiceError: nothing answers, or with 4xx or 5xx; the message is then the problem document's.
+            ServiceError: the service does not answer, or answers 4xx or 5xx with the message of its problem document.
         """
         try:
             response = self._http.request(method, path, **options)
@@ -61,8 +61,8 @@ def _refusal(response: httpx2.Response) -> ServiceError:
     except ValueError:
         document = None
     if not isinstance(document, dict):
-        words = f"{response.status_code} {response.reason_phrase}: {response.text[:300]}"
-        return ServiceError(words, status=response.status_code)
+        message = f"{response.status_code} {response.reason_phrase}: {response.text[:300]}"
+        return ServiceError(message, status=response.status_code)
     detail = document.get("detail", response.reason_phrase)
     pause = response.headers.get("retry-after", "")
     return ServiceError(

@@ -1,4 +1,4 @@
-"""uvicorn on a socket of our own, announcing where it listens once it really does."""
+"""Run uvicorn on a socket bound here, and announce the address once the server is ready."""
 
 import json
 import logging
@@ -19,7 +19,7 @@ from monitor.site import Site
 
 
 class _Server(uvicorn.Server):
-    """uvicorn that says where it listens once it really does."""
+    """uvicorn server that announces its address after startup."""
 
     def __init__(self, config: uvicorn.Config, announce: dict[str, Any], as_json: bool) -> None:
         super().__init__(config)
@@ -47,7 +47,7 @@ def listen(site: Site, *, as_json: bool) -> None:
     announce: dict[str, Any] = {"url": f"http://{host}:{listener.getsockname()[1]}"}
     if (key := first_admin(site)) is not None:
         announce["admin_key"] = key
-    with site.database.write() as db:  # what was recorded so far is signed before the first request comes
+    with site.database.write() as db:  # sign the entries so far before the first request arrives
         if ledger_size(db):
             issue_checkpoint(db, key=site.keys.signing, anchor=site.settings.anchor_dir, now=site.clock.now())
     announce["home"] = str(site.settings.home_dir)
@@ -55,7 +55,7 @@ def listen(site: Site, *, as_json: bool) -> None:
 
 
 def configured(app: FastAPI) -> uvicorn.Config:
-    """How the application is served: bounded before the body too, and without WebSockets, which nothing here speaks."""
+    """Return the configuration of the server: request heads are bounded, and WebSockets are off, because unused."""
     logging.getLogger("uvicorn.error").addFilter(_is_not_an_escaped_error)
     return uvicorn.Config(
         app, http=BoundedProtocol, ws="none", log_config=None, access_log=False, lifespan="on",
@@ -64,5 +64,5 @@ def configured(app: FastAPI) -> uvicorn.Config:
 
 
 def _is_not_an_escaped_error(record: logging.LogRecord) -> bool:
-    """False for an error of the application: `api.http.errors` has logged it, without the payload it may quote."""
+    """Filter out application errors: `api.http.errors` logs them without the payload they may quote."""
     return not str(record.msg).startswith("Exception in ASGI application")

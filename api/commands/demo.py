@@ -13,12 +13,14 @@ from core.errors import AppError, InvalidError
 
 def demo(
     folder: Annotated[
-        Path, typer.Option(help="where the demonstration keeps what it makes; each run gets its own folder in it")
+        Path, typer.Option(help="where the demonstration keeps its output; each run gets a folder of its own")
     ] = Path("assay-demo"),
     train: Annotated[
         Path | None, typer.Option(help="labelled messages to train on: Parquet or CSV, columns text and category")
     ] = None,
-    test: Annotated[Path | None, typer.Option(help="labelled messages nobody trains on; goes with --train")] = None,
+    test: Annotated[
+        Path | None, typer.Option(help="labelled messages for the test, never trained on; required with --train")
+    ] = None,
     seed: Annotated[int, typer.Option(help="seed of the split, the traffic and the training")] = 0,
     as_json: JsonFlag = False,
 ) -> None:
@@ -29,7 +31,7 @@ def demo(
     from api.demo.story import Story
 
     if (train is None) != (test is None):
-        raise InvalidError("--train and --test go together: give both or none", field="train", value=str(train))
+        raise InvalidError("--train and --test belong together: give both or neither", field="train", value=str(train))
     setup = labelled(train, test, seed=seed) if train is not None and test is not None else generated(seed=seed)
     run_folder = _next_folder(folder)
     story = Story(folder=run_folder, console=errors if as_json else console, seed=seed, base_epochs=setup.base_epochs)
@@ -39,7 +41,7 @@ def demo(
     except AppError as error:
         errors.print(f"\nThe loop did not close: {error.message}", markup=False, soft_wrap=True)
         errors.print(
-            f"What was made so far is in {run_folder}; the service's log is {run_folder / 'service.log'}", markup=False
+            f"The output so far is in {run_folder}; the service's log is {run_folder / 'service.log'}", markup=False
         )
         sys.exit(1)
     facts |= {"peak_mb": round(memory.peak_mb)}
@@ -50,7 +52,7 @@ def demo(
 
 
 def _next_folder(folder: Path) -> Path:
-    """A new folder for each run, so that a second run never touches what the first one proved."""
+    """Make a new folder for each run, so that a second run never touches the results of the first."""
     folder.mkdir(parents=True, exist_ok=True)
     taken = [int(p.name.removeprefix("run-")) for p in folder.glob("run-*") if p.name.removeprefix("run-").isdigit()]
     made = folder.resolve() / f"run-{max(taken, default=0) + 1:03d}"

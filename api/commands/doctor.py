@@ -1,4 +1,4 @@
-"""`assay doctor`: what this machine can do, before something needs it at three in the morning."""
+"""`assay doctor`: check what this machine provides before a job depends on it."""
 
 import importlib.metadata
 import importlib.util
@@ -61,7 +61,7 @@ def _package(name: str) -> dict[str, str]:
 
 
 def _accelerator() -> dict[str, str]:
-    """CUDA is welcome, not needed: training falls back to the CPU. Asked in a child, so torch stays out of here."""
+    """Report the accelerator; without CUDA, training uses the CPU. A child process keeps torch out of this one."""
     import subprocess
 
     probe = (

@@ -1,4 +1,4 @@
-"""`assay erase`, `assay erasures`: remove a person's rows, and see how that stands."""
+"""`assay erase`, `assay erasures`: remove a person's rows, and list erasures with their state."""
 
 import sys
 import time
@@ -14,27 +14,26 @@ from core.errors import InvalidError
 
 def erase(
     subject: Annotated[
-        str | None, typer.Argument(help="whom, as sent in events; a shell keeps it in its history: --subject-file")
+        str | None,
+        typer.Argument(help="subject as sent in events; the shell history keeps it, so prefer --subject-file"),
     ] = None,
     subject_file: Annotated[
         str | None, typer.Option(help="file whose one line is the subject; - reads standard input")
     ] = None,
-    model: Annotated[
-        list[str] | None, typer.Option(help="model to look in, may be given again; by default all")
-    ] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="return when it is done")] = False,
+    model: Annotated[list[str] | None, typer.Option(help="model to search, repeatable; all models by default")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="wait until the erasure is done")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Remove a person's rows from everything that holds them. This cannot be undone."""
     if (subject is None) == (subject_file is None):
-        raise InvalidError("give the subject or --subject-file, and not both", field="subject")
-    whom = subject if subject is not None else _line(str(subject_file))
-    asked = client().json("POST", "/api/v1/erasures", json={"subject": whom, "models": model or []})
-    while wait and asked["state"] in ("queued", "running"):
+        raise InvalidError("give either the subject or --subject-file", field="subject")
+    person = subject if subject is not None else _line(str(subject_file))
+    requested = client().json("POST", "/api/v1/erasures", json={"subject": person, "models": model or []})
+    while wait and requested["state"] in ("queued", "running"):
         time.sleep(0.5)
-        asked = client().json("GET", f"/api/v1/erasures/{asked['id']}")
-    _show(asked, as_json)
-    if asked["state"] == "failed":
+        requested = client().json("GET", f"/api/v1/erasures/{requested['id']}")
+    _show(requested, as_json)
+    if requested["state"] == "failed":
         sys.exit(1)
 
 
@@ -51,7 +50,7 @@ def erasures(
         emit_json(items)
         return
     columns = ("id", "state", "requested_by", "requested_at", "completed_at", "error")
-    emit_rows(items, columns, title="Erasures", empty="No erasure was asked for yet.")
+    emit_rows(items, columns, title="Erasures", empty="No erasure was requested yet.")
 
 
 def _line(name: str) -> str:
@@ -61,9 +60,9 @@ def _line(name: str) -> str:
     return text
 
 
-def _show(asked: dict[str, Any], as_json: bool) -> None:
+def _show(erasure: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        emit_json(asked)
+        emit_json(erasure)
     else:
-        told = f": {asked['error']}" if asked["error"] else ""
-        console.print(f"{asked['id']} is {asked['state']}{told}", markup=False, soft_wrap=True)
+        reason = f": {erasure['error']}" if erasure["error"] else ""
+        console.print(f"{erasure['id']} is {erasure['state']}{reason}", markup=False, soft_wrap=True)

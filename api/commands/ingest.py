@@ -1,4 +1,4 @@
-"""`assay ingest SPEC FILE`: files into a running service, once each however often it is interrupted."""
+"""`assay ingest SPEC FILE`: send files to a running service; an interrupted upload resumes without duplicates."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -38,17 +38,16 @@ def ingest(
         list[str] | None, typer.Option(help="FROM=TO for a column of another name; FROM= leaves it out; repeatable")
     ] = None,
     model_version: Annotated[
-        str | None, typer.Option(help="version of the model that answered, where the file has no column for it")
+        str | None, typer.Option(help="version of the model that answered, if the file has no column for it")
     ] = None,
     state: Annotated[
-        Path | None, typer.Option(help="where progress is noted; by default in `ingest` under the home folder")
+        Path | None, typer.Option(help="progress file; by default in `ingest` under the home folder")
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Send files into the running service; interrupted, the same command goes on where it ended."""
+    """Send files to the running service; after an interruption the same command resumes."""
     from api.upload.files import sources
-    from api.upload.send import Sender
-    from api.upload.send import UploadProgress as Noted
+    from api.upload.send import Sender, UploadProgress
     from api.upload.shape import UploadPlan
 
     if not spec.is_file():
@@ -64,12 +63,12 @@ def ingest(
         "rename": renames, "model_version": model_version,
     }  # fmt: skip
     name = hashlib.sha256(canonical(about)).hexdigest()[:16] + ".json"
-    noted = Noted.open(state or settings.home_dir / "ingest" / name, about)
+    progress = UploadProgress.open(state or settings.home_dir / "ingest" / name, about)
     constants = {"version": model_version} if model_version is not None else {}
-    with Client(settings.client) as client, _bar(sum(source.size for source in found)) as told:
+    with Client(settings.client) as client, _bar(sum(source.size for source in found)) as show:
         _declare(client, parsed, spec)
-        totals = Sender(client, parsed, told).send(found, UploadPlan(parsed, outcomes, renames, constants), noted)
-    _show({"model": parsed.model, **asdict(totals), "state": str(noted.path)}, as_json=as_json)
+        totals = Sender(client, parsed, show).send(found, UploadPlan(parsed, outcomes, renames, constants), progress)
+    _show({"model": parsed.model, **asdict(totals), "state": str(progress.path)}, as_json=as_json)
 
 
 def _absolute(file: str) -> str:
@@ -87,15 +86,15 @@ def _renames(given: list[str], ts: str | None) -> dict[str, str]:
         renames[ts] = "ts"
     for to in set(renames.values()) - {""}:
         if sum(t == to for t in renames.values()) > 1:
-            raise InvalidError(f"--rename: two columns are to become {to!r}; rename one of them", field="rename")
+            raise InvalidError(f"--rename: two columns would become {to!r}; rename one of them", field="rename")
     return renames
 
 
 def _declare(client: Client, spec: ModelSpec, path: Path) -> None:
-    """Declare a model that is new; a spec that differs from the one in force is not changed in passing.
+    """Declare a new model; an existing model keeps its current spec.
 
     Raises:
-        InvalidError: it differs.
+        InvalidError: the file differs from the model's current spec.
     """
     where = f"/api/v1/models/{quote(spec.model, safe='')}"
     try:
@@ -105,19 +104,19 @@ def _declare(client: Client, spec: ModelSpec, path: Path) -> None:
             case 404:
                 client.json("PUT", where, json=spec.document)
                 return
-            case 403:  # a producer's key may send, not look; the service judges each row by the spec in force
+            case 403:  # a producer's key may send but not read; the service checks each row against its current spec
                 return
         raise
     if current["digest"] != spec.digest:
         raise InvalidError(
-            f"spec: {path} is not the spec in force of model {spec.model} (revision {current['revision']}); run "
-            f"`assay apply {path}` first, or use the one in force", field="spec",
+            f"spec: {path} is not the current spec of model {spec.model} (revision {current['revision']}); run "
+            f"`assay apply {path}` first, or use the current spec", field="spec",
         )  # fmt: skip
 
 
 @contextmanager
 def _bar(total: int) -> Iterator[Callable[[int, int], None]]:
-    """Progress on standard error, for a person at a terminal only."""
+    """Show progress on standard error, only at a terminal."""
     columns = (
         TextColumn("sending"), BarColumn(), DownloadColumn(), TextColumn("{task.fields[rows]:,} rows"),
         TimeRemainingColumn(),
@@ -135,7 +134,7 @@ def _show(document: dict[str, Any], *, as_json: bool) -> None:
         name = f"{row['field']}: " if row["field"] else ""
         errors.print(f"rejected: {row['file']} row {row['row']}: {name}{row['reason']}", markup=False, soft_wrap=True)
     if (more := document["rejected_total"] - len(document["rejected"][:MAX_SHOWN_REJECTIONS])) > 0:
-        errors.print(f"rejected: {more} rows more; `assay quarantine {document['model']}` lists them", markup=False)
+        errors.print(f"rejected: {more} more rows; `assay quarantine {document['model']}` lists them", markup=False)
     console.print(
         f"{document['model']}: {document['files']} files, {document['rows']} rows: {document['accepted']} events and "
         f"{document['outcomes_accepted']} outcomes stored, "

@@ -1,4 +1,4 @@
-"""`assay keys`: API keys over the service."""
+"""`assay keys`: manage API keys through the service."""
 
 from typing import Annotated
 from urllib.parse import quote
@@ -17,7 +17,7 @@ def create(
     role: Annotated[str, typer.Option(help="producer, viewer, operator, validator, approver or admin")],
     as_json: JsonFlag = False,
 ) -> None:
-    """Make a key; it is shown once."""
+    """Create a key; it is shown once."""
     answer = client().json("POST", "/api/v1/keys", json={"name": name, "role": role})
     if as_json:
         emit_json(answer)

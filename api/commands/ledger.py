@@ -1,4 +1,4 @@
-"""`assay ledger`: look at the log over the service."""
+"""`assay ledger`: read the ledger through the service."""
 
 from typing import Annotated
 

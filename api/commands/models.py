@@ -1,4 +1,4 @@
-"""Commands that ask the running service about one model."""
+"""Commands that manage one model through the running service."""
 
 import time
 from datetime import timedelta
@@ -18,7 +18,7 @@ from core.settings import load
 from monitor.spec.parse import load_spec, parse_spec
 
 ModelName = Annotated[str, typer.Argument(help="name of the model")]
-Reason = Annotated[str, typer.Option(help="why, kept in the ledger; no personal data")]
+Reason = Annotated[str, typer.Option(help="reason, kept in the ledger; no personal data")]
 
 
 def client() -> Client:
@@ -35,11 +35,13 @@ def apply(
         str | None, typer.Option(help="print a first spec for this service, or for the spans of this OTLP file")
     ] = None,
     model: Annotated[str | None, typer.Option(help="with --from-trace: name of the model")] = None,
-    owner: Annotated[str | None, typer.Option(help="with --from-trace: who answers for the model")] = None,
+    owner: Annotated[
+        str | None, typer.Option(help="with --from-trace: the person or team responsible for the model")
+    ] = None,
     purpose: Annotated[str | None, typer.Option(help="with --from-trace: what the model is for")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Declare a model or change its spec; with --from-trace, print a first spec to begin with."""
+    """Declare a model or change its spec; with --from-trace, print a first spec."""
     if from_trace is not None:
         _print_starter(from_trace, model, owner, purpose, as_json=as_json)
         return
@@ -94,7 +96,7 @@ def evaluate(model: ModelName, as_json: JsonFlag = False) -> None:
 
 
 def retrain(model: ModelName, reason: Reason, as_json: JsonFlag = False) -> None:
-    """Ask for a retrain now, inside the declared envelope."""
+    """Request a retrain now, within the declared envelope."""
     answer = client().json("POST", f"{_path(model)}/runs", json={"reason": reason})
     if as_json:
         emit_json(answer)
@@ -118,9 +120,9 @@ def promote(run: Annotated[UUID, typer.Argument(help="run id")], reason: Reason)
 
 
 def rollback(
-    run: Annotated[UUID, typer.Argument(help="id of the run whose version is champion")], reason: Reason
+    run: Annotated[UUID, typer.Argument(help="id of the run whose version is the champion")], reason: Reason
 ) -> None:
-    """Put the champion before this run's version back."""
+    """Restore the champion that preceded this run's version."""
     console.print(client().json("POST", f"/api/v1/runs/{run}/rollback", json={"reason": reason}))
 
 

@@ -1,4 +1,4 @@
-"""How the command line speaks: Rich tables for people, JSON for machines, errors on standard error."""
+"""Output of the command line: Rich tables for people, JSON for programs, errors on standard error."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ errors = Console(stderr=True, highlight=False)
 
 
 def complain(error: AppError) -> None:
-    """An error in one line, with its code; where there are several problems, one line for each of the others."""
+    """Print an error with its code in one line; further problems get a line each."""
     errors.print(f"[bold]{error.code}[/bold]: ", end="", soft_wrap=True)
     errors.print(" ".join(error.message.split()), markup=False, soft_wrap=True)
     problems = error.facts.get("problems") or []
@@ -30,7 +30,7 @@ def emit_json(document: Any) -> None:
 
 
 def emit_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, title: str, empty: str) -> None:
-    """A table with one line for each row, or a sentence when there is none."""
+    """Print a table with one line per row, or the sentence `empty` if there are no rows."""
     if not rows:
         console.print(empty)
         return

@@ -1,4 +1,4 @@
-"""`assay quarantine MODEL`: rows that were rejected, and another try for them."""
+"""`assay quarantine MODEL`: list rejected rows, or check them again."""
 
 from typing import Annotated
 from urllib.parse import quote
@@ -16,7 +16,7 @@ def quarantine(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="rows to show")] = 100,
     as_json: JsonFlag = False,
 ) -> None:
-    """List rejected rows, or try them again."""
+    """List rejected rows, or check them again."""
     path = f"/api/v1/models/{quote(model, safe='')}/quarantine"
     if replay:
         answer = client().json("POST", f"{path}/replay", json={"all": True})

@@ -1,4 +1,4 @@
-"""`assay replay SPEC FILE`: the backtest that users run before they trust a monitor."""
+"""`assay replay SPEC FILE`: backtest a model's monitors on recorded events."""
 
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ from core.errors import InvalidError
 from monitor.spec.parse import load_spec
 
 if TYPE_CHECKING:
-    from api.replay.replay_file import Progress as Told
+    from api.replay.replay_file import Progress as OnProgress
 
 NOT_JUDGED_REASONS: Final = {
     "few_rows": "too few rows to test a share", "no_reference": "the reference could not be fitted",
@@ -45,11 +45,14 @@ def replay(
         ),
     ] = None,
     changed_at: Annotated[
-        str | None, typer.Option(help="time of a known change: alarms before it are false, the first after it is timed")
+        str | None,
+        typer.Option(
+            help="time of a known change: alarms before it are false, and the delay of the first after it is reported"
+        ),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Feed a file through the real path by event time; print what would have alarmed and retrained."""
+    """Replay a file by event time; print the alarms and retrains that production would have seen."""
     from api.replay.replay_file import replay_file
 
     for name, path in (("spec", spec), ("file", file), ("outcomes", outcomes)):
@@ -57,9 +60,9 @@ def replay(
             raise InvalidError(f"{name}: {path} does not exist; give the path of a file", field=name, value=str(path))
     parsed = load_spec(spec.read_bytes())
     changed = _time(changed_at) if changed_at is not None else None
-    with tempfile.TemporaryDirectory(prefix="assay-replay-") as home, _bar() as told:
+    with tempfile.TemporaryDirectory(prefix="assay-replay-") as home, _bar() as show:
         document = replay_file(
-            Path(home), parsed, file, outcomes, compare=compare or (), changed_at=changed, progress=told
+            Path(home), parsed, file, outcomes, compare=compare or (), changed_at=changed, progress=show
         )
     _show_rejected(document)
     for note in document["notes"]:
@@ -77,15 +80,15 @@ def _time(text: str) -> datetime:
         at = None
     if at is None or at.tzinfo is None:
         raise InvalidError(
-            f"changed-at: {text!r} is no time with a zone; write it such as 2026-03-01T12:00:00Z", field="changed-at",
+            f"changed-at: {text!r} is not a time with a zone; write it like 2026-03-01T12:00:00Z", field="changed-at",
             value=text,
         )  # fmt: skip
     return at.astimezone(UTC)
 
 
 @contextmanager
-def _bar() -> "Iterator[Told]":
-    """Progress on standard error, for a person at a terminal only."""
+def _bar() -> "Iterator[OnProgress]":
+    """Show progress on standard error, only at a terminal."""
     columns = (TextColumn("replaying"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as progress:
         task = progress.add_task("rows", total=None)
@@ -99,7 +102,7 @@ def _show_rejected(document: Mapping[str, Any]) -> None:
             f"rejected: {row['file']} line {row['line']}: {field}{row['reason']}", markup=False, soft_wrap=True
         )
     if (more := len(document["rejected"]) - MAX_SHOWN_REJECTIONS) > 0:
-        errors.print(f"rejected: {more} rows more; --json lists them all", markup=False)
+        errors.print(f"rejected: {more} more rows; --json lists them all", markup=False)
 
 
 def _show(document: Mapping[str, Any]) -> None:
@@ -124,7 +127,7 @@ def _show(document: Mapping[str, Any]) -> None:
 
 
 def _show_observed(document: Mapping[str, Any]) -> None:
-    """How often each monitor alarmed beside its budget, the episodes, and what was not judged."""
+    """Print the alarm rate of each monitor beside its budget, the episodes, and the windows not judged."""
     observed = document["observed"]
     columns = ("monitor", "scale", "judged", "alarms", "rate", "95 %", "budget", "per 30d", "budget per 30d", "")
     rows = [_rate(stream) for stream in (*observed["streams"], *document["limits"]) if stream["looks"]]
@@ -197,7 +200,7 @@ def _change(change: Mapping[str, Any]) -> str:
     named = f" ({', '.join(change['columns'])})" if change["columns"] else ""
     return (
         f"{before}First alarm after it: {change['first_alarm']} by {change['monitor']} {change['scale']}{named}, "
-        f"{change['days']:.3g} days and {change['windows']} looks later."
+        f"{change['days']:.3g} days and {change['windows']} windows later."
     )
 
 

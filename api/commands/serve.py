@@ -20,9 +20,9 @@ from core.settings import Settings, load
 if TYPE_CHECKING:
     from monitor.site import Site
 
-# Commands import what they run when they run: `assay --help` answers at once.
+# Commands import their modules when they run, so that `assay --help` answers at once.
 
-Home = Annotated[Path | None, typer.Option(help="folder that holds everything this installation keeps (ASSAY_HOME)")]
+Home = Annotated[Path | None, typer.Option(help="folder with all data of this installation (ASSAY_HOME)")]
 Port = Annotated[
     int | None, typer.Option(min=0, max=65535, help="port to listen on; 0 picks a free one (ASSAY_SERVER__PORT)")
 ]
@@ -30,7 +30,7 @@ JsonLine = Annotated[bool, typer.Option("--json", help="print one JSON line when
 
 
 def configured(home: Path | None, port: int | None = None) -> Settings:
-    """Settings with what the command line overrides."""
+    """Load settings, with the command line's overrides."""
     settings = load() if home is None else load(home=home)
     if port is not None:
         settings = settings.model_copy(update={"server": settings.server.model_copy(update={"port": port})})
@@ -54,19 +54,19 @@ def prepare(settings: Settings) -> "Site":
         settings.home_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InvalidError(
-            f"home {settings.home_dir} cannot be made: {error.strerror}; choose another with --home", field="home",
+            f"home {settings.home_dir} cannot be created: {error.strerror}; choose another with --home", field="home",
             value=str(settings.home_dir),
         ) from error  # fmt: skip
     try:
         migrations.upgrade(settings.database_url)
     except SQLAlchemyError as error:
-        why = str(getattr(error, "orig", None) or error).splitlines()[0]
-        raise InvalidError(f"db.url: the database cannot be used: {why}", field="db.url") from error
+        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+        raise InvalidError(f"db.url: the database cannot be used: {reason}", field="db.url") from error
     return open_site(settings)
 
 
 def _end_cleanly() -> None:
-    """uvicorn gives SIGTERM back once it has stopped; unhandled it would end the process before the stores close."""
+    """Turn signals into SystemExit: uvicorn raises SIGTERM again after it stops, before the stores are closed."""
 
     def leave(*_: object) -> None:
         raise SystemExit(0)
@@ -86,7 +86,7 @@ def _listen(site: "Site", *, as_json: bool) -> None:
         server = site.settings.server
         raise InvalidError(
             f"cannot listen on {server.host} port {server.port}: {error.strerror}; choose another with --port or "
-            "ASSAY_SERVER__HOST, or stop what listens there",
+            "ASSAY_SERVER__HOST, or stop the process that listens there",
             field="server.port", value=server.port,
         ) from error  # fmt: skip
 
@@ -140,7 +140,7 @@ def worker(home: Home = None, parent: Annotated[int | None, typer.Option(hidden=
 
 
 def _keep_worker(settings: Settings, stop: threading.Event) -> None:
-    """Run the worker as a child process and start it again when it dies: the loop must outlive a crash."""
+    """Run the worker as a child process, and restart it when it dies, because the loop must survive a crash."""
     environment = os.environ | {"ASSAY_HOME": str(settings.home_dir)}
     command = [sys.executable, "-m", "api.cli", "worker", "--parent", str(os.getpid())]
     while not stop.is_set():
@@ -157,8 +157,8 @@ def _keep_worker(settings: Settings, stop: threading.Event) -> None:
 
 
 def _die_with(parent: int) -> None:
-    """A worker that outlives its `assay serve` would go on claiming jobs: on Linux the kernel ends it."""
+    """End this worker with its parent `assay serve` (Linux only); otherwise it would go on claiming jobs."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # gone before it was asked for
+        if os.getppid() != parent:  # the parent ended before the call
             sys.exit(1)

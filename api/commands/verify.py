@@ -1,4 +1,4 @@
-"""`assay verify`: a bundle from anybody, this installation's own ledger, or its lake as the ledger describes it."""
+"""`assay verify`: verify a bundle, this installation's own ledger, or its lake against the ledger."""
 
 import sys
 from pathlib import Path
@@ -31,7 +31,7 @@ def verify(
 ) -> None:
     """Verify a bundle offline, or this installation's ledger against its checkpoints and anchor."""
     if lake and bundle is not None:
-        raise InvalidError("--lake looks at this installation's own lake; leave the bundle out", field="--lake")
+        raise InvalidError("--lake verifies this installation's own lake; leave the bundle out", field="--lake")
     trusted = [Path(k).read_text().strip() if Path(k).is_file() else k for k in key or []] or None
     if bundle is None:
         _verify_own(home, trusted, lake, as_json)
@@ -46,7 +46,9 @@ def verify(
 
 def _verify_own(home: Path | None, trusted: list[str] | None, lake: bool, as_json: bool) -> None:
     settings = configured(home)
-    vkeys = trusted or [_own_key(settings.home_dir)]  # nothing is made or mended here: what is missing is a finding
+    vkeys = trusted or [
+        _own_key(settings.home_dir)
+    ]  # verify never creates or repairs a key: a missing one is a finding
     verdict, files = _read_and_verify(settings, vkeys, lake)
     findings = [str(f) for f in (*verdict.findings, *(files.findings if files else ()))]
     if as_json:
@@ -81,14 +83,14 @@ def _own_key(home: Path) -> str:
     try:
         return SigningKey.parse(path.read_text().strip()).vkey
     except (AppError, UnicodeDecodeError) as error:
-        why = error.message if isinstance(error, AppError) else "it is not text"
+        reason = error.message if isinstance(error, AppError) else "it is not text"
         raise InvalidError(
-            f"{path} is damaged: {why}; restore it, or give the public key with --key", field="key", value=str(path)
+            f"{path} is damaged: {reason}; restore it, or give the public key with --key", field="key", value=str(path)
         ) from error
 
 
 def _read_and_verify(settings: Settings, vkeys: list[str], lake: bool) -> tuple[LogVerdict, LakeVerdict | None]:
-    """The ledger; then, if that holds and it is asked for, the lake: entries that do not hold prove nothing."""
+    """Verify the ledger and then, on request, the lake; a broken ledger proves nothing about the lake."""
     from core.db import Database
     from governance.ledger.read import ledger_entries
     from governance.ledger.selfcheck import verify_ledger

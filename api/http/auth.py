@@ -1,4 +1,4 @@
-"""Who is asking: an API key in the Authorization header, or a page session opened with one."""
+"""Authenticate callers: by an API key in the Authorization header, or by a page session opened with one."""
 
 import hashlib
 import time
@@ -18,13 +18,13 @@ from monitor.site import Site
 
 COOKIE: Final = "assay_session"
 PUBLIC_PATHS: Final = frozenset({"/healthz", "/readyz", "/login", "/logout", "/static"})
-CALLER_CACHE_S: Final = 1.0  # another process's revocation of a key takes effect within this
+CALLER_CACHE_S: Final = 1.0  # a revocation by another process takes effect within this time
 MAX_CACHED_CALLERS: Final = 1000  # keys
 _SAFE_METHODS: Final = {"GET", "HEAD", "OPTIONS"}
 
 
 class Requires:
-    """A dependency that lets a caller with one permission through and returns who it is."""
+    """A dependency that requires one permission and returns the caller."""
 
     def __init__(self, permission: Permission) -> None:
         self.permission = permission
@@ -43,12 +43,12 @@ def requires(permission: Permission) -> Any:
 
 
 def forget_callers(request: Request) -> None:
-    """Have every key looked up again: one was revoked."""
+    """Clear the cache of callers after a key was revoked."""
     request.app.state.callers.clear()
 
 
 def _cached_caller(request: Request) -> Caller | None:
-    """The holder of a key that was looked up less than CALLER_CACHE_S ago: thousands of requests a second come."""
+    """Return the holder of a key looked up less than CALLER_CACHE_S ago, to spare a query for every request."""
     header = request.headers.get("authorization")
     known = request.app.state.callers.get(_key_digest(header)) if header else None
     if known is None or time.monotonic() >= known[1]:
@@ -72,17 +72,19 @@ def _key_digest(header: str) -> bytes:
 
 
 def caller_of(request: Request, site: Site) -> Caller:
-    """The holder of the key or of the session.
+    """Return the holder of the API key or of the session.
 
     Raises:
-        UnauthenticatedError: neither, or no longer valid.
-        ForbiddenError: a session was used by another site's page.
+        UnauthenticatedError: the request has neither, or it is no longer valid.
+        ForbiddenError: another site's page used the session.
     """
     header = request.headers.get("authorization")
     if header is not None:
         scheme, _, key = header.partition(" ")
         if scheme.lower() != "bearer":
-            raise UnauthenticatedError(f"the Authorization scheme {scheme[:20]!r} is not taken; send `Bearer <key>`")
+            raise UnauthenticatedError(
+                f"the Authorization scheme {scheme[:20]!r} is not supported; send `Bearer <key>`"
+            )
         with site.database.read() as db:
             return authenticate(db, key.strip())
     if (cookie := request.cookies.get(COOKIE)) is None:
@@ -98,7 +100,7 @@ def caller_of(request: Request, site: Site) -> Caller:
 
 
 def sign_in(site: Site, request: Request, response: Response, key: str) -> Caller:
-    """Open a page session with an API key: sets the cookie on `response`.
+    """Open a page session with an API key, and set its cookie on `response`.
 
     Raises:
         UnauthenticatedError: the key is not valid.
@@ -118,7 +120,7 @@ def sign_out(response: Response) -> None:
 
 
 def _same_origin(request: Request) -> None:
-    """A change under a cookie must come from our own pages: SameSite=Strict says so, and so do these headers."""
+    """Require that a change made with a cookie comes from our own pages; checks headers in addition to SameSite."""
     origin = request.headers.get("origin")
     site = request.headers.get("sec-fetch-site")
     own = f"{request.url.scheme}://{request.headers.get('host', '')}"
@@ -131,7 +133,7 @@ def _same_origin(request: Request) -> None:
 
 
 def undeclared(routes: Sequence[BaseRoute]) -> list[str]:
-    """Paths of routes that are neither public nor declare a permission."""
+    """Return the paths of routes that are not public and declare no permission."""
     found = [(route.path or "", route) for route in iter_route_contexts(routes)]
     return [path for path, route in found if not _declares(route) and not _is_public(path)]
 

@@ -1,4 +1,4 @@
-"""What handlers ask for: the site, a unit of work, the request's body, a page of a list."""
+"""Dependencies of the handlers: the site, a unit of work, the request body, a page of a list."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
@@ -42,13 +42,13 @@ ReadDb = Annotated[Session, Depends(_read, scope="function")]
 
 
 class In(BaseModel):
-    """What a client sends; a misspelt field is refused."""
+    """Base of request models; unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class Out(BaseModel):
-    """What a client gets, read from a mapped row or a record."""
+    """Base of response models, built from a mapped row or a record."""
 
     model_config = ConfigDict(from_attributes=True, populate_by_name=True)
 
@@ -58,7 +58,7 @@ class Out(BaseModel):
 
 
 class Page(BaseModel, Generic[Item]):
-    """A part of a list; `next` is the cursor of the part that follows, null at the end."""
+    """One page of a list; `next` is the cursor of the following page, null at the end."""
 
     items: list[Item]
     next: str | None = None
@@ -73,14 +73,14 @@ class BodyStalledError(InvalidError):
 
 
 def _sent(request: Request, header: str) -> str:
-    """A header that is there twice is a list of both, so say the rules of HTTP."""
+    """Return a header; by the rules of HTTP, repeated headers form a list."""
     return ", ".join(request.headers.getlist(header))
 
 
 def body_of(
     *accepted: str, limit_mb: int | None = None, encodings: Sequence[str] = (IDENTITY,)
 ) -> Callable[[Request], Awaitable[bytes]]:
-    """A dependency that reads the body in, as it was sent, if it is of an accepted type and within the limit."""
+    """Return a dependency that reads the body as sent, if its type is accepted and its size within the limit."""
 
     async def read(request: Request) -> bytes:
         form_of(request, accepted, encodings)
@@ -91,23 +91,23 @@ def body_of(
 
 
 def form_of(request: Request, accepted: Sequence[str], encodings: Sequence[str]) -> tuple[str, str]:
-    """The media type and the content encoding of the body.
+    """Return the media type and the content encoding of the body.
 
     Raises:
-        UnsupportedMediaTypeError: one of them is not taken here.
+        UnsupportedMediaTypeError: one of them is not accepted by this route.
     """
     content_type = _sent(request, "content-type")
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type not in accepted:
         sent = content_type[:200] or "no Content-Type"
         raise UnsupportedMediaTypeError(
-            f"{sent} is not taken here; send {' or '.join(accepted)}", field="Content-Type", value=sent
+            f"{sent} is not accepted here; send {' or '.join(accepted)}", field="Content-Type", value=sent
         )
     encoding = (_sent(request, "content-encoding") or IDENTITY).strip().lower()
     if encoding not in encodings:
         others = [e for e in encodings if e != IDENTITY]
         raise UnsupportedMediaTypeError(
-            f"Content-Encoding {encoding[:100]} is not taken here; send the body as it is"
+            f"Content-Encoding {encoding[:100]} is not accepted here; send the body as it is"
             + "".join(f" or as {e}" for e in others),
             field="Content-Encoding",
             value=encoding[:200],
@@ -116,16 +116,17 @@ def form_of(request: Request, accepted: Sequence[str], encodings: Sequence[str])
 
 
 def declared_size(request: Request, limit_mb: int) -> int:
-    """Bytes the body may come to: what its header says, or the most that is taken."""
-    said = request.headers.get("content-length", "")
-    return min(int(said), limit_mb << 20) if said.isdecimal() else limit_mb << 20
+    """Return the bytes to reserve for the body: its Content-Length up to the limit, or the limit if it has none."""
+    length = request.headers.get("content-length", "")
+    return min(int(length), limit_mb << 20) if length.isdecimal() else limit_mb << 20
 
 
 async def read_body(request: Request, limit_mb: int) -> bytes:
-    """
+    """Read the body.
+
     Raises:
-        BodyTooLargeError: more than the limit; it was read on without being kept, up to four times as much.
-        BodyStalledError: the client sent nothing more.
+        BodyTooLargeError: the body exceeds the limit; up to four times the limit was read and dropped.
+        BodyStalledError: the client stopped sending.
     """
     chunks, size = await _received(request, limit_mb << 20, keep=True)
     if size > limit_mb << 20:
@@ -134,16 +135,16 @@ async def read_body(request: Request, limit_mb: int) -> bytes:
 
 
 async def drain(request: Request, limit_mb: int) -> None:
-    """Read the body without keeping it: a client that is still sending would not see the answer.
+    """Read and drop the body, because a client that is still sending would not see the response.
 
     Raises:
-        BodyStalledError: the client sent nothing more.
+        BodyStalledError: the client stopped sending.
     """
     await _received(request, limit_mb << 20, keep=False)
 
 
 async def _received(request: Request, limit: int, *, keep: bool) -> tuple[list[bytes], int]:
-    """The parts of the body and their size; of one above the limit none, read on up to four times as much."""
+    """Return the chunks of the body and its size; above the limit, no chunks, after up to four times the limit."""
     patience_s: float = request.app.state.site.settings.server.stalled_body_s
     clock = asyncio.get_running_loop().time
     chunks: list[bytes] = []

@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem documents. The only place that knows which family is which HTTP status."""
+"""Turn errors into RFC 9457 problem documents; only this module maps error families to HTTP statuses."""
 
 import traceback
 from collections.abc import Mapping, Sequence
@@ -32,11 +32,11 @@ STATUS_BY_FAMILY: Final[Mapping[type[AppError], int]] = {
     NotFoundError: 404, ConflictError: 409, InvalidError: 422, InsufficientDataError: 422, UnauthenticatedError: 401,
     ForbiddenError: 403, BusyError: 503, IntegrityFailureError: 500,
 }  # fmt: skip
-# Codes whose status says more than their family's.
+# Codes with a more specific status than that of their family.
 STATUS_BY_CODE: Final[Mapping[str, int]] = {
     "invalid_body": 400, "body_stalled": 408, "body_too_large": 413, "unsupported_media_type": 415, "store_full": 507,
 }  # fmt: skip
-# Clients of OTLP read errors as google.rpc.Status and send again after 429, 502, 503 and 504 alone.
+# OTLP clients read errors as google.rpc.Status, and retry only after 429, 502, 503 and 504.
 OTLP_PATH: Final = "/v1/traces"
 OTLP_RETRYABLE_CODES: Final = {"store_full", "conflict", "body_stalled"}
 _RESERVED_MEMBERS: Final = {"type", "title", "status", "detail", "code", "instance"}
@@ -47,7 +47,7 @@ class UnsupportedMediaTypeError(InvalidError):
 
 
 def install(app: FastAPI) -> None:
-    """Have every error of the application answered as a problem document."""
+    """Register the handlers that turn every error into a problem document."""
     app.add_exception_handler(AppError, _app_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
@@ -87,7 +87,7 @@ def problem(
 
 
 def _otlp_status(request: Request, status: int, detail: str, headers: Mapping[str, str] | None) -> Response:
-    """A google.rpc.Status in the encoding of the request."""
+    """Return a google.rpc.Status in the encoding of the request."""
     from monitor.ingest.otlp.answer import encoding_of
     from monitor.ingest.otlp.answer import status as encoded
 
@@ -106,14 +106,14 @@ async def _app_error(request: Request, error: Exception) -> Response:
     if isinstance(error, BusyError):
         headers["Retry-After"] = str(error.retry_after_s)
     if status == HTTPStatus.REQUEST_TIMEOUT:
-        headers["Connection"] = "close"  # what still comes of the body is no next request
+        headers["Connection"] = "close"  # the rest of the body must not be read as the next request
     if isinstance(error, IntegrityFailureError):
         logger(__name__).error("integrity failure", code=error.code, detail=error.message)
     return problem(request, status, error.code, error.message, error.facts, headers)
 
 
 def _is_page(request: Request) -> bool:
-    """A person with a browser, to be sent to the login page."""
+    """Return whether a browser requested a page, so that it is redirected to the login page."""
     shown = "text/html" in request.headers.get("accept", "") and request.method == "GET"
     return shown and not request.url.path.startswith(("/api/", "/v1/", "/metrics"))
 
@@ -154,7 +154,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 async def _disconnected(request: Request, _: Exception) -> Response:
-    """The client hung up in the middle of its body: nobody reads this, and it is no failure of ours."""
+    """Answer a client that disconnected while sending: nobody reads the response, and it is not a server error."""
     return problem(request, 400, "invalid_body", "the body ended early; nothing of it was stored, send it again")
 
 
@@ -166,7 +166,10 @@ async def _database_away(request: Request, error: Exception) -> Response:
 
 async def _collision(request: Request, error: Exception) -> Response:
     logger(__name__).warning("constraint", error=str(getattr(error, "orig", ""))[:200])
-    text = "another request changed the same thing at the same time; nothing was changed, look again and repeat"
+    text = (
+        "another request changed the same thing at the same time; nothing was changed, "
+        "read the current state and try again"
+    )
     return problem(request, 409, "conflict", text)
 
 
@@ -175,7 +178,7 @@ async def _no_row(request: Request, _: Exception) -> Response:
 
 
 async def _unhandled(request: Request, error: Exception) -> Response:
-    # The places only: an exception's message may quote what somebody sent.
+    # Log only the places: the exception message may quote personal data.
     places = [
         f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)[-8:]
     ]

@@ -35,7 +35,7 @@ JobFunction = Callable[[Site, Mapping[str, Any]], Retry | None]
 
 
 def _parsed(payload: type[P], run: Callable[[Site, P], Retry | None]) -> tuple[str, JobFunction]:
-    """A line of the table below: the name of a job, and its function called with a checked payload."""
+    """Return an entry of JOBS: the name of a job, and its function called with a validated payload."""
     return payload.name, lambda site, stored: run(site, payload.model_validate(stored))
 
 
@@ -116,7 +116,7 @@ def drain(
 
 
 def run_forever(site: Site, stop: threading.Event) -> None:
-    """One thread a lane, so that a training run never holds up the windows."""
+    """Run one thread per lane, so that a training run never delays the windows."""
     name = f"{socket.gethostname()}:{os.getpid()}"
 
     def lane_loop(lane: str) -> None:
@@ -138,18 +138,18 @@ def run_forever(site: Site, stop: threading.Event) -> None:
 
 
 def stop_on_signal() -> threading.Event:
-    """An event set by SIGTERM or SIGINT.
+    """Return an event that SIGTERM or SIGINT sets.
 
-    Not set by the handlers themselves: they run in the main thread wherever it stands, and where it holds the event's
-    lock they would wait for it for ever. A killed parent with many threads sends a burst of them.
+    The handlers do not set the event themselves. They interrupt the main thread anywhere, so they would deadlock if it
+    held the event's lock. A killed parent with many threads sends a burst of signals.
     """
-    stop, came = threading.Event(), SimpleQueue[int]()
+    stop, received = threading.Event(), SimpleQueue[int]()
 
     def wait() -> None:
-        came.get()
+        received.get()
         stop.set()
 
     threading.Thread(target=wait, name="signals", daemon=True).start()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, _: came.put(number))  # may be entered again while it runs
+        signal.signal(number, lambda number, _: received.put(number))  # SimpleQueue.put is reentrant
     return stop

@@ -1,4 +1,4 @@
-"""What a replay prints: windows, alerts, runs, and how often each monitor alarmed beside its budget."""
+"""Build the document of a replay: windows, alerts, runs, and the alarm rate of each monitor beside its budget."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -60,7 +60,7 @@ def _window(window: Window, measured: Sequence[Measurement]) -> dict[str, Any]:
 
 
 def _statistics(measured: Sequence[Measurement]) -> dict[str, Any]:
-    """The catalogue, by statistic and column, and why one is missing; "" is the model as a whole."""
+    """Return the catalogue by statistic and column, and the reason for each undefined one; "" is the whole model."""
     found: dict[str, dict[str, float]] = {}
     missing: dict[str, dict[str, str]] = {}
     for m in measured:
@@ -73,7 +73,7 @@ def _statistics(measured: Sequence[Measurement]) -> dict[str, Any]:
 
 
 def _kpi(m: Measurement) -> dict[str, Any]:
-    """`low` and `high` are the band of the estimate where there is one, else the interval of the realised value."""
+    """`low` and `high` are the band of the estimate if it exists, else the interval of the realised value."""
     note = m.details.get("estimate", {})
     band = (m.low, m.high) if m.estimated is None else (m.estimated_low, m.estimated_high)
     return {
@@ -85,7 +85,7 @@ def _kpi(m: Measurement) -> dict[str, Any]:
 
 
 def _alarms(window: Window, measured: Sequence[Measurement]) -> list[dict[str, Any]]:
-    """What tripped: for drift one line for each column that is named, else the test of the whole model."""
+    """Return the alarms of a window: for drift one per named column, else one for the test of the whole model."""
     alarms: list[dict[str, Any]] = []
     for m in measured:
         if not m.alarm:
@@ -106,11 +106,11 @@ def _alarms(window: Window, measured: Sequence[Measurement]) -> list[dict[str, A
     return alarms
 
 
-# --- how often, beside how often it may -------------------------------------------------------------------------------
+# --- alarm rates beside their budgets ---------------------------------------------------------------------------------
 
 
 def policy_line(name: str, spec: ModelSpec, stored: StoredHistory, changed_at: datetime | None) -> dict[str, Any]:
-    """One policy over the windows that are stored: what `observed`, `episodes` and `change` would be of its spec."""
+    """Judge the stored windows by one policy: the `observed`, `episodes` and `change` that its spec would give."""
     judged = stored.judged_windows(spec, changed_at=changed_at)
     alarms = sorted(window.end for window in judged if window.alarmed)
     monitors = spec.document["monitors"]
@@ -129,16 +129,16 @@ def _declared(spec: ModelSpec) -> str:
 
 
 def _observed(judged: Sequence[JudgedWindow]) -> dict[str, Any]:
-    """Each monitor at each scale, and all together in 30 days; null where one of them has no such number."""
+    """Return alarm rates by monitor and scale, and their sum per 30 days; null if one of them has no such number."""
     found = [r for r in alarm_rates(judged) if r.looks]
 
-    def whole(parts: Sequence[float | None]) -> float | None:
+    def total(parts: Sequence[float | None]) -> float | None:
         known = [part for part in parts if part is not None]
         return sum(known) if found and len(known) == len(parts) else None
 
     return {
         "alarms": sum(r.alarms for r in found), "episodes": sum(r.episodes for r in found),
-        "per_30d": whole([r.per_30d for r in found]), "budget_per_30d": whole([r.budget_per_30d for r in found]),
+        "per_30d": total([r.per_30d for r in found]), "budget_per_30d": total([r.budget_per_30d for r in found]),
         "streams": _streams(judged),
     }  # fmt: skip
 

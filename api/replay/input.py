@@ -1,7 +1,7 @@
-"""Files given to replay: read, checked against the spec as whole columns, and put in order of time.
+"""Read the files of a replay: check them against the spec column by column, and sort them by time.
 
-A column that cannot be what the spec declares is refused with the file. A single value that does not fit, in a file
-that keeps text (CSV), is left to a rejection of its row, as production would reject it.
+A column that cannot have its declared type refuses the whole file. In a text file (CSV), a single value that does not
+fit rejects only its row, as production would.
 """
 
 import json
@@ -21,7 +21,7 @@ from monitor.spec.model import ModelSpec
 
 
 def _csv(path: Path) -> pl.DataFrame:
-    return pl.read_csv(path, infer_schema=False)  # all text: the spec decides what it is, not the first hundred rows
+    return pl.read_csv(path, infer_schema=False)  # all text: the spec decides the types, not the first hundred rows
 
 
 def _ndjson(path: Path) -> pl.DataFrame:
@@ -32,7 +32,7 @@ READERS: Final[Mapping[str, Callable[[Path], pl.DataFrame]]] = {
     ".parquet": pl.read_parquet, ".csv": _csv, ".ndjson": _ndjson, ".jsonl": _ndjson,
 }  # fmt: skip
 LINE_COLUMN: Final = (
-    "_line"  # where a row stood in its file: the line of a text file, the row of a Parquet file, from 1
+    "_line"  # position of a row in its file: the line of a text file, the row of a Parquet file, from 1
 )
 EXAMPLE_TIME: Final = "2026-03-01T12:00:00Z"
 ZONE_PATTERN: Final = r"(?i)(z|[+-]\d\d(:?\d\d)?)\s*$"
@@ -41,7 +41,7 @@ EVENT_FIELDS: Final = ("event_id", "ts", "version", "trace_id", "span_id")
 
 @dataclass(frozen=True)
 class ReplayInput:
-    """Rows in order of `ts`, each with its `LINE`; those refused already; what the reader should know."""
+    """Rows in order of `ts`, each with its `LINE_COLUMN`; the rejected rows; and notes for the user."""
 
     name: str
     frame: pl.DataFrame
@@ -50,23 +50,23 @@ class ReplayInput:
 
 
 def read_events(path: Path, spec: ModelSpec) -> ReplayInput:
-    """Events, with outcome columns where the file has them.
+    """Read events, with outcome columns if the file has them.
 
     Raises:
-        InvalidError: the file cannot be read, lacks event_id, ts or version, or has a column of another name or type.
+        InvalidError: the file cannot be read, lacks event_id, ts or version, or has an undeclared or misfit column.
     """
     given = _read(path, spec, ("event_id", "ts", "version"), EVENT_FIELDS, spec.columns)
     absent = [name for name in spec.event_columns if name not in given.frame.columns]
     if absent:
-        given.notes.append(f"{path.name} has no column {', '.join(absent)}; every event is read as without it")
+        given.notes.append(f"{path.name} has no column {', '.join(absent)}; events are read without it")
     return given
 
 
 def read_outcomes(path: Path, spec: ModelSpec) -> ReplayInput:
-    """Outcomes: `event_id`, `ts` (when it arrived) and outcome columns. Raises what `read_events` raises."""
+    """Read outcomes: `event_id`, `ts` (time of arrival) and outcome columns; raises as `read_events` does."""
     given = _read(path, spec, ("event_id", "ts"), ("event_id", "ts"), spec.outcome_columns)
     if not set(given.frame.columns) & set(spec.outcome_columns):
-        wanted = ", ".join(spec.outcome_columns) or "none is declared in the spec"
+        wanted = ", ".join(spec.outcome_columns) or "the spec declares none"
         raise InvalidError(f"{path.name} has no outcome column; it needs one of: {wanted}", field="columns")
     return given
 
@@ -119,7 +119,7 @@ def _refuse_unknown(
             raise InvalidError(
                 f"{path.name}: column {name!r} is part of the event, not of its outcome; leave it out here", field=name
             )
-        why = "is kept by Assay itself" if name in BUILT_IN else "is not declared in the spec"
+        why = "is reserved by Assay" if name in BUILT_IN else "is not declared in the spec"
         known = ", ".join([*own, *declared])
         raise InvalidError(
             f"{path.name}: column {name!r} {why}; declare it or leave it out (declared: {known})",
@@ -139,7 +139,7 @@ def _as_string(given: ReplayInput, name: str) -> pl.Series:
 
 
 def _typed(given: ReplayInput, name: str, column: Column, *, text: bool) -> pl.Series:
-    """One column as its declared type; codes kept as numbers are fine as categories, 0 and 1 as truth values."""
+    """Convert a column to its declared type; numeric codes may be categories, 0 and 1 may be booleans."""
     series = given.frame[name]
     if column.type in ("category", "string", "text"):
         return _as_string(given, name)
@@ -151,15 +151,15 @@ def _typed(given: ReplayInput, name: str, column: Column, *, text: bool) -> pl.S
         series = _parsed(given, series, series.str.strip_chars().cast(pl.Float64, strict=False), "not a number")
     elif not (series.dtype.is_numeric() or series.dtype == pl.Null):
         raise _wrong(given, name, "number")
-    # Files say "no value" by NaN where JSON leaves the column out; infinity is a mistake there too.
+    # In files NaN means "no value", where JSON leaves the column out. Infinity is an error in both.
     series = series.cast(pl.Float64).fill_nan(None)
     bad = series.is_infinite().fill_null(value=False)
-    _reject(given, name, bad, lambda v: f"{v} is not a finite number; leave the value out where there is none")
+    _reject(given, name, bad, lambda v: f"{v} is not a finite number; leave the value out if there is none")
     return series
 
 
 def _vectors(given: ReplayInput, series: pl.Series, size: int, *, text: bool) -> pl.Series:
-    """Lists of numbers; a text file holds them as JSON. Wrong ones refuse their row."""
+    """Read lists of numbers, which a text file holds as JSON; a misfit rejects its row."""
     if text:
         series = _parsed(given, series, vectors.parsed(series), "not a JSON list of numbers")
     elif not isinstance(series.dtype, pl.List | pl.Array | pl.Null):
@@ -168,7 +168,7 @@ def _vectors(given: ReplayInput, series: pl.Series, size: int, *, text: bool) ->
     bad = lists.is_null() & series.is_not_null() | ~vectors.good(lists, size)
 
     def reason(value: Any) -> str:
-        return vectors.misfit(json.loads(value) if text else list(value), size) or "is no vector"
+        return vectors.misfit(json.loads(value) if text else list(value), size) or "is not a vector"
 
     _reject(given, series.name, bad, reason)
     return lists
@@ -187,7 +187,7 @@ def _booleans(given: ReplayInput, series: pl.Series, *, text: bool) -> pl.Series
 
 
 def _parsed(given: ReplayInput, raw: pl.Series, parsed: pl.Series, wrong: str) -> pl.Series:
-    """Values of a text file: one that does not parse refuses its row, a column in which none does refuses the file."""
+    """Check parsed values of a text file: a misfit rejects its row; a column of misfits only refuses the file."""
     bad = parsed.is_null() & raw.is_not_null()
     if bad.any() and parsed.is_null().all():
         raise _wrong(given, raw.name, wrong.removeprefix("not "))
@@ -205,7 +205,7 @@ def _wrong(given: ReplayInput, name: str, wanted: str) -> InvalidError:
     present = series.drop_nulls()
     value = " ".join(repr(present.head(1).to_list()[0]).split())[:60] if len(present) else "null"
     return InvalidError(
-        f"{given.name}: column {name!r} is declared as {wanted} and holds {series.dtype}, such as {value}; "
+        f"{given.name}: column {name!r} is declared as {wanted} but holds {series.dtype}, such as {value}; "
         "convert the column or change its type in the spec",
         field=name, value=value,
     )  # fmt: skip
@@ -241,7 +241,7 @@ def _parsed_times(given: ReplayInput, raw: pl.Series) -> pl.Series:
         )  # fmt: skip
     times = raw.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", time_unit="us", time_zone="UTC", strict=False)
     hard = (times.is_null() & raw.is_not_null()).arg_true().to_list()
-    if hard:  # spellings Python's ISO 8601 reader takes beside RFC 3339
+    if hard:  # ISO 8601 forms that Python reads beyond RFC 3339
         values = times.to_list()
         for position in hard:
             values[position] = _time(raw[position])

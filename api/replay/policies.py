@@ -1,4 +1,4 @@
-"""Policies that a replay compares: the declared spec under other rules, budgets, windows or floors."""
+"""Parse the policies that a replay compares: the declared spec with other rules, budgets, windows or floors."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,12 @@ from monitor.spec.model import ModelSpec
 from monitor.spec.parse import SpecError, parse_spec
 
 DECLARED_POLICY: Final = "declared"
-FIELDS: Final = ("windows", "false_alarms", "phases", "drift")  # of `monitors`: what the budget is spent on, and how
+FIELDS: Final = (
+    "windows",
+    "false_alarms",
+    "phases",
+    "drift",
+)  # the parts of `monitors` that set the alarm budget and how it is spent
 RULES: Final = ("blocks", "row_tests", "thresholds")
 POLICY_HELP: Final = (
     "blocks, row_tests, thresholds:psi=0.2, alpha=0.01, false_alarms=1 per 60d, windows=1d/7d, windows=500, "
@@ -28,25 +33,25 @@ class Policy:
 
 
 def policies(spec: ModelSpec, given: Sequence[str]) -> list[Policy]:
-    """The declared spec first, then every policy in the order it was given.
+    """Return the declared spec first, then every policy in the given order.
 
     Args:
-        given: texts as `--compare` takes them: names with their settings, or files, separated by commas.
+        given: values of `--compare`: policies with their settings, or files, separated by commas.
 
     Raises:
-        InvalidError: a text is no policy, or the spec cannot be judged by it; names the text.
+        InvalidError: a text is not a policy, or the policy does not fit the spec; the message names the text.
     """
     found = [Policy(DECLARED_POLICY, spec)]
     for text in _split(given):
         name, changes = _file(Path(text)) if text.endswith((".yaml", ".yml", ".json")) else (text, _changes(text))
         if name in [policy.name for policy in found]:
-            raise InvalidError(f"compare: policy {name!r} is given twice; leave one out", field="compare", value=name)
+            raise InvalidError(f"compare: policy {name!r} appears twice; leave one out", field="compare", value=name)
         found.append(Policy(name, _changed(spec, name, changes)))
     return found
 
 
 def _split(given: Sequence[str]) -> Iterator[str]:
-    """Policies are separated by commas; a file may have one in its name."""
+    """Split policies at commas; a file name may contain a comma."""
     for text in given:
         if Path(text).is_file():
             yield text
@@ -55,7 +60,7 @@ def _split(given: Sequence[str]) -> Iterator[str]:
 
 
 def _file(path: Path) -> tuple[str, dict[str, Any]]:
-    """Name (of the file, unless it gives one) and changes of a policy file."""
+    """Return the name (by default that of the file) and the changes of a policy file."""
     if not path.is_file():
         raise InvalidError(f"compare: {path} does not exist; give the path of a file", field="compare", value=str(path))
     try:
@@ -63,7 +68,7 @@ def _file(path: Path) -> tuple[str, dict[str, Any]]:
     except yaml.YAMLError as error:
         raise InvalidError(f"compare: {path} is neither YAML nor JSON: {error}", field="compare") from error
     if not isinstance(document, Mapping):
-        raise InvalidError(f"compare: {path} is no mapping; give any of {', '.join(FIELDS)}", field="compare")
+        raise InvalidError(f"compare: {path} is not a mapping; give any of {', '.join(FIELDS)}", field="compare")
     name = document.get("name", path.stem)
     changes = {key: value for key, value in document.items() if key != "name"}
     if strange := [key for key in changes if key not in FIELDS]:
@@ -90,7 +95,7 @@ def _changes(text: str) -> dict[str, Any]:
             found[head] = value
         else:
             raise InvalidError(
-                f"compare: {part.strip()!r} is no policy; write {POLICY_HELP}", field="compare", value=part.strip()
+                f"compare: {part.strip()!r} is not a policy; write {POLICY_HELP}", field="compare", value=part.strip()
             )
     return found
 
@@ -105,8 +110,8 @@ def _number(text: str, value: str) -> float:
         return float(value)
     except ValueError as error:
         raise InvalidError(
-            f"compare: {value!r} in {text!r} is no number; write a limit such as thresholds:psi=0.2", field="compare",
-            value=value,
+            f"compare: {value!r} in {text!r} is not a number; write a limit such as thresholds:psi=0.2",
+            field="compare", value=value,
         ) from error  # fmt: skip
 
 
@@ -114,8 +119,8 @@ def _changed(spec: ModelSpec, name: str, changes: Mapping[str, Any]) -> ModelSpe
     monitors = spec.document["monitors"]
     rule = changes.get("drift", {})
     if not isinstance(rule, Mapping):
-        raise InvalidError(f"compare: drift of {name!r} is no mapping; write it as in the spec", field="compare")
-    if "rule" in rule:  # another rule has limits of its own
+        raise InvalidError(f"compare: drift of {name!r} is not a mapping; write it as in the spec", field="compare")
+    if "rule" in rule:  # a new rule starts without the old rule's thresholds
         rule = {"thresholds": {}, **rule}
     try:
         changed = parse_spec(spec.document | {"monitors": monitors | changes | {"drift": monitors["drift"] | rule}})
@@ -126,6 +131,6 @@ def _changed(spec: ModelSpec, name: str, changes: Mapping[str, Any]) -> ModelSpe
 
 
 def budgeted(spec: ModelSpec) -> ModelSpec:
-    """The spec without what has limits of its own: KPIs, fairness, estimates and the retrain policy."""
+    """Return the spec without the parts outside the alarm budget: KPIs, fairness, estimates and retrain policy."""
     left_out = {"kpi": [], "fairness": [], "estimate": False}
     return parse_spec(spec.document | {"monitors": spec.document["monitors"] | left_out, "retrain": None})

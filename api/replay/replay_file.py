@@ -1,7 +1,7 @@
-"""Replay: a file through the real path, the clock driven by event time, windows closed as in production.
+"""Replay a file through the production code: event time drives the clock, and windows close as in production.
 
-What differs from production is only what a file cannot have: no job waits in a queue, no alert is confirmed with a
-report nobody could open afterwards, and a run that the policy would start is written down instead of trained.
+A replay differs from production only where it must: no job waits in a queue, no alert gets a confirmation report
+(nobody could open it afterwards), and a run that the policy would start is recorded instead of trained.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -47,14 +47,14 @@ def replay_file(
     Outcome columns found in the events file count as outcomes that arrive with their event.
 
     Args:
-        compare: policies as `api.replay.policies` reads them, to be judged over the same windows.
-        changed_at: time of a known change; what came before it alarmed falsely.
-        progress: told rows done and rows in all, after each step.
+        compare: policies to judge over the same windows, in the syntax of `api.replay.policies`.
+        changed_at: time of a known change; alarms before it are false alarms.
+        progress: called after each step with the rows done and the total.
 
     Raises:
-        InvalidError: a file cannot be read, lacks a needed column, or has one that does not fit the spec; or a policy
-            is none.
-        RecipeError, EnvelopeError: the spec's retrain policy would be refused in production too.
+        InvalidError: a file cannot be read, lacks a needed column, or has one that does not fit the spec; or a text is
+            not a policy.
+        RecipeError, EnvelopeError: production would refuse the spec's retrain policy too.
     """
     compared = policies(spec, compare) if compare else []
     given = read_events(events, spec)
@@ -66,11 +66,10 @@ def replay_file(
         mine = [p for p in compared if profile_layout(p.spec) == profile_layout(spec)]
         judged = {p.name: policy_line(p.name, p.spec, stored, changed_at) for p in mine}
     others = [p for p in compared if p.name not in judged]
-    for cut in dict.fromkeys(
-        profile_layout(p.spec) for p in others
-    ):  # other blocks: the rows are profiled for themselves
-        together = [p for p in others if profile_layout(p.spec) == cut]
-        with _replayed(home / f"cut-{len(judged)}", budgeted(together[0].spec), given, late, progress) as run:
+    # Policies with other blocks need profiles of their own, so the rows are replayed once per layout.
+    for layout in dict.fromkeys(profile_layout(p.spec) for p in others):
+        together = [p for p in others if profile_layout(p.spec) == layout]
+        with _replayed(home / f"layout-{len(judged)}", budgeted(together[0].spec), given, late, progress) as run:
             stored = run.stored()
             judged |= {p.name: policy_line(p.name, p.spec, stored, changed_at) for p in together}
     return found | {"policies": [judged[p.name] for p in compared]}
@@ -80,7 +79,7 @@ def replay_file(
 def _replayed(
     home: Path, spec: ModelSpec, given: ReplayInput, late: ReplayInput | None, progress: Progress
 ) -> Iterator[ReplayRun]:
-    """A replay that has seen every row."""
+    """Replay all rows, and yield the finished run."""
     site = open_fresh(home, ManualClock(given.frame["ts"][0]))
     try:
         with site.database.write() as db:
@@ -94,7 +93,7 @@ def _replayed(
 
 
 class _LogOnlyStore(EventStore):
-    """Rows stay in the log, which is read like tables: no version of a table has to outlive a replay."""
+    """Event store that keeps rows in the log only, because no table has to outlive a replay."""
 
     def settle(self, model: str) -> None:
         pass
@@ -104,7 +103,7 @@ class _LogOnlyStore(EventStore):
 
 
 def open_fresh(home: Path, clock: ManualClock) -> Site:
-    """An installation that is thrown away after the replay, and therefore waits for no disk."""
+    """Open a throwaway installation; it never waits for the disk."""
     settings = load({}, home=home).model_copy(update={"engine": HERE})  # other processes could not read the log
     migrations.upgrade(settings.database_url)
     keys = load_or_create(home, settings.ledger.origin)
@@ -116,7 +115,7 @@ def open_fresh(home: Path, clock: ManualClock) -> Site:
 
 
 def _base_model_notes(spec: ModelSpec) -> list[str]:
-    """Without the base model at hand the policy is still replayed; only a run could not start."""
+    """Note a missing base model: the policy is still replayed, but no run could start here."""
     if spec.retrain is None:
         return []
     plan = Plan.of(spec)

@@ -1,4 +1,4 @@
-"""A replay under way: rows are sent as their time comes, windows closed as production closes them."""
+"""Run a replay: send rows when the clock reaches their time, and close windows as production does."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -30,7 +30,7 @@ MAX_ROWS_AT_ONCE: Final = 20_000
 
 @dataclass
 class ReplayRun:
-    """A replay under way: what was sent, refused and decided."""
+    """State of a replay: the rows sent and rejected, and the decisions."""
 
     site: Site
     spec: ModelSpec
@@ -38,13 +38,13 @@ class ReplayRun:
     rejected: list[dict[str, Any]]
     accepted: int = 0
     duplicates: int = 0
-    sent: int = 0  # late outcomes
+    sent: int = 0  # late outcomes sent
     decisions: list[dict[str, Any]] = field(default_factory=list)
     considered_at: datetime | None = None
     last_run_at: datetime | None = None
-    trained_on: int = 0  # labelled events that the last run would have used up
-    ahead: int = 0  # outcomes stored whose event the clock has not reached
-    stream: dict[str, Any] | None = None  # state in which the streams of errors began
+    trained_on: int = 0  # labelled events that the last run would have consumed
+    ahead: int = 0  # stored outcomes whose event lies ahead of the clock
+    stream: dict[str, Any] | None = None  # state with which the error streams began
 
     @property
     def clock(self) -> ManualClock:
@@ -52,7 +52,7 @@ class ReplayRun:
         return self.site.clock
 
     def send_events(self, part: pl.DataFrame, name: str, *, at: datetime, arrived: pl.Series | None) -> None:
-        """Store events at `at`, each as received when `arrived` says, or all then; outcome columns stay behind."""
+        """Store events at `at`, with arrival times from `arrived` or all at `at`; outcome columns are left out."""
         ahead = replace(self.site, clock=ManualClock(at))
         columns = [c for c in part.columns if c == LINE_COLUMN or c not in self.spec.outcome_columns]
         body = Body(_lines(part.select(columns)), NDJSON)
@@ -62,7 +62,7 @@ class ReplayRun:
         self._note(receipt, name, part)
 
     def send_outcomes(self, part: pl.DataFrame, name: str, *, at: datetime, as_events: bool) -> None:
-        """Store outcomes at `at`, as arrived with their events or all then."""
+        """Store outcomes at `at`, with the arrival times of their events or all at `at`."""
         known = self.with_outcome(part)
         if known.height:
             ahead = replace(self.site, clock=ManualClock(at))
@@ -76,7 +76,7 @@ class ReplayRun:
         return part.filter(pl.any_horizontal(pl.col(columns).is_not_null())) if columns else part.clear()
 
     def send_late(self) -> None:
-        """Outcomes that have arrived by now."""
+        """Send the outcomes that have arrived by the clock's time."""
         if self.late is None:
             return
         due = int((self.late.frame["ts"] <= self.clock.now()).sum())
@@ -85,8 +85,8 @@ class ReplayRun:
             self.send_outcomes(late, self.late.name, at=self.clock.now(), as_events=False)
             self.sent = due
 
-    def look(self) -> None:
-        """Close what is due and, where something was judged, consider the retrain policy."""
+    def close_due_windows(self) -> None:
+        """Close windows that are due; if one was judged, consider the retrain policy."""
         if evaluate(self.site, self.spec.model) and self.spec.retrain is not None:
             self._consider()
         if self.stream is None and watches_concept(self.spec):
@@ -103,20 +103,20 @@ class ReplayRun:
         return StoredHistory(self.site, *self.reference(), self.stream)
 
     def finish(self) -> None:
-        """As though nothing came after the file: what is still open closes when its block of time has passed."""
+        """Close the remaining windows when their time block has passed, as if nothing came after the file."""
         windows, last = self.spec.monitors.windows, self.clock.now()
         if not isinstance(windows, RowWindow):
             length = block_length(windows)
             self.clock.move_to(_block_start(last, length) + length + GRACE_PERIOD)
         self.clock.move_to(last + GRACE_PERIOD + CLOSE_AFTER_QUIET)
-        self.look()
+        self.close_due_windows()
         if self.late is not None and self.sent < self.late.frame.height:
             self.clock.move_to(self.late.frame["ts"][-1])
             self.send_late()
-            self.look()
+            self.close_due_windows()
 
     def _consider(self) -> None:
-        """What the policy decides, as though every earlier run had ended at once and promoted nothing."""
+        """Decide by the retrain policy, as if every earlier run had ended at once without a promotion."""
         policy = self.spec.retrain
         assert policy is not None
         with self.site.database.read() as db:
@@ -140,7 +140,9 @@ class ReplayRun:
         if not receipt.rejected:
             return
         lines = part[LINE_COLUMN]
-        known = {(row["file"], row["line"]) for row in self.rejected}  # an event's outcome in the same row goes with it
+        known = {
+            (row["file"], row["line"]) for row in self.rejected
+        }  # the outcome in the same row is rejected with its event
         self.rejected += [
             {"file": name, "line": line, "field": row.field, "reason": row.reason}
             for row in receipt.rejected
@@ -149,14 +151,14 @@ class ReplayRun:
 
 
 def feed(run: ReplayRun, given: ReplayInput) -> Iterator[int]:
-    """Feed the file and close what it leaves open; rows done so far, again and again."""
+    """Feed the file and close the remaining windows; yields the number of rows done so far."""
     by_rows = isinstance(run.spec.monitors.windows, RowWindow)
     yield from (_feed_rows if by_rows else _feed_time)(run, given)
     run.finish()
 
 
 def _feed_rows(run: ReplayRun, given: ReplayInput) -> Iterator[int]:
-    """A window's worth of rows at a time; each is judged when its last row is there."""
+    """Feed the rows of one window at a time; each window is judged at its last row."""
     windows = run.spec.monitors.windows
     assert isinstance(windows, RowWindow)
     done = 0
@@ -165,14 +167,17 @@ def _feed_rows(run: ReplayRun, given: ReplayInput) -> Iterator[int]:
         run.send_events(part, given.name, at=run.clock.now(), arrived=part["ts"])
         run.send_outcomes(part, given.name, at=run.clock.now(), as_events=True)
         run.send_late()
-        run.look()
+        run.close_due_windows()
         done += part.height
         yield done
 
 
 def _feed_time(run: ReplayRun, given: ReplayInput) -> Iterator[int]:
-    """Block by block of event time. Rows are stored ahead of the clock, many blocks at once: a window needs later
-    events to close and looks at none of them, and labels that lie ahead are not counted by the retrain policy."""
+    """Feed block by block of event time.
+
+    Rows are stored ahead of the clock, many blocks at once. That is safe: a window needs later events to close but
+    reads none of them, and the retrain policy does not count labels ahead of the clock.
+    """
     windows = run.spec.monitors.windows
     assert not isinstance(windows, RowWindow)
     length = block_length(windows)
@@ -185,7 +190,7 @@ def _feed_time(run: ReplayRun, given: ReplayInput) -> Iterator[int]:
         start = _block_start(part["ts"][0], length)
         run.clock.move_to(start + GRACE_PERIOD)
         run.send_late()
-        run.look()
+        run.close_due_windows()
         run.clock.move_to(part["ts"][-1])
         run.ahead -= run.with_outcome(part).height
         done += part.height
@@ -193,9 +198,9 @@ def _feed_time(run: ReplayRun, given: ReplayInput) -> Iterator[int]:
 
 
 def _store_ahead(run: ReplayRun, name: str, parts: Sequence[pl.DataFrame], first: int) -> int:
-    """Store whole blocks from `first` on, up to MOST_ROWS_AT_ONCE rows and at least one; returns where it stopped.
+    """Store complete blocks from `first` on: at least one, up to MAX_ROWS_AT_ONCE rows; return the next block.
 
-    With outcomes that arrive on their own, one block at a time: no outcome may be older than its event's arrival.
+    If outcomes arrive separately, store one block at a time: no outcome may be older than its event's arrival.
     """
     apart = run.late is not None
     if apart:

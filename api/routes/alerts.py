@@ -1,4 +1,4 @@
-"""Alerts: look, acknowledge, resolve, open the confirmation."""
+"""Routes for alerts: list, read, acknowledge, resolve, open the confirmation report."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -21,7 +21,7 @@ from monitor.tables import Alert, Model
 router = APIRouter(prefix="/api/v1", tags=["alerts"])
 Reader = Annotated[Caller, requires(Permission.READ)]
 Worker = Annotated[Caller, requires(Permission.ALERT_WRITE)]
-# A report made from what users sent: it may run its own inline scripts, in an origin of its own, and reach nothing.
+# The report contains data that users sent: it may run inline scripts in an origin of its own, but load nothing.
 SANDBOX = (
     "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
     "img-src data: blob:; font-src data:; frame-ancestors 'self'; base-uri 'none'; form-action 'none'"
@@ -72,7 +72,7 @@ class FarRowOut(Out):
 
 
 class ExamplesOut(Out):
-    """Of one text or vector column; `value` of a row is null where the event is gone."""
+    """Examples of one text or vector column; the `value` of a row is null if its event no longer exists."""
 
     column: str
     rows: int
@@ -104,7 +104,7 @@ def confirmation(
     db: ReadDb,
     window: UUID | None = None,
 ) -> HTMLResponse:
-    """The Evidently report on the raw rows of the episode told last, or of the window of an earlier one."""
+    """The Evidently report on the raw rows of the newest confirmed window, or of an earlier one."""
     html = site.artifacts.get(_confirmed(store.alert(db, alert_id), window)["artifact"])
     headers = {
         "Content-Security-Policy": SANDBOX,
@@ -115,16 +115,16 @@ def confirmation(
 
 
 def _confirmed(alert: Alert, window: UUID | None = None) -> dict[str, Any]:
-    """The newest confirmation, or that of a window."""
+    """Return the newest confirmation, or that of a window."""
     of = [c for c in (alert.confirmation, *alert.confirmed_before) if c and str(window) == c["window_id"]]
     found = alert.confirmation if window is None else next(iter(of), None)
     if found is None:
-        why = alert.confirmation_error or "it is still being computed, or the alert is not about drift"
-        raise NotConfirmedError(f"alert {alert.id} has no confirmation: {why}", alert=str(alert.id))
+        reason = alert.confirmation_error or "it is still being computed, or the alert is not about drift"
+        raise NotConfirmedError(f"alert {alert.id} has no confirmation: {reason}", alert=str(alert.id))
     if (erased := found.get("erased")) is not None:
         raise ErasedError(
-            f"what the raw rows of alert {alert.id} showed was removed by erasure {erased['erasure']}: a person of "
-            "these rows was erased",
+            f"erasure {erased['erasure']} removed the report on the raw rows of alert {alert.id}, because they "
+            "contained rows of an erased person",
             alert=str(alert.id), erasure=erased["erasure"],
         )  # fmt: skip
     return found
@@ -134,7 +134,7 @@ def _confirmed(alert: Alert, window: UUID | None = None) -> dict[str, Any]:
 def list_examples(
     _: Annotated[Caller, requires(Permission.EVENTS_READ)], alert_id: UUID, site: SiteDep, db: ReadDb
 ) -> list[ExamplesOut]:
-    """New words of the window's texts, and the rows that lie farthest from what the reference knows."""
+    """New words in the window's texts, and the rows farthest from the reference."""
     alert = store.alert(db, alert_id)
     _confirmed(alert)
     model = db.get_one(Model, alert.model_id).name

@@ -1,4 +1,4 @@
-"""Erasures: ask for one, see how it stands, read its proof."""
+"""Routes for erasures: request one, read its state, read its proof."""
 
 import json
 from datetime import datetime
@@ -21,7 +21,7 @@ Reader = Annotated[Caller, requires(Permission.EVENTS_READ)]
 
 class ErasureIn(In):
     subject: str = Field(min_length=1, max_length=1000, description="as it was sent in events; never stored in clear")
-    models: tuple[str, ...] = Field((), description="models to look in; every model by default")
+    models: tuple[str, ...] = Field((), description="models to search; every model by default")
 
 
 class ErasureOut(Out):
@@ -39,7 +39,7 @@ class ErasureOut(Out):
 
 
 class ErasureProofOut(ErasureOut):
-    """The proof and, once the ledger is signed beyond its entry, the checkpoint that covers it."""
+    """An erasure with its proof and, once a checkpoint covers the entry, that checkpoint."""
 
     proof_digest: str | None = None
     proof: dict[str, Any] | None = None
@@ -50,7 +50,7 @@ class ErasureProofOut(ErasureOut):
 def request(
     caller: Annotated[Caller, requires(Permission.ERASE)], body: ErasureIn, site: SiteDep, db: Db
 ) -> ErasureOut:
-    """Remove a person's rows for good, from everything that holds them."""
+    """Remove a person's rows permanently from everything that holds them."""
     models = [store.model(db, name).name for name in body.models]
     digest = site.events.subject_digest(body.subject)
     now = site.clock.now()

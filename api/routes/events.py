@@ -1,4 +1,4 @@
-"""Events and outcomes coming in; one decision, with its explanation, going out."""
+"""Routes that receive events and outcomes, and return one event or its explanation."""
 
 import json
 import time
@@ -34,7 +34,9 @@ ROW_BODIES: Final[dict[str, Any]] = {
     "requestBody": {"required": True, "content": {kind: {"schema": {}} for kind in MEDIA_TYPES}}
 }
 Reader = Annotated[Caller, requires(Permission.EVENTS_READ)]
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode  # JSONResponse makes one a request
+_encode = json.JSONEncoder(
+    ensure_ascii=False, separators=(",", ":")
+).encode  # built once; JSONResponse builds an encoder per request
 
 
 class RejectionOut(Out):
@@ -71,12 +73,12 @@ async def take_events(_: Writer, request: Request) -> Response:
 
 @ingest_router.post("/outcomes", response_model=ReceiptOut, openapi_extra=ROW_BODIES)
 async def take_outcomes(_: Writer, request: Request) -> Response:
-    """Store what turned out to be true, joined to its event by event_id."""
+    """Store outcomes, joined to their events by event_id."""
     return await _store_body(request, "outcomes")
 
 
 async def _store_body(request: Request, kind: Kind) -> Response:
-    """Read the body and have it stored. Dependencies and a model of the answer would take longer than the storing."""
+    """Read the body and store it. FastAPI dependencies and a response model would cost more time than storing."""
     media_type, encoding = form_of(request, MEDIA_TYPES, ENCODINGS)
     intake: Intake = request.app.state.intake
     limit_mb = request.app.state.site.settings.server.max_body_mb
@@ -136,14 +138,14 @@ def _event(site: Site, model: str, event_id: str) -> dict[str, Any]:
 
 
 def _explained_version(db: Session, model_id: UUID, answered_by: str) -> str:
-    """The version that answered, or the champion where that one is not registered: what the job explains."""
+    """Return the version that the job explains: the one that answered if registered, else the champion."""
     registered = {row.version: row.stage for row in retrained.versions(db, model_id)}
     champion = next((version for version, stage in registered.items() if stage == "champion"), answered_by)
     return answered_by if answered_by in registered else champion
 
 
 def _request_explanation(site: Site, db: Session, model: str, event_id: str) -> None:
-    """Queue the computation once; a computation that failed is not repeated behind the reader's back."""
+    """Queue the computation once; a failed computation is reported, not repeated silently."""
     key = f"explain:{model}:{event_id}"[:200]
     last = db.scalars(select(Job).where(Job.dedupe_key == key).order_by(Job.created_at.desc()).limit(1)).first()
     if last is not None and last.state == "failed":

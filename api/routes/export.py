@@ -1,4 +1,4 @@
-"""Rows going out: streamed, in order of arrival, resumable."""
+"""Route that exports rows: streamed, in order of arrival, resumable."""
 
 from typing import Annotated
 
@@ -18,7 +18,7 @@ router = APIRouter(prefix="/api/v1/models/{model}", tags=["events"])
 
 class ExportQuery(In):
     from_: AwareDatetime | None = Field(None, alias="from", description="first event time, with zone")
-    to: AwareDatetime | None = Field(None, description="event time before which the rows lie, with zone")
+    to: AwareDatetime | None = Field(None, description="event time before which rows are exported, with zone")
     kind: Kind = "events"
     format: Form = "ndjson"
     cursor: str | None = Field(None, description="X-Assay-Version of the first answer, a colon, the last seq received")

@@ -1,4 +1,4 @@
-"""Is it alive, is it ready, how is it doing, what does it speak."""
+"""Routes for liveness, readiness, metrics and the OpenAPI document."""
 
 from typing import Annotated, Any
 

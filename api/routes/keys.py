@@ -1,4 +1,4 @@
-"""API keys: made once, shown once, revoked for good."""
+"""Routes for API keys: create (the key is shown once), list, revoke."""
 
 from datetime import datetime
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""The ledger, for whoever wants to check it without trusting us."""
+"""Routes of the ledger: checkpoint, entries and proofs, for independent verification."""
 
 import json
 from typing import Annotated, Any
@@ -26,7 +26,7 @@ class EntryQuery(In):
 
 
 class EntryOut(Out):
-    """An entry, read, with the exact bytes its leaf was taken over."""
+    """A parsed entry, with the exact bytes that its leaf hashes."""
 
     index: int
     at: str
@@ -63,7 +63,7 @@ def entries(_: Reader, query: Annotated[EntryQuery, Query()], db: ReadDb) -> Pag
 def inclusion(
     _: Reader, db: ReadDb, index: Annotated[int, Query(ge=0)], size: Annotated[int | None, Query(ge=1)] = None
 ) -> dict[str, Any]:
-    """Audit path of one entry in the tree of a size, by default the newest checkpoint's."""
+    """Inclusion proof of one entry in the tree of the given size, by default that of the newest checkpoint."""
     _within(db, size)
     if size is not None and index >= size:
         raise InvalidError(

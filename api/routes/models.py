@@ -1,4 +1,4 @@
-"""Models and their specs."""
+"""Routes for models and their specs."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal

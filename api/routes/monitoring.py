@@ -1,4 +1,4 @@
-"""What was measured: windows with their verdicts, and every number behind them."""
+"""Routes for windows with their verdicts, the measurements behind them, and silence."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -82,7 +82,7 @@ class MeasurementOut(Out):
 
 
 class SilenceOut(Out):
-    """`limit_s`: seconds without a row from `last_received_at` on that are plausible; null where `reason` says why."""
+    """`limit_s`: plausible seconds without a row since `last_received_at`; null if undefined, with a `reason`."""
 
     last_received_at: datetime | None
     silent_s: float | None
@@ -94,16 +94,16 @@ class SilenceOut(Out):
 
 @router.get("/silence")
 def silent(_: Reader, model: str, site: SiteDep, db: ReadDb) -> SilenceOut:
-    """How long no row has come, and for how long that is plausible."""
+    """How long no row has arrived, and how long a silence is plausible."""
     from monitor.windows import silence  # loads numpy and polars
 
     current = service.current_spec(site, db, model)
     row = store.newest_reference(db, current.model.id)
     assert row is not None  # every model has one from its first spec on
-    found, told = silence.outlook(site, current, row), current.model.silent_seq is not None
+    found, announced = silence.outlook(site, current, row), current.model.silent_seq is not None
     silent_s = None if found.since is None else max(0.0, (site.clock.now() - found.since).total_seconds())
     return SilenceOut(
-        last_received_at=found.since, silent_s=silent_s, reason=found.reason, told=told,
+        last_received_at=found.since, silent_s=silent_s, reason=found.reason, told=announced,
         limit_s=None if found.due is None or found.since is None else (found.due - found.since).total_seconds(),
         days_known=found.known.days if found.known is not None else None,
     )  # fmt: skip

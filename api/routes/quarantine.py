@@ -1,4 +1,4 @@
-"""Rejected rows: look, try again under the current spec, correct, discard."""
+"""Routes for rejected rows: list, check again under the current spec, correct, discard."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -89,5 +89,5 @@ def fix(caller: Writer, model: str, row: str, body: dict[str, Any], site: SiteDe
 
 @router.post("/{row}/discard", status_code=204)
 def discard(caller: Writer, model: str, row: str, site: SiteDep) -> None:
-    """Leave a row for good."""
+    """Discard a row for good."""
     release.discard(site, model, row, actor=caller.name)

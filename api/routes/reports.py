@@ -1,4 +1,4 @@
-"""Reports: ask for one, see how it stands, download its files."""
+"""Routes for reports: request one, read its state, download its files."""
 
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal

@@ -1,4 +1,4 @@
-"""Retraining: data sets, decisions, runs, versions and the champion."""
+"""Routes for retraining: data sets, decisions, runs, versions and the champion."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -101,7 +101,7 @@ class VersionOut(Out):
     adapter: str | None
     labels: list[Any] | None
     run_id: UUID | None
-    trained_on_erased: list[str] = Field(description="erasures of rows it had learned from; a retrain is recommended")
+    trained_on_erased: list[str] = Field(description="erasures of rows in its training data; a retrain is recommended")
     created_at: datetime
     promoted_at: datetime | None
     retired_at: datetime | None
@@ -150,7 +150,7 @@ def start(
     db: Db,
     response: Response,
 ) -> StartedOut:
-    """Ask for a retrain now: 202 with the run, or 200 with the decision that holds it back."""
+    """Request a retrain now: 202 with the run, or 200 with the decision that blocks it."""
     from retrain.runs.consider import start_manual
 
     considered = start_manual(site, db, model, caller.name, body.reason)
@@ -186,7 +186,7 @@ def reject(caller: Approver, run_id: UUID, body: ReasonIn, site: SiteDep, db: Db
 
 @router.post("/runs/{run_id}/promote")
 def promote(caller: Mover, run_id: UUID, body: ReasonIn, site: SiteDep, db: Db) -> VersionOut:
-    """Make the run's candidate champion; gates and approvals are looked at again."""
+    """Make the run's candidate champion; gates and approvals are checked again."""
     from retrain.registry.promotion import promote_run
 
     return VersionOut.of(promote_run(site, db, run_id, caller.name, body.reason))
@@ -194,7 +194,7 @@ def promote(caller: Mover, run_id: UUID, body: ReasonIn, site: SiteDep, db: Db) 
 
 @router.post("/runs/{run_id}/rollback")
 def rollback(caller: Mover, run_id: UUID, body: ReasonIn, site: SiteDep, db: Db) -> VersionOut:
-    """Put the champion before this run's version back."""
+    """Restore the champion that preceded this run's version."""
     from retrain.registry.champion import champion_of
     from retrain.registry.promotion import roll_back
 
@@ -213,7 +213,7 @@ def rollback(caller: Mover, run_id: UUID, body: ReasonIn, site: SiteDep, db: Db)
 def champion(
     _: Annotated[Caller, requires(Permission.CHAMPION_READ)], model: str, site: SiteDep, db: ReadDb
 ) -> ChampionOut:
-    """What serving should load, signed."""
+    """The version that serving should load, signed."""
     from retrain.registry.champion import champion_of
 
     return ChampionOut.of(champion_of(site, db, model))

@@ -1,4 +1,4 @@
-"""OpenTelemetry: spans coming in over OTLP/HTTP, and the services whose spans no model takes."""
+"""Routes that receive spans over OTLP/HTTP, and list the services whose spans no model takes."""
 
 import time
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""A file as a stream of batches, as it is written: no more than a batch is held, however large the file."""
+"""Read a file as a stream of batches, so that memory holds one batch however large the file is."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,26 +14,26 @@ from api.upload.files import UploadSource
 from core.errors import InvalidError
 
 BATCH_ROWS: Final = 20_000
-BATCH_BYTES: Final = 16 << 20  # of text in one batch
+BATCH_BYTES: Final = 16 << 20  # bytes of text in one batch
 MAX_LINE_BYTES: Final = 32 << 20
 _CHUNK: Final = 1 << 20
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows that follow one another in a file: columns, or for NDJSON the lines as they are (None: a line too long)."""
+    """Consecutive rows of a file: columns, or for NDJSON the raw lines (None for a line that is too long)."""
 
-    first: int  # row of the file, from 1; a blank line of NDJSON counts
+    first: int  # row of the file, from 1; blank NDJSON lines count
     rows: int
     position: int  # bytes of the file read so far
     content: pl.DataFrame | list[bytes | None]
 
 
 def column_names(source: UploadSource) -> list[str] | None:
-    """The file's columns; None for NDJSON, where each line has its own.
+    """Return the column names of a file; None for NDJSON, where each line has its own keys.
 
     Raises:
-        InvalidError: it cannot be read.
+        InvalidError: the file cannot be read.
     """
     with _read_errors(source), source.opened() as (stream, _):
         match source.form:
@@ -45,7 +45,7 @@ def column_names(source: UploadSource) -> list[str] | None:
 
 
 def batches(source: UploadSource, skip: int) -> Iterator[Batch]:
-    """The rows after the first `skip`.
+    """Yield the rows after the first `skip` rows, in batches.
 
     Raises:
         InvalidError: the file is damaged.
@@ -62,8 +62,8 @@ def _read_errors(source: UploadSource) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
-        why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InvalidError(f"file {source.name} cannot be read as {source.form}: {why}", field="file") from error
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InvalidError(f"file {source.name} cannot be read as {source.form}: {reason}", field="file") from error
 
 
 def _parquet(source: UploadSource, skip: int) -> Iterator[Batch]:
@@ -78,18 +78,18 @@ def _parquet(source: UploadSource, skip: int) -> Iterator[Batch]:
         ):
             end = at + part.num_rows
             if end > skip:
-                cut = part.slice(max(0, skip - at))
+                rows = part.slice(max(0, skip - at))
                 yield Batch(
-                    end - cut.num_rows + 1,
-                    cut.num_rows,
+                    end - rows.num_rows + 1,
+                    rows.num_rows,
                     source.size * end // total,
-                    _framed(pa.Table.from_batches([cut])),
+                    _framed(pa.Table.from_batches([rows])),
                 )
             at = end
 
 
 def _csv(stream: Any, columns: list[str] | None) -> Any:
-    """Text all through: the spec decides what a column is, not the first rows of the file."""
+    """Open a CSV file with every column as text: the spec decides the types, not the first rows of the file."""
     types = None if columns is None else dict.fromkeys(columns, pa.string())
     return pa_csv.open_csv(
         stream,
@@ -107,8 +107,8 @@ def _csv_batches(source: UploadSource, skip: int) -> Iterator[Batch]:
         for part in _csv(stream, columns):
             end = at + part.num_rows
             for first in range(max(at, skip), end, BATCH_ROWS):
-                cut = part.slice(first - at, BATCH_ROWS)
-                yield Batch(first + 1, cut.num_rows, file.tell(), _framed(pa.Table.from_batches([cut])))
+                rows = part.slice(first - at, BATCH_ROWS)
+                yield Batch(first + 1, rows.num_rows, file.tell(), _framed(pa.Table.from_batches([rows])))
             at = end
 
 
@@ -135,11 +135,11 @@ def _ndjson(source: UploadSource, skip: int) -> Iterator[Batch]:
 
 
 def _lines(stream: Any) -> Iterator[bytes | None]:
-    """Lines without their newline; None in place of one that is too long to be held."""
+    """Yield lines without their newline; None in place of a line that is too long."""
     rest, skipping = b"", False
     while chunk := bytes(stream.read(_CHUNK)):
-        *whole, rest = (rest + chunk).split(b"\n")
-        for line in whole:
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
             yield None if skipping else line
             skipping = False
         if len(rest) > MAX_LINE_BYTES:

@@ -1,4 +1,4 @@
-"""What `assay ingest` is pointed at: one file, a folder of files, or the same in an object store."""
+"""Find the files for `assay ingest`: one file, a folder of files, or the same in an object store."""
 
 import hashlib
 import re
@@ -23,22 +23,22 @@ _URI_HELP: Final = (
     "write it like s3://bucket/folder, gs://bucket/folder, abfs://container@account.dfs.core.windows.net/folder or "
     "file:///folder"
 )
-# An object store may take its time over a page of a thousand names; Arrow's own patience is 3 seconds with S3, and a
-# quarter of an hour with Google's where nobody answers.
+# An object store may need long to list a page of a thousand names. Arrow's own timeouts are 3 seconds for S3, and a
+# quarter of an hour for Google Cloud Storage if nothing answers.
 _REQUEST_TIMEOUT_S: Final = 60
 _CONNECT_TIMEOUT_S: Final = 10
-# name:password@ (a port is none), and what SAS tokens and Azure's URIs carry.
+# name:password@ (but not host:port), and the secrets in SAS tokens and Azure URIs.
 _SECRET_PATTERN: Final = re.compile(r"://[^:/@?]*:(?!\d+/)[^@]*@|[?&](?:sig|client_secret)=")
 
 
 @dataclass(frozen=True)
 class UploadSource:
-    """One file: where it is, what tells whether it changed, and how it is written."""
+    """One file: its location, the marks by which a change is detected, and its format."""
 
-    name: str  # as it was given, below the folder it was found in
+    name: str  # relative to the folder in which it was found
     path: str
     size: int
-    changed: str  # time of the last change
+    changed: str  # time of the last change, in nanoseconds
     form: str
     packed: Compression | None
     partitions: Mapping[str, str]  # from folders named column=value
@@ -46,7 +46,7 @@ class UploadSource:
 
     @contextmanager
     def opened(self) -> Iterator[tuple[Any, Any]]:
-        """The file's content unpacked, and the file itself, which tells how far reading has come."""
+        """Open the decompressed content, and the file itself, whose position shows the progress."""
         import pyarrow as pa
 
         with self.store.open_input_file(self.path) as file:
@@ -57,7 +57,7 @@ class UploadSource:
                     yield stream, file
 
     def digest(self) -> str:
-        """SHA-256 of the file's bytes, hexadecimal."""
+        """Return the SHA-256 of the file's bytes, in hexadecimal."""
         digest = hashlib.sha256()
         with self.store.open_input_stream(self.path) as stream:
             while chunk := stream.read(_CHUNK):
@@ -66,10 +66,10 @@ class UploadSource:
 
 
 def sources(given: str) -> list[UploadSource]:
-    """The files behind a path or URI, in order of their names.
+    """Return the files at a path or URI, in order of their names.
 
     Raises:
-        InvalidError: nothing is there, or nothing that can be read.
+        InvalidError: the path does not exist, or has no file that can be read.
     """
     import pyarrow as pa
     from pyarrow.fs import FileSelector, FileType
@@ -106,16 +106,16 @@ def _located(given: str) -> tuple["FileSystem", str]:
 
     if "://" not in given:
         return LocalFileSystem(), given
-    if _SECRET_PATTERN.search(given):  # it is not quoted
+    if _SECRET_PATTERN.search(given):  # the message does not quote it
         raise InvalidError(
-            "file: the URI holds a password or key, which would be kept where progress is noted; leave it out and set "
+            "file: the URI holds a password or key, which the progress file would store; leave it out and set "
             "the cloud's own environment variables, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY", field="file",
         )  # fmt: skip
     try:
         store, path = _opened(given)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InvalidError(
-            f"file: {given} is no URI that can be read: {_first_line(error)}; {_URI_HELP}", field="file", value=given
+            f"file: {given} cannot be read as a URI: {_first_line(error)}; {_URI_HELP}", field="file", value=given
         ) from error
     if not path.strip("/"):
         raise InvalidError(f"file: {given} names no bucket or folder; {_URI_HELP}", field="file", value=given)
@@ -123,7 +123,7 @@ def _located(given: str) -> tuple["FileSystem", str]:
 
 
 def _opened(uri: str) -> tuple["FileSystem", str]:
-    """The store behind a URI and the path in it, as patient as a slow store needs and an absent one deserves."""
+    """Open the store of a URI, with timeouts that suit slow stores and fail soon on absent ones."""
     from pyarrow.fs import AzureFileSystem, FileSystem, S3FileSystem
 
     if uri.startswith(("gs://", "gcs://")) and "retry_limit_seconds=" not in uri:
@@ -131,10 +131,12 @@ def _opened(uri: str) -> tuple["FileSystem", str]:
     made: Any
     store, path = FileSystem.from_uri(uri)
     if isinstance(store, S3FileSystem):
-        # A URI of S3 cannot say how long to wait; pickling knows what else the store was made of.
+        # An S3 URI cannot set timeouts. `__reduce__` gives the other arguments that the store was made with.
         made = store.__reduce__()
         store = made[0]({**made[1][0], "request_timeout": _REQUEST_TIMEOUT_S, "connect_timeout": _CONNECT_TIMEOUT_S})
-    if isinstance(store, AzureFileSystem) and (keys := azure_keys()):  # without one Arrow asks for an identity
+    if isinstance(store, AzureFileSystem) and (
+        keys := azure_keys()
+    ):  # without a key Arrow looks for a managed identity
         made = store.__reduce__()
         store = made[0]({**made[1][0], **keys})
     return store, path

@@ -1,7 +1,7 @@
-"""Send files into a running service, and go on where an earlier attempt ended.
+"""Send files into a running service, and resume where an earlier attempt ended.
 
-What was done is noted after each batch. The note may lag behind (a killed process, a lost answer): the rows sent again
-have the same ids then, and the service stores them once.
+Progress is saved after each batch. It may lag behind (a killed process, a lost response). The rows sent again then have
+the same ids, and the service stores them once.
 """
 
 import json
@@ -20,13 +20,13 @@ from core.artifacts import write_durably
 from core.errors import InvalidError
 from monitor.spec.model import ModelSpec
 
-MAX_LISTED_REJECTIONS: Final = 1000  # rejected rows that are listed
-_MAX_BUSY_WAIT_S: Final = 600  # how long a service that is busy all the time is waited for
+MAX_LISTED_REJECTIONS: Final = 1000  # rows
+_MAX_BUSY_WAIT_S: Final = 600  # the most that one request waits for a busy service
 
 
 @dataclass
 class FileProgress:
-    """How far one file has come."""
+    """How much of one file has been sent."""
 
     size: int
     changed: str
@@ -36,7 +36,7 @@ class FileProgress:
 
 @dataclass
 class UploadProgress:
-    """What is noted between attempts: `about` says of which rows, so that a note is not taken for another's."""
+    """Progress saved between attempts; `about` identifies the upload, so that another one cannot use the file."""
 
     path: Path
     about: dict[str, Any]
@@ -44,9 +44,10 @@ class UploadProgress:
 
     @classmethod
     def open(cls, path: Path, about: dict[str, Any]) -> "UploadProgress":
-        """
+        """Read the progress file, or start a new one.
+
         Raises:
-            InvalidError: the file is no such note, or one of something else.
+            InvalidError: the file is not a progress file, or belongs to another upload.
         """
         if not path.exists():
             return cls(path, about)
@@ -55,7 +56,7 @@ class UploadProgress:
             files = {name: FileProgress(**done) for name, done in document["files"].items()}
         except (ValueError, TypeError, KeyError) as error:
             raise InvalidError(
-                f"state: {path} is no progress file of assay ingest; name another file or delete it", field="state"
+                f"state: {path} is not a progress file of assay ingest; name another file or delete it", field="state"
             ) from error
         if document["about"] != about:
             raise InvalidError(
@@ -65,7 +66,7 @@ class UploadProgress:
         return cls(path, about, files)
 
     def of(self, source: UploadSource) -> FileProgress:
-        """How far a file has come; from its start when it changed since."""
+        """Return the progress of a file; it starts again if the file has changed."""
         done = self.files.get(source.name)
         if done is None or (done.size, done.changed) != (source.size, source.changed):
             done = self.files[source.name] = FileProgress(source.size, source.changed)
@@ -79,7 +80,7 @@ class UploadProgress:
 
 @dataclass
 class Totals:
-    """What became of the rows sent in this run; an outcome counts beside its event."""
+    """Counts of the rows sent in this run; an outcome counts in addition to its event."""
 
     files: int = 0
     rows: int = 0
@@ -92,23 +93,25 @@ class Totals:
 
     @property
     def stored(self) -> int:
-        """Rows the service has, from now or from before."""
+        """Rows that the service has stored, now or earlier."""
         return self.accepted + self.duplicates + self.outcomes_accepted + self.outcomes_duplicates
 
 
 class Sender:
-    def __init__(self, client: Client, spec: ModelSpec, told: Callable[[int, int], None]) -> None:
-        """`told` hears the bytes done of this run's files, and the rows sent."""
-        self._client, self._spec, self._told = client, spec, told
+    """Sends the rows of files in batches and counts the results."""
+
+    def __init__(self, client: Client, spec: ModelSpec, on_progress: Callable[[int, int], None]) -> None:
+        """`on_progress` gets the bytes done of this run's files, and the rows sent."""
+        self._client, self._spec, self._on_progress = client, spec, on_progress
         self.totals = Totals()
-        self._before = 0  # bytes of the files that are finished
+        self._before = 0  # bytes of the finished files
 
     def send(self, found: Sequence[UploadSource], plan: UploadPlan, progress: UploadProgress) -> Totals:
-        """Send what is not done yet.
+        """Send the rows that were not sent yet.
 
         Raises:
-            InvalidError: a file cannot be read, or its columns are not the spec's; what came before it is sent.
-            ServiceError: the service refuses or went away; a repetition goes on from there.
+            InvalidError: a file cannot be read, or its columns do not match the spec; everything before it is sent.
+            ServiceError: the service refused a request or did not answer; the next run resumes there.
         """
         for source in found:
             done = progress.of(source)
@@ -118,7 +121,7 @@ class Sender:
                 progress.save()
                 self.totals.files += 1
             self._before += source.size
-            self._told(self._before, self.totals.rows)
+            self._on_progress(self._before, self.totals.rows)
         self.totals.rejected.sort(key=lambda rejected: (rejected["file"], rejected["row"]))
         return self.totals
 
@@ -127,38 +130,39 @@ class Sender:
             before = replace(self.totals, rejected=list(self.totals.rejected))
             for number, line in enumerate(batch.content if isinstance(batch.content, list) else (), start=batch.first):
                 if line is None:
-                    self._refuse(source, number, None, "the line is too long to be held; split it")
+                    self._refuse(source, number, None, "the line is too long; split it")
             try:
                 for body in bodies(plan, batch, first=batch.first == 1):
                     self._post(source, body)
             except InvalidError as error:
                 raise InvalidError(f"file {source.name}: {error.message}", **error.facts) from error
             if batch.first == 1 and self.totals.rejected_total > before.rejected_total:
-                self._demand_taken(source, batch.rows, before)
+                self._require_stored(source, batch.rows, before)
             self.totals.rows += batch.rows
             done.rows = batch.first + batch.rows - 1
             progress.save()
-            self._told(self._before + batch.position, self.totals.rows)
+            self._on_progress(self._before + batch.position, self.totals.rows)
 
-    def _demand_taken(self, source: UploadSource, rows: int, before: Totals) -> None:
-        """Stop at the start of a file of which nothing fits, instead of filling the quarantine with it."""
+    def _require_stored(self, source: UploadSource, rows: int, before: Totals) -> None:
+        """Stop at the start of a file in which no row fits, instead of filling the quarantine with it."""
         if self.totals.stored > before.stored:
             return
-        why = self.totals.rejected[min(len(before.rejected), MAX_LISTED_REJECTIONS - 1)]
-        name = f"{why['field']}: " if why["field"] else ""
+        first = self.totals.rejected[min(len(before.rejected), MAX_LISTED_REJECTIONS - 1)]
+        name = f"{first['field']}: " if first["field"] else ""
         raise InvalidError(
-            f"file {source.name}: none of its first {rows} rows was taken; row {why['row']}: {name}{why['reason']}",
-            field=why["field"],
+            f"file {source.name}: none of its first {rows} rows was accepted; "
+            f"row {first['row']}: {name}{first['reason']}",
+            field=first["field"],
         )
 
     def _post(self, source: UploadSource, body: UploadBody) -> None:
         try:
-            receipt = self._patiently(body)
+            receipt = self._send_when_free(body)
         except ServiceError as error:
             if error.facts.get("status") != 413:
                 raise
             if len(body.rows) == 1:
-                self._refuse(source, body.rows[0], None, "the row is larger than the service takes at once")
+                self._refuse(source, body.rows[0], None, "the row is larger than the service accepts in one request")
                 return
             for half in body.halves():
                 for part in half:
@@ -179,8 +183,8 @@ class Sender:
         if len(self.totals.rejected) < MAX_LISTED_REJECTIONS:
             self.totals.rejected.append({"file": source.name, "row": row, "field": name, "reason": reason})
 
-    def _patiently(self, body: UploadBody) -> Any:
-        """Post, waiting as long as the service asks for while it is busy."""
+    def _send_when_free(self, body: UploadBody) -> Any:
+        """Post a body; while the service is busy, wait as long as it asks and try again."""
         waited = 0.0
         path = f"/api/v1/models/{quote(self._spec.model, safe='')}/{body.kind}"
         while True:
@@ -195,10 +199,10 @@ class Sender:
 
 
 def _plan_of(source: UploadSource, plan: UploadPlan) -> UploadPlan:
-    """The plan for one file: what its folders say, and ids where it has none.
+    """Return the plan for one file: constants from its partition folders, and generated ids if it has none.
 
     Raises:
-        InvalidError: a column is missing, or is not declared.
+        InvalidError: a column is missing or not declared.
     """
     names = column_names(source)
     constants = {n: v for n, v in {**plan.constants, **source.partitions}.items() if n in plan.kinds}
@@ -214,7 +218,7 @@ def _plan_of(source: UploadSource, plan: UploadPlan) -> UploadPlan:
     new |= constants.keys()
     if not plan.outcomes_only:
         _demand(source, "ts", new, "name the column that holds the time of the answer with --ts COLUMN")
-        _demand(source, "version", new, "name the column with --rename 'COLUMN=version', or say --model-version V")
+        _demand(source, "version", new, "name the column with --rename 'COLUMN=version', or give --model-version V")
     elif "event_id" not in new:
         _demand(source, "event_id", new, "an outcome needs the id of its event; use --rename 'COLUMN=event_id'")
     for name in sorted(new - plan.kinds.keys() - {"ts"}):
@@ -226,7 +230,7 @@ def _plan_of(source: UploadSource, plan: UploadPlan) -> UploadPlan:
 
 
 def _plan_of_lines(source: UploadSource, plan: UploadPlan, constants: Mapping[str, str]) -> UploadPlan:
-    """What the first row of NDJSON has stands for the others; the service judges each."""
+    """Plan an NDJSON file from the keys of its first row; the service checks each row."""
     row = _first_object(source)
     new = {plan.rename.get(name, name) for name in row} - {""} | constants.keys()
     if row and not plan.outcomes_only:

@@ -1,7 +1,7 @@
-"""Rows of a file as requests: what the spec's types take goes as columns, the rest as JSON for the service to judge.
+"""Turn rows of a file into requests: rows that fit the spec go as columns, the others as JSON.
 
-Nothing is dropped here: a value that does not fit is sent as it is, so that its row is refused with a reason and kept
-in quarantine like that of any other producer.
+This module drops nothing. A value that does not fit is sent unchanged, so that the service refuses its row with a
+reason and keeps it in quarantine, as for any other producer.
 """
 
 import io
@@ -32,20 +32,20 @@ class UploadPlan:
 
     spec: ModelSpec
     outcomes_only: bool = False
-    rename: Mapping[str, str] = field(default_factory=dict)  # "" leaves the column out
-    constants: Mapping[str, str] = field(default_factory=dict)  # for columns that the file does not have
-    ids: str | None = None  # what the ids of rows without one begin with; the row's number follows
+    rename: Mapping[str, str] = field(default_factory=dict)  # "" drops the column
+    constants: Mapping[str, str] = field(default_factory=dict)  # values of columns that the file does not have
+    ids: str | None = None  # prefix of generated ids; the row's number follows
 
     @property
     def kinds(self) -> dict[str, ColumnType]:
-        """Columns a file may have, under their new names."""
+        """Types of the columns that a file may have, by their new names."""
         declared = self.spec.outcome_columns if self.outcomes_only else self.spec.columns
         return {**OWN_COLUMNS, **{name: c.type for name, c in declared.items()}}
 
 
 @dataclass(frozen=True)
 class UploadBody:
-    """A request, and for each of its rows the row of the file."""
+    """A request body, and for each of its rows the row number in the file."""
 
     kind: str  # events or outcomes
     media_type: str
@@ -55,10 +55,10 @@ class UploadBody:
 
 
 def bodies(plan: UploadPlan, batch: Batch, *, first: bool) -> list[UploadBody]:
-    """The requests of a batch, those with events before those with outcomes.
+    """Return the requests of a batch, events before outcomes.
 
     Raises:
-        InvalidError: `first` of a file, and a column in which no value is what the spec declares.
+        InvalidError: the batch is the `first` of its file, and no value of a column has the declared type.
     """
     numbers = range(batch.first, batch.first + batch.rows)
     if isinstance(batch.content, list):
@@ -101,13 +101,13 @@ def _of_frame(plan: UploadPlan, raw: pl.DataFrame, numbers: Sequence[int], *, fi
 def _objects(
     raw: pl.DataFrame, typed: pl.DataFrame, misfits: Mapping[str, pl.Series], rows: pl.Series
 ) -> list[dict[str, Any]]:
-    """Rows as JSON has them: what fits as it was read, what does not as the file has it."""
+    """Return rows as JSON objects: values that fit in their declared type, others as they are in the file."""
     columns: dict[str, list[Any]] = {}
     for name in raw.columns:
         read = typed[name].dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ") if name == "ts" else typed[name]
         given = raw[name].cast(pl.String) if raw.schema[name].is_temporal() else raw[name]
         pairs = zip(misfits[name].filter(rows), given.filter(rows), read.filter(rows), strict=True)
-        columns[name] = [its_own if misfit else fit for misfit, its_own, fit in pairs]
+        columns[name] = [original if misfit else fit for misfit, original, fit in pairs]
     values = zip(*columns.values(), strict=True)
     return [{k: v for k, v in zip(columns, row, strict=True) if v is not None} for row in values]
 
@@ -125,14 +125,14 @@ def _columnar(kind: str, frame: pl.DataFrame, rows: pl.Series) -> list[UploadBod
 
 
 def _typed(series: pl.Series, kind: ColumnType) -> tuple[pl.Series, pl.Series]:
-    """One column as its declared type, and where a value is none; codes kept as numbers are fine as categories."""
+    """Convert a column to its declared type, with a mask of the misfits; numeric codes may be categories."""
     dtype = series.dtype
     fits = pl.Series([False]).new_from_index(0, len(series))
     if dtype == pl.Null:
         return series.cast(DTYPES[kind]), fits
     if kind == "number" and (dtype.is_numeric() or dtype == pl.String):
         text = series.str.strip_chars() if dtype == pl.String else series
-        numbers = text.cast(pl.Float64, strict=False).fill_nan(None)  # files say "no value" by NaN
+        numbers = text.cast(pl.Float64, strict=False).fill_nan(None)  # in files NaN means "no value"
         missing = text.str.to_lowercase().is_in(["nan", ""]) if dtype == pl.String else fits
         numbers = numbers.set(missing.fill_null(value=False), None)
         return numbers, (numbers.is_infinite() | (numbers.is_null() & series.is_not_null() & ~missing)).fill_null(
@@ -174,7 +174,7 @@ def _refused(series: pl.Series, kind: str) -> InvalidError:
         )
     else:
         text = (
-            f"column {series.name!r} is declared as {kind} and holds {series.dtype}, such as {value!r}; convert the "
+            f"column {series.name!r} is declared as {kind} but holds {series.dtype}, such as {value!r}; convert the "
             f"column, change its type in the spec, or leave it out with --rename '{series.name}='"
         )
     return InvalidError(text, field=series.name, value=value)
@@ -184,7 +184,7 @@ def _refused(series: pl.Series, kind: str) -> InvalidError:
 
 
 def _of_lines(plan: UploadPlan, lines: Sequence[tuple[int, bytes]]) -> list[UploadBody]:
-    """Lines go as they are, unless something in them is to be changed or sent elsewhere."""
+    """Send lines unchanged, unless a key must be renamed or belongs to the outcomes."""
     lines = [(number, line) for number, line in lines if line.strip()]
     changed = plan.rename or plan.constants or plan.ids is not None or plan.outcomes_only
     elsewhere = [json.dumps(name).encode() for name in plan.spec.outcome_columns]
@@ -212,7 +212,7 @@ def _named_object(plan: UploadPlan, number: int, row: Mapping[str, Any]) -> dict
 
 
 def _of_objects(plan: UploadPlan, rows: Sequence[tuple[int, Any]]) -> list[UploadBody]:
-    """Rows as JSON, divided into events and outcomes; a line that is no object stays as it is."""
+    """Return rows as JSON, divided into events and outcomes; a line that is not an object is sent unchanged."""
     names = set(plan.spec.outcome_columns)
     if plan.outcomes_only:
         return _textual("outcomes", [(n, _line(row)) for n, row in rows])

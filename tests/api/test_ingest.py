@@ -257,7 +257,7 @@ REFUSALS: dict[str, tuple[Callable[[Path], object], tuple[str, ...], tuple[str, 
     ),
     "no state": (
         lambda f: (rows(2).write_csv(f / "a.csv"), (f / "s.json").write_text("x")), ("a.csv", "--state", "s.json"),
-        ("no progress file",),
+        ("not a progress file",),
     ),
     "rename to nothing known": (
         lambda f: rows(2).write_csv(f / "a.csv"), ("a.csv", "--rename", "text"), ("FROM=TO",),

@@ -309,8 +309,8 @@ class _Pass(http.server.BaseHTTPRequestHandler):
 @pytest.mark.parametrize(
     ("uri", "words"),
     [
-        ("s3a://drops/one", ("s3a://drops/one is no URI", "s3://bucket/folder, gs://bucket/folder, abfs://container@")),
-        ("https://example.com/a.parquet", ("https://example.com/a.parquet is no URI", "file:///folder")),
+        ("s3a://drops/one", ("s3a://drops/one cannot be read as a URI", "s3://bucket/folder, gs://bucket/folder, abfs://container@")),
+        ("https://example.com/a.parquet", ("https://example.com/a.parquet cannot be read as a URI", "file:///folder")),
         ("s3://", ("names no bucket or folder",)),
         ("gs://", ("names no bucket or folder",)),
         ("s3:///one", ("Missing bucket name",)),

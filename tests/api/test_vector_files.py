@@ -83,7 +83,7 @@ def test_a_row_whose_vector_does_not_fit_is_left_out_of_a_replay_with_its_line(t
 
 def test_a_file_whose_column_is_no_vector_is_refused_with_the_field(tmp_path: Path) -> None:
     frame(3, moved=0).with_columns(vec=pl.lit(1.5)).write_parquet(tmp_path / "a.parquet")
-    with pytest.raises(InvalidError, match="column 'vec' is declared as vector and holds Float64"):
+    with pytest.raises(InvalidError, match="column 'vec' is declared as vector but holds Float64"):
         read_events(tmp_path / "a.parquet", SPEC)
     frame(3, moved=0).with_columns(vec=pl.lit("x"), ts=pl.lit("2026-01-01T00:00:00Z")).write_csv(tmp_path / "a.csv")
     with pytest.raises(InvalidError, match="declared as a JSON list of numbers"):

@@ -66,7 +66,7 @@ def test_policies_are_separated_by_commas_or_given_as_files(spec: ModelSpec, tmp
 @pytest.mark.parametrize(
     ("text", "word"),
     [
-        ("rows", "is no policy"),
+        ("rows", "is not a policy"),
         ("thresholds", "go together"),
         ("thresholds:psi=much", "is no number"),
         ("thresholds:magic=0.2", "is not known"),
@@ -85,7 +85,7 @@ def test_what_is_no_policy_is_refused_by_its_text(spec: ModelSpec, text: str, wo
 
 @pytest.mark.parametrize(
     ("content", "word"),
-    [("kpi: []", "'kpi'"), ("- blocks", "no mapping"), ("{", "neither YAML"), ("drift: 1", "drift")],
+    [("kpi: []", "'kpi'"), ("- blocks", "not a mapping"), ("{", "neither YAML"), ("drift: 1", "drift")],
 )
 def test_a_policy_file_holds_windows_budget_phases_and_drift_alone(
     spec: ModelSpec, tmp_path: Path, content: str, word: str

@@ -156,7 +156,7 @@ def test_the_command_prints_rates_and_policies_for_people_and_one_document_for_m
         assert said in done.stdout
     done = assay("replay", "spec.yaml", "events.parquet", "--changed-at", "2026-03-06", cwd=tmp_path)
     assert done.returncode == 2
-    assert "'2026-03-06' is no time with a zone" in " ".join(done.stderr.split())
+    assert "'2026-03-06' is not a time with a zone" in " ".join(done.stderr.split())
 
 
 # --- real years -------------------------------------------------------------------------------------------------------

@@ -66,7 +66,7 @@ COLUMNAR: Final[Mapping[str, Whole]] = {
     **{f"cut at {part}": (_cut(part), 400, _INVALID, _REWRITE) for part in (3, 0.02, 0.3, 0.6, 0.9)},
 }  # fmt: skip
 STREAMS: Final[Mapping[str, Whole]] = {
-    "an Arrow file": (lambda form, rows: broken.arrow_file(rows), 400, _INVALID, "write an IPC stream, with pyarrow"),
+    "an Arrow file": (lambda form, rows: broken.arrow_file(rows), 400, _INVALID, "write an IPC stream with pyarrow"),
     "Parquet": (lambda form, rows: body_of("parquet", rows), 400, _INVALID, "a Parquet file; say so"),
     "a length without end": (lambda form, rows: b"\xff\xff\xff\xff\xff\xff\xff\x7f" + bytes(50), 400, _INVALID, "anew"),
     "a negative length": (lambda form, rows: b"\xff" * 64, 400, _INVALID, "anew"),
