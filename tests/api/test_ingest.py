@@ -218,7 +218,7 @@ def test_a_row_too_large_for_the_service_is_named_and_the_others_are_sent(ingest
     huge.drop("intent_true").write_ndjson(tmp_path / "huge.ndjson")
     answer = ingest("huge.ndjson")
     assert (answer["accepted"], answer["rejected"][0]["row"]) == (2, 2)
-    assert "larger than the service takes" in answer["rejected"][0]["reason"]
+    assert "larger than the service accepts" in answer["rejected"][0]["reason"]
 
 
 REFUSALS: dict[str, tuple[Callable[[Path], object], tuple[str, ...], tuple[str, ...]]] = {

@@ -68,12 +68,12 @@ def test_policies_are_separated_by_commas_or_given_as_files(spec: ModelSpec, tmp
     [
         ("rows", "is not a policy"),
         ("thresholds", "go together"),
-        ("thresholds:psi=much", "is no number"),
+        ("thresholds:psi=much", "is not a number"),
         ("thresholds:magic=0.2", "is not known"),
         ("alpha=2", "alpha"),
         ("windows=5 moons", "is not a duration"),
         ("windows=500", "a budget per time, which needs windows of time"),
-        ("blocks,blocks", "given twice"),
+        ("blocks,blocks", "appears twice"),
         ("absent.yaml", "does not exist"),
     ],
 )

@@ -67,15 +67,17 @@ COLUMNAR: Final[Mapping[str, Whole]] = {
 }  # fmt: skip
 STREAMS: Final[Mapping[str, Whole]] = {
     "an Arrow file": (lambda form, rows: broken.arrow_file(rows), 400, _INVALID, "write an IPC stream with pyarrow"),
-    "Parquet": (lambda form, rows: body_of("parquet", rows), 400, _INVALID, "a Parquet file; say so"),
-    "a length without end": (lambda form, rows: b"\xff\xff\xff\xff\xff\xff\xff\x7f" + bytes(50), 400, _INVALID, "anew"),
-    "a negative length": (lambda form, rows: b"\xff" * 64, 400, _INVALID, "anew"),
-    "an index of nothing": (lambda form, rows: broken.index_out_of_range(rows), 400, _INVALID, "anew"),
+    "Parquet": (lambda form, rows: body_of("parquet", rows), 400, _INVALID, "a Parquet file; send it with"),
+    "a length without end": (
+        lambda form, rows: b"\xff\xff\xff\xff\xff\xff\xff\x7f" + bytes(50), 400, _INVALID, _REWRITE
+    ),
+    "a negative length": (lambda form, rows: b"\xff" * 64, 400, _INVALID, _REWRITE),
+    "an index of nothing": (lambda form, rows: broken.index_out_of_range(rows), 400, _INVALID, _REWRITE),
     "text that is not UTF-8": (lambda form, rows: broken.text_not_utf8(rows), 400, _INVALID, "UTF8"),
-    "the other byte order": (lambda form, rows: broken.big_endian(rows), 400, _INVALID, "anew"),
+    "the other byte order": (lambda form, rows: broken.big_endian(rows), 400, _INVALID, _REWRITE),
 }  # fmt: skip
 FILES: Final[Mapping[str, Whole]] = {
-    "a stream": (lambda form, rows: body_of("arrow", rows), 400, _INVALID, "an Arrow IPC stream; say so"),
+    "a stream": (lambda form, rows: body_of("arrow", rows), 400, _INVALID, "an Arrow IPC stream; send it with"),
     "a footer of garbage": (
         lambda form, rows: broken.replaced(body_of(form, rows), -60, b"\xff" * 40), 400, _INVALID, _REWRITE
     ),
