@@ -141,8 +141,8 @@ def _show_observed(document: Mapping[str, Any]) -> None:
             f"{episode['alarms']} alarms{named}", markup=False,
         )  # fmt: skip
     for stream in (*observed["streams"], *document["limits"]):
-        for why, count in stream["not_judged"].items():
-            reason = NOT_JUDGED_REASONS.get(why, why)
+        for cause, count in stream["not_judged"].items():
+            reason = NOT_JUDGED_REASONS.get(cause, cause)
             message = f"Not judged by {stream['monitor']} {stream['scale']}: {count} windows: {reason}"
             console.print(message, markup=False)
     if document["change"] is not None:

@@ -83,8 +83,8 @@ def _read(
     try:
         frame = reader(path)
     except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
-        why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InvalidError(f"file {path.name} cannot be read as {path.suffix}: {why}", field="file") from error
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InvalidError(f"file {path.name} cannot be read as {path.suffix}: {reason}", field="file") from error
     if frame.is_empty():
         raise InvalidError(f"file {path.name} has no rows", field="file", value=str(path))
     for name in needed:
@@ -119,10 +119,10 @@ def _refuse_unknown(
             raise InvalidError(
                 f"{path.name}: column {name!r} is part of the event, not of its outcome; leave it out here", field=name
             )
-        why = "is reserved by Assay" if name in BUILT_IN else "is not declared in the spec"
+        reason = "is reserved by Assay" if name in BUILT_IN else "is not declared in the spec"
         known = ", ".join([*own, *declared])
         raise InvalidError(
-            f"{path.name}: column {name!r} {why}; declare it or leave it out (declared: {known})",
+            f"{path.name}: column {name!r} {reason}; declare it or leave it out (declared: {known})",
             field=name,
             value=name,
         )

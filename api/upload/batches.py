@@ -36,7 +36,7 @@ def column_names(source: UploadSource) -> list[str] | None:
         InvalidError: the file cannot be read.
     """
     with _read_errors(source), source.opened() as (stream, _):
-        match source.form:
+        match source.format:
             case "parquet":
                 return list(pq.read_schema(stream).names)
             case "csv":
@@ -54,7 +54,7 @@ def batches(source: UploadSource, skip: int) -> Iterator[Batch]:
         "parquet": _parquet, "csv": _csv_batches, "ndjson": _ndjson
     }  # fmt: skip
     with _read_errors(source):
-        yield from read[source.form](source, skip)
+        yield from read[source.format](source, skip)
 
 
 @contextmanager
@@ -63,7 +63,7 @@ def _read_errors(source: UploadSource) -> Iterator[None]:
         yield
     except (pa.ArrowException, pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InvalidError(f"file {source.name} cannot be read as {source.form}: {reason}", field="file") from error
+        raise InvalidError(f"file {source.name} cannot be read as {source.format}: {reason}", field="file") from error
 
 
 def _parquet(source: UploadSource, skip: int) -> Iterator[Batch]:

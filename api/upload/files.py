@@ -39,8 +39,8 @@ class UploadSource:
     path: str
     size: int
     changed: str  # time of the last change, in nanoseconds
-    form: str
-    packed: Compression | None
+    format: str
+    compression: Compression | None
     partitions: Mapping[str, str]  # from folders named column=value
     store: "FileSystem"
 
@@ -50,10 +50,10 @@ class UploadSource:
         import pyarrow as pa
 
         with self.store.open_input_file(self.path) as file:
-            if self.packed is None:
+            if self.compression is None:
                 yield file, file
             else:
-                with pa.CompressedInputStream(file, self.packed) as stream:
+                with pa.CompressedInputStream(file, self.compression) as stream:
                     yield stream, file
 
     def digest(self) -> str:
@@ -153,12 +153,14 @@ def _hidden(path: str, root: str) -> bool:
 def _source(store: "FileSystem", found: "FileInfo", root: PurePosixPath) -> UploadSource:
     path = PurePosixPath(found.path)
     suffixes = [s.lower() for s in path.suffixes]
-    packed = COMPRESSIONS.get(suffixes[-1]) if suffixes else None
-    form = FORMATS.get(suffixes[-2 if packed else -1]) if len(suffixes) > (1 if packed else 0) else None
-    if form is None or (packed and form == "parquet"):
+    compression = COMPRESSIONS.get(suffixes[-1]) if suffixes else None
+    file_format = (
+        FORMATS.get(suffixes[-2 if compression else -1]) if len(suffixes) > (1 if compression else 0) else None
+    )
+    if file_format is None or (compression and file_format == "parquet"):
         raise InvalidError(f"file {path.name}: unknown kind of file; {_FORMAT_HELP}", field="file", value=path.name)
     name = path.relative_to(root)
     partitions = dict(part.split("=", 1) for part in name.parts[:-1] if "=" in part)
     return UploadSource(
-        str(name), found.path, int(found.size or 0), str(found.mtime_ns), form, packed, partitions, store
+        str(name), found.path, int(found.size or 0), str(found.mtime_ns), file_format, compression, partitions, store
     )

@@ -51,8 +51,8 @@ class SpanVerdict:
         """The first reasons for refusals and warnings; empty if there are none."""
         reasons = [_unmapped(service, spans) for service, spans in self.unmapped.items()]
         reasons += [
-            f"span {number}: {why}"[:_MAX_REASON_CHARS]
-            for number, why in sorted((self.warnings | self.refused).items())
+            f"span {number}: {reason}"[:_MAX_REASON_CHARS]
+            for number, reason in sorted((self.warnings | self.refused).items())
         ]
         more = f"; and {len(reasons) - _MAX_REASONS} more" if len(reasons) > _MAX_REASONS else ""
         return "; ".join(reasons[:_MAX_REASONS]) + more
@@ -129,10 +129,10 @@ def _store(
             verdict.add(receipt)
         reasons = dict(_reasons(mapping, [one for receipt in receipts for one in receipt.rejected]))
         reasons |= dict(_reasons(mapping, outcomes.rejected))
-        verdict.warnings.update((n, why) for n, why in reasons.items() if n in own)
+        verdict.warnings.update((number, reason) for number, reason in reasons.items() if number in own)
         matched |= {span.number for _, span, _ in evaluated} - reasons.keys()
-        unmatched.update((n, why) for n, why in reasons.items() if n not in own)
-    verdict.refused.update((n, why) for n, why in unmatched.items() if n not in matched)
+        unmatched.update((number, reason) for number, reason in reasons.items() if number not in own)
+    verdict.refused.update((number, reason) for number, reason in unmatched.items() if number not in matched)
 
 
 def _listable(checked: CheckedRows) -> Iterator[CheckedRows]:
