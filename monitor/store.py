@@ -231,7 +231,7 @@ def evaluations(
 ) -> Sequence[tuple[UUID, str, datetime, datetime, Measurement]]:
     """The measurement of a monitor in every window from the first of some windows on.
 
-    Windows of rows are ordered by number, whatever the times of their events.
+    Row windows are ordered by number, whatever the times of their events.
 
     Args:
         since: ids of the windows, of which the first counts.

@@ -56,7 +56,7 @@ class ReferenceRow(Keyed, Base):
     reason: Mapped[str] = mapped_column(String(200))
     from_seq: Mapped[int]  # first event that may enter it
     to_seq: Mapped[int | None]  # one past its last event, once ready; windows start here
-    origin_ts: Mapped[datetime | None]  # of the first event; windows of time are counted from here
+    origin_ts: Mapped[datetime | None]  # of the first event; time windows are counted from here
     from_ts: Mapped[datetime | None]
     to_ts: Mapped[datetime | None]
     rows: Mapped[int | None]

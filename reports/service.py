@@ -183,7 +183,7 @@ def _bundle(site: Site, report_id: UUID) -> Report:
 
 
 def _members(site: Site, db: Session, row: Report) -> dict[str, bytes]:
-    """Files of the bundle: the report, its charts, the spec, the provenance of each data set, the versions."""
+    """Files of the bundle: the report, its charts, the spec, the provenance of each dataset, the versions."""
     assert row.files is not None
     content = site.artifacts.get(row.files["json"])
     document = AuditReport.model_validate_json(content)

@@ -75,10 +75,10 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """Public data sets (Banking77, COMPAS, elec2 ...), beside the checkout and never in it."""
+    """Public datasets (Banking77, COMPAS, elec2 ...), beside the checkout and never in it."""
     folder = ROOT.parent / "shared" / "data"
     if not folder.is_dir():
-        message = "no public data sets in ../shared/data, beside the checkout"
+        message = "no public datasets in ../shared/data, beside the checkout"
         if UNDER_CI and folder.parent.is_dir():
             pytest.fail(message)
         pytest.skip(message)

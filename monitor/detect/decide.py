@@ -102,8 +102,8 @@ def decide(
         permutations: number of random choices of L of the R + L blocks; where there are no more than that, every
             choice is used.
         seed: of the permutations; the same input and seed give the same decision.
-        volume: for windows of time, the rows of the window beside those expected. With less than half or more than
-            twice as many, no test of the mix holds its false-alarm rate. The verdict is then volume_changed where the
+        volume: for time windows, the rows of the window and those expected. With less than half or more than
+            twice as many, no test of the distribution holds its level. The verdict is then volume_changed where the
             volume monitor alarms too, not_enough_data where that is not certain, and that of the test where the
             reference's own volume varies as much.
         volume_alpha: false-alarm rate of the volume monitor; `alpha` without it.
@@ -151,7 +151,7 @@ def decide(
     answer = replace(answer, columns=columns, visible=detectable_changes(columns), draws=len(choices))
     if volume is not None and changed:
         p_at_volume = max(result.p, p_at_changed_volume(sums, arranged, choices, result.variances))
-        reason = f"the window has {volume.ratio:.2g} times the expected rows (p of the mix {p_at_volume:.2g})"
+        reason = f"the window has {volume.ratio:.2g} times the expected rows (p of the distribution {p_at_volume:.2g})"
         return replace(answer, verdict="volume_changed", reason=reason, p_at_volume=p_at_volume)
     if volume is not None and volume.unclear(volume_alpha or alpha):
         return replace(answer, reason=_unclear_volume(volume))
@@ -161,8 +161,8 @@ def decide(
 def _unclear_volume(volume: Volume) -> str:
     detail = f"p = {volume.p:.2g}" if volume.p is not None else volume.reason
     return (
-        f"the window has {volume.ratio:.2g} times the expected rows, too far from 1 to judge the mix, and it is not "
-        f"certain that the volume changed ({detail})"
+        f"the window has {volume.ratio:.2g} times the expected rows, too far from 1 to judge the distribution, and it "
+        f"is not certain that the volume changed ({detail})"
     )
 
 

@@ -28,7 +28,7 @@ MAX_P_CLEARLY_DEPENDENT: Final = 0.02
 
 @dataclass(frozen=True, eq=False)
 class VarianceRatio:
-    """Variance ratios of a reference, beside those of its blocks in random order.
+    """Variance ratios of a reference, and those of its blocks in random order.
 
     `p`: share of orders in which the largest ratio of any column is at least as large. `median`: ratio over all
     statistics that vary.

@@ -37,7 +37,7 @@ def judge(
         scores: statistics of the catalogue, for the rule `thresholds`.
         first: label of the first window block.
         seed: of the permutations.
-        volume: for windows of time, the rows of the window beside those expected.
+        volume: for time windows, the rows of the window and those expected.
     """
     drift, alphas = spec.monitors.drift, alpha_by_window_length(spec, profile)
     alpha = alphas.get(window_length, false_alarm_budget.alpha(spec, "drift", window_length))

@@ -1,4 +1,4 @@
-"""The verdicts on a window's drift. They stand apart from the tests that reach them, which need numpy."""
+"""The verdicts on a window's drift. Kept apart from the tests that reach them, which need numpy."""
 
 from typing import Final, Literal
 

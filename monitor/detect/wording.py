@@ -18,9 +18,9 @@ def describe(decision: DriftDecision) -> str:
 def _verdict(decision: DriftDecision) -> str:
     match decision.verdict:
         case "not_enough_data" | "reference_too_short":
-            return f"No answer: {decision.reason}."
+            return f"Not judged: {decision.reason}."
         case "volume_changed":
-            return f"Traffic volume changed, so the mix of requests is not judged: {decision.reason}."
+            return f"Traffic volume changed, so the distribution is not judged: {decision.reason}."
         case "no_evidence":
             return f"No evidence of a change in {decision.n_window} rows ({decision.reason}).{_detectable(decision)}"
         case "changed_below_floor":
@@ -66,7 +66,7 @@ def _left_out(decision: DriftDecision) -> str:
 
 
 def _describe_finding(finding: ColumnFinding) -> str:
-    change = f"{finding.reference:.3g} to {finding.current:.3g}"
+    change = f"from {finding.reference:.3g} to {finding.current:.3g}"
     points = _points(finding.reference, finding.current)
     what = _describe_effect(finding, points, change)
     column, _, derived = finding.column.rpartition(".")
@@ -96,7 +96,7 @@ def _describe_cluster(share: ClusterShare) -> str:
 
 
 def _points(before: float, after: float) -> str:
-    return f"{100 * before:.1f} % to {100 * after:.1f} % of rows"
+    return f"from {100 * before:.1f} % to {100 * after:.1f} % of rows"
 
 
 def _describe_effect(finding: ColumnFinding, points: str, change: str) -> str:

@@ -1,4 +1,4 @@
-"""How many rows arrived in a window of time, compared with the same phase of the week in the reference."""
+"""How many rows arrived in a time window, compared with the same phase of the week in the reference."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,9 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 NAME: Final = "volume"
-# With fewer than half or more than twice the expected rows, no test of the mix of rows holds its false-alarm rate.
+# With fewer than half or more than twice the expected rows, no test of the distribution holds its level.
 MAX_FACTOR: Final = 2.0
-UNCLEAR_BELOW: Final = 0.1  # p value; above it such volumes are common without a change, and the mix is judged as usual
+UNCLEAR_BELOW: Final = (
+    0.1  # p value; above it such volumes are common without a change, and the distribution is judged as usual
+)
 MIN_DEGREES: Final = 4  # blocks of the reference in excess of one per phase
 _HOUR, _DAY, _WEEK = 3_600, 86_400, 604_800
 
@@ -44,7 +46,7 @@ class Volume:
         return self.outside and self.p is not None and self.p <= alpha
 
     def unclear(self, alpha: float) -> bool:
-        """Whether there are too few or too many rows to judge the mix as usual, without a certain change of volume."""
+        """Whether there are too few or too many rows to judge the distribution, without a certain change of volume."""
         return self.outside and not self.changed(alpha) and (self.p is None or self.p <= UNCLEAR_BELOW)
 
 

@@ -152,8 +152,8 @@ def labels_between(
     """Labels of the blocks of a window.
 
     Args:
-        seqs: sequence numbers of its first row and one past its last; they decide for windows of rows.
-        times: its start and end; they decide for windows of time.
+        seqs: sequence numbers of its first row and one past its last; they decide for row windows.
+        times: its start and end; they decide for time windows.
     """
     windows = spec.monitors.windows
     if isinstance(windows, RowWindow):

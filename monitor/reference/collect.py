@@ -30,7 +30,7 @@ def subject_column(spec: ModelSpec) -> str | None:
 
 
 def fix_origin(site: Site, current: CurrentSpec, row: ReferenceRow) -> None:
-    """Store the time of the first event, from which windows of time are counted.
+    """Store the time of the first event, from which time windows are counted.
 
     Call this until the first window has closed. Until then an earlier event that arrives out of order still moves the
     origin back; afterwards it no longer does.

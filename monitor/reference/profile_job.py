@@ -111,7 +111,7 @@ def labels_of(frame: pl.DataFrame, windows: RowWindow | tuple[str, ...], from_se
 
 
 def row_labels(position: NDArray[np.int64], window: int) -> NDArray[np.int64]:
-    """Label of each row's block in windows of rows: ten blocks per window, the last of which takes the remainder.
+    """Label of each row's block in row windows: ten blocks per window, the last of which takes the remainder.
 
     Args:
         position: rows between the first row of the reference and each row, shape (rows,).

@@ -2,9 +2,9 @@
 
 The declared budget covers the model as a whole. Drift of all columns spends eight tenths of it, the volume of rows one
 twentieth, data quality and silence one fortieth each, and the streams of errors (concept) one tenth. Silence is
-evaluated by the clock, not by window. Where no outcome is declared, the share of concept goes to drift. Windows of rows
-have no volume, so its share goes to data quality. KPIs and fairness have limits of their own, which are compared with
-95 % intervals.
+evaluated by the clock, not by window. Where no outcome is declared, and for every generation model, the share of
+concept goes to drift. Row windows have no volume, so its share goes to data quality. KPIs and fairness have limits of
+their own, which are compared with 95 % intervals.
 """
 
 from datetime import timedelta
@@ -34,7 +34,7 @@ def share(spec: ModelSpec, part: BudgetPart) -> float:
 
 
 def alpha(spec: ModelSpec, part: BudgetPart, scale: str) -> float:
-    """The false-alarm probability that one monitor may spend on one window of a scale, 0..1."""
+    """The false-alarm probability that one monitor may spend on one window of a length, 0..1."""
     return spec.monitors.alpha(scale) * share(spec, part)
 
 
@@ -49,7 +49,7 @@ def days_between(spec: ModelSpec, part: BudgetPart, *, rows_per_day: float) -> f
     Args:
         spec: of the model.
         part: the monitor.
-        rows_per_day: of the model's traffic; used for windows of rows only.
+        rows_per_day: of the model's traffic; used for row windows only.
     """
     windows = spec.monitors.windows
     if isinstance(windows, RowWindow):
@@ -65,7 +65,7 @@ def run_length(spec: ModelSpec, *, rows: int, lasted: timedelta | None) -> float
     Args:
         spec: of the model.
         rows: number of rows in the reference.
-        lasted: time that the reference spans; with `rows` it gives the labels per second, for windows of time. Without
+        lasted: time that the reference spans; with `rows` it gives the labels per second, for time windows. Without
             it, the reference counts as one window of the shortest length.
     """
     spent = {scale: alpha(spec, "concept", scale) for scale in spec.monitors.scales}

@@ -132,7 +132,7 @@ def _check_budget(spec: ModelSpec) -> None:
 def _check_phases(spec: ModelSpec) -> None:
     if spec.monitors.phases is not None and isinstance(spec.monitors.windows, RowWindow):
         raise ValueError(
-            f"monitors.phases is {spec.monitors.phases}, which needs windows of time; with windows {{rows: N}}, leave "
+            f"monitors.phases is {spec.monitors.phases}, which needs time windows; with windows {{rows: N}}, leave "
             "it out"
         )
 

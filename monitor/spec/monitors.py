@@ -19,7 +19,7 @@ def _change_text(text: str) -> str:
 
 
 class RowWindow(SpecPart):
-    """Windows of a fixed number of rows, in place of windows of time."""
+    """Windows of a fixed number of rows, in place of time windows."""
 
     rows: int = Field(ge=100, description="rows in each tumbling window")
 
@@ -113,20 +113,20 @@ class Monitors(SpecPart):
         return (f"{self.windows.rows} rows",) if isinstance(self.windows, RowWindow) else self.windows
 
     def alpha(self, scale: str) -> float:
-        """The false-alarm probability that one window of a scale may spend, at most 0.5 for a budget per period.
+        """The false-alarm probability that one window of a length may spend, at most 0.5 for a budget per period.
 
-        A budget of A alarms per period is shared equally by the scales, and then by the windows of one scale that end
-        in the period: alpha = A / scales / windows. The expected number of false alarms is windows x alpha, whether or
-        not windows are independent.
+        A budget of A alarms per period is shared equally by the window lengths, and then by the windows of one length
+        that end in the period: alpha = A / lengths / windows. The expected number of false alarms is windows x alpha,
+        whether or not windows are independent.
 
         Raises:
-            ValueError: a budget per period with windows of rows.
+            ValueError: a budget per period with row windows.
         """
         if isinstance(self.false_alarms, AlphaBudget):
             return self.false_alarms.alpha
         if isinstance(self.windows, RowWindow):
             raise ValueError(
-                f"monitors.false_alarms is {self.false_alarms!r}, a budget per time, which needs windows of time; with "
+                f"monitors.false_alarms is {self.false_alarms!r}, a budget per period, which needs time windows; with "
                 "windows {rows: N} give false_alarms: {alpha: 0.01}"
             )
         alarms, period = self.false_alarms.split(" per ")

@@ -1,4 +1,4 @@
-"""Windows of time: where they begin and end, when one is over, and the blocks they are divided into."""
+"""Time windows: where they begin and end, when one is over, and the blocks they are divided into."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -11,7 +11,7 @@ DAY: Final = timedelta(days=1)
 GRACE_PERIOD: Final = timedelta(minutes=1)
 # A reference spans at least this many blocks, even if the first block has all the rows that are needed.
 MIN_REFERENCE_BLOCKS: Final = 2
-# A window of rows is divided into this many blocks, and its reference into blocks of as many rows.
+# A row window is divided into this many blocks, and its reference into blocks of as many rows.
 BLOCKS_PER_WINDOW: Final = 10
 # Days are profiled in quarters. A window of one day is ranked among quarters where they show no effect of their day.
 QUARTERS_PER_DAY: Final = 4

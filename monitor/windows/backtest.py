@@ -56,7 +56,7 @@ class _StoredWindow:
     times: tuple[datetime, datetime]
     reason: str | None  # why no policy can judge it
     quality: tuple[Any, ...]  # measurements or readings
-    volume: Volume | None  # None for windows of rows
+    volume: Volume | None  # None for row windows
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +123,7 @@ class StoredHistory:
         return self._stored_windows[scale]
 
     def _closed(self, scale: str) -> list[tuple[Window, list[Any]]]:
-        """The stored windows of a scale, each with its data-quality and volume measurements."""
+        """The stored windows of one length, each with its data-quality and volume measurements."""
         query = (
             select(
                 Measurement.window_id, Measurement.monitor, Measurement.metric, Measurement.column, Measurement.value,
@@ -143,7 +143,7 @@ class StoredHistory:
         return [(w, measured.get(w.id, [])) for w in mine]
 
     def _other(self, current: CurrentSpec, scale: str) -> Iterator[_StoredWindow]:
-        """Windows of a scale that the stored spec lacks, closed as an evaluation would have closed them."""
+        """Windows of a length that the stored spec lacks, closed as an evaluation would have closed them."""
         number = 0
         while (window := due(self.site, current, self.row, scale, number)) is not None:
             seqs, times = (window.from_seq, window.to_seq), (window.from_ts, window.to_ts)
@@ -265,7 +265,7 @@ def _stored_window(window: Window, measured: Sequence[Any]) -> _StoredWindow:
 
 
 def _volume(spec: ModelSpec, window: _StoredWindow) -> Iterator[JudgedWindow]:
-    """The volume of a window, judged at the policy's share of the budget; windows of rows have no volume."""
+    """The volume of a window, judged at the policy's share of the budget; row windows have no volume."""
     if isinstance(spec.monitors.windows, RowWindow):
         return
     if window.volume is None or window.volume.p is None:

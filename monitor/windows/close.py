@@ -14,13 +14,13 @@ from monitor.tables import ReferenceRow, Window
 from monitor.windows.judge import DueWindow, judge_window
 from monitor.windows.record import record
 
-# A window of time closes once the clock is GRACE_PERIOD past its end, if a later event has arrived or no event has
+# A time window closes once the clock is GRACE_PERIOD past its end, if a later event has arrived or no event has
 # arrived for this long.
 CLOSE_AFTER_QUIET: Final = timedelta(minutes=5)
 
 
 def next_bounds(site: Site, current: CurrentSpec, row: ReferenceRow, scale: str, number: int) -> tuple[Any, Any] | None:
-    """Start and end of the next window of a scale, as sequence numbers or times; None while it cannot be closed."""
+    """Start and end of the next window of one length, as sequence numbers or times; None while it cannot be closed."""
     windows = current.spec.monitors.windows
     extent = site.events.extent(current.model.name)
     if isinstance(windows, RowWindow):
@@ -35,7 +35,7 @@ def next_bounds(site: Site, current: CurrentSpec, row: ReferenceRow, scale: str,
 
 
 def due(site: Site, current: CurrentSpec, row: ReferenceRow, scale: str, number: int) -> DueWindow | None:
-    """The next window of a scale with its rows; None while it cannot be closed."""
+    """The next window of one length with its rows; None while it cannot be closed."""
     found = next_bounds(site, current, row, scale, number)
     if found is None:
         return None
@@ -51,7 +51,7 @@ def due(site: Site, current: CurrentSpec, row: ReferenceRow, scale: str, number:
 def time_window(
     scale: str, number: int, times: tuple[datetime, datetime], frame: pl.DataFrame, *, none_at: int
 ) -> DueWindow:
-    """A window of time and its rows.
+    """A time window and its rows.
 
     Args:
         none_at: sequence number at which a window without rows is placed: one past every event so far.

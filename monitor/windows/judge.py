@@ -64,7 +64,7 @@ def _judge_drift(
 ) -> tuple[dict[str, Any], list[Reading]]:
     """The drift decision of a window as JSON, with the readings it rests on."""
 
-    def unjudged(verdict: str, reason: str) -> tuple[dict[str, Any], list[Reading]]:
+    def not_judged(verdict: str, reason: str) -> tuple[dict[str, Any], list[Reading]]:
         document: dict[str, Any] = {
             "verdict": verdict,
             "p": None,
@@ -77,18 +77,18 @@ def _judge_drift(
 
     wanted = current.spec.baseline.first_rows
     if row.problem is not None:
-        return unjudged("no_reference", f"Drift not judged: the reference could not be fitted: {row.problem}.")
+        return not_judged("no_reference", f"Drift not judged: the reference could not be fitted: {row.problem}.")
     if row.state == "collecting":
         target = f" of {wanted}" if wanted else ""
         seen = window.to_seq - row.from_seq
-        return unjudged(
+        return not_judged(
             "collecting_reference", f"Drift not judged: the reference is still being collected ({seen}{target} rows)."
         )
     assert row.artifact is not None
     assert row.to_seq is not None
     empty_before_it_ends = window.frame.is_empty() and row.to_ts is not None and window.from_ts < row.to_ts
     if window.from_seq < row.to_seq or empty_before_it_ends:
-        return unjudged("reference", "Drift not judged: these rows belong to the reference itself.")
+        return not_judged("reference", "Drift not judged: these rows belong to the reference itself.")
     reference = profile_job.load_profile(site.artifacts.root, row.artifact)
     labels = block_profiles.labels_between(
         current.spec, row, (window.from_seq, window.to_seq), (window.from_ts, window.to_ts)
@@ -100,7 +100,7 @@ def _judge_drift(
         reference, blocks = reference.without(column), [without_column(block, column) for block in blocks]
     unencoded_reasons = "; ".join(f"`{column}` is not judged: {reason}" for column, reason in unencoded.items())
     if not reference.columns:
-        return unjudged("not_encoded", f"Drift not judged: {unencoded_reasons}.")
+        return not_judged("not_encoded", f"Drift not judged: {unencoded_reasons}.")
     seed = seed_of(row.artifact, window.scale, window.number)
     scores = drift_scores(reference, merge_all(blocks))
     times = window.from_ts, window.to_ts

@@ -28,7 +28,7 @@ def in_window(window: WindowBounds) -> pl.Expr:
     """Whether an event lies in the times of a window.
 
     Sequence numbers alone do not decide that, because those of late events lie among those of later windows. A window
-    of rows includes its last time; a window of time ends where the next one begins.
+    of rows includes its last time; a time window ends where the next one begins.
     """
     ended = pl.col("ts") <= window.to_ts if window.scale.endswith(" rows") else pl.col("ts") < window.to_ts
     return (pl.col("ts") >= window.from_ts) & ended

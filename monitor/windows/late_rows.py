@@ -1,6 +1,6 @@
 """Rows that arrive after their window was judged: which windows they belong to, and what those windows hold now.
 
-Windows of rows are counted in order of arrival and have no late rows.
+Row windows are counted in order of arrival and have no late rows.
 """
 
 from dataclasses import dataclass
@@ -74,7 +74,7 @@ def spec_at_judgement(site: Site, current: CurrentSpec, window: Window) -> Curre
 
 
 def current_rows(site: Site, current: CurrentSpec, row: ReferenceRow, window: Window, reached: int) -> pl.DataFrame:
-    """The rows that a window of time holds now, in order of arrival."""
+    """The rows that a time window holds now, in order of arrival."""
     found = site.events.scan(
         current.model.name, from_seq=row.from_seq, to_seq=reached, from_ts=window.from_ts, to_ts=window.to_ts
     )
@@ -84,7 +84,7 @@ def current_rows(site: Site, current: CurrentSpec, row: ReferenceRow, window: Wi
 def rows_of(site: Site, model: str, window: Window) -> pl.DataFrame:
     """The rows a verdict is about, in order of arrival.
 
-    The sequence numbers of late rows lie among those of later windows, so windows of time also select by time.
+    The sequence numbers of late rows lie among those of later windows, so time windows also select by time.
     """
     begin, end = (None, None) if window.scale.endswith(" rows") else (window.from_ts, window.to_ts)
     found = site.events.scan(model, from_seq=window.from_seq, to_seq=window.to_seq, from_ts=begin, to_ts=end)

@@ -14,7 +14,7 @@ LABEL_SCALE: Final = "labels"  # scale of the error streams, which judge every l
 
 @dataclass(frozen=True, slots=True)
 class JudgedWindow:
-    """The judgement of one monitor on one window of a scale, or of an error stream on `count` labels.
+    """The judgement of one monitor on one window of one length, or of an error stream on `count` labels.
 
     Attributes:
         alpha: probability of a false alarm allowed for each judgement; None where the monitor has no budget or its

@@ -106,7 +106,7 @@ def _view(check: QualityCheck, column: str, frame: pl.DataFrame) -> pl.DataFrame
 
 
 def _rows_per_block(spec: ModelSpec, frame: pl.DataFrame) -> dict[str, Any]:
-    """Number of rows in each whole time block of the reference, from block `first` on; empty for windows of rows."""
+    """Number of rows in each whole time block of the reference, from block `first` on; empty for row windows."""
     windows = spec.monitors.windows
     if isinstance(windows, RowWindow) or "ts" not in frame.columns:
         return {"first": 0, "rows": []}
@@ -134,14 +134,14 @@ def _block_counts(frame: pl.DataFrame, start: datetime, end: datetime, length: t
 def volume_of(
     site: Site, spec: ModelSpec, row: ReferenceRow, window: pl.DataFrame, times: tuple[datetime, datetime]
 ) -> Volume | None:
-    """The volume of a window of time, compared with the reference.
+    """The volume of a time window, compared with the reference.
 
     Args:
         window: rows of the window, with `ts`.
         times: its start and end.
 
     Returns:
-        None for windows of rows, and until the checks have learned from the reference.
+        None for row windows, and until the checks have learned from the reference.
     """
     windows = spec.monitors.windows
     if row.quality is None or isinstance(windows, RowWindow):

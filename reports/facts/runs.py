@@ -37,7 +37,7 @@ class ComparedValue:
 
 @dataclass(frozen=True)
 class DatasetSource:
-    """Where the rows of a data set came from."""
+    """Where the rows of a dataset came from."""
 
     role: str
     labels: str
@@ -126,7 +126,7 @@ def evaluation(found: Record) -> tuple[ComparedValue, ...]:
 
 
 def source(role: str, provenance: Mapping[str, Any]) -> DatasetSource:
-    """Where the rows of a data set came from, how they were chosen and which were left out."""
+    """Where the rows of a dataset came from, how they were chosen and which were left out."""
     tables = [_table(s) for s in provenance.get("sources") or () if isinstance(s, Mapping)]
     filters = [str(f) for f in provenance.get("filters") or ()]
     labels = provenance.get("labels")

@@ -28,8 +28,8 @@ class HealthFacts:
 
     windows: Sequence[Window]
     baseline: ReferenceRow | None
-    wanted_rows: int | None  # rows the baseline waits for
-    seen_rows: int  # rows since the baseline was opened
+    wanted_rows: int | None  # rows the reference waits for
+    seen_rows: int  # rows since the reference was opened
     open_alerts: Sequence[Alert]
     kpis: Sequence[Measurement]  # the newest value of each KPI
     last_run: Run | None
@@ -66,7 +66,7 @@ def health(facts: HealthFacts) -> Health:
         reason = (
             facts.windows[-1].sentence if facts.windows else "no window has closed since the reference was completed."
         )
-        return Health("unknown", _joined(f"Drift is not judged yet: {_lowered(reason)}", kpis))
+        return Health("unknown", _joined(f"Drift is not judged yet: {_lowered(_without_prefix(reason))}", kpis))
     streak = _quiet_streak(judged)
     later = facts.windows[facts.windows.index(judged[-1]) + 1 :]
     noticed = _would_notice(judged[-1].decision) if streak and not later else ""
@@ -84,7 +84,7 @@ def _unjudged(later: Sequence[Window]) -> str:
     """Windows after the last judged one, such as those a new version's reference is made of."""
     if not later:
         return ""
-    many = "window is" if len(later) == 1 else f"{len(later)} windows are"
+    many = "1 window is" if len(later) == 1 else f"{len(later)} windows are"
     why = WHY.get(str(later[-1].decision.get("verdict")), "see the windows")
     return f"Since {utc(later[0].from_ts)} {many} not judged for drift: {why}."
 
@@ -172,6 +172,11 @@ def _would_notice(decision: dict[str, Any]) -> str:
     count = len(visible) - 1
     others = f"; {count} more {'column is' if count == 1 else 'columns are'} listed with the window" if count else ""
     return f"In the last window {statement}{others}."
+
+
+def _without_prefix(sentence: str) -> str:
+    """The reason in the sentence of a window that was not judged."""
+    return sentence.removeprefix("Drift not judged: ").removeprefix("Not judged: ")
 
 
 def _lowered(text: str) -> str:

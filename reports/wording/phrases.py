@@ -16,7 +16,7 @@ WHY = {
     "not_enough_data": "too few rows",
     "reference_too_short": "the reference was too short for the declared budget",
     "not_encoded": "no text could be encoded",
-    "volume_changed": "the traffic volume changed too much to judge the mix",
+    "volume_changed": "the traffic volume changed too much to judge the distribution",
 }
 OWN_UNIT: Final = "the column's own"
 _MOMENT: Final = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)(?::\d\d(?:\.\d+)?)?(?:Z|\+00:00)")

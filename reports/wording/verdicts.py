@@ -92,7 +92,7 @@ def _answered(alerts: Sequence[AlertLine]) -> VerdictLine:
     seen = len(alerts) - len(resolved) - len(waiting)
     finding = f"{_many(len(alerts), 'alert')}: {len(resolved)} resolved, {seen} acknowledged, {len(waiting)} open"
     return VerdictLine(
-        question="Was every alert answered by a person?",
+        question="Is every alert acknowledged or resolved?",
         answer=answer,
         finding=finding if alerts else "no alert in the period",
         section="6",

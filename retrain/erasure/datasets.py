@@ -1,4 +1,4 @@
-"""Take erased rows out of data sets and of the predictions made on them; name the versions that learned from them."""
+"""Take erased rows out of datasets and of the predictions made on them; name the versions that learned from them."""
 
 import io
 from collections.abc import Iterable, Sequence
@@ -23,7 +23,7 @@ TEXTS = ("text", "prompt")
 
 
 def erase_datasets(site: Site, case: Case) -> None:
-    """Write every data set of a model again without the subject's rows; registered ones first, for runs sample them."""
+    """Write every dataset of a model again without the subject's rows; registered ones first, for runs sample them."""
     columns = subject_columns(site, case.model)
     with site.database.read() as db:
         model = monitored.model(db, case.model)
@@ -40,7 +40,7 @@ def erase_datasets(site: Site, case: Case) -> None:
 
 
 def touched(db: Session, case: Case) -> list[Dataset]:
-    """Data sets that this erasure changed, oldest first."""
+    """Datasets that this erasure changed, oldest first."""
     model = monitored.model(db, case.model)
     return [row for row in reversed(store.datasets(db, model.id)) if _mark(row, case)]
 
@@ -114,7 +114,7 @@ def _copy(site: Site, dataset: str, text: str) -> str:
 
 
 def erase_predictions(site: Site, case: Case) -> None:
-    """Leave in each run's predictions only the rows that its data sets still have."""
+    """Leave in each run's predictions only the rows that its datasets still have."""
     with site.database.read() as db:
         model = monitored.model(db, case.model)
         changed = {row.run_id for row in touched(db, case) if row.role in ("eval", "holdout")}

@@ -27,7 +27,7 @@ READERS: Final = tuple(job.name for job in (EvaluateJob, ConfirmJob, ExplainJob,
 
 
 def closed_words(case: Case) -> str:
-    return f"rows of its data sets were erased (erasure {case.id}); a new run learns without them"
+    return f"rows of its datasets were erased (erasure {case.id}); a new run learns without them"
 
 
 def erase_explanations(site: Site, case: Case) -> None:
@@ -54,7 +54,7 @@ def _explanations(db: Session, case: Case) -> list[Explanation]:
 
 
 def close_runs(site: Site, case: Case) -> None:
-    """End unfinished runs whose data sets held erased rows, and runs that are just choosing their rows.
+    """End unfinished runs whose datasets held erased rows, and runs that are just choosing their rows.
 
     Raises:
         RunLockedError: a worker is still at such a run; it stops at its next look, so try again.

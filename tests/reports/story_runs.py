@@ -1,4 +1,4 @@
-"""A retrain of the story: its data sets, its run, what was evaluated and what the gates said."""
+"""A retrain of the story: its datasets, its run, what was evaluated and what the gates said."""
 
 from datetime import datetime
 from typing import Any
@@ -55,7 +55,7 @@ GATES = (
 
 
 def run(t: Teller, decision: TriggerDecision, finished: datetime) -> Run:
-    """Write a run that was promoted, with its data sets and its gates."""
+    """Write a run that was promoted, with its datasets and its gates."""
     at, run_id = decision.at, t.id("run")
     subject = f"run:{run_id}"
     ids = {

@@ -177,6 +177,18 @@ def test_a_model_whose_new_reference_is_still_unjudged_says_what_it_knows(site: 
     )
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_model_without_a_judged_window_says_why_once(site: Site, story: Story) -> None:
+    with site.database.write() as db:
+        for window in db.query(Window):
+            window.decision = {**window.decision, "verdict": "no_reference", "judged": False, "p": None}
+            window.sentence = "Drift not judged: the reference could not be fitted: no column varies."
+    report = document(site, service.build(site, asked(site).id))
+    assert report.health.startswith(
+        "Drift is not judged yet: the reference could not be fitted: no column varies. Realised accuracy"
+    )
+
+
 def test_a_threshold_holds_since_the_spec_that_set_it(site: Site, story: Story) -> None:
     report = document(site, service.build(site, asked(site).id))
     since = {t.metric: t.revision for t in report.thresholds}

@@ -72,7 +72,7 @@ def test_policies_are_separated_by_commas_or_given_as_files(spec: ModelSpec, tmp
         ("thresholds:magic=0.2", "is not known"),
         ("alpha=2", "alpha"),
         ("windows=5 moons", "is not a duration"),
-        ("windows=500", "a budget per time, which needs windows of time"),
+        ("windows=500", "a budget per period, which needs time windows"),
         ("blocks,blocks", "appears twice"),
         ("absent.yaml", "does not exist"),
     ],

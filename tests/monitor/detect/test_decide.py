@@ -179,7 +179,7 @@ def test_with_one_block_and_too_few_of_reference_the_answer_says_how_many_are_mi
 def test_an_empty_window_is_not_enough_data() -> None:
     decision = decide(PROFILE, [profile_block(normal(0, 0), PROFILE)], alpha=0.05)
     assert decision.verdict == "not_enough_data"
-    assert describe(decision) == "No answer: the window has no rows."
+    assert describe(decision) == "Not judged: the window has no rows."
 
 
 def test_a_change_the_window_could_not_have_shown_is_not_called_no_evidence() -> None:

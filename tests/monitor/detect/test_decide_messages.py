@@ -122,25 +122,29 @@ def test_windows_of_known_intents_stay_quiet(streams: list[Stream]) -> None:
 @pytest.mark.parametrize(
     ("column", "effect", "words"),
     [
-        ("text.oov", "mean", "`text`: new vocabulary or typos (mean share of unknown words 0.03 to 0.09)"),
-        ("text.distance", "mean", "`text`: new kind of request (mean distance to the nearest known ones 0.03 to 0.09)"),
+        ("text.oov", "mean", "`text`: new vocabulary or typos (mean share of unknown words from 0.03 to 0.09)"),
+        (
+            "text.distance",
+            "mean",
+            "`text`: new kind of request (mean distance to the nearest known ones from 0.03 to 0.09)",
+        ),
         (
             "text.cluster",
             "share",
-            "`text`: mix of known requests changed (those about card, lost: 3.0 % to 9.0 % of rows; cluster 2: "
-            "5.0 % to 1.0 % of rows)",
+            "`text`: mix of known requests changed (those about card, lost: from 3.0 % to 9.0 % of rows; cluster 2: "
+            "from 5.0 % to 1.0 % of rows)",
         ),
         (
             "text.oov",
             "share_below",
-            "`text`: new vocabulary or typos (share of unknown words: values up to 7: 3.0 % to 9.0 % of rows)",
+            "`text`: new vocabulary or typos (share of unknown words: values up to 7: from 3.0 % to 9.0 % of rows)",
         ),
-        ("text.component_1", "mean", "`text`: wording moved (component 1: mean 0.03 to 0.09)"),
-        ("text.length", "missing", "`text.length`: missing values: 3.0 % to 9.0 % of rows"),
-        ("text.length", "mean", "`text`: length changed (mean characters 0.03 to 0.09)"),
-        ("amount", "missing", "`amount`: missing values: 3.0 % to 9.0 % of rows"),
-        ("channel", "unseen", "`channel`: values never seen before: 3.0 % to 9.0 % of rows"),
-        ("v1.score", "mean", "`v1.score`: mean 0.03 to 0.09"),
+        ("text.component_1", "mean", "`text`: wording moved (component 1: mean from 0.03 to 0.09)"),
+        ("text.length", "missing", "`text.length`: missing values: from 3.0 % to 9.0 % of rows"),
+        ("text.length", "mean", "`text`: length changed (mean characters from 0.03 to 0.09)"),
+        ("amount", "missing", "`amount`: missing values: from 3.0 % to 9.0 % of rows"),
+        ("channel", "unseen", "`channel`: values never seen before: from 3.0 % to 9.0 % of rows"),
+        ("v1.score", "mean", "`v1.score`: mean from 0.03 to 0.09"),
     ],
 )
 def test_the_words_say_what_kind_of_change_was_found(column: str, effect: str, words: str) -> None:

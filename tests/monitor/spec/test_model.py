@@ -18,7 +18,7 @@ REFUSED: list[tuple[str, str, Any, str]] = [
     ("single_roles", "columns.region.role", "prediction", "prediction is given to region, decision; only one"),
     ("prediction", "columns.decision.role", "segment", "no column has role prediction; give it"),
     ("prediction", "columns.decision.type", "number", "prediction of type category or boolean, not number"),
-    ("budget", "monitors.false_alarms", "1 per 30d", "'1 per 30d'.*needs windows of time.*alpha: 0.01"),
+    ("budget", "monitors.false_alarms", "1 per 30d", "'1 per 30d'.*needs time windows.*alpha: 0.01"),
     ("phases", "monitors.phases", "day_of_week", "monitors.phases is day_of_week.*leave it out"),
     ("drift_columns", "monitors.drift", {"must_see": {"tone": "0.1 std"}}, "monitors.drift names column 'tone'"),
     ("kpi", "monitors.kpi", [{"metric": "accuracy", "min": 0.9, "max": 0.8}], "min 0.9 is above max 0.8; swap"),

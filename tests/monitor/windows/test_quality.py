@@ -134,4 +134,4 @@ def test_a_day_with_few_rows_alarms_for_windows_of_time(site: Site) -> None:
     assert found.details["p"] <= found.details["alpha"] == pytest.approx(0.2 * 0.05)
     assert newest.decision["verdict"] == "volume_changed"
     assert alert.sentence.startswith("Volume: 60 rows per block, against 240 expected")
-    assert "mix of requests is not judged" in newest.sentence
+    assert "the distribution is not judged" in newest.sentence

@@ -52,7 +52,7 @@ def lived_in_image(
 
 @pytest.fixture
 def lived_in(site: Site, clock: ManualClock, lived_in_image: Callable[[str], LivedIn]) -> Iterator[Site]:
-    """A site where Ada is everywhere: events, outcomes, quarantine, baseline, alert, data sets, predictions, words."""
+    """A site where Ada is everywhere: events, outcomes, quarantine, baseline, alert, datasets, predictions, words."""
     made = lived_in_image(site.database.engine.dialect.name)
     site.database.dispose()
     made.image.lay(site)

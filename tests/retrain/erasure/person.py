@@ -60,7 +60,7 @@ HERS = [f"e{i}" for i in range(ROWS) if i % 20 == 3]
 
 
 def move_in(site: Site, folder: Path, clock: ManualClock) -> None:
-    """Put Ada everywhere: events, outcomes, quarantine, baseline, alert, data sets, predictions, words."""
+    """Put Ada everywhere: events, outcomes, quarantine, baseline, alert, datasets, predictions, words."""
     base, frame = world.fake_base(folder / "base"), traffic()
     world.declare(site, spec(base))
     for first in range(0, ROWS, 150):  # several files
