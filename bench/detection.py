@@ -11,10 +11,10 @@ whose bins are fitted on other rows.
 Some of the windows are also judged by the rules of other tools, each at its own settings: Evidently's default (any
 column, half of the columns), Kolmogorov-Smirnov and chi-square with Bonferroni at 5 %, three standard deviations over
 chunks (NannyML), PSI over 0.1. The case `peers` compares these rules with Evidently and NannyML themselves. Read alarm
-rates beside false-alarm rates: a rule that always alarms detects everything.
+rates next to false-alarm rates: a rule that always alarms detects everything.
 
 Cases: null_<traffic>_<window>_<rows a day>, mean_over_null, run_length_<traffic>, power_<shift>_<rows>,
-irrelevant_<rows>, text_banking77_<shift>_<rows>, peers. Tables come from ../shared/data beside the checkout.
+irrelevant_<rows>, text_banking77_<shift>_<rows>, peers. Tables come from ../shared/data next to the checkout.
 
 Appends JSON lines to bench/results/detection.jsonl.
 """
@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "results" / "detection.jsonl")
     options = parser.parse_args()
     if not DATA.is_dir():
-        sys.exit("no public data sets in shared/data beside the checkout; this bench draws its traffic from them")
+        sys.exit("no public datasets in shared/data next to the checkout; this bench draws its traffic from them")
     machine = f"{platform.machine()} {os.cpu_count()} CPU {platform.system()}"
     options.out.parent.mkdir(parents=True, exist_ok=True)
     with options.out.open("a") as out:

@@ -1,4 +1,4 @@
-"""Time and memory of drift measurement beside peers: from Parquet files to a verdict, and from stored profiles.
+"""Time and memory of drift measurement compared with peers: from Parquet files to a verdict, and from stored profiles.
 
     python -m bench.drift [--rows N] [--cases evidently_1m_x20,...] [--peers PATH]
 
@@ -6,7 +6,7 @@ A million rows are compared with a million, of 15 numbers and 5 categories: from
 every statistic of the catalogue, each run in a process of its own. Peers: Evidently's DataDriftPreset (from this
 environment), NannyML's univariate calculator and whylogs' profiling, each in a virtual environment that is made once
 under --peers. A peer that does not install is left out, and the reason is printed. With fewer --rows, the case names
-stay and the line states the rows. CPU seconds are reported beside wall seconds, because they hold on a busy machine.
+stay and the line states the rows. CPU seconds are reported next to wall seconds, because they hold on a busy machine.
 
 3 million rows by 1,000 columns are predicted from runs that reach each of the two separately (bench/speed/law.py).
 These are all printed and stored, with a run of a size in between that the fit did not use.
@@ -52,7 +52,7 @@ class Figure:
 
 
 def beside_peer(options: argparse.Namespace, case: str) -> Iterator[Figure]:
-    """One of the three cases beside a peer."""
+    """One of the three cases, compared with a peer."""
     peer = case.split("_", maxsplit=1)[0]
     with tempfile.TemporaryDirectory(prefix="assay-bench-") as place:
         write_sides(Path(place), options.rows, NUMBERS, CATEGORIES)

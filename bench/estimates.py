@@ -1,4 +1,4 @@
-"""Estimated performance without labels beside NannyML, on windows whose inputs shifted and whose outcomes did not.
+"""Estimated performance without labels, against NannyML, on windows whose inputs shifted and whose outcomes did not.
 
     python -m bench.estimates [--repeats N] [--first SEED] [--windows N] [--tables a,b] [--no-peer]
 

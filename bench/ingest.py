@@ -1,4 +1,4 @@
-"""Ingest over HTTP beside what a typical team writes: a FastAPI endpoint that bulk-inserts into SQLite.
+"""Ingest over HTTP compared with what a typical team writes: a FastAPI endpoint that bulk-inserts into SQLite.
 
     python -m bench.ingest [--seconds N] [--batch ROWS] [--connections N] [--cases ndjson,arrow,...]
 
@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("--alone", action="store_true", help="without the peer")
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "results" / "ingest.jsonl")
     options = parser.parse_args()
-    # The peer reads JSON alone; the columnar cases are put beside its NDJSON, which is what its users would send.
+    # The peer reads JSON alone; the columnar cases are compared with its NDJSON, which is what its users would send.
     beside: dict[str, dict[str, float]] = {}
     for case in options.cases.split(","):
         one = argparse.Namespace(**vars(options))

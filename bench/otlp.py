@@ -1,4 +1,4 @@
-"""OTLP over HTTP beside Arize Phoenix and MLflow: the same requests, the same two cores, each on its own SQLite.
+"""OTLP over HTTP against Arize Phoenix and MLflow: the same requests, the same two cores, each on its own SQLite.
 
     python -m bench.otlp [--seconds N] [--connections N] [--systems assay,phoenix,mlflow]
 

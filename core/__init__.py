@@ -1,1 +1,1 @@
-"""What everything else stands on: settings, errors, database, clock, canonical JSON, jobs, artifacts, logs."""
+"""What everything else is built on: settings, errors, database, clock, canonical JSON, jobs, artifacts, logs."""

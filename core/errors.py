@@ -7,7 +7,7 @@ class AppError(Exception):
     """An error a user can act on.
 
     `code` is stable and machine-readable; `facts` are the values the message was built from, returned to API
-    clients beside it. The message names the field, the value and the fix.
+    clients next to it. The message names the field, the value and the fix.
     """
 
     code: ClassVar[str] = "error"

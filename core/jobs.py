@@ -1,6 +1,6 @@
 """The background jobs: the name each is stored under, its payload and its lane.
 
-Names and the fields of payloads stand in the database of every installation, where jobs may be waiting when a new
+Names and the fields of payloads are stored in the database of every installation, where jobs may be waiting when a new
 release starts. A field that is added has a default, and a name that is retired stays until no release enqueues it.
 """
 

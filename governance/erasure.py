@@ -1,4 +1,4 @@
-"""Erasure requests: who asked, how far each has got, and its proof. The steps themselves live beside the data.
+"""Erasure requests: who asked, how far each has got, and its proof. The steps themselves are next to the data.
 
 A subject is never written down: an erasure keeps the keyed digest that the subject's rows carry. The ledger holds
 neither, only the id of the erasure and the digest of its proof.

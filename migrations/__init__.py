@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def configuration(url: str) -> "Config":
-    """Alembic's configuration for one database; the steps lie beside this file."""
+    """Alembic's configuration for one database; the steps are next to this file."""
     from alembic.config import Config
 
     config = Config(attributes={"url": url})

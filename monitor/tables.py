@@ -83,7 +83,7 @@ class StoredProfile(Keyed, Base):
 
     baseline_id: Mapped[UUID] = mapped_column(ForeignKey("baseline.id"))
     label: Mapped[int] = mapped_column(BigInteger)  # block, counted from the epoch or from the first event
-    # "" stands for "all": unique constraints do not compare nulls. A segment is written `column=value`.
+    # "" means "all": unique constraints do not compare nulls. A segment is written `column=value`.
     version: Mapped[str] = mapped_column(String(64), default="")
     segment: Mapped[str] = mapped_column(String(300), default="")
     rows: Mapped[int]
@@ -137,7 +137,7 @@ class Measurement(Keyed, Base):
 
     __tablename__ = "measurement"
     __table_args__ = (
-        # "" stands for "the whole model": unique constraints do not compare nulls.
+        # "" means "the whole model": unique constraints do not compare nulls.
         UniqueConstraint("window_id", "monitor", "metric", "column", "segment"),
         CheckConstraint(f"monitor in {MONITORS}", name="monitor"),
         CheckConstraint("(value is null) <> (reason is null)", name="value_or_reason"),

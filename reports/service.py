@@ -141,7 +141,7 @@ def _record(site: Site, document: AuditReport, report_id: UUID, pdf: bytes, char
     with site.database.write() as db:
         row = store.report(db, report_id, lock=True)
         if (row.files or {}).get("json"):
-            return  # another worker was faster; its entry stands
+            return  # another worker was faster; its entry counts
         files["ledger_index"] = append_entry(
             db, kind="report.created", actor=row.requested_by, at=site.clock.now(),
             subject=f"model:{document.identity.model}",

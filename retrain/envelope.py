@@ -28,8 +28,8 @@ GATED: Final = tuple(
 )
 
 
-class Replay(BaseModel):
-    """How much of what the champion was trained on is trained again: a share of the rows, at most `rows` of them."""
+class Rehearsal(BaseModel):
+    """How much of the champion's training data is trained again (`replay` in the recipe): a share, at most `rows`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -54,7 +54,7 @@ class Plan:
     """A spec's recipe, read and checked."""
 
     recipe: Recipe
-    replay: Replay
+    rehearsal: Rehearsal
     envelope: Envelope
 
     @classmethod
@@ -64,7 +64,7 @@ class Plan:
             raise NoPolicyError(spec.model)
         given = dict(spec.retrain.recipe)
         try:
-            replay = Replay.model_validate(given.pop("replay", {}))
+            rehearsal = Rehearsal.model_validate(given.pop("replay", {}))
             recipe = Recipe.model_validate(given)
         except ValidationError as error:
             lines = [f"retrain.recipe.{'.'.join(map(str, e['loc'])) or 'replay'}: {e['msg']} (got {e['input']!r})"
@@ -75,7 +75,7 @@ class Plan:
                 f"retrain.recipe.task sequence_classification does not fit task {spec.task}; use causal_lm",
                 field="retrain.recipe.task",
             )
-        return cls(recipe, replay, spec.retrain.envelope)
+        return cls(recipe, rehearsal, spec.retrain.envelope)
 
 
 def breaches(plan: Plan, *, train_rows: int | None = None, hours: float | None = None) -> tuple[str, ...]:

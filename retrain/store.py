@@ -128,13 +128,13 @@ class JudgedWindows:
 
 
 def old_end(db: Session, model_id: UUID) -> int:
-    """One past the last event of the newest ready baseline. The champion was trained for the events before it."""
+    """One past the last event of the newest ready reference. The champion was trained for the events before it."""
     query = select(ReferenceRow.to_seq).where(ReferenceRow.model_id == model_id, ReferenceRow.state == "ready")
     return db.scalars(query.order_by(ReferenceRow.created_at.desc()).limit(1)).first() or 0
 
 
 def judged(db: Session, model_id: UUID) -> JudgedWindows:
-    """Verdicts and measurements against the baseline in force."""
+    """Verdicts and measurements against the reference in force."""
     row = newest_reference(db, model_id)
     if row is None:
         return JudgedWindows((), None, ())

@@ -1,4 +1,4 @@
-"""The acts of the demonstration in order, from an empty folder to a verified audit bundle."""
+"""The steps of the demo in order, from an empty folder to a verified audit bundle."""
 
 import json
 import os
@@ -31,7 +31,7 @@ FINAL = ("promoted", "rejected", "failed", "awaiting_approval")
 
 
 def run(story: Story, setup: Setup) -> dict[str, Any]:
-    """Play the loop; returns the facts of the final table.
+    """Run the loop and return the facts of the final table.
 
     Raises:
         LoopNotClosedError: a step of the loop did not happen.
@@ -57,8 +57,8 @@ def run(story: Story, setup: Setup) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class _Cast:
-    """What the acts share: the story, its traffic, the service and two clients of it."""
+class _Context:
+    """What the steps share: the story, its traffic, the service and two clients of it."""
 
     story: Story
     plan: DemoPlan
@@ -66,7 +66,7 @@ class _Cast:
     admin: Client
     producer: Client
     v1: pl.DataFrame  # answers of v1 to the quiet and the drifted traffic
-    known: float  # accuracy of v1 on the rows of the baseline
+    known: float  # accuracy of v1 on the rows of the reference
 
     @property
     def home(self) -> Path:
@@ -86,24 +86,24 @@ class _Cast:
 
 
 def _loop(story: Story, plan: DemoPlan, base: Path, service: Service, setup: Setup) -> dict[str, Any]:
-    cast = _opened(story, plan, base, service)
-    _declare(cast, service, setup)
-    sent, closed = _quiet_traffic(cast)
-    drifted, first = _drift(cast, closed)
-    run_, champion = _retrain(cast)
-    kpi = _recovery(cast, champion)
-    files = _audit(cast, kpi)
-    admin = cast.admin
+    context = _opened(story, plan, base, service)
+    _declare(context, service, setup)
+    sent, closed = _quiet_traffic(context)
+    drifted, first = _drift(context, closed)
+    run_, champion = _retrain(context)
+    kpi = _recovery(context, champion)
+    files = _audit(context, kpi)
+    admin = context.admin
     return kpi | {
         "events": sent + drifted + plan.later.height, "windows": len(story.windows(admin)),
         "champion": champion["version"],
         "page_key": admin.json("POST", "/api/v1/keys", json={"name": "demo-pages", "role": "operator"})["key"],
         "first_alarm_window": first["number"], "run": run_["id"],
-        "files": {kind: str(path) for kind, path in files.items()}, "home": str(cast.home),
+        "files": {kind: str(path) for kind, path in files.items()}, "home": str(context.home),
     }  # fmt: skip
 
 
-def _opened(story: Story, plan: DemoPlan, base: Path, service: Service) -> _Cast:
+def _opened(story: Story, plan: DemoPlan, base: Path, service: Service) -> _Context:
     admin = Client(ClientSettings(url=service.url, key=SecretStr(service.admin_key)))
     key = admin.json("POST", "/api/v1/keys", json={"name": "support-app", "role": "producer"})["key"]
     producer = Client(ClientSettings(url=service.url, key=SecretStr(key)))
@@ -111,43 +111,43 @@ def _opened(story: Story, plan: DemoPlan, base: Path, service: Service) -> _Cast
     v1 = predict(seen["text"].to_list(), [{"name": "v1", "base_dir": str(base)}])
     held_out = plan.quiet[: plan.baseline_rows]
     known = (v1[: plan.baseline_rows]["v1.label"] == held_out["category"]).mean()
-    return _Cast(story, plan, base, admin, producer, v1, float(known))  # type: ignore[arg-type]  # a share, rows are not empty
+    return _Context(story, plan, base, admin, producer, v1, float(known))  # type: ignore[arg-type]  # a share, rows are not empty
 
 
-def _declare(cast: _Cast, service: Service, setup: Setup) -> None:
+def _declare(context: _Context, service: Service, setup: Setup) -> None:
     """Apply the spec, and register what v1 was trained on."""
     # Relative to the home folder, so that nothing that leaves it tells where on this machine it lies.
-    base_model = os.path.relpath(cast.base, cast.home)
+    base_model = os.path.relpath(context.base, context.home)
     spec = demo_spec(
-        cast.plan, base_model=base_model, kpi_min=round(cast.known - 0.08, 2), min_outcomes=setup.min_outcomes,
+        context.plan, base_model=base_model, kpi_min=round(context.known - 0.08, 2), min_outcomes=setup.min_outcomes,
         recipe=setup.recipe,
     )  # fmt: skip
-    answer = cast.admin.json("PUT", f"/api/v1/models/{MODEL}", json=spec)
-    cast.story.say(f"Spec revision {answer['revision']} is in the ledger; service at {service.url}")
-    training = cast.plan.training.select("text", pl.col("category").alias("label"))
-    path = cast.story.folder / "v1-training.parquet"
+    answer = context.admin.json("PUT", f"/api/v1/models/{MODEL}", json=spec)
+    context.story.say(f"Spec revision {answer['revision']} is in the ledger; service at {service.url}")
+    training = context.plan.training.select("text", pl.col("category").alias("label"))
+    path = context.story.folder / "v1-training.parquet"
     training.write_parquet(path)
-    cast.admin.json(
+    context.admin.json(
         "POST", f"/api/v1/models/{MODEL}/datasets", params={"name": "v1-training", "role": "train"},
         content=path.read_bytes(), headers={"content-type": "application/vnd.apache.parquet"},
     )  # fmt: skip
 
 
-def _quiet_traffic(cast: _Cast) -> tuple[int, int]:
+def _quiet_traffic(context: _Context) -> tuple[int, int]:
     """Events sent and windows closed before anything drifts."""
-    story, plan = cast.story, cast.plan
-    story.chapter("Quiet traffic: the baseline is collected, windows are judged")
-    sent = cast.send(plan.quiet, cast.v1[: plan.quiet.height], "v1", lambda w: _say_window(story, w))
-    windows = story.windows(cast.admin)
+    story, plan = context.story, context.plan
+    story.chapter("Quiet traffic: the reference is collected, windows are judged")
+    sent = context.send(plan.quiet, context.v1[: plan.quiet.height], "v1", lambda w: _say_window(story, w))
+    windows = story.windows(context.admin)
     alarms = [w for w in windows if w["verdict"] == "alarm"]
     story.expect(not alarms, f"false alarm before anything changed: {[w['sentence'] for w in alarms]}")
     story.say(f"{sent} events, {len(windows)} windows, no alarm.")
     return sent, len(windows)
 
 
-def _drift(cast: _Cast, closed: int) -> tuple[int, dict[str, Any]]:
+def _drift(context: _Context, closed: int) -> tuple[int, dict[str, Any]]:
     """Events sent until a retrain starts, and the first window with new intents, which must alarm."""
-    story, plan, admin = cast.story, cast.plan, cast.admin
+    story, plan, admin = context.story, context.plan, context.admin
     story.chapter("Customers start asking about things the model never saw")
     story.say(f"New intents: {', '.join(plan.new_intents[:5])}{' ...' if len(plan.new_intents) > 5 else ''}")
     first: list[dict[str, Any]] = []
@@ -165,51 +165,51 @@ def _drift(cast: _Cast, closed: int) -> tuple[int, dict[str, Any]]:
         fired = bool(decision["fired"])
         return fired
 
-    sent = cast.send(plan.drift, cast.v1[plan.quiet.height :], "v1", watch, closed=closed)
+    sent = context.send(plan.drift, context.v1[plan.quiet.height :], "v1", watch, closed=closed)
     story.expect(fired, "the drift never led to a retrain: too few labelled messages of the new kind arrived")
     _explain_one(story, admin, plan.drift["event_id"][0])
     return sent, first[0]
 
 
-def _retrain(cast: _Cast) -> tuple[dict[str, Any], dict[str, Any]]:
+def _retrain(context: _Context) -> tuple[dict[str, Any], dict[str, Any]]:
     """The run and the champion it promoted, whose signature is checked."""
-    story = cast.story
+    story = context.story
     story.chapter("A QLoRA retrain inside the declared envelope")
-    run_ = _follow_run(story, cast.admin)
-    champion: dict[str, Any] = cast.admin.json("GET", f"/api/v1/models/{MODEL}/champion")
+    run_ = _follow_run(story, context.admin)
+    champion: dict[str, Any] = context.admin.json("GET", f"/api/v1/models/{MODEL}/champion")
     story.expect(run_["state"] == "promoted", f"the run ended as {run_['state']}: {run_.get('error')}")
     version = champion["version"]
     story.expect(version != "v1", "the champion is still v1")
-    signed = json.loads(open_note(champion["signature"], [cast.vkey]).text)
+    signed = json.loads(open_note(champion["signature"], [context.vkey]).text)
     same = all(signed[name] == champion[name] for name in ("version", "adapter_digest", "base_digest"))
     story.expect(same, "the champion's signature covers another version")
     story.say(f"Champion is now {version}, adapter {champion['adapter_digest'][:19]}...; its signature is valid.")
     return run_, champion
 
 
-def _recovery(cast: _Cast, champion: dict[str, Any]) -> dict[str, Any]:
+def _recovery(context: _Context, champion: dict[str, Any]) -> dict[str, Any]:
     """Accuracies on the traffic that follows, answered by the new champion; alerts are resolved."""
-    story, plan, admin, version = cast.story, cast.plan, cast.admin, champion["version"]
+    story, plan, admin, version = context.story, context.plan, context.admin, champion["version"]
     story.chapter("Recovery: the new champion answers the traffic that follows")
-    adapter, base = champion["adapter_uri"].removeprefix("file://"), str(cast.base)
+    adapter, base = champion["adapter_uri"].removeprefix("file://"), str(context.base)
     later = predict(
         plan.later["text"].to_list(),
         [{"name": "v1", "base_dir": base}, {"name": version, "base_dir": base, "adapter_dir": adapter}],
     )
-    cast.send(plan.later, later, version, lambda w: _say_window(story, w), closed=len(story.windows(admin)))
+    context.send(plan.later, later, version, lambda w: _say_window(story, w), closed=len(story.windows(admin)))
     for alert in admin.json("GET", f"/api/v1/models/{MODEL}/alerts")["items"]:
         if alert["state"] != "resolved":
             note = {"note": f"{version} promoted and back on its KPI"}
             admin.json("POST", f"/api/v1/alerts/{alert['id']}/resolve", json=note)
-    return _accuracies(plan, later, version, known=cast.known)
+    return _accuracies(plan, later, version, known=context.known)
 
 
-def _audit(cast: _Cast, kpi: dict[str, Any]) -> dict[str, Path]:
+def _audit(context: _Context, kpi: dict[str, Any]) -> dict[str, Path]:
     """The report's files, verified offline; the loop must have won back enough."""
-    story = cast.story
+    story = context.story
     story.chapter("The audit report, verified offline")
-    files = _report(story, cast.admin)
-    verdict = verify_bundle(files["zip"], [cast.vkey])
+    files = _report(story, context.admin)
+    verdict = verify_bundle(files["zip"], [context.vkey])
     story.expect(verdict.ok, f"the bundle does not verify: {[str(f) for f in verdict.findings]}")
     story.say(
         f"Bundle verifies: {verdict.facts.entries} ledger entries, {len(verdict.facts.files)} files, {verdict.trust}."

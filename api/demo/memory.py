@@ -1,4 +1,4 @@
-"""Peak memory of this process and everything it started, sampled while the demonstration runs."""
+"""Peak memory of this process and everything it started, sampled while the demo runs."""
 
 import threading
 from types import TracebackType

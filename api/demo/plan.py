@@ -1,4 +1,4 @@
-"""The demonstration's traffic plan: who trains on what, what arrives when. The arrival order is simulated."""
+"""The demo's traffic plan: who trains on what, what arrives when. The arrival order is simulated."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -27,7 +27,7 @@ class Messages:
 
 @dataclass(frozen=True)
 class DemoPlan:
-    """Frames hold `text`, `category`; stretches also the simulated fields of an event.
+    """Frames hold `text`, `category`; `quiet`, `drift` and `later` also the simulated fields of an event.
 
     training: what v1 learns from. quiet: known intents only, baseline first. drift: new intents enter.
     later: all intents in their natural shares, never trained on by anyone: KPIs before and after are compared on it.
@@ -51,12 +51,12 @@ def choose_new_intents(categories: list[str], *, seed: int, share: float = 0.22)
 
 
 def make_plan(messages: Messages, *, window_rows: int, end: datetime, seed: int) -> DemoPlan:
-    """Cut labelled messages into what v1 trains on and three stretches of production traffic.
+    """Cut labelled messages into what v1 trains on and three parts of production traffic.
 
-    No row is in two parts, and the later stretch is the whole test file: nobody trains on it.
+    No row is in two parts, and the last part is the whole test file: nobody trains on it.
 
     Raises:
-        InvalidError: too few rows for a baseline and three quiet windows.
+        InvalidError: too few rows for a reference and three quiet windows.
     """
     is_new = pl.col("category").is_in(messages.new_intents)
     old_train, new_train = (_shuffled(messages.train.filter(f), seed) for f in (~is_new, is_new))
@@ -71,13 +71,13 @@ def make_plan(messages: Messages, *, window_rows: int, end: datetime, seed: int)
     drift = _shuffled(pl.concat([known[quiet_rows:], new_train]), seed + 1)
     drift = drift[: drift.height // window_rows * window_rows]
     later = _shuffled(messages.test, seed + 2)
-    stretches = [known[:quiet_rows], drift, later]
-    total = sum(s.height for s in stretches)
+    phases = [known[:quiet_rows], drift, later]
+    total = sum(s.height for s in phases)
     step = timedelta(days=21) / total
     begin, parts = end - step * total, []
-    for number, stretch in enumerate(stretches):
-        parts.append(_as_events(stretch, begin, step, prefix="qdl"[number], seed=seed + 3 + number))
-        begin += step * stretch.height
+    for number, phase in enumerate(phases):
+        parts.append(_as_events(phase, begin, step, prefix="qdl"[number], seed=seed + 3 + number))
+        begin += step * phase.height
     return DemoPlan(
         training=training, quiet=parts[0], drift=parts[1], later=parts[2],
         old_intents=tuple(sorted(training["category"].unique())), new_intents=messages.new_intents,

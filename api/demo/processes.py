@@ -1,4 +1,4 @@
-"""The demonstration's child processes: the trainer of the first model, the serving application, the service itself."""
+"""The demo's child processes: the trainer of the first model, the serving application, the service itself."""
 
 import contextlib
 import json

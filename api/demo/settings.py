@@ -1,4 +1,4 @@
-"""Sizes and recipes of the demonstration: for generated traffic and for files of labelled messages."""
+"""Sizes and recipes of the demo: for generated traffic and for files of labelled messages."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The spec the demonstration declares: small, with every part of the loop in it."""
+"""The spec the demo declares: small, with every part of the loop in it."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The demonstration: the whole loop on real parts, narrated. It ends well only if the loop really closed."""
+"""The demo: the whole loop on real parts, narrated. It ends well only if the loop really closed."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -33,14 +33,14 @@ EVENT_FIELDS = (
 
 
 class LoopNotClosedError(AppError):
-    """A step of the loop did not happen; the demonstration has failed."""
+    """A step of the loop did not happen; the demo has failed."""
 
     code = "loop_not_closed"
 
 
 @dataclass
 class Story:
-    """State of one demonstration run; `folder` holds everything it makes."""
+    """State of one demo run; `folder` holds everything it makes."""
 
     folder: Path
     console: Console
@@ -49,7 +49,7 @@ class Story:
     facts: dict[str, Any] = field(default_factory=dict)
     _step: int = 0
 
-    # --- telling ---
+    # --- output ---
 
     def chapter(self, title: str) -> None:
         self._step += 1
@@ -80,7 +80,7 @@ class Story:
 
             work(show)
 
-    # --- the acts ---
+    # --- the steps ---
 
     def make_first_model(self, plan: DemoPlan) -> Path:
         """Train v1 from scratch on the known intents."""
@@ -147,9 +147,9 @@ class Story:
         self, client: Client, producer: Client, events: pl.DataFrame, answers: pl.DataFrame, *, rows: int, version: str,
         name: str, after_each: Callable[[dict[str, Any]], bool] | None = None, closed: int = 0,
     ) -> int:  # fmt: skip
-        """Send a stretch window by window; outcomes come one window late. Returns how many rows were sent.
+        """Send a part of the traffic window by window; outcomes come one window late. Returns how many rows were sent.
 
-        `closed`: windows that were closed before this stretch. `after_each` gets each closed window and stops the
+        `closed`: windows that were closed before this part. `after_each` gets each closed window and stops the
         stream by returning True.
         """
         sent = 0

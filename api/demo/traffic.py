@@ -1,4 +1,4 @@
-"""Messages for the demonstration: generated from phrases, or read from a file of labelled messages."""
+"""Messages for the demo: generated from phrases, or read from a file of labelled messages."""
 
 import re
 from collections.abc import Iterable, Sequence

@@ -1,1 +1,1 @@
-"""What runs beside the API: the worker, the scheduler and the thread that requests evaluations."""
+"""What runs next to the API: the worker, the scheduler and the thread that requests evaluations."""

@@ -1,4 +1,4 @@
-"""What a log of our own in front of Delta costs and saves, beside a SQLite table of one BLOB a batch.
+"""What a log of our own in front of Delta costs and saves, compared with a SQLite table of one BLOB a batch.
 
     python -m bench.decisions.log_or_sqlite [--seconds S] [--rounds N] [--folder DIR]
 

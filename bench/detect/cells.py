@@ -123,7 +123,7 @@ def run_cell(cell: Cell) -> list[Figure]:
 
 
 def mean_over_null(rates: Sequence[Figure]) -> Iterator[Figure]:
-    """Mean and largest false-alarm rate over the null cells, beside those of the peers."""
+    """Mean and largest false-alarm rate over the null cells, and those of the peers."""
     for metric in sorted({f.metric for f in rates}):
         mine = [f.value for f in rates if f.metric == metric and f.peer is None]
         yield Figure("mean_over_null", metric, float(np.mean(mine)))

@@ -96,7 +96,7 @@ def judge_window(
 
 
 def _volume(profile: ReferenceProfile, rows: Sequence[int], first: int) -> Volume:
-    """The rows of the window's days beside those of the reference's days."""
+    """The rows of the window's days and those of the reference's days."""
     known: dict[int, int] = {}
     for label, block in zip(profile.labels, profile.blocks, strict=True):
         known[label // 4] = known.get(label // 4, 0) + block.rows

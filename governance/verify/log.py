@@ -23,7 +23,7 @@ def verify_log(
         lines: exact bytes of each entry in order, with or without the final newline; read once, not kept in memory.
         checkpoints: signed notes in any order; all must verify and name the same origin.
         vkeys: keys trusted to sign them.
-        leaves: the leaf hash stored beside each entry, if there is one: bytes, or the stored hexadecimal text, which
+        leaves: the leaf hash stored with each entry, if there is one: bytes, or the stored hexadecimal text, which
             may itself be damaged. With it, an altered entry is named exactly.
 
     A matching root proves all entries below it. The first root that does not match therefore confines the change to

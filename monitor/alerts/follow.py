@@ -39,7 +39,7 @@ def follow(
     """Bring alerts in line with the alarms of a window: open or continue an alert, end an episode, withdraw an alarm.
 
     Args:
-        alarms: what alarms in the window now. The first alarm of a monitor and metric stands for all of them.
+        alarms: what alarms in the window now. The first alarm of a monitor and metric represents all of them.
         evaluated: monitors and metrics that were just computed, with or without an alarm.
         reason: why the window was evaluated again; recorded with each alarm that is withdrawn.
     """

@@ -15,7 +15,7 @@ from core.arrays import Floats, Ints
 
 @dataclass(frozen=True)
 class GroupRate:
-    """`name` stands beside each group's value; `words` are for sentences."""
+    """`name` is stored with each group's value; `words` are for sentences."""
 
     name: str
     words: str

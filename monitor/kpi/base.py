@@ -39,7 +39,7 @@ class Kpi:
     """One entry of the catalogue.
 
     `reads` lists the columns of the frame that `compute` gets. If it reads the outcome, rows without an outcome are
-    left out; otherwise every row of the window counts. "column" stands for the column that the rule names, which has
+    left out; otherwise every row of the window counts. "column" means the column that the rule names, which has
     one of `column_types`. The unit "column" is the unit of that column. `higher_is_better` is None if neither
     direction is.
     """

@@ -18,7 +18,7 @@ from monitor.kpi.intervals import Z95
 
 @dataclass(frozen=True, eq=False)
 class Graded:
-    """One score per row, and whether what the score stands for is true of that row."""
+    """One score per row, and whether what the score predicts is true of that row."""
 
     true: Flags  # (rows,)
     score: Floats  # (rows,), finite

@@ -1,4 +1,4 @@
-"""The id index of one large data file, stored beside the table: sorted digests on disk, a Bloom filter in memory.
+"""The id index of one large data file, stored next to the table: sorted digests on disk, a Bloom filter in memory.
 
 A digest has two words: the first digests the row's key (an event's id), the second its whole identity. The outcomes of
 one event are therefore adjacent, and can be found by the event as well as one by one.

@@ -1,6 +1,6 @@
 """What identifies a row of a table: its id or, for an outcome, the event's id and every value that was sent.
 
-The identity is computed from the row itself, in a request, a log or a data file, so nothing is stored beside the row.
+The identity is computed from the row itself, in a request, a log or a data file, so nothing is stored with the row.
 """
 
 from collections.abc import Iterator, Mapping

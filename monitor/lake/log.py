@@ -21,7 +21,7 @@ from core.artifacts import fsync_folder
 from core.errors import BusyError
 from core.logs import logger
 
-VERSION_ENDS_FILE: Final = "_versions.seq"  # beside the log: one little-endian int64 for each lost version, in order
+VERSION_ENDS_FILE: Final = "_versions.seq"  # next to the log: one little-endian int64 for each lost version, in order
 _END: Final = struct.Struct("<q")
 
 

@@ -165,7 +165,7 @@ class LakeTable:
                 raise
 
     def write(self, parts: Iterable[pl.DataFrame]) -> list[DataFile]:
-        """Write rows into files that no version names yet, for `swap`. It can run beside other commits.
+        """Write rows into files that no version names yet, for `swap`. It can run at the same time as other commits.
 
         Args:
             parts: rows of the table, with `seq` and the partition column; one part at a time is held in memory.

@@ -21,12 +21,8 @@ from monitor.profile.coding import Coding
 from monitor.profile.counting import CategoryCounts, NumberCounts
 
 _COMPRESSION_LEVEL: Final = 1  # most counts are small, so the fastest level saves nearly as much
-_COUNT_WIDTHS: Final = (
-    1,
-    2,
-    4,
-    8,
-)  # bytes per count: as few as the largest count of the block needs, for speed
+# Bytes per count: as few as the largest count of the block needs, for speed.
+_COUNT_WIDTHS: Final = (1, 2, 4, 8)
 _MAX_FLOAT: Final = float(np.finfo(np.float64).max)
 
 

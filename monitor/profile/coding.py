@@ -19,7 +19,7 @@ from monitor.profile.vector_encoder import VectorEncoder, Vectors
 MAX_FOLDS: Final = 4
 UNKNOWN_CODE: Final = -1
 NULL_CODE: Final = -2
-# Fields of a column that holds texts beside the vectors that a model encoded them as.
+# Fields of a column that holds texts with the vectors that a model encoded them as.
 TEXT_FIELD: Final = "text"
 VECTOR_FIELD: Final = "vector"
 DERIVED_PARTS: Final = ("cluster", "oov", "distance", "length", *(f"component_{i}" for i in range(COMPONENTS)))
@@ -161,14 +161,14 @@ def category_values(frame: pl.DataFrame, column: str) -> pl.Series:
 
 
 def as_strings(series: pl.Series) -> pl.Series:
-    """Values as strings; of texts beside their vectors, the texts."""
+    """Values as strings; of texts with their vectors, the texts."""
     if isinstance(series.dtype, pl.Struct):
         return series.struct.field(TEXT_FIELD).cast(pl.String).alias(series.name)
     return series.cast(pl.String)
 
 
 def as_vectors(series: pl.Series, dimensions: int) -> Vectors:
-    """A column of vectors as a matrix; of texts beside their vectors, the vectors.
+    """A column of vectors as a matrix; of texts with their vectors, the vectors.
 
     Args:
         series: lists of numbers.

@@ -21,7 +21,7 @@ from monitor.profile.fit_column import levels_of
 from monitor.profile.text_encoder import TextEncoder
 from monitor.profile.vector_encoder import VectorEncoder
 
-# `encoded`: a column of texts beside the vectors that a model encoded them as; see `monitor.reference.encode`.
+# `encoded`: a column of texts with the vectors that a model encoded them as; see `monitor.reference.encode`.
 ColumnKind = Literal["number", "category", "text", "vector", "encoded"]
 
 FORMAT: Final = "assay-baseline/1"

@@ -11,7 +11,7 @@ _UNIT = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def duration(text: str) -> timedelta:
-    """The duration that a text such as `30m`, `24h` or `7d` stands for.
+    """The duration that a text such as `30m`, `24h` or `7d` means.
 
     Raises:
         ValueError: the text has another form, or the duration is 0.

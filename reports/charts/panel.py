@@ -63,7 +63,7 @@ def panel_chart(panel: Panel, rules: Sequence[Rule], axis: Axis) -> Any:
     if blank:
         style = {"shape": "cross", "angle": 45, "color": MUTED, "size": 40, "filled": True, "opacity": 1}
         charts.append(chart_of(blank, "point", style, x=axis.x(), y={"value": height - 7}))
-    # A title of Vega's own would move up for the word of the limit, which stands on the same line.
+    # A title of Vega's own would move up for the word of the limit, which is on the same line.
     style = {
         "align": "left",
         "baseline": "bottom",
@@ -120,7 +120,7 @@ def _limits(data: Sequence[Vega], axis: Axis, y: Vega, word: str) -> list[Any]:
         return []
     style = {"color": ALARM, "strokeWidth": 1, "clip": True}
     rule = chart_of(rows, "rule", style, x=axis.x("start"), x2={"field": "at"}, y={"field": "limit", **y})
-    # On the line of the title, where nothing is drawn: beside its rule it would lie on the points that matter most.
+    # On the line of the title, where nothing is drawn: next to its rule it would lie on the points that matter most.
     place = {"align": "right", "baseline": "bottom", "color": ALARM, "fontSize": 11}
     label = f"{word} {short(rows[-1]['limit'])}"
     return [rule, text_mark(label, {"value": axis.width}, {"value": -5}, **place)]

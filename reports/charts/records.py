@@ -38,7 +38,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Rule:
-    """A vertical line through all panels: a promotion, a rollback, a new baseline."""
+    """A vertical line through all panels: a promotion, a rollback, a new reference."""
 
     at: datetime
     label: str

@@ -18,7 +18,7 @@ from reports.charts.palette import ALARM, MUTED, SERIES, VERSION
 from reports.charts.panel import panel_chart
 from reports.charts.records import Rule, Theme, Timeline, Vega
 
-TICKS: Final[Mapping[str, tuple[str, str, bool, str]]] = {  # shape, colour, filled, word of the line they stand on
+TICKS: Final[Mapping[str, tuple[str, str, bool, str]]] = {  # shape, colour, filled, word of the line they are drawn on
     "alert opened": ("triangle-up", ALARM, True, "alerts"),
     "alert resolved": ("circle", MUTED, False, "alerts"),
     "retrain decided": ("diamond", SERIES, True, "decisions"),

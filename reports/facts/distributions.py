@@ -1,4 +1,4 @@
-"""Reference against window, column by column, on the bins and levels of the baseline."""
+"""Reference against window, column by column, on the bins and levels of the reference."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,7 +19,7 @@ from reports.wording.phrases import column_words
 
 BINS = 24
 MOST = 4  # charts of one window
-SHOWN_WORDS = 3  # of a cluster, beside its number
+SHOWN_WORDS = 3  # of a cluster, next to its number
 
 
 def changed_columns(window: Window) -> list[str]:
@@ -33,7 +33,7 @@ def changed_columns(window: Window) -> list[str]:
 def distributions(
     site: Site, model: str, window: Window, reference: ReferenceRow, columns: Sequence[str]
 ) -> tuple[tuple[Distribution, ...], str | None]:
-    """Charts of the columns, or none and the reason: the rows or the baseline are no longer there."""
+    """Charts of the columns, or none and the reason: the rows or the reference are no longer there."""
     if not columns or reference.artifact is None:
         return (), None
     try:
@@ -88,7 +88,7 @@ def _named(baseline: ReferenceProfile, column: str, kept: Sequence[str]) -> list
 def _rebinned(counts: NDArray[np.int64], edges: NDArray[np.float64], bounds: NDArray[np.float64]) -> NDArray[np.int64]:
     """Counts of the reference's many unequal bins, gathered into a few equal bins by the middle of each bin.
 
-    The baseline keeps one open bin at either end: what lies beyond the reference stands in one place.
+    The reference keeps one open bin at either end: what lies beyond the reference is in one place.
     """
     ends = np.concatenate([bounds[:1], edges, bounds[-1:]])
     middles = ends[:-1] / 2.0 + ends[1:] / 2.0

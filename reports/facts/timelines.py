@@ -121,7 +121,7 @@ class _Places:
     """Where on the axis of the events something belongs that happened on the clock.
 
     Live, both agree. Events that were replayed or sent late lie before everything that followed from them: an alert
-    then stands at the end of the window that raised it, a promotion where the version first answers.
+    is then drawn at the end of the window that raised it, a promotion where the version first answers.
     """
 
     def __init__(self, windows: Sequence[Window], versions: Sequence[ModelVersion]) -> None:

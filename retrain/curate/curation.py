@@ -7,7 +7,7 @@ from typing import Any, Final
 import polars as pl
 
 from retrain.curate.dedupe import KEY, dedupe, with_key
-from retrain.curate.rehearse import replay
+from retrain.curate.rehearse import rehearsal_rows
 from retrain.curate.select import Drops, Shape
 from retrain.curate.split import HELD_OUT_SHARE, MIN_CLASS_ROWS, by_time, classes, held_old, without_leakage
 from retrain.envelope import Plan
@@ -70,9 +70,9 @@ def curate(material: Material, shape: Shape, plan: Plan, known: tuple[str, ...])
     fresh_rows = fresh.train.tail(plan.envelope.max_rows)
     train_drops.add("above envelope.max_rows, oldest first", fresh.train.height - fresh_rows.height)
     pool = _pool(material, old_rest, new.rows, (held, holdout), train_drops)
-    size = min(plan.replay.size(pool.height), plan.envelope.max_rows - fresh_rows.height)
-    again = replay(pool, size, plan.recipe.seed)
-    train_drops.add("not sampled for replay", pool.height - again.height)
+    size = min(plan.rehearsal.size(pool.height), plan.envelope.max_rows - fresh_rows.height)
+    again = rehearsal_rows(pool, size, plan.recipe.seed)
+    train_drops.add("not sampled for rehearsal", pool.height - again.height)
     train = pl.concat([again, fresh_rows], how="vertical")
 
     labels: tuple[str, ...] = ()
@@ -90,7 +90,7 @@ def curate(material: Material, shape: Shape, plan: Plan, known: tuple[str, ...])
     if train.height == 0:
         raise TooFewRowsError("no row is left to train on; register a dataset or wait for outcomes", rows=0)
     return Curated(
-        Split(train, train_drops, ("first part of the new rows in time", "replay of older rows, stratified by label")),
+        Split(train, train_drops, ("first part of the new rows in time", "rehearsal: older rows, stratified by label")),
         Split(held, eval_drops, (f"last {HELD_OUT_SHARE:.0%} of the new rows in time",)),
         Split(holdout, hold_drops, (_hold_filter(material),)),
         labels,
@@ -105,7 +105,7 @@ def _hold_filter(material: Material) -> str:
 
 
 def _holdout(material: Material, old: pl.DataFrame, drops: Drops) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """(old hold-out, old rows that may be replayed)."""
+    """(old hold-out, old rows that may be rehearsed)."""
     if material.holdout:
         found = dedupe(with_key(pl.concat(list(material.holdout), how="vertical")))
         drops.add("repeats a later text", found.repeats)
@@ -115,7 +115,7 @@ def _holdout(material: Material, old: pl.DataFrame, drops: Drops) -> tuple[pl.Da
         untaught = old.filter(mask).filter(~pl.col(KEY).is_in(list(material.taught)))
         drops.add("the champion was trained on it", int(mask.sum()) - untaught.height)
         chosen, rest = untaught, old.filter(~mask)
-    kept = replay(chosen, MAX_HOLDOUT_ROWS, seed=0)
+    kept = rehearsal_rows(chosen, MAX_HOLDOUT_ROWS, seed=0)
     drops.add(f"above {MAX_HOLDOUT_ROWS} rows", chosen.height - kept.height)
     return kept, rest
 

@@ -7,7 +7,7 @@ import polars as pl
 from core.errors import InvalidError
 
 
-def replay(frame: pl.DataFrame, size: int, seed: int) -> pl.DataFrame:
+def rehearsal_rows(frame: pl.DataFrame, size: int, seed: int) -> pl.DataFrame:
     """A seeded sample stratified by label, in the order of the frame.
 
     Each label gets its proportional share, rounded by largest remainders, and at least one row while there is room.

@@ -38,7 +38,7 @@ class Prepared:
 
 
 def old_end(db: Session, model: Model, champion: ModelVersion) -> int:
-    """One past the last event the champion was made for: its baseline's end or its training set's, the later."""
+    """One past the last event the champion was made for: its reference's end or its training set's, the later."""
     end = store.old_end(db, model.id)
     if champion.run_id is not None and (trained := store.run_datasets(db, champion.run_id).get("train")) is not None:
         end = max(end, *(int(s["to_seq"]) for s in trained.provenance["sources"] if "to_seq" in s), 0)

@@ -1,4 +1,4 @@
-"""`python -m retrain.evals.explain CONFIG.json`: word attributions of one text, in an own process.
+"""`python -m retrain.evals.explain CONFIG.json`: word attributions of one text, in its own process.
 
 Writes `explanation.json` and, however it ends, `exit.json` into `output_dir`.
 """

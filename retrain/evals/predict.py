@@ -1,4 +1,4 @@
-"""`python -m retrain.evals.predict CONFIG.json`: answers of one or more models to the same texts, in an own process."""
+"""`python -m retrain.evals.predict CONFIG.json`: answers of models to the same texts, in its own process."""
 
 import sys
 from pathlib import Path

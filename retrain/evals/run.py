@@ -1,4 +1,4 @@
-"""`python -m retrain.evals.run CONFIG.json`: champion and challenger on the same held-out rows, in an own process.
+"""`python -m retrain.evals.run CONFIG.json`: champion and challenger on the same held-out rows, in its own process.
 
 Writes `evaluation.json` and `predictions.parquet` into `output_dir`, and `exit.json` however it ends.
 """

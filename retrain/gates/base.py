@@ -38,7 +38,7 @@ class ComparedScores:
 
 @dataclass(frozen=True, slots=True)
 class IntegrityFacts:
-    """What an inspection of the adapter files found, beside what was registered."""
+    """What an inspection of the adapter files found, and what was registered."""
 
     files: tuple[str, ...]
     tensors: int

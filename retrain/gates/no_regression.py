@@ -1,6 +1,6 @@
 """The challenger is not worse than the champion on the same new held-out rows, and reaches the KPI floors.
 
-The observed difference is compared with `envelope.max_regression`; the interval is reported beside it. Asking that
+The observed difference is compared with `envelope.max_regression`; the interval is reported with it. Asking that
 the whole interval lie above the limit would reject every challenger that is exactly as good.
 """
 

@@ -79,7 +79,7 @@ def _plan_inside(spec: ModelSpec, current: ModelSpec) -> Plan:
     if current.retrain is None:
         raise NoPolicyError(current.model)
     plan = Plan.of(spec)
-    return Plan(plan.recipe, plan.replay, current.retrain.envelope)
+    return Plan(plan.recipe, plan.rehearsal, current.retrain.envelope)
 
 
 def approvals_needed(spec: ModelSpec) -> int:

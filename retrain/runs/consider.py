@@ -68,7 +68,7 @@ def consider_policy(
 
 
 def start_manual(site: Site, db: Session, model_name: str, actor: str, reason: str) -> Considered:
-    """Start a run at a person's request. The cool-down does not apply; every other limit does."""
+    """Start a run at a person's request. The cooldown does not apply; every other limit does."""
     return consider_policy(site, db, model_name, cause="manual", manual=ManualStart(actor, reason))
 
 

@@ -12,7 +12,7 @@ from monitor.tables import Dataset
 def record_dataset(
     site: Site, db: Session, model_name: str, name: str, role: str, content: bytes | Path, source: str, actor: str
 ) -> Dataset:
-    """Register labelled rows (Parquet) as a dataset: `train` for replay, `holdout` to measure forgetting, `reference`.
+    """Register labelled rows (Parquet) as a dataset: `train` to rehearse, `holdout` to measure forgetting, `reference`.
 
     Raises:
         ModelNotFoundError, NoPolicyError, DatasetError.

@@ -20,7 +20,7 @@ LORA_FIELDS = ("r", "lora_alpha", "lora_dropout")
 
 
 def attach_adapter(model: PreTrainedModel, recipe: Recipe, parent: Path | None) -> PeftModel:
-    """LoRA on every linear layer; for classification the head is trained and saved beside it.
+    """LoRA on every linear layer; for classification the head is trained and saved with it.
 
     With a parent adapter (a champion on the same base) training continues from its low-rank weights, so what it
     learned is not learned again; its head rows must already lie in the model (`copy_parent_head`).

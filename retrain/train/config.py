@@ -100,7 +100,7 @@ class RunConfig(Frozen):
 class BaseConfig(Frozen):
     """A small base model made from scratch.
 
-    Sizes: `tiny` for tests (seconds, learns little), `demo` for the demonstration (about a minute on two cores).
+    Sizes: `tiny` for tests (seconds, learns little), `demo` for the demo (about a minute on two cores).
     """
 
     run_id: Annotated[str, StringConstraints(min_length=1)]

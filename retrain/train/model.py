@@ -1,4 +1,4 @@
-"""Trained models, loaded the way they were trained: 4-bit base, adapter beside it, never merged."""
+"""Trained models, loaded the way they were trained: 4-bit base, adapter next to it, never merged."""
 
 import json
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""`python -m retrain.train.run CONFIG.json`: one QLoRA run, top to bottom, in its own process.
+"""`python -m retrain.train.run CONFIG.json`: one QLoRA run from start to end, in its own process.
 
 Written under `output_dir`: `adapter/` when the run is whole (renamed into place at the end), `checkpoints/` while it
 is not, and `exit.json`. Started again with the same config, a killed run continues from its last whole checkpoint.
@@ -104,7 +104,7 @@ def train(path: Path) -> None:
 
 
 def _saved(model: PeftModel, tokenizer: PreTrainedTokenizerBase, config: RunConfig) -> Path:
-    """A folder beside `adapter` with all but the record; renamed there at the end, so `adapter` is always whole."""
+    """A folder next to `adapter` with all but the record; renamed there at the end, so `adapter` is always whole."""
     partial = config.output_dir / ".partial"
     shutil.rmtree(partial, ignore_errors=True)
     with quiet():

@@ -18,7 +18,7 @@ def check_base(path: Path, field: str = "base_dir") -> None:
     if not (path / "config.json").is_file():
         raise WeightsNotFoundError(field, path, "has no config.json; save the model with save_pretrained")
     if not (path / "tokenizer.json").is_file():
-        raise WeightsNotFoundError(field, path, "has no tokenizer.json; save the fast tokenizer beside the model")
+        raise WeightsNotFoundError(field, path, "has no tokenizer.json; save the fast tokenizer next to the model")
 
 
 def check_adapter(path: Path, field: str = "adapter_dir") -> None:

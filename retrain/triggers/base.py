@@ -36,7 +36,7 @@ class TriggerReading:
 class Labelled:
     """Events whose outcome is known."""
 
-    since_training: int  # arrived since the last training set, or since the first baseline ended
+    since_training: int  # arrived since the last training set, or since the first reference ended
     since_alarm: int | None = None  # among the events from the first window of the present alarm on
 
 

@@ -42,7 +42,7 @@ def _blockers(firing: Sequence[Trigger], inputs: TriggerInputs, policy: Retrain)
     found = []
     if inputs.open_run is not None:
         found.append(Blocker("run_in_progress", f"run {inputs.open_run} has not ended"))
-    # A person may know why the last run was not enough, so the cool-down holds for the policy alone.
+    # A person may know why the last run was not enough, so the cooldown applies to the policy alone.
     if inputs.last_run_at is not None and inputs.manual is None:
         free_at = inputs.last_run_at + duration(policy.cooldown)
         if inputs.now < free_at:

@@ -1,4 +1,4 @@
-"""Fires if a person requested a run. The person is the evidence, so that they cannot approve it themselves."""
+"""Fires if a person requested a run. Their name is the evidence: nobody may approve a run that they requested."""
 
 from monitor.spec.retraining import Retrain
 from retrain.triggers.base import Trigger, TriggerFinding, TriggerInputs

@@ -1,4 +1,4 @@
-"""The demonstration's messages: deterministic, varied, learnable and not trivial; and files of the user's own."""
+"""The demo's messages: deterministic, varied, learnable and not trivial; and files of the user's own."""
 
 import subprocess
 import sys

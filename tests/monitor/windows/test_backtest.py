@@ -1,4 +1,4 @@
-"""The backtest: alarms beside the budget, policies over the same windows, and real years of traffic."""
+"""The backtest: alarms compared with the budget, policies over the same windows, and real years of traffic."""
 
 import json
 from datetime import datetime, timedelta

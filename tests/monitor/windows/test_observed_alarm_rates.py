@@ -1,4 +1,4 @@
-"""Alarms beside their budget: intervals against scipy and published values, episodes and delays by hand."""
+"""Alarms compared with their budget: intervals against scipy and published values, episodes and delays by hand."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from monitor.spec.retraining import Envelope
 from retrain.curate.curation import MIN_NEW_ROWS, Material, curate
 from retrain.curate.dedupe import KEY, dedupe, normalised, with_key
-from retrain.curate.rehearse import allocate, replay
+from retrain.curate.rehearse import allocate, rehearsal_rows
 from retrain.curate.select import Drops, Shape, rows_of_dataset, rows_of_events
 from retrain.curate.split import bucket, by_time
-from retrain.envelope import Plan, Replay
+from retrain.envelope import Plan, Rehearsal
 from retrain.errors import DatasetError, TooFewRowsError
 from retrain.train.config import Recipe
 
@@ -22,9 +22,9 @@ SHAPE = Shape(("text",), "intent_true", (), completion=False)
 START = datetime(2026, 1, 5, tzinfo=UTC)
 
 
-def plan(replay_: Any = None, **envelope: Any) -> Plan:
+def plan(rehearsal_: Any = None, **envelope: Any) -> Plan:
     recipe = Recipe(base_model="./base", task="sequence_classification")
-    return Plan(recipe, Replay.model_validate(replay_ if replay_ is not None else {}), Envelope(**envelope))
+    return Plan(recipe, Rehearsal.model_validate(rehearsal_ if rehearsal_ is not None else {}), Envelope(**envelope))
 
 
 def rows(pairs: list[tuple[str, str]], prefix: str = "e", first: int = 0) -> pl.DataFrame:
@@ -117,7 +117,7 @@ def test_a_label_that_appears_only_in_the_held_out_end_is_reported_as_unseen() -
     assert found.eval.rows.height == 10
 
 
-def test_the_old_hold_out_is_a_stable_fifth_by_text_and_is_never_replayed() -> None:
+def test_the_old_hold_out_is_a_stable_fifth_by_text_and_is_never_rehearsed() -> None:
     old = rows(distinct(500, prefix="old"), "o")
     found = curate(Material(rows(distinct(50), first=1000), old), SHAPE, plan(), ())
     expected = {f"old {i}" for i in range(500) if bucket(f"old {i}") == 0}
@@ -142,7 +142,7 @@ def test_a_text_the_champion_was_trained_on_does_not_judge_forgetting() -> None:
     assert found.holdout.drops.counts["the champion was trained on it"] > 20
 
 
-def test_max_rows_keeps_the_newest_new_rows_and_leaves_what_is_left_to_replay() -> None:
+def test_max_rows_keeps_the_newest_new_rows_and_leaves_what_is_left_to_rehearsal() -> None:
     old = rows(distinct(500, prefix="old"), "o")
     material = Material(rows(distinct(100), first=1000), old)
     narrow = curate(material, SHAPE, plan(max_rows=50), ())
@@ -167,17 +167,17 @@ def test_a_stratified_allocation_adds_up_and_never_asks_for_more_than_there_is(
         assert all(found[name] >= 1 for name in counts)
 
 
-def test_replay_is_the_same_for_a_seed_and_another_for_another_seed() -> None:
+def test_the_rehearsal_is_the_same_for_a_seed_and_another_for_another_seed() -> None:
     frame = rows(distinct(300) + distinct(30, "y", "rare"))
-    first, again, other = (replay(frame, 50, seed)["row_id"].to_list() for seed in (0, 0, 1))
+    first, again, other = (rehearsal_rows(frame, 50, seed)["row_id"].to_list() for seed in (0, 0, 1))
     assert first == again
     assert first != other
-    assert replay(frame, 50, 0)["label"].value_counts().sort("label")["count"].to_list() == [45, 5]
+    assert rehearsal_rows(frame, 50, 0)["label"].value_counts().sort("label")["count"].to_list() == [45, 5]
 
 
 @pytest.mark.parametrize(("given_", "size"), [(0.5, 50), (1, 100), (0, 0), (30, 30), ({"share": 0.8, "rows": 10}, 10)])
-def test_replay_is_given_as_a_share_or_as_a_number_of_rows(given_: Any, size: int) -> None:
-    assert Replay.model_validate(given_).size(100) == size
+def test_the_rehearsal_is_given_as_a_share_or_as_a_number_of_rows(given_: Any, size: int) -> None:
+    assert Rehearsal.model_validate(given_).size(100) == size
 
 
 def test_several_input_columns_are_rendered_as_named_lines() -> None:
