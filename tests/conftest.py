@@ -192,6 +192,15 @@ def site(tmp_path: Path, database_url: str, clock: ManualClock) -> Iterator["Sit
     site.database.dispose()
 
 
+@pytest.fixture(scope="session")
+def shared_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[service.Service]:
+    """A running service for every test that needs neither an empty one nor settings of its own."""
+    running = service.Service(tmp_path_factory.mktemp("shared") / "home", environ={"ASSAY_SERVER__MAX_BODY_MB": "4"})
+    running.start()
+    yield running
+    running.stop()
+
+
 @pytest.fixture
 def start_server(tmp_path: Path) -> Iterator[Callable[..., service.Service]]:
     """Start `assay serve` in a real process: `start_server(home=..., database_url=..., environ=...)`."""

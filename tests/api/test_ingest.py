@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +33,8 @@ Ingest = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    running = Service(tmp_path_factory.mktemp("ingest") / "home", environ={"ASSAY_SERVER__MAX_BODY_MB": "4"})
-    running.start()
-    yield running
-    running.stop()
+def service(shared_service: Service) -> Service:
+    return shared_service
 
 
 @pytest.fixture

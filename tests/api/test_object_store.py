@@ -61,11 +61,8 @@ def drops(store: ObjectStore) -> S3FileSystem:
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    running = Service(tmp_path_factory.mktemp("ingest") / "home", environ={})
-    running.start()
-    yield running
-    running.stop()
+def service(shared_service: Service) -> Service:
+    return shared_service
 
 
 @pytest.fixture

@@ -88,17 +88,18 @@ def test_the_command_asks_waits_and_shows_the_proof(start_server: Callable[..., 
     assert assay("erase", "Ada", "--subject-file", "-", environ=environ).returncode == 2
 
 
-def test_only_those_who_may_erase_may_ask_and_what_is_asked_is_checked(server: Service) -> None:
-    filled(server)
-    keys = {}
+def test_only_those_who_may_erase_may_ask_and_what_is_asked_is_checked(shared_service: Service) -> None:
+    server, keys = shared_service, {}
     for role in ("operator", "approver", "viewer"):
         made = send(server, "POST", "/api/v1/keys", json={"name": role, "role": role}).json()
         keys[role] = made["key"]
     body = {"subject": "nobody"}
     assert send(server, "POST", "/api/v1/erasures", keys["operator"], json=body).status_code == 403
-    assert send(server, "POST", "/api/v1/erasures", keys["approver"], json=body).status_code == 202
+    asked = send(server, "POST", "/api/v1/erasures", keys["approver"], json=body)
+    assert asked.status_code == 202
     assert send(server, "GET", "/api/v1/erasures", keys["viewer"]).status_code == 403
-    assert len(send(server, "GET", "/api/v1/erasures", keys["operator"]).json()["items"]) == 1
+    listed = send(server, "GET", "/api/v1/erasures", keys["operator"]).json()["items"]
+    assert [item["id"] for item in listed] == [asked.json()["id"]]
     unknown = send(server, "POST", "/api/v1/erasures", json={"subject": "x", "models": ["nope"]})
     assert (unknown.status_code, unknown.json()["code"]) == (404, "model_not_found")
     assert send(server, "POST", "/api/v1/erasures", json={"subject": ""}).status_code == 422
