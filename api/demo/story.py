@@ -126,7 +126,7 @@ class Story:
             f"{rows.height - answer['accepted']} outcomes were not accepted: {answer}",
         )
 
-    def wait(self, what: str, ask: Callable[[], Any], *, timeout_s: float = 120) -> Any:
+    def wait(self, what: str, ask: Callable[[], Any], *, timeout_s: float = 600) -> Any:
         """Ask until the answer is true."""
         deadline = time.monotonic() + timeout_s
         while not (answer := ask()):
