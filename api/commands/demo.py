@@ -13,7 +13,7 @@ from core.errors import AppError, InvalidError
 
 def demo(
     folder: Annotated[
-        Path, typer.Option(help="where the demonstration keeps its output; each run gets a folder of its own")
+        Path, typer.Option(help="where the demo keeps its output; each run gets a folder of its own")
     ] = Path("assay-demo"),
     train: Annotated[
         Path | None, typer.Option(help="labelled messages to train on: Parquet or CSV, columns text and category")

@@ -86,7 +86,7 @@ def _print_starter(trace: str, model: str | None, owner: str | None, purpose: st
 
 
 def evaluate(model: ModelName, as_json: JsonFlag = False) -> None:
-    """Show the judged windows of a model."""
+    """List the windows of a model with their verdicts."""
     windows = client().json("GET", f"{_path(model)}/windows")["items"]
     if as_json:
         emit_json(windows)
@@ -115,7 +115,7 @@ def runs(model: ModelName, as_json: JsonFlag = False) -> None:
 
 
 def promote(run: Annotated[UUID, typer.Argument(help="run id")], reason: Reason) -> None:
-    """Approve a run that waits for approval."""
+    """Approve a run that waits for approval; the last approval that is needed promotes it."""
     console.print(client().json("POST", f"/api/v1/runs/{run}/approve", json={"reason": reason}))
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 NOT_JUDGED_REASONS: Final = {
     "few_rows": "too few rows to test a share", "no_reference": "the reference could not be fitted",
     "no_value": "no value was defined", "not_enough_data": "not enough data", "not_learned": "nothing was learned yet",
-    "reference": "they belong to the reference", "reference_too_short": "the reference is too short for the rate",
+    "reference": "they belong to the reference", "reference_too_short": "the reference is too short for alpha",
     "volume_changed": "the volume of traffic changed",
 }  # fmt: skip
 MAX_SHOWN_REJECTIONS: Final = 20  # rejected rows shown to a person; --json has them all
@@ -80,8 +80,8 @@ def _time(text: str) -> datetime:
         at = None
     if at is None or at.tzinfo is None:
         raise InvalidError(
-            f"changed-at: {text!r} is not a time with a zone; write it like 2026-03-01T12:00:00Z", field="changed-at",
-            value=text,
+            f"changed-at: {text!r} is not a timestamp with a time zone; write for example 2026-03-01T12:00:00Z",
+            field="changed-at", value=text,
         )  # fmt: skip
     return at.astimezone(UTC)
 
@@ -122,17 +122,23 @@ def _show(document: Mapping[str, Any]) -> None:
     console.print(
         f"{document['accepted']} events, {len(document['rejected'])} rows rejected, "
         f"{document['duplicates']} duplicates; {len(verdicts)} windows: {judged}; {len(document['alerts'])} alerts, "
-        f"{len(document['runs'])} retrains, {len(document['blocked'])} held back"
+        f"{len(document['runs'])} retrains, {len(document['blocked'])} blocked"
     )
 
 
 def _show_observed(document: Mapping[str, Any]) -> None:
-    """Print the alarm rate of each monitor beside its budget, the episodes, and the windows not judged."""
+    """Print the alarm rate of each monitor and its budget, the episodes, and the windows not judged."""
     observed = document["observed"]
-    columns = ("monitor", "scale", "judged", "alarms", "rate", "95 %", "budget", "per 30d", "budget per 30d", "")
+    columns = (
+        "monitor", "scale", "judgements", "alarms", "episodes", "rate", "95 %", "budget", "per 30d", "budget per 30d",
+        "",
+    )  # fmt: skip
     rows = [_rate(stream) for stream in (*observed["streams"], *document["limits"]) if stream["looks"]]
     emit_rows(
-        rows, columns, title=f"Alarms beside the budget ({observed['declared']})", empty="Nothing could be judged."
+        rows,
+        columns,
+        title=f"Alarms compared with the budget ({observed['declared']})",
+        empty="Nothing could be judged.",
     )
     for episode in document["episodes"]:
         named = f": {', '.join(episode['columns'])}" if episode["columns"] else ""
@@ -185,8 +191,8 @@ def _policy(policy: Mapping[str, Any]) -> dict[str, Any]:
 def _rate(stream: Mapping[str, Any]) -> dict[str, Any]:
     low, high = stream["low"], stream["high"]
     return {
-        "monitor": stream["monitor"], "scale": stream["scale"], "judged": str(stream["looks"]),
-        "alarms": f"{stream['alarms']} in {stream['episodes']}", "rate": _share(stream["rate"]),
+        "monitor": stream["monitor"], "scale": stream["scale"], "judgements": str(stream["looks"]),
+        "alarms": str(stream["alarms"]), "episodes": str(stream["episodes"]), "rate": _share(stream["rate"]),
         "95 %": f"{100 * low:.3g}-{100 * high:.3g} %", "budget": _share(stream["budget"]),
         "per 30d": _short(stream["per_30d"]), "budget per 30d": _short(stream["budget_per_30d"]),
         "": stream["judgement"],
@@ -194,13 +200,13 @@ def _rate(stream: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _change(change: Mapping[str, Any]) -> str:
-    before = f"Before the change: {change['before']} alarms in {change['windows_before']} judgements of windows. "
+    before = f"Before the change: {change['before']} alarms in {change['windows_before']} judgements. "
     if change["first_alarm"] is None:
         return before + "After it: none."
     named = f" ({', '.join(change['columns'])})" if change["columns"] else ""
     return (
         f"{before}First alarm after it: {change['first_alarm']} by {change['monitor']} {change['scale']}{named}, "
-        f"{change['days']:.3g} days and {change['windows']} windows later."
+        f"{change['days']:.3g} days and {change['windows']} judgements later."
     )
 
 

@@ -28,7 +28,7 @@ def generated(*, seed: int) -> Setup:
 
 
 def labelled(train: Path, test: Path, *, seed: int) -> Setup:
-    """Messages from files; about a fifth of their intents are held back and enter the stream later."""
+    """Messages from files; about a fifth of their intents are held out and enter the stream later."""
     frames = labelled_file(train), labelled_file(test)
     new = choose_new_intents(frames[0]["category"].unique().to_list(), seed=seed)
     messages = Messages(*frames, new_intents=new, source=f"{train.name} and {test.name}")

@@ -1,6 +1,6 @@
 """The route class of ingest: FastAPI's dependencies and response model would take longer than storing a row does.
 
-Such a route is declared as any other, with its path, permission and documentation, and stands in the OpenAPI document.
+Such a route is declared as any other, with its path, permission and documentation, and appears in the OpenAPI document.
 Middleware sees its requests and the application's handlers answer its errors; decision 0015 has the figures.
 """
 

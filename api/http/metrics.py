@@ -38,7 +38,7 @@ class ServiceMetrics:
         rows = Counter("assay_ingest_rows", "rows of ingest requests answered 200", ("route", "result"),
                        registry=self._registry)  # fmt: skip
         self._seconds_of: dict[tuple[str, str], Histogram] = {}  # by route and media type
-        # Counters stand at zero from the start: Prometheus sees an increase only between two values.
+        # Counters are zero from the start: Prometheus sees an increase only between two values.
         self._rows = {route: [rows.labels(route, result) for result in RESULTS] for route in ROUTES}
         self._flush_lag = Histogram(
             "assay_flush_lag_seconds", "time for which the oldest row of a flush waited in the log of this process",

@@ -118,7 +118,7 @@ def _newest_fairness(measured: Any) -> list[Measurement]:
 
 
 def progress(run: Run) -> str:
-    """Where a run stands, in words."""
+    """The state of a run, in words."""
     p = run.progress or {}
     if run.state not in ACTIVE:
         return ""

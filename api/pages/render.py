@@ -70,7 +70,7 @@ def _environment() -> Environment:
 
 
 def time(at: datetime | None) -> Markup | str:
-    """A time in UTC, machine-readable too; the zone is written where the time stands alone."""
+    """A time in UTC, machine-readable too; the zone is written where the time is printed alone."""
     if at is None:
         return "–"
     moment = at.astimezone(UTC)

@@ -1,4 +1,4 @@
-"""Build the document of a replay: windows, alerts, runs, and the alarm rate of each monitor beside its budget."""
+"""Build the document of a replay: windows, alerts, runs, and the alarm rate of each monitor and its budget."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -106,7 +106,7 @@ def _alarms(window: Window, measured: Sequence[Measurement]) -> list[dict[str, A
     return alarms
 
 
-# --- alarm rates beside their budgets ---------------------------------------------------------------------------------
+# --- alarm rates and their budgets ------------------------------------------------------------------------------------
 
 
 def policy_line(name: str, spec: ModelSpec, stored: StoredHistory, changed_at: datetime | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Routes for retraining: data sets, decisions, runs, versions and the champion."""
+"""Routes for retraining: datasets, decisions, runs, versions and the champion."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal

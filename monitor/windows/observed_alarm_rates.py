@@ -83,7 +83,7 @@ class DetectionDelay:
     Attributes:
         before: alarms of windows and labels that ended before the change.
         windows_before: judged windows that ended before the change.
-        windows: judgements at the alarming scale that end after the change, up to and including the alarm.
+        windows: judgements of the alarming window length that end after the change, up to and including the alarm.
         days: time from the change to the end of the alarming window.
     """
 
@@ -98,13 +98,13 @@ class DetectionDelay:
 
 
 def alarm_rates(windows: Iterable[JudgedWindow]) -> list[AlarmRate]:
-    """The alarm rate of each monitor at each scale.
+    """The alarm rate of each monitor at each window length.
 
     Args:
-        windows: judgements of any monitors and scales; those of one monitor and scale in order of time.
+        windows: judgements of any monitors and window lengths; those of one monitor and length in order of time.
 
     Returns:
-        One rate for each monitor and scale, in order of appearance. A rate without a judgement is None.
+        One rate for each monitor and window length, in order of appearance. A rate without a judgement is None.
 
     Source: Wilson (1927) for windows, Garwood (1936) for labels.
     """

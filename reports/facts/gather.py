@@ -73,7 +73,7 @@ class _Material:
 def gather(site: Site, db: Session, report: Report) -> doc.AuditReport:
     """The document of a requested report. An equal database gives an equal document."""
     since, until = report.period_from, report.period_to
-    # What followed from the period is reported as it stood when the report was requested.
+    # What followed from the period is reported as it was when the report was requested.
     known = max(until, report.created_at)
     found = _read(db, report, known)
     spec, citations, windows = found.spec, found.citations, found.windows

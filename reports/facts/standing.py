@@ -1,4 +1,4 @@
-"""How a model stands at a moment: its champion, its newest KPIs, its health."""
+"""The state of a model at a moment: its champion, its newest KPIs, its health."""
 
 from collections.abc import Sequence
 from datetime import datetime

@@ -24,7 +24,7 @@ class Recipe(Frozen):
     """How to fine-tune, as written in a model's spec.
 
     `base_model` is a path when it starts with `/`, `./`, `../` or `~/`; anything else is a hub id, which is only
-    reproducible with the commit it stands for, so it needs a `revision`. The defaults are the ones that
+    reproducible with its commit, so it needs a `revision`. The defaults are the ones that
     bench/qlora_banking77.py measures, on a small model; bases of billions of parameters want a learning rate near 2e-4.
     """
 

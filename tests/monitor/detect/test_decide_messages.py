@@ -20,7 +20,7 @@ from tests.monitor.detect.test_decide import most
 
 @dataclass(frozen=True)
 class Stream:
-    """Messages of known intents as they might arrive (in simulated order), then messages of 17 intents held back.
+    """Messages of known intents as they might arrive (in simulated order), then messages of 17 intents held out.
 
     All are coded once; windows are drawn from the codes, which is what profiling their rows gives.
     """

@@ -149,14 +149,14 @@ def test_the_command_prints_rates_and_policies_for_people_and_one_document_for_m
     done = assay("replay", "spec.yaml", "events.parquet", *compared, *change, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     for said in (
-        "Alarms beside the budget (1 per 30d)",
+        "Alarms compared with the budget (1 per 30d)",
         "Policies over the same windows",
         "Not judged by drift 1d: 40",
     ):
         assert said in done.stdout
     done = assay("replay", "spec.yaml", "events.parquet", "--changed-at", "2026-03-06", cwd=tmp_path)
     assert done.returncode == 2
-    assert "'2026-03-06' is not a time with a zone" in " ".join(done.stderr.split())
+    assert "'2026-03-06' is not a timestamp with a time zone" in " ".join(done.stderr.split())
 
 
 # --- real years -------------------------------------------------------------------------------------------------------
