@@ -53,7 +53,7 @@ def main() -> None:
     except OSError as error:
         complain(InvalidError(_file_trouble(error), field="file", value=error.filename))
         sys.exit(2)
-    except Exception:  # noqa: BLE001 - 1 is an answer here, and a traceback is none
+    except Exception:  # noqa: BLE001 - exit code 1 means a negative answer, so a fault needs another
         traceback.print_exc()
         sys.exit(4)
 

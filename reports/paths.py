@@ -1,6 +1,6 @@
 """What a report leaves out of records it quotes: where files lay on the machine that made them.
 
-A path says nothing to an auditor and tells strangers how the host is laid out; what a file held is told by its digest.
+A path says nothing to an auditor and tells strangers how the host is laid out; the digest identifies what a file held.
 """
 
 import re

@@ -13,14 +13,14 @@ from monitor.site import Site
 from monitor.windows.wake import WakeCondition, wake_condition
 
 EVERY_S: Final = 0.2
-MAX_CLOSING: Final = 20  # models requested per pass because a window can close
-MAX_LATE: Final = 2  # models requested per pass because rows arrived late for closed windows
-# When more than this many models have late rows, one is requested per pass: five evaluations a second in all.
+MAX_CLOSING: Final = 20  # evaluations requested per pass for models with a window to close
+MAX_LATE: Final = 2  # evaluations requested per pass for models with late rows in closed windows
+# With more models than this with late rows, only one is requested per pass: five evaluations a second in all.
 CROWD: Final = 100
 MIN_INTERVAL_S: Final = 1.0  # between two requests for one model
 MAX_READ: Final = 20  # models per pass whose wake condition is read from the database
-CONDITION_VALID_S: Final = 300.0  # a wake condition is read again after this long,
-PAUSE_S: Final = 60.0  # or when rows arrive after a pause this long, because silence may have been announced meanwhile
+CONDITION_VALID_S: Final = 300.0  # a wake condition is read again after this time
+PAUSE_S: Final = 60.0  # and when rows arrive after this long a pause: a silence alert may have been opened meanwhile
 
 
 @dataclass(slots=True)
