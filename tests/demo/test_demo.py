@@ -39,7 +39,7 @@ def test_a_second_run_gets_its_own_folder_and_bad_files_are_named(tmp_path: Path
     assert (tmp_path / "run-002").is_dir()
     alone = assay("demo", "--folder", str(tmp_path), "--train", str(table))
     assert alone.returncode == 2
-    assert "--train and --test go together" in alone.stderr
+    assert "--train and --test belong together" in alone.stderr
     absent = assay("demo", "--folder", str(tmp_path), "--train", str(tmp_path / "no.csv"), "--test", str(table))
     assert absent.returncode == 2
     assert "no.csv" in absent.stderr

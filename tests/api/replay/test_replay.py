@@ -296,7 +296,7 @@ def test_the_answer_is_one_json_document_on_stdout_and_refused_rows_are_named_on
         (lambda f: f.drop("version"), "version", "no column"),
         (lambda f: f.drop("ts"), "ts", "no column"),
         (lambda f: f.with_columns(colour=pl.lit("red")), "colour", "not declared"),
-        (lambda f: f.with_columns(seq=pl.lit(1)), "seq", "kept by Assay"),
+        (lambda f: f.with_columns(seq=pl.lit(1)), "seq", "reserved by Assay"),
         (lambda f: f.with_columns(amount=pl.lit("much")), "amount", "number"),
         (lambda f: f.with_columns(amount=pl.col("urgent")), "amount", "number"),
         (lambda f: f.with_columns(urgent=pl.lit(2)), "urgent", "boolean"),
