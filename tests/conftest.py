@@ -152,7 +152,7 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """URL of a fresh database with the newest schema, on each kind of database in turn.
 
-    A test that need not run on both says `@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)`.
+    A test whose second database may wait for `make test-all` says `@SQLITE_FIRST`, from tests/databases.py.
     """
     if request.param == "sqlite":
         home = tmp_path / "home"

@@ -17,10 +17,11 @@ from core.clock import ManualClock
 from governance.access.api_keys import create_key
 from governance.access.roles import Role
 from monitor.site import Site
+from tests.databases import SQLITE_FIRST
 from tests.reports.story import Story, tell
 from tests.reports.story_teller import END
 
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+pytestmark = SQLITE_FIRST
 SWITCHES = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
             "--disable-component-update", "--disable-sync", "--no-first-run", "--disable-dev-shm-usage"]  # fmt: skip
 

@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError, StatementError
 from core.db import Database
 from governance.tables import ApiKey, LedgerEntry
 from monitor.tables import Model, SpecRevision
+from tests.databases import SQLITE_FIRST
 
 AT = datetime(2026, 3, 1, 12, 30, 15, 123456, tzinfo=UTC)
 
@@ -121,7 +122,7 @@ def test_writers_at_the_same_time_all_get_through(database: Database) -> None:
         assert db.scalars(select(Model.revision)).one() == 40
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@SQLITE_FIRST
 def test_a_reader_is_not_held_up_by_a_writer(database: Database) -> None:
     with database.write() as writer:
         writer.add(key("one"))
@@ -130,7 +131,7 @@ def test_a_reader_is_not_held_up_by_a_writer(database: Database) -> None:
             assert reader.scalars(select(ApiKey)).all() == []
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@SQLITE_FIRST
 def test_sqlite_keeps_what_it_acknowledged(database: Database) -> None:
     with database.read() as db:
         pragmas = {name: db.execute(text(f"pragma {name}")).scalar_one() for name in ("journal_mode", "synchronous")}

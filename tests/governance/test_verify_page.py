@@ -13,10 +13,10 @@ from governance.ledger.append import append_entry
 from governance.ledger.checkpointing import consistency_proof, inclusion_proof, issue_checkpoint
 from governance.proof.note import NoteSignatureError
 from governance.proof.vkey import SigningKey
+from tests.databases import SQLITE_FIRST
 
 PAGE = Path(__file__).parents[2] / "docs/verify.md"
 AT = datetime(2026, 1, 1, tzinfo=UTC)
-SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def grown(database: Database, count: int, key: SigningKey, anchor: Path) -> str:
         return issue_checkpoint(db, key=key, anchor=anchor, now=AT).note
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_an_entry_is_found_recorded_by_its_proof_alone(
     database: Database, key: SigningKey, tmp_path: Path, shown: dict[str, Callable[..., bool]]
 ) -> None:
@@ -54,7 +54,7 @@ def test_an_entry_is_found_recorded_by_its_proof_alone(
     assert not shown["is_recorded"](found, note, SigningKey.generate("assay.test/log").vkey)
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_a_log_has_only_grown_since_a_checkpoint_that_was_kept(
     database: Database, key: SigningKey, tmp_path: Path, shown: dict[str, Callable[..., bool]]
 ) -> None:

@@ -20,9 +20,8 @@ from monitor.spec.model import ModelSpec
 from monitor.spec.parse import SpecError
 from monitor.tables import Alert, Measurement, Window
 from monitor.windows.evaluate import evaluate
+from tests.databases import SQLITE_FIRST
 from tests.monitor.traffic import document, events_body, outcomes_body, rows, spec
-
-SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 def declare(site: Site, declared: ModelSpec) -> service.Applied:
@@ -67,7 +66,7 @@ def test_a_shift_after_a_quiet_period_raises_one_episode_for_each_monitor_that_s
     assert kinds(site).count("alert.opened") == len(open_alerts(site))
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_kpis_appear_as_outcomes_arrive_and_say_how_many_there_were(site: Site) -> None:
     declare(site, spec())
     frame = rows(250)
@@ -111,7 +110,7 @@ def with_service_columns() -> ModelSpec:
     return spec(columns=columns, monitors=base["monitors"] | {"kpi": kpi, "fairness": []})
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_a_kpi_of_a_column_needs_no_outcome_unless_the_column_is_one(site: Site) -> None:
     declare(site, with_service_columns())
     frame = rows(250).with_columns(
@@ -146,7 +145,7 @@ def test_a_kpi_of_a_column_needs_no_outcome_unless_the_column_is_one(site: Site)
     assert "declare `positive`" in (after["pr_auc", ""].reason or "")
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_outcomes_that_arrive_later_leave_the_rows_of_a_window_of_time_as_they_were(
     site: Site, clock: ManualClock
 ) -> None:
@@ -177,7 +176,7 @@ REFUSED_KPIS = [
 ]
 
 
-@SQLITE
+@SQLITE_FIRST
 @pytest.mark.parametrize(("kpi", "reason"), REFUSED_KPIS, ids=[reason for _, reason in REFUSED_KPIS])
 def test_a_kpi_that_does_not_fit_the_columns_is_refused(site: Site, kpi: list[dict[str, object]], reason: str) -> None:
     with pytest.raises(SpecError, match=reason):
@@ -192,7 +191,7 @@ def test_a_column_nobody_declared_and_a_positive_class_of_anything_but_a_score_a
         spec(columns=columns)
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_a_model_without_outcomes_may_monitor_its_service_but_not_its_accuracy(site: Site) -> None:
     columns = {name: c for name, c in document()["columns"].items() if c["role"] != "outcome"}
     monitors = document()["monitors"] | {"fairness": []}
@@ -202,7 +201,7 @@ def test_a_model_without_outcomes_may_monitor_its_service_but_not_its_accuracy(s
     assert declare(site, spec(columns=columns, monitors=watched)).outcome == "created"
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_evaluating_twice_changes_nothing(site: Site) -> None:
     declare(site, spec())
     send(site, rows(1500))
@@ -211,7 +210,7 @@ def test_evaluating_twice_changes_nothing(site: Site) -> None:
     assert [(w.id, w.verdict, w.refreshed_at) for w in windows(site)] == before
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_time_windows_close_only_when_their_time_has_passed(site: Site, clock: ManualClock) -> None:
     monitors = document()["monitors"] | {"windows": ["1d"], "false_alarms": {"alpha": 0.2}}
     declare(site, spec(monitors=monitors, baseline={"rows": "first 1200"}))
@@ -225,7 +224,7 @@ def test_time_windows_close_only_when_their_time_has_passed(site: Site, clock: M
     assert closed[-1].decision["verdict"] == "no_evidence"
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_a_new_reference_starts_the_windows_anew(site: Site) -> None:
     declare(site, spec())
     send(site, rows(1250))
@@ -237,7 +236,7 @@ def test_a_new_reference_starts_the_windows_anew(site: Site) -> None:
     assert "still being collected (250 of 1000 rows)" in newest.sentence
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_a_spec_is_a_revision_with_both_digests_in_the_ledger(site: Site) -> None:
     assert declare(site, spec()).outcome == "created"
     assert declare(site, spec()).outcome == "unchanged"
@@ -246,7 +245,7 @@ def test_a_spec_is_a_revision_with_both_digests_in_the_ledger(site: Site) -> Non
     assert kinds(site) == ["model.spec", "model.spec"]
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_a_metric_nobody_computes_is_refused_with_what_exists(site: Site) -> None:
     monitors = document()["monitors"] | {"kpi": [{"metric": "acuracy"}]}
     with pytest.raises(SpecError, match=r"monitors\.kpi\.0\.metric: 'acuracy'.*accuracy"):
@@ -273,7 +272,7 @@ def test_an_alert_is_acknowledged_once_resolved_once_and_both_are_entries(site: 
     assert [a.id != alert.id for a in open_alerts(site)] == [True]
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_no_personal_data_enters_the_ledger(site: Site) -> None:
     declare(site, spec())
     send(site, rows(1000))

@@ -25,6 +25,7 @@ from reports import jobs, service, store
 from reports.document import AuditReport
 from reports.tables import Report
 from retrain.tables import GateRow, Run, TriggerDecision
+from tests.databases import SQLITE_FIRST
 from tests.reports.story import Story, tell
 from tests.reports.story_teller import END, SPEC, START, STEP
 
@@ -125,7 +126,7 @@ def test_where_files_lay_on_the_host_is_left_out(site: Site, story: Story) -> No
     assert run.config_digest is not None
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@SQLITE_FIRST
 def test_a_thousand_labels_and_thousands_of_steps_are_printed_in_few_words(
     site: Site, story: Story, pdftotext: str, tmp_path: Path
 ) -> None:
@@ -163,7 +164,7 @@ def test_a_thousand_labels_and_thousands_of_steps_are_printed_in_few_words(
     assert verify_bundle_bytes(site.artifacts.get(row.files["zip"]), [site.keys.vkey]).ok
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@SQLITE_FIRST
 def test_a_model_whose_new_reference_is_still_unjudged_says_what_it_knows(site: Site, story: Story) -> None:
     """Right after a promotion the last judged window is the drifted one before it."""
     with site.database.write() as db:
@@ -177,7 +178,7 @@ def test_a_model_whose_new_reference_is_still_unjudged_says_what_it_knows(site: 
     )
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@SQLITE_FIRST
 def test_a_model_without_a_judged_window_says_why_once(site: Site, story: Story) -> None:
     with site.database.write() as db:
         for window in db.query(Window):
@@ -320,7 +321,7 @@ def test_a_model_without_events_is_reported_as_not_measured(site: Site, clock: M
     assert report.checkpoint is None
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@SQLITE_FIRST
 def test_what_cannot_be_reported_is_refused_with_the_fix(site: Site, story: Story) -> None:
     with site.database.write() as db:
         with pytest.raises(InvalidError, match="swap from and to"):
@@ -331,7 +332,7 @@ def test_what_cannot_be_reported_is_refused_with_the_fix(site: Site, story: Stor
             service.request(site, db, "nobody", "audit", START, END, [], "a")
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@SQLITE_FIRST
 def test_events_sent_late_take_their_alerts_and_runs_into_their_period(site: Site, story: Story) -> None:
     """The clock stood months after the events: what their windows caused still belongs to the period."""
     late = timedelta(days=200)

@@ -25,10 +25,9 @@ from retrain.registry.champion import Champion, champion_of
 from retrain.registry.promotion import promote_run, roll_back, ungated
 from retrain.runs import steps
 from retrain.runs.approve import approve_run, reject_run
+from tests.databases import SQLITE_FIRST
 from tests.retrain import world
 from tests.retrain.train import tiny
-
-SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
@@ -77,7 +76,7 @@ def test_the_base_model_becomes_a_signed_first_champion_once(site: Site, base: P
     assert world.kinds(site).count("version.promoted") == 1
 
 
-@SQLITE
+@SQLITE_FIRST
 @pytest.mark.parametrize(
     ("broken", "words"),
     [("missing", "is not a folder"), ("pickled", "only pickled weights"), ("no_tokenizer", "no tokenizer.json")],
@@ -120,7 +119,7 @@ def test_a_promotion_moves_the_one_champion_signs_it_and_opens_a_new_baseline(
 
 
 @pytest.mark.parametrize("verdict", ["fail", "unknown"])
-@SQLITE
+@SQLITE_FIRST
 def test_a_gate_that_is_not_passed_is_never_promoted(
     site: Site, base: Path, adapter: Path, clock: ManualClock, verdict: str
 ) -> None:
@@ -134,7 +133,7 @@ def test_a_gate_that_is_not_passed_is_never_promoted(
     assert stages(site) == {"v1": "champion", "v2": "rejected"}
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_a_gate_that_was_never_evaluated_blocks_too(site: Site, base: Path, adapter: Path, clock: ManualClock) -> None:
     run_id = ready(site, base, adapter, clock)
     with site.database.write() as db:
@@ -143,7 +142,7 @@ def test_a_gate_that_was_never_evaluated_blocks_too(site: Site, base: Path, adap
         promote_run(site, db, run_id, "ann", "please")
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_an_adapter_changed_on_disk_is_not_promoted(site: Site, base: Path, adapter: Path, clock: ManualClock) -> None:
     run_id = ready(site, base, adapter, clock)
     with site.database.read() as db:
@@ -158,7 +157,7 @@ def test_an_adapter_changed_on_disk_is_not_promoted(site: Site, base: Path, adap
     assert champion(site).version == "v1"
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_an_envelope_narrowed_meanwhile_holds_at_promotion(
     site: Site, base: Path, adapter: Path, clock: ManualClock
 ) -> None:
@@ -198,7 +197,7 @@ def test_two_different_people_other_than_the_one_who_asked_must_approve(
         approve("dora")
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_a_person_may_turn_a_candidate_down_with_a_reason(
     site: Site, base: Path, adapter: Path, clock: ManualClock
 ) -> None:
@@ -210,7 +209,7 @@ def test_a_person_may_turn_a_candidate_down_with_a_reason(
     assert stages(site) == {"v1": "champion", "v2": "rejected"}
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_a_run_that_passes_all_gates_waits_where_people_must_approve(
     site: Site, base: Path, adapter: Path, clock: ManualClock
 ) -> None:
@@ -234,7 +233,7 @@ def test_a_rollback_puts_the_previous_champion_back_and_another_goes_no_further(
         roll_back(site, db, world.NAME, "ann", "more complaints")
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_a_candidate_compared_with_an_older_champion_is_not_promoted(
     site: Site, base: Path, adapter: Path, clock: ManualClock
 ) -> None:

@@ -2,7 +2,6 @@
 
 from typing import Annotated
 
-import pytest
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import iter_route_contexts
 
@@ -10,11 +9,12 @@ from api.app import create_app
 from api.http.auth import PUBLIC_PATHS, requires, undeclared
 from governance.access.roles import PERMISSIONS, Caller, Permission, Role
 from monitor.site import Site
+from tests.databases import SQLITE_FIRST
 
 PUBLIC_ROUTES = {"/healthz", "/readyz", "/login", "/logout", "/static"}
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@SQLITE_FIRST
 def test_every_route_declares_a_permission_or_is_on_the_public_list(site: Site) -> None:
     app = create_app(site)
     assert "/api/v1/models/{model}/events" in {route.path for route in iter_route_contexts(app.routes)}

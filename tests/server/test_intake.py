@@ -24,10 +24,10 @@ from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, SmallBody, receive, receive_together
 from monitor.site import Site
 from monitor.spec.parse import parse_spec
+from tests.databases import SQLITE_FIRST
 from tests.server.conftest import SPEC, Api, event, under_way
 from tests.service import Service
 
-SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 NOW = "2026-01-04T12:00:00Z"
 LINES = st.sampled_from(
     [json.dumps(event(f"s{i}", ts=NOW)).encode() for i in range(4)]
@@ -41,7 +41,7 @@ def declare(site: Site, name: str, **more: Any) -> None:
         service.apply_spec(site, db, parse_spec(SPEC | {"model": name} | more), "tester")
 
 
-@SQLITE
+@SQLITE_FIRST
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(bodies=BODIES, endings=st.lists(st.booleans(), min_size=5, max_size=5))
 def test_bodies_stored_together_are_answered_as_if_they_came_one_by_one(
@@ -62,7 +62,7 @@ def test_bodies_stored_together_are_answered_as_if_they_came_one_by_one(
     assert found.equals(expected)
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_outcomes_stored_together_are_refused_each_on_its_own_line(site: Site) -> None:
     declare(site, "m")
     receive(site, "m", "events", Body(json.dumps(event("e1", ts=NOW)).encode(), NDJSON))
@@ -74,7 +74,7 @@ def test_outcomes_stored_together_are_refused_each_on_its_own_line(site: Site) -
     assert (first.accepted, second.rejected[0].line, second.rejected_total, third.duplicates) == (1, 1, 1, 1)
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_bodies_of_several_models_share_one_sync_and_each_gets_its_own_answer(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,7 +99,7 @@ def test_bodies_of_several_models_share_one_sync_and_each_gets_its_own_answer(
     assert [site.events.extent(name).rows for name in ("a", "b")] == [1, 1]
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_a_model_whose_table_cannot_be_read_does_not_spoil_the_bodies_beside_it(site: Site) -> None:
     for name in ("a", "b"):
         declare(site, name)
@@ -112,7 +112,7 @@ def test_a_model_whose_table_cannot_be_read_does_not_spoil_the_bodies_beside_it(
     assert getattr(whole, "accepted", whole) == 1
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_bodies_that_share_a_sync_which_fails_are_all_told_so(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("a", "b"):
         declare(site, name)
@@ -126,7 +126,7 @@ def test_bodies_that_share_a_sync_which_fails_are_all_told_so(site: Site, monkey
         receive_together(site, bodies)
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_rows_that_wait_to_be_flushed_are_bounded(site: Site) -> None:
     declare(site, "m")
     tight = site.settings.model_copy(

@@ -17,9 +17,9 @@ from governance.access.api_keys import create_key, first_admin
 from governance.access.roles import Caller, Permission, Role
 from monitor.ingest.media import JSON, NDJSON, PROTOBUF
 from monitor.site import Site
+from tests.databases import SQLITE_FIRST
 from tests.server.conftest import SPEC, event
 
-SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 EVENTS, OUTCOMES, TRACES = (
     "/api/v1/models/support-intents/events", "/api/v1/models/support-intents/outcomes", "/v1/traces",
 )  # fmt: skip
@@ -59,7 +59,7 @@ def client(site: Site, app: FastAPI) -> Iterator[TestClient]:
         yield client
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_middleware_sees_the_requests_that_bring_rows(client: TestClient) -> None:
     answers = [
         client.post(EVENTS, content=json.dumps(event("e1")), headers={"Content-Type": NDJSON}),
@@ -71,7 +71,7 @@ def test_middleware_sees_the_requests_that_bring_rows(client: TestClient) -> Non
     assert Stamp.seen == [("POST", EVENTS), ("POST", OUTCOMES), ("POST", TRACES)]
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_errors_of_these_routes_are_problem_documents_and_pass_through_middleware(
     site: Site, app: FastAPI, client: TestClient
 ) -> None:
@@ -97,7 +97,7 @@ def test_errors_of_these_routes_are_problem_documents_and_pass_through_middlewar
     assert "secret" not in broken.text
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_direct_routes_come_first_and_stand_in_the_openapi_document(app: FastAPI) -> None:
     first = app.router.routes[:3]
     assert [route.path for route in first if isinstance(route, APIRoute)] == [

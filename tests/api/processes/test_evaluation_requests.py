@@ -20,9 +20,10 @@ from monitor.ingest.receive import Body, Kind, receive
 from monitor.site import Site
 from monitor.tables import Model, Window
 from monitor.windows.evaluate import evaluate
+from tests.databases import SQLITE_FIRST
 from tests.monitor.traffic import BEGIN, events_body, outcomes_body, rows, spec
 
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+pytestmark = SQLITE_FIRST
 DAYS = {"windows": ["1d"], "false_alarms": {"alpha": 0.1}, "kpi": [], "fairness": []}
 ROWS = {"windows": {"rows": 250}, "false_alarms": {"alpha": 0.1}, "kpi": [], "fairness": []}
 DAY = timedelta(days=1)
@@ -71,7 +72,7 @@ def feed(seed: int, steps: int) -> Iterator[pl.DataFrame]:
         start += count
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("baseline", "monitors"),
     [

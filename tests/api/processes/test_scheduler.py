@@ -12,6 +12,7 @@ from governance.ledger.checkpointing import latest_checkpoint
 from governance.ledger.read import ledger_rows
 from monitor import service
 from monitor.site import Site
+from tests.databases import SQLITE_FIRST
 from tests.monitor.traffic import document, spec
 
 
@@ -42,7 +43,7 @@ def test_only_the_holder_of_the_lease_ticks(site: Site, clock: ManualClock) -> N
     assert '"seconds":300' in missed[0]
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@SQLITE_FIRST
 def test_a_grown_ledger_is_checkpointed(site: Site, clock: ManualClock) -> None:
     with site.database.write() as db:
         service.apply_spec(site, db, spec(), "tester")

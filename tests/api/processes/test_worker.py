@@ -18,6 +18,7 @@ from core.errors import BusyError, IntegrityFailureError
 from core.jobs import ConfirmJob, Payload
 from core.queue import Job, Retry
 from monitor.site import Site
+from tests.databases import SQLITE_FIRST
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def test_a_job_that_asks_for_it_runs_again_later(
     assert states(site)[0][0] == "done"
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@SQLITE_FIRST
 def test_how_a_job_fails_decides_whether_it_is_tried_again(
     site: Site, clock: ManualClock, jobs: dict[str, worker.JobFunction]
 ) -> None:

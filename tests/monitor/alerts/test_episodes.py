@@ -21,9 +21,9 @@ from monitor.ingest.receive import Body, receive
 from monitor.site import Site
 from monitor.tables import Alert
 from monitor.windows.evaluate import evaluate
+from tests.databases import SQLITE_FIRST
 from tests.monitor.traffic import document, events_body, rows, spec
 
-SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 BEGIN = datetime(2026, 1, 5, tzinfo=UTC)
 STATES: dict[str, WindowState] = {"a": "alarm", "q": "quiet", "-": "unjudged"}
 
@@ -144,7 +144,7 @@ def test_each_episode_of_an_alert_is_announced_once_until_it_is_resolved(site: S
     assert of_kpi(site)[0].windows == 3
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_an_episode_that_continues_after_it_was_acknowledged_is_not_announced_again(site: Site) -> None:
     declare(site)
     send(site, rows(1250, shift=5.0))

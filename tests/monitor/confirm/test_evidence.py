@@ -27,8 +27,8 @@ from monitor.site import Site
 from monitor.spec.parse import parse_spec
 from monitor.tables import Alert, Window
 from monitor.windows.evaluate import evaluate
+from tests.databases import SQLITE_FIRST
 
-SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 KNOWN = {
     "card": "my card was lost or stolen please block this card now today",
     "rate": "what exchange rate is used when paying abroad with euros or dollars",
@@ -81,7 +81,7 @@ def newest(site: Site) -> tuple[Window, list[Alert]]:
         return list(store.windows(db, model.id))[-1], list(store.alerts(db, model.id))
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_a_new_kind_of_request_is_shown_with_its_rows_and_words_on_the_alert_and_its_page(site: Site) -> None:
     declared(site)
     send(site, rows(2000))
@@ -122,7 +122,7 @@ def test_a_new_kind_of_request_is_shown_with_its_rows_and_words_on_the_alert_and
         assert (of["text"]["farthest"][0]["event_id"] in page) == seen
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_another_episode_has_its_own_words_and_is_confirmed_on_its_own_rows(site: Site) -> None:
     declared(site)
     send(site, rows(2000))
@@ -169,7 +169,7 @@ def key(site: Site, role: Role) -> dict[str, str]:
     return {"Authorization": f"Bearer {made}"}
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_a_changed_mix_is_described_by_clusters_and_the_words_that_many_share(site: Site) -> None:
     columns = {name: c for name, c in DOCUMENT["columns"].items() if name != "vec"}
     declared(site, columns=columns)

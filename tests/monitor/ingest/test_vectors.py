@@ -30,8 +30,8 @@ from monitor.ingest.vectors import good, misfit, parsed
 from monitor.site import Site
 from monitor.spec.parse import SpecError, parse_spec
 from monitor.upkeep.export import export
+from tests.databases import SQLITE_FIRST
 
-sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 DOCUMENT: dict[str, Any] = {
     "model": "m", "task": "classification", "owner": "o", "purpose": "p", "baseline": {"rows": "first 100"},
     "columns": {
@@ -89,7 +89,7 @@ FORMS: dict[str, Callable[[list[dict[str, Any]]], Body]] = {
 }
 
 
-@sqlite
+@SQLITE_FIRST
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_is_stored_alike_as_one_column_of_32_bit_numbers(ready: Site, form: str) -> None:
     receipt = receive(ready, "m", "events", FORMS[form](rows_of(ready, ROWS)))
@@ -109,7 +109,7 @@ def test_every_form_is_stored_alike_as_one_column_of_32_bit_numbers(ready: Site,
     assert stored.to_pyarrow_table()["embedding"].to_pylist() == after["embedding"].to_list()
 
 
-@sqlite
+@SQLITE_FIRST
 @pytest.mark.parametrize("form", ["ndjson", "arrow", "parquet"])
 def test_exports_hold_vectors_and_can_be_sent_again(ready: Site, form: Any) -> None:
     receive(ready, "m", "events", FORMS["many lines"](rows_of(ready, ROWS)))
@@ -160,7 +160,7 @@ BAD_JSON: dict[str, tuple[Any, str]] = {
 }  # fmt: skip
 
 
-@sqlite
+@SQLITE_FIRST
 @pytest.mark.parametrize(
     ("form", "bad"),
     [(form, bad) for form in FORMS for bad in BAD if "fixed" not in form or bad not in ("too short", "empty")]
@@ -175,7 +175,7 @@ def test_a_row_with_another_vector_is_refused_in_words_that_quote_no_number(read
     assert (row.field, row.reason, json.loads(row.raw)["event_id"]) == ("embedding", reason, "e4")
 
 
-@sqlite
+@SQLITE_FIRST
 def test_an_arrow_column_of_other_things_or_of_another_size_is_refused_as_a_whole_or_row_by_row(ready: Site) -> None:
     rows = rows_of(ready, [{"embedding": ["a", "b", "c"]}])
     with pytest.raises(Exception, match=r"column embedding is list<.*string>; it is declared as vector"):
@@ -185,7 +185,7 @@ def test_an_arrow_column_of_other_things_or_of_another_size_is_refused_as_a_whol
     assert [r.reason for r in receipt.rejected] == [BAD["too short"][1]]
 
 
-@sqlite
+@SQLITE_FIRST
 def test_a_quarantined_vector_is_taken_once_the_spec_allows_it(ready: Site) -> None:
     receipt: Receipt = receive(ready, "m", "events", FORMS["a few lines"](rows_of(ready, [{"embedding": [0.5, 1]}])))
     assert receipt.quarantined == 1
@@ -196,7 +196,7 @@ def test_a_quarantined_vector_is_taken_once_the_spec_allows_it(ready: Site) -> N
     assert ready.events.events("m")["embedding"].to_list() == [[0.5, 1.0]]
 
 
-@sqlite
+@SQLITE_FIRST
 def test_a_stored_vector_cannot_become_a_column_of_numbers(ready: Site) -> None:
     receive(ready, "m", "events", FORMS["a few lines"](rows_of(ready, ROWS)))
     columns = DOCUMENT["columns"] | {"embedding": {"role": "input", "type": "number"}}
@@ -219,7 +219,7 @@ def test_a_spec_that_declares_no_vector_properly_is_refused(column: dict[str, An
         parse_spec(DOCUMENT | {"columns": DOCUMENT["columns"] | {"embedding": column}})
 
 
-@sqlite
+@SQLITE_FIRST
 def test_the_vector_of_an_embedding_span_is_found_and_a_foreign_one_refused(site: Site) -> None:
     spec = parse_spec(DOCUMENT | {"traces": {"service": "s", "spans": ["embedding"]}})
     assert spec.traces is not None

@@ -19,9 +19,9 @@ from monitor.reference.collect import time_blocks
 from monitor.site import Site
 from monitor.tables import ReferenceRow, StoredProfile
 from monitor.windows.evaluate import evaluate
+from tests.databases import SQLITE_FIRST
 from tests.monitor.traffic import BEGIN, document, events_body, rows, spec
 
-SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 HOUR = timedelta(hours=1)
 DAYS = {"windows": ["1d"], "false_alarms": {"alpha": 0.2}, "kpi": [], "fairness": []}
 
@@ -80,7 +80,7 @@ def test_any_range_of_time_is_a_sum_of_stored_profiles_also_by_version_and_segme
     assert [b.rows for b in blocks] == [6] * 12
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_profiling_again_changes_nothing_and_late_rows_are_included(site: Site, clock: ManualClock) -> None:
     declare(site, DAYS, 48)
     frame = rows(24 * 6, every=HOUR)
@@ -99,7 +99,7 @@ def test_profiling_again_changes_nothing_and_late_rows_are_included(site: Site, 
     same(found, profile_block(frame.filter(pl.Series(time_blocks(times, ("1d",)) == label)), baseline))
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_a_block_that_has_not_ended_is_not_profiled_yet(site: Site, clock: ManualClock) -> None:
     declare(site, DAYS, 48)
     frame = rows(24 * 3 + 9, start=24 * 4, every=HOUR)
@@ -112,7 +112,7 @@ def test_a_block_that_has_not_ended_is_not_profiled_yet(site: Site, clock: Manua
     assert row.profiled_seq == 24 * 3 + 6
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_windows_of_rows_are_profiled_in_ten_blocks_that_cover_them(site: Site, clock: ManualClock) -> None:
     declare(site, {"windows": {"rows": 255}, "false_alarms": {"alpha": 0.1}, "kpi": [], "fairness": []}, 600)
     frame = rows(1000)
@@ -126,7 +126,7 @@ def test_windows_of_rows_are_profiled_in_ten_blocks_that_cover_them(site: Site, 
     assert [b.rows for b in blocks] == [25] * 9 + [30]
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_a_new_reference_starts_with_no_profile(site: Site, clock: ManualClock) -> None:
     declare(site, DAYS, 48)
     send(site, clock, rows(24 * 4, every=HOUR))

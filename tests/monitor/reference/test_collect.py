@@ -14,9 +14,10 @@ from monitor.reference.choose_rows import watched_columns
 from monitor.reference.collect import collect
 from monitor.site import Site
 from monitor.tables import Dataset, ReferenceRow
+from tests.databases import SQLITE_FIRST
 from tests.monitor.traffic import document, rows, spec
 
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+pytestmark = SQLITE_FIRST
 
 
 def declare(site: Site, frame: pl.DataFrame, folder: Path, **monitors: Any) -> tuple[service.CurrentSpec, ReferenceRow]:

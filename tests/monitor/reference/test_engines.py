@@ -26,9 +26,9 @@ from monitor.site import Site
 from monitor.tables import ReferenceRow, StoredProfile
 from tests import ray_cluster
 from tests.core.engine_calls import die_once, node
+from tests.databases import SQLITE_FIRST
 from tests.monitor.traffic import document, events_body, rows, spec
 
-SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 HOUR = timedelta(hours=1)
 WORDS = [f"word{i}" for i in range(300)]
 Case = tuple[Site, service.CurrentSpec, ReferenceRow, list[int]]
@@ -86,7 +86,7 @@ def in_order(parts: list[ProfiledBlock]) -> list[tuple[int, str, str, int, bytes
     return sorted((p.label, p.version, p.segment, p.rows, p.data) for p in parts)
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_profiles_are_the_same_bytes_with_no_pool_and_with_one_two_and_four_jobs(case: Case) -> None:
     site, _, row, labels = case
     kept = [p for p in stored(site, row) if p[0] <= labels[-1]]
@@ -95,7 +95,7 @@ def test_profiles_are_the_same_bytes_with_no_pool_and_with_one_two_and_four_jobs
         assert in_order(profiled(case, EngineSettings(jobs=jobs), together)) == kept
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_a_profile_task_is_a_few_kilobytes_and_carries_no_row(case: Case) -> None:
     site, current, row, labels = case
     (stretch,) = profile_tasks(site, current, row, [range(labels[0], labels[0] + 4)], 10_000)
@@ -104,7 +104,7 @@ def test_a_profile_task_is_a_few_kilobytes_and_carries_no_row(case: Case) -> Non
     assert len(repr(stretch)) < 10_000
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_an_interrupted_profile_is_made_again_without_a_trace(case: Case, tmp_path: Path) -> None:
     site, current, row, _ = case
     whole = stored(site, row)
@@ -144,7 +144,7 @@ def cluster(tmp_path: Path) -> Iterator[str]:
         yield address
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_a_ray_cluster_of_two_nodes_gives_the_same_bytes_and_survives_a_killed_worker(
     case: Case, cluster: str, tmp_path: Path
 ) -> None:

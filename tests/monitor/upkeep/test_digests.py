@@ -21,9 +21,10 @@ from monitor.service import apply_spec
 from monitor.site import Site
 from monitor.spec.parse import parse_spec
 from monitor.upkeep import digests
+from tests.databases import SQLITE_FIRST
 from tests.service import assay
 
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+pytestmark = SQLITE_FIRST
 
 SPEC = parse_spec(
     {

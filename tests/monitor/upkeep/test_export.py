@@ -17,10 +17,11 @@ from monitor.lake.compact import compact
 from monitor.lake.errors import VersionGoneError
 from monitor.site import Site
 from monitor.upkeep.export import export
+from tests.databases import SQLITE_FIRST
 from tests.monitor import traffic
 from tests.monitor.upkeep.test_maintain import declared, stored
 
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+pytestmark = SQLITE_FIRST
 HOUR = timedelta(hours=1)
 
 

@@ -26,6 +26,7 @@ from monitor.lake.table import LakeTable
 from monitor.site import Site
 from monitor.spec.parse import SpecError
 from monitor.upkeep import maintain
+from tests.databases import SQLITE_FIRST
 from tests.monitor import traffic
 from tests.monitor.events import test_store
 from tests.monitor.lake.test_table import COLUMNS, rows, seqs
@@ -178,7 +179,7 @@ def stored(site: Site, frame: pl.DataFrame, **changes: Any) -> None:
     site.events.settle(spec.model)
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@SQLITE_FIRST
 def test_days_past_the_retention_are_deleted_and_the_ledger_names_them(site: Site, clock: ManualClock) -> None:
     clock.move_to(traffic.BEGIN + timedelta(days=4))
     declared(site, retention="2d")
@@ -220,7 +221,7 @@ def jobs(site: Site) -> list[str]:
         return sorted(db.scalars(select(Job.name).where(Job.state == "queued")))
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@SQLITE_FIRST
 def test_upkeep_runs_every_hour_and_before_that_where_a_day_is_crowded(site: Site, clock: ManualClock) -> None:
     declared(site)
     clock.move_to(clock.now() + timedelta(minutes=1))

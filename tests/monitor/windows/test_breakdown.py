@@ -10,6 +10,7 @@ from monitor.ingest.receive import Body, receive
 from monitor.site import Site
 from monitor.tables import Measurement
 from monitor.windows.evaluate import evaluate
+from tests.databases import SQLITE_FIRST
 from tests.monitor.traffic import document, events_body, outcomes_body, rows, spec
 
 
@@ -36,7 +37,7 @@ def traffic(count: int, *, start: int, wrong: float) -> pl.DataFrame:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@SQLITE_FIRST
 def test_the_agent_that_got_worse_is_named_with_what_it_explains(site: Site) -> None:
     base = document()
     columns = base["columns"] | {"agent": {"role": "agent", "type": "category"}}

@@ -11,9 +11,8 @@ from monitor.site import Site
 from monitor.spec import false_alarm_budget
 from monitor.tables import Alert, ReferenceRow
 from monitor.windows.evaluate import evaluate
+from tests.databases import SQLITE_FIRST
 from tests.monitor.traffic import document, events_body, outcomes_body, rows, spec
-
-SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 def baseline(site: Site) -> ReferenceRow:
@@ -64,7 +63,7 @@ def test_a_rise_of_errors_alarms_once_its_labels_arrive_however_late_and_only_on
     assert measured["page_hinkley"].details["run_length"] == pytest.approx(250 / (0.01 * 0.1))
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_without_labels_of_the_reference_nothing_is_watched(site: Site) -> None:
     declare(site)
     receive(site, "loans", "events", Body(events_body(rows(1500)), NDJSON))

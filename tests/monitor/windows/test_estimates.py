@@ -15,9 +15,8 @@ from monitor.spec.model import ModelSpec
 from monitor.tables import Measurement
 from monitor.windows.estimates import ESTIMATORS
 from monitor.windows.evaluate import evaluate
+from tests.databases import SQLITE_FIRST
 from tests.monitor.traffic import document, outcomes_body, rows, spec
-
-SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 def scored_spec() -> ModelSpec:
@@ -88,7 +87,7 @@ def test_an_estimate_is_given_before_outcomes_and_checked_when_they_arrive(site:
         assert [row.kind for row in ledger_rows(db, limit=100)].count("model.estimator") == 1
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_outcomes_that_stop_following_the_score_make_the_estimate_invalid(site: Site) -> None:
     declare(site)
     send(site, scored(1000), outcomes=True)
@@ -103,7 +102,7 @@ def test_outcomes_that_stop_following_the_score_make_the_estimate_invalid(site: 
     assert "the relation between inputs and outcomes changed" in newest.details["estimate"]["statement"]
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_an_estimator_that_left_the_cache_is_loaded_again(site: Site) -> None:
     declare(site)
     send(site, scored(1000), outcomes=True)
@@ -124,7 +123,7 @@ def test_an_estimator_that_left_the_cache_is_loaded_again(site: Site) -> None:
     assert site.cache.find(ESTIMATORS, row.estimator) is not None
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_late_outcomes_correct_a_value_and_the_one_before_stays_visible(site: Site) -> None:
     declare(site)
     frame = scored(250)

@@ -19,9 +19,9 @@ from monitor.site import Site
 from monitor.tables import Measurement, Window
 from monitor.windows import late_outcomes
 from monitor.windows.evaluate import evaluate
+from tests.databases import SQLITE_FIRST
 from tests.monitor.traffic import document, events_body, rows, spec
 
-SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 ROWS = 100
 _NUMBER = count()
 
@@ -64,7 +64,7 @@ STEP = st.tuples(
 )
 
 
-@SQLITE
+@SQLITE_FIRST
 @given(st.lists(STEP, min_size=1, max_size=6))
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_a_window_ends_with_the_kpi_of_the_newest_labels_in_any_order_of_arrival(site: Site, steps: list[Any]) -> None:
@@ -115,7 +115,7 @@ def test_a_changed_label_corrects_a_complete_window_and_what_was_shown_stays_vis
     assert second.details["history"][0]["value"] == 1.0
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_parts_that_are_not_the_label_leave_the_label_s_kpi_alone(site: Site) -> None:
     model, frame = closed(site)
     send(site, model, event_id=["e0", "e1"], feedback=[True, False])
@@ -131,7 +131,7 @@ def test_parts_that_are_not_the_label_leave_the_label_s_kpi_alone(site: Site) ->
     assert (feedback.value, feedback.n, feedback.corrected_at) == (0.5, 2, None)
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_labels_of_more_rows_than_are_read_together_reach_their_windows(site: Site) -> None:
     model, frame = closed(site)
     mine = [f"e{i}" for i in range(3 * ROWS) if not ROWS <= i < 2 * ROWS]
@@ -146,7 +146,7 @@ def test_labels_of_more_rows_than_are_read_together_reach_their_windows(site: Si
     assert late_outcomes.windows_to_refresh(site, current, 5, 6) == [first if one < ROWS else third]
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_an_interrupted_refresh_is_done_again(site: Site) -> None:
     model, frame = closed(site)
     send(site, model, event_id=frame["event_id"].to_list(), truth=frame["truth"].to_list())

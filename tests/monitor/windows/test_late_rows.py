@@ -17,9 +17,10 @@ from monitor.site import Site
 from monitor.tables import Alert, Measurement, Window
 from monitor.windows.evaluate import evaluate
 from monitor.windows.late_rows import CORRECTION_INTERVAL
+from tests.databases import SQLITE_FIRST
 from tests.monitor.traffic import BEGIN, document, events_body, outcomes_body, rows, spec
 
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+pytestmark = SQLITE_FIRST
 EVERY = timedelta(minutes=6)  # 240 rows a day
 DAY = timedelta(days=1)
 KPI = [{"metric": "accuracy", "min": 0.8}]

@@ -13,9 +13,10 @@ from monitor.site import Site
 from monitor.spec.parse import SpecError, parse_spec
 from monitor.tables import Alert, Measurement
 from monitor.windows.evaluate import evaluate
+from tests.databases import SQLITE_FIRST
 from tests.monitor.traffic import document, events_body, outcomes_body, rows
 
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+pytestmark = SQLITE_FIRST
 
 
 def declare(site: Site, **columns: Any) -> None:

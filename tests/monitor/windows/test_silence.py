@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
-import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 
@@ -31,9 +30,10 @@ from monitor.windows.silence import Outlook, outlook
 from reports.facts.gather import gather
 from reports.tables import Report
 from tests.conftest import START
+from tests.databases import SQLITE_FIRST
 from tests.monitor.traffic import document, events_body, rows
 
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+pytestmark = SQLITE_FIRST
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 

@@ -10,10 +10,11 @@ from core.clock import ManualClock
 from monitor.site import Site
 from monitor.windows.close import CLOSE_AFTER_QUIET
 from monitor.windows.late_rows import CORRECTION_INTERVAL
+from tests.databases import SQLITE_FIRST
 from tests.monitor.traffic import BEGIN, rows
 from tests.monitor.windows.untidy import DAYS, EVERY, World, days, open_world
 
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+pytestmark = SQLITE_FIRST
 
 
 @pytest.fixture

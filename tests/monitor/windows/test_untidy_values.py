@@ -15,10 +15,11 @@ from core.clock import ManualClock
 from core.jobs import ConfirmJob
 from monitor.ingest.media import PARQUET
 from monitor.site import Site
+from tests.databases import SQLITE_FIRST
 from tests.monitor.traffic import BEGIN, rows
 from tests.monitor.windows.untidy import World, constant, open_world
 
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+pytestmark = SQLITE_FIRST
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ from monitor.site import Site
 from monitor.spec.parse import parse_spec
 from reports.charts.svg import distribution_svg
 from reports.facts.distributions import changed_columns, distributions
+from tests.databases import SQLITE_FIRST
 
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+pytestmark = SQLITE_FIRST
 SPEC = {
     "model": "loans", "task": "classification", "owner": "a@example.com", "purpose": "grade loans",
     "columns": {

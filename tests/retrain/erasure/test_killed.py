@@ -27,6 +27,7 @@ from tests.service import environment
 # Runs the jobs that are due, and dies at the nth call of a function.
 _KILLED = """
 import os, signal
+import evidently.presets  # takes seconds, and starts no thread
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path

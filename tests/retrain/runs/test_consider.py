@@ -17,10 +17,9 @@ from retrain.runs.consider import start_manual
 from retrain.runs.datasets import record_dataset
 from retrain.runs.record import close_failed
 from retrain.tables import Run, TriggerDecision
+from tests.databases import SQLITE_FIRST
 from tests.retrain import world
 from tests.retrain.train import tiny
-
-SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
@@ -87,7 +86,7 @@ def test_a_second_consideration_starts_no_second_run(site: Site, base: Path, clo
     assert len(runs(site)) == 1
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_the_cooldown_holds_after_a_run_has_ended(site: Site, base: Path, clock: ManualClock) -> None:
     world.declare(site, world.spec(base, cooldown="2h"))
     world.send(site, world.traffic(400, tiny.OLD), clock)
@@ -101,7 +100,7 @@ def test_the_cooldown_holds_after_a_run_has_ended(site: Site, base: Path, clock:
     assert consider(site).fired
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_a_cron_tick_fires_once_and_not_again_before_the_next(site: Site, base: Path, clock: ManualClock) -> None:
     world.declare(site, world.spec(base, when=[{"cron": "0 5 * * *"}], cooldown="1m"))
     world.send(site, world.traffic(200, tiny.OLD), clock)
@@ -114,7 +113,7 @@ def test_a_cron_tick_fires_once_and_not_again_before_the_next(site: Site, base: 
     assert not consider(site).fired
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_a_manual_start_names_the_person_and_keeps_their_words_out_of_the_ledger(
     site: Site, base: Path, clock: ManualClock
 ) -> None:
@@ -130,7 +129,7 @@ def test_a_manual_start_names_the_person_and_keeps_their_words_out_of_the_ledger
     assert "new intents" not in entries[0]
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_a_recipe_outside_the_envelope_blocks_by_name(site: Site, base: Path, clock: ManualClock) -> None:
     world.declare(site, world.spec(base))
     world.send(site, world.traffic(200, tiny.OLD), clock)
@@ -145,7 +144,7 @@ def test_a_recipe_outside_the_envelope_blocks_by_name(site: Site, base: Path, cl
     assert "retrain.recipe.epochs" in considered.decision.reason
 
 
-@SQLITE
+@SQLITE_FIRST
 def test_a_model_without_a_policy_has_nothing_to_consider(site: Site, base: Path) -> None:
     document = world.spec(base).document | {"retrain": None}
     from monitor.spec.parse import parse_spec
@@ -174,7 +173,7 @@ def test_a_registered_dataset_is_kept_with_its_provenance_and_recorded(site: Sit
     assert world.kinds(site)[-1] == "dataset.registered"
 
 
-@SQLITE
+@SQLITE_FIRST
 @pytest.mark.parametrize(
     ("role", "content", "words"),
     [

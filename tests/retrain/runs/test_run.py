@@ -24,11 +24,12 @@ from monitor.store import newest_reference
 from retrain import jobs, store
 from retrain.registry.champion import champion_of
 from retrain.runs.workspace import Workspace
+from tests.databases import SQLITE_FIRST
 from tests.forks import ROOT
 from tests.retrain import world
 from tests.retrain.train import tiny
 
-pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+pytestmark = SQLITE_FIRST
 
 
 @pytest.fixture

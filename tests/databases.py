@@ -1,0 +1,8 @@
+"""Which databases a test runs on. Without a word, both: see `database_url` in conftest.py."""
+
+import pytest
+
+# On SQLite; `make test-all` runs it on PostgreSQL too.
+SQLITE_FIRST = pytest.mark.parametrize(
+    "database_url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
+)
