@@ -44,8 +44,9 @@ $(BESIDE): tests/beside.txt | $(READY)
 demo: $(READY) ## the whole loop on generated traffic; ARGS="--train FILE --test FILE" for your own messages
 	$(BIN)/assay demo $(ARGS)
 
-test: $(READY) $(BESIDE) ## every test but the rest of the large matrices; ARGS="tests/core -k queue" for some
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" $(ARGS)
+MARKED := not slow and not demo
+test: $(READY) $(BESIDE) ## every test but the demo and the rest of the large matrices; ARGS="tests/core -k queue" for some
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "$(MARKED)" $(ARGS)
 
 test-all: $(READY) $(BESIDE) ## every test
 	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)

@@ -8,6 +8,7 @@ import pytest
 from tests.service import assay, assay_afresh
 
 
+@pytest.mark.demo
 @pytest.mark.timeout(900)
 def test_the_demo_closes_the_loop_and_leaves_a_bundle_that_verifies(tmp_path: Path) -> None:
     done = assay_afresh("demo", "--folder", str(tmp_path / "demo"), "--json", timeout_s=850)

@@ -186,6 +186,7 @@ def test_switching_the_victorian_market_on_alarms_in_its_first_window_and_names_
     assert others["thresholds:psi=0.2"] >= 7
 
 
+@pytest.mark.slow
 def test_a_year_of_bike_sharing_keeps_its_budget_and_its_seasons_are_no_daily_alarm(
     tmp_path: Path, shared_data: Path
 ) -> None:
