@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError, StatementError
 from core.db import Database
 from governance.tables import ApiKey, LedgerEntry
 from monitor.tables import Model, SpecRevision
-from tests.databases import SQLITE_FIRST
+from tests.databases import SQLITE_FIRST, SQLITE_ONLY
 
 AT = datetime(2026, 3, 1, 12, 30, 15, 123456, tzinfo=UTC)
 
@@ -131,7 +131,7 @@ def test_a_reader_is_not_held_up_by_a_writer(database: Database) -> None:
             assert reader.scalars(select(ApiKey)).all() == []
 
 
-@SQLITE_FIRST
+@SQLITE_ONLY
 def test_sqlite_keeps_what_it_acknowledged(database: Database) -> None:
     with database.read() as db:
         pragmas = {name: db.execute(text(f"pragma {name}")).scalar_one() for name in ("journal_mode", "synchronous")}

@@ -13,7 +13,7 @@ from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, receive
 from monitor.site import Site, open_site
 from monitor.spec.model import ModelSpec
-from tests.databases import SQLITE_FIRST
+from tests.databases import SQLITE_ONLY
 from tests.monitor.traffic import document, events_body, rows, spec
 
 
@@ -44,7 +44,7 @@ def owner(site: Site) -> tuple[int, str]:
     return current.revision, current.spec.owner
 
 
-@SQLITE_FIRST
+@SQLITE_ONLY
 def test_a_restored_copy_of_an_installation_reads_its_own_specs(site: Site, restore: Callable[[], Site]) -> None:
     declare(site, spec())
     copy = restore()
@@ -54,7 +54,7 @@ def test_a_restored_copy_of_an_installation_reads_its_own_specs(site: Site, rest
     assert owner(copy) == (2, "bob@example.com")
 
 
-@SQLITE_FIRST
+@SQLITE_ONLY
 def test_a_restored_copy_checks_rows_by_its_own_columns(site: Site, restore: Callable[[], Site]) -> None:
     declare(site, spec())
     copy = restore()

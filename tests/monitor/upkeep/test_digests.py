@@ -262,20 +262,22 @@ def test_a_gap_in_the_log_stops_the_record_and_no_other_model(site: Site, model:
     assert [e["body"]["model"] for e in entries(site)] == ["n"]  # type: ignore[index]
 
 
-def test_the_command_checks_the_lake_of_a_stopped_service_and_names_the_file(site: Site, model: str) -> None:
+def test_the_command_checks_the_lake_of_a_stopped_service_and_names_the_file(
+    site: Site, model: str, database_url: str
+) -> None:
     send(site, 0)
     digests.record_all(site)
     with site.database.write() as db:
         issue_checkpoint(db, key=site.keys.signing, anchor=site.settings.anchor_dir, now=site.clock.now())
-    home = str(site.settings.home_dir)
-    good = assay("verify", "--lake", "--home", home)
+    home, environ = str(site.settings.home_dir), {"ASSAY_DB__URL": database_url}
+    good = assay("verify", "--lake", "--home", home, environ=environ)
     assert good.returncode == 0, good.stdout + good.stderr
     assert "2 files of 1 tables are as recorded" in good.stdout
     name = change(site)
-    bad = assay("verify", "--lake", "--home", home, "--json")
+    bad = assay("verify", "--lake", "--home", home, "--json", environ=environ)
     assert bad.returncode == 1
     said = json.loads(bad.stdout)
     assert not said["ok"]
     assert "lake.changed" in said["findings"][0]
     assert name in said["findings"][0]
-    assert assay("verify", "--home", home).returncode == 0, "the ledger itself holds"
+    assert assay("verify", "--home", home, environ=environ).returncode == 0, "the ledger itself holds"
