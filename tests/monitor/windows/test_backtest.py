@@ -62,7 +62,7 @@ COMPARED = {
 }
 
 
-@pytest.mark.parametrize("labels", list(COMPARED))
+@pytest.mark.parametrize("labels", ["with their events", pytest.param("two days late", marks=pytest.mark.slow)])
 def test_a_policy_judged_from_stored_profiles_gives_the_numbers_of_its_own_replay(tmp_path: Path, labels: str) -> None:
     compared = COMPARED[labels]
     frame, late = traffic(1, days=56, changed=48), None

@@ -18,6 +18,7 @@ from monitor.confirm import drafts
 from monitor.site import Site, open_site
 from monitor.store import model as model_named
 from monitor.tables import Alert, ArtifactDraft
+from tests.databases import SQLITE_FIRST
 from tests.forks import Forks
 from tests.retrain import world
 from tests.retrain.erasure.conftest import LivedIn
@@ -158,6 +159,7 @@ def test_an_erasure_that_is_killed_anywhere_goes_on_and_proves_the_same(
     fresh.database.dispose()
 
 
+@SQLITE_FIRST
 def test_what_a_killed_process_wrote_and_never_recorded_is_found_and_deleted(
     lived_in: Site, clock: ManualClock, kill: Callable[..., None]
 ) -> None:

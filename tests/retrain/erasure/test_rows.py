@@ -12,6 +12,7 @@ from monitor.service import apply_spec
 from monitor.site import Site
 from monitor.spec.parse import parse_spec
 from monitor.tables import Window
+from tests.databases import SQLITE_FIRST
 from tests.retrain import world
 from tests.retrain.erasure.person import (
     CHANNEL,
@@ -29,6 +30,7 @@ from tests.retrain.erasure.person import (
 )
 
 
+@SQLITE_FIRST
 def test_nothing_of_the_person_is_left_in_any_file_and_everybody_else_is(lived_in: Site) -> None:
     home = lived_in.settings.home_dir
     for alert in drift_alerts(lived_in):  # Evidently's own report, beside the one made up
