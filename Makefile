@@ -44,12 +44,14 @@ $(BESIDE): tests/beside.txt | $(READY)
 demo: $(READY) ## the whole loop on generated traffic; ARGS="--train FILE --test FILE" for your own messages
 	$(BIN)/assay demo $(ARGS)
 
+# One process more than cores: some tests wait for a process or a server.
+WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 MARKED := not slow and not demo
 test: $(READY) $(BESIDE) ## every test but the demo and the rest of the large matrices; ARGS="tests/core -k queue" for some
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "$(MARKED)" $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "$(MARKED)" $(ARGS)
 
 test-all: $(READY) $(BESIDE) ## every test
-	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 # The lowest versions that pyproject.toml allows, but for torch and its family, whose ranges are narrow.
 LOWEST := $(VENV)/lowest
@@ -66,7 +68,7 @@ $(LOWEST)/.ready: pyproject.toml | $(READY)
 	@touch $@
 
 lowest: $(LOWEST)/.ready ## part of the tests on the lowest versions that pyproject.toml allows; for once a week
-	$(LOWEST)/bin/python -m pytest -n 2 --dist worksteal -m "not slow" $(PART) $(ARGS)
+	$(LOWEST)/bin/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" $(PART) $(ARGS)
 
 # The newest Python that runs here and that every dependency has a wheel for; NEWEST=/path/to/python3 chooses.
 newest-python: $(READY) ## the suite on the newest Python of this machine that the dependencies allow; for once a week
