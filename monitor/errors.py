@@ -37,6 +37,13 @@ class AlertStateError(ConflictError):
         super().__init__(f"alert {alert_id} is {state}; it cannot be {wanted}", alert=str(alert_id), state=state)
 
 
+class IncidentNotFoundError(NotFoundError):
+    code = "incident_not_found"
+
+    def __init__(self, incident_id: UUID) -> None:
+        super().__init__(f"incident {incident_id} does not exist", incident=str(incident_id))
+
+
 class StoreFullError(BusyError):
     """The disk has no room; nothing of the request was stored."""
 

@@ -11,8 +11,11 @@ from core.db import Base, Keyed
 
 VERDICTS = ("ok", "alarm", "unknown")
 ALERT_STATES = ("open", "acknowledged", "resolved")
+SEVERITIES = ("info", "warning", "critical")  # from the least to the most severe
 QUARANTINE_STATES = ("released", "fixed", "discarded")
-MONITORS = ("drift", "kpi", "fairness", "concept", "quality", "volume", "silence")
+MONITORS = (
+    "drift", "kpi", "fairness", "concept", "quality", "volume", "silence", "estimate", "outcomes", "system",
+)  # fmt: skip
 
 
 class Model(Keyed, Base):
@@ -174,6 +177,59 @@ class Measurement(Keyed, Base):
     computed_at: Mapped[datetime]
 
 
+class Incident(Keyed, Base):
+    """Alerts of one cause: those of one model that overlap or follow closely, or one about the installation itself."""
+
+    __tablename__ = "incident"
+    __table_args__ = (
+        CheckConstraint(f"state in {ALERT_STATES}", name="state"),
+        CheckConstraint(f"severity in {SEVERITIES}", name="severity"),
+        Index("ix_incident_model_opened", "model_id", "opened_at"),
+    )
+
+    model_id: Mapped[UUID | None] = mapped_column(ForeignKey("model.id"))  # null: about the installation itself
+    headline: Mapped[str]  # sentence of its most severe alert
+    severity: Mapped[str] = mapped_column(String(16))  # of its most severe alert
+    state: Mapped[str] = mapped_column(String(16), default="open")
+    owner: Mapped[str | None] = mapped_column(String(100))  # who is assigned
+    from_ts: Mapped[datetime]  # the time in which its windows alarmed, up to now
+    to_ts: Mapped[datetime]
+    opened_at: Mapped[datetime]
+    resolved_at: Mapped[datetime | None]
+    snoozed_until: Mapped[datetime | None]  # no messages before
+
+
+class IncidentNote(Keyed, Base):
+    """One line of an incident's timeline: what happened, or what somebody did or wrote."""
+
+    __tablename__ = "incident_note"
+    __table_args__ = (UniqueConstraint("incident_id", "number"),)
+
+    incident_id: Mapped[UUID] = mapped_column(ForeignKey("incident.id"))
+    number: Mapped[int]  # order within the incident, from 1
+    at: Mapped[datetime]
+    actor: Mapped[str] = mapped_column(String(100))
+    kind: Mapped[str] = mapped_column(String(24))  # monitor.alerts.incidents.NoteKind
+    text: Mapped[str]
+    alert_id: Mapped[UUID | None] = mapped_column(ForeignKey("alert.id"))
+
+
+class Mute(Keyed, Base):
+    """Alerts that send no messages until a time. They are recorded all the same; "" means any."""
+
+    __tablename__ = "mute"
+
+    model_id: Mapped[UUID | None] = mapped_column(ForeignKey("model.id"))  # null: alerts about the installation itself
+    monitor: Mapped[str] = mapped_column(String(16), default="")
+    metric: Mapped[str] = mapped_column(String(64), default="")
+    column: Mapped[str] = mapped_column(String(128), default="")
+    reason: Mapped[str]
+    until: Mapped[datetime]
+    created_at: Mapped[datetime]
+    created_by: Mapped[str] = mapped_column(String(100))
+    ended_by: Mapped[str | None] = mapped_column(String(100))  # who ended it before its time
+
+
 class Alert(Keyed, Base):
     """One or more episodes of consecutive alarms of one monitor, until a person resolves the alert."""
 
@@ -181,10 +237,14 @@ class Alert(Keyed, Base):
     __table_args__ = (
         CheckConstraint(f"state in {ALERT_STATES}", name="state"),
         CheckConstraint(f"monitor in {MONITORS}", name="monitor"),
+        CheckConstraint(f"severity in {SEVERITIES}", name="severity"),
         Index("ix_alert_model_opened", "model_id", "opened_at"),
+        Index("ix_alert_incident", "incident_id"),
     )
 
-    model_id: Mapped[UUID] = mapped_column(ForeignKey("model.id"))
+    model_id: Mapped[UUID | None] = mapped_column(ForeignKey("model.id"))  # null: about the installation itself
+    incident_id: Mapped[UUID] = mapped_column(ForeignKey("incident.id"))
+    severity: Mapped[str] = mapped_column(String(16), default="warning")  # the highest of its newest episode
     monitor: Mapped[str] = mapped_column(String(16))
     metric: Mapped[str] = mapped_column(String(64))
     column: Mapped[str] = mapped_column(String(128), default="")
@@ -211,6 +271,7 @@ class Alert(Keyed, Base):
     # Late rows or outcomes may withdraw an alarm. The alert stays, and counts the windows it lost.
     withdrawn_windows: Mapped[int] = mapped_column(default=0)
     withdrawn_at: Mapped[datetime | None]  # since when none of its windows alarms
+    held_back: Mapped[str | None] = mapped_column(String(16))  # the newest occasion that a snooze or mute kept silent
 
 
 class AlertWindow(Base):

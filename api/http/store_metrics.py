@@ -116,9 +116,12 @@ class _Training:
 
 
 def _alerts(db: Session) -> Metric:
-    query = select(Model.name, Alert.state, func.count()).join(Alert, Alert.model_id == Model.id)
+    query = (
+        select(Model.name, Alert.state, func.count()).select_from(Alert).outerjoin(Model, Alert.model_id == Model.id)
+    )
     found = db.execute(query.group_by(Model.name, Alert.state))
-    return _gauge("assay_alerts", "alerts by state", ("model", "state"), [((m, s), n) for m, s, n in found])
+    # An alert about the installation itself has no model: Prometheus treats an empty label as none.
+    return _gauge("assay_alerts", "alerts by state", ("model", "state"), [((m or "", s), n) for m, s, n in found])
 
 
 def _queue(db: Session, now: datetime) -> Iterator[Metric]:

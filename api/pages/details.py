@@ -38,10 +38,11 @@ Reader = Annotated[Caller, requires(Permission.READ)]
 @router.get("/alerts/{alert_id}")
 def alert_page(caller: Reader, alert_id: UUID, site: SiteDep, db: ReadDb) -> HTMLResponse:
     alert = monitor_store.alert(db, alert_id)
-    model = store.model_of(db, alert.model_id)
-    citations = Citations(store.entries(db, [f"model:{model.name}"]))
+    model = None if alert.model_id is None else store.model_of(db, alert.model_id)
+    citations = Citations(store.entries(db, ["system" if model is None else f"model:{model.name}"]))
     first, last = store.window(db, alert.first_window_id), store.window(db, alert.last_window_id)
-    rows = examples.examples(site, alert, model.name) if caller.may(Permission.EVENTS_READ) else []
+    shown = model is not None and caller.may(Permission.EVENTS_READ)
+    rows = examples.examples(site, alert, model.name) if shown and model is not None else []
     return page(
         "alert.html", caller=caller, alert=alert, model=model, first=first, last=last, cite=citations.find,
         examples=rows, told=follow.last_announced(alert),
@@ -55,7 +56,7 @@ def window_page(caller: Reader, window_id: UUID, site: SiteDep, db: ReadDb) -> H
         raise NotFoundError(f"window {window_id} does not exist", window=str(window_id))
     model = store.model_of(db, window.model_id)
     measured = monitor_store.window_measurements(db, window_id)
-    order = ("kpi", "fairness", "concept", "quality", "volume", "drift")
+    order = ("kpi", "estimate", "fairness", "concept", "outcomes", "quality", "volume", "drift")
     deciding = [m for m in measured if m.monitor != "drift" or m.metric in DECIDING]
     deciding.sort(key=lambda m: (order.index(m.monitor), m.metric != "p_value"))
     others = [m for m in measured if m.monitor == "drift" and m.metric not in DECIDING]

@@ -40,6 +40,8 @@ class AlertOut(Out):
     value: float | None
     limit: float | None
     sentence: str
+    severity: str
+    incident_id: UUID
     state: str
     windows: int
     episodes: list[dict[str, Any]]

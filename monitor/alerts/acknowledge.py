@@ -5,11 +5,12 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from governance.ledger.append import append_entry
 from monitor import store
+from monitor.alerts import incidents
+from monitor.alerts.announce import announce, record
 from monitor.errors import AlertStateError
 from monitor.site import Site
-from monitor.tables import Alert, Model
+from monitor.tables import Alert
 
 
 def acknowledge_alert(site: Site, db: Session, alert_id: UUID, actor: str, note: str | None) -> Alert:
@@ -26,7 +27,9 @@ def acknowledge_alert(site: Site, db: Session, alert_id: UUID, actor: str, note:
     alert.state, alert.acknowledged_at, alert.acknowledged_by, alert.note = "acknowledged", now, actor, note
     acknowledged: dict[str, Any] = {"acknowledged_at": now.isoformat(), "acknowledged_by": actor}
     alert.episodes = [acknowledged | episode for episode in alert.episodes]
-    record_change(db, site, "alert.acknowledged", alert, actor)
+    record(site, db, alert, "acknowledged", facts=_size(alert), actor=actor)
+    incident = incidents.follow_alert(db, alert, now)
+    incidents.note(db, incident, "acknowledged", at=now, actor=actor, text=note or "", alert=alert)
     return alert
 
 
@@ -40,18 +43,16 @@ def resolve_alert(site: Site, db: Session, alert_id: UUID, actor: str, note: str
     alert = store.alert(db, alert_id, lock=True)
     if alert.state == "resolved":
         raise AlertStateError(alert_id, alert.state, "resolved")
-    now = site.clock.now()
-    alert.state, alert.resolved_at, alert.resolved_by = "resolved", now, actor
     alert.note = note or alert.note
-    record_change(db, site, "alert.resolved", alert, actor)
+    end(site, db, alert, actor)
     return alert
 
 
-def record_change(db: Session, site: Site, kind: str, alert: Alert, actor: str) -> None:
-    """Append a change of an alert's state to the ledger."""
-    model = db.get_one(Model, alert.model_id)
-    body = {
-        "alert": alert.id, "monitor": alert.monitor, "metric": alert.metric, "windows": alert.windows,
-        "episodes": len(alert.episodes),
-    }  # fmt: skip
-    append_entry(db, kind=kind, actor=actor, subject=f"model:{model.name}", body=body, at=site.clock.now())
+def end(site: Site, db: Session, alert: Alert, actor: str) -> None:
+    """Resolve an alert on behalf of a person, or of the system once its cause is gone."""
+    alert.state, alert.resolved_at, alert.resolved_by = "resolved", site.clock.now(), actor
+    announce(site, db, alert, "resolved", facts=_size(alert), actor=actor)
+
+
+def _size(alert: Alert) -> dict[str, int]:
+    return {"windows": alert.windows, "episodes": len(alert.episodes)}

@@ -5,8 +5,10 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
-from governance.ledger.append import SYSTEM_ACTOR, append_entry
-from monitor.alerts.acknowledge import record_change
+from governance.ledger.append import SYSTEM_ACTOR
+from monitor.alerts import incidents
+from monitor.alerts.acknowledge import end
+from monitor.alerts.announce import announce
 from monitor.alerts.follow import Alarm
 from monitor.service import CurrentSpec
 from monitor.site import Site
@@ -26,20 +28,21 @@ def open_silence(site: Site, db: Session, current: CurrentSpec, alarm: Alarm, si
         "scale": SILENCE_SCALE, "first_window": None, "last_window": None, "from_ts": since.isoformat(),
         "to_ts": now.isoformat(), "windows": 0, "ended": None, "told_at": now.isoformat(), "sentence": alarm.sentence,
     }  # fmt: skip
+    incident = incidents.incident_for(
+        db, model.id, from_ts=since, to_ts=now, headline=alarm.sentence, severity=alarm.severity, now=now
+    )
     alert = Alert(
-        model_id=model.id, monitor=alarm.monitor, metric=alarm.metric, value=alarm.value, limit=alarm.limit,
-        sentence=alarm.sentence, windows=0, episodes=[episode], opened_at=now,
+        model_id=model.id, incident_id=incident.id, monitor=alarm.monitor, metric=alarm.metric, value=alarm.value,
+        limit=alarm.limit, severity=alarm.severity, sentence=alarm.sentence, windows=0, episodes=[episode],
+        opened_at=now,
     )  # fmt: skip
     db.add(alert)
     db.flush()
-    append_entry(
-        db, kind="alert.opened", actor=SYSTEM_ACTOR, subject=f"model:{model.name}", at=now,
-        body={
-            "alert": alert.id, "monitor": alarm.monitor, "metric": alarm.metric, "column": "", "value": alarm.value,
-            "limit": alarm.limit, "since": since, "spec_revision": current.revision,
-            "events_version": site.events.extent(model.name).events_version,
-        },
-    )  # fmt: skip
+    facts = {
+        "column": "", "value": alarm.value, "limit": alarm.limit, "since": since, "spec_revision": current.revision,
+        "events_version": site.events.extent(model.name).events_version,
+    }  # fmt: skip
+    announce(site, db, alert, "opened", facts=facts)
     return alert
 
 
@@ -47,5 +50,4 @@ def end_silence(site: Site, db: Session, alert: Alert, at: datetime) -> None:
     """End the episode because rows arrive again, and resolve the alert unless a person has already done so."""
     alert.episodes = [{**e, "to_ts": at.isoformat(), "ended": at.isoformat()} for e in alert.episodes]
     if alert.state != "resolved":
-        alert.state, alert.resolved_at, alert.resolved_by = "resolved", site.clock.now(), SYSTEM_ACTOR
-        record_change(db, site, "alert.resolved", alert, SYSTEM_ACTOR)
+        end(site, db, alert, SYSTEM_ACTOR)

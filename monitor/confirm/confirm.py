@@ -135,8 +135,8 @@ class _AlertContext:
 
 def _alert_context(db: Session, alert: Alert) -> _AlertContext:
     window = db.get_one(Window, _last_announced_window(alert))
-    spec = parse_spec(store.spec_revision(db, alert.model_id, window.spec_revision).document)
-    return _AlertContext(db.get_one(Model, alert.model_id), window, db.get_one(ReferenceRow, window.baseline_id), spec)
+    spec = parse_spec(store.spec_revision(db, window.model_id, window.spec_revision).document)
+    return _AlertContext(db.get_one(Model, window.model_id), window, db.get_one(ReferenceRow, window.baseline_id), spec)
 
 
 def _window_rows(site: Site, alarmed: _AlertContext) -> pl.DataFrame:

@@ -21,7 +21,7 @@ from monitor import store
 from monitor.service import current_spec
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
-from monitor.tables import Alert, AlertWindow, ReferenceRow, Window
+from monitor.tables import Alert, AlertWindow, Incident, IncidentNote, ReferenceRow, Window
 from monitor.upkeep.erase_derived import erased_events, held_erased, rests_on_erased
 
 ERASED_MARK: Final = "(erased)"
@@ -67,7 +67,10 @@ def _documents(db: Session, window_id: UUID) -> Iterator[tuple[tuple[Any, str], 
     rows: list[tuple[Any, tuple[str, ...]]] = [(window, ("sentence", "decision", "history"))]
     rows += [(m, ("reason", "details")) for m in store.window_measurements(db, window_id)]
     alerts = select(Alert).join(AlertWindow, AlertWindow.alert_id == Alert.id).where(AlertWindow.window_id == window_id)
-    rows += [(alert, ("sentence", "episodes")) for alert in db.scalars(alerts)]
+    for alert in db.scalars(alerts):
+        rows += [(alert, ("sentence", "episodes")), (db.get_one(Incident, alert.incident_id), ("headline",))]
+        notes = db.scalars(select(IncidentNote).where(IncidentNote.incident_id == alert.incident_id))
+        rows += [(note, ("text",)) for note in notes]
     for row, fields in rows:
         for field in fields:
             if (stored := getattr(row, field)) is not None:

@@ -13,7 +13,7 @@ from governance.ledger.append import append_entry
 from governance.proof.note import sign_note
 from monitor.site import Site
 from monitor.spec.parse import parse_spec
-from monitor.tables import Alert, Model, ReferenceRow, SpecRevision, Window
+from monitor.tables import Alert, Incident, Model, ReferenceRow, SpecRevision, Window
 from retrain.tables import ModelVersion, TriggerDecision
 
 START = datetime(2026, 3, 2, tzinfo=UTC)
@@ -142,10 +142,22 @@ class Teller:
         self, monitor: str, metric: str, first: Window, windows: int, value: float, limit: float, sentence: str
     ) -> Alert:
         at = first.closed_at + timedelta(minutes=1)
+        incident = self.add(
+            Incident(
+                id=self.id(f"incident {monitor}"),
+                model_id=self.model.id,
+                headline=sentence,
+                severity="warning",
+                from_ts=first.from_ts,
+                to_ts=first.to_ts,
+                opened_at=at,
+            )
+        )
         row: Alert = self.add(
             Alert(
                 id=self.id(f"alert {monitor}"),
                 model_id=self.model.id,
+                incident_id=incident.id,
                 monitor=monitor,
                 metric=metric,
                 value=value,

@@ -18,6 +18,7 @@ from core.jobs import JOBS, RunJob
 from core.queue import Job
 from governance.access.api_keys import first_admin
 from monitor import store
+from monitor.alerts.incidents import incident_for
 from monitor.site import Site
 from monitor.tables import Alert
 from retrain.tables import Run, TriggerDecision
@@ -90,9 +91,10 @@ def test_the_page_lists_every_metric_with_its_type_and_labels(site: Site, client
     end_job(site, "monitor.evaluate", waited_s=1, error=None)
     add_run(site, "promoted", {"train_seconds": 12.5})
     with site.database.write() as db:
+        model, now = store.model(db, "support-intents").id, site.clock.now()
+        incident = incident_for(db, model, from_ts=now, to_ts=now, headline="drifted", severity="warning", now=now)
         db.add(Alert(
-            model_id=store.model(db, "support-intents").id, monitor="drift", metric="psi", sentence="drifted",
-            opened_at=site.clock.now(),
+            model_id=model, incident_id=incident.id, monitor="drift", metric="psi", sentence="drifted", opened_at=now,
         ))  # fmt: skip
     exposed = {}
     for family in text_string_to_metric_families(client.get("/metrics").text):

@@ -17,6 +17,7 @@ from core.queue import Job
 from governance import erasure
 from governance.ledger.read import ledger_entries
 from governance.verify.lake import DIGEST, REWRITE, LakeVerdict, expected_files, verify_lake
+from monitor.alerts.incidents import incident_for
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.spec.parse import parse_spec
@@ -159,9 +160,11 @@ def confirmed(site: Site) -> None:
         assert other is not None
         said = f"Drift: `channel`: {CHANNEL!r}: 5.0 % to 9.0 % of rows; `age_band`: '30+': 40.0 % to 60.0 % of rows."
         window.sentence, window.history = said, [{"sentence": said, "why": "2 rows arrived late"}]
+        now = site.clock.now()
+        incident = incident_for(db, window.model_id, from_ts=now, to_ts=now, headline=said, severity="warning", now=now)
         alert = Alert(
-            model_id=window.model_id, monitor="drift", metric="drift", column="text", sentence=said, value=None,
-            limit=None, first_window_id=other.id, last_window_id=other.id, opened_at=site.clock.now(),
+            model_id=window.model_id, incident_id=incident.id, monitor="drift", metric="drift", column="text",
+            sentence=said, value=None, limit=None, first_window_id=other.id, last_window_id=other.id, opened_at=now,
             episodes=[{"sentence": said, "told_at": "2026-01-05", "from_ts": "2026-01-05", "ended": None, "windows": 1,
                        "first_window": str(other.id)}],
             confirmation={"window_id": str(other.id), "artifact": site.artifacts.put(b"<html>"), "drifted_columns": []},
