@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lowest newest-python fuzz serve lint format bench soak setup
+.PHONY: help docs demo test test-all lowest newest-python fuzz serve lint format bench soak setup
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -96,6 +96,9 @@ lint: $(READY) ## formatting, lint, types, import contracts
 format: $(READY) ## rewrite the code the way `make lint` wants it
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(READY) ## write the pages that are made from the code: docs/spec.md
+	$(BIN)/python -m api.spec_reference.page > docs/spec.md.new && mv docs/spec.md.new docs/spec.md
 
 soak: $(READY) ## the long forms: 200 cycles of kill -9 with one and with two processes, ten minutes of full load
 	$(BIN)/python -m bench.crash --cycles 200

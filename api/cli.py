@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from api.client import ServiceError
-from api.commands import demo, doctor, erase, ingest, keys, ledger, models, quarantine, replay, serve, verify
+from api.commands import demo, doctor, erase, ingest, init, keys, ledger, models, quarantine, replay, serve, verify
 from api.commands.output import complain
 from core import logs
 from core.errors import AppError, InvalidError
@@ -24,7 +24,7 @@ app = typer.Typer(
     help="Watch models in production, prove what was seen, repair what drifted.",
 )
 for command in (
-    serve.serve, serve.api, serve.worker, models.apply, ingest.ingest, quarantine.quarantine, models.evaluate,
+    serve.serve, serve.api, serve.worker, init.schema, models.apply, ingest.ingest, quarantine.quarantine, models.evaluate,
     models.retrain, models.runs, models.promote, models.rollback, models.report, erase.erase, erase.erasures,
     replay.replay, demo.demo, verify.verify, doctor.doctor,
 ):  # fmt: skip

@@ -29,7 +29,7 @@ def check_metrics(spec: ModelSpec) -> None:
     """
     problems = [problem for at, rule in enumerate(spec.monitors.kpi) for problem in _kpi_problems(spec, at, rule)]
     problems += [
-        (f"monitors.fairness.{at}.metric", rule.metric, _unknown(spec, FAIRNESS))
+        (f"monitors.fairness[{at}].metric", rule.metric, _unknown(spec, FAIRNESS))
         for at, rule in enumerate(spec.monitors.fairness)
         if rule.metric not in FAIRNESS
     ]
@@ -49,7 +49,7 @@ def _unknown(spec: ModelSpec, known: Iterable[str]) -> str:
 
 
 def _kpi_problems(spec: ModelSpec, at: int, rule: KpiRule) -> Iterator[tuple[str, str | None, str]]:
-    field = f"monitors.kpi.{at}"
+    field = f"monitors.kpi[{at}]"
     if rule.metric in [other.metric for other in spec.monitors.kpi[:at]]:
         yield f"{field}.metric", rule.metric, "is named twice; give both limits in one rule"
     if rule.expression is not None:

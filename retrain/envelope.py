@@ -6,17 +6,21 @@ The recipe as a spec gives it is read here too: the trainer's own fields, and `r
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from monitor.kpi import KPIS
+from monitor.spec.base import Key
 from monitor.spec.model import ModelSpec
+from monitor.spec.problems import problems
 from monitor.spec.retraining import Envelope
 from retrain.errors import BaseModelError, NoPolicyError, RecipeError
 from retrain.train.config import Recipe
 from retrain.train.errors import UnsafeWeightsError, WeightsNotFoundError
 from retrain.train.weights import check_base
+
+Section = TypeVar("Section", bound=BaseModel)
 
 # A gate has both models' answers to held-out rows and the truth, neither scores nor what the service measured.
 GATED: Final = tuple(
@@ -33,8 +37,13 @@ class Rehearsal(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    share: float = Field(1.0, ge=0, le=1)
-    rows: int | None = Field(None, ge=0)
+    share: float = Field(
+        1.0, ge=0, le=1, description="share of what the champion was trained on", json_schema_extra={"unit": "0..1"}
+    )
+    rows: int | None = Field(
+        None, ge=0, description="at most so many rows; more forget less, and take longer", examples=[2000],
+        json_schema_extra={"unit": "rows"},
+    )  # fmt: skip
 
     @model_validator(mode="before")
     @classmethod
@@ -63,19 +72,23 @@ class Plan:
         if spec.retrain is None:
             raise NoPolicyError(spec.model)
         given = dict(spec.retrain.recipe)
-        try:
-            rehearsal = Rehearsal.model_validate(given.pop("replay", {}))
-            recipe = Recipe.model_validate(given)
-        except ValidationError as error:
-            lines = [f"retrain.recipe.{'.'.join(map(str, e['loc'])) or 'replay'}: {e['msg']} (got {e['input']!r})"
-                     for e in error.errors()]  # fmt: skip
-            raise RecipeError("; ".join(lines), problems=lines) from error
+        rehearsal = _read(Rehearsal, given.pop("replay", {}), ("retrain", "recipe", "replay"))
+        recipe = _read(Recipe, given, ("retrain", "recipe"))
         if recipe.task == "sequence_classification" and spec.task != "classification":
             raise RecipeError(
                 f"retrain.recipe.task sequence_classification does not fit task {spec.task}; use causal_lm",
                 field="retrain.recipe.task",
             )
         return cls(recipe, rehearsal, spec.retrain.envelope)
+
+
+def _read(section: type[Section], document: Any, key: Key) -> Section:
+    try:
+        return section.model_validate(document)
+    except ValidationError as error:
+        found = problems(section, document, error, key)
+        listed = [{name: problem[name] for name in ("field", "reason", "value")} for problem in found]
+        raise RecipeError(f"spec field {listed[0]['field']}: {listed[0]['reason']}", problems=listed) from error
 
 
 def breaches(plan: Plan, *, train_rows: int | None = None, hours: float | None = None) -> tuple[str, ...]:

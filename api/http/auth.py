@@ -17,7 +17,7 @@ from governance.access.sessions import SESSION_LENGTH, session_prefix, session_v
 from monitor.site import Site
 
 COOKIE: Final = "assay_session"
-PUBLIC_PATHS: Final = frozenset({"/healthz", "/readyz", "/login", "/logout", "/static"})
+PUBLIC_PATHS: Final = frozenset({"/healthz", "/readyz", "/login", "/logout", "/static", "/api/v1/schema/spec"})
 CALLER_CACHE_S: Final = 1.0  # a revocation by another process takes effect within this time
 MAX_CACHED_CALLERS: Final = 1000  # keys
 _SAFE_METHODS: Final = {"GET", "HEAD", "OPTIONS"}

@@ -17,6 +17,7 @@ from api.routes import (
     quarantine,
     reports,
     runs,
+    schema,
     traces,
 )
 
@@ -25,5 +26,5 @@ DIRECT_ROUTERS: Final[tuple[APIRouter, ...]] = (events.ingest_router, traces.ing
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     events.router, traces.router, export.router, quarantine.router, health.router, models.router, monitoring.router,
     alerts.router, runs.router,
-    reports.router, ledger.router, erasures.router, keys.router,
+    reports.router, ledger.router, erasures.router, keys.router, schema.router,
 )  # fmt: skip

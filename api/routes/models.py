@@ -11,7 +11,7 @@ from core.errors import ConflictError
 from governance.access.roles import Caller, Permission
 from monitor import store
 from monitor.spec.model import ModelSpec
-from monitor.spec.parse import SpecError, load_spec
+from monitor.spec.parse import load_spec
 
 router = APIRouter(prefix="/api/v1/models", tags=["models"])
 YAML = ("application/yaml", "application/x-yaml", "text/yaml")
@@ -64,10 +64,7 @@ def apply(
 
 
 def _parse(model: str, body: bytes) -> ModelSpec:
-    try:
-        spec = load_spec(body)
-    except RecursionError as error:
-        raise SpecError("the spec is nested too deeply", problems=[]) from error
+    spec = load_spec(body)
     if spec.model != model:
         raise ModelNameError(
             f"the spec names model {spec.model!r}, the path {model!r}; make them the same",

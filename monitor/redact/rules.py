@@ -14,8 +14,15 @@ class OwnPattern(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")
-    pattern: str = Field(min_length=1, max_length=1000)
+    name: str = Field(
+        pattern=r"^[a-z][a-z0-9_]{0,31}$",
+        description="kind in the marker that replaces a find: a lower-case letter, then letters, digits and "
+        "`_`, at most 32",
+        examples=["order"],
+    )
+    pattern: str = Field(
+        min_length=1, max_length=1000, description="regular expression in RE2 syntax", examples=[r"ORD-\d{6}"]
+    )
 
     @model_validator(mode="after")
     def _compiles(self) -> "OwnPattern":

@@ -11,16 +11,24 @@ from monitor.spec.base import SpecPart
 class TimeRange(SpecPart):
     """Rows with a timestamp from `from` up to, but not including, `to`."""
 
-    from_: datetime = Field(alias="from")
-    to: datetime
+    from_: datetime = Field(alias="from", description="time of the first rows", examples=["2026-01-01T00:00:00Z"])
+    to: datetime = Field(
+        description="end of the range; rows of this very time are outside", examples=["2026-03-01T00:00:00Z"]
+    )
 
 
 class Baseline(SpecPart):
     """`{rows: first 5000}`, the first rows that a version served; `{range: {from, to}}`; or `{dataset: name}`."""
 
-    rows: str | None = None
-    range: TimeRange | None = None
-    dataset: str | None = None
+    rows: str | None = Field(
+        None, description="the first rows that a version served; nothing is judged before they are there",
+        examples=["first 5000"],
+    )  # fmt: skip
+    range: TimeRange | None = Field(None, description="the rows of a period that is known to be good")
+    dataset: str | None = Field(
+        None, description="a data set that was registered for this model; windows are judged from the first one on",
+        examples=["training-2026"],
+    )  # fmt: skip
 
     @model_validator(mode="after")
     def _one(self) -> "Baseline":

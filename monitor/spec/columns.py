@@ -1,6 +1,7 @@
 """The columns of a model: their role, type and encoder."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Final, Literal
 
 from pydantic import Field, model_validator
 
@@ -9,6 +10,26 @@ from monitor.spec.base import SpecPart
 Role = Literal["input", "segment", "agent", "prediction", "score", "protected", "subject", "measure", "outcome"]
 ColumnType = Literal["number", "category", "text", "string", "boolean", "vector"]
 
+ROLES: Final[Mapping[Role, str]] = {
+    "input": "what the model was given; watched for drift",
+    "segment": "what windows are broken down by, such as a channel or a country; watched for drift",
+    "agent": "the part of a model of models that answered; windows are broken down by it",
+    "prediction": "the model's answer; every spec has exactly one",
+    "score": "how certain the model was, 0..1; at most one. KPIs before outcomes are estimated from it",
+    "protected": "what groups of people are formed by, for fairness",
+    "subject": "the person an event is about; stored as a keyed digest only, for erasure. At most one",
+    "measure": "a number about the answer, such as its latency or cost; watched for drift",
+    "outcome": "what turned out to be true, or how the answer was rated; may arrive later",
+}
+TYPES: Final[Mapping[ColumnType, str]] = {
+    "number": "a finite number",
+    "category": "one of some values, such as a code or a name; numbers in files may be categories",
+    "text": "written language; its words and meaning are watched",
+    "string": "an identifier: stored, and not watched",
+    "boolean": "true or false; in files 1 and 0 too",
+    "vector": "a list of numbers, such as an embedding",
+}
+
 # Fields that every event has; no column may take one of these names.
 BUILT_IN = ("event_id", "ts", "version", "trace_id", "span_id", "seq", "received_at", "date")
 
@@ -16,8 +37,16 @@ BUILT_IN = ("event_id", "ts", "version", "trace_id", "span_id", "seq", "received
 class Encoder(SpecPart):
     """A sentence-transformers model that encodes a text as a vector, in place of the built-in encoder."""
 
-    model: str = Field(min_length=1, description="a folder, as a path that starts with / or ./; or a hub id")
-    revision: str | None = Field(None, description="commit of the hub id; required with a hub id")
+    model: str = Field(
+        min_length=1,
+        description="a folder, as a path that starts with / or ./; or a hub id",
+        examples=["/models/minilm"],
+    )
+    revision: str | None = Field(
+        None,
+        description="commit of the hub id; required with a hub id",
+        examples=["1110a243fdf4706b3f48f1d95db1a4f5529b4d41"],
+    )
 
     @property
     def is_path(self) -> bool:
@@ -36,17 +65,23 @@ class Encoder(SpecPart):
 class Column(SpecPart):
     """One column of events or outcomes."""
 
-    role: Role
-    type: ColumnType
-    unit: str | None = None
+    role: Role = Field(description="what the column is for; see [roles](#roles)")
+    type: ColumnType = Field(description="what its values are; see [types](#types)")
+    unit: str | None = Field(None, description="unit of a number, for display", examples=["ms"])
     encoder: Encoder | None = Field(
-        None, description="for a text: the model that encodes it as a vector; without it, the built-in encoder"
+        None,
+        description="for a text: the sentence-transformers model that encodes it as a vector, in a process of its own; "
+        "without it, the built-in encoder",
     )
-    dimensions: int | None = Field(None, ge=2, le=4096, description="for a vector: how many numbers it has")
-    min: float | None = Field(None, description="for a number: a smaller value is a data-quality fault")
-    max: float | None = Field(None, description="for a number: a larger value is a data-quality fault")
+    dimensions: int | None = Field(
+        None, ge=2, le=4096, description="for a vector, and required there: how many numbers it has", examples=[384]
+    )
+    min: float | None = Field(None, description="for a number: a smaller value is a data-quality fault", examples=[0])
+    max: float | None = Field(None, description="for a number: a larger value is a data-quality fault", examples=[120])
     positive: str | None = Field(
-        None, description="for a score: the class whose probability it is; without it, the predicted class"
+        None,
+        description="for a score: the class whose probability it is; without it, the predicted class",
+        examples=["approved"],
     )
 
     @model_validator(mode="after")

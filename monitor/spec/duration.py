@@ -4,7 +4,9 @@ import re
 from datetime import timedelta
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, WithJsonSchema
+
+from monitor.spec.base import Written
 
 _SPAN = re.compile(r"(\d+)\s*(s|m|h|d)")
 _UNIT = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -27,4 +29,9 @@ def _span_text(text: str) -> str:
     return text
 
 
-Duration = Annotated[str, AfterValidator(_span_text)]
+Duration = Annotated[
+    str,
+    AfterValidator(_span_text),
+    Written("duration", "24h"),
+    WithJsonSchema({"type": "string", "pattern": r"^\s*\d+\s*[smhd]\s*$"}),
+]

@@ -10,11 +10,12 @@ from pydantic import Field, model_validator
 from core.canonical import digest
 from monitor.redact.presidio import check_installed
 from monitor.redact.rules import BuiltInPattern, OwnPattern
-from monitor.spec.base import SpecPart
+from monitor.spec.base import Key, KeyProblem, SpecPart
 from monitor.spec.baseline import Baseline
 from monitor.spec.columns import BUILT_IN, Column, Encoder
 from monitor.spec.duration import Duration, duration
 from monitor.spec.monitors import Monitors, RowWindow
+from monitor.spec.problems import nearest
 from monitor.spec.retraining import Retrain
 from monitor.spec.traces import Traces
 
@@ -25,27 +26,56 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 class ModelSpec(SpecPart):
     """Everything a user declares about a model."""
 
-    model: Name
-    task: Task
-    owner: str = Field(min_length=1)
-    purpose: str = Field(min_length=1)
-    risk: Literal["minimal", "limited", "high"] = "limited"
-    columns: Mapping[str, Column] = Field(min_length=1)
-    baseline: Baseline
+    model: Name = Field(
+        description="name of the model in addresses, pages and the ledger: lower-case letters, digits, `.`, `_` "
+        "and `-`, at "
+        "most 63 characters",
+        examples=["support-intents"],
+    )
+    task: Task = Field(description="what the prediction is: a class, a number or a text")
+    owner: str = Field(
+        min_length=1, description="the person or team that answers for the model", examples=["ml-support@example.com"]
+    )
+    purpose: str = Field(
+        min_length=1, description="what the model is for, in a sentence; reports print it",
+        examples=["route customer messages to the right queue"],
+    )  # fmt: skip
+    risk: Literal["minimal", "limited", "high"] = Field(
+        "limited", description="tier of the EU AI Act; `high` needs an approval for every promotion"
+    )
+    columns: Mapping[str, Column] = Field(
+        min_length=1,
+        description="by name: the columns of events and outcomes. A name starts with a letter or `_` and has letters, "
+        "digits, spaces, `.`, `-` and `_`, at most 100; a row with an undeclared field is rejected",
+        examples=["{intent: {role: prediction, type: category}}"],
+    )
+    baseline: Baseline = Field(
+        description="the reference: the rows that windows are compared with", examples=["{rows: first 5000}"]
+    )
     ack: Literal["log", "lake"] = Field(
-        "log", description="where rows are durable when their request is answered: in the log, or in their table"
+        "log",
+        description="where rows are durable when their request is answered: in the log of this machine, or in their "
+        "table, which makes a request wait for a second or two",
     )
     redact: Mapping[str, tuple[BuiltInPattern | OwnPattern, ...]] = Field(
         default_factory=dict,
-        description="by column: the patterns that are replaced in its texts before they are stored",
+        description="by column: the patterns that are replaced in its texts before they are stored; see "
+        "[personal data](ingest.md#personal-data-in-texts)",
+        examples=["{text: [email, phone]}"],
     )
-    monitors: Monitors = Monitors()
-    retrain: Retrain | None = None
-    retention: Duration | None = Field(None, description="rows older than this are deleted; without it, rows are kept")
+    monitors: Monitors = Field(Monitors(), description="what is computed for every window, and when it alarms")
+    retrain: Retrain | None = Field(
+        None, description="when the model may be retrained, and within which limits; without it, it is not"
+    )
+    retention: Duration | None = Field(
+        None, description="rows older than this are deleted; without it, rows are kept", examples=["180d"]
+    )
     history: Duration = Field(
-        "2d", description="how long replaced files and log entries are kept for readers of old versions"
+        "2d",
+        description="how long replaced files and log entries are kept for readers of old versions; longer takes "
+        "more disk",
     )
-    traces: Traces | None = None
+    traces: Traces | None = Field(None, description="how OpenTelemetry spans become events of the model")
 
     @model_validator(mode="after")
     def _consistent(self) -> "ModelSpec":
@@ -90,76 +120,94 @@ class ModelSpec(SpecPart):
 def _check_column_names(spec: ModelSpec) -> None:
     for name in spec.columns:
         if name in BUILT_IN:
-            raise ValueError(f"columns.{name}: every event has a built-in field of this name; choose another")
+            raise KeyProblem(("columns", name), "every event has a built-in field of this name; choose another")
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_ .-]{0,99}", name):
-            raise ValueError(
-                f"columns.{name!r}: a column name starts with a letter or _ and has at most 100 characters: letters, "
-                "digits, spaces, dots, hyphens and underscores"
+            raise KeyProblem(
+                ("columns", name),
+                "a column name starts with a letter or _ and has at most 100 characters: letters, digits, "
+                "spaces, dots, "
+                "hyphens and underscores; rename the column",
             )
 
 
 def _check_positive_class(spec: ModelSpec) -> None:
     for name, column in spec.columns.items():
         if column.positive is not None and (column.role != "score" or spec.task != "classification"):
-            raise ValueError(
-                f"columns.{name}.positive is {column.positive!r}; only a column with role score in a classification "
-                "has a positive class, so leave it out"
+            raise KeyProblem(
+                ("columns", name, "positive"),
+                f"is {column.positive!r}; only a column with role score in a classification has a positive class, so "
+                "leave it out",
             )
 
 
 def _check_single_roles(spec: ModelSpec) -> None:
     for role in ("prediction", "score", "subject"):
         if len(spec.with_role(role)) > 1:
-            raise ValueError(
-                f"columns: role {role} is given to {', '.join(spec.with_role(role))}; only one may have it"
+            names = spec.with_role(role)
+            raise KeyProblem(
+                ("columns", names[1], "role"), f"role {role} is given to {', '.join(names)}; only one may have it"
             )
 
 
 def _check_prediction(spec: ModelSpec) -> None:
     if not spec.with_role("prediction"):
-        raise ValueError("columns: no column has role prediction; give it to the column with the model's answer")
-    prediction = spec.columns[spec.with_role("prediction")[0]]
+        raise KeyProblem(("columns",), "no column has role prediction; give it to the column with the model's answer")
+    name = spec.with_role("prediction")[0]
+    prediction = spec.columns[name]
     expected = {"classification": ("category", "boolean"), "regression": ("number",), "generation": ("text",)}
     if prediction.type not in expected[spec.task]:
         types = " or ".join(expected[spec.task])
-        raise ValueError(f"task {spec.task} needs a prediction of type {types}, not {prediction.type}")
+        raise KeyProblem(
+            ("columns", name, "type"), f"task {spec.task} needs a prediction of type {types}, not {prediction.type}"
+        )
 
 
 def _check_budget(spec: ModelSpec) -> None:
-    spec.monitors.alpha(spec.monitors.scales[0])  # raises where the budget does not fit the windows
+    try:
+        spec.monitors.alpha(spec.monitors.scales[0])
+    except ValueError as error:  # the budget does not fit the windows
+        raise KeyProblem(("monitors", "false_alarms"), str(error)) from error
 
 
 def _check_phases(spec: ModelSpec) -> None:
     if spec.monitors.phases is not None and isinstance(spec.monitors.windows, RowWindow):
-        raise ValueError(
-            f"monitors.phases is {spec.monitors.phases}, which needs time windows; with windows {{rows: N}}, leave "
-            "it out"
+        raise KeyProblem(
+            ("monitors", "phases"),
+            f"is {spec.monitors.phases}, which needs time windows; with windows {{rows: N}}, leave it out",
         )
 
 
 def _check_drift_columns(spec: ModelSpec) -> None:
     drift = spec.monitors.drift
-    for name in (*(drift.columns if drift.columns != "all" else ()), *drift.floors, *drift.must_see):
+    listed = [(("columns", at), name) for at, name in enumerate(drift.columns if drift.columns != "all" else ())]
+    by_name = [((key, name), name) for key in ("floors", "must_see") for name in getattr(drift, key)]
+    for key, name in (*listed, *by_name):
         if name not in spec.columns:
-            raise ValueError(f"monitors.drift names column {name!r}, which is not declared under columns")
+            raise _undeclared(spec, ("monitors", "drift", *key), name)
+
+
+def _undeclared(spec: ModelSpec, key: Key, name: str) -> KeyProblem:
+    close = nearest(name, tuple(spec.columns))
+    return KeyProblem(key, f"names column {name!r}, which is not declared under columns{close}")
 
 
 def _check_kpi(spec: ModelSpec) -> None:
-    for kpi in spec.monitors.kpi:
+    for at, kpi in enumerate(spec.monitors.kpi):
+        key = ("monitors", "kpi", at)
         if kpi.min is not None and kpi.max is not None and kpi.min > kpi.max:
-            raise ValueError(f"monitors.kpi {kpi.metric}: min {kpi.min} is above max {kpi.max}; swap or correct them")
+            raise KeyProblem(key, f"{kpi.metric}: min {kpi.min} is above max {kpi.max}; swap or correct them")
         if kpi.column is not None and kpi.column not in spec.columns:
-            raise ValueError(
-                f"monitors.kpi {kpi.metric} names column {kpi.column!r}, which is not declared under columns"
-            )
+            raise _undeclared(spec, (*key, "column"), kpi.column)
 
 
 def _check_fairness(spec: ModelSpec) -> None:
-    for rule in spec.monitors.fairness:
-        for by in rule.by:
+    for at, rule in enumerate(spec.monitors.fairness):
+        for place, by in enumerate(rule.by):
             if by not in spec.columns or spec.columns[by].role != "protected":
-                raise ValueError(
-                    f"monitors.fairness {rule.metric}: by names {by!r}, which is no column with role protected"
+                fitting = ", ".join(spec.with_role("protected")) or "none is declared"
+                raise KeyProblem(
+                    ("monitors", "fairness", at, "by", place),
+                    f"names {by!r}, which is no column with role protected; such columns: {fitting}",
                 )
 
 
@@ -167,17 +215,17 @@ def _check_redact(spec: ModelSpec) -> None:
     for name, rules in spec.redact.items():
         column = spec.columns.get(name)
         if column is None:
-            raise ValueError(f"redact names column {name!r}, which is not declared under columns")
+            raise _undeclared(spec, ("redact", name), name)
         if column.type not in ("text", "string", "category"):
-            raise ValueError(
-                f"redact.{name}: the column has type {column.type}; only columns of type text, string and category can "
-                "be redacted"
+            raise KeyProblem(
+                ("redact", name),
+                f"the column has type {column.type}; only columns of type text, string and category can be redacted",
             )
         if column.role == "subject":
-            raise ValueError(f"redact.{name}: a column with role subject is stored as a digest already; leave it out")
+            raise KeyProblem(("redact", name), "a column with role subject is stored as a digest already; leave it out")
         own = [rule.name for rule in rules if isinstance(rule, OwnPattern)]
         if len(set(own)) < len(own):
-            raise ValueError(f"redact.{name}: two patterns have the same name; give each pattern its own name")
+            raise KeyProblem(("redact", name), "two patterns have the same name; give each pattern its own name")
         if "presidio" in rules:
             check_installed()
 
@@ -185,7 +233,7 @@ def _check_redact(spec: ModelSpec) -> None:
 def _check_traces(spec: ModelSpec) -> None:
     for name in spec.traces.columns if spec.traces else ():
         if name not in spec.columns:
-            raise ValueError(f"traces.columns names column {name!r}, which is not declared under columns")
+            raise _undeclared(spec, ("traces", "columns", name), name)
 
 
 def _check_retrain(spec: ModelSpec) -> None:
@@ -194,18 +242,24 @@ def _check_retrain(spec: ModelSpec) -> None:
         return
     triggers = {t for t in retrain.when if isinstance(t, str)}
     if "kpi" in triggers and not any(k.min is not None or k.max is not None for k in spec.monitors.kpi):
-        raise ValueError("retrain.when has kpi, but no monitors.kpi has a min or max; give one of them a limit")
+        raise KeyProblem(("retrain", "when"), "has kpi, but no monitors.kpi has a min or max; give one of them a limit")
     if "fairness" in triggers and not spec.monitors.fairness:
-        raise ValueError("retrain.when has fairness, but monitors.fairness is empty; add a rule there")
+        raise KeyProblem(("retrain", "when"), "has fairness, but monitors.fairness is empty; add a rule there")
     if not spec.with_role("outcome"):
-        raise ValueError("retrain needs a column with role outcome to learn from; declare one under columns")
+        raise KeyProblem(("retrain",), "needs a column with role outcome to learn from; declare one under columns")
     base = retrain.recipe.get("base_model")
     if not isinstance(base, str) or not base:
-        raise ValueError("retrain.recipe.base_model is missing; give a local folder or a hub id with a revision")
+        raise KeyProblem(
+            ("retrain", "recipe", "base_model"), "is missing; give a local folder or a hub id with a revision"
+        )
     if retrain.envelope.base_models and base not in retrain.envelope.base_models:
-        raise ValueError(f"retrain.recipe.base_model {base!r} is not among retrain.envelope.base_models; add it there")
+        raise KeyProblem(
+            ("retrain", "recipe", "base_model"), f"{base!r} is not among retrain.envelope.base_models; add it there"
+        )
     if spec.risk == "high" and retrain.approval == "none":
-        raise ValueError("risk is high and retrain.approval is none; a high-risk model needs approval one or two")
+        raise KeyProblem(
+            ("retrain", "approval"), "is none and risk is high; a high-risk model needs approval one or two"
+        )
 
 
 def _check_retention(spec: ModelSpec) -> None:
@@ -216,9 +270,10 @@ def _check_retention(spec: ModelSpec) -> None:
     if not isinstance(windows, RowWindow):
         longest = max((duration(w) for w in windows), default=longest)
     if duration(spec.retention) < max(longest, timedelta(days=1)):
-        raise ValueError(
-            f"retention is {spec.retention}; give at least 1d and at least the longest window, whose rows must exist "
-            "until it is judged"
+        raise KeyProblem(
+            ("retention",),
+            f"is {spec.retention}; give at least 1d and at least the longest window, whose rows must exist until it is "
+            "judged",
         )
 
 

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
-from monitor.spec.base import SpecPart
+from monitor.spec.base import SpecPart, Written
 from monitor.spec.duration import Duration, duration
 
 
@@ -21,35 +21,69 @@ def _change_text(text: str) -> str:
 class RowWindow(SpecPart):
     """Windows of a fixed number of rows, in place of time windows."""
 
-    rows: int = Field(ge=100, description="rows in each tumbling window")
+    rows: int = Field(
+        ge=100, description="rows in each window; windows follow each other without a gap", examples=[500],
+        json_schema_extra={"unit": "rows"},
+    )  # fmt: skip
 
 
 class AlphaBudget(SpecPart):
     """A false-alarm budget per window, in place of one per period."""
 
-    alpha: float = Field(gt=0, lt=1, description="probability of a false alarm in one window, all monitors together")
+    alpha: float = Field(
+        gt=0, lt=1, description="probability of a false alarm in one window, all monitors together", examples=[0.01],
+        json_schema_extra={"unit": "0..1"},
+    )  # fmt: skip
 
 
-Change = Annotated[str, AfterValidator(_change_text)]
+def _number_as_text(value: Any) -> Any:
+    """YAML reads `0.02` as a number."""
+    return repr(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+Change = Annotated[
+    str,
+    AfterValidator(_change_text),
+    BeforeValidator(_number_as_text),
+    Written("change", "0.05 std"),
+    WithJsonSchema(
+        {"anyOf": [{"type": "string", "pattern": r"^\s*\d+(\.\d+)?( ?std)?\s*$"}, {"type": "number", "minimum": 0}]}
+    ),
+]
 
 
 class Drift(SpecPart):
     """Which columns are watched for drift, by which rule, and how large a change must be to matter."""
 
-    columns: Literal["all"] | tuple[str, ...] = "all"
+    columns: Literal["all"] | tuple[str, ...] = Field(
+        "all",
+        description="the columns that are watched; more columns need a larger change to alarm, for they share "
+        "one budget",
+        examples=["[amount, channel]"],
+    )
     rule: Literal["blocks", "row_tests", "thresholds"] = Field(
-        "blocks", description="row_tests assumes that rows are independent; thresholds applies fixed limits"
+        "blocks",
+        description="`blocks` ranks blocks of time and holds for dependent rows; `row_tests` assumes that rows are "
+        "independent; `thresholds` applies fixed limits, without a false-alarm rate",
     )
     thresholds: Mapping[str, Annotated[float, Field(gt=0)]] = Field(
-        default_factory=dict, description="for rule thresholds: the limit of each statistic, such as {psi: 0.2}"
+        default_factory=dict,
+        description="for rule thresholds: the limit of each statistic",
+        examples=["{psi: 0.2}"],
+        json_schema_extra={"unit": "the statistic's own"},
     )
     floors: Mapping[str, Change] = Field(
-        default_factory=dict, description="by column: the smallest change that may alarm, `0.05 std` or a share of rows"
+        default_factory=dict,
+        description="by column: the smallest change that may alarm; smaller ones are named and do not alarm",
+        examples=["{amount: 0.05 std, channel: 0.02}"],
+        json_schema_extra={"unit": "standard deviations, or a share of rows"},
     )
     must_see: Mapping[str, Change] = Field(
         default_factory=dict,
-        description="by column: a change that must not be missed, in the same units; a window with too few rows to "
-        "detect it is not_enough_data",
+        description="by column: a change that must not be missed; a window with too few rows to detect it is "
+        "`not_enough_data`",
+        examples=["{amount: 0.5 std}"],
+        json_schema_extra={"unit": "standard deviations, or a share of rows"},
     )
     short_reference: bool = Field(
         False, description="accept a reference of 4 windows instead of 8, at the cost of more false alarms"
@@ -67,36 +101,78 @@ class Drift(SpecPart):
 class KpiRule(SpecPart):
     """One KPI, from the catalogue or with an expression, and its limits."""
 
-    metric: str = Field(min_length=1, max_length=64)
-    column: str | None = Field(None, description="for a KPI of one column, such as latency: the column")
-    expression: str | None = Field(None, description="for a KPI of your own: its value as an expression over columns")
-    unit: str | None = Field(None, max_length=32, description="for a KPI with an expression: its unit, for display")
-    min: float | None = None
-    max: float | None = None
+    metric: str = Field(
+        min_length=1, max_length=64, description="a KPI of the [catalogue](catalogue.md), or a name for your own",
+        examples=["accuracy"],
+    )  # fmt: skip
+    column: str | None = Field(
+        None, description="for a KPI of one column, such as latency: the column", examples=["latency_ms"]
+    )
+    expression: str | None = Field(
+        None, description="for a KPI of your own: its value as an expression over columns",
+        examples=["sum(cost_usd) / count(resolved == 'yes')"],
+    )  # fmt: skip
+    unit: str | None = Field(
+        None, max_length=32, description="for a KPI with an expression: its unit, for display", examples=["EUR"]
+    )
+    min: float | None = Field(
+        None, description="a smaller value alarms", examples=[0.85], json_schema_extra={"unit": "the KPI's own"}
+    )
+    max: float | None = Field(
+        None, description="a larger value alarms", examples=[2000], json_schema_extra={"unit": "the KPI's own"}
+    )
 
 
 class FairnessRule(SpecPart):
     """One fairness metric, the protected columns that form its groups, and its limits."""
 
-    metric: str
-    by: tuple[str, ...] = Field(min_length=1)
-    max: float | None = None
-    min: float | None = None
-    min_group: int = Field(30, ge=1, description="groups with fewer rows are reported as too small")
+    metric: str = Field(
+        description="a fairness metric of the [catalogue](catalogue.md)", examples=["equalized_odds_difference"]
+    )
+    by: tuple[str, ...] = Field(
+        min_length=1, description="columns with role protected whose values are the groups", examples=["[age_band]"]
+    )
+    max: float | None = Field(
+        None,
+        description="a larger difference between groups alarms",
+        examples=[0.1],
+        json_schema_extra={"unit": "0..1"},
+    )
+    min: float | None = Field(
+        None, description="for a ratio: a smaller one alarms", examples=[0.8], json_schema_extra={"unit": "0..1"}
+    )
+    min_group: int = Field(
+        30, ge=1, description="groups with fewer rows are reported as too small, and not compared",
+        json_schema_extra={"unit": "rows"},
+    )  # fmt: skip
 
 
 class Monitors(SpecPart):
     """What is computed for every window, and how often it may raise a false alarm."""
 
-    windows: tuple[Duration, ...] | RowWindow = ("1d", "7d")
-    false_alarms: str | AlphaBudget = "1 per 30d"
-    phases: Literal["weekday_weekend", "day_of_week", "hour_of_day"] | None = Field(
-        None, description="seasonality of the traffic: windows are compared with the reference within each phase"
+    windows: tuple[Duration, ...] | RowWindow = Field(
+        ("1d", "7d"),
+        description="the lengths of the windows that are judged, or one number of rows; each length takes its share of "
+        "the budget",
+        examples=["[1d, 7d]", "{rows: 500}"],
     )
-    drift: Drift = Drift()
-    estimate: bool = True
-    kpi: tuple[KpiRule, ...] = ()
-    fairness: tuple[FairnessRule, ...] = ()
+    false_alarms: str | AlphaBudget = Field(
+        "1 per 30d",
+        description="how many false alarms the model may cause, all monitors, columns and lengths together: a "
+        "number per "
+        "period, or a probability per window; fewer false alarms need larger changes or more rows",
+        examples=["1 per 30d", "{alpha: 0.01}"],
+    )
+    phases: Literal["weekday_weekend", "day_of_week", "hour_of_day"] | None = Field(
+        None,
+        description="seasonality of the traffic: windows are compared with the reference within each phase, "
+        "which needs a "
+        "reference that has enough of each",
+    )
+    drift: Drift = Field(Drift(), description="which columns are watched for drift, and how")
+    estimate: bool = Field(True, description="estimate KPIs before outcomes arrive; needs a score, or numbers")
+    kpi: tuple[KpiRule, ...] = Field((), description="what is measured in every window, and its limits")
+    fairness: tuple[FairnessRule, ...] = Field((), description="how groups of people are compared, and the limits")
 
     @field_validator("false_alarms")
     @classmethod
@@ -126,8 +202,9 @@ class Monitors(SpecPart):
             return self.false_alarms.alpha
         if isinstance(self.windows, RowWindow):
             raise ValueError(
-                f"monitors.false_alarms is {self.false_alarms!r}, a budget per period, which needs time windows; with "
-                "windows {rows: N} give false_alarms: {alpha: 0.01}"
+                f"is {self.false_alarms!r}, a budget per period, which needs time windows; with windows {{rows: "
+                f"N}} give "
+                "false_alarms: {alpha: 0.01}"
             )
         alarms, period = self.false_alarms.split(" per ")
         return float(min(0.5, float(alarms) / len(self.windows) * (duration(scale) / duration(period))))

@@ -12,13 +12,16 @@ from monitor.spec.duration import Duration
 class NewOutcomes(SpecPart):
     """Retrain after this many outcomes since the last training set."""
 
-    new_outcomes: int = Field(ge=1)
+    new_outcomes: int = Field(
+        ge=1, description="outcomes since the last training set that start a run", examples=[5000],
+        json_schema_extra={"unit": "outcomes"},
+    )  # fmt: skip
 
 
 class Cron(SpecPart):
     """Retrain on a schedule of five crontab fields, in UTC."""
 
-    cron: str
+    cron: str = Field(description="five crontab fields, in UTC", examples=["0 3 * * 0"])
 
     @field_validator("cron")
     @classmethod
@@ -31,13 +34,33 @@ class Cron(SpecPart):
 class Envelope(SpecPart):
     """The limits of every retrain, which people set beforehand."""
 
-    max_rows: int = Field(200_000, ge=1)
-    max_gpu_hours: float = Field(4.0, gt=0, description="longest training run in hours, on GPU or CPU")
-    base_models: tuple[str, ...] = ()
-    kpi_floor: Mapping[str, float] = Field(default_factory=dict)
-    fairness: Mapping[str, float] = Field(default_factory=dict)
-    max_forgetting: float = Field(0.04, ge=0, le=1, description="largest drop of the KPI on the old hold-out, 0..1")
-    max_regression: float = Field(0.0, ge=0, le=1, description="largest drop of the KPI on new held-out rows, 0..1")
+    max_rows: int = Field(
+        200_000, ge=1, description="most rows of one training set; a larger one blocks the run",
+        json_schema_extra={"unit": "rows"},
+    )  # fmt: skip
+    max_gpu_hours: float = Field(
+        4.0,
+        gt=0,
+        description="longest training run, on GPU or CPU; it is ended there",
+        json_schema_extra={"unit": "hours"},
+    )
+    base_models: tuple[str, ...] = Field(
+        (), description="base models that a recipe may name; without any, every one", examples=["[/models/qwen-0.5b]"]
+    )
+    kpi_floor: Mapping[str, float] = Field(
+        default_factory=dict, description="by KPI: what a candidate must reach on held-out rows to be promoted",
+        examples=["{accuracy: 0.85}"], json_schema_extra={"unit": "the KPI's own"},
+    )  # fmt: skip
+    fairness: Mapping[str, float] = Field(
+        default_factory=dict, description="by fairness metric: the limit that a candidate must keep",
+        examples=["{equalized_odds_difference: 0.1}"], json_schema_extra={"unit": "0..1"},
+    )  # fmt: skip
+    max_forgetting: float = Field(
+        0.04, ge=0, le=1, description="largest drop of the KPI on the old hold-out", json_schema_extra={"unit": "0..1"}
+    )
+    max_regression: float = Field(
+        0.0, ge=0, le=1, description="largest drop of the KPI on new held-out rows", json_schema_extra={"unit": "0..1"}
+    )
 
 
 Trigger = Literal["drift", "kpi", "fairness"] | NewOutcomes | Cron
@@ -46,14 +69,29 @@ Trigger = Literal["drift", "kpi", "fairness"] | NewOutcomes | Cron
 class Retrain(SpecPart):
     """The retraining policy of a model."""
 
-    when: tuple[Trigger, ...] = Field(min_length=1)
-    cooldown: Duration = "24h"
-    min_outcomes: int = Field(
-        200, ge=10, description="labelled events since the last training set that a run needs to start"
-    )
-    recipe: Mapping[str, Any]
-    envelope: Envelope = Envelope()
-    gates: tuple[Literal["no_regression", "fairness", "forgetting", "integrity"], ...] = (
-        "no_regression", "fairness", "forgetting", "integrity",
+    when: tuple[Trigger, ...] = Field(
+        min_length=1, description="what starts a run: an alarm of drift, of a KPI or of fairness, new outcomes, "
+        "a schedule",
+        examples=["[drift, kpi, {new_outcomes: 5000}]"],
     )  # fmt: skip
-    approval: Literal["none", "one", "two"] = "none"
+    cooldown: Duration = Field("24h", description="no run starts within this time of the last one")
+    min_outcomes: int = Field(
+        200, ge=10, description="labelled events since the last training set that a run needs to start",
+        json_schema_extra={"unit": "events"},
+    )  # fmt: skip
+    recipe: Mapping[str, Any] = Field(
+        description="how the model is trained: base model, task, learning rate and so on; [its keys](#retrainrecipe)",
+        examples=["{base_model: /models/qwen-0.5b, method: qlora, task: sequence_classification}"],
+    )
+    envelope: Envelope = Field(Envelope(), description="the limits of every run")
+    gates: tuple[Literal["no_regression", "fairness", "forgetting", "integrity"], ...] = Field(
+        ("no_regression", "fairness", "forgetting", "integrity"),
+        description="checks that a candidate must pass before it is promoted; an unknown one blocks",
+        examples=["[no_regression, integrity]"],
+    )
+    approval: Literal["none", "one", "two"] = Field(
+        "none",
+        description="how many people must approve a promotion; a high-risk model needs one or two, and nobody "
+        "may approve "
+        "a run that they started",
+    )

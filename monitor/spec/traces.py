@@ -18,14 +18,27 @@ Sources = str | tuple[str, ...]
 class Traces(SpecPart):
     """Which OpenTelemetry spans are events of this model, and where each column finds its value in them."""
 
-    service: str = Field(min_length=1, max_length=255, description="service.name of the resource that sends the spans")
-    spans: tuple[SpanKind, ...] = Field(("llm",), min_length=1)
+    service: str = Field(
+        min_length=1,
+        max_length=255,
+        description="service.name of the resource that sends the spans",
+        examples=["shop-bot"],
+    )
+    spans: tuple[SpanKind, ...] = Field(
+        ("llm",), min_length=1, description="kinds of spans that become events", examples=["[llm, agent]"]
+    )
     where: Mapping[str, str] = Field(
-        default_factory=dict, description="attributes that a span must have, with their values"
+        default_factory=dict,
+        description="attributes that a span must have, with their values",
+        examples=["{gen_ai.agent.name: router}"],
     )
     version: Sources | None = Field(
-        None, description="fields or attributes that hold the version; without it, the model that answered"
+        None,
+        description="fields or attributes that hold the version; without it, the model that answered",
+        examples=["service_version"],
     )
     columns: Mapping[str, Sources] = Field(
-        default_factory=dict, description="by column: fields or attributes of a span; the first one present is used"
+        default_factory=dict,
+        description="by column: fields or attributes of a span; the first one present is used",
+        examples=["{tenant: [app.tenant, deployment.environment]}"],
     )

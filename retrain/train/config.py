@@ -28,22 +28,56 @@ class Recipe(Frozen):
     bench/qlora_banking77.py measures, on a small model; bases of billions of parameters want a learning rate near 2e-4.
     """
 
-    base_model: Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
-    revision: str | None = None
-    method: Literal["qlora"] = "qlora"
-    task: Task
-    r: int = Field(default=16, ge=1, le=512)
-    lora_alpha: int = Field(default=32, ge=1, le=2048)
-    lora_dropout: float = Field(default=0.0, ge=0, lt=1)
-    learning_rate: float = Field(default=2e-3, gt=0, le=1)
-    epochs: float = Field(default=4, gt=0, le=1000)
-    batch_size: int = Field(default=32, ge=1)
-    gradient_accumulation_steps: int = Field(default=1, ge=1)
-    max_length: int = Field(default=64, ge=2)
-    warmup_ratio: float = Field(default=0.06, ge=0, le=1)
-    weight_decay: float = Field(default=0.0, ge=0)
-    max_grad_norm: float = Field(default=1.0, gt=0)
-    seed: int = Field(default=0, ge=0, lt=2**32)
+    base_model: Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)] = Field(
+        description="a folder, as a path that starts with `/`, `./`, `../` or `~/`; or a hub id that is in the "
+        "local cache",
+        examples=["/models/qwen-0.5b"],
+    )
+    revision: str | None = Field(
+        None,
+        description="commit of the hub id; required with a hub id",
+        examples=["060db6499f32faf8b98477b0a26969ef7d8b9987"],
+    )
+    method: Literal["qlora"] = Field(default="qlora", description="how it is trained")
+    task: Task = Field(description="`sequence_classification` learns labels, `causal_lm` answers")
+    r: int = Field(
+        default=16, ge=1, le=512, description="rank of the adapter; a higher one learns more and needs more memory"
+    )
+    lora_alpha: int = Field(default=32, ge=1, le=2048, description="scale of the adapter, usually twice its rank")
+    lora_dropout: float = Field(
+        default=0.0, ge=0, lt=1, description="share of the adapter's inputs left out in training",
+        json_schema_extra={"unit": "0..1"},
+    )  # fmt: skip
+    learning_rate: float = Field(
+        default=2e-3, gt=0, le=1, description="step size; bases of billions of parameters want a rate near 2e-4"
+    )
+    epochs: float = Field(
+        default=4,
+        gt=0,
+        le=1000,
+        description="passes over the training set; time grows with them",
+        json_schema_extra={"unit": "passes"},
+    )
+    batch_size: int = Field(
+        default=32, ge=1, description="rows of one step; memory grows with them", json_schema_extra={"unit": "rows"}
+    )
+    gradient_accumulation_steps: int = Field(default=1, ge=1, description="batches that are added up before a step")
+    max_length: int = Field(
+        default=64, ge=2, description="longest text; what is longer is cut, and memory grows with it",
+        json_schema_extra={"unit": "tokens"},
+    )  # fmt: skip
+    warmup_ratio: float = Field(
+        default=0.06,
+        ge=0,
+        le=1,
+        description="share of the steps in which the rate rises",
+        json_schema_extra={"unit": "0..1"},
+    )
+    weight_decay: float = Field(default=0.0, ge=0, description="pull of the weights towards 0")
+    max_grad_norm: float = Field(default=1.0, gt=0, description="longest gradient; longer ones are cut to it")
+    seed: int = Field(
+        default=0, ge=0, lt=2**32, description="start of every random choice; the same seed repeats a run"
+    )
 
     @model_validator(mode="after")
     def _hub_id_is_pinned(self) -> Self:

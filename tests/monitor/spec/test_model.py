@@ -13,23 +13,27 @@ RECIPE = {"base_model": "/models/base"}
 
 REFUSED: list[tuple[str, str, Any, str]] = [
     ("column_names", "columns.date", {"role": "input", "type": "number"}, "columns.date: every event has a built-in"),
-    ("column_names", "columns.9lives", {"role": "input", "type": "number"}, "'9lives'.*starts with a letter"),
-    ("positive_class", "columns.amount.positive", "yes", "columns.amount.positive is 'yes'.*leave it out"),
+    ("column_names", "columns.9lives", {"role": "input", "type": "number"}, "columns.9lives: a column name "
+    "starts with a letter"),
+    ("positive_class", "columns.amount.positive", "yes", "columns.amount.positive: is 'yes'.*leave it out"),
     ("single_roles", "columns.region.role", "prediction", "prediction is given to region, decision; only one"),
     ("prediction", "columns.decision.role", "segment", "no column has role prediction; give it"),
     ("prediction", "columns.decision.type", "number", "prediction of type category or boolean, not number"),
     ("budget", "monitors.false_alarms", "1 per 30d", "'1 per 30d'.*needs time windows.*alpha: 0.01"),
-    ("phases", "monitors.phases", "day_of_week", "monitors.phases is day_of_week.*leave it out"),
-    ("drift_columns", "monitors.drift", {"must_see": {"tone": "0.1 std"}}, "monitors.drift names column 'tone'"),
+    ("phases", "monitors.phases", "day_of_week", "monitors.phases: is day_of_week.*leave it out"),
+    ("drift_columns", "monitors.drift", {"must_see": {"tone": "0.1 std"}}, "monitors.drift.must_see.tone: names "
+    "column 'tone'"),
     ("kpi", "monitors.kpi", [{"metric": "accuracy", "min": 0.9, "max": 0.8}], "min 0.9 is above max 0.8; swap"),
-    ("kpi", "monitors.kpi", [{"metric": "latency_p50", "column": "tone"}], "latency_p50 names column 'tone'"),
-    ("fairness", "monitors.fairness.0.by", ["region"], "by names 'region', which is no column with role protected"),
-    ("redact", "redact", {"tone": ["email"]}, "redact names column 'tone'"),
+    ("kpi", "monitors.kpi", [{"metric": "latency_p50", "column": "tone"}], r"monitors.kpi\[0\].column: names "
+    r"column 'tone'"),
+    ("fairness", "monitors.fairness.0.by", ["region"], r"fairness\[0\].by\[0\]: names 'region', which is no "
+    r"column with role protected"),
+    ("redact", "redact", {"tone": ["email"]}, "redact.tone: names column 'tone'"),
     ("redact", "redact", {"amount": ["email"]}, "redact.amount: the column has type number; only columns of type text"),
     ("redact", "redact", {"customer": ["email"]}, "redact.customer.*a digest already; leave it out"),
-    ("traces", "traces", {"service": "bot", "columns": {"tone": "attr"}}, "traces.columns names column 'tone'"),
-    ("retrain", "retrain", {"when": ["drift"], "recipe": {}}, "retrain.recipe.base_model is missing; give"),
-    ("retention", "retention", "12h", "retention is 12h; give at least 1d"),
+    ("traces", "traces", {"service": "bot", "columns": {"tone": "attr"}}, "traces.columns.tone: names column 'tone'"),
+    ("retrain", "retrain", {"when": ["drift"], "recipe": {}}, "retrain.recipe.base_model: is missing; give"),
+    ("retention", "retention", "12h", "retention: is 12h; give at least 1d"),
 ]  # fmt: skip
 
 
@@ -60,6 +64,6 @@ def test_every_check_is_listed_and_refuses_something() -> None:
 
 def test_the_first_contradiction_is_the_one_reported() -> None:
     document = changed("retention", "12h") | {"redact": {"tone": ["email"]}}
-    with pytest.raises(SpecError, match="redact names column 'tone'") as refused:
+    with pytest.raises(SpecError, match=r"redact\.tone: names column 'tone'") as refused:
         parse_spec(document)
-    assert [problem["field"] for problem in refused.value.facts["problems"]] == ["(whole spec)"]
+    assert [problem["field"] for problem in refused.value.facts["problems"]] == ["redact.tone"]

@@ -1,0 +1,141 @@
+"""A wrong spec is refused in the words of whoever wrote it: the YAML key, its line, the value and the fix."""
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from monitor.spec.parse import SpecError, load_spec
+from tests.monitor import traffic
+from tests.monitor.spec.test_model import changed
+
+INTERNALS = re.compile(
+    r"function-|tuple\[|literal\[|Input should|validation error|type=|pydantic|RowWindow|AlphaBudget|NewOutcomes|"
+    r"OwnPattern|extra_forbidden|NoneType|constrained|_placed|Extra inputs|Field required|Mapping"
+)
+RECIPE = {"base_model": "/models/base", "task": "sequence_classification"}
+
+# (dotted path to set, value, key that the error names, words of the reason)
+WRONG: list[tuple[str, Any, str, str]] = [
+    ("modell", "x", "modell", "is no key of a spec at this place; did you mean model?"),
+    ("monitors.window", ["1d"], "monitors.window", "did you mean windows?"),
+    ("columns.amount.rol", "input", "columns.amount.rol", "did you mean role?"),
+    ("columns.amount", {"role": "input"}, "columns.amount.type", "is missing"),
+    ("columns.amount.type", "numbr", "columns.amount.type", "did you mean number?"),
+    ("columns.amount.role", ["input"], "columns.amount.role", "is a list; write one of"),
+    ("columns.amount", "input", "columns.amount", "write a mapping with the keys role, type"),
+    ("columns", ["amount"], "columns", "is a list; write a mapping from names to"),
+    ("columns", {}, "columns", "give at least one entry"),
+    ("columns.amount.min", "low", "columns.amount.min", "'low'; write a number, such as `0`"),
+    ("columns.amount.dimensions", 2.5, "columns.amount.dimensions", "give a whole number"),
+    ("columns.decision.positive", True, "columns.decision.positive", 'put it in quotes: "true"'),
+    ("task", "clasification", "task", "did you mean classification?"),
+    ("model", "Loans", "model", "lower-case letters"),
+    ("owner", "", "owner", "write a text"),
+    ("owner", None, "owner", "is empty; write text, such as `ml-support@example.com`"),
+    ("owner", 7, "owner", 'YAML reads 7 as a number; write text, such as'),
+    ("risk", "none", "risk", "one of `minimal`, `limited`, `high`"),
+    ("baseline", {"rows": "first few"}, "baseline", "first 5000"),
+    ("baseline", {"rows": 5000}, "baseline.rows", "first 5000"),
+    ("baseline", {"range": {"from": "soon", "to": "2026-03-01T00:00:00Z"}}, "baseline.range.from", "write a time"),
+    ("baseline", {}, "baseline", "exactly one of"),
+    ("monitors.windows", "1d", "monitors.windows", "write a list of durations or a mapping with the key rows"),
+    ("monitors.windows", 5, "monitors.windows", "is 5; write a list of durations"),
+    ("monitors.windows", ["1d", "7x"], "monitors.windows[1]", "'7x' is not a duration"),
+    ("monitors.windows", [1], "monitors.windows[0]", 'put it in quotes: "1"'),
+    ("monitors.windows", {"row": 500}, "monitors.windows.row", "did you mean rows?"),
+    ("monitors.windows", {"rows": 5}, "monitors.windows.rows", "is 5; give at least 100"),
+    ("monitors.false_alarms", 1, "monitors.false_alarms", "`1 per 30d` or `{alpha: 0.01}`"),
+    ("monitors.false_alarms", "some", "monitors.false_alarms", "write alarms per period such as `1 per 30d`"),
+    ("monitors.false_alarms", {"alpha": 2}, "monitors.false_alarms.alpha", "is 2; give less than 1"),
+    ("monitors.false_alarms", {"alfa": 0.1}, "monitors.false_alarms.alfa", "did you mean alpha?"),
+    ("monitors.phases", "weekly", "monitors.phases", "one of `weekday_weekend`"),
+    ("monitors.drift", "all", "monitors.drift", "write a mapping with the keys columns"),
+    ("monitors.drift", {"columns": "amount"}, "monitors.drift.columns", "`all` or a list of text"),
+    ("monitors.drift", {"columns": ["amont"]}, "monitors.drift.columns[0]", "did you mean amount?"),
+    ("monitors.drift", {"floors": {"amount": "much"}}, "monitors.drift.floors.amount", "is not a change"),
+    ("monitors.kpi", {"metric": "accuracy"}, "monitors.kpi", "is a mapping; write a list of"),
+    ("monitors.kpi", [{"metrik": "accuracy"}], "monitors.kpi[0].metric", "is missing"),
+    ("monitors.kpi", [{"metric": "accuracy", "max": "x"}], "monitors.kpi[0].max", "write a number"),
+    ("monitors.fairness", [{"metric": "x", "by": "region"}], "monitors.fairness[0].by", "write a list of text"),
+    ("redact", {"amount": ["emial"]}, "redact.amount[0]", "did you mean email?"),
+    ("redact", {"region": [{"name": "X", "pattern": "a"}]}, "redact.region[0].name", "lower-case letter"),
+    ("redact", {"region": [{"pattern": "a"}]}, "redact.region[0].name", "is missing"),
+    ("redact", {"region": "email"}, "redact.region", "write a list of"),
+    ("retrain", {"when": ["drft"], "recipe": RECIPE}, "retrain.when[0]", "did you mean drift?"),
+    ("retrain", {"when": [{"new_outcome": 5}], "recipe": RECIPE}, "retrain.when[0]", "new_outcomes"),
+    ("retrain", {"when": [{"cron": "daily"}], "recipe": RECIPE}, "retrain.when[0].cron", "five fields"),
+    ("retrain", {"when": [], "recipe": RECIPE}, "retrain.when", "give at least one entry"),
+    ("retrain", {"when": ["drift"], "recipe": RECIPE, "cooldown": "soon"}, "retrain.cooldown", "is not a duration"),
+    ("retrain", {"when": ["drift"], "recipe": RECIPE, "gates": ["luck"]}, "retrain.gates[0]", "one of `no_regression`"),
+    ("traces", {"service": "bot", "spans": ["lm"]}, "traces.spans[0]", "did you mean llm?"),
+    ("traces", {"service": "bot", "version": 5}, "traces.version", 'put it in quotes: "5"'),
+    ("retention", 30, "retention", 'put it in quotes: "30"'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "value", "key", "words"), WRONG, ids=[f"{c[0]}={c[1]}"[:60] for c in WRONG])
+def test_a_wrong_value_is_named_as_it_is_written_with_the_fix(path: str, value: Any, key: str, words: str) -> None:
+    text = yaml.safe_dump(changed(path, value), sort_keys=False)
+    with pytest.raises(SpecError) as refused:
+        load_spec(text)
+    problems = refused.value.facts["problems"]
+    told = {problem["field"]: problem["reason"] for problem in problems}
+    assert words in told.get(key, ""), told
+    for problem in problems:
+        assert not INTERNALS.search(f"{problem['field']} {problem['reason']} {problem['value']}"), problem
+        assert 1 <= problem["line"] <= len(text.splitlines())
+    assert not INTERNALS.search(refused.value.message)
+    assert problems[0]["field"] in refused.value.message
+
+
+def test_a_value_with_several_forms_is_one_problem() -> None:
+    for path, value in (("monitors.windows", 5), ("monitors.false_alarms", 1), ("redact", {"region": [5]})):
+        with pytest.raises(SpecError) as refused:
+            load_spec(yaml.safe_dump(changed(path, value)))
+        assert len(refused.value.facts["problems"]) == 1
+
+
+def test_the_line_of_the_key_is_told() -> None:
+    text = "model: m\ntask: classification\nowner: me\npurpose: p\ncolumns:\n  a: {role: input, type: text}\n  "
+    "b:\n    role: prediction\n    type: catgory\nbaseline: {rows: first 5}\n"
+    with pytest.raises(SpecError, match=r"spec field columns.b.type \(line 9\): .*did you mean category"):
+        load_spec(text)
+
+
+TEXTS = [
+    ("model: m\nmodel: n\n", r"spec field model \(line 2\): appears twice, on lines 1 and 2"),
+    ("columns:\n  a: {role: input}\n  a: {role: input}\n", r"spec field columns.a \(line 3\): appears twice, on "
+    r"lines 2 and 3"),
+    ('{"model": "m",\n "model": "n"}', "appears twice, on lines 1 and 2"),
+    ("model: [", "neither YAML nor JSON: line 1, column 9: "),
+    ("model: m\n\ttask: x\n", "neither YAML nor JSON: line 2, column 1: "),
+    ("columns:\n  no: {role: input, type: text}\n", r"spec field columns \(line 1\): YAML reads a key here as false"),
+    ("columns:\n  1: {role: input, type: text}\n", 'put it in quotes, such as "1"'),
+    ("", "a spec is a mapping of fields such as `model: support-intents`; got nothing"),
+    ("- a\n- b\n", "a spec is a mapping of fields"),
+    ("a: &x [*x]\n", "spec field model: is missing"),
+    ("[" * 5000, "nested too deeply"),
+    (b"\xff\xfe\xfa", "neither YAML nor JSON"),
+    ("model: m\n---\nmodel: n\n", "neither YAML nor JSON: line"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "message"), TEXTS, ids=[repr(c[0])[:40] for c in TEXTS])
+def test_a_text_that_is_no_spec_says_where(text: str | bytes, message: str) -> None:
+    with pytest.raises(SpecError, match=message) as refused:
+        load_spec(text)
+    assert not INTERNALS.search(refused.value.message)
+
+
+def test_a_text_that_repeats_itself_a_billion_times_is_refused_at_once() -> None:
+    layers = "\n".join(f"l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 9)}]" for i in range(1, 30))
+    with pytest.raises(SpecError, match="is missing"):
+        load_spec(f"l0: &l0 [x]\n{layers}\n")
+
+
+def test_a_share_of_rows_may_be_written_as_a_number() -> None:
+    document = traffic.document()
+    document["monitors"] = {**document["monitors"], "drift": {"floors": {"region": 0.02}}}
+    assert load_spec(yaml.safe_dump(document)).monitors.drift.floors == {"region": "0.02"}
