@@ -24,7 +24,8 @@ app = typer.Typer(
     help="Watch models in production, prove what was seen, repair what drifted.",
 )
 for command in (
-    serve.serve, serve.api, serve.worker, init.schema, models.apply, ingest.ingest, quarantine.quarantine, models.evaluate,
+    serve.serve, serve.api, serve.worker, init.schema, models.apply, ingest.ingest, quarantine.quarantine,
+    models.evaluate,
     models.retrain, models.runs, models.promote, models.rollback, models.report, erase.erase, erase.erasures,
     replay.replay, demo.demo, verify.verify, doctor.doctor,
 ):  # fmt: skip
