@@ -17,6 +17,9 @@ from monitor.spec.parse import SpecError, parse_spec
 from monitor.tables import Model, ReferenceRow, SpecRevision
 
 SPECS: Final = CacheKind[tuple[UUID, int], ModelSpec]("specs by model and revision", most=10_000)
+RESOLVED: Final = CacheKind[tuple[UUID, int, tuple[str, ...]], ModelSpec](
+    "specs by model, revision and chosen window lengths", most=1_000
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +114,7 @@ def _renew_reference(site: Site, db: Session, model: Model, spec: ModelSpec) -> 
 
 def _reference_inputs(spec: ModelSpec) -> tuple[Any, ...]:
     columns = {name: column.model_copy(update={"min": None, "max": None}) for name, column in spec.columns.items()}
-    return spec.baseline, columns, spec.monitors.windows
+    return spec.baseline, columns, spec.monitors.windows  # as declared: auto stays auto
 
 
 def current_spec(site: Site, db: Session, model_name: str) -> CurrentSpec:
@@ -124,8 +127,22 @@ def current_spec(site: Site, db: Session, model_name: str) -> CurrentSpec:
 
 
 def in_force(site: Site, db: Session, model: Model) -> CurrentSpec:
-    """The model's newest spec."""
-    return CurrentSpec(model, model.revision, spec_of(site, db, model.id, model.revision))
+    """The model's newest spec, with the window lengths that its newest reference has chosen in place of `auto`."""
+    return spec_for(site, db, model, model.revision, store.newest_reference(db, model.id))
+
+
+def spec_for(site: Site, db: Session, model: Model, revision: int, row: ReferenceRow | None) -> CurrentSpec:
+    """One revision of a model's spec, with the window lengths of a reference in place of `windows: auto`.
+
+    There are no lengths while the reference has not chosen them, and no window closes.
+    """
+    spec = spec_of(site, db, model.id, revision)
+    if spec.monitors.windows != "auto" or row is None or not row.windows:
+        return CurrentSpec(model, revision, spec)
+    lengths = tuple(row.windows)
+    return CurrentSpec(
+        model, revision, site.cache.get(RESOLVED, (model.id, revision, lengths), lambda: spec.with_lengths(lengths))
+    )
 
 
 def spec_of(site: Site, db: Session, model_id: UUID, revision: int) -> ModelSpec:

@@ -74,6 +74,13 @@ class ReferenceRow(Keyed, Base):
     quality_labels: Mapped[bool] = mapped_column(default=False)  # whether it includes the usual delay of labels
     concept: Mapped[dict[str, Any] | None]  # state of monitor.drift.stream after its last label
     arrivals: Mapped[dict[str, Any] | None]  # monitor.windows.silence: when rows usually arrive
+    windows: Mapped[list[Any] | None]  # the lengths that `windows: auto` stands for; null until they are chosen
+    rows_per_day: Mapped[float | None]  # the rate from which they were chosen
+    rule: Mapped[str | None] = mapped_column(String(8))  # where something is auto: early, blocks, declared
+    begins_at: Mapped[datetime | None]  # the rows of an automatic reference lie from here on
+    ends_at: Mapped[datetime | None]  # and before here, where the first window that is judged begins
+    steady_at: Mapped[datetime | None]  # the rate has held since then; null: since the first row
+    left_out: Mapped[list[Any]] = mapped_column(default=list)  # spans of windows whose drift alarm is unresolved
     created_at: Mapped[datetime]
     ready_at: Mapped[datetime | None]
 

@@ -125,6 +125,7 @@ def _changed(spec: ModelSpec, name: str, changes: Mapping[str, Any]) -> ModelSpe
     try:
         changed = parse_spec(spec.document | {"monitors": monitors | changes | {"drift": monitors["drift"] | rule}})
         check_metrics(changed)
+        changed = changed.with_lengths(spec.monitors.scales)
     except SpecError as error:
         raise InvalidError(f"compare: policy {name!r}: {error.message}", field="compare", value=name) from error
     return changed
@@ -133,4 +134,5 @@ def _changed(spec: ModelSpec, name: str, changes: Mapping[str, Any]) -> ModelSpe
 def budgeted(spec: ModelSpec) -> ModelSpec:
     """Return the spec without the parts outside the alarm budget: KPIs, fairness, estimates and retrain policy."""
     left_out = {"kpi": [], "fairness": [], "estimate": False}
-    return parse_spec(spec.document | {"monitors": spec.document["monitors"] | left_out, "retrain": None})
+    found = parse_spec(spec.document | {"monitors": spec.document["monitors"] | left_out, "retrain": None})
+    return found.with_lengths(spec.monitors.scales)

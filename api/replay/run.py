@@ -104,7 +104,7 @@ class ReplayRun:
 
     def finish(self) -> None:
         """Close the remaining windows when their time block has passed, as if nothing came after the file."""
-        windows, last = self.spec.monitors.windows, self.clock.now()
+        windows, last = self.spec.monitors.window_lengths, self.clock.now()
         if not isinstance(windows, RowWindow):
             length = block_length(windows)
             self.clock.move_to(_block_start(last, length) + length + GRACE_PERIOD)
@@ -152,14 +152,14 @@ class ReplayRun:
 
 def feed(run: ReplayRun, given: ReplayInput) -> Iterator[int]:
     """Feed the file and close the remaining windows; yields the number of rows done so far."""
-    by_rows = isinstance(run.spec.monitors.windows, RowWindow)
+    by_rows = isinstance(run.spec.monitors.window_lengths, RowWindow)
     yield from (_feed_rows if by_rows else _feed_time)(run, given)
     run.finish()
 
 
 def _feed_rows(run: ReplayRun, given: ReplayInput) -> Iterator[int]:
     """Feed the rows of one window at a time; each window is judged at its last row."""
-    windows = run.spec.monitors.windows
+    windows = run.spec.monitors.window_lengths
     assert isinstance(windows, RowWindow)
     done = 0
     for part in given.frame.iter_slices(windows.rows):
@@ -178,7 +178,7 @@ def _feed_time(run: ReplayRun, given: ReplayInput) -> Iterator[int]:
     Rows are stored ahead of the clock, many blocks at once. That is safe: a window needs later events to close but
     reads none of them, and the retrain policy does not count labels ahead of the clock.
     """
-    windows = run.spec.monitors.windows
+    windows = run.spec.monitors.window_lengths
     assert not isinstance(windows, RowWindow)
     length = block_length(windows)
     blocks = given.frame.with_columns(pl.col("ts").dt.truncate(length).alias("_block"))

@@ -135,8 +135,11 @@ class _AlertContext:
 
 def _alert_context(db: Session, alert: Alert) -> _AlertContext:
     window = db.get_one(Window, _last_announced_window(alert))
+    reference = db.get_one(ReferenceRow, window.baseline_id)
     spec = parse_spec(store.spec_revision(db, window.model_id, window.spec_revision).document)
-    return _AlertContext(db.get_one(Model, window.model_id), window, db.get_one(ReferenceRow, window.baseline_id), spec)
+    return _AlertContext(
+        db.get_one(Model, window.model_id), window, reference, spec.with_lengths(reference.windows or ())
+    )
 
 
 def _window_rows(site: Site, alarmed: _AlertContext) -> pl.DataFrame:

@@ -9,7 +9,7 @@ from monitor.spec.times import BLOCKS_PER_WINDOW, block_length, profile_parts
 
 def window_layout(spec: ModelSpec, window_length: str) -> WindowLayout:
     """How windows of one length are divided into profile blocks."""
-    windows = spec.monitors.windows
+    windows = spec.monitors.window_lengths
     if isinstance(windows, RowWindow):
         return WindowLayout(BLOCKS_PER_WINDOW, f"{windows.rows // BLOCKS_PER_WINDOW} rows")
     length = block_length(windows)

@@ -88,7 +88,7 @@ def profile_blocks_again(
     if not counted or row.artifact is None:
         return
     gone = pl.DataFrame(counted, schema={"seq": pl.Int64, "ts": pl.Datetime("us", "UTC")}, orient="row")
-    labels: list[int] = np.unique(labels_of(gone, current.spec.monitors.windows, row.from_seq)).tolist()
+    labels: list[int] = np.unique(labels_of(gone, current.spec.monitors.window_lengths, row.from_seq)).tolist()
     _profile_again(site, current, row, labels)
 
 
@@ -114,7 +114,7 @@ def profile_ended_blocks(site: Site, current: CurrentSpec, row: ReferenceRow, re
     if next_seq <= since:
         return []
     fresh = site.events.events(name, from_seq=since, to_seq=next_seq, columns=["seq", "ts"])
-    labels = labels_of(fresh, spec.monitors.windows, row.from_seq)
+    labels = labels_of(fresh, spec.monitors.window_lengths, row.from_seq)
     ended = labels < _open_label(site, spec, row, next_seq)
     waiting = fresh["seq"].filter(pl.Series(~ended))
     profiled = next_seq if waiting.is_empty() else int(waiting.min())  # type: ignore[arg-type]  # not null
@@ -155,7 +155,7 @@ def labels_between(
         seqs: sequence numbers of its first row and one past its last; they decide for row windows.
         times: its start and end; they decide for time windows.
     """
-    windows = spec.monitors.windows
+    windows = spec.monitors.window_lengths
     if isinstance(windows, RowWindow):
         ends = row_labels(np.array(seqs) - row.from_seq, windows.rows)
     else:
@@ -209,7 +209,7 @@ def _block_ranges(
     site: Site, current: CurrentSpec, row: ReferenceRow, runs: Sequence[range], next_seq: int
 ) -> Iterator[BlockRange]:
     assert row.artifact is not None  # a reference that is not fitted has no blocks
-    windows = current.spec.monitors.windows
+    windows = current.spec.monitors.window_lengths
     for labels in runs:
         bounds: dict[str, Any] = {"from_seq": row.from_seq, "to_seq": next_seq}
         if isinstance(windows, RowWindow):
@@ -237,7 +237,7 @@ def _runs_of_labels(labels: Sequence[int], most: int) -> Iterator[range]:
 
 def _open_label(site: Site, spec: ModelSpec, row: ReferenceRow, next_seq: int) -> int:
     """The first block that may still get rows that are not late."""
-    windows = spec.monitors.windows
+    windows = spec.monitors.window_lengths
     if isinstance(windows, RowWindow):
         return int(row_labels(np.array([next_seq - row.from_seq]), windows.rows)[0])
     return int(time_blocks(pl.Series([site.clock.now() - GRACE_PERIOD]), windows)[0])

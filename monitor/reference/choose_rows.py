@@ -34,18 +34,22 @@ def watched_columns(spec: ModelSpec) -> dict[str, ColumnKind]:
 
 def reference_rows(site: Site, current: CurrentSpec, row: ReferenceRow) -> pl.DataFrame | None:
     """The rows of a reference in order; None while they are still arriving."""
-    spec, name = current.spec, current.model.name
-    if spec.baseline.dataset is not None:
-        return dataset_rows(site, current, spec.baseline.dataset).collect()
-    if spec.baseline.range is not None:
-        start, end = spec.baseline.range.from_, spec.baseline.range.to
+    spec, name, baseline = current.spec, current.model.name, current.spec.fixed_baseline
+    windows = spec.monitors.window_lengths
+    if windows == ():
+        return None  # the lengths that `auto` stands for are not chosen yet
+    if baseline is not None and baseline.dataset is not None:
+        return dataset_rows(site, current, baseline.dataset).collect()
+    if baseline is not None and baseline.range is not None:
+        start, end = baseline.range.from_, baseline.range.to
         if site.clock.now() < end + GRACE_PERIOD:
             return None
         return site.events.scan(name, from_ts=start, to_ts=end).sort("seq").collect()
-    first = spec.baseline.first_rows
-    if first is None or site.events.extent(name).next_seq < row.from_seq + first:
+    first = spec.first_rows
+    if first is None:
+        return None if row.ends_at is None else automatic_rows(site, current, row)
+    if site.events.extent(name).next_seq < row.from_seq + first:
         return None
-    windows = spec.monitors.windows
     if isinstance(windows, RowWindow):
         return site.events.events(name, from_seq=row.from_seq, to_seq=row.from_seq + first)
     frame = site.events.events(name, from_seq=row.from_seq)
@@ -55,6 +59,15 @@ def reference_rows(site: Site, current: CurrentSpec, row: ReferenceRow) -> pl.Da
     if frame.select((pl.col("ts") < end).all()).item():
         return None  # the first blocks may still get rows
     return frame.filter((pl.int_range(pl.len()) < first) | (pl.col("ts") < end))
+
+
+def automatic_rows(site: Site, current: CurrentSpec, row: ReferenceRow) -> pl.DataFrame:
+    """The rows of an automatic reference in order: those before its end, except windows whose alarm is unresolved."""
+    rows = site.events.scan(current.model.name, from_seq=row.from_seq, from_ts=row.begins_at, to_ts=row.ends_at)
+    for start, end in row.left_out:
+        begin, stop = datetime.fromisoformat(start), datetime.fromisoformat(end)
+        rows = rows.filter((pl.col("ts") < begin) | (pl.col("ts") >= stop))
+    return rows.sort("seq").collect()
 
 
 def dataset_rows(site: Site, current: CurrentSpec, name: str) -> pl.LazyFrame:

@@ -1,7 +1,9 @@
 """Collect the rows of a reference, divide them into blocks and fit the reference profile."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -10,17 +12,19 @@ from numpy.typing import NDArray
 from core.errors import AppError, InvalidError
 from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from monitor import store
+from monitor.detect.support import supports_block_rule
 from monitor.profile.block import equal_blocks
 from monitor.profile.by_column import Rows, column_names, row_count
 from monitor.profile.fit_reference import fit_reference
 from monitor.profile.reference_profile import ReferenceProfile
 from monitor.reference.choose_rows import dataset_rows, reference_rows, watched_columns
 from monitor.reference.encode import encoding_of, with_vectors
+from monitor.reference.lengths import block_candidates
 from monitor.service import CurrentSpec
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.spec.monitors import RowWindow
-from monitor.spec.times import BLOCKS_PER_WINDOW, block_length, profile_parts, reference_time
+from monitor.spec.times import BLOCKS_PER_WINDOW, DAY, block_length, profile_parts, reference_time
 from monitor.tables import ReferenceRow
 
 
@@ -37,6 +41,8 @@ def fix_origin(site: Site, current: CurrentSpec, row: ReferenceRow) -> None:
     """
     name = current.model.name
     extent = site.events.extent(name)
+    if row.windows is not None or row.begins_at is not None:
+        return  # windows that are chosen from the traffic, or follow an automatic reference, keep their start
     if extent.next_seq <= row.from_seq or (row.origin_ts and extent.first_ts and row.origin_ts <= extent.first_ts):
         return
     earlier = site.events.scan(name, from_seq=row.from_seq, to_ts=row.origin_ts)  # all events the first time
@@ -49,12 +55,13 @@ def fix_origin(site: Site, current: CurrentSpec, row: ReferenceRow) -> None:
 def collect(site: Site, current: CurrentSpec, row: ReferenceRow) -> None:
     """Fit the reference once its rows have arrived. A reference that cannot be fitted stores the problem."""
     try:
-        named = current.spec.baseline.dataset
+        fixed = current.spec.fixed_baseline
+        named = fixed.dataset if fixed is not None and current.spec.monitors.window_lengths != () else None
         frame = reference_rows(site, current, row) if named is None else dataset_rows(site, current, named)
         height = 0 if frame is None else row_count(frame)
         if frame is None or not height:
             return
-        fitted = _fit(current.spec, _with_encoded_texts(site, current.spec, frame), _training_texts(site, current, row))
+        windows, fitted, rule = _fit_with_rule(site, current, row, frame)
     except AppError as error:
         with site.database.write() as db:
             db.get_one(ReferenceRow, row.id, with_for_update=True).problem = error.message
@@ -70,15 +77,125 @@ def collect(site: Site, current: CurrentSpec, row: ReferenceRow) -> None:
         if isinstance(frame, pl.DataFrame):  # of events
             stored.to_seq = int(frame["seq"].max()) + 1  # type: ignore[arg-type]  # has rows
             stored.from_ts, stored.to_ts = frame["ts"].min(), frame["ts"].max()  # type: ignore[assignment]  # times
-        stored.problem = None
+            _end_at_first_window(site, current, stored)
+        stored.problem, stored.windows, stored.rule = None, windows, rule
         append_entry(
             db, kind="model.baseline", actor=SYSTEM_ACTOR, subject=f"model:{current.model.name}", at=site.clock.now(),
             body={
                 "baseline": row.id, "digest": artifact, "rows": height, "reason": row.reason,
                 "spec_revision": current.revision, "source": "events" if named is None else "dataset",
                 "events_version": site.events.extent(current.model.name).events_version,
+                **_chosen(stored),
             },
         )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Successor:
+    """The next reference of a model whose reference or window lengths are automatic.
+
+    Attributes:
+        at: windows are counted from here.
+        rule: `early` or `blocks`; `declared` where the spec names another one.
+        steady_at: since when the rate has held; None where it always has.
+        left_out: spans of the windows that did not enter it.
+        profile: fitted on `frame`; None where it must be.
+        begins_at: of an automatic reference, where its rows begin; None for that of the reference before.
+    """
+
+    at: datetime
+    lengths: tuple[str, ...]
+    rule: str
+    reason: str
+    rows_per_day: float | None
+    steady_at: datetime | None
+    frame: pl.DataFrame
+    left_out: list[list[str]]
+    profile: ReferenceProfile | None = None
+    begins_at: datetime | None = None
+
+
+def succeed(site: Site, current: CurrentSpec, before: ReferenceRow, step: Successor) -> None:
+    """Put the next reference in force, with its entry in the ledger. Windows continue from its begin."""
+    spec, frame = current.spec.with_lengths(step.lengths), step.frame
+    fitted = step.profile or _fit(spec, _with_encoded_texts(site, spec, frame), _training_texts(site, current, before))
+    artifact, now = site.artifacts.put(fitted.to_bytes()), site.clock.now()
+    rule, reason = step.rule, step.reason
+    if rule == "early" and supports_block_rule(spec, fitted, short=block_length(step.lengths) < DAY):
+        rule, reason = "blocks", f"{reason}, which supports the block rule, so the early rule ends"
+    site.events.settle(current.model.name)
+    automatic = current.spec.fixed_baseline is None
+    with site.database.write() as db:
+        row = ReferenceRow(
+            model_id=before.model_id, spec_revision=current.revision, state="ready", reason=reason,
+            from_seq=before.from_seq, to_seq=before.to_seq, origin_ts=step.at, from_ts=frame["ts"].min(),
+            to_ts=frame["ts"].max(), rows=frame.height, artifact=artifact, arrivals=before.arrivals,
+            windows=list(step.lengths) if current.spec.monitors.windows == "auto" else None,
+            rows_per_day=step.rows_per_day, rule=rule, steady_at=step.steady_at, left_out=step.left_out,
+            begins_at=(step.begins_at or before.begins_at) if automatic else None,
+            ends_at=step.at if automatic else None,
+            # Several references may follow each other in one evaluation of a history; the newest is in force.
+            created_at=max(now, before.created_at + timedelta(microseconds=1)), ready_at=now,
+        )  # fmt: skip
+        db.add(row)
+        _end_at_first_window(site, current, row)
+        row.profiled_seq = row.settled_seq = row.to_seq if automatic else None
+        db.flush()
+        append_entry(
+            db, kind="model.baseline", actor=SYSTEM_ACTOR, subject=f"model:{current.model.name}", at=now,
+            body={
+                "baseline": row.id, "digest": artifact, "rows": frame.height, "reason": row.reason,
+                "spec_revision": current.revision, "source": "events",
+                "events_version": site.events.extent(current.model.name).events_version, **_chosen(row),
+            },
+        )  # fmt: skip
+
+
+def _chosen(row: ReferenceRow) -> dict[str, Any]:
+    """What a ledger entry says about an automatic reference."""
+    if row.rule is None:
+        return {}
+    return {"windows": row.windows, "rule": row.rule, "left_out": len(row.left_out or ())}
+
+
+def _end_at_first_window(site: Site, current: CurrentSpec, row: ReferenceRow) -> None:
+    """Let the windows after an automatic reference begin with the first row that arrived after its end."""
+    if row.ends_at is None:
+        return
+    after = site.events.scan(current.model.name, from_seq=row.from_seq, from_ts=row.ends_at)
+    first = after.select(pl.col("seq").min()).collect().item()
+    row.to_seq = site.events.extent(current.model.name).next_seq if first is None else first
+
+
+def fit_for_blocks(
+    site: Site, current: CurrentSpec, row: ReferenceRow, frame: Rows, candidates: Sequence[tuple[str, ...]]
+) -> tuple[tuple[str, ...], ReferenceProfile] | None:
+    """The first window lengths that the block rule can judge by these rows, with the fitted reference."""
+    for windows in candidates:
+        spec = current.spec.with_lengths(windows)
+        fitted = _fit(spec, _with_encoded_texts(site, spec, frame), _training_texts(site, current, row))
+        if supports_block_rule(spec, fitted, short=block_length(windows) < DAY):
+            return windows, fitted
+    return None
+
+
+def _fit_with_rule(
+    site: Site, current: CurrentSpec, row: ReferenceRow, frame: Rows
+) -> tuple[list[str] | None, ReferenceProfile, str | None]:
+    """Fit a reference; where it or its windows are automatic, also choose the rule and the lengths that it supports."""
+    spec, windows = current.spec, current.spec.monitors.window_lengths
+    chosen = list(spec.monitors.scales) if spec.monitors.windows == "auto" else None
+    automatic = (chosen is not None or spec.fixed_baseline is None) and spec.monitors.drift.rule == "blocks"
+    if automatic and chosen is not None and "ts" in column_names(frame):
+        times = frame.lazy().select(pl.col("ts").max() - pl.col("ts").min()).collect().item()
+        found = fit_for_blocks(site, current, row, frame, block_candidates(chosen[0], times + DAY))
+        if found is not None:
+            return list(found[0]), found[1], "blocks"
+    fitted = _fit(spec, _with_encoded_texts(site, spec, frame), _training_texts(site, current, row))
+    if not automatic:
+        return chosen, fitted, None if chosen is None else "declared"
+    short = isinstance(windows, RowWindow) or block_length(windows) < DAY
+    return chosen, fitted, "blocks" if supports_block_rule(spec, fitted, short=short) else "early"
 
 
 def refit(
@@ -100,7 +217,7 @@ def refit(
 def _rows_left(
     site: Site, current: CurrentSpec, row: ReferenceRow, erased: Sequence[tuple[int, datetime]]
 ) -> pl.DataFrame:
-    first, windows = current.spec.baseline.first_rows, current.spec.monitors.windows
+    first, windows = current.spec.first_rows, current.spec.monitors.window_lengths
     if first is None:
         frame = reference_rows(site, current, row)
         assert frame is not None  # a range that is over, or a dataset
@@ -119,7 +236,7 @@ def _rows_left(
 
 
 def _fit(spec: ModelSpec, frame: Rows, texts: dict[str, list[str | None]]) -> ReferenceProfile:
-    windows = spec.monitors.windows
+    windows = spec.monitors.window_lengths
     parts = 1 if isinstance(windows, RowWindow) else profile_parts(windows)
     return fit_reference(
         frame,
@@ -138,7 +255,7 @@ def _with_encoded_texts(site: Site, spec: ModelSpec, frame: Rows) -> Rows:
 
 
 def _blocks(spec: ModelSpec, frame: Rows) -> NDArray[np.int64]:
-    windows = spec.monitors.windows
+    windows = spec.monitors.window_lengths
     if isinstance(windows, RowWindow):
         return equal_blocks(row_count(frame), windows.rows // BLOCKS_PER_WINDOW)
     if "ts" not in column_names(frame):

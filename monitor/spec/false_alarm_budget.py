@@ -24,7 +24,7 @@ CONCEPT_SHARE: Final = 0.1
 def share(spec: ModelSpec, part: BudgetPart) -> float:
     """The share of the whole budget that one monitor may spend, 0..1."""
     concept = CONCEPT_SHARE if watches_concept(spec) else 0.0
-    volume = 0.0 if isinstance(spec.monitors.windows, RowWindow) else VOLUME_SHARE
+    volume = 0.0 if isinstance(spec.monitors.window_lengths, RowWindow) else VOLUME_SHARE
     parts: dict[BudgetPart, float] = {
         "quality": QUALITY_SHARE - volume - SILENCE_SHARE, "volume": volume, "silence": SILENCE_SHARE,
         "concept": concept,
@@ -51,7 +51,7 @@ def days_between(spec: ModelSpec, part: BudgetPart, *, rows_per_day: float) -> f
         part: the monitor.
         rows_per_day: of the model's traffic; used for row windows only.
     """
-    windows = spec.monitors.windows
+    windows = spec.monitors.window_lengths or ("1d",)  # any length spends the same while none is chosen
     if isinstance(windows, RowWindow):
         spent = alpha(spec, part, spec.monitors.scales[0]) * rows_per_day / windows.rows
     else:
@@ -68,8 +68,8 @@ def run_length(spec: ModelSpec, *, rows: int, lasted: timedelta | None) -> float
         lasted: time that the reference spans; with `rows` it gives the labels per second, for time windows. Without
             it, the reference counts as one window of the shortest length.
     """
-    spent = {scale: alpha(spec, "concept", scale) for scale in spec.monitors.scales}
-    windows = spec.monitors.windows
+    spent = {scale: alpha(spec, "concept", scale) for scale in spec.monitors.scales or ("1d",)}
+    windows = spec.monitors.window_lengths or ("1d",)
     if isinstance(windows, RowWindow):
         return max(100.0, windows.rows / sum(spent.values()))
     seconds = lasted.total_seconds() if lasted is not None else 0.0

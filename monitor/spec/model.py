@@ -1,7 +1,7 @@
 """The model spec: what a user declares about one model, checked as a whole before it is accepted."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Annotated, Any, Final, Literal
 
@@ -19,6 +19,7 @@ from monitor.spec.problems import nearest
 from monitor.spec.retraining import Retrain
 from monitor.spec.traces import Traces
 
+AUTO_REFERENCE_ROWS: Final = 1_000  # rows of an automatic reference when its first window is judged, about
 Task = Literal["classification", "regression", "generation"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 
@@ -49,8 +50,11 @@ class ModelSpec(SpecPart):
         "digits, spaces, `.`, `-` and `_`, at most 100; a row with an undeclared field is rejected",
         examples=["{intent: {role: prediction, type: category}}"],
     )
-    baseline: Baseline = Field(
-        description="the reference: the rows that windows are compared with", examples=["{rows: first 5000}"]
+    baseline: Literal["auto"] | Baseline = Field(
+        "auto",
+        description="the reference: the rows that windows are compared with. `auto`: about the first 1,000 rows, "
+        "and later ones until the reference supports the block rule",
+        examples=["auto", "{rows: first 5000}"],
     )
     ack: Literal["log", "lake"] = Field(
         "log",
@@ -86,6 +90,31 @@ class ModelSpec(SpecPart):
     def with_role(self, *roles: str) -> tuple[str, ...]:
         """Names of the columns that have one of the roles, in declared order."""
         return tuple(name for name, column in self.columns.items() if column.role in roles)
+
+    def with_lengths(self, lengths: Sequence[str]) -> "ModelSpec":
+        """The spec with the lengths that `windows: auto` stands for; a spec with lengths of its own stays as it is.
+
+        Its document and digest stay those of the declared spec.
+        """
+        if self.monitors.windows != "auto":
+            return self
+        return self.model_copy(update={"monitors": self.monitors.with_lengths(lengths)})
+
+    @property
+    def fixed_baseline(self) -> Baseline | None:
+        """The reference that the spec fixes; None for `auto`."""
+        return self.baseline if isinstance(self.baseline, Baseline) else None
+
+    @property
+    def first_rows(self) -> int | None:
+        """How many first rows make up the reference; None where their number is not fixed.
+
+        With `baseline: auto` and row windows they are the rows of four windows, at least 1,000.
+        """
+        if self.fixed_baseline is not None:
+            return self.fixed_baseline.first_rows
+        windows = self.monitors.window_lengths
+        return max(AUTO_REFERENCE_ROWS, 4 * windows.rows) if isinstance(windows, RowWindow) else None
 
     @property
     def encoders(self) -> dict[str, Encoder]:
@@ -164,13 +193,14 @@ def _check_prediction(spec: ModelSpec) -> None:
 
 def _check_budget(spec: ModelSpec) -> None:
     try:
-        spec.monitors.alpha(spec.monitors.scales[0])
+        for scale in spec.monitors.scales:
+            spec.monitors.alpha(scale)
     except ValueError as error:  # the budget does not fit the windows
         raise KeyProblem(("monitors", "false_alarms"), str(error)) from error
 
 
 def _check_phases(spec: ModelSpec) -> None:
-    if spec.monitors.phases is not None and isinstance(spec.monitors.windows, RowWindow):
+    if spec.monitors.phases is not None and isinstance(spec.monitors.window_lengths, RowWindow):
         raise KeyProblem(
             ("monitors", "phases"),
             f"is {spec.monitors.phases}, which needs time windows; with windows {{rows: N}}, leave it out",
@@ -265,7 +295,7 @@ def _check_retrain(spec: ModelSpec) -> None:
 def _check_retention(spec: ModelSpec) -> None:
     if spec.retention is None:
         return
-    windows = spec.monitors.windows
+    windows = spec.monitors.window_lengths
     longest = timedelta(0)
     if not isinstance(windows, RowWindow):
         longest = max((duration(w) for w in windows), default=longest)

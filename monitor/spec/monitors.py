@@ -1,10 +1,18 @@
 """What is monitored: windows, the false-alarm budget, drift, KPIs and fairness metrics."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from monitor.spec.base import SpecPart, Written
 from monitor.spec.duration import Duration, duration
@@ -150,11 +158,12 @@ class FairnessRule(SpecPart):
 class Monitors(SpecPart):
     """What is computed for every window, and how often it may raise a false alarm."""
 
-    windows: tuple[Duration, ...] | RowWindow = Field(
-        ("1d", "7d"),
+    windows: Literal["auto"] | tuple[Duration, ...] | RowWindow = Field(
+        "auto",
         description="the lengths of the windows that are judged, or one number of rows; each length takes its share of "
-        "the budget",
-        examples=["[1d, 7d]", "{rows: 500}"],
+        "the budget. `auto`: one length that holds about 200 rows, chosen from the traffic and again when its rate "
+        "changes by more than a factor of four",
+        examples=["auto", "[1d, 7d]", "{rows: 500}"],
     )
     false_alarms: str | AlphaBudget = Field(
         "1 per 30d",
@@ -174,6 +183,13 @@ class Monitors(SpecPart):
     kpi: tuple[KpiRule, ...] = Field((), description="what is measured in every window, and its limits")
     fairness: tuple[FairnessRule, ...] = Field((), description="how groups of people are compared, and the limits")
 
+    @field_validator("windows")
+    @classmethod
+    def _some(cls, value: Any) -> Any:
+        if value == ():
+            raise ValueError("is an empty list; give at least one length such as [1d], or auto")
+        return value
+
     @field_validator("false_alarms")
     @classmethod
     def _budget(cls, value: str | AlphaBudget) -> str | AlphaBudget:
@@ -183,10 +199,24 @@ class Monitors(SpecPart):
             )
         return value
 
+    _chosen: tuple[str, ...] = PrivateAttr(())  # the lengths that `windows: auto` stands for; kept with the reference
+
+    def with_lengths(self, lengths: Sequence[str]) -> "Monitors":
+        """The same monitors, with the lengths that `windows: auto` stands for."""
+        found = self.model_copy()
+        found._chosen = tuple(lengths)
+        return found
+
+    @property
+    def window_lengths(self) -> tuple[str, ...] | RowWindow:
+        """The windows that are judged; none while the lengths that `auto` stands for are not chosen."""
+        return self._chosen if self.windows == "auto" else self.windows
+
     @property
     def scales(self) -> tuple[str, ...]:
         """The lengths of the windows that are judged: durations such as `7d`, or `500 rows`."""
-        return (f"{self.windows.rows} rows",) if isinstance(self.windows, RowWindow) else self.windows
+        windows = self.window_lengths
+        return (f"{windows.rows} rows",) if isinstance(windows, RowWindow) else windows
 
     def alpha(self, scale: str) -> float:
         """The false-alarm probability that one window of a length may spend, at most 0.5 for a budget per period.
@@ -207,4 +237,4 @@ class Monitors(SpecPart):
                 "false_alarms: {alpha: 0.01}"
             )
         alarms, period = self.false_alarms.split(" per ")
-        return float(min(0.5, float(alarms) / len(self.windows) * (duration(scale) / duration(period))))
+        return float(min(0.5, float(alarms) / max(len(self.scales), 1) * (duration(scale) / duration(period))))

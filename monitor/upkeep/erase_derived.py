@@ -15,7 +15,7 @@ from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from governance.ledger.read import ledger_entries
 from monitor import store
 from monitor.reference import block_profiles, collect
-from monitor.service import CurrentSpec
+from monitor.service import CurrentSpec, spec_for
 from monitor.site import Site
 from monitor.spec.parse import parse_spec
 from monitor.tables import Alert, ArtifactDraft, Explanation, Model, ReferenceRow, Window
@@ -109,10 +109,10 @@ def profile_again(site: Site, case: Case) -> None:
     with site.database.read() as db:
         erased = erased_events(db, case)
         rows = list(db.scalars(select(ReferenceRow).where(ReferenceRow.model_id == store.model(db, case.model).id)))
-        specs = {row.id: parse_spec(store.spec_revision(db, row.model_id, row.spec_revision).document) for row in rows}
         model = store.model(db, case.model)
+        made_under = {row.id: spec_for(site, db, model, row.spec_revision, row) for row in rows}
     for row in rows:
-        block_profiles.profile_blocks_again(site, CurrentSpec(model, row.spec_revision, specs[row.id]), row, erased)
+        block_profiles.profile_blocks_again(site, made_under[row.id], row, erased)
 
 
 def refit_references(site: Site, case: Case, datasets: Collection[UUID]) -> None:
@@ -128,10 +128,10 @@ def refit_references(site: Site, case: Case, datasets: Collection[UUID]) -> None
         done = {e["body"]["baseline"] for e in _refits(db, case)}
         query = select(ReferenceRow).where(ReferenceRow.model_id == model.id, ReferenceRow.artifact.is_not(None))
         affected = [row for row in db.scalars(query) if rests_on_erased(db, row, erased, datasets)]
-        specs = {row.id: parse_spec(store.spec_revision(db, model.id, row.spec_revision).document) for row in affected}
+        made_under = {row.id: spec_for(site, db, model, row.spec_revision, row) for row in affected}
     for row in affected:
         if str(row.id) not in done:
-            _refit(site, case, CurrentSpec(model, row.spec_revision, specs[row.id]), row, erased)
+            _refit(site, case, made_under[row.id], row, erased)
     with site.database.read() as db:
         replaced = [d for e in _refits(db, case) for d in (e["body"]["previous"], *e["body"]["learned"])]
         columns = (ReferenceRow.artifact, ReferenceRow.estimator, ReferenceRow.quality)
@@ -146,11 +146,14 @@ def rests_on_erased(db: Session, row: ReferenceRow, erased: Erased, datasets: Co
     spec = parse_spec(store.spec_revision(db, row.model_id, row.spec_revision).document)
     if {d.id for d in store.training_sets(db, row.model_id, made_before=row.created_at)} & set(datasets):
         return True
-    if spec.baseline.dataset is not None:
-        named = store.dataset(db, row.model_id, spec.baseline.dataset)
+    baseline = spec.fixed_baseline
+    if baseline is not None and baseline.dataset is not None:
+        named = store.dataset(db, row.model_id, baseline.dataset)
         return named is not None and named.id in datasets
-    if spec.baseline.range is not None:
-        return any(spec.baseline.range.from_ <= ts < spec.baseline.range.to for _, ts in erased)
+    if baseline is not None and baseline.range is not None:
+        return any(baseline.range.from_ <= ts < baseline.range.to for _, ts in erased)
+    if row.ends_at is not None:
+        return any(seq >= row.from_seq and ts < row.ends_at for seq, ts in erased)
     return row.to_seq is not None and any(row.from_seq <= seq < row.to_seq for seq, _ in erased)
 
 

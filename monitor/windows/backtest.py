@@ -41,7 +41,7 @@ REFERENCE_VERDICTS: Final = ("reference", "no_reference")  # of windows that no 
 
 def profile_layout(spec: ModelSpec) -> tuple[Any, ...]:
     """What decides the reference and the block profiles of a spec; specs with equal layouts share both."""
-    windows = spec.monitors.windows
+    windows = spec.monitors.window_lengths
     blocks = windows.rows if isinstance(windows, RowWindow) else block_length(windows)
     return blocks, spec.baseline, tuple(watched_columns(spec).items())
 
@@ -266,7 +266,7 @@ def _stored_window(window: Window, measured: Sequence[Any]) -> _StoredWindow:
 
 def _volume(spec: ModelSpec, window: _StoredWindow) -> Iterator[JudgedWindow]:
     """The volume of a window, judged at the policy's share of the budget; row windows have no volume."""
-    if isinstance(spec.monitors.windows, RowWindow):
+    if isinstance(spec.monitors.window_lengths, RowWindow):
         return
     if window.volume is None or window.volume.p is None:
         reason = window.reason or ("not_learned" if window.volume is None else "not_tested")

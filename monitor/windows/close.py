@@ -21,7 +21,7 @@ CLOSE_AFTER_QUIET: Final = timedelta(minutes=5)
 
 def next_bounds(site: Site, current: CurrentSpec, row: ReferenceRow, scale: str, number: int) -> tuple[Any, Any] | None:
     """Start and end of the next window of one length, as sequence numbers or times; None while it cannot be closed."""
-    windows = current.spec.monitors.windows
+    windows = current.spec.monitors.window_lengths
     extent = site.events.extent(current.model.name)
     if isinstance(windows, RowWindow):
         from_seq = row.from_seq + number * windows.rows
@@ -40,7 +40,7 @@ def due(site: Site, current: CurrentSpec, row: ReferenceRow, scale: str, number:
     if found is None:
         return None
     (start, end), name = found, current.model.name
-    if isinstance(current.spec.monitors.windows, RowWindow):
+    if isinstance(current.spec.monitors.window_lengths, RowWindow):
         frame = site.events.events(name, from_seq=start, to_seq=end)
         times = frame["ts"].min(), frame["ts"].max()
         return DueWindow(scale, number, start, end, *times, frame)  # type: ignore[arg-type]  # times

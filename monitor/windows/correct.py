@@ -29,7 +29,7 @@ def correct_windows(site: Site, current: CurrentSpec, row: ReferenceRow, reached
         if late_rows.is_truncated(site, current, one.window):
             late_rows.record_not_corrected(site, current, one, reached)
             continue
-        judged_by, closed = late_rows.spec_at_judgement(site, current, one.window), one.window
+        judged_by, closed = late_rows.spec_at_judgement(site, current, row, one.window), one.window
         frame = late_rows.current_rows(site, judged_by, row, closed, reached)
         window = time_window(closed.scale, closed.number, (closed.from_ts, closed.to_ts), frame, none_at=reached)
         decision, readings, outcomes = judge_window(site, judged_by, row, window)

@@ -5,8 +5,7 @@ from uuid import UUID
 from core import queue
 from core.jobs import ConsiderJob
 from monitor import store
-from monitor.reference import block_profiles, collect, profile_job
-from monitor.service import current_spec
+from monitor.reference import automatic, block_profiles, collect, profile_job
 from monitor.site import Site
 from monitor.tables import ReferenceRow
 from monitor.windows import concept, estimates, quality
@@ -30,10 +29,8 @@ def evaluate(site: Site, model_name: str) -> list[UUID]:
     reached = site.events.extent(model_name).next_seq  # profiles hold every event before it, and perhaps later ones
     profiled = False
     while True:
+        current, row = automatic.in_force(site, model_name)
         with site.database.read() as db:
-            current = current_spec(site, db, model_name)
-            row = store.newest_reference(db, current.model.id)
-            assert row is not None  # every model has one from its first spec on
             closed = {scale: store.windows_count(db, row.id, scale) for scale in current.spec.monitors.scales}
         if row.state == "collecting" or not any(closed.values()):
             if not any(closed.values()):
@@ -42,6 +39,8 @@ def evaluate(site: Site, model_name: str) -> list[UUID]:
                 collect.collect(site, current, row)
             with site.database.read() as db:
                 row = db.get_one(ReferenceRow, row.id)
+            if row.windows is not None and tuple(row.windows) != current.spec.monitors.scales:
+                continue  # the reference supports other lengths
         if row.artifact is not None and not profiled:
             block_profiles.profile_ended_blocks(
                 site, current, row, profile_job.load_profile(site.artifacts.root, row.artifact)
@@ -54,6 +53,9 @@ def evaluate(site: Site, model_name: str) -> list[UUID]:
         site.events.settle(model_name)  # verdicts name the table version they were computed from
         for window in sorted(ready, key=lambda d: d.to_ts):
             touched.append(close_window(site, current, row, window, reached))
+        if automatic.renew(site, current, row):
+            profiled = False
+            continue
         if all(next_bounds(site, current, row, d.scale, d.number + 1) is None for d in ready):
             break
     if touched or any(closed.values()):

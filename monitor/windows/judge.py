@@ -75,7 +75,7 @@ def _judge_drift(
         }
         return document | {"sentence": reason}, unjudged_readings(reason, window.frame.height)
 
-    wanted = current.spec.baseline.first_rows
+    wanted = current.spec.first_rows
     if row.problem is not None:
         return not_judged("no_reference", f"Drift not judged: the reference could not be fitted: {row.problem}.")
     if row.state == "collecting":
@@ -87,7 +87,8 @@ def _judge_drift(
     assert row.artifact is not None
     assert row.to_seq is not None
     empty_before_it_ends = window.frame.is_empty() and row.to_ts is not None and window.from_ts < row.to_ts
-    if window.from_seq < row.to_seq or empty_before_it_ends:
+    before_it_ends = row.ends_at is not None and window.from_ts < row.ends_at
+    if window.from_seq < row.to_seq or empty_before_it_ends or before_it_ends:
         return not_judged("reference", "Drift not judged: these rows belong to the reference itself.")
     reference = profile_job.load_profile(site.artifacts.root, row.artifact)
     labels = block_profiles.labels_between(

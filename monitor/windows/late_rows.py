@@ -11,11 +11,10 @@ import polars as pl
 
 from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from monitor import store
-from monitor.service import CurrentSpec
+from monitor.service import CurrentSpec, spec_for
 from monitor.site import Site
 from monitor.spec.duration import duration
 from monitor.spec.monitors import RowWindow
-from monitor.spec.parse import parse_spec
 from monitor.tables import ReferenceRow, Window
 
 # Least time between two corrections of one window; rows that arrive meanwhile are judged together.
@@ -41,7 +40,7 @@ def windows_with_late_rows(site: Site, current: CurrentSpec, row: ReferenceRow, 
         reached: one past the last event that the stored profiles hold.
     """
     since = row.from_seq if row.settled_seq is None else row.settled_seq
-    if isinstance(current.spec.monitors.windows, RowWindow) or reached <= since:
+    if isinstance(current.spec.monitors.window_lengths, RowWindow) or reached <= since:
         return []
     fresh = site.events.events(current.model.name, from_seq=since, to_seq=reached, columns=["seq", "ts"])
     earliest: Any = fresh["ts"].min()
@@ -64,13 +63,12 @@ def windows_with_late_rows(site: Site, current: CurrentSpec, row: ReferenceRow, 
     return found
 
 
-def spec_at_judgement(site: Site, current: CurrentSpec, window: Window) -> CurrentSpec:
+def spec_at_judgement(site: Site, current: CurrentSpec, row: ReferenceRow, window: Window) -> CurrentSpec:
     """The spec under which a window was judged: a new threshold never applies to the past."""
     if window.spec_revision == current.revision:
         return current
     with site.database.read() as db:
-        document = store.spec_revision(db, current.model.id, window.spec_revision).document
-    return CurrentSpec(current.model, window.spec_revision, parse_spec(document))
+        return spec_for(site, db, current.model, window.spec_revision, row)
 
 
 def current_rows(site: Site, current: CurrentSpec, row: ReferenceRow, window: Window, reached: int) -> pl.DataFrame:

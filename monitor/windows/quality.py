@@ -48,7 +48,7 @@ def with_quality_learned(site: Site, current: CurrentSpec, row: ReferenceRow) ->
     if known is not None:
         found.append(_learn_check(QUALITY["label_delay"], "", known, {}))
     document = {
-        "checks": [f for f in found if f is not None], "volume": _rows_per_block(current.spec, frame),
+        "checks": [f for f in found if f is not None], "volume": _rows_per_block(current.spec, row, frame),
         "spec_revision": current.revision,
     }  # fmt: skip
     digest = site.artifacts.put(json.dumps(document, sort_keys=True, allow_nan=False).encode())
@@ -105,19 +105,28 @@ def _view(check: QualityCheck, column: str, frame: pl.DataFrame) -> pl.DataFrame
     return frame if all(c in frame.columns for c in needed) else None
 
 
-def _rows_per_block(spec: ModelSpec, frame: pl.DataFrame) -> dict[str, Any]:
-    """Number of rows in each whole time block of the reference, from block `first` on; empty for row windows."""
-    windows = spec.monitors.windows
-    if isinstance(windows, RowWindow) or "ts" not in frame.columns:
+def _rows_per_block(spec: ModelSpec, row: ReferenceRow, frame: pl.DataFrame) -> dict[str, Any]:
+    """Number of rows in each whole time block of the reference, from block `first` on; empty for row windows.
+
+    Blocks at another rate than now do not count, and blocks of windows that did not enter the reference are null.
+    """
+    windows = spec.monitors.window_lengths
+    if row.steady_at is not None and "ts" in frame.columns:
+        frame = frame.filter(pl.col("ts") >= row.steady_at)
+    if isinstance(windows, RowWindow) or "ts" not in frame.columns or frame.is_empty():
         return {"first": 0, "rows": []}
     length = block_length(windows)
+    seconds = length.total_seconds()
+    spans = [[datetime.fromisoformat(at).timestamp() for at in span] for span in row.left_out]
     start, end = frame["ts"].min(), frame["ts"].max()
     assert isinstance(start, datetime)
     assert isinstance(end, datetime)
     counted = _block_counts(frame, start, end, length)
     begun = min(counted, default=0)
     rows = [
-        n for block, n in sorted(counted.items()) if block > begun
+        None if any(s < (block + 1) * seconds and block * seconds < e for s, e in spans) else n
+        for block, n in sorted(counted.items())
+        if block > begun
     ]  # the first block is not whole: it began before its first event
     return {"first": begun + 1, "rows": rows}
 
@@ -143,11 +152,11 @@ def volume_of(
     Returns:
         None for row windows, and until the checks have learned from the reference.
     """
-    windows = spec.monitors.windows
+    windows = spec.monitors.window_lengths
     if row.quality is None or isinstance(windows, RowWindow):
         return None
     known, length = _loaded(site, row.quality)["volume"], block_length(windows)
-    expected = {known["first"] + i: n for i, n in enumerate(known["rows"])}
+    expected = {known["first"] + i: n for i, n in enumerate(known["rows"]) if n is not None}
     return volume(expected, _block_counts(window, *times, length), int(length.total_seconds()))
 
 

@@ -3,11 +3,9 @@
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from monitor import store
-from monitor.service import CurrentSpec
+from monitor.service import CurrentSpec, spec_for
 from monitor.site import Site
 from monitor.spec.monitors import RowWindow
-from monitor.spec.parse import parse_spec
 from monitor.tables import ReferenceRow, Window
 
 
@@ -22,12 +20,12 @@ def reference_gap(site: Site, current: CurrentSpec, row: ReferenceRow, scale: st
         before = _reference_before(db, row)
         if before is None:
             return 0
-        spec = parse_spec(store.spec_revision(db, current.model.id, before.spec_revision).document)
+        spec = spec_for(site, db, current.model, before.spec_revision, before).spec
         query = select(Window.to_seq, Window.to_ts).where(Window.baseline_id == before.id, Window.scale == scale)
         last = db.execute(query.order_by(Window.number.desc()).limit(1)).first()
     if scale not in spec.monitors.scales:
         return 0
-    if isinstance(spec.monitors.windows, RowWindow):
+    if isinstance(spec.monitors.window_lengths, RowWindow):
         return row.from_seq - (before.from_seq if last is None else last.to_seq)
     since = None if last is None else last.to_ts
     rows = site.events.scan(current.model.name, from_seq=before.from_seq, to_seq=row.from_seq, from_ts=since)

@@ -13,7 +13,7 @@ from monitor.service import CurrentSpec, current_spec
 from monitor.site import Site
 from monitor.spec.duration import duration
 from monitor.spec.monitors import RowWindow
-from monitor.spec.times import GRACE_PERIOD, reference_time, window_times
+from monitor.spec.times import GRACE_PERIOD, next_sample, reference_time, window_times
 from monitor.tables import ReferenceRow
 
 MIN_ROWS_TO_PROFILE: Final = 10_000  # new rows that are worth profiling before their window closes
@@ -87,30 +87,35 @@ def wake_condition(site: Site, db: Session, model_name: str) -> WakeCondition:
     assert row is not None  # every model has one from its first spec on
     monitors = current.spec.monitors
     closed = {scale: store.windows_count(db, row.id, scale) for scale in monitors.scales}
-    thresholds = _reference_thresholds(current, row)
+    thresholds = _reference_thresholds(current, row, site.events.extent(model_name).next_seq)
     if current.model.silent_seq is not None:  # the next row ends an announced silence
         thresholds.append(Threshold(current.model.silent_seq + 1))
-    if isinstance(monitors.windows, RowWindow):
-        thresholds += [Threshold(row.from_seq + (number + 1) * monitors.windows.rows) for number in closed.values()]
+    if isinstance(monitors.window_lengths, RowWindow):
+        thresholds += [
+            Threshold(row.from_seq + (number + 1) * monitors.window_lengths.rows) for number in closed.values()
+        ]
         return WakeCondition(tuple(thresholds), None, None)
     if row.origin_ts is None:
-        return WakeCondition(tuple(thresholds), None, min(monitors.scales, key=duration))
+        first = min(monitors.scales, key=duration, default=None)
+        return WakeCondition(tuple(thresholds), None, first)
     open_windows = [window_times(row.origin_ts, scale, number) for scale, number in closed.items()]
     thresholds += [Threshold(ts=end) for _, end in open_windows]
     late_before = max(start for start, _ in open_windows) if any(closed.values()) else row.origin_ts
     return WakeCondition(tuple(thresholds), late_before, None)
 
 
-def _reference_thresholds(current: CurrentSpec, row: ReferenceRow) -> list[Threshold]:
+def _reference_thresholds(current: CurrentSpec, row: ReferenceRow, next_seq: int) -> list[Threshold]:
     """Arrivals that complete the reference. Only the scheduler's evaluations retry one that could not be fitted."""
-    baseline, windows = current.spec.baseline, current.spec.monitors.windows
+    baseline, windows = current.spec.fixed_baseline, current.spec.monitors.window_lengths
     if row.state != "collecting" or row.problem is not None:
         return []
-    if baseline.range is not None:
+    if windows == ():  # their lengths are chosen at the next doubling of 400 rows
+        return [Threshold(row.from_seq + next_sample(next_seq - row.from_seq))]
+    if baseline is not None and baseline.range is not None:
         return [Threshold(ts=baseline.range.to)]
-    if baseline.first_rows is None:
+    if current.spec.first_rows is None:  # an automatic reference ends with a window
         return []
-    end_seq = row.from_seq + baseline.first_rows
+    end_seq = row.from_seq + current.spec.first_rows
     if isinstance(windows, RowWindow) or row.origin_ts is None:
         return [Threshold(end_seq)]
     return [Threshold(end_seq, row.origin_ts + reference_time(windows))]

@@ -46,7 +46,7 @@ def health_at(
         HealthFacts(
             windows=windows,
             baseline=baseline,
-            wanted_rows=spec.baseline.first_rows,
+            wanted_rows=spec.first_rows,
             seen_rows=_seen(site, model, baseline),
             open_alerts=alerts,
             kpis=kpis,
