@@ -11,7 +11,21 @@ from typing import Annotated
 import typer
 
 from api.client import ServiceError
-from api.commands import demo, doctor, erase, ingest, init, keys, ledger, models, quarantine, replay, serve, verify
+from api.commands import (
+    demo,
+    doctor,
+    erase,
+    ingest,
+    init,
+    keys,
+    ledger,
+    models,
+    quarantine,
+    replay,
+    report,
+    serve,
+    verify,
+)
 from api.commands.output import complain
 from core import logs
 from core.errors import AppError, InvalidError
@@ -26,7 +40,7 @@ app = typer.Typer(
 for command in (
     serve.serve, serve.api, serve.worker, init.schema, models.apply, ingest.ingest, quarantine.quarantine,
     models.evaluate,
-    models.retrain, models.runs, models.promote, models.rollback, models.report, erase.erase, erase.erasures,
+    models.retrain, models.runs, models.promote, models.rollback, report.report, erase.erase, erase.erasures,
     replay.replay, demo.demo, verify.verify, doctor.doctor,
 ):  # fmt: skip
     app.command()(command)

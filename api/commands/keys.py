@@ -1,5 +1,6 @@
-"""`assay keys`: manage API keys through the service."""
+"""`assay keys`: manage API keys through the service; `reset-admin` works on the machine itself, without a key."""
 
+from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import quote
 
@@ -7,6 +8,11 @@ import typer
 
 from api.commands.models import client
 from api.commands.output import JsonFlag, console, emit_json, emit_rows
+from api.commands.serve import Home, configured
+from core.clock import Clock, SystemClock
+from core.db import Database
+from core.errors import InvalidError
+from core.settings import Settings
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -40,3 +46,44 @@ def revoke(prefix: Annotated[str, typer.Argument(help="prefix of the key, as `as
     """Revoke a key at once."""
     client().send("DELETE", f"/api/v1/keys/{quote(prefix, safe='')}")
     console.print(f"{prefix} is revoked.")
+
+
+@dataclass(frozen=True)
+class _Keys:
+    """What keys need of an installation; the service may run meanwhile."""
+
+    database: Database
+    clock: Clock
+
+
+@app.command("reset-admin")
+def reset_admin(home: Home = None, as_json: JsonFlag = False) -> None:
+    """Make a new admin key on the machine of the installation, and revoke the old one; needs no key."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from governance.access import api_keys
+
+    settings = configured(home)
+    database = _existing_database(settings)
+    try:
+        row, key, revoked = api_keys.reset_admin(_Keys(database, SystemClock()))
+    except SQLAlchemyError as error:
+        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+        raise InvalidError(f"db.url: the database cannot be used: {reason}", field="db.url") from error
+    finally:
+        database.dispose()
+    if as_json:
+        emit_json({"key": key, "name": row.name, "prefix": row.prefix, "revoked": revoked})
+        return
+    console.print(key, markup=False, soft_wrap=True)
+    console.print(f"Key {row.name}, shown this once; only its hash is kept. Revoked: {', '.join(revoked) or 'none'}.")
+
+
+def _existing_database(settings: Settings) -> Database:
+    """The database of an installation that exists; another path must not make a new one."""
+    if settings.db.url is None and not (settings.home_dir / "assay.db").is_file():
+        raise InvalidError(
+            f"home: no installation at {settings.home_dir}; give its folder with --home or ASSAY_HOME", field="home",
+            value=str(settings.home_dir),
+        )  # fmt: skip
+    return Database(settings.database_url)

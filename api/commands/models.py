@@ -1,7 +1,5 @@
 """Commands that manage one model through the running service."""
 
-import time
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote
@@ -12,7 +10,6 @@ import yaml
 
 from api.client import Client
 from api.commands.output import JsonFlag, console, emit_json, emit_rows
-from core.clock import SystemClock
 from core.errors import InvalidError
 from core.settings import load
 from monitor.spec.parse import load_spec, parse_spec
@@ -124,29 +121,3 @@ def rollback(
 ) -> None:
     """Restore the champion that preceded this run's version."""
     console.print(client().json("POST", f"/api/v1/runs/{run}/rollback", json={"reason": reason}))
-
-
-def report(
-    model: ModelName,
-    out: Annotated[Path, typer.Option(help="folder for the PDF, JSON and zip bundle")] = Path(),
-    days: Annotated[int, typer.Option(min=1, help="length of the period, ending now")] = 30,
-    as_json: JsonFlag = False,
-) -> None:
-    """Build an audit report and download it."""
-    service, now = client(), SystemClock().now()
-    body = {"kind": "audit", "from": (now - timedelta(days=days)).isoformat(), "to": now.isoformat(), "regimes": []}
-    asked = service.json("POST", f"{_path(model)}/reports", json=body)
-    while (state := service.json("GET", f"/api/v1/reports/{asked['id']}"))["state"] == "queued":
-        time.sleep(0.5)
-    if state["state"] == "failed":
-        raise InvalidError(f"the report could not be built: {state['error']}", report=asked["id"])
-    out.mkdir(parents=True, exist_ok=True)
-    files = {}
-    for kind in ("pdf", "json", "zip"):
-        path = out / f"{model}-{now:%Y%m%dT%H%M%SZ}.{kind}"
-        path.write_bytes(service.send("GET", f"/api/v1/reports/{asked['id']}.{kind}").content)
-        files[kind] = str(path)
-    if as_json:
-        emit_json({"id": asked["id"], "files": files})
-    else:
-        console.print("\n".join(files.values()), markup=False, soft_wrap=True)

@@ -130,5 +130,32 @@ def first_admin(site: Installation) -> str | None:
         return None
 
 
+def reset_admin(site: Installation) -> tuple[ApiKey, str, list[str]]:
+    """Replace the admin key that the installation itself made, for whoever has lost it but holds the machine.
+
+    Admin keys that people made stay as they are.
+
+    Returns:
+        The new key's row, the key itself, which cannot be shown again, and the prefixes that were revoked.
+    """
+    now = site.clock.now()
+    with site.database.write() as db:
+        admins = db.scalars(
+            select(ApiKey).where(ApiKey.role == Role.ADMIN.value).order_by(ApiKey.prefix).with_for_update()
+        ).all()
+        own = [row for row in admins if row.created_by == SYSTEM_ACTOR and row.revoked_at is None]
+        taken = set(db.scalars(select(ApiKey.name).where(ApiKey.name.startswith("admin"))))
+        name = next(n for n in ("admin", *(f"admin-{i}" for i in range(2, len(taken) + 3))) if n not in taken)
+        row, key = create_key(db, name=name, role=Role.ADMIN, actor=SYSTEM_ACTOR, now=now)
+        for old in own:
+            revoke_key(db, prefix=old.prefix, actor=SYSTEM_ACTOR, now=now)
+        revoked = [old.prefix for old in own]
+        append_entry(
+            db, kind="key.admin_reset", actor=SYSTEM_ACTOR, subject=f"key:{row.prefix}",
+            body={"name": name, "revoked": revoked}, at=now,
+        )  # fmt: skip
+        return row, key, revoked
+
+
 def _hash(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()

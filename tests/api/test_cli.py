@@ -61,9 +61,11 @@ def cli(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Cli:
 def bundle(cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Bundle of a report about a model that has not one window yet."""
     folder = tmp_path_factory.mktemp("reports")
-    done = cli("report", "intents", "--out", str(folder), "--json")
+    done = cli("report", "intents", "--from", "2026-01-01", "--out", str(folder), "--json")
     assert done.returncode == DONE, done.stderr
-    files = json.loads(done.stdout)["files"]
+    told = json.loads(done.stdout)
+    assert told["from"] == "2026-01-01T00:00:00+00:00"
+    files = told["files"]
     assert Path(files["pdf"]).read_bytes().startswith(b"%PDF")
     json.loads(Path(files["json"]).read_bytes())
     return Path(files["zip"])
@@ -111,6 +113,24 @@ def test_keys_are_made_listed_and_revoked(cli: Cli) -> None:
     refusal(cli("runs", "intents", ASSAY_CLIENT__KEY=made["key"]), REFUSED, "401", "revoked")
 
 
+def test_an_admin_who_lost_the_key_makes_a_new_one_on_the_machine_while_the_service_runs(
+    start_server: Callable[..., Service], tmp_path: Path
+) -> None:
+    service = start_server()
+    done = assay("keys", "reset-admin", "--home", str(service.home), "--json")
+    assert done.returncode == DONE, done.stderr
+    made = json.loads(done.stdout)
+    assert made["key"] not in done.stderr
+    known = {"ASSAY_CLIENT__URL": service.url}
+    listed = assay("keys", "list", "--json", environ=known | {"ASSAY_CLIENT__KEY": made["key"]})
+    assert {k["name"]: k["revoked_at"] is None for k in json.loads(listed.stdout)} == {"admin": False, "admin-2": True}
+    refusal(assay("keys", "list", environ=known | {"ASSAY_CLIENT__KEY": service.admin_key}), REFUSED, "401")
+    refusal(assay("keys", "reset-admin", "--home", str(tmp_path / "none")), WRONG_USE, "no installation", "--home")
+    assert not (tmp_path / "none").exists()
+    gone = {"ASSAY_DB__URL": "postgresql://127.0.0.1:9/x"}
+    refusal(assay("keys", "reset-admin", environ=gone), WRONG_USE, "db.url")
+
+
 def test_the_ledger_is_shown_with_its_checkpoint(cli: Cli) -> None:
     entries = json.loads(cli("ledger", "entries", "--limit", "1000", "--json").stdout)
     assert entries[0]["kind"] == "key.created"
@@ -142,6 +162,12 @@ def test_doctor_names_each_check_and_says_no_where_the_database_is_damaged(tmp_p
         (("evaluate", "nobody"), REFUSED, ("404", "'nobody'", "assay apply")),
         (("runs", "no/body"), REFUSED, ("404",)),
         (("report", "nobody"), REFUSED, ("404", "'nobody'")),
+        (
+            ("report", "intents", "--from", "2026-02-01", "--to", "2026-01-01"),
+            WRONG_USE,
+            ("from", "2026-02-01", "swap"),
+        ),
+        (("report", "intents", "--quarter", "summer"), WRONG_USE, ("quarter", "summer", "2026Q3")),
         (("retrain", "nobody", "--reason", "x"), REFUSED, ("404", "'nobody'")),
         (("retrain", "intents", "--reason", "x"), REFUSED, ("409", "retrain section")),
         (("promote", NO_RUN, "--reason", "x"), REFUSED, ("404", NO_RUN)),

@@ -18,6 +18,7 @@ from governance.access.api_keys import (
     create_key,
     first_admin,
     holder,
+    reset_admin,
     revoke_key,
 )
 from governance.access.roles import Caller, Permission, Role, require
@@ -74,6 +75,34 @@ def test_a_revoked_key_is_refused_and_the_ledger_tells_its_story(database: Datab
         ("key.created", f"key:{prefix}"),
         ("key.revoked", f"key:{prefix}"),
     ]
+
+
+def test_the_admin_key_of_the_machine_is_replaced_and_people_keep_theirs(site: Site) -> None:
+    first = first_admin(site)
+    assert first is not None
+    person, own = make(site.database, "a.lindqvist", Role.ADMIN)
+    second_row, second, revoked = reset_admin(site)
+    third_row, third, revoked_again = reset_admin(site)
+    assert [second_row.name, third_row.name] == ["admin-2", "admin-3"]
+    assert (len(revoked), revoked_again) == (1, [second_row.prefix])
+    with site.database.read() as db:
+        for lost in (first, second):
+            with pytest.raises(UnauthenticatedError):
+                authenticate(db, lost)
+        assert authenticate(db, third).role is Role.ADMIN
+        assert authenticate(db, own).prefix == person
+        lines = list(ledger_lines(db))
+    last = [json.loads(line) for line in lines][-3:]
+    assert [e["kind"] for e in last] == ["key.created", "key.revoked", "key.admin_reset"]
+    assert last[-1]["body"] == {"name": "admin-3", "revoked": [second_row.prefix]}
+    assert all(key.rpartition("_")[2] not in str(lines) for key in (first, second, third, own))
+
+
+def test_an_admin_key_can_be_made_where_none_was_left(site: Site) -> None:
+    row, key, revoked = reset_admin(site)
+    assert (row.name, revoked) == ("admin", [])
+    with site.database.read() as db:
+        assert authenticate(db, key).may(Permission.KEY_MANAGE)
 
 
 def test_a_key_that_could_not_be_recorded_does_not_exist(database: Database) -> None:

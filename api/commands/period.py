@@ -1,0 +1,100 @@
+"""The period that a command is about: the last days, two dates, or a quarter, in one time zone."""
+
+import re
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from core.errors import InvalidError
+
+DEFAULT_DAYS: Final = 30
+_QUARTER: Final = re.compile(r"(\d{4})-?[Qq]([1-4])")
+
+
+def period(
+    now: datetime,
+    *,
+    start: str | None = None,
+    end: str | None = None,
+    quarter: str | None = None,
+    days: int | None = None,
+    zone: str = "UTC",
+) -> tuple[datetime, datetime]:
+    """The period that the options of a command name, as a half-open interval in UTC.
+
+    Args:
+        now: the time at which it is asked.
+        start: first day, or a time with a zone.
+        end: last day, which is inside, or a time with a zone, at which the period ends; without it, now.
+        quarter: `2026Q3`, or `last` for the last one that is over. What lies ahead of `now` is cut off.
+        days: length of a period that ends now.
+        zone: name of the time zone in which days and quarters begin.
+
+    Raises:
+        InvalidError: options that exclude each other, something that is no date, an empty or future period.
+    """
+    given = [name for name, value in (("--from", start), ("--quarter", quarter), ("--days", days)) if value is not None]
+    if len(given) > 1:
+        raise InvalidError(f"{given[1].strip('-')}: {' and '.join(given)} exclude each other; give one of them",
+                           field=given[1].strip("-"))  # fmt: skip
+    where = _zone(zone)
+    if quarter is not None:
+        if end is not None:
+            raise InvalidError("to: --quarter and --to exclude each other; give one of them", field="to", value=end)
+        return _quarter(quarter, now, where)
+    if start is None and end is not None:
+        raise InvalidError(f"from: --to {end} is given without --from; give both", field="from")
+    if start is None:
+        return now - timedelta(days=days or DEFAULT_DAYS), now
+    begin = _at("from", start, where, last=False)
+    until = _at("to", end, where, last=True) if end is not None else now
+    if begin >= until:
+        raise InvalidError(
+            f"from: {start} is not before --to {end or 'now'}; swap or correct them", field="from", value=start
+        )
+    if begin >= now:
+        raise InvalidError(f"from: {start} lies ahead; give a period that has begun", field="from", value=start)
+    return begin, until
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise InvalidError(
+            f"zone: {name!r} is not a time zone; write its name, such as UTC or Europe/Berlin", field="zone", value=name
+        ) from error
+
+
+def _at(field: str, text: str, zone: ZoneInfo, *, last: bool) -> datetime:
+    """A day's beginning (its end, if it is the last day), or the time that the text says."""
+    try:
+        if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
+            day = date.fromisoformat(text)
+            return datetime.combine(day + timedelta(days=1) if last else day, time(), zone).astimezone(UTC)
+        at = datetime.fromisoformat(text)
+        if at.tzinfo is not None:
+            return at.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise InvalidError(
+        f"{field}: {text!r} is neither a day such as 2026-07-01 nor a time with its zone such as 2026-07-01T12:00:00Z",
+        field=field, value=text,
+    )  # fmt: skip
+
+
+def _quarter(text: str, now: datetime, zone: ZoneInfo) -> tuple[datetime, datetime]:
+    local = now.astimezone(zone)
+    if text.lower() == "last":
+        year, number = (local.year, (local.month - 1) // 3) if local.month > 3 else (local.year - 1, 4)
+    elif (found := _QUARTER.fullmatch(text)) and int(found[1]) > 0:
+        year, number = int(found[1]), int(found[2])
+    else:
+        raise InvalidError(f"quarter: {text!r} is not a quarter; write 2026Q3, or last", field="quarter", value=text)
+    begin = datetime(year, 3 * number - 2, 1, tzinfo=zone).astimezone(UTC)
+    if begin >= now:
+        raise InvalidError(f"quarter: {text} has not begun", field="quarter", value=text)
+    if (year, number) == (9999, 4):
+        return begin, now
+    end = datetime(year + number // 4, 3 * (number % 4) + 1, 1, tzinfo=zone).astimezone(UTC)
+    return begin, min(end, now)
