@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, bindparam, exists, func, insert, or_, select
+from sqlalchemy import Connection, Row, bindparam, exists, func, insert, or_, select, true
 from sqlalchemy.orm import Session
 
 from monitor.errors import AlertNotFoundError, ModelNotFoundError
@@ -198,9 +198,10 @@ def alerts(db: Session, model_id: UUID, *, state: str | None = None) -> Sequence
 
 
 def unresolved_alert(db: Session, model_id: UUID, monitor: str, metric: str) -> Alert | None:
-    query = select(Alert).where(
-        Alert.model_id == model_id, Alert.monitor == monitor, Alert.metric == metric, Alert.state != "resolved"
-    )
+    """The unresolved alert of a monitor about a metric; "" means any metric."""
+    query = select(Alert).where(Alert.model_id == model_id, Alert.monitor == monitor, Alert.state != "resolved")
+    if metric:
+        query = query.where(Alert.metric == metric)
     return db.scalars(query).first()
 
 
@@ -227,13 +228,14 @@ def alert_windows(db: Session, alert_id: UUID) -> Sequence[AlertWindow]:
 
 
 def evaluations(
-    db: Session, model_id: UUID, monitor: str, metric: str, since: Sequence[UUID]
+    db: Session, model_id: UUID, monitor: str, metric: str | None, since: Sequence[UUID]
 ) -> Sequence[tuple[UUID, str, datetime, datetime, Measurement]]:
     """The measurement of a monitor in every window from the first of some windows on.
 
     Row windows are ordered by number, whatever the times of their events.
 
     Args:
+        metric: None for every metric of the monitor.
         since: ids of the windows, of which the first counts.
 
     Returns:
@@ -250,8 +252,8 @@ def evaluations(
         .join(Measurement, Measurement.window_id == Window.id)
         .join(ReferenceRow, ReferenceRow.id == Window.baseline_id)
         .where(
-            Window.model_id == model_id, Measurement.monitor == monitor, Measurement.metric == metric,
-            Measurement.segment == "", ReferenceRow.created_at >= created,
+            Window.model_id == model_id, Measurement.monitor == monitor, Measurement.segment == "",
+            true() if metric is None else Measurement.metric == metric, ReferenceRow.created_at >= created,
             or_(
                 ReferenceRow.created_at > created,
                 Window.to_ts > min(ts for c, _, ts in begins if c == created),

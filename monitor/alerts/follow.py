@@ -1,7 +1,7 @@
 """Bring alerts in line with the alarms of a window: open, continue, withdraw; announce each episode once."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, Literal
 from uuid import UUID
@@ -14,34 +14,29 @@ from monitor import store
 from monitor.alerts import incidents
 from monitor.alerts.announce import announce, record
 from monitor.alerts.episodes import EvaluatedWindow, WindowState, announced_before, episodes, still_exists
+from monitor.alerts.headlines import Alarm, headlines_of, is_worse, of_one_event
+from monitor.alerts.severity import highest, rank
 from monitor.detect.verdicts import JUDGED_VERDICTS
 from monitor.site import Site
 from monitor.tables import Alert, AlertWindow, Measurement, Model, Window
 
 Key = tuple[str, str]  # monitor and metric
-Severity = Literal["info", "warning", "critical"]
+# The metrics of these monitors are detectors of one stream: whatever they find is one event.
+ONE_ALERT: Final = ("concept",)
 
 
 @dataclass(frozen=True, slots=True)
-class Alarm:
-    """One alarm of one monitor in one window."""
+class Told:
+    """What is announced about an alert, and the window that it is about."""
 
-    monitor: str
-    metric: str
-    column: str
-    value: float | None
-    limit: float | None
-    sentence: str
-    severity: Severity = "warning"
-
-
-@dataclass(frozen=True, slots=True)
-class Again:
-    """A further episode of an alert, and whether another was running before it."""
-
+    occasion: Literal["opened", "again", "worse"]
     scale: str
     window: UUID
-    running: bool
+
+
+def alert_key(monitor: str, metric: str) -> Key:
+    """What the alarms of one alert have in common: the monitor and the metric, or "" where detectors share an alert."""
+    return monitor, "" if monitor in ONE_ALERT else metric
 
 
 def follow(
@@ -51,40 +46,44 @@ def follow(
     """Bring alerts in line with the alarms of a window: open or continue an alert, end an episode, withdraw an alarm.
 
     Args:
-        alarms: what alarms in the window now. The first alarm of a monitor and metric represents all of them.
+        alarms: what alarms in the window now. The most severe of an alert represents all of them.
         evaluated: monitors and metrics that were just computed, with or without an alarm.
         reason: why the window was evaluated again; recorded with each alarm that is withdrawn.
     """
-    first: dict[Key, Alarm] = {}
-    for alarm in alarms:
-        first.setdefault((alarm.monitor, alarm.metric), alarm)
-    known = {(alert.monitor, alert.metric): (alert, alarms) for alert, alarms in store.alerts_of_window(db, window.id)}
-    opened: set[UUID] = set()
-    for key, alarm in first.items():
+    leading, keys = _leading(alarms), {alert_key(*pair) for pair in evaluated}
+    known = {alert_key(a.monitor, a.metric): (a, alarming) for a, alarming in store.alerts_of_window(db, window.id)}
+    for key, alarm in leading.items():
         alert, alarming = known.get(key, (None, False))
         if alarming:
             continue
         if alert is None or alert.state == "resolved":
-            alert = store.unresolved_alert(db, model.id, *key)
-        if alert is None:
-            alert = _new_alert(site, db, model, window, alarm)
-            opened.add(alert.id)
+            alert = store.unresolved_alert(db, model.id, *key) or _new_alert(site, db, model, window, alarm)
         db.merge(AlertWindow(alert_id=alert.id, window_id=window.id, alarms=True))
         incidents.extend(db, alert, window.from_ts, window.to_ts)
-    gone = [alert for key, (alert, alarming) in known.items() if alarming and key in evaluated and key not in first]
+    gone = [alert for key, (alert, alarming) in known.items() if alarming and key in keys and key not in leading]
     for alert in gone:
         db.merge(AlertWindow(alert_id=alert.id, window_id=window.id, alarms=False))
         alert.withdrawn_windows += 1
     db.flush()
     for alert in {a.id: a for a in (*store.unresolved_alerts(db, model.id), *gone)}.values():
-        if (alert.monitor, alert.metric) in evaluated:
-            again = _update_episodes(site, db, alert, first.get((alert.monitor, alert.metric)))
-            if alert.id in opened:
-                _announce_opened(site, db, alert, window)
-            elif again is not None:
-                _announce_again(site, db, alert, again)
+        key = alert_key(alert.monitor, alert.metric)
+        if key in keys:
+            told = _update_episodes(site, db, alert, window, leading.get(key))
+            if told is not None:
+                _announce(site, db, alert, window, told)
             if alert in gone:
                 _record_withdrawal(site, db, alert, window, reason)
+
+
+def _leading(alarms: Sequence[Alarm]) -> dict[Key, Alarm]:
+    """The most severe alarm of each alert, the first among equals, which names the columns of all of them."""
+    found: dict[Key, Alarm] = {}
+    for alarm in alarms:
+        key = alert_key(alarm.monitor, alarm.metric)
+        known = found.get(key, alarm)
+        worst = alarm if rank(alarm.severity) > rank(known.severity) else known
+        found[key] = replace(worst, columns=tuple(dict.fromkeys((*known.columns, *alarm.columns, alarm.column))))
+    return found
 
 
 def window_state(measured: Measurement) -> WindowState:
@@ -119,14 +118,27 @@ def _new_alert(site: Site, db: Session, model: Model, window: Window, alarm: Ala
     return alert
 
 
-def _announce_opened(site: Site, db: Session, alert: Alert, window: Window) -> None:
-    facts = {
-        "column": alert.column, "value": alert.value, "limit": alert.limit, "severity": alert.severity,
-        "window": window.id, "spec_revision": window.spec_revision, "events_version": window.events_version,
-    }  # fmt: skip
-    announce(site, db, alert, "opened", facts=facts)
+def _announce(site: Site, db: Session, alert: Alert, window: Window, told: Told) -> None:
+    """Announce a new alert, a further event, or one that became worse; an acknowledged alert asks for attention again.
+
+    The cause may be another one than before, so a drift alert is confirmed on the raw rows again.
+    """
+    facts: dict[str, Any] = {"window": told.window, "severity": alert.severity}
+    if told.occasion == "opened":
+        facts |= {
+            "column": alert.column, "value": alert.value, "limit": alert.limit, "spec_revision": window.spec_revision,
+            "events_version": window.events_version,
+        }  # fmt: skip
+    else:
+        if alert.state == "acknowledged":
+            alert.state, alert.acknowledged_at, alert.acknowledged_by = "open", None, None
+        facts |= {"scale": told.scale, "column": alert.column, "state": alert.state}
+    announce(site, db, alert, told.occasion, facts=facts)
     if alert.monitor == "drift":
-        _request_confirmation(db, alert, window.id, site.clock.now())
+        if alert.confirmation is not None:
+            alert.confirmed_before = [*alert.confirmed_before, alert.confirmation]
+        alert.confirmation, alert.confirmation_error = None, None
+        _request_confirmation(db, alert, told.window, site.clock.now())
 
 
 def _request_confirmation(db: Session, alert: Alert, window: UUID, now: datetime) -> None:
@@ -135,9 +147,24 @@ def _request_confirmation(db: Session, alert: Alert, window: UUID, now: datetime
 
 
 def last_announced(alert: Alert) -> Mapping[str, Any] | None:
-    """The episode announced last; the alert's sentence and its confirmation are about the first window of it."""
-    announced = [episode for episode in alert.episodes if not episode.get("withdrawn")]
-    return max(announced, key=lambda e: (e["told_at"], e["from_ts"]), default=None)
+    """The episode with the newest headline, which is that of the alert."""
+    announced = [e for e in alert.episodes if not e.get("withdrawn") and e["headlines"]]
+    return max(announced, key=lambda e: (e["headlines"][-1]["at"], e["from_ts"]), default=None)
+
+
+def lasts(alert: Alert) -> bool:
+    """Whether an episode of the alert has not ended."""
+    running = any(e["ended"] is None for e in alert.episodes if not e.get("withdrawn"))
+    return alert.withdrawn_at is None and (running or not alert.episodes)
+
+
+def told_window(alert: Alert) -> UUID | None:
+    """The window that the alert's sentence and its confirmation are about; None for an alert without windows."""
+    episode = last_announced(alert)
+    if episode is None:
+        return alert.first_window_id
+    window = episode["headlines"][-1]["window"]
+    return None if window is None else UUID(window)
 
 
 def _record_withdrawal(site: Site, db: Session, alert: Alert, window: Window, reason: str) -> None:
@@ -149,10 +176,11 @@ def _record_withdrawal(site: Site, db: Session, alert: Alert, window: Window, re
         announce(site, db, alert, "withdrawn", facts=facts)
 
 
-def _update_episodes(site: Site, db: Session, alert: Alert, alarm: Alarm | None) -> Again | None:
-    """Compute the episodes of an alert from its windows; return the newest that has not been announced, if it had some.
+def _update_episodes(site: Site, db: Session, alert: Alert, window: Window, alarm: Alarm | None) -> Told | None:
+    """Compute the episodes of an alert from its windows; return what is to be announced.
 
-    The headline of the alert is then that of the window that alarms.
+    A headline is told with the first window of an event, and with each window that is worse than all headlines of the
+    event. It then becomes the headline of the alert.
     """
     now = site.clock.now()
     mine = {row.window_id: row.alarms for row in store.alert_windows(db, alert.id)}
@@ -160,25 +188,17 @@ def _update_episodes(site: Site, db: Session, alert: Alert, alarm: Alarm | None)
     evaluated = _evaluated_windows(db, alert, mine, alarming)
     found = episodes(evaluated)
     before = [e for e in alert.episodes if not e.get("withdrawn")]
-    running = any(e["ended"] is None for e in before)
     documents = [
-        e if e.get("withdrawn") or still_exists(e, found, evaluated) else e | {"withdrawn": True}
+        e if e.get("withdrawn") else e | {"withdrawn": True}
         for e in alert.episodes
+        if e.get("withdrawn") or not still_exists(e, found, evaluated)
     ]
-    documents = [e for e in documents if e.get("withdrawn")]
-    again = None
     for episode in found:
         was = announced_before(episode, before, evaluated)
-        if was is not None:
-            kept = {k: was[k] for k in _ANNOUNCED_FIELDS if k in was}
-        else:
-            kept = {"told_at": now.isoformat(), "sentence": alarm.sentence if alarm else alert.sentence}
-            if alert.episodes:
-                again = Again(episode.scale, episode.first_window, running)
-                if alarm is not None:
-                    alert.sentence, alert.column = alarm.sentence, alarm.column
-                    alert.value, alert.limit, alert.severity = alarm.value, alarm.limit, alarm.severity
+        kept = {k: was[k] for k in _TOLD_FIELDS if k in was} if was is not None else _untold(alert, alarm, now)
         documents.append(episode.document(**kept))
+    current = None if alarm is None else _episode_of(window.id, documents, evaluated)
+    told = None if alarm is None or current is None else _tell(alert, documents, current, alarm, window.id, now)
     alert.episodes = sorted(documents, key=lambda e: e["from_ts"])
     alert.windows = len(alarming)
     if alarming:
@@ -186,26 +206,54 @@ def _update_episodes(site: Site, db: Session, alert: Alert, alarm: Alarm | None)
         alert.first_window_id, alert.last_window_id, alert.withdrawn_at = ordered[0], ordered[-1], None
     else:
         alert.withdrawn_at = alert.withdrawn_at or now
-    return again
+    return told
 
 
-_ANNOUNCED_FIELDS: Final = ("told_at", "sentence", "acknowledged_at", "acknowledged_by")
+_TOLD_FIELDS: Final = ("told_at", "sentence", "headlines", "acknowledged_at", "acknowledged_by")
 
 
-def _announce_again(site: Site, db: Session, alert: Alert, again: Again) -> None:
-    """Announce a further episode of an unresolved alert: reopen it if it was acknowledged and no episode is running.
+def _untold(alert: Alert, alarm: Alarm | None, now: datetime) -> dict[str, Any]:
+    """The fields of an episode that was not there before."""
+    sentence = alert.sentence if alarm is None else alarm.sentence
+    return {"told_at": now.isoformat(), "sentence": sentence, "headlines": []}
 
-    The cause may be another one than before, so a drift alert is confirmed on the raw rows again.
+
+def _tell(
+    alert: Alert,
+    documents: Sequence[dict[str, Any]],
+    episode: dict[str, Any],
+    alarm: Alarm,
+    window: UUID,
+    now: datetime,
+) -> Told | None:
+    """Make the alarm the newest headline, if its event has none yet or it is worse than all of them.
+
+    Args:
+        documents: every episode of the alert.
+        episode: the one of them that the window belongs to; it gets the headline.
     """
-    if alert.state == "acknowledged" and not again.running:
-        alert.state, alert.acknowledged_at, alert.acknowledged_by = "open", None, None
-    facts = {"scale": again.scale, "window": again.window, "severity": alert.severity, "state": alert.state}
-    announce(site, db, alert, "again", facts=facts)
-    if alert.monitor == "drift":
-        if alert.confirmation is not None:
-            alert.confirmed_before = [*alert.confirmed_before, alert.confirmation]
-        alert.confirmation, alert.confirmation_error = None, None
-        _request_confirmation(db, alert, again.window, site.clock.now())
+    event = [episode, *of_one_event(episode, [e for e in documents if e is not episode])]
+    told = headlines_of(event)
+    if told and not is_worse(alarm, told):
+        return None
+    episode["headlines"] = [*episode["headlines"], alarm.headline(now, window)]
+    episode["sentence"] = alarm.sentence
+    alert.metric, alert.column, alert.sentence = alarm.metric, alarm.column, alarm.sentence
+    alert.value, alert.limit = alarm.value, alarm.limit
+    alert.severity = highest(h["severity"] for h in headlines_of(event))
+    return Told("worse" if told else "again" if alert.episodes else "opened", episode["scale"], window)
+
+
+def _episode_of(
+    window: UUID, documents: Sequence[dict[str, Any]], evaluated: Sequence[EvaluatedWindow]
+) -> dict[str, Any] | None:
+    """The episode that a window belongs to."""
+    place = {str(e.window): (e.scale, at) for at, e in enumerate(evaluated)}
+    scale, here = place.get(str(window), ("", 0))
+    for episode in (e for e in documents if e["scale"] == scale and not e.get("withdrawn")):
+        if place[episode["first_window"]][1] <= here <= place[episode["last_window"]][1]:
+            return episode
+    return None
 
 
 def _evaluated_windows(
@@ -216,7 +264,7 @@ def _evaluated_windows(
     labels = alert.monitor == "concept"  # one stream of labels, whatever windows they are shown with
     assert alert.model_id is not None  # an alert without a model has no windows
     for window, scale, begin, end, measured in store.evaluations(
-        db, alert.model_id, alert.monitor, alert.metric, list(mine)
+        db, alert.model_id, alert.monitor, alert_key(alert.monitor, alert.metric)[1] or None, list(mine)
     ):
         state = window_state(measured)
         if window in alarming:

@@ -8,7 +8,8 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from monitor.alerts import store
-from monitor.tables import ALERT_STATES, SEVERITIES, Alert, Incident, IncidentNote
+from monitor.alerts.severity import rank
+from monitor.tables import ALERT_STATES, MONITORS, Alert, Incident, IncidentNote
 
 # An alarm whose window begins at most this long after the newest alarm of an unresolved incident belongs to it.
 FOLLOWS_WITHIN: Final = timedelta(days=1)
@@ -50,14 +51,16 @@ def extend(db: Session, alert: Alert, from_ts: datetime, to_ts: datetime) -> Non
 def follow_alert(db: Session, alert: Alert, now: datetime) -> Incident:
     """Bring an incident in line with its alerts after one of them changed.
 
-    Its headline and severity are those of its most severe unresolved alert, of the first among equals. It is open while
-    one of its alerts is, and resolved once all are.
+    Its headline and severity are those of its most severe unresolved alert; among equals of the oldest, then in the
+    order of the monitors. It is open while one of its alerts is, and resolved once all are.
     """
     db.flush()
     incident = store.incident(db, alert.incident_id, lock=True)
-    alerts = store.alerts_of_incident(db, incident.id)
+    alerts = sorted(
+        store.alerts_of_incident(db, incident.id), key=lambda a: (a.opened_at, MONITORS.index(a.monitor), a.metric)
+    )
     lasting = [a for a in alerts if a.state != "resolved"]
-    worst = max(lasting or alerts, key=lambda a: SEVERITIES.index(a.severity))
+    worst = max(lasting or alerts, key=lambda a: rank(a.severity))
     incident.headline, incident.severity = worst.sentence, worst.severity
     incident.state = _state(alerts)
     incident.resolved_at = None if lasting else incident.resolved_at or now

@@ -54,7 +54,7 @@ def confirm_alert(site: Site, alert_id: UUID) -> None:
     except AppError as error:
         with site.database.write() as db:
             alert = store.alert(db, alert_id, lock=True)
-            if _last_announced_window(alert) == window.id:
+            if _told_window(alert) == window.id:
                 alert.confirmation_error = error.message
         return
     shown = found.html, *((canonical([asdict(part) for part in behind]),) if behind else ())
@@ -71,7 +71,7 @@ def confirm_alert(site: Site, alert_id: UUID) -> None:
             "evidence": made[1].artifact if behind else None, "new_words": _shareable_words(behind),
         }  # fmt: skip
         alert = store.alert(db, alert_id, lock=True)
-        if _last_announced_window(alert) == window.id:
+        if _told_window(alert) == window.id:
             alert.confirmation, alert.confirmation_error = confirmation, None
         else:  # another episode has begun meanwhile and gets a confirmation of its own
             alert.confirmed_before = [*alert.confirmed_before, confirmation]
@@ -90,10 +90,9 @@ def _confirmed_windows(alert: Alert) -> set[str]:
     return {found["window_id"] for found in (alert.confirmation, *alert.confirmed_before) if found is not None}
 
 
-def _last_announced_window(alert: Alert) -> UUID:
-    announced = follow.last_announced(alert)
-    found = UUID(announced["first_window"]) if announced is not None else alert.first_window_id
-    assert found is not None  # only an alert about silence belongs to no window
+def _told_window(alert: Alert) -> UUID:
+    found = follow.told_window(alert)
+    assert found is not None  # an alert about drift has windows
     return found
 
 
@@ -134,7 +133,7 @@ class _AlertContext:
 
 
 def _alert_context(db: Session, alert: Alert) -> _AlertContext:
-    window = db.get_one(Window, _last_announced_window(alert))
+    window = db.get_one(Window, _told_window(alert))
     reference = db.get_one(ReferenceRow, window.baseline_id)
     spec = parse_spec(store.spec_revision(db, window.model_id, window.spec_revision).document)
     return _AlertContext(

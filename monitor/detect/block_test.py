@@ -18,8 +18,8 @@ class BlockTestResult:
 
     `p`: with all changes. `p_gated`: with only those that reach their minimum effect. `means`: over the rows of the
     reference and of the window. `variances`: over all rows. `t`: the absolute change in standard errors. `errors`:
-    standard error of the change. `above`: whether the change reaches its minimum effect. `largest`: the largest |t| of
-    all columns in each permutation, shape (permutations,).
+    standard error of the change. `min_effects`: the smallest change that may alarm. `above`: whether the change reaches
+    it. `largest`: the largest |t| of all columns in each permutation, shape (permutations,).
     """
 
     p: float
@@ -28,6 +28,7 @@ class BlockTestResult:
     variances: Floats
     t: NDArray[np.float32]
     errors: Floats
+    min_effects: Floats
     above: Flags
     largest: NDArray[np.float32]
 
@@ -60,7 +61,7 @@ def run_block_test(
         # they are as unlikely as p says.
         p_gated = p
     largest = observed.largest.max(axis=1)
-    return BlockTestResult(p, p_gated, means, variances, observed.t, observed.errors, above, largest)
+    return BlockTestResult(p, p_gated, means, variances, observed.t, observed.errors, min_effects, above, largest)
 
 
 def p_at_changed_volume(sums: BlockSums, arranged: Arrangement, choices: Permutations, variances: Floats) -> float:

@@ -10,7 +10,15 @@ import numpy as np
 from core.arrays import Floats, Ints
 from monitor.detect.block_test import BlockTestResult
 from monitor.detect.permutation import TIE_TOLERANCE
-from monitor.detect.permutation_statistics import BELOW_PER_STD, RANK_PER_STD, BlockSums, FindingKind, min_effect_of
+from monitor.detect.permutation_statistics import (
+    BELOW_PER_STD,
+    MIN_EFFECTS,
+    RANK_PER_STD,
+    BlockSums,
+    Effect,
+    FindingKind,
+    min_effect_of,
+)
 from monitor.profile.block import BlockProfile, merge_all
 from monitor.profile.counting import NumberCounts
 from monitor.profile.reference_profile import ReferenceProfile
@@ -30,6 +38,8 @@ MEANINGS: Final[Mapping[str, Meaning]] = {
     "length": "length changed",
 }
 MAX_CLUSTERS_SHOWN: Final = 3
+# A floor counts as at most this part of the largest change that is possible: half of that is always 16 times the floor.
+MAX_FLOOR_PART: Final = 1.0 / 32.0
 
 
 @dataclass(frozen=True)
@@ -50,6 +60,7 @@ class ColumnFinding:
     other or unseen. Under the rule `thresholds` it is "statistic", and `detail` names one of the catalogue; under
     `row_tests` it is the test. `value`: current - reference, in `unit`. `t`: the change in standard errors.
     `adjusted_p`: the share of permutations in which any column has at least this t; None where a rule has no p.
+    `times_floor`: the size of the change, from `times_floor`; None where a rule does not say it.
     """
 
     column: str
@@ -67,6 +78,7 @@ class ColumnFinding:
     visible_change: float | None  # the smallest change of the mean (numbers) or of a share that this window would show
     meaning: Meaning | None = None  # the kind of change, where the column is derived from a text or vector
     clusters: tuple[ClusterShare, ...] = ()  # the clusters whose share changed most, where their mix is the column
+    times_floor: float | None = None
 
 
 @dataclass(frozen=True)
@@ -116,9 +128,27 @@ def column_findings(
                 alarmed=bool(len(above)) and max_p is not None and bool(adjusted[at] <= max_p),
                 above_floor=bool(len(above)), visible_change=_detectable(z95, slice(start, end), sums, result, counts),
                 meaning=meaning_of(profile, name), clusters=_cluster_shares(profile, name, *sides),
+                times_floor=_times_floor_of(sums.statistics[at].effect, means, float(result.min_effects[at])),
             )
         )  # fmt: skip
     return tuple(findings)
+
+
+def times_floor(change: float, floor: float, largest: float) -> float:
+    """The size of a change as a multiple of its floor.
+
+    Args:
+        change: absolute.
+        floor: the smallest change that may alarm, > 0; it counts as at most 1/32 of `largest`.
+        largest: the largest change that is possible, in the same unit: 1 for a share of rows.
+    """
+    return change / min(floor, largest * MAX_FLOOR_PART)
+
+
+def _times_floor_of(effect: Effect, means: tuple[float, float], floor: float) -> float:
+    """The size of a change of one statistic; a floor of 0 counts as the default."""
+    largest = 0.5 if effect in ("location", "spread") else 1.0  # of a mean rank, 0..1, around 0.5; of a share
+    return times_floor(abs(means[1] - means[0]), floor or MIN_EFFECTS[effect], largest)
 
 
 def _change_of(

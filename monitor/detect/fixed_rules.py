@@ -11,7 +11,7 @@ import numpy as np
 
 from core.arrays import Ints
 from monitor.detect.decide import DriftDecision, check_alpha
-from monitor.detect.findings import ColumnFinding, meaning_of
+from monitor.detect.findings import ColumnFinding, meaning_of, times_floor
 from monitor.detect.permutation_statistics import (
     BELOW_PER_STD,
     DERIVED_MIN_EFFECT_FACTOR,
@@ -79,6 +79,7 @@ def row_tests(
                 test.column, test.kind, test.name, test.detail, test.statistic, 0.0, test.statistic, "statistic", None,
                 adjusted_p=p, alarmed=p <= alpha and above, above_floor=above, visible_change=None,
                 meaning=meaning_of(profile, test.column),
+                times_floor=times_floor(test.change, test.min_effect, 1.0) if test.min_effect > 0 else None,
             )
         )  # fmt: skip
     columns = _one_per_column(found)
@@ -127,6 +128,7 @@ def thresholds(
                     score.column, kind, "statistic", score.method, score.value - limit, limit, score.value, score.unit,
                     None, None, alarmed=score.value > limit, above_floor=score.value > limit, visible_change=None,
                     meaning=meaning_of(profile, score.column),
+                    times_floor=score.value / limit if limit > 0 else None,
                 )
             )  # fmt: skip
     if not found:

@@ -37,7 +37,7 @@ DERIVED_MIN_EFFECT_FACTOR: Final = 0.5
 BELOW_PER_STD: Final = 0.39894  # change of the distribution function at the median per standard deviation of shift
 RANK_PER_STD: Final = 0.28209  # change of the mean rank per standard deviation of shift, for a normal column
 
-_MIN_EFFECTS: Final[Mapping[str, float]] = {
+MIN_EFFECTS: Final[Mapping[str, float]] = {
     "location": MIN_EFFECT_RANK, "spread": MIN_EFFECT_RANK, "share_below": MIN_EFFECT_BELOW, "share": MIN_EFFECT_SHARE,
     "other": MIN_EFFECT_SHARE, "missing": MIN_EFFECT_RARE, "unseen": MIN_EFFECT_RARE,
 }  # fmt: skip
@@ -154,7 +154,7 @@ def min_effects_of(sums: BlockSums, min_effects: Mapping[str, float], encoded: C
     Returns:
         Absolute changes of the mean over rows, shape (statistics,): of the mean rank, or of a share of rows.
     """
-    found = np.array([_MIN_EFFECTS[statistic.effect] for statistic in sums.statistics])
+    found = np.array([MIN_EFFECTS[statistic.effect] for statistic in sums.statistics])
     starts = sums.starts.tolist()
     for name, kind, start, end in zip(sums.names, sums.kinds, starts, [*starts[1:], len(found)], strict=True):
         min_effect = min_effect_of(name, min_effects)

@@ -26,13 +26,18 @@ def _verdict(decision: DriftDecision) -> str:
         case "changed_below_floor":
             largest = "; ".join(_describe_finding(f) for f in _largest_first(decision.columns)[:2])
             return f"Changed, but below your floors: {largest}.{_detectable(decision)}"
-    ranked = _largest_first([f for f in decision.columns if f.alarmed])
+    ranked = leading(decision)
     if not ranked:
         ranked = _largest_first([f for f in decision.columns if f.above_floor])[:MAX_COLUMNS_NAMED]
         most = "; ".join(_describe_finding(f) for f in ranked)
         return f"Drift spread over many columns, most in {most} ({decision.reason})."
     more = f"; and {len(ranked) - MAX_COLUMNS_NAMED} more columns" if len(ranked) > MAX_COLUMNS_NAMED else ""
     return f"Drift: {'; '.join(_describe_finding(f) for f in ranked[:MAX_COLUMNS_NAMED])}{more}."
+
+
+def leading(decision: DriftDecision) -> list[ColumnFinding]:
+    """The columns that alarm, the most certain first; none where drift is spread over many columns."""
+    return _largest_first([f for f in decision.columns if f.alarmed])
 
 
 def _largest_first(findings: Sequence[ColumnFinding]) -> list[ColumnFinding]:

@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 
 from core.cache import CacheKind
 from monitor import store
-from monitor.alerts import follow
-from monitor.alerts.follow import Alarm
+from monitor.alerts import follow, severity
+from monitor.alerts.headlines import Alarm
 from monitor.drift.stream import ErrorStream
 from monitor.drift.stream.errors import StreamAlarm
 from monitor.service import CurrentSpec
@@ -171,20 +171,25 @@ def history(site: Site, current: CurrentSpec, row: ReferenceRow, start: dict[str
 
 
 def _readings(stream: ErrorStream, changes: Sequence[StreamAlarm]) -> list[Reading]:
+    """The statistic of each detector: for one that fired, the value that crossed, as it has started again since."""
     fired = {change.detector: change for change in changes}
-    values = {"page_hinkley": (stream.statistic, stream.threshold), "adwin": (stream.current, None)}
-    return [
-        Reading(
-            "concept", name, value, None, "sum of errors" if limit is not None else "mean error", stream.labels,
-            limit=limit, alarm=name in fired,
-            details={
-                "run_length": stream.run_length, "reference_mean": stream.mean, "current_mean": stream.current,
-                "fired_at": fired[name].at if name in fired else None,
-            },
-            sentence=_sentence(fired[name], stream) if name in fired else "",
-        )
-        for name, (value, limit) in values.items()
-    ]  # fmt: skip
+    readings = []
+    for name, now in stream.statistics.items():
+        change, limit = fired.get(name), stream.threshold if name == "page_hinkley" else None
+        readings.append(
+            Reading(
+                "concept", name, now if change is None else change.statistic, None,
+                "sum of errors" if limit is not None else "mean error", stream.labels, limit=limit,
+                alarm=change is not None,
+                details={
+                    "run_length": stream.run_length, "reference_mean": stream.mean, "current_mean": stream.current,
+                    "fired_at": None if change is None else change.at,
+                    "fired_mean": None if change is None else change.now,
+                },
+                sentence="" if change is None else _sentence(change, stream),
+            )
+        )  # fmt: skip
+    return readings
 
 
 def _sentence(change: StreamAlarm, stream: ErrorStream) -> str:
@@ -196,7 +201,7 @@ def _sentence(change: StreamAlarm, stream: ErrorStream) -> str:
 
 
 def _record(site: Site, db: Session, current: CurrentSpec, readings: Sequence[Reading]) -> None:
-    """Store the readings with the newest window; an alarm that is already there stays."""
+    """Store the readings with the newest window; an alarm that is already there stays, with the value that crossed."""
     (window,) = store.windows(db, current.model.id, limit=1, lock=True)
     known = {m.metric: m for m in store.window_measurements(db, window.id) if m.monitor == "concept"}
     for r in readings:
@@ -207,17 +212,20 @@ def _record(site: Site, db: Session, current: CurrentSpec, readings: Sequence[Re
                 from_ts=window.from_ts, to_ts=window.to_ts, alarm=False,
             )  # fmt: skip
             db.add(stored)
-        stored.value, stored.reason, stored.limit, stored.n = r.value, r.reason, r.limit, r.n
-        stored.alarm, stored.computed_at = stored.alarm or r.alarm, site.clock.now()
-        stored.details = r.details
+        stored.n, stored.computed_at = r.n, site.clock.now()
+        if r.alarm or not stored.alarm:
+            stored.value, stored.reason, stored.limit = r.value, r.reason, r.limit
+            stored.alarm, stored.details = r.alarm, r.details
         if r.alarm:
             window.verdict, window.sentence = "alarm", f"{window.sentence} {r.sentence}"
         known[r.metric] = stored
     db.flush()
-    alarms = [
-        Alarm("concept", r.metric, "", r.value, r.limit, r.sentence or window.sentence)
-        for r in readings
-        if known[r.metric].alarm
-    ]
+    alarms = []
+    for r in readings:
+        stored = known[r.metric]
+        if stored.alarm:
+            told = severity.of_limit(stored.details["fired_mean"], stored.details["reference_mean"], share=False)
+            sentence = r.sentence or window.sentence
+            alarms.append(Alarm("concept", r.metric, "", stored.value, stored.limit, sentence, told))
     evaluated = {("concept", r.metric) for r in readings}
     follow.follow(site, db, current.model, window, alarms, evaluated, LATE_OUTCOMES)

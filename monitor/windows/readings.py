@@ -7,6 +7,7 @@ from typing import Any, Final
 import polars as pl
 
 from monitor.detect.decide import DriftDecision
+from monitor.detect.wording import leading
 from monitor.drift import METHODS, TEXT_METHODS, Score
 from monitor.drift.rows import ROW_METHODS
 from monitor.fairness import FAIRNESS, FairnessValue
@@ -47,11 +48,16 @@ class Reading:
 def drift_readings(decision: DriftDecision, scores: Sequence[Score]) -> list[Reading]:
     """The decision's p value, the effect of each column, and the catalogue of statistics."""
     n, n_reference = decision.n_window, decision.n_reference
+    named = leading(decision)
+    sizes = [f.times_floor for f in named or decision.columns if f.above_floor and f.times_floor is not None]
     readings = [
         Reading(
             "drift", "p_value", decision.p, None if decision.p is not None else decision.reason, "probability", n,
             limit=decision.alpha, alarm=decision.alarmed, n_reference=n_reference,
-            details={"verdict": decision.verdict, "draws": decision.draws},
+            details={
+                "verdict": decision.verdict, "draws": decision.draws, "columns": [f.column for f in named],
+                "times_floor": max(sizes, default=None),
+            },
         )
     ]  # fmt: skip
     readings += [
@@ -60,7 +66,7 @@ def drift_readings(decision: DriftDecision, scores: Sequence[Score]) -> list[Rea
             details={
                 "effect": finding.effect, "detail": finding.detail, "t": finding.t, "adjusted_p": finding.adjusted_p,
                 "above_floor": finding.above_floor, "named": finding.alarmed, "visible_change": finding.visible_change,
-                "reference": finding.reference, "current": finding.current,
+                "reference": finding.reference, "current": finding.current, "times_floor": finding.times_floor,
             },
         )
         for finding in decision.columns

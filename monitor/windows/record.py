@@ -8,10 +8,10 @@ from sqlalchemy.orm import Session
 
 from monitor import store
 from monitor.alerts import follow
-from monitor.alerts.follow import Alarm
 from monitor.site import Site
 from monitor.tables import Model, Window
 from monitor.windows import breakdown, estimates
+from monitor.windows.alarms import alarms_of
 from monitor.windows.correction_history import LATE_OUTCOMES, correction_fields
 from monitor.windows.readings import Reading
 
@@ -49,9 +49,7 @@ def record(
     store.add_measurements(db, window, list(new.values()))
     db.flush()
     sentence = window.decision["sentence"]
-    alarms = [
-        Alarm(r.monitor, r.metric, r.column, r.value, r.limit, r.sentence or sentence) for r in readings if r.alarm
-    ]
+    alarms = alarms_of(readings, sentence)
     follow.follow(site, db, model, window, alarms, {(r.monitor, r.metric) for r in readings}, reason)
     alarmed = any(m.alarm for m in known.values()) or any(values["alarm"] for values in new.values())
     # A window whose drift could not be judged is never ok, however good its KPIs are.

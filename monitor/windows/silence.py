@@ -14,8 +14,8 @@ from core import queue
 from core.cache import CacheKind
 from core.queue import Lease
 from monitor import store
-from monitor.alerts import silence
-from monitor.alerts.follow import Alarm
+from monitor.alerts import by_clock, follow
+from monitor.alerts.headlines import Alarm
 from monitor.events.read import Extent
 from monitor.quality.silence import (
     MIN_DAYS,
@@ -30,7 +30,7 @@ from monitor.quality.silence import (
 from monitor.service import CurrentSpec, current_spec
 from monitor.site import Site
 from monitor.spec import false_alarm_budget
-from monitor.tables import Model, ReferenceRow
+from monitor.tables import Alert, Model, ReferenceRow
 
 LEARNED_PERIOD: Final = timedelta(days=56)  # arrivals are learned from at most this much time
 RELEARN_INTERVAL: Final = timedelta(days=28)  # arrivals are learned again this often, or once they span twice the time
@@ -40,6 +40,7 @@ MAX_RETURN_TIME: Final = timedelta(
 )  # after Assay itself was down, senders have the limit, at most this, to return
 DELAY_QUANTILE: Final = 0.99  # quantile of the time that rows take to arrive
 MIN_LIVE_DELAYS: Final = 3  # rows must have arrived for this many times the delay before it counts as the usual one
+CRITICAL_FACTOR: Final = 4  # a silence of this many times its limit is critical
 _MINUTE: Final = timedelta(minutes=1)
 
 
@@ -65,7 +66,9 @@ def watch(site: Site, model_name: str) -> None:
     if announced_at is not None and extent.next_seq > announced_at:
         _end_silence(site, current.model, min(now, extent.last_received_at or now))
     row = with_arrivals_learned(site, current, row, extent)
-    if extent.next_seq == announced_at or extent.last_received_at is None:
+    if extent.last_received_at is None:
+        return
+    if extent.next_seq == announced_at and not _became_critical(site, current.model, now - extent.last_received_at):
         return
     if now - extent.last_received_at < MIN_SILENCE_MINUTES * _MINUTE:
         return
@@ -213,13 +216,22 @@ def _announce(site: Site, current: CurrentSpec, extent: Extent, found: Outlook) 
     assert found.since is not None
     assert found.due is not None
     silent, limit = now - found.since, found.due - found.since
-    alarm = Alarm(NAME, NAME, "", silent.total_seconds(), limit.total_seconds(), _sentence(found, silent, limit))
+    alarm = Alarm(
+        NAME, NAME, "", silent.total_seconds(), limit.total_seconds(), _sentence(found, silent, limit),
+        "critical" if silent >= CRITICAL_FACTOR * limit else "warning",
+    )  # fmt: skip
     with site.database.write() as db:
         model = db.get_one(Model, current.model.id, with_for_update=True, populate_existing=True)
-        if model.silent_seq == extent.next_seq:
-            return  # another worker has announced it
+        if model.silent_seq == extent.next_seq:  # it is announced, perhaps by another worker
+            for alert in _lasting(db, model):
+                if alert.severity != alarm.severity:
+                    by_clock.continue_alert(site, db, alert, alarm)
+            return
         model.silent_seq = extent.next_seq
-        silence.open_silence(site, db, current, alarm, found.since)
+        facts = {
+            "spec_revision": current.revision, "events_version": site.events.extent(model.name).events_version,
+        }  # fmt: skip
+        by_clock.open_alert(site, db, model.id, alarm, found.since, facts)
 
 
 def _end_silence(site: Site, model: Model, at: datetime) -> None:
@@ -227,7 +239,18 @@ def _end_silence(site: Site, model: Model, at: datetime) -> None:
         db.get_one(Model, model.id, with_for_update=True, populate_existing=True).silent_seq = None
         for alert in store.alerts_of(db, model.id, NAME):
             if any(e["ended"] is None for e in alert.episodes):
-                silence.end_silence(site, db, alert, at)
+                by_clock.end_alert(site, db, alert, at)
+
+
+def _became_critical(site: Site, model: Model, silent: timedelta) -> bool:
+    """Whether a silence that was announced has lasted several times its limit since."""
+    with site.database.read() as db:
+        told = [a for a in _lasting(db, model) if a.severity != "critical" and a.limit is not None]
+    return any(silent.total_seconds() >= CRITICAL_FACTOR * (a.limit or 0.0) for a in told)
+
+
+def _lasting(db: Session, model: Model) -> list[Alert]:
+    return [a for a in store.alerts_of(db, model.id, NAME) if a.state != "resolved" and follow.lasts(a)]
 
 
 def _sentence(found: Outlook, silent: timedelta, limit: timedelta) -> str:

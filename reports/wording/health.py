@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from monitor.alerts.follow import last_announced
+from monitor.alerts.follow import last_announced, lasts
 from monitor.tables import Alert, Measurement, ReferenceRow, Window
 from reports.charts.text import number, utc
 from reports.wording.phrases import WHY, brief_words, mean_words
@@ -50,7 +50,7 @@ def health(facts: HealthFacts) -> Health:
     limited = [m for m in facts.kpis if m.limit is not None] or list(facts.kpis)
     kpis = " ".join(kpi_sentence(m) for m in limited)
     if facts.open_alerts:
-        lasting = [a for a in facts.open_alerts if _lasts(a)]
+        lasting = [a for a in facts.open_alerts if lasts(a)]
         said = " ".join(_alert(a, facts.starts.get(a.first_window_id)) for a in lasting or facts.open_alerts)
         over = [a for a in facts.open_alerts if lasting and a not in lasting]
         return Health("alarm", _joined(said, _over(over), _next(facts), _recovered(facts)))
@@ -98,11 +98,6 @@ def kpi_sentence(m: Measurement) -> str:
     return f"Realised {m.metric} {number(m.value)} ({between}n = {m.n:,}){limit}."
 
 
-def _lasts(alert: Alert) -> bool:
-    episode = last_announced(alert)
-    return alert.withdrawn_at is None and (episode is None or episode["ended"] is None)
-
-
 def _over(alerts: Sequence[Alert]) -> str:
     """A short line about alerts whose last window was quiet: the reader came for the lasting ones."""
     if not alerts:
@@ -116,7 +111,7 @@ def _alert(alert: Alert, first: Window | None) -> str:
     episode = last_announced(alert)
     begun = first.from_ts if first is not None else alert.opened_at
     since = f"Since {utc(datetime.fromisoformat(episode['from_ts']) if episode is not None else begun)}"
-    if episode is not None and episode["ended"] is not None:
+    if episode is not None and not lasts(alert):
         since = (
             f"From {utc(datetime.fromisoformat(episode['from_ts']))} to {utc(datetime.fromisoformat(episode['to_ts']))}"
         )

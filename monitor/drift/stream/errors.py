@@ -20,13 +20,16 @@ MAX_ERRORS: Final = 20_000  # at this number of errors both detectors restart on
 
 @dataclass(frozen=True, slots=True)
 class StreamAlarm:
-    """A detector that fired, the number of labels since the reference, and the mean error of the newest labels.
+    """A detector that fired, its statistic, the number of labels since the reference, and the newest mean error.
 
+    `statistic` is the value with which the detector fired, in the unit of `ErrorStream.statistics`; afterwards it
+    starts again.
     `now` covers the newest `rows` labels, since errors most likely began to rise: of all runs of labels that end now,
     the one whose mean lies the most standard errors above the reference's.
     """
 
     detector: str
+    statistic: float
     at: int
     now: float
     rows: int
@@ -97,6 +100,11 @@ class ErrorStream:
         """Mean error of ADWIN's window: all labels since the last change that it detected."""
         return float(self._window.estimation)
 
+    @property
+    def statistics(self) -> dict[str, float]:
+        """The statistic of each detector: Page-Hinkley's sum of errors, and the mean error of ADWIN's window."""
+        return {"page_hinkley": self.statistic, "adwin": self.current}
+
     def first(self) -> list[float]:
         """The errors of the reference that the stream still holds, rounded to 1/255: none after the first restart."""
         return [step / STEPS for step in self._kept[: max(0, len(self._kept) - self.labels)]]
@@ -147,7 +155,8 @@ class ErrorStream:
             found.append("page_hinkley")
         if self._window.drift_detected and self.current > before:
             found.append("adwin")
-        return [StreamAlarm(detector, self.labels, *self._newest()) for detector in found]
+        statistics = self.statistics
+        return [StreamAlarm(detector, statistics[detector], self.labels, *self._newest()) for detector in found]
 
     def _newest(self) -> tuple[float, int]:
         """Mean error of the labels since errors most likely rose, and the number of these labels.
