@@ -16,7 +16,7 @@ from monitor.alerts.headlines import Alarm, is_worse, of_one_event
 from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, receive
 from monitor.site import Site
-from monitor.tables import Alert, IncidentNote
+from monitor.tables import Alert, IncidentNote, Window
 from monitor.windows.evaluate import evaluate
 from tests.databases import SQLITE_FIRST
 from tests.monitor.traffic import document, events_body, outcomes_body, rows, spec
@@ -85,7 +85,7 @@ def test_a_level_that_goes_from_5_to_70_percent_within_the_episode_is_told_again
     assert [n.kind for n in timeline(site, large)] == ["opened", "acknowledged", "worse"]
     with site.database.read() as db:
         incident = incident_store.incident(db, large.incident_id)
-        window = db.get_one(store.Window, told_window(large))
+        window = db.get_one(Window, told_window(large))
     assert (incident.headline, incident.severity, incident.state) == (large.sentence, "critical", "open")
     assert window.from_seq == 1500, "the raw rows of the window that is told are confirmed"
 

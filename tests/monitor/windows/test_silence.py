@@ -106,8 +106,11 @@ def test_a_steady_feed_that_stops_is_announced_once_and_resolved_when_rows_arriv
     assert told <= times[-1] + 30 * MINUTE
     (alert,) = silences(site)
     assert (alert.state, alert.first_window_id, alert.windows) == ("open", None, 0)
+    first, last = alert.episodes[0]["headlines"]
+    assert (first["severity"], first["sentence"]) == ("warning", alert.sentence.replace("60 min", "20 min"))
+    assert (alert.severity, last["sentence"]) == ("critical", alert.sentence)  # four times its limit
     assert alert.sentence == (
-        "No rows have arrived since 2026-02-01 23:50 UTC, for 20 min. The longest pause in 28 days of arrivals was "
+        "No rows have arrived since 2026-02-01 23:50 UTC, for 60 min. The longest pause in 28 days of arrivals was "
         "10 min. A pause that begins at this time of the week and lasts longer than 15 min is expected at most once in "
         "138,858 days."
     )
@@ -118,7 +121,7 @@ def test_a_steady_feed_that_stops_is_announced_once_and_resolved_when_rows_arriv
     (alert,) = silences(site)
     assert (alert.state, alert.resolved_by) == ("resolved", "assay")
     assert datetime.fromisoformat(alert.episodes[0]["ended"]) == clock.now() - MINUTE
-    assert entries(site) == ["alert.opened", "alert.resolved"]
+    assert entries(site) == ["alert.opened", "alert.worse", "alert.resolved"]
     assert len(look(site, clock, clock.now() + DAY)) == 1  # another silence is another alert
     assert len(silences(site)) == 2
 
