@@ -29,6 +29,7 @@ from api.commands import (
 from api.commands.output import complain
 from core import logs
 from core.errors import AppError, InvalidError
+from core.process import keep_threads_passive
 from core.settings import variables
 
 app = typer.Typer(
@@ -59,6 +60,7 @@ def settings(
 
 def main() -> None:
     """Entry point of the `assay` script."""
+    keep_threads_passive()
     logs.configure("warning")  # to standard error; the long-running commands set their own level
     try:
         app()

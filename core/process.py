@@ -21,6 +21,19 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parents[1]
 PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 SETTINGS_PREFIX: Final = "ASSAY_"
+# Numeric libraries read these when they load. Threads that wait for each other by spinning cost several times the CPU
+# on a machine that has other work: a replay beside four busy processes took 1.9 times as much. The matrices here are
+# too small for threads of their own; torch has its own setting.
+WAITING_THREADS: Final = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1"}
+
+
+def keep_threads_passive() -> None:
+    """Let no numeric thread of this process or its children wait actively; call it before numpy is loaded.
+
+    What the user has set stays.
+    """
+    for name, value in WAITING_THREADS.items():
+        os.environ.setdefault(name, value)
 
 
 def environment(threads: int) -> dict[str, str]:
@@ -30,7 +43,7 @@ def environment(threads: int) -> dict[str, str]:
     return kept | {
         "PYTHONPATH": path, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": str(threads),
-        "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads starve the rest of a busy machine; OpenMP reads this at load
+        **WAITING_THREADS,
     }  # fmt: skip
 
 
