@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from core.arrays import Floats
-from monitor.fairness.disparities import Disparity, by_fairlearn, of_counts
+from monitor.fairness.disparities import Disparity, of_counts
 from monitor.fairness.grouping import BinaryRows, Grouped
 from monitor.fairness.intervals import bootstrap_interval
 from monitor.fairness.rates import GroupRate
@@ -88,13 +88,13 @@ def compared(
     Returns:
         Value in the disparity's unit with a 95 % bootstrap interval within groups.
 
-    Source: fairlearn's MetricFrame for the value.
+    Source: Agarwal et al. (2018) and Hardt, Price and Srebro (2016); the value equals that of fairlearn's MetricFrame.
     """
     counts = rows.counts
     groups = _groups(data, {rate.name: rate.of(counts) for rate in rates})
-    if not np.isfinite(of_counts(counts, rates, disparity)):
+    value = float(of_counts(counts, rates, disparity))
+    if not np.isfinite(value):
         return FairnessValue(metric, data.by, None, if_undefined, definition, positive, groups, data.n)
-    value = by_fairlearn(rows, rates, disparity)
     low, high = bootstrap_interval(counts, lambda samples: of_counts(samples, rates, disparity)) or (None, None)
     return FairnessValue(metric, data.by, value, None, definition, positive, groups, data.n, low, high)
 

@@ -1,11 +1,11 @@
 """Grouping, once for every fairness metric: which groups are compared, and which rows count as positive."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from core.arrays import Ints
 from core.errors import InvalidError
@@ -28,6 +28,12 @@ class Grouped:
     def n(self) -> int:
         return sum(self.sizes.values())
 
+    @cached_property
+    def group(self) -> Ints:
+        """Index of each row's group among the compared ones, shape (rows,)."""
+        codes = self.frame["group"].cast(pl.Enum(list(self.compared))).to_physical()
+        return np.asarray(codes.cast(pl.Int64).to_numpy())
+
     def too_small(self, group: str) -> bool:
         return group not in self.compared
 
@@ -37,17 +43,15 @@ class BinaryRows:
     """The compared rows as a decision between two answers: 1 is positive, 0 is not."""
 
     groups: tuple[str, ...]
-    group: NDArray[np.str_]  # (rows,)
+    group: Ints  # (rows,), index of the row's group
     outcome: Ints  # (rows,); all 0 if the metric reads no outcome
     prediction: Ints  # (rows,)
 
     @property
     def counts(self) -> Ints:
         """Rows per (group, outcome, prediction), shape (groups, 2, 2)."""
-        code = {name: i for i, name in enumerate(self.groups)}
-        g = np.array([code[x] for x in self.group], dtype=np.int64)
-        cells = np.bincount(g * 4 + self.outcome * 2 + self.prediction, minlength=4 * len(code))
-        return cells.reshape(len(code), 2, 2).astype(np.int64)
+        cells = np.bincount(self.group * 4 + self.outcome * 2 + self.prediction, minlength=4 * len(self.groups))
+        return cells.reshape(len(self.groups), 2, 2).astype(np.int64)
 
 
 def grouped(frame: pl.DataFrame, by: str, *, min_group: int, outcome: bool) -> Grouped:
@@ -101,7 +105,7 @@ def against_rest(data: Grouped, positive: str) -> BinaryRows:
     outcome = np.zeros_like(prediction)
     if "outcome" in data.frame.columns:
         outcome = (data.frame["outcome"] == positive).to_numpy().astype(np.int64)
-    return BinaryRows(data.compared, data.frame["group"].to_numpy().astype(str), outcome, prediction)
+    return BinaryRows(data.compared, data.group, outcome, prediction)
 
 
 def right_or_wrong(data: Grouped) -> BinaryRows:
@@ -114,7 +118,7 @@ def right_or_wrong(data: Grouped) -> BinaryRows:
         Groups, outcomes and predictions of the compared rows, shape (rows,) each.
     """
     right = (data.frame["prediction"] == data.frame["outcome"]).to_numpy().astype(np.int64)
-    return BinaryRows(data.compared, data.frame["group"].to_numpy().astype(str), np.ones_like(right), right)
+    return BinaryRows(data.compared, data.group, np.ones_like(right), right)
 
 
 def positive_class(data: Grouped, positive: str | None) -> str | None:

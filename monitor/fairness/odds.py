@@ -48,7 +48,7 @@ def equalized_odds(
     Raises:
         InvalidError: a column is absent, or min_group is below 1.
 
-    Source: Hardt, Price and Srebro (2016); computed by fairlearn.metrics.MetricFrame.
+    Source: Hardt, Price and Srebro (2016); the value equals that of fairlearn.metrics.MetricFrame.
     """
     metric = f"equalized_odds_{disparity.name}"
     data = grouped(frame, by, min_group=min_group, outcome=True)

@@ -6,7 +6,7 @@ from typing import Final
 import polars as pl
 
 from monitor.fairness.base import Fairness, FairnessValue, compared, undefined
-from monitor.fairness.disparities import DISPARITIES, Disparity, by_fairlearn
+from monitor.fairness.disparities import DISPARITIES, Disparity, of_counts
 from monitor.fairness.grouping import MIN_GROUP, Grouped, against_rest, grouped, positive_class, too_few_groups
 from monitor.fairness.rates import SELECTION
 
@@ -36,7 +36,7 @@ def demographic_parity(
     Raises:
         InvalidError: a column is absent, or min_group is below 1.
 
-    Source: Agarwal et al. (2018); computed by fairlearn.metrics.MetricFrame.
+    Source: Agarwal et al. (2018); the value equals that of fairlearn.metrics.MetricFrame.
     """
     metric = f"demographic_parity_{disparity.name}"
     data = grouped(frame, by, min_group=min_group, outcome=False)
@@ -62,7 +62,7 @@ def _worst_class(data: Grouped, disparity: Disparity, min_group: int) -> str | N
     classes = sorted(frequency.filter(pl.col("count") >= min_group)["prediction"].to_list())
     if not classes:
         return None
-    values = [by_fairlearn(against_rest(data, name), _RATES, disparity) for name in classes]
+    values = [float(of_counts(against_rest(data, name).counts, _RATES, disparity)) for name in classes]
     return str(classes[disparity.where_worst(values)])
 
 
