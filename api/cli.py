@@ -19,7 +19,9 @@ from api.commands import (
     init,
     keys,
     ledger,
+    maintenance,
     models,
+    notify,
     quarantine,
     replay,
     report,
@@ -40,12 +42,13 @@ app = typer.Typer(
 )
 for command in (
     serve.serve, serve.api, serve.worker, init.schema, models.apply, ingest.ingest, quarantine.quarantine,
-    models.evaluate,
-    models.retrain, models.runs, models.promote, models.rollback, report.report, erase.erase, erase.erasures,
-    replay.replay, demo.demo, verify.verify, doctor.doctor,
+    models.evaluate, models.retrain, models.runs, models.promote, models.rollback, report.report, maintenance.deploy,
+    erase.erase, erase.erasures, replay.replay, demo.demo, verify.verify, doctor.doctor,
 ):  # fmt: skip
     app.command()(command)
 app.add_typer(keys.app, name="keys", help="API keys: create, list, revoke.")
+app.add_typer(notify.app, name="notify", help="Channels: list, test; messages that were not delivered.")
+app.add_typer(maintenance.app, name="maintenance", help="Times in which alarms are not announced.")
 app.add_typer(ledger.app, name="ledger", help="The ledger: entries, checkpoint, export.")
 
 

@@ -25,10 +25,10 @@ class BackgroundThread(ABC):
     def start(self) -> None:
         self._thread.start()
 
-    def stop(self) -> None:
-        """Returns when the step under way has ended."""
+    def stop(self, limit_s: float | None = None) -> None:
+        """Returns when the step under way has ended, or after the limit; the thread then ends with its process."""
         self._stopping.set()
-        self._thread.join()
+        self._thread.join(limit_s)
 
     @property
     def stopping(self) -> bool:

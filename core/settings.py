@@ -1,17 +1,23 @@
 """Settings: one frozen tree, read once at start-up from ASSAY_* variables and passed on."""
 
 import os
+import re
 from collections.abc import Iterator, Mapping
+from datetime import time
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Final, Literal, get_args, get_origin
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from core.errors import InvalidError
 
 PREFIX = "ASSAY_"
 DELIMITER = "__"
+NAME: Final = "NAME"  # stands in the list of variables for a name that the user chooses
+DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+CHANNEL_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
 class _Group(BaseModel):
@@ -83,6 +89,110 @@ class EngineSettings(_Group):
     )
 
 
+def _listed(value: Any) -> Any:
+    """A list written as `a, b` in one variable."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+class RouteSettings(_Group):
+    """Which messages a channel receives, and when. A channel without a route receives all at once."""
+
+    severity: Literal["info", "warning", "critical"] = Field("info", description="least severity that is sent there")
+    models: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
+        (), description="models by name or pattern, such as `support-*, loans`; empty means all"
+    )
+    owners: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
+        (), description="owners by name or pattern, as specs declare them; empty means all"
+    )
+    hours: str | None = Field(
+        None, description="time of day in which messages are sent, such as `08:00-18:00`; others wait for it"
+    )
+    days: str | None = Field(
+        None, description="days on which messages are sent, such as `mon-fri`; others wait for them"
+    )
+    zone: str = Field("UTC", description="time zone of hours and days, such as `Europe/Zurich`")
+    digest: Literal["off", "daily", "weekly"] = Field(
+        "off", description="`daily` or `weekly`: one message with everything since the last, instead of one an incident"
+    )
+
+    @field_validator("hours")
+    @classmethod
+    def _hours(cls, value: str | None) -> str | None:
+        if value is not None and hours_of(value) is None:
+            raise ValueError("write two different times of day, such as 08:00-18:00")
+        return value
+
+    @field_validator("days")
+    @classmethod
+    def _days(cls, value: str | None) -> str | None:
+        if value is not None and days_of(value) is None:
+            raise ValueError(f"write one day or two with a hyphen, such as mon-fri; days are {', '.join(DAYS)}")
+        return value
+
+    @field_validator("zone")
+    @classmethod
+    def _zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError("no time zone of this name is installed; write one such as Europe/Zurich") from error
+        return value
+
+
+def hours_of(text: str) -> tuple[time, time] | None:
+    """Begin and end of `08:00-18:00`; None for another form. The end may lie on the next day."""
+    parts = re.fullmatch(r"(\d\d):(\d\d)-(\d\d):(\d\d)", text.replace(" ", ""))
+    numbers = [int(part) for part in parts.groups()] if parts else []
+    if not numbers or max(numbers[0], numbers[2]) > 23 or max(numbers[1], numbers[3]) > 59:
+        return None
+    begin, end = time(numbers[0], numbers[1]), time(numbers[2], numbers[3])
+    return (begin, end) if begin != end else None
+
+
+def days_of(text: str) -> frozenset[int] | None:
+    """The weekdays of `mon-fri`, Monday is 0; None for another form. `sat-mon` runs over the end of the week."""
+    ends = [DAYS.index(part) if part in DAYS else -1 for part in text.replace(" ", "").lower().split("-")]
+    if len(ends) not in {1, 2} or -1 in ends:
+        return None
+    return frozenset((ends[0] + i) % 7 for i in range((ends[-1] - ends[0]) % 7 + 1))
+
+
+class NotifySettings(_Group):
+    base_url: str | None = Field(
+        None, description="address under which people open the pages, such as https://assay.example.com; for links"
+    )
+    gather_s: float = Field(
+        10, ge=0, description="alerts of one incident within this time go into one message, seconds"
+    )
+    cooldown_s: float = Field(
+        3600,
+        ge=0,
+        description="least time between two messages of one incident and channel, unless it gets worse; seconds",
+    )
+    attempts: int = Field(12, ge=1, description="how often a message is tried before it counts as undeliverable")
+    backoff_s: float = Field(
+        5, gt=0, description="pause after the first failed try, doubled with each, at most an hour"
+    )
+    timeout_s: float = Field(20, gt=0, le=300, description="time that one try may take in all, seconds")
+    digest_hour: int = Field(
+        7, ge=0, le=23, description="hour of the day at which digests are sent, in the route's zone"
+    )
+
+    @field_validator("base_url")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"https?://[^\s?#]+", value):
+            raise ValueError("write an address that begins with http:// or https://")
+        return value.rstrip("/") if value else value
+
+
+class HeartbeatSettings(_Group):
+    url: SecretStr | None = Field(
+        None, description="address of an outside monitor that is asked for (GET) while Assay works; empty means none"
+    )
+    every_s: float = Field(60, ge=1, description="seconds between two heartbeats")
+
+
 class LogSettings(_Group):
     level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="least severe log level that is written"
@@ -109,8 +219,26 @@ class Settings(BaseSettings):
     ledger: LedgerSettings = LedgerSettings()
     engine: EngineSettings = EngineSettings()
     train: TrainSettings = TrainSettings()
+    notify: NotifySettings = NotifySettings()
+    channels: Mapping[str, SecretStr] = Field(
+        default_factory=dict, description="a channel: the URL of Apprise or of a webhook under which it is reached"
+    )
+    routes: Mapping[str, RouteSettings] = Field(
+        default_factory=dict, description="which messages a channel receives, by the name of the channel"
+    )
+    heartbeat: HeartbeatSettings = HeartbeatSettings()
     log: LogSettings = LogSettings()
     client: ClientSettings = ClientSettings()
+
+    @field_validator("channels")
+    @classmethod
+    def _named(cls, value: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
+        for name, url in value.items():
+            if not CHANNEL_NAME.fullmatch(name):
+                raise ValueError("a channel's name has letters, digits, - and _, at most 63, such as OPS")
+            if not re.match(r"[a-z][a-z0-9+.-]*:", url.get_secret_value(), re.IGNORECASE):
+                raise ValueError(f"channel {name} is no URL; write one such as slack://... or webhook+https://...")
+        return value
 
     @classmethod
     def settings_customise_sources(
@@ -145,13 +273,22 @@ class Settings(BaseSettings):
 
 
 def variables(model: type[BaseModel] = Settings, prefix: str = PREFIX) -> Iterator[tuple[str, str]]:
-    """Every environment variable that means something, with its description."""
+    """Every environment variable that means something, with its description; NAME stands for a name of the user's."""
     for name, field in model.model_fields.items():
-        kind = field.annotation
+        kind, variable = field.annotation, f"{prefix}{name.upper()}"
+        if get_origin(kind) is Mapping:
+            kind, variable = get_args(kind)[1], f"{variable}{DELIMITER}{NAME}"
         if isinstance(kind, type) and issubclass(kind, BaseModel):
-            yield from variables(kind, f"{prefix}{name.upper()}{DELIMITER}")
+            yield from variables(kind, f"{variable}{DELIMITER}")
         else:
-            yield f"{prefix}{name.upper()}", field.description or ""
+            yield variable, field.description or ""
+
+
+def _is_known(variable: str, known: set[str]) -> bool:
+    """Whether a variable is in the list, with any name where NAME stands."""
+    parts = variable.upper().split(DELIMITER)
+    named = DELIMITER.join([*parts[:1], NAME, *parts[2:]]) if len(parts) > 1 and all(parts) else ""
+    return variable.upper() in known or named in known
 
 
 def load(environ: Mapping[str, str] | None = None, **overrides: object) -> Settings:
@@ -162,7 +299,7 @@ def load(environ: Mapping[str, str] | None = None, **overrides: object) -> Setti
     """
     environ = os.environ if environ is None else environ
     known = {name for name, _ in variables()}
-    for name in sorted(n for n in environ if n.upper().startswith(PREFIX) and n.upper() not in known):
+    for name in sorted(n for n in environ if n.upper().startswith(PREFIX) and not _is_known(n, known)):
         close = ", ".join(sorted(k for k in known if k.split("_")[1:2] == name.upper().split("_")[1:2])) or "see README"
         raise InvalidError(f"unknown setting {name}: no such variable; known ones like it: {close}", field=name)
     source = EnvSettingsSource(Settings)
@@ -172,11 +309,20 @@ def load(environ: Mapping[str, str] | None = None, **overrides: object) -> Setti
         below = values.get(name)
         values[name] = {**below, **override} if isinstance(below, dict) and isinstance(override, dict) else override
     try:
-        return Settings(**values)
+        loaded = Settings(**values)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
+        if first["loc"][0] in ("channels", "heartbeat"):  # their values are secrets
+            raise InvalidError(f"setting {field}: {first['msg']}", field=field) from None
         raise InvalidError(f"setting {field}: {first['msg']} (got {first.get('input')!r})", field=field) from error
+    for name in loaded.routes:
+        if name not in loaded.channels:
+            raise InvalidError(
+                f"setting routes.{name}: there is no channel {name}; set {PREFIX}CHANNELS{DELIMITER}{name.upper()} too",
+                field=f"routes.{name}",
+            )
+    return loaded
 
 
 def azure_keys() -> dict[str, str]:

@@ -5,6 +5,7 @@ from typing import Final
 
 import core.queue
 import governance.tables
+import monitor.notify.tables
 import monitor.tables
 import reports.tables
 import retrain.tables
@@ -14,6 +15,7 @@ MAPPED: Final[tuple[ModuleType, ...]] = (
     core.queue,
     governance.tables,
     monitor.tables,
+    monitor.notify.tables,
     retrain.tables,
     reports.tables,
 )

@@ -22,7 +22,7 @@ def client() -> Client:
     return Client(load().client)
 
 
-def _path(model: str) -> str:
+def model_path(model: str) -> str:
     return f"/api/v1/models/{quote(model, safe='')}"
 
 
@@ -84,7 +84,7 @@ def _print_starter(trace: str, model: str | None, owner: str | None, purpose: st
 
 def evaluate(model: ModelName, as_json: JsonFlag = False) -> None:
     """List the windows of a model with their verdicts."""
-    windows = client().json("GET", f"{_path(model)}/windows")["items"]
+    windows = client().json("GET", f"{model_path(model)}/windows")["items"]
     if as_json:
         emit_json(windows)
         return
@@ -94,7 +94,7 @@ def evaluate(model: ModelName, as_json: JsonFlag = False) -> None:
 
 def retrain(model: ModelName, reason: Reason, as_json: JsonFlag = False) -> None:
     """Request a retrain now, within the declared envelope."""
-    answer = client().json("POST", f"{_path(model)}/runs", json={"reason": reason})
+    answer = client().json("POST", f"{model_path(model)}/runs", json={"reason": reason})
     if as_json:
         emit_json(answer)
     else:
@@ -103,7 +103,7 @@ def retrain(model: ModelName, reason: Reason, as_json: JsonFlag = False) -> None
 
 def runs(model: ModelName, as_json: JsonFlag = False) -> None:
     """List the retraining runs of a model."""
-    items = client().json("GET", f"{_path(model)}/runs")["items"]
+    items = client().json("GET", f"{model_path(model)}/runs")["items"]
     if as_json:
         emit_json(items)
         return

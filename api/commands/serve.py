@@ -20,6 +20,7 @@ from core.settings import Settings, load
 if TYPE_CHECKING:
     from monitor.site import Site
 
+SENDING_ENDS_S = 3.0  # that a message under way may take when the worker is to stop
 # Commands import their modules when they run, so that `assay --help` answers at once.
 
 Home = Annotated[Path | None, typer.Option(help="folder with all data of this installation (ASSAY_HOME)")]
@@ -47,9 +48,11 @@ def prepare(settings: Settings) -> "Site":
 
     import migrations
     from core import engine
+    from monitor.notify import channels
     from monitor.site import open_site
 
     engine.check(settings.engine)
+    channels.check(settings)
     try:
         settings.home_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -122,7 +125,7 @@ def api(home: Home = None, port: Port = None, as_json: JsonLine = False) -> None
 
 def worker(home: Home = None, parent: Annotated[int | None, typer.Option(hidden=True)] = None) -> None:
     """Run a worker with its scheduler; several may run on one PostgreSQL."""
-    from api.processes import scheduler
+    from api.processes import deliveries, scheduler
     from api.processes import worker as loop
 
     if parent is not None:
@@ -131,11 +134,12 @@ def worker(home: Home = None, parent: Annotated[int | None, typer.Option(hidden=
     logs.configure(settings.log.level)
     site = prepare(settings)
     stop = loop.stop_on_signal()
-    ticking = scheduler.start(site)
+    ticking, sending = scheduler.start(site), deliveries.start(site)
     try:
         loop.run_forever(site, stop)
     finally:
         ticking.shutdown(wait=False)
+        deliveries.stop(sending, limit_s=SENDING_ENDS_S)
         site.close()
 
 

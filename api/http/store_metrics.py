@@ -17,6 +17,8 @@ from core.jobs import JOBS
 from core.queue import Job
 from governance.ledger.read import ledger_size
 from monitor import store
+from monitor.notify import outbox
+from monitor.notify.tables import OUTBOX_STATES
 from monitor.site import Site
 from monitor.tables import Alert, Model
 from retrain.tables import Run
@@ -45,7 +47,15 @@ class StoreCollector(Collector):
             yield from self._jobs.collect(db)
             yield _runs(db)
             yield from self._training.collect(db)
+            yield from self._outbox(db)
             yield _gauge("assay_ledger_entries", "entries in the ledger", (), [((), ledger_size(db))])
+
+    def _outbox(self, db: Session) -> Iterator[Metric]:
+        now, backlogs = self._site.clock.now(), outbox.backlogs(self._site, db)
+        counted = [((name, state), b.by_state.get(state, 0)) for name, b in backlogs.items() for state in OUTBOX_STATES]
+        yield _gauge("assay_messages", "messages by state", ("channel", "state"), counted)
+        ages = [((name,), (now - b.due_since).total_seconds() if b.due_since else 0.0) for name, b in backlogs.items()]
+        yield _gauge("assay_message_age_seconds", "time since the longest waiting message was due", ("channel",), ages)
 
     def _of_the_lake(self, db: Session) -> Iterator[Metric]:
         extents = {(model.name,): self._site.events.extent(model.name) for model in store.models(db)}

@@ -4,6 +4,6 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from api.pages import actions, details, models, session
+from api.pages import actions, channels, details, models, session
 
-ROUTERS: Final[tuple[APIRouter, ...]] = (session.router, models.router, details.router, actions.router)
+ROUTERS: Final[tuple[APIRouter, ...]] = (session.router, models.router, details.router, channels.router, actions.router)

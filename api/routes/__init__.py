@@ -12,8 +12,10 @@ from api.routes import (
     health,
     keys,
     ledger,
+    maintenance,
     models,
     monitoring,
+    notifications,
     quarantine,
     reports,
     runs,
@@ -25,6 +27,6 @@ from api.routes import (
 DIRECT_ROUTERS: Final[tuple[APIRouter, ...]] = (events.ingest_router, traces.ingest_router)
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     events.router, traces.router, export.router, quarantine.router, health.router, models.router, monitoring.router,
-    alerts.router, runs.router,
+    alerts.router, notifications.router, maintenance.router, runs.router,
     reports.router, ledger.router, erasures.router, keys.router, schema.router,
 )  # fmt: skip

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from monitor.alerts import incidents
+from monitor.notify.tell import tell
 from monitor.site import Site
 from monitor.tables import Alert, Model
 
@@ -30,7 +31,7 @@ def announce(
     incident = incidents.follow_alert(db, alert, now)
     text = alert.note or "" if occasion == "resolved" else alert.sentence
     incidents.note(db, incident, occasion, at=now, actor=actor, text=text, alert=alert)
-    _tell(site, db, alert, occasion)
+    tell(site, db, alert, occasion)
 
 
 def record(
@@ -40,7 +41,3 @@ def record(
     subject = "system" if alert.model_id is None else f"model:{db.get_one(Model, alert.model_id).name}"
     body = {"alert": alert.id, "monitor": alert.monitor, "metric": alert.metric, **facts}
     append_entry(db, kind=f"alert.{change}", actor=actor, subject=subject, body=body, at=site.clock.now())
-
-
-def _tell(site: Site, db: Session, alert: Alert, occasion: Occasion) -> None:
-    """Tell people, unless a snooze or a mute keeps the alert silent. Messages go out after the transaction."""

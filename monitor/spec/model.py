@@ -15,6 +15,7 @@ from monitor.spec.baseline import Baseline
 from monitor.spec.columns import BUILT_IN, Column, Encoder
 from monitor.spec.duration import Duration, duration
 from monitor.spec.monitors import Monitors, RowWindow
+from monitor.spec.notify import Notify
 from monitor.spec.problems import nearest
 from monitor.spec.retraining import Retrain
 from monitor.spec.traces import Traces
@@ -73,6 +74,9 @@ class ModelSpec(SpecPart):
     )
     retention: Duration | None = Field(
         None, description="rows older than this are deleted; without it, rows are kept", examples=["180d"]
+    )
+    notify: Notify | None = Field(
+        None, description="who is told about alerts, and how; without it, every channel of the installation is told"
     )
     history: Duration = Field(
         "2d",

@@ -18,6 +18,8 @@ from sqlalchemy.orm import Session
 from governance import erasure
 from governance.erasure import Case
 from monitor import store
+from monitor.notify import outbox
+from monitor.notify.tables import OutboxMessage
 from monitor.service import current_spec
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
@@ -71,6 +73,9 @@ def _documents(db: Session, window_id: UUID) -> Iterator[tuple[tuple[Any, str], 
         rows += [(alert, ("sentence", "episodes")), (db.get_one(Incident, alert.incident_id), ("headline",))]
         notes = db.scalars(select(IncidentNote).where(IncidentNote.incident_id == alert.incident_id))
         rows += [(note, ("text",)) for note in notes]
+        threads = (f"incident:{alert.incident_id}", outbox.DIGEST)
+        told = db.scalars(select(OutboxMessage).where(OutboxMessage.thread.in_(threads)))
+        rows += [(message, ("items",)) for message in told]
     for row, fields in rows:
         for field in fields:
             if (stored := getattr(row, field)) is not None:

@@ -1,10 +1,14 @@
 """Settings: read once, complete in the documents, and nothing misspelt passes."""
 
 import re
+from collections.abc import Mapping
+from datetime import time
 from pathlib import Path
+from typing import get_args, get_origin
 
 import pytest
 from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticUndefined
 
 from core import settings
 from core.errors import InvalidError
@@ -16,10 +20,14 @@ NAMES = {name for name, _ in settings.variables()}
 def defaults(model: type[BaseModel] = settings.Settings, prefix: str = settings.PREFIX) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            found |= defaults(field.annotation, f"{prefix}{name.upper()}{settings.DELIMITER}")
+        kind, variable = field.annotation, f"{prefix}{name.upper()}"
+        if get_origin(kind) is Mapping:  # by a name of the user's, without a default of its own
+            kind, variable = get_args(kind)[1], f"{variable}{settings.DELIMITER}{settings.NAME}"
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            found |= defaults(kind, f"{variable}{settings.DELIMITER}")
         else:
-            found[f"{prefix}{name.upper()}"] = "" if field.default is None else str(field.default)
+            empty = field.default in (None, (), PydanticUndefined)
+            found[variable] = "" if empty else str(field.default)
     return found
 
 
@@ -92,6 +100,50 @@ def test_a_secret_of_the_wrong_kind_is_not_repeated_in_the_error() -> None:
     with pytest.raises(InvalidError) as caught:
         settings.load({"ASSAY_DB__POOL_SIZE": "x", "ASSAY_DB__URL": "postgresql://u:hunter2@h/d"})
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"ASSAY_CHANNELS__OPS": "hunter2"},  # no URL
+        {"ASSAY_CHANNELS__OPS__MORE": "slack://hunter2"},
+        {"ASSAY_CHANNELS": '{"ops": "slack://hunter2"}'},
+        {"ASSAY_CHANNELS__O P": "slack://hunter2"},
+        {"ASSAY_CHANNELS__OPS": '{"a": "hunter2"}'},
+        {"ASSAY_CHANNELS__OPS": "slack://hunter2", "ASSAY_ROUTES__OTHER__SEVERITY": "info"},
+        {"ASSAY_CHANNELS__OPS": "slack://hunter2", "ASSAY_ROUTES__OPS__HOURS": "8 to 18"},
+        {"ASSAY_HEARTBEAT__URL": "https://hunter2", "ASSAY_HEARTBEAT__EVERY_S": "0"},
+    ],
+)
+def test_a_channel_that_cannot_be_set_is_refused_without_its_url(variables: dict[str, str]) -> None:
+    with pytest.raises(InvalidError) as caught:
+        settings.load(variables)
+    assert "hunter2" not in f"{caught.value}{caught.value.facts}{caught.value.__cause__}"
+
+
+def test_channels_and_routes_are_read_by_their_names() -> None:
+    loaded = settings.load(
+        {
+            "ASSAY_CHANNELS__ON_CALL": "pagerduty://hunter2@key", "ASSAY_ROUTES__ON_CALL__SEVERITY": "critical",
+            "ASSAY_ROUTES__ON_CALL__MODELS": "support-*, loans", "ASSAY_ROUTES__ON_CALL__HOURS": "08:00-18:30",
+        }
+    )  # fmt: skip
+    assert "hunter2" not in repr(loaded) + loaded.model_dump_json()
+    assert loaded.channels["on_call"].get_secret_value() == "pagerduty://hunter2@key"
+    assert loaded.routes["on_call"].models == ("support-*", "loans")
+    assert settings.hours_of(loaded.routes["on_call"].hours or "") == (time(8), time(18, 30))
+
+
+@pytest.mark.parametrize(
+    ("route", "value"),
+    [
+        ("HOURS", "25:00-26:00"), ("HOURS", "08:00-08:00"), ("DAYS", "mon-fry"), ("DAYS", "mon,fri"),
+        ("ZONE", "Mars/Olympus"), ("SEVERITY", "loud"), ("DIGEST", "hourly"),
+    ],
+)  # fmt: skip
+def test_a_route_that_means_nothing_is_refused_by_name(route: str, value: str) -> None:
+    with pytest.raises(InvalidError, match=rf"routes\.ops\.{route.lower()}"):
+        settings.load({"ASSAY_CHANNELS__OPS": "slack://a/b/c", f"ASSAY_ROUTES__OPS__{route}": value})
 
 
 def test_settings_cannot_be_changed_after_the_start() -> None:

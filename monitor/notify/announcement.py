@@ -1,0 +1,53 @@
+"""What is told about one alert, with everything that its message needs, as it was when it was announced."""
+
+from typing import Final, Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from monitor.tables import SEVERITIES
+
+Occasion = Literal["opened", "again", "worse", "released", "resolved", "withdrawn", "installation", "test"]
+SEVERITY_RANK: Final = {name: rank for rank, name in enumerate(SEVERITIES)}
+
+
+class Announcement(BaseModel):
+    """One item of a message.
+
+    Attributes:
+        thread: what it is about; items of one thread are grouped.
+        occasion: why it is told now.
+        model: its name; None for what concerns the installation itself.
+        since: when it began, in the time of the events.
+        sentence: of the alert.
+        consequence: what it costs, such as `accuracy is estimated at 0.70, limit 0.85`; empty if nothing is known.
+        context: what else happened then, such as `version v2 was deployed 2 h before`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")  # another release may have written it
+
+    thread: str
+    occasion: Occasion
+    severity: Literal["info", "warning", "critical"]
+    at: AwareDatetime
+    sentence: str
+    model: str | None = None
+    model_id: UUID | None = None
+    owner: str = ""
+    alert_id: UUID | None = None
+    incident_id: UUID | None = None
+    window_id: UUID | None = None
+    monitor: str = ""
+    metric: str = ""
+    column: str = ""
+    value: float | None = None
+    limit: float | None = None
+    since: AwareDatetime | None = None
+    consequence: str = ""
+    context: tuple[str, ...] = ()
+    runbook: str | None = None
+
+
+def most_severe(*severities: str) -> str:
+    """The highest of at least one severity."""
+    return max(severities, key=SEVERITY_RANK.__getitem__)

@@ -1,0 +1,85 @@
+"""Deliver what is due: one message of one channel at a time."""
+
+from uuid import uuid4
+
+from core.logs import logger
+from monitor.notify import chart, outbox
+from monitor.notify.announcement import Announcement
+from monitor.notify.channels import Channel, channel
+from monitor.notify.message import Message, compose, leading
+from monitor.notify.outcome import Outcome
+from monitor.notify.send import send
+from monitor.notify.tables import OutboxMessage
+from monitor.site import Site
+
+log = logger("monitor.notify.deliver")
+
+
+def deliver_next(site: Site, to: Channel, *, worker: str) -> bool:
+    """Deliver the message of a channel that has been due longest; False when none is due.
+
+    A worker that dies after the receiver has the message, and before that is recorded, leads to a second delivery under
+    the same id.
+    """
+    limit_s = site.settings.notify.timeout_s
+    with site.database.read() as db:
+        if not outbox.is_due(db, to.name, site.clock.now()):
+            return False
+    with site.database.write() as db:
+        claimed = outbox.claim(db, to.name, worker=worker, now=site.clock.now(), lease_s=2 * limit_s + 30)
+    if claimed is None:
+        return False
+    outcome = _try(site, to, claimed)
+    with site.database.write() as db:
+        if outcome.delivered:
+            outbox.delivered(db, claimed.id, worker=worker, now=site.clock.now())
+        else:
+            log.warning(
+                "message not delivered", channel=to.name, message=str(claimed.id), attempt=claimed.attempts,
+                reason=outcome.reason,
+            )  # fmt: skip
+            outbox.failed(site, db, claimed, outcome.reason, outcome.retry_after_s)
+    return True
+
+
+def _try(site: Site, to: Channel, claimed: OutboxMessage) -> Outcome:
+    try:
+        message = _composed(site, claimed)
+        return send(to, message, source=source(site), at=site.clock.now(), limit_s=site.settings.notify.timeout_s)
+    except Exception as error:  # noqa: BLE001 - one message that cannot be composed must not stop those behind it
+        # Without its text, which may hold an address.
+        log.error("message raised", channel=to.name, message=str(claimed.id), kind=type(error).__name__)  # noqa: TRY400
+        return Outcome(delivered=False, reason=f"it could not be composed or sent: {type(error).__name__}")
+
+
+def _composed(site: Site, claimed: OutboxMessage) -> Message:
+    items = [Announcement.model_validate(item) for item in claimed.items]
+    with site.database.read() as db:
+        drawn = chart.draw(db, leading(items)) if claimed.thread != outbox.DIGEST else None
+    return compose(
+        claimed.id, claimed.thread, items, follows=claimed.follows is not None,
+        base_url=site.settings.notify.base_url, chart=drawn,
+    )  # fmt: skip
+
+
+def source(site: Site) -> str:
+    """What a CloudEvent names as its source."""
+    return site.settings.notify.base_url or f"urn:assay:{site.settings.ledger.origin}"
+
+
+def send_test(site: Site, name: str, actor: str) -> Outcome:
+    """Send a test to a channel at once, and say how it went.
+
+    Raises:
+        ChannelNotFoundError: no channel has this name.
+    """
+    to = channel(site.settings, name)
+    now = site.clock.now()
+    item = Announcement(
+        thread=f"test:{name}", occasion="test", severity="info", at=now,
+        sentence=f"This is a test of channel {name}, sent by {actor}.",
+    )  # fmt: skip
+    message = compose(uuid4(), item.thread, [item], follows=False, base_url=site.settings.notify.base_url)
+    outcome = send(to, message, source=source(site), at=now, limit_s=site.settings.notify.timeout_s)
+    log.info("channel tested", channel=name, delivered=outcome.delivered, reason=outcome.reason)
+    return outcome

@@ -1,0 +1,62 @@
+"""Describe an alert for its message: since when, what it costs, what else happened then."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy.orm import Session
+
+from monitor import store
+from monitor.notify import deploys, maintenance
+from monitor.spec.model import ModelSpec
+from monitor.tables import Measurement, Window
+
+
+def consequences(db: Session, spec: ModelSpec, window: Window) -> str:
+    """The KPIs of a window that lie beyond their limits, realised or estimated; empty if none does."""
+    limits = {rule.metric: (rule.min, rule.max) for rule in spec.monitors.kpi}
+    found: dict[str, str] = {}
+    for m in store.window_measurements(db, window.id):
+        if m.monitor == "kpi" and not m.segment and m.metric in limits:
+            said = _beyond(m, *limits[m.metric])
+            if said:
+                found.setdefault(m.metric, said)
+    return "; ".join(found.values())
+
+
+def _beyond(m: Measurement, low: float | None, high: float | None) -> str:
+    for value, how in ((m.value, "is"), (m.estimated, "is estimated at")):
+        for limit, crossed in ((low, _less(value, low)), (high, _less(high, value))):
+            if crossed and (how != "is" or m.alarm):
+                return f"{m.metric.replace('_', ' ')} {how} {value:.3g}, limit {limit:g}"
+    return ""
+
+
+def _less(one: float | None, other: float | None) -> bool:
+    return one is not None and other is not None and one < other
+
+
+def context(db: Session, window: Window | None, model_id: object, since: datetime, now: datetime) -> Iterator[str]:
+    """A deploy shortly before, and maintenance within the window."""
+    until = window.to_ts if window is not None else now
+    begin = window.from_ts if window is not None else since
+    model = window.model_id if window is not None else model_id
+    deploy = deploys.suspect(db, model, begin, until)  # type: ignore[arg-type]  # an id
+    if deploy is not None:
+        if deploy.at <= begin:
+            yield f"version {deploy.version} was deployed {span(begin - deploy.at)} before"
+        else:
+            yield f"version {deploy.version} was deployed {moment(deploy.at)}, within its first window"
+    for row in maintenance.within(db, model, begin, until):  # type: ignore[arg-type]  # an id
+        yield f"maintenance ({row.reason}) was declared from {moment(row.from_ts)} to {moment(row.to_ts)}"
+
+
+def span(length: timedelta) -> str:
+    """A length of time in its largest unit."""
+    minutes = length.total_seconds() / 60
+    if minutes < 90:
+        return f"{max(1, round(minutes))} min"
+    return f"{round(minutes / 60)} h" if minutes < 48 * 60 else f"{round(minutes / 1440)} days"
+
+
+def moment(at: datetime) -> str:
+    return at.astimezone(UTC).strftime("%-d %b %Y %H:%M UTC")

@@ -1,0 +1,149 @@
+"""Compose a message from its announcements: text, HTML, Markdown and the data of a webhook."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any, Final
+from uuid import UUID
+
+from monitor.notify.announcement import Announcement, most_severe
+from monitor.notify.describe import moment
+from monitor.notify.wording import NEXT, headline, occasion, plain
+
+MOST_SHOWN: Final = 20  # announcements of one message; the others are counted
+CHART_NAME: Final = "chart.png"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a channel is sent. `id` is the same for every try."""
+
+    id: UUID
+    title: str
+    severity: str
+    kind: str  # of the CloudEvent
+    subject: str
+    text: str
+    html: str
+    data: Mapping[str, Any]
+    chart: bytes | None = None  # PNG
+
+    @property
+    def ended(self) -> bool:
+        return self.kind == "assay.incident.resolved"
+
+
+def compose(
+    message_id: UUID, thread: str, items: Sequence[Announcement], *, follows: bool, base_url: str | None,
+    chart: bytes | None = None,
+) -> Message:  # fmt: skip
+    """One message about everything that happened in a thread since the last one.
+
+    Args:
+        follows: whether the channel was told about the thread before.
+        base_url: of the pages; without it, the message has no links.
+        chart: of the leading alert, PNG.
+    """
+    lead = leading(items)
+    severity = most_severe(*(item.severity for item in items))
+    first = plain(headline(lead))
+    about = lead.model or "Assay"
+    lines = _lines(lead, severity, items, follows=follows)
+    links = _links(lead, base_url)
+    more = "Follow-up: " if follows and thread != "digest" else ""
+    if thread == "digest":
+        first = _digest(items)
+        about, lines = "digest", [plain(headline(item)) for item in items[:MOST_SHOWN]]
+    others = len(items) - MOST_SHOWN
+    lines += [f"And {others} more."] if others > 0 else []
+    text = "\n".join([first, "", *lines, "", *(f"{name}: {url}" for name, url in links), "", f"Message {message_id}"])
+    data = {
+        "severity": severity, "model": lead.model, "sentence": first, "next": NEXT.get(lead.monitor), "thread": thread,
+        "follow_up": follows, "links": dict(links), "alerts": [_fact(item, base_url) for item in items],
+    }  # fmt: skip
+    return Message(
+        message_id, f"{more}{about}, {severity}: {first}"[:250], severity, _kind(thread, items),
+        f"model:{lead.model}" if lead.model else "installation", text, _html(first, lines, links, message_id, chart),
+        data, chart,
+    )  # fmt: skip
+
+
+def leading(items: Sequence[Announcement]) -> Announcement:
+    """The newest announcement of the highest severity; the end of an incident leads if nothing came after it."""
+    if items[-1].occasion in ("resolved", "withdrawn"):
+        return items[-1]
+    worst = most_severe(*(item.severity for item in items))
+    return next(item for item in reversed(items) if item.severity == worst)
+
+
+def _lines(lead: Announcement, severity: str, items: Sequence[Announcement], *, follows: bool) -> list[str]:
+    if lead.occasion == "test":
+        return [f"Severity {severity}. If you can read this, the channel works."]
+    lines = [f"{lead.model or 'The installation'}, severity {severity}: {occasion(lead)}."]
+    if lead.owner:
+        lines[0] += f" Owner {lead.owner}."
+    if lead.monitor == "drift" and lead.sentence.removeprefix("Drift: ").rstrip(".") not in headline(lead):
+        lines.append(plain(lead.sentence))  # with the numbers that the headline leaves out
+    lines += [f"{said[:1].upper()}{said[1:]}." for said in lead.context]
+    if lead.occasion not in ("resolved", "withdrawn"):
+        lines.append(f"What to do next: {plain(NEXT.get(lead.monitor, NEXT['system']))}")
+    others = [item for item in items if item is not lead]
+    if others:
+        lines.append(f"{'Since the last message' if follows else 'Together with it'}:")
+        lines += [f"- {moment(i.at)}, {i.severity}: {plain(headline(i))}" for i in others[-MOST_SHOWN:]]
+    return lines
+
+
+def _digest(items: Sequence[Announcement]) -> str:
+    models = len({item.model for item in items})
+    worst = most_severe(*(item.severity for item in items))
+    many = "1 announcement" if len(items) == 1 else f"{len(items)} announcements"
+    return f"{many} about {models} {'model' if models == 1 else 'models'} since the last digest, at most {worst}."
+
+
+def _links(item: Announcement, base_url: str | None) -> list[tuple[str, str]]:
+    found = []
+    if base_url is not None and item.alert_id is not None:
+        found.append(("Alert", f"{base_url}/alerts/{item.alert_id}"))
+    elif base_url is not None and item.model is not None:
+        found.append(("Model", f"{base_url}/models/{item.model}"))
+    elif base_url is not None:
+        found.append(("Assay", f"{base_url}/channels"))
+    if item.runbook is not None:
+        found.append(("Runbook", item.runbook))
+    return found
+
+
+def _fact(item: Announcement, base_url: str | None) -> dict[str, Any]:
+    document = item.model_dump(mode="json", exclude={"thread", "runbook"})
+    return document | {"headline": plain(headline(item)), "links": dict(_links(item, base_url))}
+
+
+def _kind(thread: str, items: Sequence[Announcement]) -> str:
+    if thread == "digest":
+        return "assay.digest"
+    match items[-1].occasion:
+        case "test":
+            return "assay.test"
+        case "resolved" | "withdrawn":
+            return "assay.incident.resolved"
+        case "installation":
+            return "assay.installation"
+    return "assay.incident.opened" if items[0].occasion == "opened" else "assay.incident.updated"
+
+
+def _html(
+    first: str, lines: Sequence[str], links: Sequence[tuple[str, str]], message_id: UUID, chart: bytes | None
+) -> str:
+    body = [f"<p><strong>{escape(first)}</strong></p>"]
+    listed = [line[2:] for line in lines if line.startswith("- ")]
+    body += [f"<p>{escape(line)}</p>" for line in lines if not line.startswith("- ")]
+    if listed:
+        body.append("<ul>" + "".join(f"<li>{escape(line)}</li>" for line in listed) + "</ul>")
+    if chart is not None:
+        body.append(f'<p><img src="cid:{CHART_NAME}" alt="The numbers behind this alert over time" width="560"></p>')
+    if links:
+        # The address is the text of the link, so that readers of plain text have it too.
+        shown = [f'{name}: <a href="{escape(url)}">{escape(url)}</a>' for name, url in links]
+        body.append("<p>" + "<br>".join(shown) + "</p>")
+    return "\n".join([*body, f"<p><small>Message {message_id}</small></p>"])

@@ -1,0 +1,65 @@
+"""Tell people about an alert: called in the transaction that opens, worsens or resolves it."""
+
+from datetime import datetime
+
+from sqlalchemy import exists, select
+from sqlalchemy.orm import Session
+
+from monitor.notify import describe, outbox, routing
+from monitor.notify.announcement import Announcement, Occasion
+from monitor.notify.channels import channels
+from monitor.service import in_force
+from monitor.site import Site
+from monitor.tables import Alert, Model, Window
+
+ENDING = ("resolved", "withdrawn")
+
+
+def tell(site: Site, db: Session, alert: Alert, occasion: Occasion) -> None:
+    """Write the messages about an occasion into the outbox; the worker sends them after the transaction.
+
+    The end of an incident is told where the incident was told, once the last of its alerts has ended.
+
+    Args:
+        alert: as it is after the occasion.
+    """
+    if not site.settings.channels or (occasion in ENDING and _others_last(db, alert)):
+        return
+    model = db.get(Model, alert.model_id) if alert.model_id else None
+    spec = in_force(site, db, model).spec if model is not None else None
+    window = db.get(Window, alert.last_window_id) if alert.last_window_id is not None else None
+    since = _since(alert)
+    item = Announcement(
+        thread=f"incident:{alert.incident_id}", occasion=occasion, severity=alert.severity, at=site.clock.now(),
+        sentence=alert.sentence, model=model.name if model else None, model_id=alert.model_id,
+        owner=spec.owner if spec else "", alert_id=alert.id, incident_id=alert.incident_id,
+        window_id=window.id if window else None, monitor=alert.monitor, metric=alert.metric, column=alert.column,
+        value=alert.value, limit=alert.limit, since=since,
+        consequence=describe.consequences(db, spec, window) if spec and window else "",
+        context=tuple(describe.context(db, window, alert.model_id, since, site.clock.now())) if model else (),
+        runbook=spec.notify.runbook if spec and spec.notify else None,
+    )  # fmt: skip
+    notify = spec.notify if spec else None
+    if occasion in ENDING:
+        known = channels(site.settings)
+        chosen = [known[name] for name in sorted(outbox.told(db, item.thread)) if name in known]
+    else:
+        chosen = routing.chosen(site.settings, item, notify)
+    for channel in chosen:
+        outbox.add(site, db, channel, item, notify)
+
+
+def _others_last(db: Session, alert: Alert) -> bool:
+    """Whether other alerts of the same incident have not ended."""
+    query = select(Alert).where(
+        Alert.incident_id == alert.incident_id, Alert.id != alert.id, Alert.state != "resolved",
+        Alert.withdrawn_at.is_(None),
+    )  # fmt: skip
+    return db.scalar(select(exists(query.subquery().select()))) or False
+
+
+def _since(alert: Alert) -> datetime:
+    """Start of the newest episode that was announced, in the time of the events."""
+    told = [e for e in alert.episodes if not e.get("withdrawn")]
+    newest = max(told, key=lambda e: (e["told_at"], e["from_ts"]), default=None)
+    return datetime.fromisoformat(newest["from_ts"]) if newest else alert.opened_at

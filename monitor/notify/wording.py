@@ -1,0 +1,90 @@
+"""What a message says, in plain sentences."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from monitor.notify.announcement import Announcement
+
+# A drift alert's sentence begins with its leading column: "Drift: `text`: new kind of request (...); `other`: ...".
+_LEADING: Final = re.compile(r"Drift: `(?P<column>[^`]+)`: (?P<what>.+?)(?:; `|; and \d+ more|\.$|\.\s)")
+_KINDS: Final[Mapping[str, str]] = {
+    "new kind of request": "people ask about things {model} never saw",
+    "mix of known requests changed": "people ask {model} about other things than before",
+    "new vocabulary or typos": "`{column}` of {model} has words that were never seen",
+    "length changed": "the texts in `{column}` of {model} have another length",
+    "wording moved": "the texts in `{column}` of {model} are worded differently",
+    "vectors moved": "the vectors in `{column}` of {model} moved",
+}
+NEXT: Final[Mapping[str, str]] = {
+    "drift": "Look at what changed on the alert's page. If it is wanted, take newer rows as the reference; if not, "
+    "find the source or the release that changed.",
+    "kpi": "Compare wrong answers with right ones; if a release caused it, roll back; else consider a retrain.",
+    "estimate": "No outcomes have confirmed this yet: label a sample of the newest rows, and look at what drifted.",
+    "fairness": "Look at the rates of the groups on the window's page, and tell the owner before a retrain.",
+    "concept": "Inputs and outcomes no longer belong together as before: look at recent wrong answers, consider a "
+    "retrain.",
+    "quality": "Check the source of the column: such values usually come from a broken feed or a changed form.",
+    "volume": "Check whether a source was added, lost or sent twice.",
+    "silence": "Check that the application runs and still sends its events.",
+    "outcomes": "Check the job that sends outcomes.",
+    "system": "Look at the log of the service and at `assay doctor`.",
+}
+_OCCASIONS: Final[Mapping[str, str]] = {
+    "opened": "opened",
+    "again": "alarms again",
+    "worse": "is worse than before",
+    "released": "is told now, as a maintenance or a mute is over",
+    "resolved": "is resolved",
+    "withdrawn": "is withdrawn",
+    "installation": "concerns Assay itself",
+    "test": "is a test",
+}
+
+
+def headline(item: Announcement) -> str:
+    """One plain sentence: since when, what happened, and what it costs."""
+    if item.occasion == "test":
+        return item.sentence
+    about = f"{item.model or 'Assay'}, {_lowered(item.sentence)}"
+    if item.occasion == "resolved":
+        return f"Resolved: {about}"
+    if item.occasion == "withdrawn":
+        return f"Withdrawn, as late rows or outcomes took the alarm back: {about}"
+    cost = f"; {item.consequence}" if item.consequence and item.monitor not in ("kpi", "estimate") else ""
+    return f"Since {day(item.since or item.at, item.at)} {_clause(item)}{cost}."
+
+
+def _clause(item: Announcement) -> str:
+    if item.model is None:
+        return _lowered(item.sentence).rstrip(".")
+    found = _LEADING.match(item.sentence + " ")
+    if found is not None:
+        kind = found["what"].partition(" (")[0]
+        words = _KINDS.get(kind, "`{column}` of {model} changed: {what}")
+        return words.format(model=item.model, column=found["column"], what=found["what"])
+    return f"{item.model}: {_lowered(item.sentence).rstrip('.')}"
+
+
+def _lowered(sentence: str) -> str:
+    """As it reads within a sentence; names between backticks keep their case."""
+    return sentence[:1].lower() + sentence[1:] if not sentence[:2].isupper() else sentence
+
+
+def day(at: datetime, now: datetime) -> str:
+    """`13 Nov`, with the hour if it is recent, and with the year if it is not this one."""
+    at, now = at.astimezone(UTC), now.astimezone(UTC)
+    if timedelta() <= now - at < timedelta(days=1):
+        return at.strftime("%-d %b %H:%M UTC")
+    return at.strftime("%-d %b") if at.year == now.year else at.strftime("%-d %b %Y")
+
+
+def occasion(item: Announcement) -> str:
+    what = f"{item.monitor} alert" if item.monitor else "message"
+    return f"{what} {_OCCASIONS[item.occasion]}"
+
+
+def plain(sentence: str) -> str:
+    """Without the backticks that set names as code."""
+    return sentence.replace("`", "")
