@@ -7,14 +7,16 @@ from typing import Final
 
 from core.background import BackgroundThread
 from core.logs import logger
+from monitor.alerts import undelivered
 from monitor.notify import heartbeat, held, outbox
 from monitor.notify.channels import Channel, channels
-from monitor.notify.deliver import deliver_next
+from monitor.notify.deliver import Watch, deliver_next
 from monitor.site import Site
 
 EVERY_S: Final = 0.5
 UPKEEP_S: Final = 10.0  # between two looks at held messages and at those of channels that are gone
 FORGET_S: Final = 3600.0
+WATCH: Final = Watch(delivered=undelivered.delivered, given_up=undelivered.given_up)
 log = logger("api.processes.deliveries")
 
 
@@ -25,7 +27,7 @@ class _ChannelThread(BackgroundThread):
         self._worker = f"{socket.gethostname()}:{os.getpid()}:{channel.name}"
 
     def step(self) -> None:
-        while not self.stopping and deliver_next(self._site, self._channel, worker=self._worker):
+        while not self.stopping and deliver_next(self._site, self._channel, WATCH, worker=self._worker):
             pass
 
 
@@ -40,7 +42,8 @@ class _UpkeepThread(BackgroundThread):
     def step(self) -> None:
         with self._site.database.write() as db:
             held.release(self._site, db)
-            outbox.give_up_unset(self._site, db)
+            for dead in outbox.give_up_unset(self._site, db):
+                undelivered.given_up(self._site, db, dead)
             if time.monotonic() - self._forgotten_at >= FORGET_S:
                 outbox.forget(db, self._site.clock.now())
                 self._forgotten_at = time.monotonic()

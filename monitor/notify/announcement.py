@@ -7,7 +7,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from monitor.tables import SEVERITIES
 
-Occasion = Literal["opened", "again", "worse", "released", "resolved", "withdrawn", "installation", "test"]
+Occasion = Literal["opened", "again", "worse", "released", "resolved", "withdrawn", "test"]
 SEVERITY_RANK: Final = {name: rank for rank, name in enumerate(SEVERITIES)}
 
 

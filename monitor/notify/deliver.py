@@ -1,6 +1,10 @@
 """Deliver what is due: one message of one channel at a time."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from uuid import uuid4
+
+from sqlalchemy.orm import Session
 
 from core.logs import logger
 from monitor.notify import chart, outbox
@@ -15,7 +19,15 @@ from monitor.site import Site
 log = logger("monitor.notify.deliver")
 
 
-def deliver_next(site: Site, to: Channel, *, worker: str) -> bool:
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What is done about a channel in the transaction that records a delivery, or the death of a message."""
+
+    delivered: Callable[[Site, Session, str], None]
+    given_up: Callable[[Site, Session, OutboxMessage], None]
+
+
+def deliver_next(site: Site, to: Channel, watch: Watch, *, worker: str) -> bool:
     """Deliver the message of a channel that has been due longest; False when none is due.
 
     A worker that dies after the receiver has the message, and before that is recorded, leads to a second delivery under
@@ -33,12 +45,14 @@ def deliver_next(site: Site, to: Channel, *, worker: str) -> bool:
     with site.database.write() as db:
         if outcome.delivered:
             outbox.delivered(db, claimed.id, worker=worker, now=site.clock.now())
+            watch.delivered(site, db, to.name)
         else:
             log.warning(
                 "message not delivered", channel=to.name, message=str(claimed.id), attempt=claimed.attempts,
                 reason=outcome.reason,
             )  # fmt: skip
-            outbox.failed(site, db, claimed, outcome.reason, outcome.retry_after_s)
+            if (dead := outbox.failed(site, db, claimed, outcome.reason, outcome.retry_after_s)) is not None:
+                watch.given_up(site, db, dead)
     return True
 
 

@@ -127,8 +127,8 @@ def _kind(thread: str, items: Sequence[Announcement]) -> str:
             return "assay.test"
         case "resolved" | "withdrawn":
             return "assay.incident.resolved"
-        case "installation":
-            return "assay.installation"
+    if items[-1].model is None:
+        return "assay.installation"
     return "assay.incident.opened" if items[0].occasion == "opened" else "assay.incident.updated"
 
 

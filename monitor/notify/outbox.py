@@ -2,7 +2,7 @@
 
 A message waits a moment for others about the same thing, then goes out. The next one of the same thread and channel
 gathers what happens during the cool-down, unless it is worse or the end. A try that fails is repeated with growing
-pauses; after the last one the message is dead, which is told through the other channels.
+pauses; after the last one the message is dead, which is an alert of the installation.
 """
 
 import random
@@ -156,8 +156,10 @@ def delivered(db: Session, message_id: UUID, *, worker: str, now: datetime) -> N
     _end(db, message_id, worker, state="sent", ended_at=now, reason=None)
 
 
-def failed(site: Site, db: Session, message: OutboxMessage, reason: str, retry_after_s: int | None) -> None:
-    """Record a try that failed: the next one waits longer, and after the last one the message is dead.
+def failed(
+    site: Site, db: Session, message: OutboxMessage, reason: str, retry_after_s: int | None
+) -> OutboxMessage | None:
+    """Record a try that failed: the next one waits longer. After the last one the message is dead, and returned.
 
     Args:
         message: as `claim` returned it.
@@ -167,10 +169,12 @@ def failed(site: Site, db: Session, message: OutboxMessage, reason: str, retry_a
     if message.attempts < site.settings.notify.attempts:
         run_at = now + max(_pause(site, message), timedelta(seconds=retry_after_s or 0))
         _end(db, message.id, message.worker, state="retrying", run_at=run_at, reason=reason)
-        return
-    if _end(db, message.id, message.worker, state="dead", ended_at=now, reason=reason):
-        log.error("message is undeliverable", channel=message.channel, message=str(message.id), reason=reason)
-        tell_others(site, db, message, f"after {message.attempts} tries; the last one: {reason}")
+        return None
+    reason = f"{message.attempts} tries, the last one: {reason}"
+    if not _end(db, message.id, message.worker, state="dead", ended_at=now, reason=reason):
+        return None
+    log.error("message is undeliverable", channel=message.channel, message=str(message.id), reason=reason)
+    return db.get_one(OutboxMessage, message.id, populate_existing=True)
 
 
 def _pause(site: Site, message: OutboxMessage) -> timedelta:
@@ -186,23 +190,6 @@ def _end(db: Session, message_id: UUID, worker: str, **values: object) -> bool:
         OutboxMessage.id == message_id, OutboxMessage.worker == worker, OutboxMessage.state == "sending"
     )
     return bool(db.execute(mine.values(lease_until=None, **values)).rowcount)  # type: ignore[attr-defined]  # of an UPDATE
-
-
-def tell_others(site: Site, db: Session, message: OutboxMessage, why: str) -> None:
-    """Tell the other channels that one delivers nothing; what died of telling that is not told again."""
-    thread = f"channel:{message.channel}"
-    if message.thread.startswith("channel:"):
-        return
-    sentence = (
-        f"Channel {message.channel} does not deliver: a message of severity {message.severity} is given up {why}."
-    )
-    item = Announcement(
-        thread=thread, occasion="installation", severity="critical", at=site.clock.now(), sentence=sentence,
-        monitor="system", metric="notifications", since=message.created_at,
-    )  # fmt: skip
-    for other in routing.chosen(site.settings, item, None):
-        if other.name != message.channel:
-            add(site, db, other, item)
 
 
 def retry(site: Site, db: Session, message_id: UUID) -> OutboxMessage:
@@ -259,16 +246,17 @@ def backlogs(site: Site, db: Session) -> dict[str, Backlog]:
     }
 
 
-def give_up_unset(site: Site, db: Session) -> None:
-    """Let messages die whose channel is no longer set."""
+def give_up_unset(site: Site, db: Session) -> list[OutboxMessage]:
+    """Let messages die whose channel is no longer set, and return them."""
     unset = select(OutboxMessage).where(
         OutboxMessage.state.in_(("waiting", "retrying", "held")),
         OutboxMessage.channel.not_in(list(channels(site.settings))),
     )
-    for row in db.scalars(unset.with_for_update()).all():
+    dead = list(db.scalars(unset.with_for_update()))
+    for row in dead:
         row.state, row.ended_at, row.reason = "dead", site.clock.now(), "its channel is no longer set"
         log.error("message is undeliverable", channel=row.channel, message=str(row.id), reason=row.reason)
-        tell_others(site, db, row, f"because {row.reason}")
+    return dead
 
 
 def forget(db: Session, now: datetime) -> None:

@@ -1,6 +1,7 @@
 """Tell people about an alert: called in the transaction that opens, worsens or resolves it."""
 
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
@@ -12,7 +13,8 @@ from monitor.service import in_force
 from monitor.site import Site
 from monitor.tables import Alert, Model, Window
 
-ENDING = ("resolved", "withdrawn")
+ENDING: Final = ("resolved", "withdrawn")
+UNDELIVERED: Final = "notifications"  # metric of an alert about a channel that does not deliver; `column` is its name
 
 
 def tell(site: Site, db: Session, alert: Alert, occasion: Occasion) -> None:
@@ -45,8 +47,10 @@ def tell(site: Site, db: Session, alert: Alert, occasion: Occasion) -> None:
         chosen = [known[name] for name in sorted(outbox.told(db, item.thread)) if name in known]
     else:
         chosen = routing.chosen(site.settings, item, notify)
+    dumb = alert.column if alert.model_id is None and alert.metric == UNDELIVERED and occasion not in ENDING else None
     for channel in chosen:
-        outbox.add(site, db, channel, item, notify)
+        if channel.name != dumb:
+            outbox.add(site, db, channel, item, notify)
 
 
 def _others_last(db: Session, alert: Alert) -> bool:

@@ -38,7 +38,6 @@ _OCCASIONS: Final[Mapping[str, str]] = {
     "released": "is told now, as a maintenance or a mute is over",
     "resolved": "is resolved",
     "withdrawn": "is withdrawn",
-    "installation": "concerns Assay itself",
     "test": "is a test",
 }
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from api.processes.deliveries import WATCH
 from core import settings
 from core.clock import ManualClock
 from core.jobs import EvaluateJob
@@ -62,7 +63,7 @@ def alarm(site: Site, **changes: Any) -> None:
 
 
 def deliver(site: Site, name: str, *, worker: str = "tester") -> bool:
-    return deliver_next(site, channel(site.settings, name), worker=worker)
+    return deliver_next(site, channel(site.settings, name), WATCH, worker=worker)
 
 
 __all__ = ["alarm", "configured", "declare", "deliver", "document", "send_rows", "webhook"]

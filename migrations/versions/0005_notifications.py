@@ -1,13 +1,13 @@
 """The outbox of messages, maintenance windows and deploys.
 
-Deploy: before the code. Follows 0003.
+Deploy: before the code. Follows 0004.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0004"
-down_revision = "0003"
+revision = "0005"
+down_revision = "0004"
 branch_labels = None
 depends_on = None
 
