@@ -1,5 +1,6 @@
 """Errors of the monitor; each keeps its facts as attributes."""
 
+from datetime import datetime
 from uuid import UUID
 
 from core.errors import BusyError, ConflictError, InvalidError, NotFoundError
@@ -42,6 +43,29 @@ class IncidentNotFoundError(NotFoundError):
 
     def __init__(self, incident_id: UUID) -> None:
         super().__init__(f"incident {incident_id} does not exist", incident=str(incident_id))
+
+
+class IncidentStateError(ConflictError):
+    code = "incident_state"
+
+    def __init__(self, incident_id: UUID, state: str, wanted: str) -> None:
+        super().__init__(
+            f"incident {incident_id} is {state}; it cannot be {wanted}", incident=str(incident_id), state=state
+        )
+
+
+class MuteNotFoundError(NotFoundError):
+    code = "mute_not_found"
+
+    def __init__(self, mute_id: UUID) -> None:
+        super().__init__(f"mute {mute_id} does not exist", mute=str(mute_id))
+
+
+class MuteEndedError(ConflictError):
+    code = "mute_ended"
+
+    def __init__(self, mute_id: UUID, at: datetime) -> None:
+        super().__init__(f"mute {mute_id} ended at {at.isoformat()}", mute=str(mute_id), ended=at.isoformat())
 
 
 class StoreFullError(BusyError):

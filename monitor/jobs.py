@@ -6,14 +6,15 @@ from monitor.confirm.confirm import confirm_alert
 from monitor.site import Site
 from monitor.upkeep import digests
 from monitor.upkeep.maintain import is_crowded, maintain_tables, request_upkeep
-from monitor.windows import silence
+from monitor.windows import overdue_outcomes, silence
 from monitor.windows.evaluate import evaluate as evaluate_model
 
 
 def evaluate(site: Site, job: EvaluateJob) -> Retry | None:
-    """Evaluate the windows of a model, check that its rows still arrive, and request upkeep where files pile up."""
+    """Evaluate the windows of a model, check that rows and outcomes arrive, and request upkeep where files pile up."""
     evaluate_model(site, job.model)
     silence.watch(site, job.model)
+    overdue_outcomes.watch(site, job.model)
     if is_crowded(site, job.model):
         with site.database.write() as db:
             request_upkeep(db, job.model, site.clock.now())

@@ -8,6 +8,7 @@ from typing import Final
 from apscheduler.schedulers.background import BackgroundScheduler
 from sqlalchemy.orm import Session
 
+from api.processes import system_alarms
 from core import queue
 from core.jobs import ConsiderJob, DigestJob, EvaluateJob
 from core.logs import logger
@@ -16,6 +17,7 @@ from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from governance.ledger.checkpointing import issue_checkpoint, latest_checkpoint
 from governance.ledger.read import ledger_size
 from monitor import service, store
+from monitor.alerts.announce import tell_held_back
 from monitor.site import Site
 from monitor.spec.retraining import Cron
 from monitor.upkeep import maintain
@@ -62,6 +64,10 @@ def tick(site: Site, holder: str) -> None:
             log.warning("ticks missed", since=last.isoformat())
             body = {"from": last, "to": now, "seconds": round((now - last).total_seconds())}
             append_entry(db, kind="scheduler.missed", actor=SYSTEM_ACTOR, subject="scheduler", body=body, at=now)
+            system_alarms.ticks_missed(site, db, last, now, MISSED_AFTER)
+        if _passed(system_alarms.WATCH_S, 0, last or now, now):
+            system_alarms.watch(site, db, lease.since or now, now)
+            tell_held_back(site, db)
         _enqueue_due(site, db, last or now, now)
     _checkpoint(site, now)
 

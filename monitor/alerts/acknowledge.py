@@ -5,8 +5,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from monitor import store
-from monitor.alerts import incidents
+from monitor.alerts import incidents, store
 from monitor.alerts.announce import announce, record
 from monitor.errors import AlertStateError
 from monitor.site import Site
@@ -20,7 +19,7 @@ def acknowledge_alert(site: Site, db: Session, alert_id: UUID, actor: str, note:
         AlertNotFoundError: no alert has this id.
         AlertStateError: the alert is not open.
     """
-    alert = store.alert(db, alert_id, lock=True)
+    alert = store.locked_alert(db, alert_id)
     if alert.state != "open":
         raise AlertStateError(alert_id, alert.state, "acknowledged")
     now = site.clock.now()
@@ -40,7 +39,7 @@ def resolve_alert(site: Site, db: Session, alert_id: UUID, actor: str, note: str
         AlertNotFoundError: no alert has this id.
         AlertStateError: the alert is already resolved.
     """
-    alert = store.alert(db, alert_id, lock=True)
+    alert = store.locked_alert(db, alert_id)
     if alert.state == "resolved":
         raise AlertStateError(alert_id, alert.state, "resolved")
     alert.note = note or alert.note

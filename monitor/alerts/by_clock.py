@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from governance.ledger.append import SYSTEM_ACTOR
-from monitor.alerts import incidents
+from monitor.alerts import incidents, store
 from monitor.alerts.acknowledge import end
 from monitor.alerts.announce import announce
 from monitor.alerts.headlines import Alarm, headlines_of, is_worse
@@ -55,9 +55,9 @@ def open_alert(
     return alert
 
 
-def continue_alert(site: Site, db: Session, alert: Alert, alarm: Alarm) -> None:
+def continue_alert(site: Site, db: Session, alert_id: UUID, alarm: Alarm) -> None:
     """Let the numbers of an alert follow its cause, and announce it again if it became a step more severe."""
-    now = site.clock.now()
+    alert, now = store.locked_alert(db, alert_id), site.clock.now()
     episode = dict(alert.episodes[-1])
     worse = is_worse(alarm, headlines_of([episode]))
     alert.value, alert.limit, alert.sentence = alarm.value, alarm.limit, alarm.sentence
@@ -72,8 +72,9 @@ def continue_alert(site: Site, db: Session, alert: Alert, alarm: Alarm) -> None:
         announce(site, db, alert, "worse", facts={"value": alarm.value, "severity": alarm.severity})
 
 
-def end_alert(site: Site, db: Session, alert: Alert, at: datetime) -> None:
+def end_alert(site: Site, db: Session, alert_id: UUID, at: datetime) -> None:
     """End the episode because its cause is gone, and resolve the alert unless a person has already done so."""
+    alert = store.locked_alert(db, alert_id)
     alert.episodes = [{**e, "to_ts": at.isoformat(), "ended": at.isoformat()} for e in alert.episodes]
     if alert.state != "resolved":
         end(site, db, alert, SYSTEM_ACTOR)

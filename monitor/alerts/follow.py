@@ -12,6 +12,7 @@ from core import queue
 from core.jobs import ConfirmJob
 from monitor import store
 from monitor.alerts import incidents
+from monitor.alerts import store as incident_store
 from monitor.alerts.announce import announce, record
 from monitor.alerts.episodes import EvaluatedWindow, WindowState, announced_before, episodes, still_exists
 from monitor.alerts.headlines import Alarm, headlines_of, is_worse, of_one_event
@@ -50,6 +51,7 @@ def follow(
         evaluated: monitors and metrics that were just computed, with or without an alarm.
         reason: why the window was evaluated again; recorded with each alarm that is withdrawn.
     """
+    incident_store.unresolved_incidents(db, model.id, lock=True)  # before their alerts, as everybody locks them
     leading, keys = _leading(alarms), {alert_key(*pair) for pair in evaluated}
     known = {alert_key(a.monitor, a.metric): (a, alarming) for a, alarming in store.alerts_of_window(db, window.id)}
     for key, alarm in leading.items():
@@ -144,27 +146,6 @@ def _announce(site: Site, db: Session, alert: Alert, window: Window, told: Told)
 def _request_confirmation(db: Session, alert: Alert, window: UUID, now: datetime) -> None:
     key = f"confirm:{alert.id}:{window}"
     queue.enqueue(db, ConfirmJob(alert_id=alert.id), now=now, dedupe_key=key)
-
-
-def last_announced(alert: Alert) -> Mapping[str, Any] | None:
-    """The episode with the newest headline, which is that of the alert."""
-    announced = [e for e in alert.episodes if not e.get("withdrawn") and e["headlines"]]
-    return max(announced, key=lambda e: (e["headlines"][-1]["at"], e["from_ts"]), default=None)
-
-
-def lasts(alert: Alert) -> bool:
-    """Whether an episode of the alert has not ended."""
-    running = any(e["ended"] is None for e in alert.episodes if not e.get("withdrawn"))
-    return alert.withdrawn_at is None and (running or not alert.episodes)
-
-
-def told_window(alert: Alert) -> UUID | None:
-    """The window that the alert's sentence and its confirmation are about; None for an alert without windows."""
-    episode = last_announced(alert)
-    if episode is None:
-        return alert.first_window_id
-    window = episode["headlines"][-1]["window"]
-    return None if window is None else UUID(window)
 
 
 def _record_withdrawal(site: Site, db: Session, alert: Alert, window: Window, reason: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from monitor.alerts.severity import Severity, rank
+from monitor.tables import Alert
 
 ToldEpisode = Mapping[str, Any]  # an episode as the alert stores it, with its `headlines`
 
@@ -60,3 +61,24 @@ def of_one_event(episode: ToldEpisode, others: Iterable[ToldEpisode]) -> list[To
         and datetime.fromisoformat(other["from_ts"]) < end
         and (other["ended"] is None or datetime.fromisoformat(other["to_ts"]) > begin)
     ]
+
+
+def lasts(alert: Alert) -> bool:
+    """Whether an episode of the alert has not ended."""
+    running = any(e["ended"] is None for e in alert.episodes if not e.get("withdrawn"))
+    return alert.withdrawn_at is None and (running or not alert.episodes)
+
+
+def last_announced(alert: Alert) -> Mapping[str, Any] | None:
+    """The episode with the newest headline, which is that of the alert."""
+    announced = [e for e in alert.episodes if not e.get("withdrawn") and e["headlines"]]
+    return max(announced, key=lambda e: (e["headlines"][-1]["at"], e["from_ts"]), default=None)
+
+
+def told_window(alert: Alert) -> UUID | None:
+    """The window that the alert's sentence and its confirmation are about; None for an alert without windows."""
+    episode = last_announced(alert)
+    if episode is None:
+        return alert.first_window_id
+    window = episode["headlines"][-1]["window"]
+    return None if window is None else UUID(window)

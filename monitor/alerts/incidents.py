@@ -30,7 +30,7 @@ def incident_for(
         to_ts: end of it.
         headline: sentence of the alert.
     """
-    for incident in store.unresolved_incidents(db, model_id):
+    for incident in store.unresolved_incidents(db, model_id, lock=True):
         if from_ts <= incident.to_ts + FOLLOWS_WITHIN and to_ts >= incident.from_ts - FOLLOWS_WITHIN:
             return incident
     incident = Incident(

@@ -27,7 +27,7 @@ def given_up(site: Site, db: Session, message: OutboxMessage) -> None:
 def delivered(site: Site, db: Session, channel: str) -> None:
     """End the alert about a channel, if there is one."""
     if (alert := _unresolved(db, channel)) is not None:
-        by_clock.end_alert(site, db, alert, site.clock.now())
+        by_clock.end_alert(site, db, alert.id, site.clock.now())
 
 
 def _unresolved(db: Session, channel: str) -> Alert | None:

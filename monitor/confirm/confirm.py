@@ -12,7 +12,7 @@ from core.canonical import canonical
 from core.errors import AppError, BusyError
 from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from monitor import store
-from monitor.alerts import follow
+from monitor.alerts import headlines
 from monitor.confirm import drafts
 from monitor.confirm.evidence import Evidence, evidence
 from monitor.confirm.evidently_report import confirm_with_evidently
@@ -91,7 +91,7 @@ def _confirmed_windows(alert: Alert) -> set[str]:
 
 
 def _told_window(alert: Alert) -> UUID:
-    found = follow.told_window(alert)
+    found = headlines.told_window(alert)
     assert found is not None  # an alert about drift has windows
     return found
 

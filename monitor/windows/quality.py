@@ -198,6 +198,14 @@ def _volume_sentence(found: Volume) -> str:
     )
 
 
+def usual_label_delay(site: Site, row: ReferenceRow) -> timedelta | None:
+    """The delay between event and outcome that 99 % of the reference's labels kept; None until it is known."""
+    if row.quality is None:
+        return None
+    found = [c["learned"]["seconds"] for c in _loaded(site, row.quality)["checks"] if c["check"] == "label_delay"]
+    return timedelta(seconds=found[0]) if found else None
+
+
 def _loaded(site: Site, digest: str) -> dict[str, Any]:
     return site.cache.get(QUALITY_LEARNED, digest, lambda: json.loads(site.artifacts.get(digest)))
 

@@ -14,8 +14,8 @@ from core import queue
 from core.cache import CacheKind
 from core.queue import Lease
 from monitor import store
-from monitor.alerts import by_clock, follow
-from monitor.alerts.headlines import Alarm
+from monitor.alerts import by_clock
+from monitor.alerts.headlines import Alarm, lasts
 from monitor.events.read import Extent
 from monitor.quality.silence import (
     MIN_DAYS,
@@ -225,7 +225,7 @@ def _announce(site: Site, current: CurrentSpec, extent: Extent, found: Outlook) 
         if model.silent_seq == extent.next_seq:  # it is announced, perhaps by another worker
             for alert in _lasting(db, model):
                 if alert.severity != alarm.severity:
-                    by_clock.continue_alert(site, db, alert, alarm)
+                    by_clock.continue_alert(site, db, alert.id, alarm)
             return
         model.silent_seq = extent.next_seq
         facts = {
@@ -239,7 +239,7 @@ def _end_silence(site: Site, model: Model, at: datetime) -> None:
         db.get_one(Model, model.id, with_for_update=True, populate_existing=True).silent_seq = None
         for alert in store.alerts_of(db, model.id, NAME):
             if any(e["ended"] is None for e in alert.episodes):
-                by_clock.end_alert(site, db, alert, at)
+                by_clock.end_alert(site, db, alert.id, at)
 
 
 def _became_critical(site: Site, model: Model, silent: timedelta) -> bool:
@@ -250,7 +250,7 @@ def _became_critical(site: Site, model: Model, silent: timedelta) -> bool:
 
 
 def _lasting(db: Session, model: Model) -> list[Alert]:
-    return [a for a in store.alerts_of(db, model.id, NAME) if a.state != "resolved" and follow.lasts(a)]
+    return [a for a in store.alerts_of(db, model.id, NAME) if a.state != "resolved" and lasts(a)]
 
 
 def _sentence(found: Outlook, silent: timedelta, limit: timedelta) -> str:

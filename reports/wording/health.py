@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from monitor.alerts.follow import last_announced, lasts
+from monitor.alerts.headlines import last_announced, lasts
 from monitor.tables import Alert, Measurement, ReferenceRow, Window
 from reports.charts.text import number, utc
 from reports.wording.phrases import WHY, brief_words, mean_words

@@ -11,8 +11,7 @@ from governance.ledger.read import ledger_entries
 from monitor import service, store
 from monitor.alerts import store as incident_store
 from monitor.alerts.acknowledge import acknowledge_alert
-from monitor.alerts.follow import told_window
-from monitor.alerts.headlines import Alarm, is_worse, of_one_event
+from monitor.alerts.headlines import Alarm, is_worse, of_one_event, told_window
 from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, receive
 from monitor.site import Site

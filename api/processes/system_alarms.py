@@ -1,0 +1,180 @@
+"""Alarms about the installation itself: ticks that were missed, jobs that gave up, a worker that lags.
+
+The scheduler's tick looks. Each alarm opens one alert without a model, and ends it once its cause is gone.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from core.jobs import EraseJob, EvaluateJob
+from core.queue import LANES, Job
+from monitor.alerts import by_clock, store
+from monitor.alerts.headlines import Alarm
+from monitor.alerts.severity import Severity
+from monitor.site import Site
+from monitor.tables import Alert
+
+MONITOR: Final = "system"
+MISSED, FAILED, LAGGING = "missed_ticks", "failed_jobs", "worker_lag"
+WATCH_S: Final = 15  # between two looks
+LONG_OUTAGE: Final = timedelta(hours=1)  # ticks missed for so long are critical
+STEADY_AFTER: Final = timedelta(hours=1)  # ticks without a gap for so long end the alert
+MAX_WAIT: Final = timedelta(minutes=10)  # that a due job may wait
+CRITICAL_WAIT: Final = 4 * MAX_WAIT
+# A job that recurs may succeed the next time: its failure counts once it has stood for so long.
+FAILURE_STANDS: Final = timedelta(minutes=2)
+NEWEST: Final = 500  # failed jobs looked at
+# While one of these fails, nothing is judged, or a person is not erased.
+CRITICAL_JOBS: Final = (EvaluateJob.name, EraseJob.name)
+LONG_LANES: Final = tuple(lane for lane in LANES if lane != "default")  # their jobs may wait behind one of many hours
+SHOWN: Final = 300  # characters of an error
+
+
+def ticks_missed(site: Site, db: Session, since: datetime, now: datetime, limit: timedelta) -> None:
+    """Say that no scheduler ticked for a time; a further gap joins the alert that is still unresolved."""
+    lasted = now - since
+    sentence = (
+        f"Assay did no work from {since:%Y-%m-%d %H:%M} to {now:%Y-%m-%d %H:%M} UTC, for {_words(lasted)}: nothing was "
+        "judged in that time, and what fell due runs late."
+    )
+    severity: Severity = "critical" if lasted >= LONG_OUTAGE else "warning"
+    alarm = Alarm(MONITOR, MISSED, "", lasted.total_seconds(), limit.total_seconds(), sentence, severity)
+    _raise(site, db, alarm, since)
+
+
+def watch(site: Site, db: Session, steady_since: datetime, now: datetime) -> None:
+    """Open, continue and end the alerts about the installation.
+
+    Args:
+        steady_since: since when schedulers have ticked without a gap.
+    """
+    if now - steady_since >= STEADY_AFTER:
+        _end(site, db, MISSED, "", now)
+    _watch_failures(site, db, now)
+    _watch_lanes(site, db, steady_since, now)
+
+
+def _raise(site: Site, db: Session, alarm: Alarm, since: datetime) -> None:
+    """Open an alert about the installation, or continue the one that is unresolved."""
+    alert = _unresolved(db, alarm.metric, alarm.column)
+    if alert is None:
+        by_clock.open_alert(site, db, None, alarm, since, {})
+    elif (alert.sentence, alert.severity) != (alarm.sentence, alarm.severity):
+        by_clock.continue_alert(site, db, alert.id, alarm)
+
+
+def _end(site: Site, db: Session, metric: str, about: str, now: datetime) -> None:
+    alert = _unresolved(db, metric, about)
+    if alert is not None:
+        by_clock.end_alert(site, db, alert.id, now)
+
+
+def _unresolved(db: Session, metric: str, about: str) -> Alert | None:
+    found = [a for a in store.system_alerts(db, MONITOR, metric) if a.column == about and a.state != "resolved"]
+    return found[-1] if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    name: str
+    lock_key: str | None
+    at: datetime
+    error: str
+    model: str | None
+    shown: bool  # errors of jobs about one event may name the event
+
+
+def _watch_failures(site: Site, db: Session, now: datetime) -> None:
+    failures = _failures(db)
+    done = _last_done(db, {f.name for f in failures if f.lock_key is not None})
+    alerts, raised = store.system_alerts(db, MONITOR, FAILED), set[str]()
+    for name in {f.name for f in failures}:
+        # What a person resolved, or what ended, is over: only later failures count.
+        over = [a.resolved_at for a in alerts if a.column == name and a.resolved_at is not None]
+        standing = [f for f in failures if f.name == name and f.at > max(over, default=f.at - FAILURE_STANDS)]
+        standing = [f for f in standing if f.lock_key is None or _stands(f, done, now)]
+        if standing:
+            severity: Severity = "critical" if name in CRITICAL_JOBS else "warning"
+            sentence = _failure_sentence(standing)
+            alarm = Alarm(MONITOR, FAILED, name, float(len(standing)), 0.0, sentence, severity, (name,))
+            _raise(site, db, alarm, standing[-1].at)
+            raised.add(name)
+    for alert in alerts:
+        if alert.state != "resolved" and alert.column not in raised:
+            by_clock.end_alert(site, db, alert.id, now)
+
+
+def _stands(failure: _Failure, done: Mapping[tuple[str, str], datetime], now: datetime) -> bool:
+    """Whether work that recurs was not done since it failed, for so long that it counts."""
+    later = done.get((failure.name, failure.lock_key or ""))
+    return (later is None or later < failure.at) and now - failure.at >= FAILURE_STANDS
+
+
+def _last_done(db: Session, names: Collection[str]) -> dict[tuple[str, str], datetime]:
+    """When each work that recurs was last done, by the name and the lock key of its jobs."""
+    if not names:
+        return {}
+    query = select(Job.name, Job.lock_key, func.max(Job.finished_at)).where(
+        Job.state == "done", Job.name.in_(names), Job.lock_key.is_not(None)
+    )
+    return {(name, key): at for name, key, at in db.execute(query.group_by(Job.name, Job.lock_key))}
+
+
+def _failures(db: Session) -> list[_Failure]:
+    """The newest jobs that gave up, newest first."""
+    query = select(Job).where(Job.state == "failed", Job.finished_at.is_not(None))
+    found = db.scalars(query.order_by(Job.finished_at.desc()).limit(NEWEST)).all()
+    return [
+        _Failure(
+            job.name, job.lock_key, job.finished_at, job.error or "", job.payload.get("model"),
+            "event_id" not in job.payload,
+        )
+        for job in found
+        if job.finished_at is not None
+    ]  # fmt: skip
+
+
+def _failure_sentence(failures: Sequence[_Failure]) -> str:
+    newest = failures[0]
+    about = f" for {newest.model}" if newest.model else ""
+    error = " ".join(newest.error.split())[:SHOWN] if newest.shown else "see the log"
+    many = "A job" if len(failures) == 1 else f"{len(failures)} jobs"
+    return f"{many} `{newest.name}` gave up; the newest{about} at {newest.at:%Y-%m-%d %H:%M} UTC: {error}"
+
+
+def _watch_lanes(site: Site, db: Session, steady_since: datetime, now: datetime) -> None:
+    due = select(Job.lane, func.min(Job.run_at), func.count()).where(Job.state == "queued", Job.run_at <= now)
+    waiting = {lane: (first, count) for lane, first, count in db.execute(due.group_by(Job.lane))}
+    alive = select(Job.lane).where(Job.state == "running", Job.lease_until > now).distinct()
+    busy = set(db.scalars(alive)) & set(LONG_LANES)
+    for lane in LANES:
+        first, count = waiting.get(lane, (now, 0))
+        waited = timedelta() if lane in busy else now - max(first, steady_since)  # an outage is an alarm of its own
+        if waited > MAX_WAIT:
+            severity: Severity = "critical" if waited >= CRITICAL_WAIT else "warning"
+            known = _unresolved(db, LAGGING, lane)
+            if known is None or known.severity != severity:
+                limit = MAX_WAIT.total_seconds()
+                sentence = _lag_sentence(lane, waited, count)
+                alarm = Alarm(MONITOR, LAGGING, lane, waited.total_seconds(), limit, sentence, severity, (lane,))
+                _raise(site, db, alarm, max(first, steady_since))
+        elif waited < MAX_WAIT / 2:
+            _end(site, db, LAGGING, lane, now)
+
+
+def _lag_sentence(lane: str, waited: timedelta, count: int) -> str:
+    jobs = "1 job is" if count == 1 else f"{count:,} jobs are"
+    return (
+        f"The worker lags: the oldest due job of the lane {lane} has waited for {_words(waited)}, limit "
+        f"{_words(MAX_WAIT)}; {jobs} due."
+    )
+
+
+def _words(time: timedelta) -> str:
+    minutes = time / timedelta(minutes=1)
+    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
