@@ -122,7 +122,8 @@ def _last_done(db: Session, names: Collection[str]) -> dict[tuple[str, str], dat
     query = select(Job.name, Job.lock_key, func.max(Job.finished_at)).where(
         Job.state == "done", Job.name.in_(names), Job.lock_key.is_not(None)
     )
-    return {(name, key): at for name, key, at in db.execute(query.group_by(Job.name, Job.lock_key))}
+    found = db.execute(query.group_by(Job.name, Job.lock_key))
+    return {(name, key): at for name, key, at in found if key is not None and at is not None}
 
 
 def _failures(db: Session) -> list[_Failure]:

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from monitor import store
 from monitor.alerts import by_clock
 from monitor.alerts.headlines import Alarm
+from monitor.alerts.severity import Severity
 from monitor.service import current_spec
 from monitor.site import Site
 from monitor.tables import ReferenceRow, Window
@@ -43,7 +44,7 @@ def watch(site: Site, model_name: str) -> None:
             with site.database.write() as db:
                 by_clock.end_alert(site, db, alert.id, site.clock.now())
         return
-    severity = "critical" if missing >= CRITICAL_MISSING else "warning"
+    severity: Severity = "critical" if missing >= CRITICAL_MISSING else "warning"
     alarm = Alarm(MONITOR, METRIC, "", missing, MAX_MISSING, _sentence(window, delay), severity)
     if alert is None:
         with site.database.write() as db:
