@@ -14,6 +14,8 @@ from typing import Any
 
 from aiosmtpd.controller import Controller
 
+Answers = Callable[[BaseHTTPRequestHandler], None]
+
 
 @dataclass
 class Posted:
@@ -29,7 +31,7 @@ class Receiver:
     """An HTTP server; `answers` says how it behaves, and may be changed between requests."""
 
     port: int
-    answers: Callable[[BaseHTTPRequestHandler], None]
+    answers: Answers
     posted: list[Posted] = field(default_factory=list)
 
     @property
@@ -37,7 +39,7 @@ class Receiver:
         return f"127.0.0.1:{self.port}"
 
 
-def answer(status: int, body: bytes = b"ok", **headers: str) -> Callable[[BaseHTTPRequestHandler], None]:
+def answer(status: int, body: bytes = b"ok", **headers: str) -> Answers:
     def send(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(status)
         for name, value in headers.items():
@@ -71,8 +73,12 @@ def endless(handler: BaseHTTPRequestHandler) -> None:
         handler.wfile.write(b"x" * 65536)
 
 
+def garbage(handler: BaseHTTPRequestHandler) -> None:
+    handler.wfile.write(b"220 smtp.example.com ready\r\n")
+
+
 @contextmanager
-def http_receiver(answers: Callable[[BaseHTTPRequestHandler], None] | None = None) -> Iterator[Receiver]:
+def http_receiver(answers: Answers | None = None) -> Iterator[Receiver]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length") or 0))
