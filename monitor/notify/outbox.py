@@ -239,7 +239,7 @@ def backlogs(site: Site, db: Session) -> dict[str, Backlog]:
         state.in_(("waiting", "retrying", "sending")), OutboxMessage.run_at <= now
     )
     sent = select(channel, func.max(OutboxMessage.ended_at)).where(state == "sent")
-    since, last = (dict(db.execute(query.group_by(channel)).tuples().all()) for query in (due, sent))
+    since, last = (dict(iter(db.execute(query.group_by(channel)))) for query in (due, sent))
     return {
         name: Backlog({s: n for of, s, n in counted if of == name}, since.get(name), last.get(name))
         for name in channels(site.settings)
