@@ -41,7 +41,7 @@ app = typer.Typer(
     help="Watch models in production, prove what was seen, repair what drifted.",
 )
 for command in (
-    serve.serve, serve.api, serve.worker, init.schema, models.apply, ingest.ingest, quarantine.quarantine,
+    serve.serve, serve.api, serve.worker, init.init, init.schema, models.apply, ingest.ingest, quarantine.quarantine,
     models.evaluate, models.retrain, models.runs, models.promote, models.rollback, report.report, maintenance.deploy,
     erase.erase, erase.erasures, replay.replay, demo.demo, verify.verify, doctor.doctor,
 ):  # fmt: skip

@@ -16,6 +16,7 @@ from api.commands.output import JsonFlag, console, emit_json, errors
 from core.canonical import canonical
 from core.errors import InvalidError
 from core.settings import load
+from monitor.ingest.times import check_reading
 from monitor.spec.model import ModelSpec
 from monitor.spec.parse import load_spec
 
@@ -27,7 +28,7 @@ def ingest(
     file: Annotated[
         str,
         typer.Argument(
-            help="Parquet, CSV or NDJSON (the latter two also .gz, .zst), a folder of those, or a URI: s3://"
+            help="Parquet, Arrow, CSV or NDJSON (the latter two also .gz, .zst), a folder, a Delta table, or a URI: s3://"
         ),
     ],
     outcomes: Annotated[
@@ -40,6 +41,9 @@ def ingest(
     model_version: Annotated[
         str | None, typer.Option(help="version of the model that answered, if the file has no column for it")
     ] = None,
+    ts_as: Annotated[
+        str, typer.Option(help="how times are read: epoch_s, epoch_ms, epoch_us, epoch_ns, or a zone such as UTC")
+    ] = "",
     state: Annotated[
         Path | None, typer.Option(help="progress file; by default in `ingest` under the home folder")
     ] = None,
@@ -55,19 +59,21 @@ def ingest(
     parsed = load_spec(spec.read_bytes())
     if outcomes and not parsed.outcome_columns:
         raise InvalidError(f"--outcomes: model {parsed.model} declares no column with role outcome", field="outcomes")
-    renames = _renames(rename or [], ts)
+    renames = renamed(rename or [], ts)
+    reading = check_reading(ts_as) if ts_as else ""
     found = sources(file)
     settings = load()
     about = {
         "url": settings.client.url, "model": parsed.model, "file": _absolute(file), "outcomes": outcomes,
-        "rename": renames, "model_version": model_version,
+        "rename": renames, "model_version": model_version, **({"ts_as": reading} if reading else {}),
     }  # fmt: skip
     name = hashlib.sha256(canonical(about)).hexdigest()[:16] + ".json"
     progress = UploadProgress.open(state or settings.home_dir / "ingest" / name, about)
     constants = {"version": model_version} if model_version is not None else {}
+    plan = UploadPlan(parsed, outcomes, renames, constants, ts_as=reading)
     with Client(settings.client) as client, _bar(sum(source.size for source in found)) as show:
         _declare(client, parsed, spec)
-        totals = Sender(client, parsed, show).send(found, UploadPlan(parsed, outcomes, renames, constants), progress)
+        totals = Sender(client, parsed, show).send(found, plan, progress)
     _show({"model": parsed.model, **asdict(totals), "state": str(progress.path)}, as_json=as_json)
 
 
@@ -75,7 +81,12 @@ def _absolute(file: str) -> str:
     return file.rstrip("/") if "://" in file else str(Path(file).resolve())
 
 
-def _renames(given: list[str], ts: str | None) -> dict[str, str]:
+def renamed(given: list[str], ts: str | None) -> dict[str, str]:
+    """What `--rename` and `--ts` say, as column of the file -> name in the spec.
+
+    Raises:
+        InvalidError: an option of another form, or two columns would get one name.
+    """
     renames: dict[str, str] = {}
     for one in given:
         name, equals, to = one.partition("=")

@@ -6,13 +6,12 @@ from urllib.parse import quote
 from uuid import UUID
 
 import typer
-import yaml
 
 from api.client import Client
 from api.commands.output import JsonFlag, console, emit_json, emit_rows
 from core.errors import InvalidError
 from core.settings import load
-from monitor.spec.parse import load_spec, parse_spec
+from monitor.spec.parse import load_spec
 
 ModelName = Annotated[str, typer.Argument(help="name of the model")]
 Reason = Annotated[str, typer.Option(help="reason, kept in the ledger; no personal data")]
@@ -26,60 +25,19 @@ def model_path(model: str) -> str:
     return f"/api/v1/models/{quote(model, safe='')}"
 
 
-def apply(
-    spec: Annotated[Path | None, typer.Argument(help="YAML or JSON file")] = None,
-    from_trace: Annotated[
-        str | None, typer.Option(help="print a first spec for this service, or for the spans of this OTLP file")
-    ] = None,
-    model: Annotated[str | None, typer.Option(help="with --from-trace: name of the model")] = None,
-    owner: Annotated[
-        str | None, typer.Option(help="with --from-trace: the person or team responsible for the model")
-    ] = None,
-    purpose: Annotated[str | None, typer.Option(help="with --from-trace: what the model is for")] = None,
-    as_json: JsonFlag = False,
-) -> None:
-    """Declare a model or change its spec; with --from-trace, print a first spec."""
-    if from_trace is not None:
-        _print_starter(from_trace, model, owner, purpose, as_json=as_json)
-        return
-    if spec is None or not spec.is_file():
-        what = "nothing" if spec is None else f"{spec}, which is not a file"
+def apply(spec: Annotated[Path, typer.Argument(help="YAML or JSON file")], as_json: JsonFlag = False) -> None:
+    """Declare a model or change its spec."""
+    if not spec.is_file():
         raise InvalidError(
-            f"spec: got {what}; give the path of a YAML or JSON file, or --from-trace", field="spec", value=str(spec)
-        )
+            f"spec: got {spec}, which is not a file; give the path of a YAML or JSON file; `assay init` writes one",
+            field="spec", value=str(spec),
+        )  # fmt: skip
     parsed = load_spec(spec.read_bytes())
     answer = client().json("PUT", f"/api/v1/models/{parsed.model}", json=parsed.document)
     if as_json:
         emit_json(answer)
     else:
         console.print(f"{parsed.model}: {answer['outcome']}, revision {answer['revision']}")
-
-
-def _print_starter(trace: str, model: str | None, owner: str | None, purpose: str | None, *, as_json: bool) -> None:
-    from monitor.ingest.otlp.starter import groups_of_file, starter_spec
-    from monitor.ingest.otlp.unmapped import Sample, sample_of
-
-    service, sample = trace, Sample()
-    if Path(trace).is_file():
-        groups = [group for group in groups_of_file(Path(trace).read_bytes()) if group.spans]
-        service = groups[0].service if groups else trace
-        sample = sample_of(span for group in groups if group.service == service for span in group.spans)
-    else:
-        seen = {row["service"]: row["sample"] for row in client().json("GET", "/api/v1/unmapped-services")}
-        if trace not in seen:
-            known = ", ".join(seen) or "none yet"
-            raise InvalidError(
-                f"--from-trace: {trace[:100]!r} is neither a file nor a service that sent spans no model takes; "
-                f"such services are: {known}",
-                field="from-trace", value=trace[:100],
-            )  # fmt: skip
-        sample = seen[trace]
-    document = starter_spec(service, sample, model=model, owner=owner, purpose=purpose)
-    parse_spec(document)
-    if as_json:
-        emit_json(document)
-    else:
-        typer.echo(yaml.safe_dump(document, sort_keys=False, allow_unicode=True), nl=False)
 
 
 def evaluate(model: ModelName, as_json: JsonFlag = False) -> None:

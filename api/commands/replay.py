@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from api.commands.ingest import renamed
 from api.commands.output import JsonFlag, console, emit_json, emit_rows, errors
 from core.errors import InvalidError
+from monitor.ingest.times import check_reading
 from monitor.spec.parse import load_spec
 
 if TYPE_CHECKING:
@@ -31,11 +33,21 @@ def replay(
     file: Annotated[
         Path,
         typer.Argument(
-            help="events in any order: Parquet, CSV or NDJSON with event_id, ts, version and declared columns"
+            help="events in any order: Parquet, Arrow, CSV, NDJSON, a folder of Parquet files or a Delta table"
         ),
     ],
     outcomes: Annotated[
         Path | None, typer.Option(help="outcomes: event_id, ts (when they arrived), outcome columns")
+    ] = None,
+    ts: Annotated[str | None, typer.Option(help="column that holds the time of the answer")] = None,
+    ts_as: Annotated[
+        str, typer.Option(help="how times are read: epoch_s, epoch_ms, epoch_us, epoch_ns, or a zone such as UTC")
+    ] = "",
+    rename: Annotated[
+        list[str] | None, typer.Option(help="FROM=TO for a column of another name; FROM= leaves it out; repeatable")
+    ] = None,
+    model_version: Annotated[
+        str | None, typer.Option(help="version of the model that answered, if the file has no column for it")
     ] = None,
     compare: Annotated[
         list[str] | None,
@@ -53,16 +65,25 @@ def replay(
     as_json: JsonFlag = False,
 ) -> None:
     """Replay a file by event time; print the alarms and retrains that production would have seen."""
+    from api.replay.naming import FileColumns
     from api.replay.replay_file import replay_file
 
     for name, path in (("spec", spec), ("file", file), ("outcomes", outcomes)):
-        if path is not None and not path.is_file():
+        if path is not None and not (path.is_file() or (name == "file" and path.is_dir())):
             raise InvalidError(f"{name}: {path} does not exist; give the path of a file", field=name, value=str(path))
     parsed = load_spec(spec.read_bytes())
     changed = _time(changed_at) if changed_at is not None else None
+    columns = FileColumns(renamed(rename or [], ts), model_version, check_reading(ts_as) if ts_as else "")
     with tempfile.TemporaryDirectory(prefix="assay-replay-") as home, _bar() as show:
         document = replay_file(
-            Path(home), parsed, file, outcomes, compare=compare or (), changed_at=changed, progress=show
+            Path(home),
+            parsed,
+            file,
+            outcomes,
+            compare=compare or (),
+            changed_at=changed,
+            columns=columns,
+            progress=show,
         )
     _show_rejected(document)
     for note in document["notes"]:

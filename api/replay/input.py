@@ -13,9 +13,11 @@ from typing import Any, Final
 
 import polars as pl
 
+from api.replay.naming import AS_THEY_ARE, FileColumns
 from core.errors import InvalidError
 from monitor.ingest import vectors
 from monitor.ingest.row_schema import DTYPES
+from monitor.ingest.times import read_times
 from monitor.spec.columns import BUILT_IN, Column
 from monitor.spec.model import ModelSpec
 
@@ -28,14 +30,24 @@ def _ndjson(path: Path) -> pl.DataFrame:
     return pl.read_ndjson(path, infer_schema_length=None)
 
 
+def _folder(path: Path) -> pl.DataFrame:
+    """A Delta table, or a folder of Parquet files."""
+    return pl.read_delta(str(path)) if (path / "_delta_log").is_dir() else pl.read_parquet(path / "**/*.parquet")
+
+
 READERS: Final[Mapping[str, Callable[[Path], pl.DataFrame]]] = {
-    ".parquet": pl.read_parquet, ".csv": _csv, ".ndjson": _ndjson, ".jsonl": _ndjson,
+    ".parquet": pl.read_parquet, ".csv": _csv, ".ndjson": _ndjson, ".jsonl": _ndjson, ".arrow": pl.read_ipc,
+    ".feather": pl.read_ipc,
 }  # fmt: skip
 LINE_COLUMN: Final = (
     "_line"  # position of a row in its file: the line of a text file, the row of a Parquet file, from 1
 )
 EXAMPLE_TIME: Final = "2026-03-01T12:00:00Z"
 ZONE_PATTERN: Final = r"(?i)(z|[+-]\d\d(:?\d\d)?)\s*$"
+_OPTIONS: Final = {
+    "ts": "; name the column that holds the time with --ts COLUMN",
+    "version": "; name the column with --rename 'COLUMN=version', or give --model-version V",
+}
 EVENT_FIELDS: Final = ("event_id", "ts", "version", "trace_id", "span_id")
 
 
@@ -49,13 +61,13 @@ class ReplayInput:
     notes: list[str] = field(default_factory=list)
 
 
-def read_events(path: Path, spec: ModelSpec) -> ReplayInput:
-    """Read events, with outcome columns if the file has them.
+def read_events(path: Path, spec: ModelSpec, columns: FileColumns = AS_THEY_ARE) -> ReplayInput:
+    """Read events, with outcome columns if the file has them; rows without an id get one.
 
     Raises:
         InvalidError: the file cannot be read, lacks event_id, ts or version, or has an undeclared or misfit column.
     """
-    given = _read(path, spec, ("event_id", "ts", "version"), EVENT_FIELDS, spec.columns)
+    given = _read(path, spec, ("event_id", "ts", "version"), EVENT_FIELDS, spec.columns, columns)
     absent = [name for name in spec.event_columns if name not in given.frame.columns]
     if absent:
         given.notes.append(f"{path.name} has no column {', '.join(absent)}; events are read without it")
@@ -72,12 +84,14 @@ def read_outcomes(path: Path, spec: ModelSpec) -> ReplayInput:
 
 
 def _read(
-    path: Path, spec: ModelSpec, needed: Sequence[str], own: Sequence[str], declared: Mapping[str, Column]
-) -> ReplayInput:
-    reader = READERS.get(path.suffix.lower())
+    path: Path, spec: ModelSpec, needed: Sequence[str], own: Sequence[str], declared: Mapping[str, Column],
+    columns: FileColumns | None = None,
+) -> ReplayInput:  # fmt: skip
+    reader = _folder if path.is_dir() else READERS.get(path.suffix.lower())
     if reader is None:
         raise InvalidError(
-            f"file {path.name}: unknown kind of file {path.suffix!r}; give .parquet, .csv, .ndjson or .jsonl",
+            f"file {path.name}: unknown kind of file {path.suffix!r}; give .parquet, .csv, .ndjson, .jsonl, "
+            ".arrow or .feather, or a folder of Parquet files",
             field="file", value=path.suffix,
         )  # fmt: skip
     try:
@@ -87,9 +101,14 @@ def _read(
         raise InvalidError(f"file {path.name} cannot be read as {path.suffix}: {reason}", field="file") from error
     if frame.is_empty():
         raise InvalidError(f"file {path.name} has no rows", field="file", value=str(path))
+    if columns is not None:
+        frame = columns.named(frame, path.name)
     for name in needed:
         if name not in frame.columns:
-            raise InvalidError(f"{path.name} has no column {name!r}; every row needs {', '.join(needed)}", field=name)
+            raise InvalidError(
+                f"{path.name} has no column {name!r}; every row needs {', '.join(needed)}{_OPTIONS.get(name, '')}",
+                field=name,
+            )
     _refuse_unknown(path, frame, spec, own, declared)
     text = path.suffix.lower() == ".csv"
     given = ReplayInput(
@@ -97,8 +116,8 @@ def _read(
         frame.with_row_index(LINE_COLUMN, offset=2 if text else 1).with_columns(pl.col(LINE_COLUMN).cast(pl.Int64)),
     )
     ids = [_as_string(given, name) for name in own if name != "ts" and name in frame.columns]
-    columns = [_typed(given, name, c, text=text) for name, c in declared.items() if name in frame.columns]
-    typed = given.frame.with_columns(*ids, *columns, _times(given))
+    typed_columns = [_typed(given, name, c, text=text) for name, c in declared.items() if name in frame.columns]
+    typed = given.frame.with_columns(*ids, *typed_columns, _times(given, columns.ts_as if columns is not None else ""))
     refused = {row["line"] for row in given.rejected}
     kept = typed.filter(~pl.col(LINE_COLUMN).is_in(list(refused))) if refused else typed
     if kept.is_empty():
@@ -214,16 +233,20 @@ def _wrong(given: ReplayInput, name: str, wanted: str) -> InvalidError:
 # --- time -------------------------------------------------------------------------------------------------------------
 
 
-def _times(given: ReplayInput) -> pl.Series:
+def _times(given: ReplayInput, reading: str) -> pl.Series:
     raw = given.frame["ts"]
-    if raw.dtype == pl.String:
+    if reading:
+        times = read_times(raw, reading)
+        _reject(given, "ts", times.is_null() & raw.is_not_null(), lambda v: f"{str(v)[:60]!r} is no time as {reading}")
+    elif raw.dtype == pl.String:
         times = _parsed_times(given, raw)
     elif isinstance(raw.dtype, pl.Datetime) and raw.dtype.time_zone is not None:
         times = raw.dt.convert_time_zone("UTC").dt.cast_time_unit("us")
     else:
         value = str(raw[0])[:40]
         raise InvalidError(
-            f"{given.name}: ts is {raw.dtype}, such as {value!r}; store times with their zone, such as {EXAMPLE_TIME}",
+            f"{given.name}: ts is {raw.dtype}, such as {value!r}; store times with their zone, such as {EXAMPLE_TIME}, "
+            "or say how to read them, such as --ts-as UTC or --ts-as epoch_ms",
             field="ts", value=value,
         )  # fmt: skip
     _reject(
@@ -236,8 +259,8 @@ def _parsed_times(given: ReplayInput, raw: pl.Series) -> pl.Series:
     zoneless = raw.filter(~raw.str.contains(ZONE_PATTERN))
     if len(zoneless):
         raise InvalidError(
-            f"{given.name}: ts {zoneless[0]!r} has no zone; add Z or an offset such as +01:00", field="ts",
-            value=zoneless[0],
+            f"{given.name}: ts {zoneless[0]!r} has no zone; add Z or an offset such as +01:00, or say it: --ts-as UTC",
+            field="ts", value=zoneless[0],
         )  # fmt: skip
     times = raw.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%#z", time_unit="us", time_zone="UTC", strict=False)
     hard = (times.is_null() & raw.is_not_null()).arg_true().to_list()

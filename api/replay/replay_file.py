@@ -13,6 +13,7 @@ from typing import Any
 import migrations
 from api.replay.document import document, policy_line
 from api.replay.input import ReplayInput, read_events, read_outcomes
+from api.replay.naming import AS_THEY_ARE, FileColumns
 from api.replay.policies import budgeted, policies
 from api.replay.run import ReplayRun, feed
 from core.artifacts import ArtifactStore
@@ -40,6 +41,7 @@ def replay_file(
     *,
     compare: Sequence[str] = (),
     changed_at: datetime | None = None,
+    columns: FileColumns = AS_THEY_ARE,
     progress: Progress = lambda done, total: None,
 ) -> dict[str, Any]:
     """Feed events (and outcomes) through ingest, windows, decision and retrain policy under `home`; nothing is trained.
@@ -49,6 +51,7 @@ def replay_file(
     Args:
         compare: policies to judge over the same windows, in the syntax of `api.replay.policies`.
         changed_at: time of a known change; alarms before it are false alarms.
+        columns: how the columns of the events' file become fields.
         progress: called after each step with the rows done and the total.
 
     Raises:
@@ -57,7 +60,7 @@ def replay_file(
         RecipeError, EnvelopeError: production would refuse the spec's retrain policy too.
     """
     compared = policies(spec, compare) if compare else []
-    given = read_events(events, spec)
+    given = read_events(events, spec, columns)
     late = read_outcomes(outcomes, spec) if outcomes is not None else None
     notes = [*given.notes, *(late.notes if late else ()), *_base_model_notes(spec)]
     with _replayed(home, spec, given, late, progress) as run:

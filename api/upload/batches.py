@@ -8,6 +8,7 @@ from typing import Any, Final
 import polars as pl
 import pyarrow as pa
 import pyarrow.csv as pa_csv
+import pyarrow.ipc
 import pyarrow.parquet as pq
 
 from api.upload.files import UploadSource
@@ -41,6 +42,8 @@ def column_names(source: UploadSource) -> list[str] | None:
                 return list(pq.read_schema(stream).names)
             case "csv":
                 return list(_csv(stream, None).schema.names)
+            case "arrow":
+                return list(pa.ipc.open_file(stream).schema.names)
     return None
 
 
@@ -51,7 +54,7 @@ def batches(source: UploadSource, skip: int) -> Iterator[Batch]:
         InvalidError: the file is damaged.
     """
     read: Mapping[str, Callable[[UploadSource, int], Iterator[Batch]]] = {
-        "parquet": _parquet, "csv": _csv_batches, "ndjson": _ndjson
+        "parquet": _parquet, "csv": _csv_batches, "ndjson": _ndjson, "arrow": _arrow
     }  # fmt: skip
     with _read_errors(source):
         yield from read[source.format](source, skip)
@@ -85,6 +88,20 @@ def _parquet(source: UploadSource, skip: int) -> Iterator[Batch]:
                     source.size * end // total,
                     _framed(pa.Table.from_batches([rows])),
                 )
+            at = end
+
+
+def _arrow(source: UploadSource, skip: int) -> Iterator[Batch]:
+    """The batches of an Arrow file (Feather version 2)."""
+    at = 0
+    with source.opened() as (stream, file):
+        reader = pa.ipc.open_file(stream)
+        for number in range(reader.num_record_batches):
+            part = reader.get_batch(number)
+            end = at + part.num_rows
+            for first in range(max(at, skip), end, BATCH_ROWS):
+                rows = part.slice(first - at, BATCH_ROWS)
+                yield Batch(first + 1, rows.num_rows, file.tell(), _framed(pa.Table.from_batches([rows])))
             at = end
 
 

@@ -14,10 +14,13 @@ from core.settings import azure_keys
 if TYPE_CHECKING:
     from pyarrow.fs import FileInfo, FileSystem
 
-FORMATS: Final[Mapping[str, str]] = {".parquet": "parquet", ".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson"}
+FORMATS: Final[Mapping[str, str]] = {
+    ".parquet": "parquet", ".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson", ".arrow": "arrow",
+    ".feather": "arrow",
+}  # fmt: skip
 Compression = Literal["gzip", "zstd"]
 COMPRESSIONS: Final[Mapping[str, Compression]] = {".gz": "gzip", ".zst": "zstd"}
-_FORMAT_HELP: Final = "give .parquet, .csv, .ndjson or .jsonl; the last three also as .gz or .zst"
+_FORMAT_HELP: Final = "give .parquet, .arrow, .feather, .csv, .ndjson or .jsonl; the last three also as .gz or .zst"
 _CHUNK: Final = 1 << 20
 _URI_HELP: Final = (
     "write it like s3://bucket/folder, gs://bucket/folder, abfs://container@account.dfs.core.windows.net/folder or "
@@ -90,14 +93,44 @@ def sources(given: str) -> list[UploadSource]:
             f"file: {given} cannot be read: {_first_line(error)}{check}", field="file", value=given
         ) from error  # fmt: skip
     if any(PurePosixPath(found.path).name == "_delta_log" for found in below):
-        raise InvalidError(
-            f"file: {given} is a Delta table, which also holds files that are no longer part of it; export it to "
-            "Parquet first", field="file", value=given,
-        )  # fmt: skip
+        below = _delta_files(given, store, path, below)
     files = sorted((f for f in below if f.type == FileType.File and not _hidden(f.path, path)), key=lambda f: f.path)
     if not files:
         raise InvalidError(f"file: {given} holds no file; {_FORMAT_HELP}", field="file", value=given)
     return [_source(store, found, PurePosixPath(path)) for found in files]
+
+
+def _delta_files(given: str, store: "FileSystem", path: str, below: list["FileInfo"]) -> list["FileInfo"]:
+    """The files that are part of a Delta table now; its folder also holds those that no longer are.
+
+    Raises:
+        InvalidError: the table is in an object store, or its rows are not just those of its files.
+    """
+    from urllib.parse import unquote
+
+    from deltalake import DeltaTable
+    from deltalake.exceptions import DeltaError
+    from pyarrow.fs import LocalFileSystem
+
+    if not isinstance(store, LocalFileSystem):
+        raise InvalidError(
+            f"file: {given} is a Delta table in an object store, which also holds files that are no longer part of it; "
+            "copy it here, or export it to Parquet", field="file", value=given,
+        )  # fmt: skip
+    try:
+        table = DeltaTable(path)
+        features = set(table.protocol().reader_features or ())
+        current = {PurePosixPath(unquote(uri)).name for uri in table.file_uris()}
+    except (DeltaError, OSError) as error:
+        raise InvalidError(
+            f"file: {given} cannot be read as a Delta table: {_first_line(error)}", field="file", value=given
+        ) from error
+    if strange := features & {"deletionVectors", "columnMapping"}:
+        raise InvalidError(
+            f"file: {given} is a Delta table with {' and '.join(sorted(strange))}; export it to Parquet first",
+            field="file", value=given,
+        )  # fmt: skip
+    return [found for found in below if PurePosixPath(found.path).name in current]
 
 
 def _located(given: str) -> tuple["FileSystem", str]:
@@ -157,7 +190,7 @@ def _source(store: "FileSystem", found: "FileInfo", root: PurePosixPath) -> Uplo
     file_format = (
         FORMATS.get(suffixes[-2 if compression else -1]) if len(suffixes) > (1 if compression else 0) else None
     )
-    if file_format is None or (compression and file_format == "parquet"):
+    if file_format is None or (compression and file_format in ("parquet", "arrow")):
         raise InvalidError(f"file {path.name}: unknown kind of file; {_FORMAT_HELP}", field="file", value=path.name)
     name = path.relative_to(root)
     partitions = dict(part.split("=", 1) for part in name.parts[:-1] if "=" in part)

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from api.client import Client, ServiceError
 from api.upload.batches import batches, column_names
 from api.upload.files import UploadSource
-from api.upload.shape import UploadBody, UploadPlan, bodies
+from api.upload.shape import UploadBody, UploadPlan, bodies, fitted
 from core.artifacts import write_durably
 from core.errors import InvalidError
 from monitor.spec.model import ModelSpec
@@ -236,7 +236,10 @@ def _plan_of_lines(source: UploadSource, plan: UploadPlan, constants: Mapping[st
     if row and not plan.outcomes_only:
         _demand(source, "ts", new, "name the field that holds the time of the answer with --ts FIELD")
     ids = source.digest()[:32] if row and "event_id" not in new and not plan.outcomes_only else None
-    return _with(plan, constants, ids)
+    kinds = plan.kinds
+    named = {plan.rename.get(name, name): value for name, value in row.items()}
+    converted = any(fitted(value, kinds.get(name)) is not value for name, value in named.items())
+    return replace(_with(plan, constants, ids), converted=converted)
 
 
 def _first_object(source: UploadSource) -> Mapping[str, Any]:
@@ -257,4 +260,4 @@ def _demand(source: UploadSource, name: str, present: set[str], fix: str) -> Non
 
 
 def _with(plan: UploadPlan, constants: Mapping[str, str], ids: str | None) -> UploadPlan:
-    return UploadPlan(plan.spec, plan.outcomes_only, plan.rename, constants, ids)
+    return replace(plan, constants=constants, ids=ids)

@@ -18,6 +18,7 @@ from monitor.ingest import vectors
 from monitor.ingest.media import ARROW, NDJSON
 from monitor.ingest.ndjson import json_line
 from monitor.ingest.row_schema import DTYPES, UTC_MICROSECONDS
+from monitor.ingest.times import read_time, read_times
 from monitor.ingest.validate import OWN_COLUMNS, TIME_FORMAT
 from monitor.spec.columns import ColumnType
 from monitor.spec.model import ModelSpec
@@ -35,6 +36,8 @@ class UploadPlan:
     rename: Mapping[str, str] = field(default_factory=dict)  # "" drops the column
     constants: Mapping[str, str] = field(default_factory=dict)  # values of columns that the file does not have
     ids: str | None = None  # prefix of generated ids; the row's number follows
+    converted: bool = False  # JSON rows have numbers where the spec has categories or truth values
+    ts_as: str = ""  # how times are read, see `monitor.ingest.times`; empty if they say their zone
 
     @property
     def kinds(self) -> dict[str, ColumnType]:
@@ -81,7 +84,9 @@ def _named(plan: UploadPlan, frame: pl.DataFrame, numbers: range) -> pl.DataFram
 def _of_frame(plan: UploadPlan, raw: pl.DataFrame, numbers: Sequence[int], *, first: bool) -> list[UploadBody]:
     typed, misfits = {}, {}
     for name in raw.columns:
-        typed[name], misfits[name] = _times(raw[name]) if name == "ts" else _typed(raw[name], plan.kinds[name])
+        typed[name], misfits[name] = (
+            _times(raw[name], plan.ts_as) if name == "ts" else _typed(raw[name], plan.kinds[name])
+        )
         if first and misfits[name].any() and typed[name].null_count() == raw.height:
             raise _refused(raw[name], "ts" if name == "ts" else plan.kinds[name])
     bad = pl.select(pl.any_horizontal(misfits.values())).to_series()
@@ -155,8 +160,10 @@ def _typed(series: pl.Series, kind: ColumnType) -> tuple[pl.Series, pl.Series]:
     raise _refused(series, kind)
 
 
-def _times(series: pl.Series) -> tuple[pl.Series, pl.Series]:
-    if isinstance(series.dtype, pl.Datetime) and series.dtype.time_zone is not None:
+def _times(series: pl.Series, reading: str) -> tuple[pl.Series, pl.Series]:
+    if reading:
+        times = read_times(series, reading)
+    elif isinstance(series.dtype, pl.Datetime) and series.dtype.time_zone is not None:
         times = series.dt.convert_time_zone("UTC").dt.cast_time_unit("us")
     elif series.dtype == pl.String:
         times = series.str.to_datetime(TIME_FORMAT, time_unit="us", time_zone="UTC", strict=False)
@@ -170,7 +177,8 @@ def _refused(series: pl.Series, kind: str) -> InvalidError:
     value = " ".join(str(present[0]).split())[:60] if len(present) else "null"
     if kind == "ts":
         text = (
-            f"column ts holds {series.dtype}, such as {value!r}; write times with their zone, such as {_EXAMPLE_TIME}"
+            f"column ts holds {series.dtype}, such as {value!r}; write times with their zone, such as {_EXAMPLE_TIME}, "
+            "or say how to read them, such as --ts-as UTC or --ts-as epoch_ms"
         )
     else:
         text = (
@@ -186,7 +194,9 @@ def _refused(series: pl.Series, kind: str) -> InvalidError:
 def _of_lines(plan: UploadPlan, lines: Sequence[tuple[int, bytes]]) -> list[UploadBody]:
     """Send lines unchanged, unless a key must be renamed or belongs to the outcomes."""
     lines = [(number, line) for number, line in lines if line.strip()]
-    changed = plan.rename or plan.constants or plan.ids is not None or plan.outcomes_only
+    changed = (
+        plan.rename or plan.constants or plan.ids is not None or plan.outcomes_only or plan.ts_as or plan.converted
+    )
     elsewhere = [json.dumps(name).encode() for name in plan.spec.outcome_columns]
     text = b"\n".join(line for _, line in lines)
     if not changed and not any(name in text for name in elsewhere):
@@ -206,9 +216,22 @@ def _named_object(plan: UploadPlan, number: int, row: Mapping[str, Any]) -> dict
     new = {**plan.constants, **new}
     if plan.ids is not None:
         new["event_id"] = f"{plan.ids}-{number}"
+    if plan.converted:
+        new = {name: fitted(value, plan.kinds.get(name)) for name, value in new.items()}
     if plan.outcomes_only:
         new.pop("ts", None)
+    elif plan.ts_as and "ts" in new:
+        new["ts"] = read_time(new["ts"], plan.ts_as)
     return new
+
+
+def fitted(value: Any, kind: ColumnType | None) -> Any:
+    """A JSON number as the category, string or truth value that the spec declares, as in files of columns."""
+    if kind in ("category", "string", "text") and isinstance(value, int | float):
+        return json.dumps(value)
+    if kind == "boolean" and isinstance(value, int) and value in (0, 1):
+        return bool(value)
+    return value
 
 
 def _of_objects(plan: UploadPlan, rows: Sequence[tuple[int, Any]]) -> list[UploadBody]:

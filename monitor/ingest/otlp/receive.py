@@ -98,7 +98,7 @@ def _unmapped(service: str, spans: int) -> str:
     named, counted = service[:100], f"{spans} span{'s' * (spans != 1)}"
     return (
         f"service {named!r}, {counted}: no model takes them; add `traces: {{service: {named}}}` to a model's spec, "
-        f"or print a first spec: assay apply --from-trace {shlex.quote(named)}"
+        f"or print a first spec: assay init --from-trace {shlex.quote(named)}"
     )
 
 

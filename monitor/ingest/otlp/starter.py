@@ -53,7 +53,7 @@ def starter_spec(
     return {
         "model": model or _model_name(service), "task": "generation", "owner": owner or "to be named",
         "purpose": purpose or f"answers of service {service}", "columns": columns,
-        "baseline": {"rows": "first 1000"}, "traces": traces | ({"columns": renamed} if renamed else {}),
+        "traces": traces | ({"columns": renamed} if renamed else {}),
     }  # fmt: skip
 
 
