@@ -73,7 +73,8 @@ def replay(
             raise InvalidError(f"{name}: {path} does not exist; give the path of a file", field=name, value=str(path))
     parsed = load_spec(spec.read_bytes())
     changed = _time(changed_at) if changed_at is not None else None
-    columns = FileColumns(renamed(rename or [], ts), model_version, check_reading(ts_as) if ts_as else "")
+    reading = check_reading(ts_as) if ts_as else ""
+    columns = FileColumns(renamed(rename or [], ts), model_version, reading, make_ids=outcomes is None)
     with tempfile.TemporaryDirectory(prefix="assay-replay-") as home, _bar() as show:
         document = replay_file(
             Path(home),

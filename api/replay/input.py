@@ -62,7 +62,7 @@ class ReplayInput:
 
 
 def read_events(path: Path, spec: ModelSpec, columns: FileColumns = AS_THEY_ARE) -> ReplayInput:
-    """Read events, with outcome columns if the file has them; rows without an id get one.
+    """Read events, with outcome columns if the file has them.
 
     Raises:
         InvalidError: the file cannot be read, lacks event_id, ts or version, or has an undeclared or misfit column.

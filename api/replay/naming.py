@@ -17,14 +17,16 @@ class FileColumns:
         rename: column of the file -> name in the spec; an empty name leaves the column out.
         version: of the model that answered, if the file has no column for it.
         ts_as: how times are read, see `monitor.ingest.times`; empty if they say their zone.
+        make_ids: whether rows without an id get one; not where outcomes of another file refer to them.
     """
 
     rename: Mapping[str, str] = field(default_factory=dict)
     version: str | None = None
     ts_as: str = ""
+    make_ids: bool = False
 
     def named(self, frame: pl.DataFrame, file: str) -> pl.DataFrame:
-        """The rows under the names of the spec, each with an id.
+        """The rows under the names of the spec.
 
         Raises:
             InvalidError: a column that is renamed is not there, or two would have one name.
@@ -44,7 +46,7 @@ class FileColumns:
         left.columns = names
         if self.version is not None:
             left = left.with_columns(pl.lit(self.version).alias("version"))
-        if "event_id" not in names:
+        if self.make_ids and "event_id" not in names:
             left = left.with_columns(pl.format("row-{}", pl.int_range(1, pl.len() + 1)).alias("event_id"))
         return left
 

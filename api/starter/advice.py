@@ -57,8 +57,7 @@ def advice(draft: Draft, found: Sample) -> list[str]:
     if coded := [guess.name for guess in draft.columns if guess.coded]:
         notes.append(
             f"Numbers in the file that are codes or flags: {', '.join(coded)[:200]}. `assay ingest` and `assay "
-            f"replay` convert "
-            "them; a program that sends JSON writes a category as a string and a boolean as true or false."
+            "replay` convert them; a program that sends JSON writes a category as a string, a boolean as true or false."
         )
     if found.frame.height < MIN_ROWS:
         notes.append(

@@ -278,7 +278,7 @@ def test_an_unmapped_service_is_remembered_without_values_and_a_spec_written_for
     made = request(now_span(1, attributes), service=service)
     rejected, message = partial(post(shop, made.SerializeToString()))
     assert rejected == 1
-    assert f"assay apply --from-trace '{service}'" in message
+    assert f"assay init --from-trace '{service}'" in message
     listed = shop.send("GET", "/api/v1/unmapped-services")
     assert "SECRET" not in listed.text
     found = next(row for row in listed.json() if row["service"] == service)
@@ -289,11 +289,12 @@ def test_an_unmapped_service_is_remembered_without_values_and_a_spec_written_for
         _file(tmp_path / "trace.pb", made.SerializeToString()),
         _file(tmp_path / "t.json", as_json(made)),
     ):
-        done = assay("apply", "--from-trace", str(where), "--owner", "me@example.com",
+        done = assay("init", "--from-trace", str(where), "--owner", "me@example.com", "--out", "-",
                      environ={"ASSAY_CLIENT__URL": shop.url, "ASSAY_CLIENT__KEY": shop.key})  # fmt: skip
         assert done.returncode == 0, done.stderr
         spec = yaml.safe_load(done.stdout)
         assert spec["owner"] == "me@example.com"
+        assert "# the user of the span" in done.stdout
         assert spec["columns"]["user"] == {"role": "subject", "type": "string"}
         assert spec["traces"]["columns"] == {"_is_it_good_": "is it good?"}
     starter = tmp_path / "spec.yaml"
@@ -313,7 +314,7 @@ def _file(path: Path, content: bytes) -> Path:
 
 def test_from_trace_of_a_service_nobody_knows_says_which_are_known(shop: Api) -> None:
     done = assay(
-        "apply", "--from-trace", "nobody", environ={"ASSAY_CLIENT__URL": shop.url, "ASSAY_CLIENT__KEY": shop.key}
+        "init", "--from-trace", "nobody", environ={"ASSAY_CLIENT__URL": shop.url, "ASSAY_CLIENT__KEY": shop.key}
     )
     assert done.returncode == 2
     assert "neither a file nor a service" in done.stderr

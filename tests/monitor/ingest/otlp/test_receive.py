@@ -84,7 +84,7 @@ def test_every_refused_span_is_counted_and_the_first_reasons_are_told(two: Site)
     assert verdict.message.endswith("; and 1195 more")
     verdict = send(two, *(span(i) for i in range(1, 4)), service="it's new")
     assert verdict.rejected == 3
-    assert verdict.message.endswith("""assay apply --from-trace 'it'"'"'s new'""")
+    assert verdict.message.endswith("""assay init --from-trace 'it'"'"'s new'""")
 
 
 def test_a_service_named_in_two_resources_of_a_request_is_stored_once_for_each_span(two: Site) -> None:
