@@ -8,7 +8,7 @@ serially dependent, as with seasons: `monitor.detect.arrangement` then chooses l
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -41,7 +41,8 @@ class DriftDecision:
     the smallest changes that this window would have shown. `draws`: number of permutations. `block`: one block of the
     test in words. `p_growth`, `growth`: p and median of the reference's variance ratios. `unjudged`: columns left out
     because their blocks are serially dependent. `p_at_volume`: where the verdict is `volume_changed`, the p of a test
-    that allows for the changed volume; for information.
+    that allows for the changed volume; for information. `rule`: which one judged. `design_effects`: by column, how many
+    rows count as one under the early rule.
     """
 
     verdict: DriftVerdict
@@ -60,6 +61,8 @@ class DriftDecision:
     growth: float | None = None
     unjudged: tuple[str, ...] = ()
     p_at_volume: float | None = None
+    rule: str = "blocks"
+    design_effects: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def alarmed(self) -> bool:

@@ -119,7 +119,7 @@ def column_findings(
         candidates = above if len(above) else np.arange(start, end)
         at = int(candidates[np.argmax(result.t[candidates])])
         means = float(result.means[0][at]), float(result.means[1][at])
-        effect, before, after, unit = _change_of(name, kind, sums.statistics[at].effect, means, sides)
+        effect, before, after, unit = change_of(name, kind, sums.statistics[at].effect, means, sides)
         counts = sides[0].numbers[name] if kind == "number" else None
         findings.append(
             ColumnFinding(
@@ -127,8 +127,8 @@ def column_findings(
                 reference=before, current=after, unit=unit, t=float(result.t[at]), adjusted_p=float(adjusted[at]),
                 alarmed=bool(len(above)) and max_p is not None and bool(adjusted[at] <= max_p),
                 above_floor=bool(len(above)), visible_change=_detectable(z95, slice(start, end), sums, result, counts),
-                meaning=meaning_of(profile, name), clusters=_cluster_shares(profile, name, *sides),
-                times_floor=_times_floor_of(sums.statistics[at].effect, means, float(result.min_effects[at])),
+                meaning=meaning_of(profile, name), clusters=cluster_shares(profile, name, *sides),
+                times_floor=times_floor_of(sums.statistics[at].effect, means, float(result.min_effects[at])),
             )
         )  # fmt: skip
     return tuple(findings)
@@ -145,13 +145,13 @@ def times_floor(change: float, floor: float, largest: float) -> float:
     return change / min(floor, largest * MAX_FLOOR_PART)
 
 
-def _times_floor_of(effect: Effect, means: tuple[float, float], floor: float) -> float:
+def times_floor_of(effect: Effect, means: tuple[float, float], floor: float) -> float:
     """The size of a change of one statistic; a floor of 0 counts as the default."""
     largest = 0.5 if effect in ("location", "spread") else 1.0  # of a mean rank, 0..1, around 0.5; of a share
     return times_floor(abs(means[1] - means[0]), floor or MIN_EFFECTS[effect], largest)
 
 
-def _change_of(
+def change_of(
     name: str,
     kind: FindingKind,
     effect: str,
@@ -194,7 +194,7 @@ def meaning_of(profile: ReferenceProfile, name: str) -> Meaning | None:
     return MEANINGS.get(derived, "vectors moved" if profile.columns.get(base) == "vector" else "wording moved")
 
 
-def _cluster_shares(
+def cluster_shares(
     profile: ReferenceProfile, name: str, reference: BlockProfile, current: BlockProfile
 ) -> tuple[ClusterShare, ...]:
     if meaning_of(profile, name) != MEANINGS["cluster"]:

@@ -70,7 +70,7 @@ def row_tests(
     if not answer.n_window:
         return answer
     tests = _tests(profile, merge_all(window), min_effects or {})
-    adjusted = _holm([test.p for test in tests])
+    adjusted = holm([test.p for test in tests])
     found = []
     for test, p in zip(tests, adjusted, strict=True):
         above = test.change >= test.min_effect
@@ -143,7 +143,9 @@ def thresholds(
 
 def _no_answer(profile: ReferenceProfile, window: Sequence[BlockProfile], alpha: float) -> DriftDecision:
     sizes = profile.rows, sum(block.rows for block in window), len(profile.blocks), len(window)
-    return DriftDecision("not_enough_data", None, alpha, (), (), *sizes, 0, "the window has no rows", block="row")
+    return DriftDecision(
+        "not_enough_data", None, alpha, (), (), *sizes, 0, "the window has no rows", block="row", rule="declared"
+    )
 
 
 def _one_per_column(found: Sequence[ColumnFinding]) -> tuple[ColumnFinding, ...]:
@@ -220,7 +222,8 @@ def _chi2(table: Ints) -> tuple[float, float]:
     return statistic, float(chi2.sf(statistic, used.shape[1] - 1))
 
 
-def _holm(p: Sequence[float]) -> list[float]:
+def holm(p: Sequence[float]) -> list[float]:
+    """Adjusted p values by Holm's method."""
     order = np.argsort(p, kind="stable")
     adjusted = np.empty(len(p))
     adjusted[order] = np.minimum(np.maximum.accumulate(np.asarray(p)[order] * (len(p) - np.arange(len(p)))), 1.0)

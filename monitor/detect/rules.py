@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from monitor.detect.arrangement import WindowLayout, min_alpha, plan_blocks
 from monitor.detect.decide import DriftDecision, decide
+from monitor.detect.early_rule import early_rule
 from monitor.detect.fixed_rules import row_tests, thresholds
 from monitor.detect.spend_budget import alpha_by_window_length
 from monitor.detect.window_layout import window_layout
@@ -26,8 +27,9 @@ def judge(
     first: int,
     seed: int,
     volume: Volume | None = None,
+    early: Mapping[str, float] | None = None,
 ) -> DriftDecision:
-    """Judge one window by the rule of the spec.
+    """Judge one window by the rule of the spec, or by the early rule while the reference is short.
 
     Args:
         spec: of the model.
@@ -38,10 +40,18 @@ def judge(
         first: label of the first window block.
         seed: of the permutations.
         volume: for time windows, the rows of the window and those expected.
+        early: for the early rule, the design effects of the window's rows by column; None where it does not judge.
     """
-    drift, alphas = spec.monitors.drift, alpha_by_window_length(spec, profile)
+    drift = spec.monitors.drift
+    alphas = {} if early is not None else alpha_by_window_length(spec, profile)
     alpha = alphas.get(window_length, false_alarm_budget.alpha(spec, "drift", window_length))
     min_effects = parse_changes(drift.floors)
+    if early is not None:
+        alpha = false_alarm_budget.alpha(spec, "drift", window_length)
+        return early_rule(
+            profile, blocks, alpha=alpha, effects=early, min_effects=min_effects,
+            min_detectable=parse_changes(drift.must_see),
+        )  # fmt: skip
     match drift.rule:
         case "row_tests":
             return row_tests(profile, blocks, alpha=alpha, min_effects=min_effects)

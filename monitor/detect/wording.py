@@ -8,11 +8,13 @@ from monitor.detect.findings import ClusterShare, ColumnFinding, is_detectable
 
 MAX_COLUMNS_NAMED: Final = 3
 MAX_CLUSTERS_NAMED: Final = 2
+EARLY_LABEL: Final = "early: takes rows as independent"
 
 
 def describe(decision: DriftDecision) -> str:
     """The verdict in words; without an alarm, also the change that the window would have shown."""
-    return _verdict(decision) + _left_out(decision)
+    early = f" ({EARLY_LABEL})" if decision.rule == "early" else ""
+    return _verdict(decision) + early + _left_out(decision)
 
 
 def _verdict(decision: DriftDecision) -> str:
@@ -41,13 +43,20 @@ def leading(decision: DriftDecision) -> list[ColumnFinding]:
 
 
 def _largest_first(findings: Sequence[ColumnFinding]) -> list[ColumnFinding]:
-    return sorted(findings, key=lambda f: -(f.t if f.t is not None else abs(f.value)))
+    return sorted(findings, key=_certainty)
+
+
+def _certainty(finding: ColumnFinding) -> tuple[float, float]:
+    """By standard errors where the rule has them, else by adjusted p and then by size."""
+    if finding.t is not None:
+        return -finding.t, 0.0
+    return finding.adjusted_p if finding.adjusted_p is not None else 0.0, -abs(finding.value)
 
 
 def _detectable(decision: DriftDecision) -> str:
     """The changes this window would have shown, for the columns that were closest to an alarm."""
     nearest = [f for f in _largest_first(decision.columns) if is_detectable(f)][:MAX_COLUMNS_NAMED]
-    if not decision.draws:
+    if decision.rule == "declared":
         return " This rule does not say which change it would have shown."
     if not nearest:
         return " No column varies enough to say which change it would have shown."

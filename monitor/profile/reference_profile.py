@@ -5,7 +5,7 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Final, Literal, cast
 
@@ -32,7 +32,8 @@ class ReferenceProfile:
     """What windows are compared with.
 
     `blocks`: profiles of the reference rows that were not used to fit encoders. `labels`: number of each block as the
-    caller counts them, ascending; a label without rows has no block. `parts`: profile blocks in one block of the
+    caller counts them, ascending; a label without rows has no block. `design_effects`: by column, how many rows count
+    as one under the early rule; empty where it was not asked for. `parts`: profile blocks in one block of the
     decision rule, 4 where days are profiled in quarters, else 1. `rows_for_encoders`: number of rows used for encoders.
     """
 
@@ -43,6 +44,7 @@ class ReferenceProfile:
     parts: int
     rows_for_encoders: int
     seed: int
+    design_effects: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -106,7 +108,7 @@ class ReferenceProfile:
             "parts": self.parts,
             "rows_for_encoders": self.rows_for_encoders,
             "seed": self.seed,
-        }
+        } | ({"design_effects": dict(self.design_effects)} if self.design_effects else {})
         text = json.dumps(header, separators=(",", ":"), sort_keys=True, allow_nan=False)
         members = {"header": np.frombuffer(text.encode(), dtype=np.uint8)}
         members |= {f"a{i}": arrays[name] for i, name in enumerate(names)}
@@ -137,6 +139,7 @@ class ReferenceProfile:
                 parts=header["parts"],
                 rows_for_encoders=header["rows_for_encoders"],
                 seed=header["seed"],
+                design_effects=header.get("design_effects", {}),
             )
         except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile) as error:
             message = f"these {len(data)} bytes are not a reference profile: {error}"

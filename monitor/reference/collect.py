@@ -15,6 +15,7 @@ from monitor import store
 from monitor.detect.support import supports_block_rule
 from monitor.profile.block import equal_blocks
 from monitor.profile.by_column import Rows, column_names, row_count
+from monitor.profile.design_effect import with_design_effects
 from monitor.profile.fit_reference import fit_reference
 from monitor.profile.reference_profile import ReferenceProfile
 from monitor.reference.choose_rows import dataset_rows, reference_rows, watched_columns
@@ -118,11 +119,16 @@ class Successor:
 def succeed(site: Site, current: CurrentSpec, before: ReferenceRow, step: Successor) -> None:
     """Put the next reference in force, with its entry in the ledger. Windows continue from its begin."""
     spec, frame = current.spec.with_lengths(step.lengths), step.frame
-    fitted = step.profile or _fit(spec, _with_encoded_texts(site, spec, frame), _training_texts(site, current, before))
-    artifact, now = site.artifacts.put(fitted.to_bytes()), site.clock.now()
+    fitted = step.profile
     rule, reason = step.rule, step.reason
-    if rule == "early" and supports_block_rule(spec, fitted, short=block_length(step.lengths) < DAY):
-        rule, reason = "blocks", f"{reason}, which supports the block rule, so the early rule ends"
+    if fitted is None:
+        encoded = _with_encoded_texts(site, spec, frame)
+        fitted = _fit(spec, encoded, _training_texts(site, current, before))
+        if rule == "early" and supports_block_rule(spec, fitted, short=block_length(step.lengths) < DAY):
+            rule, reason = "blocks", f"{reason}, which supports the block rule, so the early rule ends"
+        elif rule == "early":
+            fitted = _for_early_rule(spec, fitted, encoded)
+    artifact, now = site.artifacts.put(fitted.to_bytes()), site.clock.now()
     site.events.settle(current.model.name)
     automatic = current.spec.fixed_baseline is None
     with site.database.write() as db:
@@ -191,11 +197,18 @@ def _fit_with_rule(
         found = fit_for_blocks(site, current, row, frame, block_candidates(chosen[0], times + DAY))
         if found is not None:
             return list(found[0]), found[1], "blocks"
-    fitted = _fit(spec, _with_encoded_texts(site, spec, frame), _training_texts(site, current, row))
+    encoded = _with_encoded_texts(site, spec, frame)
+    fitted = _fit(spec, encoded, _training_texts(site, current, row))
     if not automatic:
         return chosen, fitted, None if chosen is None else "declared"
     short = isinstance(windows, RowWindow) or block_length(windows) < DAY
-    return chosen, fitted, "blocks" if supports_block_rule(spec, fitted, short=short) else "early"
+    if supports_block_rule(spec, fitted, short=short):
+        return chosen, fitted, "blocks"
+    return chosen, _for_early_rule(spec, fitted, encoded), "early"
+
+
+def _for_early_rule(spec: ModelSpec, fitted: ReferenceProfile, frame: Rows) -> ReferenceProfile:
+    return with_design_effects(fitted, frame.lazy().collect(), _blocks(spec, frame), subject_column(spec))
 
 
 def refit(

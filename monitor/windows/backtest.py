@@ -4,7 +4,7 @@ Rows, block profiles and the p values of data quality are stored already, so ano
 spec must divide rows into the same blocks (`profile_layout`); its windows may be longer or shorter sums of them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -57,6 +57,7 @@ class _StoredWindow:
     reason: str | None  # why no policy can judge it
     quality: tuple[Any, ...]  # measurements or readings
     volume: Volume | None  # None for row windows
+    effects: Mapping[str, float] = field(default_factory=dict)  # design effects, for the early rule
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,7 +183,15 @@ class StoredHistory:
             scores = self._scores[at]
         seed = seed_of(self.row.artifact, window.scale, window.number)
         return judge(
-            spec, self._reference, window.scale, blocks, scores, first=labels.start, seed=seed, volume=window.volume
+            spec,
+            self._reference,
+            window.scale,
+            blocks,
+            scores,
+            first=labels.start,
+            seed=seed,
+            volume=window.volume,
+            early=window.effects if self.row.rule == "early" else None,
         )
 
     @cached_property
@@ -261,6 +270,7 @@ def _stored_window(window: Window, measured: Sequence[Any]) -> _StoredWindow:
         window.scale, window.number, (window.from_seq, window.to_seq), (window.from_ts, window.to_ts),
         reason if reason in REFERENCE_VERDICTS else None, tuple(m for m in measured if m.monitor == "quality"),
         next((volume_from_reading(m) for m in measured if m.monitor == "volume"), None),
+        window.decision.get("design_effects", {}),
     )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from monitor.detect.rules import judge
 from monitor.detect.wording import describe
 from monitor.drift import drift_scores
 from monitor.profile.block import merge_all, without_column
+from monitor.profile.design_effect import window_effects
 from monitor.reference import block_profiles, profile_job
 from monitor.service import CurrentSpec
 from monitor.site import Site
@@ -106,9 +107,14 @@ def _judge_drift(
     scores = drift_scores(reference, merge_all(blocks))
     times = window.from_ts, window.to_ts
     volume = quality.volume_of(site, current.spec, row, window.frame, times)
+    early = None
+    if row.rule == "early":
+        person = next(iter(current.spec.with_role("subject")), None)
+        early = window_effects(window.frame, reference.coding, person)
     decision = judge(
-        current.spec, reference, window.scale, blocks, scores, first=labels.start, seed=seed, volume=volume
-    )
+        current.spec, reference, window.scale, blocks, scores, first=labels.start, seed=seed, volume=volume,
+        early=early,
+    )  # fmt: skip
     readings = drift_readings(decision, scores)
     n = window.frame.height
     readings += [
