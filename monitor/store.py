@@ -133,8 +133,10 @@ def windows_judged_before(db: Session, baseline_id: UUID, seq: int, after: datet
     return db.scalars(query.order_by(Window.to_ts, Window.number)).all()
 
 
-def window_measurements(db: Session, window_id: UUID) -> Sequence[Measurement]:
+def window_measurements(db: Session, window_id: UUID, *, monitor: str | None = None) -> Sequence[Measurement]:
     query = select(Measurement).where(Measurement.window_id == window_id)
+    if monitor is not None:
+        query = query.where(Measurement.monitor == monitor)
     return db.scalars(
         query.order_by(Measurement.monitor, Measurement.metric, Measurement.column, Measurement.segment)
     ).all()

@@ -1,4 +1,7 @@
-"""Run a replay: send rows when the clock reaches their time, and close windows as production does."""
+"""Run a replay: send rows when the clock reaches their time, and close windows as production does.
+
+As in production, an evaluation runs only where it can find something (`monitor.windows.wake`).
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -10,6 +13,7 @@ import polars as pl
 from api.replay.input import LINE_COLUMN, ReplayInput
 from core.clock import ManualClock
 from monitor import service, store
+from monitor.events.arrivals import Arrivals
 from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, Receipt, receive
 from monitor.site import Site
@@ -18,9 +22,11 @@ from monitor.spec.model import ModelSpec
 from monitor.spec.monitors import RowWindow
 from monitor.spec.times import GRACE_PERIOD, block_length
 from monitor.tables import ReferenceRow
+from monitor.windows import concept
 from monitor.windows.backtest import StoredHistory
 from monitor.windows.close import CLOSE_AFTER_QUIET
 from monitor.windows.evaluate import evaluate
+from monitor.windows.wake import WakeCondition, wake_condition
 from retrain.runs.consider import gather
 from retrain.triggers import decide
 from retrain.triggers.base import Labelled
@@ -45,6 +51,9 @@ class ReplayRun:
     trained_on: int = 0  # labelled events that the last run would have consumed
     ahead: int = 0  # stored outcomes whose event lies ahead of the clock
     stream: dict[str, Any] | None = None  # state with which the error streams began
+    arrived: Arrivals = field(default_factory=Arrivals)  # since the last evaluation
+    waits_for: WakeCondition | None = None  # None where the next evaluation must not be skipped
+    skipped: list[datetime] = field(default_factory=list)  # times since the last evaluation at which none could run
 
     @property
     def clock(self) -> ManualClock:
@@ -86,11 +95,47 @@ class ReplayRun:
             self.sent = due
 
     def close_due_windows(self) -> None:
-        """Close windows that are due; if one was judged, consider the retrain policy."""
-        if evaluate(self.site, self.spec.model) and self.spec.retrain is not None:
-            self._consider()
+        """Close windows that are due; where none can be, only labels may have arrived, which wait until one is."""
+        if not self._can_find_something():
+            self.skipped.append(self.clock.now())
+            return
+        if watches_concept(self.spec):
+            self._watch_labels()
+        self._evaluate()
+        self._note_stream()
+
+    def _watch_labels(self) -> None:
+        """Feed the error streams what arrived by each time at which no evaluation ran."""
+        times, self.skipped = self.skipped, []
+        while times and self.stream is None:
+            concept.watch_at(self.site, *self.reference(), [times.pop(0)])
+            self._note_stream()
+        if times:
+            concept.watch_at(self.site, *self.reference(), times)
+
+    def _note_stream(self) -> None:
         if self.stream is None and watches_concept(self.spec):
             self.stream = self.reference()[1].concept
+
+    def _can_find_something(self) -> bool:
+        for posted in self.site.events.arrivals.drain().values():
+            self.arrived.add(posted)
+        wanted, now = self.waits_for, self.clock.now()
+        return wanted is None or wanted.can_close(self.arrived, now) or wanted.has_late_rows(self.arrived)
+
+    def _evaluate(self) -> None:
+        """Evaluate; if a window was judged, consider the retrain policy."""
+        if evaluate(self.site, self.spec.model) and self.spec.retrain is not None:
+            self._consider()
+        # Rows are stored ahead of the clock: how far they reach still counts at the next evaluation.
+        self.arrived = Arrivals(next_seq=self.arrived.next_seq, high_ts=self.arrived.high_ts)
+        with self.site.database.read() as db:
+            row = store.newest_reference(db, store.model(db, self.spec.model).id)
+            collecting = row is None or (row.state == "collecting" and self._is_automatic())
+            self.waits_for = None if collecting else wake_condition(self.site, db, self.spec.model)
+
+    def _is_automatic(self) -> bool:
+        return self.spec.fixed_baseline is None or self.spec.monitors.windows == "auto"
 
     def reference(self) -> tuple[service.CurrentSpec, ReferenceRow]:
         with self.site.database.read() as db:
@@ -109,6 +154,7 @@ class ReplayRun:
             length = block_length(windows)
             self.clock.move_to(_block_start(last, length) + length + GRACE_PERIOD)
         self.clock.move_to(last + GRACE_PERIOD + CLOSE_AFTER_QUIET)
+        self.waits_for = None  # no row follows, so a window closes by the quiet alone
         self.close_due_windows()
         if self.late is not None and self.sent < self.late.frame.height:
             self.clock.move_to(self.late.frame["ts"][-1])
@@ -181,40 +227,63 @@ def _feed_time(run: ReplayRun, given: ReplayInput) -> Iterator[int]:
     windows = run.spec.monitors.window_lengths
     assert not isinstance(windows, RowWindow)
     length = block_length(windows)
-    blocks = given.frame.with_columns(pl.col("ts").dt.truncate(length).alias("_block"))
-    parts = blocks.partition_by("_block", maintain_order=True, include_key=False)
+    blocks = _blocks(run, given.frame, length)
     done = stored = 0
-    for position, part in enumerate(parts):
+    for position, block in enumerate(blocks):
         if position >= stored:
-            stored = _store_ahead(run, given.name, parts, position)
-        start = _block_start(part["ts"][0], length)
-        run.clock.move_to(start + GRACE_PERIOD)
+            stored = _store_ahead(run, given, blocks, position)
+        run.clock.move_to(_block_start(block.first_ts, length) + GRACE_PERIOD)
         run.send_late()
         run.close_due_windows()
-        run.clock.move_to(part["ts"][-1])
-        run.ahead -= run.with_outcome(part).height
-        done += part.height
+        run.clock.move_to(block.last_ts)
+        run.ahead -= block.labelled
+        done += block.rows
         yield done
 
 
-def _store_ahead(run: ReplayRun, name: str, parts: Sequence[pl.DataFrame], first: int) -> int:
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """The rows of one block of event time, which follow each other in the file.
+
+    `at`: index of the first. `labelled`: how many of them have an outcome in the file.
+    """
+
+    at: int
+    rows: int
+    labelled: int
+    first_ts: datetime
+    last_ts: datetime
+
+
+def _blocks(run: ReplayRun, frame: pl.DataFrame, length: timedelta) -> list[_Block]:
+    """The blocks of a frame in order of `ts`."""
+    columns = [c for c in frame.columns if c in run.spec.outcome_columns]
+    labelled = pl.any_horizontal(pl.col(columns).is_not_null()).sum() if columns else pl.lit(0)
+    found = frame.with_row_index("_at").group_by(pl.col("ts").dt.truncate(length).alias("_block"), maintain_order=True)
+    counted = found.agg(
+        pl.col("_at").first(), pl.len(), labelled.alias("_labelled"),
+        pl.col("ts").first().alias("_first"), pl.col("ts").last().alias("_last"),
+    )  # fmt: skip
+    return [_Block(*row) for row in counted.drop("_block").iter_rows()]
+
+
+def _store_ahead(run: ReplayRun, given: ReplayInput, blocks: Sequence[_Block], first: int) -> int:
     """Store complete blocks from `first` on: at least one, up to MAX_ROWS_AT_ONCE rows; return the next block.
 
     If outcomes arrive separately, store one block at a time: no outcome may be older than its event's arrival.
     """
     apart = run.late is not None
+    last, rows = first + 1, blocks[first].rows
+    while not apart and last < len(blocks) and rows + blocks[last].rows <= MAX_ROWS_AT_ONCE:
+        rows += blocks[last].rows
+        last += 1
+    together, at = given.frame[blocks[first].at : blocks[first].at + rows], blocks[last - 1].last_ts
     if apart:
-        last, together, at = first + 1, parts[first], parts[first]["ts"][0]
-    else:
-        last, rows = first + 1, parts[first].height
-        while last < len(parts) and rows + parts[last].height <= MAX_ROWS_AT_ONCE:
-            rows += parts[last].height
-            last += 1
-        together, at = pl.concat(parts[first:last]), parts[last - 1]["ts"][-1]
+        at = blocks[first].first_ts
     for part in together.iter_slices(MAX_ROWS_AT_ONCE):
-        run.send_events(part, name, at=at, arrived=None if apart else part["ts"])
-        run.send_outcomes(part, name, at=at, as_events=not apart)
-    run.ahead += run.with_outcome(together).height
+        run.send_events(part, given.name, at=at, arrived=None if apart else part["ts"])
+        run.send_outcomes(part, given.name, at=at, as_events=not apart)
+    run.ahead += sum(block.labelled for block in blocks[first:last])
     return last
 
 

@@ -1,7 +1,8 @@
 """Concept drift: Page-Hinkley and ADWIN watch the errors of a model in the order in which its labels arrive."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -11,6 +12,7 @@ import polars as pl
 from sqlalchemy.orm import Session
 
 from core.cache import CacheKind
+from core.clock import ManualClock
 from monitor import store
 from monitor.alerts import follow, severity
 from monitor.alerts.headlines import Alarm
@@ -41,34 +43,65 @@ def watch(site: Site, current: CurrentSpec, row: ReferenceRow) -> bool:
     Returns:
         Whether the detectors were fed.
     """
-    if not false_alarm_budget.watches_concept(current.spec) or row.state != "ready" or row.to_seq is None:
-        return False
-    if row.to_seq <= row.from_seq:  # a registered dataset holds no answers from which to learn an error rate
-        return False
-    state = row.concept or _first_state(site, current, row)
+    return watch_at(site, current, row, [site.clock.now()])
+
+
+def watch_at(site: Site, current: CurrentSpec, row: ReferenceRow, times: Sequence[datetime]) -> bool:
+    """What `watch` would have done at each of these times, ascending, where no window was closed in between.
+
+    Labels are read once. Between the first time and the last only alarms are stored, because every other value would
+    have been replaced the next time.
+    """
+    state = _state(site, current, row)
     if state is None:
         return False
-    with site.database.read() as db:
-        if not store.has_windows(db, current.model.id):
-            return False
     outcome = current.spec.with_role("outcome")[0]
     # A replay stores outcomes ahead of the clock; those have not arrived yet.
-    first, now = int(state["next_seq"]), site.clock.now()
-    arrived = site.events.arrived(current.model.name, first, until=now, columns=[outcome])
+    arrived = site.events.arrived(current.model.name, int(state["next_seq"]), until=times[-1], columns=[outcome])
     if arrived.is_empty() and row.concept is not None:
         return False
-    stream, changes = _stream(site, row.id, state["stream"]), list[StreamAlarm]()
-    for error in _errors(site, current, row, arrived, state["scale"])[0]:
-        changes += stream.update(error)
-    reached = state["next_seq"] if arrived.is_empty() else int(arrived["seq"].max()) + 1  # type: ignore[arg-type]  # not null
+    stream = _stream(site, row.id, state["stream"])
+    errors, labelled_at = _errors(site, current, row, arrived, state["scale"])
+    fed = 0
+    for time in times:
+        end = len(errors) if time is times[-1] else bisect_right(labelled_at, time)
+        changes = [change for error in errors[fed:end] for change in stream.update(error)]
+        fed = end
+        if not changes and time is not times[-1]:
+            continue
+        read = arrived["seq"].filter(arrived["ts"] <= time).max()
+        following = state | {"stream": stream.state(), "next_seq": state["next_seq"] if read is None else int(read) + 1}  # type: ignore[arg-type]  # a number
+        if not _stored(replace(site, clock=ManualClock(time)), current, row, (state, following), stream, changes):
+            return False
+        state = following
+    site.cache.put(STREAMS, row.id, (state["stream"], stream))
+    return True
+
+
+def _state(site: Site, current: CurrentSpec, row: ReferenceRow) -> dict[str, Any] | None:
+    """The state of the streams, or with which they begin; None where there is nothing to watch yet."""
+    if not false_alarm_budget.watches_concept(current.spec) or row.state != "ready" or row.to_seq is None:
+        return None
+    if row.to_seq <= row.from_seq:  # a registered dataset holds no answers from which to learn an error rate
+        return None
+    with site.database.read() as db:
+        if not store.has_windows(db, current.model.id):
+            return None
+    return row.concept or _first_state(site, current, row)
+
+
+def _stored(
+    site: Site, current: CurrentSpec, row: ReferenceRow, states: tuple[dict[str, Any], dict[str, Any]],
+    stream: ErrorStream, changes: Sequence[StreamAlarm],
+) -> bool:  # fmt: skip
+    """Store the state that follows another with its findings; False where another worker has fed these labels."""
+    before, after = states
     with site.database.write() as db:
         stored = db.get_one(ReferenceRow, row.id, with_for_update=True)
-        if (stored.concept or {}).get("next_seq", state["next_seq"]) != state["next_seq"]:
-            return False  # another worker has fed these labels
-        found = stream.state()
-        stored.concept = state | {"stream": found, "next_seq": reached}
+        if (stored.concept or {}).get("next_seq", before["next_seq"]) != before["next_seq"]:
+            return False
+        stored.concept = after
         _record(site, db, current, _readings(stream, changes))
-    site.cache.put(STREAMS, row.id, (found, stream))
     return True
 
 
@@ -203,7 +236,7 @@ def _sentence(change: StreamAlarm, stream: ErrorStream) -> str:
 def _record(site: Site, db: Session, current: CurrentSpec, readings: Sequence[Reading]) -> None:
     """Store the readings with the newest window; an alarm that is already there stays, with the value that crossed."""
     (window,) = store.windows(db, current.model.id, limit=1, lock=True)
-    known = {m.metric: m for m in store.window_measurements(db, window.id) if m.monitor == "concept"}
+    known = {m.metric: m for m in store.window_measurements(db, window.id, monitor="concept")}
     for r in readings:
         stored = known.get(r.metric)
         if stored is None:
