@@ -19,6 +19,7 @@ from monitor.tables import (  # fmt: skip
     QuarantineDecision,
     ReferenceRow,
     SpecRevision,
+    StoredProfile,
     UnmappedService,
     Window,
 )
@@ -86,6 +87,12 @@ def newest_reference(db: Session, model_id: UUID) -> ReferenceRow | None:
         select(ReferenceRow).where(ReferenceRow.model_id == model_id).order_by(ReferenceRow.created_at.desc()).limit(1)
     )
     return db.scalars(query).first()
+
+
+def newest_block(db: Session, baseline_id: UUID) -> int:
+    """The last block of a reference that has a profile; -1 without any."""
+    found = db.scalar(select(func.max(StoredProfile.label)).where(StoredProfile.baseline_id == baseline_id))
+    return -1 if found is None else found
 
 
 def windows_count(db: Session, baseline_id: UUID, scale: str) -> int:

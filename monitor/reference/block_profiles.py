@@ -20,6 +20,7 @@ from core.engine import HERE, Call
 from core.errors import BusyError
 from core.logs import logger
 from core.settings import EngineSettings
+from monitor import store
 from monitor.profile.block import BlockProfile, empty_profile
 from monitor.profile.codec import from_bytes
 from monitor.profile.coding import Coding
@@ -95,7 +96,7 @@ def profile_blocks_again(
 def _profile_again(site: Site, current: CurrentSpec, row: ReferenceRow, labels: Sequence[int]) -> None:
     if not labels:
         return
-    runs = list(_runs_of_labels(labels, len(labels)))
+    runs = list(_runs_of_labels(labels, len(labels), max(labels)))
     assert row.profiled_seq is not None  # there are profiles
     for run, profiles in zip(runs, _profiled(site, current, row, runs, row.profiled_seq, HERE), strict=True):
         with site.database.write() as db:
@@ -125,7 +126,9 @@ def profile_ended_blocks(site: Site, current: CurrentSpec, row: ReferenceRow, re
     most = min(most, max(1, MAX_CELLS_PER_READ // len(reference.columns)))
     if touched and is_available(encoding_of(site, spec)):
         _profile_unencoded_again(site, current, row)
-    runs = list(_runs_of_labels(touched, max(1, most * len(touched) // max(rows, 1))))
+    with site.database.read() as db:
+        newest = store.newest_block(db, row.id)
+    runs = list(_runs_of_labels(touched, max(1, most * len(touched) // max(rows, 1)), newest))
     cells = rows * sum(CELLS_PER_TEXT if kind in ("text", "vector") else 1 for kind in reference.columns.values())
     engine = site.settings.engine if cells >= MIN_CELLS_FOR_PROCESSES and "encoded" not in kinds else HERE
     for run, profiles in zip(runs, _profiled(site, current, row, runs, next_seq, engine), strict=True):
@@ -142,8 +145,8 @@ def stored_blocks(
     db: Session, baseline_id: UUID, coding: Coding, labels: range, *, version: str = "", segment: str = ""
 ) -> list[BlockProfile]:
     """One profile per label; it has no rows where no row of that version and segment arrived."""
-    found = dict(_stored_data(db, baseline_id, labels, version, segment))
-    return [from_bytes(found[label], coding) if label in found else empty_profile(coding) for label in labels]
+    found, empty = dict(_stored_data(db, baseline_id, labels, version, segment)), empty_profile(coding)
+    return [from_bytes(found[label], coding) if label in found else empty for label in labels]
 
 
 def labels_between(
@@ -226,11 +229,16 @@ def _block_ranges(
         )  # fmt: skip
 
 
-def _runs_of_labels(labels: Sequence[int], most: int) -> Iterator[range]:
-    """Ranges of consecutive labels, each of at most `most` labels."""
+def _runs_of_labels(labels: Sequence[int], most: int, newest: int) -> Iterator[range]:
+    """Ranges that hold these labels, each at most `most` of them, and no other label that has a profile.
+
+    Args:
+        newest: the last label that has a profile. Blocks without rows lie only between later labels: they cost nothing.
+    """
     begin = 0
     for at in range(1, len(labels) + 1):
-        if at == len(labels) or labels[at] != labels[at - 1] + 1 or at - begin >= most:
+        gap = at < len(labels) and labels[at] != labels[at - 1] + 1 and labels[at - 1] < newest
+        if at == len(labels) or gap or at - begin >= most:
             yield range(labels[begin], labels[at - 1] + 1)
             begin = at
 

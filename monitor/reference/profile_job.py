@@ -3,7 +3,7 @@
 No row crosses between processes: the process that profiles a block reads its Parquet files.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -73,7 +73,7 @@ def run_profile_task(task: ProfileTask) -> list[ProfiledBlock]:
 
 
 def profile_rows(blocks: BlockRange, rows: pl.LazyFrame, cache: Cache) -> list[ProfiledBlock]:
-    """Profile each block of a range, in order. The same rows give the same bytes, wherever they lie and this runs."""
+    """Profile each block of a range that has rows, in order; the same rows give the same bytes, wherever they lie."""
     reference = load_profile(blocks.artifacts, blocks.reference)
     wanted = {"seq", "ts", "version", *reference.columns, *blocks.segments}
     present = rows.collect_schema().names()
@@ -82,15 +82,24 @@ def profile_rows(blocks: BlockRange, rows: pl.LazyFrame, cache: Cache) -> list[P
     dimensions = {name: len(encoder.centre) for name, encoder in reference.coding.vectors.items()}
     encoded, unencoded = with_vectors_if_possible(blocks.encoding, frame, dimensions, cache)
     coded = coded_columns(encoded, reference.coding)
-    named = frame.select("version", *(name for name in blocks.segments if name in frame.columns))
-    found = []
-    for label in blocks.labels:
-        places = np.flatnonzero(of == label)
-        whole = _profiled(coded, places, reference)
-        for version, segment, chosen in _slices(named[places], blocks.segments):
-            data = whole if len(chosen) == len(places) else _profiled(coded, places[chosen], reference)
-            found.append(ProfiledBlock(label, version, segment, len(chosen), data, unencoded))
-    return found
+    labels, at = np.unique(of, return_inverse=True)
+    sizes = np.bincount(at, minlength=len(labels))
+    whole = _counted(coded, at.astype(np.int64), len(labels), reference)
+    found = [
+        [ProfiledBlock(int(label), "", "", int(count), data, unencoded)]
+        for label, count, data in zip(labels, sizes, whole, strict=True)
+    ]
+    for column in ("version", *(name for name in blocks.segments if name in frame.columns)):
+        slices = _slices(frame[column].cast(pl.String), at)
+        chosen = slices.rows < sizes[slices.block]  # a slice of all rows has the profile of the block
+        number = np.full(len(chosen) + 1, -1)
+        number[:-1][chosen] = np.arange(int(chosen.sum()))
+        counted = iter(_counted(coded, number[slices.at], int(chosen.sum()), reference))
+        for block, value, count, apart in zip(slices.block, slices.values, slices.rows, chosen, strict=True):
+            names = (value, "") if column == "version" else ("", f"{column}={value}"[:300])
+            data = next(counted) if apart else whole[block]
+            found[block].append(ProfiledBlock(int(labels[block]), *names, int(count), data, unencoded))
+    return [profile for block in found for profile in block]
 
 
 def load_profile(artifacts: Path, digest: str) -> ReferenceProfile:
@@ -127,32 +136,42 @@ def row_labels(position: NDArray[np.int64], window: int) -> NDArray[np.int64]:
     return found
 
 
-def _profiled(coded: CodedColumns, rows: NDArray[np.int64], reference: ReferenceProfile) -> bytes:
-    only = CodedColumns(
-        {name: values[rows] for name, values in coded.numbers.items()},
-        {name: codes[rows] for name, codes in coded.categories.items()},
-        coded.new,
-    )
-    (block,) = profile_coded(only, reference.coding, np.zeros(len(rows), dtype=np.int64), 1)
-    return to_bytes(block)
+def _counted(coded: CodedColumns, of: NDArray[np.int64], total: int, reference: ReferenceProfile) -> list[bytes]:
+    """The profile of each group of rows; `of`: the group of each row, 0..total-1, or -1 for none."""
+    if not total:
+        return []
+    if (of < 0).any():
+        rows = np.flatnonzero(of >= 0)
+        of = of[rows]
+        coded = CodedColumns(
+            {name: values[rows] for name, values in coded.numbers.items()},
+            {name: codes[rows] for name, codes in coded.categories.items()},
+            coded.new,
+        )
+    return [to_bytes(block) for block in profile_coded(coded, reference.coding, of, total)]
 
 
-def _slices(frame: pl.DataFrame, segments: Sequence[str]) -> Iterator[tuple[str, str, NDArray[np.int64]]]:
-    """All rows, those of each version, and those of each value of each segment column."""
-    yield "", "", np.arange(frame.height)
-    for value, rows in _groups(frame["version"]):
-        yield value, "", rows
-    for column in segments:
-        if column in frame.columns:
-            for value, rows in _groups(frame[column].cast(pl.String)):
-                yield "", f"{column}={value}"[:300], rows
+@dataclass(frozen=True, slots=True)
+class _Slices:
+    """The rows of each value of one column in each block: at most MAX_SEGMENT_VALUES values, the most frequent first.
+
+    `block`, `values`, `rows`: of each slice, in the order of the blocks. `at`: the slice of each row; the number of
+    slices for a row in none.
+    """
+
+    block: NDArray[np.int64]
+    values: list[str]
+    rows: NDArray[np.int64]
+    at: NDArray[np.int64]
 
 
-def _groups(values: pl.Series) -> Iterator[tuple[str, NDArray[np.int64]]]:
-    if len(values) and not values.null_count() and values.n_unique() == 1:
-        yield values[0], np.arange(len(values))
-        return
-    counted = values.drop_nulls().value_counts(sort=True)
-    ranked = counted.sort("count", counted.columns[0], descending=[True, False])[counted.columns[0]]
-    for value in ranked[:MAX_SEGMENT_VALUES]:
-        yield value, (values == value).arg_true().to_numpy().astype(np.int64)
+def _slices(values: pl.Series, block: NDArray[np.int64]) -> _Slices:
+    rows = pl.DataFrame({"block": block, "value": values})
+    counted = rows.drop_nulls().group_by("block", "value").len("rows")
+    ranked = counted.sort("block", "rows", "value", descending=[False, True, False])
+    kept = ranked.filter(pl.int_range(pl.len()).over("block") < MAX_SEGMENT_VALUES).with_row_index("slice")
+    at = rows.join(kept, on=["block", "value"], how="left", maintain_order="left")["slice"]
+    return _Slices(
+        kept["block"].to_numpy(), kept["value"].to_list(), kept["rows"].cast(pl.Int64).to_numpy(),
+        at.cast(pl.Int64).fill_null(kept.height).to_numpy(),
+    )  # fmt: skip
