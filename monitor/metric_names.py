@@ -9,6 +9,7 @@ from monitor.kpi.expression import Expression, ExpressionError, parse
 from monitor.spec.model import ModelSpec
 from monitor.spec.monitors import KpiRule
 from monitor.spec.parse import SpecError
+from monitor.spec.problems import nearest
 
 
 def expression_of(spec: ModelSpec, rule: KpiRule) -> Expression:
@@ -29,7 +30,7 @@ def check_metrics(spec: ModelSpec) -> None:
     """
     problems = [problem for at, rule in enumerate(spec.monitors.kpi) for problem in _kpi_problems(spec, at, rule)]
     problems += [
-        (f"monitors.fairness[{at}].metric", rule.metric, _unknown(spec, FAIRNESS))
+        (f"monitors.fairness[{at}].metric", rule.metric, _unknown(spec, rule.metric, FAIRNESS))
         for at, rule in enumerate(spec.monitors.fairness)
         if rule.metric not in FAIRNESS
     ]
@@ -38,14 +39,34 @@ def check_metrics(spec: ModelSpec) -> None:
         for name in spec.monitors.drift.thresholds
         if name not in METHODS
     ]
+    problems += _unwatchable(spec)
     if problems:
         listed = [{"field": field, "value": value, "reason": reason} for field, value, reason in problems]
         field, value, reason = problems[0]
-        raise SpecError(f"spec field {field}: {value!r} {reason}", problems=listed)
+        raise SpecError(f"spec field {field}: {f'{value!r} ' if value is not None else ''}{reason}", problems=listed)
 
 
-def _unknown(spec: ModelSpec, known: Iterable[str]) -> str:
-    return f"is not known for task {spec.task}; known: {', '.join(sorted(known))}"
+def _unwatchable(spec: ModelSpec) -> Iterator[tuple[str, str | None, str]]:
+    """Columns that are named to be watched for drift and cannot be; and a spec that watches nothing at all."""
+    chosen, monitors = spec.monitors.drift.columns, spec.monitors
+    if chosen == "all":
+        return
+    for at, name in enumerate(chosen):
+        column = spec.columns[name]
+        if column.role in ("subject", "outcome") or column.type == "string":
+            what = f"role {column.role}" if column.role in ("subject", "outcome") else "type string"
+            yield f"monitors.drift.columns[{at}]", name, f"has {what}, which is not watched for drift; leave it out"
+    if not chosen and not monitors.kpi and not monitors.fairness:
+        yield (
+            "monitors.drift.columns",
+            None,
+            "is empty, and no KPI is declared: name a column to watch, or leave it out",
+        )
+
+
+def _unknown(spec: ModelSpec, name: str, known: Iterable[str]) -> str:
+    names = sorted(known)
+    return f"is not known for task {spec.task}{nearest(name, names)} (known: {', '.join(names)})"
 
 
 def _kpi_problems(spec: ModelSpec, at: int, rule: KpiRule) -> Iterator[tuple[str, str | None, str]]:
@@ -59,7 +80,11 @@ def _kpi_problems(spec: ModelSpec, at: int, rule: KpiRule) -> Iterator[tuple[str
         yield f"{field}.unit", rule.unit, "belongs to a KPI with an expression; leave it out"
     fitting = [name for name, kpi in KPIS.items() if spec.task in kpi.tasks]
     if rule.metric not in fitting:
-        yield f"{field}.metric", rule.metric, f"{_unknown(spec, fitting)}; a KPI of your own has an expression"
+        yield (
+            f"{field}.metric",
+            rule.metric,
+            f"{_unknown(spec, rule.metric, fitting)}; a KPI of your own has an expression",
+        )
         return
     kpi = KPIS[rule.metric]
     for role in ("outcome", "score"):

@@ -1,9 +1,10 @@
 """The overview of all models and the page of one model."""
 
+import shlex
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 from markupsafe import Markup
 from sqlalchemy.orm import Session
@@ -32,12 +33,13 @@ ACTIVE = ("queued", "curating", "training", "evaluating")
 
 
 @router.get("/")
-def overview(caller: Reader, site: SiteDep, db: ReadDb) -> HTMLResponse:
+def overview(caller: Reader, site: SiteDep, db: ReadDb, request: Request) -> HTMLResponse:
     rows = [_summary(site, db, current_spec(site, db, model.name)) for model in monitor_store.models(db)]
     order = {"alarm": 0, "unknown": 1, "ok": 2}
     rows.sort(key=lambda r: (order[r["health"].status], r["name"]))
     counts = {status: sum(1 for r in rows if r["health"].status == status) for status in order}
-    return page("overview.html", caller=caller, models=rows, counts=counts)
+    url = shlex.quote(str(request.base_url).rstrip("/"))  # the page puts it into commands
+    return page("overview.html", caller=caller, models=rows, counts=counts, url=url)
 
 
 def _summary(site: Site, db: Session, current: CurrentSpec) -> dict[str, Any]:

@@ -137,7 +137,7 @@ def test_a_wrong_key_is_refused_with_a_reason(open_page: Any, served: Served) ->
 def test_an_empty_installation_says_how_to_begin(open_page: Any) -> None:
     watched = open_page()
     assert "No model is monitored yet" in watched.page.inner_text("h1")
-    assert "assay apply spec.yaml" in watched.page.inner_text("main")
+    assert "assay init FILE" in watched.page.inner_text("main")
     keep(watched, "empty")
     watched.fine()
 

@@ -165,13 +165,13 @@ def test_outcomes_that_arrive_later_leave_the_rows_of_a_window_of_time_as_they_w
 
 
 REFUSED_KPIS = [
-    ([{"metric": "latency_p95"}], r"monitors\.kpi\.0\.column: None is missing.*number column: amount"),
+    ([{"metric": "latency_p95"}], r"monitors\.kpi\[0\]\.column: is missing.*number column: amount"),
     ([{"metric": "latency_p95", "column": "region"}], r"'region' has type category; latency_p95 needs number"),
     ([{"metric": "accuracy", "column": "amount"}], r"'amount' is not read by accuracy"),
     ([{"metric": "roc_auc"}], r"'roc_auc' needs a column with role score"),
     (
         [{"metric": "accuracy", "min": 0.5}, {"metric": "accuracy", "max": 0.9}],
-        r"kpi\.1\.metric: 'accuracy' is named twice",
+        r"kpi\[1\]\.metric: 'accuracy' is named twice",
     ),
 ]
 
@@ -248,7 +248,7 @@ def test_a_spec_is_a_revision_with_both_digests_in_the_ledger(site: Site) -> Non
 @SQLITE_FIRST
 def test_a_metric_nobody_computes_is_refused_with_what_exists(site: Site) -> None:
     monitors = document()["monitors"] | {"kpi": [{"metric": "acuracy"}]}
-    with pytest.raises(SpecError, match=r"monitors\.kpi\.0\.metric: 'acuracy'.*accuracy"):
+    with pytest.raises(SpecError, match=r"monitors\.kpi\[0\]\.metric: 'acuracy'.*accuracy"):
         declare(site, spec(monitors=monitors))
     with site.database.read() as db, pytest.raises(ModelNotFoundError):
         store.model(db, "loans")

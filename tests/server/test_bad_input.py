@@ -67,7 +67,7 @@ CONTRADICTIONS: list[tuple[str, dict[str, Any], str]] = [
     ("retrain on a kpi without limit", changed(("retrain", policy(when=["kpi"]))), "min or max"),
     ("retrain on absent fairness", changed(("retrain", policy(when=["fairness"]))), "monitors.fairness is empty"),
     ("retrain on nothing", changed(("retrain", policy(when=[]))), "when"),
-    ("retrain without base model", changed(("retrain", policy(recipe={"method": "qlora"}))), "base_model is missing"),
+    ("retrain without base model", changed(("retrain", policy(recipe={"method": "qlora"}))), "base_model: is missing"),
     ("cron of four fields", changed(("retrain", policy(when=[{"cron": "0 3 * *"}]))), "five fields"),
     (
         "base model outside the envelope",

@@ -158,7 +158,7 @@ def test_a_spec_names_a_kpi_of_its_own_which_waits_for_outcomes_only_where_it_re
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
-        ({"expression": "mean(amout)"}, "monitors.kpi.0.expression"),
+        ({"expression": "mean(amout)"}, r"monitors.kpi\[0\].expression"),
         ({"expression": "count(customer == 'x')"}, "no column 'customer'"),  # a person's key is no number to report
         ({"metric": "accuracy", "expression": "mean(amount)"}, "give your own another name"),
         ({"column": "amount", "expression": "mean(amount)"}, "name the column inside it"),
