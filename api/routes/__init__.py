@@ -10,6 +10,7 @@ from api.routes import (
     events,
     export,
     health,
+    incidents,
     keys,
     ledger,
     maintenance,
@@ -27,6 +28,6 @@ from api.routes import (
 DIRECT_ROUTERS: Final[tuple[APIRouter, ...]] = (events.ingest_router, traces.ingest_router)
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     events.router, traces.router, export.router, quarantine.router, health.router, models.router, monitoring.router,
-    alerts.router, notifications.router, maintenance.router, runs.router,
+    alerts.router, incidents.router, notifications.router, maintenance.router, runs.router,
     reports.router, ledger.router, erasures.router, keys.router, schema.router,
 )  # fmt: skip

@@ -1,12 +1,14 @@
 """Routes for alerts: list, read, acknowledge, resolve, open the confirmation report."""
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol, TypeVar
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
 from pydantic import Field
+from sqlalchemy.orm import Session
 
 from api.http.auth import requires
 from api.http.deps import Db, In, Out, Page, ReadDb, SiteDep
@@ -15,12 +17,16 @@ from governance.access.roles import Caller, Permission
 from governance.erasure import ErasedError
 from monitor import store
 from monitor.alerts import examples
+from monitor.alerts import store as alert_store
 from monitor.alerts.acknowledge import acknowledge_alert, resolve_alert
 from monitor.tables import Alert, Model
 
 router = APIRouter(prefix="/api/v1", tags=["alerts"])
 Reader = Annotated[Caller, requires(Permission.READ)]
 Worker = Annotated[Caller, requires(Permission.ALERT_WRITE)]
+State = Literal["open", "acknowledged", "resolved", "unresolved"]
+Limit = Annotated[int, Query(ge=1, le=1000)]
+T = TypeVar("T", bound=Out)
 # The report contains data that users sent: it may run inline scripts in an origin of its own, but load nothing.
 SANDBOX = (
     "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
@@ -33,7 +39,10 @@ class NoteIn(In):
 
 
 class AlertOut(Out):
+    """An alert; `model` is null where it is about the installation itself."""
+
     id: UUID
+    model: str | None = None
     monitor: str
     metric: str
     column: str
@@ -86,16 +95,41 @@ class NotConfirmedError(NotFoundError):
     code = "not_confirmed"
 
 
+class _OfModel(Protocol):
+    model_id: Any
+
+
+def with_models(db: Session, kind: type[T], rows: Sequence[_OfModel]) -> list[T]:
+    """Rows as answers of one kind, each with the name of its model."""
+    names = {model.id: model.name for model in store.models(db)}
+    return [kind.of(row).model_copy(update={"model": names.get(row.model_id)}) for row in rows]
+
+
+def _one(db: Session, alert: Alert) -> AlertOut:
+    db.flush()
+    return with_models(db, AlertOut, [alert])[0]
+
+
 @router.get("/models/{model}/alerts")
 def list_alerts(
     _: Reader, model: str, db: ReadDb, state: Literal["open", "acknowledged", "resolved"] | None = None
 ) -> Page[AlertOut]:
-    return Page[AlertOut].of(store.alerts(db, store.model(db, model).id, state=state))
+    return Page[AlertOut](items=with_models(db, AlertOut, store.alerts(db, store.model(db, model).id, state=state)))
+
+
+@router.get("/alerts")
+def list_all(
+    _: Reader, db: ReadDb, model: str | None = None, state: State | None = None, limit: Limit = 200
+) -> Page[AlertOut]:
+    """Newest first; those of the installation itself too, unless a model is named."""
+    model_id = None if model is None else store.model(db, model).id
+    found = alert_store.alerts(db, model_id=model_id, state=state, limit=limit)
+    return Page[AlertOut](items=with_models(db, AlertOut, found))
 
 
 @router.get("/alerts/{alert_id}")
 def read(_: Reader, alert_id: UUID, db: ReadDb) -> AlertOut:
-    return AlertOut.of(store.alert(db, alert_id))
+    return _one(db, store.alert(db, alert_id))
 
 
 @router.get("/alerts/{alert_id}/confirmation")
@@ -145,9 +179,9 @@ def list_examples(
 
 @router.post("/alerts/{alert_id}/acknowledge")
 def acknowledge(caller: Worker, alert_id: UUID, site: SiteDep, db: Db, body: NoteIn | None = None) -> AlertOut:
-    return AlertOut.of(acknowledge_alert(site, db, alert_id, caller.name, body.note if body else None))
+    return _one(db, acknowledge_alert(site, db, alert_id, caller.name, body.note if body else None))
 
 
 @router.post("/alerts/{alert_id}/resolve")
 def resolve(caller: Worker, alert_id: UUID, site: SiteDep, db: Db, body: NoteIn | None = None) -> AlertOut:
-    return AlertOut.of(resolve_alert(site, db, alert_id, caller.name, body.note if body else None))
+    return _one(db, resolve_alert(site, db, alert_id, caller.name, body.note if body else None))

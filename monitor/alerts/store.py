@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from monitor import store as monitor_store
 from monitor.errors import IncidentNotFoundError, MuteNotFoundError
@@ -49,8 +49,13 @@ def incidents(
     if model_id is not None:
         query = query.where(Incident.model_id == model_id)
     if state is not None:
-        query = query.where(Incident.state == state)
+        query = query.where(_in_state(Incident.state, state))
     return db.scalars(query).all()
+
+
+def _in_state(column: InstrumentedAttribute[str], state: str) -> ColumnElement[bool]:
+    """Whether a row is in a state; `unresolved` means open or acknowledged."""
+    return column != "resolved" if state == "unresolved" else column == state
 
 
 def alerts(db: Session, *, model_id: UUID | None = None, state: str | None = None, limit: int = 200) -> Sequence[Alert]:
@@ -59,7 +64,7 @@ def alerts(db: Session, *, model_id: UUID | None = None, state: str | None = Non
     if model_id is not None:
         query = query.where(Alert.model_id == model_id)
     if state is not None:
-        query = query.where(Alert.state == state)
+        query = query.where(_in_state(Alert.state, state))
     return db.scalars(query).all()
 
 

@@ -1,0 +1,230 @@
+"""`assay alerts`: alerts and incidents, and what people do about them."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import typer
+
+from api.client import Client
+from api.commands.models import client
+from api.commands.output import JsonFlag, console, emit_json, emit_rows
+from core.clock import SystemClock
+from core.errors import InvalidError
+from monitor.spec.duration import duration
+
+app = typer.Typer(invoke_without_command=True)
+Id = Annotated[str, typer.Argument(help="id of an alert or incident, or its beginning", metavar="ID")]
+Note = Annotated[str | None, typer.Option(help="why; shown with the alert, not in the ledger")]
+Model = Annotated[str | None, typer.Option(help="only this model")]
+State = Annotated[
+    Literal["unresolved", "open", "acknowledged", "resolved", "all"], typer.Option(help="only those in this state")
+]
+For = Annotated[str | None, typer.Option("--for", help="how long, such as 4h or 7d")]
+Until = Annotated[str | None, typer.Option(help="until when, in UTC, such as 2026-01-31T08:00")]
+SHORT = 8  # characters of an id that a list shows
+
+
+@app.callback()
+def alerts(context: typer.Context, model: Model = None, state: State = "unresolved", as_json: JsonFlag = False) -> None:
+    """List alerts, the newest first; with a command, act on one."""
+    if context.invoked_subcommand is None:
+        list_alerts(model, state, as_json)
+
+
+@app.command("list")
+def list_alerts(model: Model = None, state: State = "unresolved", as_json: JsonFlag = False) -> None:
+    """List alerts, the newest first."""
+    items = _listed(client(), "alerts", model, state)
+    if as_json:
+        emit_json(items)
+        return
+    for a in items:
+        _print(a, f"{a['model'] or 'the installation'}: {a['monitor']}", a["sentence"])
+    if not items:
+        console.print("No alert." if state == "all" else f"No {state} alert.")
+
+
+@app.command("incidents")
+def list_incidents(model: Model = None, state: State = "unresolved", as_json: JsonFlag = False) -> None:
+    """List incidents: alerts of one cause, with one owner."""
+    items = _listed(client(), "incidents", model, state)
+    if as_json:
+        emit_json(items)
+        return
+    for i in items:
+        owner = f", owner {i['owner']}" if i["owner"] else ""
+        _print(i, f"{i['model'] or 'the installation'}{owner}", i["headline"])
+    if not items:
+        console.print("No incident." if state == "all" else f"No {state} incident.")
+
+
+def _print(item: dict[str, Any], about: str, sentence: str) -> None:
+    """Two lines: a sentence is too long for a column of a table."""
+    first = f"{item['id'][:SHORT]}  {item['severity']:8}  {item['state']:12}  {_minute(item['opened_at'])}  {about}"
+    console.print(first, markup=False, soft_wrap=True)
+    console.print(f"    {sentence}", markup=False, soft_wrap=True)
+
+
+@app.command()
+def show(id: Id, as_json: JsonFlag = False) -> None:
+    """Show the incident of an alert, with its timeline."""
+    service = client()
+    incident = service.json("GET", f"/api/v1/incidents/{_incident(service, id)}")
+    if as_json:
+        emit_json(incident)
+        return
+    about = incident["model"] or "the installation"
+    owner = f", owner {incident['owner']}" if incident["owner"] else ""
+    first = f"{incident['id']}: {incident['severity']}, {incident['state']}{owner}, {about}"
+    console.print(first, markup=False, soft_wrap=True)
+    console.print(incident["headline"], markup=False, soft_wrap=True)
+    if incident["snoozed_until"] and incident["snoozed_until"] > SystemClock().now().isoformat():
+        console.print(f"Snoozed until {_minute(incident['snoozed_until'])} UTC", markup=False)
+    for n in incident["timeline"]:
+        console.print(f"{_minute(n['at'])}  {n['actor']}, {n['kind']}: {n['text']}", markup=False, soft_wrap=True)
+
+
+@app.command()
+def acknowledge(id: Id, note: Note = None) -> None:
+    """Say that you work on an alert, or on every open alert of an incident."""
+    _act(id, "acknowledge", note)
+
+
+@app.command()
+def resolve(id: Id, note: Note = None) -> None:
+    """Close an alert, or every alert of an incident. The next alarm opens a new one."""
+    _act(id, "resolve", note)
+
+
+@app.command()
+def assign(
+    id: Id, owner: Annotated[str | None, typer.Argument(help="person or team; nobody without it")] = None
+) -> None:
+    """Make somebody the owner of an incident."""
+    _tell(id, "assign", {"owner": owner}, f"is assigned to {owner or 'nobody'}")
+
+
+@app.command()
+def comment(id: Id, text: Annotated[str, typer.Argument(help="shown in the timeline, not in the ledger")]) -> None:
+    """Add a comment to the timeline of an incident."""
+    _tell(id, "comment", {"text": text}, "has a new comment")
+
+
+@app.command()
+def snooze(
+    id: Id, for_: For = None, until: Until = None, note: Note = None,
+    end: Annotated[bool, typer.Option("--end", help="end the snooze now")] = False,
+) -> None:  # fmt: skip
+    """Send no messages about an incident until a time; then say whether it lasts."""
+    if end:
+        _tell(id, "snooze", {"until": None, "note": note}, "is no longer snoozed")
+        return
+    at = _until(for_, until)
+    _tell(id, "snooze", {"until": at.isoformat(), "note": note}, f"is snoozed until {at:%Y-%m-%d %H:%M} UTC")
+
+
+@app.command()
+def mute(
+    reason: Annotated[str, typer.Option(help="why, shown in the list of mutes")],
+    model: Annotated[str | None, typer.Option(help="its alerts; without it, those of the installation")] = None,
+    monitor: Annotated[str, typer.Option(help="only this monitor, such as drift or kpi")] = "",
+    metric: Annotated[str, typer.Option(help="only this metric")] = "",
+    column: Annotated[str, typer.Option(help="only alerts whose headline names no other column")] = "",
+    for_: For = None,
+    until: Until = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Let alerts send no messages until a time. Their alarms are recorded all the same."""
+    body = {
+        "model": model, "monitor": monitor, "metric": metric, "column": column, "reason": reason,
+        "until": _until(for_, until).isoformat(),
+    }  # fmt: skip
+    made = client().json("POST", "/api/v1/mutes", json=body)
+    if as_json:
+        emit_json(made)
+    else:
+        console.print(f"{made['id']} mutes until {_minute(made['until'])} UTC", markup=False)
+
+
+@app.command()
+def mutes(as_json: JsonFlag = False) -> None:
+    """List the mutes in force."""
+    items = client().json("GET", "/api/v1/mutes")["items"]
+    if as_json:
+        emit_json(items)
+        return
+    rows = [m | {"until": _minute(m["until"]), "by": m["created_by"]} for m in items]
+    columns = ("id", "model", "monitor", "metric", "column", "until", "by", "reason")
+    emit_rows(rows, columns, title="Mutes", empty="Nothing is muted.")
+
+
+@app.command()
+def unmute(id: Annotated[UUID, typer.Argument(help="id of a mute, from `assay alerts mutes`", metavar="ID")]) -> None:
+    """End a mute before its time."""
+    client().send("POST", f"/api/v1/mutes/{id}/end")
+    console.print(f"{id} is ended.")
+
+
+def _listed(
+    service: Client, kind: str, model: str | None, state: str, limit: int | None = None
+) -> list[dict[str, Any]]:
+    wanted = {"model": model, "state": None if state == "all" else state, "limit": limit}
+    params = {name: value for name, value in wanted.items() if value is not None}
+    found: list[dict[str, Any]] = service.json("GET", f"/api/v1/{kind}", params=params)["items"]
+    return found
+
+
+def _find(service: Client, id: str) -> tuple[str, dict[str, Any]]:
+    """`alerts` or `incidents`, and the one whose id begins like this.
+
+    Raises:
+        InvalidError: none has such an id, or several have.
+    """
+    wanted = id.strip().lower()
+    found = [
+        (kind, item)
+        for kind in ("alerts", "incidents")
+        for item in _listed(service, kind, None, "all", limit=1000)
+        if wanted and item["id"].startswith(wanted)
+    ]
+    if len(found) != 1:
+        many = "several alerts and incidents have" if found else "no alert or incident has"
+        raise InvalidError(f"{many} an id that begins with {id!r}; `assay alerts` lists them", field="id", value=id)
+    return found[0]
+
+
+def _incident(service: Client, id: str) -> str:
+    kind, item = _find(service, id)
+    return str(item["incident_id"] if kind == "alerts" else item["id"])
+
+
+def _act(id: str, action: str, note: str | None) -> None:
+    service = client()
+    kind, item = _find(service, id)
+    answer = service.json("POST", f"/api/v1/{kind}/{item['id']}/{action}", json={"note": note})
+    console.print(f"{answer['id']} is {answer['state']}")
+
+
+def _tell(id: str, action: str, body: dict[str, Any], said: str) -> None:
+    service = client()
+    incident = _incident(service, id)
+    service.send("POST", f"/api/v1/incidents/{incident}/{action}", json=body)
+    console.print(f"Incident {incident} {said}.", markup=False)
+
+
+def _until(for_: str | None, until: str | None) -> datetime:
+    if (for_ is None) == (until is None):
+        raise InvalidError("give either --for, such as 4h, or --until, such as 2026-01-31T08:00", field="--for")
+    try:
+        if for_ is not None:
+            return SystemClock().now() + duration(for_)
+        at = datetime.fromisoformat(str(until))
+    except ValueError as error:
+        field = "--for" if for_ is not None else "--until"
+        raise InvalidError(f"{field}: {error}", field=field, value=for_ or until) from None
+    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+
+
+def _minute(moment: str) -> str:
+    return datetime.fromisoformat(moment).astimezone(UTC).strftime("%Y-%m-%d %H:%M")
