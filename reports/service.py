@@ -17,6 +17,7 @@ from governance.ledger.append import append_entry
 from governance.ledger.checkpointing import issue_checkpoint, latest_checkpoint
 from governance.ledger.read import ledger_lines, ledger_size
 from monitor import store as monitor_store
+from monitor.notify import deploys
 from monitor.site import Site
 from monitor.spec.parse import parse_spec
 from reports import store
@@ -124,7 +125,7 @@ def _charts(db: Session, row: Report, document: AuditReport) -> dict[str, str]:
         spec, store.windows(db, model.id, since, until), store.measurements(db, model.id, since, until),
         baselines=store.baselines(db, model.id, until), versions=store.versions(db, model.id),
         alerts=store.alerts(db, model.id, since, until), decisions=store.decisions(db, model.id, since, until),
-        runs=store.runs(db, model.id, since, until),
+        runs=store.runs(db, model.id, since, until), deploys=deploys.listed(db, model.id),
     )  # fmt: skip
     drawn = {TIMELINE: timeline_svg(found, width=720, theme="print")} if found is not None else {}
     for run in document.runs:

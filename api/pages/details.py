@@ -16,6 +16,7 @@ from governance.access.roles import Caller, Permission
 from governance.ledger.checkpointing import inclusion_proof, latest_checkpoint
 from monitor import store as monitor_store
 from monitor.alerts import examples, headlines
+from monitor.notify.tell import around
 from monitor.site import Site
 from monitor.spec.parse import parse_spec
 from monitor.tables import ReferenceRow, Window
@@ -45,7 +46,7 @@ def alert_page(caller: Reader, alert_id: UUID, site: SiteDep, db: ReadDb) -> HTM
     rows = examples.examples(site, alert, model.name) if shown and model is not None else []
     return page(
         "alert.html", caller=caller, alert=alert, model=model, first=first, last=last, cite=citations.find,
-        examples=rows, told=headlines.last_announced(alert),
+        examples=rows, told=headlines.last_announced(alert), around=around(db, alert, site.clock.now()),
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from api.http.deps import ReadDb, SiteDep
 from api.pages.render import PageRoute, page
 from governance.access.roles import Caller, Permission
 from monitor import store as monitor_store
+from monitor.notify import deploys
 from monitor.service import CurrentSpec, current_spec
 from monitor.site import Site
 from monitor.tables import Measurement
@@ -81,7 +82,7 @@ def model_page(
     runs = store.runs(db, model.id, model.created_at, _far(site.clock.now()))
     drawn = timeline(
         spec, windows, measured, baselines=store.baselines(db, model.id, _far(site.clock.now())), versions=versions,
-        alerts=alerts, decisions=decisions, runs=runs,
+        alerts=alerts, decisions=decisions, runs=runs, deploys=deploys.listed(db, model.id),
     )  # fmt: skip
     citations = Citations(store.entries(db, [f"model:{name}", *(f"run:{r.id}" for r in runs)]))
     reports = store.reports(db, model.id)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 from sqlalchemy.orm import Session
 
@@ -35,18 +36,22 @@ def _less(one: float | None, other: float | None) -> bool:
     return one is not None and other is not None and one < other
 
 
-def context(db: Session, window: Window | None, model_id: object, since: datetime, now: datetime) -> Iterator[str]:
-    """A deploy shortly before, and maintenance within the window."""
-    until = window.to_ts if window is not None else now
-    begin = window.from_ts if window is not None else since
-    model = window.model_id if window is not None else model_id
-    deploy = deploys.suspect(db, model, begin, until)  # type: ignore[arg-type]  # an id
+def context(db: Session, model_id: UUID, window: Window | None, since: datetime, now: datetime) -> Iterator[str]:
+    """A deploy shortly before, and maintenance meanwhile.
+
+    Args:
+        window: that alarmed first; None for an alert of the clock.
+        since: start of the newest episode, in the time of the events.
+    """
+    within = window is not None and window.from_ts <= since < window.to_ts
+    until = window.to_ts if window is not None and within else max(since, min(since + deploys.LOOK_BACK, now))
+    deploy = deploys.suspect(db, model_id, since, until)
     if deploy is not None:
-        if deploy.at <= begin:
-            yield f"version {deploy.version} was deployed {span(begin - deploy.at)} before"
+        if deploy.at <= since:
+            yield f"version {deploy.version} was deployed {span(since - deploy.at)} before"
         else:
-            yield f"version {deploy.version} was deployed {moment(deploy.at)}, within its first window"
-    for row in maintenance.within(db, model, begin, until):  # type: ignore[arg-type]  # an id
+            yield f"version {deploy.version} was deployed {moment(deploy.at)}, when it began"
+    for row in maintenance.within(db, model_id, since, until):
         yield f"maintenance ({row.reason}) was declared from {moment(row.from_ts)} to {moment(row.to_ts)}"
 
 

@@ -13,6 +13,7 @@ from monitor.notify.channels import channels
 from monitor.notify.tables import OutboxMessage
 from monitor.service import in_force
 from monitor.site import Site
+from monitor.spec.notify import Notify
 from monitor.tables import Alert, Model, Window
 
 PATIENCE: Final = timedelta(days=31)  # for a window after the maintenance; longer than the longest one
@@ -46,5 +47,5 @@ def _lasts(db: Session, alert_id: UUID | None, over_at: datetime) -> bool | None
     return True if db.get_one(Window, alert.last_window_id).to_ts > over_at else None
 
 
-def _notify(site: Site, db: Session, model_id: UUID | None):  # type: ignore[no-untyped-def]  # of a spec
+def _notify(site: Site, db: Session, model_id: UUID | None) -> Notify | None:
     return in_force(site, db, db.get_one(Model, model_id)).spec.notify if model_id is not None else None

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import or_, select
+from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.orm import Session
 
 from core.errors import ConflictError, InvalidError, NotFoundError
@@ -112,5 +112,5 @@ def _longest(db: Session, model_id: UUID | None, from_ts: datetime, to_ts: datet
     return db.scalars(query.order_by(Maintenance.to_ts.desc()).limit(1)).first()
 
 
-def _concerns(model_id: UUID | None):  # type: ignore[no-untyped-def]  # an SQL condition
+def _concerns(model_id: UUID | None) -> ColumnElement[bool]:
     return or_(Maintenance.model_id.is_(None), Maintenance.model_id == model_id)

@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID, uuid4
 
-from sqlalchemy import and_, delete, func, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select, update
+from sqlalchemy.orm import Session, aliased
 
 from core.db import insert_if_new
 from core.errors import ConflictError, NotFoundError
@@ -58,6 +58,8 @@ def add(site: Site, db: Session, channel: Channel, item: Announcement, notify: N
         run_at = routing.next_digest(channel.route, site.settings.notify.digest_hour, now)
     else:
         run_at = routing.next_open(channel.route, _earliest(site, item, previous, notify))
+        if previous is not None and previous.state == "retrying":  # it goes first, so it does not wait longer
+            previous.run_at = min(previous.run_at, run_at)
     fresh = _message(channel, item, "waiting", run_at, now, thread=thread, follows=previous.id if previous else None)
     found = _waiting(db, fresh)
     if found.id != fresh.id:
@@ -146,8 +148,14 @@ def claim(db: Session, channel: str, *, worker: str, now: datetime, lease_s: flo
     return found
 
 
-def _runnable(channel: str, now: datetime):  # type: ignore[no-untyped-def]  # an SQL condition
-    due = and_(OutboxMessage.state.in_(("waiting", "retrying")), OutboxMessage.run_at <= now)
+def _runnable(channel: str, now: datetime) -> ColumnElement[bool]:
+    """Due messages. A follow-up waits until what it follows is sent or dead."""
+    before = aliased(OutboxMessage)
+    follows = exists().where(
+        before.channel == OutboxMessage.channel, before.thread == OutboxMessage.thread,
+        before.id == OutboxMessage.follows, before.state.in_(("sending", "retrying")),
+    )  # fmt: skip
+    due = and_(OutboxMessage.state.in_(("waiting", "retrying")), OutboxMessage.run_at <= now, ~follows)
     lost = and_(OutboxMessage.state == "sending", OutboxMessage.lease_until < now)
     return and_(OutboxMessage.channel == channel, or_(due, lost))
 

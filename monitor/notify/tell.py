@@ -30,15 +30,14 @@ def tell(site: Site, db: Session, alert: Alert, occasion: Occasion) -> None:
     model = db.get(Model, alert.model_id) if alert.model_id else None
     spec = in_force(site, db, model).spec if model is not None else None
     window = db.get(Window, alert.last_window_id) if alert.last_window_id is not None else None
-    since = _since(alert)
     item = Announcement(
         thread=f"incident:{alert.incident_id}", occasion=occasion, severity=alert.severity, at=site.clock.now(),
         sentence=alert.sentence, model=model.name if model else None, model_id=alert.model_id,
         owner=spec.owner if spec else "", alert_id=alert.id, incident_id=alert.incident_id,
         window_id=window.id if window else None, monitor=alert.monitor, metric=alert.metric, column=alert.column,
-        value=alert.value, limit=alert.limit, since=since,
+        value=alert.value, limit=alert.limit, since=_since(alert),
         consequence=describe.consequences(db, spec, window) if spec and window else "",
-        context=tuple(describe.context(db, window, alert.model_id, since, site.clock.now())) if model else (),
+        context=around(db, alert, site.clock.now()),
         runbook=spec.notify.runbook if spec and spec.notify else None,
     )  # fmt: skip
     notify = spec.notify if spec else None
@@ -51,6 +50,14 @@ def tell(site: Site, db: Session, alert: Alert, occasion: Occasion) -> None:
     for channel in chosen:
         if channel.name != dumb:
             outbox.add(site, db, channel, item, notify)
+
+
+def around(db: Session, alert: Alert, now: datetime) -> tuple[str, ...]:
+    """What else happened when an alert began: a deploy, maintenance."""
+    if alert.model_id is None:
+        return ()
+    first = db.get(Window, alert.first_window_id) if alert.first_window_id is not None else None
+    return tuple(describe.context(db, alert.model_id, first, _since(alert), now))
 
 
 def _others_last(db: Session, alert: Alert) -> bool:

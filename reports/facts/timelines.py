@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
+from monitor.notify.tables import Deploy
 from monitor.spec.model import ModelSpec
 from monitor.tables import Alert, Measurement, ReferenceRow, Window
 from reports.charts.records import Panel, Point, Rule, Status, Tick, Timeline
@@ -23,6 +24,7 @@ def timeline(
     alerts: Sequence[Alert] = (),
     decisions: Sequence[TriggerDecision] = (),
     runs: Sequence[Run] = (),
+    deploys: Sequence[Deploy] = (),
     start: datetime | None = None,
 ) -> Timeline | None:
     """KPI, drift, fairness, volume and labels on one axis, finest scale first; None without a window.
@@ -60,7 +62,7 @@ def timeline(
     return Timeline(
         start=max(first, start) if start else first, end=last,
         panels=tuple(p for p in panels if p.points),
-        rules=_rules(baselines, versions, place), ticks=_ticks(alerts, decisions, runs, place),
+        rules=_rules(baselines, versions, deploys, place), ticks=_ticks(alerts, decisions, runs, place),
     )  # fmt: skip
 
 
@@ -153,11 +155,14 @@ class _Places:
         return rule.at if late and rule is not None and run.state == "promoted" else run.finished_at
 
 
-def _rules(baselines: Sequence[ReferenceRow], versions: Sequence[ModelVersion], place: _Places) -> tuple[Rule, ...]:
+def _rules(
+    baselines: Sequence[ReferenceRow], versions: Sequence[ModelVersion], deploys: Sequence[Deploy], place: _Places
+) -> tuple[Rule, ...]:
     found = [
         Rule(b.to_ts, "reference complete", "baseline") for b in baselines if b.state == "ready" and b.to_ts is not None
     ]
     found += [rule for v in versions if (rule := place.promotion(v)) is not None]
+    found += [Rule(d.at, f"{d.version} deployed") for d in deploys]
     return tuple(found)
 
 

@@ -111,6 +111,19 @@ def test_what_is_worse_or_over_does_not_wait_for_the_cool_down(configured: Confi
     assert len(receiver.posted) == 4
 
 
+def test_a_follow_up_never_overtakes_what_it_follows(configured: Configured, receiver: Receiver) -> None:
+    receiver.answers = answer(500)
+    site = configured(channels__ops=webhook(receiver.address), notify__backoff_s="600")
+    tell(site, item(site))
+    assert deliver(site, "ops")
+    tell(site, item(site, occasion="worse"))
+    receiver.answers = answer(200)
+    assert deliver(site, "ops")
+    assert deliver(site, "ops")
+    order = [p.headers["webhook-id"] for p in receiver.posted]
+    assert order == [str(messages(site)[0].id)] * 2 + [str(messages(site)[1].id)]
+
+
 def test_another_incident_is_another_message(configured: Configured, receiver: Receiver) -> None:
     site = configured(channels__ops=webhook(receiver.address))
     tell(site, item(site), item(site, thread="incident:2"))
