@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
+from pydantic import SecretStr
 
 from api.app import create_app
 from core import queue
@@ -19,6 +21,7 @@ from core.queue import Job
 from governance.access.api_keys import first_admin
 from monitor import store
 from monitor.alerts.incidents import incident_for
+from monitor.notify.tables import OutboxMessage
 from monitor.site import Site
 from monitor.tables import Alert
 from retrain.tables import Run, TriggerDecision
@@ -33,8 +36,10 @@ Figures = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
 
 @pytest.fixture
 def client(site: Site) -> Iterator[TestClient]:
-    """Of an application whose background threads do not run: nothing is flushed or evaluated by itself."""
-    client = TestClient(app := create_app(site), headers={"Authorization": f"Bearer {first_admin(site)}"})
+    """Of an application with a channel whose background threads do not run: nothing is flushed or judged by itself."""
+    channels = {"ops": SecretStr("slack://a/b/c")}
+    told = replace(site, settings=site.settings.model_copy(update={"channels": channels}))
+    client = TestClient(app := create_app(told), headers={"Authorization": f"Bearer {first_admin(site)}"})
     assert client.put("/api/v1/models/support-intents", json=SPEC).status_code == 201
     yield client
     app.state.intake.stop()
@@ -103,6 +108,23 @@ def test_the_page_lists_every_metric_with_its_type_and_labels(site: Site, client
         exposed[name] = (family.type, labels)
     listed = {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in ROW.findall(PAGE)}
     assert exposed == listed
+
+
+def test_messages_are_counted_by_channel_and_state_and_the_oldest_one_that_is_due_is_timed(
+    site: Site, clock: ManualClock, client: TestClient
+) -> None:
+    assert value(figures(client), "assay_messages", channel="ops", state="dead") == 0
+    now = site.clock.now()
+    with site.database.write() as db:
+        for minutes, state in ((-2, "waiting"), (-5, "retrying"), (60, "waiting"), (-9, "dead")):
+            db.add(OutboxMessage(
+                channel="ops", thread=f"incident:{minutes}", severity="warning", items=[], state=state,
+                run_at=now + timedelta(minutes=minutes), created_at=now,
+            ))  # fmt: skip
+    found = figures(client)
+    assert value(found, "assay_messages", channel="ops", state="dead") == 1
+    assert value(found, "assay_messages", channel="ops", state="waiting") == 2
+    assert value(found, "assay_message_age_seconds", channel="ops") == 300
 
 
 def test_ingest_is_counted_by_route_format_and_result(client: TestClient) -> None:
