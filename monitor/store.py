@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from monitor.errors import AlertNotFoundError, ModelNotFoundError
 from monitor.tables import (  # fmt: skip
+    ESTIMATED,
     Alert,
     AlertWindow,
     Dataset,
@@ -261,7 +262,8 @@ def evaluations(
         .join(Measurement, Measurement.window_id == Window.id)
         .join(ReferenceRow, ReferenceRow.id == Window.baseline_id)
         .where(
-            Window.model_id == model_id, Measurement.monitor == monitor, Measurement.segment == "",
+            Window.model_id == model_id, Measurement.monitor == monitor,
+            Measurement.segment == (ESTIMATED if monitor == "estimate" else ""),
             true() if metric is None else Measurement.metric == metric, ReferenceRow.created_at >= created,
             or_(
                 ReferenceRow.created_at > created,

@@ -17,6 +17,9 @@ MONITORS = (
     "drift", "kpi", "fairness", "concept", "quality", "volume", "silence", "estimate", "outcomes", "system",
 )  # fmt: skip
 
+# Segment of the monitor `estimate`: numbers of whole windows, kept apart from the realised ones of the same metric.
+ESTIMATED = "estimated"
+
 
 class Model(Keyed, Base):
     __tablename__ = "model"

@@ -130,6 +130,7 @@ class MeasureLine(ReportPart):
     limit: float | None
     limit_word: str
     alarm: bool
+    not_judged: str | None  # why a value was not judged against its limit
     method: str
     window: str
     estimated: float | None  # before outcomes arrived, with its band

@@ -12,6 +12,7 @@ from monitor.confirm.confirm import evidence_of
 from monitor.spec.model import ModelSpec
 from monitor.tables import Measurement, Window
 from monitor.windows.backtest import StoredHistory, windows_of_declared_limits
+from monitor.windows.limits import not_judged
 from monitor.windows.observed_alarm_rates import JudgedWindow, alarm_episodes, alarm_rates, detection_delay
 
 
@@ -22,7 +23,8 @@ def document(run: ReplayRun, stored: StoredHistory, changed_at: datetime | None)
         alerts = [
             {
                 "monitor": a.monitor, "metric": a.metric, "column": a.column, "value": a.value, "limit": a.limit,
-                "sentence": a.sentence, "opened_at": a.opened_at.isoformat(), "windows": a.windows, "state": a.state,
+                "estimated": a.monitor == "estimate", "sentence": a.sentence, "opened_at": a.opened_at.isoformat(),
+                "windows": a.windows, "state": a.state,
                 "episodes": a.episodes,
                 "evidence": [asdict(e) for e in evidence_of(site, a.id)] if a.monitor == "drift" else [],
             }
@@ -47,7 +49,8 @@ def _window(window: Window, measured: Sequence[Measurement]) -> dict[str, Any]:
     fairness = [
         {
             "metric": m.metric, "by": m.column, "value": m.value, "low": m.low, "high": m.high, "reason": m.reason,
-            "limit": m.limit, "alarm": m.alarm, "n": m.n, "groups": m.details.get("groups", []),
+            "limit": m.limit, "alarm": m.alarm, "n": m.n, "not_judged": not_judged(m.details),
+            "groups": m.details.get("groups", []),
         }
         for m in measured
         if m.monitor == "fairness"
@@ -80,7 +83,8 @@ def _kpi(m: Measurement) -> dict[str, Any]:
         "realised": m.value, "estimated": m.estimated, "low": band[0], "high": band[1], "realised_low": m.low,
         "realised_high": m.high, "n": m.n, "reason": m.reason, "label_coverage": m.details.get("coverage"),
         "estimate_reason": note.get("reason"), "estimate_valid": note.get("valid"), "band_held": m.estimate_inside,
-        "previous": m.previous_value, "corrected_at": m.corrected_at.isoformat() if m.corrected_at else None,
+        "not_judged": not_judged(m.details), "previous": m.previous_value,
+        "corrected_at": m.corrected_at.isoformat() if m.corrected_at else None,
     }  # fmt: skip
 
 
@@ -101,7 +105,14 @@ def _alarms(window: Window, measured: Sequence[Measurement]) -> list[dict[str, A
         ]  # fmt: skip
         if not named:
             alarms.append(
-                {"monitor": m.monitor, "metric": m.metric, "column": m.column, "value": m.value, "limit": m.limit}
+                {
+                    "monitor": m.monitor,
+                    "metric": m.metric,
+                    "column": m.column,
+                    "value": m.value,
+                    "limit": m.limit,
+                    "estimated": m.monitor == "estimate",
+                }
             )
     return alarms
 

@@ -99,6 +99,8 @@ def window_state(measured: Measurement) -> WindowState:
             judged = measured.details.get("adjusted_p") is not None
         case "volume":
             judged = measured.details.get("p") is not None
+        case "kpi" | "fairness" | "estimate" if "judgement" in measured.details:
+            judged = bool(measured.details["judgement"]["judged"])
         case _:
             judged = measured.value is not None
     return "quiet" if judged else "unjudged"

@@ -16,7 +16,7 @@ from core.errors import IntegrityFailureError
 from monitor.kpi.intervals import Z95
 from monitor.spec.model import ModelSpec
 
-FORMAT: Final = "assay-estimator/1"
+FORMAT: Final = "assay-estimator/2"
 GROUPS: Final = 10
 MIN_LABELS: Final = 300
 MIN_PER_CLASS: Final = 30
@@ -139,6 +139,24 @@ def calibration_variance(values: Floats) -> float:
     Source: Shao and Tu, The Jackknife and Bootstrap (1995), section 2.3.
     """
     return float((len(values) - 1) / len(values) * np.sum((values - values.mean()) ** 2))
+
+
+def band_half_width(sampling: float, calibration: float, alpha: float) -> float:
+    """Half the width of a band that each end leaves with a probability of alpha.
+
+    Args:
+        sampling, calibration: standard errors, in the unit of the KPI.
+        alpha: one-sided error; 0.025 gives the 95 % band.
+
+    Returns:
+        Half the width in the unit of the KPI: the root of the sum of both variances, each times the square of its
+        quantile, normal for the sampling error and Student's with nine degrees of freedom for the calibration error.
+
+    Source: Shao and Tu, The Jackknife and Bootstrap (1995), section 2.3.
+    """
+    from scipy.special import ndtri, stdtrit
+
+    return float(np.hypot(ndtri(1.0 - alpha) * sampling, stdtrit(GROUPS - 1, 1.0 - alpha) * calibration))
 
 
 def banded(

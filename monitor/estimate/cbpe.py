@@ -13,6 +13,7 @@ from core.errors import InsufficientDataError
 from monitor.estimate import base
 from monitor.estimate.base import Estimate, EstimationMethod, Features
 from monitor.estimate.expected import METRICS, PROBABILITY_ONLY
+from monitor.estimate.matching import Matching, fit_matching, quantiles
 from monitor.estimate.trees import Trees, fit_share
 from monitor.spec.model import ModelSpec
 
@@ -39,6 +40,7 @@ class Cbpe:
     features: Features
     curves: tuple[tuple[Floats, Floats], ...]  # score and calibrated probability, one curve per group
     trees: tuple[Trees, ...]
+    matchings: tuple[Matching, ...]
     labels: int
 
     @property
@@ -90,8 +92,9 @@ class Cbpe:
     def probabilities(self, frame: pl.DataFrame) -> Floats:
         """The calibrated probability of the target, by the model fitted without each group.
 
-        It is the mean of two probabilities. The isotonic (or logistic) curve of the score is exact on average but
-        ignores the inputs. The trees over score and inputs follow a change of the inputs but shrink towards the mean.
+        It blends two probabilities. The isotonic (or logistic) curve of the score ignores the inputs. The trees over
+        score and inputs follow a change of the inputs but shrink towards the mean. The blend is fitted to rows that
+        neither learned from, so that the KPIs of the reference come out.
 
         Args:
             frame: events with the columns of the spec, shape (rows,), with finite scores.
@@ -101,13 +104,16 @@ class Cbpe:
 
         Source: Platt (1999); Zadrozny and Elkan (2002) for isotonic calibration.
         """
-        score, x = self._score(frame), self.features.matrix(frame)
+        score, x, answer = self._score(frame), self.features.matrix(frame), self._answer(frame)
         return np.stack(
             [
-                (np.interp(score, *curve) + 1.0 / (1.0 + np.exp(-trees.raw(x)))) / 2.0
-                for curve, trees in zip(self.curves, self.trees, strict=True)
+                matching.probabilities(_modelled(curve, trees, score, x), score, answer)
+                for curve, trees, matching in zip(self.curves, self.trees, self.matchings, strict=True)
             ]
         )
+
+    def _answer(self, frame: pl.DataFrame) -> Flags:
+        return _answer_of(self.target, self.classes, frame[str(self.columns["prediction"])])
 
     def _score(self, frame: pl.DataFrame) -> Floats:
         name = self.columns["score"]
@@ -130,14 +136,16 @@ class Cbpe:
             return f"the class {strange[0]!r} does not occur among the labelled rows of the reference"
         taken = base.sample(usable, base.MAX_ROWS)
         p = self.probabilities(taken)
-        answer = _text(taken[prediction]) == self.classes[1] if self.target == "positive" else np.ones(len(taken), bool)
-        return _Rows(p, answer, self._score(taken), usable.height, frame.height - answered.height)
+        return _Rows(p, self._answer(taken), self._score(taken), usable.height, frame.height - answered.height)
 
     def to_bytes(self) -> bytes:
         arrays: dict[str, NDArray[Any]] = {}
-        for k, ((score, chance), trees) in enumerate(zip(self.curves, self.trees, strict=True)):
-            arrays |= {f"curve{k}/score": score, f"curve{k}/chance": chance}
+        for k, ((score, chance), trees, matching) in enumerate(
+            zip(self.curves, self.trees, self.matchings, strict=True)
+        ):
+            arrays |= {f"curve{k}/score": score, f"curve{k}/chance": chance, f"weights{k}": matching.weights}
             arrays |= {f"trees{k}/{name}": values for name, values in trees.arrays().items()}
+        arrays["ranks"] = self.matchings[0].ranks
         header = {
             "method": "cbpe", "target": self.target, "turned": self.turned, "classes": self.classes,
             "columns": dict(self.columns), "features": self.features.names, "labels": self.labels,
@@ -153,6 +161,7 @@ class Cbpe:
             Features(tuple(header["features"]), levels),
             tuple((arrays[f"curve{k}/score"], arrays[f"curve{k}/chance"]) for k in range(header["groups"])),
             tuple(Trees.from_arrays(base.part(arrays, f"trees{k}/")) for k in range(header["groups"])),
+            tuple(Matching(arrays["ranks"], arrays[f"weights{k}"]) for k in range(header["groups"])),
             header["labels"],
         )  # fmt: skip
 
@@ -218,10 +227,27 @@ def fit_cbpe(spec: ModelSpec, frame: pl.DataFrame) -> Cbpe:
     if turned:
         values = np.where(_text(rows[prediction]) == classes[1], values, 1.0 - values)
     kept = [group != k for k in range(base.GROUPS)]
+    curves = tuple(_curve(values[k], true[k]) for k in kept)
+    trees = tuple(fit_share(x[k], true[k]) for k in kept)
+    models, ranks = np.zeros((2, rows.height)), quantiles(values)
+    for curve, one, k in zip(curves, trees, kept, strict=True):
+        models[:, ~k] = _modelled(curve, one, values[~k], x[~k])
+    answer = _answer_of(target, classes, rows[prediction])
+    matchings = tuple(fit_matching(models[:, k], values[k], answer[k], true[k], ranks) for k in kept)
     return Cbpe(
-        target, turned, classes, {"prediction": prediction, "score": score}, chosen,
-        tuple(_curve(values[k], true[k]) for k in kept), tuple(fit_share(x[k], true[k]) for k in kept), rows.height,
+        target, turned, classes, {"prediction": prediction, "score": score}, chosen, curves, trees, matchings,
+        rows.height,
     )  # fmt: skip
+
+
+def _modelled(curve: tuple[Floats, Floats], trees: Trees, score: Floats, x: Floats) -> Floats:
+    """The probabilities of the curve and of the trees, shape (2, rows)."""
+    return np.stack([np.interp(score, *curve), 1.0 / (1.0 + np.exp(-trees.raw(x)))])
+
+
+def _answer_of(target: str, classes: tuple[str, ...], prediction: pl.Series) -> Flags:
+    """Whether the prediction is the second class; for the target "right", all True."""
+    return _text(prediction) == classes[1] if target == "positive" else np.ones(len(prediction), bool)
 
 
 def _target(rows: pl.DataFrame, prediction: str, outcome: str, positive: str | None) -> tuple[str, tuple[str, ...]]:

@@ -1,11 +1,12 @@
 """What every fairness metric shares: its entry in the catalogue, its value, and how rates and disparity make one."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from core.arrays import Floats
+from monitor.fairness.bounds import PairwiseBounds
 from monitor.fairness.disparities import Disparity, of_counts
 from monitor.fairness.grouping import BinaryRows, Grouped
 from monitor.fairness.intervals import bootstrap_interval
@@ -28,7 +29,7 @@ class FairnessValue:
 
     `definition` states in one sentence what was computed. `positive` is the class whose rates were compared; with more
     than two classes, the worst one. `low` and `high` are the ends of a 95 % bootstrap interval within groups. The
-    largest difference is never negative, so chance alone makes it positive.
+    largest difference is never negative, so chance alone makes it positive; a limit is therefore judged by `bounds`.
     """
 
     metric: str
@@ -41,6 +42,7 @@ class FairnessValue:
     n: int
     low: float | None = None
     high: float | None = None
+    bounds: PairwiseBounds | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def undefined(metric: str, data: Grouped, definition: str, reason: str) -> Fairn
 
 def compared(
     metric: str, data: Grouped, rows: BinaryRows, rates: Sequence[GroupRate], disparity: Disparity,
-    *, definition: str, positive: str | None, if_undefined: str,
+    *, definition: str, positive: str | None, if_undefined: str, candidates: int = 1,
 ) -> FairnessValue:  # fmt: skip
     """The worst disparity among some rates between the compared groups, with its interval and the rates themselves.
 
@@ -84,6 +86,7 @@ def compared(
         definition: what is computed, in one sentence.
         positive: the class that counts as positive; None if every class does.
         if_undefined: the reason to report if a rate, or the disparity, is undefined.
+        candidates: classes of which `positive` was chosen as the worst.
 
     Returns:
         Value in the disparity's unit with a 95 % bootstrap interval within groups.
@@ -96,7 +99,8 @@ def compared(
     if not np.isfinite(value):
         return FairnessValue(metric, data.by, None, if_undefined, definition, positive, groups, data.n)
     low, high = bootstrap_interval(counts, lambda samples: of_counts(samples, rates, disparity)) or (None, None)
-    return FairnessValue(metric, data.by, value, None, definition, positive, groups, data.n, low, high)
+    bounds = PairwiseBounds([rate.parts(counts) for rate in rates], disparity, candidates)
+    return FairnessValue(metric, data.by, value, None, definition, positive, groups, data.n, low, high, bounds)
 
 
 def _groups(data: Grouped, rates: Mapping[str, Floats]) -> tuple[GroupRates, ...]:

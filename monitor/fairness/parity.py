@@ -44,26 +44,27 @@ def demographic_parity(
     if reason := too_few_groups(data, min_group):
         definition = _TWO.format(disparity=disparity.words, positive=chosen or "each class")
         return undefined(metric, data, definition, reason)
+    candidates = 1
     if chosen is None:
-        chosen, definition = _worst_class(data, disparity, min_group), _TWO + _MORE
+        (chosen, candidates), definition = _worst_class(data, disparity, min_group), _TWO + _MORE
     if chosen is None:
         definition = _TWO.format(disparity=disparity.words, positive="each class")
         return undefined(metric, data, definition, f"no class is predicted at least {min_group} times")
     return compared(
         metric, data, against_rest(data, chosen), _RATES, disparity, positive=chosen,
         definition=definition.format(disparity=disparity.words, positive=chosen, least=min_group),
-        if_undefined=f"no group is ever predicted {chosen!r}",
+        if_undefined=f"no group is ever predicted {chosen!r}", candidates=candidates,
     )  # fmt: skip
 
 
-def _worst_class(data: Grouped, disparity: Disparity, min_group: int) -> str | None:
-    """The class with the worst disparity, among those that are predicted often enough; None if none is."""
+def _worst_class(data: Grouped, disparity: Disparity, min_group: int) -> tuple[str | None, int]:
+    """The class with the worst disparity among those that are predicted often enough, if any, and their number."""
     frequency = data.frame["prediction"].value_counts()
     classes = sorted(frequency.filter(pl.col("count") >= min_group)["prediction"].to_list())
     if not classes:
-        return None
+        return None, 1
     values = [float(of_counts(against_rest(data, name).counts, _RATES, disparity)) for name in classes]
-    return str(classes[disparity.where_worst(values)])
+    return str(classes[disparity.where_worst(values)]), len(classes)
 
 
 METRICS: Final = tuple(

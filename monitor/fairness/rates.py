@@ -15,74 +15,87 @@ from core.arrays import Floats, Ints
 
 @dataclass(frozen=True)
 class GroupRate:
-    """`name` is stored with each group's value; `words` are for sentences."""
+    """`name` is stored with each group's value; `words` are for sentences.
+
+    `parts` reads counts and returns the rows that count and the rows of which they are a share.
+    """
 
     name: str
     words: str
-    of: Callable[[Ints], Floats]
+    parts: Callable[[Ints], tuple[Ints, Ints]]
     library: Callable[[], Callable[..., Any]]
 
+    def of(self, counts: Ints) -> Floats:
+        """The rate of each group; nan where it is a share of no row.
 
-def selection_rate(counts: Ints) -> Floats:
+        Args:
+            counts: rows per (outcome, prediction), shape (..., 2, 2).
+
+        Returns:
+            Shares 0..1, shape (...).
+
+        Source: that of `parts`.
+        """
+        part, whole = self.parts(counts)
+        out = np.full(np.shape(part), np.nan)
+        np.divide(part, whole, out=out, where=whole > 0)
+        return out
+
+
+def selection_rate(counts: Ints) -> tuple[Ints, Ints]:
     """Share of a group's rows with a positive prediction.
 
     Args:
         counts: rows per (outcome, prediction), shape (..., 2, 2).
 
     Returns:
-        Shares 0..1, shape (...); nan for a group without rows.
+        Rows that count and rows in all, shape (...) each; none in all for a group without rows.
 
     Source: Agarwal et al. (2018).
     """
-    return _share(counts[..., 1].sum(axis=-1), counts.sum(axis=(-2, -1)))
+    return counts[..., 1].sum(axis=-1), counts.sum(axis=(-2, -1))
 
 
-def true_positive_rate(counts: Ints) -> Floats:
+def true_positive_rate(counts: Ints) -> tuple[Ints, Ints]:
     """Share of a group's rows with a positive outcome whose prediction is positive.
 
     Args:
         counts: rows per (outcome, prediction), shape (..., 2, 2).
 
     Returns:
-        Shares 0..1, shape (...); nan for a group without a positive outcome.
+        Rows that count and rows in all, shape (...) each; none in all for a group without a positive outcome.
 
     Source: Hardt, Price and Srebro (2016).
     """
-    return _share(counts[..., 1, 1], counts[..., 1, :].sum(axis=-1))
+    return counts[..., 1, 1], counts[..., 1, :].sum(axis=-1)
 
 
-def false_positive_rate(counts: Ints) -> Floats:
+def false_positive_rate(counts: Ints) -> tuple[Ints, Ints]:
     """Share of a group's rows without a positive outcome whose prediction is positive.
 
     Args:
         counts: rows per (outcome, prediction), shape (..., 2, 2).
 
     Returns:
-        Shares 0..1, shape (...); nan for a group in which every outcome is positive.
+        Rows that count and rows in all, shape (...) each; none in all for a group in which every outcome is positive.
 
     Source: Hardt, Price and Srebro (2016).
     """
-    return _share(counts[..., 0, 1], counts[..., 0, :].sum(axis=-1))
+    return counts[..., 0, 1], counts[..., 0, :].sum(axis=-1)
 
 
-def accuracy(counts: Ints) -> Floats:
+def accuracy(counts: Ints) -> tuple[Ints, Ints]:
     """Share of a group's rows whose prediction equals the outcome.
 
     Args:
         counts: rows per (outcome, prediction), shape (..., 2, 2).
 
     Returns:
-        Shares 0..1, shape (...); nan for a group without rows.
+        Rows that count and rows in all, shape (...) each; none in all for a group without rows.
 
     Source: scikit-learn's accuracy_score.
     """
-    return _share(counts[..., 0, 0] + counts[..., 1, 1], counts.sum(axis=(-2, -1)))
-
-
-def _share(part: Ints, whole: Ints) -> Floats:
-    out = np.full(np.shape(part), np.nan)
-    np.divide(part, whole, out=out, where=whole > 0)
-    return out
+    return counts[..., 0, 0] + counts[..., 1, 1], counts.sum(axis=(-2, -1))
 
 
 def _fairlearn(name: str) -> Callable[[], Callable[..., Any]]:

@@ -1,7 +1,7 @@
 """What every KPI shares: its entry in the catalogue, its value, and the rows it reads."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 import numpy as np
@@ -9,6 +9,7 @@ import polars as pl
 
 from core.arrays import Floats
 from core.errors import InvalidError
+from monitor.kpi.bounds import Bounds
 
 NO_NUMBER: Final = "no row has a finite number in the column"
 
@@ -23,7 +24,8 @@ class KpiValue:
 
     `low` and `high` are the ends of a 95 % interval that assumes independent rows. An end is missing if the rows are
     too few to bound it. `left_out` counts rows that were present but not usable, such as a row without a finite
-    number; each KPI documents which.
+    number; each KPI documents which. `bounds` gives the ends at another level, by which a limit is judged; None if
+    there is no interval.
     """
 
     value: float | None
@@ -32,6 +34,7 @@ class KpiValue:
     low: float | None = None
     high: float | None = None
     left_out: int = 0
+    bounds: Bounds | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ import polars as pl
 from core.arrays import Floats, Ints
 from core.errors import InvalidError
 from monitor.kpi.base import KpiValue, labelled, undefined
-from monitor.kpi.intervals import BOOTSTRAP_SAMPLES, SEED, Z95
+from monitor.kpi.bounds import MacroAverage, resampled
+from monitor.kpi.intervals import Z95
 
 MAX_CLASSES: Final = 1_000
 
@@ -126,16 +127,13 @@ def macro_value(frame: pl.DataFrame, per_class: Callable[[Ints], Floats], *, out
         return undefined("no outcome has arrived")
     counts = confusion(rows).counts
     used = (counts.sum(axis=-1) + (0 if outcomes_only else counts.sum(axis=-2))) > 0
-    value = float(per_class(counts)[used].mean())
-    rng = np.random.default_rng(SEED)
-    samples = np.zeros((BOOTSTRAP_SAMPLES, *counts.shape), dtype=np.int64)
-    for i, row in enumerate(counts):
-        filled = np.flatnonzero(row)
-        if len(filled):
-            samples[:, i, filled] = rng.multinomial(row.sum(), row[filled] / row.sum(), size=BOOTSTRAP_SAMPLES)
-    # Every sample averages the same classes: a class counts even if a sample does not contain it.
-    spread = float(np.std(per_class(samples)[:, used].mean(axis=-1), ddof=1))
-    return KpiValue(value, None, rows.height, max(0.0, value - Z95 * spread), min(1.0, value + Z95 * spread))
+
+    def average(samples: Ints) -> Floats:  # the same classes in every sample, whether or not it contains them
+        return np.asarray(per_class(samples)[..., used].mean(axis=-1))
+
+    value, spread = float(average(counts)), float(np.std(resampled(counts, average), ddof=1))
+    low, high = max(0.0, value - Z95 * spread), min(1.0, value + Z95 * spread)
+    return KpiValue(value, None, rows.height, low, high, bounds=MacroAverage(counts, average, value))
 
 
 def _ratio(part: Ints, whole: Ints) -> Floats:

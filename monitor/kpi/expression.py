@@ -17,7 +17,8 @@ import polars as pl
 
 from core.errors import InvalidError
 from monitor.kpi.base import KpiValue, undefined
-from monitor.kpi.intervals import SEED, Z95
+from monitor.kpi.bounds import SEED, Resampled
+from monitor.kpi.intervals import Z95
 
 ValueKind = Literal["number", "boolean", "text"]
 BOOTSTRAP_SAMPLES: Final = 200
@@ -103,8 +104,9 @@ class Expression:
         values = np.array([x for x in found if x is not None])
         if len(values) < 0.9 * BOOTSTRAP_SAMPLES or n < 2:
             return KpiValue(value, None, n)
-        half = Z95 * float(values.std(ddof=1)) * (size / n) ** 0.5
-        return KpiValue(value, None, n, value - half, value + half)
+        error = float(values.std(ddof=1)) * (size / n) ** 0.5
+        bounds = Resampled(value, error, n)
+        return KpiValue(value, None, n, value - Z95 * error, value + Z95 * error, bounds=bounds)
 
     def _value(self, frame: pl.DataFrame) -> float | None:
         found = frame.select(self.compiled.cast(pl.Float64)).item()

@@ -6,10 +6,9 @@ import numpy as np
 
 from core.arrays import Floats
 from monitor.kpi.base import KpiValue, undefined
+from monitor.kpi.bounds import Mean, Share
 
 Z95: Final = 1.959963984540054
-BOOTSTRAP_SAMPLES: Final = 300
-SEED: Final = 20_240_101
 
 
 def wilson(hits: int, n: int) -> tuple[float, float]:
@@ -46,7 +45,7 @@ def share_value(hits: int, n: int, *, left_out: int = 0, if_empty: str) -> KpiVa
     """
     if not n:
         return undefined(if_empty, left_out=left_out)
-    return KpiValue(hits / n, None, n, *wilson(hits, n), left_out=left_out)
+    return KpiValue(hits / n, None, n, *wilson(hits, n), left_out=left_out, bounds=Share(hits, n))
 
 
 def mean_value(
@@ -76,4 +75,5 @@ def mean_value(
     if not np.isfinite(spread):
         return KpiValue(value, None, len(values), left_out=left_out)
     half = Z95 * spread / len(values) ** 0.5
-    return KpiValue(value, None, len(values), max(lowest, value - half), min(highest, value + half), left_out)
+    low, high = max(lowest, value - half), min(highest, value + half)
+    return KpiValue(value, None, len(values), low, high, left_out, Mean(values, lowest, highest))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from core.arrays import Flags, Floats
 from core.errors import InvalidError
 from monitor.kpi.base import KpiValue, labelled, undefined
+from monitor.kpi.bounds import AroundLogit
 from monitor.kpi.intervals import Z95
 
 
@@ -130,10 +131,11 @@ def area(graded: Graded, names: tuple[str, str]) -> KpiValue:
     value = float(above.mean())
     if len(high) < 2 or len(low) < 2:
         return KpiValue(value, None, n, left_out=left_out)
-    half = Z95 * float(above.var(ddof=1) / len(high) + below.var(ddof=1) / len(low)) ** 0.5
-    if not half:
+    error = float(above.var(ddof=1) / len(high) + below.var(ddof=1) / len(low)) ** 0.5
+    if not error:
         return KpiValue(value, None, n, left_out=left_out)
-    return KpiValue(value, None, n, max(0.0, value - half), min(1.0, value + half), left_out)
+    bounds = AroundLogit(value, error / (value * (1.0 - value)), min(len(high), len(low)) - 1)
+    return KpiValue(value, None, n, max(0.0, value - Z95 * error), min(1.0, value + Z95 * error), left_out, bounds)
 
 
 def _scored(frame: pl.DataFrame) -> _Rows | KpiValue:

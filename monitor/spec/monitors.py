@@ -129,6 +129,12 @@ class KpiRule(SpecPart):
     max: float | None = Field(
         None, description="a larger value alarms", examples=[2000], json_schema_extra={"unit": "the KPI's own"}
     )
+    min_rows: int = Field(
+        30,
+        ge=1,
+        description="the KPI is judged against its limits from this many rows on, and only shown before",
+        json_schema_extra={"unit": "rows"},
+    )
 
 
 class FairnessRule(SpecPart):

@@ -59,7 +59,7 @@ def _quoted_values(db: Session, window_id: UUID) -> Iterator[str]:
     for _, stored in _documents(db, window_id):
         yield from _values_in(stored)
     for measured in store.window_measurements(db, window_id):
-        if measured.segment:
+        if "=" in measured.segment:
             yield measured.segment.partition("=")[2]
 
 

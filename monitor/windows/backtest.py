@@ -26,13 +26,15 @@ from monitor.reference.choose_rows import watched_columns
 from monitor.service import CurrentSpec
 from monitor.site import Site
 from monitor.spec import false_alarm_budget
+from monitor.spec.false_alarm_budget import LIMIT_MONITORS, LimitMonitor
 from monitor.spec.model import ModelSpec
 from monitor.spec.monitors import RowWindow
 from monitor.spec.times import block_length
-from monitor.tables import Measurement, ReferenceRow, StoredProfile, Window
+from monitor.tables import ESTIMATED, Measurement, ReferenceRow, StoredProfile, Window
 from monitor.windows import concept
 from monitor.windows.close import due
 from monitor.windows.judge import labelled_rows, seed_of
+from monitor.windows.limits import not_judged
 from monitor.windows.observed_alarm_rates import LABEL_SCALE, JudgedWindow
 from monitor.windows.quality import is_above_floor, quality_readings, volume_from_reading, volume_of
 
@@ -234,23 +236,28 @@ class StoredHistory:
 
 
 def windows_of_declared_limits(site: Site, current: CurrentSpec) -> list[JudgedWindow]:
-    """What KPIs and fairness metrics judged in stored windows, by limits that users declare and without a budget."""
+    """What KPIs, fairness metrics and estimates judged in stored windows, by limits that users declare."""
     query = select(
         Window.scale, Measurement.from_ts, Measurement.to_ts, Measurement.monitor, Measurement.alarm,
-        Measurement.value, Measurement.metric,
+        Measurement.value, Measurement.metric, Measurement.details,
     ).join(Window, Window.id == Measurement.window_id).where(
-        Measurement.model_id == current.model.id, Measurement.monitor.in_(("kpi", "fairness")),
-        Measurement.segment == "",
+        Measurement.model_id == current.model.id, Measurement.monitor.in_(LIMIT_MONITORS),
+        Measurement.segment.in_(("", ESTIMATED)),
     ).order_by(Window.scale, Window.number)  # fmt: skip
-    by_window: dict[tuple[str, str, datetime, datetime], list[Any]] = {}
+    by_window: dict[tuple[LimitMonitor, str, datetime, datetime], list[Any]] = {}
     with site.database.read() as db:
         for m in db.execute(query):
             by_window.setdefault((m.monitor, m.scale, m.from_ts, m.to_ts), []).append(m)
     judged = []
     for (monitor, scale, start, end), found in by_window.items():
-        reason = None if any(m.value is not None for m in found) else "no_value"
+        valued = [m for m in found if m.value is not None]
+        looked = any(not_judged(m.details) is None for m in valued)
+        reason = None if looked else "few_rows" if valued else "no_value"
         named = tuple(dict.fromkeys(m.metric for m in found if m.alarm))
-        judged.append(JudgedWindow(monitor, scale, start, end, alarmed=bool(named), reason=reason, columns=named))
+        alpha = None if reason else false_alarm_budget.monitor_alpha(current.spec, monitor, scale) or None
+        judged.append(
+            JudgedWindow(monitor, scale, start, end, alarmed=bool(named), alpha=alpha, reason=reason, columns=named)
+        )
     return judged
 
 

@@ -106,7 +106,8 @@ def with_estimates(
         if reading.monitor == "kpi" and reading.metric in waiting:
             one, there = ahead[reading.metric], checked.get(reading.metric)
             note = {
-                "method": model.method, "reason": one.reason, "labels": model.labels, "sampling": one.sampling,
+                "method": model.method, "reason": one.reason, "labels": model.labels, "rows": one.n,
+                "sampling": one.sampling,
                 "calibration": one.calibration, "checked_rows": known.height if there is not None else 0,
             }  # fmt: skip
             noted = _with_note(reading, note)

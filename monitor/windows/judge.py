@@ -160,12 +160,12 @@ def outcome_readings(
         labelled: rows of the window whose outcome has arrived, with the outcome columns.
         frame: all rows of the window.
     """
-    kpis = kpi_readings(current.spec, labelled, frame)
+    kpis = kpi_readings(current.spec, labelled, frame, window.scale)
     kpis = breakdown.with_agents(site, current, row, window.from_seq, kpis, labelled, frame)
     kpis = estimates.with_estimates(site, current, row, window.from_seq, kpis, labelled, frame)
     kpis += breakdown.slice_readings(current.spec, labelled, frame)
     kpis += quality.quality_readings(site, current, row, window.from_seq, labelled, frame, window.scale)
-    return kpis + fairness_readings(current.spec, labelled, frame)
+    return kpis + fairness_readings(current.spec, labelled, frame, window.scale)
 
 
 def labelled_rows(site: Site, current: CurrentSpec, events: pl.DataFrame) -> pl.DataFrame:

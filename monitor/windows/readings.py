@@ -1,6 +1,6 @@
 """The numbers of one window in one shape: drift, KPI and fairness readings with interval, limit and reason."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -14,15 +14,38 @@ from monitor.fairness import FAIRNESS, FairnessValue
 from monitor.kpi import KPIS
 from monitor.kpi.base import KpiValue
 from monitor.metric_names import expression_of
+from monitor.spec import false_alarm_budget
 from monitor.spec.model import ModelSpec
-from monitor.spec.monitors import KpiRule
+from monitor.spec.monitors import FairnessRule, KpiRule
 
 ROW_STATISTICS_REASON: Final = "needs raw rows; computed when the drift alert that this window opens is confirmed"
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What a number is judged by when it is recorded.
+
+    Attributes:
+        lowest, highest: the declared minimum and maximum.
+        min_rows: rows below which the number is not judged.
+        complete: whether every row of the window has the outcome that the number reads.
+        alpha: probability of a false alarm that each limit may spend on this window, all its evaluations together.
+        estimate_alpha: the same for the estimate of a KPI; 0 for a number without one.
+        bounds: ends of an interval, by the one-sided error of each; None where the rows give no interval.
+    """
+
+    lowest: float | None
+    highest: float | None
+    min_rows: int
+    complete: bool
+    alpha: float
+    estimate_alpha: float
+    bounds: Callable[[float], tuple[float | None, float | None]] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
-    """One number about one window; `value` is None exactly where `reason` says why."""
+    """One number about one window; `value` is None exactly where `reason` says why. `limits` is not stored."""
 
     monitor: str
     metric: str
@@ -43,6 +66,7 @@ class Reading:
     estimate_inside: bool | None = None
     details: dict[str, Any] = field(default_factory=dict)
     sentence: str = ""
+    limits: Limits | None = None
 
 
 def drift_readings(decision: DriftDecision, scores: Sequence[Score]) -> list[Reading]:
@@ -100,14 +124,13 @@ def _row_statistics(reason: str, n: int, n_reference: int | None) -> list[Readin
     ]
 
 
-def kpi_readings(spec: ModelSpec, labelled: pl.DataFrame, window: pl.DataFrame) -> list[Reading]:
-    """Every KPI that the spec names, on the rows it can use.
-
-    A KPI alarms when its whole 95 % interval lies beyond the limit, so that a limit crossed by chance raises none.
+def kpi_readings(spec: ModelSpec, labelled: pl.DataFrame, window: pl.DataFrame, scale: str) -> list[Reading]:
+    """Every KPI that the spec names, on the rows it can use. They are judged against their limits when recorded.
 
     Args:
         labelled: rows of the window whose outcome has arrived; KPIs that read outcomes use these.
         window: all rows of the window; the other KPIs use these.
+        scale: length of the window, for its share of the false-alarm budget.
     """
     readings = []
     for rule in spec.monitors.kpi:
@@ -117,22 +140,28 @@ def kpi_readings(spec: ModelSpec, labelled: pl.DataFrame, window: pl.DataFrame) 
         reason = found.reason
         if found.value is None and rows.is_empty():
             reason = f"no outcome has arrived yet for any of the {window.height} rows" if waiting else "no rows"
-        below = rule.min is not None and found.high is not None and found.high < rule.min
-        above = rule.max is not None and found.low is not None and found.low > rule.max
-        limit = rule.max if above or rule.min is None else rule.min
         readings.append(
             Reading(
                 "kpi", rule.metric, found.value, reason, unit, found.n, column=rule.column or "", low=found.low,
-                high=found.high, limit=limit, alarm=below or above,
+                high=found.high, limit=rule.max if rule.min is None else rule.min,
                 details={
                     "rows": window.height, "waits": waiting,
                     "coverage": rows.height / window.height if window.height else None,
                     "higher_is_better": better, "left_out": found.left_out,
                 },
-                sentence=_limit_sentence(rule.metric, found, limit) if below or above else "",
+                limits=_kpi_limits(spec, rule, found, scale, complete=rows.height == window.height),
             )
         )  # fmt: skip
     return readings
+
+
+def _kpi_limits(spec: ModelSpec, rule: KpiRule, found: KpiValue, scale: str, *, complete: bool) -> Limits | None:
+    if rule.min is None and rule.max is None:
+        return None
+    return Limits(
+        rule.min, rule.max, rule.min_rows, complete, false_alarm_budget.limit_alpha(spec, "limits", scale),
+        false_alarm_budget.limit_alpha(spec, "estimate", scale), found.bounds,
+    )  # fmt: skip
 
 
 def compute_kpi(spec: ModelSpec, rule: KpiRule, rows: pl.DataFrame) -> tuple[KpiValue, str, bool | None]:
@@ -170,19 +199,13 @@ def kpi_frame(spec: ModelSpec, rule: KpiRule, rows: pl.DataFrame) -> pl.DataFram
     return rows.select(found)
 
 
-def _limit_sentence(name: str, found: KpiValue | FairnessValue, limit: float | None) -> str:
-    low, high = ("not bounded" if x is None else f"{x:.3f}" for x in (found.low, found.high))
-    return f"{name} is {found.value:.3f} ({low}-{high}, n = {found.n}), beyond its limit {limit}."
-
-
-def fairness_readings(spec: ModelSpec, labelled: pl.DataFrame, window: pl.DataFrame) -> list[Reading]:
-    """Every fairness metric that the spec names, for each protected column it names.
-
-    Like a KPI, a metric alarms when its whole interval lies beyond the limit.
+def fairness_readings(spec: ModelSpec, labelled: pl.DataFrame, window: pl.DataFrame, scale: str) -> list[Reading]:
+    """Every fairness metric that the spec names, for each protected column it names; judged like a KPI.
 
     Args:
         labelled: rows of the window whose outcome has arrived; metrics that need outcomes use these.
         window: all rows of the window; the other metrics use these.
+        scale: length of the window, for its share of the false-alarm budget.
     """
     readings = []
     prediction = spec.with_role("prediction")[0]
@@ -192,22 +215,29 @@ def fairness_readings(spec: ModelSpec, labelled: pl.DataFrame, window: pl.DataFr
             columns = [pl.col(prediction).alias("prediction"), pl.col(by)]
             if metric.needs_outcome:
                 frame = labelled.select(*columns, pl.col(spec.with_role("outcome")[0]).alias("outcome"))
+                complete = len(frame["outcome"].drop_nulls()) == window.height
             else:
-                frame = window.select(columns)
+                frame, complete = window.select(columns), True
             found = metric.compute(frame, by, min_group=rule.min_group)
-            above = rule.max is not None and found.low is not None and found.low > rule.max
-            below = rule.min is not None and found.high is not None and found.high < rule.min
-            limit = rule.min if below or rule.max is None else rule.max
             groups = [{"group": g.group, "n": g.n, "rates": g.rates, "too_small": g.too_small} for g in found.groups]
             readings.append(
                 Reading(
                     "fairness", rule.metric, found.value, found.reason, metric.unit, found.n, column=by, low=found.low,
-                    high=found.high, limit=limit, alarm=above or below,
+                    high=found.high, limit=rule.min if rule.max is None else rule.max,
                     details={
                         "groups": groups, "definition": found.definition, "positive": found.positive,
                         "min_group": rule.min_group,
                     },
-                    sentence=_limit_sentence(f"{rule.metric} by {by}", found, limit) if above or below else "",
+                    limits=_fairness_limits(spec, rule, found, scale, complete=complete),
                 )
             )  # fmt: skip
     return readings
+
+
+def _fairness_limits(
+    spec: ModelSpec, rule: FairnessRule, found: FairnessValue, scale: str, *, complete: bool
+) -> Limits | None:
+    if rule.min is None and rule.max is None:
+        return None
+    alpha = false_alarm_budget.limit_alpha(spec, "limits", scale)
+    return Limits(rule.min, rule.max, rule.min_group, complete, alpha, 0.0, found.bounds)

@@ -1,6 +1,6 @@
 """Record a window: its readings, its verdict and the alerts that follow from them, in one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final
 
@@ -9,13 +9,14 @@ from sqlalchemy.orm import Session
 from monitor import store
 from monitor.alerts import follow
 from monitor.site import Site
-from monitor.tables import Model, Window
-from monitor.windows import breakdown, estimates
+from monitor.tables import Measurement, Model, Window
+from monitor.windows import breakdown, estimates, limits
 from monitor.windows.alarms import alarms_of
 from monitor.windows.correction_history import LATE_OUTCOMES, correction_fields
+from monitor.windows.estimate_alarms import with_estimate_alarms
 from monitor.windows.readings import Reading
 
-_STORED: Final = tuple(f.name for f in fields(Reading) if f.name != "sentence")
+_STORED: Final = tuple(f.name for f in fields(Reading) if f.name not in ("sentence", "limits"))
 
 
 def record(
@@ -30,10 +31,11 @@ def record(
     now = site.clock.now()
     readings = breakdown.with_first_degraded(db, window, estimates.track(db, window, readings))
     known = {(m.monitor, m.metric, m.column, m.segment): m for m in store.window_measurements(db, window.id)}
+    readings = with_estimate_alarms([limits.judged(r, _judgement(known.get(_place(r)))) for r in readings])
     new: dict[tuple[str, str, str, str], dict[str, Any]] = {}
     for reading in readings:
         values = {name: getattr(reading, name) for name in _STORED} | {"computed_at": now}
-        at = (reading.monitor, reading.metric, reading.column, reading.segment)
+        at = _place(reading)
         stored = known.get(at)
         if stored is None:
             new[at] = values
@@ -42,7 +44,7 @@ def record(
             for field, value in values.items():
                 setattr(stored, field, value)
     # A window that was not judged before stored one reason for each statistic; now it has them column by column.
-    fresh = {(r.monitor, r.metric, r.column, r.segment) for r in readings}
+    fresh = {_place(r) for r in readings}
     if ("drift", "p_value", "", "") in fresh:
         for key in [k for k, m in known.items() if k[0] == "drift" and m.value is None and k not in fresh]:
             db.delete(known.pop(key))
@@ -56,3 +58,11 @@ def record(
     window.verdict = "alarm" if alarmed else "ok" if window.decision["judged"] else "unknown"
     other_alarms = [r.sentence for r in readings if r.alarm and r.sentence and r.monitor != "drift"]
     window.sentence = " ".join([sentence, *other_alarms])
+
+
+def _place(reading: Reading) -> tuple[str, str, str, str]:
+    return reading.monitor, reading.metric, reading.column, reading.segment
+
+
+def _judgement(stored: Measurement | None) -> Mapping[str, Any] | None:
+    return None if stored is None else limits.judgement_of(stored.details)

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from monitor.spec.model import ModelSpec
 from monitor.tables import Measurement, Window
+from monitor.windows.limits import not_judged
 from reports import document as doc
 from reports.wording.phrases import limit_word, unit_of
 
@@ -35,6 +36,7 @@ def measure_line(m: Measurement, windows: Mapping[UUID, Window], spec: ModelSpec
         limit=finite(m.limit),
         limit_word=limit_word(spec, m.monitor, m.metric),
         alarm=m.alarm,
+        not_judged=not_judged(m.details) if m.value is not None else None,
         method=str(m.details.get("method") or m.details.get("interval") or "realised"),
         window=str(m.window_id),
         estimated=finite(m.estimated),

@@ -7,6 +7,7 @@ from uuid import UUID
 from monitor.notify.tables import Deploy
 from monitor.spec.model import ModelSpec
 from monitor.tables import Alert, Measurement, ReferenceRow, Window
+from monitor.windows.limits import not_judged
 from reports.charts.records import Panel, Point, Rule, Status, Tick, Timeline
 from reports.wording.phrases import limit_word
 from retrain.tables import ModelVersion, Run, TriggerDecision
@@ -99,7 +100,8 @@ def _top(units: object) -> float | None:
 
 
 def _point(m: Measurement) -> Point:
-    status: Status = "unknown" if m.value is None else "alarm" if m.alarm else "ok"
+    unjudged = m.value is None or not_judged(m.details) is not None
+    status: Status = "unknown" if unjudged else "alarm" if m.alarm else "ok"
     return Point(m.from_ts, m.to_ts, m.value, m.low, m.high, m.limit, m.n, status)
 
 

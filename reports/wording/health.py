@@ -8,6 +8,7 @@ from uuid import UUID
 
 from monitor.alerts.headlines import last_announced, lasts
 from monitor.tables import Alert, Measurement, ReferenceRow, Window
+from monitor.windows.limits import not_judged
 from reports.charts.text import number, utc
 from reports.wording.phrases import WHY, brief_words, mean_words
 from retrain.tables import ModelVersion, Run, TriggerDecision
@@ -95,6 +96,8 @@ def kpi_sentence(m: Measurement) -> str:
         return f"{m.metric} is not measured: {(m.reason or '').rstrip('.')}."
     between = f"{number(m.low)} to {number(m.high)}, " if m.low is not None and m.high is not None else ""
     limit = f", limit {m.limit:g}" if m.limit is not None else ""
+    if why := not_judged(m.details):
+        limit += f"; not judged: {why}"
     return f"Realised {m.metric} {number(m.value)} ({between}n = {m.n:,}){limit}."
 
 

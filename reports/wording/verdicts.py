@@ -75,6 +75,10 @@ def _limit(question: str, lines: Sequence[MeasureLine], section: str) -> Verdict
             finding=f"no limit declared; last value {number(newest.value)}, n = {newest.n:,}",
             section=section,
         )
+    limited = [m for m in limited if m.not_judged is None]
+    if not limited:
+        finding = f"not judged: {measured[-1].not_judged}; last value {number(measured[-1].value)}"
+        return VerdictLine(question=question, answer="not measured", finding=finding, section=section)
     alarmed = [m for m in limited if m.alarm]
     worst = (max if limited[-1].limit_word == "max" else min)(limited, key=lambda m: m.value or 0.0)
     between = f"{number(worst.low)} to {number(worst.high)}"

@@ -15,6 +15,7 @@ from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.store import spec_revision
 from monitor.tables import Measurement, Model, Window
+from monitor.windows.limits import not_judged
 from retrain import store
 from retrain.envelope import Plan, breaches
 from retrain.errors import NoPolicyError
@@ -127,7 +128,7 @@ def _window_reading(window: Window) -> WindowReading:
 
 def _reading(window: Window, row: Measurement) -> TriggerReading:
     of = ", ".join(part for part in (row.column, row.segment, window.scale) if part)
-    return TriggerReading(str(row.id), row.metric, row.value, row.limit, row.alarm, row.n, of)
+    return TriggerReading(str(row.id), row.metric, row.value, row.limit, row.alarm, row.n, of, not_judged(row.details))
 
 
 def _outside(spec: ModelSpec) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ class TriggerReading:
     alarm: bool
     n: int
     of: str = ""  # column and segment
+    not_judged: str | None = None  # why it was not judged by the limit
 
 
 @dataclass(frozen=True, slots=True)

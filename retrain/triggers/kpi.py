@@ -16,6 +16,9 @@ def past_limit(name: str, readings: tuple[TriggerReading, ...]) -> TriggerFindin
         return TriggerFinding(name, True, "; ".join(map(_words, alarms)), tuple(r.id for r in alarms))
     if not limited:
         return TriggerFinding(name, False, f"no {name} with a limit has been measured against the present baseline")
+    if waiting := [r for r in limited if r.not_judged is not None]:
+        why = "; ".join(f"{_words(r)}, not judged: {r.not_judged}" for r in waiting)
+        return TriggerFinding(name, False, why, tuple(r.id for r in limited))
     return TriggerFinding(
         name, False, "within limits: " + "; ".join(map(_words, limited)), tuple(r.id for r in limited)
     )

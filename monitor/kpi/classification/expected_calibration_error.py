@@ -1,16 +1,19 @@
 """Expected calibration error of the stated confidence."""
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import polars as pl
 
+from core.arrays import Floats
 from monitor.kpi.base import Kpi, KpiValue
-from monitor.kpi.intervals import SEED
+from monitor.kpi.bounds import SEED
 from monitor.kpi.scores import confidence
 
 BINS: Final = 10
-SIMULATIONS: Final = 300  # of the sampling errors of the bins
+SIMULATIONS: Final = 300  # of the sampling errors of the bins, for the interval that is shown
+MAX_SIMULATIONS: Final = 200_000  # for an interval at a level below 0.05
 
 
 def expected_calibration_error(frame: pl.DataFrame) -> KpiValue:
@@ -44,9 +47,28 @@ def expected_calibration_error(frame: pl.DataFrame) -> KpiValue:
     # One right and one wrong row are added to each bin: a bin without a wrong answer has a sampling error too.
     smoothed = (right + 1.0) / (rows + 2.0)
     errors = np.sqrt(rows * smoothed * (1.0 - smoothed)) / n
-    simulated = np.abs(np.random.default_rng(SEED).normal(size=(SIMULATIONS, BINS))) @ errors
-    half = float(np.quantile(simulated, 0.95))
-    return KpiValue(value, None, n, max(0.0, value - half), min(1.0, value + half), graded.left_out)
+    bounds = LargestError(value, errors)
+    low, high = bounds(0.05)
+    return KpiValue(value, None, n, low, high, graded.left_out, bounds)
+
+
+@dataclass(frozen=True, slots=True)
+class LargestError:
+    """The value -+ a quantile of the largest possible sum of the sampling errors of all bins.
+
+    Attributes:
+        value: the error that was found.
+        errors: standard error of each bin's share of the value, shape (bins,).
+    """
+
+    value: float
+    errors: Floats
+
+    def __call__(self, alpha: float) -> tuple[float, float]:
+        draws = SIMULATIONS if alpha >= 0.05 else int(min(MAX_SIMULATIONS, 20.0 / alpha))
+        simulated = np.abs(np.random.default_rng(SEED).normal(size=(draws, BINS))) @ self.errors
+        half = float(np.quantile(simulated, 1.0 - alpha))
+        return max(0.0, self.value - half), min(1.0, self.value + half)
 
 
 KPI = Kpi(

@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 
 from monitor.kpi.base import Kpi, KpiValue, undefined
+from monitor.kpi.bounds import AroundLogit
 from monitor.kpi.intervals import Z95
 from monitor.kpi.scores import positive_class
 
@@ -38,9 +39,10 @@ def pr_auc(frame: pl.DataFrame) -> KpiValue:
     value = float(np.sum(hits * precision) / positives)
     if value >= 1.0:
         return KpiValue(value, None, n, left_out=graded.left_out)
-    logit, half = np.log(value / (1.0 - value)), Z95 / (positives * value * (1.0 - value)) ** 0.5
-    low, high = (float(1.0 / (1.0 + np.exp(-x))) for x in (logit - half, logit + half))
-    return KpiValue(value, None, n, low, high, graded.left_out)
+    logit, error = np.log(value / (1.0 - value)), 1.0 / (positives * value * (1.0 - value)) ** 0.5
+    low, high = (float(1.0 / (1.0 + np.exp(-x))) for x in (logit - Z95 * error, logit + Z95 * error))
+    bounds = AroundLogit(value, error, positives - 1) if positives > 1 else None
+    return KpiValue(value, None, n, low, high, graded.left_out, bounds)
 
 
 KPI = Kpi(

@@ -5,7 +5,8 @@ import polars as pl
 
 from core.arrays import Ints
 from monitor.kpi.base import Kpi, KpiValue, undefined
-from monitor.kpi.intervals import BOOTSTRAP_SAMPLES, SEED, Z95
+from monitor.kpi.bounds import BOOTSTRAP_SAMPLES, SEED, Around
+from monitor.kpi.intervals import Z95
 from monitor.kpi.texts import answers
 
 
@@ -46,8 +47,10 @@ def bleu(frame: pl.DataFrame) -> KpiValue:
         return KpiValue(value, None, n)
     rng = np.random.default_rng(SEED)
     weights = (np.bincount(rng.integers(0, n, n), minlength=n) for _ in range(BOOTSTRAP_SAMPLES))
-    half = Z95 * float(np.std([corpus(w @ statistics) for w in weights], ddof=1))
-    return KpiValue(value, None, n, max(0.0, value - half), min(100.0, value + half))
+    samples = np.array([corpus(w @ statistics) for w in weights])
+    error, bias = float(samples.std(ddof=1)), float(samples.mean()) - value
+    bounds = Around(value, error, n - 1, 0.0, 100.0, bias)
+    return KpiValue(value, None, n, max(0.0, value - Z95 * error), min(100.0, value + Z95 * error), bounds=bounds)
 
 
 KPI = Kpi(name="bleu", unit="points of 100", higher_is_better=True, tasks=("generation",), compute=bleu)

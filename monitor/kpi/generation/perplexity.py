@@ -6,6 +6,7 @@ from typing import Final
 import polars as pl
 
 from monitor.kpi.base import Kpi, KpiValue, numbers
+from monitor.kpi.bounds import Mapped
 from monitor.kpi.intervals import mean_value
 
 MAX_MEAN_NATS: Final = 700.0  # exp of a larger number is not finite
@@ -37,7 +38,12 @@ def perplexity(frame: pl.DataFrame) -> KpiValue:
         return KpiValue(None, "the log-probabilities are too low for a finite perplexity", found.n, left_out=left_out)
     ends = (found.value, found.low, found.high)
     value, low, high = (None if x is None or x > MAX_MEAN_NATS else math.exp(x) for x in ends)
-    return KpiValue(value, found.reason, found.n, low, high, left_out)
+    bounds = Mapped(found.bounds, _exp) if found.bounds is not None else None
+    return KpiValue(value, found.reason, found.n, low, high, left_out, bounds)
+
+
+def _exp(nats: float) -> float:
+    return math.exp(nats) if nats <= MAX_MEAN_NATS else math.inf
 
 
 KPI = Kpi(

@@ -1,11 +1,13 @@
 """Percentiles of latency: one function, one entry per percentile."""
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 import numpy as np
 import polars as pl
 
+from core.arrays import Floats
 from monitor.kpi.base import NO_NUMBER, TASKS, Kpi, KpiValue, numbers, undefined
 from monitor.kpi.intervals import Z95
 
@@ -41,7 +43,32 @@ def percentile(frame: pl.DataFrame, share: float) -> KpiValue:
     ordered = np.sort(values)
     low = min(value, float(ordered[below - 1])) if below >= 1 else None
     high = max(value, float(ordered[above - 1])) if above <= n else None
-    return KpiValue(value, None, n, low, high, left_out)
+    return KpiValue(value, None, n, low, high, left_out, Quantile(ordered, share))
+
+
+@dataclass(frozen=True, slots=True)
+class Quantile:
+    """The ends of a quantile: exact, for any distribution.
+
+    Attributes:
+        ordered: values in ascending order, shape (rows,).
+        share: the quantile, in (0, 1).
+
+    Source: Conover, Practical Nonparametric Statistics (1999), section 3.2.
+    """
+
+    ordered: Floats
+    share: float
+
+    def __call__(self, alpha: float) -> tuple[float | None, float | None]:
+        from scipy.stats import binom
+
+        n = len(self.ordered)
+        # The quantile lies below the k-th value where fewer than k rows lie below it, and above it where k rows do.
+        below = int(binom.ppf(alpha, n, self.share))
+        above = int(binom.isf(alpha, n, self.share))
+        low = float(self.ordered[below - 1]) if below >= 1 else None
+        return low, float(self.ordered[above]) if above < n else None
 
 
 KPIS: Final = tuple(

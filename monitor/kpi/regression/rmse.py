@@ -1,9 +1,12 @@
 """Root mean squared error."""
 
+import math
+
 import numpy as np
 import polars as pl
 
 from monitor.kpi.base import Kpi, KpiValue, no_pair, paired
+from monitor.kpi.bounds import Mapped
 from monitor.kpi.intervals import mean_value
 
 
@@ -29,7 +32,8 @@ def rmse(frame: pl.DataFrame) -> KpiValue:
         squares = (prediction - outcome) ** 2
     square = mean_value(squares, lowest=0.0, left_out=left_out, if_empty=no_pair(left_out))
     value, low, high = (None if x is None else x**0.5 for x in (square.value, square.low, square.high))
-    return KpiValue(value, square.reason, square.n, low, high, left_out)
+    bounds = Mapped(square.bounds, math.sqrt) if square.bounds is not None else None
+    return KpiValue(value, square.reason, square.n, low, high, left_out, bounds)
 
 
 KPI = Kpi(name="rmse", unit="outcome", higher_is_better=False, tasks=("regression",), compute=rmse)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from monitor.kpi.expression import AGGREGATES, FUNCTIONS, ExpressionError, parse
 from monitor.metric_names import check_metrics
 from monitor.spec.parse import SpecError
+from monitor.windows.limits import judged
 from monitor.windows.readings import kpi_readings
 from tests.monitor.traffic import document, spec
 
@@ -148,10 +149,10 @@ def test_a_spec_names_a_kpi_of_its_own_which_waits_for_outcomes_only_where_it_re
     declared = spec(monitors=with_kpi(expression="share(decision == 'yes')", unit="share", max=0.1))
     check_metrics(declared)
     rows = pl.DataFrame({"decision": ["yes", "no"] * 50, "truth": ["yes"] * 100, "version": ["v1"] * 100})
-    one = kpi_readings(declared, rows.clear(), rows)[0]
+    one = judged(kpi_readings(declared, rows.clear(), rows, declared.monitors.scales[0])[0], None)
     assert (one.value, one.unit, one.n, one.alarm) == (0.5, "share", 100, True)
     waiting = spec(monitors=with_kpi(expression="share(truth == 'yes')"))
-    reading = kpi_readings(waiting, rows[:40], rows)[0]
+    reading = kpi_readings(waiting, rows[:40], rows, waiting.monitors.scales[0])[0]
     assert (reading.value, reading.n, reading.details["coverage"]) == (1.0, 40, 0.4)
 
 

@@ -97,7 +97,9 @@ def test_the_alarms_observed_are_those_of_the_windows(tmp_path: Path) -> None:
     names = [(s["monitor"], s["scale"]) for s in found["observed"]["streams"]]
     each = [(monitor, scale) for scale in ("1d", "7d") for monitor in ("drift", "quality", "volume")]
     assert names == [*each, ("concept", "labels")]
-    assert [(s["monitor"], s["scale"]) for s in found["limits"]] == [("kpi", "1d"), ("kpi", "7d")]
+    assert [(s["monitor"], s["scale"]) for s in found["limits"]] == [
+        (monitor, scale) for scale in ("1d", "7d") for monitor in ("kpi", "estimate")
+    ]
     # Drift leaves what one scale cannot use to the other. What quality and volume cannot test is not spent; a replay
     # does not judge silence.
     each_scale = {"quality": 0.0125, "volume": 0.025}

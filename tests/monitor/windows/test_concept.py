@@ -83,8 +83,10 @@ def test_without_labels_of_the_reference_nothing_is_watched(site: Site) -> None:
 def test_the_budget_is_split_and_sums_to_the_declared_one() -> None:
     declared = spec()
     [scale] = declared.monitors.scales
-    parts = [false_alarm_budget.alpha(declared, part, scale) for part in ("drift", "quality", "silence", "concept")]
-    assert sum(parts) == pytest.approx(declared.monitors.alpha(scale))
+    parts = ("drift", "quality", "silence", "concept", "limits", "estimate")
+    assert sum(false_alarm_budget.alpha(declared, part, scale) for part in parts) == pytest.approx(
+        declared.monitors.alpha(scale)
+    )
     columns = {n: c for n, c in document()["columns"].items() if n != "truth"}
     without = spec(columns=columns, monitors={"windows": {"rows": 250}, "false_alarms": {"alpha": 0.01}})
     assert false_alarm_budget.alpha(without, "concept", scale) == 0.0
