@@ -90,13 +90,13 @@ def _upper_mean(values: Floats, highest: float, alpha: float) -> float:
         values = np.append(values, highest if np.isfinite(highest) else 2.0 * values.max() - values.mean())
         n, mean, spread = len(values), float(values.mean()), float(values.std(ddof=1))
     if not spread or not np.isfinite(spread):
-        return mean if not spread else np.inf
+        return mean if not spread else float("inf")
     half = student(alpha, n - 1) / n**0.5
     skew = float(np.mean(((values - mean) / spread) ** 3))
     if abs(skew) < 1e-9:
-        return mean + half * spread
+        return float(mean + half * spread)
     corrected = (3.0 / skew) * (float(np.cbrt(1.0 + skew * (-half - skew / (6.0 * n)))) - 1.0)
-    return mean + spread * max(half, -corrected)
+    return float(mean + spread * max(half, -corrected))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import yaml
 
 from api.replay.policies import policies
 from api.replay.replay_file import replay_file
-from monitor.spec.false_alarm_budget import SILENCE_SHARE
+from monitor.spec.false_alarm_budget import LIMITS_SHARE, SILENCE_SHARE
 from monitor.spec.model import ModelSpec
 from tests.api.replay.test_replay import ELEC2, LABEL, NUMBER, OUTCOME, PREDICTION, SHIFT, START, elec2, events, spec
 from tests.service import assay
@@ -104,7 +104,7 @@ def test_the_alarms_observed_are_those_of_the_windows(tmp_path: Path) -> None:
     # does not judge silence.
     each_scale = {"quality": 0.0125, "volume": 0.025}
     unspent = sum(each_scale.get(s["monitor"], 0.0) for s in found["observed"]["streams"] if not s["looks"])
-    assert found["observed"]["budget_per_30d"] == pytest.approx(1.0 - SILENCE_SHARE - unspent, rel=0.005)
+    assert found["observed"]["budget_per_30d"] == pytest.approx(1.0 - SILENCE_SHARE - LIMITS_SHARE - unspent, rel=0.005)
 
 
 def test_no_error_stream_uses_labels_before_they_arrive(tmp_path: Path) -> None:
