@@ -12,7 +12,11 @@ from api.http.deps import Db, SiteDep
 from api.pages.render import Form, PageRoute
 from core.errors import InvalidError
 from governance.access.roles import Caller, Permission
+from monitor import store
+from monitor.alerts import actions
 from monitor.alerts.acknowledge import acknowledge_alert, resolve_alert
+from monitor.spec.duration import duration
+from monitor.tables import Model
 from reports import service as reports
 from retrain.runs.approve import approve_run, reject_run
 from retrain.runs.consider import start_manual
@@ -41,6 +45,44 @@ def acknowledge(caller: AlertWorker, alert_id: UUID, site: SiteDep, db: Db, form
 def resolve(caller: AlertWorker, alert_id: UUID, site: SiteDep, db: Db, form: Form) -> RedirectResponse:
     resolve_alert(site, db, alert_id, caller.name, _reason(form))
     return RedirectResponse(f"/alerts/{alert_id}", 303)
+
+
+@router.post("/alerts/{alert_id}/comment")
+def comment(caller: AlertWorker, alert_id: UUID, site: SiteDep, db: Db, form: Form) -> RedirectResponse:
+    actions.comment(site, db, store.alert(db, alert_id).incident_id, caller.name, _reason(form))
+    return RedirectResponse(f"/alerts/{alert_id}#incident", 303)
+
+
+@router.post("/alerts/{alert_id}/assign")
+def assign(caller: AlertWorker, alert_id: UUID, site: SiteDep, db: Db, form: Form) -> RedirectResponse:
+    owner = form.get("owner", "").strip()[:100] or None
+    actions.assign(site, db, store.alert(db, alert_id).incident_id, caller.name, owner)
+    return RedirectResponse(f"/alerts/{alert_id}#incident", 303)
+
+
+@router.post("/alerts/{alert_id}/snooze")
+def snooze(caller: AlertWorker, alert_id: UUID, site: SiteDep, db: Db, form: Form) -> RedirectResponse:
+    until, incident_id = site.clock.now() + _time(form), store.alert(db, alert_id).incident_id
+    actions.snooze(site, db, incident_id, caller.name, until, _reason(form))
+    return RedirectResponse(f"/alerts/{alert_id}#incident", 303)
+
+
+@router.post("/alerts/{alert_id}/mute")
+def mute(caller: AlertWorker, alert_id: UUID, site: SiteDep, db: Db, form: Form) -> RedirectResponse:
+    alert = store.alert(db, alert_id)
+    model = None if alert.model_id is None else db.get_one(Model, alert.model_id).name
+    actions.mute(
+        site, db, caller.name, model=model, monitor=alert.monitor, metric=alert.metric, column="",
+        reason=_reason(form), until=site.clock.now() + _time(form),
+    )  # fmt: skip
+    return RedirectResponse(f"/alerts/{alert_id}#incident", 303)
+
+
+def _time(form: dict[str, str]) -> timedelta:
+    try:
+        return duration(form.get("for", ""))
+    except ValueError as error:
+        raise InvalidError(f"for: {error}", field="for", value=form.get("for", "")) from None
 
 
 @router.post("/runs/{run_id}/approve")

@@ -16,6 +16,8 @@ from governance.access.roles import Caller, Permission
 from governance.ledger.checkpointing import inclusion_proof, latest_checkpoint
 from monitor import store as monitor_store
 from monitor.alerts import examples, headlines
+from monitor.alerts import store as alert_store
+from monitor.alerts.quiet import quiet_reason
 from monitor.notify.tell import around
 from monitor.site import Site
 from monitor.spec.parse import parse_spec
@@ -46,7 +48,10 @@ def alert_page(caller: Reader, alert_id: UUID, site: SiteDep, db: ReadDb) -> HTM
     rows = examples.examples(site, alert, model.name) if shown and model is not None else []
     return page(
         "alert.html", caller=caller, alert=alert, model=model, first=first, last=last, cite=citations.find,
-        examples=rows, told=headlines.last_announced(alert), around=around(db, alert, site.clock.now()),
+        around=around(db, alert, site.clock.now()),
+        examples=rows, told=headlines.last_announced(alert), incident=alert_store.incident(db, alert.incident_id),
+        others=[a for a in alert_store.alerts_of_incident(db, alert.incident_id) if a.id != alert.id],
+        timeline=alert_store.notes(db, alert.incident_id), quiet=quiet_reason(db, alert, site.clock.now()),
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from api.http.deps import ReadDb, SiteDep
 from api.pages.render import PageRoute, page
 from governance.access.roles import Caller, Permission
 from monitor import store as monitor_store
+from monitor.alerts import store as alert_store
 from monitor.notify import deploys
 from monitor.service import CurrentSpec, current_spec
 from monitor.site import Site
@@ -40,7 +41,8 @@ def overview(caller: Reader, site: SiteDep, db: ReadDb, request: Request) -> HTM
     rows.sort(key=lambda r: (order[r["health"].status], r["name"]))
     counts = {status: sum(1 for r in rows if r["health"].status == status) for status in order}
     url = shlex.quote(str(request.base_url).rstrip("/"))  # the page puts it into commands
-    return page("overview.html", caller=caller, models=rows, counts=counts, url=url)
+    system = alert_store.unresolved_system_alerts(db)
+    return page("overview.html", caller=caller, models=rows, counts=counts, url=url, system=system)
 
 
 def _summary(site: Site, db: Session, current: CurrentSpec) -> dict[str, Any]:
@@ -92,7 +94,7 @@ def model_page(
         "model.html", caller=caller, model=model, spec=spec, revision=current.revision,
         summary=_summary(site, db, current), budget=budget_words(spec), rules=rule_words(spec),
         wide=_svg(drawn, 1072), narrow=_svg(drawn, 358), data=timeline_table(drawn) if drawn else None,
-        alerts=alerts[::-1], windows=windows[::-1],
+        alerts=alerts[::-1], mutes=alert_store.mutes(db, model.id, site.clock.now()), windows=windows[::-1],
         by_window=_by_window(measured), fairness=_newest_fairness(measured), decisions=decisions[::-1], runs=runs[::-1],
         gates=store.gates(db, [r.id for r in runs]), versions=versions[::-1], reports=reports, cite=citations.find,
         since=since, until=until, period=period, busy=busy, limit=WINDOWS, chosen=chosen, progress=progress,

@@ -33,10 +33,10 @@ POLICY: Final = (
 STATIC: Final = {"assay.css": "text/css; charset=utf-8", "assay.js": "text/javascript; charset=utf-8"}
 SHAPES: Final = {
     "ok": "●", "alarm": "▲", "unknown": "×", "open": "▲", "acknowledged": "◐", "resolved": "●", "pass": "●",
-    "fail": "▲",
+    "fail": "▲", "critical": "▲", "warning": "△", "info": "○",
     "promoted": "●", "rejected": "▲", "failed": "▲", "champion": "●", "ready": "●", "queued": "○", "retired": "○",
 }  # fmt: skip
-CLASSES: Final = {"▲": "alarm", "●": "ok"}
+CLASSES: Final = {"▲": "alarm", "△": "alarm", "●": "ok"}
 
 
 def static(name: str) -> bytes:

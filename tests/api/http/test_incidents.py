@@ -118,3 +118,23 @@ def test_who_reads_may_not_act(site: Site, client: TestClient) -> None:
     assert client.get(f"/api/v1/incidents/{incident}", headers=headers).status_code == 200
     for path in (f"incidents/{incident}/resolve", f"incidents/{incident}/acknowledge", f"mutes/{NOBODY}/end"):
         assert client.post(f"/api/v1/{path}", headers=headers).status_code == 403
+
+
+def test_the_pages_show_severity_incident_and_timeline_and_take_what_people_do(site: Site, client: TestClient) -> None:
+    alert, system = opened(site, model=True), opened(site, model=False, metric="worker_lag")
+    page = f"/alerts/{alert}"
+    for action, form in (
+        ("comment", {"reason": "a new form since Monday"}), ("assign", {"owner": "ben"}),
+        ("snooze", {"for": "4h", "reason": "deploying"}), ("mute", {"for": "7d", "reason": "known"}),
+    ):  # fmt: skip
+        answer = client.post(f"{page}/{action}", data=form)
+        assert answer.status_code == 200, answer.text  # after the redirect
+        assert answer.url.path == page
+    shown = client.get(page).text
+    for words in ("critical", "a new form since Monday", "ben", "its incident is snoozed until", "kpi, accuracy until"):
+        assert words in shown
+    assert "Muted by admin until" in client.get("/models/loans").text
+    assert client.post(f"{page}/snooze", data={"for": "soon", "reason": "x"}).status_code == 422
+    assert "worker_lag is beyond its limit." in client.get("/").text
+    assert "worker_lag is beyond its limit." in client.get(f"/alerts/{system}").text
+    assert client.post(f"/alerts/{system}/mute", data={"for": "1d", "reason": "known"}).status_code == 200
