@@ -5,6 +5,7 @@ from typing import Final
 
 import core.queue
 import governance.tables
+import monitor.lake_tables
 import monitor.notify.tables
 import monitor.tables
 import reports.tables
@@ -15,6 +16,7 @@ MAPPED: Final[tuple[ModuleType, ...]] = (
     core.queue,
     governance.tables,
     monitor.tables,
+    monitor.lake_tables,
     monitor.notify.tables,
     retrain.tables,
     reports.tables,

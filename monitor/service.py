@@ -1,6 +1,7 @@
 """Declare a model, change its spec and begin a new reference; light enough for the API to load at start-up."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, time
 from typing import Any, Final, Literal
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from governance.ledger.append import append_entry
 from monitor import store
 from monitor.events.columns import DELTA_TYPES
 from monitor.site import Site
+from monitor.spec.duration import duration
 from monitor.spec.model import ModelSpec
 from monitor.spec.parse import SpecError, parse_spec
 from monitor.tables import Model, ReferenceRow, SpecRevision
@@ -27,6 +29,7 @@ class Applied:
     model_id: UUID
     revision: int
     outcome: Literal["created", "changed", "unchanged"]
+    judged_again: int = 0  # windows that will be judged again under this revision, beside the verdicts given
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,17 @@ def apply_spec(site: Site, db: Session, spec: ModelSpec, author: str) -> Applied
         open_reference(site, db, model.id, reason="model declared")
     else:
         _renew_reference(site, db, model, spec)
-    return Applied(model.id, model.revision, outcome)
+    return Applied(model.id, model.revision, outcome, _windows_to_judge_again(site, db, model, spec))
+
+
+def _windows_to_judge_again(site: Site, db: Session, model: Model, spec: ModelSpec) -> int:
+    """Windows of the reference in force whose verdicts were given under a spec that judges otherwise."""
+    row = store.newest_reference(db, model.id)
+    if row is None:
+        return 0
+    found = store.windows_by_revision(db, row.id, kept_since(spec, site.clock.now()))
+    wanted = judging_inputs(spec)
+    return sum(n for r, n in found.items() if judging_inputs(spec_of(site, db, model.id, r)) != wanted)
 
 
 def _check_stored(site: Site, db: Session, model: Model, spec: ModelSpec) -> None:
@@ -115,6 +128,18 @@ def _renew_reference(site: Site, db: Session, model: Model, spec: ModelSpec) -> 
 def _reference_inputs(spec: ModelSpec) -> tuple[Any, ...]:
     columns = {name: column.model_copy(update={"min": None, "max": None}) for name, column in spec.columns.items()}
     return spec.baseline, columns, spec.monitors.windows  # as declared: auto stays auto
+
+
+def judging_inputs(spec: ModelSpec) -> tuple[Any, ...]:
+    """What decides how a window is judged against a given reference."""
+    return spec.monitors, spec.columns
+
+
+def kept_since(spec: ModelSpec, now: datetime) -> datetime | None:
+    """Start of the first day whose rows retention keeps; None where all are kept."""
+    if spec.retention is None:
+        return None
+    return datetime.combine((now - duration(spec.retention)).date(), time(), UTC)
 
 
 def current_spec(site: Site, db: Session, model_name: str) -> CurrentSpec:

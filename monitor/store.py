@@ -15,6 +15,7 @@ from monitor.tables import (  # fmt: skip
     Alert,
     AlertWindow,
     Dataset,
+    LaterVerdict,
     Measurement,
     Model,
     QuarantineDecision,
@@ -96,10 +97,11 @@ def newest_block(db: Session, baseline_id: UUID) -> int:
     return -1 if found is None else found
 
 
-def windows_count(db: Session, baseline_id: UUID, scale: str) -> int:
-    """Number of closed windows of one scale since a reference began."""
-    query = select(func.count()).select_from(Window).where(Window.baseline_id == baseline_id, Window.scale == scale)
-    return db.scalar(query) or 0
+def next_window_number(db: Session, baseline_id: UUID, scale: str) -> int:
+    """One past the number of the last closed window of one scale since a reference began; 0 before the first."""
+    query = select(func.max(Window.number)).where(Window.baseline_id == baseline_id, Window.scale == scale)
+    last = db.scalar(query)
+    return 0 if last is None else last + 1
 
 
 def has_windows(db: Session, model_id: UUID) -> bool:
@@ -139,6 +141,41 @@ def windows_judged_before(db: Session, baseline_id: UUID, seq: int, after: datet
     """Windows of a reference that end after a time and whose verdict leaves out events before `seq`, oldest first."""
     query = select(Window).where(Window.baseline_id == baseline_id, Window.judged_seq < seq, Window.to_ts > after)
     return db.scalars(query.order_by(Window.to_ts, Window.number)).all()
+
+
+def windows_by_revision(db: Session, baseline_id: UUID, since: datetime | None = None) -> dict[int, int]:
+    """Number of windows of a reference judged under each spec revision; with `since`, of those that begin later."""
+    query = select(Window.spec_revision, func.count()).where(Window.baseline_id == baseline_id)
+    if since is not None:
+        query = query.where(Window.from_ts >= since)
+    return {int(revision): int(count) for revision, count in db.execute(query.group_by(Window.spec_revision))}
+
+
+def windows_without_later_verdict(
+    db: Session, baseline_id: UUID, revisions: Collection[int], revision: int
+) -> Sequence[Window]:
+    """Windows judged under any of `revisions` whose verdict under a later one is missing or outdated, newest first."""
+    known = exists().where(
+        LaterVerdict.window_id == Window.id, LaterVerdict.spec_revision == revision,
+        LaterVerdict.judged_seq >= Window.judged_seq, LaterVerdict.next_outcome >= Window.next_outcome,
+    )  # fmt: skip
+    query = select(Window).where(Window.baseline_id == baseline_id, Window.spec_revision.in_(revisions), ~known)
+    return db.scalars(query.order_by(Window.to_ts.desc(), Window.number.desc())).all()
+
+
+def later_verdict(db: Session, window_id: UUID, revision: int) -> LaterVerdict | None:
+    """The verdict of a window under a later spec revision; None where it was not judged under it."""
+    query = select(LaterVerdict).where(LaterVerdict.window_id == window_id, LaterVerdict.spec_revision == revision)
+    return db.scalars(query).first()
+
+
+def later_verdicts(db: Session, windows: Collection[UUID]) -> dict[UUID, list[LaterVerdict]]:
+    """The verdicts of windows under later spec revisions, by window, in order of revision."""
+    query = select(LaterVerdict).where(LaterVerdict.window_id.in_(windows)).order_by(LaterVerdict.spec_revision)
+    found: dict[UUID, list[LaterVerdict]] = {}
+    for verdict in db.scalars(query):
+        found.setdefault(verdict.window_id, []).append(verdict)
+    return found
 
 
 def window_measurements(db: Session, window_id: UUID, *, monitor: str | None = None) -> Sequence[Measurement]:

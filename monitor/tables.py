@@ -66,6 +66,11 @@ class ReferenceRow(Keyed, Base):
     from_ts: Mapped[datetime | None]
     to_ts: Mapped[datetime | None]
     rows: Mapped[int | None]
+    # Windows of rows begin anew with this event, one past the reference's last; null until that is known.
+    windows_seq: Mapped[int | None]
+    windows_ts: Mapped[datetime | None]  # no window of time is closed between the rows before a long pause and this
+    far_rows: Mapped[list[Any]] = mapped_column(default=list)  # monitor.reference.far_rows: left out for their time
+    moved: Mapped[dict[str, Any] | None]  # monitor.reference.stability: columns that moved within it
     artifact: Mapped[str | None] = mapped_column(String(80))  # monitor.profile.reference_profile bytes
     problem: Mapped[str | None]  # why its rows could not be fitted
     profiled_seq: Mapped[int | None]  # the stored profiles include every event before it
@@ -143,6 +148,31 @@ class Window(Keyed, Base):
     history: Mapped[list[Any]] = mapped_column(
         default=list
     )  # monitor.windows.correction_history.verdict_summary of earlier verdicts, and why they changed
+
+
+class LaterVerdict(Keyed, Base):
+    """The verdict that a closed window would have got under a later spec revision.
+
+    It stands beside the verdict that was given, is marked with its revision, and never alarms.
+    """
+
+    __tablename__ = "later_verdict"
+    __table_args__ = (
+        UniqueConstraint("window_id", "spec_revision"),
+        CheckConstraint(f"verdict in {VERDICTS}", name="verdict"),
+    )
+
+    window_id: Mapped[UUID] = mapped_column(ForeignKey("window.id"))
+    spec_revision: Mapped[int]
+    verdict: Mapped[str] = mapped_column(String(16))
+    sentence: Mapped[str]
+    drift: Mapped[str] = mapped_column(String(32))  # verdict of the drift test
+    p: Mapped[float | None]
+    alpha: Mapped[float | None]
+    readings: Mapped[list[Any]] = mapped_column(default=list)  # KPIs, fairness and every reading beyond its limit
+    judged_seq: Mapped[int]  # as in the window: it considers every event before it
+    next_outcome: Mapped[int]  # and the rows of outcomes before this one
+    judged_at: Mapped[datetime]
 
 
 class Measurement(Keyed, Base):
@@ -366,27 +396,3 @@ class UnmappedService(Keyed, Base):
     sample: Mapped[dict[str, Any]]  # span kind -> monitor.ingest.otlp.unmapped.sample_of
     first_at: Mapped[datetime]
     last_at: Mapped[datetime]
-
-
-class LakeRecord(Base):
-    """How far the files of one Delta table are recorded in the ledger; its locked row orders the entries."""
-
-    __tablename__ = "lake_record"
-
-    model: Mapped[str] = mapped_column(String(63), primary_key=True)
-    table: Mapped[str] = mapped_column(String(63), primary_key=True)
-    version: Mapped[int] = mapped_column(default=-1)  # last Delta version recorded
-    previous: Mapped[str | None] = mapped_column(String(80))  # digest of the last ledger entry
-    checkpoints: Mapped[list[Any]]  # names of the Delta checkpoints recorded and still there
-
-
-class LakeFile(Base):
-    """A data file of the newest recorded version of a table, stored so that its bytes are hashed only once."""
-
-    __tablename__ = "lake_file"
-
-    model: Mapped[str] = mapped_column(String(63), primary_key=True)
-    table: Mapped[str] = mapped_column(String(63), primary_key=True)
-    path: Mapped[str] = mapped_column(String(200), primary_key=True)
-    sha256: Mapped[str | None] = mapped_column(String(80))
-    rows: Mapped[int]

@@ -84,6 +84,7 @@ class BaselineLine(ReportPart):
     end: datetime | None
     digest: str | None
     entry: int | None
+    notices: tuple[str, ...] = ()  # what moved within it, which rows it leaves out
 
 
 class WindowLine(ReportPart):

@@ -1,7 +1,9 @@
 """Commands that manage one model through the running service."""
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import quote
 from uuid import UUID
 
@@ -38,6 +40,12 @@ def apply(spec: Annotated[Path, typer.Argument(help="YAML or JSON file")], as_js
         emit_json(answer)
     else:
         console.print(f"{parsed.model}: {answer['outcome']}, revision {answer['revision']}")
+        if again := answer.get("judged_again"):
+            windows = "1 closed window" if again == 1 else f"{again:,} closed windows"
+            console.print(
+                f"{windows} of this reference will be judged again under revision {answer['revision']}. The verdicts "
+                "given stay as they are; the new ones stand beside them and raise no alarm.", soft_wrap=True,
+            )  # fmt: skip
 
 
 def evaluate(model: ModelName, as_json: JsonFlag = False) -> None:
@@ -48,6 +56,28 @@ def evaluate(model: ModelName, as_json: JsonFlag = False) -> None:
         return
     columns = ("to_ts", "scale", "rows", "labels", "verdict", "sentence")
     emit_rows(windows, columns, title=model, empty="No window has closed yet.")
+    for line in _later_lines(windows):
+        console.print(line, soft_wrap=True)
+    _print_reference(model)
+
+
+def _print_reference(model: str) -> None:
+    """What a person should know about the reference in force."""
+    for notice in client().json("GET", _path(model))["reference"]["notices"]:
+        console.print(f"Reference: {notice['sentence']}", markup=False, soft_wrap=True)
+
+
+def _later_lines(windows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What later spec revisions would have said of windows judged before them, one line for each revision."""
+    found: dict[int, Counter[str]] = {}
+    for window in windows:
+        for later in window.get("later", []):
+            found.setdefault(later["spec_revision"], Counter())[later["verdict"]] += 1
+    return [
+        f"Judged again under revision {revision}, beside the verdicts given and without an alarm: "
+        + ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
+        for revision, counts in sorted(found.items())
+    ]
 
 
 def retrain(model: ModelName, reason: Reason, as_json: JsonFlag = False) -> None:

@@ -132,6 +132,8 @@ def _show(document: Mapping[str, Any]) -> None:
     emit_rows(
         document["windows"], columns, title=document["model"], empty="No window closed: the file holds too few rows."
     )
+    for notice in document["reference"]["notices"]:
+        console.print(f"Reference: {notice['sentence']}", markup=False, soft_wrap=True)
     for alert in document["alerts"]:
         what = " ".join(part for part in (alert["monitor"], alert["metric"], alert["column"]) if part)
         console.print(f"Alert {alert['opened_at']}: {what}: {alert['sentence']}", markup=False)

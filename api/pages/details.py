@@ -76,6 +76,7 @@ def window_page(caller: Reader, window_id: UUID, site: SiteDep, db: ReadDb) -> H
         others=others,
         charts=drawn,
         why_no_charts=why,
+        later=monitor_store.later_verdicts(db, [window_id]).get(window_id, []),
         changed=window.decision.get("verdict") == "drift",
         spec=parse_spec(monitor_store.spec_revision(db, window.model_id, window.spec_revision).document),
     )

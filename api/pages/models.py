@@ -19,6 +19,7 @@ from monitor.notify import deploys
 from monitor.service import CurrentSpec, current_spec
 from monitor.site import Site
 from monitor.tables import Measurement
+from monitor.windows.reference_standing import reference_standing
 from reports import store
 from reports.charts.data_table import timeline_table
 from reports.charts.svg import timeline_svg
@@ -97,6 +98,8 @@ def model_page(
         alerts=alerts[::-1], mutes=alert_store.mutes(db, model.id, site.clock.now()), windows=windows[::-1],
         by_window=_by_window(measured), fairness=_newest_fairness(measured), decisions=decisions[::-1], runs=runs[::-1],
         gates=store.gates(db, [r.id for r in runs]), versions=versions[::-1], reports=reports, cite=citations.find,
+        reference=reference_standing(site, db, current),
+        later=monitor_store.later_verdicts(db, [w.id for w in windows]),
         since=since, until=until, period=period, busy=busy, limit=WINDOWS, chosen=chosen, progress=progress,
     )  # fmt: skip
 

@@ -14,6 +14,7 @@ from monitor.tables import Measurement, Window
 from monitor.windows.backtest import StoredHistory, windows_of_declared_limits
 from monitor.windows.limits import not_judged
 from monitor.windows.observed_alarm_rates import JudgedWindow, alarm_episodes, alarm_rates, detection_delay
+from monitor.windows.reference_standing import reference_standing
 
 
 def document(run: ReplayRun, stored: StoredHistory, changed_at: datetime | None) -> dict[str, Any]:
@@ -30,11 +31,12 @@ def document(run: ReplayRun, stored: StoredHistory, changed_at: datetime | None)
             }
             for a in store.alerts(db, model.id)
         ]  # fmt: skip
+        reference = reference_standing(site, db, stored.current)
     blocked = [d for d in run.decisions if not d["fire"]]
     judged = stored.recorded_windows(changed_at)
     declared = windows_of_declared_limits(site, stored.current)
     return {
-        "model": spec.model, "windows": windows, "alerts": alerts,
+        "model": spec.model, "reference": reference, "windows": windows, "alerts": alerts,
         "runs": [d | {"state": "would_have_started"} for d in run.decisions if d["fire"]],
         "blocked": blocked, "accepted": run.accepted, "duplicates": run.duplicates,
         "rejected": sorted(run.rejected, key=lambda r: (r["file"], r["line"])),

@@ -23,6 +23,7 @@ class AppliedOut(Out):
     revision: int
     outcome: Literal["created", "changed", "unchanged"]
     digest: str
+    judged_again: int = 0  # closed windows that will be judged again under this revision, without an alarm
 
 
 class ModelRow(Out):
@@ -36,6 +37,7 @@ class ModelOut(ModelRow):
     author: str
     changed_at: datetime
     spec: dict[str, Any]
+    reference: dict[str, Any]  # monitor.windows.reference_standing
 
 
 class ModelNameError(ConflictError):
@@ -60,7 +62,10 @@ def apply(
     if spec.retrain is not None:
         ensure_base_version(site, db, store.model(db, model), spec, caller.name)
     response.status_code = 201 if applied.outcome == "created" else 200
-    return AppliedOut(model=model, revision=applied.revision, outcome=applied.outcome, digest=spec.digest)
+    return AppliedOut(
+        model=model, revision=applied.revision, outcome=applied.outcome, digest=spec.digest,
+        judged_again=applied.judged_again,
+    )  # fmt: skip
 
 
 def _parse(model: str, body: bytes) -> ModelSpec:
@@ -80,10 +85,15 @@ def list_models(_: Annotated[Caller, requires(Permission.READ)], db: ReadDb) -> 
 
 
 @router.get("/{model}")
-def read(_: Annotated[Caller, requires(Permission.READ)], model: str, db: ReadDb) -> ModelOut:
+def read(_: Annotated[Caller, requires(Permission.READ)], model: str, site: SiteDep, db: ReadDb) -> ModelOut:
+    """The spec in force, and the reference in force with what a person should know about it."""
+    from monitor.service import in_force
+    from monitor.windows.reference_standing import reference_standing  # loads numpy and polars
+
     found = store.model(db, model)
     revision = store.spec_revision(db, found.id, found.revision)
     return ModelOut(
         name=found.name, revision=found.revision, created_at=found.created_at, digest=revision.digest,
         author=revision.author, changed_at=revision.created_at, spec=revision.document,
+        reference=reference_standing(site, db, in_force(site, db, found)),
     )  # fmt: skip

@@ -29,7 +29,22 @@ class MeasurementQuery(PeriodQuery):
     cursor: UUID | None = None
 
 
+class LaterVerdictOut(Out):
+    """The verdict that a window would have got under a later spec revision; it never alarms."""
+
+    spec_revision: int
+    verdict: str
+    sentence: str
+    drift: str
+    p: float | None
+    alpha: float | None
+    readings: list[dict[str, Any]]
+    judged_at: datetime
+
+
 class WindowOut(Out):
+    """A window and the verdict given; `later`: what later spec revisions would have said, beside it."""
+
     id: UUID
     scale: str
     number: int
@@ -50,6 +65,7 @@ class WindowOut(Out):
     corrected_at: datetime | None
     corrections: int
     history: list[dict[str, Any]]
+    later: list[LaterVerdictOut] = Field(default_factory=list)
 
 
 class MeasurementOut(Out):
@@ -113,7 +129,10 @@ def silent(_: Reader, model: str, site: SiteDep, db: ReadDb) -> SilenceOut:
 def windows(_: Reader, model: str, period: Annotated[PeriodQuery, Query()], db: ReadDb) -> Page[WindowOut]:
     """Judged windows in order of their end; the newest `limit` of the period."""
     rows = store.windows(db, store.model(db, model).id, since=period.from_, until=period.to, limit=period.limit)
-    return Page[WindowOut].of(rows)
+    page, later = Page[WindowOut].of(rows), store.later_verdicts(db, [row.id for row in rows])
+    for window in page.items:
+        window.later = [LaterVerdictOut.model_validate(v, from_attributes=True) for v in later.get(window.id, ())]
+    return page
 
 
 @router.get("/measurements")

@@ -106,7 +106,7 @@ def _closed_until(site: Site, current: CurrentSpec, row: ReferenceRow) -> dateti
     if row.origin_ts is None:
         return None
     with site.database.read() as db:
-        closed = {scale: store.windows_count(db, row.id, scale) for scale in current.spec.monitors.scales}
+        closed = {scale: store.next_window_number(db, row.id, scale) for scale in current.spec.monitors.scales}
     ends = {window_times(row.origin_ts, scale, number)[0] for scale, number in closed.items() if number}
     return ends.pop() if len(ends) == 1 and all(closed.values()) else None
 

@@ -54,6 +54,11 @@ CELLS_PER_TEXT: Final = 500
 log = logger(__name__)
 
 
+def first_profiled(row: ReferenceRow) -> int:
+    """The first event that may lie in a profiled block; blocks of rows are counted from it."""
+    return row.from_seq if row.windows_seq is None else row.windows_seq
+
+
 def delete_profiles(db: Session, row: ReferenceRow) -> None:
     """Delete every profile of a reference whose bins changed; they are made again from the rows."""
     db.execute(delete(StoredProfile).where(StoredProfile.baseline_id == row.id))
@@ -85,11 +90,11 @@ def profile_blocks_again(
     Args:
         erased: sequence number and time of each erased row.
     """
-    counted = [(seq, ts) for seq, ts in erased if row.from_seq <= seq < (row.profiled_seq or 0)]
+    counted = [(seq, ts) for seq, ts in erased if first_profiled(row) <= seq < (row.profiled_seq or 0)]
     if not counted or row.artifact is None:
         return
     gone = pl.DataFrame(counted, schema={"seq": pl.Int64, "ts": pl.Datetime("us", "UTC")}, orient="row")
-    labels: list[int] = np.unique(labels_of(gone, current.spec.monitors.window_lengths, row.from_seq)).tolist()
+    labels: list[int] = np.unique(labels_of(gone, current.spec.monitors.window_lengths, first_profiled(row))).tolist()
     _profile_again(site, current, row, labels)
 
 
@@ -111,11 +116,11 @@ def profile_ended_blocks(site: Site, current: CurrentSpec, row: ReferenceRow, re
     """
     name, spec = current.model.name, current.spec
     next_seq = site.events.extent(name).next_seq
-    since = row.from_seq if row.profiled_seq is None else row.profiled_seq
+    since = first_profiled(row) if row.profiled_seq is None else row.profiled_seq
     if next_seq <= since:
         return []
     fresh = site.events.events(name, from_seq=since, to_seq=next_seq, columns=["seq", "ts"])
-    labels = labels_of(fresh, spec.monitors.window_lengths, row.from_seq)
+    labels = labels_of(fresh, spec.monitors.window_lengths, first_profiled(row))
     ended = labels < _open_label(site, spec, row, next_seq)
     waiting = fresh["seq"].filter(pl.Series(~ended))
     profiled = next_seq if waiting.is_empty() else int(waiting.min())  # type: ignore[arg-type]  # not null
@@ -160,7 +165,7 @@ def labels_between(
     """
     windows = spec.monitors.window_lengths
     if isinstance(windows, RowWindow):
-        ends = row_labels(np.array(seqs) - row.from_seq, windows.rows)
+        ends = row_labels(np.array(seqs) - first_profiled(row), windows.rows)
     else:
         ends = time_blocks(pl.Series(list(times)), windows)
     return range(int(ends[0]), int(ends[1]))
@@ -214,16 +219,18 @@ def _block_ranges(
     assert row.artifact is not None  # a reference that is not fitted has no blocks
     windows = current.spec.monitors.window_lengths
     for labels in runs:
-        bounds: dict[str, Any] = {"from_seq": row.from_seq, "to_seq": next_seq}
+        bounds: dict[str, Any] = {"from_seq": first_profiled(row), "to_seq": next_seq}
         if isinstance(windows, RowWindow):
-            first, last = (row.from_seq + _position(label, windows.rows) for label in (labels.start, labels.stop))
+            first, last = (
+                first_profiled(row) + _position(label, windows.rows) for label in (labels.start, labels.stop)
+            )
             bounds |= {"from_seq": first, "to_seq": min(last, next_seq)}
         else:
             seconds = int(block_length(windows).total_seconds()) // profile_parts(windows)
             begin, end = (datetime.fromtimestamp(label * seconds, tz=UTC) for label in (labels.start, labels.stop))
             bounds |= {"from_ts": begin, "to_ts": end}
         yield BlockRange(
-            bounds=bounds, labels=labels, windows=windows, from_seq=row.from_seq,
+            bounds=bounds, labels=labels, windows=windows, from_seq=first_profiled(row),
             segments=tuple(current.spec.with_role("segment")), artifacts=site.artifacts.root, reference=row.artifact,
             encoding=encoding_of(site, current.spec),
         )  # fmt: skip
@@ -247,7 +254,7 @@ def _open_label(site: Site, spec: ModelSpec, row: ReferenceRow, next_seq: int) -
     """The first block that may still get rows that are not late."""
     windows = spec.monitors.window_lengths
     if isinstance(windows, RowWindow):
-        return int(row_labels(np.array([next_seq - row.from_seq]), windows.rows)[0])
+        return int(row_labels(np.array([next_seq - first_profiled(row)]), windows.rows)[0])
     return int(time_blocks(pl.Series([site.clock.now() - GRACE_PERIOD]), windows)[0])
 
 

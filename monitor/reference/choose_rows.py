@@ -8,6 +8,7 @@ from core.errors import InvalidError
 from monitor import store
 from monitor.profile.by_column import column_names
 from monitor.profile.reference_profile import ColumnKind
+from monitor.reference.far_rows import split_far_rows
 from monitor.service import CurrentSpec
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
@@ -45,20 +46,45 @@ def reference_rows(site: Site, current: CurrentSpec, row: ReferenceRow) -> pl.Da
         if site.clock.now() < end + GRACE_PERIOD:
             return None
         return site.events.scan(name, from_ts=start, to_ts=end).sort("seq").collect()
-    first = spec.first_rows
-    if first is None:
+    if spec.first_rows is None:
         return None if row.ends_at is None else automatic_rows(site, current, row)
-    if site.events.extent(name).next_seq < row.from_seq + first:
+    found = first_rows(site, current, row)
+    return None if found is None else found[0]
+
+
+def first_rows(site: Site, current: CurrentSpec, row: ReferenceRow) -> tuple[pl.DataFrame, pl.DataFrame] | None:
+    """The first rows of a reference in order, and rows among them that it leaves out; None while they still arrive.
+
+    Rows whose time lies far from that of the rest are left out, and as many later ones take their place.
+    """
+    first, name = current.spec.first_rows, current.model.name
+    if first is None or site.events.extent(name).next_seq < row.from_seq + first:
+        return None
+    windows = current.spec.monitors.window_lengths
+    if windows == ():
         return None
     if isinstance(windows, RowWindow):
-        return site.events.events(name, from_seq=row.from_seq, to_seq=row.from_seq + first)
-    frame = site.events.events(name, from_seq=row.from_seq)
+        frame, far = _first_in_order(site, name, row.from_seq, first)
+        return None if frame.height < first else (frame, far)
+    frame, far = split_far_rows(site.events.events(name, from_seq=row.from_seq), first)
     earliest = frame["ts"].min()
-    assert isinstance(earliest, datetime)  # there are at least `first` rows
+    if frame.height < first or not isinstance(earliest, datetime):
+        return None
     end = earliest + reference_time(windows)
     if frame.select((pl.col("ts") < end).all()).item():
         return None  # the first blocks may still get rows
-    return frame.filter((pl.int_range(pl.len()) < first) | (pl.col("ts") < end))
+    return frame.filter((pl.int_range(pl.len()) < first) | (pl.col("ts") < end)), far
+
+
+def _first_in_order(site: Site, name: str, from_seq: int, first: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The first rows in order of arrival that are not far from the rest in time, and those that are."""
+    left_out = 0
+    while True:
+        rows = site.events.events(name, from_seq=from_seq, to_seq=from_seq + first + left_out)
+        frame, far = split_far_rows(rows, first)
+        if far.height <= left_out or rows.height < first + left_out:
+            return frame[:first], far
+        left_out = far.height
 
 
 def automatic_rows(site: Site, current: CurrentSpec, row: ReferenceRow) -> pl.DataFrame:

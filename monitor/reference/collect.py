@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from sqlalchemy.orm import Session
 
 from core.errors import AppError, InvalidError
 from governance.ledger.append import SYSTEM_ACTOR, append_entry
@@ -18,9 +19,12 @@ from monitor.profile.by_column import Rows, column_names, row_count
 from monitor.profile.design_effect import with_design_effects
 from monitor.profile.fit_reference import fit_reference
 from monitor.profile.reference_profile import ReferenceProfile
-from monitor.reference.choose_rows import dataset_rows, reference_rows, watched_columns
+from monitor.reference.choose_rows import dataset_rows, first_rows, reference_rows, watched_columns
 from monitor.reference.encode import encoding_of, with_vectors
+from monitor.reference.enough_rows import check_enough_rows
+from monitor.reference.far_rows import MIN_PAUSE, describe_far_rows, far_from_the_rest
 from monitor.reference.lengths import block_candidates
+from monitor.reference.stability import ledger_facts, moved_document
 from monitor.service import CurrentSpec
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
@@ -38,34 +42,45 @@ def fix_origin(site: Site, current: CurrentSpec, row: ReferenceRow) -> None:
     """Store the time of the first event, from which time windows are counted.
 
     Call this until the first window has closed. Until then an earlier event that arrives out of order still moves the
-    origin back; afterwards it no longer does.
+    origin back; afterwards it no longer does. An event whose time lies far from the rest is not the first one.
     """
     name = current.model.name
     extent = site.events.extent(name)
     if row.windows is not None or row.begins_at is not None:
         return  # windows that are chosen from the traffic, or follow an automatic reference, keep their start
-    if extent.next_seq <= row.from_seq or (row.origin_ts and extent.first_ts and row.origin_ts <= extent.first_ts):
+    if extent.next_seq <= row.from_seq or extent.first_ts is None or extent.last_ts is None:
         return
-    earlier = site.events.scan(name, from_seq=row.from_seq, to_ts=row.origin_ts)  # all events the first time
-    first = earlier.select(pl.col("ts").min()).collect().item()
+    if row.origin_ts and row.origin_ts <= extent.first_ts and extent.last_ts - extent.first_ts < MIN_PAUSE:
+        return
+    times = site.events.scan(name, from_seq=row.from_seq).select("ts").collect()["ts"]
+    far, fixed = pl.Series(far_from_the_rest(times)), current.spec.fixed_baseline
+    if fixed is not None and fixed.range is not None:  # the user named the times that count
+        far &= (times < fixed.range.from_) | (times >= fixed.range.to)
+    first = times.filter(~far).min()
     if first is not None and first != row.origin_ts:
         with site.database.write() as db:
-            db.get_one(ReferenceRow, row.id, with_for_update=True).origin_ts = first
+            db.get_one(ReferenceRow, row.id, with_for_update=True).origin_ts = first  # type: ignore[assignment]  # a time
 
 
 def collect(site: Site, current: CurrentSpec, row: ReferenceRow) -> None:
     """Fit the reference once its rows have arrived. A reference that cannot be fitted stores the problem."""
+    frame: Rows | None = None
     try:
-        fixed = current.spec.fixed_baseline
-        named = fixed.dataset if fixed is not None and current.spec.monitors.window_lengths != () else None
-        frame = reference_rows(site, current, row) if named is None else dataset_rows(site, current, named)
-        height = 0 if frame is None else row_count(frame)
-        if frame is None or not height:
+        frame, far = _rows(site, current, row)
+        if frame is None:
+            return
+        height = row_count(frame)
+        check_enough_rows(site, current, height)
+        if not height:
             return
         windows, fitted, rule = _fit_with_rule(site, current, row, frame)
+        spec = current.spec if windows is None else current.spec.with_lengths(tuple(windows))
+        moved = moved_document(spec, fitted, frame, _blocks(spec, frame))
     except AppError as error:
         with site.database.write() as db:
-            db.get_one(ReferenceRow, row.id, with_for_update=True).problem = error.message
+            stored = db.get_one(ReferenceRow, row.id, with_for_update=True)
+            stored.problem = error.message
+            _start_row_windows(db, current, stored, frame)
         return
     artifact = site.artifacts.put(fitted.to_bytes())
     site.events.settle(current.model.name)  # the ledger entry names a table version that has these rows
@@ -80,15 +95,46 @@ def collect(site: Site, current: CurrentSpec, row: ReferenceRow) -> None:
             stored.from_ts, stored.to_ts = frame["ts"].min(), frame["ts"].max()  # type: ignore[assignment]  # times
             _end_at_first_window(site, current, stored)
         stored.problem, stored.windows, stored.rule = None, windows, rule
+        stored.far_rows, stored.moved = far, moved
+        _start_row_windows(db, current, stored, frame)
         append_entry(
             db, kind="model.baseline", actor=SYSTEM_ACTOR, subject=f"model:{current.model.name}", at=site.clock.now(),
             body={
                 "baseline": row.id, "digest": artifact, "rows": height, "reason": row.reason,
-                "spec_revision": current.revision, "source": "events" if named is None else "dataset",
+                "spec_revision": current.revision,
+                "source": "events" if isinstance(frame, pl.DataFrame) else "dataset",
                 "events_version": site.events.extent(current.model.name).events_version,
-                **_chosen(stored),
+                **_chosen(stored), **_far_facts(far), **ledger_facts(moved),
             },
         )  # fmt: skip
+
+
+def _rows(site: Site, current: CurrentSpec, row: ReferenceRow) -> tuple[Rows | None, list[dict[str, Any]]]:
+    """The rows of a reference, or None while they arrive; and what is stored of the rows that it leaves out."""
+    fixed = current.spec.fixed_baseline
+    if fixed is not None and fixed.dataset is not None and current.spec.monitors.window_lengths != ():
+        return dataset_rows(site, current, fixed.dataset), []
+    if current.spec.first_rows is None:
+        return reference_rows(site, current, row), []
+    found = first_rows(site, current, row)
+    return (None, []) if found is None else (found[0], describe_far_rows(found[1], found[0]))
+
+
+def _start_row_windows(db: Session, current: CurrentSpec, stored: ReferenceRow, frame: Rows | None) -> None:
+    """Windows of rows begin anew with the event after the reference's last one; a dataset holds none of the events."""
+    windows = current.spec.monitors.window_lengths
+    if stored.windows_seq is None and isinstance(windows, RowWindow):
+        closed = (
+            stored.from_seq + store.next_window_number(db, stored.id, current.spec.monitors.scales[0]) * windows.rows
+        )
+        last: Any = frame["seq"].max() if isinstance(frame, pl.DataFrame) else None
+        stored.windows_seq = closed if last is None else max(closed, int(last) + 1)
+
+
+def _far_facts(far: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What the ledger records of the rows that a reference leaves out: no ids, which may name people."""
+    kept = ("side", "rows", "from", "to")
+    return {"far_rows": [{k: part[k] for k in kept} for part in far]} if far else {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,6 +175,7 @@ def succeed(site: Site, current: CurrentSpec, before: ReferenceRow, step: Succes
         elif rule == "early":
             fitted = _for_early_rule(spec, fitted, encoded)
     artifact, now = site.artifacts.put(fitted.to_bytes()), site.clock.now()
+    moved = moved_document(spec, fitted, frame, _blocks(spec, frame))
     site.events.settle(current.model.name)
     automatic = current.spec.fixed_baseline is None
     with site.database.write() as db:
@@ -139,7 +186,7 @@ def succeed(site: Site, current: CurrentSpec, before: ReferenceRow, step: Succes
             windows=list(step.lengths) if current.spec.monitors.windows == "auto" else None,
             rows_per_day=step.rows_per_day, rule=rule, steady_at=step.steady_at, left_out=step.left_out,
             begins_at=(step.begins_at or before.begins_at) if automatic else None,
-            ends_at=step.at if automatic else None,
+            ends_at=step.at if automatic else None, moved=moved,
             # Several references may follow each other in one evaluation of a history; the newest is in force.
             created_at=max(now, before.created_at + timedelta(microseconds=1)), ready_at=now,
         )  # fmt: skip
@@ -153,6 +200,7 @@ def succeed(site: Site, current: CurrentSpec, before: ReferenceRow, step: Succes
                 "baseline": row.id, "digest": artifact, "rows": frame.height, "reason": row.reason,
                 "spec_revision": current.revision, "source": "events",
                 "events_version": site.events.extent(current.model.name).events_version, **_chosen(row),
+                **ledger_facts(moved),
             },
         )  # fmt: skip
 
@@ -213,18 +261,22 @@ def _for_early_rule(spec: ModelSpec, fitted: ReferenceProfile, frame: Rows) -> R
 
 def refit(
     site: Site, current: CurrentSpec, row: ReferenceRow, erased: Sequence[tuple[int, datetime]]
-) -> ReferenceProfile:
+) -> tuple[ReferenceProfile, dict[str, Any] | None]:
     """Fit a ready reference again on its rows, without those that have been erased since.
 
     Args:
         current: the spec under which the reference was fitted.
         erased: sequence number and time of each erased row.
 
+    Returns:
+        The reference, and what moved within it.
+
     Raises:
         AppError: the remaining rows cannot be fitted.
     """
     frame = _rows_left(site, current, row, erased)
-    return _fit(current.spec, _with_encoded_texts(site, current.spec, frame), _training_texts(site, current, row))
+    fitted = _fit(current.spec, _with_encoded_texts(site, current.spec, frame), _training_texts(site, current, row))
+    return fitted, moved_document(current.spec, fitted, frame, _blocks(current.spec, frame))
 
 
 def _rows_left(
@@ -236,9 +288,12 @@ def _rows_left(
         assert frame is not None  # a range that is over, or a dataset
         return frame
     frame = site.events.events(current.model.name, from_seq=row.from_seq, to_seq=row.to_seq)
+    gone = [(seq, ts) for seq, ts in erased if row.from_seq <= seq < (row.to_seq or 0)]
+    if row.far_rows and row.from_ts is not None and row.to_ts is not None:
+        frame = frame.filter((pl.col("ts") >= row.from_ts) & (pl.col("ts") <= row.to_ts))
+        gone = [(seq, ts) for seq, ts in gone if row.from_ts <= ts <= row.to_ts]
     if isinstance(windows, RowWindow) or frame.is_empty():
         return frame
-    gone = [(seq, ts) for seq, ts in erased if row.from_seq <= seq < (row.to_seq or 0)]
     before = np.searchsorted(sorted(seq for seq, _ in gone), frame["seq"].to_numpy())
     place = pl.Series(np.arange(frame.height) + before)
     earliest = min([ts for _, ts in gone], default=None)

@@ -38,7 +38,7 @@ class BlockRange:
     bounds: Mapping[str, Any]  # of the rows, as arguments of `Table.scan_at`
     labels: range
     windows: RowWindow | tuple[str, ...]  # how rows are divided into blocks
-    from_seq: int  # first event of the reference, from which blocks of rows are counted
+    from_seq: int  # the event from which blocks of rows are counted
     segments: tuple[str, ...]
     artifacts: Path
     reference: str  # digest of the fitted reference
@@ -123,11 +123,11 @@ def row_labels(position: NDArray[np.int64], window: int) -> NDArray[np.int64]:
     """Label of each row's block in row windows: ten blocks per window, the last of which takes the remainder.
 
     Args:
-        position: rows between the first row of the reference and each row, shape (rows,).
+        position: rows between the first row of the first window and each row, shape (rows,).
         window: rows per window.
 
     Returns:
-        Labels counted from 0 at the first row, shape (rows,).
+        Labels counted from 0 at the first window, shape (rows,).
     """
     number, inside = np.divmod(position, window)
     found: NDArray[np.int64] = number * BLOCKS_PER_WINDOW + np.minimum(

@@ -22,8 +22,8 @@ from governance.tables import LedgerEntry
 from governance.verify import lake
 from governance.verify.lake import LOG, Commit, Leaf, LeafList
 from monitor import store
+from monitor.lake_tables import LakeFile, LakeRecord
 from monitor.site import Site
-from monitor.tables import LakeFile, LakeRecord
 
 ERASE: Final = "ERASE"  # operation of an erasing commit, followed by the id of the erasure
 CAUSES: Final = {"OPTIMIZE": "compaction", "DELETE": "retention", ERASE: "erasure"}

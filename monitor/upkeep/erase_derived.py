@@ -158,15 +158,19 @@ def rests_on_erased(db: Session, row: ReferenceRow, erased: Erased, datasets: Co
 
 
 def _refit(site: Site, case: Case, made_under: CurrentSpec, row: ReferenceRow, erased: Erased) -> None:
-    artifact, problem = None, None
+    artifact, problem, moved = None, None, None
     try:
-        fitted = collect.refit(site, made_under, row, erased)
+        fitted, moved = collect.refit(site, made_under, row, erased)
         artifact = site.artifacts.put(fitted.to_bytes())
     except AppError as error:
         problem = f"rows of it were erased, and it cannot be fitted on the remaining rows: {error.message}"
     with site.database.write() as db:
         stored = db.get_one(ReferenceRow, row.id, with_for_update=True)
-        before, stored.artifact, stored.problem = stored.artifact, artifact, problem
+        before, stored.artifact, stored.problem, stored.moved = stored.artifact, artifact, problem, moved
+        gone = set(erasure.remembered(db, case, "ids"))
+        stored.far_rows = [
+            part | {"event_ids": [i for i in part["event_ids"] if i not in gone]} for part in stored.far_rows
+        ]
         learned = [digest for digest in (stored.estimator, stored.quality) if digest is not None]
         stored.estimator, stored.estimator_labels, stored.estimator_reason = None, 0, None
         stored.quality, stored.quality_labels = None, False

@@ -12,7 +12,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import polars as pl
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from governance import erasure
@@ -23,7 +23,7 @@ from monitor.notify.tables import OutboxMessage
 from monitor.service import current_spec
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
-from monitor.tables import Alert, AlertWindow, Incident, IncidentNote, ReferenceRow, Window
+from monitor.tables import Alert, AlertWindow, Incident, IncidentNote, LaterVerdict, ReferenceRow, Window
 from monitor.upkeep.erase_derived import erased_events, held_erased, rests_on_erased
 
 ERASED_MARK: Final = "(erased)"
@@ -45,6 +45,8 @@ def redact_quotes(site: Site, case: Case, datasets: Collection[UUID]) -> None:
         everywhere = store.windows(db, current.model.id)
         windows = [w.id for w in everywhere if erased and (w.baseline_id in resting or held_erased(w, erased))]
         found = {value for w in windows for value in _quoted_values(db, w)}
+    with site.database.write() as db:  # they are judged again, from the rows that are left
+        db.execute(delete(LaterVerdict).where(LaterVerdict.window_id.in_(windows)))
     declared = json.dumps(current.spec.document, ensure_ascii=False)
     gone = {v for v in found if v and v not in declared} - _still_present(site, current.spec, found)
     gone.discard(ERASED_MARK)

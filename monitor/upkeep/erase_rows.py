@@ -21,9 +21,10 @@ from monitor.events import wal_records
 from monitor.lake.errors import FileReplacedError
 from monitor.lake.snapshot import DataFile, Snapshot
 from monitor.lake.table import LakeTable
+from monitor.lake_tables import LakeFile
 from monitor.site import Site
 from monitor.spec.parse import parse_spec
-from monitor.tables import LakeFile, SpecRevision
+from monitor.tables import SpecRevision
 from monitor.upkeep import digests
 
 # Events are found by their subject; outcomes and quarantined rows are found by the ids of these events.

@@ -12,6 +12,7 @@ from monitor.spec.monitors import RowWindow
 from monitor.spec.times import GRACE_PERIOD, window_times
 from monitor.tables import ReferenceRow, Window
 from monitor.windows.judge import DueWindow, judge_window
+from monitor.windows.numbering import row_window_seqs
 from monitor.windows.record import record
 
 # A time window closes once the clock is GRACE_PERIOD past its end, if a later event has arrived or no event has
@@ -24,8 +25,8 @@ def next_bounds(site: Site, current: CurrentSpec, row: ReferenceRow, scale: str,
     windows = current.spec.monitors.window_lengths
     extent = site.events.extent(current.model.name)
     if isinstance(windows, RowWindow):
-        from_seq = row.from_seq + number * windows.rows
-        return None if extent.next_seq < from_seq + windows.rows else (from_seq, from_seq + windows.rows)
+        from_seq, to_seq = row_window_seqs(row, windows.rows, number)
+        return None if extent.next_seq < to_seq else (from_seq, to_seq)
     first = row.origin_ts
     if first is None or extent.last_ts is None or extent.last_received_at is None:
         return None

@@ -33,6 +33,8 @@ def correct_windows(site: Site, current: CurrentSpec, row: ReferenceRow, reached
         frame = late_rows.current_rows(site, judged_by, row, closed, reached)
         window = time_window(closed.scale, closed.number, (closed.from_ts, closed.to_ts), frame, none_at=reached)
         decision, readings, outcomes = judge_window(site, judged_by, row, window)
+        if late_rows.is_judged_by_other_ranges(current, judged_by):
+            readings = [r for r in readings if r.monitor != "quality"]
         with site.database.write() as db:
             stored = db.get_one(Window, closed.id, with_for_update=True)
             before, now = verdict_summary(stored), site.clock.now()

@@ -4,13 +4,15 @@ from uuid import UUID
 
 from core import queue
 from core.jobs import ConsiderJob
-from monitor import store
 from monitor.reference import automatic, block_profiles, collect, profile_job
 from monitor.site import Site
+from monitor.spec.monitors import RowWindow
 from monitor.tables import ReferenceRow
-from monitor.windows import concept, estimates, quality
+from monitor.windows import concept, estimates, later_verdicts, quality
 from monitor.windows.close import close_window, due, next_bounds
 from monitor.windows.correct import correct_windows
+from monitor.windows.numbering import next_number
+from monitor.windows.pauses import skip_pause
 from monitor.windows.refresh import refresh_windows
 
 
@@ -31,7 +33,7 @@ def evaluate(site: Site, model_name: str) -> list[UUID]:
     while True:
         current, row = automatic.in_force(site, model_name)
         with site.database.read() as db:
-            closed = {scale: store.windows_count(db, row.id, scale) for scale in current.spec.monitors.scales}
+            closed = {scale: next_number(db, row, scale) for scale in current.spec.monitors.scales}
         if row.state == "collecting" or not any(closed.values()):
             if not any(closed.values()):
                 collect.fix_origin(site, current, row)
@@ -50,6 +52,8 @@ def evaluate(site: Site, model_name: str) -> list[UUID]:
         ready = [d for scale, number in closed.items() if (d := due(site, current, row, scale, number)) is not None]
         if not ready:
             break
+        if not isinstance(current.spec.monitors.windows, RowWindow) and skip_pause(site, current, row, ready):
+            continue
         site.events.settle(model_name)  # verdicts name the table version they were computed from
         for window in sorted(ready, key=lambda d: d.to_ts):
             touched.append(close_window(site, current, row, window, reached))
@@ -62,6 +66,7 @@ def evaluate(site: Site, model_name: str) -> list[UUID]:
         touched += correct_windows(site, current, row, reached)
     touched += refresh_windows(site, current)
     concept.watch(site, current, row)
+    later_verdicts.judge_again(site, current, row)
     if touched and current.spec.retrain is not None:
         with site.database.write() as db:
             key = f"consider:{model_name}"

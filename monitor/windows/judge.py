@@ -17,8 +17,10 @@ from monitor.reference import block_profiles, profile_job
 from monitor.service import CurrentSpec
 from monitor.site import Site
 from monitor.spec import false_alarm_budget
+from monitor.spec.monitors import RowWindow
 from monitor.tables import ReferenceRow, Window
 from monitor.windows import breakdown, estimates, quality
+from monitor.windows.outside import OutsideRows, before_windows, outside_sentence
 from monitor.windows.readings import Reading, drift_readings, fairness_readings, kpi_readings, unjudged_readings
 from monitor.windows.reference_gap import gap_sentence, reference_gap
 
@@ -53,6 +55,9 @@ def judge_window(
     decision, readings = _judge_drift(site, current, row, window)
     if not window.number and (gap := reference_gap(site, current, row, window.scale)):
         decision |= {"left_over": gap, "sentence": decision["sentence"] + gap_sentence(gap, row)}
+    rows = current.spec.monitors.window_lengths
+    if isinstance(rows, RowWindow) and window.from_seq == row.windows_seq and (left := before_windows(row, rows.rows)):
+        decision["sentence"] += f" {outside_sentence(OutsideRows(left, 0), by_rows=True)}"
     # Taken before the outcomes are read, so that the next evaluation sees an outcome that arrives in between.
     next_outcome = site.events.extent(current.model.name).next_outcome
     labelled = labelled_rows(site, current, window.frame)

@@ -4,16 +4,15 @@ Row windows are counted in order of arrival and have no late rows.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 import polars as pl
 
 from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from monitor import store
-from monitor.service import CurrentSpec, spec_for
+from monitor.service import CurrentSpec, kept_since, spec_for
 from monitor.site import Site
-from monitor.spec.duration import duration
 from monitor.spec.monitors import RowWindow
 from monitor.tables import ReferenceRow, Window
 
@@ -89,13 +88,19 @@ def rows_of(site: Site, model: str, window: Window) -> pl.DataFrame:
     return found.sort("seq").collect()
 
 
+def is_judged_by_other_ranges(current: CurrentSpec, judged_by: CurrentSpec) -> bool:
+    """Whether a window was judged with other ranges of values than the data-quality checks use now.
+
+    The checks learn their limits once for each reference and again when ranges change, so what an earlier window was
+    compared with is gone; its data quality stays as it was given.
+    """
+    return judged_by.spec.columns != current.spec.columns
+
+
 def is_truncated(site: Site, current: CurrentSpec, window: Window) -> bool:
     """Whether retention may have deleted rows of a window; such a window cannot be judged again."""
-    kept = current.spec.retention
-    if kept is None:
-        return False
-    first_kept = (site.clock.now() - duration(kept)).date()
-    return window.from_ts < datetime.combine(first_kept, time(), UTC)
+    since = kept_since(current.spec, site.clock.now())
+    return since is not None and window.from_ts < since
 
 
 def record_not_corrected(site: Site, current: CurrentSpec, found: LateWindow, reached: int) -> None:

@@ -2,16 +2,18 @@
 
 from uuid import UUID
 
-from monitor.service import CurrentSpec
+from monitor.service import CurrentSpec, spec_for
 from monitor.site import Site
 from monitor.tables import Model, ReferenceRow, Window
-from monitor.windows import late_outcomes
+from monitor.windows import late_outcomes, late_rows
 from monitor.windows.judge import labelled_rows, outcome_readings
 from monitor.windows.record import record
 
 
 def refresh_windows(site: Site, current: CurrentSpec) -> list[UUID]:
     """Recompute the readings that use outcomes in every window whose outcomes arrived or changed since the last time.
+
+    The limits are those of the spec that was in force when the window closed.
 
     Returns:
         Ids of the refreshed windows, oldest first.
@@ -29,12 +31,15 @@ def refresh_windows(site: Site, current: CurrentSpec) -> list[UUID]:
         with site.database.read() as db:
             window = db.get_one(Window, window_id)
             row = db.get_one(ReferenceRow, window.baseline_id)
+            judged_by = spec_for(site, db, current.model, window.spec_revision, row)
         next_outcome = site.events.extent(name).next_outcome
         frame = site.events.events(name, from_seq=window.from_seq, to_seq=window.to_seq).filter(
             late_outcomes.in_window(window)
         )
-        mine = labelled_rows(site, current, frame)
-        readings = outcome_readings(site, current, row, window, mine, frame)
+        mine = labelled_rows(site, judged_by, frame)
+        readings = outcome_readings(site, judged_by, row, window, mine, frame)
+        if late_rows.is_judged_by_other_ranges(current, judged_by):
+            readings = [r for r in readings if r.monitor != "quality"]
         with site.database.write() as db:
             stored = db.get_one(Window, window_id, with_for_update=True)
             stored.labels, stored.next_outcome, stored.refreshed_at = mine.height, next_outcome, site.clock.now()

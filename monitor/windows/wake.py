@@ -15,6 +15,7 @@ from monitor.spec.duration import duration
 from monitor.spec.monitors import RowWindow
 from monitor.spec.times import GRACE_PERIOD, next_sample, reference_time, window_times
 from monitor.tables import ReferenceRow
+from monitor.windows.numbering import next_number, row_window_seqs
 
 MIN_ROWS_TO_PROFILE: Final = 10_000  # new rows that are worth profiling before their window closes
 
@@ -86,14 +87,13 @@ def wake_condition(site: Site, db: Session, model_name: str) -> WakeCondition:
     row = store.newest_reference(db, current.model.id)
     assert row is not None  # every model has one from its first spec on
     monitors = current.spec.monitors
-    closed = {scale: store.windows_count(db, row.id, scale) for scale in monitors.scales}
+    closed = {scale: next_number(db, row, scale) for scale in monitors.scales}
     thresholds = _reference_thresholds(current, row, site.events.extent(model_name).next_seq)
     if current.model.silent_seq is not None:  # the next row ends an announced silence
         thresholds.append(Threshold(current.model.silent_seq + 1))
     if isinstance(monitors.window_lengths, RowWindow):
-        thresholds += [
-            Threshold(row.from_seq + (number + 1) * monitors.window_lengths.rows) for number in closed.values()
-        ]
+        length = monitors.window_lengths.rows
+        thresholds += [Threshold(row_window_seqs(row, length, number)[1]) for number in closed.values()]
         return WakeCondition(tuple(thresholds), None, None)
     if row.origin_ts is None:
         first = min(monitors.scales, key=duration, default=None)

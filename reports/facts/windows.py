@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from monitor.reference.notices import notices
 from monitor.spec.parse import parse_spec
 from monitor.tables import ReferenceRow, SpecRevision, Window
 from reports import document as doc
@@ -20,6 +21,7 @@ def baseline_line(row: ReferenceRow, citations: Citations) -> doc.BaselineLine:
         end=row.to_ts,
         digest=row.artifact,
         entry=entry,
+        notices=tuple(n.sentence for n in notices(row)),
     )
 
 

@@ -58,6 +58,8 @@ def health(facts: HealthFacts) -> Health:
     if not facts.windows and facts.seen_rows == 0:
         return Health("unknown", "No events yet, so nothing is judged.")
     judged = [w for w in facts.windows if w.decision["judged"]]
+    if facts.baseline is not None and facts.baseline.state == "collecting" and facts.baseline.problem is not None:
+        return Health("unknown", _joined(f"Drift is not judged: {facts.baseline.problem}.", kpis, _next(facts)))
     if facts.baseline is not None and facts.baseline.state == "collecting":
         target = f" of {facts.wanted_rows:,}" if facts.wanted_rows else ""
         seen = f"The reference is being collected ({facts.seen_rows:,}{target} rows)"
