@@ -46,6 +46,7 @@ def apply(spec: Annotated[Path, typer.Argument(help="YAML or JSON file")], as_js
                 f"{windows} of this reference will be judged again under revision {answer['revision']}. The verdicts "
                 "given stay as they are; the new ones stand beside them and raise no alarm.", soft_wrap=True,
             )  # fmt: skip
+        _print_reference(parsed.model)
 
 
 def evaluate(model: ModelName, as_json: JsonFlag = False) -> None:
@@ -63,7 +64,7 @@ def evaluate(model: ModelName, as_json: JsonFlag = False) -> None:
 
 def _print_reference(model: str) -> None:
     """What a person should know about the reference in force."""
-    for notice in client().json("GET", _path(model))["reference"]["notices"]:
+    for notice in client().json("GET", model_path(model))["reference"]["notices"]:
         console.print(f"Reference: {notice['sentence']}", markup=False, soft_wrap=True)
 
 
