@@ -6,8 +6,8 @@ Deploy: before the code. Windows of rows of existing references stay where they 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0006"
-down_revision = "0005"
+revision = "0007"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 
