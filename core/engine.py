@@ -19,10 +19,12 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from core.errors import AppError, BusyError, InvalidError
+from core.process import CHECKOUT
 from core.settings import EngineSettings
 
 if TYPE_CHECKING:
     from joblib import Parallel
+    from ray.job_config import JobConfig
 
 R = TypeVar("R")
 
@@ -169,7 +171,10 @@ def _connected(engine: EngineSettings) -> Iterator[int]:
         address = engine.ray_address or "auto"
         try:
             _knock(engine.ray_address)
-            ray.init(address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)
+            ray.init(
+                address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False,
+                job_config=_job_config(),
+            )  # fmt: skip
         except (OSError, ValueError, RuntimeError, ray.exceptions.RaySystemError) as error:
             raise ClusterUnreachableError(
                 f"engine.ray_address {address!r}: no Ray cluster answers: {str(error).splitlines()[0][:200]}. "
@@ -182,6 +187,15 @@ def _connected(engine: EngineSettings) -> Iterator[int]:
             yield max(1, min(engine.jobs, cpus))
         finally:
             ray.shutdown()
+
+
+def _job_config() -> "JobConfig":
+    """Where the nodes find Assay. Ray would put this process's working directory before everything else."""
+    from ray.job_config import JobConfig
+
+    config = JobConfig(_py_driver_sys_path=list(CHECKOUT))
+    config._runtime_env_has_working_dir = lambda: True  # type: ignore[method-assign]
+    return config
 
 
 def _knock(address: str | None) -> None:

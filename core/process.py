@@ -1,8 +1,8 @@
 """Python processes for the heavy work of a run. They die with the worker that started them.
 
-    python -m core.process PARENT MODULE ARGUMENT...
+    python -P -m core.process PARENT MODULE ARGUMENT...
 
-runs a module as `python -m MODULE ARGUMENT...` would, in a process that dies with the process PARENT.
+runs a module as `python -P -m MODULE ARGUMENT...` would, in a process that dies with the process PARENT.
 """
 
 import ctypes
@@ -13,12 +13,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
+# What must be on Python's path to find Assay: a checkout; an installed Assay is found as it is.
+CHECKOUT: Final = () if ROOT.name in ("site-packages", "dist-packages") else (str(ROOT),)
 PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 SETTINGS_PREFIX: Final = "ASSAY_"
 # Numeric libraries read these when they load. Threads that wait for each other by spinning cost several times the CPU
@@ -36,12 +38,30 @@ def keep_threads_passive() -> None:
         os.environ.setdefault(name, value)
 
 
+def isolated(environ: Mapping[str, str]) -> dict[str, str]:
+    """An environment in which Python finds Assay, and imports nothing from the working directory.
+
+    A folder `reports` or a file `json.py` that lies where somebody started the service would otherwise stand in for
+    the module of that name.
+    """
+    named = [p for p in environ.get("PYTHONPATH", "").split(os.pathsep) if Path(p).is_absolute()]
+    path = os.pathsep.join(dict.fromkeys((*CHECKOUT, *named)))
+    return {**environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
+
+
+def leave_working_directory() -> None:
+    """Import nothing more from the working directory, in this process and in all that it starts."""
+    if not sys.flags.safe_path and sys.path[:1] and Path(sys.path[0] or ".").resolve() == Path.cwd() != ROOT:
+        del sys.path[0]  # `python -m` and `python -c` put it there
+    sys.path[:] = [p for p in sys.path if Path(p).is_absolute() or p.startswith("__editable__")]
+    os.environ.update(isolated(os.environ))
+
+
 def environment(threads: int) -> dict[str, str]:
     """The worker's environment without Assay's settings (they hold secrets), offline, with few threads."""
     kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(SETTINGS_PREFIX)}
-    path = os.pathsep.join(p for p in (str(ROOT), kept.get("PYTHONPATH")) if p)
-    return kept | {
-        "PYTHONPATH": path, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1",
+    return isolated(kept) | {
+        "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": str(threads),
         **WAITING_THREADS,
     }  # fmt: skip
@@ -54,7 +74,7 @@ class Child:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and modules, no shell
-                [sys.executable, "-m", "core.process", str(os.getpid()), module, *arguments],
+                [sys.executable, "-P", "-m", "core.process", str(os.getpid()), module, *arguments],
                 env=environment(threads), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                 start_new_session=True,
             )  # fmt: skip
@@ -79,6 +99,30 @@ class Child:
                     return None
         finally:
             self.kill()
+
+    def wait_while_it_works(self, still_s: float, *, every_s: float = 0.2) -> int | None:
+        """Wait for the process to end, however long it works. None if it used no CPU for `still_s` and was killed."""
+        used, moved = 0.0, time.monotonic()
+        try:
+            while time.monotonic() - moved < still_s:
+                try:
+                    return self.process.wait(every_s)
+                except subprocess.TimeoutExpired:
+                    before, used = used, self._cpu_s()
+                    moved = moved if used == before else time.monotonic()
+            return None
+        finally:
+            self.kill()
+
+    def _cpu_s(self) -> float:
+        """CPU seconds that the process has used; `core.process` runs the module in the process that was started."""
+        import psutil  # every command imports this module
+
+        try:
+            times = psutil.Process(self.pid).cpu_times()
+        except psutil.Error:  # it has just ended
+            return 0.0
+        return float(times.user + times.system)
 
     def kill(self) -> None:
         with suppress(ProcessLookupError, PermissionError):  # gone already

@@ -16,6 +16,7 @@ from typing import Any
 
 from tests.forks import ROOT, Forks
 
+# With `-P`, as the installed script: it finds nothing in the working directory.
 _RUN = "from api.cli import main; main()"
 
 
@@ -40,11 +41,11 @@ def assay(
 
 
 def assay_afresh(
-    *arguments: str, environ: Mapping[str, str] | None = None, timeout_s: float = 120
+    *arguments: str, environ: Mapping[str, str] | None = None, cwd: Path | None = None, timeout_s: float = 120
 ) -> "subprocess.CompletedProcess[str]":
     """Run one `assay` command to its end in an interpreter of its own."""
     return subprocess.run(
-        [sys.executable, "-c", _RUN, *arguments], env=environment(environ), timeout=timeout_s,
+        [sys.executable, "-P", "-c", _RUN, *arguments], env=environment(environ), cwd=cwd, timeout=timeout_s,
         capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
     )  # fmt: skip
 
@@ -69,8 +70,10 @@ def _command_line() -> Forks:
 class Service:
     """One installation: a home folder, and at most one process serving it."""
 
-    def __init__(self, home: Path, *, database_url: str | None = None, environ: Mapping[str, str]) -> None:
-        self.home = home
+    def __init__(
+        self, home: Path, *, database_url: str | None = None, environ: Mapping[str, str], cwd: Path | None = None
+    ) -> None:
+        self.home, self.cwd = home, cwd
         self.environ = dict(environ) | ({"ASSAY_DB__URL": database_url} if database_url else {})
         self.log = home.parent / f"{home.name}.log"
         self.url = ""
@@ -81,9 +84,9 @@ class Service:
         """Start the process and wait for the line that says it is ready; port 0 is any that is free."""
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", _RUN, "serve", "--home", str(self.home), "--port", str(port), "--json"],
+                [sys.executable, "-P", "-c", _RUN, "serve", "--home", str(self.home), "--port", str(port), "--json"],
                 env=environment(self.environ), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True,
-                start_new_session=True,
+                start_new_session=True, cwd=self.cwd,
             )  # fmt: skip
         ready = self._first_line(timeout_s)
         self.url = ready["url"].rstrip("/")

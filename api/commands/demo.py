@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from api.commands.output import JsonFlag, console, emit_json, errors
+from api.commands.output import JsonFlag, console, emit_json, errors, folder_for
 from core.errors import AppError, InvalidError
 
 
@@ -33,7 +33,7 @@ def demo(
     if (train is None) != (test is None):
         raise InvalidError("--train and --test belong together: give both or neither", field="train", value=str(train))
     setup = labelled(train, test, seed=seed) if train is not None and test is not None else generated(seed=seed)
-    run_folder = _next_folder(folder)
+    run_folder = _next_folder(folder_for(folder, "--folder"))
     story = Story(folder=run_folder, console=errors if as_json else console, seed=seed, base_epochs=setup.base_epochs)
     try:
         with PeakMemory() as memory:

@@ -69,7 +69,9 @@ def _accelerator() -> dict[str, str]:
         "print(torch.cuda.get_device_name() if torch.cuda.is_available() else 'none: training runs on the CPU')"
     )
     try:
-        done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=120, check=True)  # noqa: S603 - our own interpreter
+        done = subprocess.run(  # noqa: S603 - our own interpreter
+            [sys.executable, "-P", "-c", probe], capture_output=True, text=True, timeout=120, check=True
+        )
     except (subprocess.SubprocessError, AppError) as error:
         return {"check": "accelerator", "state": "unknown", "detail": str(error)}
     return {"check": "accelerator", "state": "ok", "detail": done.stdout.strip()}

@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from core.errors import AppError
+from core.errors import AppError, InvalidError
+from core.process import ROOT
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="print one JSON document instead of text")]
 console = Console(highlight=False)
@@ -23,6 +25,24 @@ def complain(error: AppError) -> None:
     for problem in problems[1:] if isinstance(problems, Sequence) else []:
         if isinstance(problem, Mapping):
             errors.print(f"  {problem.get('field')}: {problem.get('reason')}", markup=False, soft_wrap=True)
+
+
+def folder_for(path: Path, option: str) -> Path:
+    """A folder that a command may write into.
+
+    Raises:
+        InvalidError: it is one of the folders that Assay's own code lies in, as `reports` is in a checkout.
+    """
+    inside = path.expanduser().resolve()
+    if inside.is_relative_to(ROOT) and inside != ROOT:
+        package = ROOT / inside.relative_to(ROOT).parts[0]
+        if (package / "__init__.py").is_file():
+            raise InvalidError(
+                f"{option} {path} is a folder of Assay's own code ({package}); choose another, such as "
+                f"{option} my-{inside.name}",
+                field=option, value=str(path),
+            )  # fmt: skip
+    return path
 
 
 def emit_json(document: Any) -> None:

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import typer
 
 from api.commands.models import ModelName, client
-from api.commands.output import JsonFlag, console, emit_json
+from api.commands.output import JsonFlag, console, emit_json, folder_for
 from api.commands.period import period
 from core.clock import SystemClock
 from core.errors import InvalidError
@@ -31,6 +31,7 @@ def report(
     as_json: JsonFlag = False,
 ) -> None:
     """Build an audit report of a period and download it."""
+    folder_for(out, "--out")  # refused before the report is built
     now = SystemClock().now()
     begin, until = period(now, start=start, end=end, quarter=quarter, days=days, zone=zone)
     service = client()

@@ -14,7 +14,7 @@ import typer
 
 from core import logs
 from core.errors import InvalidError
-from core.process import PR_SET_PDEATHSIG
+from core.process import PR_SET_PDEATHSIG, isolated
 from core.settings import Settings, load
 
 if TYPE_CHECKING:
@@ -145,8 +145,8 @@ def worker(home: Home = None, parent: Annotated[int | None, typer.Option(hidden=
 
 def _keep_worker(settings: Settings, stop: threading.Event) -> None:
     """Run the worker as a child process, and restart it when it dies, because the loop must survive a crash."""
-    environment = os.environ | {"ASSAY_HOME": str(settings.home_dir)}
-    command = [sys.executable, "-m", "api.cli", "worker", "--parent", str(os.getpid())]
+    environment = isolated(os.environ) | {"ASSAY_HOME": str(settings.home_dir)}
+    command = [sys.executable, "-P", "-m", "api.cli", "worker", "--parent", str(os.getpid())]
     while not stop.is_set():
         child = subprocess.Popen(command, env=environment)  # noqa: S603 - our own interpreter and module, no shell
         while child.poll() is None and not stop.wait(0.5):

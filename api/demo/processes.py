@@ -14,6 +14,7 @@ from typing import Any
 import polars as pl
 
 from core.errors import AppError
+from core.process import isolated
 
 OFFLINE = {
     "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "DO_NOT_TRACK": "1",
@@ -34,7 +35,7 @@ def run_module(
     progress: Path | None = None,
     on_progress: Callable[[dict[str, Any]], None] | None = None,
 ) -> None:
-    """Run `python -m module CONFIG.json` to its end, passing on each line of its progress file.
+    """Run `python -P -m module CONFIG.json` to its end, passing on each line of its progress file.
 
     Raises:
         ProcessError: it ended with an error.
@@ -44,8 +45,8 @@ def run_module(
         path.write_text(json.dumps(config))
         with (Path(folder) / "log").open("w+") as log:
             child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [sys.executable, "-m", module, str(path)],
-                env=os.environ | OFFLINE,
+                [sys.executable, "-P", "-m", module, str(path)],
+                env=isolated(os.environ) | OFFLINE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
@@ -79,9 +80,9 @@ class Service:
 
     def __init__(self, home: Path) -> None:
         self._log = (home.parent / "service.log").open("a")
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("ASSAY_")} | OFFLINE
+        environment = isolated({k: v for k, v in os.environ.items() if not k.startswith("ASSAY_")}) | OFFLINE
         self._child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-m", "api.cli", "serve", "--home", str(home), "--port", "0", "--json"],
+            [sys.executable, "-P", "-m", "api.cli", "serve", "--home", str(home), "--port", "0", "--json"],
             env=environment, stdout=subprocess.PIPE, stderr=self._log, text=True,
         )  # fmt: skip
         assert self._child.stdout is not None  # a pipe was asked for

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from functools import lru_cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import parse_qsl
 
@@ -13,7 +13,7 @@ from fastapi import Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
 from api.http.deps import body_of
@@ -25,6 +25,8 @@ from reports.facts import runs
 from reports.paths import without_paths
 from reports.wording.phrases import brief_words, column_words, held_words, mean_words, unit_of, unit_words
 
+# Found from this file, never by a name that a folder elsewhere may bear too.
+FOLDER: Final = Path(__file__).parent
 # No inline script, no inline style, nothing from another origin.
 POLICY: Final = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; form-action 'self'; "
@@ -40,7 +42,7 @@ CLASSES: Final = {"▲": "alarm", "△": "alarm", "●": "ok"}
 
 
 def static(name: str) -> bytes:
-    return (files("api.pages") / "static" / name).read_bytes()
+    return (FOLDER / "static" / name).read_bytes()
 
 
 @lru_cache(maxsize=8)
@@ -51,8 +53,8 @@ def _fingerprint(name: str) -> str:
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
     found = Environment(
-        loader=PackageLoader("api.pages"), autoescape=select_autoescape(default=True), undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
+        loader=FileSystemLoader(FOLDER / "templates"), autoescape=select_autoescape(default=True),
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     found.filters.update(
         number=number, time=time, moment=moment, mark=mark, pct=lambda v: "–" if v is None else f"{100 * v:.1f}",

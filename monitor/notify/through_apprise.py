@@ -36,7 +36,7 @@ def unknown(urls: Mapping[str, str]) -> Sequence[str]:
 
 def _ask(document: Mapping[str, Any], limit_s: float) -> dict[str, Any] | None:
     done = subprocess.run(  # noqa: S603 - our own interpreter and module, no shell
-        [sys.executable, "-m", "core.process", str(os.getpid()), _MODULE],
+        [sys.executable, "-P", "-m", "core.process", str(os.getpid()), _MODULE],
         input=json.dumps(document), capture_output=True, text=True, timeout=limit_s, env=environment(1), check=False,
     )  # fmt: skip
     try:
