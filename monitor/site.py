@@ -7,6 +7,7 @@ from core.cache import Cache
 from core.clock import Clock, SystemClock
 from core.db import Database
 from core.settings import Settings
+from governance.ledger.installation import settle
 from governance.ledger.keys import Keys, load_or_create
 from monitor.events.store import EventStore
 
@@ -27,15 +28,22 @@ class Site:
 
 
 def open_site(settings: Settings, clock: Clock | None = None) -> Site:
-    """Open the stores of an installation; its home folder and keys are created on first use. Does not migrate."""
+    """Open the stores of an installation; its home folder and keys are created on first use. Does not migrate.
+
+    A home folder that was copied since its last start gets an origin of its own; one that was moved records it.
+    """
     home = settings.home_dir
     home.mkdir(parents=True, exist_ok=True)
+    database, clock = Database(settings.database_url, pool_size=settings.db.pool_size), clock or SystemClock()
+    if settings.db.url is None:  # elsewhere, a ledger is not copied with the home folder
+        anchor = settings.anchor_dir if settings.ledger.anchor else None
+        settle(home, database, origin=settings.ledger.origin, anchor=anchor, now=clock.now())
     keys = load_or_create(home, settings.ledger.origin)
     return Site(
         settings=settings,
-        database=Database(settings.database_url, pool_size=settings.db.pool_size),
+        database=database,
         artifacts=ArtifactStore(home / "artifacts"),
         events=EventStore(settings.lake_uri, home, keys.subject),
-        clock=clock or SystemClock(),
+        clock=clock,
         keys=keys,
     )

@@ -11,6 +11,7 @@ from api.commands.serve import Home, configured
 from core.artifacts import ArtifactStore
 from core.errors import AppError, InvalidError, NotFoundError
 from core.settings import Settings
+from governance.ledger.keys import earlier_vkeys
 from governance.proof.vkey import SigningKey
 from governance.verify.bundle import verify_bundle
 from governance.verify.describe import describe
@@ -46,9 +47,8 @@ def verify(
 
 def _verify_own(home: Path | None, trusted: list[str] | None, lake: bool, as_json: bool) -> None:
     settings = configured(home)
-    vkeys = trusted or [
-        _own_key(settings.home_dir)
-    ]  # verify never creates or repairs a key: a missing one is a finding
+    # verify never creates or repairs a key: a missing one is a finding
+    vkeys = trusted or [_own_key(settings.home_dir), *earlier_vkeys(settings.home_dir)]
     verdict, files = _read_and_verify(settings, vkeys, lake)
     findings = [str(f) for f in (*verdict.findings, *(files.findings if files else ()))]
     if as_json:

@@ -35,24 +35,36 @@ def issue_checkpoint(db: Session, *, key: SigningKey, anchor: Path, now: datetim
     last = latest_checkpoint(db)
     if last is not None and last.size == head.size and last.root == head.root:
         return last
+    size, root = provable_head(db)
+    note = sign_checkpoint(key, key.name, size, root, now)
+    row = LedgerCheckpoint(size=size, root=root.hex(), note=note, at=now)
+    db.add(row)
+    write_durably(anchor / f"checkpoint-{size:012d}.note", note.encode())
+    return row
+
+
+def provable_head(db: Session) -> tuple[int, bytes]:
+    """Size and root of the committed head, locked, after its stored entries were proved to extend the last checkpoint.
+
+    Raises:
+        IntegrityFailureError: they do not, or a stored leaf hash is damaged.
+    """
+    head = db.get(LedgerHead, 1, with_for_update=True, populate_existing=True)
+    size = 0 if head is None else head.size
+    last = latest_checkpoint(db)
     try:
-        stored = ledger_leaves(db, head.size)
+        stored = ledger_leaves(db, size)
     except ValueError as error:
-        raise IntegrityFailureError(
-            "a stored leaf hash is not hexadecimal; run `assay verify`", size=head.size
-        ) from error
+        raise IntegrityFailureError("a stored leaf hash is not hexadecimal; run `assay verify`", size=size) from error
     root = merkle.root(stored)
-    if root.hex() != head.root or (last is not None and merkle.root(stored[: last.size]).hex() != last.root):
+    changed = head is not None and root.hex() != head.root
+    if changed or (last is not None and merkle.root(stored[: last.size]).hex() != last.root):
         raise IntegrityFailureError(
             "the stored ledger entries do not extend the last checkpoint; nothing was signed. "
             "Run `assay verify` to see which entry changed",
-            size=head.size,
+            size=size,
         )
-    note = sign_checkpoint(key, key.name, head.size, root, now)
-    row = LedgerCheckpoint(size=head.size, root=head.root, note=note, at=now)
-    db.add(row)
-    write_durably(anchor / f"checkpoint-{head.size:012d}.note", note.encode())
-    return row
+    return size, root
 
 
 def inclusion_proof(db: Session, index: int, tree_size: int | None = None) -> dict[str, Any]:

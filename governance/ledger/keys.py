@@ -1,15 +1,20 @@
 """The installation's own secrets: ledger signing key, subject digest key, page session key."""
 
 import os
+import re
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from core.artifacts import fsync_folder, write_durably
 from core.errors import IntegrityFailureError
 from governance.proof.vkey import KeyFormatError, SigningKey
+
+EARLIER: Final = "earlier.vkeys"
+_COPY: Final = re.compile(r"/copy-[0-9a-f]{8}$")
 
 
 @dataclass(frozen=True)
@@ -40,13 +45,9 @@ def load_or_create(home: Path, origin: str) -> Keys:
         )  # fmt: skip
     subject = bytes.fromhex(_secret(folder / "subject.key", lambda: secrets.token_hex(32)))
     session = bytes.fromhex(_secret(folder / "session.key", lambda: secrets.token_hex(32)))
-    try:
-        signing = SigningKey.parse(_secret(folder / "ledger.key", lambda: SigningKey.generate(origin).secret()))
-    except KeyFormatError as error:
-        raise IntegrityFailureError(
-            f"{folder / 'ledger.key'} is damaged: {error.message}; restore it from a backup", field="ledger.key"
-        ) from error
-    if signing.name != origin:
+    _secret(folder / "ledger.key", lambda: SigningKey.generate(origin).secret())
+    signing = read_signing(home)
+    if origin not in (signing.name, _COPY.sub("", signing.name)):
         raise IntegrityFailureError(
             f"{folder / 'ledger.key'} signs for {signing.name!r}, but ledger.origin is {origin!r}; "
             "set ASSAY_LEDGER__ORIGIN back, a log cannot change its name",
@@ -56,6 +57,43 @@ def load_or_create(home: Path, origin: str) -> Keys:
     if not anchor.exists():
         write_durably(anchor, (signing.vkey + "\n").encode())
     return Keys(signing=signing, subject=subject, session=session)
+
+
+def read_signing(home: Path) -> SigningKey:
+    """The key that signs the ledger.
+
+    Raises:
+        IntegrityFailureError: it is damaged.
+    """
+    path = home / "keys" / "ledger.key"
+    try:
+        return SigningKey.parse(path.read_text().strip())
+    except KeyFormatError as error:
+        raise IntegrityFailureError(
+            f"{path} is damaged: {error.message}; restore it from a backup", field="ledger.key"
+        ) from error
+
+
+def next_origin(origin: str, configured: str) -> str:
+    """The origin of a copy: the one that the settings give it, or the original's with a mark of its own."""
+    plain = _COPY.sub("", origin)
+    return configured if configured not in (origin, plain) else f"{plain}/copy-{secrets.token_hex(4)}"
+
+
+def replace_signing(home: Path, old: SigningKey, new: SigningKey) -> None:
+    """Sign with another key from now on; the old public key stays, because it has signed what is there."""
+    folder = home / "keys"
+    earlier = folder / EARLIER
+    kept = earlier.read_text() if earlier.exists() else ""
+    write_durably(earlier, f"{kept}{old.vkey}\n".encode())
+    write_durably(folder / "ledger.key", (new.secret() + "\n").encode(), mode=0o600)
+    write_durably(folder / "ledger.vkey", (new.vkey + "\n").encode())
+
+
+def earlier_vkeys(home: Path) -> list[str]:
+    """Public keys that signed this ledger before it became that of a copy."""
+    path = home / "keys" / EARLIER
+    return path.read_text().split() if path.exists() else []
 
 
 def _secret(path: Path, make: Callable[[], str]) -> str:

@@ -24,7 +24,7 @@ from core.errors import InvalidError
 from governance.proof.note import NoteFormatError, open_note, sign_note
 from governance.proof.vkey import SigningKey, strict_base64
 
-_SIZE: Final = re.compile(r"0|[1-9][0-9]{0,18}")
+SIZE: Final = re.compile(r"0|[1-9][0-9]{0,18}")
 _TIME: Final = "time "
 _TIME_FORMAT: Final = "%Y-%m-%dT%H:%M:%S.%fZ"
 
@@ -41,13 +41,19 @@ class Checkpoint:
     signers: tuple[str, ...]
 
 
-def sign_checkpoint(key: SigningKey, origin: str, size: int, root: bytes, at: datetime) -> str:
-    """The checkpoint note for a tree of `size` leaves with this `root` (32 bytes), signed at `at` (with a zone)."""
+def sign_checkpoint(
+    key: SigningKey, origin: str, size: int, root: bytes, at: datetime, extensions: Sequence[str] = ()
+) -> str:
+    """The checkpoint note for a tree of `size` leaves with this `root` (32 bytes), signed at `at` (with a zone).
+
+    extensions: further lines, each without a line break; the format lets a log add what it likes.
+    """
     if not origin or "\n" in origin:
         raise InvalidError(f"origin {origin!r} must be one non-empty line", origin=origin)
     if size < 0 or len(root) != 32:
         raise InvalidError(f"size {size} and a root of {len(root)} bytes are no tree head; give size >= 0 and 32 bytes")
     text = f"{origin}\n{size}\n{base64.b64encode(root).decode()}\n{_TIME}{timestamp(at)}\n"
+    text += "".join(f"{line}\n" for line in extensions)
     return sign_note(text, [key])
 
 
@@ -64,7 +70,7 @@ def verify_checkpoint(text: str, public_keys: Sequence[str]) -> Checkpoint:
     lines = note.text.removesuffix("\n").split("\n")
     if len(lines) < 3 or not all(lines):
         raise NoteFormatError("a checkpoint has three or more non-empty lines: origin, size, root", text)
-    if not _SIZE.fullmatch(lines[1]):
+    if not SIZE.fullmatch(lines[1]):
         raise NoteFormatError(f"tree size {lines[1]!r} is not a plain decimal count", text)
     root = strict_base64(lines[2])
     if root is None or len(root) != 32:

@@ -27,8 +27,16 @@ from core.errors import AppError
 from governance.proof.note import open_note
 from governance.proof.vkey import VerifierKey
 from governance.verify.archive import MAX_BUNDLE_BYTES, archive_findings, member_order, read_archive
-from governance.verify.entries import canonical_object
-from governance.verify.findings import ANCHORED, SELF_SIGNED, BundleNotFoundError, BundleVerdict, Facts, Finding
+from governance.verify.entries import canonical_object, entry_findings
+from governance.verify.findings import (
+    ANCHORED,
+    SELF_SIGNED,
+    VOUCHED,
+    BundleNotFoundError,
+    BundleVerdict,
+    Facts,
+    Finding,
+)
 from governance.verify.log import verify_log
 from governance.verify.manifest import (
     CHECKPOINT_NOTE,
@@ -39,7 +47,9 @@ from governance.verify.manifest import (
     manifest_note_text,
     manifest_problems,
 )
+from governance.verify.origins import ORIGIN_KIND, OriginChange, followed, read_change
 
+_OF_ORIGIN: Final = f'"kind":"{ORIGIN_KIND}"'.encode()
 REPORT_KIND: Final = "report.created"
 
 
@@ -79,6 +89,9 @@ def verify_bundle_bytes(data: bytes, trusted_vkeys: Sequence[str] | None = None)
     named = {finding.where for finding in check.findings}
     archive = [f for f in archive_findings(data, members) if f.what != "archive.bytes" or f.where not in named]
     findings = tuple(check.findings + archive)
+    own = {VerifierKey.parse(vkey).label for vkey in trusted_vkeys or ()}
+    if trust == ANCHORED and not own & set(check.facts.signers):
+        trust = VOUCHED
     signed = trust if check.facts.signers else "no signature of a known key holds"
     return BundleVerdict(findings, check.facts, signed)
 
@@ -97,12 +110,19 @@ class _BundleCheck:
         manifest = self._manifest()
         if manifest is None:
             return
-        vkeys = [manifest["ledger"]["vkey"]] if self.trusted is None else self.trusted
+        vkeys, _ = followed([manifest["ledger"]["vkey"]] if self.trusted is None else self.trusted, self._changes())
         # An altered manifest would blame sound members, so they are then checked against the ledger alone.
         if self._manifest_is_not_altered(vkeys):
             self._files(manifest["files"])
         entries = self._ledger(vkeys)
         self._citations(manifest["files"], entries)
+
+    def _changes(self) -> list[OriginChange]:
+        """Where the log changed its origin; whether the entries are what was signed is checked later."""
+        lines = self.members.get(ENTRIES, b"").split(b"\n")
+        read = [entry_findings(line, index, "") for index, line in enumerate(lines) if _OF_ORIGIN in line]
+        found = [read_change(entry, None)[0] for entry, wrong in read if entry is not None and not wrong]
+        return [change for change in found if change is not None]
 
     def _add(self, what: str, where: str, expected: str, found: str) -> None:
         self.findings.append(Finding(what, where, expected, found))

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from core.errors import AppError
-from governance.proof.checkpoint import Checkpoint, verify_checkpoint
+from governance.proof.checkpoint import SIZE, Checkpoint, verify_checkpoint
 from governance.verify.findings import Finding
 
 
@@ -16,8 +16,6 @@ def open_checkpoints(notes: Sequence[str], vkeys: Sequence[str]) -> tuple[list[t
         findings += failed
         if head is None:
             continue
-        if heads and head.origin != heads[0][0].origin:
-            findings.append(Finding("checkpoint.origin", where, repr(heads[0][0].origin), repr(head.origin)))
         heads.append((head, f"{where} (size {head.size})"))
     if not notes:
         findings.append(Finding("checkpoint.none", "log", "at least one signed checkpoint", "none"))
@@ -27,6 +25,12 @@ def open_checkpoints(notes: Sequence[str], vkeys: Sequence[str]) -> tuple[list[t
             # Both notes are signed, so the log has shown two histories. The pair is evidence against the signer.
             findings.append(Finding("checkpoint.fork", where, by_size[head.size].hex(), head.root.hex()))
     return heads, findings
+
+
+def claimed_sizes(notes: Sequence[str]) -> set[int]:
+    """The sizes that checkpoints name, whoever signed them."""
+    lines = [note.split("\n", 2)[1:2] for note in notes]
+    return {int(line[0]) for line in lines if line and SIZE.fullmatch(line[0])}
 
 
 def open_checkpoint(note: str, vkeys: Sequence[str], where: str) -> tuple[Checkpoint | None, list[Finding]]:

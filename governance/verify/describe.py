@@ -16,6 +16,7 @@ def describe(verdict: BundleVerdict, path: Path) -> str:
         ("ledger", f"{facts.entries} entries, checkpoint size {facts.size}, root {facts.root}"),
         ("files", ", ".join(facts.files) or "none"),
     ]
+    rows += [("copied", where) for where in facts.copied]
     rows += [("finding", str(finding)) for finding in verdict.findings]
     # A forged bundle chooses its own names: nothing it says may reach the terminal as a control sequence.
     return "\n".join(f"{name:<8} {_printable(value)}" for name, value in rows)

@@ -9,6 +9,7 @@ from governance.proof.checkpoint import Checkpoint
 
 SELF_SIGNED: Final = "self-signed: key not checked against an anchor"
 ANCHORED: Final = "signed by a trusted key"
+VOUCHED: Final = "signed by the key of a copy, which a trusted key names in the ledger"
 MAX_FINDINGS: Final = 50
 
 
@@ -35,6 +36,7 @@ class Facts:
     origin: str | None = None
     signers: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    copied: tuple[str, ...] = ()  # where the log went on as that of a copy, in words
 
 
 @dataclass(frozen=True)

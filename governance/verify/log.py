@@ -5,9 +5,10 @@ from dataclasses import replace
 
 from governance.proof import merkle
 from governance.proof.checkpoint import Checkpoint
-from governance.verify.checkpoints import open_checkpoints
+from governance.verify.checkpoints import claimed_sizes, open_checkpoints
 from governance.verify.entries import entry_findings
 from governance.verify.findings import MAX_FINDINGS, Finding, LogVerdict, facts_of
+from governance.verify.origins import ORIGIN_KIND, OriginChange, followed, origin_findings, read_change
 
 
 def verify_log(
@@ -21,8 +22,9 @@ def verify_log(
 
     Args:
         lines: exact bytes of each entry in order, with or without the final newline; read once, not kept in memory.
-        checkpoints: signed notes in any order; all must verify and name the same origin.
-        vkeys: keys trusted to sign them.
+        checkpoints: signed notes in any order; all must verify and name the origin of their part of the log, which is
+            the same for all parts unless the log is that of a copy (`governance.verify.origins`).
+        vkeys: keys trusted to sign them; a key that one of them names as its successor in the log is trusted too.
         leaves: the leaf hash stored with each entry, if there is one: bytes, or the stored hexadecimal text, which
             may itself be damaged. With it, an altered entry is named exactly.
 
@@ -30,10 +32,9 @@ def verify_log(
     the entries after the last one that does. All roots come from one sequence of entries, so two checkpoints that
     match are also consistent with each other.
     """
-    heads, findings = open_checkpoints(checkpoints, vkeys)
     scan = LogScan(leaves)
     roots: dict[int, bytes] = {}
-    sizes = {head.size for head, _ in heads}
+    sizes = claimed_sizes(checkpoints)
     if 0 in sizes:
         roots[0] = merkle.EMPTY_ROOT
     for line in lines:
@@ -42,14 +43,17 @@ def verify_log(
             roots[scan.frontier.size] = scan.frontier.root()
     scan.finish()
     count = scan.frontier.size
+    keys, changes = followed(vkeys, scan.changes)
+    heads, findings = open_checkpoints(checkpoints, keys)
+    findings += origin_findings(heads, changes)
     interval, proven, root_findings = compare_roots(heads, roots, count)
     findings = [*blame_stored_hashes(scan.findings, proven), *findings, *root_findings]
     if scan.suppressed:
         findings.append(Finding("entry.more", "log", "none", f"{scan.suppressed} more wrong entries, not listed"))
-    covered = max(sizes, default=0)
+    covered = max((head.size for head, _ in heads), default=0)
     return LogVerdict(
         tuple(findings),
-        facts_of(count, proven),
+        replace(facts_of(count, proven), copied=tuple(str(change) for change in changes)),
         first_wrong=scan.first_wrong,
         interval=interval,
         unsigned=max(0, count - covered),
@@ -63,6 +67,7 @@ class LogScan:
         self.frontier = merkle.Frontier()
         self.findings: list[Finding] = []
         self.suppressed = 0
+        self.changes: list[OriginChange] = []
         self.first_wrong: int | None = None
         self._leaves = None if leaves is None else [x if isinstance(x, str) else x.hex() for x in leaves]
         self._expected = 0
@@ -70,9 +75,12 @@ class LogScan:
     def add(self, line: bytes) -> None:
         position = self.frontier.size
         leaf = merkle.leaf_hash(line)
-        self.frontier.append(leaf)
         where = f"entry {position}"
         entry, found = entry_findings(line, self._expected, where)
+        if entry is not None and not found and entry["kind"] == ORIGIN_KIND:
+            change, found = read_change(entry, self.frontier.root())
+            self.changes += [change] if change else []
+        self.frontier.append(leaf)
         # After a gap, counting continues from the index found, so one missing entry gives one finding.
         index = entry.get("index") if entry else None
         self._expected = index + 1 if isinstance(index, int) and not isinstance(index, bool) else self._expected + 1

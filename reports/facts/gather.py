@@ -143,7 +143,7 @@ def _identity(site: Site, found: _Material, champion: ModelVersion | None) -> do
         model=found.model.name, task=spec.task, owner=spec.owner, purpose=spec.purpose, risk=spec.risk,
         spec_revision=revision.revision, spec_digest=revision.digest, spec_recorded_at=revision.created_at,
         spec_author=revision.author, spec_entry=found.citations.find("model.spec", revision.digest, last=True),
-        origin=site.settings.ledger.origin, vkey=site.keys.vkey,
+        origin=site.keys.signing.name, vkey=site.keys.vkey,
         champion=champion.version if champion else None,
         champion_promoted_at=champion.promoted_at if champion else None,
     )  # fmt: skip
@@ -152,7 +152,7 @@ def _identity(site: Site, found: _Material, champion: ModelVersion | None) -> do
 def _checkpoint(site: Site, head: LedgerCheckpoint | None) -> doc.CheckpointLine | None:
     if head is None:
         return None
-    return doc.CheckpointLine(origin=site.settings.ledger.origin, size=head.size, root=head.root, at=head.at)
+    return doc.CheckpointLine(origin=site.keys.signing.name, size=head.size, root=head.root, at=head.at)
 
 
 def _spec_line(revision: SpecRevision, citations: Citations) -> doc.SpecLine:

@@ -1,0 +1,114 @@
+"""Notice at the start that a home folder was moved, or copied beside its original; a copy gets an origin of its own.
+
+`installation.json` in the home folder says where the installation was last started. It is the only file there that
+holds a path, and moving the folder is allowed: the new place is recorded and everything else goes on.
+"""
+
+import fcntl
+import json
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from core.artifacts import write_durably
+from core.db import Database
+from core.errors import InvalidError
+from governance.ledger.append import SYSTEM_ACTOR, append_entry
+from governance.ledger.checkpointing import provable_head
+from governance.ledger.keys import next_origin, read_signing, replace_signing
+from governance.proof.checkpoint import sign_checkpoint
+from governance.proof.vkey import SigningKey
+from governance.tables import LedgerCheckpoint
+from governance.verify.origins import CONTINUES, ORIGIN_KIND
+
+FILE: Final = "installation.json"
+SUBJECT: Final = "ledger"
+
+
+def settle(home: Path, database: Database, *, origin: str, anchor: Path | None, now: datetime) -> None:
+    """Compare the place of a home folder, whose database lies in it, with where it was last started.
+
+    Copied means: it lies elsewhere, and where it lay there is still the same installation. Two that cannot see each
+    other, on two machines, cannot be told from one that was moved.
+
+    Args:
+        origin: the setting; a copy may be given its new origin by it.
+        anchor: folder of checkpoints outside the home folder, if there is one.
+
+    Raises:
+        InvalidError: this is a copy, and its anchor is that of the original.
+        IntegrityFailureError: this is a copy, and its ledger was changed.
+    """
+    with _held(home):
+        known = _read(home / FILE)
+        if known is None:
+            _write(home, secrets.token_hex(16))
+            return
+        before = Path(known["path"])
+        if before == home:
+            return
+        try:
+            original = _read(before / FILE)
+            if original == known and before.samefile(home):
+                return  # the same folder under another name
+        except PermissionError:  # a new origin without need is a smaller harm than two logs of one name
+            original = known
+        if original == known:
+            _continue_as_copy(home, database, origin=origin, anchor=anchor, now=now)
+            _write(home, secrets.token_hex(16))
+            return
+        with database.write() as db:
+            append_entry(db, kind="home.moved", actor=SYSTEM_ACTOR, subject=SUBJECT, at=now, body={})
+        _write(home, known["id"])
+
+
+def _continue_as_copy(home: Path, database: Database, *, origin: str, anchor: Path | None, now: datetime) -> None:
+    """Sign a last checkpoint under the old key, which names a new one, and go on with that."""
+    if anchor is not None and any(anchor.glob("checkpoint-*.note")):
+        raise InvalidError(
+            f"this home folder is a copy, and ledger.anchor {anchor} holds the checkpoints of its original; set "
+            "ASSAY_LEDGER__ANCHOR to an empty folder for the copy",
+            field="ledger.anchor", value=str(anchor),
+        )  # fmt: skip
+    old = read_signing(home)
+    new = SigningKey.generate(next_origin(old.name, origin))
+    # If the process dies after this, the next start adds another entry: a key that is never used does no harm.
+    with database.write() as db:
+        size, root = provable_head(db)
+        note = sign_checkpoint(old, old.name, size, root, now, extensions=(f"{CONTINUES}{new.vkey}",))
+        body = {"before": old.vkey, "after": new.vkey, "checkpoint": note}
+        append_entry(db, kind=ORIGIN_KIND, actor=SYSTEM_ACTOR, subject=SUBJECT, at=now, body=body)
+        if anchor is not None:
+            _copy_notes(db, anchor)
+    replace_signing(home, old, new)
+
+
+def _copy_notes(db: Session, anchor: Path) -> None:
+    for row in db.scalars(select(LedgerCheckpoint)):
+        write_durably(anchor / f"checkpoint-{row.size:012d}.note", row.note.encode())
+
+
+@contextmanager
+def _held(home: Path) -> Iterator[None]:
+    """One process at a time settles a home; `assay serve` starts two."""
+    with (home / ".installation.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        document = json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    return document if isinstance(document, dict) and {"id", "path"} <= document.keys() else None
+
+
+def _write(home: Path, identity: str) -> None:
+    write_durably(home / FILE, (json.dumps({"id": identity, "path": str(home)}) + "\n").encode())
