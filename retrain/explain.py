@@ -1,6 +1,8 @@
 """Explain one decision of the text classifier, with the version that made it; kept as an artifact."""
 
+import fcntl
 import json
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -8,6 +10,7 @@ from typing import Final
 
 import polars as pl
 
+from core.artifacts import write_durably
 from core.errors import InvalidError
 from core.process import Child
 from governance.ledger.append import SYSTEM_ACTOR, append_entry
@@ -22,9 +25,9 @@ from retrain.envelope import Plan
 from retrain.errors import NoChampionError, TrainerError
 from retrain.evals.config import ModelFiles
 from retrain.runs.evaluation import model_files
-from retrain.runs.workspace import read_json, write_config
+from retrain.runs.workspace import read_json
 
-LIMIT_S: Final = 600.0
+STILL_S: Final = 600.0  # an explanation that used no CPU for this long is given up
 
 
 def explain(site: Site, model_name: str, event_id: str) -> None:
@@ -75,22 +78,36 @@ def explain(site: Site, model_name: str, event_id: str) -> None:
         )  # fmt: skip
 
 
+def is_abandoned(folder: Path) -> bool:
+    """Whether the worker that explained something in this folder is gone: it holds the folder's lock."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(handle)
+    return True
+
+
 def _process(site: Site, files: ModelFiles, text: str, label: str | None, max_length: int) -> bytes:
     """Run the explainer in its own process; its folder, which holds the text, is removed afterwards."""
     parent = site.settings.home_dir / "runs"
     parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=parent, prefix="explain-"))
+    handle = os.open(folder, os.O_RDONLY)
     try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
         config = {
             "model": files.model_dump(mode="json"), "text": text, "label": label, "max_length": max_length,
             "threads": site.settings.train.threads, "device": site.settings.train.device, "output_dir": str(folder),
         }  # fmt: skip
-        write_config(folder / "config.json", json.dumps(config))
+        write_durably(folder / "config.json", json.dumps(config).encode())
         child = Child(
             "retrain.evals.explain", [str(folder / "config.json")], log=folder / "log.txt",
             threads=site.settings.train.threads,
         )  # fmt: skip
-        child.wait(LIMIT_S, lambda: None)
+        child.wait_while_it_works(STILL_S)
         report = read_json(folder / "exit.json")
         if report is None or report["state"] != "succeeded":
             found = report or {"code": "killed", "message": "the explaining process was killed; ask again"}
@@ -98,3 +115,4 @@ def _process(site: Site, files: ModelFiles, text: str, label: str | None, max_le
         return (folder / "explanation.json").read_bytes()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        os.close(handle)

@@ -1,7 +1,6 @@
 """What else a model's work leaves of a row: explanations, unfinished runs, waiting jobs, files of killed processes."""
 
 import shutil
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +17,7 @@ from monitor.site import Site
 from monitor.tables import Dataset, Explanation
 from retrain import store
 from retrain.erasure.datasets import touched
-from retrain.explain import LIMIT_S
+from retrain.explain import is_abandoned
 from retrain.runs.record import close_failed
 from retrain.runs.workspace import Workspace
 from retrain.tables import Run
@@ -108,9 +107,8 @@ def scrub_jobs(site: Site, case: Case) -> None:
 
 def erase_leftovers(site: Site, case: Case) -> None:
     """Delete what killed processes left: explainers' folders, and artifacts of rows that no record names."""
-    limit = site.clock.now() - timedelta(seconds=2 * LIMIT_S)
     for folder in (site.settings.home_dir / "runs").glob("explain-*"):
-        if folder.stat().st_mtime < limit.timestamp():
+        if is_abandoned(folder):
             shutil.rmtree(folder, ignore_errors=True)
     with site.database.read() as db:
         ids = list(erasure.remembered(db, case, "ids"))

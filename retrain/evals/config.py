@@ -1,19 +1,18 @@
 """The configuration of an evaluation process."""
 
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
 from core.canonical import digest
-from retrain.train.config import DatasetFile, Frozen, Task
+from retrain.train.config import DatasetFile, Frozen, Place, Task
 
 
 class ModelFiles(Frozen):
     """A model to evaluate: a base, or a base with an adapter. `quantise: false` only fits a base that serves so."""
 
-    base_dir: Path
-    adapter_dir: Path | None = None
+    base_dir: Place
+    adapter_dir: Place | None = None
     quantise: bool = True
 
 
@@ -34,11 +33,11 @@ class EvalConfig(Frozen):
     probe_rows: int = Field(default=64, ge=1)
     confidence: float = Field(default=0.95, gt=0, lt=1)
     seed: int = Field(default=0, ge=0, lt=2**32)
-    output_dir: Path
-    progress: Path
+    output_dir: Place
+    progress: Place
     threads: int = Field(default=1, ge=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     def digest(self) -> str:
-        """Digest of all that determines the result."""
-        return digest(self.model_dump(mode="json", exclude={"progress"}))
+        """Digest of all that determines the result; where files lie does not."""
+        return digest(self.record(without={"output_dir", "progress"}))

@@ -14,7 +14,7 @@ from pydantic import Field
 from core.errors import InvalidError
 from monitor.explain import EXPLAINERS
 from retrain.evals.config import ModelFiles
-from retrain.train.config import Frozen, load_config
+from retrain.train.config import Frozen, Place, load_config
 from retrain.train.model import load_classifier
 from retrain.train.progress import report_exit, write_json
 
@@ -30,7 +30,7 @@ class ExplainConfig(Frozen):
     seed: int = 0
     threads: int = Field(default=1, ge=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    output_dir: Path
+    output_dir: Place
 
 
 def explain(path: Path) -> None:

@@ -5,22 +5,22 @@ from pathlib import Path
 
 import polars as pl
 
-from retrain.train.config import Frozen, load_config
+from retrain.train.config import Frozen, Place, load_config
 from retrain.train.model import load_classifier
 
 
 class PredictedModel(Frozen):
     name: str
-    base_dir: Path
-    adapter_dir: Path | None = None
+    base_dir: Place
+    adapter_dir: Place | None = None
 
 
 class PredictConfig(Frozen):
     """`texts`: Parquet with a column `text`. `output`: a row for each, `<name>.label` and `<name>.confidence`."""
 
-    texts: Path
+    texts: Place
     models: tuple[PredictedModel, ...]
-    output: Path
+    output: Place
     threads: int = 2
 
 

@@ -60,7 +60,7 @@ def evaluate(path: Path) -> None:
     result = {
         "run_id": config.run_id,
         "task": config.task,
-        "config": config.model_dump(mode="json"),
+        "config": config.record(),
         "digests": {"config": config.digest(), "predictions": file_digest(output / "predictions.parquet")},
         "rows": {name: frame.height for name, frame in sets.items()},
         "evaluations": evaluations,

@@ -56,7 +56,7 @@ def evaluate_run(site: Site, run_id: UUID) -> Outcome:
     work = Workspace.of(site.settings, run_id)
     case = _case(site, run_id)
     config = _config(site, run_id, case, work)
-    write_config(work.eval_config, config.model_dump_json(indent=1))
+    write_config(work.eval_config, config, site.settings.home_dir)
     if (report := read_json(work.evaluated / "exit.json")) is None or report["state"] != "succeeded":
         _process(site, work, case.plan.envelope.max_gpu_hours * 3600 + GRACE_S)
     document = read_json(work.evaluated / "evaluation.json")

@@ -1,5 +1,7 @@
 """The steps of a run. Each reads, works without a transaction, then records its result, and is safe to run twice."""
 
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -86,7 +88,7 @@ def curate(site: Site, run_id: UUID) -> None:
         made = curation.register(site, db, run, db.get_one(Model, run.model_id), prepared)
         run.train_dataset_id, run.eval_dataset_id = made["train"].id, made["eval"].id
         run.holdout_dataset_id = made["holdout"].id
-        run.config, run.config_digest = config.model_dump(mode="json"), config.digest()
+        run.config, run.config_digest = config.record(), config.digest()
         run.state = "training"
 
 
@@ -104,8 +106,9 @@ def train(site: Site, run_id: UUID) -> None:
     """training -> evaluating: run the trainer in its own process, resume it if it was killed, register a candidate."""
     work = Workspace.of(site.settings, run_id)
     with site.database.read() as db:
-        config = RunConfig.model_validate(store.run(db, run_id).config)
-    write_config(work.train_config, config.model_dump_json(indent=1))
+        config = _placed(site, work, store.run(db, run_id).config or {})
+    _drop_other_training(work, config)
+    write_config(work.train_config, config, site.settings.home_dir)
     while (report := _exit(work)) is None or report["state"] != "succeeded":
         if not _count_attempt(site, run_id):
             return
@@ -121,12 +124,31 @@ def train(site: Site, run_id: UUID) -> None:
             return
         labels = list(config.labels) or None
         register_candidate(site, db, run, base_digest=metrics["digests"]["base"], adapter=adapter, labels=labels)
+        run.config, run.config_digest = config.record(), config.digest()
         run.metrics, run.state = metrics, "evaluating"
         body = {
             "adapter": adapter, "config": run.config_digest, "record": digest(metrics), "attempts": run.attempts,
             "train_seconds": metrics["train_seconds"], "rows": metrics["rows_train"],
         }  # fmt: skip
         record_run(site, db, run, "run.trained", SYSTEM_ACTOR, body)
+
+
+def _placed(site: Site, work: Workspace, record: Mapping[str, Any]) -> RunConfig:
+    """A run's configuration with the places of its files in this home folder, wherever it lay when it was recorded."""
+    recipe = Recipe.model_validate(record["recipe"])
+    # The last part of the path of an artifact is its digest. Earlier releases recorded the whole path.
+    parent = record["parent_adapter"] and site.artifacts.check_folder(f"sha256:{Path(record['parent_adapter']).name}")
+    files = {role: _file(site, record[role]["sha256"]) for role in ("train", "eval")}
+    places = {"output_dir": work.trained, "progress": work.progress, "parent_adapter": parent}
+    base = base_folder(recipe, site.settings.home_dir)
+    return RunConfig.model_validate({**record, **places, **files, "base_dir": base})
+
+
+def _drop_other_training(work: Workspace, config: RunConfig) -> None:
+    """Drop what an earlier release trained of this run: its digest of the configuration covered where files lay."""
+    begun = read_json(work.trained / "checkpoints" / "config.json")
+    if begun is not None and begun.get("config") != config.digest():
+        shutil.rmtree(work.trained)
 
 
 def _exit(work: Workspace) -> dict[str, Any] | None:

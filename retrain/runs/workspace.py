@@ -13,6 +13,7 @@ from uuid import UUID
 from core.artifacts import write_durably
 from core.settings import Settings
 from retrain.errors import RunLockedError
+from retrain.train.config import Frozen
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +75,9 @@ class Workspace:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def write_config(path: Path, document: str) -> None:
-    write_durably(path, document.encode())
+def write_config(path: Path, config: Frozen, home: Path) -> None:
+    """Write the config of a process; it names files in and beside the home folder by their way from its own."""
+    write_durably(path, config.text(path.parent, home).encode())
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

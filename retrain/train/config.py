@@ -1,11 +1,23 @@
 """The configuration of a training run: the user's recipe and the run built from it. Both go into provenance."""
 
 import json
+import os
 import re
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from core.canonical import digest
 from retrain.train.errors import ConfigFileError
@@ -16,8 +28,39 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 _PATH = re.compile(r"^(/|\./|\.\./|~/|[A-Za-z]:\\)")
 
 
+def _from_file(path: Path, info: ValidationInfo) -> Path:
+    return Path(os.path.normpath(info.context / path)) if isinstance(info.context, Path) else path
+
+
+Place = Annotated[Path, AfterValidator(_from_file)]  # a relative one starts at the folder of the config file
+
+
 class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def record(self, *, without: AbstractSet[str] = frozenset()) -> dict[str, Any]:
+        """The config as JSON for records and digests; of a path only the last part, which its digest or id is.
+
+        Where files lie is no part of a run: a home folder that was moved or copied goes on with the same run.
+        """
+        found: dict[str, Any] = _json(self.model_dump(exclude=set(without)), lambda path: path.name)
+        return found
+
+    def text(self, folder: Path, home: Path) -> str:
+        """The config file for `folder` under `home`; paths in and beside the home folder are relative to `folder`."""
+
+        def place(path: Path) -> str:
+            return os.path.relpath(path, folder) if path.is_relative_to(home.parent) else str(path)
+
+        return json.dumps(_json(self.model_dump(), place), indent=1)
+
+
+def _json(value: Any, place: Callable[[Path], str]) -> Any:
+    if isinstance(value, Path):
+        return place(value)
+    if isinstance(value, dict):
+        return {name: _json(below, place) for name, below in value.items()}
+    return [_json(below, place) for below in value] if isinstance(value, list | tuple) else value
 
 
 class Recipe(Frozen):
@@ -96,7 +139,7 @@ class Recipe(Frozen):
 class DatasetFile(Frozen):
     """A Parquet file and the digest it must have: columns `text, label`, or `prompt, completion`."""
 
-    path: Path
+    path: Place
     sha256: Sha256
 
 
@@ -105,13 +148,13 @@ class RunConfig(Frozen):
 
     run_id: Annotated[str, StringConstraints(min_length=1)]
     recipe: Recipe
-    base_dir: Path
-    parent_adapter: Path | None = None
+    base_dir: Place
+    parent_adapter: Place | None = None
     train: DatasetFile
     eval: DatasetFile
     labels: tuple[str, ...] = ()
-    output_dir: Path
-    progress: Path
+    output_dir: Place
+    progress: Place
     threads: int = Field(default=1, ge=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     max_seconds: float | None = Field(default=None, gt=0)
@@ -127,8 +170,11 @@ class RunConfig(Frozen):
         return self
 
     def digest(self) -> str:
-        """Digest of all that determines the result; where progress goes and how long it may take do not."""
-        return digest(self.model_dump(mode="json", exclude={"progress", "max_seconds"}))
+        """Digest of all that determines the result but the base, which has its own.
+
+        Where files lie and how long the run may take determine nothing.
+        """
+        return digest(self.record(without={"base_dir", "output_dir", "progress", "max_seconds"}))
 
 
 class BaseConfig(Frozen):
@@ -141,8 +187,8 @@ class BaseConfig(Frozen):
     task: Task = "sequence_classification"
     size: Literal["tiny", "demo"] = "demo"
     train: DatasetFile
-    output_dir: Path
-    progress: Path
+    output_dir: Place
+    progress: Place
     epochs: float | None = Field(default=None, gt=0)
     max_length: int = Field(default=64, ge=8)
     seed: int = Field(default=0, ge=0, lt=2**32)
@@ -160,7 +206,7 @@ def load_config(path: Path, kind: type[Config]) -> Config:
         ConfigFileError: not there, not JSON, or not a valid config; the message lists field, value and reason.
     """
     try:
-        return kind.model_validate_json(path.read_bytes())
+        return kind.model_validate_json(path.read_bytes(), context=path.parent)
     except FileNotFoundError as error:
         raise ConfigFileError(f"config {path} does not exist; give the path of a JSON file", path=str(path)) from error
     except ValidationError as error:

@@ -154,8 +154,8 @@ def make_base(path: Path) -> None:
     write_json(partial / "labels.json", labels)
     record = {
         "run_id": config.run_id,
-        "config": config.model_dump(mode="json"),
-        "digests": {"config": digest(config.model_dump(mode="json")), "train": config.train.sha256},
+        "config": config.record(),
+        "digests": {"config": digest(config.record()), "train": config.train.sha256},
         "parameters": sum(p.numel() for p in model.parameters()),
         "rows": frame.height,
         "loss": [entry["loss"] for entry in trainer.state.log_history if "loss" in entry],

@@ -111,6 +111,9 @@ def _saved(model: PeftModel, tokenizer: PreTrainedTokenizerBase, config: RunConf
         model.save_pretrained(str(partial), safe_serialization=True)
     (partial / "README.md").unlink(missing_ok=True)  # an empty template of the library; run.json is the card
     tokenizer.save_pretrained(partial)
+    saved = json.loads((partial / "adapter_config.json").read_text(encoding="utf-8"))
+    saved["base_model_name_or_path"] = config.recipe.base_model  # the library writes where the base lay here and now
+    write_json(partial / "adapter_config.json", saved)
     write_json(partial / "labels.json", list(config.labels))
     return partial
 
@@ -171,7 +174,7 @@ def _record(
 ) -> dict[str, Any]:
     """The card of the run: everything needed to judge it and to repeat it."""
     history = [entry for entry in trainer.state.log_history if "loss" in entry]
-    dump = config.model_dump(mode="json")
+    dump = config.record()
     parameters = list(trainer.model.parameters()) if trainer.model is not None else []
     return {
         "run_id": config.run_id,

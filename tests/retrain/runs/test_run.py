@@ -39,7 +39,7 @@ def small(site: Site) -> Site:
     return replace(site, settings=site.settings.model_copy(update={"train": train}))
 
 
-def queued(site: Site, base: Path, clock: ManualClock, **recipe: float) -> UUID:
+def queued(site: Site, base: Path | str, clock: ManualClock, **recipe: float) -> UUID:
     """A manual run on 250 old and 350 newer messages, two intents of them new."""
     world.declare(site, world.spec(base, recipe=recipe))
     world.send(site, world.traffic(250, tiny.OLD), clock)
