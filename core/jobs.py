@@ -10,7 +10,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
-Lane = Literal["default", "train"]
+Lane = Literal["default", "explain", "train"]
 
 
 class Payload(BaseModel):
@@ -70,7 +70,7 @@ class ExplainJob(Payload):
     """Compute the word attributions of one decision."""
 
     name: ClassVar[str] = "retrain.explain"
-    lane: ClassVar[Lane] = "train"
+    lane: ClassVar[Lane] = "explain"
     model: str
     event_id: str
 

@@ -265,7 +265,7 @@ def _explain_one(story: Story, admin: Client, event_id: str) -> None:
         response = admin.send("GET", path)
         return response.json()["explanation"] if response.status_code == 200 else None
 
-    found = story.wait("the SHAP explanation", ask, timeout_s=900)
+    found = story.wait("the SHAP explanation", ask)
     words = sorted(found["words"], key=lambda w: -abs(w["value"]))[:4]
     told = ", ".join(f"{w['word'].strip()} {w['value']:+.3f}" for w in words)
     story.say(f"SHAP for one answer ({found['label']}): {told}; additivity residual {found['residual']:.1e}")

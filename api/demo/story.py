@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 from rich.console import Console
@@ -14,10 +14,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from api.client import Client
 from api.demo.plan import DemoPlan
 from api.demo.processes import run_module
+from api.demo.pulse import STILL_S, read_pulse
 from api.demo.spec import MODEL
 from core.artifacts import file_digest
 from core.errors import AppError
 
+PAUSE_S: Final = 0.1  # between two questions
+LOOK_S: Final = 5.0  # between two looks at whether anything moves
 EVENT_FIELDS = (
     "event_id",
     "ts",
@@ -126,12 +129,17 @@ class Story:
             f"{rows.height - answer['accepted']} outcomes were not accepted: {answer}",
         )
 
-    def wait(self, what: str, ask: Callable[[], Any], *, timeout_s: float = 600) -> Any:
-        """Ask until the answer is true."""
-        deadline = time.monotonic() + timeout_s
+    def wait(self, what: str, ask: Callable[[], Any]) -> Any:
+        """Ask until the answer is true, for as long as the service gets on with its work."""
+        looked, pulse, moved = time.monotonic(), None, time.monotonic()
         while not (answer := ask()):
-            self.expect(time.monotonic() < deadline, f"{what} did not happen within {timeout_s:g} s")
-            time.sleep(0.25)
+            time.sleep(PAUSE_S)
+            if time.monotonic() - looked >= LOOK_S:
+                looked, before, pulse = time.monotonic(), pulse, read_pulse(self.folder / "home")
+                moved = moved if pulse == before else looked
+                self.expect(
+                    looked - moved < STILL_S, f"{what} did not happen, and nothing has moved for {looked - moved:.0f} s"
+                )
         return answer
 
     def windows(self, client: Client) -> list[dict[str, Any]]:

@@ -26,7 +26,7 @@ STORED: dict[str, tuple[jobs.Payload, str, dict[str, Any]]] = {
     "retrain.run": (jobs.RunJob(run_id=ID), "train", {"run_id": str(ID)}),
     "retrain.explain": (
         jobs.ExplainJob(model="loans", event_id="e 1"),
-        "train",
+        "explain",
         {"model": "loans", "event_id": "e 1"},
     ),
     "retrain.erase": (jobs.EraseJob(erasure_id=ID), "default", {"erasure_id": str(ID)}),

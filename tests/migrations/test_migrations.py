@@ -7,6 +7,7 @@ from alembic import command
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import inspect, text
+from sqlalchemy.exc import IntegrityError
 
 import migrations
 from core.db import Database
@@ -84,3 +85,32 @@ def test_a_step_that_fails_leaves_the_database_as_it_was(empty_database_url: str
         migrations.upgrade(empty_database_url)
     assert inspect(database.engine).get_table_names() == ["model"]
     database.dispose()
+
+
+def test_explanations_that_wait_get_the_lane_of_their_own(empty_database_url: str) -> None:
+    command.upgrade(migrations.configuration(empty_database_url), "0005")
+    database = Database(empty_database_url)
+    insert = """insert into job (id, name, lane, payload, state, attempts, lost, run_at, created_at, lock_key)
+                values (:id, :name, 'train', '{}', :state, 0, 0, :at, :at, :key)"""
+    jobs = [("retrain.explain", "queued"), ("retrain.explain", "running"), ("retrain.run", "queued")]
+    with database.engine.begin() as connection:
+        for number, (name, state) in enumerate(jobs):
+            at = "2026-01-05 00:00:00+00" if database.engine.dialect.name == "postgresql" else "2026-01-05 00:00:00"
+            values = {"id": f"{number:032x}", "name": name, "state": state, "at": at, "key": str(number)}
+            connection.execute(text(insert), values)
+    migrations.upgrade(empty_database_url)
+    with database.engine.begin() as connection:
+        found = connection.execute(text("select name, state, lane from job order by id")).all()
+        assert [tuple(row) for row in found] == [
+            ("retrain.explain", "queued", "explain"), ("retrain.explain", "running", "train"),
+            ("retrain.run", "queued", "train"),
+        ]  # fmt: skip
+        uniques = [i for i in inspect(connection).get_indexes("job") if i["unique"]]
+        rules = [c["name"] for c in inspect(connection).get_check_constraints("job")]
+    assert len(uniques) == 2
+    assert sorted(map(str, rules)) == ["ck_job_lane", "ck_job_state"]  # once each
+    for wrong in ("lane = 'fast'", "state = 'gone'"):
+        with pytest.raises(IntegrityError), database.engine.begin() as connection:
+            connection.execute(text(f"update job set {wrong}"))
+    database.dispose()
+    migrations.check(empty_database_url)
