@@ -77,7 +77,7 @@ class Workspace:
 
 def write_config(path: Path, config: Frozen, home: Path) -> None:
     """Write the config of a process; it names files in and beside the home folder by their way from its own."""
-    write_durably(path, config.text(path.parent, home).encode())
+    write_durably(path, config.file_text(path.parent, home).encode())
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

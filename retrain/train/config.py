@@ -46,7 +46,7 @@ class Frozen(BaseModel):
         found: dict[str, Any] = _json(self.model_dump(exclude=set(without)), lambda path: path.name)
         return found
 
-    def text(self, folder: Path, home: Path) -> str:
+    def file_text(self, folder: Path, home: Path) -> str:
         """The config file for `folder` under `home`; paths in and beside the home folder are relative to `folder`."""
 
         def place(path: Path) -> str:

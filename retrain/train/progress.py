@@ -92,6 +92,7 @@ def report_exit(config_path: Path, work: Callable[[Path], None]) -> int:
 
 def _report_path(config_path: Path) -> Path | None:
     try:
-        return config_path.parent / json.loads(config_path.read_text(encoding="utf-8"))["output_dir"] / EXIT_REPORT
+        document = json.loads(config_path.read_text(encoding="utf-8"))
+        return config_path.parent / str(document["output_dir"]) / EXIT_REPORT
     except (OSError, ValueError, KeyError, TypeError):
         return None  # the config itself will be refused with its own message
