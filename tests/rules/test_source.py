@@ -118,7 +118,7 @@ def test_the_environment_is_read_in_settings_alone() -> None:
 
 
 def _handed_on(path: Path, environ: ast.AST) -> bool:
-    """True for `{**os.environ, ...}`, `dict(os.environ)`, `os.environ.copy()`, a loop over its items, or a write."""
+    """True for `{**os.environ, ...}`, `dict(os.environ)`, `isolated(os.environ)`, `.copy()`, a loop, or a write."""
     for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Dict) and any(
             k is None and v is environ for k, v in zip(node.keys, node.values, strict=True)
@@ -126,7 +126,7 @@ def _handed_on(path: Path, environ: ast.AST) -> bool:
             return True
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr) and environ in (node.left, node.right):
             return True
-        if isinstance(node, ast.Call) and dotted(node.func) == "dict" and environ in node.args:
+        if isinstance(node, ast.Call) and dotted(node.func) in ("dict", "isolated") and environ in node.args:
             return True
         if isinstance(node, ast.Attribute) and node.value is environ:
             return node.attr in {"copy", "items", "setdefault", "update", "pop"}
