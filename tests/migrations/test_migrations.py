@@ -88,7 +88,9 @@ def test_a_step_that_fails_leaves_the_database_as_it_was(empty_database_url: str
 
 
 def test_explanations_that_wait_get_the_lane_of_their_own(empty_database_url: str) -> None:
-    command.upgrade(migrations.configuration(empty_database_url), "0005")
+    steps = ScriptDirectory.from_config(migrations.configuration(empty_database_url)).walk_revisions()
+    step = next(step for step in steps if step.doc == "explanations get a lane of their own")
+    command.upgrade(migrations.configuration(empty_database_url), str(step.down_revision))
     database = Database(empty_database_url)
     insert = """insert into job (id, name, lane, payload, state, attempts, lost, run_at, created_at, lock_key)
                 values (:id, :name, 'train', '{}', :state, 0, 0, :at, :at, :key)"""

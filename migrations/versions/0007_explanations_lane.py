@@ -1,12 +1,12 @@
 """explanations get a lane of their own
 
-Deploy: before the code. Follows 0005.
+Deploy: before the code. Follows 0006.
 """
 
 from alembic import op
 
-revision = "0006"
-down_revision = "0005"
+revision = "0007"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 
