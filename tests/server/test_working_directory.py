@@ -71,5 +71,5 @@ def test_the_processes_of_large_work_import_nothing_from_there(traps: Path) -> N
 
 
 def test_python_s_path_keeps_the_folders_that_were_named() -> None:
-    found = isolated({"PYTHONPATH": os.pathsep.join(["", ".", "src", "/opt/lib", str(ROOT)])})
-    assert found == {"PYTHONPATH": os.pathsep.join([str(ROOT), "/opt/lib"]), "PYTHONSAFEPATH": "1"}
+    found = isolated({"PYTHONPATH": os.pathsep.join(["", ".", "src", "/usr/lib/mine", str(ROOT)])})
+    assert found == {"PYTHONPATH": os.pathsep.join([str(ROOT), "/usr/lib/mine"]), "PYTHONSAFEPATH": "1"}
