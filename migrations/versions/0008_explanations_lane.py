@@ -1,12 +1,12 @@
 """explanations get a lane of their own
 
-Deploy: before the code. Follows 0006.
+Deploy: before the code. Follows 0007.
 """
 
 from alembic import op
 
-revision = "0007"
-down_revision = "0006"
+revision = "0008"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 
