@@ -13,7 +13,7 @@ EARLY_LABEL: Final = "early: takes rows as independent"
 
 def describe(decision: DriftDecision) -> str:
     """The verdict in words; without an alarm, also the change that the window would have shown."""
-    early = f" ({EARLY_LABEL})" if decision.rule == "early" else ""
+    early = f" ({EARLY_LABEL})" if decision.rule == "early" and decision.judged else ""
     return _verdict(decision) + early + _left_out(decision)
 
 

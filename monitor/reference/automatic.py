@@ -115,17 +115,21 @@ def _changed_rate(site: Site, current: CurrentSpec, row: ReferenceRow, at: datet
     """Other lengths, where the rate has changed by more than a factor of four."""
     if current.spec.monitors.windows != "auto" or row.rows_per_day is None:
         return None
-    span = lengths.lookback(current.spec.monitors.scales)
-    start = at - span
-    shortest = min(current.spec.monitors.scales, key=duration)
-    with site.database.read() as db:
-        count, rows = _rows_of_windows(db, row, shortest, start, at)
-    if count * duration(shortest) < span or not lengths.rate_changed(row.rows_per_day, rows / (span / DAY)):
+    rise, fall = lengths.lookbacks(current.spec.monitors.scales)
+    grown, shrunk = (_mean_rate(site, current, row, at, span) for span in (rise, fall))
+    if grown is not None and grown > lengths.MAX_RATE_FACTOR * row.rows_per_day:
+        start = at - rise
+    elif shrunk is not None and shrunk < row.rows_per_day / lengths.MAX_RATE_FACTOR:
+        start = at - fall
+    else:
         return None
-    found = lengths.choice(_times(site, current, from_seq=row.from_seq, from_ts=start, to_ts=at))
-    if found is None:  # hardly any row is left
-        rate = max(rows, 1) / (span / DAY)
+    times = _times(site, current, from_seq=row.from_seq, from_ts=start, to_ts=at)
+    found = lengths.choice(times)
+    if found is None and len(times) < FIRST_SAMPLE:  # hardly any row is left
+        rate = max(len(times), 1) / ((at - start) / DAY)
         found = lengths.Chosen(fitting_lengths(rate)[0], rate, 0)
+    if found is None:
+        return None
     if (found.length,) == current.spec.monitors.scales or not lengths.is_boundary(at, found.length):
         return None
     before, now = row.rows_per_day, found.rows_per_day
@@ -135,6 +139,16 @@ def _changed_rate(site: Site, current: CurrentSpec, row: ReferenceRow, at: datet
         at=at, lengths=(found.length,), rule=rule, reason=reason, rows_per_day=now, steady_at=start,
         frame=_frame(site, current, row, at), left_out=_alarmed_spans(site, current, row),
     )  # fmt: skip
+
+
+def _mean_rate(site: Site, current: CurrentSpec, row: ReferenceRow, at: datetime, span: timedelta) -> float | None:
+    """Rows a day over a span before a time; None where its windows are not all there, or the rate was another one."""
+    if at - span < (row.steady_at or row.begins_at or row.origin_ts or at):
+        return None
+    shortest = min(current.spec.monitors.scales, key=duration)
+    with site.database.read() as db:
+        count, rows = _rows_of_windows(db, row, shortest, at - span, at)
+    return rows / (span / DAY) if count * duration(shortest) >= span else None
 
 
 def _hand_over(site: Site, current: CurrentSpec, row: ReferenceRow, at: datetime) -> collect.Successor | None:

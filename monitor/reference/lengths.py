@@ -15,9 +15,9 @@ from monitor.spec.duration import duration
 from monitor.spec.model import AUTO_REFERENCE_ROWS
 from monitor.spec.times import DAY, FIRST_SAMPLE, fitting_lengths, window_times
 
-MIN_SPAN: Final = 1.7  # windows that the times must span: one window alone shows no rate
-# Traffic in bursts, such as one batch a day, needs windows that hold a burst: in half of them, at least a quarter of
-# the mean number of rows.
+MIN_SPAN: Final = 1.5  # windows that the times must span: one window alone shows no rate
+# Traffic in bursts, such as one batch a day, needs windows that hold a burst: in more than half of them, at least a
+# quarter of the mean number of rows. The first window does not count, because times begin with a burst.
 MIN_FILLED_SHARE: Final = 0.5
 MIN_FILLED_PART: Final = 0.25
 MAX_REFERENCE_FACTOR: Final = 1.075  # an automatic reference ends before a window that would take it beyond 1,075 rows
@@ -42,7 +42,7 @@ class Chosen:
 
 
 def first_choice(times: Ints) -> Chosen | None:
-    """The length that the first rows show: the first 400, or twice as many until they do; None while they do not.
+    """The length that the first rows show: the first 600, or twice as many until they do; None while they do not.
 
     Args:
         times: of the rows, microseconds since 1970, ascending, shape (rows,).
@@ -84,7 +84,8 @@ def choice(times: Ints) -> Chosen | None:
             return None
         counts = np.unique(times // int(seconds * _MICROS), return_counts=True)[1]
         windows = int(times[-1] // int(seconds * _MICROS) - times[0] // int(seconds * _MICROS)) + 1
-        if np.sum(counts >= MIN_FILLED_PART * len(times) / windows) >= MIN_FILLED_SHARE * windows:
+        filled = int(np.sum(counts >= MIN_FILLED_PART * len(times) / windows))
+        if windows > 1 and filled - 1 > MIN_FILLED_SHARE * (windows - 1):
             return Chosen(length, rows_per_day, int(times[0]))
     return None
 
@@ -114,14 +115,13 @@ def reference_end(times: Ints, origin: datetime, length: str, rows_per_day: floa
         number += 1
 
 
-def lookback(windows: Sequence[str]) -> timedelta:
-    """How long a rate is watched before lengths are chosen again: two windows, and at least a day with its night."""
-    return max(DAY, 2 * max(duration(w) for w in windows))
+def lookbacks(windows: Sequence[str]) -> tuple[timedelta, timedelta]:
+    """How long a rate is watched before lengths are chosen again: where it rose, and where it fell.
 
-
-def rate_changed(before: float, now: float) -> bool:
-    """Whether a rate changed by more than a factor of four."""
-    return now > MAX_RATE_FACTOR * before or now < before / MAX_RATE_FACTOR
+    A rise must last for a window and a day, with its night; a fall for two windows and a week, with its weekend.
+    """
+    longest = max(duration(w) for w in windows)
+    return max(DAY, longest), max(7 * DAY, 2 * longest)
 
 
 def block_candidates(length: str, lasted: timedelta) -> tuple[tuple[str, ...], ...]:

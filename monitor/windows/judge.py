@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 
@@ -23,6 +23,8 @@ from monitor.windows import breakdown, estimates, quality
 from monitor.windows.outside import OutsideRows, before_windows, outside_sentence
 from monitor.windows.readings import Reading, drift_readings, fairness_readings, kpi_readings, unjudged_readings
 from monitor.windows.reference_gap import gap_sentence, reference_gap
+
+UNCOMPARED: Final = ("collecting_reference", "reference", "no_reference")  # verdicts without a look at the reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ def judge_window(
     rows = current.spec.monitors.window_lengths
     if isinstance(rows, RowWindow) and window.from_seq == row.windows_seq and (left := before_windows(row, rows.rows)):
         decision["sentence"] += f" {outside_sentence(OutsideRows(left, 0), by_rows=True)}"
+    if not window.number and row.rule is not None and decision["verdict"] not in UNCOMPARED:
+        decision |= {"sentence": f"{decision['sentence']} A new reference begins: {row.reason}."}
     # Taken before the outcomes are read, so that the next evaluation sees an outcome that arrives in between.
     next_outcome = site.events.extent(current.model.name).next_outcome
     labelled = labelled_rows(site, current, window.frame)
