@@ -1,7 +1,7 @@
 """Declare a model, change its spec and begin a new reference; light enough for the API to load at start-up."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime, time, timedelta
 from typing import Any, Final, Literal
 from uuid import UUID
 
@@ -14,14 +14,17 @@ from monitor import store
 from monitor.events.columns import DELTA_TYPES
 from monitor.site import Site
 from monitor.spec.duration import duration
+from monitor.spec.forecast import Forecast, forecasts
 from monitor.spec.model import ModelSpec
 from monitor.spec.parse import SpecError, parse_spec
+from monitor.spec.times import DAY
 from monitor.tables import Model, ReferenceRow, SpecRevision
 
 SPECS: Final = CacheKind[tuple[UUID, int], ModelSpec]("specs by model and revision", most=10_000)
 RESOLVED: Final = CacheKind[tuple[UUID, int, tuple[str, ...]], ModelSpec](
     "specs by model, revision and chosen window lengths", most=1_000
 )
+MIN_TRAFFIC: Final = timedelta(hours=1)  # a shorter time shows no rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,39 @@ def _windows_to_judge_again(site: Site, db: Session, model: Model, spec: ModelSp
     found = store.windows_by_revision(db, row.id, kept_since(spec, site.clock.now()))
     wanted = judging_inputs(spec)
     return sum(n for r, n in found.items() if judging_inputs(spec_of(site, db, model.id, r)) != wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class Previewed:
+    """What applying a spec would do. `forecast`: at the model's rate, or at several rates where none is known."""
+
+    revision: int
+    outcome: Literal["created", "changed", "unchanged"]
+    judged_again: int
+    forecast: tuple[Forecast, ...]
+
+
+def preview_spec(site: Site, db: Session, spec: ModelSpec, author: str) -> Previewed:
+    """What `apply_spec` would do; nothing is stored.
+
+    Raises:
+        SpecError: as `apply_spec`.
+    """
+    rate = _rows_per_day(site, spec.model)
+    nested = db.begin_nested()
+    try:
+        applied = apply_spec(site, db, spec, author)
+    finally:
+        nested.rollback()
+    return Previewed(applied.revision, applied.outcome, applied.judged_again, forecasts(spec, rows_per_day=rate))
+
+
+def _rows_per_day(site: Site, model: str) -> float | None:
+    """The mean rate of a model's traffic in event time; None without an hour of it."""
+    extent = site.events.extent(model)
+    if extent.first_ts is None or extent.last_ts is None or extent.last_ts - extent.first_ts < MIN_TRAFFIC:
+        return None
+    return extent.rows / ((extent.last_ts - extent.first_ts) / DAY)
 
 
 def _check_stored(site: Site, db: Session, model: Model, spec: ModelSpec) -> None:

@@ -27,17 +27,35 @@ def model_path(model: str) -> str:
     return f"/api/v1/models/{quote(model, safe='')}"
 
 
-def apply(spec: Annotated[Path, typer.Argument(help="YAML or JSON file")], as_json: JsonFlag = False) -> None:
-    """Declare a model or change its spec."""
+def apply(
+    spec: Annotated[Path, typer.Argument(help="YAML or JSON file")],
+    dry_run: Annotated[bool, typer.Option(help="only say what would happen; nothing is stored")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Declare a model or change its spec; first says when the first drift verdict is expected."""
     if not spec.is_file():
         raise InvalidError(
             f"spec: got {spec}, which is not a file; give the path of a YAML or JSON file; `assay init` writes one",
             field="spec", value=str(spec),
         )  # fmt: skip
     parsed = load_spec(spec.read_bytes())
-    answer = client().json("PUT", f"/api/v1/models/{parsed.model}", json=parsed.document)
+    path = f"/api/v1/models/{parsed.model}"
+    preview = client().json("PUT", path, json=parsed.document, params={"dry_run": "true"})
+    if not as_json:
+        told = [line["sentence"] for line in preview["forecast"]]
+        told += dict.fromkeys(
+            line["change"] for line in preview["forecast"][1:2] or preview["forecast"] if not line["why"]
+        )
+        for line in told:
+            console.print(f"  {line}", soft_wrap=True, highlight=False, markup=False)
+    if dry_run:
+        answer = preview
+    else:
+        answer = client().json("PUT", path, json=parsed.document) | {"forecast": preview["forecast"]}
     if as_json:
         emit_json(answer)
+    elif dry_run:
+        console.print(f"{parsed.model}: would be {answer['outcome']}; nothing was stored")
     else:
         console.print(f"{parsed.model}: {answer['outcome']}, revision {answer['revision']}")
         if again := answer.get("judged_again"):

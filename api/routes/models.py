@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Query, Response
 
 from api.http.auth import requires
 from api.http.deps import Db, Out, Page, ReadDb, SiteDep, body_of
@@ -18,12 +18,26 @@ YAML = ("application/yaml", "application/x-yaml", "text/yaml")
 SpecBody = Annotated[bytes, Depends(body_of("application/json", *YAML, limit_mb=1))]
 
 
+class ForecastOut(Out):
+    rows_per_day: float
+    windows: list[str]
+    rule: str
+    reference_rows: int
+    first_verdict_s: float | None
+    visible_std: float | None
+    visible_share: float | None
+    why: str | None
+    change: str
+    sentence: str
+
+
 class AppliedOut(Out):
     model: str
     revision: int
     outcome: Literal["created", "changed", "unchanged"]
     digest: str
     judged_again: int = 0  # closed windows that will be judged again under this revision, without an alarm
+    forecast: tuple[ForecastOut, ...] = ()  # of a dry run: one at a known rate, or several
 
 
 class ModelRow(Out):
@@ -52,12 +66,23 @@ def apply(
     site: SiteDep,
     db: Db,
     response: Response,
+    dry_run: Annotated[bool, Query(description="store nothing; say what would happen")] = False,
 ) -> AppliedOut:
-    """Declare a model or change its spec (JSON or YAML): 201 new, 200 changed or unchanged."""
+    """Declare a model or change its spec (JSON or YAML): 201 new, 200 changed or unchanged.
+
+    The answer of a dry run, for which nothing is stored, has a forecast: when the first verdict comes, and at which
+    rate.
+    """
     from monitor import service
     from retrain.registry.versions import ensure_base_version
 
     spec = _parse(model, body)
+    if dry_run:
+        previewed = service.preview_spec(site, db, spec, caller.name)
+        return AppliedOut(
+            model=model, revision=previewed.revision, outcome=previewed.outcome, digest=spec.digest,
+            judged_again=previewed.judged_again, forecast=tuple(ForecastOut.of(one) for one in previewed.forecast),
+        )  # fmt: skip
     applied = service.apply_spec(site, db, spec, caller.name)
     if spec.retrain is not None:
         ensure_base_version(site, db, store.model(db, model), spec, caller.name)

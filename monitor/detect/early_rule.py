@@ -93,7 +93,10 @@ def early_rule(
     sizes = {name: (max(n / d, 1.0), max(m / d, 1.0)) for name, d in design.items()}
     answer = replace(answer, design_effects=design)
     if max(own for _, own in sizes.values()) < MIN_ROWS:
-        reason = f"the {m} rows of the window count as fewer than {MIN_ROWS} independent ones"
+        reason = (
+            f"rows come in bursts, so the {m} rows of the window count as fewer than {MIN_ROWS} independent ones; the "
+            "block rule will judge such windows, or fix longer ones under `monitors.windows`, such as `[7d]`"
+        )
         return replace(answer, reason=reason)
     tests = _tests(profile, sums, totals, (n, m), sizes, least, alpha)
     columns = _findings(profile, window, sums, totals, tests, least, alpha)
@@ -115,7 +118,10 @@ def _with_verdict(
     if unseen:
         return replace(answer, p=p, reason=f"p = {p:.2g} > {alpha:.3g}; too few rows to detect {unseen}")
     if not answer.visible:
-        reason = f"{answer.n_window} rows are too few to show any change at a false-alarm rate of {alpha:.2g}"
+        reason = (
+            f"{answer.n_window} rows are too few to show any change at a false-alarm rate of {alpha:.2g}; fix longer "
+            "windows under `monitors.windows`, such as `[7d]`"
+        )
         return replace(answer, p=p, reason=reason)
     return replace(answer, verdict="no_evidence", p=p, reason=f"p = {p:.2g} > {alpha:.3g}")
 

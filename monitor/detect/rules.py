@@ -14,7 +14,10 @@ from monitor.profile.block import BlockProfile
 from monitor.profile.reference_profile import ReferenceProfile
 from monitor.quality import Volume
 from monitor.spec import false_alarm_budget
+from monitor.spec.forecast import time_needed_sentence
 from monitor.spec.model import ModelSpec
+from monitor.spec.monitors import RowWindow
+from monitor.spec.times import DAY, block_length, profile_parts
 
 
 def judge(
@@ -65,11 +68,25 @@ def judge(
             "false-alarm budget is spent on the latter"
         )
         plan = replace(plan, problem=problem)
-    return decide(
+    decision = decide(
         profile, blocks, alpha=alpha, plan=plan, first=first, min_effects=min_effects,
         min_detectable=parse_changes(drift.must_see), seed=seed, volume=volume,
         volume_alpha=false_alarm_budget.alpha(spec, "volume", window_length) if volume is not None else None,
     )  # fmt: skip
+    if decision.verdict == "reference_too_short":
+        return replace(decision, reason=f"{decision.reason}; {_longer_reference(spec, profile, window_length)}")
+    return decision
+
+
+def _longer_reference(spec: ModelSpec, profile: ReferenceProfile, window_length: str) -> str:
+    """Which key to write, with the value, so that the reference supports windows of a length."""
+    windows = spec.monitors.window_lengths
+    if isinstance(windows, RowWindow):
+        rows = max(2 * (profile.rows + profile.rows_for_encoders), 8 * windows.rows)
+        return f"write `baseline: {{rows: first {rows}}}`"
+    block = block_length(windows) / profile_parts(windows)
+    lasted = (profile.labels[-1] - profile.labels[0] + 1) * block
+    return time_needed_sentence(spec, window_length, profile.rows / (lasted / DAY))
 
 
 def _can_judge(profile: ReferenceProfile, layout: WindowLayout, alpha: float) -> bool:

@@ -18,6 +18,7 @@ from monitor.service import CurrentSpec
 from monitor.site import Site
 from monitor.spec import false_alarm_budget
 from monitor.spec.monitors import RowWindow
+from monitor.spec.model import AUTO_REFERENCE_ROWS
 from monitor.tables import ReferenceRow, Window
 from monitor.windows import breakdown, estimates, quality
 from monitor.windows.outside import OutsideRows, before_windows, outside_sentence
@@ -89,7 +90,7 @@ def _judge_drift(
     if row.problem is not None:
         return not_judged("no_reference", f"Drift not judged: the reference could not be fitted: {row.problem}.")
     if row.state == "collecting":
-        target = f" of {wanted}" if wanted else ""
+        target = f" of {wanted}" if wanted else f" of about {AUTO_REFERENCE_ROWS:,}" if row.rows_per_day else ""
         seen = window.to_seq - row.from_seq
         return not_judged(
             "collecting_reference", f"Drift not judged: the reference is still being collected ({seen}{target} rows)."

@@ -112,6 +112,9 @@ def budget_words(spec: ModelSpec) -> str:
     declared = spec.monitors.false_alarms
     scales = spec.monitors.scales
     drift = f"of which drift may spend {share(spec, 'drift'):.0%}"
+    if not scales:  # they are chosen for each reference
+        each = f"alpha {declared.alpha:g} per window" if isinstance(declared, AlphaBudget) else declared
+        return f"{each} for the whole model, with windows of lengths chosen from the traffic, {drift}"
     if isinstance(declared, AlphaBudget):
         return f"alpha {declared.alpha:g} per window ({', '.join(scales)}) for the whole model, {drift}"
     shared = ", ".join(f"{spec.monitors.alpha(scale):.3g} per window of {scale}" for scale in scales)
