@@ -41,6 +41,12 @@ def policies(spec: ModelSpec, given: Sequence[str]) -> list[Policy]:
     Raises:
         InvalidError: a text is not a policy, or the policy does not fit the spec; the message names the text.
     """
+    if spec.monitors.windows == "auto" or (spec.fixed_baseline is None and spec.first_rows is None):
+        raise InvalidError(
+            "compare: with `windows: auto` or `baseline: auto`, the rule and the reference change on the way, so "
+            "policies cannot judge the same windows; write lengths and a reference of your own, such as "
+            "`monitors.windows: [1d]` and `baseline: {rows: first 5000}`", field="compare",
+        )  # fmt: skip
     found = [Policy(DECLARED_POLICY, spec)]
     for text in _split(given):
         name, changes = _file(Path(text)) if text.endswith((".yaml", ".yml", ".json")) else (text, _changes(text))

@@ -96,7 +96,7 @@ class StoredHistory:
     def recorded_windows(self, changed_at: datetime | None = None) -> list[JudgedWindow]:
         """What drift, data quality, volume and the error streams judged when the windows were closed."""
         spec, found = self.current.spec, list[JudgedWindow]()
-        for scale in spec.monitors.scales:
+        for scale in self._recorded_lengths():
             closed = self._closed(scale)
             for window, _ in closed:
                 decision, times = window.decision, (window.from_ts, window.to_ts)
@@ -116,6 +116,12 @@ class StoredHistory:
                 found += _volume(spec, _stored_window(window, measured))
         return found + list(self._labels(spec, changed_at))
 
+    def _recorded_lengths(self) -> list[str]:
+        """The declared lengths, and those that earlier references chose from the traffic."""
+        query = select(Window.scale).where(Window.model_id == self.current.model.id).distinct().order_by(Window.scale)
+        with self.site.database.read() as db:
+            return list(dict.fromkeys((*self.current.spec.monitors.scales, *db.scalars(query))))
+
     def _of_scale(self, current: CurrentSpec, scale: str) -> list[_StoredWindow]:
         if scale not in self._stored_windows:
             known = scale in self.current.spec.monitors.scales
@@ -134,7 +140,7 @@ class StoredHistory:
             )
             .join(Window, Window.id == Measurement.window_id)
             .where(
-                Window.baseline_id == self.row.id, Window.scale == scale,
+                Window.model_id == self.current.model.id, Window.scale == scale,
                 Measurement.monitor.in_(("quality", "volume")),
             )
         )  # fmt: skip

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from monitor import store as monitor_store
 from monitor.site import Site
-from monitor.spec.model import ModelSpec
+from monitor.spec.model import AUTO_REFERENCE_ROWS, ModelSpec
 from monitor.tables import Alert, Measurement, Model, ReferenceRow, Window
 from reports import store
 from reports.wording.health import Health, HealthFacts, health
@@ -46,7 +46,7 @@ def health_at(
         HealthFacts(
             windows=windows,
             baseline=baseline,
-            wanted_rows=spec.first_rows,
+            wanted_rows=spec.first_rows or (AUTO_REFERENCE_ROWS if spec.fixed_baseline is None else None),
             seen_rows=_seen(site, model, baseline),
             open_alerts=alerts,
             kpis=kpis,

@@ -61,7 +61,7 @@ def health(facts: HealthFacts) -> Health:
     if facts.baseline is not None and facts.baseline.state == "collecting" and facts.baseline.problem is not None:
         return Health("unknown", _joined(f"Drift is not judged: {facts.baseline.problem}.", kpis, _next(facts)))
     if facts.baseline is not None and facts.baseline.state == "collecting":
-        target = f" of {facts.wanted_rows:,}" if facts.wanted_rows else f" of about {AUTO_REFERENCE_ROWS:,}"
+        target = f" of {facts.wanted_rows:,}" if facts.wanted_rows else ""
         seen = f"The reference is being collected ({facts.seen_rows:,}{target} rows)"
         waiting = f"{seen}; drift is not judged until it is complete."
         return Health("unknown", _joined(waiting, kpis, _next(facts)))
