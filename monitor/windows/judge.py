@@ -17,8 +17,8 @@ from monitor.reference import block_profiles, profile_job
 from monitor.service import CurrentSpec
 from monitor.site import Site
 from monitor.spec import false_alarm_budget
-from monitor.spec.monitors import RowWindow
 from monitor.spec.model import AUTO_REFERENCE_ROWS
+from monitor.spec.monitors import RowWindow
 from monitor.tables import ReferenceRow, Window
 from monitor.windows import breakdown, estimates, quality
 from monitor.windows.outside import OutsideRows, before_windows, outside_sentence
