@@ -51,6 +51,7 @@ def apply_spec(site: Site, db: Session, spec: ModelSpec, author: str) -> Applied
     from monitor.metric_names import check_metrics  # loads the catalogues, and numpy with them
 
     check_metrics(spec)
+    _check_channels(site, spec)
     now = site.clock.now()
     model = db.scalars(select(Model).where(Model.name == spec.model).with_for_update()).first()
     before: str | None = None
@@ -124,6 +125,24 @@ def _rows_per_day(site: Site, model: str) -> float | None:
     if extent.first_ts is None or extent.last_ts is None or extent.last_ts - extent.first_ts < MIN_TRAFFIC:
         return None
     return extent.rows / ((extent.last_ts - extent.first_ts) / DAY)
+
+
+def _check_channels(site: Site, spec: ModelSpec) -> None:
+    """Refuse a channel that is not set, where channels are set: its messages would go elsewhere.
+
+    Raises:
+        SpecError: names each such channel.
+    """
+    known, named = site.settings.channels, (spec.notify and spec.notify.channels) or ()
+    reason = f"is no channel of this installation; it has {', '.join(sorted(known))}"
+    problems = [
+        {"field": f"notify.channels[{place}]", "value": name, "reason": reason}
+        for place, name in enumerate(named)
+        if known and name not in known
+    ]
+    if problems:
+        first = problems[0]
+        raise SpecError(f"spec field {first['field']}: {first['value']!r} {first['reason']}", problems=problems)
 
 
 def _check_stored(site: Site, db: Session, model: Model, spec: ModelSpec) -> None:

@@ -38,8 +38,11 @@ def configured(home: Path | None, port: int | None = None) -> Settings:
     return settings
 
 
-def prepare(settings: Settings) -> "Site":
+def prepare(settings: Settings, *, checked: bool = False) -> "Site":
     """Migrate the database and open the installation.
+
+    Args:
+        checked: whether the parent of this process has checked the channels.
 
     Raises:
         InvalidError: the home folder, the database or the engine cannot be used.
@@ -52,7 +55,8 @@ def prepare(settings: Settings) -> "Site":
     from monitor.site import open_site
 
     engine.check(settings.engine)
-    channels.check(settings)
+    if not checked:
+        channels.check(settings)
     try:
         settings.home_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -132,7 +136,7 @@ def worker(home: Home = None, parent: Annotated[int | None, typer.Option(hidden=
         _die_with(parent)
     settings = configured(home)
     logs.configure(settings.log.level)
-    site = prepare(settings)
+    site = prepare(settings, checked=parent is not None)
     stop = loop.stop_on_signal()
     ticking, sending = scheduler.start(site), deliveries.start(site)
     try:

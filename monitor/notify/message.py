@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from textwrap import shorten
 from typing import Any, Final
 from uuid import UUID
 
@@ -11,6 +12,19 @@ from monitor.notify.describe import moment
 from monitor.notify.wording import NEXT, headline, occasion, plain
 
 MOST_SHOWN: Final = 20  # announcements of one message; the others are counted
+MAX_TITLE: Final = 180  # characters
+LEADING: Final = (
+    "silence",
+    "drift",
+    "kpi",
+    "estimate",
+    "fairness",
+    "volume",
+    "quality",
+    "outcomes",
+    "concept",
+    "system",
+)  # monitors, from the one whose sentence says most to a reader
 CHART_NAME: Final = "chart.png"
 
 
@@ -62,18 +76,26 @@ def compose(
         "follow_up": follows, "links": dict(links), "alerts": [_fact(item, base_url) for item in items],
     }  # fmt: skip
     return Message(
-        message_id, f"{more}{about}, {severity}: {first}"[:250], severity, _kind(thread, items),
+        message_id, shorten(f"{more}{about}, {severity}: {first}", MAX_TITLE, placeholder=" …"), severity,
+        _kind(thread, items),
         f"model:{lead.model}" if lead.model else "installation", text, _html(first, lines, links, message_id, chart),
         data, chart,
     )  # fmt: skip
 
 
 def leading(items: Sequence[Announcement]) -> Announcement:
-    """The newest announcement of the highest severity; the end of an incident leads if nothing came after it."""
+    """The announcement that a message begins with.
+
+    It is one of the highest severity; among those, what says most to a reader, and then the newest. The end of an
+    incident leads if nothing came after it.
+    """
     if items[-1].occasion in ("resolved", "withdrawn"):
         return items[-1]
     worst = most_severe(*(item.severity for item in items))
-    return next(item for item in reversed(items) if item.severity == worst)
+    return max(
+        (item for item in items if item.severity == worst),
+        key=lambda item: (-LEADING.index(item.monitor) if item.monitor in LEADING else -len(LEADING), item.at),
+    )
 
 
 def _lines(lead: Announcement, severity: str, items: Sequence[Announcement], *, follows: bool) -> list[str]:
@@ -82,7 +104,7 @@ def _lines(lead: Announcement, severity: str, items: Sequence[Announcement], *, 
     lines = [f"{lead.model or 'The installation'}, severity {severity}: {occasion(lead)}."]
     if lead.owner:
         lines[0] += f" Owner {lead.owner}."
-    if lead.monitor == "drift" and lead.sentence.removeprefix("Drift: ").rstrip(".") not in headline(lead):
+    if lead.sentence.removeprefix("Drift: ").rstrip(".")[1:] not in headline(lead):
         lines.append(plain(lead.sentence))  # with the numbers that the headline leaves out
     lines += [f"{said[:1].upper()}{said[1:]}." for said in lead.context]
     if lead.occasion not in ("resolved", "withdrawn"):

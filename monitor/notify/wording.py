@@ -9,6 +9,7 @@ from monitor.notify.announcement import Announcement
 
 # A drift alert's sentence begins with its leading column: "Drift: `text`: new kind of request (...); `other`: ...".
 _LEADING: Final = re.compile(r"Drift: `(?P<column>[^`]+)`: (?P<what>.+?)(?:; `|; and \d+ more|\.$|\.\s)")
+_PARENTHESES: Final = re.compile(r" \([^()]*\)")  # intervals and numbers of rows; the sentence follows in full
 _KINDS: Final[Mapping[str, str]] = {
     "new kind of request": "people ask about things {model} never saw",
     "mix of known requests changed": "people ask {model} about other things than before",
@@ -58,12 +59,13 @@ def headline(item: Announcement) -> str:
 def _clause(item: Announcement) -> str:
     if item.model is None:
         return _lowered(item.sentence).rstrip(".")
+    short = _PARENTHESES.sub("", item.sentence)
     found = _LEADING.match(item.sentence + " ")
     if found is not None:
         kind = found["what"].partition(" (")[0]
         words = _KINDS.get(kind, "`{column}` of {model} changed: {what}")
-        return words.format(model=item.model, column=found["column"], what=found["what"])
-    return f"{item.model}: {_lowered(item.sentence).rstrip('.')}"
+        return words.format(model=item.model, column=found["column"], what=_PARENTHESES.sub("", found["what"]))
+    return f"{item.model}: {_lowered(short).rstrip('.')}"
 
 
 def _lowered(sentence: str) -> str:

@@ -42,11 +42,11 @@ def item(**changes: object) -> Announcement:
         ),
         (
             {"sentence": "Drift spread over many columns, most in `a`: mean from 1 to 2 (p 0.001)."},
-            "Since 13 Nov support-intents: drift spread over many columns, most in `a`: mean from 1 to 2 (p 0.001).",
+            "Since 13 Nov support-intents: drift spread over many columns, most in `a`: mean from 1 to 2.",
         ),
         (
             {"monitor": "kpi", "sentence": "accuracy is 0.702 (0.650-0.750, n = 300), beyond its limit 0.85."},
-            "Since 13 Nov support-intents: accuracy is 0.702 (0.650-0.750, n = 300), beyond its limit 0.85.",
+            "Since 13 Nov support-intents: accuracy is 0.702, beyond its limit 0.85.",
         ),
         (
             {"model": None, "monitor": "system", "sentence": "Channel ops does not deliver."},
@@ -91,11 +91,21 @@ def test_the_worst_leads_and_the_others_follow() -> None:
     assert "- 14 Nov 2026 08:00 UTC, warning: Since 13 Nov support-intents: accuracy is 0.80" in message.text
 
 
+def test_of_equal_severity_what_says_most_to_a_reader_leads() -> None:
+    concept = item(
+        monitor="concept", sentence="Errors rose: the mean error is 0.6 (Page-Hinkley, at label 863).", at=NOW
+    )
+    assert composed(item(), concept).text.startswith("Since 13 Nov people ask about things")
+    lines = composed(concept).text.splitlines()
+    assert lines[0] == "Since 13 Nov support-intents: errors rose: the mean error is 0.6."
+    assert lines[3] == "Errors rose: the mean error is 0.6 (Page-Hinkley, at label 863)."
+
+
 def test_a_thousand_alerts_of_one_incident_are_still_a_message_that_can_be_read() -> None:
     message = composed(*(item(metric=str(i)) for i in range(1000)))
     assert len(message.text) < 10_000
     assert "And 980 more." in message.text
-    assert len(message.title) <= 250
+    assert len(message.title) <= 180
 
 
 def test_what_a_row_said_cannot_become_part_of_the_page() -> None:

@@ -18,6 +18,7 @@ from monitor.notify.channels import channel
 from monitor.notify.tables import OutboxMessage
 from monitor.site import Site
 from monitor.spec.notify import Notify
+from monitor.spec.parse import SpecError
 from monitor.tables import Alert
 from tests.databases import SQLITE_FIRST
 from tests.monitor.notify.conftest import Configured, alarm, declare, deliver, send_rows, webhook
@@ -271,6 +272,15 @@ def test_the_spec_chooses_channels_and_if_none_of_them_is_set_all_are_told(confi
     assert chosen(Notify(channels=("ops", "gone"))) == ["ops"]
     assert chosen(Notify(channels=("gone",))) == ["mail", "ops"]
     assert chosen(Notify(severity="critical")) == []
+
+
+def test_a_spec_that_names_no_channel_of_the_installation_is_refused_with_those_there_are(
+    configured: Configured,
+) -> None:
+    site = configured(channels__ops="slack://a/b/c")
+    with pytest.raises(SpecError, match=r"notify\.channels\[1\]: 'opps' is no channel .*; it has ops"):
+        declare(site, notify={"channels": ["ops", "opps"]})
+    declare(configured(), notify={"channels": ["ops", "opps"]})  # an installation without channels, such as a replay
 
 
 def test_an_alarm_during_maintenance_is_told_after_it_only_if_it_lasts(

@@ -18,6 +18,7 @@ from governance import erasure
 from governance.ledger.read import ledger_entries
 from governance.verify.lake import DIGEST, REWRITE, LakeVerdict, expected_files, verify_lake
 from monitor.alerts.incidents import incident_for
+from monitor.notify.tables import OutboxMessage
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.spec.parse import parse_spec
@@ -177,6 +178,10 @@ def confirmed(site: Site) -> None:
         db.add(alert)
         db.flush()
         db.add(AlertWindow(alert_id=alert.id, window_id=window.id))
+        db.add(OutboxMessage(
+            channel="ops", thread=f"incident:{incident.id}", severity="warning", items=[{"sentence": said}],
+            state="sent", run_at=now, created_at=now, ended_at=now,
+        ))  # fmt: skip
 
 
 def ask(site: Site) -> UUID:

@@ -8,6 +8,7 @@ from sqlalchemy import select
 from core.clock import ManualClock
 from core.jobs import ConfirmJob
 from monitor.jobs import confirm
+from monitor.notify.tables import OutboxMessage
 from monitor.service import apply_spec
 from monitor.site import Site
 from monitor.spec.parse import parse_spec
@@ -60,9 +61,11 @@ def test_nothing_of_the_person_is_left_in_any_file_and_everybody_else_is(lived_i
     assert model["windows_withheld"]
     with lived_in.database.read() as db:
         window = db.scalars(select(Window).order_by(Window.number)).first()
+        message = db.scalars(select(OutboxMessage)).one()
     assert window is not None
     rest = "5.0 % to 9.0 % of rows; `age_band`: '30+': 40.0 % to 60.0 % of rows."
     assert window.sentence == f"Drift: `channel`: an erased value: {rest}"
+    assert message.items == [{"sentence": window.sentence}]
 
 
 def test_every_row_of_outcomes_of_the_person_goes_wherever_it_lies(lived_in: Site, clock: ManualClock) -> None:
