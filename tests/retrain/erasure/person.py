@@ -167,7 +167,9 @@ def confirmed(site: Site) -> None:
             model_id=window.model_id, incident_id=incident.id, monitor="drift", metric="drift", column="text",
             sentence=said, value=None, limit=None, first_window_id=other.id, last_window_id=other.id, opened_at=now,
             episodes=[{"sentence": said, "told_at": "2026-01-05", "from_ts": "2026-01-05", "ended": None, "windows": 1,
-                       "first_window": str(other.id)}],
+                       "first_window": str(other.id),
+                       "headlines": [{"at": "2026-01-05", "window": str(other.id), "sentence": said,
+                                      "severity": "warning", "columns": ["channel"]}]}],
             confirmation={"window_id": str(other.id), "artifact": site.artifacts.put(b"<html>"), "drifted_columns": []},
             confirmed_before=[{
                 "window_id": str(window.id), "artifact": site.artifacts.put(f"<html>{MARKER}".encode()),
