@@ -65,7 +65,7 @@ def watch_at(site: Site, current: CurrentSpec, row: ReferenceRow, times: Sequenc
     fed = 0
     for time in times:
         end = len(errors) if time is times[-1] else bisect_right(labelled_at, time)
-        changes = [change for error in errors[fed:end] for change in stream.update(error)]
+        changes = stream.extend(errors[fed:end])
         fed = end
         if not changes and time is not times[-1]:
             continue
@@ -188,7 +188,7 @@ class History:
             run_length: labels expected between false alarms.
         """
         stream = ErrorStream(self.start, run_length=run_length)
-        return [at for at, error in enumerate(self.errors) if stream.update(error)]
+        return sorted({alarm.at - 1 for alarm in stream.extend(self.errors)})
 
 
 def history(site: Site, current: CurrentSpec, row: ReferenceRow, start: dict[str, Any]) -> History:

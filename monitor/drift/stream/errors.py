@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import IntegrityFailureError, InvalidError
+from monitor.drift.stream.page_hinkley import PageHinkley
 
 FORMAT: Final = "assay-error-stream/1"
 MIN_RISE: Final = 0.02  # Page-Hinkley ignores a smaller rise of the mean error
 STEPS: Final = 255  # errors are stored as integer multiples of 1/255
 MIN_LABELS: Final = 30  # labels before Page-Hinkley may fire, and the fewest that a reported mean covers
 MAX_ERRORS: Final = 20_000  # at this number of errors both detectors restart on the newest half
+_ERRORS: Final = [step / STEPS for step in range(STEPS + 1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class ErrorStream:
     root. ADWIN's delta is 1 / (2 run_length), which bounds its chance of a false alarm at each label. After an alarm
     the detector restarts.
 
-    Source: Page (1954); Lorden (1971) for the bound; Bifet and Gavaldà (2007); both detectors as implemented by river.
+    Source: Page (1954); Lorden (1971) for the bound; Bifet and Gavaldà (2007) as implemented by river.
     """
 
     def __init__(self, reference: Sequence[float], *, run_length: float) -> None:
@@ -70,30 +72,36 @@ class ErrorStream:
         self._begin()
 
     def update(self, error: float) -> list[StreamAlarm]:
-        """Add one error.
+        """Add one error; see `extend`."""
+        return self.extend([error])
+
+    def extend(self, errors: Sequence[float]) -> list[StreamAlarm]:
+        """Add errors in order.
 
         Args:
-            error: 0..1.
+            errors: each 0..1.
 
         Returns:
-            An alarm for each detector that fired.
+            An alarm for each detector that fired, in order.
 
         Raises:
-            InvalidError: the error lies outside 0..1.
+            InvalidError: an error lies outside 0..1; none was added.
         """
-        step = int(_steps([error])[0])
-        self.labels += 1
-        self._kept.append(step)
-        fired = self._feed(step)
-        if len(self._kept) >= MAX_ERRORS:
-            self._kept = self._kept[-MAX_ERRORS // 2 :]
-            self._begin()
+        steps = _steps(errors).tolist()
+        fired: list[StreamAlarm] = []
+        while steps:
+            room = MAX_ERRORS - len(self._kept)
+            part, steps = steps[:room], steps[room:]
+            fired += self._feed(part)
+            if len(self._kept) >= MAX_ERRORS:
+                self._kept = self._kept[-MAX_ERRORS // 2 :]
+                self._begin()
         return fired
 
     @property
     def statistic(self) -> float:
         """Page-Hinkley's statistic: the rise above its lowest sum. It fires above `threshold`."""
-        return float(self._rise._sum_increase - self._rise._min_increase)
+        return self._rise.statistic
 
     @property
     def current(self) -> float:
@@ -136,27 +144,31 @@ class ErrorStream:
         return stream
 
     def _begin(self) -> None:
-        from river.drift import ADWIN, PageHinkley
+        """Start the detectors again on the errors that are kept."""
+        from river.drift import ADWIN
 
-        self._rise: Any = PageHinkley(
-            min_instances=MIN_LABELS, delta=MIN_RISE, threshold=self.threshold, alpha=1.0, mode="up"
-        )
+        self._rise = PageHinkley(least=MIN_LABELS, ignored=MIN_RISE, threshold=self.threshold)
         window: Any = ADWIN  # untyped
         self._window = window(delta=1.0 / (2.0 * self.run_length))
         for step in self._kept:
-            self._feed(step)
+            error = _ERRORS[step]
+            self._rise.update(error)
+            self._window.update(error)
 
-    def _feed(self, step: int) -> list[StreamAlarm]:
-        error, before = step / STEPS, self.current
-        self._rise.update(error)
-        self._window.update(error)
-        found = []
-        if self._rise.drift_detected:
-            found.append("page_hinkley")
-        if self._window.drift_detected and self.current > before:
-            found.append("adwin")
-        statistics = self.statistics
-        return [StreamAlarm(detector, statistics[detector], self.labels, *self._newest()) for detector in found]
+    def _feed(self, steps: Sequence[int]) -> list[StreamAlarm]:
+        found: list[StreamAlarm] = []
+        rise, window, kept = self._rise, self._window, self._kept
+        for step in steps:
+            error = _ERRORS[step]
+            kept.append(step)
+            self.labels += 1
+            total, rows = window._helper.get_total(), window._helper.get_width()
+            if rise.update(error):
+                found.append(StreamAlarm("page_hinkley", rise.statistic, self.labels, *self._newest()))
+            window.update(error)
+            if window.drift_detected and self.current > (total / rows if rows else 0.0):
+                found.append(StreamAlarm("adwin", self.current, self.labels, *self._newest()))
+        return found
 
     def _newest(self) -> tuple[float, int]:
         """Mean error of the labels since errors most likely rose, and the number of these labels.
