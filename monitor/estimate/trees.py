@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -26,6 +27,18 @@ MEAN_OPTIONS: Final = {
     "min_samples_leaf": 20,
 }
 L2_PENALTY: Final = 5.0
+
+
+_ROWS_PER_PASS: Final = 1_024  # so many that what one pass reads and writes stays in the cache
+
+
+@dataclass(frozen=True, eq=False)
+class _Steps:
+    """The nodes as a step from one to the next reads them; `children`: (2 * nodes,), the right one, then the left."""
+
+    roots: NDArray[np.int32]
+    feature: NDArray[np.int32]
+    children: NDArray[np.int32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,13 +66,26 @@ class Trees:
 
         Source: scikit-learn's HistGradientBoosting, whose raw predictions these are.
         """
-        rows = np.arange(len(x))[:, None]
-        node = np.broadcast_to(self.roots, (len(x), len(self.roots)))
-        for _ in range(self.depth):
-            given = x[rows, self.feature[node]]  # a leaf reads the last column, without effect
-            goes_left = np.where(np.isnan(given), self.missing_left[node], given <= self.threshold[node])
-            node = np.where(goes_left, self.left[node], self.right[node])
-        return np.asarray(self.start + self.value[node].sum(axis=1), dtype=np.float64)
+        found, missing = np.empty(len(x)), bool(np.isnan(x).any())
+        for at in range(0, len(x), _ROWS_PER_PASS):
+            part = x[at : at + _ROWS_PER_PASS]
+            begin = (np.arange(len(part), dtype=np.int32) * x.shape[1])[:, None]
+            values = np.ravel(part)
+            node = np.broadcast_to(self._steps.roots, (len(part), len(self.roots)))
+            for _ in range(self.depth):
+                given = values.take(begin + self._steps.feature.take(node))
+                goes_left = given <= self.threshold.take(node)
+                if missing:
+                    goes_left |= np.isnan(given) & self.missing_left.take(node)
+                node = self._steps.children.take(2 * node + goes_left)
+            found[at : at + len(part)] = self.value.take(node).sum(axis=1)
+        return np.asarray(self.start + found, dtype=np.float64)
+
+    @cached_property
+    def _steps(self) -> "_Steps":
+        children = np.stack([self.right, self.left], axis=1).ravel()
+        feature = np.maximum(self.feature, 0)  # a leaf reads the first column, without effect
+        return _Steps(self.roots.astype(np.int32), feature.astype(np.int32), children.astype(np.int32))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         return {
