@@ -10,7 +10,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import migrations
 from api.replay.document import document, policy_line
 from api.replay.input import ReplayInput, read_events, read_outcomes
 from api.replay.naming import AS_THEY_ARE, FileColumns
@@ -22,6 +21,7 @@ from core.db import Database
 from core.engine import HERE
 from core.settings import load
 from governance.ledger.keys import load_or_create
+from migrations.tables import METADATA
 from monitor import service
 from monitor.events.store import EventStore
 from monitor.site import Site
@@ -108,10 +108,11 @@ class _LogOnlyStore(EventStore):
 def open_fresh(home: Path, clock: ManualClock) -> Site:
     """Open a throwaway installation; it never waits for the disk."""
     settings = load({}, home=home).model_copy(update={"engine": HERE})  # other processes could not read the log
-    migrations.upgrade(settings.database_url)
+    database = Database(settings.database_url, durable=False)
+    METADATA.create_all(database.engine)  # nothing is kept that a later step would migrate
     keys = load_or_create(home, settings.ledger.origin)
     return Site(
-        settings=settings, database=Database(settings.database_url, durable=False),
+        settings=settings, database=database,
         artifacts=ArtifactStore(home / "artifacts"), events=_LogOnlyStore(settings.lake_uri, home, keys.subject),
         clock=clock, keys=keys,
     )  # fmt: skip

@@ -72,7 +72,7 @@ def volume(reference: Mapping[int, int], window: Mapping[int, int], block_s: int
 
     Source: prediction interval for the mean of further observations, Hahn and Meeker (1991), section 4.8.
     """
-    from scipy.stats import t
+    from scipy.special import stdtr
 
     n, n_reference = sum(window.values()), sum(reference.values())
     value = n / len(window) if window else None
@@ -105,7 +105,7 @@ def volume(reference: Mapping[int, int], window: Mapping[int, int], block_s: int
     spread = max(spread, 1.0 / float(np.sqrt(max(expected, 1.0))))
     taken = np.bincount(phase, minlength=len(names))
     error = spread * np.sqrt(1.0 / len(rows) + np.sum((taken / len(rows)) ** 2 / sizes))
-    p = float(2.0 * t.sf(abs(float(np.mean(np.log1p(rows) - means[phase]))) / error, degrees))
+    p = float(2.0 * stdtr(degrees, -abs(float(np.mean(np.log1p(rows) - means[phase]))) / error))
     return Volume(value, expected, ratio, p, None, n, n_reference, spread, len(names), len(rows))
 
 

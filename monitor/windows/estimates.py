@@ -200,11 +200,11 @@ def is_invalid(held: Sequence[bool]) -> bool:
 
     Source: the one-sided exact binomial test.
     """
-    from scipy.stats import binom
+    from scipy.special import betainc
 
     for span in VALIDITY_SPANS:
         newest = held[-span:]
         misses = len(newest) - sum(newest)
-        if misses and binom.sf(misses - 1, len(newest), NOMINAL_MISS_RATE) <= VALIDITY_LEVEL:
+        if misses and betainc(misses, len(newest) - misses + 1, NOMINAL_MISS_RATE) <= VALIDITY_LEVEL:
             return True
     return False

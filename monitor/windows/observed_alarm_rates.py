@@ -133,10 +133,10 @@ def _rate(monitor: str, scale: str, windows: Sequence[JudgedWindow]) -> AlarmRat
 
 def _poisson(count: int, n: int) -> tuple[float, float]:
     """Exact 95 % interval of a Poisson mean, per judgement. Source: Garwood (1936)."""
-    from scipy.stats import chi2
+    from scipy.special import gammaincinv
 
-    low = float(chi2.ppf(0.025, 2 * count)) / 2.0 if count else 0.0
-    return low / n, float(chi2.ppf(0.975, 2 * count + 2)) / 2.0 / n
+    low = float(gammaincinv(count, 0.025)) if count else 0.0
+    return low / n, float(gammaincinv(count + 1, 0.975)) / n
 
 
 def alarm_episodes(windows: Iterable[JudgedWindow]) -> list[AlarmEpisode]:

@@ -11,7 +11,7 @@ from core.process import WAITING_THREADS, environment, keep_threads_passive
 _MAIN = """
 import os, sys
 import api.cli
-loaded = {"numpy", "scipy", "sklearn", "polars", "torch"} & set(sys.modules)
+loaded = {"numpy", "scipy", "sklearn", "torch"} & set(sys.modules)
 sys.argv = ["assay", "settings", "--names"]
 try:
     api.cli.main()

@@ -3,13 +3,14 @@
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import log
+from math import exp, log, sqrt
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import IntegrityFailureError, InvalidError
+from monitor.drift.stream.adwin import Adwin
 from monitor.drift.stream.page_hinkley import PageHinkley
 
 FORMAT: Final = "assay-error-stream/1"
@@ -17,6 +18,7 @@ MIN_RISE: Final = 0.02  # Page-Hinkley ignores a smaller rise of the mean error
 STEPS: Final = 255  # errors are stored as integer multiples of 1/255
 MIN_LABELS: Final = 30  # labels before Page-Hinkley may fire, and the fewest that a reported mean covers
 MAX_ERRORS: Final = 20_000  # at this number of errors both detectors restart on the newest half
+_Z95: Final = 1.959963984540054
 _ERRORS: Final = [step / STEPS for step in range(STEPS + 1)]
 
 
@@ -106,7 +108,7 @@ class ErrorStream:
     @property
     def current(self) -> float:
         """Mean error of ADWIN's window: all labels since the last change that it detected."""
-        return float(self._window.estimation)
+        return self._window.mean
 
     @property
     def statistics(self) -> dict[str, float]:
@@ -145,11 +147,8 @@ class ErrorStream:
 
     def _begin(self) -> None:
         """Start the detectors again on the errors that are kept."""
-        from river.drift import ADWIN
-
         self._rise = PageHinkley(least=MIN_LABELS, ignored=MIN_RISE, threshold=self.threshold)
-        window: Any = ADWIN  # untyped
-        self._window = window(delta=1.0 / (2.0 * self.run_length))
+        self._window = Adwin(delta=1.0 / (2.0 * self.run_length))
         for step in self._kept:
             error = _ERRORS[step]
             self._rise.update(error)
@@ -162,11 +161,10 @@ class ErrorStream:
             error = _ERRORS[step]
             kept.append(step)
             self.labels += 1
-            total, rows = window._helper.get_total(), window._helper.get_width()
             if rise.update(error):
                 found.append(StreamAlarm("page_hinkley", rise.statistic, self.labels, *self._newest()))
-            window.update(error)
-            if window.drift_detected and self.current > (total / rows if rows else 0.0):
+            before = window.mean
+            if window.update(error) and window.mean > before:
                 found.append(StreamAlarm("adwin", self.current, self.labels, *self._newest()))
         return found
 
@@ -193,15 +191,22 @@ def _steps(errors: Sequence[float]) -> NDArray[np.uint8]:
 
 def _threshold(mean: float, rows: int, run_length: float) -> float:
     """ln(2 run_length) / t, where t is the root of p exp(t (1 - p - d)) + (1 - p) exp(-t (p + d)) = 1, d = MIN_RISE."""
-    from scipy.optimize import brentq
-    from scipy.stats import binomtest
-
-    high = float(binomtest(round(mean * rows), rows).proportion_ci(0.95, method="wilson").high)
-    p = min(max(high, 1e-4), 1.0 - 2.0 * MIN_RISE)
+    p = min(max(_upper_end(round(mean * rows), rows), 1e-4), 1.0 - 2.0 * MIN_RISE)
 
     def excess(t: float) -> float:
-        return float(p * np.exp(t * (1.0 - p - MIN_RISE)) + (1.0 - p) * np.exp(-t * (p + MIN_RISE)) - 1.0)
+        return p * exp(t * (1.0 - p - MIN_RISE)) + (1.0 - p) * exp(-t * (p + MIN_RISE)) - 1.0
 
-    # At the upper end of the bracket the first term alone equals e.
-    root = float(brentq(excess, 1e-6, (1.0 - log(p)) / (1.0 - p - MIN_RISE)))
-    return log(2.0 * run_length) / root
+    # At the upper end of the bracket the first term alone equals e. Halving it 100 times ends at neighbouring numbers.
+    low, high = 1e-6, (1.0 - log(p)) / (1.0 - p - MIN_RISE)
+    for _ in range(100):
+        middle = (low + high) / 2.0
+        low, high = (middle, high) if excess(middle) < 0.0 else (low, middle)
+    return log(2.0 * run_length) / ((low + high) / 2.0)
+
+
+def _upper_end(wrong: int, rows: int) -> float:
+    """The upper end of Wilson's 95 % interval of a share, as scipy.stats.binomtest gives it; source: Wilson (1927)."""
+    share, z = wrong / rows, _Z95
+    centre = (2.0 * rows * share + z**2) / (2.0 * (rows + z**2))
+    half = z / (2.0 * (rows + z**2)) * sqrt(4.0 * rows * share * (1.0 - share) + z**2)
+    return 1.0 if wrong == rows else centre + half

@@ -6,7 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from river.drift import ADWIN, PageHinkley
+from scipy.optimize import brentq
+from scipy.stats import binomtest
 
 from core.errors import IntegrityFailureError, InvalidError
 from monitor.drift.stream import ErrorStream
@@ -112,3 +116,17 @@ def test_a_reference_without_any_error_still_has_a_threshold() -> None:
     stream = ErrorStream([0.0] * 400, run_length=100_000)
     assert math.isfinite(stream.threshold)
     assert any(stream.update(1.0) for _ in range(400))
+
+
+@given(st.integers(100, 20_000), st.floats(0.0, 1.0), st.floats(2.0, 6.0))
+@settings(max_examples=80, deadline=None)
+def test_the_threshold_is_that_of_scipy_s_root_and_interval(rows: int, mean: float, magnitude: float) -> None:
+    high = float(binomtest(round(mean * rows), rows).proportion_ci(0.95, method="wilson").high)
+    p = min(max(high, 1e-4), 1.0 - 2.0 * module.MIN_RISE)
+
+    def excess(t: float) -> float:
+        return p * math.exp(t * (1 - p - module.MIN_RISE)) + (1 - p) * math.exp(-t * (p + module.MIN_RISE)) - 1
+
+    root = float(brentq(excess, 1e-6, (1.0 - math.log(p)) / (1.0 - p - module.MIN_RISE), xtol=1e-15))
+    found = module._threshold(mean, rows, 10**magnitude)
+    assert found == pytest.approx(math.log(2 * 10**magnitude) / root, rel=1e-12)

@@ -1,0 +1,23 @@
+"""Our way to river's adaptive window is that of river.drift.ADWIN."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from river.drift import ADWIN
+
+from monitor.drift.stream.adwin import Adwin
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_it_fires_where_the_library_s_fires_with_the_same_mean(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    values = [float(random.random() < share) for share in (0.1, 0.4, 0.05, 0.6) for _ in range(700)]
+    wrapper: Any = ADWIN  # untyped
+    library, ours, fired = wrapper(delta=0.002), Adwin(delta=0.002), 0
+    for value in values:
+        library.update(value)
+        assert ours.update(value) == library.drift_detected
+        assert ours.mean == library.estimation
+        fired += library.drift_detected
+    assert fired >= 2
