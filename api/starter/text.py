@@ -11,7 +11,7 @@ import yaml
 
 from api.starter.guess import MAX_GROUPS, Draft, Guess
 
-_PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_PLAIN: Final = re.compile(r"[A-Za-z_](?:[A-Za-z0-9_@. /-]*[A-Za-z0-9_])?")
 _WIDTH: Final = 120
 KPI: Final = {"classification": "accuracy", "regression": "mae"}
 

@@ -17,7 +17,7 @@ class UnreadableTextError(ValueError):
 
 
 def read_text(text: str | bytes) -> tuple[Any, dict[Key, int]]:
-    """The document that a text holds, and the line of each key, counted from 1.
+    """The document that a text holds, and the line of each key, counted from 1; no lines if the text has only one.
 
     Raises:
         UnreadableTextError: with the place of the fault.
@@ -28,7 +28,8 @@ def read_text(text: str | bytes) -> tuple[Any, dict[Key, int]]:
         if node is None:
             return None, {}
         lines = dict(_lines(node))
-        return loader.construct_document(node), lines
+        one = node.start_mark.line == node.end_mark.line  # JSON that a program wrote: a line says nothing
+        return loader.construct_document(node), {} if one else lines
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         at = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
