@@ -98,8 +98,8 @@ def test_a_value_with_several_forms_is_one_problem() -> None:
 
 
 def test_the_line_of_the_key_is_told() -> None:
-    text = "model: m\ntask: classification\nowner: me\npurpose: p\ncolumns:\n  a: {role: input, type: text}\n  "
-    "b:\n    role: prediction\n    type: catgory\nbaseline: {rows: first 5}\n"
+    head = "model: m\ntask: classification\nowner: me\npurpose: p\ncolumns:\n  a: {role: input, type: text}\n"
+    text = head + "  b:\n    role: prediction\n    type: catgory\nbaseline: {rows: first 5}\n"
     with pytest.raises(SpecError, match=r"spec field columns.b.type \(line 9\): .*did you mean category"):
         load_spec(text)
 
