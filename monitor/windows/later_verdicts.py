@@ -12,7 +12,8 @@ from monitor import store
 from monitor.service import CurrentSpec, judging_inputs, spec_of
 from monitor.site import Site
 from monitor.tables import LaterVerdict, ReferenceRow, Window
-from monitor.windows import late_rows
+from monitor.windows import late_rows, limits
+from monitor.windows.estimate_alarms import with_estimate_alarms
 from monitor.windows.judge import DueWindow, judge_window
 from monitor.windows.readings import Reading
 
@@ -37,6 +38,8 @@ def judge_again(site: Site, current: CurrentSpec, row: ReferenceRow) -> list[UUI
             window.scale, window.number, window.from_seq, window.to_seq, window.from_ts, window.to_ts, frame
         )
         decision, readings, outcomes = judge_window(site, current, row, due)
+        # One look at what has arrived: how often the window was looked at under its own revision is another matter.
+        readings = with_estimate_alarms([limits.judged(r, None) for r in readings])
         _record(site, current, window, decision, readings, outcomes["next_outcome"])
         done.append(window.id)
     return done
