@@ -42,7 +42,8 @@ class MovedColumn:
 
     `effect`, `detail`: of which statistic. `before`, `after`: its mean on either side, in `unit`; where the move took
     back (`end` is not the last block), outside and inside the stretch. `low`, `high`: the range of its blocks. `begin`,
-    `end`: profile blocks of the stretch after the move, as indices, `end` excluded. `p`: adjusted for all columns.
+    `end`: profile blocks of the stretch after the move, as indices, `end` excluded. `p`: adjusted for all
+    columns; None for a plain move, which needs none.
     """
 
     column: str
@@ -55,7 +56,7 @@ class MovedColumn:
     unit: str
     begin: int
     end: int
-    p: float
+    p: float | None
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,8 @@ def moved_columns(
     for i in range(PERMUTATIONS if alike else 0):
         order = random.permutation(len(groups.rows))
         largest[i] = _moves(y[order][:, able], groups.rows[order], begins, ends, least[able])[0].max()
+        if np.count_nonzero(largest[: i + 1] >= observed.max() - 1e-9) > ALPHA * (1 + PERMUTATIONS) - 1:
+            break  # nothing can reach ALPHA any more; the orders left count as if they reached it
     found = []
     for name, first, last in zip(sums.names, sums.starts, [*sums.starts[1:], len(least)], strict=True):
         size = float(observed[:, first:last].max())
@@ -157,7 +160,7 @@ def moved_columns(
         if size > 0 and (p <= ALPHA or plain[first:last].any()):
             stretch, statistic = _leading(sums, observed, int(first), int(last))
             move = groups, int(begins[stretch]), int(ends[stretch])
-            found.append((size, _described(profile, sums, y, name, statistic, move, float(p))))
+            found.append((size, _described(profile, sums, y, name, statistic, move, p if p <= ALPHA else None)))
     return tuple(m for _, m in sorted(found, key=lambda f: -f[0]))
 
 
@@ -220,7 +223,13 @@ def _leading(sums: BlockSums, moves: Floats, first: int, last: int) -> tuple[int
 
 
 def _described(
-    profile: ReferenceProfile, sums: BlockSums, y: Floats, name: str, at: int, move: tuple[_Groups, int, int], p: float
+    profile: ReferenceProfile,
+    sums: BlockSums,
+    y: Floats,
+    name: str,
+    at: int,
+    move: tuple[_Groups, int, int],
+    p: float | None,
 ) -> MovedColumn:
     groups, begin, end = move
     statistic = sums.statistics[at]
@@ -242,7 +251,7 @@ def _described(
     return MovedColumn(
         column=name, effect=effect, detail=statistic.detail, before=before, after=after, low=float(each.min()),
         high=float(each.max()), unit=unit, begin=int(groups.starts[begin]),
-        end=blocks if end == len(counts) else int(groups.starts[end]), p=float(p),
+        end=blocks if end == len(counts) else int(groups.starts[end]), p=p,
     )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from monitor.profile.fit_reference import fit_reference
 from monitor.profile.reference_profile import ReferenceProfile
 from monitor.reference.choose_rows import dataset_rows, first_rows, reference_rows, watched_columns
 from monitor.reference.encode import encoding_of, with_vectors
-from monitor.reference.enough_rows import check_enough_rows
+from monitor.reference.enough_rows import MIN_ROWS, check_enough_rows
 from monitor.reference.far_rows import MIN_PAUSE, describe_far_rows, far_from_the_rest
 from monitor.reference.lengths import block_candidates
 from monitor.reference.stability import ledger_facts, moved_document
@@ -29,7 +29,7 @@ from monitor.service import CurrentSpec
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.spec.monitors import RowWindow
-from monitor.spec.times import BLOCKS_PER_WINDOW, DAY, block_length, profile_parts, reference_time
+from monitor.spec.times import BLOCKS_PER_WINDOW, DAY, GRACE_PERIOD, block_length, profile_parts, reference_time
 from monitor.tables import ReferenceRow
 
 
@@ -112,12 +112,26 @@ def collect(site: Site, current: CurrentSpec, row: ReferenceRow) -> None:
 def _rows(site: Site, current: CurrentSpec, row: ReferenceRow) -> tuple[Rows | None, list[dict[str, Any]]]:
     """The rows of a reference, or None while they arrive; and what is stored of the rows that it leaves out."""
     fixed = current.spec.fixed_baseline
-    if fixed is not None and fixed.dataset is not None and current.spec.monitors.window_lengths != ():
+    if current.spec.monitors.window_lengths == ():  # no lengths are chosen yet; too few rows are said all the same
+        check_enough_rows(site, current, _declared_rows(site, current))
+        return None, []
+    if fixed is not None and fixed.dataset is not None:
         return dataset_rows(site, current, fixed.dataset), []
     if current.spec.first_rows is None:
         return reference_rows(site, current, row), []
     found = first_rows(site, current, row)
     return (None, []) if found is None else (found[0], describe_far_rows(found[1], found[0]))
+
+
+def _declared_rows(site: Site, current: CurrentSpec) -> int:
+    """Rows of a dataset, or of a range that is over; as many as are needed where that cannot be said yet."""
+    fixed, name = current.spec.fixed_baseline, current.model.name
+    if fixed is not None and fixed.dataset is not None:
+        return row_count(dataset_rows(site, current, fixed.dataset))
+    if fixed is None or fixed.range is None or site.clock.now() < fixed.range.to + GRACE_PERIOD:
+        return MIN_ROWS
+    rows = site.events.scan(name, from_ts=fixed.range.from_, to_ts=fixed.range.to)
+    return int(rows.select(pl.len()).collect().item())
 
 
 def _start_row_windows(db: Session, current: CurrentSpec, stored: ReferenceRow, frame: Rows | None) -> None:

@@ -42,10 +42,10 @@ def rows_in_no_window(site: Site, db: Session, current: CurrentSpec, row: Refere
     )
     start, _ = window_times(db.scalar(same) or row.origin_ts, shortest, 0)
     open_at, _ = window_times(row.origin_ts, shortest, next_number(db, row, shortest))
-    rows = site.events.scan(current.model.name, from_seq=row.from_seq)
-    counted = rows.select((pl.col("ts") < start).sum().alias("never"), (pl.col("ts") >= open_at).sum().alias("waiting"))
-    never, waiting = counted.collect().row(0)
-    return OutsideRows(int(never), int(waiting))
+    name = current.model.name
+    never = site.events.scan(name, from_seq=row.from_seq, to_ts=start)  # by time, so that few files are read
+    waiting = site.events.scan(name, from_seq=row.from_seq, from_ts=open_at)
+    return OutsideRows(*(int(rows.select(pl.len()).collect().item()) for rows in (never, waiting)))
 
 
 def before_windows(row: ReferenceRow, length: int) -> int:

@@ -75,9 +75,10 @@ def test_an_empty_dataset_leaves_the_reference_waiting_and_says_so(site: Site, t
     assert "has 0 rows" in (row.problem or "")
 
 
-def in_range(site: Site, clock: ManualClock, count: int, days: tuple[int, int]) -> ReferenceRow:
+def in_range(site: Site, clock: ManualClock, count: int, days: tuple[int, int], windows: str = "1d") -> ReferenceRow:
     """The reference of a model whose range covers these days of January 2026, when rows of other days arrived."""
-    watched = document()["monitors"] | {"windows": ["1d"], "kpi": [], "fairness": []}
+    lengths = windows if windows == "auto" else [windows]
+    watched = document()["monitors"] | {"windows": lengths, "kpi": [], "fairness": []}
     span = {"from": f"2026-01-{days[0]:02}T00:00:00Z", "to": f"2026-01-{days[1]:02}T00:00:00Z"}
     with site.database.write() as db:
         service.apply_spec(site, db, spec(baseline={"range": span}, monitors=watched), "tester")
@@ -107,6 +108,11 @@ def test_a_range_that_got_too_few_rows_says_so_with_the_times_that_have_rows(
         newest = store.windows(db, row.model_id)[-1]
     assert newest.decision["verdict"] == "no_reference"
     assert problem in newest.sentence
+
+
+def test_a_range_says_so_before_window_lengths_are_chosen(site: Site, clock: ManualClock) -> None:
+    row = in_range(site, clock, 100, (20, 25), windows="auto")
+    assert "received 0 rows" in (row.problem or "")
 
 
 def test_a_small_dataset_says_so(site: Site, tmp_path: Path) -> None:
