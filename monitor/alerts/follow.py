@@ -15,14 +15,14 @@ from monitor.alerts import incidents
 from monitor.alerts import store as incident_store
 from monitor.alerts.announce import announce, record
 from monitor.alerts.episodes import EvaluatedWindow, WindowState, announced_before, episodes, still_exists
-from monitor.alerts.headlines import Alarm, headlines_of, is_worse, of_one_event
+from monitor.alerts.headlines import Alarm, headlines_of, is_worse, of_one_occurrence
 from monitor.alerts.severity import highest, rank
 from monitor.detect.verdicts import JUDGED_VERDICTS
 from monitor.site import Site
 from monitor.tables import Alert, AlertWindow, Measurement, Model, Window
 
 Key = tuple[str, str]  # monitor and metric
-# The metrics of these monitors are detectors of one stream: whatever they find is one event.
+# The metrics of these monitors are detectors of one stream: whatever they find is one occurrence.
 ONE_ALERT: Final = ("concept",)
 
 
@@ -123,7 +123,7 @@ def _new_alert(site: Site, db: Session, model: Model, window: Window, alarm: Ala
 
 
 def _announce(site: Site, db: Session, alert: Alert, window: Window, told: Told) -> None:
-    """Announce a new alert, a further event, or one that became worse; an acknowledged alert asks for attention again.
+    """Announce a new alert, a further occurrence, or one that became worse; an acknowledged alert is open again.
 
     The cause may be another one than before, so a drift alert is confirmed on the raw rows again.
     """
@@ -162,8 +162,8 @@ def _record_withdrawal(site: Site, db: Session, alert: Alert, window: Window, re
 def _update_episodes(site: Site, db: Session, alert: Alert, window: Window, alarm: Alarm | None) -> Told | None:
     """Compute the episodes of an alert from its windows; return what is to be announced.
 
-    A headline is told with the first window of an event, and with each window that is worse than all headlines of the
-    event. It then becomes the headline of the alert.
+    A headline is told with the first window of an occurrence, and with each window that is worse than all of its
+    headlines. It then becomes the headline of the alert.
     """
     now = site.clock.now()
     mine = {row.window_id: row.alarms for row in store.alert_windows(db, alert.id)}
@@ -209,21 +209,21 @@ def _tell(
     window: UUID,
     now: datetime,
 ) -> Told | None:
-    """Make the alarm the newest headline, if its event has none yet or it is worse than all of them.
+    """Make the alarm the newest headline, if its occurrence has none yet or it is worse than all of them.
 
     Args:
         documents: every episode of the alert.
         episode: the one of them that the window belongs to; it gets the headline.
     """
-    event = [episode, *of_one_event(episode, [e for e in documents if e is not episode])]
-    told = headlines_of(event)
+    occurrence = [episode, *of_one_occurrence(episode, [e for e in documents if e is not episode])]
+    told = headlines_of(occurrence)
     if told and not is_worse(alarm, told):
         return None
     episode["headlines"] = [*episode["headlines"], alarm.headline(now, window)]
     episode["sentence"] = alarm.sentence
     alert.metric, alert.column, alert.sentence = alarm.metric, alarm.column, alarm.sentence
     alert.value, alert.limit = alarm.value, alarm.limit
-    alert.severity = highest(h["severity"] for h in headlines_of(event))
+    alert.severity = highest(h["severity"] for h in headlines_of(occurrence))
     return Told("worse" if told else "again" if alert.episodes else "opened", episode["scale"], window)
 
 

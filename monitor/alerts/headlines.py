@@ -1,4 +1,4 @@
-"""What an alert has told about one event, and whether an alarm is worse than all of it."""
+"""What an alert has told about one occurrence, and whether an alarm is worse than all of it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -48,10 +48,10 @@ def headlines_of(episodes: Iterable[ToldEpisode]) -> list[Mapping[str, Any]]:
     return sorted((h for e in episodes for h in e.get("headlines", ())), key=lambda h: h["at"])
 
 
-def of_one_event(episode: ToldEpisode, others: Iterable[ToldEpisode]) -> list[ToldEpisode]:
-    """The other episodes of an alert that are about the same event: they overlap in time, or still last.
+def of_one_occurrence(episode: ToldEpisode, others: Iterable[ToldEpisode]) -> list[ToldEpisode]:
+    """The other episodes of an alert that are about the same occurrence: they overlap in time, or still last.
 
-    Two window lengths that see one change are one event.
+    Two window lengths that see one change are one occurrence.
     """
     begin, end = (datetime.fromisoformat(episode[k]) for k in ("from_ts", "to_ts"))
     return [

@@ -11,7 +11,7 @@ from governance.ledger.read import ledger_entries
 from monitor import service, store
 from monitor.alerts import store as incident_store
 from monitor.alerts.acknowledge import acknowledge_alert
-from monitor.alerts.headlines import Alarm, is_worse, of_one_event, told_window
+from monitor.alerts.headlines import Alarm, is_worse, of_one_occurrence, told_window
 from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, receive
 from monitor.site import Site
@@ -129,14 +129,14 @@ def test_only_a_step_of_severity_or_a_column_that_was_not_named_is_worse(
     assert is_worse(Alarm("drift", "p_value", column, None, None, "", severity), told) is worse
 
 
-def test_episodes_of_two_window_lengths_that_overlap_or_last_are_one_event() -> None:
+def test_episodes_of_two_window_lengths_that_overlap_or_last_are_one_occurrence() -> None:
     def episode(scale: str, begin: int, end: int, *, over: bool) -> dict[str, Any]:
         day = "2026-01-{:02}T00:00:00+00:00".format
         return {"scale": scale, "from_ts": day(begin), "to_ts": day(end), "ended": day(end + 1) if over else None}
 
     day = episode("1d", 5, 6, over=True)
-    assert of_one_event(episode("7d", 1, 8, over=False), [day]) == [day]
-    assert of_one_event(episode("7d", 6, 13, over=False), [day]) == []
+    assert of_one_occurrence(episode("7d", 1, 8, over=False), [day]) == [day]
+    assert of_one_occurrence(episode("7d", 6, 13, over=False), [day]) == []
     running = episode("1d", 5, 6, over=False)
-    assert of_one_event(episode("7d", 6, 13, over=False), [running]) == [running]
-    assert of_one_event(episode("7d", 1, 8, over=False), [day | {"withdrawn": True}]) == []
+    assert of_one_occurrence(episode("7d", 6, 13, over=False), [running]) == [running]
+    assert of_one_occurrence(episode("7d", 1, 8, over=False), [day | {"withdrawn": True}]) == []
