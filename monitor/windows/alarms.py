@@ -8,17 +8,19 @@ from monitor.alerts import severity
 from monitor.alerts.headlines import Alarm
 from monitor.alerts.severity import Severity
 from monitor.detect.findings import times_floor
+from monitor.tables import Measurement
 from monitor.windows.readings import Reading
 
 COSTS: Final = ("kpi", "estimate")  # monitors whose alarm means that a KPI is beyond its limit
 LIMITED: Final = (*COSTS, "fairness")  # monitors of a number with a limit of the user's
 
 
-def alarms_of(readings: Sequence[Reading], sentence: str) -> list[Alarm]:
+def alarms_of(readings: Sequence[Reading | Measurement], sentence: str) -> list[Alarm]:
     """The alarms of a window, in the order of its readings.
 
     Args:
-        readings: all that were computed together; a change is more severe where a KPI of theirs is beyond its limit.
+        readings: all that were computed together, and what is stored about the same rows; a change is more severe
+            where a KPI of theirs is beyond its limit.
         sentence: of the drift verdict.
     """
     alarming = [r for r in readings if r.alarm]
@@ -28,7 +30,7 @@ def alarms_of(readings: Sequence[Reading], sentence: str) -> list[Alarm]:
         columns = tuple(reading.details.get("columns", ())) if reading.monitor == "drift" else (reading.column,)
         alarm = Alarm(
             reading.monitor, reading.metric, columns[0] if columns else "", reading.value, reading.limit,
-            reading.sentence or sentence, severity_of(reading), columns,
+            (reading.sentence if isinstance(reading, Reading) else "") or sentence, severity_of(reading), columns,
         )  # fmt: skip
         if reading.monitor not in COSTS:
             alarm = replace(alarm, severity=severity.with_cost(alarm.severity, costs))
@@ -36,7 +38,7 @@ def alarms_of(readings: Sequence[Reading], sentence: str) -> list[Alarm]:
     return found
 
 
-def severity_of(reading: Reading) -> Severity:
+def severity_of(reading: Reading | Measurement) -> Severity:
     """The severity of one reading that alarms, by itself."""
     details = reading.details
     match reading.monitor:

@@ -18,6 +18,8 @@ from monitor.windows.readings import Reading
 
 _STORED: Final = tuple(f.name for f in fields(Reading) if f.name not in ("sentence", "limits"))
 
+_DRIFT: Final = ("drift", "p_value", "", "")  # place of the verdict
+
 
 def record(
     site: Site, db: Session, model: Model, window: Window, readings: Sequence[Reading],
@@ -45,14 +47,16 @@ def record(
                 setattr(stored, field, value)
     # A window that was not judged before stored one reason for each statistic; now it has them column by column.
     fresh = {_place(r) for r in readings}
-    if ("drift", "p_value", "", "") in fresh:
+    if _DRIFT in fresh:
         for key in [k for k, m in known.items() if k[0] == "drift" and m.value is None and k not in fresh]:
             db.delete(known.pop(key))
     store.add_measurements(db, window, list(new.values()))
     db.flush()
     sentence = window.decision["sentence"]
-    alarms = alarms_of(readings, sentence)
-    follow.follow(site, db, model, window, alarms, {(r.monitor, r.metric) for r in readings}, reason)
+    # A KPI that turns out to be beyond its limit makes the drift of its window more severe, however late it is known.
+    drift = [m for at, m in known.items() if at == _DRIFT and at not in fresh and m.alarm]
+    told = (*readings, *drift)
+    follow.follow(site, db, model, window, alarms_of(told, sentence), {(r.monitor, r.metric) for r in told}, reason)
     alarmed = any(m.alarm for m in known.values()) or any(values["alarm"] for values in new.values())
     # A window whose drift could not be judged is never ok, however good its KPIs are.
     window.verdict = "alarm" if alarmed else "ok" if window.decision["judged"] else "unknown"

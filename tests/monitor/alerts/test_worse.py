@@ -1,6 +1,7 @@
 """An episode that gets worse is told again: the headline follows, its history stays; what is the same is not told."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import polars as pl
@@ -105,6 +106,20 @@ def test_a_kpi_that_falls_through_its_limit_makes_the_change_of_its_inputs_more_
 
 
 @SQLITE_FIRST
+def test_outcomes_that_arrive_late_make_the_change_of_their_window_more_severe(site: Site) -> None:
+    declare(site, kpi=[{"metric": "accuracy", "min": 0.8}])
+    send(site, rows(1000), labelled=True)
+    late = rows(250, start=1000, shift=0.6, right=0.6)
+    send(site, late)
+    assert [a.severity for a in alerts(site)] == ["warning"]
+    receive(site, "loans", "outcomes", Body(outcomes_body(late), NDJSON))
+    evaluate(site, "loans")
+    (drift,) = alerts(site)
+    assert (drift.severity, entries(site, drift)) == ("critical", ["alert.opened", "alert.worse"])
+    assert drift.sentence == drift.episodes[0]["headlines"][0]["sentence"]
+
+
+@SQLITE_FIRST
 def test_another_column_that_leads_is_told_again(site: Site, clock: ManualClock) -> None:
     declare(site)
     send(site, rows(1000))
@@ -140,3 +155,18 @@ def test_episodes_of_two_window_lengths_that_overlap_or_last_are_one_occurrence(
     running = episode("1d", 5, 6, over=False)
     assert of_one_occurrence(episode("7d", 6, 13, over=False), [running]) == [running]
     assert of_one_occurrence(episode("7d", 1, 8, over=False), [day | {"withdrawn": True}]) == []
+
+
+@SQLITE_FIRST
+def test_a_day_and_two_days_that_see_one_change_are_announced_once(site: Site, clock: ManualClock) -> None:
+    clock.move_to(clock.now() + timedelta(days=60))
+    lengths = {"windows": ["1d", "2d"], "false_alarms": "1 per 3d", "kpi": [], "fairness": []}
+    with site.database.write() as db:
+        service.apply_spec(site, db, spec(baseline={"rows": "first 4800"}, monitors=lengths), "tester")
+    every = timedelta(minutes=6)  # 240 rows a day
+    send(site, rows(4800, every=every))
+    send(site, rows(1201, start=4800, shift=2.0, every=every))
+    (alert,) = alerts(site)
+    assert {e["scale"] for e in alert.episodes} == {"1d", "2d"}
+    assert sorted(len(e["headlines"]) for e in alert.episodes) == [0, 1]
+    assert entries(site, alert) == ["alert.opened"]
