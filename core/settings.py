@@ -159,7 +159,9 @@ def days_of(text: str) -> frozenset[int] | None:
 
 class NotifySettings(_Group):
     base_url: str | None = Field(
-        None, description="address under which people open the pages, such as https://assay.example.com; for links"
+        None,
+        description="address under which people open the pages, such as https://assay.example.com, for links in "
+        "messages; empty means ASSAY_CLIENT__URL",
     )
     gather_s: float = Field(
         10, ge=0, description="alerts of one incident within this time go into one message, seconds"
@@ -257,6 +259,11 @@ class Settings(BaseSettings):
     @property
     def database_url(self) -> str:
         return self.db.url.get_secret_value() if self.db.url else f"sqlite:///{self.home_dir / 'assay.db'}"
+
+    @property
+    def pages_url(self) -> str:
+        """Where people open the pages."""
+        return self.notify.base_url or self.client.url.rstrip("/")
 
     @property
     def lake_uri(self) -> str:

@@ -72,7 +72,7 @@ def _composed(site: Site, claimed: OutboxMessage) -> Message:
         drawn = chart.draw(db, leading(items)) if claimed.thread != outbox.DIGEST else None
     return compose(
         claimed.id, claimed.thread, items, follows=claimed.follows is not None,
-        base_url=site.settings.notify.base_url, chart=drawn,
+        base_url=site.settings.pages_url, chart=drawn,
     )  # fmt: skip
 
 
@@ -93,7 +93,7 @@ def send_test(site: Site, name: str, actor: str) -> Outcome:
         thread=f"test:{name}", occasion="test", severity="info", at=now,
         sentence=f"This is a test of channel {name}, sent by {actor}.",
     )  # fmt: skip
-    message = compose(uuid4(), item.thread, [item], follows=False, base_url=site.settings.notify.base_url)
+    message = compose(uuid4(), item.thread, [item], follows=False, base_url=site.settings.pages_url)
     outcome = send(to, message, source=source(site), at=now, limit_s=site.settings.notify.timeout_s)
     log.info("channel tested", channel=name, delivered=outcome.delivered, reason=outcome.reason)
     return outcome

@@ -126,10 +126,8 @@ def _earliest(site: Site, item: Announcement, previous: OutboxMessage | None, no
 
 
 def told(db: Session, thread: str) -> set[str]:
-    """The channels that were told, or are about to be told, about a thread; digests count as told."""
-    query = select(OutboxMessage.channel).where(
-        OutboxMessage.thread.in_((thread, DIGEST)), OutboxMessage.state.in_(TOLD)
-    )
+    """The channels that were told, or are about to be told, about a thread, digests aside."""
+    query = select(OutboxMessage.channel).where(OutboxMessage.thread == thread, OutboxMessage.state.in_(TOLD))
     return set(db.scalars(query.distinct()))
 
 

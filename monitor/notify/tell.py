@@ -41,11 +41,11 @@ def tell(site: Site, db: Session, alert: Alert, occasion: Occasion) -> None:
         runbook=spec.notify.runbook if spec and spec.notify else None,
     )  # fmt: skip
     notify = spec.notify if spec else None
+    chosen = routing.chosen(site.settings, item, notify)
     if occasion in ENDING:
-        known = channels(site.settings)
-        chosen = [known[name] for name in sorted(outbox.told(db, item.thread)) if name in known]
-    else:
-        chosen = routing.chosen(site.settings, item, notify)
+        told = outbox.told(db, item.thread)
+        digests = {channel.name for channel in chosen if channel.route.digest != "off"}
+        chosen = [channel for name, channel in channels(site.settings).items() if name in told | digests]
     dumb = alert.column if alert.model_id is None and alert.metric == UNDELIVERED and occasion not in ENDING else None
     for channel in chosen:
         if channel.name != dumb:

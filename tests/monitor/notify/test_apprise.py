@@ -1,6 +1,7 @@
 """Channels through Apprise, to real receivers on this machine."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,13 @@ def test_a_url_that_apprise_does_not_know_is_refused_without_being_repeated(conf
     with pytest.raises(InvalidError, match=r"setting channels\.bad: Apprise does not understand") as caught:
         channels.check(site.settings)
     assert "hunter2" not in str(caught.value) + str(caught.value.facts)
+
+
+def test_the_examples_of_the_page_are_channels(configured: Configured) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "notifications.md").read_text()
+    found = re.findall(r"^ASSAY_(CHANNELS__\w+)='([^']+)'", page, re.M)
+    assert len(found) == 6
+    channels.check(configured(**dict(found)).settings)
 
 
 def test_only_scheme_and_host_of_a_channel_are_ever_shown(configured: Configured) -> None:

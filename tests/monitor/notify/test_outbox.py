@@ -240,6 +240,21 @@ def test_a_digest_gathers_everything_until_its_hour(configured: Configured, rece
     assert b"3 announcements about 1 model since the last digest" in receiver.posted[0].body
 
 
+def test_the_end_of_an_incident_goes_into_the_digests_that_its_model_belongs_to(configured: Configured) -> None:
+    site = configured(
+        channels__mine="slack://a/b/c", routes__mine__digest="daily", channels__other="slack://a/b/c",
+        routes__other__digest="daily", routes__other__models="fraud",
+    )  # fmt: skip
+    tell(site, item(site, model="fraud"), to="other")
+    alarm(site)
+    with site.database.write() as db:
+        for alert in store.alerts(db, store.model(db, "loans").id):
+            resolve_alert(site, db, alert.id, "tester", "mended")
+    occasions = {m.channel: [i["occasion"] for i in m.items] for m in messages(site)}
+    assert occasions["mine"][-1] == "resolved"
+    assert occasions["other"] == ["opened"]
+
+
 def test_messages_of_a_channel_that_is_gone_are_given_up_and_told(configured: Configured, receiver: Receiver) -> None:
     tell(configured(channels__ops=webhook(receiver.address)), item(configured()))
     site = configured(channels__spare=webhook(receiver.address))
