@@ -13,8 +13,12 @@ column, half of the columns), Kolmogorov-Smirnov and chi-square with Bonferroni 
 chunks (NannyML), PSI over 0.1. The case `peers` compares these rules with Evidently and NannyML themselves. Read alarm
 rates next to false-alarm rates: a rule that always alarms detects everything.
 
+The cases `early` and `early_power` measure the early rule of `windows: auto` with the spec of README, on a first
+reference of about 1,000 rows: minutes on one core (--cases early,early_power).
+
 Cases: null_<traffic>_<window>_<rows a day>, mean_over_null, run_length_<traffic>, power_<shift>_<rows>,
-irrelevant_<rows>, text_banking77_<shift>_<rows>, peers. Tables come from ../shared/data next to the checkout.
+irrelevant_<rows>, text_banking77_<shift>_<rows>, peers, early_<traffic>_<rows a day>,
+early_power_<shift>_<rows a day>. Tables come from ../shared/data next to the checkout.
 
 Appends JSON lines to bench/results/detection.jsonl.
 """
@@ -38,7 +42,7 @@ sys.path.insert(0, str(ROOT))
 from bench.detect.cells import DATA, Cell, Figure, cells_of, mean_over_null, run_cell  # noqa: E402
 from core.canonical import timestamp  # noqa: E402
 
-CASES = ("null", "power", "irrelevant", "run_length", "text", "peers")
+CASES = ("null", "power", "irrelevant", "run_length", "text", "peers", "early", "early_power")
 
 
 def figures(options: argparse.Namespace) -> Iterator[Figure]:

@@ -11,9 +11,10 @@ import numpy as np
 import polars as pl
 from scipy.stats import norm
 
+from bench.detect.early import alarms, budget_of_window, divided, readme_traffic
 from bench.detect.peers import PEERS, PeerRules, real_evidently, real_nannyml
 from bench.detect.run_length import run_length
-from bench.detect.shifts import POWERS
+from bench.detect.shifts import POWERS, new_level
 from bench.detect.synthetic import synthetic_traffic
 from bench.detect.text import SHIFTS as TEXT_SHIFTS
 from bench.detect.text import TextStream
@@ -44,6 +45,14 @@ NULL_TRAFFIC_AT_1000_ROWS = (
     "day_effect_0.04",
 )  # fmt: skip
 LARGE_NULL_CELLS = (("scored", 10_000), ("solutions", 10_000), ("pareto", 10_000), ("scored", 100_000))
+README_TRAFFIC = "readme"  # rows of the spec that README shows
+EARLY_TRAFFIC = (
+    README_TRAFFIC, "credit", "compas", "scored", "zipf", "ids", "nulls", "pareto", "wide50",
+    "credit_bursts", "compas_bursts", "scored_bursts", "sessions",
+)  # fmt: skip
+EARLY_SHIFTS = ("divided_by_30", "new_level_0.2")
+EARLY_RATES = (200, 2_000)  # rows a day
+EARLY_WINDOWS = 20  # judged after each reference
 RUN_LENGTH_TRAFFIC = ("scored", "regimes", "elec2_days", "sessions", "scored_bursts")
 
 
@@ -110,6 +119,10 @@ def cells_of(case: str, options: argparse.Namespace) -> list[Cell]:
             return [cell(rows, full, trials=options.trials // (1 if full else 2)) for rows in sizes]
         case "peers":
             return [cell(trials=20)]
+        case "early" | "early_power":
+            # 500 windows of each with the default number of trials.
+            cases = [n for n in EARLY_TRAFFIC if wanted is None or n in wanted] if case == "early" else EARLY_SHIFTS
+            return [cell(of, rows, trials=500 * options.trials // 60) for of in cases for rows in EARLY_RATES]
     raise ValueError(f"no case {case!r}")
 
 
@@ -117,7 +130,7 @@ def run_cell(cell: Cell) -> list[Figure]:
     """The results of one cell."""
     run: dict[str, Callable[..., Iterator[Figure]]] = {
         "null": _null_cell, "power": _power_cell, "irrelevant": _irrelevant_cell, "run_length": _run_length_cell,
-        "text": _text_cell, "peers": _peers_cell,
+        "text": _text_cell, "peers": _peers_cell, "early": _early_cell, "early_power": _early_power_cell,
     }  # fmt: skip
     return list(run[cell.kind](cell, *cell.args))
 
@@ -194,6 +207,32 @@ def _power_cell(cell: Cell, at: int, rows: int) -> Iterator[Figure]:
             found[name].append(outcome)
     for name, part in found.items():
         yield from _with_peers(f"power_{name}_{rows}", "alarm_rate", part, False)
+
+
+def _early_cell(cell: Cell, name: str, rows: int) -> Iterator[Figure]:
+    """False alarms of the early rule on a first reference of about 1,000 rows, against drift's share of the budget."""
+    traffic = readme_traffic(DATA) if name == README_TRAFFIC else traffics()[name]
+    rates = [
+        float(np.mean(alarms(traffic, _rng(cell, i), rows, EARLY_WINDOWS)))
+        for i in range(-(-cell.trials // EARLY_WINDOWS))
+    ]
+    case = f"early_{name}_{rows}"
+    yield Figure(case, "false_alarm_rate", float(np.mean(rates)))
+    yield Figure(case, "budget", budget_of_window(rows))
+    yield Figure(case, "standard_error", float(np.std(rates, ddof=1) / np.sqrt(len(rates))))
+    yield Figure(case, "windows", len(rates) * EARLY_WINDOWS, "windows")
+
+
+def _early_power_cell(cell: Cell, shift: str, rows: int) -> Iterator[Figure]:
+    """How often a shift alarms in its first window; rows of README's spec."""
+    change = divided("confidence") if shift == "divided_by_30" else new_level("channel", 0.2)
+    traffic = readme_traffic(DATA)
+    rates = [
+        float(np.mean(alarms(traffic, _rng(cell, i), rows, EARLY_WINDOWS, change)))
+        for i in range(-(-cell.trials // EARLY_WINDOWS))
+    ]
+    yield Figure(f"early_power_{shift}_{rows}", "alarm_rate", float(np.mean(rates)))
+    yield Figure(f"early_power_{shift}_{rows}", "windows", len(rates) * EARLY_WINDOWS, "windows")
 
 
 def _irrelevant_cell(cell: Cell, rows: int) -> Iterator[Figure]:

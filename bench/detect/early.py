@@ -15,6 +15,7 @@ from monitor.profile.design_effect import window_effects, with_design_effects
 from monitor.profile.fit_reference import fit_reference
 from monitor.profile.reference_profile import ColumnKind
 from monitor.reference.choose_rows import watched_columns
+from monitor.spec import false_alarm_budget
 from monitor.spec.duration import duration
 from monitor.spec.model import AUTO_REFERENCE_ROWS, ModelSpec
 from monitor.spec.parse import load_spec
@@ -42,6 +43,12 @@ def setting_of(rows_per_day: int) -> Setting:
     length = fitting_lengths(rows_per_day)[0]
     rows = round(rows_per_day * (duration(length) / DAY))
     return Setting(length, rows, AUTO_REFERENCE_ROWS // rows)
+
+
+def budget_of_window(rows_per_day: int) -> float:
+    """The false-alarm probability that drift may spend on one window of README's spec."""
+    length = setting_of(rows_per_day).length
+    return false_alarm_budget.alpha(readme_spec().with_lengths((length,)), "drift", length)
 
 
 @cache
