@@ -46,10 +46,10 @@ def run(story: Story, setup: Setup) -> dict[str, Any]:
         f"v1 learns {len(plan.old_intents)} intents from {plan.training.height} messages; "
         f"{len(plan.new_intents)} others come later."
     )
-    base = story.make_first_model(plan)
-    story.say(f"v1 is trained ({_seconds(began)}).")
     service = Service(story.folder / "home")
     try:
+        base = story.make_first_model(plan)
+        story.say(f"v1 is trained ({_seconds(began)}).")
         facts = _loop(story, plan, base, service, setup)
     finally:
         service.stop()
@@ -65,7 +65,7 @@ class _Context:
     base: Path
     admin: Client
     producer: Client
-    v1: pl.DataFrame  # answers of v1 to the quiet and the drifted traffic
+    v1: pl.DataFrame  # answers of v1 to the quiet, the drifted and the later traffic
     known: float  # accuracy of v1 on the rows of the reference
 
     @property
@@ -104,13 +104,14 @@ def _loop(story: Story, plan: DemoPlan, base: Path, service: Service, setup: Set
 
 
 def _opened(story: Story, plan: DemoPlan, base: Path, service: Service) -> _Context:
-    admin = Client(ClientSettings(url=service.url, key=SecretStr(service.admin_key)))
-    key = admin.json("POST", "/api/v1/keys", json={"name": "support-app", "role": "producer"})["key"]
-    producer = Client(ClientSettings(url=service.url, key=SecretStr(key)))
-    seen = pl.concat([plan.quiet, plan.drift])
+    seen = pl.concat([plan.quiet, plan.drift, plan.later])
     v1 = predict(seen["text"].to_list(), [{"name": "v1", "base_dir": str(base)}])
     held_out = plan.quiet[: plan.baseline_rows]
     known = (v1[: plan.baseline_rows]["v1.label"] == held_out["category"]).mean()
+    service.wait_until_ready()
+    admin = Client(ClientSettings(url=service.url, key=SecretStr(service.admin_key)))
+    key = admin.json("POST", "/api/v1/keys", json={"name": "support-app", "role": "producer"})["key"]
+    producer = Client(ClientSettings(url=service.url, key=SecretStr(key)))
     return _Context(story, plan, base, admin, producer, v1, float(known))  # type: ignore[arg-type]  # a share, rows are not empty
 
 
@@ -191,11 +192,11 @@ def _recovery(context: _Context, champion: dict[str, Any]) -> dict[str, Any]:
     """Accuracies on the traffic that follows, answered by the new champion; alerts are resolved."""
     story, plan, admin, version = context.story, context.plan, context.admin, champion["version"]
     story.chapter("Recovery: the new champion answers the traffic that follows")
-    adapter, base = champion["adapter_uri"].removeprefix("file://"), str(context.base)
-    later = predict(
-        plan.later["text"].to_list(),
-        [{"name": "v1", "base_dir": base}, {"name": version, "base_dir": base, "adapter_dir": adapter}],
+    adapter = champion["adapter_uri"].removeprefix("file://")
+    answers = predict(
+        plan.later["text"].to_list(), [{"name": version, "base_dir": str(context.base), "adapter_dir": adapter}]
     )
+    later = pl.concat([context.v1.tail(plan.later.height), answers], how="horizontal")
     context.send(plan.later, later, version, lambda w: _say_window(story, w), closed=len(story.windows(admin)))
     for alert in admin.json("GET", f"/api/v1/models/{MODEL}/alerts")["items"]:
         if alert["state"] != "resolved":

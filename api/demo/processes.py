@@ -76,7 +76,7 @@ def predict(texts: Sequence[str], models: Sequence[Mapping[str, Any]]) -> pl.Dat
 
 
 class Service:
-    """`assay serve` as a child process on a free port."""
+    """`assay serve` as a child process on a free port; it gets ready while its caller does something else."""
 
     def __init__(self, home: Path) -> None:
         self._log = (home.parent / "service.log").open("a")
@@ -85,10 +85,14 @@ class Service:
             [sys.executable, "-P", "-m", "api.cli", "serve", "--home", str(home), "--port", "0", "--json"],
             env=environment, stdout=subprocess.PIPE, stderr=self._log, text=True,
         )  # fmt: skip
+        self._home, self.url, self.admin_key = home, "", ""
+
+    def wait_until_ready(self) -> None:
+        """Raises ProcessError where the service did not start."""
         assert self._child.stdout is not None  # a pipe was asked for
         line = self._child.stdout.readline()
         if not line:
-            raise ProcessError(f"the service did not start; see {home.parent / 'service.log'}", home=str(home))
+            raise ProcessError(f"the service did not start; see {self._log.name}", home=str(self._home))
         ready = json.loads(line)
         self.url, self.admin_key = ready["url"], ready["admin_key"]
         threading.Thread(target=self._child.stdout.read, daemon=True).start()

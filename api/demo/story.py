@@ -50,6 +50,7 @@ class Story:
     seed: int
     base_epochs: float | None
     facts: dict[str, Any] = field(default_factory=dict)
+    still_s: float = STILL_S  # a wait in which nothing moves for this long is given up
     _step: int = 0
 
     # --- output ---
@@ -134,11 +135,12 @@ class Story:
         looked, pulse, moved = time.monotonic(), None, time.monotonic()
         while not (answer := ask()):
             time.sleep(PAUSE_S)
-            if time.monotonic() - looked >= LOOK_S:
+            if time.monotonic() - looked >= min(LOOK_S, self.still_s):
                 looked, before, pulse = time.monotonic(), pulse, read_pulse(self.folder / "home")
                 moved = moved if pulse == before else looked
                 self.expect(
-                    looked - moved < STILL_S, f"{what} did not happen, and nothing has moved for {looked - moved:.0f} s"
+                    looked - moved < self.still_s,
+                    f"{what} did not happen, and nothing has moved for {looked - moved:.0f} s",
                 )
         return answer
 
