@@ -45,7 +45,7 @@ BUSY_PROCESSES: Final = 4
 BUSY_ROWS: Final = 40_000
 # Fields whose change is not a change of a verdict or value. Estimates have a bench of their own, bench/estimates.py.
 WORDING: Final = ("sentence", "reason", "estimate_reason", "meaning", "definition", "notes", "evidence", "first_window",
-    "last_window")  # fmt: skip
+    "last_window", "window")  # fmt: skip
 ESTIMATES: Final = ("estimated", "low", "high", "estimate_valid", "band_held")
 TOLERANCE: Final = 1e-12  # relative, of a number
 
