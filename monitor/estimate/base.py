@@ -149,14 +149,14 @@ def band_half_width(sampling: float, calibration: float, alpha: float) -> float:
         alpha: one-sided error; 0.025 gives the 95 % band.
 
     Returns:
-        Half the width in the unit of the KPI: the root of the sum of both variances, each times the square of its
-        quantile, normal for the sampling error and Student's with nine degrees of freedom for the calibration error.
+        Half the width in the unit of the KPI: the normal quantile times the root of the sum of both variances, that of
+        the calibration t-corrected for its nine degrees of freedom.
 
     Source: Shao and Tu, The Jackknife and Bootstrap (1995), section 2.3.
     """
-    from scipy.special import ndtri, stdtrit
+    from scipy.special import ndtri
 
-    return float(np.hypot(ndtri(1.0 - alpha) * sampling, stdtrit(GROUPS - 1, 1.0 - alpha) * calibration))
+    return float(ndtri(1.0 - alpha) * np.sqrt(sampling**2 + T_CORRECTION * calibration**2))
 
 
 def banded(

@@ -34,12 +34,12 @@ def share(spec: ModelSpec, part: BudgetPart) -> float:
     """The share of the whole budget that one monitor may spend, 0..1."""
     limits = LIMITS_SHARE if limit_count(spec) else 0.0
     estimate = ESTIMATE_SHARE if estimated_limit_count(spec) else 0.0
-    concept = CONCEPT_SHARE - limits if watches_concept(spec) else 0.0
+    taken = CONCEPT_SHARE if watches_concept(spec) else limits  # drift has the same with limits as without them
     volume = 0.0 if isinstance(spec.monitors.window_lengths, RowWindow) else VOLUME_SHARE
     parts: dict[BudgetPart, float] = {
         "quality": QUALITY_SHARE - volume - SILENCE_SHARE, "volume": volume, "silence": SILENCE_SHARE,
-        "concept": concept, "limits": limits - estimate, "estimate": estimate,
-        "drift": 1.0 - QUALITY_SHARE - concept - limits,
+        "concept": taken - limits, "limits": limits - estimate, "estimate": estimate,
+        "drift": 1.0 - QUALITY_SHARE - taken,
     }  # fmt: skip
     return parts[part]
 

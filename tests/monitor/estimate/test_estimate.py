@@ -14,6 +14,7 @@ from core.errors import InsufficientDataError, IntegrityFailureError
 from monitor import estimate
 from monitor.estimate.base import calibration_variance
 from monitor.estimate.expected import METRICS
+from monitor.estimate.matching import fit_matching, quantiles
 from monitor.estimate.trees import _exported
 from monitor.kpi import KPIS
 from monitor.spec.model import ModelSpec
@@ -150,6 +151,47 @@ def test_the_band_of_an_estimated_error_holds_under_covariate_shift() -> None:
                 assert one.high is not None
                 held.setdefault(metric, []).append(one.low <= truth <= one.high)
     assert all(np.mean(h) >= 0.85 for h in held.values()), held
+
+
+def strong(random: np.random.Generator, rows: int) -> pl.DataFrame:
+    """A model that separates the classes well, with a part of the relation that its score leaves out."""
+    x = random.normal(0.0, 1.0, rows)
+    hidden = random.normal(0.0, 1.0, rows)
+    score = 1.0 / (1.0 + np.exp(-5.0 * x))
+    true = random.random(rows) < 1.0 / (1.0 + np.exp(-(5.0 * x + 2.0 * hidden)))
+    return pl.DataFrame(
+        {"x": hidden, "group": ["a"] * rows, "score": score, "prediction": np.where(score > 0.5, "yes", "no"),
+         "outcome": np.where(true, "yes", "no")}
+    )  # fmt: skip
+
+
+def test_estimates_of_rows_like_the_reference_are_not_biased() -> None:
+    """The estimate of many rows less what the reference realised: what the reference happens to be cancels."""
+    errors: dict[str, list[float]] = {"accuracy": [], "roc_auc": []}
+    for seed in range(4):
+        random = np.random.default_rng(seed)
+        reference = strong(random, 3000)
+        found = estimate.fit(spec(positive="yes"), reference).estimate(strong(random, 10_000), list(errors))
+        for metric, mine in errors.items():
+            value = found[metric].value
+            assert value is not None
+            mine.append(value - realised(metric, reference))
+    assert abs(np.mean(errors["roc_auc"])) < 0.003
+    assert abs(np.mean(errors["accuracy"])) < 0.004
+
+
+def test_matched_probabilities_reproduce_the_sums_of_the_reference() -> None:
+    random = np.random.default_rng(1)
+    score = random.random(2000)
+    true = random.random(2000) < score**2
+    answer = score > 0.5
+    models = np.stack([np.clip(score, 0.01, 0.99), np.full(2000, 0.3)])  # both wrong
+    ranks = quantiles(score)
+    p = fit_matching(models, score, answer, true, ranks).probabilities(models, score, answer)
+    assert p.sum() == pytest.approx(true.sum(), rel=1e-3)
+    assert p[answer].sum() == pytest.approx(true[answer].sum(), rel=1e-3)
+    area = [METRICS["roc_auc"](np.asarray(q, dtype=float)[None], answer, score)[0] for q in (p, true)]
+    assert area[0] == pytest.approx(area[1], abs=2e-3)
 
 
 def test_a_change_of_the_relation_makes_the_band_miss() -> None:

@@ -8,6 +8,7 @@ import pytest
 from fairlearn import metrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binom
 from sklearn.metrics import accuracy_score
 
 from core.errors import InvalidError
@@ -180,3 +181,27 @@ def test_equal_groups_are_fair(name: str) -> None:
     rows = answers(classes=2)
     both = pl.concat([rows.with_columns(pl.lit(g).alias("age")) for g in ("a", "b")])
     assert FAIRNESS[name].compute(both, "age").value == pytest.approx(1.0 if name.endswith("ratio") else 0.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "rates", "sizes"),
+    [
+        ("demographic_parity_difference", (0.3, 0.35, 0.4, 0.32, 0.38), (30, 30, 50, 30, 100)),
+        ("demographic_parity_difference", (0.02, 0.12), (60, 300)),
+        ("demographic_parity_ratio", (0.32, 0.4), (100, 100)),
+    ],
+)
+def test_a_disparity_at_its_limit_is_said_to_be_beyond_it_at_most_at_the_stated_rate(
+    name: str, rates: tuple[float, ...], sizes: tuple[int, ...]
+) -> None:
+    """The largest of many differences is large by chance: a bootstrap of it excludes the truth far too often."""
+    random, windows, alpha = np.random.default_rng(2), 150, 0.01
+    groups, chance = np.repeat([f"g{i}" for i in range(len(sizes))], sizes), np.repeat(rates, sizes)
+    truth = min(rates) / max(rates) if name.endswith("ratio") else max(rates) - min(rates)
+    crossed = 0
+    for _ in range(windows):
+        frame = pl.DataFrame({"by": groups, "prediction": (random.random(len(groups)) < chance).astype(str)})
+        found = FAIRNESS[name].compute(frame, "by")
+        low, high = found.bounds(alpha)
+        crossed += high < truth if name.endswith("ratio") else low > truth
+    assert crossed <= binom.ppf(0.999, windows, alpha)
