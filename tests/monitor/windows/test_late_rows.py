@@ -122,7 +122,7 @@ def test_a_window_that_starts_to_alarm_opens_an_alert_and_one_that_stops_keeps_i
     site: Site, clock: ManualClock
 ) -> None:
     quiet_days(site, clock, 13)
-    send(site, clock, day(13, 24, right=0.2))  # only a few rows came in time, most of them wrong
+    send(site, clock, day(13, 40, right=0.2))  # only a few rows came in time, most of them wrong
     send(site, clock, day(14))
     (opened,) = alerts_of(site, "kpi")
     assert opened.windows == 1
