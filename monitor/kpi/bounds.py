@@ -257,6 +257,9 @@ def student(alpha: float, freedom: float) -> float:
         alpha: in (0, 0.5).
         freedom: degrees of freedom, > 0.
 
+    Returns:
+        The quantile, in standard errors.
+
     Source: Student (1908), Biometrika 6, 1-25.
     """
     from scipy.special import stdtrit

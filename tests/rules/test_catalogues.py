@@ -38,13 +38,13 @@ CATALOGUES = (
     Catalogue("monitor/drift", "METHODS", ("base", "score"), ("compute", "expected")),
     Catalogue("monitor/drift/rows", "ROW_METHODS", ("base",), ("compute",)),
     Catalogue("monitor/drift/texts", "TEXT_METHODS", ("base",), ("compute",)),
-    Catalogue("monitor/estimate", "ESTIMATORS", ("base", "expected", "trees"), ("fit",)),
+    Catalogue("monitor/estimate", "ESTIMATORS", ("base", "expected", "matching", "trees"), ("fit",)),
     Catalogue("monitor/explain", "EXPLAINERS", ("base",), ("compute",)),
     Catalogue(
-        "monitor/fairness", "FAIRNESS", ("base", "disparities", "grouping", "intervals", "rates"), ("compute",)
+        "monitor/fairness", "FAIRNESS", ("base", "bounds", "disparities", "grouping", "intervals", "rates"), ("compute",)
     ),
     Catalogue(
-        "monitor/kpi", "KPIS", ("base", "confusion", "decompose", "expression", "intervals", "scores", "texts"),
+        "monitor/kpi", "KPIS", ("base", "bounds", "confusion", "decompose", "expression", "intervals", "scores", "texts"),
         ("compute",),
     ),
     Catalogue("monitor/kpi/classification", "KPIS", (), ("compute",)),
