@@ -41,12 +41,13 @@ CATALOGUES = (
     Catalogue("monitor/estimate", "ESTIMATORS", ("base", "expected", "matching", "trees"), ("fit",)),
     Catalogue("monitor/explain", "EXPLAINERS", ("base",), ("compute",)),
     Catalogue(
-        "monitor/fairness", "FAIRNESS", ("base", "bounds", "disparities", "grouping", "intervals", "rates"), ("compute",)
-    ),
-    Catalogue(
-        "monitor/kpi", "KPIS", ("base", "bounds", "confusion", "decompose", "expression", "intervals", "scores", "texts"),
+        "monitor/fairness", "FAIRNESS", ("base", "bounds", "disparities", "grouping", "intervals", "rates"),
         ("compute",),
-    ),
+    ),  # fmt: skip
+    Catalogue(
+        "monitor/kpi", "KPIS",
+        ("base", "bounds", "confusion", "decompose", "expression", "intervals", "scores", "texts"), ("compute",),
+    ),  # fmt: skip
     Catalogue("monitor/kpi/classification", "KPIS", (), ("compute",)),
     Catalogue("monitor/kpi/generation", "KPIS", (), ("compute",)),
     Catalogue("monitor/kpi/operations", "KPIS", (), ("compute",)),
