@@ -43,11 +43,11 @@ CATALOGUES = (
     Catalogue(
         "monitor/fairness", "FAIRNESS", ("base", "bounds", "disparities", "grouping", "intervals", "rates"),
         ("compute",),
-    ),  # fmt: skip
+    ),
     Catalogue(
         "monitor/kpi", "KPIS",
         ("base", "bounds", "confusion", "decompose", "expression", "intervals", "scores", "texts"), ("compute",),
-    ),  # fmt: skip
+    ),
     Catalogue("monitor/kpi/classification", "KPIS", (), ("compute",)),
     Catalogue("monitor/kpi/generation", "KPIS", (), ("compute",)),
     Catalogue("monitor/kpi/operations", "KPIS", (), ("compute",)),
