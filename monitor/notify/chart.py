@@ -40,8 +40,8 @@ def _series(db: Session, item: Announcement, window: Window) -> tuple[str, list[
         column = item.column or _leading_column(db, window)
         rows = _measured(db, window, "drift", DISTANCE, column) if column else []
         if len([m for m in rows if m.value is not None]) > 1:
-            points = [_point(m, m.value, limit=m.details.get("expected")) for m in rows]
-            return f"{column}: distance from the reference; dashed: without drift", _marked(points)
+            points = [_point(m, m.value, limit=None) for m in rows]
+            return f"{column}: distance from the reference", _marked(points)
         rows = _measured(db, window, "drift", "p_value", "")
         return "drift p value; dashed: alpha", [_point(m, m.value, limit=m.limit) for m in rows]
     if item.monitor in ("kpi", "estimate"):

@@ -9,6 +9,8 @@ from monitor.notify.announcement import Announcement
 
 # A drift alert's sentence begins with its leading column: "Drift: `text`: new kind of request (...); `other`: ...".
 _LEADING: Final = re.compile(r"Drift: `(?P<column>[^`]+)`: (?P<what>.+?)(?:; `|; and \d+ more|\.$|\.\s)")
+# Of several columns, what people ask says most, whichever changed most.
+_TOLD_FIRST: Final = re.compile(r"`(?P<column>[^`]+)`: (?P<what>new kind of request|mix of known requests changed)")
 _PARENTHESES: Final = re.compile(r" \([^()]*\)")  # intervals and numbers of rows; the sentence follows in full
 _KINDS: Final[Mapping[str, str]] = {
     "new kind of request": "people ask about things {model} never saw",
@@ -60,8 +62,7 @@ def _clause(item: Announcement) -> str:
     if item.model is None:
         return _lowered(item.sentence).rstrip(".")
     short = _PARENTHESES.sub("", item.sentence)
-    found = _LEADING.match(item.sentence + " ")
-    if found is not None:
+    if (found := _TOLD_FIRST.search(item.sentence)) or (found := _LEADING.match(item.sentence + " ")):
         kind = found["what"].partition(" (")[0]
         words = _KINDS.get(kind, "`{column}` of {model} changed: {what}")
         return words.format(model=item.model, column=found["column"], what=_PARENTHESES.sub("", found["what"]))

@@ -33,6 +33,10 @@ def item(**changes: object) -> Announcement:
             "Since 13 Nov people ask about things support-intents never saw; accuracy is estimated at 0.7, limit 0.85",
         ),
         (
+            {"sentence": "Drift: `intent`: 'lost': from 6 % to 30 %; `text`: new kind of request (x); and 1 more."},
+            "Since 13 Nov people ask about things support-intents never saw.",
+        ),
+        (
             {"sentence": "Drift: `amount`: mean from 93.1 to 3.1."},
             "Since 13 Nov `amount` of support-intents changed: mean from 93.1 to 3.1.",
         ),
