@@ -2,8 +2,9 @@
 
 import shlex
 
+from api.starter.facts import MIN_ROWS
 from api.starter.guess import Draft
-from api.starter.read import MIN_ROWS, Sample
+from api.starter.read import Sample
 
 
 def options(draft: Draft) -> list[str]:

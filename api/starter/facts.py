@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 import polars as pl
 
 FactKind = Literal["empty", "boolean", "whole", "decimal", "text", "time", "vector", "other"]
+MIN_ROWS: Final = 20  # with fewer rows, roles and types are guessed from names
 MANY: Final = 50  # values; from here on a column of few rows is not taken for codes
 _TIME: Final = r"^\s*\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}([.,]\d+)?)?\s*(Z|[+-]\d{2}:?\d{2})?)?\s*$"
 _PARTS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
@@ -69,6 +70,15 @@ class Facts:
     def length(self) -> float:
         """Mean number of words of a text."""
         return float(self.values.str.strip_chars().str.count_matches(r"\s+").mean() or 0) + 1  # type: ignore[arg-type]
+
+    @cached_property
+    def nearly(self) -> str:
+        """Of a text: the value that keeps a column of numbers from being one, such as `NA`."""
+        if self.kind != "text":
+            return ""
+        strange = self.values.filter(self.values.str.strip_chars().cast(pl.Float64, strict=False).is_null())
+        few = 0 < len(strange) <= 0.2 * self.n and strange.n_unique() <= 3
+        return str(strange[0]) if few and len(str(strange[0])) <= 10 else ""
 
     @cached_property
     def timed(self) -> bool:

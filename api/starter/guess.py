@@ -8,7 +8,7 @@ from typing import Any, Final
 import polars as pl
 
 from api.starter import words
-from api.starter.facts import MANY, Facts, facts
+from api.starter.facts import MANY, MIN_ROWS, Facts, facts
 from api.starter.own_fields import OwnFields, own_fields
 from monitor.spec.columns import BUILT_IN, ColumnType, Role
 
@@ -89,7 +89,8 @@ def _unusable(one: Facts) -> str:
             return "another time; a spec has no type for it"
         case "other":
             return f"holds {one.values.dtype}, which a column cannot be"
-    counted = one.kind == "whole" and one.unique and one.high - one.low == one.rows - 1 and one.values.is_sorted()
+    whole = one.kind == "whole" and one.unique and one.rows >= MIN_ROWS
+    counted = whole and one.high - one.low == one.rows - 1 and one.values.is_sorted()
     if counted and one.words[-1:] != ("id",):
         return "numbers the rows"
     return ""
@@ -208,6 +209,10 @@ def _typed(one: Facts, guess: Guess) -> Guess:
         why += "; the same value in every row that was read"
     if kind == "category" and one.distinct > 1000:
         why += f"; {one.distinct} values, of which the rarest are counted together"
+    if one.nearly:
+        kind = "category" if kind == "string" else kind
+        strange = " ".join(one.nearly.split())
+        guess = replace(guess, ask=f"{strange!r} is no number; are the others? Leave it empty, then type: number")
     coded = one.numeric and kind in ("category", "boolean", "string")
     return replace(guess, type=kind, role=role, why=why, more=more, coded=coded)
 
@@ -297,7 +302,7 @@ def _as_category(guess: Guess, task: str) -> Guess:
 
 def _asked(columns: list[Guess], known: Sequence[Facts]) -> list[Guess]:
     """Where nothing is named like an outcome, the last number or column with few values may be one."""
-    fitting = [at for at, one in enumerate(known) if columns[at].role == "input" and _may_turn_out(one)]
+    fitting = [at for at, one in enumerate(known) if _may_turn_out(one, columns[at])]
     if not fitting:
         return columns
     at = fitting[-1]
@@ -307,8 +312,9 @@ def _asked(columns: list[Guess], known: Sequence[Facts]) -> list[Guess]:
     return [*columns[:at], asked, *columns[at + 1 :]]
 
 
-def _may_turn_out(one: Facts) -> bool:
-    return one.distinct >= 2 and (one.numeric or one.flag or one.distinct <= 100)
+def _may_turn_out(one: Facts, guess: Guess) -> bool:
+    few = guess.type == "category" and one.distinct <= 100
+    return guess.role == "input" and one.distinct >= 2 and (few or guess.type in ("number", "boolean"))
 
 
 def _free(columns: Sequence[Guess]) -> str:

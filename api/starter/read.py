@@ -9,12 +9,12 @@ from typing import Final
 
 import polars as pl
 
+from api.starter.facts import MIN_ROWS
 from api.upload.batches import batches
 from api.upload.files import sources
 from core.errors import InvalidError
 
 SAMPLE_ROWS: Final = 20_000
-MIN_ROWS: Final = 20  # with fewer rows, roles and types are guesses about nothing
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,41 @@ def sample(given: str) -> Sample:
             break
     if not rows:
         raise InvalidError(f"file: {given} has no rows; give one with at least {MIN_ROWS}", field="file", value=given)
-    return Sample(pl.concat(frames, how="diagonal_relaxed").head(SAMPLE_ROWS), rows > SAMPLE_ROWS)
+    frame = pl.concat(frames, how="diagonal_relaxed").head(SAMPLE_ROWS)
+    if found[0].format == "csv":
+        _check_header(given, frame.columns)
+    return Sample(frame, rows > SAMPLE_ROWS)
+
+
+def _check_header(given: str, names: Sequence[str]) -> None:
+    """Refuse what a CSV reader takes for names and people do not."""
+    marks = {"\t": "tabs", ";": "semicolons", "|": "bars"}
+    other = next((name for mark, name in marks.items() if mark in names[0]), None)
+    if len(names) == 1 and other is not None:
+        raise InvalidError(
+            f"file: the columns of {given} are separated by {other}; separate them by commas", field="file", value=given
+        )
+    if all(_number(name) for name in names):
+        raise InvalidError(
+            f"file: the first line of {given} holds values ({', '.join(names)[:60]}); begin it with a line of names",
+            field="file", value=given,
+        )  # fmt: skip
+
+
+def _number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _of_lines(lines: Sequence[bytes | None], name: str) -> pl.DataFrame:
     text = b"\n".join(line for line in lines if line and line.strip())
     if not text:
         return pl.DataFrame()
+    if text.startswith(b"["):
+        raise InvalidError(f"file {name} holds a JSON array; write one JSON object a line", field="file", value=name)
     try:
         return pl.read_ndjson(io.BytesIO(text), infer_schema_length=None)
     except pl.exceptions.PolarsError as error:

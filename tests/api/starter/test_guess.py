@@ -122,6 +122,17 @@ def test_the_fields_of_an_event_are_found_and_the_file_is_sent_with_the_options_
     assert "'amt %=amt_percent'" in commands(draft, "spec.yaml", "my file.csv")[0]
 
 
+def test_numbers_with_a_word_for_a_missing_value_are_asked_about() -> None:
+    values = [f"{i * 1.3}" if i % 20 else "NA" for i in range(N)]
+    found = guess_table(pl.DataFrame({"amount": values})).columns[0]
+    assert (found.type, "'NA' is no number" in found.ask) == ("category", True)
+
+
+def test_five_rows_in_order_do_not_number_the_rows() -> None:
+    draft = guess_table(pl.DataFrame({"amount": [1, 2, 3, 4, 5], "paid": [0, 1, 0, 1, 1]}))
+    assert [guess.name for guess in draft.columns[:2]] == ["amount", "paid"]
+
+
 def test_a_row_number_is_no_id_because_the_next_file_begins_at_one_again() -> None:
     draft = guess_table(pl.DataFrame({"index": range(N), "amount": NUMBERS}))
     assert draft.own.sources == {}

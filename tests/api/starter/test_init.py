@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx2
 import polars as pl
 import pytest
 from jsonschema import Draft202012Validator
@@ -62,7 +63,9 @@ def written(folder: Path, kind: str) -> str:
 
 @pytest.mark.parametrize("kind", ["csv", pytest.param("ndjson", marks=pytest.mark.slow),
                                   pytest.param("parquet", marks=pytest.mark.slow), "arrow", "delta"])  # fmt: skip
-def test_the_written_spec_applies_and_takes_the_file_it_was_made_from(kind: str, run: Run, tmp_path: Path) -> None:
+def test_the_written_spec_applies_and_takes_the_file_it_was_made_from(
+    kind: str, run: Run, shared_service: Service, tmp_path: Path
+) -> None:
     file = written(tmp_path, kind)
     done = run("init", file, "--json")
     assert done.returncode == 0, done.stderr
@@ -72,6 +75,7 @@ def test_the_written_spec_applies_and_takes_the_file_it_was_made_from(kind: str,
         "y_true": "outcome",
     }  # fmt: skip
     schema = json.loads((tmp_path / "spec.schema.json").read_text())
+    assert schema == httpx2.get(f"{shared_service.url}/api/v1/schema/spec").json()  # without a key
     assert list(Draft202012Validator(schema).iter_errors(told["document"])) == []
     assert (tmp_path / "spec.yaml").read_text().startswith("# yaml-language-server: $schema=./spec.schema.json\n")
     assert [command.split()[1] for command in told["next"]] == ["replay", "apply", "ingest"]
@@ -117,6 +121,8 @@ def test_a_person_reads_roles_questions_and_the_next_commands(run: Run, tmp_path
         (("ids.csv",), ("no column to watch", "customer_id")), (("a.txt",), ("a.txt", ".parquet")),
         (("ids.csv", "--from-trace", "x"), ("give a file",)), (("broken.parquet",),
         ("broken.parquet", "cannot be read")),
+        (("semicolons.csv",), ("separated by semicolons",)), (("nameless.csv",), ("begin it with a line of names",)),
+        (("array.ndjson",), ("one JSON object a line",)), (("twice.csv",), ("twice.csv", "names must be unique")),
         (("lines.ndjson",), ("lines.ndjson", "cannot be read as NDJSON")), (("--from-trace", "nobody"),
         ("nobody", "neither a file")),
     ],
@@ -129,6 +135,10 @@ def test_what_gives_no_spec_is_refused_in_one_line(
     (tmp_path / "ids.csv").write_text("event_id,ts,customer_id\ne1,2026-01-01T00:00:00Z,c1\n")
     (tmp_path / "a.txt").write_text("a")
     (tmp_path / "broken.parquet").write_bytes(b"PAR1")
+    (tmp_path / "semicolons.csv").write_text("a;b\n1;2\n")
+    (tmp_path / "nameless.csv").write_text("1.5,2\n2.5,3\n")
+    (tmp_path / "array.ndjson").write_text('[{"a": 1}]')
+    (tmp_path / "twice.csv").write_text("a,a\n1,2\n")
     (tmp_path / "lines.ndjson").write_text("{]\n")
     done = run("init", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
