@@ -55,6 +55,8 @@ def init(
         raise InvalidError(
             f"out: {target} exists; give another path with --out, or --force to replace it", field="out", value=out
         )
+    if target is not None and not force:
+        _keep_foreign_schema(target.parent / SCHEMA_FILE)
     naming = (model, owner, purpose)
     if file is not None:
         begun = _from_table(file, target or Path("spec.yaml"), *naming, schema=target is not None)
@@ -127,6 +129,21 @@ def _checked(text: str) -> dict[str, Any]:
     load_spec(text)
     document: dict[str, Any] = yaml.safe_load(text)
     return document
+
+
+def _keep_foreign_schema(path: Path) -> None:
+    """Refuse to replace a file of this name that another program wrote.
+
+    Raises:
+        InvalidError: it is there, and is no schema of ours.
+    """
+    from api.spec_reference.json_schema import TITLE
+
+    if path.exists() and TITLE not in path.read_text(encoding="utf-8", errors="replace"):
+        raise InvalidError(
+            f"out: {path} exists and is no schema of Assay; give another folder with --out, or --force to replace it",
+            field="out", value=str(path),
+        )  # fmt: skip
 
 
 def _write(target: Path, text: str) -> None:

@@ -24,7 +24,8 @@ def complain(error: AppError) -> None:
     problems = error.facts.get("problems") or []
     for problem in problems[1:] if isinstance(problems, Sequence) else []:
         if isinstance(problem, Mapping):
-            errors.print(f"  {problem.get('field')}: {problem.get('reason')}", markup=False, soft_wrap=True)
+            line = f" (line {problem['line']})" if "line" in problem else ""
+            errors.print(f"  {problem.get('field')}{line}: {problem.get('reason')}", markup=False, soft_wrap=True)
 
 
 def folder_for(path: Path, option: str) -> Path:

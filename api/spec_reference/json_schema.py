@@ -10,7 +10,7 @@ from retrain.envelope import Rehearsal
 from retrain.train.config import Recipe
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
-FILE_NAME: Final = "spec.schema.json"  # beside a spec that `assay init` writes
+TITLE: Final = "Spec of a model watched by Assay"
 COLUMN_NAME: Final = r"^[A-Za-z_][A-Za-z0-9_ .-]{0,99}$"
 
 
@@ -35,8 +35,7 @@ def spec_schema() -> dict[str, Any]:
             del part["title"]  # pydantic's own, such as `Max Gpu Hours`
         if "examples" in part:
             part["examples"] = [_example(text) for text in part["examples"]]
-    title = "Spec of a model watched by Assay"
-    return {"$schema": DIALECT, "title": title, **{k: v for k, v in schema.items() if k != "description"}}
+    return {"$schema": DIALECT, "title": TITLE, **{k: v for k, v in schema.items() if k != "description"}}
 
 
 def _parts(value: Any) -> Iterator[dict[str, Any]]:

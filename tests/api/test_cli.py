@@ -227,7 +227,8 @@ def test_a_spec_with_several_mistakes_lists_them_all(cli: Cli, tmp_path: Path) -
     wrong.write_text(yaml.safe_dump(SPEC | {"task": "guessing", "risk": "none"}))
     done = cli("apply", str(wrong))
     assert done.returncode == WRONG_USE
-    assert [word in line for word, line in zip(("task", "risk"), done.stderr.splitlines(), strict=True)] == [True, True]
+    lines = done.stderr.splitlines()
+    assert [word in line for word, line in zip(("task (line ", "risk (line "), lines, strict=True)] == [True, True]
     wrong.write_text("model: [")
     refusal(cli("apply", str(wrong)), WRONG_USE, "neither YAML nor JSON", "line 1")
 

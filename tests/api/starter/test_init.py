@@ -97,6 +97,11 @@ def test_a_spec_that_is_there_is_not_replaced_unless_it_is_asked_for(run: Run, t
     assert "spec.yaml exists" in done.stderr
     assert "--force" in done.stderr
     assert (tmp_path / "spec.yaml").read_text() == "mine"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "spec.schema.json").write_text("{}")
+    done = run("init", file, "--out", "other/spec.yaml")
+    assert (done.returncode, "spec.schema.json exists and is no schema" in done.stderr) == (2, True)
+    assert [path.name for path in (tmp_path / "other").iterdir()] == ["spec.schema.json"]
     assert run("init", file, "--force", "--model", "mine").returncode == 0
     assert "model: mine" in (tmp_path / "spec.yaml").read_text()
 
