@@ -55,7 +55,7 @@ def record(
     sentence = window.decision["sentence"]
     # A KPI that turns out to be beyond its limit makes the drift of its window more severe, however late it is known.
     drift = [m for at, m in known.items() if at == _DRIFT and at not in fresh and m.alarm]
-    told = (*readings, *drift)
+    told: list[Reading | Measurement] = [*readings, *drift]
     follow.follow(site, db, model, window, alarms_of(told, sentence), {(r.monitor, r.metric) for r in told}, reason)
     alarmed = any(m.alarm for m in known.values()) or any(values["alarm"] for values in new.values())
     # A window whose drift could not be judged is never ok, however good its KPIs are.
