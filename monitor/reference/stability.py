@@ -1,7 +1,7 @@
 """Say at once, when a reference is fitted, which columns moved within it, and which reference to take instead."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ import polars as pl
 from core.arrays import Ints
 from monitor.detect.moved_columns import MovedColumn, Stability, stability
 from monitor.detect.rules import parse_changes
+from monitor.detect.support import supports_block_rule
 from monitor.profile.by_column import Rows, column_names
 from monitor.profile.reference_profile import ReferenceProfile
 from monitor.spec.model import ModelSpec
@@ -30,8 +31,8 @@ def moved_document(spec: ModelSpec, fitted: ReferenceProfile, frame: Rows, block
 
     Returns:
         `columns`: each with its change, when it happened, and the range of its blocks. `suggested`: times of a
-        reference to take instead, None for rows without times. `stable`: whether that is a part of this reference.
-        `sentence`: all of it in words.
+        reference to take instead, None for rows without times. `stable`: whether that is a part of this reference;
+        `long_enough`: and whether that part supports the block rule. `sentence`: all of it in words.
     """
     found = stability(fitted, parse_changes(spec.monitors.drift.floors), day=_blocks_per_day(spec))
     if not found.moved:
@@ -39,8 +40,11 @@ def moved_document(spec: ModelSpec, fitted: ReferenceProfile, frame: Rows, block
     times = _times(frame, blocks, fitted.labels)
     columns = [_column(moved, times, len(fitted.blocks)) for moved in found.moved]
     suggested = None if times is None else _suggested(found, times)
-    document = {"columns": columns, "suggested": suggested, "stable": found.stable_from is not None}
-    return document | {"sentence": _sentence(columns, suggested, stable=found.stable_from is not None)}
+    document = {
+        "columns": columns, "suggested": suggested, "stable": found.stable_from is not None,
+        "long_enough": found.stable_from is not None and _is_long_enough(spec, fitted, found.stable_from),
+    }  # fmt: skip
+    return document | {"sentence": _sentence(document)}
 
 
 def ledger_facts(moved: dict[str, Any] | None) -> dict[str, Any]:
@@ -97,16 +101,25 @@ def _minute(at: datetime) -> str:
     return f"{at.astimezone(UTC):%Y-%m-%dT%H:%MZ}"
 
 
-def _sentence(columns: Sequence[dict[str, Any]], suggested: dict[str, str] | None, *, stable: bool) -> str:
+def _is_long_enough(spec: ModelSpec, fitted: ReferenceProfile, start: int) -> bool:
+    windows = spec.monitors.window_lengths
+    part = replace(fitted, blocks=fitted.blocks[start:], labels=fitted.labels[start:])
+    return supports_block_rule(spec, part, short=isinstance(windows, RowWindow) or block_length(windows) < DAY)
+
+
+def _sentence(document: dict[str, Any]) -> str:
+    columns, suggested = document["columns"], document["suggested"]
     named = "; ".join(_moved_words(c) for c in columns[:MAX_NAMED])
     more = f"; and {len(columns) - MAX_NAMED} more columns" if len(columns) > MAX_NAMED else ""
     moved = "A column" if len(columns) == 1 else f"{len(columns)} columns"
     unseen = "; ".join(_range_words(c) for c in columns[:MAX_NAMED])
     advice = "Register a dataset whose rows are alike from beginning to end."
     if suggested is not None:
-        which = (
-            "its last stable stretch" if stable else "a later time, because no later part of it is known to be stable"
-        )
+        which = "a later time, because no later part of it is known to be stable"
+        if document["stable"]:
+            which = "its last stable stretch"
+            if not document["long_enough"]:
+                which += ", and move `to` on as rows like these arrive, because it is too short for the block rule"
         advice = f"Take {which}: `baseline: {{range: {{from: {suggested['from']}, to: {suggested['to']}}}}}`."
     return (
         f"{moved} moved within the reference itself: {named}{more}. A later change within the range that the reference "
