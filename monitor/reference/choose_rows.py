@@ -58,17 +58,18 @@ def first_rows(site: Site, current: CurrentSpec, row: ReferenceRow) -> tuple[pl.
     Rows whose time lies far from that of the rest are left out, and as many later ones take their place.
     """
     first, name = current.spec.first_rows, current.model.name
-    if first is None or site.events.extent(name).next_seq < row.from_seq + first:
+    arrived = site.events.extent(name).next_seq - row.from_seq  # some may be erased since
+    if first is None or arrived < first:
         return None
     windows = current.spec.monitors.window_lengths
     if windows == ():
         return None
     if isinstance(windows, RowWindow):
         frame, far = _first_in_order(site, name, row.from_seq, first)
-        return None if frame.height < first else (frame, far)
+        return None if arrived < first + far.height else (frame, far)
     frame, far = split_far_rows(site.events.events(name, from_seq=row.from_seq), first)
     earliest = frame["ts"].min()
-    if frame.height < first or not isinstance(earliest, datetime):
+    if arrived < first + far.height or not isinstance(earliest, datetime):
         return None
     end = earliest + reference_time(windows)
     if frame.select((pl.col("ts") < end).all()).item():
@@ -82,7 +83,7 @@ def _first_in_order(site: Site, name: str, from_seq: int, first: int) -> tuple[p
     while True:
         rows = site.events.events(name, from_seq=from_seq, to_seq=from_seq + first + left_out)
         frame, far = split_far_rows(rows, first)
-        if far.height <= left_out or rows.height < first + left_out:
+        if far.height <= left_out:
             return frame[:first], far
         left_out = far.height
 
