@@ -1,5 +1,6 @@
 """Read a YAML or JSON text, and remember on which line each key stands."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,6 +32,8 @@ def read_text(text: str | bytes) -> tuple[Any, dict[Key, int]]:
         one = node.start_mark.line == node.end_mark.line  # JSON that a program wrote: a line says nothing
         return loader.construct_document(node), {} if one else lines
     except yaml.MarkedYAMLError as error:
+        if (document := _json(text)) is not None:
+            return document, {}
         mark = error.problem_mark or error.context_mark
         at = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         raise UnreadableTextError(f"neither YAML nor JSON: {at}{error.problem or error.context}") from error
@@ -38,6 +41,14 @@ def read_text(text: str | bytes) -> tuple[Any, dict[Key, int]]:
         raise UnreadableTextError(f"neither YAML nor JSON: {' '.join(str(error).split())}") from error
     except RecursionError as error:
         raise UnreadableTextError("nested too deeply; a spec has at most a few levels") from error
+
+
+def _json(text: str | bytes) -> Any:
+    """The document of a JSON text; JSON may be indented by tabs, which YAML refuses. None if it is no JSON."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _lines(node: yaml.Node, key: Key = (), seen: set[int] | None = None) -> Iterator[tuple[Key, int]]:

@@ -1,5 +1,6 @@
 """A wrong spec is refused in the words of whoever wrote it: the YAML key, its line, the value and the fix."""
 
+import json
 import re
 from typing import Any
 
@@ -133,6 +134,10 @@ def test_a_text_that_repeats_itself_a_billion_times_is_refused_at_once() -> None
     layers = "\n".join(f"l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 9)}]" for i in range(1, 30))
     with pytest.raises(SpecError, match="is missing"):
         load_spec(f"l0: &l0 [x]\n{layers}\n")
+
+
+def test_json_may_be_indented_by_tabs() -> None:
+    assert load_spec(json.dumps(traffic.document(), indent="\t")).model == "loans"
 
 
 def test_a_share_of_rows_may_be_written_as_a_number() -> None:
