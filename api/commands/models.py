@@ -41,7 +41,7 @@ def apply(
     parsed = load_spec(spec.read_bytes())
     path = f"/api/v1/models/{parsed.model}"
     preview = client().json("PUT", path, json=parsed.document, params={"dry_run": "true"})
-    if not as_json:
+    if not as_json and (dry_run or preview["outcome"] != "unchanged"):
         told = [line["sentence"] for line in preview["forecast"]]
         told += dict.fromkeys(
             line["change"] for line in preview["forecast"][1:2] or preview["forecast"] if not line["why"]

@@ -10,8 +10,9 @@ import polars as pl
 from bench.detect.traffic import BLOCK, Traffic
 from bench.detect.trial import Shift
 from monitor.detect.rules import judge
-from monitor.profile.block import profile_blocks
-from monitor.profile.design_effect import window_effects, with_design_effects
+from monitor.profile.block import profile_coded
+from monitor.profile.coding import coded_columns
+from monitor.profile.design_effect import design_effects, with_design_effects
 from monitor.profile.fit_reference import fit_reference
 from monitor.profile.reference_profile import ColumnKind
 from monitor.reference.choose_rows import watched_columns
@@ -96,13 +97,22 @@ def alarms(
     profile = fit_reference(reference, traffic.columns, blocks=labels, parts=parts, person=person)
     profile = with_design_effects(profile, reference, labels, person)
     spec = readme_spec().with_lengths((setting.length,))
+    later = [frame[size + i * setting.rows : size + (i + 1) * setting.rows] for i in range(windows)]
+    together = pl.concat([part if shift is None else shift(part, rng) for part in later])
+    coded = coded_columns(together, profile.coding)  # at once, because texts are slow to encode
+    of = np.arange(together.height) * parts // setting.rows
+    blocks = profile_coded(coded, profile.coding, of, windows * parts)
+    people = None if person is None else together[person].cast(pl.String).to_list()
     found = []
     for i in range(windows):
-        window = frame[size + i * setting.rows : size + (i + 1) * setting.rows]
-        if shift is not None:
-            window = shift(window, rng)
-        blocks = profile_blocks(window, profile, np.arange(setting.rows) * parts // setting.rows)
-        effects = window_effects(window, profile.coding, person)
-        decision = judge(spec, profile, setting.length, blocks, (), first=10_000, seed=0, early=effects)
+        rows = slice(i * setting.rows, (i + 1) * setting.rows)
+        numbers = {n: (values[rows], profile.coding.numbers[n]) for n, values in coded.numbers.items()}
+        levels = {n: codes[rows] for n, codes in coded.categories.items()}
+        effects = design_effects(numbers, levels, None if people is None else people[rows])
+        mine = blocks[i * parts : (i + 1) * parts]
+        decision = judge(
+            spec, profile, setting.length, mine, (), first=10_000, seed=0,
+            early={n: e.cautious for n, e in effects.items()},
+        )  # fmt: skip
         found.append(decision.alarmed)
     return found
