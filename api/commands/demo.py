@@ -30,10 +30,11 @@ def demo(
     from api.demo.settings import generated, labelled
     from api.demo.story import Story
 
+    folder_for(folder, "--folder")
     if (train is None) != (test is None):
         raise InvalidError("--train and --test belong together: give both or neither", field="train", value=str(train))
     setup = labelled(train, test, seed=seed) if train is not None and test is not None else generated(seed=seed)
-    run_folder = _next_folder(folder_for(folder, "--folder"))
+    run_folder = _next_folder(folder)
     story = Story(folder=run_folder, console=errors if as_json else console, seed=seed, base_epochs=setup.base_epochs)
     try:
         with PeakMemory() as memory:

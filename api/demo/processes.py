@@ -28,6 +28,11 @@ class ProcessError(AppError):
     code = "process_failed"
 
 
+def _command(module: str, *arguments: str) -> list[str]:
+    """Run a module in a process that dies with this one, should somebody kill the demo."""
+    return [sys.executable, "-P", "-m", "core.process", str(os.getpid()), module, *arguments]
+
+
 def run_module(
     module: str,
     config: Mapping[str, Any],
@@ -45,7 +50,7 @@ def run_module(
         path.write_text(json.dumps(config))
         with (Path(folder) / "log").open("w+") as log:
             child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [sys.executable, "-P", "-m", module, str(path)],
+                _command(module, str(path)),
                 env=isolated(os.environ) | OFFLINE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -82,7 +87,7 @@ class Service:
         self._log = (home.parent / "service.log").open("a")
         environment = isolated({k: v for k, v in os.environ.items() if not k.startswith("ASSAY_")}) | OFFLINE
         self._child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-P", "-m", "api.cli", "serve", "--home", str(home), "--port", "0", "--json"],
+            _command("api.cli", "serve", "--home", str(home), "--port", "0", "--json"),
             env=environment, stdout=subprocess.PIPE, stderr=self._log, text=True,
         )  # fmt: skip
         self._home, self.url, self.admin_key = home, "", ""

@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 from core.settings import variables
+from tests.forks import ROOT
 from tests.service import Service, assay, environment
 
 SPEC: dict[str, Any] = {
@@ -168,6 +169,16 @@ def test_doctor_names_each_check_and_says_no_where_the_database_is_damaged(tmp_p
             ("from", "2026-02-01", "swap"),
         ),
         (("report", "intents", "--quarter", "summer"), WRONG_USE, ("quarter", "summer", "2026Q3")),
+        (
+            ("report", "intents", "--out", str(ROOT / "reports")),
+            WRONG_USE,
+            ("--out", "Assay's own code", "--out my-reports"),
+        ),
+        (
+            ("demo", "--folder", str(ROOT / "reports" / "render")),
+            WRONG_USE,
+            ("--folder", "Assay's own code", "--folder my-render"),
+        ),
         (("retrain", "nobody", "--reason", "x"), REFUSED, ("404", "'nobody'")),
         (("retrain", "intents", "--reason", "x"), REFUSED, ("409", "retrain section")),
         (("promote", NO_RUN, "--reason", "x"), REFUSED, ("404", NO_RUN)),

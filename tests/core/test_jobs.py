@@ -47,6 +47,14 @@ def test_a_job_is_stored_under_its_name_with_its_fields_and_read_back(
     assert jobs.JOBS[name].model_validate(row.payload) == payload
 
 
+def test_an_explanation_does_not_wait_behind_a_training_run(database: Database, clock: ManualClock) -> None:
+    with database.write() as db:
+        queue.enqueue(db, jobs.RunJob(run_id=ID), now=clock.now(), lock_key="train:loans")
+        queue.enqueue(db, jobs.ExplainJob(model="loans", event_id="e 1"), now=clock.now())
+        taken = [queue.claim(db, worker=lane, now=clock.now(), lease_s=30, lanes=(lane,)) for lane in queue.LANES]
+    assert [job and job.name for job in taken] == [None, "retrain.explain", "retrain.run"]
+
+
 def test_a_consideration_that_no_window_caused_stores_no_window() -> None:
     stored = jobs.ConsiderJob(model="loans", cause="schedule")
     assert stored.model_dump(mode="json", exclude_none=True) == {"model": "loans", "cause": "schedule"}
