@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -174,6 +175,16 @@ class _Rows:
     total: int  # rows with a prediction and a score, before sampling
     unanswered: int  # rows without a prediction
 
+    @cached_property
+    def mean(self) -> Floats:
+        """The probability of the target over all groups, shape (rows,)."""
+        return np.asarray(self.p.mean(axis=0), dtype=np.float64)
+
+    @cached_property
+    def simulated(self) -> Floats:
+        """Outcomes drawn with these probabilities, the same for every KPI, shape (simulations, rows)."""
+        return (np.random.default_rng(0).random((SIMULATIONS, len(self.mean))) < self.mean).astype(np.float64)
+
 
 def fit_cbpe(spec: ModelSpec, frame: pl.DataFrame) -> Cbpe:
     """Fit on labelled reference rows.
@@ -296,15 +307,13 @@ def _estimate(metric: str, rows: _Rows) -> Estimate:
     if metric in PROBABILITY_ONLY and ((rows.score < 0) | (rows.score > 1)).any():
         return Estimate(metric, None, "the scores lie outside 0..1, so they are no probabilities", rows.total)
     values = compute(rows.p, rows.answer, rows.score)
-    mean = rows.p.mean(axis=0)
-    simulated = np.random.default_rng(0).random((SIMULATIONS, len(mean))) < mean
-    realised = compute(simulated.astype(np.float64), rows.answer, rows.score)
+    realised = compute(rows.simulated, rows.answer, rows.score)
     realised = realised[np.isfinite(realised)]
     if len(realised) < 0.9 * SIMULATIONS:
         return Estimate(metric, None, "likely undefined: too few rows of one class are expected", rows.total)
     sampling = float(np.var(realised, ddof=1))
     # The mean of a ratio is not the ratio of the means. The simulations give the difference.
-    values = values + realised.mean() - compute(mean[None, :], rows.answer, rows.score)[0]
+    values = values + realised.mean() - compute(rows.mean[None, :], rows.answer, rows.score)[0]
     total = rows.total
     if rows.unanswered:  # a row without a prediction is certainly wrong
         share = rows.total / (rows.total + rows.unanswered)
