@@ -16,7 +16,6 @@ PACKAGES = (
     "bitsandbytes",
     "shap",
     "evidently",
-    "fairlearn",
     "deltalake",
     "polars",
     "typst",

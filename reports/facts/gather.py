@@ -35,7 +35,6 @@ SOFTWARE = (
     "bitsandbytes",
     "deltalake",
     "evidently",
-    "fairlearn",
     "numpy",
     "peft",
     "polars",

@@ -58,12 +58,12 @@ DEFINITIONS = tuple(
         (
             "demographic parity difference",
             "Largest difference of the rate of a prediction between groups.",
-            "Agarwal et al. (2018); fairlearn",
+            "Agarwal et al. (2018); as fairlearn",
         ),
         (
             "equalized odds difference",
             "Largest difference between groups of the true positive or the false positive rate.",
-            "Hardt et al. (2016); fairlearn",
+            "Hardt et al. (2016); as fairlearn",
         ),
         (
             "too small",
