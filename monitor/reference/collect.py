@@ -22,44 +22,27 @@ from monitor.profile.reference_profile import ReferenceProfile
 from monitor.reference.choose_rows import dataset_rows, first_rows, reference_rows, watched_columns
 from monitor.reference.encode import encoding_of, with_vectors
 from monitor.reference.enough_rows import MIN_ROWS, check_enough_rows
-from monitor.reference.far_rows import MIN_PAUSE, describe_far_rows, far_from_the_rest
+from monitor.reference.far_rows import describe_far_rows
 from monitor.reference.lengths import block_candidates
 from monitor.reference.stability import ledger_facts, moved_document
 from monitor.service import CurrentSpec
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.spec.monitors import RowWindow
-from monitor.spec.times import BLOCKS_PER_WINDOW, DAY, GRACE_PERIOD, block_length, profile_parts, reference_time
+from monitor.spec.times import (
+    BLOCKS_PER_WINDOW,
+    DAY,
+    GRACE_PERIOD,
+    block_length,
+    profile_parts,
+    reference_time,
+)
 from monitor.tables import ReferenceRow
 
 
 def subject_column(spec: ModelSpec) -> str | None:
     """The column that names the person a row is about; None where the spec has none."""
     return next(iter(spec.with_role("subject")), None)
-
-
-def fix_origin(site: Site, current: CurrentSpec, row: ReferenceRow) -> None:
-    """Store the time of the first event, from which time windows are counted.
-
-    Call this until the first window has closed. Until then an earlier event that arrives out of order still moves the
-    origin back; afterwards it no longer does. An event whose time lies far from the rest is not the first one.
-    """
-    name = current.model.name
-    extent = site.events.extent(name)
-    if row.windows is not None or row.begins_at is not None:
-        return  # windows that are chosen from the traffic, or follow an automatic reference, keep their start
-    if extent.next_seq <= row.from_seq or extent.first_ts is None or extent.last_ts is None:
-        return
-    if row.origin_ts and row.origin_ts <= extent.first_ts and extent.last_ts - extent.first_ts < MIN_PAUSE:
-        return
-    times = site.events.scan(name, from_seq=row.from_seq).select("ts").collect()["ts"]
-    far, fixed = pl.Series(far_from_the_rest(times)), current.spec.fixed_baseline
-    if fixed is not None and fixed.range is not None:  # the user named the times that count
-        far &= (times < fixed.range.from_) | (times >= fixed.range.to)
-    first = times.filter(~far).min()
-    if first is not None and first != row.origin_ts:
-        with site.database.write() as db:
-            db.get_one(ReferenceRow, row.id, with_for_update=True).origin_ts = first  # type: ignore[assignment]  # a time
 
 
 def collect(site: Site, current: CurrentSpec, row: ReferenceRow) -> None:

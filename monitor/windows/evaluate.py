@@ -4,7 +4,7 @@ from uuid import UUID
 
 from core import queue
 from core.jobs import ConsiderJob
-from monitor.reference import automatic, block_profiles, collect, profile_job
+from monitor.reference import automatic, block_profiles, collect, origin, profile_job
 from monitor.site import Site
 from monitor.spec.monitors import RowWindow
 from monitor.tables import ReferenceRow
@@ -36,7 +36,7 @@ def evaluate(site: Site, model_name: str) -> list[UUID]:
             closed = {scale: next_number(db, row, scale) for scale in current.spec.monitors.scales}
         if row.state == "collecting" or not any(closed.values()):
             if not any(closed.values()):
-                collect.fix_origin(site, current, row)
+                origin.fix_origin(site, current, row)
             if row.state == "collecting":
                 collect.collect(site, current, row)
             with site.database.read() as db:
