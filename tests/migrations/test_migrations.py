@@ -1,17 +1,20 @@
 """The steps build the schema that the code maps, on both databases, from several processes at once."""
 
+from datetime import UTC, datetime
 from pathlib import Path
+from uuid import UUID, uuid4
 
 import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import inspect, text
+from sqlalchemy import MetaData, inspect, select, text
 from sqlalchemy.exc import IntegrityError
 
 import migrations
 from core.db import Database
 from migrations.tables import METADATA
+from monitor.tables import Alert, Incident
 
 
 def test_upgrade_from_empty_makes_every_mapped_table(empty_database_url: str) -> None:
@@ -116,3 +119,37 @@ def test_explanations_that_wait_get_the_lane_of_their_own(empty_database_url: st
             connection.execute(text(f"update job set {wrong}"))
     database.dispose()
     migrations.check(empty_database_url)
+
+
+def test_an_alert_from_before_incidents_becomes_one_with_its_headline(empty_database_url: str) -> None:
+    configuration, now = migrations.configuration(empty_database_url), datetime(2026, 1, 5, tzinfo=UTC)
+    command.upgrade(configuration, "0001")
+    database = Database(empty_database_url)
+    before = MetaData()
+    before.reflect(database.engine, only=["model", "alert"])
+    model, alert, told = uuid4(), uuid4(), {"scale": "1d", "first_window": None, "told_at": now.isoformat()}
+    with database.engine.begin() as connection:
+        facts = {"id": key(database, model), "name": "loans", "revision": 1, "next_outcome": 0, "created_at": now}
+        connection.execute(before.tables["model"].insert().values(**facts))
+        connection.execute(
+            before.tables["alert"].insert().values(
+                id=key(database, alert), model_id=key(database, model), monitor="drift", metric="p_value",
+                column="amount", sentence="Drift.", windows=1, episodes=[told | {"sentence": "Drift."}], state="open",
+                opened_at=now, confirmed_before=[], withdrawn_windows=0,
+            )
+        )  # fmt: skip
+    migrations.upgrade(empty_database_url)
+    with database.read() as db:
+        found = db.get_one(Alert, alert)
+        assert (found.severity, found.episodes[0]["headlines"][0]["columns"]) == ("warning", ["amount"])
+        incident = db.get_one(Incident, found.incident_id)
+        assert (incident.model_id, incident.headline, incident.state) == (model, "Drift.", "open")
+    command.downgrade(configuration, "0001")
+    with database.engine.begin() as connection:
+        assert "headlines" not in connection.execute(select(before.tables["alert"].c.episodes)).scalar_one()[0]
+    database.dispose()
+
+
+def key(database: Database, id: UUID) -> str | UUID:
+    """An id as the reflected tables take it: SQLite keeps it as text."""
+    return id.hex if database.engine.dialect.name == "sqlite" else id

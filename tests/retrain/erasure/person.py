@@ -17,7 +17,7 @@ from core.queue import Job
 from governance import erasure
 from governance.ledger.read import ledger_entries
 from governance.verify.lake import DIGEST, REWRITE, LakeVerdict, expected_files, verify_lake
-from monitor.alerts.incidents import incident_for
+from monitor.alerts.incidents import incident_for, note
 from monitor.notify.tables import OutboxMessage
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
@@ -179,6 +179,7 @@ def confirmed(site: Site) -> None:
         )  # fmt: skip
         db.add(alert)
         db.flush()
+        note(db, incident, "opened", at=now, actor="assay", text=said, alert=alert)
         db.add(AlertWindow(alert_id=alert.id, window_id=window.id))
         db.add(OutboxMessage(
             channel="ops", thread=f"incident:{incident.id}", severity="warning", items=[{"sentence": said}],
