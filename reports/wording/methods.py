@@ -52,8 +52,8 @@ DEFINITIONS = tuple(
         ),
         (
             "alarm of a KPI or fairness metric",
-            "An interval at the level that the false-alarm budget gives, at least 95 %, lies wholly beyond the limit; a "
-            "limit inside it may be crossed by chance: no alarm. With too few rows a value is shown and not judged.",
+            "An interval at the level that the false-alarm budget gives, at least 95 %, lies wholly beyond the limit; "
+            "a limit inside it may be crossed by chance: no alarm. With too few rows a value is shown and not judged.",
             "monitor.windows.limits",
         ),
         (
