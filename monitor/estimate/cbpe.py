@@ -95,7 +95,9 @@ class Cbpe:
 
         It blends two probabilities. The isotonic (or logistic) curve of the score ignores the inputs. The trees over
         score and inputs follow a change of the inputs but shrink towards the mean. The blend is fitted to rows that
-        neither learned from, so that the KPIs of the reference come out.
+        neither learned from, so that the KPIs of the reference come out. What it blends are the curve and the trees of
+        the group, half, and their mean over all groups, half: the models differ by chance too, which the jackknife
+        would count ten times over, and the mean alone would leave out what the shape of a curve is uncertain by.
 
         Args:
             frame: events with the columns of the spec, shape (rows,), with finite scores.
@@ -106,10 +108,12 @@ class Cbpe:
         Source: Platt (1999); Zadrozny and Elkan (2002) for isotonic calibration.
         """
         score, x, answer = self._score(frame), self.features.matrix(frame), self._answer(frame)
+        own = [_modelled(*models, score, x) for models in zip(self.curves, self.trees, strict=True)]
+        common = np.mean(own, axis=0)
         return np.stack(
             [
-                matching.probabilities(_modelled(curve, trees, score, x), score, answer)
-                for curve, trees, matching in zip(self.curves, self.trees, self.matchings, strict=True)
+                matching.probabilities((models + common) / 2.0, score, answer)
+                for matching, models in zip(self.matchings, own, strict=True)
             ]
         )
 
