@@ -16,7 +16,6 @@ from api.commands.output import JsonFlag, console, emit_json, errors
 from core.canonical import canonical
 from core.errors import InvalidError
 from core.settings import load
-from monitor.ingest.times import check_reading
 from monitor.spec.model import ModelSpec
 from monitor.spec.parse import load_spec
 
@@ -53,6 +52,7 @@ def ingest(
     from api.upload.files import sources
     from api.upload.send import Sender, UploadProgress
     from api.upload.shape import UploadPlan
+    from monitor.ingest.times import check_reading
 
     if not spec.is_file():
         raise InvalidError(f"spec: {spec} is not a file; give the path of a YAML or JSON file", field="spec")

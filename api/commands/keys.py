@@ -1,7 +1,7 @@
 """`assay keys`: manage API keys through the service; `reset-admin` works on the machine itself, without a key."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
 
 import typer
@@ -10,9 +10,11 @@ from api.commands.models import client
 from api.commands.output import JsonFlag, console, emit_json, emit_rows
 from api.commands.serve import Home, configured
 from core.clock import Clock, SystemClock
-from core.db import Database
 from core.errors import InvalidError
 from core.settings import Settings
+
+if TYPE_CHECKING:
+    from core.db import Database
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -52,7 +54,7 @@ def revoke(prefix: Annotated[str, typer.Argument(help="prefix of the key, as `as
 class _Keys:
     """What keys need of an installation; the service may run meanwhile."""
 
-    database: Database
+    database: "Database"
     clock: Clock
 
 
@@ -79,8 +81,10 @@ def reset_admin(home: Home = None, as_json: JsonFlag = False) -> None:
     console.print(f"Key {row.name}, shown this once; only its hash is kept. Revoked: {', '.join(revoked) or 'none'}.")
 
 
-def _existing_database(settings: Settings) -> Database:
+def _existing_database(settings: Settings) -> "Database":
     """The database of an installation that exists; another path must not make a new one."""
+    from core.db import Database  # SQLAlchemy takes long to import
+
     if settings.db.url is None and not (settings.home_dir / "assay.db").is_file():
         raise InvalidError(
             f"home: no installation at {settings.home_dir}; give its folder with --home or ASSAY_HOME", field="home",

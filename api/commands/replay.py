@@ -13,7 +13,6 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from api.commands.ingest import renamed
 from api.commands.output import JsonFlag, console, emit_json, emit_rows, errors
 from core.errors import InvalidError
-from monitor.ingest.times import check_reading
 from monitor.spec.parse import load_spec
 
 if TYPE_CHECKING:
@@ -67,6 +66,7 @@ def replay(
     """Replay a file by event time; print the alarms and retrains that production would have seen."""
     from api.replay.naming import FileColumns
     from api.replay.replay_file import replay_file
+    from monitor.ingest.times import check_reading
 
     for name, path in (("spec", spec), ("file", file), ("outcomes", outcomes)):
         if path is not None and not (path.is_file() or (name == "file" and path.is_dir())):
