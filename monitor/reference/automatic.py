@@ -15,16 +15,20 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from core.arrays import Ints
+from core.errors import AppError
+from core.logs import logger
 from monitor import store
 from monitor.reference import collect, lengths
 from monitor.reference.choose_rows import automatic_rows, reference_rows
 from monitor.service import CurrentSpec, current_spec, spec_for
 from monitor.site import Site
 from monitor.spec.duration import duration
+from monitor.spec.model import ModelSpec
 from monitor.spec.monitors import RowWindow
-from monitor.spec.times import DAY, FIRST_SAMPLE, GRACE_PERIOD, fitting_lengths, window_times
+from monitor.spec.times import DAY, FIRST_SAMPLE, GRACE_PERIOD, LADDER, fitting_lengths, window_times
 from monitor.tables import Alert, AlertWindow, ReferenceRow, Window
 
+log = logger(__name__)
 GROWTH: Final = 2.0  # the early rule's reference is fitted again on this many times its rows
 
 
@@ -56,8 +60,16 @@ def _with_lengths(site: Site, current: CurrentSpec, row: ReferenceRow) -> tuple[
         return current, row
     with site.database.write() as db:
         stored = db.get_one(ReferenceRow, row.id, with_for_update=True)
-        stored.windows, stored.rows_per_day, stored.origin_ts = [found.length], found.rows_per_day, _time(found.first)
+        stored.windows = [_within_retention(current.spec, found.length)]
+        stored.rows_per_day, stored.origin_ts = found.rows_per_day, _time(found.first)
         return spec_for(site, db, current.model, current.revision, stored), stored
+
+
+def _within_retention(spec: ModelSpec, length: str) -> str:
+    """A length, or the longest one whose rows are kept until it is judged."""
+    if spec.retention is None or duration(length) <= duration(spec.retention):
+        return length
+    return [one for one in LADDER if duration(one) <= duration(spec.retention)][-1]
 
 
 def _with_end(site: Site, current: CurrentSpec, row: ReferenceRow) -> ReferenceRow:
@@ -92,12 +104,18 @@ def renew(site: Site, current: CurrentSpec, row: ReferenceRow) -> bool:
     at = _closed_until(site, current, row)
     if at is None or (row.ends_at is not None and at <= row.ends_at) or (row.to_ts is not None and at <= row.to_ts):
         return False
-    step = (
-        _changed_rate(site, current, row, at) or _hand_over(site, current, row, at) or _growth(site, current, row, at)
-    )
-    if step is None:
+    try:
+        step = (
+            _changed_rate(site, current, row, at)
+            or _hand_over(site, current, row, at)
+            or _growth(site, current, row, at)
+        )
+        if step is None:
+            return False
+        collect.succeed(site, current, row, step)
+    except AppError as error:  # such as texts that are empty now; the reference in force goes on judging
+        log.warning("no new reference", model=current.model.name, reason=error.message)
         return False
-    collect.succeed(site, current, row, step)
     return True
 
 
@@ -130,13 +148,14 @@ def _changed_rate(site: Site, current: CurrentSpec, row: ReferenceRow, at: datet
         found = lengths.Chosen(fitting_lengths(rate)[0], rate, 0)
     if found is None:
         return None
-    if (found.length,) == current.spec.monitors.scales or not lengths.is_boundary(at, found.length):
+    length = _within_retention(current.spec, found.length)
+    if (length,) == current.spec.monitors.scales or not lengths.is_boundary(at, length):
         return None
     before, now = row.rows_per_day, found.rows_per_day
-    reason = f"the rate changed from {before:,.0f} to {now:,.0f} rows a day, so windows are now {found.length} long"
+    reason = f"the rate changed from {before:,.0f} to {now:,.0f} rows a day, so windows are now {length} long"
     rule = "declared" if row.rule == "declared" else "early"
     return collect.Successor(
-        at=at, lengths=(found.length,), rule=rule, reason=reason, rows_per_day=now, steady_at=start,
+        at=at, lengths=(length,), rule=rule, reason=reason, rows_per_day=now, steady_at=start,
         frame=_frame(site, current, row, at), left_out=_alarmed_spans(site, current, row),
     )  # fmt: skip
 
@@ -186,6 +205,8 @@ def _growth(site: Site, current: CurrentSpec, row: ReferenceRow, at: datetime) -
     if row.rows + fresh < GROWTH * row.rows:
         return None
     frame = _chained(site, current, row, at, spans)
+    if frame.height <= row.rows:  # retention has deleted earlier rows
+        return None
     reason = f"the reference grew to {frame.height:,} rows"
     return collect.Successor(
         at=at, lengths=current.spec.monitors.scales, rule="early", reason=reason,

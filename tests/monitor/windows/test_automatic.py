@@ -231,3 +231,9 @@ def test_a_spec_with_lengths_and_a_reference_of_its_own_chooses_nothing(site: Si
     assert last["verdict"] == "reference_too_short"
     assert "write `baseline: {rows: first" in last["reason"]
     assert "`baseline: auto`" in last["reason"]
+
+
+def test_windows_are_not_longer_than_rows_are_kept(site: Site, clock: ManualClock) -> None:
+    declare(site, plain_spec(retention="7d"))
+    send(site, clock, rows(times(20, 40)), BEGIN + 40 * DAY)
+    assert references(site)[0].windows == ["7d"]
