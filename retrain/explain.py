@@ -80,7 +80,10 @@ def explain(site: Site, model_name: str, event_id: str) -> None:
 
 def is_abandoned(folder: Path) -> bool:
     """Whether the worker that explained something in this folder is gone: it holds the folder's lock."""
-    handle = os.open(folder, os.O_RDONLY)
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:  # it has just been removed
+        return False
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
