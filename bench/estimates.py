@@ -10,10 +10,10 @@ same everywhere. Both tools see the same rows. Models are logistic and boosted t
 A window's error is the estimate less the value realised on its rows. Metrics, per table and KPI:
 `bias_share_of_band`: |mean error of the windows without drift| over half the mean width of the band. What the reference
 happens to be (its realised KPI less that of all other rows) is subtracted first; it is 0 on average, and noise here.
-`mean_absolute_error`: over all windows. `coverage`: share of all windows whose 95 % band holds the realised value; of
-NannyML's band its sampling error times 1.96 is taken (it draws three). The peer runs in an environment of its own, made
-on first use under ~/.cache/assay-bench. Of Banking77, which has 77 classes, both estimate the accuracy from the
-probability of the predicted class.
+`mean_absolute_error`: over all windows; with KPI `all` over the KPIs that both tools estimate. `coverage`: share of all
+windows whose 95 % band holds the realised value; of NannyML's band its sampling error times 1.96 is taken (it draws
+three). The peer runs in an environment of its own, made on first use under ~/.cache/assay-bench. Of Banking77, which
+has 77 classes, both estimate the accuracy from the probability of the predicted class.
 
 Appends JSON lines to bench/results/estimates.jsonl, cases `cbpe_<table>` (classification) and `dle_<table>`
 (regression), and `cbpe_all` for the coverage of all classification tables together.
@@ -333,6 +333,13 @@ def report(found: Errors, repeats: int) -> list[dict[str, Any]]:
             other = lines[-1]["peer_value"]
             peer = "" if other is None else f"   NannyML {other:.4f}"
             print(f"{table.name:10} {metric:10} {name:20} {lines[-1]['value']:.4f}{peer}   ({len(ours)} windows)")
+    for table in {table: None for _, table, _ in found}:
+        both = [found["assay", table, m] for m in table.metrics if ("nannyml", table, m) in found]
+        theirs = [e for (tool, of, _), errors in found.items() if tool == "nannyml" and of is table for e in errors]
+        if theirs:
+            case = f"{method[table.task]}_{table.name}"
+            together = line(case, "mean_absolute_error", [e for errors in both for e in errors], theirs)
+            lines.append(together | {"kpi": "all", "references": repeats})
     pooled = {
         tool: [e for (of, table, _), errors in found.items() if of == tool and table.task == "classification"
                for e in errors]
