@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 from jsonschema import Draft202012Validator
 
+from api.commands.init import init
 from api.starter.read import sample
 from core.errors import InvalidError
 from tests.service import Service, assay
@@ -62,7 +63,8 @@ def written(folder: Path, kind: str) -> str:
 
 
 @pytest.mark.parametrize("kind", ["csv", pytest.param("ndjson", marks=pytest.mark.slow),
-                                  pytest.param("parquet", marks=pytest.mark.slow), "arrow", "delta"])  # fmt: skip
+                                  pytest.param("parquet", marks=pytest.mark.slow),
+                                  pytest.param("arrow", marks=pytest.mark.slow), "delta"])  # fmt: skip
 def test_the_written_spec_applies_and_takes_the_file_it_was_made_from(
     kind: str, run: Run, shared_service: Service, tmp_path: Path
 ) -> None:
@@ -118,24 +120,23 @@ def test_a_person_reads_roles_questions_and_the_next_commands(run: Run, tmp_path
     assert printed.stdout.startswith("# Written by assay init from small.csv")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ((), ("give a file", "--from-trace")), (("none.csv",), ("none.csv does not exist",)), (("empty.csv",),
-        ("empty.csv",)),
-        (("ids.csv",), ("no column to watch", "customer_id")), (("a.txt",), ("a.txt", ".parquet")),
-        (("ids.csv", "--from-trace", "x"), ("give a file",)), (("broken.parquet",),
-        ("broken.parquet", "cannot be read")),
-        (("semicolons.csv",), ("separated by semicolons",)), (("nameless.csv",), ("begin it with a line of names",)),
-        (("array.ndjson",), ("one JSON object a line",)), (("twice.csv",), ("twice.csv", "names must be unique")),
-        (("lines.ndjson",), ("lines.ndjson", "cannot be read as NDJSON")), (("--from-trace", "nobody"),
-        ("nobody", "neither a file")),
-    ],
-    ids=lambda value: " ".join(value)[:30],
-)  # fmt: skip
-def test_what_gives_no_spec_is_refused_in_one_line(
-    arguments: tuple[str, ...], words: tuple[str, ...], run: Run, tmp_path: Path
+REFUSED: list[tuple[str | None, str | None, tuple[str, ...]]] = [
+    (None, None, ("give a file", "--from-trace")), ("ids.csv", "x", ("give a file",)),
+    ("none.csv", None, ("none.csv does not exist",)), ("empty.csv", None, ("empty.csv",)),
+    ("ids.csv", None, ("no column to watch", "customer_id")), ("a.txt", None, ("a.txt", ".parquet")),
+    ("broken.parquet", None, ("broken.parquet", "cannot be read")),
+    ("semicolons.csv", None, ("separated by semicolons",)),
+    ("nameless.csv", None, ("begin it with a line of names",)), ("array.ndjson", None, ("one JSON object a line",)),
+    ("twice.csv", None, ("twice.csv", "names must be unique")),
+    ("lines.ndjson", None, ("lines.ndjson", "cannot be read as NDJSON")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("file", "trace", "words"), REFUSED, ids=[f"{c[0]}-{c[1]}" for c in REFUSED])
+def test_what_gives_no_spec_is_refused(
+    file: str | None, trace: str | None, words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "empty.csv").write_text("a,b\n")
     (tmp_path / "ids.csv").write_text("event_id,ts,customer_id\ne1,2026-01-01T00:00:00Z,c1\n")
     (tmp_path / "a.txt").write_text("a")
@@ -145,12 +146,18 @@ def test_what_gives_no_spec_is_refused_in_one_line(
     (tmp_path / "array.ndjson").write_text('[{"a": 1}]')
     (tmp_path / "twice.csv").write_text("a,a\n1,2\n")
     (tmp_path / "lines.ndjson").write_text("{]\n")
-    done = run("init", *arguments)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    with pytest.raises(InvalidError) as refused:
+        init(file, trace)
     for word in words:
-        assert word in done.stderr
+        assert word in refused.value.message
     assert not (tmp_path / "spec.yaml").exists()
+
+
+def test_a_service_that_sent_nothing_is_named_in_one_line(run: Run) -> None:
+    done = run("init", "--from-trace", "nobody")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "nobody" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
 
 
 def test_a_folder_of_parquet_files_is_read_with_the_columns_of_its_folders(tmp_path: Path) -> None:
