@@ -266,7 +266,7 @@ def _explain_one(story: Story, admin: Client, event_id: str) -> None:
         response = admin.send("GET", path)
         return response.json()["explanation"] if response.status_code == 200 else None
 
-    found = story.wait("the SHAP explanation", ask)
+    found = story.wait("the SHAP explanation", ask, pause_s=0.5)
     words = sorted(found["words"], key=lambda w: -abs(w["value"]))[:4]
     told = ", ".join(f"{w['word'].strip()} {w['value']:+.3f}" for w in words)
     story.say(f"SHAP for one answer ({found['label']}): {told}; additivity residual {found['residual']:.1e}")

@@ -130,11 +130,11 @@ class Story:
             f"{rows.height - answer['accepted']} outcomes were not accepted: {answer}",
         )
 
-    def wait(self, what: str, ask: Callable[[], Any]) -> Any:
+    def wait(self, what: str, ask: Callable[[], Any], *, pause_s: float = PAUSE_S) -> Any:
         """Ask until the answer is true, for as long as the service gets on with its work."""
         looked, pulse, moved = time.monotonic(), None, time.monotonic()
         while not (answer := ask()):
-            time.sleep(PAUSE_S)
+            time.sleep(pause_s)
             if time.monotonic() - looked >= min(LOOK_S, self.still_s):
                 looked, before, pulse = time.monotonic(), pulse, read_pulse(self.folder / "home")
                 moved = moved if pulse == before else looked
