@@ -182,3 +182,26 @@ def test_a_reference_that_is_too_short_says_how_many_blocks_are_missing(world: W
         assert world.measured(window)["drift", "p_value", ""]["reason"] == window["decision"]["reason"]
         assert world.measured(window)["drift", "ks", "amount"]["value"] is not None
     world.sound()
+
+
+def test_pages_and_answers_show_what_a_later_spec_says_and_what_moved_within_the_reference(world: World) -> None:
+    world.declare(baseline={"rows": "first 1100"}, monitors=world.base["monitors"] | {"fairness": []})
+    frame = rows(1700).with_columns(region=pl.when(pl.int_range(1700) < 600).then(pl.lit("west")).otherwise("region"))
+    world.send(frame)
+    answer = world.client.put("/api/v1/models/loans", json=world.base | {
+        "monitors": world.base["monitors"] | {"kpi": [{"metric": "accuracy", "min": 0.99}]},
+    })  # fmt: skip
+    assert answer.json()["judged_again"] == 6
+    world.evaluate()
+    newest = world.newest()
+    assert newest["spec_revision"] == 1
+    (later,) = newest["later"]
+    assert (later["spec_revision"], later["verdict"], newest["verdict"] == "alarm") == (2, "alarm", False)
+    reference = world.client.get("/api/v1/models/loans").json()["reference"]
+    assert {n["kind"] for n in reference["notices"]} == {"moved", "rows_in_no_window"}
+    assert (reference["rows_in_no_window"], reference["rows_waiting"]) == (100, 100)
+    page = world.client.get("/models/loans").text
+    assert "revision 2: alarm" in page
+    assert "6 of these windows were judged again" in page
+    assert "moved within the reference itself" in page
+    assert "Under later spec revisions" in world.client.get(f"/windows/{newest['id']}").text
