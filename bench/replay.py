@@ -46,7 +46,7 @@ BUSY_PROCESSES: Final = 4
 WORDING: Final = ("sentence", "reason", "estimate_reason", "meaning", "definition", "notes", "evidence", "first_window",
     "last_window", "window")  # fmt: skip
 ESTIMATES: Final = ("estimated", "low", "high", "estimate_valid", "band_held")
-ALERTS: Final = ("column", "headlines")  # an alert of several columns names the one that leads since then
+ALERTS: Final = ("column", "value", "limit", "headlines")  # an alert of several windows or columns tells of the worst
 TOLERANCE: Final = 1e-12  # relative, of a number
 
 
