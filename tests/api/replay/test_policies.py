@@ -21,9 +21,21 @@ def spec() -> ModelSpec:
                 "truth": {"role": "outcome", "type": "category"},
             },
             "baseline": {"rows": "first 1000"},
-            "monitors": {"kpi": [{"metric": "accuracy"}], "drift": {"floors": {"x": "0.1 std"}}},
+            "monitors": {
+                "windows": ["1d", "7d"], "kpi": [{"metric": "accuracy"}], "drift": {"floors": {"x": "0.1 std"}},
+            },
         }
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("left_out", ["baseline", "windows"])
+def test_policies_of_automatic_windows_or_references_are_refused(spec: ModelSpec, left_out: str) -> None:
+    document = spec.document
+    given = document | (
+        {"baseline": "auto"} if left_out == "baseline" else {"monitors": document["monitors"] | {"windows": "auto"}}
+    )
+    with pytest.raises(InvalidError, match=r"monitors\.windows: \[1d\]"):
+        policies(parse_spec(given), ["row_tests"])
 
 
 @pytest.mark.parametrize(
