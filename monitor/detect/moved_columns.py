@@ -26,12 +26,11 @@ MIN_DAYS: Final = 8  # with fewer days, parts of days are compared, and only pla
 MOVED_FLOORS: Final = 5.0
 USUAL_SWINGS: Final = 2.0
 MIN_SHARE: Final = 0.1  # of the rows, on either side of a move
-# A move of nearly half of all rows (or of a quarter in mean rank) that explains most of what the blocks differ by needs
-# no p, if a quarter of the rows lies on either side: a few days have too few orders to make it a rare one, and it hides
-# whatever comes later. Parts of a few days differ by more, so only a nearly complete move is plain there.
-PLAIN_SHARE: Final = (0.45, 0.8)
-PLAIN_RANK: Final = (0.25, 0.42)
-PLAIN_EXPLAINED: Final = (0.7, 0.8)
+# A nearly complete move that explains most of what the blocks differ by needs no p, if a quarter of the rows lies on
+# either side: a few days have too few orders to make it a rare one, and it hides whatever comes later.
+PLAIN_SHARE: Final = 0.8
+PLAIN_RANK: Final = 0.42
+PLAIN_EXPLAINED: Final = 0.8
 MIN_PLAIN_ROWS: Final = 0.25
 PLAINER: Final = 0.5  # a mean or the share of a level is named where it moved at least half as far as the largest move
 
@@ -141,9 +140,8 @@ def moved_columns(
     ranked = np.array([s.effect in ("location", "spread") for s in sums.statistics])[able]
     upto = np.concatenate([[0.0], np.cumsum(groups.rows)]) / groups.rows.sum()
     inside = (upto[ends] - upto[begins])[:, None]
-    least_share, least_rank, least_explained = (v[not alike] for v in (PLAIN_SHARE, PLAIN_RANK, PLAIN_EXPLAINED))
-    large = (change >= np.where(ranked, least_rank, least_share)) & (np.abs(inside - 0.5) <= 0.5 - MIN_PLAIN_ROWS)
-    large &= explained >= least_explained
+    large = (change >= np.where(ranked, PLAIN_RANK, PLAIN_SHARE)) & (np.abs(inside - 0.5) <= 0.5 - MIN_PLAIN_ROWS)
+    large &= explained >= PLAIN_EXPLAINED
     plain[able] = large.any(axis=0)
     if not alike:  # only plain moves
         observed[:, able] *= large
