@@ -29,7 +29,8 @@ def independent(rng: np.random.Generator, rows: int) -> pl.DataFrame:
 
 
 def bursts(rng: np.random.Generator, rows: int) -> pl.DataFrame:
-    return independent(rng, rows // 25 + 1)[np.repeat(np.arange(rows // 25 + 1), 25)[:rows].tolist()]
+    found: pl.DataFrame = independent(rng, rows // 25 + 1)[np.repeat(np.arange(rows // 25 + 1), 25)[:rows].tolist()]
+    return found
 
 
 def fitted(frame: pl.DataFrame, person: str | None = None) -> ReferenceProfile:
