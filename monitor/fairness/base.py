@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
 from core.arrays import Floats
 from monitor.fairness.bounds import PairwiseBounds
-from monitor.fairness.disparities import Disparity, of_counts
+from monitor.fairness.disparities import Disparity, by_fairlearn, of_counts
 from monitor.fairness.grouping import BinaryRows, Grouped
 from monitor.fairness.intervals import bootstrap_interval
 from monitor.fairness.rates import GroupRate
@@ -30,6 +31,7 @@ class FairnessValue:
     `definition` states in one sentence what was computed. `positive` is the class whose rates were compared; with more
     than two classes, the worst one. `low` and `high` are the ends of a 95 % bootstrap interval within groups. The
     largest difference is never negative, so chance alone makes it positive; a limit is therefore judged by `bounds`.
+    `second_opinion` computes the value again, from the rows, with fairlearn.
     """
 
     metric: str
@@ -43,6 +45,7 @@ class FairnessValue:
     low: float | None = None
     high: float | None = None
     bounds: PairwiseBounds | None = field(default=None, compare=False, repr=False)
+    second_opinion: Callable[[], float] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,8 @@ def compared(
         return FairnessValue(metric, data.by, None, if_undefined, definition, positive, groups, data.n)
     low, high = bootstrap_interval(counts, lambda samples: of_counts(samples, rates, disparity)) or (None, None)
     bounds = PairwiseBounds([rate.parts(counts) for rate in rates], disparity, candidates)
-    return FairnessValue(metric, data.by, value, None, definition, positive, groups, data.n, low, high, bounds)
+    again = partial(by_fairlearn, rows, rates, disparity)
+    return FairnessValue(metric, data.by, value, None, definition, positive, groups, data.n, low, high, bounds, again)
 
 
 def _groups(data: Grouped, rates: Mapping[str, Floats]) -> tuple[GroupRates, ...]:

@@ -2,17 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 
 from core.arrays import Floats, Ints
+from monitor.fairness.grouping import BinaryRows
 from monitor.fairness.rates import GroupRate
 
 
 @dataclass(frozen=True)
 class Disparity:
-    """`between` reads the rates of groups on the last axis."""
+    """`between` reads the rates of groups on the last axis; `name` is the method of fairlearn's MetricFrame too."""
 
     name: Literal["difference", "ratio"]
     words: str
@@ -74,6 +75,31 @@ def of_counts(counts: Ints, rates: Sequence[GroupRate], disparity: Disparity) ->
     Source: Hardt, Price and Srebro (2016) for the worst of several rates; the value of fairlearn's MetricFrame.
     """
     return disparity.worst(np.stack([disparity.between(rate.of(counts)) for rate in rates]))
+
+
+def by_fairlearn(rows: BinaryRows, rates: Sequence[GroupRate], disparity: Disparity) -> float:
+    """The worst disparity among some rates, as fairlearn computes it: the second opinion on an alarm.
+
+    Args:
+        rows: the compared rows, shape (rows,); every rate is defined for every group.
+        rates: the rates that are compared.
+        disparity: how they are compared.
+
+    Returns:
+        Value in the disparity's unit.
+
+    Source: Hardt, Price and Srebro (2016) for the worst of several rates; computed by fairlearn.metrics.MetricFrame.
+    """
+    from fairlearn.metrics import MetricFrame
+
+    frame: Any = MetricFrame(
+        metrics={rate.name: rate.library() for rate in rates},
+        y_true=rows.outcome,
+        y_pred=rows.prediction,
+        sensitive_features=rows.group,
+    )
+    found = getattr(frame, disparity.name)(method="between_groups")
+    return float(disparity.worst(np.asarray(found, dtype=np.float64)))
 
 
 DIFFERENCE: Final = Disparity("difference", "largest - smallest", "share", False, difference)

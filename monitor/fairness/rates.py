@@ -1,8 +1,12 @@
-"""The rates of a group that a fairness metric compares: one table. Each reads counts, as the bootstrap does too."""
+"""The rates of a group that a fairness metric compares: one table.
+
+Each rate is written twice. `parts` reads counts, for values, bootstrap and limits. `library` loads the function of
+fairlearn or scikit-learn by which the value of an alarm is computed a second time.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -19,6 +23,7 @@ class GroupRate:
     name: str
     words: str
     parts: Callable[[Ints], tuple[Ints, Ints]]
+    library: Callable[[], Callable[..., Any]]
 
     def of(self, counts: Ints) -> Floats:
         """The rate of each group; nan where it is a share of no row.
@@ -93,9 +98,30 @@ def accuracy(counts: Ints) -> tuple[Ints, Ints]:
     return counts[..., 0, 0] + counts[..., 1, 1], counts.sum(axis=(-2, -1))
 
 
-SELECTION: Final = GroupRate("selection_rate", "selection rate", selection_rate)
-TRUE_POSITIVE: Final = GroupRate("true_positive_rate", "true positive rate", true_positive_rate)
-FALSE_POSITIVE: Final = GroupRate("false_positive_rate", "false positive rate", false_positive_rate)
-ACCURACY: Final = GroupRate("accuracy", "accuracy", accuracy)
+def _fairlearn(name: str) -> Callable[[], Callable[..., Any]]:
+    def load() -> Callable[..., Any]:
+        from fairlearn import metrics  # with pandas, which takes a second to load
+
+        found: Callable[..., Any] = getattr(metrics, name)
+        return found
+
+    return load
+
+
+def _accuracy_score() -> Callable[..., Any]:
+    from sklearn.metrics import accuracy_score
+
+    found: Callable[..., Any] = accuracy_score
+    return found
+
+
+SELECTION: Final = GroupRate("selection_rate", "selection rate", selection_rate, _fairlearn("selection_rate"))
+TRUE_POSITIVE: Final = GroupRate(
+    "true_positive_rate", "true positive rate", true_positive_rate, _fairlearn("true_positive_rate")
+)
+FALSE_POSITIVE: Final = GroupRate(
+    "false_positive_rate", "false positive rate", false_positive_rate, _fairlearn("false_positive_rate")
+)
+ACCURACY: Final = GroupRate("accuracy", "accuracy", accuracy, _accuracy_score)
 
 RATES: Final = {rate.name: rate for rate in (SELECTION, TRUE_POSITIVE, FALSE_POSITIVE, ACCURACY)}

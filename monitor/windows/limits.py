@@ -15,6 +15,7 @@ from monitor.windows.readings import Limits, Reading
 GROWTH: Final = 1.5  # of the rows between two looks
 SPENT_BEFORE: Final = 0.25  # of what is left of alpha, at a look while outcomes are missing
 SPENT_AT_LAST: Final = 0.9  # at a look at all outcomes; the rest is for rows and outcomes that arrive even later
+MAX_DISAGREEMENT: Final = 1e-9  # between the value and fairlearn's; both are sums of the same integers
 JUDGEMENT: Final = "judgement"  # key of a measurement's details
 
 
@@ -29,6 +30,7 @@ def judged(reading: Reading, before: Mapping[str, Any] | None) -> Reading:
     if limits is None:
         return reading
     found: dict[str, Any] = {"looks": 0, "spent": 0.0, "at_rows": None, "alpha": None, "alarm": False, **(before or {})}
+    found.pop("fairlearn", None)  # of the alarm before
     found |= {"judged": False, "alarm": False, "min_rows": limits.min_rows, "why": _why_not(reading, limits)}
     if found["why"] is not None:
         return _with(reading, found)
@@ -47,7 +49,11 @@ def judged(reading: Reading, before: Mapping[str, Any] | None) -> Reading:
     found |= {"judged": True, "alarm": crossed is not None and begins}
     if not found["alarm"]:
         return _with(reading, found)
-    return replace(_with(reading, found), limit=crossed, alarm=True, sentence=_sentence(reading, crossed))
+    if limits.second_opinion is not None:
+        found |= {"fairlearn": limits.second_opinion()}
+    return replace(
+        _with(reading, found), limit=crossed, alarm=True, sentence=_sentence(reading, crossed, found.get("fairlearn"))
+    )
 
 
 def judgement_of(details: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -91,7 +97,10 @@ def _with(reading: Reading, judgement: dict[str, Any]) -> Reading:
     return replace(reading, alarm=False, details=reading.details | {JUDGEMENT: judgement})
 
 
-def _sentence(reading: Reading, limit: float | None) -> str:
+def _sentence(reading: Reading, limit: float | None, again: float | None) -> str:
     name = f"{reading.metric} by {reading.column}" if reading.monitor == "fairness" else reading.metric
     low, high = ("not bounded" if x is None else f"{x:.3f}" for x in (reading.low, reading.high))
-    return f"{name} is {reading.value:.3f} ({low}-{high}, n = {reading.n}), beyond its limit {limit:g}."
+    sentence = f"{name} is {reading.value:.3f} ({low}-{high}, n = {reading.n}), beyond its limit {limit:g}."
+    if again is None or abs(again - (reading.value or 0.0)) <= MAX_DISAGREEMENT:
+        return sentence
+    return f"{sentence} fairlearn computes {again:.3f} from the same rows: do not act on it before the two agree."

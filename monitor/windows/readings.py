@@ -32,6 +32,7 @@ class Limits:
         alpha: probability of a false alarm that each limit may spend on this window, all its evaluations together.
         estimate_alpha: the same for the estimate of a KPI; 0 for a number without one.
         bounds: ends of an interval, by the one-sided error of each; None where the rows give no interval.
+        second_opinion: computes the value again by another library; called for an alarm only.
     """
 
     lowest: float | None
@@ -41,6 +42,7 @@ class Limits:
     alpha: float
     estimate_alpha: float
     bounds: Callable[[float], tuple[float | None, float | None]] | None
+    second_opinion: Callable[[], float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,4 +242,4 @@ def _fairness_limits(
     if rule.min is None and rule.max is None:
         return None
     alpha = false_alarm_budget.limit_alpha(spec, "limits", scale)
-    return Limits(rule.min, rule.max, rule.min_group, complete, alpha, 0.0, found.bounds)
+    return Limits(rule.min, rule.max, rule.min_group, complete, alpha, 0.0, found.bounds, found.second_opinion)

@@ -11,6 +11,7 @@ from scipy.stats import binom
 from sqlalchemy import select
 
 from monitor import service, store
+from monitor.fairness import FAIRNESS
 from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, receive
 from monitor.kpi.bounds import Share
@@ -179,3 +180,27 @@ def test_an_estimate_alarms_only_with_its_whole_band_and_unless_outcomes_contrad
     invalid = estimated(0.7, 0.03, valid=False)
     assert not invalid.alarm
     assert invalid.details["judgement"]["why"] == "estimate invalid"
+
+
+def test_a_fairness_value_that_alarms_is_computed_by_fairlearn_too() -> None:
+    people = pl.DataFrame(
+        {
+            "sex": ["f"] * 500 + ["m"] * 500,
+            "prediction": ["yes"] * 100 + ["no"] * 400 + ["yes"] * 300 + ["no"] * 200,
+        }
+    )
+    found = FAIRNESS["demographic_parity_difference"].compute(people, "sex", min_group=30)
+    reading = Reading("fairness", "demographic_parity_difference", found.value, None, "share", found.n, column="sex")
+    quiet, unequal = (
+        judged(
+            replace(reading, limits=Limits(None, most, 30, True, 0.01, 0.0, found.bounds, found.second_opinion)), None
+        )
+        for most in (0.5, 0.1)
+    )
+    assert unequal.alarm
+    assert unequal.details["judgement"]["fairlearn"] == pytest.approx(0.4, abs=1e-12)
+    assert "fairlearn" not in unequal.sentence  # the two agree
+    assert not quiet.alarm
+    assert "fairlearn" not in quiet.details["judgement"]
+    other = replace(unequal, limits=Limits(None, 0.1, 30, True, 0.01, 0.0, found.bounds, lambda: 0.2))
+    assert "fairlearn computes 0.200" in judged(other, None).sentence
