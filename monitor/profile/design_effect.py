@@ -144,7 +144,7 @@ def _ratio(codes: Ints, group: Ints) -> DesignEffect:
     lost = 1.0 - float(np.sum(sizes**2)) / rows**2
     ratio = float(np.sum((table - sizes[:, None] * share) ** 2)) / variance / max(lost, 1e-9)
     free = (count - 1) * float(np.sum(share * (1.0 - share)) ** 2 / np.sum((share * (1.0 - share)) ** 2))
-    low, high = (float(q) for q in chi2.ppf((CAUTION, 1.0 - CERTAIN), free))
+    low, high = (float(q) for q in np.asarray(chi2.ppf((CAUTION, 1.0 - CERTAIN), free)))
     return DesignEffect(ratio * free / low, ratio * free / high)
 
 

@@ -202,6 +202,9 @@ def test_a_disparity_at_its_limit_is_said_to_be_beyond_it_at_most_at_the_stated_
     for _ in range(windows):
         frame = pl.DataFrame({"by": groups, "prediction": (random.random(len(groups)) < chance).astype(str)})
         found = FAIRNESS[name].compute(frame, "by")
+        assert found.bounds is not None
         low, high = found.bounds(alpha)
+        assert low is not None
+        assert high is not None
         crossed += high < truth if name.endswith("ratio") else low > truth
     assert crossed <= binom.ppf(0.999, windows, alpha)

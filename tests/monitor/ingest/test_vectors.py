@@ -210,8 +210,8 @@ def test_a_stored_vector_cannot_become_a_column_of_numbers(ready: Site) -> None:
         ({"role": "input", "type": "vector"}, "a vector needs dimensions"),
         ({"role": "input", "type": "number", "dimensions": 3}, "dimensions are for columns of type vector"),
         ({"role": "segment", "type": "vector", "dimensions": 3}, "a vector has role input or measure"),
-        ({"role": "input", "type": "vector", "dimensions": 1}, "greater than or equal to 2"),
-        ({"role": "input", "type": "vector", "dimensions": 5000}, "less than or equal to 4096"),
+        ({"role": "input", "type": "vector", "dimensions": 1}, "give at least 2"),
+        ({"role": "input", "type": "vector", "dimensions": 5000}, "give at most 4096"),
     ],
 )
 def test_a_spec_that_declares_no_vector_properly_is_refused(column: dict[str, Any], said: str) -> None:

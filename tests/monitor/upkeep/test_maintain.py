@@ -211,7 +211,7 @@ def test_days_past_the_retention_are_deleted_and_the_ledger_names_them(site: Sit
 @pytest.mark.parametrize("retention", ["12h", "6d"])
 def test_a_retention_shorter_than_what_is_judged_is_refused(retention: str) -> None:
     monitors = traffic.document()["monitors"] | {"windows": ["1d", "7d"], "false_alarms": "1 per 30d"}
-    with pytest.raises(SpecError, match=f"retention is {retention}; give at least 1d and at least the longest window"):
+    with pytest.raises(SpecError, match=f"retention: is {retention}; give at least 1d and at least the longest window"):
         traffic.spec(monitors=monitors, retention=retention)
     assert traffic.spec(monitors=monitors, retention="7d").retention == "7d"
 

@@ -18,7 +18,7 @@ def measured(site: Site) -> list[dict[str, Measurement]]:
     with site.database.read() as db:
         model = store.model(db, "loans").id
         return [
-            {m.segment: m for m in store.window_measurements(db, w.id) if m.metric == "accuracy"}
+            {m.segment: m for m in store.window_measurements(db, w.id) if (m.monitor, m.metric) == ("kpi", "accuracy")}
             for w in store.windows(db, model)
         ]
 

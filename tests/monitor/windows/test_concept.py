@@ -83,7 +83,7 @@ def test_without_labels_of_the_reference_nothing_is_watched(site: Site) -> None:
 def test_the_budget_is_split_and_sums_to_the_declared_one() -> None:
     declared = spec()
     [scale] = declared.monitors.scales
-    parts = ("drift", "quality", "silence", "concept", "limits", "estimate")
+    parts: tuple[false_alarm_budget.BudgetPart, ...] = ("drift", "quality", "silence", "concept", "limits", "estimate")
     assert sum(false_alarm_budget.alpha(declared, part, scale) for part in parts) == pytest.approx(
         declared.monitors.alpha(scale)
     )
