@@ -367,7 +367,7 @@ def line(case: str, name: str, ours: list[Error], theirs: list[Error] | None) ->
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=10, help="models and references per table")
+    parser.add_argument("--repeats", type=int, default=30, help="models and references per table")
     parser.add_argument("--first", type=int, default=200, help="seed of the first repeat")
     parser.add_argument("--tables", help="names, separated by commas; all by default")
     parser.add_argument("--windows", type=int, default=12, help="windows per reference")
