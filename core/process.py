@@ -27,14 +27,17 @@ SETTINGS_PREFIX: Final = "ASSAY_"
 # on a machine that has other work: a replay beside four busy processes took 1.9 times as much. The matrices here are
 # too small for threads of their own; torch has its own setting.
 WAITING_THREADS: Final = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1"}
+# The trees that a command fits are small as well: two threads took a tenth more of a replay's CPU. A process that is
+# started for heavy work is told its own number.
+ONE_THREAD: Final = {"OMP_NUM_THREADS": "1"}
 
 
 def keep_threads_passive() -> None:
-    """Let no numeric thread of this process or its children wait actively; call it before numpy is loaded.
+    """Let no numeric thread of this process or its children wait actively, and start few; call it before numpy loads.
 
     What the user has set stays.
     """
-    for name, value in WAITING_THREADS.items():
+    for name, value in {**WAITING_THREADS, **ONE_THREAD}.items():
         os.environ.setdefault(name, value)
 
 

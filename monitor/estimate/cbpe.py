@@ -14,7 +14,7 @@ from core.errors import InsufficientDataError
 from monitor.estimate import base
 from monitor.estimate.base import Estimate, EstimationMethod, Features
 from monitor.estimate.expected import METRICS, PROBABILITY_ONLY
-from monitor.estimate.matching import Matching, fit_matching, quantiles
+from monitor.estimate.matching import Matching, fit_matching, quantiles, rank_of
 from monitor.estimate.trees import Trees, fit_share
 from monitor.spec.model import ModelSpec
 
@@ -109,10 +109,10 @@ class Cbpe:
         """
         score, x, answer = self._score(frame), self.features.matrix(frame), self._answer(frame)
         own = [_modelled(*models, score, x) for models in zip(self.curves, self.trees, strict=True)]
-        common = np.mean(own, axis=0)
+        common, rank = np.mean(own, axis=0), rank_of(score, self.matchings[0].ranks)
         return np.stack(
             [
-                matching.probabilities((models + common) / 2.0, score, answer)
+                matching.probabilities((models + common) / 2.0, rank, answer)
                 for matching, models in zip(self.matchings, own, strict=True)
             ]
         )

@@ -16,12 +16,13 @@ from monitor.kpi.confusion import f1_per_class, precisions, recalls
 
 
 def _accuracy(p: Floats, answer: Flags, _score: Floats) -> Floats:
-    return np.asarray(np.where(answer, p, 1.0 - p).mean(axis=1), dtype=np.float64)
+    right = p @ np.where(answer, 1.0, -1.0) + np.count_nonzero(~answer)
+    return np.asarray(right / len(answer), dtype=np.float64)
 
 
 def _cells(p: Floats, answer: Flags) -> Ints:
     """Expected rows per (outcome, prediction), shape (draws, 2, 2). They are fractions, in place of counts."""
-    positive = np.stack([(p * ~answer).sum(axis=1), (p * answer).sum(axis=1)], axis=1)
+    positive = p @ np.stack([~answer, answer], axis=1).astype(np.float64)
     rows = np.array([np.count_nonzero(~answer), np.count_nonzero(answer)], dtype=np.float64)
     return cast("Ints", np.stack([rows - positive, positive], axis=1))
 
@@ -42,14 +43,15 @@ def _brier(p: Floats, _answer: Flags, score: Floats) -> Floats:
 def _roc_auc(p: Floats, _answer: Flags, score: Floats) -> Floats:
     """Expected pairs in the right order over expected pairs. A row forms no pair with itself."""
     order = np.argsort(score, kind="stable")
-    p = p[:, order]
     first = np.flatnonzero(np.diff(score[order], prepend=-np.inf))
     size = np.diff(np.append(first, len(score)))
-    others = np.add.reduceat(1.0 - p, first, axis=1)
+    hits = np.add.reduceat(p.take(order, axis=1), first, axis=1)  # of each distinct score
+    others = size - hits
     below = np.cumsum(others, axis=1) - others / 2.0
-    own = (p * (1.0 - p)).sum(axis=1)
-    ordered = (p * np.repeat(below, size, axis=1)).sum(axis=1) - own / 2.0
-    pairs = p.sum(axis=1) * (1.0 - p).sum(axis=1) - own
+    positives = hits.sum(axis=1)
+    own = np.einsum("dr,dr->d", p, 1.0 - p)
+    ordered = np.einsum("ds,ds->d", hits, below) - own / 2.0
+    pairs = positives * (len(score) - positives) - own
     return np.asarray(np.divide(ordered, pairs, out=np.full(len(p), np.nan), where=pairs > 0))
 
 

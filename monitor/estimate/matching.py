@@ -33,12 +33,12 @@ class Matching:
     ranks: Floats
     weights: Floats
 
-    def probabilities(self, models: Floats, score: Floats, answer: Flags) -> Floats:
+    def probabilities(self, models: Floats, rank: Floats, answer: Flags) -> Floats:
         """The matched probability of the target.
 
         Args:
             models: probabilities of the curve and of the trees, shape (2, rows).
-            score: shape (rows,), finite.
+            rank: `rank_of` the scores, shape (rows,).
             answer: whether the prediction is the second class, shape (rows,).
 
         Returns:
@@ -46,7 +46,7 @@ class Matching:
 
         Source: the logistic function.
         """
-        return _logistic(design(models, score, answer, self.ranks) @ self.weights)
+        return _logistic(design(models, rank, answer) @ self.weights)
 
 
 def quantiles(score: Floats) -> Floats:
@@ -61,23 +61,34 @@ def quantiles(score: Floats) -> Floats:
     return np.asarray(np.quantile(score, (np.arange(RANKS) + 0.5) / RANKS), dtype=np.float64)
 
 
-def design(models: Floats, score: Floats, answer: Flags, ranks: Floats) -> Floats:
+def rank_of(score: Floats, ranks: Floats) -> Floats:
+    """The rank of each score among those of the reference.
+
+    Args:
+        score: shape (rows,), finite.
+        ranks: from `quantiles`.
+
+    Returns:
+        Shape (rows,), from -0.5 for the lowest to 0.5 for the highest.
+    """
+    below = np.searchsorted(ranks, score, "left") + np.searchsorted(ranks, score, "right")
+    return np.asarray(below / (2.0 * len(ranks)) - 0.5, dtype=np.float64)
+
+
+def design(models: Floats, rank: Floats, answer: Flags) -> Floats:
     """The columns that are blended: log-odds of both models, a constant, the answer, the rank of the score.
 
     Args:
         models: probabilities of the curve and of the trees, shape (2, rows).
-        score: shape (rows,), finite.
+        rank: `rank_of` the scores, shape (rows,).
         answer: whether the prediction is the second class, shape (rows,).
-        ranks: from `quantiles`.
 
     Returns:
         Shape (rows, columns).
     """
     with np.errstate(divide="ignore"):
         odds = np.clip(np.log(models) - np.log1p(-models), -MAX_LOG_ODDS, MAX_LOG_ODDS)
-    below = np.searchsorted(ranks, score, "left") + np.searchsorted(ranks, score, "right")
-    rank = below / (2.0 * len(ranks)) - 0.5
-    return np.column_stack([*odds, np.ones(len(score)), answer.astype(np.float64) - 0.5, rank])
+    return np.column_stack([*odds, np.ones(len(rank)), answer.astype(np.float64) - 0.5, rank])
 
 
 def fit_matching(models: Floats, score: Floats, answer: Flags, true: Flags, ranks: Floats) -> Matching:
@@ -96,7 +107,7 @@ def fit_matching(models: Floats, score: Floats, answer: Flags, true: Flags, rank
     Source: McCullagh and Nelder, Generalized Linear Models (1989), section 4.4: a fitted logistic regression reproduces
     the sum of each of its columns over the positive rows. Wolpert (1992) for the blend of models.
     """
-    x = design(models, score, answer, ranks)
+    x = design(models, rank_of(score, ranks), answer)
     start = np.zeros(x.shape[1])
     start[:MODELS] = 0.5
     prior = np.full(x.shape[1], 1e-6)

@@ -29,16 +29,19 @@ MEAN_OPTIONS: Final = {
 L2_PENALTY: Final = 5.0
 
 
-_ROWS_PER_PASS: Final = 1_024  # so many that what one pass reads and writes stays in the cache
+_ROWS_PER_PASS: Final = 512  # so many that what one pass reads and writes stays in the cache
 
 
 @dataclass(frozen=True, eq=False)
-class _Steps:
-    """The nodes as a step from one to the next reads them; `children`: (2 * nodes,), the right one, then the left."""
+class _Level:
+    """The nodes of one depth, shape (trees * 2^depth,): node n has the children 2n (right) and 2n + 1 (left) below.
 
-    roots: NDArray[np.int32]
+    A leaf that lies higher has only itself below, so each tree is complete and no step looks its children up.
+    """
+
     feature: NDArray[np.int32]
-    children: NDArray[np.int32]
+    threshold: Floats
+    missing_left: Flags
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,26 +69,31 @@ class Trees:
 
         Source: scikit-learn's HistGradientBoosting, whose raw predictions these are.
         """
-        found, missing = np.empty(len(x)), bool(np.isnan(x).any())
+        (levels, leaves), found, missing = self._levels, np.empty(len(x)), bool(np.isnan(x).any())
         for at in range(0, len(x), _ROWS_PER_PASS):
             part = x[at : at + _ROWS_PER_PASS]
             begin = (np.arange(len(part), dtype=np.int32) * x.shape[1])[:, None]
             values = np.ravel(part)
-            node = np.broadcast_to(self._steps.roots, (len(part), len(self.roots)))
-            for _ in range(self.depth):
-                given = values.take(begin + self._steps.feature.take(node))
-                goes_left = given <= self.threshold.take(node)
+            node = np.broadcast_to(np.arange(len(self.roots), dtype=np.int32), (len(part), len(self.roots)))
+            for depth, level in enumerate(levels):
+                # At first every row is at every root.
+                given = values.take(begin + level.feature.take(node)) if depth else part.take(level.feature, axis=1)
+                goes_left = given <= level.threshold.take(node)
                 if missing:
-                    goes_left |= np.isnan(given) & self.missing_left.take(node)
-                node = self._steps.children.take(2 * node + goes_left)
-            found[at : at + len(part)] = self.value.take(node).sum(axis=1)
+                    goes_left |= np.isnan(given) & level.missing_left.take(node)
+                node = 2 * node + goes_left
+            found[at : at + len(part)] = leaves.take(node).sum(axis=1)
         return np.asarray(self.start + found, dtype=np.float64)
 
     @cached_property
-    def _steps(self) -> "_Steps":
-        children = np.stack([self.right, self.left], axis=1).ravel()
-        feature = np.maximum(self.feature, 0)  # a leaf reads the first column, without effect
-        return _Steps(self.roots.astype(np.int32), feature.astype(np.int32), children.astype(np.int32))
+    def _levels(self) -> tuple[tuple[_Level, ...], Floats]:
+        """The levels from the roots down, and the values below the last one."""
+        levels, nodes = [], self.roots
+        for _ in range(self.depth):
+            feature = np.maximum(self.feature[nodes], 0)  # a leaf reads the first column, without effect
+            levels.append(_Level(feature.astype(np.int32), self.threshold[nodes], self.missing_left[nodes]))
+            nodes = np.stack([self.right[nodes], self.left[nodes]], axis=1).ravel()
+        return tuple(levels), self.value[nodes]
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         return {

@@ -231,7 +231,7 @@ class EventAppender(EventTables):
 
         A row from quarantine holds `[subject:DIGEST]` already; its digest is returned unchanged.
         """
-        if kept := _DIGESTED.fullmatch(value):
+        if value.startswith("[subject:") and (kept := _DIGESTED.fullmatch(value)):
             return kept[1]
         return hmac.digest(self._subject_key, value.encode(), "sha256").hex()
 

@@ -14,7 +14,7 @@ from core.errors import InsufficientDataError, IntegrityFailureError
 from monitor import estimate
 from monitor.estimate.base import calibration_variance
 from monitor.estimate.expected import METRICS
-from monitor.estimate.matching import fit_matching, quantiles
+from monitor.estimate.matching import fit_matching, quantiles, rank_of
 from monitor.estimate.trees import _exported
 from monitor.kpi import KPIS
 from monitor.spec.model import ModelSpec
@@ -187,7 +187,7 @@ def test_matched_probabilities_reproduce_the_sums_of_the_reference() -> None:
     answer = score > 0.5
     models = np.stack([np.clip(score, 0.01, 0.99), np.full(2000, 0.3)])  # both wrong
     ranks = quantiles(score)
-    p = fit_matching(models, score, answer, true, ranks).probabilities(models, score, answer)
+    p = fit_matching(models, score, answer, true, ranks).probabilities(models, rank_of(score, ranks), answer)
     assert p.sum() == pytest.approx(true.sum(), rel=1e-3)
     assert p[answer].sum() == pytest.approx(true[answer].sum(), rel=1e-3)
     area = [METRICS["roc_auc"](np.asarray(q, dtype=float)[None], answer, score)[0] for q in (p, true)]
