@@ -88,7 +88,7 @@ class ReferenceRow(Keyed, Base):
     begins_at: Mapped[datetime | None]  # the rows of an automatic reference lie from here on
     ends_at: Mapped[datetime | None]  # and before here, where the first window that is judged begins
     steady_at: Mapped[datetime | None]  # the rate has held since then; null: since the first row
-    left_out: Mapped[list[Any]] = mapped_column(default=list)  # spans of windows whose drift alarm is unresolved
+    left_out: Mapped[list[Any]] = mapped_column(default=list)  # spans in which a drift alert was unresolved
     created_at: Mapped[datetime]
     ready_at: Mapped[datetime | None]
 

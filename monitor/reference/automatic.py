@@ -156,7 +156,7 @@ def _changed_rate(site: Site, current: CurrentSpec, row: ReferenceRow, at: datet
     rule = "declared" if row.rule == "declared" else "early"
     return collect.Successor(
         at=at, lengths=(length,), rule=rule, reason=reason, rows_per_day=now, steady_at=start,
-        frame=_frame(site, current, row, at), left_out=_alarmed_spans(site, current, row),
+        frame=_frame(site, current, row, at), left_out=_left_out(site, row, at),
     )  # fmt: skip
 
 
@@ -179,10 +179,11 @@ def _hand_over(site: Site, current: CurrentSpec, row: ReferenceRow, at: datetime
     step = max(DAY, *(duration(w) for w in current.spec.monitors.scales))
     if not lengths.is_boundary(at, "1d") or not lengths.tries_hand_over(at - begin, step):
         return None
+    if _left_out(site, row, at):
+        return None  # the block rule would be fitted on rows up to the alert only; it waits
     scales = current.spec.monitors.scales
     candidates = (scales,) if declared else lengths.block_candidates(scales[0], at - begin)
-    spans = _alarmed_spans(site, current, row)
-    frame = _chained(site, current, row, at, spans).filter(pl.col("ts") >= begin)
+    frame = _chained(site, current, row, at, []).filter(pl.col("ts") >= begin)
     found = collect.fit_for_blocks(site, current, row, frame, candidates)
     if found is None:
         return None
@@ -190,18 +191,19 @@ def _hand_over(site: Site, current: CurrentSpec, row: ReferenceRow, at: datetime
     reason = f"the reference now supports the block rule, so the early rule ends; windows: {', '.join(windows)}"
     return collect.Successor(
         at=at, lengths=windows, rule="blocks", reason=reason, rows_per_day=row.rows_per_day, steady_at=row.steady_at,
-        frame=frame, left_out=spans, profile=profile, begins_at=begin,
+        frame=frame, left_out=[], profile=profile, begins_at=begin,
     )  # fmt: skip
 
 
 def _growth(site: Site, current: CurrentSpec, row: ReferenceRow, at: datetime) -> collect.Successor | None:
-    """The same lengths and rule on twice as many rows, without the windows whose drift alarm is unresolved."""
+    """The same lengths and rule on twice as many rows, all from before the first unresolved drift alarm."""
     if row.rule != "early" or current.spec.fixed_baseline is not None or row.rows is None:
         return None
-    spans = _alarmed_spans(site, current, row)
+    spans = _left_out(site, row, at)
+    until = datetime.fromisoformat(spans[0][0]) if spans else at
     with site.database.read() as db:
         shortest = min(current.spec.monitors.scales, key=duration)
-        _, fresh = _rows_of_windows(db, row, shortest, row.ends_at or at, at, without=spans)
+        _, fresh = _rows_of_windows(db, row, shortest, row.ends_at or at, until)
     if row.rows + fresh < GROWTH * row.rows:
         return None
     frame = _chained(site, current, row, at, spans)
@@ -217,7 +219,7 @@ def _growth(site: Site, current: CurrentSpec, row: ReferenceRow, at: datetime) -
 def _frame(site: Site, current: CurrentSpec, row: ReferenceRow, at: datetime) -> pl.DataFrame:
     """The rows of the next reference at another rate: those of a fixed one, or all up to now of an automatic one."""
     if current.spec.fixed_baseline is None:
-        return _chained(site, current, row, at, _alarmed_spans(site, current, row))
+        return _chained(site, current, row, at, _left_out(site, row, at))
     frame = reference_rows(site, current, row)
     assert frame is not None  # it was ready before
     return frame
@@ -232,29 +234,35 @@ def _chained(site: Site, current: CurrentSpec, row: ReferenceRow, at: datetime, 
     return automatic_rows(site, current, longer)
 
 
-def _alarmed_spans(site: Site, current: CurrentSpec, row: ReferenceRow) -> list[list[str]]:
-    """Start and end of every window since the reference began whose drift alarm nobody has resolved."""
+def open_since(db: Session, row: ReferenceRow) -> datetime | None:
+    """Start of the first window since a reference began whose drift alarm nobody has resolved; None without one.
+
+    No later row enters a reference: windows between two alarms of a fault that persists may be quiet by chance.
+    """
     query = (
-        select(Window.from_ts, Window.to_ts)
+        select(func.min(Window.from_ts))
         .join(AlertWindow, AlertWindow.window_id == Window.id)
         .join(Alert, Alert.id == AlertWindow.alert_id)
         .where(
-            Window.model_id == current.model.id, Alert.monitor == "drift", Alert.state != "resolved",
+            Window.model_id == row.model_id, Alert.monitor == "drift", Alert.state != "resolved",
             AlertWindow.alarms, Window.from_seq >= row.from_seq,
         )
-        .order_by(Window.from_ts)
     )  # fmt: skip
+    return db.scalar(query)
+
+
+def _left_out(site: Site, row: ReferenceRow, at: datetime) -> list[list[str]]:
+    """The span up to a time that must not enter a reference, because a drift alert is open; empty without one."""
     with site.database.read() as db:
-        return [[start.isoformat(), end.isoformat()] for start, end in db.execute(query)]
+        since = open_since(db, row)
+    return [] if since is None or since >= at else [[since.isoformat(), at.isoformat()]]
 
 
-def _rows_of_windows(
-    db: Session, row: ReferenceRow, scale: str, start: datetime, end: datetime, without: Sequence[Any] = ()
-) -> tuple[int, int]:
+def _rows_of_windows(db: Session, row: ReferenceRow, scale: str, start: datetime, end: datetime) -> tuple[int, int]:
     """Number of the closed windows of one length between two times, and their rows."""
     query = select(func.count(), func.sum(Window.rows)).where(
         Window.model_id == row.model_id, Window.scale == scale, Window.from_ts >= start, Window.to_ts <= end,
-        Window.from_seq >= row.from_seq, Window.from_ts.not_in([datetime.fromisoformat(s) for s, _ in without]),
+        Window.from_seq >= row.from_seq,
     )  # fmt: skip
     count, rows = db.execute(query).one()
     return count, int(rows or 0)

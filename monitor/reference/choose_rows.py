@@ -89,7 +89,7 @@ def _first_in_order(site: Site, name: str, from_seq: int, first: int) -> tuple[p
 
 
 def automatic_rows(site: Site, current: CurrentSpec, row: ReferenceRow) -> pl.DataFrame:
-    """The rows of an automatic reference in order: those before its end, except windows whose alarm is unresolved."""
+    """The rows of an automatic reference in order: those before its end, except from an unresolved drift alert on."""
     rows = site.events.scan(current.model.name, from_seq=row.from_seq, from_ts=row.begins_at, to_ts=row.ends_at)
     for start, end in row.left_out:
         begin, stop = datetime.fromisoformat(start), datetime.fromisoformat(end)

@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from monitor import store
+from monitor.reference.automatic import open_since
 from monitor.reference.notices import notices
 from monitor.service import CurrentSpec
 from monitor.site import Site
@@ -22,6 +23,13 @@ def reference_standing(site: Site, db: Session, current: CurrentSpec) -> dict[st
     assert row is not None  # every model has one from its first spec on
     outside = rows_in_no_window(site, db, current, row)
     told: list[dict[str, str]] = [{"kind": n.kind, "sentence": n.sentence} for n in notices(row)]
+    since = open_since(db, row) if row.rule == "early" and current.spec.fixed_baseline is None else None
+    if since is not None:
+        sentence = (
+            f"The reference does not grow while the drift alert of {since:%Y-%m-%d %H:%M} is open: no row from then on "
+            "enters it until a person resolves the alert."
+        )
+        told.append({"kind": "waits", "sentence": sentence})
     by_rows = isinstance(current.spec.monitors.window_lengths, RowWindow)
     if sentence := outside_sentence(outside, by_rows=by_rows):
         told.append({"kind": "rows_in_no_window", "sentence": sentence})

@@ -19,9 +19,10 @@ from monitor.ingest.receive import Body, receive
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.spec.parse import parse_spec
-from monitor.tables import ReferenceRow, Window
+from monitor.tables import Alert, ReferenceRow, Window
 from monitor.windows.close import CLOSE_AFTER_QUIET
 from monitor.windows.evaluate import evaluate
+from monitor.windows.reference_standing import reference_standing
 from tests.databases import SQLITE_FIRST
 
 pytestmark = SQLITE_FIRST
@@ -160,16 +161,25 @@ def test_a_history_sent_at_once_gives_the_verdicts_of_live_traffic(site: Site, c
     assert sorted(at_once) == sorted(live * 2)
 
 
-def test_a_window_whose_drift_alarm_is_unresolved_does_not_enter_the_reference(site: Site, clock: ManualClock) -> None:
+def test_no_row_from_an_unresolved_drift_alert_on_enters_the_reference(site: Site, clock: ManualClock) -> None:
     declare(site, plain_spec())
     bad = (pl.col("ts") >= BEGIN + 6 * DAY) & (pl.col("ts") < BEGIN + 8 * DAY)
     broken = pl.when(bad).then(pl.lit(0.001)).otherwise(pl.col("confidence")).alias("confidence")
-    frame = rows(times(200, 15)).with_columns(broken)
-    play(site, clock, frame, DAY, until=BEGIN + 15 * DAY)
+    frame = rows(times(200, 16)).with_columns(broken)
+    play(site, clock, frame.filter(pl.col("ts") < BEGIN + 15 * DAY), DAY, until=BEGIN + 15 * DAY)
+    (first,) = references(site)  # the days after the fault are quiet, and do not enter it either
+    with site.database.write() as db:
+        told = reference_standing(site, db, service.current_spec(site, db, "support-intents"))["notices"]
+        assert next(n["sentence"] for n in told if n["kind"] == "waits").startswith(
+            "The reference does not grow while the drift alert of 2026-01-11 00:00 is open"
+        )
+        for alert in db.scalars(select(Alert)):
+            alert.state = "resolved"
+    play(site, clock, frame.filter(pl.col("ts") >= BEGIN + 15 * DAY), DAY, until=BEGIN + 16 * DAY)
+    assert references(site)[0].id == first.id
     grown = references(site)[1]
-    assert len(grown.left_out) == 2
-    inside = frame.filter((pl.col("ts") < grown.ends_at) & ~bad)
-    assert grown.rows == inside.height
+    assert grown.left_out == []
+    assert grown.rows == frame.filter(pl.col("ts") < grown.ends_at).height
 
 
 def test_lengths_are_chosen_again_when_the_rate_rises(site: Site, clock: ManualClock) -> None:
