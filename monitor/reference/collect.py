@@ -22,7 +22,7 @@ from monitor.profile.reference_profile import ReferenceProfile
 from monitor.reference.choose_rows import dataset_rows, first_rows, reference_rows, watched_columns
 from monitor.reference.encode import encoding_of, with_vectors
 from monitor.reference.enough_rows import MIN_ROWS, check_enough_rows
-from monitor.reference.far_rows import describe_far_rows
+from monitor.reference.far_rows import MIN_PAUSE, describe_far_rows
 from monitor.reference.lengths import block_candidates
 from monitor.reference.stability import ledger_facts, moved_document
 from monitor.service import CurrentSpec
@@ -101,9 +101,21 @@ def _rows(site: Site, current: CurrentSpec, row: ReferenceRow) -> tuple[Rows | N
     if fixed is not None and fixed.dataset is not None:
         return dataset_rows(site, current, fixed.dataset), []
     if current.spec.first_rows is None:
-        return reference_rows(site, current, row), []
+        rows = reference_rows(site, current, row)
+        far = _before_an_automatic_one(site, current, row, rows) if isinstance(rows, pl.DataFrame) else []
+        return rows, far
     found = first_rows(site, current, row)
     return (None, []) if found is None else (found[0], describe_far_rows(found[1], found[0]))
+
+
+def _before_an_automatic_one(
+    site: Site, current: CurrentSpec, row: ReferenceRow, rows: pl.DataFrame
+) -> list[dict[str, Any]]:
+    """What is stored of the rows that arrived for an automatic reference and lie long before its begin."""
+    if row.begins_at is None or rows.is_empty():
+        return []
+    older = site.events.scan(current.model.name, from_seq=row.from_seq, to_ts=row.begins_at - MIN_PAUSE)
+    return describe_far_rows(older.collect(), rows)
 
 
 def _declared_rows(site: Site, current: CurrentSpec) -> int:
@@ -183,7 +195,7 @@ def succeed(site: Site, current: CurrentSpec, before: ReferenceRow, step: Succes
             windows=list(step.lengths) if current.spec.monitors.windows == "auto" else None,
             rows_per_day=step.rows_per_day, rule=rule, steady_at=step.steady_at, left_out=step.left_out,
             begins_at=(step.begins_at or before.begins_at) if automatic else None,
-            ends_at=step.at if automatic else None, moved=moved,
+            ends_at=step.at if automatic else None, moved=moved, far_rows=before.far_rows,
             # Several references may follow each other in one evaluation of a history; the newest is in force.
             created_at=max(now, before.created_at + timedelta(microseconds=1)), ready_at=now,
         )  # fmt: skip

@@ -223,9 +223,12 @@ def test_traffic_that_shows_no_rate_has_no_windows_and_batches_have_windows_of_a
 def test_a_sample_row_of_last_year_does_not_decide_the_lengths(site: Site, clock: ManualClock) -> None:
     declare(site, plain_spec())
     send(site, clock, rows([BEGIN - 300 * DAY], seed=9), BEGIN)
-    play(site, clock, rows(times(200, 6.1)), DAY, until=BEGIN + 6 * DAY)
+    play(site, clock, rows(times(200, 12)), DAY, until=BEGIN + 12 * DAY)
     assert references(site)[0].windows == ["1d"]
     assert judged(site)[0].from_ts == BEGIN + 5 * DAY
+    first, grown = references(site)  # both name it
+    assert [(part["side"], part["event_ids"]) for part in first.far_rows] == [("before", ["e9-0"])]
+    assert grown.far_rows == first.far_rows
 
 
 def test_a_spec_with_lengths_and_a_reference_of_its_own_chooses_nothing(site: Site, clock: ManualClock) -> None:
