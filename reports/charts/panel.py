@@ -25,6 +25,18 @@ def _domain(panel: Panel) -> tuple[float, float]:
     return (max(low - pad, 0.0) if low >= 0 else low - pad), (min(high + pad, panel.top) if panel.top else high + pad)
 
 
+def _inside(value: float | None, low: float, high: float) -> float | None:
+    """A value beyond the axis sits on its edge: a mark outside its panel would stretch the whole figure."""
+    return None if value is None or math.isnan(value) else min(max(value, low), high)
+
+
+def _label(value: float | None, low: float, high: float) -> str:
+    """The true value of a point, and the side of the axis on which it lies if it is beyond."""
+    if value is None or math.isnan(value):
+        return "not measured"
+    return f"{value:.3g}" + (", below the axis" if value < low else ", above the axis" if value > high else "")
+
+
 def panel_chart(panel: Panel, rules: Sequence[Rule], axis: Axis) -> Any:
     measured = any(p.value is not None for p in panel.points)
     height = HEIGHTS[panel.kind] if measured else 22
@@ -44,8 +56,8 @@ def panel_chart(panel: Panel, rules: Sequence[Rule], axis: Axis) -> Any:
     y: Vega = {"type": "quantitative", "scale": scale, "axis": ticks}
     data = [
         {
-            "start": epoch_ms(p.start), "at": epoch_ms(p.at), "value": p.value, "low": p.low, "high": p.high,
-            "limit": p.limit, "status": p.status,
+            "start": epoch_ms(p.start), "at": epoch_ms(p.at), "value": _inside(p.value, low, high), "low": p.low,
+            "high": p.high, "limit": p.limit, "status": p.status, "label": _label(p.value, low, high),
         }
         for p in panel.points
     ]  # fmt: skip
@@ -73,6 +85,10 @@ def panel_chart(panel: Panel, rules: Sequence[Rule], axis: Axis) -> Any:
         "limit": axis.width - 24,
     }
     title = panel.title if measured else f"{panel.title} (not measured)"
+    if any(p.value is not None and p.value < low for p in panel.points):
+        title += f" (on the lower edge: below {low:.0e})"
+    if any(p.value is not None and p.value > high for p in panel.points):
+        title += f" (on the upper edge: above {short(high)})"
     charts.append(text_mark(title, {"value": 6 - LEFT_PX}, {"value": -5}, **style))
     return layered(charts, width=axis.width, height=height)
 
@@ -98,7 +114,8 @@ def _line(data: Sequence[Vega], axis: Axis, y: Vega, *, faint: bool) -> list[Any
             style = {"shape": shape, "color": colour, "filled": True, "opacity": 1}
             charts.append(
                 chart_of(
-                    rows, "point", {**style, "size": size * (1.7 if status == "alarm" else 1)}, x=axis.x(), y=value
+                    rows, "point", {**style, "size": size * (1.7 if status == "alarm" else 1)}, x=axis.x(), y=value,
+                    description={"field": "label", "type": "nominal"},
                 )
             )
     return charts

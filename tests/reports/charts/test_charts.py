@@ -173,3 +173,16 @@ def test_a_long_loss_curve_stays_small() -> None:
     assert "loss, mean of 417 steps" in words(loss_svg(curve))
     assert "loss" in words(loss_svg((0.5, 0.4, 0.3)))
     assert len(next(iter(loss_spec(curve, width=480, theme="print")["datasets"].values()))) <= 120
+
+
+def test_a_p_value_below_the_axis_sits_on_its_edge_and_does_not_stretch_the_figure() -> None:
+    def drawn(value: float) -> str:
+        at = tuple(
+            Point(START + i * STEP, START + (i + 1) * STEP, v, limit=0.01, status="alarm" if v < 0.01 else "ok")
+            for i, v in enumerate([0.5, value, 0.0])
+        )
+        return timeline_svg(Timeline(START, START + 3 * STEP, (Panel("p value", "p", "p", at, "alpha"),)), width=960)
+
+    svg = drawn(1e-103)
+    assert float(ET.fromstring(svg).get("height", "0")) < 200
+    assert "1e-103, below the axis" in svg and any("below 1e-09" in w for w in words(svg))
