@@ -114,7 +114,11 @@ def _line(data: Sequence[Vega], axis: Axis, y: Vega, *, faint: bool) -> list[Any
             style = {"shape": shape, "color": colour, "filled": True, "opacity": 1}
             charts.append(
                 chart_of(
-                    rows, "point", {**style, "size": size * (1.7 if status == "alarm" else 1)}, x=axis.x(), y=value,
+                    rows,
+                    "point",
+                    {**style, "size": size * (1.7 if status == "alarm" else 1)},
+                    x=axis.x(),
+                    y=value,
                     description={"field": "label", "type": "nominal"},
                 )
             )
