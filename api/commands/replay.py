@@ -130,7 +130,7 @@ def _show_rejected(document: Mapping[str, Any]) -> None:
 def _show(document: Mapping[str, Any]) -> None:
     columns = ("from", "to", "rows", "verdict", "sentence")
     emit_rows(
-        document["windows"], columns, title=document["model"], empty="No window closed: the file holds too few rows."
+        document["windows"], columns, title=document["model"], empty=_why_no_window(document["reference"]["notices"])
     )
     for notice in document["reference"]["notices"]:
         console.print(f"Reference: {notice['sentence']}", markup=False, soft_wrap=True)
@@ -148,6 +148,10 @@ def _show(document: Mapping[str, Any]) -> None:
         f"{document['duplicates']} duplicates; {len(verdicts)} windows: {judged}; {len(document['alerts'])} alerts, "
         f"{len(document['runs'])} retrains, {len(document['blocked'])} blocked"
     )
+
+
+def _why_no_window(notices: Sequence[Mapping[str, str]]) -> str:
+    return "No window closed." if notices else "No window closed: the file holds too few rows."
 
 
 def _show_observed(document: Mapping[str, Any]) -> None:

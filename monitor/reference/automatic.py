@@ -65,6 +65,14 @@ def _with_lengths(site: Site, current: CurrentSpec, row: ReferenceRow) -> tuple[
         return spec_for(site, db, current.model, current.revision, stored), stored
 
 
+def why_no_windows(site: Site, current: CurrentSpec, row: ReferenceRow) -> str | None:
+    """Why no window length is chosen yet; None where one is, or rows of this model have not begun to arrive."""
+    if current.spec.monitors.window_lengths != ():
+        return None
+    times = _times(site, current, from_seq=row.from_seq)
+    return lengths.why_no_length(times) if len(times) else None
+
+
 def _within_retention(spec: ModelSpec, length: str) -> str:
     """A length, or the longest one whose rows are kept until it is judged."""
     if spec.retention is None or duration(length) <= duration(spec.retention):

@@ -55,6 +55,36 @@ def first_choice(times: Ints) -> Chosen | None:
     return None
 
 
+def why_no_length(times: Ints) -> str:
+    """Why the times show no window length yet, and what to write instead of waiting.
+
+    Args:
+        times: of the rows, microseconds since 1970, ascending, shape (rows,).
+    """
+    n = len(times)
+    have = "1 row has" if n == 1 else f"{n:,} rows have"
+    if n < FIRST_SAMPLE:
+        return (
+            f"{have} arrived, and {FIRST_SAMPLE} are needed before a window length is chosen; to judge fewer, write "
+            "`monitors.windows`, such as `[1d]`, and a `baseline`."
+        )
+    kept = without_stragglers(times)
+    span = timedelta(microseconds=int(kept[-1] - kept[0]))
+    return (
+        f"{have} arrived, but they span only {_words(span)} or come in a few bursts, so no window length can be chosen "
+        "yet; it is chosen as rows of later times arrive, or write `monitors.windows`, such as `{rows: 250}`."
+    )
+
+
+def _words(span: timedelta) -> str:
+    """A span of time in words, rounded."""
+    for unit, length in (("day", DAY), ("hour", timedelta(hours=1)), ("minute", timedelta(minutes=1))):
+        if span >= 0.95 * length:
+            count = round(span / length)
+            return f"1 {unit}" if count == 1 else f"{count} {unit}s"
+    return f"{max(0, round(span.total_seconds()))} seconds"
+
+
 def without_stragglers(times: Ints) -> Ints:
     """The times without a few first ones that lie far before the rest, such as a sample row of last year.
 

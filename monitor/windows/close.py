@@ -6,6 +6,7 @@ from uuid import UUID
 
 import polars as pl
 
+from monitor.reference.far_rows import far_from_the_rest
 from monitor.service import CurrentSpec
 from monitor.site import Site
 from monitor.spec.monitors import RowWindow
@@ -43,6 +44,8 @@ def due(site: Site, current: CurrentSpec, row: ReferenceRow, scale: str, number:
     (start, end), name = found, current.model.name
     if isinstance(current.spec.monitors.window_lengths, RowWindow):
         frame = site.events.events(name, from_seq=start, to_seq=end)
+        if row.to_seq is None or start < row.to_seq:  # a row of long ago is in no reference, and would date its window
+            frame = frame.filter(pl.Series(~far_from_the_rest(frame["ts"]), dtype=pl.Boolean))
         times = frame["ts"].min(), frame["ts"].max()
         return DueWindow(scale, number, start, end, *times, frame)  # type: ignore[arg-type]  # times
     frame = site.events.scan(name, from_seq=row.from_seq, from_ts=start, to_ts=end).sort("seq").collect()

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from monitor import store
-from monitor.reference.automatic import open_since
+from monitor.reference.automatic import open_since, why_no_windows
 from monitor.reference.notices import notices
 from monitor.service import CurrentSpec
 from monitor.site import Site
@@ -23,6 +23,8 @@ def reference_standing(site: Site, db: Session, current: CurrentSpec) -> dict[st
     assert row is not None  # every model has one from its first spec on
     outside = rows_in_no_window(site, db, current, row)
     told: list[dict[str, str]] = [{"kind": n.kind, "sentence": n.sentence} for n in notices(row)]
+    if why := why_no_windows(site, current, row):
+        told.append({"kind": "no_windows", "sentence": f"No window closes yet: {why}"})
     since = open_since(db, row) if row.rule == "early" and current.spec.fixed_baseline is None else None
     if since is not None:
         sentence = (

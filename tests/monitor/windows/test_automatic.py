@@ -200,22 +200,29 @@ def test_lengths_are_chosen_again_when_the_rate_rises(site: Site, clock: ManualC
 
 
 @pytest.mark.parametrize(
-    ("at", "expected"),
+    ("at", "expected", "said"),
     [
-        (times(20, 1), None),
-        ([BEGIN + timedelta(seconds=i / 100) for i in range(3_000)], None),
-        ([BEGIN + timedelta(days=d, hours=3, seconds=i / 20) for d in range(5) for i in range(900)], ["1d"]),
+        (times(20, 1), None, f"{len(times(20, 1))} rows have arrived, and 600 are needed"),
+        (
+            [BEGIN + timedelta(seconds=i / 50) for i in range(3_000)],
+            None,
+            "3,000 rows have arrived, but they span only 1 minute or",
+        ),
+        ([BEGIN + timedelta(days=d, hours=3, seconds=i / 20) for d in range(5) for i in range(900)], ["1d"], ""),
     ],
     ids=["20 rows in all", "all rows of one minute", "one batch a day"],
 )
 def test_traffic_that_shows_no_rate_has_no_windows_and_batches_have_windows_of_a_day(
-    site: Site, clock: ManualClock, at: list[datetime], expected: list[str] | None
+    site: Site, clock: ManualClock, at: list[datetime], expected: list[str] | None, said: str
 ) -> None:
     declare(site, plain_spec())
     for day in range(5):
         here = [t for t in at if BEGIN + day * DAY <= t < BEGIN + (day + 1) * DAY]
         send(site, clock, rows(here, seed=day), BEGIN + (day + 1) * DAY)
     assert references(site)[-1].windows == expected
+    with site.database.read() as db:
+        told = reference_standing(site, db, service.current_spec(site, db, "support-intents"))["notices"]
+    assert said in "".join(n["sentence"] for n in told if n["kind"] == "no_windows")
     assert bool(windows(site)) == (expected is not None)
     assert all(w.rows for w in windows(site))
 

@@ -87,6 +87,8 @@ def test_a_test_row_of_long_ago_is_left_out_of_the_reference_and_named(site: Sit
     notices = {n["kind"]: n["sentence"] for n in standing(site)["notices"]}
     assert "2024-02-01" in notices["far_rows"]
     assert "leaves it out" in notices["far_rows"]
+    first = windows(site)[0]  # which closes before the reference does
+    assert (first.from_ts, first.to_seq, first.rows) == (BEGIN, 250, 249)
 
 
 def test_time_windows_do_not_begin_at_a_test_row_of_long_ago(site: Site, clock: ManualClock) -> None:
