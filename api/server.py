@@ -4,6 +4,7 @@ import json
 import logging
 import socket
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import typer
@@ -38,13 +39,19 @@ class _Server(uvicorn.Server):
         sys.stdout.flush()
 
 
-def listen(site: Site, *, as_json: bool) -> None:
+def listen(site: Site, *, as_json: bool, bound: Callable[[str], None] = lambda _: None) -> None:
+    """Serve until a signal ends it.
+
+    Args:
+        bound: called with the URL of the socket before the first request is taken.
+    """
     server = site.settings.server
     listener = socket.socket(socket.AF_INET6 if ":" in server.host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((server.host, server.port))
     host = f"[{server.host}]" if ":" in server.host else server.host
     announce: dict[str, Any] = {"url": f"http://{host}:{listener.getsockname()[1]}"}
+    bound(reachable(announce["url"]))
     if (key := first_admin(site)) is not None:
         announce["admin_key"] = key
     with site.database.write() as db:  # sign the entries so far before the first request arrives
@@ -52,6 +59,11 @@ def listen(site: Site, *, as_json: bool) -> None:
             issue_checkpoint(db, key=site.keys.signing, anchor=site.settings.anchor_dir, now=site.clock.now())
     announce["home"] = str(site.settings.home_dir)
     _Server(configured(create_app(site)), announce, as_json).run(sockets=[listener])
+
+
+def reachable(url: str) -> str:
+    """A URL that opens on this machine, also where the server listens on all addresses."""
+    return url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
 
 
 def configured(app: FastAPI) -> uvicorn.Config:

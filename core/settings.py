@@ -161,7 +161,7 @@ class NotifySettings(_Group):
     base_url: str | None = Field(
         None,
         description="address under which people open the pages, such as https://assay.example.com, for links in "
-        "messages; empty means ASSAY_CLIENT__URL",
+        "messages; empty means ASSAY_CLIENT__URL, and if that is not set either the address of `assay serve`",
     )
     gather_s: float = Field(
         10, ge=0, description="alerts of one incident within this time go into one message, seconds"

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -82,11 +83,11 @@ def _end_cleanly() -> None:
         signal.signal(number, leave)
 
 
-def _listen(site: "Site", *, as_json: bool) -> None:
+def _listen(site: "Site", *, as_json: bool, bound: Callable[[str], None] = lambda _: None) -> None:
     from api.server import listen
 
     try:
-        listen(site, as_json=as_json)
+        listen(site, as_json=as_json, bound=bound)
     except OSError as error:
         if error.errno not in (errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL):
             raise
@@ -105,13 +106,20 @@ def serve(home: Home = None, port: Port = None, as_json: JsonLine = False) -> No
     _end_cleanly()
     site = prepare(settings)
     stop = threading.Event()
-    keeper = threading.Thread(target=_keep_worker, args=(settings, stop), name="worker-keeper", daemon=True)
-    keeper.start()
+    keepers: list[threading.Thread] = []
+
+    def keep_worker(url: str) -> None:
+        keepers.append(
+            threading.Thread(target=_keep_worker, args=(settings, url, stop), name="worker-keeper", daemon=True)
+        )
+        keepers[0].start()
+
     try:
-        _listen(site, as_json=as_json)
+        _listen(site, as_json=as_json, bound=keep_worker)
     finally:
         stop.set()
-        keeper.join(timeout=15)
+        for keeper in keepers:
+            keeper.join(timeout=15)
         site.close()
 
 
@@ -147,9 +155,20 @@ def worker(home: Home = None, parent: Annotated[int | None, typer.Option(hidden=
         site.close()
 
 
-def _keep_worker(settings: Settings, stop: threading.Event) -> None:
-    """Run the worker as a child process, and restart it when it dies, because the loop must survive a crash."""
+def worker_environment(settings: Settings, url: str) -> dict[str, str]:
+    """The environment of the worker of `assay serve`, which listens at a URL: links in messages lead there.
+
+    An address that is set (ASSAY_NOTIFY__BASE_URL or ASSAY_CLIENT__URL) stays.
+    """
     environment = isolated(os.environ) | {"ASSAY_HOME": str(settings.home_dir)}
+    if settings.notify.base_url is None and "url" not in settings.client.model_fields_set:
+        environment["ASSAY_NOTIFY__BASE_URL"] = url
+    return environment
+
+
+def _keep_worker(settings: Settings, url: str, stop: threading.Event) -> None:
+    """Run the worker as a child process, and restart it when it dies, because the loop must survive a crash."""
+    environment = worker_environment(settings, url)
     command = [sys.executable, "-P", "-m", "api.cli", "worker", "--parent", str(os.getpid())]
     while not stop.is_set():
         child = subprocess.Popen(command, env=environment)  # noqa: S603 - our own interpreter and module, no shell

@@ -1,4 +1,4 @@
-"""`assay verify`: verify a bundle, this installation's own ledger, or its lake against the ledger."""
+"""`assay verify`: verify bundles, this installation's own ledger, or its lake against the ledger."""
 
 import sys
 from pathlib import Path
@@ -15,12 +15,14 @@ from governance.ledger.keys import earlier_vkeys
 from governance.proof.vkey import SigningKey
 from governance.verify.bundle import verify_bundle
 from governance.verify.describe import describe
-from governance.verify.findings import Facts, Finding, LogVerdict
+from governance.verify.findings import BundleVerdict, Facts, Finding, LogVerdict
 from governance.verify.lake import DIGEST, REWRITE, LakeVerdict, expected_files, verify_lake
 
 
 def verify(
-    bundle: Annotated[Path | None, typer.Argument(help="zip bundle; without it the installation's own ledger")] = None,
+    bundles: Annotated[
+        list[Path] | None, typer.Argument(help="zip bundles; without one the installation's own ledger")
+    ] = None,
     key: Annotated[
         list[str] | None, typer.Option(help="public key you trust (a vkey line, or a file with one)")
     ] = None,
@@ -30,19 +32,29 @@ def verify(
     home: Home = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Verify a bundle offline, or this installation's ledger against its checkpoints and anchor."""
-    if lake and bundle is not None:
+    """Verify bundles offline, or this installation's ledger against its checkpoints and anchor.
+
+    Of several bundles each has its verdict, with `--json` in a list; the exit status is 1 if any fails.
+    """
+    if lake and bundles:
         raise InvalidError("--lake verifies this installation's own lake; leave the bundle out", field="--lake")
     trusted = [Path(k).read_text().strip() if Path(k).is_file() else k for k in key or []] or None
-    if bundle is None:
+    if not bundles:
         _verify_own(home, trusted, lake, as_json)
         return
-    verdict = verify_bundle(bundle, trusted)
+    verdicts = [(bundle, verify_bundle(bundle, trusted)) for bundle in bundles]
     if as_json:
-        emit_json({"ok": verdict.ok, "trust": verdict.trust, "findings": [str(f) for f in verdict.findings]})
+        documents = [_document(verdict) for _, verdict in verdicts]
+        several = [{"bundle": str(bundle)} | one for (bundle, _), one in zip(verdicts, documents, strict=True)]
+        emit_json(documents[0] if len(documents) == 1 else several)
     else:
-        console.print(describe(verdict, bundle), markup=False, soft_wrap=True)
-    sys.exit(0 if verdict.ok else 1)
+        said = "\n\n".join(describe(verdict, bundle) for bundle, verdict in verdicts)
+        console.print(said, markup=False, soft_wrap=True)
+    sys.exit(0 if all(verdict.ok for _, verdict in verdicts) else 1)
+
+
+def _document(verdict: BundleVerdict) -> dict[str, Any]:
+    return {"ok": verdict.ok, "trust": verdict.trust, "findings": [str(f) for f in verdict.findings]}
 
 
 def _verify_own(home: Path | None, trusted: list[str] | None, lake: bool, as_json: bool) -> None:

@@ -8,32 +8,22 @@ from sqlalchemy.orm import Session
 
 from monitor import store
 from monitor.notify import deploys, maintenance
-from monitor.spec.model import ModelSpec
-from monitor.tables import Measurement, Window
+from monitor.tables import ESTIMATED, Window
 
 
-def consequences(db: Session, spec: ModelSpec, window: Window) -> str:
-    """The KPIs of a window that lie beyond their limits, realised or estimated; empty if none does."""
-    limits = {rule.metric: (rule.min, rule.max) for rule in spec.monitors.kpi}
+def consequences(db: Session, window: Window) -> str:
+    """The KPIs of a window whose value alarmed, or else whose estimate did; empty if none did.
+
+    An estimate alarms only if its whole band lies beyond the limit and no outcome contradicts it.
+    """
     found: dict[str, str] = {}
-    for m in store.window_measurements(db, window.id):
-        if m.monitor == "kpi" and not m.segment and m.metric in limits:
-            said = _beyond(m, *limits[m.metric])
-            if said:
+    measured = [m for m in store.window_measurements(db, window.id) if m.alarm and m.segment in ("", ESTIMATED)]
+    for monitor, how in (("kpi", "is"), ("estimate", "is estimated at")):
+        for m in measured:
+            if m.monitor == monitor and m.value is not None and m.limit is not None:
+                said = f"{m.metric.replace('_', ' ')} {how} {m.value:.3g}, limit {m.limit:g}"
                 found.setdefault(m.metric, said)
     return "; ".join(found.values())
-
-
-def _beyond(m: Measurement, low: float | None, high: float | None) -> str:
-    for value, how in ((m.value, "is"), (m.estimated, "is estimated at")):
-        for limit, crossed in ((low, _less(value, low)), (high, _less(high, value))):
-            if crossed and (how != "is" or m.alarm):
-                return f"{m.metric.replace('_', ' ')} {how} {value:.3g}, limit {limit:g}"
-    return ""
-
-
-def _less(one: float | None, other: float | None) -> bool:
-    return one is not None and other is not None and one < other
 
 
 def context(db: Session, model_id: UUID, window: Window | None, since: datetime, now: datetime) -> Iterator[str]:

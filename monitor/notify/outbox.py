@@ -1,8 +1,8 @@
 """The outbox: messages are written in the transaction of what they tell, and sent at least once.
 
 A message waits a moment for others about the same thing, then goes out. The next one of the same thread and channel
-gathers what happens during the cool-down, unless it is worse or the end. A try that fails is repeated with growing
-pauses; after the last one the message is dead, which is an alert of the installation.
+gathers what happens during the cool-down, unless it is worse, the first alert of a KPI, or the end. A try that fails
+is repeated with growing pauses; after the last one the message is dead, which is an alert of the installation.
 """
 
 import random
@@ -32,6 +32,7 @@ LONGEST_PAUSE: Final = timedelta(hours=1)  # between two tries
 KEPT: Final = timedelta(days=30)  # after a message was sent or has died
 TOLD: Final = ("waiting", "sending", "retrying", "sent")
 AT_ONCE: Final = ("resolved", "withdrawn", "worse", "test")
+COSTS: Final = ("kpi", "estimate")  # monitors whose alert means that a KPI fell through its limit
 DIGEST: Final = "digest"
 log = logger("monitor.notify.outbox")
 
@@ -117,6 +118,8 @@ def _earliest(site: Site, item: Announcement, previous: OutboxMessage | None, no
     """When an announcement may go out: soon, or after the cool-down of the message before it."""
     soon = site.clock.now() + timedelta(seconds=site.settings.notify.gather_s)
     if previous is None or item.occasion in AT_ONCE:
+        return soon
+    if item.occasion == "opened" and item.monitor in COSTS:  # what goes on has begun to cost: it is worse
         return soon
     if SEVERITY_RANK[item.severity] > SEVERITY_RANK[previous.severity]:
         return soon

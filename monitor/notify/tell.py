@@ -36,7 +36,7 @@ def tell(site: Site, db: Session, alert: Alert, occasion: Occasion) -> None:
         owner=spec.owner if spec else "", alert_id=alert.id, incident_id=alert.incident_id,
         window_id=window.id if window else None, monitor=alert.monitor, metric=alert.metric, column=alert.column,
         value=alert.value, limit=alert.limit, since=_since(alert),
-        consequence=describe.consequences(db, spec, window) if spec and window else "",
+        consequence=describe.consequences(db, window) if window else "",
         context=around(db, alert, site.clock.now()),
         runbook=spec.notify.runbook if spec and spec.notify else None,
     )  # fmt: skip

@@ -299,6 +299,9 @@ def test_a_bundle_verifies_and_one_changed_byte_is_named(bundle: Path, tmp_path:
     assert done.returncode == NO
     assert "ledger/entries.jsonl" in done.stdout
     assert "Traceback" not in done.stderr
+    done = assay("verify", str(bundle), str(copy), "--json")  # as from a shell's *.zip: a verdict each
+    assert done.returncode == NO, done.stderr
+    assert [(v["bundle"], v["ok"]) for v in json.loads(done.stdout)] == [(str(bundle), True), (str(copy), False)]
 
 
 @pytest.mark.parametrize(

@@ -105,11 +105,12 @@ def test_alerts_of_one_incident_are_one_message_and_later_ones_wait_for_the_cool
 def test_what_is_worse_or_over_does_not_wait_for_the_cool_down(configured: Configured, receiver: Receiver) -> None:
     site = configured(channels__ops=webhook(receiver.address))
     changed: list[dict[str, str]] = [{}, {"severity": "critical"}, {"occasion": "worse"}, {"occasion": "resolved"}]
+    changed += [{"monitor": "kpi", "metric": "accuracy"}, {"monitor": "estimate", "metric": "accuracy"}]
     for changes in changed:
         tell(site, item(site, **changes))
         assert deliver(site, "ops")
         pass_time(site, timedelta(minutes=1))
-    assert len(receiver.posted) == 4
+    assert len(receiver.posted) == 6
 
 
 def test_a_follow_up_never_overtakes_what_it_follows(configured: Configured, receiver: Receiver) -> None:
