@@ -38,6 +38,17 @@ def alarms_of(readings: Sequence[Reading | Measurement], sentence: str) -> list[
     return found
 
 
+def window_sentence(drift: str, others: Sequence[str], *, drifted: bool) -> str:
+    """The sentence of a window: what its verdict rests on comes first.
+
+    Args:
+        drift: the sentence of the drift verdict.
+        others: those of the other alarms.
+        drifted: whether drift is an alarm itself.
+    """
+    return " ".join([drift, *others] if drifted else [*others, drift])
+
+
 def severity_of(reading: Reading | Measurement) -> Severity:
     """The severity of one reading that alarms, by itself."""
     details = reading.details

@@ -22,7 +22,8 @@ from monitor.service import CurrentSpec
 from monitor.site import Site
 from monitor.spec import false_alarm_budget
 from monitor.spec.model import ModelSpec
-from monitor.tables import Measurement, ReferenceRow
+from monitor.tables import Measurement, ReferenceRow, Window
+from monitor.windows.alarms import window_sentence
 from monitor.windows.correction_history import LATE_OUTCOMES
 from monitor.windows.readings import Reading
 
@@ -214,7 +215,8 @@ def _readings(stream: ErrorStream, changes: Sequence[StreamAlarm]) -> list[Readi
                 "concept", name, now if change is None else change.statistic, None,
                 "sum of errors" if limit is not None else "mean error", stream.labels, limit=limit,
                 alarm=change is not None,
-                details={
+                details=({} if change is None else {"sentence": _sentence(change, stream)})
+                | {
                     "run_length": stream.run_length, "reference_mean": stream.mean, "current_mean": stream.current,
                     "fired_at": None if change is None else change.at,
                     "fired_mean": None if change is None else change.now,
@@ -226,11 +228,22 @@ def _readings(stream: ErrorStream, changes: Sequence[StreamAlarm]) -> list[Readi
 
 
 def _sentence(change: StreamAlarm, stream: ErrorStream) -> str:
+    sums = f": sum {change.statistic:.3f} above {stream.threshold:.3f}"
+    detector = DETECTOR_NAMES[change.detector] + (sums if change.detector == "page_hinkley" else "")
     return (
         f"Errors rose: the mean error of the last {change.rows:,} labels is {change.now:.3f}, against "
-        f"{stream.mean:.3f} in the reference ({DETECTOR_NAMES[change.detector]}, at label {change.at:,} since the "
+        f"{stream.mean:.3f} in the reference ({detector}, at label {change.at:,} since the "
         f"reference; at least {stream.run_length:,.0f} labels are expected between false alarms)."
     )
+
+
+def _joined(window: Window, sentence: str) -> str:
+    """The sentence of a window with one more alarm: behind a drift that is an alarm itself, else before it."""
+    drift = window.decision["sentence"]
+    others = window.sentence.removesuffix(drift).strip()
+    if not window.sentence.endswith(drift) or (window.verdict == "alarm" and not others):
+        return f"{window.sentence} {sentence}"
+    return window_sentence(drift, [o for o in (others, sentence) if o], drifted=False)
 
 
 def _record(site: Site, db: Session, current: CurrentSpec, readings: Sequence[Reading]) -> None:
@@ -250,7 +263,7 @@ def _record(site: Site, db: Session, current: CurrentSpec, readings: Sequence[Re
             stored.value, stored.reason, stored.limit = r.value, r.reason, r.limit
             stored.alarm, stored.details = r.alarm, r.details
         if r.alarm:
-            window.verdict, window.sentence = "alarm", f"{window.sentence} {r.sentence}"
+            window.sentence, window.verdict = _joined(window, r.sentence), "alarm"
         known[r.metric] = stored
     db.flush()
     alarms = []

@@ -88,6 +88,18 @@ def _contradiction(kpi: Reading, limits: Limits) -> str | None:
 
 def _sentence(kpi: Reading, found: Reading, limit: float | None) -> str:
     return (
-        f"{kpi.metric} is estimated at {found.value:.3f} ({found.low:.3f}-{found.high:.3f}) without outcomes, beyond "
-        f"its limit {limit:g}."
+        f"{kpi.metric} is estimated at {found.value:.3f} ({found.low:.3f}-{found.high:.3f}) {_known(kpi, found.n)}, "
+        f"beyond its limit {limit:g}."
     )
+
+
+def _known(kpi: Reading, rows: int) -> str:
+    """How many outcomes there are beside an estimate, and the value of the KPI that they give."""
+    there = round((kpi.details.get("coverage") or 0.0) * rows)
+    if not there:
+        return "without outcomes"
+    given = "" if kpi.value is None else f"{kpi.value:.3f}"
+    if given and kpi.low is not None and kpi.high is not None:
+        given += f", {kpi.low:.3f}-{kpi.high:.3f}"
+    verb = "outcome is" if there == rows == 1 else "outcomes are"
+    return f"while {there:,} of {rows:,} {verb} there" + (f" (they give {given})" if given else "")

@@ -13,6 +13,7 @@ from monitor.service import CurrentSpec, judging_inputs, spec_of
 from monitor.site import Site
 from monitor.tables import LaterVerdict, ReferenceRow, Window
 from monitor.windows import late_rows, limits
+from monitor.windows.alarms import window_sentence
 from monitor.windows.estimate_alarms import with_estimate_alarms
 from monitor.windows.judge import DueWindow, judge_window
 from monitor.windows.readings import Reading
@@ -64,9 +65,11 @@ def _record(
     alarmed = [r for r in readings if r.alarm]
     sentences = [r.sentence for r in alarmed if r.sentence and r.monitor != "drift"]
     kept = [r for r in readings if r.alarm or (r.monitor in KEPT_MONITORS and not r.segment)]
+    drifted = any(r.monitor == "drift" for r in alarmed)
     values = {
         "verdict": "alarm" if alarmed else "ok" if decision["judged"] else "unknown",
-        "sentence": " ".join([decision["sentence"], *sentences]), "drift": decision["verdict"], "p": decision["p"],
+        "sentence": window_sentence(decision["sentence"], sentences, drifted=drifted),
+        "drift": decision["verdict"], "p": decision["p"],
         "alpha": decision["alpha"], "readings": [_document(r) for r in kept], "judged_seq": window.judged_seq,
         "next_outcome": next_outcome, "judged_at": site.clock.now(),
     }  # fmt: skip

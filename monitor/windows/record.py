@@ -11,7 +11,7 @@ from monitor.alerts import follow
 from monitor.site import Site
 from monitor.tables import Measurement, Model, Window
 from monitor.windows import breakdown, estimates, limits
-from monitor.windows.alarms import alarms_of
+from monitor.windows.alarms import alarms_of, window_sentence
 from monitor.windows.correction_history import LATE_OUTCOMES, correction_fields
 from monitor.windows.estimate_alarms import with_estimate_alarms
 from monitor.windows.readings import Reading
@@ -43,6 +43,9 @@ def record(
             new[at] = values
         else:
             values |= correction_fields(stored, reading, now, reason)
+        if reading.alarm and reading.sentence:
+            values["details"] = values["details"] | {"sentence": reading.sentence}
+        if stored is not None:
             for field, value in values.items():
                 setattr(stored, field, value)
     # A window that was not judged before stored one reason for each statistic; now it has them column by column.
@@ -55,13 +58,20 @@ def record(
     sentence = window.decision["sentence"]
     # A KPI that turns out to be beyond its limit makes the drift of its window more severe, however late it is known.
     drift = [m for at, m in known.items() if at == _DRIFT and at not in fresh and m.alarm]
-    told: list[Reading | Measurement] = [*readings, *drift]
-    follow.follow(site, db, model, window, alarms_of(told, sentence), {(r.monitor, r.metric) for r in told}, reason)
+    judged: list[Reading | Measurement] = [*readings, *drift]
+    follow.follow(site, db, model, window, alarms_of(judged, sentence), {(r.monitor, r.metric) for r in judged}, reason)
     alarmed = any(m.alarm for m in known.values()) or any(values["alarm"] for values in new.values())
     # A window whose drift could not be judged is never ok, however good its KPIs are.
     window.verdict = "alarm" if alarmed else "ok" if window.decision["judged"] else "unknown"
-    other_alarms = [r.sentence for r in readings if r.alarm and r.sentence and r.monitor != "drift"]
-    window.sentence = " ".join([sentence, *other_alarms])
+    others = [r.sentence for r in readings if r.alarm and r.sentence and r.monitor != "drift"]
+    # Alarms that were not judged anew, such as that of the volume when outcomes arrive, still count.
+    others += [m.details["sentence"] for at, m in known.items() if at not in fresh and m.alarm and _is_told(m)]
+    drifted = any(r.alarm for r in judged if r.monitor == "drift")
+    window.sentence = window_sentence(sentence, list(dict.fromkeys(others)), drifted=drifted)
+
+
+def _is_told(stored: Measurement) -> bool:
+    return stored.monitor != "drift" and bool(stored.details.get("sentence"))
 
 
 def _place(reading: Reading) -> tuple[str, str, str, str]:

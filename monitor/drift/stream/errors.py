@@ -27,7 +27,7 @@ class StreamAlarm:
     """A detector that fired, its statistic, the number of labels since the reference, and the newest mean error.
 
     `statistic` is the value with which the detector fired, in the unit of `ErrorStream.statistics`; afterwards it
-    starts again.
+    starts again. That of ADWIN is `now`: the mean of its whole window still holds mostly earlier errors.
     `now` covers the newest `rows` labels, since errors most likely began to rise: of all runs of labels that end now,
     the one whose mean lies the most standard errors above the reference's.
     """
@@ -165,7 +165,8 @@ class ErrorStream:
                 found.append(StreamAlarm("page_hinkley", rise.statistic, self.labels, *self._newest()))
             before = window.mean
             if window.update(error) and window.mean > before:
-                found.append(StreamAlarm("adwin", self.current, self.labels, *self._newest()))
+                now, rows = self._newest()
+                found.append(StreamAlarm("adwin", now, self.labels, now, rows))
         return found
 
     def _newest(self) -> tuple[float, int]:

@@ -174,7 +174,9 @@ def test_an_estimate_alarms_only_with_its_whole_band_and_unless_outcomes_contrad
     assert estimated(0.7, 0.03).alarm
     assert not estimated(0.78, 0.03).alarm  # the band reaches the limit
     assert estimated(0.7, 0.03, realised=(100, 150)).alarm  # outcomes agree
-    assert estimated(0.7, 0.03, realised=(34, 40)).alarm  # a few good ones say little
+    few = estimated(0.7, 0.03, realised=(34, 40))
+    assert few.alarm  # a few good ones say little
+    assert "while 40 of 200 outcomes are there (they give 0.850, 0.7" in few.sentence
     assert not estimated(0.7, 0.03, realised=(130, 150)).alarm
     assert not estimated(0.7, 0.03, realised=(60, 60)).alarm  # few, but certain
     invalid = estimated(0.7, 0.03, valid=False)

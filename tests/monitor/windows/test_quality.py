@@ -136,3 +136,4 @@ def test_a_day_with_few_rows_alarms_for_windows_of_time(site: Site) -> None:
     assert newest.decision["verdict"] == "volume_changed"
     assert alert.sentence.startswith("Volume: 60 rows per block, against 240 expected")
     assert "the distribution is not judged" in newest.sentence
+    assert newest.sentence.startswith("Volume: 60 rows")
