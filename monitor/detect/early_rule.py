@@ -18,6 +18,7 @@ from monitor.detect.findings import (
     change_of,
     cluster_shares,
     detectable_changes,
+    is_hidden,
     meaning_of,
     standard_deviation,
     times_floor_of,
@@ -118,8 +119,10 @@ def _with_verdict(
     if unseen:
         return replace(answer, p=p, reason=f"p = {p:.2g} > {alpha:.3g}; too few rows to detect {unseen}")
     if not answer.visible:
+        hidden = any(is_hidden(f, answer.design_effects) for f in answer.columns)
+        few = "rows, which come in bursts," if hidden else "rows"
         reason = (
-            f"{answer.n_window} rows are too few to show any change at a false-alarm rate of {alpha:.2g}; fix longer "
+            f"{answer.n_window} {few} are too few to show any change at a false-alarm rate of {alpha:.2g}; fix longer "
             "windows under `monitors.windows`, such as `[7d]`"
         )
         return replace(answer, p=p, reason=reason)
@@ -152,6 +155,8 @@ def _tests(
             smallest = visible * standard_deviation(counts) if visible < 1.0 / BELOW_PER_STD else None
         else:
             smallest = _visible_share(means[0][part], n, m, level)
+        if m < MIN_ROWS:
+            smallest = None
         gated = float(p[above[part]].min()) if above[part].any() else 1.0
         found.append(
             _ColumnTest(

@@ -40,6 +40,7 @@ MEANINGS: Final[Mapping[str, Meaning]] = {
 MAX_CLUSTERS_SHOWN: Final = 3
 # A floor counts as at most this part of the largest change that is possible: half of that is always 16 times the floor.
 MAX_FLOOR_PART: Final = 1.0 / 32.0
+MIN_BURST: Final = 2.0  # a design effect from which rows are said to come in bursts
 
 
 @dataclass(frozen=True)
@@ -228,6 +229,12 @@ def is_detectable(finding: ColumnFinding) -> bool:
     """
     visible = finding.visible_change
     return visible is not None and visible > 0 and (finding.kind == "number" or visible < 1)
+
+
+def is_hidden(finding: ColumnFinding, design_effects: Mapping[str, float]) -> bool:
+    """Whether a window could show no change of a column that varies, where several of its rows count as one."""
+    constant = finding.visible_change == 0
+    return not constant and not is_detectable(finding) and design_effects.get(finding.column, 1.0) >= MIN_BURST
 
 
 def undetectable_changes(

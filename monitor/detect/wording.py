@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from monitor.detect.decide import DriftDecision
-from monitor.detect.findings import ClusterShare, ColumnFinding, is_detectable
+from monitor.detect.findings import ClusterShare, ColumnFinding, is_detectable, is_hidden
 
 MAX_COLUMNS_NAMED: Final = 3
 MAX_CLUSTERS_NAMED: Final = 2
@@ -66,7 +66,17 @@ def _detectable(decision: DriftDecision) -> str:
         else f"{f.column} by {100 * (f.visible_change or 0.0):.2g} points"
         for f in nearest
     ]
-    return f" It would have shown a change of {', '.join(changes)}."
+    return f" It would have shown a change of {', '.join(changes)}.{_in_bursts(decision)}"
+
+
+def _in_bursts(decision: DriftDecision) -> str:
+    """The columns of which the early rule could have shown no change, because many of their rows count as one."""
+    hidden = [f.column for f in decision.columns if is_hidden(f, decision.design_effects)]
+    if not hidden:
+        return ""
+    more = f" and {len(hidden) - MAX_COLUMNS_NAMED} more" if len(hidden) > MAX_COLUMNS_NAMED else ""
+    their = "its" if len(hidden) == 1 else "their"
+    return f" Not visible: {', '.join(hidden[:MAX_COLUMNS_NAMED])}{more}, because {their} rows come in bursts."
 
 
 def _left_out(decision: DriftDecision) -> str:

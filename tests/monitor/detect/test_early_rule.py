@@ -8,6 +8,7 @@ import pytest
 
 from monitor.detect.decide import DriftDecision
 from monitor.detect.early_rule import early_rule
+from monitor.detect.wording import describe
 from monitor.profile.block import profile_blocks
 from monitor.profile.design_effect import window_effects, with_design_effects
 from monitor.profile.fit_reference import fit_reference
@@ -103,6 +104,16 @@ def test_the_rows_of_one_session_are_not_enough_data() -> None:
     decision = judged(fitted(bursts(rng, REFERENCE)), bursts(rng, WINDOW))
     assert decision.verdict == "not_enough_data"
     assert "come in bursts" in decision.reason
+
+
+def test_a_quiet_verdict_names_a_column_whose_rows_come_in_bursts() -> None:
+    rng = np.random.default_rng(10)
+    frame = independent(rng, REFERENCE + WINDOW)
+    frame = frame.with_columns(x=pl.Series(np.repeat(rng.normal(size=24), 50)))
+    decision = judged(fitted(frame[:REFERENCE]), frame[REFERENCE:])
+    assert decision.verdict == "no_evidence"
+    assert "x" not in {part.column for part in decision.visible}
+    assert "Not visible: x, because its rows come in bursts." in describe(decision)
 
 
 def test_the_design_effects_are_stored_with_the_reference() -> None:
