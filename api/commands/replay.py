@@ -22,6 +22,7 @@ NOT_JUDGED_REASONS: Final = {
     "few_rows": "too few rows to test a share", "no_reference": "the reference could not be fitted",
     "no_value": "no value was defined", "not_enough_data": "not enough data", "not_learned": "nothing was learned yet",
     "reference": "they belong to the reference", "reference_too_short": "the reference is too short for alpha",
+    "not_tested": "the volume could not be tested against the reference",
     "volume_changed": "the volume of traffic changed",
 }  # fmt: skip
 MAX_SHOWN_REJECTIONS: Final = 20  # rejected rows shown to a person; --json has them all

@@ -141,8 +141,9 @@ def decide(
         return replace(
             answer,
             verdict="reference_too_short",
-            reason=f"{sizes[2]} reference blocks and {sizes[3]} window blocks cannot support a false-alarm rate of "
-            f"{alpha:g}; use {missing} more reference blocks, or shorter blocks",
+            reason=f"{_blocks(sizes[2], 'reference')} and {_blocks(sizes[3], 'window')} are too few for a false-alarm "
+            f"rate of {alpha:.2g}; use {missing} more {_blocks(missing, 'reference').partition(' ')[2]}, or shorter "
+            "blocks",
         )
     sums = block_sums(profile, window, tuple(plan.refused))
     if not sums.statistics:
@@ -154,7 +155,7 @@ def decide(
     answer = replace(answer, columns=columns, visible=detectable_changes(columns), draws=len(choices))
     if volume is not None and changed:
         p_at_volume = max(result.p, p_at_changed_volume(sums, arranged, choices, result.variances))
-        reason = f"the window has {volume.ratio:.2g} times the expected rows (p of the distribution {p_at_volume:.2g})"
+        reason = f"the window has {volume.times} the expected rows (p of the distribution {p_at_volume:.2g})"
         return replace(answer, verdict="volume_changed", reason=reason, p_at_volume=p_at_volume)
     if volume is not None and volume.unclear(volume_alpha or alpha):
         return replace(answer, reason=_unclear_volume(volume))
@@ -164,7 +165,7 @@ def decide(
 def _unclear_volume(volume: Volume) -> str:
     detail = f"p = {volume.p:.2g}" if volume.p is not None else volume.reason
     return (
-        f"the window has {volume.ratio:.2g} times the expected rows, too far from 1 to judge the distribution, and it "
+        f"the window has {volume.times} the expected rows, too far from 1 to judge the distribution, and it "
         f"is not certain that the volume changed ({detail})"
     )
 
@@ -228,3 +229,7 @@ def _check_names(profile: ReferenceProfile, values: Mapping[str, float], argumen
             raise InvalidError(f"{argument} names {name!r}, which the reference does not watch", column=name)
         if not (math.isfinite(value) and value >= 0):
             raise InvalidError(f"{argument}[{name!r}] is {value}; give a number >= 0", column=name, value=str(value))
+
+
+def _blocks(count: int, kind: str) -> str:
+    return f"{count} {kind} block{'' if count == 1 else 's'}"

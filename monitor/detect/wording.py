@@ -37,6 +37,17 @@ def _verdict(decision: DriftDecision) -> str:
     return f"Drift: {'; '.join(_describe_finding(f) for f in ranked[:MAX_COLUMNS_NAMED])}{more}."
 
 
+def edge(detail: str | None) -> str:
+    """The edge of a share of values, to three significant digits; one next to zero is zero to a reader."""
+    try:
+        value = float(detail or "")
+    except ValueError:
+        return str(detail)
+    if 0 < abs(value) < 1e-6:
+        return f"about 0 ({value:.1e})"
+    return str(detail) if len(str(detail)) <= 6 else f"{value:.6g}"
+
+
 def leading(decision: DriftDecision) -> list[ColumnFinding]:
     """The columns that alarm, the most certain first; none where drift is spread over many columns."""
     return _largest_first([f for f in decision.columns if f.alarmed])
@@ -138,11 +149,11 @@ def _describe_effect(finding: ColumnFinding, points: str, change: str) -> str:
                 f"values spread {'wider' if finding.value > 0 else 'narrower'} (distance from the middle rank {change})"
             )
         case "share_below":
-            return f"values up to {finding.detail}: {points}"
+            return f"values up to {edge(finding.detail)}: {points}"
         case "missing":
             return f"missing values: {points}"
         case "share":
             return f"{finding.detail!r}: {points}"
         case "other":
-            return f"rare known values: {points}"
+            return f"values that were rare in the reference, or new: {points}"
     return f"values never seen before: {points}"

@@ -41,6 +41,14 @@ class Volume:
     def outside(self) -> bool:
         return self.ratio is not None and not 1.0 / MAX_FACTOR <= self.ratio <= MAX_FACTOR
 
+    @property
+    def times(self) -> str:
+        """The ratio in words, to two significant digits."""
+        ratio = self.ratio or 0.0
+        if ratio >= 10:
+            return f"about {float(f'{ratio:.2g}'):,.0f} times"
+        return "less than 0.001 times" if 0 < ratio < 0.001 else f"{ratio:.2g} times"
+
     def changed(self, alpha: float) -> bool:
         """Whether the volume alarms at the false-alarm rate `alpha`."""
         return self.outside and self.p is not None and self.p <= alpha

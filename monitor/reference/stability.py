@@ -11,6 +11,7 @@ from core.arrays import Ints
 from monitor.detect.moved_columns import MovedColumn, Stability, stability
 from monitor.detect.rules import parse_changes
 from monitor.detect.support import supports_block_rule
+from monitor.detect.wording import edge
 from monitor.profile.by_column import Rows, column_names
 from monitor.profile.reference_profile import ReferenceProfile
 from monitor.spec.model import ModelSpec
@@ -145,7 +146,7 @@ def _what(column: dict[str, Any]) -> str:
         case "share":
             return repr(column["detail"])
         case "share_below":
-            return f"values up to {column['detail']}"
+            return f"values up to {edge(column['detail'])}"
         case "mean":
             return "mean"
         case "location":
@@ -155,7 +156,7 @@ def _what(column: dict[str, Any]) -> str:
         case "missing":
             return "missing values"
         case "other":
-            return "rare values"
+            return "values that are rare in it"
     return "values that other parts of it do not have"
 
 

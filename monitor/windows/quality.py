@@ -194,7 +194,7 @@ def volume_from_reading(stored: Any) -> Volume:
 def _volume_sentence(found: Volume) -> str:
     return (
         f"Volume: {found.value:,.0f} rows per block, against {found.expected:,.0f} expected at this time of the week "
-        f"({found.ratio:.2g} times, p = {found.p:.2g})."
+        f"({found.times}, p = {found.p:.2g})."
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from monitor.detect.decide import DriftDecision, decide
 from monitor.detect.findings import MEANINGS, ClusterShare, ColumnFinding
-from monitor.detect.wording import describe
+from monitor.detect.wording import describe, edge
 from monitor.profile.block import BlockProfile, equal_blocks, profile_coded
 from monitor.profile.coding import CodedColumns, coded_columns
 from monitor.profile.fit_reference import fit_reference
@@ -173,3 +173,12 @@ def test_new_intents_are_described_as_a_new_kind_of_request(streams: list[Stream
     decision = decide(streams[0].profile, streams[0].window(np.random.default_rng(1), 0.5), alpha=0.01)
     assert {"text.distance", "confidence"} <= {f.column for f in decision.columns if f.alarmed}
     assert "new kind of request" in describe(decision) or "confidence" in describe(decision)
+
+
+def test_edges_and_rare_values_are_told_in_plain_words() -> None:
+    assert (edge("7"), edge("2.38419e-07"), edge("0.12345678")) == ("7", "about 0 (2.4e-07)", "0.123457")
+    finding = ColumnFinding(
+        "plan", "category", "other", None, 0.5, 0.0, 0.535, "share of rows", 9.0, 0.001, True, True, None
+    )
+    decision = DriftDecision("drift", 0.001, 0.01, (finding,), (), 1500, 500, 30, 10, 1000, "")
+    assert "values that were rare in the reference, or new: from 0.0 % to 53.5 %" in describe(decision)

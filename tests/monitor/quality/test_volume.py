@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from monitor.quality import volume
-from monitor.quality.volume import MIN_DEGREES
+from monitor.quality.volume import MIN_DEGREES, Volume
 
 DAY, HOUR = 86_400, 3_600
 MONDAY = 4 * 7 + 4  # the epoch's first day was a Thursday
@@ -119,3 +119,11 @@ def test_a_day_without_a_row_is_a_change_and_a_night_that_never_had_one_is_not()
     quiet = volume(dict.fromkeys(range(MONDAY, MONDAY + 14), 0), {MONDAY + 14: 1}, DAY)
     assert quiet.ratio == 1.0
     assert not quiet.outside
+
+
+@pytest.mark.parametrize(
+    ("ratio", "words"),
+    [(1010.1, "about 1,000 times"), (2.53, "2.5 times"), (0.25, "0.25 times"), (1e-5, "less than 0.001 times")],
+)
+def test_a_ratio_is_told_without_powers_of_ten(ratio: float, words: str) -> None:
+    assert Volume(1.0, 1.0, ratio, 0.001, None, 1, 1).times == words
