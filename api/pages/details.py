@@ -19,6 +19,7 @@ from monitor.alerts import examples, headlines
 from monitor.alerts import store as alert_store
 from monitor.alerts.quiet import quiet_reason
 from monitor.notify.tell import around
+from monitor.service import current_spec
 from monitor.site import Site
 from monitor.spec.parse import parse_spec
 from monitor.tables import ReferenceRow, Window
@@ -46,9 +47,10 @@ def alert_page(caller: Reader, alert_id: UUID, site: SiteDep, db: ReadDb) -> HTM
     first, last = store.window(db, alert.first_window_id), store.window(db, alert.last_window_id)
     shown = model is not None and caller.may(Permission.EVENTS_READ)
     rows = examples.examples(site, alert, model.name) if shown and model is not None else []
+    responsible = current_spec(site, db, model.name).spec.owner if model is not None else ""
     return page(
-        "alert.html", caller=caller, alert=alert, model=model, first=first, last=last, cite=citations.find,
-        around=around(db, alert, site.clock.now()),
+        "alert.html", caller=caller, alert=alert, model=model, responsible=responsible, first=first, last=last,
+        cite=citations.find, around=around(db, alert, site.clock.now()),
         examples=rows, told=headlines.last_announced(alert), incident=alert_store.incident(db, alert.incident_id),
         others=[a for a in alert_store.alerts_of_incident(db, alert.incident_id) if a.id != alert.id],
         timeline=alert_store.notes(db, alert.incident_id), quiet=quiet_reason(db, alert, site.clock.now()),

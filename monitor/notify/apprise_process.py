@@ -36,7 +36,8 @@ class _Heard(logging.Handler):
     def reason(self) -> str:
         if self.statuses:
             status = self.statuses[-1]
-            return f"answered {status}" + (", a redirect, which is not followed" if status.startswith("3") else "")
+            redirect = ", a redirect, which is not followed; set its address"
+            return f"answered {status}" + (redirect if status.startswith("3") else "")
         return "no connection, or it broke off" if self.unreachable else "not accepted"
 
 

@@ -34,7 +34,11 @@ def test_pages_and_api_mark_numbers_that_are_not_judged_and_alarms_of_estimates(
     shown = client.get(f"/windows/{window.id}", headers=html).text
     assert "not judged: n = 1 is below the minimum of 30" in shown
     assert "accuracy, estimated" in shown
-    assert "estimated without outcomes" in client.get(f"/alerts/{alert['id']}", headers=html).text
+    of_alert = client.get(f"/alerts/{alert['id']}", headers=html).text
+    assert "estimated without outcomes" in of_alert
+    assert "owner of the model: risk@example.com; nobody has taken it yet" in of_alert
     page = client.get("/models/loans", headers=html).text
+    assert "<dt>accuracy, estimated</dt>" in page  # of one row nothing is realised yet
+    assert page.index("<dt>accuracy, estimated</dt>") < page.index("realised, too few rows")
     assert "not judged: n = 1 is below the minimum of 30" in page
     assert "is estimated at" in page

@@ -68,7 +68,10 @@ def test_an_http_service_gets_text_and_the_chart(configured: Configured) -> None
     ("answers", "reason"),
     [
         (answer(403), "answered 403"),
-        (answer(302, Location="http://127.0.0.1:1/"), "answered 302, a redirect, which is not followed"),
+        (
+            answer(302, Location="http://127.0.0.1:1/"),
+            "answered 302, a redirect, which is not followed; set its address",
+        ),
         (receivers.hang, "no answer within 3 s"),
     ],
 )
