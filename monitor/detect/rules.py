@@ -31,6 +31,7 @@ def judge(
     seed: int,
     volume: Volume | None = None,
     early: Mapping[str, float] | None = None,
+    instead: str | None = None,
 ) -> DriftDecision:
     """Judge one window by the rule of the spec, or by the early rule while the reference is short.
 
@@ -44,6 +45,7 @@ def judge(
         seed: of the permutations.
         volume: for time windows, the rows of the window and those expected.
         early: for the early rule, the design effects of the window's rows by column; None where it does not judge.
+        instead: which reference to write where this one is too short; None for a longer one of the same kind.
     """
     drift = spec.monitors.drift
     alphas = {} if early is not None else alpha_by_window_length(spec, profile)
@@ -74,7 +76,9 @@ def judge(
         volume_alpha=false_alarm_budget.alpha(spec, "volume", window_length) if volume is not None else None,
     )  # fmt: skip
     if decision.verdict == "reference_too_short":
-        return replace(decision, reason=f"{decision.reason}; {_longer_reference(spec, profile, window_length)}")
+        return replace(
+            decision, reason=f"{decision.reason}; {instead or _longer_reference(spec, profile, window_length)}"
+        )
     return decision
 
 

@@ -1,5 +1,6 @@
 """Say at once, when a reference is fitted, which columns moved within it, and which reference to take instead."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ from monitor.detect.support import supports_block_rule
 from monitor.detect.wording import edge
 from monitor.profile.by_column import Rows, column_names
 from monitor.profile.reference_profile import ReferenceProfile
+from monitor.spec.forecast import needed_time
 from monitor.spec.model import ModelSpec
 from monitor.spec.monitors import RowWindow
 from monitor.spec.times import DAY, block_length, profile_parts
@@ -40,11 +42,15 @@ def moved_document(spec: ModelSpec, fitted: ReferenceProfile, frame: Rows, block
         return None
     times = _times(frame, blocks, fitted.labels)
     columns = [_column(moved, times, len(fitted.blocks)) for moved in found.moved]
-    suggested = None if times is None else _suggested(found, times)
+    long_enough = found.stable_from is not None and _is_long_enough(spec, fitted, found.stable_from)
+    lasts = timedelta() if long_enough else _time_for_block_rule(spec, fitted)
+    suggested = None if times is None else _suggested(found, times, lasts)
     document = {
-        "columns": columns, "suggested": suggested, "stable": found.stable_from is not None,
-        "long_enough": found.stable_from is not None and _is_long_enough(spec, fitted, found.stable_from),
-    }  # fmt: skip
+        "columns": columns,
+        "suggested": suggested,
+        "stable": found.stable_from is not None,
+        "long_enough": long_enough,
+    }
     return document | {"sentence": _sentence(document)}
 
 
@@ -82,12 +88,30 @@ def _column(moved: MovedColumn, times: list[datetime] | None, blocks: int) -> di
     return document
 
 
-def _suggested(found: Stability, times: list[datetime]) -> dict[str, str]:
-    """The last stable stretch of the reference, or as long a time after its end."""
+def _suggested(found: Stability, times: list[datetime], lasts: timedelta) -> dict[str, str]:
+    """The last stable stretch of the reference, or as long a time after its end; either lasts this long at least."""
     end = _next_minute(times[-1])
     if found.stable_from is not None:
-        return {"from": _minute(_this_minute(times[found.stable_from])), "to": _minute(end)}
-    return {"from": _minute(end), "to": _minute(end + (end - _this_minute(times[0])))}
+        begin = _this_minute(times[found.stable_from])
+        return {"from": _minute(begin), "to": _minute(max(end, begin + lasts))}
+    return {"from": _minute(end), "to": _minute(end + max(end - _this_minute(times[0]), lasts))}
+
+
+def _time_for_block_rule(spec: ModelSpec, fitted: ReferenceProfile) -> timedelta:
+    """The time that a reference must span for the block rule, with rows for the encoders; 0 for windows of rows."""
+    if isinstance(spec.monitors.window_lengths, RowWindow):
+        return timedelta()
+    for_encoders = (fitted.rows + fitted.rows_for_encoders) / max(fitted.rows, 1)
+    days = math.ceil(for_encoders * (needed_time(spec, spec.monitors.scales) / DAY))
+    return (days + 1) * DAY  # days that are not whole count as none
+
+
+def range_in_words(moved: dict[str, Any] | None) -> str | None:
+    """Which reference to write instead of one within which a column moved; None where none can be named."""
+    if moved is None or moved["suggested"] is None:
+        return None
+    start, end = moved["suggested"]["from"], moved["suggested"]["to"]
+    return f"a column moved within the reference, so write `baseline: {{range: {{from: {start}, to: {end}}}}}`"
 
 
 def _this_minute(at: datetime) -> datetime:
@@ -120,7 +144,7 @@ def _sentence(document: dict[str, Any]) -> str:
         if document["stable"]:
             which = "its last stable stretch"
             if not document["long_enough"]:
-                which += ", and move `to` on as rows like these arrive, because it is too short for the block rule"
+                which += ", and go on until it is long enough for the block rule, if later rows are like these"
         advice = f"Take {which}: `baseline: {{range: {{from: {suggested['from']}, to: {suggested['to']}}}}}`."
     return (
         f"{moved} moved within the reference itself: {named}{more}. A later change within the range that the reference "

@@ -100,7 +100,7 @@ def forecast(spec: ModelSpec, *, rows_per_day: float) -> Forecast:
         shortest = min(duration(w) for w in windows)
         rows = max(1, round(rows_per_day * (shortest / DAY)))
         reference, lasted = _reference(chosen, rows_per_day, shortest)
-        needed = _needed_time(chosen, scales)
+        needed = needed_time(chosen, scales)
         early = spec.monitors.windows == "auto" or spec.fixed_baseline is None
         why = None
         if rule == "blocks" and lasted < needed:
@@ -123,7 +123,15 @@ def forecasts(spec: ModelSpec, *, rows_per_day: float | None) -> tuple[Forecast,
 
 def time_needed_sentence(spec: ModelSpec, scale: str, rows_per_day: float | None) -> str:
     """The key and the value to write where a reference is too short for windows of a length of their own."""
-    needed = _needed_time(spec, spec.monitors.scales)
+    needed, fixed = needed_time(spec, spec.monitors.scales), spec.fixed_baseline
+    if fixed is not None and fixed.range is not None:
+        start = fixed.range.from_
+        end = start + needed + DAY  # days that are not whole count as none
+        return (
+            f"write `baseline: {{range: {{from: {start:%Y-%m-%dT%H:%MZ}, to: {end:%Y-%m-%dT%H:%MZ}}}}}`, which covers "
+            f"{_days(needed)} whole days, or `baseline: auto`, so that an early rule judges {scale} from about "
+            "1,000 rows on"
+        )
     rows = "" if rows_per_day is None else f"`baseline: {{rows: first {math.ceil(rows_per_day * (needed / DAY)):,}}}`"
     rows = rows.replace(",", "")
     first = f"write {rows}, which covers {_days(needed)} days, or " if rows else ""
@@ -145,7 +153,7 @@ def _reference(spec: ModelSpec, rows_per_day: float, shortest: timedelta) -> tup
     return round(windows * rows), windows * shortest
 
 
-def _needed_time(spec: ModelSpec, scales: Sequence[str]) -> timedelta:
+def needed_time(spec: ModelSpec, scales: Sequence[str]) -> timedelta:
     """The time that a reference must cover so that the block rule can judge windows of these lengths, about."""
     lengths = [duration(scale) for scale in scales]
     shortest, longest = min(lengths), max(lengths)

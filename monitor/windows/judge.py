@@ -14,6 +14,7 @@ from monitor.drift import drift_scores
 from monitor.profile.block import merge_all, without_column
 from monitor.profile.design_effect import window_effects
 from monitor.reference import block_profiles, profile_job
+from monitor.reference.stability import range_in_words
 from monitor.service import CurrentSpec
 from monitor.site import Site
 from monitor.spec import false_alarm_budget
@@ -123,7 +124,7 @@ def _judge_drift(
         early = window_effects(window.frame, reference.coding, person)
     decision = judge(
         current.spec, reference, window.scale, blocks, scores, first=labels.start, seed=seed, volume=volume,
-        early=early,
+        early=early, instead=range_in_words(row.moved),
     )  # fmt: skip
     readings = drift_readings(decision, scores)
     n = window.frame.height

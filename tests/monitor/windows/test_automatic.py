@@ -257,3 +257,23 @@ def test_windows_are_not_longer_than_rows_are_kept(site: Site, clock: ManualCloc
     declare(site, plain_spec(retention="7d"))
     send(site, clock, rows(times(20, 40)), BEGIN + 40 * DAY)
     assert references(site)[0].windows == ["7d"]
+
+
+def test_a_reference_that_moved_and_is_too_short_is_told_one_that_is_long_enough(
+    site: Site, clock: ManualClock
+) -> None:
+    monitors = plain_spec().document["monitors"] | {"windows": ["1d"]}
+    declare(site, plain_spec(baseline={"rows": "first 2400"}, monitors=monitors))
+    moved = pl.when(pl.col("ts") < BEGIN + 7 * DAY).then(pl.lit("app")).otherwise(pl.lit("web")).alias("channel")
+    send(site, clock, rows(times(200, 14)).with_columns(moved), BEGIN + 14 * DAY)
+    (reference,) = references(site)
+    assert reference.moved is not None
+    start, end = (datetime.fromisoformat(reference.moved["suggested"][key]) for key in ("from", "to"))
+    assert start >= BEGIN + 7 * DAY  # none of the rows that moved
+    assert end >= start + 38 * DAY  # 1 / alpha days, and one more for days that are not whole
+    written = f"`baseline: {{range: {{from: {start:%Y-%m-%dT%H:%MZ}, to: {end:%Y-%m-%dT%H:%MZ}}}}}`"
+    too_short = windows(site)[-1]
+    assert too_short.decision["verdict"] == "reference_too_short"
+    assert written in too_short.sentence
+    assert written in reference.moved["sentence"]
+    assert "rows: first" not in too_short.sentence
