@@ -74,8 +74,10 @@ def told(found: Any) -> Any:
 
 
 CASES = [
-    pytest.param(spec(700, ["7d"]), timedelta(hours=1), 2400, None, id="outcomes with events"),
-    pytest.param(spec(700, ["7d"]), timedelta(hours=1), 2400, timedelta(days=3), id="late outcomes"),
+    pytest.param(spec(700, ["7d"]), timedelta(hours=1), 2400, None, id="outcomes with events", marks=pytest.mark.slow),
+    pytest.param(
+        spec(700, ["7d"]), timedelta(hours=1), 2400, timedelta(days=3), id="late outcomes", marks=pytest.mark.slow
+    ),
     pytest.param(spec(200, ["60d"]), timedelta(days=1), 500, None, id="one row a day"),
 ]
 

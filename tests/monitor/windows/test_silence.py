@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
+import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 
@@ -181,6 +182,7 @@ def test_a_history_sent_at_once_is_no_silence_and_says_when_live_rows_stop(site:
     assert len(look(site, clock, clock.now() + 6 * HOUR)) == 1
 
 
+@pytest.mark.slow
 def test_a_history_before_a_daily_drop_does_not_alarm_between_drops(site: Site, clock: ManualClock) -> None:
     """The times of events say nothing about when they are sent."""
     declare(site)
