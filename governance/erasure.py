@@ -114,12 +114,22 @@ def remembered(db: Session, case: Case, what: str) -> dict[str, Any]:
     return found
 
 
-def complete(db: Session, erasure_id: UUID, *, proof: str, facts: Mapping[str, Any], now: datetime) -> Erasure:
-    """Record the end in the caller's transaction, and drop the facts that the steps kept."""
+def record_proof(db: Session, erasure_id: UUID, *, proof: str, facts: Mapping[str, Any], now: datetime) -> Erasure:
+    """Write the ledger entry of a proof in the caller's transaction, and drop the facts that the steps kept.
+
+    The erasure is not shown as done before a checkpoint covers this entry, which must be committed to be signed.
+    """
     row = erasure(db, erasure_id, lock=True)
-    row.state, row.proof, row.error, row.found, row.completed_at = "done", proof, None, None, now
+    row.proof, row.found = proof, None
     row.done_entry = append_entry(
         db, kind="erasure.done", actor=SYSTEM_ACTOR, subject=f"erasure:{row.id}", at=now,
         body={"erasure": row.id, "requested": row.requested_entry, "proof": proof, **facts},
     )  # fmt: skip
+    return row
+
+
+def complete(db: Session, erasure_id: UUID, *, now: datetime) -> Erasure:
+    """Record the end in the caller's transaction, which issues the checkpoint that covers the proof's entry."""
+    row = erasure(db, erasure_id, lock=True)
+    row.state, row.error, row.completed_at = "done", None, now
     return row

@@ -92,8 +92,11 @@ def run(site: Site, erasure_id: UUID) -> Retry | None:
         site.database.forget()
         return None
     try:
-        if (retry := _steps(site, row)) is None:
-            retry = _finish(site, erasure_id)
+        retry = None
+        if row.done_entry is None and (retry := _steps(site, row)) is None:
+            retry = _prove(site, erasure_id)
+        if retry is None:
+            _close(site, erasure_id)
     except Exception as error:
         reason = f"{error.code}: {error.message}" if isinstance(error, AppError) else type(error).__name__
         with site.database.write() as db:
@@ -126,8 +129,8 @@ def _models(site: Site, row: Erasure) -> list[str]:
         return [model.name for model in monitored.models(db)]
 
 
-def _finish(site: Site, erasure_id: UUID) -> Retry | None:
-    """Write the proof, record its digest, sign the ledger and leave nothing in the database's own files.
+def _prove(site: Site, erasure_id: UUID) -> Retry | None:
+    """Write the proof and record its digest in the ledger.
 
     Nothing is proved while a row is found that was there when the erasure was asked for: then all steps are repeated.
     """
@@ -153,12 +156,22 @@ def _finish(site: Site, erasure_id: UUID) -> Retry | None:
         removed[table["table"]] += table["rows_removed"]
     facts = {"rows_removed": removed, "adapters": [f"{a['model']} {a['version']}" for a in adapters]}
     with site.database.write() as db:
-        if erasure.erasure(db, erasure_id, lock=True).state != "done":
-            erasure.complete(db, erasure_id, proof=artifact, facts=facts, now=now)
+        if erasure.erasure(db, erasure_id, lock=True).done_entry is None:
+            erasure.record_proof(db, erasure_id, proof=artifact, facts=facts, now=now)
+    return None
+
+
+def _close(site: Site, erasure_id: UUID) -> None:
+    """Sign the ledger, show the erasure as done, and leave nothing in the database's own files.
+
+    Only a committed entry may be signed: the anchor file is written at once, and a transaction that then failed would
+    leave a signed ledger that never was. So the entry has its own transaction, and "done" comes with the checkpoint.
+    """
+    now = site.clock.now()
     with site.database.write() as db:
         issue_checkpoint(db, key=site.keys.signing, anchor=site.settings.anchor_dir, now=now)
+        erasure.complete(db, erasure_id, now=now)
     site.database.forget()
-    return None
 
 
 def _model_proof(site: Site, case: Case) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import io
 import json
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -210,17 +211,27 @@ def erase(site: Site) -> dict[str, Any]:
 
 
 def traces(home: Path, *needles: str) -> list[str]:
-    """Files under a folder that hold one of the words, Parquet and zip members unpacked."""
-    found = []
-    for path in sorted(p for p in home.rglob("*") if p.is_file()):
-        data = path.read_bytes()
-        if data[:4] == b"PAR1":
-            data += pl.read_parquet(path, hive_partitioning=False).write_csv().encode()
-        if data[:2] == b"PK":
-            with zipfile.ZipFile(path) as archive:
-                data += b"".join(archive.read(name) for name in archive.namelist())
-        found += [f"{path.relative_to(home)}: {needle}" for needle in needles if needle.encode() in data]
+    """Files under a folder that hold one of the words, Parquet and zip members unpacked.
+
+    A running service renames and deletes files meanwhile: what a vanished one has become is in the next listing.
+    """
+    found, seen = [], set[Path]()
+    while fresh := {p for p in home.rglob("*") if p.is_file()} - seen:
+        seen |= fresh
+        for path in sorted(fresh):
+            with suppress(FileNotFoundError):
+                data = unpacked(path.read_bytes())
+                found += [f"{path.relative_to(home)}: {needle}" for needle in needles if needle.encode() in data]
     return found
+
+
+def unpacked(data: bytes) -> bytes:
+    if data[:4] == b"PAR1":
+        data += pl.read_parquet(io.BytesIO(data)).write_csv().encode()
+    if data[:2] == b"PK":
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            data += b"".join(archive.read(name) for name in archive.namelist())
+    return data
 
 
 def stored(site: Site, *needles: str) -> list[str]:

@@ -4,12 +4,15 @@ from datetime import timedelta
 
 import polars as pl
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
+from sqlalchemy.orm import Session
 
 from api.processes.worker import drain
 from core.clock import ManualClock
 from core.queue import Job
 from governance import erasure
+from governance.ledger.checkpointing import latest_checkpoint
+from governance.ledger.read import ledger_entries
 from monitor.site import Site
 from retrain.errors import RunClosedError
 from retrain.runs.consider import start_manual
@@ -83,3 +86,44 @@ def test_a_failed_erasure_says_why_and_goes_on_when_it_is_asked_for_again(lived_
     drain(lived_in)
     assert proof_of(lived_in, asked)["models"][0]["events"] == len(HERS)
     assert left(lived_in, MARKER) == []
+
+
+def test_it_is_not_shown_as_done_before_a_checkpoint_covers_its_proof(lived_in: Site) -> None:
+    shown: list[tuple[str, bool]] = []
+
+    def look(_: Session) -> None:
+        with lived_in.database.read() as db:
+            row, head = erasure.erasure(db, asked), latest_checkpoint(db)
+        covered = row.done_entry is not None and head is not None and head.size > row.done_entry
+        shown.append((row.state, covered))
+
+    asked = ask(lived_in)
+    event.listen(lived_in.database.writers, "after_commit", look)
+    drain(lived_in)
+    assert shown[-1] == ("done", True)
+    assert ("done", False) not in shown
+
+
+def test_one_whose_checkpoint_could_not_be_written_goes_on_with_the_proof_it_has(lived_in: Site) -> None:
+    anchor = lived_in.settings.anchor_dir
+    aside = anchor.with_name("aside")
+    if anchor.exists():
+        anchor.rename(aside)
+    anchor.write_text("a file where the folder should be")
+    asked = ask(lived_in)
+    drain(lived_in)
+    with lived_in.database.read() as db:
+        row = erasure.erasure(db, asked)
+    assert (row.state, row.completed_at) == ("failed", None)
+    anchor.unlink()
+    if aside.exists():
+        aside.rename(anchor)
+    assert ask(lived_in) == asked
+    drain(lived_in)
+    proof_of(lived_in, asked)
+    with lived_in.database.read() as db:
+        assert len(ledger_entries(db, ("erasure.done",))) == 1
+        row, head = erasure.erasure(db, asked), latest_checkpoint(db)
+    assert row.done_entry is not None
+    assert head is not None
+    assert head.size > row.done_entry

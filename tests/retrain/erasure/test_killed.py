@@ -85,7 +85,8 @@ PLACES = [
     ("core.artifacts:ArtifactStore", "delete", 1, "before"), ("core.artifacts:ArtifactStore", "delete", 1, "after"),
     ("core.artifacts:ArtifactStore", "delete", 4, "after"), ("core.artifacts:ArtifactStore", "delete", 7, "after"),
     ("core.artifacts:ArtifactStore", "delete", 8, "after"), ("core.artifacts:ArtifactStore", "delete", 9, "before"),
-    ("monitor.reference.collect", "refit", 1, "after"), ("governance.erasure", "complete", 1, "before"),
+    ("monitor.reference.collect", "refit", 1, "after"), ("governance.erasure", "record_proof", 1, "before"),
+    ("governance.erasure", "complete", 1, "before"),
     ("core.db:Database", "forget", 1, "before"),
 ]  # fmt: skip
 
