@@ -102,7 +102,7 @@ class StoredProfile(Keyed, Base):
     baseline_id: Mapped[UUID] = mapped_column(ForeignKey("baseline.id"))
     label: Mapped[int] = mapped_column(BigInteger)  # block, counted from the epoch or from the first event
     # "" means "all": unique constraints do not compare nulls. A segment is written `column=value`.
-    version: Mapped[str] = mapped_column(String(64), default="")
+    version: Mapped[str] = mapped_column(String(256), default="")
     segment: Mapped[str] = mapped_column(String(300), default="")
     rows: Mapped[int]
     data: Mapped[bytes] = mapped_column(LargeBinary)  # monitor.profile.codec
@@ -352,7 +352,7 @@ class Explanation(Keyed, Base):
 
     model_id: Mapped[UUID] = mapped_column(ForeignKey("model.id"))
     event_id: Mapped[str] = mapped_column(String(200))
-    version: Mapped[str] = mapped_column(String(64))
+    version: Mapped[str] = mapped_column(String(256))
     artifact: Mapped[str] = mapped_column(String(80))  # words and attributions: personal data, kept outside the ledger
     additivity_residual: Mapped[float]
     created_at: Mapped[datetime]

@@ -39,7 +39,7 @@ class MaintenanceOut(Out):
 
 
 class DeployIn(In):
-    version: str = Field(min_length=1, max_length=64)
+    version: str = Field(min_length=1, max_length=256)
     at: AwareDatetime | None = Field(None, description="without it, now")
     note: str | None = Field(None, max_length=2000)
 

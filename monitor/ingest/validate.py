@@ -18,7 +18,7 @@ from monitor.spec.model import ModelSpec
 # A producer's clock may be fast by this much. A later time counts as an error (such as milliseconds for seconds).
 MAX_CLOCK_AHEAD: Final = timedelta(days=1)
 EARLIEST_TIME: Final = datetime(1970, 1, 1, tzinfo=UTC)
-MAX_ID_CHARS, MAX_VERSION_CHARS = 200, 64
+MAX_ID_CHARS, MAX_VERSION_CHARS = 200, 256
 # Vectors are missing here: `vectors.misfit` checks each of their numbers.
 _TYPES: Final[Mapping[ColumnType, tuple[str, frozenset[type], Any]]] = {
     "number": ("a number", frozenset({int, float, NoneType}), pl.Float64),

@@ -76,7 +76,7 @@ class Deploy(Keyed, Base):
     __table_args__ = (UniqueConstraint("model_id", "version", "at"),)
 
     model_id: Mapped[UUID] = mapped_column(ForeignKey("model.id"))
-    version: Mapped[str] = mapped_column(String(64))
+    version: Mapped[str] = mapped_column(String(256))
     at: Mapped[datetime]
     note: Mapped[str | None]
     created_at: Mapped[datetime]

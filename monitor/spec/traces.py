@@ -37,6 +37,15 @@ class Traces(SpecPart):
         description="fields or attributes that hold the version; without it, the model that answered",
         examples=["service_version"],
     )
+    fallback_version: str | None = Field(
+        None,
+        min_length=1,
+        max_length=256,
+        pattern=r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$",
+        description="version of a call whose span names none; without it, a failed call gets `unknown` and any other "
+        "is rejected",
+        examples=["unknown"],
+    )
     columns: Mapping[str, Sources] = Field(
         default_factory=dict,
         description="by column: fields or attributes of a span; the first one present is used",

@@ -3,17 +3,18 @@
 OpenTelemetry: `gen_ai.input.messages` (structured or JSON), before version 1.37 the attributes `gen_ai.prompt` and
 `gen_ai.completion`, events of those names or `gen_ai.user.message` and `gen_ai.choice`. OpenInference: flattened
 `llm.input_messages.N.message.content`. OpenLLMetry: `gen_ai.prompt.N.content`. Otherwise `input.value` and
-`output.value`.
+`output.value`; where these hold the JSON of a request or a response, the messages in it.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from monitor.ingest.otlp.spans import Attributes, Span, as_text
-
-_MAX_MESSAGES: Final = 1000  # messages of one conversation that are read
+from monitor.ingest.otlp.documents import messages_in
+from monitor.ingest.otlp.flattened import flattened_messages
+from monitor.ingest.otlp.messages import MESSAGE_KEYS, calls_of, is_silent, role_of, text_of
+from monitor.ingest.otlp.spans import Span, as_text
 
 
 @dataclass(frozen=True)
@@ -22,47 +23,51 @@ class _Side:
 
     role: str
     messages: tuple[str, ...]  # attributes that hold messages, structured or as JSON
-    flattened: tuple[tuple[str, str], ...]  # prefix, and the text between the index and `role` or `content`
+    flattened: tuple[str, ...]  # prefixes of flattened lists
     events: Mapping[str, tuple[str, ...]]  # span events, with the attributes that hold the text
-    plain: tuple[str, ...]
-    last: bool  # take the last of several messages (True) or the first (False)
+    whole: tuple[str, ...]  # attributes that may hold a whole request or response as JSON
+    plain: tuple[str, ...]  # other attributes that hold the text
+    asked: bool  # take the last of several messages (True) or the first (False)
 
 
 _QUESTION: Final = _Side(
     role="user",
     messages=("gen_ai.input.messages",),
-    flattened=(("llm.input_messages", "message."), ("gen_ai.prompt", "")),
+    flattened=("llm.input_messages", "gen_ai.prompt", "llm.prompts"),
     events={
         "gen_ai.client.inference.operation.details": ("gen_ai.input.messages",),
         "gen_ai.user.message": ("content", "gen_ai.event.content"),
         "gen_ai.content.prompt": ("gen_ai.prompt",),
     },
+    whole=("gen_ai.prompt", "input.value"),
     plain=(
-        "gen_ai.prompt", "input.value", "gen_ai.tool.call.arguments", "tool.parameters", "traceloop.entity.input",
+        "gen_ai.tool.call.arguments", "tool.parameters", "traceloop.entity.input", "reranker.query",
+        "embedding.embeddings.0.embedding.text",
     ),
-    last=True,
+    asked=True,
 )  # fmt: skip
 _ANSWER: Final = _Side(
     role="assistant",
     messages=("gen_ai.output.messages",),
-    flattened=(("llm.output_messages", "message."), ("gen_ai.completion", "")),
+    flattened=("llm.output_messages", "gen_ai.completion", "llm.choices"),
     events={
         "gen_ai.client.inference.operation.details": ("gen_ai.output.messages",),
         "gen_ai.choice": ("message", "content", "gen_ai.event.content"),
         "gen_ai.content.completion": ("gen_ai.completion",),
     },
-    plain=("gen_ai.completion", "output.value", "gen_ai.tool.call.result", "traceloop.entity.output"),
-    last=False,
+    whole=("gen_ai.completion", "output.value"),
+    plain=("gen_ai.tool.call.result", "traceloop.entity.output"),
+    asked=False,
 )
 
 
 def question_text(span: Span) -> str | None:
-    """Return the text of the last user message."""
+    """Return the text of the last user message, or the mark of its image, recording or file."""
     return _text(span, _QUESTION)
 
 
 def answer_text(span: Span) -> str | None:
-    """Return the text of the answer, or its message as JSON if it has no text, such as a tool call."""
+    """Return the text of the first answer, or its message as JSON if it only calls a tool."""
     return _text(span, _ANSWER)
 
 
@@ -70,82 +75,66 @@ def _text(span: Span, side: _Side) -> str | None:
     attributes = span.attributes
     for name in side.messages:
         if (value := attributes.get(name)) is not None:
-            return _of_messages(value, side)
-    for prefix, between in side.flattened:
-        if f"{prefix}.0.{between}role" in attributes or f"{prefix}.0.{between}content" in attributes:
-            return _chosen(list(_unflattened(attributes, prefix, between)), side)
-    if span.events and (found := _of_events(span, side)) is not None:
-        return found
+            return _of_value(value, side)
+    flat = flattened_messages(span)
+    for prefix in side.flattened:
+        if prefix in flat:
+            return _chosen(flat[prefix], side)
+    if span.events and (found := _of_events(span, side)):
+        return found[-1 if side.asked else 0]
+    for name in side.whole:
+        if (value := attributes.get(name)) is not None:
+            found_in = messages_in(value, asked=side.asked)
+            return _of_value(value, side) if found_in is None else _chosen(found_in, side)
     for name in side.plain:
         if (value := attributes.get(name)) is not None:
-            return _of_messages(value, side)
+            return as_text(value)
     return None
 
 
-def _of_events(span: Span, side: _Side) -> str | None:
-    found = [
-        _of_messages(attributes[name], side)
+def _of_events(span: Span, side: _Side) -> list[str | None]:
+    return [
+        _of_value(attributes[name], side)
         for event, attributes in span.events
         for name in side.events.get(event, ())
         if attributes.get(name) is not None
     ]
-    return None if not found else found[-1 if side.last else 0]
 
 
-def _of_messages(value: Any, side: _Side) -> str:
+def _of_value(value: Any, side: _Side) -> str | None:
     """Return the text of messages given as a list or as JSON; any other value is the text itself."""
     read = value
     if isinstance(value, str):
-        if not value.startswith(("[{", '{"role"', '{"content"')):
+        if not value.strip():
+            return None
+        if not value.startswith(("[", '{"role"', '{"content"', '{"parts"', '{"tool_calls"')):
             return value
         try:
             read = json.loads(value)
         except (ValueError, RecursionError):
             return value
     messages = read if isinstance(read, list) else [read]
-    if not messages or not all(isinstance(m, dict) and m.keys() & {"role", "parts", "content"} for m in messages):
+    if not messages:
+        return None
+    if all(isinstance(m, dict) and m.keys() & {"type"} and not m.keys() & {"role", "parts"} for m in messages):
+        messages = [{"content": messages}]  # the parts of one message
+    if not all(isinstance(m, dict) and m.keys() & (MESSAGE_KEYS | {"tool_calls"}) for m in messages):
         return as_text(value)
-    return _chosen(messages, side) or as_text(value)
+    return _chosen(messages, side)
 
 
 def _chosen(messages: Sequence[Mapping[str, Any]], side: _Side) -> str | None:
-    """Return the text of the chosen message; prefers messages of the right role, then messages with text."""
-    if not messages:
-        return None
-    own = [m for m in messages if m.get("role") == side.role] or list(messages)
-    texts = [text for m in own if (text := _content(m))]
-    if texts:
-        return texts[-1 if side.last else 0]
-    return as_text(own[-1 if side.last else 0])
+    """Return the text of the message that counts: the last turn of the user, the first answer that says something.
 
-
-def _content(message: Mapping[str, Any]) -> str | None:
-    content = message.get("parts", message.get("content"))
-    if isinstance(content, str):
-        return content
-    parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
-    texts = [part.get("content", part.get("text")) for part in parts if part.get("type", "text") == "text"]
-    return "\n".join(text for text in texts if isinstance(text, str)) or None
-
-
-def _unflattened(attributes: Attributes, prefix: str, between: str) -> Iterator[dict[str, Any]]:
-    for i in range(_MAX_MESSAGES):
-        start = f"{prefix}.{i}.{between}"
-        content = attributes.get(f"{start}content")
-        role = attributes.get(f"{start}role")
-        if content is None and role is None:
-            return
-        if content is None:
-            content = list(_parts(attributes, f"{start}contents."))
-        message = {"role": role, "content": content}
-        calls = {k.removeprefix(start): v for k, v in attributes.items() if k.startswith(f"{start}tool_calls.")}
-        yield message | ({"tool_calls": calls} if calls and not content else {})
-
-
-def _parts(attributes: Attributes, start: str) -> Iterator[dict[str, Any]]:
-    for i in range(_MAX_MESSAGES):
-        kind = attributes.get(f"{start}{i}.message_content.type")
-        text = attributes.get(f"{start}{i}.message_content.text")
-        if kind is None and text is None:
-            return
-        yield {"type": kind or "text", "text": text}
+    Messages without a role count where none has the right one; a prompt of instructions alone is the question.
+    """
+    of_role: dict[str | None, list[Mapping[str, Any]]] = {}
+    for message in messages:
+        of_role.setdefault(role_of(message), []).append(message)
+    own = of_role.get(side.role) or of_role.get(None)
+    if side.asked:
+        turns = [m for m in own or of_role.get("system", []) if not is_silent(m)]
+        return text_of(turns[-1]) if turns else None
+    own = own or []
+    said = next((text for m in own if (text := text_of(m))), None)
+    return said or next((as_text(m) for m in own if calls_of(m)), None)

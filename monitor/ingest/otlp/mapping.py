@@ -1,5 +1,6 @@
 """Map spans to the events and outcomes of one model."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,8 @@ from monitor.ingest import vectors
 from monitor.ingest.json_columns import merged
 from monitor.ingest.ndjson import Rejection, Rows
 from monitor.ingest.otlp.evaluations import SpanEvaluation, typed
-from monitor.ingest.otlp.fields import FIELDS, Getter, getter, kind_of
+from monitor.ingest.otlp.fields import FIELDS, Getter, getter, is_failed, number_of
+from monitor.ingest.otlp.kinds import kind_of
 from monitor.ingest.otlp.spans import Span, as_text
 from monitor.ingest.row_schema import DTYPES, UTC_MICROSECONDS, Target, events_of, outcomes_of
 from monitor.ingest.validate import CheckedRows
@@ -22,6 +24,7 @@ from monitor.spec.traces import Sources, Traces
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _VERSION_SOURCES: Final = ("model", "service_version")
+UNNAMED_VERSION: Final = "unknown"  # of a failed call, where the mapping has no `fallback_version`
 # The field for a column that has neither a mapping nor a field of its name, by the column's role.
 _ROLE_FIELDS: Final = {"input": "input", "prediction": "output", "agent": "agent", "subject": "user"}
 _PYTHON_TYPES: Final[dict[ColumnType, tuple[str, frozenset[type]]]] = {
@@ -32,6 +35,7 @@ _PYTHON_TYPES: Final[dict[ColumnType, tuple[str, frozenset[type]]]] = {
     "text": ("a string", frozenset({str, NoneType})),
     "vector": ("a list of numbers", frozenset({list, NoneType})),
 }
+_WRITTEN: Final = ("category", "string", "text")
 _NO_TRACE, _NO_SPAN = "0" * 32, "0" * 16  # the invalid ids of 16 and 8 zero bytes
 _TYPE_NAMES: Final = {bool: "a boolean", int: "a whole number", float: "a number", str: "a string", list: "a list"}
 
@@ -54,12 +58,23 @@ class SpanMapping:
 
 
 def mapping_of(spec: ModelSpec, traces: Traces) -> SpanMapping:
-    columns = {"version": getter(_listed(traces.version) or _VERSION_SOURCES)}
+    columns = {"version": _version(getter(_listed(traces.version) or _VERSION_SOURCES), traces.fallback_version)}
     columns |= {"trace_id": lambda span: span.trace_id, "span_id": lambda span: span.span_id}
     for name, column in spec.event_columns.items():
         columns[name] = getter(_listed(traces.columns.get(name)) or default_sources(spec, name, column))
     evaluated = {name: _listed(traces.columns.get(name)) or (name,) for name in spec.outcome_columns}
     return SpanMapping(traces, events_of(spec), outcomes_of(spec) if evaluated else None, columns, evaluated)
+
+
+def _version(get: Getter, fallback: str | None) -> Getter:
+    """Return a getter that always finds a version for a call that failed: it must count in the rate of errors."""
+
+    def version(span: Span) -> Any:
+        if (found := get(span)) is not None:
+            return found
+        return fallback or (UNNAMED_VERSION if is_failed(span) else None)
+
+    return version
 
 
 def default_sources(spec: ModelSpec, name: str, column: Column) -> tuple[str, ...]:
@@ -167,7 +182,7 @@ class _Batch:
         if not types.issuperset(map(type, values)):
             for i, value in enumerate(values):
                 if type(value) not in types:
-                    values[i] = as_text(value) if kind == "text" and type(value) in {list, dict} else None
+                    values[i] = _converted(value, kind)
                     if values[i] is None:
                         self.misfits.setdefault(i, {})[name] = value
                         sent = _TYPE_NAMES.get(type(value), "a map")
@@ -221,6 +236,26 @@ class _Batch:
         examined = target.examine(Rows([raw[i] for i in others], lines, []), now)
         found = merged(taken, examined)
         return CheckedRows(found.frame, found.lines, sorted([*rejected, *examined.rejected], key=lambda r: r.line))
+
+
+def _converted(value: Any, kind: ColumnType) -> Any:
+    """Return a value as its column declares it, where the sender wrote it as another type; None if it does not fit."""
+    match value:
+        case str() if kind == "number":
+            return number_of(value)
+        case str() if kind == "boolean":
+            return {"true": True, "false": False}.get(value.strip().lower())
+        case list() | dict() if kind == "text":
+            return as_text(value)
+        case bool() if kind in _WRITTEN:
+            return str(value).lower()
+        case int() if kind in _WRITTEN:
+            return str(value)
+        case float() if kind in _WRITTEN and value.is_integer():
+            return str(int(value))
+        case float() if kind == "category" and math.isfinite(value):
+            return repr(value)
+    return None
 
 
 def _iso_time(span: Span) -> str | None:

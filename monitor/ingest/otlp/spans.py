@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from monitor.ingest.ndjson import BodyError, BodyTooLargeError
+from monitor.spec.traces import SpanKind
 
 MAX_SPANS: Final = 100_000  # in one request; collectors send a few thousand
 MAX_ATTRIBUTES: Final = 10_000  # of one span, its events or its resource
@@ -30,6 +31,11 @@ class Span:
     resource: Attributes
     events: list[tuple[str, Attributes]] = field(default_factory=list)
     links: list[tuple[str, str]] = field(default_factory=list)  # trace and span id
+    scope: str = ""  # the instrumentation that made the span
+    dropped: int = 0  # attributes that the sender's limit cut off
+    kind: SpanKind | None = field(default=None, compare=False, repr=False)  # once it is known
+    # The messages in flattened attributes, once they are read.
+    flattened: dict[str, list[dict[str, Any]]] | None = field(default=None, compare=False, repr=False)
 
     @property
     def event_id(self) -> str:

@@ -46,9 +46,8 @@ def starter_spec(
     columns["output"] = {"role": "prediction", "type": "text"}
     outcomes = dict(_outcomes(sample))
     columns |= {name: {"role": "outcome", "type": type_} for name, (type_, _) in outcomes.items()}
-    traces: dict[str, Any] = {"service": service, "spans": [kind]}
-    if "model" not in fields and "service_version" not in fields:
-        traces["version"] = "service"  # the last resort; the service should set `service.version`
+    # A call that failed often names no model, and must count all the same.
+    traces: dict[str, Any] = {"service": service, "spans": [kind], "fallback_version": "unknown"}
     renamed = {name: source for name, (_, source) in outcomes.items() if source != name}
     return {
         "model": model or _model_name(service), "task": "generation", "owner": owner or "to be named",

@@ -13,7 +13,8 @@ from sqlalchemy.exc import IntegrityError
 from core.db import Database
 from monitor import store
 from monitor.ingest.otlp.evaluations import evaluations_of
-from monitor.ingest.otlp.fields import FIELDS, getter, kind_of
+from monitor.ingest.otlp.fields import FIELDS, getter
+from monitor.ingest.otlp.kinds import kind_of
 from monitor.ingest.otlp.spans import Attributes, Span
 from monitor.tables import UnmappedService
 

@@ -107,7 +107,7 @@ ROWS: Final[Mapping[str, Row]] = {
     "a line of megabytes": just('{"event_id": "' + "a" * (1 << 20), "invalid JSON", "invalid JSON"),
     "an outcome as an event": Row(after('"intent_true": "x"'), "intent_true", "/outcomes", kinds=("events",)),
     "no version": Row(without("version"), "version", "missing or empty", kinds=("events",)),
-    "a long version": only_events("version", f'"{"v" * 65}"', "65 characters; at most 64"),
+    "a long version": only_events("version", f'"{"v" * 257}"', "257 characters; at most 256"),
     "a version as a number": only_events("version", "1.5", "1.5 is not a string"),
     "no time": Row(without("ts"), "ts", "missing", kinds=("events",)),
     "a time of null": only_events("ts", "null", "missing"),

@@ -1,0 +1,68 @@
+"""Messages that are flattened into attributes: `llm.input_messages.N.message.content`, `gen_ai.prompt.N.content`.
+
+The numbers may start at any value and have holes; they give the order.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from monitor.ingest.otlp.spans import Span
+
+# First part of a key -> its further prefix and what stands between the number and a field of the message.
+_PREFIXES: Final = (
+    ("llm.input_messages", "message."), ("llm.output_messages", "message."),
+    ("gen_ai.prompt", ""), ("gen_ai.completion", ""), ("llm.prompts", "prompt."), ("llm.choices", "completion."),
+)  # fmt: skip
+_STARTS: Final = tuple(f"{prefix}." for prefix, _ in _PREFIXES)
+_CONTENT: Final = "message_content."
+
+
+def flattened_messages(span: Span) -> Mapping[str, list[dict[str, Any]]]:
+    """Return the messages of each flattened list that a span has, in the order of their numbers; by prefix."""
+    if span.flattened is None:
+        span.flattened = _read(span)
+    return span.flattened
+
+
+def _read(span: Span) -> dict[str, list[dict[str, Any]]]:
+    keys = [key for key in span.attributes if key.startswith(_STARTS)]
+    if not keys:
+        return {}
+    found: dict[str, dict[int, dict[str, Any]]] = {}
+    for key in keys:
+        for prefix, between in _PREFIXES:
+            if key.startswith(f"{prefix}."):
+                number, _, rest = key[len(prefix) + 1 :].partition(".")
+                if number.isascii() and number.isdigit() and len(number) < 10 and rest.startswith(between):
+                    of_list = found.setdefault(prefix, {})
+                    of_list.setdefault(int(number), {})[rest[len(between) :]] = span.attributes[key]
+    return {prefix: [_message(fields[n]) for n in sorted(fields)] for prefix, fields in found.items()}
+
+
+def _message(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Build a message from the fields `role`, `content`, `contents.N.message_content.*` and `tool_calls.N.*`."""
+    message: dict[str, Any] = {"role": fields.get("role")}
+    parts: dict[int, dict[str, Any]] = {}
+    calls: dict[str, Any] = {}
+    for name, value in fields.items():
+        if name.startswith("contents."):
+            number, _, rest = name[len("contents.") :].partition(".")
+            if number.isascii() and number.isdigit() and len(number) < 10:
+                parts.setdefault(int(number), {})[rest.removeprefix(_CONTENT)] = value
+        elif name.startswith(("tool_calls.", "function_call")):
+            calls[name] = value
+    content = fields.get("content", fields.get("text"))
+    if parts and not (isinstance(content, str) and content.strip()):
+        content = [_part(parts[n]) for n in sorted(parts)]
+    message["content"] = content
+    if calls:
+        message["tool_calls"] = calls
+    if (of_call := fields.get("tool_call_id")) is not None:
+        message["tool_call_id"] = of_call
+    return message
+
+
+def _part(fields: Mapping[str, Any]) -> dict[str, Any]:
+    if "type" not in fields and "text" not in fields and fields:  # a picture without a type: `image.image.url`
+        return {"type": next(iter(fields)).partition(".")[0]}
+    return {"type": fields.get("type") or "text", "text": fields.get("text")}
