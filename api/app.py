@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 from api import pages, routes
 from api.http import errors
+from api.http.arriving import BoundedBodies, Room
 from api.http.intake import Intake
 from api.http.metrics import ServiceMetrics
 from api.processes.evaluation_requests import EvaluationRequester
@@ -42,6 +43,8 @@ def create_app(site: Site | Settings) -> FastAPI:
     app.state.intake = Intake(app.state.site)
     app.state.metrics = ServiceMetrics(app.state.site)
     app.state.callers = {}
+    server = app.state.site.settings.server
+    app.add_middleware(BoundedBodies, room=Room(server.max_under_way_mb), server=server)
     errors.install(app)
     for router in routes.DIRECT_ROUTERS:  # first, and as plain routes: a router adds 5 us to each request
         app.router.routes.extend(router.routes)

@@ -1,11 +1,13 @@
 """Run uvicorn on a socket bound here, and announce the address once the server is ready."""
 
+import asyncio
 import json
 import logging
 import socket
 import sys
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import typer
 import uvicorn
@@ -67,10 +69,11 @@ def reachable(url: str) -> str:
 
 
 def configured(app: FastAPI) -> uvicorn.Config:
-    """Return the configuration of the server: request heads are bounded, and WebSockets are off, because unused."""
+    """Return the configuration of the server: heads and slow clients are bounded; WebSockets, unused, are off."""
     logging.getLogger("uvicorn.error").addFilter(_is_not_an_escaped_error)
+    bounded = partial(BoundedProtocol, limits=app.state.site.settings.server)
     return uvicorn.Config(
-        app, http=BoundedProtocol, ws="none", log_config=None, access_log=False, lifespan="on",
+        app, http=cast(type[asyncio.Protocol], bounded), ws="none", log_config=None, access_log=False, lifespan="on",
         timeout_graceful_shutdown=10,
     )  # fmt: skip
 

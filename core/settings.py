@@ -1,5 +1,6 @@
 """Settings: one frozen tree, read once at start-up from ASSAY_* variables and passed on."""
 
+import difflib
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -42,10 +43,23 @@ class ServerSettings(_Group):
     max_under_way_mb: int = Field(
         256,
         ge=1,
-        description="bodies of rows that are being read and stored, in MiB; beyond it requests are answered 503",
+        description="request bodies that are being read and stored, in MiB, counted as they arrive; beyond it the "
+        "slowest is answered 503, or the newest if none is slow",
+    )
+    head_s: float = Field(
+        20, gt=0, description="a connection whose request line and headers take longer than this is closed, seconds"
     )
     stalled_body_s: float = Field(
-        30, gt=0, description="a request from which nothing arrives for this long is answered 408, seconds"
+        30,
+        gt=0,
+        description="a request from which nothing arrives for this long is answered 408; a client that takes "
+        "nothing of its answer for this long is cut off; seconds",
+    )
+    min_bytes_per_s: int = Field(
+        500,
+        ge=1,
+        description="least rate at which a body must arrive and an answer must be taken, after "
+        "ASSAY_SERVER__STALLED_BODY_S; bytes a second",
     )
     max_unfolded_mb: int = Field(
         256, ge=1, description="rows in the log that wait to be flushed, in MiB; beyond it requests are answered 503"
@@ -298,6 +312,20 @@ def _is_known(variable: str, known: set[str]) -> bool:
     return variable.upper() in known or named in known
 
 
+def _suggestion(variable: str, known: set[str]) -> str:
+    """What a misspelt variable may have meant: the nearest names, or else where the names stand."""
+    parts = variable.upper().split(DELIMITER)
+    candidates = set(known)
+    if len(parts) > 2:  # with the name that the user chose, where a variable has one
+        candidates |= {k.replace(f"{DELIMITER}{NAME}", f"{DELIMITER}{parts[1]}") for k in known}
+    close = difflib.get_close_matches(variable.upper(), candidates, n=3, cutoff=0.8)
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    group = sorted(k for k in known if k.startswith(parts[0] + DELIMITER)) if len(parts) > 1 else []
+    listed = f"those of {parts[0]} are {', '.join(group)}; " if group else ""
+    return f"{listed}`assay settings` lists all"
+
+
 def load(environ: Mapping[str, str] | None = None, **overrides: object) -> Settings:
     """Read the settings; refuse any ASSAY_* variable that matches no field.
 
@@ -307,8 +335,7 @@ def load(environ: Mapping[str, str] | None = None, **overrides: object) -> Setti
     environ = os.environ if environ is None else environ
     known = {name for name, _ in variables()}
     for name in sorted(n for n in environ if n.upper().startswith(PREFIX) and not _is_known(n, known)):
-        close = ", ".join(sorted(k for k in known if k.split("_")[1:2] == name.upper().split("_")[1:2])) or "see README"
-        raise InvalidError(f"unknown setting {name}: no such variable; known ones like it: {close}", field=name)
+        raise InvalidError(f"unknown setting {name}: no such variable; {_suggestion(name, known)}", field=name)
     source = EnvSettingsSource(Settings)
     source.env_vars = {name.lower(): value for name, value in environ.items() if value}
     values = source()

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-import yaml
 
 from api.commands.models import client
 from api.commands.output import JsonFlag, console, emit_json, emit_rows, errors
@@ -125,9 +124,10 @@ def _from_trace(
 def _checked(text: str) -> dict[str, Any]:
     """The document of a spec that was written; it applies as it is."""
     from monitor.spec.parse import load_spec
+    from monitor.spec.yaml_text import read_text
 
     load_spec(text)
-    document: dict[str, Any] = yaml.safe_load(text)
+    document: dict[str, Any] = read_text(text)[0]
     return document
 
 

@@ -1,17 +1,14 @@
 """Dependencies of the handlers: the site, a unit of work, the request body, a page of a list."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Annotated, Generic, Self, TypeVar
 
 from fastapi import Depends, Request
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.orm import Session
-from starlette.requests import ClientDisconnect
 
+from api.http.arriving import read_body
 from api.http.errors import UnsupportedMediaTypeError
-from core.errors import InvalidError
-from monitor.ingest.encoding import too_large
 from monitor.ingest.media import IDENTITY
 from monitor.site import Site
 
@@ -68,10 +65,6 @@ class Page(BaseModel, Generic[Item]):
         return cls.model_validate({"items": list(rows), "next": next}, from_attributes=True)
 
 
-class BodyStalledError(InvalidError):
-    code = "body_stalled"
-
-
 def _sent(request: Request, header: str) -> str:
     """Return a header; by the rules of HTTP, repeated headers form a list."""
     return ", ".join(request.headers.getlist(header))
@@ -90,14 +83,17 @@ def body_of(
     return read
 
 
+def media_type_of(request: Request) -> str:
+    return _sent(request, "content-type").partition(";")[0].strip().lower()
+
+
 def form_of(request: Request, accepted: Sequence[str], encodings: Sequence[str]) -> tuple[str, str]:
     """Return the media type and the content encoding of the body.
 
     Raises:
         UnsupportedMediaTypeError: one of them is not accepted by this route.
     """
-    content_type = _sent(request, "content-type")
-    media_type = content_type.partition(";")[0].strip().lower()
+    content_type, media_type = _sent(request, "content-type"), media_type_of(request)
     if media_type not in accepted:
         sent = content_type[:200] or "no Content-Type"
         raise UnsupportedMediaTypeError(
@@ -113,61 +109,3 @@ def form_of(request: Request, accepted: Sequence[str], encodings: Sequence[str])
             value=encoding[:200],
         )
     return media_type, encoding
-
-
-def declared_size(request: Request, limit_mb: int) -> int:
-    """Return the bytes to reserve for the body: its Content-Length up to the limit, or the limit if it has none."""
-    length = request.headers.get("content-length", "")
-    return min(int(length), limit_mb << 20) if length.isdecimal() else limit_mb << 20
-
-
-async def read_body(request: Request, limit_mb: int) -> bytes:
-    """Read the body.
-
-    Raises:
-        BodyTooLargeError: the body exceeds the limit; up to four times the limit was read and dropped.
-        BodyStalledError: the client stopped sending.
-    """
-    chunks, size = await _received(request, limit_mb << 20, keep=True)
-    if size > limit_mb << 20:
-        raise too_large(limit_mb)
-    return b"".join(chunks)
-
-
-async def drain(request: Request, limit_mb: int) -> None:
-    """Read and drop the body, because a client that is still sending would not see the response.
-
-    Raises:
-        BodyStalledError: the client stopped sending.
-    """
-    await _received(request, limit_mb << 20, keep=False)
-
-
-async def _received(request: Request, limit: int, *, keep: bool) -> tuple[list[bytes], int]:
-    """Return the chunks of the body and its size; above the limit, no chunks, after up to four times the limit."""
-    patience_s: float = request.app.state.site.settings.server.stalled_body_s
-    clock = asyncio.get_running_loop().time
-    chunks: list[bytes] = []
-    size = 0
-    try:
-        async with asyncio.timeout(patience_s) as patience:
-            more = True
-            while more:
-                message = await request.receive()
-                if message["type"] == "http.disconnect":
-                    raise ClientDisconnect
-                chunk, more = message.get("body", b""), message.get("more_body", False)
-                size += len(chunk)
-                if size > 4 * limit:
-                    break
-                if keep and size <= limit:
-                    chunks.append(chunk)
-                else:
-                    chunks.clear()
-                if more:
-                    patience.reschedule(clock() + patience_s)
-    except TimeoutError as error:
-        raise BodyStalledError(
-            f"nothing more of the body arrived within {patience_s:g} s; nothing of it was stored, send it again"
-        ) from error
-    return chunks, size

@@ -141,6 +141,10 @@ def _one(found: Mapping[str, Any]) -> dict[str, Any]:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if isinstance(error.__cause__, AppError):  # of the body: FastAPI hides what was raised while it was received
+        return await _app_error(request, error.__cause__)
+    if isinstance(error.__cause__, ClientDisconnect):
+        return await _disconnected(request, error.__cause__)
     codes = {404: "no_such_path", 405: "method_not_allowed"}
     allowed = (error.headers or {}).get("Allow", "other methods")
     details = {

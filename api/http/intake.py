@@ -1,7 +1,7 @@
-"""Where ingest requests wait to be stored: a bound on the bytes in progress, and a few threads that parse and store.
+"""Where ingest requests wait to be stored: a few threads that parse and store.
 
-The event loop only reads bodies. A request is refused before its body is kept if the bodies in progress, or the rows
-that wait to be flushed, exceed their limits: a 503 at once is better than a queue in which requests time out.
+The event loop only reads bodies. A request is refused before its body is kept if the rows that wait to be flushed
+exceed their limit: a 503 at once is better than a queue in which requests time out.
 Small NDJSON bodies that arrive while others are being stored, of whatever models, are stored together: they share one
 sync of the log and one query of the database. A lone body does not wait for others; decision 0017 has the figures.
 """
@@ -10,13 +10,15 @@ import asyncio
 import gc
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final, TypeVar
 
-from core.errors import AppError, BusyError
+from fastapi import Request
+
+from api.http.arriving import RETRY_AFTER_S, OverloadedError, drain, read_body
+from core.errors import AppError
 from core.logs import logger
 from monitor.ingest.media import IDENTITY, NDJSON
 from monitor.ingest.receive import Body, Kind, Receipt, SmallBody, receive, receive_together
@@ -25,13 +27,8 @@ from monitor.site import Site
 STORE_THREADS: Final = 4
 SMALL_BODY_BYTES: Final = 64 << 10  # a body up to this size may share a batch
 MAX_BATCH_BYTES: Final = 1 << 20  # of small bodies that are stored together
-RETRY_AFTER_S: Final = 1
 T = TypeVar("T")
 log = logger("api.http.intake")
-
-
-class OverloadedError(BusyError):
-    code = "overloaded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,31 +48,19 @@ class Intake:
         self._threads: list[threading.Thread] = []
         self._stopped = False
         self._frozen = False
-        self.bytes_in_progress = 0  # changed on the event loop only
 
-    @contextmanager
-    def reserve(self, size: int) -> Iterator[None]:
-        """Count `size` bytes as in progress while a request is read and stored.
+    def check_backlog(self) -> None:
+        """Refuse rows while too many wait to be flushed.
 
         Raises:
-            OverloadedError: a limit would be exceeded.
+            OverloadedError: they exceed the limit.
         """
-        settings = self._site.settings.server
-        if self.bytes_in_progress and self.bytes_in_progress + size > settings.max_under_way_mb << 20:
+        limit_mb = self._site.settings.server.max_unfolded_mb
+        if self._site.events.unflushed.memory_bytes > limit_mb << 20:
             raise OverloadedError(
-                f"more than {settings.max_under_way_mb} MiB of rows are being received; send this again in a moment",
+                f"more than {limit_mb} MiB of rows wait to be flushed; send this again in a moment",
                 retry_after_s=RETRY_AFTER_S,
             )
-        if self._site.events.unflushed.memory_bytes > settings.max_unfolded_mb << 20:
-            raise OverloadedError(
-                f"more than {settings.max_unfolded_mb} MiB of rows wait to be flushed; send this again in a moment",
-                retry_after_s=RETRY_AFTER_S,
-            )
-        self.bytes_in_progress += size
-        try:
-            yield
-        finally:
-            self.bytes_in_progress -= size
 
     async def store(self, model: str, kind: Kind, body: Body) -> Receipt:
         """Store a body. Raises what `receive` raises."""
@@ -184,3 +169,19 @@ def _deliver(answered: "Sequence[tuple[_Task, Any]]") -> None:
             task.answer.set_exception(answer)
         else:
             task.answer.set_result(answer)
+
+
+async def read_rows(request: Request, intake: Intake, limit_mb: int) -> bytes:
+    """Read a body of rows, unless too many rows wait to be flushed.
+
+    Raises:
+        OverloadedError: they do, or there is no room for the body.
+        BodyTooLargeError: it is larger than the limit.
+        BodyStalledError: it came too slowly.
+    """
+    try:
+        intake.check_backlog()
+    except OverloadedError:
+        await drain(request, limit_mb)
+        raise
+    return await read_body(request, limit_mb)

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from core.errors import InvalidError
 from monitor.metric_names import check_metrics
 from monitor.spec.model import ModelSpec
 from monitor.spec.parse import SpecError, parse_spec
+from monitor.spec.yaml_text import UnreadableTextError, read_text
 
 DECLARED_POLICY: Final = "declared"
 FIELDS: Final = (
@@ -70,9 +69,9 @@ def _file(path: Path) -> tuple[str, dict[str, Any]]:
     if not path.is_file():
         raise InvalidError(f"compare: {path} does not exist; give the path of a file", field="compare", value=str(path))
     try:
-        document = yaml.safe_load(path.read_bytes())
-    except yaml.YAMLError as error:
-        raise InvalidError(f"compare: {path} is neither YAML nor JSON: {error}", field="compare") from error
+        document, _ = read_text(path.read_bytes())
+    except UnreadableTextError as error:
+        raise InvalidError(f"compare: {path} is {error.reason}", field="compare") from error
     if not isinstance(document, Mapping):
         raise InvalidError(f"compare: {path} is not a mapping; give any of {', '.join(FIELDS)}", field="compare")
     name = document.get("name", path.stem)

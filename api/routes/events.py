@@ -11,9 +11,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api.http.auth import requires
-from api.http.deps import Db, Out, ReadDb, SiteDep, declared_size, drain, form_of, read_body
+from api.http.deps import Db, Out, ReadDb, SiteDep, form_of
 from api.http.direct import DirectRoute
-from api.http.intake import Intake, OverloadedError
+from api.http.intake import Intake, read_rows
 from api.http.metrics import ServiceMetrics
 from core import queue
 from core.errors import ConflictError
@@ -82,14 +82,9 @@ async def _store_body(request: Request, kind: Kind) -> Response:
     media_type, encoding = form_of(request, MEDIA_TYPES, ENCODINGS)
     intake: Intake = request.app.state.intake
     limit_mb = request.app.state.site.settings.server.max_body_mb
-    try:
-        with intake.reserve(declared_size(request, limit_mb)):
-            body = Body(await read_body(request, limit_mb), media_type, encoding)
-            started = time.perf_counter()
-            receipt = await intake.store(request.path_params["model"], kind, body)
-    except OverloadedError:
-        await drain(request, limit_mb)
-        raise
+    body = Body(await read_rows(request, intake, limit_mb), media_type, encoding)
+    started = time.perf_counter()
+    receipt = await intake.store(request.path_params["model"], kind, body)
     rejected = [{"line": r.line, "field": r.field, "reason": r.reason} for r in receipt.rejected]
     answer = _encode(
         {

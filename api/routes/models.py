@@ -3,15 +3,16 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api.http.auth import requires
-from api.http.deps import Db, Out, Page, ReadDb, SiteDep, body_of
+from api.http.deps import Db, Out, Page, ReadDb, SiteDep, body_of, media_type_of
 from core.errors import ConflictError
 from governance.access.roles import Caller, Permission
 from monitor import store
 from monitor.spec.model import ModelSpec
 from monitor.spec.parse import load_spec
+from monitor.spec.yaml_text import Form
 
 router = APIRouter(prefix="/api/v1/models", tags=["models"])
 YAML = ("application/yaml", "application/x-yaml", "text/yaml")
@@ -63,6 +64,7 @@ def apply(
     caller: Annotated[Caller, requires(Permission.MODEL_WRITE)],
     model: str,
     body: SpecBody,
+    request: Request,
     site: SiteDep,
     db: Db,
     response: Response,
@@ -76,7 +78,7 @@ def apply(
     from monitor import service
     from retrain.registry.versions import ensure_base_version
 
-    spec = _parse(model, body)
+    spec = _parse(model, body, "yaml" if media_type_of(request) in YAML else "json")
     if dry_run:
         previewed = service.preview_spec(site, db, spec, caller.name)
         return AppliedOut(
@@ -93,8 +95,8 @@ def apply(
     )  # fmt: skip
 
 
-def _parse(model: str, body: bytes) -> ModelSpec:
-    spec = load_spec(body)
+def _parse(model: str, body: bytes, form: Form) -> ModelSpec:
+    spec = load_spec(body, form)
     if spec.model != model:
         raise ModelNameError(
             f"the spec names model {spec.model!r}, the path {model!r}; make them the same",

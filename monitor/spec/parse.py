@@ -9,7 +9,7 @@ from core.errors import InvalidError
 from monitor.spec.base import Key, written
 from monitor.spec.model import ModelSpec
 from monitor.spec.problems import WHOLE, problems, shown
-from monitor.spec.yaml_text import UnreadableTextError, read_text
+from monitor.spec.yaml_text import Form, UnreadableTextError, read_text
 
 
 class SpecError(InvalidError):
@@ -47,19 +47,22 @@ def parse_spec(document: Any, lines: Mapping[Key, int] | None = None) -> ModelSp
     raise SpecError.of([_listed(one, lines or {}) for one in found])
 
 
-def load_spec(text: str | bytes) -> ModelSpec:
+def load_spec(text: str | bytes, form: Form | None = None) -> ModelSpec:
     """The spec that a YAML or JSON text declares.
 
+    Args:
+        form: which of the two it is, where the sender said so.
+
     Raises:
-        SpecError: the text is neither YAML nor JSON, or a field is wrong.
+        SpecError: the text is neither YAML nor JSON, is out of bounds, or a field is wrong.
     """
     try:
-        document, lines = read_text(text)
+        document, lines = read_text(text, form)
     except UnreadableTextError as error:
         if not error.key:
             raise SpecError(f"the spec is {error.reason}", problems=[]) from error
         problem = {"key": error.key, "field": written(error.key), "reason": error.reason, "value": None}
-        raise SpecError.of([_listed(problem, {error.key: error.line or 0})]) from error
+        raise SpecError.of([_listed(problem, {error.key: error.line} if error.line else {})]) from error
     return parse_spec(document, lines)
 
 

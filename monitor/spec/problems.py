@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 from monitor.spec.base import Key, KeyProblem, written
 from monitor.spec.forms import Form, field_at, fields, forms_at, phrase
 
+MAX_PROBLEMS: Final = 50  # told of one document: each takes time to word, and nobody reads more
 WHOLE: Final = "(whole spec)"
 _MISSING: Final = object()
 _LIMITS: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
@@ -42,7 +43,7 @@ def problems(
         Dictionaries with `key`, `field` (the key as people write it), `reason` and `value`.
     """
     found: dict[Key, dict[str, Any]] = {}
-    errors = error.errors(include_url=False)
+    errors = error.errors(include_url=False)[:MAX_PROBLEMS]
     reasons = list(_reasons(section, document, errors))
     if not reasons:  # every error is of a form that the value does not have
         key, branches = _placed(document, errors[0])

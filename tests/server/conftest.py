@@ -1,16 +1,13 @@
 """The API in a process of its own, on SQLite and on PostgreSQL."""
 
 import shutil
-import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx2
 import pytest
@@ -18,7 +15,6 @@ import pytest
 from core.clock import SystemClock
 from core.db import Database
 from governance.access.api_keys import first_admin
-from monitor.ingest.media import NDJSON
 from tests import postgres
 from tests.forks import Forks
 from tests.service import environment
@@ -103,19 +99,6 @@ class Api:
 
     def rows(self, path: str, rows: list[dict[str, Any]], model: str = "support-intents") -> httpx2.Response:
         return self.send("POST", f"/api/v1/models/{model}/{path}", json=rows)
-
-
-@contextmanager
-def under_way(url: str, key: str, path: str, length: int) -> Iterator[None]:
-    """A request of `length` bytes of lines that the server has let in, and whose body never comes."""
-    parts = urlsplit(url)
-    with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=60) as slow:
-        slow.sendall(
-            f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Type: {NDJSON}\r\n"
-            f"Content-Length: {length}\r\nExpect: 100-continue\r\n\r\n".encode()
-        )
-        assert slow.recv(100).startswith(b"HTTP/1.1 100 "), "the server asks for the body once it has room for it"
-        yield
 
 
 def event(event_id: str, **more: Any) -> dict[str, Any]:

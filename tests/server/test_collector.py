@@ -22,7 +22,6 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from tests.beside import ROTEL, collector, free_port
 from tests.conftest import absent
 from tests.forks import ROOT
-from tests.server.conftest import under_way
 from tests.server.test_otlp import SPEC
 from tests.service import Service
 
@@ -30,12 +29,12 @@ Sent = Callable[..., list[str]]
 
 
 class Gate(http.server.ThreadingHTTPServer):
-    """Passes requests on to the service and notes how they came and how they were answered."""
+    """Passes requests on to the service, or answers 503 while it is shut; notes how they came and were answered."""
 
     daemon_threads = True
 
     def __init__(self, upstream: str) -> None:
-        self.upstream, self.seen = upstream, list[tuple[int, str, str]]()
+        self.upstream, self.seen, self.is_shut = upstream, list[tuple[int, str, str]](), False
         super().__init__(("127.0.0.1", 0), _Pass)
 
     @property
@@ -50,7 +49,11 @@ class _Pass(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         form, coding = self.headers["Content-Type"], self.headers.get("Content-Encoding", "identity")
         headers = {"Authorization": self.headers["Authorization"], "Content-Type": form, "Content-Encoding": coding}
-        answer = httpx2.post(self.server.upstream + self.path, content=body, headers=headers, timeout=60)
+        if self.server.is_shut:
+            busy = {"Content-Type": form, "Retry-After": "1"}
+            answer = httpx2.Response(503, headers=busy, content=b"")
+        else:
+            answer = httpx2.post(self.server.upstream + self.path, content=body, headers=headers, timeout=60)
         self.server.seen.append((answer.status_code, form, coding))
         self.send_response(answer.status_code)
         for name in {"Content-Type", "Retry-After"} & {n.title() for n in answer.headers}:
@@ -66,7 +69,7 @@ class _Pass(http.server.BaseHTTPRequestHandler):
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     if not ROTEL.exists():
         absent("rotel", "it with `make setup` (x86-64 Linux)")
-    running = Service(tmp_path_factory.mktemp("collected") / "home", environ={"ASSAY_SERVER__MAX_UNDER_WAY_MB": "1"})
+    running = Service(tmp_path_factory.mktemp("collected") / "home", environ={})
     running.start()
     answer = httpx2.put(f"{running.url}/api/v1/models/shop", json=SPEC, headers=running.headers(), timeout=60)
     assert answer.status_code == 201, answer.text
@@ -148,12 +151,12 @@ def test_spans_sent_while_the_service_is_away_are_stored_once_when_it_is_back(se
 
 
 def test_spans_that_are_answered_with_503_are_sent_again(service: Service, gate: Gate, tmp_path: Path) -> None:
-    all_the_room = under_way(service.url, service.admin_key, "/api/v1/models/shop/events", 1 << 20)
+    gate.is_shut = True
     with sending(service, gate.url, tmp_path) as sent:
-        with all_the_room:
-            ids = sent(20)
-            until(lambda: any(status == 503 for status, _, _ in gate.seen))
-            assert not stored(service) & set(ids)
+        ids = sent(20)
+        until(lambda: any(status == 503 for status, _, _ in gate.seen))
+        assert not stored(service) & set(ids)
+        gate.is_shut = False
         until(lambda: stored(service) >= set(ids))
 
 

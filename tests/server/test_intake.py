@@ -14,7 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from api.http.intake import Intake, OverloadedError
+from api.http.arriving import OverloadedError
+from api.http.intake import Intake
 from bench import crash
 from core.errors import AppError
 from monitor import service
@@ -25,7 +26,7 @@ from monitor.ingest.receive import Body, SmallBody, receive, receive_together
 from monitor.site import Site
 from monitor.spec.parse import parse_spec
 from tests.databases import SQLITE_FIRST
-from tests.server.conftest import SPEC, Api, event, under_way
+from tests.server.conftest import SPEC, Api, event
 from tests.service import Service
 
 NOW = "2026-01-04T12:00:00Z"
@@ -129,50 +130,22 @@ def test_bodies_that_share_a_sync_which_fails_are_all_told_so(site: Site, monkey
 @SQLITE_FIRST
 def test_rows_that_wait_to_be_flushed_are_bounded(site: Site) -> None:
     declare(site, "m")
-    tight = site.settings.model_copy(
-        update={"server": site.settings.server.model_copy(update={"max_unfolded_mb": 1, "max_under_way_mb": 1})}
-    )
+    tight = site.settings.model_copy(update={"server": site.settings.server.model_copy(update={"max_unfolded_mb": 1})})
     small = Site(tight, site.database, site.artifacts, site.events, site.clock, site.keys)
 
     async def fill() -> None:
         intake = Intake(small)
         body = "\n".join(json.dumps(event(f"e{i}", ts=NOW, text="x" * 1000)) for i in range(300)).encode()
-        with intake.reserve(1), pytest.raises(OverloadedError, match="1 MiB of rows are"), intake.reserve(1 << 20):
-            pass
         for i in range(30):
-            with intake.reserve(len(body)):
-                await intake.store("m", "events", Body(body.replace(b': "e', f': "{i}-'.encode()), NDJSON))
+            intake.check_backlog()
+            await intake.store("m", "events", Body(body.replace(b': "e', f': "{i}-'.encode()), NDJSON))
         await asyncio.to_thread(intake.stop)
 
     with pytest.raises(OverloadedError, match="wait to be flushed") as refused:
         asyncio.run(fill())
     assert refused.value.retry_after_s == 1
     site.events.settle("m")
-    assert Intake(small).reserve(10).__enter__() is None
-
-
-def test_a_server_with_no_room_says_so_at_once_and_stays_alive(api: Api) -> None:
-    busy = Api(api.installation, api.key)
-    busy.installation = type(api.installation)(
-        api.installation.home,
-        api.installation.database,
-        api.installation.environ | {"ASSAY_SERVER__MAX_UNDER_WAY_MB": "1"},
-    )
-    busy.start()
-    try:
-        with under_way(busy.url, api.key, "/api/v1/models/support-intents/events", 1_040_000):
-            answer = busy.rows("events", [event(f"overload-{i}") for i in range(500)])
-            assert answer.status_code == 503, answer.text
-            assert (answer.json()["code"], answer.headers["Retry-After"]) == ("overloaded", "1")
-            assert busy.send("GET", "/healthz", key=None).json() == {"status": "ok"}
-        for _ in range(1200):  # until the server has noticed that the request is gone
-            if (answer := busy.rows("events", [event("after-overload")])).status_code == 200:
-                break
-            time.sleep(0.05)
-        assert answer.json()["accepted"] == 1
-    finally:
-        busy.kill()
-        busy.http.close()
+    Intake(small).check_backlog()
 
 
 def test_a_model_may_ask_for_its_rows_to_be_in_the_lake_when_answered(api: Api) -> None:

@@ -1,0 +1,106 @@
+"""How large a document may be, checked before anything of it is understood.
+
+A text of 500 bytes can stand for billions of values, by aliases in YAML or by the digits of one number. Therefore
+bytes, levels and values are counted first, as cheap as they are to count, and what is built afterwards is small.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from monitor.spec.base import Key
+
+MAX_BYTES: Final = 1 << 20
+MAX_VALUES: Final = 25_000  # of a document, keys included, with every alias written out
+MAX_LEVELS: Final = 32
+MAX_COLUMNS: Final = 2_000
+MAX_NAME_CHARS: Final = 256
+MAX_TEXT_CHARS: Final = 10_000
+MAX_DIGITS: Final = 400  # of a number as it is written; the longest float written out has 309 before its point
+MAX_WHOLE_NUMBER: Final = 2**53  # as canonical JSON has it
+# Of Unicode's control characters, only those that lay out a text.
+CONTROL: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
+
+class OutOfBoundsError(ValueError):
+    """A document, or the value at `key`, is larger than it may be, or has characters that cannot be stored."""
+
+    def __init__(self, reason: str, key: Key = ()) -> None:
+        super().__init__(reason)
+        self.reason, self.key = reason, key
+
+
+def unfit_text(text: str) -> str | None:
+    """Why a text cannot be stored: a control character or half of a surrogate pair; None if it can.
+
+    Tabs, line feeds and carriage returns are fit: they lay a text out.
+    """
+    if text.isprintable():  # the usual case, at C speed
+        return None
+    if found := CONTROL.search(text):
+        return f"contains the control character U+{ord(found[0]):04X}; leave it out"
+    if SURROGATE.search(text):
+        return "contains half of a surrogate pair, which is not valid text"
+    return None
+
+
+def check_bytes(text: str | bytes) -> None:
+    """
+    Raises:
+        OutOfBoundsError: the text is too long.
+    """
+    if len(text) > MAX_BYTES:
+        raise OutOfBoundsError(f"larger than {MAX_BYTES >> 20} MiB; leave out what it does not need")
+
+
+def too_deep() -> OutOfBoundsError:
+    return OutOfBoundsError(f"nested too deeply; at most {MAX_LEVELS} levels may lie in one another")
+
+
+def too_many() -> OutOfBoundsError:
+    return OutOfBoundsError(f"too large: more than {MAX_VALUES} values, with every alias written out; leave some out")
+
+
+def check_document(document: Any) -> None:
+    """Check a document that was read: levels, number and size of its values, and the characters of its texts.
+
+    Raises:
+        OutOfBoundsError: with the key of the first value that does not fit.
+    """
+    for count, (key, value) in enumerate(_values(document)):
+        if count > MAX_VALUES:
+            raise too_many()
+        if len(key) > MAX_LEVELS:
+            raise too_deep()
+        if isinstance(value, str) and (reason := _unfit(value, MAX_TEXT_CHARS)):
+            raise OutOfBoundsError(reason, key)
+        if isinstance(value, int) and not isinstance(value, bool) and abs(value) > MAX_WHOLE_NUMBER:
+            raise OutOfBoundsError("is a whole number beyond 2^53, which JSON cannot hold exactly; give a smaller", key)
+        if isinstance(value, float) and not -float("inf") < value < float("inf"):
+            raise OutOfBoundsError("is not a finite number; give one, or leave the key out", key)
+        if isinstance(value, Mapping):
+            for name in value:
+                if isinstance(name, str) and (reason := _unfit(name, MAX_NAME_CHARS)):
+                    raise OutOfBoundsError(f"has a key that {reason}", key)
+    columns = document.get("columns") if isinstance(document, Mapping) else None
+    if isinstance(columns, Mapping) and len(columns) > MAX_COLUMNS:
+        raise OutOfBoundsError(f"has {len(columns)} columns; declare at most {MAX_COLUMNS}", ("columns",))
+
+
+def _unfit(text: str, most: int) -> str | None:
+    if len(text) > most:
+        return f"has {len(text)} characters; write at most {most}"
+    return unfit_text(text)
+
+
+def _values(document: Any) -> Iterator[tuple[Key, Any]]:
+    """Every value with its key; what an alias repeats comes as often as it stands there."""
+    waiting: list[tuple[Key, Any]] = [((), document)]
+    while waiting:
+        key, value = waiting.pop()
+        yield key, value
+        if isinstance(value, Mapping):
+            waiting.extend(((*key, str(name)[:MAX_NAME_CHARS]), part) for name, part in value.items())
+        elif isinstance(value, list | tuple):
+            waiting.extend(((*key, at), part) for at, part in enumerate(value))
