@@ -34,6 +34,7 @@ class ConfirmJob(Payload):
 
     name: ClassVar[str] = "monitor.confirm"
     alert_id: UUID
+    model: str | None = None  # whose turn it is
 
 
 class UpkeepJob(Payload):
@@ -87,6 +88,7 @@ class ReportJob(Payload):
 
     name: ClassVar[str] = "reports.build"
     report_id: UUID
+    model: str | None = None  # whose turn it is
 
 
 JOBS: Final[Mapping[str, type[Payload]]] = {
@@ -95,3 +97,6 @@ JOBS: Final[Mapping[str, type[Payload]]] = {
         EvaluateJob, ConfirmJob, UpkeepJob, DigestJob, ConsiderJob, RunJob, ExplainJob, EraseJob, ReportJob,
     )
 }  # fmt: skip
+
+# Work that must be done some time, however often it failed, and of which one job waits at a time.
+RECURRING: Final = tuple(job.name for job in (EvaluateJob, UpkeepJob, DigestJob, ConsiderJob, EraseJob))

@@ -4,7 +4,7 @@ A job is enqueued in the transaction that makes it necessary, claimed under a le
 that dies stops renewing its lease, and another worker claims the job.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, get_args
@@ -19,6 +19,7 @@ from sqlalchemy import (
     bindparam,
     delete,
     exists,
+    func,
     or_,
     select,
     text,
@@ -28,11 +29,13 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from core.db import Base, Keyed, UtcDateTime, insert_if_new
-from core.jobs import Lane, Payload
+from core.jobs import RECURRING, Lane, Payload
 
 STATES = ("queued", "running", "done", "failed")
 LANES: Final[tuple[str, ...]] = get_args(Lane)
 MAX_LOST = 5  # a job that killed its worker this often fails; otherwise it would kill every worker in turn
+FIRST_BACKOFF: Final = timedelta(minutes=1)  # after a job was stopped, four times as long with each stop
+LONGEST_BACKOFF: Final = timedelta(hours=6)
 
 SCHEDULER: Final = "scheduler"  # the lease of the process that ticks
 
@@ -105,6 +108,12 @@ class Claimed:
     payload: Mapping[str, Any]
     attempts: int
     created_at: datetime
+    lost: int = 0
+
+    @property
+    def work(self) -> str:
+        """What recurs under other ids: the same kind of job about the same model."""
+        return f"{self.name} {self.payload.get('model') or ''}"
 
 
 def enqueue(
@@ -154,9 +163,24 @@ _RUNNABLE: Final = (
 )
 
 
-def claim(db: Session, *, worker: str, now: datetime, lease_s: int, lanes: Sequence[str] = LANES) -> Claimed | None:
-    """Take the oldest runnable job: queued and due, or running under an expired lease."""
-    while (job := db.execute(_RUNNABLE, {"now": now, "lanes": list(lanes)}).first()) is not None:
+_WORK: Final = _TABLE.c.name + " " + func.coalesce(_TABLE.c.payload["model"].as_string(), "")
+_RUNNABLE_BUT: Final = _RUNNABLE.where(_WORK.not_in(bindparam("but", expanding=True)))
+_RUNNABLE_OF: Final = _RUNNABLE.where(_WORK.in_(bindparam("of", expanding=True)))
+
+
+def claim(
+    db: Session, *, worker: str, now: datetime, lease_s: int, lanes: Sequence[str] = LANES,
+    but: Collection[str] = (), of: Collection[str] = (),
+) -> Claimed | None:  # fmt: skip
+    """Take the oldest runnable job: queued and due, or running under an expired lease.
+
+    Args:
+        but: work (`Claimed.work`) that is left to others.
+        of: if not empty, the only work that is taken.
+    """
+    query = _RUNNABLE_OF if of else _RUNNABLE_BUT if but else _RUNNABLE
+    bounds = {"now": now, "lanes": list(lanes)} | ({"of": list(of)} if of else {"but": list(but)} if but else {})
+    while (job := db.execute(query, bounds).first()) is not None:
         lost = job.lost + (job.state == "running")
         if lost < MAX_LOST:
             break
@@ -173,7 +197,7 @@ def claim(db: Session, *, worker: str, now: datetime, lease_s: int, lanes: Seque
             db.execute(taken)
     except IntegrityError:  # another worker claimed a job with the same lock key at the same moment
         return None
-    return Claimed(job.id, job.name, job.payload, job.attempts + 1, job.created_at)
+    return Claimed(job.id, job.name, job.payload, job.attempts + 1, job.created_at, lost)
 
 
 def renew(db: Session, job_id: UUID, *, worker: str, now: datetime, lease_s: int) -> bool:
@@ -205,6 +229,33 @@ def postpone(db: Session, job_id: UUID, retry: Retry, *, worker: str | None = No
     # The job gives up its dedupe key, because a newer waiting job may hold it.
     waiting = {"state": "queued", "run_at": retry.at, "error": retry.reason, "lease_until": None, "dedupe_key": None}
     return _changed(db, _of(job_id, worker).values(**waiting))
+
+
+def put_off(db: Session, job: Claimed, reason: str, *, worker: str, now: datetime) -> datetime | None:
+    """Queue a job again whose process was stopped or died, later with each time; returns when it is due.
+
+    A job that recurs keeps its place: until then no other is queued with its key. Any other fails the second time,
+    and then the answer is None.
+    """
+    row = db.get_one(Job, job.id, with_for_update=True, populate_existing=True)
+    if (row.worker, row.state) != (worker, "running"):
+        return row.run_at  # another worker has it
+    row.lost = min(job.lost + 1, MAX_LOST - 1)
+    if job.lost and job.name not in RECURRING:
+        db.execute(_of(job.id, worker).values(lost=row.lost, **_ended(now, reason)))
+        return None
+    key = row.dedupe_key or row.lock_key
+    if key is not None:  # what was queued meanwhile asks for the same
+        db.execute(delete(Job).where(Job.dedupe_key == key, Job.state == "queued"))
+    at = now + min(FIRST_BACKOFF * (1 << 2 * (row.lost - 1)), LONGEST_BACKOFF)
+    waiting = {"state": "queued", "run_at": at, "error": reason, "lease_until": None, "dedupe_key": key}
+    db.execute(_of(job.id, worker).values(lost=row.lost, **waiting))
+    return at
+
+
+def hurry(db: Session, key: str, now: datetime) -> None:
+    """Let work that was put off run now, because what it depends on has changed."""
+    db.execute(update(_TABLE).where(_TABLE.c.dedupe_key == key, _TABLE.c.state == "queued").values(run_at=now, lost=0))
 
 
 def forget(db: Session, *, done_before: datetime, failed_before: datetime) -> int:

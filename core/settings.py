@@ -74,6 +74,19 @@ class QueueSettings(_Group):
     tick_s: float = Field(1.0, gt=0, description="seconds between two ticks of the scheduler")
 
 
+class WorkSettings(_Group):
+    """What one job of the worker may use, so that no model delays the others."""
+
+    turn_s: float = Field(
+        1.0, gt=0, description="a job that runs longer goes on in the background and others get its place, seconds"
+    )
+    limit_s: float = Field(600, gt=0, description="a job that runs longer is stopped and put off, seconds")
+    memory_mb: int = Field(
+        4096, ge=256, description="a job whose process uses more memory is stopped and put off, in MiB"
+    )
+    long_processes: int = Field(3, ge=1, description="processes of one worker for jobs that run longer than a turn")
+
+
 class LedgerSettings(_Group):
     origin: str = Field("assay.local/ledger", description="name of this installation's ledger in its checkpoints")
     anchor: Path | None = Field(
@@ -232,6 +245,7 @@ class Settings(BaseSettings):
     lake: LakeSettings = LakeSettings()
     server: ServerSettings = ServerSettings()
     queue: QueueSettings = QueueSettings()
+    work: WorkSettings = WorkSettings()
     ledger: LedgerSettings = LedgerSettings()
     engine: EngineSettings = EngineSettings()
     train: TrainSettings = TrainSettings()

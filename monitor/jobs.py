@@ -1,5 +1,7 @@
 """Job entry points of the monitor."""
 
+from typing import Final
+
 from core.jobs import ConfirmJob, DigestJob, EvaluateJob, UpkeepJob
 from core.queue import Retry
 from monitor.confirm.confirm import confirm_alert
@@ -9,10 +11,12 @@ from monitor.upkeep.maintain import is_crowded, maintain_tables, request_upkeep
 from monitor.windows import overdue_outcomes, silence
 from monitor.windows.evaluate import evaluate as evaluate_model
 
+SLICE: Final = 0.5  # of a turn, after which an evaluation with more windows to close lets others go first
+
 
 def evaluate(site: Site, job: EvaluateJob) -> Retry | None:
     """Evaluate the windows of a model, check that rows and outcomes arrive, and request upkeep where files pile up."""
-    evaluate_model(site, job.model)
+    evaluate_model(site, job.model, turn_s=SLICE * site.settings.work.turn_s)
     silence.watch(site, job.model)
     overdue_outcomes.watch(site, job.model)
     if is_crowded(site, job.model):

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from core import queue
 from core.cache import CacheKind
 from governance.ledger.append import append_entry
 from monitor import store
@@ -81,6 +82,7 @@ def apply_spec(site: Site, db: Session, spec: ModelSpec, author: str) -> Applied
         open_reference(site, db, model.id, reason="model declared")
     else:
         _renew_reference(site, db, model, spec)
+        queue.hurry(db, f"monitor:{spec.model}", now)  # what was put off may fit into its limits now
     return Applied(model.id, model.revision, outcome, _windows_to_judge_again(site, db, model, spec))
 
 

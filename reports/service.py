@@ -71,7 +71,7 @@ def request(
     db.add(row)
     db.flush()
     queue.enqueue(
-        db, ReportJob(report_id=row.id), now=site.clock.now(), dedupe_key=f"report:{row.id}",
+        db, ReportJob(report_id=row.id, model=model), now=site.clock.now(), dedupe_key=f"report:{row.id}",
         lock_key=f"report:{row.id}",
     )  # fmt: skip
     return row
@@ -89,9 +89,14 @@ def build(site: Site, report_id: UUID) -> Report:
     except Exception as error:
         reason = error.message if isinstance(error, AppError) else f"{type(error).__name__}: {error}"
         with site.database.write() as db:
-            if (row := db.get(Report, report_id, with_for_update=True)) is not None and row.state != "ready":
-                row.state, row.error, row.finished_at = "failed", reason[:2000], site.clock.now()
+            record_failure(site, db, report_id, reason)
         raise
+
+
+def record_failure(site: Site, db: Session, report_id: UUID, reason: str) -> None:
+    """Record on its row why a report is not built, unless it is ready."""
+    if (row := db.get(Report, report_id, with_for_update=True)) is not None and row.state != "ready":
+        row.state, row.error, row.finished_at = "failed", reason[:2000], site.clock.now()
 
 
 def _build(site: Site, report_id: UUID) -> Report:

@@ -137,18 +137,18 @@ def api(home: Home = None, port: Port = None, as_json: JsonLine = False) -> None
 
 def worker(home: Home = None, parent: Annotated[int | None, typer.Option(hidden=True)] = None) -> None:
     """Run a worker with its scheduler; several may run on one PostgreSQL."""
-    from api.processes import deliveries, scheduler
-    from api.processes import worker as loop
+    from api.processes import deliveries, lanes, scheduler
+    from api.processes.worker import stop_on_signal
 
     if parent is not None:
         _die_with(parent)
     settings = configured(home)
     logs.configure(settings.log.level)
     site = prepare(settings, checked=parent is not None)
-    stop = loop.stop_on_signal()
+    stop = stop_on_signal()
     ticking, sending = scheduler.start(site), deliveries.start(site)
     try:
-        loop.run_forever(site, stop)
+        lanes.run_forever(site, stop)
     finally:
         ticking.shutdown(wait=False)
         deliveries.stop(sending, limit_s=SENDING_ENDS_S)

@@ -8,6 +8,7 @@ from typing import Final
 from core import queue
 from core.background import BackgroundThread
 from core.jobs import EvaluateJob
+from core.logs import logger
 from monitor.events.arrivals import Arrivals
 from monitor.site import Site
 from monitor.windows.wake import WakeCondition, wake_condition
@@ -20,7 +21,10 @@ CROWD: Final = 100
 MIN_INTERVAL_S: Final = 1.0  # between two requests for one model
 MAX_READ: Final = 20  # models per pass whose wake condition is read from the database
 CONDITION_VALID_S: Final = 300.0  # a wake condition is read again after this time
+FAILED_S: Final = 60.0  # until the wake condition of a model that could not be read is read again
 PAUSE_S: Final = 60.0  # and when rows arrive after this long a pause: a silence alert may have been opened meanwhile
+
+log = logger("api.processes.evaluation_requests")
 
 
 @dataclass(slots=True)
@@ -98,5 +102,10 @@ class EvaluationRequester(BackgroundThread):
         if models:
             with self._site.database.read() as db:
                 for model in models:
-                    self._watched[model].condition = wake_condition(self._site, db, model)
+                    try:
+                        self._watched[model].condition = wake_condition(self._site, db, model)
+                    except Exception:  # concerns no other model; the evaluations that the scheduler requests say it
+                        log.exception("wake condition not read", model=model)
+                        self._watched[model].condition = None
+                        self._watched[model].requested_at = now + FAILED_S
                     self._watched[model].read_at = now

@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from core.jobs import EraseJob, EvaluateJob
-from core.queue import LANES, Job
+from core.queue import LANES, Claimed, Job
 from monitor.alerts import by_clock, store
 from monitor.alerts.headlines import Alarm
 from monitor.alerts.severity import Severity
@@ -20,7 +20,7 @@ from monitor.site import Site
 from monitor.tables import Alert
 
 MONITOR: Final = "system"
-MISSED, FAILED, LAGGING = "missed_ticks", "failed_jobs", "worker_lag"
+MISSED, FAILED, LAGGING, STOPPED = "missed_ticks", "failed_jobs", "worker_lag", "stopped_jobs"
 WATCH_S: Final = 15  # between two looks
 LONG_OUTAGE: Final = timedelta(hours=1)  # ticks missed for so long are critical
 STEADY_AFTER: Final = timedelta(hours=1)  # ticks without a gap for so long end the alert
@@ -56,6 +56,7 @@ def watch(site: Site, db: Session, steady_since: datetime, now: datetime) -> Non
     if now - steady_since >= STEADY_AFTER:
         _end(site, db, MISSED, "", now)
     _watch_failures(site, db, now)
+    _watch_stopped(site, db, now)
     _watch_lanes(site, db, steady_since, now)
 
 
@@ -146,6 +147,34 @@ def _failure_sentence(failures: Sequence[_Failure]) -> str:
     error = " ".join(newest.error.split())[:SHOWN] if newest.shown else "see the log"
     many = "A job" if len(failures) == 1 else f"{len(failures)} jobs"
     return f"{many} `{newest.name}` gave up; the newest{about} at {newest.at:%Y-%m-%d %H:%M} UTC: {error}"
+
+
+def job_stopped(site: Site, db: Session, job: Claimed, why: str, fix: str, again: datetime | None) -> None:
+    """Say that a job took more than it may and was stopped; it is one alert until the same work is done.
+
+    Args:
+        again: when it is tried again; None if it is not.
+    """
+    model, now = job.payload.get("model"), site.clock.now()
+    of = f" of model {model}" if model else ""
+    then = "It is not tried again" if again is None else f"It is tried again at {again:%Y-%m-%d %H:%M} UTC"
+    sentence = f"The job `{job.name}`{of} was stopped, because {why}; everything else goes on. {then}; {fix}."
+    severity: Severity = "critical" if job.name in CRITICAL_JOBS else "warning"
+    about = job.work.strip()
+    _raise(site, db, Alarm(MONITOR, STOPPED, about, None, None, sentence, severity, (about,)), now)
+
+
+def _watch_stopped(site: Site, db: Session, now: datetime) -> None:
+    """End the alerts about stopped jobs whose work was done since."""
+    for alert in store.system_alerts(db, MONITOR, STOPPED):
+        if alert.state != "resolved":
+            name, _, model = alert.column.partition(" ")
+            stopped = datetime.fromisoformat(alert.episodes[-1]["to_ts"])
+            done = select(Job.id).where(Job.name == name, Job.state == "done", Job.finished_at > stopped)
+            if model:
+                done = done.where(Job.payload["model"].as_string() == model)
+            if db.scalar(done.limit(1)) is not None:
+                by_clock.end_alert(site, db, alert.id, now)
 
 
 def _watch_lanes(site: Site, db: Session, steady_since: datetime, now: datetime) -> None:

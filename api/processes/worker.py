@@ -1,8 +1,6 @@
-"""The worker: claims jobs under a lease, one thread for each lane, and renews the lease while a job runs."""
+"""A job of the worker: claimed under a lease that is renewed while it runs, and recorded as it ended."""
 
-import os
 import signal
-import socket
 import threading
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -65,7 +63,9 @@ def run_one(site: Site, job: Claimed, jobs: Mapping[str, JobFunction]) -> Retry 
     except AppError as error:
         log.warning("job failed", job=job.name, id=str(job.id), code=error.code, detail=error.message)
         return f"{error.code}: {error.message}"
-    except Exception as error:
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # a library in Rust that panics raises no Exception
         log.exception("job raised", job=job.name, id=str(job.id), attempt=job.attempts)
         reason = f"{type(error).__name__}: {error}"
         if job.attempts >= MAX_ATTEMPTS:
@@ -88,12 +88,17 @@ def step(site: Site, *, worker: str, lanes: tuple[str, ...] = LANES, jobs: Mappi
     finally:
         done.set()
         heart.join()
+    record_outcome(site, job, outcome, worker=worker)
+    return True
+
+
+def record_outcome(site: Site, job: Claimed, outcome: Retry | str | None, *, worker: str) -> None:
+    """Record how a job ended, as `run_one` returned it, if the worker still holds it."""
     with site.database.write() as db:
         if isinstance(outcome, Retry):
             queue.postpone(db, job.id, outcome, worker=worker)
         else:
             queue.finish(db, job.id, now=site.clock.now(), error=outcome, worker=worker)
-    return True
 
 
 def _renew(site: Site, job: Claimed, worker: str, done: threading.Event) -> None:
@@ -113,28 +118,6 @@ def drain(
     while step(site, worker=worker, lanes=lanes, jobs=jobs):
         count += 1
     return count
-
-
-def run_forever(site: Site, stop: threading.Event) -> None:
-    """Run one thread per lane, so that a training run never delays the windows."""
-    name = f"{socket.gethostname()}:{os.getpid()}"
-
-    def lane_loop(lane: str) -> None:
-        while not stop.is_set():
-            try:
-                busy = step(site, worker=f"{name}:{lane}", lanes=(lane,))
-            except Exception:
-                log.exception("worker loop", lane=lane)
-                busy = False
-            if not busy:
-                stop.wait(site.settings.queue.poll_s)
-
-    threads = [threading.Thread(target=lane_loop, args=(lane,), name=f"lane-{lane}", daemon=True) for lane in LANES]
-    for thread in threads:
-        thread.start()
-    stop.wait()
-    for thread in threads:
-        thread.join(timeout=5)
 
 
 def stop_on_signal() -> threading.Event:

@@ -147,7 +147,8 @@ def _announce(site: Site, db: Session, alert: Alert, window: Window, told: Told)
 
 def _request_confirmation(db: Session, alert: Alert, window: UUID, now: datetime) -> None:
     key = f"confirm:{alert.id}:{window}"
-    queue.enqueue(db, ConfirmJob(alert_id=alert.id), now=now, dedupe_key=key)
+    model = None if alert.model_id is None else db.get_one(Model, alert.model_id).name
+    queue.enqueue(db, ConfirmJob(alert_id=alert.id, model=model), now=now, dedupe_key=key)
 
 
 def _record_withdrawal(site: Site, db: Session, alert: Alert, window: Window, reason: str) -> None:

@@ -62,10 +62,13 @@ class EventTables:
         return DigestKey.of(self.root)
 
     @contextmanager
-    def locked(self, model: str) -> Iterator[None]:
+    def locked(self, model: str, *, wait: bool = True) -> Iterator[None]:
         """Hold the exclusive right to write a model's tables, across threads and processes; a thread may re-enter.
 
         The kernel releases the lock of a killed process. Rows are still accepted meanwhile: they go to the logs.
+
+        Raises:
+            BlockingIOError: another holds the right, and the caller does not want to wait.
         """
         held: dict[str, int] = self._locked.__dict__.setdefault("models", {})
         if model in held:
@@ -73,7 +76,7 @@ class EventTables:
             return
         self.lock_dir.mkdir(parents=True, exist_ok=True)
         with (self.lock_dir / f"{model}.lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
             held[model] = 1
             try:
                 yield

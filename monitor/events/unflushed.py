@@ -80,6 +80,7 @@ class UnflushedRows:
         self._since: dict[TableKey, float] = {}  # arrival of the first unflushed row, on the monotonic clock
         self._followed: dict[str, _FollowedLog] = {}
         self.memory_bytes = 0.0  # of the rows in memory
+        self.held: set[TableKey] = set()  # tables that could not be flushed the last time
 
     @property
     def names(self) -> list[str]:
@@ -203,6 +204,11 @@ class UnflushedRows:
                 self._waiting.pop(key, None)
             if not self._records:
                 self._own.rotate()
+
+    def waiting(self, key: TableKey) -> int:
+        """How many rows of the own log wait to be flushed into a table."""
+        with self._guard:
+            return self._waiting.get(key, 0)
 
     def backlog(self) -> dict[TableKey, tuple[int, float]]:
         """For each table of the own log: how many rows wait to be flushed, and for how many seconds."""

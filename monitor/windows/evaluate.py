@@ -1,10 +1,13 @@
 """Evaluate a model: complete its reference, close windows that are due, and correct or refresh closed ones."""
 
+import time
+from collections.abc import Sequence
 from uuid import UUID
 
 from core import queue
-from core.jobs import ConsiderJob
+from core.jobs import ConsiderJob, EvaluateJob
 from monitor.reference import automatic, block_profiles, collect, origin, profile_job
+from monitor.service import CurrentSpec
 from monitor.site import Site
 from monitor.spec.monitors import RowWindow
 from monitor.tables import ReferenceRow
@@ -16,10 +19,13 @@ from monitor.windows.pauses import skip_pause
 from monitor.windows.refresh import refresh_windows
 
 
-def evaluate(site: Site, model_name: str) -> list[UUID]:
+def evaluate(site: Site, model_name: str, *, turn_s: float | None = None) -> list[UUID]:
     """Close every due window, judge windows with late rows again, and refresh windows with new outcomes.
 
     Safe to run twice.
+
+    Args:
+        turn_s: ends after so many seconds, between two windows, and asks for another evaluation of the rest.
 
     Returns:
         Ids of the windows that were closed, corrected or refreshed.
@@ -28,6 +34,7 @@ def evaluate(site: Site, model_name: str) -> list[UUID]:
         ModelNotFoundError: no model has this name.
     """
     touched: list[UUID] = []
+    begun = time.monotonic()
     reached = site.events.extent(model_name).next_seq  # profiles hold every event before it, and perhaps later ones
     profiled = False
     while True:
@@ -62,14 +69,28 @@ def evaluate(site: Site, model_name: str) -> list[UUID]:
             continue
         if all(next_bounds(site, current, row, d.scale, d.number + 1) is None for d in ready):
             break
+        if turn_s is not None and time.monotonic() - begun >= turn_s:
+            _request_rest(site, model_name)
+            _consider_retraining(site, current, touched)
+            return touched
     if touched or any(closed.values()):
         touched += correct_windows(site, current, row, reached)
     touched += refresh_windows(site, current)
     concept.watch(site, current, row)
     later_verdicts.judge_again(site, current, row)
+    _consider_retraining(site, current, touched)
+    return touched
+
+
+def _request_rest(site: Site, model_name: str) -> None:
+    with site.database.write() as db:
+        key = f"monitor:{model_name}"
+        queue.enqueue(db, EvaluateJob(model=model_name), now=site.clock.now(), dedupe_key=key, lock_key=key)
+
+
+def _consider_retraining(site: Site, current: CurrentSpec, touched: Sequence[UUID]) -> None:
     if touched and current.spec.retrain is not None:
         with site.database.write() as db:
-            key = f"consider:{model_name}"
-            payload = ConsiderJob(model=model_name, cause="window", window_id=touched[-1])
+            key = f"consider:{current.model.name}"
+            payload = ConsiderJob(model=current.model.name, cause="window", window_id=touched[-1])
             queue.enqueue(db, payload, now=site.clock.now(), dedupe_key=key, lock_key=key)
-    return touched

@@ -1,0 +1,30 @@
+"""Jobs that take more than they may, for the processes of `api.processes.turns` to run."""
+
+import os
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+from api.processes.worker import JobFunction
+from core.jobs import ReportJob
+from monitor.site import Site
+
+
+def work(_: Site, payload: Mapping[str, Any]) -> None:
+    """What the name of the model says: sleeps, uses memory, dies, panics, or ends at once."""
+    match str(payload.get("model")).partition("-"):
+        case "sleeps", _, seconds:
+            time.sleep(float(seconds))
+        case "fills", _, megabytes:
+            kept = []
+            for _ in range(int(megabytes)):
+                kept.append(b"x" * (1 << 20))
+                time.sleep(0.001)
+            time.sleep(60)
+        case "dies", _, _:
+            os.abort()
+        case "panics", _, _:
+            raise GeneratorExit  # as `pyo3_runtime.PanicException`, it is no Exception
+
+
+JOBS: Final[Mapping[str, JobFunction]] = {"monitor.evaluate": work, "monitor.upkeep": work, ReportJob.name: work}

@@ -1,0 +1,131 @@
+"""Turns: no model keeps another waiting, and what takes too much is stopped, put off and told."""
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from api.processes import system_alarms
+from api.processes.turns import Turns
+from core import queue
+from core.clock import SystemClock
+from core.jobs import EvaluateJob, UpkeepJob
+from core.queue import Job
+from core.settings import load
+from monitor.site import Site, open_site
+from monitor.tables import Alert
+
+TABLE = "tests.api.processes.planted_jobs"
+MODELS = [f"quick-{n}" for n in range(5)]
+Opened = Callable[..., tuple[Site, Turns]]
+
+
+@pytest.fixture
+def opened(tmp_path: Path, database_url: str) -> Iterator[Opened]:
+    """Opens an installation whose worker has these limits; ends its processes after the test."""
+    made: list[tuple[Site, Turns]] = []
+
+    def make(**limits: float) -> tuple[Site, Turns]:
+        settings = load({}, home=tmp_path / "home", db={"url": database_url}, work=limits, queue={"poll_s": 0.05})
+        site = open_site(settings, SystemClock())
+        made.append((site, Turns(site, worker="turns", jobs=TABLE)))
+        return made[-1]
+
+    yield make
+    for site, turns in made:
+        turns.close()
+        site.close()
+
+
+def ask(site: Site, *models: str, payload: type[EvaluateJob] | type[UpkeepJob] = EvaluateJob) -> None:
+    with site.database.write() as db:
+        for model in models:
+            key = f"{payload.name}:{model}"
+            queue.enqueue(db, payload(model=model), now=site.clock.now(), dedupe_key=key, lock_key=key)
+
+
+def states(site: Site) -> dict[str, str]:
+    with site.database.read() as db:
+        return {job.payload["model"]: job.state for job in db.scalars(select(Job).order_by(Job.created_at))}
+
+
+def until(turns: Turns, condition: Callable[[], bool], limit_s: float = 60) -> None:
+    end = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < end
+        turns.step()
+
+
+def alerts(site: Site) -> list[Alert]:
+    with site.database.read() as db:
+        return list(db.scalars(select(Alert).where(Alert.metric == "stopped_jobs")))
+
+
+def test_jobs_that_last_delay_no_other_model_and_go_on(opened: Opened) -> None:
+    site, turns = opened(turn_s=0.2)
+    ask(site, "sleeps-600", "sleeps-601")
+    ask(site, *MODELS)
+    until(turns, lambda: all(states(site)[model] == "done" for model in MODELS))
+    assert {m: s for m, s in states(site).items() if m.startswith("sleeps")} == {
+        "sleeps-600": "running", "sleeps-601": "running",
+    }  # fmt: skip
+
+
+def test_more_long_jobs_than_processes_for_them_wait_for_each_other_alone(opened: Opened) -> None:
+    site, turns = opened(turn_s=0.2, long_processes=1)
+    ask(site, "sleeps-600", "sleeps-601", "sleeps-602")
+    ask(site, *MODELS)
+    until(turns, lambda: all(states(site)[model] == "done" for model in MODELS))
+    assert sorted(s for m, s in states(site).items() if m.startswith("sleeps")) == ["queued", "queued", "running"]
+
+
+def test_a_job_beyond_its_time_is_stopped_put_off_and_told_and_the_alert_ends_once_it_is_done(opened: Opened) -> None:
+    site, turns = opened(turn_s=0.2, limit_s=0.5)
+    ask(site, "sleeps-600")
+    until(turns, lambda: bool(alerts(site)))
+    (alert,) = alerts(site)
+    assert "`monitor.evaluate` of model sleeps-600 was stopped, because it ran for more than 0.5 s" in alert.sentence
+    assert "ASSAY_WORK__LIMIT_S" in alert.sentence
+    assert alert.severity == "critical"
+    ask(site, "sleeps-600", *MODELS)  # asked again it waits all the same
+    until(turns, lambda: all(states(site)[model] == "done" for model in MODELS))
+    with site.database.write() as db:
+        (job,) = db.scalars(select(Job).where(Job.payload["model"].as_string() == "sleeps-600"))
+        assert (job.state, job.lost) == ("queued", 1)
+        assert job.run_at > site.clock.now() + timedelta(seconds=30)
+        queue.finish(db, job.id, now=site.clock.now())
+    with site.database.write() as db:
+        system_alarms.watch(site, db, site.clock.now(), site.clock.now())
+    assert alerts(site)[0].state == "resolved"
+
+
+def test_a_job_beyond_its_memory_is_stopped(opened: Opened) -> None:
+    site, turns = opened(memory_mb=500)
+    ask(site, "fills-2000", *MODELS)
+    until(turns, lambda: bool(alerts(site)) and all(states(site)[model] == "done" for model in MODELS))
+    assert "more than 500 MiB of memory" in alerts(site)[0].sentence
+
+
+def test_a_process_that_dies_and_a_library_that_panics_stop_nobody(opened: Opened) -> None:
+    site, turns = opened()
+    ask(site, "dies-1", "panics-1", *MODELS)
+    until(turns, lambda: bool(alerts(site)) and all(states(site)[model] == "done" for model in MODELS))
+    (alert,) = alerts(site)
+    assert "its process was ended by SIGABRT" in alert.sentence
+    assert "dies-1" in alert.sentence
+    assert states(site)["panics-1"] == "queued"
+
+
+def test_a_model_with_many_jobs_gets_its_turns_and_not_more(opened: Opened) -> None:
+    site, turns = opened()
+    with site.database.write() as db:
+        for _ in range(20):
+            queue.enqueue(db, UpkeepJob(model="sleeps-0.3"), now=site.clock.now())
+    ask(site, *MODELS)
+    until(turns, lambda: all(states(site)[model] == "done" for model in MODELS))
+    with site.database.read() as db:
+        jobs = list(db.scalars(select(Job).where(Job.name == UpkeepJob.name)))
+    assert sum(job.state == "done" for job in jobs) <= 2
