@@ -1,7 +1,7 @@
 """Jobs that take more than they may, for the processes of `api.processes.turns` to run."""
 
 import os
-import time
+import threading
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -14,13 +14,12 @@ def work(_: Site, payload: Mapping[str, Any]) -> None:
     """What the name of the model says: sleeps, uses memory, dies, panics, or ends at once."""
     match str(payload.get("model")).partition("-"):
         case "sleeps", _, seconds:
-            time.sleep(float(seconds))
+            threading.Event().wait(float(seconds))
         case "fills", _, megabytes:
             kept = []
-            for _ in range(int(megabytes)):
+            for _megabyte in range(int(megabytes)):
                 kept.append(b"x" * (1 << 20))
-                time.sleep(0.001)
-            time.sleep(60)
+            threading.Event().wait(60)
         case "dies", _, _:
             os.abort()
         case "panics", _, _:
