@@ -37,6 +37,8 @@ MAX_LOST = 5  # a job that killed its worker this often fails; otherwise it woul
 FIRST_BACKOFF: Final = timedelta(minutes=1)  # after a job was stopped, four times as long with each stop
 LONGEST_BACKOFF: Final = timedelta(hours=6)
 
+MAX_CLOCK_SKEW: Final = timedelta(minutes=1)  # between the clocks of two processes
+
 SCHEDULER: Final = "scheduler"  # the lease of the process that ticks
 
 
@@ -269,12 +271,31 @@ def forget(db: Session, *, done_before: datetime, failed_before: datetime) -> in
 
 
 def hold_lease(db: Session, name: str, *, holder: str, now: datetime, seconds: float) -> bool:
-    """Take or renew a named lease. False while another holder's lease has not expired."""
+    """Take or renew a named lease. False while another holder's lease has not expired.
+
+    A lease that ends later than one taken now could is left over from a time before the clock was set back. It counts
+    as expired.
+    """
     lease = db.get(Lease, name, with_for_update=True)
     if lease is None:
         insert_if_new(db, Lease, {"name": name, "holder": holder, "until": now})
         lease = db.get_one(Lease, name, with_for_update=True, populate_existing=True)
-    if lease.holder != holder and lease.until > now:
+    if lease.holder != holder and now < lease.until <= now + timedelta(seconds=seconds) + MAX_CLOCK_SKEW:
         return False
     lease.holder, lease.until = holder, now + timedelta(seconds=seconds)
     return True
+
+
+def clock_set_back(db: Session, now: datetime, before: datetime) -> None:
+    """Let jobs that were queued or claimed before the clock was set back run when they would have.
+
+    Args:
+        now: by the clock as it is.
+        before: the latest time by the clock as it was.
+    """
+    by = before - now
+    for job in db.scalars(select(Job).where(Job.state == "queued", Job.run_at > now)):
+        job.run_at = max(now, job.run_at - by)
+    for job in db.scalars(select(Job).where(Job.state == "running", Job.lease_until > now)):
+        assert job.lease_until is not None  # the query asked for it
+        job.lease_until = max(now, job.lease_until - by)

@@ -65,6 +65,7 @@ class Intake:
     async def store(self, model: str, kind: Kind, body: Body) -> Receipt:
         """Store a body. Raises what `receive` raises."""
         small = body.media_type == NDJSON and body.encoding == IDENTITY and len(body.content) <= SMALL_BODY_BYTES
+        small = small and body.newest is None
         receipt: Receipt
         if small:
             receipt = await self._submit(SmallBody(model, kind, body))

@@ -2,22 +2,26 @@
 
 import os
 import socket
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final
+from uuid import UUID
 
 from apscheduler.schedulers.background import BackgroundScheduler
 from sqlalchemy.orm import Session
 
 from api.processes import system_alarms
 from core import queue
+from core.errors import AppError
 from core.jobs import ConsiderJob, DigestJob, EvaluateJob
 from core.logs import logger
-from core.queue import Lease
+from core.queue import MAX_CLOCK_SKEW, Lease
 from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from governance.ledger.checkpointing import issue_checkpoint, latest_checkpoint
 from governance.ledger.read import ledger_size
 from monitor import service, store
 from monitor.alerts.announce import tell_held_back
+from monitor.notify import outbox
 from monitor.site import Site
 from monitor.spec.retraining import Cron
 from monitor.upkeep import maintain
@@ -60,19 +64,41 @@ def tick(site: Site, holder: str) -> None:
         last, lease.last_at = lease.last_at, now
         if last is None or not timedelta() <= now - last <= MISSED_AFTER:
             lease.since = now
+        steady_since = lease.since or now
+        if last is not None and last - now > MAX_CLOCK_SKEW:
+            log.warning("the clock was set back", before=last.isoformat())
+            queue.clock_set_back(db, now, last)
+            outbox.clock_set_back(db, now, last)
         if last is not None and now - last > MISSED_AFTER:
             log.warning("ticks missed", since=last.isoformat())
             body = {"from": last, "to": now, "seconds": round((now - last).total_seconds())}
             append_entry(db, kind="scheduler.missed", actor=SYSTEM_ACTOR, subject="scheduler", body=body, at=now)
             system_alarms.ticks_missed(site, db, last, now, MISSED_AFTER)
-        if _passed(system_alarms.WATCH_S, 0, last or now, now):
-            system_alarms.watch(site, db, lease.since or now, now)
-            tell_held_back(site, db)
-        _enqueue_due(site, db, last or now, now)
+        problems = _enqueue_due(site, db, last or now, now)
+    if _passed(system_alarms.WATCH_S, 0, last or now, now):
+        _watch(site, steady_since, problems, now)
     _checkpoint(site, now)
 
 
-def _enqueue_due(site: Site, db: Session, last: datetime, now: datetime) -> None:
+def _watch(site: Site, steady_since: datetime, problems: Mapping[str, str], now: datetime) -> None:
+    """Look after the alerts about the installation; a fault in them must not stop the work of the next tick."""
+    try:
+        with site.database.write() as db:
+            system_alarms.watch(site, db, steady_since, now)
+            system_alarms.watch_schedules(site, db, problems, now)
+            tell_held_back(site, db)
+    except Exception:
+        log.exception("the alerts about the installation could not be looked after")
+
+
+def _enqueue_due(site: Site, db: Session, last: datetime, now: datetime) -> dict[str, str]:
+    """Enqueue what fell due.
+
+    Returns:
+        What is wrong with the spec of a model, by its name, where that keeps it from a schedule. The other models, and
+        the other work of this one, go on.
+    """
+    problems: dict[str, str] = {}
     # Windows close when rows arrive and when time passes. These evaluations also find events that a process accepted
     # before it died without requesting an evaluation.
     if _passed(DIGEST_S, 0, last, now):
@@ -82,18 +108,37 @@ def _enqueue_due(site: Site, db: Session, last: datetime, now: datetime) -> None
     models = store.every_revision(db)
     every = max(EVERY_S, len(models) / EVALUATIONS_PER_S)
     for number, model in enumerate(models):
-        spec = service.spec_of(site, db, model.id, model.revision)
         share = number / len(models)  # spreads the models over the interval
         if _passed(every, every * share, last, now):
             key = f"monitor:{model.name}"
             queue.enqueue(db, EvaluateJob(model=model.name), now=now, dedupe_key=key, lock_key=key)
         if _passed(UPKEEP_S, UPKEEP_S * share, last, now):
             maintain.request_upkeep(db, model.name, now)
-        crons = [t.cron for t in spec.retrain.when if isinstance(t, Cron)] if spec.retrain else []
-        if any(fell_due(cron, last, now) for cron in crons):
+        due, problem = _retrain_is_due(site, db, model.id, model.revision, last, now)
+        if problem is not None:
+            problems[model.name] = problem
+        if due:
             key = f"consider:{model.name}"
             payload = ConsiderJob(model=model.name, cause="schedule")
             queue.enqueue(db, payload, now=now, dedupe_key=f"schedule:{model.name}", lock_key=key)
+    return problems
+
+
+def _retrain_is_due(
+    site: Site, db: Session, model_id: UUID, revision: int, last: datetime, now: datetime
+) -> tuple[bool, str | None]:
+    """Whether a schedule of a model fell due in (last, now], and what is wrong with one that cannot be read."""
+    try:
+        spec = service.spec_of(site, db, model_id, revision)
+    except (AppError, ValueError) as error:  # a spec that an earlier release stored
+        return False, f"its spec cannot be read: {error}"
+    due, problem = False, None
+    for cron in [t.cron for t in spec.retrain.when if isinstance(t, Cron)] if spec.retrain else []:
+        try:
+            due |= fell_due(cron, last, now)
+        except AppError as error:
+            problem = error.message
+    return due, problem
 
 
 def _passed(every: float, shift: float, last: datetime, now: datetime) -> bool:
@@ -112,6 +157,7 @@ def _checkpoint(site: Site, now: datetime) -> None:
         last, size = latest_checkpoint(db), ledger_size(db)
     if size == 0 or (last is not None and last.size == size):
         return
-    if last is None or now - last.at >= timedelta(seconds=site.settings.ledger.checkpoint_s):
+    # A checkpoint of the future was issued before the clock was set back.
+    if last is None or not timedelta() <= now - last.at < timedelta(seconds=site.settings.ledger.checkpoint_s):
         with site.database.write() as db:
             issue_checkpoint(db, key=site.keys.signing, anchor=site.settings.anchor_dir, now=now)

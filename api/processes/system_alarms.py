@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from core.jobs import EraseJob, EvaluateJob
-from core.queue import LANES, Claimed, Job
+from core.queue import LANES, SCHEDULER, Claimed, Job, Lease
 from monitor.alerts import by_clock, store
 from monitor.alerts.headlines import Alarm
 from monitor.alerts.severity import Severity
@@ -21,6 +21,8 @@ from monitor.tables import Alert
 
 MONITOR: Final = "system"
 MISSED, FAILED, LAGGING, STOPPED = "missed_ticks", "failed_jobs", "worker_lag", "stopped_jobs"
+SCHEDULE: Final = "unreadable_schedule"
+SILENT_AFTER: Final = timedelta(minutes=2)  # without a tick for so long, no scheduler works
 WATCH_S: Final = 15  # between two looks
 LONG_OUTAGE: Final = timedelta(hours=1)  # ticks missed for so long are critical
 STEADY_AFTER: Final = timedelta(hours=1)  # ticks without a gap for so long end the alert
@@ -58,6 +60,37 @@ def watch(site: Site, db: Session, steady_since: datetime, now: datetime) -> Non
     _watch_failures(site, db, now)
     _watch_stopped(site, db, now)
     _watch_lanes(site, db, steady_since, now)
+
+
+def watch_schedules(site: Site, db: Session, problems: Mapping[str, str], now: datetime) -> None:
+    """Open an alert for each model with a schedule that cannot be read, and end those of the others.
+
+    Args:
+        problems: what is wrong, by the name of the model.
+    """
+    for model, problem in problems.items():
+        sentence = (
+            f"Model {model} is not retrained on its schedule: {problem}. Correct its spec and apply it again; "
+            "everything else goes on."
+        )
+        _raise(site, db, Alarm(MONITOR, SCHEDULE, model, None, None, sentence, "warning", (model,)), now)
+    for alert in store.system_alerts(db, MONITOR, SCHEDULE):
+        if alert.state != "resolved" and alert.column not in problems:
+            by_clock.end_alert(site, db, alert.id, now)
+
+
+def problems(db: Session, now: datetime) -> list[str]:
+    """What does not work in the background, in words that name no model: for a readiness check without a key."""
+    found = []
+    lease = db.get(Lease, SCHEDULER)
+    last = None if lease is None else lease.last_at
+    if last is not None and now - last > SILENT_AFTER:
+        found.append(f"no scheduler has ticked for {_words(now - last)}: nothing is judged, and no schedule is kept")
+    schedules = sum(a.state != "resolved" for a in store.system_alerts(db, MONITOR, SCHEDULE))
+    if schedules:
+        whose = "1 model" if schedules == 1 else f"{schedules:,} models"
+        found.append(f"a schedule of {whose} cannot be read; an alert of the installation names it")
+    return found
 
 
 def _raise(site: Site, db: Session, alarm: Alarm, since: datetime) -> None:

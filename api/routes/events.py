@@ -2,7 +2,7 @@
 
 import json
 import time
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -16,7 +16,7 @@ from api.http.direct import DirectRoute
 from api.http.intake import Intake, read_rows
 from api.http.metrics import ServiceMetrics
 from core import queue
-from core.errors import ConflictError
+from core.errors import ConflictError, InvalidError
 from core.jobs import ExplainJob
 from core.queue import Job
 from governance.access.roles import Caller, Permission
@@ -33,6 +33,15 @@ Writer = Annotated[Caller, requires(Permission.EVENTS_WRITE)]
 ROW_BODIES: Final[dict[str, Any]] = {
     "requestBody": {"required": True, "content": {kind: {"schema": {}} for kind in MEDIA_TYPES}}
 }
+NEWEST: Final[dict[str, Any]] = {
+    "parameters": [
+        {
+            "name": "newest", "in": "query", "required": False, "schema": {"type": "string", "format": "date-time"},
+            "description": "newest time of the history that the rows belong to, with its zone: they may be 20 years "
+            "older than that, not only 20 years older than now",
+        }
+    ]
+}  # fmt: skip
 Reader = Annotated[Caller, requires(Permission.EVENTS_READ)]
 _encode = json.JSONEncoder(
     ensure_ascii=False, separators=(",", ":")
@@ -65,7 +74,7 @@ class ExplanationFailedError(ConflictError):
     code = "explanation_failed"
 
 
-@ingest_router.post("/events", response_model=ReceiptOut, openapi_extra=ROW_BODIES)
+@ingest_router.post("/events", response_model=ReceiptOut, openapi_extra=ROW_BODIES | NEWEST)
 async def take_events(_: Writer, request: Request) -> Response:
     """Store events: NDJSON, a JSON array, Arrow or Parquet; durable when answered, idempotent by event_id."""
     return await _store_body(request, "events")
@@ -81,8 +90,9 @@ async def _store_body(request: Request, kind: Kind) -> Response:
     """Read the body and store it. FastAPI dependencies and a response model would cost more time than storing."""
     media_type, encoding = form_of(request, MEDIA_TYPES, ENCODINGS)
     intake: Intake = request.app.state.intake
+    newest = _newest(request) if kind == "events" and request.scope["query_string"] else None
     limit_mb = request.app.state.site.settings.server.max_body_mb
-    body = Body(await read_rows(request, intake, limit_mb), media_type, encoding)
+    body = Body(await read_rows(request, intake, limit_mb), media_type, encoding, newest)
     started = time.perf_counter()
     receipt = await intake.store(request.path_params["model"], kind, body)
     rejected = [{"line": r.line, "field": r.field, "reason": r.reason} for r in receipt.rejected]
@@ -98,6 +108,22 @@ async def _store_body(request: Request, kind: Kind) -> Response:
         rejected=receipt.rejected_total,
     )  # fmt: skip
     return Response(answer, media_type=JSON)
+
+
+def _newest(request: Request) -> datetime | None:
+    written = request.query_params.get("newest")
+    if written is None:
+        return None
+    try:
+        at = datetime.fromisoformat(written)
+        if at.tzinfo is not None:
+            return at.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise InvalidError(
+        f"newest is {written[:60]!r}; write a time with its zone, such as 2010-12-31T00:00:00Z",
+        field="newest", value=written[:200],
+    )  # fmt: skip
 
 
 @router.get("/events/{event_id:path}/explanation")

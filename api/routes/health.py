@@ -1,13 +1,13 @@
 """Routes for liveness, readiness, metrics and the OpenAPI document."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request, Response
-from sqlalchemy import text
 
 from api.http.auth import requires
-from api.http.deps import ReadDb, SiteDep
+from api.http.deps import Out, ReadDb, SiteDep
 from api.http.metrics import MEDIA_TYPE, ServiceMetrics
+from api.processes import system_alarms
 from core.errors import BusyError
 from governance.access.roles import Caller, Permission
 
@@ -23,14 +23,22 @@ def alive() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/readyz")
-def ready(site: SiteDep, db: ReadDb) -> dict[str, str]:
-    db.execute(text("select 1"))
+class ReadyOut(Out):
+    """`degraded`: requests are answered, and something in the background does not work, which `problems` names."""
+
+    status: Literal["ready", "degraded"]
+    problems: list[str] | None = None
+
+
+@router.get("/readyz", response_model_exclude_none=True)
+def ready(site: SiteDep, db: ReadDb) -> ReadyOut:
+    """Whether requests are answered; without a key, so it names no model."""
+    problems = system_alarms.problems(db, site.clock.now())
     try:
         site.events.check_writable()
     except OSError as error:
         raise NotReadyError(f"the lake cannot be written: {error.strerror}", retry_after_s=5) from error
-    return {"status": "ready"}
+    return ReadyOut(status="degraded", problems=problems) if problems else ReadyOut(status="ready")
 
 
 @router.get("/metrics")

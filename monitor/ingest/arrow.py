@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,11 +20,12 @@ from monitor.ingest.json_columns import merged
 from monitor.ingest.media import ARROW, JSON, NDJSON, PARQUET
 from monitor.ingest.ndjson import BodyError, Rows, check_count
 from monitor.ingest.parquet_footer import LeafColumn, page_sizes, row_groups
+from monitor.ingest.plausible_times import UNITS, TimeSpan, to_micros
 from monitor.ingest.row_schema import UTC_MICROSECONDS, SchemaMismatchError, Target
-from monitor.ingest.validate import MAX_CLOCK_AHEAD, CheckedRows, unknown_column
+from monitor.ingest.validate import CheckedRows, unknown_column
 from monitor.spec.columns import ColumnType
 
-_UNITS_PER_SECOND: Final = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+_INT64: Final = np.iinfo(np.int64)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EXPECTED_TYPES: Final[Mapping[ColumnType, str]] = {
     "number": "integers, floats or decimals", "boolean": "booleans", "category": "strings", "string": "strings",
@@ -153,16 +155,17 @@ def _columns(target: Target, table: pa.Table, now: datetime, limit_mb: int) -> C
     _bound(table.num_rows, size, limit_mb)
     columns = {name: _typed(table, name, target.schema[name]) for name in target.columns}
     if target.timed:
-        columns["ts"] = _times(table["ts"], now)
+        columns["ts"] = _times(table["ts"], target.span(now))
     frame, good = target.good(pl.DataFrame(columns), now)
     if good.all():
         return CheckedRows(frame, range(1, frame.height + 1), [])
     bad = (~good).arg_true().to_list()
     objects = frame[bad].to_dicts()
+    unit = table["ts"].type.unit if target.timed else ""
     if target.timed:
         for row, value in zip(objects, table["ts"].cast(pa.int64()).take(pa.array(bad)).to_pylist(), strict=True):
-            row["ts"] = None if value is None else _iso_time(value, table["ts"].type.unit)
-    examined = target.examine(Rows(objects, [i + 1 for i in bad], []), now)
+            row["ts"] = None if value is None else _iso_time(value, unit)
+    examined = target.examine(Rows(objects, [i + 1 for i in bad], [], unit), now)
     return merged(CheckedRows(frame.filter(good), (good.arg_true() + 1).to_list(), []), examined)
 
 
@@ -179,20 +182,21 @@ def _typed(table: pa.Table, name: str, dtype: Any) -> pl.Series:
     return pl.Series(name, column).cast(dtype)
 
 
-def _times(column: "pa.ChunkedArray[Any]", now: datetime) -> pl.Series:
+def _times(column: "pa.ChunkedArray[Any]", span: TimeSpan) -> pl.Series:
     """Event times in UTC with microseconds; null where a time is out of bounds."""
-    per_second = _UNITS_PER_SECOND[column.type.unit]
-    microseconds = (now + MAX_CLOCK_AHEAD - _EPOCH) // timedelta(microseconds=1)
-    latest = ((microseconds + 1) * per_second - 1) // 10**6  # digits below a microsecond are dropped, as in JSON
+    per_second = UNITS[column.type.unit]
+    # Digits below a microsecond are dropped, as in JSON.
+    earliest = -(-to_micros(span.earliest) * per_second // 10**6)
+    latest = ((to_micros(span.latest) + 1) * per_second - 1) // 10**6
     counted = pl.Series("ts", column.cast(pa.int64()))
-    inside = pl.when((counted >= 0) & (counted <= latest)).then(counted)
+    inside = pl.when(counted.is_between(max(earliest, _INT64.min), min(latest, _INT64.max))).then(counted)
     scaled = inside * (10**6 // per_second) if per_second <= 10**6 else inside // (per_second // 10**6)
     return pl.select(scaled.cast(pl.Int64).cast(UTC_MICROSECONDS).alias("ts")).to_series()
 
 
 def _iso_time(value: int, unit: str) -> str:
     try:
-        return (_EPOCH + timedelta(microseconds=value * 10**6 // _UNITS_PER_SECOND[unit])).isoformat()
+        return (_EPOCH + timedelta(microseconds=value * 10**6 // UNITS[unit])).isoformat()
     except OverflowError:  # beyond Python's calendar
         return f"{value} {unit} since 1970"
 

@@ -54,6 +54,7 @@ class Rows:
     objects: list[dict[str, Any]]
     lines: list[int]
     rejected: list[Rejection]
+    unit: str = ""  # in which the sender counted times: s, ms, us or ns; empty for texts
 
 
 def read_ndjson(body: bytes) -> Rows:

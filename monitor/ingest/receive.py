@@ -38,6 +38,7 @@ class Body:
     content: bytes
     media_type: str
     encoding: str = IDENTITY
+    newest: datetime | None = None  # newest time of the history that the rows belong to, if they are one
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,10 @@ def receive(site: Site, model: str, kind: Kind, body: Body, *, arrived: "pl.Seri
         BodyTooLargeError: the decompressed body is larger than the limit.
         StoreFullError, LogFailedError: nothing was stored.
     """
-    return _receive(site, target_of(site, model, kind), body, arrived)
+    target = target_of(site, model, kind)
+    if body.newest is not None:
+        target = replace(target, newest=body.newest)
+    return _receive(site, target, body, arrived)
 
 
 def _receive(site: Site, target: "Target", body: Body, arrived: "pl.Series | None" = None) -> Receipt:

@@ -12,9 +12,8 @@ from core.errors import InvalidError
 from monitor.ingest import vectors
 from monitor.ingest.json_scan import KeySpans
 from monitor.ingest.ndjson import Rows
+from monitor.ingest.plausible_times import TimeSpan, time_span
 from monitor.ingest.validate import (
-    EARLIEST_TIME,
-    MAX_CLOCK_AHEAD,
     MAX_ID_CHARS,
     MAX_VERSION_CHARS,
     OWN_COLUMNS,
@@ -44,6 +43,7 @@ class Target:
     columns: Mapping[str, ColumnType]
     elsewhere: Mapping[str, str]  # columns that belong to the other kind, with the advice to give
     timed: bool  # events carry their time; the time of an outcome is its arrival
+    newest: datetime | None = None  # newest time of the history that is being sent, where the sender says so
 
     @cached_property
     def schema(self) -> dict[str, Any]:
@@ -62,7 +62,11 @@ class Target:
 
     def examine(self, rows: Rows, now: datetime) -> CheckedRows:
         """Check the rows one by one, with a reason for each rejection."""
-        return check_events(self.spec, rows, now=now) if self.timed else check_outcomes(self.spec, rows)
+        return check_events(self.spec, rows, self.span(now)) if self.timed else check_outcomes(self.spec, rows)
+
+    def span(self, now: datetime) -> TimeSpan:
+        """The times that events may have."""
+        return time_span(self.spec.times, now, self.newest)
 
     def good(self, frame: pl.DataFrame, now: datetime) -> tuple[pl.DataFrame, pl.Series]:
         """Return the columns as they are stored, and a mask of the rows that pass every rule; it gives no reasons."""
@@ -80,7 +84,8 @@ class Target:
         for name, size in self.dimensions.items():
             good &= vectors.good(frame.get_column(name), size)
         if self.timed:
-            in_time = ts <= now + MAX_CLOCK_AHEAD
+            span = self.span(now)
+            in_time = ts.is_between(span.earliest, span.latest)
             good &= in_time.fill_null(value=False) if in_time.null_count() else in_time
         return frame, good
 
@@ -91,7 +96,6 @@ class Target:
         if self.timed:
             version = pl.col("version")
             rules += [version.str.len_bytes() > 0, version.str.len_chars() <= MAX_VERSION_CHARS]
-            rules.append(pl.col("ts") >= pl.lit(EARLIEST_TIME, UTC_MICROSECONDS))
         else:
             rules.append(pl.any_horizontal(pl.col(name).is_not_null() for name in self.columns if name != "event_id"))
         numbers = [name for name, kind in self.columns.items() if kind == "number"]

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from monitor.ingest import vectors
 from monitor.ingest.media import JSON, NDJSON
-from monitor.ingest.validate import EARLIEST_TIME, MAX_CLOCK_AHEAD, MAX_ID_CHARS, MAX_VERSION_CHARS
+from monitor.ingest.validate import MAX_ID_CHARS, MAX_VERSION_CHARS
 
 if TYPE_CHECKING:
+    from monitor.ingest.plausible_times import TimeSpan
     from monitor.ingest.row_schema import Target
 
 MAX_SMALL_BODY_BYTES: Final = 16 << 10
@@ -36,8 +37,9 @@ def read_small_batch(target: "Target", body: bytes, media_type: str, now: dateti
     """Return the rows with `ts` as a UTC time, or None if the body needs the column readers."""
     if not target.timed or target.spec.redact or len(body) > MAX_SMALL_BODY_BYTES or media_type not in (NDJSON, JSON):
         return None
+    span = target.span(now)
     try:
-        return [_row(target, pairs, now) for pairs in _objects(body, media_type)] or None
+        return [_row(target, pairs, span) for pairs in _objects(body, media_type)] or None
     except (_NotPlainError, ValueError, OverflowError, RecursionError):
         return None
 
@@ -58,7 +60,7 @@ def _objects(body: bytes, media_type: str) -> Sequence[Any]:
     return found
 
 
-def _row(target: "Target", pairs: Any, now: datetime) -> dict[str, Any]:
+def _row(target: "Target", pairs: Any, span: "TimeSpan") -> dict[str, Any]:
     if type(pairs) is not _Pairs:
         raise _NotPlainError
     row = dict(pairs)
@@ -77,7 +79,7 @@ def _row(target: "Target", pairs: Any, now: datetime) -> dict[str, Any]:
     if not _TIME_PATTERN.fullmatch(written):
         raise _NotPlainError
     at = datetime.fromisoformat(written).astimezone(UTC)
-    if not EARLIEST_TIME <= at <= now + MAX_CLOCK_AHEAD:
+    if not span.earliest <= at <= span.latest:
         raise _NotPlainError
     return row | {"ts": at}
 

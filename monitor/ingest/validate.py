@@ -1,9 +1,10 @@
 """Turn JSON objects into a typed frame: columns are checked as a whole, and value by value only if one does not fit."""
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from types import NoneType
 from typing import Any, Final
 
@@ -12,12 +13,10 @@ import polars as pl
 from core.errors import InvalidError
 from monitor.ingest import vectors
 from monitor.ingest.ndjson import Rejection, Rows
+from monitor.ingest.plausible_times import UNITS, TimeSpan, to_micros
 from monitor.spec.columns import ColumnType
 from monitor.spec.model import ModelSpec
 
-# A producer's clock may be fast by this much. A later time counts as an error (such as milliseconds for seconds).
-MAX_CLOCK_AHEAD: Final = timedelta(days=1)
-EARLIEST_TIME: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_ID_CHARS, MAX_VERSION_CHARS = 200, 256
 # Vectors are missing here: `vectors.misfit` checks each of their numbers.
 _TYPES: Final[Mapping[ColumnType, tuple[str, frozenset[type], Any]]] = {
@@ -32,7 +31,7 @@ OWN_COLUMNS: Final[Mapping[str, ColumnType]] = {
 }  # fmt: skip
 TIME_FORMAT: Final = "%Y-%m-%dT%H:%M:%S%.f%#z"
 _EXAMPLE_TIME = "2026-03-01T12:00:00Z"
-_OUT_OF_BOUNDS = "is before 1970 or more than a day ahead of now; check the unit and the clock"
+_COUNTED: Final = re.compile(r"(-?[0-9]{1,19}) (s|ms|us|ns) since 1970")  # how the Arrow reader quotes a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,7 @@ class _Batch:
         return CheckedRows(frame, lines, sorted([*rejected, *refused], key=lambda r: r.line))
 
 
-def check_events(spec: ModelSpec, rows: Rows, *, now: datetime) -> CheckedRows:
+def check_events(spec: ModelSpec, rows: Rows, span: TimeSpan) -> CheckedRows:
     """Check events against the spec: declared columns of the declared types, an id, a time with a zone, a version."""
     declared = {name: c.type for name, c in spec.event_columns.items()}
     batch = _Batch(rows)
@@ -79,7 +78,7 @@ def check_events(spec: ModelSpec, rows: Rows, *, now: datetime) -> CheckedRows:
     }
     _check_id(batch, columns["event_id"])
     _check_version(batch, columns["version"])
-    columns["ts"] = _times(batch, now)
+    columns["ts"] = _times(batch, span, rows.unit)
     return batch.finish(columns, rows.rejected)
 
 
@@ -216,45 +215,48 @@ def _check_version(batch: _Batch, versions: pl.Series) -> None:
     )
 
 
-def _times(batch: _Batch, now: datetime) -> pl.Series:
+def _times(batch: _Batch, span: TimeSpan, unit: str) -> pl.Series:
     """Parse event times into UTC; accepts RFC 3339, and other ISO 8601 forms with a zone that Python reads."""
     values = [row.get("ts") for row in batch.objects]
     text = pl.Series("ts", [v if isinstance(v, str) and v.isascii() else None for v in values], dtype=pl.String)
     times = text.str.to_datetime(TIME_FORMAT, time_unit="us", time_zone="UTC", strict=False)
     # Polars also parses years beyond Python's calendar. The bounds reject them before they become Python values.
-    outside = ((times < EARLIEST_TIME) | (times > now + MAX_CLOCK_AHEAD)).fill_null(value=False)
+    outside = (~times.is_between(span.earliest, span.latest)).fill_null(value=False)
+    micros = times.dt.epoch("us")
     for position in outside.arg_true().to_list():
-        batch.refuse(position, "ts", f"{short(values[position])} {_OUT_OF_BOUNDS}")
+        batch.refuse(position, "ts", span.reason(short(values[position]), micros[position], unit))
     if not times.is_null().any():
         return times
     read = times.set(outside, None).to_list()
     for position in (times.is_null()).arg_true().to_list():
-        read[position] = _time(batch, position, values[position], now)
+        read[position] = _time(batch, position, values[position], span, unit)
     return pl.Series("ts", read, dtype=pl.Datetime("us", "UTC"))
 
 
-def _time(batch: _Batch, position: int, value: Any, now: datetime) -> datetime | None:
+def _time(batch: _Batch, position: int, value: Any, span: TimeSpan, unit: str) -> datetime | None:
     if value is None:
         batch.refuse(position, "ts", f"missing; every event needs its time with a zone, such as {_EXAMPLE_TIME}")
+        return None
+    if isinstance(value, str) and (counted := _COUNTED.fullmatch(value)):  # beyond the calendar
+        micros = int(counted[1]) * 10**6 // UNITS[counted[2]]
+        batch.refuse(position, "ts", span.reason(short(value), micros, counted[2]))
         return None
     try:
         at = datetime.fromisoformat(value) if isinstance(value, str) else None
     except ValueError:
         at = None
     if at is None:
-        batch.refuse(position, "ts", f"{short(value)} is not a time; write it with its zone, such as {_EXAMPLE_TIME}")
+        written = span.written(value) or f"write it with its zone, such as {_EXAMPLE_TIME}"
+        batch.refuse(position, "ts", f"{short(value)} is not a time; {written}")
         return None
     if at.tzinfo is None:
         batch.refuse(position, "ts", f"{short(value)} has no zone; add Z or an offset such as +01:00")
         return None
-    try:
-        at = at.astimezone(UTC)
-    except OverflowError:
-        at = datetime.max.replace(tzinfo=UTC)
-    if not EARLIEST_TIME <= at <= now + MAX_CLOCK_AHEAD:
-        batch.refuse(position, "ts", f"{short(value)} {_OUT_OF_BOUNDS}")
+    micros = to_micros(at)
+    if not span.holds(micros):
+        batch.refuse(position, "ts", span.reason(short(value), micros, unit))
         return None
-    return at
+    return at.astimezone(UTC)
 
 
 def short(value: Any) -> str:

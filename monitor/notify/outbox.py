@@ -125,7 +125,8 @@ def _earliest(site: Site, item: Announcement, previous: OutboxMessage | None, no
         return soon
     own = duration(notify.cooldown) if notify is not None and notify.cooldown is not None else None
     pause = own if own is not None else timedelta(seconds=site.settings.notify.cooldown_s)
-    return max(soon, (previous.ended_at or previous.run_at) + pause)
+    # The clock may have been set back since.
+    return max(soon, min(previous.ended_at or previous.run_at, site.clock.now()) + pause)
 
 
 def told(db: Session, thread: str) -> set[str]:
@@ -271,3 +272,23 @@ def give_up_unset(site: Site, db: Session) -> list[OutboxMessage]:
 def forget(db: Session, now: datetime) -> None:
     """Delete messages that ended long ago."""
     db.execute(delete(OutboxMessage).where(OutboxMessage.ended_at < now - KEPT))
+
+
+def clock_set_back(db: Session, now: datetime, before: datetime) -> None:
+    """Let messages go out when they would have, had the clock not been set back.
+
+    What waits for a time that people chose (the end of a maintenance, the hour of a digest) keeps it.
+
+    Args:
+        now: by the clock as it is.
+        before: the latest time by the clock as it was.
+    """
+    by = before - now
+    new = and_(OutboxMessage.state == "waiting", OutboxMessage.created_at > now, OutboxMessage.thread != DIGEST)
+    again = and_(OutboxMessage.state == "retrying", OutboxMessage.run_at > now)
+    for row in db.scalars(select(OutboxMessage).where(or_(new, again))):
+        row.run_at = max(now, row.run_at - by)
+    sending = OutboxMessage.state == "sending", OutboxMessage.lease_until > now
+    for row in db.scalars(select(OutboxMessage).where(*sending)):
+        assert row.lease_until is not None  # the query asked for it
+        row.lease_until = max(now, row.lease_until - by)

@@ -1,14 +1,23 @@
 """The shared base of every part of a spec: it refuses unknown fields, and its values do not change."""
 
 from dataclasses import dataclass
+from typing import Final
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationInfo
 
 Key = tuple[str | int, ...]  # the way to a value of a spec: keys of mappings, and places in lists
 
 
 class SpecPart(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+NEW: Final = {"new": True}  # the context in which a spec is validated that somebody writes now
+
+
+def is_new(info: ValidationInfo) -> bool:
+    """Whether somebody writes the spec now; a stored one was accepted by an earlier release, and must still load."""
+    return info.context is not None and bool(info.context.get("new"))
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,30 @@
 """Which rows make up the reference: the spec key `baseline`."""
 
 import re
-from datetime import datetime
+from typing import Final
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
-from monitor.spec.base import SpecPart
+from monitor.spec.base import KeyProblem, SpecPart, is_new
+from monitor.spec.event_times import Moment
+
+MAX_ROWS: Final = 999_999_999  # of a reference or a window; more never arrive
 
 
 class TimeRange(SpecPart):
     """Rows with a timestamp from `from` up to, but not including, `to`."""
 
-    from_: datetime = Field(alias="from", description="time of the first rows", examples=["2026-01-01T00:00:00Z"])
-    to: datetime = Field(
+    from_: Moment = Field(alias="from", description="time of the first rows", examples=["2026-01-01T00:00:00Z"])
+    to: Moment = Field(
         description="end of the range; rows of this very time are outside", examples=["2026-03-01T00:00:00Z"]
     )
+
+    @model_validator(mode="after")
+    def _some_time(self, info: ValidationInfo) -> "TimeRange":
+        if is_new(info) and self.to <= self.from_:
+            order = "is the time of `from`" if self.to == self.from_ else "is before `from`"
+            raise KeyProblem(("to",), f"{order}, so the range holds no time; give a later one")
+        return self
 
 
 class Baseline(SpecPart):
@@ -31,11 +41,13 @@ class Baseline(SpecPart):
     )  # fmt: skip
 
     @model_validator(mode="after")
-    def _one(self) -> "Baseline":
+    def _one(self, info: ValidationInfo) -> "Baseline":
         if sum(v is not None for v in (self.rows, self.range, self.dataset)) != 1:
             raise ValueError("give exactly one of rows, range, dataset, such as {rows: first 5000}")
-        if self.rows is not None and not re.fullmatch(r"first [1-9]\d*", self.rows):
-            raise ValueError(f"rows is {self.rows!r}; write `first N`, such as `first 5000`")
+        if self.rows is not None and not re.fullmatch(r"first [1-9][0-9]*", self.rows):
+            raise ValueError(f"rows is {self.rows[:60]!r}; write `first N`, such as `first 5000`")
+        if self.rows is not None and is_new(info) and len(self.rows) > len(f"first {MAX_ROWS}"):
+            raise KeyProblem(("rows",), f"is {self.rows[:60]!r}; a reference has at most {MAX_ROWS:,} rows")
         return self
 
     @property

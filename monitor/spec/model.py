@@ -14,6 +14,7 @@ from monitor.spec.base import Key, KeyProblem, SpecPart
 from monitor.spec.baseline import Baseline
 from monitor.spec.columns import BUILT_IN, Column, Encoder
 from monitor.spec.duration import Duration, duration
+from monitor.spec.event_times import EventTimes
 from monitor.spec.monitors import Monitors, RowWindow
 from monitor.spec.notify import Notify
 from monitor.spec.problems import nearest
@@ -83,6 +84,11 @@ class ModelSpec(SpecPart):
         description="how long replaced files and log entries are kept for readers of old versions; longer takes "
         "more disk",
     )
+    times: EventTimes | None = Field(
+        None, exclude_if=lambda value: value is None,  # a spec without it keeps its digest
+        description="which times of events are accepted; see [times](ingest.md#times)",
+        examples=["{earliest: 1950-01-01T00:00:00Z}"],
+    )  # fmt: skip
     traces: Traces | None = Field(None, description="how OpenTelemetry spans become events of the model")
 
     @model_validator(mode="after")

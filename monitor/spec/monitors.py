@@ -2,20 +2,25 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
     PrivateAttr,
+    ValidationInfo,
     WithJsonSchema,
     field_validator,
     model_validator,
 )
 
-from monitor.spec.base import SpecPart, Written
-from monitor.spec.duration import Duration, duration
+from monitor.spec.base import KeyProblem, SpecPart, Written, is_new
+from monitor.spec.baseline import MAX_ROWS
+from monitor.spec.duration import Duration, check_length, duration
+
+MIN_ALARMS: Final = 1e-6
+MAX_ALARMS: Final = 1_000_000
 
 
 def _change_text(text: str) -> str:
@@ -191,18 +196,30 @@ class Monitors(SpecPart):
 
     @field_validator("windows")
     @classmethod
-    def _some(cls, value: Any) -> Any:
+    def _some(cls, value: Any, info: ValidationInfo) -> Any:
         if value == ():
             raise ValueError("is an empty list; give at least one length such as [1d], or auto")
+        if is_new(info) and isinstance(value, RowWindow) and value.rows > MAX_ROWS:
+            raise KeyProblem(("rows",), f"is {str(value.rows)[:20]}; a window has at most {MAX_ROWS:,} rows")
         return value
 
     @field_validator("false_alarms")
     @classmethod
-    def _budget(cls, value: str | AlphaBudget) -> str | AlphaBudget:
-        if isinstance(value, str) and not re.fullmatch(r"\d+(\.\d+)? per \d+[hd]", value):
+    def _budget(cls, value: str | AlphaBudget, info: ValidationInfo) -> str | AlphaBudget:
+        if isinstance(value, AlphaBudget):
+            return value
+        match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) per ([0-9]+[hd])", value)
+        if match is None:
             raise ValueError(
-                f"false_alarms is {value!r}; write alarms per period such as `1 per 30d`, or {{alpha: 0.01}}"
+                f"false_alarms is {value[:60]!r}; write alarms per period such as `1 per 30d`, or {{alpha: 0.01}}"
             )
+        if is_new(info):
+            if not MIN_ALARMS <= float(match[1][:20]) <= MAX_ALARMS or len(match[1]) > 20:
+                raise ValueError(
+                    f"false_alarms is {value[:60]!r}; write a number of alarms from {MIN_ALARMS:g} to {MAX_ALARMS:,}, "
+                    "such as `1 per 30d`"
+                )
+            check_length(match[2])
         return value
 
     _chosen: tuple[str, ...] = PrivateAttr(())  # the lengths that `windows: auto` stands for; kept with the reference

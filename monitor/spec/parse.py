@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from core.errors import InvalidError
-from monitor.spec.base import Key, written
+from monitor.spec.base import NEW, Key, written
 from monitor.spec.model import ModelSpec
 from monitor.spec.problems import WHOLE, problems, shown
 from monitor.spec.yaml_text import Form, UnreadableTextError, read_text
@@ -25,12 +25,13 @@ class SpecError(InvalidError):
         return cls(f"spec field {first['field']}{line}: {first['reason']}", problems=list(found))
 
 
-def parse_spec(document: Any, lines: Mapping[Key, int] | None = None) -> ModelSpec:
+def parse_spec(document: Any, lines: Mapping[Key, int] | None = None, *, new: bool = False) -> ModelSpec:
     """The spec that a mapping of fields declares.
 
     Args:
         document: the mapping.
         lines: the line of each key, where the document was read from a text.
+        new: whether somebody writes it now; a stored spec that an earlier release accepted loads all the same.
 
     Raises:
         SpecError: with every problem found; each names the field, its value and the reason.
@@ -41,7 +42,7 @@ def parse_spec(document: Any, lines: Mapping[Key, int] | None = None) -> ModelSp
     found = list(_strange_keys(document))
     if not found:
         try:
-            return ModelSpec.model_validate(dict(document))
+            return ModelSpec.model_validate(dict(document), context=NEW if new else None)
         except ValidationError as error:
             found = problems(ModelSpec, document, error)
     raise SpecError.of([_listed(one, lines or {}) for one in found])
@@ -63,7 +64,7 @@ def load_spec(text: str | bytes, form: Form | None = None) -> ModelSpec:
             raise SpecError(f"the spec is {error.reason}", problems=[]) from error
         problem = {"key": error.key, "field": written(error.key), "reason": error.reason, "value": None}
         raise SpecError.of([_listed(problem, {error.key: error.line} if error.line else {})]) from error
-    return parse_spec(document, lines)
+    return parse_spec(document, lines, new=True)
 
 
 def _listed(problem: Mapping[str, Any], lines: Mapping[Key, int]) -> dict[str, Any]:

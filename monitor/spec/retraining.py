@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
-from monitor.spec.base import SpecPart
+from monitor.spec.base import SpecPart, is_new
+from monitor.spec.cron import read_cron
 from monitor.spec.duration import Duration
 
 
@@ -21,13 +22,16 @@ class NewOutcomes(SpecPart):
 class Cron(SpecPart):
     """Retrain on a schedule of five crontab fields, in UTC."""
 
-    cron: str = Field(description="five crontab fields, in UTC", examples=["0 3 * * 0"])
+    cron: str = Field(
+        description="five crontab fields, in UTC: numbers, names such as `jan` or `sun`, ranges, lists and steps",
+        examples=["0 3 * * 0"],
+    )
 
     @field_validator("cron")
     @classmethod
-    def _five_fields(cls, value: str) -> str:
-        if len(value.split()) != 5:
-            raise ValueError(f"cron is {value!r}; write five fields separated by spaces, such as `0 3 * * 0`")
+    def _readable(cls, value: str, info: ValidationInfo) -> str:
+        if is_new(info):
+            read_cron(value)
         return value
 
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
+from core.errors import InvalidError
 from monitor.spec.model import ModelSpec
 from monitor.spec.retraining import Cron, Retrain
 from monitor.tables import Window
@@ -76,11 +77,16 @@ def _retrain_lines(
     lines = []
     scheduled = sum(1 for d in decisions if d.cause == "schedule")
     for cron in [t.cron for t in policy.when if isinstance(t, Cron)]:
-        due = _firings(cron, since, until)
+        why = "no decision of this schedule is recorded"
+        try:
+            due: int | None = _firings(cron, since, until)
+        except InvalidError as error:  # stored by an earlier release
+            due, why = None, error.message
+        missed = None if due is None else max(0, due - scheduled)
         lines.append(
             PlanLine(
-                planned=f"consider a retrain at {cron} UTC", due=due, done=scheduled, missed=max(0, due - scheduled),
-                why="" if scheduled >= due else "no decision of this schedule is recorded",
+                planned=f"consider a retrain at {cron} UTC", due=due, done=scheduled, missed=missed,
+                why="" if missed == 0 else why,
             )
         )  # fmt: skip
     after_windows = sum(1 for d in decisions if d.cause == "window")

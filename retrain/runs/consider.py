@@ -88,7 +88,7 @@ def gather(site: Site, db: Session, current: CurrentSpec, manual: ManualStart | 
         kpis=tuple(_reading(w, m) for w, m in judged.readings if m.monitor == "kpi"),
         fairness=tuple(_reading(w, m) for w, m in judged.readings if m.monitor == "fairness"),
         labelled=labelled(site, db, model, judged.alarm_from_seq),
-        last_run_at=runs[0].created_at if runs else None,
+        last_run_at=min(runs[0].created_at, site.clock.now()) if runs else None,  # the clock may have been set back
         open_run=str(unfinished.id) if unfinished else None,
         manual=manual,
         outside_envelope=_outside(current.spec),

@@ -233,7 +233,7 @@ class _Batch:
         kept = [span.number for span, flag in zip(self.spans, keep, strict=True) if flag]
         taken = CheckedRows(frame.filter(pl.Series(keep, dtype=pl.Boolean)), kept, rejected)
         lines = [self.spans[i].number for i in others]
-        examined = target.examine(Rows([raw[i] for i in others], lines, []), now)
+        examined = target.examine(Rows([raw[i] for i in others], lines, [], "ns"), now)
         found = merged(taken, examined)
         return CheckedRows(found.frame, found.lines, sorted([*rejected, *examined.rejected], key=lambda r: r.line))
 

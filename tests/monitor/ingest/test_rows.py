@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from core.errors import InvalidError
 from monitor.ingest.ndjson import BodyError, read_json, read_ndjson
+from monitor.ingest.plausible_times import time_span
 from monitor.ingest.validate import check_events, check_outcomes
 from monitor.spec.parse import parse_spec
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
+SPAN = time_span(None, NOW)
 DOCUMENT: dict[str, Any] = {
     "model": "m", "task": "classification", "owner": "o", "purpose": "p", "baseline": {"rows": "first 100"},
     "columns": {
@@ -53,7 +55,7 @@ def test_any_json_rows_are_all_accounted_for(objects: list[Any]) -> None:
     body = "\n".join(json.dumps(o) for o in [GOOD, *objects]).encode()
     as_lines, as_array = read_ndjson(body), read_json(json.dumps([GOOD, *objects]).encode())
     for read in (as_lines, as_array):
-        checked = check_events(SPEC, read, now=NOW)
+        checked = check_events(SPEC, read, SPAN)
         assert checked.frame.height + len(checked.rejected) == len(objects) + 1
         assert sorted([*checked.lines, *(r.line for r in checked.rejected)]) == list(range(1, len(objects) + 2))
         assert checked.frame.height == len(checked.lines)
@@ -69,7 +71,7 @@ def test_any_bytes_are_rows_refusals_or_a_refused_body(body: bytes) -> None:
             found = read(body)
         except BodyError:
             continue
-        check_events(SPEC, found, now=NOW)
+        check_events(SPEC, found, SPAN)
 
 
 @given(
@@ -78,7 +80,7 @@ def test_any_bytes_are_rows_refusals_or_a_refused_body(body: bytes) -> None:
     | st.datetimes(timezones=st.timezones()).map(datetime.isoformat)
 )
 def test_any_time_is_read_as_python_reads_it_or_refused(text: str) -> None:
-    checked = check_events(SPEC, read_json(json.dumps([GOOD | {"ts": text}]).encode()), now=NOW)
+    checked = check_events(SPEC, read_json(json.dumps([GOOD | {"ts": text}]).encode()), SPAN)
     if checked.frame.height:
         assert datetime(1970, 1, 1, tzinfo=UTC) <= checked.frame["ts"][0] <= datetime(2026, 6, 2, tzinfo=UTC)
     else:
@@ -86,7 +88,7 @@ def test_any_time_is_read_as_python_reads_it_or_refused(text: str) -> None:
 
 
 def test_columns_come_out_with_the_types_of_the_spec() -> None:
-    frame = check_events(SPEC, read_json(json.dumps([GOOD]).encode()), now=NOW).frame
+    frame = check_events(SPEC, read_json(json.dumps([GOOD]).encode()), SPAN).frame
     assert frame.schema["score"] == pl.Float64
     assert frame.schema["vip"] == pl.Boolean
     assert frame.schema["trace_id"] == pl.String
@@ -103,11 +105,11 @@ def test_columns_come_out_with_the_types_of_the_spec() -> None:
     ],
 )
 def test_times_with_a_zone_are_kept_in_utc(text: str, utc: datetime) -> None:
-    assert check_events(SPEC, read_json(json.dumps([GOOD | {"ts": text}]).encode()), now=NOW).frame["ts"][0] == utc
+    assert check_events(SPEC, read_json(json.dumps([GOOD | {"ts": text}]).encode()), SPAN).frame["ts"][0] == utc
 
 
 def test_one_reason_is_given_for_a_row_with_several_mistakes() -> None:
-    rejected = check_events(SPEC, read_json(json.dumps([{"other": 1, "score": "x"}]).encode()), now=NOW).rejected
+    rejected = check_events(SPEC, read_json(json.dumps([{"other": 1, "score": "x"}]).encode()), SPAN).rejected
     assert [r.field for r in rejected] == ["other"]
 
 

@@ -141,7 +141,7 @@ CELLS: Final[Mapping[str, tuple[str, Any, Any, str]]] = {
     "no version": ("version", None, pa.string(), "missing or empty"),
     "no time": ("ts", None, _ZONED, "missing"),
     "a far future": ("ts", dt.datetime(2126, 1, 1, tzinfo=dt.UTC), _ZONED, "ahead of now"),
-    "long ago": ("ts", dt.datetime(1066, 10, 14, tzinfo=dt.UTC), _ZONED, "before 1970"),
+    "long ago": ("ts", dt.datetime(1066, 10, 14, tzinfo=dt.UTC), _ZONED, "20 years before now"),
     "NaN": ("confidence", float("nan"), pa.float64(), "nan is not a finite number"),
     "infinity": ("confidence", float("inf"), pa.float32(), "inf is not a finite number"),
     "a short vector": ("meaning", [1.0], pa.list_(pa.float32()), "has 1 numbers; 3 are declared"),

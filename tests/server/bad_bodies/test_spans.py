@@ -32,8 +32,8 @@ SPANS: Final[Mapping[str, tuple[dict[str, Any], str]]] = {
     "no id": ({"id": ""}, "span_id: has 0 bytes; it needs 8 bytes that are not all zero"),
     "an id of zeros": ({"id": "0" * 16}, "span_id: has 8 bytes"),
     "no time": ({"start": 0, "end": 0}, "ts: missing"),
-    "a far future": ({"end": 4_923_000_000 * 10**9}, "ahead of now; check the unit"),
-    "the last time of all": ({"end": 2**64 - 1}, "ahead of now; check the unit"),
+    "a far future": ({"end": 4_923_000_000 * 10**9}, "check the unit and the clock"),
+    "the last time of all": ({"end": 2**64 - 1}, "check the unit and the clock"),
 }
 
 
