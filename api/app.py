@@ -12,6 +12,7 @@ from api.http.arriving import BoundedBodies, Room
 from api.http.intake import Intake
 from api.http.metrics import ServiceMetrics
 from api.processes.evaluation_requests import EvaluationRequester
+from api.processes.log_texts import TextJoiner
 from core.settings import Settings, load
 from monitor.site import Site, open_site
 
@@ -21,15 +22,15 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
     """Flush the logs of dead processes before the first request, then flush rows in the background until shutdown."""
     site: Site = app.state.site
     await to_thread.run_sync(site.events.flush_orphans)
-    flusher, requester = site.events.flusher(), EvaluationRequester(site)
-    flusher.start()
-    requester.start()
+    threads = (site.events.flusher(), EvaluationRequester(site), TextJoiner(site))
+    for thread in threads:
+        thread.start()
     try:
         yield
     finally:
         await to_thread.run_sync(app.state.intake.stop)
-        await to_thread.run_sync(flusher.stop)
-        await to_thread.run_sync(requester.stop)
+        for thread in threads:
+            await to_thread.run_sync(thread.stop)
 
 
 def create_app(site: Site | Settings) -> FastAPI:

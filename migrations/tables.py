@@ -5,6 +5,7 @@ from typing import Final
 
 import core.queue
 import governance.tables
+import monitor.ingest.otlp.tables
 import monitor.lake_tables
 import monitor.notify.tables
 import monitor.tables
@@ -17,6 +18,7 @@ MAPPED: Final[tuple[ModuleType, ...]] = (
     governance.tables,
     monitor.tables,
     monitor.lake_tables,
+    monitor.ingest.otlp.tables,
     monitor.notify.tables,
     retrain.tables,
     reports.tables,

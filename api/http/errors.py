@@ -37,7 +37,7 @@ STATUS_BY_CODE: Final[Mapping[str, int]] = {
     "invalid_body": 400, "body_stalled": 408, "body_too_large": 413, "unsupported_media_type": 415, "store_full": 507,
 }  # fmt: skip
 # OTLP clients read errors as google.rpc.Status, and retry only after 429, 502, 503 and 504.
-OTLP_PATH: Final = "/v1/traces"
+OTLP_PATHS: Final = ("/v1/traces", "/v1/logs")
 OTLP_RETRYABLE_CODES: Final = {"store_full", "conflict", "body_stalled"}
 _RESERVED_MEMBERS: Final = {"type", "title", "status", "detail", "code", "instance"}
 
@@ -72,7 +72,7 @@ def problem(
     facts: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    if request.url.path == OTLP_PATH:
+    if request.url.path in OTLP_PATHS:
         return _otlp_status(request, 503 if code in OTLP_RETRYABLE_CODES else status, detail, headers)
     document = {
         **{name: value for name, value in (facts or {}).items() if name not in _RESERVED_MEMBERS},

@@ -18,8 +18,8 @@ MEDIA_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 FORMATS: Final[Mapping[str, str]] = {
     NDJSON: "ndjson", JSON: "json", ARROW: "arrow", PARQUET: "parquet", PROTOBUF: "protobuf",
 }  # fmt: skip
-ROUTES: Final = ("events", "outcomes", "traces")
-RESULTS: Final = ("accepted", "duplicate", "rejected")
+ROUTES: Final = ("events", "outcomes", "traces", "logs")
+RESULTS: Final = ("accepted", "duplicate", "rejected", "skipped")
 INGEST_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 FLUSH_BUCKETS_S: Final = (0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 45.0, 60.0, 120.0, 300.0)
 
@@ -39,7 +39,7 @@ class ServiceMetrics:
                        registry=self._registry)  # fmt: skip
         self._seconds_of: dict[tuple[str, str], Histogram] = {}  # by route and media type
         # Counters are zero from the start: Prometheus sees an increase only between two values.
-        self._rows = {route: [rows.labels(route, result) for result in RESULTS] for route in ROUTES}
+        self._rows = {(route, result): rows.labels(route, result) for route in ROUTES for result in RESULTS}
         self._flush_lag = Histogram(
             "assay_flush_lag_seconds", "time for which the oldest row of a flush waited in the log of this process",
             registry=self._registry, buckets=FLUSH_BUCKETS_S,
@@ -47,15 +47,16 @@ class ServiceMetrics:
         self._registry.register(StoreCollector(site))
 
     def stored(
-        self, route: str, media_type: str, seconds: float, *, accepted: int, duplicates: int, rejected: int
-    ) -> None:
+        self, route: str, media_type: str, seconds: float, *, accepted: int, duplicates: int, rejected: int,
+        skipped: int = 0,
+    ) -> None:  # fmt: skip
         """Count an ingest request that was answered 200."""
         if (histogram := self._seconds_of.get((route, media_type))) is None:
             histogram = self._seconds_of[route, media_type] = self._seconds.labels(route, FORMATS[media_type])
         histogram.observe(seconds)
-        for counter, rows in zip(self._rows[route], (accepted, duplicates, rejected), strict=True):
+        for result, rows in zip(RESULTS, (accepted, duplicates, rejected, skipped), strict=True):
             if rows:
-                counter.inc(rows)
+                self._rows[route, result].inc(rows)
 
     def text(self) -> bytes:
         """All metrics in Prometheus' text format 0.0.4; reads the database and the headers of the lake."""

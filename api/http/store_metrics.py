@@ -7,7 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from prometheus_client import Counter, Histogram
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -17,6 +17,7 @@ from core.jobs import JOBS
 from core.queue import Job
 from governance.ledger.read import ledger_size
 from monitor import store
+from monitor.ingest.otlp.store import text_counts
 from monitor.notify import outbox
 from monitor.notify.tables import OUTBOX_STATES
 from monitor.site import Site
@@ -42,6 +43,7 @@ class StoreCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         with self._site.database.read() as db:
             yield from self._of_the_lake(db)
+            yield from _texts(db)
             yield _alerts(db)
             yield from _queue(db, self._site.clock.now())
             yield from self._jobs.collect(db)
@@ -123,6 +125,18 @@ class _Training:
                         self._seconds.observe(seconds)
                 self._seen |= unread
             return list(self._seconds.collect())
+
+
+def _texts(db: Session) -> Iterator[Metric]:
+    counts = text_counts(db)
+    waiting = [((model,), waits) for model, (waits, _) in counts.items()]
+    yield _gauge("assay_log_records_waiting", "log records that wait for their span", ("model",), waiting)
+    lost = CounterMetricFamily(
+        "assay_log_records_lost", "log records that were given up because their span never came", labels=("model",)
+    )
+    for model, (_, gone) in counts.items():
+        lost.add_metric((model,), gone)
+    yield lost
 
 
 def _alerts(db: Session) -> Metric:

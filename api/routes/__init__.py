@@ -13,6 +13,7 @@ from api.routes import (
     incidents,
     keys,
     ledger,
+    logs,
     maintenance,
     models,
     monitoring,
@@ -25,7 +26,7 @@ from api.routes import (
 )
 
 # Routes of class DirectRoute: rows arrive a thousand times as often as all other requests.
-DIRECT_ROUTERS: Final[tuple[APIRouter, ...]] = (events.ingest_router, traces.ingest_router)
+DIRECT_ROUTERS: Final[tuple[APIRouter, ...]] = (events.ingest_router, traces.ingest_router, logs.ingest_router)
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     events.router, traces.router, export.router, quarantine.router, health.router, models.router, monitoring.router,
     alerts.router, incidents.router, notifications.router, maintenance.router, runs.router,

@@ -13,7 +13,7 @@ from api.http.intake import Intake, read_rows
 from api.http.metrics import ServiceMetrics
 from governance.access.roles import Caller, Permission
 from monitor import store
-from monitor.ingest.media import ENCODINGS, TRACE_TYPES
+from monitor.ingest.media import ENCODINGS, OTLP_TYPES
 from monitor.site import Site
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 router = APIRouter(tags=["traces"])
 ingest_router = APIRouter(tags=["traces"], route_class=DirectRoute)
 SPAN_BODIES: Final[dict[str, Any]] = {
-    "requestBody": {"required": True, "content": {kind: {"schema": {}} for kind in TRACE_TYPES}}
+    "requestBody": {"required": True, "content": {kind: {"schema": {}} for kind in OTLP_TYPES}}
 }
 Writer = Annotated[Caller, requires(Permission.EVENTS_WRITE)]
 Reader = Annotated[Caller, requires(Permission.READ)]
@@ -39,7 +39,7 @@ class UnmappedServiceOut(Out):
 @ingest_router.post("/v1/traces", openapi_extra=SPAN_BODIES)
 async def take_traces(_: Writer, request: Request) -> Response:
     """Store the spans that models' `traces` mappings select: OTLP/HTTP, protobuf or JSON; durable when answered."""
-    media_type, encoding = form_of(request, TRACE_TYPES, ENCODINGS)
+    media_type, encoding = form_of(request, OTLP_TYPES, ENCODINGS)
     intake: Intake = request.app.state.intake
     site: Site = request.app.state.site
     limit_mb = site.settings.server.max_body_mb

@@ -170,6 +170,11 @@ class EventAppender(EventTables):
         unknown = tuple((~known).arg_true().to_list())
         return AppendedOutcomes(fresh.height, [positions[i] for i in repeated], unknown)
 
+    def are_stored(self, model: str, ids: "pl.Series") -> list[bool]:
+        """Whether each of these events was accepted."""
+        with self._acceptance.of(model) as accepting:
+            return list(accepting.known("events", RowIds.plain(ids)))
+
     def append_quarantine(self, spec: ModelSpec, frame: "pl.DataFrame", *, now: datetime) -> int:
         """Store the rejected rows whose `id` is new; durable on return.
 

@@ -18,6 +18,8 @@ from monitor.events.unflushed import TableKey, UnflushedRows
 from monitor.events.wal_records import Record
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from monitor.lake.table import LakeTable
 
 MAX_COMMIT_ROWS: Final = 100_000  # bounds the memory of a flush, and how long others wait for their turn
@@ -34,10 +36,17 @@ ORPHAN_CHECK_S: Final = 5.0
 log = logger("monitor.events.flush")
 
 
-def flush_table(table: "LakeTable", unflushed: UnflushedRows, key: TableKey, *, commits: int | None = None) -> int:
+def flush_table(
+    table: "LakeTable",
+    unflushed: UnflushedRows,
+    key: TableKey,
+    *,
+    commits: int | None = None,
+    completed: "Callable[[pl.DataFrame], pl.DataFrame] | None" = None,
+) -> int:
     """Move a table's rows out of the logs, all or those of some commits; returns how many.
 
-    The caller holds the model's lock.
+    The caller holds the model's lock. `completed` may fill values of the rows that are about to be written.
     """
     import polars as pl
 
@@ -48,6 +57,8 @@ def flush_table(table: "LakeTable", unflushed: UnflushedRows, key: TableKey, *, 
     rows = 0
     for group in islice(_commits(unflushed.pending(key, table.snapshot().txns)), commits):
         frame = unflushed.frame(group)
+        if completed is not None:
+            frame = completed(frame)
         columns = {name: DELTA_NAMES[kind] for name, kind in frame.schema.items()} | {"date": "date"}
         frame = frame.with_columns(pl.col("ts").dt.date().alias("date"))
         table.append(frame, columns, txn=(group[-1].log, group[-1].end))

@@ -7,9 +7,10 @@ both. polars and deltalake are imported when first used, so that a process that 
 them.
 """
 
+from monitor.events.amend import EventAmender
 from monitor.events.append import EventAppender
 from monitor.events.read import EventReader
 
 
-class EventStore(EventAppender, EventReader):
-    """Everything that an installation stores of its models' events: appended (append.py) and read (read.py)."""
+class EventStore(EventAppender, EventAmender, EventReader):
+    """All that an installation stores of its events: appended (append.py), amended (amend.py), read (read.py)."""

@@ -12,4 +12,4 @@ IDENTITY: Final = "identity"
 ENCODINGS: Final = (IDENTITY, "gzip", "zstd")
 
 PROTOBUF: Final = "application/x-protobuf"
-TRACE_TYPES: Final = (PROTOBUF, JSON)
+OTLP_TYPES: Final = (PROTOBUF, JSON)

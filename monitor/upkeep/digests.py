@@ -22,11 +22,12 @@ from governance.tables import LedgerEntry
 from governance.verify import lake
 from governance.verify.lake import LOG, Commit, Leaf, LeafList
 from monitor import store
+from monitor.events.amend import AMEND
 from monitor.lake_tables import LakeFile, LakeRecord
 from monitor.site import Site
 
 ERASE: Final = "ERASE"  # operation of an erasing commit, followed by the id of the erasure
-CAUSES: Final = {"OPTIMIZE": "compaction", "DELETE": "retention", ERASE: "erasure"}
+CAUSES: Final = {"OPTIMIZE": "compaction", "DELETE": "retention", AMEND: "amendment", ERASE: "erasure"}
 _CHECKPOINT: Final = re.compile(r"\d{20}\.checkpoint.*\.parquet", re.ASCII)
 
 

@@ -27,8 +27,7 @@ def encoding_of(media_type: str) -> str:
 def response(rejected: int, message: str, media_type: str) -> bytes:
     """Encode an ExportTraceServiceResponse; `partial_success` is set if there is a message."""
     if media_type == JSON:
-        partial = {"partialSuccess": {"rejectedSpans": str(rejected), "errorMessage": message}}
-        return json.dumps(partial if message else {}).encode()
+        return _json("rejectedSpans", rejected, message)
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
     answer = ExportTraceServiceResponse()
@@ -36,6 +35,24 @@ def response(rejected: int, message: str, media_type: str) -> bytes:
         answer.partial_success.rejected_spans = rejected
         answer.partial_success.error_message = message
     return answer.SerializeToString()
+
+
+def log_response(rejected: int, message: str, media_type: str) -> bytes:
+    """Encode an ExportLogsServiceResponse; `partial_success` is set if there is a message."""
+    if media_type == JSON:
+        return _json("rejectedLogRecords", rejected, message)
+    from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
+
+    answer = ExportLogsServiceResponse()
+    if message:
+        answer.partial_success.rejected_log_records = rejected
+        answer.partial_success.error_message = message
+    return answer.SerializeToString()
+
+
+def _json(counter: str, rejected: int, message: str) -> bytes:
+    partial = {"partialSuccess": {counter: str(rejected), "errorMessage": message}}
+    return json.dumps(partial if message else {}).encode()
 
 
 def status(http_status: int, message: str, media_type: str) -> bytes:

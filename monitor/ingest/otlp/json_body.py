@@ -1,13 +1,17 @@
-"""Read the JSON encoding of ExportTraceServiceRequest: camel case, hexadecimal ids, 64-bit integers as strings."""
+"""Read the JSON encoding of ExportTraceServiceRequest and ExportLogsServiceRequest.
+
+Names are in camel case, ids hexadecimal, 64-bit integers strings.
+"""
 
 import base64
 import binascii
 import json
 import re
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
 
 from monitor.ingest.ndjson import BOM, BodyError
+from monitor.ingest.otlp.log_records import LogGroup, LogRecord, log_record
 from monitor.ingest.otlp.spans import (
     MAX_ATTRIBUTES,
     MAX_TIME_NS,
@@ -19,6 +23,7 @@ from monitor.ingest.otlp.spans import (
     check_depth,
 )
 
+_Item = TypeVar("_Item")
 _HEX: Final = re.compile(r"(?:[0-9a-fA-F]{2})*")
 _INTEGER: Final = re.compile(r"-?[0-9]{1,20}")
 _ERROR: Final = 2  # Status.code
@@ -31,25 +36,44 @@ def read_json(body: bytes) -> list[SpanGroup]:
         BodyError: the body is not JSON, or a field does not have the type that the protocol declares.
         BodyTooLargeError: the body has more spans than one request may have.
     """
+    return [SpanGroup(*group) for group in _groups(body, ("resourceSpans", "scopeSpans", "spans"), _span)]
+
+
+def read_log_json(body: bytes) -> list[LogGroup]:
+    """Read the log records of a JSON body; raises the errors of `read_json`."""
+    return [LogGroup(*group) for group in _groups(body, ("resourceLogs", "scopeLogs", "logRecords"), _log_record)]
+
+
+def _groups(
+    body: bytes, names: tuple[str, str, str], read: Callable[[Mapping[str, Any], int, Attributes], _Item]
+) -> list[tuple[Attributes, list[_Item]]]:
+    """Read a request of either signal: a resource, its scopes, and what each scope sent, numbered from 1."""
     try:
         document = json.loads(body.removeprefix(BOM).decode())
     except (ValueError, RecursionError) as error:
         raise BodyError(f"the body is not JSON: {str(error)[:200]}") from error
-    groups: list[SpanGroup] = []
+    of_resources, of_scopes, items = names
+    groups: list[tuple[Attributes, list[_Item]]] = []
     count = 0
-    for resource_spans in _list(_map(document, "the body"), "resourceSpans"):
-        holder = _map(resource_spans, "resourceSpans")
-        group = SpanGroup(_attributes(_map(holder.get("resource"), "resource")), [])
-        for scope_spans in _list(holder, "scopeSpans"):
-            spans = _list(_map(scope_spans, "scopeSpans"), "spans")
-            check_count(count + len(spans))
-            group.spans += [
-                _span(_map(one, "spans"), count + i, group.resource) for i, one in enumerate(spans, start=1)
-            ]
-            count += len(spans)
-        groups.append(group)
+    for one in _list(_map(document, "the body"), of_resources):
+        holder = _map(one, of_resources)
+        resource, found = _attributes(_map(holder.get("resource"), "resource")), list[_Item]()
+        for scope in _list(holder, of_scopes):
+            sent = _list(_map(scope, of_scopes), items)
+            check_count(count + len(sent))
+            found += [read(_map(item, items), count + i, resource) for i, item in enumerate(sent, start=1)]
+            count += len(sent)
+        groups.append((resource, found))
         check_count(len(groups))
     return groups
+
+
+def _log_record(fields: Mapping[str, Any], number: int, resource: Attributes) -> LogRecord:
+    return log_record(
+        number, _id(fields, "traceId"), _id(fields, "spanId"), _text(fields, "eventName"),
+        _time(fields, "timeUnixNano") or _time(fields, "observedTimeUnixNano"), _attributes(fields),
+        _value(_map(fields.get("body"), "body"), 0), resource,
+    )  # fmt: skip
 
 
 def _span(fields: Mapping[str, Any], number: int, resource: Attributes) -> Span:

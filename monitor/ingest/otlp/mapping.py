@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from types import NoneType
 from typing import Any, Final
@@ -36,6 +36,7 @@ _PYTHON_TYPES: Final[dict[ColumnType, tuple[str, frozenset[type]]]] = {
     "vector": ("a list of numbers", frozenset({list, NoneType})),
 }
 _WRITTEN: Final = ("category", "string", "text")
+_IDS: Final = ("event_id", "trace_id", "span_id")
 _NO_TRACE, _NO_SPAN = "0" * 32, "0" * 16  # the invalid ids of 16 and 8 zero bytes
 _TYPE_NAMES: Final = {bool: "a boolean", int: "a whole number", float: "a number", str: "a string", list: "a list"}
 
@@ -103,6 +104,33 @@ def events_from(mapping: SpanMapping, spans: Sequence[Span], now: datetime) -> C
     times = [(span.end or span.start) // 1000 or None for span in spans]
     columns["ts"] = pl.Series("ts", times, dtype=pl.Int64).cast(UTC_MICROSECONDS)
     return batch.checked(mapping.events, pl.DataFrame(columns), now)
+
+
+def described_from(mapping: SpanMapping, spans: Sequence[Span], now: datetime) -> CheckedRows:
+    """Map what log records say of spans to columns of their events.
+
+    Args:
+        spans: as `described_spans` makes them.
+
+    Returns:
+        `event_id` and the columns that are not the same for every span; null where the records say nothing. The line of
+        a row or rejection is the number of its span.
+    """
+    bare = [replace(span, attributes={}, events=[]) for span in spans]
+    batch, found = _Batch(spans), list[str]()
+    columns = {"event_id": pl.Series("event_id", [span.event_id for span in spans], dtype=pl.String)}
+    for name, kind in mapping.events.columns.items():
+        get = mapping.columns.get(name)
+        values: list[Any] = [None] * len(spans)
+        if get is not None and name not in (*_IDS, "version") and name not in mapping.events.spec.with_role("subject"):
+            values = [None if (said := get(s)) == get(b) else said for s, b in zip(spans, bare, strict=True)]
+            found.append(name)
+        if name != "event_id":
+            columns[name] = batch.series(name, kind, values, mapping.events.dimensions.get(name, 0))
+    columns["version"] = pl.Series("version", ["-"], dtype=pl.String).new_from_index(0, len(spans))  # never stored
+    columns["ts"] = pl.Series("ts", [now], dtype=UTC_MICROSECONDS).new_from_index(0, len(spans))
+    checked = batch.checked(mapping.events, pl.DataFrame(columns), now)
+    return CheckedRows(checked.frame.select("event_id", *found), checked.lines, checked.rejected)
 
 
 def outcomes_from(

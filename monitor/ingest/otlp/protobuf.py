@@ -1,19 +1,21 @@
-"""Read the binary encoding of ExportTraceServiceRequest.
+"""Read the binary encoding of ExportTraceServiceRequest and ExportLogsServiceRequest.
 
-The outer levels are read as plain byte strings, and each span is parsed by itself. A small body that declares millions
-of empty messages then costs a few bytes for each, not an object.
+The outer levels are read as plain byte strings, and each span or log record is parsed by itself. A small body that
+declares millions of empty messages then costs a few bytes for each, not an object.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final, TypeVar
 
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord as LogMessage
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as Message
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 from monitor.ingest.ndjson import BodyError
+from monitor.ingest.otlp.log_records import LogGroup, LogRecord, log_record
 from monitor.ingest.otlp.spans import (
     MAX_ATTRIBUTES,
     Attributes,
@@ -25,6 +27,7 @@ from monitor.ingest.otlp.spans import (
 )
 from monitor.ingest.otlp.wire import message_class
 
+_Item = TypeVar("_Item")
 _Parts: Final = message_class("Parts", first="repeated bytes", second="repeated bytes")
 
 
@@ -35,21 +38,32 @@ def read_protobuf(body: bytes) -> list[SpanGroup]:
         BodyError: the body is not such a message, contains text that is not UTF-8, or is nested too deeply.
         BodyTooLargeError: the body has more spans than one request may have.
     """
-    groups: list[SpanGroup] = []
+    return [SpanGroup(*group) for group in _groups(body, _span, "ExportTraceServiceRequest")]
+
+
+def read_log_protobuf(body: bytes) -> list[LogGroup]:
+    """Read the log records of a protobuf body; raises the errors of `read_protobuf`."""
+    return [LogGroup(*group) for group in _groups(body, _log_record, "ExportLogsServiceRequest")]
+
+
+def _groups(
+    body: bytes, read: Callable[[bytes, int, Attributes], _Item], name: str
+) -> list[tuple[Attributes, list[_Item]]]:
+    """Read a request of either signal: a resource, its scopes, and what each scope sent, numbered from 1."""
+    groups: list[tuple[Attributes, list[_Item]]] = []
     count = 0
     try:
-        for resource_spans in _Parts.FromString(body).first:
-            of_resource = _Parts.FromString(resource_spans)
-            group = SpanGroup(_resource(of_resource.first), [])
-            for scope_spans in of_resource.second:
-                packed = _Parts.FromString(scope_spans).second
+        for of_resource in map(_Parts.FromString, _Parts.FromString(body).first):
+            resource, found = _resource(of_resource.first), list[_Item]()
+            for of_scope in of_resource.second:
+                packed = _Parts.FromString(of_scope).second
                 check_count(count + len(packed))
-                group.spans += [_span(one, count + i, group.resource) for i, one in enumerate(packed, start=1)]
+                found += [read(one, count + i, resource) for i, one in enumerate(packed, start=1)]
                 count += len(packed)
-            groups.append(group)
+            groups.append((resource, found))
             check_count(len(groups))
     except DecodeError as error:
-        raise BodyError(f"the body cannot be read as an ExportTraceServiceRequest: {error}") from error
+        raise BodyError(f"the body cannot be read as an {name}: {error}") from error
     return groups
 
 
@@ -71,6 +85,15 @@ def _span(packed: bytes, number: int, resource: Attributes) -> Span:
     if message.links:
         span.links = [(link.trace_id.hex(), link.span_id.hex()) for link in message.links[:MAX_ATTRIBUTES]]
     return span
+
+
+def _log_record(packed: bytes, number: int, resource: Attributes) -> LogRecord:
+    message = LogMessage.FromString(packed)
+    return log_record(
+        number, message.trace_id.hex(), message.span_id.hex(), message.event_name,
+        message.time_unix_nano or message.observed_time_unix_nano, _attributes(message.attributes),
+        _value(message.body, message.body.WhichOneof("value"), 0), resource,
+    )  # fmt: skip
 
 
 def _attributes(pairs: Sequence[KeyValue]) -> Attributes:

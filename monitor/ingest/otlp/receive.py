@@ -1,8 +1,9 @@
 """Receive an OTLP request: store each span for the models whose mapping selects it, and ignore the others."""
 
+import dataclasses
 import shlex
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -12,6 +13,7 @@ from monitor import store
 from monitor.ingest.encoding import decoded
 from monitor.ingest.media import JSON
 from monitor.ingest.ndjson import Rejection
+from monitor.ingest.otlp import span_texts
 from monitor.ingest.otlp.evaluations import SpanEvaluation, evaluated_event, evaluations_of
 from monitor.ingest.otlp.json_body import read_json
 from monitor.ingest.otlp.mapping import SpanMapping, events_from, mapping_of, outcomes_from
@@ -49,13 +51,9 @@ class SpanVerdict:
     @property
     def message(self) -> str:
         """The first reasons for refusals and warnings; empty if there are none."""
-        reasons = [_unmapped(service, spans) for service, spans in self.unmapped.items()]
-        reasons += [
-            f"span {number}: {reason}"[:_MAX_REASON_CHARS]
-            for number, reason in sorted((self.warnings | self.refused).items())
-        ]
-        more = f"; and {len(reasons) - _MAX_REASONS} more" if len(reasons) > _MAX_REASONS else ""
-        return "; ".join(reasons[:_MAX_REASONS]) + more
+        reasons = [unmapped_reason(service, spans, "span") for service, spans in self.unmapped.items()]
+        reasons += numbered_reasons("span", self.warnings | self.refused)
+        return listed_reasons(reasons)
 
 
 def read_spans(body: bytes, media_type: str) -> list[SpanGroup]:
@@ -83,7 +81,7 @@ def receive_traces(site: Site, body: bytes, media_type: str, encoding: str) -> S
         if group.spans:
             by_service[group.service].append(group)
     verdict = SpanVerdict()
-    mappings = _mappings(site)
+    mappings = mappings_by_service(site)
     for service, sent in by_service.items():
         spans = [span for group in sent for span in group.spans]
         if service in mappings:
@@ -94,8 +92,19 @@ def receive_traces(site: Site, body: bytes, media_type: str, encoding: str) -> S
     return verdict
 
 
-def _unmapped(service: str, spans: int) -> str:
-    named, counted = service[:100], f"{spans} span{'s' * (spans != 1)}"
+def numbered_reasons(item: str, reasons: Mapping[int, str]) -> list[str]:
+    return [f"{item} {number}: {reason}"[:_MAX_REASON_CHARS] for number, reason in sorted(reasons.items())]
+
+
+def listed_reasons(reasons: Sequence[str], notes: Sequence[str] = ()) -> str:
+    """Return the first reasons for refusals, how many more there are, and what else is to be said."""
+    more = [f"and {len(reasons) - _MAX_REASONS} more"] if len(reasons) > _MAX_REASONS else []
+    return "; ".join([*reasons[:_MAX_REASONS], *more, *notes])
+
+
+def unmapped_reason(service: str, count: int, item: str) -> str:
+    """Say that no model takes what a service sends, and what to do; `item` is a span or a log record."""
+    named, counted = service[:100], f"{count} {item}{'s' * (count != 1)}"
     return (
         f"service {named!r}, {counted}: no model takes them; add `traces: {{service: {named}}}` to a model's spec, "
         f"or print a first spec: assay init --from-trace {shlex.quote(named)}"
@@ -113,7 +122,11 @@ def _store(
         if selected:
             checked = events_from(mapping, selected, now)
             verdict.refused.update(_reasons(mapping, checked.rejected))
-            verdict.add(store_rows(site, mapping.events, checked, now))
+            frame, texts = span_texts.filled(site, mapping.events, checked.frame)
+            receipt = store_rows(site, mapping.events, dataclasses.replace(checked, frame=frame), now)
+            verdict.add(receipt)
+            if not receipt.duplicates:  # else some of the texts wait until the stored events are amended
+                span_texts.settle(site, texts)
         if mapping.outcomes is None:
             continue
         own = {span.number for span in selected}
@@ -158,7 +171,7 @@ def _reasons(mapping: SpanMapping, rejections: Iterable[Rejection]) -> Iterable[
         yield one.line, f"model {model}: " + (f"{one.field}: " if one.field else "") + one.reason
 
 
-def _mappings(site: Site) -> dict[str, list[SpanMapping]]:
+def mappings_by_service(site: Site) -> dict[str, list[SpanMapping]]:
     """Return the mappings by service. Specs only gain revisions, so an equal count of them means equal mappings."""
     with site.database.read_connection() as db:
         revisions = store.spec_revisions(db)

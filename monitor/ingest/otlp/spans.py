@@ -51,14 +51,19 @@ class SpanGroup:
 
     @property
     def service(self) -> str:
-        name = self.resource.get("service.name")
-        return name if isinstance(name, str) and name else "unknown_service"
+        return service_of(self.resource)
 
 
-def check_count(spans: int) -> None:
-    if spans > MAX_SPANS:
+def service_of(resource: Attributes) -> str:
+    name = resource.get("service.name")
+    return name if isinstance(name, str) and name else "unknown_service"
+
+
+def check_count(items: int) -> None:
+    """Bound the spans or log records of a request."""
+    if items > MAX_SPANS:
         raise BodyTooLargeError(
-            f"the request has more than {MAX_SPANS} spans; send smaller batches", limit_spans=MAX_SPANS
+            f"the request has more than {MAX_SPANS} spans or log records; send smaller batches", limit_spans=MAX_SPANS
         )
 
 

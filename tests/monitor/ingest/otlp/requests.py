@@ -4,6 +4,7 @@ import base64
 import json
 from typing import Any
 
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
@@ -68,7 +69,7 @@ def request(*spans: dict[str, Any], service: str = "shop-bot", **resource: Any) 
     return message
 
 
-def as_json(message: ExportTraceServiceRequest) -> bytes:
+def as_json(message: ExportTraceServiceRequest | ExportLogsServiceRequest) -> bytes:
     """By protobuf's own JSON writer, but for the ids, which OTLP writes in hexadecimal."""
     from google.protobuf.json_format import MessageToDict
 
@@ -81,3 +82,30 @@ def as_json(message: ExportTraceServiceRequest) -> bytes:
         return value
 
     return json.dumps(hexadecimal(MessageToDict(message, use_integers_for_enums=True))).encode()
+
+
+def log(
+    of: int | str | None, name: str, body: Any = None, attributes: dict[str, Any] | None = None, **more: Any
+) -> Any:
+    """A log record about span `of`, half a second after it began: what `logs` takes."""
+    span_id = "" if of is None else of if isinstance(of, str) else f"{of:016x}"
+    return {
+        "trace": TRACE if of is not None else "", "id": span_id, "name": name, "body": body,
+        "time": START + 500_000_000, "attributes": attributes or {}, **more,
+    }  # fmt: skip
+
+
+def logs(*records: dict[str, Any], service: str = "shop-bot", **resource: Any) -> ExportLogsServiceRequest:
+    message = ExportLogsServiceRequest()
+    group = message.resource_logs.add()
+    group.resource.attributes.extend(pairs({"service.name": service, **resource}))
+    scope = group.scope_logs.add()
+    for one in records:
+        made = scope.log_records.add(
+            trace_id=bytes.fromhex(one["trace"]), span_id=bytes.fromhex(one["id"]), event_name=one["name"],
+            time_unix_nano=one["time"],
+        )  # fmt: skip
+        made.attributes.extend(pairs(one["attributes"]))
+        if one["body"] is not None:
+            made.body.CopyFrom(any_value(one["body"]))
+    return message
