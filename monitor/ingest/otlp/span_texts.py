@@ -2,7 +2,7 @@
 
 Spans and log records come in requests of their own, in any order and seconds apart. The values of a record are mapped
 and redacted for each model of its service and wait in the database, so a restart loses none. They reach the event when
-its span arrives, or, if it is stored already, by an amendment of its row. Decision 0030 has the reasons.
+its span arrives, or, if it is stored already, by an amendment of its row. Decision 0031 has the reasons.
 """
 
 import json
