@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from fastapi import APIRouter, Request, Response
 
 from api.http.auth import requires
-from api.http.deps import declared_size, drain, form_of, read_body
+from api.http.deps import form_of
 from api.http.direct import DirectRoute
-from api.http.intake import Intake, OverloadedError
+from api.http.intake import Intake, read_rows
 from api.http.metrics import ServiceMetrics
 from governance.access.roles import Caller, Permission
 from monitor.ingest.media import ENCODINGS, OTLP_TYPES
@@ -31,14 +31,9 @@ async def take_logs(_: Writer, request: Request) -> Response:
     intake: Intake = request.app.state.intake
     site: Site = request.app.state.site
     limit_mb = site.settings.server.max_body_mb
-    try:
-        with intake.reserve(declared_size(request, limit_mb)):
-            body = await read_body(request, limit_mb)
-            started = time.perf_counter()
-            verdict, answer = await intake.run(lambda: _stored(site, body, media_type, encoding))
-    except OverloadedError:
-        await drain(request, limit_mb)
-        raise
+    body = await read_rows(request, intake, limit_mb)
+    started = time.perf_counter()
+    verdict, answer = await intake.run(lambda: _stored(site, body, media_type, encoding))
     metrics: ServiceMetrics = request.app.state.metrics
     metrics.stored(
         "logs", media_type, time.perf_counter() - started, accepted=verdict.accepted, duplicates=0,
