@@ -1,10 +1,8 @@
 """How the columns of a file become the fields of events, where the file has other names for them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
-
-import polars as pl
 
 from core.errors import InvalidError
 
@@ -25,30 +23,21 @@ class FileColumns:
     ts_as: str = ""
     make_ids: bool = False
 
-    def named(self, frame: pl.DataFrame, file: str) -> pl.DataFrame:
-        """The rows under the names of the spec.
+    @property
+    def constants(self) -> Mapping[str, str]:
+        return {} if self.version is None else {"version": self.version}
+
+    def check(self, names: Sequence[str], file: str) -> None:
+        """Refuse a file without a column that is renamed.
 
         Raises:
-            InvalidError: a column that is renamed is not there, or two would have one name.
+            InvalidError: there is one.
         """
         for name in self.rename:
-            if name not in frame.columns:
+            if name not in names:
                 raise InvalidError(
-                    f"{file} has no column {name!r} to rename; it has {', '.join(frame.columns)[:300]}", field=name
+                    f"{file} has no column {name!r} to rename; it has {', '.join(names)[:300]}", field=name
                 )
-        left = frame.drop([name for name, to in self.rename.items() if not to])
-        names = [self.rename.get(name, name) for name in left.columns]
-        for name in names:
-            if names.count(name) > 1:
-                raise InvalidError(
-                    f"{file}: two columns would be called {name!r}; leave one out with --rename 'COLUMN='", field=name
-                )
-        left.columns = names
-        if self.version is not None:
-            left = left.with_columns(pl.lit(self.version).alias("version"))
-        if self.make_ids and "event_id" not in names:
-            left = left.with_columns(pl.format("row-{}", pl.int_range(1, pl.len() + 1)).alias("event_id"))
-        return left
 
 
 AS_THEY_ARE: Final = FileColumns()

@@ -16,7 +16,7 @@ from api.replay.naming import AS_THEY_ARE, FileColumns
 from api.replay.policies import budgeted, policies
 from api.replay.run import ReplayRun, feed
 from core.artifacts import ArtifactStore
-from core.clock import ManualClock
+from core.clock import ManualClock, SystemClock
 from core.db import Database
 from core.engine import HERE
 from core.settings import load
@@ -60,8 +60,9 @@ def replay_file(
         RecipeError, EnvelopeError: production would refuse the spec's retrain policy too.
     """
     compared = policies(spec, compare) if compare else []
-    given = read_events(events, spec, columns)
-    late = read_outcomes(outcomes, spec) if outcomes is not None else None
+    now = SystemClock().now()
+    given = read_events(events, spec, columns, now=now)
+    late = read_outcomes(outcomes, spec, now=now) if outcomes is not None else None
     notes = [*given.notes, *(late.notes if late else ()), *_base_model_notes(spec)]
     with _replayed(home, spec, given, late, progress) as run:
         stored = run.stored()

@@ -14,8 +14,8 @@ from api.replay.input import LINE_COLUMN, ReplayInput
 from core.clock import ManualClock
 from monitor import service, store
 from monitor.events.arrivals import Arrivals
-from monitor.ingest.media import NDJSON
-from monitor.ingest.receive import Body, Receipt, receive
+from monitor.ingest.receive import Kind, Receipt, store_rows, target_of
+from monitor.ingest.validate import CheckedRows
 from monitor.site import Site
 from monitor.spec.false_alarm_budget import watches_concept
 from monitor.spec.model import ModelSpec
@@ -62,10 +62,7 @@ class ReplayRun:
 
     def send_events(self, part: pl.DataFrame, name: str, *, at: datetime, arrived: pl.Series | None) -> None:
         """Store events at `at`, with arrival times from `arrived` or all at `at`; outcome columns are left out."""
-        ahead = replace(self.site, clock=ManualClock(at))
-        columns = [c for c in part.columns if c == LINE_COLUMN or c not in self.spec.outcome_columns]
-        body = Body(_lines(part.select(columns)), NDJSON)
-        receipt = receive(ahead, self.spec.model, "events", body, arrived=arrived)
+        receipt = self._store("events", part, at=at, arrived=arrived)
         self.accepted += receipt.accepted
         self.duplicates += receipt.duplicates
         self._note(receipt, name, part)
@@ -74,11 +71,16 @@ class ReplayRun:
         """Store outcomes at `at`, with the arrival times of their events or all at `at`."""
         known = self.with_outcome(part)
         if known.height:
-            ahead = replace(self.site, clock=ManualClock(at))
-            columns = [c for c in part.columns if c in self.spec.outcome_columns]
-            body = Body(_lines(known.select(LINE_COLUMN, "event_id", *columns)), NDJSON)
-            arrived = known["ts"] if as_events else None
-            self._note(receive(ahead, self.spec.model, "outcomes", body, arrived=arrived), name, known)
+            receipt = self._store("outcomes", known, at=at, arrived=known["ts"] if as_events else None)
+            self._note(receipt, name, known)
+
+    def _store(self, kind: Kind, part: pl.DataFrame, *, at: datetime, arrived: pl.Series | None) -> Receipt:
+        """Store rows that the reader has checked."""
+        target = target_of(self.site, self.spec.model, kind)
+        stored = [*target.columns, "ts"] if target.timed else [n for n in target.columns if n in part.columns]
+        checked = CheckedRows(part.select(stored), range(1, part.height + 1), [])
+        ahead = replace(self.site, clock=ManualClock(at))
+        return store_rows(ahead, target, checked, at, keep_rejected=False, arrived=arrived)
 
     def with_outcome(self, part: pl.DataFrame) -> pl.DataFrame:
         columns = [c for c in part.columns if c in self.spec.outcome_columns]
@@ -290,10 +292,3 @@ def _store_ahead(run: ReplayRun, given: ReplayInput, blocks: Sequence[_Block], f
 def _block_start(at: datetime, length: timedelta) -> datetime:
     seconds = length.total_seconds()
     return datetime.fromtimestamp(at.timestamp() // seconds * seconds, tz=at.tzinfo)
-
-
-def _lines(frame: pl.DataFrame) -> bytes:
-    frame = frame.drop(LINE_COLUMN)
-    if "ts" in frame.columns:
-        frame = frame.with_columns(pl.col("ts").dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ"))
-    return frame.write_ndjson().encode()

@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 
 from api.upload.files import UploadSource
 from core.errors import InvalidError
+from monitor.ingest.ndjson import BOM
+from monitor.ingest.typed_columns import arrow_series
 
 BATCH_ROWS: Final = 20_000
 BATCH_BYTES: Final = 16 << 20  # bytes of text in one batch
@@ -130,9 +132,9 @@ def _csv_batches(source: UploadSource, skip: int) -> Iterator[Batch]:
 
 
 def _framed(table: pa.Table) -> pl.DataFrame:
-    frame = pl.from_arrow(table)
-    assert isinstance(frame, pl.DataFrame)
-    return frame
+    return pl.DataFrame(
+        [arrow_series(name, column) for name, column in zip(table.column_names, table.columns, strict=True)]
+    )
 
 
 def _ndjson(source: UploadSource, skip: int) -> Iterator[Batch]:
@@ -142,7 +144,7 @@ def _ndjson(source: UploadSource, skip: int) -> Iterator[Batch]:
         for number, line in enumerate(_lines(stream), start=1):
             if number <= skip:
                 continue
-            lines.append(line)
+            lines.append(line.removeprefix(BOM) if line and number == 1 else line)
             size += len(line or b"")
             if len(lines) == BATCH_ROWS or size > BATCH_BYTES:
                 yield Batch(first, len(lines), file.tell(), lines)

@@ -6,16 +6,17 @@ the same ids, and the service stores them once.
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
 from api.client import Client, ServiceError
-from api.upload.batches import batches, column_names
+from api.upload.batches import batches
 from api.upload.files import UploadSource
-from api.upload.shape import UploadBody, UploadPlan, bodies, fitted
+from api.upload.plan import plan_of
+from api.upload.shape import UploadBody, UploadPlan, bodies
 from core.artifacts import write_durably
 from core.errors import InvalidError
 from monitor.spec.model import ModelSpec
@@ -116,7 +117,7 @@ class Sender:
         for source in found:
             done = progress.of(source)
             if not done.finished:
-                self._file(source, _plan_of(source, plan), done, progress)
+                self._file(source, plan_of(source, plan), done, progress)
                 done.finished = True
                 progress.save()
                 self.totals.files += 1
@@ -196,68 +197,3 @@ class Sender:
                     raise
                 time.sleep(pause)
                 waited += pause
-
-
-def _plan_of(source: UploadSource, plan: UploadPlan) -> UploadPlan:
-    """Return the plan for one file: constants from its partition folders, and generated ids if it has none.
-
-    Raises:
-        InvalidError: a column is missing or not declared.
-    """
-    names = column_names(source)
-    constants = {n: v for n, v in {**plan.constants, **source.partitions}.items() if n in plan.kinds}
-    if names is None:
-        return _plan_of_lines(source, plan, constants)
-    renamed = [to for name in names if (to := plan.rename.get(name, name))]
-    new = set(renamed)
-    for name in sorted(n for n in new if renamed.count(n) > 1):
-        raise InvalidError(
-            f"file {source.name}: two columns are called {name!r}; leave one out with --rename 'COLUMN='", field=name
-        )
-    constants = {name: value for name, value in constants.items() if name not in new}
-    new |= constants.keys()
-    if not plan.outcomes_only:
-        _demand(source, "ts", new, "name the column that holds the time of the answer with --ts COLUMN")
-        _demand(source, "version", new, "name the column with --rename 'COLUMN=version', or give --model-version V")
-    elif "event_id" not in new:
-        _demand(source, "event_id", new, "an outcome needs the id of its event; use --rename 'COLUMN=event_id'")
-    for name in sorted(new - plan.kinds.keys() - {"ts"}):
-        raise InvalidError(
-            f"file {source.name}: column {name!r} is not declared in the spec; declare it, rename it with "
-            f"--rename '{name}=COLUMN', or leave it out with --rename '{name}='", field=name,
-        )  # fmt: skip
-    return _with(plan, constants, source.digest()[:32] if "event_id" not in new else None)
-
-
-def _plan_of_lines(source: UploadSource, plan: UploadPlan, constants: Mapping[str, str]) -> UploadPlan:
-    """Plan an NDJSON file from the keys of its first row; the service checks each row."""
-    row = _first_object(source)
-    new = {plan.rename.get(name, name) for name in row} - {""} | constants.keys()
-    if row and not plan.outcomes_only:
-        _demand(source, "ts", new, "name the field that holds the time of the answer with --ts FIELD")
-    ids = source.digest()[:32] if row and "event_id" not in new and not plan.outcomes_only else None
-    kinds = plan.kinds
-    named = {plan.rename.get(name, name): value for name, value in row.items()}
-    converted = any(fitted(value, kinds.get(name)) is not value for name, value in named.items())
-    return replace(_with(plan, constants, ids), converted=converted)
-
-
-def _first_object(source: UploadSource) -> Mapping[str, Any]:
-    batch = next(batches(source, 0), None)
-    for line in batch.content if batch is not None and isinstance(batch.content, list) else ():
-        try:
-            row = json.loads(line or b"")
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(row, dict):
-            return row
-    return {}
-
-
-def _demand(source: UploadSource, name: str, present: set[str], fix: str) -> None:
-    if name not in present:
-        raise InvalidError(f"file {source.name} has no column {name}; {fix}", field=name)
-
-
-def _with(plan: UploadPlan, constants: Mapping[str, str], ids: str | None) -> UploadPlan:
-    return replace(plan, constants=constants, ids=ids)

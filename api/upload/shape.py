@@ -8,22 +8,23 @@ import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
 
 import polars as pl
 
 from api.upload.batches import Batch
 from core.errors import InvalidError
-from monitor.ingest import vectors
 from monitor.ingest.media import ARROW, NDJSON
-from monitor.ingest.ndjson import json_line
-from monitor.ingest.row_schema import DTYPES, UTC_MICROSECONDS
+from monitor.ingest.ndjson import json_line, read_object
+from monitor.ingest.row_schema import UTC_MICROSECONDS
+from monitor.ingest.row_values import is_missing
 from monitor.ingest.times import read_time, read_times
+from monitor.ingest.typed_columns import ACCEPTED, json_value, typed_column
 from monitor.ingest.validate import OWN_COLUMNS, TIME_FORMAT
 from monitor.spec.columns import ColumnType
 from monitor.spec.model import ModelSpec
 
-_BOOLEAN_WORDS: Final = {"true": True, "1": True, "false": False, "0": False}
 _EXAMPLE_TIME: Final = "2026-03-01T12:00:00Z"
 
 
@@ -36,7 +37,6 @@ class UploadPlan:
     rename: Mapping[str, str] = field(default_factory=dict)  # "" drops the column
     constants: Mapping[str, str] = field(default_factory=dict)  # values of columns that the file does not have
     ids: str | None = None  # prefix of generated ids; the row's number follows
-    converted: bool = False  # JSON rows have numbers where the spec has categories or truth values
     ts_as: str = ""  # how times are read, see `monitor.ingest.times`; empty if they say their zone
 
     @property
@@ -112,7 +112,7 @@ def _objects(
         read = typed[name].dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ") if name == "ts" else typed[name]
         given = raw[name].cast(pl.String) if raw.schema[name].is_temporal() else raw[name]
         pairs = zip(misfits[name].filter(rows), given.filter(rows), read.filter(rows), strict=True)
-        columns[name] = [original if misfit else fit for misfit, original, fit in pairs]
+        columns[name] = [json_value(original) if misfit else fit for misfit, original, fit in pairs]
     values = zip(*columns.values(), strict=True)
     return [{k: v for k, v in zip(columns, row, strict=True) if v is not None} for row in values]
 
@@ -130,34 +130,11 @@ def _columnar(kind: str, frame: pl.DataFrame, rows: pl.Series) -> list[UploadBod
 
 
 def _typed(series: pl.Series, kind: ColumnType) -> tuple[pl.Series, pl.Series]:
-    """Convert a column to its declared type, with a mask of the misfits; numeric codes may be categories."""
-    dtype = series.dtype
-    fits = pl.Series([False]).new_from_index(0, len(series))
-    if dtype == pl.Null:
-        return series.cast(DTYPES[kind]), fits
-    if kind == "number" and (dtype.is_numeric() or dtype == pl.String):
-        text = series.str.strip_chars() if dtype == pl.String else series
-        numbers = text.cast(pl.Float64, strict=False).fill_nan(None)  # in files NaN means "no value"
-        missing = text.str.to_lowercase().is_in(["nan", ""]) if dtype == pl.String else fits
-        numbers = numbers.set(missing.fill_null(value=False), None)
-        return numbers, (numbers.is_infinite() | (numbers.is_null() & series.is_not_null() & ~missing)).fill_null(
-            value=False
-        )
-    if kind == "boolean" and (dtype == pl.Boolean or dtype.is_integer() or dtype == pl.String):
-        words = series.cast(pl.String).str.strip_chars().str.to_lowercase()
-        truth = words.replace_strict(_BOOLEAN_WORDS, default=None, return_dtype=pl.Boolean)
-        return truth, truth.is_null() & series.is_not_null()
-    if kind == "vector" and (dtype == pl.String or isinstance(dtype, pl.List | pl.Array)):
-        lists = vectors.parsed(series) if dtype == pl.String else series.cast(DTYPES[kind], strict=False)
-        return lists, lists.is_null() & series.is_not_null()
-    if (
-        kind not in ("number", "boolean", "vector")
-        and not dtype.is_nested()
-        and not dtype.is_temporal()
-        and dtype != pl.Binary
-    ):
-        return series.cast(pl.String), fits
-    raise _refused(series, kind)
+    """Convert a column to its declared type, with a mask of the misfits."""
+    found = typed_column(series, kind)
+    if found is None:
+        raise _refused(series, kind)
+    return found
 
 
 def _times(series: pl.Series, reading: str) -> tuple[pl.Series, pl.Series]:
@@ -166,24 +143,54 @@ def _times(series: pl.Series, reading: str) -> tuple[pl.Series, pl.Series]:
     elif isinstance(series.dtype, pl.Datetime) and series.dtype.time_zone is not None:
         times = series.dt.convert_time_zone("UTC").dt.cast_time_unit("us")
     elif series.dtype == pl.String:
-        times = series.str.to_datetime(TIME_FORMAT, time_unit="us", time_zone="UTC", strict=False)
+        times = _written_times(series)
     else:
         raise _refused(series, "ts")
     return times.cast(UTC_MICROSECONDS), times.is_null() & series.is_not_null()
 
 
-def _refused(series: pl.Series, kind: str) -> InvalidError:
+def _written_times(texts: pl.Series) -> pl.Series:
+    """Times from their texts: RFC 3339 at once, and what else the service reads one by one."""
+    times = texts.str.to_datetime(TIME_FORMAT, time_unit="us", time_zone="UTC", strict=False)
+    hard = times.is_null() & texts.is_not_null()
+    if not hard.any():
+        return times
+    found = [_iso_time(text) for text in texts.filter(hard)]
+    return times.scatter(hard.arg_true(), pl.Series(found, dtype=UTC_MICROSECONDS))
+
+
+def _iso_time(text: str) -> datetime | None:
+    try:
+        at = datetime.fromisoformat(text)
+        return at.astimezone(UTC) if at.tzinfo is not None else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _why_no_time(series: pl.Series, value: str) -> str:
+    """What is wrong with the first text of a column of times in which no text is one."""
+    if series.dtype != pl.String:
+        return ""
+    try:
+        datetime.fromisoformat(value)
+    except ValueError:
+        return ", which is not a time, so no row can be used"
+    return ", which has no zone"
+
+
+def _refused(series: pl.Series, kind: ColumnType | Literal["ts"]) -> InvalidError:
     present = series.drop_nulls()
     value = " ".join(str(present[0]).split())[:60] if len(present) else "null"
     if kind == "ts":
         text = (
-            f"column ts holds {series.dtype}, such as {value!r}; write times with their zone, such as {_EXAMPLE_TIME}, "
-            "or say how to read them, such as --ts-as UTC or --ts-as epoch_ms"
+            f"column ts holds {series.dtype}, such as {value!r}{_why_no_time(series, value)}; write times with their "
+            f"zone, such as {_EXAMPLE_TIME}, or say how to read them, such as --ts-as UTC or --ts-as epoch_ms"
         )
     else:
         text = (
-            f"column {series.name!r} is declared as {kind} but holds {series.dtype}, such as {value!r}; convert the "
-            f"column, change its type in the spec, or leave it out with --rename '{series.name}='"
+            f"column {series.name!r} is declared as {kind} but holds {series.dtype}, such as {value!r}; a {kind} takes "
+            f"{ACCEPTED[kind]}: convert the column, change its type in the spec, or leave it out with "
+            f"--rename '{series.name}='"
         )
     return InvalidError(text, field=series.name, value=value)
 
@@ -194,20 +201,15 @@ def _refused(series: pl.Series, kind: str) -> InvalidError:
 def _of_lines(plan: UploadPlan, lines: Sequence[tuple[int, bytes]]) -> list[UploadBody]:
     """Send lines unchanged, unless a key must be renamed or belongs to the outcomes."""
     lines = [(number, line) for number, line in lines if line.strip()]
-    changed = (
-        plan.rename or plan.constants or plan.ids is not None or plan.outcomes_only or plan.ts_as or plan.converted
-    )
+    changed = plan.rename or plan.constants or plan.ids is not None or plan.outcomes_only or plan.ts_as
     elsewhere = [json.dumps(name).encode() for name in plan.spec.outcome_columns]
     text = b"\n".join(line for _, line in lines)
     if not changed and not any(name in text for name in elsewhere):
         return _textual("events", lines)
     objects: list[tuple[int, Any]] = []
     for number, line in lines:
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            row = line
-        objects.append((number, _named_object(plan, number, row) if isinstance(row, dict) else line))
+        row = read_object(line)
+        objects.append((number, line if row is None else _named_object(plan, number, row)))
     return _of_objects(plan, objects)
 
 
@@ -216,8 +218,6 @@ def _named_object(plan: UploadPlan, number: int, row: Mapping[str, Any]) -> dict
     new = {**plan.constants, **new}
     if plan.ids is not None:
         new["event_id"] = f"{plan.ids}-{number}"
-    if plan.converted:
-        new = {name: fitted(value, plan.kinds.get(name)) for name, value in new.items()}
     if plan.outcomes_only:
         new.pop("ts", None)
     elif plan.ts_as and "ts" in new:
@@ -225,18 +225,9 @@ def _named_object(plan: UploadPlan, number: int, row: Mapping[str, Any]) -> dict
     return new
 
 
-def fitted(value: Any, kind: ColumnType | None) -> Any:
-    """A JSON number as the category, string or truth value that the spec declares, as in files of columns."""
-    if kind in ("category", "string", "text") and isinstance(value, int | float):
-        return json.dumps(value)
-    if kind == "boolean" and isinstance(value, int) and value in (0, 1):
-        return bool(value)
-    return value
-
-
 def _of_objects(plan: UploadPlan, rows: Sequence[tuple[int, Any]]) -> list[UploadBody]:
     """Return rows as JSON, divided into events and outcomes; a line that is not an object is sent unchanged."""
-    names = set(plan.spec.outcome_columns)
+    names, kinds = set(plan.spec.outcome_columns), plan.kinds
     if plan.outcomes_only:
         return _textual("outcomes", [(n, _line(row)) for n, row in rows])
     events, outcomes = [], []
@@ -245,7 +236,7 @@ def _of_objects(plan: UploadPlan, rows: Sequence[tuple[int, Any]]) -> list[Uploa
             events.append((number, _line(row)))
             continue
         events.append((number, _line({k: v for k, v in row.items() if k not in names})))
-        truth = {k: v for k, v in row.items() if k in names and v is not None}
+        truth = {k: v for k, v in row.items() if k in names and not is_missing(v, kinds[k])}
         if truth:
             outcomes.append((number, _line({"event_id": row.get("event_id"), **truth})))
     return _textual("events", events) + _textual("outcomes", outcomes)

@@ -22,15 +22,12 @@ from monitor.ingest.ndjson import BodyError, Rows, check_count
 from monitor.ingest.parquet_footer import LeafColumn, page_sizes, row_groups
 from monitor.ingest.plausible_times import UNITS, TimeSpan, to_micros
 from monitor.ingest.row_schema import UTC_MICROSECONDS, SchemaMismatchError, Target
+from monitor.ingest.typed_columns import ACCEPTED, TypedColumn, arrow_series, json_value, typed_column
 from monitor.ingest.validate import CheckedRows, unknown_column
 from monitor.spec.columns import ColumnType
 
 _INT64: Final = np.iinfo(np.int64)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_EXPECTED_TYPES: Final[Mapping[ColumnType, str]] = {
-    "number": "integers, floats or decimals", "boolean": "booleans", "category": "strings", "string": "strings",
-    "text": "strings", "vector": "lists of numbers",
-}  # fmt: skip
 # First bytes of other formats that are sent by mistake under the declared Content-Type.
 _OTHER_FORMATS: Final[Mapping[bytes, str]] = {
     b"ARROW1": "an Arrow file; write an IPC stream with pyarrow.ipc.new_stream or polars' write_ipc_stream",
@@ -111,7 +108,7 @@ def _match(target: Target, schema: pa.Schema) -> None:
         if name in schema.names and not _fits(schema.field(name).type, kind):
             sent = schema.field(name).type
             raise SchemaMismatchError(
-                f"column {name} is {_type_name(sent)}; it is declared as {kind}: send {_EXPECTED_TYPES[kind]}, "
+                f"column {name} is {_type_name(sent)}; it is declared as {kind}: send {ACCEPTED[kind]}, "
                 "or leave it out",
                 field=name, sent=_type_name(sent),
             )  # fmt: skip
@@ -130,20 +127,29 @@ def _type_name(sent: pa.DataType) -> str:
 
 
 def _fits(sent: pa.DataType, kind: ColumnType) -> bool:
+    """Whether a column of this type may hold values of the declared type, and is read safely."""
     if pa.types.is_dictionary(sent):
         sent = sent.value_type
-    is_null: bool = pa.types.is_null(sent)
-    match kind:
-        case "number":
-            return is_null or pa.types.is_integer(sent) or pa.types.is_floating(sent) or pa.types.is_decimal(sent)
-        case "boolean":
-            return is_null or pa.types.is_boolean(sent)
-        case "vector":
-            return is_null or any(
-                isinstance(sent, a_list) and _fits(sent.value_type, "number")
-                for a_list in (pa.ListType, pa.LargeListType, pa.FixedSizeListType)
-            )
-    return is_null or pa.types.is_string(sent) or pa.types.is_large_string(sent) or pa.types.is_string_view(sent)
+    if pa.types.is_null(sent):
+        return True
+    if kind == "vector":
+        return any(
+            isinstance(sent, a_list) and _is_number(sent.value_type)
+            for a_list in (pa.ListType, pa.LargeListType, pa.FixedSizeListType)
+        )
+    is_text = pa.types.is_string(sent) or pa.types.is_large_string(sent) or pa.types.is_string_view(sent)
+    if is_text or _is_number(sent):
+        return True
+    if pa.types.is_boolean(sent):
+        return kind != "number"
+    in_time = pa.types.is_date(sent) or pa.types.is_time(sent) or pa.types.is_timestamp(sent)
+    return in_time and kind in ("category", "string", "text")
+
+
+def _is_number(sent: pa.DataType) -> bool:
+    return (
+        pa.types.is_null(sent) or pa.types.is_integer(sent) or pa.types.is_floating(sent) or pa.types.is_decimal(sent)
+    )
 
 
 def _columns(target: Target, table: pa.Table, now: datetime, limit_mb: int) -> CheckedRows:
@@ -153,15 +159,23 @@ def _columns(target: Target, table: pa.Table, now: datetime, limit_mb: int) -> C
     _bound(table.num_rows, 0, limit_mb)
     size = sum(_unpacked(chunk) for column in table.columns for chunk in column.chunks)
     _bound(table.num_rows, size, limit_mb)
-    columns = {name: _typed(table, name, target.schema[name]) for name in target.columns}
+    typed = {name: _typed(table, name, kind) for name, kind in target.columns.items()}
+    columns = {name: column.values for name, column in typed.items()}
     if target.timed:
         columns["ts"] = _times(table["ts"], target.span(now))
     frame, good = target.good(pl.DataFrame(columns), now)
+    misfits = {name: column.misfits for name, column in typed.items() if column.misfits.any()}
+    for mask in misfits.values():
+        good &= ~mask
     if good.all():
         return CheckedRows(frame, range(1, frame.height + 1), [])
     bad = (~good).arg_true().to_list()
     objects = frame[bad].to_dicts()
     unit = table["ts"].type.unit if target.timed else ""
+    for name, mask in misfits.items():  # as they were sent, because the reason quotes them
+        given = table[name].take(pa.array(bad)).to_pylist()
+        for row, value, misfit in zip(objects, given, mask[bad], strict=True):
+            row[name] = json_value(value) if misfit else row[name]
     if target.timed:
         for row, value in zip(objects, table["ts"].cast(pa.int64()).take(pa.array(bad)).to_pylist(), strict=True):
             row["ts"] = None if value is None else _iso_time(value, unit)
@@ -169,17 +183,28 @@ def _columns(target: Target, table: pa.Table, now: datetime, limit_mb: int) -> C
     return merged(CheckedRows(frame.filter(good), (good.arg_true() + 1).to_list(), []), examined)
 
 
-def _typed(table: pa.Table, name: str, dtype: Any) -> pl.Series:
+def _typed(table: pa.Table, name: str, kind: ColumnType) -> TypedColumn:
+    height = table.num_rows
     if name not in table.column_names:
-        return pl.Series(name, [None], dtype=dtype).new_from_index(0, table.num_rows)
+        absent = typed_column(pl.Series(name, [None]).new_from_index(0, height), kind)
+        assert absent is not None
+        return absent
     column = table[name]
     if pa.types.is_dictionary(column.type):
         chunks: list[Any] = column.chunks
-        parts = [pl.Series(c.dictionary).cast(dtype).gather(pl.Series(c.indices)) for c in chunks]
-        return pl.concat(parts).alias(name)
-    if dtype == pl.Float64:
-        column = column.cast(pa.float64(), safe=False)  # integers above 2**53 are rounded, as in JSON
-    return pl.Series(name, column).cast(dtype)
+        parts = [_converted(name, c.dictionary, kind) for c in chunks]
+        at = [pl.Series(c.indices) for c in chunks]
+        return TypedColumn(
+            pl.concat([p.values.gather(i) for p, i in zip(parts, at, strict=True)]).alias(name),
+            pl.concat([p.misfits.gather(i).fill_null(value=False) for p, i in zip(parts, at, strict=True)]),
+        )
+    return _converted(name, column, kind)
+
+
+def _converted(name: str, column: Any, kind: ColumnType) -> TypedColumn:
+    found = typed_column(arrow_series(name, column), kind)
+    assert found is not None  # `_fits` is stricter
+    return found
 
 
 def _times(column: "pa.ChunkedArray[Any]", span: TimeSpan) -> pl.Series:

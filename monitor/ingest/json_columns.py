@@ -90,7 +90,7 @@ def _accepted(
     """Return the rows that pass every rule, and the positions of all other lines."""
     at = np.concatenate([where for where, _ in blocks]) if blocks else np.zeros(0, dtype=np.int64)
     frame = pl.concat([part for _, part in blocks]) if blocks else pl.DataFrame(schema=target.schema)
-    frame, good = target.good(frame, now)
+    frame, good = target.good(target.with_levels(frame), now)
     if good.all() and len(at) == count:
         return CheckedRows(frame, range(1, count + 1), []), at[:0]
     at = at[good.to_numpy()]

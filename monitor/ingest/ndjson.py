@@ -130,6 +130,15 @@ def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 _DECODER: Final = json.JSONDecoder(object_pairs_hook=_object)
 
 
+def read_object(line: str | bytes) -> dict[str, Any] | None:
+    """The object on a line; None where `read_lines` would reject the line, whatever the spec declares."""
+    try:
+        value = _DECODER.decode(line if isinstance(line, str) else line.decode())
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) and not isinstance(value, _DuplicateKeys) else None
+
+
 def _take(rows: Rows, line: int, value: Any) -> None:
     if isinstance(value, _DuplicateKeys):
         name = value.name.encode(errors="replace").decode()[:60]

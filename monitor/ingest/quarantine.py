@@ -10,7 +10,8 @@ from typing import Final
 import polars as pl
 
 from monitor.ingest.ndjson import Rejection, json_line
-from monitor.ingest.validate import MAX_ID_CHARS, short
+from monitor.ingest.row_values import short
+from monitor.ingest.validate import MAX_ID_CHARS
 from monitor.redact.columns import every_rule, redacted_texts
 from monitor.spec.model import ModelSpec
 

@@ -89,7 +89,9 @@ def _receive(site: Site, target: "Target", body: Body, arrived: "pl.Series | Non
         if isinstance(done, Exception):
             raise done
         return Receipt(done.accepted, done.duplicates, [], 0)
-    return store_rows(site, target, _read(site, target, body, now), now, arrived=arrived)
+    return store_rows(
+        site, target, read_rows(target, body, now, site.settings.server.max_body_mb), now, arrived=arrived
+    )
 
 
 def receive_together(site: Site, bodies: Sequence[SmallBody]) -> list[Receipt | Exception]:
@@ -284,8 +286,13 @@ def _quarantine(
     return len(rejected)
 
 
-def _read(site: Site, target: "Target", body: Body, now: datetime) -> "CheckedRows":
-    limit_mb = site.settings.server.max_body_mb
+def read_rows(target: "Target", body: Body, now: datetime, limit_mb: int) -> "CheckedRows":
+    """Read a body of any form into checked rows: the one reader of all routes and commands.
+
+    Raises:
+        BodyError, SchemaMismatchError: the body as a whole cannot be read.
+        BodyTooLargeError: the decompressed body is larger than the limit.
+    """
     content = decoded(body.content, body.encoding, limit_mb)
     if body.media_type in (ARROW, PARQUET):
         from monitor.ingest.arrow import read_arrow_columns, read_parquet_columns

@@ -13,6 +13,7 @@ from monitor.ingest import vectors
 from monitor.ingest.json_scan import KeySpans
 from monitor.ingest.ndjson import Rows
 from monitor.ingest.plausible_times import TimeSpan, time_span
+from monitor.ingest.typed_columns import DTYPES
 from monitor.ingest.validate import (
     MAX_ID_CHARS,
     MAX_VERSION_CHARS,
@@ -25,13 +26,10 @@ from monitor.ingest.validate import (
     not_an_outcome_column,
     outcome_columns,
 )
+from monitor.levels import levels
 from monitor.spec.columns import ColumnType
 from monitor.spec.model import ModelSpec
 
-DTYPES: Final[Mapping[ColumnType, Any]] = {
-    "number": pl.Float64, "boolean": pl.Boolean, "category": pl.String, "string": pl.String, "text": pl.String,
-    "vector": pl.List(pl.Float32),
-}  # fmt: skip
 UTC_MICROSECONDS: Final = pl.Datetime("us", "UTC")
 
 
@@ -67,6 +65,11 @@ class Target:
     def span(self, now: datetime) -> TimeSpan:
         """The times that events may have."""
         return time_span(self.spec.times, now, self.newest)
+
+    def with_levels(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Texts of categories as levels; a frame that comes from `typed_columns` has them already."""
+        named = [levels(frame.get_column(name)) for name, kind in self.columns.items() if kind == "category"]
+        return frame.with_columns(named) if named else frame
 
     def good(self, frame: pl.DataFrame, now: datetime) -> tuple[pl.DataFrame, pl.Series]:
         """Return the columns as they are stored, and a mask of the rows that pass every rule; it gives no reasons."""

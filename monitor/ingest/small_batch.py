@@ -4,14 +4,15 @@ This reader accepts only batches that are plainly valid. All others go to the co
 """
 
 import json
-import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
 
 from monitor.ingest import vectors
 from monitor.ingest.media import JSON, NDJSON
+from monitor.ingest.row_values import row_value
 from monitor.ingest.validate import MAX_ID_CHARS, MAX_VERSION_CHARS
 
 if TYPE_CHECKING:
@@ -21,12 +22,6 @@ if TYPE_CHECKING:
 MAX_SMALL_BODY_BYTES: Final = 16 << 10
 MAX_SMALL_BODY_ROWS: Final = 8
 _TIME_PATTERN: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII)
-_MAX_EXACT_INTEGER: Final = 2**53  # integers up to here are exact as 64-bit floats
-_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
-    "number": (float, int, type(None)), "boolean": (bool, type(None)), "category": (str, type(None)),
-    "string": (str, type(None)), "text": (str, type(None)),
-    "vector": (list, type(None)),
-}  # fmt: skip
 
 
 class _NotPlainError(Exception):
@@ -68,9 +63,14 @@ def _row(target: "Target", pairs: Any, span: "TimeSpan") -> dict[str, Any]:
         raise _NotPlainError
     for name, value in pairs:
         if name != "ts":
-            _check(value, target.columns.get(name))
-            if type(value) is list and vectors.misfit(value, target.dimensions[name]):
+            kind = target.columns.get(name)
+            if kind == "vector":
+                if vectors.misfit(value, target.dimensions[name]):
+                    raise _NotPlainError
+            elif kind is None:
                 raise _NotPlainError
+            elif type(value) is not float or not isfinite(value) or kind != "number":
+                row[name] = row_value(value, kind)
     event_id, version, written = row.get("event_id"), row.get("version"), row.get("ts")
     if not event_id or not version or type(written) is not str:
         raise _NotPlainError
@@ -82,16 +82,6 @@ def _row(target: "Target", pairs: Any, span: "TimeSpan") -> dict[str, Any]:
     if not span.earliest <= at <= span.latest:
         raise _NotPlainError
     return row | {"ts": at}
-
-
-def _check(value: Any, kind: str | None) -> None:
-    found = type(value)
-    if kind is None or found not in _TYPES[kind]:
-        raise _NotPlainError
-    if found is str and not value.isascii():
-        value.encode()  # raises on half of a surrogate pair
-    elif (found is int and abs(value) > _MAX_EXACT_INTEGER) or (found is float and not math.isfinite(value)):
-        raise _NotPlainError
 
 
 class _Pairs(list[tuple[str, Any]]):

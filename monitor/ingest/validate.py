@@ -1,6 +1,5 @@
 """Turn JSON objects into a typed frame: columns are checked as a whole, and value by value only if one does not fit."""
 
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,18 +13,19 @@ from core.errors import InvalidError
 from monitor.ingest import vectors
 from monitor.ingest.ndjson import Rejection, Rows
 from monitor.ingest.plausible_times import UNITS, TimeSpan, to_micros
+from monitor.ingest.row_values import MisfitError, row_value, short
+from monitor.ingest.typed_columns import DTYPES
+from monitor.levels import levels
 from monitor.spec.columns import ColumnType
 from monitor.spec.model import ModelSpec
 
 MAX_ID_CHARS, MAX_VERSION_CHARS = 200, 256
-# Vectors are missing here: `vectors.misfit` checks each of their numbers.
-_TYPES: Final[Mapping[ColumnType, tuple[str, frozenset[type], Any]]] = {
-    "number": ("a number", frozenset({int, float, NoneType}), pl.Float64),
-    "boolean": ("true or false", frozenset({bool, NoneType}), pl.Boolean),
-    "category": ("a string", frozenset({str, NoneType}), pl.String),
-    "string": ("a string", frozenset({str, NoneType}), pl.String),
-    "text": ("a string", frozenset({str, NoneType}), pl.String),
-}
+# The types whose values are taken as they are. Vectors are missing: `vectors.misfit` checks each of their numbers.
+_TEXT: Final[frozenset[type]] = frozenset({str, NoneType})
+_TYPES: Final[Mapping[ColumnType, frozenset[type]]] = {
+    "number": frozenset({int, float, NoneType}), "boolean": frozenset({bool, NoneType}), "category": _TEXT,
+    "string": _TEXT, "text": _TEXT,
+}  # fmt: skip
 OWN_COLUMNS: Final[Mapping[str, ColumnType]] = {
     "event_id": "string", "version": "string", "trace_id": "string", "span_id": "string",
 }  # fmt: skip
@@ -141,28 +141,30 @@ def _check_names(batch: _Batch, known: Sequence[str], elsewhere: Mapping[str, st
 
 def _typed(batch: _Batch, name: str, kind: ColumnType) -> pl.Series:
     """Build a column of its declared type; a value that does not fit becomes null and its row is refused."""
-    wanted, types, dtype = _TYPES[kind]
     values = [row.get(name) for row in batch.objects]
+    if (series := _plain(name, values, kind)) is not None:
+        return series
+    for position, value in enumerate(values):
+        try:
+            values[position] = row_value(value, kind)
+        except MisfitError as error:
+            batch.refuse(position, name, str(error))
+            values[position] = None
+    return pl.Series(name, values, dtype=DTYPES[kind])
+
+
+def _plain(name: str, values: Sequence[Any], kind: ColumnType) -> pl.Series | None:
+    """A column whose values all have the declared type and are in bounds; None for any other."""
+    # The JSON type is compared exactly: polars would read true as 1.0 and 3 as "3".
+    if not _TYPES[kind].issuperset(map(type, values)):
+        return None
     try:
-        # The JSON type is compared exactly: polars would read true as 1.0 and 3 as "3".
-        fits = types.issuperset(map(type, values))
-        series = pl.Series(name, values, dtype=dtype) if fits else None
+        series = pl.Series(name, values, dtype=DTYPES[kind])
     except (UnicodeEncodeError, OverflowError, pl.exceptions.PolarsError):
-        series = None
-    if series is None:
-        for position, value in enumerate(values):
-            if reason := _misfit(value, wanted, types):
-                batch.refuse(position, name, reason)
-                values[position] = None
-        series = pl.Series(
-            name, [float(v) if v is not None else None for v in values] if kind == "number" else values, dtype=dtype
-        )
-    if kind == "number":
-        bad = series.is_finite().not_().fill_null(value=False)
-        batch.refuse_where(
-            series, bad, lambda v: f"{v} is not a finite number; leave the column out if there is no value"
-        )
-    return series
+        return None
+    if kind == "number" and not series.is_finite().fill_null(value=True).all():
+        return None
+    return levels(series) if kind == "category" else series
 
 
 def _vectors(batch: _Batch, name: str, size: int) -> pl.Series:
@@ -173,21 +175,6 @@ def _vectors(batch: _Batch, name: str, size: int) -> pl.Series:
             values[position] = None
     floats = [None if value is None else [float(number) for number in value] for value in values]
     return pl.Series(name, floats, dtype=pl.List(pl.Float32))
-
-
-def _misfit(value: Any, wanted: str, types: frozenset[type]) -> str | None:
-    if type(value) not in types:
-        return f"{short(value)} is not {wanted}"
-    try:
-        if isinstance(value, str):
-            value.encode()
-        elif isinstance(value, int):
-            float(value)
-    except UnicodeEncodeError:
-        return "contains half of a surrogate pair, which is not valid text"
-    except OverflowError:
-        return "the number is too large for a 64-bit float"
-    return None
 
 
 def _check_id(batch: _Batch, ids: pl.Series) -> None:
@@ -257,12 +244,3 @@ def _time(batch: _Batch, position: int, value: Any, span: TimeSpan, unit: str) -
         batch.refuse(position, "ts", span.reason(short(value), micros, unit))
         return None
     return at.astimezone(UTC)
-
-
-def short(value: Any) -> str:
-    """Shorten a value to the form that a reason quotes."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    text = value if isinstance(value, str) else repr(value)
-    text = text.encode(errors="replace").decode()
-    return repr(text[:60] + "..." if len(text) > 60 else text) if isinstance(value, str) else text[:60]

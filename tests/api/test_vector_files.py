@@ -2,7 +2,7 @@
 
 import io
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from monitor.spec.model import ModelSpec
 from monitor.spec.parse import parse_spec
 from tests.api.replay.test_replay import events
 
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
 SPEC = parse_spec({
     "model": "m", "task": "classification", "owner": "o", "purpose": "p", "baseline": {"rows": "first 600"},
     "columns": {
@@ -74,7 +75,7 @@ def test_a_row_whose_vector_does_not_fit_is_left_out_of_a_replay_with_its_line(t
         as_text(given).write_csv(tmp_path / "a.csv")
     else:
         given.write_parquet(tmp_path / "a.parquet")
-    read = read_events(tmp_path / f"a.{kind}", SPEC)
+    read = read_events(tmp_path / f"a.{kind}", SPEC, now=NOW)
     assert read.frame["vec"].to_list() == [[1.0] * 6, None]
     (refused,) = read.rejected
     assert refused["line"] == (3 if kind == "csv" else 2)
@@ -84,10 +85,10 @@ def test_a_row_whose_vector_does_not_fit_is_left_out_of_a_replay_with_its_line(t
 def test_a_file_whose_column_is_no_vector_is_refused_with_the_field(tmp_path: Path) -> None:
     frame(3, moved=0).with_columns(vec=pl.lit(1.5)).write_parquet(tmp_path / "a.parquet")
     with pytest.raises(InvalidError, match="column 'vec' is declared as vector but holds Float64"):
-        read_events(tmp_path / "a.parquet", SPEC)
+        read_events(tmp_path / "a.parquet", SPEC, now=NOW)
     frame(3, moved=0).with_columns(vec=pl.lit("x"), ts=pl.lit("2026-01-01T00:00:00Z")).write_csv(tmp_path / "a.csv")
-    with pytest.raises(InvalidError, match="declared as a JSON list of numbers"):
-        read_events(tmp_path / "a.csv", SPEC)
+    with pytest.raises(InvalidError, match="column 'vec' is declared as vector but holds String, such as 'x'"):
+        read_events(tmp_path / "a.csv", SPEC, now=NOW)
 
 
 def sent(spec: ModelSpec, given: pl.DataFrame) -> tuple[pl.DataFrame, list[dict[str, Any]]]:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from types import NoneType
@@ -16,7 +17,9 @@ from monitor.ingest.otlp.evaluations import SpanEvaluation, typed
 from monitor.ingest.otlp.fields import FIELDS, Getter, getter, is_failed, number_of
 from monitor.ingest.otlp.kinds import kind_of
 from monitor.ingest.otlp.spans import Span, as_text
-from monitor.ingest.row_schema import DTYPES, UTC_MICROSECONDS, Target, events_of, outcomes_of
+from monitor.ingest.row_schema import UTC_MICROSECONDS, Target, events_of, outcomes_of
+from monitor.ingest.row_values import MisfitError, is_missing, row_value
+from monitor.ingest.typed_columns import DTYPES
 from monitor.ingest.validate import CheckedRows
 from monitor.spec.columns import Column, ColumnType
 from monitor.spec.model import ModelSpec
@@ -35,7 +38,6 @@ _PYTHON_TYPES: Final[dict[ColumnType, tuple[str, frozenset[type]]]] = {
     "text": ("a string", frozenset({str, NoneType})),
     "vector": ("a list of numbers", frozenset({list, NoneType})),
 }
-_WRITTEN: Final = ("category", "string", "text")
 _IDS: Final = ("event_id", "trace_id", "span_id")
 _NO_TRACE, _NO_SPAN = "0" * 32, "0" * 16  # the invalid ids of 16 and 8 zero bytes
 _TYPE_NAMES: Final = {bool: "a boolean", int: "a whole number", float: "a number", str: "a string", list: "a list"}
@@ -211,12 +213,12 @@ class _Batch:
             for i, value in enumerate(values):
                 if type(value) not in types:
                     values[i] = _converted(value, kind)
-                    if values[i] is None:
+                    if values[i] is None and not is_missing(value, kind):
                         self.misfits.setdefault(i, {})[name] = value
                         sent = _TYPE_NAMES.get(type(value), "a map")
                         self.refused.setdefault(i, (name, f"is {sent}; the column is declared as {kind}: {wanted}"))
         if kind == "number":
-            values = [None if value is None else float(value) for value in values]
+            values = [None if value is None or math.isnan(value) else float(value) for value in values]
         if kind == "vector":
             return self._vectors(name, values, size)
         return pl.Series(name, values, dtype=DTYPES[kind])
@@ -243,7 +245,7 @@ class _Batch:
                     self.refused.setdefault(i, (name, reason))
 
     def checked(self, target: Target, frame: pl.DataFrame, now: datetime) -> CheckedRows:
-        frame, good = target.good(frame, now)
+        frame, good = target.good(target.with_levels(frame), now)
         if good.all() and not self.refused:
             return CheckedRows(frame, [span.number for span in self.spans], [])
         keep = good.to_list()
@@ -275,14 +277,9 @@ def _converted(value: Any, kind: ColumnType) -> Any:
             return {"true": True, "false": False}.get(value.strip().lower())
         case list() | dict() if kind == "text":
             return as_text(value)
-        case bool() if kind in _WRITTEN:
-            return str(value).lower()
-        case int() if kind in _WRITTEN:
-            return str(value)
-        case float() if kind in _WRITTEN and value.is_integer():
-            return str(int(value))
-        case float() if kind == "category" and math.isfinite(value):
-            return repr(value)
+        case bool() | int() | float():
+            with suppress(MisfitError):
+                return row_value(value, kind)
     return None
 
 

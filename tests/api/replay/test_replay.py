@@ -17,6 +17,7 @@ from monitor.spec.model import ModelSpec
 from monitor.spec.parse import parse_spec
 from tests.service import assay
 
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
 START = datetime(2026, 1, 5, tzinfo=UTC)
 SHIFT = 17_424  # row of elec2 from which the Victorian market moves
 VICTORIA = {"vicprice", "vicdemand", "transfer"}
@@ -153,7 +154,7 @@ def test_a_forecast_of_winter_fails_in_spring_on_bike_sharing(tmp_path: Path, sh
     file = tmp_path / "naive.parquet"
     frame.write_parquet(file)
     with pytest.raises(AppError, match="zone"):
-        read_events(file, model)
+        read_events(file, model, now=NOW)
     found = replayed(tmp_path, model, frame.with_columns(pl.col("ts").dt.replace_time_zone("UTC")))
     errors = [w["kpi"]["mae"]["realised"] for w in found["windows"]]
     assert max(errors[:8]) < 45 < min(errors[-3:])
@@ -314,7 +315,7 @@ def test_a_file_that_does_not_fit_the_spec_is_refused_with_the_field(
 ) -> None:
     change(small(20)).write_parquet(tmp_path / "events.parquet")
     with pytest.raises(AppError) as refused:
-        read_events(tmp_path / "events.parquet", spec(SMALL, baseline=100))
+        read_events(tmp_path / "events.parquet", spec(SMALL, baseline=100), now=NOW)
     assert refused.value.facts["field"] == field
     assert word in refused.value.message
     assert "\n" not in refused.value.message
@@ -328,7 +329,7 @@ def test_a_file_that_does_not_fit_the_spec_is_refused_with_the_field(
 def test_a_file_that_cannot_be_read_is_refused_by_name(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(AppError, match=name.replace(".", r"\.")) as refused:
-        read_events(tmp_path / name, spec(SMALL, baseline=100))
+        read_events(tmp_path / name, spec(SMALL, baseline=100), now=NOW)
     assert "\n" not in refused.value.message
 
 
@@ -336,10 +337,10 @@ def test_outcomes_that_are_none_are_refused(tmp_path: Path) -> None:
     model = spec(SMALL, baseline=100)
     small(20).select("event_id", "ts", "amount").write_parquet(tmp_path / "o.parquet")
     with pytest.raises(AppError, match="part of the event"):
-        read_outcomes(tmp_path / "o.parquet", model)
+        read_outcomes(tmp_path / "o.parquet", model, now=NOW)
     small(20).select("event_id", "ts").write_parquet(tmp_path / "o.parquet")
     with pytest.raises(AppError, match="no outcome column"):
-        read_outcomes(tmp_path / "o.parquet", model)
+        read_outcomes(tmp_path / "o.parquet", model, now=NOW)
 
 
 def test_infinity_refuses_its_row_and_not_a_number_means_no_value(tmp_path: Path) -> None:
@@ -348,6 +349,6 @@ def test_infinity_refuses_its_row_and_not_a_number_means_no_value(tmp_path: Path
         .then(float("nan")).otherwise("amount")
     )  # fmt: skip
     frame.write_parquet(tmp_path / "events.parquet")
-    given = read_events(tmp_path / "events.parquet", spec(SMALL, baseline=100))
+    given = read_events(tmp_path / "events.parquet", spec(SMALL, baseline=100), now=NOW)
     assert [(r["line"], r["field"]) for r in given.rejected] == [(4, "amount")]
     assert given.frame["amount"].null_count() == 1

@@ -17,6 +17,7 @@ from monitor import service
 from monitor.spec.model import ModelSpec
 from monitor.spec.parse import parse_spec
 
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
 START = datetime(2026, 1, 5, tzinfo=UTC)
 COLUMNS = {
     "amount": {"role": "input", "type": "number"}, "shop": {"role": "segment", "type": "category"},
@@ -90,9 +91,9 @@ def test_the_document_is_that_of_a_replay_that_evaluates_at_every_block(
     if delay is not None:
         file = tmp_path / "outcomes.parquet"
         frame.select("event_id", pl.col("ts") + delay, "truth").write_parquet(file)
-        late, frame = read_outcomes(file, model), frame.drop("truth")
+        late, frame = read_outcomes(file, model, now=NOW), frame.drop("truth")
     frame.write_parquet(tmp_path / "events.parquet")
-    given = read_events(tmp_path / "events.parquet", model)
+    given = read_events(tmp_path / "events.parquet", model, now=NOW)
     skipping = replayed(tmp_path / "skipping", model, given, late, every=False)
     always = replayed(tmp_path / "always", model, given, late, every=True)
     assert told(skipping) == told(always)

@@ -206,8 +206,8 @@ def test_a_span_that_does_not_fit_is_refused_with_its_reason_and_without_its_val
     made = [
         span(1, {"gen_ai.usage.input_tokens": "secret"}),
         span(2, {"app.tenant": ["secret"]}),
-        span(3, {"cached": 1}),
-        span(4, {"llm.cost.total": float("nan")}),
+        span(3, {"cached": 2}),
+        span(4, {"llm.cost.total": float("inf")}),
         span(5, start=0, end=0),
         span(6, end=START + int(timedelta(days=40).total_seconds()) * 10**9),
         span(7, {"gen_ai.request.model": "m" * 257}),
@@ -225,7 +225,7 @@ def test_a_span_that_does_not_fit_is_refused_with_its_reason_and_without_its_val
     assert list(reasons) == [1, 2, 3, 4, 5, 6, 7, 8, 9]
     assert reasons[1] == ("input_tokens", "is a string; the column is declared as number: a number")
     assert reasons[2][0] == "tenant"
-    assert "nan is not a finite number" in reasons[4][1]
+    assert "inf is not a finite number" in reasons[4][1]
     assert "missing" in reasons[5][1]
     assert reasons[5][0] == reasons[6][0] == "ts"
     assert (reasons[7][0], reasons[8][0], reasons[9][0]) == ("version", "trace_id", "span_id")

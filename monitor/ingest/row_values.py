@@ -1,0 +1,88 @@
+"""The value of a declared type that a JSON value stands for: the rules of `monitor.ingest.typed_columns`, by value."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+from monitor.levels import bool_level, level, number_level
+from monitor.spec.columns import ColumnType
+
+_WANTED: Final[Mapping[ColumnType, str]] = {
+    "number": "a number", "boolean": "true or false", "category": "a string, number or boolean",
+    "string": "a string, number or boolean", "text": "a string, number or boolean",
+}  # fmt: skip
+
+
+class MisfitError(ValueError):
+    """A JSON value that the declared type cannot hold; the text is the reason, without the column."""
+
+
+def row_value(value: Any, kind: ColumnType) -> Any:
+    """Convert a value, vectors aside; None where it is no value.
+
+    Raises:
+        MisfitError: the declared type cannot hold it.
+    """
+    if value is None:
+        return None
+    found = type(value)
+    match kind:
+        case "number":
+            if found is int or found is float:
+                return _finite(value)
+        case "boolean":
+            if found is bool:
+                return value
+            if found is int or found is float:
+                if value in (0, 1):
+                    return bool(value)
+                if found is float and math.isnan(value):
+                    return None
+        case _:
+            if found is str:
+                return _text(value, kind)
+            if found is bool:
+                return bool_level(value)
+            if found is int or found is float:
+                return None if (number := _finite(value, exact=True)) is None else number_level(number)
+    raise MisfitError(f"{short(value)} is not {_WANTED[kind]}")
+
+
+def is_missing(value: Any, kind: ColumnType) -> bool:
+    """Whether a value is none: null, NaN, or a category without a visible character."""
+    try:
+        return row_value(value, kind) is None
+    except MisfitError:
+        return False
+
+
+def _finite(number: float, *, exact: bool = False) -> float | None:
+    """A number that is neither infinite nor, unless it must stay `exact`, too large for a 64-bit float."""
+    if isinstance(number, int):
+        try:
+            return number if exact else float(number)
+        except OverflowError:
+            raise MisfitError("the number is too large for a 64-bit float") from None
+    if math.isnan(number):
+        return None
+    if math.isinf(number):
+        raise MisfitError(f"{number} is not a finite number; leave the column out if there is no value")
+    return number
+
+
+def _text(text: str, kind: ColumnType) -> str | None:
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise MisfitError("contains half of a surrogate pair, which is not valid text") from None
+    return level(text) if kind == "category" else text
+
+
+def short(value: Any) -> str:
+    """Shorten a value to the form that a reason quotes."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    text = value if isinstance(value, str) else repr(value)
+    text = text.encode(errors="replace").decode()
+    return repr(text[:60] + "..." if len(text) > 60 else text) if isinstance(value, str) else text[:60]

@@ -1,0 +1,141 @@
+"""Convert a column of any physical type to the type that the spec declares; every reader of columns uses this.
+
+The rules are those of docs/ingest.md, "What counts as equal, and what as missing". `monitor.ingest.validate` applies
+the same rules to the values of JSON rows.
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import polars as pl
+
+from monitor.ingest import vectors
+from monitor.levels import levels, number_level, number_levels
+from monitor.spec.columns import ColumnType
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+DTYPES: Final[Mapping[ColumnType, Any]] = {
+    "number": pl.Float64, "boolean": pl.Boolean, "category": pl.String, "string": pl.String, "text": pl.String,
+    "vector": pl.List(pl.Float32),
+}  # fmt: skip
+ACCEPTED: Final[Mapping[ColumnType, str]] = {
+    "number": "integers, floats, decimals or their texts", "boolean": "booleans, or 0 and 1",
+    "category": "strings, numbers, booleans, dates or times", "string": "strings, numbers, booleans, dates or times",
+    "text": "strings, numbers, booleans, dates or times", "vector": "lists of numbers",
+}  # fmt: skip
+_NO_NUMBER: Final = ("", "nan", "-nan", "+nan")
+
+
+class TypedColumn(NamedTuple):
+    """A column of its declared type, and a mask of the values that have none; both of shape (rows,)."""
+
+    values: pl.Series
+    misfits: pl.Series
+
+
+def typed_column(given: pl.Series, kind: ColumnType) -> TypedColumn | None:
+    """Convert a column; None if its physical type cannot hold values of the declared type, whatever they are.
+
+    NaN, and in a category or a text that stands for a number an empty text, become null and are no misfits.
+    """
+    if isinstance(given.dtype, pl.Categorical | pl.Enum):
+        given = given.cast(pl.String)
+    if given.dtype == pl.Null:
+        return TypedColumn(given.cast(DTYPES[kind]), _none(given))
+    match kind:
+        case "number":
+            return _numbers(given)
+        case "boolean":
+            return _booleans(given)
+        case "vector":
+            return _vectors(given)
+    return _texts(given, kind)
+
+
+def arrow_series(name: str, column: "pa.Array[Any] | pa.ChunkedArray[Any]") -> pl.Series:
+    """An Arrow column for `typed_column`; decimals that Polars does not know become the texts of their numbers."""
+    import pyarrow as pa
+
+    kind = column.type
+    if pa.types.is_decimal(kind) and (pa.types.is_decimal256(kind) or kind.scale < 0):
+        texts = [None if number is None else number_level(number) for number in column.to_pylist()]
+        return pl.Series(name, texts, dtype=pl.String)
+    return pl.Series(name, column)
+
+
+def json_value(value: Any) -> Any:
+    """A misfit as JSON can hold it, so that the reason for a rejection quotes it."""
+    if not isinstance(value, Decimal):
+        return value
+    return int(value) if value == value.to_integral_value() else float(value)
+
+
+def _none(given: pl.Series) -> pl.Series:
+    return pl.Series(given.name, [False]).new_from_index(0, len(given))
+
+
+def _texts(given: pl.Series, kind: ColumnType) -> TypedColumn | None:
+    dtype = given.dtype
+    if dtype == pl.String:
+        return TypedColumn(levels(given) if kind == "category" else given, _none(given))
+    if dtype == pl.Boolean or dtype in (pl.Date, pl.Time):
+        return TypedColumn(given.cast(pl.String), _none(given))
+    if isinstance(dtype, pl.Datetime):
+        return TypedColumn(_written_times(given, dtype), _none(given))
+    if not dtype.is_numeric():
+        return None
+    misfits = _infinite(given)
+    return TypedColumn(number_levels(given.set(misfits, None) if misfits.any() else given), misfits)
+
+
+def _written_times(given: pl.Series, dtype: pl.Datetime) -> pl.Series:
+    """Times as ISO 8601: in UTC if they have a zone; without one, midnight is the day that pandas stores as a time."""
+    if dtype.time_zone is not None:
+        return given.dt.convert_time_zone("UTC").dt.strftime("%Y-%m-%dT%H:%M:%S%.fZ")
+    midnight = (given.dt.time() == pl.Series([0]).cast(pl.Time)[0]).fill_null(value=False)
+    return given.dt.strftime("%Y-%m-%d").zip_with(midnight, given.dt.strftime("%Y-%m-%dT%H:%M:%S%.f"))
+
+
+def _infinite(given: pl.Series) -> pl.Series:
+    return given.is_infinite().fill_null(value=False) if given.dtype.is_float() else _none(given)
+
+
+def _numbers(given: pl.Series) -> TypedColumn | None:
+    if given.dtype.is_numeric():
+        numbers = given.cast(pl.Float64)
+        numbers = numbers.fill_nan(None) if given.dtype.is_float() else numbers
+        return TypedColumn(numbers, _infinite(numbers))
+    if given.dtype != pl.String:
+        return None
+    text = given.str.strip_chars()
+    numbers = text.cast(pl.Float64, strict=False).fill_nan(None)
+    missing = text.str.to_lowercase().is_in(_NO_NUMBER).fill_null(value=True)
+    return TypedColumn(numbers, (numbers.is_null() & ~missing) | _infinite(numbers))
+
+
+def _booleans(given: pl.Series) -> TypedColumn | None:
+    if given.dtype == pl.Boolean:
+        return TypedColumn(given, _none(given))
+    if given.dtype == pl.String:
+        named = levels(given.str.strip_chars()).str.to_lowercase()
+    elif given.dtype.is_numeric():
+        known = given.set(_infinite(given), 2) if given.dtype.is_float() else given
+        named = number_levels(known)
+    else:
+        return None
+    words = {"true": True, "1": True, "false": False, "0": False}
+    truth = named.replace_strict(words, default=None, return_dtype=pl.Boolean)
+    return TypedColumn(truth, truth.is_null() & named.is_not_null())
+
+
+def _vectors(given: pl.Series) -> TypedColumn | None:
+    if given.dtype == pl.String:
+        lists = vectors.parsed(given)
+    elif isinstance(given.dtype, pl.List | pl.Array):
+        lists = given.cast(DTYPES["vector"], strict=False)
+    else:
+        return None
+    return TypedColumn(lists, lists.is_null() & given.is_not_null())

@@ -1,0 +1,123 @@
+"""One rule of equality for categories: the text that stands for a value, whatever type and file it came from.
+
+A category is compared by its level, a text. The same value arrives as an integer, as a float (pandas writes a column of
+integers with gaps as floats), as a decimal, or as the text that a CSV file has in its place; all of them are one level.
+
+- A number is written in decimal digits: all digits of a whole number, no trailing zeros of a fraction.
+- True and false are `true` and `false`; so are the words that pandas and R write in text files.
+- A text is its own level, except a whole number with a fraction of zeros, which is that number.
+- NaN, and a text that is empty or blank, are no value.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_WHOLE: Final = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+", re.ASCII)
+_WORDS: Final[Mapping[str, str | None]] = {
+    "True": "true", "TRUE": "true", "False": "false", "FALSE": "false", "nan": None, "NaN": None, "-0": "0",
+}  # fmt: skip
+_LARGE, _SMALL = 1e21, Decimal("1e-6")  # floats beyond these have an exponent, as JSON and JavaScript write them
+_LAST: Final = frozenset(["", *"0eEnN \t\r\n"])  # how the texts end that `level` changes
+# Every text that `level` changes matches this; it is a prefilter in the syntax of Rust's regex.
+_CHANGED: Final = r"^(?:[ \t\r\n]*|-?[0-9]+\.0+|True|TRUE|False|FALSE|nan|NaN|-0)$"
+
+
+def level(text: str) -> str | None:
+    """The level of a text; None if the text is no value."""
+    if text[-1:] not in _LAST:  # the usual case
+        return text
+    if text in _WORDS:
+        return _WORDS[text]
+    if whole := _WHOLE.fullmatch(text):
+        digits = whole[1]
+        return "0" if digits == "-0" else digits
+    return text if text.strip(" \t\r\n") else None
+
+
+def number_level(number: float | Decimal) -> str | None:
+    """The level of a number; None for NaN.
+
+    Raises:
+        OverflowError: the number is infinite.
+    """
+    if isinstance(number, int):
+        return str(number)
+    if isinstance(number, Decimal):
+        return None if number.is_nan() else _written(number)
+    if math.isnan(number):
+        return None
+    if abs(number) >= _LARGE or number != math.floor(number):
+        return _written(Decimal(repr(number)), large=_LARGE)
+    return str(int(number))  # a float with a whole value equals that integer, digit by digit
+
+
+def bool_level(truth: bool) -> str:
+    return "true" if truth else "false"
+
+
+def _written(number: Decimal, large: float = math.inf) -> str:
+    """Digits without trailing zeros and without a sign of zero; with an exponent below 10^-6 and from `large` on."""
+    if not number:
+        return "0"
+    if _SMALL <= abs(number) < large:
+        text = format(number, "f")
+        return text.rstrip("0").rstrip(".") if "." in text else text
+    sign, digits, exponent = number.as_tuple()
+    assert isinstance(exponent, int)  # the number is finite
+    text = "".join(map(str, digits)).rstrip("0")
+    power = exponent + len(digits) - 1
+    return f"{'-' * sign}{text[0]}{'.' * (len(text) > 1)}{text[1:]}e{power:+d}"
+
+
+def levels(texts: "pl.Series") -> "pl.Series":
+    """The level of each text, shape (n,); null where there is no value."""
+    import polars as pl
+
+    changed = texts.str.contains(_CHANGED)
+    if not changed.any():
+        return texts
+    distinct = texts.filter(changed).unique()
+    return texts.replace(distinct, pl.Series([level(text) for text in distinct], dtype=pl.String))
+
+
+def number_levels(numbers: "pl.Series") -> "pl.Series":
+    """The level of each number of a column of integers, floats or decimals, shape (n,); null for null and NaN.
+
+    Infinity has no level and must have been taken out before.
+    """
+    import polars as pl
+
+    if numbers.dtype.is_integer():
+        return numbers.cast(pl.String)
+    if numbers.dtype.is_float():
+        return _float_levels(numbers)
+    distinct = numbers.drop_nulls().unique()
+    found = [number_level(number) for number in distinct.to_list()]
+    named = numbers.cast(pl.String)
+    return named.replace_strict(distinct.cast(pl.String), pl.Series(found, dtype=pl.String), default=None)
+
+
+def _float_levels(numbers: "pl.Series") -> "pl.Series":
+    import polars as pl
+
+    numbers = numbers.fill_nan(None)
+    whole = numbers.cast(pl.Int64, strict=False)
+    exact = whole.cast(pl.String).set((whole.cast(pl.Float64) != numbers.cast(pl.Float64)).fill_null(value=True), None)
+    other = exact.is_null() & numbers.is_not_null()
+    if not other.any():
+        return exact
+    rest = numbers.filter(other)
+    written = rest.cast(pl.String)  # the shortest digits of the column's own width: 0.1 for a 32-bit 0.1
+    found = {text: _of_float(text) for text in written.unique().to_list()}
+    return exact.scatter(other.arg_true(), written.replace_strict(found, return_dtype=pl.String))
+
+
+def _of_float(written: str) -> str | None:
+    number = float(written)
+    return number_level(number) if number.is_integer() else _written(Decimal(written), large=_LARGE)
