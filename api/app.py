@@ -8,7 +8,9 @@ from fastapi import FastAPI
 
 from api import pages, routes
 from api.http import errors
+from api.http.address import CleanAddresses
 from api.http.arriving import BoundedBodies, Room
+from api.http.described import DescribedApp
 from api.http.intake import Intake
 from api.http.metrics import ServiceMetrics
 from api.processes.evaluation_requests import EvaluationRequester
@@ -35,7 +37,7 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
 
 def create_app(site: Site | Settings) -> FastAPI:
     """Build the application on an open site, or on settings from which it opens one."""
-    app = FastAPI(
+    app = DescribedApp(
         title="Assay", version="1", lifespan=_running,
         docs_url=None, redoc_url=None, openapi_url=None,  # served below, with a permission
         description="Watches models in production, proves what it saw, and repairs what drifted.",
@@ -45,6 +47,7 @@ def create_app(site: Site | Settings) -> FastAPI:
     app.state.metrics = ServiceMetrics(app.state.site)
     app.state.callers = {}
     server = app.state.site.settings.server
+    app.add_middleware(CleanAddresses)
     app.add_middleware(BoundedBodies, room=Room(server.max_under_way_mb), server=server)
     errors.install(app)
     for router in routes.DIRECT_ROUTERS:  # first, and as plain routes: a router adds 5 us to each request

@@ -87,6 +87,21 @@ def _begin(connection: Connection) -> None:
     connection.exec_driver_sql(f"BEGIN {mode}")
 
 
+def _without_nul(connection: Any, _record: Any) -> None:
+    """Let PostgreSQL's driver send U+FFFD for NUL, which that database takes in no text.
+
+    What comes in is refused where it comes in (`core.text`). This is for what an earlier version has let in, and for
+    what is only looked for: it is found by no name, which is the right answer.
+    """
+    from psycopg.types.string import StrDumperUnknown
+
+    class Dumper(StrDumperUnknown):
+        def dump(self, obj: str) -> Any:
+            return super().dump(obj.replace("\0", "\ufffd") if "\0" in obj else obj)
+
+    connection.adapters.register_dumper(str, Dumper)
+
+
 class Database:
     """One engine per process: `write()` and `read()` are units of work."""
 
@@ -101,6 +116,7 @@ class Database:
             event.listen(self.engine, "begin", _begin)
         else:
             self.engine = create_engine(parsed, pool_size=pool_size, max_overflow=20, pool_pre_ping=True)
+            event.listen(self.engine, "connect", _without_nul)
         self.writers = sessionmaker(self.engine, expire_on_commit=False)
         self._reading = self.engine.execution_options(sqlite_begin="DEFERRED")
         self.readers = sessionmaker(self._reading, expire_on_commit=False)

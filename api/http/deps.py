@@ -1,17 +1,20 @@
 """Dependencies of the handlers: the site, a unit of work, the request body, a page of a list."""
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from typing import Annotated, Generic, Self, TypeVar
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Generic, Self, TypeVar
 
 from fastapi import Depends, Request
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, model_validator
 from sqlalchemy.orm import Session
 
 from api.http.arriving import read_body
 from api.http.errors import UnsupportedMediaTypeError
+from core.text import texts_of, unfit
 from monitor.ingest.media import IDENTITY
 from monitor.site import Site
 
+MAX_INDEX: Final = 2**31 - 1  # of an entry of the ledger
 Item = TypeVar("Item", bound="Out")
 
 
@@ -39,9 +42,34 @@ ReadDb = Annotated[Session, Depends(_read, scope="function")]
 
 
 class In(BaseModel):
-    """Base of request models; unknown fields are refused."""
+    """Base of request models; unknown fields are refused, and so are characters that no text may have."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _storable(cls, given: Any) -> Any:
+        for name, text in texts_of(given):
+            if reason := unfit(text):
+                raise ValueError(f"{name or 'a key'} {reason}")
+        return given
+
+
+def _storable(text: str) -> str:
+    if reason := unfit(text):
+        raise ValueError(reason)
+    return text
+
+
+def _in_utc(at: datetime) -> datetime:
+    try:
+        return at.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("the time lies outside the years 1 to 9999 of UTC; correct its year or its offset") from error
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]  # a time with its zone, as UTC
+StorableText = Annotated[str, AfterValidator(_storable)]  # of a parameter that is stored
 
 
 class Out(BaseModel):
@@ -68,6 +96,11 @@ class Page(BaseModel, Generic[Item]):
 def _sent(request: Request, header: str) -> str:
     """Return a header; by the rules of HTTP, repeated headers form a list."""
     return ", ".join(request.headers.getlist(header))
+
+
+def taken(*media_types: str) -> dict[str, Any]:
+    """What the OpenAPI document says of a body that the route reads itself."""
+    return {"requestBody": {"required": True, "content": {kind: {"schema": {}} for kind in media_types}}}
 
 
 def body_of(

@@ -1,6 +1,5 @@
 """Turn errors into RFC 9457 problem documents; only this module maps error families to HTTP statuses."""
 
-import traceback
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, ClassVar, Final
@@ -25,7 +24,7 @@ from core.errors import (
     NotFoundError,
     UnauthenticatedError,
 )
-from core.logs import logger
+from core.logs import logger, without_values
 
 MEDIA_TYPE: Final = "application/problem+json"
 STATUS_BY_FAMILY: Final[Mapping[type[AppError], int]] = {
@@ -169,7 +168,9 @@ async def _database_away(request: Request, error: Exception) -> Response:
 
 
 async def _collision(request: Request, error: Exception) -> Response:
-    logger(__name__).warning("constraint", error=str(getattr(error, "orig", ""))[:200])
+    # Never the message: it quotes the row.
+    named = getattr(getattr(getattr(error, "orig", None), "diag", None), "constraint_name", None)
+    logger(__name__).warning("constraint", error=type(error).__name__, constraint=named)
     text = (
         "another request changed the same thing at the same time; nothing was changed, "
         "read the current state and try again"
@@ -182,10 +183,7 @@ async def _no_row(request: Request, _: Exception) -> Response:
 
 
 async def _unhandled(request: Request, error: Exception) -> Response:
-    # Log only the places: the exception message may quote personal data.
-    places = [
-        f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)[-8:]
-    ]
-    logger(__name__).error("unhandled error", error=type(error).__name__, path=request.url.path, places=places)
+    route = getattr(request.scope.get("route"), "path", None)  # not the path itself: an id in it may be a person's
+    logger(__name__).error("unhandled error", route=route, **without_values(error))
     text = "the service failed on this request; the cause is in its log"
     return problem(request, 500, "internal", text)

@@ -3,12 +3,12 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
 from fastapi.responses import HTMLResponse
 from markupsafe import Markup
 
 from api.http.auth import requires
-from api.http.deps import ReadDb, SiteDep
+from api.http.deps import MAX_INDEX, ReadDb, SiteDep
 from api.pages.models import ACTIVE, progress
 from api.pages.render import PageRoute, page
 from core.errors import NotFoundError
@@ -122,7 +122,10 @@ def run_page(caller: Reader, run_id: UUID, db: ReadDb) -> HTMLResponse:
 
 @router.get("/ledger/{index}")
 def entry_page(
-    caller: Annotated[Caller, requires(Permission.LEDGER_READ)], index: int, site: SiteDep, db: ReadDb
+    caller: Annotated[Caller, requires(Permission.LEDGER_READ)],
+    index: Annotated[int, Path(ge=0, le=MAX_INDEX)],
+    site: SiteDep,
+    db: ReadDb,
 ) -> HTMLResponse:
     proof = inclusion_proof(db, index)
     entry = store.entry(db, index)

@@ -18,7 +18,8 @@ from markupsafe import Markup, escape
 
 from api.http.deps import body_of
 from api.http.errors import status_of
-from core.errors import AppError, UnauthenticatedError
+from core.errors import AppError, InvalidError, UnauthenticatedError
+from core.text import unfit
 from governance.access.roles import Caller, Permission
 from reports.charts.text import number
 from reports.facts import runs
@@ -135,7 +136,14 @@ class PageRoute(APIRoute):
 def _fields(
     body: Annotated[bytes, Depends(body_of("application/x-www-form-urlencoded", limit_mb=1))],
 ) -> dict[str, str]:
-    return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+    try:
+        fields = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=100))
+    except ValueError as error:
+        raise InvalidError("the form has more than 100 fields", field="form") from error
+    for name, text in fields.items():
+        if reason := unfit(text):
+            raise InvalidError(f"{name[:100]!r} {reason}", field=name[:100])
+    return fields
 
 
 Form = Annotated[dict[str, str], Depends(_fields)]

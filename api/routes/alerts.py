@@ -132,7 +132,7 @@ def read(_: Reader, alert_id: UUID, db: ReadDb) -> AlertOut:
     return _one(db, store.alert(db, alert_id))
 
 
-@router.get("/alerts/{alert_id}/confirmation")
+@router.get("/alerts/{alert_id}/confirmation", response_class=HTMLResponse, responses={409: {}})
 def confirmation(
     _: Annotated[Caller, requires(Permission.EVENTS_READ)],
     alert_id: UUID,
@@ -166,7 +166,7 @@ def _confirmed(alert: Alert, window: UUID | None = None) -> dict[str, Any]:
     return found
 
 
-@router.get("/alerts/{alert_id}/examples")
+@router.get("/alerts/{alert_id}/examples", responses={409: {}})
 def list_examples(
     _: Annotated[Caller, requires(Permission.EVENTS_READ)], alert_id: UUID, site: SiteDep, db: ReadDb
 ) -> list[ExamplesOut]:

@@ -126,7 +126,7 @@ def _newest(request: Request) -> datetime | None:
     )  # fmt: skip
 
 
-@router.get("/events/{event_id:path}/explanation")
+@router.get("/events/{event_id:path}/explanation", responses={202: {"model": ExplanationOut}, 409: {}})
 def explain(_: Reader, model: str, event_id: str, site: SiteDep, db: Db, response: Response) -> ExplanationOut:
     """SHAP word attributions of one decision: 200 once computed, 202 while a job computes them."""
     found = store.model(db, model)

@@ -4,10 +4,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from api.http.auth import requires
-from api.http.deps import In, ReadDb, SiteDep
+from api.http.deps import In, Moment, ReadDb, SiteDep
 from governance.access.roles import Caller, Permission
 from monitor import store
 from monitor.upkeep import export
@@ -17,15 +17,19 @@ router = APIRouter(prefix="/api/v1/models/{model}", tags=["events"])
 
 
 class ExportQuery(In):
-    from_: AwareDatetime | None = Field(None, alias="from", description="first event time, with zone")
-    to: AwareDatetime | None = Field(None, description="event time before which rows are exported, with zone")
+    from_: Moment | None = Field(None, alias="from", description="first event time, with zone")
+    to: Moment | None = Field(None, description="event time before which rows are exported, with zone")
     kind: Kind = "events"
     format: Form = "ndjson"
     cursor: str | None = Field(None, description="X-Assay-Version of the first answer, a colon, the last seq received")
-    limit: int | None = Field(None, ge=1, description="rows, at most")
+    limit: int | None = Field(None, ge=1, le=2**53, description="rows, at most")
 
 
-@router.get("/events")
+@router.get(
+    "/events",
+    response_class=StreamingResponse,
+    responses={200: {"content": {kind: {} for kind in export.MEDIA_TYPES.values()}}, 409: {}},
+)
 def export_events(
     _: Annotated[Caller, requires(Permission.EVENTS_READ)],
     model: str,

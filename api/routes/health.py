@@ -3,6 +3,7 @@
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
 
 from api.http.auth import requires
 from api.http.deps import Out, ReadDb, SiteDep
@@ -41,7 +42,7 @@ def ready(site: SiteDep, db: ReadDb) -> ReadyOut:
     return ReadyOut(status="degraded", problems=problems) if problems else ReadyOut(status="ready")
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=PlainTextResponse)
 def measure(_: Annotated[Caller, requires(Permission.READ)], request: Request) -> Response:
     metrics: ServiceMetrics = request.app.state.metrics
     return Response(metrics.text(), media_type=MEDIA_TYPE)

@@ -5,11 +5,11 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 from sqlalchemy.orm import Session
 
 from api.http.auth import requires
-from api.http.deps import Db, In, Out, Page, ReadDb, SiteDep
+from api.http.deps import Db, In, Moment, Out, Page, ReadDb, SiteDep
 from api.routes.alerts import AlertOut, Limit, NoteIn, State, with_models
 from governance.access.roles import Caller, Permission
 from monitor import store as monitor_store
@@ -30,7 +30,7 @@ class CommentIn(In):
 
 
 class SnoozeIn(In):
-    until: AwareDatetime | None = Field(None, description="no messages before; null ends a snooze")
+    until: Moment | None = Field(None, description="no messages before; null ends a snooze")
     note: str | None = Field(None, max_length=2000)
 
 
@@ -40,7 +40,7 @@ class MuteIn(In):
     metric: str = Field("", max_length=64)
     column: str = Field("", max_length=128)
     reason: str = Field(min_length=1, max_length=2000)
-    until: AwareDatetime
+    until: Moment
 
 
 class NoteOut(Out):

@@ -8,7 +8,7 @@ from fastapi.responses import PlainTextResponse
 from pydantic import Field
 
 from api.http.auth import requires
-from api.http.deps import In, Out, Page, ReadDb
+from api.http.deps import MAX_INDEX, In, Out, Page, ReadDb
 from core.errors import InvalidError, NotFoundError
 from governance.access.roles import Caller, Permission
 from governance.ledger.checkpointing import consistency_proof, inclusion_proof, latest_checkpoint
@@ -19,7 +19,7 @@ Reader = Annotated[Caller, requires(Permission.LEDGER_READ)]
 
 
 class EntryQuery(In):
-    first: int = Field(0, ge=0, le=2**31 - 1)
+    first: int = Field(0, ge=0, le=MAX_INDEX)
     limit: int = Field(100, ge=1, le=1000)
     kind: str | None = None
     subject: str | None = None
@@ -42,7 +42,7 @@ class NoCheckpointError(NotFoundError):
     code = "no_checkpoint"
 
 
-@router.get("/checkpoint")
+@router.get("/checkpoint", response_class=PlainTextResponse)
 def checkpoint(_: Reader, db: ReadDb) -> PlainTextResponse:
     """The newest signed checkpoint, a signed note."""
     newest = latest_checkpoint(db)
@@ -61,7 +61,10 @@ def entries(_: Reader, query: Annotated[EntryQuery, Query()], db: ReadDb) -> Pag
 
 @router.get("/proof/inclusion")
 def inclusion(
-    _: Reader, db: ReadDb, index: Annotated[int, Query(ge=0)], size: Annotated[int | None, Query(ge=1)] = None
+    _: Reader,
+    db: ReadDb,
+    index: Annotated[int, Query(ge=0, le=MAX_INDEX)],
+    size: Annotated[int | None, Query(ge=1, le=MAX_INDEX)] = None,
 ) -> dict[str, Any]:
     """Inclusion proof of one entry in the tree of the given size, by default that of the newest checkpoint."""
     _within(db, size)
@@ -74,7 +77,10 @@ def inclusion(
 
 @router.get("/proof/consistency")
 def consistency(
-    _: Reader, db: ReadDb, first: Annotated[int, Query(ge=1)], second: Annotated[int, Query(ge=1)]
+    _: Reader,
+    db: ReadDb,
+    first: Annotated[int, Query(ge=1, le=MAX_INDEX)],
+    second: Annotated[int, Query(ge=1, le=MAX_INDEX)],
 ) -> dict[str, Any]:
     """Proof that the tree of size `second` extends the one of size `first`."""
     _within(db, second)

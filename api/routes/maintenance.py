@@ -5,10 +5,10 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Response
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from api.http.auth import requires
-from api.http.deps import Db, In, Out, Page, ReadDb, SiteDep
+from api.http.deps import Db, In, Moment, Out, Page, ReadDb, SiteDep
 from governance.access.roles import Caller, Permission
 from monitor import store
 from monitor.notify import deploys, maintenance
@@ -22,8 +22,8 @@ Deployer = Annotated[Caller, requires(Permission.EVENTS_WRITE)]  # the key of th
 
 class MaintenanceIn(In):
     model: str | None = Field(None, description="null: every model")
-    from_ts: AwareDatetime | None = Field(None, alias="from", description="without it, now")
-    to_ts: AwareDatetime = Field(alias="to")
+    from_ts: Moment | None = Field(None, alias="from", description="without it, now")
+    to_ts: Moment = Field(alias="to")
     reason: str = Field(min_length=1, max_length=2000)
 
 
@@ -40,7 +40,7 @@ class MaintenanceOut(Out):
 
 class DeployIn(In):
     version: str = Field(min_length=1, max_length=256)
-    at: AwareDatetime | None = Field(None, description="without it, now")
+    at: Moment | None = Field(None, description="without it, now")
     note: str | None = Field(None, max_length=2000)
 
 
@@ -83,7 +83,7 @@ def _shown(row: Maintenance, model: str | None) -> MaintenanceOut:
     )  # fmt: skip
 
 
-@router.post("/models/{model}/deploys", status_code=201)
+@router.post("/models/{model}/deploys", status_code=201, responses={200: {"model": DeployOut}})
 def record_deploy(caller: Deployer, model: str, site: SiteDep, db: Db, body: DeployIn, response: Response) -> DeployOut:
     """Record that a version was put into service; 200 if that was known."""
     row, new = deploys.record(site, db, model, body.version, body.at, body.note, caller.name)

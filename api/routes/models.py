@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api.http.auth import requires
-from api.http.deps import Db, Out, Page, ReadDb, SiteDep, body_of, media_type_of
+from api.http.deps import Db, Out, Page, ReadDb, SiteDep, body_of, media_type_of, taken
 from core.errors import ConflictError
 from governance.access.roles import Caller, Permission
 from monitor import store
@@ -59,7 +59,7 @@ class ModelNameError(ConflictError):
     code = "model_name"
 
 
-@router.put("/{model}", responses={201: {"model": AppliedOut}})
+@router.put("/{model}", responses={201: {"model": AppliedOut}}, openapi_extra=taken("application/json", *YAML))
 def apply(
     caller: Annotated[Caller, requires(Permission.MODEL_WRITE)],
     model: str,

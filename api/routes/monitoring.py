@@ -5,10 +5,10 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from api.http.auth import requires
-from api.http.deps import In, Out, Page, ReadDb, SiteDep
+from api.http.deps import In, Moment, Out, Page, ReadDb, SiteDep
 from governance.access.roles import Caller, Permission
 from monitor import service, store
 
@@ -17,8 +17,8 @@ Reader = Annotated[Caller, requires(Permission.READ)]
 
 
 class PeriodQuery(In):
-    from_: AwareDatetime | None = Field(None, alias="from")
-    to: AwareDatetime | None = None
+    from_: Moment | None = Field(None, alias="from")
+    to: Moment | None = None
     limit: int = Field(500, ge=1, le=5000)
 
 

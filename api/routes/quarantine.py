@@ -4,10 +4,10 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import Field, model_validator
 
 from api.http.auth import requires
-from api.http.deps import In, Out, Page, SiteDep
+from api.http.deps import In, Moment, Out, Page, SiteDep
 from governance.access.roles import Caller, Permission
 from monitor.ingest import release
 
@@ -17,11 +17,11 @@ Writer = Annotated[Caller, requires(Permission.QUARANTINE_WRITE)]
 
 
 class QuarantineQuery(In):
-    from_: AwareDatetime | None = Field(None, alias="from", description="arrived at or after")
-    to: AwareDatetime | None = Field(None, description="arrived before")
+    from_: Moment | None = Field(None, alias="from", description="arrived at or after")
+    to: Moment | None = Field(None, description="arrived before")
     field: str | None = None
     state: Literal["open", "released", "fixed", "discarded"] | None = None
-    cursor: int | None = Field(None, ge=0, description="`next` of the page before")
+    cursor: int | None = Field(None, ge=0, le=2**53, description="`next` of the page before")
     limit: int = Field(100, ge=1, le=1000)
 
 

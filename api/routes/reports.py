@@ -5,10 +5,10 @@ from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Response
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from api.http.auth import requires
-from api.http.deps import Db, In, Out, ReadDb, SiteDep
+from api.http.deps import Db, In, Moment, Out, ReadDb, SiteDep
 from governance.access.roles import Caller, Permission
 from reports import store
 from reports.errors import ReportNotReadyError
@@ -20,8 +20,8 @@ TYPES: Final = {"pdf": "application/pdf", "json": "application/json", "zip": "ap
 
 class ReportIn(In):
     kind: str = "audit"
-    from_: AwareDatetime = Field(alias="from")
-    to: AwareDatetime
+    from_: Moment = Field(alias="from")
+    to: Moment
     regimes: tuple[str, ...] = ()
 
 
@@ -50,7 +50,11 @@ def request_report(
     )
 
 
-@router.get("/reports/{report_id:uuid}.{kind}")
+@router.get(
+    "/reports/{report_id:uuid}.{kind}",
+    response_class=Response,
+    responses={200: {"content": {kind: {} for kind in TYPES.values()}}},
+)
 def download(_: Reader, report_id: UUID, kind: Literal["pdf", "json", "zip"], site: SiteDep, db: ReadDb) -> Response:
     report = store.report(db, report_id)
     if not report.files or kind not in report.files:

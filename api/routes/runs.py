@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from pydantic import Field
 
 from api.http.auth import requires
-from api.http.deps import Db, In, Out, Page, ReadDb, SiteDep, body_of
+from api.http.deps import Db, In, Out, Page, ReadDb, SiteDep, StorableText, body_of, taken
 from core.errors import ConflictError
 from governance.access.roles import Caller, Permission
 from monitor import store as monitored
@@ -124,11 +124,12 @@ class NotChampionError(ConflictError):
     code = "not_champion"
 
 
-@router.post("/models/{model}/datasets", status_code=201)
+@router.post("/models/{model}/datasets", status_code=201, openapi_extra=taken(*PARQUET))
 def register_dataset(
     caller: Annotated[Caller, requires(Permission.DATASET_WRITE)], model: str,
-    name: Annotated[str, Query(min_length=1, max_length=100)], role: Literal["train", "holdout", "reference"],
-    body: ParquetBody, site: SiteDep, db: Db, source: Annotated[str, Query(max_length=500)] = "uploaded over the API",
+    name: Annotated[StorableText, Query(min_length=1, max_length=100)], role: Literal["train", "holdout", "reference"],
+    body: ParquetBody, site: SiteDep, db: Db,
+    source: Annotated[StorableText, Query(max_length=500)] = "uploaded over the API",
 ) -> DatasetOut:  # fmt: skip
     """Register labelled rows as a Parquet file."""
     from retrain.runs.datasets import record_dataset
@@ -141,7 +142,7 @@ def datasets(_: Reader, model: str, db: ReadDb) -> Page[DatasetOut]:
     return Page[DatasetOut].of(store.datasets(db, monitored.model(db, model).id))
 
 
-@router.post("/models/{model}/runs", status_code=202)
+@router.post("/models/{model}/runs", status_code=202, responses={200: {"model": StartedOut}})
 def start(
     caller: Annotated[Caller, requires(Permission.RUN_START)],
     model: str,

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 router = APIRouter(tags=["traces"])
 ingest_router = APIRouter(tags=["traces"], route_class=DirectRoute)
 SPAN_BODIES: Final[dict[str, Any]] = {
-    "requestBody": {"required": True, "content": {kind: {"schema": {}} for kind in OTLP_TYPES}}
+    "requestBody": {"required": True, "content": {kind: {"schema": {}} for kind in OTLP_TYPES}},
+    "responses": {"200": {"content": {kind: {"schema": {}} for kind in OTLP_TYPES}}},
 }
 Writer = Annotated[Caller, requires(Permission.EVENTS_WRITE)]
 Reader = Annotated[Caller, requires(Permission.READ)]

@@ -13,6 +13,7 @@ from monitor.ingest import vectors
 from monitor.ingest.json_scan import KeySpans
 from monitor.ingest.ndjson import Rows
 from monitor.ingest.plausible_times import TimeSpan, time_span
+from monitor.ingest.row_values import NAMES
 from monitor.ingest.typed_columns import DTYPES
 from monitor.ingest.validate import (
     MAX_ID_CHARS,
@@ -25,6 +26,7 @@ from monitor.ingest.validate import (
     not_an_event_column,
     not_an_outcome_column,
     outcome_columns,
+    storable,
 )
 from monitor.levels import levels
 from monitor.spec.columns import ColumnType
@@ -84,6 +86,9 @@ class Target:
             ts = frame.get_column("ts")
         frame = pl.DataFrame([frame.get_column(name) for name in self.columns] + ([ts] if self.timed else []))
         good = frame.select(self._rules).to_series()
+        for name, kind in self.columns.items():
+            if kind in NAMES and (fits := storable(frame.get_column(name))) is not None:
+                good &= fits
         for name, size in self.dimensions.items():
             good &= vectors.good(frame.get_column(name), size)
         if self.timed:

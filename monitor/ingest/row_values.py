@@ -4,9 +4,12 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
+from core.text import unfit
 from monitor.levels import bool_level, level, number_level
 from monitor.spec.columns import ColumnType
 
+# Values that name something, and that databases, pages and messages repeat; a written language is kept as it is.
+NAMES: Final[frozenset[ColumnType]] = frozenset({"category", "string"})
 _WANTED: Final[Mapping[ColumnType, str]] = {
     "number": "a number", "boolean": "true or false", "category": "a string, number or boolean",
     "string": "a string, number or boolean", "text": "a string, number or boolean",
@@ -76,7 +79,10 @@ def _text(text: str, kind: ColumnType) -> str | None:
             text.encode()
         except UnicodeEncodeError:
             raise MisfitError("contains half of a surrogate pair, which is not valid text") from None
-    return level(text) if kind == "category" else text
+    found = level(text) if kind == "category" else text
+    if kind in NAMES and found is not None and (reason := unfit(found)):
+        raise MisfitError(reason)
+    return found
 
 
 def short(value: Any) -> str:

@@ -10,10 +10,11 @@ from typing import Any, Final
 import polars as pl
 
 from core.errors import InvalidError
+from core.text import CONTROL
 from monitor.ingest import vectors
 from monitor.ingest.ndjson import Rejection, Rows
 from monitor.ingest.plausible_times import UNITS, TimeSpan, to_micros
-from monitor.ingest.row_values import MisfitError, row_value, short
+from monitor.ingest.row_values import NAMES, MisfitError, row_value, short
 from monitor.ingest.typed_columns import DTYPES
 from monitor.levels import levels
 from monitor.spec.columns import ColumnType
@@ -164,7 +165,16 @@ def _plain(name: str, values: Sequence[Any], kind: ColumnType) -> pl.Series | No
         return None
     if kind == "number" and not series.is_finite().fill_null(value=True).all():
         return None
-    return levels(series) if kind == "category" else series
+    found = levels(series) if kind == "category" else series
+    return found if kind not in NAMES or storable(found) is None else None
+
+
+def storable(values: pl.Series) -> pl.Series | None:
+    """Which of the texts have no control character; None if all are without one, which is the usual case and quick."""
+    if values.str.join("").item().isprintable():
+        return None
+    fits = ~values.str.contains(CONTROL.pattern)
+    return None if fits.all() else fits.fill_null(value=True)
 
 
 def _vectors(batch: _Batch, name: str, size: int) -> pl.Series:

@@ -4,10 +4,10 @@ A text of 500 bytes can stand for billions of values, by aliases in YAML or by t
 bytes, levels and values are counted first, as cheap as they are to count, and what is built afterwards is small.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from core.text import unfit
 from monitor.spec.base import Key
 
 MAX_BYTES: Final = 1 << 20
@@ -18,9 +18,6 @@ MAX_NAME_CHARS: Final = 256
 MAX_TEXT_CHARS: Final = 10_000
 MAX_DIGITS: Final = 400  # of a number as it is written; the longest float written out has 309 before its point
 MAX_WHOLE_NUMBER: Final = 2**53  # as canonical JSON has it
-# Of Unicode's control characters, only those that lay out a text.
-CONTROL: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
-SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 class OutOfBoundsError(ValueError):
@@ -29,20 +26,6 @@ class OutOfBoundsError(ValueError):
     def __init__(self, reason: str, key: Key = ()) -> None:
         super().__init__(reason)
         self.reason, self.key = reason, key
-
-
-def unfit_text(text: str) -> str | None:
-    """Why a text cannot be stored: a control character or half of a surrogate pair; None if it can.
-
-    Tabs, line feeds and carriage returns are fit: they lay a text out.
-    """
-    if text.isprintable():  # the usual case, at C speed
-        return None
-    if found := CONTROL.search(text):
-        return f"contains the control character U+{ord(found[0]):04X}; leave it out"
-    if SURROGATE.search(text):
-        return "contains half of a surrogate pair, which is not valid text"
-    return None
 
 
 def check_bytes(text: str | bytes) -> None:
@@ -91,7 +74,7 @@ def check_document(document: Any) -> None:
 def _unfit(text: str, most: int) -> str | None:
     if len(text) > most:
         return f"has {len(text)} characters; write at most {most}"
-    return unfit_text(text)
+    return unfit(text)
 
 
 def _values(document: Any) -> Iterator[tuple[Key, Any]]:
