@@ -35,6 +35,15 @@ def check_metrics(spec: ModelSpec) -> None:
         if rule.metric not in FAIRNESS
     ]
     problems += [
+        (
+            f"monitors.fairness[{at}].metric",
+            rule.metric,
+            "compares classes, and the outcome is texts; name a metric without outcome",
+        )
+        for at, rule in enumerate(spec.monitors.fairness)
+        if rule.metric in FAIRNESS and FAIRNESS[rule.metric].needs_outcome and _outcome_type(spec) == "texts"
+    ]
+    problems += [
         (f"monitors.drift.thresholds.{name}", name, f"is not known; known: {', '.join(METHODS)}")
         for name in spec.monitors.drift.thresholds
         if name not in METHODS
@@ -44,6 +53,10 @@ def check_metrics(spec: ModelSpec) -> None:
         listed = [{"field": field, "value": value, "reason": reason} for field, value, reason in problems]
         field, value, reason = problems[0]
         raise SpecError(f"spec field {field}: {f'{value!r} ' if value is not None else ''}{reason}", problems=listed)
+
+
+def _outcome_type(spec: ModelSpec) -> str | None:
+    return next((c.type for c in spec.outcome_columns.values()), None)
 
 
 def _unwatchable(spec: ModelSpec) -> Iterator[tuple[str, str | None, str]]:

@@ -84,6 +84,7 @@ def _kpi(m: Measurement) -> dict[str, Any]:
     return {
         "realised": m.value, "estimated": m.estimated, "low": band[0], "high": band[1], "realised_low": m.low,
         "realised_high": m.high, "n": m.n, "reason": m.reason, "label_coverage": m.details.get("coverage"),
+        "left_out": m.details.get("left_out", 0), "note": m.details.get("note"),
         "estimate_reason": note.get("reason"), "estimate_valid": note.get("valid"), "band_held": m.estimate_inside,
         "not_judged": not_judged(m.details), "previous": m.previous_value,
         "corrected_at": m.corrected_at.isoformat() if m.corrected_at else None,
@@ -114,6 +115,7 @@ def _alarms(window: Window, measured: Sequence[Measurement]) -> list[dict[str, A
                     "value": m.value,
                     "limit": m.limit,
                     "estimated": m.monitor == "estimate",
+                    **({"faulty_rows": m.details["faulty_rows"]} if "faulty_rows" in m.details else {}),
                 }
             )
     return alarms

@@ -1,8 +1,9 @@
 """A second opinion on an alarm: an Evidently report on the raw rows, in one file that opens without a network."""
 
 import json
+import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -26,14 +27,50 @@ if TYPE_CHECKING:
 MAX_ROWS_PER_SIDE: Final = 5_000
 DRIFT_SHARE: Final = 0.5
 TEXT_KINDS: Final = ("text", "encoded")
+
+
+@dataclass(frozen=True, slots=True)
+class FixedMethod:
+    """How Evidently compares the columns of one kind; a value of `threshold` or more is drift.
+
+    `name` is Evidently's; `words` say what it measures.
+    """
+
+    name: str
+    threshold: float
+    words: str
+
+
+# Evidently's own choice changes with the rows: tests of p values up to 1,000 rows of the reference, distances above.
+# One row of a new category is then drift or not, depending on how many rows the reference has. So none is left to it.
+_BY_WORDS: Final = FixedMethod(
+    "abs_text_content_drift", 0.55, "area under the ROC curve of a classifier that tells both sides apart by words"
+)
+FIXED_METHODS: Final[Mapping[str, FixedMethod]] = {
+    "number": FixedMethod("wasserstein", 0.1, "Wasserstein distance over the reference's standard deviation"),
+    "category": FixedMethod("jensenshannon", 0.1, "Jensen-Shannon distance, natural logarithm"),
+    "text": _BY_WORDS, "encoded": _BY_WORDS,
+}  # fmt: skip
 MIN_CELLS_FOR_PROCESSES: Final = 50_000  # values of both samples; fewer are compared faster than other processes start
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedColumn:
+    """What Evidently found in one column: the value of the method, and whether it reaches the threshold."""
+
+    column: str
+    method: str
+    value: float | None
+    threshold: float
+    drifted: bool
 
 
 @dataclass(frozen=True)
 class Confirmation:
-    """Evidently's verdicts by its own thresholds, which know neither window size nor false-alarm budget.
+    """Evidently's verdicts by fixed thresholds, which know neither window size nor false-alarm budget.
 
     Attributes:
+        columns: each column that was compared, with its method and threshold.
         share: drifted columns divided by compared columns.
         skipped: columns without values on one side, with the reason.
         note: how the rows were sampled.
@@ -42,14 +79,17 @@ class Confirmation:
 
     html: bytes
     json: dict[str, Any]
-    drifted_columns: tuple[str, ...]
+    columns: tuple[ComparedColumn, ...]
     share: float
-    compared: int
     skipped: tuple[tuple[str, str], ...]
     rows_reference: int
     rows_window: int
     note: str
     statistics: tuple[RowScore, ...]
+
+    @property
+    def drifted_columns(self) -> tuple[str, ...]:
+        return tuple(found.column for found in self.columns if found.drifted)
 
 
 def confirm_with_evidently(
@@ -60,7 +100,7 @@ def confirm_with_evidently(
     seed: int = 0,
     engine: EngineSettings = HERE,
 ) -> Confirmation:
-    """Compare raw rows with Evidently's data drift preset and its default methods.
+    """Compare raw rows with Evidently's data drift preset and the methods of `FIXED_METHODS`.
 
     Args:
         reference: raw rows of the reference; more than 5,000 are sampled.
@@ -100,23 +140,33 @@ def confirm_with_evidently(
     ]
     small = (before.height + after.height) * len(kept) < MIN_CELLS_FOR_PROCESSES
     (result, html), statistics = engines.run(HERE if small else engine, calls)
-    drifted = tuple(
-        names[test["metric_config"]["params"]["column"]]
-        for test in result["tests"]
-        if test["status"] == "FAIL" and "column" in test["metric_config"]["params"]
-    )
+    found = tuple(_compared(result, names, kept))
     return Confirmation(
         html=html.encode(),
         json=result,
-        drifted_columns=drifted,
-        share=len(drifted) / len(kept),
-        compared=len(kept),
+        columns=found,
+        share=sum(one.drifted for one in found) / len(kept),
         skipped=tuple(skipped),
         rows_reference=before.height,
         rows_window=after.height,
         note=_note(reference, window, seed),
         statistics=tuple(statistics),
     )
+
+
+def _compared(
+    result: dict[str, Any], names: Mapping[str, str], kinds: Mapping[str, ColumnKind]
+) -> Iterator[ComparedColumn]:
+    """What the report says of each column, in the order of its tests."""
+    values = {metric["id"]: metric["value"] for metric in result["metrics"]}
+    for test in result["tests"]:
+        config = test["metric_config"]
+        if "column" in config["params"]:
+            name = names[config["params"]["column"]]
+            method = FIXED_METHODS[kinds[name]]
+            value = values.get(config["metric_id"])
+            number = float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+            yield ComparedColumn(name, method.name, number, method.threshold, test["status"] == "FAIL")
 
 
 def _report(
@@ -133,7 +183,14 @@ def _report(
             categorical_columns=[n for n, kind in kinds.items() if kind == "category"],
             text_columns=[n for n, kind in kinds.items() if kind in TEXT_KINDS],
         )
-        report = Report([DataDriftPreset(drift_share=DRIFT_SHARE)], include_tests=True)
+        number, category, text = (FIXED_METHODS[kind] for kind in ("number", "category", "text"))
+        preset = DataDriftPreset(
+            drift_share=DRIFT_SHARE,
+            num_method=number.name, num_threshold=number.threshold,
+            cat_method=category.name, cat_threshold=category.threshold,
+            text_method=text.name, text_threshold=text.threshold,
+        )  # fmt: skip
+        report = Report([preset], include_tests=True)
         snapshot = report.run(
             Dataset.from_pandas(_frame(window, columns), data_definition=definition),
             Dataset.from_pandas(_frame(reference, columns), data_definition=definition),

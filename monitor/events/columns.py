@@ -19,6 +19,7 @@ DELTA_TYPES: Final = {
     "string": "string",
     "boolean": "boolean",
     "vector": "array<float>",
+    "texts": "array<string>",
 }
 EVENT_FIELDS: Final = {
     "event_id": "string", "ts": "timestamp", "version": "string", "trace_id": "string", "span_id": "string",

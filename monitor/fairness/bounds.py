@@ -42,8 +42,8 @@ class PairwiseBounds:
         strict = alpha / (groups * (groups - 1) * len(self.parts) * self.candidates)
         sure, possible = (self._pairs(level) for level in (strict, alpha))
         if self.disparity.higher_is_better:
-            return float(possible[0].min()), float(sure[1].min())
-        return max(0.0, float(sure[0].max())), float(possible[1].max())
+            return max(0.0, float(possible[0].min())), min(1.0, float(sure[1].min()))
+        return max(0.0, float(sure[0].max())), min(1.0, float(possible[1].max()))
 
     def _pairs(self, alpha: float) -> tuple[Floats, Floats]:
         """Ends of every ordered pair of groups and every rate, shape (rates, groups * (groups - 1)) each."""

@@ -28,6 +28,7 @@ from monitor.spec.columns import ColumnType
 
 _INT64: Final = np.iinfo(np.int64)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LISTS: Final = (pa.ListType, pa.LargeListType, pa.FixedSizeListType)
 # First bytes of other formats that are sent by mistake under the declared Content-Type.
 _OTHER_FORMATS: Final[Mapping[bytes, str]] = {
     b"ARROW1": "an Arrow file; write an IPC stream with pyarrow.ipc.new_stream or polars' write_ipc_stream",
@@ -133,17 +134,16 @@ def _fits(sent: pa.DataType, kind: ColumnType) -> bool:
     if pa.types.is_null(sent):
         return True
     if kind == "vector":
-        return any(
-            isinstance(sent, a_list) and _is_number(sent.value_type)
-            for a_list in (pa.ListType, pa.LargeListType, pa.FixedSizeListType)
-        )
+        return isinstance(sent, _LISTS) and _is_number(sent.value_type)
+    if kind == "texts" and isinstance(sent, _LISTS):
+        return not pa.types.is_dictionary(sent.value_type) and _fits(sent.value_type, "text")
     is_text = pa.types.is_string(sent) or pa.types.is_large_string(sent) or pa.types.is_string_view(sent)
     if is_text or _is_number(sent):
         return True
     if pa.types.is_boolean(sent):
         return kind != "number"
     in_time = pa.types.is_date(sent) or pa.types.is_time(sent) or pa.types.is_timestamp(sent)
-    return in_time and kind in ("category", "string", "text")
+    return in_time and kind in ("category", "string", "text", "texts")
 
 
 def _is_number(sent: pa.DataType) -> bool:

@@ -25,6 +25,7 @@ _TEXT, _NUMBER, _BOOLEAN, _NULL, _LIST = 1, 2, 4, 8, 16
 _KINDS: Final[Mapping[ColumnType, int]] = {
     "number": _NUMBER | _NULL, "boolean": _BOOLEAN | _NULL, "category": _TEXT | _NULL, "string": _TEXT | _NULL,
     "text": _TEXT | _NULL, "vector": _LIST | _NULL,
+    "texts": _NULL,  # a list of texts goes to the row-by-row reader
 }  # fmt: skip
 _FIRST_BYTE: Final = np.zeros(256, dtype=np.uint8)
 for _kind, _bytes in ((_TEXT, b'"'), (_NUMBER, b"-0123456789"), (_BOOLEAN, b"tf"), (_NULL, b"n"), (_LIST, b"[")):

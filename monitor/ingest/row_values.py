@@ -1,7 +1,9 @@
 """The value of a declared type that a JSON value stands for: the rules of `monitor.ingest.typed_columns`, by value."""
 
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from types import NoneType
 from typing import Any, Final
 
 from core.text import unfit
@@ -10,9 +12,11 @@ from monitor.spec.columns import ColumnType
 
 # Values that name something, and that databases, pages and messages repeat; a written language is kept as it is.
 NAMES: Final[frozenset[ColumnType]] = frozenset({"category", "string"})
+MAX_TEXTS: Final = 100  # references of one event; a KPI compares each of them
 _WANTED: Final[Mapping[ColumnType, str]] = {
     "number": "a number", "boolean": "true or false", "category": "a string, number or boolean",
     "string": "a string, number or boolean", "text": "a string, number or boolean",
+    "texts": 'a list of texts; send a JSON list such as ["one", "another"], or one text',
 }  # fmt: skip
 
 
@@ -41,6 +45,9 @@ def row_value(value: Any, kind: ColumnType) -> Any:
                     return bool(value)
                 if found is float and math.isnan(value):
                     return None
+        case "texts":
+            if found is not dict:
+                return _list(value if found is list else [value])
         case _:
             if found is str:
                 return _text(value, kind)
@@ -49,6 +56,37 @@ def row_value(value: Any, kind: ColumnType) -> Any:
             if found is int or found is float:
                 return None if (number := _finite(value, exact=True)) is None else number_level(number)
     raise MisfitError(f"{short(value)} is not {_WANTED[kind]}")
+
+
+def parsed_texts(text: str) -> Any:
+    """A text of a file without lists, such as CSV: a JSON list of texts, or else the text as the only one."""
+    if text.lstrip().startswith("["):
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            return text
+        if type(value) is list and all(type(entry) in (str, NoneType) for entry in value):
+            return value
+    return text
+
+
+def _list(values: list[Any]) -> list[str] | None:
+    """The texts of a list, without missing ones; None if none is left."""
+    if len(values) > MAX_TEXTS:
+        raise MisfitError(f"has {len(values)} texts; at most {MAX_TEXTS} references of one event are stored")
+    texts = []
+    for place, value in enumerate(values, start=1):
+        try:
+            texts.append(row_value(value, "text"))
+        except MisfitError as error:
+            where = f"entry {place} of the list: " if len(values) > 1 else ""
+            raise MisfitError(where + str(error)) from None
+    return dropped(texts)
+
+
+def dropped(texts: Sequence[str | None] | None) -> list[str] | None:
+    """The texts of a list without missing ones; None if none is left."""
+    return [text for text in texts or () if text is not None] or None
 
 
 def is_missing(value: Any, kind: ColumnType) -> bool:

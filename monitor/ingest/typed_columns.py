@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import polars as pl
 
 from monitor.ingest import vectors
+from monitor.ingest.row_values import MAX_TEXTS, dropped, parsed_texts
 from monitor.levels import levels, number_level, number_levels
 from monitor.spec.columns import ColumnType
 
@@ -19,12 +20,13 @@ if TYPE_CHECKING:
 
 DTYPES: Final[Mapping[ColumnType, Any]] = {
     "number": pl.Float64, "boolean": pl.Boolean, "category": pl.String, "string": pl.String, "text": pl.String,
-    "vector": pl.List(pl.Float32),
+    "vector": pl.List(pl.Float32), "texts": pl.List(pl.String),
 }  # fmt: skip
 ACCEPTED: Final[Mapping[ColumnType, str]] = {
     "number": "integers, floats, decimals or their texts", "boolean": "booleans, or 0 and 1",
     "category": "strings, numbers, booleans, dates or times", "string": "strings, numbers, booleans, dates or times",
     "text": "strings, numbers, booleans, dates or times", "vector": "lists of numbers",
+    "texts": "lists of strings, or strings",
 }  # fmt: skip
 _NO_NUMBER: Final = ("", "nan", "-nan", "+nan")
 
@@ -52,6 +54,8 @@ def typed_column(given: pl.Series, kind: ColumnType) -> TypedColumn | None:
             return _booleans(given)
         case "vector":
             return _vectors(given)
+        case "texts":
+            return _lists(given)
     return _texts(given, kind)
 
 
@@ -139,3 +143,31 @@ def _vectors(given: pl.Series) -> TypedColumn | None:
     else:
         return None
     return TypedColumn(lists, lists.is_null() & given.is_not_null())
+
+
+def _lists(given: pl.Series) -> TypedColumn | None:
+    """Lists of texts, and texts that are one or, as JSON, a list of them, as a file without lists has them (CSV)."""
+    texts = pl.col(given.name)
+    if isinstance(given.dtype, pl.List | pl.Array):
+        inner = typed_column(given.explode(empty_as_null=True, keep_nulls=True), "text")
+        if inner is None:
+            return None
+        found = given if given.dtype.inner == pl.String else _regrouped(given, inner.values)
+        kept_texts = pl.when(texts.list.drop_nulls().list.len() > 0).then(texts.list.drop_nulls()).alias(given.name)
+        kept = found.cast(DTYPES["texts"]).to_frame().select(kept_texts).to_series()
+    else:
+        single = typed_column(given, "text")
+        if single is None:
+            return None
+        read = [None if text is None else parsed_texts(text) for text in single.values.to_list()]
+        lists = [[value] if isinstance(value, str) else value for value in read]
+        kept = pl.Series(given.name, [dropped(texts) for texts in lists], dtype=DTYPES["texts"])
+    return TypedColumn(kept, (kept.list.len() > MAX_TEXTS).fill_null(value=False))
+
+
+def _regrouped(lists: pl.Series, values: pl.Series) -> pl.Series:
+    """The values of exploded lists as lists again."""
+    numbered = pl.DataFrame({"row": pl.int_range(len(lists), eager=True), "value": lists})
+    rows = numbered.explode("value", empty_as_null=True, keep_nulls=True)["row"]
+    grouped = pl.DataFrame([rows, values.alias("value")]).group_by("row", maintain_order=True).agg("value")
+    return grouped["value"].alias(lists.name)

@@ -25,7 +25,7 @@ MAX_ID_CHARS, MAX_VERSION_CHARS = 200, 256
 _TEXT: Final[frozenset[type]] = frozenset({str, NoneType})
 _TYPES: Final[Mapping[ColumnType, frozenset[type]]] = {
     "number": frozenset({int, float, NoneType}), "boolean": frozenset({bool, NoneType}), "category": _TEXT,
-    "string": _TEXT, "text": _TEXT,
+    "string": _TEXT, "text": _TEXT, "texts": frozenset({NoneType}),
 }  # fmt: skip
 OWN_COLUMNS: Final[Mapping[str, ColumnType]] = {
     "event_id": "string", "version": "string", "trace_id": "string", "span_id": "string",

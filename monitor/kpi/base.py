@@ -24,8 +24,8 @@ class KpiValue:
 
     `low` and `high` are the ends of a 95 % interval that assumes independent rows. An end is missing if the rows are
     too few to bound it. `left_out` counts rows that were present but not usable, such as a row without a finite
-    number; each KPI documents which. `bounds` gives the ends at another level, by which a limit is judged; None if
-    there is no interval.
+    number; each KPI documents which. `note` says how many rows bear the value, where that is not `n`. `bounds` gives
+    the ends at another level, by which a limit is judged; None if there is no interval.
     """
 
     value: float | None
@@ -35,6 +35,12 @@ class KpiValue:
     high: float | None = None
     left_out: int = 0
     bounds: Bounds | None = field(default=None, compare=False, repr=False)
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("value", "low", "high"):
+            if getattr(self, name) == 0.0:
+                object.__setattr__(self, name, 0.0)  # -0.0 is no number that a reader expects
 
 
 @dataclass(frozen=True)
@@ -70,18 +76,19 @@ def labelled(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.filter(pl.col("outcome").is_not_null())
 
 
-def undefined(reason: str, n: int = 0, *, left_out: int = 0) -> KpiValue:
+def undefined(reason: str, n: int = 0, *, left_out: int = 0, note: str = "") -> KpiValue:
     """A KPI without a value.
 
     Args:
         reason: why it is undefined.
         n: rows that count.
         left_out: rows that could not be used.
+        note: how many rows bear the value, where that is not `n`.
 
     Returns:
         A value of None with the reason.
     """
-    return KpiValue(None, reason, n, left_out=left_out)
+    return KpiValue(None, reason, n, left_out=left_out, note=note)
 
 
 def paired(frame: pl.DataFrame) -> tuple[Floats, Floats, int]:

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from monitor.kpi.base import labelled, paired
+from monitor.kpi.texts import equals_reference
 
 DEGRADED: Final = 3.2905  # standard errors; two-sided level 0.001
 MIN_ROWS: Final = 30  # on each side, for a standard error
@@ -41,12 +42,13 @@ def row_values(metric: str, frame: pl.DataFrame) -> pl.DataFrame | None:
     Raises:
         InvalidError: a column is absent or does not hold what the KPI needs.
     """
-    if metric in ("accuracy", "exact_match"):
+    if metric == "accuracy":
         rows = labelled(frame)
         sides = [pl.col(c).cast(pl.String) for c in ("prediction", "outcome")]
-        if metric == "exact_match":
-            sides = [s.str.to_lowercase().str.replace_all(r"\s+", " ").str.strip_chars() for s in sides]
         return rows.select("part", (sides[0] == sides[1]).fill_null(value=False).cast(pl.Float64).alias("value"))
+    if metric == "exact_match":
+        rows = labelled(frame)
+        return rows.select("part", equals_reference(rows).cast(pl.Float64).alias("value")).drop_nulls("value")
     if metric == "mae":
         rows = labelled(frame)
         paired(rows)  # raises unless both columns hold numbers

@@ -19,14 +19,15 @@ def wilson(hits: int, n: int) -> tuple[float, float]:
         n: rows, at least 1.
 
     Returns:
-        Lower and upper end, shares in 0..1.
+        Lower and upper end, shares in 0..1; exactly 0 without a hit, and exactly 1 without a miss.
 
     Source: Wilson (1927), Journal of the American Statistical Association 22, 209-212.
     """
     share = hits / n
     middle = (share + Z95**2 / (2 * n)) / (1 + Z95**2 / n)
     half = Z95 / (1 + Z95**2 / n) * float(np.sqrt(share * (1 - share) / n + Z95**2 / (4 * n * n)))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    # Without a hit the lower end is 0, and without a miss the upper end is 1; the formula only comes near them.
+    return max(0.0, middle - half) if hits else 0.0, min(1.0, middle + half) if hits < n else 1.0
 
 
 def share_value(hits: int, n: int, *, left_out: int = 0, if_empty: str) -> KpiValue:

@@ -62,8 +62,16 @@ def _value_texts(frame: "pl.DataFrame", key: str) -> "Iterator[pl.Expr]":
         column = pl.col(name)
         if frame.schema[name] == pl.Float64:
             column = pl.when(column == 0).then(0.0).otherwise(column)  # -0 equals 0; Polars drops a `+ 0.0`
-        text = column.cast(pl.String)
+        text = _joined(column) if isinstance(frame.schema[name], pl.List) else column.cast(pl.String)
         # No id holds a control character, and the length before a value keeps it from being read as two values.
         yield pl.concat_str([pl.lit(f"\0{name}\0"), text.str.len_bytes().cast(pl.String), pl.lit(":"), text]).fill_null(
             ""
         )
+
+
+def _joined(lists: "pl.Expr") -> "pl.Expr":
+    """Lists of texts as one text each: every text after its length, so that no two lists have the same."""
+    import polars as pl
+
+    text = pl.element()
+    return lists.list.eval(pl.concat_str([text.str.len_bytes().cast(pl.String), pl.lit(":"), text])).list.join("")

@@ -15,6 +15,7 @@ DTYPES: Final[Mapping[str, Any]] = {
     "string": pl.String,
     "double": pl.Float64,
     "array<float>": pl.List(pl.Float32),
+    "array<string>": pl.List(pl.String),
     "boolean": pl.Boolean,
     "long": pl.Int64,
     "timestamp": pl.Datetime("us", "UTC"),

@@ -23,7 +23,9 @@ class QualityCheck:
 
     `scope` is what `learn` and `flag` read: one column of one of `types`, as `value`; the whole row with its times; or
     the labelled row with its times. `learn` derives what `flag` needs from reference rows, or None if it cannot. `flag`
-    states for each row whether it is faulty, null if the row does not count. `halved` is for checks whose limits fit
+    states for each row whether it is faulty, null if the row does not count. `members` states which rows are named by
+    their values when the check alarms: the faulty ones, or all that are alike; None if values say nothing. `halved` is
+    for checks whose limits fit
     the rows they were learned from too well: the reference's own share is then counted on its second half, with limits
     learned on the first.
     """
@@ -34,6 +36,7 @@ class QualityCheck:
     flag: Callable[[pl.DataFrame, Learned], pl.Series]
     types: tuple[str, ...] = ()
     halved: bool = False
+    members: Callable[[pl.DataFrame, Learned], pl.Series] | None = None
 
 
 @dataclass(frozen=True, slots=True)

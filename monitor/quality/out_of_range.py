@@ -44,4 +44,4 @@ def flag(frame: pl.DataFrame, learned: Learned) -> pl.Series:
     return outside
 
 
-CHECK = QualityCheck("out_of_range", "column", learn, flag, types=("number",), halved=True)
+CHECK = QualityCheck("out_of_range", "column", learn, flag, types=("number",), halved=True, members=flag)

@@ -33,4 +33,4 @@ def flag(frame: pl.DataFrame, learned: Learned) -> pl.Series:
     return ~values.is_in(learned["levels"])
 
 
-CHECK = QualityCheck("unseen", "column", learn, flag, types=("category", "boolean"), halved=True)
+CHECK = QualityCheck("unseen", "column", learn, flag, types=("category", "boolean"), halved=True, members=flag)

@@ -36,10 +36,22 @@ def redacted(frame: pl.DataFrame, rules: Mapping[str, Sequence[RedactionRule]], 
         key: the key of the markers, from `redaction_key`.
     """
     return frame.with_columns(
-        redacted_texts(frame[name], column_rules, key)
+        _lists(frame[name], column_rules, key)
+        if isinstance(frame.schema[name], pl.List)
+        else redacted_texts(frame[name], column_rules, key)
         for name, column_rules in rules.items()
-        if name in frame.columns and frame.schema[name] == pl.String
+        if name in frame.columns and frame.schema[name] in (pl.String, pl.List(pl.String))
     )
+
+
+def _lists(lists: pl.Series, rules: Sequence[RedactionRule], key: bytes) -> pl.Series:
+    """A column of lists of texts, each text redacted."""
+    flat = pl.DataFrame({"row": pl.int_range(len(lists), eager=True), "text": lists}).explode(
+        "text", empty_as_null=True, keep_nulls=True
+    )
+    done = flat.with_columns(redacted_texts(flat["text"], rules, key).alias("text"))
+    rows = done.group_by("row", maintain_order=True).agg("text").get_column("text").alias(lists.name)
+    return rows.zip_with(lists.is_not_null(), pl.Series([None], dtype=lists.dtype).new_from_index(0, len(lists)))
 
 
 def redacted_texts(texts: pl.Series, rules: Sequence[RedactionRule], key: bytes) -> pl.Series:

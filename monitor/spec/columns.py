@@ -8,7 +8,8 @@ from pydantic import Field, model_validator
 from monitor.spec.base import SpecPart
 
 Role = Literal["input", "segment", "agent", "prediction", "score", "protected", "subject", "measure", "outcome"]
-ColumnType = Literal["number", "category", "text", "string", "boolean", "vector"]
+ColumnType = Literal["number", "category", "text", "string", "boolean", "vector", "texts"]
+References = Literal["accepted", "collected"]
 
 ROLES: Final[Mapping[Role, str]] = {
     "input": "what the model was given; watched for drift",
@@ -28,6 +29,7 @@ TYPES: Final[Mapping[ColumnType, str]] = {
     "string": "an identifier: stored, and not watched",
     "boolean": "true or false; in files 1 and 0 too",
     "vector": "a list of numbers, such as an embedding",
+    "texts": "an outcome that is a list of texts: several references of one answer",
 }
 
 # Fields that every event has; no column may take one of these names.
@@ -78,6 +80,14 @@ class Column(SpecPart):
     )
     min: float | None = Field(None, description="for a number: a smaller value is a data-quality fault", examples=[0])
     max: float | None = Field(None, description="for a number: a larger value is a data-quality fault", examples=[120])
+    references: References | None = Field(
+        None,
+        description="for texts, and required there: what the list holds. `accepted`: right answers, so an answer that "
+        "equals one of them is right. `collected`: answers to the same request by several people or models, the "
+        "model's own perhaps among them; an answer is then not compared with itself, so one text equal to it is left "
+        "out of its list. In both, the best reference counts",
+        examples=["accepted", "collected"],
+    )
     positive: str | None = Field(
         None,
         description="for a score: the class whose probability it is; without it, the predicted class",
@@ -90,6 +100,19 @@ class Column(SpecPart):
             raise ValueError(f"min and max are for columns of type number, not {self.type}; leave them out")
         if self.min is not None and self.max is not None and self.min > self.max:
             raise ValueError(f"min {self.min} is above max {self.max}; swap or correct them")
+        return self
+
+    @model_validator(mode="after")
+    def _references(self) -> "Column":
+        if self.type == "texts" and self.role != "outcome":
+            raise ValueError(f"a list of texts has role outcome, not {self.role}")
+        if self.type == "texts" and self.references is None:
+            raise ValueError(
+                "texts need references: accepted, if each of them is a right answer, or collected, if they are answers "
+                "of several people or models, among which the model's own may be"
+            )
+        if self.type != "texts" and self.references is not None:
+            raise ValueError(f"references are for columns of type texts, not {self.type}; leave them out")
         return self
 
     @model_validator(mode="after")

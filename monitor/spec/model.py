@@ -179,6 +179,15 @@ def _check_positive_class(spec: ModelSpec) -> None:
             )
 
 
+def _check_texts(spec: ModelSpec) -> None:
+    for name, column in spec.columns.items():
+        if column.type == "texts" and spec.task != "generation":
+            raise KeyProblem(
+                ("columns", name, "type"),
+                f"is texts, which are references of a generated text; the task is {spec.task}, so give one outcome",
+            )
+
+
 def _check_single_roles(spec: ModelSpec) -> None:
     for role in ("prediction", "score", "subject"):
         if len(spec.with_role(role)) > 1:
@@ -256,10 +265,11 @@ def _check_redact(spec: ModelSpec) -> None:
         column = spec.columns.get(name)
         if column is None:
             raise _undeclared(spec, ("redact", name), name)
-        if column.type not in ("text", "string", "category"):
+        if column.type not in ("text", "texts", "string", "category"):
             raise KeyProblem(
                 ("redact", name),
-                f"the column has type {column.type}; only columns of type text, string and category can be redacted",
+                f"the column has type {column.type}; only columns of type text, texts, string and category can be "
+                "redacted",
             )
         if column.role == "subject":
             raise KeyProblem(("redact", name), "a column with role subject is stored as a digest already; leave it out")
@@ -319,6 +329,7 @@ def _check_retention(spec: ModelSpec) -> None:
 
 # What the fields of a spec must satisfy together. The first check that fails is reported, with key, value and fix.
 _CHECKS: Final[tuple[Callable[[ModelSpec], None], ...]] = (
-    _check_column_names, _check_positive_class, _check_single_roles, _check_prediction, _check_budget, _check_phases,
-    _check_drift_columns, _check_kpi, _check_fairness, _check_redact, _check_traces, _check_retrain, _check_retention,
+    _check_column_names, _check_positive_class, _check_texts, _check_single_roles, _check_prediction, _check_budget,
+    _check_phases, _check_drift_columns, _check_kpi, _check_fairness, _check_redact, _check_traces, _check_retrain,
+    _check_retention,
 )  # fmt: skip

@@ -8,6 +8,7 @@ import ast
 import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Final
 from uuid import UUID
 
@@ -28,7 +29,7 @@ from monitor.upkeep.erase_derived import erased_events, held_erased, rests_on_er
 
 ERASED_MARK: Final = "(erased)"
 VALUE_KEYS: Final = ("detail", "group")  # keys whose text is a value of a row, unquoted
-QUOTABLE_TYPES: Final = ("category", "boolean", "string")
+QUOTABLE_TYPES: Final = ("category", "boolean", "string", "text", "number")
 _QUOTED: Final = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"")
 
 
@@ -111,10 +112,18 @@ def _still_present(site: Site, spec: ModelSpec, values: Iterable[str]) -> set[st
     """The values that at least one row of the model still has, in any column."""
     wanted, found = list(values), set[str]()
     outcomes = set(spec.outcome_columns)
+    numbers: dict[float, list[str]] = {}
+    for value in wanted:
+        with suppress(ValueError):
+            numbers.setdefault(float(value), []).append(value)
     for name, column in spec.columns.items():
         if column.type in QUOTABLE_TYPES and column.role != "subject":
             rows = site.events.scan(spec.model) if name not in outcomes else site.events.outcomes(spec.model).lazy()
             if name in rows.collect_schema().names():
+                if column.type == "number":
+                    left = rows.select(pl.col(name).filter(pl.col(name).is_in(list(numbers))).unique()).collect()
+                    found |= {text for number in left[name].drop_nulls() for text in numbers[number]}
+                    continue
                 text = pl.col(name).cast(pl.String)
                 left = rows.select(text.filter(text.is_in(wanted)).unique()).collect()
                 found |= set(left[name].drop_nulls().to_list())

@@ -1,8 +1,9 @@
 """Data quality and volume of a window: every check of the catalogue against the reference, each within its budget."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 import polars as pl
@@ -10,6 +11,7 @@ import polars as pl
 from core.cache import CacheKind
 from monitor.quality import QUALITY, FaultCounts, QualityCheck, Rise, Volume, adjusted, counts, rise, volume
 from monitor.quality.base import MIN_RISE, Learned
+from monitor.quality.named import NamedRows
 from monitor.quality.volume import MAX_FACTOR, NAME
 from monitor.reference import choose_rows
 from monitor.service import CurrentSpec
@@ -19,6 +21,7 @@ from monitor.spec.model import ModelSpec
 from monitor.spec.monitors import RowWindow
 from monitor.spec.times import block_length
 from monitor.tables import ReferenceRow
+from monitor.windows.faulty_rows import document, faulty_rows, in_words
 from monitor.windows.readings import Reading
 
 MIN_LABELLED_SHARE: Final = 0.95  # of the reference, before the delay of its labels is learned
@@ -227,24 +230,29 @@ def quality_readings(
     """
     if row.quality is None or row.to_seq is None or from_seq < row.to_seq:
         return []
-    results: list[tuple[str, str, Rise]] = []
+    results: list[tuple[str, str, Rise, Callable[[], list[NamedRows]]]] = []
     for entry in _loaded(site, row.quality)["checks"]:
         check = QUALITY[entry["check"]]
         view = _view(check, entry["column"], labelled if check.scope == "labels" else window)
         if view is not None:
             known = FaultCounts(tuple(entry["faults"]), tuple(entry["rows"]))
-            results.append((check.name, entry["column"], rise(known, counts(check.flag(view, entry["learned"])))))
+            which = partial(faulty_rows, current.spec, check, entry["column"], window, entry["learned"])
+            results.append(
+                (check.name, entry["column"], rise(known, counts(check.flag(view, entry["learned"]))), which)
+            )
     return _judged(results, false_alarm_budget.alpha(current.spec, "quality", scale))
 
 
-def _judged(results: Sequence[tuple[str, str, Rise]], alpha: float) -> list[Reading]:
-    tested = [r.p for _, _, r in results if r.p is not None]
+def _judged(results: Sequence[tuple[str, str, Rise, Callable[[], list[NamedRows]]]], alpha: float) -> list[Reading]:
+    """The readings of all checks; the rows of those that alarm are named by their values."""
+    tested = [r.p for _, _, r, _ in results if r.p is not None]
     corrected = iter(adjusted(tested))
     readings = []
-    for name, column, found in results:
+    for name, column, found, which in results:
         p = next(corrected) if found.p is not None else None
         alarm = p is not None and p <= alpha and is_above_floor(found.value, found.reference)
         value, reason = found.value, found.reason
+        rows = which() if alarm else []
         readings.append(
             Reading(
                 "quality", name, value, None if value is not None else reason or "no row counts",
@@ -253,8 +261,9 @@ def _judged(results: Sequence[tuple[str, str, Rise]], alpha: float) -> list[Read
                 details={
                     "reference": found.reference, "p": found.p, "adjusted_p": p, "alpha": alpha,
                     "spread": found.spread, "not_tested": reason, "floor": MIN_RISE,
+                    **({"faulty_rows": document(rows)} if rows else {}),
                 },
-                sentence=_sentence(name, column, found) if alarm else "",
+                sentence=_sentence(name, column, found) + in_words(rows, by_column=bool(column)) if alarm else "",
             )
         )  # fmt: skip
     return readings

@@ -13,6 +13,7 @@ from monitor.drift.rows import ROW_METHODS
 from monitor.fairness import FAIRNESS, FairnessValue
 from monitor.kpi import KPIS
 from monitor.kpi.base import KpiValue
+from monitor.kpi.references import without_own_answer
 from monitor.metric_names import expression_of
 from monitor.spec import false_alarm_budget
 from monitor.spec.model import ModelSpec
@@ -150,6 +151,7 @@ def kpi_readings(spec: ModelSpec, labelled: pl.DataFrame, window: pl.DataFrame, 
                     "rows": window.height, "waits": waiting,
                     "coverage": rows.height / window.height if window.height else None,
                     "higher_is_better": better, "left_out": found.left_out,
+                    **({"note": found.note} if found.note else {}),
                 },
                 limits=_kpi_limits(spec, rule, found, scale, complete=rows.height == window.height),
             )
@@ -198,7 +200,10 @@ def kpi_frame(spec: ModelSpec, rule: KpiRule, rows: pl.DataFrame) -> pl.DataFram
         found.append(pl.col(name).alias(part))
         if part == "score" and (positive := spec.columns[name].positive) is not None:
             found.append(pl.lit(positive).alias("positive"))
-    return rows.select(found)
+    frame = rows.select(found)
+    if "outcome" in frame.columns and spec.columns[spec.with_role("outcome")[0]].references == "collected":
+        return frame.with_columns(outcome=without_own_answer(frame["prediction"], frame["outcome"]))
+    return frame
 
 
 def fairness_readings(spec: ModelSpec, labelled: pl.DataFrame, window: pl.DataFrame, scale: str) -> list[Reading]:

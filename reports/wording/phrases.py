@@ -144,4 +144,7 @@ def confirmation_words(alert: Alert) -> str:
     ]
     if (erased := alert.confirmation.get("erased")) is not None:
         parts.append(f"its report on the raw rows was removed by erasure {erased['erasure']}")
+    methods = {(c["method"], c["threshold"]): None for c in alert.confirmation.get("columns") or []}
+    by = ", ".join(f"{method.replace('_', ' ')} from {threshold:g} on" for method, threshold in methods)
+    parts = [f"drift is {by}", *parts] if by else parts
     return "; ".join([f"Evidently on the raw rows: {named or 'no column'} drifted", *parts])

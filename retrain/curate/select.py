@@ -31,7 +31,11 @@ class Shape:
             raise DatasetError(words, field="columns")
         completion = task == "causal_lm"
         kinds = ("text", "string", "category") if completion else ("category", "boolean", "string")
-        labels = [name for name, c in spec.outcome_columns.items() if c.type in kinds]
+        labels = [
+            name
+            for name, c in spec.outcome_columns.items()
+            if c.type in kinds or (completion and c.references == "accepted")
+        ]
         if not labels:
             raise DatasetError(
                 f"columns: no outcome column has type {' or '.join(kinds)}, which a {task} recipe learns from",
@@ -74,7 +78,7 @@ def rows_of_events(labelled: pl.DataFrame, shape: Shape, source: str, drops: Dro
         pl.col("seq").cast(pl.Int64),
         pl.col("ts"),
         rendered(labelled, shape.inputs).alias("text"),
-        pl.col(shape.label).cast(pl.String).alias("label"),
+        _label(labelled, shape.label),
         *(pl.col(name).cast(pl.String).alias(PROTECTED + name) for name in shape.protected),
         pl.lit(source).alias("source"),
     )
@@ -102,7 +106,7 @@ def rows_of_dataset(frame: pl.DataFrame, shape: Shape, name: str, drops: Drops) 
         pl.int_range(pl.len(), dtype=pl.Int64).alias("seq"),
         pl.lit(None, dtype=pl.Datetime("us", "UTC")).alias("ts"),
         texts.alias("text"),
-        pl.col(found).cast(pl.String).alias("label"),
+        _label(frame, found),
         *(
             (pl.col(p).cast(pl.String) if p in frame.columns else pl.lit(None, dtype=pl.String)).alias(PROTECTED + p)
             for p in shape.protected
@@ -110,6 +114,12 @@ def rows_of_dataset(frame: pl.DataFrame, shape: Shape, name: str, drops: Drops) 
         pl.lit(f"dataset:{name}").alias("source"),
     )
     return _whole(rows, drops)
+
+
+def _label(frame: pl.DataFrame, name: str) -> pl.Expr:
+    """The label as text; of a list of right answers the first."""
+    column = pl.col(name).list.first() if isinstance(frame.schema[name], pl.List) else pl.col(name)
+    return column.cast(pl.String).alias("label")
 
 
 def _missing(name: str, frame: pl.DataFrame, wanted: str, others: Sequence[str]) -> str:

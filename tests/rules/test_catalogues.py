@@ -46,14 +46,15 @@ CATALOGUES = (
     ),
     Catalogue(
         "monitor/kpi", "KPIS",
-        ("base", "bounds", "confusion", "decompose", "expression", "intervals", "scores", "texts"), ("compute",),
+        ("base", "bounds", "confusion", "decompose", "expression", "intervals", "references", "scores", "texts"),
+        ("compute",),
     ),
     Catalogue("monitor/kpi/classification", "KPIS", (), ("compute",)),
     Catalogue("monitor/kpi/generation", "KPIS", (), ("compute",)),
     Catalogue("monitor/kpi/operations", "KPIS", (), ("compute",)),
     Catalogue("monitor/kpi/regression", "KPIS", (), ("compute",)),
     Catalogue(
-        "monitor/quality", "QUALITY", ("base", "silence", "volume"), ("learn", "flag"), ("Args:", "Returns:")
+        "monitor/quality", "QUALITY", ("base", "named", "silence", "volume"), ("learn", "flag"), ("Args:", "Returns:")
     ),
     Catalogue("monitor/redact", "PATTERNS", ("base", "columns", "own", "presidio", "rules")),
     Catalogue(

@@ -9,7 +9,7 @@ from monitor.kpi.texts import mean_overlap
 
 
 def rouge1(frame: pl.DataFrame) -> KpiValue:
-    """Mean over labelled rows of the F1 of single tokens that answer and reference share, with multiplicity.
+    """Mean over labelled rows of the best F1 of single tokens that answer and a reference share, with multiplicity.
 
     Args:
         frame: columns prediction and outcome, texts, shape (rows,). Tokens are runs of a-z and 0-9 after lower-casing,

@@ -7,7 +7,7 @@ from monitor.kpi.texts import mean_overlap
 
 
 def rouge_l(frame: pl.DataFrame) -> KpiValue:
-    """Mean over labelled rows of the F1 of the longest common subsequence of tokens of answer and reference.
+    """Mean over labelled rows of the best F1 of the longest common subsequence of tokens of answer and a reference.
 
     Args:
         frame: columns prediction and outcome, texts, shape (rows,). Tokens are runs of a-z and 0-9 after lower-casing,

@@ -5,6 +5,8 @@ import re
 import numpy as np
 import polars as pl
 import pytest
+from scipy.spatial.distance import jensenshannon
+from scipy.stats import wasserstein_distance
 
 from core.errors import InsufficientDataError
 from monitor.confirm.evidently_report import MAX_ROWS_PER_SIDE, Confirmation, confirm_with_evidently
@@ -44,7 +46,7 @@ def confirmation() -> Confirmation:
 def test_the_columns_that_moved_are_named_and_the_steady_one_is_not(confirmation: Confirmation) -> None:
     assert set(confirmation.drifted_columns) == {"x", "c", "text"}
     assert confirmation.share == 0.75
-    assert confirmation.compared == 4
+    assert [found.column for found in confirmation.columns] == ["x", "steady", "c", "text"]
     assert confirmation.skipped == (("empty", "the reference has no value"),)
 
 
@@ -80,3 +82,53 @@ def test_large_sides_are_sampled_and_the_result_says_so() -> None:
 def test_without_a_value_on_both_sides_there_is_nothing_to_compare() -> None:
     with pytest.raises(InsufficientDataError, match="nothing to compare"):
         confirm_with_evidently(rows(10, 0, moved=False), rows(10, 1, moved=True), {"empty": "number"})
+
+
+# --- methods and thresholds -------------------------------------------------------------------------------------------
+
+PLAIN: dict[str, ColumnKind] = {"c": "category", "x": "number"}
+
+
+def sides(reference: int, new: int, *, window: int = 800) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Rows of five categories and a number that does not move; `new` rows of the window have another category."""
+    levels = [f"level {i % 5}" for i in range(max(reference, window))]
+    numbers = [float(i % 7) for i in range(max(reference, window))]
+    changed = ["new"] * new + levels[new:window]
+    return (
+        pl.DataFrame({"c": levels[:reference], "x": numbers[:reference]}),
+        pl.DataFrame({"c": changed, "x": numbers[:window]}),
+    )
+
+
+@pytest.mark.parametrize("reference", [800, 1000, 1001])
+@pytest.mark.parametrize(("new", "drifted"), [(1, ()), (160, ("c",))])
+def test_a_verdict_does_not_depend_on_the_rows_of_the_reference(
+    reference: int, new: int, drifted: tuple[str, ...]
+) -> None:
+    assert confirm_with_evidently(*sides(reference, new), PLAIN).drifted_columns == drifted
+
+
+def test_the_methods_are_the_stated_ones_and_their_values_those_of_scipy() -> None:
+    before, after = sides(900, 160)
+    after = after.with_columns(pl.col("x") + 0.19)
+    result = confirm_with_evidently(before, after, PLAIN)
+    counts = [
+        [(side["c"] == level).sum() / side.height for level in sorted({*before["c"], *after["c"]})]
+        for side in (before, after)
+    ]
+    distance = wasserstein_distance(before["x"], after["x"]) / float(np.std(before["x"].to_numpy()))
+    assert [(f.column, f.method, f.threshold, f.value, f.drifted) for f in result.columns] == [
+        ("x", "wasserstein", 0.1, pytest.approx(distance), False),
+        ("c", "jensenshannon", 0.1, pytest.approx(jensenshannon(*counts)), True),
+    ]  # fmt: skip
+    methods = {m["config"]["column"]: m["config"]["method"] for m in result.json["metrics"] if "column" in m["config"]}
+    assert methods == {"x": "wasserstein", "c": "jensenshannon"}
+
+
+def test_texts_are_judged_by_one_method_whatever_the_rows_of_the_reference() -> None:
+    for reference in (800, 1001):
+        same = confirm_with_evidently(rows(reference, 0, moved=False), rows(800, 1, moved=False), {"text": "text"})
+        other = confirm_with_evidently(rows(reference, 0, moved=False), rows(800, 1, moved=True), {"text": "text"})
+        assert [(f.method, f.threshold, f.drifted) for f in (*same.columns, *other.columns)] == [
+            ("abs_text_content_drift", 0.55, False), ("abs_text_content_drift", 0.55, True),
+        ]  # fmt: skip

@@ -1,5 +1,6 @@
 """The ends of an interval at any level: a limit that holds is rarely said to be crossed, from few rows on."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -10,6 +11,7 @@ from scipy.stats import binom, binomtest, norm
 from monitor.kpi import KPIS
 from monitor.kpi.base import KpiValue
 from monitor.kpi.bounds import Mean, Resampled, Share
+from monitor.kpi.intervals import wilson
 from monitor.kpi.operations.latency import Quantile
 from monitor.kpi.scores import Graded, area
 
@@ -96,3 +98,33 @@ def test_r2_holds_on_errors_with_heavy_tails() -> None:
 def test_rows_that_are_all_alike_bound_a_kpi_of_an_expression_only_if_they_are_many() -> None:
     assert Resampled(0.0, 0.0, 30)(0.001) == (None, None)
     assert Resampled(0.0, 0.0, 200)(0.001) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 6, 7, 30, 97, 1000, 12_345])
+def test_the_ends_of_a_share_lie_within_0_and_1_and_reach_them(n: int) -> None:
+    for hits in sorted({0, 1, n // 2, n - 1, n}):
+        theirs = binomtest(hits, n).proportion_ci(0.95, method="wilson")
+        low, high = wilson(hits, n)
+        assert (low, high) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
+        for bottom, top in ((low, high), Share(hits, n)(0.025)):
+            assert 0.0 <= bottom <= hits / n <= top <= 1.0
+            assert (bottom == 0.0) == (hits == 0)
+            assert (top == 1.0) == (hits == n)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 7, 29, 150])
+@pytest.mark.parametrize("right", [True, False])
+def test_no_kpi_of_shares_leaves_its_range_where_every_row_is_alike(rows: int, right: bool) -> None:
+    asked = "one two three four"
+    frame = pl.DataFrame({
+        "prediction": [asked if right else "five six seven eight"] * rows, "outcome": [asked] * rows,
+        "column": [right] * rows, "score": [1.0 if right else 0.0] * rows,
+    })  # fmt: skip
+    for name, kpi in KPIS.items():
+        if kpi.unit not in ("share", "points of 100") or kpi.column_types not in ((), ("boolean",)):
+            continue
+        found, top = kpi.compute(frame), 100.0 if kpi.unit == "points of 100" else 1.0
+        ends = [found.value, found.low, found.high, *(found.bounds(1e-4) if found.bounds is not None else ())]
+        for end in (end for end in ends if end is not None):
+            assert 0.0 <= end <= top, (name, ends)
+            assert math.copysign(1.0, end) == 1.0, (name, ends)

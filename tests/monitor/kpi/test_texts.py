@@ -3,6 +3,8 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
+from unicodedata import normalize
 
 import numpy as np
 import polars as pl
@@ -15,8 +17,10 @@ from sacrebleu.metrics.chrf import CHRF
 
 from monitor.kpi import KPIS
 from monitor.kpi.generation.refusal_rate import PHRASES
+from monitor.kpi.references import without_own_answer
 
 Pairs = list[tuple[str, str]]  # answer, reference
+Form = Literal["NFC", "NFD"]
 ROUGE = rouge_scorer.RougeScorer(["rouge1", "rougeL"], use_stemmer=False)
 sentence = st.lists(st.sampled_from(["a", "the", "cat", "sat", "on", "mat", "It's", "42", "dog,"]), max_size=14).map(
     " ".join
@@ -37,6 +41,16 @@ OVERLAP: dict[str, Callable[[Pairs], float]] = {
 TEXTS = {*OVERLAP, "response_length", "refusal_rate"}
 
 
+def _words(text: str) -> int:
+    return len(BLEU().tokenizer(text).split())
+
+
+def _is_bleu_defined(pairs: Pairs) -> bool:
+    """Whether both sides have a run of four words; all answers empty are 0 whatever their runs would be."""
+    longest = [max(_words(pair[side]) for pair in pairs) for side in (0, 1)]
+    return longest[1] >= 4 and (longest[0] >= 4 or longest[0] == 0)
+
+
 def frame(pairs: Pairs) -> pl.DataFrame:
     return pl.DataFrame({"prediction": [a for a, _ in pairs], "outcome": [r for _, r in pairs]})
 
@@ -47,10 +61,15 @@ def frame(pairs: Pairs) -> pl.DataFrame:
 def test_a_kpi_of_texts_equals_its_outside_reference(name: str, pairs: Pairs) -> None:
     result = KPIS[name].compute(frame(pairs))
     top = 100.0 if name in ("bleu", "chrf_mean") else 1.0
+    if name == "bleu" and not _is_bleu_defined(pairs):
+        assert result.value is result.low is result.high is None
+        assert "four words in a row" in str(result.reason)
+        return
     assert result.value == pytest.approx(OVERLAP[name](pairs), rel=1e-9, abs=1e-9)
     assert result.value is not None
-    assert 0.0 <= result.value <= top + 1e-9
-    assert (result.low is None) == (len(pairs) == 1)
+    assert 0.0 <= result.value <= top
+    if name != "bleu":
+        assert (result.low is None) == (len(pairs) == 1)
     same = KPIS[name].compute(frame([(r, r) for _, r in pairs if len(r.split()) >= 4])).value
     assert same is None or same == pytest.approx(top)
 
@@ -148,3 +167,115 @@ def test_the_phrases_are_written_as_answers_are_compared() -> None:
 def test_without_an_answer_a_kpi_of_answers_is_undefined(name: str) -> None:
     result = KPIS[name].compute(pl.DataFrame({"prediction": [None, None]}, schema={"prediction": pl.String}))
     assert (result.value, result.reason, result.left_out) == (None, "no row has an answer", 2)
+
+
+# --- Unicode ----------------------------------------------------------------------------------------------------------
+
+COMPOSED = [
+    "Ça va très bien, merci.",
+    "한국어로 답합니다 네 알겠습니다",
+    "Ångström är en enhet för längd",
+    "x² + y² = z²",
+]
+FORMS = [("NFD", "NFC"), ("NFC", "NFD"), ("NFD", "NFD"), ("NFC", "NFC")]
+
+
+@pytest.mark.parametrize(("answered", "asked"), FORMS)
+def test_texts_that_are_equal_to_the_eye_are_equal(answered: Form, asked: Form) -> None:
+    pairs = [(normalize(answered, text), normalize(asked, text)) for text in COMPOSED]
+    assert {name: KPIS[name].compute(frame(pairs)).value for name in (*OVERLAP, "exact_match")} == {
+        "bleu": 100.0, "chrf_mean": 100.0, "exact_match": 1.0, "rouge1": 1.0, "rouge_l": 1.0,
+    }  # fmt: skip
+    lengths = KPIS["response_length"].compute(frame(pairs)).value
+    assert lengths == np.mean([len(text) for text in COMPOSED])
+
+
+def test_compatibility_forms_stay_apart() -> None:
+    pairs = [("x²", "x2"), ("ﬁn", "fin"), ("Ａ", "A"), ("\u212b", "\u00c5")]  # only the Ångström sign is canonical
+    assert KPIS["exact_match"].compute(frame(pairs)).value == 0.25
+    assert KPIS["chrf_mean"].compute(frame(pairs[:1])).value != 100.0
+
+
+# --- short texts ------------------------------------------------------------------------------------------------------
+
+
+def test_perfect_answers_shorter_than_four_words_have_no_bleu() -> None:
+    result = KPIS["bleu"].compute(frame([("yes", "yes"), ("no thanks", "no thanks"), ("42", "42")]))
+    assert (result.value, result.low, result.high, result.bounds) == (None, None, None, None)
+    assert result.reason == "no reference has four words in a row, so not even a perfect answer could have a BLEU"
+    assert (result.n, result.note) == (3, "0 of 3 answers have four words in a row")
+
+
+def test_one_side_without_four_words_is_enough() -> None:
+    long = "the quick brown fox jumps"
+    assert KPIS["bleu"].compute(frame([("the quick", long)])).reason == (
+        "no answer has four words in a row, so BLEU has no share of right ones"
+    )
+    assert KPIS["bleu"].compute(frame([(long, "the quick")])).value is None
+    assert KPIS["bleu"].compute(frame([("", long), ("", long)])).value == 0.0  # the model owed an answer
+    assert KPIS["bleu"].compute(frame([("", "")])).value is None
+
+
+def test_the_answers_that_bear_a_bleu_are_counted_and_few_of_them_give_no_interval() -> None:
+    long, short = ("a b c d e f", "a b c d e g"), ("yes", "yes")
+    few = KPIS["bleu"].compute(frame([long, *[short] * 40]))
+    assert few.note == "1 of 41 answers have four words in a row"
+    assert few.value == pytest.approx(OVERLAP["bleu"]([long, *[short] * 40]))
+    assert (few.low, few.high) == (None, None)  # a sample without the long row has none
+    many = KPIS["bleu"].compute(frame([long, short] * 20))
+    assert many.low is not None
+    assert many.low <= (many.value or 0.0) <= (many.high or 0.0) <= 100.0
+    whole = KPIS["bleu"].compute(frame([("a b c d e", "a b c d e")] * 2))
+    assert (whole.value, whole.low, whole.high) == (100.0, 100.0, 100.0)  # sacrebleu says 100.00000000000004
+
+
+@pytest.mark.parametrize("name", ["bleu", "chrf_mean"])
+def test_a_row_whose_reference_is_empty_is_left_out_and_counted(name: str) -> None:
+    text = "the quick brown fox jumps"
+    result = KPIS[name].compute(frame([(text, text), ("", ""), (text, " \n")]))
+    assert (result.value, result.n, result.left_out) == (100.0, 1, 2)
+
+
+# --- several references -----------------------------------------------------------------------------------------------
+
+lists = st.lists(st.tuples(sentence, st.lists(sentence.map(lambda s: f"{s} end of it all"), min_size=1, max_size=3)),
+                 min_size=1, max_size=5)  # fmt: skip
+
+
+def several(rows: list[tuple[str | None, list[str]]]) -> pl.DataFrame:
+    schema = {"prediction": pl.String, "outcome": pl.List(pl.String)}
+    return pl.DataFrame({"prediction": [a for a, _ in rows], "outcome": [r for _, r in rows]}, schema=schema)
+
+
+@given(lists)
+@settings(max_examples=25, deadline=None)
+def test_the_best_of_several_references_counts_as_the_outside_references_say(rows: list[tuple[str, list[str]]]) -> None:
+    found = {name: KPIS[name].compute(several(rows)).value for name in (*OVERLAP, "exact_match")}
+    kinds = {"rouge1": "rouge1", "rouge_l": "rougeL"}
+    for name, kind in kinds.items():
+        best = [ROUGE.score_multi(references, answer)[kind].fmeasure for answer, references in rows]
+        assert found[name] == pytest.approx(np.mean(best), rel=1e-9)
+    chrf = [CHRF().sentence_score(answer, references).score for answer, references in rows]
+    assert found["chrf_mean"] == pytest.approx(np.mean(chrf), rel=1e-9)
+    assert found["exact_match"] == np.mean([a.lower() in [r.lower() for r in many] for a, many in rows])
+    most = max(len(references) for _, references in rows)
+    streams = [[many[i] if i < len(many) else None for _, many in rows] for i in range(most)]
+    corpus = BLEU().corpus_score([a for a, _ in rows], streams)  # type: ignore[arg-type]  # None: no such reference
+    if corpus.totals[3] or not corpus.sys_len:
+        assert found["bleu"] == pytest.approx(min(100.0, corpus.score), rel=1e-9)
+    else:
+        assert found["bleu"] is None
+
+
+def test_an_answer_is_not_compared_with_itself_where_references_were_collected() -> None:
+    own, other, twice = "a b c d e", "a b c d f", "a b c d g"
+    answers = pl.Series([own, f" {normalize('NFD', 'é')} ", twice, own, "z", None])
+    given_lists = pl.Series([[own, other], ["é"], [twice, twice], [other], None, [own]])
+    assert without_own_answer(answers, given_lists).to_list() == [[other], [], [twice], [other], None, [own]]
+    rows = pl.DataFrame({"prediction": answers, "outcome": without_own_answer(answers, given_lists)})
+    result = KPIS["exact_match"].compute(rows)
+    assert (result.value, result.n, result.left_out) == (0.25, 4, 1)
+    assert KPIS["rouge1"].compute(rows.head(2)).value == pytest.approx(0.8)
+    alone = KPIS["bleu"].compute(rows[1:2])
+    assert (alone.value, alone.left_out) == (None, 1)
+    assert "not the answer itself" in str(alone.reason)

@@ -19,6 +19,8 @@ REFUSED: list[tuple[str, str, Any, str]] = [
     ("single_roles", "columns.region.role", "prediction", "prediction is given to region, decision; only one"),
     ("prediction", "columns.decision.role", "segment", "no column has role prediction; give it"),
     ("prediction", "columns.decision.type", "number", "prediction of type category or boolean, not number"),
+    ("texts", "columns.truth", {"role": "outcome", "type": "texts", "references": "accepted"},
+     "columns.truth.type: is texts.*the task is classification, so give one outcome"),
     ("budget", "monitors.false_alarms", "1 per 30d", "'1 per 30d'.*needs time windows.*alpha: 0.01"),
     ("phases", "monitors.phases", "day_of_week", "monitors.phases: is day_of_week.*leave it out"),
     ("drift_columns", "monitors.drift", {"must_see": {"tone": "0.1 std"}}, "monitors.drift.must_see.tone: names "

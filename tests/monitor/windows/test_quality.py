@@ -5,7 +5,9 @@ from typing import Any
 
 import polars as pl
 import pytest
+from sqlalchemy import select
 
+from governance.tables import LedgerEntry
 from monitor import service, store
 from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, receive
@@ -137,3 +139,66 @@ def test_a_day_with_few_rows_alarms_for_windows_of_time(site: Site) -> None:
     assert alert.sentence.startswith("Volume: 60 rows per block, against 240 expected")
     assert "the distribution is not judged" in newest.sentence
     assert newest.sentence.startswith("Volume: 60 rows")
+
+
+# --- which rows -------------------------------------------------------------------------------------------------------
+
+DORMITORY = {"amount": 19.0, "region": 'campus "A"', "age_band": "18-29", "decision": "yes"}
+
+
+def declare_without_subject(site: Site, **changes: Any) -> None:
+    base = document(**changes)
+    del base["columns"]["customer"]
+    base["columns"]["note"] = {"role": "input", "type": "text"}
+    base["monitors"] |= {"kpi": [], "fairness": [], "drift": {"columns": ["amount"]}}
+    with site.database.write() as db:
+        service.apply_spec(site, db, parse_spec(base), "tester")
+
+
+def with_a_group(frame: pl.DataFrame, every: int, **values: Any) -> pl.DataFrame:
+    """The rows, of which every n-th has the same values."""
+    chosen = pl.when(pl.int_range(pl.len()) % every == 0)
+    return frame.with_columns(chosen.then(pl.lit(v)).otherwise(pl.col(c)).alias(c) for c, v in values.items())
+
+
+def students(start: int, count: int, every: int) -> pl.DataFrame:
+    frame = (
+        rows(count, start=start).drop("customer").with_columns(pl.concat_str(pl.lit("hi "), "event_id").alias("note"))
+    )
+    return with_a_group(frame, every, **DORMITORY, note="may I   borrow money for " + "books and " * 20)
+
+
+def test_the_rows_that_repeat_are_named_by_their_values(site: Site) -> None:
+    declare_without_subject(site)
+    send(site, students(0, 2000, 100))
+    send(site, students(2000, 250, 5))
+    alert = quality_alerts(site)["duplicates"]
+    (first, *others) = measured(site)["duplicates", ""].details["faulty_rows"]
+    assert not others
+    assert (first["rows"], first["people"], first["withheld"]) == (50, None, False)
+    shown = {v["column"]: v["detail"] for v in first["values"]}
+    assert shown == {
+        "region": 'campus "A"', "note": "may I borrow money for books and books a…", "decision": "yes", "amount": "19",
+    }  # fmt: skip
+    assert "age_band" not in alert.sentence  # protected
+    assert "Most often: `region` 'campus \"A\"', `note`" in alert.sentence
+    assert "(50 rows)" in alert.sentence
+    with site.database.read() as db:
+        entries = db.scalars(select(LedgerEntry.entry)).all()
+        assert alert.sentence in store.windows(db, store.model(db, "loans").id)[-1].sentence
+    assert entries
+    assert not any("campus" in entry or "borrow" in entry for entry in entries)
+
+
+def test_numbers_out_of_range_are_named_and_values_of_redacted_columns_are_not(site: Site) -> None:
+    declare_without_subject(site, redact={"note": ["email"], "region": ["email"]})
+    send(site, students(0, 2000, 100))
+    broken = students(2000, 250, 100).with_columns(
+        region=pl.when(pl.int_range(pl.len()) % 4 == 0).then(pl.lit("o'st")).otherwise("region"),
+        amount=pl.when(pl.int_range(pl.len()) % 4 == 1).then(-999.0).otherwise("amount"),
+    )
+    send(site, broken)
+    found = quality_alerts(site)
+    assert "Most often: '-999' (" in found["out_of_range"].sentence
+    assert found["unseen"].sentence.endswith("against 0.0 % in the reference.")  # the column is redacted
+    assert "faulty_rows" not in measured(site)["unseen", "region"].details
