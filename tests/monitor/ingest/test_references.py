@@ -167,8 +167,9 @@ def test_the_best_reference_counts_and_collected_ones_leave_the_answer_out(
     ]  # fmt: skip
     lists = [[said, more], [more, said, said], [said], [more, said, said.upper()]]
     rows = [{"event_id": f"e{i}", "right": lists[i % 4]} for i in range(100)]
-    for kind, given in (("events", events), ("outcomes", rows)):
-        assert receive(site, "m", kind, Body("\n".join(map(json.dumps, given)).encode(), NDJSON)).accepted == 100
+    sent = [Body("\n".join(map(json.dumps, given)).encode(), NDJSON) for given in (events, rows)]
+    assert receive(site, "m", "events", sent[0]).accepted == 100
+    assert receive(site, "m", "outcomes", sent[1]).accepted == 100
     evaluate(site, "m")
     with site.database.read() as db:
         (window,) = store.windows(db, store.model(db, "m").id)
