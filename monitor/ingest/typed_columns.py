@@ -71,7 +71,9 @@ def arrow_series(name: str, column: "pa.Array[Any] | pa.ChunkedArray[Any]") -> p
 
 
 def json_value(value: Any) -> Any:
-    """A misfit as JSON can hold it, so that the reason for a rejection quotes it."""
+    """A misfit as JSON can hold it, so that the reason for a rejection quotes it; a list that is too long as a list."""
+    if isinstance(value, str):
+        return parsed_texts(value)
     if not isinstance(value, Decimal):
         return value
     return int(value) if value == value.to_integral_value() else float(value)

@@ -115,10 +115,10 @@ def test_the_methods_are_the_stated_ones_and_their_values_those_of_scipy() -> No
     levels = sorted({*before["c"], *after["c"]})
     p, q = (np.array([(side["c"] == level).sum() / side.height for level in levels]) for side in (before, after))
     distance = wasserstein_distance(before["x"], after["x"]) / float(np.std(before["x"].to_numpy()))
-    assert [(f.column, f.method, f.threshold, f.value, f.drifted) for f in result.columns] == [
-        ("x", "wasserstein", 0.1, pytest.approx(distance), False),
-        ("c", "jensenshannon", 0.1, pytest.approx(float(jensenshannon(p, q))), True),
+    assert [(f.column, f.method, f.threshold, f.drifted) for f in result.columns] == [
+        ("x", "wasserstein", 0.1, False), ("c", "jensenshannon", 0.1, True),
     ]  # fmt: skip
+    assert [f.value for f in result.columns] == pytest.approx([distance, float(jensenshannon(p, q))])
     methods = {m["config"]["column"]: m["config"]["method"] for m in result.json["metrics"] if "column" in m["config"]}
     assert methods == {"x": "wasserstein", "c": "jensenshannon"}
 

@@ -125,6 +125,10 @@ def test_a_list_that_does_not_fit_is_rejected_with_its_reason(site: Site) -> Non
     pq.write_table(table([["x"] * (MAX_TEXTS + 1), ["y"]], pa.list_(pa.string())), out)
     answer = receive(site, "m", "outcomes", Body(out.getvalue(), PARQUET))
     assert (answer.accepted, answer.rejected[0].reason) == (1, reasons[-1])
+    texts = io.BytesIO()
+    pq.write_table(table([json.dumps(["x"] * (MAX_TEXTS + 1)), "z"], pa.string()), texts)
+    answer = receive(site, "m", "outcomes", Body(texts.getvalue(), PARQUET))
+    assert (answer.accepted, answer.rejected[0].reason) == (1, reasons[-1])
     with pytest.raises(MisfitError, match="contains half of a surrogate pair, which is not valid text"):
         row_value(["\ud800"], "texts")
 
@@ -241,4 +245,7 @@ def test_values_of_columns_are_those_of_json_rows() -> None:
         assert found.values.to_list() == [row_value(value, "texts") for value in values]
         assert not found.misfits.any()
     assert typed_column(pl.Series("x", [{"a": 1}]), "texts") is None
+    long = typed_column(pl.Series("x", [json.dumps(["x"] * (MAX_TEXTS + 1)), None]), "texts")
+    assert long is not None
+    assert long.misfits.to_list() == [True, False]
     assert row_value([1, 1.0, True, "x", float("nan")], "texts") == ["1", "1", "true", "x"]

@@ -242,9 +242,9 @@ lists = st.lists(st.tuples(sentence, st.lists(sentence.map(lambda s: f"{s} end o
                  min_size=1, max_size=5)  # fmt: skip
 
 
-def several(rows: list[tuple[str | None, list[str]]]) -> pl.DataFrame:
-    schema = {"prediction": pl.String, "outcome": pl.List(pl.String)}
-    return pl.DataFrame({"prediction": [a for a, _ in rows], "outcome": [r for _, r in rows]}, schema=schema)
+def several(rows: list[tuple[str, list[str]]]) -> pl.DataFrame:
+    outcomes = pl.Series("outcome", [r for _, r in rows], dtype=pl.List(pl.String))
+    return pl.DataFrame([pl.Series("prediction", [a for a, _ in rows]), outcomes])
 
 
 @given(lists)
