@@ -17,7 +17,7 @@ from monitor.ingest.media import ENCODINGS, OTLP_TYPES
 from monitor.site import Site
 
 if TYPE_CHECKING:
-    from monitor.ingest.otlp.receive import SpanVerdict
+    from monitor.ingest.otlp.verdict import SpanVerdict
 
 router = APIRouter(tags=["traces"])
 ingest_router = APIRouter(tags=["traces"], route_class=DirectRoute)

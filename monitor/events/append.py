@@ -18,6 +18,7 @@ from monitor.events.columns import (
     DELTA_TYPES,
     OUTCOME_FIELDS,
     QUARANTINE_FIELDS,
+    REVISION_FIELDS,
     StoredColumns,
     require_columns,
     typed,
@@ -192,6 +193,30 @@ class EventAppender(EventTables):
             if fresh.height:
                 accepting.write("quarantine", fresh, now)
         self._acknowledge(spec, None)  # no verdict depends on rejected rows
+        return fresh.height
+
+    def append_revisions(self, spec: ModelSpec, frame: "pl.DataFrame", *, now: datetime) -> int:
+        """Store other records of events that are stored already: readers see the fullest one in the event's place.
+
+        Args:
+            spec: the model's.
+            frame: the columns of `REVISION_FIELDS` and of events, `event_id` and `ts` not null. `@of` is the id of the
+                stored event and `@seq` its number; where `@seq` is null, the record only gives the event another id.
+            now: becomes `received_at`.
+
+        Returns:
+            How many were new.
+        """
+        stored = self._columns(spec)
+        for name in stored.subjects:
+            if name in frame.columns:
+                frame = frame.with_columns(self._digested(frame[name]))
+        frame = typed(frame, {**REVISION_FIELDS, **dict(stored.columns)}, received_at=now)
+        with self._acceptance.of(spec.model) as accepting:
+            fresh, _ = accepting.unseen("revisions", frame)
+            if fresh.height:
+                accepting.write("revisions", fresh, now)
+        self._acknowledge(spec, None)  # the number of rows is the same
         return fresh.height
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""The columns of a model's three tables, and the checks that rows pass before they are stored."""
+"""The columns of a model's four tables, and the checks that rows pass before they are stored."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,12 @@ from monitor.spec.model import ModelSpec
 if TYPE_CHECKING:
     import polars as pl
 
-KINDS: Final = ("events", "outcomes", "quarantine")  # in the order they are flushed: an outcome after its event
+KINDS: Final = (
+    "events",
+    "outcomes",
+    "quarantine",
+    "revisions",
+)  # in the order they are flushed: an outcome after its event
 DELTA_TYPES: Final = {
     "number": "double",
     "category": "string",
@@ -30,6 +35,8 @@ QUARANTINE_FIELDS: Final = {
     "id": "string", "event_id": "string", "ts": "timestamp", "seq": "long", "kind": "string", "line": "long",
     "field": "string", "reason": "string", "raw": "string", "subject": "string", "body_digest": "string",
 }  # fmt: skip
+# Beside the columns of an event. No column of a spec may have such a name.
+REVISION_FIELDS: Final = {"@id": "string", "@of": "string", "@seq": "long", "@reason": "string"}
 
 
 @dataclass(frozen=True, slots=True)

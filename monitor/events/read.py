@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from monitor.events.columns import EVENT_FIELDS, OUTCOME_FIELDS, QUARANTINE_FIELDS
 from monitor.events.event_tables import EventTables
+from monitor.events.revisions import newest_revisions, overlaid
 from monitor.events.wal_records import Record, RecordGoneError, from_micros
 
 if TYPE_CHECKING:
@@ -171,14 +172,14 @@ class EventReader(EventTables):
         wanted = [pl.col(c) if c in present else pl.lit(None).alias(c) for c in columns]
         return rows.select("event_id", "seq", "ts", *wanted).sort("seq").collect()
 
-    def events_of(self, model: str, ids: "pl.Series", columns: Sequence[str]) -> "pl.DataFrame":
+    def events_of(self, model: str, ids: "pl.Series", columns: Sequence[str] | None = None) -> "pl.DataFrame":
         """Columns of the events with these ids, in no order; only files that hold one of them are read."""
         import polars as pl
 
         rows = self._rows(model, "events", keys=ids)
         if "event_id" not in rows.collect_schema():
-            return pl.DataFrame(schema=dict.fromkeys(columns, pl.Null))
-        return rows.select(columns).collect()
+            return pl.DataFrame(schema=dict.fromkeys(columns or EVENT_FIELDS, pl.Null))
+        return (rows if columns is None else rows.select(columns)).collect()
 
     def labelled(
         self,
@@ -209,7 +210,13 @@ class EventReader(EventTables):
 
     def event(self, model: str, event_id: str) -> dict[str, Any] | None:
         """One event with its outcome columns, if it has an outcome; None when it is not stored."""
-        rows = self._rows_of(model, "events", event_id)
+        import polars as pl
+
+        if self.has_revisions(model):
+            event_id = self.standing_for(model, pl.Series([event_id])).get(event_id, event_id)
+            rows = self._rows(model, "events", keys=pl.Series([event_id])).collect().to_dicts()
+        else:
+            rows = self._rows_of(model, "events", event_id)
         if not rows:
             return None
         event = {**dict.fromkeys(self._rows(model, "events").collect_schema()), **rows[0], "date": rows[0]["ts"].date()}
@@ -222,7 +229,33 @@ class EventReader(EventTables):
             outcome["outcome_ts"] = first_ts
         return event | {name: value for name, value in outcome.items() if name not in OUTCOME_FIELDS}
 
+    def has_revisions(self, model: str) -> bool:
+        """Whether other records of stored events are stored."""
+        snapshot, waiting = self._reached(model, "revisions")
+        return bool(snapshot.columns or waiting)
+
+    def revised(self, model: str, rows: "pl.LazyFrame", **bounds: Any) -> "pl.LazyFrame":
+        """Events with the fullest record of each in its place; `rows` are those of the table within the bounds."""
+        revisions = self._table_rows(model, "revisions")
+        return overlaid(rows, revisions, newest_revisions(revisions), bounds)
+
+    def standing_for(self, model: str, ids: "pl.Series | None" = None) -> dict[str, str]:
+        """The events that other ids of theirs stand for, by these ids; of the given ones, or all."""
+        import polars as pl
+
+        if not self.has_revisions(model):
+            return {}
+        rows = self._table_rows(model, "revisions")
+        rows = rows if ids is None else rows.filter(pl.col("event_id").is_in(ids.implode()))
+        found = rows.select("event_id", "@of").collect()
+        return {own: of for own, of in found.iter_rows() if own != of}
+
     def _rows(self, model: str, kind: str, *, version: int | None = None, **bounds: Any) -> "pl.LazyFrame":
+        """Rows of a table as readers see them: `_table_rows`, with the revisions of events in their place."""
+        rows = self._table_rows(model, kind, version=version, **bounds)
+        return self.revised(model, rows, **bounds) if kind == "events" and self.has_revisions(model) else rows
+
+    def _table_rows(self, model: str, kind: str, *, version: int | None = None, **bounds: Any) -> "pl.LazyFrame":
         """Rows of a table and, unless a version is pinned, of the logs, within the bounds of `LakeTable.scan_at`."""
         import polars as pl
 

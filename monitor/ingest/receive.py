@@ -50,6 +50,7 @@ class Receipt:
     rejected: list[Rejection]  # the first MAX_LISTED_REJECTIONS by line
     rejected_total: int
     quarantined: int = 0  # the rejected rows that are kept in quarantine
+    repeated: Sequence[int] = ()  # lines of rows that were stored before; only of rows stored from a frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +198,17 @@ def store_rows(
             kept += _quarantine(site, target, stored.unknown, checked.body_digest, now, already=kept)
         rejected = sorted([*rejected, *stored.unknown], key=lambda r: r.line)
     accepted = len(checked.lines) - len(stored.repeated) - len(stored.unknown)
-    return Receipt(accepted, len(stored.repeated), rejected[:MAX_LISTED_REJECTIONS], len(rejected), kept)
+    return Receipt(
+        accepted, len(stored.repeated), rejected[:MAX_LISTED_REJECTIONS], len(rejected), kept, stored.repeated
+    )
+
+
+def store_revisions(site: Site, target: "Target", frame: "pl.DataFrame", now: datetime) -> int:
+    """Store other records of stored events, redacted; returns how many were new. See `append_revisions`."""
+    from monitor.redact.columns import redacted, redaction_key
+
+    frame = redacted(frame, target.spec.redact, redaction_key(site.keys.subject))
+    return site.events.append_revisions(target.spec, frame, now=now)
 
 
 @dataclass(frozen=True, slots=True)

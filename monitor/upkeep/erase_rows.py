@@ -28,8 +28,9 @@ from monitor.tables import SpecRevision
 from monitor.upkeep import digests
 
 # Events are found by their subject; outcomes and quarantined rows are found by the ids of these events.
-TABLES_IN_ORDER: Final = ("events", "outcomes", "quarantine")
-_ARRIVAL_COLUMN: Final = {"events": "received_at", "outcomes": "ts", "quarantine": "ts"}
+# So are revisions of these events, and those that name the subject themselves.
+TABLES_IN_ORDER: Final = ("events", "revisions", "outcomes", "quarantine")
+_ARRIVAL_COLUMN: Final = {"events": "received_at", "revisions": "received_at", "outcomes": "ts", "quarantine": "ts"}
 Search = Callable[[pl.LazyFrame], pl.DataFrame]
 
 
@@ -97,6 +98,14 @@ def _search(site: Site, case: Case, kind: str, columns: Sequence[str]) -> Search
         return by_subject
     with site.database.read() as db:
         ids = list(erasure.remembered(db, case, "ids"))
+    if kind == "revisions":
+
+        def by_subject_or_event(rows: pl.LazyFrame) -> pl.DataFrame:
+            named = [pl.col(c) == case.subject for c in columns if c in rows.collect_schema()]
+            wanted = pl.any_horizontal(*named, pl.col("@of").is_in(ids)).fill_null(value=False)
+            return rows.filter(wanted).select("seq").collect()
+
+        return by_subject_or_event
     if kind == "outcomes":
         return lambda rows: rows.filter(pl.col("event_id").is_in(ids)).select("seq").collect()
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from core.errors import InvalidError
@@ -67,7 +68,9 @@ def export(
         site.events.settle(model)
     table = site.events.table(model, kind)
     snapshot = table.snapshot(version)
-    frames = _frames(table, snapshot, first, from_ts, to_ts, step_rows)
+    revised = site.events.has_revisions(model) and kind == "events"
+    read = partial(site.events.revised, model) if revised else _as_stored
+    frames = _frames(table, snapshot, first, from_ts, to_ts, step_rows, read)
     if kind == "outcomes":
         frames = (_merged_outcomes(table, snapshot, frame) for frame in frames)
     frames = _limited(frames, limit)
@@ -86,9 +89,13 @@ def _parse_cursor(cursor: str) -> tuple[int, int]:
 
 
 def _frames(
-    table: "LakeTable", snapshot: "Snapshot", first: int, from_ts: datetime | None, to_ts: datetime | None, most: int
-) -> "Iterator[pl.DataFrame]":
-    """The rows in frames of bounded size; the first frame may be empty and defines the columns."""
+    table: "LakeTable", snapshot: "Snapshot", first: int, from_ts: datetime | None, to_ts: datetime | None, most: int,
+    read: "Callable[..., pl.LazyFrame]",
+) -> "Iterator[pl.DataFrame]":  # fmt: skip
+    """The rows in frames of bounded size; the first frame may be empty and defines the columns.
+
+    `read` gives the rows that readers see, from those of the table and their bounds.
+    """
     files = snapshot.between(first, snapshot.end, from_ts=from_ts, to_ts=to_ts)
     lowest = min((f.low["seq"] for f in files if f.low.get("seq") is not None), default=0)
     end = max((f.high["seq"] + 1 for f in files if f.high.get("seq") is not None), default=0)
@@ -101,10 +108,15 @@ def _frames(
         until = min(at + step, end)
         # A range of `seq` that no file of these days holds is not read.
         if any(f.path in wanted for f in snapshot.between(at, until)):
-            found = table.scan_at(snapshot, from_seq=at, to_seq=until, from_ts=from_ts, to_ts=to_ts)
+            bounds: dict[str, Any] = {"from_seq": at, "to_seq": until, "from_ts": from_ts, "to_ts": to_ts}
+            found = read(table.scan_at(snapshot, **bounds), **bounds)
             if (frame := found.sort("seq").collect()).height:
                 yield frame
         at = until
+
+
+def _as_stored(rows: "pl.LazyFrame", **_: Any) -> "pl.LazyFrame":
+    return rows
 
 
 def _merged_outcomes(table: "LakeTable", snapshot: "Snapshot", frame: "pl.DataFrame") -> "pl.DataFrame":

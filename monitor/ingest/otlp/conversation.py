@@ -63,12 +63,18 @@ _ANSWER: Final = _Side(
 
 def question_text(span: Span) -> str | None:
     """Return the text of the last user message, or the mark of its image, recording or file."""
-    return _text(span, _QUESTION)
+    return _said(span)[0]
 
 
 def answer_text(span: Span) -> str | None:
     """Return the text of the first answer, or its message as JSON if it only calls a tool."""
-    return _text(span, _ANSWER)
+    return _said(span)[1]
+
+
+def _said(span: Span) -> list[str | None]:
+    if not span.said:
+        span.said = [_text(span, _QUESTION), _text(span, _ANSWER)]
+    return span.said
 
 
 def _text(span: Span, side: _Side) -> str | None:

@@ -45,7 +45,7 @@ def read_log_json(body: bytes) -> list[LogGroup]:
 
 
 def _groups(
-    body: bytes, names: tuple[str, str, str], read: Callable[[Mapping[str, Any], int, Attributes], _Item]
+    body: bytes, names: tuple[str, str, str], read: Callable[[Mapping[str, Any], int, Attributes, str], _Item]
 ) -> list[tuple[Attributes, list[_Item]]]:
     """Read a request of either signal: a resource, its scopes, and what each scope sent, numbered from 1."""
     try:
@@ -59,16 +59,17 @@ def _groups(
         holder = _map(one, of_resources)
         resource, found = _attributes(_map(holder.get("resource"), "resource")), list[_Item]()
         for scope in _list(holder, of_scopes):
-            sent = _list(_map(scope, of_scopes), items)
+            holding = _map(scope, of_scopes)
+            sent, named = _list(holding, items), _text(_map(holding.get("scope"), "scope"), "name")
             check_count(count + len(sent))
-            found += [read(_map(item, items), count + i, resource) for i, item in enumerate(sent, start=1)]
+            found += [read(_map(item, items), count + i, resource, named) for i, item in enumerate(sent, start=1)]
             count += len(sent)
         groups.append((resource, found))
         check_count(len(groups))
     return groups
 
 
-def _log_record(fields: Mapping[str, Any], number: int, resource: Attributes) -> LogRecord:
+def _log_record(fields: Mapping[str, Any], number: int, resource: Attributes, _: str) -> LogRecord:
     return log_record(
         number, _id(fields, "traceId"), _id(fields, "spanId"), _text(fields, "eventName"),
         _time(fields, "timeUnixNano") or _time(fields, "observedTimeUnixNano"), _attributes(fields),
@@ -76,12 +77,13 @@ def _log_record(fields: Mapping[str, Any], number: int, resource: Attributes) ->
     )  # fmt: skip
 
 
-def _span(fields: Mapping[str, Any], number: int, resource: Attributes) -> Span:
+def _span(fields: Mapping[str, Any], number: int, resource: Attributes, scope: str) -> Span:
     status = _map(fields.get("status"), "status")
     span = Span(
         number, _id(fields, "traceId"), _id(fields, "spanId"), _id(fields, "parentSpanId"), _text(fields, "name"),
         _time(fields, "startTimeUnixNano"), _time(fields, "endTimeUnixNano"),
         _integer(status.get("code", 0), "status.code") == _ERROR, _attributes(fields), resource,
+        scope=scope, dropped=_integer(fields.get("droppedAttributesCount", 0), "droppedAttributesCount"),
     )  # fmt: skip
     events = [_map(event, "events") for event in _list(fields, "events")]
     check_attributes(len(events))

@@ -52,6 +52,13 @@ class SpanMapping:
     outcomes: Target | None
     columns: dict[str, Getter]  # event columns without id and time
     evaluated: dict[str, tuple[str, ...]]  # outcome columns: evaluations or attributes of the span
+    asked: str | None = None  # the columns that hold the question, the answer and the latency
+    answered: str | None = None
+    latency: str | None = None
+
+    def fullness(self, span: Span) -> int:
+        """How many of the event's columns the span has a value for."""
+        return sum(self.columns[name](span) is not None for name in self.events.spec.event_columns)
 
     def selects(self, span: Span) -> bool:
         if kind_of(span) not in self.traces.spans:
@@ -63,10 +70,15 @@ class SpanMapping:
 def mapping_of(spec: ModelSpec, traces: Traces) -> SpanMapping:
     columns = {"version": _version(getter(_listed(traces.version) or _VERSION_SOURCES), traces.fallback_version)}
     columns |= {"trace_id": lambda span: span.trace_id, "span_id": lambda span: span.span_id}
+    of: dict[str, str] = {}  # field -> the first column that takes it
     for name, column in spec.event_columns.items():
-        columns[name] = getter(_listed(traces.columns.get(name)) or default_sources(spec, name, column))
+        sources = _listed(traces.columns.get(name)) or default_sources(spec, name, column)
+        columns[name] = getter(sources)
+        of |= {source: name for source in sources if source not in of and column.type in ("text", "number")}
     evaluated = {name: _listed(traces.columns.get(name)) or (name,) for name in spec.outcome_columns}
-    return SpanMapping(traces, events_of(spec), outcomes_of(spec) if evaluated else None, columns, evaluated)
+    outcomes = outcomes_of(spec) if evaluated else None
+    texts = of.get("input"), of.get("output"), of.get("latency_ms")
+    return SpanMapping(traces, events_of(spec), outcomes, columns, evaluated, *texts)
 
 
 def _version(get: Getter, fallback: str | None) -> Getter:

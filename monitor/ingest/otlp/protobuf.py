@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
 from google.protobuf.message import DecodeError
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord as LogMessage
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as Message
@@ -47,7 +47,7 @@ def read_log_protobuf(body: bytes) -> list[LogGroup]:
 
 
 def _groups(
-    body: bytes, read: Callable[[bytes, int, Attributes], _Item], name: str
+    body: bytes, read: Callable[[bytes, int, Attributes, str], _Item], name: str
 ) -> list[tuple[Attributes, list[_Item]]]:
     """Read a request of either signal: a resource, its scopes, and what each scope sent, numbered from 1."""
     groups: list[tuple[Attributes, list[_Item]]] = []
@@ -56,9 +56,10 @@ def _groups(
         for of_resource in map(_Parts.FromString, _Parts.FromString(body).first):
             resource, found = _resource(of_resource.first), list[_Item]()
             for of_scope in of_resource.second:
-                packed = _Parts.FromString(of_scope).second
+                parts = _Parts.FromString(of_scope)
+                packed, scope = parts.second, _scope(parts.first)
                 check_count(count + len(packed))
-                found += [read(one, count + i, resource) for i, one in enumerate(packed, start=1)]
+                found += [read(one, count + i, resource, scope) for i, one in enumerate(packed, start=1)]
                 count += len(packed)
             groups.append((resource, found))
             check_count(len(groups))
@@ -72,12 +73,16 @@ def _resource(packed: Sequence[bytes]) -> Attributes:
     return _attributes(Resource.FromString(b"".join(packed)).attributes) if packed else {}
 
 
-def _span(packed: bytes, number: int, resource: Attributes) -> Span:
+def _scope(packed: Sequence[bytes]) -> str:
+    return InstrumentationScope.FromString(b"".join(packed)).name if packed else ""
+
+
+def _span(packed: bytes, number: int, resource: Attributes, scope: str) -> Span:
     message = Message.FromString(packed)
     span = Span(
         number, message.trace_id.hex(), message.span_id.hex(), message.parent_span_id.hex(), message.name,
         message.start_time_unix_nano, message.end_time_unix_nano, message.status.code == Status.STATUS_CODE_ERROR,
-        _attributes(message.attributes), resource,
+        _attributes(message.attributes), resource, scope=scope, dropped=message.dropped_attributes_count,
     )  # fmt: skip
     if message.events:
         check_attributes(len(message.events))
@@ -87,7 +92,7 @@ def _span(packed: bytes, number: int, resource: Attributes) -> Span:
     return span
 
 
-def _log_record(packed: bytes, number: int, resource: Attributes) -> LogRecord:
+def _log_record(packed: bytes, number: int, resource: Attributes, _: str) -> LogRecord:
     message = LogMessage.FromString(packed)
     return log_record(
         number, message.trace_id.hex(), message.span_id.hex(), message.event_name,

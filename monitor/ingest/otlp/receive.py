@@ -1,59 +1,32 @@
-"""Receive an OTLP request: store each span for the models whose mapping selects it, and ignore the others."""
+"""Receive an OTLP request: store each span for the models whose mapping selects it, and count the others."""
 
-import dataclasses
-import shlex
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
+
+import polars as pl
 
 from core.cache import CacheKind
 from monitor import store
 from monitor.ingest.encoding import decoded
 from monitor.ingest.media import JSON
 from monitor.ingest.ndjson import Rejection
-from monitor.ingest.otlp import span_texts
 from monitor.ingest.otlp.evaluations import SpanEvaluation, evaluated_event, evaluations_of
 from monitor.ingest.otlp.json_body import read_json
-from monitor.ingest.otlp.mapping import SpanMapping, events_from, mapping_of, outcomes_from
+from monitor.ingest.otlp.kinds import is_carrier, kind_of, says_gen_ai
+from monitor.ingest.otlp.mapping import SpanMapping, mapping_of, outcomes_from
 from monitor.ingest.otlp.protobuf import read_protobuf
 from monitor.ingest.otlp.spans import Span, SpanGroup
+from monitor.ingest.otlp.storing import by_trace, store_spans
 from monitor.ingest.otlp.unmapped import record_unmapped
-from monitor.ingest.receive import MAX_LISTED_REJECTIONS, Receipt, store_rows
+from monitor.ingest.otlp.verdict import CARRIER, KIND, NO_CALL, WHERE, SpanVerdict
+from monitor.ingest.receive import MAX_LISTED_REJECTIONS, store_rows
 from monitor.ingest.validate import CheckedRows
 from monitor.site import Site
 from monitor.spec.parse import parse_spec
 
 MAPPINGS: Final = CacheKind[int, dict[str, list[SpanMapping]]]("span mappings by number of spec revisions", most=2)
-_MAX_REASONS: Final = 5  # reasons listed in one response
-_MAX_REASON_CHARS: Final = 300
-
-
-@dataclass
-class SpanVerdict:
-    """The result of a request. Spans of a mapped service that no mapping selects are accepted but not stored."""
-
-    refused: dict[int, str] = field(default_factory=dict)  # span number -> reason
-    warnings: dict[int, str] = field(default_factory=dict)  # stored spans whose evaluation was not stored
-    unmapped: dict[str, int] = field(default_factory=dict)  # service -> number of its spans, all refused
-    accepted: int = 0  # rows stored, of events and outcomes; a span may become several
-    duplicates: int = 0  # rows that were already stored
-
-    @property
-    def rejected(self) -> int:
-        return len(self.refused) + sum(self.unmapped.values())
-
-    def add(self, receipt: Receipt) -> None:
-        self.accepted += receipt.accepted
-        self.duplicates += receipt.duplicates
-
-    @property
-    def message(self) -> str:
-        """The first reasons for refusals and warnings; empty if there are none."""
-        reasons = [unmapped_reason(service, spans, "span") for service, spans in self.unmapped.items()]
-        reasons += numbered_reasons("span", self.warnings | self.refused)
-        return listed_reasons(reasons)
 
 
 def read_spans(body: bytes, media_type: str) -> list[SpanGroup]:
@@ -84,31 +57,16 @@ def receive_traces(site: Site, body: bytes, media_type: str, encoding: str) -> S
     mappings = mappings_by_service(site)
     for service, sent in by_service.items():
         spans = [span for group in sent for span in group.spans]
+        if lost := [span.dropped for span in spans if span.dropped]:
+            verdict.cut[service] = Counter(spans=len(lost), attributes=sum(lost))
         if service in mappings:
-            _store(site, mappings[service], spans, now, verdict)
+            with site.events.together():
+                _store(site, mappings[service], spans, now, verdict)
         else:
             record_unmapped(site.database, service, spans, now)
             verdict.unmapped[service] = len(spans)
+            verdict.results[service] = Counter(unmapped=len(spans))
     return verdict
-
-
-def numbered_reasons(item: str, reasons: Mapping[int, str]) -> list[str]:
-    return [f"{item} {number}: {reason}"[:_MAX_REASON_CHARS] for number, reason in sorted(reasons.items())]
-
-
-def listed_reasons(reasons: Sequence[str], notes: Sequence[str] = ()) -> str:
-    """Return the first reasons for refusals, how many more there are, and what else is to be said."""
-    more = [f"and {len(reasons) - _MAX_REASONS} more"] if len(reasons) > _MAX_REASONS else []
-    return "; ".join([*reasons[:_MAX_REASONS], *more, *notes])
-
-
-def unmapped_reason(service: str, count: int, item: str) -> str:
-    """Say that no model takes what a service sends, and what to do; `item` is a span or a log record."""
-    named, counted = service[:100], f"{count} {item}{'s' * (count != 1)}"
-    return (
-        f"service {named!r}, {counted}: no model takes them; add `traces: {{service: {named}}}` to a model's spec, "
-        f"or print a first spec: assay init --from-trace {shlex.quote(named)}"
-    )
 
 
 def _store(
@@ -117,23 +75,31 @@ def _store(
     evaluations = {span.number: found for span in spans if (found := evaluations_of(span))}
     matched: set[int] = set()  # evaluation spans whose event belongs to one of the models
     unmatched: dict[int, str] = {}
+    merged: Counter[str] = Counter()
+    taken: set[int] = set()
+    repeated = 0
+    traces = by_trace(spans)
     for mapping in mappings:
         selected = [span for span in spans if mapping.selects(span)]
+        event_of: Mapping[int, str] = {}
         if selected:
-            checked = events_from(mapping, selected, now)
-            verdict.refused.update(_reasons(mapping, checked.rejected))
-            frame, texts = span_texts.filled(site, mapping.events, checked.frame)
-            receipt = store_rows(site, mapping.events, dataclasses.replace(checked, frame=frame), now)
-            verdict.add(receipt)
-            if not receipt.duplicates:  # else some of the texts wait until the stored events are amended
-                span_texts.settle(site, texts)
+            stored = store_spans(site, mapping, selected, traces, now)
+            verdict.refused.update(_reasons(mapping, stored.rejected))
+            verdict.accepted += stored.accepted
+            verdict.duplicates += stored.duplicates
+            merged.update(stored.merged)
+            repeated += stored.duplicates
+            event_of = stored.event_of
+        own = {span.number for span in selected}
+        taken |= own
         if mapping.outcomes is None:
             continue
-        own = {span.number for span in selected}
         evaluated = [
-            (s.event_id, s, evaluations.get(s.number, {})) for s in selected if s.number not in verdict.refused
+            (event_of.get(s.number, s.event_id), s, evaluations.get(s.number, {}))
+            for s in selected
+            if s.number not in verdict.refused
         ]
-        evaluated += _about_others(spans, own, evaluations)
+        evaluated += _about_others(site, mapping, spans, own, evaluations)
         outcomes = outcomes_from(mapping, evaluated, now)
         if outcomes is None:
             continue
@@ -146,6 +112,38 @@ def _store(
         matched |= {span.number for _, span, _ in evaluated} - reasons.keys()
         unmatched.update((number, reason) for number, reason in reasons.items() if number not in own)
     verdict.refused.update((number, reason) for number, reason in unmatched.items() if number not in matched)
+    _count(verdict, mappings[0].traces.service, mappings, spans, taken, matched, merged, repeated)
+
+
+def _count(
+    verdict: SpanVerdict, service: str, mappings: Sequence[SpanMapping], spans: Sequence[Span], taken: set[int],
+    matched: set[int], merged: Counter[str], repeated: int,
+) -> None:  # fmt: skip
+    """Count every span of a service under one result."""
+    results: Counter[str] = Counter()
+    refused = sum(span.number in verdict.refused for span in spans)
+    results["rejected"] += refused
+    results.update(merged)
+    results["duplicate"] += repeated
+    kept = sum(number not in verdict.refused for number in taken)
+    results["stored"] += max(0, kept - repeated - merged.total())
+    kinds = {kind for mapping in mappings for kind in mapping.traces.spans}
+    for span in spans:
+        if span.number in taken or span.number in verdict.refused:
+            continue
+        if span.number in matched:
+            result = "evaluation"
+        elif is_carrier(span):
+            result = CARRIER
+        elif kind_of(span) in kinds:
+            result = WHERE
+        elif kind_of(span) != "other" or says_gen_ai(span):
+            result = KIND
+            verdict.kinds[kind_of(span)] += 1
+        else:
+            result = NO_CALL
+        results[result] += 1
+    verdict.results[service] = +results  # without zeros
 
 
 def _listable(checked: CheckedRows) -> Iterator[CheckedRows]:
@@ -158,11 +156,16 @@ def _listable(checked: CheckedRows) -> Iterator[CheckedRows]:
 
 
 def _about_others(
-    spans: Sequence[Span], own: set[int], evaluations: dict[int, dict[str, SpanEvaluation]]
-) -> list[tuple[str, Span, dict[str, SpanEvaluation]]]:
+    site: Site, mapping: SpanMapping, spans: Sequence[Span], own: set[int],
+    evaluations: dict[int, dict[str, SpanEvaluation]],
+) -> list[tuple[str, Span, dict[str, SpanEvaluation]]]:  # fmt: skip
     """Return the spans that are not events themselves but evaluate one, with its id and their evaluations."""
     others = [span for span in spans if span.number in evaluations and span.number not in own]
-    return [(of, span, evaluations[span.number]) for span in others if (of := evaluated_event(span)) is not None]
+    found = [(of, span, evaluations[span.number]) for span in others if (of := evaluated_event(span)) is not None]
+    if not found:
+        return []
+    standing = site.events.standing_for(mapping.events.spec.model, pl.Series([of for of, _, _ in found]))
+    return [(standing.get(of, of), span, made) for of, span, made in found]
 
 
 def _reasons(mapping: SpanMapping, rejections: Iterable[Rejection]) -> Iterable[tuple[int, str]]:

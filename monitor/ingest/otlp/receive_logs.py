@@ -14,12 +14,8 @@ from monitor.ingest.otlp.json_body import read_log_json
 from monitor.ingest.otlp.log_records import LogGroup, LogRecord, described_spans
 from monitor.ingest.otlp.mapping import SpanMapping, described_from
 from monitor.ingest.otlp.protobuf import read_log_protobuf
-from monitor.ingest.otlp.receive import (
-    listed_reasons,
-    mappings_by_service,
-    numbered_reasons,
-    unmapped_reason,
-)
+from monitor.ingest.otlp.receive import mappings_by_service
+from monitor.ingest.otlp.verdict import listed_reasons, numbered_reasons, unmapped_reason
 from monitor.site import Site
 
 

@@ -33,8 +33,9 @@ class Span:
     links: list[tuple[str, str]] = field(default_factory=list)  # trace and span id
     scope: str = ""  # the instrumentation that made the span
     dropped: int = 0  # attributes that the sender's limit cut off
-    kind: SpanKind | None = field(default=None, compare=False, repr=False)  # once it is known
-    # The messages in flattened attributes, once they are read.
+    # What is computed once: the kind, what was asked and answered, and the messages in flattened attributes.
+    kind: SpanKind | None = field(default=None, compare=False, repr=False)
+    said: list[str | None] = field(default_factory=list, compare=False, repr=False)
     flattened: dict[str, list[dict[str, Any]]] | None = field(default=None, compare=False, repr=False)
 
     @property

@@ -1,0 +1,48 @@
+"""Revisions: other records of events that are stored already, such as the fuller span of the same call.
+
+The row of an event keeps its id and its number; a revision with `@seq` takes its place in everything that is read, the
+newest of several. The rows of the table of events are never changed.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def newest_revisions(revisions: "pl.LazyFrame") -> "pl.DataFrame":
+    """The newest revision of each event that has one: `@seq` of the event and `seq` of the revision."""
+    import polars as pl
+
+    numbers = revisions.select("@seq", "seq").filter(pl.col("@seq").is_not_null())
+    return numbers.group_by("@seq").agg(pl.col("seq").max()).collect()
+
+
+def overlaid(
+    rows: "pl.LazyFrame", revisions: "pl.LazyFrame", newest: "pl.DataFrame", bounds: Mapping[str, Any]
+) -> "pl.LazyFrame":
+    """Rows of events with their revisions in their place.
+
+    Args:
+        rows: rows of the table of events within the bounds.
+        revisions: all rows of the table of revisions.
+        newest: `newest_revisions` of them.
+        bounds: those of `LakeTable.scan_at`; `keys` are ids of events.
+    """
+    import polars as pl
+
+    columns = rows.collect_schema().names()
+    if newest.is_empty() or "seq" not in columns:
+        return rows
+    instead = revisions.filter(pl.col("seq").is_in(newest["seq"].implode()))
+    instead = instead.drop("seq", "event_id", "@id", "@reason").rename({"@seq": "seq", "@of": "event_id"})
+    if (keys := bounds.get("keys")) is not None:
+        instead = instead.filter(pl.col("event_id").is_in(keys.implode()))
+    for column, first, end in (("seq", "from_seq", "to_seq"), ("ts", "from_ts", "to_ts")):
+        if bounds.get(first) is not None:
+            instead = instead.filter(pl.col(column) >= bounds[first])
+        if bounds.get(end) is not None:
+            instead = instead.filter(pl.col(column) < bounds[end])
+    kept = rows.filter(~pl.col("seq").is_in(newest["@seq"].implode()))
+    return pl.concat([kept, instead], how="diagonal").select(columns)

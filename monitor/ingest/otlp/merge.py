@@ -1,0 +1,100 @@
+"""Divide the spans of a request into those that become events and those that describe a call of another span."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from monitor.ingest.otlp.calls import Call, best_call, call_span, may_share_calls, spans_above
+from monitor.ingest.otlp.mapping import SpanMapping
+from monitor.ingest.otlp.recent import RecentCalls
+from monitor.ingest.otlp.spans import Span
+
+
+@dataclass
+class Division:
+    """What becomes of each span."""
+
+    events: list[Span] = field(default_factory=list)  # events of their own, in the order of the request
+    merged: list[tuple[Span, str]] = field(default_factory=list)  # spans that never count, with their event
+    fuller: list[tuple[Span, Call]] = field(default_factory=list)  # spans that may take the place of a stored event
+    repeated: int = 0  # spans that were merged before
+    calls: list[tuple[str, Call]] = field(default_factory=list)  # new ones, with their trace
+
+    @property
+    def event_of(self) -> Mapping[int, str]:
+        """The event of each span that has none of its own; by its number."""
+        of_merged = {span.number: event_id for span, event_id in self.merged}
+        return of_merged | {span.number: call.event_id for span, call in self.fuller}
+
+
+def divided(
+    mapping: SpanMapping, recent: RecentCalls, selected: Sequence[Span], by_trace: Mapping[str, Sequence[Span]]
+) -> Division:
+    """Divide the spans that a mapping selects.
+
+    Args:
+        mapping: how full a span is depends on its columns.
+        recent: the model's recent calls; its lock is held.
+        selected: the spans.
+        by_trace: all spans of the request by trace.
+    """
+    found = Division()
+    of_trace: dict[str, list[Span]] = {}
+    for span in selected:
+        of_trace.setdefault(span.trace_id, []).append(span)
+    for trace, spans in of_trace.items():
+        known = recent.of(trace)
+        if known or (len(spans) > 1 and may_share_calls(spans, by_trace[trace])):
+            _divide_trace(mapping, found, known, spans, by_trace[trace])
+        else:
+            found.events += spans
+            found.calls += [(trace, Call(span.event_id, [call_span(span)])) for span in spans]
+    found.events.sort(key=lambda span: span.number)
+    return found
+
+
+def _divide_trace(
+    mapping: SpanMapping, found: Division, known: Sequence[Call], spans: Sequence[Span], everything: Sequence[Span]
+) -> None:
+    above = spans_above(everything)
+    calls = list(known)
+    new: dict[int, list[Span]] = {}  # by the identity of the call
+    # A span within another ends first, so what is outside is compared with all that is inside.
+    for span in sorted(spans, key=lambda s: (s.end, -len(above.get(s.span_id, ())))):
+        one = call_span(span, above.get(span.span_id, frozenset()))
+        call = next((c for c in calls if c.of(span.event_id)), None)
+        sent_again = call is not None
+        call = call or best_call(one, calls)
+        if call is None:
+            call = Call(span.event_id)
+            calls.append(call)
+            new[id(call)] = []
+        if id(call) in new:
+            new[id(call)].append(span)
+        elif sent_again and span.event_id != call.event_id and not _is_fuller(mapping, span, call):
+            found.repeated += 1
+            continue
+        else:
+            found.fuller.append((span, call))
+        if not sent_again:
+            call.spans.append(one)
+    for call in calls:
+        if of_call := new.get(id(call)):
+            _choose(mapping, found, call, of_call)
+
+
+def _choose(mapping: SpanMapping, found: Division, call: Call, spans: Sequence[Span]) -> None:
+    best = max(spans, key=lambda s: (mapping.fullness(s), s.end > 0, len(s.attributes) + len(s.events), s.end))
+    call.event_id = best.event_id
+    found.events.append(best)
+    found.calls.append((best.trace_id, call))
+    found.merged += [(span, best.event_id) for span in spans if span is not best]
+
+
+def _is_fuller(mapping: SpanMapping, span: Span, call: Call) -> bool:
+    return call.fullness is None or mapping.fullness(span) > call.fullness
+
+
+def without_event(division: Division, refused: Mapping[int, str]) -> Iterator[Span]:
+    """The spans of calls whose chosen span was refused."""
+    gone = {span.event_id for span in division.events if span.number in refused}
+    return (span for span, event_id in division.merged if event_id in gone)
