@@ -1,7 +1,7 @@
 """Revisions: other records of events that are stored already, such as the fuller span of the same call.
 
 The row of an event keeps its id and its number; a revision with `@seq` takes its place in everything that is read, the
-newest of several. The rows of the table of events are never changed.
+newest of several. What a revision lacks is read from the row, to which later amendments are written.
 """
 
 from collections.abc import Mapping
@@ -44,5 +44,9 @@ def overlaid(
             instead = instead.filter(pl.col(column) >= bounds[first])
         if bounds.get(end) is not None:
             instead = instead.filter(pl.col(column) < bounds[end])
+    stored = rows.filter(pl.col("seq").is_in(newest["@seq"].implode()))
+    amended = stored.select("event_id", pl.exclude("event_id").name.suffix("\0stored"))
+    filled = [pl.coalesce(name, f"{name}\0stored").alias(name) for name in columns if name not in ("event_id", "seq")]
+    joined = instead.join(amended, on="event_id", how="left").with_columns(filled)
     kept = rows.filter(~pl.col("seq").is_in(newest["@seq"].implode()))
-    return pl.concat([kept, instead], how="diagonal").select(columns)
+    return pl.concat([kept, joined], how="diagonal").select(columns)

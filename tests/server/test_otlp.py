@@ -239,8 +239,12 @@ def test_json_and_gzip_are_taken_and_spans_of_no_interest_are_no_trouble(shop: A
     one, other = now_span(1), now_span(2, {"gen_ai.operation.name": "embeddings"})
     body = gzip.compress(as_json(request(one, other)))
     answer = post(shop, body, "application/json", **{"Content-Encoding": "gzip"})
-    assert (answer.status_code, answer.json()) == (200, {})
+    assert answer.json()["partialSuccess"]["rejectedSpans"] == "0"
+    assert "1 span without an event" in answer.json()["partialSuccess"]["errorMessage"]
     assert stored(shop, f"{one['trace']}-{one['id']}").status_code == 200
+    rejected, message = partial(post(shop, request(other).SerializeToString()))
+    assert (rejected, message[-13:]) == (0, "(embedding 1)")
+    other["attributes"] = {"http.request.method": "GET"}
     assert partial(post(shop, request(other).SerializeToString())) == (0, "")
     assert partial(post(shop, b"")) == (0, "")
 

@@ -43,7 +43,7 @@ class Call:
 
     event_id: str
     spans: list[CallSpan] = field(default_factory=list)
-    fullness: int | None = None  # how many columns the event has a value for; None if only its row knows
+    filled: int | None = None  # the columns that the event has a value for, a bit each; None if only its row knows
 
     def of(self, event_id: str) -> CallSpan | None:
         return next((span for span in self.spans if span.event_id == event_id), None)

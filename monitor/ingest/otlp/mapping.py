@@ -1,7 +1,7 @@
 """Map spans to the events and outcomes of one model."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -56,9 +56,10 @@ class SpanMapping:
     answered: str | None = None
     latency: str | None = None
 
-    def fullness(self, span: Span) -> int:
-        """How many of the event's columns the span has a value for."""
-        return sum(self.columns[name](span) is not None for name in self.events.spec.event_columns)
+    def filled(self, span: Span) -> int:
+        """Which of the event's columns the span has a value for: bit i for column i."""
+        columns = self.events.spec.event_columns
+        return sum(1 << i for i, name in enumerate(columns) if self.columns[name](span) is not None)
 
     def selects(self, span: Span) -> bool:
         if kind_of(span) not in self.traces.spans:
@@ -104,14 +105,30 @@ def default_sources(spec: ModelSpec, name: str, column: Column) -> tuple[str, ..
     return (name, by_role) if by_role and written and first else (name,)
 
 
-def events_from(mapping: SpanMapping, spans: Sequence[Span], now: datetime) -> CheckedRows:
-    """Map spans to events. The line of a rejection is the number of its span; reasons name types, never values."""
+def events_from(
+    mapping: SpanMapping, spans: Sequence[Span], now: datetime, others: Mapping[str, Sequence[Span]] | None = None
+) -> CheckedRows:
+    """Map spans to events. The line of a rejection is the number of its span; reasons name types, never values.
+
+    Args:
+        mapping: says where each column finds its value.
+        spans: the spans.
+        now: the current time.
+        others: further spans of an event, by its id, which have what its span lacks.
+    """
     batch = _Batch(spans)
     columns = {"event_id": pl.Series("event_id", [span.event_id for span in spans], dtype=pl.String)}
     for name, kind in mapping.events.columns.items():
         if name != "event_id":
             get = mapping.columns[name]
             values = [get(span) for span in spans]
+            if others:
+                values = [
+                    next((v for s in others.get(span.event_id, ()) if (v := get(s)) is not None), None)
+                    if value is None
+                    else value
+                    for span, value in zip(spans, values, strict=True)
+                ]
             columns[name] = batch.series(name, kind, values, mapping.events.dimensions.get(name, 0))
     batch.refuse_ids()
     # The time of the event is when the model has answered.

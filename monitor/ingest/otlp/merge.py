@@ -15,15 +15,21 @@ class Division:
 
     events: list[Span] = field(default_factory=list)  # events of their own, in the order of the request
     merged: list[tuple[Span, str]] = field(default_factory=list)  # spans that never count, with their event
-    fuller: list[tuple[Span, Call]] = field(default_factory=list)  # spans that may take the place of a stored event
-    repeated: int = 0  # spans that were merged before
+    later: list[tuple[Span, Call, bool]] = field(default_factory=list)  # of a stored call; whether the span is known
     calls: list[tuple[str, Call]] = field(default_factory=list)  # new ones, with their trace
 
     @property
     def event_of(self) -> Mapping[int, str]:
         """The event of each span that has none of its own; by its number."""
         of_merged = {span.number: event_id for span, event_id in self.merged}
-        return of_merged | {span.number: call.event_id for span, call in self.fuller}
+        return of_merged | {span.number: call.event_id for span, call, _ in self.later}
+
+    def others(self) -> Mapping[str, Sequence[Span]]:
+        """The merged spans of each event that has some."""
+        found: dict[str, list[Span]] = {}
+        for span, event_id in self.merged:
+            found.setdefault(event_id, []).append(span)
+        return found
 
 
 def divided(
@@ -62,7 +68,7 @@ def _divide_trace(
     for span in sorted(spans, key=lambda s: (s.end, -len(above.get(s.span_id, ())))):
         one = call_span(span, above.get(span.span_id, frozenset()))
         call = next((c for c in calls if c.of(span.event_id)), None)
-        sent_again = call is not None
+        is_known = call is not None
         call = call or best_call(one, calls)
         if call is None:
             call = Call(span.event_id)
@@ -70,12 +76,9 @@ def _divide_trace(
             new[id(call)] = []
         if id(call) in new:
             new[id(call)].append(span)
-        elif sent_again and span.event_id != call.event_id and not _is_fuller(mapping, span, call):
-            found.repeated += 1
-            continue
         else:
-            found.fuller.append((span, call))
-        if not sent_again:
+            found.later.append((span, call, is_known))
+        if not is_known:
             call.spans.append(one)
     for call in calls:
         if of_call := new.get(id(call)):
@@ -83,15 +86,13 @@ def _divide_trace(
 
 
 def _choose(mapping: SpanMapping, found: Division, call: Call, spans: Sequence[Span]) -> None:
-    best = max(spans, key=lambda s: (mapping.fullness(s), s.end > 0, len(s.attributes) + len(s.events), s.end))
+    best = max(
+        spans, key=lambda s: (mapping.filled(s).bit_count(), s.end > 0, len(s.attributes) + len(s.events), s.end)
+    )
     call.event_id = best.event_id
     found.events.append(best)
     found.calls.append((best.trace_id, call))
     found.merged += [(span, best.event_id) for span in spans if span is not best]
-
-
-def _is_fuller(mapping: SpanMapping, span: Span, call: Call) -> bool:
-    return call.fullness is None or mapping.fullness(span) > call.fullness
 
 
 def without_event(division: Division, refused: Mapping[int, str]) -> Iterator[Span]:

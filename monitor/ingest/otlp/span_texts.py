@@ -174,12 +174,18 @@ def _join(site: Site, target: Target) -> int:
     if not ids:
         return 0
     known = site.events.are_stored(name, pl.Series("event_id", ids, dtype=pl.String))
-    stored = [event_id for event_id, is_known in zip(ids, known, strict=True) if is_known][:MAX_JOINED]
+    others = [event_id for event_id, is_known in zip(ids, known, strict=True) if not is_known]
+    stands = site.events.standing_for(name, pl.Series(others, dtype=pl.String)) if others else {}
+    stored = [i for i, is_known in zip(ids, known, strict=True) if is_known or i in stands][:MAX_JOINED]
     with site.database.read() as db:
-        ready = [row for row in _of_events(db, store.model(db, name), stored) if row.waits]
+        waiting = [row for row in _of_events(db, store.model(db, name), stored) if row.waits]
+    # Of two spans of one call, one has its turn now.
+    ready = list({stands.get(row.event_id, row.event_id): row for row in waiting}.values())
     if not ready:
         return 0
-    site.events.amend_events(name, _values(target, ready))
+    values = _values(target, ready)
+    events = [stands.get(event_id, event_id) for event_id in values["event_id"]]
+    site.events.amend_events(name, values.with_columns(pl.Series("event_id", events, dtype=pl.String)))
     with site.database.write() as db:
         _settle(db, ready)
     return len(ready)

@@ -34,9 +34,9 @@ class Span:
     scope: str = ""  # the instrumentation that made the span
     dropped: int = 0  # attributes that the sender's limit cut off
     # What is computed once: the kind, what was asked and answered, and the messages in flattened attributes.
-    kind: SpanKind | None = field(default=None, compare=False, repr=False)
-    said: list[str | None] = field(default_factory=list, compare=False, repr=False)
-    flattened: dict[str, list[dict[str, Any]]] | None = field(default=None, compare=False, repr=False)
+    kind: SpanKind | None = field(default=None, init=False, compare=False, repr=False)
+    said: list[str | None] = field(default_factory=list, init=False, compare=False, repr=False)
+    flattened: dict[str, list[dict[str, Any]]] | None = field(default=None, init=False, compare=False, repr=False)
 
     @property
     def event_id(self) -> str:

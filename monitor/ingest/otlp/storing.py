@@ -18,7 +18,6 @@ from monitor.ingest.otlp.recent import RecentCalls, recent_calls
 from monitor.ingest.otlp.spans import Span
 from monitor.ingest.otlp.verdict import MERGED, SENT_AGAIN
 from monitor.ingest.receive import store_revisions, store_rows
-from monitor.ingest.validate import EARLIEST_TIME, MAX_CLOCK_AHEAD
 from monitor.site import Site
 
 
@@ -49,121 +48,148 @@ def store_spans(
 class _Storing:
     def __init__(self, site: Site, mapping: SpanMapping, recent: RecentCalls, now: datetime) -> None:
         self.site, self.mapping, self.recent, self.now = site, mapping, recent, now
-        self.model = mapping.events.spec.model
+        self.target, self.model = mapping.events, mapping.events.spec.model
         self.done = StoredSpans()
-        self.full: dict[str, int] = {}  # how full the new events are, by id
+        self.filled: dict[str, int] = {}  # the columns of the new events that have a value, by id
 
     def store(self, division: Division) -> StoredSpans:
-        refused = self._append(division.events)
+        refused = self._append(division.events, division.others())
         others = list(without_event(division, refused)) if refused else []
         if others:  # the chosen span of a call does not fit: another one is its event
-            refused |= self._append(others)
+            refused |= self._append(others, {})
         self.done.event_of = dict(division.event_of)
-        self.done.duplicates += division.repeated
         for trace, call in division.calls:
-            if call.event_id in self.full:
-                call.fullness = self.full[call.event_id]
+            if call.event_id in self.filled:
+                call.filled = self.filled[call.event_id]
                 self.recent.add(trace, call)
-        merged = [(s, of) for s, of in division.merged if s.event_id != of and of in self.full]
+        merged = [(s, of) for s, of in division.merged if s.event_id != of and of in self.filled]
         self.done.merged[SENT_AGAIN] += sum(s.event_id == of for s, of in division.merged)
-        if merged:
-            self.done.merged[MERGED] += store_revisions(self.site, self.mapping.events, self._named(merged), self.now)
-        if division.fuller:
-            self._revise(division.fuller)
+        self._name(merged)
+        if division.later:
+            self._revise(division.later)
         return self.done
 
-    def _append(self, spans: Sequence[Span]) -> dict[int, str]:
+    def _append(self, spans: Sequence[Span], others: Mapping[str, Sequence[Span]]) -> dict[int, str]:
         """Store spans as events; returns the event ids of those that were refused, by number."""
         if not spans:
             return {}
-        checked = events_from(self.mapping, spans, self.now)
-        frame, texts = span_texts.filled(self.site, self.mapping.events, checked.frame)
+        checked = events_from(self.mapping, spans, self.now, others)
+        frame, texts = span_texts.filled(self.site, self.target, checked.frame)
         checked = replace(checked, frame=frame)
-        receipt = store_rows(self.site, self.mapping.events, checked, self.now)
+        receipt = store_rows(self.site, self.target, checked, self.now)
         if not receipt.duplicates:  # else some of the texts wait until the stored events are amended
             span_texts.settle(self.site, texts)
         self.done.rejected += checked.rejected
         self.done.accepted += receipt.accepted
-        self.full |= zip(checked.frame["event_id"], _fullness(checked.frame, self.mapping), strict=True)
+        self.filled |= zip(frame["event_id"], _filled(frame, self.mapping), strict=True)
         if receipt.repeated:  # sent again after a start, or by way of another process
             again = set(receipt.repeated)
-            self._revise([(s, Call(s.event_id)) for s in spans if s.number in again])
+            self._revise([(s, Call(s.event_id), True) for s in spans if s.number in again])
         lines = {one.line for one in checked.rejected}
         return {span.number: span.event_id for span in spans if span.number in lines}
 
-    def _revise(self, candidates: Sequence[tuple[Span, Call]]) -> None:
-        """Store spans of calls whose event is stored: in its place those that are fuller, of the others the id."""
-        full = {span.number: self.mapping.fullness(span) for span, _ in candidates}
-        stored = self._stored(c.event_id for s, c in candidates if _may_be_fuller(s, c, full[s.number]))
-        chosen: dict[str, tuple[Span, str]] = {}
+    def _revise(self, candidates: Sequence[tuple[Span, Call, bool]]) -> None:
+        """Add spans of calls whose event is stored: the fuller one counts, and has what it lacks from the others."""
+        filled = {span.number: self.mapping.filled(span) for span, _, _ in candidates}
+        stored = self._stored(c.event_id for s, c, _ in candidates if _may_add(s, c, filled[s.number]))
+        adding: dict[str, list[tuple[Span, bool]]] = {}
         named: list[tuple[Span, str]] = []
-        for span, call in candidates:
-            row, fullness = stored.get(call.event_id), full[span.number]
-            sent_again = span.event_id == call.event_id
-            if row is not None:
-                call.fullness = row["fullness"]
-            if row is not None and (
-                fullness > row["fullness"]
-                or (sent_again and fullness == row["fullness"] and span.end // 1000 > row["ts"])
-            ):
-                if (before := chosen.pop(call.event_id, None)) is not None and before[0].event_id != call.event_id:
-                    named.append((before[0], call.event_id))
-                chosen[call.event_id] = (span, SENT_AGAIN if sent_again else MERGED)
-                row |= {"fullness": fullness, "ts": span.end // 1000}
-                call.fullness = fullness
+        for span, call, is_known in candidates:
+            row, has = stored.get(call.event_id), filled[span.number]
+            if row is not None and (row.adds(has) or row.is_fuller(span, has)):
+                adding.setdefault(call.event_id, []).append((span, row.is_fuller(span, has)))
+                row.take(span, has)
                 if (known := call.of(span.event_id)) is not None:
                     known.end = span.end
-            elif sent_again:
+            elif is_known:
                 self.done.duplicates += 1
             else:
                 named.append((span, call.event_id))
-        if named:
-            new = store_revisions(self.site, self.mapping.events, self._named(named), self.now)
-            self.done.merged[MERGED] += new
-            self.done.duplicates += len(named) - new
-        if chosen:
-            self._replace(chosen, stored)
+            call.filled = call.filled if row is None else row.filled
+        self._name(named)
+        if adding:
+            self._replace(adding, stored)
 
-    def _replace(self, chosen: Mapping[str, tuple[Span, str]], stored: Mapping[str, dict[str, Any]]) -> None:
-        of_span = {span.number: (event_id, reason) for event_id, (span, reason) in chosen.items()}
-        checked = events_from(self.mapping, [span for span, _ in chosen.values()], self.now)
+    def _name(self, spans: Sequence[tuple[Span, str]]) -> None:
+        """Store that the ids of spans stand for events."""
+        if not spans:
+            return
+        frame = pl.DataFrame({
+            "@id": [s.event_id for s, _ in spans], "@of": [of for _, of in spans],
+            "@reason": [MERGED] * len(spans), "event_id": [s.event_id for s, _ in spans],
+            "ts": pl.Series([self.now], dtype=pl.Datetime("us", "UTC")).new_from_index(0, len(spans)),
+            "trace_id": [s.trace_id for s, _ in spans], "span_id": [s.span_id for s, _ in spans],
+        })  # fmt: skip
+        new = store_revisions(self.site, self.target, frame, self.now)
+        self.done.merged[MERGED] += new
+        self.done.duplicates += len(spans) - new
+
+    def _replace(self, adding: Mapping[str, Sequence[tuple[Span, bool]]], stored: Mapping[str, "_StoredEvent"]) -> None:
+        spans = [span for of_event in adding.values() for span, _ in of_event]
+        checked = events_from(self.mapping, spans, self.now)
         self.done.rejected += checked.rejected
-        of = [of_span[line] for line in checked.lines]
-        digests = [hashlib.sha256(repr(row).encode()).hexdigest()[:16] for row in checked.frame.iter_rows()]
-        frame = checked.frame.with_columns(
-            pl.Series("@id", [f"{i}:{d}" for i, d in zip(checked.frame["event_id"], digests, strict=True)], pl.String),
-            pl.Series("@of", [event_id for event_id, _ in of], pl.String),
-            pl.Series("@seq", [stored[event_id]["seq"] for event_id, _ in of], pl.Int64),
-            pl.Series("@reason", [reason for _, reason in of], pl.String),
-        )
-        new = store_revisions(self.site, self.mapping.events, frame, self.now)
-        if new:
-            self.done.merged.update(reason for _, reason in of)
-        else:
-            self.done.duplicates += frame.height
+        sent = dict(zip(checked.lines, checked.frame.to_dicts(), strict=True))
+        rows = []
+        for event_id, of_event in adding.items():
+            event, last = stored[event_id], None
+            values = event.values(checked.frame.columns, self.target.spec.with_role("subject"))
+            for span, fuller in of_event:
+                if (new := sent.get(span.number)) is None:  # rejected
+                    continue
+                first, second = (new, values) if fuller else (values, new)
+                values = {n: second[n] if first[n] is None else first[n] for n in values}
+                last = span
+                self.done.merged[SENT_AGAIN if span.event_id == event_id else MERGED] += 1
+                if span.event_id != event_id:
+                    rows.append({"event_id": span.event_id, "@id": span.event_id, "@of": event_id, "ts": self.now})
+            if last is not None:
+                digest = hashlib.sha256(repr(sorted(values.items())).encode()).hexdigest()[:16]
+                found = {"event_id": event_id, "@id": f"{event_id}:{digest}", "@of": event_id, "@seq": event.seq}
+                rows.append(values | found)
+        if rows:
+            own = {"@id": pl.String(), "@of": pl.String(), "@seq": pl.Int64()}
+            frame = pl.DataFrame(rows, schema={**checked.frame.schema, **own})
+            store_revisions(self.site, self.target, frame.with_columns(pl.lit(MERGED).alias("@reason")), self.now)
 
-    def _stored(self, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """Number, end in microseconds and fullness of stored events."""
+    def _stored(self, ids: Iterable[str]) -> dict[str, "_StoredEvent"]:
         wanted = pl.Series(list(dict.fromkeys(ids)), dtype=pl.String)
         if wanted.is_empty():
             return {}
         rows = self.site.events.events_of(self.model, wanted)
-        found = rows.select("event_id", "seq", pl.col("ts").dt.epoch("us"))
-        found = found.with_columns(pl.Series("fullness", _fullness(rows, self.mapping), pl.Int64))
-        return {row["event_id"]: row for row in found.to_dicts()}
+        filled = _filled(rows, self.mapping)
+        ends = rows["ts"].dt.epoch("us")
+        return {
+            row["event_id"]: _StoredEvent(row, row["seq"], bits, end)
+            for row, bits, end in zip(rows.iter_rows(named=True), filled, ends, strict=True)
+        }
 
-    def _named(self, spans: Sequence[tuple[Span, str]]) -> pl.DataFrame:
-        """Revisions that only say that the id of a span stands for an event."""
-        first, last = EARLIEST_TIME, self.now + MAX_CLOCK_AHEAD
-        ends = [(s.end or s.start) // 1000 for s, _ in spans]
-        low, high = (int(at.timestamp() * 1e6) for at in (first, last))
-        instead = int(self.now.timestamp() * 1e6)
-        return pl.DataFrame({
-            "@id": [s.event_id for s, _ in spans], "@of": [of for _, of in spans],
-            "@reason": [MERGED] * len(spans), "event_id": [s.event_id for s, _ in spans],
-            "ts": pl.Series([at if low <= at <= high else instead for at in ends]).cast(pl.Datetime("us", "UTC")),
-            "trace_id": [s.trace_id for s, _ in spans], "span_id": [s.span_id for s, _ in spans],
-        })  # fmt: skip
+
+@dataclass(slots=True)
+class _StoredEvent:
+    """An event as readers see it, and then with what is being added."""
+
+    row: Mapping[str, Any]
+    seq: int
+    filled: int
+    end: int  # microseconds since 1970
+
+    def adds(self, filled: int) -> bool:
+        return bool(filled & ~self.filled)
+
+    def is_fuller(self, span: Span, filled: int) -> bool:
+        """Whether a span counts before the event: it has more values, or is a later record of the event's own span."""
+        more = filled.bit_count() - self.filled.bit_count()
+        return more > 0 or (more == 0 and span.event_id == self.row["event_id"] and span.end // 1000 > self.end)
+
+    def take(self, span: Span, filled: int) -> None:
+        self.end = span.end // 1000 if self.is_fuller(span, filled) else self.end
+        self.filled |= filled
+
+    def values(self, columns: Sequence[str], subjects: Sequence[str]) -> dict[str, Any]:
+        """The values of these columns; a digest of a subject is marked, so that it is not digested again."""
+        found = {name: self.row.get(name) for name in columns}
+        marked = {name: f"[subject:{found[name]}]" for name in subjects if found.get(name) is not None}
+        return found | marked
 
 
 def by_trace(spans: Sequence[Span]) -> Mapping[str, Sequence[Span]]:
@@ -173,17 +199,22 @@ def by_trace(spans: Sequence[Span]) -> Mapping[str, Sequence[Span]]:
     return found
 
 
-def _fullness(rows: pl.DataFrame, mapping: SpanMapping) -> list[int]:
-    """How many of the event's columns each row has a value for, as `SpanMapping.fullness`."""
-    columns = [name for name in mapping.events.spec.event_columns if name in rows.columns]
-    if not columns:
-        return [0] * rows.height
-    return rows.select(pl.sum_horizontal(pl.col(columns).is_not_null().cast(pl.Int64))).to_series().to_list()
+def _filled(rows: pl.DataFrame, mapping: SpanMapping) -> list[int]:
+    """Which of the event's columns each row has a value for, as `SpanMapping.filled`."""
+    bits = [0] * rows.height
+    for i, name in enumerate(mapping.events.spec.event_columns):
+        if name in rows.columns:
+            column = rows[name]
+            if not column.null_count():
+                bits = [one | 1 << i for one in bits]
+            elif column.null_count() < rows.height:
+                bits = [one | has << i for one, has in zip(bits, column.is_not_null(), strict=True)]
+    return bits
 
 
-def _may_be_fuller(span: Span, call: Call, fullness: int) -> bool:
-    """Whether a span may take the place of the call's event; the stored row decides."""
-    if call.fullness is None or fullness > call.fullness:
+def _may_add(span: Span, call: Call, filled: int) -> bool:
+    """Whether a span may add to the call's event; the stored row decides."""
+    if call.filled is None or filled & ~call.filled or filled.bit_count() > call.filled.bit_count():
         return True
     known = call.of(span.event_id) if span.event_id == call.event_id else None
-    return known is not None and fullness == call.fullness and span.end // 1000 > known.end // 1000
+    return known is not None and filled == call.filled and span.end // 1000 > known.end // 1000

@@ -7,14 +7,17 @@ from typing import Any
 import pytest
 
 from monitor.ingest.media import IDENTITY, PROTOBUF
+from monitor.ingest.otlp import span_texts
 from monitor.ingest.otlp.receive import receive_traces
+from monitor.ingest.otlp.receive_logs import receive_logs
 from monitor.ingest.otlp.recent import CALLS
 from monitor.ingest.otlp.verdict import SpanVerdict
+from monitor.ingest.receive import target_of
 from monitor.service import apply_spec
 from monitor.site import Site
 from monitor.spec.parse import parse_spec
 from monitor.upkeep.export import export
-from tests.monitor.ingest.otlp.requests import START, TRACE, request, span
+from tests.monitor.ingest.otlp.requests import START, TRACE, log, logs, request, span
 
 COLUMNS = {
     "input": {"role": "input", "type": "text"}, "output": {"role": "prediction", "type": "text"},
@@ -159,6 +162,29 @@ def test_an_outcome_finds_the_event_by_the_id_of_either_span(shop: Site) -> None
     event = shop.events.event("shop", f"{TRACE}-{INNER['id']}")
     assert event is not None
     assert (event["relevance"], event["output"]) == (0.75, "Rainy")
+
+
+def test_texts_of_log_records_reach_the_event_by_the_id_of_either_span(shop: Site) -> None:
+    bare = {"attributes": {"gen_ai.operation.name": "chat", "gen_ai.request.model": "m"}}
+    send(shop, INNER | bare, scopes=["b"])
+    send(shop, FRAMEWORK | bare | {"attributes": bare["attributes"] | {"gen_ai.usage.input_tokens": 3}}, scopes=["a"])
+    for of, name, text in ((1, "gen_ai.choice", "Rainy"), (2, "gen_ai.user.message", "Weather?")):
+        message = {"content": text} if of == 2 else {"index": 0, "message": {"content": text}}
+        receive_logs(shop, logs(log(of, name, message)).SerializeToString(), PROTOBUF, IDENTITY)
+    for _ in range(2):
+        span_texts.join(shop, target_of(shop, "shop", "events"), at_once=True)
+    (event,) = stored(shop)
+    assert (event["input"], event["output"], event["input_tokens"]) == ("Weather?", "Rainy", 3.0)
+
+
+def test_what_the_fuller_span_lacks_is_taken_from_the_other(shop: Site) -> None:
+    tokens = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "m", "gen_ai.usage.input_tokens": 7}
+    texts = FRAMEWORK | {"attributes": ASKED | {"output.value": "Rainy", "llm.model_name": "m"}}
+    counted = INNER | {"attributes": tokens}
+    send(shop, texts, counted, scopes="ab")
+    send(shop, texts | {"trace": "ab" * 16}, scopes="a")
+    send(shop, counted | {"trace": "ab" * 16}, scopes="b")
+    assert [(e["output"], e["input_tokens"]) for e in stored(shop)] == [("Rainy", 7.0)] * 2
 
 
 def test_an_export_has_the_fuller_record_and_the_number_of_events_stays(shop: Site) -> None:
