@@ -103,6 +103,16 @@ def number_levels(numbers: "pl.Series") -> "pl.Series":
     return named.replace_strict(distinct.cast(pl.String), pl.Series(found, dtype=pl.String), default=None)
 
 
+def as_levels(values: "pl.Series") -> "pl.Series":
+    """The level of each value of any column that is compared as a category, shape (n,), as texts."""
+    import polars as pl
+
+    if values.dtype.is_numeric():
+        return number_levels(values)
+    texts = values.cast(pl.String)
+    return texts if values.dtype == pl.Boolean else levels(texts)
+
+
 def _float_levels(numbers: "pl.Series") -> "pl.Series":
     import polars as pl
 

@@ -134,7 +134,7 @@ def _typed(series: pl.Series, kind: ColumnType) -> tuple[pl.Series, pl.Series]:
     found = typed_column(series, kind)
     if found is None:
         raise _refused(series, kind)
-    return found
+    return found.values, pl.Series([False]).new_from_index(0, len(series)) if found.misfits is None else found.misfits
 
 
 def _times(series: pl.Series, reading: str) -> tuple[pl.Series, pl.Series]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from core.arrays import Floats, Ints
 from core.errors import IntegrityFailureError
 from monitor.kpi.intervals import Z95
+from monitor.levels import as_levels, level
 from monitor.spec.model import ModelSpec
 
 FORMAT: Final = "assay-estimator/2"
@@ -87,8 +88,8 @@ class Features:
 
     def _column(self, values: pl.Series, levels: tuple[str, ...] | None) -> Floats:
         if levels is not None:
-            codes = {level: float(i) for i, level in enumerate(levels)}
-            values = values.cast(pl.String).replace_strict(codes, default=None, return_dtype=pl.Float64)
+            codes = {level(name) or name: float(i) for i, name in enumerate(levels)}
+            values = as_levels(values).replace_strict(codes, default=None, return_dtype=pl.Float64)
         found = values.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy().astype(np.float64)
         return np.where(np.isfinite(found), found, np.nan)
 
@@ -102,7 +103,7 @@ def features(spec: ModelSpec, frame: pl.DataFrame) -> Features:
     levels = {}
     for name in names:
         if spec.columns[name].type == "category":
-            counts = frame[name].cast(pl.String).drop_nulls().value_counts(sort=True, name="rows")
+            counts = as_levels(frame[name]).drop_nulls().value_counts(sort=True, name="rows")
             ordered = counts.sort("rows", name, descending=[True, False])
             levels[name] = tuple(ordered[name].head(MAX_LEVELS).to_list())
     return Features(tuple(names), levels)

@@ -16,6 +16,7 @@ from monitor.estimate.base import Estimate, EstimationMethod, Features
 from monitor.estimate.expected import METRICS, PROBABILITY_ONLY
 from monitor.estimate.matching import Matching, fit_matching, quantiles, rank_of
 from monitor.estimate.trees import Trees, fit_share
+from monitor.levels import level
 from monitor.spec.model import ModelSpec
 
 ISOTONIC_FROM_LABELS: Final = 1000  # with fewer labels a logistic curve (Platt), which has two parameters
@@ -221,7 +222,7 @@ def fit_cbpe(spec: ModelSpec, frame: pl.DataFrame) -> Cbpe:
         )
     rows = base.sample(rows, base.MAX_LABELS)
     values = _numbers(rows[score])
-    declared = spec.columns[score].positive
+    declared = level(spec.columns[score].positive or "")
     if declared is None and ((values < 0) | (values > 1)).any():
         raise InsufficientDataError(
             "the scores lie outside 0..1; declare `positive` for a score that is no probability"

@@ -164,7 +164,7 @@ def _columns(target: Target, table: pa.Table, now: datetime, limit_mb: int) -> C
     if target.timed:
         columns["ts"] = _times(table["ts"], target.span(now))
     frame, good = target.good(pl.DataFrame(columns), now)
-    misfits = {name: column.misfits for name, column in typed.items() if column.misfits.any()}
+    misfits = {name: column.misfits for name, column in typed.items() if column.misfits is not None}
     for mask in misfits.values():
         good &= ~mask
     if good.all():
@@ -173,9 +173,9 @@ def _columns(target: Target, table: pa.Table, now: datetime, limit_mb: int) -> C
     objects = frame[bad].to_dicts()
     unit = table["ts"].type.unit if target.timed else ""
     for name, mask in misfits.items():  # as they were sent, because the reason quotes them
-        given = table[name].take(pa.array(bad)).to_pylist()
-        for row, value, misfit in zip(objects, given, mask[bad], strict=True):
-            row[name] = json_value(value) if misfit else row[name]
+        given = table[name]  # Arrow takes no rows of a string view
+        for row, i, misfit in zip(objects, bad, mask[bad], strict=True):
+            row[name] = json_value(given[i].as_py()) if misfit else row[name]
     if target.timed:
         for row, value in zip(objects, table["ts"].cast(pa.int64()).take(pa.array(bad)).to_pylist(), strict=True):
             row["ts"] = None if value is None else _iso_time(value, unit)
@@ -194,10 +194,12 @@ def _typed(table: pa.Table, name: str, kind: ColumnType) -> TypedColumn:
         chunks: list[Any] = column.chunks
         parts = [_converted(name, c.dictionary, kind) for c in chunks]
         at = [pl.Series(c.indices) for c in chunks]
-        return TypedColumn(
-            pl.concat([p.values.gather(i) for p, i in zip(parts, at, strict=True)]).alias(name),
-            pl.concat([p.misfits.gather(i).fill_null(value=False) for p, i in zip(parts, at, strict=True)]),
-        )
+        values = pl.concat([p.values.gather(i) for p, i in zip(parts, at, strict=True)]).alias(name)
+        if all(p.misfits is None for p in parts):
+            return TypedColumn(values)
+        masks = [pl.Series([False] * len(p.values)) if p.misfits is None else p.misfits for p in parts]
+        misfits = pl.concat([m.gather(i).fill_null(value=False) for m, i in zip(masks, at, strict=True)])
+        return TypedColumn(values, misfits if misfits.any() else None)
     return _converted(name, column, kind)
 
 

@@ -32,10 +32,10 @@ _NO_NUMBER: Final = ("", "nan", "-nan", "+nan")
 
 
 class TypedColumn(NamedTuple):
-    """A column of its declared type, and a mask of the values that have none; both of shape (rows,)."""
+    """A column of its declared type, and a mask of the values that have none, of shape (rows,); None if all fit."""
 
     values: pl.Series
-    misfits: pl.Series
+    misfits: pl.Series | None = None
 
 
 def typed_column(given: pl.Series, kind: ColumnType) -> TypedColumn | None:
@@ -46,7 +46,7 @@ def typed_column(given: pl.Series, kind: ColumnType) -> TypedColumn | None:
     if isinstance(given.dtype, pl.Categorical | pl.Enum):
         given = given.cast(pl.String)
     if given.dtype == pl.Null:
-        return TypedColumn(given.cast(DTYPES[kind]), _none(given))
+        return TypedColumn(given.cast(DTYPES[kind]))
     match kind:
         case "number":
             return _numbers(given)
@@ -79,22 +79,22 @@ def json_value(value: Any) -> Any:
     return int(value) if value == value.to_integral_value() else float(value)
 
 
-def _none(given: pl.Series) -> pl.Series:
-    return pl.Series(given.name, [False]).new_from_index(0, len(given))
+def _column(values: pl.Series, misfits: pl.Series) -> TypedColumn:
+    return TypedColumn(values, misfits if misfits.any() else None)
 
 
 def _texts(given: pl.Series, kind: ColumnType) -> TypedColumn | None:
     dtype = given.dtype
     if dtype == pl.String:
-        return TypedColumn(levels(given) if kind == "category" else given, _none(given))
+        return TypedColumn(levels(given) if kind == "category" else given)
     if dtype == pl.Boolean or dtype in (pl.Date, pl.Time):
-        return TypedColumn(given.cast(pl.String), _none(given))
+        return TypedColumn(given.cast(pl.String))
     if isinstance(dtype, pl.Datetime):
-        return TypedColumn(_written_times(given, dtype), _none(given))
+        return TypedColumn(_written_times(given, dtype))
     if not dtype.is_numeric():
         return None
     misfits = _infinite(given)
-    return TypedColumn(number_levels(given.set(misfits, None) if misfits.any() else given), misfits)
+    return TypedColumn(number_levels(given if misfits is None else given.set(misfits, None)), misfits)
 
 
 def _written_times(given: pl.Series, dtype: pl.Datetime) -> pl.Series:
@@ -105,36 +105,41 @@ def _written_times(given: pl.Series, dtype: pl.Datetime) -> pl.Series:
     return given.dt.strftime("%Y-%m-%d").zip_with(midnight, given.dt.strftime("%Y-%m-%dT%H:%M:%S%.f"))
 
 
-def _infinite(given: pl.Series) -> pl.Series:
-    return given.is_infinite().fill_null(value=False) if given.dtype.is_float() else _none(given)
+def _infinite(given: pl.Series) -> pl.Series | None:
+    """A mask of the infinite values; None if there are none."""
+    if not given.dtype.is_float() or given.is_finite().all():  # null is neither
+        return None
+    infinite = given.is_infinite().fill_null(value=False)
+    return infinite if infinite.any() else None
 
 
 def _numbers(given: pl.Series) -> TypedColumn | None:
     if given.dtype.is_numeric():
         numbers = given.cast(pl.Float64)
-        numbers = numbers.fill_nan(None) if given.dtype.is_float() else numbers
-        return TypedColumn(numbers, _infinite(numbers))
+        if numbers.is_finite().all():  # the usual case; null is not counted
+            return TypedColumn(numbers)
+        return TypedColumn(numbers.fill_nan(None), _infinite(numbers))
     if given.dtype != pl.String:
         return None
     text = given.str.strip_chars()
     numbers = text.cast(pl.Float64, strict=False).fill_nan(None)
     missing = text.str.to_lowercase().is_in(_NO_NUMBER).fill_null(value=True)
-    return TypedColumn(numbers, (numbers.is_null() & ~missing) | _infinite(numbers))
+    return _column(numbers, (numbers.is_null() & ~missing) | numbers.is_infinite().fill_null(value=False))
 
 
 def _booleans(given: pl.Series) -> TypedColumn | None:
     if given.dtype == pl.Boolean:
-        return TypedColumn(given, _none(given))
+        return TypedColumn(given)
     if given.dtype == pl.String:
         named = levels(given.str.strip_chars()).str.to_lowercase()
     elif given.dtype.is_numeric():
-        known = given.set(_infinite(given), 2) if given.dtype.is_float() else given
-        named = number_levels(known)
+        infinite = _infinite(given)
+        named = number_levels(given if infinite is None else given.set(infinite, 2))
     else:
         return None
     words = {"true": True, "1": True, "false": False, "0": False}
     truth = named.replace_strict(words, default=None, return_dtype=pl.Boolean)
-    return TypedColumn(truth, truth.is_null() & named.is_not_null())
+    return _column(truth, truth.is_null() & named.is_not_null())
 
 
 def _vectors(given: pl.Series) -> TypedColumn | None:
@@ -144,7 +149,7 @@ def _vectors(given: pl.Series) -> TypedColumn | None:
         lists = given.cast(DTYPES["vector"], strict=False)
     else:
         return None
-    return TypedColumn(lists, lists.is_null() & given.is_not_null())
+    return _column(lists, lists.is_null() & given.is_not_null())
 
 
 def _lists(given: pl.Series) -> TypedColumn | None:
@@ -164,7 +169,7 @@ def _lists(given: pl.Series) -> TypedColumn | None:
         read = [None if text is None else parsed_texts(text) for text in single.values.to_list()]
         lists = [[value] if isinstance(value, str) else value for value in read]
         kept = pl.Series(given.name, [dropped(texts) for texts in lists], dtype=DTYPES["texts"])
-    return TypedColumn(kept, (kept.list.len() > MAX_TEXTS).fill_null(value=False))
+    return _column(kept, (kept.list.len() > MAX_TEXTS).fill_null(value=False))
 
 
 def _regrouped(lists: pl.Series, values: pl.Series) -> pl.Series:

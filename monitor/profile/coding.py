@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from core.arrays import Floats, Ints
 from core.errors import InvalidError
+from monitor.levels import level, levels, number_levels
 from monitor.profile.binning import CellTable, cell_table
 from monitor.profile.text_encoder import COMPONENTS, TextEncoder, text_lengths
 from monitor.profile.vector_encoder import VectorEncoder, Vectors
@@ -56,8 +57,14 @@ class CategoryLevels:
 
     @cached_property
     def place(self) -> Mapping[str, int]:
-        """The code of each level."""
-        return {level: code for code, level in enumerate(self.levels)}
+        """The code of each level; a reference older than `monitor.levels` may have other spellings of it."""
+        older = {name: code for code, text in enumerate(self.levels) if (name := level(text)) not in (None, text)}
+        return older | {text: code for code, text in enumerate(self.levels)}
+
+    @cached_property
+    def null_code(self) -> int:
+        """The code of a missing value; an older reference may have counted NaN as a level."""
+        return next((code for code, text in enumerate(self.levels) if level(text) is None), NULL_CODE)
 
     @property
     def wide(self) -> bool:
@@ -157,14 +164,15 @@ def as_numbers(series: pl.Series) -> Floats:
 
 
 def category_values(frame: pl.DataFrame, column: str) -> pl.Series:
-    return as_strings(_series(frame, column))
+    """A column of a category, or of a truth value, as levels."""
+    return levels(as_strings(_series(frame, column)))
 
 
 def as_strings(series: pl.Series) -> pl.Series:
-    """Values as strings; of texts with their vectors, the texts."""
+    """Values as strings, numbers as levels; of texts with their vectors, the texts."""
     if isinstance(series.dtype, pl.Struct):
         return series.struct.field(TEXT_FIELD).cast(pl.String).alias(series.name)
-    return series.cast(pl.String)
+    return number_levels(series) if series.dtype.is_numeric() else series.cast(pl.String)
 
 
 def as_vectors(series: pl.Series, dimensions: int) -> Vectors:
@@ -240,16 +248,23 @@ def level_codes(values: pl.Series, known: CategoryLevels) -> tuple[Ints, Sequenc
     new = sorted(name for name in names if name not in known.place) if known.wide else []
     beyond = {name: len(known.levels) + i for i, name in enumerate(new)}
     codes = [known.place.get(name, beyond.get(name, UNKNOWN_CODE)) for name in names]
-    return np.array([*codes, NULL_CODE], dtype=np.int64)[at], new
+    return np.array([*codes, known.null_code], dtype=np.int64)[at], new
 
 
 def distinct_levels(values: pl.Series) -> tuple[Ints, list[str]]:
-    """The levels that occur, and for each value the index of its level; the number of levels for null."""
+    """The levels that occur, and for each value the index of its level; the number of levels for no value."""
     # A separate numbering, because Polars' global one continues over all columns in memory.
     numbering = pl.Categories.random()
     coded = values.cast(pl.Categorical(numbering))
-    names = numbering.to_series().to_list()  # before `coded` is freed, because it alone keeps them in memory
-    return coded.to_physical().fill_null(len(names)).cast(pl.Int64).to_numpy(), names
+    texts = numbering.to_series().to_list()  # before `coded` is freed, because it alone keeps them in memory
+    at = coded.to_physical().fill_null(len(texts)).cast(pl.Int64).to_numpy()
+    named = [level(text) for text in texts]  # rows of older homes and of files are not all stored as levels
+    if named == texts:
+        return at, texts
+    names = list(dict.fromkeys(name for name in named if name is not None))
+    place = {name: code for code, name in enumerate(names)}
+    codes = [len(names) if name is None else place[name] for name in named]
+    return np.array([*codes, len(names)], dtype=np.int64)[at], names
 
 
 def _series(frame: pl.DataFrame, column: str) -> pl.Series:

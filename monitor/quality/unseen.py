@@ -2,6 +2,7 @@
 
 import polars as pl
 
+from monitor.levels import as_levels, level
 from monitor.quality.base import MAX_LEVELS, Learned, QualityCheck
 
 
@@ -15,7 +16,7 @@ def learn(frame: pl.DataFrame, _limits: Learned) -> Learned | None:
     Returns:
         `levels` in ascending order. None if there are more than 5,000: these are names rather than categories.
     """
-    levels = frame["value"].cast(pl.String).drop_nulls().unique().sort().to_list()
+    levels = as_levels(frame["value"]).drop_nulls().unique().sort().to_list()
     return {"levels": levels} if len(levels) <= MAX_LEVELS else None
 
 
@@ -29,8 +30,8 @@ def flag(frame: pl.DataFrame, learned: Learned) -> pl.Series:
     Returns:
         Whether each level is unseen, shape (rows,); null if it is missing.
     """
-    values = frame["value"].cast(pl.String)
-    return ~values.is_in(learned["levels"])
+    known = [level(name) for name in learned["levels"]]  # an older reference was learned from other spellings
+    return ~as_levels(frame["value"]).is_in([name for name in known if name is not None])
 
 
 CHECK = QualityCheck("unseen", "column", learn, flag, types=("category", "boolean"), halved=True, members=flag)

@@ -1,16 +1,19 @@
 """Choose the rows of the reference: the first rows, a range of time or a registered dataset."""
 
+import functools
 from datetime import datetime
 
 import polars as pl
 
 from core.errors import InvalidError
 from monitor import store
+from monitor.ingest.typed_columns import ACCEPTED, DTYPES, typed_column
 from monitor.profile.by_column import column_names
 from monitor.profile.reference_profile import ColumnKind
 from monitor.reference.far_rows import split_far_rows
 from monitor.service import CurrentSpec
 from monitor.site import Site
+from monitor.spec.columns import ColumnType
 from monitor.spec.model import ModelSpec
 from monitor.spec.monitors import RowWindow
 from monitor.spec.times import GRACE_PERIOD, reference_time
@@ -108,4 +111,31 @@ def dataset_rows(site: Site, current: CurrentSpec, name: str) -> pl.LazyFrame:
     frame = pl.scan_parquet(site.artifacts.path(found.digest))
     if absent := [c for c in watched_columns(current.spec) if c not in column_names(frame)]:
         raise InvalidError(f"dataset {name!r} lacks the monitored columns {', '.join(absent)}", dataset=name)
-    return frame.drop("seq", strict=False)
+    return _declared(frame.drop("seq", strict=False), current, name)
+
+
+def _declared(frame: pl.LazyFrame, current: CurrentSpec, name: str) -> pl.LazyFrame:
+    """The columns of a dataset with the types that the spec declares, as ingest would read them from a file.
+
+    Raises:
+        InvalidError: a column cannot have its declared type.
+    """
+    found = []
+    for column, dtype in frame.collect_schema().items():
+        if (declared := current.spec.columns.get(column)) is None or dtype == DTYPES[declared.type]:
+            continue
+        kind = declared.type
+        if typed_column(pl.Series(column, [], dtype=dtype), kind) is None:
+            raise InvalidError(
+                f"dataset {name!r}: column {column!r} is declared as {kind} but holds {dtype}; a {kind} takes "
+                f"{ACCEPTED[kind]}", dataset=name, field=column,
+            )  # fmt: skip
+        read = functools.partial(_values, kind=kind)
+        found.append(pl.col(column).map_batches(read, return_dtype=DTYPES[kind], is_elementwise=True))
+    return frame.with_columns(found) if found else frame
+
+
+def _values(series: pl.Series, kind: ColumnType) -> pl.Series:
+    found = typed_column(series, kind)
+    assert found is not None
+    return found.values if found.misfits is None else found.values.set(found.misfits, None)

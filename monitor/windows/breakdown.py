@@ -19,6 +19,7 @@ from monitor.spec.model import ModelSpec
 from monitor.spec.monitors import KpiRule
 from monitor.tables import Measurement, ReferenceRow, Window
 from monitor.windows.readings import Reading, compute_kpi, kpi_frame, usable_rows
+from monitor.windows.stored_levels import with_levels
 
 MIN_ROWS: Final = 30
 MAX_SLICES: Final = 20
@@ -109,7 +110,8 @@ def _reference(site: Site, current: CurrentSpec, row: ReferenceRow) -> pl.DataFr
         outcomes = site.events.labelled(name, from_seq=row.from_seq, to_seq=row.to_seq, columns=["event_id"])
         named = [c for c in outcomes.columns if c in columns]
         joined = events.join(outcomes.select("event_id", *named), on="event_id", how="left", maintain_order="left")
-        return joined.with_columns(pl.lit(None, dtype=pl.String).alias(c) for c in columns if c not in joined.columns)
+        absent = (pl.lit(None, dtype=pl.String).alias(c) for c in columns if c not in joined.columns)
+        return with_levels(current.spec, joined.with_columns(absent))
 
     return site.cache.get(REFERENCE_ROWS, (row.id, site.events.extent(name).outcomes), read)
 

@@ -15,6 +15,7 @@ from monitor.tables import ReferenceRow, Window
 from monitor.windows.judge import DueWindow, judge_window
 from monitor.windows.numbering import row_window_seqs
 from monitor.windows.record import record
+from monitor.windows.stored_levels import with_levels
 
 # A time window closes once the clock is GRACE_PERIOD past its end, if a later event has arrived or no event has
 # arrived for this long.
@@ -43,12 +44,13 @@ def due(site: Site, current: CurrentSpec, row: ReferenceRow, scale: str, number:
         return None
     (start, end), name = found, current.model.name
     if isinstance(current.spec.monitors.window_lengths, RowWindow):
-        frame = site.events.events(name, from_seq=start, to_seq=end)
+        frame = with_levels(current.spec, site.events.events(name, from_seq=start, to_seq=end))
         if row.to_seq is None or start < row.to_seq:  # a row of long ago is in no reference, and would date its window
             frame = frame.filter(pl.Series(~far_from_the_rest(frame["ts"]), dtype=pl.Boolean))
         times = frame["ts"].min(), frame["ts"].max()
         return DueWindow(scale, number, start, end, *times, frame)  # type: ignore[arg-type]  # times
-    frame = site.events.scan(name, from_seq=row.from_seq, from_ts=start, to_ts=end).sort("seq").collect()
+    rows = site.events.scan(name, from_seq=row.from_seq, from_ts=start, to_ts=end)
+    frame = with_levels(current.spec, rows.sort("seq").collect())
     return time_window(scale, number, (start, end), frame, none_at=site.events.extent(name).next_seq)
 
 

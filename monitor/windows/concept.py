@@ -18,6 +18,7 @@ from monitor.alerts import follow, severity
 from monitor.alerts.headlines import Alarm
 from monitor.drift.stream import ErrorStream
 from monitor.drift.stream.errors import StreamAlarm
+from monitor.levels import as_levels
 from monitor.service import CurrentSpec
 from monitor.site import Site
 from monitor.spec import false_alarm_budget
@@ -162,7 +163,7 @@ def _raw_errors(spec: ModelSpec, frame: pl.DataFrame) -> Any:
     """Error of each row: 1 for a wrong or missing answer, or the absolute error, NaN where it is undefined."""
     prediction, outcome = frame[spec.with_role("prediction")[0]], frame[spec.with_role("outcome")[0]]
     if spec.task == "classification":
-        right = (prediction.cast(pl.String) == outcome.cast(pl.String)).fill_null(value=False)
+        right = (as_levels(prediction) == as_levels(outcome)).fill_null(value=False)
         return (~right).to_numpy().astype(np.float64)
     error = (prediction.cast(pl.Float64, strict=False) - outcome.cast(pl.Float64, strict=False)).abs()
     return error.fill_null(float("nan")).to_numpy()

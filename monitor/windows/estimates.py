@@ -18,6 +18,7 @@ from monitor.service import CurrentSpec
 from monitor.site import Site
 from monitor.tables import Measurement, ReferenceRow, Window
 from monitor.windows.readings import Reading
+from monitor.windows.stored_levels import with_levels
 
 # A band is compared with the realised value once this share of a window's rows, and this many rows, have outcomes.
 MIN_CHECKED_SHARE: Final = 0.5
@@ -71,7 +72,9 @@ def _labelled_reference_rows(site: Site, current: CurrentSpec, row: ReferenceRow
 
 
 def _reference(site: Site, current: CurrentSpec, row: ReferenceRow) -> pl.DataFrame:
-    frame = site.events.labelled(current.model.name, from_seq=row.from_seq, to_seq=row.to_seq)
+    frame = with_levels(
+        current.spec, site.events.labelled(current.model.name, from_seq=row.from_seq, to_seq=row.to_seq)
+    )
     return frame.drop_nulls(current.spec.with_role("outcome")[0])
 
 

@@ -25,6 +25,7 @@ from monitor.windows import breakdown, estimates, quality
 from monitor.windows.outside import OutsideRows, before_windows, outside_sentence
 from monitor.windows.readings import Reading, drift_readings, fairness_readings, kpi_readings, unjudged_readings
 from monitor.windows.reference_gap import gap_sentence, reference_gap
+from monitor.windows.stored_levels import with_levels
 
 UNCOMPARED: Final = ("collecting_reference", "reference", "no_reference")  # verdicts without a look at the reference
 
@@ -181,6 +182,6 @@ def outcome_readings(
 
 def labelled_rows(site: Site, current: CurrentSpec, events: pl.DataFrame) -> pl.DataFrame:
     """The events whose outcome has arrived; an outcome column that no row has yet is added as null."""
-    frame = site.events.with_outcomes(current.model.name, events)
+    frame = with_levels(current.spec, site.events.with_outcomes(current.model.name, events))
     absent = [name for name in current.spec.outcome_columns if name not in frame.columns]
     return frame.with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in absent)

@@ -14,6 +14,7 @@ from monitor.fairness import FAIRNESS, FairnessValue
 from monitor.kpi import KPIS
 from monitor.kpi.base import KpiValue
 from monitor.kpi.references import without_own_answer
+from monitor.levels import level
 from monitor.metric_names import expression_of
 from monitor.spec import false_alarm_budget
 from monitor.spec.model import ModelSpec
@@ -199,7 +200,7 @@ def kpi_frame(spec: ModelSpec, rule: KpiRule, rows: pl.DataFrame) -> pl.DataFram
         assert name is not None  # check_metrics has accepted this spec
         found.append(pl.col(name).alias(part))
         if part == "score" and (positive := spec.columns[name].positive) is not None:
-            found.append(pl.lit(positive).alias("positive"))
+            found.append(pl.lit(level(positive)).alias("positive"))
     frame = rows.select(found)
     if "outcome" in frame.columns and spec.columns[spec.with_role("outcome")[0]].references == "collected":
         return frame.with_columns(outcome=without_own_answer(frame["prediction"], frame["outcome"]))

@@ -8,6 +8,7 @@ from monitor.tables import Model, ReferenceRow, Window
 from monitor.windows import late_outcomes, late_rows
 from monitor.windows.judge import labelled_rows, outcome_readings
 from monitor.windows.record import record
+from monitor.windows.stored_levels import with_levels
 
 
 def refresh_windows(site: Site, current: CurrentSpec) -> list[UUID]:
@@ -33,9 +34,8 @@ def refresh_windows(site: Site, current: CurrentSpec) -> list[UUID]:
             row = db.get_one(ReferenceRow, window.baseline_id)
             judged_by = spec_for(site, db, current.model, window.spec_revision, row)
         next_outcome = site.events.extent(name).next_outcome
-        frame = site.events.events(name, from_seq=window.from_seq, to_seq=window.to_seq).filter(
-            late_outcomes.in_window(window)
-        )
+        rows = site.events.events(name, from_seq=window.from_seq, to_seq=window.to_seq)
+        frame = with_levels(judged_by.spec, rows.filter(late_outcomes.in_window(window)))
         mine = labelled_rows(site, judged_by, frame)
         readings = outcome_readings(site, judged_by, row, window, mine, frame)
         if late_rows.is_judged_by_other_ranges(current, judged_by):

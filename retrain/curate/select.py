@@ -6,6 +6,7 @@ from typing import Final, Self
 
 import polars as pl
 
+from monitor.levels import as_levels
 from monitor.spec.model import ModelSpec
 from retrain.errors import DatasetError
 
@@ -43,6 +44,11 @@ class Shape:
             )
         return cls(inputs, labels[0], spec.with_role("protected"), completion)
 
+    def labels(self, frame: pl.DataFrame, name: str) -> pl.Series:
+        """The label as text: classes as levels, texts as they are, and of a list of right answers the first."""
+        values = frame[name].list.first() if isinstance(frame.schema[name], pl.List) else frame[name]
+        return (values.cast(pl.String) if self.completion else as_levels(values)).alias("label")
+
     @property
     def names(self) -> tuple[str, str]:
         """The two columns the trainer reads."""
@@ -78,8 +84,8 @@ def rows_of_events(labelled: pl.DataFrame, shape: Shape, source: str, drops: Dro
         pl.col("seq").cast(pl.Int64),
         pl.col("ts"),
         rendered(labelled, shape.inputs).alias("text"),
-        _label(labelled, shape.label),
-        *(pl.col(name).cast(pl.String).alias(PROTECTED + name) for name in shape.protected),
+        shape.labels(labelled, shape.label),
+        *(as_levels(labelled[name]).alias(PROTECTED + name) for name in shape.protected),
         pl.lit(source).alias("source"),
     )
     return _whole(frame, drops)
@@ -106,20 +112,14 @@ def rows_of_dataset(frame: pl.DataFrame, shape: Shape, name: str, drops: Drops) 
         pl.int_range(pl.len(), dtype=pl.Int64).alias("seq"),
         pl.lit(None, dtype=pl.Datetime("us", "UTC")).alias("ts"),
         texts.alias("text"),
-        _label(frame, found),
+        shape.labels(frame, found),
         *(
-            (pl.col(p).cast(pl.String) if p in frame.columns else pl.lit(None, dtype=pl.String)).alias(PROTECTED + p)
+            (as_levels(frame[p]) if p in frame.columns else pl.lit(None, dtype=pl.String)).alias(PROTECTED + p)
             for p in shape.protected
         ),
         pl.lit(f"dataset:{name}").alias("source"),
     )
     return _whole(rows, drops)
-
-
-def _label(frame: pl.DataFrame, name: str) -> pl.Expr:
-    """The label as text; of a list of right answers the first."""
-    column = pl.col(name).list.first() if isinstance(frame.schema[name], pl.List) else pl.col(name)
-    return column.cast(pl.String).alias("label")
 
 
 def _missing(name: str, frame: pl.DataFrame, wanted: str, others: Sequence[str]) -> str:

@@ -23,7 +23,8 @@ from monitor import store
 from monitor.events.amend import REPLACED
 from monitor.ingest.otlp.given_up import give_up_oldest
 from monitor.ingest.otlp.tables import SpanText
-from monitor.ingest.row_schema import DTYPES, Target
+from monitor.ingest.row_schema import Target
+from monitor.ingest.typed_columns import DTYPES
 from monitor.redact.columns import redacted, redaction_key
 from monitor.site import Site
 from monitor.tables import Model

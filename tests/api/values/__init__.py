@@ -1,0 +1,1 @@
+"""One rule of equality and missing on every route."""
