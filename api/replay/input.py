@@ -19,7 +19,7 @@ from api.upload.files import UploadSource, sources
 from api.upload.plan import plan_of
 from api.upload.shape import UploadPlan, bodies
 from core.errors import InvalidError
-from monitor.ingest.plausible_times import history_span, looks_scaled, to_micros
+from monitor.ingest.plausible_times import history_span, to_micros
 from monitor.ingest.receive import Body, read_rows
 from monitor.ingest.row_schema import events_of, outcomes_of
 from monitor.spec.event_times import FIRST_TIME, EventTimes
@@ -181,8 +181,6 @@ class _Reader:
         frames: list[pl.DataFrame] = []
         for source, frame in self._frames:
             bad = ~frame["ts"].is_between(span.earliest, span.latest)
-            if self._times is None or self._times.earliest is None:
-                bad |= pl.Series(looks_scaled(frame["ts"].dt.epoch("us").to_numpy(), now))
             for line, at in frame.filter(bad).select(LINE_COLUMN, "ts").iter_rows():
                 self._reject(source, line, "ts", span.reason(repr(at.isoformat()), to_micros(at), self._unit))
             frames.append(frame.filter(~bad))

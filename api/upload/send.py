@@ -8,17 +8,22 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
+
+import numpy as np
 
 from api.client import Client, ServiceError
 from api.upload.batches import batches
 from api.upload.files import UploadSource
 from api.upload.plan import plan_of
-from api.upload.shape import UploadBody, UploadPlan, bodies
+from api.upload.shape import UploadBody, UploadPlan, bodies, times_of
 from core.artifacts import write_durably
+from core.clock import SystemClock
 from core.errors import InvalidError
+from monitor.ingest.plausible_times import days_of, newest_day, time_span
 from monitor.spec.model import ModelSpec
 
 MAX_LISTED_REJECTIONS: Final = 1000  # rows
@@ -106,6 +111,7 @@ class Sender:
         self._client, self._spec, self._on_progress = client, spec, on_progress
         self.totals = Totals()
         self._before = 0  # bytes of the finished files
+        self._newest: datetime | None = None  # newest time of the file that is sent, where it is a history
 
     def send(self, found: Sequence[UploadSource], plan: UploadPlan, progress: UploadProgress) -> Totals:
         """Send the rows that were not sent yet.
@@ -127,7 +133,11 @@ class Sender:
         return self.totals
 
     def _file(self, source: UploadSource, plan: UploadPlan, done: FileProgress, progress: UploadProgress) -> None:
+        self._newest, is_known = None, plan.outcomes_only
+        live = time_span(self._spec.times, SystemClock().now())
         for batch in batches(source, done.rows):
+            if not is_known and (times_of(plan, batch) < live.earliest).any():
+                self._newest, is_known = self._newest_of(source, plan), True
             before = replace(self.totals, rejected=list(self.totals.rejected))
             for number, line in enumerate(batch.content if isinstance(batch.content, list) else (), start=batch.first):
                 if line is None:
@@ -143,6 +153,15 @@ class Sender:
             done.rows = batch.first + batch.rows - 1
             progress.save()
             self._on_progress(self._before + batch.position, self.totals.rows)
+
+    def _newest_of(self, source: UploadSource, plan: UploadPlan) -> datetime | None:
+        """The newest time of a file, which is read once for it: how old its rows may be depends on it."""
+        found = [days_of(times_of(plan, batch)) for batch in batches(source, 0)]
+        if not found:
+            return None
+        days, at = np.unique(np.concatenate([days for days, _ in found]), return_inverse=True)
+        counts = np.bincount(at, weights=np.concatenate([counts for _, counts in found])).astype(np.int64)
+        return newest_day(days, counts, self._spec.times, SystemClock().now())
 
     def _require_stored(self, source: UploadSource, rows: int, before: Totals) -> None:
         """Stop at the start of a file in which no row fits, instead of filling the quarantine with it."""
@@ -188,6 +207,8 @@ class Sender:
         """Post a body; while the service is busy, wait as long as it asks and try again."""
         waited = 0.0
         path = f"/api/v1/models/{quote(self._spec.model, safe='')}/{body.kind}"
+        if self._newest is not None and body.kind == "events":
+            path += f"?newest={quote(self._newest.isoformat())}"
         while True:
             try:
                 return self._client.json("POST", path, content=body.content, headers={"Content-Type": body.media_type})

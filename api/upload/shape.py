@@ -69,6 +69,22 @@ def bodies(plan: UploadPlan, batch: Batch, *, first: bool) -> list[UploadBody]:
     return _of_frame(plan, _named(plan, batch.content, numbers), numbers, first=first)
 
 
+def times_of(plan: UploadPlan, batch: Batch) -> pl.Series:
+    """The times of the rows of a batch, in UTC; null where a row has none that can be read."""
+    column = next((name for name, to in plan.rename.items() if to == "ts"), "ts")
+    if isinstance(batch.content, list):
+        text = pl.Series("ts", [None if line is None else line.decode(errors="replace") for line in batch.content])
+        raw = text.cast(pl.String).str.json_path_match(f"$[{json.dumps(column)}]")
+    elif column in batch.content.columns:
+        raw = batch.content[column]
+    else:
+        return pl.Series("ts", [], dtype=UTC_MICROSECONDS)
+    try:
+        return _times(raw, plan.ts_as)[0]
+    except InvalidError:
+        return pl.Series("ts", [], dtype=UTC_MICROSECONDS)
+
+
 # --- columns ----------------------------------------------------------------------------------------------------------
 
 

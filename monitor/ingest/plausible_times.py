@@ -194,6 +194,14 @@ def looks_scaled(micros: "Ints", now: datetime) -> "Flags":
     return found
 
 
+def iso(micros: int) -> str:
+    """A time as a reason quotes it, also one that lies beyond the calendar."""
+    try:
+        return repr((_EPOCH + timedelta(microseconds=micros)).isoformat())
+    except OverflowError:
+        return f"the time {micros // 10**6} s since 1970"
+
+
 def to_micros(at: datetime) -> int:
     return (at - _EPOCH) // timedelta(microseconds=1)
 
