@@ -17,7 +17,7 @@ from monitor.detect.dependence import (
     quarter_variance_ratio,
     variance_ratio,
 )
-from monitor.detect.permutation import Blocks, count_permutations
+from monitor.detect.permutation import Blocks, log_permutations
 from monitor.detect.permutation_statistics import BlockSums, block_sums
 from monitor.profile.reference_profile import ReferenceProfile
 
@@ -140,7 +140,7 @@ def min_alpha(profile: ReferenceProfile, layout: WindowLayout, alpha: float) -> 
     rows = np.array([block.rows for block in profile.blocks], dtype=np.float64)
     later = (int(labels[-1]) // plan.parts + 1) * plan.parts
     arranged = arrange(plan, labels, rows, later + np.arange(layout.blocks), np.ones(layout.blocks))
-    return 1.0 / count_permutations(arranged.blocks.strata)
+    return math.exp(-log_permutations([(len(at), taken) for at, taken in arranged.blocks.strata]))
 
 
 def arrange(plan: BlockPlan, reference: Ints, reference_rows: Floats, window: Ints, window_rows: Floats) -> Arrangement:
@@ -182,12 +182,25 @@ def arrange(plan: BlockPlan, reference: Ints, reference_rows: Floats, window: In
 
 
 def missing_blocks(blocks: Blocks, alpha: float) -> int:
-    """How many reference blocks must be added until the smallest possible p is at most alpha."""
-    strata = blocks.strata
-    missing = 0
-    while count_permutations([(np.arange(len(at) + missing), taken) for at, taken in strata]) * alpha < 1.0 - 1e-9:
-        missing += 1
-    return missing
+    """How many reference blocks must be added to each stratum until the smallest possible p is at most alpha.
+
+    Needs as many steps as the answer has binary digits: a budget of one alarm in a century may need millions of blocks.
+    """
+    sizes = [(len(at), taken) for at, taken in blocks.strata]
+
+    def enough(added: int) -> bool:
+        return log_permutations([(size + added, taken) for size, taken in sizes]) + math.log(alpha) >= -1e-9
+
+    if not any(taken for _, taken in sizes):
+        return 0 if alpha >= 1.0 else len(blocks.rows)  # a window without blocks is never rare
+    upper = 0
+    while not enough(upper):
+        upper = 2 * upper + 1
+    lower = upper // 2  # too few, unless none are missing
+    while lower < upper:
+        middle = (lower + upper) // 2
+        lower, upper = (lower, middle) if enough(middle) else (middle + 1, upper)
+    return upper
 
 
 def _window_blocks(layout: WindowLayout, parts: int) -> int:

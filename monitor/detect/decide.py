@@ -31,6 +31,9 @@ from monitor.profile.reference_profile import ReferenceProfile
 from monitor.quality.volume import Volume
 
 PERMUTATIONS: Final = 999
+# Where a false-alarm rate needs more choices than this, or more numbers to hold them, a window is not judged by it.
+MAX_CHOICES: Final = 1_000_000
+MAX_CELLS: Final = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,10 @@ def decide(
     sums = block_sums(profile, window, tuple(plan.refused))
     if not sums.statistics:
         return replace(answer, reason="no column has enough values in the reference to be compared")
-    choices = draw_permutations(blocks, max(permutations, math.ceil(1.0 / alpha)), seed)
+    wanted = max(permutations, math.ceil(1.0 / alpha))
+    if wanted > MAX_CHOICES or wanted * len(blocks.rows) > MAX_CELLS:
+        return replace(answer, reason=_too_rare(alpha, wanted, len(blocks.rows)))
+    choices = draw_permutations(blocks, wanted, seed)
     result = run_block_test(sums, arranged, choices, min_effects_of(sums, min_effects or {}, profile.coding.encoded))
     changed = volume is not None and volume.changed(volume_alpha or alpha)
     columns = column_findings(profile, window, sums, result, None if changed else alpha)
@@ -160,6 +166,13 @@ def decide(
     if volume is not None and volume.unclear(volume_alpha or alpha):
         return replace(answer, reason=_unclear_volume(volume))
     return _with_verdict(profile, answer, result, min_detectable or {})
+
+
+def _too_rare(alpha: float, choices: int, blocks: int) -> str:
+    return (
+        f"a false-alarm rate of {alpha:.2g} in one window needs {choices:,} permutations of {blocks:,} blocks, more "
+        "than are computed; allow more false alarms, or write longer windows"
+    )
 
 
 def _unclear_volume(volume: Volume) -> str:

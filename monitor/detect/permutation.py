@@ -17,6 +17,7 @@ Permutations = NDArray[np.float32]
 TIE_TOLERANCE: Final = 1e-4  # scores that differ by less count as equal
 # Blocks in a window from which they are permuted in pairs; with fewer, too few choices would remain.
 MIN_BLOCKS_FOR_PAIRS: Final = 6
+MAX_CELLS_AT_ONCE: Final = 4_000_000  # random numbers drawn at one time
 # Lower bound of a mean square of t and of the deviation of a score, reached where no column varies.
 _LEAST_DEVIATION: Final = np.float32(1e-3)
 
@@ -51,6 +52,21 @@ def count_permutations(strata: Sequence[tuple[Ints, int]]) -> int:
     return math.prod(math.comb(len(at), taken) for at, taken in strata)
 
 
+def log_permutations(strata: Sequence[tuple[int, int]]) -> float:
+    """The natural logarithm of the number of choices of window blocks, which may have thousands of digits.
+
+    Args:
+        strata: how many blocks may be exchanged with one another, and how many of them the window takes.
+    """
+    return sum(_log_choices(size, taken) for size, taken in strata)
+
+
+def _log_choices(size: int, taken: int) -> float:
+    if min(taken, size - taken) <= 64:
+        return math.log(math.comb(size, taken))  # exact, so that 1 / 200 is reached by 200 choices
+    return math.lgamma(size + 1) - math.lgamma(taken + 1) - math.lgamma(size - taken + 1)
+
+
 def draw_permutations(blocks: Blocks, permutations: int, seed: int) -> Permutations:
     """The observed choice of window blocks, then the others.
 
@@ -72,12 +88,16 @@ def draw_permutations(blocks: Blocks, permutations: int, seed: int) -> Permutati
         others = found[np.any(found != observed, axis=1)]
         return np.concatenate([observed[None, :], others])
     random = np.random.default_rng(seed)
-    drawn = np.zeros((permutations, len(observed)), dtype=np.float32)
+    drawn = np.zeros((permutations + 1, len(observed)), dtype=np.float32)
+    drawn[0] = observed
     for at, taken in strata:
         pairs = taken // 2 if taken >= MIN_BLOCKS_FOR_PAIRS and not blocks.within_phases else 0
-        picked = _pick_places(random, permutations, len(at), pairs, taken - 2 * pairs)
-        np.put_along_axis(drawn, at[picked], np.float32(1.0), axis=1)
-    return np.concatenate([observed[None, :], drawn])
+        step = max(1, MAX_CELLS_AT_ONCE // len(at))
+        for begin in range(1, permutations + 1, step):
+            some = drawn[begin : begin + step]
+            picked = _pick_places(random, len(some), len(at), pairs, taken - 2 * pairs)
+            np.put_along_axis(some, at[picked], np.float32(1.0), axis=1)
+    return drawn
 
 
 def _pick_places(random: np.random.Generator, permutations: int, count: int, pairs: int, singles: int) -> Ints:
@@ -98,7 +118,9 @@ def _pick_places(random: np.random.Generator, permutations: int, count: int, pai
     first, single = chosen[:, :pairs], chosen[:, pairs:]
     # Each pair takes two places, so a place moves one to the right for each pair on its left.
     moved = np.concatenate([first, single], axis=1)
-    moved = moved + np.sum(first[:, None, :] < moved[:, :, None], axis=2)
+    apart = np.arange(permutations, dtype=np.int64)[:, None] * (places + 1)  # keeps the rows in one ascending order
+    left = np.searchsorted((np.sort(first, axis=1) + apart).ravel(), (moved + apart).ravel()).reshape(moved.shape)
+    moved = moved + left - np.arange(permutations)[:, None] * pairs
     return np.concatenate([moved[:, :pairs], moved[:, :pairs] + 1, moved[:, pairs:]], axis=1).astype(np.int64)
 
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from monitor.spec import false_alarm_budget
 from monitor.spec.duration import duration
+from monitor.spec.event_times import LAST_TIME
 from monitor.spec.model import AUTO_REFERENCE_ROWS, ModelSpec
 from monitor.spec.monitors import AlphaBudget, RowWindow
 from monitor.spec.times import DAY, fitting_lengths
@@ -126,7 +127,7 @@ def time_needed_sentence(spec: ModelSpec, scale: str, rows_per_day: float | None
     needed, fixed = needed_time(spec, spec.monitors.scales), spec.fixed_baseline
     if fixed is not None and fixed.range is not None:
         start = fixed.range.from_
-        end = start + needed + DAY  # days that are not whole count as none
+        end = start + min(needed + DAY, LAST_TIME - start - DAY)  # days that are not whole count as none
         return (
             f"write `baseline: {{range: {{from: {start:%Y-%m-%dT%H:%MZ}, to: {end:%Y-%m-%dT%H:%MZ}}}}}`, which covers "
             f"{_days(needed)} whole days, or `baseline: auto`, so that an early rule judges {scale} from about "
@@ -150,7 +151,7 @@ def _reference(spec: ModelSpec, rows_per_day: float, shortest: timedelta) -> tup
     rows = max(1.0, rows_per_day * (shortest / DAY))
     windows = math.floor(1.075 * wanted / rows) if spec.first_rows is None else math.ceil(wanted / rows)
     windows = max(2, windows)
-    return round(windows * rows), windows * shortest
+    return round(windows * rows), _repeated(windows, shortest)
 
 
 def needed_time(spec: ModelSpec, scales: Sequence[str]) -> timedelta:
@@ -160,8 +161,16 @@ def needed_time(spec: ModelSpec, scales: Sequence[str]) -> timedelta:
     alpha = false_alarm_budget.alpha(spec, "drift", scales[lengths.index(shortest)])
     if not isinstance(spec.monitors.false_alarms, AlphaBudget):
         alpha *= len(scales)
-    needed = math.ceil(1.0 / alpha) * min(shortest, DAY) if shortest <= DAY else MIN_REFERENCE_WINDOWS * shortest
+    needed = MIN_REFERENCE_WINDOWS * shortest
+    if shortest <= DAY:
+        needed = _repeated(math.ceil(1.0 / alpha), shortest)
     return max(needed, MIN_REFERENCE_WINDOWS * longest if longest > DAY else timedelta())
+
+
+def _repeated(count: int, span: timedelta) -> timedelta:
+    """A number of spans, or half of the longest time there is."""
+    longest = timedelta.max / 2
+    return longest if count > longest / span else count * span
 
 
 def _visible(spec: ModelSpec, scale: str, reference: int, window: int) -> tuple[float | None, float | None]:

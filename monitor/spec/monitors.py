@@ -17,10 +17,10 @@ from pydantic import (
 
 from monitor.spec.base import KeyProblem, SpecPart, Written, is_new
 from monitor.spec.baseline import MAX_ROWS
-from monitor.spec.duration import Duration, check_length, duration
+from monitor.spec.duration import LONGEST, Duration, duration
 
-MIN_ALARMS: Final = 1e-6
-MAX_ALARMS: Final = 1_000_000
+MAX_ALARMS: Final = 1_000_000  # per period
+MIN_ALPHA: Final = 1e-6
 
 
 def _change_text(text: str) -> str:
@@ -207,6 +207,8 @@ class Monitors(SpecPart):
     @classmethod
     def _budget(cls, value: str | AlphaBudget, info: ValidationInfo) -> str | AlphaBudget:
         if isinstance(value, AlphaBudget):
+            if is_new(info) and value.alpha < MIN_ALPHA:
+                raise KeyProblem(("alpha",), f"is {value.alpha:g}; give at least {MIN_ALPHA:f}")
             return value
         match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) per ([0-9]+[hd])", value)
         if match is None:
@@ -214,12 +216,16 @@ class Monitors(SpecPart):
                 f"false_alarms is {value[:60]!r}; write alarms per period such as `1 per 30d`, or {{alpha: 0.01}}"
             )
         if is_new(info):
-            if not MIN_ALARMS <= float(match[1][:20]) <= MAX_ALARMS or len(match[1]) > 20:
+            alarms = float(match[1][:20])
+            if len(match[1]) > 20 or not 0.0 < alarms <= MAX_ALARMS:
                 raise ValueError(
-                    f"false_alarms is {value[:60]!r}; write a number of alarms from {MIN_ALARMS:g} to {MAX_ALARMS:,}, "
-                    "such as `1 per 30d`"
+                    f"false_alarms is {value[:60]!r}; write a number of alarms above 0 and up to {MAX_ALARMS:,}, such "
+                    "as `1 per 30d`"
                 )
-            check_length(match[2])
+            if duration(match[2]) > alarms * LONGEST:
+                raise ValueError(
+                    f"false_alarms is {value[:60]!r}; write at least 1 per {LONGEST.days}d, one in a hundred years"
+                )
         return value
 
     _chosen: tuple[str, ...] = PrivateAttr(())  # the lengths that `windows: auto` stands for; kept with the reference
