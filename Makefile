@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help docs demo test test-all lowest newest-python fuzz serve lint format bench soak setup
+.PHONY: help docs demo test test-all lowest newest-python senders fuzz serve lint format bench soak setup
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -79,6 +79,17 @@ newest-python: $(READY) ## the suite on the newest Python of this machine that t
 	    --only-binary :all: --no-binary rouge-score >/dev/null 2>&1 || { echo "Python $$version: a dependency has no wheel for it"; continue; }; \
 	  exec $(MAKE) test VENV=$(VENV)/python$$version PYTHON="$$python"; \
 	done; echo "no Python newer than 3.11 was found that the dependencies allow; NEWEST=/path/to/python3 names one"
+
+# The packages whose traces Assay reads, each group in an environment of its own.
+SENDERS := $(patsubst tests/senders/environments/%.txt,$(VENV)/senders/%/.ready,$(wildcard tests/senders/environments/*.txt))
+$(VENV)/senders/%/.ready: tests/senders/environments/%.txt | $(READY)
+	@$(PIP) install -qq --constraint constraints.txt uv
+	@$(BIN)/uv venv -q --clear --python $(BIN)/python $(VENV)/senders/$*
+	@$(BIN)/uv pip install -q --no-deps --python $(VENV)/senders/$*/bin/python --requirement $<
+	@touch $@
+
+senders: $(SENDERS) ## packages that send traces, run for real against a local model; ARGS="--write litellm" records
+	$(BIN)/python -m tests.senders.live $(ARGS)
 
 fuzz: $(READY) ## the parsers of request bodies, for a minute; ARGS="-max_total_time=3600" for longer
 	@$(PIP) install -qq --constraint constraints.txt --editable ".[fuzz]"

@@ -1,14 +1,13 @@
-"""Run every sender for real, and record what it sends: `python -m tests.senders.run [--record] [NAME ...]`."""
+"""Run the program of a sender, in its own environment, against the local model."""
 
-import argparse
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 from tests.senders.model_server import model_server
-from tests.senders.recorder import Export, recorder, save
-from tests.senders.senders import FOLDER, SENDERS, Sender
+from tests.senders.recorder import Export, recorder
+from tests.senders.senders import FOLDER, Sender
 
 ENVIRONMENTS = Path(os.environ.get("SENDERS", Path(sys.prefix) / "senders"))
 LIMIT_S = 180
@@ -44,20 +43,3 @@ def version(sender: Sender) -> str:
     code = f"import importlib.metadata as m; print(m.version({sender.package!r}))"
     python = ENVIRONMENTS / sender.environment / "bin" / "python"
     return subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", default=list(SENDERS))
-    parser.add_argument("--record", action="store_true", help="replace the files in `recorded/`")
-    options = parser.parse_args()
-    for each in options.names:
-        sent = run(SENDERS[each], each)
-        size = sum(len(one.body) for one in sent)
-        print(each, SENDERS[each].package, version(SENDERS[each]), len(sent), "requests", size, "bytes", flush=True)
-        if options.record:
-            (FOLDER / "recorded").mkdir(exist_ok=True)
-            for old in (FOLDER / "recorded").glob(f"{each}__*.zip"):
-                old.unlink()
-            path = FOLDER / "recorded" / f"{each}__{SENDERS[each].package}-{version(SENDERS[each])}.zip"
-            save(sent, path)

@@ -48,5 +48,8 @@ SENDERS: Final[Mapping[str, Sender]] = {
     "openai-v2-old-no-content": Sender("opentelemetry-instrumentation-openai-v2", "openai_v2", "v2_old"),
     "pydantic-ai": Sender("pydantic-ai-slim", "pydantic_agents"),
     "litellm": Sender("litellm", "litellm_own"),
-    "mlflow-tracing": Sender("mlflow-tracing", "mlflow_autolog", switches={"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "OTEL_EXPORTER_OTLP_ENDPOINT": ""}),
+    "mlflow-tracing": Sender(
+        "mlflow-tracing", "mlflow_autolog",
+        switches={"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "OTEL_EXPORTER_OTLP_ENDPOINT": ""},
+    ),
 }  # fmt: skip

@@ -39,10 +39,9 @@ _QUESTION: Final = _Side(
         "gen_ai.user.message": ("content", "gen_ai.event.content"),
         "gen_ai.content.prompt": ("gen_ai.prompt",),
     },
-    whole=("gen_ai.prompt", "input.value"),
+    whole=("embedding.embeddings.0.embedding.text", "gen_ai.prompt", "input.value"),
     plain=(
         "gen_ai.tool.call.arguments", "tool.parameters", "traceloop.entity.input", "reranker.query",
-        "embedding.embeddings.0.embedding.text",
     ),
     asked=True,
 )  # fmt: skip
@@ -81,7 +80,9 @@ def _text(span: Span, side: _Side) -> str | None:
     attributes = span.attributes
     for name in side.messages:
         if (value := attributes.get(name)) is not None:
-            return _of_value(value, side)
+            text = _of_value(value, side)
+            if text is not None or side.asked:  # LiteLLM flattens the call of a tool beside an answer without parts
+                return text
     flat = flattened_messages(span)
     for prefix in side.flattened:
         if prefix in flat:

@@ -15,6 +15,7 @@ from monitor.ingest.otlp.spans import Span
 
 Getter = Callable[[Span], Any]
 _NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_CLASS: Final = re.compile(r"<class '([\w.]+)'>")  # of Python, where its name was meant
 _FLAT_REASON: Final = re.compile(r"gen_ai\.completion\.\d+\.finish_reason", re.ASCII)
 
 ATTRIBUTES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -170,7 +171,8 @@ def is_failed(span: Span) -> bool:
 
 def _error(span: Span) -> Any:
     if (kind := span.attributes.get("error.type")) is not None:
-        return kind
+        of_class = _CLASS.fullmatch(kind) if isinstance(kind, str) else None
+        return of_class[1] if of_class else kind
     found = [event.get("exception.type") for name, event in span.events if name == "exception"]
     return found[-1] if found else None
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from monitor.ingest.otlp.spans import Attributes, Span, service_of
 
 DETAILS: Final = "gen_ai.client.inference.operation.details"
-EVALUATION: Final = "gen_ai.evaluation.result"
+CHOICE: Final = "gen_ai.choice"
 _PREFIX: Final = "gen_ai."
 _ID_DIGITS: Final = (32, 16)  # of a trace and of a span
 
@@ -69,6 +69,10 @@ def log_record(
     found = found if isinstance(found, str) else ""
     if found.startswith(_PREFIX) and read is not None:
         attributes = {**attributes, **(read if isinstance(read, Mapping) else {"content": read})}
+    if found == CHOICE and "tool_calls" in attributes:  # beside the message, not in it
+        message = attributes.get("message")
+        said = message if isinstance(message, dict) else {"content": message}
+        attributes["message"] = {"role": "assistant", **said, "tool_calls": attributes["tool_calls"]}
     return LogRecord(number, trace, span, found, time, attributes, resource)
 
 
@@ -95,7 +99,7 @@ def described_spans(records: Iterable[LogRecord]) -> list[Span]:
 
 def _choice(record: LogRecord) -> int:
     """Which of several answers a record holds, 0 for the first and for everything that is no answer."""
-    index = record.attributes.get("index") if record.name == "gen_ai.choice" else None
+    index = record.attributes.get("index") if record.name == CHOICE else None
     return index if isinstance(index, int) else 0
 
 

@@ -30,7 +30,7 @@ def role_of(message: Mapping[str, Any]) -> str | None:
         role = kwargs.get("type") or kwargs.get("role") or of_class.removesuffix("Chunk").removesuffix("Message")
     if role is None and "content" in message:
         role = message.get("type") if message.get("type") in ("human", "ai", "system", "tool") else None
-    if not isinstance(role, str) or not role:
+    if not isinstance(role, str) or role.lower() in ("", "unknown"):
         return None
     role = role.lower()
     return _ROLES.get(role, role)

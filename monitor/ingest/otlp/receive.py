@@ -12,6 +12,7 @@ from monitor import store
 from monitor.ingest.encoding import decoded
 from monitor.ingest.media import JSON
 from monitor.ingest.ndjson import Rejection
+from monitor.ingest.otlp import mlflow
 from monitor.ingest.otlp.evaluations import SpanEvaluation, evaluated_event, evaluations_of
 from monitor.ingest.otlp.json_body import read_json
 from monitor.ingest.otlp.kinds import is_carrier, kind_of, says_gen_ai
@@ -36,7 +37,12 @@ def read_spans(body: bytes, media_type: str) -> list[SpanGroup]:
         BodyError: the body is not an ExportTraceServiceRequest in this encoding.
         BodyTooLargeError: the body has more spans than one request may have.
     """
-    return (read_json if media_type == JSON else read_protobuf)(body)
+    groups = (read_json if media_type == JSON else read_protobuf)(body)
+    for group in groups:
+        for span in group.spans:
+            if mlflow.MARK in span.attributes:
+                span.attributes = mlflow.conventional(span.attributes)
+    return groups
 
 
 def receive_traces(site: Site, body: bytes, media_type: str, encoding: str) -> SpanVerdict:

@@ -9,7 +9,7 @@ litellm.callbacks = ["otel"]
 def flush():
     from opentelemetry import trace
 
-    time.sleep(1)  # the callback runs in a thread of its own
+    time.sleep(0.5)  # the callback runs in a thread of its own
     trace.get_tracer_provider().force_flush()
 
 

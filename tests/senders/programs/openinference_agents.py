@@ -14,6 +14,9 @@ def ask(question, model, tools=()):
 
 
 run(
-    flush, chat=ask(QUESTION, chat), tool=ask(TOOL_QUESTION, chat, [function_tool(get_weather)]),
-    failed=ask(FAILING, responses), responses=ask(QUESTION, responses),
+    flush,
+    chat=ask(QUESTION, chat),
+    tool=ask(TOOL_QUESTION, chat, [function_tool(get_weather)]),
+    failed=ask(FAILING, responses),
+    responses=ask(QUESTION, responses),
 )

@@ -1,10 +1,8 @@
-import os
-
 from pydantic_ai import Agent
 from pydantic_ai.models.instrumented import InstrumentationSettings
 from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
 from pydantic_ai.providers.openai import OpenAIProvider
-from sending import FAILING, MODEL, MODEL_URL, QUESTION, TOOL_QUESTION, client, get_weather, run, telemetry
+from sending import FAILING, MODEL, MODEL_URL, QUESTION, TOOL_QUESTION, get_weather, run, telemetry
 
 flush = telemetry()
 Agent.instrument_all(InstrumentationSettings())
@@ -22,6 +20,10 @@ def stream():
 
 
 run(
-    flush, chat=ask(QUESTION), stream=stream, tool=ask(TOOL_QUESTION, tools=[get_weather]), failed=ask(FAILING),
+    flush,
+    chat=ask(QUESTION),
+    stream=stream,
+    tool=ask(TOOL_QUESTION, tools=[get_weather]),
+    failed=ask(FAILING),
     responses=ask(QUESTION, responses),
 )

@@ -18,7 +18,8 @@ MODEL_URL = os.environ["MODEL_URL"]
 TOOL = {
     "type": "function",
     "function": {
-        "name": "get_weather", "description": "Weather of a city.",
+        "name": "get_weather",
+        "description": "Weather of a city.",
         "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
     },
 }
@@ -66,7 +67,7 @@ def run(flush, **cases) -> None:
         urllib.request.urlopen(f"{os.environ['CASES_URL']}/{name}", data=b"")
         try:
             case()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever a client raises
             if name != "failed":
                 print(f"{name}: {type(error).__name__}: {str(error)[:2000]}", file=sys.stderr)
         flush()
@@ -110,8 +111,13 @@ def openai_cases():
         asks.embeddings.create(model=EMBEDDER, input=QUESTION)
 
     return {
-        "chat": chat, "stream": stream, "stream_usage": stream_usage, "tool": tool, "failed": failed,
-        "responses": responses, "embeddings": embeddings,
+        "chat": chat,
+        "stream": stream,
+        "stream_usage": stream_usage,
+        "tool": tool,
+        "failed": failed,
+        "responses": responses,
+        "embeddings": embeddings,
     }
 
 
@@ -130,7 +136,9 @@ def langchain_cases():
             pass
 
     return {
-        "chat": lambda: model.invoke(user), "stream": lambda: stream(model), "stream_usage": lambda: stream(reporting),
+        "chat": lambda: model.invoke(user),
+        "stream": lambda: stream(model),
+        "stream_usage": lambda: stream(reporting),
         "tool": lambda: model.bind_tools([as_tool(get_weather)]).invoke([HumanMessage(TOOL_QUESTION)]),
         "failed": lambda: model.invoke([HumanMessage(FAILING)]),
     }
