@@ -93,7 +93,8 @@ def _without_stacks(one: Export) -> bytes:
 
     message = ExportTraceServiceRequest.FromString(one.body)
     spans = [s for r in message.resource_spans for scope in r.scope_spans for s in scope.spans]
-    pairs = [pair for span in spans for holder in (span, *span.events) for pair in holder.attributes]
+    attributes = [list(span.attributes) for span in spans] + [list(e.attributes) for span in spans for e in span.events]
+    pairs = [pair for some in attributes for pair in some]
     stacks = [pair.value for pair in pairs if '  File "' in pair.value.string_value]
     for value in stacks:
         value.string_value = value.string_value.strip().splitlines()[-1]

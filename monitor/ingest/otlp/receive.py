@@ -12,7 +12,7 @@ from monitor import store
 from monitor.ingest.encoding import decoded
 from monitor.ingest.media import JSON
 from monitor.ingest.ndjson import Rejection
-from monitor.ingest.otlp import mlflow
+from monitor.ingest.otlp import mlflow, span_texts
 from monitor.ingest.otlp.evaluations import SpanEvaluation, evaluated_event, evaluations_of
 from monitor.ingest.otlp.json_body import read_json
 from monitor.ingest.otlp.kinds import is_carrier, kind_of, says_gen_ai
@@ -20,6 +20,7 @@ from monitor.ingest.otlp.mapping import SpanMapping, mapping_of, outcomes_from
 from monitor.ingest.otlp.protobuf import read_protobuf
 from monitor.ingest.otlp.spans import Span, SpanGroup
 from monitor.ingest.otlp.storing import by_trace, store_spans
+from monitor.ingest.otlp.tables import SpanText
 from monitor.ingest.otlp.unmapped import record_unmapped
 from monitor.ingest.otlp.verdict import CARRIER, KIND, NO_CALL, WHERE, SpanVerdict
 from monitor.ingest.receive import MAX_LISTED_REJECTIONS, store_rows
@@ -67,7 +68,8 @@ def receive_traces(site: Site, body: bytes, media_type: str, encoding: str) -> S
             verdict.cut[service] = Counter(spans=len(lost), attributes=sum(lost))
         if service in mappings:
             with site.events.together():
-                _store(site, mappings[service], spans, now, verdict)
+                texts = _store(site, mappings[service], spans, now, verdict)
+            span_texts.settle(site, texts)
         else:
             record_unmapped(site.database, service, spans, now)
             verdict.unmapped[service] = len(spans)
@@ -77,7 +79,9 @@ def receive_traces(site: Site, body: bytes, media_type: str, encoding: str) -> S
 
 def _store(
     site: Site, mappings: Sequence[SpanMapping], spans: Sequence[Span], now: datetime, verdict: SpanVerdict
-) -> None:
+) -> list[SpanText]:
+    """Store the spans of a service; returns the texts of log records that their events hold."""
+    texts: list[SpanText] = []
     evaluations = {span.number: found for span in spans if (found := evaluations_of(span))}
     matched: set[int] = set()  # evaluation spans whose event belongs to one of the models
     unmatched: dict[int, str] = {}
@@ -95,6 +99,7 @@ def _store(
             verdict.duplicates += stored.duplicates
             merged.update(stored.merged)
             repeated += stored.duplicates
+            texts += stored.texts
             event_of = stored.event_of
         own = {span.number for span in selected}
         taken |= own
@@ -119,6 +124,7 @@ def _store(
         unmatched.update((number, reason) for number, reason in reasons.items() if number not in own)
     verdict.refused.update((number, reason) for number, reason in unmatched.items() if number not in matched)
     _count(verdict, mappings[0].traces.service, mappings, spans, taken, matched, merged, repeated)
+    return texts
 
 
 def _count(

@@ -16,6 +16,7 @@ from monitor.ingest.otlp.mapping import SpanMapping, events_from
 from monitor.ingest.otlp.merge import Division, divided, without_event
 from monitor.ingest.otlp.recent import RecentCalls, recent_calls
 from monitor.ingest.otlp.spans import Span
+from monitor.ingest.otlp.tables import SpanText
 from monitor.ingest.otlp.verdict import MERGED, SENT_AGAIN
 from monitor.ingest.receive import store_revisions, store_rows
 from monitor.site import Site
@@ -30,6 +31,7 @@ class StoredSpans:
     duplicates: int = 0
     event_of: dict[int, str] = field(default_factory=dict)  # of spans that have no event of their own, by number
     merged: Counter[str] = field(default_factory=Counter)  # MERGED or SENT_AGAIN
+    texts: list[SpanText] = field(default_factory=list)  # of log records, that the events have once they are durable
 
 
 def store_spans(
@@ -78,7 +80,7 @@ class _Storing:
         checked = replace(checked, frame=frame)
         receipt = store_rows(self.site, self.target, checked, self.now)
         if not receipt.duplicates:  # else some of the texts wait until the stored events are amended
-            span_texts.settle(self.site, texts)
+            self.done.texts += texts
         self.done.rejected += checked.rejected
         self.done.accepted += receipt.accepted
         self.filled |= zip(frame["event_id"], _filled(frame, self.mapping), strict=True)

@@ -179,6 +179,7 @@ def test_one_record_with_all_messages_gives_texts_tokens_and_finish_reason(shop:
         log(1, "", {"content": "hi?"}, {"event.name": "gen_ai.user.message"}),
         log(1, "", {"event.name": "gen_ai.user.message", "content": "hi?"}),
         log(1, "gen_ai.user.message", None, {"content": "hi?"}),
+        log(1, "gen_ai.user.message", {"role": "user", "content": [{"type": "text", "text": "hi?"}]}),
         log(1, "gen_ai.content.prompt", None, {"gen_ai.prompt": "hi?"}),
     ],
 )
@@ -186,6 +187,14 @@ def test_every_spelling_of_a_message_is_read(shop: Site, record: Any) -> None:
     send(shop, chat(1))
     assert tell(shop, record).accepted == 1
     assert texts(shop)[0] == "hi?"
+
+
+def test_a_call_of_a_tool_beside_its_message_is_the_answer(shop: Site) -> None:
+    call = {"id": "call_1", "type": "function", "function": {"name": "get_weather", "arguments": "{}"}}
+    choice = {"index": 0, "finish_reason": "tool_calls", "message": {"content": None}, "tool_calls": [call]}
+    send(shop, chat(1))
+    tell(shop, log(1, "gen_ai.choice", choice))
+    assert "get_weather" in texts(shop)[1]
 
 
 def test_of_several_answers_the_first_counts(shop: Site) -> None:
@@ -284,3 +293,14 @@ def test_a_value_that_does_not_fit_its_column_is_told(site: Site) -> None:
     verdict = tell(site, log(1, "gen_ai.client.inference.operation.details", None, said))
     assert verdict.rejected == 1
     assert "model shop: input_tokens: is a string" in verdict.message
+
+
+def test_texts_of_a_span_that_was_merged_into_the_event_of_its_call_reach_that_event(shop: Site) -> None:
+    """Two instrumentors on one call: the log records name the inner span, the outer one is the event."""
+    inner = chat(2, {"gen_ai.response.id": "r1"}, parent=f"{1:016x}")
+    send(shop, chat(1, {"gen_ai.response.id": "r1", "gen_ai.usage.input_tokens": 12}), inner)
+    assert shop.events.extent("shop").rows == 1
+    tell(shop, asked(2), answered(2))
+    assert texts(shop, 1) == texts(shop, 2) == ("hi?", "hello")
+    with shop.database.read() as db:
+        assert text_counts(db)["shop"] == (0, 0)
