@@ -24,10 +24,10 @@ ROLES: Final[Mapping[Role, str]] = {
 }
 TYPES: Final[Mapping[ColumnType, str]] = {
     "number": "a finite number",
-    "category": "one of some values, such as a code or a name; numbers in files may be categories",
+    "category": "one of some values, such as a code or a name; numbers too, where 1, 1.0 and `1` are one",
     "text": "written language; its words and meaning are watched",
     "string": "an identifier: stored, and not watched",
-    "boolean": "true or false; in files 1 and 0 too",
+    "boolean": "true or false; 1 and 0 too",
     "vector": "a list of numbers, such as an embedding",
     "texts": "an outcome that is a list of texts: several references of one answer",
 }
