@@ -55,7 +55,8 @@ def row_value(value: Any, kind: ColumnType) -> Any:
                 return bool_level(value)
             if found is int or found is float:
                 return None if (number := _finite(value, exact=True)) is None else number_level(number)
-    raise MisfitError(f"{short(value)} is not {_WANTED[kind]}")
+    several = "; give an outcome with several references the type texts" if found is list and kind == "text" else ""
+    raise MisfitError(f"{short(value)} is not {_WANTED[kind]}{several}")
 
 
 def parsed_texts(text: str) -> Any:

@@ -24,7 +24,7 @@ from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.spec.parse import parse_spec
 from monitor.store import model as model_named
-from monitor.tables import Alert, AlertWindow, Dataset, Explanation, Window
+from monitor.tables import Alert, AlertWindow, Dataset, Explanation, Measurement, Window
 from monitor.windows.evaluate import evaluate
 from retrain import store
 from retrain.registry.versions import register_candidate
@@ -162,6 +162,10 @@ def confirmed(site: Site) -> None:
         assert other is not None
         said = f"Drift: `channel`: {CHANNEL!r}: 5.0 % to 9.0 % of rows; `age_band`: '30+': 40.0 % to 60.0 % of rows."
         window.sentence, window.history = said, [{"sentence": said, "why": "2 rows arrived late"}]
+        measured = db.scalars(select(Measurement).where(Measurement.window_id == window.id)).first()
+        assert measured is not None
+        values = [{"column": "channel", "detail": value} for value in (CHANNEL, "web")]
+        measured.details = measured.details | {"faulty_rows": [{"rows": 9, "values": values}]}
         now = site.clock.now()
         incident = incident_for(db, window.model_id, from_ts=now, to_ts=now, headline=said, severity="warning", now=now)
         alert = Alert(

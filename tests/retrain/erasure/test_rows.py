@@ -7,6 +7,7 @@ from sqlalchemy import select
 
 from core.clock import ManualClock
 from core.jobs import ConfirmJob
+from monitor import store
 from monitor.jobs import confirm
 from monitor.notify.tables import OutboxMessage
 from monitor.service import apply_spec
@@ -62,7 +63,11 @@ def test_nothing_of_the_person_is_left_in_any_file_and_everybody_else_is(lived_i
     with lived_in.database.read() as db:
         window = db.scalars(select(Window).order_by(Window.number)).first()
         message = db.scalars(select(OutboxMessage)).one()
-    assert window is not None
+        assert window is not None
+        named = [
+            m.details["faulty_rows"] for m in store.window_measurements(db, window.id) if "faulty_rows" in m.details
+        ]
+    assert [[value["detail"] for value in rows["values"]] for (rows,) in named] == [["(erased)", "web"]]
     rest = "5.0 % to 9.0 % of rows; `age_band`: '30+': 40.0 % to 60.0 % of rows."
     assert window.sentence == f"Drift: `channel`: an erased value: {rest}"
     assert message.items == [{"sentence": window.sentence}]
