@@ -10,9 +10,10 @@ import polars as pl
 from monitor.ingest.encoding import decoded
 from monitor.ingest.media import JSON
 from monitor.ingest.otlp import span_texts
+from monitor.ingest.otlp.evaluations import evaluations_of
 from monitor.ingest.otlp.json_body import read_log_json
 from monitor.ingest.otlp.log_records import LogGroup, LogRecord, described_spans
-from monitor.ingest.otlp.mapping import SpanMapping, described_from
+from monitor.ingest.otlp.mapping import SpanMapping, described_from, outcomes_from
 from monitor.ingest.otlp.protobuf import read_log_protobuf
 from monitor.ingest.otlp.receive import mappings_by_service
 from monitor.ingest.otlp.verdict import listed_reasons, numbered_reasons, unmapped_reason
@@ -92,6 +93,7 @@ def _keep(
     for record in records:
         numbers[record.event_id].append(record.number)
     said = {span.event_id: (span.end, len(numbers[span.event_id])) for span in spans}
+    evaluated = [(span.event_id, span, found) for span in spans if (found := evaluations_of(span))]
     kept: set[str] = set()
     reasons: dict[int, str] = {}
     told_to: list[SpanMapping] = []
@@ -99,8 +101,14 @@ def _keep(
         checked = described_from(mapping, spans, now)
         for one in checked.rejected:
             reasons[one.line] = f"model {mapping.events.spec.model}: {one.field}: {one.reason}"
-        told = [name for name in checked.frame.columns if name != "event_id"]
-        frame = checked.frame.filter(pl.any_horizontal(pl.col(told).is_not_null())) if told else checked.frame.clear()
+        frame = checked.frame
+        judged = outcomes_from(mapping, evaluated, now) if evaluated else None
+        if judged is not None:
+            for one in judged.rejected:
+                reasons[one.line] = f"model {mapping.events.spec.model}: {one.field}: {one.reason}"
+            frame = frame.join(judged.frame, on="event_id", how="left", maintain_order="left")
+        told = [name for name in frame.columns if name != "event_id"]
+        frame = frame.filter(pl.any_horizontal(pl.col(told).is_not_null())) if told else frame.clear()
         if frame.height:
             span_texts.add(site, mapping.events, frame, said, now)
             kept |= set(frame["event_id"])

@@ -27,6 +27,7 @@ from monitor.ingest.row_schema import Target
 from monitor.ingest.typed_columns import DTYPES
 from monitor.redact.columns import redacted, redaction_key
 from monitor.site import Site
+from monitor.spec.model import ModelSpec
 from monitor.tables import Model
 
 MAX_JOINED: Final = 2_000  # spans written into events in one commit
@@ -113,7 +114,8 @@ def filled(site: Site, target: Target, frame: pl.DataFrame) -> tuple[pl.DataFram
     names = [n for n in values.columns if n not in ("event_id", REPLACED)]
     joined = frame.join(values, on="event_id", how="left", suffix="\0said", maintain_order="left")
     complete = [pl.coalesce(n, f"{n}\0said").alias(n) for n in names]
-    return joined.with_columns(complete).select(frame.columns), rows
+    outcomes = target.spec.outcome_columns.keys()
+    return joined.with_columns(complete).select(frame.columns), [r for r in rows if not outcomes & r.columns.keys()]
 
 
 def settle(site: Site, used: Sequence[SpanText]) -> None:
@@ -184,9 +186,24 @@ def _join(site: Site, target: Target) -> int:
     ready = list({stands.get(row.event_id, row.event_id): row for row in waiting}.values())
     if not ready:
         return 0
-    values = _values(target, ready)
-    events = [stands.get(event_id, event_id) for event_id in values["event_id"]]
-    site.events.amend_events(name, values.with_columns(pl.Series("event_id", events, dtype=pl.String)))
+    if texts := [row for row in ready if target.columns.keys() & row.columns.keys()]:
+        values = _values(target, texts)
+        events = [stands.get(event_id, event_id) for event_id in values["event_id"]]
+        site.events.amend_events(name, values.with_columns(pl.Series("event_id", events, dtype=pl.String)))
+    _append_outcomes(site, target.spec, {stands.get(row.event_id, row.event_id): row.columns for row in ready})
     with site.database.write() as db:
         _settle(db, ready)
     return len(ready)
+
+
+def _append_outcomes(site: Site, spec: ModelSpec, values: Mapping[str, Mapping[str, Any]]) -> None:
+    """Store the evaluations among what log records say, as outcomes of stored events."""
+    declared = {name: column.type for name, column in spec.outcome_columns.items()}
+    of_events = {event_id: row for event_id, row in values.items() if declared.keys() & row.keys()}
+    if of_events:
+        ids = pl.Series("event_id", list(of_events), dtype=pl.String)
+        columns = [
+            pl.Series(name, [row.get(name) for row in of_events.values()], dtype=DTYPES[kind])
+            for name, kind in declared.items()
+        ]
+        site.events.append_outcomes(spec, pl.DataFrame([ids, *columns]), now=site.clock.now())

@@ -29,7 +29,7 @@ COLUMNS = {
     "question": {"role": "input", "type": "text"}, "answer": {"role": "prediction", "type": "text"},
     "finish_reason": {"role": "segment", "type": "category"},
     "input_tokens": {"role": "measure", "type": "number", "unit": "tokens"},
-    "status": {"role": "segment", "type": "category"},
+    "status": {"role": "segment", "type": "category"}, "relevance": {"role": "outcome", "type": "number"},
 }  # fmt: skip
 
 
@@ -304,3 +304,26 @@ def test_texts_of_a_span_that_was_merged_into_the_event_of_its_call_reach_that_e
     assert texts(shop, 1) == texts(shop, 2) == ("hi?", "hello")
     with shop.database.read() as db:
         assert text_counts(db)["shop"] == (0, 0)
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_an_evaluation_that_comes_as_a_log_record_is_an_outcome_of_its_span(shop: Site, before: bool) -> None:
+    score = {"gen_ai.evaluation.name": "relevance", "gen_ai.evaluation.score.value": 0.75}
+    judged = log(1, "gen_ai.evaluation.result", None, score)
+    if before:
+        tell(shop, judged, asked())
+    send(shop, chat(1))
+    if before:
+        assert sweep(shop) == 1
+    else:
+        assert tell(shop, judged, asked()).accepted == 2
+    assert (event(shop)["relevance"], texts(shop)[0]) == (0.75, "hi?")
+    assert shop.events.outcomes("shop").height == 1
+    assert sweep(shop) == 0
+
+
+def test_an_evaluation_that_does_not_fit_is_told(shop: Site) -> None:
+    label = {"gen_ai.evaluation.name": "relevance", "gen_ai.evaluation.score.label": "good"}
+    verdict = tell(shop, log(1, "gen_ai.evaluation.result", None, label))
+    assert verdict.rejected == 1
+    assert "has a label and no score; declare the column as a category" in verdict.message
