@@ -50,8 +50,8 @@ MARKED := not slow and not demo
 test: $(READY) $(BESIDE) ## every test but the demo and the rest of the large matrices; ARGS="tests/core -k queue" for some
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "$(MARKED)" $(ARGS)
 
-test-all: $(READY) $(BESIDE) ## every test
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+test-all: $(READY) $(BESIDE) ## every test, with three times the examples of hypothesis
+	EXAMPLES=all $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 # The lowest versions that pyproject.toml allows, but for torch and its family, whose ranges are narrow.
 LOWEST := $(VENV)/lowest

@@ -6,6 +6,7 @@ runs a module as `python -P -m MODULE ARGUMENT...` would, in a process that dies
 """
 
 import ctypes
+import gc
 import os
 import runpy
 import signal
@@ -39,6 +40,15 @@ def keep_threads_passive() -> None:
     """
     for name, value in {**WAITING_THREADS, **ONE_THREAD}.items():
         os.environ.setdefault(name, value)
+
+
+def look_for_garbage_less_often() -> None:
+    """Let Python look for reference cycles each 50,000 new objects instead of each 700.
+
+    Almost everything that a process makes while it loads its libraries stays; passing over it again and again took a
+    sixth of an import of torch or FastAPI, and a fifteenth of an evaluation.
+    """
+    gc.set_threshold(50_000, 20, 20)
 
 
 def isolated(environ: Mapping[str, str]) -> dict[str, str]:
@@ -151,5 +161,6 @@ def _watch(parent: int) -> None:
 
 if __name__ == "__main__":
     tie_to(int(sys.argv[1]))
+    look_for_garbage_less_often()
     module, sys.argv = sys.argv[2], sys.argv[2:]
     runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -142,8 +142,13 @@ def test_an_empty_installation_says_how_to_begin(open_page: Any) -> None:
     watched.fine()
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (1280, "light"), (390, "dark"), pytest.param(390, "light", marks=pytest.mark.slow),
+        pytest.param(1280, "dark", marks=pytest.mark.slow),
+    ],
+)  # fmt: skip
 def test_overview_and_model_page_are_readable(
     open_page: Any, served: Served, story: Story, width: int, scheme: str
 ) -> None:

@@ -85,6 +85,7 @@ def test_every_claim_carries_its_numbers_and_its_ledger_entry(site: Site, story:
     }  # fmt: skip
 
 
+@SQLITE_FIRST
 def test_entries_cited_speak_of_what_they_are_cited_for(site: Site, story: Story) -> None:
     report = document(site, service.build(site, asked(site).id))
     with site.database.read() as db:
@@ -97,6 +98,7 @@ def test_entries_cited_speak_of_what_they_are_cited_for(site: Site, story: Story
         assert lines[dataset.entry]["body"]["digest"] == dataset.digest
 
 
+@SQLITE_FIRST
 def test_a_promotion_is_cited_by_the_version_it_promotes(site: Site, story: Story) -> None:
     """The entry that promotes v2 names v1 too, as the version before it."""
     with site.database.write() as db:
@@ -112,6 +114,7 @@ def test_a_promotion_is_cited_by_the_version_it_promotes(site: Site, story: Stor
         assert lines[version.promoted_entry]["body"]["version"] == version.version
 
 
+@SQLITE_FIRST
 def test_where_files_lay_on_the_host_is_left_out(site: Site, story: Story) -> None:
     row = service.build(site, asked(site).id)
     assert row.files is not None
@@ -190,6 +193,7 @@ def test_a_model_without_a_judged_window_says_why_once(site: Site, story: Story)
     )
 
 
+@SQLITE_FIRST
 def test_a_threshold_holds_since_the_spec_that_set_it(site: Site, story: Story) -> None:
     report = document(site, service.build(site, asked(site).id))
     since = {t.metric: t.revision for t in report.thresholds}
@@ -197,6 +201,7 @@ def test_a_threshold_holds_since_the_spec_that_set_it(site: Site, story: Story) 
     assert since["equalized_odds_difference"] == 2
 
 
+@SQLITE_FIRST
 def test_what_was_not_measured_is_named_with_its_reason(site: Site, story: Story) -> None:
     report = document(site, service.build(site, asked(site).id))
     missing = {m.what: (m.why, m.count) for m in report.not_measured}
@@ -212,6 +217,7 @@ def test_what_was_not_measured_is_named_with_its_reason(site: Site, story: Story
     assert all(g.value is None and g.reason == "below the minimum group size" and g.n == 12 for g in small)
 
 
+@SQLITE_FIRST
 def test_wording_claims_evidence_and_never_conformity(site: Site, story: Story, pdftotext: str, tmp_path: Path) -> None:
     row = service.build(site, asked(site).id)
     assert row.files is not None
@@ -226,6 +232,7 @@ def test_wording_claims_evidence_and_never_conformity(site: Site, story: Story, 
     assert row.files["json"].removeprefix("sha256:") in re.sub(r"[\s\u200b]", "", text)
 
 
+@SQLITE_FIRST
 def test_the_pdf_is_archival_and_its_bytes_repeat(site: Site, story: Story) -> None:
     from reports.render.pdf import typeset
 
@@ -240,6 +247,7 @@ def test_the_pdf_is_archival_and_its_bytes_repeat(site: Site, story: Story) -> N
     assert typeset(document(site, row), charts) == pdf
 
 
+@SQLITE_FIRST
 def test_the_bundle_verifies_offline_and_a_changed_byte_is_found(site: Site, story: Story) -> None:
     row = service.build(site, asked(site).id)
     assert row.files is not None
@@ -252,6 +260,7 @@ def test_the_bundle_verifies_offline_and_a_changed_byte_is_found(site: Site, sto
     assert not verify_bundle_bytes(bundle[:at] + b"X" + bundle[at + 1 :], [site.keys.vkey]).ok
 
 
+@SQLITE_FIRST
 def test_building_twice_adds_nothing(site: Site, story: Story) -> None:
     row = asked(site)
     first = service.build(site, row.id)
@@ -280,6 +289,7 @@ def test_a_build_that_was_cut_off_goes_on_with_the_same_entry(site: Site, story:
     assert verify_bundle_bytes(site.artifacts.get((again.files or {})["zip"]), [site.keys.vkey]).ok
 
 
+@SQLITE_FIRST
 def test_a_failed_build_is_recorded_with_its_reason(site: Site, story: Story) -> None:
     row = asked(site)
     with site.database.write() as db:
@@ -293,6 +303,7 @@ def test_a_failed_build_is_recorded_with_its_reason(site: Site, story: Story) ->
     assert "task" in (failed.error or "")
 
 
+@SQLITE_FIRST
 def test_text_of_users_is_printed_as_it_is(site: Site, story: Story) -> None:
     hostile = '#set page(width: 1pt)\n$ x $ *b* \\ "quoted" <label> @ref'
     with site.database.write() as db:
@@ -304,6 +315,7 @@ def test_text_of_users_is_printed_as_it_is(site: Site, story: Story) -> None:
     assert "#set page(width: 1pt)" in page.extract_text()
 
 
+@SQLITE_FIRST
 def test_a_model_without_events_is_reported_as_not_measured(site: Site, clock: ManualClock) -> None:
     spec = parse_spec(SPEC)
     with site.database.write() as db:

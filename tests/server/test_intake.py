@@ -26,6 +26,7 @@ from monitor.ingest.receive import Body, SmallBody, receive, receive_together
 from monitor.site import Site
 from monitor.spec.parse import parse_spec
 from tests.databases import SQLITE_FIRST
+from tests.examples import examples
 from tests.server.conftest import SPEC, Api, event
 from tests.service import Service
 
@@ -43,7 +44,7 @@ def declare(site: Site, name: str, **more: Any) -> None:
 
 
 @SQLITE_FIRST
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(bodies=BODIES, endings=st.lists(st.booleans(), min_size=5, max_size=5))
 def test_bodies_stored_together_are_answered_as_if_they_came_one_by_one(
     site: Site, bodies: list[bytes], endings: list[bool]

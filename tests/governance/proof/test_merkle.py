@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from core.errors import InvalidError
 from governance.proof import merkle
+from tests.examples import examples
 
 # Reference tree of the certificate-transparency project (merkletree tests, also in transparency-dev/merkle).
 CT_DATA = "", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"
@@ -226,7 +227,7 @@ def test_a_frontier_of_a_million_leaves_keeps_twenty_nodes_at_most() -> None:
 
 
 @given(st.lists(st.binary(max_size=8), max_size=70))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_root_is_the_recursive_definition(data: list[bytes]) -> None:
     leaves = [merkle.leaf_hash(item) for item in data]
     assert merkle.root(leaves) == rfc_root(leaves)
@@ -275,4 +276,4 @@ class Log(RuleBasedStateMachine):
 
 
 TestLog = Log.TestCase
-TestLog.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+TestLog.settings = settings(max_examples=examples(25), stateful_step_count=25, deadline=None)

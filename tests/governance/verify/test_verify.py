@@ -19,6 +19,7 @@ from governance.proof.vkey import SigningKey
 from governance.verify.entries import verify_entry
 from governance.verify.findings import MAX_FINDINGS, LogVerdict
 from governance.verify.log import verify_log
+from tests.examples import examples
 from tests.forks import ROOT
 
 ORIGIN = "assay.example/ledger"
@@ -272,4 +273,4 @@ class TamperedLog(RuleBasedStateMachine):
 
 
 TestTamperedLog = TamperedLog.TestCase
-TestTamperedLog.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
+TestTamperedLog.settings = settings(max_examples=examples(40), stateful_step_count=20, deadline=None)

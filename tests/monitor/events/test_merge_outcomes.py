@@ -20,6 +20,7 @@ from monitor.lake import table_ids
 from monitor.lake.compact import compact
 from monitor.lake.identity import IDENTITIES
 from monitor.spec.parse import parse_spec
+from tests.examples import examples
 from tests.forks import ROOT
 from tests.monitor.events.test_store import DOCUMENT, NOW, frame, opened
 from tests.service import environment
@@ -148,7 +149,7 @@ STEPS = st.lists(
 
 
 @given(STEPS)
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 def test_a_fact_is_stored_once_across_processes_flushes_and_compaction(
     tmp_path_factory: pytest.TempPathFactory, steps: list[Any]
 ) -> None:

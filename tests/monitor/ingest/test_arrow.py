@@ -19,6 +19,7 @@ from monitor.ingest.ndjson import MAX_BODY_ROWS, BodyError, BodyTooLargeError
 from monitor.ingest.row_schema import SchemaMismatchError, events_of
 from monitor.ingest.validate import CheckedRows
 from monitor.spec.parse import parse_spec
+from tests.examples import examples
 from tests.monitor.ingest.test_columnar import NOW, TARGETS
 
 AT = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -271,7 +272,7 @@ def test_a_body_without_rows_or_cut_short_is_refused(write: Write, read: Read) -
             read(body[:size])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 5000), st.binary(min_size=1, max_size=8)), min_size=1, max_size=4), st.data())
 def test_damaged_bodies_are_rows_or_a_refusal(damage: list[tuple[int, bytes]], data: st.DataObject) -> None:
     write, read = data.draw(st.sampled_from([(arrow, read_arrow), (parquet, read_parquet)]))

@@ -14,6 +14,7 @@ from monitor.ingest.ndjson import BodyError, Rejection, Rows, read_json, read_nd
 from monitor.ingest.row_schema import Target, events_of, outcomes_of
 from monitor.ingest.validate import CheckedRows
 from monitor.spec.parse import parse_spec
+from tests.examples import examples
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 SPEC = parse_spec({
@@ -145,7 +146,7 @@ def slow(target: Target, body: bytes, *, array: bool) -> Found:
 good = json.dumps(EVENT)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=examples(250), deadline=None)
 @given(lines())
 @example(b"")
 @example(b"\n\n")
@@ -163,7 +164,7 @@ def test_lines_come_out_as_if_read_one_by_one(body: bytes) -> None:
         assert fast(target, body, array=False) == slow(target, body, array=False)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=examples(250), deadline=None)
 @given(arrays())
 @example(b"[]")
 @example(b"[{}, {}]")

@@ -14,6 +14,7 @@ from monitor.ingest.encoding import decoded
 from monitor.ingest.json_columns import read_json_columns, read_ndjson_columns
 from monitor.ingest.media import ARROW, JSON, NDJSON, PARQUET
 from monitor.ingest.ndjson import MAX_BODY_ROWS, BodyTooLargeError
+from tests.examples import examples
 from tests.monitor.ingest.bodies import NOW, PACK, ROWS, TARGETS, good, read
 
 GOOD = good()
@@ -50,7 +51,7 @@ def test_random_bytes(form: str, coding: str, body: bytes) -> None:
     everything(form, coding, PACK[coding](body))
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.data(), FORMS)
 def test_good_bodies_with_a_few_bytes_changed(data: st.DataObject, form: str) -> None:
     everything(form, "identity", data.draw(mutated(GOOD[form])))

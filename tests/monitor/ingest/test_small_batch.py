@@ -15,6 +15,7 @@ from monitor.ingest.json_columns import read_json_columns, read_ndjson_columns
 from monitor.ingest.media import ARROW, JSON, NDJSON
 from monitor.ingest.row_schema import events_of, outcomes_of
 from monitor.ingest.small_batch import MAX_SMALL_BODY_ROWS, read_small_batch
+from tests.examples import examples
 from tests.monitor.events.test_store import SPEC, opened
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -34,7 +35,7 @@ ROWS = st.fixed_dictionaries(
 )  # fmt: skip
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(rows=st.lists(ROWS, min_size=1, max_size=3), as_array=st.booleans())
 def test_what_is_taken_is_what_the_column_readers_take(rows: list[dict[str, Any]], as_array: bool) -> None:
     body = (json.dumps(rows) if as_array else "\n".join(json.dumps(r) for r in rows)).encode()

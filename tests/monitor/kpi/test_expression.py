@@ -14,6 +14,7 @@ from monitor.metric_names import check_metrics
 from monitor.spec.parse import SpecError
 from monitor.windows.limits import judged
 from monitor.windows.readings import kpi_readings
+from tests.examples import examples
 from tests.monitor.traffic import document, spec
 
 TYPES = {
@@ -103,7 +104,7 @@ def test_what_is_not_in_the_language_is_refused_with_its_place(text: str, expect
 
 
 @given(st.text(alphabet="abs(mean)cost,+-*/'<>=. 0123456789[]{}if and not lambda:", max_size=40))
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_no_text_does_anything_but_parse_or_be_refused(text: str) -> None:
     try:
         parse(text, TYPES)

@@ -6,12 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.profile.binning import bin_numbers, cell_table
+from tests.examples import examples
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 
 
 @given(st.lists(finite, min_size=8, max_size=300, unique=True), st.lists(finite, max_size=200))
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 def test_any_values_and_edges(edges: list[float], values: list[float]) -> None:
     cuts = np.sort(np.array(edges))
     with np.errstate(over="ignore"):

@@ -14,6 +14,7 @@ from core.errors import IntegrityFailureError, InvalidError
 from monitor.profile.block import BlockProfile, equal_blocks, merge_all, profile_block, profile_blocks
 from monitor.profile.codec import from_bytes, sum_from_bytes, to_bytes
 from monitor.profile.fit_reference import fit_reference
+from tests.examples import examples
 
 RNG = np.random.default_rng(1)
 REFERENCE = pl.DataFrame({"x": RNG.normal(size=600), "c": RNG.choice(["a", "b", "c"], 600)})
@@ -51,7 +52,7 @@ def same(a: BlockProfile, b: BlockProfile) -> None:
 
 
 @given(rows, rows)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_the_profile_of_two_blocks_is_the_sum_of_their_profiles(
     a: list[tuple[float | None, str | None]], b: list[tuple[float | None, str | None]]
 ) -> None:
@@ -62,7 +63,7 @@ def test_the_profile_of_two_blocks_is_the_sum_of_their_profiles(
 
 
 @given(rows)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_every_row_is_counted_once_and_bytes_give_the_profile_back(
     values: list[tuple[float | None, str | None]],
 ) -> None:

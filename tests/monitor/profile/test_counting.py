@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from monitor.profile.coding import NumberBins
 from monitor.profile.counting import NumberCounts, count_numbers, index_blocks
+from tests.examples import examples
 
 EDGES = np.array([-1.0, 0.0, 1.0, 10.0])
 BINS = NumberBins(EDGES, (), ())
@@ -16,7 +17,7 @@ values = st.one_of(st.floats(-20, 20), st.just(math.nan), st.just(math.inf))
 
 
 @given(st.lists(st.tuples(values, st.integers(0, 6)), max_size=80))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_every_block_counts_its_own_rows(rows: list[tuple[float, int]]) -> None:
     x, at = np.array([value for value, _ in rows]), np.array([block for _, block in rows], dtype=np.int64)
     for block, found in enumerate(count_numbers(x, BINS, index_blocks(at, 7))):

@@ -1,5 +1,6 @@
 """Data quality: what each check flags, the false-alarm rate of its test, and that a planted fault is found."""
 
+import gc
 import math
 from datetime import UTC, datetime, timedelta
 
@@ -13,6 +14,7 @@ from statsmodels.stats.multitest import multipletests  # type: ignore[import-unt
 
 from monitor.quality import QUALITY, FaultCounts, adjusted, counts, rise
 from monitor.quality.base import overdispersion
+from tests.examples import examples
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -62,13 +64,14 @@ def test_a_row_is_a_duplicate_of_one_near_it_only() -> None:
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 def test_adjusted_p_values_are_holms(p: list[float]) -> None:
+    gc.freeze()  # statsmodels asks for a full garbage collection with each call
     np.testing.assert_allclose(adjusted(p), multipletests(p, method="holm")[1], atol=1e-12)
 
 
 @given(st.integers(0, 60), st.integers(0, 60))
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 def test_the_test_of_independent_faults_is_the_exact_conditional_one(before: int, now: int) -> None:
     even = FaultCounts(tuple([before // 20 + (i < before % 20) for i in range(20)]), (250,) * 20)
     assume(overdispersion(even) == 1.0)  # a single fault has a spread of 1.0002

@@ -17,6 +17,7 @@ from monitor.profile.fit_reference import fit_reference
 from monitor.profile.reference_profile import ReferenceProfile
 from monitor.reference.encode import Encoding
 from monitor.reference.profile_job import MAX_SEGMENT_VALUES, BlockRange, profile_rows
+from tests.examples import examples
 
 BEGIN = datetime(2026, 1, 5, tzinfo=UTC)
 QUARTER = 21_600
@@ -44,7 +45,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, Refe
 
 
 @given(st.integers(0, 600), st.integers(0, 10_000), st.integers(1, 40), st.floats(0.0, 0.5))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_each_slice_has_the_profile_of_its_rows(
     reference: tuple[Path, str, ReferenceProfile], rows: int, seed: int, shops: int, missing: float
 ) -> None:

@@ -57,8 +57,13 @@ def without_duration(policy: dict[str, Any]) -> dict[str, Any]:
 
 # Of the same windows, of others, and of other blocks; each kind once with each way that labels come.
 COMPARED = {
-    "with their events": ("row_tests", "alpha=0.05", "windows=1d/3d", "windows=12h+alpha=0.02"),
-    "two days late": ("thresholds:psi=0.2", "phases=weekday_weekend", "windows=7d+false_alarms=2 per 30d"),
+    "with their events": ("row_tests", "windows=1d/3d", "windows=12h+alpha=0.02"),
+    "two days late": (
+        "thresholds:psi=0.2",
+        "alpha=0.05",
+        "phases=weekday_weekend",
+        "windows=7d+false_alarms=2 per 30d",
+    ),
 }
 
 

@@ -20,6 +20,7 @@ from monitor.tables import Measurement, Window
 from monitor.windows import late_outcomes
 from monitor.windows.evaluate import evaluate
 from tests.databases import SQLITE_FIRST
+from tests.examples import examples
 from tests.monitor.traffic import document, events_body, rows, spec
 
 ROWS = 100
@@ -66,7 +67,7 @@ STEP = st.tuples(
 
 @SQLITE_FIRST
 @given(st.lists(STEP, min_size=1, max_size=6))
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=examples(15), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_a_window_ends_with_the_kpi_of_the_newest_labels_in_any_order_of_arrival(site: Site, steps: list[Any]) -> None:
     model, frame = closed(site)
     labels: dict[int, str] = {}

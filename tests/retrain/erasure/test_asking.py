@@ -20,6 +20,7 @@ from retrain.runs.record import show_progress
 from retrain.runs.steps import begin, curate
 from retrain.runs.workspace import Workspace
 from retrain.tables import Run
+from tests.databases import SQLITE_FIRST
 from tests.retrain import world
 from tests.retrain.erasure.person import HERS, MARKER, SUBJECT, ask, datasets, erase, left, proof_of, traffic
 
@@ -37,6 +38,7 @@ def test_asking_again_while_it_is_under_way_gives_the_same_erasure_and_afterward
     assert [model["datasets"], model["explanations"], model["baselines"], second["adapters"]] == [[], [], [], []]
 
 
+@SQLITE_FIRST
 def test_an_unfinished_erasure_of_other_models_is_not_widened(lived_in: Site) -> None:
     asked = ask(lived_in)
     with pytest.raises(erasure.ErasureUnderWayError, match=str(asked)), lived_in.database.write() as db:
@@ -44,6 +46,7 @@ def test_an_unfinished_erasure_of_other_models_is_not_widened(lived_in: Site) ->
         erasure.request(db, subject=digest, models=["other"], actor="dpo", now=lived_in.clock.now())
 
 
+@SQLITE_FIRST
 def test_a_run_that_holds_the_rows_is_ended_and_its_process_told(lived_in: Site, clock: ManualClock) -> None:
     more = traffic().with_columns(event_id=pl.format("later-{}", "event_id"), ts=pl.col("ts") + pl.duration(days=2))
     declared = world.current(lived_in)
@@ -69,6 +72,7 @@ def test_a_run_that_holds_the_rows_is_ended_and_its_process_told(lived_in: Site,
     assert left(lived_in, MARKER) == []
 
 
+@SQLITE_FIRST
 def test_a_failed_erasure_says_why_and_goes_on_when_it_is_asked_for_again(lived_in: Site) -> None:
     artifact = next(d.digest for d in datasets(lived_in) if d.name == "seed")
     place = lived_in.artifacts.path(artifact)
@@ -104,6 +108,7 @@ def test_it_is_not_shown_as_done_before_a_checkpoint_covers_its_proof(lived_in: 
     assert ("done", False) not in shown
 
 
+@SQLITE_FIRST
 def test_one_whose_checkpoint_could_not_be_written_goes_on_with_the_proof_it_has(lived_in: Site) -> None:
     anchor = lived_in.settings.anchor_dir
     aside = anchor.with_name("aside")

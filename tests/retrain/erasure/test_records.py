@@ -24,6 +24,7 @@ from monitor.upkeep import digests
 from monitor.windows.evaluate import evaluate
 from reports import service as report_service
 from retrain.tables import ModelVersion
+from tests.databases import SQLITE_FIRST
 from tests.retrain import world
 from tests.retrain.erasure.person import CHANNEL, HERS, MARKER, ROWS, SUBJECT, check, erase, left
 from tests.retrain.train import tiny
@@ -58,6 +59,7 @@ def test_the_proof_names_each_file_with_its_digest_before_and_after_and_the_ledg
     assert row.found is None
 
 
+@SQLITE_FIRST
 def test_the_lake_still_verifies_and_a_file_changed_afterwards_is_named(lived_in: Site) -> None:
     erase(lived_in)
     verdict = check(lived_in)
@@ -69,6 +71,7 @@ def test_the_lake_still_verifies_and_a_file_changed_afterwards_is_named(lived_in
     assert path.name in finding.where
 
 
+@SQLITE_FIRST
 def test_the_versions_that_learned_from_the_rows_are_listed_and_marked(lived_in: Site) -> None:
     proof = erase(lived_in)
     assert [(a["version"], a["why"]) for a in proof["adapters"]] == [
@@ -81,6 +84,7 @@ def test_the_versions_that_learned_from_the_rows_are_listed_and_marked(lived_in:
     lived_in.artifacts.check_folder(proof["adapters"][1]["adapter"])  # weights are kept
 
 
+@SQLITE_FIRST
 def test_the_baseline_is_fitted_again_without_the_rows_and_windows_are_judged_on(lived_in: Site) -> None:
     with lived_in.database.read() as db:
         model = model_named(db, world.NAME)
@@ -98,6 +102,7 @@ def test_the_baseline_is_fitted_again_without_the_rows_and_windows_are_judged_on
     assert evaluate(lived_in, world.NAME)
 
 
+@SQLITE_FIRST
 def test_after_an_erasure_profiles_estimator_and_checks_are_those_of_the_rows_that_are_left(lived_in: Site) -> None:
     def learned() -> tuple[ReferenceRow, dict[tuple[Any, ...], tuple[int, bytes]]]:
         with lived_in.database.read() as db:
@@ -127,6 +132,7 @@ def test_after_an_erasure_profiles_estimator_and_checks_are_those_of_the_rows_th
         assert whole.categories[name].levels.tolist() == levels.levels.tolist(), name
 
 
+@SQLITE_FIRST
 def test_a_report_made_afterwards_holds_and_says_what_was_erased(lived_in: Site, clock: ManualClock) -> None:
     proof = erase(lived_in)
     clock.move_to(clock.now() + timedelta(hours=1))

@@ -1,7 +1,5 @@
 """The comparison process, end to end on tiny models."""
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +7,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from retrain.train.progress import report_exit
 from retrain.train.weights import file_digest
-from tests.conftest import ROOT
 from tests.retrain.train import tiny
 
 ALL = (*tiny.OLD, *tiny.NEW)
@@ -38,9 +36,10 @@ def config(folder: Path, base: Path, adapter: Path, **more: Any) -> Path:
 
 
 def test_champion_and_challenger_answer_the_same_rows(tiny_base: Path, trained: Path, tmp_path: Path) -> None:
+    from retrain.evals.run import evaluate
+
     path = config(tmp_path, tiny_base, trained / "out" / "adapter")
-    done = subprocess.run([sys.executable, "-m", "retrain.evals.run", str(path)], cwd=ROOT, check=False)
-    assert done.returncode == 0
+    assert report_exit(path, evaluate) == 0
     assert tiny.read(tmp_path / "out" / "exit.json")["state"] == "succeeded"
     result = tiny.read(tmp_path / "out" / "evaluation.json")
     rows = pl.read_parquet(tmp_path / "out" / "predictions.parquet")
