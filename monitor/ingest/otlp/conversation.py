@@ -85,7 +85,8 @@ def _text(span: Span, side: _Side) -> str | None:
                 return text
     flat = flattened_messages(span)
     for prefix in side.flattened:
-        if prefix in flat:
+        # Where no message says who spoke, a text that stands beside them is the better answer to what was said.
+        if prefix in flat and (any(m["role"] for m in flat[prefix]) or attributes.keys().isdisjoint(side.whole)):
             return _chosen(flat[prefix], side)
     if span.events and (found := _of_events(span, side)):
         return found[-1 if side.asked else 0]
