@@ -17,7 +17,9 @@ from core.jobs import JOBS
 from core.queue import Job
 from governance.ledger.read import ledger_size
 from monitor import store
+from monitor.ingest.otlp import span_counts
 from monitor.ingest.otlp.store import text_counts
+from monitor.ingest.otlp.verdict import RESULTS
 from monitor.notify import outbox
 from monitor.notify.tables import OUTBOX_STATES
 from monitor.site import Site
@@ -44,6 +46,7 @@ class StoreCollector(Collector):
         with self._site.database.read() as db:
             yield from self._of_the_lake(db)
             yield from _texts(db)
+            yield _spans(self._site, db)
             yield _alerts(db)
             yield from _queue(db, self._site.clock.now())
             yield from self._jobs.collect(db)
@@ -137,6 +140,17 @@ def _texts(db: Session) -> Iterator[Metric]:
     for model, (_, gone) in counts.items():
         lost.add_metric((model,), gone)
     yield lost
+
+
+def _spans(site: Site, db: Session) -> Metric:
+    family = CounterMetricFamily(
+        "assay_spans", "spans of services that models map, by what became of them", labels=("service", "result")
+    )
+    found = span_counts.counts(site, db)
+    for service in dict.fromkeys(service for service, _ in found):
+        for result in RESULTS:  # zero from the start: Prometheus sees an increase only between two values
+            family.add_metric((service, result), found.get((service, result), 0))
+    return family
 
 
 def _alerts(db: Session) -> Metric:

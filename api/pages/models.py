@@ -15,9 +15,12 @@ from api.pages.render import PageRoute, page
 from governance.access.roles import Caller, Permission
 from monitor import store as monitor_store
 from monitor.alerts import store as alert_store
+from monitor.ingest.otlp import span_counts
+from monitor.ingest.otlp.verdict import RESULTS
 from monitor.notify import deploys
 from monitor.service import CurrentSpec, current_spec
 from monitor.site import Site
+from monitor.spec.model import ModelSpec
 from monitor.tables import Measurement
 from monitor.windows.reference_standing import reference_standing
 from reports import store
@@ -98,10 +101,18 @@ def model_page(
         alerts=alerts[::-1], mutes=alert_store.mutes(db, model.id, site.clock.now()), windows=windows[::-1],
         by_window=_by_window(measured), fairness=_newest_fairness(measured), decisions=decisions[::-1], runs=runs[::-1],
         gates=store.gates(db, [r.id for r in runs]), versions=versions[::-1], reports=reports, cite=citations.find,
-        reference=reference_standing(site, db, current),
+        reference=reference_standing(site, db, current), traced=_traced(site, db, spec),
         later=monitor_store.later_verdicts(db, [w.id for w in windows]),
         since=since, until=until, period=period, busy=busy, limit=WINDOWS, chosen=chosen, progress=progress,
     )  # fmt: skip
+
+
+def _traced(site: Site, db: Session, spec: ModelSpec) -> list[tuple[str, str, int]]:
+    """What became of the spans of the model's service: the result, its words, and how many."""
+    if spec.traces is None:
+        return []
+    found = span_counts.counts(site, db, [spec.traces.service])
+    return [(result, RESULTS.get(result, ""), spans) for (_, result), spans in found.items()]
 
 
 def _svg(drawn: Any, width: int) -> Markup:

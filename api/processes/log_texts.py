@@ -1,10 +1,10 @@
-"""Join the texts of log records to events that were stored meanwhile, and give up those that waited too long."""
+"""Join the texts of log records to events that were stored meanwhile, and write the counts of spans."""
 
 import time
 from typing import Final
 
 from core.background import BackgroundThread
-from monitor.ingest.otlp import store
+from monitor.ingest.otlp import span_counts, store
 from monitor.ingest.otlp.given_up import give_up
 from monitor.ingest.receive import target_of
 from monitor.site import Site
@@ -14,7 +14,10 @@ GIVE_UP_EVERY_S: Final = 30.0
 
 
 class TextJoiner(BackgroundThread):
-    """A thread that joins what a request could not: its span came at the same moment, or another amendment ran."""
+    """A thread that joins what a request could not: its span came at the same moment, or another amendment ran.
+
+    It also gives up texts that waited too long, and writes what this process has counted of spans.
+    """
 
     def __init__(self, site: Site) -> None:
         super().__init__("log-texts", every_s=EVERY_S)
@@ -22,7 +25,8 @@ class TextJoiner(BackgroundThread):
         self._gave_up = -GIVE_UP_EVERY_S  # on the monotonic clock
 
     def step(self) -> None:
-        """Join what waits for stored events of every model."""
+        """Write the counts of spans, and join what waits for stored events of every model."""
+        span_counts.write(self._site, self._site.clock.now())
         with self._site.database.read() as db:
             waiting = store.models_waiting(db)
         for model in waiting:
@@ -31,6 +35,11 @@ class TextJoiner(BackgroundThread):
         if time.monotonic() - self._gave_up >= GIVE_UP_EVERY_S:
             self._gave_up = time.monotonic()
             give_up(self._site, self._site.clock.now())
+
+    def stop(self, limit_s: float | None = None) -> None:
+        """As every thread; what was counted last is written."""
+        super().stop(limit_s)
+        span_counts.write(self._site, self._site.clock.now())
 
     def _join(self, model: str) -> None:
         from monitor.ingest.otlp import span_texts  # loads polars, which an idle service does without

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from fastapi import APIRouter, Request, Response
 
 from api.http.auth import requires
-from api.http.deps import Out, ReadDb, form_of
+from api.http.deps import Out, ReadDb, SiteDep, form_of
 from api.http.direct import DirectRoute
 from api.http.intake import Intake, read_rows
 from api.http.metrics import ServiceMetrics
 from governance.access.roles import Caller, Permission
 from monitor import store
 from monitor.ingest.media import ENCODINGS, OTLP_TYPES
+from monitor.ingest.otlp import span_counts
 from monitor.site import Site
 
 if TYPE_CHECKING:
@@ -35,6 +36,12 @@ class UnmappedServiceOut(Out):
     first_at: datetime
     last_at: datetime
     sample: dict[str, Any]
+
+
+class SpanCountOut(Out):
+    service: str
+    result: str
+    spans: int
 
 
 @ingest_router.post("/v1/traces", openapi_extra=SPAN_BODIES)
@@ -67,3 +74,10 @@ def _stored(site: Site, body: bytes, media_type: str, encoding: str) -> tuple["S
 def unmapped_services(_: Reader, db: ReadDb) -> list[UnmappedServiceOut]:
     """Services whose spans no model takes, with the names and types of their attributes; the newest first."""
     return [UnmappedServiceOut.of(row) for row in store.unmapped_services(db)]
+
+
+@router.get("/api/v1/span-counts")
+def span_count_rows(_: Reader, site: SiteDep, db: ReadDb) -> list[SpanCountOut]:
+    """What became of the spans of each service that a model maps; a process adds its newest within two seconds."""
+    found = span_counts.counts(site, db).items()
+    return [SpanCountOut(service=service, result=result, spans=spans) for (service, result), spans in found]

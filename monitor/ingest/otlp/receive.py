@@ -12,7 +12,7 @@ from monitor import store
 from monitor.ingest.encoding import decoded
 from monitor.ingest.media import JSON
 from monitor.ingest.ndjson import Rejection
-from monitor.ingest.otlp import mlflow, span_texts
+from monitor.ingest.otlp import mlflow, span_counts, span_texts
 from monitor.ingest.otlp.evaluations import SpanEvaluation, evaluated_event, evaluations_of
 from monitor.ingest.otlp.json_body import read_json
 from monitor.ingest.otlp.kinds import is_carrier, kind_of, says_gen_ai
@@ -74,6 +74,7 @@ def receive_traces(site: Site, body: bytes, media_type: str, encoding: str) -> S
             record_unmapped(site.database, service, spans, now)
             verdict.unmapped[service] = len(spans)
             verdict.results[service] = Counter(unmapped=len(spans))
+    span_counts.count(site, verdict)
     return verdict
 
 

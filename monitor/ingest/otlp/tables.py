@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.db import Base, Keyed
@@ -39,4 +39,16 @@ class LostText(Keyed, Base):
 
     model_id: Mapped[UUID] = mapped_column(ForeignKey("model.id"), unique=True)
     records: Mapped[int] = mapped_column(default=0)
+    last_at: Mapped[datetime]
+
+
+class SpanCount(Keyed, Base):
+    """How many spans of a service that a model maps came to one result, since the first of them."""
+
+    __tablename__ = "span_count"
+    __table_args__ = (UniqueConstraint("service", "result"),)
+
+    service: Mapped[str] = mapped_column(String(300))
+    result: Mapped[str] = mapped_column(String(32))  # one of monitor.ingest.otlp.verdict.RESULTS, or CUT
+    spans: Mapped[int] = mapped_column(BigInteger)
     last_at: Mapped[datetime]

@@ -22,10 +22,17 @@ WORDS: Final[Mapping[str, str]] = {
     KIND: "no model's `traces.spans` takes the kind",
     WHERE: "attributes are missing that `traces.where` asks for",
 }
-# All results of spans, as metrics and pages list them.
-RESULTS: Final = (
-    "stored", "duplicate", "rejected", "unmapped", "evaluation", MERGED, SENT_AGAIN, CARRIER, KIND, WHERE, NO_CALL,
-)  # fmt: skip
+CUT: Final = "attributes_dropped"  # of spans that are counted under another result as well
+# All results of spans of a mapped service, as metrics and pages list them.
+RESULTS: Final[Mapping[str, str]] = {
+    "stored": "stored as events",
+    "duplicate": "stored before",
+    "rejected": "rejected; quarantine has the reasons",
+    "evaluation": "evaluations of other spans",
+    **WORDS,
+    NO_CALL: "say nothing of a model",
+    CUT: f"lost attributes at the sender; raise {ATTRIBUTE_LIMIT} there (counted besides)",
+}
 
 
 @dataclass

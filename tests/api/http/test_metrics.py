@@ -21,6 +21,7 @@ from core.queue import Job
 from governance.access.api_keys import first_admin
 from monitor import store
 from monitor.alerts.incidents import incident_for
+from monitor.ingest.otlp.tables import SpanCount
 from monitor.notify.tables import OutboxMessage
 from monitor.site import Site
 from monitor.tables import Alert
@@ -98,6 +99,7 @@ def test_the_page_lists_every_metric_with_its_type_and_labels(site: Site, client
     with site.database.write() as db:
         model, now = store.model(db, "support-intents").id, site.clock.now()
         incident = incident_for(db, model, from_ts=now, to_ts=now, headline="drifted", severity="warning", now=now)
+        db.add(SpanCount(service="shop-bot", result="stored", spans=1, last_at=now))
         db.add(Alert(
             model_id=model, incident_id=incident.id, monitor="drift", metric="psi", sentence="drifted", opened_at=now,
         ))  # fmt: skip

@@ -1,0 +1,98 @@
+"""Count what became of the spans of each service, for pages and metrics.
+
+A process adds to its own counts with each request and writes them to the database every few seconds: a killed process
+loses the counts of its last seconds, never a span.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from core.cache import CacheKind
+from monitor.ingest.otlp.tables import SpanCount
+from monitor.ingest.otlp.verdict import CUT, SpanVerdict
+from monitor.site import Site
+
+Key = tuple[str, str]  # service and result
+_MAX_SERVICE_CHARS: Final = 300
+
+
+@dataclass
+class _Pending:
+    """Spans that this process has counted and not written yet."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    spans: Counter[Key] = field(default_factory=Counter)
+
+
+_PENDING: Final = CacheKind[str, _Pending]("spans counted and not written yet", most=1)
+_guard: Final = threading.Lock()
+
+
+def _pending(site: Site) -> _Pending:
+    with _guard:
+        return site.cache.get(_PENDING, "", _Pending)
+
+
+def count(site: Site, verdict: SpanVerdict) -> None:
+    """Add the spans of a request, of the services that a model maps; the others are in `unmapped_service`."""
+    found: Counter[Key] = Counter()
+    for service, results in verdict.results.items():
+        if service not in verdict.unmapped:
+            found.update({(service, result): spans for result, spans in results.items()})
+            if lost := verdict.cut.get(service):
+                found[service, CUT] += lost["spans"]
+    if found:
+        pending = _pending(site)
+        with pending.lock:
+            pending.spans.update(found)
+
+
+def write(site: Site, now: datetime) -> None:
+    """Write what this process has counted."""
+    pending = _pending(site)
+    with pending.lock:
+        found, pending.spans = pending.spans, Counter()
+    try:
+        if found:
+            with site.database.write() as db:
+                _add(db, found, now)
+    except BaseException as error:
+        with pending.lock:
+            pending.spans.update(found)
+        if not isinstance(error, IntegrityError):  # another process added the same row: the next time adds to it
+            raise
+
+
+def counts(site: Site, db: Session, services: Iterable[str] | None = None) -> dict[Key, int]:
+    """Spans by service and result, of the given services or all, with what this process has not written yet."""
+    wanted = None if services is None else {_stored_name(service) for service in services}
+    found: Counter[Key] = Counter()
+    for row in db.scalars(select(SpanCount)):
+        found[row.service, row.result] += row.spans
+    pending = _pending(site)
+    with pending.lock:
+        for (service, result), spans in pending.spans.items():
+            found[_stored_name(service), result] += spans
+    return {key: spans for key, spans in sorted(found.items()) if wanted is None or key[0] in wanted}
+
+
+def _add(db: Session, found: Counter[Key], now: datetime) -> None:
+    for (service, result), spans in found.items():
+        name = _stored_name(service)
+        mine = (SpanCount.service == name, SpanCount.result == result)
+        changed = db.execute(update(SpanCount).where(*mine).values(spans=SpanCount.spans + spans, last_at=now))
+        if not changed.rowcount:  # type: ignore[attr-defined]  # of a cursor
+            db.add(SpanCount(service=name, result=result, spans=spans, last_at=now))
+            db.flush()
+
+
+def _stored_name(service: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in service[:_MAX_SERVICE_CHARS])

@@ -1,0 +1,40 @@
+"""What became of spans is shown to their sender, on the model's page and in metrics."""
+
+from fastapi.testclient import TestClient
+
+from api.processes.log_texts import TextJoiner
+from monitor.ingest.otlp import span_counts
+from monitor.site import Site
+from tests.api.http.test_logs import PROTOBUF, client
+from tests.api.http.test_metrics import figures, value
+from tests.databases import SQLITE_FIRST
+from tests.monitor.ingest.otlp.requests import request, span
+
+__all__ = ["client"]
+
+
+def counted(client: TestClient) -> dict[str, int]:
+    rows = client.get("/api/v1/span-counts").json()
+    return {row["result"]: row["spans"] for row in rows if row["service"] == "shop-bot"}
+
+
+@SQLITE_FIRST
+def test_every_span_is_counted_where_a_person_looks(site: Site, client: TestClient) -> None:
+    carrier, agent = span(2, name="POST"), span(3, {"gen_ai.operation.name": "invoke_agent"})
+    carrier["attributes"] = {"gen_ai.request.model": "m", "http.request.method": "POST"}
+    body = request(span(1), carrier, agent)
+    body.resource_spans[0].scope_spans[0].spans[0].dropped_attributes_count = 6
+    for _ in range(2):
+        answer = client.post("/v1/traces", content=body.SerializeToString(), headers={"Content-Type": PROTOBUF})
+        assert b"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT" in answer.content
+    wanted = {"stored": 1, "duplicate": 1, "carrier": 2, "kind": 2, "attributes_dropped": 2}
+    assert counted(client) == wanted
+    TextJoiner(site).step()
+    assert counted(client) == wanted
+    span_counts.write(site, site.clock.now())
+    found = figures(client)
+    for result, spans in wanted.items():
+        assert value(found, "assay_spans_total", service="shop-bot", result=result) == spans
+    page = client.get("/models/shop").text
+    assert "What became of the spans of service shop-bot" in page
+    assert "raise OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT" in page
