@@ -18,7 +18,7 @@ from monitor.events.columns import (
     DELTA_TYPES,
     OUTCOME_FIELDS,
     QUARANTINE_FIELDS,
-    REVISION_FIELDS,
+    REPLACEMENT_FIELDS,
     StoredColumns,
     require_columns,
     typed,
@@ -195,13 +195,13 @@ class EventAppender(EventTables):
         self._acknowledge(spec, None)  # no verdict depends on rejected rows
         return fresh.height
 
-    def append_revisions(self, spec: ModelSpec, frame: "pl.DataFrame", *, now: datetime) -> int:
+    def append_replacements(self, spec: ModelSpec, frame: "pl.DataFrame", *, now: datetime) -> int:
         """Store other records of events that are stored already: readers see the fullest one in the event's place.
 
         Args:
             spec: the model's.
-            frame: the columns of `REVISION_FIELDS` and of events, `event_id` and `ts` not null. `@of` is the id of the
-                stored event and `@seq` its number; where `@seq` is null, the record only gives the event another id.
+            frame: the columns of `REPLACEMENT_FIELDS` and of events, `event_id` and `ts` not null. `@of` is the id of
+                the stored event and `@seq` its number; where `@seq` is null, it only gives the event another id.
             now: becomes `received_at`.
 
         Returns:
@@ -211,11 +211,11 @@ class EventAppender(EventTables):
         for name in stored.subjects:
             if name in frame.columns:
                 frame = frame.with_columns(self._digested(frame[name]))
-        frame = typed(frame, {**REVISION_FIELDS, **dict(stored.columns)}, received_at=now)
+        frame = typed(frame, {**REPLACEMENT_FIELDS, **dict(stored.columns)}, received_at=now)
         with self._acceptance.of(spec.model) as accepting:
-            fresh, _ = accepting.unseen("revisions", frame)
+            fresh, _ = accepting.unseen("replacements", frame)
             if fresh.height:
-                accepting.write("revisions", fresh, now)
+                accepting.write("replacements", fresh, now)
         self._acknowledge(spec, None)  # the number of rows is the same
         return fresh.height
 

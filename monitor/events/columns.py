@@ -15,7 +15,7 @@ KINDS: Final = (
     "events",
     "outcomes",
     "quarantine",
-    "revisions",
+    "replacements",
 )  # in the order they are flushed: an outcome after its event
 DELTA_TYPES: Final = {
     "number": "double",
@@ -36,7 +36,7 @@ QUARANTINE_FIELDS: Final = {
     "field": "string", "reason": "string", "raw": "string", "subject": "string", "body_digest": "string",
 }  # fmt: skip
 # Beside the columns of an event. No column of a spec may have such a name.
-REVISION_FIELDS: Final = {"@id": "string", "@of": "string", "@seq": "long", "@reason": "string"}
+REPLACEMENT_FIELDS: Final = {"@id": "string", "@of": "string", "@seq": "long", "@reason": "string"}
 
 
 @dataclass(frozen=True, slots=True)

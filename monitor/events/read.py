@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from monitor.events.columns import EVENT_FIELDS, OUTCOME_FIELDS, QUARANTINE_FIELDS
 from monitor.events.event_tables import EventTables
-from monitor.events.revisions import newest_revisions, overlaid
+from monitor.events.replacements import newest_replacements, overlaid
 from monitor.events.wal_records import Record, RecordGoneError, from_micros
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ class EventReader(EventTables):
         """One event with its outcome columns, if it has an outcome; None when it is not stored."""
         import polars as pl
 
-        if self.has_revisions(model):
+        if self.has_replacements(model):
             event_id = self.standing_for(model, pl.Series([event_id])).get(event_id, event_id)
             rows = self._rows(model, "events", keys=pl.Series([event_id])).collect().to_dicts()
         else:
@@ -229,31 +229,31 @@ class EventReader(EventTables):
             outcome["outcome_ts"] = first_ts
         return event | {name: value for name, value in outcome.items() if name not in OUTCOME_FIELDS}
 
-    def has_revisions(self, model: str) -> bool:
+    def has_replacements(self, model: str) -> bool:
         """Whether other records of stored events are stored."""
-        snapshot, waiting = self._reached(model, "revisions")
+        snapshot, waiting = self._reached(model, "replacements")
         return bool(snapshot.columns or waiting)
 
     def revised(self, model: str, rows: "pl.LazyFrame", **bounds: Any) -> "pl.LazyFrame":
         """Events with the fullest record of each in its place; `rows` are those of the table within the bounds."""
-        revisions = self._table_rows(model, "revisions")
-        return overlaid(rows, revisions, newest_revisions(revisions), bounds)
+        replacements = self._table_rows(model, "replacements")
+        return overlaid(rows, replacements, newest_replacements(replacements), bounds)
 
     def standing_for(self, model: str, ids: "pl.Series | None" = None) -> dict[str, str]:
         """The events that other ids of theirs stand for, by these ids; of the given ones, or all."""
         import polars as pl
 
-        if not self.has_revisions(model):
+        if not self.has_replacements(model):
             return {}
-        rows = self._table_rows(model, "revisions")
+        rows = self._table_rows(model, "replacements")
         rows = rows if ids is None else rows.filter(pl.col("event_id").is_in(ids.implode()))
         found = rows.select("event_id", "@of").collect()
         return {own: of for own, of in found.iter_rows() if own != of}
 
     def _rows(self, model: str, kind: str, *, version: int | None = None, **bounds: Any) -> "pl.LazyFrame":
-        """Rows of a table as readers see them: `_table_rows`, with the revisions of events in their place."""
+        """Rows of a table as readers see them: `_table_rows`, with the replacements of events in their place."""
         rows = self._table_rows(model, kind, version=version, **bounds)
-        return self.revised(model, rows, **bounds) if kind == "events" and self.has_revisions(model) else rows
+        return self.revised(model, rows, **bounds) if kind == "events" and self.has_replacements(model) else rows
 
     def _table_rows(self, model: str, kind: str, *, version: int | None = None, **bounds: Any) -> "pl.LazyFrame":
         """Rows of a table and, unless a version is pinned, of the logs, within the bounds of `LakeTable.scan_at`."""

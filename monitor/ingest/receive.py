@@ -203,12 +203,12 @@ def store_rows(
     )
 
 
-def store_revisions(site: Site, target: "Target", frame: "pl.DataFrame", now: datetime) -> int:
-    """Store other records of stored events, redacted; returns how many were new. See `append_revisions`."""
+def store_replacements(site: Site, target: "Target", frame: "pl.DataFrame", now: datetime) -> int:
+    """Store other records of stored events, redacted; returns how many were new. See `append_replacements`."""
     from monitor.redact.columns import redacted, redaction_key
 
     frame = redacted(frame, target.spec.redact, redaction_key(site.keys.subject))
-    return site.events.append_revisions(target.spec, frame, now=now)
+    return site.events.append_replacements(target.spec, frame, now=now)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ IDENTITIES: Final[Mapping[str, RowIdentity]] = {
     "events": RowIdentity("event_id"),
     "outcomes": RowIdentity("event_id", by_values=True),
     "quarantine": RowIdentity("id"),
-    "revisions": RowIdentity("@id"),
+    "replacements": RowIdentity("@id"),
 }
 
 

@@ -190,7 +190,7 @@ def _profiled(
 ) -> Iterator[list[ProfiledBlock]]:
     """The profiles of each run of blocks, in the order of the runs."""
     name = current.model.name
-    if engine.jobs == 1 or site.events.has_revisions(name):  # the rows may still be in the log
+    if engine.jobs == 1 or site.events.has_replacements(name):  # the rows may still be in the log
         for blocks in _block_ranges(site, current, row, runs, next_seq):
             yield profile_rows(blocks, site.events.scan(name, **blocks.bounds), site.cache)
         return

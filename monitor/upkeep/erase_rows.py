@@ -28,9 +28,9 @@ from monitor.tables import SpecRevision
 from monitor.upkeep import digests
 
 # Events are found by their subject; outcomes and quarantined rows are found by the ids of these events.
-# So are revisions of these events, and those that name the subject themselves.
-TABLES_IN_ORDER: Final = ("events", "revisions", "outcomes", "quarantine")
-_ARRIVAL_COLUMN: Final = {"events": "received_at", "revisions": "received_at", "outcomes": "ts", "quarantine": "ts"}
+# So are replacements of these events, and those that name the subject themselves.
+TABLES_IN_ORDER: Final = ("events", "replacements", "outcomes", "quarantine")
+_ARRIVAL_COLUMN: Final = {"events": "received_at", "replacements": "received_at", "outcomes": "ts", "quarantine": "ts"}
 Search = Callable[[pl.LazyFrame], pl.DataFrame]
 
 
@@ -98,7 +98,7 @@ def _search(site: Site, case: Case, kind: str, columns: Sequence[str]) -> Search
         return by_subject
     with site.database.read() as db:
         ids = list(erasure.remembered(db, case, "ids"))
-    if kind == "revisions":
+    if kind == "replacements":
 
         def by_subject_or_event(rows: pl.LazyFrame) -> pl.DataFrame:
             named = [pl.col(c) == case.subject for c in columns if c in rows.collect_schema()]

@@ -68,7 +68,7 @@ def export(
         site.events.settle(model)
     table = site.events.table(model, kind)
     snapshot = table.snapshot(version)
-    revised = site.events.has_revisions(model) and kind == "events"
+    revised = site.events.has_replacements(model) and kind == "events"
     read = partial(site.events.revised, model) if revised else _as_stored
     frames = _frames(table, snapshot, first, from_ts, to_ts, step_rows, read)
     if kind == "outcomes":

@@ -18,7 +18,7 @@ from monitor.ingest.otlp.recent import RecentCalls, recent_calls
 from monitor.ingest.otlp.spans import Span
 from monitor.ingest.otlp.tables import SpanText
 from monitor.ingest.otlp.verdict import MERGED, SENT_AGAIN
-from monitor.ingest.receive import store_revisions, store_rows
+from monitor.ingest.receive import store_replacements, store_rows
 from monitor.site import Site
 
 
@@ -122,7 +122,7 @@ class _Storing:
             "ts": pl.Series([self.now], dtype=pl.Datetime("us", "UTC")).new_from_index(0, len(spans)),
             "trace_id": [s.trace_id for s, _ in spans], "span_id": [s.span_id for s, _ in spans],
         })  # fmt: skip
-        new = store_revisions(self.site, self.target, frame, self.now)
+        new = store_replacements(self.site, self.target, frame, self.now)
         self.done.merged[MERGED] += new
         self.done.duplicates += len(spans) - new
 
@@ -151,7 +151,7 @@ class _Storing:
         if rows:
             own = {"@id": pl.String(), "@of": pl.String(), "@seq": pl.Int64()}
             frame = pl.DataFrame(rows, schema={**checked.frame.schema, **own})
-            store_revisions(self.site, self.target, frame.with_columns(pl.lit(MERGED).alias("@reason")), self.now)
+            store_replacements(self.site, self.target, frame.with_columns(pl.lit(MERGED).alias("@reason")), self.now)
 
     def _stored(self, ids: Iterable[str]) -> dict[str, "_StoredEvent"]:
         wanted = pl.Series(list(dict.fromkeys(ids)), dtype=pl.String)

@@ -1,7 +1,7 @@
-"""Revisions: other records of events that are stored already, such as the fuller span of the same call.
+"""Replacements: other records of events that are stored already, such as the fuller span of the same call.
 
-The row of an event keeps its id and its number; a revision with `@seq` takes its place in everything that is read, the
-newest of several. What a revision lacks is read from the row, to which later amendments are written.
+The row of an event keeps its id and its number; a replacement with `@seq` takes its place in everything that is read,
+the newest of several. What a replacement lacks is read from the row, to which later amendments are written.
 """
 
 from collections.abc import Mapping
@@ -11,23 +11,23 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-def newest_revisions(revisions: "pl.LazyFrame") -> "pl.DataFrame":
-    """The newest revision of each event that has one: `@seq` of the event and `seq` of the revision."""
+def newest_replacements(replacements: "pl.LazyFrame") -> "pl.DataFrame":
+    """The newest replacement of each event that has one: `@seq` of the event and `seq` of the replacement."""
     import polars as pl
 
-    numbers = revisions.select("@seq", "seq").filter(pl.col("@seq").is_not_null())
+    numbers = replacements.select("@seq", "seq").filter(pl.col("@seq").is_not_null())
     return numbers.group_by("@seq").agg(pl.col("seq").max()).collect()
 
 
 def overlaid(
-    rows: "pl.LazyFrame", revisions: "pl.LazyFrame", newest: "pl.DataFrame", bounds: Mapping[str, Any]
+    rows: "pl.LazyFrame", replacements: "pl.LazyFrame", newest: "pl.DataFrame", bounds: Mapping[str, Any]
 ) -> "pl.LazyFrame":
-    """Rows of events with their revisions in their place.
+    """Rows of events with their replacements in their place.
 
     Args:
         rows: rows of the table of events within the bounds.
-        revisions: all rows of the table of revisions.
-        newest: `newest_revisions` of them.
+        replacements: all rows of the table of replacements.
+        newest: `newest_replacements` of them.
         bounds: those of `LakeTable.scan_at`; `keys` are ids of events.
     """
     import polars as pl
@@ -35,7 +35,7 @@ def overlaid(
     columns = rows.collect_schema().names()
     if newest.is_empty() or "seq" not in columns:
         return rows
-    instead = revisions.filter(pl.col("seq").is_in(newest["seq"].implode()))
+    instead = replacements.filter(pl.col("seq").is_in(newest["seq"].implode()))
     instead = instead.drop("seq", "event_id", "@id", "@reason").rename({"@seq": "seq", "@of": "event_id"})
     if (keys := bounds.get("keys")) is not None:
         instead = instead.filter(pl.col("event_id").is_in(keys.implode()))
