@@ -91,9 +91,22 @@ $(VENV)/senders/%/.ready: tests/senders/environments/%.txt | $(READY)
 senders: $(SENDERS) ## packages that send traces, run for real against a local model; ARGS="--write litellm" records
 	$(BIN)/python -m tests.senders.live $(ARGS)
 
-fuzz: $(READY) ## the parsers of request bodies, for a minute; ARGS="-max_total_time=3600" for longer
+# Schemathesis has an environment of its own: it tests the service from outside, and needs other versions than Assay does.
+FUZZ := $(VENV)/fuzz
+MINUTES ?= 30
+PARTS ?= api rows otlp specs
+
+$(FUZZ)/.ready: tests/fuzz/requirements.txt | $(READY)
+	@$(BIN)/python -m venv $(FUZZ)
+	@$(FUZZ)/bin/python -m pip --disable-pip-version-check install -qq --requirement tests/fuzz/requirements.txt
+	@touch $@
+
+fuzz: $(READY) $(FUZZ)/.ready ## every route and every parser for 30 minutes each; MINUTES=2 PARTS="api specs" for less
 	@$(PIP) install -qq --constraint constraints.txt --editable ".[fuzz]"
-	$(BIN)/python -m tests.fuzz.ingest -max_total_time=60 $(ARGS)
+	@for part in $(PARTS); do echo "== $$part, $(MINUTES) minutes"; case $$part in \
+	  api) $(BIN)/python -m tests.fuzz.api --minutes $(MINUTES) --schemathesis $(FUZZ)/bin/schemathesis;; \
+	  *) $(BIN)/python -m tests.fuzz.$$part --minutes $(MINUTES);; \
+	esac; done
 
 serve: $(READY) ## API, worker and scheduler on this machine; ARGS="--port 8200"
 	$(BIN)/assay serve $(ARGS)

@@ -4,6 +4,7 @@ Most statuses follow from what a route is: whether it asks for a key, takes a bo
 are added here, in one place, so that no route forgets one; what only one route answers, it declares itself.
 """
 
+import re
 from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any, Final
@@ -54,6 +55,7 @@ def _describe(document: dict[str, Any], context: RouteContext) -> None:
     for method in context.methods or ():
         if (operation := operations.get(method.lower())) is None:
             continue
+        _name_path_parameters(operation, context.path_format or "")
         responses = operation["responses"]
         responses.pop("422", None)  # FastAPI's own form of an error, which is not ours
         for status in sorted(_statuses(context, method, takes_body="requestBody" in operation)):
@@ -61,6 +63,15 @@ def _describe(document: dict[str, Any], context: RouteContext) -> None:
             content = {kind: _REFERENCE if kind == MEDIA_TYPE else {"schema": {}} for kind in kinds}
             described = responses.setdefault(str(status), {"description": HTTPStatus(status).phrase})
             described["content"] = content
+
+
+def _name_path_parameters(operation: dict[str, Any], path: str) -> None:
+    """Add the parameters of the path that a direct route reads itself."""
+    given: list[dict[str, Any]] = operation.get("parameters", [])
+    missing = [name for name in re.findall(r"\{(\w+)\}", path) if name not in {one["name"] for one in given}]
+    if missing:
+        made = [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in missing]
+        operation["parameters"] = [*given, *made]
 
 
 def _statuses(context: RouteContext, method: str, *, takes_body: bool) -> Iterator[int]:

@@ -110,7 +110,10 @@ def request_report(
     caller: Annotated[Caller, requires(Permission.REPORT_CREATE)], name: str, site: SiteDep, db: Db, form: Form
 ) -> RedirectResponse:
     start = datetime.combine(_day(form, "from"), time(), UTC)
-    end = datetime.combine(_day(form, "to"), time(), UTC) + timedelta(days=1)
+    try:
+        end = datetime.combine(_day(form, "to"), time(), UTC) + timedelta(days=1)
+    except OverflowError as error:
+        raise InvalidError("to is the last day of the calendar; write a day before it", field="to") from error
     reports.request(site, db, name, "audit", start, end, [], caller.name)
     return RedirectResponse(f"/models/{name}#reports", 303)
 

@@ -183,7 +183,7 @@ def _visible(spec: ModelSpec, scale: str, reference: int, window: int) -> tuple[
     n = max(1.0, reference * ((1.0 - ENCODER_SHARE) if encoded else 1.0))
     level = false_alarm_budget.alpha(spec, "drift", scale) / columns
     number = math.sqrt(math.log(4.0 / level) / (2.0 * n * window / (n + window))) / PER_STD
-    share = NormalDist().inv_cdf(1.0 - level / 10.0) * math.sqrt(0.25 * (1.0 / n + 1.0 / window))
+    share = -NormalDist().inv_cdf(level / 10.0) * math.sqrt(0.25 * (1.0 / n + 1.0 / window))
     return number, min(share, 1.0)
 
 

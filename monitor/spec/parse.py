@@ -1,7 +1,7 @@
 """Parse a spec from a mapping, YAML or JSON."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -10,6 +10,8 @@ from monitor.spec.base import NEW, Key, written
 from monitor.spec.model import ModelSpec
 from monitor.spec.problems import WHOLE, problems, shown
 from monitor.spec.yaml_text import Form, UnreadableTextError, read_text
+
+MAX_REASON_CHARS: Final = 1_000  # of the one that is told first: it may quote what was written
 
 
 class SpecError(InvalidError):
@@ -22,7 +24,7 @@ class SpecError(InvalidError):
         """The error that tells the first problem, and lists all."""
         first = found[0]
         line = f" (line {first['line']})" if "line" in first else ""
-        return cls(f"spec field {first['field']}{line}: {first['reason']}", problems=list(found))
+        return cls(f"spec field {first['field']}{line}: {first['reason'][:MAX_REASON_CHARS]}", problems=list(found))
 
 
 def parse_spec(document: Any, lines: Mapping[Key, int] | None = None, *, new: bool = False) -> ModelSpec:

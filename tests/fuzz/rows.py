@@ -1,6 +1,4 @@
-"""Coverage-guided fuzzing of the parsers, by `make fuzz`. What it finds becomes a case of test_fuzz.py."""
-
-import sys
+"""Fuzz the parsers of bodies of rows. What it finds becomes a case of tests/monitor/ingest/test_fuzz.py."""
 
 import atheris
 
@@ -30,11 +28,6 @@ def seeds() -> dict[str, bytes]:
 
 
 if __name__ == "__main__":
-    from pathlib import Path
-    from tempfile import TemporaryDirectory
+    from tests.fuzz.bounded import fuzz
 
-    with TemporaryDirectory(prefix="assay-fuzz-") as folder:
-        for name, body in seeds().items():
-            (Path(folder) / name).write_bytes(body)
-        atheris.Setup([*sys.argv, folder], one)
-        atheris.Fuzz()
+    fuzz(one, seeds())
