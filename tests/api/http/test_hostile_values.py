@@ -183,3 +183,12 @@ def test_the_log_of_an_error_of_the_service_has_no_value_of_the_user(
     [told] = [line for line in lines if line["event"] == "unhandled error"]
     assert (told["route"], told["error"], told["after"]["error"]) == ("/fails/{name}", "RuntimeError", "ValueError")
     assert any("test_hostile_values.py" in place for place in told["places"])
+
+
+@SQLITE_FIRST
+def test_a_form_of_a_page_with_the_last_day_of_all_is_refused(client: TestClient) -> None:
+    days = {"from": "9999-12-31", "to": "9999-12-31"}
+    own = {"Origin": "http://testserver"}
+    answer = client.post("/models/support-intents/reports", data=days, headers=own)
+    assert answer.status_code == 422
+    assert "last day of the calendar" in answer.text
