@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from anyio import to_thread
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from api import pages, routes
 from api.http import errors
@@ -13,6 +13,7 @@ from api.http.arriving import BoundedBodies, Room
 from api.http.described import DescribedApp
 from api.http.intake import Intake
 from api.http.metrics import ServiceMetrics
+from api.http.shares import Shares, share
 from api.processes.evaluation_requests import EvaluationRequester
 from api.processes.log_texts import TextJoiner
 from core.settings import Settings, load
@@ -46,6 +47,7 @@ def create_app(site: Site | Settings) -> FastAPI:
     app.state.intake = Intake(app.state.site)
     app.state.metrics = ServiceMetrics(app.state.site)
     app.state.callers = {}
+    app.state.shares = Shares()
     server = app.state.site.settings.server
     app.add_middleware(CleanAddresses)
     app.add_middleware(BoundedBodies, room=Room(server.max_under_way_mb), server=server)
@@ -53,7 +55,7 @@ def create_app(site: Site | Settings) -> FastAPI:
     for router in routes.DIRECT_ROUTERS:  # first, and as plain routes: a router adds 5 us to each request
         app.router.routes.extend(router.routes)
     for router in (*routes.ROUTERS, *pages.ROUTERS):
-        app.include_router(router)
+        app.include_router(router, dependencies=[Depends(share, scope="function")])
     return app
 
 

@@ -39,10 +39,12 @@ def baselines(db: Session, model_id: UUID, until: datetime) -> Sequence[Referenc
     return db.scalars(query.order_by(ReferenceRow.created_at)).all()
 
 
-def windows(db: Session, model_id: UUID, since: datetime, until: datetime) -> Sequence[Window]:
-    """Windows that end in the period, in order of their end."""
+def windows(
+    db: Session, model_id: UUID, since: datetime, until: datetime, limit: int | None = None
+) -> Sequence[Window]:
+    """Windows that end in the period, in order of their end; of more than `limit`, the last."""
     query = select(Window).where(Window.model_id == model_id, Window.to_ts >= since, Window.to_ts <= until)
-    return db.scalars(query.order_by(Window.to_ts, Window.to_seq)).all()
+    return db.scalars(query.order_by(Window.to_ts.desc(), Window.to_seq.desc()).limit(limit)).all()[::-1]
 
 
 def newest_windows(db: Session, model_id: UUID, limit: int, until: datetime | None = None) -> Sequence[Window]:
@@ -54,13 +56,18 @@ def newest_windows(db: Session, model_id: UUID, limit: int, until: datetime | No
 
 
 def measurements(
-    db: Session, model_id: UUID, since: datetime, until: datetime, monitors: Sequence[str] = ("kpi", "fairness")
-) -> Sequence[Measurement]:
+    db: Session, model_id: UUID, since: datetime, until: datetime, monitors: Sequence[str] = ("kpi", "fairness"),
+    *, limit: int | None = None,
+) -> Sequence[Measurement]:  # fmt: skip
+    """Measurements of windows that end in the period; of more than `limit`, those of the last windows."""
     query = select(Measurement).where(
         Measurement.model_id == model_id, Measurement.monitor.in_(monitors),
         Measurement.to_ts >= since, Measurement.to_ts <= until,
     )  # fmt: skip
     order = (Measurement.monitor, Measurement.metric, Measurement.column, Measurement.segment, Measurement.to_ts)
+    if limit is not None:
+        newest = query.with_only_columns(Measurement.id).order_by(Measurement.to_ts.desc()).limit(limit)
+        query = select(Measurement).where(Measurement.id.in_(newest))
     return db.scalars(query.order_by(*order, Measurement.id)).all()
 
 

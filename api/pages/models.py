@@ -35,6 +35,8 @@ from retrain.tables import Run
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 Reader = Annotated[Caller, requires(Permission.READ)]
 WINDOWS = 200  # windows shown when no period is asked for
+WINDOWS_OF_PERIOD = 1_000  # and of a period; a page of more is of use to nobody, and holds others up
+MEASUREMENTS = 20_000  # shown in all
 ACTIVE = ("queued", "curating", "training", "evaluating")
 
 
@@ -78,10 +80,11 @@ def model_page(
     chosen = since is not None or until is not None
     start = datetime.combine(since, time(), UTC) if since else first or model.created_at
     end = datetime.combine(until, time(), UTC) + timedelta(days=1) if until else _far(site.clock.now())
-    windows = store.windows(db, model.id, start, end) if chosen else store.newest_windows(db, model.id, WINDOWS)
-    if windows and not chosen:
+    most = WINDOWS_OF_PERIOD if chosen else WINDOWS
+    windows = store.windows(db, model.id, start, end, most) if chosen else store.newest_windows(db, model.id, most)
+    if windows and (not chosen or len(windows) == most):
         start = min(w.from_ts for w in windows)
-    measured = store.measurements(db, model.id, start, end)
+    measured = store.measurements(db, model.id, start, end, limit=MEASUREMENTS)
     versions = store.versions(db, model.id)
     alerts = monitor_store.alerts(db, model.id)
     decisions = store.decisions(db, model.id, model.created_at, _far(site.clock.now()))[-50:]
@@ -103,7 +106,7 @@ def model_page(
         gates=store.gates(db, [r.id for r in runs]), versions=versions[::-1], reports=reports, cite=citations.find,
         reference=reference_standing(site, db, current), traced=_traced(site, db, spec),
         later=monitor_store.later_verdicts(db, [w.id for w in windows]),
-        since=since, until=until, period=period, busy=busy, limit=WINDOWS, chosen=chosen, progress=progress,
+        since=since, until=until, period=period, busy=busy, limit=most, chosen=chosen, progress=progress,
     )  # fmt: skip
 
 

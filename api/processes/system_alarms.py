@@ -35,6 +35,7 @@ NEWEST: Final = 500  # failed jobs looked at
 CRITICAL_JOBS: Final = (EvaluateJob.name, EraseJob.name)
 LONG_LANES: Final = tuple(lane for lane in LANES if lane != "default")  # their jobs may wait behind one of many hours
 SHOWN: Final = 300  # characters of an error
+NAMED: Final = 10  # models
 
 
 def ticks_missed(site: Site, db: Session, since: datetime, now: datetime, limit: timedelta) -> None:
@@ -90,6 +91,13 @@ def problems(db: Session, now: datetime) -> list[str]:
     if schedules:
         whose = "1 model" if schedules == 1 else f"{schedules:,} models"
         found.append(f"a schedule of {whose} cannot be read; an alert of the installation names it")
+    stopped = sum(a.state != "resolved" for a in store.system_alerts(db, MONITOR, STOPPED))
+    if stopped:
+        jobs = "work of a model was" if stopped == 1 else f"{stopped:,} kinds of work were"
+        found.append(f"{jobs} stopped for taking more than it may; an alert of the installation says whose")
+    failed = sorted(a.column for a in store.system_alerts(db, MONITOR, FAILED) if a.state != "resolved")
+    if failed:
+        found.append(f"jobs gave up: {', '.join(failed)}; an alert of the installation says whose")
     return found
 
 
@@ -177,6 +185,9 @@ def _failures(db: Session) -> list[_Failure]:
 def _failure_sentence(failures: Sequence[_Failure]) -> str:
     newest = failures[0]
     about = f" for {newest.model}" if newest.model else ""
+    others = sorted({f.model for f in failures if f.model} - {newest.model})
+    if others:
+        about += f" (before it for {', '.join(others[:NAMED])}{' and others' if len(others) > NAMED else ''})"
     error = " ".join(newest.error.split())[:SHOWN] if newest.shown else "see the log"
     many = "A job" if len(failures) == 1 else f"{len(failures)} jobs"
     return f"{many} `{newest.name}` gave up; the newest{about} at {newest.at:%Y-%m-%d %H:%M} UTC: {error}"

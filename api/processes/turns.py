@@ -30,8 +30,11 @@ LANE: Final = "default"
 JOBS: Final = "api.processes.worker"  # the module whose JOBS the processes run
 LOOK_S: Final = 0.1  # between two looks at a process that runs a job
 SPARE_AFTER: Final = 0.5  # of a turn: then the process that may have to take it over is forked
-GIVE_WAY: Final = 2.0  # turns; where no process is free for long work, a job that runs so long begins again later
-NICE: Final = 10  # of processes for long work
+WAITS: Final = 0.5  # of a turn in CPU time: work that used less only waited, for a lock or a busy machine
+LONGEST_WAIT: Final = 5.0  # turns; work that lasted longer counts as long, however little it used
+NICE: Final = 10  # of processes whose job has used NICE_AFTER turns of CPU time
+NICE_AFTER: Final = 3.0
+TICKS: Final = os.sysconf("SC_CLK_TCK")
 IDLE_S: Final = 60.0  # processes without work end after this long
 COUNTED_S: Final = 0.2  # work that took longer lets others go first ...
 REST: Final = 10.0  # ... for this many times as long
@@ -63,11 +66,25 @@ class _Turn:
     since: float = field(default_factory=time.monotonic)  # it runs the job, or is idle
     renewed: float = 0.0
     started: bool = False  # whether the process has opened the installation
+    used_before: float = 0.0  # CPU time when the job began
+    is_nice: bool = False
 
     def give(self, job: Claimed) -> None:
         self.job, self.since, self.renewed = job, time.monotonic(), time.monotonic()
+        self.used_before = self._cpu_s()
         with suppress(OSError):  # it has died; the next look finds out
             self.connection.send(job)
+
+    def used_s(self) -> float:
+        """CPU time of the job so far."""
+        return self._cpu_s() - self.used_before
+
+    def _cpu_s(self) -> float:
+        try:
+            fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return 0.0
+        return (int(fields[11]) + int(fields[12])) / TICKS
 
     def memory(self) -> int:
         """Bytes of the process in memory; 0 where that cannot be told."""
@@ -78,7 +95,8 @@ class _Turn:
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
     def lower_priority(self) -> None:
-        """Of every thread, because on Linux a thread has a priority of its own."""
+        """Of every thread, because on Linux a thread has a priority of its own. It cannot be raised again."""
+        self.is_nice = True
         with suppress(OSError):
             for thread in Path(f"/proc/{self.process.pid}/task").iterdir():
                 with suppress(OSError):
@@ -153,9 +171,7 @@ class Turns:
             while turn.connection.poll():
                 message = turn.connection.recv()
                 if message is None:
-                    turn.started, turn.since = True, time.monotonic()
-                    if turn in self._long:
-                        turn.lower_priority()
+                    turn.started, turn.since, turn.used_before = True, time.monotonic(), turn.used_s()
                 elif turn.job is not None and message[0] == turn.job.id:
                     self._ended(turn, message[1])
         except (EOFError, OSError):
@@ -167,17 +183,23 @@ class Turns:
     def _ended(self, turn: _Turn, outcome: Retry | str | None) -> None:
         assert turn.job is not None
         job, turn.job = turn.job, None
-        now = time.monotonic()
-        took, turn.since = now - turn.since, now
-        if took > self._settings.turn_s:
+        now, used = time.monotonic(), turn.used_s()
+        if self._is_long(now - turn.since, used):
             self._remember(self._slow, job.work, now)
-        elif took < self._settings.turn_s / 2:
+        elif now - turn.since < self._settings.turn_s / 2:
             self._slow.pop(job.work, None)
-        if took > COUNTED_S:
-            self._remember(self._resting, job.work, now + REST * took)
+        if used > COUNTED_S:
+            self._remember(self._resting, job.work, now + REST * used)
+        turn.since = now
         record_outcome(self._site, job, outcome, worker=self._worker)
-        if turn.memory() > self._settings.memory_mb << 19:  # half of it: what it keeps would count for the next job
+        if (
+            turn.is_nice or turn.memory() > self._settings.memory_mb << 19
+        ):  # half: what it keeps counts for the next job
             self._drop(turn)
+
+    def _is_long(self, took_s: float, used_s: float) -> bool:
+        turn_s = self._settings.turn_s
+        return took_s > turn_s and (used_s > WAITS * turn_s or took_s > LONGEST_WAIT * turn_s)
 
     def _remember(self, known: dict[str, float], work: str, at: float) -> None:
         known.pop(work, None)
@@ -194,6 +216,8 @@ class Turns:
                     self._drop(turn)
                 continue
             self._renew(turn, now)
+            if turn in self._long and not turn.is_nice and turn.used_s() > NICE_AFTER * limits.turn_s:
+                turn.lower_priority()
             if turn.memory() > limits.memory_mb << 20:
                 self._stop(
                     turn, f"it used more than {limits.memory_mb:,} MiB of memory", _lower("ASSAY_WORK__MEMORY_MB")
@@ -203,33 +227,37 @@ class Turns:
         turn = self._turn
         if turn.job is None or not turn.started:
             return
-        ran = now - turn.since
-        if ran > SPARE_AFTER * limits.turn_s and self._spare is None:
+        ran, used = now - turn.since, turn.used_s()
+        if ran > SPARE_AFTER * limits.turn_s and self._spare is None and self._rested() is None:
             self._spare = self._forked()
         if ran <= limits.turn_s:
             return
-        self._remember(self._slow, turn.job.work, now)
-        if len(self._long) < limits.long_processes or self._dropped_idle():
-            turn.lower_priority()
-            self._long.append(turn)
+        if any(other.job is None for other in self._long) or len(self._long) < limits.long_processes:
             self._hand_on()
-        elif ran > GIVE_WAY * limits.turn_s:
+            self._long.append(turn)
+            if len(self._long) > limits.long_processes:  # the idle one among them has not started yet
+                self._drop(next(other for other in self._long if other.job is None))
+        elif self._is_long(ran, used):
             again = Retry(self._site.clock.now(), "waits for a process for long work")
             job, turn.job = turn.job, None
+            self._remember(self._slow, job.work, now)
             turn.process.kill()
             self._hand_on()
             turn.end()
             record_outcome(self._site, job, again, worker=self._worker)
 
-    def _hand_on(self) -> None:
-        self._turn, self._spare = self._spare or self._forked(), None
+    def _rested(self) -> _Turn | None:
+        """A process for long work that is idle and has its priority, and knows more than one that is forked anew."""
+        return next((turn for turn in self._long if turn.job is None and turn.started and not turn.is_nice), None)
 
-    def _dropped_idle(self) -> bool:
-        """Whether a process for long work was idle and has made room."""
-        idle = next((turn for turn in self._long if turn.job is None), None)
-        if idle is not None:
-            self._drop(idle)
-        return idle is not None
+    def _hand_on(self) -> None:
+        """Let another process take the turn."""
+        rested = self._rested()
+        if rested is not None:
+            self._long.remove(rested)
+            self._turn = rested
+        else:
+            self._turn, self._spare = self._spare or self._forked(), None
 
     def _drop(self, turn: _Turn) -> None:
         """End a process, and put another in its place if it is the one whose turn it is."""

@@ -2,12 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import Field
 
 from api.http.auth import requires
 from api.http.deps import In, Moment, ReadDb, SiteDep
+from api.http.shares import in_turns
 from governance.access.roles import Caller, Permission
 from monitor import store
 from monitor.upkeep import export
@@ -34,6 +35,7 @@ def export_events(
     _: Annotated[Caller, requires(Permission.EVENTS_READ)],
     model: str,
     query: Annotated[ExportQuery, Query()],
+    request: Request,
     site: SiteDep,
     db: ReadDb,
 ) -> StreamingResponse:
@@ -43,4 +45,5 @@ def export_events(
         site, model, kind=query.kind, form=query.format, from_ts=query.from_, to_ts=query.to, cursor=query.cursor,
         limit=query.limit,
     )  # fmt: skip
-    return StreamingResponse(found.body, media_type=found.media_type, headers={"X-Assay-Version": str(found.version)})
+    version = {"X-Assay-Version": str(found.version)}
+    return StreamingResponse(in_turns(request, found.body), media_type=found.media_type, headers=version)

@@ -12,7 +12,6 @@ from governance.access.roles import Caller, Permission
 from monitor import store
 from monitor.spec.model import ModelSpec
 from monitor.spec.parse import load_spec
-from monitor.spec.yaml_text import Form
 
 router = APIRouter(prefix="/api/v1/models", tags=["models"])
 YAML = ("application/yaml", "application/x-yaml", "text/yaml")
@@ -59,12 +58,23 @@ class ModelNameError(ConflictError):
     code = "model_name"
 
 
+def _spec(model: str, body: SpecBody, request: Request) -> ModelSpec:
+    """The spec of the body; read before a transaction begins, because that of a large one takes a while."""
+    spec = load_spec(body, "yaml" if media_type_of(request) in YAML else "json")
+    if spec.model != model:
+        raise ModelNameError(
+            f"the spec names model {spec.model!r}, the path {model!r}; make them the same",
+            field="model",
+            value=spec.model,
+        )
+    return spec
+
+
 @router.put("/{model}", responses={201: {"model": AppliedOut}}, openapi_extra=taken("application/json", *YAML))
 def apply(
     caller: Annotated[Caller, requires(Permission.MODEL_WRITE)],
     model: str,
-    body: SpecBody,
-    request: Request,
+    spec: Annotated[ModelSpec, Depends(_spec)],
     site: SiteDep,
     db: Db,
     response: Response,
@@ -78,7 +88,6 @@ def apply(
     from monitor import service
     from retrain.registry.versions import ensure_base_version
 
-    spec = _parse(model, body, "yaml" if media_type_of(request) in YAML else "json")
     if dry_run:
         previewed = service.preview_spec(site, db, spec, caller.name)
         return AppliedOut(
@@ -93,17 +102,6 @@ def apply(
         model=model, revision=applied.revision, outcome=applied.outcome, digest=spec.digest,
         judged_again=applied.judged_again,
     )  # fmt: skip
-
-
-def _parse(model: str, body: bytes, form: Form) -> ModelSpec:
-    spec = load_spec(body, form)
-    if spec.model != model:
-        raise ModelNameError(
-            f"the spec names model {spec.model!r}, the path {model!r}; make them the same",
-            field="model",
-            value=spec.model,
-        )
-    return spec
 
 
 @router.get("")

@@ -22,6 +22,7 @@ def write_lines(
     *,
     peer: str | None = None,
     beside: Mapping[str, float] | None = None,
+    bench: str = "ingest",
     **facts: Any,
 ) -> None:
     """Append one JSON line per metric, {metric: (value, unit)}, with the peer's value and the ratio if there is one."""
@@ -32,7 +33,7 @@ def write_lines(
             better = (value, other) if metric.endswith("_per_s") else (other, value)
             ratio = better[0] / better[1] if other is not None and better[0] is not None and better[1] else None
             line = {
-                "bench": "ingest", "case": case, "metric": metric, "value": round(value, 4), "unit": unit,
+                "bench": bench, "case": case, "metric": metric, "value": round(value, 4), "unit": unit,
                 "peer": peer if other is not None else None, "peer_value": None if other is None else round(other, 4),
                 "ratio": None if ratio is None or unit == "rows" else round(ratio, 3),
                 "at": timestamp(datetime.now(UTC)), "machine": machine(), **facts,

@@ -28,11 +28,9 @@ class Citations:
             fields: values of named fields of the body. A promotion also names the previous version, so only the field
                 distinguishes the two.
         """
-        found = set(self._entries)
-        for needle in needles:
-            found &= set(self._places.get((kind, str(needle)), ()))
-        for field, value in fields.items():
-            found &= set(self._fields.get((kind, field, str(value)), ()))
+        places = [self._places.get((kind, str(needle)), []) for needle in needles]
+        places += [self._fields.get((kind, field, str(value)), []) for field, value in fields.items()]
+        found = set.intersection(*map(set, places)) if places else set(self._entries)
         if not found:
             return None
         index = max(found) if last else min(found)

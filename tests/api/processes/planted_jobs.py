@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -11,10 +12,14 @@ from monitor.site import Site
 
 
 def work(_: Site, payload: Mapping[str, Any]) -> None:
-    """What the name of the model says: sleeps, uses memory, dies, panics, or ends at once."""
+    """What the name of the model says: sleeps, works, uses memory, dies, panics, or ends at once."""
     match str(payload.get("model")).partition("-"):
         case "sleeps", _, seconds:
             threading.Event().wait(float(seconds))
+        case "works", _, seconds:
+            end = time.process_time() + float(seconds)
+            while time.process_time() < end:
+                pass
         case "fills", _, megabytes:
             kept = []
             for _megabyte in range(int(megabytes)):

@@ -76,10 +76,10 @@ def test_jobs_that_last_delay_no_other_model_and_go_on(opened: Opened) -> None:
 
 def test_more_long_jobs_than_processes_for_them_wait_for_each_other_alone(opened: Opened) -> None:
     site, turns = opened(turn_s=0.2, long_processes=1)
-    ask(site, "sleeps-600", "sleeps-601", "sleeps-602")
+    ask(site, "works-600", "works-601", "works-602")
     ask(site, *MODELS)
     until(turns, lambda: all(states(site)[model] == "done" for model in MODELS))
-    assert sorted(s for m, s in states(site).items() if m.startswith("sleeps")) == ["queued", "queued", "running"]
+    assert sorted(s for m, s in states(site).items() if m.startswith("works")) == ["queued", "queued", "running"]
 
 
 def test_a_job_beyond_its_time_is_stopped_put_off_and_told_and_the_alert_ends_once_it_is_done(opened: Opened) -> None:
@@ -123,7 +123,7 @@ def test_a_model_with_many_jobs_gets_its_turns_and_not_more(opened: Opened) -> N
     site, turns = opened()
     with site.database.write() as db:
         for _ in range(20):
-            queue.enqueue(db, UpkeepJob(model="sleeps-0.3"), now=site.clock.now())
+            queue.enqueue(db, UpkeepJob(model="works-0.3"), now=site.clock.now())
     ask(site, *MODELS)
     until(turns, lambda: all(states(site)[model] == "done" for model in MODELS))
     with site.database.read() as db:

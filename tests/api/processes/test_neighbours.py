@@ -1,0 +1,102 @@
+"""What is broken in one model stops no other: not in an evaluation, a request for one, a flush or a page."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from api.processes import scheduler, worker
+from api.processes.evaluation_requests import EvaluationRequester
+from core.clock import ManualClock
+from core.queue import Job
+from monitor import service, store
+from monitor.events import flush
+from monitor.ingest.media import NDJSON
+from monitor.ingest.receive import Body, receive
+from monitor.site import Site
+from monitor.tables import ReferenceRow, SpecRevision, Window
+from tests.databases import SQLITE_FIRST
+from tests.monitor.traffic import events_body, rows, spec
+
+pytestmark = SQLITE_FIRST
+BROKEN, SOUND = "broken", "sound"
+MODELS = (BROKEN, SOUND)
+
+
+def send(site: Site, start: int, count: int) -> None:
+    for model in MODELS:
+        receive(site, model, "events", Body(events_body(rows(count, start=start)), NDJSON))
+
+
+@pytest.fixture
+def two(site: Site) -> Iterator[Site]:
+    """Two models with a reference and a judged window; the first is the one to be broken."""
+    with site.database.write() as db:
+        for model in MODELS:
+            service.apply_spec(site, db, spec(model=model), "tester")
+    send(site, 0, 1250)
+    EvaluationRequester(site, again_s=0.0).run_once()
+    worker.drain(site)
+    for model in MODELS:
+        site.events.settle(model)
+    yield site
+    site.events.close()
+
+
+def windows(site: Site, model: str) -> int:
+    with site.database.read() as db:
+        return len(db.scalars(select(Window).where(Window.model_id == store.model(db, model).id)).all())
+
+
+def damage_files(site: Site) -> None:
+    for path in lake(site).glob("events/date=*/*.parquet"):
+        path.write_bytes(b"PAR1" + b"\x00" * 100)
+
+
+def damage_spec(site: Site) -> None:
+    with site.database.write() as db:
+        for revision in db.scalars(
+            select(SpecRevision).where(SpecRevision.model_id == store.model(db, BROKEN).id)
+        ).all():
+            revision.document = {"model": BROKEN, "monitors": 7}
+    site.cache.__init__()  # type: ignore[misc]
+
+
+def damage_reference(site: Site) -> None:
+    with site.database.write() as db:
+        row = db.scalars(select(ReferenceRow).where(ReferenceRow.model_id == store.model(db, BROKEN).id)).first()
+        assert row is not None
+        row.artifact = "sha256:" + "0" * 64
+
+
+def lake(site: Site) -> Path:
+    return site.settings.lake_dir / BROKEN
+
+
+@pytest.mark.parametrize("damage", [damage_reference, damage_files, damage_spec])
+def test_a_damaged_model_leaves_the_other_judged(two: Site, clock: ManualClock, damage: Callable[[Site], None]) -> None:
+    before = windows(two, SOUND)
+    assert before >= 1
+    send(two, 1250, 250)
+    damage(two)
+    EvaluationRequester(two, again_s=0.0).run_once()
+    scheduler.tick(two, "a")
+    worker.drain(two)
+    assert windows(two, SOUND) == before + 1
+    with two.database.read() as db:
+        ended = {job.payload.get("model"): job.error for job in db.scalars(select(Job).order_by(Job.created_at))}
+    assert ended[SOUND] is None
+
+
+def test_a_table_that_cannot_be_flushed_leaves_the_other_flushed(two: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by a panic of a library in Rust, which is no `Exception`."""
+    monkeypatch.setattr(flush, "QUIET_TABLE_DELAY_S", -1.0)
+    send(two, 1250, 250)
+    (lake(two) / "events" / "_delta_log" / f"{0:020}.json").write_bytes(b"\xff\x00 no JSON")
+    events = type(two.events)(two.settings.lake_uri, two.settings.home_dir, two.keys.subject)
+    version = events.extent(SOUND).events_version
+    two.events.flusher().step()
+    assert two.events.unflushed.waiting((SOUND, "events")) == 0
+    assert events.extent(SOUND).events_version == version + 1
+    events.close()
