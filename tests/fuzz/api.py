@@ -77,7 +77,7 @@ def fuzz(program: Path, document: bytes, url: str, key: str, seconds: float) -> 
              "--suppress-health-check", "all", "--warnings", "off", "--generation-unique-inputs",
              *(["--header", f"Authorization: Bearer {key}"] if key else [])],
             env=os.environ | {"SCHEMATHESIS_HOOKS": "tests.fuzz.hooks", "PYTHONPATH": str(Path(__file__).parents[2])},
-            check=False,
+            check=False, cwd=tempfile.gettempdir(),  # it leaves files of its own where it runs
         )  # fmt: skip
     return done.returncode == 0
 
