@@ -87,7 +87,7 @@ class ModelSpec(SpecPart):
     times: EventTimes | None = Field(
         None, exclude_if=lambda value: value is None,  # a spec without it keeps its digest
         description="which times of events are accepted; see [times](ingest.md#times)",
-        examples=["{earliest: 1950-01-01T00:00:00Z}"],
+        examples=['{earliest: "1950-01-01T00:00:00Z"}'],
     )  # fmt: skip
     traces: Traces | None = Field(None, description="how OpenTelemetry spans become events of the model")
 
