@@ -55,11 +55,6 @@ def advice(draft: Draft, found: Sample) -> list[str]:
         )
     if "version" not in own.sources:
         notes.append("No column says which version of the model answered: give it with --model-version.")
-    if coded := [guess.name for guess in draft.columns if guess.coded]:
-        notes.append(
-            f"Numbers in the file that are codes or flags: {', '.join(coded)[:200]}. `assay ingest` and `assay "
-            "replay` convert them; a program that sends JSON writes a category as a string, a boolean as true or false."
-        )
     if found.frame.height < MIN_ROWS:
         notes.append(
             f"Only {found.frame.height} rows: with fewer than {MIN_ROWS}, roles and types are guessed from names."

@@ -38,7 +38,6 @@ class Guess:
     ask: str = ""
     more: dict[str, Any] = field(default_factory=dict)
     distinct: int = 0
-    coded: bool = False  # numbers in the file, and none in the spec
 
 
 @dataclass(frozen=True)
@@ -213,8 +212,7 @@ def _typed(one: Facts, guess: Guess) -> Guess:
         kind = "category" if kind == "string" else kind
         strange = " ".join(one.nearly.split())
         guess = replace(guess, ask=f"{strange!r} is no number; are the others? Leave it empty, then type: number")
-    coded = one.numeric and kind in ("category", "boolean", "string")
-    return replace(guess, type=kind, role=role, why=why, more=more, coded=coded)
+    return replace(guess, type=kind, role=role, why=why, more=more)
 
 
 def _type(one: Facts, role: Role) -> ColumnType:

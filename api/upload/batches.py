@@ -66,6 +66,8 @@ def batches(source: UploadSource, skip: int) -> Iterator[Batch]:
 def _read_errors(source: UploadSource) -> Iterator[None]:
     try:
         yield
+    except InvalidError as error:
+        raise InvalidError(f"file {source.name}: {error.message}", **error.facts) from error
     except (pa.ArrowException, pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InvalidError(f"file {source.name} cannot be read as {source.format}: {reason}", field="file") from error
@@ -132,9 +134,18 @@ def _csv_batches(source: UploadSource, skip: int) -> Iterator[Batch]:
 
 
 def _framed(table: pa.Table) -> pl.DataFrame:
-    return pl.DataFrame(
-        [arrow_series(name, column) for name, column in zip(table.column_names, table.columns, strict=True)]
-    )
+    found: list[pl.Series] = []
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if table.column_names.count(name) > 1:
+            raise InvalidError(f"column names must be unique, and {name!r} is the name of two", field=name)
+        try:
+            found.append(arrow_series(name, column))
+        except pl.exceptions.PolarsError as error:
+            raise InvalidError(
+                f"column {name!r} holds {str(column.type)[:100]}, which cannot be read; convert it or leave it out of "
+                "the file", field=name,
+            ) from error  # fmt: skip
+    return pl.DataFrame(found)
 
 
 def _ndjson(source: UploadSource, skip: int) -> Iterator[Batch]:

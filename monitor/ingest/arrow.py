@@ -234,7 +234,7 @@ def _unpacked(chunk: "pa.Array[Any]") -> int:
         return max(chunk.nbytes, 4 * len(chunk.values))
     if not isinstance(chunk, pa.DictionaryArray):
         return chunk.nbytes
-    lengths = pl.Series(chunk.dictionary).cast(pl.String).str.len_bytes().cast(pl.Int64)
+    lengths = arrow_series("", chunk.dictionary).cast(pl.String).str.len_bytes().cast(pl.Int64)
     return int(lengths.gather(pl.Series(chunk.indices).drop_nulls()).sum()) + 4 * len(chunk)
 
 

@@ -64,6 +64,8 @@ def arrow_series(name: str, column: "pa.Array[Any] | pa.ChunkedArray[Any]") -> p
     import pyarrow as pa
 
     kind = column.type
+    if pa.types.is_dictionary(kind) and pa.types.is_decimal(kind.value_type):
+        column, kind = column.cast(kind.value_type), kind.value_type
     if pa.types.is_decimal(kind) and (pa.types.is_decimal256(kind) or kind.scale < 0):
         texts = [None if number is None else number_level(number) for number in column.to_pylist()]
         return pl.Series(name, texts, dtype=pl.String)

@@ -145,6 +145,12 @@ CASES: Final[Mapping[str, Case]] = {
         category=["1.5", "1", "1" + "0" * 60],
         number=[1.5, 1.0, 1e60],
     ),
+    "dictionary of decimals of 256 bits": Case(
+        pa.array([Decimal("1.50"), Decimal(1), None], pa.decimal256(50, 2)).dictionary_encode(),
+        category=["1.5", "1", None],
+        number=[1.5, 1.0, None],
+        boolean=[MISFIT, True, None],
+    ),
     "bool": Case(
         pa.array([True, False, None]),
         category=["true", "false", None],
