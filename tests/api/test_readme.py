@@ -71,8 +71,8 @@ def test_every_example_runs_in_order(shell: Callable[..., "subprocess.CompletedP
     assert [r["accepted"] for r in receipts] == [1, 1, 1]
     promised = next(json.loads(t) for kind, t in blocks("docs/ingest.md") if kind == "json")
     assert receipts[2] == promised
-    assert next(t for kind, t in blocks("docs/otlp.md") if kind == "json").strip() in said[-4]
-    assert said[-3].endswith("{}")
+    assert next(t for kind, t in blocks("docs/otlp.md") if kind == "json").strip() in said[-5]
+    assert said[-4].endswith("{}")
     replayed = json.loads((tmp_path / "work" / "replayed.json").read_text())
     shape = next(json.loads(t) for kind, t in blocks("docs/replay.md") if kind == "json")
     assert replayed.keys() == shape.keys()
