@@ -330,9 +330,9 @@ def _suggestion(variable: str, known: set[str]) -> str:
     """What a misspelt variable may have meant: the nearest names, or else where the names stand."""
     parts = variable.upper().split(DELIMITER)
     candidates = set(known)
-    if len(parts) > 2:  # with the name that the user chose, where a variable has one
+    if len(parts) > 1:  # with the name that the user chose, where a variable has one
         candidates |= {k.replace(f"{DELIMITER}{NAME}", f"{DELIMITER}{parts[1]}") for k in known}
-    close = difflib.get_close_matches(variable.upper(), candidates, n=3, cutoff=0.8)
+    close = difflib.get_close_matches(variable.upper(), candidates, n=2, cutoff=0.8)
     if close:
         return f"did you mean {' or '.join(close)}?"
     group = sorted(k for k in known if k.startswith(parts[0] + DELIMITER)) if len(parts) > 1 else []

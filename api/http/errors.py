@@ -1,5 +1,6 @@
 """Turn errors into RFC 9457 problem documents; only this module maps error families to HTTP statuses."""
 
+import json
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, ClassVar, Final
@@ -8,7 +9,7 @@ from urllib.parse import quote
 from fastapi import FastAPI, Request
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, RedirectResponse, Response
+from fastapi.responses import RedirectResponse, Response
 from sqlalchemy.exc import IntegrityError, NoResultFound, OperationalError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -82,7 +83,9 @@ def problem(
         "code": code,
         "instance": quote(request.url.path),
     }
-    return JSONResponse(jsonable_encoder(document), status, dict(headers or {}), MEDIA_TYPE)
+    # A name that a client made up may hold half of a surrogate pair, which has no bytes.
+    content = json.dumps(jsonable_encoder(document), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return Response(content.encode(errors="replace"), status, dict(headers or {}), MEDIA_TYPE)
 
 
 def _otlp_status(request: Request, status: int, detail: str, headers: Mapping[str, str] | None) -> Response:
@@ -144,6 +147,9 @@ async def _http_error(request: Request, error: Exception) -> Response:
         return await _app_error(request, error.__cause__)
     if isinstance(error.__cause__, ClientDisconnect):
         return await _disconnected(request, error.__cause__)
+    if error.status_code == HTTPStatus.BAD_REQUEST and isinstance(error.__cause__, ValueError | RecursionError):
+        text = "the body is no JSON that can be read: its bytes are not UTF-8, or it has too many digits or levels"
+        return problem(request, 400, "invalid_body", text)
     codes = {404: "no_such_path", 405: "method_not_allowed"}
     allowed = (error.headers or {}).get("Allow", "other methods")
     details = {

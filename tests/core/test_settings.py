@@ -71,6 +71,27 @@ def test_a_misspelt_nested_variable_is_answered_with_the_known_ones() -> None:
         settings.load({"ASSAY_SERVER__PROT": "9001"})
 
 
+@pytest.mark.parametrize(
+    ("misspelt", "meant"),
+    [
+        ("ASSAY_SERVR__PORT", "ASSAY_SERVER__PORT"),
+        ("ASSAY_SERVER__PROT", "ASSAY_SERVER__PORT"),
+        ("ASSAY_SERVER_PORT", "ASSAY_SERVER__PORT"),
+        ("ASSAY_SERVER__HSOT", "ASSAY_SERVER__HOST"),
+        ("assay_qeue__pol_s", "ASSAY_QUEUE__POLL_S"),
+        ("ASSAY_HOEM", "ASSAY_HOME"),
+        ("ASSAY_DB_URL", "ASSAY_DB__URL"),
+        ("ASSAY_ROUTES__OPS__SEVERTY", "ASSAY_ROUTES__OPS__SEVERITY"),
+        ("ASSAY_ROUTE__OPS__SEVERITY", "ASSAY_ROUTES__OPS__SEVERITY"),
+        ("ASSAY_CHANNEL__OPS", "ASSAY_CHANNELS__OPS"),
+        ("ASSAY_SERVER__COLOUR", "ASSAY_SERVER__PORT"),  # like none: the names of the group are told
+    ],
+)
+def test_a_misspelt_variable_is_answered_with_the_nearest_name(misspelt: str, meant: str) -> None:
+    with pytest.raises(InvalidError, match=rf"unknown setting {misspelt}: .*\b{meant}\b"):
+        settings.load({misspelt: "1"})
+
+
 def test_a_group_given_as_json_is_refused_where_a_key_is_unknown() -> None:
     with pytest.raises(InvalidError, match="ASSAY_SERVER"):
         settings.load({"ASSAY_SERVER": '{"prot": 1}'})

@@ -112,3 +112,12 @@ def test_a_spec_for_its_budget_alone_keeps_windows_and_rule_and_leaves_limits_ou
     found = budgeted(spec)
     assert found.monitors.kpi == ()
     assert found.monitors.model_copy(update={"kpi": spec.monitors.kpi, "estimate": True}) == spec.monitors
+
+
+def test_a_policy_file_is_bounded_before_it_is_understood(spec: ModelSpec, tmp_path: Path) -> None:
+    file = tmp_path / "bomb.yaml"
+    layers = "\n".join(f"l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 9)}]" for i in range(1, 12))
+    for text, word in ((f"l0: &l0 [x]\n{layers}\n", "too large"), ("windows: 2026-13-45", "looks like a date")):
+        file.write_text(text)
+        with pytest.raises(InvalidError, match=word):
+            policies(spec, [str(file)])
