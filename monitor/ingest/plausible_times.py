@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MAX_AGE: Final = timedelta(days=7305)  # 20 years
 _NUMBER: Final = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,9})?", re.ASCII)
+FIRST_COUNTED: Final = datetime(1980, 1, 1, tzinfo=UTC)  # times of before are hardly counted from 1970
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY: Final = 86_400_000_000  # microseconds
 UNITS: Final = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # of each, in a second
@@ -115,6 +116,8 @@ def time_span(declared: EventTimes | None, now: datetime, newest: datetime | Non
     if newest is not None and newest < now:
         since, before = newest, f"more than 20 years before {newest:%Y-%m-%d}, the newest time of its history"
     usual = max(_earlier(since, MAX_AGE), FIRST_TIME)
+    if now >= LAST_TIME:  # a file is read whose times drive the clock: it may lie at any time that has a calendar
+        after, usual = f"after the year {LAST_TIME.year - 1}", FIRST_COUNTED
     if declared is None or declared.earliest is None:
         return TimeSpan(usual, latest, before, after, usual)
     earliest = declared.earliest
@@ -192,14 +195,6 @@ def looks_scaled(micros: "Ints", now: datetime) -> "Flags":
     for factor in _SCALES:
         found |= (micros + _DAY > begin // factor) & (micros <= end // factor)
     return found
-
-
-def iso(micros: int) -> str:
-    """A time as a reason quotes it, also one that lies beyond the calendar."""
-    try:
-        return repr((_EPOCH + timedelta(microseconds=micros)).isoformat())
-    except OverflowError:
-        return f"the time {micros // 10**6} s since 1970"
 
 
 def to_micros(at: datetime) -> int:

@@ -31,11 +31,6 @@ def check_reading(reading: str) -> str:
     return reading
 
 
-def unit_of(reading: str) -> str:
-    """The unit in which times are counted under a reading: `s`, `ms`, `us` or `ns`; empty for a zone."""
-    return reading.removeprefix("epoch_") if reading in EPOCHS else ""
-
-
 def read_times(values: pl.Series, reading: str) -> pl.Series:
     """The times that values mean, shape (n,), in UTC with microseconds; null where they mean none.
 

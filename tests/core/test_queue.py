@@ -315,3 +315,24 @@ def test_jobs_that_ended_are_forgotten_and_those_that_wait_or_failed_lately_are_
     assert states(database) == ["failed", "queued", "running"]
     assert forget(timedelta(minutes=2), timedelta(minutes=2)) == 1
     assert states(database) == ["queued", "running"]
+
+
+def test_a_lease_of_a_time_that_the_clock_left_again_is_no_lease(database: Database) -> None:
+    assert hold(database, "before the restart", NOW + timedelta(days=2))
+    assert hold(database, "after it", NOW)
+    assert not hold(database, "another", NOW + timedelta(seconds=1))
+
+
+def test_jobs_of_before_the_clock_was_set_back_run_when_they_would_have(database: Database) -> None:
+    ahead = NOW + timedelta(days=2)
+    add(database, "due", now=ahead, dedupe_key="due")
+    add(database, "later", now=ahead, run_at=ahead + timedelta(minutes=1))
+    add(database, "running", now=NOW)
+    assert claim(database, at=ahead) is not None  # "running" was due first; its worker is gone since
+    assert claim(database, at=NOW) is None
+    with database.write() as db:
+        queue.clock_set_back(db, NOW, ahead)
+    first, second = claim(database, at=NOW), claim(database, at=NOW + timedelta(seconds=LEASE_S + 1))
+    assert (first and first.name, second and second.name) == ("due", "running")
+    third = claim(database, "w3", at=NOW + timedelta(seconds=61))
+    assert third is not None

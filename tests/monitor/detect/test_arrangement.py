@@ -1,5 +1,6 @@
 """Which blocks a reference is judged by: serial dependence, quarters, weeks, seasons, and what is refused."""
 
+import math
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -7,7 +8,7 @@ import polars as pl
 import pytest
 
 from core.arrays import Floats
-from monitor.detect.arrangement import BlockPlan, WindowLayout, arrange, plan_blocks
+from monitor.detect.arrangement import BlockPlan, WindowLayout, arrange, missing_blocks, plan_blocks
 from monitor.detect.decide import DriftDecision, decide
 from monitor.detect.dependence import variance_ratio
 from monitor.detect.permutation import Blocks, count_permutations, draw_permutations, p_values
@@ -232,3 +233,22 @@ def test_for_windows_of_one_day_a_column_is_left_out_for_clear_dependence_only()
     assert all(plan.problem is None for plan in plans)
     # Quarters need more: no serial dependence at a tenth, and no effect of the day.
     assert all(plan.p_dependence is not None and plan.p_dependence > 0.1 for plan in plans if plan.quarters)
+
+
+@pytest.mark.parametrize("alpha", [0.5, 0.01, 1 / 43, 1 / 40, 0.0003])
+@pytest.mark.parametrize("strata", [[(10, 1)], [(42, 1)], [(12, 3)], [(5, 2), (4, 1)], [(6, 0), (3, 1)]])
+def test_missing_blocks_are_as_many_as_a_count_one_by_one_finds(strata: list[tuple[int, int]], alpha: float) -> None:
+    phases = np.repeat(np.arange(len(strata)), [size for size, _ in strata])
+    window = np.concatenate([np.arange(size) < taken for size, taken in strata])
+    blocks = Blocks(np.ones(len(phases)), window, phases, within_phases=True)
+    missing = 0
+    while math.prod(math.comb(size + missing, taken) for size, taken in strata) * alpha < 1.0 - 1e-9:
+        missing += 1
+    assert missing_blocks(blocks, alpha) == missing
+
+
+def test_a_rate_of_one_alarm_in_a_century_is_answered_at_once() -> None:
+    blocks = Blocks(np.ones(20), np.arange(20) == 19, np.zeros(20, dtype=np.int64))
+    assert missing_blocks(blocks, 1e-9) == 999_999_980
+    many = Blocks(np.ones(13_000), np.arange(13_000) < 1_440, np.zeros(13_000, dtype=np.int64))
+    assert missing_blocks(many, 1e-300) == 0  # more choices than a float can count
