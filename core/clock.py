@@ -1,7 +1,9 @@
-"""The clock, as an interface: replay drives it by event time, tests set it."""
+"""The clock, as an interface: replay drives it by event time, tests set it; and periods of time that people give."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Protocol
+
+from core.errors import InvalidError
 
 
 class Clock(Protocol):
@@ -26,3 +28,46 @@ class ManualClock:
 
     def move_to(self, at: datetime) -> None:
         self._at = max(self._at, at.astimezone(UTC))
+
+
+def check_period(begin: datetime | None, end: datetime | None) -> None:
+    """Refuse a period from `from` up to, but not including, `to` that holds no time.
+
+    Raises:
+        InvalidError: the two are the same time, or in the wrong order.
+    """
+    if begin is None or end is None or begin < end:
+        return
+    if begin == end:
+        raise InvalidError(
+            f"from and to are the same time, {begin.isoformat()}, so nothing lies between them; give a later to",
+            field="to", value=end.isoformat(),
+        )  # fmt: skip
+    raise InvalidError(
+        f"from {begin.isoformat()} is after to {end.isoformat()}; swap them", field="from", value=begin.isoformat()
+    )
+
+
+def days_period(first: date, last: date) -> tuple[datetime, datetime]:
+    """The period of whole days in UTC, the last one inside.
+
+    Raises:
+        InvalidError: the last day lies before the first, or outside the calendar.
+    """
+    if last < first:
+        raise InvalidError(f"from {first} is after to {last}; swap them", field="from", value=str(first))
+    if last == date.max:
+        raise InvalidError(f"to is {last}, the last day there is; give an earlier one", field="to", value=str(last))
+    return datetime.combine(first, time(), UTC), datetime.combine(last, time(), UTC) + timedelta(days=1)
+
+
+def from_now(now: datetime, by: timedelta) -> datetime:
+    """The time after a while.
+
+    Raises:
+        InvalidError: it lies outside the calendar.
+    """
+    try:
+        return now + by
+    except OverflowError:
+        raise InvalidError(f"{by.days} days from now lie outside the calendar; give less", field="for") from None

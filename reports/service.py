@@ -19,6 +19,7 @@ from governance.ledger.read import ledger_lines, ledger_size
 from monitor import store as monitor_store
 from monitor.notify import deploys
 from monitor.site import Site
+from monitor.spec.event_times import FIRST_TIME, LAST_TIME
 from monitor.spec.parse import parse_spec
 from reports import store
 from reports.charts.svg import loss_svg, timeline_svg
@@ -62,8 +63,14 @@ def request(
         raise ReportPeriodError(
             period_from, period_to, "a time has no zone; write it in UTC, such as 2026-01-31T00:00:00Z"
         )
-    if period_from >= period_to:
+    if period_from == period_to:
+        raise ReportPeriodError(period_from, period_to, "it begins and ends at the same time; give a later end")
+    if period_from > period_to:
         raise ReportPeriodError(period_from, period_to, "it ends before it begins; swap from and to")
+    if not FIRST_TIME <= period_from < period_to <= LAST_TIME:
+        raise ReportPeriodError(
+            period_from, period_to, f"give times from {FIRST_TIME.year} to {LAST_TIME.year - 1}, as events may have"
+        )
     row = Report(
         model_id=monitor_store.model(db, model).id, kind=kind, period_from=period_from, period_to=period_to,
         regimes=list(regimes), requested_by=actor, created_at=site.clock.now(), state="queued",

@@ -9,7 +9,7 @@ import typer
 from api.client import Client
 from api.commands.models import client
 from api.commands.output import JsonFlag, console, emit_json, emit_rows
-from core.clock import SystemClock
+from core.clock import SystemClock, from_now
 from core.errors import InvalidError
 from monitor.spec.duration import duration
 
@@ -218,7 +218,7 @@ def _until(for_: str | None, until: str | None) -> datetime:
         raise InvalidError("give either --for, such as 4h, or --until, such as 2026-01-31T08:00", field="--for")
     try:
         if for_ is not None:
-            return SystemClock().now() + duration(for_)
+            return from_now(SystemClock().now(), duration(for_))
         at = datetime.fromisoformat(str(until))
     except ValueError as error:
         field = "--for" if for_ is not None else "--until"

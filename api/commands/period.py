@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from core.errors import InvalidError
 
 DEFAULT_DAYS: Final = 30
+MAX_DAYS: Final = 36_525  # a hundred years
 _QUARTER: Final = re.compile(r"(\d{4})-?[Qq]([1-4])")
 
 
@@ -45,10 +46,18 @@ def period(
     if start is None and end is not None:
         raise InvalidError(f"from: --to {end} is given without --from; give both", field="from")
     if start is None:
+        if days is not None and not 1 <= days <= MAX_DAYS:
+            raise InvalidError(
+                f"days: {days} is no length of a period; give 1 to {MAX_DAYS:,}", field="days", value=days
+            )
         return now - timedelta(days=days or DEFAULT_DAYS), now
     begin = _at("from", start, where, last=False)
     until = _at("to", end, where, last=True) if end is not None else now
-    if begin >= until:
+    if begin == until:
+        raise InvalidError(
+            f"to: --from and --to are the same time, {begin.isoformat()}; give a later --to", field="to", value=end
+        )
+    if begin > until:
         raise InvalidError(
             f"from: {start} is not before --to {end or 'now'}; swap or correct them", field="from", value=start
         )

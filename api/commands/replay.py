@@ -99,14 +99,15 @@ def replay(
 def _time(text: str) -> datetime:
     try:
         at = datetime.fromisoformat(text)
-    except ValueError:
+        at = at if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError):
         at = None
     if at is None or at.tzinfo is None:
         raise InvalidError(
             f"changed-at: {text!r} is not a timestamp with a time zone; write for example 2026-03-01T12:00:00Z",
             field="changed-at", value=text,
         )  # fmt: skip
-    return at.astimezone(UTC)
+    return at
 
 
 @contextmanager

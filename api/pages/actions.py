@@ -1,6 +1,6 @@
 """What people do on pages. Each form says what will happen; afterwards the page it came from is shown again."""
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, timedelta
 from typing import Annotated
 from uuid import UUID
 
@@ -10,6 +10,7 @@ from fastapi.responses import RedirectResponse
 from api.http.auth import requires
 from api.http.deps import Db, SiteDep
 from api.pages.render import Form, PageRoute
+from core.clock import days_period, from_now
 from core.errors import InvalidError
 from governance.access.roles import Caller, Permission
 from monitor import store
@@ -62,7 +63,7 @@ def assign(caller: AlertWorker, alert_id: UUID, site: SiteDep, db: Db, form: For
 
 @router.post("/alerts/{alert_id}/snooze")
 def snooze(caller: AlertWorker, alert_id: UUID, site: SiteDep, db: Db, form: Form) -> RedirectResponse:
-    until, incident_id = site.clock.now() + _time(form), store.alert(db, alert_id).incident_id
+    until, incident_id = from_now(site.clock.now(), _time(form)), store.alert(db, alert_id).incident_id
     actions.snooze(site, db, incident_id, caller.name, until, _reason(form))
     return RedirectResponse(f"/alerts/{alert_id}#incident", 303)
 
@@ -73,7 +74,7 @@ def mute(caller: AlertWorker, alert_id: UUID, site: SiteDep, db: Db, form: Form)
     model = None if alert.model_id is None else db.get_one(Model, alert.model_id).name
     actions.mute(
         site, db, caller.name, model=model, monitor=alert.monitor, metric=alert.metric, column="",
-        reason=_reason(form), until=site.clock.now() + _time(form),
+        reason=_reason(form), until=from_now(site.clock.now(), _time(form)),
     )  # fmt: skip
     return RedirectResponse(f"/alerts/{alert_id}#incident", 303)
 
@@ -109,11 +110,7 @@ def start_run(
 def request_report(
     caller: Annotated[Caller, requires(Permission.REPORT_CREATE)], name: str, site: SiteDep, db: Db, form: Form
 ) -> RedirectResponse:
-    start = datetime.combine(_day(form, "from"), time(), UTC)
-    try:
-        end = datetime.combine(_day(form, "to"), time(), UTC) + timedelta(days=1)
-    except OverflowError as error:
-        raise InvalidError("to is the last day of the calendar; write a day before it", field="to") from error
+    start, end = days_period(_day(form, "from"), _day(form, "to"))
     reports.request(site, db, name, "audit", start, end, [], caller.name)
     return RedirectResponse(f"/models/{name}#reports", 303)
 

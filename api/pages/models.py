@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from api.http.auth import requires
 from api.http.deps import ReadDb, SiteDep
 from api.pages.render import PageRoute, page
+from core.clock import days_period
 from governance.access.roles import Caller, Permission
 from monitor import store as monitor_store
 from monitor.alerts import store as alert_store
@@ -79,7 +80,9 @@ def model_page(
     first, last = store.extent(db, model.id)
     chosen = since is not None or until is not None
     start = datetime.combine(since, time(), UTC) if since else first or model.created_at
-    end = datetime.combine(until, time(), UTC) + timedelta(days=1) if until else _far(site.clock.now())
+    end = _far(site.clock.now())
+    if until is not None:
+        _, end = days_period(since or min(until, start.date()), until)
     most = WINDOWS_OF_PERIOD if chosen else WINDOWS
     windows = store.windows(db, model.id, start, end, most) if chosen else store.newest_windows(db, model.id, most)
     if windows and (not chosen or len(windows) == most):

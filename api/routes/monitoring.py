@@ -9,6 +9,7 @@ from pydantic import Field
 
 from api.http.auth import requires
 from api.http.deps import In, Moment, Out, Page, ReadDb, SiteDep
+from core.clock import check_period
 from governance.access.roles import Caller, Permission
 from monitor import service, store
 
@@ -128,6 +129,7 @@ def silent(_: Reader, model: str, site: SiteDep, db: ReadDb) -> SilenceOut:
 @router.get("/windows")
 def windows(_: Reader, model: str, period: Annotated[PeriodQuery, Query()], db: ReadDb) -> Page[WindowOut]:
     """Judged windows in order of their end; the newest `limit` of the period."""
+    check_period(period.from_, period.to)
     rows = store.windows(db, store.model(db, model).id, since=period.from_, until=period.to, limit=period.limit)
     page, later = Page[WindowOut].of(rows), store.later_verdicts(db, [row.id for row in rows])
     for window in page.items:
@@ -140,6 +142,7 @@ def measurements(
     _: Reader, model: str, query: Annotated[MeasurementQuery, Query()], db: ReadDb
 ) -> Page[MeasurementOut]:
     """Measurements in order of their window's end; `next` is the cursor of the following part."""
+    check_period(query.from_, query.to)
     rows = store.measurements(
         db, store.model(db, model).id, metric=query.metric, column=query.column, segment=query.segment,
         since=query.from_, until=query.to, after=query.cursor, limit=query.limit,

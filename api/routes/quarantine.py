@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from api.http.auth import requires
 from api.http.deps import In, Moment, Out, Page, SiteDep
+from core.clock import check_period
 from governance.access.roles import Caller, Permission
 from monitor.ingest import release
 
@@ -68,6 +69,7 @@ class ReleasedOut(Out):
 @router.get("")
 def list_rows(_: Reader, model: str, query: Annotated[QuarantineQuery, Query()], site: SiteDep) -> Page[KeptOut]:
     """Rejected rows in the order they arrived, personal data replaced."""
+    check_period(query.from_, query.to)
     rows = release.quarantined_rows(
         site, model, since=query.from_, until=query.to, field=query.field, state=query.state,
         after=-1 if query.cursor is None else query.cursor, limit=query.limit,

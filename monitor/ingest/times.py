@@ -60,7 +60,10 @@ def read_time(value: Any, reading: str) -> Any:
     """One value of a JSON row, as a time that the service takes; unchanged if it means none."""
     if value is None or isinstance(value, bool | list | dict):
         return value
-    found = read_times(pl.Series("ts", [value]), reading)[0]
+    try:
+        found = read_times(pl.Series("ts", [value]), reading)[0]
+    except (OverflowError, ValueError, pl.exceptions.PolarsError):  # beyond the calendar
+        return value
     return found.astimezone(UTC).isoformat() if isinstance(found, datetime) else value
 
 

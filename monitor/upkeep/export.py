@@ -11,6 +11,7 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from core.clock import check_period
 from core.errors import InvalidError
 from monitor.site import Site
 
@@ -61,8 +62,7 @@ def export(
         InvalidError: the cursor is malformed, or `from_ts` is not before `to_ts`.
         VersionGoneError: the cursor names a version that does not exist.
     """
-    if from_ts is not None and to_ts is not None and from_ts >= to_ts:
-        raise InvalidError(f"from {from_ts.isoformat()} is not before to {to_ts.isoformat()}; swap them", field="from")
+    check_period(from_ts, to_ts)
     version, first = (None, 0) if cursor is None else _parse_cursor(cursor)
     if version is None:
         site.events.settle(model)
