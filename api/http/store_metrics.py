@@ -19,7 +19,7 @@ from governance.ledger.read import ledger_size
 from monitor import store
 from monitor.ingest.otlp import span_counts
 from monitor.ingest.otlp.store import text_counts
-from monitor.ingest.otlp.verdict import RESULTS
+from monitor.ingest.otlp.verdict import LOG_RESULTS, RESULTS
 from monitor.notify import outbox
 from monitor.notify.tables import OUTBOX_STATES
 from monitor.site import Site
@@ -46,7 +46,7 @@ class StoreCollector(Collector):
         with self._site.database.read() as db:
             yield from self._of_the_lake(db)
             yield from _texts(db)
-            yield _spans(self._site, db)
+            yield from _spans(self._site, db)
             yield _alerts(db)
             yield from _queue(db, self._site.clock.now())
             yield from self._jobs.collect(db)
@@ -142,15 +142,18 @@ def _texts(db: Session) -> Iterator[Metric]:
     yield lost
 
 
-def _spans(site: Site, db: Session) -> Metric:
-    family = CounterMetricFamily(
-        "assay_spans", "spans of services that models map, by what became of them", labels=("service", "result")
-    )
+def _spans(site: Site, db: Session) -> Iterator[Metric]:
     found = span_counts.counts(site, db)
-    for service in dict.fromkeys(service for service, _ in found):
-        for result in RESULTS:  # zero from the start: Prometheus sees an increase only between two values
-            family.add_metric((service, result), found.get((service, result), 0))
-    return family
+    services = list(dict.fromkeys(service for service, _ in found))
+    for name, what, results in (("spans", "spans", RESULTS), ("log_records", "log records", LOG_RESULTS)):
+        family = CounterMetricFamily(
+            f"assay_{name}", f"{what} of services that models map, by what became of them", labels=("service", "result")
+        )
+        for service in services:
+            for result in results:  # zero from the start: Prometheus sees an increase only between two values
+                told = result.removeprefix("log_records_")
+                family.add_metric((service, told), found.get((service, result), 0))
+        yield family
 
 
 def _alerts(db: Session) -> Metric:

@@ -17,7 +17,8 @@ from governance.access.roles import Caller, Permission
 from monitor import store as monitor_store
 from monitor.alerts import store as alert_store
 from monitor.ingest.otlp import span_counts
-from monitor.ingest.otlp.verdict import RESULTS
+from monitor.ingest.otlp.store import text_counts
+from monitor.ingest.otlp.verdict import LOG_RESULTS, RESULTS
 from monitor.notify import deploys
 from monitor.service import CurrentSpec, current_spec
 from monitor.site import Site
@@ -114,11 +115,18 @@ def model_page(
 
 
 def _traced(site: Site, db: Session, spec: ModelSpec) -> list[tuple[str, str, int]]:
-    """What became of the spans of the model's service: the result, its words, and how many."""
+    """What became of the spans and log records of the model's service: the result, its words, and how many."""
     if spec.traces is None:
         return []
     found = span_counts.counts(site, db, [spec.traces.service])
-    return [(result, RESULTS.get(result, ""), spans) for (_, result), spans in found.items()]
+    words = {**RESULTS, **LOG_RESULTS}
+    waiting, lost = text_counts(db)[spec.model]
+    texts = {
+        "log_records_waiting": (waiting, "of those kept, wait for their span"),
+        "log_records_lost": (lost, "of those kept, were given up because their span never came"),
+    }
+    rows = [(result, words.get(result, ""), spans) for (_, result), spans in found.items()]
+    return rows + [(result, said, records) for result, (records, said) in texts.items() if records]
 
 
 def _svg(drawn: Any, width: int) -> Markup:

@@ -1,6 +1,6 @@
 """Receive OTLP log records: those that say what a span was asked and answered are joined to its event."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,14 +9,21 @@ import polars as pl
 
 from monitor.ingest.encoding import decoded
 from monitor.ingest.media import JSON
-from monitor.ingest.otlp import span_texts
+from monitor.ingest.otlp import span_counts, span_texts
 from monitor.ingest.otlp.evaluations import evaluations_of
 from monitor.ingest.otlp.json_body import read_log_json
-from monitor.ingest.otlp.log_records import LogGroup, LogRecord, described_spans
+from monitor.ingest.otlp.log_records import LogRecord, described_spans
 from monitor.ingest.otlp.mapping import SpanMapping, described_from, outcomes_from
 from monitor.ingest.otlp.protobuf import read_log_protobuf
 from monitor.ingest.otlp.receive import mappings_by_service
-from monitor.ingest.otlp.verdict import listed_reasons, numbered_reasons, unmapped_reason
+from monitor.ingest.otlp.verdict import (
+    LOG_ACCEPTED,
+    LOG_REJECTED,
+    LOG_SKIPPED,
+    listed_reasons,
+    numbered_reasons,
+    unmapped_reason,
+)
 from monitor.site import Site
 
 
@@ -32,6 +39,9 @@ class LogVerdict:
     @property
     def rejected(self) -> int:
         return len(self.refused) + sum(self.unmapped.values())
+
+    def counts(self) -> dict[str, int]:
+        return {LOG_ACCEPTED: self.accepted, LOG_REJECTED: len(self.refused), LOG_SKIPPED: self.skipped}
 
     @property
     def message(self) -> str:
@@ -61,28 +71,31 @@ def receive_logs(site: Site, body: bytes, media_type: str, encoding: str) -> Log
     groups = (read_log_json if media_type == JSON else read_log_protobuf)(content)
     verdict, by_service = LogVerdict(), defaultdict[str, list[LogRecord]](list)
     for group in groups:
-        for record in _of_calls(group, verdict):
-            by_service[group.service].append(record)
+        by_service[group.service] += group.records
     mappings = mappings_by_service(site) if by_service else {}
     for service, records in by_service.items():
         if service in mappings:
-            _keep(site, mappings[service], records, now, verdict)
+            before = Counter(verdict.counts())
+            named = [record for record in records if _is_of_a_call(record, verdict)]
+            if named:
+                _keep(site, mappings[service], named, now, verdict)
+            span_counts.count_log_records(site, service, Counter(verdict.counts()) - before)
         else:
-            verdict.unmapped[service] = len(records)
+            of_calls = sum(record.describes_a_call for record in records)
+            verdict.skipped += len(records) - of_calls
+            verdict.unmapped |= {service: of_calls} if of_calls else {}
     return verdict
 
 
-def _of_calls(group: LogGroup, verdict: LogVerdict) -> list[LogRecord]:
-    """The records that describe a model call and name its span."""
-    found = []
-    for record in group.records:
-        if not record.describes_a_call:
-            verdict.skipped += 1
-        elif not record.names_a_span:
-            verdict.refused[record.number] = f"{record.name[:100]} has no trace id and span id, so no span has its text"
-        else:
-            found.append(record)
-    return found
+def _is_of_a_call(record: LogRecord, verdict: LogVerdict) -> bool:
+    """Whether a record describes a model call and names its span; counts it if not."""
+    if not record.describes_a_call:
+        verdict.skipped += 1
+    elif not record.names_a_span:
+        verdict.refused[record.number] = f"{record.name[:100]} has no trace id and span id, so no span has its text"
+    else:
+        return True
+    return False
 
 
 def _keep(

@@ -1,4 +1,4 @@
-"""Count what became of the spans of each service, for pages and metrics.
+"""Count what became of the spans and log records of each service, for pages and metrics.
 
 A process adds to its own counts with each request and writes them to the database every few seconds: a killed process
 loses the counts of its last seconds, never a span.
@@ -6,7 +6,7 @@ loses the counts of its last seconds, never a span.
 
 import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -49,6 +49,15 @@ def count(site: Site, verdict: SpanVerdict) -> None:
             found.update({(service, result): spans for result, spans in results.items()})
             if lost := verdict.cut.get(service):
                 found[service, CUT] += lost["spans"]
+    _pend(site, found)
+
+
+def count_log_records(site: Site, service: str, results: Mapping[str, int]) -> None:
+    """Add the log records of a request, of a service that a model maps."""
+    _pend(site, Counter({(service, result): records for result, records in results.items() if records}))
+
+
+def _pend(site: Site, found: Counter[Key]) -> None:
     if found:
         pending = _pending(site)
         with pending.lock:

@@ -33,6 +33,13 @@ RESULTS: Final[Mapping[str, str]] = {
     NO_CALL: "say nothing of a model",
     CUT: f"lost attributes at the sender; raise {ATTRIBUTE_LIMIT} there (counted besides)",
 }
+LOG_ACCEPTED, LOG_REJECTED, LOG_SKIPPED = "log_records_accepted", "log_records_rejected", "log_records_skipped"
+# All results of log records of a mapped service.
+LOG_RESULTS: Final[Mapping[str, str]] = {
+    LOG_ACCEPTED: "kept for the event of their span",
+    LOG_REJECTED: "rejected; the sender was told why",
+    LOG_SKIPPED: "say nothing that a column takes; not stored",
+}
 
 
 @dataclass

@@ -57,6 +57,11 @@ def test_what_is_not_stored_is_told_and_counted(site: Site, client: TestClient) 
         assert value(found, "assay_ingest_rows_total", route="logs", result=result) == count
     assert value(found, "assay_log_records_waiting", model="shop") == 2
     assert value(found, "assay_log_records_lost_total", model="shop") == 0
+    for result, count in (("accepted", 2), ("rejected", 2), ("skipped", 2)):
+        assert value(found, "assay_log_records_total", service="shop-bot", result=result) == count
+    page = client.get("/models/shop").text
+    assert "log records waiting" in page
+    assert "say nothing that a column takes; not stored" in page
     client.post("/v1/traces", content=request(span(1)).SerializeToString(), headers={"Content-Type": PROTOBUF})
     TextJoiner(site).step()
     assert value(figures(client), "assay_log_records_waiting", model="shop") == 0
