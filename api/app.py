@@ -48,9 +48,8 @@ def create_app(site: Site | Settings) -> FastAPI:
     app.state.metrics = ServiceMetrics(app.state.site)
     app.state.callers = {}
     app.state.shares = Shares()
-    server = app.state.site.settings.server
     app.add_middleware(CleanAddresses)
-    app.add_middleware(BoundedBodies, room=Room(server.max_under_way_mb), server=server)
+    app.add_middleware(BoundedBodies, room=Room(app.state.site.settings.server))
     errors.install(app)
     for router in routes.DIRECT_ROUTERS:  # first, and as plain routes: a router adds 5 us to each request
         app.router.routes.extend(router.routes)

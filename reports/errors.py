@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from core.errors import BusyError, InvalidError, NotFoundError
+from core.errors import ConflictError, InvalidError, NotFoundError
 
 
 class ReportNotFoundError(NotFoundError):
@@ -11,7 +11,11 @@ class ReportNotFoundError(NotFoundError):
         super().__init__(f"report {report_id} does not exist", report=str(report_id))
 
 
-class ReportNotReadyError(BusyError):
+class ReportNotReadyError(ConflictError):
+    """The report is still being built, or will never be: nothing is wrong with the service."""
+
+    code = "report_not_ready"
+
     def __init__(self, report_id: UUID, state: str, reason: str | None) -> None:
         why = f"it failed: {reason}; request a new one" if state == "failed" else "it is still being built; ask again"
         super().__init__(f"report {report_id} has no files yet: {why}", report=str(report_id), state=state)

@@ -53,7 +53,7 @@ def request_report(
 @router.get(
     "/reports/{report_id:uuid}.{kind}",
     response_class=Response,
-    responses={200: {"content": {kind: {} for kind in TYPES.values()}}},
+    responses={200: {"content": {kind: {} for kind in TYPES.values()}}, 409: {}},
 )
 def download(_: Reader, report_id: UUID, kind: Literal["pdf", "json", "zip"], site: SiteDep, db: ReadDb) -> Response:
     report = store.report(db, report_id)

@@ -121,7 +121,7 @@ def test_a_small_body_is_bounded_before_the_caller_is_known(site: Site) -> None:
 @pytest.mark.parametrize("trickle", [False, True])
 def test_when_there_is_no_room_the_slowest_body_gives_way(trickle: bool) -> None:
     app = FastAPI()
-    app.add_middleware(BoundedBodies, room=Room(2), server=ServerSettings(max_body_mb=8, stalled_body_s=3))
+    app.add_middleware(BoundedBodies, room=Room(ServerSettings(max_under_way_mb=2, max_body_mb=8, stalled_body_s=3)))
     install(app)
 
     @app.post("/")
@@ -144,8 +144,8 @@ def test_when_there_is_no_room_the_slowest_body_gives_way(trickle: bool) -> None
 
 def test_room_that_was_given_back_is_counted_once() -> None:
     app = FastAPI()
-    room = Room(1)
-    app.add_middleware(BoundedBodies, room=room, server=ServerSettings(max_body_mb=8))
+    room = Room(ServerSettings(max_under_way_mb=1, max_body_mb=8))
+    app.add_middleware(BoundedBodies, room=room)
     install(app)
 
     @app.post("/")

@@ -192,3 +192,12 @@ def test_a_form_of_a_page_with_the_last_day_of_all_is_refused(client: TestClient
     answer = client.post("/models/support-intents/reports", data=days, headers=own)
     assert answer.status_code == 422
     assert "last day of the calendar" in answer.text
+
+
+@SQLITE_FIRST
+def test_a_report_that_is_not_built_yet_is_a_conflict_and_no_fault_of_the_service(client: TestClient) -> None:
+    period = {"from": "2026-01-04T00:00:00Z", "to": "2026-01-05T00:00:00Z"}
+    asked = client.post("/api/v1/models/support-intents/reports", json=period)
+    assert asked.status_code == 202, asked.text
+    answer = client.get(f"/api/v1/reports/{asked.json()['id']}.pdf")
+    assert (answer.status_code, answer.json()["code"], answer.json()["state"]) == (409, "report_not_ready", "queued")
