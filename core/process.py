@@ -31,6 +31,9 @@ WAITING_THREADS: Final = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": 
 # The trees that a command fits are small as well: two threads took a tenth more of a replay's CPU. A process that is
 # started for heavy work is told its own number.
 ONE_THREAD: Final = {"OMP_NUM_THREADS": "1"}
+# Nothing here is compiled by torch. bitsandbytes prepares functions for its compiler when it is imported, and loading
+# the compiler took a fifth of what a training process needs to start.
+NO_COMPILER: Final = {"TORCHDYNAMO_DISABLE": "1"}
 
 
 def keep_threads_passive() -> None:
@@ -76,7 +79,7 @@ def environment(threads: int) -> dict[str, str]:
     return isolated(kept) | {
         "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": str(threads),
-        **WAITING_THREADS,
+        **WAITING_THREADS, **NO_COMPILER,
     }  # fmt: skip
 
 

@@ -34,3 +34,4 @@ def test_what_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (os.environ["OMP_WAIT_POLICY"], os.environ["OPENBLAS_NUM_THREADS"]) == ("ACTIVE", "4")
     assert environment(2)["OMP_WAIT_POLICY"] == "PASSIVE"
     assert environment(2)["OMP_NUM_THREADS"] == "2"
+    assert environment(2)["TORCHDYNAMO_DISABLE"] == "1"
