@@ -53,11 +53,11 @@ def period(
         return now - timedelta(days=days or DEFAULT_DAYS), now
     begin = _at("from", start, where, last=False)
     until = _at("to", end, where, last=True) if end is not None else now
-    if begin == until:
+    if begin == until and start == end:
         raise InvalidError(
             f"to: --from and --to are the same time, {begin.isoformat()}; give a later --to", field="to", value=end
         )
-    if begin > until:
+    if begin >= until:
         raise InvalidError(
             f"from: {start} is not before --to {end or 'now'}; swap or correct them", field="from", value=start
         )

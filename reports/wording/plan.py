@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import pairwise
 
 from core.errors import InvalidError
 from monitor.spec.model import ModelSpec
@@ -41,13 +42,15 @@ def plan_lines(
 
 
 def _window_lines(windows: Sequence[Window]) -> list[PlanLine]:
-    missing = _missing_numbers(windows)
+    missing, left_out = _missing_numbers(windows)
+    unrecorded = [f"{missing} window numbers have no record"] if missing else []
+    unrecorded += [f"{left_out} windows of stretches without rows are left out"] if left_out else []
     judged = sum(1 for w in windows if w.decision["judged"])
     reasons = Counter(str(w.decision.get("verdict")) for w in windows if not w.decision["judged"])
     return [
         PlanLine(
             planned="close windows without a gap", due=len(windows) + missing, done=len(windows), missed=missing,
-            why="" if not missing else f"{missing} window numbers have no record",
+            why="; ".join(unrecorded),
         ),
         _line("judge drift in every window", len(windows), judged, {WHY.get(k, k): n for k, n in reasons.items()}),
     ]  # fmt: skip
@@ -109,11 +112,22 @@ def _measured(planned: str, lines: Sequence[MeasureLine], windows: Sequence[Wind
     return _line(planned, len(windows), sum(1 for m in lines if m.value is not None), reasons)
 
 
-def _missing_numbers(windows: Sequence[Window]) -> int:
-    seen: dict[tuple[str, str], set[int]] = {}
+def _missing_numbers(windows: Sequence[Window]) -> tuple[int, int]:
+    """Windows without a record; and those that are left out, in a stretch without rows, after an empty one.
+
+    Source: `monitor.windows.pauses`.
+    """
+    seen: dict[tuple[str, str], dict[int, int]] = {}
     for w in windows:
-        seen.setdefault((str(w.baseline_id), w.scale), set()).add(w.number)
-    return sum(max(numbers) - min(numbers) + 1 - len(numbers) for numbers in seen.values())
+        seen.setdefault((str(w.baseline_id), w.scale), {})[w.number] = w.rows
+    missing = left_out = 0
+    for rows in seen.values():
+        for before, after in pairwise(sorted(rows)):
+            if rows[before] == 0:
+                left_out += after - before - 1
+            else:
+                missing += after - before - 1
+    return missing, left_out
 
 
 def _firings(cron: str, since: datetime, until: datetime) -> int:

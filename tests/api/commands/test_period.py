@@ -27,6 +27,10 @@ PERIODS: list[tuple[dict[str, Any], str, str]] = [
 
 REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"start": "2026-07-02", "end": "2026-07-01"}, "from", "not before --to"),
+    ({"start": "2026-07-01T00:00:00Z", "end": "2026-07-01T00:00:00Z"}, "to", "the same time"),
+    ({"days": 10**12}, "days", "give 1 to 36,525"),
+    ({"days": 0}, "days", "give 1 to 36,525"),
+    ({"start": "0001-01-01T00:00:00+14:00"}, "from", "neither a day"),
     ({"start": "yesterday"}, "from", "neither a day"),
     ({"start": "2026-02-30"}, "from", "neither a day"),
     ({"start": "2026-07-01T12:00:00"}, "from", "with its zone"),
