@@ -150,7 +150,7 @@ def test_a_version_that_never_existed_is_refused(site: Site) -> None:
 
 
 def test_a_period_that_ends_before_it_begins_is_refused(site: Site) -> None:
-    with pytest.raises(InvalidError, match="are the same time, .* give a later to"):
+    with pytest.raises(InvalidError, match=r"are the same time, .* give a later to"):
         export(site, "loans", from_ts=traffic.BEGIN, to_ts=traffic.BEGIN)
-    with pytest.raises(InvalidError, match="is after to .* swap them"):
+    with pytest.raises(InvalidError, match=r"is after to .* swap them"):
         export(site, "loans", from_ts=traffic.BEGIN, to_ts=traffic.BEGIN - timedelta(seconds=1))

@@ -23,7 +23,7 @@ def replayed(folder: Path, frame: pl.DataFrame, length: str, **more: Any) -> dic
     return replay_file(folder / "home", model, folder / "events.ndjson", None)
 
 
-@pytest.mark.parametrize("length", ["1m", "1d"])
+@pytest.mark.parametrize("length", [pytest.param("1m", marks=pytest.mark.slow), "1d"])
 def test_half_a_century_without_rows_leaves_a_hundred_windows(tmp_path: Path, length: str) -> None:
     every = timedelta(seconds=2) if length == "1m" else timedelta(hours=1)
     frame = rows(800, every=every).drop("customer")
@@ -36,10 +36,11 @@ def test_half_a_century_without_rows_leaves_a_hundred_windows(tmp_path: Path, le
     assert sum(w["rows"] for w in windows) == 800
 
 
+@pytest.mark.slow
 def test_a_stray_row_of_long_ago_costs_no_window(tmp_path: Path) -> None:
-    frame = rows(800, every=timedelta(minutes=20)).drop("customer")
+    frame = rows(600, every=timedelta(minutes=20)).drop("customer")
     stray = frame[:1].with_columns(pl.lit("stray").alias("event_id"), pl.lit(OLD.isoformat()).alias("ts"))
     windows = replayed(tmp_path, pl.concat([frame[:500], stray, frame[500:]]), "1h")["windows"]
     assert {w["from"][:4] for w in windows} <= {"1970", "2026"}
     assert sum(w["from"].startswith("1970") for w in windows) <= 1
-    assert len(windows) <= 800 / 3 + MAX_EMPTY + 2
+    assert len(windows) <= 600 / 3 + MAX_EMPTY + 2
