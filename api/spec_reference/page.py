@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from api.spec_reference.sections import Section, SpecKey, sections
+from monitor.spec import bounds
 from monitor.spec.columns import BUILT_IN, ROLES, TYPES
 
 _HEAD: Final = """# The spec
@@ -24,12 +25,20 @@ Editors check a spec and complete its keys with the JSON Schema that `assay sche
 
 Lists are written `[a, b]` or one entry a line. A duration is a whole number and `s`, `m`, `h` or `d`. A key that is
 not on this page is refused, with its line.
+
+A spec is bounded before it is understood: {bytes} MiB, {values:,} values with every YAML alias written out, {levels}
+levels, {columns:,} columns, {name} characters of a name and {text:,} of a text, and no control characters.
+`Content-Type: application/json` means JSON alone, `application/yaml` means either.
 """
 
 
 def page() -> str:
     """The page, in Markdown."""
-    return "\n".join([_HEAD, *(_section(section) for section in sections()), _roles(), _types()])
+    head = _HEAD.format(
+        bytes=bounds.MAX_BYTES >> 20, values=bounds.MAX_VALUES, levels=bounds.MAX_LEVELS, columns=bounds.MAX_COLUMNS,
+        name=bounds.MAX_NAME_CHARS, text=bounds.MAX_TEXT_CHARS,
+    )  # fmt: skip
+    return "\n".join([head, *(_section(section) for section in sections()), _roles(), _types()])
 
 
 def _section(section: Section) -> str:
