@@ -156,15 +156,18 @@ class Resampled:
         value: of the KPI.
         error: its standard deviation over bootstrap samples.
         n: rows.
+        lowest, highest: the range of the KPI, infinite where there is none.
     """
 
     value: float
     error: float
     n: int
+    lowest: float = -np.inf
+    highest: float = np.inf
 
     def __call__(self, alpha: float) -> tuple[float | None, float | None]:
         if self.error:
-            return Around(self.value, self.error, self.n - 1)(alpha)
+            return Around(self.value, self.error, self.n - 1, self.lowest, self.highest)(alpha)
         return (self.value, self.value) if 1.0 - alpha ** (1.0 / self.n) <= UNSEEN_SHARE else (None, None)
 
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
+from unicodedata import normalize
 
 import numpy as np
 import polars as pl
@@ -19,6 +20,7 @@ from core.errors import InvalidError
 from monitor.kpi.base import KpiValue, undefined
 from monitor.kpi.bounds import SEED, Resampled
 from monitor.kpi.intervals import Z95
+from monitor.kpi.texts import composed
 
 ValueKind = Literal["number", "boolean", "text"]
 BOOTSTRAP_SAMPLES: Final = 200
@@ -72,11 +74,13 @@ class ExpressionError(InvalidError):
 
 @dataclass(frozen=True)
 class Expression:
-    """A checked expression; `columns` are the columns it reads."""
+    """A checked expression; `columns` are the columns it reads, `lowest` and `highest` the range of its value."""
 
     text: str
     columns: tuple[str, ...]
     compiled: pl.Expr
+    lowest: float = -np.inf
+    highest: float = np.inf
 
     def compute(self, frame: pl.DataFrame) -> KpiValue:
         """Value of the rows, with a bootstrap interval.
@@ -85,7 +89,8 @@ class Expression:
             frame: the columns that the expression reads, shape (rows,).
 
         Returns:
-            The value -+ 1.96 times its standard deviation over 200 seeded bootstrap samples of the rows. A sample has
+            The value -+ 1.96 times its standard deviation over 200 seeded bootstrap samples of the rows, cut at the
+            range of a share or a count. Texts are compared in Unicode's composed form (NFC). A sample has
             at most 10,000 rows; the deviation is then scaled by the root of their share. No interval if more than one
             sample in ten is undefined. None if there is no row, or if the result is not finite, for example after a
             division by zero. Aggregates leave missing values out.
@@ -96,6 +101,7 @@ class Expression:
             return undefined("no rows")
         n = frame.height
         read = frame.select(self.columns or pl.int_range(pl.len()).alias("row"))
+        read = read.with_columns(composed(column) for column in read if column.dtype == pl.String)
         value = self._value(read)
         if value is None:
             return undefined("a division by zero, or no finite value in the rows", n)
@@ -105,8 +111,9 @@ class Expression:
         if len(values) < 0.9 * BOOTSTRAP_SAMPLES or n < 2:
             return KpiValue(value, None, n)
         error = float(values.std(ddof=1)) * (size / n) ** 0.5
-        bounds = Resampled(value, error, n)
-        return KpiValue(value, None, n, value - Z95 * error, value + Z95 * error, bounds=bounds)
+        bounds = Resampled(value, error, n, self.lowest, self.highest)
+        low, high = max(self.lowest, value - Z95 * error), min(self.highest, value + Z95 * error)
+        return KpiValue(value, None, n, low, high, bounds=bounds)
 
     def _value(self, frame: pl.DataFrame) -> float | None:
         found = frame.select(self.compiled.cast(pl.Float64)).item()
@@ -140,7 +147,21 @@ def parse(text: str, columns: Mapping[str, str]) -> Expression:
         raise ExpressionError("this is a value of one row; aggregate it over all rows, for example with mean(...)", 1)
     if kind != "number":
         raise ExpressionError(f"the result is a {kind}, not a number", 1)
-    return Expression(text, tuple(sorted(walk.used)), compiled)
+    return Expression(text, tuple(sorted(walk.used)), compiled, *_range(tree.body))
+
+
+def _range(node: ast.expr) -> tuple[float, float]:
+    """The range of a value that is certainly a share or a count; infinite for others."""
+    match node:
+        case ast.Call(func=ast.Name(id="share")):
+            return 0.0, 1.0
+        case ast.BinOp(
+            left=ast.Call(func=ast.Name(id="count")), op=ast.Div(), right=ast.Call(func=ast.Name(id="count"), args=[])
+        ):
+            return 0.0, 1.0
+        case ast.Call(func=ast.Name(id="count")):
+            return 0.0, np.inf
+    return -np.inf, np.inf
 
 
 _Value = tuple[
@@ -162,7 +183,7 @@ class _Walk:
             case ast.Constant(value=int() | float() as found) if abs(found) < 1e300:
                 return "number", None, pl.lit(float(found))
             case ast.Constant(value=str() as found):
-                return "text", None, pl.lit(found)
+                return "text", None, pl.lit(normalize("NFC", found))
             case ast.Name(id=name):
                 return self._column(node, name)
             case ast.UnaryOp(op=ast.USub(), operand=operand):

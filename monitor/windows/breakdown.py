@@ -68,7 +68,10 @@ def _reading(spec: ModelSpec, rule: KpiRule, by: str, name: str, rows: pl.DataFr
         "kpi", rule.metric, value, reason or (None if value is not None else "no usable row"), unit, found.n,
         column=rule.column or "", segment=f"{by}={name}"[:200], low=found.low if value is not None else None,
         high=found.high if value is not None else None,
-        details={"by": by, "part": name, "too_small": found.n < MIN_ROWS, "higher_is_better": better},
+        details={
+            "by": by, "part": name, "too_small": found.n < MIN_ROWS, "higher_is_better": better,
+            **({"note": found.note} if found.note else {}),
+        },
     )  # fmt: skip
 
 

@@ -2,10 +2,12 @@
 
 import io
 import json
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import deltalake
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,6 +25,7 @@ from monitor.metric_names import check_metrics
 from monitor.redact.columns import redacted
 from monitor.site import Site
 from monitor.spec.parse import SpecError, parse_spec
+from monitor.upkeep.export import export
 from monitor.windows.evaluate import evaluate
 from retrain.curate.select import Drops, Shape, rows_of_events
 from tests.databases import SQLITE_FIRST
@@ -131,6 +134,23 @@ def test_a_list_that_does_not_fit_is_rejected_with_its_reason(site: Site) -> Non
     assert (answer.accepted, answer.rejected[0].reason) == (1, reasons[-1])
     with pytest.raises(MisfitError, match="contains half of a surrogate pair, which is not valid text"):
         row_value(["\ud800"], "texts")
+
+
+@SQLITE_FIRST
+@pytest.mark.parametrize("form", ["ndjson", "arrow", "parquet"])
+def test_lists_are_columns_of_lists_in_the_table_and_in_exports(site: Site, form: Any) -> None:
+    send(site, "\n".join(map(json.dumps, lines(GIVEN))).encode(), NDJSON)
+    site.events.settle("m")
+    assert stored(site) == STORED
+    table = deltalake.DeltaTable(site.events.table("m", "outcomes").folder)
+    types = {field.name: json.loads(field.type.to_json()) for field in table.schema().fields}
+    assert types["right"] == {"type": "array", "elementType": "string", "containsNull": False}
+    content = b"".join(export(site, "m", kind="outcomes", form=form).body)
+    read: dict[str, Callable[[], pl.DataFrame]] = {
+        "ndjson": lambda: pl.read_ndjson(content), "arrow": lambda: pl.read_ipc_stream(content),
+        "parquet": lambda: pl.read_parquet(content),
+    }  # fmt: skip
+    assert read[form]().sort("event_id")["right"].to_list() == STORED
 
 
 @SQLITE_FIRST
@@ -243,9 +263,10 @@ def test_values_of_columns_are_those_of_json_rows() -> None:
         assert found is not None
         assert found.values.dtype == pl.List(pl.String)
         assert found.values.to_list() == [row_value(value, "texts") for value in values]
-        assert not found.misfits.any()
+        assert found.misfits is None or not found.misfits.any()
     assert typed_column(pl.Series("x", [{"a": 1}]), "texts") is None
     long = typed_column(pl.Series("x", [json.dumps(["x"] * (MAX_TEXTS + 1)), None]), "texts")
     assert long is not None
+    assert long.misfits is not None
     assert long.misfits.to_list() == [True, False]
     assert row_value([1, 1.0, True, "x", float("nan")], "texts") == ["1", "1", "true", "x"]

@@ -171,3 +171,24 @@ def test_a_spec_names_a_kpi_of_its_own_which_waits_for_outcomes_only_where_it_re
 def test_a_spec_with_a_wrong_expression_is_refused_when_it_is_applied(rule: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         check_metrics(spec(monitors=with_kpi(**rule)))
+
+
+def test_texts_are_compared_in_composed_form() -> None:
+    rows = pl.DataFrame({"note": ["cafe\u0301", "caf\u00e9", "cafe", "x²"]})
+    for written in ("cafe\u0301", "caf\u00e9"):
+        assert parse(f"count(note == '{written}')", TYPES).compute(rows).value == 2.0
+    assert parse("count(note == 'x2')", TYPES).compute(rows).value == 0.0
+
+
+@pytest.mark.parametrize(("text", "highest"), [
+    ("share(failed)", 1.0), ("count(failed) / count()", 1.0), ("count(failed)", math.inf),
+])  # fmt: skip
+def test_the_ends_of_a_share_and_of_a_count_stay_in_their_range(text: str, highest: float) -> None:
+    for failed in ([True] + [False] * 39, [False] + [True] * 39):
+        found = parse(text, TYPES).compute(pl.DataFrame({"failed": failed}))
+        assert found.bounds is not None
+        for low, high in ((found.low, found.high), found.bounds(1e-6)):
+            assert low is not None
+            assert high is not None
+            assert 0.0 <= low <= (found.value or 0.0) <= high <= highest
+    assert (parse("mean(ms) - 25", TYPES).compute(FRAME).low or 0.0) < 0.0
