@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
+from sys import float_info
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import polars as pl
 
 from core import engine as engines
@@ -51,6 +53,8 @@ FIXED_METHODS: Final[Mapping[str, FixedMethod]] = {
     "category": FixedMethod("jensenshannon", 0.1, "Jensen-Shannon distance, natural logarithm"),
     "text": _BY_WORDS, "encoded": _BY_WORDS,
 }  # fmt: skip
+ROUNDING: Final = 1e-9  # of the largest number
+LEAST_DEVIATION: Final = 0.001  # by which Evidently divides the distance of numbers that vary less
 MIN_CELLS_FOR_PROCESSES: Final = 50_000  # values of both samples; fewer are compared faster than other processes start
 
 
@@ -113,6 +117,8 @@ def confirm_with_evidently(
     Returns:
         One self-contained HTML file and Evidently's result as a dictionary. Both show "‹" for "<" in names and values,
         because Evidently writes values unescaped into a script element, and a customer's text must not become code.
+        Numbers that vary by less than 0.001 are shown times a power of ten, because Evidently's Wasserstein distance is
+        never over a smaller deviation, so that a cost in dollars would hide a drift that the same in cents shows.
 
     Raises:
         InsufficientDataError: no column has values on both sides.
@@ -133,14 +139,14 @@ def confirm_with_evidently(
     counted = {name: kind for name, kind in columns.items() if name in kept or kind == "vector"}
     raw = [side.select(list(counted)) for side in sampled]
     before, after = before.select(list(kept)), after.select(list(kept))
-    names = {_escaped(name): name for name in kept}
+    shown = {name: _shown(before, name, kind) for name, kind in kept.items()}
     calls: list[Call[Any]] = [
-        Call("Evidently's report", _report, (before, after, kept)),
+        Call("Evidently's report", _report, (before, after, kept, shown)),
         Call("statistics of raw rows", partial(row_scores, seed=seed), (*raw, counted)),
     ]
     small = (before.height + after.height) * len(kept) < MIN_CELLS_FOR_PROCESSES
     (result, html), statistics = engines.run(HERE if small else engine, calls)
-    found = tuple(_compared(result, names, kept))
+    found = tuple(_compared(result, {one.name: name for name, one in shown.items()}, kept))
     return Confirmation(
         html=html.encode(),
         json=result,
@@ -169,10 +175,32 @@ def _compared(
             yield ComparedColumn(name, method.name, number, method.threshold, test["status"] == "FAIL")
 
 
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """How a column appears in the report: its name, and the factor of its numbers."""
+
+    name: str
+    factor: float = 1.0
+
+
+def _shown(reference: pl.DataFrame, name: str, kind: ColumnKind) -> _Shown:
+    if kind != "number":
+        return _Shown(_escaped(name))
+    numbers = number_values(reference, name)
+    numbers = numbers[np.isfinite(numbers)]
+    largest = float(np.abs(numbers).max())
+    spread = float(numbers.std()) if numbers.min() < numbers.max() else largest
+    # Numbers that differ by rounding alone stay as they are: they cannot be divided into bins.
+    if not max(ROUNDING * largest, float_info.min) < spread < LEAST_DEVIATION:
+        return _Shown(_escaped(name))
+    places = -math.floor(math.log10(spread))
+    return _Shown(f"{_escaped(name)} (times 1e{places})", 10.0**places)
+
+
 def _report(
-    reference: pl.DataFrame, window: pl.DataFrame, columns: Mapping[str, ColumnKind]
+    reference: pl.DataFrame, window: pl.DataFrame, columns: Mapping[str, ColumnKind], shown: Mapping[str, _Shown]
 ) -> tuple[dict[str, Any], str]:
-    kinds = {_escaped(name): kind for name, kind in columns.items()}
+    kinds = {shown[name].name: kind for name, kind in columns.items()}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # warnings of Evidently's dependencies; errors still surface
         from evidently import DataDefinition, Dataset, Report
@@ -192,8 +220,8 @@ def _report(
         )  # fmt: skip
         report = Report([preset], include_tests=True)
         snapshot = report.run(
-            Dataset.from_pandas(_frame(window, columns), data_definition=definition),
-            Dataset.from_pandas(_frame(reference, columns), data_definition=definition),
+            Dataset.from_pandas(_frame(window, columns, shown), data_definition=definition),
+            Dataset.from_pandas(_frame(reference, columns, shown), data_definition=definition),
         )
         return json.loads(snapshot.json()), snapshot.get_html_str(as_iframe=False)
 
@@ -223,16 +251,16 @@ def _note(reference: pl.DataFrame, window: pl.DataFrame, seed: int) -> str:
     return f"at most {MAX_ROWS_PER_SIDE} rows of each side compared, sampled with seed {seed}"
 
 
-def _frame(frame: pl.DataFrame, columns: Mapping[str, ColumnKind]) -> "pd.DataFrame":
+def _frame(frame: pl.DataFrame, columns: Mapping[str, ColumnKind], shown: Mapping[str, _Shown]) -> "pd.DataFrame":
     import pandas as pd
 
     values: dict[str, Any] = {}
     for name, kind in columns.items():
         if kind == "number":
-            values[_escaped(name)] = number_values(frame, name)
+            values[shown[name].name] = number_values(frame, name) * shown[name].factor
         else:
             texts = [None if text is None else _escaped(text) for text in category_values(frame, name).to_list()]
-            values[_escaped(name)] = ["" if text is None else text for text in texts] if kind in TEXT_KINDS else texts
+            values[shown[name].name] = ["" if text is None else text for text in texts] if kind in TEXT_KINDS else texts
     return pd.DataFrame(values)
 
 

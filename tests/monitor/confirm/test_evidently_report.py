@@ -130,3 +130,15 @@ def test_texts_are_judged_by_one_method_whatever_the_rows_of_the_reference() -> 
         assert [(f.method, f.threshold, f.drifted) for f in (*same.columns, *other.columns)] == [
             ("abs_text_content_drift", 0.55, False), ("abs_text_content_drift", 0.55, True),
         ]  # fmt: skip
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-4, 1e-9])
+def test_a_verdict_does_not_depend_on_the_unit_of_a_number(unit: float) -> None:
+    random = np.random.default_rng(3)
+    before, after = random.normal(5.0, 1.0, 900), random.normal(5.3, 1.0, 900)
+    sides = [pl.DataFrame({"cost": side * unit, "still": before * unit, "one": unit}) for side in (before, after)]
+    kinds: dict[str, ColumnKind] = {"cost": "number", "still": "number", "one": "number"}
+    result = confirm_with_evidently(sides[0], sides[1], kinds)
+    assert result.drifted_columns == ("cost",)
+    expected = wasserstein_distance(before, after) / float(before.std())
+    assert {f.column: f.value for f in result.columns}["cost"] == pytest.approx(expected)
