@@ -89,10 +89,14 @@ def may_share_calls(spans: Sequence[Span], everything: Sequence[Span]) -> bool:
         spans: the spans that are compared.
         everything: all spans of the trace in this request.
     """
-    ids = {span.span_id for span in spans}
-    if len(ids) < len(spans) or len({_scope(span) for span in spans}) > 1:
+    if len({span.span_id for span in spans}) < len(spans):
         return True
-    return not ids.isdisjoint(span.parent_id for span in everything)
+    calls = [span for span in spans if kind_of(span) in _CALL_KINDS]
+    if len(calls) < 2:
+        return False
+    if len({_scope(span) for span in calls}) > 1:
+        return True
+    return not {span.span_id for span in calls}.isdisjoint([span.parent_id for span in everything])
 
 
 def _score(one: CallSpan, call: Call) -> int:

@@ -3,17 +3,18 @@
 The numbers may start at any value and have holes; they give the order.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 from monitor.ingest.otlp.spans import Span
 
-# First part of a key -> its further prefix and what stands between the number and a field of the message.
-_PREFIXES: Final = (
-    ("llm.input_messages", "message."), ("llm.output_messages", "message."),
-    ("gen_ai.prompt", ""), ("gen_ai.completion", ""), ("llm.prompts", "prompt."), ("llm.choices", "completion."),
-)  # fmt: skip
-_STARTS: Final = tuple(f"{prefix}." for prefix, _ in _PREFIXES)
+# The lists, and what stands between the number and a field of the message.
+_BETWEEN: Final = {
+    "llm.input_messages": "message.", "llm.output_messages": "message.", "gen_ai.prompt": "", "gen_ai.completion": "",
+    "llm.prompts": "prompt.", "llm.choices": "completion.",
+}  # fmt: skip
+_KEY: Final = re.compile(rf"({'|'.join(map(re.escape, _BETWEEN))})\.([0-9]{{1,9}})\.(.+)", re.DOTALL)
 _CONTENT: Final = "message_content."
 
 
@@ -25,17 +26,13 @@ def flattened_messages(span: Span) -> Mapping[str, list[dict[str, Any]]]:
 
 
 def _read(span: Span) -> dict[str, list[dict[str, Any]]]:
-    keys = [key for key in span.attributes if key.startswith(_STARTS)]
-    if not keys:
-        return {}
     found: dict[str, dict[int, dict[str, Any]]] = {}
-    for key in keys:
-        for prefix, between in _PREFIXES:
-            if key.startswith(f"{prefix}."):
-                number, _, rest = key[len(prefix) + 1 :].partition(".")
-                if number.isascii() and number.isdigit() and len(number) < 10 and rest.startswith(between):
-                    of_list = found.setdefault(prefix, {})
-                    of_list.setdefault(int(number), {})[rest[len(between) :]] = span.attributes[key]
+    for key, value in span.attributes.items():
+        if (match := _KEY.fullmatch(key)) is not None:
+            prefix, number, rest = match.groups()
+            if rest.startswith(between := _BETWEEN[prefix]):
+                of_list = found.setdefault(prefix, {})
+                of_list.setdefault(int(number), {})[rest[len(between) :]] = value
     return {prefix: [_message(fields[n]) for n in sorted(fields)] for prefix, fields in found.items()}
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from types import NoneType
 from typing import Any, Final
 
@@ -58,8 +59,11 @@ class SpanMapping:
 
     def filled(self, span: Span) -> int:
         """Which of the event's columns the span has a value for: bit i for column i."""
-        columns = self.events.spec.event_columns
-        return sum(1 << i for i, name in enumerate(columns) if self.columns[name](span) is not None)
+        return sum(1 << i for i, get in enumerate(self._getters) if get(span) is not None)
+
+    @cached_property
+    def _getters(self) -> tuple[Getter, ...]:
+        return tuple(self.columns[name] for name in self.events.spec.event_columns)
 
     def selects(self, span: Span) -> bool:
         if kind_of(span) not in self.traces.spans:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from governance import erasure
 from monitor.ingest.media import IDENTITY, PROTOBUF
 from monitor.ingest.otlp import span_texts
 from monitor.ingest.otlp.receive import receive_traces
@@ -16,6 +17,7 @@ from monitor.ingest.receive import target_of
 from monitor.service import apply_spec
 from monitor.site import Site
 from monitor.spec.parse import parse_spec
+from monitor.upkeep.erase_rows import erase_rows
 from monitor.upkeep.export import export
 from tests.monitor.ingest.otlp.requests import START, TRACE, log, logs, request, span
 
@@ -222,3 +224,24 @@ def test_every_span_is_counted_and_the_sender_is_told(shop: Site) -> None:
         "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT",
     ):
         assert words in verdict.message
+
+
+def test_an_erasure_removes_the_fuller_record_of_a_person_too(site: Site) -> None:
+    spec = {
+        "model": "shop", "task": "generation", "owner": "ml@example.com", "purpose": "answer",
+        "columns": COLUMNS | {"user": {"role": "subject", "type": "string"}},
+        "baseline": {"rows": "first 1000"}, "traces": {"service": "shop-bot"},
+    }  # fmt: skip
+    with site.database.write() as db:
+        apply_spec(site, db, parse_spec(spec), "tests")
+    send(site, STARTED | {"attributes": STARTED["attributes"] | {"user.id": "Ada"}})
+    send(site, FRAMEWORK)
+    (event,) = stored(site)
+    assert event["user"] == site.events.subject_digest("Ada")  # what the fuller record lacks
+    now = site.clock.now()
+    with site.database.write() as db:
+        row = erasure.request(db, subject=event["user"], models=[], actor="dpo", now=now)
+        case = erasure.Case(row.id, row.subject, "shop", now)
+    erase_rows(site, case)
+    assert stored(site) == []
+    assert site.events.table("shop", "replacements").snapshot().rows == 0
