@@ -16,7 +16,6 @@ from monitor.spec.traces import SpanKind
 
 # Kinds of one call each. Agents, chains and tools call each other: spans of these kinds within each other are several.
 _CALL_KINDS: Final[frozenset[SpanKind]] = frozenset({"llm", "embedding", "reranker", "guardrail"})
-_RESPONSE_IDS: Final = ("gen_ai.response.id", "llm.response.id")
 _MIN_OVERLAP: Final = 0.8  # of the longer of two spans side by side that have no text to compare
 
 
@@ -51,7 +50,7 @@ class Call:
 
 def call_span(span: Span, above: frozenset[str] = frozenset()) -> CallSpan:
     asked, answered = question_text(span), answer_text(span)
-    response = next((found for name in _RESPONSE_IDS if (found := span.attributes.get(name))), None)
+    response = span.attributes.get("gen_ai.response.id") or span.attributes.get("llm.response.id")
     return CallSpan(
         span.event_id, span.span_id, span.parent_id, kind_of(span), span.start, span.end, _scope(span),
         None if asked is None else hash(asked), None if answered is None else hash(answered),

@@ -39,7 +39,7 @@ def divided(
 
     Args:
         mapping: how full a span is depends on its columns.
-        recent: the model's recent calls; its lock is held.
+        recent: the model's recent calls, opened.
         selected: the spans.
         by_trace: all spans of the request by trace.
     """

@@ -5,9 +5,11 @@ less of a span than was sent: its trace, its end and its texts.
 """
 
 import threading
-from collections import OrderedDict
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from operator import attrgetter
+from typing import Any, Final
 
 import polars as pl
 
@@ -16,32 +18,66 @@ from monitor.ingest.otlp.calls import Call, CallSpan
 from monitor.ingest.otlp.mapping import SpanMapping
 from monitor.site import Site
 
-MAXCALLS: Final = 20_000  # of one model
-_MAX_MODELS: Final = 50
+MAX_CALLS: Final = 10_000  # of one model
+_MAX_MODELS: Final = 20
+# What is kept of a span: all but the spans around it, which are known of the spans of one request only.
+_FIELDS: Final = tuple(f.name for f in fields(CallSpan) if f.name != "above")
+_values: Final = attrgetter(*_FIELDS)
+_Packed = tuple[tuple[Any, ...], ...]
 
 
 class RecentCalls:
     """The calls of one model by trace; the traces that were heard of longest ago leave first.
 
-    `lock` is held while spans are compared with the calls and stored: two requests never store one call twice.
+    They are kept as tuples of plain values, which Python's garbage collector does not go through.
     """
 
     def __init__(self, calls: Iterable[tuple[str, Call]]) -> None:
-        self.lock = threading.Lock()
-        self._traces: OrderedDict[str, list[Call]] = OrderedDict()
+        self._lock = threading.Lock()
+        self._traces: dict[str, _Packed] = {}
+        self._open: dict[str, list[Call]] = {}  # of the request that holds the lock
         self._count = 0
         for trace, call in calls:
             self.add(trace, call)
 
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Hold the calls while spans are compared with them and stored: two requests never store one call twice."""
+        with self._lock:
+            try:
+                yield
+            finally:
+                for trace, calls in self._open.items():
+                    self._put(trace, tuple(_packed(call) for call in calls))
+                self._open = {}
+
     def of(self, trace: str) -> Sequence[Call]:
-        return self._traces.get(trace, ())
+        """The calls of a trace; what is changed of them until the calls are closed is kept."""
+        if trace in self._open or trace not in self._traces:
+            return self._open.get(trace, ())
+        self._open[trace] = [_unpacked(call) for call in self._traces[trace]]
+        return self._open[trace]
 
     def add(self, trace: str, call: Call) -> None:
-        self._traces.setdefault(trace, []).append(call)
-        self._traces.move_to_end(trace)
-        self._count += 1
-        while self._count > MAXCALLS and len(self._traces) > 1:
-            self._count -= len(self._traces.popitem(last=False)[1])
+        if trace in self._open:
+            self._open[trace].append(call)
+        else:
+            self._put(trace, (*self._traces.get(trace, ()), _packed(call)))
+
+    def _put(self, trace: str, calls: _Packed) -> None:
+        self._count += len(calls) - len(self._traces.pop(trace, ()))
+        self._traces[trace] = calls  # the newest is last
+        while self._count > MAX_CALLS and len(self._traces) > 1:
+            self._count -= len(self._traces.pop(next(iter(self._traces))))
+
+
+def _packed(call: Call) -> tuple[Any, ...]:
+    return call.event_id, call.filled, tuple(map(_values, call.spans))
+
+
+def _unpacked(call: tuple[Any, ...]) -> Call:
+    event_id, filled, spans = call
+    return Call(event_id, [CallSpan(*values) for values in spans], filled)
 
 
 CALLS: Final = CacheKind[str, RecentCalls]("recent calls by model", most=_MAX_MODELS)
@@ -60,7 +96,7 @@ def _stored_calls(site: Site, mapping: SpanMapping) -> Iterable[tuple[str, Call]
         return
     asked, answered, latency = mapping.asked, mapping.answered, mapping.latency
     names = dict.fromkeys(["event_id", "trace_id", "span_id", "ts", *(n for n in (asked, answered, latency) if n)])
-    rows = site.events.events(model, from_seq=max(0, extent.next_seq - MAXCALLS), columns=list(names))
+    rows = site.events.events(model, from_seq=max(0, extent.next_seq - MAX_CALLS), columns=list(names))
     rows = rows.filter(pl.col("trace_id").is_not_null() & pl.col("span_id").is_not_null())
     others: dict[str, list[str]] = {}
     for own, of in site.events.standing_for(model).items():

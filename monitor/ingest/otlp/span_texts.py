@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, Final
 
 import polars as pl
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -35,6 +35,11 @@ INTERVAL_S: Final = 1.0  # between amendments of one model by one process, on av
 MAX_AHEAD_S: Final = 10.0  # so many of them may follow each other at once after a quiet time
 _IDS_PER_QUERY: Final = 500
 _TRIES: Final = 3
+# Prepared once: it is asked before events of traces are stored.
+_WAITS: Final = (
+    select(SpanText.id).join(Model, SpanText.model_id == Model.id)
+    .where(Model.name == bindparam("name"), SpanText.waits).limit(1)
+)  # fmt: skip
 _JOINING: Final = CacheKind[str, "_Turn"]("turns to amend events by model", most=4096)
 
 
@@ -101,12 +106,11 @@ def _of_events(db: Session, model: Model, ids: Iterable[str], *, lock: bool = Fa
 
 def filled(site: Site, target: Target, frame: pl.DataFrame) -> tuple[pl.DataFrame, list[SpanText]]:
     """Fill columns of events that are about to be stored with what waits for them; also returns what was used."""
-    name = target.spec.model
-    with site.database.read() as db:
-        waits = select(Model).where(Model.name == name, Model.id.in_(select(SpanText.model_id).where(SpanText.waits)))
-        model = db.scalars(waits).first()
-        if model is None:  # mostly
+    with site.database.read_connection() as connection:
+        if connection.execute(_WAITS, {"name": target.spec.model}).first() is None:  # mostly
             return frame, []
+    with site.database.read() as db:
+        model = store.model(db, target.spec.model)
         rows = [row for row in _of_events(db, model, frame["event_id"]) if row.waits]
     if not rows:
         return frame, []

@@ -5,8 +5,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
+import numpy as np
 import polars as pl
 
 from monitor.ingest.ndjson import Rejection
@@ -20,6 +21,8 @@ from monitor.ingest.otlp.tables import SpanText
 from monitor.ingest.otlp.verdict import MERGED, SENT_AGAIN
 from monitor.ingest.receive import store_replacements, store_rows
 from monitor.site import Site
+
+_MAX_BITS: Final = 62  # of a 64-bit integer
 
 
 @dataclass
@@ -43,7 +46,7 @@ def store_spans(
         by_trace: all spans of the request by trace.
     """
     recent = recent_calls(site, mapping)
-    with recent.lock:
+    with recent.opened():
         return _Storing(site, mapping, recent, now).store(divided(mapping, recent, selected, by_trace))
 
 
@@ -203,15 +206,19 @@ def by_trace(spans: Sequence[Span]) -> Mapping[str, Sequence[Span]]:
 
 def _filled(rows: pl.DataFrame, mapping: SpanMapping) -> list[int]:
     """Which of the event's columns each row has a value for, as `SpanMapping.filled`."""
-    bits = [0] * rows.height
+    if len(mapping.events.spec.event_columns) > _MAX_BITS:
+        columns = [rows[name].is_not_null() for name in mapping.events.spec.event_columns if name in rows.columns]
+        return [sum(has << i for i, has in enumerate(row)) for row in zip(*columns, strict=True)]
+    bits = np.zeros(rows.height, dtype=np.int64)
     for i, name in enumerate(mapping.events.spec.event_columns):
         if name in rows.columns:
             column = rows[name]
             if not column.null_count():
-                bits = [one | 1 << i for one in bits]
+                bits |= 1 << i
             elif column.null_count() < rows.height:
-                bits = [one | has << i for one, has in zip(bits, column.is_not_null(), strict=True)]
-    return bits
+                bits |= column.is_not_null().to_numpy().astype(np.int64) << i
+    found: list[int] = bits.tolist()
+    return found
 
 
 def _may_add(span: Span, call: Call, filled: int) -> bool:
