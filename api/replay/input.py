@@ -5,8 +5,8 @@ column that cannot have its declared type refuses the whole file; a row that doe
 the reason that the service would give.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -14,14 +14,16 @@ from typing import Any, Final
 import polars as pl
 
 from api.replay.naming import AS_THEY_ARE, FileColumns
-from api.upload.batches import batches, column_names
+from api.upload.batches import Batch, batches, column_names
 from api.upload.files import UploadSource, sources
 from api.upload.plan import plan_of
 from api.upload.shape import UploadPlan, bodies
 from core.errors import InvalidError
+from monitor.ingest.media import NDJSON
 from monitor.ingest.plausible_times import history_span, to_micros
 from monitor.ingest.receive import Body, read_rows
 from monitor.ingest.row_schema import events_of, outcomes_of
+from monitor.spec.columns import Column
 from monitor.spec.event_times import FIRST_TIME, EventTimes
 from monitor.spec.model import ModelSpec
 
@@ -77,9 +79,7 @@ def read_events(path: Path, spec: ModelSpec, columns: FileColumns = AS_THEY_ARE,
 def read_outcomes(path: Path, spec: ModelSpec, *, now: datetime) -> ReplayInput:
     """Read outcomes: `event_id`, `ts` (time of arrival) and outcome columns; raises as `read_events` does."""
     # In production an outcome has no time: it counts from its arrival. Here it is an event that has only outcomes.
-    late = spec.model_copy(
-        update={"columns": {n: c.model_copy(update={"role": "input"}) for n, c in spec.outcome_columns.items()}}
-    )
+    late = _as_inputs(spec, spec.outcome_columns)
     plan, read = UploadPlan(late, constants={"version": "-"}), _Reader(path, late)
     wanted = ", ".join(spec.outcome_columns) or "the spec declares none"
     for source in sources(str(path)):
@@ -105,6 +105,12 @@ def read_outcomes(path: Path, spec: ModelSpec, *, now: datetime) -> ReplayInput:
     )
 
 
+def _as_inputs(spec: ModelSpec, columns: Mapping[str, Column]) -> ModelSpec:
+    """A spec of rows that have these columns, outcomes among them, in one piece."""
+    found = {n: c.model_copy(update={"role": "input"}) if c.role == "outcome" else c for n, c in columns.items()}
+    return spec.model_copy(update={"columns": found})
+
+
 class _Reader:
     """Collects the rows of the files at a path."""
 
@@ -113,6 +119,7 @@ class _Reader:
         spec = spec.model_copy(update={"times": EventTimes(earliest=FIRST_TIME)})  # judged when all rows are known
         self.present: set[str] = set()  # columns that a file has, by their new names
         self._targets = {"events": events_of(spec)}
+        self._rows_as_they_stand = events_of(_as_inputs(spec, spec.columns))
         if spec.outcome_columns:
             self._targets["outcomes"] = outcomes_of(spec)
         self._frames: list[tuple[UploadSource, pl.DataFrame]] = []
@@ -136,8 +143,11 @@ class _Reader:
                 name = next((old for old, new in plan.rename.items() if new == "ts"), "ts")
                 kind = batch.content.schema.get(name)
                 self._unit = kind.time_unit if isinstance(kind, pl.Datetime) else ""
+            rest = batch
+            if isinstance(batch.content, list) and not plan.changes_lines:
+                rest = self._without_good_lines(batch, batch.content, found)
             try:
-                sent = bodies(plan, batch, first=batch.first == 1)
+                sent = bodies(plan, rest, first=batch.first == 1)
             except InvalidError as error:
                 raise InvalidError(f"file {source.name}: {error.message}", **error.facts) from error
             for body in sent:
@@ -149,6 +159,28 @@ class _Reader:
                 found[body.kind].append(checked.frame.with_columns(lines.gather([n - 1 for n in checked.lines])))
         if found["events"]:
             self._frames.append((source, _joined(found["events"], found["outcomes"])))
+
+    def _without_good_lines(
+        self, batch: Batch, lines: list[bytes | None], found: dict[str, list[pl.DataFrame]]
+    ) -> Batch:
+        """Take the lines whose values all fit, event and outcome in one piece; the others are read as they are sent.
+
+        This is many times faster than dividing each line into an event and an outcome.
+        """
+        numbers = [batch.first + i for i, line in enumerate(lines) if line and line.strip()]
+        if not numbers:
+            return batch
+        text = b"\n".join(line for line in lines if line and line.strip())
+        checked = read_rows(self._rows_as_they_stand, Body(text, NDJSON), _ANY_TIME, _LIMIT_MB)
+        taken = pl.Series(LINE_COLUMN, numbers, dtype=pl.Int64).gather([n - 1 for n in checked.lines])
+        frame = checked.frame.with_columns(taken)
+        outcomes = [name for name in self._rows_as_they_stand.columns if name not in self._targets["events"].columns]
+        found["events"].append(frame.drop(outcomes))
+        if outcomes:
+            found["outcomes"].append(frame.select("event_id", *outcomes, LINE_COLUMN))
+        done = frozenset(taken)
+        rest = [None if batch.first + i in done else line for i, line in enumerate(lines)]
+        return replace(batch, content=rest)
 
     def _reject(self, source: UploadSource, line: int, name: str | None, reason: str) -> None:
         """Note a row; of a row whose event and outcome are both rejected, the event counts."""

@@ -40,6 +40,11 @@ class UploadPlan:
     ts_as: str = ""  # how times are read, see `monitor.ingest.times`; empty if they say their zone
 
     @property
+    def changes_lines(self) -> bool:
+        """Whether a JSON row is sent otherwise than it stands in the file."""
+        return bool(self.rename or self.constants or self.ids is not None or self.outcomes_only or self.ts_as)
+
+    @property
     def kinds(self) -> dict[str, ColumnType]:
         """Types of the columns that a file may have, by their new names."""
         declared = self.spec.outcome_columns if self.outcomes_only else self.spec.columns
@@ -217,10 +222,9 @@ def _refused(series: pl.Series, kind: ColumnType | Literal["ts"]) -> InvalidErro
 def _of_lines(plan: UploadPlan, lines: Sequence[tuple[int, bytes]]) -> list[UploadBody]:
     """Send lines unchanged, unless a key must be renamed or belongs to the outcomes."""
     lines = [(number, line) for number, line in lines if line.strip()]
-    changed = plan.rename or plan.constants or plan.ids is not None or plan.outcomes_only or plan.ts_as
     elsewhere = [json.dumps(name).encode() for name in plan.spec.outcome_columns]
     text = b"\n".join(line for _, line in lines)
-    if not changed and not any(name in text for name in elsewhere):
+    if not plan.changes_lines and not any(name in text for name in elsewhere):
         return _textual("events", lines)
     objects: list[tuple[int, Any]] = []
     for number, line in lines:
