@@ -5,6 +5,7 @@ it would make the history of its model span half a century.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from core.arrays import Flags, Ints
 
+DAY_AHEAD: Final = timedelta(days=1)
 MAX_AGE: Final = timedelta(days=7305)  # 20 years
 _NUMBER: Final = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,9})?", re.ASCII)
 FIRST_COUNTED: Final = datetime(1980, 1, 1, tzinfo=UTC)  # times of before are hardly counted from 1970
@@ -47,16 +49,14 @@ class TimeSpan:
     """The times that are accepted, both ends included.
 
     Attributes:
-        before: what is said of an earlier time.
-        after: what is said of a later time.
         usual: the earliest time that is accepted where the spec says nothing; units are guessed from it.
+        wrong: what is said of an earlier time (true) or a later one; words are made only where they are needed.
     """
 
     earliest: datetime
     latest: datetime
-    before: str
-    after: str
     usual: datetime
+    wrong: Callable[[bool], str]
 
     def holds(self, micros: int) -> bool:
         return to_micros(self.earliest) <= micros <= to_micros(self.latest)
@@ -73,7 +73,7 @@ class TimeSpan:
             unit: in which the sender counted: `s`, `ms`, `us` or `ns`; empty for a text.
         """
         early = micros < to_micros(self.earliest)
-        which = self.before if early else self.after
+        which = self.wrong(early)
         if (unit_mistaken := self._unit(micros, unit)) is not None:
             return f"{shown} is {which}: it looks like {unit_mistaken}"
         fix = "if it is right, declare `times: {earliest: ...}` in the spec; else check" if early else "check"
@@ -109,21 +109,26 @@ def time_span(declared: EventTimes | None, now: datetime, newest: datetime | Non
         declared: the spec's own limits.
         newest: the newest time of the history that is being sent; None for rows that are sent as they happen.
     """
-    ahead = "1d" if declared is None else declared.ahead
-    latest = min(_later(now, duration(ahead)), LAST_TIME)
-    after = f"more than {'a day' if ahead == '1d' else ahead} ahead of now ({now:%Y-%m-%d %H:%M} UTC)"
-    since, before = now, f"more than 20 years before now ({now:%Y-%m-%d})"
-    if newest is not None and newest < now:
-        since, before = newest, f"more than 20 years before {newest:%Y-%m-%d}, the newest time of its history"
+    latest = min(_later(now, DAY_AHEAD if declared is None else duration(declared.ahead)), LAST_TIME)
+    since = now if newest is None else min(newest, now)
     usual = max(_earlier(since, MAX_AGE), FIRST_TIME)
     if now >= LAST_TIME:  # a file is read whose times drive the clock: it may lie at any time that has a calendar
-        after, usual = f"after the year {LAST_TIME.year - 1}", FIRST_COUNTED
-    if declared is None or declared.earliest is None:
-        return TimeSpan(usual, latest, before, after, usual)
-    earliest = declared.earliest
-    return TimeSpan(
-        earliest, latest, f"before {earliest.isoformat()}, the earliest time that the spec allows", after, usual
-    )
+        usual = FIRST_COUNTED
+    earliest = usual if declared is None or declared.earliest is None else declared.earliest
+
+    def wrong(early: bool) -> str:
+        if not early and now >= LAST_TIME:
+            return f"after the year {LAST_TIME.year - 1}"
+        if not early:
+            ahead = "a day" if declared is None or declared.ahead == "1d" else declared.ahead
+            return f"more than {ahead} ahead of now ({now:%Y-%m-%d %H:%M} UTC)"
+        if declared is not None and declared.earliest is not None:
+            return f"before {earliest.isoformat()}, the earliest time that the spec allows"
+        if since < now:
+            return f"more than 20 years before {since:%Y-%m-%d}, the newest time of its history"
+        return f"more than 20 years before now ({now:%Y-%m-%d})"
+
+    return TimeSpan(earliest, latest, usual, wrong)
 
 
 def history_span(declared: EventTimes | None, times: "pl.Series", now: datetime) -> TimeSpan:
@@ -137,12 +142,19 @@ def history_span(declared: EventTimes | None, times: "pl.Series", now: datetime)
     if newest is None:
         return time_span(declared, now)
     span = time_span(declared, newest)
-    at = f"{newest:%Y-%m-%d}, the newest time of the file"
-    ahead = span.after.split(" ahead of now")[0]
-    before = f"more than 20 years before {at}"
-    if declared is not None and declared.earliest is not None:
-        before = span.before
-    return TimeSpan(span.earliest, span.latest, before, f"{ahead} after {at}, rows far from the rest aside", span.usual)
+
+    def wrong(early: bool) -> str:
+        at = f"{newest:%Y-%m-%d}, the newest time of the file"
+        if not early:
+            ahead = "a day" if declared is None or declared.ahead == "1d" else declared.ahead
+            return f"more than {ahead} after {at}, rows far from the rest aside"
+        return (
+            span.wrong(early)
+            if declared is not None and declared.earliest is not None
+            else f"more than 20 years before {at}"
+        )
+
+    return TimeSpan(span.earliest, span.latest, span.usual, wrong)
 
 
 def newest_of(times: "pl.Series", declared: EventTimes | None, now: datetime) -> datetime | None:

@@ -18,6 +18,7 @@ from pydantic import (
 from monitor.spec.base import KeyProblem, SpecPart, Written, is_new
 from monitor.spec.baseline import MAX_ROWS
 from monitor.spec.duration import LONGEST, Duration, duration
+from monitor.spec.times import DAY
 
 MAX_ALARMS: Final = 1_000_000  # per period
 MIN_ALPHA: Final = 1e-6
@@ -166,6 +167,26 @@ class FairnessRule(SpecPart):
     )  # fmt: skip
 
 
+def _check_lengths(windows: Sequence[str]) -> None:
+    """Refuse lengths whose windows cannot be made of the same blocks of time.
+
+    Raises:
+        ValueError: two lengths are equal, or one is not a whole number of blocks.
+    """
+    lengths = {text: duration(text) for text in windows}
+    if len(set(lengths.values())) < len(windows):
+        raise ValueError(f"is [{', '.join(windows)[:100]}], where a length appears twice; leave one out")
+    shortest = min(windows, key=lengths.__getitem__)
+    block = min(DAY, lengths[shortest])
+    for text, length in lengths.items():
+        if length % block or min(DAY, length) % block:
+            unit = shortest if block < DAY else "1d"
+            raise ValueError(
+                f"is [{', '.join(windows)[:100]}]; a window of {text} is not made of whole blocks of {unit}: write "
+                f"lengths that are multiples of {'the shortest, which divides a day' if block < DAY else 'a day'}"
+            )
+
+
 class Monitors(SpecPart):
     """What is computed for every window, and how often it may raise a false alarm."""
 
@@ -199,6 +220,8 @@ class Monitors(SpecPart):
     def _some(cls, value: Any, info: ValidationInfo) -> Any:
         if value == ():
             raise ValueError("is an empty list; give at least one length such as [1d], or auto")
+        if is_new(info) and isinstance(value, tuple):
+            _check_lengths(value)
         if is_new(info) and isinstance(value, RowWindow) and value.rows > MAX_ROWS:
             raise KeyProblem(("rows",), f"is {str(value.rows)[:20]}; a window has at most {MAX_ROWS:,} rows")
         return value

@@ -333,3 +333,24 @@ def test_killed_in_the_middle_and_run_again_every_row_is_stored_once(
 def _rows_noted(folder: Path) -> int:
     notes = list((folder / "mine" / "ingest").glob("*.json"))
     return sum(int(f["rows"]) for note in notes for f in json.loads(note.read_bytes())["files"].values())
+
+
+def test_a_history_is_judged_by_the_newest_row_of_its_file(ingest: Ingest, tmp_path: Path) -> None:
+    old = rows(40).with_columns(pl.col("ts").str.replace("2026", "1996"))
+    stray = rows(1, "s").with_columns(pl.lit("1970-01-20T20:00:00Z").alias("ts"))
+    pl.concat([old, stray], how="vertical_relaxed").write_ndjson(tmp_path / "a.ndjson")
+    pl.concat([stray, old], how="vertical_relaxed").write_csv(tmp_path / "b.csv")
+    for file, row, told in (("a.ndjson", 41, 40), ("b.csv", 1, 0)):
+        document = ingest(file)
+        assert document["accepted"] == told  # the second file has the same ids
+        (rejected,) = document["rejected"]
+        assert rejected["row"] == row
+        assert "more than 20 years before 1996-03-01, the newest time of its history" in rejected["reason"]
+
+
+def test_numbers_beyond_the_calendar_are_rejected_with_their_unit(ingest: Ingest, tmp_path: Path) -> None:
+    seconds = [1_772_000_000 + i for i in range(5)]
+    times = [*seconds, seconds[0] * 1000]
+    rows(6).with_columns(pl.Series("ts", times)).write_ndjson(tmp_path / "a.ndjson")
+    (rejected,) = ingest("a.ndjson", "--ts-as", "epoch_s")["rejected"]
+    assert "it looks like milliseconds since 1970" in rejected["reason"]
