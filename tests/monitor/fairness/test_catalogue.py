@@ -208,3 +208,15 @@ def test_a_disparity_at_its_limit_is_said_to_be_beyond_it_at_most_at_the_stated_
         assert high is not None
         crossed += high < truth if name.endswith("ratio") else low > truth
     assert crossed <= binom.ppf(0.999, windows, alpha)
+
+
+@pytest.mark.parametrize("name", FAIRNESS)
+@pytest.mark.parametrize("right", [True, False])
+def test_no_end_leaves_the_range_where_every_row_is_alike(name: str, right: bool) -> None:
+    truth = ["yes", "no"] * 60
+    frame = pl.DataFrame({
+        "prediction": truth if right else truth[1:] + truth[:1], "outcome": truth, "group": ["a"] * 60 + ["b"] * 60,
+    })  # fmt: skip
+    found = FAIRNESS[name].compute(frame, "group", min_group=30)
+    ends = [found.value, found.low, found.high, *(found.bounds(1e-4) if found.bounds is not None else ())]
+    assert all(end is None or 0.0 <= end <= 1.0 for end in ends), ends
