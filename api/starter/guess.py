@@ -86,6 +86,11 @@ def _unusable(one: Facts) -> str:
             return "no value in the rows that were read; declare it once it has some"
         case "time":
             return "another time; a spec has no type for it"
+        case "other" if one.values.dtype == pl.List(pl.String):
+            return (
+                "lists of texts; if they are references of generated answers, declare role: outcome, type: texts, and "
+                "references: accepted or collected"
+            )
         case "other":
             return f"holds {one.values.dtype}, which a column cannot be"
     whole = one.kind == "whole" and one.unique and one.rows >= MIN_ROWS

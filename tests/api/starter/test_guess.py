@@ -194,3 +194,10 @@ def test_public_tables_are_taken_for_what_they_are(
         name, []
     )
     load_spec(spec_text(draft, model="m", owner=None, purpose=None, file="f", commands=[], schema=None, notes=[]))
+
+
+def test_a_column_of_lists_of_texts_is_left_out_with_what_to_declare() -> None:
+    rows = pl.DataFrame({"question": ["what is it"] * 9, "answer": ["a thing"] * 9, "refs": [["a", "b"]] * 9})
+    (left_out,) = guess_table(rows).left_out
+    assert left_out[0] == "refs"
+    assert "type: texts, and references: accepted or collected" in left_out[1]
