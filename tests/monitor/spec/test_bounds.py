@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from monitor.metric_names import check_metrics
 from monitor.spec.bounds import MAX_COLUMNS
 from monitor.spec.parse import SpecError, load_spec
 from tests.monitor.spec.test_model import changed
@@ -104,3 +105,11 @@ def test_yaml_keeps_its_aliases_within_bounds() -> None:
     assert [c.type for c in found.columns.values()] == ["number"] * 4
     assert found.columns["c"].min == 0
     assert load_spec(text).model == "m"
+
+
+def test_what_a_refusal_quotes_is_short() -> None:
+    document = GOOD | {"monitors": {"kpi": [{"metric": "x" * 9000}], "windows": ["1d"]}}
+    with pytest.raises(SpecError) as refused:
+        check_metrics(load_spec(json.dumps(document)))
+    assert "xxx" in refused.value.message
+    assert len(refused.value.message) < 1500
