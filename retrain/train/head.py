@@ -13,6 +13,8 @@ from transformers import (
     PreTrainedModel,
 )
 
+from monitor.levels import level
+
 HEAD = "score"
 
 
@@ -74,7 +76,8 @@ def start_new_rows(
 
 def copy_parent_head(model: PreTrainedModel, parent: Path, labels: Sequence[str]) -> None:
     """Put the champion's head rows, by label name, into the model's head."""
-    known = json.loads((parent / "labels.json").read_text(encoding="utf-8"))
+    names = json.loads((parent / "labels.json").read_text(encoding="utf-8"))
+    known = [level(str(name)) or str(name) for name in names]  # the parent may be older than `monitor.levels`
     weights = load_peft_weights(str(parent), device="cpu")
     weight = next(v for k, v in weights.items() if k.endswith(f"{HEAD}.weight"))
     fill_head(model, labels, dict(zip(known, weight, strict=True)))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from monitor.levels import level
 from retrain.train.base_model import load_base, load_tokenizer, pick_device, quiet
 from retrain.train.weights import check_adapter, check_base
 
@@ -185,7 +186,8 @@ def _with_adapter(model: Model, adapter_dir: Path) -> PeftModel:
 def _labels(base_dir: Path, adapter_dir: Path | None) -> list[str]:
     if adapter_dir is not None:
         check_adapter(adapter_dir)
-        return [str(x) for x in json.loads((adapter_dir / "labels.json").read_text(encoding="utf-8"))]
+        kept = [str(x) for x in json.loads((adapter_dir / "labels.json").read_text(encoding="utf-8"))]
+        return [level(name) or name for name in kept]  # an adapter may be older than `monitor.levels`
     names = json.loads((base_dir / "config.json").read_text(encoding="utf-8")).get("id2label") or {}
     return [str(names[key]) for key in sorted(names, key=int)]
 
