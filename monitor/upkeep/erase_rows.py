@@ -18,6 +18,7 @@ from governance.ledger.read import ledger_entries
 from governance.verify.lake import REWRITE, LeafList
 from monitor import store
 from monitor.events import wal_records
+from monitor.ingest.otlp.given_up import forget_texts
 from monitor.lake.errors import FileReplacedError
 from monitor.lake.snapshot import DataFile, Snapshot
 from monitor.lake.table import LakeTable
@@ -120,6 +121,7 @@ def _remember_ids(site: Site, case: Case, hits: pl.DataFrame) -> None:
     found = {i: [seq, ts] for i, seq, ts in hits.select("event_id", "seq", pl.col("ts").dt.epoch("us")).iter_rows()}
     with site.database.write() as db:
         erasure.remember(db, case, "ids", found)
+        forget_texts(db, store.model(db, case.model), list(found))
 
 
 def _replace_file(site: Site, case: Case, table: LakeTable, file: DataFile, seqs: Sequence[int]) -> None:

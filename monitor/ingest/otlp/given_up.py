@@ -1,7 +1,7 @@
 """Give up what log records said of spans that never came, and count them."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -49,9 +49,14 @@ def give_up_oldest(db: Session, model: Model, now: datetime, *, most: int = MAX_
             doomed.append(row)
             count, chars = count - 1, chars - row[4]
     _count_lost(db, doomed, now)
-    for start in range(0, len(doomed), _IDS_PER_QUERY):
-        ids = [row[1] for row in doomed[start : start + _IDS_PER_QUERY]]
-        db.execute(delete(SpanText).where(SpanText.model_id == model.id, SpanText.event_id.in_(ids)))
+    forget_texts(db, model, [row[1] for row in doomed])
+
+
+def forget_texts(db: Session, model: Model, ids: Sequence[str]) -> None:
+    """Delete what waits for these events."""
+    for start in range(0, len(ids), _IDS_PER_QUERY):
+        part = ids[start : start + _IDS_PER_QUERY]
+        db.execute(delete(SpanText).where(SpanText.model_id == model.id, SpanText.event_id.in_(part)))
 
 
 def _count_lost(db: Session, rows: Iterable[_Waiting], now: datetime) -> int:

@@ -8,6 +8,7 @@ from sqlalchemy import select
 from core.clock import ManualClock
 from core.jobs import ConfirmJob
 from monitor import store
+from monitor.ingest.otlp.tables import SpanText
 from monitor.jobs import confirm
 from monitor.notify.tables import OutboxMessage
 from monitor.service import apply_spec
@@ -38,6 +39,9 @@ def test_nothing_of_the_person_is_left_in_any_file_and_everybody_else_is(lived_i
     for alert in drift_alerts(lived_in):  # Evidently's own report, beside the one made up
         confirm(lived_in, ConfirmJob(alert_id=alert.id))
     assert len({t.partition("/")[0] for t in traces(home, MARKER)}) >= 2, "lake and artifacts"
+    with lived_in.database.write() as db:  # a text that came as a log record and waits
+        waits = {"columns": {"text": MARKER}, "times": {}, "received_at": lived_in.clock.now()}
+        db.add(SpanText(model_id=store.model(db, world.NAME).id, event_id=HERS[0], **waits))
     before = lived_in.events.events(world.NAME)
     old = {row.id: row.digest for row in datasets(lived_in)}
     proof = erase(lived_in)

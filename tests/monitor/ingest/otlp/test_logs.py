@@ -204,6 +204,13 @@ def test_of_several_answers_the_first_counts(shop: Site) -> None:
     assert texts(shop)[1] == "hello"
 
 
+def test_a_text_may_hold_any_character(shop: Site) -> None:
+    odd = "a\0b \u2028 \U0001f600 \\u0000"
+    tell(shop, asked(text=odd))
+    send(shop, chat(1))
+    assert texts(shop)[0] == odd
+
+
 def test_json_is_read_like_protobuf(shop: Site) -> None:
     send(shop, chat(1))
     receive_logs(shop, as_json(logs(asked(), answered())), JSON, IDENTITY)
