@@ -9,7 +9,7 @@ sync of the log and one query of the database. A lone body does not wait for oth
 import asyncio
 import gc
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -25,6 +25,9 @@ from monitor.ingest.receive import Body, Kind, Receipt, SmallBody, receive, rece
 from monitor.site import Site
 
 STORE_THREADS: Final = 4
+MOST_OF_ONE: Final = STORE_THREADS - 1  # threads that store bodies of one model at one time; one is left to others
+HELD_RETRY_S: Final = 30
+HELD_SHARE: Final = 16  # a table that cannot be flushed may keep this part of the rows that wait to be flushed
 SMALL_BODY_BYTES: Final = 64 << 10  # a body up to this size may share a batch
 MAX_BATCH_BYTES: Final = 1 << 20  # of small bodies that are stored together
 T = TypeVar("T")
@@ -37,12 +40,14 @@ class _Task:
 
     work: "Callable[[], Any] | SmallBody"
     answer: "asyncio.Future[Any]"
+    of: str = ""  # model; "" where the work is about many
 
 
 class Intake:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._tasks: deque[_Task] = deque()
+        self._storing = Counter[str]()  # threads that store large bodies, by model
         self._storing_small = False  # one thread at a time does; what arrives meanwhile is its next batch
         self._change = threading.Condition()
         self._threads: list[threading.Thread] = []
@@ -62,15 +67,30 @@ class Intake:
                 retry_after_s=RETRY_AFTER_S,
             )
 
+    def _check_held(self, model: str) -> None:
+        """Refuse rows of a model whose tables cannot be flushed, before they take the room of all others.
+
+        Raises:
+            OverloadedError: too many of its rows wait already.
+        """
+        limit = (self._site.settings.server.max_unfolded_mb << 20) // HELD_SHARE
+        if self._site.events.unflushed.held_bytes(model) > limit:
+            raise OverloadedError(
+                f"the rows of {model} cannot be moved into its tables, and {limit >> 20} MiB of them wait; the log of "
+                "the service says why. Rows of other models are taken",
+                retry_after_s=HELD_RETRY_S,
+            )
+
     async def store(self, model: str, kind: Kind, body: Body) -> Receipt:
         """Store a body. Raises what `receive` raises."""
+        self._check_held(model)
         small = body.media_type == NDJSON and body.encoding == IDENTITY and len(body.content) <= SMALL_BODY_BYTES
         small = small and body.newest is None
         receipt: Receipt
         if small:
             receipt = await self._submit(SmallBody(model, kind, body))
         else:
-            receipt = await self.run(lambda: receive(self._site, model, kind, body))
+            receipt = await self._submit(lambda: receive(self._site, model, kind, body), model)
         return receipt
 
     async def run(self, work: Callable[[], T]) -> T:
@@ -78,8 +98,8 @@ class Intake:
         result: T = await self._submit(work)
         return result
 
-    async def _submit(self, work: "Callable[[], Any] | SmallBody") -> Any:
-        task = _Task(work, asyncio.get_running_loop().create_future())
+    async def _submit(self, work: "Callable[[], Any] | SmallBody", of: str = "") -> Any:
+        task = _Task(work, asyncio.get_running_loop().create_future(), of)
         with self._change:
             if not self._threads:
                 self._threads = [
@@ -103,10 +123,12 @@ class Intake:
     def _run(self) -> None:
         while (batch := self._next_batch()) is not None:
             answers = self._answers([task.work for task in batch])
-            if isinstance(batch[0].work, SmallBody):
-                with self._change:
+            with self._change:
+                if isinstance(batch[0].work, SmallBody):
                     self._storing_small = False
-                    self._change.notify()
+                else:
+                    self._storing[batch[0].of] -= 1
+                self._change.notify()
             for loop, group in groupby(zip(batch, answers, strict=True), key=lambda pair: pair[0].answer.get_loop()):
                 loop.call_soon_threadsafe(_deliver, list(group))
             self._freeze_loaded_objects()
@@ -128,21 +150,27 @@ class Intake:
             return receive_together(self._site, [work for work in batch if isinstance(work, SmallBody)])
         except AppError as error:
             return [error] * len(batch)
-        except Exception as error:
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # a library in Rust that panics raises no Exception
+            if len(batch) > 1:  # what one body does to its reader is no answer to the others; storing twice is safe
+                return [self._answers([work])[0] for work in batch]
             log.exception("not stored")
-            return [error] * len(batch)
+            return [error if isinstance(error, Exception) else RuntimeError(type(error).__name__)]
 
     def _next_batch(self) -> list[_Task] | None:
         """The task that has waited longest, or all small bodies if it is one of them; None once stopped."""
         with self._change:
             while True:
                 for position, task in enumerate(self._tasks):
-                    if not isinstance(task.work, SmallBody):
+                    if isinstance(task.work, SmallBody):
+                        if not self._storing_small:
+                            self._storing_small = True
+                            return self._take_small()
+                    elif self._storing[task.of] < MOST_OF_ONE:
                         del self._tasks[position]
+                        self._storing[task.of] += 1
                         return [task]
-                    if not self._storing_small:
-                        self._storing_small = True
-                        return self._take_small()
                 if self._stopped:
                     return None
                 self._change.wait()

@@ -1,8 +1,8 @@
 """Turns: the jobs of the default lane run in processes, and no model keeps the others waiting.
 
-Jobs run one after the other in the turn process. A job that takes longer than a turn goes on where it is, at low
-priority, and another process, forked meanwhile, takes the turn. The same work of the same model then goes straight to
-the processes for long work until it has become short again. A job that uses more time or memory than it may is stopped
+Jobs run one after the other in the turn process. A job that takes longer than a turn goes on where it is, and
+another process takes the turn. The same work of the same model then goes straight to the processes for long work until
+it has become short again. A job that uses more time or memory than it may is stopped
 with its process, put off, and an alert says so.
 """
 
@@ -32,8 +32,6 @@ LOOK_S: Final = 0.1  # between two looks at a process that runs a job
 SPARE_AFTER: Final = 0.5  # of a turn: then the process that may have to take it over is forked
 WAITS: Final = 0.5  # of a turn in CPU time: work that used less only waited, for a lock or a busy machine
 LONGEST_WAIT: Final = 5.0  # turns; work that lasted longer counts as long, however little it used
-NICE: Final = 10  # of processes whose job has used NICE_AFTER turns of CPU time
-NICE_AFTER: Final = 3.0
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 IDLE_S: Final = 60.0  # processes without work end after this long
 COUNTED_S: Final = 0.2  # work that took longer lets others go first ...
@@ -67,7 +65,6 @@ class _Turn:
     renewed: float = 0.0
     started: bool = False  # whether the process has opened the installation
     used_before: float = 0.0  # CPU time when the job began
-    is_nice: bool = False
 
     def give(self, job: Claimed) -> None:
         self.job, self.since, self.renewed = job, time.monotonic(), time.monotonic()
@@ -93,14 +90,6 @@ class _Turn:
         except (OSError, IndexError):
             return 0
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
-
-    def lower_priority(self) -> None:
-        """Of every thread, because on Linux a thread has a priority of its own. It cannot be raised again."""
-        self.is_nice = True
-        with suppress(OSError):
-            for thread in Path(f"/proc/{self.process.pid}/task").iterdir():
-                with suppress(OSError):
-                    os.setpriority(os.PRIO_PROCESS, int(thread.name), NICE)
 
     def end(self, limit_s: float = END_S) -> None:
         """Let the process end, or kill it if it runs a job or does not end."""
@@ -192,9 +181,7 @@ class Turns:
             self._remember(self._resting, job.work, now + REST * used)
         turn.since = now
         record_outcome(self._site, job, outcome, worker=self._worker)
-        if (
-            turn.is_nice or turn.memory() > self._settings.memory_mb << 19
-        ):  # half: what it keeps counts for the next job
+        if turn.memory() > self._settings.memory_mb << 19:  # half: what it keeps counts for the next job
             self._drop(turn)
 
     def _is_long(self, took_s: float, used_s: float) -> bool:
@@ -216,8 +203,6 @@ class Turns:
                     self._drop(turn)
                 continue
             self._renew(turn, now)
-            if turn in self._long and not turn.is_nice and turn.used_s() > NICE_AFTER * limits.turn_s:
-                turn.lower_priority()
             if turn.memory() > limits.memory_mb << 20:
                 self._stop(
                     turn, f"it used more than {limits.memory_mb:,} MiB of memory", _lower("ASSAY_WORK__MEMORY_MB")
@@ -247,8 +232,8 @@ class Turns:
             record_outcome(self._site, job, again, worker=self._worker)
 
     def _rested(self) -> _Turn | None:
-        """A process for long work that is idle and has its priority, and knows more than one that is forked anew."""
-        return next((turn for turn in self._long if turn.job is None and turn.started and not turn.is_nice), None)
+        """A process for long work that is idle, and knows more than one that is forked anew."""
+        return next((turn for turn in self._long if turn.job is None and turn.started), None)
 
     def _hand_on(self) -> None:
         """Let another process take the turn."""

@@ -24,7 +24,7 @@ import polars as pl
 
 MODEL = "hostile"
 NUMBERS, CATEGORIES = 150, 10
-DAMAGED_AFTER_S = 20
+DAMAGED_AFTER_S = 30
 LONG_EXPRESSION = " + ".join(f"quantile(n{i}, 0.5) * sum(if(n{i} > 0.5, n{i}, 1))" for i in range(9))[:490]
 SPEC = {
     "model": MODEL, "task": "classification", "owner": "hostile@example.com", "purpose": "to stop all others",

@@ -75,6 +75,7 @@ class UnflushedRows:
         self._records: dict[TableKey, dict[int, Record]] = defaultdict(dict)  # of the own log, by end
         self._rows_by_end: dict[int, pl.DataFrame | RowBatch] = {}
         self._waiting: dict[TableKey, int] = defaultdict(int)  # rows
+        self._memory: dict[TableKey, float] = defaultdict(float)  # bytes
         self._accepted: dict[int, float] = {}  # arrival of each record of the own log, by end, on the monotonic clock
         self._lags: deque[float] = deque(maxlen=MAX_LAGS)
         self._since: dict[TableKey, float] = {}  # arrival of the first unflushed row, on the monotonic clock
@@ -105,7 +106,9 @@ class UnflushedRows:
             self._waiting[header.model, header.kind] += header.rows
             self._accepted[record.end] = now = time.monotonic()
             self._since.setdefault((header.model, header.kind), now)
-            self.memory_bytes += _memory_bytes(rows)
+            size = _memory_bytes(rows)
+            self.memory_bytes += size
+            self._memory[header.model, header.kind] += size
         return record
 
     def sync(self) -> None:
@@ -193,7 +196,9 @@ class UnflushedRows:
             for end in flushed:
                 del self._accepted[end]
                 record = self._records[key].pop(end)
-                self.memory_bytes -= _memory_bytes(self._rows_by_end.pop(end))
+                size = _memory_bytes(self._rows_by_end.pop(end))
+                self.memory_bytes -= size
+                self._memory[key] -= size
                 self._waiting[key] -= record.header.rows
                 self._own.mark_flushed(record)
             self._since.pop(key, None)
@@ -202,6 +207,7 @@ class UnflushedRows:
             else:
                 self._records.pop(key, None)
                 self._waiting.pop(key, None)
+                self._memory.pop(key, None)
             if not self._records:
                 self._own.rotate()
 
@@ -209,6 +215,13 @@ class UnflushedRows:
         """How many rows of the own log wait to be flushed into a table."""
         with self._guard:
             return self._waiting.get(key, 0)
+
+    def held_bytes(self, model: str) -> float:
+        """Memory that rows of a model take which could not be flushed the last time; 0 if its tables are flushed."""
+        if not self.held:  # each request asks
+            return 0.0
+        with self._guard:
+            return sum(self._memory.get(key, 0.0) for key in self.held if key[0] == model)
 
     def backlog(self) -> dict[TableKey, tuple[int, float]]:
         """For each table of the own log: how many rows wait to be flushed, and for how many seconds."""

@@ -4,6 +4,7 @@ A block is profiled from all of its rows at once, and again when rows arrive lat
 profile never depends on the order in which its rows arrived. A new reference has other bins and starts with none.
 """
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -28,6 +29,7 @@ from monitor.profile.reference_profile import ReferenceProfile
 from monitor.reference.collect import time_blocks
 from monitor.reference.encode import encoding_of, is_available
 from monitor.reference.profile_job import (
+    MAX_SEGMENT_VALUES,
     BlockRange,
     ProfiledBlock,
     ProfileTask,
@@ -47,6 +49,9 @@ from monitor.tables import ReferenceRow, StoredProfile
 MAX_ROWS_PER_READ: Final = 200_000
 MAX_VECTOR_ROWS_PER_READ: Final = 50_000  # where each row has a vector of hundreds of numbers
 MAX_CELLS_PER_READ: Final = 20_000_000
+# So many columns are counted and stored in one transaction, which all others wait for: a block has a profile for all of
+# its rows and one for each value of a segment.
+MAX_COUNTS_PER_READ: Final = 50_000
 # Fewer values are profiled faster than other processes start. A text or vector counts as CELLS_PER_TEXT values. Vectors
 # of an encoder already come from a process of its own, so blocks with encoded texts are never pooled.
 MIN_CELLS_FOR_PROCESSES: Final = 100_000_000
@@ -108,11 +113,16 @@ def _profile_again(site: Site, current: CurrentSpec, row: ReferenceRow, labels: 
             _replace_profiles(db, row, run, profiles)
 
 
-def profile_ended_blocks(site: Site, current: CurrentSpec, row: ReferenceRow, reference: ReferenceProfile) -> list[int]:
+def profile_ended_blocks(
+    site: Site, current: CurrentSpec, row: ReferenceRow, reference: ReferenceProfile, *, until: float | None = None
+) -> list[int] | None:
     """Profile every block that has ended and has rows which no stored profile holds yet.
 
+    Args:
+        until: on the monotonic clock; blocks of rows are left to another call from then on.
+
     Returns:
-        Labels of the profiled blocks.
+        Labels of the profiled blocks; None if some are left.
     """
     name, spec = current.model.name, current.spec
     next_seq = site.events.extent(name).next_seq
@@ -129,21 +139,35 @@ def profile_ended_blocks(site: Site, current: CurrentSpec, row: ReferenceRow, re
     kinds = set(reference.columns.values())
     most = MAX_VECTOR_ROWS_PER_READ if kinds & {"vector", "encoded"} else MAX_ROWS_PER_READ
     most = min(most, max(1, MAX_CELLS_PER_READ // len(reference.columns)))
+    together = max(1, most * len(touched) // max(rows, 1))
+    together = max(1, min(together, MAX_COUNTS_PER_READ // _counts(spec, reference, rows / max(1, len(touched)))))
     if touched and is_available(encoding_of(site, spec)):
         _profile_unencoded_again(site, current, row)
     with site.database.read() as db:
         newest = store.newest_block(db, row.id)
-    runs = list(_runs_of_labels(touched, max(1, most * len(touched) // max(rows, 1)), newest))
+    runs = list(_runs_of_labels(touched, together, newest))
     cells = rows * sum(CELLS_PER_TEXT if kind in ("text", "vector") else 1 for kind in reference.columns.values())
     engine = site.settings.engine if cells >= MIN_CELLS_FOR_PROCESSES and "encoded" not in kinds else HERE
     for run, profiles in zip(runs, _profiled(site, current, row, runs, next_seq, engine), strict=True):
         for column, reason in {n: r for part in profiles for n, r in part.unencoded.items()}.items():
             log.warning("text not encoded; it is not judged", model=name, column=column, reason=reason)
+        windows = spec.monitors.window_lengths
         with site.database.write() as db:
             _replace_profiles(db, row, run, profiles)
+            if isinstance(windows, RowWindow):  # blocks of rows end one after the other, so that a stop loses no work
+                reached = first_profiled(row) + _position(run.stop, windows.rows)
+                db.get_one(ReferenceRow, row.id).profiled_seq = min(reached, profiled)
+        if isinstance(windows, RowWindow) and until is not None and time.monotonic() >= until and run != runs[-1]:
+            return None
     with site.database.write() as db:
         _locked_unchanged(db, row).profiled_seq = profiled
     return touched
+
+
+def _counts(spec: ModelSpec, reference: ReferenceProfile, rows: float) -> int:
+    """How many columns are counted for a block of so many rows, at most: for all of them, and for each slice."""
+    slices = max(1, min(int(rows), MAX_SEGMENT_VALUES))
+    return len(reference.columns) * (2 + len(spec.with_role("segment")) * slices)
 
 
 def stored_blocks(

@@ -34,7 +34,7 @@ def evaluate(site: Site, model_name: str, *, turn_s: float | None = None) -> lis
         ModelNotFoundError: no model has this name.
     """
     touched: list[UUID] = []
-    begun = time.monotonic()
+    end = None if turn_s is None else time.monotonic() + turn_s
     reached = site.events.extent(model_name).next_seq  # profiles hold every event before it, and perhaps later ones
     profiled = False
     while True:
@@ -51,9 +51,10 @@ def evaluate(site: Site, model_name: str, *, turn_s: float | None = None) -> lis
             if row.windows is not None and tuple(row.windows) != current.spec.monitors.scales:
                 continue  # the reference supports other lengths
         if row.artifact is not None and not profiled:
-            block_profiles.profile_ended_blocks(
-                site, current, row, profile_job.load_profile(site.artifacts.root, row.artifact)
-            )
+            reference = profile_job.load_profile(site.artifacts.root, row.artifact)
+            if block_profiles.profile_ended_blocks(site, current, row, reference, until=end) is None:
+                _request_rest(site, model_name)
+                return touched
             profiled = True
         row = quality.with_quality_learned(site, current, estimates.with_estimator(site, current, row))
         ready = [d for scale, number in closed.items() if (d := due(site, current, row, scale, number)) is not None]
@@ -69,7 +70,7 @@ def evaluate(site: Site, model_name: str, *, turn_s: float | None = None) -> lis
             continue
         if all(next_bounds(site, current, row, d.scale, d.number + 1) is None for d in ready):
             break
-        if turn_s is not None and time.monotonic() - begun >= turn_s:
+        if end is not None and time.monotonic() >= end:
             _request_rest(site, model_name)
             _consider_retraining(site, current, touched)
             return touched
