@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -106,8 +107,37 @@ class Forks:
             os.kill(pid, signal.SIGKILL)
         self.wait(pid, 60)
 
+    def process(self, *arguments: Any, environ: Mapping[str, str], stdout: Path, stderr: Path) -> "Forked":
+        """`start`, with what a Popen can do."""
+        return Forked(self, self.start(*arguments, environ=environ, stdout=stdout, stderr=stderr))
+
     def end(self) -> None:
         """Closing its input ends it, and what it started."""
         with self._process as process:
             assert process.stdin is not None
             process.stdin.close()
+
+
+class Forked:
+    """A process that was split off, with what of a Popen is used."""
+
+    def __init__(self, forks: Forks, pid: int) -> None:
+        self._forks, self.pid = forks, pid
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        if self.returncode is None and self._forks.ended(self.pid):
+            self.returncode = self._forks.wait(self.pid, 60)
+        return self.returncode
+
+    def wait(self, timeout: float) -> int:
+        deadline = time.monotonic() + timeout
+        while (code := self.poll()) is None:
+            if time.monotonic() > deadline:
+                raise subprocess.TimeoutExpired(str(self.pid), timeout)
+            time.sleep(0.01)
+        return code
+
+    def terminate(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGTERM)

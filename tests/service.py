@@ -3,18 +3,17 @@
 import contextlib
 import json
 import os
-import queue
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
+import time
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests.forks import ROOT, Forks
+from tests.forks import ROOT, Forked, Forks
 
 # With `-P`, as the installed script: it finds nothing in the working directory.
 _RUN = "from api.cli import main; main()"
@@ -67,8 +66,29 @@ def _command_line() -> Forks:
     return Forks(_COMMAND, environment())
 
 
+# A start of the API takes seconds of imports, and tests start dozens.
+_SERVE = """
+import os, sys
+import api.app, api.server, uvicorn
+from api.cli import main
+
+def run(*arguments):
+    os.setsid()
+    sys.argv = ["-c", *arguments]
+    main()
+"""
+
+
+@cache
+def _services() -> Forks:
+    return Forks(_SERVE, environment())
+
+
 class Service:
-    """One installation: a home folder, and at most one process serving it."""
+    """One installation: a home folder, and at most one process serving it.
+
+    The process is split off an interpreter that has imported the API, unless it is to run in a folder of its own.
+    """
 
     def __init__(
         self, home: Path, *, database_url: str | None = None, environ: Mapping[str, str], cwd: Path | None = None
@@ -78,37 +98,35 @@ class Service:
         self.log = home.parent / f"{home.name}.log"
         self.url = ""
         self.admin_key = ""
-        self.process: subprocess.Popen[str] | None = None
+        self.process: subprocess.Popen[bytes] | Forked | None = None
 
     def start(self, timeout_s: float = 180, *, port: int = 0) -> None:
         """Start the process and wait for the line that says it is ready; port 0 is any that is free."""
-        with self.log.open("a") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _RUN, "serve", "--home", str(self.home), "--port", str(port), "--json"],
-                env=environment(self.environ), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True,
-                start_new_session=True, cwd=self.cwd,
-            )  # fmt: skip
-        ready = self._first_line(timeout_s)
+        arguments = ("serve", "--home", str(self.home), "--port", str(port), "--json")
+        printed, environ = self.home.parent / f"{self.home.name}.out", environment(self.environ)
+        printed.unlink(missing_ok=True)
+        if self.cwd is None:
+            self.process = _services().process(*arguments, environ=environ, stdout=printed, stderr=self.log)
+        else:
+            with self.log.open("a") as log, printed.open("w") as out:
+                self.process = subprocess.Popen(
+                    [sys.executable, "-P", "-c", _RUN, *arguments], env=environ, stdin=subprocess.DEVNULL, stdout=out,
+                    stderr=log, start_new_session=True, cwd=self.cwd,
+                )  # fmt: skip
+        ready = self._first_line(printed, timeout_s)
         self.url = ready["url"].rstrip("/")
         self.admin_key = ready.get("admin_key") or self.admin_key  # printed on the first start only
 
-    def _first_line(self, timeout_s: float) -> dict[str, Any]:
+    def _first_line(self, printed: Path, timeout_s: float) -> dict[str, Any]:
         assert self.process is not None
-        assert self.process.stdout is not None
-        output = self.process.stdout
-        lines: queue.Queue[str] = queue.Queue()
-
-        def drain() -> None:  # for as long as the process lives, so that it never blocks on a full pipe
-            for line in output:
-                lines.put(line)
-            lines.put("")
-            output.close()
-
-        threading.Thread(target=drain, daemon=True).start()
+        deadline = time.monotonic() + timeout_s
+        while not (line := printed.read_text() if printed.exists() else "").endswith("\n"):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                break
+            time.sleep(0.01)
         try:
-            line = lines.get(timeout=timeout_s)
             document = json.loads(line)
-        except (queue.Empty, json.JSONDecodeError) as error:
+        except json.JSONDecodeError as error:
             self.kill()
             raise RuntimeError(f"assay serve did not become ready; its log ends:\n{self.log_tail()}") from error
         assert isinstance(document, dict)
