@@ -67,6 +67,7 @@ def confirm_alert(site: Site, alert_id: UUID) -> None:
             "window_id": str(window.id), "artifact": draft.artifact,
             "drifted_columns": list(found.drifted_columns), "share": found.share,
             "columns": [asdict(column) for column in found.columns],
+            "skipped": [{"column": name, "reason": reason} for name, reason in found.skipped],
             "reference_rows": reference.height, "window": [window.from_seq, window.to_seq],
             "statistics": [asdict(score) for score in found.statistics],
             "evidence": made[1].artifact if behind else None, "new_words": _shareable_words(behind),

@@ -76,7 +76,7 @@ class Confirmation:
     Attributes:
         columns: each column that was compared, with its method and threshold.
         share: drifted columns divided by compared columns.
-        skipped: columns without values on one side, with the reason.
+        skipped: columns that could not be compared, with the reason.
         note: how the rows were sampled.
         statistics: statistics of all columns together, on the same sampled rows.
     """
@@ -145,13 +145,14 @@ def confirm_with_evidently(
         Call("statistics of raw rows", partial(row_scores, seed=seed), (*raw, counted)),
     ]
     small = (before.height + after.height) * len(kept) < MIN_CELLS_FOR_PROCESSES
-    (result, html), statistics = engines.run(HERE if small else engine, calls)
+    (result, html, wordless), statistics = engines.run(HERE if small else engine, calls)
+    skipped += [(name, "its texts have too few different words to be told apart by") for name in wordless]
     found = tuple(_compared(result, {one.name: name for name, one in shown.items()}, kept))
     return Confirmation(
         html=html.encode(),
         json=result,
         columns=found,
-        share=sum(one.drifted for one in found) / len(kept),
+        share=sum(one.drifted for one in found) / len(found),
         skipped=tuple(skipped),
         rows_reference=before.height,
         rows_window=after.height,
@@ -198,6 +199,38 @@ def _shown(reference: pl.DataFrame, name: str, kind: ColumnKind) -> _Shown:
 
 
 def _report(
+    reference: pl.DataFrame, window: pl.DataFrame, columns: Mapping[str, ColumnKind], shown: Mapping[str, _Shown]
+) -> tuple[dict[str, Any], str, list[str]]:
+    """The report as a dictionary and as HTML, and the columns that it leaves out: texts without words to compare."""
+    try:
+        return *_made(reference, window, columns, shown), []
+    except ValueError:
+        texts = [name for name, kind in columns.items() if kind in TEXT_KINDS]
+        wordless = [name for name in texts if not _has_words(reference, window, name)]
+        others = {name: kind for name, kind in columns.items() if name not in wordless}
+        if not wordless:
+            raise
+        if not others:
+            raise InsufficientDataError(
+                "the texts have too few different words to be told apart by; look at the words and rows instead",
+                columns=wordless,
+            ) from None
+        return *_made(reference, window, others, shown), wordless
+
+
+def _has_words(reference: pl.DataFrame, window: pl.DataFrame, name: str) -> bool:
+    """Whether Evidently's classifier finds words; it takes no letter, no English stop word and none of most texts."""
+    from evidently.legacy.utils.data_drift_utils import calculate_text_drift_score
+
+    sides = [_frame(side, {name: "text"}, {name: _Shown(name)})[name] for side in (reference, window)]
+    try:
+        calculate_text_drift_score(*sides, bootstrap=False)
+    except ValueError:
+        return False
+    return True
+
+
+def _made(
     reference: pl.DataFrame, window: pl.DataFrame, columns: Mapping[str, ColumnKind], shown: Mapping[str, _Shown]
 ) -> tuple[dict[str, Any], str]:
     kinds = {shown[name].name: kind for name, kind in columns.items()}

@@ -142,3 +142,13 @@ def test_a_verdict_does_not_depend_on_the_unit_of_a_number(unit: float) -> None:
     assert result.drifted_columns == ("cost",)
     expected = wasserstein_distance(before, after) / float(before.std())
     assert {f.column: f.value for f in result.columns}["cost"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("texts", [["ok"], ["the", "a"], ["1 2"]])
+def test_texts_without_words_to_compare_are_left_out_and_the_others_compared(texts: list[str]) -> None:
+    sides = [pl.DataFrame({"said": texts * (120 // len(texts)), "x": np.arange(120.0) + more}) for more in (0.0, 60.0)]
+    result = confirm_with_evidently(sides[0], sides[1], {"said": "text", "x": "number"})
+    assert (result.drifted_columns, result.share) == (("x",), 1.0)
+    assert result.skipped == (("said", "its texts have too few different words to be told apart by"),)
+    with pytest.raises(InsufficientDataError, match="too few different words to be told apart by; look at the words"):
+        confirm_with_evidently(sides[0], sides[1], {"said": "text"})
