@@ -15,7 +15,7 @@ from monitor.ingest.otlp.spans import Span
 from monitor.spec.traces import SpanKind
 
 # Kinds of one call each. Agents, chains and tools call each other: spans of these kinds within each other are several.
-_CALL_KINDS: Final[frozenset[SpanKind]] = frozenset({"llm", "embedding", "reranker", "guardrail"})
+CALL_KINDS: Final[frozenset[SpanKind]] = frozenset({"llm", "embedding", "reranker", "guardrail"})
 _MIN_OVERLAP: Final = 0.8  # of the longer of two spans side by side that have no text to compare
 
 
@@ -50,17 +50,22 @@ class Call:
 
 def call_span(span: Span, above: frozenset[str] = frozenset()) -> CallSpan:
     asked, answered = question_text(span), answer_text(span)
-    response = span.attributes.get("gen_ai.response.id") or span.attributes.get("llm.response.id")
     return CallSpan(
-        span.event_id, span.span_id, span.parent_id, kind_of(span), span.start, span.end, _scope(span),
+        span.event_id, span.span_id, span.parent_id, kind_of(span), span.start, span.end, scope_of(span),
         None if asked is None else hash(asked), None if answered is None else hash(answered),
-        response if isinstance(response, str) else None, above,
+        response_id(span), above,
     )  # fmt: skip
+
+
+def response_id(span: Span) -> str | None:
+    """The provider's id of the response."""
+    found = span.attributes.get("gen_ai.response.id") or span.attributes.get("llm.response.id")
+    return found if isinstance(found, str) else None
 
 
 def best_call(one: CallSpan, calls: Iterable[Call]) -> Call | None:
     """Return the call that a span describes too, of those of its trace; the one that agrees best."""
-    if one.kind not in _CALL_KINDS:
+    if one.kind not in CALL_KINDS:
         return None
     found = [(_score(one, call), i, call) for i, call in enumerate(calls)]
     score, _, best = max(found, key=lambda f: f[:2], default=(0, 0, None))
@@ -74,7 +79,7 @@ def spans_above(spans: Sequence[Span]) -> dict[str, frozenset[str]]:
     for span in spans:
         above: set[str] = set()
         at = by_id.get(span.parent_id)
-        while at is not None and at.span_id not in above and (kind_of(at) in _CALL_KINDS or kind_of(at) == "other"):
+        while at is not None and at.span_id not in above and (kind_of(at) in CALL_KINDS or kind_of(at) == "other"):
             above.add(at.span_id)
             at = by_id.get(at.parent_id)
         found[span.span_id] = frozenset(above)
@@ -90,10 +95,10 @@ def may_share_calls(spans: Sequence[Span], everything: Sequence[Span]) -> bool:
     """
     if len({span.span_id for span in spans}) < len(spans):
         return True
-    calls = [span for span in spans if kind_of(span) in _CALL_KINDS]
+    calls = [span for span in spans if kind_of(span) in CALL_KINDS]
     if len(calls) < 2:
         return False
-    if len({_scope(span) for span in calls}) > 1:
+    if len({scope_of(span) for span in calls}) > 1:
         return True
     return not {span.span_id for span in calls}.isdisjoint([span.parent_id for span in everything])
 
@@ -165,7 +170,8 @@ def _differ(one: object, other: object) -> bool:
     return one is not None and other is not None and one != other
 
 
-def _scope(span: Span) -> tuple[str, str]:
+def scope_of(span: Span) -> tuple[str, str]:
+    """The instrumentation that made a span, and the convention that it follows."""
     attributes: Mapping[str, object] = span.attributes
     if "openinference.span.kind" in attributes:
         return span.scope, "openinference"

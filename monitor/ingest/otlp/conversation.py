@@ -70,9 +70,9 @@ def answer_text(span: Span) -> str | None:
     return _said(span)[1]
 
 
-def _said(span: Span) -> list[str | None]:
-    if not span.said:
-        span.said = [_text(span, _QUESTION), _text(span, _ANSWER)]
+def _said(span: Span) -> tuple[str | None, str | None]:
+    if span.said is None:
+        span.said = (_text(span, _QUESTION), _text(span, _ANSWER))
     return span.said
 
 

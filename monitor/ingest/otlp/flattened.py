@@ -15,7 +15,8 @@ _BETWEEN: Final = {
     "llm.prompts": "prompt.", "llm.choices": "completion.",
 }  # fmt: skip
 _KEY: Final = re.compile(rf"({'|'.join(map(re.escape, _BETWEEN))})\.([0-9]{{1,9}})\.(.+)", re.DOTALL)
-_STARTS: Final = tuple(f"{prefix}." for prefix in _BETWEEN)
+_START: Final = re.compile(rf"({'|'.join(map(re.escape, _BETWEEN))})\.")
+_NONE: Final[Mapping[str, list[dict[str, Any]]]] = {}
 _CONTENT: Final = "message_content."
 
 
@@ -26,10 +27,9 @@ def flattened_messages(span: Span) -> Mapping[str, list[dict[str, Any]]]:
     return span.flattened
 
 
-def _read(span: Span) -> dict[str, list[dict[str, Any]]]:
-    names = "\n".join(span.attributes)
-    if not any(start in names for start in _STARTS):  # faster than a look at each name
-        return {}
+def _read(span: Span) -> Mapping[str, list[dict[str, Any]]]:
+    if _START.search("\n".join(span.attributes)) is None:  # faster than a look at each name
+        return _NONE
     found: dict[str, dict[int, dict[str, Any]]] = {}
     for key, value in span.attributes.items():
         if (match := _KEY.fullmatch(key)) is not None:

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from monitor.ingest.otlp.calls import Call, best_call, call_span, may_share_calls, spans_above
+from monitor.ingest.otlp.calls import CALL_KINDS, Call, best_call, call_span, may_share_calls, spans_above
+from monitor.ingest.otlp.kinds import kind_of
 from monitor.ingest.otlp.mapping import SpanMapping
 from monitor.ingest.otlp.recent import RecentCalls
 from monitor.ingest.otlp.spans import Span
@@ -16,7 +17,8 @@ class Division:
     events: list[Span] = field(default_factory=list)  # events of their own, in the order of the request
     merged: list[tuple[Span, str]] = field(default_factory=list)  # spans that never count, with their event
     later: list[tuple[Span, Call, bool]] = field(default_factory=list)  # of a stored call; whether the span is known
-    calls: list[tuple[str, Call]] = field(default_factory=list)  # new ones, with their trace
+    calls: list[tuple[str, Call]] = field(default_factory=list)  # new ones that were compared, with their trace
+    alone: list[Span] = field(default_factory=list)  # the only spans of new calls
 
     @property
     def event_of(self) -> Mapping[int, str]:
@@ -53,7 +55,7 @@ def divided(
             _divide_trace(mapping, found, known, spans, by_trace[trace])
         else:
             found.events += spans
-            found.calls += [(trace, Call(span.event_id, [call_span(span)])) for span in spans]
+            found.alone += [span for span in spans if kind_of(span) in CALL_KINDS]
     found.events.sort(key=lambda span: span.number)
     return found
 

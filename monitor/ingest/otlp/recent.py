@@ -5,6 +5,7 @@ less of a span than was sent: its trace, its end and its texts.
 """
 
 import threading
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
@@ -14,8 +15,10 @@ from typing import Any, Final
 import polars as pl
 
 from core.cache import CacheKind
-from monitor.ingest.otlp.calls import Call, CallSpan
+from monitor.ingest.otlp.calls import Call, CallSpan, response_id, scope_of
+from monitor.ingest.otlp.conversation import answer_text, question_text
 from monitor.ingest.otlp.mapping import SpanMapping
+from monitor.ingest.otlp.spans import Span
 from monitor.site import Site
 
 MAX_CALLS: Final = 10_000  # of one model
@@ -34,7 +37,7 @@ class RecentCalls:
 
     def __init__(self, calls: Iterable[tuple[str, Call]]) -> None:
         self._lock = threading.Lock()
-        self._traces: dict[str, _Packed] = {}
+        self._traces: OrderedDict[str, _Packed] = OrderedDict()
         self._open: dict[str, list[Call]] = {}  # of the request that holds the lock
         self._count = 0
         for trace, call in calls:
@@ -64,11 +67,20 @@ class RecentCalls:
         else:
             self._put(trace, (*self._traces.get(trace, ()), _packed(call)))
 
+    def add_span(self, span: Span, event_id: str, filled: int) -> None:
+        """Add the call of one span, as most are; the same as `add` of its call."""
+        asked, answered = question_text(span), answer_text(span)
+        values = (
+            event_id, span.span_id, span.parent_id, span.kind, span.start, span.end, scope_of(span),
+            None if asked is None else hash(asked), None if answered is None else hash(answered), response_id(span),
+        )  # fmt: skip
+        self._put(span.trace_id, (*self._traces.get(span.trace_id, ()), (event_id, filled, (values,))))
+
     def _put(self, trace: str, calls: _Packed) -> None:
         self._count += len(calls) - len(self._traces.pop(trace, ()))
         self._traces[trace] = calls  # the newest is last
         while self._count > MAX_CALLS and len(self._traces) > 1:
-            self._count -= len(self._traces.pop(next(iter(self._traces))))
+            self._count -= len(self._traces.popitem(last=False)[1])
 
 
 def _packed(call: Call) -> tuple[Any, ...]:

@@ -1,6 +1,7 @@
 """The span record that both OTLP encodings produce, and the limits on a request."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -35,8 +36,8 @@ class Span:
     dropped: int = 0  # attributes that the sender's limit cut off
     # What is computed once: the kind, what was asked and answered, and the messages in flattened attributes.
     kind: SpanKind | None = field(default=None, init=False, compare=False, repr=False)
-    said: list[str | None] = field(default_factory=list, init=False, compare=False, repr=False)
-    flattened: dict[str, list[dict[str, Any]]] | None = field(default=None, init=False, compare=False, repr=False)
+    said: tuple[str | None, str | None] | None = field(default=None, init=False, compare=False, repr=False)
+    flattened: Mapping[str, list[dict[str, Any]]] | None = field(default=None, init=False, compare=False, repr=False)
 
     @property
     def event_id(self) -> str:

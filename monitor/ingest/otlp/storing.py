@@ -63,6 +63,9 @@ class _Storing:
         if others:  # the chosen span of a call does not fit: another one is its event
             refused |= self._append(others, {})
         self.done.event_of = dict(division.event_of)
+        for span in division.alone:
+            if (filled := self.filled.get(event_id := span.event_id)) is not None:
+                self.recent.add_span(span, event_id, filled)
         for trace, call in division.calls:
             if call.event_id in self.filled:
                 call.filled = self.filled[call.event_id]
