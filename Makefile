@@ -103,10 +103,10 @@ $(FUZZ)/.ready: tests/fuzz/requirements.txt | $(READY)
 
 fuzz: $(READY) $(FUZZ)/.ready ## every route and every parser for 30 minutes each; MINUTES=2 PARTS="api specs" for less
 	@$(PIP) install -qq --constraint constraints.txt --editable ".[fuzz]"
-	@for part in $(PARTS); do echo "== $$part, $(MINUTES) minutes"; case $$part in \
-	  api) $(BIN)/python -m tests.fuzz.api --minutes $(MINUTES) --schemathesis $(FUZZ)/bin/schemathesis;; \
+	@failed=0; for part in $(PARTS); do echo "== $$part, $(MINUTES) minutes"; case $$part in \
+	  api) $(BIN)/python -m tests.fuzz.api --minutes $(MINUTES) --schemathesis $(abspath $(FUZZ))/bin/schemathesis;; \
 	  *) $(BIN)/python -m tests.fuzz.$$part --minutes $(MINUTES);; \
-	esac; done
+	esac || failed=1; done; exit $$failed
 
 serve: $(READY) ## API, worker and scheduler on this machine; ARGS="--port 8200"
 	$(BIN)/assay serve $(ARGS)
