@@ -124,13 +124,19 @@ def _yaml(text: str) -> tuple[Any, dict[Key, int]]:
         return _constructed(loader, node), {} if one else lines
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        at = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        at = _place(mark, text) if mark else ""
         raise UnreadableTextError(f"neither YAML nor JSON: {at}{error.problem or error.context}") from error
     except yaml.YAMLError as error:
         raise UnreadableTextError(f"neither YAML nor JSON: {' '.join(str(error).split())[:500]}") from error
     finally:
         if loader is not None:
             loader.dispose()
+
+
+def _place(mark: yaml.Mark, text: str) -> str:
+    """Where a mark stands; libyaml puts the end of a text without a last newline on a line below it."""
+    last = text.count("\n") + 1
+    return f"line {last}: " if mark.line >= last else f"line {mark.line + 1}, column {mark.column + 1}: "
 
 
 def _check_events(text: str) -> None:
