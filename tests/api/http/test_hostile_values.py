@@ -186,15 +186,6 @@ def test_the_log_of_an_error_of_the_service_has_no_value_of_the_user(
 
 
 @SQLITE_FIRST
-def test_a_form_of_a_page_with_the_last_day_of_all_is_refused(client: TestClient) -> None:
-    days = {"from": "9999-12-31", "to": "9999-12-31"}
-    own = {"Origin": "http://testserver"}
-    answer = client.post("/models/support-intents/reports", data=days, headers=own)
-    assert answer.status_code == 422
-    assert "last day of the calendar" in answer.text
-
-
-@SQLITE_FIRST
 def test_a_report_that_is_not_built_yet_is_a_conflict_and_no_fault_of_the_service(client: TestClient) -> None:
     period = {"from": "2026-01-04T00:00:00Z", "to": "2026-01-05T00:00:00Z"}
     asked = client.post("/api/v1/models/support-intents/reports", json=period)
