@@ -7,12 +7,14 @@ that dies stops renewing its lease, and another worker claims the job.
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final, get_args
 from uuid import UUID
 
 from sqlalchemy import (
     CheckConstraint,
     Index,
+    Select,
     String,
     Update,
     and_,
@@ -165,23 +167,50 @@ _RUNNABLE: Final = (
 )
 
 
-_WORK: Final = _TABLE.c.name + " " + func.coalesce(_TABLE.c.payload["model"].as_string(), "")
-_RUNNABLE_BUT: Final = _RUNNABLE.where(_WORK.not_in(bindparam("but", expanding=True)))
-_RUNNABLE_OF: Final = _RUNNABLE.where(_WORK.in_(bindparam("of", expanding=True)))
+_MODEL: Final = func.coalesce(_TABLE.c.payload["model"].as_string(), "")
+_WORK: Final = _TABLE.c.name + " " + _MODEL
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which jobs a worker takes; all if nothing is said.
+
+    Attributes:
+        names, works: only jobs of these names, or of this work (`Claimed.work`).
+        but: work that is left to others.
+        busy: models whose jobs are left to others.
+    """
+
+    names: Collection[str] = ()
+    works: Collection[str] = ()
+    but: Collection[str] = ()
+    busy: Collection[str] = ()
+
+
+@lru_cache(maxsize=16)
+def _runnable(chosen: bool, but: bool, busy: bool) -> Select[Any]:
+    query = _RUNNABLE
+    if chosen:
+        of = _TABLE.c.name.in_(bindparam("names", expanding=True)), _WORK.in_(bindparam("works", expanding=True))
+        query = query.where(or_(*of))
+    if but:
+        query = query.where(_WORK.not_in(bindparam("but", expanding=True)))
+    if busy:
+        query = query.where(_MODEL.not_in(bindparam("busy", expanding=True)))
+    return query
 
 
 def claim(
-    db: Session, *, worker: str, now: datetime, lease_s: int, lanes: Sequence[str] = LANES,
-    but: Collection[str] = (), of: Collection[str] = (),
-) -> Claimed | None:  # fmt: skip
-    """Take the oldest runnable job: queued and due, or running under an expired lease.
-
-    Args:
-        but: work (`Claimed.work`) that is left to others.
-        of: if not empty, the only work that is taken.
-    """
-    query = _RUNNABLE_OF if of else _RUNNABLE_BUT if but else _RUNNABLE
-    bounds = {"now": now, "lanes": list(lanes)} | ({"of": list(of)} if of else {"but": list(but)} if but else {})
+    db: Session, *, worker: str, now: datetime, lease_s: int, lanes: Sequence[str] = LANES, choice: Choice | None = None
+) -> Claimed | None:
+    """Take the oldest runnable job of the choice: queued and due, or running under an expired lease."""
+    choice = choice or Choice()
+    query = _runnable(bool(choice.names or choice.works), bool(choice.but), bool(choice.busy))
+    bounds: dict[str, Any] = {"now": now, "lanes": list(lanes)}
+    if choice.names or choice.works:
+        bounds |= {"names": list(choice.names), "works": list(choice.works)}
+    bounds |= {"but": list(choice.but)} if choice.but else {}
+    bounds |= {"busy": list(choice.busy)} if choice.busy else {}
     while (job := db.execute(query, bounds).first()) is not None:
         lost = job.lost + (job.state == "running")
         if lost < MAX_LOST:

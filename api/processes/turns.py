@@ -1,8 +1,8 @@
 """Turns: the jobs of the default lane run in processes, and no model keeps the others waiting.
 
-Jobs run one after the other in the turn process. A job that takes longer than a turn goes on where it is, and
-another process takes the turn. The same work of the same model then goes straight to the processes for long work until
-it has become short again. A job that uses more time or memory than it may is stopped
+Evaluations run one after the other in the turn process, all other jobs beside it. An evaluation that takes longer than
+a turn goes on where it is, and another process takes the turn. The same work of the same model then goes straight to
+the processes for long work until it has become short again. A job that uses more time or memory than it may is stopped
 with its process, put off, and an alert says so.
 """
 
@@ -21,12 +21,15 @@ import reports.jobs
 from api.processes import system_alarms, turn_process
 from api.processes.worker import record_outcome
 from core import queue
-from core.jobs import ReportJob
+from core.jobs import JOBS as ALL_JOBS
+from core.jobs import ConsiderJob, EvaluateJob, ReportJob
 from core.logs import logger
-from core.queue import Claimed, Retry
+from core.queue import Choice, Claimed, Retry
 from monitor.site import Site
 
 LANE: Final = "default"
+SHORT: Final = (EvaluateJob.name, ConsiderJob.name)  # verdicts wait for these; all other jobs have the other processes
+BACKGROUND: Final = tuple(name for name, job in ALL_JOBS.items() if job.lane == LANE and name not in SHORT)
 JOBS: Final = "api.processes.worker"  # the module whose JOBS the processes run
 LOOK_S: Final = 0.1  # between two looks at a process that runs a job
 SPARE_AFTER: Final = 0.5  # of a turn: then the process that may have to take it over is forked
@@ -285,9 +288,11 @@ class Turns:
     def _deal(self) -> bool:
         """Give a job to each process that is free; whether any was given."""
         given = False
+        now = time.monotonic()
+        self._resting = {work: until for work, until in self._resting.items() if until > now}
         idle = [turn for turn in self._long if turn.job is None]
         while idle or len(self._long) < self._settings.long_processes:
-            job = self._claim_slow()
+            job = self._claim_long()
             if job is None:
                 break
             if not idle:
@@ -295,27 +300,29 @@ class Turns:
             (idle.pop() if idle else self._long[-1]).give(job)
             given = True
         if self._turn.job is None and self._turn.started:
-            now = time.monotonic()
-            self._resting = {work: until for work, until in self._resting.items() if until > now}
-            job = self._claim(but=[*self._slow, *self._resting])
+            job = self._claim(Choice(SHORT, but=self._slow.keys() | self._resting.keys()))
             if job is None and self._resting:
-                job = self._claim(but=list(self._slow))
+                job = self._claim(Choice(SHORT, but=self._slow.keys()))
             if job is not None:
                 self._turn.give(job)
                 given = True
         return given
 
-    def _claim_slow(self) -> Claimed | None:
-        """Work that takes longer than a turn, of a model that has no process for long work."""
-        busy = {other.job.payload.get("model") for other in self._long if other.job}
-        mine = [work for work in self._slow if not (model := work.partition(" ")[2]) or model not in busy]
-        return self._claim(of=mine) if mine else None
+    def _claim_long(self) -> Claimed | None:
+        """Work that takes longer than a turn, or that nobody waits for by the second: one job of a model at a time."""
+        jobs = [turn.job for turn in self._long if turn.job is not None]
+        busy = {str(job.payload["model"]) for job in jobs if job.payload.get("model")}
+        rests = self._resting.keys()
+        job = self._claim(Choice(BACKGROUND, works=self._slow.keys(), but=rests, busy=busy))
+        if job is None and rests:
+            job = self._claim(Choice(BACKGROUND, works=self._slow.keys(), busy=busy))
+        return job
 
-    def _claim(self, *, of: list[str] | None = None, but: list[str] | None = None) -> Claimed | None:
+    def _claim(self, choice: Choice) -> Claimed | None:
         with self._site.database.write() as db:
             return queue.claim(
                 db, worker=self._worker, now=self._site.clock.now(), lease_s=self._site.settings.queue.lease_s,
-                lanes=(LANE,), of=of or (), but=but or (),
+                lanes=(LANE,), choice=choice,
             )  # fmt: skip
 
 

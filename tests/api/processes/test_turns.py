@@ -119,7 +119,7 @@ def test_a_process_that_dies_and_a_library_that_panics_stop_nobody(opened: Opene
     assert states(site)["panics-1"] == "queued"
 
 
-def test_a_model_with_many_jobs_gets_its_turns_and_not_more(opened: Opened) -> None:
+def test_reports_and_upkeep_of_one_model_keep_no_evaluation_waiting(opened: Opened) -> None:
     site, turns = opened()
     with site.database.write() as db:
         for _ in range(20):
@@ -128,4 +128,17 @@ def test_a_model_with_many_jobs_gets_its_turns_and_not_more(opened: Opened) -> N
     until(turns, lambda: all(states(site)[model] == "done" for model in MODELS))
     with site.database.read() as db:
         jobs = list(db.scalars(select(Job).where(Job.name == UpkeepJob.name)))
+    assert sum(job.state != "queued" for job in jobs) < 20
+
+
+def test_two_models_reports_take_turns(opened: Opened) -> None:
+    site, turns = opened(long_processes=1)
+    with site.database.write() as db:
+        for _ in range(20):
+            queue.enqueue(db, UpkeepJob(model="works-0.3"), now=site.clock.now())
+        db.flush()
+        queue.enqueue(db, UpkeepJob(model="quick-1"), now=site.clock.now())
+    until(turns, lambda: states(site)["quick-1"] == "done")
+    with site.database.read() as db:
+        jobs = list(db.scalars(select(Job).where(Job.payload["model"].as_string() == "works-0.3")))
     assert sum(job.state == "done" for job in jobs) <= 2
