@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from monitor.ingest.otlp.calls import CALL_KINDS, Call, best_call, call_span, may_share_calls, spans_above
 from monitor.ingest.otlp.kinds import kind_of
 from monitor.ingest.otlp.mapping import SpanMapping
 from monitor.ingest.otlp.recent import RecentCalls
 from monitor.ingest.otlp.spans import Span
+
+MAX_COMPARED: Final = 200  # calls of a trace, the newest, that a span is compared with: a trace may have many thousands
 
 
 @dataclass
@@ -65,13 +68,14 @@ def _divide_trace(
 ) -> None:
     above = spans_above(everything)
     calls = list(known)
+    of_id = {other.event_id: call for call in reversed(calls) for other in call.spans}
     new: dict[int, list[Span]] = {}  # by the identity of the call
     # A span within another ends first, so what is outside is compared with all that is inside.
     for span in sorted(spans, key=lambda s: (s.end, -len(above.get(s.span_id, ())))):
         one = call_span(span, above.get(span.span_id, frozenset()))
-        call = next((c for c in calls if c.of(span.event_id)), None)
+        call = of_id.get(span.event_id)
         is_known = call is not None
-        call = call or best_call(one, calls)
+        call = call or best_call(one, calls[-MAX_COMPARED:])
         if call is None:
             call = Call(span.event_id)
             calls.append(call)
@@ -82,6 +86,7 @@ def _divide_trace(
             found.later.append((span, call, is_known))
         if not is_known:
             call.spans.append(one)
+            of_id[span.event_id] = call
     for call in calls:
         if of_call := new.get(id(call)):
             _choose(mapping, found, call, of_call)

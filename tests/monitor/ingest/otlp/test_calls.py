@@ -1,6 +1,7 @@
 """One call is one event, however many spans describe it and in whichever order and requests they come."""
 
 import itertools
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -245,3 +246,12 @@ def test_an_erasure_removes_the_fuller_record_of_a_person_too(site: Site) -> Non
     erase_rows(site, case)
     assert stored(site) == []
     assert site.events.table("shop", "replacements").snapshot().rows == 0
+
+
+def test_a_trace_of_thousands_of_calls_costs_each_of_its_spans_the_same(shop: Site) -> None:
+    """Each span was compared with every call of its trace: the second two thousand took 10 s of CPU, now 0.6 s."""
+    for first in (1, 2001):
+        began = time.process_time()
+        send(shop, *(span(number) for number in range(first, first + 2000)))
+        assert time.process_time() - began < 4
+    assert shop.events.extent("shop").rows == 4000
