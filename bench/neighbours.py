@@ -35,7 +35,7 @@ from bench.load.service import Service  # noqa: E402
 CONNECTIONS = 8
 ROWS = 100  # of a window
 REFERENCE = 2  # windows that make the reference
-WAIT_S = 120.0  # for the last verdicts of a phase
+WAIT_S = 300.0  # for the last verdicts of a phase
 SPEC = {
     "task": "classification", "owner": "bench@example.com", "purpose": "to be judged beside others",
     "columns": {
