@@ -200,10 +200,7 @@ def _runnable(chosen: bool, but: bool, busy: bool) -> Select[Any]:
     return query
 
 
-def claim(
-    db: Session, *, worker: str, now: datetime, lease_s: int, lanes: Sequence[str] = LANES, choice: Choice | None = None
-) -> Claimed | None:
-    """Take the oldest runnable job of the choice: queued and due, or running under an expired lease."""
+def _asked(choice: Choice | None, now: datetime, lanes: Sequence[str]) -> tuple[Select[Any], dict[str, Any]]:
     choice = choice or Choice()
     query = _runnable(bool(choice.names or choice.works), bool(choice.but), bool(choice.busy))
     bounds: dict[str, Any] = {"now": now, "lanes": list(lanes)}
@@ -211,6 +208,20 @@ def claim(
         bounds |= {"names": list(choice.names), "works": list(choice.works)}
     bounds |= {"but": list(choice.but)} if choice.but else {}
     bounds |= {"busy": list(choice.busy)} if choice.busy else {}
+    return query, bounds
+
+
+def is_any_runnable(db: Session, *, now: datetime, lanes: Sequence[str], choice: Choice) -> bool:
+    """Whether `claim` may find a job. A reader can ask without waiting for those who write."""
+    query, bounds = _asked(choice, now, lanes)
+    return db.execute(query, bounds).first() is not None
+
+
+def claim(
+    db: Session, *, worker: str, now: datetime, lease_s: int, lanes: Sequence[str] = LANES, choice: Choice | None = None
+) -> Claimed | None:
+    """Take the oldest runnable job of the choice: queued and due, or running under an expired lease."""
+    query, bounds = _asked(choice, now, lanes)
     while (job := db.execute(query, bounds).first()) is not None:
         lost = job.lost + (job.state == "running")
         if lost < MAX_LOST:

@@ -290,6 +290,13 @@ class Turns:
         given = False
         now = time.monotonic()
         self._resting = {work: until for work, until in self._resting.items() if until > now}
+        if self._turn.job is None and self._turn.started:
+            job = self._claim(Choice(SHORT, but=self._slow.keys() | self._resting.keys()))
+            if job is None and self._resting:
+                job = self._claim(Choice(SHORT, but=self._slow.keys()))
+            if job is not None:
+                self._turn.give(job)
+                given = True
         idle = [turn for turn in self._long if turn.job is None]
         while idle or len(self._long) < self._settings.long_processes:
             job = self._claim_long()
@@ -299,13 +306,6 @@ class Turns:
                 self._long.append(self._forked())
             (idle.pop() if idle else self._long[-1]).give(job)
             given = True
-        if self._turn.job is None and self._turn.started:
-            job = self._claim(Choice(SHORT, but=self._slow.keys() | self._resting.keys()))
-            if job is None and self._resting:
-                job = self._claim(Choice(SHORT, but=self._slow.keys()))
-            if job is not None:
-                self._turn.give(job)
-                given = True
         return given
 
     def _claim_long(self) -> Claimed | None:
@@ -319,6 +319,10 @@ class Turns:
         return job
 
     def _claim(self, choice: Choice) -> Claimed | None:
+        now = self._site.clock.now()
+        with self._site.database.read() as db:  # mostly there is none, and SQLite has one lock for all who write
+            if not queue.is_any_runnable(db, now=now, lanes=(LANE,), choice=choice):
+                return None
         with self._site.database.write() as db:
             return queue.claim(
                 db, worker=self._worker, now=self._site.clock.now(), lease_s=self._site.settings.queue.lease_s,
