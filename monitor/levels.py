@@ -9,6 +9,7 @@ integers with gaps as floats), as a decimal, or as the text that a CSV file has 
 - NaN, and a text that is empty or blank, are no value.
 """
 
+import functools
 import math
 import re
 from collections.abc import Mapping
@@ -16,14 +17,18 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    import numpy as np
     import polars as pl
+    from numpy.typing import NDArray
 
 _WHOLE: Final = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+", re.ASCII)
 _WORDS: Final[Mapping[str, str | None]] = {
     "True": "true", "TRUE": "true", "False": "false", "FALSE": "false", "nan": None, "NaN": None, "-0": "0",
 }  # fmt: skip
 _LARGE, _SMALL = 1e21, Decimal("1e-6")  # floats beyond these have an exponent, as JSON and JavaScript write them
-_LAST: Final = frozenset(["", *"0eEnN \t\r\n"])  # how the texts end that `level` changes
+_SPACES: Final = " \t\r\n"
+_FIRST: Final = "-0123456789TFnN" + _SPACES  # how the texts begin that `level` changes, if they are not empty
+_LAST: Final = frozenset(["", *"0eEnN", *_SPACES])  # how they end
 # Every text that `level` changes matches this; it is a prefilter in the syntax of Rust's regex.
 _CHANGED: Final = r"^(?:[ \t\r\n]*|-?[0-9]+\.0+|True|TRUE|False|FALSE|nan|NaN|-0)$"
 
@@ -37,7 +42,7 @@ def level(text: str) -> str | None:
     if whole := _WHOLE.fullmatch(text):
         digits = whole[1]
         return "0" if digits == "-0" else digits
-    return text if text.strip(" \t\r\n") else None
+    return text if text.strip(_SPACES) else None
 
 
 def number_level(number: float | Decimal) -> str | None:
@@ -79,11 +84,27 @@ def levels(texts: "pl.Series") -> "pl.Series":
     """The level of each text, shape (n,); null where there is no value."""
     import polars as pl
 
-    changed = texts.str.contains(_CHANGED)
-    if not changed.any():
+    from core.string_views import with_ends
+
+    doubtful = with_ends(texts, *_ends())
+    if not len(doubtful):  # the usual case
         return texts
-    distinct = texts.filter(changed).unique()
+    distinct = texts.gather(doubtful).unique()
+    distinct = distinct.filter(distinct.str.contains(_CHANGED).fill_null(value=False))
+    if not len(distinct):
+        return texts
     return texts.replace(distinct, pl.Series([level(text) for text in distinct], dtype=pl.String))
+
+
+@functools.cache
+def _ends() -> "tuple[NDArray[np.bool_], NDArray[np.bool_]]":
+    """By byte: whether a text that begins, or ends, with it may be one that `level` changes; 0 is an empty text."""
+    import numpy as np
+
+    masks = np.zeros((2, 256), dtype=np.bool_)
+    for mask, texts in zip(masks, ({"", *_FIRST}, _LAST), strict=True):
+        mask[[ord(text or "\0") for text in texts]] = True
+    return masks[0], masks[1]
 
 
 def number_levels(numbers: "pl.Series") -> "pl.Series":

@@ -9,12 +9,13 @@ from typing import Any, Final
 import polars as pl
 
 from core.errors import InvalidError
+from core.string_views import surely_printable
 from monitor.ingest import vectors
 from monitor.ingest.json_scan import KeySpans
 from monitor.ingest.ndjson import Rows
 from monitor.ingest.plausible_times import TimeSpan, time_span
 from monitor.ingest.row_values import NAMES
-from monitor.ingest.typed_columns import DTYPES
+from monitor.ingest.typed_columns import DTYPES, surely_finite
 from monitor.ingest.validate import (
     MAX_ID_CHARS,
     MAX_VERSION_CHARS,
@@ -86,9 +87,15 @@ class Target:
             ts = frame.get_column("ts")
         frame = pl.DataFrame([frame.get_column(name) for name in self.columns] + ([ts] if self.timed else []))
         good = frame.select(self._rules).to_series()
+        ids = frame.get_column("event_id")
+        if not surely_printable(ids, ascii_only=True):
+            good &= (~ids.str.contains(r"\pC")).fill_null(value=False)
         for name, kind in self.columns.items():
-            if kind in NAMES and (fits := storable(frame.get_column(name))) is not None:
+            column = frame.get_column(name)
+            if kind in NAMES and name != "event_id" and (fits := storable(column)) is not None:
                 good &= fits
+            elif kind == "number" and not surely_finite(column):
+                good &= column.is_finite().fill_null(value=True)
         for name, size in self.dimensions.items():
             good &= vectors.good(frame.get_column(name), size)
         if self.timed:
@@ -100,14 +107,12 @@ class Target:
     @cached_property
     def _rules(self) -> pl.Expr:
         ids = pl.col("event_id")
-        rules = [ids.str.len_bytes() > 0, ids.str.len_chars() <= MAX_ID_CHARS, ~ids.str.contains(r"\pC")]
+        rules = [ids.str.len_bytes() > 0, ids.str.len_chars() <= MAX_ID_CHARS]
         if self.timed:
             version = pl.col("version")
             rules += [version.str.len_bytes() > 0, version.str.len_chars() <= MAX_VERSION_CHARS]
         else:
             rules.append(pl.any_horizontal(pl.col(name).is_not_null() for name in self.columns if name != "event_id"))
-        numbers = [name for name, kind in self.columns.items() if kind == "number"]
-        rules += [pl.col(name).is_finite().fill_null(value=True) for name in numbers]
         return pl.all_horizontal(rules).fill_null(value=False).alias("good")
 
 

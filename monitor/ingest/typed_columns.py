@@ -4,6 +4,7 @@ The rules are those of docs/ingest.md, "What counts as equal, and what as missin
 the same rules to the values of JSON rows.
 """
 
+import math
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -72,6 +73,11 @@ def arrow_series(name: str, column: "pa.Array[Any] | pa.ChunkedArray[Any]") -> p
     return pl.Series(name, column)
 
 
+def surely_finite(numbers: pl.Series) -> bool:
+    """Whether no number is NaN or infinite; False may be wrong, as finite numbers may have an infinite sum."""
+    return math.isfinite(numbers.sum())
+
+
 def json_value(value: Any) -> Any:
     """A misfit as JSON can hold it, so that the reason for a rejection quotes it; a list that is too long as a list."""
     if isinstance(value, str):
@@ -109,7 +115,7 @@ def _written_times(given: pl.Series, dtype: pl.Datetime) -> pl.Series:
 
 def _infinite(given: pl.Series) -> pl.Series | None:
     """A mask of the infinite values; None if there are none."""
-    if not given.dtype.is_float() or given.is_finite().all():  # null is neither
+    if not given.dtype.is_float() or surely_finite(given):
         return None
     infinite = given.is_infinite().fill_null(value=False)
     return infinite if infinite.any() else None
@@ -118,7 +124,7 @@ def _infinite(given: pl.Series) -> pl.Series | None:
 def _numbers(given: pl.Series) -> TypedColumn | None:
     if given.dtype.is_numeric():
         numbers = given.cast(pl.Float64)
-        if numbers.is_finite().all():  # the usual case; null is not counted
+        if surely_finite(numbers):  # the usual case
             return TypedColumn(numbers)
         return TypedColumn(numbers.fill_nan(None), _infinite(numbers))
     if given.dtype != pl.String:

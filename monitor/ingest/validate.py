@@ -10,6 +10,7 @@ from typing import Any, Final
 import polars as pl
 
 from core.errors import InvalidError
+from core.string_views import surely_printable
 from core.text import CONTROL
 from monitor.ingest import vectors
 from monitor.ingest.ndjson import Rejection, Rows
@@ -171,7 +172,7 @@ def _plain(name: str, values: Sequence[Any], kind: ColumnType) -> pl.Series | No
 
 def storable(values: pl.Series) -> pl.Series | None:
     """Which of the texts have no control character; None if all are without one, which is the usual case and quick."""
-    if values.str.join("").item().isprintable():
+    if surely_printable(values):
         return None
     fits = ~values.str.contains(CONTROL.pattern)
     return None if fits.all() else fits.fill_null(value=True)

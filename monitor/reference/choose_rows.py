@@ -21,18 +21,22 @@ from monitor.tables import ReferenceRow
 
 
 def watched_columns(spec: ModelSpec) -> dict[str, ColumnKind]:
-    """Kinds of the columns whose distribution is monitored: the chosen ones, except strings, subjects and outcomes."""
+    """Kinds of the columns whose distribution is monitored: the chosen ones, except strings, subjects and outcomes.
+
+    Lists of texts are outcomes.
+    """
     chosen = spec.monitors.drift.columns
     kinds: dict[str, ColumnKind] = {}
     for name, column in spec.columns.items():
-        if column.role in ("subject", "outcome") or column.type == "string":
+        if column.role in ("subject", "outcome") or (chosen != "all" and name not in chosen):
             continue
-        if chosen != "all" and name not in chosen:
-            continue
-        if name in spec.encoders:
-            kinds[name] = "encoded"
-        else:
-            kinds[name] = "category" if column.type == "boolean" else column.type
+        match column.type:
+            case "string" | "texts":
+                continue
+            case "boolean":
+                kinds[name] = "category"
+            case kind:
+                kinds[name] = "encoded" if name in spec.encoders else kind
     return kinds
 
 
