@@ -80,21 +80,25 @@ def episodes(windows: Iterable[EvaluatedWindow]) -> list[Episode]:
 AnnouncedEpisode = Mapping[str, Any]  # an episode as the alert stores it
 
 
+def places(windows: Iterable[EvaluatedWindow]) -> dict[str, int]:
+    """Where each window comes among all of them, by its id as text. Episodes are compared by these places."""
+    return {str(evaluated.window): at for at, evaluated in enumerate(windows)}
+
+
 def announced_before(
-    episode: Episode, before: Sequence[AnnouncedEpisode], windows: Sequence[EvaluatedWindow]
+    episode: Episode, before: Sequence[AnnouncedEpisode], place: Mapping[str, int]
 ) -> AnnouncedEpisode | None:
     """The stored episode that this one continues, extends or is part of; None for a new one."""
-    return next((was for was in before if _overlaps(was, episode, windows)), None)
+    return next((was for was in before if _overlaps(was, episode, place)), None)
 
 
-def still_exists(was: AnnouncedEpisode, found: Sequence[Episode], windows: Sequence[EvaluatedWindow]) -> bool:
+def still_exists(was: AnnouncedEpisode, found: Sequence[Episode], place: Mapping[str, int]) -> bool:
     """Whether a stored episode still exists, alone or as part of another."""
-    return any(_overlaps(was, episode, windows) for episode in found)
+    return any(_overlaps(was, episode, place) for episode in found)
 
 
-def _overlaps(was: AnnouncedEpisode, episode: Episode, windows: Sequence[EvaluatedWindow]) -> bool:
+def _overlaps(was: AnnouncedEpisode, episode: Episode, place: Mapping[str, int]) -> bool:
     if was["scale"] != episode.scale:
         return False
-    place = {str(evaluated.window): at for at, evaluated in enumerate(windows)}
     start, end = place.get(was["first_window"], -1), place.get(was["last_window"], -1)
     return start <= place[str(episode.last_window)] and end >= place[str(episode.first_window)]

@@ -14,7 +14,7 @@ from monitor import store
 from monitor.alerts import incidents
 from monitor.alerts import store as incident_store
 from monitor.alerts.announce import announce, record
-from monitor.alerts.episodes import EvaluatedWindow, WindowState, announced_before, episodes, still_exists
+from monitor.alerts.episodes import EvaluatedWindow, WindowState, announced_before, episodes, places, still_exists
 from monitor.alerts.headlines import Alarm, headlines_of, is_worse, of_one_occurrence
 from monitor.alerts.severity import highest, rank
 from monitor.detect.verdicts import JUDGED_VERDICTS
@@ -170,18 +170,18 @@ def _update_episodes(site: Site, db: Session, alert: Alert, window: Window, alar
     mine = {row.window_id: row.alarms for row in store.alert_windows(db, alert.id)}
     alarming = {window for window, alarms in mine.items() if alarms}
     evaluated = _evaluated_windows(db, alert, mine, alarming)
-    found = episodes(evaluated)
+    found, place = episodes(evaluated), places(evaluated)
     before = [e for e in alert.episodes if not e.get("withdrawn")]
     documents = [
         e if e.get("withdrawn") else e | {"withdrawn": True}
         for e in alert.episodes
-        if e.get("withdrawn") or not still_exists(e, found, evaluated)
+        if e.get("withdrawn") or not still_exists(e, found, place)
     ]
     for episode in found:
-        was = announced_before(episode, before, evaluated)
+        was = announced_before(episode, before, place)
         kept = {k: was[k] for k in _TOLD_FIELDS if k in was} if was is not None else _untold(alert, alarm, now)
         documents.append(episode.document(**kept))
-    current = None if alarm is None else _episode_of(window.id, documents, evaluated)
+    current = None if alarm is None else _episode_of(window.id, documents, evaluated, place)
     told = None if alarm is None or current is None else _tell(alert, documents, current, alarm, window.id, now)
     alert.episodes = sorted(documents, key=lambda e: e["from_ts"])
     alert.windows = len(alarming)
@@ -229,13 +229,15 @@ def _tell(
 
 
 def _episode_of(
-    window: UUID, documents: Sequence[dict[str, Any]], evaluated: Sequence[EvaluatedWindow]
+    window: UUID, documents: Sequence[dict[str, Any]], evaluated: Sequence[EvaluatedWindow], place: Mapping[str, int]
 ) -> dict[str, Any] | None:
     """The episode that a window belongs to."""
-    place = {str(e.window): (e.scale, at) for at, e in enumerate(evaluated)}
-    scale, here = place.get(str(window), ("", 0))
+    here = place.get(str(window))
+    if here is None:
+        return None
+    scale = evaluated[here].scale
     for episode in (e for e in documents if e["scale"] == scale and not e.get("withdrawn")):
-        if place[episode["first_window"]][1] <= here <= place[episode["last_window"]][1]:
+        if place[episode["first_window"]] <= here <= place[episode["last_window"]]:
             return episode
     return None
 

@@ -15,7 +15,7 @@ from core.clock import ManualClock
 from governance.ledger.read import ledger_entries
 from monitor import service, store
 from monitor.alerts.acknowledge import acknowledge_alert, resolve_alert
-from monitor.alerts.episodes import EvaluatedWindow, WindowState, announced_before, episodes, still_exists
+from monitor.alerts.episodes import EvaluatedWindow, WindowState, announced_before, episodes, places, still_exists
 from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, receive
 from monitor.site import Site
@@ -82,7 +82,7 @@ def test_episodes_hold_every_alarm_once_and_are_parted_by_quiet_windows(states: 
 @given(st.text("aq-", min_size=1, max_size=20), st.text("aq-", max_size=5))
 def test_an_episode_is_recognised_however_it_continues(states: str, more: str) -> None:
     before = [e.document() for e in episodes(looks(states))]
-    after, later = episodes(looks(states + more)), looks(states + more)
+    after, later = episodes(looks(states + more)), places(looks(states + more))
     assert all(still_exists(was, after, later) for was in before)
     known = [announced_before(e, before, later) for e in after]
     assert [k for k in known if k is not None] == before
