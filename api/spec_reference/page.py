@@ -27,7 +27,8 @@ Lists are written `[a, b]` or one entry a line. A duration is a whole number and
 not on this page is refused, with its line.
 
 A spec is bounded before it is understood: {bytes} MiB, {values:,} values with every YAML alias written out, {levels}
-levels, {columns:,} columns, {name} characters of a name and {text:,} of a text, and no control characters.
+levels, {columns:,} columns, {name} characters of a name and {text:,} of a text, {windows} windows, {kpis} KPIs,
+{patterns} patterns of your own, and no control characters.
 `Content-Type: application/json` means JSON alone, `application/yaml` means either.
 """
 
@@ -36,7 +37,8 @@ def page() -> str:
     """The page, in Markdown."""
     head = _HEAD.format(
         bytes=bounds.MAX_BYTES >> 20, values=bounds.MAX_VALUES, levels=bounds.MAX_LEVELS, columns=bounds.MAX_COLUMNS,
-        name=bounds.MAX_NAME_CHARS, text=bounds.MAX_TEXT_CHARS,
+        name=bounds.MAX_NAME_CHARS, text=bounds.MAX_TEXT_CHARS, windows=bounds.MAX_ENTRIES["monitors", "windows"],
+        kpis=bounds.MAX_ENTRIES["monitors", "kpi"], patterns=bounds.MAX_PATTERNS,
     )  # fmt: skip
     return "\n".join([head, *(_section(section) for section in sections()), _roles(), _types()])
 

@@ -9,7 +9,7 @@ Key = tuple[str | int, ...]  # the way to a value of a spec: keys of mappings, a
 
 
 class SpecPart(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 NEW: Final = {"new": True}  # the context in which a spec is validated that somebody writes now

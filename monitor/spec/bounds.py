@@ -18,6 +18,12 @@ MAX_NAME_CHARS: Final = 256
 MAX_TEXT_CHARS: Final = 10_000
 MAX_DIGITS: Final = 400  # of a number as it is written; the longest float written out has 309 before its point
 MAX_WHOLE_NUMBER: Final = 2**53  # as canonical JSON has it
+MAX_PATTERNS: Final = 20  # regular expressions of the user's own; to compile one may take a tenth of a second
+MAX_DIRECTIVES: Final = 100  # lines that begin with %; libyaml compares each with every one before it
+# Of lists whose every entry is work: each is checked at once, and computed in every window.
+MAX_ENTRIES: Final[Mapping[tuple[str, str], int]] = {
+    ("monitors", "windows"): 20, ("monitors", "kpi"): 200, ("monitors", "fairness"): 200, ("retrain", "when"): 20,
+}  # fmt: skip
 
 
 class OutOfBoundsError(ValueError):
@@ -35,6 +41,15 @@ def check_bytes(text: str | bytes) -> None:
     """
     if len(text) > MAX_BYTES:
         raise OutOfBoundsError(f"larger than {MAX_BYTES >> 20} MiB; leave out what it does not need")
+
+
+def check_directives(text: str) -> None:
+    """
+    Raises:
+        OutOfBoundsError: the text has so many lines that may be directives that YAML's parser would take long.
+    """
+    if text.count("\n%") + text.count("\r%") > MAX_DIRECTIVES:
+        raise OutOfBoundsError(f"out of bounds: more than {MAX_DIRECTIVES} lines begin with %; leave them out")
 
 
 def too_deep() -> OutOfBoundsError:
@@ -66,9 +81,23 @@ def check_document(document: Any) -> None:
             for name in value:
                 if isinstance(name, str) and (reason := _unfit(name, MAX_NAME_CHARS)):
                     raise OutOfBoundsError(f"has a key that {reason}", key)
-    columns = document.get("columns") if isinstance(document, Mapping) else None
+    columns = _part(document, "columns")
     if isinstance(columns, Mapping) and len(columns) > MAX_COLUMNS:
         raise OutOfBoundsError(f"has {len(columns)} columns; declare at most {MAX_COLUMNS}", ("columns",))
+    for (above, name), most in MAX_ENTRIES.items():
+        entries = _part(_part(document, above), name)
+        if isinstance(entries, list) and len(entries) > most:
+            raise OutOfBoundsError(f"has {len(entries)} entries; give at most {most}", (above, name))
+    patterns = {str(value) for key, value in _values(_part(document, "redact")) if key and key[-1] == "pattern"}
+    if len(patterns) > MAX_PATTERNS:
+        raise OutOfBoundsError(
+            f"has {len(patterns)} patterns of your own; give at most {MAX_PATTERNS}, where one may hold several with |",
+            ("redact",),
+        )
+
+
+def _part(document: Any, name: str) -> Any:
+    return document.get(name) if isinstance(document, Mapping) else None
 
 
 def _unfit(text: str, most: int) -> str | None:

@@ -16,6 +16,7 @@ from monitor.spec.bounds import (
     MAX_VALUES,
     OutOfBoundsError,
     check_bytes,
+    check_directives,
     check_document,
     too_deep,
     too_many,
@@ -24,6 +25,7 @@ from monitor.spec.bounds import (
 Form = Literal["json", "yaml"]
 # libyaml where PyYAML was built with it, as its wheels are: ten times as fast.
 _Loader: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+MAX_QUOTED_CHARS: Final = 500  # of what the parser says
 _MERGE: Final = "tag:yaml.org,2002:merge"
 
 
@@ -113,6 +115,7 @@ _JSON: Final = json.JSONDecoder(object_pairs_hook=_object, parse_int=_whole, par
 def _yaml(text: str) -> tuple[Any, dict[Key, int]]:
     loader = None
     try:
+        check_directives(text)
         _check_events(text)
         loader = _Loader(text)
         node = loader.get_single_node()
@@ -125,9 +128,12 @@ def _yaml(text: str) -> tuple[Any, dict[Key, int]]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         at = _place(mark, text) if mark else ""
-        raise UnreadableTextError(f"neither YAML nor JSON: {at}{error.problem or error.context}") from error
+        reason = str(error.problem or error.context)[:MAX_QUOTED_CHARS]  # it may quote a tag of any length
+        raise UnreadableTextError(f"neither YAML nor JSON: {at}{reason}") from error
     except yaml.YAMLError as error:
-        raise UnreadableTextError(f"neither YAML nor JSON: {' '.join(str(error).split())[:500]}") from error
+        raise UnreadableTextError(
+            f"neither YAML nor JSON: {' '.join(str(error).split())[:MAX_QUOTED_CHARS]}"
+        ) from error
     finally:
         if loader is not None:
             loader.dispose()
