@@ -1,6 +1,7 @@
 """Turn errors into RFC 9457 problem documents; only this module maps error families to HTTP statuses."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, ClassVar, Final
@@ -138,7 +139,16 @@ def _one(found: Mapping[str, Any]) -> dict[str, Any]:
     if found["type"] == "extra_forbidden":
         reason = "unknown field; leave it out"
     value = None if found["type"] in ("missing", "json_invalid") else repr(found.get("input"))[:200]
+    if found["type"].startswith(("datetime_", "timezone_")):
+        reason = _no_time(str(found.get("input")), in_address=where[0] == "query")
     return {"field": field, "in": str(where[0]), "reason": reason, "value": value}
+
+
+def _no_time(text: str, *, in_address: bool) -> str:
+    shown = repr(text[:60])
+    if in_address and re.search(r" \d\d:?\d\d$", text):
+        return f"is {shown}; the + of an offset is written %2B in an address"
+    return f"is {shown}; write a time with its zone, such as 2026-03-01T12:00:00Z"
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

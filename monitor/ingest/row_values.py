@@ -55,7 +55,9 @@ def row_value(value: Any, kind: ColumnType) -> Any:
                 return bool_level(value)
             if found is int or found is float:
                 return None if (number := _finite(value, exact=True)) is None else number_level(number)
-    several = "; give an outcome with several references the type texts" if found is list and kind == "text" else ""
+    several = ""
+    if found is list and kind == "text":
+        several = "; for lists of references declare an outcome of a new name and `type: texts`"
     raise MisfitError(f"{short(value)} is not {_WANTED[kind]}{several}")
 
 
@@ -77,6 +79,9 @@ def _list(values: list[Any]) -> list[str] | None:
         raise MisfitError(f"has {len(values)} texts; at most {MAX_TEXTS} references of one event are stored")
     texts = []
     for place, value in enumerate(values, start=1):
+        if isinstance(value, list | dict):
+            what = "a list" if isinstance(value, list) else "an object"
+            raise MisfitError(f"entry {place} of the list is {what}: {short(value)}; send texts alone")
         try:
             texts.append(row_value(value, "text"))
         except MisfitError as error:

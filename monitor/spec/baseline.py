@@ -9,6 +9,7 @@ from monitor.spec.base import KeyProblem, SpecPart, is_new
 from monitor.spec.event_times import Moment
 
 MAX_ROWS: Final = 999_999_999  # of a reference or a window; more never arrive
+MIN_ROWS: Final = 100  # of a reference or a window; on fewer no encoder of a text can be fitted
 
 
 class TimeRange(SpecPart):
@@ -31,7 +32,7 @@ class Baseline(SpecPart):
     """`{rows: first 5000}`, the first rows that a version served; `{range: {from, to}}`; or `{dataset: name}`."""
 
     rows: str | None = Field(
-        None, description="the first rows that a version served; nothing is judged before they are there",
+        None, description="the first rows that a version served, at least 100; nothing is judged before they are there",
         examples=["first 5000"],
     )  # fmt: skip
     range: TimeRange | None = Field(None, description="the rows of a period that is known to be good")
@@ -48,6 +49,12 @@ class Baseline(SpecPart):
             raise ValueError(f"rows is {self.rows[:60]!r}; write `first N`, such as `first 5000`")
         if self.rows is not None and is_new(info) and len(self.rows) > len(f"first {MAX_ROWS}"):
             raise KeyProblem(("rows",), f"is {self.rows[:60]!r}; a reference has at most {MAX_ROWS:,} rows")
+        if self.first_rows is not None and is_new(info) and self.first_rows < MIN_ROWS:
+            raise KeyProblem(
+                ("rows",),
+                f"is {self.rows!r}; a reference needs at least {MIN_ROWS} rows, and about 1,000 to show more than "
+                "large changes: write `first 1000`",
+            )
         return self
 
     @property

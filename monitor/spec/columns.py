@@ -5,7 +5,7 @@ from typing import Final, Literal
 
 from pydantic import Field, model_validator
 
-from monitor.spec.base import SpecPart
+from monitor.spec.base import KeyProblem, SpecPart
 
 Role = Literal["input", "segment", "agent", "prediction", "score", "protected", "subject", "measure", "outcome"]
 ColumnType = Literal["number", "category", "text", "string", "boolean", "vector", "texts"]
@@ -107,9 +107,10 @@ class Column(SpecPart):
         if self.type == "texts" and self.role != "outcome":
             raise ValueError(f"a list of texts has role outcome, not {self.role}")
         if self.type == "texts" and self.references is None:
-            raise ValueError(
-                "texts need references: accepted, if each of them is a right answer, or collected, if they are answers "
-                "of several people or models, among which the model's own may be"
+            raise KeyProblem(
+                ("references",),
+                "is missing; write `references: accepted` if each text of the list is a right answer, or `references: "
+                "collected` if they are answers of several people or models, among which the model's own may be",
             )
         if self.type != "texts" and self.references is not None:
             raise ValueError(f"references are for columns of type texts, not {self.type}; leave them out")

@@ -188,6 +188,9 @@ def _visible(spec: ModelSpec, scale: str, reference: int, window: int) -> tuple[
 
 
 def _change(spec: ModelSpec, rows_per_day: float, why: str | None, scales: Sequence[str]) -> str:
+    windows = spec.monitors.windows
+    if why is not None and isinstance(windows, RowWindow):
+        return f"write `baseline: {{rows: first {max(AUTO_REFERENCE_ROWS, 4 * windows.rows)}}}`"
     if why is not None:
         return time_needed_sentence(spec.with_lengths(scales), " and ".join(scales), rows_per_day)
     later = " (changes half as large show in windows of four times the rows)"

@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, model_validator
 
 from core.canonical import digest
 from monitor.redact.presidio import check_installed
 from monitor.redact.rules import BuiltInPattern, OwnPattern
-from monitor.spec.base import Key, KeyProblem, SpecPart
+from monitor.spec.base import Key, KeyProblem, SpecPart, is_new
 from monitor.spec.baseline import Baseline
 from monitor.spec.columns import BUILT_IN, Column, Encoder
 from monitor.spec.duration import Duration, duration
@@ -92,8 +92,8 @@ class ModelSpec(SpecPart):
     traces: Traces | None = Field(None, description="how OpenTelemetry spans become events of the model")
 
     @model_validator(mode="after")
-    def _consistent(self) -> "ModelSpec":
-        for check in _CHECKS:
+    def _consistent(self, info: ValidationInfo) -> "ModelSpec":
+        for check in (*_CHECKS, *(_NEW_CHECKS if is_new(info) else ())):
             check(self)
         return self
 
@@ -327,9 +327,26 @@ def _check_retention(spec: ModelSpec) -> None:
         )
 
 
+def _check_rows_of_a_window(spec: ModelSpec) -> None:
+    windows = spec.monitors.windows
+    if not isinstance(windows, RowWindow):
+        return
+    wanted = [(("kpi", at, "min_rows"), rule.min_rows) for at, rule in enumerate(spec.monitors.kpi)]
+    wanted += [(("fairness", at, "min_group"), rule.min_group) for at, rule in enumerate(spec.monitors.fairness)]
+    for key, rows in wanted:
+        if rows > windows.rows:
+            raise KeyProblem(
+                ("monitors", *key),
+                f"is {rows}, and a window has {windows.rows} rows, so nothing is ever judged; give at "
+                f"most {windows.rows}",
+            )
+
+
 # What the fields of a spec must satisfy together. The first check that fails is reported, with key, value and fix.
 _CHECKS: Final[tuple[Callable[[ModelSpec], None], ...]] = (
     _check_column_names, _check_positive_class, _check_texts, _check_single_roles, _check_prediction, _check_budget,
     _check_phases, _check_drift_columns, _check_kpi, _check_fairness, _check_redact, _check_traces, _check_retrain,
     _check_retention,
 )  # fmt: skip
+# The same for a spec that somebody writes now; earlier releases accepted what these refuse.
+_NEW_CHECKS: Final[tuple[Callable[[ModelSpec], None], ...]] = (_check_rows_of_a_window,)

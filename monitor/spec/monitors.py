@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
@@ -16,12 +17,13 @@ from pydantic import (
 )
 
 from monitor.spec.base import KeyProblem, SpecPart, Written, is_new
-from monitor.spec.baseline import MAX_ROWS
+from monitor.spec.baseline import MAX_ROWS, MIN_ROWS
 from monitor.spec.duration import LONGEST, Duration, duration
 from monitor.spec.times import DAY
 
 MAX_ALARMS: Final = 1_000_000  # per period
 MIN_ALPHA: Final = 1e-6
+LONGEST_WINDOW: Final = timedelta(days=3653)  # half of the span in which times of events are plausible
 
 
 def _change_text(text: str) -> str:
@@ -36,7 +38,7 @@ class RowWindow(SpecPart):
     """Windows of a fixed number of rows, in place of time windows."""
 
     rows: int = Field(
-        ge=100, description="rows in each window; windows follow each other without a gap", examples=[500],
+        ge=MIN_ROWS, description="rows in each window; windows follow each other without a gap", examples=[500],
         json_schema_extra={"unit": "rows"},
     )  # fmt: skip
 
@@ -138,7 +140,8 @@ class KpiRule(SpecPart):
     min_rows: int = Field(
         30,
         ge=1,
-        description="the KPI is judged against its limits from this many rows on, and only shown before",
+        description="the KPI is judged against its limits from this many rows on, and only shown before; at most "
+        "the rows of a window",
         json_schema_extra={"unit": "rows"},
     )
 
@@ -179,6 +182,11 @@ def _check_lengths(windows: Sequence[str]) -> None:
     shortest = min(windows, key=lengths.__getitem__)
     block = min(DAY, lengths[shortest])
     for text, length in lengths.items():
+        if length > LONGEST_WINDOW:
+            raise ValueError(
+                f"has {text}; a window has at most {LONGEST_WINDOW.days}d, ten years, because a longer one is never "
+                "compared with another: write a shorter one, such as `30d`"
+            )
         if length % block or min(DAY, length) % block:
             unit = shortest if block < DAY else "1d"
             raise ValueError(
@@ -192,9 +200,9 @@ class Monitors(SpecPart):
 
     windows: Literal["auto"] | tuple[Duration, ...] | RowWindow = Field(
         "auto",
-        description="the lengths of the windows that are judged, or one number of rows; each length takes its share of "
-        "the budget. `auto`: one length that holds about 200 rows, chosen from the traffic and again when its rate "
-        "changes by more than a factor of four",
+        description="the lengths of the windows that are judged, at most ten years, or one number of rows; each length "
+        "takes its share of the budget. `auto`: one length that holds about 200 rows, chosen from the traffic and "
+        "again when its rate changes by more than a factor of four",
         examples=["auto", "[1d, 7d]", "{rows: 500}"],
     )
     false_alarms: str | AlphaBudget = Field(

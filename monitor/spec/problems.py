@@ -77,6 +77,8 @@ def _reasons(section: type[BaseModel], document: Any, errors: Sequence[ErrorDeta
     """A reason for each wrong key. Of a value with several forms, only errors of the form that it has are told."""
     for error in errors:
         key, branches = _placed(document, error)
+        if error["type"] == "too_short" and _value(document, key):
+            continue  # its entries are wrong, and pydantic counts none of them
         for at, label in branches:
             form = _form(_value(document, at), forms_at(section, at))
             if form is None:

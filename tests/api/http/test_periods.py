@@ -37,6 +37,18 @@ def test_a_period_that_holds_no_time_is_refused_everywhere(client: TestClient) -
         assert "is after to 2026-01-01T00:00:00+00:00; swap them" in back.json()["detail"]
 
 
+def test_what_is_no_time_is_told_with_its_value_and_how_to_write_one(client: TestClient) -> None:
+    for text, words in (
+        ("2026-01-01", "from: is '2026-01-01'; write a time with its zone, such as 2026-03-01T12:00:00Z"),
+        ("soon", "from: is 'soon'; write a time with its zone"),
+        ("2026-02-30T00:00:00Z", "from: is '2026-02-30T00:00:00Z'; write a time"),
+        ("2026-01-01T00:00:00 01:00", "the + of an offset is written %2B in an address"),
+    ):
+        answer = client.get("/api/v1/models/loans/windows", params={"from": text})
+        assert answer.status_code == 422, text
+        assert words in answer.json()["detail"]
+
+
 @pytest.mark.parametrize(
     ("begin", "end", "words"),
     [

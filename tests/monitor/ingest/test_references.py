@@ -121,7 +121,7 @@ def test_a_list_that_does_not_fit_is_rejected_with_its_reason(site: Site) -> Non
     assert receipt.accepted == 0
     assert [(r.line, r.field) for r in receipt.rejected] == [(i + 1, "right") for i in range(len(wrong))]
     reasons = [r.reason for r in receipt.rejected]
-    assert reasons[0] == "entry 2 of the list: {'x': 1} is not a string, number or boolean"
+    assert reasons[0] == "entry 2 of the list is an object: {'x': 1}; send texts alone"
     assert reasons[1].startswith("{'text': 'a'} is not a list of texts; send a JSON list such as")
     assert reasons[-1] == "has 101 texts; at most 100 references of one event are stored"
     out = io.BytesIO()
@@ -239,7 +239,7 @@ def test_texts_are_declared_with_what_they_hold_and_for_outcomes_of_a_generation
 
     base = document()
     del base["columns"]["right"]["references"]
-    with pytest.raises(SpecError, match="texts need references: accepted, if each of them is a right answer"):
+    with pytest.raises(SpecError, match="references: is missing; write `references: accepted`"):
         parse_spec(base)
     assert "a list of texts has role outcome, not input" in wrong({"role": "input"})
     assert "references are for columns of type texts, not number" in wrong({"references": "accepted"}, "rating")

@@ -48,3 +48,11 @@ def test_windows_of_rows_are_told_too() -> None:
     spec = parse_spec(auto(monitors={"windows": {"rows": 500}, "false_alarms": {"alpha": 0.01}}))
     found = forecast(spec, rows_per_day=1_000.0)
     assert (found.windows, found.reference_rows, found.first_verdict_s) == (("500 rows",), 2_000, 2.5 * 86_400)
+
+
+def test_a_reference_that_is_too_short_for_windows_of_rows_is_told_with_key_and_value() -> None:
+    monitors = {"windows": {"rows": 500}, "false_alarms": {"alpha": 0.01}}
+    spec = parse_spec(auto(baseline={"rows": "first 600"}, monitors=monitors))
+    found = forecast(spec, rows_per_day=1_000.0)
+    assert found.first_verdict_s is None
+    assert "fewer than 1000 rows; write `baseline: {rows: first 2000}`" in found.sentence

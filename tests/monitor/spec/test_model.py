@@ -36,6 +36,8 @@ REFUSED: list[tuple[str, str, Any, str]] = [
     ("traces", "traces", {"service": "bot", "columns": {"tone": "attr"}}, "traces.columns.tone: names column 'tone'"),
     ("retrain", "retrain", {"when": ["drift"], "recipe": {}}, "retrain.recipe.base_model: is missing; give"),
     ("retention", "retention", "12h", "retention: is 12h; give at least 1d"),
+    ("rows_of_a_window", "monitors.kpi", [{"metric": "accuracy", "min": 0.8, "min_rows": 10**6}],
+     r"monitors.kpi\[0\].min_rows: is 1000000, and a window has 250 rows, so nothing is ever judged"),
 ]  # fmt: skip
 
 
@@ -55,12 +57,12 @@ def test_fields_that_contradict_each_other_are_refused_with_key_value_and_fix(
     check: str, path: str, value: Any, message: str
 ) -> None:
     with pytest.raises(SpecError, match=message):
-        parse_spec(changed(path, value))
+        parse_spec(changed(path, value), new=True)
 
 
 def test_every_check_is_listed_and_refuses_something() -> None:
     written = {name.removeprefix("_check_") for name in vars(model) if name.startswith("_check_")}
-    assert {check.__name__.removeprefix("_check_") for check in model._CHECKS} == written
+    assert {check.__name__.removeprefix("_check_") for check in (*model._CHECKS, *model._NEW_CHECKS)} == written
     assert {check for check, *_ in REFUSED} == written
 
 

@@ -16,6 +16,7 @@ INTERNALS = re.compile(
     r"OwnPattern|extra_forbidden|NoneType|constrained|_placed|Extra inputs|Field required|Mapping"
 )
 RECIPE = {"base_model": "/models/base", "task": "sequence_classification"}
+ROWS = {"windows": {"rows": 500}, "false_alarms": {"alpha": 0.01}}
 
 # (dotted path to set, value, key that the error names, words of the reason)
 WRONG: list[tuple[str, Any, str, str]] = [
@@ -50,6 +51,7 @@ WRONG: list[tuple[str, Any, str, str]] = [
      "is before `from`"),
     ("baseline", {"range": {"from": "0001-01-01T00:00:00+14:00", "to": "2026-01-01T00:00:00Z"}}, "baseline.range.from",
      "give a time from 1700 to 9998"),
+    ("baseline", {"rows": "first 1"}, "baseline.rows", "needs at least 100 rows, and about 1,000 to show more"),
     ("times", {"earliest": 1950}, "times.earliest", "is 1950, a number; write a time with its zone"),
     ("times", {"earliest": "1066-10-14T09:00:00Z"}, "times.earliest", "give a time from 1700 to 9998"),
     ("times", {"ahead": "99999999999d"}, "times.ahead", "is too long; write at most 36525d, a hundred years"),
@@ -57,6 +59,11 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("history", "9" * 6000 + "d", "history", "is not a duration"),
     ("monitors.windows", {"rows": 99999999999}, "monitors.windows.rows", "at most 999,999,999 rows"),
     ("monitors.windows", ["99999999999d"], "monitors.windows[0]", "is too long"),
+    ("monitors.windows", ["7d", "36500d"], "monitors.windows", "has 36500d; a window has at most 3653d, ten years"),
+    ("monitors", ROWS | {"kpi": [{"metric": "accuracy", "min": 0.8, "min_rows": 501}]}, "monitors.kpi[0].min_rows",
+     "is 501, and a window has 500 rows, so nothing is ever judged; give at most 500"),
+    ("monitors", ROWS | {"fairness": [{"metric": "x", "by": ["age_band"], "min_group": 501}]},
+     "monitors.fairness[0].min_group", "give at most 500"),
     ("monitors.windows", ["1d", "24h"], "monitors.windows", "where a length appears twice"),
     ("monitors.windows", ["7h", "1d"], "monitors.windows", "is not made of whole blocks of 7h"),
     ("monitors.windows", ["36h"], "monitors.windows", "multiples of a day"),
@@ -89,6 +96,7 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("redact", {"region": "email"}, "redact.region", "write a list of"),
     ("retrain", {"when": ["drft"], "recipe": RECIPE}, "retrain.when[0]", "did you mean drift?"),
     ("retrain", {"when": [{"new_outcome": 5}], "recipe": RECIPE}, "retrain.when[0]", "new_outcomes"),
+    ("retrain", {"when": [{"cron": "60 * * * *"}], "recipe": RECIPE}, "retrain.when[0].cron", "minute '60'"),
     ("retrain", {"when": [{"cron": "daily"}], "recipe": RECIPE}, "retrain.when[0].cron", "five fields"),
     ("retrain", {"when": [], "recipe": RECIPE}, "retrain.when", "give at least one entry"),
     ("retrain", {"when": ["drift"], "recipe": RECIPE, "cooldown": "soon"}, "retrain.cooldown", "is not a duration"),
@@ -115,7 +123,10 @@ def test_a_wrong_value_is_named_as_it_is_written_with_the_fix(path: str, value: 
 
 
 def test_a_value_with_several_forms_is_one_problem() -> None:
-    for path, value in (("monitors.windows", 5), ("monitors.false_alarms", 1), ("redact", {"region": [5]})):
+    cron = {"when": [{"cron": "60 * * * *"}], "recipe": RECIPE}
+    for path, value in (
+        ("monitors.windows", 5), ("monitors.false_alarms", 1), ("redact", {"region": [5]}), ("retrain", cron),
+    ):  # fmt: skip
         with pytest.raises(SpecError) as refused:
             load_spec(yaml.safe_dump(changed(path, value)))
         assert len(refused.value.facts["problems"]) == 1
@@ -123,7 +134,7 @@ def test_a_value_with_several_forms_is_one_problem() -> None:
 
 def test_the_line_of_the_key_is_told() -> None:
     head = "model: m\ntask: classification\nowner: me\npurpose: p\ncolumns:\n  a: {role: input, type: text}\n"
-    text = head + "  b:\n    role: prediction\n    type: catgory\nbaseline: {rows: first 5}\n"
+    text = head + "  b:\n    role: prediction\n    type: catgory\nbaseline: {rows: first 500}\n"
     with pytest.raises(SpecError, match=r"spec field columns.b.type \(line 9\): .*did you mean category"):
         load_spec(text)
 
