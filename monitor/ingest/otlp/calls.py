@@ -7,8 +7,9 @@ one event, whose id is that of its fullest span among those that came first; the
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
+from monitor.ingest.otlp.call_marks import are_other_models, mark_of, models_of, response_id, tokens_of
 from monitor.ingest.otlp.conversation import answer_text, question_text
 from monitor.ingest.otlp.kinds import kind_of
 from monitor.ingest.otlp.spans import Span
@@ -17,6 +18,7 @@ from monitor.spec.traces import SpanKind
 # Kinds of one call each. Agents, chains and tools call each other: spans of these kinds within each other are several.
 CALL_KINDS: Final[frozenset[SpanKind]] = frozenset({"llm", "embedding", "reranker", "guardrail"})
 _MIN_OVERLAP: Final = 0.8  # of the longer of two spans side by side that have no text to compare
+_MAX_ABOVE: Final = 32  # spans around one that are remembered; a request may nest thousands
 
 
 @dataclass(slots=True, eq=False)
@@ -33,7 +35,15 @@ class CallSpan:
     asked: int | None  # hashes, equal for equal texts
     answered: int | None
     response_id: str | None
-    above: frozenset[str] = frozenset()  # ids of the spans around it that came in the same request
+    models: tuple[str, ...] = ()  # the names of the model that was asked for and of the one that answered
+    tokens: tuple[Any, Any] = (None, None)  # of the question and of the answer
+    above: tuple[str, ...] = ()  # ids of the spans around it, the nearest first
+    filled: int | None = None  # of a row that was read from the store, and of a span that is compared with one
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether it was read from the store, which knows less of a span than was sent."""
+        return not any(self.scope)
 
 
 @dataclass(slots=True, eq=False)
@@ -48,42 +58,43 @@ class Call:
         return next((span for span in self.spans if span.event_id == event_id), None)
 
 
-def call_span(span: Span, above: frozenset[str] = frozenset()) -> CallSpan:
-    asked, answered = question_text(span), answer_text(span)
+def call_span(span: Span, above: tuple[str, ...] = ()) -> CallSpan:
     return CallSpan(
         span.event_id, span.span_id, span.parent_id, kind_of(span), span.start, span.end, scope_of(span),
-        None if asked is None else hash(asked), None if answered is None else hash(answered),
-        response_id(span), above,
+        mark_of(question_text(span)), mark_of(answer_text(span)), response_id(span), models_of(span), tokens_of(span),
+        above,
     )  # fmt: skip
-
-
-def response_id(span: Span) -> str | None:
-    """The provider's id of the response."""
-    found = span.attributes.get("gen_ai.response.id") or span.attributes.get("llm.response.id")
-    return found if isinstance(found, str) else None
 
 
 def best_call(one: CallSpan, calls: Iterable[Call]) -> Call | None:
     """Return the call that a span describes too, of those of its trace; the one that agrees best."""
     if one.kind not in CALL_KINDS:
         return None
-    found = [(_score(one, call), i, call) for i, call in enumerate(calls)]
-    score, _, best = max(found, key=lambda f: f[:2], default=(0, 0, None))
-    return best if score else None
+    best, of_best = None, (0, 0.0)
+    for call in calls:
+        if (score := _score(one, call)) and score >= of_best[0]:
+            found = score, max(_overlap(one, other) for other in call.spans)
+            if found >= of_best:
+                best, of_best = call, found
+    return best
 
 
-def spans_above(spans: Sequence[Span]) -> dict[str, frozenset[str]]:
-    """Return the ids of the spans of one trace around each, up to an agent, chain or tool: there the call began."""
-    by_id = {span.span_id: span for span in spans}
-    found: dict[str, frozenset[str]] = {}
-    for span in spans:
-        above: set[str] = set()
-        at = by_id.get(span.parent_id)
-        while at is not None and at.span_id not in above and (kind_of(at) in CALL_KINDS or kind_of(at) == "other"):
-            above.add(at.span_id)
-            at = by_id.get(at.parent_id)
-        found[span.span_id] = frozenset(above)
-    return found
+def spans_above(span: Span, by_id: Mapping[str, Span]) -> tuple[str, ...]:
+    """Return the ids of the spans around one, up to an agent, chain or tool: there the call began.
+
+    Args:
+        span: the one within.
+        by_id: the spans of its trace in this request. The first that is not among them may come in a later one.
+    """
+    above: list[str] = []
+    at = span.parent_id
+    while at and at not in above and len(above) < _MAX_ABOVE:
+        outer = by_id.get(at)
+        if outer is not None and kind_of(outer) not in CALL_KINDS and kind_of(outer) != "other":
+            break
+        above.append(at)
+        at = outer.parent_id if outer is not None else ""
+    return tuple(above)
 
 
 def may_share_calls(spans: Sequence[Span], everything: Sequence[Span]) -> bool:
@@ -118,9 +129,13 @@ def _excludes(one: CallSpan, other: CallSpan) -> bool:
     """Whether two spans cannot be of one call, although a third may be of the call of either."""
     if _are_nested(one, other):
         return False
-    if _differ(one.kind, other.kind) or (one.scope == other.scope and any(one.scope)):
+    if other.is_stored and other.filled is None:  # only its id is known: it may be an earlier attempt
         return True
-    return _differ(one.response_id, other.response_id) or _differ(one.answered, other.answered)
+    if _differ(one.kind, other.kind) or (_are_of_one_instrumentation(one, other) and not one.is_stored):
+        return True
+    if _differ(one.response_id, other.response_id) or _differ(one.answered, other.answered):
+        return True
+    return are_other_models(one.models, other.models)
 
 
 def _agreement(one: CallSpan, other: CallSpan) -> int:
@@ -130,23 +145,38 @@ def _agreement(one: CallSpan, other: CallSpan) -> int:
     nested = _are_nested(one, other)
     if one.response_id is not None and other.response_id is not None:
         same_answer = one.response_id == other.response_id
-        return 9 if same_answer and (nested or one.scope != other.scope) else 0
+        return 9 if same_answer and (nested or not _are_of_one_instrumentation(one, other)) else 0
     if _differ(one.answered, other.answered):
         return 0
     answer = one.answered is not None and one.answered == other.answered
     question = one.asked is not None and one.asked == other.asked
+    if answer and nested:
+        return 8 if question else 7
+    if _differ(one.asked, other.asked) or not (answer or _count_the_same(one, other, question=question)):
+        return 0
     if nested:
-        if answer:
-            return 8 if question else 7
-        return 0 if _differ(one.asked, other.asked) else 5 if question else 4
-    if one.scope == other.scope or _differ(one.asked, other.asked):
+        return 5 if question else 0 if are_other_models(one.models, other.models) else 4
+    if _are_of_one_instrumentation(one, other) or are_other_models(one.models, other.models):
         return 0
     overlap = _overlap(one, other)
-    if not (any(one.scope) and any(other.scope)):  # one of them was read from the store, which knows less
-        return 3 if question and overlap > 0 else 0
+    if one.is_stored or other.is_stored:
+        # Equal calls at the same time, of one instrumentation, have values for the same columns.
+        return 3 if question and overlap >= _MIN_OVERLAP and one.filled != other.filled else 0
     if answer or question:
         return (6 if answer else 3) if overlap > 0 else 0
     return 2 if overlap >= _MIN_OVERLAP else 0
+
+
+def _are_of_one_instrumentation(one: CallSpan, other: CallSpan) -> bool:
+    """Whether their scopes have the same name, or, where one has none, also the same convention."""
+    return one.scope == other.scope or (one.scope[0] == other.scope[0] != "")
+
+
+def _count_the_same(one: CallSpan, other: CallSpan, *, question: bool) -> bool:
+    """Whether two spans count the same tokens, where both count; of the same question those of the answer decide."""
+    if _differ(one.tokens[1], other.tokens[1]):
+        return False
+    return question or not _differ(one.tokens[0], other.tokens[0])
 
 
 def _are_nested(one: CallSpan, other: CallSpan) -> bool:

@@ -10,12 +10,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from monitor.ingest.otlp.spans import Attributes, Span, service_of
+from monitor.ingest.otlp.spans import Attributes, Span, has_ids, service_of
 
 DETAILS: Final = "gen_ai.client.inference.operation.details"
 CHOICE: Final = "gen_ai.choice"
 _PREFIX: Final = "gen_ai."
-_ID_DIGITS: Final = (32, 16)  # of a trace and of a span
 
 
 @dataclass(slots=True)
@@ -42,8 +41,7 @@ class LogRecord:
     @property
     def names_a_span(self) -> bool:
         """Whether both ids have their length and are not the invalid ids of zeros."""
-        ids = (self.trace_id, self.span_id)
-        return all(len(i) == n and i.strip("0") for i, n in zip(ids, _ID_DIGITS, strict=True))
+        return has_ids(self.trace_id, self.span_id)
 
 
 @dataclass(slots=True)

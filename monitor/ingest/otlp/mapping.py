@@ -65,6 +65,11 @@ class SpanMapping:
     def _getters(self) -> tuple[Getter, ...]:
         return tuple(self.columns[name] for name in self.events.spec.event_columns)
 
+    @cached_property
+    def plain(self) -> int:
+        """The bits of `filled` that are of no vector: of rows in the store these are known."""
+        return sum(1 << i for i, c in enumerate(self.events.spec.event_columns.values()) if c.type != "vector")
+
     def selects(self, span: Span) -> bool:
         if kind_of(span) not in self.traces.spans:
             return False

@@ -8,7 +8,7 @@ from monitor.ingest.otlp.calls import CALL_KINDS, Call, best_call, call_span, ma
 from monitor.ingest.otlp.kinds import kind_of
 from monitor.ingest.otlp.mapping import SpanMapping
 from monitor.ingest.otlp.recent import RecentCalls
-from monitor.ingest.otlp.spans import Span
+from monitor.ingest.otlp.spans import Span, has_ids
 
 MAX_COMPARED: Final = 200  # calls of a trace, the newest, that a span is compared with: a trace may have many thousands
 
@@ -21,7 +21,7 @@ class Division:
     merged: list[tuple[Span, str]] = field(default_factory=list)  # spans that never count, with their event
     later: list[tuple[Span, Call, bool]] = field(default_factory=list)  # of a stored call; whether the span is known
     calls: list[tuple[str, Call]] = field(default_factory=list)  # new ones that were compared, with their trace
-    alone: list[Span] = field(default_factory=list)  # the only spans of new calls
+    alone: list[tuple[Span, tuple[str, ...]]] = field(default_factory=list)  # the only spans of new calls, and `above`
 
     @property
     def event_of(self) -> Mapping[int, str]:
@@ -58,7 +58,8 @@ def divided(
             _divide_trace(mapping, found, known, spans, by_trace[trace])
         else:
             found.events += spans
-            found.alone += [span for span in spans if kind_of(span) in CALL_KINDS]
+            by_id = {span.span_id: span for span in by_trace[trace]} if len(by_trace[trace]) > len(spans) else {}
+            found.alone += [(span, spans_above(span, by_id)) for span in spans if kind_of(span) in CALL_KINDS]
     found.events.sort(key=lambda span: span.number)
     return found
 
@@ -66,13 +67,19 @@ def divided(
 def _divide_trace(
     mapping: SpanMapping, found: Division, known: Sequence[Call], spans: Sequence[Span], everything: Sequence[Span]
 ) -> None:
-    above = spans_above(everything)
     calls = list(known)
+    by_id = {span.span_id: span for span in everything}
+    above = {span.span_id: spans_above(span, by_id) for span in spans}
+    of_stored = any(span.is_stored for call in calls for span in call.spans)
     of_id = {other.event_id: call for call in reversed(calls) for other in call.spans}
     new: dict[int, list[Span]] = {}  # by the identity of the call
     # A span within another ends first, so what is outside is compared with all that is inside.
-    for span in sorted(spans, key=lambda s: (s.end, -len(above.get(s.span_id, ())))):
-        one = call_span(span, above.get(span.span_id, frozenset()))
+    for span in sorted(spans, key=lambda s: (s.end, -len(above[s.span_id]))):
+        if not has_ids(span.trace_id, span.span_id):  # it is refused, and is of no call
+            found.events.append(span)
+            continue
+        one = call_span(span, above[span.span_id])
+        one.filled = mapping.filled(span) & mapping.plain if of_stored else None
         call = of_id.get(span.event_id)
         is_known = call is not None
         call = call or best_call(one, calls[-MAX_COMPARED:])

@@ -12,20 +12,22 @@ from dataclasses import fields
 from operator import attrgetter
 from typing import Any, Final
 
+import numpy as np
 import polars as pl
 
 from core.cache import CacheKind
-from monitor.ingest.otlp.calls import Call, CallSpan, response_id, scope_of
+from monitor.ingest.otlp.call_marks import mark_of, models_of, response_id, tokens_of
+from monitor.ingest.otlp.calls import CALL_KINDS, Call, CallSpan, scope_of
 from monitor.ingest.otlp.conversation import answer_text, question_text
-from monitor.ingest.otlp.mapping import SpanMapping
+from monitor.ingest.otlp.mapping import UNNAMED_VERSION, SpanMapping
 from monitor.ingest.otlp.spans import Span
 from monitor.site import Site
+from monitor.spec.traces import SpanKind
 
 MAX_CALLS: Final = 10_000  # of one model
 _MAX_MODELS: Final = 20
-# What is kept of a span: all but the spans around it, which are known of the spans of one request only.
-_FIELDS: Final = tuple(f.name for f in fields(CallSpan) if f.name != "above")
-_values: Final = attrgetter(*_FIELDS)
+_MAX_BITS: Final = 62  # of a 64-bit integer
+_values: Final = attrgetter(*(f.name for f in fields(CallSpan)))
 _Packed = tuple[tuple[Any, ...], ...]
 
 
@@ -67,12 +69,12 @@ class RecentCalls:
         else:
             self._put(trace, (*self._traces.get(trace, ()), _packed(call)))
 
-    def add_span(self, span: Span, event_id: str, filled: int) -> None:
+    def add_span(self, span: Span, above: tuple[str, ...], event_id: str, filled: int) -> None:
         """Add the call of one span, as most are; the same as `add` of its call."""
-        asked, answered = question_text(span), answer_text(span)
         values = (
             event_id, span.span_id, span.parent_id, span.kind, span.start, span.end, scope_of(span),
-            None if asked is None else hash(asked), None if answered is None else hash(answered), response_id(span),
+            mark_of(question_text(span)), mark_of(answer_text(span)), response_id(span), models_of(span),
+            tokens_of(span), above, None,
         )  # fmt: skip
         self._put(span.trace_id, (*self._traces.get(span.trace_id, ()), (event_id, filled, (values,))))
 
@@ -106,23 +108,47 @@ def _stored_calls(site: Site, mapping: SpanMapping) -> Iterable[tuple[str, Call]
     extent = site.events.extent(model)
     if not extent.rows:
         return
+    spec, named_by = mapping.events.spec, mapping.traces.version
     asked, answered, latency = mapping.asked, mapping.answered, mapping.latency
-    names = dict.fromkeys(["event_id", "trace_id", "span_id", "ts", *(n for n in (asked, answered, latency) if n)])
+    plain = [name for name, column in spec.event_columns.items() if column.type != "vector"]
+    names = dict.fromkeys(["event_id", "trace_id", "span_id", "ts", "version", *plain])
     rows = site.events.events(model, from_seq=max(0, extent.next_seq - MAX_CALLS), columns=list(names))
     rows = rows.filter(pl.col("trace_id").is_not_null() & pl.col("span_id").is_not_null())
+    # A row does not say of which kind its span was: where a row may be an agent's, no span is compared with it.
+    kind: SpanKind | None = None if CALL_KINDS.issuperset(mapping.traces.spans) else "other"
     others: dict[str, list[str]] = {}
     for own, of in site.events.standing_for(model).items():
         others.setdefault(of, []).append(own)
-    for row in rows.with_columns(end=pl.col("ts").dt.epoch("ns")).iter_rows(named=True):
-        question, answer = (
-            None if name is None or row[name] is None else hash(row[name]) for name in (asked, answered)
-        )
+    ends = rows.with_columns(end=pl.col("ts").dt.epoch("ns"))
+    for row, filled in zip(ends.iter_rows(named=True), filled_of(rows, mapping), strict=True):
+        question, answer = (None if name is None else mark_of(row[name]) for name in (asked, answered))
         event_id, took = row["event_id"], row[latency] if latency is not None else None
         start = 0 if took is None else row["end"] - int(took * 1e6)
-        span = CallSpan(event_id, row["span_id"], "", None, start, row["end"], ("", ""), question, answer, None)
+        models = (row["version"],) if named_by is None and row["version"] != UNNAMED_VERSION else ()
+        span = CallSpan(
+            event_id, row["span_id"], "", kind, start, row["end"], ("", ""), question, answer, None, models,
+            filled=filled,
+        )  # fmt: skip
         yield row["trace_id"], Call(event_id, [span, *(_named(own, span.end) for own in others.get(event_id, ()))])
 
 
 def _named(event_id: str, end: int) -> CallSpan:
     """A span of which only the id is known."""
     return CallSpan(event_id, event_id.rpartition("-")[2], "", None, 0, end, ("", ""), None, None, None)
+
+
+def filled_of(rows: pl.DataFrame, mapping: SpanMapping) -> list[int]:
+    """Which of the event's columns each row has a value for, as `SpanMapping.filled`."""
+    if len(mapping.events.spec.event_columns) > _MAX_BITS:
+        columns = [rows[name].is_not_null() for name in mapping.events.spec.event_columns if name in rows.columns]
+        return [sum(has << i for i, has in enumerate(row)) for row in zip(*columns, strict=True)]
+    bits = np.zeros(rows.height, dtype=np.int64)
+    for i, name in enumerate(mapping.events.spec.event_columns):
+        if name in rows.columns:
+            column = rows[name]
+            if not column.null_count():
+                bits |= 1 << i
+            elif column.null_count() < rows.height:
+                bits |= column.is_not_null().to_numpy().astype(np.int64) << i
+    found: list[int] = bits.tolist()
+    return found

@@ -56,6 +56,11 @@ class SpanGroup:
         return service_of(self.resource)
 
 
+def has_ids(trace_id: str, span_id: str) -> bool:
+    """Whether both ids, in hexadecimal, have their length and are not the invalid ids of zeros."""
+    return len(trace_id) == 32 and len(span_id) == 16 and bool(trace_id.strip("0")) and bool(span_id.strip("0"))
+
+
 def service_of(resource: Attributes) -> str:
     name = resource.get("service.name")
     return name if isinstance(name, str) and name else "unknown_service"

@@ -5,9 +5,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
-import numpy as np
 import polars as pl
 
 from monitor.ingest.ndjson import Rejection
@@ -15,14 +14,12 @@ from monitor.ingest.otlp import span_texts
 from monitor.ingest.otlp.calls import Call
 from monitor.ingest.otlp.mapping import SpanMapping, events_from
 from monitor.ingest.otlp.merge import Division, divided, without_event
-from monitor.ingest.otlp.recent import RecentCalls, recent_calls
+from monitor.ingest.otlp.recent import RecentCalls, filled_of, recent_calls
 from monitor.ingest.otlp.spans import Span
 from monitor.ingest.otlp.tables import SpanText
 from monitor.ingest.otlp.verdict import MERGED, SENT_AGAIN
 from monitor.ingest.receive import store_replacements, store_rows
 from monitor.site import Site
-
-_MAX_BITS: Final = 62  # of a 64-bit integer
 
 
 @dataclass
@@ -63,9 +60,9 @@ class _Storing:
         if others:  # the chosen span of a call does not fit: another one is its event
             refused |= self._append(others, {})
         self.done.event_of = dict(division.event_of)
-        for span in division.alone:
+        for span, above in division.alone:
             if (filled := self.filled.get(event_id := span.event_id)) is not None:
-                self.recent.add_span(span, event_id, filled)
+                self.recent.add_span(span, above, event_id, filled)
         for trace, call in division.calls:
             if call.event_id in self.filled:
                 call.filled = self.filled[call.event_id]
@@ -89,7 +86,7 @@ class _Storing:
             self.done.texts += texts
         self.done.rejected += checked.rejected
         self.done.accepted += receipt.accepted
-        self.filled |= zip(frame["event_id"], _filled(frame, self.mapping), strict=True)
+        self.filled |= zip(frame["event_id"], filled_of(frame, self.mapping), strict=True)
         if receipt.repeated:  # sent again after a start, or by way of another process
             again = set(receipt.repeated)
             self._revise([(s, Call(s.event_id), True) for s in spans if s.number in again])
@@ -164,7 +161,7 @@ class _Storing:
         if wanted.is_empty():
             return {}
         rows = self.site.events.events_of(self.model, wanted)
-        filled = _filled(rows, self.mapping)
+        filled = filled_of(rows, self.mapping)
         ends = rows["ts"].dt.epoch("us")
         return {
             row["event_id"]: _StoredEvent(row, row["seq"], bits, end)
@@ -204,23 +201,6 @@ def by_trace(spans: Sequence[Span]) -> Mapping[str, Sequence[Span]]:
     found: dict[str, list[Span]] = defaultdict(list)
     for span in spans:
         found[span.trace_id].append(span)
-    return found
-
-
-def _filled(rows: pl.DataFrame, mapping: SpanMapping) -> list[int]:
-    """Which of the event's columns each row has a value for, as `SpanMapping.filled`."""
-    if len(mapping.events.spec.event_columns) > _MAX_BITS:
-        columns = [rows[name].is_not_null() for name in mapping.events.spec.event_columns if name in rows.columns]
-        return [sum(has << i for i, has in enumerate(row)) for row in zip(*columns, strict=True)]
-    bits = np.zeros(rows.height, dtype=np.int64)
-    for i, name in enumerate(mapping.events.spec.event_columns):
-        if name in rows.columns:
-            column = rows[name]
-            if not column.null_count():
-                bits |= 1 << i
-            elif column.null_count() < rows.height:
-                bits |= column.is_not_null().to_numpy().astype(np.int64) << i
-    found: list[int] = bits.tolist()
     return found
 
 
