@@ -25,6 +25,7 @@ _WHOLE: Final = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+", re.ASCII)
 _WORDS: Final[Mapping[str, str | None]] = {
     "True": "true", "TRUE": "true", "False": "false", "FALSE": "false", "nan": None, "NaN": None, "-0": "0",
 }  # fmt: skip
+_TRUTH: Final[Mapping[str, str]] = {"1": "true", "0": "false"}
 _LARGE, _SMALL = 1e21, Decimal("1e-6")  # floats beyond these have an exponent, as JSON and JavaScript write them
 _SPACES: Final = " \t\r\n"
 _FIRST: Final = "-0123456789TFnN" + _SPACES  # how the texts begin that `level` changes, if they are not empty
@@ -132,6 +133,23 @@ def as_levels(values: "pl.Series") -> "pl.Series":
         return number_levels(values)
     texts = values.cast(pl.String)
     return texts if values.dtype == pl.Boolean else levels(texts)
+
+
+def answers(values: "pl.Series", *, truth: bool) -> "pl.Series":
+    """Predictions or outcomes as levels, whatever type each has, shape (n,).
+
+    Args:
+        values: a column of any type.
+        truth: whether the other side, or this one, is declared as boolean: 1 and 0 are then true and false.
+    """
+    found = as_levels(values)
+    return found.replace(list(_TRUTH), list(_TRUTH.values())) if truth else found
+
+
+def answer(text: str, *, truth: bool) -> str | None:
+    """The level of one answer that a spec names, as `answers` writes it."""
+    found = level(text)
+    return _TRUTH.get(found, found) if truth and found is not None else found
 
 
 def _float_levels(numbers: "pl.Series") -> "pl.Series":

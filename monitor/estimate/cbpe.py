@@ -16,12 +16,13 @@ from monitor.estimate.base import Estimate, EstimationMethod, Features
 from monitor.estimate.expected import METRICS, PROBABILITY_ONLY
 from monitor.estimate.matching import Matching, fit_matching, quantiles, rank_of
 from monitor.estimate.trees import Trees, fit_share
-from monitor.levels import level
+from monitor.levels import answer, answers
 from monitor.spec.model import ModelSpec
 
 ISOTONIC_FROM_LABELS: Final = 1000  # with fewer labels a logistic curve (Platt), which has two parameters
 KNOTS: Final = 256  # points of a stored logistic curve
 SIMULATIONS: Final = 200  # of the outcomes of a window
+_TRUTHS: Final = ("false", "true")
 MIN_PROBABILITY: Final = 1e-3  # of a calibrated probability, and of its complement
 
 
@@ -119,7 +120,13 @@ class Cbpe:
         )
 
     def _answer(self, frame: pl.DataFrame) -> Flags:
-        return _answer_of(self.target, self.classes, frame[str(self.columns["prediction"])])
+        if self.target != "positive":
+            return np.ones(frame.height, bool)
+        return np.asarray(self._said(frame) == self.classes[1], dtype=np.bool_)
+
+    def _said(self, frame: pl.DataFrame) -> NDArray[np.str_]:
+        """The predictions, written as the classes are."""
+        return _text(frame[str(self.columns["prediction"])], self.classes == _TRUTHS)
 
     def _score(self, frame: pl.DataFrame) -> Floats:
         name = self.columns["score"]
@@ -127,7 +134,7 @@ class Cbpe:
         score = _numbers(frame[name])
         if not self.turned:
             return score
-        return np.where((_text(frame[str(self.columns["prediction"])]) == self.classes[1]), score, 1.0 - score)
+        return np.where(self._said(frame) == self.classes[1], score, 1.0 - score)
 
     def _rows(self, frame: pl.DataFrame) -> "_Rows | str":
         prediction, score = str(self.columns["prediction"]), str(self.columns["score"])
@@ -137,7 +144,7 @@ class Cbpe:
             return "no row has a prediction with a score"
         if usable.height < answered.height:
             return f"{answered.height - usable.height} of {answered.height} rows have no score"
-        strange = sorted({str(c) for c in _text(usable[prediction])} - set(self.classes))
+        strange = sorted({str(c) for c in self._said(usable)} - set(self.classes))
         if strange and self.target == "positive":
             return f"the class {strange[0]!r} does not occur among the labelled rows of the reference"
         taken = base.sample(usable, base.MAX_ROWS)
@@ -222,15 +229,15 @@ def fit_cbpe(spec: ModelSpec, frame: pl.DataFrame) -> Cbpe:
         )
     rows = base.sample(rows, base.MAX_LABELS)
     values = _numbers(rows[score])
-    declared = level(spec.columns[score].positive or "")
+    truth = "boolean" in (spec.columns[prediction].type, spec.columns[outcome].type)
+    declared = answer(spec.columns[score].positive or "", truth=truth)
     if declared is None and ((values < 0) | (values > 1)).any():
         raise InsufficientDataError(
             "the scores lie outside 0..1; declare `positive` for a score that is no probability"
         )
-    target, classes = _target(rows, prediction, outcome, declared)
-    true = (
-        _text(rows[outcome]) == classes[1] if target == "positive" else _text(rows[prediction]) == _text(rows[outcome])
-    )
+    said, right = _text(rows[prediction], truth), _text(rows[outcome], truth)
+    target, classes = _target(sorted({*said.tolist(), *right.tolist()}), declared)
+    true = right == classes[1] if target == "positive" else said == right
     rare = min(int(true.sum()), int((~true).sum()))
     if rare < base.MIN_PER_CLASS:
         what = f"outcome {classes[1]!r} or another" if target == "positive" else "right or wrong answers"
@@ -241,15 +248,15 @@ def fit_cbpe(spec: ModelSpec, frame: pl.DataFrame) -> Cbpe:
     chosen = base.features(spec, rows)
     x, group = chosen.matrix(rows), base.groups(rows.height)
     if turned:
-        values = np.where(_text(rows[prediction]) == classes[1], values, 1.0 - values)
+        values = np.where(said == classes[1], values, 1.0 - values)
     kept = [group != k for k in range(base.GROUPS)]
     curves = tuple(_curve(values[k], true[k]) for k in kept)
     trees = tuple(fit_share(x[k], true[k]) for k in kept)
     models, ranks = np.zeros((2, rows.height)), quantiles(values)
     for curve, one, k in zip(curves, trees, kept, strict=True):
         models[:, ~k] = _modelled(curve, one, values[~k], x[~k])
-    answer = _answer_of(target, classes, rows[prediction])
-    matchings = tuple(fit_matching(models[:, k], values[k], answer[k], true[k], ranks) for k in kept)
+    second = said == classes[1] if target == "positive" else np.ones(rows.height, bool)
+    matchings = tuple(fit_matching(models[:, k], values[k], second[k], true[k], ranks) for k in kept)
     return Cbpe(
         target, turned, classes, {"prediction": prediction, "score": score}, chosen, curves, trees, matchings,
         rows.height,
@@ -261,13 +268,7 @@ def _modelled(curve: tuple[Floats, Floats], trees: Trees, score: Floats, x: Floa
     return np.stack([np.interp(score, *curve), 1.0 / (1.0 + np.exp(-trees.raw(x)))])
 
 
-def _answer_of(target: str, classes: tuple[str, ...], prediction: pl.Series) -> Flags:
-    """Whether the prediction is the second class; for the target "right", all True."""
-    return _text(prediction) == classes[1] if target == "positive" else np.ones(len(prediction), bool)
-
-
-def _target(rows: pl.DataFrame, prediction: str, outcome: str, positive: str | None) -> tuple[str, tuple[str, ...]]:
-    classes = sorted({*_text(rows[prediction]).tolist(), *_text(rows[outcome]).tolist()})
+def _target(classes: Sequence[str], positive: str | None) -> tuple[str, tuple[str, ...]]:
     if positive is None:
         return ("positive", tuple(classes)) if len(classes) == 2 else ("right", tuple(classes))
     others = [c for c in classes if c != positive]
@@ -327,8 +328,8 @@ def _estimate(metric: str, rows: _Rows) -> Estimate:
     return base.banded(metric, values, sampling, total, lowest=0.0, highest=highest)
 
 
-def _text(values: pl.Series) -> NDArray[np.str_]:
-    return values.cast(pl.String).to_numpy().astype(str)
+def _text(values: pl.Series, truth: bool) -> NDArray[np.str_]:
+    return answers(values, truth=truth).to_numpy().astype(str)
 
 
 def _numbers(values: pl.Series) -> Floats:

@@ -27,6 +27,7 @@ from monitor.tables import Measurement, ReferenceRow, Window
 from monitor.windows.alarms import window_sentence
 from monitor.windows.correction_history import LATE_OUTCOMES
 from monitor.windows.readings import Reading
+from monitor.windows.stored_levels import comparable
 
 MIN_LABELS: Final = 300
 ERROR_SCALE_QUANTILE: Final = 0.99  # quantile of the reference's absolute errors that is scaled to 1
@@ -163,7 +164,8 @@ def _raw_errors(spec: ModelSpec, frame: pl.DataFrame) -> Any:
     """Error of each row: 1 for a wrong or missing answer, or the absolute error, NaN where it is undefined."""
     prediction, outcome = frame[spec.with_role("prediction")[0]], frame[spec.with_role("outcome")[0]]
     if spec.task == "classification":
-        right = (as_levels(prediction) == as_levels(outcome)).fill_null(value=False)
+        sides = comparable(spec, pl.DataFrame({"prediction": prediction, "outcome": outcome}))
+        right = (as_levels(sides["prediction"]) == as_levels(sides["outcome"])).fill_null(value=False)
         return (~right).to_numpy().astype(np.float64)
     error = (prediction.cast(pl.Float64, strict=False) - outcome.cast(pl.Float64, strict=False)).abs()
     return error.fill_null(float("nan")).to_numpy()

@@ -14,11 +14,12 @@ from monitor.fairness import FAIRNESS, FairnessValue
 from monitor.kpi import KPIS
 from monitor.kpi.base import KpiValue
 from monitor.kpi.references import without_own_answer
-from monitor.levels import level
+from monitor.levels import answer
 from monitor.metric_names import expression_of
 from monitor.spec import false_alarm_budget
 from monitor.spec.model import ModelSpec
 from monitor.spec.monitors import FairnessRule, KpiRule
+from monitor.windows.stored_levels import answer_types, comparable
 
 ROW_STATISTICS_REASON: Final = "needs raw rows; computed when the drift alert that this window opens is confirmed"
 
@@ -200,8 +201,9 @@ def kpi_frame(spec: ModelSpec, rule: KpiRule, rows: pl.DataFrame) -> pl.DataFram
         assert name is not None  # check_metrics has accepted this spec
         found.append(pl.col(name).alias(part))
         if part == "score" and (positive := spec.columns[name].positive) is not None:
-            found.append(pl.lit(level(positive)).alias("positive"))
-    frame = rows.select(found)
+            truth = "boolean" in answer_types(spec)
+            found.append(pl.lit(answer(positive, truth=truth)).alias("positive"))
+    frame = comparable(spec, rows.select(found))
     if "outcome" in frame.columns and spec.columns[spec.with_role("outcome")[0]].references == "collected":
         return frame.with_columns(outcome=without_own_answer(frame["prediction"], frame["outcome"]))
     return frame
@@ -222,7 +224,8 @@ def fairness_readings(spec: ModelSpec, labelled: pl.DataFrame, window: pl.DataFr
         for by in rule.by:
             columns = [pl.col(prediction).alias("prediction"), pl.col(by)]
             if metric.needs_outcome:
-                frame = labelled.select(*columns, pl.col(spec.with_role("outcome")[0]).alias("outcome"))
+                outcome = pl.col(spec.with_role("outcome")[0]).alias("outcome")
+                frame = comparable(spec, labelled.select(*columns, outcome))
                 complete = len(frame["outcome"].drop_nulls()) == window.height
             else:
                 frame, complete = window.select(columns), True

@@ -2,7 +2,8 @@
 
 import polars as pl
 
-from monitor.levels import levels
+from monitor.levels import answers, levels
+from monitor.spec.columns import ColumnType
 from monitor.spec.model import ModelSpec
 
 
@@ -13,3 +14,17 @@ def with_levels(spec: ModelSpec, frame: pl.DataFrame) -> pl.DataFrame:
         if column.type == "category" and frame.schema.get(name) == pl.String
     ]  # fmt: skip
     return frame.with_columns(named) if named else frame
+
+
+def answer_types(spec: ModelSpec) -> set[ColumnType]:
+    """The declared types of the prediction and of the outcome that it is compared with."""
+    return {spec.columns[name].type for role in ("prediction", "outcome") for name in spec.with_role(role)[:1]}
+
+
+def comparable(spec: ModelSpec, frame: pl.DataFrame) -> pl.DataFrame:
+    """The columns `prediction` and `outcome` of a classification, as levels if the spec gives them different types."""
+    types = answer_types(spec)
+    if spec.task != "classification" or len(types) == 1 or not {"prediction", "outcome"} <= set(frame.columns):
+        return frame
+    truth = "boolean" in types
+    return frame.with_columns(answers(frame[name], truth=truth) for name in ("prediction", "outcome"))
