@@ -43,16 +43,16 @@ def exchanged(data: bytes) -> dict[str, Any]:
     """A document in which each two bytes put a value in a place."""
     document: Any = copy.deepcopy(DOCUMENTS[data[0] % len(DOCUMENTS)])
     for at in range(1, min(len(data) - 1, 13), 2):
-        found = places(document)
-        if not found:
+        known = places(document)
+        if not known:
             break
-        *above, last = found[data[at] % len(found)]
+        *above, last = known[data[at] % len(known)]
         part = document
         for name in above:
             part = part[name]
         part[last] = copy.deepcopy(VALUES[data[at + 1] % len(VALUES)])
-    found: dict[str, Any] = document
-    return found
+    changed: dict[str, Any] = document
+    return changed
 
 
 def one(data: bytes) -> None:
