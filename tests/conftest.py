@@ -17,7 +17,7 @@ gc.disable()  # until every test is collected: a third of that time was spent lo
 
 import shutil  # noqa: E402
 import sys  # noqa: E402
-from collections.abc import Callable, Iterator  # noqa: E402
+from collections.abc import Callable, Generator, Iterator  # noqa: E402
 from datetime import UTC, datetime  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import TYPE_CHECKING  # noqa: E402
@@ -57,16 +57,39 @@ def absent(what: str, package: str) -> None:
     pytest.skip(message)
 
 
-# What takes minutes in one piece comes first, so that the workers end together.
-FIRST = ("tests/demo/", "tests/retrain/", "tests/browser/")
+# What takes many seconds in one piece comes first; xdist would leave some of it to the end, for one worker alone.
+FIRST = (
+    "tests/demo/", "tests/retrain/", "tests/api/test_readme.py", "tests/monitor/reference/test_engines.py",
+    "tests/server/test_erasures.py", "tests/monitor/windows/", "tests/api/test_object_store.py",
+    "tests/server/test_intake.py", "tests/browser/", "tests/server/test_notifications.py", "tests/api/processes/",
+)  # fmt: skip
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: next((i for i, part in enumerate(FIRST) if item.nodeid.startswith(part)), len(FIRST)))
+def dealt(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
+    """An order of the items of which each worker's share, of equal length, begins with its parts of the long ones."""
+    parts: list[list[pytest.Item]] = [[] for _ in FIRST]
+    rest: list[pytest.Item] = []
+    for item in items:
+        found = next((part for part, name in zip(parts, FIRST, strict=True) if item.nodeid.startswith(name)), rest)
+        found.append(item)
+    order: list[pytest.Item] = []
+    for worker in range(workers):
+        head = [item for part in parts[worker::workers] for item in part]
+        fill = max(0, (len(items) - len(order)) // (workers - worker) - len(head))
+        order += head + rest[:fill]
+        del rest[:fill]
+    return order + rest
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, object, object]:
     for item in items:
         call = getattr(item, "callspec", None)
         if call is not None and any(isinstance(v, str) and v == "postgresql" for v in call.params.values()):
             item.add_marker(pytest.mark.postgres)
+    others = yield  # what is not asked for has left
+    items[:] = dealt(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+    return others
 
 
 def pytest_collection_finish() -> None:

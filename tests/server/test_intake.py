@@ -158,7 +158,7 @@ def test_a_model_may_ask_for_its_rows_to_be_in_the_lake_when_answered(api: Api) 
 
 @pytest.mark.parametrize("processes", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_nothing_that_was_answered_is_lost_or_doubled_by_kill_9(processes: int) -> None:
-    tally = crash.run(2, processes, seed=7)
+    tally = crash.run(examples(2), processes, seed=7)
     assert (tally.lost, tally.doubled) == (0, 0)
     assert tally.acknowledged
 

@@ -17,6 +17,7 @@ from core.queue import Job
 from core.settings import load
 from monitor.site import Site, open_site
 from monitor.tables import Alert
+from tests.databases import SQLITE_FIRST
 
 TABLE = "tests.api.processes.planted_jobs"
 MODELS = [f"quick-{n}" for n in range(5)]
@@ -74,6 +75,7 @@ def test_jobs_that_last_delay_no_other_model_and_go_on(opened: Opened) -> None:
     }  # fmt: skip
 
 
+@SQLITE_FIRST
 def test_more_long_jobs_than_processes_for_them_wait_for_each_other_alone(opened: Opened) -> None:
     site, turns = opened(turn_s=0.2, long_processes=1)
     ask(site, "works-600", "works-601", "works-602")
@@ -102,6 +104,7 @@ def test_a_job_beyond_its_time_is_stopped_put_off_and_told_and_the_alert_ends_on
     assert alerts(site)[0].state == "resolved"
 
 
+@SQLITE_FIRST
 def test_a_job_beyond_its_memory_is_stopped(opened: Opened) -> None:
     site, turns = opened(memory_mb=500)
     ask(site, "fills-2000", *MODELS)
@@ -109,6 +112,7 @@ def test_a_job_beyond_its_memory_is_stopped(opened: Opened) -> None:
     assert "more than 500 MiB of memory" in alerts(site)[0].sentence
 
 
+@SQLITE_FIRST
 def test_a_process_that_dies_and_a_library_that_panics_stop_nobody(opened: Opened) -> None:
     site, turns = opened()
     ask(site, "dies-1", "panics-1", *MODELS)
@@ -119,6 +123,7 @@ def test_a_process_that_dies_and_a_library_that_panics_stop_nobody(opened: Opene
     assert states(site)["panics-1"] == "queued"
 
 
+@SQLITE_FIRST
 def test_reports_and_upkeep_of_one_model_keep_no_evaluation_waiting(opened: Opened) -> None:
     site, turns = opened()
     with site.database.write() as db:
@@ -131,6 +136,7 @@ def test_reports_and_upkeep_of_one_model_keep_no_evaluation_waiting(opened: Open
     assert sum(job.state != "queued" for job in jobs) < 20
 
 
+@SQLITE_FIRST
 def test_two_models_reports_take_turns(opened: Opened) -> None:
     site, turns = opened(long_processes=1)
     with site.database.write() as db:

@@ -19,6 +19,7 @@ from core.jobs import ConfirmJob, Payload
 from core.queue import Job, Retry
 from monitor.site import Site
 from tests.databases import SQLITE_FIRST
+from tests.examples import examples
 
 
 @pytest.fixture
@@ -127,7 +128,7 @@ def test_a_stored_payload_that_its_model_refuses_is_not_run_and_not_quoted(site:
 def test_a_burst_of_signals_ends_a_worker() -> None:
     """As the kernel sends them when a parent of many threads is killed."""
     code = "from api.processes import worker; stop = worker.stop_on_signal(); print('ready', flush=True); stop.wait()"
-    for _ in range(5):
+    for _ in range(examples(5)):
         process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"

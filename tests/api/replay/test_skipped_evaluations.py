@@ -79,7 +79,7 @@ CASES = [
     pytest.param(
         spec(700, ["7d"]), timedelta(hours=1), 2400, timedelta(days=3), id="late outcomes", marks=pytest.mark.slow
     ),
-    pytest.param(spec(90, ["30d"]), timedelta(days=1), 300, None, id="one row a day"),
+    pytest.param(spec(60, ["14d"]), timedelta(days=1), 200, None, id="one row a day"),
 ]
 
 

@@ -87,11 +87,12 @@ def in_order(parts: list[ProfiledBlock]) -> list[tuple[int, str, str, int, bytes
 
 
 @SQLITE_FIRST
-def test_profiles_are_the_same_bytes_with_no_pool_and_with_one_two_and_four_jobs(case: Case) -> None:
+@pytest.mark.parametrize("jobs", [1, 2, pytest.param(4, marks=pytest.mark.slow)])
+def test_profiles_are_the_same_bytes_with_no_pool_and_with_jobs(case: Case, jobs: int) -> None:
     site, _, row, labels = case
     kept = [p for p in stored(site, row) if p[0] <= labels[-1]]
     assert len(kept) > 3 * len(labels)
-    for jobs, together in ((1, 1), (1, 200), (2, 16), (4, 40)):
+    for together in {1: (1, 200), 2: (16,), 4: (40,)}[jobs]:
         assert in_order(profiled(case, EngineSettings(jobs=jobs), together)) == kept
 
 

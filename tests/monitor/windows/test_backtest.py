@@ -57,7 +57,8 @@ def without_duration(policy: dict[str, Any]) -> dict[str, Any]:
 
 # Of the same windows, of others, and of other blocks; each kind once with each way that labels come.
 COMPARED = {
-    "with their events": ("row_tests", "windows=1d/3d", "windows=12h+alpha=0.02"),
+    "with their events": ("row_tests", "windows=1d/3d"),
+    "in other blocks": ("alpha=0.05", "windows=12h+alpha=0.02"),
     "two days late": (
         "thresholds:psi=0.2",
         "alpha=0.05",
@@ -67,11 +68,17 @@ COMPARED = {
 }
 
 
-@pytest.mark.parametrize("labels", ["with their events", pytest.param("two days late", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "labels",
+    [
+        "with their events",
+        *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("in other blocks", "two days late")),
+    ],
+)
 def test_a_policy_judged_from_stored_profiles_gives_the_numbers_of_its_own_replay(tmp_path: Path, labels: str) -> None:
     compared = COMPARED[labels]
     frame, late = traffic(1, days=56, changed=48), None
-    if labels != "with their events":
+    if labels == "two days late":
         late = written(
             tmp_path, frame.select("event_id", (pl.col("ts") + timedelta(days=2)).alias("ts"), "truth"), "o.parquet"
         )
@@ -144,9 +151,9 @@ def test_traffic_that_arrives_as_it_happens_is_never_late(tmp_path: Path) -> Non
 def test_the_command_prints_rates_and_policies_for_people_and_one_document_for_machines(tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text(yaml.safe_dump(declared().document))
     (tmp_path / "strict.yaml").write_text("false_alarms: 1 per 90d\n")
-    written(tmp_path, traffic(5))
+    written(tmp_path, traffic(5, days=54, changed=46))
     compared = ("--compare", "row_tests,thresholds:psi=0.2", "--compare", "strict.yaml")
-    change = ("--changed-at", (START + timedelta(days=CHANGED)).isoformat())
+    change = ("--changed-at", (START + timedelta(days=46)).isoformat())
     done = assay("replay", "spec.yaml", "events.parquet", *compared, *change, "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)

@@ -20,7 +20,7 @@ from retrain import jobs
 from retrain.runs import steps
 from retrain.runs.workspace import Workspace
 from tests.retrain import world
-from tests.retrain.runs.test_run import queued
+from tests.retrain.runs.test_run import is_a_signed_champion, queued
 from tests.service import environment
 
 CLOCK = ManualClock(datetime(2026, 1, 5, tzinfo=UTC))
@@ -88,6 +88,7 @@ def test_a_run_goes_on_in_a_copy_and_nothing_of_the_original_changes(home: Path,
     lines = [json.loads(line) for line in Workspace.of(site.settings, run_id).progress.read_text().splitlines()]
     again = [i for i, line in enumerate(lines) if line["phase"] == "load"][1]
     assert next(line["step"] for line in lines[again:] if line["phase"] == "train") > 1  # from the checkpoint
+    is_a_signed_champion(site, run_id)
     site.close()
     if original == "kept":
         assert files(home) == before

@@ -75,6 +75,37 @@ def while_running(site: Site, run_id: UUID, act: Callable[[threading.Thread], No
     assert not thread.is_alive()
 
 
+def is_a_signed_champion(site: Site, run_id: UUID) -> None:
+    """The run of `queued` ended as it should: through all gates, with a signed version and entries in the ledger."""
+    run = world.read(site, run_id)
+    assert run.progress is not None
+    assert run.progress["phase"] == "done"
+    with site.database.read() as db:
+        gates = {g.gate: (g.verdict, g.reason) for g in store.gates(db, run_id)}
+        champion = champion_of(site, db, world.NAME)
+        datasets = store.run_datasets(db, run_id)
+        baseline = newest_reference(db, world.model_id(db))
+    assert {name: verdict for name, (verdict, _) in gates.items()} == dict.fromkeys(
+        ("no_regression", "fairness", "forgetting", "integrity"), "pass"
+    )
+    assert champion.version == "v2"
+    assert set(champion.labels or ()) == {*tiny.OLD, *tiny.NEW}
+    assert world.signed(site, champion)["run"] == str(run_id)
+    assert baseline is not None
+    assert baseline.from_seq == 600
+    assert run.train_dataset_id == datasets["train"].id
+    sources = datasets["train"].provenance["sources"]
+    assert sources[0]["to_seq"] == 600
+    assert {s["table"]: s["delta_version"] for s in sources} == {"router/events": 0, "router/outcomes": 0}
+    order = [k for k in world.kinds(site) if k.startswith(("trigger", "dataset", "run", "gate", "version"))]
+    assert order == [
+        "version.registered", "version.promoted", "trigger.decision", "run.started", *["dataset.registered"] * 3,
+        "version.registered", "run.trained", "run.evaluated", *["gate.result"] * 4, "version.promoted",
+    ]  # fmt: skip
+    assert not Workspace.of(site.settings, run_id).trained.exists()
+
+
+@pytest.mark.slow  # tests/retrain/runs/test_copied_home.py kills the worker with its trainer, and asks for the same end
 def test_a_run_whose_trainer_is_killed_once_goes_on_from_its_checkpoint_and_ends_with_a_signed_champion(
     small: Site, tiny_base: Path, clock: ManualClock
 ) -> None:
@@ -98,31 +129,7 @@ def test_a_run_whose_trainer_is_killed_once_goes_on_from_its_checkpoint_and_ends
     lines = [json.loads(line) for line in work.progress.read_text().splitlines()]
     again = [i for i, line in enumerate(lines) if line["phase"] == "load"][1]
     assert next(line["step"] for line in lines[again:] if line["phase"] == "train") > 1
-    assert run.progress is not None
-    assert run.progress["phase"] == "done"
-    with small.database.read() as db:
-        gates = {g.gate: (g.verdict, g.reason) for g in store.gates(db, run_id)}
-        champion = champion_of(small, db, world.NAME)
-        datasets = store.run_datasets(db, run_id)
-        baseline = newest_reference(db, world.model_id(db))
-    assert {name: verdict for name, (verdict, _) in gates.items()} == dict.fromkeys(
-        ("no_regression", "fairness", "forgetting", "integrity"), "pass"
-    )
-    assert champion.version == "v2"
-    assert set(champion.labels or ()) == {*tiny.OLD, *tiny.NEW}
-    assert world.signed(small, champion)["run"] == str(run_id)
-    assert baseline is not None
-    assert baseline.from_seq == 600
-    assert run.train_dataset_id == datasets["train"].id
-    sources = datasets["train"].provenance["sources"]
-    assert sources[0]["to_seq"] == 600
-    assert {s["table"]: s["delta_version"] for s in sources} == {"router/events": 0, "router/outcomes": 0}
-    order = [k for k in world.kinds(small) if k.startswith(("trigger", "dataset", "run", "gate", "version"))]
-    assert order == [
-        "version.registered", "version.promoted", "trigger.decision", "run.started", *["dataset.registered"] * 3,
-        "version.registered", "run.trained", "run.evaluated", *["gate.result"] * 4, "version.promoted",
-    ]  # fmt: skip
-    assert not Workspace.of(small.settings, run_id).trained.exists()
+    is_a_signed_champion(small, run_id)
 
 
 def test_a_trainer_killed_too_often_fails_the_run_and_the_champion_stays(

@@ -20,6 +20,7 @@ from monitor.site import Site
 from monitor.spec.parse import parse_spec
 from monitor.upkeep.erase_rows import erase_rows
 from monitor.upkeep.export import export
+from tests.databases import SQLITE_FIRST
 from tests.monitor.ingest.otlp.requests import START, TRACE, log, logs, request, span
 
 COLUMNS = {
@@ -77,6 +78,7 @@ PAIRS = {
 ORDERS = [(name, backwards) for name, backwards in itertools.product(PAIRS, (False, True))]
 
 
+@SQLITE_FIRST
 @pytest.mark.parametrize(("name", "backwards"), ORDERS)
 def test_two_spans_of_a_call_in_one_request_are_one_event_with_the_fuller_span(
     shop: Site, name: str, backwards: bool
@@ -93,6 +95,7 @@ def test_two_spans_of_a_call_in_one_request_are_one_event_with_the_fuller_span(
     assert "1 span without an event" in verdict.message
 
 
+@SQLITE_FIRST
 @pytest.mark.parametrize("restarted", [False, True])
 @pytest.mark.parametrize(("name", "backwards"), ORDERS)
 def test_two_spans_of_a_call_in_two_requests_are_one_event(
@@ -120,6 +123,7 @@ def test_two_spans_of_a_call_in_two_requests_are_one_event(
     assert len(stored(shop)) == 1
 
 
+@SQLITE_FIRST
 def test_calls_that_only_look_alike_stay_several_events(shop: Site) -> None:
     root = at(9, 0, 60, {"openinference.span.kind": "CHAIN"})
     steps = [at(i, 10 * i, 10 * i + 9, FULL | {"output.value": f"step {i}"}, parent=root["id"]) for i in (1, 2, 3)]
@@ -129,6 +133,7 @@ def test_calls_that_only_look_alike_stay_several_events(shop: Site) -> None:
     assert len(stored(shop)) == 6
 
 
+@SQLITE_FIRST
 def test_a_call_that_is_tried_twice_under_one_span_of_a_framework_is_two_calls(shop: Site) -> None:
     failed = at(2, 1, 2, CLIENT | {"error.type": "timeout"}, parent=FRAMEWORK["id"], failed=True)
     worked = at(3, 3, 9, CLIENT | {"gen_ai.output.messages": [{"role": "assistant", "content": "Rainy"}]},
@@ -138,6 +143,7 @@ def test_a_call_that_is_tried_twice_under_one_span_of_a_framework_is_two_calls(s
     assert verdict.results["shop-bot"] == {"stored": 2, "merged": 1}
 
 
+@SQLITE_FIRST
 def test_three_spans_within_each_other_are_one_call(shop: Site) -> None:
     router = at(2, 1, 9.5, ASKED | {"output.value": "Rainy"}, parent=FRAMEWORK["id"])
     http = at(4, 2, 8.5, {"http.request.method": "POST"}, parent=router["id"], name="POST")
@@ -148,6 +154,7 @@ def test_three_spans_within_each_other_are_one_call(shop: Site) -> None:
     assert verdict.results["shop-bot"] == {"stored": 1, "merged": 2, "carrier": 1}
 
 
+@SQLITE_FIRST
 def test_equal_ids_of_a_response_are_one_call_and_others_are_several(shop: Site) -> None:
     ids = [{"gen_ai.response.id": one} for one in ("r1", "r1", "r2")]
     spans = [at(i, 0, 5, FULL | of, parent="00000000000000aa") for i, of in enumerate(ids, start=1)]
@@ -180,6 +187,7 @@ def test_texts_of_log_records_reach_the_event_by_the_id_of_either_span(shop: Sit
     assert (event["input"], event["output"], event["input_tokens"]) == ("Weather?", "Rainy", 3.0)
 
 
+@SQLITE_FIRST
 def test_what_the_fuller_span_lacks_is_taken_from_the_other(shop: Site) -> None:
     tokens = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "m", "gen_ai.usage.input_tokens": 7}
     texts = FRAMEWORK | {"attributes": ASKED | {"output.value": "Rainy", "llm.model_name": "m"}}
@@ -190,6 +198,7 @@ def test_what_the_fuller_span_lacks_is_taken_from_the_other(shop: Site) -> None:
     assert [(e["output"], e["input_tokens"]) for e in stored(shop)] == [("Rainy", 7.0)] * 2
 
 
+@SQLITE_FIRST
 def test_an_export_has_the_fuller_record_and_the_number_of_events_stays(shop: Site) -> None:
     send(shop, STARTED)
     send(shop, at(5, 20, 21, FULL))
@@ -201,6 +210,7 @@ def test_an_export_has_the_fuller_record_and_the_number_of_events_stays(shop: Si
     assert reached["output"].to_list() == ["Rainy"]
 
 
+@SQLITE_FIRST
 def test_the_event_of_a_call_is_another_span_where_the_fuller_one_does_not_fit(shop: Site) -> None:
     odd = FRAMEWORK | {"attributes": FRAMEWORK["attributes"] | {"gen_ai.usage.input_tokens": "many"}}
     verdict = send(shop, odd, INNER, scopes="ab")
@@ -208,6 +218,7 @@ def test_the_event_of_a_call_is_another_span_where_the_fuller_one_does_not_fit(s
     assert verdict.rejected == 1
 
 
+@SQLITE_FIRST
 def test_every_span_is_counted_and_the_sender_is_told(shop: Site) -> None:
     carrier = at(2, 1, 2, {"http.request.method": "POST"}, name="POST", parent="0000000000000001")
     carrier["attributes"].pop("gen_ai.operation.name")
@@ -248,6 +259,7 @@ def test_an_erasure_removes_the_fuller_record_of_a_person_too(site: Site) -> Non
     assert site.events.table("shop", "replacements").snapshot().rows == 0
 
 
+@SQLITE_FIRST
 def test_a_trace_of_thousands_of_calls_costs_each_of_its_spans_the_same(shop: Site) -> None:
     """Each span was compared with every call of its trace: the second two thousand took 10 s of CPU, now 0.6 s."""
     for first in (1, 2001):

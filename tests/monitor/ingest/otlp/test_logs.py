@@ -21,6 +21,7 @@ from monitor.ingest.receive import store_rows, target_of
 from monitor.service import apply_spec
 from monitor.site import Site, open_site
 from monitor.spec.parse import parse_spec
+from tests.databases import SQLITE_FIRST
 from tests.monitor.ingest.otlp.requests import START, TRACE, as_json, log, logs, request
 from tests.monitor.ingest.otlp.requests import span as chat
 from tests.monitor.ingest.otlp.test_receive import send
@@ -76,6 +77,7 @@ def answered(of: int = 1, text: str = "hello", **more: Any) -> Any:
     return log(of, "gen_ai.choice", message, **more)
 
 
+@SQLITE_FIRST
 def test_texts_that_come_after_their_span_are_in_its_event(shop: Site) -> None:
     send(shop, chat(1), chat(2))
     verdict = tell(shop, asked(), answered())
@@ -92,6 +94,7 @@ def test_texts_that_come_before_their_span_are_in_its_event(shop: Site) -> None:
     assert texts(shop, 2) == (None, None)
 
 
+@SQLITE_FIRST
 def test_question_and_answer_may_come_on_both_sides_of_their_span(shop: Site) -> None:
     tell(shop, asked())
     send(shop, chat(1))
@@ -101,6 +104,7 @@ def test_question_and_answer_may_come_on_both_sides_of_their_span(shop: Site) ->
     assert texts(shop) == ("hi?", "hello")
 
 
+@SQLITE_FIRST
 def test_texts_reach_events_that_lie_in_the_lake_and_nothing_else_of_them_changes(shop: Site) -> None:
     send(shop, *(chat(i) for i in range(1, 20)))
     shop.events.settle("shop")
@@ -137,6 +141,7 @@ def test_a_race_of_span_and_texts_is_settled_by_the_next_sweep(shop: Site) -> No
     assert sweep(shop) == 0
 
 
+@SQLITE_FIRST
 def test_the_last_turn_counts_even_if_an_earlier_one_comes_in_a_later_request(shop: Site) -> None:
     send(shop, chat(1))
     tell(shop, asked(text="second", time=START + 20))
@@ -148,12 +153,14 @@ def test_the_last_turn_counts_even_if_an_earlier_one_comes_in_a_later_request(sh
     assert texts(shop)[0] == "third"
 
 
+@SQLITE_FIRST
 def test_what_the_span_says_itself_stays(shop: Site) -> None:
     send(shop, chat(1, {"input.value": "of the span", "gen_ai.usage.input_tokens": 12}))
     tell(shop, asked(), answered())
     assert texts(shop) == ("of the span", "hello")
 
 
+@SQLITE_FIRST
 def test_one_record_with_all_messages_gives_texts_tokens_and_finish_reason(shop: Site) -> None:
     said = {
         "gen_ai.operation.name": "chat", "gen_ai.response.finish_reasons": ["stop"], "gen_ai.usage.input_tokens": 12,
@@ -171,6 +178,7 @@ def test_one_record_with_all_messages_gives_texts_tokens_and_finish_reason(shop:
         assert {key: found[key] for key in wanted} == wanted
 
 
+@SQLITE_FIRST
 @pytest.mark.parametrize(
     "record",
     [
@@ -189,6 +197,7 @@ def test_every_spelling_of_a_message_is_read(shop: Site, record: Any) -> None:
     assert texts(shop)[0] == "hi?"
 
 
+@SQLITE_FIRST
 def test_a_call_of_a_tool_beside_its_message_is_the_answer(shop: Site) -> None:
     call = {"id": "call_1", "type": "function", "function": {"name": "get_weather", "arguments": "{}"}}
     choice = {"index": 0, "finish_reason": "tool_calls", "message": {"content": None}, "tool_calls": [call]}
@@ -197,6 +206,7 @@ def test_a_call_of_a_tool_beside_its_message_is_the_answer(shop: Site) -> None:
     assert "get_weather" in texts(shop)[1]
 
 
+@SQLITE_FIRST
 def test_of_several_answers_the_first_counts(shop: Site) -> None:
     second = log(1, "gen_ai.choice", {"index": 1, "message": {"content": "another"}}, time=START + 10)
     send(shop, chat(1))
@@ -211,12 +221,14 @@ def test_a_text_may_hold_any_character(shop: Site) -> None:
     assert texts(shop)[0] == odd
 
 
+@SQLITE_FIRST
 def test_json_is_read_like_protobuf(shop: Site) -> None:
     send(shop, chat(1))
     receive_logs(shop, as_json(logs(asked(), answered())), JSON, IDENTITY)
     assert texts(shop) == ("hi?", "hello")
 
 
+@SQLITE_FIRST
 def test_other_log_records_are_counted_and_not_stored(shop: Site) -> None:
     send(shop, chat(1))
     verdict = tell(shop, log(None, "", "GET /health 200"), log(1, "", {"content": "hi?"}), log(1, "session.start"))
@@ -227,6 +239,7 @@ def test_other_log_records_are_counted_and_not_stored(shop: Site) -> None:
     assert tell(shop).message == ""
 
 
+@SQLITE_FIRST
 def test_a_record_that_names_no_span_or_no_known_service_is_refused(shop: Site) -> None:
     verdict = tell(shop, log(None, "gen_ai.user.message", "hi?"), log("0" * 16, "gen_ai.user.message", "hi?"))
     assert verdict.rejected == 2
@@ -236,6 +249,7 @@ def test_a_record_that_names_no_span_or_no_known_service_is_refused(shop: Site) 
     assert "service 'nobody', 1 log record: no model takes them" in other.message
 
 
+@SQLITE_FIRST
 def test_personal_data_is_replaced_before_a_text_waits(site: Site) -> None:
     declare(site, redact={"question": ["email"]})
     tell(site, asked(text="write to ada@example.com"))
@@ -245,6 +259,7 @@ def test_personal_data_is_replaced_before_a_text_waits(site: Site) -> None:
     assert texts(site)[0].startswith("write to [email:")
 
 
+@SQLITE_FIRST
 def test_each_model_of_a_service_gets_the_texts_of_its_own_spans(site: Site) -> None:
     for name in ("north", "south"):
         declare(site, name, traces={"where": {"app.tenant": name}})
@@ -294,6 +309,7 @@ def test_sending_again_changes_nothing(shop: Site) -> None:
     assert shop.events.extent("shop").rows == 1
 
 
+@SQLITE_FIRST
 def test_a_value_that_does_not_fit_its_column_is_told(site: Site) -> None:
     declare(site, traces={"columns": {"input_tokens": "app.count"}})
     said = {"app.count": "many", "gen_ai.input.messages": "hi?"}
@@ -302,6 +318,7 @@ def test_a_value_that_does_not_fit_its_column_is_told(site: Site) -> None:
     assert "model shop: input_tokens: is a string" in verdict.message
 
 
+@SQLITE_FIRST
 def test_texts_of_a_span_that_was_merged_into_the_event_of_its_call_reach_that_event(shop: Site) -> None:
     """Two instrumentors on one call: the log records name the inner span, the outer one is the event."""
     inner = chat(2, {"gen_ai.response.id": "r1"}, parent=f"{1:016x}")
@@ -313,6 +330,7 @@ def test_texts_of_a_span_that_was_merged_into_the_event_of_its_call_reach_that_e
         assert text_counts(db)["shop"] == (0, 0)
 
 
+@SQLITE_FIRST
 @pytest.mark.parametrize("before", [False, True])
 def test_an_evaluation_that_comes_as_a_log_record_is_an_outcome_of_its_span(shop: Site, before: bool) -> None:
     score = {"gen_ai.evaluation.name": "relevance", "gen_ai.evaluation.score.value": 0.75}
@@ -329,6 +347,7 @@ def test_an_evaluation_that_comes_as_a_log_record_is_an_outcome_of_its_span(shop
     assert sweep(shop) == 0
 
 
+@SQLITE_FIRST
 def test_an_evaluation_that_does_not_fit_is_told(shop: Site) -> None:
     label = {"gen_ai.evaluation.name": "relevance", "gen_ai.evaluation.score.label": "good"}
     verdict = tell(shop, log(1, "gen_ai.evaluation.result", None, label))
