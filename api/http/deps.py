@@ -41,6 +41,14 @@ Db = Annotated[Session, Depends(_write, scope="function")]
 ReadDb = Annotated[Session, Depends(_read, scope="function")]
 
 
+class UnfitTextError(ValueError):
+    """A text of a body has characters that cannot be stored; `field` is its place, empty for a key of the body."""
+
+    def __init__(self, reason: str, field: str) -> None:
+        super().__init__(reason)
+        self.field = field
+
+
 class In(BaseModel):
     """Base of request models; unknown fields are refused, and so are characters that no text may have."""
 
@@ -51,7 +59,7 @@ class In(BaseModel):
     def _storable(cls, given: Any) -> Any:
         for name, text in texts_of(given):
             if reason := unfit(text):
-                raise ValueError(f"{name or 'a key'} {reason}")
+                raise UnfitTextError(reason if name else f"a key {reason}", name)
         return given
 
 

@@ -40,6 +40,8 @@ STATUS_BY_CODE: Final[Mapping[str, int]] = {
 # OTLP clients read errors as google.rpc.Status, and retry only after 429, 502, 503 and 504.
 OTLP_PATHS: Final = ("/v1/traces", "/v1/logs")
 OTLP_RETRYABLE_CODES: Final = {"store_full", "conflict", "body_stalled"}
+MAX_QUOTED_CHARS: Final = 2_000  # of one text of a problem: it may quote what was sent
+MAX_QUOTED_ITEMS: Final = 100
 _RESERVED_MEMBERS: Final = {"type", "title", "status", "detail", "code", "instance"}
 
 
@@ -73,20 +75,32 @@ def problem(
     facts: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Response:
+    detail = _short(detail)
     if request.url.path in OTLP_PATHS:
         return _otlp_status(request, 503 if code in OTLP_RETRYABLE_CODES else status, detail, headers)
     document = {
-        **{name: value for name, value in (facts or {}).items() if name not in _RESERVED_MEMBERS},
+        **_short({name: value for name, value in (facts or {}).items() if name not in _RESERVED_MEMBERS}),
         "type": f"urn:assay:problem:{code}",
         "title": HTTPStatus(status).phrase,
         "status": status,
         "detail": detail,
         "code": code,
-        "instance": quote(request.url.path),
+        "instance": _short(quote(request.url.path)),
     }
     # A name that a client made up may hold half of a surrogate pair, which has no bytes.
     content = json.dumps(jsonable_encoder(document), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return Response(content.encode(errors="replace"), status, dict(headers or {}), MEDIA_TYPE)
+
+
+def _short(value: Any) -> Any:
+    """A value as a problem quotes it: what was sent may be a megabyte, and nobody reads that back."""
+    if isinstance(value, str):
+        return value if len(value) <= MAX_QUOTED_CHARS else f"{value[:MAX_QUOTED_CHARS]}..."
+    if isinstance(value, Mapping):
+        return {name: _short(part) for name, part in list(value.items())[:MAX_QUOTED_ITEMS]}
+    if isinstance(value, list | tuple):
+        return [_short(part) for part in value[:MAX_QUOTED_ITEMS]]
+    return value
 
 
 def _otlp_status(request: Request, status: int, detail: str, headers: Mapping[str, str] | None) -> Response:
@@ -136,6 +150,8 @@ def _one(found: Mapping[str, Any]) -> dict[str, Any]:
     where: Sequence[Any] = found["loc"]
     field = ".".join(str(part) for part in where[1:]) or str(where[0])
     reason = str(found["msg"]).removeprefix("Value error, ")
+    named = getattr(found.get("ctx", {}).get("error"), "field", None)  # of a check that looks at the whole body
+    field = ".".join(part for part in (*(map(str, where[1:])), named) if part) if named else field
     if found["type"] == "extra_forbidden":
         reason = "unknown field; leave it out"
     value = None if found["type"] in ("missing", "json_invalid") else repr(found.get("input"))[:200]

@@ -6,6 +6,7 @@ Decision 0016 has the figures and the alternatives.
 import asyncio
 import json
 from typing import Any, Final
+from weakref import WeakSet
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
@@ -38,6 +39,7 @@ class BoundedProtocol(HttpToolsProtocol):
     """
 
     _head_bytes = 0  # received since a head, a part of a body or a request last ended
+    _arrived = 0  # _head_bytes with what has just been received
     _in_head = True
     _progressed = False  # one of these ended within the bytes just received
     _waits_since = 0.0  # since when the head, or the end of a body that was answered, is due; 0: nothing is
@@ -48,6 +50,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def __init__(self, *given: Any, limits: ServerSettings, **named: Any) -> None:
         super().__init__(*given, **named)
         self._limits = limits
+        self._cycles: WeakSet[RequestResponseCycle] = WeakSet()  # several where a client does not wait for answers
         self._check_s = min(1.0, limits.head_s / 4, limits.stalled_body_s / 4)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
@@ -58,6 +61,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._check is not None:
             self._check.cancel()
+        for cycle in self._cycles:  # uvicorn tells the newest only, and one before it would write to what is closed
+            cycle.disconnected = True
         super().connection_lost(exc)
 
     def _look(self) -> None:
@@ -88,19 +93,29 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._progressed = False
+        self._arrived = self._head_bytes + len(data)
         super().data_received(data)
         self._head_bytes = 0 if self._progressed else self._head_bytes + len(data)
         if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self.transport.write(_RESPONSE)
             self.transport.close()
 
+    def send_400_response(self, msg: str) -> None:
+        if self._in_head and not self._progressed and self._arrived > MAX_HEAD_BYTES:  # a target the parser cannot hold
+            self.transport.write(_RESPONSE)
+            self.transport.close()
+        else:
+            super().send_400_response(msg)
+
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._in_head:  # a trailer is dropped; uvicorn would append it to the headers
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        super().on_headers_complete()  # raises on a target that it cannot read: the head has not ended then
         self._in_head, self._progressed = False, True
-        super().on_headers_complete()
+        if self.cycle is not None:
+            self._cycles.add(self.cycle)
 
     def on_body(self, body: bytes) -> None:
         self._progressed = True

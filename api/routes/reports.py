@@ -22,7 +22,7 @@ class ReportIn(In):
     kind: str = "audit"
     from_: Moment = Field(alias="from")
     to: Moment
-    regimes: tuple[str, ...] = ()
+    regimes: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = Field((), max_length=20)
 
 
 class ReportOut(Out):

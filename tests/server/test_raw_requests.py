@@ -176,6 +176,15 @@ def test_headers_without_end_are_cut_off_before_they_are_kept(service: Service, 
     assert _memory_mb(service.process.pid) < before + 60
 
 
+def test_a_target_that_is_longer_than_a_head_may_be_is_answered_431(service: Service) -> None:
+    assert exchange(service, b"GET /healthz?" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n").status == 431
+
+
+def test_a_client_that_asks_on_and_hangs_up_is_no_failure_of_the_service(service: Service) -> None:
+    answer = exchange(service, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 3000, half_closed=True)
+    assert answer.status in (200, None)  # and the log holds no unhandled error, see `service`
+
+
 @pytest.mark.parametrize("unit", [b"a" * 65536, b"b\r\nX-A: " * 8192], ids=["a trailer", "trailers"])
 def test_trailers_without_end_are_cut_off_at_once(service: Service, unit: bytes) -> None:
     answer = send(service, EVENTS, [JSON, CHUNKED], b"1\r\n[\r\n0\r\nX-A: " + unit * 10)

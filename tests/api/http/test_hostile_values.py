@@ -36,6 +36,7 @@ WHOLE_BODIES = {
     "digits": b'{"limit": ' + b"9" * 6000 + b"}", "levels": b"[" * 100_000, "not UTF-8": b'{"a": "\xff"}',
     "NaN": b'{"a": NaN}', "a pair's half as a key": b'{"\\ud800": 1}', "empty": b"", "a list": b"[]",
 }  # fmt: skip
+DAY = {"from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"}
 
 
 @pytest.fixture
@@ -200,3 +201,24 @@ def test_a_report_that_is_not_built_yet_is_a_conflict_and_no_fault_of_the_servic
     assert asked.status_code == 202, asked.text
     answer = client.get(f"/api/v1/reports/{asked.json()['id']}.pdf")
     assert (answer.status_code, answer.json()["code"], answer.json()["state"]) == (409, "report_not_ready", "queued")
+
+
+@SQLITE_ONLY
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("mutes", {"model": "x" * 300_000, "reason": "r"}, None),
+        ("models/support-intents/reports", {"kind": "x" * 300_000, **DAY}, "kind"),
+        ("models/support-intents/reports", {"regimes": ["x" * 300_000], **DAY}, "regimes.0"),
+        ("keys", {"name": "a\0b", "role": "viewer"}, "name"),
+        ("models/support-intents/reports", {"regimes": ["a\0b"], **DAY}, "regimes[0]"),
+    ],
+)  # fmt: skip
+def test_an_answer_names_the_field_and_quotes_little(
+    client: TestClient, path: str, body: Any, field: str | None
+) -> None:
+    answer = client.post(f"/api/v1/{path}", json=body)
+    found = answer.json()
+    assert answer.status_code in (404, 422)
+    assert len(answer.content) < 10_000
+    assert field is None or field in (found.get("field"), found.get("problems", [{}])[0].get("field"))
