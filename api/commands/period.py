@@ -84,7 +84,9 @@ def _at(field: str, text: str, zone: ZoneInfo, *, last: bool) -> datetime:
         at = datetime.fromisoformat(text)
         if at.tzinfo is not None:
             return at.astimezone(UTC)
-    except (ValueError, OverflowError):
+    except OverflowError as error:
+        raise _beyond_the_calendar(field, text) from error
+    except ValueError:
         pass
     raise InvalidError(
         f"{field}: {text!r} is neither a day such as 2026-07-01 nor a time with its zone such as 2026-07-01T12:00:00Z",
@@ -100,10 +102,20 @@ def _quarter(text: str, now: datetime, zone: ZoneInfo) -> tuple[datetime, dateti
         year, number = int(found[1]), int(found[2])
     else:
         raise InvalidError(f"quarter: {text!r} is not a quarter; write 2026Q3, or last", field="quarter", value=text)
-    begin = datetime(year, 3 * number - 2, 1, tzinfo=zone).astimezone(UTC)
+    try:
+        begin = datetime(year, 3 * number - 2, 1, tzinfo=zone).astimezone(UTC)
+    except OverflowError as error:
+        raise _beyond_the_calendar("quarter", text) from error
     if begin >= now:
         raise InvalidError(f"quarter: {text} has not begun", field="quarter", value=text)
     if (year, number) == (9999, 4):
         return begin, now
     end = datetime(year + number // 4, 3 * (number % 4) + 1, 1, tzinfo=zone).astimezone(UTC)
     return begin, min(end, now)
+
+
+def _beyond_the_calendar(field: str, text: str) -> InvalidError:
+    return InvalidError(
+        f"{field}: {text!r} lies at an end of the calendar, beyond which UTC has no time; give one from 1700 to 9998",
+        field=field, value=text,
+    )  # fmt: skip
