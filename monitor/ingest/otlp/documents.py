@@ -67,7 +67,11 @@ def _found(value: Any, keys: Sequence[str], depth: int) -> Iterable[Mapping[str,
 def _is_document(value: Mapping[str, Any], *, asked: bool) -> bool:
     if value.keys() & _MARKS or _is_message(value) or ("model" in value and len(value) > 1):
         return True
-    return not asked and ("error" in value or (isinstance(value.get("output"), list) and "id" in value))
+    if asked:
+        return False
+    if "error" in value or (isinstance(message := value.get("message"), dict) and _is_message(message)):
+        return True
+    return isinstance(value.get("output"), list) and "id" in value
 
 
 def _is_message(value: Mapping[str, Any]) -> bool:

@@ -16,6 +16,7 @@ from monitor.ingest.otlp.spans import Span
 Getter = Callable[[Span], Any]
 _NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _CLASS: Final = re.compile(r"<class '([\w.]+)'>")  # of Python, where its name was meant
+_CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")  # before a capital, as in `toolUse`
 _FLAT_REASON: Final = re.compile(r"gen_ai\.completion\.\d+\.finish_reason", re.ASCII)
 
 ATTRIBUTES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -39,7 +40,8 @@ ATTRIBUTES: Final[Mapping[str, tuple[str, ...]]] = {
         "gen_ai.usage.input_tokens_details.cached_tokens",
         "gen_ai.usage.prompt_tokens_details.cached_tokens", "gen_ai.usage.input_token_details.cache_read",
         "gen_ai.usage.input_tokens.cached", "llm.usage.cache_read_input_tokens", "llm.usage.cached_tokens",
-        "llm.token_count.prompt_details.cached",
+        "llm.token_count.prompt_details.cached", "llm.usage.prompt_tokens_details.cached_tokens",
+        "gen_ai.usage.details.cached_content_tokens",
     ),
     "reasoning_tokens": (
         "gen_ai.usage.reasoning.output_tokens", "gen_ai.usage.reasoning_tokens",
@@ -48,6 +50,8 @@ ATTRIBUTES: Final[Mapping[str, tuple[str, ...]]] = {
         "gen_ai.usage.completion_tokens_details.reasoning_tokens",
         "gen_ai.usage.output_token_details.reasoning", "gen_ai.usage.output_tokens.reasoning",
         "gen_ai.usage.reasoning_output_tokens", "llm.usage.reasoning_tokens",
+        "llm.usage.completion_tokens_details.reasoning_tokens", "gen_ai.usage.details.thoughts_tokens",
+        "gen_ai.usage.thoughts_tokens",
     ),
     "temperature": ("gen_ai.request.temperature", "llm.request.temperature"),
     "agent": ("gen_ai.agent.name", "agent.name"),
@@ -61,7 +65,7 @@ ATTRIBUTES: Final[Mapping[str, tuple[str, ...]]] = {
 _COST: Final = (
     "llm.cost.total", "gen_ai.usage.cost", "gen_ai.usage.total_cost", "gen_ai.cost.total_cost", "gen_ai.cost.total",
     "gen_ai.usage.cost.total", "gen_ai.usage.cost_usd", "gen_ai.cost", "gen_ai.cost.amount", "operation.cost",
-    "llm.usage.cost", "llm.usage.total_cost", "llm.cost",
+    "llm.usage.cost", "llm.usage.total_cost", "llm.cost", "gen_ai.response.cost", "litellm.response_cost",
 )  # fmt: skip
 _COST_PARTS: Final = (
     ("llm.cost.prompt", "llm.cost.completion"), ("gen_ai.usage.input_cost", "gen_ai.usage.output_cost"),
@@ -141,7 +145,8 @@ def _finish_reason(span: Span) -> Any:
         value = next((one for one in value if one), None)
     if not isinstance(value, str):
         return value
-    plain = value.strip().rpartition(".")[2].lower()  # of an enumeration: `FinishReason.STOP`
+    plain = value.strip().rpartition(".")[2]  # of an enumeration: `FinishReason.STOP`
+    plain = _CAMEL.sub("_", plain).replace("-", "_").lower().removeprefix("finish_reason_")
     return _ONE_SPELLING.get(plain, plain) or None
 
 

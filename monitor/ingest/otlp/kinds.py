@@ -16,7 +16,8 @@ _OPERATIONS: Final[Mapping[str, SpanKind]] = {
 _WORDS: Final[tuple[tuple[str, SpanKind], ...]] = (
     ("embed", "embedding"), ("rerank", "reranker"), ("moderat", "guardrail"), ("guard", "guardrail"),
     ("vector_store", "retriever"), ("retriev", "retriever"), ("agent", "agent"), ("tool", "tool"),
-    ("workflow", "chain"), ("evaluat", "evaluator"), ("fine_tun", "other"), ("batch", "other"), ("file", "other"),
+    ("workflow", "chain"), ("evaluat", "evaluator"), ("chat", "llm"), ("completion", "llm"),
+    ("fine_tun", "other"), ("batch", "other"), ("file", "other"),
     ("cache", "other"),
 )  # fmt: skip
 _KINDS: Final[Mapping[str, SpanKind]] = {
@@ -33,10 +34,14 @@ _TRANSPORT: Final = (
     "http.", "url.", "db.", "rpc.", "cache.", "redis.", "messaging.", "net.", "retry.", "guard.", "guardrail.",
     "guardrails.", "ratelimit.", "faas.", "aws.", "peer.",
 )  # fmt: skip
+# Among these, what a call says of its own request: the status of a refusal, the id of a guard that the provider runs.
+_OF_THE_CALL: Final = ("http.response.", "http.status", "net.peer.", "aws.")
+_METHOD: Final = ("http.request.method", "http.method", "db.system", "db.system.name")
 _TRANSPORT_NAME: Final = re.compile(
-    r"(?<![a-z])(get|post|put|patch|delete|head|options|https?|cache|caching|redis|memcached?|retry|retries|attempt|guard"
-    r"|guardrails?|rate.?limit(er)?|dns|tcp|tls|connect)(?![a-z])",
-    re.IGNORECASE,
+    r"(?:HTTPS? )?(?:GET|POST|PUT|PATCH|DELETE|HEAD|OPTIONS)(?![a-zA-Z_-])|(?:get|post|put|patch|delete)\Z"
+    r"|.*(?<![a-z])(?i:https?|cache|caching|redis|memcached?|retry|retries|attempt|guard|guardrails?|rate.?limit(?:er)?|dns|tcp"
+    r"|tls|connect)(?![a-z])",
+    re.DOTALL,
 )
 # What only the call itself knows.
 _EVIDENCE: Final = (
@@ -71,12 +76,12 @@ def _kind(attributes: Attributes, name: str) -> SpanKind:
     operation = next((found for key in _OPERATION if isinstance(found := attributes.get(key), str) and found), None)
     if operation is not None:
         kind = _of_operation(operation)
-        return "other" if kind == "llm" and _is_request(attributes, name) else kind
+        return "other" if kind == "llm" and _is_request(attributes, name, operation) else kind
     if any(attributes.get(key) for key in _NAMED):
         return "llm" if _has_model(attributes) and _has_evidence(attributes) else "other"
     if not _has_model(attributes):
         return "other"
-    carries = _TRANSPORT_NAME.search(name) is not None or any(key.startswith(_TRANSPORT) for key in attributes)
+    carries = _TRANSPORT_NAME.match(name) is not None or _has_transport(attributes)
     return "other" if carries and not _has_evidence(attributes) else "llm"
 
 
@@ -87,10 +92,17 @@ def _of_operation(operation: str) -> SpanKind:
     return next((kind for word, kind in _WORDS if word in operation), "llm")
 
 
-def _is_request(attributes: Attributes, name: str) -> bool:
+def _is_request(attributes: Attributes, name: str, operation: str) -> bool:
     """Whether a span is the HTTP request, or the query of a cache, on which a call's attributes were copied."""
-    sent = any(attributes.get(key) for key in ("http.request.method", "http.method", "db.system", "db.system.name"))
-    return sent and _TRANSPORT_NAME.search(name) is not None and not _has_evidence(attributes)
+    if _TRANSPORT_NAME.match(name) is not None:
+        return _has_transport(attributes) and not _has_evidence(attributes)
+    if not any(attributes.get(key) for key in _METHOD) or name.lower().startswith(operation.lower()):
+        return False  # a call is named by its operation
+    return not _has_evidence(attributes)
+
+
+def _has_transport(attributes: Mapping[str, Any]) -> bool:
+    return any(key.startswith(_TRANSPORT) and not key.startswith(_OF_THE_CALL) for key in attributes)
 
 
 def _has_model(attributes: Mapping[str, Any]) -> bool:

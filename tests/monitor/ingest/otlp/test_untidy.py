@@ -49,6 +49,10 @@ CONVERSATIONS: dict[str, tuple[dict[str, Any], Any, Any]] = {
     "a request in no known shape": (
         {"input.value": '{"model": "m", "temperature": 1}', "output.value": '{"object": "list", "data": []}'},
         None, None),
+    "a whole response of Cohere": (
+        {"input.value": REQUEST, "output.value": json.dumps({"id": "c", "finish_reason": "COMPLETE",
+         "message": {"role": "assistant", "content": [{"type": "text", "text": "Rainy"}]}})},
+        "Weather?", "Rainy"),
     "a whole request and response of OpenAI": (
         {"input.value": REQUEST, "output.value": json.dumps({"id": "chatcmpl-1", "object": "chat.completion",
          "choices": [{"message": {"role": "assistant", "content": "Rainy"}}, {"message": {"content": "Dry"}}]})},
@@ -160,6 +164,25 @@ def test_a_call_of_a_model_is_known_whatever_its_operation_is_called(attributes:
     assert kind_of(spans(made)[0]) == kind
 
 
+@pytest.mark.parametrize(
+    ("name", "attributes", "kind"),
+    [
+        ("chat m", {"http.response.status_code": 429, "error.type": "429"}, "llm"),
+        ("openai.chat", {"http.status_code": 500}, "llm"),
+        ("get_answer", {}, "llm"),
+        ("post-process", {}, "llm"),
+        ("batch_completion", {"gen_ai.operation.name": "batch_completion"}, "llm"),
+        ("/v1/chat/completions", {"gen_ai.operation.name": "chat", "http.request.method": "POST"}, "other"),
+        ("chat m", {"gen_ai.operation.name": "chat", "http.request.method": "POST"}, "llm"),
+        ("cache lookup", {"gen_ai.operation.name": "chat", "cache.hit": False}, "other"),
+    ],
+)
+def test_a_call_that_was_refused_stays_a_call(name: str, attributes: dict[str, Any], kind: str) -> None:
+    made = one({}, name=name)
+    made.attributes = {"gen_ai.request.model": "m", **attributes}
+    assert kind_of(made) == kind
+
+
 @pytest.mark.parametrize("name", ["POST", "cache.get", "redis GET", "retry 2", "guard: pii", "guardrail_check"])
 def test_a_span_that_only_carries_the_name_of_a_model_is_no_call(name: str) -> None:
     made = span(1, name=name)
@@ -177,6 +200,10 @@ def test_a_span_that_only_carries_the_name_of_a_model_is_no_call(name: str) -> N
         ("finish_reason", {"gen_ai.response.finish_reasons": "['tool_calls']"}, "tool_calls"),
         ("finish_reason", {"llm.response.finish_reason": "FinishReason.MAX_TOKENS"}, "length"),
         ("finish_reason", {"gen_ai.response.finish_reasons": []}, None),
+        ("finish_reason", {"gen_ai.response.finish_reasons": ["toolUse"]}, "tool_calls"),
+        ("finish_reason", {"gen_ai.response.finish_reasons": ["content-filter"]}, "content_filter"),
+        ("finish_reason", {"gen_ai.response.finish_reasons": ["FINISH_REASON_STOP"]}, "stop"),
+        ("reasoning_tokens", {"gen_ai.usage.details.thoughts_tokens": 5}, 5),
         ("finish_reason", {"gen_ai.completion.1.finish_reason": "end_turn"}, "stop"),
         ("finish_reason", {"gen_ai.output.messages": '[{"role": "assistant", "finish_reason": "stop"}]'}, "stop"),
         ("cost_usd", {"gen_ai.cost.total_cost": 0.25}, 0.25),
