@@ -23,6 +23,7 @@ from monitor.ingest.media import NDJSON
 from monitor.ingest.plausible_times import history_span, to_micros
 from monitor.ingest.receive import Body, read_rows
 from monitor.ingest.row_schema import events_of, outcomes_of
+from monitor.ingest.validate import no_outcome
 from monitor.spec.columns import Column
 from monitor.spec.event_times import FIRST_TIME, EventTimes
 from monitor.spec.model import ModelSpec
@@ -80,7 +81,7 @@ def read_outcomes(path: Path, spec: ModelSpec, *, now: datetime) -> ReplayInput:
     """Read outcomes: `event_id`, `ts` (time of arrival) and outcome columns; raises as `read_events` does."""
     # In production an outcome has no time: it counts from its arrival. Here it is an event that has only outcomes.
     late = _as_inputs(spec, spec.outcome_columns)
-    plan, read = UploadPlan(late, constants={"version": "-"}), _Reader(path, late)
+    plan, read = UploadPlan(late, constants={"version": "-"}), _Reader(path, late, demanded=tuple(spec.outcome_columns))
     wanted = ", ".join(spec.outcome_columns) or "the spec declares none"
     for source in sources(str(path)):
         names = column_names(source)
@@ -112,10 +113,14 @@ def _as_inputs(spec: ModelSpec, columns: Mapping[str, Column]) -> ModelSpec:
 
 
 class _Reader:
-    """Collects the rows of the files at a path."""
+    """Collects the rows of the files at a path.
 
-    def __init__(self, path: Path, spec: ModelSpec) -> None:
+    A JSON row without any of the `demanded` columns is rejected; in a file with columns it is one that still waits.
+    """
+
+    def __init__(self, path: Path, spec: ModelSpec, *, demanded: Sequence[str] = ()) -> None:
         self.name, self._times, self._unit = path.name, spec.times, ""
+        self._demanded = demanded
         spec = spec.model_copy(update={"times": EventTimes(earliest=FIRST_TIME)})  # judged when all rows are known
         self.present: set[str] = set()  # columns that a file has, by their new names
         self._targets = {"events": events_of(spec)}
@@ -157,6 +162,8 @@ class _Reader:
                     self._reject(source, body.rows[row.line - 1] + before, row.field, row.reason)
                 lines = pl.Series(LINE_COLUMN, body.rows, dtype=pl.Int64) + before
                 found[body.kind].append(checked.frame.with_columns(lines.gather([n - 1 for n in checked.lines])))
+        if source.format == "ndjson" and self._demanded:
+            found["events"] = [self._with_demanded(source, frame) for frame in found["events"]]
         if found["events"]:
             self._frames.append((source, _joined(found["events"], found["outcomes"])))
 
@@ -181,6 +188,12 @@ class _Reader:
         done = frozenset(taken)
         rest = [None if batch.first + i in done else line for i, line in enumerate(lines)]
         return replace(batch, content=rest)
+
+    def _with_demanded(self, source: UploadSource, frame: pl.DataFrame) -> pl.DataFrame:
+        empty = frame.select(pl.all_horizontal(pl.col(self._demanded).is_null())).to_series()
+        for line in frame[LINE_COLUMN].filter(empty):
+            self._reject(source, line, None, no_outcome(self._demanded))
+        return frame.filter(~empty)
 
     def _reject(self, source: UploadSource, line: int, name: str | None, reason: str) -> None:
         """Note a row; of a row whose event and outcome are both rejected, the event counts."""

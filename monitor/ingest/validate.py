@@ -1,7 +1,7 @@
 """Turn JSON objects into a typed frame: columns are checked as a whole, and value by value only if one does not fit."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import NoneType
@@ -98,8 +98,13 @@ def check_outcomes(spec: ModelSpec, rows: Rows) -> CheckedRows:
     _check_id(batch, columns["event_id"])
     empty = pl.select(pl.all_horizontal([columns[name].is_null() for name in declared])).to_series()
     for position in empty.arg_true().to_list():
-        batch.refuse(position, None, f"the row has no outcome; give at least one of: {', '.join(declared)}")
+        batch.refuse(position, None, no_outcome(declared))
     return batch.finish(columns, rows.rejected)
+
+
+def no_outcome(declared: Iterable[str]) -> str:
+    """The reason for refusing a row without any outcome."""
+    return f"the row has no outcome; give at least one of: {', '.join(declared)}"
 
 
 def outcome_columns(spec: ModelSpec) -> dict[str, ColumnType]:

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from api.replay.input import read_events
+from api.replay.input import read_events, read_outcomes
 from api.replay.replay_file import replay_file
 from api.upload.batches import batches
 from api.upload.files import sources
@@ -136,6 +136,20 @@ def test_replay_does_with_each_line_what_ingest_does(tmp_path: Path) -> None:
     assert (colours, stored["e4"]["colour"]) == (["7", "7", "7"], "true")
     assert stored[f"e{by_name['a pair of surrogates'] - 1}"]["body"] == "😀 é\n\\u0041"
     assert stored[f"e{by_name['an outcome as a number'] - 1}"]["truth"] == "1"
+
+
+def test_a_line_of_outcomes_without_an_outcome_is_rejected_as_the_service_rejects_it(tmp_path: Path) -> None:
+    rows = ['"truth": "a"', '"truth": null', '"truth": NaN, "rating": null', '"rating": 2']
+    path = tmp_path / "late.ndjson"
+    path.write_text(
+        "\n".join(f'{{"event_id": "e{i}", "ts": "{START.isoformat()}", {row}}}' for i, row in enumerate(rows))
+    )
+    sent = "\n".join(f'{{"event_id": "e{i}", {row}}}' for i, row in enumerate(rows))
+    refused = read_rows(OUTCOMES, Body(sent.encode(), "application/x-ndjson"), NOW, 100).rejected
+    read = read_outcomes(path, SPEC, now=NOW)
+    assert [(row["line"], row["reason"]) for row in read.rejected] == [(row.line, row.reason) for row in refused]
+    assert [row.line for row in refused] == [2, 3]
+    assert read.frame["event_id"].to_list() == ["e0", "e3"]
 
 
 def test_one_bad_line_among_many_is_named_and_the_others_are_stored(tmp_path: Path) -> None:
