@@ -58,6 +58,11 @@ class Cache:
         with self._lock:
             return self._of(kind).pop(key, None)
 
+    def count(self, kind: CacheKind[Any, Any]) -> int:
+        """How many values of a kind are kept."""
+        with self._lock:
+            return len(self._of(kind))
+
     def _of(self, kind: CacheKind[Any, Any]) -> LRUCache[Any, Any]:
         kept = self._kept.get(kind)
         if kept is None:

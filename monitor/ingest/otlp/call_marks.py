@@ -6,16 +6,13 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any, Final
 
-from monitor.ingest.otlp.spans import Span
+from monitor.ingest.otlp.fields import number_of
+from monitor.ingest.otlp.spans import Attributes, Span
 
-_REQUESTED: Final = ("gen_ai.request.model", "llm.model_name", "embedding.model_name", "llm.request.model_name")
-_ANSWERING: Final = ("gen_ai.response.model", "llm.response.model_name")
-_INPUT_TOKENS: Final = (
-    "gen_ai.usage.input_tokens", "llm.token_count.prompt", "gen_ai.usage.prompt_tokens", "llm.usage.prompt_tokens",
-)  # fmt: skip
-_OUTPUT_TOKENS: Final = (
-    "gen_ai.usage.output_tokens", "llm.token_count.completion", "gen_ai.usage.completion_tokens",
-    "llm.usage.completion_tokens",
+_OTHER_REQUESTED: Final = ("embedding.model_name", "llm.request.model_name")
+_OTHER_INPUT_TOKENS: Final = ("llm.token_count.prompt", "gen_ai.usage.prompt_tokens", "llm.usage.prompt_tokens")
+_OTHER_OUTPUT_TOKENS: Final = (
+    "llm.token_count.completion", "gen_ai.usage.completion_tokens", "llm.usage.completion_tokens",
 )  # fmt: skip
 # Regions and makers before a name, as in `us.anthropic.claude-3`.
 _MAKERS: Final = re.compile(r"(?:[a-z]+\.)+(?=[a-z])")
@@ -72,22 +69,34 @@ def response_id(span: Span) -> str | None:
 
 def models_of(span: Span) -> tuple[str, ...]:
     """The names of the model that was asked for and of the one that answered, as far as the span has them."""
-    found = (_first(span, _REQUESTED), _first(span, _ANSWERING))
-    return tuple(name for name in found if isinstance(name, str) and name)
+    a = span.attributes
+    asked = a.get("gen_ai.request.model") or a.get("llm.model_name") or _first(a, _OTHER_REQUESTED)
+    answering = a.get("gen_ai.response.model") or a.get("llm.response.model_name")
+    if type(asked) is not str:
+        return (answering,) if type(answering) is str else ()
+    return (asked, answering) if type(answering) is str else (asked,)
 
 
 def tokens_of(span: Span) -> tuple[Any, Any]:
-    """The tokens of the question and of the answer, as digits; None where the span does not count them."""
-    counts = (_first(span, _INPUT_TOKENS), _first(span, _OUTPUT_TOKENS))
-    return counts if None in counts else (str(counts[0]), str(counts[1]))
+    """The tokens of the question and of the answer, as sent; None where the span does not count them."""
+    a = span.attributes
+    if (asked := a.get("gen_ai.usage.input_tokens")) is None:
+        asked = _first(a, _OTHER_INPUT_TOKENS)
+    if (answered := a.get("gen_ai.usage.output_tokens")) is None:
+        answered = _first(a, _OTHER_OUTPUT_TOKENS)
+    return asked, answered
 
 
-def _first(span: Span, names: Sequence[str]) -> Any:
-    attributes = span.attributes
+def _first(attributes: Attributes, names: Sequence[str]) -> Any:
     for name in names:
-        if name in attributes and (found := attributes[name]) is not None and found != "":
-            return found
+        if name in attributes and attributes[name] is not None:
+            return attributes[name]
     return None
+
+
+def is_other_number(one: Any, other: Any) -> bool:
+    """Whether two counts are there and differ; one may have been sent as text."""
+    return one is not None and other is not None and one != other and number_of(one) != number_of(other)
 
 
 def are_other_models(ones: Sequence[str], others: Sequence[str]) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from monitor.ingest.otlp.call_marks import are_other_models, mark_of, models_of, response_id, tokens_of
+from monitor.ingest.otlp.call_marks import are_other_models, is_other_number, mark_of, models_of, response_id, tokens_of
 from monitor.ingest.otlp.conversation import answer_text, question_text
 from monitor.ingest.otlp.kinds import kind_of
 from monitor.ingest.otlp.spans import Span
@@ -174,9 +174,9 @@ def _are_of_one_instrumentation(one: CallSpan, other: CallSpan) -> bool:
 
 def _count_the_same(one: CallSpan, other: CallSpan, *, question: bool) -> bool:
     """Whether two spans count the same tokens, where both count; of the same question those of the answer decide."""
-    if _differ(one.tokens[1], other.tokens[1]):
+    if is_other_number(one.tokens[1], other.tokens[1]):
         return False
-    return question or not _differ(one.tokens[0], other.tokens[0])
+    return question or not is_other_number(one.tokens[0], other.tokens[0])
 
 
 def _are_nested(one: CallSpan, other: CallSpan) -> bool:

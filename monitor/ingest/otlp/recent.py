@@ -25,7 +25,9 @@ from monitor.site import Site
 from monitor.spec.traces import SpanKind
 
 MAX_CALLS: Final = 10_000  # of one model
-_MAX_MODELS: Final = 20
+MIN_CALLS: Final = 400  # of one of many models
+_MAX_IN_ALL: Final = 200_000  # of all models of a process, which share them evenly
+_MAX_MODELS: Final = _MAX_IN_ALL // MIN_CALLS
 _MAX_BITS: Final = 62  # of a 64-bit integer
 _values: Final = attrgetter(*(f.name for f in fields(CallSpan)))
 _Packed = tuple[tuple[Any, ...], ...]
@@ -42,6 +44,7 @@ class RecentCalls:
         self._traces: OrderedDict[str, _Packed] = OrderedDict()
         self._open: dict[str, list[Call]] = {}  # of the request that holds the lock
         self._count = 0
+        self.most = MAX_CALLS
         for trace, call in calls:
             self.add(trace, call)
 
@@ -81,7 +84,7 @@ class RecentCalls:
     def _put(self, trace: str, calls: _Packed) -> None:
         self._count += len(calls) - len(self._traces.pop(trace, ()))
         self._traces[trace] = calls  # the newest is last
-        while self._count > MAX_CALLS and len(self._traces) > 1:
+        while self._count > self.most and len(self._traces) > 1:
             self._count -= len(self._traces.popitem(last=False)[1])
 
 
@@ -100,10 +103,15 @@ _guard: Final = threading.Lock()
 
 def recent_calls(site: Site, mapping: SpanMapping) -> RecentCalls:
     with _guard:  # threads that ask at the same moment share one object
-        return site.cache.get(CALLS, mapping.events.spec.model, lambda: RecentCalls(_stored_calls(site, mapping)))
+        most = min(MAX_CALLS, _MAX_IN_ALL // max(1, site.cache.count(CALLS)))
+        calls = site.cache.get(
+            CALLS, mapping.events.spec.model, lambda: RecentCalls(_stored_calls(site, mapping, most))
+        )
+        calls.most = most
+        return calls
 
 
-def _stored_calls(site: Site, mapping: SpanMapping) -> Iterable[tuple[str, Call]]:
+def _stored_calls(site: Site, mapping: SpanMapping, most: int) -> Iterable[tuple[str, Call]]:
     model = mapping.events.spec.model
     extent = site.events.extent(model)
     if not extent.rows:
@@ -112,7 +120,7 @@ def _stored_calls(site: Site, mapping: SpanMapping) -> Iterable[tuple[str, Call]
     asked, answered, latency = mapping.asked, mapping.answered, mapping.latency
     plain = [name for name, column in spec.event_columns.items() if column.type != "vector"]
     names = dict.fromkeys(["event_id", "trace_id", "span_id", "ts", "version", *plain])
-    rows = site.events.events(model, from_seq=max(0, extent.next_seq - MAX_CALLS), columns=list(names))
+    rows = site.events.events(model, from_seq=max(0, extent.next_seq - most), columns=list(names))
     rows = rows.filter(pl.col("trace_id").is_not_null() & pl.col("span_id").is_not_null())
     # A row does not say of which kind its span was: where a row may be an agent's, no span is compared with it.
     kind: SpanKind | None = None if CALL_KINDS.issuperset(mapping.traces.spans) else "other"

@@ -6,7 +6,8 @@ from typing import Any, Final
 
 import pytest
 
-from monitor.ingest.otlp.recent import CALLS
+from monitor.ingest.otlp.receive import mappings_by_service
+from monitor.ingest.otlp.recent import CALLS, RecentCalls, recent_calls
 from monitor.service import apply_spec
 from monitor.site import Site
 from monitor.spec.parse import parse_spec
@@ -154,3 +155,12 @@ def test_thousands_of_spans_within_each_other_are_compared_in_time(shop: Site) -
     ]
     send(shop, *nested)
     assert time.process_time() - began < 3
+
+
+def test_many_models_share_the_calls_that_are_remembered(shop: Site) -> None:
+    """Beyond 20 models each request read the newest rows of its model again, and knew little of their spans."""
+    for number in range(500):
+        shop.cache.put(CALLS, f"model {number}", RecentCalls([]))
+    mapping = mappings_by_service(shop)["shop-bot"][0]
+    assert recent_calls(shop, mapping).most == 400
+    assert shop.cache.find(CALLS, "model 1") is not None
