@@ -268,5 +268,6 @@ class EventAppender(EventTables):
     def _digested(self, values: "pl.Series") -> "pl.Series":
         import polars as pl
 
-        digests = {v: self.subject_digest(str(v)) for v in values.unique().drop_nulls().to_list()}
-        return pl.Series(values.name, [digests.get(v) for v in values.to_list()], dtype=pl.String)
+        given = values.to_list()
+        digests = {v: self.subject_digest(str(v)) for v in set(given) if v is not None}
+        return pl.Series(values.name, [digests.get(v) for v in given], dtype=pl.String)

@@ -62,15 +62,16 @@ _ANSWER: Final = _Side(
 
 def question_text(span: Span) -> str | None:
     """Return the text of the last user message, or the mark of its image, recording or file."""
-    return _said(span)[0]
+    return said(span)[0]
 
 
 def answer_text(span: Span) -> str | None:
     """Return the text of the first answer, or its message as JSON if it only calls a tool."""
-    return _said(span)[1]
+    return said(span)[1]
 
 
-def _said(span: Span) -> tuple[str | None, str | None]:
+def said(span: Span) -> tuple[str | None, str | None]:
+    """Return `question_text` and `answer_text`."""
     if span.said is None:
         span.said = (_text(span, _QUESTION), _text(span, _ANSWER))
     return span.said

@@ -15,7 +15,7 @@ _BETWEEN: Final = {
     "llm.prompts": "prompt.", "llm.choices": "completion.",
 }  # fmt: skip
 _KEY: Final = re.compile(rf"({'|'.join(map(re.escape, _BETWEEN))})\.([0-9]{{1,9}})\.(.+)", re.DOTALL)
-_START: Final = re.compile(rf"({'|'.join(map(re.escape, _BETWEEN))})\.")
+_NUMBERED: Final = re.compile(r"\.[0-9]")  # in every name that `_KEY` matches
 _NONE: Final[Mapping[str, list[dict[str, Any]]]] = {}
 _CONTENT: Final = "message_content."
 
@@ -28,7 +28,7 @@ def flattened_messages(span: Span) -> Mapping[str, list[dict[str, Any]]]:
 
 
 def _read(span: Span) -> Mapping[str, list[dict[str, Any]]]:
-    if _START.search("\n".join(span.attributes)) is None:  # faster than a look at each name
+    if _NUMBERED.search("\n".join(span.attributes)) is None:  # faster than a look at each name
         return _NONE
     found: dict[str, dict[int, dict[str, Any]]] = {}
     for key, value in span.attributes.items():

@@ -22,6 +22,7 @@ from monitor.ingest.row_schema import UTC_MICROSECONDS, Target, events_of, outco
 from monitor.ingest.row_values import MisfitError, is_missing, row_value
 from monitor.ingest.typed_columns import DTYPES
 from monitor.ingest.validate import CheckedRows
+from monitor.levels import level
 from monitor.spec.columns import Column, ColumnType
 from monitor.spec.model import ModelSpec
 from monitor.spec.traces import Sources, Traces
@@ -257,6 +258,8 @@ class _Batch:
                         self.refused.setdefault(i, (name, f"is {sent}; the column is declared as {kind}: {wanted}"))
         if kind == "number":
             values = [None if value is None or math.isnan(value) else float(value) for value in values]
+        if kind == "category":
+            values = _levels(values)
         if kind == "vector":
             return self._vectors(name, values, size)
         return pl.Series(name, values, dtype=DTYPES[kind])
@@ -283,7 +286,7 @@ class _Batch:
                     self.refused.setdefault(i, (name, reason))
 
     def checked(self, target: Target, frame: pl.DataFrame, now: datetime) -> CheckedRows:
-        frame, good = target.good(target.with_levels(frame), now)
+        frame, good = target.good(frame, now)
         if good.all() and not self.refused:
             return CheckedRows(frame, [span.number for span in self.spans], [])
         keep = good.to_list()
@@ -319,6 +322,12 @@ def _converted(value: Any, kind: ColumnType) -> Any:
             with suppress(MisfitError):
                 return row_value(value, kind)
     return None
+
+
+def _levels(values: list[str | None]) -> list[str | None]:
+    """The level of each text; a request has few different ones."""
+    changed = {v: found for v in set(values) if v is not None and (found := level(v)) != v}
+    return [v if v is None else changed.get(v, v) for v in values] if changed else values
 
 
 def _iso_time(span: Span) -> str | None:

@@ -107,8 +107,8 @@ def _attributes(pairs: Sequence[KeyValue]) -> Attributes:
     found: Attributes = {}
     for pair in pairs:
         value = pair.value
-        # Nearly all values are strings, and a non-empty string needs no further check.
-        found[pair.key] = value.string_value or _value(value, value.WhichOneof("value"), 0)
+        # Nearly all values are texts that are not empty, and most others numbers that are not 0: no further look.
+        found[pair.key] = value.string_value or value.int_value or _value(value, value.WhichOneof("value"), 0)
     return found
 
 

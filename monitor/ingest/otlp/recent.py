@@ -6,7 +6,7 @@ less of a span than was sent: its trace, its end and its texts.
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from operator import attrgetter
@@ -18,7 +18,7 @@ import polars as pl
 from core.cache import CacheKind
 from monitor.ingest.otlp.call_marks import mark_of, models_of, response_id, tokens_of
 from monitor.ingest.otlp.calls import CALL_KINDS, Call, CallSpan, scope_of
-from monitor.ingest.otlp.conversation import answer_text, question_text
+from monitor.ingest.otlp.conversation import said
 from monitor.ingest.otlp.mapping import UNNAMED_VERSION, SpanMapping
 from monitor.ingest.otlp.spans import Span
 from monitor.site import Site
@@ -72,14 +72,24 @@ class RecentCalls:
         else:
             self._put(trace, (*self._traces.get(trace, ()), _packed(call)))
 
-    def add_span(self, span: Span, above: tuple[str, ...], event_id: str, filled: int) -> None:
-        """Add the call of one span, as most are; the same as `add` of its call."""
-        values = (
-            event_id, span.span_id, span.parent_id, span.kind, span.start, span.end, scope_of(span),
-            mark_of(question_text(span)), mark_of(answer_text(span)), response_id(span), models_of(span),
-            tokens_of(span), above, None,
-        )  # fmt: skip
-        self._put(span.trace_id, (*self._traces.get(span.trace_id, ()), (event_id, filled, (values,))))
+    def add_alone(self, spans: Iterable[tuple[Span, tuple[str, ...]]], filled: Mapping[str, int]) -> None:
+        """Add the calls of one span each, as most are, that became events; the same as `add` of their calls.
+
+        Args:
+            spans: of traces without a known call, each with the ids of the spans around it.
+            filled: the columns that each event has a value for, by its id.
+        """
+        found: dict[str, list[tuple[Any, ...]]] = {}
+        for span, above in spans:
+            if (has := filled.get(event_id := span.event_id)) is not None:
+                asked, answered = said(span)
+                values = (
+                    event_id, span.span_id, span.parent_id, span.kind, span.start, span.end, scope_of(span),
+                    mark_of(asked), mark_of(answered), response_id(span), models_of(span), tokens_of(span), above, None,
+                )  # fmt: skip
+                found.setdefault(span.trace_id, []).append((event_id, has, (values,)))
+        for trace, calls in found.items():
+            self._put(trace, (*self._traces.get(trace, ()), *calls))
 
     def _put(self, trace: str, calls: _Packed) -> None:
         self._count += len(calls) - len(self._traces.pop(trace, ()))
@@ -150,13 +160,11 @@ def filled_of(rows: pl.DataFrame, mapping: SpanMapping) -> list[int]:
     if len(mapping.events.spec.event_columns) > _MAX_BITS:
         columns = [rows[name].is_not_null() for name in mapping.events.spec.event_columns if name in rows.columns]
         return [sum(has << i for i, has in enumerate(row)) for row in zip(*columns, strict=True)]
-    bits = np.zeros(rows.height, dtype=np.int64)
+    bits, nulls = np.zeros(rows.height, dtype=np.int64), dict(zip(rows.columns, rows.null_count().row(0), strict=True))
     for i, name in enumerate(mapping.events.spec.event_columns):
-        if name in rows.columns:
-            column = rows[name]
-            if not column.null_count():
-                bits |= 1 << i
-            elif column.null_count() < rows.height:
-                bits |= column.is_not_null().to_numpy().astype(np.int64) << i
+        if (missing := nulls.get(name, rows.height)) == 0:
+            bits |= 1 << i
+        elif missing < rows.height:
+            bits |= np.array([value is not None for value in rows.get_column(name).to_list()]).astype(np.int64) << i
     found: list[int] = bits.tolist()
     return found

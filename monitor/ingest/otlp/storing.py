@@ -60,9 +60,7 @@ class _Storing:
         if others:  # the chosen span of a call does not fit: another one is its event
             refused |= self._append(others, {})
         self.done.event_of = dict(division.event_of)
-        for span, above in division.alone:
-            if (filled := self.filled.get(event_id := span.event_id)) is not None:
-                self.recent.add_span(span, above, event_id, filled)
+        self.recent.add_alone(division.alone, self.filled)
         for trace, call in division.calls:
             if call.event_id in self.filled:
                 call.filled = self.filled[call.event_id]
