@@ -100,8 +100,8 @@ class Target:
             good &= vectors.good(frame.get_column(name), size)
         if self.timed:
             span = self.span(now)
-            in_time = ts.is_between(span.earliest, span.latest)
-            good &= in_time.fill_null(value=False) if in_time.null_count() else in_time
+            if not _surely_within(ts, span):
+                good &= ts.is_between(span.earliest, span.latest).fill_null(value=False)
         return frame, good
 
     @cached_property
@@ -114,6 +114,15 @@ class Target:
         else:
             rules.append(pl.any_horizontal(pl.col(name).is_not_null() for name in self.columns if name != "event_id"))
         return pl.all_horizontal(rules).fill_null(value=False).alias("good")
+
+
+def _surely_within(times: pl.Series, span: TimeSpan) -> bool:
+    """Whether all times are within a span; False may be wrong."""
+    if not len(times) or times.null_count() or times.dtype != UTC_MICROSECONDS:
+        return False
+    micros = times.cast(pl.Int64)
+    low, high = micros.min(), micros.max()
+    return isinstance(low, int) and isinstance(high, int) and span.holds(low) and span.holds(high)
 
 
 def events_of(spec: ModelSpec) -> Target:

@@ -98,11 +98,11 @@ def spans_above(span: Span, by_id: Mapping[str, Span]) -> tuple[str, ...]:
 
 
 def may_share_calls(spans: Sequence[Span], everything: Sequence[Span]) -> bool:
-    """Whether some spans of a trace may hold two of one call; False for the usual trace, without a further look.
+    """Whether some spans may hold two of one call; False for the usual traces, without a further look.
 
     Args:
         spans: the spans that are compared.
-        everything: all spans of the trace in this request.
+        everything: all spans of their traces in this request.
     """
     if len({span.span_id for span in spans}) < len(spans):
         return True

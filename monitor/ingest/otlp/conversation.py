@@ -85,7 +85,7 @@ def _text(span: Span, side: _Side) -> str | None:
             if text is not None or side.asked:  # LiteLLM flattens the call of a tool beside an answer without parts
                 return text
     flat = flattened_messages(span)
-    for prefix in side.flattened:
+    for prefix in side.flattened if flat else ():
         # Where no message says who spoke, a text that stands beside them is the better answer to what was said.
         if prefix in flat and (any(m["role"] for m in flat[prefix]) or attributes.keys().isdisjoint(side.whole)):
             return _chosen(flat[prefix], side)
@@ -93,6 +93,8 @@ def _text(span: Span, side: _Side) -> str | None:
         return found[-1 if side.asked else 0]
     for name in side.whole:
         if (value := attributes.get(name)) is not None:
+            if isinstance(value, str) and not value.startswith(("{", "[")):  # no document, mostly
+                return value if value.strip() else None
             found_in = messages_in(value, asked=side.asked)
             return _of_value(value, side) if found_in is None else _chosen(found_in, side)
     for name in side.plain:

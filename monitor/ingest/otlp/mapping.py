@@ -74,8 +74,10 @@ class SpanMapping:
     def selects(self, span: Span) -> bool:
         if kind_of(span) not in self.traces.spans:
             return False
-        has, resource, where = span.attributes, span.resource, self.traces.where
-        return not where or all(_same(has.get(name, resource.get(name)), value) for name, value in where.items())
+        if not (where := self.traces.where):
+            return True
+        has, resource = span.attributes, span.resource
+        return all(_same(has.get(name, resource.get(name)), value) for name, value in where.items())
 
 
 def mapping_of(spec: ModelSpec, traces: Traces) -> SpanMapping:

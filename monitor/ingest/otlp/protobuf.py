@@ -28,6 +28,7 @@ from monitor.ingest.otlp.spans import (
 from monitor.ingest.otlp.wire import message_class
 
 _Item = TypeVar("_Item")
+_ERROR: Final = Status.STATUS_CODE_ERROR
 _Parts: Final = message_class("Parts", first="repeated bytes", second="repeated bytes")
 
 
@@ -81,7 +82,7 @@ def _span(packed: bytes, number: int, resource: Attributes, scope: str) -> Span:
     message = Message.FromString(packed)
     span = Span(
         number, message.trace_id.hex(), message.span_id.hex(), message.parent_span_id.hex(), message.name,
-        message.start_time_unix_nano, message.end_time_unix_nano, message.status.code == Status.STATUS_CODE_ERROR,
+        message.start_time_unix_nano, message.end_time_unix_nano, message.status.code == _ERROR,
         _attributes(message.attributes), resource, scope=scope, dropped=message.dropped_attributes_count,
     )  # fmt: skip
     if message.events:

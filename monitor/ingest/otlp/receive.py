@@ -61,14 +61,16 @@ def receive_traces(site: Site, body: bytes, media_type: str, encoding: str) -> S
         if group.spans:
             by_service[group.service].append(group)
     verdict = SpanVerdict()
-    mappings = mappings_by_service(site)
+    with site.database.read_connection() as db:
+        revisions, texts_wait = store.spec_revisions(db), span_texts.are_waiting(db)
+    mappings = site.cache.get(MAPPINGS, revisions, lambda: _prepared(site))
     for service, sent in by_service.items():
         spans = [span for group in sent for span in group.spans]
         if lost := [span.dropped for span in spans if span.dropped]:
             verdict.cut[service] = Counter(spans=len(lost), attributes=sum(lost))
         if service in mappings:
             with site.events.together():
-                texts = _store(site, mappings[service], spans, now, verdict)
+                texts = _store(site, mappings[service], spans, now, verdict, texts_wait=texts_wait)
             span_texts.settle(site, texts)
         else:
             record_unmapped(site.database, service, spans, now)
@@ -79,8 +81,9 @@ def receive_traces(site: Site, body: bytes, media_type: str, encoding: str) -> S
 
 
 def _store(
-    site: Site, mappings: Sequence[SpanMapping], spans: Sequence[Span], now: datetime, verdict: SpanVerdict
-) -> list[SpanText]:
+    site: Site, mappings: Sequence[SpanMapping], spans: Sequence[Span], now: datetime, verdict: SpanVerdict, *,
+    texts_wait: bool,
+) -> list[SpanText]:  # fmt: skip
     """Store the spans of a service; returns the texts of log records that their events hold."""
     texts: list[SpanText] = []
     evaluations = {span.number: found for span in spans if (found := evaluations_of(span))}
@@ -94,7 +97,7 @@ def _store(
         selected = [span for span in spans if mapping.selects(span)]
         event_of: Mapping[int, str] = {}
         if selected:
-            stored = store_spans(site, mapping, selected, traces, now)
+            stored = store_spans(site, mapping, selected, traces, now, texts_wait=texts_wait)
             verdict.refused.update(_reasons(mapping, stored.rejected))
             verdict.accepted += stored.accepted
             verdict.duplicates += stored.duplicates

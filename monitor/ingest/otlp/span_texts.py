@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, Final
 
 import polars as pl
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import Connection, bindparam, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -35,7 +35,8 @@ INTERVAL_S: Final = 1.0  # between amendments of one model by one process, on av
 MAX_AHEAD_S: Final = 10.0  # so many of them may follow each other at once after a quiet time
 _IDS_PER_QUERY: Final = 500
 _TRIES: Final = 3
-# Prepared once: it is asked before events of traces are stored.
+# Prepared once: each request of spans asks.
+_ANY_WAITS: Final = select(SpanText.id).where(SpanText.waits).limit(1)
 _WAITS: Final = (
     select(SpanText.id).join(Model, SpanText.model_id == Model.id)
     .where(Model.name == bindparam("name"), SpanText.waits).limit(1)
@@ -102,6 +103,11 @@ def _of_events(db: Session, model: Model, ids: Iterable[str], *, lock: bool = Fa
 
 
 # --- into events that arrive --------------------------------------------------------------------------------------
+
+
+def are_waiting(db: Connection) -> bool:
+    """Whether something waits for an event of any model; what comes later waits for `join`."""
+    return db.execute(_ANY_WAITS).first() is not None
 
 
 def filled(site: Site, target: Target, frame: pl.DataFrame) -> tuple[pl.DataFrame, list[SpanText]]:

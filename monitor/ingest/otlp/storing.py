@@ -35,21 +35,23 @@ class StoredSpans:
 
 
 def store_spans(
-    site: Site, mapping: SpanMapping, selected: Sequence[Span], by_trace: Mapping[str, Sequence[Span]], now: datetime
-) -> StoredSpans:
+    site: Site, mapping: SpanMapping, selected: Sequence[Span], by_trace: Mapping[str, Sequence[Span]], now: datetime,
+    *, texts_wait: bool,
+) -> StoredSpans:  # fmt: skip
     """Store the selected spans of a request; they are in the log when this returns, and durable once it is synced.
 
     Args:
         by_trace: all spans of the request by trace.
+        texts_wait: whether texts of log records may wait for one of the spans.
     """
     recent = recent_calls(site, mapping)
     with recent.opened():
-        return _Storing(site, mapping, recent, now).store(divided(mapping, recent, selected, by_trace))
+        return _Storing(site, mapping, recent, now, texts_wait).store(divided(mapping, recent, selected, by_trace))
 
 
 class _Storing:
-    def __init__(self, site: Site, mapping: SpanMapping, recent: RecentCalls, now: datetime) -> None:
-        self.site, self.mapping, self.recent, self.now = site, mapping, recent, now
+    def __init__(self, site: Site, mapping: SpanMapping, recent: RecentCalls, now: datetime, texts_wait: bool) -> None:
+        self.site, self.mapping, self.recent, self.now, self.texts_wait = site, mapping, recent, now, texts_wait
         self.target, self.model = mapping.events, mapping.events.spec.model
         self.done = StoredSpans()
         self.filled: dict[str, int] = {}  # the columns of the new events that have a value, by id
@@ -77,14 +79,16 @@ class _Storing:
         if not spans:
             return {}
         checked = events_from(self.mapping, spans, self.now, others)
-        frame, texts = span_texts.filled(self.site, self.target, checked.frame)
-        checked = replace(checked, frame=frame)
+        texts: list[SpanText] = []
+        if self.texts_wait:
+            frame, texts = span_texts.filled(self.site, self.target, checked.frame)
+            checked = replace(checked, frame=frame)
         receipt = store_rows(self.site, self.target, checked, self.now)
         if not receipt.duplicates:  # else some of the texts wait until the stored events are amended
             self.done.texts += texts
         self.done.rejected += checked.rejected
         self.done.accepted += receipt.accepted
-        self.filled |= zip(frame["event_id"], filled_of(frame, self.mapping), strict=True)
+        self.filled |= zip(checked.frame["event_id"].to_list(), filled_of(checked.frame, self.mapping), strict=True)
         if receipt.repeated:  # sent again after a start, or by way of another process
             again = set(receipt.repeated)
             self._revise([(s, Call(s.event_id), True) for s in spans if s.number in again])
