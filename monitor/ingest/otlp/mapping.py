@@ -19,9 +19,9 @@ from monitor.ingest.otlp.fields import FIELDS, Getter, getter, is_failed, number
 from monitor.ingest.otlp.kinds import kind_of
 from monitor.ingest.otlp.spans import Span, as_text
 from monitor.ingest.row_schema import UTC_MICROSECONDS, Target, events_of, outcomes_of
-from monitor.ingest.row_values import MisfitError, is_missing, row_value
+from monitor.ingest.row_values import NAMES, MisfitError, is_missing, row_value
 from monitor.ingest.typed_columns import DTYPES
-from monitor.ingest.validate import CheckedRows
+from monitor.ingest.validate import MAX_VERSION_CHARS, CheckedRows
 from monitor.levels import level
 from monitor.spec.columns import Column, ColumnType
 from monitor.spec.model import ModelSpec
@@ -142,11 +142,16 @@ def events_from(
                     for span, value in zip(spans, values, strict=True)
                 ]
             columns[name] = batch.series(name, kind, values, mapping.events.dimensions.get(name, 0))
+            if name == "version":
+                batch.plain &= all(found and len(found) <= MAX_VERSION_CHARS for found in set(values))
     batch.refuse_ids()
     # The time of the event is when the model has answered.
-    times = [(span.end or span.start) // 1000 or None for span in spans]
-    columns["ts"] = pl.Series("ts", times, dtype=pl.Int64).cast(UTC_MICROSECONDS)
-    return batch.checked(mapping.events, pl.DataFrame(columns), now)
+    times = [(span.end or span.start) // 1000 for span in spans]
+    columns["ts"] = pl.Series("ts", [time or None for time in times], dtype=pl.Int64).cast(UTC_MICROSECONDS)
+    frame, accepted = pl.DataFrame(columns), mapping.events.span(now)
+    if batch.is_plain and times and all(times) and accepted.holds(min(times)) and accepted.holds(max(times)):
+        return CheckedRows(frame, [span.number for span in spans], [])  # nearly always
+    return batch.checked(mapping.events, frame, now)
 
 
 def described_from(mapping: SpanMapping, spans: Sequence[Span], now: datetime) -> CheckedRows:
@@ -242,6 +247,12 @@ class _Batch:
         self.spans = spans
         self.refused: dict[int, tuple[str, str]] = {}
         self.misfits: dict[int, dict[str, Any]] = {}  # values as sent, for quarantine
+        self.plain = True  # whether all values in columns surely pass the rules of `Target.good`; False may be wrong
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether all spans surely pass the rules for all but times."""
+        return self.plain and not self.refused
 
     def series(self, name: str, kind: ColumnType, values: list[Any], size: int = 0) -> pl.Series:
         """Build a column of its declared type; a value that does not fit becomes null and its span is refused.
@@ -260,9 +271,13 @@ class _Batch:
                         self.refused.setdefault(i, (name, f"is {sent}; the column is declared as {kind}: {wanted}"))
         if kind == "number":
             values = [None if value is None or math.isnan(value) else float(value) for value in values]
+            self.plain &= math.inf not in values and -math.inf not in values
         if kind == "category":
             values = _levels(values)
+        if kind in NAMES:
+            self.plain &= "".join(filter(None, set(values))).isprintable()
         if kind == "vector":
+            self.plain = False
             return self._vectors(name, values, size)
         return pl.Series(name, values, dtype=DTYPES[kind])
 
