@@ -6,7 +6,8 @@ OpenInference, OpenLLMetry, LiteLLM, pydantic-ai, Langfuse. The first attribute 
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any, Final
 
 from monitor.ingest.otlp.conversation import answer_text, question_text
@@ -87,6 +88,28 @@ _ONE_SPELLING: Final[Mapping[str, str]] = {
 }  # fmt: skip
 
 
+def _reader(names: Sequence[str]) -> Getter:
+    """Return a function that reads the first of these attributes that holds a value; a span's before its resource's."""
+
+    def read(span: Span) -> Any:
+        attributes, resource = span.attributes, span.resource
+        for name in names:
+            if (value := attributes.get(name)) is None:
+                value = resource.get(name)
+            if value is not None and (type(value) is not str or value.strip()):  # an empty text is no value
+                return value
+        return None
+
+    return read
+
+
+_read_tokens: Final = (_reader(ATTRIBUTES["input_tokens"]), _reader(ATTRIBUTES["output_tokens"]))
+_read_total_tokens: Final = _reader(_TOTAL_TOKENS)
+_read_cost: Final = _reader(_COST)
+_read_cost_parts: Final = [[_reader((name,)) for name in parts] for parts in _COST_PARTS]
+_read_finish_reason: Final = _reader(_FINISH_REASONS)
+
+
 def _latency_ms(span: Span) -> float | None:
     """Return the duration, or None if the span has no end or ends before it starts."""
     return (span.end - span.start) / 1e6 if 0 < span.start <= span.end else None
@@ -101,21 +124,21 @@ def _first_token_ms(span: Span) -> Any:
 
 
 def _total_tokens(span: Span) -> Any:
-    if (total := _first_of(span, _TOTAL_TOKENS)) is not None:
+    if (total := _read_total_tokens(span)) is not None:
         return total
-    return _sum(span, (ATTRIBUTES["input_tokens"], ATTRIBUTES["output_tokens"]))
+    return _sum(span, _read_tokens)
 
 
 def _cost_usd(span: Span) -> Any:
-    if (total := _first_of(span, _COST)) is not None:
+    if (total := _read_cost(span)) is not None:
         return total
-    sums = (_sum(span, [(part,) for part in parts]) for parts in _COST_PARTS)
+    sums = (_sum(span, parts) for parts in _read_cost_parts)
     return next((total for total in sums if total is not None), None)
 
 
-def _sum(span: Span, parts: Iterable[tuple[str, ...]]) -> Any:
+def _sum(span: Span, parts: Iterable[Getter]) -> Any:
     """Add numbers; None where one is missing, and a part itself where it is no number, so that it is refused."""
-    found = [_first_of(span, names) for names in parts]
+    found = [read(span) for read in parts]
     if None in found:
         return None
     numbers = [number_of(part) for part in found]
@@ -133,7 +156,7 @@ def number_of(value: Any) -> float | int | None:
 
 def _finish_reason(span: Span) -> Any:
     """Return why the first answer ended, in one spelling."""
-    value = _first_of(span, _FINISH_REASONS)
+    value = _read_finish_reason(span)
     if value is None:
         value = _finish_reason_of_messages(span)
     if isinstance(value, str) and value.lstrip().startswith("["):
@@ -205,7 +228,7 @@ def getter(sources: tuple[str, ...]) -> Getter:
 
     A source is a field name of this module or an attribute key. Span attributes come before resource attributes.
     """
-    steps = [_step(source) for source in sources]
+    steps = list(_steps(sources))
     if len(steps) == 1:
         return steps[0]
 
@@ -218,16 +241,9 @@ def getter(sources: tuple[str, ...]) -> Getter:
     return first
 
 
-def _step(source: str) -> Getter:
-    names = ATTRIBUTES.get(source, (source,))
-    return COMPUTED.get(source) or (lambda span: _first_of(span, names))
-
-
-def _first_of(span: Span, names: tuple[str, ...]) -> Any:
-    attributes, resource = span.attributes, span.resource
-    for name in names:
-        if (value := attributes.get(name)) is None:
-            value = resource.get(name)
-        if value is not None and (type(value) is not str or value.strip()):  # an empty text is no value
-            return value
-    return None
+def _steps(sources: Sequence[str]) -> Iterator[Getter]:
+    for computed, group in groupby(sources, COMPUTED.get):
+        if computed is not None:
+            yield computed
+        else:  # attributes that follow each other are looked for together
+            yield _reader([name for source in group for name in ATTRIBUTES.get(source, (source,))])
