@@ -25,7 +25,7 @@ from reports import jobs, service, store
 from reports.document import AuditReport
 from reports.tables import Report
 from retrain.tables import GateRow, Run, TriggerDecision
-from tests.databases import SQLITE_FIRST
+from tests.databases import SQLITE_FIRST, SQLITE_ONLY
 from tests.reports.story import Story, tell
 from tests.reports.story_teller import END, SPEC, START, STEP
 
@@ -313,6 +313,20 @@ def test_text_of_users_is_printed_as_it_is(site: Site, story: Story) -> None:
     page = pypdf.PdfReader(io.BytesIO(site.artifacts.get((row.files or {})["pdf"]))).pages[0]
     assert page.mediabox.width == pytest.approx(595.28, abs=0.1)
     assert "#set page(width: 1pt)" in page.extract_text()
+
+
+@SQLITE_ONLY
+def test_characters_that_the_print_has_no_glyph_for_are_named(site: Site, story: Story) -> None:
+    with site.database.write() as db:
+        spec = db.query(SpecRevision).filter_by(model_id=story.model_id, revision=2).one()
+        purpose = "\U0001f600 route \u9519\u8bef to Z\u00fcrich \ue000 \uffff " + "\u0e01" * 40
+        spec.document = {**spec.document, "purpose": purpose}
+    row = service.build(site, asked(site).id)
+    text = pypdf.PdfReader(io.BytesIO(site.artifacts.get((row.files or {})["pdf"]))).pages[0].extract_text()
+    printed = " ".join(text.replace("\u200b", "").split())
+    assert "[U+1F600] route [U+9519][U+8BEF] to Z\u00fcrich [U+E000] [U+FFFF]" in printed
+    assert "[40 characters that this print cannot show" in printed
+    assert document(site, row).identity.purpose == purpose, "report.json has them all"
 
 
 @SQLITE_FIRST
