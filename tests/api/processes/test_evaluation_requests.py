@@ -78,7 +78,7 @@ def feed(seed: int, steps: int) -> Iterator[pl.DataFrame]:
     ("baseline", "monitors"),
     [
         ({"rows": "first 1000"}, ROWS),
-        ({"rows": "first 500"}, DAYS),
+        pytest.param({"rows": "first 500"}, DAYS, marks=pytest.mark.slow),  # a part of the next
         ({"rows": "first 500"}, DAYS | {"windows": ["6h", "1d"]}),
         ({"range": {"from": "2026-01-06T00:00:00Z", "to": "2026-01-12T00:00:00Z"}}, DAYS),
     ],

@@ -110,11 +110,11 @@ def test_jackknife_variance_of_a_mean_is_its_sampling_variance() -> None:
 
 
 def test_the_band_holds_the_realised_value_with_and_without_covariate_shift() -> None:
-    """References differ too: their calibration error is part of the band. 48 windows over 6 references each."""
+    """References differ too: their calibration error is part of the band. 32 windows over 4 references each."""
     metrics = ("accuracy", "f1_macro", "roc_auc", "log_loss")
     held: dict[tuple[str, float], list[bool]] = {}
     nearer = []
-    for seed in range(6):
+    for seed in range(4):
         random = np.random.default_rng(seed)
         reference = binary(random, 2500)
         model = estimate.fit(spec(positive="yes"), reference)
@@ -132,7 +132,7 @@ def test_the_band_holds_the_realised_value_with_and_without_covariate_shift() ->
                     abs((found["accuracy"].value or 0.0) - realised("accuracy", window))
                     < abs(realised("accuracy", reference) - realised("accuracy", window))
                 )
-    assert all(np.mean(h) >= 0.95 - 3.5 * math.sqrt(0.95 * 0.05 / 48) for h in held.values()), held
+    assert all(np.mean(h) >= 0.95 - 3.5 * math.sqrt(0.95 * 0.05 / 32) for h in held.values()), held
     assert np.mean(nearer) > 0.8  # than taking the reference's accuracy for the window's
 
 
@@ -141,7 +141,7 @@ def test_the_band_of_an_estimated_error_holds_under_covariate_shift() -> None:
     for seed in range(2):
         random = np.random.default_rng(seed)
         model = estimate.fit(spec("regression"), numbers(random, 3000))
-        for _ in range(20):
+        for _ in range(12):
             window = numbers(random, 800, shift=0.7)
             found = model.estimate(window.drop("outcome"), ["mae", "rmse", "mape"])
             for metric, one in found.items():

@@ -22,7 +22,7 @@ def world(site: Site, clock: ManualClock) -> World:
     return open_world(site, clock)
 
 
-@pytest.mark.parametrize("count", [1, 8])
+@pytest.mark.parametrize("count", [1, pytest.param(8, marks=pytest.mark.slow)])
 def test_a_few_rows_in_a_window_say_that_they_are_few(world: World, count: int) -> None:
     world.declare(monitors=world.base["monitors"] | DAYS, baseline={"rows": "first 2400"})
     world.send(days(0, 14))
@@ -38,7 +38,7 @@ def test_a_few_rows_in_a_window_say_that_they_are_few(world: World, count: int) 
     world.sound()
 
 
-@pytest.mark.parametrize("count", [1, 8])
+@pytest.mark.parametrize("count", [1, pytest.param(8, marks=pytest.mark.slow)])
 def test_a_model_that_got_a_few_rows_in_all_is_not_judged_and_says_why(world: World, count: int) -> None:
     world.declare(monitors=world.base["monitors"] | DAYS, baseline={"rows": f"first {count}"})
     world.send(rows(count, every=EVERY))
