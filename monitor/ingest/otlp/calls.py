@@ -18,6 +18,7 @@ from monitor.spec.traces import SpanKind
 # Kinds of one call each. Agents, chains and tools call each other: spans of these kinds within each other are several.
 CALL_KINDS: Final[frozenset[SpanKind]] = frozenset({"llm", "embedding", "reranker", "guardrail"})
 _MIN_OVERLAP: Final = 0.8  # of the longer of two spans side by side that have no text to compare
+_MIN_OVERLAP_ALONE: Final = 0.95  # the same where they have no tokens to compare either
 _MAX_ABOVE: Final = 32  # spans around one that are remembered; a request may nest thousands
 
 
@@ -164,7 +165,8 @@ def _agreement(one: CallSpan, other: CallSpan) -> int:
         return 3 if question and overlap >= _MIN_OVERLAP and one.filled != other.filled else 0
     if answer or question:
         return (6 if answer else 3) if overlap > 0 else 0
-    return 2 if overlap >= _MIN_OVERLAP else 0
+    counted = None not in one.tokens and None not in other.tokens
+    return 2 if overlap >= (_MIN_OVERLAP if counted else _MIN_OVERLAP_ALONE) else 0
 
 
 def _are_of_one_instrumentation(one: CallSpan, other: CallSpan) -> bool:

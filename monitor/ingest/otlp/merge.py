@@ -103,9 +103,10 @@ def _divide_trace(
 
 
 def _choose(mapping: SpanMapping, found: Division, call: Call, spans: Sequence[Span]) -> None:
-    best = max(
-        spans, key=lambda s: (mapping.filled(s).bit_count(), s.end > 0, len(s.attributes) + len(s.events), s.end)
-    )
+    filled = {span.number: mapping.filled(span).bit_count() for span in spans}
+    best = max(spans, key=lambda s: (filled[s.number], s.end > 0, len(s.attributes) + len(s.events), s.end))
+    if len(spans) > 1:  # of one span the last record says how the call ended
+        best = max((s for s in spans if s.event_id == best.event_id), key=lambda s: (s.end, filled[s.number]))
     call.event_id = best.event_id
     found.events.append(best)
     found.calls.append((best.trace_id, call))

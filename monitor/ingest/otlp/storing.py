@@ -185,8 +185,11 @@ class _StoredEvent:
 
     def is_fuller(self, span: Span, filled: int) -> bool:
         """Whether a span counts before the event: it has more values, or is a later record of the event's own span."""
-        more = filled.bit_count() - self.filled.bit_count()
-        return more > 0 or (more == 0 and span.event_id == self.row["event_id"] and span.end // 1000 > self.end)
+        more = filled.bit_count() > self.filled.bit_count()
+        if span.event_id != self.row["event_id"]:
+            return more
+        end = span.end // 1000
+        return end > self.end or (more and end == self.end)
 
     def take(self, span: Span, filled: int) -> None:
         self.end = span.end // 1000 if self.is_fuller(span, filled) else self.end
@@ -211,4 +214,4 @@ def _may_add(span: Span, call: Call, filled: int) -> bool:
     if call.filled is None or filled & ~call.filled or filled.bit_count() > call.filled.bit_count():
         return True
     known = call.of(span.event_id) if span.event_id == call.event_id else None
-    return known is not None and filled == call.filled and span.end // 1000 > known.end // 1000
+    return known is not None and span.end // 1000 > known.end // 1000

@@ -164,3 +164,14 @@ def test_many_models_share_the_calls_that_are_remembered(shop: Site) -> None:
     mapping = mappings_by_service(shop)["shop-bot"][0]
     assert recent_calls(shop, mapping).most == 400
     assert shop.cache.find(CALLS, "model 1") is not None
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_the_record_of_the_end_says_how_a_call_ended_though_it_has_less(shop: Site, together: bool) -> None:
+    begun = call(1, 0, 0, otel("q", "so far", tokens=(3, 1))) | {"end": 0}
+    ended = call(1, 0, 9, otel()) | {"failed": True}
+    for spans in [(begun, ended)] if together else [(begun,), (ended,), (begun,)]:
+        send(shop, *spans)
+    (event,) = stored(shop)
+    assert (event["status"], event["latency_ms"], event["input"], event["output"]) == ("error", 9000, "q", "so far")
+    assert (event["ts"] - shop.clock.now()).total_seconds() == 9
