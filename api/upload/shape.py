@@ -20,7 +20,7 @@ from monitor.ingest.ndjson import json_line, read_object
 from monitor.ingest.row_schema import UTC_MICROSECONDS
 from monitor.ingest.row_values import is_missing
 from monitor.ingest.times import read_time, read_times
-from monitor.ingest.typed_columns import ACCEPTED, json_value, typed_column
+from monitor.ingest.typed_columns import ACCEPTED, far_time, json_value, typed_column
 from monitor.ingest.validate import OWN_COLUMNS, TIME_FORMAT
 from monitor.spec.columns import ColumnType
 from monitor.spec.model import ModelSpec
@@ -131,11 +131,20 @@ def _objects(
     columns: dict[str, list[Any]] = {}
     for name in raw.columns:
         read = typed[name].dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ") if name == "ts" else typed[name]
-        given = raw[name].cast(pl.String) if raw.schema[name].is_temporal() else raw[name]
+        given = raw[name]
+        if raw.schema[name].is_temporal():
+            given = given.cast(pl.String) if name == "ts" else _as_json(given, misfits[name])
         pairs = zip(misfits[name].filter(rows), given.filter(rows), read.filter(rows), strict=True)
         columns[name] = [json_value(original) if misfit else fit for misfit, original, fit in pairs]
     values = zip(*columns.values(), strict=True)
     return [{k: v for k, v in zip(columns, row, strict=True) if v is not None} for row in values]
+
+
+def _as_json(times: pl.Series, misfits: pl.Series) -> pl.Series:
+    """Times that lie beyond the calendar as JSON rows hold them; the others are not read here."""
+    unit = times.dtype.time_unit if isinstance(times.dtype, pl.Datetime) else "days"
+    counts = zip(times.to_physical(), misfits, strict=True)
+    return pl.Series([far_time(count, unit) if misfit else None for count, misfit in counts], dtype=pl.List(pl.String))
 
 
 def _columnar(kind: str, frame: pl.DataFrame, rows: pl.Series) -> list[UploadBody]:
@@ -199,9 +208,17 @@ def _why_no_time(series: pl.Series, value: str) -> str:
     return ", which has no zone"
 
 
+def _written(present: pl.Series) -> str:
+    """The first value of a column, in words that a message quotes."""
+    if present.dtype == pl.Date or isinstance(present.dtype, pl.Datetime):
+        found = typed_column(present[:1], "text")
+        return (found.values[0] if found is not None else None) or "a time beyond the calendar"
+    return str(present[0])
+
+
 def _refused(series: pl.Series, kind: ColumnType | Literal["ts"]) -> InvalidError:
     present = series.drop_nulls()
-    value = " ".join(str(present[0]).split())[:60] if len(present) else "null"
+    value = " ".join(_written(present).split())[:60] if len(present) else "null"
     if kind == "ts":
         text = (
             f"column ts holds {series.dtype}, such as {value!r}{_why_no_time(series, value)}; write times with their "

@@ -22,12 +22,13 @@ from monitor.ingest.ndjson import BodyError, Rows, check_count
 from monitor.ingest.parquet_footer import LeafColumn, page_sizes, row_groups
 from monitor.ingest.plausible_times import UNITS, TimeSpan, to_micros
 from monitor.ingest.row_schema import UTC_MICROSECONDS, SchemaMismatchError, Target
-from monitor.ingest.typed_columns import ACCEPTED, TypedColumn, arrow_series, json_value, typed_column
+from monitor.ingest.typed_columns import ACCEPTED, TypedColumn, arrow_series, far_time, json_value, typed_column
 from monitor.ingest.validate import CheckedRows, unknown_column
 from monitor.spec.columns import ColumnType
 
 _INT64: Final = np.iinfo(np.int64)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_TIME_BYTES: Final = 40  # of a time as text, at most
 _LISTS: Final = (pa.ListType, pa.LargeListType, pa.FixedSizeListType)
 # First bytes of other formats that are sent by mistake under the declared Content-Type.
 _OTHER_FORMATS: Final[Mapping[bytes, str]] = {
@@ -175,12 +176,20 @@ def _columns(target: Target, table: pa.Table, now: datetime, limit_mb: int) -> C
     for name, mask in misfits.items():  # as they were sent, because the reason quotes them
         given = table[name]  # Arrow takes no rows of a string view
         for row, i, misfit in zip(objects, bad, mask[bad], strict=True):
-            row[name] = json_value(given[i].as_py()) if misfit else row[name]
+            row[name] = _as_sent(given[i]) if misfit else row[name]
     if target.timed:
         for row, value in zip(objects, table["ts"].cast(pa.int64()).take(pa.array(bad)).to_pylist(), strict=True):
             row["ts"] = None if value is None else _iso_time(value, unit)
     examined = target.examine(Rows(objects, [i + 1 for i in bad], [], unit), now)
     return merged(CheckedRows(frame.filter(good), (good.arg_true() + 1).to_list(), []), examined)
+
+
+def _as_sent(value: Any) -> Any:
+    """A misfit as JSON can hold it; times are misfits where they lie beyond the calendar."""
+    value = value.value if pa.types.is_dictionary(value.type) else value
+    if pa.types.is_temporal(value.type):
+        return far_time(value.value, getattr(value.type, "unit", "days"))
+    return json_value(value.as_py())
 
 
 def _typed(table: pa.Table, name: str, kind: ColumnType) -> TypedColumn:
@@ -234,6 +243,8 @@ def _unpacked(chunk: "pa.Array[Any]") -> int:
         return max(chunk.nbytes, 4 * len(chunk.values))
     if not isinstance(chunk, pa.DictionaryArray):
         return chunk.nbytes
+    if pa.types.is_temporal(chunk.type.value_type):
+        return _TIME_BYTES * len(chunk)
     lengths = arrow_series("", chunk.dictionary).cast(pl.String).str.len_bytes().cast(pl.Int64)
     return int(lengths.gather(pl.Series(chunk.indices).drop_nulls()).sum()) + 4 * len(chunk)
 

@@ -29,6 +29,12 @@ ACCEPTED: Final[Mapping[ColumnType, str]] = {
     "text": "strings, numbers, booleans, dates or times", "vector": "lists of numbers",
     "texts": "lists of strings, or strings",
 }  # fmt: skip
+_CALENDAR: Final = {  # the years 1 to 9999, counted from 1970
+    "days": (-719_162, 2_932_896),
+    **{unit: (-62_135_596_800 * n, 253_402_300_800 * n - 1) for unit, n in (("ms", 10**3), ("us", 10**6))},
+    "ns": (-(2**63), 2**63 - 1),
+}
+_FAR_SECONDS: Final = 10**15
 _NO_NUMBER: Final = ("", "nan", "-nan", "+nan")
 
 
@@ -70,7 +76,15 @@ def arrow_series(name: str, column: "pa.Array[Any] | pa.ChunkedArray[Any]") -> p
     if pa.types.is_decimal(kind) and (pa.types.is_decimal256(kind) or kind.scale < 0):
         texts = [None if number is None else number_level(number) for number in column.to_pylist()]
         return pl.Series(name, texts, dtype=pl.String)
+    if pa.types.is_timestamp(kind) and kind.unit == "s":  # Polars counts milliseconds, which would overflow
+        counts = pl.Series(name, column.cast(pa.int64())).clip(-_FAR_SECONDS, _FAR_SECONDS)
+        return (counts * 1000).cast(pl.Datetime("ms", kind.tz))
     return pl.Series(name, column)
+
+
+def far_time(count: int, unit: str) -> list[str]:
+    """A time beyond the calendar as JSON rows hold it: no text, so that its row is rejected with the reason."""
+    return [f"{count} {unit} since 1970"]
 
 
 def surely_finite(numbers: pl.Series) -> bool:
@@ -82,6 +96,8 @@ def json_value(value: Any) -> Any:
     """A misfit as JSON can hold it, so that the reason for a rejection quotes it; a list that is too long as a list."""
     if isinstance(value, str):
         return parsed_texts(value)
+    if isinstance(value, pl.Series):
+        return value.to_list()
     if not isinstance(value, Decimal):
         return value
     return int(value) if value == value.to_integral_value() else float(value)
@@ -95,10 +111,13 @@ def _texts(given: pl.Series, kind: ColumnType) -> TypedColumn | None:
     dtype = given.dtype
     if dtype == pl.String:
         return TypedColumn(levels(given) if kind == "category" else given)
-    if dtype == pl.Boolean or dtype in (pl.Date, pl.Time):
+    if dtype in (pl.Boolean, pl.Time):
         return TypedColumn(given.cast(pl.String))
-    if isinstance(dtype, pl.Datetime):
-        return TypedColumn(_written_times(given, dtype))
+    if dtype == pl.Date or isinstance(dtype, pl.Datetime):
+        far = ~given.to_physical().is_between(*_CALENDAR[dtype.time_unit if isinstance(dtype, pl.Datetime) else "days"])
+        far = far.fill_null(value=False)
+        near = given.set(far, None) if far.any() else given
+        return _column(_written_times(near, dtype) if isinstance(dtype, pl.Datetime) else near.cast(pl.String), far)
     if not dtype.is_numeric():
         return None
     misfits = _infinite(given)

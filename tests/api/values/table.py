@@ -229,6 +229,16 @@ CASES: Final[Mapping[str, Case]] = {
         pa.array([dt.datetime(2026, 3, 1, 12, tzinfo=UTC), None, None], pa.timestamp("ms", "Europe/Berlin")),
         category=["2026-03-01T12:00:00Z", None, None],
     ),
+    "timestamps beyond the calendar": Case(
+        pa.array([2**62, 0, None], pa.timestamp("ms")), category=[MISFIT, "1970-01-01", None]
+    ),
+    "seconds beyond the calendar": Case(
+        pa.array([-(10**13), 0, None], pa.timestamp("s", "UTC")), category=[MISFIT, "1970-01-01T00:00:00Z", None]
+    ),
+    "dates beyond the calendar": Case(
+        pa.array([2**31 - 1, 0, None], pa.int32()).cast(pa.date32()).dictionary_encode(),
+        category=[MISFIT, "1970-01-01", None],
+    ),
     "time of day": Case(pa.array([dt.time(12, 30), None, None]), category=["12:30:00", None, None]),
     "null": Case(
         pa.nulls(3),
