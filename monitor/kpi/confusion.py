@@ -16,6 +16,10 @@ from monitor.kpi.intervals import Z95
 MAX_CLASSES: Final = 1_000
 
 
+class TooManyClassesError(InvalidError):
+    """The matrix would not fit into memory; whatever else is measured of the rows does not need it."""
+
+
 @dataclass(frozen=True, eq=False)
 class Confusion:
     """Rows per (outcome, prediction), for the classes seen on either side in ascending order."""
@@ -36,7 +40,7 @@ def confusion(frame: pl.DataFrame) -> Confusion:
         Classes in ascending order and rows per (outcome, prediction), shape (classes, classes).
 
     Raises:
-        InvalidError: more than 1,000 classes.
+        TooManyClassesError: more than 1,000 classes.
 
     Source: Pearson (1904), the contingency table.
     """
@@ -45,7 +49,7 @@ def confusion(frame: pl.DataFrame) -> Confusion:
     prediction = frame["prediction"].cast(pl.String).fill_null("").to_numpy().astype(str)
     classes, codes = np.unique(np.concatenate([outcome, prediction[~missing]]), return_inverse=True)
     if len(classes) > MAX_CLASSES:
-        raise InvalidError(
+        raise TooManyClassesError(
             f"{len(classes)} classes among predictions and outcomes, at most {MAX_CLASSES}; is this a text?",
             classes=len(classes),
         )
@@ -112,20 +116,24 @@ def macro_value(frame: pl.DataFrame, per_class: Callable[[Ints], Floats], *, out
             prediction.
 
     Returns:
-        Share 0..1 with a 95 % interval; None if no row has an outcome. The interval is a bootstrap of 300 samples with
+        Share 0..1 with a 95 % interval; None if no row has an outcome, or there are more than
+        1,000 classes. The interval is a bootstrap of 300 samples with
         a fixed seed, stratified by outcome: it draws each row of the confusion matrix from a multinomial, which equals
         drawing the rows of that class. Its centre is the value and its half width 1.96 standard deviations of the
         samples, cut at 0 and 1, because bootstrap samples of a macro average are biased.
 
     Raises:
-        InvalidError: a column is absent, or there are more than 1,000 classes.
+        InvalidError: a column is absent.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), section 13.3.
     """
     rows = labelled(frame)
     if not rows.height:
         return undefined("no outcome has arrived")
-    counts = confusion(rows).counts
+    try:
+        counts = confusion(rows).counts
+    except TooManyClassesError as error:
+        return undefined(error.message, rows.height)
     used = (counts.sum(axis=-1) + (0 if outcomes_only else counts.sum(axis=-2))) > 0
 
     def average(samples: Ints) -> Floats:  # the same classes in every sample, whether or not it contains them

@@ -13,11 +13,11 @@ def balanced_accuracy(frame: pl.DataFrame) -> KpiValue:
         frame: columns prediction and outcome of any type, compared as text, shape (rows,).
 
     Returns:
-        Share 0..1 with a 95 % interval (stratified bootstrap, seeded). None if no row has an outcome. Unlike
-        recall_macro it ignores a class that was predicted but never occurred.
+        Share 0..1 with a 95 % interval (stratified bootstrap, seeded). None if no row has an outcome, or there
+        are more than 1,000 classes. Unlike recall_macro it ignores a class that was predicted but never occurred.
 
     Raises:
-        InvalidError: a column is absent, or there are more than 1,000 classes.
+        InvalidError: a column is absent.
 
     Source: Brodersen et al. (2010); scikit-learn's balanced_accuracy_score.
     """

@@ -14,10 +14,11 @@ def f1_macro(frame: pl.DataFrame) -> KpiValue:
 
     Returns:
         Share 0..1 with a 95 % interval (stratified bootstrap, seeded). A class that is never right counts 0. The
-        classes are those among the outcomes and predictions of these rows. None if no row has an outcome.
+        classes are those among the outcomes and predictions of these rows. None if no row has an outcome,
+        or there are more than 1,000 classes.
 
     Raises:
-        InvalidError: a column is absent, or there are more than 1,000 classes.
+        InvalidError: a column is absent.
 
     Source: van Rijsbergen (1979); the mean of F1, not the F1 of means (Opitz and Burst 2019).
     """

@@ -14,10 +14,11 @@ def recall_macro(frame: pl.DataFrame) -> KpiValue:
 
     Returns:
         Share 0..1 with a 95 % interval (stratified bootstrap, seeded). A class that never occurs as outcome counts 0.
-        The classes are those among the outcomes and predictions of these rows. None if no row has an outcome.
+        The classes are those among the outcomes and predictions of these rows. None if no row has an outcome,
+        or there are more than 1,000 classes.
 
     Raises:
-        InvalidError: a column is absent, or there are more than 1,000 classes.
+        InvalidError: a column is absent.
 
     Source: scikit-learn's recall_score with average="macro", zero_division=0.
     """

@@ -128,3 +128,12 @@ def test_no_kpi_of_shares_leaves_its_range_where_every_row_is_alike(rows: int, r
         for end in (end for end in ends if end is not None):
             assert 0.0 <= end <= top, (name, ends)
             assert math.copysign(1.0, end) == 1.0, (name, ends)
+
+
+def test_more_classes_than_a_matrix_may_have_are_a_reason_and_no_failure() -> None:
+    many = np.array([f"c{i}" for i in range(1500)])
+    for name in ("f1_macro", "precision_macro", "recall_macro", "balanced_accuracy"):
+        found = KPIS[name].compute(labelled(many, many))
+        assert (found.value, found.n) == (None, 1500)
+        assert "1500 classes" in (found.reason or "")
+    assert KPIS["accuracy"].compute(labelled(many, many)).value == 1
