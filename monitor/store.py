@@ -54,7 +54,7 @@ def model(db: Session, name: str) -> Model:
 
 _NAMED = Model.__table__.c.name.in_(bindparam("names", expanding=True))
 _REVISIONS = select(Model.__table__.c.name, Model.__table__.c.id, Model.__table__.c.revision).where(_NAMED)
-_REVISION_COUNT = select(func.count()).select_from(SpecRevision.__table__)
+REVISION_COUNT = select(func.count()).select_from(SpecRevision.__table__)
 
 
 def revisions(db: Connection, names: Collection[str]) -> dict[str, tuple[UUID, int]]:
@@ -80,7 +80,7 @@ def spec_revision(db: Session, model_id: UUID, revision: int) -> SpecRevision:
 
 def spec_revisions(db: Connection) -> int:
     """Number of revisions of all specs together."""
-    return db.scalar(_REVISION_COUNT) or 0
+    return db.scalar(REVISION_COUNT) or 0
 
 
 def newest_reference(db: Session, model_id: UUID) -> ReferenceRow | None:

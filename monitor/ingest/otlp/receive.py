@@ -61,8 +61,7 @@ def receive_traces(site: Site, body: bytes, media_type: str, encoding: str) -> S
         if group.spans:
             by_service[group.service].append(group)
     verdict = SpanVerdict()
-    with site.database.read_connection() as db:
-        revisions, texts_wait = store.spec_revisions(db), span_texts.are_waiting(db)
+    revisions, texts_wait = span_texts.state(site)
     mappings = site.cache.get(MAPPINGS, revisions, lambda: _prepared(site))
     for service, sent in by_service.items():
         spans = [span for group in sent for span in group.spans]

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, Final
 
 import polars as pl
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -36,7 +36,7 @@ MAX_AHEAD_S: Final = 10.0  # so many of them may follow each other at once after
 _IDS_PER_QUERY: Final = 500
 _TRIES: Final = 3
 # Prepared once: each request of spans asks.
-_ANY_WAITS: Final = select(SpanText.id).where(SpanText.waits).limit(1)
+_STATE: Final = select(store.REVISION_COUNT.scalar_subquery(), select(SpanText.id).where(SpanText.waits).exists())
 _WAITS: Final = (
     select(SpanText.id).join(Model, SpanText.model_id == Model.id)
     .where(Model.name == bindparam("name"), SpanText.waits).limit(1)
@@ -105,9 +105,14 @@ def _of_events(db: Session, model: Model, ids: Iterable[str], *, lock: bool = Fa
 # --- into events that arrive --------------------------------------------------------------------------------------
 
 
-def are_waiting(db: Connection) -> bool:
-    """Whether something waits for an event of any model; what comes later waits for `join`."""
-    return db.execute(_ANY_WAITS).first() is not None
+def state(site: Site) -> tuple[int, bool]:
+    """How many revisions all specs have, and whether something waits for an event of any model.
+
+    What comes later waits for `join`.
+    """
+    with site.database.read_connection() as db:
+        revisions, waits = db.execute(_STATE).one()
+    return revisions, bool(waits)
 
 
 def filled(site: Site, target: Target, frame: pl.DataFrame) -> tuple[pl.DataFrame, list[SpanText]]:
