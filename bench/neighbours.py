@@ -1,13 +1,14 @@
 """A thousand models, one of them hostile: how much later do the others get their verdicts?
 
-    python -m bench.neighbours [--models N] [--rate R]
+    python -m bench.neighbours [--models N] [--rate R] [--seconds S]
 
-One `assay serve` on SQLite. Every model gets its reference, then whole windows of 100 rows at R windows a second: first
-while all are benign, then again while one is hostile in every way that its routes allow (bench/load/hostile.py). The
-delay runs from the answer to the body that makes a window whole until its verdict is stored. Appends JSON lines (case
-`hostile_1_of_1000`) to bench/results/neighbours.jsonl: `added_delay_s` is the difference between the p99 delays of the
-two phases, `p99_ms` the p99 of the others' requests beside the hostile model, `errors` their requests that were not
-answered 200 and their windows without a verdict.
+One `assay serve` on SQLite. Every model, or as many as S seconds have room for, gets its reference, then whole windows
+of 100 rows at R windows a second: first while all are benign, then again while one is hostile in every way that its
+routes allow (bench/load/hostile.py). The delay runs from the answer to the body that makes a window whole until its
+verdict is stored. Appends JSON lines (case `hostile_1_of_1000`) to bench/results/neighbours.jsonl: `added_delay_s` is
+the difference between the p99 delays of the two phases, `p99_ms` the p99 of the others' requests beside the hostile
+model, `errors` their requests that were not answered 200 and their windows without a verdict; `senders` says how many
+of the others sent.
 """
 
 import argparse
@@ -156,11 +157,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=int, default=1000)
     parser.add_argument("--rate", type=float, default=4.0, help="windows a second, of all models together")
+    parser.add_argument("--seconds", type=float, help="of each phase: only the first RATE * SECONDS models send")
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "results" / "neighbours.jsonl")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="assay-neighbours-") as folder:
         home, others = Path(folder), options.models - 1
         service = served(home, others)
+        others = min(others, round(options.rate * options.seconds)) if options.seconds else others
         try:
             for window in range(REFERENCE + 1):  # and one that is judged, which warms the caches
                 told("reference", measure(service, home, others, window, 2 * options.rate))
@@ -184,7 +187,7 @@ def main() -> None:
     for metric, (value, unit) in found.items():
         print(f"  {metric:24} {value:12.2f} {unit}")
     write_lines(
-        options.out, f"hostile_1_of_{options.models}", found, bench="neighbours", rate=options.rate,
+        options.out, f"hostile_1_of_{options.models}", found, bench="neighbours", rate=options.rate, senders=others,
         benign_p99_s=round(float(np.percentile(benign.delays, 99)), 3),
         benign_p99_ms=round(float(np.percentile(benign.took, 99)) * 1000, 1),
     )  # fmt: skip

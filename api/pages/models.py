@@ -13,6 +13,7 @@ from api.http.auth import requires
 from api.http.deps import ReadDb, SiteDep
 from api.pages.render import PageRoute, page
 from core.clock import days_period
+from core.errors import AppError
 from governance.access.roles import Caller, Permission
 from monitor import store as monitor_store
 from monitor.alerts import store as alert_store
@@ -20,10 +21,10 @@ from monitor.ingest.otlp import span_counts
 from monitor.ingest.otlp.store import text_counts
 from monitor.ingest.otlp.verdict import LOG_RESULTS, RESULTS
 from monitor.notify import deploys
-from monitor.service import CurrentSpec, current_spec
+from monitor.service import CurrentSpec, current_spec, in_force
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
-from monitor.tables import Measurement
+from monitor.tables import Measurement, Model
 from monitor.windows.reference_standing import reference_standing
 from reports import store
 from reports.charts.data_table import timeline_table
@@ -31,6 +32,7 @@ from reports.charts.svg import timeline_svg
 from reports.facts.citations import Citations
 from reports.facts.standing import champion_at, health_at, newest_kpis
 from reports.facts.timelines import timeline
+from reports.wording.health import Health
 from reports.wording.phrases import budget_words, rule_words
 from retrain.tables import Run
 
@@ -44,13 +46,23 @@ ACTIVE = ("queued", "curating", "training", "evaluating")
 
 @router.get("/")
 def overview(caller: Reader, site: SiteDep, db: ReadDb, request: Request) -> HTMLResponse:
-    rows = [_summary(site, db, current_spec(site, db, model.name)) for model in monitor_store.models(db)]
+    rows = [_row(site, db, model) for model in monitor_store.models(db)]
     order = {"alarm": 0, "unknown": 1, "ok": 2}
     rows.sort(key=lambda r: (order[r["health"].status], r["name"]))
     counts = {status: sum(1 for r in rows if r["health"].status == status) for status in order}
     url = shlex.quote(str(request.base_url).rstrip("/"))  # the page puts it into commands
     system = alert_store.unresolved_system_alerts(db)
     return page("overview.html", caller=caller, models=rows, counts=counts, url=url, system=system)
+
+
+def _row(site: Site, db: Session, model: Model) -> dict[str, Any]:
+    """The summary of a model; only what is wrong where an earlier release stored a spec that this one cannot read."""
+    try:
+        current = in_force(site, db, model)
+    except (AppError, ValueError) as error:
+        sentence = f"It is not judged, because its spec cannot be read: {error}. Apply a spec that is right."
+        return {"name": model.name, "spec": None, "health": Health("unknown", sentence)}
+    return _summary(site, db, current)
 
 
 def _summary(site: Site, db: Session, current: CurrentSpec) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 Evaluations run one after the other in the turn process, all other jobs beside it. An evaluation that takes longer than
 a turn goes on where it is, and another process takes the turn. The same work of the same model then goes straight to
-the processes for long work until it has become short again. A job that uses more time or memory than it may is stopped
-with its process, put off, and an alert says so.
+the processes for long work, which run at a lower priority, until it has been short for a minute. A job that uses more
+time or memory than it may is stopped with its process, put off, and an alert says so.
 """
 
 import multiprocessing
@@ -37,10 +37,15 @@ WAITS: Final = 0.5  # of a turn in CPU time: work that used less only waited, fo
 LONGEST_WAIT: Final = 5.0  # turns; work that lasted longer counts as long, however little it used
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 IDLE_S: Final = 60.0  # processes without work end after this long
+SLOW_S: Final = 60.0  # after its last long run, work has become short again
 COUNTED_S: Final = 0.2  # work that took longer lets others go first ...
 REST: Final = 10.0  # ... for this many times as long
 KNOWN: Final = 10_000  # work that is remembered
 AGAIN_S: Final = 1.0
+# Steps of priority by which long work gives way to verdicts: it gets a ninth of the CPU time of what competes with it.
+# Its transactions need about 10 ms of CPU time, so they still end, and free SQLite's write lock, within tenths of a
+# second. A process cannot get these steps back, so none that ran long work takes the turn again.
+GIVES_WAY: Final = 10
 END_S: Final = 2.0  # for the processes to end when the worker does
 log = logger("api.processes.turns")
 
@@ -85,6 +90,13 @@ class _Turn:
         except OSError:
             return 0.0
         return (int(fields[11]) + int(fields[12])) / TICKS
+
+    def give_way(self) -> None:
+        """Let the process go on at a lower priority, with the threads that it has and will have."""
+        threads = Path(f"/proc/{self.process.pid}/task")
+        with suppress(OSError):  # it has ended; the next look finds out
+            for thread in [int(path.name) for path in threads.iterdir()] if threads.exists() else [self.process.pid]:
+                os.setpriority(os.PRIO_PROCESS, thread or 0, os.getpriority(os.PRIO_PROCESS, 0) + GIVES_WAY)
 
     def memory(self) -> int:
         """Bytes of the process in memory; 0 where that cannot be told."""
@@ -178,7 +190,7 @@ class Turns:
         now, used = time.monotonic(), turn.used_s()
         if self._is_long(now - turn.since, used):
             self._remember(self._slow, job.work, now)
-        elif now - turn.since < self._settings.turn_s / 2:
+        elif now - turn.since < self._settings.turn_s / 2 and now - self._slow.get(job.work, now) > SLOW_S:
             self._slow.pop(job.work, None)
         if used > COUNTED_S:
             self._remember(self._resting, job.work, now + REST * used)
@@ -216,14 +228,14 @@ class Turns:
         if turn.job is None or not turn.started:
             return
         ran, used = now - turn.since, turn.used_s()
-        if ran > SPARE_AFTER * limits.turn_s and self._spare is None and self._rested() is None:
+        if ran > SPARE_AFTER * limits.turn_s and self._spare is None:
             self._spare = self._forked()
         if ran <= limits.turn_s:
             return
         if any(other.job is None for other in self._long) or len(self._long) < limits.long_processes:
             self._hand_on()
-            self._long.append(turn)
-            if len(self._long) > limits.long_processes:  # the idle one among them has not started yet
+            self._set_aside(turn)
+            if len(self._long) > limits.long_processes:
                 self._drop(next(other for other in self._long if other.job is None))
         elif self._is_long(ran, used):
             again = Retry(self._site.clock.now(), "waits for a process for long work")
@@ -234,18 +246,14 @@ class Turns:
             turn.end()
             record_outcome(self._site, job, again, worker=self._worker)
 
-    def _rested(self) -> _Turn | None:
-        """A process for long work that is idle, and knows more than one that is forked anew."""
-        return next((turn for turn in self._long if turn.job is None and turn.started), None)
-
     def _hand_on(self) -> None:
         """Let another process take the turn."""
-        rested = self._rested()
-        if rested is not None:
-            self._long.remove(rested)
-            self._turn = rested
-        else:
-            self._turn, self._spare = self._spare or self._forked(), None
+        self._turn, self._spare = self._spare or self._forked(), None
+
+    def _set_aside(self, turn: _Turn) -> None:
+        """Make a process one for long work."""
+        turn.give_way()
+        self._long.append(turn)
 
     def _drop(self, turn: _Turn) -> None:
         """End a process, and put another in its place if it is the one whose turn it is."""
@@ -303,7 +311,7 @@ class Turns:
             if job is None:
                 break
             if not idle:
-                self._long.append(self._forked())
+                self._set_aside(self._forked())
             (idle.pop() if idle else self._long[-1]).give(job)
             given = True
         return given

@@ -5,15 +5,19 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from fastapi.testclient import TestClient
 from sqlalchemy import select
 
+from api.app import create_app
 from api.processes import scheduler, worker
 from api.processes.evaluation_requests import EvaluationRequester
 from core.clock import ManualClock
 from core.queue import Job
+from governance.access.api_keys import first_admin
 from monitor import service, store
 from monitor.events import flush
 from monitor.ingest.media import NDJSON
+from monitor.ingest.otlp.receive import mappings_by_service
 from monitor.ingest.receive import Body, receive
 from monitor.lake.table import LakeTable
 from monitor.site import Site
@@ -109,3 +113,18 @@ def test_a_table_that_cannot_be_flushed_leaves_the_other_flushed(two: Site) -> N
     assert waiting((BROKEN, "events")) == flush.FULL_COMMIT_ROWS
     assert two.events.unflushed.held_bytes(BROKEN) > 0
     assert two.events.unflushed.held_bytes(SOUND) == 0
+
+
+def test_a_spec_that_cannot_be_read_leaves_the_pages_and_the_spans_of_the_others(two: Site) -> None:
+    with two.database.write() as db:
+        service.apply_spec(two, db, spec(model=SOUND, traces={"service": "shop"}), "tester")
+    damage_spec(two)
+    with two.database.write() as db:
+        (document,) = [r for r in db.scalars(select(SpecRevision)) if r.model_id == store.model(db, BROKEN).id]
+        document.document = document.document | {"traces": {"service": "shop"}}
+    assert [mapping.events.spec.model for mapping in mappings_by_service(two)["shop"]] == [SOUND]
+    with TestClient(create_app(two), headers={"Authorization": f"Bearer {first_admin(two)}"}) as client:
+        answer = client.get("/", headers={"Accept": "text/html"})
+    assert answer.status_code == 200
+    assert "its spec cannot be read" in answer.text
+    assert answer.text.count("Last retrain") == 1  # the other's facts

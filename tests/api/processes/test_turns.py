@@ -1,15 +1,17 @@
 """Turns: no model keeps another waiting, and what takes too much is stopped, put off and told."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import select
 
 from api.processes import system_alarms
-from api.processes.turns import Turns
+from api.processes.turns import GIVES_WAY, SLOW_S, Turns
 from core import queue
 from core.clock import SystemClock
 from core.jobs import EvaluateJob, UpkeepJob
@@ -73,6 +75,49 @@ def test_jobs_that_last_delay_no_other_model_and_go_on(opened: Opened) -> None:
     assert {m: s for m, s in states(site).items() if m.startswith("sleeps")} == {
         "sleeps-600": "running", "sleeps-601": "running",
     }  # fmt: skip
+
+
+def priorities(turns: Turns) -> list[tuple[str, int]]:
+    """The model whose job each process runs, and the process's priority."""
+    found = [turn for turn in [turns._turn, *turns._long] if turn.job is not None]
+    return [(str(t.job and t.job.payload["model"]), os.getpriority(os.PRIO_PROCESS, t.process.pid or 0)) for t in found]
+
+
+@SQLITE_FIRST
+def test_long_work_gives_way_to_verdicts(opened: Opened) -> None:
+    site, turns = opened(turn_s=0.2)
+    ask(site, "sleeps-600")
+    until(turns, lambda: turns._turn.started and bool(turns._long))
+    ask(site, "sleeps-601")
+    seen: dict[str, set[int]] = {}
+
+    def both() -> bool:
+        for model, priority in priorities(turns):
+            seen.setdefault(model, set()).add(priority)
+        return {"sleeps-600", "sleeps-601"} <= seen.keys()
+
+    until(turns, both)
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    assert seen["sleeps-600"] == {min(own + GIVES_WAY, 19)}
+    assert own in seen["sleeps-601"]  # it began in the turn
+    pid = turns._long[0].process.pid
+    tasks = [int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()]
+    assert {os.getpriority(os.PRIO_PROCESS, task) for task in tasks} == {min(own + GIVES_WAY, 19)}
+
+
+@SQLITE_FIRST
+def test_work_is_slow_until_it_has_been_short_for_a_while(opened: Opened) -> None:
+    site, turns = opened(turn_s=0.2)
+    ask(site, "works-0.4")
+    until(turns, lambda: states(site)["works-0.4"] == "done")
+    work = "monitor.evaluate works-0.4"
+    assert work in turns._slow
+    for ago, slow in ((0.0, True), (SLOW_S + 1, False)):
+        turns._slow[work] = time.monotonic() - ago
+        job = queue.Claimed(uuid4(), "monitor.evaluate", {"model": "works-0.4"}, 1, site.clock.now())
+        turns._turn.give(job)
+        turns._ended(turns._turn, None)
+        assert (work in turns._slow) is slow
 
 
 @SQLITE_FIRST
