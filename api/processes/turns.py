@@ -1,9 +1,9 @@
 """Turns: the jobs of the default lane run in processes, and no model keeps the others waiting.
 
-Evaluations run one after the other in the turn process, all other jobs beside it. An evaluation that takes longer than
-a turn goes on where it is, and another process takes the turn. The same work of the same model then goes straight to
-the processes for long work, which run at a lower priority, until it has been short for a minute. A job that uses more
-time or memory than it may is stopped with its process, put off, and an alert says so.
+Evaluations run one after the other in the turn process, all other jobs beside it. An evaluation that computes for
+longer than its turn goes on where it is, and another process takes the turn. The same work of the same model then goes
+straight to the processes for long work, which run at a lower priority, until it has been short for a minute. A job that
+uses more time or memory than it may is stopped with its process, put off, and an alert says so.
 """
 
 import multiprocessing
@@ -228,16 +228,16 @@ class Turns:
         if turn.job is None or not turn.started:
             return
         ran, used = now - turn.since, turn.used_s()
-        if ran > SPARE_AFTER * limits.turn_s and self._spare is None:
+        if self._spare is None and self._is_long(ran / SPARE_AFTER, used / SPARE_AFTER):
             self._spare = self._forked()
-        if ran <= limits.turn_s:
+        if not self._is_long(ran, used):  # who waits for a core or a lock would have others wait for the same
             return
         if any(other.job is None for other in self._long) or len(self._long) < limits.long_processes:
             self._hand_on()
             self._set_aside(turn)
             if len(self._long) > limits.long_processes:
                 self._drop(next(other for other in self._long if other.job is None))
-        elif self._is_long(ran, used):
+        else:
             again = Retry(self._site.clock.now(), "waits for a process for long work")
             job, turn.job = turn.job, None
             self._remember(self._slow, job.work, now)
