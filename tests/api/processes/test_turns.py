@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import select
 
 from api.processes import system_alarms
-from api.processes.turns import GIVES_WAY, SLOW_S, Turns
+from api.processes.turns import GIVES_WAY, LONGEST_WAIT, SLOW_S, Turns
 from core import queue
 from core.clock import SystemClock
 from core.jobs import EvaluateJob, UpkeepJob
@@ -103,6 +103,18 @@ def test_long_work_gives_way_to_verdicts(opened: Opened) -> None:
     pid = turns._long[0].process.pid
     tasks = [int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()]
     assert {os.getpriority(os.PRIO_PROCESS, task) for task in tasks} == {min(own + GIVES_WAY, 19)}
+
+
+@SQLITE_FIRST
+def test_a_job_that_only_waits_keeps_the_turn_for_five_turns(opened: Opened) -> None:
+    site, turns = opened(turn_s=60)
+    ask(site, "sleeps-600")
+    until(turns, lambda: turns._turn.job is not None)
+    first = turns._turn
+    for turns_long, same in ((2, True), (LONGEST_WAIT + 1, False)):
+        first.since = time.monotonic() - turns_long * 60
+        turns.step()
+        assert (turns._turn is first) is same
 
 
 @SQLITE_FIRST
