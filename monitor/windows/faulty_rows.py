@@ -81,7 +81,7 @@ def _values(one: NamedRows, *, by_column: bool) -> str:
         for name, value in one.values[:MAX_COLUMNS_IN_SENTENCE]
     ]
     more = len(one.values) - MAX_COLUMNS_IN_SENTENCE
-    return ", ".join(shown) + (f" and {more} more columns" if more > 0 else "")
+    return ", ".join(shown) + (f" and {more} more {'column' if more == 1 else 'columns'}" if more > 0 else "")
 
 
 def _quoted(value: str | None) -> str:
