@@ -3,6 +3,7 @@
 Only event times count, in their order, so that live traffic, a replay and a history sent at once choose the same.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -133,16 +134,15 @@ def reference_end(times: Ints, origin: datetime, length: str, rows_per_day: floa
         The end of a window; None while more rows must come.
     """
     expected = rows_per_day * (duration(length) / DAY)
-    latest = times[-1] if len(times) else 0
-    number = MIN_REFERENCE_WINDOWS - 1
-    while True:
-        _, end = window_times(origin, length, number)
-        if _micros(end) > latest:
-            return None
-        rows = int(np.searchsorted(times, _micros(end), side="left"))
-        if rows >= MIN_REFERENCE_ROWS and rows + expected > MAX_REFERENCE_FACTOR * AUTO_REFERENCE_ROWS:
-            return end
-        number += 1
+    # Both limits are kept by more rows too, so the window of the last row that they need is the one; years without a
+    # row, between a stray one and the others, cost nothing.
+    needed = max(MIN_REFERENCE_ROWS, math.floor(MAX_REFERENCE_FACTOR * AUTO_REFERENCE_ROWS - expected) + 1)
+    if len(times) < needed:
+        return None
+    begin, first_end = window_times(origin, length, 0)
+    holding = (int(times[needed - 1]) - _micros(begin)) // (_micros(first_end) - _micros(begin))
+    _, end = window_times(origin, length, max(holding, MIN_REFERENCE_WINDOWS - 1))
+    return end if _micros(end) <= times[-1] else None
 
 
 def lookbacks(windows: Sequence[str]) -> tuple[timedelta, timedelta]:

@@ -66,6 +66,15 @@ def test_a_reference_waits_until_rows_lie_after_its_end() -> None:
     assert lengths.reference_end(arrivals(200, 3, 0), BEGIN, "1d", 200.0) is None
 
 
+def test_years_without_a_row_within_the_first_rows_cost_nothing() -> None:
+    times = arrivals(43_200, 0.5, 1)
+    with_old = np.concatenate([times[:1] - 20 * 365 * 86_400 * SECOND, times])
+    origin = BEGIN - timedelta(days=20 * 365)
+    end = lengths.reference_end(with_old, origin, "1s", 43_200.0)  # walked second by second, this took hours
+    assert end is not None
+    assert 1_074 <= np.searchsorted(with_old, round(end.timestamp() * SECOND)) <= 1_076
+
+
 def test_the_next_sample_is_twice_as_large() -> None:
     assert [next_sample(n) for n in (0, 599, 600, 1_200)] == [600, 600, 1_200, 2_400]
 
