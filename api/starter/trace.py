@@ -19,16 +19,20 @@ def spans_of(trace: str, client: Callable[[], Client]) -> tuple[str, Any]:
     """The service and a sample of its spans (names and types, no values).
 
     Raises:
-        InvalidError: the text is neither a file nor a service whose spans no model takes.
+        InvalidError: the text is neither a file with spans nor a service whose spans no model takes.
     """
     from monitor.ingest.otlp.starter import groups_of_file
-    from monitor.ingest.otlp.unmapped import Sample, sample_of
+    from monitor.ingest.otlp.unmapped import sample_of
 
     if Path(trace).is_file():
         groups = [group for group in groups_of_file(Path(trace).read_bytes()) if group.spans]
-        service = groups[0].service if groups else trace
-        sample = sample_of(span for group in groups if group.service == service for span in group.spans)
-        return service, sample if groups else Sample()
+        if not groups:
+            raise InvalidError(
+                f"--from-trace: the file {trace[:100]!r} holds no span; give a request of POST /v1/traces, with "
+                "`resourceSpans`", field="from-trace", value=trace[:100],
+            )  # fmt: skip
+        service = groups[0].service
+        return service, sample_of(span for group in groups if group.service == service for span in group.spans)
     seen = {row["service"]: row["sample"] for row in client().json("GET", "/api/v1/unmapped-services")}
     if trace not in seen:
         known = ", ".join(seen) or "none yet"

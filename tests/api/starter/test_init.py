@@ -171,3 +171,10 @@ def test_a_delta_table_is_read_without_the_files_that_are_no_longer_part_of_it(t
     (tmp_path / "broken" / "_delta_log").mkdir(parents=True)
     with pytest.raises(InvalidError, match="cannot be read as a Delta table"):
         sample(str(tmp_path / "broken"))
+
+
+def test_a_file_without_spans_is_named(tmp_path: Path, run: Run) -> None:
+    (tmp_path / "logs.json").write_text('{"resourceLogs": []}')
+    done = run("init", "--from-trace", "logs.json")
+    assert done.returncode != 0
+    assert "the file 'logs.json' holds no span" in done.stderr
