@@ -22,7 +22,7 @@ CHANNEL_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
 class _Group(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class DbSettings(_Group):

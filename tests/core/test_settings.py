@@ -105,6 +105,8 @@ def test_a_group_given_as_json_is_refused_where_a_key_is_unknown() -> None:
         ("ASSAY_QUEUE__LEASE_S", "0", "queue.lease_s"),
         ("ASSAY_TRAIN__DEVICE", "tpu", "train.device"),
         ("ASSAY_LOG__LEVEL", "chatty", "log.level"),
+        ("ASSAY_QUEUE__POLL_S", "inf", "queue.poll_s"),
+        ("ASSAY_SERVER__HEAD_S", "1e400", "server.head_s"),
     ],
 )
 def test_a_value_of_the_wrong_kind_is_refused_with_field_and_value(name: str, value: str, field: str) -> None:
