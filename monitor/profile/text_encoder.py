@@ -235,8 +235,11 @@ def _word_counts(texts: Sequence[str]) -> Any:
 
 def _counts(texts: Sequence[str], **how: Any) -> Any:
     """log(1 + count) of each hashed n-gram, sparse, shape (texts, dimensions)."""
+    from scipy.sparse import csr_matrix
     from sklearn.feature_extraction.text import HashingVectorizer
 
+    if not texts:  # scikit-learn raises StopIteration
+        return csr_matrix((0, how["n_features"]), dtype=np.float32)
     matrix = HashingVectorizer(norm=None, alternate_sign=False, dtype=np.float32, **how).transform(
         [_DIGITS.sub("0", text.lower()) for text in texts]
     )

@@ -78,3 +78,10 @@ def test_messages_of_intents_never_seen_lie_farther_away_than_fresh_messages_of_
     old = encoder.encode(known["text"].to_list()[3000:4000]).distance
     new = encoder.encode(data.filter(pl.col("category").is_in(held))["text"].to_list()[:1000]).distance
     assert roc_auc_score(np.repeat([0, 1], [len(old), len(new)]), np.concatenate([old, new])) > 0.7
+
+
+def test_a_part_without_rows_is_encoded_as_nothing() -> None:
+    encoder = fit_text(TEXTS, seed=1)
+    features = encoder.encode([])
+    assert (features.distance.shape, features.cluster.shape, features.components.shape) == ((0,), (0,), (0, COMPONENTS))
+    assert encoder.unknown([]).shape == (0,)
