@@ -15,6 +15,7 @@ from fastapi import FastAPI
 
 from api.app import create_app
 from api.http.protocol import BoundedProtocol
+from core.settings import ServerSettings
 from governance.access.api_keys import first_admin
 from governance.ledger.checkpointing import issue_checkpoint
 from governance.ledger.read import ledger_size
@@ -65,7 +66,7 @@ def listen(site: Site, *, as_json: bool, bound: Callable[[str], None] = lambda _
         if ledger_size(db):
             issue_checkpoint(db, key=site.keys.signing, anchor=site.settings.anchor_dir, now=site.clock.now())
     announce["home"] = str(site.settings.home_dir)
-    _Server(configured(create_app(site)), announce, as_json).run(sockets=[listener])
+    _Server(configured(create_app(site), site.settings.server), announce, as_json).run(sockets=[listener])
 
 
 def reachable(url: str) -> str:
@@ -73,10 +74,10 @@ def reachable(url: str) -> str:
     return url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
 
 
-def configured(app: FastAPI) -> uvicorn.Config:
+def configured(app: FastAPI, limits: ServerSettings) -> uvicorn.Config:
     """Return the configuration of the server: heads and slow clients are bounded; WebSockets, unused, are off."""
     logging.getLogger("uvicorn.error").addFilter(_is_not_an_escaped_error)
-    bounded = partial(BoundedProtocol, limits=app.state.site.settings.server)
+    bounded = partial(BoundedProtocol, limits=limits)
     return uvicorn.Config(
         app, http=cast(type[asyncio.Protocol], bounded), ws="none", log_config=None, access_log=False, lifespan="on",
         timeout_graceful_shutdown=10,

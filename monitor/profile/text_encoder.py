@@ -239,7 +239,8 @@ def _counts(texts: Sequence[str], **how: Any) -> Any:
     from sklearn.feature_extraction.text import HashingVectorizer
 
     if not texts:  # scikit-learn raises StopIteration
-        return csr_matrix((0, how["n_features"]), dtype=np.float32)
+        none = np.zeros((0, how["n_features"]), dtype=np.float32)
+        return csr_matrix(none)
     matrix = HashingVectorizer(norm=None, alternate_sign=False, dtype=np.float32, **how).transform(
         [_DIGITS.sub("0", text.lower()) for text in texts]
     )

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from api.http import errors
 from api.server import configured
+from core.settings import ServerSettings
 
 
 def test_the_message_of_an_unexpected_error_reaches_neither_the_client_nor_the_log(
@@ -23,7 +24,7 @@ def test_the_message_of_an_unexpected_error_reaches_neither_the_client_nor_the_l
         raise ZeroDivisionError("a secret")
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(configured(app))
+        server = uvicorn.Server(configured(app, ServerSettings()))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         with pytest.raises(urllib.error.HTTPError, match="500") as answer:

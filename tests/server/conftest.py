@@ -28,7 +28,8 @@ def run():
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen()
-    server = uvicorn.Server(configured(from_environment()))
+    app = from_environment()
+    server = uvicorn.Server(configured(app, app.state.site.settings.server))
     print(listener.getsockname()[1], flush=True)
     server.run(sockets=[listener])
 """
