@@ -14,11 +14,11 @@ from tests.service import Service, assay
 
 
 def opened(service: Service, what: str) -> UUID:
-    """An alert about the installation, as its scheduler opens one."""
+    """An alert about the installation, of a kind that the scheduler does not end within the hour."""
     site: Site = open_site(Settings(home=service.home))
     assert isinstance(site.keys, Keys)
     with site.database.write() as db:
-        alarm = Alarm("system", "failed_jobs", what, 1.0, 0.0, f"A job `{what}` gave up.", "critical", (what,))
+        alarm = Alarm("system", "missed_ticks", what, 1.0, 0.0, f"Assay did no work: {what}.", "critical", (what,))
         found = by_clock.open_alert(site, db, None, alarm, site.clock.now(), {}).id
     site.close()
     return found
@@ -38,9 +38,9 @@ def said(known: dict[str, str], *arguments: str) -> str:
 def test_an_alert_is_listed_acknowledged_assigned_commented_snoozed_and_resolved(
     shared_service: Service, known: dict[str, str]
 ) -> None:
-    alert = opened(shared_service, "reports.build")
+    alert = opened(shared_service, "one night")
     short = str(alert)[:8]
-    assert "the installation: system\n    A job `reports.build` gave up.\n" in said(known)
+    assert "the installation: system\n    Assay did no work: one night.\n" in said(known)
     (listed,) = [a for a in json.loads(said(known, "--json")) if a["id"] == str(alert)]
     assert (listed["model"], listed["severity"], listed["state"]) == (None, "critical", "open")
     assert said(known, "acknowledge", short, "--note", "on it") == f"{alert} is acknowledged\n"

@@ -124,6 +124,7 @@ def test_the_objects_below_a_prefix_are_sent_and_those_that_are_new_or_changed_l
     assert (done.returncode, "unknown kind of file" in done.stderr) == (2, True)
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_of_a_prefix_and_run_again_every_row_is_stored_once(
     drops: S3FileSystem, ingest: Ingest, known: dict[str, str], tmp_path: Path
 ) -> None:

@@ -161,7 +161,7 @@ def test_room_that_was_given_back_is_counted_once() -> None:
 @asynccontextmanager
 async def listening(app: FastAPI) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     """A connection to the protocol that the server uses, in this process."""
-    config = configured(app)
+    config = configured(app, app.state.site.settings.server)
     config.lifespan = "off"
     config.load()
     protocol: Callable[..., asyncio.Protocol] = config.http_protocol_class

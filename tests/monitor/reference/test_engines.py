@@ -120,6 +120,7 @@ def test_an_interrupted_profile_is_made_again_without_a_trace(case: Case, tmp_pa
     assert stored(site, row) == whole
 
 
+@pytest.mark.slow
 def test_a_confirmation_is_the_same_from_two_processes() -> None:
     columns: dict[str, ColumnKind] = {"c": "category", **{f"n{i}": "number" for i in range(9)}}
     before, after = (sample(seed) for seed in (0, 1))

@@ -176,6 +176,7 @@ def test_the_command_prints_rates_and_policies_for_people_and_one_document_for_m
 # --- real years -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_switching_the_victorian_market_on_alarms_in_its_first_window_and_names_what_changed(
     tmp_path: Path, shared_data: Path
 ) -> None:
