@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 START = datetime(2026, 1, 5, tzinfo=UTC)
+WHOLE = {"turn_s": 3600}  # an evaluation that a test asks for judges every window, however busy the machine is
 
 UNDER_CI = os.environ.get("CI") == "true"
 hypothesis_settings.register_profile(
@@ -214,9 +215,10 @@ def site(tmp_path: Path, database_url: str, clock: ManualClock) -> Iterator["Sit
     from core import settings
     from monitor.site import open_site
 
-    site = open_site(
-        settings.load({}, home=tmp_path / "home", db=settings.DbSettings.model_validate({"url": database_url})), clock
+    loaded = settings.load(
+        {}, home=tmp_path / "home", db=settings.DbSettings.model_validate({"url": database_url}), work=WHOLE
     )
+    site = open_site(loaded, clock)
     yield site
     site.database.dispose()
 

@@ -21,6 +21,7 @@ from monitor.site import Site
 from tests.monitor.traffic import document, events_body, rows, spec
 
 SECRET = "whsec_" + "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0"  # of 24 bytes
+WHOLE = {"work__turn_s": "3600"}  # an evaluation that a test asks for judges every window, however busy the machine is
 Configured = Callable[..., Site]
 
 
@@ -34,7 +35,9 @@ def configured(site: Site) -> Configured:
 
     def load(**variables: str) -> Site:
         url = site.settings.database_url
-        environ = {f"ASSAY_{name.upper()}": value for name, value in {"notify__gather_s": "0", **variables}.items()}
+        environ = {
+            f"ASSAY_{name.upper()}": value for name, value in {**WHOLE, "notify__gather_s": "0", **variables}.items()
+        }
         loaded = settings.load(environ, home=site.settings.home, db=settings.DbSettings.model_validate({"url": url}))
         return replace(site, settings=loaded)
 
