@@ -14,7 +14,6 @@ of the others sent.
 import argparse
 import http.client
 import json
-import os
 import sqlite3
 import subprocess
 import sys
@@ -31,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from bench.load.results import write_lines  # noqa: E402
-from bench.load.service import Service  # noqa: E402
+from bench.load.service import Service, served  # noqa: E402
 
 CONNECTIONS = 8
 ROWS = 100  # of a window
@@ -129,23 +128,6 @@ def measure(service: Service, home: Path, models: int, window: int, rate: float)
     return phase
 
 
-def served(home: Path, models: int) -> Service:
-    code = "from api.cli import main; main()"
-    service = Service([sys.executable, "-c", code, "serve", "--home", str(home), "--port", "0", "--json"], "")
-    os.environ["ASSAY_HOME"] = str(home)  # handed on to the process
-    service.headers = {"Authorization": f"Bearer {service.start()['admin_key']}"}
-    connection = service.connect()
-    for number in range(models):
-        document = json.dumps(SPEC | {"model": name(number)})
-        connection.request("PUT", f"/api/v1/models/{name(number)}", document,
-                           {**service.headers, "Content-Type": "application/json"})  # fmt: skip
-        answer = connection.getresponse()
-        text = answer.read()
-        assert answer.status == 201, text
-    connection.close()
-    return service
-
-
 def told(what: str, phase: Phase) -> None:
     p50, p99 = np.percentile(phase.delays, [50, 99])
     took = np.percentile(phase.took, 99) * 1000
@@ -162,7 +144,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="assay-neighbours-") as folder:
         home, others = Path(folder), options.models - 1
-        service = served(home, others)
+        service = served(home, (SPEC | {"model": name(n)} for n in range(others)))
         others = min(others, round(options.rate * options.seconds)) if options.seconds else others
         try:
             for window in range(REFERENCE + 1):  # and one that is judged, which warms the caches

@@ -27,30 +27,13 @@ sys.path.insert(0, str(ROOT))
 
 from bench.load.results import write_lines  # noqa: E402
 from bench.load.rows import SPEC, frame  # noqa: E402
-from bench.load.service import Service  # noqa: E402
+from bench.load.service import Service, served  # noqa: E402
 
 CONNECTIONS = 16
 
 
 def name(number: int) -> str:
     return f"quiet-{number:04}"
-
-
-def served(home: Path, models: int) -> Service:
-    code = "from api.cli import main; main()"
-    service = Service([sys.executable, "-c", code, "serve", "--home", str(home), "--port", "0", "--json"], "")
-    os.environ["ASSAY_HOME"] = str(home)  # handed on to the process
-    service.headers = {"Authorization": f"Bearer {service.start()['admin_key']}"}
-    connection = service.connect()
-    for number in range(models):
-        document = json.dumps(SPEC | {"model": name(number), "baseline": {"rows": "first 1000"}})
-        connection.request("PUT", f"/api/v1/models/{name(number)}", document,
-                           {**service.headers, "Content-Type": "application/json"})  # fmt: skip
-        answer = connection.getresponse()
-        answer.read()
-        assert answer.status == 201, answer.status
-    connection.close()
-    return service
 
 
 def cpu_s(pid: int) -> float:
@@ -149,7 +132,9 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="assay-quiet-") as folder:
         home = Path(folder)
-        service = served(home, options.models)
+        service = served(
+            home, ({**SPEC, "model": name(n), "baseline": {"rows": "first 1000"}} for n in range(options.models))
+        )
         try:
             assert service.process is not None
             load(service, options.models, 5, "warm")  # every model's tables are open

@@ -2,7 +2,8 @@
 
     python -m bench.load.hostile URL KEY HOME
 
-It goes on until it is ended. What it is answered does not matter. Its files are damaged after a minute, as by a disk.
+It goes on until it is ended. What it is answered does not matter. After half a minute its files are damaged, as by a
+disk.
 """
 
 import http.client

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -100,3 +101,20 @@ def assay_ids(home: Path) -> pl.Series:
 def peer_ids(home: Path) -> pl.Series:
     with sqlite3.connect(home / "peer.db") as db:
         return pl.Series("event_id", [row[0] for row in db.execute("select event_id from events")], dtype=pl.String)
+
+
+def served(home: Path, specs: Iterable[dict[str, Any]]) -> Service:
+    """`assay serve` on SQLite with these models declared, in a process of its own."""
+    code = "from api.cli import main; main()"
+    service = Service([sys.executable, "-c", code, "serve", "--home", str(home), "--port", "0", "--json"], "")
+    os.environ["ASSAY_HOME"] = str(home)  # handed on to the process
+    service.headers = {"Authorization": f"Bearer {service.start()['admin_key']}"}
+    connection = service.connect()
+    for spec in specs:
+        connection.request("PUT", f"/api/v1/models/{spec['model']}", json.dumps(spec),
+                           {**service.headers, "Content-Type": "application/json"})  # fmt: skip
+        answer = connection.getresponse()
+        text = answer.read()
+        assert answer.status == 201, text
+    connection.close()
+    return service
