@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from monitor.kpi import KPIS
 from monitor.spec.base import Key
+from monitor.spec.envelope import Envelope
 from monitor.spec.model import ModelSpec
 from monitor.spec.problems import problems
-from monitor.spec.retraining import Envelope
 from retrain.errors import BaseModelError, NoPolicyError, RecipeError
 from retrain.train.config import Recipe
 from retrain.train.errors import UnsafeWeightsError, WeightsNotFoundError

@@ -8,6 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from monitor.spec.base import SpecPart, is_new
 from monitor.spec.cron import read_cron
 from monitor.spec.duration import Duration
+from monitor.spec.envelope import Envelope, RunBudget
 
 
 class NewOutcomes(SpecPart):
@@ -35,38 +36,6 @@ class Cron(SpecPart):
         return value
 
 
-class Envelope(SpecPart):
-    """The limits of every retrain, which people set beforehand."""
-
-    max_rows: int = Field(
-        200_000, ge=1, description="most rows of one training set; a larger one blocks the run",
-        json_schema_extra={"unit": "rows"},
-    )  # fmt: skip
-    max_gpu_hours: float = Field(
-        4.0,
-        gt=0,
-        description="longest training run, on GPU or CPU; it is ended there",
-        json_schema_extra={"unit": "hours"},
-    )
-    base_models: tuple[str, ...] = Field(
-        (), description="base models that a recipe may name; without any, every one", examples=["[/models/qwen-0.5b]"]
-    )
-    kpi_floor: Mapping[str, float] = Field(
-        default_factory=dict, description="by KPI: what a candidate must reach on held-out rows to be promoted",
-        examples=["{accuracy: 0.85}"], json_schema_extra={"unit": "the KPI's own"},
-    )  # fmt: skip
-    fairness: Mapping[str, float] = Field(
-        default_factory=dict, description="by fairness metric: the limit that a candidate must keep",
-        examples=["{equalized_odds_difference: 0.1}"], json_schema_extra={"unit": "0..1"},
-    )  # fmt: skip
-    max_forgetting: float = Field(
-        0.04, ge=0, le=1, description="largest drop of the KPI on the old hold-out", json_schema_extra={"unit": "0..1"}
-    )
-    max_regression: float = Field(
-        0.0, ge=0, le=1, description="largest drop of the KPI on new held-out rows", json_schema_extra={"unit": "0..1"}
-    )
-
-
 Trigger = Literal["drift", "kpi", "fairness"] | NewOutcomes | Cron
 
 
@@ -87,7 +56,8 @@ class Retrain(SpecPart):
         description="how the model is trained: base model, task, learning rate and so on; [its keys](#retrainrecipe)",
         examples=["{base_model: /models/qwen-0.5b, method: qlora, task: sequence_classification}"],
     )
-    envelope: Envelope = Field(Envelope(), description="the limits of every run")
+    envelope: Envelope = Field(Envelope(), description="the limits of every run; outside them it waits for approval")
+    budget: RunBudget = Field(RunBudget(), description="what all runs of the model together may use; then none starts")
     gates: tuple[Literal["no_regression", "fairness", "forgetting", "integrity"], ...] = Field(
         ("no_regression", "fairness", "forgetting", "integrity"),
         description="checks that a candidate must pass before it is promoted; an unknown one blocks",

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from core.arrays import Floats
+from monitor.spec.envelope import Envelope
 from monitor.spec.monitors import FairnessRule
-from monitor.spec.retraining import Envelope
 
 Verdict = Literal["pass", "fail", "unknown"]
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -143,6 +143,9 @@ class DatasetFile(Frozen):
     sha256: Sha256
 
 
+LIMITS: Final = ("holdout", "country", "max_seconds", "max_kwh", "max_cut_share", "max_parameters")
+
+
 class RunConfig(Frozen):
     """One run, complete: nothing else is read from anywhere."""
 
@@ -155,9 +158,14 @@ class RunConfig(Frozen):
     labels: tuple[str, ...] = ()
     output_dir: Place
     progress: Place
+    holdout: DatasetFile | None = None  # only counted: what of it the longest text leaves
     threads: int = Field(default=1, ge=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    country: str | None = None  # ISO 3166 code of three letters, for CO2e
     max_seconds: float | None = Field(default=None, gt=0)
+    max_kwh: float | None = Field(default=None, gt=0)
+    max_cut_share: float | None = Field(default=None, ge=0, le=1)  # of a set's rows, dropped or cut
+    max_parameters: int | None = Field(default=None, ge=1)  # trained
 
     @model_validator(mode="after")
     def _labels_fit_the_task(self) -> Self:
@@ -172,9 +180,9 @@ class RunConfig(Frozen):
     def digest(self) -> str:
         """Digest of all that determines the result but the base, which has its own.
 
-        Where files lie and how long the run may take determine nothing.
+        Where files lie and the limits of the run determine nothing.
         """
-        return digest(self.record(without={"base_dir", "output_dir", "progress", "max_seconds"}))
+        return digest(self.record(without={"base_dir", "output_dir", "progress", *LIMITS}))
 
 
 class BaseConfig(Frozen):

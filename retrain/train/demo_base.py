@@ -207,7 +207,7 @@ def _model_and_examples(
         problem_type="single_label_classification",
     )
     model = LlamaForSequenceClassification(llama)  # type: ignore[no-untyped-call]  # no annotations
-    return model, classification_examples(frame, labels, tokenizer, config.max_length)
+    return model, classification_examples(frame, labels, tokenizer, config.max_length)[0]
 
 
 def _replace(partial: Path, done: Path) -> None:

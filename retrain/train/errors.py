@@ -1,6 +1,8 @@
 """What stops a training process, each with the field, the value and the fix."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from core.errors import ConflictError, IntegrityFailureError, InvalidError, NotFoundError
 
@@ -59,5 +61,28 @@ class NonFiniteLossError(InvalidError):
     code = "loss_not_finite"
 
 
-class TimeLimitError(InvalidError):
+class LimitError(InvalidError):
+    """A run is past a limit of its envelope: it stops and waits for approval."""
+
+    def __init__(self, message: str, *, limit: str, declared: Any, measured: Any, more: Sequence["LimitError"] = ()):
+        """`limit` is a key of the envelope; `more` are other limits that were found passed at the same time."""
+        passed = {"limit": limit, "declared": declared, "measured": measured, "reason": message}
+        super().__init__("; ".join([message, *(one.message for one in more)]), passed=[passed])
+        for one in more:
+            self.facts["passed"] += one.facts["passed"]
+
+
+class TimeLimitError(LimitError):
     code = "time_limit"
+
+
+class EnergyLimitError(LimitError):
+    code = "energy_limit"
+
+
+class CutRowsError(LimitError):
+    code = "rows_cut"
+
+
+class ParametersLimitError(LimitError):
+    code = "parameters_limit"

@@ -12,6 +12,7 @@ from typing import Any, Final
 from core.canonical import timestamp
 from core.clock import SystemClock
 from core.errors import AppError
+from retrain.train.errors import LimitError
 
 EXIT_REPORT: Final = "exit.json"
 
@@ -71,11 +72,14 @@ def report_exit(config_path: Path, work: Callable[[Path], None]) -> int:
     report = _report_path(config_path)
     if report is not None:
         report.unlink(missing_ok=True)
-    code, state = 0, {"state": "succeeded", "code": "ok", "message": ""}
+    code = 0
+    state: dict[str, Any] = {"state": "succeeded", "code": "ok", "message": ""}
     try:
         work(config_path)
     except AppError as error:
         code, state = 2, {"state": "failed", "code": error.code, "message": error.message}
+        if isinstance(error, LimitError):
+            state["facts"] = error.facts
     except (_TerminatedError, KeyboardInterrupt):
         code, state = 1, {"state": "failed", "code": "terminated", "message": "stopped by a signal; start it again"}
     except Exception as error:  # noqa: BLE001  the edge of the process: the report is the only channel left

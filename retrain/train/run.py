@@ -12,7 +12,7 @@ import platform
 import resource
 import shutil
 import sys
-import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -28,13 +28,21 @@ from core.canonical import digest
 from retrain.train.adapter import attach_adapter, check_parent
 from retrain.train.base_model import compute_dtype, load_base, load_tokenizer, pick_device, quiet
 from retrain.train.config import RunConfig, load_config
-from retrain.train.data import check_labels, classification_examples, completion_examples, read_rows
-from retrain.train.errors import ResumeConflictError
+from retrain.train.counts import check_cut
+from retrain.train.data import (
+    answered_counts,
+    check_labels,
+    classification_examples,
+    completion_examples,
+    read_rows,
+)
+from retrain.train.energy import Meter
+from retrain.train.errors import ParametersLimitError, ResumeConflictError
 from retrain.train.head import copy_parent_head, start_new_rows
 from retrain.train.model import Classifier, Generator
 from retrain.train.progress import Progress, report_exit, write_json
 from retrain.train.trainers import build_classification_trainer, build_completion_trainer
-from retrain.train.watch import Watch, last_checkpoint
+from retrain.train.watch import Watch, last_checkpoint, learned_until
 from retrain.train.weights import check_adapter, check_base, folder_digest
 
 LIBRARIES: Final = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "tokenizers", "safetensors")
@@ -42,17 +50,20 @@ LIBRARIES: Final = ("torch", "transformers", "peft", "bitsandbytes", "accelerate
 
 def train(path: Path) -> None:
     """One run: load, check digests, seed, quantise, adapt, train, evaluate, save."""
-    started = time.monotonic()
     config = load_config(path, RunConfig)
-    recipe, done = config.recipe, config.output_dir / "adapter"
     progress = Progress(config.progress)
-    if _finished(config, done):
-        progress.write("done", eta_s=0.0)
-        return
+    if not _finished(config):
+        with Meter(config.output_dir, config.country) as meter:
+            _train(config, progress, meter)
+    progress.write("done", eta_s=0.0)
+
+
+def _train(config: RunConfig, progress: Progress, meter: Meter) -> None:
+    recipe = config.recipe
     progress.write("load")
     check_base(config.base_dir)
     base_digest = folder_digest(config.base_dir)
-    resume, spent_s = _open_checkpoints(config, base_digest)
+    resume = _open_checkpoints(config, base_digest)
     if config.parent_adapter is not None:
         check_adapter(config.parent_adapter, "parent_adapter")
         check_parent(config.parent_adapter, recipe, base_digest)
@@ -66,13 +77,17 @@ def train(path: Path) -> None:
     transformers.set_seed(recipe.seed)  # before the head and the adapter are made
     tokenizer = load_tokenizer(config.base_dir)
     model = load_base(config.base_dir, recipe.task, config.labels, device)
-    facts: dict[str, Any] = {"rows_train": train_rows.height, "rows_eval": eval_rows.height, "rows_dropped": 0}
+    facts: dict[str, Any] = {"rows_train": train_rows.height, "rows_eval": eval_rows.height}
     checkpoints = config.output_dir / "checkpoints"
-    watch = Watch(progress, config.max_seconds, spent_s)
+    watch = Watch(progress, config.max_seconds, config.max_kwh, meter)
+    watch.learned.resume(learned_until(resume))
+    held_out = _held_out(config, eval_rows, columns)
+    counts = {name: answered_counts(rows, tokenizer, recipe.max_length) for name, rows in held_out.items()}
     if classification:
         check_labels(train_rows, config.labels, "train")
         check_labels(eval_rows, config.labels, "eval")
-        examples = classification_examples(train_rows, config.labels, tokenizer, recipe.max_length)
+        examples, counts["train"] = classification_examples(train_rows, config.labels, tokenizer, recipe.max_length)
+        check_cut(counts, recipe.max_length, config.max_cut_share)
         if config.parent_adapter is not None:
             copy_parent_head(model, config.parent_adapter, config.labels)
         rows = start_new_rows(model, examples, DataCollatorWithPadding(tokenizer))
@@ -80,10 +95,12 @@ def train(path: Path) -> None:
         peft_model = attach_adapter(model, recipe, config.parent_adapter)
         trainer = build_classification_trainer(peft_model, tokenizer, recipe, examples, checkpoints, device, [watch])
     else:
-        completions, facts["rows_dropped"] = completion_examples(train_rows, tokenizer, recipe.max_length)
+        completions, counts["train"] = completion_examples(train_rows, tokenizer, recipe.max_length)
+        check_cut(counts, recipe.max_length, config.max_cut_share)
         peft_model = attach_adapter(model, recipe, config.parent_adapter)
         trainer = build_completion_trainer(peft_model, tokenizer, recipe, completions, checkpoints, device, [watch])
 
+    facts["trainable_parameters"] = _trained_parameters(peft_model, config.max_parameters)
     with quiet():
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
 
@@ -97,10 +114,10 @@ def train(path: Path) -> None:
 
     progress.write("save")
     partial = _saved(peft_model, tokenizer, config)
-    write_json(partial / "run.json", _record(config, base_digest, trainer, metrics, facts, watch, device, started))
-    partial.rename(done)
+    facts |= {"rows_dropped": counts["train"].rows_dropped, "counts": {k: c.record() for k, c in counts.items()}}
+    write_json(partial / "run.json", _record(config, base_digest, trainer, metrics, facts, watch, meter, device))
+    partial.rename(config.output_dir / "adapter")
     shutil.rmtree(checkpoints, ignore_errors=True)
-    progress.write("done", eta_s=0.0)
 
 
 def _saved(model: PeftModel, tokenizer: PreTrainedTokenizerBase, config: RunConfig) -> Path:
@@ -118,8 +135,9 @@ def _saved(model: PeftModel, tokenizer: PreTrainedTokenizerBase, config: RunConf
     return partial
 
 
-def _finished(config: RunConfig, done: Path) -> bool:
+def _finished(config: RunConfig) -> bool:
     """True when this very run is already complete; another run's output is never overwritten."""
+    done = config.output_dir / "adapter"
     if not done.exists():
         return False
     found = json.loads((done / "run.json").read_text(encoding="utf-8"))["digests"]["config"]
@@ -131,8 +149,8 @@ def _finished(config: RunConfig, done: Path) -> bool:
     return True
 
 
-def _open_checkpoints(config: RunConfig, base_digest: str) -> tuple[Path | None, float]:
-    """Where to resume from and the seconds already spent; refuses checkpoints of another config or base."""
+def _open_checkpoints(config: RunConfig, base_digest: str) -> Path | None:
+    """Where to resume from; refuses checkpoints of another config or base."""
     folder = config.output_dir / "checkpoints"
     mark = folder / "config.json"
     ours = {"config": config.digest(), "base": base_digest}
@@ -144,9 +162,25 @@ def _open_checkpoints(config: RunConfig, base_digest: str) -> tuple[Path | None,
                 "restore that to resume, or use an empty folder",
                 field="output_dir",
             )
-        return last_checkpoint(folder) or (None, 0.0)
+        return last_checkpoint(folder)
     write_json(mark, ours)
-    return None, 0.0
+    return None
+
+
+def _trained_parameters(model: PeftModel, most: int | None) -> int:
+    """How many numbers are trained. Raises ParametersLimitError if more than `most`."""
+    found = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    if most is not None and found > most:
+        words = f"{found} parameters are trained, max_adapter_parameters is {most}; lower recipe.r"
+        raise ParametersLimitError(words, limit="max_adapter_parameters", declared=most, measured=found)
+    return found
+
+
+def _held_out(config: RunConfig, eval_rows: pl.DataFrame, columns: Sequence[str]) -> dict[str, pl.DataFrame]:
+    """The rows that judge the run, by set; what the longest text leaves of them is counted before training."""
+    if config.holdout is None:
+        return {"eval": eval_rows}
+    return {"eval": eval_rows, "holdout": read_rows(config.holdout, "holdout", columns)}
 
 
 def _score_classification(model: Classifier, rows: pl.DataFrame) -> list[dict[str, Any]]:
@@ -169,13 +203,13 @@ def _record(
     metrics: list[dict[str, Any]],
     facts: dict[str, Any],
     watch: Watch,
+    meter: Meter,
     device: torch.device,
-    started: float,
 ) -> dict[str, Any]:
     """The card of the run: everything needed to judge it and to repeat it."""
     history = [entry for entry in trainer.state.log_history if "loss" in entry]
     dump = config.record()
-    parameters = list(trainer.model.parameters()) if trainer.model is not None else []
+    used = meter.keep(watch.elapsed_s)
     return {
         "run_id": config.run_id,
         "config": dump,
@@ -188,14 +222,15 @@ def _record(
         },
         "seed": config.recipe.seed,
         "quantisation": {"type": "nf4", "double": True, "compute_dtype": str(compute_dtype(device))},
-        "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
         **facts,
+        "learned": watch.learned.record(),
         "steps": trainer.state.global_step,
         "metrics": metrics,
         "loss": [entry["loss"] for entry in history],
         "grad_norm": [entry["grad_norm"] for entry in history],
         "train_seconds": watch.elapsed_s,
-        "wall_seconds": time.monotonic() - started + watch.spent_s,
+        "wall_seconds": used.seconds,
+        "used": used.record(),
         "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "threads": config.threads,

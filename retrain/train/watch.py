@@ -1,4 +1,4 @@
-"""Watching a trainer: progress lines, a stop at a loss that is not finite, the time limit, checkpoint markers."""
+"""Watching a trainer: progress lines, what it uses and learns, a stop at a limit or a loss that is not finite."""
 
 import json
 import math
@@ -9,26 +9,40 @@ from typing import Any, Final
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from retrain.train.errors import NonFiniteLossError, TimeLimitError
+from retrain.train.energy import Meter
+from retrain.train.errors import EnergyLimitError, LimitError, NonFiniteLossError, TimeLimitError
+from retrain.train.learned import Learned
 from retrain.train.progress import Progress, write_json
 
 COMPLETE: Final = "complete.json"
+KEEP_S: Final = 1.0  # between two records of what was used
 
 
 class Watch(TrainerCallback):
-    """Follows one training run; `spent_s` is what earlier, killed attempts at it already took."""
+    """Follows one training run; what earlier, killed attempts at it already took and used counts."""
 
-    def __init__(self, progress: Progress, max_seconds: float | None, spent_s: float = 0.0) -> None:
-        self.progress, self.max_seconds, self.spent_s = progress, max_seconds, spent_s
+    def __init__(
+        self, progress: Progress, max_seconds: float | None, max_kwh: float | None = None, meter: Meter | None = None
+    ) -> None:
+        """Without a meter nothing is kept of what was used, and a limit stops the run without a checkpoint."""
+        self.progress, self.max_seconds, self.max_kwh, self.meter = progress, max_seconds, max_kwh, meter
+        self.spent_s = meter.before.train_seconds if meter is not None else 0.0
+        self.learned = Learned()
+        self.passed: LimitError | None = None  # the limit that stops the run, once its checkpoint is written
         self.started, self.first_step = time.monotonic(), 0
+        self.ended: float | None = None
         self.written = 0.0
 
     @property
     def elapsed_s(self) -> float:
-        return self.spent_s + time.monotonic() - self.started
+        """Seconds of training, those of earlier attempts included."""
+        return self.spent_s + (self.ended or time.monotonic()) - self.started
 
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
+    ) -> None:
         self.started, self.first_step = time.monotonic(), state.global_step
+        self.learned.follow(given["model"])
 
     def on_log(
         self,
@@ -47,12 +61,10 @@ class Watch(TrainerCallback):
                     "recipe.learning_rate, and check the base model's weights for values that are not finite",
                     step=state.global_step,
                 )
-        if self.max_seconds is not None and self.elapsed_s > self.max_seconds:
-            raise TimeLimitError(
-                f"max_seconds: {self.max_seconds:g} s were over at step {state.global_step} of {state.max_steps}; "
-                "allow more time, fewer rows or fewer epochs",
-                step=state.global_step,
-            )
+        self.passed = self._passed(state)
+        if self.passed is not None and self.meter is None:
+            raise self.passed
+        control.should_save = control.should_save or self.passed is not None
         now = time.monotonic()
         if now - self.written < 0.2 and state.global_step not in (1, state.max_steps):
             return
@@ -68,16 +80,54 @@ class Watch(TrainerCallback):
             round(eta, 1),
         )
 
+    def _passed(self, state: TrainerState) -> LimitError | None:
+        kwh = self.meter.keep(self.elapsed_s, every_s=KEEP_S).kwh if self.meter is not None else None
+        at = f"at step {state.global_step} of {state.max_steps}"
+        most_s, most_kwh, took_s = self.max_seconds, self.max_kwh, self.elapsed_s
+        if most_s is not None and took_s > most_s:
+            return TimeLimitError(
+                f"max_gpu_hours: {most_s:g} s of training were over {at}; allow more time, fewer rows or fewer epochs",
+                limit="max_gpu_hours",
+                declared=most_s / 3600,
+                measured=took_s / 3600,
+            )
+        if most_kwh is not None and kwh is not None and kwh > most_kwh:
+            return EnergyLimitError(
+                f"max_kwh: {kwh:.4g} kWh were used {at}, as estimated, {most_kwh:g} are allowed; allow more, "
+                "fewer rows or fewer epochs",
+                limit="max_kwh",
+                declared=most_kwh,
+                measured=kwh,
+            )
+        return None
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.learned.step()
+
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.ended = time.monotonic()
+
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         folder = Path(str(args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
         # Written last: a checkpoint cut short by a kill has no marker and is not resumed from.
-        write_json(folder / COMPLETE, {"elapsed_s": self.elapsed_s})
+        if self.meter is not None:
+            self.meter.keep(self.elapsed_s)
+        write_json(folder / COMPLETE, {"elapsed_s": self.elapsed_s, "learned": self.learned.record()})
+        if self.passed is not None:
+            raise self.passed
 
 
-def last_checkpoint(folder: Path) -> tuple[Path, float] | None:
-    """The newest checkpoint that was written to the end, and the seconds spent until then."""
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that was written to the end."""
     complete = [p for p in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*") if (p / COMPLETE).is_file()]
     if not complete:
         return None
-    newest = max(complete, key=lambda p: int(p.name.rsplit("-", 1)[1]))
-    return newest, float(json.loads((newest / COMPLETE).read_text(encoding="utf-8"))["elapsed_s"])
+    return max(complete, key=lambda p: int(p.name.rsplit("-", 1)[1]))
+
+
+def learned_until(checkpoint: Path | None) -> dict[str, Any] | None:
+    """What was counted until a checkpoint was written; one of an earlier release has no counts."""
+    if checkpoint is None:
+        return None
+    found: dict[str, Any] | None = json.loads((checkpoint / COMPLETE).read_text(encoding="utf-8")).get("learned")
+    return found

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.spec.retraining import Envelope
+from monitor.spec.envelope import Envelope
 from retrain.curate.curation import MIN_NEW_ROWS, Material, curate
 from retrain.curate.dedupe import KEY, dedupe, normalised, with_key
 from retrain.curate.rehearse import allocate, rehearsal_rows

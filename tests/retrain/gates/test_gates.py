@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from core.errors import InsufficientDataError, InvalidError
+from monitor.spec.envelope import Envelope
 from monitor.spec.monitors import FairnessRule
-from monitor.spec.retraining import Envelope
 from retrain.evals.mean_difference import paired_difference
 from retrain.gates import GATES, judge_all
 from retrain.gates.base import ComparedScores, GateInputs, IntegrityFacts

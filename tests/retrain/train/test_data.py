@@ -45,7 +45,7 @@ def test_every_example_ends_in_the_token_that_is_pooled(tiny_base: Path) -> None
     tokenizer = load_tokenizer(tiny_base)
     frame = tiny.messages(tiny.OLD, 10)
     for limit in (5, 24):
-        examples = classification_examples(frame, tiny.OLD, tokenizer, limit)
+        examples, _ = classification_examples(frame, tiny.OLD, tokenizer, limit)
         assert all(e["input_ids"][-1] == tokenizer.eos_token_id and len(e["input_ids"]) <= limit for e in examples)
         assert [tiny.OLD[e["label"]] for e in examples] == frame["label"].to_list()
 
@@ -54,9 +54,10 @@ def test_only_the_completion_and_its_end_token_have_labels(tiny_causal_base: Pat
     from retrain.train.base_model import load_tokenizer
 
     tokenizer = load_tokenizer(tiny_causal_base)
-    (example,), dropped = completion_examples(tiny.pairs(1), tokenizer, 64)
+    (example,), counts = completion_examples(tiny.pairs(1), tokenizer, 64)
     labelled = [i for i in example["labels"] if i != -100]
-    assert dropped == 0
+    assert (counts.rows_dropped, counts.rows_truncated, counts.tokens_cut) == (0, 0, 0)
+    assert counts.tokens_learned == len(labelled)
     assert labelled[-1] == tokenizer.eos_token_id
     assert str(tokenizer.decode(labelled, skip_special_tokens=True)).strip() == tiny.pairs(1)["completion"][0]
     assert len(example["labels"]) == len(example["input_ids"])
@@ -67,8 +68,8 @@ def test_rows_without_room_for_a_label_are_dropped_and_counted(tiny_causal_base:
 
     tokenizer = load_tokenizer(tiny_causal_base)
     frame = pl.DataFrame({"prompt": ["my card is gone", "card " * 40], "completion": ["yes", "no"]})
-    examples, dropped = completion_examples(frame, tokenizer, 20)
-    assert (len(examples), dropped) == (1, 1)
+    examples, counts = completion_examples(frame, tokenizer, 20)
+    assert (len(examples), counts.rows, counts.rows_learned, counts.rows_dropped) == (1, 2, 1, 1)
     assert all(any(i != -100 for i in e["labels"]) for e in examples)
     with pytest.raises(DataError, match="no row has a completion within max_length=2"):
         completion_examples(frame, tokenizer, 2)

@@ -52,7 +52,7 @@ def batch(base: Path, rows: int = 8) -> "tuple[list[dict[str, Any]], dict[str, t
     from retrain.train.base_model import load_tokenizer
 
     tokenizer = load_tokenizer(base)
-    examples = classification_examples(tiny.messages(LABELS, rows), LABELS, tokenizer, 24)
+    examples, _ = classification_examples(tiny.messages(LABELS, rows), LABELS, tokenizer, 24)
     return examples, dict(DataCollatorWithPadding(tokenizer)(list(examples)))
 
 
@@ -170,7 +170,7 @@ def test_new_head_rows_start_at_their_class_means(tiny_base: Path) -> None:
 
     model = load_base(tiny_base, "sequence_classification", LABELS, cpu())
     tokenizer = load_tokenizer(tiny_base)
-    examples = classification_examples(tiny.messages(LABELS, 200), LABELS, tokenizer, 24)
+    examples, _ = classification_examples(tiny.messages(LABELS, 200), LABELS, tokenizer, 24)
     weight = head(model)
     old = weight[:4].clone()
     assert start_new_rows(model, examples, DataCollatorWithPadding(tokenizer)) == [4, 5]

@@ -16,7 +16,6 @@ from retrain.train.errors import (
     DataDigestError,
     NonFiniteLossError,
     ResumeConflictError,
-    TimeLimitError,
     UnsafeWeightsError,
     WeightsNotFoundError,
 )
@@ -159,13 +158,6 @@ def test_a_loss_that_is_not_finite_stops_the_run(tiny_base: Path, tmp_path: Path
     with pytest.raises(NonFiniteLossError, match=r"loss is nan at step 1 of .*learning_rate"):
         train(small(tmp_path, broken))
     assert not (tmp_path / "out" / "adapter").exists()
-
-
-def test_a_run_over_its_time_limit_stops(tiny_base: Path, tmp_path: Path) -> None:
-    from retrain.train.run import train
-
-    with pytest.raises(TimeLimitError, match=r"max_seconds: 0.001 s were over at step 1 of"):
-        train(small(tmp_path, tiny_base, max_seconds=0.001))
 
 
 def test_unusable_inputs_are_refused_before_training(tiny_base: Path, tmp_path: Path) -> None:

@@ -1,0 +1,47 @@
+"""Rows and tokens that really went through a model in training, counted step by step as it learns."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+IGNORED = -100  # a label that gives no loss
+
+
+class Learned:
+    """Counts what the model is given in training, by optimiser step; evaluations in between do not count."""
+
+    def __init__(self) -> None:
+        self.rows: list[int] = []
+        self.tokens: list[int] = []
+        self.learned: list[int] = []  # tokens whose prediction gives the loss; for a classifier all it reads
+        self._now: dict[str, Any] = {"rows": 0, "tokens": 0, "learned": 0}
+
+    def follow(self, model: torch.nn.Module) -> None:
+        model.register_forward_pre_hook(self._given, with_kwargs=True)
+
+    def resume(self, record: Mapping[str, Any] | None) -> None:
+        """Go on from what a checkpoint recorded."""
+        for name, values in (record or {}).items():
+            setattr(self, name, list(values))
+
+    def _given(self, module: torch.nn.Module, _args: tuple[Any, ...], given: Mapping[str, Any]) -> None:
+        ids = given.get("input_ids")
+        if not module.training or not torch.is_grad_enabled() or ids is None:
+            return
+        mask, places, labels = given.get("attention_mask"), given.get("position_ids"), given.get("labels")
+        tokens = ids.numel() if mask is None or mask.shape != ids.shape else mask.sum()
+        # Several documents in one row, each counted from 0, have no mask.
+        self._now["rows"] += ids.shape[0] if mask is not None or places is None else (places == 0).sum()
+        self._now["tokens"] += tokens
+        by_token = labels is not None and labels.shape == ids.shape
+        self._now["learned"] += (labels[:, 1:] != IGNORED).sum() if labels is not None and by_token else tokens
+
+    def step(self) -> None:
+        """An optimiser step has ended."""
+        for name in ("rows", "tokens", "learned"):
+            getattr(self, name).append(int(self._now[name]))
+            self._now[name] = 0
+
+    def record(self) -> dict[str, Any]:
+        return {"rows": list(self.rows), "tokens": list(self.tokens), "learned": list(self.learned)}
