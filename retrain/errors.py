@@ -64,12 +64,25 @@ class NotGatedError(ConflictError):
         )
 
 
+class RulesChangedError(ConflictError):
+    code = "rules_changed"
+
+    def __init__(self, run_id: UUID, revision: int) -> None:
+        super().__init__(
+            f"the gates of run {run_id} were judged under other rules than those of revision {revision}; they are "
+            "judged again before anything is promoted",
+            run_id=str(run_id),
+            revision=revision,
+        )
+
+
 class ChampionMovedError(ConflictError):
     code = "champion_moved"
 
     def __init__(self, run_id: UUID, evaluated: str, found: str) -> None:
         super().__init__(
-            f"run {run_id} was compared with champion {evaluated}, but the champion is now {found}; start a new run",
+            f"run {run_id} was compared with champion {evaluated}, but the champion is now {found}; "
+            "reject it, then start a new run or promote the version by its name, which judges it again",
             run_id=str(run_id),
             evaluated=evaluated,
             found=found,

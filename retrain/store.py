@@ -88,6 +88,14 @@ def version(db: Session, model_id: UUID, name: str, model: str) -> ModelVersion:
     return found
 
 
+def candidate(db: Session, run: Run) -> ModelVersion | None:
+    """The version that a run made or judges again; None before it is trained."""
+    query = select(ModelVersion).where(
+        ModelVersion.model_id == run.model_id, ModelVersion.version == run.candidate_version
+    )
+    return db.scalars(query).first()
+
+
 def version_of_run(db: Session, run_id: UUID) -> ModelVersion | None:
     return db.scalars(select(ModelVersion).where(ModelVersion.run_id == run_id)).first()
 

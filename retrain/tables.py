@@ -12,7 +12,8 @@ from core.db import Base, Keyed
 RUN_STATES = (
     "queued", "curating", "training", "evaluating", "awaiting_approval", "promoted", "rejected", "failed",
 )  # fmt: skip
-STAGES = ("candidate", "champion", "retired", "rejected")
+STAGES = ("candidate", "champion", "challenger", "shadow", "canary", "retired", "rejected")
+PURPOSES = ("train", "promote")  # make a new version, or judge one that exists again
 GATE_VERDICTS = ("pass", "fail", "unknown")
 
 
@@ -43,6 +44,9 @@ class Run(Keyed, Base):
     model_id: Mapped[UUID] = mapped_column(ForeignKey("model.id"))
     decision_id: Mapped[UUID] = mapped_column(ForeignKey("trigger_decision.id"))
     spec_revision: Mapped[int]
+    purpose: Mapped[str] = mapped_column(String(16), default="train", server_default="train")
+    to_stage: Mapped[str] = mapped_column(String(16), default="champion", server_default="champion")
+    traffic_share: Mapped[float | None]  # of a canary
     state: Mapped[str] = mapped_column(String(32), default="queued")
     champion_version: Mapped[str] = mapped_column(String(64))
     candidate_version: Mapped[str | None] = mapped_column(String(64))
@@ -55,7 +59,8 @@ class Run(Keyed, Base):
     metrics: Mapped[dict[str, Any] | None]  # run.json of the trainer
     evaluation: Mapped[dict[str, Any] | None]  # champion and challenger on the same rows
     attempts: Mapped[int] = mapped_column(default=0)
-    approvals: Mapped[list[Any]]  # [{actor, at, reason}]
+    approvals: Mapped[list[Any]]  # [{actor, key, owner, at, reason, spec_revision, terms}]
+    rules: Mapped[dict[str, Any] | None]  # under which the gates were judged: {terms, start, now}
     error: Mapped[str | None]
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
@@ -97,6 +102,7 @@ class ModelVersion(Keyed, Base):
     base_digest: Mapped[str] = mapped_column(String(80))
     adapter: Mapped[str | None] = mapped_column(String(80))  # folder artifact; null for the base itself
     labels: Mapped[list[Any] | None]
+    traffic_share: Mapped[float | None]  # of a canary: share of requests that serving should send to it, 0..1
     run_id: Mapped[UUID | None]
     trained_on_erased: Mapped[list[Any]] = mapped_column(default=list)  # erasures of rows it had learned from
     signature: Mapped[str | None]  # signed note over the champion document, made at promotion

@@ -23,14 +23,23 @@ app = typer.Typer(no_args_is_help=True)
 def create(
     name: Annotated[str, typer.Argument(help="what the key is for")],
     role: Annotated[str, typer.Option(help="producer, viewer, operator, validator, approver or admin")],
+    owner: Annotated[
+        str | None,
+        typer.Option(help="the person who holds the key, kept in the ledger; needed to approve runs"),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Create a key; it is shown once."""
-    answer = client().json("POST", "/api/v1/keys", json={"name": name, "role": role})
+    answer = client().json("POST", "/api/v1/keys", json={"name": name, "role": role, "owner": owner})
     if as_json:
         emit_json(answer)
     else:
         console.print(f"{answer['key']}\nShown this once; only its hash is kept.", markup=False)
+        if owner is None and role in ("approver", "admin"):
+            console.print(
+                "Nobody is declared to hold it, so it may not approve runs; declare who does: assay keys own "
+                f"{answer['prefix']} --owner NAME", markup=False, soft_wrap=True,
+            )  # fmt: skip
 
 
 @app.command("list")
@@ -40,7 +49,23 @@ def list_keys(as_json: JsonFlag = False) -> None:
     if as_json:
         emit_json(items)
     else:
-        emit_rows(items, ("prefix", "name", "role", "created_at", "revoked_at"), title="API keys", empty="No key.")
+        emit_rows(
+            items, ("prefix", "name", "role", "owner", "created_at", "revoked_at"), title="API keys", empty="No key."
+        )
+
+
+@app.command()
+def own(
+    prefix: Annotated[str, typer.Argument(help="prefix of the key, as `assay keys list` shows it")],
+    owner: Annotated[str, typer.Option(help="the person who holds the key, kept in the ledger")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Declare the owner of a key that has none; a key keeps its owner."""
+    answer = client().json("PATCH", f"/api/v1/keys/{quote(prefix, safe='')}", json={"owner": owner})
+    if as_json:
+        emit_json(answer)
+    else:
+        console.print(f"{prefix} ({answer['name']}) belongs to {answer['owner']}.", markup=False)
 
 
 @app.command()

@@ -88,13 +88,13 @@ def _time(form: dict[str, str]) -> timedelta:
 
 @router.post("/runs/{run_id}/approve")
 def approve(caller: Approver, run_id: UUID, site: SiteDep, db: Db, form: Form) -> RedirectResponse:
-    approve_run(site, db, run_id, caller.name, _reason(form))
+    approve_run(site, db, run_id, caller, _reason(form))
     return RedirectResponse(f"/runs/{run_id}", 303)
 
 
 @router.post("/runs/{run_id}/reject")
 def reject(caller: Approver, run_id: UUID, site: SiteDep, db: Db, form: Form) -> RedirectResponse:
-    reject_run(site, db, run_id, caller.name, _reason(form))
+    reject_run(site, db, run_id, caller, _reason(form))
     return RedirectResponse(f"/runs/{run_id}", 303)
 
 

@@ -31,7 +31,7 @@ from reports.facts import runs
 from reports.facts.citations import Citations
 from reports.facts.distributions import changed_columns, distributions
 from retrain import store as retrain_store
-from retrain.registry.promotion import approvals_needed
+from retrain.registry.standing import standing_of
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 DECIDING = ("p_value", "effect")  # what a drift verdict rests on
@@ -108,7 +108,6 @@ def run_page(caller: Reader, run_id: UUID, db: ReadDb) -> HTMLResponse:
     model = store.model_of(db, run.model_id)
     datasets = store.datasets(db, [run.train_dataset_id, run.eval_dataset_id, run.holdout_dataset_id])
     citations = Citations(store.entries(db, [f"model:{model.name}", f"run:{run.id}"]))
-    spec = parse_spec(monitor_store.spec_revision(db, model.id, run.spec_revision).document)
     curve = runs.losses(run.metrics)
     loss = [_drawn(loss_svg(curve, width=w)) for w in WIDTHS] if len(curve) > 1 else []
     return page(
@@ -116,7 +115,7 @@ def run_page(caller: Reader, run_id: UUID, db: ReadDb) -> HTMLResponse:
         gates=retrain_store.gates(db, run.id), datasets=sorted(datasets.values(), key=lambda d: d.role),
         compared=runs.evaluation(run.evaluation), trained=runs.training(run.metrics), loss=loss,
         configured=runs.configuration(run.config, run.metrics),
-        cite=citations.find, progress=progress(run), active=run.state in ACTIVE, needed=approvals_needed(spec),
+        cite=citations.find, progress=progress(run), active=run.state in ACTIVE, standing=standing_of(db, run),
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Routes for API keys: create (the key is shown once), list, revoke."""
+"""Routes for API keys: create (the key is shown once), list, declare an owner, revoke."""
 
 from datetime import datetime
 from typing import Annotated
@@ -8,7 +8,7 @@ from pydantic import Field
 
 from api.http.auth import forget_callers, requires
 from api.http.deps import Db, In, Out, Page, ReadDb, SiteDep
-from governance.access.api_keys import all_keys, create_key, revoke_key
+from governance.access.api_keys import all_keys, create_key, declare_owner, revoke_key
 from governance.access.roles import Caller, Permission, Role
 
 router = APIRouter(prefix="/api/v1/keys", tags=["keys"])
@@ -18,12 +18,22 @@ Manager = Annotated[Caller, requires(Permission.KEY_MANAGE)]
 class KeyIn(In):
     name: str = Field(min_length=1, max_length=100)
     role: Role
+    owner: str | None = Field(
+        None,
+        description="the person who holds the key: a name, an address or a staff number, kept in the ledger. A key "
+        "without one approves no run, because approvals count people; it can be declared later",
+    )
+
+
+class OwnerIn(In):
+    owner: str = Field(description="the person who holds the key; it cannot be changed later")
 
 
 class KeyOut(Out):
     prefix: str
     name: str
     role: str
+    owner: str | None
     created_at: datetime
     created_by: str
     revoked_at: datetime | None
@@ -35,13 +45,21 @@ class NewKeyOut(KeyOut):
 
 @router.post("", status_code=201)
 def create(caller: Manager, body: KeyIn, site: SiteDep, db: Db) -> NewKeyOut:
-    row, key = create_key(db, name=body.name, role=body.role, actor=caller.name, now=site.clock.now())
+    now = site.clock.now()
+    row, key = create_key(db, name=body.name, role=body.role, owner=body.owner, actor=caller.name, now=now)
     return NewKeyOut.of(row).model_copy(update={"key": key})
 
 
 @router.get("")
 def list_keys(_: Manager, db: ReadDb) -> Page[KeyOut]:
     return Page[KeyOut].of(all_keys(db))
+
+
+@router.patch("/{prefix}")
+def own(caller: Manager, prefix: str, body: OwnerIn, site: SiteDep, db: Db, request: Request) -> KeyOut:
+    """Declare the owner of a key that has none; a key keeps its owner."""
+    forget_callers(request)
+    return KeyOut.of(declare_owner(db, prefix=prefix, owner=body.owner, actor=caller.name, now=site.clock.now()))
 
 
 @router.delete("/{prefix}")

@@ -61,6 +61,9 @@ class GateOut(Out):
 
 class RunRow(Out):
     id: UUID
+    purpose: str = Field(description="train: make a version; promote: judge one that exists again")
+    to_stage: str
+    traffic_share: float | None
     state: str
     decision_id: UUID
     spec_revision: int
@@ -76,6 +79,15 @@ class RunRow(Out):
     finished_at: datetime | None
 
 
+class ApprovalStandingOut(Out):
+    needed: int
+    given: int = Field(description="people whose approval counts")
+    started_by: str | None = Field(description="null: the policy")
+    by: list[str]
+    void: list[str] = Field(description="approvals that do not count, each with the reason")
+    missing: list[str] = Field(description="all that stands between the run and its promotion")
+
+
 class RunOut(RunRow):
     config: dict[str, Any] | None
     metrics: dict[str, Any] | None
@@ -83,7 +95,9 @@ class RunOut(RunRow):
     train_dataset_id: UUID | None
     eval_dataset_id: UUID | None
     holdout_dataset_id: UUID | None
+    rules: dict[str, Any] | None
     gates: tuple[GateOut, ...] = ()
+    approval: ApprovalStandingOut | None = None
 
 
 class StartedOut(Out):
@@ -167,22 +181,32 @@ def runs(_: Reader, model: str, db: ReadDb) -> Page[RunRow]:
 
 @router.get("/runs/{run_id}")
 def read(_: Reader, run_id: UUID, db: ReadDb) -> RunOut:
-    gates = tuple(GateOut.of(gate) for gate in store.gates(db, run_id))
-    return RunOut.of(store.run(db, run_id)).model_copy(update={"gates": gates})
+    from retrain.registry.standing import standing_of
+
+    run = store.run(db, run_id)
+    found, gates = standing_of(db, run), tuple(GateOut.of(gate) for gate in store.gates(db, run_id))
+    counted = found.counted
+    approval = ApprovalStandingOut(
+        needed=found.rules.approvals, given=len(counted.by), by=[s.named for s in counted.by],
+        started_by=found.starter.named if found.starter else None,
+        void=[f"{s.named}: {why}" for s, why in counted.void],
+        missing=list(found.missing) if run.state not in store.FINAL_STATES else [],
+    )  # fmt: skip
+    return RunOut.of(run).model_copy(update={"gates": gates, "approval": approval})
 
 
 @router.post("/runs/{run_id}/approve")
 def approve(caller: Approver, run_id: UUID, body: ReasonIn, site: SiteDep, db: Db) -> RunRow:
     from retrain.runs.approve import approve_run
 
-    return RunRow.of(approve_run(site, db, run_id, caller.name, body.reason))
+    return RunRow.of(approve_run(site, db, run_id, caller, body.reason))
 
 
 @router.post("/runs/{run_id}/reject")
 def reject(caller: Approver, run_id: UUID, body: ReasonIn, site: SiteDep, db: Db) -> RunRow:
     from retrain.runs.approve import reject_run
 
-    return RunRow.of(reject_run(site, db, run_id, caller.name, body.reason))
+    return RunRow.of(reject_run(site, db, run_id, caller, body.reason))
 
 
 @router.post("/runs/{run_id}/promote")

@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from core.clock import Clock
 from core.db import Database
 from core.errors import ConflictError, InvalidError, NotFoundError, UnauthenticatedError
+from governance.access.owners import person, read_owner
 from governance.access.roles import Caller, Role
 from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from governance.tables import ApiKey
@@ -34,6 +35,10 @@ class LastAdminError(ConflictError):
     code = "last_admin"
 
 
+class OwnerDeclaredError(ConflictError):
+    code = "owner_declared"
+
+
 class Installation(Protocol):
     @property
     def database(self) -> Database: ...
@@ -41,11 +46,13 @@ class Installation(Protocol):
     def clock(self) -> Clock: ...
 
 
-def create_key(db: Session, *, name: str, role: Role, actor: str, now: datetime) -> tuple[ApiKey, str]:
+def create_key(
+    db: Session, *, name: str, role: Role, actor: str, now: datetime, owner: str | None = None
+) -> tuple[ApiKey, str]:
     """Create a key. Returns its row and the key itself, which is not stored and cannot be shown again.
 
     Raises:
-        InvalidError: the name is empty or too long.
+        InvalidError: the name is empty or too long, or the owner names nobody.
         KeyNameTakenError: the name is or was in use. A revoked key keeps its name, because the ledger identifies
             actors by it.
     """
@@ -55,16 +62,48 @@ def create_key(db: Session, *, name: str, role: Role, actor: str, now: datetime)
         raise KeyNameTakenError(
             f"a key named {name!r} exists or existed; choose another name", field="name", value=name
         )
+    held_by = None if owner is None else read_owner(owner)
     prefix = secrets.token_hex(5)
     # The key has 256 random bits and cannot be guessed, so a plain hash is enough.
     key = f"{_SCHEME}_{prefix}_{secrets.token_hex(32)}"
-    row = ApiKey(name=name, prefix=prefix, hash=_hash(key), role=role.value, created_at=now, created_by=actor)
+    row = ApiKey(
+        name=name, prefix=prefix, hash=_hash(key), role=role.value, owner=held_by, created_at=now, created_by=actor
+    )
     db.add(row)
     db.flush()
-    append_entry(
-        db, kind="key.created", actor=actor, subject=f"key:{prefix}", body={"name": name, "role": role.value}, at=now
-    )
+    body = {"name": name, "role": role.value, **({"owner": held_by} if held_by else {})}
+    append_entry(db, kind="key.created", actor=actor, subject=f"key:{prefix}", body=body, at=now)
     return row, key
+
+
+def declare_owner(db: Session, *, prefix: str, owner: str, actor: str, now: datetime) -> ApiKey:
+    """Declare who holds a key that has no owner yet. An owner is never changed: what the key did was that person's.
+
+    Raises:
+        KeyNotFoundError, InvalidError: no such key, or the owner names nobody.
+        OwnerDeclaredError: the key belongs to another person.
+    """
+    held_by = read_owner(owner)
+    row = db.scalars(select(ApiKey).where(ApiKey.prefix == prefix).with_for_update()).first()
+    if row is None:
+        raise KeyNotFoundError(f"no key has prefix {prefix!r}; `assay keys list` shows them", prefix=prefix)
+    if row.owner is not None:
+        if person(row.owner) == person(held_by):
+            return row
+        raise OwnerDeclaredError(
+            f"key {prefix} belongs to {row.owner}, and a key keeps its owner; create a key for {held_by} and revoke "
+            "this one",
+            prefix=prefix, owner=row.owner,
+        )  # fmt: skip
+    row.owner = held_by
+    body = {"name": row.name, "owner": held_by}
+    append_entry(db, kind="key.owner_declared", actor=actor, subject=f"key:{prefix}", body=body, at=now)
+    return row
+
+
+def key_named(db: Session, name: str) -> ApiKey | None:
+    """The key of an actor of the ledger; None where the actor was the service or a name from outside."""
+    return db.scalars(select(ApiKey).where(ApiKey.name == name)).first()
 
 
 def revoke_key(db: Session, *, prefix: str, actor: str, now: datetime) -> ApiKey:
@@ -110,13 +149,13 @@ def authenticate(db: Session, key: str) -> Caller:
         raise UnauthenticatedError(
             "the API key is not valid; send `Authorization: Bearer assay_...` with a key that was not revoked"
         )
-    return Caller(row.name, Role(row.role), row.prefix)
+    return _caller(row)
 
 
 def holder(db: Session, prefix: str) -> Caller | None:
     """The caller who holds the key with this prefix; None if it was revoked. Page sessions store the prefix."""
     row = db.scalars(select(ApiKey).where(ApiKey.prefix == prefix, ApiKey.revoked_at.is_(None))).first()
-    return Caller(row.name, Role(row.role), row.prefix) if row else None
+    return _caller(row) if row else None
 
 
 def first_admin(site: Installation) -> str | None:
@@ -155,6 +194,10 @@ def reset_admin(site: Installation) -> tuple[ApiKey, str, list[str]]:
             body={"name": name, "revoked": revoked}, at=now,
         )  # fmt: skip
         return row, key, revoked
+
+
+def _caller(row: ApiKey) -> Caller:
+    return Caller(row.name, Role(row.role), row.prefix, row.owner)
 
 
 def _hash(key: str) -> str:

@@ -54,11 +54,12 @@ PERMISSIONS: Final[Mapping[Role, frozenset[Permission]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who sent a request. `name` is the actor in the ledger."""
+    """Who sent a request. `name` is the actor in the ledger, `owner` the person who holds the key, if declared."""
 
     name: str
     role: Role
     prefix: str
+    owner: str | None = None
 
     def may(self, permission: Permission) -> bool:
         return permission in PERMISSIONS[self.role]

@@ -42,7 +42,7 @@ def run_line(r: Run, gates: Sequence[GateRow], datasets: Mapping[UUID, Dataset],
                 gate=g.gate,
                 verdict=g.verdict,
                 reason=without_paths(g.reason),
-                entry=citations.find("gate.result", r.id, g.gate),
+                entry=citations.find("gate.result", r.id, g.gate, last=True),
             )
             for g in gates
         ),

@@ -1,5 +1,6 @@
-"""Move a version to the champion stage: the only code that does, so there is exactly one champion."""
+"""Move a version to a stage: the only code that makes a champion, so there is exactly one."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -22,21 +23,36 @@ def champion_document(model: Model, row: ModelVersion) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def crown(site: Site, db: Session, model: Model, row: ModelVersion, actor: str, *, reason: str, kind: str) -> None:
+def crown(
+    site: Site, db: Session, model: Model, row: ModelVersion, actor: str, *, reason: str, kind: str,
+    more: Mapping[str, Any] | None = None,
+) -> None:  # fmt: skip
     """Retire the present champion, then make `row` champion, sign it and record it."""
     now = site.clock.now()
     previous = store.champion(db, model.id)
     if previous is not None:
-        # A version that was rolled back from is not one to go back to.
+        # A version that was rolled back from is not one to go back to; it may be promoted again, through its gates.
         previous.stage = "rejected" if kind == "version.rolled_back" else "retired"
         previous.retired_at = now
         db.flush()  # the unique index allows one champion at any moment
-    row.stage, row.promoted_at, row.retired_at = "champion", now, None
+    row.stage, row.promoted_at, row.retired_at, row.traffic_share = "champion", now, None, None
     row.signature = sign_note(canonical(champion_document(model, row)).decode() + "\n", [site.keys.signing])
     db.flush()
     before = previous.version if previous else None
-    more = {"previous": before, "reason": reason, "document": digest_of(champion_document(model, row))}
-    record_version(site, db, kind, model, row, actor, more)
+    facts = {"previous": before, "reason": reason, "document": digest_of(champion_document(model, row))}
+    record_version(site, db, kind, model, row, actor, facts | dict(more or {}))
+
+
+def place(
+    site: Site, db: Session, model: Model, row: ModelVersion, actor: str, *, stage: str, share: float | None,
+    reason: str, more: Mapping[str, Any],
+) -> None:  # fmt: skip
+    """Give a version a stage beside the champion: challenger, shadow, canary or retired; serving reads it."""
+    before, row.stage, row.traffic_share = row.stage, stage, share
+    row.retired_at = site.clock.now() if stage == "retired" else None
+    db.flush()
+    facts = {"stage": stage, "previous_stage": before, "traffic_share": share, "reason": reason}
+    record_version(site, db, "version.staged", model, row, actor, facts | dict(more))
 
 
 def record_version(

@@ -79,7 +79,10 @@ def register_candidate(
 
 
 def reject_candidate(site: Site, db: Session, run: Run) -> None:
-    """A candidate whose run was rejected can no longer be promoted."""
+    """A version whose run was rejected is promoted only by another run that judges it again.
+
+    One that was judged again and not promoted keeps the stage it had.
+    """
     row = store.version_of_run(db, run.id)
-    if row is not None and row.stage == "candidate":
-        row.stage, row.retired_at = "rejected", site.clock.now()
+    if row is not None and row.stage in ("candidate", "challenger", "shadow", "canary"):
+        row.stage, row.retired_at, row.traffic_share = "rejected", site.clock.now(), None

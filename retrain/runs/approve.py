@@ -1,4 +1,4 @@
-"""Approve or reject a run."""
+"""Approve or reject a run, and promote it by hand."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,63 +6,94 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from core import queue
+from core.jobs import RunJob
+from governance.access.api_keys import key_named
+from governance.access.roles import Caller
 from monitor.site import Site
 from monitor.tables import Model
 from retrain import store
-from retrain.errors import ApprovalError, RunStateError
-from retrain.registry.promotion import approvals_needed, promote_run
+from retrain.errors import ApprovalError, NotGatedError, RulesChangedError, RunStateError
+from retrain.registry.promotion import promote_run
+from retrain.registry.rules import Signer
+from retrain.registry.standing import signer, signer_line, standing_of
 from retrain.registry.versions import reject_candidate
 from retrain.runs.record import record_run
 from retrain.tables import Run
 
 
-def started_by(db: Session, run: Run) -> str | None:
-    """The person who started a run; None if the policy started it."""
-    for finding in store.decision(db, run.decision_id).triggers:
-        if finding["name"] == "manual" and finding["fire"]:
-            return str(finding["evidence"][0])
-    return None
-
-
-def approve_run(site: Site, db: Session, run_id: UUID, actor: str, reason: str) -> Run:
-    """Record an approval. The last required approval promotes the candidate.
+def approve_run(site: Site, db: Session, run_id: UUID, caller: Caller, reason: str) -> Run:
+    """Record an approval by the person who holds the caller's key. The last required approval promotes the candidate.
 
     Raises:
         RunNotFoundError, RunStateError: no such run, or it does not wait for approval.
-        ApprovalError: the actor started the run or has approved it already, or the reason is empty.
+        ApprovalError: the key has no owner, the owner started the run or has approved it already, or the reason is
+            empty.
+        NotGatedError: nothing may be promoted under the spec in force.
     """
-    run = store.run(db, run_id, lock=True)
-    if run.state != "awaiting_approval":
-        raise RunStateError(run_id, run.state, "awaiting_approval")
+    run = _waiting(db, run_id)
     if not reason.strip():
         raise ApprovalError("an approval needs a reason; say what you checked", field="reason")
-    db.get_one(Model, run.model_id, with_for_update=True)  # before the ledger's head, as everywhere
-    if actor == started_by(db, run):
-        raise ApprovalError(f"{actor} started run {run_id} and may not approve it; ask somebody else", actor=actor)
-    if any(a["actor"] == actor for a in run.approvals):
-        raise ApprovalError(f"{actor} has approved run {run_id} already; a different person is needed", actor=actor)
-    now = site.clock.now()
-    run.approvals = [*run.approvals, {"actor": actor, "at": now.isoformat(), "reason": reason}]
-    needed = approvals_needed(store.spec_at(db, run.model_id, run.spec_revision))
-    record_run(site, db, run, "run.approved", actor, {"reason": reason, "given": len(run.approvals), "needed": needed})
-    if len(run.approvals) >= needed:
-        names = ", ".join(a["actor"] for a in run.approvals)
-        promote_run(site, db, run_id, actor, reason=f"approved by {names}")
+    model = db.get_one(Model, run.model_id, with_for_update=True)  # before the ledger's head, as everywhere
+    who = _person(db, caller)
+    found = standing_of(db, run)
+    if blocked := found.rules.blocked():
+        raise NotGatedError(run.candidate_version or "", blocked)
+    if found.starter is not None and who.marks & found.starter.marks:
+        raise ApprovalError(
+            f"{who.named} started run {run_id} and may not approve it; ask somebody else", actor=who.actor
+        )
+    if same := next((s for s in found.counted.by if s.marks & who.marks), None):
+        raise ApprovalError(
+            f"{who.named} has approved run {run_id} already, as {same.named}; a different person is needed",
+            actor=who.actor,
+        )
+    given = signer_line(who) | {
+        "at": site.clock.now().isoformat(), "reason": reason, "spec_revision": model.revision,
+        "terms": found.rules.terms,
+    }  # fmt: skip
+    run.approvals = [*run.approvals, given]
+    after = standing_of(db, run)
+    body = signer_line(who) | {
+        "reason": reason, "given": len(after.counted.by), "needed": after.rules.approvals,
+        "spec_revision": model.revision, "terms": found.rules.terms,
+    }  # fmt: skip
+    record_run(site, db, run, "run.approved", caller.name, body)
+    if not after.missing_approvals:
+        names = ", ".join(s.named for s in after.counted.by)
+        promote_or_judge_again(site, db, run, caller.name, reason=f"approved by {names}")
     return run
 
 
-def reject_run(site: Site, db: Session, run_id: UUID, actor: str, reason: str) -> Run:
+def promote_or_judge_again(site: Site, db: Session, run: Run, actor: str, reason: str) -> None:
+    """Promote a run, or have its gates judged again first where the rules have changed since.
+
+    Raises:
+        What `promote_run` raises, without RulesChangedError.
+    """
+    try:
+        promote_run(site, db, run.id, actor, reason)
+    except RulesChangedError:
+        model = db.get_one(Model, run.model_id)
+        run.state = "evaluating"
+        record_run(site, db, run, "run.judged_again", actor, {"rules": standing_of(db, run).rules.document()})
+        queue.enqueue(
+            db, RunJob(run_id=run.id), now=site.clock.now(), dedupe_key=f"run:{run.id}", lock_key=f"train:{model.name}"
+        )
+
+
+def reject_run(site: Site, db: Session, run_id: UUID, caller: Caller, reason: str) -> Run:
     """Reject a candidate; the champion stays.
 
     Raises:
         RunNotFoundError, RunStateError, ApprovalError.
     """
-    run = store.run(db, run_id, lock=True)
-    if run.state != "awaiting_approval":
-        raise RunStateError(run_id, run.state, "awaiting_approval")
+    run = _waiting(db, run_id)
     if not reason.strip():
         raise ApprovalError("a rejection needs a reason", field="reason")
-    close_rejected(site, db, run, actor, f"rejected by {actor}: {reason}", {"reason": reason})
+    who = signer(db, caller.name, caller.prefix, caller.owner)
+    body = signer_line(who) | {"reason": reason}
+    close_rejected(site, db, run, caller.name, f"rejected by {who.named}: {reason}", body)
     return run
 
 
@@ -70,3 +101,25 @@ def close_rejected(site: Site, db: Session, run: Run, actor: str, words: str, bo
     run.state, run.error, run.finished_at = "rejected", words, site.clock.now()
     reject_candidate(site, db, run)
     record_run(site, db, run, "run.rejected", actor, body)
+
+
+def _waiting(db: Session, run_id: UUID) -> Run:
+    run = store.run(db, run_id, lock=True)
+    if run.state != "awaiting_approval":
+        raise RunStateError(run_id, run.state, "awaiting_approval")
+    return run
+
+
+def _person(db: Session, caller: Caller) -> Signer:
+    """The person who approves, as the keys say now: what a request was let in with may be a second old."""
+    row = key_named(db, caller.name)
+    if row is not None and row.revoked_at is not None:
+        raise ApprovalError(f"key {caller.name} was revoked; approve with another key", actor=caller.name)
+    who = signer(db, caller.name, caller.prefix, caller.owner)
+    if not who.owners:
+        raise ApprovalError(
+            f"key {caller.name} has no declared owner, and approvals count people; an admin declares who holds it: "
+            f"assay keys own {caller.prefix} --owner NAME",
+            actor=caller.name, key=caller.prefix,
+        )  # fmt: skip
+    return who

@@ -20,6 +20,7 @@ from retrain import store
 from retrain.envelope import Plan, breaches
 from retrain.errors import NoPolicyError
 from retrain.registry.champion import champion_of
+from retrain.registry.standing import signer, signer_line
 from retrain.tables import Run, TriggerDecision
 from retrain.triggers import decide
 from retrain.triggers.base import Labelled, ManualStart, TriggerInputs, TriggerReading, WindowReading
@@ -151,12 +152,14 @@ def _record(
     db.flush()
     # Reasons may quote a person, so they stay in the table; the ledger entry holds their digest.
     words = digest({"reason": found.reason, "triggers": row.triggers, "blocked_by": row.blocked_by})
+    by = {"by": signer_line(signer(db, actor))} if cause == "manual" else {}
     append_entry(
         db, kind="trigger.decision", actor=actor, subject=f"model:{current.model.name}", at=now,
         body={
             "decision": row.id, "cause": cause, "window": window_id, "spec_revision": current.revision,
             "fired": found.fire, "words": words, "blocked_by": [asdict(b) for b in found.blocked_by],
             "triggers": [{"name": f.name, "fire": f.fire, "evidence": list(f.evidence)} for f in found.findings],
+            **by,
         },
     )  # fmt: skip
     return row

@@ -157,16 +157,15 @@ def _compared(case: _Case, predictions: pl.DataFrame, rows: pl.DataFrame) -> Com
         champion_predictions=tuple(predictions["champion"]),
         challenger_predictions=tuple(predictions["challenger"]),
         groups=groups,
-        champion_values=_values(case, predictions, "champion"),
-        challenger_values=_values(case, predictions, "challenger"),
+        champion_values=_values(predictions, "champion"),
+        challenger_values=_values(predictions, "challenger"),
     )
 
 
-def _values(case: _Case, predictions: pl.DataFrame, side: str) -> dict[str, float | None]:
-    """KPIs the spec or the envelope names, as the monitor computes them."""
+def _values(predictions: pl.DataFrame, side: str) -> dict[str, float | None]:
+    """Every KPI that a floor may name, now or in a later revision, as the monitor computes them."""
     frame = predictions.select(pl.col(side).alias("prediction"), pl.col("label").alias("outcome"))
-    names = dict.fromkeys([*(k.metric for k in case.spec.monitors.kpi), *case.plan.envelope.kpi_floor, "accuracy"])
-    return {n: KPIS[n].compute(frame).value for n in names if n in GATED}
+    return {name: KPIS[name].compute(frame).value for name in GATED}
 
 
 def _integrity(case: _Case, config: EvalConfig, document: Mapping[str, Any]) -> IntegrityFacts:

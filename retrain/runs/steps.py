@@ -13,15 +13,16 @@ from core.errors import AppError, IntegrityFailureError
 from core.process import Child
 from governance.ledger.append import SYSTEM_ACTOR
 from monitor.site import Site
-from monitor.spec.model import ModelSpec
 from monitor.tables import Model
 from retrain import store
 from retrain.curate import service as curation
-from retrain.envelope import Plan, base_folder, breaches
-from retrain.errors import EnvelopeError, TrainerError
+from retrain.envelope import Plan, base_folder
+from retrain.errors import EnvelopeError, NotGatedError, RulesChangedError, TrainerError
 from retrain.gates import judge_all
 from retrain.gates.base import GateResult
-from retrain.registry.promotion import approvals_needed, promote_run, ungated
+from retrain.registry.promotion import promote_run
+from retrain.registry.rules import Rules, worse
+from retrain.registry.standing import outside, rules_of, standing_of
 from retrain.registry.versions import register_candidate
 from retrain.runs.approve import close_rejected
 from retrain.runs.evaluation import evaluate_run
@@ -41,9 +42,13 @@ def begin(site: Site, run_id: UUID) -> None:
         run = store.run(db, run_id)
         spec = store.spec_at(db, run.model_id, run.spec_revision)
         champion = store.version(db, run.model_id, run.champion_version, spec.model)
-    plan = Plan.of(spec)
-    if found := breaches(plan):
+        rules = rules_of(db, run)
+        found = outside(db, run, rules)
+    if blocked := rules.blocked():  # nothing that could never be promoted is trained
+        raise NotGatedError(f"of run {run_id}", blocked)
+    if found:
         raise EnvelopeError(found)
+    plan = Plan.of(spec)
     base = folder_digest(base_folder(plan.recipe, site.settings.home_dir))
     if champion.base_model == plan.recipe.base_model and champion.base_digest != base:
         raise IntegrityFailureError(
@@ -68,8 +73,9 @@ def curate(site: Site, run_id: UUID) -> None:
         run = store.run(db, run_id)
         spec = store.spec_at(db, run.model_id, run.spec_revision)
         champion = store.version(db, run.model_id, run.champion_version, spec.model)
+        found = outside(db, run, rules_of(db, run), train_rows=prepared.curated.train.rows.height)
     plan = Plan.of(spec)
-    if found := breaches(plan, train_rows=prepared.curated.train.rows.height):
+    if found:
         raise EnvelopeError(found)
     same_base = champion.base_model == plan.recipe.base_model
     parent = site.artifacts.check_folder(champion.adapter) if champion.adapter and same_base else None
@@ -187,16 +193,21 @@ def _one_attempt(site: Site, work: Workspace, config: RunConfig) -> None:
 
 
 def evaluate(site: Site, run_id: UUID) -> None:
-    """evaluating -> promoted | awaiting_approval | rejected: score both models on the same rows, then every gate."""
+    """evaluating -> promoted | awaiting_approval | rejected: score both models on the same rows, then every gate.
+
+    The rules in force may change while a run is judged; then it is judged again.
+    """
     with site.database.read() as db:
-        gated = bool(store.gates(db, run_id))
-    if not gated:
-        _judge(site, run_id)
+        found = standing_of(db, store.run(db, run_id))
+    if found.unjudged and not found.rules.blocked():
+        _judge(site, run_id, found.rules)
     if not _promotable(site, run_id):
         return
     try:
         with site.database.write() as db:
-            promote_run(site, db, run_id, SYSTEM_ACTOR, reason="passed every gate of the spec")
+            promote_run(site, db, run_id, SYSTEM_ACTOR, reason=_passed(db, run_id))
+    except RulesChangedError:
+        return  # the run is evaluating still, and this step comes again
     except AppError as error:
         with site.database.write() as db:
             run = store.run(db, run_id, lock=True)
@@ -204,42 +215,53 @@ def evaluate(site: Site, run_id: UUID) -> None:
             close_rejected(site, db, run, SYSTEM_ACTOR, words, {"code": error.code})
 
 
-def _judge(site: Site, run_id: UUID) -> None:
-    """Evaluate, then record the evaluation and the result of every gate."""
+def _passed(db: Session, run_id: UUID) -> str:
+    by = standing_of(db, store.run(db, run_id)).counted.by
+    return "passed every gate of the spec" + (f"; approved by {', '.join(s.named for s in by)}" if by else "")
+
+
+def _judge(site: Site, run_id: UUID, rules: Rules) -> None:
+    """Evaluate, then record the evaluation and the result of every gate under each set of rules, the worse counting."""
     outcome = evaluate_run(site, run_id)
-    results = judge_all(outcome.inputs)
+    by_set = [(s.revision, judge_all(s.judge_under(outcome.inputs))) for s in rules.sets]
+    results = [worse([(at, found) for (at, _), found in zip(by_set, same, strict=True)])
+               for same in zip(*(results for _, results in by_set), strict=True)]  # fmt: skip
     with site.database.write() as db:
         run = store.run(db, run_id, lock=True)
-        if run.state != "evaluating" or store.gates(db, run_id):
+        if run.state != "evaluating" or rules_of(db, run).terms != rules.terms:
             return
-        spec = store.spec_at(db, run.model_id, run.spec_revision)
-        run.evaluation = outcome.document
-        body = {"evaluation": digest(outcome.document), "predictions": outcome.predictions}
+        for row in store.gates(db, run_id):  # judged under rules that hold no more; the ledger keeps what they said
+            db.delete(row)
+        db.flush()
+        run.evaluation, run.rules = outcome.document, rules.document()
+        body = {"evaluation": digest(outcome.document), "predictions": outcome.predictions, "rules": run.rules}
         record_run(site, db, run, "run.evaluated", SYSTEM_ACTOR, body)
         for result in results:
-            _record_gate(site, run, result, db, spec)
+            _record_gate(site, run, result, db, rules)
 
 
 def _promotable(site: Site, run_id: UUID) -> bool:
-    """Whether the run may be promoted now. If not, it is rejected or waits for approval."""
+    """Whether to try a promotion now. If not, the run is rejected, waits for approval or has ended."""
     with site.database.write() as db:
         run = store.run(db, run_id, lock=True)
         if run.state != "evaluating":
             return False
-        spec = store.spec_at(db, run.model_id, run.spec_revision)
-        if missing := ungated(db, run, spec):
+        found = standing_of(db, run)
+        blocked = found.rules.blocked()
+        if found.unjudged and not blocked:
+            return False  # the rules changed meanwhile; the run is evaluating still, and this step comes again
+        if missing := blocked or found.missing_gates:
             words = "the champion stays: " + "; ".join(missing)
-            body = {"gates": {g.gate: g.verdict for g in store.gates(db, run_id)}}
+            body = {"gates": {name: verdict for name, (verdict, _) in found.judged.items()}, "missing": list(blocked)}
             close_rejected(site, db, run, SYSTEM_ACTOR, words, body)
             return False
-        if approvals_needed(spec) > len(run.approvals):
+        if found.missing_approvals:
             run.state = "awaiting_approval"
             return False
         return True
 
 
-def _record_gate(site: Site, run: Run, result: GateResult, db: Session, spec: ModelSpec) -> None:
-    assert spec.retrain is not None
+def _record_gate(site: Site, run: Run, result: GateResult, db: Session, rules: Rules) -> None:
     evidence = dict(result.evidence)
     db.add(
         GateRow(
@@ -250,7 +272,7 @@ def _record_gate(site: Site, run: Run, result: GateResult, db: Session, spec: Mo
     db.flush()
     body = {
         "gate": result.gate, "verdict": result.verdict, "reason": result.reason, "evidence": digest(evidence),
-        "blocking": result.gate in spec.retrain.gates,
+        "blocking": result.gate in rules.gates,
     }  # fmt: skip
     record_run(site, db, run, "gate.result", SYSTEM_ACTOR, body)
 

@@ -22,7 +22,8 @@ from retrain.errors import (
     RunStateError,
 )
 from retrain.registry.champion import Champion, champion_of
-from retrain.registry.promotion import promote_run, roll_back, ungated
+from retrain.registry.promotion import promote_run, roll_back
+from retrain.registry.standing import standing_of
 from retrain.runs import steps
 from retrain.runs.approve import approve_run, reject_run
 from tests.databases import SQLITE_FIRST
@@ -164,8 +165,9 @@ def test_an_envelope_narrowed_meanwhile_holds_at_promotion(
     run_id = waiting(site, base, adapter, clock, "one")
     with site.database.write() as db:
         monitor.apply_spec(site, db, world.spec(base, approval="one", envelope={"max_rows": 99}), "tester")
+    bob = world.key(site, "bob")
     with site.database.write() as db, pytest.raises(EnvelopeError, match="max_rows is 99"):
-        approve_run(site, db, run_id, "bob", "looked at the gates")
+        approve_run(site, db, run_id, bob, "looked at the gates")
     assert champion(site).version == "v1"
 
 
@@ -175,16 +177,17 @@ def test_two_different_people_other_than_the_one_who_asked_must_approve(
     run_id = waiting(site, base, adapter, clock, "two")
 
     def approve(actor: str, reason: str = "gates look right") -> None:
+        caller = world.key(site, actor)
         with site.database.write() as db:
-            approve_run(site, db, run_id, actor, reason)
+            approve_run(site, db, run_id, caller, reason)
 
-    with pytest.raises(ApprovalError, match="ann started run"):
+    with pytest.raises(ApprovalError, match=r"ann .* started run"):
         approve("ann")
     with pytest.raises(ApprovalError, match="reason"):
         approve("bob", " ")
     approve("bob")
     assert (world.read(site, run_id).state, champion(site).version) == ("awaiting_approval", "v1")
-    with pytest.raises(ApprovalError, match="bob has approved"):
+    with pytest.raises(ApprovalError, match=r"bob .* has approved"):
         approve("bob")
     with site.database.write() as db, pytest.raises(NotGatedError, match="1 of 2 approvals"):
         promote_run(site, db, run_id, "carl", "now")
@@ -202,10 +205,11 @@ def test_a_person_may_turn_a_candidate_down_with_a_reason(
     site: Site, base: Path, adapter: Path, clock: ManualClock
 ) -> None:
     run_id = waiting(site, base, adapter, clock, "one")
+    bob = world.key(site, "bob")
     with site.database.write() as db:
-        reject_run(site, db, run_id, "bob", "wrong period")
+        reject_run(site, db, run_id, bob, "wrong period")
     run = world.read(site, run_id)
-    assert (run.state, run.error) == ("rejected", "rejected by bob: wrong period")
+    assert (run.state, run.error) == ("rejected", "rejected by bob (key bob): wrong period")
     assert stages(site) == {"v1": "champion", "v2": "rejected"}
 
 
@@ -215,7 +219,7 @@ def test_a_run_that_passes_all_gates_waits_where_people_must_approve(
 ) -> None:
     run_id = ready(site, base, adapter, clock, approval="one")
     with site.database.read() as db:
-        assert not ungated(db, store.run(db, run_id), world.current(site))
+        assert not standing_of(db, store.run(db, run_id)).missing_gates
     steps.evaluate(site, run_id)
     assert (world.read(site, run_id).state, champion(site).version) == ("awaiting_approval", "v1")
 
@@ -240,5 +244,6 @@ def test_a_candidate_compared_with_an_older_champion_is_not_promoted(
     run_id = waiting(site, base, adapter, clock, "one")
     with site.database.write() as db:
         store.run(db, run_id).champion_version = "v0"
+    bob = world.key(site, "bob")
     with site.database.write() as db, pytest.raises(ChampionMovedError):
-        approve_run(site, db, run_id, "bob", "looked at the gates")
+        approve_run(site, db, run_id, bob, "looked at the gates")

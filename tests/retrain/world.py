@@ -14,6 +14,8 @@ from sqlalchemy.orm import Session
 from core.canonical import canonical
 from core.clock import ManualClock
 from core.queue import Job
+from governance.access.api_keys import create_key, key_named
+from governance.access.roles import Caller, Role
 from governance.ledger.read import ledger_rows
 from governance.proof.note import open_note
 from monitor import service as monitor
@@ -199,6 +201,16 @@ def window(site: Site, baseline: UUID, number: int, verdict: str, *, low_kpi: bo
                 )
             )  # fmt: skip
         return row.id
+
+
+def key(site: Site, name: str, owner: str | None = "", role: Role = Role.APPROVER) -> Caller:
+    """A key, held by a person of its name unless another owner or none is given; the same key for the same name."""
+    with site.database.write() as db:
+        row = key_named(db, name)
+        if row is None:
+            held_by = name if owner == "" else owner
+            row, _ = create_key(db, name=name, role=role, owner=held_by, actor="tester", now=site.clock.now())
+        return Caller(row.name, Role(row.role), row.prefix, row.owner)
 
 
 def start(site: Site, actor: str = "ann") -> UUID:

@@ -1,0 +1,103 @@
+"""Where a run stands before its promotion: the rules, the gates judged, who approved, and what is missing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from governance.access.api_keys import key_named
+from monitor.spec.parse import parse_spec
+from monitor.store import spec_revision
+from monitor.tables import Model
+from retrain import store
+from retrain.envelope import Plan, breaches
+from retrain.registry.rules import Approval, Counted, Rules, RuleSet, Signer, count, missing_gates
+from retrain.tables import Run
+
+
+@dataclass(frozen=True, eq=False)
+class Standing:
+    rules: Rules
+    judged: Mapping[str, tuple[str, str]]  # verdict and reason by gate
+    stale: bool  # the gates were judged under other rules than those that hold now
+    starter: Signer | None  # None: the policy started the run
+    counted: Counted
+
+    @property
+    def unjudged(self) -> bool:
+        """Whether the gates must be judged, for the first time or again."""
+        return self.stale or not self.judged
+
+    @property
+    def missing_gates(self) -> tuple[str, ...]:
+        return missing_gates(self.rules, self.judged)
+
+    @property
+    def missing_approvals(self) -> tuple[str, ...]:
+        needed, given = self.rules.approvals, len(self.counted.by)
+        if given >= needed:
+            return ()
+        void = "".join(f"; that of {signer.named} does not count: {why}" for signer, why in self.counted.void)
+        return (f"{given} of {needed} approvals given{void}",)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """All that stands between the run and its promotion, in words; empty when nothing does."""
+        again = ("the rules have changed since the gates were judged; they are judged again",) if self.stale else ()
+        return (*self.rules.blocked(), *(again or self.missing_gates), *self.missing_approvals)
+
+
+def rules_of(db: Session, run: Run) -> Rules:
+    """The rules of a run. Raises NoPolicyError never: a run exists only under a policy."""
+    model = db.get_one(Model, run.model_id)
+    start = RuleSet.of(run.spec_revision, store.spec_at(db, model.id, run.spec_revision))
+    assert start is not None  # a run exists only under a policy
+    return Rules(start, RuleSet.of(model.revision, store.spec_at(db, model.id, model.revision)))
+
+
+def standing_of(db: Session, run: Run) -> Standing:
+    rules, starter = rules_of(db, run), starter_of(db, run)
+    judged = {g.gate: (g.verdict, g.reason) for g in store.gates(db, run.id)}
+    # A run of an earlier release was judged under the rules it started with.
+    under = run.rules["terms"] if run.rules else Rules(rules.start, rules.start).terms
+    counted = count([_approval(db, a) for a in run.approvals], starter, rules.terms)
+    return Standing(rules, judged, bool(judged) and under != rules.terms, starter, counted)
+
+
+def starter_of(db: Session, run: Run) -> Signer | None:
+    """Who asked for a run; None if the policy started it."""
+    for finding in store.decision(db, run.decision_id).triggers:
+        if finding["name"] == "manual" and finding["fire"]:
+            return signer(db, str(finding["evidence"][0]))
+    return None
+
+
+def signer(db: Session, actor: str, key: str | None = None, owner: str | None = None) -> Signer:
+    """Who acted under a name of the ledger. An owner declared later is that person too."""
+    row = key_named(db, actor)
+    owners = tuple(dict.fromkeys(o for o in (owner, row.owner if row else None) if o))
+    return Signer(actor, key or (row.prefix if row else None), owners, bool(row and row.revoked_at))
+
+
+def _approval(db: Session, given: Mapping[str, Any]) -> Approval:
+    who = signer(db, given["actor"], given.get("key"), given.get("owner"))
+    return Approval(who, given.get("terms"), given.get("spec_revision"))
+
+
+def signer_line(who: Signer) -> dict[str, Any]:
+    """Who acted, for the body of a ledger entry: the actor, the key and its owner."""
+    return {"actor": who.actor, "key": who.key, "owner": who.owners[0] if who.owners else None}
+
+
+def outside(db: Session, run: Run, rules: Rules, **facts: Any) -> tuple[str, ...]:
+    """Limits of either envelope that the run's recipe, or what is known of it by now, leaves."""
+    document = spec_revision(db, run.model_id, run.spec_revision).document
+    plan = Plan.of(parse_spec(document))
+    return tuple(
+        dict.fromkeys(
+            words
+            for s in rules.sets
+            for words in breaches(Plan(plan.recipe, plan.rehearsal, s.envelope), **facts)
+        )
+    )  # fmt: skip
