@@ -12,7 +12,8 @@ from core.canonical import digest
 from governance.access.owners import person
 from monitor.spec.model import ModelSpec
 from monitor.spec.monitors import FairnessRule
-from monitor.spec.retraining import Envelope, Retrain
+from monitor.spec.envelope import Envelope
+from monitor.spec.retraining import Retrain
 from retrain.gates.base import GateInputs, GateResult
 
 APPROVALS: Final = {"none": 0, "one": 1, "two": 2}

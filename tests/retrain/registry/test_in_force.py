@@ -26,7 +26,7 @@ from tests.retrain.train import tiny
 
 pytestmark = SQLITE_FIRST
 FEW = {"approval": "none", "gates": ["integrity"]}
-FAIR = {"metric": "demographic_parity_difference", "by": ["age_band"], "max": 0.5}
+FAIR = {"metric": "demographic_parity_difference", "by": ["age_band"], "max": 0.9, "min_group": 5}
 
 
 @pytest.fixture
@@ -84,13 +84,14 @@ def test_a_spec_tightened_while_a_run_is_queued_holds_for_it_and_each_later_chan
     change(small, world.spec(tiny_base, approval="two", gates=gates), fairness=[FAIR])
     jobs.run(small, RunJob(run_id=run_id))
     run = world.read(small, run_id)
+    assert run.error is None, run.error
     assert (run.state, champion(small)) == ("awaiting_approval", "v1")
     assert run.rules is not None
     assert (run.rules["gates"], run.rules["approvals"]) == (gates, 2)
     with small.database.read() as db:
         fair = next(g for g in store.gates(db, run_id) if g.gate == "fairness")
     assert fair.evidence["by_revision"]["1"]["reason"] == "no fairness rule declared"
-    assert "limit 0.5" in fair.evidence["by_revision"]["2"]["reason"]
+    assert "limit 0.9" in fair.evidence["by_revision"]["2"]["reason"]
     approve(small, run_id, "bob")
     with pytest.raises(ApprovalError, match="a different person"):
         approve(small, run_id, "bob's other key", "BOB")
