@@ -10,9 +10,9 @@ from typing import Any, Final, Self
 
 from core.canonical import digest
 from governance.access.owners import person
+from monitor.spec.envelope import Envelope
 from monitor.spec.model import ModelSpec
 from monitor.spec.monitors import FairnessRule
-from monitor.spec.envelope import Envelope
 from monitor.spec.retraining import Retrain
 from retrain.gates.base import GateInputs, GateResult
 

@@ -25,7 +25,7 @@ from tests.retrain import world
 from tests.retrain.train import tiny
 
 pytestmark = SQLITE_FIRST
-FEW = {"approval": "none", "gates": ["integrity"]}
+FEW: dict[str, Any] = {"approval": "none", "gates": ["integrity"]}
 FAIR = {"metric": "demographic_parity_difference", "by": ["age_band"], "max": 0.9, "min_group": 5}
 
 
