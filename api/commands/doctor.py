@@ -2,12 +2,19 @@
 
 import importlib.metadata
 import importlib.util
+import json
 import shutil
+import subprocess
 import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from api.commands.output import JsonFlag, emit_json, emit_rows
 from api.commands.serve import Home, configured
-from core.errors import AppError
+
+if TYPE_CHECKING:
+    from core.db import Database
+    from core.settings import Settings
 
 PACKAGES = (
     "torch",
@@ -21,10 +28,11 @@ PACKAGES = (
     "typst",
 )
 MIN_FREE_GB = 2.0
+PROBE_LIMIT_S = 180
 
 
 def doctor(home: Home = None, as_json: JsonFlag = False) -> None:
-    """Check packages, database, disk and accelerator; exit 1 when something needed is missing."""
+    """Check packages, disk, database, accelerator and the base models of this home; exit 1 when one is missing."""
     from sqlalchemy import text
 
     from core.db import Database
@@ -34,15 +42,17 @@ def doctor(home: Home = None, as_json: JsonFlag = False) -> None:
     settings.home_dir.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(settings.home_dir).free / 1e9
     checks.append(_check("disk", free >= MIN_FREE_GB, f"{free:.1f} GB free at {settings.home_dir}"))
+    machine, found = _machine()
+    checks.extend(found)
     try:
         database = Database(settings.database_url)
         with database.read() as db:
             db.execute(text("select 1"))
         checks.append(_check("database", True, database.engine.dialect.name))
+        checks.extend(_recipes(settings, database, machine))
         database.dispose()
     except Exception as error:  # noqa: BLE001 - whatever the driver raises is the finding
         checks.append(_check("database", False, str(error).splitlines()[0]))
-    checks.append(_accelerator())
     if as_json:
         emit_json(checks)
     else:
@@ -59,18 +69,58 @@ def _package(name: str) -> dict[str, str]:
     return _check(name, found, importlib.metadata.version(name) if found else f"run: pip install {name}")
 
 
-def _accelerator() -> dict[str, str]:
-    """Report the accelerator; without CUDA, training uses the CPU. A child process keeps torch out of this one."""
-    import subprocess
+def _machine() -> tuple[Mapping[str, Any] | None, list[dict[str, str]]]:
+    """What training computes with, and a line for each part. A child process keeps torch out of this one."""
+    from core.process import environment
 
-    probe = (
-        "import torch; "
-        "print(torch.cuda.get_device_name() if torch.cuda.is_available() else 'none: training runs on the CPU')"
-    )
     try:
-        done = subprocess.run(  # noqa: S603 - our own interpreter
-            [sys.executable, "-P", "-c", probe], capture_output=True, text=True, timeout=120, check=True
-        )
-    except (subprocess.SubprocessError, AppError) as error:
-        return {"check": "accelerator", "state": "unknown", "detail": str(error)}
-    return {"check": "accelerator", "state": "ok", "detail": done.stdout.strip()}
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "retrain.train.speed.probe"],
+            capture_output=True, text=True, timeout=PROBE_LIMIT_S, check=True, env=environment(1),
+        )  # fmt: skip
+        machine = json.loads(done.stdout.strip().splitlines()[-1])
+    except subprocess.CalledProcessError as error:
+        words = (error.stderr or str(error)).strip().splitlines()[-1]
+        return None, [{"check": "accelerator", "state": "unknown", "detail": words}]
+    except (subprocess.SubprocessError, OSError, ValueError, IndexError) as error:
+        return None, [{"check": "accelerator", "state": "unknown", "detail": str(error)}]
+    checks = [{"check": "accelerator", "state": "ok", "detail": _accelerator(machine)}]
+    if machine["device"] == "cuda":
+        parts = {"bfloat16": "bf16", "packed attention": "packed_attention", "compiled layers": "compiler"}
+        checks.extend(_part(name, machine[key]) for name, key in parts.items())
+    works = machine["bitsandbytes"] or f"work on {machine['device']}"
+    checks.append(_check("4-bit layers", machine["bitsandbytes"] is None, works))
+    return machine, checks
+
+
+def _accelerator(machine: Mapping[str, Any]) -> str:
+    if machine["device"] != "cuda":
+        return "none: training runs on the CPU"
+    free, total = machine["free"] / 2**30, machine["total"] / 2**30
+    return f"{machine['name']}, compute capability {machine['capability']}, {free:.1f} of {total:.1f} GiB free"
+
+
+def _part(name: str, why: str | None) -> dict[str, str]:
+    """What only makes training faster; a machine without it trains slower, so it is never `missing`."""
+    return {"check": name, "state": "ok" if why is None else "absent", "detail": why or "works"}
+
+
+def _recipes(settings: "Settings", database: "Database", machine: Mapping[str, Any] | None) -> list[dict[str, str]]:
+    """Whether this machine can train what the models of this home declare."""
+    from dataclasses import asdict
+
+    from sqlalchemy import inspect
+
+    from monitor import store
+    from retrain.runs.readiness import readiness
+    from retrain.store import spec_at
+
+    if not inspect(database.engine).has_table("model"):
+        return []
+    found: list[dict[str, str]] = []
+    with database.read() as db:
+        for model in store.models(db):
+            spec = spec_at(db, model.id, model.revision)
+            if spec.retrain is not None:
+                found.extend(asdict(line) for line in readiness(spec, settings.home_dir, machine))
+    return found

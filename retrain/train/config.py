@@ -21,6 +21,7 @@ from pydantic import (
 
 from core.canonical import digest
 from retrain.train.errors import ConfigFileError
+from retrain.train.speed.choose import Profile
 
 Task = Literal["sequence_classification", "causal_lm"]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
@@ -121,6 +122,15 @@ class Recipe(Frozen):
     seed: int = Field(
         default=0, ge=0, lt=2**32, description="start of every random choice; the same seed repeats a run"
     )
+    speed: Profile = Field(
+        default="auto",
+        description="how a GPU is used: `fast` computes nothing twice, `lean` needs at most three quarters of a plain "
+        "run's memory, `auto` is the fastest that fits; on the CPU they are one",
+    )
+    memory_gib: float | None = Field(
+        default=None, gt=0, description="most memory of the GPU that training may use; without it, what is free",
+        examples=["16"], json_schema_extra={"unit": "GiB"},
+    )  # fmt: skip
 
     @model_validator(mode="after")
     def _hub_id_is_pinned(self) -> Self:

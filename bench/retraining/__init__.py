@@ -1,0 +1,1 @@
+"""Cases of `bench/retrain.py`, a module each."""
