@@ -5,6 +5,7 @@ release starts. A field that is added has a default, and a name that is retired 
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import ClassVar, Final, Literal
 from uuid import UUID
 
@@ -55,8 +56,9 @@ class ConsiderJob(Payload):
 
     name: ClassVar[str] = "retrain.consider"
     model: str
-    cause: Literal["window", "schedule"]
+    cause: Literal["window", "schedule", "hours"]
     window_id: UUID | None = None
+    due: datetime | None = None  # when a scheduler found it due, by its clock
 
 
 class RunJob(Payload):

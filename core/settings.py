@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from datetime import time
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args, get_origin
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from core.errors import InvalidError
+from core.zones import zone_of
 
 PREFIX = "ASSAY_"
 DELIMITER = "__"
@@ -159,10 +159,7 @@ class RouteSettings(_Group):
     @field_validator("zone")
     @classmethod
     def _zone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-            raise ValueError("no time zone of this name is installed; write one such as Europe/Zurich") from error
+        zone_of(value)
         return value
 
 

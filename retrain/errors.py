@@ -37,6 +37,20 @@ class NoPolicyError(ConflictError):
         super().__init__(f"the spec of {model} has no retrain section; add one and apply it", model=model)
 
 
+class RequestReusedError(ConflictError):
+    """An idempotency key stands for one request, whose answer it gets for ever."""
+
+    code = "idempotency_key_reused"
+
+    def __init__(self, key: str, decision_id: UUID) -> None:
+        super().__init__(
+            f"Idempotency-Key {key} came with another request before, which got decision {decision_id}; send a new key",
+            field="Idempotency-Key",
+            value=key,
+            decision=str(decision_id),
+        )
+
+
 class RunStateError(ConflictError):
     code = "run_state"
 

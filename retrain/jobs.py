@@ -24,7 +24,7 @@ def consider(site: Site, job: ConsiderJob) -> Retry | None:
     """Consider the policy of a model; a model without one has nothing to consider."""
     try:
         with site.database.write() as db:
-            consider_policy(site, db, job.model, cause=job.cause, window_id=job.window_id)
+            consider_policy(site, db, job.model, cause=job.cause, window_id=job.window_id, due=job.due)
     except NoPolicyError:  # the policy was taken out after the job was queued
         return None
     return None

@@ -1,7 +1,9 @@
 """Queries of the retraining tables, and of the monitor's that a decision rests on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, select
@@ -10,7 +12,7 @@ from sqlalchemy.orm import Session
 from monitor.spec.model import ModelSpec
 from monitor.spec.parse import parse_spec
 from monitor.store import newest_reference, spec_revision
-from monitor.tables import Dataset, Explanation, Measurement, ReferenceRow, Window
+from monitor.tables import Dataset, Explanation, Measurement, ReferenceRow, SpecRevision, Window
 from retrain.errors import RunNotFoundError, VersionNotFoundError
 from retrain.tables import GateRow, ModelVersion, Run, TriggerDecision
 
@@ -30,6 +32,10 @@ def runs(db: Session, model_id: UUID) -> Sequence[Run]:
     return db.scalars(select(Run).where(Run.model_id == model_id).order_by(Run.created_at.desc())).all()
 
 
+def newest_run(db: Session, model_id: UUID) -> Run | None:
+    return db.scalars(select(Run).where(Run.model_id == model_id).order_by(Run.created_at.desc()).limit(1)).first()
+
+
 def open_run(db: Session, model_id: UUID) -> Run | None:
     query = select(Run).where(Run.model_id == model_id, Run.state.not_in(FINAL_STATES)).order_by(Run.created_at)
     return db.scalars(query).first()
@@ -37,6 +43,25 @@ def open_run(db: Session, model_id: UUID) -> Run | None:
 
 def decision(db: Session, decision_id: UUID) -> TriggerDecision:
     return db.get_one(TriggerDecision, decision_id)
+
+
+def requested(db: Session, model_id: UUID, key: str) -> TriggerDecision | None:
+    """The decision that was asked for with an idempotency key."""
+    query = select(TriggerDecision).where(TriggerDecision.model_id == model_id, TriggerDecision.request_key == key)
+    return db.scalars(query).first()
+
+
+def run_of_decision(db: Session, decision_id: UUID) -> Run | None:
+    return db.scalars(select(Run).where(Run.decision_id == decision_id)).first()
+
+
+def revisions_down_from(db: Session, model_id: UUID, revision: int) -> Iterator[tuple[dict[str, Any], datetime]]:
+    """Stored specs and when each was applied, from a revision down to the first."""
+    query = select(SpecRevision.document, SpecRevision.created_at).where(
+        SpecRevision.model_id == model_id, SpecRevision.revision <= revision
+    )
+    found = db.execute(query.order_by(SpecRevision.revision.desc()))
+    return ((document, at) for document, at in found)
 
 
 def decisions(db: Session, model_id: UUID, limit: int = 100) -> Sequence[TriggerDecision]:
@@ -131,8 +156,13 @@ class JudgedWindows:
     """The current readings of the monitor, for one decision."""
 
     newest: tuple[Window, ...]  # the newest window of each scale
-    alarm_from_seq: int | None  # first event of the present run of alarms
+    alarms: Mapping[str, int]  # by scale: first event of the run of alarms that its newest window ends
     readings: tuple[tuple[Window, Measurement], ...]  # newest defined KPI and fairness measurement of each kind
+
+    @property
+    def alarm_from_seq(self) -> int | None:
+        """First event of the present run of alarms."""
+        return max(self.alarms.values(), default=None)
 
 
 def old_end(db: Session, model_id: UUID) -> int:
@@ -145,15 +175,15 @@ def judged(db: Session, model_id: UUID) -> JudgedWindows:
     """Verdicts and measurements against the reference in force."""
     row = newest_reference(db, model_id)
     if row is None:
-        return JudgedWindows((), None, ())
+        return JudgedWindows((), {}, ())
     query = select(Window).where(Window.baseline_id == row.id).order_by(Window.number.desc())
     by_scale: dict[str, list[Window]] = {}
     for window in db.scalars(query):
         by_scale.setdefault(window.scale, []).append(window)
-    starts = [start for windows in by_scale.values() if (start := _alarm_start(windows)) is not None]
+    starts = {scale: _alarm_start(windows) for scale, windows in by_scale.items()}
     return JudgedWindows(
         newest=tuple(windows[0] for windows in by_scale.values()),
-        alarm_from_seq=max(starts, default=None),
+        alarms={scale: start for scale, start in starts.items() if start is not None},
         readings=_newest_readings(db, row.id),
     )
 

@@ -21,17 +21,33 @@ class TriggerDecision(Keyed, Base):
     """One consideration of the retrain policy, recorded whether it fired or not."""
 
     __tablename__ = "trigger_decision"
-    __table_args__ = (Index("ix_trigger_decision_model_at", "model_id", "at"),)
+    __table_args__ = (
+        Index("ix_trigger_decision_model_at", "model_id", "at"),
+        Index("uq_trigger_decision_request", "model_id", "request_key", unique=True),
+    )
 
     model_id: Mapped[UUID] = mapped_column(ForeignKey("model.id"))
     spec_revision: Mapped[int]
     window_id: Mapped[UUID | None]
-    cause: Mapped[str] = mapped_column(String(32))  # window | schedule | manual
+    cause: Mapped[str] = mapped_column(String(32))  # window | schedule | hours | manual | request
     fired: Mapped[bool]
     reason: Mapped[str]
-    triggers: Mapped[list[Any]]  # [{name, fire, reason, evidence}]
+    triggers: Mapped[list[Any]]  # [{name, fire, reason, evidence, focus?}]
     blocked_by: Mapped[list[Any]]  # [{name, reason}]
+    request_key: Mapped[str | None] = mapped_column(String(255))  # the Idempotency-Key that asked for it
+    request_digest: Mapped[str | None] = mapped_column(String(80))  # of what was asked with it
     at: Mapped[datetime]
+
+
+class PolicyState(Keyed, Base):
+    """What the next consideration of a model's policy needs to know of the earlier ones."""
+
+    __tablename__ = "policy_state"
+    __table_args__ = (UniqueConstraint("model_id"),)
+
+    model_id: Mapped[UUID] = mapped_column(ForeignKey("model.id"))
+    held: Mapped[dict[str, Any]]  # trigger -> condition -> {at, size}: what a run was started for, while it lasts
+    ticks: Mapped[dict[str, Any]]  # schedule -> its last tick that was considered
 
 
 class Run(Keyed, Base):

@@ -4,7 +4,7 @@ import os
 import socket
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Literal
 from uuid import UUID
 
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -23,9 +23,10 @@ from monitor import service, store
 from monitor.alerts.announce import tell_held_back
 from monitor.notify import outbox
 from monitor.site import Site
-from monitor.spec.retraining import Cron
+from monitor.spec.triggers import Cron
 from monitor.upkeep import maintain
-from retrain.triggers.schedule import next_tick
+from retrain import store as retraining
+from retrain.triggers.schedule import declared_since, next_tick
 
 LEASE: Final = queue.SCHEDULER
 # Each model is evaluated this often, or less often if that exceeded the rate below. Arriving rows request evaluations
@@ -114,31 +115,47 @@ def _enqueue_due(site: Site, db: Session, last: datetime, now: datetime) -> dict
             queue.enqueue(db, EvaluateJob(model=model.name), now=now, dedupe_key=key, lock_key=key)
         if _passed(UPKEEP_S, UPKEEP_S * share, last, now):
             maintain.request_upkeep(db, model.name, now)
-        due, problem = _retrain_is_due(site, db, model.id, model.revision, last, now)
+        cause, problem = _retrain_is_due(site, db, model.id, model.revision, last, now)
         if problem is not None:
             problems[model.name] = problem
-        if due:
+        if cause is not None:
             key = f"consider:{model.name}"
-            payload = ConsiderJob(model=model.name, cause="schedule")
+            payload = ConsiderJob(model=model.name, cause=cause, due=now)
             queue.enqueue(db, payload, now=now, dedupe_key=f"schedule:{model.name}", lock_key=key)
     return problems
 
 
 def _retrain_is_due(
     site: Site, db: Session, model_id: UUID, revision: int, last: datetime, now: datetime
-) -> tuple[bool, str | None]:
-    """Whether a schedule of a model fell due in (last, now], and what is wrong with one that cannot be read."""
+) -> tuple[Literal["schedule", "hours"] | None, str | None]:
+    """Why a policy is to be considered for what happened in (last, now], and what is wrong with it.
+
+    A schedule of the model fell due, or its allowed hours began: what they held back may start now.
+    """
     try:
         spec = service.spec_of(site, db, model_id, revision)
     except (AppError, ValueError) as error:  # a spec that an earlier release stored
-        return False, f"its spec cannot be read: {error}"
-    due, problem = False, None
-    for cron in [t.cron for t in spec.retrain.when if isinstance(t, Cron)] if spec.retrain else []:
+        return None, f"its spec cannot be read: {error}"
+    if spec.retrain is None:
+        return None, None
+    due, problem = list[str](), None
+    for one in [t for t in spec.retrain.when if isinstance(t, Cron)]:
         try:
-            due |= fell_due(cron, last, now)
+            if fell_due(one.cron, last, now, one.timezone):
+                due.append(one.words)
         except AppError as error:
             problem = error.message
-    return due, problem
+    if due:
+        declared = declared_since(retraining.revisions_down_from(db, model_id, revision), due)
+        named = [t for t in spec.retrain.when if isinstance(t, Cron) and t.words in due]
+        if any(fell_due(t.cron, max(last, declared[t.words]), now, t.timezone) for t in named):
+            return "schedule", problem
+    try:
+        if spec.retrain.allowed_hours is not None and last < spec.retrain.allowed_hours.opens_at(last) <= now:
+            return "hours", problem
+    except ValueError as error:  # a zone that is missing on this machine
+        problem = str(error)
+    return None, problem
 
 
 def _passed(every: float, shift: float, last: datetime, now: datetime) -> bool:
@@ -146,9 +163,9 @@ def _passed(every: float, shift: float, last: datetime, now: datetime) -> bool:
     return (last.timestamp() - shift) // every != (now.timestamp() - shift) // every
 
 
-def fell_due(cron: str, last: datetime, now: datetime) -> bool:
-    """Whether a five-field cron expression (UTC) fired in (last, now]."""
-    due = next_tick(cron, last)
+def fell_due(cron: str, last: datetime, now: datetime, timezone: str = "UTC") -> bool:
+    """Whether a five-field cron expression fired in (last, now]."""
+    due = next_tick(cron, last, timezone)
     return due is not None and due <= now
 
 

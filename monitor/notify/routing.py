@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from core import zones
 from core.logs import logger
 from core.settings import RouteSettings, Settings, days_of, hours_of
 from monitor.notify.announcement import SEVERITY_RANK, Announcement
@@ -53,18 +54,7 @@ def next_open(route: RouteSettings, at: datetime) -> datetime:
     days = days_of(route.days) if route.days else None
     if hours is None and days is None:
         return at
-    zone = ZoneInfo(route.zone)
-    begin, end = hours or (time(0), time(0))
-    local = at.astimezone(zone)
-    for back in range(-1, 8):  # a span that began yesterday may still last
-        day = local.date() + timedelta(days=back)
-        if days is not None and day.weekday() not in days:
-            continue
-        opens = datetime.combine(day, begin, zone)
-        closes = datetime.combine(day if end > begin else day + timedelta(days=1), end, zone)
-        if at < closes.astimezone(UTC):
-            return max(at, opens.astimezone(UTC))
-    raise AssertionError("a week has every day of the route")
+    return zones.next_open(hours, days, ZoneInfo(route.zone), at)
 
 
 def next_digest(route: RouteSettings, hour: int, at: datetime) -> datetime:

@@ -1,4 +1,4 @@
-"""Cron expressions of five fields, in UTC: checked as crontab(5) describes them, before a schedule is stored."""
+"""Cron expressions of five fields: checked as crontab(5) describes them, before a schedule is stored."""
 
 import calendar
 import re
@@ -32,24 +32,12 @@ _FIELDS: Final = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class CronFields:
-    """The values that each field allows; days of the week from 0, which is Sunday as 7 is.
-
-    Attributes:
-        either_day: one of the two day fields is enough, because both are restricted.
-    """
-
-    minutes: frozenset[int]
-    hours: frozenset[int]
-    days: frozenset[int]
-    months: frozenset[int]
-    weekdays: frozenset[int]
-    either_day: bool
-
-
-def read_cron(text: str) -> CronFields:
+def read_cron(text: str) -> str:
     """Read an expression.
+
+    Returns:
+        The same in numbers, lists and steps alone. A field that begins with `*` still does: that decides how the two
+        fields of days go together, and what happens when clocks are put back.
 
     Raises:
         ValueError: it cannot be read, or names no day of any year; with the field, what is wrong with it and what to
@@ -67,22 +55,23 @@ def read_cron(text: str) -> CronFields:
             f"cron is {told}, which {have}; write five fields separated by spaces (minute, hour, day of the month, "
             f"month, day of the week), such as `0 3 * * 0`, in at most {MAX_CHARS} characters"
         )
-    sets = [frozenset(_values(told, field, written)) for field, written in zip(_FIELDS, fields, strict=True)]
-    minutes, hours, days, months, weekdays = sets
-    found = CronFields(
-        minutes,
-        hours,
-        days,
-        months,
-        weekdays,
-        either_day=not fields[2].startswith("*") and not fields[4].startswith("*"),
-    )
-    longest = max(_LONGEST_MONTH[month - 1] for month in found.months)
-    if not found.either_day and min(found.days) > longest:
+    sets = [_values(told, field, written) for field, written in zip(_FIELDS, fields, strict=True)]
+    _, _, days, months, _ = sets
+    longest = max(_LONGEST_MONTH[month - 1] for month in months)
+    either_day = not fields[2].startswith("*") and not fields[4].startswith("*")
+    if not either_day and min(days) > longest:
         raise ValueError(
-            f"cron is {told}, which never comes: no such month has day {min(found.days)}; write a day up to {longest}"
+            f"cron is {told}, which never comes: no such month has day {min(days)}; write a day up to {longest}"
         )
-    return found
+    return " ".join(_plain(written, found) for written, found in zip(fields, sets, strict=True))
+
+
+def _plain(written: str, values: set[int]) -> str:
+    first = written.partition(",")[0]
+    if first == "*":
+        return "*"
+    listed = ",".join(map(str, sorted(values)))
+    return f"{first},{listed}" if first.startswith("*") else listed
 
 
 def _values(told: str, field: _Field, written: str) -> set[int]:

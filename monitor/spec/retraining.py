@@ -1,42 +1,16 @@
 """When a model is retrained and within which limits: triggers, recipe, envelope, gates and approval."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field
 
-from monitor.spec.base import SpecPart, is_new
-from monitor.spec.cron import read_cron
+from monitor.spec.base import SpecPart
 from monitor.spec.duration import Duration
 from monitor.spec.envelope import Envelope, RunBudget
+from monitor.spec.triggers import AllowedHours, Trigger
 
-
-class NewOutcomes(SpecPart):
-    """Retrain after this many outcomes since the last training set."""
-
-    new_outcomes: int = Field(
-        ge=1, description="outcomes since the last training set that start a run", examples=[5000],
-        json_schema_extra={"unit": "outcomes"},
-    )  # fmt: skip
-
-
-class Cron(SpecPart):
-    """Retrain on a schedule of five crontab fields, in UTC."""
-
-    cron: str = Field(
-        description="five crontab fields, in UTC: numbers, names such as `jan` or `sun`, ranges, lists and steps",
-        examples=["0 3 * * 0"],
-    )
-
-    @field_validator("cron")
-    @classmethod
-    def _readable(cls, value: str, info: ValidationInfo) -> str:
-        if is_new(info):
-            read_cron(value)
-        return value
-
-
-Trigger = Literal["drift", "kpi", "fairness"] | NewOutcomes | Cron
+WORSE_BY: Final = 0.5
 
 
 class Retrain(SpecPart):
@@ -44,10 +18,21 @@ class Retrain(SpecPart):
 
     when: tuple[Trigger, ...] = Field(
         min_length=1, description="what starts a run: an alarm of drift, of a KPI or of fairness, new outcomes, "
-        "a schedule",
+        "new classes, a schedule",
         examples=["[drift, kpi, {new_outcomes: 5000}]"],
     )  # fmt: skip
     cooldown: Duration = Field("24h", description="no run starts within this time of the last one")
+    worse_by: float = Field(
+        WORSE_BY, ge=0, exclude_if=lambda value: value == WORSE_BY,  # a spec without it keeps its digest
+        description="what started a run starts no other until it has cleared, or is by this share further beyond its "
+        "limit than it was then",
+        json_schema_extra={"unit": "share of the distance"},
+    )  # fmt: skip
+    allowed_hours: AllowedHours | None = Field(
+        None, exclude_if=lambda value: value is None,
+        description="when a run may start; without it, at any time",
+        examples=['{hours: "22:00-06:00", timezone: Europe/Berlin}'],
+    )  # fmt: skip
     min_outcomes: int = Field(
         200, ge=10, description="labelled events since the last training set that a run needs to start",
         json_schema_extra={"unit": "events"},

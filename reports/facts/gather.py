@@ -24,10 +24,11 @@ from reports.facts.windows import baseline_line, threshold_lines, window_line
 from reports.tables import Report
 from reports.wording.methods import DEFINITIONS
 from reports.wording.phrases import budget_words
-from reports.wording.plan import plan_lines
+from reports.wording.plan import plan_lines, schedules
 from reports.wording.unmeasured import unmeasured_lines, visible_lines
 from reports.wording.verdicts import verdict_lines
 from retrain.tables import ModelVersion, Run, TriggerDecision
+from retrain.triggers.schedule import declared_since
 
 SOFTWARE = (
     "assay",
@@ -84,7 +85,8 @@ def gather(site: Site, db: Session, report: Report) -> doc.AuditReport:
     decisions = tuple(decision_line(d, citations) for d in found.decisions)
     runs = _run_lines(db, found)
     thresholds = threshold_lines(found.revisions, citations)
-    plan = plan_lines(spec, windows, kpi, fairness, alerts, decisions, since, until)
+    declared = declared_since(((r.document, r.created_at) for r in reversed(found.revisions)), schedules(spec))
+    plan = plan_lines(spec, windows, kpi, fairness, alerts, decisions, since, until, declared)
     identity = _identity(site, found, champion_at(found.versions, until) or champion_at(found.versions, known))
     return doc.AuditReport(
         format=doc.FORMAT, report_id=str(report.id), kind=report.kind, regimes=tuple(map(str, report.regimes)),

@@ -1,13 +1,14 @@
 """The monitoring plan of a report: what the spec planned to measure, and how much was measured."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
 
 from core.errors import InvalidError
 from monitor.spec.model import ModelSpec
-from monitor.spec.retraining import Cron, Retrain
+from monitor.spec.retraining import Retrain
+from monitor.spec.triggers import Cron
 from monitor.tables import Window
 from reports.document import (
     AlertLine,
@@ -28,8 +29,13 @@ def plan_lines(
     decisions: Sequence[DecisionLine],
     since: datetime,
     until: datetime,
+    declared: Mapping[str, datetime],
 ) -> tuple[PlanLine, ...]:
-    """What the spec planned and what was done in the period."""
+    """What the spec planned and what was done in the period.
+
+    Args:
+        declared: since when each schedule has been declared, by its words.
+    """
     lines = [*_window_lines(windows), *_metric_lines(spec, windows, kpi, fairness)]
     drift_alerts = [a for a in alerts if a.monitor == "drift"]
     if drift_alerts:
@@ -37,8 +43,13 @@ def plan_lines(
         done = len(drift_alerts) - sum(unconfirmed.values())
         lines.append(_line("confirm drift alarms on the raw rows", len(drift_alerts), done, unconfirmed))
     if spec.retrain is not None:
-        lines += _retrain_lines(spec.retrain, decisions, since, until)
+        lines += _retrain_lines(spec.retrain, decisions, since, until, declared)
     return tuple(lines)
+
+
+def schedules(spec: ModelSpec) -> list[str]:
+    """The schedules of a policy, in words."""
+    return [t.words for t in spec.retrain.when if isinstance(t, Cron)] if spec.retrain else []
 
 
 def _window_lines(windows: Sequence[Window]) -> list[PlanLine]:
@@ -75,20 +86,21 @@ def _metric_lines(
 
 
 def _retrain_lines(
-    policy: Retrain, decisions: Sequence[DecisionLine], since: datetime, until: datetime
-) -> list[PlanLine]:
+    policy: Retrain, decisions: Sequence[DecisionLine], since: datetime, until: datetime,
+    declared: Mapping[str, datetime],
+) -> list[PlanLine]:  # fmt: skip
     lines = []
     scheduled = sum(1 for d in decisions if d.cause == "schedule")
-    for cron in [t.cron for t in policy.when if isinstance(t, Cron)]:
+    for one in [t for t in policy.when if isinstance(t, Cron)]:
         why = "no decision of this schedule is recorded"
         try:
-            due: int | None = _firings(cron, since, until)
+            due: int | None = _firings(one, max(since, declared.get(one.words, since)), until)
         except InvalidError as error:  # stored by an earlier release
             due, why = None, error.message
         missed = None if due is None else max(0, due - scheduled)
         lines.append(
             PlanLine(
-                planned=f"consider a retrain at {cron} UTC", due=due, done=scheduled, missed=missed,
+                planned=f"consider a retrain at {one.cron} {one.timezone}", due=due, done=scheduled, missed=missed,
                 why="" if missed == 0 else why,
             )
         )  # fmt: skip
@@ -130,8 +142,8 @@ def _missing_numbers(windows: Sequence[Window]) -> tuple[int, int]:
     return missing, left_out
 
 
-def _firings(cron: str, since: datetime, until: datetime) -> int:
-    count, at = 0, next_tick(cron, since)
+def _firings(schedule: Cron, since: datetime, until: datetime) -> int:
+    count, at = 0, next_tick(schedule.cron, since, schedule.timezone)
     while at is not None and at < until and count < 100_000:
-        count, at = count + 1, next_tick(cron, at)
+        count, at = count + 1, next_tick(schedule.cron, at, schedule.timezone)
     return count

@@ -1,6 +1,9 @@
 """Consider a retraining policy: gather its inputs, record the decision, queue the run when it fires."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -10,10 +13,12 @@ from core.canonical import digest
 from core.errors import AppError
 from core.jobs import RunJob
 from governance.ledger.append import SYSTEM_ACTOR, append_entry
+from monitor.detect.findings import MEANINGS
 from monitor.service import CurrentSpec, current_spec
 from monitor.site import Site
+from monitor.spec.duration import duration
 from monitor.spec.model import ModelSpec
-from monitor.store import spec_revision
+from monitor.spec.retraining import Retrain
 from monitor.tables import Measurement, Model, Window
 from monitor.windows.limits import not_judged
 from retrain import store
@@ -21,10 +26,16 @@ from retrain.envelope import Plan, breaches
 from retrain.errors import NoPolicyError
 from retrain.registry.champion import champion_of
 from retrain.registry.standing import signer, signer_line
+from retrain.runs.new_classes import new_classes
+from retrain.runs.policy_state import held, remember, schedules
+from retrain.runs.requests import Request, answered
+from retrain.runs.resources import lacking
+from retrain.store import JudgedWindows
 from retrain.tables import Run, TriggerDecision
 from retrain.triggers import decide
 from retrain.triggers.base import Labelled, ManualStart, TriggerInputs, TriggerReading, WindowReading
 from retrain.triggers.decision import PolicyDecision
+from retrain.triggers.new_classes import asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +54,31 @@ def consider_policy(
     cause: str,
     window_id: UUID | None = None,
     manual: ManualStart | None = None,
+    due: datetime | None = None,
+    actor: str = SYSTEM_ACTOR,
+    request: Request | None = None,
 ) -> Considered:
     """Consider a model's policy once: record the decision, fired or not, and queue a run if it fired.
 
+    Args:
+        due: when the scheduler found a schedule due; its clock may be ahead of this process's.
+        actor: who asked.
+        request: a request that is answered only once: if it was made before, with its decision and run of then.
+
     Raises:
         ModelNotFoundError, NoPolicyError, NoChampionError: there is nothing to consider.
+        RequestReusedError: the same key came with another request before.
     """
     current = current_spec(site, db, model_name)
     if current.spec.retrain is None:
         raise NoPolicyError(model_name)
     db.get_one(Model, current.model.id, with_for_update=True)  # one consideration at a time, so one run at a time
+    if request is not None and (known := answered(db, current.model.id, request)) is not None:
+        return Considered(known, store.run_of_decision(db, known.id))
     champion = champion_of(site, db, model_name)
-    found = decide(gather(site, db, current, manual), current.spec.retrain)
-    row = _record(site, db, current, found, cause, window_id, manual.actor if manual else SYSTEM_ACTOR)
+    found = decide(gather(site, db, current, manual, due), current.spec.retrain)
+    row = _record(site, db, current, found, cause, window_id, actor, request)
+    remember(db, current.model.id, current.spec, found)
     if not found.fire:
         return Considered(row, None)
     now = site.clock.now()
@@ -69,30 +92,39 @@ def consider_policy(
     return Considered(row, run)
 
 
-def start_manual(site: Site, db: Session, model_name: str, actor: str, reason: str) -> Considered:
+def start_manual(
+    site: Site, db: Session, model_name: str, actor: str, reason: str, request: Request | None = None
+) -> Considered:
     """Start a run at a person's request. The cooldown does not apply; every other limit does."""
-    return consider_policy(site, db, model_name, cause="manual", manual=ManualStart(actor, reason))
+    manual = ManualStart(actor, reason)
+    return consider_policy(site, db, model_name, cause="manual", manual=manual, actor=actor, request=request)
 
 
-def gather(site: Site, db: Session, current: CurrentSpec, manual: ManualStart | None) -> TriggerInputs:
+def gather(
+    site: Site, db: Session, current: CurrentSpec, manual: ManualStart | None, due: datetime | None = None
+) -> TriggerInputs:
     """The inputs of all triggers, read once."""
-    model = current.model
+    model, policy = current.model, current.spec.retrain
+    assert policy is not None
+    now = site.clock.now()
     judged = store.judged(db, model.id)
-    last = store.decisions(db, model.id, limit=1)
-    runs = store.runs(db, model.id)
+    newest = store.newest_run(db, model.id)
     unfinished = store.open_run(db, model.id)
-    declared = spec_revision(db, model.id, current.revision).created_at
     return TriggerInputs(
-        now=site.clock.now(),
-        considered_at=last[0].at if last else declared,
-        windows=tuple(_window_reading(w) for w in judged.newest),
-        kpis=tuple(_reading(w, m) for w, m in judged.readings if m.monitor == "kpi"),
+        now=max(now, due or now),
+        windows=tuple(_window_reading(w, judged, policy) for w in judged.newest),
+        kpis=tuple(_reading(w, m) for w, m in judged.readings if m.monitor in ("kpi", "estimate")),
         fairness=tuple(_reading(w, m) for w, m in judged.readings if m.monitor == "fairness"),
         labelled=labelled(site, db, model, judged.alarm_from_seq),
-        last_run_at=min(runs[0].created_at, site.clock.now()) if runs else None,  # the clock may have been set back
+        schedules=schedules(db, model.id, current.revision, current.spec),
+        new_classes=new_classes(site, db, current),
+        held=held(db, model.id),
+        last_run_at=min(newest.created_at, now) if newest else None,  # the clock may have been set back
         open_run=str(unfinished.id) if unfinished else None,
         manual=manual,
         outside_envelope=_outside(current.spec),
+        closed=_closed(policy, now),
+        lacking=lacking(site, current.spec),
     )
 
 
@@ -120,16 +152,55 @@ def _labelled_from(site: Site, model_name: str, label: str, seq: int) -> int:
     return int(frame[label].count()) if label in frame.columns else 0
 
 
-def _window_reading(window: Window) -> WindowReading:
-    drifted = tuple(dict.fromkeys(str(c["column"]) for c in window.decision.get("columns", ()) if c.get("alarmed")))
+def _window_reading(window: Window, judged: JudgedWindows, policy: Retrain) -> WindowReading:
+    alarmed = [c for c in window.decision.get("columns", ()) if c.get("alarmed")]
+    drifted: dict[str, float | None] = {}
+    for column in alarmed:
+        drifted.setdefault(str(column["column"]), _size(column))
     if not drifted and window.decision.get("verdict") == "alarm":
-        drifted = ("no single column",)
-    return WindowReading(str(window.id), window.scale, window.verdict, window.sentence, window.to_ts, drifted)
+        drifted["no single column"] = None
+    novel = [str(c["column"]).rpartition(".")[0] for c in alarmed if c.get("meaning") == MEANINGS["distance"]]
+    per = asked(policy)
+    if per is None or not _within(window.scale, per.new_classes.per):
+        novel = []
+    return WindowReading(
+        str(window.id), window.scale, window.verdict, window.sentence, window.to_ts, drifted,
+        tuple(dict.fromkeys(novel)), judged.alarms.get(window.scale, window.from_seq),
+    )  # fmt: skip
+
+
+def _size(column: Mapping[str, Any]) -> float | None:
+    """How large a drift is: in multiples of its floor, or in standard errors where a rule does not say that."""
+    size = column.get("times_floor")
+    size = column.get("t") if size is None else size
+    return None if size is None else abs(float(size))
+
+
+def _within(scale: str, per: str) -> bool:
+    """Whether a window is no longer than a time; one of rows has no length."""
+    return scale.endswith("rows") or duration(scale) <= duration(per)
 
 
 def _reading(window: Window, row: Measurement) -> TriggerReading:
-    of = ", ".join(part for part in (row.column, row.segment, window.scale) if part)
-    return TriggerReading(str(row.id), row.metric, row.value, row.limit, row.alarm, row.n, of, not_judged(row.details))
+    estimated = row.monitor == "estimate"
+    about = ", ".join(part for part in (row.column, "" if estimated else row.segment) if part)
+    of = ", ".join(part for part in (about, window.scale) if part)
+    return TriggerReading(
+        str(row.id), row.metric, row.value, row.limit, row.alarm, row.n, of, not_judged(row.details), row.low, row.high,
+        estimated, about,
+    )  # fmt: skip
+
+
+def _closed(policy: Retrain, now: datetime) -> str | None:
+    """Why no run may start at this hour, and when one may; None while one may."""
+    if policy.allowed_hours is None:
+        return None
+    words = f"runs may start {policy.allowed_hours.words}"
+    try:
+        opens = policy.allowed_hours.opens_at(now)
+    except ValueError as error:  # stored where the zone was installed
+        return f"{words}: {error}"
+    return f"{words}; the next time is {opens.isoformat()}" if opens > now else None
 
 
 def _outside(spec: ModelSpec) -> tuple[str, ...]:
@@ -140,13 +211,15 @@ def _outside(spec: ModelSpec) -> tuple[str, ...]:
 
 
 def _record(
-    site: Site, db: Session, current: CurrentSpec, found: PolicyDecision, cause: str, window_id: UUID | None, actor: str
-) -> TriggerDecision:
+    site: Site, db: Session, current: CurrentSpec, found: PolicyDecision, cause: str, window_id: UUID | None,
+    actor: str, request: Request | None,
+) -> TriggerDecision:  # fmt: skip
     now = site.clock.now()
     row = TriggerDecision(
         model_id=current.model.id, spec_revision=current.revision, window_id=window_id, cause=cause, fired=found.fire,
-        reason=found.reason, triggers=[asdict(f) | {"evidence": list(f.evidence)} for f in found.findings],
-        blocked_by=[asdict(b) for b in found.blocked_by], at=now,
+        reason=found.reason, triggers=[f.recorded for f in found.findings],
+        blocked_by=[asdict(b) for b in found.blocked_by], request_key=request.key if request else None,
+        request_digest=request.digest if request else None, at=now,
     )  # fmt: skip
     db.add(row)
     db.flush()

@@ -1,8 +1,9 @@
 """The inputs of triggers and the finding each returns. Pure: `runs/consider.py` gathers inputs and records results."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 
 from monitor.spec.retraining import Retrain
 
@@ -16,7 +17,11 @@ class WindowReading:
     verdict: str  # ok | alarm | unknown
     sentence: str
     to_ts: datetime
-    drifted: tuple[str, ...] = ()  # columns whose drift alarmed
+    drifted: Mapping[str, float | None] = field(default_factory=dict)  # columns whose drift alarmed, with its size
+    novel: tuple[
+        str, ...
+    ] = ()  # text columns with requests of a new kind, where the window is no longer than asked for
+    from_seq: int = 0  # first event of the run of alarms that it ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,15 @@ class TriggerReading:
     n: int
     of: str = ""  # column and segment
     not_judged: str | None = None  # why it was not judged by the limit
+    low: float | None = None
+    high: float | None = None
+    estimated: bool = False  # before outcomes
+    about: str = ""  # column and segment without the window's length
+
+    @property
+    def key(self) -> str:
+        """The metric that is measured, whatever the window's length and whether it is estimated."""
+        return f"{self.metric} {self.about}".strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,33 +56,103 @@ class Labelled:
 
 
 @dataclass(frozen=True, slots=True)
+class NewClassesReading:
+    """Labelled rows of the time that the policy names.
+
+    Attributes:
+        unknown: rows of each class that the champion does not know.
+        expected: the share of such rows to expect; None where nothing says, with the `reason`.
+    """
+
+    rows: int
+    unknown: Mapping[str, int]
+    expected: float | None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleReading:
+    """A cron expression of the policy."""
+
+    cron: str
+    timezone: str
+    since: datetime  # when it was declared, or its last tick that was considered: the later
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
 class ManualStart:
     actor: str
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """What a run was started for. It starts another once it has cleared, or has got worse by a step."""
+
+    at: datetime  # of the decision that started the run
+    size: float | None  # how far beyond its limit it was; None where that is not measured
+
+
+@dataclass(frozen=True, slots=True)
 class TriggerInputs:
     now: datetime
-    considered_at: datetime  # the last consideration; before the first, when the policy was declared
     windows: tuple[WindowReading, ...] = ()
     kpis: tuple[TriggerReading, ...] = ()
     fairness: tuple[TriggerReading, ...] = ()
     labelled: Labelled = Labelled(0)
+    schedules: tuple[ScheduleReading, ...] = ()
+    new_classes: NewClassesReading | None = None
+    held: Mapping[str, Mapping[str, Held]] = field(default_factory=dict)  # by trigger and condition
     last_run_at: datetime | None = None
     open_run: str | None = None
     manual: ManualStart | None = None
     outside_envelope: tuple[str, ...] = ()
+    closed: str | None = None  # outside the allowed hours: what they are, and when they begin
+    over_budget: tuple[str, ...] = ()  # budgets that are spent, each with its figures
+    lacking: tuple[str, ...] = ()  # disk, memory or card that a run needs and this machine does not have free
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One thing that a trigger looks at, such as a KPI or a column.
+
+    Attributes:
+        state: `unknown` where it could not be judged now, so that it has neither come nor cleared.
+        size: how far it is beyond its limit; None where that is not measured.
+        words: what is on.
+    """
+
+    key: str
+    state: Literal["on", "off", "unknown"]
+    size: float | None = None
+    words: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class TriggerFinding:
-    """One trigger's answer; `evidence` names the windows, measurements or people it rests on."""
+    """One trigger's answer.
+
+    Attributes:
+        evidence: the windows, measurements or people it rests on.
+        conditions: what may last after a run was started for it; a trigger without any fires as it finds.
+        ticks: the last tick of each schedule that is due.
+        focus: the rows that a run started for this alone concentrates on.
+    """
 
     name: str
     fire: bool
     reason: str
     evidence: tuple[str, ...] = ()
+    conditions: tuple[Condition, ...] = ()
+    ticks: Mapping[str, str] = field(default_factory=dict)
+    focus: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def recorded(self) -> dict[str, object]:
+        """The finding as a decision keeps it."""
+        found = {"name": self.name, "fire": self.fire, "reason": self.reason, "evidence": list(self.evidence)}
+        return found | ({"focus": dict(self.focus)} if self.focus else {})
 
 
 @dataclass(frozen=True, slots=True)

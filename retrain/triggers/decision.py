@@ -1,11 +1,14 @@
 """Combine triggers and blockers of a policy into one decision and its reason. Pure."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 from monitor.spec.duration import duration
 from monitor.spec.retraining import Retrain
-from retrain.triggers.base import Trigger, TriggerFinding, TriggerInputs
+from retrain.triggers.base import Condition, Held, Trigger, TriggerFinding, TriggerInputs
+
+HOURS: Final = "allowed_hours"
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,30 +19,81 @@ class Blocker:
 
 @dataclass(frozen=True, slots=True)
 class PolicyDecision:
+    """One consideration of a policy.
+
+    Attributes:
+        held: what runs were started for and what lasts, this decision included: by trigger and condition.
+        ticks: the last tick of each schedule that this decision considered.
+    """
+
     fire: bool
     reason: str
     findings: tuple[TriggerFinding, ...]
     blocked_by: tuple[Blocker, ...]
+    held: Mapping[str, Mapping[str, Held]] = field(default_factory=dict)
+    ticks: Mapping[str, str] = field(default_factory=dict)
 
 
 def combine(triggers: Sequence[Trigger], inputs: TriggerInputs, policy: Retrain) -> PolicyDecision:
     """Fires if a trigger fires and nothing blocks. Every trigger and every blocker of the policy is evaluated."""
     asked = [t for t in triggers if t.wanted(inputs, policy)]
-    findings = tuple(t.find(inputs, policy) for t in asked)
+    findings = tuple(_with_hysteresis(t.find(inputs, policy), inputs, policy) for t in asked)
     firing = [(t, f) for t, f in zip(asked, findings, strict=True) if f.fire]
     blocked = _blockers([t for t, _ in firing], inputs, policy)
-    if not firing:
-        reason = "nothing fires: " + "; ".join(f"{f.name}: {f.reason}" for f in findings)
-        return PolicyDecision(False, reason, findings, blocked)
+    # A schedule that falls due outside the allowed hours is kept until they begin.
+    closed = any(b.name == HOURS for b in blocked)
+    ticks = {} if closed else {words: tick for f in findings for words, tick in f.ticks.items()}
+    fire = bool(firing) and not blocked
+    held = _held(findings, inputs, fire=fire)
     causes = "; ".join(f"{f.name}: {f.reason}" for _, f in firing)
+    if not firing:
+        causes = "nothing fires: " + "; ".join(f"{f.name}: {f.reason}" for f in findings)
+        return PolicyDecision(False, causes, findings, blocked, held, ticks)
     if blocked:
         stops = "; ".join(f"{b.name}: {b.reason}" for b in blocked)
-        return PolicyDecision(False, f"{causes}; blocked by {stops}", findings, blocked)
-    return PolicyDecision(True, causes, findings, ())
+        return PolicyDecision(False, f"{causes}; blocked by {stops}", findings, blocked, held, ticks)
+    return PolicyDecision(True, causes, findings, (), held, ticks)
+
+
+def _with_hysteresis(found: TriggerFinding, inputs: TriggerInputs, policy: Retrain) -> TriggerFinding:
+    """The finding; it does not fire where a run was started for all that is on, and nothing of it got worse."""
+    if not found.fire or not found.conditions:
+        return found
+    held = inputs.held.get(found.name, {})
+    on = [c for c in found.conditions if c.state == "on"]
+    if not on or any(c.key not in held or _worse(c, held[c.key], policy) for c in on):
+        return found
+    since = max(held[c.key].at for c in on)
+    words = (
+        f"{found.reason}; a run was started for this on {since:%Y-%m-%d %H:%M} UTC, and it fires again once it has "
+        f"cleared or is {policy.worse_by:.0%} further beyond its limit"
+    )
+    return replace(found, fire=False, reason=words)
+
+
+def _worse(now: Condition, before: Held, policy: Retrain) -> bool:
+    if now.size is None or before.size is None:
+        return False
+    return now.size > before.size and now.size >= (1 + policy.worse_by) * before.size
+
+
+def _held(findings: Sequence[TriggerFinding], inputs: TriggerInputs, *, fire: bool) -> dict[str, dict[str, Held]]:
+    """What lasts of what runs were started for: all that is on, once this decision starts a run."""
+    found: dict[str, dict[str, Held]] = {}
+    for finding in findings:
+        before, now = inputs.held.get(finding.name, {}), {c.key: c for c in finding.conditions}
+        lasting = {key: one for key, one in before.items() if key in now and now[key].state != "off"}
+        if fire:
+            lasting |= {c.key: Held(inputs.now, c.size) for c in finding.conditions if c.state == "on"}
+        if lasting:
+            found[finding.name] = lasting
+    return found
 
 
 def _blockers(firing: Sequence[Trigger], inputs: TriggerInputs, policy: Retrain) -> tuple[Blocker, ...]:
     found = []
+    if inputs.closed is not None:
+        found.append(Blocker(HOURS, inputs.closed))
     if inputs.open_run is not None:
         found.append(Blocker("run_in_progress", f"run {inputs.open_run} has not ended"))
     # A person may know why the last run was not enough, so the cooldown applies to the policy alone.
@@ -50,6 +104,10 @@ def _blockers(firing: Sequence[Trigger], inputs: TriggerInputs, policy: Retrain)
     found.extend(_too_few_labels(firing, inputs, policy))
     if inputs.outside_envelope:
         found.append(Blocker("envelope", "; ".join(inputs.outside_envelope)))
+    if inputs.over_budget:
+        found.append(Blocker("budget", "; ".join(inputs.over_budget)))
+    if inputs.lacking:
+        found.append(Blocker("resources", "; ".join(inputs.lacking)))
     return tuple(found)
 
 

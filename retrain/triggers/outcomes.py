@@ -1,6 +1,7 @@
 """Fires once enough labelled events arrived since the last training set."""
 
-from monitor.spec.retraining import NewOutcomes, Retrain
+from monitor.spec.retraining import Retrain
+from monitor.spec.triggers import NewOutcomes
 from retrain.triggers.base import Trigger, TriggerFinding, TriggerInputs
 
 

@@ -61,7 +61,11 @@ VALID = [
     {"monitors": {"drift": {"floors": {"amount": "0.05 std"}, "must_see": {"amount": 0.02}}}},
     {"retention": "30d", "redact": {"region": ["email", {"name": "order", "pattern": "ORD"}]}},
     {"retrain": {
-        "when": ["drift", {"new_outcomes": 5}, {"cron": "0 3 * * 0"}],
+        "when": [
+            "drift", {"kpi": "estimated"}, {"new_outcomes": 5}, {"new_classes": {"per": "7d"}},
+            {"cron": "0 3 * * 0", "timezone": "Europe/Berlin"},
+        ],
+        "allowed_hours": {"hours": "22:00-06:00", "days": "mon-fri"}, "worse_by": 1,
         "recipe": {"base_model": "/m", "task": "sequence_classification", "replay": 0.5},
     }},
     {"traces": {"service": "bot", "columns": {"amount": ["a", "b"]}}},
