@@ -12,7 +12,7 @@ from core.jobs import ConsiderJob
 from monitor.site import Site
 from retrain import jobs, store
 from retrain.errors import DatasetError, NoPolicyError
-from retrain.runs.approve import started_by
+from retrain.registry.standing import starter_of
 from retrain.runs.consider import start_manual
 from retrain.runs.datasets import record_dataset
 from retrain.runs.record import close_failed
@@ -121,7 +121,9 @@ def test_a_manual_start_names_the_person_and_keeps_their_words_out_of_the_ledger
     world.send(site, world.traffic(200, tiny.OLD), clock)
     run_id = world.start(site, "ann")
     with site.database.read() as db:
-        assert started_by(db, store.run(db, run_id)) == "ann"
+        starter = starter_of(db, store.run(db, run_id))
+        assert starter is not None
+        assert starter.actor == "ann"
         from governance.ledger.read import ledger_rows
 
         entries = [row.entry for row in ledger_rows(db, kind="trigger.decision")]
