@@ -24,6 +24,7 @@ from retrain.registry.promotion import promote_run
 from retrain.registry.rules import Rules, worse
 from retrain.registry.standing import outside, rules_of, standing_of
 from retrain.registry.versions import register_candidate
+from retrain.runs.again import hold_out
 from retrain.runs.approve import close_rejected
 from retrain.runs.evaluation import evaluate_run
 from retrain.runs.record import close_failed, record_run, show_progress
@@ -43,7 +44,7 @@ def begin(site: Site, run_id: UUID) -> None:
         spec = store.spec_at(db, run.model_id, run.spec_revision)
         champion = store.version(db, run.model_id, run.champion_version, spec.model)
         rules = rules_of(db, run)
-        found = outside(db, run, rules)
+        found = outside(db, _trained(db, run), rules)
     if blocked := rules.blocked():  # nothing that could never be promoted is trained
         raise NotGatedError(f"of run {run_id}", blocked)
     if found:
@@ -65,8 +66,19 @@ def begin(site: Site, run_id: UUID) -> None:
         record_run(site, db, run, "run.started", SYSTEM_ACTOR, body)
 
 
+def _trained(db: Session, run: Run) -> Run:
+    """The run that trains or trained the version of a run."""
+    row = store.candidate(db, run)
+    return run if row is None or row.run_id is None else store.run(db, row.run_id)
+
+
 def curate(site: Site, run_id: UUID) -> None:
     """curating -> training: choose the rows, register them and record the complete configuration of the trainer."""
+    with site.database.read() as db:
+        again = store.run(db, run_id).purpose == "promote"
+    if again:
+        hold_out(site, run_id)
+        return
     prepared = curation.prepare(site, run_id)
     work = Workspace.of(site.settings, run_id)
     with site.database.read() as db:
