@@ -30,9 +30,7 @@ class Predictions:
         return {"count": self.count, "first_at": self.first_at, "last_at": self.last_at}
 
 
-def predictions_of(
-    site: Site, model: str, version: str, since: datetime | None, until: datetime | None
-) -> Predictions:
+def predictions_of(site: Site, model: str, version: str, since: datetime | None, until: datetime | None) -> Predictions:
     """Count the events of a version, and those of others while it was champion (`since` to `until`)."""
     counted: dict[str, int] = {}
     count, first, last = 0, None, None
@@ -41,8 +39,8 @@ def predictions_of(
         if own.height:
             count += own.height
             low, high = own["ts"].min(), own["ts"].max()
-            first = low if first is None else min(first, low)  # type: ignore[type-var]  # times
-            last = high if last is None else max(last, high)  # type: ignore[type-var]
+            first = low if first is None else min(first, low)
+            last = high if last is None else max(last, high)
         if since is not None:
             rest = frame.filter(pl.col("version") != version, pl.col("ts") >= since)
             if until is not None:
@@ -50,7 +48,7 @@ def predictions_of(
             for name, n in rest.group_by("version").len().iter_rows():
                 counted[name] = counted.get(name, 0) + n
     others = dict(sorted(counted.items()))
-    return Predictions(version, count, first, last, since, until, others)  # type: ignore[arg-type]  # times
+    return Predictions(version, count, first, last, since, until, others)
 
 
 def page_of(site: Site, model: str, version: str, *, after: int, limit: int) -> tuple[list[dict[str, Any]], int | None]:
