@@ -101,6 +101,31 @@ class TrainSettings(_Group):
     )
     threads: int = Field(2, ge=1, description="CPU threads of one training process")
     attempts: int = Field(3, ge=1, description="how often a killed training process is resumed before the run fails")
+    country: str | None = Field(
+        None,
+        pattern="^[A-Z]{3}$",
+        description="country whose electricity training uses, as three letters of ISO 3166 such as `DEU`, for the CO2e "
+        "of its energy; empty means none is given",
+    )
+
+
+class BudgetSettings(_Group):
+    """What the runs of all models together may use; the spec of a model has its own."""
+
+    runs_per_day: int | None = Field(None, ge=0, description="most retrains of all models that start in a day, UTC")
+    runs_per_month: int | None = Field(None, ge=0, description="most retrains of all models that start in a month, UTC")
+    gpu_hours_per_day: float | None = Field(
+        None, ge=0, description="most hours of training and evaluation of all models in a day, on GPU or CPU"
+    )
+    gpu_hours_per_month: float | None = Field(
+        None, ge=0, description="most hours of training and evaluation of all models in a month"
+    )
+    kwh_per_day: float | None = Field(
+        None, ge=0, description="most energy of training and evaluation of all models in a day, as estimated; kWh"
+    )
+    kwh_per_month: float | None = Field(
+        None, ge=0, description="most energy of training and evaluation of all models in a month, as estimated; kWh"
+    )
 
 
 class EngineSettings(_Group):
@@ -246,6 +271,7 @@ class Settings(BaseSettings):
     ledger: LedgerSettings = LedgerSettings()
     engine: EngineSettings = EngineSettings()
     train: TrainSettings = TrainSettings()
+    budget: BudgetSettings = BudgetSettings()
     notify: NotifySettings = NotifySettings()
     channels: Mapping[str, SecretStr] = Field(
         default_factory=dict, description="a channel: the URL of Apprise or of a webhook under which it is reached"

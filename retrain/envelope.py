@@ -4,7 +4,8 @@ The recipe as a spec gives it is read here too: the trainer's own fields, and `r
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
@@ -15,8 +16,12 @@ from monitor.spec.base import Key
 from monitor.spec.envelope import Envelope
 from monitor.spec.model import ModelSpec
 from monitor.spec.problems import problems
+from monitor.tables import Dataset
 from retrain.errors import BaseModelError, NoPolicyError, RecipeError
+from retrain.limits import LimitCheck, RunFacts, outside
+from retrain.tables import Run
 from retrain.train.config import Recipe
+from retrain.train.counts import RowCounts
 from retrain.train.errors import UnsafeWeightsError, WeightsNotFoundError
 from retrain.train.weights import check_base
 
@@ -91,21 +96,38 @@ def _read(section: type[Section], document: Any, key: Key) -> Section:
         raise RecipeError(f"spec field {listed[0]['field']}: {listed[0]['reason']}", problems=listed) from error
 
 
-def breaches(plan: Plan, *, train_rows: int | None = None, hours: float | None = None) -> tuple[str, ...]:
-    """Every limit that a recipe (and, once known, its rows and hours) leaves; empty when inside."""
-    envelope, found = plan.envelope, []
-    if envelope.base_models and plan.recipe.base_model not in envelope.base_models:
-        found.append(f"base_model {plan.recipe.base_model} is not among {', '.join(envelope.base_models)}")
-    if train_rows is not None and train_rows > envelope.max_rows:
-        found.append(f"{train_rows} training rows, max_rows is {envelope.max_rows}")
-    if hours is not None and hours > envelope.max_gpu_hours:
-        found.append(f"{hours:.2f} hours of training, max_gpu_hours is {envelope.max_gpu_hours:g}")
-    found.extend(
-        f"kpi_floor names {name!r}, which no gate can measure; choose from {', '.join(GATED)}"
-        for name in envelope.kpi_floor
+def breaches(plan: Plan, facts: RunFacts | None = None) -> tuple[LimitCheck, ...]:
+    """Every limit that a recipe, and what is known of its run, leaves; empty when inside."""
+    envelope = plan.envelope
+    known = replace(facts or RunFacts(), recipe=plan.recipe.model_dump(mode="json"))
+    unmeasured = (
+        LimitCheck(
+            f"kpi_floor.{name}", floor, None, KPIS[name].unit if name in KPIS else "", False,
+            f"kpi_floor names {name!r}, which no gate can measure; choose from {', '.join(GATED)}",
+        )
+        for name, floor in envelope.kpi_floor.items()
         if name not in GATED
+    )  # fmt: skip
+    return (*outside(envelope, known), *unmeasured)
+
+
+def facts_of(run: Run, train: Dataset | None) -> RunFacts:
+    """What is measured of a run so far, from what was recorded of it and of its training set."""
+    done, origin = run.metrics or {}, train.provenance if train is not None else {}
+    seconds, oldest = done.get("train_seconds"), origin.get("oldest_at")
+    return RunFacts(
+        base_digest=done.get("digests", {}).get("base"),
+        sources=origin.get("rows_by_source"),
+        synthetic_rows=origin.get("synthetic_rows"),
+        rows=train.rows if train is not None else None,
+        began_at=run.created_at,
+        oldest_at=datetime.fromisoformat(oldest) if oldest else None,
+        cut={name: RowCounts(**counts) for name, counts in done.get("counts", {}).items()},
+        hours=None if seconds is None else float(seconds) / 3600,
+        kwh=done.get("used", {}).get("kwh"),
+        adapter_bytes=done.get("adapter_bytes"),
+        adapter_parameters=done.get("trainable_parameters"),
     )
-    return tuple(found)
 
 
 def floor_breaches(envelope: Envelope, values: Mapping[str, float | None]) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """What a retrain can refuse, each with the field, the value and the fix."""
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from core.errors import BusyError, ConflictError, InsufficientDataError, InvalidError, NotFoundError
@@ -103,32 +104,6 @@ class ChampionMovedError(ConflictError):
         )
 
 
-class VersionStageError(ConflictError):
-    code = "version_stage"
-
-    def __init__(self, version: str, stage: str, message: str) -> None:
-        super().__init__(message, version=version, stage=stage)
-
-
-class OpenRunError(ConflictError):
-    code = "open_run"
-
-    def __init__(self, model: str, run_id: UUID, state: str) -> None:
-        super().__init__(
-            f"run {run_id} of {model} is {state}; wait for its end, or reject it where it waits for approval",
-            model=model,
-            run_id=str(run_id),
-            state=state,
-        )
-
-
-class ShareError(InvalidError):
-    code = "invalid_share"
-
-    def __init__(self, message: str, share: float | None) -> None:
-        super().__init__(message, field="traffic_share", value=share)
-
-
 class NoEarlierVersionError(ConflictError):
     code = "no_earlier_version"
 
@@ -141,8 +116,11 @@ class EnvelopeError(InvalidError):
 
     code = "outside_envelope"
 
-    def __init__(self, breaches: Sequence[str]) -> None:
-        super().__init__("outside the change envelope: " + "; ".join(breaches), breaches=list(breaches))
+    def __init__(self, breaches: Sequence[Any]) -> None:
+        """`breaches` are `retrain.limits.LimitCheck`s."""
+        words = [str(one) for one in breaches]
+        self.checks: list[dict[str, Any]] = [one.record() for one in breaches]
+        super().__init__("outside the change envelope: " + "; ".join(words), breaches=words)
 
 
 class RecipeError(InvalidError):

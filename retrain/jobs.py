@@ -17,6 +17,7 @@ from retrain.errors import NoPolicyError
 from retrain.runs import steps
 from retrain.runs.consider import consider_policy
 from retrain.runs.record import close_failed
+from retrain.runs.used import keep_used
 from retrain.runs.workspace import Workspace
 
 
@@ -38,7 +39,9 @@ def run(site: Site, job: RunJob) -> Retry | None:
         with work.held():
             while (step := steps.STEPS.get(_state(site, run_id))) is not None:
                 step(site, run_id)
-            work.tidy()  # everything needed from here on is stored as artifacts
+            keep_used(site, work)
+            if not _resumes(site, run_id):
+                work.tidy()  # everything needed from here on is stored as artifacts
     except BusyError as error:
         return Retry(site.clock.now() + timedelta(seconds=error.retry_after_s), error.message)
     except OperationalError as error:
@@ -64,12 +67,21 @@ def _state(site: Site, run_id: UUID) -> str:
         return store.run(db, run_id).state
 
 
+def _resumes(site: Site, run_id: UUID) -> bool:
+    """Whether a run may go on from the checkpoint of its trainer."""
+    with site.database.read() as db:
+        row = store.run(db, run_id)
+        return "training" in (row.state, row.waits_at)
+
+
 def _fail(site: Site, run_id: UUID, code: str, words: str) -> None:
     with site.database.write() as db:
         row = store.run(db, run_id, lock=True)
         if row.state not in store.FINAL_STATES:
             close_failed(site, db, row, code, words)
-    Workspace.of(site.settings, run_id).tidy()
+    work = Workspace.of(site.settings, run_id)
+    keep_used(site, work)
+    work.tidy()
 
 
 def erase(site: Site, job: EraseJob) -> Retry | None:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from monitor.spec.model import ModelSpec
@@ -30,6 +30,12 @@ def run(db: Session, run_id: UUID, *, lock: bool = False) -> Run:
 def runs(db: Session, model_id: UUID) -> Sequence[Run]:
     """Newest first."""
     return db.scalars(select(Run).where(Run.model_id == model_id).order_by(Run.created_at.desc())).all()
+
+
+def runs_since(db: Session, at: datetime, model_id: UUID | None = None) -> Sequence[Run]:
+    """Runs of a model, or of all, that were queued or ended since a time, or have not ended."""
+    query = select(Run).where(or_(Run.created_at >= at, Run.finished_at >= at, Run.state.not_in(FINAL_STATES)))
+    return db.scalars(query if model_id is None else query.where(Run.model_id == model_id)).all()
 
 
 def newest_run(db: Session, model_id: UUID) -> Run | None:
@@ -135,11 +141,8 @@ def champion(db: Session, model_id: UUID) -> ModelVersion | None:
 
 
 def earlier_champion(db: Session, model_id: UUID) -> ModelVersion | None:
-    """The version that was champion last before the present one, and was not rolled back from."""
-    query = select(ModelVersion).where(
-        ModelVersion.model_id == model_id, ModelVersion.stage.not_in(("champion", "rejected")),
-        ModelVersion.promoted_at.is_not(None),
-    )  # fmt: skip
+    """The version that was champion last before the present one."""
+    query = select(ModelVersion).where(ModelVersion.model_id == model_id, ModelVersion.stage == "retired")
     return db.scalars(query.order_by(ModelVersion.retired_at.desc()).limit(1)).first()
 
 

@@ -77,6 +77,10 @@ class Run(Keyed, Base):
     attempts: Mapped[int] = mapped_column(default=0)
     approvals: Mapped[list[Any]]  # [{actor, key, owner, at, reason, spec_revision, terms}]
     rules: Mapped[dict[str, Any] | None]  # under which the gates were judged: {terms, start, now}
+    outside: Mapped[list[Any]] = mapped_column(default=list)  # limits that the run waits for a person to allow
+    waits_at: Mapped[str | None] = mapped_column(String(32))  # the state in which it goes on once they are allowed
+    exceptions: Mapped[list[Any]] = mapped_column(default=list)  # [{limit, declared, measured, granted, actor, at}]
+    used: Mapped[dict[str, Any] | None]  # by process and by day: seconds, kWh, CO2e; what was granted of the budgets
     error: Mapped[str | None]
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]

@@ -28,6 +28,12 @@ def append_entry(db: Session, *, kind: str, actor: str, subject: str, body: Mapp
     return index
 
 
+def hold_head(db: Session) -> None:
+    """Let nobody else append until the caller's transaction ends, so that what it counts stays as it is."""
+    if db.get(LedgerHead, 1, with_for_update=True, populate_existing=True) is None:
+        _first_head(db)
+
+
 def _first_head(db: Session) -> LedgerHead:
     """Create the head row of an empty log. Two writers that start at the same moment get the same row."""
     empty = merkle.Frontier()

@@ -19,7 +19,7 @@ RUN_WORDS = {
     "curating": "A retrain is collecting its data",
     "training": "A retrain is training",
     "evaluating": "A retrain is being evaluated",
-    "awaiting_approval": "A retrain is finished and waits for approval",
+    "awaiting_approval": "A retrain waits for approval",
 }
 
 

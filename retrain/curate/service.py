@@ -1,7 +1,9 @@
 """Read the material of a run from the lake and the registered datasets, and write what was chosen as artifacts."""
 
 import io
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -11,11 +13,11 @@ from sqlalchemy.orm import Session
 from core.canonical import digest
 from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from monitor.site import Site
+from monitor.spec.duration import duration
 from monitor.spec.model import ModelSpec
 from monitor.tables import Dataset, Model
 from retrain import store
 from retrain.curate import provenance
-from retrain.curate.again import judged_again
 from retrain.curate.curation import Curated, Material, Split, curate
 from retrain.curate.dedupe import normalised
 from retrain.curate.provenance import Tables
@@ -55,8 +57,7 @@ def prepare(site: Site, run_id: UUID) -> Prepared:
         champion = store.version(db, model.id, run.champion_version, model.name)
         boundary = old_end(db, model, champion)
         registered = {role: list(store.registered_datasets(db, model.id, role)) for role in ("train", "holdout")}
-        again = store.candidate(db, run) if run.purpose == "promote" else None
-        taught = _taught(db, champion, again)
+        taught = store.run_datasets(db, champion.run_id).get("train") if champion.run_id is not None else None
     plan = Plan.of(spec)
     shape = Shape.of(spec, plan.recipe.task)
     drops = Drops()
@@ -72,7 +73,8 @@ def prepare(site: Site, run_id: UUID) -> Prepared:
         events_version=extent.events_version,
         outcomes_version=extent.outcomes_version,
     )
-    rows = rows_of_events(labelled.sort("seq"), shape, EVENTS, drops)
+    whole = rows_of_events(labelled.sort("seq"), shape, EVENTS, drops)
+    rows = _in_window(whole, plan.envelope.data_window, run.created_at, drops)
     sets = {
         role: [rows_of_dataset(_read(site, d), shape, d.name, drops) for d in found]
         for role, found in registered.items()
@@ -84,14 +86,14 @@ def prepare(site: Site, run_id: UUID) -> Prepared:
         holdout=sets["holdout"],
         taught=frozenset().union(
             *(map(normalised, part["text"]) for part in sets["train"]),
-            *(_keys(_read(site, d), shape) for d in taught),
+            _keys(_read(site, taught), shape) if taught is not None else (),
         ),
     )
     known = tuple(str(name) for name in champion.labels or ())
-    if again is None:
-        curated = curate(material, shape, plan, known)
-    else:
-        curated = judged_again(material, tuple(str(name) for name in again.labels or ()))
+    curated = curate(material, shape, plan, known)
+    read = {"labelled events": labelled.height, "with text and label": whole.height, "in the window": rows.height}
+    facts = _measured(curated.train.rows, registered["train"]) | {"steps": _steps(read, sets, curated)}
+    curated = replace(curated, facts=curated.facts | facts)
     digests = {role: _store(site, part, shape) for role, part in _parts(curated).items()}
     parents = tuple(d.digest for found in registered.values() for d in found)
     tables = Tables(
@@ -100,14 +102,39 @@ def prepare(site: Site, run_id: UUID) -> Prepared:
     return Prepared(curated, tables, parents, drops, digests)
 
 
-def _taught(db: Session, champion: ModelVersion, again: ModelVersion | None) -> list[Dataset]:
-    """Training sets that the versions of a run may have learned from. An adapter may go on from an older one's."""
-    versions = [champion]
-    if again is not None:
-        newest = max(champion.created_at, again.created_at)
-        versions = [v for v in store.versions(db, champion.model_id) if v.created_at <= newest]
-    sets = [store.run_datasets(db, v.run_id).get("train") for v in versions if v.run_id is not None]
-    return [d for d in sets if d is not None]
+def _in_window(rows: pl.DataFrame, window: str | None, began_at: datetime, drops: Drops) -> pl.DataFrame:
+    """The rows within the envelope's `data_window` before a run began."""
+    if window is None:
+        return rows
+    kept = rows.filter(pl.col("ts") >= began_at - duration(window))
+    drops.add("older than envelope.data_window", rows.height - kept.height)
+    return kept
+
+
+def _measured(train: pl.DataFrame, registered: Sequence[Dataset]) -> dict[str, Any]:
+    """What the envelope limits of the training rows: where they come from, how many are synthetic, how old they are."""
+    sources: dict[str, int] = dict(train.group_by("source").len().sort("source").iter_rows())
+    synthetic = {f"dataset:{d.name}" for d in registered if d.provenance.get("synthetic")}
+    oldest = train["ts"].min()
+    return {
+        "rows_by_source": sources,
+        "synthetic_rows": sum(rows for name, rows in sources.items() if name in synthetic),
+        "oldest_at": oldest.isoformat() if isinstance(oldest, datetime) else None,
+    }
+
+
+def _steps(
+    read: Mapping[str, int], sets: Mapping[str, Sequence[pl.DataFrame]], curated: Curated
+) -> list[dict[str, Any]]:
+    """How many rows each step left, in order."""
+    counted = [
+        *read.items(),
+        *((f"registered datasets of role {role}", sum(f.height for f in found)) for role, found in sets.items()),
+        ("training rows", curated.train.rows.height),
+        ("held-out new rows", curated.eval.rows.height),
+        ("old hold-out", curated.holdout.rows.height),
+    ]
+    return [{"step": step, "rows": rows} for step, rows in counted]
 
 
 def register(site: Site, db: Session, run: Run, model: Model, prepared: Prepared) -> dict[str, Dataset]:
@@ -115,8 +142,6 @@ def register(site: Site, db: Session, run: Run, model: Model, prepared: Prepared
     spec = store.spec_at(db, model.id, run.spec_revision)
     made = {}
     for role, part in _parts(prepared.curated).items():
-        if role == "train" and part.rows.is_empty():
-            continue  # nothing is trained on
         drops = Drops(dict(part.drops.counts))
         if role == "train":
             for reason, count in prepared.dropped_reading:
@@ -136,7 +161,7 @@ def register(site: Site, db: Session, run: Run, model: Model, prepared: Prepared
 
 def register_dataset(
     site: Site, db: Session, model: Model, spec: ModelSpec, revision: int, *,
-    name: str, role: str, content: bytes, source: str, actor: str,
+    name: str, role: str, content: bytes, source: str, synthetic: bool, actor: str,
 ) -> Dataset:  # fmt: skip
     """Keep a Parquet file a person brought, after looking that its rows can be used.
 
@@ -159,7 +184,14 @@ def register_dataset(
         if not shape.completion:
             labels = dict(rows.group_by("label").len().sort("label").iter_rows())
     record = provenance.record(
-        spec, revision, tables=None, filters=(), drops=drops, parents=(), labels=labels, facts={"source": source}
+        spec,
+        revision,
+        tables=None,
+        filters=(),
+        drops=drops,
+        parents=(),
+        labels=labels,
+        facts={"source": source, "synthetic": synthetic},
     )
     artifact = site.artifacts.put(content)
     return _add(

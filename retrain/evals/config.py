@@ -37,7 +37,8 @@ class EvalConfig(Frozen):
     progress: Place
     threads: int = Field(default=1, ge=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    country: str | None = None  # ISO 3166 code of three letters, for CO2e
 
     def digest(self) -> str:
-        """Digest of all that determines the result; where files lie does not."""
-        return digest(self.record(without={"output_dir", "progress"}))
+        """Digest of all that determines the result; where files lie, and in which country, does not."""
+        return digest(self.record(without={"output_dir", "progress", "country"}))

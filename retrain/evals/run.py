@@ -4,7 +4,6 @@ Writes `evaluation.json` and `predictions.parquet` into `output_dir`, and `exit.
 """
 
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +20,7 @@ from retrain.evals.integrity import adapter_facts
 from retrain.evals.paired import accuracy_difference, f1_macro_difference, perplexity_difference
 from retrain.train.config import load_config
 from retrain.train.data import read_rows
+from retrain.train.energy import Meter
 from retrain.train.model import Classifier, Generator, load_classifier, load_generator
 from retrain.train.progress import Progress, report_exit, write_json
 from retrain.train.weights import file_digest
@@ -35,8 +35,12 @@ DIFFERENCES: Final[dict[str, Callable[..., Difference]]] = {
 
 def evaluate(path: Path) -> None:
     """Load, predict with both models, score, compare, probe the adapters, write."""
-    started = time.monotonic()
     config = load_config(path, EvalConfig)
+    with Meter(config.output_dir, config.country) as meter:
+        _evaluate(config, meter)
+
+
+def _evaluate(config: EvalConfig, meter: Meter) -> None:
     progress = Progress(config.progress)
     progress.write("load")
     classification = config.task == "sequence_classification"
@@ -57,6 +61,7 @@ def evaluate(path: Path) -> None:
         side: asdict(adapter_facts(files.adapter_dir)) if files.adapter_dir is not None else None
         for side, files in (("champion", config.champion), ("challenger", config.challenger))
     }
+    used = meter.keep(0.0)
     result = {
         "run_id": config.run_id,
         "task": config.task,
@@ -66,7 +71,8 @@ def evaluate(path: Path) -> None:
         "evaluations": evaluations,
         "differences": differences,
         "integrity": {"adapters": adapters, "probe": probe},
-        "wall_seconds": time.monotonic() - started,
+        "used": used.record(),
+        "wall_seconds": used.seconds,
     }
     write_json(output / "evaluation.json", result)
     progress.write("done", eta_s=0.0)

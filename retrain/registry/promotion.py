@@ -1,6 +1,5 @@
 """Promote a candidate once everything is checked again; roll back to the champion before."""
 
-from typing import Any
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -10,6 +9,7 @@ from monitor.site import Site
 from monitor.store import model as model_named
 from monitor.tables import Model
 from retrain import store
+from retrain.envelope import facts_of
 from retrain.errors import (
     ChampionMovedError,
     EnvelopeError,
@@ -19,7 +19,6 @@ from retrain.errors import (
     RulesChangedError,
     RunStateError,
 )
-from retrain.registry.predictions import Predictions
 from retrain.registry.stages import crown, place
 from retrain.registry.standing import outside, signer, signer_line, standing_of
 from retrain.tables import ModelVersion
@@ -50,9 +49,8 @@ def promote_run(site: Site, db: Session, run_id: UUID, actor: str, reason: str) 
     assert row.run_id is not None  # a candidate was trained
     assert row.adapter is not None
     trained = store.run(db, row.run_id)
-    hours = None if trained.metrics is None else float(trained.metrics["train_seconds"]) / 3600
-    rows = store.run_datasets(db, trained.id)["train"].rows
-    if breached := outside(db, trained, found.rules, train_rows=rows, hours=hours):
+    facts = facts_of(trained, store.run_datasets(db, trained.id)["train"])
+    if breached := outside(db, trained, found.rules, facts, run.exceptions):
         raise EnvelopeError(breached)
     if found.stale:
         raise RulesChangedError(run_id, model.revision)
@@ -69,13 +67,8 @@ def promote_run(site: Site, db: Session, run_id: UUID, actor: str, reason: str) 
     return row
 
 
-def roll_back(
-    site: Site, db: Session, model_name: str, actor: str, reason: str, predictions: Predictions | None = None
-) -> ModelVersion:
-    """Put the previous champion back; the present one is rejected, and promoted again only through its gates.
-
-    Args:
-        predictions: what the present champion answered, counted beforehand; the ledger keeps the count.
+def roll_back(site: Site, db: Session, model_name: str, actor: str, reason: str) -> ModelVersion:
+    """Put the previous champion back; the present one is retired.
 
     Raises:
         NoChampionError, NoEarlierVersionError: there is nothing to go back from or to.
@@ -90,9 +83,7 @@ def roll_back(
         raise NoEarlierVersionError(model_name, present.version)
     if earlier.adapter is not None:
         site.artifacts.check_folder(earlier.adapter)
-    more: dict[str, Any] = {"by": signer_line(signer(db, actor))}
-    if predictions is not None and predictions.version == present.version:
-        more["predictions"] = predictions.facts()
-    crown(site, db, model, earlier, actor, reason=reason, kind="version.rolled_back", more=more)
+    by = {"by": signer_line(signer(db, actor))}
+    crown(site, db, model, earlier, actor, reason=reason, kind="version.rolled_back", more=by)
     monitor.open_reference(site, db, model.id, reason=f"rolled back to version {earlier.version}")
     return earlier

@@ -1,6 +1,6 @@
 """Where a run stands before its promotion: the rules, the gates judged, who approved, and what is missing."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from monitor.store import spec_revision
 from monitor.tables import Model
 from retrain import store
 from retrain.envelope import Plan, breaches
+from retrain.limits import LimitCheck, RunFacts, allowed
 from retrain.registry.rules import Approval, Counted, Rules, RuleSet, Signer, count, missing_gates
 from retrain.tables import Run
 
@@ -90,14 +91,18 @@ def signer_line(who: Signer) -> dict[str, Any]:
     return {"actor": who.actor, "key": who.key, "owner": who.owners[0] if who.owners else None}
 
 
-def outside(db: Session, run: Run, rules: Rules, **facts: Any) -> tuple[str, ...]:
-    """Limits of either envelope that the run's recipe, or what is known of it by now, leaves."""
+def outside(
+    db: Session, run: Run, rules: Rules, facts: RunFacts, exceptions: Sequence[Mapping[str, Any]] = ()
+) -> tuple[LimitCheck, ...]:
+    """Limits of either envelope that the run's recipe, or what is known of it by now, leaves, and nobody has allowed.
+
+    `exceptions` are those of another run with the same candidate.
+    """
     document = spec_revision(db, run.model_id, run.spec_revision).document
     plan = Plan.of(parse_spec(document))
-    return tuple(
-        dict.fromkeys(
-            words
-            for s in rules.sets
-            for words in breaches(Plan(plan.recipe, plan.rehearsal, s.envelope), **facts)
-        )
+    found = (
+        check for s in rules.sets for check in breaches(Plan(plan.recipe, plan.rehearsal, s.envelope), facts)
     )  # fmt: skip
+    given = (*run.exceptions, *exceptions)
+    asked = {(c.limit, str(c.declared)): c for c in found if not allowed(given, c.limit, c.measured)}
+    return tuple(asked.values())

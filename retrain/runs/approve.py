@@ -13,17 +13,20 @@ from governance.access.roles import Caller
 from monitor.site import Site
 from monitor.tables import Model
 from retrain import store
-from retrain.errors import ApprovalError, NotGatedError, RulesChangedError, RunStateError
+from retrain.errors import ApprovalError, EnvelopeError, NotGatedError, RulesChangedError, RunStateError
 from retrain.registry.promotion import promote_run
 from retrain.registry.rules import Signer
 from retrain.registry.standing import signer, signer_line, standing_of
 from retrain.registry.versions import reject_candidate
 from retrain.runs.record import record_run
+from retrain.runs.waiting import allow, wait
 from retrain.tables import Run
 
 
 def approve_run(site: Site, db: Session, run_id: UUID, caller: Caller, reason: str) -> Run:
     """Record an approval by the person who holds the caller's key. The last required approval promotes the candidate.
+
+    Where the run waits outside its limits, the approval allows them for this run, once, and it goes on.
 
     Raises:
         RunNotFoundError, RunStateError: no such run, or it does not wait for approval.
@@ -43,6 +46,8 @@ def approve_run(site: Site, db: Session, run_id: UUID, caller: Caller, reason: s
         raise ApprovalError(
             f"{who.named} started run {run_id} and may not approve it; ask somebody else", actor=who.actor
         )
+    if run.outside:
+        return allow(site, db, run, who, reason)
     if same := next((s for s in found.counted.by if s.marks & who.marks), None):
         raise ApprovalError(
             f"{who.named} has approved run {run_id} already, as {same.named}; a different person is needed",
@@ -69,10 +74,12 @@ def promote_or_judge_again(site: Site, db: Session, run: Run, actor: str, reason
     """Promote a run, or have its gates judged again first where the rules have changed since.
 
     Raises:
-        What `promote_run` raises, without RulesChangedError.
+        What `promote_run` raises, without RulesChangedError and EnvelopeError.
     """
     try:
         promote_run(site, db, run.id, actor, reason)
+    except EnvelopeError as error:
+        wait(site, db, run, error.checks)
     except RulesChangedError:
         model = db.get_one(Model, run.model_id)
         run.state = "evaluating"

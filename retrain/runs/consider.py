@@ -1,7 +1,7 @@
 """Consider a retraining policy: gather its inputs, record the decision, queue the run when it fires."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -26,6 +26,7 @@ from retrain.envelope import Plan, breaches
 from retrain.errors import NoPolicyError
 from retrain.registry.champion import champion_of
 from retrain.registry.standing import signer, signer_line
+from retrain.runs.budget import budgets, grant, spent
 from retrain.runs.new_classes import new_classes
 from retrain.runs.policy_state import held, remember, schedules
 from retrain.runs.requests import Request, answered
@@ -76,7 +77,9 @@ def consider_policy(
     if request is not None and (known := answered(db, current.model.id, request)) is not None:
         return Considered(known, store.run_of_decision(db, known.id))
     champion = champion_of(site, db, model_name)
-    found = decide(gather(site, db, current, manual, due), current.spec.retrain)
+    inputs = gather(site, db, current, manual, due)
+    budget = budgets(site, db, current)  # last, for it may hold up every other consideration
+    found = decide(replace(inputs, over_budget=spent(budget)), current.spec.retrain)
     row = _record(site, db, current, found, cause, window_id, actor, request)
     remember(db, current.model.id, current.spec, found)
     if not found.fire:
@@ -85,6 +88,7 @@ def consider_policy(
     run = Run(
         model_id=current.model.id, decision_id=row.id, spec_revision=current.revision, state="queued",
         champion_version=champion.version, approvals=[], created_at=now, attempts=0,
+        used={"granted": grant(budget, current.spec.retrain.envelope)},
     )  # fmt: skip
     db.add(run)
     db.flush()
@@ -205,7 +209,7 @@ def _closed(policy: Retrain, now: datetime) -> str | None:
 
 def _outside(spec: ModelSpec) -> tuple[str, ...]:
     try:
-        return breaches(Plan.of(spec))
+        return tuple(str(found) for found in breaches(Plan.of(spec)))
     except AppError as error:  # an unreadable recipe is outside any envelope
         return (error.message,)
 

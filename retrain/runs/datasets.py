@@ -10,9 +10,19 @@ from monitor.tables import Dataset
 
 
 def record_dataset(
-    site: Site, db: Session, model_name: str, name: str, role: str, content: bytes | Path, source: str, actor: str
+    site: Site,
+    db: Session,
+    model_name: str,
+    name: str,
+    role: str,
+    content: bytes | Path,
+    source: str,
+    actor: str,
+    synthetic: bool = False,
 ) -> Dataset:
     """Register labelled rows (Parquet) as a dataset: `train` to rehearse, `holdout` to measure forgetting, `reference`.
+
+    `synthetic` rows were made, not observed; the envelope limits their share.
 
     Raises:
         ModelNotFoundError, NoPolicyError, DatasetError.
@@ -23,5 +33,5 @@ def record_dataset(
     data = content.read_bytes() if isinstance(content, Path) else content
     return curation.register_dataset(
         site, db, current.model, current.spec, current.revision, name=name, role=role, content=data, source=source,
-        actor=actor,
+        synthetic=synthetic, actor=actor,
     )  # fmt: skip

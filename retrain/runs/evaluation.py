@@ -104,6 +104,7 @@ def _config(site: Site, run_id: UUID, case: _Case, work: Workspace) -> EvalConfi
         challenger=model_files(site, case.challenger, recipe), new=files["eval"], old=files.get("holdout"),
         max_length=recipe.max_length, output_dir=work.evaluated, progress=work.progress,
         threads=site.settings.train.threads, device=site.settings.train.device,
+        country=site.settings.train.country,
     )  # fmt: skip
 
 

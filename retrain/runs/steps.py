@@ -16,18 +16,21 @@ from monitor.site import Site
 from monitor.tables import Model
 from retrain import store
 from retrain.curate import service as curation
-from retrain.envelope import Plan, base_folder
+from retrain.envelope import Plan, base_folder, facts_of
 from retrain.errors import EnvelopeError, NotGatedError, RulesChangedError, TrainerError
 from retrain.gates import judge_all
 from retrain.gates.base import GateResult
+from retrain.limits import RunFacts
 from retrain.registry.promotion import promote_run
 from retrain.registry.rules import Rules, worse
-from retrain.registry.standing import outside, rules_of, standing_of
+from retrain.registry.standing import rules_of, standing_of
 from retrain.registry.versions import register_candidate
-from retrain.runs.again import hold_out
 from retrain.runs.approve import close_rejected
 from retrain.runs.evaluation import evaluate_run
+from retrain.runs.inside import facts_of_rows, limited, wait_at_limit
 from retrain.runs.record import close_failed, record_run, show_progress
+from retrain.runs.used import keep_used
+from retrain.runs.waiting import wait, waits_outside
 from retrain.runs.workspace import Workspace, read_json, write_config
 from retrain.tables import GateRow, Run
 from retrain.train.config import DatasetFile, Recipe, RunConfig
@@ -44,11 +47,8 @@ def begin(site: Site, run_id: UUID) -> None:
         spec = store.spec_at(db, run.model_id, run.spec_revision)
         champion = store.version(db, run.model_id, run.champion_version, spec.model)
         rules = rules_of(db, run)
-        found = outside(db, _trained(db, run), rules)
     if blocked := rules.blocked():  # nothing that could never be promoted is trained
         raise NotGatedError(f"of run {run_id}", blocked)
-    if found:
-        raise EnvelopeError(found)
     plan = Plan.of(spec)
     base = folder_digest(base_folder(plan.recipe, site.settings.home_dir))
     if champion.base_model == plan.recipe.base_model and champion.base_digest != base:
@@ -57,6 +57,8 @@ def begin(site: Site, run_id: UUID) -> None:
             f"{champion.base_digest}: restore the files",
             field="retrain.recipe.base_model",
         )
+    if waits_outside(site, run_id, RunFacts(base_digest=base)):
+        return
     with site.database.write() as db:
         run = store.run(db, run_id, lock=True)
         if run.state != "queued":
@@ -66,29 +68,17 @@ def begin(site: Site, run_id: UUID) -> None:
         record_run(site, db, run, "run.started", SYSTEM_ACTOR, body)
 
 
-def _trained(db: Session, run: Run) -> Run:
-    """The run that trains or trained the version of a run."""
-    row = store.candidate(db, run)
-    return run if row is None or row.run_id is None else store.run(db, row.run_id)
-
-
 def curate(site: Site, run_id: UUID) -> None:
     """curating -> training: choose the rows, register them and record the complete configuration of the trainer."""
-    with site.database.read() as db:
-        again = store.run(db, run_id).purpose == "promote"
-    if again:
-        hold_out(site, run_id)
-        return
     prepared = curation.prepare(site, run_id)
     work = Workspace.of(site.settings, run_id)
     with site.database.read() as db:
         run = store.run(db, run_id)
         spec = store.spec_at(db, run.model_id, run.spec_revision)
         champion = store.version(db, run.model_id, run.champion_version, spec.model)
-        found = outside(db, run, rules_of(db, run), train_rows=prepared.curated.train.rows.height)
     plan = Plan.of(spec)
-    if found:
-        raise EnvelopeError(found)
+    if waits_outside(site, run_id, facts_of_rows(run, prepared)):
+        return
     same_base = champion.base_model == plan.recipe.base_model
     parent = site.artifacts.check_folder(champion.adapter) if champion.adapter and same_base else None
     config = RunConfig(
@@ -96,8 +86,9 @@ def curate(site: Site, run_id: UUID) -> None:
         parent_adapter=parent if parent is not None and _same_shape(parent, plan.recipe) else None,
         train=_file(site, prepared.digests["train"]), eval=_file(site, prepared.digests["eval"]),
         labels=prepared.curated.labels, output_dir=work.trained, progress=work.progress,
+        holdout=_file(site, prepared.digests["holdout"]) if prepared.curated.holdout.rows.height else None,
         threads=site.settings.train.threads, device=site.settings.train.device,
-        max_seconds=plan.envelope.max_gpu_hours * 3600,
+        country=site.settings.train.country,
     )  # fmt: skip
     with site.database.write() as db:
         run = store.run(db, run_id, lock=True)
@@ -124,14 +115,16 @@ def train(site: Site, run_id: UUID) -> None:
     """training -> evaluating: run the trainer in its own process, resume it if it was killed, register a candidate."""
     work = Workspace.of(site.settings, run_id)
     with site.database.read() as db:
-        config = _placed(site, work, store.run(db, run_id).config or {})
+        run = store.run(db, run_id)
+        config = limited(run, rules_of(db, run), _placed(site, work, run.config or {}))
     _drop_other_training(work, config)
     write_config(work.train_config, config, site.settings.home_dir)
     while (report := _exit(work)) is None or report["state"] != "succeeded":
         if not _count_attempt(site, run_id):
             return
         (work.trained / "exit.json").unlink(missing_ok=True)
-        _one_attempt(site, work, config)
+        if (passed := _one_attempt(site, work, config)) and wait_at_limit(site, run_id, passed):
+            return
     metrics = read_json(work.trained / "adapter" / "run.json")
     if metrics is None:
         raise TrainerError("no_record", "the trainer succeeded but left no run.json; see log.txt of the run")
@@ -146,9 +139,13 @@ def train(site: Site, run_id: UUID) -> None:
         run.metrics, run.state = metrics, "evaluating"
         body = {
             "adapter": adapter, "config": run.config_digest, "record": digest(metrics), "attempts": run.attempts,
-            "train_seconds": metrics["train_seconds"], "rows": metrics["rows_train"],
+            "train_seconds": metrics["train_seconds"], "rows": metrics["rows_train"], "counts": metrics["counts"],
+            "used": metrics["used"],
         }  # fmt: skip
         record_run(site, db, run, "run.trained", SYSTEM_ACTOR, body)
+        facts = facts_of(run, store.run_datasets(db, run_id).get("train"))
+    keep_used(site, work)
+    waits_outside(site, run_id, facts)
 
 
 def _placed(site: Site, work: Workspace, record: Mapping[str, Any]) -> RunConfig:
@@ -156,7 +153,8 @@ def _placed(site: Site, work: Workspace, record: Mapping[str, Any]) -> RunConfig
     recipe = Recipe.model_validate(record["recipe"])
     # The last part of the path of an artifact is its digest. Earlier releases recorded the whole path.
     parent = record["parent_adapter"] and site.artifacts.check_folder(f"sha256:{Path(record['parent_adapter']).name}")
-    files = {role: _file(site, record[role]["sha256"]) for role in ("train", "eval")}
+    roles = [role for role in ("train", "eval", "holdout") if record.get(role)]
+    files = {role: _file(site, record[role]["sha256"]) for role in roles}
     places = {"output_dir": work.trained, "progress": work.progress, "parent_adapter": parent}
     base = base_folder(recipe, site.settings.home_dir)
     return RunConfig.model_validate({**record, **places, **files, "base_dir": base})
@@ -191,17 +189,26 @@ def _count_attempt(site: Site, run_id: UUID) -> bool:
         return True
 
 
-def _one_attempt(site: Site, work: Workspace, config: RunConfig) -> None:
-    """Run the trainer once. Raises TrainerError if another attempt would not help; returns if it was killed."""
+def _one_attempt(site: Site, work: Workspace, config: RunConfig) -> list[dict[str, Any]]:
+    """Run the trainer once. Returns the limits it has stopped at; none if it ended, or was killed.
+
+    Raises:
+        TrainerError: another attempt would not help.
+    """
     limit_s = (config.max_seconds or 0) + GRACE_S
     child = Child("retrain.train.run", [str(work.train_config)], log=work.log, threads=config.threads)
     code = child.wait(limit_s, lambda: show_progress(site, work))
     show_progress(site, work)
+    keep_used(site, work)
     if code is None:
-        raise TrainerError("time_limit", f"training took longer than {limit_s:.0f} s and was stopped")
+        words = f"max_gpu_hours: the trainer took longer than {limit_s:.0f} s in one go and was stopped"
+        hours = {"declared": (config.max_seconds or 0) / 3600, "measured": limit_s / 3600}
+        return [{"limit": "max_gpu_hours", **hours, "reason": words}]
     report = _exit(work)
-    if report is not None and report["state"] == "failed" and report["code"] not in RESUMABLE:
+    passed: list[dict[str, Any]] = (report or {}).get("facts", {}).get("passed", [])
+    if report is not None and report["state"] == "failed" and report["code"] not in RESUMABLE and not passed:
         raise TrainerError(str(report["code"]), str(report["message"]))
+    return passed
 
 
 def evaluate(site: Site, run_id: UUID) -> None:
@@ -220,6 +227,9 @@ def evaluate(site: Site, run_id: UUID) -> None:
             promote_run(site, db, run_id, SYSTEM_ACTOR, reason=_passed(db, run_id))
     except RulesChangedError:
         return  # the run is evaluating still, and this step comes again
+    except EnvelopeError as error:
+        with site.database.write() as db:
+            wait(site, db, store.run(db, run_id, lock=True), error.checks)
     except AppError as error:
         with site.database.write() as db:
             run = store.run(db, run_id, lock=True)

@@ -1,12 +1,10 @@
 """Energy and CO2e of a process, as codecarbon estimates them without a network."""
 
-import json
 import logging
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from codecarbon import OfflineEmissionsTracker
 from codecarbon.core.cpu import is_rapl_available
@@ -15,30 +13,10 @@ from codecarbon.output_methods.base_output import BaseOutput
 from codecarbon.output_methods.emissions_data import EmissionsData
 
 from retrain.train.progress import write_json
+from retrain.train.used import USED_FILE, Used, read_used
 
-USED_FILE: Final = "used.json"
 SAMPLE_S: Final = 5.0  # between two readings of power
 NO_COUNTRY: Final = "ASSAY_TRAIN__COUNTRY is not set"
-
-
-@dataclass(frozen=True, slots=True)
-class Used:
-    """What a process has used, all attempts at it together. Energy is estimated; `method` says how."""
-
-    seconds: float = 0.0  # of the processes, loading and saving included
-    train_seconds: float = 0.0  # of training itself
-    kwh: float | None = 0.0
-    co2e_kg: float | None = 0.0
-    method: str = ""
-    reason: str | None = None  # why a figure is null
-
-    def record(self) -> dict[str, Any]:
-        return asdict(self) | {"estimated": True}
-
-    @classmethod
-    def of(cls, record: Mapping[str, Any] | None) -> "Used":
-        kept = {name: value for name, value in (record or {}).items() if name != "estimated"}
-        return cls(**kept)
 
 
 class _Totals(BaseOutput):
@@ -107,11 +85,3 @@ def _method(found: EmissionsData) -> str:
     cpu = "its energy counters (RAPL)" if is_rapl_available() else f"load and the power of {found.cpu_model}"
     gpu = f"NVML of {found.gpu_model}" if found.gpu_count else "none"
     return f"codecarbon {found.codecarbon_version}, offline: CPU by {cpu}; GPU by {gpu}; memory by its size"
-
-
-def read_used(folder: Path) -> Used:
-    """What the processes of a folder have used; nothing where nothing was written."""
-    try:
-        return Used.of(json.loads((folder / USED_FILE).read_text(encoding="utf-8")))
-    except (FileNotFoundError, ValueError, TypeError):
-        return Used()

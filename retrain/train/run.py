@@ -114,6 +114,7 @@ def _train(config: RunConfig, progress: Progress, meter: Meter) -> None:
 
     progress.write("save")
     partial = _saved(peft_model, tokenizer, config)
+    facts["adapter_bytes"] = sum(file.stat().st_size for file in partial.glob("*.safetensors"))
     facts |= {"rows_dropped": counts["train"].rows_dropped, "counts": {k: c.record() for k, c in counts.items()}}
     write_json(partial / "run.json", _record(config, base_digest, trainer, metrics, facts, watch, meter, device))
     partial.rename(config.output_dir / "adapter")

@@ -48,4 +48,4 @@ def test_a_wrong_recipe_is_told_by_the_keys_of_the_spec(change: dict[str, Any], 
 def test_a_floor_no_gate_can_measure_is_outside_the_envelope_before_a_run_starts(name: str) -> None:
     found = breaches(Plan.of(spec("./base", envelope={"kpi_floor": {name: 0.5}})))
     assert len(found) == 1
-    assert f"kpi_floor names '{name}', which no gate can measure; choose from accuracy" in found[0]
+    assert f"kpi_floor names '{name}', which no gate can measure; choose from accuracy" in found[0].reason

@@ -16,7 +16,6 @@ from retrain.errors import (
     ApprovalError,
     BaseModelError,
     ChampionMovedError,
-    EnvelopeError,
     NoEarlierVersionError,
     NotGatedError,
     RunStateError,
@@ -165,10 +164,12 @@ def test_an_envelope_narrowed_meanwhile_holds_at_promotion(
     run_id = waiting(site, base, adapter, clock, "one")
     with site.database.write() as db:
         monitor.apply_spec(site, db, world.spec(base, approval="one", envelope={"max_rows": 99}), "tester")
-    bob = world.key(site, "bob")
-    with site.database.write() as db, pytest.raises(EnvelopeError, match="max_rows is 99"):
-        approve_run(site, db, run_id, bob, "looked at the gates")
-    assert champion(site).version == "v1"
+    with site.database.write() as db:
+        approve_run(site, db, run_id, world.key(site, "bob"), "looked at the gates")
+    run = world.read(site, run_id)
+    assert (run.state, run.waits_at, champion(site).version) == ("awaiting_approval", "evaluating", "v1")
+    assert [(one["limit"], one["declared"], one["measured"]) for one in run.outside] == [("max_rows", 99, 100)]
+    assert "max_rows is 99" in run.outside[0]["reason"]
 
 
 def test_two_different_people_other_than_the_one_who_asked_must_approve(

@@ -1,0 +1,171 @@
+"""A run outside its limits waits; a person other than its starter may allow it once, and then it goes on."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import polars as pl
+import pytest
+
+from core.clock import ManualClock
+from core.jobs import RunJob
+from core.settings import TrainSettings
+from monitor import service as monitor
+from monitor.site import Site
+from retrain import jobs, store
+from retrain.errors import ApprovalError
+from retrain.registry.champion import champion_of
+from retrain.runs.approve import approve_run, reject_run
+from retrain.runs.datasets import record_dataset
+from retrain.runs.workspace import Workspace
+from tests.databases import SQLITE_FIRST
+from tests.retrain import world
+from tests.retrain.train import tiny
+
+pytestmark = SQLITE_FIRST
+
+
+@pytest.fixture
+def small(site: Site) -> Site:
+    train = TrainSettings(device="cpu", threads=1, attempts=1, country="DEU")
+    return replace(site, settings=site.settings.model_copy(update={"train": train}))
+
+
+def queued(site: Site, base: Path, clock: ManualClock, **retrain: Any) -> UUID:
+    world.declare(site, world.spec(base, **retrain))
+    world.send(site, world.traffic(250, tiny.OLD), clock)
+    world.send(site, world.traffic(350, (*tiny.OLD, *tiny.NEW), first=250), clock)
+    world.baseline_ends(site, 250)
+    return world.start(site)
+
+
+def go(site: Site, run_id: UUID) -> None:
+    assert jobs.run(site, RunJob(run_id=run_id)) is None
+
+
+def approve(site: Site, run_id: UUID, actor: str = "bob", reason: str = "seen, fine once") -> None:
+    caller = world.key(site, actor)
+    with site.database.write() as db:
+        approve_run(site, db, run_id, caller, reason)
+
+
+def waits(site: Site, run_id: UUID, at: str) -> list[str]:
+    run = world.read(site, run_id)
+    assert (run.state, run.waits_at, run.error) == ("awaiting_approval", at, None)
+    assert world.kinds(site)[-1] == "run.outside"
+    return [one["limit"] for one in run.outside]
+
+
+def test_too_many_cut_rows_wait_before_the_first_step_and_a_person_may_allow_them_once(
+    small: Site, tiny_base: Path, clock: ManualClock
+) -> None:
+    run_id = queued(small, tiny_base, clock, recipe={"max_length": 6})
+    go(small, run_id)
+    assert set(waits(small, run_id, "training")) == {f"max_cut_share.{name}" for name in ("train", "eval", "holdout")}
+    run = world.read(small, run_id)
+    assert all("raise retrain.recipe.max_length, or retrain.envelope.max_cut_share" in o["reason"] for o in run.outside)
+    assert (run.metrics, run.attempts) == (None, 0)
+    with pytest.raises(ApprovalError, match=r"ann .* started run"):
+        approve(small, run_id, "ann")
+    with pytest.raises(ApprovalError, match="reason"):
+        approve(small, run_id, reason=" ")
+    approve(small, run_id)
+    run = world.read(small, run_id)
+    assert (run.state, run.outside, run.waits_at) == ("training", [], None)
+    assert {e["limit"]: (e["owner"], e["why"]) for e in run.exceptions}["max_cut_share.train"] == (
+        "bob", "seen, fine once",
+    )  # fmt: skip
+    assert world.kinds(small)[-1] == "run.allowed"
+    go(small, run_id)
+    run = world.read(small, run_id)
+    assert run.state in ("promoted", "rejected"), run.error
+    assert run.metrics is not None
+    counts = run.metrics["counts"]["train"]
+    assert counts["rows_learned"] + counts["rows_dropped"] == counts["rows"] == run.metrics["rows_train"]
+    assert run.used is not None
+    assert run.used["train"]["co2e_kg"] > 0
+    assert sum(day["kwh"] for day in run.used["days"].values()) == pytest.approx(
+        run.used["train"]["kwh"] + run.used["evaluate"]["kwh"]
+    )
+
+
+def test_hours_that_run_out_stop_the_trainer_with_its_checkpoint_and_allow_as_much_again(
+    small: Site, tiny_base: Path, clock: ManualClock
+) -> None:
+    hours = 1e-6
+    run_id = queued(small, tiny_base, clock, envelope={"max_gpu_hours": hours})
+    go(small, run_id)
+    assert waits(small, run_id, "training") == ["max_gpu_hours"]
+    work = Workspace.of(small.settings, run_id)
+    assert list((work.trained / "checkpoints").glob("checkpoint-1/complete.json"))
+    used = world.read(small, run_id).used
+    assert used is not None
+    approve(small, run_id)
+    granted = world.read(small, run_id).exceptions[0]["granted"]
+    assert hours < granted < 0.01
+    go(small, run_id)  # which is not enough either: it waits again, further on
+    assert waits(small, run_id, "training") == ["max_gpu_hours"]
+    assert list((work.trained / "checkpoints").glob("checkpoint-2/complete.json"))
+    again = world.read(small, run_id).used
+    assert again is not None
+    assert again["train"]["kwh"] > used["train"]["kwh"] > 0
+    with small.database.write() as db:
+        reject_run(small, db, run_id, world.key(small, "bob"), "too dear")
+    run = world.read(small, run_id)
+    assert run.state == "rejected"
+    with small.database.read() as db:
+        assert champion_of(small, db, world.NAME).version == "v1"
+
+
+def synthetic(site: Site) -> None:
+    rows = tiny.messages(tiny.OLD, 300, seed=9).with_columns(pl.col("text") + " made " + pl.int_range(300).cast(str))
+    path = site.settings.home_dir / "made.parquet"
+    rows.write_parquet(path)
+    with site.database.write() as db:
+        record_dataset(site, db, world.NAME, "made", "train", path, "a generator", "ann", synthetic=True)
+
+
+BEFORE: list[tuple[dict[str, Any], Callable[[Site], None] | None, str]] = [
+    ({"min_rows": 5000}, None, "min_rows"),
+    ({"sources": ["events"]}, synthetic, "sources"),
+    ({"max_synthetic_share": 0.1}, synthetic, "max_synthetic_share"),
+]
+
+
+@pytest.mark.parametrize(("envelope", "before", "limit"), BEFORE, ids=[limit for _, _, limit in BEFORE])
+def test_rows_outside_the_envelope_wait_before_training(
+    envelope: dict[str, Any], before: Callable[[Site], None] | None, limit: str, small: Site, tmp_path: Path,
+    clock: ManualClock,
+) -> None:  # fmt: skip
+    run_id = queued(small, world.fake_base(tmp_path / "base"), clock, envelope=envelope)
+    if before is not None:
+        before(small)
+    go(small, run_id)
+    assert waits(small, run_id, "curating") == [limit]
+    approve(small, run_id)
+    assert world.read(small, run_id).state == "curating"
+
+
+def test_a_limit_narrowed_while_a_run_waits_in_the_queue_holds_for_it(
+    small: Site, tmp_path: Path, clock: ManualClock
+) -> None:
+    base = world.fake_base(tmp_path / "base")
+    run_id = queued(small, base, clock)
+    narrower = world.spec(base, envelope={"revisions": {str(base): ["sha256:" + "0" * 64]}})
+    with small.database.write() as db:
+        monitor.apply_spec(small, db, narrower, "tester")
+    go(small, run_id)
+    assert waits(small, run_id, "queued") == ["revisions"]
+
+
+def test_events_older_than_the_window_are_left_out_and_counted(small: Site, tmp_path: Path, clock: ManualClock) -> None:
+    run_id = queued(small, world.fake_base(tmp_path / "base"), clock, envelope={"data_window": "6h", "min_rows": 5000})
+    go(small, run_id)
+    run = world.read(small, run_id)
+    # 600 events, one a minute: the last six hours are 360 of them, and one that is just old enough.
+    measured = run.outside[0]["measured"]
+    assert measured < 361
+    with small.database.read() as db:
+        assert store.run_datasets(db, run_id) == {}  # nothing is registered of a run that waits
