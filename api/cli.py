@@ -28,6 +28,7 @@ from api.commands import (
     report,
     serve,
     verify,
+    versions,
 )
 from api.commands.output import complain
 from core import logs
@@ -43,8 +44,10 @@ app = typer.Typer(
 )
 for command in (
     serve.serve, serve.api, serve.worker, init.init, init.schema, models.apply, ingest.ingest, quarantine.quarantine,
-    models.evaluate, models.retrain, models.runs, models.promote, models.rollback, report.report, maintenance.deploy,
-    erase.erase, erase.erasures, replay.replay, demo.demo, verify.verify, doctor.doctor,
+    models.evaluate, models.retrain, models.runs, versions.versions, versions.promote, versions.approve,
+    versions.reject, versions.run, versions.rollback, versions.predictions, versions.stage, versions.card,
+    versions.adapter, report.report, maintenance.deploy, erase.erase, erase.erasures, replay.replay, demo.demo,
+    verify.verify, doctor.doctor,
 ):  # fmt: skip
     app.command()(command)
 app.add_typer(keys.app, name="keys", help="API keys: create, list, own, revoke, reset-admin.")

@@ -104,6 +104,32 @@ class ChampionMovedError(ConflictError):
         )
 
 
+class VersionStageError(ConflictError):
+    code = "version_stage"
+
+    def __init__(self, version: str, stage: str, message: str) -> None:
+        super().__init__(message, version=version, stage=stage)
+
+
+class OpenRunError(ConflictError):
+    code = "open_run"
+
+    def __init__(self, model: str, run_id: UUID, state: str) -> None:
+        super().__init__(
+            f"run {run_id} of {model} is {state}; wait for its end, or reject it where it waits for approval",
+            model=model,
+            run_id=str(run_id),
+            state=state,
+        )
+
+
+class ShareError(InvalidError):
+    code = "invalid_share"
+
+    def __init__(self, message: str, share: float | None) -> None:
+        super().__init__(message, field="traffic_share", value=share)
+
+
 class NoEarlierVersionError(ConflictError):
     code = "no_earlier_version"
 

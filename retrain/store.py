@@ -141,8 +141,11 @@ def champion(db: Session, model_id: UUID) -> ModelVersion | None:
 
 
 def earlier_champion(db: Session, model_id: UUID) -> ModelVersion | None:
-    """The version that was champion last before the present one."""
-    query = select(ModelVersion).where(ModelVersion.model_id == model_id, ModelVersion.stage == "retired")
+    """The version that was champion last before the present one, and was not rolled back from."""
+    query = select(ModelVersion).where(
+        ModelVersion.model_id == model_id, ModelVersion.stage.not_in(("champion", "rejected")),
+        ModelVersion.promoted_at.is_not(None),
+    )  # fmt: skip
     return db.scalars(query.order_by(ModelVersion.retired_at.desc()).limit(1)).first()
 
 

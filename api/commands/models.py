@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
-from uuid import UUID
 
 import typer
 
@@ -116,15 +115,3 @@ def runs(model: ModelName, as_json: JsonFlag = False) -> None:
         return
     columns = ("id", "state", "champion_version", "candidate_version", "created_at", "finished_at", "error")
     emit_rows(items, columns, title=model, empty="No run yet.")
-
-
-def promote(run: Annotated[UUID, typer.Argument(help="run id")], reason: Reason) -> None:
-    """Approve a run that waits for approval; the last approval that is needed promotes it."""
-    console.print(client().json("POST", f"/api/v1/runs/{run}/approve", json={"reason": reason}))
-
-
-def rollback(
-    run: Annotated[UUID, typer.Argument(help="id of the run whose version is the champion")], reason: Reason
-) -> None:
-    """Restore the champion that preceded this run's version."""
-    console.print(client().json("POST", f"/api/v1/runs/{run}/rollback", json={"reason": reason}))

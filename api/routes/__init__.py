@@ -23,12 +23,13 @@ from api.routes import (
     runs,
     schema,
     traces,
+    versions,
 )
 
 # Routes of class DirectRoute: rows arrive a thousand times as often as all other requests.
 DIRECT_ROUTERS: Final[tuple[APIRouter, ...]] = (events.ingest_router, traces.ingest_router, logs.ingest_router)
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     events.router, traces.router, export.router, quarantine.router, health.router, models.router, monitoring.router,
-    alerts.router, incidents.router, notifications.router, maintenance.router, runs.router,
+    alerts.router, incidents.router, notifications.router, maintenance.router, runs.router, versions.router,
     reports.router, ledger.router, erasures.router, keys.router, schema.router,
 )  # fmt: skip

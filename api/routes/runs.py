@@ -1,4 +1,4 @@
-"""Routes for retraining: datasets, decisions, runs, versions and the champion."""
+"""Routes for retraining: datasets, decisions and runs."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -8,8 +8,8 @@ from fastapi import APIRouter, Depends, Query, Response
 from pydantic import Field
 
 from api.http.auth import requires
-from api.http.deps import Db, In, Out, Page, ReadDb, SiteDep, StorableText, body_of, taken
-from core.errors import ConflictError
+from api.http.deps import Db, Out, Page, ReadDb, SiteDep, StorableText, body_of, taken
+from api.routes.versions import Mover, ReasonIn, RolledBackOut, VersionOut, rolled_back
 from governance.access.roles import Caller, Permission
 from monitor import store as monitored
 from monitor.tables import Model
@@ -18,13 +18,8 @@ from retrain import store
 router = APIRouter(prefix="/api/v1", tags=["retraining"])
 Reader = Annotated[Caller, requires(Permission.READ)]
 Approver = Annotated[Caller, requires(Permission.RUN_APPROVE)]
-Mover = Annotated[Caller, requires(Permission.VERSION_MOVE)]
 PARQUET = ("application/vnd.apache.parquet", "application/octet-stream")
 ParquetBody = Annotated[bytes, Depends(body_of(*PARQUET))]
-
-
-class ReasonIn(In):
-    reason: str = Field(min_length=1, max_length=1000, description="kept in the ledger; no personal data")
 
 
 class DatasetOut(Out):
@@ -111,37 +106,6 @@ class StartedOut(Out):
     run: RunRow | None
 
 
-class VersionOut(Out):
-    version: str
-    stage: str
-    base_model: str
-    base_digest: str
-    adapter: str | None
-    labels: list[Any] | None
-    run_id: UUID | None
-    trained_on_erased: list[str] = Field(description="erasures of rows in its training data; a retrain is recommended")
-    created_at: datetime
-    promoted_at: datetime | None
-    retired_at: datetime | None
-
-
-class ChampionOut(Out):
-    model: str
-    version: str
-    base_model: str
-    base_digest: str
-    adapter_uri: str | None
-    adapter_digest: str | None
-    labels: list[str] | None
-    run_id: UUID | None
-    promoted_at: datetime
-    signature: str
-
-
-class NotChampionError(ConflictError):
-    code = "not_champion"
-
-
 @router.post("/models/{model}/datasets", status_code=201, openapi_extra=taken(*PARQUET))
 def register_dataset(
     caller: Annotated[Caller, requires(Permission.DATASET_WRITE)], model: str,
@@ -214,39 +178,26 @@ def reject(caller: Approver, run_id: UUID, body: ReasonIn, site: SiteDep, db: Db
     return RunRow.of(reject_run(site, db, run_id, caller, body.reason))
 
 
-@router.post("/runs/{run_id}/promote")
-def promote(caller: Mover, run_id: UUID, body: ReasonIn, site: SiteDep, db: Db) -> VersionOut:
-    """Make the run's candidate champion; gates and approvals are checked again."""
-    from retrain.registry.promotion import promote_run
+@router.post("/runs/{run_id}/promote", responses={202: {"model": VersionOut}})
+def promote(caller: Mover, run_id: UUID, body: ReasonIn, site: SiteDep, db: Db, response: Response) -> VersionOut:
+    """Make the run's candidate champion; gates, approvals and the rules in force are checked again.
 
-    return VersionOut.of(promote_run(site, db, run_id, caller.name, body.reason))
+    202 where a new run judges the version first: the rules have changed, or the version was rolled back from.
+    """
+    from retrain.runs.promote import promote_by_hand
+
+    version = promote_by_hand(site, db, run_id, caller, body.reason)
+    response.status_code = 200 if version.stage == store.run(db, run_id).to_stage else 202
+    return VersionOut.of(version)
 
 
 @router.post("/runs/{run_id}/rollback")
-def rollback(caller: Mover, run_id: UUID, body: ReasonIn, site: SiteDep, db: Db) -> VersionOut:
-    """Restore the champion that preceded this run's version."""
-    from retrain.registry.champion import champion_of
-    from retrain.registry.promotion import roll_back
-
-    run = store.run(db, run_id)
-    model = db.get_one(Model, run.model_id)
-    champion = champion_of(site, db, model.name)
-    if champion.version != run.candidate_version:
-        raise NotChampionError(
-            f"the champion is {champion.version}, not {run.candidate_version} of run {run_id}; nothing was rolled back",
-            champion=champion.version,
-        )
-    return VersionOut.of(roll_back(site, db, model.name, caller.name, body.reason))
-
-
-@router.get("/models/{model}/champion")
-def champion(
-    _: Annotated[Caller, requires(Permission.CHAMPION_READ)], model: str, site: SiteDep, db: ReadDb
-) -> ChampionOut:
-    """The version that serving should load, signed."""
-    from retrain.registry.champion import champion_of
-
-    return ChampionOut.of(champion_of(site, db, model))
+def rollback(caller: Mover, run_id: UUID, body: ReasonIn, site: SiteDep) -> RolledBackOut:
+    """Restore the champion that preceded this run's version, and list the predictions it made."""
+    with site.database.read() as db:
+        run = store.run(db, run_id)
+        name, candidate = db.get_one(Model, run.model_id).name, run.candidate_version
+    return rolled_back(site, name, caller, body.reason, only=candidate)
 
 
 @router.get("/models/{model}/decisions")
@@ -255,8 +206,3 @@ def decisions(
 ) -> Page[DecisionOut]:
     """Considerations of the retrain policy, fired or not; newest first."""
     return Page[DecisionOut].of(store.decisions(db, monitored.model(db, model).id, limit))
-
-
-@router.get("/models/{model}/versions")
-def versions(_: Reader, model: str, db: ReadDb) -> Page[VersionOut]:
-    return Page[VersionOut].of(store.versions(db, monitored.model(db, model).id))

@@ -64,7 +64,7 @@ def curate(material: Material, shape: Shape, plan: Plan, known: tuple[str, ...])
     early, held = by_time(new.rows)
     old = dedupe(with_key(material.old))
     train_drops.add("repeats a later text", old.repeats)
-    holdout, old_rest = _holdout(material, old.rows, hold_drops)
+    holdout, old_rest = old_holdout(material, old.rows, hold_drops)
     fresh = without_leakage(early, holdout)
     train_drops.add("text is in the old hold-out", fresh.leaked)
     fresh_rows = fresh.train.tail(plan.envelope.max_rows)
@@ -104,7 +104,7 @@ def _hold_filter(material: Material) -> str:
     return "the fifth of the older labelled texts whose digest falls in part 0, never trained on"
 
 
-def _holdout(material: Material, old: pl.DataFrame, drops: Drops) -> tuple[pl.DataFrame, pl.DataFrame]:
+def old_holdout(material: Material, old: pl.DataFrame, drops: Drops) -> tuple[pl.DataFrame, pl.DataFrame]:
     """(old hold-out, old rows that may be rehearsed)."""
     if material.holdout:
         found = dedupe(with_key(pl.concat(list(material.holdout), how="vertical")))

@@ -18,6 +18,7 @@ from monitor.spec.model import ModelSpec
 from monitor.tables import Dataset, Model
 from retrain import store
 from retrain.curate import provenance
+from retrain.curate.again import judged_again
 from retrain.curate.curation import Curated, Material, Split, curate
 from retrain.curate.dedupe import normalised
 from retrain.curate.provenance import Tables
@@ -57,7 +58,8 @@ def prepare(site: Site, run_id: UUID) -> Prepared:
         champion = store.version(db, model.id, run.champion_version, model.name)
         boundary = old_end(db, model, champion)
         registered = {role: list(store.registered_datasets(db, model.id, role)) for role in ("train", "holdout")}
-        taught = store.run_datasets(db, champion.run_id).get("train") if champion.run_id is not None else None
+        again = store.candidate(db, run) if run.purpose == "promote" else None
+        taught = _taught(db, champion, again)
     plan = Plan.of(spec)
     shape = Shape.of(spec, plan.recipe.task)
     drops = Drops()
@@ -86,11 +88,14 @@ def prepare(site: Site, run_id: UUID) -> Prepared:
         holdout=sets["holdout"],
         taught=frozenset().union(
             *(map(normalised, part["text"]) for part in sets["train"]),
-            _keys(_read(site, taught), shape) if taught is not None else (),
+            *(_keys(_read(site, d), shape) for d in taught),
         ),
     )
     known = tuple(str(name) for name in champion.labels or ())
-    curated = curate(material, shape, plan, known)
+    if again is None:
+        curated = curate(material, shape, plan, known)
+    else:
+        curated = judged_again(material, tuple(str(name) for name in again.labels or ()))
     read = {"labelled events": labelled.height, "with text and label": whole.height, "in the window": rows.height}
     facts = _measured(curated.train.rows, registered["train"]) | {"steps": _steps(read, sets, curated)}
     curated = replace(curated, facts=curated.facts | facts)
@@ -100,6 +105,16 @@ def prepare(site: Site, run_id: UUID) -> Prepared:
         extent.events_version, extent.outcomes_version, 0, extent.next_seq, extent.outcomes, extent.next_outcome
     )
     return Prepared(curated, tables, parents, drops, digests)
+
+
+def _taught(db: Session, champion: ModelVersion, again: ModelVersion | None) -> list[Dataset]:
+    """Training sets that the versions of a run may have learned from. An adapter may go on from an older one's."""
+    versions = [champion]
+    if again is not None:
+        newest = max(champion.created_at, again.created_at)
+        versions = [v for v in store.versions(db, champion.model_id) if v.created_at <= newest]
+    sets = [store.run_datasets(db, v.run_id).get("train") for v in versions if v.run_id is not None]
+    return [d for d in sets if d is not None]
 
 
 def _in_window(rows: pl.DataFrame, window: str | None, began_at: datetime, drops: Drops) -> pl.DataFrame:
@@ -142,6 +157,8 @@ def register(site: Site, db: Session, run: Run, model: Model, prepared: Prepared
     spec = store.spec_at(db, model.id, run.spec_revision)
     made = {}
     for role, part in _parts(prepared.curated).items():
+        if role == "train" and part.rows.is_empty():
+            continue  # nothing is trained on
         drops = Drops(dict(part.drops.counts))
         if role == "train":
             for reason, count in prepared.dropped_reading:

@@ -1,5 +1,6 @@
 """Promote a candidate once everything is checked again; roll back to the champion before."""
 
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -19,6 +20,7 @@ from retrain.errors import (
     RulesChangedError,
     RunStateError,
 )
+from retrain.registry.predictions import Predictions
 from retrain.registry.stages import crown, place
 from retrain.registry.standing import outside, signer, signer_line, standing_of
 from retrain.tables import ModelVersion
@@ -67,8 +69,13 @@ def promote_run(site: Site, db: Session, run_id: UUID, actor: str, reason: str) 
     return row
 
 
-def roll_back(site: Site, db: Session, model_name: str, actor: str, reason: str) -> ModelVersion:
-    """Put the previous champion back; the present one is retired.
+def roll_back(
+    site: Site, db: Session, model_name: str, actor: str, reason: str, predictions: Predictions | None = None
+) -> ModelVersion:
+    """Put the previous champion back; the present one is rejected, and promoted again only through its gates.
+
+    Args:
+        predictions: what the present champion answered, counted beforehand; the ledger keeps the count.
 
     Raises:
         NoChampionError, NoEarlierVersionError: there is nothing to go back from or to.
@@ -83,7 +90,9 @@ def roll_back(site: Site, db: Session, model_name: str, actor: str, reason: str)
         raise NoEarlierVersionError(model_name, present.version)
     if earlier.adapter is not None:
         site.artifacts.check_folder(earlier.adapter)
-    by = {"by": signer_line(signer(db, actor))}
-    crown(site, db, model, earlier, actor, reason=reason, kind="version.rolled_back", more=by)
+    more: dict[str, Any] = {"by": signer_line(signer(db, actor))}
+    if predictions is not None and predictions.version == present.version:
+        more["predictions"] = predictions.facts()
+    crown(site, db, model, earlier, actor, reason=reason, kind="version.rolled_back", more=more)
     monitor.open_reference(site, db, model.id, reason=f"rolled back to version {earlier.version}")
     return earlier

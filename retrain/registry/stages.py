@@ -49,7 +49,8 @@ def place(
 ) -> None:  # fmt: skip
     """Give a version a stage beside the champion: challenger, shadow, canary or retired; serving reads it."""
     before, row.stage, row.traffic_share = row.stage, stage, share
-    row.retired_at = site.clock.now() if stage == "retired" else None
+    if stage == "retired" and row.retired_at is None:
+        row.retired_at = site.clock.now()
     db.flush()
     facts = {"stage": stage, "previous_stage": before, "traffic_share": share, "reason": reason}
     record_version(site, db, "version.staged", model, row, actor, facts | dict(more))

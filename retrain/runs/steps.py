@@ -25,6 +25,7 @@ from retrain.registry.promotion import promote_run
 from retrain.registry.rules import Rules, worse
 from retrain.registry.standing import rules_of, standing_of
 from retrain.registry.versions import register_candidate
+from retrain.runs.again import hold_out
 from retrain.runs.approve import close_rejected
 from retrain.runs.evaluation import evaluate_run
 from retrain.runs.inside import facts_of_rows, limited, wait_at_limit
@@ -57,7 +58,8 @@ def begin(site: Site, run_id: UUID) -> None:
             f"{champion.base_digest}: restore the files",
             field="retrain.recipe.base_model",
         )
-    if waits_outside(site, run_id, RunFacts(base_digest=base)):
+    # What a version that exists used was measured when it was trained; its promotion looks at that.
+    if run.purpose == "train" and waits_outside(site, run_id, RunFacts(base_digest=base)):
         return
     with site.database.write() as db:
         run = store.run(db, run_id, lock=True)
@@ -70,6 +72,11 @@ def begin(site: Site, run_id: UUID) -> None:
 
 def curate(site: Site, run_id: UUID) -> None:
     """curating -> training: choose the rows, register them and record the complete configuration of the trainer."""
+    with site.database.read() as db:
+        again = store.run(db, run_id).purpose == "promote"
+    if again:
+        hold_out(site, run_id)
+        return
     prepared = curation.prepare(site, run_id)
     work = Workspace.of(site.settings, run_id)
     with site.database.read() as db:
