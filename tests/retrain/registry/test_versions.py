@@ -141,7 +141,8 @@ def test_a_rollback_in_one_call_lists_what_the_bad_version_answered(
     made = rolled["rolled_back"]
     assert (rolled["version"], made["version"], made["count"]) == ("v1", "v2", 150)
     assert made["first_at"] < made["last_at"]
-    ids, cursor = [], "0"
+    ids: list[str] = []
+    cursor: str | None = "0"
     while cursor is not None:
         page = http.send("GET", made["export"], params={"cursor": cursor, "limit": 64}).json()
         ids += [item["event_id"] for item in page["items"]]
