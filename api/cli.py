@@ -1,7 +1,7 @@
 """The command line: `assay COMMAND`.
 
 Exit codes: 0 done, 1 the answer is no, 2 wrong use, 3 the service refused or does not answer, 4 a fault of Assay
-itself, 130 interrupted.
+itself, 130 interrupted. `assay retrain` has codes of its own from 10 on, which its help lists.
 """
 
 import sys
@@ -26,6 +26,7 @@ from api.commands import (
     quarantine,
     replay,
     report,
+    retrain,
     serve,
     verify,
     versions,
@@ -44,7 +45,7 @@ app = typer.Typer(
 )
 for command in (
     serve.serve, serve.api, serve.worker, init.init, init.schema, models.apply, ingest.ingest, quarantine.quarantine,
-    models.evaluate, models.retrain, models.runs, versions.versions, versions.promote, versions.approve,
+    models.evaluate, retrain.retrain, models.runs, versions.versions, versions.promote, versions.approve,
     versions.reject, versions.run, versions.rollback, versions.predictions, versions.stage, versions.card,
     versions.adapter, report.report, maintenance.deploy, erase.erase, erase.erasures, replay.replay, demo.demo,
     verify.verify, doctor.doctor,

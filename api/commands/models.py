@@ -98,15 +98,6 @@ def _later_lines(windows: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def retrain(model: ModelName, reason: Reason, as_json: JsonFlag = False) -> None:
-    """Request a retrain now, within the declared envelope."""
-    answer = client().json("POST", f"{model_path(model)}/runs", json={"reason": reason})
-    if as_json:
-        emit_json(answer)
-    else:
-        console.print(answer)
-
-
 def runs(model: ModelName, as_json: JsonFlag = False) -> None:
     """List the retraining runs of a model."""
     items = client().json("GET", f"{model_path(model)}/runs")["items"]

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Header, Query, Response
 from pydantic import Field
 
 from api.http.auth import requires
@@ -20,6 +20,14 @@ Reader = Annotated[Caller, requires(Permission.READ)]
 Approver = Annotated[Caller, requires(Permission.RUN_APPROVE)]
 PARQUET = ("application/vnd.apache.parquet", "application/octet-stream")
 ParquetBody = Annotated[bytes, Depends(body_of(*PARQUET))]
+
+
+class StartIn(ReasonIn):
+    if_due: bool = Field(
+        False,
+        description="consider the policy as a scheduler does, and start a run only if one of its triggers fires and "
+        "nothing blocks; otherwise a person's request is a trigger of its own",
+    )
 
 
 class DatasetOut(Out):
@@ -100,8 +108,13 @@ class RunOut(RunRow):
 
 
 class StartedOut(Out):
-    """The recorded decision and, where it fired, the run."""
+    """The recorded decision and, where it fired, the run.
 
+    `outcome` is `nothing_to_do` where no trigger fires or no outcome has arrived since the last training set, and
+    `blocked` where something else holds the run back; the decision says what.
+    """
+
+    outcome: Literal["started", "nothing_to_do", "blocked"]
     decision: DecisionOut
     run: RunRow | None
 
@@ -127,19 +140,26 @@ def datasets(_: Reader, model: str, db: ReadDb) -> Page[DatasetOut]:
 
 @router.post("/models/{model}/runs", status_code=202, responses={200: {"model": StartedOut}})
 def start(
-    caller: Annotated[Caller, requires(Permission.RUN_START)],
-    model: str,
-    body: ReasonIn,
-    site: SiteDep,
-    db: Db,
+    caller: Annotated[Caller, requires(Permission.RUN_START)], model: str, body: StartIn, site: SiteDep, db: Db,
     response: Response,
-) -> StartedOut:
-    """Request a retrain now: 202 with the run, or 200 with the decision that blocks it."""
-    from retrain.runs.consider import start_manual
+    idempotency_key: Annotated[
+        StorableText | None,
+        Header(description="the same key gets the same decision and run; with another body, 409"),
+    ] = None,
+) -> StartedOut:  # fmt: skip
+    """Request a retrain now: 202 with the run, or 200 with the decision that says why there is none."""
+    from retrain.runs.consider import start_if_due, start_manual
+    from retrain.runs.requests import Request
+    from retrain.triggers.decision import answer
 
-    considered = start_manual(site, db, model, caller.name, body.reason)
+    request = None if idempotency_key is None else Request.of(idempotency_key, body.model_dump())
+    begin = start_if_due if body.if_due else start_manual
+    considered = begin(site, db, model, caller.name, body.reason, request)
     response.status_code = 202 if considered.run is not None else 200
-    return StartedOut.of(considered)
+    made = considered.decision
+    outcome = answer(fired=made.fired, triggers=made.triggers, blocked_by=made.blocked_by)
+    run = RunRow.of(considered.run) if considered.run is not None else None
+    return StartedOut(outcome=outcome, decision=DecisionOut.of(made), run=run)
 
 
 @router.get("/models/{model}/runs")

@@ -18,7 +18,9 @@ from retrain.gates.base import GateInputs, GateResult
 
 APPROVALS: Final = {"none": 0, "one": 1, "two": 2}
 # What says when a run starts and what it trains was decided at its start; no promotion rests on it.
-STARTING: Final = frozenset({"when", "cooldown", "min_outcomes", "budget", "recipe", "approval"})
+STARTING: Final = frozenset(
+    {"when", "cooldown", "worse_by", "allowed_hours", "min_outcomes", "budget", "recipe", "approval"}
+)
 ROLES: Final = ("input", "prediction", "outcome")  # columns that say what the model was made for
 _WORST: Final = ("pass", "unknown", "fail")
 

@@ -104,6 +104,13 @@ def start_manual(
     return consider_policy(site, db, model_name, cause="manual", manual=manual, actor=actor, request=request)
 
 
+def start_if_due(
+    site: Site, db: Session, model_name: str, actor: str, _reason: str, request: Request | None = None
+) -> Considered:
+    """Consider the policy at a scheduler's request: a run starts only if a trigger fires and nothing blocks."""
+    return consider_policy(site, db, model_name, cause="request", actor=actor, request=request)
+
+
 def gather(
     site: Site, db: Session, current: CurrentSpec, manual: ManualStart | None, due: datetime | None = None
 ) -> TriggerInputs:
@@ -229,7 +236,7 @@ def _record(
     db.flush()
     # Reasons may quote a person, so they stay in the table; the ledger entry holds their digest.
     words = digest({"reason": found.reason, "triggers": row.triggers, "blocked_by": row.blocked_by})
-    by = {"by": signer_line(signer(db, actor))} if cause == "manual" else {}
+    by = {"by": signer_line(signer(db, actor))} if cause in ("manual", "request") else {}
     append_entry(
         db, kind="trigger.decision", actor=actor, subject=f"model:{current.model.name}", at=now,
         body={

@@ -1,10 +1,10 @@
 """Disk, memory and card that a run needs at least, against what this machine has free, before anything starts."""
 
 import json
-import re
+import math
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,17 +18,15 @@ from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from retrain.envelope import Plan, base_folder
 from retrain.train.config import Recipe
+from retrain.train.speed.choose import least
+from retrain.train.speed.memory import GIB, NF4_BYTES, Shape
 
-GIB: Final = 2**30
 RUNTIME: Final = GIB // 2  # torch, transformers and what they load, measured at about 0.5 GiB
 BESIDE: Final = 100 * 2**20  # datasets, logs and records of a run on disk
-QUANTISED: Final = 4.127 / 8  # bytes of one weight in NF4 with its scales quantised again (Dettmers and others, 2023)
 TRAINED: Final = 16  # bytes of one trained weight: itself, its gradient and Adam's two moments, in float32
 SAVED: Final = 36  # and on disk: two checkpoints with the moments, the result, and its copy among the artifacts
-LAYER: Final = 34  # bytes of one layer's activations by token and hidden unit in 16 bit (Korthikanti and others, 2022)
 MAX_HEADER: Final = 100 * 2**20
 CGROUP: Final = Path("/sys/fs/cgroup")
-_KEPT: Final = re.compile(r"embed|wte|wpe|lm_head|classifier|score")  # layers that stay in the compute type
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,42 +72,38 @@ def _size(amount: int) -> str:
 
 
 def need(recipe: Recipe, folder: Path, *, on_card: bool) -> Amount:
-    """The least that a run needs, from the shapes of the base model's weights, the method and the batch.
+    """The least that a run needs, from the size of the base model, the method and the batch.
 
-    A lower bound: with all but one layer's activations computed again, and without the room that allocators leave.
+    A lower bound: of the plans that can train this base the one that needs least memory, without the room that
+    allocators leave.
 
     Args:
         folder: of the base model.
         on_card: weights and activations lie on a card; in memory otherwise.
     """
-    compute = 2 if on_card else 4
     method: str = recipe.method
-    shapes = list(tensor_shapes(folder))
-    weights = trained = 0
-    for name, shape in shapes:
-        count = _product(shape)
-        linear = len(shape) == 2 and not _KEPT.search(name)
-        weights += round(count * (QUANTISED if linear and method == "qlora" else compute))
-        if method == "full":
-            trained += count
-        elif linear:
-            trained += recipe.r * sum(shape)
+    width = 2 if on_card else 4
+    shapes = [shape for _, shape in tensor_shapes(folder)]
+    weights = sum(math.prod(shape) for shape in shapes)
+    full = method == "full"
+    trained = weights if full else recipe.r * sum(sum(shape) for shape in shapes if len(shape) == 2)
+    sizes = Shape.of(_config(folder))
+    if full:
+        model = weights * TRAINED
+    elif sizes is not None:  # each row of a batch has a token at least
+        model = least(sizes, tokens=max(recipe.max_length, recipe.batch_size), rank=recipe.r, width=width)
+    else:
+        model = round(weights * (NF4_BYTES if method == "qlora" else width)) + trained * TRAINED
     largest = max((file.stat().st_size for file in folder.glob("*.safetensors")), default=0)
-    model = weights + trained * (TRAINED - (compute if method == "full" else 0)) + _activations(recipe, folder)
     memory = RUNTIME + (largest if on_card else max(model, largest))
     return Amount(trained * SAVED + BESIDE, memory, model if on_card else None)
 
 
-def _activations(recipe: Recipe, folder: Path) -> int:
-    """Bytes of the activations of one batch: the input of each layer, and all of one layer."""
+def _config(folder: Path) -> dict[str, Any]:
     with suppress(OSError, ValueError):
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        layers = int(config.get("num_hidden_layers") or config.get("n_layer") or 1)
-        hidden = int(config.get("hidden_size") or config.get("n_embd") or 0)
-        vocabulary = int(config.get("vocab_size") or 0) if recipe.task == "causal_lm" else 0
-        tokens = recipe.batch_size * min(recipe.max_length, int(config.get("max_position_embeddings") or 2**31))
-        return tokens * (hidden * (2 * layers + LAYER) + 4 * vocabulary)
-    return 0
+        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        return found if isinstance(found, dict) else {}
+    return {}
 
 
 def tensor_shapes(folder: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -119,25 +113,21 @@ def tensor_shapes(folder: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
     """
     for file in sorted(folder.glob("*.safetensors")):
         try:
-            yield from ((name, tuple(one["shape"])) for name, one in _header(file).items() if name != "__metadata__")
+            named = [(name, tuple(map(int, one["shape"]))) for name, one in _header(file) if name != "__metadata__"]
         except (OSError, ValueError, KeyError, TypeError):
-            yield file.name, (file.stat().st_size // 2,)
+            named = [(file.name, (file.stat().st_size // 2,))]
+        yield from named
 
 
-def _header(file: Path) -> dict[str, Any]:
+def _header(file: Path) -> Iterable[tuple[str, Any]]:
     with file.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
         if length > MAX_HEADER:
             raise ValueError(f"a header of {length} bytes")
-        found: dict[str, Any] = json.loads(stream.read(length))
-        return found
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    count = 1
-    for length in shape:
-        count *= int(length)
-    return count
+        found = json.loads(stream.read(length))
+    if not isinstance(found, dict):
+        raise ValueError("a header is a mapping")
+    return found.items()
 
 
 def free_memory() -> int:

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final, Literal
 
 from monitor.spec.duration import duration
 from monitor.spec.retraining import Retrain
 from retrain.triggers.base import Condition, Held, Trigger, TriggerFinding, TriggerInputs
 
 HOURS: Final = "allowed_hours"
+SINCE_TRAINING: Final = "labelled events since the last training set"
+Answer = Literal["started", "nothing_to_do", "blocked"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,20 @@ class PolicyDecision:
     blocked_by: tuple[Blocker, ...]
     held: Mapping[str, Mapping[str, Held]] = field(default_factory=dict)
     ticks: Mapping[str, str] = field(default_factory=dict)
+
+
+def answer(*, fired: bool, triggers: Sequence[Mapping[str, Any]], blocked_by: Sequence[Mapping[str, Any]]) -> Answer:
+    """What a recorded decision means for whoever asked: nothing to do where no trigger fires, or nothing was learned.
+
+    Args:
+        triggers, blocked_by: as decisions keep them.
+    """
+    if fired:
+        return "started"
+    idle = [b["name"] for b in blocked_by] == ["min_outcomes"] and blocked_by[0]["reason"].startswith(
+        f"0 {SINCE_TRAINING}"
+    )
+    return "nothing_to_do" if idle or not any(t["fire"] for t in triggers) else "blocked"
 
 
 def combine(triggers: Sequence[Trigger], inputs: TriggerInputs, policy: Retrain) -> PolicyDecision:
@@ -114,7 +130,7 @@ def _blockers(firing: Sequence[Trigger], inputs: TriggerInputs, policy: Retrain)
 def _too_few_labels(firing: Sequence[Trigger], inputs: TriggerInputs, policy: Retrain) -> list[Blocker]:
     have = inputs.labelled.since_training
     if have < policy.min_outcomes:
-        words = f"{have} labelled events since the last training set, {policy.min_outcomes} needed"
+        words = f"{have} {SINCE_TRAINING}, {policy.min_outcomes} needed"
         return [Blocker("min_outcomes", words)]
     alarm_only = bool(firing) and all(t.labels == "since_alarm" for t in firing)
     since_alarm = inputs.labelled.since_alarm

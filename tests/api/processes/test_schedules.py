@@ -103,7 +103,7 @@ def test_nor_at_the_second_of_the_declaration(ticking: Ticking, base: Path, decl
     ticking.off_until(declared)
     ticking.declare(base, AT)
     for cause in ("window", "schedule", "hours"):
-        jobs.consider(ticking.site, ConsiderJob(model=world.NAME, cause=cause))  # type: ignore[arg-type]
+        jobs.consider(ticking.site, ConsiderJob(model=world.NAME, cause=cause))
     ticking.to("3:18:0")
     assert ticking.due() == []
 
