@@ -1,6 +1,6 @@
 """Queries of the monitor's tables."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -70,6 +70,14 @@ def every_revision(db: Session) -> Sequence[Row[str, UUID, int]]:
 def models(db: Session) -> Sequence[Model]:
     """Every model, by name."""
     return db.scalars(select(Model).order_by(Model.name)).all()
+
+
+def models_with_specs(db: Session) -> Iterator[tuple[Model, dict[str, Any]]]:
+    """Every model with the document of its newest spec, by name."""
+    query = select(Model, SpecRevision.document).join(
+        SpecRevision, (SpecRevision.model_id == Model.id) & (SpecRevision.revision == Model.revision)
+    )
+    return ((model, document) for model, document in db.execute(query.order_by(Model.name)))
 
 
 def spec_revision(db: Session, model_id: UUID, revision: int) -> SpecRevision:

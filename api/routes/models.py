@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import Field
 
 from api.http.auth import requires
 from api.http.deps import Db, Out, Page, ReadDb, SiteDep, body_of, media_type_of, taken
@@ -44,6 +45,7 @@ class ModelRow(Out):
     name: str
     revision: int
     created_at: datetime
+    part_of: dict[str, str] | None = Field(None, description="the whole of a part, and which of its agents it is")
 
 
 class ModelOut(ModelRow):
@@ -105,8 +107,16 @@ def apply(
 
 
 @router.get("")
-def list_models(_: Annotated[Caller, requires(Permission.READ)], db: ReadDb) -> Page[ModelRow]:
-    return Page[ModelRow].of(store.models(db))
+def list_models(
+    _: Annotated[Caller, requires(Permission.READ)], db: ReadDb,
+    part_of: Annotated[str | None, Query(description="only the parts of this model of models")] = None,
+) -> Page[ModelRow]:  # fmt: skip
+    rows = [
+        ModelRow(name=m.name, revision=m.revision, created_at=m.created_at, part_of=document.get("part_of"))
+        for m, document in store.models_with_specs(db)
+        if part_of is None or (document.get("part_of") or {}).get("model") == part_of
+    ]
+    return Page[ModelRow](items=rows)
 
 
 @router.get("/{model}")
@@ -120,5 +130,6 @@ def read(_: Annotated[Caller, requires(Permission.READ)], model: str, site: Site
     return ModelOut(
         name=found.name, revision=found.revision, created_at=found.created_at, digest=revision.digest,
         author=revision.author, changed_at=revision.created_at, spec=revision.document,
+        part_of=revision.document.get("part_of"),
         reference=reference_standing(site, db, in_force(site, db, found)),
     )  # fmt: skip

@@ -26,6 +26,16 @@ Task = Literal["classification", "regression", "generation"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 
 
+class Part(SpecPart):
+    """Where a part of a model of models belongs."""
+
+    model: Name = Field(description="the whole: a name that its parts share, and that of a model if it is watched too")
+    agent: str = Field(
+        min_length=1, max_length=200,
+        description="which agent of the whole this is: its value in the whole's column with role agent",
+    )  # fmt: skip
+
+
 class ModelSpec(SpecPart):
     """Everything a user declares about a model."""
 
@@ -42,6 +52,12 @@ class ModelSpec(SpecPart):
     purpose: str = Field(
         min_length=1, description="what the model is for, in a sentence; reports print it",
         examples=["route customer messages to the right queue"],
+    )  # fmt: skip
+    part_of: Part | None = Field(
+        None, exclude_if=lambda value: value is None,  # a spec without it keeps its digest
+        description="for a part of a model of models: the whole, and which of its agents this is; a policy here "
+        "retrains this part alone",
+        examples=["{model: support-desk, agent: billing}"],
     )  # fmt: skip
     risk: Literal["minimal", "limited", "high"] = Field(
         "limited", description="tier of the EU AI Act; `high` needs an approval for every promotion"
@@ -295,6 +311,8 @@ def _check_retrain(spec: ModelSpec) -> None:
         raise KeyProblem(("retrain", "when"), "has kpi, but no monitors.kpi has a min or max; give one of them a limit")
     if "fairness" in triggers and not spec.monitors.fairness:
         raise KeyProblem(("retrain", "when"), "has fairness, but monitors.fairness is empty; add a rule there")
+    if "whole" in triggers and spec.part_of is None:
+        raise KeyProblem(("retrain", "when"), "has whole, but the model is no part of another; say which in part_of")
     if not spec.with_role("outcome"):
         raise KeyProblem(("retrain",), "needs a column with role outcome to learn from; declare one under columns")
     base = retrain.recipe.get("base_model")
@@ -327,6 +345,11 @@ def _check_retention(spec: ModelSpec) -> None:
         )
 
 
+def _check_part(spec: ModelSpec) -> None:
+    if spec.part_of is not None and spec.part_of.model == spec.model:
+        raise KeyProblem(("part_of", "model"), f"is {spec.model!r}, the model itself; name the whole it is a part of")
+
+
 def _check_rows_of_a_window(spec: ModelSpec) -> None:
     windows = spec.monitors.windows
     if not isinstance(windows, RowWindow):
@@ -349,4 +372,4 @@ _CHECKS: Final[tuple[Callable[[ModelSpec], None], ...]] = (
     _check_retention,
 )  # fmt: skip
 # The same for a spec that somebody writes now; earlier releases accepted what these refuse.
-_NEW_CHECKS: Final[tuple[Callable[[ModelSpec], None], ...]] = (_check_rows_of_a_window,)
+_NEW_CHECKS: Final[tuple[Callable[[ModelSpec], None], ...]] = (_check_rows_of_a_window, _check_part)

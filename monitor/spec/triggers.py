@@ -129,4 +129,4 @@ class AllowedHours(SpecPart):
         return next_open(hours_of(self.hours), days, zone_of(self.timezone), at)
 
 
-Trigger = Literal["drift", "kpi", "fairness"] | KpiBreach | NewOutcomes | NewClasses | Cron
+Trigger = Literal["drift", "kpi", "fairness", "whole"] | KpiBreach | NewOutcomes | NewClasses | Cron

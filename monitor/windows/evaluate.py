@@ -1,13 +1,17 @@
 """Evaluate a model: complete its reference, close windows that are due, and correct or refresh closed ones."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from uuid import UUID
 
+from sqlalchemy.orm import Session
+
 from core import queue
+from core.errors import AppError
 from core.jobs import ConsiderJob, EvaluateJob
+from monitor import store
 from monitor.reference import automatic, block_profiles, collect, origin, profile_job
-from monitor.service import CurrentSpec
+from monitor.service import CurrentSpec, spec_of
 from monitor.site import Site
 from monitor.spec.monitors import RowWindow
 from monitor.tables import ReferenceRow
@@ -90,8 +94,24 @@ def _request_rest(site: Site, model_name: str) -> None:
 
 
 def _consider_retraining(site: Site, current: CurrentSpec, touched: Sequence[UUID]) -> None:
-    if touched and current.spec.retrain is not None:
-        with site.database.write() as db:
-            key = f"consider:{current.model.name}"
-            payload = ConsiderJob(model=current.model.name, cause="window", window_id=touched[-1])
+    """Ask for a consideration of the model's policy, and of those of its parts, if it is a model of models."""
+    if not touched:
+        return
+    with site.database.write() as db:
+        named = [current.model.name] if current.spec.retrain is not None else []
+        for name in [*named, *(_parts(site, db, current) if current.spec.with_role("agent") else ())]:
+            payload = ConsiderJob(model=name, cause="window", window_id=touched[-1])
+            key = f"consider:{name}"
             queue.enqueue(db, payload, now=site.clock.now(), dedupe_key=key, lock_key=key)
+
+
+def _parts(site: Site, db: Session, current: CurrentSpec) -> Iterator[str]:
+    """The parts of a model of models whose policies look at it."""
+    for row in store.every_revision(db):
+        try:
+            spec = spec_of(site, db, row.id, row.revision)
+        except (AppError, ValueError):  # stored by an earlier release; the scheduler tells it
+            continue
+        whole = spec.part_of is not None and spec.part_of.model == current.model.name
+        if whole and spec.retrain is not None and "whole" in spec.retrain.when:
+            yield row.name

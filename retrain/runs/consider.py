@@ -19,6 +19,7 @@ from monitor.site import Site
 from monitor.spec.duration import duration
 from monitor.spec.model import ModelSpec
 from monitor.spec.retraining import Retrain
+from monitor.store import model as model_named
 from monitor.tables import Measurement, Model, Window
 from monitor.windows.limits import not_judged
 from retrain import store
@@ -34,7 +35,7 @@ from retrain.runs.resources import lacking
 from retrain.store import JudgedWindows
 from retrain.tables import Run, TriggerDecision
 from retrain.triggers import decide
-from retrain.triggers.base import Labelled, ManualStart, TriggerInputs, TriggerReading, WindowReading
+from retrain.triggers.base import Labelled, ManualStart, TriggerInputs, TriggerReading, WholeReading, WindowReading
 from retrain.triggers.decision import PolicyDecision
 from retrain.triggers.new_classes import asked
 
@@ -129,6 +130,7 @@ def gather(
         labelled=labelled(site, db, model, judged.alarm_from_seq),
         schedules=schedules(db, model.id, current.revision, current.spec),
         new_classes=new_classes(site, db, current),
+        whole=_whole(db, current.spec),
         held=held(db, model.id),
         last_run_at=min(newest.created_at, now) if newest else None,  # the clock may have been set back
         open_run=str(unfinished.id) if unfinished else None,
@@ -200,6 +202,23 @@ def _reading(window: Window, row: Measurement) -> TriggerReading:
         str(row.id), row.metric, row.value, row.limit, row.alarm, row.n, of, not_judged(row.details), row.low, row.high,
         estimated, about,
     )  # fmt: skip
+
+
+def _whole(db: Session, spec: ModelSpec) -> WholeReading | None:
+    """The alarms of the whole that a part belongs to; None for a model that is no part or does not ask."""
+    part = spec.part_of
+    if part is None or spec.retrain is None or "whole" not in spec.retrain.when:
+        return None
+    try:
+        whole = model_named(db, part.model)
+    except AppError:
+        return WholeReading(part.model, part.agent, reason=f"the whole, {part.model}, is no model here; declare it")
+    alarms = tuple(
+        (_reading(w, m), tuple((m.details.get("agents") or {}).get("degraded", ())))
+        for w, m in store.judged(db, whole.id).readings
+        if m.monitor == "kpi" and m.alarm and not m.segment
+    )
+    return WholeReading(part.model, part.agent, alarms)
 
 
 def _closed(policy: Retrain, now: datetime) -> str | None:

@@ -3,15 +3,15 @@
 from typing import Final
 
 from monitor.spec.retraining import Retrain
-from retrain.triggers import drift, fairness, kpi, manual, new_classes, outcomes, schedule
+from retrain.triggers import drift, fairness, kpi, manual, new_classes, outcomes, schedule, whole
 from retrain.triggers.base import Trigger, TriggerInputs
 from retrain.triggers.decision import PolicyDecision, combine
 
 TRIGGERS: Final[dict[str, Trigger]] = {
     t.name: t
     for t in (
-        drift.TRIGGER, kpi.TRIGGER, fairness.TRIGGER, outcomes.TRIGGER, new_classes.TRIGGER, schedule.TRIGGER,
-        manual.TRIGGER,
+        drift.TRIGGER, kpi.TRIGGER, fairness.TRIGGER, whole.TRIGGER, outcomes.TRIGGER, new_classes.TRIGGER,
+        schedule.TRIGGER, manual.TRIGGER,
     )
 }  # fmt: skip
 

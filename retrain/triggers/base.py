@@ -71,6 +71,22 @@ class NewClassesReading:
 
 
 @dataclass(frozen=True, slots=True)
+class WholeReading:
+    """The model of models that a part belongs to.
+
+    Attributes:
+        agent: which of its agents the part is.
+        alarms: its KPIs past their limits, each with the agents that got worse.
+        reason: why nothing can be said.
+    """
+
+    model: str
+    agent: str
+    alarms: tuple[tuple[TriggerReading, tuple[str, ...]], ...] = ()
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ScheduleReading:
     """A cron expression of the policy."""
 
@@ -103,6 +119,7 @@ class TriggerInputs:
     labelled: Labelled = Labelled(0)
     schedules: tuple[ScheduleReading, ...] = ()
     new_classes: NewClassesReading | None = None
+    whole: WholeReading | None = None
     held: Mapping[str, Mapping[str, Held]] = field(default_factory=dict)  # by trigger and condition
     last_run_at: datetime | None = None
     open_run: str | None = None

@@ -24,14 +24,14 @@ def past_limit(name: str, readings: tuple[TriggerReading, ...]) -> TriggerFindin
     conditions = _conditions(limited)
     if alarms:
         evidence = tuple(r.id for r in alarms)
-        return TriggerFinding(name, True, "; ".join(map(_words, alarms)), evidence, conditions)
+        return TriggerFinding(name, True, "; ".join(map(words, alarms)), evidence, conditions)
     if not limited:
         return TriggerFinding(name, False, f"no {name} with a limit has been measured against the present baseline")
     evidence = tuple(r.id for r in limited)
     if waiting := [r for r in limited if r.not_judged is not None]:
-        why = "; ".join(f"{_words(r)}, not judged: {r.not_judged}" for r in waiting)
+        why = "; ".join(f"{words(r)}, not judged: {r.not_judged}" for r in waiting)
         return TriggerFinding(name, False, why, evidence, conditions)
-    return TriggerFinding(name, False, "within limits: " + "; ".join(map(_words, limited)), evidence, conditions)
+    return TriggerFinding(name, False, "within limits: " + "; ".join(map(words, limited)), evidence, conditions)
 
 
 def _conditions(limited: list[TriggerReading]) -> tuple[Condition, ...]:
@@ -45,11 +45,11 @@ def _conditions(limited: list[TriggerReading]) -> tuple[Condition, ...]:
         sizes = [abs(r.value - r.limit) for r in on if r.value is not None and r.limit is not None]
         unjudged = all(r.not_judged is not None for r in group)
         state: Literal["on", "off", "unknown"] = "on" if on else "unknown" if unjudged else "off"
-        found.append(Condition(key, state, max(sizes, default=None), "; ".join(map(_words, on))))
+        found.append(Condition(key, state, max(sizes, default=None), "; ".join(map(words, on))))
     return tuple(found)
 
 
-def _words(reading: TriggerReading) -> str:
+def words(reading: TriggerReading) -> str:
     value = "undefined" if reading.value is None else f"{reading.value:.4g}"
     of = f" of {reading.of}" if reading.of else ""
     verb = "is estimated at" if reading.estimated else "is"

@@ -168,10 +168,11 @@ def model_id(db: Session) -> UUID:
     return model_named(db, NAME).id
 
 
-def baseline_ends(site: Site, at: int) -> UUID:
-    """Say that the reference was collected up to an event; returns the baseline's id."""
+def baseline_ends(site: Site, at: int, name: str | None = None) -> UUID:
+    """Say that the reference of a model was collected up to an event; returns the baseline's id."""
     with site.database.write() as db:
-        row = db.scalars(select(ReferenceRow).order_by(ReferenceRow.created_at.desc())).first()
+        of = ReferenceRow.model_id == model_named(db, name or NAME).id
+        row = db.scalars(select(ReferenceRow).where(of).order_by(ReferenceRow.created_at.desc())).first()
         assert row is not None
         row.state, row.to_seq = "ready", at
         return row.id

@@ -20,6 +20,7 @@ from retrain.triggers.base import (
     ScheduleReading,
     TriggerInputs,
     TriggerReading,
+    WholeReading,
     WindowReading,
 )
 from retrain.triggers.new_classes import chance, expected_share
@@ -48,6 +49,7 @@ EVERYTHING = policy(
     "drift",
     "kpi",
     "fairness",
+    "whole",
     NewOutcomes(new_outcomes=1000),
     NewClasses(new_classes=NewRows()),
     Cron(cron="0 3 * * 0"),
@@ -74,6 +76,9 @@ FIRES = [
     ("new_classes", inputs(new_classes=replace(TEACH, expected=None, reason="no outcome has arrived")), False),
     ("new_classes", inputs(windows=(replace(ALARM, novel=("text",)),)), True),
     ("new_classes", inputs(windows=(ALARM,)), False),
+    ("whole", inputs(whole=WholeReading("desk", "billing", ((LOW, ("billing",)),))), True),
+    ("whole", inputs(whole=WholeReading("desk", "billing", ((LOW, ("delivery",)),))), False),
+    ("whole", inputs(), False),
     ("manual", inputs(manual=ManualStart("ann", "new intents")), True),
     ("manual", inputs(), False),
 ]
