@@ -42,7 +42,7 @@ def spec(base: Path, agent: str | None, **retrain: Any) -> dict[str, Any]:
         "intent_true": {"role": "outcome", "type": "category"},
     }  # fmt: skip
     traces = {"service": "desk", "where": where, "columns": {"text": "app.text", "intent": "app.intent"}}
-    changes = {"model": f"desk-{agent}" if agent else "desk", "columns": columns, "traces": traces}
+    changes: dict[str, Any] = {"model": f"desk-{agent}" if agent else "desk", "columns": columns, "traces": traces}
     if agent is None:
         changes["columns"] = columns | {"agent": {"role": "agent", "type": "category"}}
         changes["retrain"] = None
