@@ -87,7 +87,7 @@ def _limit(timeout: str | None) -> timedelta | None:
 
 
 def ended(
-    read: Callable[[], dict[str, Any]], limit: timedelta | None, *, quiet: bool
+    read: Callable[[], dict[str, Any]], limit: timedelta | None, *, quiet: bool, poll_s: float = POLL_S
 ) -> tuple[Outcome, dict[str, Any]]:
     """What becomes of a run, and the run. While the service restarts, waiting goes on."""
     begun = answered = time.monotonic()
@@ -106,9 +106,9 @@ def ended(
         if not quiet and state and state != shown:
             errors.print(f"run {run['id']}: {state}", markup=False, soft_wrap=True)
             shown = state
-        if limit is not None and time.monotonic() - begun + POLL_S > limit.total_seconds():
+        if limit is not None and time.monotonic() - begun + poll_s > limit.total_seconds():
             return "timeout", run
-        time.sleep(POLL_S)
+        time.sleep(poll_s)
 
 
 def _sentence(model: str, outcome: Outcome, decision: Mapping[str, Any], run: Mapping[str, Any] | None) -> str:

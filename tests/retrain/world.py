@@ -178,10 +178,12 @@ def baseline_ends(site: Site, at: int, name: str | None = None) -> UUID:
         return row.id
 
 
-def window(site: Site, baseline: UUID, number: int, verdict: str, *, low_kpi: bool = False) -> UUID:
+def window(
+    site: Site, baseline: UUID, number: int, verdict: str, *, low_kpi: bool = False, name: str | None = None
+) -> UUID:
     """Record the verdict about window `number` of 100 events after the first 200."""
     with site.database.write() as db:
-        model = model_named(db, NAME)
+        model = model_named(db, name or NAME)
         first = 200 + 100 * number
         columns = [{"column": "text", "alarmed": True}] if verdict == "alarm" and not low_kpi else []
         times = START + timedelta(minutes=first), START + timedelta(minutes=first + 99)

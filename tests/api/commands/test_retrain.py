@@ -21,11 +21,6 @@ from tests.service import Service, assay
 LONG = timedelta(hours=1)
 
 
-@pytest.fixture(autouse=True)
-def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retrain, "POLL_S", 0.0)
-
-
 def answering(*answers: dict[str, Any] | ServiceError) -> Callable[[], dict[str, Any]]:
     given = iter(answers)
 
@@ -44,20 +39,20 @@ def state(name: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("end", ENDS)
 def test_waiting_ends_where_the_run_ends_or_needs_a_person(end: str) -> None:
-    outcome, run = ended(answering(state("queued"), state("training"), state(end)), LONG, quiet=True)
+    outcome, run = ended(answering(state("queued"), state("training"), state(end)), LONG, quiet=True, poll_s=0.0)
     assert (outcome, run["state"]) == (ENDS[end], end)
 
 
 def test_waiting_goes_on_while_the_service_restarts_and_ends_where_it_refuses() -> None:
     away, busy = ServiceError("no service answers"), ServiceError("busy", status=503)
-    outcome, _ = ended(answering(state("training"), away, busy, state("promoted")), LONG, quiet=True)
+    outcome, _ = ended(answering(state("training"), away, busy, state("promoted")), LONG, quiet=True, poll_s=0.0)
     assert outcome == "promoted"
     with pytest.raises(ServiceError, match="404"):
-        ended(answering(ServiceError("404 run_not_found", status=404)), LONG, quiet=True)
+        ended(answering(ServiceError("404 run_not_found", status=404)), LONG, quiet=True, poll_s=0.0)
 
 
 def test_a_run_that_lasts_longer_than_one_waits_goes_on() -> None:
-    outcome, run = ended(answering(*[state("training")] * 5), timedelta(microseconds=1), quiet=True)
+    outcome, run = ended(answering(*[state("training")] * 5), timedelta(microseconds=1), quiet=True, poll_s=0.0)
     assert (outcome, run["state"]) == ("timeout", "training")
 
 

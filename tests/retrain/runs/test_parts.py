@@ -95,13 +95,10 @@ def consider(site: Site) -> dict[str, TriggerDecision]:
     return found
 
 
-def test_drift_of_one_part_starts_its_run_alone_with_its_rows_alone(
-    desk: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_drift_of_one_part_starts_its_run_alone_with_its_rows_alone(desk: Site) -> None:
     assert [desk.events.extent(name).rows for name in ("desk", "desk-billing", "desk-delivery")] == [240, 120, 120]
-    monkeypatch.setattr(world, "NAME", "desk-billing")
     baseline = world.baseline_ends(desk, 0, "desk-billing")
-    world.window(desk, baseline, -2, "alarm")
+    world.window(desk, baseline, -2, "alarm", name="desk-billing")
     found = consider(desk)
     assert (found["billing"].fired, found["delivery"].fired) == (True, False)
     with desk.database.read() as db:
