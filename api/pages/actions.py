@@ -10,6 +10,7 @@ from fastapi.responses import RedirectResponse
 from api.http.auth import requires
 from api.http.deps import Db, SiteDep
 from api.pages.render import Form, PageRoute
+from api.routes.versions import rolled_back
 from core.clock import days_period, from_now
 from core.errors import InvalidError
 from governance.access.roles import Caller, Permission
@@ -19,12 +20,14 @@ from monitor.alerts.acknowledge import acknowledge_alert, resolve_alert
 from monitor.spec.duration import duration
 from monitor.tables import Model
 from reports import service as reports
+from retrain.runs.again import promote_again
 from retrain.runs.approve import approve_run, reject_run
 from retrain.runs.consider import start_manual
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 AlertWorker = Annotated[Caller, requires(Permission.ALERT_WRITE)]
 Approver = Annotated[Caller, requires(Permission.RUN_APPROVE)]
+Mover = Annotated[Caller, requires(Permission.VERSION_MOVE)]
 
 
 def _reason(form: dict[str, str]) -> str:
@@ -104,6 +107,18 @@ def start_run(
 ) -> RedirectResponse:
     start_manual(site, db, name, caller.name, _reason(form))
     return RedirectResponse(f"/models/{name}#decisions", 303)
+
+
+@router.post("/models/{name}/versions/{version}/promote")
+def promote_version(caller: Mover, name: str, version: str, site: SiteDep, db: Db, form: Form) -> RedirectResponse:
+    run = promote_again(site, db, name, version, caller, _reason(form))
+    return RedirectResponse(f"/runs/{run.id}", 303)
+
+
+@router.post("/models/{name}/rollback")
+def roll_back_champion(caller: Mover, name: str, site: SiteDep, form: Form) -> RedirectResponse:
+    rolled_back(site, name, caller, _reason(form), only=None)
+    return RedirectResponse(f"/models/{name}#versions", 303)
 
 
 @router.post("/models/{name}/reports")

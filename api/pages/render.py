@@ -38,6 +38,7 @@ SHAPES: Final = {
     "ok": "●", "alarm": "▲", "unknown": "×", "open": "▲", "acknowledged": "◐", "resolved": "●", "pass": "●",
     "fail": "▲", "critical": "▲", "warning": "△", "info": "○",
     "promoted": "●", "rejected": "▲", "failed": "▲", "champion": "●", "ready": "●", "queued": "○", "retired": "○",
+    "candidate": "○", "challenger": "○", "shadow": "○", "canary": "○",
 }  # fmt: skip
 CLASSES: Final = {"▲": "alarm", "△": "alarm", "●": "ok"}
 

@@ -89,6 +89,7 @@ def apply(
     """
     from monitor import service
     from retrain.registry.versions import ensure_base_version
+    from retrain.runs.approve import rules_changed
 
     if dry_run:
         previewed = service.preview_spec(site, db, spec, caller.name)
@@ -99,6 +100,7 @@ def apply(
     applied = service.apply_spec(site, db, spec, caller.name)
     if spec.retrain is not None:
         ensure_base_version(site, db, store.model(db, model), spec, caller.name)
+        rules_changed(site, db, store.model(db, model), caller.name)
     response.status_code = 201 if applied.outcome == "created" else 200
     return AppliedOut(
         model=model, revision=applied.revision, outcome=applied.outcome, digest=spec.digest,

@@ -48,7 +48,7 @@ def run_line(r: Run, gates: Sequence[GateRow], datasets: Mapping[UUID, Dataset],
         ),
         approvals=tuple(
             doc.ApprovalLine(
-                actor=str(a.get("actor")),
+                actor=f"{a['owner']} (key {a['actor']})" if a.get("owner") else str(a.get("actor")),
                 at=str(a.get("at")),
                 reason=str(a.get("reason") or ""),
                 entry=citations.find("run.approved", r.id),

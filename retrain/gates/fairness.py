@@ -88,6 +88,9 @@ def _judge_one(check: FairnessCheck, rows: ComparedScores) -> tuple[Verdict, str
     name = f"{check.metric} by {check.by}"
     if check.metric not in FAIRNESS:
         return "unknown", f"{name}: no such metric; choose from {', '.join(FAIRNESS)}", {"metric": check.metric}
+    if check.by not in rows.groups:
+        words = f"{name}: the held-out rows have no {check.by}; it was declared after they were chosen, start a new run"
+        return "unknown", words, {"metric": check.metric, "by": check.by}
     metric = FAIRNESS[check.metric]
     champion, challenger = (
         metric.compute(_frame(rows, predictions, check.by), check.by, min_group=check.min_group)

@@ -81,12 +81,26 @@ def promote_or_judge_again(site: Site, db: Session, run: Run, actor: str, reason
     except EnvelopeError as error:
         wait(site, db, run, error.checks)
     except RulesChangedError:
-        model = db.get_one(Model, run.model_id)
-        run.state = "evaluating"
-        record_run(site, db, run, "run.judged_again", actor, {"rules": standing_of(db, run).rules.document()})
-        queue.enqueue(
-            db, RunJob(run_id=run.id), now=site.clock.now(), dedupe_key=f"run:{run.id}", lock_key=f"train:{model.name}"
-        )
+        _judge_again(site, db, run, actor)
+
+
+def rules_changed(site: Site, db: Session, model: Model, actor: str) -> None:
+    """Have the gates of a run that waits for approval judged under the spec just applied, before people decide."""
+    run = store.open_run(db, model.id)
+    if run is None or run.state != "awaiting_approval" or run.outside:
+        return
+    found = standing_of(db, run)
+    if found.stale and not found.rules.blocked():
+        _judge_again(site, db, run, actor)
+
+
+def _judge_again(site: Site, db: Session, run: Run, actor: str) -> None:
+    model = db.get_one(Model, run.model_id)
+    run.state = "evaluating"
+    record_run(site, db, run, "run.judged_again", actor, {"rules": standing_of(db, run).rules.document()})
+    queue.enqueue(
+        db, RunJob(run_id=run.id), now=site.clock.now(), dedupe_key=f"run:{run.id}", lock_key=f"train:{model.name}"
+    )
 
 
 def reject_run(site: Site, db: Session, run_id: UUID, caller: Caller, reason: str) -> Run:

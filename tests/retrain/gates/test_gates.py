@@ -72,6 +72,12 @@ TABLE = [
     ("forgetting", inputs(old=compared(9, 10, rows=29)), "unknown", "register a dataset"),
     ("fairness", inputs(), "pass", "no fairness rule declared"),
     ("fairness", inputs(new=by_group(EVEN, EVEN), fairness=LIMITED), "pass", "limit 0.1"),
+    (
+        "fairness",
+        inputs(new=by_group(EVEN, EVEN), fairness=(FairnessRule(metric=PARITY, by=("city",), max=0.1),)),
+        "unknown",
+        "have no city",
+    ),
     ("fairness", inputs(new=by_group(EVEN, UNEVEN), fairness=LIMITED), "fail", "limit 0.1"),
     ("fairness", inputs(new=by_group(UNEVEN, UNEVEN), fairness=LIMITED), "fail", "limit 0.1"),
     ("fairness", inputs(new=by_group(EVEN, UNEVEN), fairness=FREE), "fail", "champion 0.0000"),

@@ -148,6 +148,9 @@ def test_a_rollback_in_one_call_lists_what_the_bad_version_answered(
         ids += [item["event_id"] for item in page["items"]]
         cursor = page["next"]
     assert ids == frame["event_id"].to_list()
+    page = http.send("GET", f"/models/{world.NAME}").text
+    assert "Promote v2 again" in page
+    assert "Roll back v1" not in page
     again = http.post(f"{MODEL}/rollback")
     assert (again.status_code, again.json()["code"]) == (409, "no_earlier_version")
 
@@ -205,6 +208,37 @@ def test_stages_beside_the_champion_are_seen_by_serving(
     assert http.post(f"/api/v1/runs/{run_id}/approve", "bob").status_code == 200
     assert http.send("GET", f"{MODEL}/champion").json()["version"] == "v2"
     assert http.send("GET", f"{MODEL}/versions", params={"stage": "shadow"}).json()["items"] == []
+
+
+def test_a_canary_has_its_share_and_the_champion_stays(
+    site: Site, base: Path, adapter: Path, clock: ManualClock
+) -> None:
+    http = Http(site)
+    run_id = promoted(site, base, adapter, clock, approval="one")
+    with site.database.write() as db:  # as a promotion to canary asks for it
+        run = store.run(db, run_id)
+        run.to_stage, run.traffic_share = "canary", 0.05
+    assert http.post(f"/api/v1/runs/{run_id}/approve", "bob").json()["state"] == "promoted"
+    assert http.send("GET", f"{MODEL}/champion").json()["version"] == "v1"
+    canary = http.send("GET", f"{MODEL}/versions", params={"stage": "canary"}).json()["items"]
+    assert [(v["version"], v["traffic_share"]) for v in canary] == [("v2", 0.05)]
+    assert "5.0 % of requests" in http.send("GET", f"/models/{world.NAME}").text
+    asked = http.post(f"{MODEL}/versions/v2/promote").json()
+    assert (asked["candidate_version"], asked["to_stage"]) == ("v2", "champion")
+
+
+def test_the_spec_that_changes_the_rules_has_a_waiting_run_judged_again(
+    site: Site, base: Path, adapter: Path, clock: ManualClock
+) -> None:
+    http = Http(site)
+    run_id = promoted(site, base, adapter, clock, approval="one")
+    same = world.spec(base, approval="two").document
+    assert http.send("PUT", MODEL, json=same).json()["outcome"] == "changed"
+    assert world.read(site, run_id).state == "awaiting_approval"  # the gates rest on nothing that changed
+    floor = world.spec(base, approval="two", envelope={"max_gpu_hours": 0.1, "kpi_floor": {"accuracy": 0.9}}).document
+    assert http.send("PUT", MODEL, json=floor).json()["outcome"] == "changed"
+    assert world.read(site, run_id).state == "evaluating"
+    assert http.post(f"/api/v1/runs/{run_id}/approve", "bob").json()["code"] == "run_state"
 
 
 def test_a_run_says_who_approved_and_what_is_missing(site: Site, base: Path, adapter: Path, clock: ManualClock) -> None:
