@@ -104,6 +104,13 @@ class ChampionMovedError(ConflictError):
         )
 
 
+class NotChampionError(ConflictError):
+    code = "not_champion"
+
+    def __init__(self, champion: str, wanted: str) -> None:
+        super().__init__(f"the champion is {champion}, not {wanted}; nothing was rolled back", champion=champion)
+
+
 class VersionStageError(ConflictError):
     code = "version_stage"
 

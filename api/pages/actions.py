@@ -10,7 +10,6 @@ from fastapi.responses import RedirectResponse
 from api.http.auth import requires
 from api.http.deps import Db, SiteDep
 from api.pages.render import Form, PageRoute
-from api.routes.versions import rolled_back
 from core.clock import days_period, from_now
 from core.errors import InvalidError
 from governance.access.roles import Caller, Permission
@@ -23,6 +22,7 @@ from reports import service as reports
 from retrain.runs.again import promote_again
 from retrain.runs.approve import approve_run, reject_run
 from retrain.runs.consider import start_manual
+from retrain.runs.promote import roll_back_listed
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 AlertWorker = Annotated[Caller, requires(Permission.ALERT_WRITE)]
@@ -117,7 +117,7 @@ def promote_version(caller: Mover, name: str, version: str, site: SiteDep, db: D
 
 @router.post("/models/{name}/rollback")
 def roll_back_champion(caller: Mover, name: str, site: SiteDep, form: Form) -> RedirectResponse:
-    rolled_back(site, name, caller, _reason(form), only=None)
+    roll_back_listed(site, name, caller, _reason(form))
     return RedirectResponse(f"/models/{name}#versions", 303)
 
 

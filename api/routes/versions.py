@@ -10,7 +10,7 @@ from pydantic import Field
 from api.http.auth import requires
 from api.http.deps import Db, In, Out, Page, ReadDb, SiteDep
 from core.canonical import canonical, digest
-from core.errors import ConflictError, NotFoundError
+from core.errors import NotFoundError
 from governance.access.roles import Caller, Permission
 from monitor import store as monitored
 from monitor.site import Site
@@ -95,10 +95,6 @@ class StartedRunOut(Out):
     traffic_share: float | None
     champion_version: str
     candidate_version: str | None
-
-
-class NotChampionError(ConflictError):
-    code = "not_champion"
 
 
 @router.get("/champion", responses={304: {}})
@@ -219,24 +215,9 @@ def roll_back_model(caller: Mover, model: str, body: ReasonIn, site: SiteDep) ->
 
 
 def rolled_back(site: Site, model: str, caller: Caller, reason: str, *, only: str | None) -> RolledBackOut:
-    """Count first, for reading events takes longer than a transaction may.
+    from retrain.runs.promote import roll_back_listed
 
-    Args:
-        only: the version that must be champion, if it matters.
-    """
-    from retrain.registry.champion import champion_of
-    from retrain.registry.predictions import predictions_of
-    from retrain.registry.promotion import roll_back
-
-    with site.database.read() as db:
-        present = champion_of(site, db, model)
-    if only is not None and present.version != only:
-        raise NotChampionError(
-            f"the champion is {present.version}, not {only}; nothing was rolled back", champion=present.version
-        )
-    made = predictions_of(site, model, present.version, present.promoted_at, site.clock.now())
-    with site.database.write() as db:
-        restored = VersionOut.of(roll_back(site, db, model, caller.name, reason, made))
+    restored, made = roll_back_listed(site, model, caller, reason, only=only)
     export = f"/api/v1/models/{model}/versions/{made.version}/predictions"
     listed = PredictionsOut.model_validate({"export": export, **{n: getattr(made, n) for n in made.__slots__}})
-    return RolledBackOut.model_validate({**restored.model_dump(), "rolled_back": listed})
+    return RolledBackOut.model_validate({**VersionOut.of(restored).model_dump(), "rolled_back": listed})

@@ -1,4 +1,4 @@
-"""What people do with versions: promote by hand, and set a version beside the champion."""
+"""What people do with versions: promote by hand, roll back, and set a version beside the champion."""
 
 from uuid import UUID
 
@@ -10,7 +10,10 @@ from monitor.site import Site
 from monitor.store import model as model_named
 from monitor.tables import Model
 from retrain import store
-from retrain.errors import RunStateError, VersionStageError
+from retrain.errors import NotChampionError, RunStateError, VersionStageError
+from retrain.registry.champion import champion_of
+from retrain.registry.predictions import Predictions, predictions_of
+from retrain.registry.promotion import roll_back
 from retrain.registry.stages import place
 from retrain.registry.standing import signer, signer_line
 from retrain.runs.again import promote_again
@@ -40,6 +43,31 @@ def promote_by_hand(site: Site, db: Session, run_id: UUID, caller: Caller, reaso
     if found is None:
         raise IntegrityFailureError(f"run {run_id} has no version {run.candidate_version}")
     return found
+
+
+def roll_back_listed(
+    site: Site, model_name: str, caller: Caller, reason: str, *, only: str | None = None
+) -> tuple[ModelVersion, Predictions]:
+    """Roll back, and count what the version that leaves has answered.
+
+    It is counted first, in no transaction, because reading events may take longer than one should.
+
+    Args:
+        only: the version that must be champion, if it matters.
+
+    Raises:
+        NotChampionError: another version is champion.
+        What `roll_back` raises.
+    """
+    with site.database.read() as db:
+        present = champion_of(site, db, model_name)
+    if only is not None and present.version != only:
+        raise NotChampionError(present.version, only)
+    made = predictions_of(site, model_name, present.version, present.promoted_at, site.clock.now())
+    with site.database.write() as db:
+        if (found := champion_of(site, db, model_name).version) != present.version:
+            raise NotChampionError(found, present.version)
+        return roll_back(site, db, model_name, caller.name, reason, made), made
 
 
 def set_stage(
