@@ -7,6 +7,7 @@ from typing import Any, Final
 import polars as pl
 
 from retrain.curate.dedupe import KEY, dedupe, with_key
+from retrain.curate.focus import REHEARSED, Focus
 from retrain.curate.rehearse import rehearsal_rows
 from retrain.curate.select import Drops, Shape
 from retrain.curate.split import HELD_OUT_SHARE, MIN_CLASS_ROWS, by_time, classes, held_old, without_leakage
@@ -26,6 +27,7 @@ class Material:
     train: Sequence[pl.DataFrame] = ()  # registered datasets of role train
     holdout: Sequence[pl.DataFrame] = ()  # registered datasets of role holdout
     taught: frozenset[str] = frozenset()  # keys of the texts the champion was trained on
+    focus: Focus | None = None  # the rows that the run is about, where it was started for new classes alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,13 @@ def curate(material: Material, shape: Shape, plan: Plan, known: tuple[str, ...])
             "wait for outcomes",
             rows=new.rows.height,
         )
-    early, held = by_time(new.rows)
+    if material.focus is None:
+        early, held = by_time(new.rows)
+        about = "first part of the new rows in time"
+    else:
+        early, held, others = material.focus.split(new.rows, plan.recipe.seed)
+        train_drops.add("not among the new classes that the run is for", others)
+        about = f"first part in time of {material.focus.words}"
     old = dedupe(with_key(material.old))
     train_drops.add("repeats a later text", old.repeats)
     holdout, old_rest = old_holdout(material, old.rows, hold_drops)
@@ -71,6 +79,8 @@ def curate(material: Material, shape: Shape, plan: Plan, known: tuple[str, ...])
     train_drops.add("above envelope.max_rows, oldest first", fresh.train.height - fresh_rows.height)
     pool = _pool(material, old_rest, new.rows, (held, holdout), train_drops)
     size = min(plan.rehearsal.size(pool.height), plan.envelope.max_rows - fresh_rows.height)
+    if material.focus is not None:
+        size = min(size, REHEARSED * fresh_rows.height)
     again = rehearsal_rows(pool, size, plan.recipe.seed)
     train_drops.add("not sampled for rehearsal", pool.height - again.height)
     train = pl.concat([again, fresh_rows], how="vertical")
@@ -79,6 +89,7 @@ def curate(material: Material, shape: Shape, plan: Plan, known: tuple[str, ...])
     facts: dict[str, Any] = {
         "new_rows": fresh_rows.height, "replay_rows": again.height, "conflicting_texts": new.conflicts + old.conflicts,
         "held_out_share": HELD_OUT_SHARE, "seed": plan.recipe.seed,
+        **({"focus": material.focus.record} if material.focus else {}),
     }  # fmt: skip
     if not shape.completion:
         found = classes(train, held, known)
@@ -90,7 +101,7 @@ def curate(material: Material, shape: Shape, plan: Plan, known: tuple[str, ...])
     if train.height == 0:
         raise TooFewRowsError("no row is left to train on; register a dataset or wait for outcomes", rows=0)
     return Curated(
-        Split(train, train_drops, ("first part of the new rows in time", "rehearsal: older rows, stratified by label")),
+        Split(train, train_drops, (about, "rehearsal: older rows, stratified by label")),
         Split(held, eval_drops, (f"last {HELD_OUT_SHARE:.0%} of the new rows in time",)),
         Split(holdout, hold_drops, (_hold_filter(material),)),
         labels,

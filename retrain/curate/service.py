@@ -21,6 +21,7 @@ from retrain.curate import provenance
 from retrain.curate.again import judged_again
 from retrain.curate.curation import Curated, Material, Split, curate
 from retrain.curate.dedupe import normalised
+from retrain.curate.focus import Focus
 from retrain.curate.provenance import Tables
 from retrain.curate.select import EVENTS, PROTECTED, Drops, Shape, rows_of_dataset, rows_of_events
 from retrain.envelope import Plan
@@ -60,6 +61,7 @@ def prepare(site: Site, run_id: UUID) -> Prepared:
         registered = {role: list(store.registered_datasets(db, model.id, role)) for role in ("train", "holdout")}
         again = store.candidate(db, run) if run.purpose == "promote" else None
         taught = _taught(db, champion, again)
+        focus = Focus.of(store.decision(db, run.decision_id).triggers)
     plan = Plan.of(spec)
     shape = Shape.of(spec, plan.recipe.task)
     drops = Drops()
@@ -90,6 +92,7 @@ def prepare(site: Site, run_id: UUID) -> Prepared:
             *(map(normalised, part["text"]) for part in sets["train"]),
             *(_keys(_read(site, d), shape) for d in taught),
         ),
+        focus=focus,
     )
     known = tuple(str(name) for name in champion.labels or ())
     if again is None:

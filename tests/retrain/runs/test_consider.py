@@ -10,7 +10,9 @@ import pytest
 from core.clock import ManualClock
 from core.jobs import ConsiderJob
 from monitor.site import Site
+from monitor.tables import Measurement
 from retrain import jobs, store
+from retrain.curate import service as curation
 from retrain.errors import DatasetError, NoPolicyError
 from retrain.registry.standing import starter_of
 from retrain.runs.consider import start_manual
@@ -97,6 +99,70 @@ def test_the_cooldown_holds_after_a_run_has_ended(site: Site, base: Path, clock:
     clock.move_to(clock.now() + timedelta(minutes=118))
     assert [b["name"] for b in consider(site).blocked_by] == ["cooldown"]
     clock.move_to(clock.now() + timedelta(minutes=2))
+    assert consider(site).fired
+
+
+@SQLITE_FIRST
+def test_new_classes_start_a_run_once_there_are_more_than_chance_gives_and_it_concentrates_on_them(
+    site: Site, base: Path, clock: ManualClock
+) -> None:
+    world.declare(site, world.spec(base, when=[{"new_classes": {"per": "1d", "rows": 30}}]))
+    late = quiet_then_new(site, clock)
+    world.baseline_ends(site, 200)
+    calm = consider(site)
+    assert "0 of 100 labelled rows of the last 1d are of classes that the champion does not know" in calm.reason
+    world.tell(site, late.head(29), clock)
+    assert "29 of 129 labelled rows" in consider(site).reason
+    world.tell(site, late, clock)
+    fired = consider(site)
+    assert fired.fired
+    assert "150 of 250 labelled rows of the last 1d are of classes that the champion does not know" in fired.reason
+    assert "were to be expected, p = " in fired.reason
+    [run] = runs(site)
+    prepared = curation.prepare(site, run.id)
+    assert prepared.curated.facts["focus"]["classes"] == sorted(tiny.NEW)
+    assert not consider(site).fired  # while the run is there
+
+
+@SQLITE_FIRST
+def test_a_kpi_that_is_estimated_beyond_its_limit_starts_a_run_before_outcomes_confirm_it(
+    site: Site, base: Path, clock: ManualClock
+) -> None:
+    world.declare(site, world.spec(base, when=[{"kpi": "estimated"}]))
+    world.send(site, world.traffic(400, tiny.OLD), clock)
+    window = world.window(site, world.baseline_ends(site, 200), 0, "alarm", low_kpi=True)
+    assert "no kpi with a limit" in consider(site).reason  # the realised one does not count
+    with site.database.write() as db:
+        db.add(
+            Measurement(
+                model_id=world.model_id(db), window_id=window, monitor="estimate", metric="accuracy",
+                segment="estimated", value=0.7, low=0.66, high=0.74, unit="share", limit=0.8, alarm=True, n=100,
+                details={}, from_ts=clock.now(), to_ts=clock.now(), computed_at=clock.now(),
+            )
+        )  # fmt: skip
+    fired = consider(site)
+    assert fired.fired
+    assert "accuracy of 100 rows is estimated at 0.7 (0.66-0.74), limit 0.8" in fired.reason
+
+
+@SQLITE_FIRST
+def test_a_rejected_run_is_not_started_again_for_the_same_alarm(site: Site, base: Path, clock: ManualClock) -> None:
+    world.declare(site, world.spec(base, cooldown="1h"))
+    world.send(site, world.traffic(400, tiny.OLD), clock)
+    baseline = world.baseline_ends(site, 200)
+    world.window(site, baseline, 0, "alarm")
+    assert consider(site).fired
+    with site.database.write() as db:
+        run = store.run(db, runs(site)[0].id, lock=True)
+        run.state, run.finished_at = "rejected", clock.now()
+    clock.move_to(clock.now() + timedelta(hours=1))
+    again = consider(site)
+    assert not again.fired
+    assert "a run was started for this on 2026-01-05 06:39 UTC, and it fires again once it has cleared" in again.reason
+    world.window(site, baseline, 1, "ok")
+    assert "no drift in the newest windows" in consider(site).reason
+    world.send(site, world.traffic(150, tiny.OLD, first=400), clock)
+    world.window(site, baseline, 2, "alarm")
     assert consider(site).fired
 
 
