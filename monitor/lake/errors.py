@@ -1,14 +1,14 @@
 """Errors of a Delta table that only its callers know how to handle, and the one that a full disk becomes."""
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 
-from core.errors import ConflictError
+from core.errors import ConflictError, IntegrityFailureError
 from monitor.errors import StoreFullError
 
 _DISK_FULL_ERRORS: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -25,6 +25,20 @@ class VersionGoneError(ConflictError):
     """The table has no such version."""
 
     code = "version_gone"
+
+
+class DataFileDamagedError(IntegrityFailureError):
+    """Data files that a version of the table names are gone or cannot be read."""
+
+    code = "data_file_damaged"
+
+    def __init__(self, table: Path, files: Sequence[str]) -> None:
+        named = ", ".join(files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
+        super().__init__(
+            f"{len(files)} data file{'s' if len(files) > 1 else ''} of the table {table.parent.name}/{table.name} "
+            f"cannot be read: {named}; restore from a backup, the rows in them are nowhere else",
+            files=list(files[:20]),
+        )
 
 
 @contextmanager

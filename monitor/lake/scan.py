@@ -8,6 +8,7 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from monitor.lake.datafile import PARTITION
+from monitor.lake.errors import DataFileDamagedError
 from monitor.lake.identity import RowIdentity, RowIds
 from monitor.lake.snapshot import DataFile, Snapshot
 
@@ -55,13 +56,18 @@ def row_ids(table: Path, snapshot: Snapshot, paths: Sequence[str], identity: Row
 
 
 def reread(
-    snapshot: Snapshot, rows_at: Callable[[Snapshot], pl.LazyFrame], newest: Callable[[], Snapshot]
+    table: Path,
+    snapshot: Snapshot,
+    rows_at: Callable[[Snapshot], pl.LazyFrame],
+    newest: Callable[[], Snapshot],
 ) -> pl.LazyFrame:
     """The rows of a version, even if its files are replaced and deleted before they are read.
 
-    A version has the same rows as any later version restricted to seq < the end of the former.
+    A version has the same rows as any later version restricted to seq < the end of the former. Collecting raises
+    DataFileDamagedError if a file cannot be read or is gone though the newest version names it.
 
     Args:
+        table: the folder of the table.
         snapshot: the version to read.
         rows_at: gives the wanted rows of a version.
         newest: gives the newest version, to read again from its files.
@@ -77,12 +83,28 @@ def reread(
             some = some.select(wanted if wanted is not None else list(columns))
             try:
                 frame = (some if count is None else some.head(count)).collect()
-            except FileNotFoundError:
+            except FileNotFoundError as error:
                 if not again:
-                    raise
+                    raise damaged(table, at) or error from error
+            except pl.exceptions.ComputeError as error:
+                raise damaged(table, at) or error from error
             else:
                 yield frame
                 return
             at = newest().before(snapshot.next_seq if snapshot.end is None else snapshot.end)
 
     return register_io_source(source, schema=columns)
+
+
+def damaged(table: Path, snapshot: Snapshot) -> DataFileDamagedError | None:
+    """The error that names the files of a version which are gone or cannot be read; None if all can be."""
+    found = [f.path for f in snapshot.files if not _readable(table / f.path)]
+    return DataFileDamagedError(table, found) if found else None
+
+
+def _readable(file: Path) -> bool:
+    try:
+        pl.scan_parquet(file, hive_partitioning=False, glob=False).select(pl.all().null_count()).collect()
+    except (OSError, pl.exceptions.PolarsError):
+        return False
+    return True

@@ -326,7 +326,7 @@ class LakeTable:
             ]
             return self.scan_files(at, files).filter(*(b for b in bounds if b is not None))
 
-        return scan.reread(snapshot, rows, self.snapshot)
+        return scan.reread(self.folder, snapshot, rows, self.snapshot)
 
     def scan_files(self, snapshot: Snapshot, files: Sequence[DataFile]) -> pl.LazyFrame:
         """All rows of some files of a version; reading raises FileNotFoundError if one was deleted meanwhile."""

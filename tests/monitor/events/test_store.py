@@ -16,6 +16,7 @@ import pytest
 from core.errors import InvalidError
 from monitor.errors import ColumnTypeChangedError, StoreFullError, TableDamagedError
 from monitor.events.store import EventStore
+from monitor.lake.errors import DataFileDamagedError
 from monitor.spec.model import ModelSpec
 from monitor.spec.parse import parse_spec
 from tests.service import environment
@@ -213,6 +214,16 @@ def test_a_flush_that_fails_leaves_nothing_behind_and_loses_nothing(
     store.settle("m")
     assert store.extent("m").events_version == 1
     assert store.events("m")["seq"].to_list() == list(range(6))
+
+
+@pytest.mark.parametrize("damage", [lambda file: file.write_bytes(file.read_bytes()[:60]), Path.unlink])
+def test_a_damaged_data_file_is_named(store: EventStore, tmp_path: Path, damage: Any) -> None:
+    store.append_events(SPEC, frame(0, 3), now=NOW)
+    store.settle("m")
+    [file] = (tmp_path / "lake/m/events").glob("date=*/*.parquet")
+    damage(file)
+    with pytest.raises(DataFileDamagedError, match=f"m/events cannot be read: .*{file.name}; restore"):
+        opened(tmp_path).events("m")
 
 
 @pytest.mark.parametrize("half", [b'{"commitInfo": {"timest', b"\x00" * 200])
