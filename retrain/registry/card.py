@@ -4,7 +4,7 @@ Every value is one that was recorded. What was not recorded is null, with the re
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -20,7 +20,7 @@ from retrain.registry.layout import CONFIG, VLLM_SOURCE, peft_faults, vllm_rank,
 from retrain.registry.standing import standing_of
 from retrain.tables import ModelVersion, Run
 
-TRAINED: Final = ("rows_train", "rows_dropped", "learned", "counts", "steps", "trainable_parameters", "train_seconds",
+TRAINED: Final = ("rows_train", "rows_dropped", "counts", "steps", "trainable_parameters", "train_seconds",
                   "wall_seconds", "device", "quantisation", "libraries", "versions")  # fmt: skip
 
 
@@ -45,6 +45,11 @@ def card_of(site: Site, db: Session, model_name: str, version: str) -> dict[str,
         "recipe_digest": None if trained is None else trained.config_digest,
         "training": None if trained is None else _training(trained.metrics),
         "energy": _energy(trained),
+        "envelope": None if spec.retrain is None else spec.retrain.envelope.model_dump(mode="json"),
+        "allowed_outside": [] if trained is None else [
+            {name: e.get(name) for name in ("limit", "declared", "measured", "granted", "owner", "actor", "at")}
+            for e in trained.exceptions
+        ],
         "judged": [_judged(db, run) for run in judged],
         "limits": _limits(spec, trained, row),
         "serving": _serving(site, row),
@@ -164,7 +169,7 @@ def markdown(card: Mapping[str, Any]) -> str:
     lines += ["", "## Recipe", ""]
     lines += _table(("key", "value"), sorted((card["recipe"] or {}).items()), "None.")
     lines += ["", "## Training", ""]
-    lines += _table(("what", "value"), list((card["training"] or {}).items()), "None recorded.")
+    lines += _table(("what", "value"), list(_flat(card["training"] or {})), "None recorded.")
     energy = card["energy"]
     told = "null" if energy["kwh"] is None else f"{energy['kwh']:.6g} kWh (estimated)"
     lines += ["", f"Energy: {told}" + (f", {energy['reason']}" if energy.get("reason") else "") + "."]
@@ -179,6 +184,13 @@ def markdown(card: Mapping[str, Any]) -> str:
             )
         names = ", ".join(f"{a['owner']} (key {a['key']})" for a in judged["approvals"]) or "nobody"
         lines += ["", f"Started by {judged['started_by']}. Approved by {names}; {judged['approvals_needed']} needed."]
+    lines += ["", "## Change envelope", ""]
+    lines += _table(
+        ("limit", "value"), [(k, v) for k, v in _flat(card["envelope"] or {}) if v not in (None, [], {})], "None."
+    )
+    for one in card["allowed_outside"]:
+        who = one["owner"] or one["actor"]
+        lines.append(f"\nAllowed once by {who}: {one['limit']} {one['measured']}, declared {one['declared']}.")
     lines += ["", "## Limits", "", *(f"- {line}" for line in card["limits"] or ["None recorded."])]
     if card["serving"] is not None:
         lines += ["", "## Serving", "", *_serving_lines(card["serving"])]
@@ -201,6 +213,15 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[Any]], empty: str) -> li
         return [empty]
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     return lines + [f"| {' | '.join(_cell(value) for value in row)} |" for row in rows]
+
+
+def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested values with their way as one name: `counts.train.rows`."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{before}{name}.")
+        else:
+            yield f"{before}{name}", value
 
 
 def _cell(value: Any) -> str:

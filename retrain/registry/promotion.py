@@ -65,7 +65,7 @@ def promote_run(site: Site, db: Session, run_id: UUID, actor: str, reason: str) 
         monitor.open_reference(site, db, model.id, reason=f"version {row.version} promoted")
     else:
         place(site, db, model, row, actor, stage=run.to_stage, share=run.traffic_share, reason=reason, more=by)
-    run.state, run.finished_at = "promoted", site.clock.now()
+    run.state, run.finished_at, run.rules = "promoted", site.clock.now(), found.rules.document()
     return row
 
 

@@ -110,8 +110,12 @@ class Rules:
 
 
 def worse(results: Sequence[tuple[int, GateResult]]) -> GateResult:
-    """One gate's result under several sets of rules, given with their revisions: the worst, and what each said."""
-    revision, found = max(results, key=lambda r: _WORST.index(r[1].verdict))
+    """One gate's result under several sets of rules, given with their revisions, start first.
+
+    Returns:
+        The worst, with what each said; of equally bad ones the last, whose rules are in force.
+    """
+    revision, found = max(reversed(results), key=lambda r: _WORST.index(r[1].verdict))
     if len(results) == 1:
         return found
     each = {str(at): {"verdict": result.verdict, "reason": result.reason} for at, result in results}

@@ -1,7 +1,7 @@
 """Where a run stands before its promotion: the rules, the gates judged, who approved, and what is missing."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -54,7 +54,10 @@ def rules_of(db: Session, run: Run) -> Rules:
     model = db.get_one(Model, run.model_id)
     start = RuleSet.of(run.spec_revision, store.spec_at(db, model.id, run.spec_revision))
     assert start is not None  # a run exists only under a policy
-    return Rules(start, RuleSet.of(model.revision, store.spec_at(db, model.id, model.revision)))
+    now = model.revision
+    if run.state in store.FINAL_STATES:  # later revisions do not reach back
+        now = (run.rules or {}).get("now") or run.spec_revision
+    return Rules(start, RuleSet.of(now, store.spec_at(db, model.id, now)))
 
 
 def standing_of(db: Session, run: Run) -> Standing:
@@ -62,7 +65,10 @@ def standing_of(db: Session, run: Run) -> Standing:
     judged = {g.gate: (g.verdict, g.reason) for g in store.gates(db, run.id)}
     # A run of an earlier release was judged under the rules it started with.
     under = run.rules["terms"] if run.rules else Rules(rules.start, rules.start).terms
-    counted = count([_approval(db, a) for a in run.approvals], starter, rules.terms)
+    given = [_approval(db, run, a) for a in run.approvals]
+    counted = count(given, starter, rules.terms)
+    if run.state in store.FINAL_STATES and not run.rules:  # counted as an earlier release did
+        counted = Counted(tuple(a.signer for a in given), ())
     return Standing(rules, judged, bool(judged) and under != rules.terms, starter, counted)
 
 
@@ -81,8 +87,11 @@ def signer(db: Session, actor: str, key: str | None = None, owner: str | None = 
     return Signer(actor, key or (row.prefix if row else None), owners, bool(row and row.revoked_at))
 
 
-def _approval(db: Session, given: Mapping[str, Any]) -> Approval:
+def _approval(db: Session, run: Run, given: Mapping[str, Any]) -> Approval:
     who = signer(db, given["actor"], given.get("key"), given.get("owner"))
+    row = key_named(db, given["actor"])
+    if row is not None and row.revoked_at is not None and run.finished_at is not None:
+        who = replace(who, revoked=row.revoked_at <= run.finished_at)
     return Approval(who, given.get("terms"), given.get("spec_revision"))
 
 

@@ -240,6 +240,8 @@ def evaluate(site: Site, run_id: UUID) -> None:
     except AppError as error:
         with site.database.write() as db:
             run = store.run(db, run_id, lock=True)
+            if run.state in store.FINAL_STATES:  # a person was faster
+                return
             words = f"passed its gates, but was not promoted: {error.message}"
             close_rejected(site, db, run, SYSTEM_ACTOR, words, {"code": error.code})
 

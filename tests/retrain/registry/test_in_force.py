@@ -1,6 +1,7 @@
 """A spec that changes while a run is under way: the stricter of its rules and those of the start decide."""
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -182,3 +183,10 @@ def test_the_approval_of_a_revoked_key_does_not_count_and_its_person_may_approve
     assert "1 of 2 approvals given; that of bob (key bob) does not count: key bob was revoked" in missing(site, run_id)
     approve(site, run_id, "bob's new key", "bob")
     assert champion(site) == "v2"
+    # What happens later does not reach back to a run that has ended.
+    with site.database.write() as db:
+        revoke_key(db, prefix=world.key(site, "carl").prefix, actor="tester", now=clock.now() + timedelta(days=1))
+    change(site, world.spec(base, approval="one", gates=["integrity"], envelope={"max_forgetting": 0.0}))
+    with site.database.read() as db:
+        found = standing_of(db, store.run(db, run_id))
+    assert (found.rules.approvals, [s.actor for s in found.counted.by]) == (2, ["carl", "bob's new key"])

@@ -107,6 +107,7 @@ def test_the_worse_verdict_of_two_sets_of_rules_counts(start: str, now: str, fou
     assert judged.verdict == found
     assert judged.evidence["by_revision"]["4"] == {"verdict": now, "reason": "now"}
     assert judged.evidence["n"] == 1
+    assert start != now or judged.reason.startswith("now")  # of equally bad ones, the rules in force
     assert worse([(1, result(start))]).evidence == {"n": 1}
 
 
