@@ -5,7 +5,6 @@ The recipe as a spec gives it is read here too: the trainer's own fields, and `r
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
@@ -18,10 +17,9 @@ from monitor.spec.model import ModelSpec
 from monitor.spec.problems import problems
 from monitor.tables import Dataset
 from retrain.errors import BaseModelError, NoPolicyError, RecipeError
-from retrain.limits import LimitCheck, RunFacts, outside
+from retrain.limits import LimitCheck, RunFacts, facts_from, outside
 from retrain.tables import Run
 from retrain.train.config import Recipe
-from retrain.train.counts import RowCounts
 from retrain.train.errors import UnsafeWeightsError, WeightsNotFoundError
 from retrain.train.weights import check_base
 
@@ -113,21 +111,8 @@ def breaches(plan: Plan, facts: RunFacts | None = None) -> tuple[LimitCheck, ...
 
 def facts_of(run: Run, train: Dataset | None) -> RunFacts:
     """What is measured of a run so far, from what was recorded of it and of its training set."""
-    done, origin = run.metrics or {}, train.provenance if train is not None else {}
-    seconds, oldest = done.get("train_seconds"), origin.get("oldest_at")
-    return RunFacts(
-        base_digest=done.get("digests", {}).get("base"),
-        sources=origin.get("rows_by_source"),
-        synthetic_rows=origin.get("synthetic_rows"),
-        rows=train.rows if train is not None else None,
-        began_at=run.created_at,
-        oldest_at=datetime.fromisoformat(oldest) if oldest else None,
-        cut={name: RowCounts(**counts) for name, counts in done.get("counts", {}).items()},
-        hours=None if seconds is None else float(seconds) / 3600,
-        kwh=done.get("used", {}).get("kwh"),
-        adapter_bytes=done.get("adapter_bytes"),
-        adapter_parameters=done.get("trainable_parameters"),
-    )
+    origin = train.provenance if train is not None else {}
+    return facts_from(run.metrics, origin, train.rows if train is not None else None, run.created_at)
 
 
 def floor_breaches(envelope: Envelope, values: Mapping[str, float | None]) -> tuple[str, ...]:

@@ -52,6 +52,27 @@ class RunFacts:
     adapter_parameters: int | None = None
 
 
+def facts_from(
+    record: Mapping[str, Any] | None, origin: Mapping[str, Any], rows: int | None, began_at: datetime
+) -> RunFacts:
+    """What was measured of a run: `record` is the trainer's run.json, `origin` the provenance of its training set."""
+    done = record or {}
+    seconds, oldest = done.get("train_seconds"), origin.get("oldest_at")
+    return RunFacts(
+        base_digest=done.get("digests", {}).get("base"),
+        sources=origin.get("rows_by_source"),
+        synthetic_rows=origin.get("synthetic_rows"),
+        rows=rows,
+        began_at=began_at,
+        oldest_at=datetime.fromisoformat(oldest) if oldest else None,
+        cut={name: RowCounts(**counts) for name, counts in done.get("counts", {}).items()},
+        hours=None if seconds is None else float(seconds) / 3600,
+        kwh=done.get("used", {}).get("kwh"),
+        adapter_bytes=done.get("adapter_bytes"),
+        adapter_parameters=done.get("trainable_parameters"),
+    )
+
+
 def _base_models(envelope: Envelope, facts: RunFacts) -> Iterator[LimitCheck]:
     name = facts.recipe.get("base_model")
     if envelope.base_models and name is not None:
@@ -193,6 +214,15 @@ LIMITS: Final[Mapping[str, Callable[[Envelope, RunFacts], Iterable[LimitCheck]]]
     "max_kwh": _energy,
     "adapter": _adapter,
 }
+
+
+FIELDS: Final = {"rows": ("min_rows", "max_rows"), "adapter": ("max_adapter_mb", "max_adapter_parameters")}
+
+
+def declared(envelope: Envelope) -> dict[str, Any]:
+    """Every limit that these checks measure, with its declared value; None or empty where none is declared."""
+    names = [field for limit in LIMITS for field in FIELDS.get(limit, (limit,))]
+    return {name: getattr(envelope, name) for name in names}
 
 
 def checks(envelope: Envelope, facts: RunFacts) -> tuple[LimitCheck, ...]:
