@@ -15,6 +15,7 @@ from api.commands import (
     alerts,
     demo,
     doctor,
+    envelope,
     erase,
     ingest,
     init,
@@ -46,9 +47,9 @@ app = typer.Typer(
 for command in (
     serve.serve, serve.api, serve.worker, init.init, init.schema, models.apply, ingest.ingest, quarantine.quarantine,
     models.evaluate, retrain.retrain, models.runs, versions.versions, versions.promote, versions.approve,
-    versions.reject, versions.run, versions.rollback, versions.predictions, versions.stage, versions.card,
-    versions.adapter, report.report, maintenance.deploy, erase.erase, erase.erasures, replay.replay, demo.demo,
-    verify.verify, doctor.doctor,
+    versions.reject, envelope.envelope, versions.run, versions.rollback, versions.predictions, versions.stage,
+    versions.card, versions.adapter, report.report, maintenance.deploy, erase.erase, erase.erasures, replay.replay,
+    demo.demo, verify.verify, doctor.doctor,
 ):  # fmt: skip
     app.command()(command)
 app.add_typer(keys.app, name="keys", help="API keys: create, list, own, revoke, reset-admin.")

@@ -244,6 +244,18 @@ class ApprovalLine(ReportPart):
     entry: int | None
 
 
+class LimitLine(ReportPart):
+    """One limit of the envelope that a run was held to; `verdict` is inside, outside, exception, not measured."""
+
+    revision: int
+    limit: str
+    declared: str
+    measured: str
+    verdict: str
+    allowed: str  # who allowed an exception, and why
+    entry: int | None  # of the revision that declares it
+
+
 class RunLine(ReportPart):
     """Complete records; local paths keep only their last part. `config_digest` covers the unshortened record."""
 
@@ -258,6 +270,9 @@ class RunLine(ReportPart):
     metrics: Mapping[str, Any] | None
     evaluation: Mapping[str, Any] | None
     gates: tuple[GateLine, ...]
+    inside: str  # whether the run stayed within what was determined beforehand
+    limits: tuple[LimitLine, ...]
+    used: Mapping[str, Any] | None  # time, energy and CO2e, estimated
     approvals: tuple[ApprovalLine, ...]
     attempts: int
     error: str | None

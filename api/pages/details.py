@@ -30,8 +30,11 @@ from reports.charts.svg import distribution_svg, loss_svg
 from reports.facts import runs
 from reports.facts.citations import Citations
 from reports.facts.distributions import changed_columns, distributions
+from reports.facts.versions import limit_line
 from retrain import store as retrain_store
 from retrain.registry.standing import standing_of
+from retrain.runs.change_document import evidence_of, used_of
+from retrain.runs.change_limits import limits_of, verdict_of
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 DECIDING = ("p_value", "effect")  # what a drift verdict rests on
@@ -110,8 +113,11 @@ def run_page(caller: Reader, run_id: UUID, db: ReadDb) -> HTMLResponse:
     citations = Citations(store.entries(db, [f"model:{model.name}", f"run:{run.id}"]))
     curve = runs.losses(run.metrics)
     loss = [_drawn(loss_svg(curve, width=w)) for w in WIDTHS] if len(curve) > 1 else []
+    limits = limits_of(evidence_of(db, run))
+    declared = [limit_line(line, citations) for line in limits if line["verdict"] != "no limit"]
     return page(
-        "run.html", caller=caller, run=run, model=model, decision=store.decision(db, run.decision_id),
+        "run.html", inside=verdict_of(limits, run.state), limits=declared, used=used_of(run),
+        caller=caller, run=run, model=model, decision=store.decision(db, run.decision_id),
         gates=retrain_store.gates(db, run.id), datasets=sorted(datasets.values(), key=lambda d: d.role),
         compared=runs.evaluation(run.evaluation), trained=runs.training(run.metrics), loss=loss,
         configured=runs.configuration(run.config, run.metrics),

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
 from pydantic import Field
 
 from api.http.auth import requires
@@ -182,6 +183,21 @@ def read(_: Reader, run_id: UUID, db: ReadDb) -> RunOut:
         missing=list(found.missing) if run.state not in store.FINAL_STATES else [],
     )  # fmt: skip
     return RunOut.of(run).model_copy(update={"gates": gates, "approval": approval})
+
+
+@router.get("/runs/{run_id}/envelope")
+def envelope(
+    _: Reader, run_id: UUID, site: SiteDep, db: ReadDb,
+    format_: Annotated[Literal["json", "markdown"], Query(alias="format")] = "json",
+) -> Response:  # fmt: skip
+    """The change document: each limit of the run, declared and measured, with what proves it; checked offline."""
+    from retrain.runs.change_check import as_markdown
+    from retrain.runs.change_document import change_document
+
+    document = change_document(site, db, run_id)
+    if format_ == "markdown":
+        return PlainTextResponse(as_markdown(document), media_type="text/markdown")
+    return JSONResponse(document)
 
 
 @router.post("/runs/{run_id}/approve")

@@ -27,6 +27,7 @@ from reports.wording.phrases import budget_words
 from reports.wording.plan import plan_lines, schedules
 from reports.wording.unmeasured import unmeasured_lines, visible_lines
 from reports.wording.verdicts import verdict_lines
+from retrain.runs.change_document import evidence_of
 from retrain.tables import ModelVersion, Run, TriggerDecision
 from retrain.triggers.schedule import declared_since
 
@@ -135,7 +136,7 @@ def _run_lines(db: Session, found: _Material) -> tuple[doc.RunLine, ...]:
     gates = store.gates(db, [r.id for r in found.runs])
     used = [i for r in found.runs for i in (r.train_dataset_id, r.eval_dataset_id, r.holdout_dataset_id)]
     datasets = store.datasets(db, used)
-    return tuple(run_line(r, gates[r.id], datasets, found.citations) for r in found.runs)
+    return tuple(run_line(r, gates[r.id], datasets, found.citations, evidence_of(db, r)) for r in found.runs)
 
 
 def _identity(site: Site, found: _Material, champion: ModelVersion | None) -> doc.ModelIdentity:

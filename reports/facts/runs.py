@@ -91,8 +91,27 @@ def training(metrics: Record) -> tuple[Fact, ...]:
         ("Time", _named("", metrics.get("train_seconds"), "s of training", digits=1)),
         ("Peak memory", f"{peak / 2**20:,.0f} MiB" if isinstance(peak, int | float) else ""),
         ("Trained parameters", _named("", metrics.get("trainable_parameters"))),
+        ("Gave a gradient", _counted(metrics)),
+        ("Energy", _energy(_record(metrics, "used"))),
     )
     return tuple((name, value) for name, value in lines if value)
+
+
+def _counted(metrics: Mapping[str, Any]) -> str:
+    counts = _record(_record(metrics, "counts"), "train")
+    if not counts:
+        return ""
+    return (
+        f"{counts['rows_learned']:,} of {counts['rows']:,} rows and {counts['tokens_learned']:,} tokens; "
+        f"{counts['rows_dropped']:,} rows dropped, {counts['rows_truncated']:,} cut by {counts['tokens_cut']:,} tokens"
+    )
+
+
+def _energy(used: Mapping[str, Any]) -> str:
+    if used.get("kwh") is None:
+        return ""
+    co2e = f", {number(used['co2e_kg'])} kg CO2e" if used.get("co2e_kg") is not None else ""
+    return f"{number(used['kwh'])} kWh{co2e}, estimated"
 
 
 def losses(metrics: Record) -> tuple[float, ...]:

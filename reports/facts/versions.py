@@ -1,12 +1,16 @@
 """The lines of a report about training data, runs and versions."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
 from monitor.tables import Dataset
 from reports import document as doc
 from reports.facts.citations import Citations
 from reports.paths import without_paths
+from retrain.runs.change_check import said
+from retrain.runs.change_document import used_of
+from retrain.runs.change_limits import limits_of, verdict_of
 from retrain.tables import GateRow, ModelVersion, Run
 
 
@@ -23,7 +27,26 @@ def dataset_line(d: Dataset, citations: Citations) -> doc.DatasetLine:
     )
 
 
-def run_line(r: Run, gates: Sequence[GateRow], datasets: Mapping[UUID, Dataset], citations: Citations) -> doc.RunLine:
+def limit_line(line: Mapping[str, Any], citations: Citations) -> doc.LimitLine:
+    unit = f" {line['unit']}" if line["unit"] else ""
+    who = "; ".join(f"{e['owner'] or e['actor']}: {e['why']}" for e in line["allowed_by"])
+    return doc.LimitLine(
+        revision=line["revision"],
+        limit=line["limit"],
+        declared=f"{without_paths(said(line['declared']))}{unit}",
+        measured="–" if line["measured"] is None else f"{without_paths(said(line['measured']))}{unit}",
+        verdict=line["verdict"],
+        allowed=who,
+        entry=citations.find("model.spec", revision=line["revision"]),
+    )
+
+
+def run_line(
+    r: Run, gates: Sequence[GateRow], datasets: Mapping[UUID, Dataset], citations: Citations,
+    evidence: Mapping[str, Any],
+) -> doc.RunLine:  # fmt: skip
+    """`evidence` is what `retrain.runs.change_document.evidence_of` gives of the run."""
+    limits = limits_of(evidence)
     ids = (r.train_dataset_id, r.eval_dataset_id, r.holdout_dataset_id)
     used = [datasets[i] for i in ids if i is not None and i in datasets]
     return doc.RunLine(
@@ -46,6 +69,9 @@ def run_line(r: Run, gates: Sequence[GateRow], datasets: Mapping[UUID, Dataset],
             )
             for g in gates
         ),
+        inside=verdict_of(limits, r.state),
+        limits=tuple(limit_line(line, citations) for line in limits if line["verdict"] != "no limit"),
+        used=used_of(r),
         approvals=tuple(
             doc.ApprovalLine(
                 actor=f"{a['owner']} (key {a['actor']})" if a.get("owner") else str(a.get("actor")),

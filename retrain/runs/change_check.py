@@ -118,13 +118,14 @@ def as_markdown(document: Mapping[str, Any]) -> str:
 def _row(line: Mapping[str, Any]) -> str:
     who = "; ".join(f"allowed once by {e['owner'] or e['actor']}: {e['why']}" for e in line["allowed_by"])
     unit = f" {line['unit']}" if line["unit"] else ""
-    measured = "–" if line["measured"] is None else _said(line["measured"]) + unit
-    value = "–" if line["declared"] in (None, [], {}) else _said(line["declared"]) + unit
+    measured = "–" if line["measured"] is None else said(line["measured"]) + unit
+    value = "–" if line["declared"] in (None, [], {}) else said(line["declared"]) + unit
     cells = (f"`{line['limit']}`", value, measured, f"{line['verdict']}{f' ({who})' if who else ''}")
     return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 
 
-def _said(value: Any) -> str:
+def said(value: Any) -> str:
+    """A value of a limit as people read it."""
     if isinstance(value, float):
         return f"{value:.6g}"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

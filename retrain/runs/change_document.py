@@ -29,17 +29,18 @@ def change_document(site: Site, db: Session, run_id: UUID) -> dict[str, Any]:
     """
     run = store.run(db, run_id)
     model = db.get_one(Model, run.model_id)
-    evidence = _evidence(db, run)
+    evidence = evidence_of(db, run)
     lines = limits_of(evidence)
     made = {
         "format": FORMAT, "law": list(LAW), "run": str(run.id), "model": model.name, "state": run.state,
         "champion": run.champion_version, "candidate": run.candidate_version,
-        "verdict": verdict_of(lines, run.state), "limits": lines, "used": _used(run), "evidence": evidence,
+        "verdict": verdict_of(lines, run.state), "limits": lines, "used": used_of(run), "evidence": evidence,
     }  # fmt: skip
     return {**made, "digest": digest(made), "ledger": _ledger(site, db, run, model)}
 
 
-def _evidence(db: Session, run: Run) -> dict[str, Any]:
+def evidence_of(db: Session, run: Run) -> dict[str, Any]:
+    """All that the limits of a run are read from, as recorded."""
     revisions = dict.fromkeys([run.spec_revision, *([run.rules["now"]] if run.rules and run.rules.get("now") else [])])
     specs = [(at, spec_revision(db, run.model_id, at)) for at in revisions]
     datasets = store.run_datasets(db, run.id)
@@ -60,7 +61,7 @@ def _dataset(row: Dataset) -> dict[str, Any]:
     return {"digest": row.digest, "rows": row.rows, "provenance": row.provenance}
 
 
-def _used(run: Run) -> dict[str, Any] | None:
+def used_of(run: Run) -> dict[str, Any] | None:
     """Time and energy of all processes of the run, as estimated."""
     parts = {name: part for name, part in (run.used or {}).items() if name in ("train", "evaluate")}
     if not parts:

@@ -1,5 +1,7 @@
 """A run outside its limits waits; a person other than its starter may allow it once, and then it goes on."""
 
+import inspect
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,15 +11,20 @@ from uuid import UUID
 import polars as pl
 import pytest
 
+from core.canonical import digest
 from core.clock import ManualClock
 from core.jobs import RunJob
 from core.settings import TrainSettings
+from governance.ledger.checkpointing import issue_checkpoint
+from governance.proof.vkey import SigningKey
 from monitor import service as monitor
 from monitor.site import Site
 from retrain import jobs, store
 from retrain.errors import ApprovalError
 from retrain.registry.champion import champion_of
 from retrain.runs.approve import approve_run, reject_run
+from retrain.runs.change_check import as_markdown, check_document
+from retrain.runs.change_document import change_document
 from retrain.runs.datasets import record_dataset
 from retrain.runs.workspace import Workspace
 from tests.databases import SQLITE_FIRST
@@ -89,6 +96,67 @@ def test_too_many_cut_rows_wait_before_the_first_step_and_a_person_may_allow_the
     assert sum(day["kwh"] for day in run.used["days"].values()) == pytest.approx(
         run.used["train"]["kwh"] + run.used["evaluate"]["kwh"]
     )
+    proves_itself(small, run_id)
+
+
+def proves_itself(site: Site, run_id: UUID) -> None:
+    """The change document says what was allowed, follows from the ledger, and shows every change of it."""
+    with site.database.read() as db:
+        unsigned = change_document(site, db, run_id)
+    assert any("not covered by a signed checkpoint yet" in words for words in check_document(unsigned))
+    with site.database.write() as db:
+        issue_checkpoint(db, key=site.keys.signing, anchor=site.settings.home_dir / "anchor", now=site.clock.now())
+    with site.database.read() as db:
+        document = json.loads(json.dumps(change_document(site, db, run_id)))
+    assert check_document(document, [site.keys.vkey]) == []
+    by_limit = {line["limit"]: line for line in document["limits"]}
+    cut = by_limit["max_cut_share.train"]
+    assert (cut["verdict"], cut["declared"], cut["allowed_by"][0]["owner"]) == ("exception", 0.01, "bob")
+    assert (by_limit["max_rows"]["verdict"], by_limit["max_kwh"]["verdict"]) == ("inside", "no limit")
+    text = as_markdown(document)
+    assert "allowed once by bob: seen, fine once" in text
+    assert "Article 43(4)" in text
+    assert check_document(document, [SigningKey.generate("other").vkey]) != []
+    for change in CHANGES:
+        other = json.loads(json.dumps(document))
+        change(other)
+        assert check_document(other) != [], inspect.getsource(change)
+        other["digest"] = digest({k: v for k, v in other.items() if k not in ("digest", "ledger")})
+        assert check_document(other) != [], inspect.getsource(change)
+
+
+def _inside(document: dict[str, Any]) -> None:
+    line = next(one for one in document["limits"] if one["verdict"] == "exception")
+    line["verdict"] = "inside"
+
+
+def _wider(document: dict[str, Any]) -> None:
+    document["evidence"]["specs"][0]["document"]["retrain"]["envelope"]["max_cut_share"] = 1.0
+
+
+def _fewer_cut(document: dict[str, Any]) -> None:
+    document["evidence"]["record"]["counts"]["train"]["rows_truncated"] = 0
+
+
+def _somebody_else(document: dict[str, Any]) -> None:
+    document["evidence"]["exceptions"][0]["actor"] = "carol"
+
+
+def _gate(document: dict[str, Any]) -> None:
+    document["evidence"]["gates"]["integrity"]["verdict"] = "fail"
+
+
+def _rows(document: dict[str, Any]) -> None:
+    document["evidence"]["datasets"]["train"]["provenance"]["synthetic_rows"] = 0
+    document["evidence"]["datasets"]["train"]["provenance"]["seed"] = 7
+
+
+def _entry(document: dict[str, Any]) -> None:
+    one = next(e for e in document["ledger"]["entries"] if '"run.allowed"' in e["entry"])
+    one["entry"] = one["entry"].replace("seen, fine once", "seen, fine twice")
+
+
+CHANGES = (_inside, _wider, _fewer_cut, _somebody_else, _gate, _rows, _entry)
 
 
 def test_hours_that_run_out_stop_the_trainer_with_its_checkpoint_and_allow_as_much_again(
