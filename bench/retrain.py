@@ -13,10 +13,11 @@ import time
 from pathlib import Path
 from typing import Final
 
+from bench.retraining import gpu
 from bench.retraining.case import Case, Options
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-CASES: Final[tuple[Case, ...]] = ()
+CASES: Final[tuple[Case, ...]] = (gpu.CASE,)
 
 
 def cuda() -> bool:

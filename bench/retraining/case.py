@@ -44,4 +44,4 @@ def record(
     for metric, (value, unit) in found.items():
         other = (beside or {}).get(metric)
         against = "" if other is None else f"   {peer}: {other:.4g}"
-        print(f"  {case:28}{metric:28}{value:12.4f} {unit}{against}", flush=True)
+        print(f"  {case:36} {metric:24}{value:12.4f} {unit}{against}", flush=True)

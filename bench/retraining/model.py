@@ -6,9 +6,12 @@ from typing import Any, Final, cast
 import torch
 from bitsandbytes.nn.modules import Linear4bit, Params4bit
 from peft import LoraConfig, PeftModel, TaskType, get_peft_model
+from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import nn
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.initialization import no_init_weights
+
+from retrain.train.base_model import quiet
 
 SPREAD: Final = 0.02  # standard deviation of weights
 MEAN_LENGTH: Final = 450  # tokens of a document
@@ -67,7 +70,6 @@ def llama(size: Size, device: torch.device, *, seed: int = 0, attention: str = "
         holder.weight = nn.Parameter(random(size.vocabulary, size.hidden), requires_grad=False)
     model.model.rotary_emb = type(model.model.rotary_emb)(settings).to(device)
     cast(Any, model).is_loaded_in_4bit = True
-    cast(Any, model).is_quantized = True
     model.config.use_cache = False
     model.requires_grad_(False)
     return model
@@ -95,7 +97,8 @@ def adapted(model: LlamaForCausalLM, *, rank: int = 16, dropout: float = 0.0, se
         r=rank, lora_alpha=2 * rank, lora_dropout=dropout, bias="none", target_modules="all-linear",
         task_type=TaskType.CAUSAL_LM,
     )  # fmt: skip
-    adapted = cast(PeftModel, get_peft_model(cast(Any, model), lora))
+    with quiet():
+        adapted = cast(PeftModel, get_peft_model(cast(Any, model), lora))
     draw = torch.Generator().manual_seed(seed)
     for name, parameter in adapted.named_parameters():
         if "lora_B" in name:
@@ -116,3 +119,17 @@ def documents(size: Size, tokens: int, *, seed: int = 0) -> list[list[int]]:
         found.append(torch.randint(3, size.vocabulary, (count,), generator=draw).tolist())
         total += count
     return found
+
+
+def pattern(size: Size, tokens: int) -> list[list[int]]:
+    """Documents that can be learned in a few steps: the same four words again and again."""
+    row = min(tokens, size.row)
+    return [[3 + (i + start) % 4 for i in range(row)] for start in range(max(1, tokens // row))]
+
+
+def tokenizer(size: Size) -> PreTrainedTokenizerFast:
+    """A word for every id, so that texts can be written back from ids."""
+    words = {"<s>": 0, "</s>": 1, "<pad>": 2} | {f"w{i}": i for i in range(3, size.vocabulary)}
+    made = Tokenizer(models.WordLevel(words, unk_token="<pad>"))
+    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(tokenizer_object=made, bos_token="<s>", eos_token="</s>", pad_token="<pad>")

@@ -61,6 +61,10 @@ class NonFiniteLossError(InvalidError):
     code = "loss_not_finite"
 
 
+class MemoryLimitError(InvalidError):
+    code = "out_of_memory"
+
+
 class LimitError(InvalidError):
     """A run is past a limit of its envelope: it stops and waits for approval."""
 

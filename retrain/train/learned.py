@@ -16,14 +16,19 @@ class Learned:
         self.tokens: list[int] = []
         self.learned: list[int] = []  # tokens whose prediction gives the loss; for a classifier all it reads
         self._now: dict[str, Any] = {"rows": 0, "tokens": 0, "learned": 0}
+        self._following: Any = None
 
     def follow(self, model: torch.nn.Module) -> None:
-        model.register_forward_pre_hook(self._given, with_kwargs=True)
+        """Count what this model is given; a second call, after memory ran out, counts nothing twice."""
+        if self._following is not None:
+            self._following.remove()
+        self._following = model.register_forward_pre_hook(self._given, with_kwargs=True)
 
     def resume(self, record: Mapping[str, Any] | None) -> None:
-        """Go on from what a checkpoint recorded."""
-        for name, values in (record or {}).items():
-            setattr(self, name, list(values))
+        """Go on from what a checkpoint recorded; without one, from nothing."""
+        for name in ("rows", "tokens", "learned"):
+            setattr(self, name, list((record or {}).get(name, ())))
+            self._now[name] = 0
 
     def _given(self, module: torch.nn.Module, _args: tuple[Any, ...], given: Mapping[str, Any]) -> None:
         ids = given.get("input_ids")

@@ -27,7 +27,7 @@ from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase, Train
 from core.canonical import digest
 from retrain.train.adapter import attach_adapter, check_parent
 from retrain.train.base_model import compute_dtype, load_base, load_tokenizer, pick_device, quiet
-from retrain.train.config import RunConfig, load_config
+from retrain.train.config import Recipe, RunConfig, load_config
 from retrain.train.counts import check_cut
 from retrain.train.data import (
     answered_counts,
@@ -41,6 +41,8 @@ from retrain.train.errors import ParametersLimitError, ResumeConflictError
 from retrain.train.head import copy_parent_head, start_new_rows
 from retrain.train.model import Classifier, Generator
 from retrain.train.progress import Progress, report_exit, write_json
+from retrain.train.speed.prepare import finish, prepare
+from retrain.train.speed.training import train_fitting
 from retrain.train.trainers import build_classification_trainer, build_completion_trainer
 from retrain.train.watch import Watch, last_checkpoint, learned_until
 from retrain.train.weights import check_adapter, check_base, folder_digest
@@ -63,7 +65,7 @@ def _train(config: RunConfig, progress: Progress, meter: Meter) -> None:
     progress.write("load")
     check_base(config.base_dir)
     base_digest = folder_digest(config.base_dir)
-    resume = _open_checkpoints(config, base_digest)
+    _open_checkpoints(config, base_digest)
     if config.parent_adapter is not None:
         check_adapter(config.parent_adapter, "parent_adapter")
         check_parent(config.parent_adapter, recipe, base_digest)
@@ -80,7 +82,6 @@ def _train(config: RunConfig, progress: Progress, meter: Meter) -> None:
     facts: dict[str, Any] = {"rows_train": train_rows.height, "rows_eval": eval_rows.height}
     checkpoints = config.output_dir / "checkpoints"
     watch = Watch(progress, config.max_seconds, config.max_kwh, meter)
-    watch.learned.resume(learned_until(resume))
     held_out = _held_out(config, eval_rows, columns)
     counts = {name: answered_counts(rows, tokenizer, recipe.max_length) for name, rows in held_out.items()}
     if classification:
@@ -92,17 +93,31 @@ def _train(config: RunConfig, progress: Progress, meter: Meter) -> None:
             copy_parent_head(model, config.parent_adapter, config.labels)
         rows = start_new_rows(model, examples, DataCollatorWithPadding(tokenizer))
         facts["labels_new"] = [config.labels[i] for i in rows]
-        peft_model = attach_adapter(model, recipe, config.parent_adapter)
-        trainer = build_classification_trainer(peft_model, tokenizer, recipe, examples, checkpoints, device, [watch])
     else:
-        completions, counts["train"] = completion_examples(train_rows, tokenizer, recipe.max_length)
+        examples, counts["train"] = completion_examples(train_rows, tokenizer, recipe.max_length)
         check_cut(counts, recipe.max_length, config.max_cut_share)
-        peft_model = attach_adapter(model, recipe, config.parent_adapter)
-        trainer = build_completion_trainer(peft_model, tokenizer, recipe, completions, checkpoints, device, [watch])
-
+    peft_model = attach_adapter(model, recipe, config.parent_adapter)
     facts["trainable_parameters"] = _trained_parameters(peft_model, config.max_parameters)
+    prepared = prepare(
+        peft_model, config.base_dir, profile=recipe.speed, device=device, tokens=recipe.batch_size * recipe.max_length,
+        rank=recipe.r, packed=False, memory_gib=recipe.memory_gib,
+        total_tokens=recipe.epochs * sum(len(row["input_ids"]) for row in examples),
+    )  # fmt: skip
+
+    def build(fitted: Recipe) -> Trainer:
+        make = build_classification_trainer if classification else build_completion_trainer
+        optimiser = prepared.plan.optimiser
+        return make(peft_model, tokenizer, fitted, examples, checkpoints, device, [watch], optimiser)
+
+    def resume() -> Path | None:
+        found = last_checkpoint(checkpoints)
+        watch.learned.resume(learned_until(found))
+        return found
+
     with quiet():
-        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        trainer = train_fitting(build, recipe, prepared, resume)
+    finish(peft_model, prepared)
+    facts["speed"] = prepared.record()
 
     progress.write("evaluate")
     trained = Classifier(peft_model, tokenizer, config.labels, device, recipe.max_length)
@@ -150,8 +165,8 @@ def _finished(config: RunConfig) -> bool:
     return True
 
 
-def _open_checkpoints(config: RunConfig, base_digest: str) -> Path | None:
-    """Where to resume from; refuses checkpoints of another config or base."""
+def _open_checkpoints(config: RunConfig, base_digest: str) -> None:
+    """Mark the folder of checkpoints as this run's; refuses those of another config or base."""
     folder = config.output_dir / "checkpoints"
     mark = folder / "config.json"
     ours = {"config": config.digest(), "base": base_digest}
@@ -163,9 +178,8 @@ def _open_checkpoints(config: RunConfig, base_digest: str) -> Path | None:
                 "restore that to resume, or use an empty folder",
                 field="output_dir",
             )
-        return last_checkpoint(folder)
-    write_json(mark, ours)
-    return None
+    else:
+        write_json(mark, ours)
 
 
 def _trained_parameters(model: PeftModel, most: int | None) -> int:

@@ -18,6 +18,7 @@ from transformers import (
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from retrain.train.config import Recipe
+from retrain.train.speed.memory import Optimiser
 
 
 class LengthGrouped(Sampler[int]):
@@ -49,8 +50,10 @@ class ClassificationTrainer(Trainer):
         return LengthGrouped([len(r["input_ids"]) for r in rows], batch, self.args.seed, self, steps)
 
 
-def training_arguments(recipe: Recipe, checkpoints: Path, device: torch.device) -> dict[str, Any]:
-    """Arguments shared by both trainers."""
+def training_arguments(
+    recipe: Recipe, checkpoints: Path, device: torch.device, optimiser: Optimiser = "adamw_torch_fused"
+) -> dict[str, Any]:
+    """Arguments shared by both trainers. Layers are checkpointed beforehand, as the plan of the run says."""
     return {
         "output_dir": str(checkpoints),
         "num_train_epochs": recipe.epochs,
@@ -62,7 +65,7 @@ def training_arguments(recipe: Recipe, checkpoints: Path, device: torch.device) 
         "warmup_steps": recipe.warmup_ratio,  # below one it is a share of the steps
         "weight_decay": recipe.weight_decay,
         "max_grad_norm": recipe.max_grad_norm,
-        "optim": "adamw_torch_fused",
+        "optim": optimiser,
         "seed": recipe.seed,
         "data_seed": recipe.seed,
         "use_cpu": device.type == "cpu",
@@ -90,13 +93,14 @@ def build_classification_trainer(
     checkpoints: Path,
     device: torch.device,
     callbacks: Sequence[TrainerCallback] = (),
+    optimiser: Optimiser = "adamw_torch_fused",
 ) -> Trainer:
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()  # float32 masters: bfloat16 steps of this size would vanish
     trainer = ClassificationTrainer(
         model=model,
-        args=TrainingArguments(**training_arguments(recipe, checkpoints, device), label_names=["labels"]),
+        args=TrainingArguments(**training_arguments(recipe, checkpoints, device, optimiser), label_names=["labels"]),
         train_dataset=cast(Any, examples),
         data_collator=DataCollatorWithPadding(tokenizer),
         processing_class=tokenizer,
@@ -117,16 +121,15 @@ def build_completion_trainer(
     checkpoints: Path,
     device: torch.device,
     callbacks: Sequence[TrainerCallback] = (),
+    optimiser: Optimiser = "adamw_torch_fused",
 ) -> Trainer:
     from datasets import Dataset  # type: ignore[import-untyped]  # no stubs; slow to import, needed only here
     from trl.trainer.sft_config import SFTConfig
-    from trl.trainer.sft_trainer import SFTTrainer
 
-    arguments = training_arguments(recipe, checkpoints, device) | {
-        "activation_checkpointing": device.type == "cuda",
-        "activation_checkpointing_kwargs": {"use_reentrant": False} if device.type == "cuda" else None,
-    }
-    trainer = SFTTrainer(
+    from retrain.train.speed.completion_trainer import CompletionTrainer
+
+    arguments = training_arguments(recipe, checkpoints, device, optimiser)
+    trainer = CompletionTrainer(
         model=model,
         args=SFTConfig(**arguments, max_length=None, packing=False, completion_only_loss=True),
         train_dataset=Dataset.from_list(examples),  # has labels already: TRL leaves them as they are

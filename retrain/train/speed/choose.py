@@ -38,7 +38,16 @@ def plain(tokens: int) -> Plan:
     return Plan(tokens=tokens, keep=0, compiled=False, packed=False)
 
 
-def choose(shape: Shape, profile: Profile, *, tokens: int, rank: int, free: int, compiled: bool = True) -> Fit:
+def choose(
+    shape: Shape,
+    profile: Profile,
+    *,
+    tokens: int,
+    rank: int,
+    free: int,
+    compiled: bool = True,
+    quantised: bool = True,
+) -> Fit:
     """The fastest plan within the budget of a profile.
 
     Args:
@@ -49,17 +58,18 @@ def choose(shape: Shape, profile: Profile, *, tokens: int, rank: int, free: int,
         rank: of the adapter.
         free: bytes of the card that are free.
         compiled: whether layers can be compiled.
+        quantised: whether the frozen products are in 4 bits.
 
     Returns:
         The fastest plan that fits; where none does, the one that needs least, with `fits` false.
     """
     budget = int(free * SAFE_SHARE)
     if profile == "lean":
-        budget = min(budget, int(LEAN_SHARE * need(shape, plain(tokens), rank).total))
+        budget = min(budget, int(LEAN_SHARE * need(shape, plain(tokens), rank, quantised=quantised).total))
     if profile == "fast":
-        found = [_fit(shape, plan, rank, budget, tokens) for plan in _fastest(tokens, compiled)]
+        found = [_fit(shape, plan, rank, budget, tokens, quantised) for plan in _fastest(tokens, compiled)]
         return next((fit for fit in found if fit.fits), found[-1])
-    found = [_fit(shape, plan, rank, budget, tokens) for plan in plans(shape, tokens, compiled=compiled)]
+    found = [_fit(shape, p, rank, budget, tokens, quantised) for p in plans(shape, tokens, compiled=compiled)]
     fitting = [fit for fit in found if fit.fits]
     if fitting:
         return min(fitting, key=lambda fit: (fit.time, fit.bytes_needed))
@@ -123,8 +133,8 @@ def relative_time(shape: Shape, plan: Plan, micro: int) -> float:
     return time + COPY_SHARE * (plan.offload > 0) + EIGHT_BIT_SHARE * (plan.optimiser == "adamw_8bit")
 
 
-def _fit(shape: Shape, plan: Plan, rank: int, budget: int, micro: int) -> Fit:
-    total = need(shape, plan, rank).total
+def _fit(shape: Shape, plan: Plan, rank: int, budget: int, micro: int, quantised: bool) -> Fit:
+    total = need(shape, plan, rank, quantised=quantised).total
     return Fit(plan, total, budget, relative_time(shape, plan, micro), total <= budget)
 
 

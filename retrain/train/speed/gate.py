@@ -82,10 +82,11 @@ def judge(fast: Any, reference: Any, documents: Documents, toy: Documents, *, le
     with torch.no_grad():
         labels = sum(len(d) - 1 for d in documents)
         single = sum(float(_loss(fast, packed([d], device), device)) * (len(d) - 1) for d in documents) / labels
+    plain = float(loss.detach())
     first, last = _learn(fast, packed(toy, device), device, learning_rate)
     return Verdict(
-        loss=float(loss), reference_loss=wanted_loss, cosine=whole, worst_cosine=min(each.values(), default=0.0),
-        without_gradient=missing, packed_gap=abs(single - float(loss)), first_loss=first, last_loss=last,
+        loss=plain, reference_loss=wanted_loss, cosine=whole, worst_cosine=min(each.values(), default=0.0),
+        without_gradient=missing, packed_gap=abs(single - plain), first_loss=first, last_loss=last,
     )  # fmt: skip
 
 
@@ -125,7 +126,7 @@ def _reference(model: Any, documents: Documents, device: torch.device) -> tuple[
         logits = model(input_ids=ids, use_cache=False).logits[0, :-1].float()
         loss = functional.cross_entropy(logits, ids[0, 1:], reduction="sum") / labels
         torch.autograd.backward(loss)
-        total += float(loss)
+        total += float(loss.detach())
     found = _gradients(model)
     model.zero_grad(set_to_none=True)
     return total, found
@@ -151,7 +152,7 @@ def _learn(model: Any, batch: dict[str, Any], device: torch.device, learning_rat
     first = 0.0
     for index in range(STEPS):
         loss = step()
-        first = float(loss) if index == 0 else first
+        first = float(loss.detach()) if index == 0 else first
         torch.autograd.backward(loss)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)

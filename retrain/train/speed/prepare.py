@@ -59,6 +59,7 @@ def prepare(
     rank: int,
     packed: bool,
     total_tokens: float,
+    quantised: bool = True,
     memory_gib: float | None = None,
 ) -> Prepared:
     """Choose and apply the plan of a profile.
@@ -72,6 +73,7 @@ def prepare(
         rank: of the adapter.
         packed: whether rows are packed documents with their lengths.
         total_tokens: of the whole run, for whether compiling pays.
+        quantised: whether the base is in 4 bits.
         memory_gib: how much of the card training may use; None means what is free.
     """
     if device.type != "cuda":
@@ -85,7 +87,7 @@ def prepare(
     free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_allocated(device)
     if memory_gib is not None:
         free = min(free, int(memory_gib * GIB))
-    fit = choose(shape, profile, tokens=tokens, rank=rank, free=free, compiled=compiled)
+    fit = choose(shape, profile, tokens=tokens, rank=rank, free=free, compiled=compiled, quantised=quantised)
     if not fit.fits:
         reasons.append(
             f"the least plan needs {fit.bytes_needed / GIB:.1f} GiB, {fit.budget / GIB:.1f} GiB are allowed; "
@@ -154,12 +156,20 @@ def _changed(plan: Plan, changes: Mapping[str, Any]) -> Plan:
     return replace(plan, **changes) if changes else plan
 
 
+def finish(model: Any, prepared: Prepared) -> None:
+    """After training: layers run eager and attention takes a mask again, as an evaluation needs it."""
+    for layer in layers_of(model):
+        layer._compiled_call_impl = None
+    if prepared.attention == attention.NAME:
+        model.set_attn_implementation("sdpa")
+
+
 def without_compiling(model: Any, prepared: Prepared, error: Exception) -> None:
     """Fall back to eager layers after the compiler failed; the reason goes into the record."""
     for layer in layers_of(model):
         layer._compiled_call_impl = None
     prepared.plan = _changed(prepared.plan, {"compiled": False})
-    first = str(error).strip().splitlines()[0] if str(error).strip() else ""
-    prepared.reasons.append(f"the layers could not be compiled ({type(error).__name__}: {first[:200]}): eager")
+    words = " ".join(str(error).split())[:300]
+    prepared.reasons.append(f"the layers could not be compiled ({type(error).__name__}: {words}): eager")
     if prepared.offload is not None:
         prepared.offload = Offload(model, prepared.plan.offload, prepared.offload.device)
