@@ -33,7 +33,8 @@ def main(folder: Path, name: str, steps: int) -> None:
     held_out, rows = texts[:8], texts[8:]
     recipe: dict[str, Any] = {
         "base_model": str(folder / "base"), "task": "causal_lm", "epochs": 1, "learning_rate": 2e-4,
-        "batch_size": size.rows, "max_length": size.row, "speed": "fast",
+        "batch_size": round(size.rows * size.row * len(rows) / sum(map(len, rows))), "max_length": size.row,
+        "speed": "fast",
     }  # fmt: skip
     run = {
         "run_id": "through", "recipe": recipe, "base_dir": str(folder / "base"), "output_dir": str(folder / "out"),

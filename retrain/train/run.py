@@ -41,8 +41,9 @@ from retrain.train.errors import ParametersLimitError, ResumeConflictError
 from retrain.train.head import copy_parent_head, start_new_rows
 from retrain.train.model import Classifier, Generator
 from retrain.train.progress import Progress, report_exit, write_json
+from retrain.train.speed.attention import packs
 from retrain.train.speed.prepare import finish, prepare
-from retrain.train.speed.training import train_fitting
+from retrain.train.speed.training import first_micro_batch, train_fitting
 from retrain.train.trainers import build_classification_trainer, build_completion_trainer
 from retrain.train.watch import Watch, last_checkpoint, learned_until
 from retrain.train.weights import check_adapter, check_base, folder_digest
@@ -98,16 +99,19 @@ def _train(config: RunConfig, progress: Progress, meter: Meter) -> None:
         check_cut(counts, recipe.max_length, config.max_cut_share)
     peft_model = attach_adapter(model, recipe, config.parent_adapter)
     facts["trainable_parameters"] = _trained_parameters(peft_model, config.max_parameters)
+    lengths = [len(row["input_ids"]) for row in examples]
+    packed = not classification and packs(peft_model.config, device)
+    start = first_micro_batch(recipe, lengths, packed=packed) if device.type == "cuda" else recipe
     prepared = prepare(
-        peft_model, config.base_dir, profile=recipe.speed, device=device, tokens=recipe.batch_size * recipe.max_length,
-        rank=recipe.r, packed=False, memory_gib=recipe.memory_gib,
-        total_tokens=recipe.epochs * sum(len(row["input_ids"]) for row in examples),
+        peft_model, config.base_dir, profile=recipe.speed, device=device, tokens=start.batch_size * recipe.max_length,
+        rank=recipe.r, packed=packed, memory_gib=recipe.memory_gib, total_tokens=recipe.epochs * sum(lengths),
     )  # fmt: skip
 
     def build(fitted: Recipe) -> Trainer:
-        make = build_classification_trainer if classification else build_completion_trainer
-        optimiser = prepared.plan.optimiser
-        return make(peft_model, tokenizer, fitted, examples, checkpoints, device, [watch], optimiser)
+        given = (peft_model, tokenizer, fitted, examples, checkpoints, device, [watch], prepared.plan.optimiser)
+        return (
+            build_classification_trainer(*given) if classification else build_completion_trainer(*given, packed=packed)
+        )
 
     def resume() -> Path | None:
         found = last_checkpoint(checkpoints)
@@ -115,7 +119,7 @@ def _train(config: RunConfig, progress: Progress, meter: Meter) -> None:
         return found
 
     with quiet():
-        trainer = train_fitting(build, recipe, prepared, resume)
+        trainer = train_fitting(build, start, prepared, resume)
     finish(peft_model, prepared)
     facts["speed"] = prepared.record()
 

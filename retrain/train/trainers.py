@@ -122,7 +122,10 @@ def build_completion_trainer(
     device: torch.device,
     callbacks: Sequence[TrainerCallback] = (),
     optimiser: Optimiser = "adamw_torch_fused",
+    *,
+    packed: bool = False,
 ) -> Trainer:
+    """`packed` fills rows of `max_length` tokens with whole documents, told apart by their lengths."""
     from datasets import Dataset  # type: ignore[import-untyped]  # no stubs; slow to import, needed only here
     from trl.trainer.sft_config import SFTConfig
 
@@ -131,7 +134,13 @@ def build_completion_trainer(
     arguments = training_arguments(recipe, checkpoints, device, optimiser)
     trainer = CompletionTrainer(
         model=model,
-        args=SFTConfig(**arguments, max_length=None, packing=False, completion_only_loss=True),
+        args=SFTConfig(
+            **arguments,
+            max_length=recipe.max_length if packed else None,
+            packing=packed,
+            packing_strategy="bfd",
+            completion_only_loss=True,
+        ),
         train_dataset=Dataset.from_list(examples),  # has labels already: TRL leaves them as they are
         processing_class=tokenizer,
         callbacks=list(callbacks),

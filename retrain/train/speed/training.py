@@ -4,7 +4,7 @@ import gc
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from transformers import Trainer
@@ -14,6 +14,7 @@ from retrain.train.errors import MemoryLimitError
 from retrain.train.speed.prepare import Prepared, without_compiling
 
 Build = Callable[[Recipe], Trainer]
+PASS_TOKENS: Final = 8192  # more in one pass make it no faster, and need more memory
 
 
 def rows_of(recipe: Recipe, most: int) -> Recipe:
@@ -24,6 +25,25 @@ def rows_of(recipe: Recipe, most: int) -> Recipe:
     step = recipe.batch_size * recipe.gradient_accumulation_steps
     rows = max(n for n in range(1, step + 1) if step % n == 0 and n <= max(1, most))
     return recipe.model_copy(update={"batch_size": rows, "gradient_accumulation_steps": step // rows})
+
+
+def first_micro_batch(recipe: Recipe, lengths: Sequence[int], *, packed: bool) -> Recipe:
+    """The recipe with the micro-batch that a card is tried with first: `PASS_TOKENS` where a step has so many.
+
+    Packed, rows are filled with documents, so a step gets as many rows as hold the tokens of its documents on average:
+    the number of steps stays about what the recipe says.
+
+    Args:
+        recipe: as declared, in documents.
+        lengths: tokens of each document, not empty.
+        packed: whether rows are packed.
+    """
+    most = max(1, PASS_TOKENS // recipe.max_length)
+    if not packed:
+        return rows_of(recipe, max(most, recipe.batch_size))
+    step = recipe.batch_size * recipe.gradient_accumulation_steps
+    rows = max(1, round(step * sum(lengths) / len(lengths) / recipe.max_length))
+    return rows_of(recipe.model_copy(update={"batch_size": rows, "gradient_accumulation_steps": 1}), most)
 
 
 def train_fitting(build: Build, recipe: Recipe, prepared: Prepared, resume: Callable[[], Path | None]) -> Trainer:

@@ -18,7 +18,9 @@ def recipe(rows: int = 8, times: int = 1) -> Recipe:
     )  # fmt: skip
 
 
-def trained(folder: Path, most: int, plan: Plan, **more: Any) -> tuple[Any, Any]:
+def trained(
+    folder: Path, most: int, plan: Plan, *, packed: bool = False, rows: int = 8, **more: Any
+) -> tuple[Any, Any]:
     """Train 24 documents on a card whose memory ends above `most` rows in one pass. The trainer and its plan."""
     import torch
     from transformers import PreTrainedTokenizerFast
@@ -28,8 +30,10 @@ def trained(folder: Path, most: int, plan: Plan, **more: Any) -> tuple[Any, Any]
     from retrain.train.speed.training import train_fitting
     from retrain.train.trainers import build_completion_trainer
 
-    model, prepared = small.prepared(plan, packed=False, **more)
+    model, prepared = small.prepared(plan, packed=packed, **more)
     words: PreTrainedTokenizerFast = tokenizer(SIZES["tiny"])
+    # Packed, the row is long enough to hold all documents, so that both ways the first step sees the same.
+    given = recipe(rows).model_copy(update={"max_length": 24 * 64}) if packed else recipe(rows)
     examples = [{"input_ids": text.tolist(), "labels": text.tolist()} for text in small.texts(24 * 20)[:24]]
 
     def card(_: Any, args: Any, given: Any) -> None:
@@ -39,10 +43,10 @@ def trained(folder: Path, most: int, plan: Plan, **more: Any) -> tuple[Any, Any]
     model.register_forward_pre_hook(card, with_kwargs=True)
 
     def build(fitted: Recipe) -> Any:
-        return build_completion_trainer(model, words, fitted, examples, folder, torch.device("cpu"))
+        return build_completion_trainer(model, words, fitted, examples, folder, torch.device("cpu"), packed=packed)
 
     with quiet():
-        return train_fitting(build, recipe(), prepared, lambda: None), prepared
+        return train_fitting(build, given, prepared, lambda: None), prepared
 
 
 def test_rows_of_a_step_stay_whatever_a_micro_batch_holds() -> None:
@@ -53,6 +57,26 @@ def test_rows_of_a_step_stay_whatever_a_micro_batch_holds() -> None:
             found = rows_of(recipe(rows, times), most)
             assert found.batch_size * found.gradient_accumulation_steps == rows * times
             assert found.batch_size <= most
+
+
+def test_a_packed_step_holds_as_many_tokens_as_its_documents_on_average() -> None:
+    from retrain.train.speed.training import first_micro_batch
+
+    given = recipe(18).model_copy(update={"max_length": 2048})
+    found = first_micro_batch(given, [450] * 100, packed=True)
+    assert (found.batch_size, found.gradient_accumulation_steps) == (4, 1)
+    found = first_micro_batch(given.model_copy(update={"batch_size": 72}), [450] * 100, packed=True)
+    assert (found.batch_size, found.gradient_accumulation_steps) == (4, 4)
+    assert first_micro_batch(recipe(2), [3], packed=True).batch_size == 1
+    assert first_micro_batch(recipe(4, 8), [20] * 9, packed=False).batch_size == 32
+
+
+def test_packed_documents_learn_as_documents_one_by_one(tmp_path: Path) -> None:
+    losses = []
+    for name, packed, rows in (("packed", True, 1), ("single", False, 24)):
+        trainer, _ = trained(tmp_path / name, 99, Plan(24 * 64, None, compiled=False), packed=packed, rows=rows)
+        losses.append(next(e["loss"] for e in trainer.state.log_history if "loss" in e))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
 def test_memory_that_runs_out_halves_until_it_fits_and_the_steps_stay_the_same(tmp_path: Path) -> None:
