@@ -56,7 +56,7 @@ def check_metrics(spec: ModelSpec) -> None:
 
 
 def _outcome_type(spec: ModelSpec) -> str | None:
-    return next((c.type for c in spec.outcome_columns.values()), None)
+    return None if spec.target is None else spec.columns[spec.target].type
 
 
 def _unwatchable(spec: ModelSpec) -> Iterator[tuple[str, str | None, str]]:

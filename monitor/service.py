@@ -180,16 +180,20 @@ def _renew_reference(site: Site, db: Session, model: Model, spec: ModelSpec) -> 
         row = store.newest_reference(db, model.id)
         assert row is not None  # every model has one from its first spec on
         row.quality, row.quality_labels = None, False
+        if before.target != spec.target:  # what was learned from another outcome is learned again
+            row.estimator, row.estimator_labels, row.estimator_reason, row.concept = None, 0, None, None
 
 
 def _reference_inputs(spec: ModelSpec) -> tuple[Any, ...]:
-    columns = {name: column.model_copy(update={"min": None, "max": None}) for name, column in spec.columns.items()}
+    unread = {"min": None, "max": None, "predicts": None}
+    columns = {name: column.model_copy(update=unread) for name, column in spec.columns.items()}
     return spec.baseline, columns, spec.monitors.windows  # as declared: auto stays auto
 
 
 def judging_inputs(spec: ModelSpec) -> tuple[Any, ...]:
     """What decides how a window is judged against a given reference."""
-    return spec.monitors, spec.columns
+    columns = {name: column.model_copy(update={"predicts": None}) for name, column in spec.columns.items()}
+    return spec.monitors, columns, spec.target
 
 
 def kept_since(spec: ModelSpec, now: datetime) -> datetime | None:

@@ -10,13 +10,15 @@ from typing import Any, Final, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from monitor.fairness import FAIRNESS
 from monitor.kpi import KPIS
 from monitor.spec.base import Key
 from monitor.spec.envelope import Envelope
 from monitor.spec.model import ModelSpec
-from monitor.spec.problems import problems
+from monitor.spec.problems import nearest, problems
 from monitor.tables import Dataset
 from retrain.errors import BaseModelError, NoPolicyError, RecipeError
+from retrain.learned import learned_column, learned_inputs
 from retrain.limits import LimitCheck, RunFacts, facts_from, outside
 from retrain.tables import Run
 from retrain.train.config import Recipe
@@ -82,6 +84,8 @@ class Plan:
                 f"retrain.recipe.task sequence_classification does not fit task {spec.task}; use causal_lm",
                 field="retrain.recipe.task",
             )
+        learned_column(spec, recipe.task)
+        learned_inputs(spec)
         return cls(recipe, rehearsal, spec.retrain.envelope)
 
 
@@ -106,13 +110,56 @@ def breaches(plan: Plan, facts: RunFacts | None = None) -> tuple[LimitCheck, ...
         for name, floor in envelope.kpi_floor.items()
         if name not in GATED
     )  # fmt: skip
-    return (*outside(envelope, known), *unmeasured)
+    unheard = (
+        LimitCheck(
+            f"fairness.{name}", limit, None, "", False,
+            f"fairness names {name!r}, which is no such metric{nearest(name, tuple(FAIRNESS))}; choose from "
+            f"{', '.join(FAIRNESS)}",
+        )
+        for name, limit in envelope.fairness.items()
+        if name not in FAIRNESS
+    )  # fmt: skip
+    return (*outside(envelope, known), *unmeasured, *unheard)
 
 
 def facts_of(run: Run, train: Dataset | None) -> RunFacts:
     """What is measured of a run so far, from what was recorded of it and of its training set."""
     origin = train.provenance if train is not None else {}
     return facts_from(run.metrics, origin, train.rows if train is not None else None, run.created_at)
+
+
+def unjudgeable(spec: ModelSpec, plan: Plan) -> tuple[LimitCheck, ...]:
+    """What the envelope asks and no gate can ever judge for this model, so that every run would end in vain."""
+    envelope, found = plan.envelope, list[tuple[str, Any, str]]()
+    answers = plan.recipe.task == "causal_lm"
+    limited = [*envelope.fairness, *(rule.metric for rule in spec.monitors.fairness)]
+    if answers and envelope.kpi_floor:
+        words = (
+            f"kpi_floor names {', '.join(envelope.kpi_floor)}, and a causal_lm recipe is judged by the log-probability "
+            "of its answers alone; leave kpi_floor out"
+        )
+        found.append(("kpi_floor", dict(envelope.kpi_floor), words))
+    if answers and limited and spec.retrain is not None and "fairness" in spec.retrain.gates:
+        words = (
+            f"gate fairness has {', '.join(dict.fromkeys(limited))} to judge, which compares classes, and a causal_lm "
+            "recipe writes texts; leave fairness out of retrain.gates and of retrain.envelope"
+        )
+        found.append(("fairness", dict(envelope.fairness), words))
+    elif envelope.fairness and not spec.with_role("protected"):
+        words = (
+            f"fairness limits {', '.join(envelope.fairness)}, but no column has role protected; give it to the column "
+            "whose groups are compared"
+        )
+        found.append(("fairness", dict(envelope.fairness), words))
+    for name, limit in envelope.fairness.items():
+        if not 0 <= limit <= 1:
+            words = f"fairness limits {name} to {limit:g}, which lies outside 0 to 1; write a number between them"
+            found.append((f"fairness.{name}", limit, words))
+    for name, floor in envelope.kpi_floor.items():
+        if name in GATED and KPIS[name].unit == "share" and not 0 <= floor <= 1:
+            words = f"kpi_floor asks for {name} {floor:g}, and no model leaves 0 to 1; write a share"
+            found.append((f"kpi_floor.{name}", floor, words))
+    return tuple(LimitCheck(limit, declared, None, "", False, words) for limit, declared, words in found)
 
 
 def floor_breaches(envelope: Envelope, values: Mapping[str, float | None]) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from monitor.notify import deploys
 from monitor.service import CurrentSpec, current_spec, in_force
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
+from monitor.spec.target import target_of
 from monitor.tables import Measurement, Model
 from monitor.windows.reference_standing import reference_standing
 from reports import store
@@ -121,7 +122,7 @@ def model_page(
         by_window=_by_window(measured), fairness=_newest_fairness(measured), decisions=decisions[::-1], runs=runs[::-1],
         gates=store.gates(db, [r.id for r in runs]), versions=versions[::-1], reports=reports, cite=citations.find,
         reference=reference_standing(site, db, current), traced=_traced(site, db, spec),
-        later=monitor_store.later_verdicts(db, [w.id for w in windows]),
+        later=monitor_store.later_verdicts(db, [w.id for w in windows]), target=target_of(spec),
         since=since, until=until, period=period, busy=busy, limit=most, chosen=chosen, progress=progress,
     )  # fmt: skip
 

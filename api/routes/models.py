@@ -48,10 +48,20 @@ class ModelRow(Out):
     part_of: dict[str, str] | None = Field(None, description="the whole of a part, and which of its agents it is")
 
 
+class TargetOut(Out):
+    """The outcome that predictions are compared with; `how`: declared, matched by its type, or assumed."""
+
+    column: str
+    how: Literal["declared", "matched", "assumed"]
+    others: tuple[str, ...]  # outcomes that fit as well
+    note: str
+
+
 class ModelOut(ModelRow):
     digest: str
     author: str
     changed_at: datetime
+    target: TargetOut | None  # of KPIs, fairness, triggers, gates and retraining
     spec: dict[str, Any]
     reference: dict[str, Any]  # monitor.windows.reference_standing
 
@@ -88,11 +98,13 @@ def apply(
     rate.
     """
     from monitor import service
-    from retrain.registry.versions import ensure_base_version
+    from retrain.registry.versions import checked_plan, ensure_base_version
     from retrain.runs.approve import rules_changed
 
     if dry_run:
         previewed = service.preview_spec(site, db, spec, caller.name)
+        if spec.retrain is not None:
+            checked_plan(site, spec)
         return AppliedOut(
             model=model, revision=previewed.revision, outcome=previewed.outcome, digest=spec.digest,
             judged_again=previewed.judged_again, forecast=tuple(ForecastOut.of(one) for one in previewed.forecast),
@@ -125,13 +137,16 @@ def list_models(
 def read(_: Annotated[Caller, requires(Permission.READ)], model: str, site: SiteDep, db: ReadDb) -> ModelOut:
     """The spec in force, and the reference in force with what a person should know about it."""
     from monitor.service import in_force
+    from monitor.spec.target import target_of  # loads the catalogues
     from monitor.windows.reference_standing import reference_standing  # loads numpy and polars
 
     found = store.model(db, model)
     revision = store.spec_revision(db, found.id, found.revision)
+    target = target_of(in_force(site, db, found).spec)
     return ModelOut(
         name=found.name, revision=found.revision, created_at=found.created_at, digest=revision.digest,
         author=revision.author, changed_at=revision.created_at, spec=revision.document,
         part_of=revision.document.get("part_of"),
+        target=None if target is None else TargetOut.of(target),
         reference=reference_standing(site, db, in_force(site, db, found)),
     )  # fmt: skip

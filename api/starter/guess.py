@@ -11,6 +11,7 @@ from api.starter import words
 from api.starter.facts import MANY, MIN_ROWS, Facts, facts
 from api.starter.own_fields import OwnFields, own_fields
 from monitor.spec.columns import BUILT_IN, ColumnType, Role
+from monitor.spec.target import fitting
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_ .-]{0,99}")
 PLACEHOLDER: Final = "prediction"  # where the file has no column with the model's answer
@@ -54,6 +55,11 @@ class Draft:
         return [guess for guess in self.columns if guess.role == role]
 
     @property
+    def targets(self) -> tuple[str, ...]:
+        """The outcomes that fit the prediction best."""
+        return _targets(self.columns)
+
+    @property
     def renames(self) -> dict[str, str]:
         """How columns of the file must be called to fit the spec; an empty name leaves one out."""
         renamed = {guess.source: guess.name for guess in self.columns if guess.source and guess.source != guess.name}
@@ -77,7 +83,7 @@ def guess_table(frame: pl.DataFrame) -> Draft:
     chosen = _single(guesses)
     columns = [_typed(one, guess) for one, guess in chosen]
     task, columns = _task(columns, [one for one, _ in chosen])
-    return Draft(task, _named(_positive(columns, frame)), left_out, own, frame.height)
+    return Draft(task, _with_target(_named(_positive(columns, frame))), left_out, own, frame.height)
 
 
 def _unusable(one: Facts) -> str:
@@ -341,6 +347,28 @@ def _positive(columns: list[Guess], frame: pl.DataFrame) -> list[Guess]:
     guess = columns[at]
     why = f"{guess.why}; higher where {against[0].source} is {positive}"
     return [*columns[:at], replace(guess, why=why, more={"positive": positive}), *columns[at + 1 :]]
+
+
+def _targets(columns: Sequence[Guess]) -> tuple[str, ...]:
+    answer = next(guess for guess in columns if guess.role == "prediction")
+    return fitting(answer.type, {guess.name: guess.type for guess in columns if guess.role == "outcome"})
+
+
+def _with_target(columns: list[Guess]) -> list[Guess]:
+    """Where several outcomes fit the prediction: the one that is named like its truth, else the first, and a question.
+
+    Texts beside a generated text are mostly remarks, and nothing compares them until a person says so.
+    """
+    at = next(i for i, guess in enumerate(columns) if guess.role == "prediction")
+    answer, found = columns[at], _targets(columns)
+    if len(found) < 2 or answer.type == "text":
+        return columns
+    named = next((name for name in found if _pair(name, {answer.name.lower()}) == "outcome"), found[0])
+    others = ", ".join(name for name in found if name != named)
+    asked = f"{answer.ask}; " if answer.ask else ""
+    ask = f"{asked}does {named} tell the right answer, or {others}? KPIs and retraining use what predicts names"
+    told = replace(answer, more={**answer.more, "predicts": named}, ask=ask)
+    return [*columns[:at], told, *columns[at + 1 :]]
 
 
 def _named(columns: Sequence[Guess]) -> list[Guess]:

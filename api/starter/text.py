@@ -89,7 +89,7 @@ def _monitors(draft: Draft) -> list[str]:
 
 def _kpi(draft: Draft) -> list[str]:
     metric = KPI.get(draft.task)
-    if metric is None or not draft.with_role("outcome"):
+    if metric is None or not draft.targets:
         return []
     limit = "min: 0.85" if metric == "accuracy" else "max: 10"
     return [f"  kpi: [{{metric: {metric}}}]  # with a limit such as `{limit}` it alarms"]
@@ -101,7 +101,7 @@ def _fairness(draft: Draft) -> list[str]:
     lines = [f"  # {_one_line(name)} has too many values to compare groups; send a band of it" for name in wide]
     if draft.task != "classification" or not groups:
         return lines
-    metric = "equalized_odds_difference" if draft.with_role("outcome") else "demographic_parity_difference"
+    metric = "equalized_odds_difference" if draft.targets else "demographic_parity_difference"
     rules = [f"    - {{metric: {metric}, by: {flow([name])}}}" for name in groups]
     return [*lines, "  fairness:  # with a limit such as `max: 0.10` a rule alarms", *rules]
 

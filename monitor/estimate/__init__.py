@@ -27,8 +27,8 @@ def fit(spec: ModelSpec, labelled: pl.DataFrame) -> Estimator:
 
     Source: the docstring of each method.
     """
-    if not spec.with_role("outcome"):
-        raise InsufficientDataError("no column with role outcome is declared")
+    if spec.target is None:
+        raise InsufficientDataError("no outcome that fits the prediction is declared")
     method = next((method for method in ESTIMATORS.values() if method.task == spec.task), None)
     if method is None:
         raise InsufficientDataError("quality of generated text has no estimate without outcomes")

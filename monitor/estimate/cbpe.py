@@ -214,12 +214,10 @@ def fit_cbpe(spec: ModelSpec, frame: pl.DataFrame) -> Cbpe:
 
     Source: NannyML's confidence-based performance estimation; Platt (1999); Zadrozny and Elkan (2002).
     """
-    names = {role: next(iter(spec.with_role(role)), None) for role in ("prediction", "outcome", "score")}
-    prediction, outcome, score = names["prediction"], names["outcome"], names["score"]
+    prediction, outcome, score = spec.with_role("prediction")[0], spec.target, next(iter(spec.with_role("score")), None)
     if score is None or spec.columns[score].type != "number":
         raise InsufficientDataError("an estimate without outcomes needs a column with role score and type number")
-    assert outcome is not None
-    assert prediction is not None
+    assert outcome is not None  # `fit` has looked
     if outcome not in frame.columns:
         raise InsufficientDataError(f"0 labelled reference rows with a score; at least {base.MIN_LABELS} are needed")
     rows = frame.drop_nulls([prediction, outcome, score]).filter(pl.col(score).cast(pl.Float64).is_finite())

@@ -126,7 +126,8 @@ def fit_dle(spec: ModelSpec, frame: pl.DataFrame) -> Dle:
 
     Source: NannyML's direct loss estimation.
     """
-    prediction, outcome = spec.with_role("prediction")[0], spec.with_role("outcome")[0]
+    prediction, outcome = spec.with_role("prediction")[0], spec.target
+    assert outcome is not None  # `fit` has looked
     finite = [pl.col(name).cast(pl.Float64).is_finite() for name in (prediction, outcome)]
     rows = frame.filter(finite) if outcome in frame.columns else frame.clear()
     if rows.height < base.MIN_LABELS:

@@ -93,6 +93,12 @@ class Column(SpecPart):
         description="for a score: the class whose probability it is; without it, the predicted class",
         examples=["approved"],
     )
+    predicts: str | None = Field(
+        None, exclude_if=lambda value: value is None,  # a spec without it keeps its digest
+        description="for the prediction: the outcome that it is compared with, which KPIs, fairness, triggers, gates "
+        "and retraining use. Without it, the only outcome of the best fitting type; required where several fit",
+        examples=["intent_true"],
+    )  # fmt: skip
 
     @model_validator(mode="after")
     def _range(self) -> "Column":

@@ -94,8 +94,8 @@ def _reads_outcome(rule: KpiRule) -> bool:
 
 
 def watches_concept(spec: ModelSpec) -> bool:
-    """Whether the model has a stream of errors: predictions that are classes or numbers, and outcomes."""
-    return bool(spec.with_role("outcome")) and spec.task != "generation"
+    """Whether the model has a stream of errors: predictions that are classes or numbers, and a target."""
+    return spec.target is not None and spec.task != "generation"
 
 
 def days_between(spec: ModelSpec, part: BudgetPart, *, rows_per_day: float) -> float:

@@ -19,6 +19,7 @@ from monitor.spec.monitors import Monitors, RowWindow
 from monitor.spec.notify import Notify
 from monitor.spec.problems import nearest
 from monitor.spec.retraining import Retrain
+from monitor.spec.target import check_predicts, check_target, target_of
 from monitor.spec.traces import Traces
 
 AUTO_REFERENCE_ROWS: Final = 1_000  # rows of an automatic reference when its first window is judged, about
@@ -167,6 +168,12 @@ class ModelSpec(SpecPart):
         return {name: c for name, c in self.columns.items() if c.role == "outcome"}
 
     @property
+    def target(self) -> str | None:
+        """The outcome that predictions are compared with, and that a retrain learns; see `monitor.spec.target`."""
+        found = target_of(self)
+        return None if found is None else found.column
+
+    @property
     def document(self) -> dict[str, Any]:
         """The spec as plain JSON, with every default written out."""
         return self.model_dump(mode="json", by_alias=True)
@@ -228,6 +235,14 @@ def _check_prediction(spec: ModelSpec) -> None:
         raise KeyProblem(
             ("columns", name, "type"), f"task {spec.task} needs a prediction of type {types}, not {prediction.type}"
         )
+
+
+def _check_predicts(spec: ModelSpec) -> None:
+    check_predicts(spec)
+
+
+def _check_target(spec: ModelSpec) -> None:
+    check_target(spec)
 
 
 def _check_budget(spec: ModelSpec) -> None:
@@ -371,9 +386,11 @@ def _check_rows_of_a_window(spec: ModelSpec) -> None:
 
 # What the fields of a spec must satisfy together. The first check that fails is reported, with key, value and fix.
 _CHECKS: Final[tuple[Callable[[ModelSpec], None], ...]] = (
-    _check_column_names, _check_positive_class, _check_texts, _check_single_roles, _check_prediction, _check_budget,
-    _check_phases, _check_drift_columns, _check_kpi, _check_fairness, _check_redact, _check_traces, _check_retrain,
-    _check_retention,
+    _check_column_names, _check_positive_class, _check_texts, _check_single_roles, _check_prediction, _check_predicts,
+    _check_budget, _check_phases, _check_drift_columns, _check_kpi, _check_fairness, _check_redact, _check_traces,
+    _check_retrain, _check_retention,
 )  # fmt: skip
 # The same for a spec that somebody writes now; earlier releases accepted what these refuse.
-_NEW_CHECKS: Final[tuple[Callable[[ModelSpec], None], ...]] = (_check_rows_of_a_window, _check_part)
+_NEW_CHECKS: Final[tuple[Callable[[ModelSpec], None], ...]] = (
+    _check_target, _check_rows_of_a_window, _check_part,
+)  # fmt: skip

@@ -124,7 +124,7 @@ def _contributions(
 ) -> list[Contribution]:
     sides = []
     for rows in (before, now):
-        if rows.is_empty():
+        if rows.is_empty() or ("outcome" in KPIS[rule.metric].reads and spec.target is None):
             return []
         frame = kpi_frame(spec, rule, rows).with_columns(rows.select(_text(by).alias("part")).to_series())
         values = row_values(rule.metric, frame)

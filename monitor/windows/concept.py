@@ -27,7 +27,7 @@ from monitor.tables import Measurement, ReferenceRow, Window
 from monitor.windows.alarms import window_sentence
 from monitor.windows.correction_history import LATE_OUTCOMES
 from monitor.windows.readings import Reading
-from monitor.windows.stored_levels import comparable
+from monitor.windows.stored_levels import comparable, target_column
 
 MIN_LABELS: Final = 300
 ERROR_SCALE_QUANTILE: Final = 0.99  # quantile of the reference's absolute errors that is scaled to 1
@@ -58,7 +58,7 @@ def watch_at(site: Site, current: CurrentSpec, row: ReferenceRow, times: Sequenc
     state = _state(site, current, row)
     if state is None:
         return False
-    outcome = current.spec.with_role("outcome")[0]
+    outcome = target_column(current.spec)
     # A replay stores outcomes ahead of the clock; those have not arrived yet.
     arrived = site.events.arrived(current.model.name, int(state["next_seq"]), until=times[-1], columns=[outcome])
     if arrived.is_empty() and row.concept is not None:
@@ -120,7 +120,7 @@ def _first_state(site: Site, current: CurrentSpec, row: ReferenceRow) -> dict[st
         return None
     prediction = current.spec.with_role("prediction")[0]
     frame = site.events.labelled(name, from_seq=row.from_seq, to_seq=row.to_seq, columns=[prediction])
-    outcome = current.spec.with_role("outcome")[0]
+    outcome = target_column(current.spec)
     if outcome not in frame.columns or len(frame[outcome].drop_nulls()) < MIN_LABELS:
         return None
     raw = _raw_errors(current.spec, frame.drop_nulls(outcome))
@@ -134,7 +134,7 @@ def _first_state(site: Site, current: CurrentSpec, row: ReferenceRow) -> dict[st
 
 def _first_labels(site: Site, current: CurrentSpec, arrived: pl.DataFrame) -> pl.DataFrame:
     """The events whose first label is among these rows, in order of arrival: `event_id`, `ts` and the label."""
-    name, outcome = current.model.name, current.spec.with_role("outcome")[0]
+    name, outcome = current.model.name, target_column(current.spec)
     given = arrived.drop_nulls(outcome).unique("event_id", keep="first", maintain_order=True)
     if given.is_empty():
         return given
@@ -162,7 +162,7 @@ def _errors(
 
 def _raw_errors(spec: ModelSpec, frame: pl.DataFrame) -> Any:
     """Error of each row: 1 for a wrong or missing answer, or the absolute error, NaN where it is undefined."""
-    prediction, outcome = frame[spec.with_role("prediction")[0]], frame[spec.with_role("outcome")[0]]
+    prediction, outcome = frame[spec.with_role("prediction")[0]], frame[target_column(spec)]
     if spec.task == "classification":
         sides = comparable(spec, pl.DataFrame({"prediction": prediction, "outcome": outcome}))
         right = (as_levels(sides["prediction"]) == as_levels(sides["outcome"])).fill_null(value=False)
@@ -201,8 +201,8 @@ def history(site: Site, current: CurrentSpec, row: ReferenceRow, start: dict[str
     Args:
         start: the state in which they were first stored.
     """
-    label = current.spec.with_role("outcome")[:1]
-    arrived = site.events.arrived(current.model.name, 0, until=site.clock.now(), columns=label)
+    label = target_column(current.spec)
+    arrived = site.events.arrived(current.model.name, 0, until=site.clock.now(), columns=[label])
     stream = ErrorStream.from_state(start["stream"])
     return History(stream.first(), *_errors(site, current, row, arrived, start["scale"]))
 

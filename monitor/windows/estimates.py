@@ -35,7 +35,7 @@ ESTIMATORS: Final = CacheKind[str, Estimator]("estimators by digest", most=8)
 def with_estimator(site: Site, current: CurrentSpec, row: ReferenceRow) -> ReferenceRow:
     """The reference, with an estimator once 300 of its rows have outcomes; fitted again each time twice as many do."""
     spec = current.spec
-    if not (spec.monitors.estimate and spec.monitors.kpi and spec.with_role("outcome") and row.state == "ready"):
+    if not (spec.monitors.estimate and spec.monitors.kpi and spec.target is not None and row.state == "ready"):
         return row
     wanted = max(MIN_LABELS, 2 * row.estimator_labels)
     if row.rows is None or row.rows < wanted or _labelled_reference_rows(site, current, row) < wanted:
@@ -67,7 +67,7 @@ def _labelled_reference_rows(site: Site, current: CurrentSpec, row: ReferenceRow
     if row.to_seq is None or row.to_seq <= row.from_seq or site.events.extent(name).outcomes < MIN_LABELS:
         return 0
     found = site.events.labelled(name, from_seq=row.from_seq, to_seq=row.to_seq, columns=["event_id"])
-    outcome = current.spec.with_role("outcome")[0]
+    outcome = current.spec.target
     return len(found[outcome].drop_nulls()) if outcome in found.columns else 0
 
 
@@ -75,7 +75,7 @@ def _reference(site: Site, current: CurrentSpec, row: ReferenceRow) -> pl.DataFr
     frame = with_levels(
         current.spec, site.events.labelled(current.model.name, from_seq=row.from_seq, to_seq=row.to_seq)
     )
-    return frame.drop_nulls(current.spec.with_role("outcome")[0])
+    return frame.drop_nulls(current.spec.target)
 
 
 def with_estimates(
@@ -89,7 +89,8 @@ def with_estimates(
         labelled: rows of the window whose outcome has arrived.
         window: all rows of the window.
     """
-    if not current.spec.monitors.estimate or not current.spec.with_role("outcome"):
+    outcome = current.spec.target
+    if not current.spec.monitors.estimate or outcome is None:
         return list(readings)
     waiting = [r.metric for r in readings if r.monitor == "kpi" and _needs_outcomes(r)]
     if not waiting:
@@ -99,7 +100,6 @@ def with_estimates(
         return [
             _with_note(r, {"reason": reason}) if r.metric in waiting and r.monitor == "kpi" else r for r in readings
         ]
-    outcome = current.spec.with_role("outcome")[0]
     known = labelled.drop_nulls(outcome) if outcome in labelled.columns else labelled.clear()
     enough = known.height >= max(MIN_CHECKED_ROWS, MIN_CHECKED_SHARE * window.height)
     ahead = model.estimate(window, waiting)

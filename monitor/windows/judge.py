@@ -18,7 +18,7 @@ from monitor.reference.stability import range_in_words
 from monitor.service import CurrentSpec
 from monitor.site import Site
 from monitor.spec import false_alarm_budget
-from monitor.spec.model import AUTO_REFERENCE_ROWS
+from monitor.spec.model import AUTO_REFERENCE_ROWS, ModelSpec
 from monitor.spec.monitors import RowWindow
 from monitor.tables import ReferenceRow, Window
 from monitor.windows import breakdown, estimates, quality
@@ -69,7 +69,7 @@ def judge_window(
     next_outcome = site.events.extent(current.model.name).next_outcome
     labelled = labelled_rows(site, current, window.frame)
     readings += outcome_readings(site, current, row, window, labelled, window.frame)
-    return decision, readings, {"labels": labelled.height, "next_outcome": next_outcome}
+    return decision, readings, {"labels": label_count(current.spec, labelled), "next_outcome": next_outcome}
 
 
 def _judge_drift(
@@ -178,6 +178,11 @@ def outcome_readings(
     kpis += breakdown.slice_readings(current.spec, labelled, frame)
     kpis += quality.quality_readings(site, current, row, window.from_seq, labelled, frame, window.scale)
     return kpis + fairness_readings(current.spec, labelled, frame, window.scale)
+
+
+def label_count(spec: ModelSpec, labelled: pl.DataFrame) -> int:
+    """How many rows have their label; in a model without a target, any outcome."""
+    return labelled.height if spec.target is None else len(labelled[spec.target].drop_nulls())
 
 
 def labelled_rows(site: Site, current: CurrentSpec, events: pl.DataFrame) -> pl.DataFrame:

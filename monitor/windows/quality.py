@@ -69,6 +69,8 @@ def _labelled_reference(site: Site, current: CurrentSpec, row: ReferenceRow) -> 
     if site.events.extent(name).outcomes < MIN_LABELLED_SHARE * row.rows:
         return None
     frame = site.events.labelled(name, from_seq=row.from_seq, to_seq=row.to_seq, columns=["ts"])
+    if (target := current.spec.target) is not None:
+        frame = frame.drop_nulls(target) if target in frame.columns else frame.clear()
     return frame if frame.height >= MIN_LABELLED_SHARE * row.rows else None
 
 

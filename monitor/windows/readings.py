@@ -19,9 +19,11 @@ from monitor.metric_names import expression_of
 from monitor.spec import false_alarm_budget
 from monitor.spec.model import ModelSpec
 from monitor.spec.monitors import FairnessRule, KpiRule
-from monitor.windows.stored_levels import answer_types, comparable
+from monitor.windows.stored_levels import answer_types, comparable, target_column
 
 ROW_STATISTICS_REASON: Final = "needs raw rows; computed when the drift alert that this window opens is confirmed"
+
+NO_TARGET: Final = "no outcome fits the prediction; name one with `predicts` on the prediction column"
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +177,8 @@ def compute_kpi(spec: ModelSpec, rule: KpiRule, rows: pl.DataFrame) -> tuple[Kpi
     if rule.expression is not None:
         return expression_of(spec, rule).compute(rows), rule.unit or "number", None
     kpi = KPIS[rule.metric]
+    if "outcome" in kpi.reads and spec.target is None:
+        return KpiValue(None, NO_TARGET, 0), kpi.unit, kpi.higher_is_better
     unit = kpi.unit if kpi.unit != "column" or not rule.column else spec.columns[rule.column].unit or "column"
     return kpi.compute(kpi_frame(spec, rule, rows)), unit, kpi.higher_is_better
 
@@ -190,21 +194,21 @@ def _outcomes_read(spec: ModelSpec, rule: KpiRule) -> list[str]:
     if rule.expression is not None:
         return [name for name in expression_of(spec, rule).columns if spec.columns[name].role == "outcome"]
     named = [rule.column] if rule.column is not None and spec.columns[rule.column].role == "outcome" else []
-    return named + ([spec.with_role("outcome")[0]] if "outcome" in KPIS[rule.metric].reads else [])
+    return named + ([spec.target] if spec.target is not None and "outcome" in KPIS[rule.metric].reads else [])
 
 
 def kpi_frame(spec: ModelSpec, rule: KpiRule, rows: pl.DataFrame) -> pl.DataFrame:
     """The columns that a KPI reads, renamed as the KPI expects them."""
     found = []
     for part in KPIS[rule.metric].reads:
-        name = rule.column if part == "column" else spec.with_role(part)[0]
-        assert name is not None  # check_metrics has accepted this spec
+        name = rule.column if part == "column" else spec.target if part == "outcome" else spec.with_role(part)[0]
+        assert name is not None  # check_metrics has accepted this spec, and `compute_kpi` has looked for a target
         found.append(pl.col(name).alias(part))
         if part == "score" and (positive := spec.columns[name].positive) is not None:
             truth = "boolean" in answer_types(spec)
             found.append(pl.lit(answer(positive, truth=truth)).alias("positive"))
     frame = comparable(spec, rows.select(found))
-    if "outcome" in frame.columns and spec.columns[spec.with_role("outcome")[0]].references == "collected":
+    if "outcome" in frame.columns and spec.columns[target_column(spec)].references == "collected":
         return frame.with_columns(outcome=without_own_answer(frame["prediction"], frame["outcome"]))
     return frame
 
@@ -224,16 +228,18 @@ def fairness_readings(spec: ModelSpec, labelled: pl.DataFrame, window: pl.DataFr
         for by in rule.by:
             columns = [pl.col(prediction).alias("prediction"), pl.col(by)]
             if metric.needs_outcome:
-                outcome = pl.col(spec.with_role("outcome")[0]).alias("outcome")
+                label = pl.lit(None, dtype=pl.String) if spec.target is None else pl.col(spec.target)
+                outcome = label.alias("outcome")
                 frame = comparable(spec, labelled.select(*columns, outcome))
                 complete = len(frame["outcome"].drop_nulls()) == window.height
             else:
                 frame, complete = window.select(columns), True
             found = metric.compute(frame, by, min_group=rule.min_group)
+            reason = NO_TARGET if metric.needs_outcome and spec.target is None else found.reason
             groups = [{"group": g.group, "n": g.n, "rates": g.rates, "too_small": g.too_small} for g in found.groups]
             readings.append(
                 Reading(
-                    "fairness", rule.metric, found.value, found.reason, metric.unit, found.n, column=by, low=found.low,
+                    "fairness", rule.metric, found.value, reason, metric.unit, found.n, column=by, low=found.low,
                     high=found.high, limit=rule.min if rule.max is None else rule.max,
                     details={
                         "groups": groups, "definition": found.definition, "positive": found.positive,

@@ -6,7 +6,7 @@ from monitor.service import CurrentSpec, spec_for
 from monitor.site import Site
 from monitor.tables import Model, ReferenceRow, Window
 from monitor.windows import late_outcomes, late_rows
-from monitor.windows.judge import labelled_rows, outcome_readings
+from monitor.windows.judge import label_count, labelled_rows, outcome_readings
 from monitor.windows.record import record
 from monitor.windows.stored_levels import with_levels
 
@@ -42,7 +42,8 @@ def refresh_windows(site: Site, current: CurrentSpec) -> list[UUID]:
             readings = [r for r in readings if r.monitor != "quality"]
         with site.database.write() as db:
             stored = db.get_one(Window, window_id, with_for_update=True)
-            stored.labels, stored.next_outcome, stored.refreshed_at = mine.height, next_outcome, site.clock.now()
+            stored.labels, stored.next_outcome = label_count(judged_by.spec, mine), next_outcome
+            stored.refreshed_at = site.clock.now()
             record(site, db, current.model, stored, readings)
     with site.database.write() as db:  # last, so that a killed refresh finds the same windows again
         db.get_one(Model, current.model.id, with_for_update=True).next_outcome = reached

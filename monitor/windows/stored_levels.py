@@ -16,9 +16,16 @@ def with_levels(spec: ModelSpec, frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(named) if named else frame
 
 
+def target_column(spec: ModelSpec) -> str:
+    """The outcome that predictions are compared with, where it is known that there is one."""
+    assert spec.target is not None
+    return spec.target
+
+
 def answer_types(spec: ModelSpec) -> set[ColumnType]:
     """The declared types of the prediction and of the outcome that it is compared with."""
-    return {spec.columns[name].type for role in ("prediction", "outcome") for name in spec.with_role(role)[:1]}
+    names = (spec.with_role("prediction")[0], *([spec.target] if spec.target is not None else []))
+    return {spec.columns[name].type for name in names}
 
 
 def comparable(spec: ModelSpec, frame: pl.DataFrame) -> pl.DataFrame:

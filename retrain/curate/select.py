@@ -9,6 +9,7 @@ import polars as pl
 from monitor.levels import as_levels
 from monitor.spec.model import ModelSpec
 from retrain.errors import DatasetError
+from retrain.learned import learned_column, learned_inputs
 
 PROTECTED: Final = "protected_"
 EVENTS: Final = "events"
@@ -25,24 +26,9 @@ class Shape:
 
     @classmethod
     def of(cls, spec: ModelSpec, task: str) -> Self:
-        """Raises DatasetError where the spec declares no input or no fitting outcome."""
-        inputs = tuple(name for name in spec.with_role("input") if spec.columns[name].type != "vector")
-        if not inputs:
-            words = "columns: no column has role input; a retrain needs the model's input"
-            raise DatasetError(words, field="columns")
-        completion = task == "causal_lm"
-        kinds = ("text", "string", "category") if completion else ("category", "boolean", "string")
-        labels = [
-            name
-            for name, c in spec.outcome_columns.items()
-            if c.type in kinds or (completion and c.references == "accepted")
-        ]
-        if not labels:
-            raise DatasetError(
-                f"columns: no outcome column has type {' or '.join(kinds)}, which a {task} recipe learns from",
-                field="columns",
-            )
-        return cls(inputs, labels[0], spec.with_role("protected"), completion)
+        """Raises RecipeError where the spec declares no input, or a target that the task cannot learn."""
+        label = learned_column(spec, task)
+        return cls(learned_inputs(spec), label, spec.with_role("protected"), completion=task == "causal_lm")
 
     def labels(self, frame: pl.DataFrame, name: str) -> pl.Series:
         """The label as text: classes as levels, texts as they are, and of a list of right answers the first."""

@@ -10,7 +10,7 @@ from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.tables import Model
 from retrain import store
-from retrain.envelope import Plan, base_folder, breaches
+from retrain.envelope import Plan, base_folder, breaches, unjudgeable
 from retrain.errors import (
     EnvelopeError,
 )
@@ -19,6 +19,18 @@ from retrain.tables import ModelVersion, Run
 from retrain.train.weights import folder_digest
 
 BASE_VERSION = "v1"
+
+
+def checked_plan(site: Site, spec: ModelSpec) -> tuple[Plan, Path]:
+    """The plan of a spec that may be applied, and the folder of its base model.
+
+    Raises:
+        BaseModelError, RecipeError, EnvelopeError: no run of this spec could ever end in a promotion.
+    """
+    plan = Plan.of(spec)
+    if found := (*breaches(plan), *unjudgeable(spec, plan)):
+        raise EnvelopeError(found)
+    return plan, base_folder(plan.recipe, site.settings.home_dir)
 
 
 def ensure_base_version(site: Site, db: Session, model: Model, spec: ModelSpec, actor: str) -> None:
@@ -30,10 +42,7 @@ def ensure_base_version(site: Site, db: Session, model: Model, spec: ModelSpec, 
     """
     if spec.retrain is None:
         return
-    plan = Plan.of(spec)
-    if found := breaches(plan):
-        raise EnvelopeError(found)
-    folder = base_folder(plan.recipe, site.settings.home_dir)
+    plan, folder = checked_plan(site, spec)
     db.get_one(Model, model.id, with_for_update=True)
     if store.champion(db, model.id) is not None:
         return

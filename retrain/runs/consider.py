@@ -23,7 +23,7 @@ from monitor.store import model as model_named
 from monitor.tables import Measurement, Model, Window
 from monitor.windows.limits import not_judged
 from retrain import store
-from retrain.envelope import Plan, breaches
+from retrain.envelope import Plan, breaches, unjudgeable
 from retrain.errors import NoPolicyError
 from retrain.registry.champion import champion_of
 from retrain.registry.standing import signer, signer_line
@@ -146,17 +146,17 @@ def labelled(site: Site, db: Session, model: Model, alarm_from_seq: int | None) 
 
     An event whose label arrived or was corrected after the training set was made counts as new.
     """
-    label = current_spec(site, db, model.name).spec.with_role("outcome")[:1]
-    if not label or site.events.extent(model.name).outcomes == 0:
+    label = current_spec(site, db, model.name).spec.target
+    if label is None or site.events.extent(model.name).outcomes == 0:
         return Labelled(0, None if alarm_from_seq is None else 0)
     trained = store.last_training_set(db, model.id)
     if trained is not None:
         seen = next(int(s["next_outcome"]) for s in trained.provenance["sources"] if "next_outcome" in s)
-        rows = site.events.arrived(model.name, seen, columns=label)
+        rows = site.events.arrived(model.name, seen, columns=[label])
         since_training = rows.drop_nulls(label)["event_id"].n_unique()
     else:
-        since_training = _labelled_from(site, model.name, label[0], store.old_end(db, model.id))
-    since_alarm = None if alarm_from_seq is None else _labelled_from(site, model.name, label[0], alarm_from_seq)
+        since_training = _labelled_from(site, model.name, label, store.old_end(db, model.id))
+    since_alarm = None if alarm_from_seq is None else _labelled_from(site, model.name, label, alarm_from_seq)
     return Labelled(since_training, since_alarm)
 
 
@@ -235,7 +235,8 @@ def _closed(policy: Retrain, now: datetime) -> str | None:
 
 def _outside(spec: ModelSpec) -> tuple[str, ...]:
     try:
-        return tuple(str(found) for found in breaches(Plan.of(spec)))
+        plan = Plan.of(spec)
+        return tuple(str(found) for found in (*breaches(plan), *unjudgeable(spec, plan)))
     except AppError as error:  # an unreadable recipe is outside any envelope
         return (error.message,)
 

@@ -21,6 +21,10 @@ REFUSED: list[tuple[str, str, Any, str]] = [
     ("prediction", "columns.decision.type", "number", "prediction of type category or boolean, not number"),
     ("texts", "columns.truth", {"role": "outcome", "type": "texts", "references": "accepted"},
      "columns.truth.type: is texts.*the task is classification, so give one outcome"),
+    ("predicts", "columns.decision.predicts", "trueth", "columns.decision.predicts: names column 'trueth', which is "
+    "not declared under columns; did you mean truth"),
+    ("target", "columns.rated", {"role": "outcome", "type": "category"}, "columns.decision.predicts: is missing: "
+    "predictions of decision may be compared with truth, rated; name the one.*such as `predicts: truth`"),
     ("budget", "monitors.false_alarms", "1 per 30d", "'1 per 30d'.*needs time windows.*alpha: 0.01"),
     ("phases", "monitors.phases", "day_of_week", "monitors.phases: is day_of_week.*leave it out"),
     ("drift_columns", "monitors.drift", {"must_see": {"tone": "0.1 std"}}, "monitors.drift.must_see.tone: names "

@@ -1,0 +1,56 @@
+"""What a recipe learns: the target of the spec, if its type fits the recipe's task."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from monitor.spec.columns import ColumnType
+from monitor.spec.model import ModelSpec
+from retrain.errors import RecipeError
+
+LEARNS: Final[Mapping[str, tuple[ColumnType, ...]]] = {
+    "sequence_classification": ("category", "boolean", "string"),
+    "causal_lm": ("text", "texts", "string", "category"),
+}
+
+
+def learned_column(spec: ModelSpec, task: str) -> str:
+    """The outcome that a recipe of this task learns.
+
+    Raises:
+        RecipeError: the spec has no target, or one that such a recipe cannot learn; names key and fix.
+    """
+    prediction, target = spec.with_role("prediction")[0], spec.target
+    kinds = LEARNS.get(task, ())
+    if target is None:
+        raise RecipeError(
+            f"columns.{prediction}.predicts: no outcome fits the prediction, so there is nothing to learn; declare an "
+            f"outcome of type {' or '.join(kinds)}, or name one with predicts",
+            field=f"columns.{prediction}.predicts",
+        )
+    column = spec.columns[target]
+    if kinds and column.type not in kinds:
+        raise RecipeError(
+            f"columns.{target}.type: is {column.type}, and a {task} recipe learns {' or '.join(kinds)}; declare "
+            f"{target} as category if its values are classes (1, 1.0 and `1` are one), or name another outcome with "
+            f"`predicts` on {prediction}",
+            field=f"columns.{target}.type", value=column.type,
+        )  # fmt: skip
+    if column.references == "collected":
+        raise RecipeError(
+            f"columns.{target}.references: is collected, so a text of the list need not be right, and a recipe learns "
+            "right answers; name another outcome with predicts, or declare references: accepted if each text is right",
+            field=f"columns.{target}.references", value="collected",
+        )  # fmt: skip
+    return target
+
+
+def learned_inputs(spec: ModelSpec) -> tuple[str, ...]:
+    """The inputs that a recipe reads as text.
+
+    Raises:
+        RecipeError: there are none.
+    """
+    inputs = tuple(name for name in spec.with_role("input") if spec.columns[name].type != "vector")
+    if not inputs:
+        raise RecipeError("columns: no column has role input; a retrain needs the model's input", field="columns")
+    return inputs
