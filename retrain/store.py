@@ -39,7 +39,9 @@ def runs_since(db: Session, at: datetime, model_id: UUID | None = None) -> Seque
 
 
 def newest_run(db: Session, model_id: UUID) -> Run | None:
-    return db.scalars(select(Run).where(Run.model_id == model_id).order_by(Run.created_at.desc()).limit(1)).first()
+    """The newest run that trains; one that judges a version again holds no other run back."""
+    query = select(Run).where(Run.model_id == model_id, Run.purpose == "train")
+    return db.scalars(query.order_by(Run.created_at.desc()).limit(1)).first()
 
 
 def open_run(db: Session, model_id: UUID) -> Run | None:

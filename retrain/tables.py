@@ -60,6 +60,7 @@ class Run(Keyed, Base):
     model_id: Mapped[UUID] = mapped_column(ForeignKey("model.id"))
     decision_id: Mapped[UUID] = mapped_column(ForeignKey("trigger_decision.id"))
     spec_revision: Mapped[int]
+    started_by: Mapped[str | None] = mapped_column(String(100))  # name of the key that asked; null: the policy
     purpose: Mapped[str] = mapped_column(String(16), default="train", server_default="train")
     to_stage: Mapped[str] = mapped_column(String(16), default="champion", server_default="champion")
     traffic_share: Mapped[float | None]  # of a canary

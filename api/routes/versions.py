@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
+from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
@@ -45,7 +46,7 @@ class VersionOut(Out):
     base_digest: str
     adapter: str | None
     labels: list[Any] | None
-    run_id: Any = Field(description="the run that trained it; null for the base model")
+    run_id: UUID | None = Field(description="the run that trained it; null for the base model")
     trained_on_erased: list[str] = Field(description="erasures of rows in its training data; a retrain is recommended")
     created_at: datetime
     promoted_at: datetime | None
@@ -61,7 +62,7 @@ class ChampionOut(Out):
     adapter_digest: str | None
     adapter_archive: str | None = Field(description="path of the adapter as one tar file; null for the base model")
     labels: list[str] | None
-    run_id: Any
+    run_id: UUID | None
     promoted_at: datetime
     signature: str
 
@@ -88,7 +89,7 @@ class RolledBackOut(VersionOut):
 
 
 class StartedRunOut(Out):
-    id: Any
+    id: UUID
     state: str
     purpose: str
     to_stage: str

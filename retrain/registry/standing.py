@@ -73,7 +73,10 @@ def standing_of(db: Session, run: Run) -> Standing:
 
 
 def starter_of(db: Session, run: Run) -> Signer | None:
-    """Who asked for a run; None if the policy started it."""
+    """Who asked for a run, with a key of a person or of a scheduler; None if the policy started it by itself."""
+    if run.started_by is not None:
+        return signer(db, run.started_by)
+    # A run of an earlier release: the decision names the person.
     for finding in store.decision(db, run.decision_id).triggers:
         if finding["name"] == "manual" and finding["fire"]:
             return signer(db, str(finding["evidence"][0]))

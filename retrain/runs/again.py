@@ -52,7 +52,7 @@ def promote_again(
     run = Run(
         model_id=model.id, decision_id=_decided(site, db, model, row, caller, reason).id, spec_revision=model.revision,
         purpose="promote", to_stage=to_stage, traffic_share=share, state="queued", champion_version=champion.version,
-        candidate_version=row.version, approvals=[], created_at=site.clock.now(), attempts=0,
+        candidate_version=row.version, started_by=caller.name, approvals=[], created_at=site.clock.now(), attempts=0,
     )  # fmt: skip
     db.add(run)
     db.flush()

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -38,6 +38,8 @@ from retrain.triggers import decide
 from retrain.triggers.base import Labelled, ManualStart, TriggerInputs, TriggerReading, WholeReading, WindowReading
 from retrain.triggers.decision import PolicyDecision
 from retrain.triggers.new_classes import asked
+
+ASKED: Final = ("manual", "request")  # causes with a key behind them: its owner started the run, and never approves it
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,7 @@ def consider_policy(
     run = Run(
         model_id=current.model.id, decision_id=row.id, spec_revision=current.revision, state="queued",
         champion_version=champion.version, approvals=[], created_at=now, attempts=0,
+        started_by=actor if cause in ASKED else None,
         used={"granted": grant(budget, current.spec.retrain.envelope)},
     )  # fmt: skip
     db.add(run)
@@ -256,7 +259,7 @@ def _record(
     db.flush()
     # Reasons may quote a person, so they stay in the table; the ledger entry holds their digest.
     words = digest({"reason": found.reason, "triggers": row.triggers, "blocked_by": row.blocked_by})
-    by = {"by": signer_line(signer(db, actor))} if cause in ("manual", "request") else {}
+    by = {"by": signer_line(signer(db, actor))} if cause in ASKED else {}
     append_entry(
         db, kind="trigger.decision", actor=actor, subject=f"model:{current.model.name}", at=now,
         body={

@@ -12,6 +12,7 @@ from core.clock import ManualClock
 from core.jobs import RunJob
 from core.settings import TrainSettings
 from governance.access.api_keys import declare_owner, revoke_key
+from governance.access.roles import Role
 from monitor import service as monitor
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
@@ -21,6 +22,7 @@ from retrain.errors import ApprovalError, NotGatedError
 from retrain.registry.champion import champion_of
 from retrain.registry.standing import standing_of
 from retrain.runs.approve import approve_run
+from retrain.runs.consider import start_if_due
 from tests.databases import SQLITE_FIRST
 from tests.retrain import world
 from tests.retrain.train import tiny
@@ -165,6 +167,23 @@ def test_the_person_who_started_a_run_does_not_approve_it_with_another_key(
     with pytest.raises(ApprovalError, match="started run"):
         approve(site, run_id, "ann at night", "ann  LEE")
     approve(site, run_id, "bob")
+    assert champion(site) == "v2"
+
+
+def test_the_owner_of_a_schedulers_key_does_not_approve_what_it_started(
+    site: Site, base: Path, adapter: Path, clock: ManualClock
+) -> None:
+    world.declare(site, world.spec(base, when=["drift", {"new_outcomes": 100}], approval="one"))
+    world.send(site, world.traffic(200, tiny.OLD), clock)
+    world.key(site, "nightly", "Ann Lee", Role.OPERATOR)
+    with site.database.write() as db:
+        run = start_if_due(site, db, world.NAME, "nightly", "cron").run
+    assert run is not None
+    world.evaluated(site, run.id, adapter)
+    jobs.run(site, RunJob(run_id=run.id))
+    with pytest.raises(ApprovalError, match="started run"):
+        approve(site, run.id, "ann", "ann lee")
+    approve(site, run.id, "bob")
     assert champion(site) == "v2"
 
 
