@@ -18,8 +18,8 @@ from retrain.envelope import Plan
 from retrain.triggers.base import NewClassesReading
 from retrain.triggers.new_classes import asked, expected_share
 
-# Counted once for a champion, and again each time twice as many outcomes are there.
-OLD_CLASSES: Final = CacheKind[tuple[UUID, str, int], dict[str, int]]("rows by class of a champion's own time", most=64)
+# Counted once for what a champion was made for, and again each time twice as many outcomes are there.
+OLD_CLASSES: Final = CacheKind[tuple[UUID, int, int], dict[str, int]]("rows by class of a champion's own time", most=64)
 
 
 def new_classes(site: Site, db: Session, current: CurrentSpec) -> NewClassesReading | None:
@@ -40,7 +40,7 @@ def new_classes(site: Site, db: Session, current: CurrentSpec) -> NewClassesRead
     if champion is None or extent.outcomes == 0:
         return NewClassesReading(0, {}, None, "no outcome has arrived")
     boundary = old_end(db, current.model, champion)
-    key = (current.model.id, champion.version, extent.outcomes.bit_length())
+    key = (current.model.id, boundary, extent.outcomes.bit_length())
     old = site.cache.get(OLD_CLASSES, key, lambda: _counts(_labels(site, current, shape, 0, boundary)))
     known = {str(label) for label in champion.labels or ()} or set(old)
     since = site.clock.now() - duration(wanted.new_classes.per)

@@ -9,6 +9,7 @@ from monitor.spec.retraining import Retrain
 from retrain.triggers.base import Condition, Held, Trigger, TriggerFinding, TriggerInputs
 
 HOURS: Final = "allowed_hours"
+IN_PROGRESS: Final = "run_in_progress"
 SINCE_TRAINING: Final = "labelled events since the last training set"
 Answer = Literal["started", "nothing_to_do", "blocked"]
 
@@ -44,6 +45,8 @@ def answer(*, fired: bool, triggers: Sequence[Mapping[str, Any]], blocked_by: Se
     """
     if fired:
         return "started"
+    if any(b["name"] == IN_PROGRESS for b in blocked_by):
+        return "blocked"
     idle = [b["name"] for b in blocked_by] == ["min_outcomes"] and blocked_by[0]["reason"].startswith(
         f"0 {SINCE_TRAINING}"
     )
@@ -64,6 +67,8 @@ def combine(triggers: Sequence[Trigger], inputs: TriggerInputs, policy: Retrain)
     causes = "; ".join(f"{f.name}: {f.reason}" for _, f in firing)
     if not firing:
         causes = "nothing fires: " + "; ".join(f"{f.name}: {f.reason}" for f in findings)
+        if inputs.open_run is not None:
+            causes += f"; run {inputs.open_run} has not ended"
         return PolicyDecision(False, causes, findings, blocked, held, ticks)
     if blocked:
         stops = "; ".join(f"{b.name}: {b.reason}" for b in blocked)
@@ -111,7 +116,7 @@ def _blockers(firing: Sequence[Trigger], inputs: TriggerInputs, policy: Retrain)
     if inputs.closed is not None:
         found.append(Blocker(HOURS, inputs.closed))
     if inputs.open_run is not None:
-        found.append(Blocker("run_in_progress", f"run {inputs.open_run} has not ended"))
+        found.append(Blocker(IN_PROGRESS, f"run {inputs.open_run} has not ended"))
     # A person may know why the last run was not enough, so the cooldown applies to the policy alone.
     if inputs.last_run_at is not None and inputs.manual is None:
         free_at = inputs.last_run_at + duration(policy.cooldown)

@@ -108,6 +108,7 @@ def test_new_classes_start_a_run_once_there_are_more_than_chance_gives_and_it_co
 ) -> None:
     world.declare(site, world.spec(base, when=[{"new_classes": {"per": "1d", "rows": 30}}]))
     late = quiet_then_new(site, clock)
+    assert "no labelled row from the champion's own time" in consider(site).reason  # the reference is not there yet
     world.baseline_ends(site, 200)
     calm = consider(site)
     assert "0 of 100 labelled rows of the last 1d are of classes that the champion does not know" in calm.reason
