@@ -5,7 +5,8 @@ from typing import Literal
 from pydantic import Field
 
 from core.canonical import digest
-from retrain.train.config import DatasetFile, Frozen, Place, Task
+from retrain.train.config import DatasetFile, Frozen, Place
+from retrain.train.kinds import Task
 
 
 class ModelFiles(Frozen):

@@ -15,6 +15,7 @@ from retrain.train.base_model import quiet
 from retrain.train.config import Recipe
 from retrain.train.errors import AdapterMismatchError
 from retrain.train.head import HEAD
+from retrain.train.kinds import KINDS
 
 LORA_FIELDS = ("r", "lora_alpha", "lora_dropout")
 
@@ -25,7 +26,7 @@ def attach_adapter(model: PreTrainedModel, recipe: Recipe, parent: Path | None) 
     With a parent adapter (a champion on the same base) training continues from its low-rank weights, so what it
     learned is not learned again; its head rows must already lie in the model (`copy_parent_head`).
     """
-    classification = recipe.task == "sequence_classification"
+    classification = KINDS[recipe.task].classifies
     head = model.get_submodule(HEAD).weight if classification else None
     lora = LoraConfig(
         r=recipe.r,

@@ -20,9 +20,9 @@ from transformers import (
 )
 from transformers import logging as transformers_logging
 
-from retrain.train.config import Task
 from retrain.train.errors import DataError
 from retrain.train.head import HEAD, fill_head, head_rows
+from retrain.train.kinds import Architecture
 
 
 @contextmanager
@@ -77,7 +77,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
 
 def load_base(
-    base_dir: Path, task: Task, labels: Sequence[str], device: torch.device, *, quantise: bool = True
+    base_dir: Path, architecture: Architecture, labels: Sequence[str], device: torch.device, *, quantise: bool = True
 ) -> PreTrainedModel:
     """The base model, 4-bit when `quantise`, with a head of one row per label.
 
@@ -94,7 +94,7 @@ def load_base(
     }
     if quantise:
         options["quantization_config"] = quantisation(device)
-    if task == "causal_lm":
+    if architecture == "causal_lm":
         with quiet():
             model = AutoModelForCausalLM.from_pretrained(str(base_dir), **options)
     else:

@@ -21,9 +21,9 @@ from pydantic import (
 
 from core.canonical import digest
 from retrain.train.errors import ConfigFileError
+from retrain.train.kinds import KINDS, Task
 from retrain.train.speed.choose import Profile
 
-Task = Literal["sequence_classification", "causal_lm"]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 
 _PATH = re.compile(r"^(/|\./|\.\./|~/|[A-Za-z]:\\)")
@@ -179,10 +179,11 @@ class RunConfig(Frozen):
 
     @model_validator(mode="after")
     def _labels_fit_the_task(self) -> Self:
-        if self.recipe.task == "sequence_classification" and len(self.labels) < 2:
+        classifies = KINDS[self.recipe.task].classifies
+        if classifies and len(self.labels) < 2:
             raise ValueError(f"labels: {list(self.labels)} has fewer than two entries; list every label in order")
-        if self.recipe.task == "causal_lm" and self.labels:
-            raise ValueError("labels: a causal_lm run has none; leave the list empty")
+        if not classifies and self.labels:
+            raise ValueError(f"labels: a {self.recipe.task} run has none; leave the list empty")
         if len(set(self.labels)) != len(self.labels):
             raise ValueError("labels: an entry is repeated; list every label once")
         return self

@@ -7,7 +7,6 @@ leave the folder and are removed at the end. What is kept is safetensors and JSO
 """
 
 import json
-import math
 import platform
 import resource
 import shutil
@@ -17,34 +16,27 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import polars as pl
 import torch
 import transformers
 from peft import PeftModel
-from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase, Trainer
+from transformers import PreTrainedTokenizerBase, Trainer
 
 from core.canonical import digest
 from retrain.train.adapter import attach_adapter, check_parent
 from retrain.train.base_model import compute_dtype, load_base, load_tokenizer, pick_device, quiet
 from retrain.train.config import Recipe, RunConfig, load_config
 from retrain.train.counts import check_cut
-from retrain.train.data import (
-    answered_counts,
-    check_labels,
-    classification_examples,
-    completion_examples,
-    read_rows,
-)
+from retrain.train.data import read_rows
 from retrain.train.energy import Meter
 from retrain.train.errors import ParametersLimitError, ResumeConflictError
-from retrain.train.head import copy_parent_head, start_new_rows
-from retrain.train.model import Classifier, Generator
+from retrain.train.kinds import KINDS
 from retrain.train.progress import Progress, report_exit, write_json
 from retrain.train.speed.attention import packs
 from retrain.train.speed.prepare import finish, prepare
 from retrain.train.speed.training import first_micro_batch, train_fitting
-from retrain.train.trainers import build_classification_trainer, build_completion_trainer
+from retrain.train.tasks import training_of
+from retrain.train.tasks.base import Attempt, Setting
 from retrain.train.watch import Watch, last_checkpoint, learned_until
 from retrain.train.weights import check_adapter, check_base, folder_digest
 
@@ -70,37 +62,31 @@ def _train(config: RunConfig, progress: Progress, meter: Meter) -> None:
     if config.parent_adapter is not None:
         check_adapter(config.parent_adapter, "parent_adapter")
         check_parent(config.parent_adapter, recipe, base_digest)
-    classification = recipe.task == "sequence_classification"
-    columns = ("text", "label") if classification else ("prompt", "completion")
+    columns, training = KINDS[recipe.task].columns, training_of(recipe)
     train_rows = read_rows(config.train, "train", columns)
     eval_rows = read_rows(config.eval, "eval", columns)
 
     device = pick_device(config.device)
     torch.set_num_threads(config.threads)
     transformers.set_seed(recipe.seed)  # before the head and the adapter are made
-    tokenizer = load_tokenizer(config.base_dir)
-    model = load_base(config.base_dir, recipe.task, config.labels, device)
+    setting = Setting(config, load_tokenizer(config.base_dir), device)
+    model = load_base(config.base_dir, KINDS[recipe.task].architecture, config.labels, device)
     facts: dict[str, Any] = {"rows_train": train_rows.height, "rows_eval": eval_rows.height}
     checkpoints = config.output_dir / "checkpoints"
     watch = Watch(progress, config.max_seconds, config.max_kwh, meter)
+    for name, rows in (("train", train_rows), ("eval", eval_rows)):
+        training.check(setting, rows, name)
     held_out = _held_out(config, eval_rows, columns)
-    counts = {name: answered_counts(rows, tokenizer, recipe.max_length) for name, rows in held_out.items()}
-    if classification:
-        check_labels(train_rows, config.labels, "train")
-        check_labels(eval_rows, config.labels, "eval")
-        examples, counts["train"] = classification_examples(train_rows, config.labels, tokenizer, recipe.max_length)
-        check_cut(counts, recipe.max_length, config.max_cut_share)
-        if config.parent_adapter is not None:
-            copy_parent_head(model, config.parent_adapter, config.labels)
-        rows = start_new_rows(model, examples, DataCollatorWithPadding(tokenizer))
-        facts["labels_new"] = [config.labels[i] for i in rows]
-    else:
-        examples, counts["train"] = completion_examples(train_rows, tokenizer, recipe.max_length)
-        check_cut(counts, recipe.max_length, config.max_cut_share)
+    counts = {name: training.counts(setting, rows) for name, rows in held_out.items()}
+    examples = training.examples(setting, train_rows)
+    counts["train"] = examples.counts
+    check_cut(counts, recipe.max_length, config.max_cut_share)
+    facts |= {**examples.facts, **training.before(setting, model, examples)}
     peft_model = attach_adapter(model, recipe, config.parent_adapter)
     facts["trainable_parameters"] = _trained_parameters(peft_model, config.max_parameters)
-    lengths = [len(row["input_ids"]) for row in examples]
-    packed = not classification and packs(peft_model.config, device)
+    facts |= training.after(setting, peft_model, examples)
+    lengths = [len(row["input_ids"]) for row in examples.rows]
+    packed = training.packs and packs(peft_model.config, device)
     start = first_micro_batch(recipe, lengths, packed=packed) if device.type == "cuda" else recipe
     prepared = prepare(
         peft_model, config.base_dir, profile=recipe.speed, device=device, tokens=start.batch_size * recipe.max_length,
@@ -108,10 +94,8 @@ def _train(config: RunConfig, progress: Progress, meter: Meter) -> None:
     )  # fmt: skip
 
     def build(fitted: Recipe) -> Trainer:
-        given = (peft_model, tokenizer, fitted, examples, checkpoints, device, [watch], prepared.plan.optimiser)
-        return (
-            build_classification_trainer(*given) if classification else build_completion_trainer(*given, packed=packed)
-        )
+        attempt = Attempt(fitted, checkpoints, [watch], prepared.plan.optimiser, packed)
+        return training.build(setting, peft_model, examples, attempt)
 
     def resume() -> Path | None:
         found = last_checkpoint(checkpoints)
@@ -124,15 +108,10 @@ def _train(config: RunConfig, progress: Progress, meter: Meter) -> None:
     facts["speed"] = prepared.record()
 
     progress.write("evaluate")
-    trained = Classifier(peft_model, tokenizer, config.labels, device, recipe.max_length)
-    metrics = (
-        _score_classification(trained, eval_rows)
-        if classification
-        else _score_completions(Generator(peft_model, tokenizer, device, recipe.max_length), eval_rows)
-    )
+    metrics = training.score(setting, peft_model, eval_rows)
 
     progress.write("save")
-    partial = _saved(peft_model, tokenizer, config)
+    partial = _saved(peft_model, setting.tokenizer, config)
     facts["adapter_bytes"] = sum(file.stat().st_size for file in partial.glob("*.safetensors"))
     facts |= {"rows_dropped": counts["train"].rows_dropped, "counts": {k: c.record() for k, c in counts.items()}}
     write_json(partial / "run.json", _record(config, base_digest, trainer, metrics, facts, watch, meter, device))
@@ -200,19 +179,6 @@ def _held_out(config: RunConfig, eval_rows: pl.DataFrame, columns: Sequence[str]
     if config.holdout is None:
         return {"eval": eval_rows}
     return {"eval": eval_rows, "holdout": read_rows(config.holdout, "holdout", columns)}
-
-
-def _score_classification(model: Classifier, rows: pl.DataFrame) -> list[dict[str, Any]]:
-    names, _ = model.predict(rows["text"].to_list())
-    right = float(np.mean([a == b for a, b in zip(names, rows["label"], strict=True)]))
-    return [{"name": "accuracy", "value": right, "unit": "share", "n": rows.height, "rows": "eval"}]
-
-
-def _score_completions(model: Generator, rows: pl.DataFrame) -> list[dict[str, Any]]:
-    parts = model.token_logprobs(rows["prompt"].to_list(), rows["completion"].to_list())
-    tokens = np.concatenate(parts)
-    value = math.exp(-float(tokens.mean())) if len(tokens) else None
-    return [{"name": "perplexity", "value": value, "unit": "1", "n": len(tokens), "rows": "eval"}]
 
 
 def _record(

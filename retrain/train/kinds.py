@@ -1,0 +1,26 @@
+"""What each task reads and which kind of model it trains. No model library is imported here: the service asks too."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Task = Literal["sequence_classification", "causal_lm"]
+Architecture = Literal["sequence_classification", "causal_lm"]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One task as the rest of the service sees it; `retrain.train.tasks` has how it is trained."""
+
+    columns: tuple[str, ...]  # text columns of its rows: what is asked, then what is learned
+    architecture: Architecture
+
+    @property
+    def classifies(self) -> bool:
+        return self.architecture == "sequence_classification"
+
+
+KINDS: Final[Mapping[Task, Kind]] = {
+    "sequence_classification": Kind(("text", "label"), "sequence_classification"),
+    "causal_lm": Kind(("prompt", "completion"), "causal_lm"),
+}

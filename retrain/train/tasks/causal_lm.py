@@ -1,0 +1,39 @@
+"""A completion for each prompt: the loss is on the completion alone, its end token included."""
+
+import math
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+from peft import PeftModel
+from transformers import Trainer
+
+from retrain.train.counts import RowCounts
+from retrain.train.data import answered_counts, completion_examples
+from retrain.train.model import Generator
+from retrain.train.tasks.base import Attempt, Examples, Setting, Training
+from retrain.train.trainers import build_completion_trainer
+
+
+def counts(setting: Setting, rows: pl.DataFrame) -> RowCounts:
+    return answered_counts(rows, setting.tokenizer, setting.config.recipe.max_length)
+
+
+def examples(setting: Setting, rows: pl.DataFrame) -> Examples:
+    made, counted = completion_examples(rows, setting.tokenizer, setting.config.recipe.max_length)
+    return Examples([dict(row) for row in made], counted)
+
+
+def build(setting: Setting, model: PeftModel, made: Examples, attempt: Attempt) -> Trainer:
+    given = (attempt.recipe, made.rows, attempt.checkpoints, setting.device, attempt.callbacks, attempt.optimiser)
+    return build_completion_trainer(model, setting.tokenizer, *given, packed=attempt.packed)
+
+
+def score(setting: Setting, model: PeftModel, rows: pl.DataFrame) -> list[dict[str, Any]]:
+    trained = Generator(model, setting.tokenizer, setting.device, setting.config.recipe.max_length)
+    tokens = np.concatenate(trained.token_logprobs(rows["prompt"].to_list(), rows["completion"].to_list()))
+    value = math.exp(-float(tokens.mean())) if len(tokens) else None
+    return [{"name": "perplexity", "value": value, "unit": "1", "n": len(tokens), "rows": "eval"}]
+
+
+TRAINING: Final = Training(examples, counts, build, score, packs=True)

@@ -1,0 +1,53 @@
+"""A class for each text: the head's rows for new classes start from the texts, and are trained with the adapter."""
+
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+from peft import PeftModel
+from transformers import DataCollatorWithPadding, PreTrainedModel, Trainer
+
+from retrain.train.counts import RowCounts
+from retrain.train.data import answered_counts, check_labels, classification_examples
+from retrain.train.head import copy_parent_head, start_new_rows
+from retrain.train.model import Classifier
+from retrain.train.tasks.base import Attempt, Examples, Setting, Training
+from retrain.train.trainers import build_classification_trainer
+
+
+def check(setting: Setting, rows: pl.DataFrame, field: str) -> None:
+    check_labels(rows, setting.config.labels, field)
+
+
+def counts(setting: Setting, rows: pl.DataFrame) -> RowCounts:
+    return answered_counts(rows, setting.tokenizer, setting.config.recipe.max_length)
+
+
+def examples(setting: Setting, rows: pl.DataFrame) -> Examples:
+    config = setting.config
+    made, counted = classification_examples(rows, config.labels, setting.tokenizer, config.recipe.max_length)
+    return Examples(made, counted)
+
+
+def before(setting: Setting, model: PreTrainedModel, made: Examples) -> dict[str, Any]:
+    config = setting.config
+    if config.parent_adapter is not None:
+        copy_parent_head(model, config.parent_adapter, config.labels)
+    new = start_new_rows(model, made.rows, DataCollatorWithPadding(setting.tokenizer))
+    return {"labels_new": [config.labels[i] for i in new]}
+
+
+def build(setting: Setting, model: PeftModel, made: Examples, attempt: Attempt) -> Trainer:
+    given = (attempt.recipe, made.rows, attempt.checkpoints, setting.device, attempt.callbacks, attempt.optimiser)
+    return build_classification_trainer(model, setting.tokenizer, *given)
+
+
+def score(setting: Setting, model: PeftModel, rows: pl.DataFrame) -> list[dict[str, Any]]:
+    config = setting.config
+    trained = Classifier(model, setting.tokenizer, config.labels, setting.device, config.recipe.max_length)
+    names, _ = trained.predict(rows["text"].to_list())
+    right = float(np.mean([a == b for a, b in zip(names, rows["label"], strict=True)]))
+    return [{"name": "accuracy", "value": right, "unit": "share", "n": rows.height, "rows": "eval"}]
+
+
+TRAINING: Final = Training(examples, counts, build, score, check=check, before=before)
