@@ -13,7 +13,7 @@ from core.errors import AppError
 from monitor.spec.model import ModelSpec
 from retrain.envelope import Plan, base_folder
 from retrain.train.config import Recipe
-from retrain.train.speed.choose import SAFE_SHARE, choose, least
+from retrain.train.speed.choose import PASS_TOKENS, SAFE_SHARE, choose, least
 from retrain.train.speed.memory import GIB, Shape
 
 State = Literal["ok", "missing", "unknown"]
@@ -85,18 +85,22 @@ def _memory(name: str, recipe: Recipe, shape: Shape | None, machine: Mapping[str
     check = f"{name}: memory"
     if shape is None:
         return Readiness(check, "unknown", "config.json of the base does not name its sizes as a transformer does")
-    tokens = recipe.batch_size * recipe.max_length
+    step, most = recipe.batch_size * recipe.gradient_accumulation_steps * recipe.max_length, recipe.max_length
+    if recipe.task == "sequence_classification":
+        most = recipe.batch_size * recipe.max_length
+    tokens = min(step, max(PASS_TOKENS, most))  # of the first micro-batch that a run tries
     if machine is None:
         return Readiness(check, "unknown", "the machine could not be asked what it computes with")
     if machine["device"] != "cuda":
         needed, free = least(shape, tokens=recipe.max_length, rank=recipe.r, width=4), psutil.virtual_memory().available
         words = f"about {needed / GIB:.1f} GiB on the CPU, {free / GIB:.1f} GiB are free"
         return Readiness(check, "ok" if needed <= free else "missing", words)
-    fit = choose(shape, recipe.speed, tokens=tokens, rank=recipe.r, free=int(machine["free"]))
+    free, compiled = int(machine["free"]), machine.get("compiler") is None
+    fit = choose(shape, recipe.speed, tokens=tokens, rank=recipe.r, free=free, compiled=compiled)
     words = f"speed {recipe.speed} needs about {fit.bytes_needed / GIB:.1f} GiB, {fit.budget / GIB:.1f} GiB may be used"
     if fit.fits:
         return Readiness(check, "ok", words)
     needed = least(shape, tokens=recipe.max_length, rank=recipe.r)
-    if needed <= int(machine["free"]) * SAFE_SHARE:
+    if needed <= free * SAFE_SHARE:
         return Readiness(check, "ok", f"{words}; with one row a pass {needed / GIB:.1f} GiB, which a run falls back to")
     return Readiness(check, "missing", f"{words}; even one row a pass needs {needed / GIB:.1f} GiB")

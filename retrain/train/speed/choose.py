@@ -14,6 +14,7 @@ from retrain.train.speed.memory import Plan, Shape, budgets, need
 Profile = Literal["fast", "lean", "auto"]
 LEAN_SHARE: Final = 0.75  # of the memory that a plain run needs
 SAFE_SHARE: Final = 0.92  # of free memory: the rest is for what no estimate knows, and for gaps between blocks
+PASS_TOKENS: Final = 8192  # a pass with more is no faster, and needs more memory
 LEAST_TOKENS: Final = 2048  # a pass with fewer spends too much of its time unpacking weights
 UNPACK_TOKENS: Final = 330  # unpacking in one pass costs as much as so many tokens of a forward pass
 COPY_SHARE: Final = 0.01  # of a step, that copying to host memory costs although it has a stream of its own

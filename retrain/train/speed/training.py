@@ -4,17 +4,17 @@ import gc
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 from transformers import Trainer
 
 from retrain.train.config import Recipe
 from retrain.train.errors import MemoryLimitError
+from retrain.train.speed.choose import PASS_TOKENS
 from retrain.train.speed.prepare import Prepared, without_compiling
 
 Build = Callable[[Recipe], Trainer]
-PASS_TOKENS: Final = 8192  # more in one pass make it no faster, and need more memory
 
 
 def rows_of(recipe: Recipe, most: int) -> Recipe:
