@@ -1,6 +1,7 @@
 """Versions of a model: the base version, candidates, rejected candidates."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from sqlalchemy.orm import Session
@@ -14,7 +15,7 @@ from retrain.envelope import Plan, base_folder, breaches, unjudgeable
 from retrain.errors import (
     EnvelopeError,
 )
-from retrain.registry.stages import crown, record_version
+from retrain.registry.stages import crown, place, record_version
 from retrain.tables import ModelVersion, Run
 from retrain.train.weights import folder_digest
 
@@ -85,6 +86,15 @@ def register_candidate(
     run.candidate_version = row.version
     record_version(site, db, "version.registered", model, row, SYSTEM_ACTOR, {})
     return row
+
+
+def withdraw_canary(site: Site, db: Session, run: Run, failed: Sequence[str]) -> None:
+    """A canary that fails a gate when it is judged again answers nobody any more."""
+    row = store.candidate(db, run)
+    if row is not None and row.stage == "canary" and failed:
+        model, why = db.get_one(Model, run.model_id), f"failed when it was judged again: {', '.join(failed)}"
+        more = {"judged_by": run.id}
+        place(site, db, model, row, SYSTEM_ACTOR, stage="rejected", share=None, reason=why, more=more)
 
 
 def reject_candidate(site: Site, db: Session, run: Run) -> None:

@@ -24,7 +24,7 @@ from retrain.limits import RunFacts
 from retrain.registry.promotion import promote_run
 from retrain.registry.rules import Rules, worse
 from retrain.registry.standing import rules_of, standing_of
-from retrain.registry.versions import register_candidate
+from retrain.registry.versions import register_candidate, withdraw_canary
 from retrain.runs.again import hold_out
 from retrain.runs.approve import close_rejected
 from retrain.runs.evaluation import evaluate_run
@@ -285,6 +285,7 @@ def _promotable(site: Site, run_id: UUID) -> bool:
             words = "the champion stays: " + "; ".join(missing)
             body = {"gates": {name: verdict for name, (verdict, _) in found.judged.items()}, "missing": list(blocked)}
             close_rejected(site, db, run, SYSTEM_ACTOR, words, body)
+            withdraw_canary(site, db, run, [n for n in found.rules.gates if found.judged.get(n, ("",))[0] == "fail"])
             return False
         if found.missing_approvals:
             run.state = "awaiting_approval"

@@ -20,6 +20,7 @@ from governance.access.api_keys import create_key
 from governance.access.roles import Role
 from monitor.site import Site
 from retrain import jobs, store
+from retrain.tables import GateRow
 from tests.databases import SQLITE_FIRST
 from tests.retrain import world
 from tests.retrain.train import tiny
@@ -225,6 +226,14 @@ def test_a_canary_has_its_share_and_the_champion_stays(
     assert "5.0 % of requests" in http.send("GET", f"/models/{world.NAME}").text
     asked = http.post(f"{MODEL}/versions/v2/promote").json()
     assert (asked["candidate_version"], asked["to_stage"]) == ("v2", "champion")
+    with site.database.write() as db:  # where its evaluation leaves it
+        run = store.run(db, UUID(asked["id"]))
+        run.state = "evaluating"
+        db.add(GateRow(run_id=run.id, gate="integrity", verdict="fail", reason="why", evidence={}, at=clock.now()))
+    jobs.run(site, RunJob(run_id=UUID(asked["id"])))
+    assert world.read(site, UUID(asked["id"])).state == "rejected"
+    assert http.send("GET", f"{MODEL}/versions", params={"stage": "canary"}).json()["items"] == []
+    assert http.send("GET", f"{MODEL}/versions/v2").json()["stage"] == "rejected"
 
 
 def test_the_spec_that_changes_the_rules_has_a_waiting_run_judged_again(
