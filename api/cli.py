@@ -46,7 +46,8 @@ app = typer.Typer(
 )
 for command in (
     serve.serve, serve.api, serve.worker, init.init, init.schema, models.apply, ingest.ingest, quarantine.quarantine,
-    models.evaluate, retrain.retrain, models.runs, versions.versions, versions.promote, versions.approve,
+    models.evaluate, retrain.retrain, retrain.decisions, models.runs, versions.versions, versions.promote,
+    versions.approve,
     versions.reject, envelope.envelope, versions.run, versions.rollback, versions.predictions, versions.stage,
     versions.card, versions.adapter, report.report, maintenance.deploy, erase.erase, erase.erasures, replay.replay,
     demo.demo, verify.verify, doctor.doctor,

@@ -9,7 +9,7 @@ import typer
 
 from api.client import ServiceError
 from api.commands.models import ModelName, client, model_path
-from api.commands.output import JsonFlag, console, emit_json, errors
+from api.commands.output import JsonFlag, console, emit_json, emit_rows, errors
 from monitor.spec.duration import duration
 
 Outcome = Literal[
@@ -77,6 +77,21 @@ def retrain(
     else:
         console.print(_sentence(model, outcome, decision, run), markup=False, soft_wrap=True)
     raise typer.Exit(code)
+
+
+def decisions(
+    model: ModelName,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="newest decisions")] = 20,
+    as_json: JsonFlag = False,
+) -> None:
+    """List when the retrain policy of a model was considered, and why a run was started or not."""
+    items = client().json("GET", f"{model_path(model)}/decisions", params={"limit": limit})["items"]
+    if as_json:
+        emit_json(items)
+        return
+    shown = [{**i, "blocked_by": ", ".join(b["name"] for b in i["blocked_by"]) or None} for i in items]
+    columns = ("at", "cause", "fired", "blocked_by", "reason")
+    emit_rows(shown, columns, title=model, empty="The policy has not been considered yet; it is after every window.")
 
 
 def _limit(timeout: str | None) -> timedelta | None:

@@ -35,6 +35,7 @@ from reports.facts.standing import champion_at, health_at, newest_kpis
 from reports.facts.timelines import timeline
 from reports.wording.health import Health
 from reports.wording.phrases import budget_words, rule_words
+from reports.wording.plan import policy_words
 from retrain.tables import Run
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
@@ -124,6 +125,7 @@ def model_page(
         reference=reference_standing(site, db, current), traced=_traced(site, db, spec),
         later=monitor_store.later_verdicts(db, [w.id for w in windows]), target=target_of(spec),
         since=since, until=until, period=period, busy=busy, limit=most, chosen=chosen, progress=progress,
+        policy=policy_words(spec.retrain, site.clock.now()),
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 from core.errors import InvalidError
 from monitor.spec.model import ModelSpec
 from monitor.spec.retraining import Retrain
-from monitor.spec.triggers import Cron
+from monitor.spec.triggers import Cron, KpiBreach, NewClasses, NewOutcomes, Trigger
 from monitor.tables import Window
 from reports.document import (
     AlertLine,
@@ -50,6 +50,39 @@ def plan_lines(
 def schedules(spec: ModelSpec) -> list[str]:
     """The schedules of a policy, in words."""
     return [t.words for t in spec.retrain.when if isinstance(t, Cron)] if spec.retrain else []
+
+
+def policy_words(policy: Retrain | None, now: datetime) -> str:
+    """What starts a run of a policy, when its schedules fall due next, and what holds a run back."""
+    if policy is None:
+        return ""
+    causes = "; ".join(_cause_words(one, now) for one in policy.when)
+    hours = f", only {policy.allowed_hours.words}" if policy.allowed_hours else ""
+    return f"A run starts on {causes}{hours}; at the earliest {policy.cooldown} after the last one began."
+
+
+def _cause_words(one: Trigger, now: datetime) -> str:
+    match one:
+        case "drift":
+            return "drift"
+        case "kpi":
+            return "a KPI past its limit, realised or estimated"
+        case "fairness":
+            return "a fairness metric past its limit"
+        case "whole":
+            return "a KPI of the whole past its limit, where this part got worse"
+        case KpiBreach():
+            return f"a KPI past its limit, {one.kpi}"
+        case NewOutcomes():
+            return f"{one.new_outcomes:,} new outcomes"
+        case NewClasses():
+            return f"new classes within {one.new_classes.per}"
+        case Cron():
+            try:
+                tick = next_tick(one.cron, now, one.timezone)
+            except InvalidError as error:  # stored by an earlier release
+                return f"{one.words}, which never comes: {error.message}"
+            return f"{one.words}, next at {tick:%Y-%m-%d %H:%M} UTC" if tick else f"{one.words}, which never comes"
 
 
 def _window_lines(windows: Sequence[Window]) -> list[PlanLine]:

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import psutil
-
 from core.errors import AppError
 from core.settings import Settings
 from monitor.site import Site
@@ -132,6 +130,8 @@ def _header(file: Path) -> Iterable[tuple[str, Any]]:
 
 def free_memory() -> int:
     """Bytes of memory that processes can still take on this machine, within the limit of this container."""
+    import psutil  # the API need not load it to start
+
     free = int(psutil.virtual_memory().available)
     with suppress(OSError, ValueError):
         limit = int((CGROUP / "memory.max").read_text(encoding="ascii"))  # the word `max` where there is none

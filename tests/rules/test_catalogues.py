@@ -62,7 +62,7 @@ CATALOGUES = (
         ("base", "config", "explain", "integrity", "mean_difference", "paired", "predict", "run"), ("compute",),
     ),
     Catalogue("retrain/gates", "GATES", ("base",)),
-    Catalogue("retrain/triggers", "TRIGGERS", ("base", "decision")),
+    Catalogue("retrain/triggers", "TRIGGERS", ("base", "budget", "decision")),
 )  # fmt: skip
 FOLDERS = pytest.mark.parametrize("catalogue", CATALOGUES, ids=[c.folder for c in CATALOGUES])
 

@@ -70,7 +70,7 @@ def asked(shared_service: Service, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("work")
     spec = world.spec(world.fake_base(folder / "base"), when=["drift"], min_outcomes=10).document
     (folder / "spec.yaml").write_text(yaml.safe_dump(spec))
-    known = {"ASSAY_CLIENT__URL": shared_service.url, "ASSAY_CLIENT__KEY": shared_service.admin_key}
+    known = _known(shared_service)
     assert assay("apply", "spec.yaml", environ=known, cwd=folder).returncode == 0
 
     def run(*arguments: str) -> tuple[int, dict[str, Any]]:
@@ -79,6 +79,10 @@ def asked(shared_service: Service, tmp_path_factory: pytest.TempPathFactory) -> 
         return done.returncode, json.loads(done.stdout)
 
     return run
+
+
+def _known(service: Service) -> dict[str, str]:
+    return {"ASSAY_CLIENT__URL": service.url, "ASSAY_CLIENT__KEY": service.admin_key or ""}
 
 
 def send(service: Service, count: int) -> None:
@@ -107,12 +111,14 @@ def test_a_scheduler_tells_nothing_to_do_blocked_and_failed_apart(
     code, found = asked("--wait", "--idempotency-key", "nightly-1")
     assert (code, found["outcome"], found["run"]["state"]) == (13, "failed", "failed")
     assert found["run"]["error"]
+    listed = assay("decisions", world.NAME, "--json", "--limit", "2", environ=_known(shared_service))
+    assert [(d["cause"], d["fired"]) for d in json.loads(listed.stdout)] == [("manual", True), ("manual", False)]
     again, same = asked("--wait", "--idempotency-key", "nightly-1")
     assert (again, same["run"]["id"]) == (13, found["run"]["id"])
 
 
 def test_wrong_use_is_told_before_anything_is_asked(shared_service: Service, tmp_path: Path) -> None:
-    known = {"ASSAY_CLIENT__URL": shared_service.url, "ASSAY_CLIENT__KEY": shared_service.admin_key}
+    known = _known(shared_service)
     for arguments, words in (
         ((), "--reason"), (("--timeout", "6h"), "add --wait"), (("--wait", "--timeout", "soon"), "is not a duration"),
     ):  # fmt: skip
