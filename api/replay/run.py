@@ -28,6 +28,7 @@ from monitor.windows.close import CLOSE_AFTER_QUIET
 from monitor.windows.evaluate import evaluate
 from monitor.windows.wake import WakeCondition, wake_condition
 from retrain.runs.consider import gather
+from retrain.runs.policy_state import remember
 from retrain.triggers import decide
 from retrain.triggers.base import Labelled
 
@@ -46,7 +47,6 @@ class ReplayRun:
     duplicates: int = 0
     sent: int = 0  # late outcomes sent
     decisions: list[dict[str, Any]] = field(default_factory=list)
-    considered_at: datetime | None = None
     last_run_at: datetime | None = None
     trained_on: int = 0  # labelled events that the last run would have consumed
     ahead: int = 0  # stored outcomes whose event lies ahead of the clock
@@ -168,21 +168,27 @@ class ReplayRun:
         policy = self.spec.retrain
         assert policy is not None
         with self.site.database.read() as db:
-            inputs = gather(self.site, db, service.current_spec(self.site, db, self.spec.model), None)
+            current = service.current_spec(self.site, db, self.spec.model)
+            inputs = gather(self.site, db, current, None)
         seen = max(0, inputs.labelled.since_training - self.ahead)
         since_alarm = inputs.labelled.since_alarm
         inputs = replace(
-            inputs, considered_at=self.considered_at or inputs.considered_at, last_run_at=self.last_run_at,
+            inputs, last_run_at=self.last_run_at, lacking=(),  # what this machine has free says nothing about then
             labelled=Labelled(
                 max(0, seen - self.trained_on), None if since_alarm is None else max(0, since_alarm - self.ahead)
             ),
         )  # fmt: skip
         found = decide(inputs, policy)
-        self.considered_at = inputs.now
+        with self.site.database.write() as db:
+            remember(db, current.model.id, current.spec, found)
         if found.fire:
             self.last_run_at, self.trained_on = inputs.now, seen
         if any(f.fire for f in found.findings):
-            self.decisions.append({"at": inputs.now.isoformat(), **asdict(found)})
+            decision = {
+                "at": inputs.now.isoformat(), "fire": found.fire, "reason": found.reason,
+                "findings": [f.recorded for f in found.findings], "blocked_by": [asdict(b) for b in found.blocked_by],
+            }  # fmt: skip
+            self.decisions.append(decision)
 
     def _note(self, receipt: Receipt, name: str, part: pl.DataFrame) -> None:
         if not receipt.rejected:
