@@ -104,5 +104,7 @@ def runs(model: ModelName, as_json: JsonFlag = False) -> None:
     if as_json:
         emit_json(items)
         return
-    columns = ("id", "state", "champion_version", "candidate_version", "created_at", "finished_at", "error")
+    for item in items:
+        item["why"] = "; ".join(one["reason"] for one in item["outside"]) or item["error"]
+    columns = ("id", "state", "champion_version", "candidate_version", "created_at", "finished_at", "why")
     emit_rows(items, columns, title=model, empty="No run yet.")

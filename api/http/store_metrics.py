@@ -120,7 +120,8 @@ class _Training:
 
     def collect(self, db: Session) -> Iterable[Metric]:
         with self._guard:
-            ended = set(db.scalars(select(Run.id).where(Run.state.not_in(UNTRAINED))))
+            paused = Run.waits_at.in_(UNTRAINED)  # it waits for approval, and may train on
+            ended = set(db.scalars(select(Run.id).where(Run.state.not_in(UNTRAINED), paused.is_not(True))))
             if unread := ended - self._seen:
                 query = select(Run.metrics["train_seconds"].as_float()).where(Run.id.in_(unread))
                 for seconds in db.scalars(query):

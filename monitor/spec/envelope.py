@@ -1,11 +1,11 @@
 """The limits of every retrain, which people set beforehand, and what its runs may use in a day and a month."""
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
-from monitor.spec.base import SpecPart
+from monitor.spec.base import KeyProblem, SpecPart, is_new
 from monitor.spec.duration import Duration
 
 
@@ -95,6 +95,14 @@ class Envelope(SpecPart):
     max_regression: float = Field(
         0.0, ge=0, le=1, description="largest drop of the KPI on new held-out rows", json_schema_extra={"unit": "0..1"}
     )
+
+    @model_validator(mode="after")
+    def _rows_fit(self, info: ValidationInfo) -> Self:
+        if is_new(info) and self.min_rows > self.max_rows:
+            raise KeyProblem(
+                ("min_rows",), f"is {self.min_rows}, above max_rows, {self.max_rows}; no run could be inside"
+            )
+        return self
 
 
 class RunBudget(SpecPart):

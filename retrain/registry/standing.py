@@ -24,6 +24,7 @@ class Standing:
     stale: bool  # the gates were judged under other rules than those that hold now
     starter: Signer | None  # None: the policy started the run
     counted: Counted
+    waits_for: tuple[str, ...]  # limits that the run is past, and that nobody has allowed
 
     @property
     def unjudged(self) -> bool:
@@ -46,7 +47,8 @@ class Standing:
     def missing(self) -> tuple[str, ...]:
         """All that stands between the run and its promotion, in words; empty when nothing does."""
         again = ("the rules have changed since the gates were judged; they are judged again",) if self.stale else ()
-        return (*self.rules.blocked(), *(again or self.missing_gates), *self.missing_approvals)
+        limits = tuple(f"somebody allows, once: {words}" for words in self.waits_for)
+        return (*self.rules.blocked(), *limits, *(again or self.missing_gates), *self.missing_approvals)
 
 
 def rules_of(db: Session, run: Run) -> Rules:
@@ -69,7 +71,8 @@ def standing_of(db: Session, run: Run) -> Standing:
     counted = count(given, starter, rules.terms)
     if run.state in store.FINAL_STATES and not run.rules:  # counted as an earlier release did
         counted = Counted(tuple(a.signer for a in given), ())
-    return Standing(rules, judged, bool(judged) and under != rules.terms, starter, counted)
+    asked = tuple(str(one["reason"]) for one in run.outside)
+    return Standing(rules, judged, bool(judged) and under != rules.terms, starter, counted, asked)
 
 
 def starter_of(db: Session, run: Run) -> Signer | None:

@@ -15,6 +15,7 @@ from retrain.envelope import Plan, base_folder, breaches, unjudgeable
 from retrain.errors import (
     EnvelopeError,
 )
+from retrain.limits import RunFacts
 from retrain.registry.stages import crown, place, record_version
 from retrain.tables import ModelVersion, Run
 from retrain.train.weights import folder_digest
@@ -31,7 +32,10 @@ def checked_plan(site: Site, spec: ModelSpec) -> tuple[Plan, Path]:
     plan = Plan.of(spec)
     if found := (*breaches(plan), *unjudgeable(spec, plan)):
         raise EnvelopeError(found)
-    return plan, base_folder(plan.recipe, site.settings.home_dir)
+    folder = base_folder(plan.recipe, site.settings.home_dir)
+    if plan.envelope.revisions and (other := breaches(plan, RunFacts(base_digest=folder_digest(folder)))):
+        raise EnvelopeError(other)
+    return plan, folder
 
 
 def ensure_base_version(site: Site, db: Session, model: Model, spec: ModelSpec, actor: str) -> None:

@@ -5,7 +5,7 @@ say what its evidence says.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -85,7 +85,7 @@ def _of_revision(
     yield from (_line(one, evidence["exceptions"]) for one in measured)
     for name, value in declared(envelope).items():
         if name not in names:
-            nothing = value is None or (isinstance(value, Sized) and not value)
+            nothing = not value  # none, an empty list, and a least number of 0
             yield _blank(name, _json(value), "no limit" if nothing else "not measured")
     yield from _of_gates(envelope, evidence["gates"])
 

@@ -86,15 +86,16 @@ class Watch(TrainerCallback):
         most_s, most_kwh, took_s = self.max_seconds, self.max_kwh, self.elapsed_s
         if most_s is not None and took_s > most_s:
             return TimeLimitError(
-                f"max_gpu_hours: {most_s:g} s of training were over {at}; allow more time, fewer rows or fewer epochs",
+                f"max_gpu_hours: {most_s:g} s of training were over {at}; raise retrain.envelope.max_gpu_hours, or "
+                "train fewer rows or epochs",
                 limit="max_gpu_hours",
                 declared=most_s / 3600,
                 measured=took_s / 3600,
             )
         if most_kwh is not None and kwh is not None and kwh > most_kwh:
             return EnergyLimitError(
-                f"max_kwh: {kwh:.4g} kWh were used {at}, as estimated, {most_kwh:g} are allowed; allow more, "
-                "fewer rows or fewer epochs",
+                f"max_kwh: {kwh:.4g} kWh were used {at}, as estimated, {most_kwh:g} are allowed; raise "
+                "retrain.envelope.max_kwh, or train fewer rows or epochs",
                 limit="max_kwh",
                 declared=most_kwh,
                 measured=kwh,
