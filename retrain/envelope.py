@@ -18,7 +18,7 @@ from monitor.spec.model import ModelSpec
 from monitor.spec.problems import nearest, problems
 from monitor.tables import Dataset
 from retrain.errors import BaseModelError, NoPolicyError, RecipeError
-from retrain.learned import learned_column, learned_inputs
+from retrain.learned import LEARNS, learned_column, learned_inputs
 from retrain.limits import LimitCheck, RunFacts, facts_from, outside
 from retrain.tables import Run
 from retrain.train.config import Recipe
@@ -84,8 +84,9 @@ class Plan:
                 f"retrain.recipe.task sequence_classification does not fit task {spec.task}; use causal_lm",
                 field="retrain.recipe.task",
             )
-        learned_column(spec, recipe.task)
-        learned_inputs(spec)
+        if recipe.task in LEARNS:
+            learned_column(spec, recipe.task)
+            learned_inputs(spec)
         return cls(recipe, rehearsal, spec.retrain.envelope)
 
 

@@ -10,7 +10,15 @@ from retrain.curate.dedupe import KEY, dedupe, with_key
 from retrain.curate.focus import REHEARSED, Focus
 from retrain.curate.rehearse import rehearsal_rows
 from retrain.curate.select import Drops, Shape
-from retrain.curate.split import HELD_OUT_SHARE, MIN_CLASS_ROWS, by_time, classes, held_old, without_leakage
+from retrain.curate.split import (
+    HELD_OUT_SHARE,
+    MIN_CLASS_ROWS,
+    by_time,
+    classes,
+    held_old,
+    keep_apart,
+    without_leakage,
+)  # fmt: skip
 from retrain.envelope import Plan
 from retrain.errors import TooFewRowsError
 
@@ -22,11 +30,12 @@ MAX_HOLDOUT_ROWS: Final = 2000
 class Material:
     """What there is to choose from; all frames have the rows of `retrain.curate.select`."""
 
-    new: pl.DataFrame  # labelled events since what the champion was made for
+    new: pl.DataFrame  # events since what the champion was made for, or labelled or corrected since
     old: pl.DataFrame  # labelled events before
     train: Sequence[pl.DataFrame] = ()  # registered datasets of role train
     holdout: Sequence[pl.DataFrame] = ()  # registered datasets of role holdout
     taught: frozenset[str] = frozenset()  # keys of the texts the champion was trained on
+    corrected: frozenset[str] = frozenset()  # of `new`, earlier events; those the champion learned are never held out
     focus: Focus | None = None  # the rows that the run is about, where it was started for new classes alone
 
 
@@ -63,18 +72,19 @@ def curate(material: Material, shape: Shape, plan: Plan, known: tuple[str, ...])
             "wait for outcomes",
             rows=new.rows.height,
         )
-    if material.focus is None:
-        early, held = by_time(new.rows)
-        about = "first part of the new rows in time"
-    else:
-        early, held, others = material.focus.split(new.rows, plan.recipe.seed)
-        train_drops.add("not among the new classes that the run is for", others)
-        about = f"first part in time of {material.focus.words}"
+    early, held, about = _split(material, new.rows, plan, train_drops)
+    if held.is_empty():
+        raise TooFewRowsError(
+            f"none of the {new.rows.height} different labelled texts can be held out: all are corrections of what the "
+            "champion learned, or of persons who are trained on; wait for outcomes of new events",
+            rows=new.rows.height,
+        )
     old = dedupe(with_key(material.old))
     train_drops.add("repeats a later text", old.repeats)
     holdout, old_rest = old_holdout(material, old.rows, hold_drops)
     fresh = without_leakage(early, holdout)
     train_drops.add("text is in the old hold-out", fresh.leaked)
+    train_drops.add("the person is in the old hold-out", fresh.persons)
     fresh_rows = fresh.train.tail(plan.envelope.max_rows)
     train_drops.add("above envelope.max_rows, oldest first", fresh.train.height - fresh_rows.height)
     pool = _pool(material, old_rest, new.rows, (held, holdout), train_drops)
@@ -94,10 +104,11 @@ def curate(material: Material, shape: Shape, plan: Plan, known: tuple[str, ...])
     if not shape.completion:
         found = classes(train, held, known)
         labels = found.labels
-        facts |= {"labels_left_out": found.too_few, "labels_unseen": found.unseen, "min_class_rows": MIN_CLASS_ROWS}
-        train = _with_labels(train, labels, train_drops)
-        held = _with_labels(held, labels, eval_drops)
-        holdout = _with_labels(holdout, labels, hold_drops)
+        facts |= {
+            "labels_left_out": found.too_few, "labels_unseen": found.unseen, "min_class_rows": MIN_CLASS_ROWS,
+            "held_out_rows_without_answer": found.unanswerable,
+        }  # fmt: skip
+        train = _with_labels(train, labels, train_drops)  # held-out rows stay: an answer that cannot be given is wrong
     if train.height == 0:
         raise TooFewRowsError("no row is left to train on; register a dataset or wait for outcomes", rows=0)
     return Curated(
@@ -109,10 +120,34 @@ def curate(material: Material, shape: Shape, plan: Plan, known: tuple[str, ...])
     )
 
 
+def _split(material: Material, new: pl.DataFrame, plan: Plan, drops: Drops) -> tuple[pl.DataFrame, pl.DataFrame, str]:
+    """(new rows to train on, held-out new rows, what the first are in words).
+
+    A text whose label was corrected after the champion learned it is trained on again: the champion repeats the label
+    that it was taught, so it could not be judged by it.
+    """
+    again = pl.col("row_id").is_in(list(material.corrected)) & pl.col(KEY).is_in(list(material.taught))
+    mine, corrected = new.filter(~again), new.filter(again)
+    if material.focus is None:
+        early, held = by_time(mine)
+        about = "first part of the new rows in time"
+    else:
+        early, held, others = material.focus.split(mine, plan.recipe.seed)
+        drops.add("not among the new classes that the run is for", others)
+        about = f"first part in time of {material.focus.words}"
+    apart = keep_apart(early, held)
+    drops.add("the person is on the other side of the split", apart.dropped)
+    corrections = without_leakage(corrected, apart.held)
+    drops.add("the person is on the other side of the split", corrections.persons)
+    if corrected.height:
+        about += ", and texts that the champion learned and whose label was corrected since"
+    return pl.concat([corrections.train, apart.early], how="vertical"), apart.held, about
+
+
 def _hold_filter(material: Material) -> str:
     if material.holdout:
         return "registered datasets of role holdout"
-    return "the fifth of the older labelled texts whose digest falls in part 0, never trained on"
+    return "the fifth of the older labelled persons, else texts, whose digest falls in part 0, never trained on"
 
 
 def old_holdout(material: Material, old: pl.DataFrame, drops: Drops) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -140,6 +175,7 @@ def _pool(
     drops.add("repeats a later text", found.repeats)
     clean = without_leakage(found.rows, *held)
     drops.add("text is held out", clean.leaked)
+    drops.add("the person is held out", clean.persons)
     pool = clean.train.join(new.select(KEY), on=KEY, how="anti", maintain_order="left")
     drops.add("repeats a later text", clean.train.height - pool.height)
     return pool

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import polars as pl
 
 KEY = "key"
+SUBJECT = "subject"  # the person a row is about, as a keyed digest; null where nobody is known
 
 
 def normalised(text: str) -> str:
@@ -14,7 +15,9 @@ def normalised(text: str) -> str:
 
 
 def with_key(frame: pl.DataFrame) -> pl.DataFrame:
-    """Add the normalised text as column `key`."""
+    """Add the normalised text as column `key`, and a column `subject` where there is none."""
+    if SUBJECT not in frame.columns:
+        frame = frame.with_columns(pl.lit(None, dtype=pl.String).alias(SUBJECT))
     return frame.with_columns(pl.Series(KEY, [normalised(t) for t in frame["text"]], dtype=pl.String))
 
 

@@ -8,6 +8,7 @@ import polars as pl
 
 from monitor.levels import as_levels
 from monitor.spec.model import ModelSpec
+from retrain.curate.dedupe import SUBJECT
 from retrain.errors import DatasetError
 from retrain.learned import learned_column, learned_inputs
 
@@ -23,12 +24,14 @@ class Shape:
     label: str
     protected: tuple[str, ...]
     completion: bool  # causal_lm: the label is a text to be written
+    subject: str | None = None  # whose rows are never both trained on and held out
 
     @classmethod
     def of(cls, spec: ModelSpec, task: str) -> Self:
         """Raises RecipeError where the spec declares no input, or a target that the task cannot learn."""
         label = learned_column(spec, task)
-        return cls(learned_inputs(spec), label, spec.with_role("protected"), completion=task == "causal_lm")
+        subject = next(iter(spec.with_role("subject")), None)
+        return cls(learned_inputs(spec), label, spec.with_role("protected"), task == "causal_lm", subject)
 
     def labels(self, frame: pl.DataFrame, name: str) -> pl.Series:
         """The label as text: classes as levels, texts as they are, and of a list of right answers the first."""
@@ -64,7 +67,10 @@ def rendered(frame: pl.DataFrame, inputs: Sequence[str]) -> pl.Series:
 
 
 def rows_of_events(labelled: pl.DataFrame, shape: Shape, source: str, drops: Drops) -> pl.DataFrame:
-    """Events joined with their outcomes as rows `row_id, seq, text, label, protected_*, source` in arrival order."""
+    """Events joined with their outcomes, in arrival order.
+
+    Their columns: `row_id, seq, ts, text, label, protected_*, subject, source`.
+    """
     frame = labelled.select(
         pl.col("event_id").alias("row_id"),
         pl.col("seq").cast(pl.Int64),
@@ -72,6 +78,7 @@ def rows_of_events(labelled: pl.DataFrame, shape: Shape, source: str, drops: Dro
         rendered(labelled, shape.inputs).alias("text"),
         shape.labels(labelled, shape.label),
         *(as_levels(labelled[name]).alias(PROTECTED + name) for name in shape.protected),
+        (pl.lit(None) if shape.subject is None else pl.col(shape.subject)).cast(pl.String).alias(SUBJECT),
         pl.lit(source).alias("source"),
     )
     return _whole(frame, drops)
@@ -103,6 +110,7 @@ def rows_of_dataset(frame: pl.DataFrame, shape: Shape, name: str, drops: Drops) 
             (as_levels(frame[p]) if p in frame.columns else pl.lit(None, dtype=pl.String)).alias(PROTECTED + p)
             for p in shape.protected
         ),
+        pl.lit(None, dtype=pl.String).alias(SUBJECT),
         pl.lit(f"dataset:{name}").alias("source"),
     )
     return _whole(rows, drops)

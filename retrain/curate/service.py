@@ -15,6 +15,7 @@ from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from monitor.site import Site
 from monitor.spec.duration import duration
 from monitor.spec.model import ModelSpec
+from monitor.spec.target import target_of
 from monitor.tables import Dataset, Model
 from retrain import store
 from retrain.curate import provenance
@@ -57,7 +58,7 @@ def prepare(site: Site, run_id: UUID) -> Prepared:
         model = db.get_one(Model, run.model_id)
         spec = store.spec_at(db, model.id, run.spec_revision)
         champion = store.version(db, model.id, run.champion_version, model.name)
-        boundary = old_end(db, model, champion)
+        boundary, seen = old_end(db, model, champion), _outcomes_seen(db, champion)
         registered = {role: list(store.registered_datasets(db, model.id, role)) for role in ("train", "holdout")}
         again = store.candidate(db, run) if run.purpose == "promote" else None
         taught = _taught(db, champion, again)
@@ -67,7 +68,8 @@ def prepare(site: Site, run_id: UUID) -> Prepared:
     drops = Drops()
     site.events.settle(model.name)  # a training set names the versions of the tables it was taken from
     extent = site.events.extent(model.name)
-    columns = ["event_id", "ts", "seq", *shape.inputs, *shape.protected]
+    person = [] if shape.subject is None else [shape.subject]
+    columns = ["event_id", "ts", "seq", *shape.inputs, *shape.protected, *person]
     if extent.outcomes == 0:
         raise TooFewRowsError(f"no outcome has arrived for any event of {model.name}; a retrain learns from outcomes")
     labelled = site.events.labelled(
@@ -83,9 +85,12 @@ def prepare(site: Site, run_id: UUID) -> Prepared:
         role: [rows_of_dataset(_read(site, d), shape, d.name, drops) for d in found]
         for role, found in registered.items()
     }
+    since = _labelled_since(site, model.name, shape.label, seen, extent.next_outcome)
+    fresh = (pl.col("seq") >= boundary) | pl.col("row_id").is_in(since.to_list())
     material = Material(
-        new=rows.filter(pl.col("seq") >= boundary),
-        old=rows.filter(pl.col("seq") < boundary),
+        new=rows.filter(fresh),
+        old=rows.filter(~fresh),
+        corrected=frozenset(rows.filter(fresh, pl.col("seq") < boundary)["row_id"]),
         train=sets["train"],
         holdout=sets["holdout"],
         taught=frozenset().union(
@@ -108,6 +113,20 @@ def prepare(site: Site, run_id: UUID) -> Prepared:
         extent.events_version, extent.outcomes_version, 0, extent.next_seq, extent.outcomes, extent.next_outcome
     )
     return Prepared(curated, tables, parents, drops, digests)
+
+
+def _outcomes_seen(db: Session, champion: ModelVersion) -> int | None:
+    """One past the last outcome that the champion's training set was made from; None for a base model."""
+    trained = store.run_datasets(db, champion.run_id).get("train") if champion.run_id is not None else None
+    sources = trained.provenance["sources"] if trained is not None else ()
+    return next((int(s["next_outcome"]) for s in sources if "next_outcome" in s), None)
+
+
+def _labelled_since(site: Site, model: str, label: str, seen: int | None, end: int) -> pl.Series:
+    """Events whose label arrived or was corrected after the champion's training set was made."""
+    if seen is None or seen >= end:
+        return pl.Series(dtype=pl.String)
+    return site.events.arrived(model, seen, end, columns=[label]).drop_nulls(label)["event_id"].unique()
 
 
 def _taught(db: Session, champion: ModelVersion, again: ModelVersion | None) -> list[Dataset]:
@@ -155,6 +174,19 @@ def _steps(
     return [{"step": step, "rows": rows} for step, rows in counted]
 
 
+def _described(spec: ModelSpec, part: Split) -> dict[str, Any]:
+    """The learned outcome, and the times and sources of the rows of one set."""
+    target, first, last = target_of(spec), part.rows["ts"].min(), part.rows["ts"].max()
+    return {
+        "target": None if target is None else {"column": target.column, "how": target.how},
+        "data_window": {
+            "from": first.isoformat() if isinstance(first, datetime) else None,
+            "to": last.isoformat() if isinstance(last, datetime) else None,
+        },
+        "rows_of_sources": dict(part.rows.group_by("source").len().sort("source").iter_rows()),
+    }
+
+
 def register(site: Site, db: Session, run: Run, model: Model, prepared: Prepared) -> dict[str, Dataset]:
     """Write the dataset rows and ledger entries of a run in the caller's transaction."""
     spec = store.spec_at(db, model.id, run.spec_revision)
@@ -170,7 +202,8 @@ def register(site: Site, db: Session, run: Run, model: Model, prepared: Prepared
         labels = dict(counted) if prepared.curated.labels else {}
         record = provenance.record(
             spec, run.spec_revision, tables=prepared.tables, filters=part.filters, drops=drops,
-            parents=prepared.parents, labels=labels, facts=prepared.curated.facts | {"run": str(run.id)},
+            parents=prepared.parents, labels=labels,
+            facts=prepared.curated.facts | {"run": str(run.id), **_described(spec, part)},
         )  # fmt: skip
         made[role] = _add(
             site, db, model, name=f"{role}-{run.id}", role=role, digest_=prepared.digests[role], rows=part.rows.height,

@@ -116,6 +116,7 @@ def _classification(config: EvalConfig, rows: pl.DataFrame, progress: Progress) 
         probe[f"{side}_finite"] = bool(np.isfinite(scores).all())
         progress.write("evaluate", step, len(SIDES))
     shared = named["champion"].keys() & named["challenger"].keys()
+    probe["labels"] = {side: list(named[side]) for side in SIDES}
     probe["shared_labels"] = len(shared)
     probe["champion_challenger"] = (
         max(float(np.abs(named["champion"][x] - named["challenger"][x]).max()) for x in shared) if shared else None

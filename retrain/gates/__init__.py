@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from retrain.gates import fairness, forgetting, integrity, no_regression
+from retrain.gates import fairness, forgetting, integrity, labels, no_regression
 from retrain.gates.base import Gate, GateInputs, GateResult
 
 GATES: Final[dict[str, Gate]] = {
@@ -12,4 +12,4 @@ GATES: Final[dict[str, Gate]] = {
 
 def judge_all(inputs: GateInputs) -> tuple[GateResult, ...]:
     """Every gate, in the order of the table; none is skipped because another failed."""
-    return tuple(gate.judge(inputs) for gate in GATES.values())
+    return tuple(labels.checked(gate.judge(inputs), inputs) for gate in GATES.values())

@@ -27,6 +27,7 @@ class ComparedScores:
     truth: tuple[str, ...] = ()
     champion_predictions: tuple[str, ...] = ()
     challenger_predictions: tuple[str, ...] = ()
+    champion_labels: tuple[str, ...] = ()  # every answer that the champion can give
     groups: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
     champion_values: Mapping[str, float | None] = field(default_factory=dict)  # KPIs by name
     challenger_values: Mapping[str, float | None] = field(default_factory=dict)

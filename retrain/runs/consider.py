@@ -28,6 +28,7 @@ from retrain.errors import NoPolicyError
 from retrain.registry.champion import champion_of
 from retrain.registry.standing import signer, signer_line
 from retrain.runs.budget import budgets, grant, spent
+from retrain.runs.learnable import unlearnable
 from retrain.runs.new_classes import new_classes
 from retrain.runs.policy_state import held, remember, schedules
 from retrain.runs.requests import Request, answered
@@ -82,7 +83,10 @@ def consider_policy(
     champion = champion_of(site, db, model_name)
     inputs = gather(site, db, current, manual, due)
     budget = budgets(site, db, current)  # last, for it may hold up every other consideration
-    found = decide(replace(inputs, over_budget=spent(budget)), current.spec.retrain)
+    inputs = replace(inputs, over_budget=spent(budget))
+    found = decide(inputs, current.spec.retrain)
+    if found.fire and (why := unlearnable(site, db, current)) is not None:
+        found = decide(replace(inputs, unlearnable=why), current.spec.retrain)
     row = _record(site, db, current, found, cause, window_id, actor, request)
     remember(db, current.model.id, current.spec, found)
     if not found.fire:

@@ -125,17 +125,18 @@ def _process(site: Site, work: Workspace, limit_s: float) -> None:
 
 
 def _inputs(case: _Case, config: EvalConfig, document: Mapping[str, Any], predictions: pl.DataFrame) -> GateInputs:
-    new = _compared(case, predictions.filter(pl.col("rows") == "new"), pl.read_parquet(config.new.path))
+    known = tuple(document["integrity"]["probe"].get("labels", {}).get("champion", ()))
+    new = _compared(case, predictions.filter(pl.col("rows") == "new"), pl.read_parquet(config.new.path), known)
     old = None
     if config.old is not None:
-        old = _compared(case, predictions.filter(pl.col("rows") == "old"), pl.read_parquet(config.old.path))
+        old = _compared(case, predictions.filter(pl.col("rows") == "old"), pl.read_parquet(config.old.path), known)
     return GateInputs(
         envelope=case.plan.envelope, new=new, old=old, fairness=case.spec.monitors.fairness,
         integrity=_integrity(case, config, document),
     )  # fmt: skip
 
 
-def _compared(case: _Case, predictions: pl.DataFrame, rows: pl.DataFrame) -> ComparedScores:
+def _compared(case: _Case, predictions: pl.DataFrame, rows: pl.DataFrame, known: tuple[str, ...]) -> ComparedScores:
     if predictions["row_id"].to_list() != rows["row_id"].to_list():
         raise IntegrityFailureError("the predictions are not of the registered rows, in their order")
     groups = {
@@ -157,6 +158,7 @@ def _compared(case: _Case, predictions: pl.DataFrame, rows: pl.DataFrame) -> Com
         truth=tuple(truth),
         champion_predictions=tuple(predictions["champion"]),
         challenger_predictions=tuple(predictions["challenger"]),
+        champion_labels=known,
         groups=groups,
         champion_values=_values(predictions, "champion"),
         challenger_values=_values(predictions, "challenger"),

@@ -125,6 +125,7 @@ class TriggerInputs:
     open_run: str | None = None
     manual: ManualStart | None = None
     outside_envelope: tuple[str, ...] = ()
+    unlearnable: str | None = None  # why nothing can be learned from the labels; looked at once all else would fire
     closed: str | None = None  # outside the allowed hours: what they are, and when they begin
     over_budget: tuple[str, ...] = ()  # budgets that are spent, each with its figures
     lacking: tuple[str, ...] = ()  # disk, memory or card that a run needs and this machine does not have free

@@ -125,6 +125,8 @@ def _blockers(firing: Sequence[Trigger], inputs: TriggerInputs, policy: Retrain)
     found.extend(_too_few_labels(firing, inputs, policy))
     if inputs.outside_envelope:
         found.append(Blocker("envelope", "; ".join(inputs.outside_envelope)))
+    if inputs.unlearnable is not None:
+        found.append(Blocker("labels", inputs.unlearnable))
     if inputs.over_budget:
         found.append(Blocker("budget", "; ".join(inputs.over_budget)))
     if inputs.lacking:

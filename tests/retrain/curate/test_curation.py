@@ -111,10 +111,11 @@ def test_a_label_the_champion_knows_stays_whatever_its_count_and_keeps_its_place
     assert found.labels == ("zebra", "x")
 
 
-def test_a_label_that_appears_only_in_the_held_out_end_is_reported_as_unseen() -> None:
+def test_held_out_rows_of_labels_that_were_never_trained_stay_and_are_counted() -> None:
     found = curate(Material(rows(distinct(90) + distinct(10, "fresh", "fresh")), rows([])), SHAPE, plan(), ("x",))
     assert found.facts["labels_unseen"] == {"fresh": 10}
-    assert found.eval.rows.height == 10
+    assert found.eval.rows.height == 20
+    assert found.facts["held_out_rows_without_answer"] == 10
 
 
 def test_the_old_hold_out_is_a_stable_fifth_by_text_and_is_never_rehearsed() -> None:
@@ -201,3 +202,47 @@ def test_rows_without_text_or_label_are_dropped_and_counted() -> None:
 def test_a_dataset_without_the_needed_columns_is_refused_with_what_it_has() -> None:
     with pytest.raises(DatasetError, match=r"its columns are \['words', 'label'\]"):
         rows_of_dataset(pl.DataFrame({"words": ["a"], "label": ["x"]}), SHAPE, "d", Drops())
+
+
+@given(
+    new=st.lists(st.integers(-1, 9), min_size=20, max_size=120), old=st.lists(st.integers(-1, 9), max_size=60),
+    share=st.floats(0, 1),
+)  # fmt: skip
+def test_no_person_is_ever_both_trained_on_and_held_out(new: list[int], old: list[int], share: float) -> None:
+    def of(people: list[int], prefix: str, first: int) -> pl.DataFrame:
+        frame = rows([(f"{prefix} {i}", "xy"[i % 2]) for i in range(len(people))], prefix, first)
+        return frame.with_columns(pl.Series("subject", [f"p{p}" if p >= 0 else None for p in people], pl.String))
+
+    material = Material(of(new, "new", 1000), of(old, "old", 0))
+    try:
+        found = curate(material, SHAPE, plan({"share": share}), ("x", "y"))
+    except TooFewRowsError:
+        return
+    held = {*found.eval.rows["subject"].drop_nulls(), *found.holdout.rows["subject"].drop_nulls()}
+    assert not held & {*found.train.rows["subject"].drop_nulls()}
+    assert found.train.rows["ts"].dt.timestamp().max() <= found.eval.rows["ts"].dt.timestamp().min()  # type: ignore[operator]
+    parts = (found.train, found.eval, found.holdout)
+    assert sum(p.rows.height + sum(p.drops.counts.values()) for p in parts) == len(new) + len(old)
+
+
+def test_persons_who_write_all_the_time_leave_rows_on_both_sides() -> None:
+    people = [f"p{i % 40}" for i in range(400)]
+    frame = rows(distinct(400)).with_columns(pl.Series("subject", people))
+    found = curate(Material(frame, rows([])), SHAPE, plan(), ())
+    assert 30 <= found.eval.rows.height <= 50
+    assert found.train.rows.height >= 140
+    assert found.train.drops.counts["the person is on the other side of the split"] == (
+        400 - found.train.rows.height - found.eval.rows.height
+    )
+
+
+def test_a_correction_of_what_the_champion_learned_is_trained_on_and_never_held_out() -> None:
+    new = rows(distinct(100), first=1000)
+    corrected = rows(distinct(10, "y", "old"), "o").with_columns(ts=pl.lit(START + timedelta(days=9)))
+    material = Material(
+        pl.concat([corrected, new]), rows([]), taught=frozenset(texts(corrected)),
+        corrected=frozenset(corrected["row_id"]),
+    )  # fmt: skip
+    found = curate(material, SHAPE, plan(), ())
+    assert found.eval.rows.height == 20
+    assert texts(corrected) <= texts(found.train.rows)

@@ -1,0 +1,52 @@
+"""Whether the labels that have arrived can teach a classifier anything, looked at before a run is queued."""
+
+from collections import Counter
+
+import polars as pl
+from sqlalchemy.orm import Session
+
+from core.errors import AppError
+from monitor.service import CurrentSpec
+from monitor.site import Site
+from retrain import store
+from retrain.curate.select import Shape
+from retrain.curate.service import old_end
+from retrain.curate.split import MIN_CLASS_ROWS
+from retrain.envelope import Plan
+
+
+def unlearnable(site: Site, db: Session, current: CurrentSpec) -> str | None:
+    """Why a run would learn nothing; None where it may, and where another blocker says what is wrong.
+
+    A classifier that is trained on rows of one class answers that class to everything, and held-out rows of the same
+    class call it perfect.
+    """
+    try:
+        plan = Plan.of(current.spec)
+        shape = Shape.of(current.spec, plan.recipe.task)
+    except AppError:  # the envelope's blocker says it
+        return None
+    champion = store.champion(db, current.model.id)
+    if shape.completion or champion is None:
+        return None
+    frame = site.events.labelled(current.model.name, columns=["seq"])
+    if shape.label not in frame.columns:
+        return None
+    rows = frame.select("seq", shape.labels(frame, shape.label)).drop_nulls("label")
+    if rows.is_empty():
+        return None
+    again = plan.rehearsal.size(1_000_000) > 0  # older rows are trained on too
+    read = rows if again else rows.filter(pl.col("seq") >= old_end(db, current.model, champion))
+    counts: Counter[str] = Counter(dict(read.group_by("label").len().iter_rows()))
+    for dataset in store.registered_datasets(db, current.model.id, "train") if again else ():
+        counts.update({str(name): int(n) for name, n in dataset.provenance["labels"].items()})
+    fresh = MIN_CLASS_ROWS  # rows without which a class that the champion does not know is left out
+    usable = [name for name, n in counts.items() if n >= fresh or name in (champion.labels or ())]
+    if len(usable) > 1:
+        return None
+    known = ", ".join(str(name) for name in champion.labels or ()) or "none by name"
+    shown = ", ".join(f"{name} ({n})" for name, n in counts.most_common(5))
+    return (
+        f"of {shape.label}, fewer than two classes have rows to learn from: {shown}; the champion's classes: {known}. "
+        f"A new class needs {fresh} rows. Wait for outcomes of other classes, or register a dataset of role train"
+    )

@@ -1,0 +1,146 @@
+"""What a run learns and is judged by: one outcome, its newest labels, and more than one class."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from core.clock import ManualClock
+from core.errors import AppError, InvalidError
+from monitor.site import Site
+from monitor.spec.model import ModelSpec
+from monitor.spec.parse import parse_spec
+from monitor.store import model as model_named
+from retrain import store
+from retrain.curate import service as curation
+from retrain.runs.consider import labelled, start_manual
+from retrain.tables import TriggerDecision
+from tests.databases import SQLITE_FIRST
+from tests.retrain import world
+from tests.retrain.train import tiny
+
+pytestmark = SQLITE_FIRST
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    return world.fake_base(tmp_path / "base")
+
+
+def with_outcomes(base: Path, before: dict[str, str], *, new: bool = True, **retrain: Any) -> ModelSpec:
+    """The spec of `world` with other outcomes declared before its own."""
+    document = world.spec(base, **retrain).document
+    columns = dict(document["columns"])
+    own = columns.pop("intent_true")
+    columns |= {name: {"role": "outcome", "type": kind} for name, kind in before.items()}
+    return parse_spec(document | {"columns": columns | {"intent_true": own}}, new=new)
+
+
+def tell(site: Site, frame: pl.DataFrame, clock: ManualClock, **values: Any) -> None:
+    """Send outcomes: values by column, or those of the frame."""
+    sent = frame.select("event_id").with_columns(
+        frame[value] if value in frame.columns else pl.lit(value).alias(name) for name, value in values.items()
+    )
+    site.events.append_outcomes(world.current(site), sent, now=clock.now())
+
+
+def asked(site: Site) -> TriggerDecision:
+    with site.database.write() as db:
+        return start_manual(site, db, world.NAME, "ann", "new intents").decision
+
+
+def test_other_outcomes_are_neither_learned_nor_counted_wherever_they_stand(
+    site: Site, base: Path, clock: ManualClock
+) -> None:
+    world.declare(site, with_outcomes(base, {"csat": "number", "resolved": "boolean"}))
+    frame = world.traffic(400, (*tiny.OLD, *tiny.NEW))
+    world.send(site, frame, clock, outcomes=False)
+    tell(site, frame, clock, csat=3.0, resolved=True)
+    world.baseline_ends(site, 100)
+    with site.database.read() as db:
+        assert labelled(site, db, model_named(db, world.NAME), None).since_training == 0
+    assert [b["name"] for b in asked(site).blocked_by] == ["min_outcomes"]
+    tell(site, frame, clock, intent_true="intent_true")
+    run = world.start(site)
+    prepared = curation.prepare(site, run)
+    assert set(prepared.curated.labels) == {*tiny.OLD, *tiny.NEW}
+    with site.database.write() as db:
+        made = curation.register(site, db, store.run(db, run), model_named(db, world.NAME), prepared)
+        origin = made["eval"].provenance
+        assert origin["target"] == {"column": "intent_true", "how": "matched"}
+        assert origin["data_window"]["to"] == frame["ts"].max().isoformat()  # type: ignore[union-attr]
+        assert origin["rows_of_sources"] == {"events": made["eval"].rows}
+
+
+def test_labels_of_one_class_block_the_decision_before_a_run_is_queued(
+    site: Site, base: Path, clock: ManualClock
+) -> None:
+    world.declare(site, world.spec(base))
+    world.send(site, world.traffic(300, ("card",)), clock)
+    decision = asked(site)
+    assert not decision.fired
+    assert [b["name"] for b in decision.blocked_by] == ["labels"]
+    assert "intent_true, fewer than two classes have rows to learn from: card (300)" in decision.reason
+    world.send(site, world.traffic(20, ("pin",), first=300), clock)
+    assert asked(site).fired
+
+
+def test_labels_and_corrections_after_a_training_set_are_new_to_the_next_run(
+    site: Site, base: Path, clock: ManualClock, tmp_path: Path
+) -> None:
+    world.declare(site, world.spec(base))
+    first = world.traffic(300, tiny.OLD)
+    world.send(site, first, clock, outcomes=False)
+    world.tell(site, first.head(280), clock)
+    run = world.start(site)
+    world.evaluated(site, run, world.fake_adapter(tmp_path / "adapter"))
+    with site.database.write() as db:
+        row = store.run_datasets(db, run)["train"]
+        text = pl.DataFrame({"text": first.head(200)["text"], "label": first.head(200)["intent_true"]})
+        text.write_parquet(tmp_path / "train.parquet")
+        row.digest = site.artifacts.put((tmp_path / "train.parquet").read_bytes())
+        row.provenance = row.provenance | {"sources": [{"to_seq": 300}, {"outcomes": 280, "next_outcome": 280}]}
+        store.run(db, run).state = "promoted"
+        version = store.version_of_run(db, run)
+        champion = store.champion(db, store.run(db, run).model_id)
+        assert version is not None
+        assert champion is not None
+        champion.stage = "retired"
+        db.flush()
+        version.stage, version.promoted_at, version.signature = "champion", site.clock.now(), champion.signature
+    clock.move_to(clock.now() + timedelta(days=2))
+    world.tell(site, first.tail(20), clock)  # late
+    tell(site, first.head(30), clock, intent_true="pin")  # corrected
+    world.send(site, world.traffic(100, tiny.OLD, first=300), clock)
+    prepared = curation.prepare(site, world.start(site))
+    learned = dict(prepared.curated.train.rows.select("row_id", "label").iter_rows())
+    assert [learned.get(f"e{i}") for i in range(30)] == ["pin"] * 30
+    assert prepared.curated.facts["new_rows"] == 126  # 150 new or told anew, of which a fifth of the 120 is held out
+    assert not {f"e{i}" for i in range(30)} & {*prepared.curated.eval.rows["row_id"]}
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "retrain", "message"),
+    [
+        ({"team_true": "category"}, {}, "may be compared with team_true, intent_true"),
+        ({}, {"envelope": {"fairness": {"equalised_odds": 0.1}}}, "no such metric.*choose from"),
+        ({}, {"envelope": {"fairness": {"demographic_parity_difference": 10}}}, "lies outside 0 to 1"),
+        ({}, {"envelope": {"kpi_floor": {"accuracy": 85}}}, "write a share"),
+        ({}, {"envelope": {"kpi_floor": {"roc_auc": 0.9}}}, "no gate can measure"),
+        ({}, {"recipe": {"task": "causal_lm"}, "envelope": {"kpi_floor": {"accuracy": 0.9}}}, "leave kpi_floor out"),
+    ],
+)
+def test_what_no_run_could_satisfy_is_refused_when_it_is_applied(
+    site: Site, base: Path, outcomes: dict[str, str], retrain: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InvalidError, match=message):
+        world.declare(site, with_outcomes(base, outcomes, **retrain))
+
+
+def test_an_outcome_that_a_recipe_cannot_learn_is_refused_with_the_fix(site: Site, base: Path) -> None:
+    document = world.spec(base).document
+    document["columns"]["intent_true"] = {"role": "outcome", "type": "number"}
+    with pytest.raises(AppError, match=r"columns\.intent_true\.type: is number.*declare intent_true as category"):
+        world.declare(site, parse_spec(document, new=True))
