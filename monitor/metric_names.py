@@ -9,7 +9,7 @@ from monitor.kpi.expression import Expression, ExpressionError, parse
 from monitor.spec.model import ModelSpec
 from monitor.spec.monitors import KpiRule
 from monitor.spec.parse import SpecError
-from monitor.spec.problems import nearest
+from monitor.spec.problems import nearest, shown
 
 
 def expression_of(spec: ModelSpec, rule: KpiRule) -> Expression:
@@ -50,9 +50,13 @@ def check_metrics(spec: ModelSpec) -> None:
     ]
     problems += _unwatchable(spec)
     if problems:
-        listed = [{"field": field, "value": value, "reason": reason} for field, value, reason in problems]
-        field, value, reason = problems[0]
-        raise SpecError(f"spec field {field}: {f'{value!r} ' if value is not None else ''}{reason}", problems=listed)
+        listed = [
+            {"field": field, "value": None if value is None else shown(value), "reason": reason}
+            for field, value, reason in problems
+        ]
+        first = listed[0]
+        said = "" if first["value"] is None else f"{first['value']} "
+        raise SpecError(f"spec field {first['field']}: {said}{first['reason']}", problems=listed)
 
 
 def _outcome_type(spec: ModelSpec) -> str | None:

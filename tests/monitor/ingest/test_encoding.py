@@ -1,6 +1,8 @@
 """Packed bodies: unpacked within the bound, or refused in words."""
 
 import gzip
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable
 
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from monitor.ingest.encoding import decoded
 from monitor.ingest.ndjson import BodyError, BodyTooLargeError
+from tests.service import environment
 
 
 def zstd(body: bytes) -> bytes:
@@ -27,6 +30,40 @@ def test_what_was_packed_comes_out(body: bytes, encoding: str) -> None:
 
 def test_a_gzip_body_of_several_members_is_read_to_its_end() -> None:
     assert decoded(gzip.compress(b"ab") + gzip.compress(b"") + gzip.compress(b"c"), "gzip", 1) == b"abc"
+
+
+def test_a_zstd_body_of_several_frames_is_read_to_its_end() -> None:
+    assert decoded(zstd(b"ab") + zstd(b"") + zstd(b"c"), "zstd", 1) == b"abc"
+    with pytest.raises(BodyError, match="not zstd"):
+        decoded(zstd(b"ab") + b"more", "zstd", 1)
+
+
+REFUSALS = """
+import contextlib, psutil
+import pyarrow as pa
+from monitor.ingest.encoding import decoded
+from monitor.ingest.ndjson import BodyError
+
+good = pa.compress(b'{"a": 1}\\n' * 200, "zstd", asbytes=True)
+damaged = [good[:at] + bytes([good[at] ^ 8]) + good[at + 1 :] for at in range(4, 11)]
+
+def refused(times):
+    for body in damaged * times:
+        with contextlib.suppress(BodyError):
+            decoded(body, "zstd", 1)
+    return psutil.Process().memory_info().rss
+
+before = refused(50)
+print(refused(300) - before)
+"""
+
+
+def test_damaged_bodies_leave_nothing_behind_in_memory() -> None:
+    # In a process of its own: this one has free memory that a leak would fill first.
+    done = subprocess.run(
+        [sys.executable, "-c", REFUSALS], env=environment(), capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) < 4 << 20  # 2,100 bodies; each left 8 KiB behind
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "zstd"])

@@ -119,9 +119,18 @@ def test_yaml_keeps_its_aliases_within_bounds() -> None:
     assert load_spec(text).model == "m"
 
 
-def test_what_a_refusal_quotes_is_short() -> None:
-    document = GOOD | {"monitors": {"kpi": [{"metric": "x" * 9000}], "windows": ["1d"]}}
+@pytest.mark.parametrize(
+    "monitors",
+    [
+        {"kpi": [{"metric": "x" * 9000}]},
+        {"fairness": [{"metric": "x" * 4000, "by": ["g"]}]},
+    ],
+)
+def test_what_a_refusal_quotes_is_short(monitors: dict[str, Any]) -> None:
+    columns = GOOD["columns"] | {"g": {"role": "protected", "type": "category"}}
+    document = GOOD | {"columns": columns, "monitors": {"windows": ["1d"]} | monitors}
     with pytest.raises(SpecError) as refused:
         check_metrics(load_spec(json.dumps(document)))
     assert "xxx" in refused.value.message
     assert len(refused.value.message) < 1500
+    assert all(len(str(part)) < 1500 for problem in refused.value.facts["problems"] for part in problem.values())
