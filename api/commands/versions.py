@@ -62,11 +62,10 @@ def _run_id(text: str) -> UUID:
     try:
         return UUID(text)
     except ValueError as error:
-        raise InvalidError(
+        raise typer.BadParameter(
             f"target is {text!r}, which is no run id; to promote a version, give model and version: assay promote "
-            f"{text} VERSION --reason WHY",
-            field="target", value=text,
-        ) from error  # fmt: skip
+            f"{text} VERSION --reason WHY"
+        ) from error
 
 
 def approve(run: RunId, reason: Reason, as_json: JsonFlag = False) -> None:
