@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
 from monitor.spec.base import KeyProblem, SpecPart, is_new
 from monitor.spec.duration import Duration
+from monitor.spec.gate_limits import GateLimits
 
 
 def _ends(value: tuple[float, ...]) -> tuple[float, ...]:
@@ -18,7 +19,7 @@ def _ends(value: tuple[float, ...]) -> tuple[float, ...]:
 Range = Annotated[tuple[float, ...], AfterValidator(_ends)]
 
 
-class Envelope(SpecPart):
+class Envelope(GateLimits):
     """The limits of every retrain, which people set beforehand."""
 
     base_models: tuple[str, ...] = Field(
@@ -89,12 +90,6 @@ class Envelope(SpecPart):
         default_factory=dict, description="by fairness metric: the limit that a candidate must keep",
         examples=["{equalized_odds_difference: 0.1}"], json_schema_extra={"unit": "0..1"},
     )  # fmt: skip
-    max_forgetting: float = Field(
-        0.04, ge=0, le=1, description="largest drop of the KPI on the old hold-out", json_schema_extra={"unit": "0..1"}
-    )
-    max_regression: float = Field(
-        0.0, ge=0, le=1, description="largest drop of the KPI on new held-out rows", json_schema_extra={"unit": "0..1"}
-    )
 
     @model_validator(mode="after")
     def _rows_fit(self, info: ValidationInfo) -> Self:

@@ -1,6 +1,7 @@
 """The mean difference of two models on the same rows, with its interval: the one evaluations and gates quote."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -8,11 +9,17 @@ import numpy as np
 
 from core.arrays import Floats
 from core.errors import InsufficientDataError, InvalidError
+from retrain.evals.paired_score import design_effect, score_interval
 
 
 @dataclass(frozen=True, slots=True)
 class MeanDifference:
-    """Challenger minus champion, in the unit of the score; the interval is two-sided at `level`."""
+    """Challenger minus champion, in the unit of the score; the interval is two-sided at `level`.
+
+    `disagree` is the share of rows that only one of the two answers rightly; None for scores that are not 0 and 1.
+    `spread` is the standard deviation of a row's difference. `clusters` counts subjects, each row without one as its
+    own; `design_effect` says how many times fewer rows the rows are worth because subjects have several.
+    """
 
     value: float
     low: float
@@ -21,26 +28,40 @@ class MeanDifference:
     champion: float
     challenger: float
     n: int
+    disagree: float | None
+    spread: float
+    clusters: int
+    design_effect: float
+
+    @property
+    def effective(self) -> float:
+        """Independent rows that would tell as much."""
+        return self.n / self.design_effect
 
 
-def paired_difference(champion: Floats, challenger: Floats, *, level: float = 0.95) -> MeanDifference:
+def paired_difference(
+    champion: Floats, challenger: Floats, *, level: float = 0.95, subjects: Sequence[str | None] = ()
+) -> MeanDifference:
     """Mean difference of paired scores.
 
     Args:
         champion: score of each row, shape (n,), finite; higher is better.
         challenger: scores of the same rows in the same order, shape (n,).
         level: coverage of the interval, 0 < level < 1.
+        subjects: the subject of each row, shape (n,), None where it is not known; without any, every row is its own.
 
     Returns:
-        The difference of the means and its interval. For scores of 0 and 1 the interval is the adjusted Wald interval
-        for paired proportions, which does not collapse where the models agree on every row; otherwise Student's.
+        The difference of the means and its interval. For scores of 0 and 1 it is Tango's score interval of paired
+        proportions, which does not collapse where the models agree on every row; otherwise Student's. Rows of one
+        subject count as fewer rows, by their design effect, and the quantile is Student's with the subjects' degrees
+        of freedom.
 
     Raises:
         InvalidError: shapes differ, or a score is not finite.
-        InsufficientDataError: fewer than two rows.
+        InsufficientDataError: fewer than two rows, or a single subject.
 
-    Source: Bonett and Price (2012), Adjusted Wald confidence interval for a difference of binomial proportions based
-    on paired data; Student (1908).
+    Source: Tango (1998) for shares; Student (1908); Rao and Scott (1992) for counts of clusters, made smaller by the
+    design effect.
     """
     if champion.shape != challenger.shape or champion.ndim != 1:
         shapes = f"{champion.shape} and {challenger.shape}"
@@ -48,18 +69,37 @@ def paired_difference(champion: Floats, challenger: Floats, *, level: float = 0.
     if not (np.isfinite(champion).all() and np.isfinite(challenger).all()):
         raise InvalidError("a score is not finite; leave such rows out of both models")
     n = len(champion)
-    if n < 2:
-        raise InsufficientDataError(f"{n} rows; a paired difference needs at least 2", n=n)
+    if subjects and len(subjects) != n:
+        raise InvalidError(f"subjects: {len(subjects)} values for {n} rows; give one for each row")
+    codes = _codes(subjects, n)
+    clusters = n if codes is None else int(codes.max()) + 1
+    if n < 2 or clusters < 2:
+        words = f"{n} rows" if n < 2 else f"{n} rows of one subject"
+        raise InsufficientDataError(f"{words}; a paired difference needs at least 2", n=n)
     gain = challenger - champion
-    value = float(gain.mean())
+    value, spread = float(gain.mean()), float(gain.std(ddof=1))
+    effect = 1.0 if codes is None else design_effect(gain, codes)
+    share = None
     if np.isin(champion, (0.0, 1.0)).all() and np.isin(challenger, (0.0, 1.0)).all():
-        better, worse = (int((gain > 0).sum()) + 1) / (n + 2), (int((gain < 0).sum()) + 1) / (n + 2)
-        centre = better - worse
-        half = NormalDist().inv_cdf((1 + level) / 2) * math.sqrt((better + worse - centre**2) / (n + 2))
-        low, high = max(-1.0, centre - half), min(1.0, centre + half)
+        gained, lost = int((gain > 0).sum()), int((gain < 0).sum())
+        share = (gained + lost) / n
+        quantile = NormalDist().inv_cdf((1 + level) / 2) if codes is None else _student(clusters - 1, level)
+        low, high = score_interval(gained / effect, lost / effect, n / effect, quantile)
     else:
-        from scipy.special import stdtrit  # a sixth of what the service would import at its start
-
-        half = float(stdtrit(n - 1, (1 + level) / 2)) * float(gain.std(ddof=1)) / math.sqrt(n)
+        half = _student(clusters - 1, level) * spread * math.sqrt(effect / n)
         low, high = value - half, value + half
-    return MeanDifference(value, low, high, level, float(champion.mean()), float(challenger.mean()), n)
+    means = float(champion.mean()), float(challenger.mean())
+    return MeanDifference(value, low, high, level, *means, n, share, spread, clusters, effect)
+
+
+def _student(freedom: int, level: float) -> float:
+    from scipy.special import stdtrit  # a sixth of what the service would import at its start
+
+    return float(stdtrit(freedom, (1 + level) / 2))
+
+
+def _codes(subjects: Sequence[str | None], n: int) -> Floats | None:
+    """Number of each row's cluster; None where every row is its own."""
+    names: dict[object, int] = {}
+    codes = [names.setdefault((i,) if s is None else s, len(names)) for i, s in enumerate(subjects)]
+    return None if len(names) in (0, n) else np.array(codes, dtype=np.float64)

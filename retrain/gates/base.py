@@ -28,6 +28,7 @@ class ComparedScores:
     champion_predictions: tuple[str, ...] = ()
     challenger_predictions: tuple[str, ...] = ()
     champion_labels: tuple[str, ...] = ()  # every answer that the champion can give
+    subjects: tuple[str | None, ...] = ()  # whom a row is about; several rows of one are not independent
     groups: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
     champion_values: Mapping[str, float | None] = field(default_factory=dict)  # KPIs by name
     challenger_values: Mapping[str, float | None] = field(default_factory=dict)

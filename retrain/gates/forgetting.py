@@ -1,28 +1,26 @@
-"""What the champion knew is kept: the loss on the old hold-out stays within `envelope.max_forgetting`."""
+"""What the champion knew is kept: the loss on the old hold-out stays within `envelope.max_forgetting`.
 
-from dataclasses import asdict
+The observed loss is what the limit holds; that the hold-out is large enough to tell is asked by
+`envelope.forgetting_margin`, a loss that the interval must rule out.
+"""
 
-from retrain.evals.mean_difference import paired_difference
-from retrain.gates.base import MIN_ROWS, Gate, GateInputs, GateResult
+from dataclasses import replace
+
+from retrain.gates.base import Gate, GateInputs, GateResult
+from retrain.gates.non_inferiority import judge_loss
 
 NAME = "forgetting"
 
 
 def judge(inputs: GateInputs) -> GateResult:
-    old, limit = inputs.old, inputs.envelope.max_forgetting
-    if old is None or old.rows < MIN_ROWS:
-        rows = 0 if old is None else old.rows
-        words = f"{rows} rows in the old hold-out, at least {MIN_ROWS} needed; register a dataset with role holdout"
-        return GateResult(NAME, "unknown", words, {"rows": rows})
-    found = paired_difference(old.champion, old.challenger)
-    evidence = {"metric": old.metric, **asdict(found), "max_forgetting": limit}
-    words = (
-        f"{old.metric} {found.challenger:.4f} against the champion's {found.champion:.4f} on {found.n} old rows "
-        f"(difference {found.value:+.4f}, 95% interval {found.low:+.4f} to {found.high:+.4f}); allowed loss {limit:g}"
-    )
-    if found.value < -limit:
-        return GateResult(NAME, "fail", f"forgot too much: {words}", evidence)
-    return GateResult(NAME, "pass", words, evidence)
+    limits = inputs.envelope
+    found = judge_loss(
+        NAME, inputs.old, "old", allowed=limits.max_forgetting, margin=limits.forgetting_margin,
+        advice="register a dataset with role holdout",
+    )  # fmt: skip
+    evidence = {**found.evidence, "max_forgetting": limits.max_forgetting}
+    words = f"forgot too much, {found.reason}" if found.verdict == "fail" else found.reason
+    return replace(found, reason=words, evidence=evidence)
 
 
 GATE = Gate(NAME, judge)

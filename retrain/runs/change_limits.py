@@ -23,7 +23,7 @@ LAW: Final = (
 OPEN: Final = ("queued", "curating", "training", "evaluating", "awaiting_approval")
 GATES: Final = {
     "kpi_floor": "no_regression", "max_regression": "no_regression", "fairness": "fairness",
-    "max_forgetting": "forgetting",
+    "max_forgetting": "forgetting", "regression_margin": "no_regression", "forgetting_margin": "forgetting",
 }  # fmt: skip
 
 
@@ -113,6 +113,7 @@ def _of_gates(envelope: Envelope, gates: Mapping[str, Mapping[str, Any]]) -> Ite
     wanted: list[tuple[str, Any]] = [(f"kpi_floor.{name}", floor) for name, floor in envelope.kpi_floor.items()]
     wanted += [(f"fairness.{name}", most) for name, most in envelope.fairness.items()]
     wanted += [("max_forgetting", envelope.max_forgetting), ("max_regression", envelope.max_regression)]
+    wanted += [("regression_margin", envelope.regression_margin), ("forgetting_margin", envelope.forgetting_margin)]
     for limit, value in wanted:
         name, _, metric = limit.partition(".")
         gate = gates.get(GATES[name])

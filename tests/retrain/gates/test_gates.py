@@ -62,13 +62,20 @@ TABLE = [
     ("no_regression", inputs(new=compared(60, 80)), "pass", "+0.2000"),
     ("no_regression", inputs(new=compared(60, 60)), "pass", "+0.0000"),
     ("no_regression", inputs(new=compared(60, 59)), "fail", "worse than the champion"),
-    ("no_regression", inputs(new=compared(60, 59), envelope=Envelope(max_regression=0.02)), "pass", "-0.0100"),
+    ("no_regression", inputs(new=compared(60, 59), envelope=Envelope(max_regression=0.02)), "unknown", "not ruled out"),
+    ("no_regression", inputs(new=compared(600, 596, 1000), envelope=Envelope(max_regression=0.02)), "pass", "-0.0040"),
+    ("no_regression", inputs(new=compared(600, 575, 1000), envelope=Envelope(max_regression=0.02)), "fail", "worse"),
+    ("no_regression", inputs(new=compared(20, 20, rows=40)), "unknown", "about 73 such rows could"),
+    ("no_regression", inputs(new=compared(60, 60, subjects=("a",) * 100)), "unknown", "of one subject"),
+    ("no_regression", inputs(new=compared(60, 60, subjects=("a", "b", "c", "d") * 25)), "unknown", "of 4 subjects"),
     ("no_regression", inputs(new=compared(60, 80), envelope=Envelope(kpi_floor={"accuracy": 0.85})), "fail", "floor"),
     ("no_regression", inputs(new=compared(60, 80), envelope=Envelope(kpi_floor={"f1_macro": 0.5})), "fail", "floor"),
     ("no_regression", inputs(new=compared(9, 10, rows=29)), "unknown", "29 new held-out rows"),
     ("no_regression", inputs(), "unknown", "0 new held-out rows"),
     ("forgetting", inputs(old=compared(90, 86)), "pass", "allowed loss 0.04"),
     ("forgetting", inputs(old=compared(90, 85)), "fail", "forgot too much"),
+    ("forgetting", inputs(old=compared(35, 34, rows=35)), "unknown", "a loss of 0.1 is not ruled out"),
+    ("forgetting", inputs(old=compared(90, 86), envelope=Envelope(forgetting_margin=0.04)), "unknown", "not ruled out"),
     ("forgetting", inputs(old=compared(9, 10, rows=29)), "unknown", "register a dataset"),
     ("fairness", inputs(), "pass", "no fairness rule declared"),
     ("fairness", inputs(new=by_group(EVEN, EVEN), fairness=LIMITED), "pass", "limit 0.1"),
@@ -126,14 +133,6 @@ def pairs(n11: int, n10: int, n01: int, n00: int) -> tuple[NDArray[np.float64], 
     return champion, challenger
 
 
-def test_the_interval_of_paired_proportions_is_the_worked_one() -> None:
-    # By hand, after the formula of Bonett and Price: n = 98, better 18, worse 6:
-    # (19 - 7) / 100 = 0.12, half = 1.959964 * sqrt((0.26 - 0.0144) / 100) = 0.097132.
-    found = paired_difference(*pairs(50, 6, 18, 24))
-    assert found.value == pytest.approx(12 / 98)
-    assert (found.low, found.high) == pytest.approx((0.12 - 0.097132, 0.12 + 0.097132), abs=1e-5)
-
-
 def test_the_interval_of_real_scores_is_students() -> None:
     from scipy.stats import ttest_rel
 
@@ -142,14 +141,6 @@ def test_the_interval_of_real_scores_is_students() -> None:
     expected = ttest_rel(challenger, champion).confidence_interval(0.95)
     found = paired_difference(champion, challenger)
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
-
-
-def test_the_interval_covers_a_true_difference_as_often_as_it_says() -> None:
-    rng = np.random.default_rng(1)
-    cells = rng.multinomial(200, [0.6, 0.05, 0.15, 0.2], size=1500)
-    found = [paired_difference(*pairs(*row)) for row in cells.tolist()]
-    covered = sum(d.low <= 0.1 <= d.high for d in found) / len(found)
-    assert 0.93 <= covered <= 0.975
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=2, max_size=60))
