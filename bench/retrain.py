@@ -13,11 +13,11 @@ import time
 from pathlib import Path
 from typing import Final
 
-from bench.retraining import gpu, schedulers
+from bench.retraining import gates, gpu, schedulers
 from bench.retraining.case import Case, Options
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-CASES: Final[tuple[Case, ...]] = (gpu.CASE, schedulers.CASE)
+CASES: Final[tuple[Case, ...]] = (gates.CASE, gpu.CASE, schedulers.CASE)
 
 
 def cuda() -> bool:
