@@ -21,7 +21,7 @@ from retrain import store
 from retrain.curate import provenance
 from retrain.curate.again import judged_again
 from retrain.curate.curation import Curated, Material, Split, curate
-from retrain.curate.dedupe import normalised
+from retrain.curate.dedupe import SUBJECT, normalised
 from retrain.curate.focus import Focus
 from retrain.curate.provenance import Tables
 from retrain.curate.select import EVENTS, PROTECTED, Drops, Shape, rows_of_dataset, rows_of_events
@@ -107,7 +107,7 @@ def prepare(site: Site, run_id: UUID) -> Prepared:
     read = {"labelled events": labelled.height, "with text and label": whole.height, "in the window": rows.height}
     facts = _measured(curated.train.rows, registered["train"]) | {"steps": _steps(read, sets, curated)}
     curated = replace(curated, facts=curated.facts | facts)
-    digests = {role: _store(site, part, shape) for role, part in _parts(curated).items()}
+    digests = {role: _store(site, part, shape, role) for role, part in _parts(curated).items()}
     parents = tuple(d.digest for found in registered.values() for d in found)
     tables = Tables(
         extent.events_version, extent.outcomes_version, 0, extent.next_seq, extent.outcomes, extent.next_outcome
@@ -294,9 +294,10 @@ def _keys(frame: pl.DataFrame, shape: Shape) -> frozenset[str]:
     return frozenset(normalised(text) for text in frame[shape.names[0]])
 
 
-def _store(site: Site, part: Split, shape: Shape) -> str:
+def _store(site: Site, part: Split, shape: Shape, role: str) -> str:
     text, label = shape.names
-    kept = ["row_id", "text", "label", *(PROTECTED + p for p in shape.protected), "source"]
+    person = [SUBJECT] if shape.subject is not None and role != "train" else []  # gates count persons, not their rows
+    kept = ["row_id", "text", "label", *(PROTECTED + p for p in shape.protected), *person, "source"]
     buffer = io.BytesIO()
     part.rows.select(kept).rename({"text": text, "label": label}).write_parquet(buffer)
     return site.artifacts.put(buffer.getvalue())

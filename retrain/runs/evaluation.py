@@ -18,6 +18,7 @@ from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.tables import Dataset
 from retrain import store
+from retrain.curate.dedupe import SUBJECT
 from retrain.curate.select import PROTECTED
 from retrain.envelope import GATED, Plan, base_folder
 from retrain.errors import TrainerError
@@ -142,6 +143,7 @@ def _compared(case: _Case, predictions: pl.DataFrame, rows: pl.DataFrame, known:
     groups = {
         name.removeprefix(PROTECTED): tuple(rows[name].to_list()) for name in rows.columns if name.startswith(PROTECTED)
     }
+    persons = tuple(rows[SUBJECT].to_list()) if SUBJECT in rows.columns else ()
     if case.plan.recipe.task == "causal_lm":
         tokens = predictions["tokens"].to_numpy().astype(np.float64)
         held = tokens > 0
@@ -149,7 +151,10 @@ def _compared(case: _Case, predictions: pl.DataFrame, rows: pl.DataFrame, known:
             np.nan_to_num(predictions[f"{side}_logprob"].to_numpy()[held] / tokens[held], nan=NO_SCORE, neginf=NO_SCORE)
             for side in ("champion", "challenger")
         )
-        return ComparedScores("log-probability per token", champion.astype(np.float64), challenger.astype(np.float64))
+        return ComparedScores(
+            "log-probability per token", champion.astype(np.float64), challenger.astype(np.float64),
+            subjects=tuple(person for person, kept in zip(persons, held, strict=True) if kept) if persons else (),
+        )  # fmt: skip
     truth = predictions["label"]
     return ComparedScores(
         metric="accuracy",
@@ -159,6 +164,7 @@ def _compared(case: _Case, predictions: pl.DataFrame, rows: pl.DataFrame, known:
         champion_predictions=tuple(predictions["champion"]),
         challenger_predictions=tuple(predictions["challenger"]),
         champion_labels=known,
+        subjects=persons,
         groups=groups,
         champion_values=_values(predictions, "champion"),
         challenger_values=_values(predictions, "challenger"),
