@@ -21,7 +21,7 @@ APPROVALS: Final = {"none": 0, "one": 1, "two": 2}
 STARTING: Final = frozenset(
     {"when", "cooldown", "worse_by", "allowed_hours", "min_outcomes", "budget", "recipe", "approval"}
 )
-ROLES: Final = ("input", "prediction", "outcome")  # columns that say what the model was made for
+ROLES: Final = ("input", "prediction")  # with the target, the columns that say what the model was made for
 _WORST: Final = ("pass", "unknown", "fail")
 
 
@@ -32,7 +32,7 @@ class RuleSet:
     revision: int
     policy: Retrain
     fairness: tuple[FairnessRule, ...]
-    columns: Mapping[str, Any]  # those of ROLES: role and type
+    columns: Mapping[str, Any]  # those of ROLES and the target: role and type
 
     @classmethod
     def of(cls, revision: int, spec: ModelSpec) -> Self | None:
@@ -40,6 +40,8 @@ class RuleSet:
         if spec.retrain is None:
             return None
         columns = {name: [c.role, c.type] for name, c in spec.columns.items() if c.role in ROLES}
+        if spec.target is not None:
+            columns[spec.target] = ["target", spec.columns[spec.target].type]
         return cls(revision, spec.retrain, tuple(spec.monitors.fairness), columns)
 
     @property

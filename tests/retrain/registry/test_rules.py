@@ -82,15 +82,26 @@ def test_a_policy_that_was_taken_out_blocks(tmp_path: Any) -> None:
     assert found.document()["now"] is None
 
 
-def test_another_outcome_or_input_than_the_run_learned_from_blocks() -> None:
+def test_another_target_or_input_than_the_run_learned_from_blocks() -> None:
     document = spec().document
-    columns = {**document["columns"], "resolved": {"role": "outcome", "type": "boolean"}}
-    now = ModelSpec.model_validate({**document, "columns": columns})
-    blocked = Rules(ruled(spec()), ruled(now, 3)).blocked()
-    assert "resolved" in blocked[0]
+    columns = dict(document["columns"])
+    columns["intent_right"] = columns.pop("intent_true")
+    blocked = Rules(ruled(spec()), ruled(ModelSpec.model_validate({**document, "columns": columns}), 3)).blocked()
+    assert "intent_right, intent_true" in blocked[0]
     assert "revision 1 to 3" in blocked[0]
-    measured = {**document["columns"], "latency_ms": {"role": "measure", "type": "number", "unit": "ms"}}
-    assert Rules(ruled(spec()), ruled(ModelSpec.model_validate({**document, "columns": measured}))).blocked() == ()
+    more = {**document["columns"], "channel": {"role": "input", "type": "category"}}
+    assert (
+        "channel" in Rules(ruled(spec()), ruled(ModelSpec.model_validate({**document, "columns": more}))).blocked()[0]
+    )
+
+
+def test_a_column_that_the_run_did_not_learn_from_blocks_nothing() -> None:
+    document = spec().document
+    more = {
+        **document["columns"], "latency_ms": {"role": "measure", "type": "number", "unit": "ms"},
+        "resolved": {"role": "outcome", "type": "boolean"},
+    }  # fmt: skip
+    assert Rules(ruled(spec()), ruled(ModelSpec.model_validate({**document, "columns": more}))).blocked() == ()
 
 
 def result(verdict: Any, reason: str = "why") -> GateResult:
