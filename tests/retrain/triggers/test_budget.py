@@ -1,5 +1,6 @@
 """What runs have used of a budget, what is left and when it frees."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,7 +21,7 @@ def run(
     return RunUse(name, trains, at, day, granted or {})
 
 
-def state(budget: dict[str, float], *runs: RunUse, now: datetime = NOW) -> BudgetState:
+def state(budget: Mapping[str, float], *runs: RunUse, now: datetime = NOW) -> BudgetState:
     (found,) = states("retrain.budget", budget, runs, now)
     return found
 
