@@ -85,6 +85,9 @@ def consider_policy(
     budget = budgets(site, db, current)  # last, for it may hold up every other consideration
     inputs = replace(inputs, over_budget=spent(budget))
     found = decide(inputs, current.spec.retrain)
+    if any(f.fire for f in found.findings):  # asking a card takes a moment, so nobody does for a decision without need
+        inputs = replace(inputs, lacking=lacking(site, current.spec))
+        found = decide(inputs, current.spec.retrain)
     if found.fire and (why := unlearnable(site, db, current)) is not None:
         found = decide(replace(inputs, unlearnable=why), current.spec.retrain)
     row = _record(site, db, current, found, cause, window_id, actor, request)
@@ -144,7 +147,6 @@ def gather(
         manual=manual,
         outside_envelope=_outside(current.spec),
         closed=_closed(policy, now),
-        lacking=lacking(site, current.spec),
     )
 
 

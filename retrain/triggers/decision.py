@@ -121,7 +121,8 @@ def _blockers(firing: Sequence[Trigger], inputs: TriggerInputs, policy: Retrain)
     if inputs.last_run_at is not None and inputs.manual is None:
         free_at = inputs.last_run_at + duration(policy.cooldown)
         if inputs.now < free_at:
-            found.append(Blocker("cooldown", f"{policy.cooldown} after the last run, until {free_at.isoformat()}"))
+            until = free_at.isoformat(timespec="seconds")
+            found.append(Blocker("cooldown", f"{policy.cooldown} after the last run, until {until}"))
     found.extend(_too_few_labels(firing, inputs, policy))
     if inputs.outside_envelope:
         found.append(Blocker("envelope", "; ".join(inputs.outside_envelope)))
