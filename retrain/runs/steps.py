@@ -144,10 +144,12 @@ def train(site: Site, run_id: UUID) -> None:
         register_candidate(site, db, run, base_digest=metrics["digests"]["base"], adapter=adapter, labels=labels)
         run.config, run.config_digest = config.record(), config.digest()
         run.metrics, run.state = metrics, "evaluating"
+        counts = metrics.get("counts", {})  # a trainer of an earlier release counted none
+        learned = counts.get("train", {}).get("rows_learned", metrics["rows_train"])
         body = {
             "adapter": adapter, "config": run.config_digest, "record": digest(metrics), "attempts": run.attempts,
-            "train_seconds": metrics["train_seconds"], "rows": metrics["rows_train"], "counts": metrics["counts"],
-            "used": metrics["used"],
+            "train_seconds": metrics["train_seconds"], "rows": learned, "rows_given": metrics["rows_train"],
+            "counts": counts, "used": metrics.get("used"),
         }  # fmt: skip
         record_run(site, db, run, "run.trained", SYSTEM_ACTOR, body)
         facts = facts_of(run, store.run_datasets(db, run_id).get("train"))
