@@ -39,7 +39,7 @@ class RuleSet:
         """None where the spec has no retraining policy."""
         if spec.retrain is None:
             return None
-        columns = {name: [c.role, c.type] for name, c in spec.columns.items() if c.role in ROLES}
+        columns: dict[str, list[str]] = {n: [c.role, c.type] for n, c in spec.columns.items() if c.role in ROLES}
         if spec.target is not None:
             columns[spec.target] = ["target", spec.columns[spec.target].type]
         return cls(revision, spec.retrain, tuple(spec.monitors.fairness), columns)
