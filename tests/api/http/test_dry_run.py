@@ -68,3 +68,19 @@ def test_a_dry_run_needs_the_right_to_write_models(site: Site, client: TestClien
         _, key = create_key(db, name="reader", role=Role.VALIDATOR, actor="admin", now=site.clock.now())
     answer = client.put(PATH, json=AUTO, params={"dry_run": True}, headers={"Authorization": f"Bearer {key}"})
     assert answer.status_code == 403
+
+
+def test_what_could_never_be_promoted_is_refused_in_a_dry_run_and_the_target_is_shown(client: TestClient) -> None:
+    first = {"csat": {"role": "outcome", "type": "number"}}
+    columns = AUTO["columns"] | {"team_true": {"role": "outcome", "type": "category"}}
+    answer = client.put(PATH, json=AUTO | {"columns": first | columns}, params={"dry_run": True})
+    assert answer.status_code == 422
+    assert answer.json()["problems"][0]["field"] == "columns.intent.predicts"
+    assert "intent_true, team_true" in answer.json()["detail"]
+    recipe = {"base_model": "/models/none", "task": "sequence_classification"}
+    policy = {"when": ["drift"], "recipe": recipe, "envelope": {"fairness": {"equal_odds": 0.1}}}
+    answer = client.put(PATH, json=AUTO | {"retrain": policy}, params={"dry_run": True})
+    assert (answer.status_code, answer.json()["code"]) == (422, "outside_envelope")
+    assert client.put(PATH, json=AUTO | {"columns": first | AUTO["columns"]}).status_code == 201
+    target = client.get(PATH).json()["target"]
+    assert (target["column"], target["how"], target["others"]) == ("intent_true", "matched", [])

@@ -78,6 +78,18 @@ def test_an_answer_and_its_truth_are_told_apart_by_their_names() -> None:
         assert draft.task == ("regression" if answer == "price" else "classification")
 
 
+def test_of_several_outcomes_the_one_that_is_named_like_the_truth_is_written_and_asked_about() -> None:
+    table = pl.DataFrame({"message": TEXTS, "team_label": CODES, "rating": BITS, "intent": CODES, "intent_true": CODES})
+    draft = guess_table(table)
+    answer = next(g for g in draft.columns if g.role == "prediction")
+    assert answer.more == {"predicts": "intent_true"}
+    assert "does intent_true tell the right answer, or team_label" in answer.ask
+    text = spec_text(
+        draft, model="m", owner="o", purpose="p", file="f.csv", commands=[], schema=None, notes=[],
+    )  # fmt: skip
+    assert load_spec(text).target == "intent_true"
+
+
 def test_a_score_of_one_class_says_which_and_that_of_the_answer_says_none() -> None:
     answers = ["yes" if p > 0.5 else "no" for p in PROBABILITIES]
     sure = [max(p, 1 - p) for p in PROBABILITIES]

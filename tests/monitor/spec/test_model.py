@@ -40,6 +40,7 @@ REFUSED: list[tuple[str, str, Any, str]] = [
     ("traces", "traces", {"service": "bot", "columns": {"tone": "attr"}}, "traces.columns.tone: names column 'tone'"),
     ("retrain", "retrain", {"when": ["drift"], "recipe": {}}, "retrain.recipe.base_model: is missing; give"),
     ("retention", "retention", "12h", "retention: is 12h; give at least 1d"),
+    ("part", "part_of", {"model": "loans", "agent": "a"}, "part_of.model: is 'loans', the model itself; name"),
     ("rows_of_a_window", "monitors.kpi", [{"metric": "accuracy", "min": 0.8, "min_rows": 10**6}],
      r"monitors.kpi\[0\].min_rows: is 1000000, and a window has 250 rows, so nothing is ever judged"),
 ]  # fmt: skip
