@@ -135,9 +135,12 @@ def _declare(site: Any, home: Path) -> None:
 
     base = home / "base"
     base.mkdir(parents=True, exist_ok=True)
-    (base / "config.json").write_text(json.dumps({"id2label": {"0": "yes", "1": "no"}}))
+    config = {"id2label": {"0": "yes", "1": "no"}, "model_type": "llama"}
+    (base / "config.json").write_text(json.dumps(config | {"architectures": ["LlamaForSequenceClassification"]}))
     (base / "tokenizer.json").write_text("{}")
-    (base / "model.safetensors").write_bytes(b"weights")
+    (base / "tokenizer_config.json").write_text(json.dumps({"pad_token": "<pad>"}))
+    header = json.dumps({"score.weight": {"dtype": "F32", "shape": [2, 1], "data_offsets": [0, 8]}}).encode()
+    (base / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
     for number, one in enumerate(SCHEDULES):
         recipe = {"base_model": str(base), "task": "sequence_classification"}
         spec = parse_spec(

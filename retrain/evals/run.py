@@ -23,6 +23,7 @@ from retrain.train.data import read_rows
 from retrain.train.energy import Meter
 from retrain.train.model import Classifier, Generator, load_classifier, load_generator
 from retrain.train.progress import Progress, report_exit, write_json
+from retrain.train.shape import is_whole
 from retrain.train.weights import file_digest
 
 Side = Literal["champion", "challenger"]
@@ -112,7 +113,7 @@ def _classification(config: EvalConfig, rows: pl.DataFrame, progress: Progress) 
         )
         scores = model.logits(probe_texts)
         named[side] = dict(zip(model.labels, scores.T, strict=True))
-        probe[f"{side}_adapter_on_off"] = _on_off(model, probe_texts, scores) if files.adapter_dir else None
+        probe[f"{side}_adapter_on_off"] = _on_off(model, files, probe_texts, scores) if files.adapter_dir else None
         probe[f"{side}_finite"] = bool(np.isfinite(scores).all())
         progress.write("evaluate", step, len(SIDES))
     shared = named["champion"].keys() & named["challenger"].keys()
@@ -134,10 +135,18 @@ def _classification(config: EvalConfig, rows: pl.DataFrame, progress: Progress) 
     return predictions, evaluations, differences, probe
 
 
-def _on_off(model: Classifier, texts: Sequence[str], scores: NDArray[np.float32]) -> float:
-    """Largest change of a logit of a label the base knows, when the adapter is switched off."""
-    with model.without_adapter():
-        base = model.logits(texts)
+def _on_off(model: Classifier, files: ModelFiles, texts: Sequence[str], scores: NDArray[np.float32]) -> float:
+    """Largest change of a logit of a label the base knows, when the adapter is switched off.
+
+    A whole model has none to switch off: it is compared with its base, by label.
+    """
+    if files.adapter_dir is not None and is_whole(files.adapter_dir):
+        plain = load_classifier(files.base_dir, quantise=False, max_length=model.max_length)
+        known_rows = dict(zip(plain.labels, plain.logits(texts).T, strict=True))
+        base = np.stack([known_rows.get(name, np.zeros(len(texts), np.float32)) for name in model.labels], axis=1)
+    else:
+        with model.without_adapter():
+            base = model.logits(texts)
     known = np.abs(base).max(axis=0) > 0
     return float(np.abs(scores - base)[:, known].max()) if known.any() else float(np.abs(scores).max())
 
@@ -158,7 +167,7 @@ def _completion(config: EvalConfig, rows: pl.DataFrame, progress: Progress) -> C
             max_length=config.max_length,
         )
         found[side] = model.token_logprobs(prompts, completions)
-        on_off = _generator_on_off(model, prompts[few], completions[few], found[side][few])
+        on_off = _generator_on_off(model, files, prompts[few], completions[few], found[side][few])
         probe[f"{side}_adapter_on_off"] = on_off if files.adapter_dir else None
         probe[f"{side}_finite"] = all(bool(np.isfinite(row).all()) for row in found[side][few])
         progress.write("evaluate", step, len(SIDES))
@@ -180,8 +189,15 @@ def _completion(config: EvalConfig, rows: pl.DataFrame, progress: Progress) -> C
 
 
 def _generator_on_off(
-    model: Generator, prompts: Sequence[str], completions: Sequence[str], on: Sequence[NDArray[np.float32]]
+    model: Generator,
+    files: ModelFiles,
+    prompts: Sequence[str],
+    completions: Sequence[str],
+    on: Sequence[NDArray[np.float32]],
 ) -> float | None:
+    if files.adapter_dir is not None and is_whole(files.adapter_dir):
+        plain = load_generator(files.base_dir, quantise=False, max_length=model.max_length)
+        return _largest(on, plain.token_logprobs(prompts, completions))
     with model.without_adapter():
         return _largest(on, model.token_logprobs(prompts, completions))
 

@@ -1,6 +1,5 @@
 """Versions of a model: the base version, candidates, rejected candidates."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.tables import Model
 from retrain import store
+from retrain.base_files import check_recipe, read_base
 from retrain.envelope import Plan, base_folder, breaches, unjudgeable
 from retrain.errors import (
     EnvelopeError,
@@ -18,6 +18,7 @@ from retrain.errors import (
 from retrain.limits import RunFacts
 from retrain.registry.stages import crown, place, record_version
 from retrain.tables import ModelVersion, Run
+from retrain.train.kinds import KINDS
 from retrain.train.weights import folder_digest
 
 BASE_VERSION = "v1"
@@ -33,6 +34,7 @@ def checked_plan(site: Site, spec: ModelSpec) -> tuple[Plan, Path]:
     if found := (*breaches(plan), *unjudgeable(spec, plan)):
         raise EnvelopeError(found)
     folder = base_folder(plan.recipe, site.settings.home_dir)
+    check_recipe(plan.recipe, folder)
     if plan.envelope.revisions and (other := breaches(plan, RunFacts(base_digest=folder_digest(folder)))):
         raise EnvelopeError(other)
     return plan, folder
@@ -51,7 +53,7 @@ def ensure_base_version(site: Site, db: Session, model: Model, spec: ModelSpec, 
     db.get_one(Model, model.id, with_for_update=True)
     if store.champion(db, model.id) is not None:
         return
-    labels = base_labels(folder) if plan.recipe.task == "sequence_classification" else None
+    labels = read_base(folder).labels if KINDS[plan.recipe.task].classifies else None
     row = ModelVersion(
         model_id=model.id, version=BASE_VERSION, stage="candidate", base_model=plan.recipe.base_model,
         base_digest=folder_digest(folder), adapter=None, labels=labels, created_at=site.clock.now(),
@@ -60,15 +62,6 @@ def ensure_base_version(site: Site, db: Session, model: Model, spec: ModelSpec, 
     db.flush()
     record_version(site, db, "version.registered", model, row, actor, {})
     crown(site, db, model, row, actor, reason="base model of the recipe", kind="version.promoted")
-
-
-def base_labels(folder: Path) -> list[str] | None:
-    """Label names a saved classifier knows, in order; None where its config has only placeholders."""
-    names = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("id2label") or {}
-    ordered = [str(names[key]) for key in sorted(names, key=int)]
-    if not ordered or all(name == f"LABEL_{i}" for i, name in enumerate(ordered)):
-        return None
-    return ordered
 
 
 def register_candidate(

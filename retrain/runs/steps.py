@@ -35,6 +35,7 @@ from retrain.runs.waiting import wait, waits_outside
 from retrain.runs.workspace import Workspace, read_json, write_config
 from retrain.tables import GateRow, Run
 from retrain.train.config import DatasetFile, Recipe, RunConfig
+from retrain.train.shape import differences
 from retrain.train.weights import folder_digest
 
 GRACE_S: Final = 120.0  # for loading, evaluating and saving, which the trainer does not count
@@ -113,9 +114,8 @@ def _file(site: Site, artifact: str) -> DatasetFile:
 
 
 def _same_shape(parent: Path, recipe: Recipe) -> bool:
-    """Whether training can continue from the champion's adapter. With another rank or scale it starts from the base."""
-    saved = read_json(parent / "adapter_config.json") or {}
-    return all(saved.get(name) == getattr(recipe, name) for name in ("r", "lora_alpha", "lora_dropout"))
+    """Whether training can go on from the champion's adapter; in another shape it starts from the base."""
+    return recipe.start == "champion" and not any(differences(parent, recipe))
 
 
 def train(site: Site, run_id: UUID) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -21,7 +21,7 @@ from transformers import (
 from transformers import logging as transformers_logging
 
 from retrain.train.errors import DataError
-from retrain.train.head import HEAD, fill_head, head_rows
+from retrain.train.head import POOLER, Head, fill_head, head_of, head_rows
 from retrain.train.kinds import Architecture
 
 
@@ -37,6 +37,10 @@ def quiet() -> Iterator[None]:
             warnings.filterwarnings(
                 "ignore", message=".*gradient_checkpointing.* is deprecated", category=FutureWarning
             )
+            # AdaLoRA leaves a layer without ranks where it needs none.
+            warnings.filterwarnings("ignore", message=r"Adapter .* LoRA tensor\(s\) have invalid shape")
+            warnings.filterwarnings("ignore", message="The following rank_pattern keys did not match any targeted")
+            warnings.filterwarnings("ignore", message="Position ids are not supported for parameter efficient tuning")
             yield
     finally:
         transformers_logging.set_verbosity(verbosity)
@@ -44,14 +48,17 @@ def quiet() -> Iterator[None]:
             transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]  # no annotations
 
 
-def quantisation(device: torch.device) -> BitsAndBytesConfig:
-    """NF4 with double quantisation; bfloat16 products on CUDA, float32 on the CPU (repeatable bit for bit)."""
+def quantisation(device: torch.device, head: Head | None = None) -> BitsAndBytesConfig:
+    """NF4 with double quantisation; bfloat16 products on CUDA, float32 on the CPU (repeatable bit for bit).
+
+    The head stays as it is, and so does a pooler.
+    """
     return BitsAndBytesConfig(  # type: ignore[no-untyped-call]  # the library has no annotations here
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=compute_dtype(device),
-        llm_int8_skip_modules=[HEAD, "lm_head"],
+        llm_int8_skip_modules=[*(head.modules if head else ()), POOLER, "lm_head"],
     )
 
 
@@ -67,51 +74,81 @@ def pick_device(name: str) -> torch.device:
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a base. It pads on the right wherever rows are put together for training or for a classifier.
+
+    Positions are then those of the text alone, for learned ones too; a generator pads on the left by itself.
+    """
     tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     if tokenizer.pad_token_id is None:
         raise DataError(
-            f"base_dir: the tokenizer of {folder} has no pad token; add a dedicated one and save it in the model and "
-            "tokenizer config (reusing the end token would hide real ends)"
+            f"base_dir: the tokenizer of {folder} has no pad token; name one as pad_token in tokenizer_config.json "
+            "(a token that texts do not have, or the end token)"
         )
+    tokenizer.padding_side = "right"
     return cast(PreTrainedTokenizerBase, tokenizer)
 
 
 def load_base(
-    base_dir: Path, architecture: Architecture, labels: Sequence[str], device: torch.device, *, quantise: bool = True
+    base_dir: Path,
+    architecture: Architecture,
+    labels: Sequence[str],
+    device: torch.device,
+    *,
+    quantise: bool = True,
+    pad: int | None = None,
 ) -> PreTrainedModel:
     """The base model, 4-bit when `quantise`, with a head of one row per label.
 
     Rows of labels the base already knows are copied by name; the others are zero until `start_new_rows` or an
-    adapter fills them.
+    adapter fills them. `pad` is the tokenizer's pad token, by which a decoder finds the last token of a text.
+
+    Raises:
+        DataError: the files lack weights of the architecture, or hold them in other shapes.
     """
     options: dict[str, Any] = {
         "dtype": compute_dtype(device),
         "device_map": {"": str(device)},
-        "attn_implementation": "sdpa",
         "use_safetensors": True,
         "local_files_only": True,
         "trust_remote_code": False,
     }
-    if quantise:
-        options["quantization_config"] = quantisation(device)
+    config = AutoConfig.from_pretrained(str(base_dir), local_files_only=True, trust_remote_code=False)
+    if pad is not None:
+        config.pad_token_id = pad
     if architecture == "causal_lm":
+        if quantise:
+            options["quantization_config"] = quantisation(device)
         with quiet():
-            model = AutoModelForCausalLM.from_pretrained(str(base_dir), **options)
+            model = AutoModelForCausalLM.from_pretrained(str(base_dir), config=config, **options)
     else:
-        config = AutoConfig.from_pretrained(str(base_dir), local_files_only=True, trust_remote_code=False)
-        known = head_rows(base_dir, {int(i): str(name) for i, name in (config.id2label or {}).items()})
+        names = {int(i): str(name) for i, name in (config.id2label or {}).items()}
         config.num_labels = len(labels)
         config.id2label = dict(enumerate(labels))
         config.label2id = {name: i for i, name in enumerate(labels)}
         config.problem_type = "single_label_classification"
+        head = head_of(config, base_dir)
+        known = head_rows(base_dir, head.output, names)
+        if quantise:
+            options["quantization_config"] = quantisation(device, head)
         with quiet():
-            model = AutoModelForSequenceClassification.from_pretrained(
-                str(base_dir), config=config, ignore_mismatched_sizes=True, **options
+            model, info = AutoModelForSequenceClassification.from_pretrained(
+                str(base_dir), config=config, ignore_mismatched_sizes=True, output_loading_info=True, **options
             )
-        fill_head(model, labels, known)
+        _check_loaded(base_dir, head, info)
+        fill_head(model, head, labels, known)
     model.config.use_cache = False
     keep_gradients_on_cpu(model)
     return cast(PreTrainedModel, model)
+
+
+def _check_loaded(base_dir: Path, head: Head, info: Mapping[str, Any]) -> None:
+    """What the library made at random because the files lack it, or have it in another shape, may only be the head."""
+    made = [*info["missing_keys"], *(entry[0] for entry in info["mismatched_keys"])]
+    if other := [name for name in made if not any(name.startswith(f"{module}.") for module in head.modules)]:
+        raise DataError(
+            f"base_dir: {base_dir} has no fitting {', '.join(sorted(other)[:3])}; save the whole model again",
+            field="recipe.base_model",
+        )
 
 
 def keep_gradients_on_cpu(model: torch.nn.Module) -> int:

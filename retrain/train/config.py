@@ -20,10 +20,12 @@ from pydantic import (
 )
 
 from core.canonical import digest
+from monitor.spec.base import KeyProblem
 from retrain.train.errors import ConfigFileError
 from retrain.train.kinds import KINDS, Task
 from retrain.train.speed.choose import Profile
 
+Method = Literal["qlora", "lora", "full", "adalora", "prompt_tuning", "prefix_tuning", "ia3"]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 
 _PATH = re.compile(r"^(/|\./|\.\./|~/|[A-Za-z]:\\)")
@@ -82,7 +84,12 @@ class Recipe(Frozen):
         description="commit of the hub id; required with a hub id",
         examples=["060db6499f32faf8b98477b0a26969ef7d8b9987"],
     )
-    method: Literal["qlora"] = Field(default="qlora", description="how it is trained")
+    method: Method = Field(
+        default="qlora",
+        description="what is trained: an adapter beside the base in 4 bits (`qlora`) or in 16 bits (`lora`, `adalora` "
+        "which gives ranks to the layers that need them, `ia3`), words or states put before each text "
+        "(`prompt_tuning`, `prefix_tuning`), or the whole model (`full`)",
+    )
     task: Task = Field(description="`sequence_classification` learns labels, `causal_lm` answers")
     r: int = Field(
         default=16, ge=1, le=512, description="rank of the adapter; a higher one learns more and needs more memory"
@@ -91,6 +98,34 @@ class Recipe(Frozen):
     lora_dropout: float = Field(
         default=0.0, ge=0, lt=1, description="share of the adapter's inputs left out in training",
         json_schema_extra={"unit": "0..1"},
+    )  # fmt: skip
+    use_dora: bool = Field(
+        default=False, description="with qlora and lora: train the length of each weight's columns apart from their "
+        "direction; slower, sometimes better at small ranks",
+    )  # fmt: skip
+    use_rslora: bool = Field(
+        default=False, description="with qlora and lora: scale by the square root of the rank, for high ranks"
+    )
+    virtual_tokens: int = Field(
+        default=20, ge=1, le=512, description="with prompt_tuning and prefix_tuning: how many are put before each text",
+        json_schema_extra={"unit": "tokens"},
+    )  # fmt: skip
+    start: Literal["champion", "fresh"] = Field(
+        default="champion", description="go on from the champion's adapter where it has the same base, method and "
+        "shape, or always start from the base",
+    )  # fmt: skip
+    class_weights: Literal["balanced"] | dict[str, Annotated[float, Field(ge=0, le=1e6)]] | None = Field(
+        default=None, description="for classification: how much a row of a label counts; `balanced` weighs every label "
+        "alike, and a label that is not listed has weight 1",
+        examples=["balanced", "{fraud: 5}"],
+    )  # fmt: skip
+    early_stopping: int | None = Field(
+        default=None, ge=1, description="stop when the loss on the validation rows has not fallen for so many of ten "
+        "looks per run, and keep the best", examples=["3"], json_schema_extra={"unit": "looks"},
+    )  # fmt: skip
+    validation: float = Field(
+        default=0.1, gt=0, le=0.5, description="with early_stopping: share of the training rows that are looked at and "
+        "not trained on; the gates judge other rows", json_schema_extra={"unit": "0..1"},
     )  # fmt: skip
     learning_rate: float = Field(
         default=2e-3, gt=0, le=1, description="step size; bases of billions of parameters want a rate near 2e-4"
@@ -135,10 +170,25 @@ class Recipe(Frozen):
     @model_validator(mode="after")
     def _hub_id_is_pinned(self) -> Self:
         if not self.is_path and not self.revision:
-            raise ValueError(
-                f"base_model {self.base_model!r} is a hub id without a revision; add revision: <commit>, "
-                "or give a folder as a path that starts with / or ./"
+            raise KeyProblem(
+                ("revision",),
+                f"is missing, and base_model {self.base_model!r} is a hub id; add revision: <commit>, "
+                "or give a folder as a path that starts with / or ./",
             )
+        return self
+
+    @model_validator(mode="after")
+    def _keys_fit_the_method(self) -> Self:
+        if self.method not in ("qlora", "lora"):
+            for name in ("use_dora", "use_rslora"):
+                if getattr(self, name):
+                    raise KeyProblem(
+                        (name,), f"is true, and method is {self.method}; leave it out, or use lora or qlora"
+                    )
+        if self.class_weights is not None and not KINDS[self.task].classifies:
+            raise KeyProblem(("class_weights",), f"is set, and task {self.task} has no classes; leave it out")
+        if isinstance(self.class_weights, dict) and not any(self.class_weights.values()):
+            raise KeyProblem(("class_weights",), "gives no label a weight above 0; name labels with their weights")
         return self
 
     @property

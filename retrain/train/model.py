@@ -14,6 +14,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from monitor.levels import level
 from retrain.train.base_model import load_base, load_tokenizer, pick_device, quiet
+from retrain.train.kinds import Architecture
+from retrain.train.shape import is_quantised, is_whole
 from retrain.train.weights import check_adapter, check_base
 
 Model = PreTrainedModel | PeftModel
@@ -82,8 +84,8 @@ class Generator:
         result = [""] * len(prompts)
         pad = cast(int, self.tokenizer.pad_token_id)
         self.model.eval()
-        with torch.inference_mode(), _autocast(self.device):
-            for rows in _by_length([len(ids) for ids in tokens], batch_size):
+        with torch.inference_mode(), _autocast(self.device), quiet():
+            for rows in _by_length([len(ids) for ids in tokens], batch_size, alike=_has_prompt(self.model)):
                 batch = _pad([tokens[i] for i in rows], pad, self.device, left=True)
                 made = cast(Any, self.model).generate(
                     **batch, max_new_tokens=max_new_tokens, do_sample=False, pad_token_id=pad, use_cache=True
@@ -108,7 +110,8 @@ class Generator:
         with torch.inference_mode(), _autocast(self.device):
             for rows in _by_length([len(ids) for ids in whole], batch_size):
                 batch = _pad([whole[i] for i in rows], cast(int, self.tokenizer.pad_token_id), self.device)
-                scores = torch.log_softmax(self.model(**batch).logits[:, :-1].float(), dim=-1)
+                logits = self.model(**batch).logits[:, -batch["input_ids"].shape[1] :]  # without virtual tokens
+                scores = torch.log_softmax(logits[:, :-1].float(), dim=-1)
                 picked = scores.gather(2, batch["input_ids"][:, 1:, None])[:, :, 0].cpu().numpy()
                 for i, line in zip(rows, picked, strict=True):
                     result[i] = line[max(0, len(heads[i]) - 1) : len(whole[i]) - 1]
@@ -139,19 +142,18 @@ def load_classifier(
 ) -> Classifier:
     """A base, or a base with an adapter, ready to answer.
 
-    `quantise` loads the base in 4 bits, as in training; it must be true with an adapter, for an adapter corrects the
-    quantised base it was trained on. `max_length` in tokens: without it, what the adapter was trained at.
+    `quantise` loads a base without an adapter in 4 bits; with one, it is loaded as in training, for an adapter corrects
+    the base it was trained on.
+    A whole model, as `full` saves it, takes the place of the base.
+
+    `max_length` in tokens: without it, what the adapter was trained at.
     """
-    check_base(base_dir)
-    torch.set_num_threads(threads)
-    where = pick_device(device)
     labels = _labels(base_dir, adapter_dir)
-    model: Model = load_base(base_dir, "sequence_classification", labels, where, quantise=quantise)
-    if adapter_dir is not None:
-        model = _with_adapter(model, adapter_dir)
-    model.eval()
+    model, tokenizer, where = _loaded(
+        "sequence_classification", base_dir, adapter_dir, labels, device, threads, quantise
+    )
     length = max_length or _trained_length(adapter_dir) or CLASSIFIER_LENGTH
-    return Classifier(model, load_tokenizer(base_dir), labels, where, length)
+    return Classifier(model, tokenizer, labels, where, length)
 
 
 def load_generator(
@@ -164,15 +166,32 @@ def load_generator(
     max_length: int | None = None,
 ) -> Generator:
     """A causal base, or a base with an adapter, ready to complete prompts."""
+    model, tokenizer, where = _loaded("causal_lm", base_dir, adapter_dir, (), device, threads, quantise)
+    length = max_length or _trained_length(adapter_dir) or GENERATOR_LENGTH
+    return Generator(model, tokenizer, where, length)
+
+
+def _loaded(
+    architecture: Architecture,
+    base_dir: Path,
+    adapter_dir: Path | None,
+    labels: Sequence[str],
+    device: str,
+    threads: int,
+    quantise: bool,
+) -> tuple[Model, PreTrainedTokenizerBase, torch.device]:
     check_base(base_dir)
     torch.set_num_threads(threads)
     where = pick_device(device)
-    model: Model = load_base(base_dir, "causal_lm", (), where, quantise=quantise)
-    if adapter_dir is not None:
+    tokenizer = load_tokenizer(base_dir)
+    whole = adapter_dir is not None and is_whole(adapter_dir)
+    folder = adapter_dir if adapter_dir is not None and whole else base_dir
+    bits = quantise if adapter_dir is None else is_quantised(adapter_dir)
+    model: Model = load_base(folder, architecture, labels, where, quantise=bits, pad=tokenizer.pad_token_id)
+    if adapter_dir is not None and not whole:
         model = _with_adapter(model, adapter_dir)
     model.eval()
-    length = max_length or _trained_length(adapter_dir) or GENERATOR_LENGTH
-    return Generator(model, load_tokenizer(base_dir), where, length)
+    return model, tokenizer, where
 
 
 def _with_adapter(model: Model, adapter_dir: Path) -> PeftModel:
@@ -207,11 +226,21 @@ def _autocast(device: torch.device) -> AbstractContextManager[Any]:
     return torch.autocast("cuda", dtype=torch.bfloat16) if device.type == "cuda" else nullcontext()
 
 
-def _by_length(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
-    """Row indices in batches of like length, so that little is padding."""
+def _has_prompt(model: Model) -> bool:
+    """Whether virtual tokens stand before each text; padding between them and the text would move its positions."""
+    return isinstance(model, PeftModel) and bool(model.active_peft_config.is_prompt_learning)
+
+
+def _by_length(lengths: Sequence[int], batch_size: int, *, alike: bool = False) -> Iterator[list[int]]:
+    """Row indices in batches of like length, so that little is padding; with `alike` of one length, so that none is."""
     order = sorted(range(len(lengths)), key=lengths.__getitem__)
-    for start in range(0, len(order), batch_size):
-        yield order[start : start + batch_size]
+    start = 0
+    while start < len(order):
+        end = min(start + batch_size, len(order))
+        while alike and lengths[order[end - 1]] != lengths[order[start]]:
+            end -= 1
+        yield order[start:end]
+        start = end
 
 
 def _pad(rows: list[list[int]], pad: int, device: torch.device, *, left: bool = False) -> dict[str, torch.Tensor]:

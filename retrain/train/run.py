@@ -1,4 +1,4 @@
-"""`python -m retrain.train.run CONFIG.json`: one QLoRA run from start to end, in its own process.
+"""`python -m retrain.train.run CONFIG.json`: one run from start to end, in its own process.
 
 Written under `output_dir`: `adapter/` when the run is whole (renamed into place at the end), `checkpoints/` while it
 is not, and `exit.json`. Started again with the same config, a killed run continues from its last whole checkpoint.
@@ -12,6 +12,7 @@ import resource
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -23,20 +24,23 @@ from peft import PeftModel
 from transformers import PreTrainedTokenizerBase, Trainer
 
 from core.canonical import digest
-from retrain.train.adapter import attach_adapter, check_parent
+from retrain.train.adapter import Trained, attach_adapter, check_parent
 from retrain.train.base_model import compute_dtype, load_base, load_tokenizer, pick_device, quiet
 from retrain.train.config import Recipe, RunConfig, load_config
 from retrain.train.counts import check_cut
 from retrain.train.data import read_rows
 from retrain.train.energy import Meter
 from retrain.train.errors import ParametersLimitError, ResumeConflictError
+from retrain.train.head import head_of
 from retrain.train.kinds import KINDS
 from retrain.train.progress import Progress, report_exit, write_json
+from retrain.train.shape import is_whole
 from retrain.train.speed.attention import packs
 from retrain.train.speed.prepare import finish, prepare
 from retrain.train.speed.training import first_micro_batch, train_fitting
 from retrain.train.tasks import training_of
 from retrain.train.tasks.base import Attempt, Setting
+from retrain.train.trainers import validation_rows
 from retrain.train.watch import Watch, last_checkpoint, learned_until
 from retrain.train.weights import check_adapter, check_base, folder_digest
 
@@ -70,7 +74,12 @@ def _train(config: RunConfig, progress: Progress, meter: Meter) -> None:
     torch.set_num_threads(config.threads)
     transformers.set_seed(recipe.seed)  # before the head and the adapter are made
     setting = Setting(config, load_tokenizer(config.base_dir), device)
-    model = load_base(config.base_dir, KINDS[recipe.task].architecture, config.labels, device)
+    parent, architecture = config.parent_adapter, KINDS[recipe.task].architecture
+    model = load_base(
+        parent if parent is not None and is_whole(parent) else config.base_dir, architecture, config.labels, device,
+        quantise=recipe.method == "qlora", pad=setting.tokenizer.pad_token_id,
+    )  # fmt: skip
+    head = head_of(model.config, config.base_dir) if architecture == "sequence_classification" else None
     facts: dict[str, Any] = {"rows_train": train_rows.height, "rows_eval": eval_rows.height}
     checkpoints = config.output_dir / "checkpoints"
     watch = Watch(progress, config.max_seconds, config.max_kwh, meter)
@@ -82,7 +91,10 @@ def _train(config: RunConfig, progress: Progress, meter: Meter) -> None:
     counts["train"] = examples.counts
     check_cut(counts, recipe.max_length, config.max_cut_share)
     facts |= {**examples.facts, **training.before(setting, model, examples)}
-    peft_model = attach_adapter(model, recipe, config.parent_adapter)
+    kept, watched = validation_rows(examples.rows, recipe)
+    examples = replace(examples, rows=kept, watched=watched)
+    facts["rows_validation"] = len(watched)
+    peft_model = attach_adapter(model, recipe, parent, head)
     facts["trainable_parameters"] = _trained_parameters(peft_model, config.max_parameters)
     facts |= training.after(setting, peft_model, examples)
     lengths = [len(row["input_ids"]) for row in examples.rows]
@@ -119,7 +131,7 @@ def _train(config: RunConfig, progress: Progress, meter: Meter) -> None:
     shutil.rmtree(checkpoints, ignore_errors=True)
 
 
-def _saved(model: PeftModel, tokenizer: PreTrainedTokenizerBase, config: RunConfig) -> Path:
+def _saved(model: Trained, tokenizer: PreTrainedTokenizerBase, config: RunConfig) -> Path:
     """A folder next to `adapter` with all but the record; renamed there at the end, so `adapter` is always whole."""
     partial = config.output_dir / ".partial"
     shutil.rmtree(partial, ignore_errors=True)
@@ -127,9 +139,11 @@ def _saved(model: PeftModel, tokenizer: PreTrainedTokenizerBase, config: RunConf
         model.save_pretrained(str(partial), safe_serialization=True)
     (partial / "README.md").unlink(missing_ok=True)  # an empty template of the library; run.json is the card
     tokenizer.save_pretrained(partial)
-    saved = json.loads((partial / "adapter_config.json").read_text(encoding="utf-8"))
-    saved["base_model_name_or_path"] = config.recipe.base_model  # the library writes where the base lay here and now
-    write_json(partial / "adapter_config.json", saved)
+    if isinstance(model, PeftModel):
+        saved = json.loads((partial / "adapter_config.json").read_text(encoding="utf-8"))
+        # The library writes where the base lay here and now.
+        saved["base_model_name_or_path"] = config.recipe.base_model
+        write_json(partial / "adapter_config.json", saved)
     write_json(partial / "labels.json", list(config.labels))
     return partial
 
@@ -165,7 +179,7 @@ def _open_checkpoints(config: RunConfig, base_digest: str) -> None:
         write_json(mark, ours)
 
 
-def _trained_parameters(model: PeftModel, most: int | None) -> int:
+def _trained_parameters(model: Trained, most: int | None) -> int:
     """How many numbers are trained. Raises ParametersLimitError if more than `most`."""
     found = sum(p.numel() for p in model.parameters() if p.requires_grad)
     if most is not None and found > most:
@@ -206,7 +220,11 @@ def _record(
             "eval": config.eval.sha256,
         },
         "seed": config.recipe.seed,
-        "quantisation": {"type": "nf4", "double": True, "compute_dtype": str(compute_dtype(device))},
+        "quantisation": (
+            {"type": "nf4", "double": True, "compute_dtype": str(compute_dtype(device))}
+            if config.recipe.method == "qlora"
+            else None
+        ),
         **facts,
         "learned": watch.learned.record(),
         "steps": trainer.state.global_step,

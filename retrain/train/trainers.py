@@ -1,14 +1,15 @@
 """The trainers: one for classification, one for completions, with the arguments they share."""
 
-from collections.abc import Iterator, Sequence, Sized
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
-from peft import PeftModel
 from torch.utils.data import Sampler
 from transformers import (
     DataCollatorWithPadding,
+    EarlyStoppingCallback,
     PreTrainedTokenizerBase,
     PrinterCallback,
     Trainer,
@@ -17,8 +18,13 @@ from transformers import (
 )
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
+from retrain.train.adapter import Trained
+from retrain.train.checkpoints import Checkpoints, RankSchedule, allocator_of
 from retrain.train.config import Recipe
+from retrain.train.errors import DataError
 from retrain.train.speed.memory import Optimiser
+
+Example = TypeVar("Example")
 
 
 class LengthGrouped(Sampler[int]):
@@ -40,7 +46,7 @@ class LengthGrouped(Sampler[int]):
         return iter(order)
 
 
-class ClassificationTrainer(Trainer):
+class ClassificationTrainer(Checkpoints, Trainer):
     """The library's trainer with our row order."""
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
@@ -48,6 +54,87 @@ class ClassificationTrainer(Trainer):
         batch = self.args.train_batch_size * self.args.gradient_accumulation_steps
         steps = max(1, -(-len(rows) // batch))
         return LengthGrouped([len(r["input_ids"]) for r in rows], batch, self.args.seed, self, steps)
+
+
+def validation_rows(examples: Sequence[Example], recipe: Recipe) -> tuple[list[Example], list[Example]]:
+    """The rows to train on, and those that early stopping looks at: a share drawn by the seed, at least one.
+
+    They come from the training rows; the gates judge rows that training never sees.
+    """
+    if recipe.early_stopping is None or len(examples) < 2:
+        return list(examples), []
+    count = max(1, round(recipe.validation * len(examples)))
+    drawn = set(random.Random(recipe.seed).sample(range(len(examples)), count))  # noqa: S311  no secret
+    return (
+        [row for i, row in enumerate(examples) if i not in drawn],
+        [row for i, row in enumerate(examples) if i in drawn],
+    )
+
+
+def early_stopping(recipe: Recipe, watched: Sequence[Any]) -> dict[str, Any]:
+    """Arguments by which a trainer looks at the validation rows ten times, and keeps the best of what it saw."""
+    if recipe.early_stopping is None or not watched:
+        return {}
+    return {
+        "eval_strategy": "steps",
+        "eval_steps": 0.1,
+        "load_best_model_at_end": True,
+        "metric_for_best_model": "eval_loss",
+        "greater_is_better": False,
+        "restore_callback_states_from_checkpoint": True,
+    }
+
+
+def row_weights(recipe: Recipe, labels: Sequence[str], examples: Sequence[Mapping[str, Any]]) -> torch.Tensor | None:
+    """Weight of a row by label, scaled so that training rows weigh 1 on average; None if all weigh alike.
+
+    Shape: (labels,). `balanced` gives each label that has rows the same weight in total.
+
+    Raises:
+        DataError: a weight names a label that no row has or may have, or every training row has weight 0.
+    """
+    if recipe.class_weights is None:
+        return None
+    counts = [0.0] * len(labels)
+    for row in examples:
+        counts[row["label"]] += 1
+    if recipe.class_weights == "balanced":
+        weights = [1 / count if count else 0.0 for count in counts]
+    else:
+        if unknown := sorted(set(recipe.class_weights) - set(labels)):
+            raise DataError(
+                f"recipe.class_weights: {unknown[:3]} are no labels of the run, which are {list(labels)[:20]}; "
+                "correct or leave them out",
+                field="recipe.class_weights",
+            )
+        weights = [float(recipe.class_weights.get(name, 1.0)) for name in labels]
+    total = sum(w * n for w, n in zip(weights, counts, strict=True))
+    if not total:
+        raise DataError(
+            "recipe.class_weights: every training row has weight 0; give a label that has rows a weight",
+            field="recipe.class_weights",
+        )
+    return torch.tensor([w * sum(counts) / total for w in weights])
+
+
+def weighted_loss(weights: torch.Tensor) -> Callable[..., torch.Tensor]:
+    """Cross entropy with a weight by label, averaged over the rows of a whole step."""
+
+    def loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
+        by_row = torch.nn.functional.cross_entropy(outputs.logits.float(), labels, reduction="none")
+        rows = len(labels) if num_items_in_batch is None else num_items_in_batch
+        return (by_row * weights.to(by_row)[labels]).sum() / rows
+
+    return loss
+
+
+def _callbacks(
+    model: Any, recipe: Recipe, watched: Sequence[Any], callbacks: Sequence[TrainerCallback]
+) -> list[TrainerCallback]:
+    own: list[TrainerCallback] = [RankSchedule(model)] if allocator_of(model) is not None else []
+    if recipe.early_stopping is not None and watched:
+        own.append(EarlyStoppingCallback(early_stopping_patience=recipe.early_stopping))
+    return [*own, *callbacks]
 
 
 def training_arguments(
@@ -86,7 +173,7 @@ def training_arguments(
 
 
 def build_classification_trainer(
-    model: PeftModel,
+    model: Trained,
     tokenizer: PreTrainedTokenizerBase,
     recipe: Recipe,
     examples: list[dict[str, Any]],
@@ -94,17 +181,27 @@ def build_classification_trainer(
     device: torch.device,
     callbacks: Sequence[TrainerCallback] = (),
     optimiser: Optimiser = "adamw_torch_fused",
+    *,
+    watched: Sequence[dict[str, Any]] = (),
+    labels: Sequence[str] = (),
 ) -> Trainer:
+    """`watched` are the rows of early stopping; `labels` name the classes that have weights."""
+    weights = row_weights(recipe, labels, examples)
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()  # float32 masters: bfloat16 steps of this size would vanish
     trainer = ClassificationTrainer(
         model=model,
-        args=TrainingArguments(**training_arguments(recipe, checkpoints, device, optimiser), label_names=["labels"]),
+        args=TrainingArguments(
+            **(training_arguments(recipe, checkpoints, device, optimiser) | early_stopping(recipe, watched)),
+            label_names=["labels"],
+        ),
         train_dataset=cast(Any, examples),
+        eval_dataset=cast(Any, list(watched)) if watched else None,
         data_collator=DataCollatorWithPadding(tokenizer),
         processing_class=tokenizer,
-        callbacks=list(callbacks),
+        callbacks=_callbacks(model, recipe, watched, callbacks),
+        compute_loss_func=None if weights is None else weighted_loss(weights),
     )
     trainer.remove_callback(PrinterCallback)
     # The classification loss ignores num_items_in_batch, yet the trainer would skip its own division by the number
@@ -114,7 +211,7 @@ def build_classification_trainer(
 
 
 def build_completion_trainer(
-    model: PeftModel,
+    model: Trained,
     tokenizer: PreTrainedTokenizerBase,
     recipe: Recipe,
     examples: list[dict[str, list[int]]],
@@ -124,6 +221,7 @@ def build_completion_trainer(
     optimiser: Optimiser = "adamw_torch_fused",
     *,
     packed: bool = False,
+    watched: Sequence[dict[str, list[int]]] = (),
 ) -> Trainer:
     """`packed` fills rows of `max_length` tokens with whole documents, told apart by their lengths."""
     from datasets import Dataset  # type: ignore[import-untyped]  # no stubs; slow to import, needed only here
@@ -131,7 +229,7 @@ def build_completion_trainer(
 
     from retrain.train.speed.completion_trainer import CompletionTrainer
 
-    arguments = training_arguments(recipe, checkpoints, device, optimiser)
+    arguments = training_arguments(recipe, checkpoints, device, optimiser) | early_stopping(recipe, watched)
     trainer = CompletionTrainer(
         model=model,
         args=SFTConfig(
@@ -142,8 +240,9 @@ def build_completion_trainer(
             completion_only_loss=True,
         ),
         train_dataset=Dataset.from_list(examples),  # has labels already: TRL leaves them as they are
+        eval_dataset=Dataset.from_list(list(watched)) if watched else None,
         processing_class=tokenizer,
-        callbacks=list(callbacks),
+        callbacks=_callbacks(model, recipe, watched, callbacks),
     )
     trainer.remove_callback(PrinterCallback)
     for parameter in model.parameters():

@@ -1,12 +1,14 @@
 """Which files may be loaded as weights, and the digest of a folder of them."""
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Final
 
 from core.canonical import digest
 from retrain.train.errors import UnsafeWeightsError, WeightsNotFoundError
 
+INDEX: Final = "model.safetensors.index.json"
 PICKLED: Final = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 
 
@@ -21,10 +23,26 @@ def check_base(path: Path, field: str = "base_dir") -> None:
         raise WeightsNotFoundError(field, path, "has no tokenizer.json; save the fast tokenizer next to the model")
 
 
+def weight_files(path: Path) -> list[Path]:
+    """The safetensors files of a base: those that its index names, or the one file."""
+    index = path / INDEX
+    if index.is_file():
+        named = json.loads(index.read_text(encoding="utf-8")).get("weight_map") or {}
+        return [path / name for name in sorted(set(map(str, named.values())))]
+    whole = path / "model.safetensors"
+    return [whole] if whole.is_file() else sorted(path.glob("*.safetensors"))
+
+
 def check_adapter(path: Path, field: str = "adapter_dir") -> None:
-    """Refuse an adapter folder that is missing, incomplete, or that holds pickled weights only."""
+    """Refuse an adapter folder that is missing, incomplete, or that holds pickled weights only.
+
+    What `full` trained is a whole model, with its own config.json.
+    """
     if not path.is_dir():
         raise WeightsNotFoundError(field, path, "is not a folder; give the folder of a saved adapter")
+    if (path / "config.json").is_file() and not (path / "adapter_config.json").is_file():
+        _check_weights(path, field, "model*.safetensors")
+        return
     _check_weights(path, field, "adapter_model.safetensors")
     if not (path / "adapter_config.json").is_file():
         raise WeightsNotFoundError(field, path, "has no adapter_config.json; save the adapter with save_pretrained")

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 import polars as pl
+from safetensors.numpy import save_file
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -91,12 +93,14 @@ def answers(count: int, first: int, answer: str) -> pl.DataFrame:
 
 
 def fake_base(folder: Path) -> Path:
-    """A folder that passes for a base model as long as nobody loads it."""
+    """A folder that passes for a base model as long as nobody loads it: a classifier of the old intents."""
     folder.mkdir(parents=True)
     names = {str(i): name for i, name in enumerate(sorted(tiny.OLD))}
-    (folder / "config.json").write_text(json.dumps({"id2label": names}))
+    config = {"id2label": names, "model_type": "llama", "architectures": ["LlamaForSequenceClassification"]}
+    (folder / "config.json").write_text(json.dumps(config))
     (folder / "tokenizer.json").write_text("{}")
-    (folder / "model.safetensors").write_bytes(b"weights")
+    (folder / "tokenizer_config.json").write_text(json.dumps({"pad_token": "<pad>"}))
+    save_file({"score.weight": np.ones((len(names), 2), dtype=np.float32)}, folder / "model.safetensors")
     return folder
 
 

@@ -6,8 +6,10 @@ import torch
 from trl.trainer.sft_trainer import SFTTrainer
 from trl.trainer.utils import add_fused_lm_head
 
+from retrain.train.checkpoints import Checkpoints
 
-class CompletionTrainer(SFTTrainer):
+
+class CompletionTrainer(Checkpoints, SFTTrainer):
     """The same loss and gradient. Entropy and accuracy per token cost a part of the output layer's time and four waits
     for the card per micro-batch, and nothing here reads them.
     """
@@ -17,7 +19,7 @@ class CompletionTrainer(SFTTrainer):
         model: Any = self.model
         self.plain = (
             self.compute_loss_func is None and self.label_smoother is None and not self.aux_loss_enabled
-            and kwargs["args"].loss_type == "nll"
+            and kwargs["args"].loss_type == "nll" and not _has_prompt(model)
         )  # fmt: skip
         if self.plain:
             add_fused_lm_head(model.get_base_model() if hasattr(model, "get_base_model") else model)
@@ -33,3 +35,8 @@ class CompletionTrainer(SFTTrainer):
         if self.args.average_tokens_across_devices and num_items_in_batch is not None:
             loss = loss * self.accelerator.num_processes
         return loss
+
+
+def _has_prompt(model: Any) -> bool:
+    """Virtual tokens before each text are put there by PEFT's own forward, which has no fused output layer."""
+    return bool(getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False))

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from peft import PeftModel
 
 from retrain.train.speed import attention
 from retrain.train.speed.choose import Fit, Profile, choose
@@ -50,7 +49,7 @@ class Prepared:
 
 
 def prepare(
-    model: PeftModel,
+    model: Any,
     base_dir: Path,
     *,
     profile: Profile,

@@ -7,9 +7,9 @@ from typing import Any
 
 import polars as pl
 import torch
-from peft import PeftModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback
 
+from retrain.train.adapter import Trained
 from retrain.train.config import Recipe, RunConfig
 from retrain.train.counts import RowCounts
 from retrain.train.speed.memory import Optimiser
@@ -26,11 +26,15 @@ class Setting:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Examples:
-    """Tokens of the training rows, how many rows and tokens of them are learned, and facts for the record."""
+    """Tokens of the training rows, how many rows and tokens of them are learned, and facts for the record.
+
+    `watched` are rows that early stopping looks at and that are not trained on.
+    """
 
     rows: list[dict[str, Any]]
     counts: RowCounts
     facts: Mapping[str, Any] = field(default_factory=dict)
+    watched: Sequence[dict[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +63,9 @@ class Training:
 
     examples: Callable[[Setting, pl.DataFrame], Examples]
     counts: Callable[[Setting, pl.DataFrame], RowCounts]
-    build: Callable[[Setting, PeftModel, Examples, Attempt], Trainer]
-    score: Callable[[Setting, PeftModel, pl.DataFrame], list[dict[str, Any]]]
+    build: Callable[[Setting, Trained, Examples, Attempt], Trainer]
+    score: Callable[[Setting, Trained, pl.DataFrame], list[dict[str, Any]]]
     check: Callable[[Setting, pl.DataFrame, str], None] = lambda _setting, _rows, _field: None
     before: Callable[[Setting, PreTrainedModel, Examples], dict[str, Any]] = _nothing
-    after: Callable[[Setting, PeftModel, Examples], dict[str, Any]] = _nothing
+    after: Callable[[Setting, Trained, Examples], dict[str, Any]] = _nothing
     packs: bool = False  # rows may follow one another in one row on a card

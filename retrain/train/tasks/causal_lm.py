@@ -5,9 +5,9 @@ from typing import Any, Final
 
 import numpy as np
 import polars as pl
-from peft import PeftModel
 from transformers import Trainer
 
+from retrain.train.adapter import Trained
 from retrain.train.counts import RowCounts
 from retrain.train.data import answered_counts, completion_examples
 from retrain.train.model import Generator
@@ -24,12 +24,12 @@ def examples(setting: Setting, rows: pl.DataFrame) -> Examples:
     return Examples([dict(row) for row in made], counted)
 
 
-def build(setting: Setting, model: PeftModel, made: Examples, attempt: Attempt) -> Trainer:
+def build(setting: Setting, model: Trained, made: Examples, attempt: Attempt) -> Trainer:
     given = (attempt.recipe, made.rows, attempt.checkpoints, setting.device, attempt.callbacks, attempt.optimiser)
-    return build_completion_trainer(model, setting.tokenizer, *given, packed=attempt.packed)
+    return build_completion_trainer(model, setting.tokenizer, *given, packed=attempt.packed, watched=made.watched)
 
 
-def score(setting: Setting, model: PeftModel, rows: pl.DataFrame) -> list[dict[str, Any]]:
+def score(setting: Setting, model: Trained, rows: pl.DataFrame) -> list[dict[str, Any]]:
     trained = Generator(model, setting.tokenizer, setting.device, setting.config.recipe.max_length)
     tokens = np.concatenate(trained.token_logprobs(rows["prompt"].to_list(), rows["completion"].to_list()))
     value = math.exp(-float(tokens.mean())) if len(tokens) else None

@@ -4,13 +4,14 @@ from typing import Any, Final
 
 import numpy as np
 import polars as pl
-from peft import PeftModel
 from transformers import DataCollatorWithPadding, PreTrainedModel, Trainer
 
+from retrain.train.adapter import Trained
 from retrain.train.counts import RowCounts
 from retrain.train.data import answered_counts, check_labels, classification_examples
-from retrain.train.head import copy_parent_head, start_new_rows
+from retrain.train.head import copy_parent_head, head_of, start_new_rows
 from retrain.train.model import Classifier
+from retrain.train.shape import is_whole
 from retrain.train.tasks.base import Attempt, Examples, Setting, Training
 from retrain.train.trainers import build_classification_trainer
 
@@ -32,18 +33,21 @@ def examples(setting: Setting, rows: pl.DataFrame) -> Examples:
 
 def before(setting: Setting, model: PreTrainedModel, made: Examples) -> dict[str, Any]:
     config = setting.config
-    if config.parent_adapter is not None:
-        copy_parent_head(model, config.parent_adapter, config.labels)
-    new = start_new_rows(model, made.rows, DataCollatorWithPadding(setting.tokenizer))
+    head = head_of(model.config, config.base_dir)
+    if config.parent_adapter is not None and not is_whole(config.parent_adapter):
+        copy_parent_head(model, head, config.parent_adapter, config.labels)
+    new = start_new_rows(model, head, made.rows, DataCollatorWithPadding(setting.tokenizer))
     return {"labels_new": [config.labels[i] for i in new]}
 
 
-def build(setting: Setting, model: PeftModel, made: Examples, attempt: Attempt) -> Trainer:
+def build(setting: Setting, model: Trained, made: Examples, attempt: Attempt) -> Trainer:
     given = (attempt.recipe, made.rows, attempt.checkpoints, setting.device, attempt.callbacks, attempt.optimiser)
-    return build_classification_trainer(model, setting.tokenizer, *given)
+    return build_classification_trainer(
+        model, setting.tokenizer, *given, watched=made.watched, labels=setting.config.labels
+    )
 
 
-def score(setting: Setting, model: PeftModel, rows: pl.DataFrame) -> list[dict[str, Any]]:
+def score(setting: Setting, model: Trained, rows: pl.DataFrame) -> list[dict[str, Any]]:
     config = setting.config
     trained = Classifier(model, setting.tokenizer, config.labels, setting.device, config.recipe.max_length)
     names, _ = trained.predict(rows["text"].to_list())

@@ -9,7 +9,7 @@ from tests.retrain.train import tiny
 
 
 def test_a_hub_id_without_a_revision_is_refused() -> None:
-    with pytest.raises(ValidationError, match=r"'org/model' is a hub id without a revision; add revision"):
+    with pytest.raises(ValidationError, match=r"is missing, and base_model 'org/model' is a hub id; add revision"):
         Recipe(base_model="org/model", task="causal_lm")
 
 
@@ -30,7 +30,7 @@ def test_a_pinned_hub_id_is_accepted() -> None:
         ("epochs", 0),
         ("batch_size", 0),
         ("lora_dropout", 1.0),
-        ("method", "lora"),
+        ("method", "bitfit"),
         ("x", 1),
     ],
 )

@@ -36,9 +36,11 @@ def adapted(base: Path, chosen: Recipe) -> "PeftModel":
 
     from retrain.train.adapter import attach_adapter
     from retrain.train.base_model import load_base
+    from retrain.train.head import head_of
 
     transformers.set_seed(0)
-    model = attach_adapter(load_base(base, "sequence_classification", LABELS, cpu()), chosen, None)
+    plain = load_base(base, "sequence_classification", LABELS, cpu())
+    model = attach_adapter(plain, chosen, None, head_of(plain.config, base))
     with torch.no_grad():  # an untrained B is zero and hides the gradient of A
         for name, weight in model.named_parameters():
             if "lora_B" in name:
@@ -151,12 +153,12 @@ def test_known_labels_keep_their_head_rows_by_name(tiny_base: Path) -> None:
     from retrain.train.head import head_rows
 
     names = json.loads((tiny_base / "config.json").read_text())["id2label"]
-    rows = head_rows(tiny_base, {int(i): name for i, name in names.items()})
+    rows = head_rows(tiny_base, "score", {int(i): name for i, name in names.items()})
     order = ("pin", *reversed(tiny.OLD), "refund")
     weight = head(load_base(tiny_base, "sequence_classification", order, cpu()))
     for i, name in enumerate(order):
         if name in tiny.OLD:
-            assert torch.equal(weight[i], rows[name])
+            assert torch.equal(weight[i], rows[name][0])
         else:
             assert not weight[i].any()
 
@@ -166,17 +168,20 @@ def test_new_head_rows_start_at_their_class_means(tiny_base: Path) -> None:
     from transformers import DataCollatorWithPadding
 
     from retrain.train.base_model import load_base, load_tokenizer
-    from retrain.train.head import start_new_rows
+    from retrain.train.head import head_of, start_new_rows
 
     model = load_base(tiny_base, "sequence_classification", LABELS, cpu())
     tokenizer = load_tokenizer(tiny_base)
     examples, _ = classification_examples(tiny.messages(LABELS, 200), LABELS, tokenizer, 24)
     weight = head(model)
     old = weight[:4].clone()
-    assert start_new_rows(model, examples, DataCollatorWithPadding(tokenizer)) == [4, 5]
+    assert start_new_rows(model, head_of(model.config, tiny_base), examples, DataCollatorWithPadding(tokenizer)) == [
+        4,
+        5,
+    ]
     assert torch.equal(weight[:4], old)
     assert weight[4:].norm(dim=1).tolist() == pytest.approx([old.norm(dim=1).median().item()] * 2, rel=1e-4)
-    assert start_new_rows(model, examples, DataCollatorWithPadding(tokenizer)) == []
+    assert start_new_rows(model, head_of(model.config, tiny_base), examples, DataCollatorWithPadding(tokenizer)) == []
 
 
 def test_a_parent_of_another_shape_is_refused(trained: Path) -> None:

@@ -1,0 +1,52 @@
+"""Whether training can go on from what an earlier run saved: the same method, in the same shape. Reads JSON only."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from retrain.train.config import Recipe
+
+SAME: Final[dict[str, tuple[str, ...]]] = {  # by method: keys of the recipe that must be as they were
+    "qlora": ("r", "lora_alpha", "lora_dropout", "use_dora", "use_rslora"),
+    "lora": ("r", "lora_alpha", "lora_dropout", "use_dora", "use_rslora"),
+    "adalora": ("r", "lora_alpha", "lora_dropout"),
+    "prompt_tuning": ("virtual_tokens",),
+    "prefix_tuning": ("virtual_tokens",),
+    "ia3": (),
+    "full": (),
+}
+ABSENT: Final = {"use_dora": False, "use_rslora": False, "virtual_tokens": 20, "method": "qlora"}
+
+
+def saved_recipe(folder: Path) -> dict[str, Any]:
+    """The recipe that a saved adapter or model was trained with; of an earlier release with the defaults of then."""
+    record = folder / "run.json"
+    if record.is_file():
+        found: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))["config"]["recipe"]
+        return ABSENT | found
+    config = folder / "adapter_config.json"
+    return ABSENT | (json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {})
+
+
+def differences(parent: Path, recipe: Recipe) -> Iterator[tuple[str, Any, Any]]:
+    """Key of the recipe, its value now and its value then, for each that keeps training from going on.
+
+    AdaLoRA's ranks were given away when its run ended, so another run of it starts afresh.
+    """
+    saved, now = saved_recipe(parent), recipe.model_dump()
+    for name in ("method", *SAME[recipe.method]):
+        if now[name] != saved.get(name):
+            yield name, now[name], saved.get(name)
+    if recipe.method == "adalora" and saved["method"] == "adalora":
+        yield "method", "adalora", "adalora with the ranks that its run left"
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a folder holds a whole model, as `full` saves it, and no adapter."""
+    return not (folder / "adapter_config.json").is_file() and (folder / "config.json").is_file()
+
+
+def is_quantised(adapter: Path | None) -> bool:
+    """Whether what lies in a folder was trained on the base in 4 bits, and must be loaded so."""
+    return adapter is None or saved_recipe(adapter)["method"] == "qlora"

@@ -1,0 +1,205 @@
+"""Any base: its head by architecture, either padding, and every method, on random weights."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from retrain.base_files import check_recipe, read_base
+from retrain.errors import BaseModelError, RecipeError
+from retrain.train.config import Recipe
+from tests.retrain.train import random_bases, tiny
+
+TEXTS = ("my card is gone", "where", "money now please pin my card is gone gone", "card is")
+EASY = ("bert", "roberta", "llama")
+KINDS = tuple(
+    pytest.param(kind, marks=() if kind in EASY else pytest.mark.slow)
+    for kind in (*random_bases.ENCODERS, *random_bases.DECODERS)
+)
+
+
+def recipe(folder: Path, **more: Any) -> Recipe:
+    given = {"base_model": str(folder), "task": "sequence_classification", "max_length": 24, "r": 2, "lora_alpha": 4}
+    return Recipe.model_validate(given | more)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_base_answers_by_its_own_head_whatever_else_is_in_the_batch(kind: str, tmp_path: Path) -> None:
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    from retrain.train.model import load_classifier
+
+    for side in ("left", "right"):
+        folder = random_bases.base(tmp_path / side, kind, side=side)
+        check_recipe(recipe(folder), folder)
+        assert read_base(folder).labels == list(random_bases.LABELS)
+        model = load_classifier(folder, threads=1, device="cpu", quantise=False)
+        alone = np.concatenate([model.logits([text]) for text in TEXTS])
+        assert model.logits(TEXTS) == pytest.approx(alone, abs=1e-5)
+        plain = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True).eval()
+        ids = model.tokenizer([TEXTS[0]], return_tensors="pt")["input_ids"]
+        with torch.no_grad():
+            assert plain(input_ids=ids).logits.numpy() == pytest.approx(alone[:1], abs=1e-4)
+
+
+def run(folder: Path, base: Path, method: str, task: str = "sequence_classification", **more: Any) -> Path:
+    """A short run. Returns what it saved."""
+    from retrain.train.run import train
+
+    draw = [(text, random_bases.LABELS[i % 2]) for i, text in enumerate(TEXTS * 4)]
+    frame = pl.DataFrame({"text": [t for t, _ in draw], "label": [n for _, n in draw]})
+    if task == "causal_lm":
+        frame = pl.DataFrame({"prompt": [t for t, _ in draw], "completion": [n for _, n in draw]})
+    given = {"task": task, "method": method, "r": 2, "lora_alpha": 4, "epochs": 2, "batch_size": 4, "virtual_tokens": 4}
+    labels = list(random_bases.LABELS) if task == "sequence_classification" else []
+    train(tiny.run_config(folder, base, frame, frame, labels=labels, recipe=given | more))
+    return folder / "out" / "adapter"
+
+
+METHODS = (
+    ("bert", "lora", {}), ("roberta", "qlora", {}), ("llama", "full", {}), ("bert", "adalora", {}),
+    ("llama", "prefix_tuning", {}), ("bert", "prompt_tuning", {}), ("roberta", "ia3", {}),
+    ("bert", "lora", {"use_dora": True, "use_rslora": True}),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "method", "more"), METHODS)
+def test_every_method_trains_saves_and_answers_as_in_training(
+    kind: str, method: str, more: dict[str, Any], tmp_path: Path
+) -> None:
+    from retrain.evals.integrity import adapter_facts
+    from retrain.train.model import load_classifier
+    from retrain.train.weights import PICKLED
+
+    base = random_bases.base(tmp_path / "base", kind)
+    saved = run(tmp_path, base, method, **more)
+    assert not [p for p in saved.rglob("*") if p.name.endswith(PICKLED)]
+    facts = adapter_facts(saved)
+    assert facts.all_finite
+    assert facts.parameters
+    model = load_classifier(base, saved, threads=1, device="cpu")
+    alone = np.concatenate([model.logits([text]) for text in TEXTS])
+    assert model.logits(TEXTS) == pytest.approx(alone, abs=1e-4)
+    names, _ = model.predict([*TEXTS] * 4)
+    record = tiny.read(saved / "run.json")
+    right = np.mean([n == random_bases.LABELS[i % 2] for i, n in enumerate(names)])
+    assert record["metrics"][0]["value"] == pytest.approx(right)
+    assert (record["quantisation"] is None) == (method != "qlora")
+
+
+@pytest.mark.parametrize("method", ["full", "prompt_tuning", "prefix_tuning", "ia3", "adalora"])
+def test_completions_are_trained_by_every_method(method: str, tmp_path: Path) -> None:
+    from retrain.train.model import load_generator
+
+    base = random_bases.base(tmp_path / "base", "llama", auto="AutoModelForCausalLM", labels=())
+    saved = run(tmp_path, base, method, "causal_lm")
+    model = load_generator(base, saved, threads=1, device="cpu")
+    alone = [model.token_logprobs([t], ["card"])[0] for t in TEXTS]
+    for one, other in zip(alone, model.token_logprobs(TEXTS, ["card"] * 4), strict=True):
+        assert one == pytest.approx(other, abs=1e-4)
+    assert model.generate(TEXTS, max_new_tokens=3) == [model.generate([t], max_new_tokens=3)[0] for t in TEXTS]
+
+
+@pytest.mark.parametrize("method", ["adalora", "full"])
+def test_a_killed_run_of_a_method_ends_as_if_never_killed(method: str, tmp_path: Path) -> None:
+    from safetensors.numpy import load_file
+
+    from retrain.train.watch import Watch
+
+    base = random_bases.base(tmp_path / "base", "bert")
+    whole = run(tmp_path / "a", base, method, epochs=5)
+    stop = pytest.MonkeyPatch()
+    real = Watch.on_save
+
+    def dies(self: Watch, args: Any, state: Any, control: Any, **given: Any) -> None:
+        real(self, args, state, control, **given)
+        if state.global_step >= 8:
+            raise KeyboardInterrupt
+
+    with stop.context() as patched:
+        patched.setattr(Watch, "on_save", dies)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "b", base, method, epochs=5)
+    again = run(tmp_path / "b", base, method, epochs=5)
+    name = "model.safetensors" if method == "full" else "adapter_model.safetensors"
+    one, other = load_file(whole / name), load_file(again / name)
+    assert one.keys() == other.keys()
+    for key, value in one.items():
+        assert np.array_equal(value, other[key]), key
+
+
+def test_early_stopping_and_weights_of_classes(tmp_path: Path) -> None:
+    base = random_bases.base(tmp_path / "base", "bert")
+    saved = run(tmp_path, base, "lora", epochs=20, early_stopping=1, class_weights="balanced", learning_rate=0.5)
+    record = tiny.read(saved / "run.json")
+    assert record["rows_validation"] == 2
+    assert record["steps"] < 20 * 4
+
+
+REFUSED: tuple[tuple[str, dict[str, Any], dict[str, Any], str], ...] = (
+    ("config.json", {"auto_map": {"AutoModel": "own.Model"}}, {}, "needs Python code of its own"),
+    ("config.json", {"quantization_config": {"quant_method": "gptq"}}, {}, r"quantised already \(gptq"),
+    ("config.json", {"is_encoder_decoder": True}, {}, "is an encoder with a decoder"),
+    ("config.json", {"vocab_size": 99}, {}, "config.json says vocab_size 99"),
+    ("config.json", {"num_hidden_layers": 3}, {}, "weights of 2 layers, and config.json says 3"),
+    ("config.json", {"model_type": "no_such"}, {}, "no class for sequence_classification"),
+    ("tokenizer_config.json", {"pad_token": None}, {}, 'without a pad token; add "pad_token": "</s>"'),
+    ("tokenizer_config.json", {}, {"max_length": 65}, "max_length: is 65, and the base has positions for 64"),
+    ("tokenizer_config.json", {}, {"method": "prefix_tuning"}, "method: prefix_tuning puts states"),
+    ("tokenizer_config.json", {}, {"task": "causal_lm"}, "no output layer that writes"),
+    ("tokenizer_config.json", {"eos_token": "</s>"}, {}, ""),
+)
+
+
+@pytest.mark.parametrize(("name", "change", "asked", "words"), REFUSED)
+def test_a_base_that_a_recipe_cannot_train_is_refused_on_its_files(
+    bert: Path, name: str, change: dict[str, Any], asked: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    import shutil
+
+    folder = Path(shutil.copytree(bert, tmp_path / "base"))
+    random_bases.edited(folder, name, **change)
+    if not words:
+        check_recipe(recipe(folder, **asked), folder)
+        return
+    with pytest.raises((BaseModelError, RecipeError), match=words):
+        check_recipe(recipe(folder, **asked), folder)
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return random_bases.base(tmp_path_factory.mktemp("bases") / "bert", "bert")
+
+
+def test_files_that_are_missing_or_cut_short_are_named(bert: Path, tmp_path: Path) -> None:
+    import shutil
+
+    folder = Path(shutil.copytree(bert, tmp_path / "base"))
+    whole = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(whole[:-8])
+    with pytest.raises(BaseModelError, match=r"model\.safetensors that is cut short"):
+        check_recipe(recipe(folder), folder)
+    index = {"weight_map": {"classifier.weight": "model-00002-of-00002.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(BaseModelError, match=r"names model-00002-of-00002\.safetensors, which is not there"):
+        check_recipe(recipe(folder), folder)
+    (folder / "model.safetensors.index.json").unlink()
+    (folder / "model.safetensors").write_bytes(whole)
+    tokens = tiny.read(folder / "tokenizer.json")
+    tokens["model"]["vocab"]["extra"] = 14
+    tiny.written(folder / "tokenizer.json", tokens)
+    with pytest.raises(BaseModelError, match="token 14, and an embedding of 14 rows"):
+        check_recipe(recipe(folder), folder)
+
+
+@pytest.mark.parametrize(
+    "auto", ["AutoModelForQuestionAnswering", "AutoModelForTokenClassification", "AutoModelForMaskedLM"]
+)
+def test_the_head_of_another_task_answers_nothing(auto: str, tmp_path: Path) -> None:
+    folder = random_bases.base(tmp_path / "base", "bert", auto=auto)
+    found = check_recipe(recipe(folder), folder)
+    assert found.labels is None
