@@ -16,6 +16,7 @@ from retrain.erasure import service as erasure
 from retrain.errors import NoPolicyError
 from retrain.runs import steps
 from retrain.runs.consider import consider_policy
+from retrain.runs.hours import put_off
 from retrain.runs.record import close_failed
 from retrain.runs.used import keep_used
 from retrain.runs.workspace import Workspace
@@ -36,6 +37,8 @@ def run(site: Site, job: RunJob) -> Retry | None:
     run_id = job.run_id
     work = Workspace.of(site.settings, run_id)
     try:
+        if (opens := put_off(site, run_id)) is not None:
+            return Retry(opens, "outside the allowed hours")
         with work.held():
             while (step := steps.STEPS.get(_state(site, run_id))) is not None:
                 step(site, run_id)

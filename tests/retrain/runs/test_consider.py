@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from core.clock import ManualClock
-from core.jobs import ConsiderJob
+from core.jobs import ConsiderJob, RunJob
 from monitor.site import Site
 from monitor.tables import Measurement
 from retrain import jobs, store
@@ -165,6 +165,23 @@ def test_a_rejected_run_is_not_started_again_for_the_same_alarm(site: Site, base
     world.send(site, world.traffic(150, tiny.OLD, first=400), clock)
     world.window(site, baseline, 2, "alarm")
     assert consider(site).fired
+
+
+@SQLITE_FIRST
+def test_a_run_whose_turn_comes_after_the_allowed_hours_waits_for_the_next(
+    site: Site, base: Path, clock: ManualClock
+) -> None:
+    world.declare(site, world.spec(base, allowed_hours={"hours": "00:00-04:00"}))
+    world.send(site, world.traffic(200, tiny.OLD), clock)  # until 03:19
+    run_id = world.start(site)
+    clock.move_to(world.START + timedelta(hours=5))
+    put_off = jobs.run(site, RunJob(run_id=run_id))
+    assert put_off is not None
+    assert put_off.at == world.START + timedelta(days=1)
+    waiting = world.read(site, run_id)
+    assert (waiting.state, waiting.attempts) == ("queued", 0)
+    assert waiting.progress is not None
+    assert "waits for the allowed hours, 00:00-04:00 UTC, until 2026-01-06T00:00" in waiting.progress["phase"]
 
 
 @SQLITE_FIRST
