@@ -99,6 +99,9 @@ class TrainSettings(_Group):
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="where training runs; `auto` takes CUDA if there is one"
     )
+    cards: int = Field(
+        1, ge=1, description="GPUs that one training run uses, a process for each; on the CPU so many processes"
+    )
     threads: int = Field(2, ge=1, description="CPU threads of one training process")
     attempts: int = Field(3, ge=1, description="how often a killed training process is resumed before the run fails")
     country: str | None = Field(

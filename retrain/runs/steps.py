@@ -95,7 +95,7 @@ def curate(site: Site, run_id: UUID) -> None:
         train=_file(site, prepared.digests["train"]), eval=_file(site, prepared.digests["eval"]),
         labels=prepared.curated.labels, output_dir=work.trained, progress=work.progress,
         holdout=_file(site, prepared.digests["holdout"]) if prepared.curated.holdout.rows.height else None,
-        threads=site.settings.train.threads, device=site.settings.train.device,
+        threads=site.settings.train.threads, device=site.settings.train.device, cards=site.settings.train.cards,
         country=site.settings.train.country,
     )  # fmt: skip
     with site.database.write() as db:

@@ -66,11 +66,11 @@ def compute_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if device.type == "cuda" else torch.float32
 
 
-def pick_device(name: str) -> torch.device:
-    """`auto` is CUDA when there is one."""
+def pick_device(name: str, card: int = 0) -> torch.device:
+    """`auto` is CUDA when there is one; of several the one with this number."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name, 0) if name == "cuda" else torch.device(name)
+    return torch.device(name, card) if name == "cuda" else torch.device(name)
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:

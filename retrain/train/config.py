@@ -203,7 +203,7 @@ class DatasetFile(Frozen):
     sha256: Sha256
 
 
-LIMITS: Final = ("holdout", "country", "max_seconds", "max_kwh", "max_cut_share", "max_parameters")
+LIMITS: Final = ("holdout", "cards", "card", "country", "max_seconds", "max_kwh", "max_cut_share", "max_parameters")
 
 
 class RunConfig(Frozen):
@@ -221,6 +221,8 @@ class RunConfig(Frozen):
     holdout: DatasetFile | None = None  # only counted: what of it the longest text leaves
     threads: int = Field(default=1, ge=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    cards: int = Field(default=1, ge=1)
+    card: int | None = Field(default=None, ge=0)  # of a process that trains together with others
     country: str | None = None  # ISO 3166 code of three letters, for CO2e
     max_seconds: float | None = Field(default=None, gt=0)
     max_kwh: float | None = Field(default=None, gt=0)

@@ -61,6 +61,10 @@ class NonFiniteLossError(InvalidError):
     code = "loss_not_finite"
 
 
+class CardsError(InvalidError):
+    code = "cards_invalid"
+
+
 class MemoryLimitError(InvalidError):
     code = "out_of_memory"
 

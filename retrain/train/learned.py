@@ -43,9 +43,16 @@ class Learned:
         self._now["learned"] += (labels[:, 1:] != IGNORED).sum() if labels is not None and by_token else tokens
 
     def step(self) -> None:
-        """An optimiser step has ended."""
-        for name in ("rows", "tokens", "learned"):
-            getattr(self, name).append(int(self._now[name]))
+        """An optimiser step has ended; the counts of all cards are added up."""
+        names = ("rows", "tokens", "learned")
+        found = [int(self._now[name]) for name in names]
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            where = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
+            together = torch.tensor(found, device=where)
+            torch.distributed.all_reduce(together)
+            found = together.tolist()
+        for name, count in zip(names, found, strict=True):
+            getattr(self, name).append(count)
             self._now[name] = 0
 
     def record(self) -> dict[str, Any]:

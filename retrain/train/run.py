@@ -30,13 +30,14 @@ from retrain.train.config import Recipe, RunConfig, load_config
 from retrain.train.counts import check_cut
 from retrain.train.data import read_rows
 from retrain.train.energy import Meter
-from retrain.train.errors import ParametersLimitError, ResumeConflictError
+from retrain.train.errors import ConfigFileError, ParametersLimitError, ResumeConflictError
 from retrain.train.head import head_of
 from retrain.train.kinds import KINDS
 from retrain.train.progress import Progress, report_exit, write_json
 from retrain.train.shape import is_whole
 from retrain.train.speed.attention import packs
-from retrain.train.speed.prepare import finish, prepare
+from retrain.train.speed.cards import check_shared, checkpoints_of, processes, run_on_cards, see_one_card, wants_others
+from retrain.train.speed.prepare import VIRTUAL, finish, prepare
 from retrain.train.speed.training import first_micro_batch, train_fitting
 from retrain.train.tasks import training_of
 from retrain.train.tasks.base import Attempt, Setting
@@ -47,9 +48,22 @@ from retrain.train.weights import check_adapter, check_base, folder_digest
 LIBRARIES: Final = ("torch", "transformers", "peft", "bitsandbytes", "accelerate", "tokenizers", "safetensors")
 
 
+def main(path: Path) -> int:
+    """The run, or on several cards a process for each. Returns the exit code."""
+    try:
+        config = load_config(path, RunConfig)
+    except ConfigFileError:  # reported as every other error of a run
+        return report_exit(path, train)
+    if wants_others(config):
+        return run_on_cards(config)
+    see_one_card()
+    return report_exit(path, train)
+
+
 def train(path: Path) -> None:
     """One run: load, check digests, seed, quantise, adapt, train, evaluate, save."""
     config = load_config(path, RunConfig)
+    check_shared(config)
     progress = Progress(config.progress)
     if not _finished(config):
         with Meter(config.output_dir, config.country) as meter:
@@ -62,7 +76,8 @@ def _train(config: RunConfig, progress: Progress, meter: Meter) -> None:
     progress.write("load")
     check_base(config.base_dir)
     base_digest = folder_digest(config.base_dir)
-    _open_checkpoints(config, base_digest)
+    if not config.card:
+        _open_checkpoints(config, base_digest)
     if config.parent_adapter is not None:
         check_adapter(config.parent_adapter, "parent_adapter")
         check_parent(config.parent_adapter, recipe, base_digest)
@@ -70,7 +85,7 @@ def _train(config: RunConfig, progress: Progress, meter: Meter) -> None:
     train_rows = read_rows(config.train, "train", columns)
     eval_rows = read_rows(config.eval, "eval", columns)
 
-    device = pick_device(config.device)
+    device = pick_device(config.device, config.card or 0)
     torch.set_num_threads(config.threads)
     transformers.set_seed(recipe.seed)  # before the head and the adapter are made
     setting = Setting(config, load_tokenizer(config.base_dir), device)
@@ -81,7 +96,7 @@ def _train(config: RunConfig, progress: Progress, meter: Meter) -> None:
     )  # fmt: skip
     head = head_of(model.config, config.base_dir) if architecture == "sequence_classification" else None
     facts: dict[str, Any] = {"rows_train": train_rows.height, "rows_eval": eval_rows.height}
-    checkpoints = config.output_dir / "checkpoints"
+    checkpoints = checkpoints_of(config)
     watch = Watch(progress, config.max_seconds, config.max_kwh, meter)
     for name, rows in (("train", train_rows), ("eval", eval_rows)):
         training.check(setting, rows, name)
@@ -98,11 +113,14 @@ def _train(config: RunConfig, progress: Progress, meter: Meter) -> None:
     facts["trainable_parameters"] = _trained_parameters(peft_model, config.max_parameters)
     facts |= training.after(setting, peft_model, examples)
     lengths = [len(row["input_ids"]) for row in examples.rows]
-    packed = training.packs and packs(peft_model.config, device)
-    start = first_micro_batch(recipe, lengths, packed=packed) if device.type == "cuda" else recipe
+    packed = training.packs and recipe.method not in VIRTUAL and packs(peft_model.config, device)
+    start, cards = recipe, processes(config)
+    if device.type == "cuda":
+        start = first_micro_batch(recipe, lengths, packed=packed, cards=cards)
     prepared = prepare(
         peft_model, config.base_dir, profile=recipe.speed, device=device, tokens=start.batch_size * recipe.max_length,
         rank=recipe.r, packed=packed, memory_gib=recipe.memory_gib, total_tokens=recipe.epochs * sum(lengths),
+        method=recipe.method,
     )  # fmt: skip
 
     def build(fitted: Recipe) -> Trainer:
@@ -115,9 +133,11 @@ def _train(config: RunConfig, progress: Progress, meter: Meter) -> None:
         return found
 
     with quiet():
-        trainer = train_fitting(build, start, prepared, resume)
+        trainer = train_fitting(build, start, prepared, resume, cards=cards)
     finish(peft_model, prepared)
     facts["speed"] = prepared.record()
+    if config.card:  # the first of a run's processes keeps what all of them trained
+        return
 
     progress.write("evaluate")
     metrics = training.score(setting, peft_model, eval_rows)
@@ -244,4 +264,4 @@ def _record(
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit("usage: python -m retrain.train.run CONFIG.json")
-    sys.exit(report_exit(Path(sys.argv[1]), train))
+    sys.exit(main(Path(sys.argv[1])))

@@ -51,7 +51,7 @@ class ClassificationTrainer(Checkpoints, Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         rows = cast(Sequence[dict[str, Sized]], self.train_dataset if train_dataset is None else train_dataset)
-        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
         steps = max(1, -(-len(rows) // batch))
         return LengthGrouped([len(r["input_ids"]) for r in rows], batch, self.args.seed, self, steps)
 
@@ -158,6 +158,7 @@ def training_arguments(
         "use_cpu": device.type == "cpu",
         "bf16": device.type == "cuda",
         "activation_checkpointing": False,
+        "ddp_find_unused_parameters": False,
         "logging_steps": 1,
         "logging_nan_inf_filter": False,  # it would show the last finite loss in place of a NaN
         "eval_strategy": "no",

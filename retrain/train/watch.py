@@ -113,7 +113,8 @@ class Watch(TrainerCallback):
         # Written last: a checkpoint cut short by a kill has no marker and is not resumed from.
         if self.meter is not None:
             self.meter.keep(self.elapsed_s)
-        write_json(folder / COMPLETE, {"elapsed_s": self.elapsed_s, "learned": self.learned.record()})
+        if state.is_world_process_zero:
+            write_json(folder / COMPLETE, {"elapsed_s": self.elapsed_s, "learned": self.learned.record()})
         if self.passed is not None:
             raise self.passed
 

@@ -17,6 +17,8 @@ from retrain.train.speed.offload import Offload
 from retrain.train.speed.placement import embedding_to_host, unpack
 
 COMPILE_FLOPS: Final = 2e16  # work of a run from which compiling, about 15 s, pays; half a minute of an H100
+STATE_BYTES: Final = 16  # a trained number, its gradient and two moments, 4 each
+VIRTUAL: Final = ("prompt_tuning", "prefix_tuning")  # methods whose rows start with words that are learned
 MIN_CAPABILITY: Final = (8, 0)  # bfloat16 and the packed kernel
 
 
@@ -58,7 +60,7 @@ def prepare(
     rank: int,
     packed: bool,
     total_tokens: float,
-    quantised: bool = True,
+    method: str = "qlora",
     memory_gib: float | None = None,
 ) -> Prepared:
     """Choose and apply the plan of a profile.
@@ -72,9 +74,12 @@ def prepare(
         rank: of the adapter.
         packed: whether rows are packed documents with their lengths.
         total_tokens: of the whole run, for whether compiling pays.
-        quantised: whether the base is in 4 bits.
+        method: of the recipe; only `qlora` has its base in 4 bits.
         memory_gib: how much of the card training may use; None means what is free.
     """
+    if method in VIRTUAL:
+        reason = f"{method} adds words to each row: eager, no layer checkpointed"
+        return Prepared(profile, Plan(tokens, None, compiled=False, packed=False), reasons=[reason])
     if device.type != "cuda":
         return Prepared(profile, Plan(tokens, None, compiled=False, packed=False), reasons=["no CUDA device: eager"])
     shape = Shape.of(json.loads((base_dir / "config.json").read_text(encoding="utf-8")))
@@ -86,7 +91,9 @@ def prepare(
     free = torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_allocated(device)
     if memory_gib is not None:
         free = min(free, int(memory_gib * GIB))
-    fit = choose(shape, profile, tokens=tokens, rank=rank, free=free, compiled=compiled, quantised=quantised)
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    free -= max(0, trained - shape.adapter(rank)) * STATE_BYTES  # what another method trains beyond an adapter
+    fit = choose(shape, profile, tokens=tokens, rank=rank, free=free, compiled=compiled, quantised=method == "qlora")
     if not fit.fits:
         reasons.append(
             f"the least plan needs {fit.bytes_needed / GIB:.1f} GiB, {fit.budget / GIB:.1f} GiB are allowed; "

@@ -27,7 +27,7 @@ def rows_of(recipe: Recipe, most: int) -> Recipe:
     return recipe.model_copy(update={"batch_size": rows, "gradient_accumulation_steps": step // rows})
 
 
-def first_micro_batch(recipe: Recipe, lengths: Sequence[int], *, packed: bool) -> Recipe:
+def first_micro_batch(recipe: Recipe, lengths: Sequence[int], *, packed: bool, cards: int = 1) -> Recipe:
     """The recipe with the micro-batch that a card is tried with first: `PASS_TOKENS` where a step has so many.
 
     Packed, rows are filled with documents, so a step gets as many rows as hold the tokens of its documents on average:
@@ -37,16 +37,26 @@ def first_micro_batch(recipe: Recipe, lengths: Sequence[int], *, packed: bool) -
         recipe: as declared, in documents.
         lengths: tokens of each document, not empty.
         packed: whether rows are packed.
+        cards: how many share the rows of a step.
     """
     most = max(1, PASS_TOKENS // recipe.max_length)
     if not packed:
         return rows_of(recipe, max(most, recipe.batch_size))
     step = recipe.batch_size * recipe.gradient_accumulation_steps
-    rows = max(1, round(step * sum(lengths) / len(lengths) / recipe.max_length))
+    rows = cards * max(1, round(step * sum(lengths) / len(lengths) / recipe.max_length / cards))
     return rows_of(recipe.model_copy(update={"batch_size": rows, "gradient_accumulation_steps": 1}), most)
 
 
-def train_fitting(build: Build, recipe: Recipe, prepared: Prepared, resume: Callable[[], Path | None]) -> Trainer:
+def share(recipe: Recipe, cards: int) -> Recipe:
+    """What one of several cards does of a recipe's step, whose rows they share evenly."""
+    step = recipe.batch_size * recipe.gradient_accumulation_steps
+    own = recipe.model_copy(update={"batch_size": max(1, step // cards), "gradient_accumulation_steps": 1})
+    return rows_of(own, recipe.batch_size)
+
+
+def train_fitting(
+    build: Build, recipe: Recipe, prepared: Prepared, resume: Callable[[], Path | None], *, cards: int = 1
+) -> Trainer:
     """Train to the end; whenever memory runs out, go on from the last checkpoint with micro-batches half the size.
 
     Args:
@@ -54,11 +64,14 @@ def train_fitting(build: Build, recipe: Recipe, prepared: Prepared, resume: Call
         recipe: as declared; its rows of a step stay what they are.
         prepared: the plan; each halving is recorded in it.
         resume: the last whole checkpoint, asked before each start.
+        cards: how many share the rows of a step.
 
     Raises:
-        MemoryLimitError: memory ran out with one row in a micro-batch.
+        MemoryLimitError: memory ran out with one row in a micro-batch, or on one of several cards.
     """
     current = rows_of(recipe, max(1, prepared.plan.tokens // recipe.max_length))
+    if cards > 1:
+        current = share(current, cards)
     while True:
         trainer = build(current)
         try:
@@ -66,14 +79,20 @@ def train_fitting(build: Build, recipe: Recipe, prepared: Prepared, resume: Call
             found = resume()
             trainer.train(resume_from_checkpoint=str(found) if found else None)
         except torch.OutOfMemoryError as error:
-            current = _halved(current, prepared, trainer.state.global_step, error)
+            current = _halved(current, prepared, trainer.state.global_step, error, cards)
         else:
             return trainer
         _forget(trainer)
 
 
-def _halved(recipe: Recipe, prepared: Prepared, step: int, error: Exception) -> Recipe:
+def _halved(recipe: Recipe, prepared: Prepared, step: int, error: Exception, cards: int) -> Recipe:
     rows, times = recipe.batch_size, recipe.gradient_accumulation_steps
+    if cards > 1:
+        raise MemoryLimitError(
+            f"recipe.batch_size: {rows} rows a pass do not fit the memory of each of {cards} GPUs; use fewer "
+            "rows, speed: lean, or one card (train.cards 1), where a run halves them itself",
+            field="recipe.batch_size",
+        ) from error
     if rows == 1:
         raise MemoryLimitError(
             f"recipe.max_length: {recipe.max_length} tokens of one row do not fit the GPU's memory; use shorter rows, "
