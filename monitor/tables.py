@@ -331,7 +331,7 @@ class Dataset(Keyed, Base):
 
     __tablename__ = "dataset"
     __table_args__ = (
-        CheckConstraint("role in ('train', 'eval', 'holdout', 'reference')", name="role"),
+        CheckConstraint("role in ('train', 'eval', 'holdout', 'reference', 'golden')", name="role"),
         Index("ix_dataset_model_created", "model_id", "created_at"),
     )
 

@@ -14,7 +14,7 @@ RUN_STATES = (
 )  # fmt: skip
 STAGES = ("candidate", "champion", "challenger", "shadow", "canary", "retired", "rejected")
 PURPOSES = ("train", "promote")  # make a new version, or judge one that exists again
-GATE_VERDICTS = ("pass", "fail", "unknown")
+GATE_VERDICTS = ("pass", "fail", "unknown", "not_applicable")
 
 
 class TriggerDecision(Keyed, Base):

@@ -123,7 +123,8 @@ class StartedOut(Out):
 @router.post("/models/{model}/datasets", status_code=201, openapi_extra=taken(*PARQUET))
 def register_dataset(
     caller: Annotated[Caller, requires(Permission.DATASET_WRITE)], model: str,
-    name: Annotated[StorableText, Query(min_length=1, max_length=100)], role: Literal["train", "holdout", "reference"],
+    name: Annotated[StorableText, Query(min_length=1, max_length=100)],
+    role: Literal["train", "holdout", "golden", "reference"],
     body: ParquetBody, site: SiteDep, db: Db,
     source: Annotated[StorableText, Query(max_length=500)] = "uploaded over the API",
     synthetic: Annotated[bool, Query(description="rows were made, not observed; the envelope limits them")] = False,

@@ -9,6 +9,9 @@ from monitor.spec.base import SpecPart
 
 REGRESSION_MARGIN: Final = 0.05
 FORGETTING_MARGIN: Final = 0.1
+CALIBRATION_MARGIN: Final = 0.05
+ROBUSTNESS_MARGIN: Final = 0.05
+LATENCY_RATIO: Final = 1.5
 SHARE: Final[JsonDict] = {"unit": "0..1"}
 
 
@@ -33,4 +36,26 @@ class GateLimits(SpecPart):
         FORGETTING_MARGIN, gt=0, le=1, exclude_if=lambda value: value == FORGETTING_MARGIN,
         description="drop on the old hold-out that the 95 % interval must rule out, at least `max_forgetting`; set "
         "both equal for a non-inferiority test", json_schema_extra=SHARE,
+    )  # fmt: skip
+    golden_share: float = Field(
+        1.0, gt=0, le=1, exclude_if=lambda value: value == 1.0,
+        description="gate `golden`: share of the registered golden rows that a candidate must answer rightly",
+        json_schema_extra=SHARE,
+    )  # fmt: skip
+    calibration_margin: float = Field(
+        CALIBRATION_MARGIN, gt=0, le=1, exclude_if=lambda value: value == CALIBRATION_MARGIN,
+        description="gate `calibration`: how much larger than the champion's the calibration error may be; the 95 % "
+        "interval must rule out more",
+        json_schema_extra=SHARE,
+    )  # fmt: skip
+    robustness_margin: float = Field(
+        ROBUSTNESS_MARGIN, gt=0, le=1, exclude_if=lambda value: value == ROBUSTNESS_MARGIN,
+        description="gate `robustness`: how much more than the champion a candidate may lose on changed texts; the "
+        "95 % interval must rule out more",
+        json_schema_extra=SHARE,
+    )  # fmt: skip
+    max_latency_ratio: float = Field(
+        LATENCY_RATIO, gt=0, exclude_if=lambda value: value == LATENCY_RATIO,
+        description="gate `latency`: largest 95th percentile of the time of one text, as a multiple of the champion's",
+        json_schema_extra={"unit": "1"},
     )  # fmt: skip

@@ -12,6 +12,10 @@ from monitor.spec.triggers import AllowedHours, Trigger
 
 WORSE_BY: Final = 0.5
 
+GateName = Literal[
+    "no_regression", "fairness", "forgetting", "integrity", "golden", "calibration", "robustness", "latency"
+]
+
 
 class Retrain(SpecPart):
     """The retraining policy of a model."""
@@ -43,9 +47,10 @@ class Retrain(SpecPart):
     )
     envelope: Envelope = Field(Envelope(), description="the limits of every run; outside them it waits for approval")
     budget: RunBudget = Field(RunBudget(), description="what all runs of the model together may use; then none starts")
-    gates: tuple[Literal["no_regression", "fairness", "forgetting", "integrity"], ...] = Field(
+    gates: tuple[GateName, ...] = Field(
         ("no_regression", "fairness", "forgetting", "integrity"),
-        description="checks that a candidate must pass before it is promoted; an unknown one blocks",
+        description="checks that a candidate must pass before it is promoted; an unknown one blocks. See "
+        "[gates](retraining.md#gates)",
         examples=["[no_regression, integrity]"],
     )
     approval: Literal["none", "one", "two"] = Field(

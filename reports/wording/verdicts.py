@@ -1,6 +1,7 @@
 """The questions on a report's first page, with their answers."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from monitor.spec.model import ModelSpec
 from monitor.tables import Window
@@ -13,6 +14,8 @@ from reports.document import (
     VerdictLine,
 )
 from reports.wording.phrases import metric_words
+
+PASSED: Final = ("pass", "not_applicable")  # of a gate; what does not apply says why, and blocks nothing
 
 
 def verdict_lines(
@@ -114,7 +117,7 @@ def _retrained(spec: ModelSpec, runs: Sequence[RunLine]) -> VerdictLine:
             question=question, answer="not measured", finding="the spec declares no retrain policy", section="7"
         )
     promoted = [r for r in runs if r.state == "promoted"]
-    unproven = [r for r in promoted if not r.gates or any(g.verdict != "pass" for g in r.gates)]
+    unproven = [r for r in promoted if not r.gates or any(g.verdict not in PASSED for g in r.gates)]
     blocked = [r for r in runs if r.state in ("rejected", "failed")]
     answer: Answer = "none" if not promoted else "not held" if unproven else "held"
     finding = f"{_many(len(runs), 'run')}: {len(promoted)} promoted, {len(blocked)} blocked or failed"

@@ -29,7 +29,7 @@ from retrain.envelope import Plan
 from retrain.errors import DatasetError, TooFewRowsError
 from retrain.tables import ModelVersion, Run
 
-ROLES: Final = ("train", "holdout", "reference")
+ROLES: Final = ("train", "holdout", "golden", "reference")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,7 @@ def prepare(site: Site, run_id: UUID) -> Prepared:
         champion = store.version(db, model.id, run.champion_version, model.name)
         boundary, seen = old_end(db, model, champion), _outcomes_seen(db, champion)
         registered = {role: list(store.registered_datasets(db, model.id, role)) for role in ("train", "holdout")}
+        golden = store.registered_datasets(db, model.id, "golden")
         again = store.candidate(db, run) if run.purpose == "promote" else None
         taught = _taught(db, champion, again)
         focus = Focus.of(store.decision(db, run.decision_id).triggers)
@@ -87,6 +88,11 @@ def prepare(site: Site, run_id: UUID) -> Prepared:
     }
     since = _labelled_since(site, model.name, shape.label, seen, extent.next_outcome)
     fresh = (pl.col("seq") >= boundary) | pl.col("row_id").is_in(since.to_list())
+    kept_apart = frozenset[str]().union(
+        *(map(normalised, rows_of_dataset(_read(site, d), shape, d.name, Drops())["text"]) for d in golden)
+    )
+    rows = _without_golden(rows, kept_apart, drops)
+    sets["train"] = [_without_golden(frame, kept_apart, drops) for frame in sets["train"]]
     material = Material(
         new=rows.filter(fresh),
         old=rows.filter(~fresh),
@@ -137,6 +143,15 @@ def _taught(db: Session, champion: ModelVersion, again: ModelVersion | None) -> 
         versions = [v for v in store.versions(db, champion.model_id) if v.created_at <= newest]
     sets = [store.run_datasets(db, v.run_id).get("train") for v in versions if v.run_id is not None]
     return [d for d in sets if d is not None]
+
+
+def _without_golden(rows: pl.DataFrame, golden: frozenset[str], drops: Drops) -> pl.DataFrame:
+    """A golden text is neither trained on nor held out: it is asked for itself."""
+    if not golden:
+        return rows
+    kept = rows.filter(pl.Series([normalised(text) not in golden for text in rows["text"]], dtype=pl.Boolean))
+    drops.add("text is golden", rows.height - kept.height)
+    return kept
 
 
 def _in_window(rows: pl.DataFrame, window: str | None, began_at: datetime, drops: Drops) -> pl.DataFrame:

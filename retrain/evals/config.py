@@ -30,6 +30,8 @@ class EvalConfig(Frozen):
     challenger: ModelFiles
     new: DatasetFile
     old: DatasetFile | None = None
+    golden: DatasetFile | None = None  # with row_id
+    probes: tuple[Literal["robustness", "latency"], ...] = ()  # gates for which more is asked than the rows
     max_length: int | None = Field(default=None, ge=2, description="tokens, the same for both models")
     probe_rows: int = Field(default=64, ge=1)
     confidence: float = Field(default=0.95, gt=0, lt=1)

@@ -18,6 +18,7 @@ from retrain.evals.base import Difference
 from retrain.evals.config import EvalConfig, ModelFiles
 from retrain.evals.integrity import adapter_facts
 from retrain.evals.paired import accuracy_difference, f1_macro_difference, perplexity_difference
+from retrain.evals.probes import Probes
 from retrain.train.config import load_config
 from retrain.train.data import read_rows
 from retrain.train.energy import Meter
@@ -52,7 +53,9 @@ def _evaluate(config: EvalConfig, meter: Meter) -> None:
     rows = pl.concat([frame.select("row_id", *columns, pl.lit(name).alias("rows")) for name, frame in sets.items()])
     progress.write("evaluate", 0, 2)
     compare = _classification if classification else _completion
-    predictions, evaluations, differences, probe = compare(config, rows, progress)
+    asked = Probes()
+    predictions, evaluations, differences, probe = compare(config, rows, progress, asked)
+    predictions = predictions.with_columns(asked.columns(rows))
     output = config.output_dir
     output.mkdir(parents=True, exist_ok=True)
     part = output / "predictions.parquet.part"
@@ -72,6 +75,7 @@ def _evaluate(config: EvalConfig, meter: Meter) -> None:
         "evaluations": evaluations,
         "differences": differences,
         "integrity": {"adapters": adapters, "probe": probe},
+        **asked.document(config),
         "used": used.record(),
         "wall_seconds": used.seconds,
     }
@@ -92,7 +96,7 @@ def _files(config: EvalConfig, side: Side) -> ModelFiles:
 Compared = tuple[pl.DataFrame, list[dict[str, Any]], list[dict[str, Any]], dict[str, Any]]
 
 
-def _classification(config: EvalConfig, rows: pl.DataFrame, progress: Progress) -> Compared:
+def _classification(config: EvalConfig, rows: pl.DataFrame, progress: Progress, asked: Probes) -> Compared:
     probe_texts = rows["text"].head(config.probe_rows).to_list()
     named: dict[Side, dict[str, NDArray[np.float32]]] = {}
     probe: dict[str, Any] = {"rows": len(probe_texts), "unit": "logit"}
@@ -115,6 +119,7 @@ def _classification(config: EvalConfig, rows: pl.DataFrame, progress: Progress) 
         named[side] = dict(zip(model.labels, scores.T, strict=True))
         probe[f"{side}_adapter_on_off"] = _on_off(model, files, probe_texts, scores) if files.adapter_dir else None
         probe[f"{side}_finite"] = bool(np.isfinite(scores).all())
+        asked.take(config, side, model, rows)
         progress.write("evaluate", step, len(SIDES))
     shared = named["champion"].keys() & named["challenger"].keys()
     probe["labels"] = {side: list(named[side]) for side in SIDES}
@@ -151,7 +156,7 @@ def _on_off(model: Classifier, files: ModelFiles, texts: Sequence[str], scores: 
     return float(np.abs(scores - base)[:, known].max()) if known.any() else float(np.abs(scores).max())
 
 
-def _completion(config: EvalConfig, rows: pl.DataFrame, progress: Progress) -> Compared:
+def _completion(config: EvalConfig, rows: pl.DataFrame, progress: Progress, asked: Probes) -> Compared:
     prompts, completions = rows["prompt"].to_list(), rows["completion"].to_list()
     few = slice(0, config.probe_rows)
     found: dict[Side, list[NDArray[np.float32]]] = {}
@@ -170,6 +175,7 @@ def _completion(config: EvalConfig, rows: pl.DataFrame, progress: Progress) -> C
         on_off = _generator_on_off(model, files, prompts[few], completions[few], found[side][few])
         probe[f"{side}_adapter_on_off"] = on_off if files.adapter_dir else None
         probe[f"{side}_finite"] = all(bool(np.isfinite(row).all()) for row in found[side][few])
+        asked.take(config, side, model, rows)
         progress.write("evaluate", step, len(SIDES))
     probe["champion_challenger"] = _largest(found["champion"][few], found["challenger"][few])
     predictions = rows.select("rows", "row_id").with_columns(

@@ -1,4 +1,7 @@
-"""The inputs of gates and the result each returns. Pure: no file, no database. `unknown` blocks."""
+"""The inputs of gates and the result each returns. Pure: no file, no database.
+
+`unknown` blocks. `not_applicable` does not: the gate asks for what a model of this kind does not have, and says so.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -8,7 +11,7 @@ from core.arrays import Floats
 from monitor.spec.envelope import Envelope
 from monitor.spec.monitors import FairnessRule
 
-Verdict = Literal["pass", "fail", "unknown"]
+Verdict = Literal["pass", "fail", "unknown", "not_applicable"]
 
 MIN_ROWS: Final = 30  # fewer rows than this decide nothing
 
@@ -27,6 +30,8 @@ class ComparedScores:
     truth: tuple[str, ...] = ()
     champion_predictions: tuple[str, ...] = ()
     challenger_predictions: tuple[str, ...] = ()
+    champion_confidence: Floats | None = None  # probability of the answer given, 0..1
+    challenger_confidence: Floats | None = None
     champion_labels: tuple[str, ...] = ()  # every answer that the champion can give
     subjects: tuple[str | None, ...] = ()  # whom a row is about; several rows of one are not independent
     groups: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
@@ -52,6 +57,31 @@ class IntegrityFacts:
     registered_base_digest: str
 
 
+@dataclass(frozen=True, slots=True)
+class GoldenAnswer:
+    """A golden row that the challenger answered wrongly."""
+
+    row: str
+    expected: str
+    given: str
+    champion_right: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenFacts:
+    rows: int
+    wrong: tuple[GoldenAnswer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ServingTimes:
+    """Milliseconds that one text takes, the least of several tries each, by model on the same texts."""
+
+    champion: tuple[float, ...]
+    challenger: tuple[float, ...]
+    adapter_bytes: int
+
+
 @dataclass(frozen=True, eq=False)
 class GateInputs:
     envelope: Envelope
@@ -59,6 +89,10 @@ class GateInputs:
     old: ComparedScores | None  # old hold-out
     fairness: tuple[FairnessRule, ...] = ()
     integrity: IntegrityFacts | None = None
+    classifies: bool = True  # whether the model answers with classes; else it writes texts
+    golden: GoldenFacts | None = None
+    changed: ComparedScores | None = None  # scores on changed texts minus those on the texts as they are
+    times: ServingTimes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Final
 
 from retrain.gates.base import ComparedScores, GateInputs, GateResult
 
-COMPARING: Final = ("no_regression", "fairness", "forgetting")
+COMPARING: Final = ("no_regression", "fairness", "forgetting", "calibration", "robustness")
 MAX_SHOWN: Final = 12  # labels of one side in a sentence
 
 

@@ -62,6 +62,8 @@ def _too_few(seen: Power, margin: float) -> str:
 
 def _missed(seen: Power, margin: float) -> str:
     """What a pass could have missed."""
+    if seen.detectable_loss == 0:
+        return f"a loss of {margin:g} is ruled out; on so few rows only a better challenger passes"
     return (
         f"a loss of {margin:g} is ruled out; a challenger worse by {seen.detectable_loss:.4f} is stopped 4 times in 5, "
         "a smaller loss may be missed"

@@ -22,7 +22,7 @@ STARTING: Final = frozenset(
     {"when", "cooldown", "worse_by", "allowed_hours", "min_outcomes", "budget", "recipe", "approval"}
 )
 ROLES: Final = ("input", "prediction")  # with the target, the columns that say what the model was made for
-_WORST: Final = ("pass", "unknown", "fail")
+_WORST: Final = ("not_applicable", "pass", "unknown", "fail")
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +132,7 @@ def missing_gates(rules: Rules, judged: Mapping[str, tuple[str, str]]) -> tuple[
         verdict, reason = judged.get(name, ("unknown", ""))
         if name not in judged:
             missing.append(f"gate {name} was not evaluated")
-        elif verdict != "pass":
+        elif verdict not in ("pass", "not_applicable"):
             missing.append(f"gate {name}: {verdict}, {reason}")
     return tuple(missing)
 

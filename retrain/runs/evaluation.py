@@ -1,9 +1,9 @@
 """Champion and challenger on the same rows: start the evaluation process, read what it left, make the gates' inputs."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 from uuid import UUID
 
 import numpy as np
@@ -18,12 +18,12 @@ from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.tables import Dataset
 from retrain import store
-from retrain.curate.dedupe import SUBJECT
-from retrain.curate.select import PROTECTED
+from retrain.curate.dedupe import SUBJECT, normalised
+from retrain.curate.select import PROTECTED, Drops, Shape, rows_of_dataset
 from retrain.envelope import GATED, Plan, base_folder
 from retrain.errors import TrainerError
 from retrain.evals.config import EvalConfig, ModelFiles
-from retrain.gates.base import ComparedScores, GateInputs, IntegrityFacts
+from retrain.gates.base import ComparedScores, GateInputs, GoldenAnswer, GoldenFacts, IntegrityFacts, ServingTimes
 from retrain.runs.record import show_progress
 from retrain.runs.workspace import Workspace, read_json, write_config
 from retrain.tables import ModelVersion
@@ -31,6 +31,7 @@ from retrain.train.config import DatasetFile, Recipe
 from retrain.train.weights import folder_digest
 
 GRACE_S: Final = 120.0
+PROBES: Final[tuple[Literal["robustness", "latency"], ...]] = ("robustness", "latency")
 NO_SCORE: Final = -1e6  # of a row to which a model gave a score that is not finite
 
 
@@ -43,13 +44,14 @@ class Outcome:
 
 @dataclass(frozen=True, eq=False)
 class _Case:
-    """A run's rows of the database, read together."""
+    """A run's rows of the database, read together; `golden` are the registered golden datasets."""
 
     spec: ModelSpec
     plan: Plan
     champion: ModelVersion
     challenger: ModelVersion
     datasets: Mapping[str, Dataset]
+    golden: Sequence[Dataset]
 
 
 def evaluate_run(site: Site, run_id: UUID) -> Outcome:
@@ -77,7 +79,7 @@ def _case(site: Site, run_id: UUID) -> _Case:
         return _Case(
             spec=spec, plan=Plan.of(spec), champion=store.version(db, run.model_id, run.champion_version, spec.model),
             challenger=store.version(db, run.model_id, run.candidate_version, spec.model),
-            datasets=store.run_datasets(db, run_id),
+            datasets=store.run_datasets(db, run_id), golden=store.registered_datasets(db, run.model_id, "golden"),
         )  # fmt: skip
 
 
@@ -100,13 +102,30 @@ def _config(site: Site, run_id: UUID, case: _Case, work: Workspace) -> EvalConfi
     }
     if "eval" not in files:
         raise TrainerError("no_rows", "no held-out row is left to evaluate on; wait for more outcomes")
+    assert case.spec.retrain is not None  # a run exists only under a policy
     return EvalConfig(
+        golden=_golden_file(site, case, work),
+        probes=tuple(name for name in PROBES if name in case.spec.retrain.gates),
         run_id=str(run_id), task=recipe.task, champion=model_files(site, case.champion, recipe),
         challenger=model_files(site, case.challenger, recipe), new=files["eval"], old=files.get("holdout"),
         max_length=recipe.max_length, output_dir=work.evaluated, progress=work.progress,
         threads=site.settings.train.threads, device=site.settings.train.device,
         country=site.settings.train.country,
     )  # fmt: skip
+
+
+def _golden_file(site: Site, case: _Case, work: Workspace) -> DatasetFile | None:
+    """The golden rows as the evaluation reads them; None where no gate asks for them, or there are none."""
+    assert case.spec.retrain is not None
+    if "golden" not in case.spec.retrain.gates or not case.golden:
+        return None
+    shape, drops = Shape.of(case.spec, case.plan.recipe.task), Drops()
+    frames = [pl.read_parquet(site.artifacts.path(row.digest)) for row in case.golden]
+    rows = pl.concat([rows_of_dataset(f, shape, d.name, drops) for f, d in zip(frames, case.golden, strict=True)])
+    text, label = shape.names
+    path = work.folder / "golden.parquet"
+    rows.select("row_id", "text", "label").rename({"text": text, "label": label}).write_parquet(path)
+    return DatasetFile(path=path, sha256=file_digest(path))
 
 
 def _process(site: Site, work: Workspace, limit_s: float) -> None:
@@ -131,10 +150,47 @@ def _inputs(case: _Case, config: EvalConfig, document: Mapping[str, Any], predic
     old = None
     if config.old is not None:
         old = _compared(case, predictions.filter(pl.col("rows") == "old"), pl.read_parquet(config.old.path), known)
+    classes = case.plan.recipe.task == "sequence_classification"
     return GateInputs(
         envelope=case.plan.envelope, new=new, old=old, fairness=case.spec.monitors.fairness,
-        integrity=_integrity(case, config, document),
+        integrity=_integrity(case, config, document), classifies=classes,
+        golden=_golden(document, classes=classes), changed=_changed(predictions, new), times=_times(config, document),
     )  # fmt: skip
+
+
+def _golden(document: Mapping[str, Any], *, classes: bool) -> GoldenFacts | None:
+    """Golden rows; a class is right only as it is spelled, a written answer may vary in case and white space."""
+    if (rows := document.get("golden")) is None:
+        return None
+    plain: Callable[[str], str] = str if classes else normalised
+    wrong = [
+        GoldenAnswer(
+            row["row_id"], row["expected"], row["challenger"], plain(row["champion"]) == plain(row["expected"])
+        )
+        for row in rows
+        if plain(row["challenger"]) != plain(row["expected"])
+    ]
+    return GoldenFacts(len(rows), tuple(wrong))
+
+
+def _changed(predictions: pl.DataFrame, new: ComparedScores) -> ComparedScores | None:
+    """What changed texts cost each model on the new rows that were changed."""
+    rows = predictions.filter(pl.col("rows") == "new")
+    if "challenger_changed" not in rows.columns:
+        return None
+    kept = rows["challenger_changed"].is_not_null().to_numpy()
+    cost = {s: rows[f"{s}_changed"].to_numpy()[kept] - scores[kept]
+            for s, scores in (("champion", new.champion), ("challenger", new.challenger))}  # fmt: skip
+    persons = tuple(p for p, k in zip(new.subjects, kept, strict=True) if k) if new.subjects else ()
+    return ComparedScores("accuracy on changed texts", cost["champion"], cost["challenger"], subjects=persons)
+
+
+def _times(config: EvalConfig, document: Mapping[str, Any]) -> ServingTimes | None:
+    adapter, times = config.challenger.adapter_dir, document.get("times_ms")
+    if times is None or adapter is None:
+        return None
+    size = sum(path.stat().st_size for path in adapter.rglob("*") if path.is_file())
+    return ServingTimes(tuple(times["champion"]), tuple(times["challenger"]), size)
 
 
 def _compared(case: _Case, predictions: pl.DataFrame, rows: pl.DataFrame, known: tuple[str, ...]) -> ComparedScores:
@@ -163,6 +219,8 @@ def _compared(case: _Case, predictions: pl.DataFrame, rows: pl.DataFrame, known:
         truth=tuple(truth),
         champion_predictions=tuple(predictions["champion"]),
         challenger_predictions=tuple(predictions["challenger"]),
+        champion_confidence=predictions["champion_confidence"].to_numpy().astype(np.float64),
+        challenger_confidence=predictions["challenger_confidence"].to_numpy().astype(np.float64),
         champion_labels=known,
         subjects=persons,
         groups=groups,

@@ -256,7 +256,7 @@ def _passed(db: Session, run_id: UUID) -> str:
 def _judge(site: Site, run_id: UUID, rules: Rules) -> None:
     """Evaluate, then record the evaluation and the result of every gate under each set of rules, the worse counting."""
     outcome = evaluate_run(site, run_id)
-    by_set = [(s.revision, judge_all(s.judge_under(outcome.inputs))) for s in rules.sets]
+    by_set = [(s.revision, judge_all(s.judge_under(outcome.inputs), rules.gates)) for s in rules.sets]
     results = [worse([(at, found) for (at, _), found in zip(by_set, same, strict=True)])
                for same in zip(*(results for _, results in by_set), strict=True)]  # fmt: skip
     with site.database.write() as db:

@@ -115,3 +115,27 @@ def test_language_models_are_compared_by_perplexity(tiny_causal_base: Path, tmp_
     assert np.exp(-rows["champion_logprob"].to_numpy().sum() / rows["tokens"].to_numpy().sum()) == pytest.approx(
         one["value"], rel=1e-5
     )
+
+
+def test_golden_rows_changed_texts_and_times_are_asked_of_both_models(
+    tiny_base: Path, trained: Path, tmp_path: Path
+) -> None:
+    from retrain.evals.run import evaluate
+
+    rows = tiny.messages(ALL, 12, seed=9).with_row_index("row_id")
+    golden = tiny.dataset(rows.with_columns(pl.format("core:{}", "row_id").alias("row_id")), tmp_path / "g.parquet")
+    path = config(tmp_path, tiny_base, trained / "out" / "adapter", golden=golden, probes=["robustness", "latency"])
+    evaluate(path)
+    result = tiny.read(tmp_path / "out" / "evaluation.json")
+    assert [row["row_id"] for row in result["golden"]] == [f"core:{i}" for i in range(12)]
+    right = [row["challenger"] == row["expected"] for row in result["golden"]]
+    assert sum(right) > sum(row["champion"] == row["expected"] for row in result["golden"])  # it knows two more intents
+    kinds = {"typos", "case", "spaces", "phrase"}
+    assert {side: set(found) for side, found in result["robustness"].items()} == dict.fromkeys(
+        ("champion", "challenger"), kinds
+    )
+    kept = pl.read_parquet(tmp_path / "out" / "predictions.parquet")
+    new = kept.filter(pl.col("rows") == "new")["challenger_changed"]
+    assert new.mean() == pytest.approx(np.mean(list(result["robustness"]["challenger"].values())))
+    assert kept.filter(pl.col("rows") == "old")["challenger_changed"].null_count() == 40
+    assert all(len(times) == 60 and min(times) > 0 for times in result["times_ms"].values())

@@ -10,8 +10,8 @@ from scipy.stats import binom, norm
 from statsmodels.stats.contingency_tables import mcnemar  # type: ignore[import-untyped]  # no stubs
 
 from core.errors import InsufficientDataError, InvalidError
+from monitor.spec.envelope import Envelope
 from monitor.spec.gate_limits import GateLimits
-from monitor.spec.retraining import Envelope
 from retrain.evals.mean_difference import paired_difference
 from retrain.evals.paired_score import design_effect, score, score_interval
 from retrain.gates import GATES
