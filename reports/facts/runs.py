@@ -111,7 +111,7 @@ def _energy(used: Mapping[str, Any]) -> str:
     if used.get("kwh") is None:
         return ""
     co2e = f", {number(used['co2e_kg'])} kg CO2e" if used.get("co2e_kg") is not None else ""
-    return f"{number(used['kwh'])} kWh{co2e}, estimated"
+    return f"{number(used['kwh'])} kWh{co2e}, estimated: {used.get('method') or 'method unknown'}"
 
 
 def losses(metrics: Record) -> tuple[float, ...]:

@@ -34,13 +34,13 @@ ROLES: Final = ("train", "holdout", "golden", "reference")
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A curated set whose files are stored, not yet registered."""
+    """A curated set, of which nothing is stored yet: a run that waits outside its limits leaves no rows behind."""
 
     curated: Curated
     tables: Tables
     parents: tuple[str, ...]
     dropped_reading: Drops
-    digests: dict[str, str]  # by role
+    shape: Shape
 
 
 def old_end(db: Session, model: Model, champion: ModelVersion) -> int:
@@ -52,7 +52,7 @@ def old_end(db: Session, model: Model, champion: ModelVersion) -> int:
 
 
 def prepare(site: Site, run_id: UUID) -> Prepared:
-    """Choose the rows of a run and store the files; registers nothing, so it may be repeated."""
+    """Choose the rows of a run; stores and registers nothing, so it may be repeated."""
     with site.database.read() as db:
         run = store.run(db, run_id)
         model = db.get_one(Model, run.model_id)
@@ -113,12 +113,11 @@ def prepare(site: Site, run_id: UUID) -> Prepared:
     read = {"labelled events": labelled.height, "with text and label": whole.height, "in the window": rows.height}
     facts = _measured(curated.train.rows, registered["train"]) | {"steps": _steps(read, sets, curated)}
     curated = replace(curated, facts=curated.facts | facts)
-    digests = {role: _store(site, part, shape, role) for role, part in _parts(curated).items()}
     parents = tuple(d.digest for found in registered.values() for d in found)
     tables = Tables(
         extent.events_version, extent.outcomes_version, 0, extent.next_seq, extent.outcomes, extent.next_outcome
     )
-    return Prepared(curated, tables, parents, drops, digests)
+    return Prepared(curated, tables, parents, drops, shape)
 
 
 def _outcomes_seen(db: Session, champion: ModelVersion) -> int | None:
@@ -202,7 +201,14 @@ def _described(spec: ModelSpec, part: Split) -> dict[str, Any]:
     }
 
 
-def register(site: Site, db: Session, run: Run, model: Model, prepared: Prepared) -> dict[str, Dataset]:
+def keep(site: Site, prepared: Prepared) -> dict[str, str]:
+    """Store the files of a set; returns their digests by role."""
+    return {role: _store(site, part, prepared.shape, role) for role, part in _parts(prepared.curated).items()}
+
+
+def register(
+    site: Site, db: Session, run: Run, model: Model, prepared: Prepared, digests: Mapping[str, str]
+) -> dict[str, Dataset]:
     """Write the dataset rows and ledger entries of a run in the caller's transaction."""
     spec = store.spec_at(db, model.id, run.spec_revision)
     made = {}
@@ -221,7 +227,7 @@ def register(site: Site, db: Session, run: Run, model: Model, prepared: Prepared
             facts=prepared.curated.facts | {"run": str(run.id), **_described(spec, part)},
         )  # fmt: skip
         made[role] = _add(
-            site, db, model, name=f"{role}-{run.id}", role=role, digest_=prepared.digests[role], rows=part.rows.height,
+            site, db, model, name=f"{role}-{run.id}", role=role, digest_=digests[role], rows=part.rows.height,
             record=record, actor=SYSTEM_ACTOR, run_id=run.id,
         )  # fmt: skip
     return made

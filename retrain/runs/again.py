@@ -99,6 +99,7 @@ def _decided(site: Site, db: Session, model: Model, row: ModelVersion, caller: C
 def hold_out(site: Site, run_id: UUID) -> None:
     """curating -> evaluating: choose the rows that the version is judged on, and register them."""
     prepared = curation.prepare(site, run_id)
+    digests = curation.keep(site, prepared)
     with site.database.write() as db:
         run = store.run(db, run_id, lock=True)
         if run.state != "curating":
@@ -106,8 +107,8 @@ def hold_out(site: Site, run_id: UUID) -> None:
         row = store.candidate(db, run)
         if row is None or row.adapter is None:
             raise IntegrityFailureError(f"run {run_id} judges version {run.candidate_version}, which is gone")
-        made = curation.register(site, db, run, db.get_one(Model, run.model_id), prepared)
+        made = curation.register(site, db, run, db.get_one(Model, run.model_id), prepared, digests)
         run.eval_dataset_id, run.holdout_dataset_id = made["eval"].id, made["holdout"].id
         run.state = "evaluating"
-        facts = {"version": row.version, "eval": prepared.digests["eval"], "holdout": prepared.digests["holdout"]}
+        facts = {"version": row.version, "eval": digests["eval"], "holdout": digests["holdout"]}
         record_run(site, db, run, "run.judges_again", "assay", facts)

@@ -87,14 +87,15 @@ def curate(site: Site, run_id: UUID) -> None:
     plan = Plan.of(spec)
     if waits_outside(site, run_id, facts_of_rows(run, prepared)):
         return
+    digests = curation.keep(site, prepared)
     same_base = champion.base_model == plan.recipe.base_model
     parent = site.artifacts.check_folder(champion.adapter) if champion.adapter and same_base else None
     config = RunConfig(
         run_id=str(run_id), recipe=plan.recipe, base_dir=base_folder(plan.recipe, site.settings.home_dir),
         parent_adapter=parent if parent is not None and _same_shape(parent, plan.recipe) else None,
-        train=_file(site, prepared.digests["train"]), eval=_file(site, prepared.digests["eval"]),
+        train=_file(site, digests["train"]), eval=_file(site, digests["eval"]),
         labels=prepared.curated.labels, output_dir=work.trained, progress=work.progress,
-        holdout=_file(site, prepared.digests["holdout"]) if prepared.curated.holdout.rows.height else None,
+        holdout=_file(site, digests["holdout"]) if prepared.curated.holdout.rows.height else None,
         threads=site.settings.train.threads, device=site.settings.train.device, cards=site.settings.train.cards,
         country=site.settings.train.country,
     )  # fmt: skip
@@ -102,7 +103,7 @@ def curate(site: Site, run_id: UUID) -> None:
         run = store.run(db, run_id, lock=True)
         if run.state != "curating":
             return
-        made = curation.register(site, db, run, db.get_one(Model, run.model_id), prepared)
+        made = curation.register(site, db, run, db.get_one(Model, run.model_id), prepared, digests)
         run.train_dataset_id, run.eval_dataset_id = made["train"].id, made["eval"].id
         run.holdout_dataset_id = made["holdout"].id
         run.config, run.config_digest = config.record(), config.digest()

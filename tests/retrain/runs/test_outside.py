@@ -195,6 +195,11 @@ def synthetic(site: Site) -> None:
         record_dataset(site, db, world.NAME, "made", "train", path, "a generator", "ann", synthetic=True)
 
 
+def artifacts(site: Site) -> set[str]:
+    folder = site.settings.home_dir / "artifacts"
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
 BEFORE: list[tuple[dict[str, Any], Callable[[Site], None] | None, str]] = [
     ({"min_rows": 5000}, None, "min_rows"),
     ({"sources": ["events"]}, synthetic, "sources"),
@@ -210,8 +215,12 @@ def test_rows_outside_the_envelope_wait_before_training(
     run_id = queued(small, world.fake_base(tmp_path / "base"), clock, envelope=envelope)
     if before is not None:
         before(small)
+    before_it = artifacts(small)
     go(small, run_id)
     assert waits(small, run_id, "curating") == [limit]
+    with small.database.read() as db:
+        assert store.run_datasets(db, run_id) == {}
+    assert artifacts(small) == before_it  # no row of anybody lies where an erasure would not look
     approve(small, run_id)
     assert world.read(small, run_id).state == "curating"
 
