@@ -10,11 +10,16 @@ from retrain.train.kinds import Task
 
 
 class ModelFiles(Frozen):
-    """A model to evaluate: a base, or a base with an adapter. `quantise: false` only fits a base that serves so."""
+    """A model to evaluate: a base, or a base with an adapter; without `quantise` as it was trained.
+
+    A classifier without a usable head cannot answer. With `headless` it is not loaded: the most frequent label of each
+    set of rows stands for it, which no constant answer beats.
+    """
 
     base_dir: Place
     adapter_dir: Place | None = None
-    quantise: bool = True
+    quantise: bool | None = None
+    headless: bool = False
 
 
 class EvalConfig(Frozen):

@@ -44,6 +44,15 @@ class Probes:
         if "latency" in config.probes:
             self.times[side] = _times(model, new[text].head(MAX_TIMED).to_list())
 
+    def take_constant(self, config: EvalConfig, side: str, most: str, rows: pl.DataFrame) -> None:
+        """The same for a side whose model cannot answer, and for which one label stands; it takes no time."""
+        if config.golden is not None:
+            self.golden[side] = [most] * _golden(config).height
+        if "robustness" in config.probes:
+            right = (rows.filter(pl.col("rows") == "new")["label"].head(MAX_CHANGED) == most).to_numpy()
+            self.changed[side] = right.astype(np.float64)
+            self.by_change[side] = dict.fromkeys(CHANGES, float(right.mean()))
+
     def document(self, config: EvalConfig) -> dict[str, Any]:
         """What evaluation.json keeps; the rows of the changed texts go to the predictions."""
         found: dict[str, Any] = {}

@@ -103,6 +103,16 @@ def _classification(config: EvalConfig, rows: pl.DataFrame, progress: Progress, 
     predictions = rows.select("rows", "row_id", "label")
     for step, side in enumerate(SIDES, start=1):
         files = _files(config, side)
+        if files.headless:
+            most = most_frequent(rows)
+            predictions = predictions.with_columns(
+                most.alias(side), pl.lit(1.0, pl.Float32).alias(f"{side}_confidence")
+            )
+            named[side] = {str(name): np.zeros(len(probe_texts), np.float32) for name in most.unique().sort()}
+            probe[f"{side}_adapter_on_off"], probe[f"{side}_finite"] = None, True
+            probe[f"{side}_baseline"] = "the most frequent label, for the base has no usable head"
+            asked.take_constant(config, side, str(most[0]), rows)  # of the new rows, which come first
+            continue
         model = load_classifier(
             files.base_dir,
             files.adapter_dir,
@@ -138,6 +148,13 @@ def _classification(config: EvalConfig, rows: pl.DataFrame, progress: Progress, 
             gap = DIFFERENCES[entry.name](truth, *sides, confidence=config.confidence, seed=config.seed)
             differences.append({"rows": name} | asdict(gap))
     return predictions, evaluations, differences, probe
+
+
+def most_frequent(rows: pl.DataFrame) -> pl.Series:
+    """For each row the most frequent label of its set of rows; of equally frequent ones the first by name."""
+    by_set = rows.group_by("rows", "label").len().sort("len", "label", descending=[True, False])
+    first = by_set.group_by("rows", maintain_order=True).first().select("rows", pl.col("label").alias("most"))
+    return rows.join(first, on="rows", how="left", maintain_order="left")["most"].cast(pl.String)
 
 
 def _on_off(model: Classifier, files: ModelFiles, texts: Sequence[str], scores: NDArray[np.float32]) -> float:

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 WEIGHTS: Final = "adapter_model.safetensors"
 CONFIG: Final = "adapter_config.json"
+WHOLE_CONFIG: Final = "config.json"
 VLLM_RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # values of max_lora_rank
 VLLM_HEADS: Final = ("classifier", "score")  # what modules_to_save may name
 VLLM_INITS: Final = ("gaussian", "eva", "orthogonal", "mica", "lora_ga")  # named ones that leave the base as it is
@@ -27,6 +28,8 @@ def peft_faults(files: Mapping[str, int], config: Mapping[str, Any] | None) -> t
         config: adapter_config.json, parsed. Its text differs between equal runs, for it lists modules in no order.
     """
     found = []
+    if config is None and files.get(WHOLE_CONFIG):
+        return ("it is a whole model, as method full saves it; load it with transformers",)
     if not files.get(WEIGHTS):
         found.append(f"{WEIGHTS} is missing or empty")
     if config is None:

@@ -61,7 +61,10 @@ def ensure_base_version(site: Site, db: Session, model: Model, spec: ModelSpec, 
     db.add(row)
     db.flush()
     record_version(site, db, "version.registered", model, row, actor, {})
-    crown(site, db, model, row, actor, reason="base model of the recipe", kind="version.promoted")
+    why = "base model of the recipe"
+    if labels is None and KINDS[plan.recipe.task].classifies:
+        why += "; it has no usable head, so candidates are compared with the most frequent label"
+    crown(site, db, model, row, actor, reason=why, kind="version.promoted")
 
 
 def register_candidate(

@@ -28,6 +28,7 @@ from retrain.runs.record import show_progress
 from retrain.runs.workspace import Workspace, read_json, write_config
 from retrain.tables import ModelVersion
 from retrain.train.config import DatasetFile, Recipe
+from retrain.train.kinds import KINDS
 from retrain.train.weights import folder_digest
 
 GRACE_S: Final = 120.0
@@ -90,6 +91,8 @@ def model_files(site: Site, version: ModelVersion, recipe: Recipe) -> ModelFiles
     return ModelFiles(
         base_dir=base_folder(named, site.settings.home_dir),
         adapter_dir=site.artifacts.path(version.adapter) if version.adapter else None,
+        quantise=None if version.adapter else recipe.method == "qlora",
+        headless=KINDS[recipe.task].classifies and version.adapter is None and version.labels is None,
     )
 
 
@@ -187,7 +190,7 @@ def _changed(predictions: pl.DataFrame, new: ComparedScores) -> ComparedScores |
 
 def _times(config: EvalConfig, document: Mapping[str, Any]) -> ServingTimes | None:
     adapter, times = config.challenger.adapter_dir, document.get("times_ms")
-    if times is None or adapter is None:
+    if times is None or adapter is None or "champion" not in times:  # a base without a head has none
         return None
     size = sum(path.stat().st_size for path in adapter.rglob("*") if path.is_file())
     return ServingTimes(tuple(times["champion"]), tuple(times["challenger"]), size)

@@ -137,14 +137,13 @@ def load_classifier(
     *,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     threads: int = 2,
-    quantise: bool = True,
+    quantise: bool | None = None,
     max_length: int | None = None,
 ) -> Classifier:
     """A base, or a base with an adapter, ready to answer.
 
-    `quantise` loads a base without an adapter in 4 bits; with one, it is loaded as in training, for an adapter corrects
-    the base it was trained on.
-    A whole model, as `full` saves it, takes the place of the base.
+    `quantise` loads the base in 4 bits. Without it, an adapter gets its base as in training, for it corrects that, and
+    a base without an adapter is in 4 bits. A whole model, as `full` saves it, takes the place of the base.
 
     `max_length` in tokens: without it, what the adapter was trained at.
     """
@@ -162,7 +161,7 @@ def load_generator(
     *,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     threads: int = 2,
-    quantise: bool = True,
+    quantise: bool | None = None,
     max_length: int | None = None,
 ) -> Generator:
     """A causal base, or a base with an adapter, ready to complete prompts."""
@@ -178,7 +177,7 @@ def _loaded(
     labels: Sequence[str],
     device: str,
     threads: int,
-    quantise: bool,
+    quantise: bool | None,
 ) -> tuple[Model, PreTrainedTokenizerBase, torch.device]:
     check_base(base_dir)
     torch.set_num_threads(threads)
@@ -186,7 +185,7 @@ def _loaded(
     tokenizer = load_tokenizer(base_dir)
     whole = adapter_dir is not None and is_whole(adapter_dir)
     folder = adapter_dir if adapter_dir is not None and whole else base_dir
-    bits = quantise if adapter_dir is None else is_quantised(adapter_dir)
+    bits = is_quantised(adapter_dir) if quantise is None else quantise
     model: Model = load_base(folder, architecture, labels, where, quantise=bits, pad=tokenizer.pad_token_id)
     if adapter_dir is not None and not whole:
         model = _with_adapter(model, adapter_dir)

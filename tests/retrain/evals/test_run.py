@@ -139,3 +139,21 @@ def test_golden_rows_changed_texts_and_times_are_asked_of_both_models(
     assert new.mean() == pytest.approx(np.mean(list(result["robustness"]["challenger"].values())))
     assert kept.filter(pl.col("rows") == "old")["challenger_changed"].null_count() == 40
     assert all(len(times) == 60 and min(times) > 0 for times in result["times_ms"].values())
+
+
+def test_a_base_without_a_usable_head_is_compared_by_the_most_frequent_label(
+    tiny_base: Path, tiny_causal_base: Path, trained: Path, tmp_path: Path
+) -> None:
+    from retrain.evals.run import evaluate
+
+    champion = {"base_dir": str(tiny_causal_base), "headless": True}
+    evaluate(config(tmp_path, tiny_base, trained / "out" / "adapter", champion=champion))
+    rows = pl.read_parquet(tmp_path / "out" / "predictions.parquet")
+    probe = tiny.read(tmp_path / "out" / "evaluation.json")["integrity"]["probe"]
+    for name in ("new", "old"):
+        part = rows.filter(pl.col("rows") == name)
+        counts = part["label"].value_counts().sort("count", descending=True)
+        assert part["champion"].n_unique() == 1
+        assert (part["champion"] == part["label"]).sum() == counts["count"][0]
+    assert set(probe["labels"]["champion"]) <= set(ALL)
+    assert "no usable head" in probe["champion_baseline"]

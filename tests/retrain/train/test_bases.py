@@ -42,6 +42,8 @@ def test_a_base_answers_by_its_own_head_whatever_else_is_in_the_batch(kind: str,
         assert model.logits(TEXTS) == pytest.approx(alone, abs=1e-5)
         plain = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True).eval()
         ids = model.tokenizer([TEXTS[0]], return_tensors="pt")["input_ids"]
+        if not ids.numel():  # the library takes the tokenizer of the model type, which knows no such words
+            continue
         with torch.no_grad():
             assert plain(input_ids=ids).logits.numpy() == pytest.approx(alone[:1], abs=1e-4)
 
