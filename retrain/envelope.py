@@ -152,6 +152,13 @@ def unjudgeable(spec: ModelSpec, plan: Plan) -> tuple[LimitCheck, ...]:
             "whose groups are compared"
         )
         found.append(("fairness", dict(envelope.fairness), words))
+    gates = spec.retrain.gates if spec.retrain is not None else ()
+    for name, gate in (("kpi_floor", "no_regression"), ("fairness", "fairness")):
+        if (asked := getattr(envelope, name)) and gate not in gates and not answers:
+            words = (
+                f"{name} limits {', '.join(asked)}, but retrain.gates leaves out {gate}, which keeps it; add it there"
+            )
+            found.append((name, dict(asked), words))
     for name, limit in envelope.fairness.items():
         if not 0 <= limit <= 1:
             words = f"fairness limits {name} to {limit:g}, which lies outside 0 to 1; write a number between them"

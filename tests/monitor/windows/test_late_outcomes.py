@@ -91,8 +91,8 @@ def test_a_window_ends_with_the_kpi_of_the_newest_labels_in_any_order_of_arrival
         assert (m.value, m.n) == (pytest.approx(sum(right) / len(right)) if right else None, len(right))
         assert m.details["coverage"] == len(right) / ROWS
     for window in windows(site, model):
-        known = {i for i, _ in said if window.from_seq <= i < window.to_seq}
-        assert window.labels == len(known)
+        known = {i for i in labels if window.from_seq <= i < window.to_seq}
+        assert window.labels == len(known), "other outcomes are no labels"
     assert evaluate(site, model) == [], "nothing is looked at twice"
 
 

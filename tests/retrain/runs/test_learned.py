@@ -129,6 +129,7 @@ def test_labels_and_corrections_after_a_training_set_are_new_to_the_next_run(
         ({}, {"envelope": {"fairness": {"demographic_parity_difference": 10}}}, "lies outside 0 to 1"),
         ({}, {"envelope": {"kpi_floor": {"accuracy": 85}}}, "write a share"),
         ({}, {"envelope": {"kpi_floor": {"roc_auc": 0.9}}}, "no gate can measure"),
+        ({}, {"envelope": {"kpi_floor": {"accuracy": 0.9}}, "gates": ["integrity"]}, "leaves out no_regression"),
         ({}, {"recipe": {"task": "causal_lm"}, "envelope": {"kpi_floor": {"accuracy": 0.9}}}, "leave kpi_floor out"),
     ],
 )
