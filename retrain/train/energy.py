@@ -36,8 +36,12 @@ class Meter:
     settings, from a file or the environment, change nothing: every one that reaches out or writes is given here.
     """
 
-    def __init__(self, folder: Path, country: str | None) -> None:
-        self.path, self.country = folder / USED_FILE, country
+    def __init__(self, folder: Path, country: str | None, *, cards: int = 1, keeps: bool = True) -> None:
+        """Of the processes of a run on several cards, one keeps: it counts hours of each card, and the cards' energy.
+
+        The other processes' share of the processors is not in its estimate.
+        """
+        self.path, self.country, self.cards, self.keeps = folder / USED_FILE, country, cards, keeps
         self.before = read_used(folder)
         self.began, self.kept_at = time.monotonic(), 0.0
         self.kept: Used | None = None
@@ -59,7 +63,7 @@ class Meter:
         """All that was used so far; `train_seconds` counts all attempts."""
         self._tracker.flush()
         found = self._totals.newest
-        seconds = self.before.seconds + time.monotonic() - self.began
+        seconds = self.before.seconds + (time.monotonic() - self.began) * self.cards
         if found is None or found.energy_consumed is None:
             return Used(seconds, train_seconds, None, None, "", "codecarbon could measure nothing on this machine")
         kwh = (self.before.kwh or 0.0) + float(found.energy_consumed)
@@ -70,7 +74,8 @@ class Meter:
         """Read, and write it into the folder; within `every_s` of the last time, what was read then."""
         if self.kept is None or time.monotonic() - self.kept_at >= every_s:
             self.kept, self.kept_at = self.read(train_seconds), time.monotonic()
-            write_json(self.path, self.kept.record())
+            if self.keeps:
+                write_json(self.path, self.kept.record())
         return replace(self.kept, train_seconds=train_seconds)
 
     def __enter__(self) -> Self:

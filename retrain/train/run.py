@@ -66,7 +66,7 @@ def train(path: Path) -> None:
     check_shared(config)
     progress = Progress(config.progress)
     if not _finished(config):
-        with Meter(config.output_dir, config.country) as meter:
+        with Meter(config.output_dir, config.country, cards=processes(config), keeps=not config.card) as meter:
             _train(config, progress, meter)
     progress.write("done", eta_s=0.0)
 
@@ -252,7 +252,7 @@ def _record(
         "loss": [entry["loss"] for entry in history],
         "grad_norm": [entry["grad_norm"] for entry in history],
         "train_seconds": watch.elapsed_s,
-        "wall_seconds": used.seconds,
+        "wall_seconds": used.seconds / processes(config),
         "used": used.record(),
         "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",

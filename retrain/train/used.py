@@ -13,7 +13,7 @@ USED_FILE: Final = "used.json"
 class Used:
     """What a process has used, all attempts at it together. Energy is estimated; `method` says how."""
 
-    seconds: float = 0.0  # of the processes, loading and saving included
+    seconds: float = 0.0  # of the processes, loading and saving included; of each card
     train_seconds: float = 0.0  # of training itself
     kwh: float | None = 0.0
     co2e_kg: float | None = 0.0

@@ -1,6 +1,7 @@
 """A trainer stops at its limits, with a checkpoint to go on from, and says what it used and learned."""
 
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -105,3 +106,16 @@ def test_co2e_without_a_known_country_is_null_with_the_reason_and_energy_is_ther
     assert used.kwh > 0
     assert used.co2e_kg is None
     assert words in (used.reason or "")
+
+
+def test_of_several_cards_one_process_keeps_what_was_used_and_counts_each_card(tmp_path: Path) -> None:
+    from retrain.train.energy import Meter
+    from retrain.train.used import USED_FILE
+
+    with Meter(tmp_path, None, cards=4) as first, Meter(tmp_path / "other", None, cards=4, keeps=False) as second:
+        time.sleep(0.2)
+        kept, ended = first.keep(0.1), time.monotonic()
+        second.keep(0.1)
+    assert 0.8 <= kept.seconds <= 4 * (ended - first.began)
+    assert (tmp_path / USED_FILE).is_file()
+    assert not (tmp_path / "other").exists()
