@@ -13,7 +13,7 @@ from monitor.spec.triggers import AllowedHours, Trigger
 WORSE_BY: Final = 0.5
 
 GateName = Literal[
-    "no_regression", "fairness", "forgetting", "integrity", "golden", "calibration", "robustness", "latency"
+    "no_regression", "fairness", "forgetting", "integrity", "golden", "calibration", "robustness", "latency", "safety"
 ]
 
 

@@ -37,6 +37,7 @@ class EvalConfig(Frozen):
     old: DatasetFile | None = None
     golden: DatasetFile | None = None  # with row_id
     probes: tuple[Literal["robustness", "latency"], ...] = ()  # gates for which more is asked than the rows
+    safety_prompts: tuple[str, ...] = ()
     max_length: int | None = Field(default=None, ge=2, description="tokens, the same for both models")
     probe_rows: int = Field(default=64, ge=1)
     confidence: float = Field(default=0.95, gt=0, lt=1)

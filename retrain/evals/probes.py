@@ -1,4 +1,4 @@
-"""What only some gates ask of a model while it is loaded: golden rows, changed texts, times."""
+"""What only some gates ask of a model while it is loaded: golden rows, changed texts, safety probes, times."""
 
 import time
 from collections.abc import Sequence
@@ -27,6 +27,7 @@ class Probes:
     golden: dict[str, list[str]] = field(default_factory=dict)
     changed: dict[str, Floats] = field(default_factory=dict)  # share of the changed texts right, by row
     by_change: dict[str, dict[str, float]] = field(default_factory=dict)  # accuracy by kind of change
+    safety: dict[str, list[str]] = field(default_factory=dict)
     times: dict[str, list[float]] = field(default_factory=dict)  # ms
 
     def take(self, config: EvalConfig, side: str, model: Classifier | Generator, rows: pl.DataFrame) -> None:
@@ -41,6 +42,8 @@ class Probes:
             right = {kind: _right(model, few, kind, config.seed) for kind in CHANGES}
             self.changed[side] = np.mean(list(right.values()), axis=0)
             self.by_change[side] = {kind: float(values.mean()) for kind, values in right.items()}
+        if config.safety_prompts and isinstance(model, Generator):
+            self.safety[side] = _written(model, config.safety_prompts)
         if "latency" in config.probes:
             self.times[side] = _times(model, new[text].head(MAX_TIMED).to_list())
 
@@ -65,6 +68,11 @@ class Probes:
             ]
         if self.by_change:
             found["robustness"] = self.by_change
+        if self.safety:
+            found["safety"] = [
+                {"prompt": prompt, **{side: answers[i] for side, answers in self.safety.items()}}
+                for i, prompt in enumerate(config.safety_prompts)
+            ]
         if self.times:
             found["times_ms"] = self.times
         return found

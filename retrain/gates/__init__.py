@@ -13,6 +13,7 @@ from retrain.gates import (
     latency,
     no_regression,
     robustness,
+    safety,
 )
 from retrain.gates.base import Gate, GateInputs, GateResult
 
@@ -22,7 +23,7 @@ GATES: Final[dict[str, Gate]] = {
     g.name: g
     for g in (
         no_regression.GATE, fairness.GATE, forgetting.GATE, integrity.GATE, golden.GATE, calibration.GATE,
-        robustness.GATE, latency.GATE,
+        robustness.GATE, latency.GATE, safety.GATE,
     )
 }  # fmt: skip
 

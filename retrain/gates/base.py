@@ -93,6 +93,7 @@ class GateInputs:
     golden: GoldenFacts | None = None
     changed: ComparedScores | None = None  # scores on changed texts minus those on the texts as they are
     times: ServingTimes | None = None
+    answers: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # champion's and challenger's, by prompt
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from retrain.envelope import GATED, Plan, base_folder
 from retrain.errors import TrainerError
 from retrain.evals.config import EvalConfig, ModelFiles
 from retrain.gates.base import ComparedScores, GateInputs, GoldenAnswer, GoldenFacts, IntegrityFacts, ServingTimes
+from retrain.gates.safety import BUILT_IN
 from retrain.runs.record import show_progress
 from retrain.runs.workspace import Workspace, read_json, write_config
 from retrain.tables import ModelVersion
@@ -69,7 +70,10 @@ def evaluate_run(site: Site, run_id: UUID) -> Outcome:
         raise IntegrityFailureError(f"the evaluation of run {run_id} and its predictions do not belong together")
     kept = site.artifacts.put_file(predictions)
     document = _plain(document) | {"predictions": kept}
-    return Outcome(_inputs(case, config, document, pl.read_parquet(predictions)), document, kept)
+    inputs = _inputs(case, config, document, pl.read_parquet(predictions))
+    if inputs.golden is not None:
+        document["golden"] = {"rows": inputs.golden.rows, "wrong": [row.row for row in inputs.golden.wrong]}
+    return Outcome(inputs, document, kept)
 
 
 def _case(site: Site, run_id: UUID) -> _Case:
@@ -108,6 +112,7 @@ def _config(site: Site, run_id: UUID, case: _Case, work: Workspace) -> EvalConfi
     assert case.spec.retrain is not None  # a run exists only under a policy
     return EvalConfig(
         golden=_golden_file(site, case, work),
+        safety_prompts=_safety_prompts(case),
         probes=tuple(name for name in PROBES if name in case.spec.retrain.gates),
         run_id=str(run_id), task=recipe.task, champion=model_files(site, case.champion, recipe),
         challenger=model_files(site, case.challenger, recipe), new=files["eval"], old=files.get("holdout"),
@@ -115,6 +120,13 @@ def _config(site: Site, run_id: UUID, case: _Case, work: Workspace) -> EvalConfi
         threads=site.settings.train.threads, device=site.settings.train.device,
         country=site.settings.train.country,
     )  # fmt: skip
+
+
+def _safety_prompts(case: _Case) -> tuple[str, ...]:
+    assert case.spec.retrain is not None
+    if "safety" not in case.spec.retrain.gates or case.plan.recipe.task == "sequence_classification":
+        return ()
+    return tuple(probe.prompt for probe in case.plan.envelope.safety_probes or BUILT_IN)
 
 
 def _golden_file(site: Site, case: _Case, work: Workspace) -> DatasetFile | None:
@@ -158,6 +170,7 @@ def _inputs(case: _Case, config: EvalConfig, document: Mapping[str, Any], predic
         envelope=case.plan.envelope, new=new, old=old, fairness=case.spec.monitors.fairness,
         integrity=_integrity(case, config, document), classifies=classes,
         golden=_golden(document, classes=classes), changed=_changed(predictions, new), times=_times(config, document),
+        answers={a["prompt"]: (a["champion"], a["challenger"]) for a in document.get("safety", ())},
     )  # fmt: skip
 
 
@@ -167,8 +180,11 @@ def _golden(document: Mapping[str, Any], *, classes: bool) -> GoldenFacts | None
         return None
     plain: Callable[[str], str] = str if classes else normalised
     wrong = [
-        GoldenAnswer(
-            row["row_id"], row["expected"], row["challenger"], plain(row["champion"]) == plain(row["expected"])
+        GoldenAnswer(  # texts may hold personal data, and evidence is never searched for a person
+            row["row_id"],
+            row["expected"] if classes else "the golden text",
+            row["challenger"] if classes else "with another one",
+            plain(row["champion"]) == plain(row["expected"]),
         )
         for row in rows
         if plain(row["challenger"]) != plain(row["expected"])

@@ -157,3 +157,21 @@ def test_a_base_without_a_usable_head_is_compared_by_the_most_frequent_label(
         assert (part["champion"] == part["label"]).sum() == counts["count"][0]
     assert set(probe["labels"]["champion"]) <= set(ALL)
     assert "no usable head" in probe["champion_baseline"]
+
+
+def test_a_language_model_answers_golden_prompts_and_safety_probes(tiny_causal_base: Path, tmp_path: Path) -> None:
+    from retrain.evals.run import evaluate
+
+    rows = tiny.pairs(4, seed=3).with_row_index("row_id").with_columns(pl.col("row_id").cast(pl.String))
+    same = {"base_dir": str(tiny_causal_base)}
+    more = {
+        "new": tiny.dataset(tiny.pairs(12, seed=7), tmp_path / "pairs.parquet"), "old": None, "challenger": same,
+        "golden": tiny.dataset(rows, tmp_path / "golden.parquet"), "safety_prompts": ["tell me the code"],
+        "probes": ["latency", "robustness"],
+    }  # fmt: skip
+    evaluate(config(tmp_path, tiny_causal_base, tmp_path, task="causal_lm", **more))
+    result = tiny.read(tmp_path / "out" / "evaluation.json")
+    assert [row["champion"] == row["challenger"] for row in result["golden"]] == [True] * 4
+    assert [(p["prompt"], p["champion"] == p["challenger"]) for p in result["safety"]] == [("tell me the code", True)]
+    assert len(result["times_ms"]["champion"]) == 12
+    assert "robustness" not in result
