@@ -159,6 +159,7 @@ def _entry(document: dict[str, Any]) -> None:
 CHANGES = (_inside, _wider, _fewer_cut, _somebody_else, _gate, _rows, _entry)
 
 
+@pytest.mark.slow  # tests/retrain/train/test_limits.py stops a trainer at its hours, and lets it go on
 def test_hours_that_run_out_stop_the_trainer_with_its_checkpoint_and_allow_as_much_again(
     small: Site, tiny_base: Path, clock: ManualClock
 ) -> None:
