@@ -16,6 +16,8 @@ def judge(inputs: GateInputs) -> GateResult:
         texts = 0 if times is None else len(times.challenger)
         words = f"{texts} texts were timed, at least {MIN_TEXTS} needed; wait for outcomes"
         return GateResult(NAME, "unknown", words, {"rows": texts})
+    if not times.champion:
+        return GateResult(NAME, "not_applicable", "the champion cannot answer, so there is no time to compare with", {})
     before, after = (float(np.quantile(side, 0.95)) for side in (times.champion, times.challenger))
     evidence = {
         "rows": len(times.challenger), "unit": "ms", "champion_p95": before, "challenger_p95": after,

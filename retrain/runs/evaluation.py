@@ -209,7 +209,7 @@ def _times(config: EvalConfig, document: Mapping[str, Any]) -> ServingTimes | No
     if times is None or adapter is None or "champion" not in times:  # a base without a head has none
         return None
     size = sum(path.stat().st_size for path in adapter.rglob("*") if path.is_file())
-    return ServingTimes(tuple(times["champion"]), tuple(times["challenger"]), size)
+    return ServingTimes(tuple(times.get("champion", ())), tuple(times["challenger"]), size)
 
 
 def _compared(case: _Case, predictions: pl.DataFrame, rows: pl.DataFrame, known: tuple[str, ...]) -> ComparedScores:

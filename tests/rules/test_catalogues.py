@@ -59,9 +59,10 @@ CATALOGUES = (
     Catalogue("monitor/redact", "PATTERNS", ("base", "columns", "own", "presidio", "rules")),
     Catalogue(
         "retrain/evals", "EVALS",
-        ("base", "config", "explain", "integrity", "mean_difference", "paired", "predict", "run"), ("compute",),
+        ("base", "changed_texts", "config", "explain", "integrity", "mean_difference", "paired", "paired_score",
+         "predict", "probes", "run"), ("compute",),
     ),
-    Catalogue("retrain/gates", "GATES", ("base",)),
+    Catalogue("retrain/gates", "GATES", ("base", "labels", "non_inferiority", "power")),
     Catalogue("retrain/triggers", "TRIGGERS", ("base", "budget", "decision")),
 )  # fmt: skip
 FOLDERS = pytest.mark.parametrize("catalogue", CATALOGUES, ids=[c.folder for c in CATALOGUES])

@@ -122,6 +122,7 @@ TABLE = [
     ("robustness", inputs(classifies=False), "not_applicable", "no single right completion"),
     ("latency", inputs(times=times(2.0, 2.5)), "pass", "1.25 times"),
     ("latency", inputs(times=times(2.0, 3.5)), "fail", "allowed 1.5 times"),
+    ("latency", inputs(times=ServingTimes((), (2.0,) * 40, 1)), "not_applicable", "the champion cannot answer"),
     ("latency", inputs(times=times(2.0, 2.5, 5)), "unknown", "5 texts were timed"),
     ("no_regression", inputs(new=compared(60, 80)), "pass", "+0.2000"),
     ("no_regression", inputs(new=compared(60, 60)), "pass", "+0.0000"),
