@@ -98,7 +98,7 @@ def main() -> int:
                     failed.append(f"{database}, {role}")
             lines = [line for line in service.log.read_text().splitlines() if any(word in line for word in UNEXPECTED)]
             if lines:
-                failed.append(f"{database}: {len(lines)} unexpected errors in the log, such as {lines[0][:2000]}")
+                failed.append(f"{database}: {len(lines)} unexpected errors in the log, such as {lines[0][:6000]}")
     print("\n".join(["failed:", *failed]) if failed else "every answer was as the document says")
     return 1 if failed else 0
 
