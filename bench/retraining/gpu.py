@@ -4,6 +4,8 @@
     python -m bench.retrain --cases gpu_8b --arms all    # every variant once, to choose from; about 10 minutes
     python -m bench.retrain --cases gpu_8b --dry-run     # tiny shapes on the CPU
 
+A machine without a network gets its packages by bench/retraining/packages.py.
+
 Random NF4 weights built on the card, rows of 2,048 tokens packed from documents of log-normal length (mean 450), a step
 of 8,192 tokens, r = 16 on every product. Every arm is a fresh process with the same documents in the same order; 3 warm
 steps (5 where layers are compiled), then 8 that count. `trl_default` runs three times, between the others, and its
@@ -14,11 +16,13 @@ where it is not passed there is no figure. `through` trains the saved model with
 
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
 import threading
 import time
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
@@ -85,7 +89,33 @@ class Loaded:
         self.process.wait()
 
 
+# Lowest versions that have what the arms call.
+NEEDED: Final = {
+    "torch": "2.10", "transformers": "5.23", "trl": "1.16", "peft": "0.21", "bitsandbytes": "0.50",
+    "accelerate": "1.15",
+    "datasets": "5.2", "polars": "2.1", "pydantic": "2.12", "codecarbon": "3.3",
+}  # fmt: skip
+
+
+def lacking() -> list[str]:
+    """What this machine has not, or in a version that is too old, a sentence each."""
+    found = []
+    for name, least in NEEDED.items():
+        try:
+            have = version(name)
+        except PackageNotFoundError:
+            found.append(f"{name} {least} is not installed")
+            continue
+        if [int(x) for x in re.findall(r"\d+", have)[:2]] < [int(x) for x in least.split(".")]:
+            found.append(f"{name} is {have}, {least} is needed")
+    return found
+
+
 def run(options: Options) -> None:
+    if missing := lacking():
+        print(f"  not measured: {'; '.join(missing)}; bench/retraining/packages.py makes an archive to bring along")
+        return
+    print("  " + ", ".join(f"{name} {version(name)}" for name in NEEDED))
     task = {"size": "tiny" if options.dry_run else "8b", "warm": 2 if options.dry_run else 3,
             "steps": 2 if options.dry_run else 8}  # fmt: skip
     if options.dry_run:
