@@ -6,7 +6,10 @@ classifies or writes comes from the library's own table, read as source.
 
 import ast
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -26,6 +29,8 @@ EMBEDDING: Final = re.compile(
 )
 POSITIONS: Final = re.compile(r"(position_embeddings|wpe|embed_positions)\.weight$")
 LAYER: Final = re.compile(r"(?:^|\.)(?:layers?|h|blocks?)\.(\d+)\.")
+PLAIN: Final = ("PreTrainedTokenizerFast", "TokenizersBackend")  # classes without tokens of their own
+ASK_S: Final = 60
 ENCODERS_OF_SUMMARIES: Final = ("xlnet", "xlm", "flaubert")  # they read one token, wherever the padding stands
 Shapes = dict[str, tuple[int, ...]]
 
@@ -163,6 +168,8 @@ def _check_tokenizer(folder: Path) -> int:
     ids |= {str(one["content"]): int(one["id"]) for one in tokens.get("added_tokens") or ()}
     pad = settings.get("pad_token", special.get("pad_token"))
     name = pad.get("content") if isinstance(pad, dict) else pad
+    if name is None and settings.get("tokenizer_class") not in PLAIN:
+        name = _by_class(folder)
     if name is None:
         end = settings.get("eos_token", special.get("eos_token"))
         end = end.get("content") if isinstance(end, dict) else end
@@ -173,6 +180,21 @@ def _check_tokenizer(folder: Path) -> int:
         raise _wrong(folder, f"has the pad token {name!r}, which is not in the vocabulary of its tokenizer; name one "
                      "that is")  # fmt: skip
     return max(ids.values(), default=0)
+
+
+def _by_class(folder: Path) -> str | None:
+    """The pad token that a tokenizer has by its class, asked in a process of its own, for the library loads torch."""
+    asked = [sys.executable, "-m", "retrain.train.pad_token", str(folder)]
+    offline = os.environ | {"HF_HUB_OFFLINE": "1"}
+    try:
+        answer = subprocess.run(asked, capture_output=True, text=True, timeout=ASK_S, check=True, env=offline)  # noqa: S603 - no shell
+        found = json.loads(answer.stdout.strip().splitlines()[-1])["pad_token"]
+    except subprocess.CalledProcessError as error:
+        last = error.stderr.strip().splitlines()[-1:] or ["no reason"]
+        raise _wrong(folder, f"has a tokenizer that cannot be loaded ({last[0][:200]}); save it again") from error
+    except (OSError, ValueError, IndexError, KeyError, subprocess.SubprocessError):
+        return None
+    return None if found is None else str(found)
 
 
 def _added(settings: Mapping[str, Any]) -> set[str]:
@@ -208,7 +230,8 @@ def _check_length(recipe: Recipe, found: BaseFiles) -> None:
     most = min(int(declared), table[0])
     if any("roberta" in name or name in ("camembert", "mpnet", "longformer", "data2vec-text", "ibert")
            for name in (found.model_type,)):  # fmt: skip
-        most -= int(found.config.get("pad_token_id") or 1) + 1  # positions start behind that of padding
+        pad = found.config.get("pad_token_id")
+        most -= (1 if pad is None else int(pad)) + 1  # positions start behind that of padding
     most -= recipe.virtual_tokens if recipe.method == "prompt_tuning" else 0
     most -= recipe.virtual_tokens if recipe.method == "prefix_tuning" else 0
     if recipe.max_length > most:

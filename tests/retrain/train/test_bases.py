@@ -198,6 +198,14 @@ def test_files_that_are_missing_or_cut_short_are_named(bert: Path, tmp_path: Pat
         check_recipe(recipe(folder), folder)
 
 
+def test_a_pad_token_that_the_class_of_the_tokenizer_has_counts(bert: Path, tmp_path: Path) -> None:
+    import shutil
+
+    folder = Path(shutil.copytree(bert, tmp_path / "base"))
+    random_bases.edited(folder, "tokenizer_config.json", pad_token=None, tokenizer_class="BertTokenizer")
+    check_recipe(recipe(folder), folder)
+
+
 @pytest.mark.parametrize(
     "auto", ["AutoModelForQuestionAnswering", "AutoModelForTokenClassification", "AutoModelForMaskedLM"]
 )
