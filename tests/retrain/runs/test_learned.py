@@ -66,8 +66,9 @@ def test_other_outcomes_are_neither_learned_nor_counted_wherever_they_stand(
     run = world.start(site)
     prepared = curation.prepare(site, run)
     assert set(prepared.curated.labels) == {*tiny.OLD, *tiny.NEW}
+    digests = curation.keep(site, prepared)
     with site.database.write() as db:
-        made = curation.register(site, db, store.run(db, run), model_named(db, world.NAME), prepared)
+        made = curation.register(site, db, store.run(db, run), model_named(db, world.NAME), prepared, digests)
         origin = made["eval"].provenance
         assert origin["target"] == {"column": "intent_true", "how": "matched"}
         assert origin["data_window"]["to"] == frame["ts"].max().isoformat()  # type: ignore[union-attr]
