@@ -184,7 +184,7 @@ def _check_tokenizer(folder: Path) -> int:
 
 def _by_class(folder: Path) -> str | None:
     """The pad token that a tokenizer has by its class, asked in a process of its own, for the library loads torch."""
-    asked = [sys.executable, "-m", "retrain.train.pad_token", str(folder)]
+    asked = [sys.executable, "-P", "-m", "retrain.train.pad_token", str(folder)]
     offline = os.environ | {"HF_HUB_OFFLINE": "1"}
     try:
         answer = subprocess.run(asked, capture_output=True, text=True, timeout=ASK_S, check=True, env=offline)  # noqa: S603 - no shell

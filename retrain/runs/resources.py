@@ -84,7 +84,8 @@ def need(recipe: Recipe, folder: Path, *, on_card: bool) -> Amount:
     shapes = [shape for _, shape in tensor_shapes(folder)]
     weights = sum(math.prod(shape) for shape in shapes)
     full = method == "full"
-    trained = weights if full else recipe.r * sum(sum(shape) for shape in shapes if len(shape) == 2)
+    ranks = recipe.r if method in ("qlora", "lora", "adalora") else 0  # the others train next to nothing
+    trained = weights if full else ranks * sum(sum(shape) for shape in shapes if len(shape) == 2)
     sizes = Shape.of(_config(folder))
     if full:
         model = weights * TRAINED

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from peft import PeftModel
 
 from retrain.train.speed import attention
 from retrain.train.speed.choose import Fit, Profile, choose
@@ -143,7 +144,10 @@ def apply(
             changes["packed"] = False
     elif plan.packed:
         changes["packed"] = False
-    if plan.host_words and (why := embedding_to_host(model.get_base_model(), device)) is not None:
+    if plan.host_words and not isinstance(model, PeftModel):
+        found.append("the embedding is trained: it stays on the card")
+        changes["host_words"] = False
+    elif plan.host_words and (why := embedding_to_host(model.get_base_model(), device)) is not None:
         found.append(f"{why}: it stays on the card")
         changes["host_words"] = False
     if plan.unpacked:
