@@ -36,6 +36,12 @@ GATED: Final = tuple(
     and kpi.higher_is_better is not None
 )
 
+# Limits of gates that are judged only where `retrain.gates` names them.
+LIMIT_OF_GATE: Final = {
+    "golden_share": "golden", "calibration_margin": "calibration", "robustness_margin": "robustness",
+    "max_latency_ratio": "latency", "safety_probes": "safety",
+}  # fmt: skip
+
 
 class Rehearsal(BaseModel):
     """How much of the champion's training data is trained again (`replay` in the recipe): a share, at most `rows`."""
@@ -159,6 +165,10 @@ def unjudgeable(spec: ModelSpec, plan: Plan) -> tuple[LimitCheck, ...]:
                 f"{name} limits {', '.join(asked)}, but retrain.gates leaves out {gate}, which keeps it; add it there"
             )
             found.append((name, dict(asked), words))
+    for name, gate in LIMIT_OF_GATE.items():
+        if name in envelope.model_fields_set and gate not in gates:
+            words = f"{name} is a limit of gate {gate}, which retrain.gates leaves out; add it there"
+            found.append((name, envelope.model_dump(mode="json").get(name), words))
     for name, limit in envelope.fairness.items():
         if not 0 <= limit <= 1:
             words = f"fairness limits {name} to {limit:g}, which lies outside 0 to 1; write a number between them"

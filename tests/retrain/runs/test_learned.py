@@ -131,6 +131,11 @@ def test_labels_and_corrections_after_a_training_set_are_new_to_the_next_run(
         ({}, {"envelope": {"kpi_floor": {"accuracy": 85}}}, "write a share"),
         ({}, {"envelope": {"kpi_floor": {"roc_auc": 0.9}}}, "no gate can measure"),
         ({}, {"envelope": {"kpi_floor": {"accuracy": 0.9}}, "gates": ["integrity"]}, "leaves out no_regression"),
+        (
+            {},
+            {"envelope": {"golden_share": 0.9}},
+            "golden_share is a limit of gate golden, which retrain.gates leaves out",
+        ),
         ({}, {"recipe": {"task": "causal_lm"}, "envelope": {"kpi_floor": {"accuracy": 0.9}}}, "leave kpi_floor out"),
     ],
 )
