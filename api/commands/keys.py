@@ -35,9 +35,10 @@ def create(
         emit_json(answer)
     else:
         console.print(f"{answer['key']}\nShown this once; only its hash is kept.", markup=False)
-        if owner is None and role in ("approver", "admin"):
+        if owner is None and role in ("operator", "approver", "admin"):
             console.print(
-                "Nobody is declared to hold it, so it may not approve runs; declare who does: assay keys own "
+                "Nobody is declared to hold it, so it may not approve runs, and no run that it starts can be approved; "
+                "declare who does: assay keys own "
                 f"{answer['prefix']} --owner NAME", markup=False, soft_wrap=True,
             )  # fmt: skip
 

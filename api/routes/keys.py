@@ -21,7 +21,8 @@ class KeyIn(In):
     owner: str | None = Field(
         None,
         description="the person who holds the key: a name, an address or a staff number, kept in the ledger. A key "
-        "without one approves no run, because approvals count people; it can be declared later",
+        "without one approves no run, because approvals count people, and no run that it started can be approved; it "
+        "can be declared later",
     )
 
 

@@ -139,7 +139,7 @@ def missing_gates(rules: Rules, judged: Mapping[str, tuple[str, str]]) -> tuple[
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """Who did something with a key. A key without a declared owner stands for a person of its own."""
+    """Who did something with a key. A key without a declared owner stands for nobody known."""
 
     actor: str  # name of the key
     key: str | None = None  # its prefix; None for what was recorded before keys had owners, or was no key

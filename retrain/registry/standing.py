@@ -36,12 +36,24 @@ class Standing:
         return missing_gates(self.rules, self.judged)
 
     @property
+    def nameless_starter(self) -> str | None:
+        """Why nobody can approve: it is not known who started the run, so anybody might be that person."""
+        if self.starter is None or self.starter.owners:
+            return None
+        return (
+            f"it was started with key {self.starter.actor}, which has no declared owner, and the one who started a run "
+            "may not approve it; an admin declares who holds that key: assay keys own "
+            f"{self.starter.key or self.starter.actor} --owner NAME"
+        )
+
+    @property
     def missing_approvals(self) -> tuple[str, ...]:
         needed, given = self.rules.approvals, len(self.counted.by)
+        nameless = (self.nameless_starter,) if needed and self.nameless_starter else ()
         if given >= needed:
-            return ()
+            return nameless
         void = "".join(f"; that of {signer.named} does not count: {why}" for signer, why in self.counted.void)
-        return (f"{given} of {needed} approvals given{void}",)
+        return (f"{given} of {needed} approvals given{void}", *nameless)
 
     @property
     def missing(self) -> tuple[str, ...]:

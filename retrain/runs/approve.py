@@ -30,8 +30,8 @@ def approve_run(site: Site, db: Session, run_id: UUID, caller: Caller, reason: s
 
     Raises:
         RunNotFoundError, RunStateError: no such run, or it does not wait for approval.
-        ApprovalError: the key has no owner, the owner started the run or has approved it already, or the reason is
-            empty.
+        ApprovalError: the key has no owner, nor has the one that started the run, the owner started the run or has
+            approved it already, or the reason is empty.
         NotGatedError: nothing may be promoted under the spec in force.
     """
     run = _waiting(db, run_id)
@@ -42,6 +42,8 @@ def approve_run(site: Site, db: Session, run_id: UUID, caller: Caller, reason: s
     found = standing_of(db, run)
     if blocked := found.rules.blocked():
         raise NotGatedError(run.candidate_version or "", blocked)
+    if found.nameless_starter is not None:
+        raise ApprovalError(f"nobody may approve run {run_id} yet: {found.nameless_starter}", actor=who.actor)
     if found.starter is not None and who.marks & found.starter.marks:
         raise ApprovalError(
             f"{who.named} started run {run_id} and may not approve it; ask somebody else", actor=who.actor

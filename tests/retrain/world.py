@@ -221,7 +221,8 @@ def key(site: Site, name: str, owner: str | None = "", role: Role = Role.APPROVE
 
 
 def start(site: Site, actor: str = "ann") -> UUID:
-    """Ask for a run by hand; returns its id."""
+    """Ask for a run by hand, with the key of a person; returns its id."""
+    key(site, actor)
     with site.database.write() as db:
         considered = start_manual(site, db, NAME, actor, "new intents")
         assert considered.run is not None, considered.decision.reason

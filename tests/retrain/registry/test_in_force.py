@@ -161,6 +161,9 @@ def test_the_person_who_started_a_run_does_not_approve_it_with_another_key(
     world.key(site, "ann", None)
     run_id = evaluated(site, base, adapter, clock, approval="one")  # started with the key ann
     jobs.run(site, RunJob(run_id=run_id))
+    with pytest.raises(ApprovalError, match="key ann, which has no declared owner"):
+        approve(site, run_id, "bob")  # who may be the one that started it
+    assert f"assay keys own {world.key(site, 'ann').prefix} --owner NAME" in missing(site, run_id)
     starter = world.key(site, "ann", None)
     with site.database.write() as db:
         declare_owner(db, prefix=starter.prefix, owner="Ann Lee", actor="tester", now=clock.now())
