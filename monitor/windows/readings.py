@@ -1,7 +1,7 @@
 """The numbers of one window in one shape: drift, KPI and fairness readings with interval, limit and reason."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import polars as pl
@@ -14,6 +14,7 @@ from monitor.fairness import FAIRNESS, FairnessValue
 from monitor.kpi import KPIS
 from monitor.kpi.base import KpiValue
 from monitor.kpi.references import without_own_answer
+from monitor.kpi.vocabularies import two_vocabularies
 from monitor.levels import answer
 from monitor.metric_names import expression_of
 from monitor.spec import false_alarm_budget
@@ -180,7 +181,23 @@ def compute_kpi(spec: ModelSpec, rule: KpiRule, rows: pl.DataFrame) -> tuple[Kpi
     if "outcome" in kpi.reads and spec.target is None:
         return KpiValue(None, NO_TARGET, 0), kpi.unit, kpi.higher_is_better
     unit = kpi.unit if kpi.unit != "column" or not rule.column else spec.columns[rule.column].unit or "column"
-    return kpi.compute(kpi_frame(spec, rule, rows)), unit, kpi.higher_is_better
+    frame = kpi_frame(spec, rule, rows)
+    if {"prediction", "outcome"} <= set(kpi.reads) and (reason := unlike_labels(spec, frame)):
+        return KpiValue(None, reason, len(frame["outcome"].drop_nulls())), unit, kpi.higher_is_better
+    return kpi.compute(frame), unit, kpi.higher_is_better
+
+
+def unlike_labels(spec: ModelSpec, frame: pl.DataFrame) -> str | None:
+    """Why the answers of a classifier cannot be compared with the outcomes; None where they can.
+
+    A score of one declared class needs no prediction: where that class occurs as outcome, the rows can be judged.
+    """
+    if spec.task != "classification":
+        return None
+    positive = frame["positive"][0] if "positive" in frame.columns and frame.height else None
+    if positive is not None and (frame["outcome"].cast(pl.String) == positive).any():
+        return None
+    return two_vocabularies(frame)
 
 
 def usable_rows(spec: ModelSpec, rule: KpiRule, labelled: pl.DataFrame, window: pl.DataFrame) -> pl.DataFrame:
@@ -236,6 +253,8 @@ def fairness_readings(spec: ModelSpec, labelled: pl.DataFrame, window: pl.DataFr
                 frame, complete = window.select(columns), True
             found = metric.compute(frame, by, min_group=rule.min_group)
             reason = NO_TARGET if metric.needs_outcome and spec.target is None else found.reason
+            if metric.needs_outcome and (unlike := unlike_labels(spec, frame)):
+                found, reason = replace(found, value=None, low=None, high=None, bounds=None), unlike
             groups = [{"group": g.group, "n": g.n, "rates": g.rates, "too_small": g.too_small} for g in found.groups]
             readings.append(
                 Reading(

@@ -4,15 +4,14 @@ A champion that answers NEGATIVE and POSITIVE is right on none of the outcomes f
 every challenger looks better. Where that is so, the gates that compare answers with outcomes are unknown.
 """
 
-import re
-from collections.abc import Iterable
+from collections.abc import Set
 from dataclasses import replace
 from typing import Final
 
+from monitor.kpi.vocabularies import plain_label, shown_labels
 from retrain.gates.base import ComparedScores, GateInputs, GateResult
 
 COMPARING: Final = ("no_regression", "fairness", "forgetting", "calibration", "robustness")
-MAX_SHOWN: Final = 12  # labels of one side in a sentence
 
 
 def checked(result: GateResult, inputs: GateInputs) -> GateResult:
@@ -33,25 +32,26 @@ def unlike(*sets: ComparedScores | None) -> str | None:
     known = {label for part in parts for label in part.champion_labels}
     if not outcomes or not known:
         return None
-    both = f"the outcomes are {_shown(outcomes)}; the champion answers {_shown(known)}"
-    if not outcomes & known:
-        return (
-            f"no label is shared: {both}. Name the classes alike: in id2label of the base model's config.json, in what "
-            "is sent as outcome, or by another outcome with predicts"
-        )
-    spelled = {_plain(label): label for label in known}
-    twice = {label: spelled[_plain(label)] for label in sorted(outcomes - known) if _plain(label) in spelled}
+    if (words := none_shared(outcomes, known)) is not None:
+        return words
+    spelled = {plain_label(label): label for label in known}
+    twice = {label: spelled[plain_label(label)] for label in sorted(outcomes - known) if plain_label(label) in spelled}
     if twice:
         pairs = ", ".join(f"{sent} is {answered}" for sent, answered in twice.items())
+        both = _both(outcomes, known)
         return f"some labels are spelled in two ways, and so count as wrong ({pairs}): {both}. Spell them alike"
     return None
 
 
-def _plain(label: str) -> str:
-    return re.sub(r"[\s_-]+", " ", label).strip().casefold()
+def none_shared(outcomes: Set[str], known: Set[str]) -> str | None:
+    """Why a champion that answers `known` can be right on none of the outcomes; None where it can, or one is empty."""
+    if not outcomes or not known or outcomes & known:
+        return None
+    return (
+        f"no label is shared: {_both(outcomes, known)}. Name the classes alike: in id2label of the base model's "
+        "config.json, in what is sent as outcome, or by another outcome with predicts"
+    )
 
 
-def _shown(labels: Iterable[str]) -> str:
-    ordered = sorted(labels)
-    more = f" and {len(ordered) - MAX_SHOWN} more" if len(ordered) > MAX_SHOWN else ""
-    return ", ".join(ordered[:MAX_SHOWN]) + more
+def _both(outcomes: Set[str], known: Set[str]) -> str:
+    return f"the outcomes are {shown_labels(outcomes)}; the champion answers {shown_labels(known)}"

@@ -13,13 +13,14 @@ from retrain.curate.select import Shape
 from retrain.curate.service import old_end
 from retrain.curate.split import MIN_CLASS_ROWS
 from retrain.envelope import Plan
+from retrain.gates.labels import none_shared
 
 
 def unlearnable(site: Site, db: Session, current: CurrentSpec) -> str | None:
-    """Why a run would learn nothing; None where it may, and where another blocker says what is wrong.
+    """Why a run would learn nothing or could not be judged; None where it may, or another blocker says what is wrong.
 
     A classifier that is trained on rows of one class answers that class to everything, and held-out rows of the same
-    class call it perfect.
+    class call it perfect. One whose champion shares no label with the outcomes ends at its gates, whatever it learned.
     """
     try:
         plan = Plan.of(current.spec)
@@ -35,6 +36,12 @@ def unlearnable(site: Site, db: Session, current: CurrentSpec) -> str | None:
     rows = frame.select("seq", shape.labels(frame, shape.label)).drop_nulls("label")
     if rows.is_empty():
         return None
+    held = set(rows["label"].unique())  # what gates compare: held-out rows are of these, or of registered datasets
+    held |= {
+        name for d in store.registered_datasets(db, current.model.id, "holdout") for name in d.provenance["labels"]
+    }
+    if (words := none_shared(held, set(champion.labels or ()))) is not None:
+        return words
     again = plan.rehearsal.size(1_000_000) > 0  # older rows are trained on too
     read = rows if again else rows.filter(pl.col("seq") >= old_end(db, current.model, champion))
     counts: Counter[str] = Counter(dict(read.group_by("label").len().iter_rows()))

@@ -63,3 +63,16 @@ def test_answers_of_two_types_are_compared_by_what_they_mean(prediction: str, ou
     assert _raw_errors(spec, frame).mean() == pytest.approx(0.1)
     estimate = fit_cbpe(spec, frame).estimate(frame, ["accuracy"])["accuracy"]
     assert estimate.value == pytest.approx(0.9, abs=0.05)
+
+
+def test_answers_in_another_vocabulary_leave_what_compares_them_undefined() -> None:
+    spec, frame = judged("words", "truths"), rows("words", "truths")
+    other = frame.with_columns(pl.col("said").replace({"true": "POSITIVE", "false": "NEGATIVE"}))
+    for metric in ("accuracy", "f1_macro", "balanced_accuracy"):
+        found = compute_kpi(spec, KpiRule(metric=metric), other)[0]
+        assert (found.value, found.n, found.bounds) == (None, 600, None)
+        assert "no label is shared: predictions are NEGATIVE, POSITIVE; outcomes are false, true" in str(found.reason)
+    assert compute_kpi(spec, KpiRule(metric="roc_auc"), other)[0].value is not None  # the score is of a declared class
+    (fairness,) = fairness_readings(spec, other, other, "rows")
+    assert (fairness.value, fairness.low) == (None, None)
+    assert "no label is shared" in str(fairness.reason)

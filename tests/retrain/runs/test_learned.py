@@ -88,6 +88,19 @@ def test_labels_of_one_class_block_the_decision_before_a_run_is_queued(
     assert asked(site).fired
 
 
+def test_outcomes_that_the_champion_cannot_answer_block_the_decision_with_both_label_sets(
+    site: Site, base: Path, clock: ManualClock
+) -> None:
+    world.declare(site, world.spec(base))
+    frame = world.traffic(300, ("card", "money"))
+    world.send(site, frame.with_columns(pl.col("intent_true").str.to_uppercase()), clock)
+    decision = asked(site)
+    assert [b["name"] for b in decision.blocked_by] == ["labels"]
+    assert "no label is shared: the outcomes are CARD, MONEY; the champion answers card, " in decision.reason
+    world.send(site, world.traffic(20, ("card",), first=300), clock)
+    assert asked(site).fired
+
+
 def test_labels_and_corrections_after_a_training_set_are_new_to_the_next_run(
     site: Site, base: Path, clock: ManualClock, tmp_path: Path
 ) -> None:
