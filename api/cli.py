@@ -1,7 +1,7 @@
 """The command line: `assay COMMAND`.
 
 Exit codes: 0 done, 1 the answer is no, 2 wrong use, 3 the service refused or does not answer, 4 a fault of Assay
-itself, 130 interrupted. `assay retrain` has codes of its own from 10 on, which its help lists.
+itself, 130 interrupted. `assay retrain` and `assay train` have codes from 10 on, which their help lists.
 """
 
 import sys
@@ -29,6 +29,7 @@ from api.commands import (
     report,
     retrain,
     serve,
+    train,
     verify,
     versions,
 )
@@ -45,7 +46,8 @@ app = typer.Typer(
     help="Watch models in production, prove what was seen, repair what drifted.",
 )
 for command in (
-    serve.serve, serve.api, serve.worker, init.init, init.schema, models.apply, ingest.ingest, quarantine.quarantine,
+    serve.serve, serve.api, serve.worker, train.train, init.init, init.schema,
+    models.apply, ingest.ingest, quarantine.quarantine,
     models.evaluate, retrain.retrain, retrain.decisions, models.runs, versions.versions, versions.promote,
     versions.approve,
     versions.reject, envelope.envelope, versions.run, versions.rollback, versions.predictions, versions.stage,

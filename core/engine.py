@@ -85,7 +85,7 @@ def run(engine: EngineSettings, calls: Iterable[Call[R]]) -> Iterator[R]:
             found: R | _Failure = _attempt(call)
             yield _kept(found)
         return
-    with _connected(engine) as jobs, _parallel(engine, jobs) as parallel:
+    with connected(engine) as jobs, _parallel(engine, jobs) as parallel:
         waiting = iter(calls)
         while batch := list(islice(waiting, AHEAD * jobs)):
             for result in _done(engine, parallel, batch):
@@ -158,7 +158,7 @@ def _begin(threads: int) -> None:
 
 
 @contextmanager
-def _connected(engine: EngineSettings) -> Iterator[int]:
+def connected(engine: EngineSettings) -> Iterator[int]:
     """Be connected to the cluster where there is one; gives the jobs that can run at one time."""
     if engine.kind == "loky":
         yield engine.jobs

@@ -1,8 +1,9 @@
 """Python processes for the heavy work of a run. They die with the worker that started them.
 
-    python -P -m core.process PARENT MODULE ARGUMENT...
+    python -P -m core.process PARENT [--until FILE] MODULE ARGUMENT...
 
-runs a module as `python -P -m MODULE ARGUMENT...` would, in a process that dies with the process PARENT.
+runs a module as `python -P -m MODULE ARGUMENT...` would, in a process that dies with the process PARENT. FILE
+says how long the process may live.
 """
 
 import ctypes
@@ -86,11 +87,15 @@ def environment(threads: int) -> dict[str, str]:
 class Child:
     """A running module, the leader of its own process group."""
 
-    def __init__(self, module: str, arguments: Sequence[str], *, log: Path, threads: int) -> None:
+    def __init__(
+        self, module: str, arguments: Sequence[str], *, log: Path, threads: int, until: Path | None = None
+    ) -> None:
+        """`until`: the process ends itself when the time in this file has passed; see `write_until`."""
+        limited = [] if until is None else ["--until", str(until)]
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and modules, no shell
-                [sys.executable, "-P", "-m", "core.process", str(os.getpid()), module, *arguments],
+                [sys.executable, "-P", "-m", "core.process", str(os.getpid()), *limited, module, *arguments],
                 env=environment(threads), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                 start_new_session=True,
             )  # fmt: skip
@@ -156,6 +161,32 @@ def tie_to(parent: int) -> None:
         os._exit(1)
 
 
+def write_until(path: Path, monotonic_s: float) -> None:
+    """Let processes that were started with this file live until then, by `time.monotonic` of this machine."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(repr(monotonic_s), encoding="ascii")
+    part.replace(path)
+
+
+def live_until(path: Path, *, every_s: float = 0.5) -> None:
+    """End this process and its group when the time in the file has passed, or the file is gone.
+
+    It depends on nobody: a parent that is stopped, or waits for a database that does not answer, cannot end it.
+    """
+
+    def watch() -> None:
+        while True:
+            try:
+                passed = time.monotonic() >= float(path.read_text(encoding="ascii"))
+            except OSError:
+                passed = True
+            if passed:
+                os.killpg(0, signal.SIGKILL)
+            time.sleep(every_s)
+
+    threading.Thread(target=watch, name="until", daemon=True).start()
+
+
 def _watch(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(1)
@@ -164,6 +195,10 @@ def _watch(parent: int) -> None:
 
 if __name__ == "__main__":
     tie_to(int(sys.argv[1]))
+    del sys.argv[1]
+    if sys.argv[1] == "--until":
+        live_until(Path(sys.argv[2]))
+        del sys.argv[1:3]
     look_for_garbage_less_often()
-    module, sys.argv = sys.argv[2], sys.argv[2:]
+    module, sys.argv = sys.argv[1], sys.argv[1:]
     runpy.run_module(module, run_name="__main__", alter_sys=True)

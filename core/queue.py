@@ -326,6 +326,25 @@ def hold_lease(db: Session, name: str, *, holder: str, now: datetime, seconds: f
     return True
 
 
+def keep_lease(db: Session, name: str, *, holder: str, now: datetime, seconds: float) -> bool:
+    """Extend a named lease. False if another holder has it, or nobody: who lost it does not get it back this way."""
+    held = update(Lease).where(Lease.name == name, Lease.holder == holder)
+    change = held.values(until=now + timedelta(seconds=seconds)).execution_options(synchronize_session=False)
+    return _changed(db, change)
+
+
+def holds_lease(db: Session, name: str, holder: str) -> bool:
+    """Whether a named lease is still this holder's; nobody else can take it before the transaction ends."""
+    of = select(Lease.holder).where(Lease.name == name).with_for_update()
+    return db.scalar(of) == holder
+
+
+def end_lease(db: Session, name: str, holder: str | None = None) -> None:
+    """Give a named lease back, if it is still this holder's; without a holder whoever has it."""
+    of = delete(Lease).where(Lease.name == name)
+    db.execute(of if holder is None else of.where(Lease.holder == holder))
+
+
 def clock_set_back(db: Session, now: datetime, before: datetime) -> None:
     """Let jobs that were queued or claimed before the clock was set back run when they would have.
 

@@ -8,10 +8,19 @@ from datetime import time
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from core.errors import InvalidError
+from core.settings_train import TrainSettings
 from core.zones import zone_of
 
 PREFIX = "ASSAY_"
@@ -93,23 +102,6 @@ class LedgerSettings(_Group):
         None, description="folder outside the database that receives every checkpoint; empty means `anchor` under home"
     )
     checkpoint_s: int = Field(60, ge=1, description="a log that has grown is checkpointed at least this often, seconds")
-
-
-class TrainSettings(_Group):
-    device: Literal["auto", "cpu", "cuda"] = Field(
-        "auto", description="where training runs; `auto` takes CUDA if there is one"
-    )
-    cards: int = Field(
-        1, ge=1, description="GPUs that one training run uses, a process for each; on the CPU so many processes"
-    )
-    threads: int = Field(2, ge=1, description="CPU threads of one training process")
-    attempts: int = Field(3, ge=1, description="how often a killed training process is resumed before the run fails")
-    country: str | None = Field(
-        None,
-        pattern="^[A-Z]{3}$",
-        description="country whose electricity training uses, as three letters of ISO 3166 such as `DEU`, for the CO2e "
-        "of its energy; empty means none is given",
-    )
 
 
 class BudgetSettings(_Group):

@@ -179,6 +179,14 @@ class RunLockedError(BusyError):
         super().__init__(f"run {run_id} is held by another worker", retry_after_s=5, run_id=str(run_id))
 
 
+class LeaseLostError(BusyError):
+    code = "lease_lost"
+
+    def __init__(self, run_id: UUID) -> None:
+        words = f"this worker lost its lease of run {run_id}: it stopped its process, and another may go on"
+        super().__init__(words, retry_after_s=5, run_id=str(run_id))
+
+
 class RunClosedError(ConflictError):
     code = "run_closed"
 

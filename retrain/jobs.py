@@ -1,7 +1,9 @@
 """Job entry points of retraining."""
 
 import errno
+import time
 from datetime import timedelta
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy.exc import OperationalError
@@ -16,10 +18,14 @@ from retrain.erasure import service as erasure
 from retrain.errors import NoPolicyError
 from retrain.runs import steps
 from retrain.runs.consider import consider_policy
+from retrain.runs.elsewhere import look_after
+from retrain.runs.hold import held
 from retrain.runs.hours import put_off
 from retrain.runs.record import close_failed
 from retrain.runs.used import keep_used
 from retrain.runs.workspace import Workspace
+
+LONGEST_PAUSE_S: Final = 60.0  # between two tries of a run that is put off
 
 
 def consider(site: Site, job: ConsiderJob) -> Retry | None:
@@ -33,22 +39,50 @@ def consider(site: Site, job: ConsiderJob) -> Retry | None:
 
 
 def run(site: Site, job: RunJob) -> Retry | None:
-    """Continue a run from its current state to its end. A run that has ended is left unchanged."""
-    run_id = job.run_id
-    work = Workspace.of(site.settings, run_id)
+    """Take a run to its end, here or where `train.runner` says. A run that has ended is left unchanged."""
+    if site.settings.train.runner == "local":
+        return run_here(site, job.run_id)
+    try:
+        return look_after(site, job.run_id)
+    except BusyError as error:
+        return Retry(site.clock.now() + timedelta(seconds=error.retry_after_s), error.message)
+
+
+def run_here(site: Site, run_id: UUID) -> Retry | None:
+    """Continue a run from its current state to its end, on this machine. A run that has ended is left unchanged."""
     try:
         if (opens := put_off(site, run_id)) is not None:
             return Retry(opens, "outside the allowed hours")
-        with work.held():
-            while (step := steps.STEPS.get(_state(site, run_id))) is not None:
-                step(site, run_id)
-            keep_used(site, work)
-            if not _resumes(site, run_id):
-                work.tidy()  # everything needed from here on is stored as artifacts
+        work = Workspace.of(site.settings, run_id)
+        with held(site, work) as own:
+            return _continue(own, work)
     except BusyError as error:
         return Retry(site.clock.now() + timedelta(seconds=error.retry_after_s), error.message)
     except OperationalError as error:
         return Retry(site.clock.now() + timedelta(seconds=5), f"database: {type(error.orig).__name__}")
+
+
+def run_to_the_end(site: Site, run_id: UUID, limit_s: float | None = None) -> bool:
+    """`run_here` until the run has ended or waits for a person, however often it is put off. False after `limit_s`."""
+    begun = time.monotonic()
+    while (retry := run_here(site, run_id)) is not None:
+        pause = min(max(1.0, (retry.at - site.clock.now()).total_seconds()), LONGEST_PAUSE_S)
+        if limit_s is not None and time.monotonic() - begun + pause > limit_s:
+            return False
+        time.sleep(pause)
+    return True
+
+
+def _continue(site: Site, work: Workspace) -> Retry | None:
+    run_id = work.run_id
+    try:
+        while (step := steps.STEPS.get(_state(site, run_id))) is not None:
+            step(site, run_id)
+        keep_used(site, work)
+        if not _resumes(site, run_id):
+            work.tidy()  # everything needed from here on is stored as artifacts
+    except (BusyError, OperationalError):
+        raise
     except AppError as error:
         _fail(site, run_id, error.code, error.message)
     except Exception as error:

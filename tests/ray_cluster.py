@@ -17,8 +17,11 @@ PATIENCE_S = 90.0
 
 
 @contextlib.contextmanager
-def serve(folder: Path) -> Iterator[str]:
-    """Address of a cluster with two nodes of one CPU each; `folder` gets the logs of `ray start`."""
+def serve(folder: Path, gpus: int = 0) -> Iterator[str]:
+    """Address of a cluster with two nodes of one CPU each; `folder` gets the logs of `ray start`.
+
+    `gpus`: that the second node says it has, beside the CPU.
+    """
     with socket.create_server((NODES[0], 0)) as free:
         address = f"{NODES[0]}:{free.getsockname()[1]}"
     # Short, for the sockets of Ray lie below it and a path of theirs may have 107 characters.
@@ -26,7 +29,7 @@ def serve(folder: Path) -> Iterator[str]:
     head = ["--head", f"--port={address.rpartition(':')[2]}", "--include-dashboard=false", f"--temp-dir={place}"]
     nodes: list[subprocess.Popen[bytes]] = []
     try:
-        for ip, arguments in zip(NODES, (head, [f"--address={address}"]), strict=True):
+        for ip, arguments in zip(NODES, (head, [f"--address={address}", f"--num-gpus={gpus}"]), strict=True):
             log = folder / f"{ip}.log"
             with log.open("wb") as output:
                 nodes.append(_start(ip, arguments, output.fileno()))

@@ -56,7 +56,7 @@ def retrain(
     """
     if timeout is not None and not wait:
         raise typer.BadParameter("is for --wait; add --wait, or leave it out", param_hint="--timeout")
-    limit = _limit(timeout)
+    limit = limit_of(timeout)
     if reason is None and not (wait or if_due or idempotency_key):
         raise typer.BadParameter("is missing; say why, such as 'new intents since May'", param_hint="--reason")
     headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
@@ -94,7 +94,7 @@ def decisions(
     emit_rows(shown, columns, title=model, empty="The policy has not been considered yet; it is after every window.")
 
 
-def _limit(timeout: str | None) -> timedelta | None:
+def limit_of(timeout: str | None) -> timedelta | None:
     try:
         return None if timeout is None else duration(timeout)
     except ValueError as error:

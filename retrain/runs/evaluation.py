@@ -146,7 +146,8 @@ def _golden_file(site: Site, case: _Case, work: Workspace) -> DatasetFile | None
 def _process(site: Site, work: Workspace, limit_s: float) -> None:
     for _ in range(site.settings.train.attempts + 1):
         (work.evaluated / "exit.json").unlink(missing_ok=True)
-        child = Child("retrain.evals.run", [str(work.eval_config)], log=work.log, threads=site.settings.train.threads)
+        at, threads = str(work.eval_config), site.settings.train.threads
+        child = Child("retrain.evals.run", [at], log=work.log, threads=threads, until=work.until)
         code = child.wait(limit_s, lambda: show_progress(site, work))
         if code is None:
             raise TrainerError("time_limit", f"the evaluation took longer than {limit_s:.0f} s and was stopped")

@@ -206,7 +206,8 @@ def _one_attempt(site: Site, work: Workspace, config: RunConfig) -> list[dict[st
         TrainerError: another attempt would not help.
     """
     limit_s = (config.max_seconds or 0) + GRACE_S
-    child = Child("retrain.train.run", [str(work.train_config)], log=work.log, threads=config.threads)
+    at = str(work.train_config)
+    child = Child("retrain.train.run", [at], log=work.log, threads=config.threads, until=work.until)
     code = child.wait(limit_s, lambda: show_progress(site, work))
     show_progress(site, work)
     keep_used(site, work)

@@ -53,6 +53,11 @@ class Workspace:
         """Output folder of the evaluation."""
         return self.folder / "evaluated"
 
+    @property
+    def until(self) -> Path:
+        """Says how long processes of the run may live; see `core.process.write_until`."""
+        return self.folder / "until"
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """Hold the run on this machine; the kernel lets go when the process dies.

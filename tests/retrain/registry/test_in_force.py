@@ -10,7 +10,7 @@ import pytest
 
 from core.clock import ManualClock
 from core.jobs import RunJob
-from core.settings import TrainSettings
+from core.settings_train import TrainSettings
 from governance.access.api_keys import declare_owner, revoke_key
 from governance.access.roles import Role
 from monitor import service as monitor

@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 from api.app import create_app
 from core.clock import ManualClock
 from core.jobs import RunJob
-from core.settings import TrainSettings
+from core.settings_train import TrainSettings
 from governance.access.api_keys import create_key
 from governance.access.roles import Role
 from monitor.site import Site

@@ -7,7 +7,7 @@ import pytest
 
 from core.clock import ManualClock
 from core.jobs import RunJob
-from core.settings import TrainSettings
+from core.settings_train import TrainSettings
 from monitor.site import Site
 from retrain import jobs, store
 from tests.databases import SQLITE_FIRST

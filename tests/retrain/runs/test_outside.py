@@ -14,7 +14,7 @@ import pytest
 from core.canonical import digest
 from core.clock import ManualClock
 from core.jobs import RunJob
-from core.settings import TrainSettings
+from core.settings_train import TrainSettings
 from governance.ledger.checkpointing import issue_checkpoint
 from governance.proof.vkey import SigningKey
 from monitor import service as monitor

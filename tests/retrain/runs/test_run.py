@@ -18,7 +18,7 @@ import pytest
 
 from core.clock import ManualClock
 from core.jobs import ExplainJob, RunJob
-from core.settings import TrainSettings
+from core.settings_train import TrainSettings
 from monitor.site import Site
 from monitor.store import newest_reference
 from retrain import jobs, store
