@@ -101,6 +101,7 @@ def _judge_one(check: FairnessCheck, rows: ComparedScores) -> tuple[Verdict, str
         "challenger": challenger.value, "reason": challenger.reason, "low": challenger.low, "high": challenger.high,
         "positive": challenger.positive, "definition": challenger.definition,
         "groups": {g.group: g.n for g in challenger.groups},
+        "not_compared": [g.group for g in challenger.groups if g.too_small],
     }  # fmt: skip
     if challenger.value is None:
         if check.limit is None:
@@ -109,10 +110,16 @@ def _judge_one(check: FairnessCheck, rows: ComparedScores) -> tuple[Verdict, str
     words = f"{name} is {challenger.value:.4f}" + ("" if champion.value is None else f", champion {champion.value:.4f}")
     sign = 1 if metric.higher_is_better else -1
     if check.limit is not None:
-        words += f", limit {check.limit:g}"
+        words += f", limit {check.limit:g}{_left_out(challenger, check.min_group)}"
         return ("fail" if sign * (challenger.value - check.limit) < 0 else "pass"), words, facts
     worse = _clearly_worse(challenger, champion.value, sign)
-    return ("fail" if worse else "pass"), f"{words}, no limit declared", facts
+    return ("fail" if worse else "pass"), f"{words}, no limit declared{_left_out(challenger, check.min_group)}", facts
+
+
+def _left_out(found: FairnessValue, least: int) -> str:
+    """The groups that a value says nothing about, in words; empty where it speaks of all."""
+    small = ", ".join(f"{g.group}: {g.n} rows" for g in found.groups if g.too_small)
+    return f"; not compared, for want of {least} rows or a known group: {small}" if small else ""
 
 
 def _clearly_worse(challenger: FairnessValue, champion: float | None, sign: int) -> bool:

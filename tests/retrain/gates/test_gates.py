@@ -1,6 +1,7 @@
 """What a challenger must pass: each gate passes, fails and does not know, with reasons."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,14 @@ def facts(**more: Any) -> IntegrityFacts:
 
 def inputs(**more: Any) -> GateInputs:
     return GateInputs(**{"envelope": Envelope(), "new": None, "old": None, **more})
+
+
+def with_rare_group(answers: Sequence[str]) -> ComparedScores:
+    found = by_group(answers, answers)
+    return replace(
+        found, truth=(*found.truth, *["yes"] * 9), champion_predictions=(*answers, *["no"] * 9),
+        challenger_predictions=(*answers, *["no"] * 9), groups={"age": (*found.groups["age"], *["rare"] * 9)},
+    )  # fmt: skip
 
 
 def by_group(champion: Sequence[str], challenger: Sequence[str]) -> ComparedScores:
@@ -159,6 +168,7 @@ TABLE = [
     ("fairness", inputs(new=compared(60, 80), fairness=LIMITED), "unknown", "no predictions"),
     ("fairness", inputs(new=by_group(EVEN, EVEN), old=by_group(EVEN, UNEVEN), fairness=LIMITED), "fail", "is 0.3000"),
     ("fairness", inputs(new=by_group(EVEN, EVEN), old=by_group(EVEN, EVEN), fairness=SMALL), "pass", "limit 0.1"),
+    ("fairness", inputs(new=with_rare_group(EVEN), fairness=LIMITED), "pass", "or a known group: rare: 9 rows"),
     ("fairness", inputs(new=by_group(EVEN, UNEVEN), fairness=SMALL_FREE), "pass", "no limit and is undefined"),
     ("integrity", inputs(integrity=facts()), "pass", "8 finite tensors"),
     ("integrity", inputs(integrity=facts(tensors=0)), "fail", "empty"),

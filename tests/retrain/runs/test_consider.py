@@ -270,7 +270,11 @@ def test_a_registered_dataset_is_kept_with_its_provenance_and_recorded(site: Sit
             parquet(pl.DataFrame({"text": ["a"], "label": [None]}, schema_overrides={"label": pl.String})),
             "no row",
         ),
-        ("gold", parquet(pl.DataFrame({"text": ["a"], "label": ["x"]})), "choose from train, holdout, reference"),
+        (
+            "gold",
+            parquet(pl.DataFrame({"text": ["a"], "label": ["x"]})),
+            "choose from train, holdout, golden, reference",
+        ),
     ],
 )
 def test_a_dataset_that_cannot_be_used_is_refused(
