@@ -34,7 +34,8 @@ def create(
     if as_json:
         emit_json(answer)
     else:
-        console.print(f"{answer['key']}\nShown this once; only its hash is kept.", markup=False)
+        # A key is longer than 80 columns; wrapped, nobody could copy it.
+        console.print(f"{answer['key']}\nShown this once; only its hash is kept.", markup=False, soft_wrap=True)
         if owner is None and role in ("operator", "approver", "admin"):
             console.print(
                 "Nobody is declared to hold it, so it may not approve runs, and no run that it starts can be approved; "

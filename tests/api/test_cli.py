@@ -112,6 +112,8 @@ def test_keys_are_made_listed_and_revoked(cli: Cli) -> None:
     refusal(cli("apply", "spec.yaml", ASSAY_CLIENT__KEY=made["key"]), REFUSED, "403", "producer")
     assert cli("keys", "revoke", made["prefix"]).returncode == DONE
     refusal(cli("runs", "intents", ASSAY_CLIENT__KEY=made["key"]), REFUSED, "401", "revoked")
+    told = cli("keys", "create", "desk", "--role", "viewer").stdout.splitlines()[0]
+    assert cli("runs", "intents", ASSAY_CLIENT__KEY=told).returncode == DONE  # whole, on a terminal of any width
 
 
 def test_an_admin_who_lost_the_key_makes_a_new_one_on_the_machine_while_the_service_runs(
