@@ -1,11 +1,9 @@
 """A model of models: each part has a policy of its own, and only the part that fails is retrained, on its own rows."""
 
-import io
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import pytest
 from sqlalchemy import select
 
@@ -75,8 +73,8 @@ def desk(site: Site, clock: ManualClock, tmp_path: Path) -> Site:
     body = request(*spans, service="desk").SerializeToString()
     assert receive_traces(site, body, PROTOBUF, IDENTITY).rejected == 0
     for name in ("desk", *(f"desk-{agent}" for agent in AGENTS)):
-        events = site.events.events(name, columns=["event_id"])
-        truth = events.with_columns(pl.lit("card").alias("intent_true"))
+        events = site.events.events(name, columns=["event_id", "intent"])
+        truth = events.select("event_id", intent_true="intent")
         with site.database.read() as db:
             declared = service.current_spec(site, db, name).spec
         site.events.append_outcomes(declared, truth, now=clock.now())
@@ -105,11 +103,7 @@ def test_drift_of_one_part_starts_its_run_alone_with_its_rows_alone(desk: Site) 
         [run] = store.runs(db, model_named(db, "desk-billing").id)
         assert store.runs(db, model_named(db, "desk-delivery").id) == []
     prepared = curation.prepare(desk, run.id)
-    texts = [
-        text
-        for role in ("train", "eval")
-        for text in pl.read_parquet(io.BytesIO(desk.artifacts.get(prepared.digests[role])))["text"]
-    ]
+    texts = [text for role in ("train", "eval") for text in getattr(prepared.curated, role).rows["text"]]
     assert len(texts) > 100
     assert all(text.startswith("billing: ") for text in texts)
 
