@@ -9,6 +9,7 @@ from functools import cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
+OF_NO_PLACE: Final = frozenset({"Factory", "localtime", "posixrules"})  # another zone on each machine, or none
 MAX_SHOWN: Final = 60  # characters of a name that is refused
 # CEST, GMT+2: what looks like them is another zone, often on the other side (Etc/GMT+2 is two hours behind UTC).
 _OFFSET: Final = re.compile(r"[+-]\d")
@@ -38,7 +39,9 @@ def zone_of(name: str) -> ZoneInfo:
 def _nearest(name: str) -> str | None:
     """The installed name that was probably meant: the same in other letters, the same city, or else a similar one."""
     plain = name.strip().replace(" ", "_").casefold()[:MAX_SHOWN]
-    known = {one.casefold(): one for one in sorted(names(), reverse=True)}  # of equal ones the first by name stays
+    known = {
+        one.casefold(): one for one in sorted(names() - OF_NO_PLACE, reverse=True)
+    }  # of equal ones the first by name stays
     if plain in known:
         return known[plain]
     if _OFFSET.search(plain):

@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from core.settings import DAYS, days_of, hours_of
-from core.zones import next_open, zone_of
+from core.zones import OF_NO_PLACE, next_open, zone_of
 from monitor.spec.base import SpecPart, Written, is_new
 from monitor.spec.cron import read_cron
 from monitor.spec.duration import Duration
@@ -16,6 +16,8 @@ UTC: Final = "UTC"
 
 def _zone(value: str, info: ValidationInfo) -> str:
     if is_new(info):
+        if value in OF_NO_PLACE:
+            raise ValueError(f"{value!r} is another zone on each machine; write a place such as Europe/Zurich, or UTC")
         zone_of(value)
     return value
 

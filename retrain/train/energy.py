@@ -88,5 +88,5 @@ class Meter:
 def _method(found: EmissionsData) -> str:
     """How power was found: by the counters that the machine shows, or else by models of the library."""
     cpu = "its energy counters (RAPL)" if is_rapl_available() else f"load and the power of {found.cpu_model}"
-    gpu = f"NVML of {found.gpu_model}" if found.gpu_count else "none"
+    gpu = f"NVML of {found.gpu_model}" if found.gpu_model else "none"
     return f"codecarbon {found.codecarbon_version}, offline: CPU by {cpu}; GPU by {gpu}; memory by its size"

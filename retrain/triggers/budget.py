@@ -43,10 +43,8 @@ class BudgetState:
         held = ""
         if self.reserved:
             held = f", of them {self.reserved:.4g} by run {', '.join(self.holders)} that has not ended"
-        return (
-            f"{self.key} is {self.most:g} {unit}: {self.used:.4g} used{held}, {self.left:.4g} left; it frees at "
-            f"{self.frees_at.isoformat()}"
-        )
+        frees = f"it frees at {self.frees_at.isoformat()}" if self.most else "it allows none, on any day"
+        return f"{self.key} is {self.most:g} {unit}: {self.used:.4g} used{held}, {self.left:.4g} left; {frees}"
 
 
 def states(

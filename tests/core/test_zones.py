@@ -28,6 +28,12 @@ def test_an_unknown_zone_is_refused_with_the_name_that_was_meant(name: str, word
     assert len(str(refused.value)) < 200
 
 
+def test_a_zone_that_differs_between_machines_is_never_meant() -> None:
+    with pytest.raises(ValueError, match="no time zone") as refused:
+        zone_of("Localtime")
+    assert "mean localtime" not in str(refused.value)
+
+
 def at(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 

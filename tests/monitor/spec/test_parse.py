@@ -102,6 +102,8 @@ WRONG: list[tuple[str, Any, str, str]] = [
      "retrain.when[0].timezone", "did you mean Europe/Berlin?"),
     ("retrain", {"when": [{"cron": "0 3 * * 0", "timezone": "CEST"}], "recipe": RECIPE},
      "retrain.when[0].timezone", "write a place such as"),
+    ("retrain", {"when": [{"cron": "0 3 * * 0", "timezone": "localtime"}], "recipe": RECIPE},
+     "retrain.when[0].timezone", "is another zone on each machine"),
     ("retrain", {"when": [{"cron": "0 3 * * 0", "zone": "UTC"}], "recipe": RECIPE}, "retrain.when[0].zone", "timezone"),
     ("retrain", {"when": [{"kpi": "guessed"}], "recipe": RECIPE}, "retrain.when[0].kpi", "one of `realised`"),
     ("retrain", {"when": [{"new_classes": {"per": "week"}}], "recipe": RECIPE}, "retrain.when[0].new_classes.per",

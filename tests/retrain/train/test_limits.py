@@ -108,6 +108,16 @@ def test_co2e_without_a_known_country_is_null_with_the_reason_and_energy_is_ther
     assert words in (used.reason or "")
 
 
+def test_a_card_that_is_named_but_not_there_is_not_told_as_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from retrain.train.energy import Meter
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    with Meter(tmp_path, None) as meter:
+        assert "NVML of ;" not in meter.keep(0.1).method
+
+
 def test_of_several_cards_one_process_keeps_what_was_used_and_counts_each_card(tmp_path: Path) -> None:
     from retrain.train.energy import Meter
     from retrain.train.used import USED_FILE

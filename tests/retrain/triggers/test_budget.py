@@ -34,6 +34,11 @@ def test_runs_of_the_day_count_whatever_became_of_them() -> None:
     )
 
 
+def test_a_budget_of_nothing_never_frees() -> None:
+    (words,) = spent([state({"runs_per_day": 0})])
+    assert words == "retrain.budget.runs_per_day is 0 runs: 0 used, 0 left; it allows none, on any day"
+
+
 def test_a_month_frees_at_its_end_and_over_the_end_of_a_year() -> None:
     found = state({"runs_per_month": 3}, run("a", NOW - timedelta(days=27)), run("b", NOW - timedelta(days=28)))
     assert (found.used, found.frees_at) == (1, datetime(2026, 12, 1, tzinfo=UTC))
