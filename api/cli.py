@@ -17,6 +17,7 @@ from api.commands import (
     doctor,
     envelope,
     erase,
+    first_model,
     ingest,
     init,
     keys,
@@ -46,7 +47,7 @@ app = typer.Typer(
     help="Watch models in production, prove what was seen, repair what drifted.",
 )
 for command in (
-    serve.serve, serve.api, serve.worker, train.train, init.init, init.schema,
+    serve.serve, serve.api, serve.worker, train.train, init.init, init.schema, first_model.first_model,
     models.apply, ingest.ingest, quarantine.quarantine,
     models.evaluate, retrain.retrain, retrain.decisions, models.runs, versions.versions, versions.promote,
     versions.approve,

@@ -10,7 +10,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -20,6 +20,8 @@ from typing import Any, Final
 from retrain.errors import BaseModelError, RecipeError
 from retrain.train.config import Recipe
 from retrain.train.kinds import KINDS
+from retrain.train.tabular.files import read_pipeline
+from retrain.train.tabular.recipe import TableColumn, TableRecipe
 from retrain.train.weights import INDEX, weight_files
 
 MAX_HEADER: Final = 100 * 2**20
@@ -113,6 +115,29 @@ def check_recipe(recipe: Recipe, folder: Path) -> BaseFiles:
     _check_length(recipe, found)
     _check_method(recipe, found)
     return found
+
+
+def check_table(recipe: TableRecipe, folder: Path, columns: Sequence[TableColumn]) -> None:
+    """Refuse a first champion that reads other columns than the spec declares, or learned another kind of outcome.
+
+    Raises:
+        RecipeError: names the columns that differ.
+    """
+    found = read_pipeline(folder, "retrain.recipe.base_model")
+    if found["task"] != recipe.task:
+        raise RecipeError(
+            f"retrain.recipe.task: is {recipe.task}, and {folder} holds a model of task {found['task']}; make it again "
+            "with `assay first-model`", field="retrain.recipe.task",
+        )  # fmt: skip
+    there = {str(one["name"]): str(one["type"]) for one in found["columns"]}
+    here = {column.name: column.type for column in columns}
+    if differing := sorted(n for n in there.keys() | here.keys() if there.get(n) != here.get(n)):
+        shown = ", ".join(f"{n} ({here.get(n, 'no input')} in the spec, {there.get(n, 'none')} in the model)"
+                          for n in differing[:5])  # fmt: skip
+        raise RecipeError(
+            f"retrain.recipe.base_model: {folder} reads other columns than the spec declares: {shown}; make it again "
+            "with `assay first-model`", field="retrain.recipe.base_model",
+        )  # fmt: skip
 
 
 def _check_kind(found: BaseFiles, folder: Path) -> None:

@@ -6,7 +6,7 @@ The recipe as a spec gives it is read here too: the trainer's own fields, and `r
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -18,23 +18,32 @@ from monitor.spec.model import ModelSpec
 from monitor.spec.problems import nearest, problems
 from monitor.tables import Dataset
 from retrain.errors import BaseModelError, NoPolicyError, RecipeError
-from retrain.learned import LEARNS, learned_column, learned_inputs
+from retrain.learned import LEARNS, learned_column, learned_inputs, table_columns
 from retrain.limits import LimitCheck, RunFacts, facts_from, outside
 from retrain.tables import Run
 from retrain.train.config import Recipe
-from retrain.train.errors import UnsafeWeightsError, WeightsNotFoundError
+from retrain.train.errors import DataError, UnsafeWeightsError, WeightsNotFoundError
+from retrain.train.kinds import is_table
+from retrain.train.tabular.files import read_pipeline
+from retrain.train.tabular.recipe import TableRecipe, folder_of
 from retrain.train.weights import check_base
 
 Section = TypeVar("Section", bound=BaseModel)
 
+
 # A gate has both models' answers to held-out rows and the truth, neither scores nor what the service measured.
-GATED: Final = tuple(
-    name
-    for name, kpi in KPIS.items()
-    if "classification" in kpi.tasks
-    and set(kpi.reads) <= {"prediction", "outcome"}
-    and kpi.higher_is_better is not None
-)
+def gated(task: Literal["classification", "regression"]) -> tuple[str, ...]:
+    """KPIs that a gate can compute."""
+    return tuple(
+        name
+        for name, kpi in KPIS.items()
+        if task in kpi.tasks and set(kpi.reads) <= {"prediction", "outcome"} and kpi.higher_is_better is not None
+    )
+
+
+GATED: Final = gated("classification")
+GATED_NUMBERS: Final = gated("regression")
+AnyRecipe = Recipe | TableRecipe
 
 # Limits of gates that are judged only where `retrain.gates` names them.
 LIMIT_OF_GATE: Final = {
@@ -73,7 +82,7 @@ class Rehearsal(BaseModel):
 class Plan:
     """A spec's recipe, read and checked."""
 
-    recipe: Recipe
+    recipe: AnyRecipe
     rehearsal: Rehearsal
     envelope: Envelope
 
@@ -84,6 +93,10 @@ class Plan:
             raise NoPolicyError(spec.model)
         given = dict(spec.retrain.recipe)
         rehearsal = _read(Rehearsal, given.pop("replay", {}), ("retrain", "recipe", "replay"))
+        if str(given.get("task")).startswith("tabular_"):
+            table = _read(TableRecipe, given, ("retrain", "recipe"))
+            _check_table(spec, table)
+            return cls(table, rehearsal, spec.retrain.envelope)
         recipe = _read(Recipe, given, ("retrain", "recipe"))
         if recipe.task == "sequence_classification" and spec.task != "classification":
             raise RecipeError(
@@ -94,6 +107,28 @@ class Plan:
             learned_column(spec, recipe.task)
             learned_inputs(spec)
         return cls(recipe, rehearsal, spec.retrain.envelope)
+
+
+def _check_table(spec: ModelSpec, recipe: TableRecipe) -> None:
+    wanted = recipe.task.removeprefix("tabular_")
+    if spec.task != wanted:
+        fit = f"use tabular_{spec.task}" if spec.task in ("classification", "regression") else "use causal_lm"
+        raise RecipeError(
+            f"retrain.recipe.task {recipe.task} does not fit task {spec.task}; {fit}", field="retrain.recipe.task"
+        )
+    learned_column(spec, recipe.task)
+    table_columns(spec)
+
+
+def values_of(recipe: AnyRecipe) -> dict[str, Any]:
+    """What an envelope limits of a recipe, by name; of a tabular one the estimator's parameters too."""
+    found = recipe.model_dump(mode="json")
+    return found | (recipe.complete if isinstance(recipe, TableRecipe) else {})
+
+
+def measurable(recipe: AnyRecipe) -> tuple[str, ...]:
+    """KPIs that a gate can compute for a recipe."""
+    return GATED_NUMBERS if recipe.task == "tabular_regression" else GATED
 
 
 def _read(section: type[Section], document: Any, key: Key) -> Section:
@@ -108,14 +143,15 @@ def _read(section: type[Section], document: Any, key: Key) -> Section:
 def breaches(plan: Plan, facts: RunFacts | None = None) -> tuple[LimitCheck, ...]:
     """Every limit that a recipe, and what is known of its run, leaves; empty when inside."""
     envelope = plan.envelope
-    known = replace(facts or RunFacts(), recipe=plan.recipe.model_dump(mode="json"))
+    known = replace(facts or RunFacts(), recipe=values_of(plan.recipe))
     unmeasured = (
         LimitCheck(
             f"kpi_floor.{name}", floor, None, KPIS[name].unit if name in KPIS else "", False,
-            f"kpi_floor names {name!r}, which no gate can measure; choose from {', '.join(GATED)}",
+            f"kpi_floor names {name!r}, which no gate can measure; choose from "
+            f"{', '.join(measurable(plan.recipe))}",
         )
         for name, floor in envelope.kpi_floor.items()
-        if name not in GATED
+        if name not in measurable(plan.recipe)
     )  # fmt: skip
     unheard = (
         LimitCheck(
@@ -135,21 +171,34 @@ def facts_of(run: Run, train: Dataset | None) -> RunFacts:
     return facts_from(run.metrics, origin, train.rows if train is not None else None, run.created_at)
 
 
+_CLASSES: Final = "calibration"
+_OF_TABLES: Final = ("no_regression", "fairness", "forgetting", "integrity", _CLASSES)
+
+
 def unjudgeable(spec: ModelSpec, plan: Plan) -> tuple[LimitCheck, ...]:
     """What the envelope asks and no gate can ever judge for this model, so that every run would end in vain."""
     envelope, found = plan.envelope, list[tuple[str, Any, str]]()
-    answers = plan.recipe.task == "causal_lm"
+    answers, numbers = plan.recipe.task == "causal_lm", plan.recipe.task == "tabular_regression"
     limited = [*envelope.fairness, *(rule.metric for rule in spec.monitors.fairness)]
+    asked = spec.retrain.gates if spec.retrain is not None else ()
+    judged = [g for g in _OF_TABLES if not numbers or g != _CLASSES]
+    if is_table(plan.recipe.task) and (other := [g for g in asked if g not in judged]):
+        words = (
+            f"retrain.gates names {', '.join(other)}, which no tabular recipe is judged by; choose from "
+            f"{', '.join(judged)}"
+        )
+        found.append(("gates", list(asked), words))
     if answers and envelope.kpi_floor:
         words = (
             f"kpi_floor names {', '.join(envelope.kpi_floor)}, and a causal_lm recipe is judged by the log-probability "
             "of its answers alone; leave kpi_floor out"
         )
         found.append(("kpi_floor", dict(envelope.kpi_floor), words))
-    if answers and limited and spec.retrain is not None and "fairness" in spec.retrain.gates:
+    if (answers or numbers) and limited and spec.retrain is not None and "fairness" in spec.retrain.gates:
+        made = "causal_lm recipe writes texts" if answers else "tabular_regression recipe predicts numbers"
         words = (
-            f"gate fairness has {', '.join(dict.fromkeys(limited))} to judge, which compares classes, and a causal_lm "
-            "recipe writes texts; leave fairness out of retrain.gates and of retrain.envelope"
+            f"gate fairness has {', '.join(dict.fromkeys(limited))} to judge, which compares classes, and a {made}; "
+            " leave fairness out of retrain.gates and of retrain.envelope"
         )
         found.append(("fairness", dict(envelope.fairness), words))
     elif envelope.fairness and not spec.with_role("protected"):
@@ -174,7 +223,7 @@ def unjudgeable(spec: ModelSpec, plan: Plan) -> tuple[LimitCheck, ...]:
             words = f"fairness limits {name} to {limit:g}, which lies outside 0 to 1; write a number between them"
             found.append((f"fairness.{name}", limit, words))
     for name, floor in envelope.kpi_floor.items():
-        if name in GATED and KPIS[name].unit == "share" and not 0 <= floor <= 1:
+        if name in measurable(plan.recipe) and KPIS[name].unit == "share" and not 0 <= floor <= 1:
             words = f"kpi_floor asks for {name} {floor:g}, and no model leaves 0 to 1; write a share"
             found.append((f"kpi_floor.{name}", floor, words))
     return tuple(LimitCheck(limit, declared, None, "", False, words) for limit, declared, words in found)
@@ -194,12 +243,19 @@ def floor_breaches(envelope: Envelope, values: Mapping[str, float | None]) -> tu
     return tuple(found)
 
 
-def base_folder(recipe: Recipe, home: Path) -> Path:
+def base_folder(recipe: AnyRecipe, home: Path) -> Path:
     """Folder of the base model: a path (relative ones start at the home folder), or a snapshot in the hub cache.
 
     Raises:
         BaseModelError: missing, incomplete, or with pickled weights only.
     """
+    if isinstance(recipe, TableRecipe):
+        folder = folder_of(recipe, home)
+        try:
+            read_pipeline(folder, "retrain.recipe.base_model")
+        except (WeightsNotFoundError, UnsafeWeightsError, DataError) as error:
+            raise BaseModelError(error.message, **error.facts) from error
+        return folder
     if recipe.is_path:
         folder = (home / Path(recipe.base_model).expanduser()).resolve()
     else:

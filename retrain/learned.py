@@ -6,10 +6,13 @@ from typing import Final
 from monitor.spec.columns import ColumnType
 from monitor.spec.model import ModelSpec
 from retrain.errors import RecipeError
+from retrain.train.tabular.recipe import TableColumn
 
 LEARNS: Final[Mapping[str, tuple[ColumnType, ...]]] = {
     "sequence_classification": ("category", "boolean", "string"),
     "causal_lm": ("text", "texts", "string", "category"),
+    "tabular_classification": ("category", "boolean"),
+    "tabular_regression": ("number",),
 }
 
 
@@ -54,3 +57,25 @@ def learned_inputs(spec: ModelSpec) -> tuple[str, ...]:
     if not inputs:
         raise RecipeError("columns: no column has role input; a retrain needs the model's input", field="columns")
     return inputs
+
+
+def table_columns(spec: ModelSpec) -> tuple[TableColumn, ...]:
+    """The inputs that a tabular recipe reads, in the spec's order.
+
+    Raises:
+        RecipeError: there are none, or one is neither a number, a category nor a boolean.
+    """
+    names = spec.with_role("input")
+    if not names:
+        raise RecipeError("columns: no column has role input; a retrain needs the model's inputs", field="columns")
+    found = []
+    for name in names:
+        kind = spec.columns[name].type
+        if kind not in ("number", "category", "boolean"):
+            raise RecipeError(
+                f"columns.{name}.type: is {kind}, and a tabular recipe reads numbers, categories and booleans; give "
+                f"{name} another role, declare it as category if its values are few, or use a recipe for texts",
+                field=f"columns.{name}.type", value=kind,
+            )  # fmt: skip
+        found.append(TableColumn(name=name, type=kind))
+    return tuple(found)

@@ -8,6 +8,7 @@ import yaml
 from monitor.spec.model import ModelSpec
 from retrain.envelope import Rehearsal
 from retrain.train.config import Recipe
+from retrain.train.tabular.recipe import TableRecipe
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 TITLE: Final = "Spec of a model watched by Assay"
@@ -22,13 +23,15 @@ def spec_schema() -> dict[str, Any]:
     """
     schema = ModelSpec.model_json_schema(by_alias=True)
     definitions: dict[str, Any] = schema["$defs"]
-    for model in (Recipe, Rehearsal):
+    for model in (Recipe, TableRecipe, Rehearsal):
         own = model.model_json_schema(by_alias=True)
         definitions |= own.pop("$defs", {})
         definitions[model.__name__] = own
     replay = {"anyOf": [{"type": "number", "minimum": 0}, {"$ref": "#/$defs/Rehearsal"}]}
-    definitions["Recipe"]["properties"]["replay"] = replay
-    definitions["Retrain"]["properties"]["recipe"] = {"$ref": "#/$defs/Recipe"}
+    for name in ("Recipe", "TableRecipe"):
+        definitions[name]["properties"]["replay"] = dict(replay)
+    either = [{"$ref": "#/$defs/Recipe"}, {"$ref": "#/$defs/TableRecipe"}]
+    definitions["Retrain"]["properties"]["recipe"]["anyOf"] = either
     schema["properties"]["columns"]["propertyNames"] = {"pattern": COLUMN_NAME}
     for part in _parts(schema):
         if isinstance(part.get("title"), str):

@@ -12,6 +12,7 @@ from monitor.spec.forms import Form, field_forms, fields, phrase
 from monitor.spec.model import ModelSpec
 from retrain.envelope import Rehearsal
 from retrain.train.config import Recipe
+from retrain.train.tabular.recipe import TableRecipe
 
 RECIPE: Final = "retrain.recipe"
 _ENTRY: Final[Mapping[str, str]] = {"columns": "columns.NAME", "redact": "redact.NAME[]"}
@@ -48,7 +49,12 @@ def sections() -> list[Section]:
         "up to 1 is a "
         "share, a larger one rows",
     )  # fmt: skip
-    parts = [Section(recipe.path, recipe.about, [*recipe.keys, replay]), _section(Rehearsal, f"{RECIPE}.replay")]
+    table = _section(TableRecipe, RECIPE)
+    parts = [
+        Section(recipe.path, recipe.about, [*recipe.keys, replay]),
+        Section(f"{RECIPE} of a table", table.about, [*table.keys, replay]),
+        _section(Rehearsal, f"{RECIPE}.replay"),
+    ]
     return [*found[:at], *parts, *found[at:]]
 
 

@@ -101,7 +101,7 @@ def curate(material: Material, shape: Shape, plan: Plan, known: tuple[str, ...])
         "held_out_share": HELD_OUT_SHARE, "seed": plan.recipe.seed,
         **({"focus": material.focus.record} if material.focus else {}),
     }  # fmt: skip
-    if not shape.completion:
+    if shape.classifies:
         found = classes(train, held, known)
         labels = found.labels
         facts |= {

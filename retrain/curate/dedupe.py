@@ -15,9 +15,11 @@ def normalised(text: str) -> str:
 
 
 def with_key(frame: pl.DataFrame) -> pl.DataFrame:
-    """Add the normalised text as column `key`, and a column `subject` where there is none."""
+    """Add the normalised text as column `key`, and a column `subject`, where there is none."""
     if SUBJECT not in frame.columns:
         frame = frame.with_columns(pl.lit(None, dtype=pl.String).alias(SUBJECT))
+    if KEY in frame.columns:
+        return frame
     return frame.with_columns(pl.Series(KEY, [normalised(t) for t in frame["text"]], dtype=pl.String))
 
 

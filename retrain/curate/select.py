@@ -8,9 +8,13 @@ import polars as pl
 
 from monitor.levels import as_levels
 from monitor.spec.model import ModelSpec
-from retrain.curate.dedupe import SUBJECT
+from retrain.curate.dedupe import KEY, SUBJECT
 from retrain.errors import DatasetError
-from retrain.learned import learned_column, learned_inputs
+from retrain.learned import learned_column, learned_inputs, table_columns
+from retrain.train.errors import DataError
+from retrain.train.kinds import AnyTask, is_table
+from retrain.train.tabular.recipe import TableColumn
+from retrain.train.tabular.rows import as_texts
 
 PROTECTED: Final = "protected_"
 EVENTS: Final = "events"
@@ -24,18 +28,45 @@ class Shape:
     label: str
     protected: tuple[str, ...]
     completion: bool  # causal_lm: the label is a text to be written
+    table: tuple[TableColumn, ...] = ()  # of a tabular recipe: the typed inputs
+    numeric: bool = False  # the label is a number
     subject: str | None = None  # whose rows are never both trained on and held out
 
     @classmethod
-    def of(cls, spec: ModelSpec, task: str) -> Self:
+    def of(cls, spec: ModelSpec, task: AnyTask) -> Self:
         """Raises RecipeError where the spec declares no input, or a target that the task cannot learn."""
         label = learned_column(spec, task)
         subject = next(iter(spec.with_role("subject")), None)
-        return cls(learned_inputs(spec), label, spec.with_role("protected"), task == "causal_lm", subject)
+        table = table_columns(spec) if is_table(task) else ()
+        inputs = tuple(column.name for column in table) or learned_inputs(spec)
+        return cls(
+            inputs,
+            label,
+            spec.with_role("protected"),
+            task == "causal_lm",
+            table,
+            task == "tabular_regression",
+            subject,
+        )
+
+    @property
+    def classifies(self) -> bool:
+        return not self.completion and not self.numeric
+
+    def texts(self, frame: pl.DataFrame) -> pl.Series:
+        """The input of each row as one text; of typed columns one JSON object."""
+        return as_texts(frame, self.table) if self.table else rendered(frame, self.inputs)
+
+    def keyed(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Rows of typed columns count each by itself: equal ones are common there, and not repeats."""
+        return rows.with_columns(pl.col("row_id").alias(KEY)) if self.table else rows
 
     def labels(self, frame: pl.DataFrame, name: str) -> pl.Series:
         """The label as text: classes as levels, texts as they are, and of a list of right answers the first."""
         values = frame[name].list.first() if isinstance(frame.schema[name], pl.List) else frame[name]
+        if self.numeric:
+            numbers = values.cast(pl.Float64, strict=False)
+            return numbers.cast(pl.String).set(~numbers.is_finite().fill_null(value=False), None).alias("label")
         return (values.cast(pl.String) if self.completion else as_levels(values)).alias("label")
 
     @property
@@ -75,13 +106,13 @@ def rows_of_events(labelled: pl.DataFrame, shape: Shape, source: str, drops: Dro
         pl.col("event_id").alias("row_id"),
         pl.col("seq").cast(pl.Int64),
         pl.col("ts"),
-        rendered(labelled, shape.inputs).alias("text"),
+        shape.texts(labelled).alias("text"),
         shape.labels(labelled, shape.label),
         *(as_levels(labelled[name]).alias(PROTECTED + name) for name in shape.protected),
         (pl.lit(None) if shape.subject is None else pl.col(shape.subject)).cast(pl.String).alias(SUBJECT),
         pl.lit(source).alias("source"),
     )
-    return _whole(frame, drops)
+    return shape.keyed(_whole(frame, drops))
 
 
 def rows_of_dataset(frame: pl.DataFrame, shape: Shape, name: str, drops: Drops) -> pl.DataFrame:
@@ -94,7 +125,7 @@ def rows_of_dataset(frame: pl.DataFrame, shape: Shape, name: str, drops: Drops) 
     if text in frame.columns:
         texts = frame[text].cast(pl.String)
     elif all(i in frame.columns for i in shape.inputs):
-        texts = rendered(frame, shape.inputs)
+        texts = _of_dataset(frame, shape, name)
     else:
         raise DatasetError(_missing(name, frame, text, shape.inputs), field=text)
     found = next((c for c in (label, shape.label) if c in frame.columns), None)
@@ -113,7 +144,14 @@ def rows_of_dataset(frame: pl.DataFrame, shape: Shape, name: str, drops: Drops) 
         pl.lit(None, dtype=pl.String).alias(SUBJECT),
         pl.lit(f"dataset:{name}").alias("source"),
     )
-    return _whole(rows, drops)
+    return shape.keyed(_whole(rows, drops))
+
+
+def _of_dataset(frame: pl.DataFrame, shape: Shape, name: str) -> pl.Series:
+    try:
+        return shape.texts(frame)
+    except DataError as error:
+        raise DatasetError(f"dataset {name}: {error.message}", **error.facts) from error
 
 
 def _missing(name: str, frame: pl.DataFrame, wanted: str, others: Sequence[str]) -> str:

@@ -21,7 +21,7 @@ from retrain import store
 from retrain.curate import provenance
 from retrain.curate.again import judged_again
 from retrain.curate.curation import Curated, Material, Split, curate
-from retrain.curate.dedupe import SUBJECT, normalised
+from retrain.curate.dedupe import KEY, SUBJECT, normalised, with_key
 from retrain.curate.focus import Focus
 from retrain.curate.provenance import Tables
 from retrain.curate.select import EVENTS, PROTECTED, Drops, Shape, rows_of_dataset, rows_of_events
@@ -100,7 +100,7 @@ def prepare(site: Site, run_id: UUID) -> Prepared:
         train=sets["train"],
         holdout=sets["holdout"],
         taught=frozenset().union(
-            *(map(normalised, part["text"]) for part in sets["train"]),
+            *(with_key(part)[KEY] for part in sets["train"]),
             *(_keys(_read(site, d), shape) for d in taught),
         ),
         focus=focus,
@@ -255,7 +255,7 @@ def register_dataset(
         rows = rows_of_dataset(frame, shape, name, drops)
         if rows.is_empty():
             raise DatasetError(f"dataset {name} has no row with text and label", field="content")
-        if not shape.completion:
+        if shape.classifies:
             labels = dict(rows.group_by("label").len().sort("label").iter_rows())
     record = provenance.record(
         spec,
@@ -312,6 +312,8 @@ def _read(site: Site, row: Dataset) -> pl.DataFrame:
 
 
 def _keys(frame: pl.DataFrame, shape: Shape) -> frozenset[str]:
+    if shape.table:
+        return frozenset(frame["row_id"])
     return frozenset(normalised(text) for text in frame[shape.names[0]])
 
 

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from core.canonical import digest
 from retrain.train.config import DatasetFile, Frozen, Place
-from retrain.train.kinds import Task
+from retrain.train.kinds import AnyTask
 
 
 class ModelFiles(Frozen):
@@ -30,7 +30,7 @@ class EvalConfig(Frozen):
     """
 
     run_id: str
-    task: Task
+    task: AnyTask
     champion: ModelFiles
     challenger: ModelFiles
     new: DatasetFile

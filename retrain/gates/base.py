@@ -55,6 +55,7 @@ class IntegrityFacts:
     registered_digest: str
     base_digest: str
     registered_base_digest: str
+    table: bool = False  # a tabular model, and no adapter
 
 
 @dataclass(frozen=True, slots=True)

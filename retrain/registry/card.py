@@ -19,6 +19,7 @@ from retrain import store
 from retrain.registry.layout import CONFIG, VLLM_SOURCE, peft_faults, vllm_rank, vllm_refusals
 from retrain.registry.standing import standing_of
 from retrain.tables import ModelVersion, Run
+from retrain.train.tabular.files import PIPELINE, is_tabular
 
 TRAINED: Final = ("rows_train", "rows_dropped", "counts", "steps", "trainable_parameters", "train_seconds",
                   "wall_seconds", "device", "quantisation", "libraries", "versions")  # fmt: skip
@@ -133,6 +134,12 @@ def _serving(site: Site, row: ModelVersion) -> dict[str, Any] | None:
     except NotFoundError as error:  # a card is readable without the files; it says what is missing
         return {"peft": None, "vllm": None, "reason": str(error)}
     files = {p.relative_to(folder).as_posix(): p.stat().st_size for p in folder.rglob("*") if p.is_file()}
+    if is_tabular(folder):
+        made = json.loads((folder / PIPELINE).read_bytes())
+        return {
+            "bytes": sum(files.values()), "files": sorted(files), "peft": None, "vllm": None,
+            "table": {name: made[name] for name in ("estimator", "file", "sha256", "columns", "features")},
+        }  # fmt: skip
     try:
         config = json.loads((folder / CONFIG).read_bytes())
     except (FileNotFoundError, ValueError):
@@ -198,6 +205,10 @@ def markdown(card: Mapping[str, Any]) -> str:
 
 
 def _serving_lines(serving: Mapping[str, Any]) -> list[str]:
+    if (table := serving.get("table")) is not None:
+        columns = ", ".join(f"{one['name']} ({one['type']})" for one in table["columns"])
+        return [f"- {table['estimator']} in `{table['file']}` (`{table['sha256']}`), pipeline in `{PIPELINE}`",
+                f"- Columns, in order: {columns}; {len(table['features'])} numbers a row"]  # fmt: skip
     if serving["peft"] is None:
         return [f"- The adapter cannot be read: {serving['reason']}"]
     peft, vllm = serving["peft"], serving["vllm"]

@@ -10,15 +10,18 @@ from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.tables import Model
 from retrain import store
-from retrain.base_files import check_recipe, read_base
-from retrain.envelope import Plan, base_folder, breaches, unjudgeable
+from retrain.base_files import check_recipe, check_table, read_base
+from retrain.envelope import AnyRecipe, Plan, base_folder, breaches, unjudgeable
 from retrain.errors import (
     EnvelopeError,
 )
+from retrain.learned import table_columns
 from retrain.limits import RunFacts
 from retrain.registry.stages import crown, place, record_version
 from retrain.tables import ModelVersion, Run
-from retrain.train.kinds import KINDS
+from retrain.train.kinds import classifies, is_table
+from retrain.train.tabular.files import read_pipeline
+from retrain.train.tabular.recipe import TableRecipe
 from retrain.train.weights import folder_digest
 
 BASE_VERSION = "v1"
@@ -34,7 +37,10 @@ def checked_plan(site: Site, spec: ModelSpec) -> tuple[Plan, Path]:
     if found := (*breaches(plan), *unjudgeable(spec, plan)):
         raise EnvelopeError(found)
     folder = base_folder(plan.recipe, site.settings.home_dir)
-    check_recipe(plan.recipe, folder)
+    if isinstance(plan.recipe, TableRecipe):
+        check_table(plan.recipe, folder, table_columns(spec))
+    else:
+        check_recipe(plan.recipe, folder)
     if plan.envelope.revisions and (other := breaches(plan, RunFacts(base_digest=folder_digest(folder)))):
         raise EnvelopeError(other)
     return plan, folder
@@ -53,7 +59,7 @@ def ensure_base_version(site: Site, db: Session, model: Model, spec: ModelSpec, 
     db.get_one(Model, model.id, with_for_update=True)
     if store.champion(db, model.id) is not None:
         return
-    labels = read_base(folder).labels if KINDS[plan.recipe.task].classifies else None
+    labels = _labels(plan.recipe, folder)
     row = ModelVersion(
         model_id=model.id, version=BASE_VERSION, stage="candidate", base_model=plan.recipe.base_model,
         base_digest=folder_digest(folder), adapter=None, labels=labels, created_at=site.clock.now(),
@@ -62,9 +68,15 @@ def ensure_base_version(site: Site, db: Session, model: Model, spec: ModelSpec, 
     db.flush()
     record_version(site, db, "version.registered", model, row, actor, {})
     why = "base model of the recipe"
-    if labels is None and KINDS[plan.recipe.task].classifies:
+    if labels is None and classifies(plan.recipe.task):
         why += "; it has no usable head, so candidates are compared with the most frequent label"
     crown(site, db, model, row, actor, reason=why, kind="version.promoted")
+
+
+def _labels(recipe: AnyRecipe, folder: Path) -> list[str] | None:
+    if not classifies(recipe.task):
+        return None
+    return list(read_pipeline(folder)["labels"]) if is_table(recipe.task) else read_base(folder).labels
 
 
 def register_candidate(

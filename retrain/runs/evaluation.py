@@ -20,7 +20,7 @@ from monitor.tables import Dataset
 from retrain import store
 from retrain.curate.dedupe import SUBJECT, normalised
 from retrain.curate.select import PROTECTED, Drops, Shape, rows_of_dataset
-from retrain.envelope import GATED, Plan, base_folder
+from retrain.envelope import GATED, GATED_NUMBERS, AnyRecipe, Plan, base_folder
 from retrain.errors import TrainerError
 from retrain.evals.config import EvalConfig, ModelFiles
 from retrain.gates.base import ComparedScores, GateInputs, GoldenAnswer, GoldenFacts, IntegrityFacts, ServingTimes
@@ -29,7 +29,8 @@ from retrain.runs.record import show_progress
 from retrain.runs.workspace import Workspace, read_json, write_config
 from retrain.tables import ModelVersion
 from retrain.train.config import DatasetFile, Recipe
-from retrain.train.kinds import KINDS
+from retrain.train.kinds import classifies, is_table
+from retrain.train.tabular.recipe import TableRecipe
 from retrain.train.weights import folder_digest
 
 GRACE_S: Final = 120.0
@@ -63,7 +64,12 @@ def evaluate_run(site: Site, run_id: UUID) -> Outcome:
     config = _config(site, run_id, case, work)
     write_config(work.eval_config, config, site.settings.home_dir)
     if (report := read_json(work.evaluated / "exit.json")) is None or report["state"] != "succeeded":
-        _process(site, work, case.plan.envelope.max_gpu_hours * 3600 + GRACE_S)
+        _process(
+            site,
+            work,
+            "retrain.evals.tabular" if is_table(config.task) else "retrain.evals.run",
+            case.plan.envelope.max_gpu_hours * 3600 + GRACE_S,
+        )
     document = read_json(work.evaluated / "evaluation.json")
     predictions = work.evaluated / "predictions.parquet"
     if document is None or document["digests"]["predictions"] != file_digest(predictions):
@@ -88,15 +94,15 @@ def _case(site: Site, run_id: UUID) -> _Case:
         )  # fmt: skip
 
 
-def model_files(site: Site, version: ModelVersion, recipe: Recipe) -> ModelFiles:
+def model_files(site: Site, version: ModelVersion, recipe: AnyRecipe) -> ModelFiles:
     """Base folder and adapter of a version; the recipe tells the revision where both name the same hub model."""
     same = version.base_model == recipe.base_model
     named = recipe if same else recipe.model_copy(update={"base_model": version.base_model})
     return ModelFiles(
         base_dir=base_folder(named, site.settings.home_dir),
         adapter_dir=site.artifacts.path(version.adapter) if version.adapter else None,
-        quantise=None if version.adapter else recipe.method == "qlora",
-        headless=KINDS[recipe.task].classifies and version.adapter is None and version.labels is None,
+        quantise=None if version.adapter or isinstance(recipe, TableRecipe) else recipe.method == "qlora",
+        headless=classifies(recipe.task) and version.adapter is None and version.labels is None,
     )
 
 
@@ -116,7 +122,8 @@ def _config(site: Site, run_id: UUID, case: _Case, work: Workspace) -> EvalConfi
         probes=tuple(name for name in PROBES if name in case.spec.retrain.gates),
         run_id=str(run_id), task=recipe.task, champion=model_files(site, case.champion, recipe),
         challenger=model_files(site, case.challenger, recipe), new=files["eval"], old=files.get("holdout"),
-        max_length=recipe.max_length, output_dir=work.evaluated, progress=work.progress,
+        max_length=recipe.max_length if isinstance(recipe, Recipe) else None, output_dir=work.evaluated,
+        progress=work.progress,
         threads=site.settings.train.threads, device=site.settings.train.device,
         country=site.settings.train.country,
     )  # fmt: skip
@@ -143,11 +150,11 @@ def _golden_file(site: Site, case: _Case, work: Workspace) -> DatasetFile | None
     return DatasetFile(path=path, sha256=file_digest(path))
 
 
-def _process(site: Site, work: Workspace, limit_s: float) -> None:
+def _process(site: Site, work: Workspace, module: str, limit_s: float) -> None:
     for _ in range(site.settings.train.attempts + 1):
         (work.evaluated / "exit.json").unlink(missing_ok=True)
         at, threads = str(work.eval_config), site.settings.train.threads
-        child = Child("retrain.evals.run", [at], log=work.log, threads=threads, until=work.until)
+        child = Child(module, [at], log=work.log, threads=threads, until=work.until)
         code = child.wait(limit_s, lambda: show_progress(site, work))
         if code is None:
             raise TrainerError("time_limit", f"the evaluation took longer than {limit_s:.0f} s and was stopped")
@@ -166,7 +173,7 @@ def _inputs(case: _Case, config: EvalConfig, document: Mapping[str, Any], predic
     old = None
     if config.old is not None:
         old = _compared(case, predictions.filter(pl.col("rows") == "old"), pl.read_parquet(config.old.path), known)
-    classes = case.plan.recipe.task == "sequence_classification"
+    classes = classifies(case.plan.recipe.task)
     return GateInputs(
         envelope=case.plan.envelope, new=new, old=old, fairness=case.spec.monitors.fairness,
         integrity=_integrity(case, config, document), classifies=classes,
@@ -231,6 +238,8 @@ def _compared(case: _Case, predictions: pl.DataFrame, rows: pl.DataFrame, known:
             "log-probability per token", champion.astype(np.float64), challenger.astype(np.float64),
             subjects=tuple(person for person, kept in zip(persons, held, strict=True) if kept) if persons else (),
         )  # fmt: skip
+    if case.plan.recipe.task == "tabular_regression":
+        return _errors(predictions, persons, groups)
     truth = predictions["label"]
     return ComparedScores(
         metric="accuracy",
@@ -249,10 +258,25 @@ def _compared(case: _Case, predictions: pl.DataFrame, rows: pl.DataFrame, known:
     )
 
 
-def _values(predictions: pl.DataFrame, side: str) -> dict[str, float | None]:
+def _errors(
+    predictions: pl.DataFrame, persons: tuple[str | None, ...], groups: Mapping[str, tuple[str | None, ...]]
+) -> ComparedScores:
+    """Errors of numbers, in units of the champion's mean error, so that a margin of 0.05 is a twentieth of it."""
+    truth = predictions["label"].to_numpy()
+    champion, challenger = (np.abs(predictions[side].to_numpy() - truth) for side in ("champion", "challenger"))
+    unit = float(champion.mean()) if len(champion) and champion.mean() > 0 else 1.0
+    return ComparedScores(
+        "minus the absolute error, in units of the champion's mean,", -champion / unit, -challenger / unit,
+        subjects=persons, groups=groups,
+        champion_values=_values(predictions, "champion", GATED_NUMBERS),
+        challenger_values=_values(predictions, "challenger", GATED_NUMBERS),
+    )  # fmt: skip
+
+
+def _values(predictions: pl.DataFrame, side: str, names: tuple[str, ...] = GATED) -> dict[str, float | None]:
     """Every KPI that a floor may name, now or in a later revision, as the monitor computes them."""
     frame = predictions.select(pl.col(side).alias("prediction"), pl.col("label").alias("outcome"))
-    return {name: KPIS[name].compute(frame).value for name in GATED}
+    return {name: KPIS[name].compute(frame).value for name in names}
 
 
 def _integrity(case: _Case, config: EvalConfig, document: Mapping[str, Any]) -> IntegrityFacts:
@@ -269,6 +293,7 @@ def _integrity(case: _Case, config: EvalConfig, document: Mapping[str, Any]) -> 
         registered_digest=str(case.challenger.adapter),
         base_digest=folder_digest(config.challenger.base_dir),
         registered_base_digest=case.challenger.base_digest,
+        table=is_table(config.task),
     )
 
 

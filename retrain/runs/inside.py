@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from monitor.site import Site
@@ -12,7 +12,9 @@ from retrain.limits import RunFacts
 from retrain.registry.rules import Rules
 from retrain.runs.waiting import wait
 from retrain.tables import Run
-from retrain.train.config import RunConfig
+from retrain.train.config import RunFiles
+
+Configured = TypeVar("Configured", bound=RunFiles)
 
 HOUR_S: Final = 3600.0
 
@@ -22,7 +24,7 @@ def _least(values: Iterable[float | None]) -> Any:
     return min((value for value in values if value is not None), default=None)
 
 
-def limited(run: Run, rules: Rules, config: RunConfig) -> RunConfig:
+def limited(run: Run, rules: Rules, config: Configured) -> Configured:
     """The configuration with what the trainer may use and cut: by envelope and budgets, and by what people allowed."""
     envelopes = [s.envelope for s in rules.sets]
     granted = {e["limit"]: e["granted"] for e in run.exceptions}  # the last of a limit allows most

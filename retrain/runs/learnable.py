@@ -28,7 +28,7 @@ def unlearnable(site: Site, db: Session, current: CurrentSpec) -> str | None:
     except AppError:  # the envelope's blocker says it
         return None
     champion = store.champion(db, current.model.id)
-    if shape.completion or champion is None:
+    if not shape.classifies or champion is None:
         return None
     frame = site.events.labelled(current.model.name, columns=["seq"])
     if shape.label not in frame.columns:

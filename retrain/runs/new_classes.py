@@ -33,7 +33,7 @@ def new_classes(site: Site, db: Session, current: CurrentSpec) -> NewClassesRead
         shape = Shape.of(current.spec, plan.recipe.task)
     except AppError as error:  # the envelope's blocker, or the run itself, says it
         return NewClassesReading(0, {}, None, error.message)
-    if shape.completion:
+    if not shape.classifies:
         return NewClassesReading(0, {}, None, f"a recipe of task {plan.recipe.task} has no classes")
     champion = store.champion(db, current.model.id)
     extent = site.events.extent(name)

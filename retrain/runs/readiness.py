@@ -15,6 +15,7 @@ from retrain.envelope import Plan, base_folder
 from retrain.train.config import Recipe
 from retrain.train.speed.choose import PASS_TOKENS, SAFE_SHARE, choose, least
 from retrain.train.speed.memory import GIB, Shape
+from retrain.train.tabular.recipe import TableRecipe
 
 State = Literal["ok", "missing", "unknown"]
 _LICENCES: Final = {
@@ -47,6 +48,8 @@ def readiness(spec: ModelSpec, home: Path, machine: Mapping[str, Any] | None) ->
         folder = base_folder(plan.recipe, home)
     except AppError as error:
         return [Readiness(f"{name}: base model", "missing", error.message)]
+    if isinstance(plan.recipe, TableRecipe):
+        return [Readiness(f"{name}: base model", "ok", f"{folder}, {plan.recipe.estimator} of typed columns")]
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     found = licence(folder)
     return [

@@ -14,10 +14,10 @@ from core.errors import AppError
 from core.settings import Settings
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
-from retrain.envelope import Plan, base_folder
-from retrain.train.config import Recipe
+from retrain.envelope import AnyRecipe, Plan, base_folder
 from retrain.train.speed.choose import least
 from retrain.train.speed.memory import GIB, NF4_BYTES, Shape
+from retrain.train.tabular.recipe import TableRecipe
 
 RUNTIME: Final = GIB // 2  # torch, transformers and what they load, measured at about 0.5 GiB
 BESIDE: Final = 100 * 2**20  # datasets, logs and records of a run on disk
@@ -69,7 +69,7 @@ def _size(amount: int) -> str:
     return f"{amount / GIB:,.1f} GiB" if amount >= GIB // 10 else f"{amount / 2**20:,.0f} MiB"
 
 
-def need(recipe: Recipe, folder: Path, *, on_card: bool) -> Amount:
+def need(recipe: AnyRecipe, folder: Path, *, on_card: bool) -> Amount:
     """The least that a run needs, from the size of the base model, the method and the batch.
 
     A lower bound: of the plans that can train this base the one that needs least memory, without the room that
@@ -79,6 +79,8 @@ def need(recipe: Recipe, folder: Path, *, on_card: bool) -> Amount:
         folder: of the base model.
         on_card: weights and activations lie on a card; in memory otherwise.
     """
+    if isinstance(recipe, TableRecipe):
+        return Amount(BESIDE, RUNTIME, None)
     method: str = recipe.method
     width = 2 if on_card else 4
     shapes = [shape for _, shape in tensor_shapes(folder)]

@@ -1,8 +1,6 @@
 """The steps of a run. Each reads, works without a transaction, then records its result, and is safe to run twice."""
 
 import shutil
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
@@ -27,6 +25,7 @@ from retrain.registry.standing import rules_of, standing_of
 from retrain.registry.versions import register_candidate, withdraw_canary
 from retrain.runs.again import hold_out
 from retrain.runs.approve import close_rejected
+from retrain.runs.configs import AnyRunConfig, new_config, placed
 from retrain.runs.evaluation import evaluate_run
 from retrain.runs.inside import facts_of_rows, limited, wait_at_limit
 from retrain.runs.record import close_failed, record_run, show_progress
@@ -34,8 +33,7 @@ from retrain.runs.used import keep_used
 from retrain.runs.waiting import wait, waits_outside
 from retrain.runs.workspace import Workspace, read_json, write_config
 from retrain.tables import GateRow, Run
-from retrain.train.config import DatasetFile, Recipe, RunConfig
-from retrain.train.shape import differences
+from retrain.train.tabular.recipe import TableRunConfig
 from retrain.train.weights import folder_digest
 
 GRACE_S: Final = 120.0  # for loading, evaluating and saving, which the trainer does not count
@@ -79,7 +77,6 @@ def curate(site: Site, run_id: UUID) -> None:
         hold_out(site, run_id)
         return
     prepared = curation.prepare(site, run_id)
-    work = Workspace.of(site.settings, run_id)
     with site.database.read() as db:
         run = store.run(db, run_id)
         spec = store.spec_at(db, run.model_id, run.spec_revision)
@@ -88,17 +85,7 @@ def curate(site: Site, run_id: UUID) -> None:
     if waits_outside(site, run_id, facts_of_rows(run, prepared)):
         return
     digests = curation.keep(site, prepared)
-    same_base = champion.base_model == plan.recipe.base_model
-    parent = site.artifacts.check_folder(champion.adapter) if champion.adapter and same_base else None
-    config = RunConfig(
-        run_id=str(run_id), recipe=plan.recipe, base_dir=base_folder(plan.recipe, site.settings.home_dir),
-        parent_adapter=parent if parent is not None and _same_shape(parent, plan.recipe) else None,
-        train=_file(site, digests["train"]), eval=_file(site, digests["eval"]),
-        labels=prepared.curated.labels, output_dir=work.trained, progress=work.progress,
-        holdout=_file(site, digests["holdout"]) if prepared.curated.holdout.rows.height else None,
-        threads=site.settings.train.threads, device=site.settings.train.device, cards=site.settings.train.cards,
-        country=site.settings.train.country,
-    )  # fmt: skip
+    config = new_config(site, run_id, spec, plan, champion, prepared, digests)
     with site.database.write() as db:
         run = store.run(db, run_id, lock=True)
         if run.state != "curating":
@@ -110,21 +97,12 @@ def curate(site: Site, run_id: UUID) -> None:
         run.state = "training"
 
 
-def _file(site: Site, artifact: str) -> DatasetFile:
-    return DatasetFile(path=site.artifacts.path(artifact), sha256=artifact)
-
-
-def _same_shape(parent: Path, recipe: Recipe) -> bool:
-    """Whether training can go on from the champion's adapter; in another shape it starts from the base."""
-    return recipe.start == "champion" and not any(differences(parent, recipe))
-
-
 def train(site: Site, run_id: UUID) -> None:
     """training -> evaluating: run the trainer in its own process, resume it if it was killed, register a candidate."""
     work = Workspace.of(site.settings, run_id)
     with site.database.read() as db:
         run = store.run(db, run_id)
-        config = limited(run, rules_of(db, run), _placed(site, work, run.config or {}))
+        config = limited(run, rules_of(db, run), placed(site, work, run.config or {}))
     _drop_other_training(work, config)
     write_config(work.train_config, config, site.settings.home_dir)
     while (report := _exit(work)) is None or report["state"] != "succeeded":
@@ -158,19 +136,7 @@ def train(site: Site, run_id: UUID) -> None:
     waits_outside(site, run_id, facts)
 
 
-def _placed(site: Site, work: Workspace, record: Mapping[str, Any]) -> RunConfig:
-    """A run's configuration with the places of its files in this home folder, wherever it lay when it was recorded."""
-    recipe = Recipe.model_validate(record["recipe"])
-    # The last part of the path of an artifact is its digest. Earlier releases recorded the whole path.
-    parent = record["parent_adapter"] and site.artifacts.check_folder(f"sha256:{Path(record['parent_adapter']).name}")
-    roles = [role for role in ("train", "eval", "holdout") if record.get(role)]
-    files = {role: _file(site, record[role]["sha256"]) for role in roles}
-    places = {"output_dir": work.trained, "progress": work.progress, "parent_adapter": parent}
-    base = base_folder(recipe, site.settings.home_dir)
-    return RunConfig.model_validate({**record, **places, **files, "base_dir": base})
-
-
-def _drop_other_training(work: Workspace, config: RunConfig) -> None:
+def _drop_other_training(work: Workspace, config: AnyRunConfig) -> None:
     """Drop what an earlier release trained of this run: its digest of the configuration covered where files lay."""
     begun = read_json(work.trained / "checkpoints" / "config.json")
     if begun is not None and begun.get("config") != config.digest():
@@ -199,7 +165,7 @@ def _count_attempt(site: Site, run_id: UUID) -> bool:
         return True
 
 
-def _one_attempt(site: Site, work: Workspace, config: RunConfig) -> list[dict[str, Any]]:
+def _one_attempt(site: Site, work: Workspace, config: AnyRunConfig) -> list[dict[str, Any]]:
     """Run the trainer once. Returns the limits it has stopped at; none if it ended, or was killed.
 
     Raises:
@@ -207,7 +173,8 @@ def _one_attempt(site: Site, work: Workspace, config: RunConfig) -> list[dict[st
     """
     limit_s = (config.max_seconds or 0) + GRACE_S
     at = str(work.train_config)
-    child = Child("retrain.train.run", [at], log=work.log, threads=config.threads, until=work.until)
+    module = "retrain.train.tabular.run" if isinstance(config, TableRunConfig) else "retrain.train.run"
+    child = Child(module, [at], log=work.log, threads=config.threads, until=work.until)
     code = child.wait(limit_s, lambda: show_progress(site, work))
     show_progress(site, work)
     keep_used(site, work)

@@ -193,7 +193,11 @@ class Recipe(Frozen):
 
     @property
     def is_path(self) -> bool:
-        return bool(_PATH.match(self.base_model))
+        return is_a_path(self.base_model)
+
+
+def is_a_path(base_model: str) -> bool:
+    return bool(_PATH.match(base_model))
 
 
 class DatasetFile(Frozen):
@@ -206,13 +210,11 @@ class DatasetFile(Frozen):
 LIMITS: Final = ("holdout", "cards", "card", "country", "max_seconds", "max_kwh", "max_cut_share", "max_parameters")
 
 
-class RunConfig(Frozen):
-    """One run, complete: nothing else is read from anywhere."""
+class RunFiles(Frozen):
+    """What every run is given, whatever it trains: its rows, its folders and its limits."""
 
     run_id: Annotated[str, StringConstraints(min_length=1)]
-    recipe: Recipe
     base_dir: Place
-    parent_adapter: Place | None = None
     train: DatasetFile
     eval: DatasetFile
     labels: tuple[str, ...] = ()
@@ -220,14 +222,21 @@ class RunConfig(Frozen):
     progress: Place
     holdout: DatasetFile | None = None  # only counted: what of it the longest text leaves
     threads: int = Field(default=1, ge=1)
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    cards: int = Field(default=1, ge=1)
-    card: int | None = Field(default=None, ge=0)  # of a process that trains together with others
     country: str | None = None  # ISO 3166 code of three letters, for CO2e
     max_seconds: float | None = Field(default=None, gt=0)
     max_kwh: float | None = Field(default=None, gt=0)
     max_cut_share: float | None = Field(default=None, ge=0, le=1)  # of a set's rows, dropped or cut
     max_parameters: int | None = Field(default=None, ge=1)  # trained
+
+
+class RunConfig(RunFiles):
+    """One run of a recipe for a language model, complete: nothing else is read from anywhere."""
+
+    recipe: Recipe
+    parent_adapter: Place | None = None
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    cards: int = Field(default=1, ge=1)
+    card: int | None = Field(default=None, ge=0)  # of a process that trains together with others
 
     @model_validator(mode="after")
     def _labels_fit_the_task(self) -> Self:

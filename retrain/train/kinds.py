@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 Task = Literal["sequence_classification", "causal_lm"]
+TableTask = Literal["tabular_classification", "tabular_regression"]
+AnyTask = Literal[Task, TableTask]
 Architecture = Literal["sequence_classification", "causal_lm"]
 
 
@@ -24,3 +26,13 @@ KINDS: Final[Mapping[Task, Kind]] = {
     "sequence_classification": Kind(("text", "label"), "sequence_classification"),
     "causal_lm": Kind(("prompt", "completion"), "causal_lm"),
 }
+
+
+def classifies(task: AnyTask) -> bool:
+    """Whether what a task learns is one of some labels."""
+    return task == "tabular_classification" or any(task == name and kind.classifies for name, kind in KINDS.items())
+
+
+def is_table(task: AnyTask) -> bool:
+    """Whether a task reads typed columns and no text."""
+    return task not in KINDS

@@ -17,7 +17,7 @@ from core.clock import ManualClock
 from core.jobs import RunJob
 from monitor.site import Site, open_site
 from retrain import jobs
-from retrain.runs import steps
+from retrain.runs import configs, steps
 from retrain.runs.workspace import Workspace
 from tests.retrain import world
 from tests.retrain.runs.test_run import is_a_signed_champion, queued
@@ -105,13 +105,13 @@ def test_a_run_that_an_earlier_release_began_is_placed_in_this_home_folder(home:
     steps.begin(site, run_id)
     steps.curate(site, run_id)
     work, record = Workspace.of(site.settings, run_id), dict(world.read(site, run_id).config or {})
-    now = steps._placed(site, work, record)
+    now = configs.placed(site, work, record)
     elsewhere = Path("/srv/old/home")
     parent = site.artifacts.put_folder(home / "models" / "base")
     name = parent.removeprefix("sha256:")
     old = json.loads(now.model_dump_json().replace(str(home), str(elsewhere)))
     old["parent_adapter"] = str(elsewhere / "artifacts" / name[:2] / name)
-    placed = steps._placed(site, work, old)
+    placed = configs.placed(site, work, old)
     assert placed == now.model_copy(update={"parent_adapter": site.artifacts.path(parent)})
     assert placed.digest() != now.digest()  # by the parent alone
     assert placed.model_copy(update={"parent_adapter": None}).digest() == now.digest()

@@ -1,0 +1,73 @@
+"""The configuration of a run's trainer: made when its rows are chosen, found again wherever the home folder lies."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from monitor.site import Site
+from monitor.spec.model import ModelSpec
+from retrain.curate.service import Prepared
+from retrain.envelope import Plan, base_folder
+from retrain.learned import table_columns
+from retrain.runs.workspace import Workspace
+from retrain.tables import ModelVersion
+from retrain.train.config import DatasetFile, Recipe, RunConfig
+from retrain.train.shape import differences
+from retrain.train.tabular.recipe import TableRecipe, TableRunConfig
+
+AnyRunConfig = RunConfig | TableRunConfig
+
+
+def new_config(
+    site: Site,
+    run_id: UUID,
+    spec: ModelSpec,
+    plan: Plan,
+    champion: ModelVersion,
+    prepared: Prepared,
+    digests: Mapping[str, str],
+) -> AnyRunConfig:
+    """Raises IntegrityFailureError: the champion's adapter was changed on disk."""
+    work, recipe, train = Workspace.of(site.settings, run_id), plan.recipe, site.settings.train
+    held = prepared.curated.holdout.rows.height
+    shared: dict[str, Any] = {
+        "run_id": str(run_id), "base_dir": base_folder(recipe, site.settings.home_dir),
+        "train": _file(site, digests["train"]), "eval": _file(site, digests["eval"]),
+        "labels": prepared.curated.labels, "output_dir": work.trained, "progress": work.progress,
+        "holdout": _file(site, digests["holdout"]) if held else None,
+        "threads": train.threads, "country": train.country,
+    }  # fmt: skip
+    if isinstance(recipe, TableRecipe):
+        return TableRunConfig(recipe=recipe, columns=table_columns(spec), **shared)
+    same_base = champion.base_model == recipe.base_model
+    parent = site.artifacts.check_folder(champion.adapter) if champion.adapter and same_base else None
+    return RunConfig(
+        recipe=recipe, parent_adapter=parent if parent is not None and _same_shape(parent, recipe) else None,
+        device=train.device, cards=train.cards, **shared,
+    )  # fmt: skip
+
+
+def _same_shape(parent: Path, recipe: Recipe) -> bool:
+    """Whether training can go on from the champion's adapter; in another shape it starts from the base."""
+    return recipe.start == "champion" and not any(differences(parent, recipe))
+
+
+def placed(site: Site, work: Workspace, record: Mapping[str, Any]) -> AnyRunConfig:
+    """A run's configuration with the places of its files in this home folder, wherever it lay when it was recorded."""
+    roles = [role for role in ("train", "eval", "holdout") if record.get(role)]
+    files: dict[str, Any] = {role: _file(site, record[role]["sha256"]) for role in roles}
+    places = {"output_dir": work.trained, "progress": work.progress}
+    if "columns" in record:
+        table = TableRecipe.model_validate(record["recipe"])
+        base = base_folder(table, site.settings.home_dir)
+        return TableRunConfig.model_validate({**record, **places, **files, "base_dir": base})
+    recipe = Recipe.model_validate(record["recipe"])
+    base = base_folder(recipe, site.settings.home_dir)
+    # The last part of the path of an artifact is its digest. Earlier releases recorded the whole path.
+    parent = record["parent_adapter"] and site.artifacts.check_folder(f"sha256:{Path(record['parent_adapter']).name}")
+    return RunConfig.model_validate({**record, **places, **files, "base_dir": base, "parent_adapter": parent})
+
+
+def _file(site: Site, artifact: str) -> DatasetFile:
+    return DatasetFile(path=site.artifacts.path(artifact), sha256=artifact)

@@ -1,0 +1,160 @@
+"""`python -m retrain.train.tabular.run CONFIG.json`: one run of a tabular recipe from start to end.
+
+Written under `output_dir`: `adapter/` when the run is whole, with pipeline.json, the model file and the record, and
+`exit.json`. A killed run starts again from the beginning: what it had done takes seconds.
+"""
+
+import json
+import platform
+import resource
+import shutil
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+
+from core.canonical import digest
+from retrain.train.config import load_config
+from retrain.train.data import read_rows
+from retrain.train.energy import Meter
+from retrain.train.errors import EnergyLimitError, ParametersLimitError, ResumeConflictError, TimeLimitError
+from retrain.train.progress import Progress, report_exit, write_json
+from retrain.train.tabular.model import TableModel
+from retrain.train.tabular.recipe import TableRunConfig
+from retrain.train.tabular.rows import from_texts
+from retrain.train.tabular.training import TrainedTable, targets, train_table
+from retrain.train.weights import folder_digest
+
+COLUMNS: Final = ("text", "label")
+LIBRARIES: Final = ("numpy", "polars", "scikit-learn", "skops", "xgboost-cpu", "xgboost", "lightgbm")
+KEEP_S: Final = 1.0
+
+
+def train(path: Path) -> None:
+    config = load_config(path, TableRunConfig)
+    progress = Progress(config.progress)
+    if not _finished(config):
+        with Meter(config.output_dir, config.country) as meter:
+            _train(config, progress, meter)
+    progress.write("done", eta_s=0.0)
+
+
+class Clock:
+    """Seconds of training with those of earlier attempts, and the limits that stop it."""
+
+    def __init__(self, config: TableRunConfig, progress: Progress, meter: Meter) -> None:
+        self.config, self.progress, self.meter = config, progress, meter
+        self.began, self.spent, self.written = time.monotonic(), meter.before.train_seconds, 0.0
+
+    @property
+    def elapsed_s(self) -> float:
+        return self.spent + time.monotonic() - self.began
+
+    def tick(self, step: int, steps: int) -> None:
+        """Raises TimeLimitError, EnergyLimitError: the run is past what it may use."""
+        took, most_s, most_kwh = self.elapsed_s, self.config.max_seconds, self.config.max_kwh
+        if time.monotonic() - self.written > KEEP_S:
+            self.written = time.monotonic()
+            self.progress.write("train", step, steps)
+        if most_s is not None and took > most_s:
+            words = f"max_gpu_hours: {most_s:g} s of training were over at step {step} of {steps}; raise "
+            words += "retrain.envelope.max_gpu_hours, or train fewer rows or trees"
+            raise TimeLimitError(words, limit="max_gpu_hours", declared=most_s / 3600, measured=took / 3600)
+        kwh = self.meter.keep(took, every_s=KEEP_S).kwh if most_kwh is not None else None
+        if most_kwh is not None and kwh is not None and kwh > most_kwh:
+            words = f"max_kwh: {kwh:.4g} kWh were used at step {step} of {steps}, as estimated, {most_kwh:g} are "
+            words += "allowed; raise retrain.envelope.max_kwh, or train fewer rows or trees"
+            raise EnergyLimitError(words, limit="max_kwh", declared=most_kwh, measured=kwh)
+
+
+def _train(config: TableRunConfig, progress: Progress, meter: Meter) -> None:
+    progress.write("load")
+    base_digest = folder_digest(config.base_dir)
+    rows, held = read_rows(config.train, "train", COLUMNS), read_rows(config.eval, "eval", COLUMNS)
+    partial = config.output_dir / ".partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    clock = Clock(config, progress, meter)
+    progress.write("train", 0)
+    trained = train_table(
+        config.recipe, config.columns, config.labels, from_texts(rows["text"], config.columns), rows["label"], partial,
+        threads=config.threads, tick=clock.tick,
+    )  # fmt: skip
+    clock.tick(1, 1)
+    size, most = trained.facts["trainable_parameters"], config.max_parameters
+    if most is not None and size > most:
+        words = f"{size} numbers were fitted, max_adapter_parameters is {most}; fit fewer or smaller trees"
+        raise ParametersLimitError(words, limit="max_adapter_parameters", declared=most, measured=size)
+    took = clock.elapsed_s
+    progress.write("evaluate")
+    metrics = _score(trained.model, from_texts(held["text"], config.columns), held["label"])
+    progress.write("save")
+    write_json(partial / "labels.json", list(config.labels))
+    record = _record(config, base_digest, trained, meter, took)
+    record |= {"rows_train": rows.height, "rows_eval": held.height, "metrics": metrics}
+    record["adapter_bytes"] = sum(file.stat().st_size for file in partial.iterdir())
+    write_json(partial / "run.json", record)
+    partial.rename(config.output_dir / "adapter")
+
+
+def _score(model: TableModel, frame: pl.DataFrame, truth: pl.Series) -> list[dict[str, Any]]:
+    found = model.predict(frame)
+    if model.labels:
+        right = float(np.mean([a == b for a, b in zip(found, truth, strict=True)]))
+        return [{"name": "accuracy", "value": right, "unit": "share", "n": len(found), "rows": "eval"}]
+    error = float(np.abs(np.array(found, dtype=np.float64) - targets(truth, ())).mean())
+    return [{"name": "mae", "value": error, "unit": "outcome", "n": len(found), "rows": "eval"}]
+
+
+def _finished(config: TableRunConfig) -> bool:
+    """True when this very run is already complete; another run's output is never overwritten."""
+    done = config.output_dir / "adapter"
+    if not done.exists():
+        return False
+    found = json.loads((done / "run.json").read_text(encoding="utf-8"))["digests"]["config"]
+    if found != config.digest():
+        raise ResumeConflictError(
+            f"output_dir: {config.output_dir} holds the finished run of another config ({found}); use an empty folder",
+            field="output_dir",
+        )
+    return True
+
+
+def _record(
+    config: TableRunConfig, base_digest: str, trained: TrainedTable, meter: Meter, took: float
+) -> dict[str, Any]:
+    """The card of the run: everything needed to judge it and to repeat it."""
+    dump, used = config.record(), meter.keep(took)
+    return {
+        "run_id": config.run_id, "config": dump,
+        "digests": {
+            "config": config.digest(), "recipe": digest(dump["recipe"]), "base": base_digest,
+            "train": config.train.sha256, "eval": config.eval.sha256,
+        },
+        "seed": config.recipe.seed, "quantisation": None, **trained.facts, "rows_dropped": 0, "counts": {},
+        "parameters": config.recipe.complete, "train_seconds": took, "wall_seconds": used.seconds,
+        "used": used.record(), "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "device": "cpu", "threads": config.threads,
+        "libraries": {"python": platform.python_version()} | _versions(),
+    }  # fmt: skip
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError
+
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # xgboost comes under either name
+            continue
+    return found
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m retrain.train.tabular.run CONFIG.json")
+    sys.exit(report_exit(Path(sys.argv[1]), train))

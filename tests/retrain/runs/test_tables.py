@@ -1,0 +1,168 @@
+"""A tabular model through the whole loop: first champion, drift of meaning, run, gates, promotion, download."""
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from core.clock import ManualClock
+from core.errors import AppError
+from core.jobs import RunJob
+from core.settings import TrainSettings
+from monitor.site import Site
+from monitor.spec.model import ModelSpec
+from monitor.spec.parse import parse_spec
+from retrain import jobs, store
+from retrain.registry.archive import archive_of
+from retrain.registry.card import card_of, markdown
+from retrain.registry.champion import champion_of
+from retrain.train.tabular.first import first_model
+from retrain.train.tabular.model import load_table
+from tests.databases import SQLITE_FIRST
+from tests.retrain import world
+from tests.retrain.train.tabular.loans import COLUMNS, loans, recipe
+
+pytestmark = SQLITE_FIRST
+
+
+@pytest.fixture
+def small(site: Site) -> Site:
+    train = TrainSettings(device="cpu", threads=1, attempts=1)
+    return replace(site, settings=site.settings.model_copy(update={"train": train}))
+
+
+def spec(
+    estimator: str, *, regression: bool = False, columns: dict[str, Any] | None = None, **retrain: Any
+) -> ModelSpec:
+    chosen = recipe(estimator, regression=regression).model_dump(mode="json", exclude_defaults=True)
+    answer = "number" if regression else "category"
+    kpi = {"metric": "mae", "max": 5} if regression else {"metric": "accuracy", "min": 0.8}
+    return parse_spec(
+        {
+            "model": world.NAME, "task": "regression" if regression else "classification", "owner": "ml@example.com",
+            "purpose": "lend",
+            "columns": {
+                **{c.name: {"role": "input", "type": c.type} for c in COLUMNS},
+                "region": {"role": "protected", "type": "category"}, "answer": {"role": "prediction", "type": answer},
+                "truth": {"role": "outcome", "type": answer}, **(columns or {}),
+            },
+            "baseline": {"rows": "first 200"},
+            "monitors": {"windows": {"rows": 100}, "false_alarms": {"alpha": 0.01}, "kpi": [kpi]},
+            "retrain": {
+                "when": ["drift", "kpi"], "min_outcomes": 100, "recipe": chosen,
+                "envelope": {"max_gpu_hours": 0.1, "max_forgetting": 1.0, "forgetting_margin": 1.0}, **retrain,
+            },
+        }
+    )  # fmt: skip
+
+
+def events(frame: pl.DataFrame, first: int, target: str) -> pl.DataFrame:
+    return frame.select(
+        pl.Series("event_id", [f"e{first + i}" for i in range(frame.height)]),
+        pl.Series("ts", [world.START + timedelta(minutes=first + i) for i in range(frame.height)],
+                  dtype=pl.Datetime("us", "UTC")),
+        pl.lit("v1").alias("version"), "age", "purpose", "owner", "branch", pl.lit("north").alias("region"),
+        pl.col(target).alias("answer"), pl.col(target).alias("truth"),
+    )  # fmt: skip
+
+
+def queued(site: Site, clock: ManualClock, estimator: str, *, regression: bool = False, **retrain: Any) -> Any:
+    declared, target = spec(estimator, regression=regression, **retrain), "cost" if regression else "repaid"
+    folder = site.settings.home_dir / "models" / "loans"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    first_model(recipe(estimator, regression=regression), COLUMNS, target, loans(300), folder, threads=1)
+    world.declare(site, declared)
+    for rows, at in ((loans(250, seed=1), 0), (loans(450, seed=2, turned=True), 250)):
+        frame = events(rows, at, target)
+        clock.move_to(frame["ts"].max())  # type: ignore[arg-type]  # a time
+        site.events.append_events(declared, frame.drop("truth"), now=clock.now())
+        site.events.append_outcomes(declared, frame.select("event_id", "truth"), now=clock.now())
+    world.baseline_ends(site, 250)
+    return world.start(site)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "regression"),
+    [("lightgbm", False), ("ridge", True)]
+    + [pytest.param(n, r, marks=pytest.mark.slow) for n, r in (
+        ("xgboost", True), ("xgboost", False), ("random_forest", False), ("logistic_regression", False),
+        ("hist_gradient_boosting", True),
+    )],
+)  # fmt: skip
+def test_a_table_is_retrained_judged_promoted_and_served(
+    small: Site, clock: ManualClock, tmp_path: Path, estimator: str, regression: bool
+) -> None:
+    gated = ["no_regression", "fairness", "integrity", *([] if regression else ["forgetting"])]
+    run_id = queued(small, clock, estimator, regression=regression, gates=gated)
+    assert jobs.run(small, RunJob(run_id=run_id)) is None
+    run = world.read(small, run_id)
+    with small.database.read() as db:
+        gates = {g.gate: (g.verdict, g.reason) for g in store.gates(db, run_id)}
+    assert (run.state, run.error) == ("promoted", None), gates
+    assert {gates[name][0] for name in gated} == {"pass"}
+    with small.database.read() as db:
+        champion = champion_of(small, db, world.NAME)
+        card = card_of(small, db, world.NAME, "v2")
+    assert champion.version == "v2"
+    assert champion.adapter_digest is not None
+    assert champion.labels == (None if regression else ("no", "yes"))
+    folder = archive_of(small, champion.adapter_digest).folder
+    model, first = load_table(folder), load_table(small.settings.home_dir / "models" / "loans")
+    held = loans(200, seed=9, turned=True)
+    if regression:
+        truth = held["cost"].to_numpy()
+        assert abs(model.scores(held)[:, 0] - truth).mean() < abs(first.scores(held)[:, 0] - truth).mean()
+    else:
+        right, before = (
+            sum(a == b for a, b in zip(m.predict(held), held["repaid"], strict=True)) for m in (model, first)
+        )
+        assert right > before + 30
+    assert card["serving"]["table"]["estimator"] == estimator
+    assert f"{estimator} in `model." in markdown(card)
+
+
+def test_equal_rows_of_a_table_all_count(small: Site, clock: ManualClock) -> None:
+    from retrain.curate.service import prepare
+
+    declared = spec("xgboost")
+    folder = small.settings.home_dir / "models" / "loans"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    first_model(recipe("xgboost"), COLUMNS, "repaid", loans(300), folder, threads=1)
+    world.declare(small, declared)
+    same = pl.concat([loans(1, seed=3)] * 60 + [loans(60, seed=4)])
+    frame = events(same, 0, "repaid")
+    clock.move_to(frame["ts"].max())  # type: ignore[arg-type]  # a time
+    small.events.append_events(declared, frame.drop("truth"), now=clock.now())
+    small.events.append_outcomes(declared, frame.select("event_id", "truth"), now=clock.now())
+    world.baseline_ends(small, 0)
+    curated = prepare(small, world.start(small)).curated
+    assert curated.train.rows.height + curated.eval.rows.height == 120
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"columns": {"note": {"role": "input", "type": "text"}}}, "columns.note.type: is text"),
+        ({"recipe": {"estimator": "ridge"}}, "estimator: is ridge, which does not fit tabular_classification"),
+        ({"recipe": {"parameters": {"n_estimator": 5}}}, "is no parameter of lightgbm"),
+        ({"recipe": {"parameters": {"num_leaves": 1}}}, "a whole number from 2 to 4096"),
+        ({"recipe": {"task": "tabular_regression", "class_weights": None}}, "does not fit task classification"),
+        ({"columns": {"rooms": {"role": "input", "type": "number"}}}, "other columns than the spec declares: rooms"),
+        ({"envelope": {"kpi_floor": {"mae": 3}}}, "kpi_floor names 'mae'"),
+        ({"recipe": {"base_model": "./models/none"}}, "is not a folder"),
+        ({"recipe": {"estimator": "random_forest", "early_stopping": 5}}, "is not fitted tree by tree"),
+        ({"envelope": {"hyperparameters": {"learning_rate": [0.2, 0.5]}}}, "learning_rate is 0.1"),
+    ],
+)  # fmt: skip
+def test_what_apply_refuses(small: Site, changes: dict[str, Any], words: str) -> None:
+    folder = small.settings.home_dir / "models" / "loans"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    first_model(recipe("lightgbm"), COLUMNS, "repaid", loans(120), folder, threads=1)
+    chosen = recipe("lightgbm").model_dump(mode="json", exclude_defaults=True) | {"parameters": {}}
+    more = {"recipe": chosen | changes.get("recipe", {})} | {k: v for k, v in changes.items() if k == "envelope"}
+    with pytest.raises(AppError) as refused:
+        world.declare(small, spec("lightgbm", columns=changes.get("columns"), **more))
+    assert words in refused.value.message

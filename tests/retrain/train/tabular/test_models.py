@@ -1,0 +1,149 @@
+"""Every estimator: what was trained is what is loaded, whatever the order of columns and the levels that come."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from retrain.train.errors import DataError, UnsafeWeightsError
+from retrain.train.tabular.estimator_list import ESTIMATORS
+from retrain.train.tabular.first import FolderTakenError, first_model
+from retrain.train.tabular.model import TableModel, load_table
+from retrain.train.weights import folder_digest
+from tests.retrain.train.tabular.loans import COLUMNS, loans, recipe
+
+TASKS = [(n, r) for n, e in ESTIMATORS.items() for r in (False, True) if (e.regresses if r else e.classifies)]
+
+
+def made(folder: Path, estimator: str, *, regression: bool = False, rows: pl.DataFrame | None = None,
+         **more: Any) -> TableModel:  # fmt: skip
+    chosen = recipe(estimator, regression=regression, **more)
+    target = "cost" if regression else "repaid"
+    first_model(chosen, COLUMNS, target, loans(400) if rows is None else rows, folder, threads=1)
+    return load_table(folder)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, TableModel]:
+    folder = tmp_path_factory.mktemp("models")
+    return {name: made(folder / name, name) for name, entry in ESTIMATORS.items() if entry.classifies}
+
+
+@pytest.mark.parametrize(("estimator", "regression"), TASKS)
+def test_a_model_learns_and_equal_rows_give_equal_bytes(estimator: str, regression: bool, tmp_path: Path) -> None:
+    model = made(tmp_path / "a", estimator, regression=regression)
+    held = loans(300, seed=1)
+    found = model.predict(held)
+    if regression:
+        error = np.abs(np.array(found, dtype=float) - held["cost"].to_numpy())
+        spread = np.abs(held["cost"].to_numpy() - held["cost"].to_numpy().mean()).mean()
+        assert error.mean() < 0.6 * spread
+    else:
+        assert np.mean([a == b for a, b in zip(found, held["repaid"], strict=True)]) > 0.78
+    made(tmp_path / "b", estimator, regression=regression)
+    assert folder_digest(tmp_path / "a") == folder_digest(tmp_path / "b")
+    assert not [p.name for p in (tmp_path / "a").iterdir() if p.suffix in (".pkl", ".joblib", ".bin")]
+
+
+@settings(max_examples=12, deadline=None)
+@given(order=st.permutations([c.name for c in COLUMNS]), seed=st.integers(0, 1000), extra=st.booleans())
+def test_the_order_of_columns_never_counts(
+    models: dict[str, TableModel], order: list[str], seed: int, extra: bool
+) -> None:
+    rows = loans(8, seed=seed)
+    turned = rows.select(*order, *([pl.lit("x").alias("other")] if extra else []))
+    for model in models.values():
+        expected = model.scores(rows)
+        assert np.array_equal(model.scores(turned), expected)
+        assert np.array_equal(model.scores(turned.to_dicts()), expected)
+        assert np.array_equal(model.scores(turned.to_pandas()), expected)
+        single = np.concatenate([model.scores(row) for row in turned.iter_slices(1)])
+        assert np.allclose(single, expected, rtol=0, atol=1e-12)  # products of other shapes round otherwise
+
+
+@settings(max_examples=12, deadline=None)
+@given(level=st.text(max_size=8) | st.none(), seed=st.integers(0, 1000))
+def test_a_level_that_was_not_seen_changes_no_other_row(
+    models: dict[str, TableModel], level: str | None, seed: int
+) -> None:
+    rows = loans(6, seed=seed)
+    mixed = pl.concat([rows, rows.head(1).with_columns(pl.lit(level, dtype=pl.String).alias("purpose"))])
+    for model in models.values():
+        found = model.scores(mixed)
+        assert np.array_equal(found[:-1], model.scores(rows))
+        assert np.isfinite(found).all()
+        assert np.allclose(found.sum(axis=1), 1)
+
+
+def test_every_level_not_seen_is_one_and_spellings_of_a_number_are_one(models: dict[str, TableModel]) -> None:
+    row = {"age": 40, "purpose": "car", "owner": True, "branch": "3"}
+    for name, model in models.items():
+        one = model.scores([row | {"purpose": "boat"}])
+        assert np.array_equal(one, model.scores([row | {"purpose": "moon"}])), name
+        same = [model.scores([row | {"branch": value}]) for value in ("3", 3, 3.0, "3.0")]
+        assert all(np.array_equal(same[0], other) for other in same), name
+
+
+@pytest.mark.parametrize("estimator", ["hist_gradient_boosting", "xgboost", "lightgbm"])
+def test_early_stopping_keeps_the_best_trees_and_no_more(estimator: str, tmp_path: Path) -> None:
+    most = "max_iter" if estimator == "hist_gradient_boosting" else "n_estimators"
+    parameters = {most: 400, "learning_rate": 0.5}
+    chosen = recipe(estimator, early_stopping=5, validation=0.2).model_copy(update={"parameters": parameters})
+    facts = first_model(chosen, COLUMNS, "repaid", loans(400), tmp_path / "m", threads=1)
+    assert facts["steps"] < 100
+    assert facts["rows_validation"] == 80
+
+
+def test_weights_of_classes_move_the_answers(tmp_path: Path) -> None:
+    rows = loans(500)
+    plain = made(tmp_path / "plain", "lightgbm", rows=rows)
+    heavy = made(tmp_path / "heavy", "lightgbm", rows=rows, class_weights={"no": 20.0})
+    held = loans(200, seed=2)
+    assert heavy.predict(held).count("no") > plain.predict(held).count("no")  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"class_weights: \['maybe'\]"):
+        made(tmp_path / "wrong", "lightgbm", class_weights={"maybe": 2.0})
+
+
+def test_three_classes_and_a_class_without_rows(tmp_path: Path) -> None:
+    draw = random.Random(0)
+    rows = loans(300).with_columns(repaid=pl.Series([draw.choice(["a", "b", "c"]) for _ in range(300)]))
+    for name, entry in ESTIMATORS.items():
+        if entry.classifies:
+            model = made(tmp_path / name, name, rows=rows)
+            assert model.scores(rows).shape == (300, 3)
+            assert set(model.predict(rows)) <= {"a", "b", "c"}
+
+
+def test_what_is_refused(tmp_path: Path) -> None:
+    model = made(tmp_path / "m", "xgboost")
+    row = {"age": 40, "purpose": "car", "owner": True, "branch": "3"}
+    with pytest.raises(DataError, match="column 'age' is missing"):
+        model.scores([{n: v for n, v in row.items() if n != "age"}])
+    with pytest.raises(DataError, match="column 'age': 'old' is no number"):
+        model.scores([row | {"age": "old"}])
+    with pytest.raises(DataError, match="'age' is declared as number"):
+        model.scores(loans(3).with_columns(pl.lit("old").alias("age")))
+    with pytest.raises(FolderTakenError):
+        made(tmp_path / "m", "xgboost")
+    (tmp_path / "m" / "model.ubj").write_bytes(b"other")
+    with pytest.raises(DataError, match="copy both files of one model"):
+        load_table(tmp_path / "m")
+    (tmp_path / "m" / "model.pkl").write_bytes(b"")
+    with pytest.raises(UnsafeWeightsError):
+        load_table(tmp_path / "m")
+
+
+def test_skops_types_that_are_not_reviewed_are_not_loaded(tmp_path: Path) -> None:
+    import skops.io
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer
+
+    from retrain.train.tabular.skops_file import loads
+
+    with pytest.raises(DataError, match="not reviewed"):
+        loads(skops.io.dumps(make_pipeline(FunctionTransformer(print))))
