@@ -52,7 +52,7 @@ def llama(size: Size, device: torch.device, *, seed: int = 0, attention: str = "
     settings.dtype = dtype
     settings._attn_implementation = attention
     with torch.device("meta"), no_init_weights():
-        model = LlamaForCausalLM(settings).to(dtype)
+        model: LlamaForCausalLM = cast(Any, LlamaForCausalLM(settings)).to(dtype)
     draw = torch.Generator(device=device).manual_seed(seed)
 
     def random(*shape: int) -> torch.Tensor:
@@ -76,16 +76,17 @@ def llama(size: Size, device: torch.device, *, seed: int = 0, attention: str = "
 
 
 def _packed(values: torch.Tensor, dtype: torch.dtype, device: torch.device) -> Linear4bit:
-    layer = Linear4bit(
+    layer = Linear4bit(  # type: ignore[no-untyped-call]  # no annotations
         values.shape[1], values.shape[0], bias=False, compute_dtype=dtype, compress_statistics=True, quant_type="nf4",
         device="meta",
     )  # fmt: skip
-    layer.weight = Params4bit(
+    packed = Params4bit(
         values.cpu() if device.type == "cpu" else values,
         requires_grad=False,
         compress_statistics=True,
         quant_type="nf4",
-    ).to(device)
+    )
+    layer.weight = cast(Any, packed).to(device)
     layer.support_avx512bf16_for_cpu = False
     return layer
 
@@ -132,4 +133,6 @@ def tokenizer(size: Size) -> PreTrainedTokenizerFast:
     words = {"<s>": 0, "</s>": 1, "<pad>": 2} | {f"w{i}": i for i in range(3, size.vocabulary)}
     made = Tokenizer(models.WordLevel(words, unk_token="<pad>"))
     made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return PreTrainedTokenizerFast(tokenizer_object=made, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # no annotations
+        tokenizer_object=made, bos_token="<s>", eos_token="</s>", pad_token="<pad>"
+    )

@@ -32,7 +32,7 @@ def tokenizer(folder: Path, side: str, *, pad: str | None = "[PAD]", end: str = 
 
     made = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]"))
     made.pre_tokenizer = pre_tokenizers.Whitespace()
-    kept = PreTrainedTokenizerFast(
+    kept = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]  # no annotations
         tokenizer_object=made,
         unk_token="[UNK]",
         eos_token=end,

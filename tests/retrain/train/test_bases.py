@@ -62,7 +62,7 @@ def run(folder: Path, base: Path, method: str, task: str = "sequence_classificat
     return folder / "out" / "adapter"
 
 
-METHODS = (
+METHODS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("bert", "lora", {}), ("roberta", "qlora", {}), ("llama", "full", {}), ("bert", "adalora", {}),
     ("llama", "prefix_tuning", {}), ("bert", "prompt_tuning", {}), ("roberta", "ia3", {}),
     ("bert", "lora", {"use_dora": True, "use_rslora": True}),
