@@ -1,8 +1,9 @@
 """What a recipe learns: the target of the spec, if its type fits the recipe's task."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
+from monitor.levels import level
 from monitor.spec.columns import ColumnType
 from monitor.spec.model import ModelSpec
 from retrain.errors import RecipeError
@@ -79,3 +80,31 @@ def table_columns(spec: ModelSpec) -> tuple[TableColumn, ...]:
             )  # fmt: skip
         found.append(TableColumn(name=name, type=kind))
     return tuple(found)
+
+
+def check_weighted(spec: ModelSpec, target: str, names: Collection[str], base_labels: Collection[str]) -> None:
+    """Refuse weights of names that no row's label can ever be.
+
+    A label is a level: `1.0` is `1`. A boolean has two of them; a category may get new ones, so any level passes.
+
+    Args:
+        target: the outcome that is learned.
+        names: labels that have a weight.
+        base_labels: labels that the base answers; none where it has no usable head.
+
+    Raises:
+        RecipeError: a name is no level, or not one of a boolean outcome or of the base.
+    """
+    kind = spec.columns[target].type
+    for name in sorted(names):
+        written, field = level(name), "retrain.recipe.class_weights"
+        if name in base_labels or (written == name and (kind != "boolean" or name in ("true", "false"))):
+            continue
+        if kind == "boolean":
+            known = ", ".join(dict.fromkeys(("true", "false", *base_labels)))
+            why = f"no outcome of {target} ({kind}) can be {name!r}; its labels are {known}"
+        elif written is None:
+            why = f"{name!r} is no value, so no outcome of {target} can be it; leave it out"
+        else:
+            why = f"outcomes of {target} spell {name!r} as {written!r}; write {written!r}"
+        raise RecipeError(f"{field}: {why}", field=field, value=name)

@@ -15,7 +15,7 @@ from retrain.envelope import AnyRecipe, Plan, base_folder, breaches, unjudgeable
 from retrain.errors import (
     EnvelopeError,
 )
-from retrain.learned import table_columns
+from retrain.learned import check_weighted, learned_column, table_columns
 from retrain.limits import RunFacts
 from retrain.registry.stages import crown, place, record_version
 from retrain.tables import ModelVersion, Run
@@ -40,7 +40,10 @@ def checked_plan(site: Site, spec: ModelSpec) -> tuple[Plan, Path]:
     if isinstance(plan.recipe, TableRecipe):
         check_table(plan.recipe, folder, table_columns(spec))
     else:
-        check_recipe(plan.recipe, folder)
+        found_base = check_recipe(plan.recipe, folder)
+        if isinstance(plan.recipe.class_weights, dict):
+            target = learned_column(spec, plan.recipe.task)
+            check_weighted(spec, target, plan.recipe.class_weights, found_base.labels or ())
     if plan.envelope.revisions and (other := breaches(plan, RunFacts(base_digest=folder_digest(folder)))):
         raise EnvelopeError(other)
     return plan, folder

@@ -15,6 +15,8 @@ from monitor.spec.parse import parse_spec
 from monitor.store import model as model_named
 from retrain import store
 from retrain.curate import service as curation
+from retrain.errors import RecipeError
+from retrain.registry.versions import checked_plan
 from retrain.runs.consider import labelled, start_manual
 from retrain.tables import TriggerDecision
 from tests.databases import SQLITE_FIRST
@@ -164,3 +166,31 @@ def test_an_outcome_that_a_recipe_cannot_learn_is_refused_with_the_fix(site: Sit
     document["columns"]["intent_true"] = {"role": "outcome", "type": "number"}
     with pytest.raises(AppError, match=r"columns\.intent_true\.type: is number.*declare intent_true as category"):
         world.declare(site, parse_spec(document, new=True))
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "message"),
+    [
+        ("boolean", "yes", "no outcome of intent_true (boolean) can be 'yes'; its labels are true, false"),
+        ("boolean", "True", "its labels are true, false"),
+        ("category", "1.0", "spell '1.0' as '1'"),
+        ("category", " ", "is no value"),
+        ("category", "a new intent", None),
+        ("boolean", "true", None),
+    ],
+)
+def test_a_weight_of_a_name_that_no_label_can_be_is_refused_at_apply(
+    site: Site, base: Path, kind: str, name: str, message: str | None
+) -> None:
+    document = world.spec(base, recipe={"class_weights": {name: 5}}).document
+    columns = document["columns"] | {
+        "intent": {"role": "prediction", "type": kind}, "intent_true": {"role": "outcome", "type": kind},
+    }  # fmt: skip
+    spec = parse_spec(document | {"columns": columns})
+    if message is None:
+        checked_plan(site, spec)
+        return
+    with pytest.raises(RecipeError) as refused:
+        checked_plan(site, spec)
+    assert message in str(refused.value)
+    assert (refused.value.facts["field"], refused.value.facts["value"]) == ("retrain.recipe.class_weights", name)
