@@ -21,7 +21,7 @@ from retrain.errors import BaseModelError, NoPolicyError, RecipeError
 from retrain.learned import LEARNS, learned_column, learned_inputs, table_columns
 from retrain.limits import LimitCheck, RunFacts, facts_from, outside
 from retrain.tables import Run
-from retrain.train.config import Recipe
+from retrain.train.config import Preference, Recipe
 from retrain.train.errors import DataError, UnsafeWeightsError, WeightsNotFoundError
 from retrain.train.kinds import is_table
 from retrain.train.tabular.files import read_pipeline
@@ -86,6 +86,11 @@ class Plan:
     rehearsal: Rehearsal
     envelope: Envelope
 
+    @property
+    def preference(self) -> Preference | None:
+        """Where a dpo recipe finds its pairs of answers."""
+        return self.recipe.preference if isinstance(self.recipe, Recipe) else None
+
     @classmethod
     def of(cls, spec: ModelSpec) -> Self:
         """Raises NoPolicyError, RecipeError (naming each field of `retrain.recipe` with value and reason)."""
@@ -100,12 +105,12 @@ class Plan:
         recipe = _read(Recipe, given, ("retrain", "recipe"))
         if recipe.task == "sequence_classification" and spec.task != "classification":
             raise RecipeError(
-                f"retrain.recipe.task sequence_classification does not fit task {spec.task}; use causal_lm",
+                f"retrain.recipe.task sequence_classification does not fit task {spec.task}; use causal_lm or dpo",
                 field="retrain.recipe.task",
             )
         if recipe.task in LEARNS:
-            learned_column(spec, recipe.task)
-            learned_inputs(spec)
+            learned_column(spec, recipe.task, recipe.preference)
+            learned_inputs(spec, recipe.preference)
         return cls(recipe, rehearsal, spec.retrain.envelope)
 
 
@@ -178,7 +183,7 @@ _OF_TABLES: Final = ("no_regression", "fairness", "forgetting", "integrity", _CL
 def unjudgeable(spec: ModelSpec, plan: Plan) -> tuple[LimitCheck, ...]:
     """What the envelope asks and no gate can ever judge for this model, so that every run would end in vain."""
     envelope, found = plan.envelope, list[tuple[str, Any, str]]()
-    answers, numbers = plan.recipe.task == "causal_lm", plan.recipe.task == "tabular_regression"
+    answers, numbers = plan.recipe.task in ("causal_lm", "dpo"), plan.recipe.task == "tabular_regression"
     limited = [*envelope.fairness, *(rule.metric for rule in spec.monitors.fairness)]
     asked = spec.retrain.gates if spec.retrain is not None else ()
     judged = [g for g in _OF_TABLES if not numbers or g != _CLASSES]
@@ -190,15 +195,15 @@ def unjudgeable(spec: ModelSpec, plan: Plan) -> tuple[LimitCheck, ...]:
         found.append(("gates", list(asked), words))
     if answers and envelope.kpi_floor:
         words = (
-            f"kpi_floor names {', '.join(envelope.kpi_floor)}, and a causal_lm recipe is judged by the log-probability "
-            "of its answers alone; leave kpi_floor out"
+            f"kpi_floor names {', '.join(envelope.kpi_floor)}, and a recipe of task {plan.recipe.task} is judged "
+            "by the log-probability of its answers alone; leave kpi_floor out"
         )
         found.append(("kpi_floor", dict(envelope.kpi_floor), words))
     if (answers or numbers) and limited and spec.retrain is not None and "fairness" in spec.retrain.gates:
-        made = "causal_lm recipe writes texts" if answers else "tabular_regression recipe predicts numbers"
+        made = f"{plan.recipe.task} recipe writes texts" if answers else "tabular_regression recipe predicts numbers"
         words = (
             f"gate fairness has {', '.join(dict.fromkeys(limited))} to judge, which compares classes, and a {made}; "
-            " leave fairness out of retrain.gates and of retrain.envelope"
+            "leave fairness out of retrain.gates and of retrain.envelope"
         )
         found.append(("fairness", dict(envelope.fairness), words))
     elif envelope.fairness and not spec.with_role("protected"):

@@ -1,12 +1,13 @@
 """What a recipe learns: the target of the spec, if its type fits the recipe's task."""
 
 from collections.abc import Collection, Mapping
-from typing import Final
+from typing import Any, Final
 
 from monitor.levels import level
 from monitor.spec.columns import ColumnType
 from monitor.spec.model import ModelSpec
 from retrain.errors import RecipeError
+from retrain.train.config import Preference
 from retrain.train.tabular.recipe import TableColumn
 
 LEARNS: Final[Mapping[str, tuple[ColumnType, ...]]] = {
@@ -14,15 +15,52 @@ LEARNS: Final[Mapping[str, tuple[ColumnType, ...]]] = {
     "causal_lm": ("text", "texts", "string", "category"),
     "tabular_classification": ("category", "boolean"),
     "tabular_regression": ("number",),
+    "dpo": ("category", "boolean", "string"),  # of the outcome that says which answer is preferred
 }
 
 
-def learned_column(spec: ModelSpec, task: str) -> str:
+def counted_outcome(spec: ModelSpec) -> str | None:
+    """The outcome whose arrival makes an event one to learn from; None where there is none."""
+    given: Any = spec.retrain.recipe.get("preference") if spec.retrain is not None else None
+    return given["outcome"] if isinstance(given, Mapping) and "outcome" in given else spec.target
+
+
+def preferred_column(spec: ModelSpec, preference: Preference) -> str:
+    """The outcome that says which of two answers is preferred.
+
+    Raises:
+        RecipeError: a column of `preference` is not declared, or not as it must be; names key and fix.
+    """
+    prediction = spec.with_role("prediction")[0]
+    for key, role, kinds in (
+        ("other", "input", ("text", "string")), ("outcome", "outcome", LEARNS["dpo"]),
+    ):  # fmt: skip
+        name = getattr(preference, key)
+        column = spec.columns.get(name)
+        if column is None or column.role != role or column.type not in kinds:
+            found = "is not declared" if column is None else f"has role {column.role} and type {column.type}"
+            raise RecipeError(
+                f"retrain.recipe.preference.{key}: column {name!r} {found}; name a column of role {role} and type "
+                f"{' or '.join(kinds)}",
+                field=f"retrain.recipe.preference.{key}", value=name,
+            )  # fmt: skip
+    if spec.columns[prediction].type not in ("text", "string"):
+        raise RecipeError(
+            f"retrain.recipe.task: dpo compares two texts, and the prediction {prediction} has type "
+            f"{spec.columns[prediction].type}; use sequence_classification",
+            field="retrain.recipe.task", value="dpo",
+        )  # fmt: skip
+    return preference.outcome
+
+
+def learned_column(spec: ModelSpec, task: str, preference: Preference | None = None) -> str:
     """The outcome that a recipe of this task learns.
 
     Raises:
         RecipeError: the spec has no target, or one that such a recipe cannot learn; names key and fix.
     """
+    if preference is not None:
+        return preferred_column(spec, preference)
     prediction, target = spec.with_role("prediction")[0], spec.target
     kinds = LEARNS.get(task, ())
     if target is None:
@@ -48,13 +86,15 @@ def learned_column(spec: ModelSpec, task: str) -> str:
     return target
 
 
-def learned_inputs(spec: ModelSpec) -> tuple[str, ...]:
-    """The inputs that a recipe reads as text.
+def learned_inputs(spec: ModelSpec, preference: Preference | None = None) -> tuple[str, ...]:
+    """The inputs that a recipe reads as text; a second answer is none of them.
 
     Raises:
         RecipeError: there are none.
     """
     inputs = tuple(name for name in spec.with_role("input") if spec.columns[name].type != "vector")
+    if preference is not None:
+        inputs = tuple(name for name in inputs if name != preference.other)
     if not inputs:
         raise RecipeError("columns: no column has role input; a retrain needs the model's input", field="columns")
     return inputs

@@ -89,7 +89,7 @@ def reads_target(spec: "ModelSpec") -> bool:
     kpis = (KPIS.get(rule.metric) for rule in spec.monitors.kpi if rule.expression is None)
     rules = (FAIRNESS.get(rule.metric) for rule in spec.monitors.fairness)
     return (
-        spec.retrain is not None
+        (spec.retrain is not None and spec.retrain.recipe.get("task") != "dpo")  # that reads a preference
         or any(kpi is not None and "outcome" in kpi.reads for kpi in kpis)
         or any(rule is not None and rule.needs_outcome for rule in rules)
     )

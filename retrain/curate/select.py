@@ -11,13 +11,15 @@ from monitor.spec.model import ModelSpec
 from retrain.curate.dedupe import KEY, SUBJECT
 from retrain.errors import DatasetError
 from retrain.learned import learned_column, learned_inputs, table_columns
+from retrain.train.config import Preference
 from retrain.train.errors import DataError
-from retrain.train.kinds import AnyTask, is_table
+from retrain.train.kinds import KINDS, AnyTask, is_table
 from retrain.train.tabular.recipe import TableColumn
 from retrain.train.tabular.rows import as_texts
 
 PROTECTED: Final = "protected_"
 EVENTS: Final = "events"
+REJECTED: Final = "rejected"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,26 +29,29 @@ class Shape:
     inputs: tuple[str, ...]
     label: str
     protected: tuple[str, ...]
-    completion: bool  # causal_lm: the label is a text to be written
+    completion: bool  # the label is a text to be written
     table: tuple[TableColumn, ...] = ()  # of a tabular recipe: the typed inputs
     numeric: bool = False  # the label is a number
     subject: str | None = None  # whose rows are never both trained on and held out
+    answers: tuple[str, ...] = ()  # dpo: the columns of two answers, of which the label tells the preferred
 
     @classmethod
-    def of(cls, spec: ModelSpec, task: AnyTask) -> Self:
+    def of(cls, spec: ModelSpec, task: AnyTask, preference: Preference | None = None) -> Self:
         """Raises RecipeError where the spec declares no input, or a target that the task cannot learn."""
-        label = learned_column(spec, task)
+        label = learned_column(spec, task, preference)
         subject = next(iter(spec.with_role("subject")), None)
         table = table_columns(spec) if is_table(task) else ()
-        inputs = tuple(column.name for column in table) or learned_inputs(spec)
+        inputs = tuple(column.name for column in table) or learned_inputs(spec, preference)
+        answers = () if preference is None else (spec.with_role("prediction")[0], preference.other)
         return cls(
             inputs,
             label,
             spec.with_role("protected"),
-            task == "causal_lm",
+            task in ("causal_lm", "dpo"),
             table,
             task == "tabular_regression",
             subject,
+            answers,
         )
 
     @property
@@ -69,10 +74,24 @@ class Shape:
             return numbers.cast(pl.String).set(~numbers.is_finite().fill_null(value=False), None).alias("label")
         return (values.cast(pl.String) if self.completion else as_levels(values)).alias("label")
 
+    def learned(self, frame: pl.DataFrame, name: str) -> list[pl.Series]:
+        """What is learned of each row: its label; of two answers, the preferred as the label, and the rejected."""
+        if not self.answers:
+            return [self.labels(frame, name)]
+        first, second = (frame[answer].cast(pl.String) for answer in self.answers)
+        said = as_levels(frame[name])
+        taken = said.is_in([self.answers[0], "true"]), said.is_in([self.answers[1], "false"])
+        none = pl.Series([None], dtype=pl.String)
+        chosen = first.zip_with(taken[0].fill_null(value=False), second.zip_with(taken[1].fill_null(value=False), none))
+        rejected = second.zip_with(taken[0].fill_null(value=False), first)
+        return [chosen.alias("label"), rejected.alias(REJECTED)]
+
     @property
-    def names(self) -> tuple[str, str]:
-        """The two columns the trainer reads."""
-        return ("prompt", "completion") if self.completion else ("text", "label")
+    def names(self) -> tuple[str, ...]:
+        """The columns the trainer reads; what is asked, what is learned, and the rejected answer."""
+        if self.answers:
+            return KINDS["dpo"].columns
+        return KINDS["causal_lm" if self.completion else "sequence_classification"].columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +126,7 @@ def rows_of_events(labelled: pl.DataFrame, shape: Shape, source: str, drops: Dro
         pl.col("seq").cast(pl.Int64),
         pl.col("ts"),
         shape.texts(labelled).alias("text"),
-        shape.labels(labelled, shape.label),
+        *shape.learned(labelled, shape.label),
         *(as_levels(labelled[name]).alias(PROTECTED + name) for name in shape.protected),
         (pl.lit(None) if shape.subject is None else pl.col(shape.subject)).cast(pl.String).alias(SUBJECT),
         pl.lit(source).alias("source"),
@@ -121,7 +140,7 @@ def rows_of_dataset(frame: pl.DataFrame, shape: Shape, name: str, drops: Drops) 
     Raises:
         DatasetError: text or label is not there under either name.
     """
-    text, label = shape.names
+    text, label = shape.names[:2]
     if text in frame.columns:
         texts = frame[text].cast(pl.String)
     elif all(i in frame.columns for i in shape.inputs):
@@ -129,14 +148,21 @@ def rows_of_dataset(frame: pl.DataFrame, shape: Shape, name: str, drops: Drops) 
     else:
         raise DatasetError(_missing(name, frame, text, shape.inputs), field=text)
     found = next((c for c in (label, shape.label) if c in frame.columns), None)
-    if found is None:
-        raise DatasetError(_missing(name, frame, label, (shape.label,)), field=label)
+    if found is None or (found == shape.label and any(a not in frame.columns for a in shape.answers)):
+        raise DatasetError(_missing(name, frame, label, (*shape.answers, shape.label)), field=label)
+    if shape.answers and found == label and REJECTED not in frame.columns:
+        raise DatasetError(_missing(name, frame, REJECTED, (*shape.answers, shape.label)), field=REJECTED)
+    paired = shape.answers and found == label  # the pair as the trainer reads it
     rows = frame.select(
         pl.format("{}:{}", pl.lit(name), pl.int_range(pl.len())).alias("row_id"),
         pl.int_range(pl.len(), dtype=pl.Int64).alias("seq"),
         pl.lit(None, dtype=pl.Datetime("us", "UTC")).alias("ts"),
         texts.alias("text"),
-        shape.labels(frame, found),
+        *(
+            [frame[c].cast(pl.String).alias(n) for c, n in ((label, "label"), (REJECTED, REJECTED))]
+            if paired
+            else shape.learned(frame, found)
+        ),
         *(
             (as_levels(frame[p]) if p in frame.columns else pl.lit(None, dtype=pl.String)).alias(PROTECTED + p)
             for p in shape.protected
@@ -160,5 +186,10 @@ def _missing(name: str, frame: pl.DataFrame, wanted: str, others: Sequence[str])
 
 def _whole(frame: pl.DataFrame, drops: Drops) -> pl.DataFrame:
     complete = frame.filter(pl.col("text").str.strip_chars().str.len_chars() > 0, pl.col("label").is_not_null())
-    drops.add("text or label missing", frame.height - complete.height)
-    return complete
+    reason = "neither answer is preferred, or no text" if REJECTED in frame.columns else "text or label missing"
+    drops.add(reason, frame.height - complete.height)
+    if REJECTED not in complete.columns:
+        return complete
+    pairs = complete.filter(pl.col(REJECTED).is_not_null(), pl.col(REJECTED) != pl.col("label"))
+    drops.add("the two answers are equal, or one is missing", complete.height - pairs.height)
+    return pairs

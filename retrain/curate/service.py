@@ -65,12 +65,12 @@ def prepare(site: Site, run_id: UUID) -> Prepared:
         taught = _taught(db, champion, again)
         focus = Focus.of(store.decision(db, run.decision_id).triggers)
     plan = Plan.of(spec)
-    shape = Shape.of(spec, plan.recipe.task)
+    shape = Shape.of(spec, plan.recipe.task, plan.preference)
     drops = Drops()
     site.events.settle(model.name)  # a training set names the versions of the tables it was taken from
     extent = site.events.extent(model.name)
     person = [] if shape.subject is None else [shape.subject]
-    columns = ["event_id", "ts", "seq", *shape.inputs, *shape.protected, *person]
+    columns = ["event_id", "ts", "seq", *shape.inputs, *shape.answers, *shape.protected, *person]
     if extent.outcomes == 0:
         raise TooFewRowsError(f"no outcome has arrived for any event of {model.name}; a retrain learns from outcomes")
     labelled = site.events.labelled(
@@ -251,7 +251,8 @@ def register_dataset(
     drops = Drops()
     labels: dict[str, int] = {}
     if role != "reference":
-        shape = Shape.of(spec, Plan.of(spec).recipe.task)
+        plan = Plan.of(spec)
+        shape = Shape.of(spec, plan.recipe.task, plan.preference)
         rows = rows_of_dataset(frame, shape, name, drops)
         if rows.is_empty():
             raise DatasetError(f"dataset {name} has no row with text and label", field="content")
@@ -318,9 +319,9 @@ def _keys(frame: pl.DataFrame, shape: Shape) -> frozenset[str]:
 
 
 def _store(site: Site, part: Split, shape: Shape, role: str) -> str:
-    text, label = shape.names
+    text, label = shape.names[:2]
     person = [SUBJECT] if shape.subject is not None and role != "train" else []  # gates count persons, not their rows
-    kept = ["row_id", "text", "label", *(PROTECTED + p for p in shape.protected), *person, "source"]
+    kept = ["row_id", "text", "label", *shape.names[2:], *(PROTECTED + p for p in shape.protected), *person, "source"]
     buffer = io.BytesIO()
     part.rows.select(kept).rename({"text": text, "label": label}).write_parquet(buffer)
     return site.artifacts.put(buffer.getvalue())

@@ -12,6 +12,7 @@ from core.arrays import Floats
 from retrain.evals.changed_texts import CHANGES, changed
 from retrain.evals.config import EvalConfig
 from retrain.train.data import read_rows
+from retrain.train.kinds import KINDS
 from retrain.train.model import Classifier, Generator
 
 MAX_CHANGED: Final = 300  # rows whose texts are changed, each in every way
@@ -61,7 +62,7 @@ class Probes:
         found: dict[str, Any] = {}
         if config.golden is not None:
             rows = _golden(config)
-            names = ("text", "label") if config.task == "sequence_classification" else ("prompt", "completion")
+            names = KINDS[config.task].columns
             found["golden"] = [
                 {"row_id": row, "expected": wanted, **{side: self.golden[side][i] for side in self.golden}}
                 for i, (row, wanted) in enumerate(zip(rows["row_id"], rows[names[1]], strict=True))
@@ -89,7 +90,7 @@ class Probes:
 
 def _golden(config: EvalConfig) -> pl.DataFrame:
     assert config.golden is not None
-    names = ("text", "label") if config.task == "sequence_classification" else ("prompt", "completion")
+    names = KINDS[config.task].columns[:2]
     return read_rows(config.golden, "golden", ("row_id", *names))
 
 

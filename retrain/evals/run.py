@@ -5,7 +5,7 @@ Writes `evaluation.json` and `predictions.parquet` into `output_dir`, and `exit.
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -18,10 +18,12 @@ from retrain.evals.base import Difference
 from retrain.evals.config import EvalConfig, ModelFiles
 from retrain.evals.integrity import adapter_facts
 from retrain.evals.paired import accuracy_difference, f1_macro_difference, perplexity_difference
+from retrain.evals.preference import PREFERENCE, preferred
 from retrain.evals.probes import Probes
 from retrain.train.config import load_config
 from retrain.train.data import read_rows
 from retrain.train.energy import Meter
+from retrain.train.kinds import KINDS, AnyTask
 from retrain.train.model import Classifier, Generator, load_classifier, load_generator
 from retrain.train.progress import Progress, report_exit, write_json
 from retrain.train.shape import is_whole
@@ -45,16 +47,14 @@ def evaluate(path: Path) -> None:
 def _evaluate(config: EvalConfig, meter: Meter) -> None:
     progress = Progress(config.progress)
     progress.write("load")
-    classification = config.task == "sequence_classification"
-    columns = ("text", "label") if classification else ("prompt", "completion")
+    columns = KINDS[config.task].columns
     sets = {"new": _rows(read_rows(config.new, "new", columns))}
     if config.old is not None:
         sets["old"] = _rows(read_rows(config.old, "old", columns))
     rows = pl.concat([frame.select("row_id", *columns, pl.lit(name).alias("rows")) for name, frame in sets.items()])
     progress.write("evaluate", 0, 2)
-    compare = _classification if classification else _completion
     asked = Probes()
-    predictions, evaluations, differences, probe = compare(config, rows, progress, asked)
+    predictions, evaluations, differences, probe = COMPARE[config.task](config, rows, progress, asked)
     predictions = predictions.with_columns(asked.columns(rows))
     output = config.output_dir
     output.mkdir(parents=True, exist_ok=True)
@@ -174,9 +174,10 @@ def _on_off(model: Classifier, files: ModelFiles, texts: Sequence[str], scores: 
 
 
 def _completion(config: EvalConfig, rows: pl.DataFrame, progress: Progress, asked: Probes) -> Compared:
-    prompts, completions = rows["prompt"].to_list(), rows["completion"].to_list()
+    prompts, completions = rows["prompt"].to_list(), rows[KINDS[config.task].columns[1]].to_list()
     few = slice(0, config.probe_rows)
     found: dict[Side, list[NDArray[np.float32]]] = {}
+    other: dict[Side, list[NDArray[np.float32]]] = {}
     probe: dict[str, Any] = {"rows": len(prompts[few]), "unit": "nats per token"}
     for step, side in enumerate(SIDES, start=1):
         files = _files(config, side)
@@ -189,6 +190,8 @@ def _completion(config: EvalConfig, rows: pl.DataFrame, progress: Progress, aske
             max_length=config.max_length,
         )
         found[side] = model.token_logprobs(prompts, completions)
+        if "rejected" in rows.columns:
+            other[side] = model.token_logprobs(prompts, rows["rejected"].to_list())
         on_off = _generator_on_off(model, files, prompts[few], completions[few], found[side][few])
         probe[f"{side}_adapter_on_off"] = on_off if files.adapter_dir else None
         probe[f"{side}_finite"] = all(bool(np.isfinite(row).all()) for row in found[side][few])
@@ -199,7 +202,15 @@ def _completion(config: EvalConfig, rows: pl.DataFrame, progress: Progress, aske
         pl.Series("tokens", [len(row) for row in found["champion"]]),
         *(pl.Series(f"{side}_logprob", [float(row.sum()) for row in found[side]]) for side in SIDES),
     )
-    evaluations, differences = [], []
+    evaluations, differences = list[dict[str, Any]](), list[dict[str, Any]]()
+    if other:
+        taken = {side: preferred(found[side], other[side]) for side in SIDES}
+        predictions = predictions.with_columns(
+            pl.Series(f"{side}_prefers_chosen", taken[side], dtype=pl.Boolean) for side in SIDES
+        )
+        more = _preferences(config, predictions)
+        evaluations = [score for scores, _ in more for score in scores]
+        differences = [difference for _, difference in more]
     for name in rows["rows"].unique(maintain_order=True):
         at = np.flatnonzero((rows["rows"] == name).to_numpy())
         sides = [[found[side][i] for i in at] for side in SIDES]
@@ -209,6 +220,22 @@ def _completion(config: EvalConfig, rows: pl.DataFrame, progress: Progress, aske
         gap = perplexity_difference(*sides, confidence=config.confidence, seed=config.seed)
         differences.append({"rows": name} | asdict(gap))
     return predictions, evaluations, differences, probe
+
+
+def _preferences(config: EvalConfig, predictions: pl.DataFrame) -> list[tuple[list[dict[str, Any]], dict[str, Any]]]:
+    """Per set of rows the preference accuracy of both models, and the difference, on pairs that both could score."""
+    found = []
+    for name in predictions["rows"].unique(maintain_order=True):
+        part = predictions.filter(pl.col("rows") == name).drop_nulls([f"{side}_prefers_chosen" for side in SIDES])
+        sides = [part[f"{side}_prefers_chosen"].cast(pl.String).to_list() for side in SIDES]
+        truth = ["true"] * part.height
+        scores = []
+        for side, guess in zip(SIDES, sides, strict=True):
+            score = replace(EVALS["accuracy"].compute(truth, guess, confidence=config.confidence), name=PREFERENCE)
+            scores.append({"model": side, "rows": name} | asdict(score))
+        gap = replace(accuracy_difference(truth, *sides, confidence=config.confidence), name=PREFERENCE)
+        found.append((scores, {"rows": name} | asdict(gap)))
+    return found
 
 
 def _generator_on_off(
@@ -230,6 +257,13 @@ def _largest(one: Sequence[NDArray[np.float32]], other: Sequence[NDArray[np.floa
     if [len(row) for row in one] != [len(row) for row in other] or not any(len(row) for row in one):
         return None
     return float(np.abs(np.concatenate(list(one)) - np.concatenate(list(other))).max())
+
+
+COMPARE: Final[dict[AnyTask, Callable[[EvalConfig, pl.DataFrame, Progress, Probes], Compared]]] = {
+    "sequence_classification": _classification,
+    "causal_lm": _completion,
+    "dpo": _completion,
+}
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ class ComparedScores:
     groups: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
     champion_values: Mapping[str, float | None] = field(default_factory=dict)  # KPIs by name
     challenger_values: Mapping[str, float | None] = field(default_factory=dict)
+    beside: tuple["ComparedScores", ...] = ()  # further scores of the same rows, none of which may regress either
 
     @property
     def rows(self) -> int:

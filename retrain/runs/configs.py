@@ -9,6 +9,7 @@ from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from retrain.curate.service import Prepared
 from retrain.envelope import Plan, base_folder
+from retrain.errors import RecipeError
 from retrain.learned import table_columns
 from retrain.runs.workspace import Workspace
 from retrain.tables import ModelVersion
@@ -28,7 +29,11 @@ def new_config(
     prepared: Prepared,
     digests: Mapping[str, str],
 ) -> AnyRunConfig:
-    """Raises IntegrityFailureError: the champion's adapter was changed on disk."""
+    """
+    Raises:
+        IntegrityFailureError: the champion's adapter was changed on disk.
+        RecipeError: preferences are learned from another base or shape than the champion's.
+    """
     work, recipe, train = Workspace.of(site.settings, run_id), plan.recipe, site.settings.train
     held = prepared.curated.holdout.rows.height
     shared: dict[str, Any] = {
@@ -42,10 +47,27 @@ def new_config(
         return TableRunConfig(recipe=recipe, columns=table_columns(spec), **shared)
     same_base = champion.base_model == recipe.base_model
     parent = site.artifacts.check_folder(champion.adapter) if champion.adapter and same_base else None
+    if recipe.task == "dpo":
+        _check_champion(recipe, champion, parent)
     return RunConfig(
         recipe=recipe, parent_adapter=parent if parent is not None and _same_shape(parent, recipe) else None,
         device=train.device, cards=train.cards, **shared,
     )  # fmt: skip
+
+
+def _check_champion(recipe: Recipe, champion: ModelVersion, parent: Path | None) -> None:
+    if champion.base_model != recipe.base_model:
+        raise RecipeError(
+            f"retrain.recipe.base_model {recipe.base_model} is not the {champion.base_model} of the champion "
+            f"{champion.version}, from which dpo starts; use that base, or train its answers with causal_lm first",
+            field="retrain.recipe.base_model",
+        )
+    if parent is not None and (found := list(differences(parent, recipe))):
+        other = ", ".join(f"{name} {now} in place of {then}" for name, now, then in found)
+        raise RecipeError(
+            f"retrain.recipe: dpo goes on from the champion's adapter, and the recipe has {other}; use what it has",
+            field="retrain.recipe",
+        )
 
 
 def _same_shape(parent: Path, recipe: Recipe) -> bool:

@@ -25,6 +25,7 @@ from monitor.windows.limits import not_judged
 from retrain import store
 from retrain.envelope import Plan, breaches, unjudgeable
 from retrain.errors import NoPolicyError
+from retrain.learned import counted_outcome
 from retrain.registry.champion import champion_of
 from retrain.registry.standing import signer, signer_line
 from retrain.runs.budget import budgets, grant, spent
@@ -155,7 +156,7 @@ def labelled(site: Site, db: Session, model: Model, alarm_from_seq: int | None) 
 
     An event whose label arrived or was corrected after the training set was made counts as new.
     """
-    label = current_spec(site, db, model.name).spec.target
+    label = counted_outcome(current_spec(site, db, model.name).spec)
     if label is None or site.events.extent(model.name).outcomes == 0:
         return Labelled(0, None if alarm_from_seq is None else 0)
     trained = store.last_training_set(db, model.id)

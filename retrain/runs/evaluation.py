@@ -227,17 +227,18 @@ def _compared(case: _Case, predictions: pl.DataFrame, rows: pl.DataFrame, known:
         name.removeprefix(PROTECTED): tuple(rows[name].to_list()) for name in rows.columns if name.startswith(PROTECTED)
     }
     persons = tuple(rows[SUBJECT].to_list()) if SUBJECT in rows.columns else ()
-    if case.plan.recipe.task == "causal_lm":
+    if case.plan.recipe.task in ("causal_lm", "dpo"):
         tokens = predictions["tokens"].to_numpy().astype(np.float64)
         held = tokens > 0
         champion, challenger = (
             np.nan_to_num(predictions[f"{side}_logprob"].to_numpy()[held] / tokens[held], nan=NO_SCORE, neginf=NO_SCORE)
             for side in ("champion", "challenger")
         )
-        return ComparedScores(
+        likely = ComparedScores(
             "log-probability per token", champion.astype(np.float64), challenger.astype(np.float64),
             subjects=tuple(person for person, kept in zip(persons, held, strict=True) if kept) if persons else (),
         )  # fmt: skip
+        return likely if case.plan.recipe.task != "dpo" else _preferences(predictions, persons, likely)
     if case.plan.recipe.task == "tabular_regression":
         return _errors(predictions, persons, groups)
     truth = predictions["label"]
@@ -256,6 +257,15 @@ def _compared(case: _Case, predictions: pl.DataFrame, rows: pl.DataFrame, known:
         champion_values=_values(predictions, "champion"),
         challenger_values=_values(predictions, "challenger"),
     )
+
+
+def _preferences(predictions: pl.DataFrame, persons: tuple[str | None, ...], likely: ComparedScores) -> ComparedScores:
+    """Pairs right or wrong; a pair that a model could not score is wrong. Beside them, how likely the preferred are."""
+    champion, challenger = (
+        predictions[f"{side}_prefers_chosen"].fill_null(value=False).to_numpy().astype(np.float64)
+        for side in ("champion", "challenger")
+    )
+    return ComparedScores("preference accuracy", champion, challenger, subjects=persons, beside=(likely,))
 
 
 def _errors(

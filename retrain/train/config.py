@@ -66,6 +66,17 @@ def _json(value: Any, place: Callable[[Path], str]) -> Any:
     return [_json(below, place) for below in value] if isinstance(value, list | tuple) else value
 
 
+class Preference(Frozen):
+    """Where pairs of answers come from: an event has the prediction and another answer, its outcome tells the better.
+
+    The outcome names the column of the preferred answer. A boolean one is true where the prediction is preferred.
+    Events with any other value are left out and counted.
+    """
+
+    other: str = Field(description="input column with the second answer; it is no part of the prompt")
+    outcome: str = Field(description="outcome that names the column of the preferred answer, or is true or false")
+
+
 class Recipe(Frozen):
     """How to fine-tune, as written in a model's spec.
 
@@ -90,7 +101,22 @@ class Recipe(Frozen):
         "which gives ranks to the layers that need them, `ia3`), words or states put before each text "
         "(`prompt_tuning`, `prefix_tuning`), or the whole model (`full`)",
     )
-    task: Task = Field(description="`sequence_classification` learns labels, `causal_lm` answers")
+    task: Task = Field(
+        description="`sequence_classification` learns labels, `causal_lm` answers, `dpo` which of two answers is "
+        "preferred, starting from the champion"
+    )
+    preference: Preference | None = Field(
+        default=None, description="with `dpo`: the two answers of an event, and the outcome that says which is better",
+        examples=["{other: second_answer, outcome: preferred}"],
+    )  # fmt: skip
+    beta: float = Field(
+        default=0.1, gt=0, le=10, description="with `dpo`: how strongly the model is held to the champion's answers; a "
+        "smaller one lets it move further",
+    )  # fmt: skip
+    chosen_weight: float = Field(
+        default=0.2, ge=0, le=10, description="with `dpo`: weight of the plain loss on preferred answers, which keeps "
+        "them likely",
+    )  # fmt: skip
     r: int = Field(
         default=16, ge=1, le=512, description="rank of the adapter; a higher one learns more and needs more memory"
     )
@@ -191,6 +217,21 @@ class Recipe(Frozen):
             raise KeyProblem(("class_weights",), "gives no label a weight above 0; name labels with their weights")
         return self
 
+    @model_validator(mode="after")
+    def _preference_fits_the_task(self) -> Self:
+        if self.task == "dpo" and self.preference is None:
+            raise KeyProblem(
+                ("preference",), "is missing, and a dpo recipe needs it; write preference: {other: <input with the "
+                "second answer>, outcome: <outcome that says which is better>}",
+            )  # fmt: skip
+        if self.task == "dpo" and self.method not in ("qlora", "lora"):
+            raise KeyProblem(("method",), f"is {self.method}, and dpo goes on from an adapter; use qlora or lora")
+        if self.task == "dpo" and self.start != "champion":
+            raise KeyProblem(("start",), f"is {self.start}, and a dpo recipe starts from the champion; leave it out")
+        if self.task != "dpo" and self.preference is not None:
+            raise KeyProblem(("preference",), f"is set, and task {self.task} has no pairs; leave it out, or use dpo")
+        return self
+
     @property
     def is_path(self) -> bool:
         return is_a_path(self.base_model)
@@ -201,7 +242,7 @@ def is_a_path(base_model: str) -> bool:
 
 
 class DatasetFile(Frozen):
-    """A Parquet file and the digest it must have: columns `text, label`, or `prompt, completion`."""
+    """A Parquet file and the digest it must have: columns as `retrain.train.kinds` says."""
 
     path: Place
     sha256: Sha256

@@ -110,6 +110,40 @@ def completion_examples(
     return examples, completion_counts(lengths, kept, learned)
 
 
+def pair_examples(
+    frame: pl.DataFrame, tokenizer: "PreTrainedTokenizerBase", max_length: int
+) -> tuple[list[dict[str, Any]], RowCounts]:
+    """One `{input_ids, chosen, rejected}` per pair, each answer with labels on itself and its end token only.
+
+    `input_ids` is the longer answer, by which rows are ordered and memory is tried. A pair of which either answer has
+    no label left within `max_length` is dropped.
+
+    Returns:
+        The examples, and how many pairs and tokens of both their answers give a gradient.
+
+    Raises:
+        DataError: no pair is left.
+    """
+    examples, lengths, kept, learned = [], [], [], []
+    sides = [frame.select("prompt", pl.col(side).alias("completion")) for side in ("chosen", "rejected")]
+    for pair in zip(*(_parts(side, tokenizer) for side in sides), strict=True):
+        answers = []
+        for head, tail in pair:
+            ids = [*head, *tail][:max_length]
+            answers.append({"input_ids": ids, "labels": [-100] * min(len(head), len(ids)) + ids[len(head) :]})
+        gives = [sum(label != -100 for label in answer["labels"][1:]) for answer in answers]
+        whole = all(gives)
+        if whole:
+            longest = max((answer["input_ids"] for answer in answers), key=len)
+            examples.append({"input_ids": longest, "chosen": answers[0], "rejected": answers[1]})
+        lengths.append(sum(len(head) + len(tail) for head, tail in pair))
+        kept.append(sum(len(answer["input_ids"]) for answer in answers) if whole else 0)
+        learned.append(sum(gives) if whole else 0)
+    if not examples:
+        raise DataError(f"no pair has room for both answers within max_length={max_length}; raise recipe.max_length")
+    return examples, completion_counts(lengths, kept, learned)
+
+
 def _scored(frame: pl.DataFrame, tokenizer: "PreTrainedTokenizerBase", max_length: int) -> RowCounts:
     """Counts of completions that are scored: unlike in training, of a long prompt its end is kept."""
     lengths, kept, scored = [], [], []

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Task = Literal["sequence_classification", "causal_lm"]
+Task = Literal["sequence_classification", "causal_lm", "dpo"]
 TableTask = Literal["tabular_classification", "tabular_regression"]
 AnyTask = Literal[Task, TableTask]
 Architecture = Literal["sequence_classification", "causal_lm"]
@@ -22,9 +22,10 @@ class Kind:
         return self.architecture == "sequence_classification"
 
 
-KINDS: Final[Mapping[Task, Kind]] = {
+KINDS: Final[Mapping[AnyTask, Kind]] = {
     "sequence_classification": Kind(("text", "label"), "sequence_classification"),
     "causal_lm": Kind(("prompt", "completion"), "causal_lm"),
+    "dpo": Kind(("prompt", "chosen", "rejected"), "causal_lm"),
 }
 
 

@@ -128,7 +128,7 @@ def weighted_loss(weights: torch.Tensor) -> Callable[..., torch.Tensor]:
     return loss
 
 
-def _callbacks(
+def stops(
     model: Any, recipe: Recipe, watched: Sequence[Any], callbacks: Sequence[TrainerCallback]
 ) -> list[TrainerCallback]:
     own: list[TrainerCallback] = [RankSchedule(model)] if allocator_of(model) is not None else []
@@ -201,7 +201,7 @@ def build_classification_trainer(
         eval_dataset=cast(Any, list(watched)) if watched else None,
         data_collator=DataCollatorWithPadding(tokenizer),
         processing_class=tokenizer,
-        callbacks=_callbacks(model, recipe, watched, callbacks),
+        callbacks=stops(model, recipe, watched, callbacks),
         compute_loss_func=None if weights is None else weighted_loss(weights),
     )
     trainer.remove_callback(PrinterCallback)
@@ -243,7 +243,7 @@ def build_completion_trainer(
         train_dataset=Dataset.from_list(examples),  # has labels already: TRL leaves them as they are
         eval_dataset=Dataset.from_list(list(watched)) if watched else None,
         processing_class=tokenizer,
-        callbacks=_callbacks(model, recipe, watched, callbacks),
+        callbacks=stops(model, recipe, watched, callbacks),
     )
     trainer.remove_callback(PrinterCallback)
     for parameter in model.parameters():

@@ -60,7 +60,7 @@ CATALOGUES = (
     Catalogue(
         "retrain/evals", "EVALS",
         ("base", "changed_texts", "config", "explain", "integrity", "mean_difference", "paired", "paired_score",
-         "predict", "probes", "run"), ("compute",),
+         "predict", "preference", "probes", "run"), ("compute",),
     ),
     Catalogue("retrain/gates", "GATES", ("base", "labels", "non_inferiority", "power")),
     Catalogue("retrain/triggers", "TRIGGERS", ("base", "budget", "decision")),

@@ -5,12 +5,13 @@ from typing import Final
 
 from retrain.train.config import Recipe
 from retrain.train.kinds import Task
-from retrain.train.tasks import causal_lm, sequence_classification
+from retrain.train.tasks import causal_lm, dpo, sequence_classification
 from retrain.train.tasks.base import Training
 
 TASKS: Final[Mapping[Task, Training]] = {
     "sequence_classification": sequence_classification.TRAINING,
     "causal_lm": causal_lm.TRAINING,
+    "dpo": dpo.TRAINING,
 }
 
 

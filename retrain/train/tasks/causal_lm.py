@@ -1,10 +1,12 @@
 """A completion for each prompt: the loss is on the completion alone, its end token included."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from transformers import Trainer
 
 from retrain.train.adapter import Trained
@@ -31,9 +33,14 @@ def build(setting: Setting, model: Trained, made: Examples, attempt: Attempt) ->
 
 def score(setting: Setting, model: Trained, rows: pl.DataFrame) -> list[dict[str, Any]]:
     trained = Generator(model, setting.tokenizer, setting.device, setting.config.recipe.max_length)
-    tokens = np.concatenate(trained.token_logprobs(rows["prompt"].to_list(), rows["completion"].to_list()))
+    return [perplexity_of(trained.token_logprobs(rows["prompt"].to_list(), rows["completion"].to_list()))]
+
+
+def perplexity_of(logprobs: Sequence[NDArray[np.float32]]) -> dict[str, Any]:
+    """The metric of the record, from each row's token log-probabilities."""
+    tokens = np.concatenate(list(logprobs))
     value = math.exp(-float(tokens.mean())) if len(tokens) else None
-    return [{"name": "perplexity", "value": value, "unit": "1", "n": len(tokens), "rows": "eval"}]
+    return {"name": "perplexity", "value": value, "unit": "1", "n": len(tokens), "rows": "eval"}
 
 
 TRAINING: Final = Training(examples, counts, build, score, packs=True)

@@ -1,0 +1,161 @@
+"""Direct preference optimisation: of two answers the preferred one becomes likelier than the champion made it.
+
+The reference is the champion: its log-probabilities of every answer are computed once, before the first step, with the
+very weights that training starts from. So no second model and no second adapter is held, saved or shipped, and a run
+that is resumed reads the same numbers.
+
+Source: Rafailov et al. (2023), Direct Preference Optimization, arXiv:2305.18290; the plain loss on preferred answers
+beside it as in Pang et al. (2024), Iterative Reasoning Preference Optimization, arXiv:2404.19733.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, cast
+
+import numpy as np
+import polars as pl
+import torch
+from transformers import PrinterCallback, Trainer, TrainingArguments
+from trl.trainer.utils import add_fused_lm_head
+
+from retrain.train.adapter import Trained
+from retrain.train.config import Recipe
+from retrain.train.counts import RowCounts
+from retrain.train.data import answered_counts, pair_examples
+from retrain.train.model import Generator
+from retrain.train.tasks.base import Attempt, Examples, Setting, Training
+from retrain.train.tasks.causal_lm import perplexity_of
+from retrain.train.trainers import early_stopping, stops, training_arguments
+
+SIDES: Final = ("chosen", "rejected")
+
+
+class Pairs:
+    """Pads a batch of pairs into one of answers: first all preferred ones, then the rejected in the same order."""
+
+    def __init__(self, pad: int) -> None:
+        self.pad = pad
+
+    def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        answers = [row[side] for side in SIDES for row in rows]
+        width = max(len(answer["input_ids"]) for answer in answers)
+        ids = torch.full((len(answers), width), self.pad)
+        labels = torch.full_like(ids, -100)
+        mask = torch.zeros_like(ids)
+        for i, answer in enumerate(answers):
+            n = len(answer["input_ids"])
+            ids[i, :n], labels[i, :n], mask[i, :n] = (
+                torch.tensor(answer["input_ids"]),
+                torch.tensor(answer["labels"]),
+                1,
+            )
+        reference = torch.tensor([row["reference"] for row in rows], dtype=torch.float32)  # (pairs, 2)
+        return {"input_ids": ids, "attention_mask": mask, "labels": labels, "reference": reference}
+
+
+def sums(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Summed log-probability of each answer's tokens, shape (answers,), and how many those are."""
+    given = {name: batch[name] for name in ("input_ids", "attention_mask", "labels")}
+    found = model(**given, use_cache=False, fused_lm_head=True)
+    return found.log_probs.float().sum(dim=1), found.label_mask.sum(dim=1)
+
+
+class PreferenceTrainer(Trainer):
+    """The library's trainer with the loss of pairs."""
+
+    def __init__(self, recipe: Recipe, **given: Any) -> None:
+        super().__init__(**given)
+        self.recipe = recipe
+        self.model_accepts_loss_kwargs = False  # the loss is a mean over pairs: accumulated batches are averaged
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        found, tokens = sums(model, inputs)
+        chosen, rejected = found.chunk(2)
+        before = inputs["reference"]
+        margin = (chosen - before[:, 0]) - (rejected - before[:, 1])
+        loss = -torch.nn.functional.logsigmoid(self.recipe.beta * margin).mean()
+        plain = -chosen.sum() / tokens[: len(chosen)].sum()
+        return loss + self.recipe.chosen_weight * plain
+
+    def prediction_step(
+        self, model: Any, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: list[str] | None = None
+    ) -> tuple[torch.Tensor | None, None, None]:
+        """Only the loss, for early stopping."""
+        with torch.no_grad(), self.compute_loss_context_manager():
+            loss = self.compute_loss(model, self._prepare_inputs(inputs))
+        return loss.detach(), None, None
+
+
+def counts(setting: Setting, rows: pl.DataFrame) -> RowCounts:
+    """Of each pair, what the longest text leaves of the answer that loses more."""
+    return answered_counts(longer(rows), setting.tokenizer, setting.config.recipe.max_length)
+
+
+def longer(rows: pl.DataFrame) -> pl.DataFrame:
+    """Each prompt with the longer of its two answers as the completion."""
+    wider = pl.col("chosen").str.len_chars() >= pl.col("rejected").str.len_chars()
+    return rows.select("prompt", pl.when(wider).then("chosen").otherwise("rejected").alias("completion"))
+
+
+def examples(setting: Setting, rows: pl.DataFrame) -> Examples:
+    made, counted = pair_examples(rows, setting.tokenizer, setting.config.recipe.max_length)
+    return Examples(made, counted)
+
+
+def after(setting: Setting, model: Trained, made: Examples) -> dict[str, Any]:
+    """Keep with each pair what the champion gives its two answers, in nats."""
+    add_fused_lm_head(cast(Any, model).get_base_model())
+    model.eval()
+    for rows, batch in _batches(setting, [*made.rows, *cast(list[dict[str, Any]], made.watched)]):
+        with torch.no_grad(), torch.autocast("cuda", dtype=torch.bfloat16, enabled=setting.device.type == "cuda"):
+            found, _ = sums(model, batch)
+        for row, pair in zip(rows, found.reshape(2, -1).T.tolist(), strict=True):
+            row["reference"] = pair
+    margins = [row["reference"][0] - row["reference"][1] for row in made.rows]
+    return {"reference": {"of": "champion", "pairs": len(margins), "mean_margin_nats": float(np.mean(margins))}}
+
+
+def _batches(
+    setting: Setting, rows: list[dict[str, Any]]
+) -> Iterator[tuple[list[dict[str, Any]], dict[str, torch.Tensor]]]:
+    collate, size = Pairs(cast(int, setting.tokenizer.pad_token_id)), setting.config.recipe.batch_size
+    for first in range(0, len(rows), size):
+        few = [{**row, "reference": (0.0, 0.0)} for row in rows[first : first + size]]
+        yield rows[first : first + size], {k: v.to(setting.device) for k, v in collate(few).items()}
+
+
+def build(setting: Setting, model: Trained, made: Examples, attempt: Attempt) -> Trainer:
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    arguments = training_arguments(attempt.recipe, attempt.checkpoints, setting.device, attempt.optimiser)
+    arguments |= early_stopping(attempt.recipe, made.watched)
+    trainer = PreferenceTrainer(
+        attempt.recipe,
+        model=model,
+        args=TrainingArguments(**arguments, remove_unused_columns=False, label_names=["labels"]),
+        train_dataset=cast(Any, made.rows),
+        eval_dataset=cast(Any, list(made.watched)) if made.watched else None,
+        data_collator=Pairs(cast(int, setting.tokenizer.pad_token_id)),
+        processing_class=setting.tokenizer,
+        callbacks=stops(model, attempt.recipe, made.watched, attempt.callbacks),
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def score(setting: Setting, model: Trained, rows: pl.DataFrame) -> list[dict[str, Any]]:
+    trained = Generator(model, setting.tokenizer, setting.device, setting.config.recipe.max_length)
+    prompts = rows["prompt"].to_list()
+    chosen, rejected = (trained.token_logprobs(prompts, rows[side].to_list()) for side in SIDES)
+    scored = [(a, b) for a, b in zip(chosen, rejected, strict=True) if len(a) and len(b)]
+    right = np.array([float(a.mean()) > float(b.mean()) for a, b in scored])
+    value = float(right.mean()) if len(right) else None
+    return [
+        {"name": "preference_accuracy", "value": value, "unit": "share", "n": len(right), "rows": "eval"},
+        perplexity_of(chosen),
+    ]
+
+
+TRAINING: Final = Training(examples, counts, build, score, after=after)
