@@ -46,7 +46,8 @@ CATALOGUES = (
     ),
     Catalogue(
         "monitor/kpi", "KPIS",
-        ("base", "bounds", "confusion", "decompose", "expression", "intervals", "references", "scores", "texts"),
+        ("base", "bounds", "confusion", "decompose", "expression", "intervals", "references", "scores", "texts",
+         "vocabularies"),
         ("compute",),
     ),
     Catalogue("monitor/kpi/classification", "KPIS", (), ("compute",)),
@@ -60,7 +61,7 @@ CATALOGUES = (
     Catalogue(
         "retrain/evals", "EVALS",
         ("base", "changed_texts", "config", "explain", "integrity", "mean_difference", "paired", "paired_score",
-         "predict", "preference", "probes", "run"), ("compute",),
+         "predict", "preference", "probes", "run", "tabular"), ("compute",),
     ),
     Catalogue("retrain/gates", "GATES", ("base", "labels", "non_inferiority", "power")),
     Catalogue("retrain/triggers", "TRIGGERS", ("base", "budget", "decision")),

@@ -11,7 +11,7 @@ import pytest
 from core.clock import ManualClock
 from core.errors import AppError
 from core.jobs import RunJob
-from core.settings import TrainSettings
+from core.settings_train import TrainSettings
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.spec.parse import parse_spec
