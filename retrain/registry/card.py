@@ -196,7 +196,7 @@ def markdown(card: Mapping[str, Any]) -> str:
         ("limit", "value"), [(k, v) for k, v in _flat(card["envelope"] or {}) if v not in (None, [], {})], "None."
     )
     for one in card["allowed_outside"]:
-        who = one["owner"] or one["actor"]
+        who = one.get("owner") or one["actor"]
         lines.append(f"\nAllowed once by {who}: {one['limit']} {one['measured']}, declared {one['declared']}.")
     lines += ["", "## Limits", "", *(f"- {line}" for line in card["limits"] or ["None recorded."])]
     if card["serving"] is not None:

@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import structlog
 
 from core.clock import ManualClock
 from core.jobs import RunJob
@@ -171,8 +172,10 @@ def test_the_command_line_takes_a_run_to_its_end_and_tells_it_by_its_exit_code(
     (base / "model.safetensors").write_bytes(b"other weights")
     monkeypatch.setenv("ASSAY_DB__URL", small.settings.database_url)
     arguments = ["train", str(run_id), "--home", str(small.settings.home_dir), "--json"]
+    kept = structlog.get_config()
     for _ in range(2):  # a queue that repeats its job gets the same answer
         done = CliRunner().invoke(app, arguments)
+        structlog.configure(**kept)  # the command logs to an output that is closed when it ends
         assert done.exit_code == 13, done.output
         found = json.loads(done.stdout)
         assert (found["outcome"], found["state"]) == ("failed", "failed")

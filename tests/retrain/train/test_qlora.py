@@ -45,7 +45,7 @@ def adapted(base: Path, chosen: Recipe) -> "PeftModel":
         for name, weight in model.named_parameters():
             if "lora_B" in name:
                 weight.normal_(std=0.05)
-    return cast(PeftModel, model)
+    return cast("PeftModel", model)
 
 
 def batch(base: Path, rows: int = 8) -> "tuple[list[dict[str, Any]], dict[str, torch.Tensor]]":
