@@ -2,7 +2,8 @@
 
 import sys
 import zlib
-from typing import Final
+from collections.abc import Callable
+from typing import Protocol
 
 from monitor.ingest.ndjson import BodyError, BodyTooLargeError
 
@@ -10,8 +11,6 @@ if sys.version_info >= (3, 14):
     from compression import zstd
 else:
     from backports import zstd
-
-_CHUNK: Final = 1 << 20
 
 
 def too_large(limit_mb: int, what: str = "the body is") -> BodyTooLargeError:
@@ -29,50 +28,43 @@ def decoded(body: bytes, encoding: str, limit_mb: int) -> bytes:
     """
     match encoding:
         case "gzip":
-            return _gunzip(body, limit_mb)
+            return _unpacked(body, limit_mb, "gzip", lambda: zlib.decompressobj(wbits=31), zlib.error)
         case "zstd":
-            return _unzstd(body, limit_mb)
+            # Not pyarrow's stream: each damaged body leaves some kilobytes behind in it (pyarrow 26.0.1).
+            return _unpacked(body, limit_mb, "zstd", zstd.ZstdDecompressor, zstd.ZstdError)
     return body
 
 
-def _gunzip(body: bytes, limit_mb: int) -> bytes:
+class _Member(Protocol):
+    """A decompressor of one gzip member or zstd frame. A body has one or more."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
+
+
+def _unpacked(
+    body: bytes, limit_mb: int, name: str, member_of: Callable[[], _Member], damaged: type[Exception]
+) -> bytes:
     limit = limit_mb << 20
     parts: list[bytes] = []
     size, rest = 0, body
-    while rest or not parts:  # a gzip file has one or more members
-        member = zlib.decompressobj(wbits=31)
+    while rest or not parts:
+        member = member_of()
         while not member.eof:
             try:
                 part = member.decompress(rest, limit + 1 - size)
-            except zlib.error as error:
-                raise BodyError(f"the body is not gzip: {error}") from error
+            except damaged as error:
+                raise BodyError(f"the body is not {name}: {error}") from error
             parts.append(part)
             if (size := size + len(part)) > limit:
                 raise too_large(limit_mb, "the unpacked body is")
             if not part and not member.eof:
-                raise BodyError("the gzip body ends early; nothing of it was stored, send it again")
-            rest = member.unconsumed_tail
+                raise BodyError(f"the {name} body ends early; nothing of it was stored, send it again")
+            rest = getattr(member, "unconsumed_tail", b"")  # zlib hands back what it has not read; zstd keeps it
         rest = member.unused_data
-    return b"".join(parts)
-
-
-def _unzstd(body: bytes, limit_mb: int) -> bytes:
-    # Not pyarrow's stream: each damaged body leaves some kilobytes behind in it (pyarrow 26.0.1).
-    limit = limit_mb << 20
-    parts: list[bytes] = []
-    size, rest = 0, body
-    while rest or not parts:  # a zstd file has one or more frames
-        frame = zstd.ZstdDecompressor()
-        while not frame.eof:
-            try:
-                part = frame.decompress(rest, limit + 1 - size)
-            except zstd.ZstdError as error:
-                raise BodyError(f"the body is not zstd: {error}") from error
-            parts.append(part)
-            if (size := size + len(part)) > limit:
-                raise too_large(limit_mb, "the unpacked body is")
-            if not part and frame.needs_input:
-                raise BodyError("the zstd body ends early; nothing of it was stored, send it again")
-            rest = b""
-        rest = frame.unused_data
     return b"".join(parts)

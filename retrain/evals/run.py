@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
@@ -15,22 +15,19 @@ from numpy.typing import NDArray
 
 from retrain.evals import EVALS
 from retrain.evals.base import Difference
+from retrain.evals.compared import SIDES, Side, files_of, held_out_rows, write_comparison
 from retrain.evals.config import EvalConfig, ModelFiles
 from retrain.evals.integrity import adapter_facts
 from retrain.evals.paired import accuracy_difference, f1_macro_difference, perplexity_difference
 from retrain.evals.preference import PREFERENCE, preferred
 from retrain.evals.probes import Probes
 from retrain.train.config import load_config
-from retrain.train.data import read_rows
 from retrain.train.energy import Meter
 from retrain.train.kinds import KINDS, AnyTask
 from retrain.train.model import Classifier, Generator, load_classifier, load_generator
-from retrain.train.progress import Progress, report_exit, write_json
+from retrain.train.progress import Progress, report_exit
 from retrain.train.shape import is_whole
-from retrain.train.weights import file_digest
 
-Side = Literal["champion", "challenger"]
-SIDES: Final[tuple[Side, ...]] = ("champion", "challenger")
 DIFFERENCES: Final[dict[str, Callable[..., Difference]]] = {
     "accuracy": accuracy_difference,
     "f1_macro": f1_macro_difference,
@@ -47,50 +44,20 @@ def evaluate(path: Path) -> None:
 def _evaluate(config: EvalConfig, meter: Meter) -> None:
     progress = Progress(config.progress)
     progress.write("load")
-    columns = KINDS[config.task].columns
-    sets = {"new": _rows(read_rows(config.new, "new", columns))}
-    if config.old is not None:
-        sets["old"] = _rows(read_rows(config.old, "old", columns))
-    rows = pl.concat([frame.select("row_id", *columns, pl.lit(name).alias("rows")) for name, frame in sets.items()])
+    rows = held_out_rows(config, KINDS[config.task].columns)
     progress.write("evaluate", 0, 2)
     asked = Probes()
     predictions, evaluations, differences, probe = COMPARE[config.task](config, rows, progress, asked)
-    predictions = predictions.with_columns(asked.columns(rows))
-    output = config.output_dir
-    output.mkdir(parents=True, exist_ok=True)
-    part = output / "predictions.parquet.part"
-    predictions.write_parquet(part)
-    part.replace(output / "predictions.parquet")
     adapters = {
-        side: asdict(adapter_facts(files.adapter_dir)) if files.adapter_dir is not None else None
-        for side, files in (("champion", config.champion), ("challenger", config.challenger))
+        side: asdict(adapter_facts(folder)) if (folder := files_of(config, side).adapter_dir) is not None else None
+        for side in SIDES
     }
-    used = meter.keep(0.0)
-    result = {
-        "run_id": config.run_id,
-        "task": config.task,
-        "config": config.record(),
-        "digests": {"config": config.digest(), "predictions": file_digest(output / "predictions.parquet")},
-        "rows": {name: frame.height for name, frame in sets.items()},
-        "evaluations": evaluations,
-        "differences": differences,
-        "integrity": {"adapters": adapters, "probe": probe},
-        **asked.document(config),
-        "used": used.record(),
-        "wall_seconds": used.seconds,
-    }
-    write_json(output / "evaluation.json", result)
+    found = {
+        "evaluations": evaluations, "differences": differences,
+        "integrity": {"adapters": adapters, "probe": probe}, **asked.document(config),
+    }  # fmt: skip
+    write_comparison(config, meter, predictions.with_columns(asked.columns(rows)), found)
     progress.write("done", eta_s=0.0)
-
-
-def _rows(frame: pl.DataFrame) -> pl.DataFrame:
-    if "row_id" in frame.columns:
-        return frame.with_columns(pl.col("row_id").cast(pl.String))
-    return frame.with_columns(pl.int_range(pl.len()).cast(pl.String).alias("row_id"))
-
-
-def _files(config: EvalConfig, side: Side) -> ModelFiles:
-    return config.champion if side == "champion" else config.challenger
 
 
 Compared = tuple[pl.DataFrame, list[dict[str, Any]], list[dict[str, Any]], dict[str, Any]]
@@ -102,7 +69,7 @@ def _classification(config: EvalConfig, rows: pl.DataFrame, progress: Progress, 
     probe: dict[str, Any] = {"rows": len(probe_texts), "unit": "logit"}
     predictions = rows.select("rows", "row_id", "label")
     for step, side in enumerate(SIDES, start=1):
-        files = _files(config, side)
+        files = files_of(config, side)
         if files.headless:
             most = most_frequent(rows)
             predictions = predictions.with_columns(
@@ -180,7 +147,7 @@ def _completion(config: EvalConfig, rows: pl.DataFrame, progress: Progress, aske
     other: dict[Side, list[NDArray[np.float32]]] = {}
     probe: dict[str, Any] = {"rows": len(prompts[few]), "unit": "nats per token"}
     for step, side in enumerate(SIDES, start=1):
-        files = _files(config, side)
+        files = files_of(config, side)
         model = load_generator(
             files.base_dir,
             files.adapter_dir,

@@ -15,18 +15,17 @@ from numpy.typing import NDArray
 from monitor.kpi import KPIS
 from retrain.evals import EVALS
 from retrain.evals.base import Difference, bootstrap
+from retrain.evals.compared import SIDES, Side, files_of, held_out_rows, write_comparison
 from retrain.evals.config import EvalConfig, ModelFiles
 from retrain.evals.paired import accuracy_difference, f1_macro_difference
 from retrain.train.config import load_config
-from retrain.train.data import read_rows
 from retrain.train.energy import Meter
-from retrain.train.progress import Progress, report_exit, write_json
+from retrain.train.progress import Progress, report_exit
 from retrain.train.tabular.model import TableModel, load_table
 from retrain.train.tabular.rows import from_texts
 from retrain.train.tabular.training import targets
 from retrain.train.weights import file_digest
 
-SIDES: Final = ("champion", "challenger")
 ERRORS: Final = {"mae": 1, "rmse": 2}
 
 
@@ -40,32 +39,21 @@ def evaluate(path: Path) -> None:
 def _evaluate(config: EvalConfig, meter: Meter) -> None:
     progress = Progress(config.progress)
     progress.write("load")
-    sets = {"new": read_rows(config.new, "new", ("text", "label"))}
-    if config.old is not None:
-        sets["old"] = read_rows(config.old, "old", ("text", "label"))
-    rows = pl.concat([f.select("row_id", "text", "label", pl.lit(name).alias("rows")) for name, f in sets.items()])
+    rows = held_out_rows(config, ("text", "label"))
     progress.write("evaluate", 0, 2)
-    files = {"champion": config.champion, "challenger": config.challenger}
-    models = {side: _model(files[side], side) for side in SIDES}
+    models = {side: _model(files_of(config, side), side) for side in SIDES}
     predictions, probe = _predictions(config, rows, models, progress)
-    output = config.output_dir
-    output.mkdir(parents=True, exist_ok=True)
-    part = output / "predictions.parquet.part"
-    predictions.write_parquet(part)
-    part.replace(output / "predictions.parquet")
     numbers = config.task == "tabular_regression"
-    parts = {name: predictions.filter(pl.col("rows") == name) for name in sets}
-    evaluations = [one for name, p in parts.items() for one in (_errors if numbers else _labels)(config, name, p)]
+    parts = {str(name): part for (name,), part in predictions.group_by("rows", maintain_order=True)}
     compare = _error_difference if numbers else _label_differences
-    used = meter.keep(0.0)
-    write_json(output / "evaluation.json", {
-        "run_id": config.run_id, "task": config.task, "config": config.record(),
-        "digests": {"config": config.digest(), "predictions": file_digest(output / "predictions.parquet")},
-        "rows": {name: frame.height for name, frame in sets.items()}, "evaluations": evaluations,
+    found = {
+        "evaluations": [one for name, p in parts.items() for one in (_errors if numbers else _labels)(config, name, p)],
         "differences": [{"rows": name} | asdict(gap) for name, p in parts.items() for gap in compare(config, p)],
-        "integrity": {"adapters": {side: _facts(files[side], models[side]) for side in SIDES}, "probe": probe},
-        "used": used.record(), "wall_seconds": used.seconds,
-    })  # fmt: skip
+        "integrity": {
+            "adapters": {side: _facts(files_of(config, side), models[side]) for side in SIDES}, "probe": probe,
+        },
+    }  # fmt: skip
+    write_comparison(config, meter, predictions, found)
     progress.write("done", eta_s=0.0)
 
 
@@ -83,7 +71,7 @@ def _facts(files: ModelFiles, model: TableModel) -> dict[str, Any] | None:
 
 
 def _predictions(
-    config: EvalConfig, rows: pl.DataFrame, models: dict[str, TableModel], progress: Progress
+    config: EvalConfig, rows: pl.DataFrame, models: dict[Side, TableModel], progress: Progress
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
     numbers = config.task == "tabular_regression"
     label = pl.Series("label", targets(rows["label"], ())) if numbers else rows["label"]

@@ -77,6 +77,23 @@ class Preference(Frozen):
     outcome: str = Field(description="outcome that names the column of the preferred answer, or is true or false")
 
 
+ClassWeights = Annotated[
+    Literal["balanced"] | dict[str, Annotated[float, Field(ge=0, le=1e6)]] | None,
+    Field(
+        description="for classification: how much a row of a label counts; `balanced` weighs every label alike, and a "
+        "label that is not listed has weight 1",
+        examples=["balanced", "{fraud: 5}"],
+    ),
+]
+Validation = Annotated[
+    float,
+    Field(
+        gt=0, le=0.5, description="with early_stopping: share of the training rows that are looked at and not trained "
+        "on; the gates judge other rows", json_schema_extra={"unit": "0..1"},
+    ),
+]  # fmt: skip
+
+
 class Recipe(Frozen):
     """How to fine-tune, as written in a model's spec.
 
@@ -140,19 +157,12 @@ class Recipe(Frozen):
         default="champion", description="go on from the champion's adapter where it has the same base, method and "
         "shape, or always start from the base",
     )  # fmt: skip
-    class_weights: Literal["balanced"] | dict[str, Annotated[float, Field(ge=0, le=1e6)]] | None = Field(
-        default=None, description="for classification: how much a row of a label counts; `balanced` weighs every label "
-        "alike, and a label that is not listed has weight 1",
-        examples=["balanced", "{fraud: 5}"],
-    )  # fmt: skip
+    class_weights: ClassWeights = None
     early_stopping: int | None = Field(
         default=None, ge=1, description="stop when the loss on the validation rows has not fallen for so many of ten "
         "looks per run, and keep the best", examples=["3"], json_schema_extra={"unit": "looks"},
     )  # fmt: skip
-    validation: float = Field(
-        default=0.1, gt=0, le=0.5, description="with early_stopping: share of the training rows that are looked at and "
-        "not trained on; the gates judge other rows", json_schema_extra={"unit": "0..1"},
-    )  # fmt: skip
+    validation: Validation = 0.1
     learning_rate: float = Field(
         default=2e-3, gt=0, le=1, description="step size; bases of billions of parameters want a rate near 2e-4"
     )
@@ -269,6 +279,13 @@ class RunFiles(Frozen):
     max_cut_share: float | None = Field(default=None, ge=0, le=1)  # of a set's rows, dropped or cut
     max_parameters: int | None = Field(default=None, ge=1)  # trained
 
+    def digest(self) -> str:
+        """Digest of all that determines the result but the base, which has its own.
+
+        Where files lie and the limits of the run determine nothing.
+        """
+        return digest(self.record(without={"base_dir", "output_dir", "progress", *LIMITS}))
+
 
 class RunConfig(RunFiles):
     """One run of a recipe for a language model, complete: nothing else is read from anywhere."""
@@ -289,13 +306,6 @@ class RunConfig(RunFiles):
         if len(set(self.labels)) != len(self.labels):
             raise ValueError("labels: an entry is repeated; list every label once")
         return self
-
-    def digest(self) -> str:
-        """Digest of all that determines the result but the base, which has its own.
-
-        Where files lie and the limits of the run determine nothing.
-        """
-        return digest(self.record(without={"base_dir", "output_dir", "progress", *LIMITS}))
 
 
 class BaseConfig(Frozen):

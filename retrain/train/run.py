@@ -13,7 +13,6 @@ import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,6 +32,7 @@ from retrain.train.energy import Meter
 from retrain.train.errors import ConfigFileError, ParametersLimitError, ResumeConflictError
 from retrain.train.head import head_of
 from retrain.train.kinds import KINDS
+from retrain.train.output import finished, versions
 from retrain.train.progress import Progress, report_exit, write_json
 from retrain.train.shape import is_whole
 from retrain.train.speed.attention import packs
@@ -65,7 +65,7 @@ def train(path: Path) -> None:
     config = load_config(path, RunConfig)
     check_shared(config)
     progress = Progress(config.progress)
-    if not _finished(config):
+    if not finished(config):
         with Meter(config.output_dir, config.country, cards=processes(config), keeps=not config.card) as meter:
             _train(config, progress, meter)
     progress.write("done", eta_s=0.0)
@@ -168,20 +168,6 @@ def _saved(model: Trained, tokenizer: PreTrainedTokenizerBase, config: RunConfig
     return partial
 
 
-def _finished(config: RunConfig) -> bool:
-    """True when this very run is already complete; another run's output is never overwritten."""
-    done = config.output_dir / "adapter"
-    if not done.exists():
-        return False
-    found = json.loads((done / "run.json").read_text(encoding="utf-8"))["digests"]["config"]
-    if found != config.digest():
-        raise ResumeConflictError(
-            f"output_dir: {config.output_dir} holds the finished run of another config ({found}); use an empty folder",
-            field="output_dir",
-        )
-    return True
-
-
 def _open_checkpoints(config: RunConfig, base_digest: str) -> None:
     """Mark the folder of checkpoints as this run's; refuses those of another config or base."""
     folder = config.output_dir / "checkpoints"
@@ -257,7 +243,7 @@ def _record(
         "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "threads": config.threads,
-        "libraries": {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES},
+        "libraries": {"python": platform.python_version()} | versions(LIBRARIES),
     }
 
 

@@ -10,12 +10,12 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from retrain.train.energy import Meter
-from retrain.train.errors import EnergyLimitError, LimitError, NonFiniteLossError, TimeLimitError
+from retrain.train.errors import LimitError, NonFiniteLossError
 from retrain.train.learned import Learned
 from retrain.train.progress import Progress, write_json
+from retrain.train.used import KEEP_S, limit_passed
 
 COMPLETE: Final = "complete.json"
-KEEP_S: Final = 1.0  # between two records of what was used
 
 
 class Watch(TrainerCallback):
@@ -81,26 +81,11 @@ class Watch(TrainerCallback):
         )
 
     def _passed(self, state: TrainerState) -> LimitError | None:
-        kwh = self.meter.keep(self.elapsed_s, every_s=KEEP_S).kwh if self.meter is not None else None
-        at = f"at step {state.global_step} of {state.max_steps}"
-        most_s, most_kwh, took_s = self.max_seconds, self.max_kwh, self.elapsed_s
-        if most_s is not None and took_s > most_s:
-            return TimeLimitError(
-                f"max_gpu_hours: {most_s:g} s of training were over {at}; raise retrain.envelope.max_gpu_hours, or "
-                "train fewer rows or epochs",
-                limit="max_gpu_hours",
-                declared=most_s / 3600,
-                measured=took_s / 3600,
-            )
-        if most_kwh is not None and kwh is not None and kwh > most_kwh:
-            return EnergyLimitError(
-                f"max_kwh: {kwh:.4g} kWh were used {at}, as estimated, {most_kwh:g} are allowed; raise "
-                "retrain.envelope.max_kwh, or train fewer rows or epochs",
-                limit="max_kwh",
-                declared=most_kwh,
-                measured=kwh,
-            )
-        return None
+        return limit_passed(
+            self.meter.keep(self.elapsed_s, every_s=KEEP_S) if self.meter is not None else None, self.elapsed_s,
+            max_seconds=self.max_seconds, max_kwh=self.max_kwh,
+            at=f"at step {state.global_step} of {state.max_steps}", fewer="rows or epochs",
+        )  # fmt: skip
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self.learned.step()

@@ -60,8 +60,8 @@ CATALOGUES = (
     Catalogue("monitor/redact", "PATTERNS", ("base", "columns", "own", "presidio", "rules")),
     Catalogue(
         "retrain/evals", "EVALS",
-        ("base", "changed_texts", "config", "explain", "integrity", "mean_difference", "paired", "paired_score",
-         "predict", "preference", "probes", "run", "tabular"), ("compute",),
+        ("base", "changed_texts", "compared", "config", "explain", "integrity", "mean_difference", "paired",
+         "paired_score", "predict", "preference", "probes", "run", "tabular"), ("compute",),
     ),
     Catalogue("retrain/gates", "GATES", ("base", "labels", "non_inferiority", "power")),
     Catalogue("retrain/triggers", "TRIGGERS", ("base", "budget", "decision")),

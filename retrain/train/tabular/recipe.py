@@ -6,10 +6,9 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from core.canonical import digest
 from monitor.spec.base import KeyProblem
 from monitor.spec.problems import nearest
-from retrain.train.config import LIMITS, Frozen, RunFiles, is_a_path
+from retrain.train.config import ClassWeights, Frozen, RunFiles, Validation, is_a_path
 from retrain.train.kinds import TableTask, classifies
 from retrain.train.tabular.estimator_list import ESTIMATORS, Entry, Estimator, Value
 
@@ -42,19 +41,12 @@ class TableRecipe(Frozen):
         default=50, ge=2, le=MAX_LEVELS, description="most frequent levels of a category that count; a rarer one is as "
         "one that was never seen", json_schema_extra={"unit": "levels"},
     )  # fmt: skip
-    class_weights: Literal["balanced"] | dict[str, Annotated[float, Field(ge=0, le=1e6)]] | None = Field(
-        default=None, description="for classification: how much a row of a label counts; `balanced` weighs every label "
-        "alike, and a label that is not listed has weight 1",
-        examples=["balanced", "{fraud: 5}"],
-    )  # fmt: skip
+    class_weights: ClassWeights = None
     early_stopping: int | None = Field(
         default=None, ge=1, description="of hist_gradient_boosting, xgboost and lightgbm: stop when so many trees made "
         "the validation rows no better, and keep the best", examples=["20"], json_schema_extra={"unit": "trees"},
     )  # fmt: skip
-    validation: float = Field(
-        default=0.1, gt=0, le=0.5, description="with early_stopping: share of the training rows that are looked at and "
-        "not trained on; the gates judge other rows", json_schema_extra={"unit": "0..1"},
-    )  # fmt: skip
+    validation: Validation = 0.1
     seed: int = Field(
         default=0, ge=0, lt=2**31, description="start of every random choice; the same seed repeats a run, byte by byte"
     )
@@ -117,10 +109,6 @@ class TableRunConfig(RunFiles):
         if classifies(self.recipe.task) and len(self.labels) < 2:
             raise ValueError(f"labels: {list(self.labels)} has fewer than two entries; list every label in order")
         return self
-
-    def digest(self) -> str:
-        """Digest of all that determines the result but the base, which has its own."""
-        return digest(self.record(without={"base_dir", "output_dir", "progress", *LIMITS}))
 
 
 def folder_of(recipe: TableRecipe, home: Path) -> Path:

@@ -4,13 +4,11 @@ Written under `output_dir`: `adapter/` when the run is whole, with pipeline.json
 `exit.json`. A killed run starts again from the beginning: what it had done takes seconds.
 """
 
-import json
 import platform
 import resource
 import shutil
 import sys
 import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,23 +19,32 @@ from core.canonical import digest
 from retrain.train.config import load_config
 from retrain.train.data import read_rows
 from retrain.train.energy import Meter
-from retrain.train.errors import EnergyLimitError, ParametersLimitError, ResumeConflictError, TimeLimitError
+from retrain.train.errors import ParametersLimitError
+from retrain.train.output import finished, versions
 from retrain.train.progress import Progress, report_exit, write_json
 from retrain.train.tabular.model import TableModel
 from retrain.train.tabular.recipe import TableRunConfig
 from retrain.train.tabular.rows import from_texts
 from retrain.train.tabular.training import TrainedTable, targets, train_table
+from retrain.train.used import KEEP_S, limit_passed
 from retrain.train.weights import folder_digest
 
 COLUMNS: Final = ("text", "label")
-LIBRARIES: Final = ("numpy", "polars", "scikit-learn", "skops", "xgboost-cpu", "xgboost", "lightgbm")
-KEEP_S: Final = 1.0
+LIBRARIES: Final = (
+    "numpy",
+    "polars",
+    "scikit-learn",
+    "skops",
+    "xgboost-cpu",
+    "xgboost",
+    "lightgbm",
+)  # xgboost comes under either name
 
 
 def train(path: Path) -> None:
     config = load_config(path, TableRunConfig)
     progress = Progress(config.progress)
-    if not _finished(config):
+    if not finished(config):
         with Meter(config.output_dir, config.country) as meter:
             _train(config, progress, meter)
     progress.write("done", eta_s=0.0)
@@ -56,19 +63,15 @@ class Clock:
 
     def tick(self, step: int, steps: int) -> None:
         """Raises TimeLimitError, EnergyLimitError: the run is past what it may use."""
-        took, most_s, most_kwh = self.elapsed_s, self.config.max_seconds, self.config.max_kwh
         if time.monotonic() - self.written > KEEP_S:
             self.written = time.monotonic()
             self.progress.write("train", step, steps)
-        if most_s is not None and took > most_s:
-            words = f"max_gpu_hours: {most_s:g} s of training were over at step {step} of {steps}; raise "
-            words += "retrain.envelope.max_gpu_hours, or train fewer rows or trees"
-            raise TimeLimitError(words, limit="max_gpu_hours", declared=most_s / 3600, measured=took / 3600)
-        kwh = self.meter.keep(took, every_s=KEEP_S).kwh if most_kwh is not None else None
-        if most_kwh is not None and kwh is not None and kwh > most_kwh:
-            words = f"max_kwh: {kwh:.4g} kWh were used at step {step} of {steps}, as estimated, {most_kwh:g} are "
-            words += "allowed; raise retrain.envelope.max_kwh, or train fewer rows or trees"
-            raise EnergyLimitError(words, limit="max_kwh", declared=most_kwh, measured=kwh)
+        passed = limit_passed(
+            self.meter.keep(self.elapsed_s, every_s=KEEP_S), self.elapsed_s, max_seconds=self.config.max_seconds,
+            max_kwh=self.config.max_kwh, at=f"at step {step} of {steps}", fewer="rows or trees",
+        )  # fmt: skip
+        if passed is not None:
+            raise passed
 
 
 def _train(config: TableRunConfig, progress: Progress, meter: Meter) -> None:
@@ -109,20 +112,6 @@ def _score(model: TableModel, frame: pl.DataFrame, truth: pl.Series) -> list[dic
     return [{"name": "mae", "value": error, "unit": "outcome", "n": len(found), "rows": "eval"}]
 
 
-def _finished(config: TableRunConfig) -> bool:
-    """True when this very run is already complete; another run's output is never overwritten."""
-    done = config.output_dir / "adapter"
-    if not done.exists():
-        return False
-    found = json.loads((done / "run.json").read_text(encoding="utf-8"))["digests"]["config"]
-    if found != config.digest():
-        raise ResumeConflictError(
-            f"output_dir: {config.output_dir} holds the finished run of another config ({found}); use an empty folder",
-            field="output_dir",
-        )
-    return True
-
-
 def _record(
     config: TableRunConfig, base_digest: str, trained: TrainedTable, meter: Meter, took: float
 ) -> dict[str, Any]:
@@ -138,20 +127,8 @@ def _record(
         "parameters": config.recipe.complete, "train_seconds": took, "wall_seconds": used.seconds,
         "used": used.record(), "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "device": "cpu", "threads": config.threads,
-        "libraries": {"python": platform.python_version()} | _versions(),
+        "libraries": {"python": platform.python_version()} | versions(LIBRARIES),
     }  # fmt: skip
-
-
-def _versions() -> dict[str, str]:
-    from importlib.metadata import PackageNotFoundError
-
-    found = {}
-    for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:  # xgboost comes under either name
-            continue
-    return found
 
 
 if __name__ == "__main__":
