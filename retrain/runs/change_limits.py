@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from monitor.fairness import FAIRNESS
 from monitor.kpi import KPIS
 from monitor.spec.envelope import Envelope
 from monitor.spec.parse import parse_spec
@@ -120,12 +121,32 @@ def _of_gates(envelope: Envelope, gates: Mapping[str, Mapping[str, Any]]) -> Ite
         if gate is None or gate["verdict"] == "unknown":
             yield _blank(limit, value, "not measured") | {"reason": gate["reason"] if gate else None}
             continue
-        found = gate["evidence"].get("challenger_values", {}).get(metric) if name == "kpi_floor" else None
+        found = _measured_by_gate(name, metric, gate["evidence"])
         inside = gate["verdict"] == "pass"
-        if found is not None:
-            inside = found >= value if KPIS[metric].higher_is_better else found <= value
+        if found is not None and name in ("kpi_floor", "fairness"):
+            higher = KPIS[metric].higher_is_better if name == "kpi_floor" else FAIRNESS[metric].higher_is_better
+            inside = found >= value if higher else found <= value
+        elif found is not None:
+            # A gate fails for either of two limits, and takes a margin below the allowed loss as the allowed loss.
+            inside = found < max(value, gate["evidence"]["allowed"]) if name.endswith("margin") else found <= value
         words = f"gate {GATES[name]}: {gate['verdict']}, {gate['reason']}"
         yield _blank(limit, value, "inside" if inside else "outside") | {"measured": found, "reason": words}
+
+
+def _measured_by_gate(name: str, metric: str, evidence: Mapping[str, Any]) -> float | None:
+    """What a gate measured of a limit: a KPI, the worst group's fairness, the loss seen, or the largest not ruled out.
+
+    None where the gate recorded no such number.
+    """
+    if name == "kpi_floor":
+        found: float | None = evidence.get("challenger_values", {}).get(metric)
+        return found
+    if name == "fairness":
+        values = [c["challenger"] for c in evidence.get("checks", ()) if c["metric"] == metric]
+        known = [value for value in values if value is not None]
+        return (min if FAIRNESS[metric].higher_is_better else max)(known) if known else None
+    difference = evidence.get("low" if name.endswith("margin") else "value")
+    return None if difference is None or "allowed" not in evidence else max(0.0, -difference)
 
 
 def _json(value: Any) -> Any:

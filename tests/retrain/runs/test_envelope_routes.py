@@ -14,6 +14,7 @@ from core.jobs import RunJob
 from governance.ledger.checkpointing import issue_checkpoint
 from monitor.site import Site
 from retrain import jobs
+from retrain.runs.change_limits import limits_of
 from tests.databases import SQLITE_FIRST
 from tests.retrain import world
 from tests.retrain.registry.test_versions import Http
@@ -56,6 +57,27 @@ def test_a_run_that_waits_says_for_what_and_its_proof_says_it_is_outside(
     assert "| `min_rows` | 5000 rows |" in text.text
     assert http.send("GET", f"{run}/envelope", params={"format": "pdf"}).status_code == 422
     assert TestClient(create_app(site)).get(f"{run}/envelope").status_code == 401
+
+
+def test_limits_that_gates_keep_show_what_the_gates_measured(
+    site: Site, http: Http, tmp_path: Path, clock: ManualClock
+) -> None:
+    run = f"/api/v1/runs/{waiting(site, world.fake_base(tmp_path / 'base'), clock)}"
+    evidence = http.send("GET", f"{run}/envelope").json()["evidence"]
+    seen = {"allowed": 0.04, "value": -0.01, "low": -0.06}
+    evidence["gates"] = {
+        "forgetting": {"verdict": "pass", "reason": "kept", "evidence": seen},
+        "no_regression": {
+            "verdict": "fail",
+            "reason": "worse",
+            "evidence": {"allowed": 0.0, "value": -0.02, "low": -0.03},
+        },
+    }
+    found = {line["limit"]: (line["measured"], line["verdict"]) for line in limits_of(evidence)}
+    assert found["max_forgetting"] == (0.01, "inside")
+    assert found["forgetting_margin"] == (0.06, "inside")
+    assert found["max_regression"] == (0.02, "outside")
+    assert found["regression_margin"] == (0.03, "inside")
 
 
 def test_the_command_checks_a_proof_without_the_service(
