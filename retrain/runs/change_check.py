@@ -125,17 +125,19 @@ def _row(line: Mapping[str, Any]) -> str:
 
 
 def said(value: Any) -> str:
-    """A value of a limit as people read it."""
+    """A value of a limit as people read it; the document keeps every digit."""
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return f"{value:.4g}"
+    if isinstance(value, list) and all(isinstance(one, str) for one in value):
+        return ", ".join(value)
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _rest(document: Mapping[str, Any]) -> Iterator[str]:
     evidence, used = document["evidence"], document["used"]
     if used is not None:
-        kwh = "–" if used["kwh"] is None else f"{used['kwh']:.6g} kWh"
-        co2e = "no CO2e" if used["co2e_kg"] is None else f"{used['co2e_kg']:.6g} kg CO2e"
+        kwh = "–" if used["kwh"] is None else f"{used['kwh']:.4g} kWh"
+        co2e = "no CO2e" if used["co2e_kg"] is None else f"{used['co2e_kg']:.4g} kg CO2e"
         method = next((part["method"] for part in used["by_process"].values()), "")
         yield f"Used: {used['seconds']:.1f} s, {kwh}, {co2e}; estimated ({method})."
         yield ""
