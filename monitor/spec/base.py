@@ -1,15 +1,26 @@
 """The shared base of every part of a spec: it refuses unknown fields, and its values do not change."""
 
 from dataclasses import dataclass
-from typing import Final
+from types import NoneType
+from typing import Any, Final, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationInfo
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 Key = tuple[str | int, ...]  # the way to a value of a spec: keys of mappings, and places in lists
 
 
 class SpecPart(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, bool) and is_new(info) and info.field_name is not None:
+            kind = cls.model_fields[info.field_name].annotation
+            kinds = set(get_args(kind) or (kind,)) - {NoneType}
+            if kinds and kinds <= {int, float}:
+                raise ValueError(f"is {str(value).lower()}; give a number")
+        return value
 
 
 NEW: Final = {"new": True}  # the context in which a spec is validated that somebody writes now

@@ -10,7 +10,7 @@ import yaml
 
 from monitor.metric_names import check_metrics
 from monitor.spec.bounds import MAX_COLUMNS
-from monitor.spec.parse import SpecError, load_spec
+from monitor.spec.parse import SpecError, load_spec, parse_spec
 from tests.monitor.spec.test_model import changed
 
 LAYERS = "\n".join(f"l{i}: &l{i} [{', '.join([f'*l{i - 1}'] * 9)}]" for i in range(1, 12))
@@ -134,3 +134,18 @@ def test_what_a_refusal_quotes_is_short(monitors: dict[str, Any]) -> None:
     assert "xxx" in refused.value.message
     assert len(refused.value.message) < 1500
     assert all(len(str(part)) < 1500 for problem in refused.value.facts["problems"] for part in problem.values())
+
+
+@pytest.mark.parametrize(
+    ("part", "field"),
+    [
+        ({"budget": {"runs_per_day": True}}, "retrain.budget.runs_per_day"),
+        ({"when": [{"new_outcomes": True}]}, r"retrain.when\[0\].new_outcomes"),
+        ({"envelope": {"max_forgetting": False}}, "retrain.envelope.max_forgetting"),
+    ],
+)
+def test_true_is_no_number(part: dict[str, Any], field: str) -> None:
+    retrain = {"when": ["kpi"], "recipe": {"base_model": "./base", "task": "sequence_classification"}} | part
+    with pytest.raises(SpecError, match=f"{field}: is (true|false); give a number"):
+        load_spec(json.dumps(GOOD | {"retrain": retrain}))
+    assert parse_spec(GOOD | {"retrain": retrain}).retrain is not None  # stored by an earlier release
