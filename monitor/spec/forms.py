@@ -24,6 +24,7 @@ class Form:
     Attributes:
         kind: what it is.
         name: what a text is called, such as `duration`.
+        example: of a text that has a name.
         choices: of a choice.
         items: the forms of each entry of a list, or of each value of a mapping.
         section: of a section, the model of its keys.
@@ -31,6 +32,7 @@ class Form:
 
     kind: FormKind
     name: str = ""
+    example: str = ""
     choices: tuple[str, ...] = ()
     items: tuple["Form", ...] = ()
     section: type[BaseModel] | None = None
@@ -53,8 +55,8 @@ def forms(annotation: Any, metadata: Sequence[Any] = ()) -> tuple[Form, ...]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return (Form("section", section=annotation),)
     if annotation in _SCALARS:
-        name = next((m.name for m in metadata if isinstance(m, Written)), "")
-        return (Form(_SCALARS[annotation], name=name),)
+        called = next((m for m in metadata if isinstance(m, Written)), Written("", ""))
+        return (Form(_SCALARS[annotation], name=called.name, example=called.example),)
     return (Form("any"),)
 
 

@@ -170,7 +170,11 @@ def _misfit(section: type[BaseModel], document: Any, key: Key) -> str:
         return f"is a mapping; {wanted}"
     if isinstance(value, list | tuple):
         return f"is a list; {wanted}"
-    if isinstance(value, bool | int | float) and not choices and any(form.kind == "text" for form in possible):
+    if (
+        isinstance(value, bool | int | float)
+        and not choices
+        and any(form.kind == "text" and not form.name for form in possible)
+    ):
         kind = "a truth value" if isinstance(value, bool) else "a number"
         such = _such(section, key)
         instead = f"write {phrase(possible)}{such}, or put it in quotes" if such else "put it in quotes"
@@ -181,7 +185,9 @@ def _misfit(section: type[BaseModel], document: Any, key: Key) -> str:
 
 def _such(section: type[BaseModel], key: Key) -> str:
     field = field_at(section, key)
-    return f", such as {' or '.join(f'`{e}`' for e in field.examples[:2])}" if field and field.examples else ""
+    examples = list(field.examples[:2]) if field and field.examples else []
+    examples = examples or [form.example for form in forms_at(section, key) if form.example][:1]
+    return f", such as {' or '.join(f'`{e}`' for e in examples)}" if examples else ""
 
 
 def _advice(section: type[BaseModel], key: Key) -> str:

@@ -74,7 +74,7 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("monitors.windows", "1d", "monitors.windows", "write `auto`, a list of durations or a mapping with the key rows"),
     ("monitors.windows", 5, "monitors.windows", "is 5; write `auto`, a list of durations"),
     ("monitors.windows", ["1d", "7x"], "monitors.windows[1]", "'7x' is not a duration"),
-    ("monitors.windows", [1], "monitors.windows[0]", 'put it in quotes: "1"'),
+    ("monitors.windows", [1], "monitors.windows[0]", "is 1; write a duration"),
     ("monitors.windows", {"row": 500}, "monitors.windows.row", "did you mean rows?"),
     ("monitors.windows", {"rows": 5}, "monitors.windows.rows", "is 5; give at least 100"),
     ("monitors.false_alarms", 1, "monitors.false_alarms", "`1 per 30d` or `{alpha: 0.01}`"),
@@ -119,7 +119,7 @@ WRONG: list[tuple[str, Any, str, str]] = [
     ("retrain", {"when": ["drift"], "recipe": RECIPE, "gates": ["luck"]}, "retrain.gates[0]", "one of `no_regression`"),
     ("traces", {"service": "bot", "spans": ["lm"]}, "traces.spans[0]", "did you mean llm?"),
     ("traces", {"service": "bot", "version": 5}, "traces.version", 'put it in quotes: "5"'),
-    ("retention", 30, "retention", 'put it in quotes: "30"'),
+    ("retention", 30, "retention", "is 30; write a duration, such as"),
 ]  # fmt: skip
 
 
