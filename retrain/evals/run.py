@@ -26,7 +26,7 @@ from retrain.train.energy import Meter
 from retrain.train.kinds import KINDS, AnyTask
 from retrain.train.model import Classifier, Generator, load_classifier, load_generator
 from retrain.train.progress import Progress, report_exit
-from retrain.train.shape import is_whole
+from retrain.train.shape import is_whole, saved_chat
 
 DIFFERENCES: Final[dict[str, Callable[..., Difference]]] = {
     "accuracy": accuracy_difference,
@@ -155,6 +155,7 @@ def _completion(config: EvalConfig, rows: pl.DataFrame, progress: Progress, aske
             threads=config.threads,
             quantise=files.quantise,
             max_length=config.max_length,
+            chat=config.chat,
         )
         found[side] = model.token_logprobs(prompts, completions)
         if "rejected" in rows.columns:
@@ -213,7 +214,8 @@ def _generator_on_off(
     on: Sequence[NDArray[np.float32]],
 ) -> float | None:
     if files.adapter_dir is not None and is_whole(files.adapter_dir):
-        plain = load_generator(files.base_dir, quantise=False, max_length=model.max_length)
+        chat = saved_chat(files.adapter_dir)
+        plain = load_generator(files.base_dir, quantise=False, max_length=model.max_length, chat=chat)
         return _largest(on, plain.token_logprobs(prompts, completions))
     with model.without_adapter():
         return _largest(on, model.token_logprobs(prompts, completions))

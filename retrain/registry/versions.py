@@ -10,6 +10,7 @@ from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.tables import Model
 from retrain import store
+from retrain.base_chat import check_chat
 from retrain.base_files import check_recipe, check_table, read_base
 from retrain.envelope import AnyRecipe, Plan, base_folder, breaches, unjudgeable
 from retrain.errors import (
@@ -41,6 +42,8 @@ def checked_plan(site: Site, spec: ModelSpec) -> tuple[Plan, Path]:
         check_table(plan.recipe, folder, table_columns(spec))
     else:
         found_base = check_recipe(plan.recipe, folder)
+        if not classifies(plan.recipe.task):
+            check_chat(plan.recipe, folder)
         if isinstance(plan.recipe.class_weights, dict):
             target = learned_column(spec, plan.recipe.task)
             check_weighted(spec, target, plan.recipe.class_weights, found_base.labels or ())

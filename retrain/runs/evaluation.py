@@ -28,7 +28,7 @@ from retrain.gates.safety import BUILT_IN
 from retrain.runs.record import show_progress
 from retrain.runs.workspace import Workspace, read_json, write_config
 from retrain.tables import ModelVersion
-from retrain.train.config import DatasetFile, Recipe
+from retrain.train.config import Chat, DatasetFile, Recipe
 from retrain.train.kinds import classifies, is_table
 from retrain.train.tabular.recipe import TableRecipe
 from retrain.train.weights import folder_digest
@@ -122,7 +122,8 @@ def _config(site: Site, run_id: UUID, case: _Case, work: Workspace) -> EvalConfi
         probes=tuple(name for name in PROBES if name in case.spec.retrain.gates),
         run_id=str(run_id), task=recipe.task, champion=model_files(site, case.champion, recipe),
         challenger=model_files(site, case.challenger, recipe), new=files["eval"], old=files.get("holdout"),
-        max_length=recipe.max_length if isinstance(recipe, Recipe) else None, output_dir=work.evaluated,
+        max_length=recipe.max_length if isinstance(recipe, Recipe) else None,
+        chat=recipe.chat if isinstance(recipe, Recipe) else Chat(template="none"), output_dir=work.evaluated,
         progress=work.progress,
         threads=site.settings.train.threads, device=site.settings.train.device,
         country=site.settings.train.country,

@@ -77,6 +77,34 @@ class Preference(Frozen):
     outcome: str = Field(description="outcome that names the column of the preferred answer, or is true or false")
 
 
+class Chat(Frozen):
+    """How a language model is asked and answers: in the format of its base, and which answers of a conversation count.
+
+    An input may hold a text, the single message of a user, or a conversation as a JSON list of messages.
+    """
+
+    template: Literal["auto", "base", "none"] = Field(
+        default="auto", description="`auto` writes texts and conversations in the chat template of the base where it "
+        "has one, `base` refuses a base without one, `none` writes them as they are",
+    )  # fmt: skip
+    system: Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)] | None = Field(
+        default=None, description="system prompt of conversations that bring none", examples=["You help customers."]
+    )
+    learn: Literal["last", "all"] = Field(
+        default="last", description="what gives the loss: the `last` answer, which is the outcome, or `all` answers of "
+        "the assistant, also those that the input brings",
+    )  # fmt: skip
+
+    @model_validator(mode="after")
+    def _needs_a_template(self) -> Self:
+        for name, given in (("system", self.system is not None), ("learn", self.learn != "last")):
+            if self.template == "none" and given:
+                raise KeyProblem(
+                    (name,), f"is {getattr(self, name)!r}, and template is none, which knows no turns; leave it out"
+                )
+        return self
+
+
 ClassWeights = Annotated[
     Literal["balanced"] | dict[str, Annotated[float, Field(ge=0, le=1e6)]] | None,
     Field(
@@ -134,6 +162,7 @@ class Recipe(Frozen):
         default=0.2, ge=0, le=10, description="with `dpo`: weight of the plain loss on preferred answers, which keeps "
         "them likely",
     )  # fmt: skip
+    chat: Chat = Field(default=Chat(), description="for models that write: the format of a question and its answer")
     r: int = Field(
         default=16, ge=1, le=512, description="rank of the adapter; a higher one learns more and needs more memory"
     )
@@ -240,6 +269,14 @@ class Recipe(Frozen):
             raise KeyProblem(("start",), f"is {self.start}, and a dpo recipe starts from the champion; leave it out")
         if self.task != "dpo" and self.preference is not None:
             raise KeyProblem(("preference",), f"is set, and task {self.task} has no pairs; leave it out, or use dpo")
+        return self
+
+    @model_validator(mode="after")
+    def _chat_fits_the_task(self) -> Self:
+        if KINDS[self.task].classifies and self.chat != Chat():
+            raise KeyProblem(("chat",), f"is set, and task {self.task} writes no answers; leave it out")
+        if self.task == "dpo" and self.chat.learn == "all":
+            raise KeyProblem(("chat", "learn"), "is all, and dpo learns the two answers alone; leave it out")
         return self
 
     @property

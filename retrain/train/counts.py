@@ -1,8 +1,8 @@
 """How many rows and tokens of a set give a gradient, and how many are dropped or cut by the longest text allowed."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Final
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
 
 from retrain.train.errors import CutRowsError
 
@@ -22,9 +22,17 @@ class RowCounts:
     tokens: int  # that the model reads
     tokens_learned: int  # of them, those whose prediction gives the loss; for a classifier all tokens of learned rows
     tokens_cut: int  # of dropped rows all tokens, of truncated ones those beyond the longest text
+    dropped_for: Mapping[str, int] = field(default_factory=dict)  # dropped rows by reason, without those for length
 
-    def record(self) -> dict[str, int]:
-        return asdict(self)
+    def record(self) -> dict[str, Any]:
+        return {name: value for name, value in asdict(self).items() if name != "dropped_for" or value}
+
+    @property
+    def why(self) -> str:
+        """In words the reasons of dropped rows, beside their length; empty without any."""
+        named = [f"{count} where {reason}" for reason, count in list(self.dropped_for.items())[:3]]
+        more = sum(list(self.dropped_for.values())[3:])
+        return f" ({'; '.join(named)}{f'; {more} for other reasons' if more else ''})" if named else ""
 
     @property
     def cut_share(self) -> float:
@@ -52,11 +60,17 @@ def check_cut(sets: Mapping[str, RowCounts], max_length: int, most: float | None
 
 def cut_words(counts: RowCounts, name: str, max_length: int, most: float) -> str:
     """How many rows of a set are dropped and cut, and which keys change that."""
+    unread = sum(counts.dropped_for.values())
+    long = counts.rows_dropped + counts.rows_truncated - unread
+    fixes = ["correct the rows that cannot be read"] if unread else []
+    fixes += ["raise retrain.recipe.max_length"] if long or not unread else []
+    cut = (
+        f"recipe.max_length {max_length} drops {counts.rows_dropped - unread} and cuts {counts.rows_truncated} of "
+        f"{counts.rows} {SETS.get(name, name)} ({counts.tokens_cut} of {counts.tokens + counts.tokens_cut} tokens)"
+    )
     return (
-        f"recipe.max_length {max_length} drops {counts.rows_dropped} and cuts {counts.rows_truncated} of {counts.rows} "
-        f"{SETS.get(name, name)} ({counts.tokens_cut} of {counts.tokens + counts.tokens_cut} tokens): "
-        f"{counts.cut_share:.1%}, envelope.max_cut_share allows {most:.1%}; raise retrain.recipe.max_length, or "
-        "retrain.envelope.max_cut_share"
+        f"{cut}{f', and {unread} cannot be read{counts.why}' if unread else ''}: {counts.cut_share:.1%}, "
+        f"envelope.max_cut_share allows {most:.1%}; {', '.join(fixes)}, or retrain.envelope.max_cut_share"
     )
 
 
@@ -80,13 +94,16 @@ def classification_counts(lengths: Sequence[int], kept: Sequence[int], own: Sequ
     )
 
 
-def completion_counts(lengths: Sequence[int], kept: Sequence[int], learned: Sequence[int]) -> RowCounts:
+def completion_counts(
+    lengths: Sequence[int], kept: Sequence[int], learned: Sequence[int], dropped_for: Mapping[str, int] | None = None
+) -> RowCounts:
     """Counts of rows with a completion.
 
     Args:
         lengths: tokens of each row, prompt and completion, before anything is cut.
         kept: tokens of each row that the model reads; 0 where it is dropped.
-        learned: completion tokens of each row that give the loss; 0 where it is dropped.
+        learned: tokens of each row that give the loss; 0 where it is dropped.
+        dropped_for: rows by the reason for which they are dropped, without those for their length.
     """
     return RowCounts(
         rows=len(lengths),
@@ -96,4 +113,5 @@ def completion_counts(lengths: Sequence[int], kept: Sequence[int], learned: Sequ
         tokens=sum(kept),
         tokens_learned=sum(learned),
         tokens_cut=sum(lengths) - sum(kept),
+        dropped_for=dropped_for or {},
     )

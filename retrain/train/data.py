@@ -1,11 +1,15 @@
 """Rows of a curated dataset: digest checked first, then read, then turned into tokens."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from retrain.train.config import DatasetFile
+from retrain.train.chat import PLAIN, Fitted, Parts, text_format
+from retrain.train.config import Chat, DatasetFile
+from retrain.train.conversation import Dropped
 from retrain.train.counts import RowCounts, classification_counts, completion_counts
 from retrain.train.errors import DataDigestError, DataError, WeightsNotFoundError
 from retrain.train.weights import file_digest
@@ -63,11 +67,15 @@ def classification_examples(
     return [{"input_ids": ids, "label": index[name]} for ids, kept, name in rows if kept], counts
 
 
-def answered_counts(frame: pl.DataFrame, tokenizer: "PreTrainedTokenizerBase", max_length: int) -> RowCounts:
+def answered_counts(
+    frame: pl.DataFrame, tokenizer: "PreTrainedTokenizerBase", max_length: int, chat: Chat = PLAIN
+) -> RowCounts:
     """What `max_length` leaves of rows that a model answers to be judged: texts, or prompts with their completions."""
     if "text" in frame.columns:
         return _texts(frame["text"].to_list(), tokenizer, max_length)[2]
-    return _scored(frame, tokenizer, max_length)
+    written = text_format(tokenizer, chat)
+    rows = written.rows(frame["prompt"].to_list(), frame["completion"].to_list())
+    return _counted([_fit(parts, written.scored, max_length) for parts in rows])
 
 
 def _texts(
@@ -82,36 +90,32 @@ def _texts(
 
 
 def completion_examples(
-    frame: pl.DataFrame, tokenizer: "PreTrainedTokenizerBase", max_length: int
+    frame: pl.DataFrame, tokenizer: "PreTrainedTokenizerBase", max_length: int, chat: Chat = PLAIN
 ) -> tuple[list[dict[str, list[int]]], RowCounts]:
-    """One `{input_ids, labels}` per row with labels on the completion (and its end token) only.
+    """One `{input_ids, labels}` per row with labels on what is learned only: the completion and the token that ends it.
 
-    Prompt and completion are tokenised apart, so the boundary never depends on how they merge. A row whose prompt
-    alone fills `max_length` would have no label left; it is dropped.
+    A row is dropped where nothing of its completion is left, and where it is no conversation that the format takes.
 
     Returns:
         The examples, and how many rows and tokens give a gradient.
 
     Raises:
-        DataError: no row has room for a label.
+        DataError: no row is left.
     """
-    examples, lengths, kept, learned = [], [], [], []
-    for head, tail in _parts(frame, tokenizer):
-        ids = [*head, *tail][:max_length]
-        labels = [-100] * min(len(head), len(ids)) + ids[len(head) :]
-        gives = sum(label != -100 for label in labels[1:])  # the first token is predicted from nothing
-        if gives:
-            examples.append({"input_ids": ids, "labels": labels})
-        lengths.append(len(head) + len(tail))
-        kept.append(len(ids) if gives else 0)
-        learned.append(gives)
+    written = text_format(tokenizer, chat)
+    rows = written.rows(frame["prompt"].to_list(), frame["completion"].to_list())
+    found = [_fit(parts, written.learned, max_length) for parts in rows]
+    counts = _counted(found)
+    examples = [{"input_ids": row.fitted.ids, "labels": row.fitted.labels} for row in found if row.fitted is not None]
     if not examples:
-        raise DataError(f"no row has a completion within max_length={max_length} tokens; raise recipe.max_length")
-    return examples, completion_counts(lengths, kept, learned)
+        raise DataError(
+            f"no row has a completion within max_length={max_length} tokens{counts.why}; raise recipe.max_length"
+        )
+    return examples, counts
 
 
 def pair_examples(
-    frame: pl.DataFrame, tokenizer: "PreTrainedTokenizerBase", max_length: int
+    frame: pl.DataFrame, tokenizer: "PreTrainedTokenizerBase", max_length: int, chat: Chat = PLAIN
 ) -> tuple[list[dict[str, Any]], RowCounts]:
     """One `{input_ids, chosen, rejected}` per pair, each answer with labels on itself and its end token only.
 
@@ -124,43 +128,57 @@ def pair_examples(
     Raises:
         DataError: no pair is left.
     """
-    examples, lengths, kept, learned = [], [], [], []
-    sides = [frame.select("prompt", pl.col(side).alias("completion")) for side in ("chosen", "rejected")]
-    for pair in zip(*(_parts(side, tokenizer) for side in sides), strict=True):
-        answers = []
-        for head, tail in pair:
-            ids = [*head, *tail][:max_length]
-            answers.append({"input_ids": ids, "labels": [-100] * min(len(head), len(ids)) + ids[len(head) :]})
-        gives = [sum(label != -100 for label in answer["labels"][1:]) for answer in answers]
-        whole = all(gives)
-        if whole:
+    written, prompts = text_format(tokenizer, chat), frame["prompt"].to_list()
+    sides = [
+        [_fit(parts, written.learned, max_length) for parts in written.rows(prompts, frame[side].to_list())]
+        for side in ("chosen", "rejected")
+    ]
+    examples, found = [], []
+    for one, other in zip(*sides, strict=True):
+        pair = _Row(None, one.whole + other.whole, 0, 0, one.reason or other.reason)
+        if one.fitted is not None and other.fitted is not None:
+            answers = [{"input_ids": row.ids, "labels": row.labels} for row in (one.fitted, other.fitted)]
             longest = max((answer["input_ids"] for answer in answers), key=len)
             examples.append({"input_ids": longest, "chosen": answers[0], "rejected": answers[1]})
-        lengths.append(sum(len(head) + len(tail) for head, tail in pair))
-        kept.append(sum(len(answer["input_ids"]) for answer in answers) if whole else 0)
-        learned.append(sum(gives) if whole else 0)
+            pair = _Row(one.fitted, pair.whole, one.kept + other.kept, one.gives + other.gives)
+        found.append(pair)
+    counts = _counted(found)
     if not examples:
-        raise DataError(f"no pair has room for both answers within max_length={max_length}; raise recipe.max_length")
-    return examples, completion_counts(lengths, kept, learned)
+        raise DataError(
+            f"no pair has room for both answers within max_length={max_length}{counts.why}; raise recipe.max_length"
+        )
+    return examples, counts
 
 
-def _scored(frame: pl.DataFrame, tokenizer: "PreTrainedTokenizerBase", max_length: int) -> RowCounts:
-    """Counts of completions that are scored: unlike in training, of a long prompt its end is kept."""
-    lengths, kept, scored = [], [], []
-    for head, tail in _parts(frame, tokenizer):
-        prompt = min(len(head), max_length - 1)
-        ids = min(prompt + len(tail), max_length)
-        lengths.append(len(head) + len(tail))
-        scored.append(max(0, ids - max(1, prompt)))
-        kept.append(ids if scored[-1] else 0)
-    return completion_counts(lengths, kept, scored)
+def learned_tokens(row: Fitted) -> int:
+    """How many labels give a loss: the first token is predicted from nothing."""
+    return sum(label != -100 for label in row.labels[1:])
 
 
-def _parts(frame: pl.DataFrame, tokenizer: "PreTrainedTokenizerBase") -> Iterator[tuple[list[int], list[int]]]:
-    """The tokens of each row's prompt and of its completion, with those that begin and end a row."""
-    prompts = tokenizer(frame["prompt"].to_list(), add_special_tokens=False, verbose=False)["input_ids"]
-    completions = tokenizer(frame["completion"].to_list(), add_special_tokens=False, verbose=False)["input_ids"]
-    start = [] if tokenizer.bos_token_id is None else [int(tokenizer.bos_token_id)]
-    end = [] if tokenizer.eos_token_id is None else [int(tokenizer.eos_token_id)]
-    for prompt, completion in zip(prompts, completions, strict=True):
-        yield [*start, *prompt], [*completion, *end]
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A row within the longest text, None where it is dropped; and of all its tokens those read and those learned."""
+
+    fitted: Fitted | None
+    whole: int
+    kept: int
+    gives: int
+    reason: str = ""  # why it is dropped, unless for its length
+
+
+def _fit(parts: Parts | Dropped, fit: Callable[[Parts, int], Fitted | Dropped], max_length: int) -> _Row:
+    if isinstance(parts, Dropped):
+        return _Row(None, 0, 0, 0, parts.reason)
+    whole, row = len(parts.head) + len(parts.tail), fit(parts, max_length)
+    if isinstance(row, Dropped):
+        return _Row(None, whole, 0, 0, row.reason)
+    gives = learned_tokens(row)
+    if not gives or len(row.ids) <= row.answer:  # nothing of the answer is left
+        return _Row(None, whole, 0, 0)
+    return _Row(row, whole, len(row.ids), gives)
+
+
+def _counted(rows: Sequence[_Row]) -> RowCounts:
+    reasons = Counter(row.reason for row in rows if row.reason)
+    columns = [row.whole for row in rows], [row.kept for row in rows], [row.gives for row in rows]
+    return completion_counts(*columns, dict(reasons.most_common()))

@@ -14,8 +14,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from monitor.levels import level
 from retrain.train.base_model import load_base, load_tokenizer, pick_device, quiet
+from retrain.train.chat import PLAIN, Parts, text_format
+from retrain.train.config import Chat
+from retrain.train.conversation import Dropped
 from retrain.train.kinds import Architecture
-from retrain.train.shape import is_quantised, is_whole
+from retrain.train.shape import is_quantised, is_whole, saved_chat
 from retrain.train.weights import check_adapter, check_base
 
 Model = PreTrainedModel | PeftModel
@@ -75,12 +78,25 @@ class Classifier:
 class Generator:
     """A causal language model: prompts in, completions and their token probabilities out."""
 
-    def __init__(self, model: Model, tokenizer: PreTrainedTokenizerBase, device: torch.device, max_length: int) -> None:
+    def __init__(
+        self,
+        model: Model,
+        tokenizer: PreTrainedTokenizerBase,
+        device: torch.device,
+        max_length: int,
+        chat: Chat = PLAIN,
+    ) -> None:
         self.model, self.tokenizer, self.device, self.max_length = model, tokenizer, device, max_length
+        self.format = text_format(tokenizer, chat)
 
     def generate(self, prompts: Sequence[str], max_new_tokens: int = 64, batch_size: int = 32) -> list[str]:
-        """The most probable continuation of each prompt (greedy), without special tokens."""
-        tokens = [self._prompt(ids) for ids in self._tokens(prompts)]
+        """The most probable continuation of each prompt (greedy), without special tokens.
+
+        A prompt longer than the limit keeps its end. What the format cannot ask is answered by an empty text.
+        """
+        asked = [self._question(parts) for parts in self.format.questions(prompts)]
+        at = [i for i, ids in enumerate(asked) if ids]
+        tokens = [asked[i] for i in at]
         result = [""] * len(prompts)
         pad = cast(int, self.tokenizer.pad_token_id)
         self.model.eval()
@@ -88,10 +104,11 @@ class Generator:
             for rows in _by_length([len(ids) for ids in tokens], batch_size, alike=_has_prompt(self.model)):
                 batch = _pad([tokens[i] for i in rows], pad, self.device, left=True)
                 made = cast(Any, self.model).generate(
-                    **batch, max_new_tokens=max_new_tokens, do_sample=False, pad_token_id=pad, use_cache=True
-                )
+                    **batch, max_new_tokens=max_new_tokens, do_sample=False, pad_token_id=pad, use_cache=True,
+                    **self._stops(),
+                )  # fmt: skip
                 for i, ids in zip(rows, made[:, batch["input_ids"].shape[1] :], strict=True):
-                    result[i] = str(self.tokenizer.decode(ids, skip_special_tokens=True)).strip()
+                    result[at[i]] = self.format.answer(str(self.tokenizer.decode(ids, skip_special_tokens=True)))
         return result
 
     def token_logprobs(
@@ -99,36 +116,42 @@ class Generator:
     ) -> list[NDArray[np.float32]]:
         """Natural-log probability of each completion token (its end token included) given what precedes it.
 
-        A prompt longer than the limit keeps its end; a completion is cut at the limit, as in training.
+        A prompt longer than the limit keeps its end; a completion is cut at the limit, as in training. Empty for a row
+        of which nothing can be scored.
         """
-        heads = [self._prompt(ids) for ids in self._tokens(prompts)]
-        end = [] if self.tokenizer.eos_token_id is None else [cast(int, self.tokenizer.eos_token_id)]
-        tails = [[*ids, *end] for ids in self._tokens(completions)]
-        whole = [[*head, *tail][: self.max_length] for head, tail in zip(heads, tails, strict=True)]
-        result: list[NDArray[np.float32]] = [np.zeros(0, dtype=np.float32)] * len(whole)
+        fitted = [
+            None if isinstance(parts, Dropped) else self.format.scored(parts, self.max_length)
+            for parts in self.format.rows(prompts, completions)
+        ]
+        result: list[NDArray[np.float32]] = [np.zeros(0, dtype=np.float32)] * len(fitted)
+        usable = [(i, row) for i, row in enumerate(fitted) if row is not None and not isinstance(row, Dropped)]
         self.model.eval()
         with torch.inference_mode(), _autocast(self.device):
-            for rows in _by_length([len(ids) for ids in whole], batch_size):
-                batch = _pad([whole[i] for i in rows], cast(int, self.tokenizer.pad_token_id), self.device)
+            for rows in _by_length([len(row.ids) for _, row in usable], batch_size):
+                batch = _pad([usable[i][1].ids for i in rows], cast(int, self.tokenizer.pad_token_id), self.device)
                 logits = self.model(**batch).logits[:, -batch["input_ids"].shape[1] :]  # without virtual tokens
                 scores = torch.log_softmax(logits[:, :-1].float(), dim=-1)
                 picked = scores.gather(2, batch["input_ids"][:, 1:, None])[:, :, 0].cpu().numpy()
-                for i, line in zip(rows, picked, strict=True):
-                    result[i] = line[max(0, len(heads[i]) - 1) : len(whole[i]) - 1]
+                for (i, row), line in zip((usable[i] for i in rows), picked, strict=True):
+                    result[i] = line[max(0, row.answer - 1) : len(row.ids) - 1]
         return result
 
     def without_adapter(self) -> AbstractContextManager[None]:
         """Inside, the model answers as its base does."""
         return _adapter_off(self.model)
 
-    def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
-        if not texts:
+    def _question(self, parts: Parts | Dropped) -> list[int]:
+        if isinstance(parts, Dropped):
             return []
-        return cast(list[list[int]], self.tokenizer(list(texts), add_special_tokens=False)["input_ids"])
+        room = self.max_length - 1 - parts.kept
+        return [*parts.head[: parts.kept], *parts.head[parts.kept :][-max(1, room) :]]
 
-    def _prompt(self, ids: list[int]) -> list[int]:
-        start = [] if self.tokenizer.bos_token_id is None else [cast(int, self.tokenizer.bos_token_id)]
-        return [*start, *ids[-(self.max_length - 2) :]]
+    def _stops(self) -> dict[str, Any]:
+        """The tokens that end an answer: the format's, and those that the base names."""
+        named = getattr(getattr(self.model, "generation_config", None), "eos_token_id", None)
+        base = [named] if isinstance(named, int) else list(named or ())
+        stops = list(dict.fromkeys([*self.format.stops, *base]))
+        return {"eos_token_id": stops} if stops else {}
 
 
 def load_classifier(
@@ -163,11 +186,15 @@ def load_generator(
     threads: int = 2,
     quantise: bool | None = None,
     max_length: int | None = None,
+    chat: Chat = PLAIN,
 ) -> Generator:
-    """A causal base, or a base with an adapter, ready to complete prompts."""
+    """A causal base, or a base with an adapter, ready to complete prompts.
+
+    What was trained is asked in the format that it was trained with; `chat` is that of a base without an adapter.
+    """
     model, tokenizer, where = _loaded("causal_lm", base_dir, adapter_dir, (), device, threads, quantise)
     length = max_length or _trained_length(adapter_dir) or GENERATOR_LENGTH
-    return Generator(model, tokenizer, where, length)
+    return Generator(model, tokenizer, where, length, chat if adapter_dir is None else saved_chat(adapter_dir))
 
 
 def _loaded(

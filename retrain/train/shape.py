@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from retrain.train.config import Recipe
+from retrain.train.config import Chat, Recipe
 
 SAME: Final[dict[str, tuple[str, ...]]] = {  # by method: keys of the recipe that must be as they were
     "qlora": ("r", "lora_alpha", "lora_dropout", "use_dora", "use_rslora"),
@@ -27,6 +27,11 @@ def saved_recipe(folder: Path) -> dict[str, Any]:
         return ABSENT | found
     config = folder / "adapter_config.json"
     return ABSENT | (json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {})
+
+
+def saved_chat(folder: Path) -> Chat:
+    """The format that a saved adapter or model was trained with; earlier releases knew plain texts only."""
+    return Chat.model_validate(saved_recipe(folder).get("chat", {"template": "none"}))
 
 
 def differences(parent: Path, recipe: Recipe) -> Iterator[tuple[str, Any, Any]]:

@@ -1,4 +1,7 @@
-"""A completion for each prompt: the loss is on the completion alone, its end token included."""
+"""A completion for each prompt: the loss is on the completion alone, its end token included.
+
+Where the base has a chat template, prompt and completion are turns of a conversation in its format.
+"""
 
 import math
 from collections.abc import Sequence
@@ -10,6 +13,7 @@ from numpy.typing import NDArray
 from transformers import Trainer
 
 from retrain.train.adapter import Trained
+from retrain.train.chat import text_format
 from retrain.train.counts import RowCounts
 from retrain.train.data import answered_counts, completion_examples
 from retrain.train.model import Generator
@@ -18,12 +22,15 @@ from retrain.train.trainers import build_completion_trainer
 
 
 def counts(setting: Setting, rows: pl.DataFrame) -> RowCounts:
-    return answered_counts(rows, setting.tokenizer, setting.config.recipe.max_length)
+    recipe = setting.config.recipe
+    return answered_counts(rows, setting.tokenizer, recipe.max_length, recipe.chat)
 
 
 def examples(setting: Setting, rows: pl.DataFrame) -> Examples:
-    made, counted = completion_examples(rows, setting.tokenizer, setting.config.recipe.max_length)
-    return Examples([dict(row) for row in made], counted)
+    recipe = setting.config.recipe
+    made, counted = completion_examples(rows, setting.tokenizer, recipe.max_length, recipe.chat)
+    facts = {"format": text_format(setting.tokenizer, recipe.chat).record()}
+    return Examples([dict(row) for row in made], counted, facts)
 
 
 def build(setting: Setting, model: Trained, made: Examples, attempt: Attempt) -> Trainer:
@@ -32,7 +39,8 @@ def build(setting: Setting, model: Trained, made: Examples, attempt: Attempt) ->
 
 
 def score(setting: Setting, model: Trained, rows: pl.DataFrame) -> list[dict[str, Any]]:
-    trained = Generator(model, setting.tokenizer, setting.device, setting.config.recipe.max_length)
+    recipe = setting.config.recipe
+    trained = Generator(model, setting.tokenizer, setting.device, recipe.max_length, recipe.chat)
     return [perplexity_of(trained.token_logprobs(rows["prompt"].to_list(), rows["completion"].to_list()))]
 
 

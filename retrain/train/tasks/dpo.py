@@ -18,6 +18,7 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 from trl.trainer.utils import add_fused_lm_head
 
 from retrain.train.adapter import Trained
+from retrain.train.chat import text_format
 from retrain.train.config import Recipe
 from retrain.train.counts import RowCounts
 from retrain.train.data import answered_counts, pair_examples
@@ -89,7 +90,8 @@ class PreferenceTrainer(Trainer):
 
 def counts(setting: Setting, rows: pl.DataFrame) -> RowCounts:
     """Of each pair, what the longest text leaves of the answer that loses more."""
-    return answered_counts(longer(rows), setting.tokenizer, setting.config.recipe.max_length)
+    recipe = setting.config.recipe
+    return answered_counts(longer(rows), setting.tokenizer, recipe.max_length, recipe.chat)
 
 
 def longer(rows: pl.DataFrame) -> pl.DataFrame:
@@ -99,8 +101,9 @@ def longer(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def examples(setting: Setting, rows: pl.DataFrame) -> Examples:
-    made, counted = pair_examples(rows, setting.tokenizer, setting.config.recipe.max_length)
-    return Examples(made, counted)
+    recipe = setting.config.recipe
+    made, counted = pair_examples(rows, setting.tokenizer, recipe.max_length, recipe.chat)
+    return Examples(made, counted, {"format": text_format(setting.tokenizer, recipe.chat).record()})
 
 
 def after(setting: Setting, model: Trained, made: Examples) -> dict[str, Any]:
@@ -146,7 +149,8 @@ def build(setting: Setting, model: Trained, made: Examples, attempt: Attempt) ->
 
 
 def score(setting: Setting, model: Trained, rows: pl.DataFrame) -> list[dict[str, Any]]:
-    trained = Generator(model, setting.tokenizer, setting.device, setting.config.recipe.max_length)
+    recipe = setting.config.recipe
+    trained = Generator(model, setting.tokenizer, setting.device, recipe.max_length, recipe.chat)
     prompts = rows["prompt"].to_list()
     chosen, rejected = (trained.token_logprobs(prompts, rows[side].to_list()) for side in SIDES)
     scored = [(a, b) for a, b in zip(chosen, rejected, strict=True) if len(a) and len(b)]

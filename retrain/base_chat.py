@@ -1,0 +1,81 @@
+"""Whether a base has a chat template that does what a recipe asks of it, checked when a spec is applied."""
+
+import json
+import os
+import subprocess
+import sys
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+from retrain.errors import RecipeError
+from retrain.train.config import Recipe
+from retrain.train.weights import file_digest
+
+ASK_S: Final = 120
+FILES: Final = ("tokenizer_config.json", "tokenizer.json", "chat_template.jinja", "special_tokens_map.json")
+
+
+def has_template(folder: Path) -> bool:
+    """Whether the tokenizer of a base brings a chat template, in a file of its own or in its settings."""
+    if (folder / "chat_template.jinja").is_file():
+        return True
+    settings = folder / "tokenizer_config.json"
+    return settings.is_file() and bool(json.loads(settings.read_text(encoding="utf-8")).get("chat_template"))
+
+
+def check_chat(recipe: Recipe, folder: Path) -> None:
+    """Refuse a format that the base does not have, or that its template cannot do.
+
+    Raises:
+        RecipeError: names the key below `retrain.recipe.chat`, its value and what to write.
+    """
+    chat = recipe.chat
+    if chat.template == "none":
+        return
+    if not has_template(folder):
+        for name, given in (
+            ("template", chat.template != "auto"), ("system", chat.system is not None), ("learn", chat.learn != "last"),
+        ):  # fmt: skip
+            if given:
+                raise _missing(name, getattr(chat, name), folder)
+        return
+    files = tuple(file_digest(folder / name) for name in FILES if (folder / name).is_file())
+    if (found := _asked(folder, chat.model_dump_json(), files)) is not None:
+        raise RecipeError(
+            str(found["message"]), field=found.get("field", "retrain.recipe.chat.template"),
+            value=found.get("value", chat.template),
+        )  # fmt: skip
+
+
+def _missing(name: str, value: str, folder: Path) -> RecipeError:
+    return RecipeError(
+        f"retrain.recipe.chat.{name}: is {value!r}, and {folder} has no chat template (chat_template.jinja, or "
+        "chat_template in tokenizer_config.json); leave it out, so that texts are learned as they are, or choose a "
+        "base that was made for conversations",
+        field=f"retrain.recipe.chat.{name}", value=value,
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=64)
+def _asked(folder: Path, chat: str, files: tuple[str, ...]) -> dict[str, Any] | None:  # noqa: ARG001  part of the key
+    asked = [sys.executable, "-P", "-m", "retrain.train.chat_check", str(folder), chat]
+    offline = os.environ | {"HF_HUB_OFFLINE": "1"}
+    try:
+        answer = subprocess.run(asked, capture_output=True, text=True, timeout=ASK_S, check=True, env=offline)  # noqa: S603 - no shell
+        found: dict[str, Any] | None = json.loads(answer.stdout.strip().splitlines()[-1])["problem"]
+    except subprocess.TimeoutExpired:
+        return {"message": _unusable(f"it was not rendered within {ASK_S} s")}
+    except subprocess.CalledProcessError as error:
+        last = error.stderr.strip().splitlines()[-1:] or ["no reason"]
+        return {"message": _unusable(f"the tokenizer cannot be loaded ({last[0][:200]})")}
+    except (OSError, ValueError, IndexError, KeyError) as error:
+        return {"message": _unusable(f"it could not be looked at ({type(error).__name__})")}
+    return None if found is None else dict(found)
+
+
+def _unusable(why: str) -> str:
+    return (
+        f"retrain.recipe.chat.template: the chat template of the base cannot be used: {why}; mend it, or write "
+        "template: none"
+    )
