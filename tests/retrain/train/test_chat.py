@@ -6,8 +6,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from retrain.train.chat import ChatFormat, Dropped, Parts, PlainFormat, text_format
+from retrain.train.chat import ChatFormat, Parts, PlainFormat, text_format
 from retrain.train.config import Chat, Recipe
+from retrain.train.conversation import Dropped
 from retrain.train.data import answered_counts, completion_examples, pair_examples
 from retrain.train.errors import DataError
 from tests.retrain.train.chat_bases import FAMILIES, conversation, tokenizer, written
@@ -168,7 +169,7 @@ def test_without_a_template_texts_are_learned_as_they_are() -> None:
 )
 def test_what_a_template_cannot_do_is_refused(family: str, chat: dict[str, str], words: str) -> None:
     with pytest.raises(DataError, match=words):
-        ChatFormat(tokenizer(family), Chat(**chat)).check()  # type: ignore[arg-type]
+        ChatFormat(tokenizer(family), Chat(**chat)).check()
 
 
 @pytest.mark.parametrize(
