@@ -5,6 +5,7 @@ that dies stops renewing its lease, and another worker claims the job.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -39,6 +40,7 @@ MAX_LOST = 5  # a job that killed its worker this often fails; otherwise it woul
 FIRST_BACKOFF: Final = timedelta(minutes=1)  # after a job was stopped, four times as long with each stop
 LONGEST_BACKOFF: Final = timedelta(hours=6)
 
+_TRIES: Final = 3
 MAX_CLOCK_SKEW: Final = timedelta(minutes=1)  # between the clocks of two processes
 
 SCHEDULER: Final = "scheduler"  # the lease of the process that ticks
@@ -287,11 +289,15 @@ def put_off(db: Session, job: Claimed, reason: str, *, worker: str, now: datetim
         db.execute(_of(job.id, worker).values(lost=row.lost, **_ended(now, reason)))
         return None
     key = row.dedupe_key or row.lock_key
-    if key is not None:  # what was queued meanwhile asks for the same
-        db.execute(delete(Job).where(Job.dedupe_key == key, Job.state == "queued"))
     at = now + min(FIRST_BACKOFF * (1 << 2 * (row.lost - 1)), LONGEST_BACKOFF)
     waiting = {"state": "queued", "run_at": at, "error": reason, "lease_until": None, "dedupe_key": key}
-    db.execute(_of(job.id, worker).values(lost=row.lost, **waiting))
+    for _ in range(_TRIES):
+        if key is not None:  # what was queued meanwhile asks for the same
+            db.execute(delete(Job).where(Job.dedupe_key == key, Job.state == "queued"))
+        with suppress(IntegrityError), db.begin_nested():  # the same was asked for at this moment
+            db.execute(_of(job.id, worker).values(lost=row.lost, **waiting))
+            return at
+    postpone(db, job.id, Retry(at, reason), worker=worker)  # it is waiting already, with the key
     return at
 
 

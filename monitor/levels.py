@@ -5,7 +5,8 @@ integers with gaps as floats), as a decimal, or as the text that a CSV file has 
 
 - A number is written in decimal digits: all digits of a whole number, no trailing zeros of a fraction.
 - True and false are `true` and `false`; so are the words that pandas and R write in text files.
-- A text is its own level, except a whole number with a fraction of zeros, which is that number.
+- A text is its own level in Unicode's composed form (NFC), because macOS and some keyboards write `ü` as `u` and two
+  dots; but a whole number with a fraction of zeros is that number.
 - NaN, and a text that is empty or blank, are no value.
 """
 
@@ -14,7 +15,9 @@ import math
 import re
 from collections.abc import Mapping
 from decimal import Decimal
+from hashlib import sha256
 from typing import TYPE_CHECKING, Final
+from unicodedata import normalize
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,6 +39,8 @@ _CHANGED: Final = r"^(?:[ \t\r\n]*|-?[0-9]+\.0+|True|TRUE|False|FALSE|nan|NaN|-0
 
 def level(text: str) -> str | None:
     """The level of a text; None if the text is no value."""
+    if not text.isascii():
+        return normalize("NFC", text)
     if text[-1:] not in _LAST:  # the usual case
         return text
     if text in _WORDS:
@@ -81,12 +86,23 @@ def _written(number: Decimal, large: float = math.inf) -> str:
     return f"{'-' * sign}{text[0]}{'.' * (len(text) > 1)}{text[1:]}e{power:+d}"
 
 
+def slice_name(column: str, value: str, most: int) -> str:
+    """How the rows with a value of a column are stored: `column=value`, in at most so many characters.
+
+    A longer one is cut, and its digest keeps it apart from others that begin alike.
+    """
+    whole = f"{column}={value}"
+    return whole if len(whole) <= most else f"{whole[: most - 18]}… {sha256(whole.encode()).hexdigest()[:16]}"
+
+
 def levels(texts: "pl.Series") -> "pl.Series":
     """The level of each text, shape (n,); null where there is no value."""
     import polars as pl
 
-    from core.string_views import with_ends
+    from core.string_views import surely_printable, with_ends
 
+    if not surely_printable(texts, ascii_only=True):
+        texts = texts.str.normalize("NFC")
     doubtful = with_ends(texts, *_ends())
     if not len(doubtful):  # the usual case
         return texts

@@ -20,6 +20,10 @@ MONITORS = (
 # Segment of the monitor `estimate`: numbers of whole windows, kept apart from the realised ones of the same metric.
 ESTIMATED = "estimated"
 
+# Longest names of rows with one value of a column, as `monitor.levels.slice_name` writes them.
+MAX_SEGMENT_CHARS = 300
+MAX_SLICE_CHARS = 200
+
 
 class Model(Keyed, Base):
     __tablename__ = "model"
@@ -103,7 +107,7 @@ class StoredProfile(Keyed, Base):
     label: Mapped[int] = mapped_column(BigInteger)  # block, counted from the epoch or from the first event
     # "" means "all": unique constraints do not compare nulls. A segment is written `column=value`.
     version: Mapped[str] = mapped_column(String(256), default="")
-    segment: Mapped[str] = mapped_column(String(300), default="")
+    segment: Mapped[str] = mapped_column(String(MAX_SEGMENT_CHARS), default="")
     rows: Mapped[int]
     data: Mapped[bytes] = mapped_column(LargeBinary)  # monitor.profile.codec
     # Text columns that could not be encoded, with the reason; their counts mean nothing.
@@ -192,7 +196,7 @@ class Measurement(Keyed, Base):
     monitor: Mapped[str] = mapped_column(String(16))
     metric: Mapped[str] = mapped_column(String(64))
     column: Mapped[str] = mapped_column(String(128), default="")
-    segment: Mapped[str] = mapped_column(String(200), default="")
+    segment: Mapped[str] = mapped_column(String(MAX_SLICE_CHARS), default="")
     value: Mapped[float | None]
     reason: Mapped[str | None]
     low: Mapped[float | None]

@@ -17,6 +17,7 @@ from core.artifacts import ArtifactStore
 from core.cache import Cache
 from monitor.lake.snapshot import Snapshot
 from monitor.lake.table import LakeTable
+from monitor.levels import slice_name
 from monitor.profile.block import profile_coded
 from monitor.profile.codec import to_bytes
 from monitor.profile.coding import CodedColumns, coded_columns
@@ -25,6 +26,7 @@ from monitor.reference.collect import time_blocks
 from monitor.reference.encode import Encoding, with_vectors_if_possible
 from monitor.spec.monitors import RowWindow
 from monitor.spec.times import BLOCKS_PER_WINDOW
+from monitor.tables import MAX_SEGMENT_CHARS
 
 # Values of one segment column that have profiles of their own; of more values, the most frequent of the block do.
 MAX_SEGMENT_VALUES: Final = 20
@@ -96,7 +98,7 @@ def profile_rows(blocks: BlockRange, rows: pl.LazyFrame, cache: Cache) -> list[P
         number[:-1][chosen] = np.arange(int(chosen.sum()))
         counted = iter(_counted(coded, number[slices.at], int(chosen.sum()), reference))
         for block, value, count, apart in zip(slices.block, slices.values, slices.rows, chosen, strict=True):
-            names = (value, "") if column == "version" else ("", f"{column}={value}"[:300])
+            names = (value, "") if column == "version" else ("", slice_name(column, value, MAX_SEGMENT_CHARS))
             data = next(counted) if apart else whole[block]
             found[block].append(ProfiledBlock(int(labels[block]), *names, int(count), data, unencoded))
     return [profile for block in found for profile in block]

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from core.artifacts import file_digest
 from core.canonical import sha256
+from core.db import insert_if_new
 from core.errors import IntegrityFailureError
 from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from governance.tables import LedgerEntry
@@ -92,10 +93,9 @@ def _record_table(site: Site, model: str, folder: Path) -> None:
     for run in runs:
         site.artifacts.put(run.listed.to_bytes())
     with site.database.write() as db:
-        row = db.get(LakeRecord, (model, table), with_for_update=True, populate_existing=True)
-        if row is None:
-            row = LakeRecord(model=model, table=table, version=-1, previous=None, checkpoints=[])
-            db.add(row)
+        # Two processes may record a table for the first time at the same moment, such as an erasure and the hourly job.
+        insert_if_new(db, LakeRecord, {"model": model, "table": table, "version": -1, "checkpoints": []})
+        row = db.get_one(LakeRecord, (model, table), with_for_update=True, populate_existing=True)
         if (row.version, tuple(row.checkpoints)) != (recorded.version, recorded.checkpoints):
             return  # another process has recorded these commits meanwhile
         for run in runs:

@@ -24,7 +24,7 @@ from monitor.notify.tables import OutboxMessage
 from monitor.service import current_spec
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
-from monitor.tables import Alert, AlertWindow, Incident, IncidentNote, LaterVerdict, ReferenceRow, Window
+from monitor.tables import Alert, AlertWindow, Incident, IncidentNote, LaterVerdict, Measurement, ReferenceRow, Window
 from monitor.upkeep.erase_derived import erased_events, held_erased, rests_on_erased
 
 ERASED_MARK: Final = "(erased)"
@@ -63,7 +63,12 @@ def _quoted_values(db: Session, window_id: UUID) -> Iterator[str]:
         yield from _values_in(stored)
     for measured in store.window_measurements(db, window_id):
         if "=" in measured.segment:
-            yield measured.segment.partition("=")[2]
+            yield _part(measured)
+
+
+def _part(measured: Measurement) -> str:
+    """The value of a segment, whose name cuts a long one short."""
+    return str(measured.details.get("part", measured.segment.partition("=")[2]))
 
 
 def _documents(db: Session, window_id: UUID) -> Iterator[tuple[tuple[Any, str], Any]]:
@@ -138,7 +143,7 @@ def _redact_window(db: Session, window_id: UUID, gone: set[str]) -> bool:
             setattr(row, field, without)
             changed = True
     for measured in store.window_measurements(db, window_id):
-        if measured.segment.partition("=")[2] in gone:
+        if _part(measured) in gone:
             db.delete(measured)
             changed = True
     return changed

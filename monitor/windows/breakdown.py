@@ -13,11 +13,12 @@ from sqlalchemy.orm import Session
 from core.cache import CacheKind
 from monitor.kpi import KPIS
 from monitor.kpi.decompose import DEGRADED, Contribution, decompose, row_values
+from monitor.levels import slice_name
 from monitor.service import CurrentSpec
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.spec.monitors import KpiRule
-from monitor.tables import Measurement, ReferenceRow, Window
+from monitor.tables import MAX_SLICE_CHARS, Measurement, ReferenceRow, Window
 from monitor.windows.readings import Reading, compute_kpi, kpi_frame, usable_rows
 from monitor.windows.stored_levels import with_levels
 
@@ -66,8 +67,8 @@ def _reading(spec: ModelSpec, rule: KpiRule, by: str, name: str, rows: pl.DataFr
         value, reason = None, f"{found.n} usable rows; a slice needs at least {MIN_ROWS}"
     return Reading(
         "kpi", rule.metric, value, reason or (None if value is not None else "no usable row"), unit, found.n,
-        column=rule.column or "", segment=f"{by}={name}"[:200], low=found.low if value is not None else None,
-        high=found.high if value is not None else None,
+        column=rule.column or "", segment=slice_name(by, name, MAX_SLICE_CHARS),
+        low=found.low if value is not None else None, high=found.high if value is not None else None,
         details={
             "by": by, "part": name, "too_small": found.n < MIN_ROWS, "higher_is_better": better,
             **({"note": found.note} if found.note else {}),

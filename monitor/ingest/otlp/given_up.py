@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
+from core.db import insert_if_new
 from monitor.ingest.otlp.tables import LostText, SpanText
 from monitor.site import Site
 from monitor.tables import Model
@@ -69,10 +70,9 @@ def _count_lost(db: Session, rows: Iterable[_Waiting], now: datetime) -> int:
     for records, model_id in lost.values():
         by_model[model_id] += records
     for model_id, records in by_model.items():
-        counted = db.scalars(select(LostText).where(LostText.model_id == model_id).with_for_update()).first()
-        if counted is None:
-            counted = LostText(model_id=model_id, records=0, last_at=now)
-            db.add(counted)
+        mine = {"model_id": model_id, "records": 0, "last_at": now}
+        insert_if_new(db, LostText, mine)  # another process may count the first loss of the model at the same moment
+        counted = db.scalars(select(LostText).where(LostText.model_id == model_id).with_for_update()).one()
         counted.records, counted.last_at = counted.records + records, now
     db.flush()
     return sum(by_model.values())

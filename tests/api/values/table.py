@@ -202,6 +202,15 @@ CASES: Final[Mapping[str, Case]] = {
         number=[None, None, None],
         boolean=[None, None, None],
     ),
+    "composed and decomposed": Case(
+        pa.array(["Zu\u0308rich", "Z\u00fcrich", "\u1112\u1161\u11ab\u1100\u1173\u11af"]),
+        number=[MISFIT] * 3,
+        boolean=[MISFIT] * 3,
+        category=["Z\u00fcrich", "Z\u00fcrich", "\ud55c\uae00"],
+        text=["Zu\u0308rich", "Z\u00fcrich", "\u1112\u1161\u11ab\u1100\u1173\u11af"],
+        csv=["Zu\u0308rich", "Z\u00fcrich", "\u1112\u1161\u11ab\u1100\u1173\u11af"],
+        json=['"Zu\u0308rich"', '"Z\\u00fcrich"', '"\u1112\u1161\u11ab\u1100\u1173\u11af"'],
+    ),
     "words of truth": Case(
         pa.array(["True", "FALSE", "true"]),
         number=[MISFIT] * 3,
