@@ -26,6 +26,7 @@ from monitor.site import Site
 from monitor.spec.triggers import Cron
 from monitor.upkeep import maintain
 from retrain import store as retraining
+from retrain.runs.abandoned import close_abandoned
 from retrain.triggers.schedule import declared_since, next_tick
 
 LEASE: Final = queue.SCHEDULER
@@ -78,6 +79,7 @@ def tick(site: Site, holder: str) -> None:
         problems = _enqueue_due(site, db, last or now, now)
     if _passed(system_alarms.WATCH_S, 0, last or now, now):
         _watch(site, steady_since, problems, now)
+        _close_abandoned(site, now)
     _checkpoint(site, now)
 
 
@@ -90,6 +92,14 @@ def _watch(site: Site, steady_since: datetime, problems: Mapping[str, str], now:
             tell_held_back(site, db)
     except Exception:
         log.exception("the alerts about the installation could not be looked after")
+
+
+def _close_abandoned(site: Site, now: datetime) -> None:
+    """End runs that no job works at; a fault in one must not stop the work of the next tick."""
+    try:
+        close_abandoned(site, now)
+    except Exception:
+        log.exception("runs that nobody works at could not be closed")
 
 
 def _enqueue_due(site: Site, db: Session, last: datetime, now: datetime) -> dict[str, str]:

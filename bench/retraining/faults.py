@@ -1,125 +1,107 @@
 """kill -9 of trainer, evaluation, worker and scheduler at random moments: does every run end once, and truthfully?
 
-Each run has a home folder of its own with two workers, each with its scheduler. Random processes of it are killed, and
-workers are started again, until the run has had its share of kills; then it is left alone until it ends.
+Each run has a home folder of its own with two workers, each with its scheduler. Kills are spread over all that happens
+to a run, from the queue to the removal of its files: each waits until the run stands at one of the phases, hit least
+so far, and then for a random time. Then the run is left alone until it ends. A home folder whose processes were all
+killed at one moment is kept, and later ones begin as a copy of it: a kill at the end costs no other training.
+
+BENCH_FAULTS_KILLS says how many kills, BENCH_FAULTS_MINUTES after which time no other run is begun,
+BENCH_FAULTS_DATABASE `sqlite` or `postgresql`, BENCH_FAULTS_LOG a file that gets a line per run as soon as it has
+ended. A bench that is stopped records what it has found so far.
 """
 
+import itertools
+import json
 import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
-import threading
 import time
 from collections import Counter
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
 from bench.retraining.case import Case, Options, record
+from bench.retraining.killed import LEASE_S, PHASES, Watched
 
 KILLS: Final = int(os.environ.get("BENCH_FAULTS_KILLS", "100"))
-EACH: Final = 5  # of one run
-LEASE_S: Final = 6
+MINUTES: Final = float(os.environ.get("BENCH_FAULTS_MINUTES", "90"))
+DATABASE: Final = os.environ.get("BENCH_FAULTS_DATABASE", "sqlite")
+LOG: Final = os.environ.get("BENCH_FAULTS_LOG")
+EACH: Final = (2, 3, 4, 6)  # kills of one run; of its workers, five are more than a job survives
+# A home folder is kept as it was when all its processes were killed at one of these.
+KEPT: Final = ("training steps", "trained, not registered", "before the evaluation", "evaluated, not judged")
 PATIENCE_S: Final = 240.0
-WORKERS: Final = 2
 
 
-def _template(folder: Path) -> UUID:
+@dataclass(frozen=True)
+class Start:
+    """A home folder at rest, with its database: None with SQLite, which lies in the folder."""
+
+    home: Path
+    url: str | None
+
+
+Copied = Callable[[Start], Start]
+
+
+@dataclass
+class Found:
+    """What the runs came to."""
+
+    runs: int = 0
+    double: int = 0
+    half_written: int = 0
+    wrong: list[str] = field(default_factory=list)
+    ends: Counter[str] = field(default_factory=Counter)
+    victims: Counter[str] = field(default_factory=Counter)
+    phases: Counter[str] = field(default_factory=Counter)
+    kept: dict[str, "Start"] = field(default_factory=dict)
+
+    @property
+    def kills(self) -> int:
+        return self.victims.total()
+
+
+def _template(folder: Path, url: str | None) -> UUID:
     """A home folder with a tiny base model and one queued run."""
     import migrations
+    from api.processes.worker import drain
     from core import settings
     from core.clock import ManualClock
     from monitor.site import open_site
     from retrain.train.demo_base import make_base
-    from tests.retrain.runs.test_run import queued
+    from tests.retrain import world
     from tests.retrain.train import tiny
 
     made = folder.with_name("made")
     made.mkdir(parents=True)
     make_base(tiny.base_config(made, tiny.messages(tiny.OLD, 320)))
     shutil.copytree(made / "base", folder / "models" / "base")
-    loaded = settings.load({}, home=folder)
+    given = {} if url is None else {"db": settings.DbSettings.model_validate({"url": url})}
+    loaded = settings.load({}, home=folder, **given)
     migrations.upgrade(loaded.database_url)
     clock = ManualClock(datetime(2026, 1, 5, tzinfo=UTC))
     site = open_site(loaded, clock)
-    run_id = queued(site, "./models/base", clock, epochs=6)
+    world.declare(site, world.spec("./models/base", recipe={"epochs": 6}, when=[{"new_outcomes": 100_000}]))
+    world.send(site, world.traffic(250, tiny.OLD), clock)
+    drain(site, lanes=("default",))
+    world.send(site, world.traffic(350, (*tiny.OLD, *tiny.NEW), first=250), clock)
+    drain(site, lanes=("default",))
+    run_id = world.start(site)
     site.close()
     return run_id
 
 
-class Watched:
-    """One home folder with its workers; notes whenever two trainers of its run are alive at one time."""
-
-    def __init__(self, home: Path) -> None:
-        self.home, self.double, self.kills = home, 0, Counter[str]()
-        self.workers: list[subprocess.Popen[bytes]] = []
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
-
-    def __enter__(self) -> "Watched":
-        self._thread.start()
-        self.keep()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for worker in self.workers:
-            worker.kill()
-            worker.wait()
-        self._stop.set()
-        self._thread.join()
-
-    def keep(self) -> None:
-        """Start the workers that are missing."""
-        self.workers = [w for w in self.workers if w.poll() is None]
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("ASSAY_")}
-        own = {"ASSAY_QUEUE__LEASE_S": str(LEASE_S), "ASSAY_TRAIN__ATTEMPTS": "50", "ASSAY_TRAIN__DEVICE": "cpu"}
-        with (self.home / "workers.log").open("ab") as log:
-            while len(self.workers) < WORKERS:
-                command = [sys.executable, "-m", "api.cli", "worker", "--home", str(self.home)]
-                self.workers.append(subprocess.Popen(command, env=kept | own, stdout=log, stderr=log))
-
-    def processes(self) -> list[tuple[int, str]]:
-        """Trainers and evaluations that are alive: process id and module."""
-        found = []
-        for entry in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):
-                line = (entry / "cmdline").read_bytes().split(b"\0")
-                if b"core.process" in line and str(self.home).encode() in b" ".join(line):
-                    name = next((n for n in ("retrain.train.run", "retrain.evals.run") if n.encode() in line), None)
-                    found += [(int(entry.name), name)] if name else []
-        return found
-
-    def kill(self, draw: random.Random) -> None:
-        children = self.processes()
-        if children and draw.random() < 0.5:
-            pid, name = draw.choice(children)
-        else:
-            worker = draw.choice(self.workers)
-            pid, name = worker.pid, "worker with scheduler"
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-            self.kills[name] += 1
-        for worker in self.workers:
-            with suppress(subprocess.TimeoutExpired):
-                worker.wait(0.1)
-        self.keep()
-
-    def _look(self) -> None:
-        seen = 0
-        while not self._stop.wait(0.03):
-            now = len(self.processes())
-            self.double += now > 1 >= seen
-            seen = now
-
-
 def untruthful(site: Any, run_id: UUID) -> list[str]:
-    """What of a run and its version is not so, or is there twice."""
-    from core.errors import AppError
+    """What of a run, its version, its files and its jobs is not so, or is there twice."""
+    from governance.ledger.selfcheck import verify_ledger
     from retrain import store
     from tests.retrain import world
 
@@ -128,67 +110,177 @@ def untruthful(site: Any, run_id: UUID) -> list[str]:
         run = store.run(db, run_id)
         champion = store.champion(db, run.model_id)
         version = store.version_of_run(db, run_id)
-    wrong = [f"{kind} {kinds[kind]} times" for kind in ("run.started", "run.trained", "run.evaluated")
-             if kinds[kind] > 1]  # fmt: skip
+        runs = len(store.runs(db, run.model_id))
+        gates = len(store.gates(db, run_id))
+        ledger = verify_ledger(db, anchor=site.settings.anchor_dir, vkeys=[site.keys.vkey])
+    once = {"promoted": ("run.started", "run.trained", "run.evaluated"), "failed": ("run.failed",)}.get(run.state, ())
+    wrong = [f"{kind} {kinds[kind]} times" for kind in ("run.started", "run.trained", "run.evaluated", "run.failed")
+             if kinds[kind] > 1 or (kind in once and not kinds[kind])]  # fmt: skip
+    if run.state == "promoted" and (gates != 4 or kinds["gate.result"] != 4 or kinds["version.promoted"] != 2):
+        wrong.append(f"{gates} gates, {kinds['gate.result']} in the ledger, {kinds['version.promoted']} promotions")
+    if runs != 1:
+        wrong.append(f"{runs} runs")
     if run.state not in store.FINAL_STATES and run.state != "awaiting_approval":
         wrong.append(f"still {run.state}")
-    if run.state in ("failed", "rejected") and not run.error:
-        wrong.append(f"{run.state} without a reason")
+    if run.state in ("failed", "rejected") and (not run.error or (version is not None and version.stage != "rejected")):
+        wrong.append(f"{run.state}: {run.error}; version {version and version.stage}")
     if (run.state == "promoted") != (champion is not None and champion.run_id == run_id):
         wrong.append(f"run {run.state}, champion {champion and champion.version}")
-    if version is not None and version.adapter is not None:
-        try:
-            site.artifacts.check_folder(version.adapter)
-        except AppError as error:
-            wrong.append(f"adapter: {error.message}")
-    return wrong
+    if not ledger.ok:
+        wrong.append(f"ledger: {ledger}")
+    return wrong + _left(site, run_id)
 
 
-def one(home: Path, run_id: UUID, kills: int, draw: random.Random) -> tuple[str, list[str], Watched]:
-    """Kill so often while a run is worked at, wait for its end, and say what is wrong."""
-    from core import settings
-    from monitor.site import open_site
+def _left(site: Any, run_id: UUID) -> list[str]:
+    """Jobs, leases and files that should be gone once a run has ended."""
+    from sqlalchemy import select
+
+    from core.queue import Job, Lease
+    from retrain.runs.workspace import Workspace
+
+    with site.database.read() as db:
+        jobs = db.scalars(select(Job).where(Job.name == "retrain.run", Job.state.in_(("queued", "running")))).all()
+        leases = db.scalars(select(Lease.name).where(Lease.name.contains(str(run_id)))).all()
+    work = Workspace.of(site.settings, run_id).folder
+    files = [p.name for p in work.iterdir() if p.name in ("trained", "evaluated") or p.name.startswith("until")]
+    files += [p.name for p in work.rglob("*") if p.name.startswith(".new-") or p.name.endswith(".part")]
+    wrong = [f"job {job.state}: {job.error}" for job in jobs] + [f"lease {name}" for name in leases]
+    return wrong + ([f"files left: {', '.join(sorted(set(files)))}"] if files else [])
+
+
+def half_written(site: Any, run_id: UUID) -> str | None:
+    """What is missing or changed in the adapter of a promoted run."""
+    from safetensors.numpy import load_file
+
+    from core.errors import AppError
     from retrain import store
 
-    site = open_site(settings.load({}, home=home))
+    with site.database.read() as db:
+        version = store.version_of_run(db, run_id)
+        if version is None or version.stage != "champion":
+            return None
+    try:
+        folder = site.artifacts.check_folder(version.adapter)
+        load_file(folder / "adapter_model.safetensors")
+        json.loads((folder / "run.json").read_bytes())
+    except (AppError, OSError, ValueError) as error:
+        return f"adapter: {error}"
+    missing = {"adapter_config.json", "labels.json", "tokenizer.json"} - {p.name for p in folder.iterdir()}
+    return f"adapter without {', '.join(sorted(missing))}" if missing else None
 
-    def state() -> str:
-        with site.database.read() as db:
-            return str(store.run(db, run_id).state)
 
-    ended = {*store.FINAL_STATES, "awaiting_approval"}
-    with Watched(home) as watched:
-        while sum(watched.kills.values()) < kills and state() not in ended:
-            time.sleep(draw.uniform(0.5, 9.0))
-            watched.kill(draw)
+def one(start: Start, run_id: UUID, kills: int, found: Found, draw: random.Random, copied: Copied) -> None:
+    """Kill so often while a run is worked at, wait for its end, and note what is wrong."""
+    from core import settings
+    from monitor.site import open_site
+
+    given = {} if start.url is None else {"db": settings.DbSettings.model_validate({"url": start.url})}
+    site = open_site(settings.load({}, home=start.home, **given))
+    begun = time.monotonic()
+    with Watched(site, run_id, start.url, draw, workers=draw.choice((1, 2))) as watched:
+        for wanted in _least_hit(found, watched.phase(), kills, draw):
+            keeps = wanted in KEPT and wanted not in found.kept
+            if not watched.kill(wanted, PATIENCE_S / 2, "all" if keeps else None):
+                break
+            if keeps and watched.kills[-1] == ("all", wanted):
+                site.database.dispose()
+                found.kept[wanted] = copied(start)
+            time.sleep(draw.uniform(0, 1.0))
+            watched.keep()
         until = time.monotonic() + PATIENCE_S
-        while state() not in ended and time.monotonic() < until:
+        while (watched.phase() != "ended" or _left(site, run_id)) and time.monotonic() < until:
             watched.keep()
             time.sleep(0.2)
-    found = state(), untruthful(site, run_id), watched
+    wrong, half, state = untruthful(site, run_id), half_written(site, run_id), watched.state()
+    wrong += [f"{watched.orphans} processes left"] if watched.orphans else []
     site.close()
-    return found
+    found.runs, found.double = found.runs + 1, found.double + watched.double
+    found.half_written += half is not None
+    found.wrong += wrong
+    found.ends[state] += 1
+    found.victims, found.phases = found.victims + watched.hit(), found.phases + watched.landed()
+    line = {"run": found.runs, "end": state, "kills": watched.kills, "wrong": wrong, "half": half,
+            "double": watched.double, "seconds": round(time.monotonic() - begun), "all": found.kills}  # fmt: skip
+    print(f"  {json.dumps(line)}", flush=True)
+    if LOG:
+        with Path(LOG).open("a") as log:
+            log.write(json.dumps(line) + "\n")
+    if wrong or half or watched.double:
+        shutil.copytree(start.home, Path(tempfile.gettempdir()) / f"faults-kept-{os.getpid()}-{found.runs}")
+
+
+def _least_hit(found: Found, phase: str, kills: int, draw: random.Random) -> list[str]:
+    """Phases for the kills of one run, in order, from where it stands: those hit least so far."""
+    names = list(PHASES)
+    names = names[names.index(phase) if phase in names else 0 :]
+    missing = [name for name in KEPT if name in names and name not in found.kept]
+    order = sorted(names, key=lambda name: (found.phases[name], draw.random()))
+    return sorted((missing + [name for name in order if name not in missing])[:kills], key=names.index)
+
+
+def _begins(found: Found, draw: random.Random) -> Start:
+    """The start that lies nearest before the phase hit least so far."""
+    names = list(PHASES)
+    least = min(names, key=lambda name: (found.phases[name], draw.random()))
+    before = [name for name in found.kept if names.index(name) <= names.index(least)]
+    return found.kept[max(before, key=names.index)]
+
+
+@contextmanager
+def _databases() -> Iterator[Callable[[str | None], str | None]]:
+    """Gives a function that makes a database, empty or as a copy of another, and returns its URL; None with SQLite."""
+    import psycopg
+
+    from tests import postgres
+
+    if DATABASE != "postgresql":
+        yield lambda _: None
+        return
+    binaries = postgres.binaries()
+    assert binaries is not None, "no PostgreSQL server on this machine; install postgresql"
+    with postgres.serve(binaries) as server:
+
+        def made(template: str | None) -> str:
+            if template is None:
+                return server.url(server.create())
+            for _ in range(100):  # the server has to notice that its clients were killed
+                with suppress(psycopg.errors.ObjectInUse):
+                    return server.url(server.create(template=template.rpartition("/")[2].partition("?")[0]))
+                time.sleep(0.2)
+            raise RuntimeError(f"{template} is still in use")
+
+        yield made
 
 
 def run(options: Options) -> None:
-    draw, wanted = random.Random(options.seed), EACH if options.dry_run else KILLS
-    kills, ends, wrong, double = Counter[str](), Counter[str](), list[str](), 0
-    with tempfile.TemporaryDirectory(prefix="bench-faults-") as folder:
-        template = Path(folder) / "template"
-        run_id = _template(template)
-        while sum(kills.values()) < wanted:
-            home = Path(folder) / f"home{sum(ends.values())}"
-            shutil.copytree(template, home)
-            end, found, watched = one(home, run_id, min(EACH, wanted - sum(kills.values())), draw)
-            kills, ends, double = kills + watched.kills, ends + Counter([end]), double + watched.double
-            wrong += found
-            print(f"  run {sum(ends.values())}: {end} after {dict(watched.kills)} {found or ''}", flush=True)
-            shutil.rmtree(home)
-    found = {
-        "untruthful_states": (float(len(wrong)), "states"), "double_runs": (float(double), "moments"),
-        "kills": (float(sum(kills.values())), "kills"),
+    draw, wanted, found = random.Random(options.seed), 5 if options.dry_run else KILLS, Found()
+    until = time.monotonic() + 60 * MINUTES
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with tempfile.TemporaryDirectory(prefix="bench-faults-") as name, _databases() as database:
+            numbers = itertools.count()
+
+            def copied(of: Start) -> Start:
+                home = Path(name) / f"home{next(numbers)}"
+                shutil.copytree(of.home, home)
+                return Start(home, database(of.url))
+
+            template, url = Path(name) / "template", database(None)
+            run_id = _template(template, url)
+            found.kept["queued"] = Start(template, url)
+            while found.kills < wanted and time.monotonic() < until:
+                kills = max(draw.choice(EACH), len(KEPT) + 1 - len(found.kept))
+                start = copied(_begins(found, draw))
+                one(start, run_id, min(kills, wanted - found.kills), found, draw, copied)
+                shutil.rmtree(start.home)
+    except KeyboardInterrupt:
+        print("   stopped", flush=True)
+    metrics = {
+        "untruthful_states": (float(len(found.wrong)), "states"), "double_runs": (float(found.double), "moments"),
+        "half_written_promoted": (float(found.half_written), "adapters"), "kills": (float(found.kills), "kills"),
     }  # fmt: skip
-    record(options, "faults", found, runs=sum(ends.values()), ends=dict(ends), killed=dict(kills), seed=options.seed,
+    record(options, "faults", metrics, database=DATABASE, runs=found.runs, ends=dict(found.ends),
+           killed=dict(found.victims), phases={name: found.phases[name] for name in PHASES}, seed=options.seed,
            lease_s=LEASE_S)  # fmt: skip
 
 

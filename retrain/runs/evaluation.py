@@ -25,6 +25,7 @@ from retrain.errors import TrainerError
 from retrain.evals.config import EvalConfig, ModelFiles
 from retrain.gates.base import ComparedScores, GateInputs, GoldenAnswer, GoldenFacts, IntegrityFacts, ServingTimes
 from retrain.gates.safety import BUILT_IN
+from retrain.runs.hold import until_of
 from retrain.runs.record import show_progress
 from retrain.runs.workspace import Workspace, read_json, write_config
 from retrain.tables import ModelVersion
@@ -155,7 +156,7 @@ def _process(site: Site, work: Workspace, module: str, limit_s: float) -> None:
     for _ in range(site.settings.train.attempts + 1):
         (work.evaluated / "exit.json").unlink(missing_ok=True)
         at, threads = str(work.eval_config), site.settings.train.threads
-        child = Child(module, [at], log=work.log, threads=threads, until=work.until)
+        child = Child(module, [at], log=work.log, threads=threads, until=until_of(site, work))
         code = child.wait(limit_s, lambda: show_progress(site, work))
         if code is None:
             raise TrainerError("time_limit", f"the evaluation took longer than {limit_s:.0f} s and was stopped")

@@ -40,14 +40,20 @@ class _Owned(Database):
 
     def __init__(self, whole: Database, run_id: UUID, holder: str) -> None:
         self.__dict__.update(whole.__dict__)  # the same engine and sessions
-        self._run_id, self._holder = run_id, holder
+        self._run_id, self.holder = run_id, holder
 
     @contextmanager
     def write(self) -> Iterator[Session]:
         with super().write() as db:
-            if not holds_lease(db, lease_name(self._run_id), self._holder):
+            if not holds_lease(db, lease_name(self._run_id), self.holder):
                 raise LeaseLostError(self._run_id)
             yield db
+
+
+def until_of(site: Site, work: Workspace) -> Path:
+    """The file that says how long processes of a run live, for the worker that holds it with this installation."""
+    assert isinstance(site.database, _Owned), "only who holds a run may start its processes"
+    return work.until(site.database.holder.rpartition(":")[2])
 
 
 @contextmanager
@@ -64,16 +70,21 @@ def held(site: Site, work: Workspace) -> Iterator[Site]:
         with site.database.write() as db:
             if not hold_lease(db, name, holder=holder, now=site.clock.now(), seconds=lease_s):
                 raise RunLockedError(run_id)
-        write_until(work.until, begun + LIFE * lease_s)
+        own = replace(site, database=_Owned(site.database, run_id, holder))
+        until = until_of(own, work)
+        for left in work.folder.glob("until*"):  # of a holder that was lost: what it started ends with it
+            left.unlink(missing_ok=True)
+        write_until(until, begun + LIFE * lease_s)
         done = threading.Event()
-        arguments = (site, name, holder, work.until, done)
+        arguments = (site, name, holder, until, done)
         heart = threading.Thread(target=_keep, args=arguments, name="run-lease", daemon=True)
         heart.start()
         try:
-            yield replace(site, database=_Owned(site.database, run_id, holder))
+            yield own
         finally:
             done.set()
             heart.join()
+            until.unlink(missing_ok=True)
             with suppress(SQLAlchemyError), site.database.write() as db:  # else it ends by itself
                 end_lease(db, name, holder)
 

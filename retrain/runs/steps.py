@@ -27,6 +27,7 @@ from retrain.runs.again import hold_out
 from retrain.runs.approve import close_rejected
 from retrain.runs.configs import AnyRunConfig, new_config, placed
 from retrain.runs.evaluation import evaluate_run
+from retrain.runs.hold import until_of
 from retrain.runs.inside import facts_of_rows, limited, wait_at_limit
 from retrain.runs.record import close_failed, record_run, show_progress
 from retrain.runs.used import keep_used
@@ -174,7 +175,7 @@ def _one_attempt(site: Site, work: Workspace, config: AnyRunConfig) -> list[dict
     limit_s = (config.max_seconds or 0) + GRACE_S
     at = str(work.train_config)
     module = "retrain.train.tabular.run" if isinstance(config, TableRunConfig) else "retrain.train.run"
-    child = Child(module, [at], log=work.log, threads=config.threads, until=work.until)
+    child = Child(module, [at], log=work.log, threads=config.threads, until=until_of(site, work))
     code = child.wait(limit_s, lambda: show_progress(site, work))
     show_progress(site, work)
     keep_used(site, work)

@@ -53,10 +53,13 @@ class Workspace:
         """Output folder of the evaluation."""
         return self.folder / "evaluated"
 
-    @property
-    def until(self) -> Path:
-        """Says how long processes of the run may live; see `core.process.write_until`."""
-        return self.folder / "until"
+    def until(self, holder: str) -> Path:
+        """Says how long processes that a holder of the run started may live; see `core.process.write_until`.
+
+        Each holder has a file of its own: one that was cut off and comes back neither ends the processes of its
+        successor, nor do its own live as long as those.
+        """
+        return self.folder / f"until-{holder}"
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -78,6 +81,8 @@ class Workspace:
         """Remove what is large and kept elsewhere; configs, progress and logs stay."""
         for folder in (self.trained, self.evaluated):
             shutil.rmtree(folder, ignore_errors=True)
+        for left in self.folder.glob(".new-*"):  # what a worker that was killed had begun to write
+            left.unlink(missing_ok=True)
 
 
 def write_config(path: Path, config: Frozen, home: Path) -> None:

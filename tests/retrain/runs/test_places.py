@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -14,12 +15,13 @@ import structlog
 
 from core.clock import ManualClock
 from core.jobs import RunJob
+from core.process import Child
 from core.queue import Lease, hold_lease
 from core.settings_train import TrainSettings
 from monitor.site import Site
 from retrain import jobs
 from retrain.errors import LeaseLostError, RunLockedError
-from retrain.runs.hold import held, lease_name
+from retrain.runs.hold import held, lease_name, until_of
 from retrain.runs.workspace import Workspace
 from tests.databases import SQLITE_FIRST
 from tests.retrain import world
@@ -182,3 +184,26 @@ def test_the_command_line_takes_a_run_to_its_end_and_tells_it_by_its_exit_code(
         assert "restore the files" in found["error"]
     assert world.kinds(small).count("run.failed") == 1
     assert os.environ["ASSAY_DB__URL"]
+
+
+def test_a_worker_that_was_cut_off_ends_no_process_of_its_successor_and_its_own_do_not_live_as_long(
+    small: Site,  # noqa: F811
+    tmp_path: Path,
+    clock: ManualClock,
+) -> None:
+    queue = small.settings.queue.model_copy(update={"lease_s": 3})
+    small = replace(small, settings=small.settings.model_copy(update={"queue": queue}))
+    run_id = queued(small, world.fake_base(tmp_path / "base"), clock)
+    work = Workspace.of(small.settings, run_id)
+    with held(small, work) as first:
+        (work.folder / "lock").unlink()  # as on a shared disk whose server has forgotten the locks of a lost machine
+        clock.move_to(clock.now() + timedelta(seconds=4))
+        with held(small, work) as second:
+            time.sleep(1.5)  # the first finds out that it lost its lease
+            with pytest.raises(LeaseLostError), first.database.write():
+                pass
+            assert float(until_of(second, work).read_text()) > time.monotonic()
+            assert not until_of(first, work).exists() or float(until_of(first, work).read_text()) == 0.0
+            child = Child("http.server", ["0"], log=work.log, threads=1, until=until_of(first, work))
+            assert child.wait(60, lambda: None, every_s=0.1) == -signal.SIGKILL
+    assert not list(work.folder.glob("until*"))

@@ -1,0 +1,60 @@
+"""Runs under way that no job works at any more: their job failed for good, or was lost."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session
+
+from core import queue
+from core.jobs import RunJob
+from core.queue import Job, Lease
+from monitor.site import Site
+from monitor.tables import Model
+from retrain import store
+from retrain.runs.hold import lease_name
+from retrain.runs.record import close_failed
+from retrain.runs.steps import STEPS
+from retrain.tables import Run
+
+
+def close_abandoned(site: Site, now: datetime) -> None:
+    """Close each run whose job failed for good with that job's words; one that has no job at all gets another.
+
+    A job fails without its run when it killed its worker too often, or could not even open the run's folder. Such a
+    run would be under way for ever, and hold back every other of its model.
+    """
+    with site.database.read() as db:
+        under_way = db.scalars(select(Run.id).where(Run.state.in_(STEPS))).all()
+    for run_id in under_way:
+        with site.database.read() as db:
+            if _worked_at(db, run_id, now):
+                continue
+        with site.database.write() as db:
+            _close(site, db, run_id, now)
+
+
+def _close(site: Site, db: Session, run_id: UUID, now: datetime) -> None:
+    # In this order: whoever ends a run does so before its job, and whoever lets it go on queues the job with it.
+    run = store.run(db, run_id, lock=True)
+    if run.state not in STEPS or _worked_at(db, run_id, now):
+        return
+    last = db.scalars(_jobs(run_id).order_by(Job.finished_at.desc()).limit(1)).first()
+    if last is not None and last.state == "failed":
+        words = f"{last.error}; the champion stays. Look at the log of the worker and at the machine's memory and disk"
+        close_failed(site, db, run, "abandoned", words)
+        return
+    name = db.get_one(Model, run.model_id).name
+    queue.enqueue(db, RunJob(run_id=run_id), now=now, dedupe_key=f"run:{run_id}", lock_key=f"train:{name}")
+
+
+def _worked_at(db: Session, run_id: UUID, now: datetime) -> bool:
+    """Whether a job of the run waits or runs, or a machine holds the run, which `assay train` does without a job."""
+    if db.scalars(_jobs(run_id).where(Job.state.in_(("queued", "running"))).limit(1)).first() is not None:
+        return True
+    lease = db.get(Lease, lease_name(run_id))
+    return lease is not None and lease.until > now
+
+
+def _jobs(run_id: UUID) -> Select[tuple[Job]]:
+    return select(Job).where(Job.name == RunJob.name, Job.payload["run_id"].as_string() == str(run_id))
