@@ -6,11 +6,13 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from core.errors import IntegrityFailureError, NotFoundError
 
 _CHUNK = 1 << 20
+UNFINISHED = ".new-"  # how the names of files and folders begin that are being written
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -58,7 +60,7 @@ def make_folder(folder: Path) -> None:
 def write_durably(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     """Write a whole file or nothing: temporary file, fsync, rename, fsync of the folder."""
     make_folder(path.parent)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=UNFINISHED)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -106,7 +108,7 @@ class ArtifactStore:
         """Store a copy of a file, of any size; returns the digest of what was copied."""
         make_folder(self.root)
         hasher = hashlib.sha256()
-        handle, temporary = tempfile.mkstemp(dir=self.root, prefix=".new-")
+        handle, temporary = tempfile.mkstemp(dir=self.root, prefix=UNFINISHED)
         try:
             with os.fdopen(handle, "wb") as copy, path.open("rb") as file:
                 while chunk := file.read(_CHUNK):
@@ -127,7 +129,7 @@ class ArtifactStore:
     def put_folder(self, folder: Path) -> str:
         """Store a copy of a folder (an adapter, a model); returns the digest over the files that were copied."""
         make_folder(self.root)
-        staging = Path(tempfile.mkdtemp(dir=self.root, prefix=".new-"))
+        staging = Path(tempfile.mkdtemp(dir=self.root, prefix=UNFINISHED))
         try:
             shutil.copytree(folder, staging, dirs_exist_ok=True)
             digest = folder_digest(staging)
@@ -143,6 +145,20 @@ class ArtifactStore:
         finally:
             shutil.rmtree(staging, ignore_errors=True)
         return digest
+
+    def drop_unfinished(self, before: float) -> int:
+        """Remove what a process that was killed had begun to store, and return how many files and folders that were.
+
+        Args:
+            before: Unix time; younger ones may be under way.
+        """
+        count = 0
+        for path in (*self.root.glob(f"{UNFINISHED}*"), *self.root.glob(f"??/{UNFINISHED}*")):
+            with suppress(FileNotFoundError):  # it has just been finished
+                if path.stat().st_mtime < before:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+                    count += 1
+        return count
 
     def path(self, digest: str) -> Path:
         """Where an artifact lies, without reading it.

@@ -38,6 +38,7 @@ UPKEEP_S: Final = 3600
 FORGET_S: Final = 600  # between two deletions of ended jobs
 DONE_KEPT: Final = timedelta(hours=1)
 FAILED_KEPT: Final = timedelta(days=30)
+UNFINISHED: Final = timedelta(days=1)  # an artifact that was begun so long ago is never finished
 DIGEST_S: Final = 3600  # between two records of the lake's files in the ledger
 # A longer gap between two ticks is an outage: it is recorded in the ledger, and the work that fell due in it runs late.
 MISSED_AFTER: Final = timedelta(minutes=2)
@@ -80,6 +81,8 @@ def tick(site: Site, holder: str) -> None:
     if _passed(system_alarms.WATCH_S, 0, last or now, now):
         _watch(site, steady_since, problems, now)
         _close_abandoned(site, now)
+    if _passed(UPKEEP_S, 0, last or now, now):
+        site.artifacts.drop_unfinished((now - UNFINISHED).timestamp())
     _checkpoint(site, now)
 
 

@@ -21,10 +21,11 @@ from retrain import store
 from retrain.curate.dedupe import SUBJECT, normalised
 from retrain.curate.select import PROTECTED, Drops, Shape, rows_of_dataset
 from retrain.envelope import GATED, GATED_NUMBERS, AnyRecipe, Plan, base_folder
-from retrain.errors import TrainerError
+from retrain.errors import EnvelopeError, TrainerError
 from retrain.evals.config import EvalConfig, ModelFiles
 from retrain.gates.base import ComparedScores, GateInputs, GoldenAnswer, GoldenFacts, IntegrityFacts, ServingTimes
 from retrain.gates.safety import BUILT_IN
+from retrain.limits import LimitCheck
 from retrain.runs.hold import until_of
 from retrain.runs.record import show_progress
 from retrain.runs.workspace import Workspace, read_json, write_config
@@ -56,10 +57,16 @@ class _Case:
     challenger: ModelVersion
     datasets: Mapping[str, Dataset]
     golden: Sequence[Dataset]
+    hours: float  # that its evaluation may take
 
 
 def evaluate_run(site: Site, run_id: UUID) -> Outcome:
-    """Raises TrainerError where the process ended with an error, or was killed too often."""
+    """Score both models of a run, and gather what the gates look at.
+
+    Raises:
+        TrainerError: the process ended with an error, or was killed too often.
+        EnvelopeError: it took longer than a run may take; a person may allow it as much again.
+    """
     work = Workspace.of(site.settings, run_id)
     case = _case(site, run_id)
     config = _config(site, run_id, case, work)
@@ -69,7 +76,7 @@ def evaluate_run(site: Site, run_id: UUID) -> Outcome:
             site,
             work,
             "retrain.evals.tabular" if is_table(config.task) else "retrain.evals.run",
-            case.plan.envelope.max_gpu_hours * 3600 + GRACE_S,
+            case.hours,
         )
     document = read_json(work.evaluated / "evaluation.json")
     predictions = work.evaluated / "predictions.parquet"
@@ -87,11 +94,14 @@ def _case(site: Site, run_id: UUID) -> _Case:
     with site.database.read() as db:
         run = store.run(db, run_id)
         spec = store.spec_at(db, run.model_id, run.spec_revision)
+        plan = Plan.of(spec)
+        granted = [float(e["granted"]) for e in run.exceptions if e["limit"] == "max_gpu_hours"]
         assert run.candidate_version is not None  # registered before a run is evaluated
         return _Case(
-            spec=spec, plan=Plan.of(spec), champion=store.version(db, run.model_id, run.champion_version, spec.model),
+            spec=spec, plan=plan, champion=store.version(db, run.model_id, run.champion_version, spec.model),
             challenger=store.version(db, run.model_id, run.candidate_version, spec.model),
             datasets=store.run_datasets(db, run_id), golden=store.registered_datasets(db, run.model_id, "golden"),
+            hours=granted[-1] if granted else plan.envelope.max_gpu_hours,
         )  # fmt: skip
 
 
@@ -152,14 +162,16 @@ def _golden_file(site: Site, case: _Case, work: Workspace) -> DatasetFile | None
     return DatasetFile(path=path, sha256=file_digest(path))
 
 
-def _process(site: Site, work: Workspace, module: str, limit_s: float) -> None:
+def _process(site: Site, work: Workspace, module: str, hours: float) -> None:
+    limit_s = hours * 3600 + GRACE_S
     for _ in range(site.settings.train.attempts + 1):
         (work.evaluated / "exit.json").unlink(missing_ok=True)
         at, threads = str(work.eval_config), site.settings.train.threads
         child = Child(module, [at], log=work.log, threads=threads, until=until_of(site, work))
         code = child.wait(limit_s, lambda: show_progress(site, work))
         if code is None:
-            raise TrainerError("time_limit", f"the evaluation took longer than {limit_s:.0f} s and was stopped")
+            words = f"max_gpu_hours: the evaluation took longer than {limit_s:.0f} s and was stopped"
+            raise EnvelopeError([LimitCheck("max_gpu_hours", hours, limit_s / 3600, "hours", False, words)])
         report = read_json(work.evaluated / "exit.json")
         if report is not None and report["state"] == "succeeded":
             return

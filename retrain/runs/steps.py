@@ -198,7 +198,12 @@ def evaluate(site: Site, run_id: UUID) -> None:
     with site.database.read() as db:
         found = standing_of(db, store.run(db, run_id))
     if found.unjudged and not found.rules.blocked():
-        _judge(site, run_id, found.rules)
+        try:
+            _judge(site, run_id, found.rules)
+        except EnvelopeError as error:  # it took longer than it may
+            with site.database.write() as db:
+                wait(site, db, store.run(db, run_id, lock=True), error.checks)
+            return
     if not _promotable(site, run_id):
         return
     try:

@@ -22,6 +22,7 @@ from monitor.site import Site
 from retrain import jobs, store
 from retrain.errors import ApprovalError
 from retrain.registry.champion import champion_of
+from retrain.runs import evaluation
 from retrain.runs.approve import approve_run, reject_run
 from retrain.runs.change_check import as_markdown, check_document
 from retrain.runs.change_document import change_document
@@ -186,6 +187,21 @@ def test_hours_that_run_out_stop_the_trainer_with_its_checkpoint_and_allow_as_mu
     assert run.state == "rejected"
     with small.database.read() as db:
         assert champion_of(small, db, world.NAME).version == "v1"
+
+
+@pytest.mark.slow
+def test_an_evaluation_that_takes_too_long_waits_with_its_candidate_and_is_allowed_as_much_again(
+    small: Site, tiny_base: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = queued(small, tiny_base, clock, envelope={"max_gpu_hours": 0.1})
+    with monkeypatch.context() as short:
+        short.setattr(evaluation, "GRACE_S", 1.0 - 360.0)
+        go(small, run_id)
+    assert waits(small, run_id, "evaluating") == ["max_gpu_hours"]
+    approve(small, run_id)
+    go(small, run_id)
+    assert world.read(small, run_id).state == "promoted"
+    assert world.kinds(small).count("run.trained") == 1
 
 
 def synthetic(site: Site) -> None:
