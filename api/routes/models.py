@@ -98,13 +98,13 @@ def apply(
     rate.
     """
     from monitor import service
-    from retrain.registry.versions import checked_plan, ensure_base_version
+    from retrain.registry.versions import check_applicable, ensure_base_version
     from retrain.runs.approve import rules_changed
 
     if dry_run:
         previewed = service.preview_spec(site, db, spec, caller.name)
         if spec.retrain is not None:
-            checked_plan(site, spec)
+            check_applicable(site, db, model, spec)
         return AppliedOut(
             model=model, revision=previewed.revision, outcome=previewed.outcome, digest=spec.digest,
             judged_again=previewed.judged_again, forecast=tuple(ForecastOut.of(one) for one in previewed.forecast),

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from retrain.curate.dedupe import KEY, dedupe, with_key
+from retrain.curate.dedupe import KEY, dedupe, same_row, with_key
 from retrain.curate.focus import REHEARSED, Focus
 from retrain.curate.rehearse import rehearsal_rows
 from retrain.curate.select import Drops, Shape
@@ -137,7 +137,10 @@ def _split(material: Material, new: pl.DataFrame, plan: Plan, drops: Drops) -> t
         about = f"first part in time of {material.focus.words}"
     apart = keep_apart(early, held)
     drops.add("the person is on the other side of the split", apart.dropped)
+    apart = keep_apart(apart.early, apart.held, by=KEY)
+    drops.add("the prompt is on the other side of the split", apart.dropped)
     corrections = without_leakage(corrected, apart.held)
+    drops.add("text is held out", corrections.leaked)
     drops.add("the person is on the other side of the split", corrections.persons)
     if corrected.height:
         about += ", and texts that the champion learned and whose label was corrected since"
@@ -176,7 +179,8 @@ def _pool(
     clean = without_leakage(found.rows, *held)
     drops.add("text is held out", clean.leaked)
     drops.add("the person is held out", clean.persons)
-    pool = clean.train.join(new.select(KEY), on=KEY, how="anti", maintain_order="left")
+    same = same_row(new)
+    pool = clean.train.join(new.select(same), on=same, how="anti", maintain_order="left")
     drops.add("repeats a later text", clean.train.height - pool.height)
     return pool
 

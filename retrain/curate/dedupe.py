@@ -1,4 +1,7 @@
-"""Equal texts once: the latest row stays; texts that were labelled differently are counted."""
+"""Equal texts once: the latest row stays; texts that were labelled differently are counted.
+
+Of two answers to a prompt each pair of them counts once, so that all that people said about a prompt is learned.
+"""
 
 import unicodedata
 from dataclasses import dataclass
@@ -6,6 +9,8 @@ from dataclasses import dataclass
 import polars as pl
 
 KEY = "key"
+PAIR = "pair"  # of two answers: which they are, whichever is preferred
+REJECTED = "rejected"  # the answer that is not preferred
 SUBJECT = "subject"  # the person a row is about, as a keyed digest; null where nobody is known
 
 
@@ -15,7 +20,10 @@ def normalised(text: str) -> str:
 
 
 def with_key(frame: pl.DataFrame) -> pl.DataFrame:
-    """Add the normalised text as column `key`, and a column `subject`, where there is none."""
+    """Add the normalised text as column `key`, and a column `subject`, where there is none; of answers their `pair`."""
+    if REJECTED in frame.columns and PAIR not in frame.columns:
+        both = pl.concat_list("label", REJECTED).list.sort().list.join("\x00")
+        frame = frame.with_columns(both.alias(PAIR))
     if SUBJECT not in frame.columns:
         frame = frame.with_columns(pl.lit(None, dtype=pl.String).alias(SUBJECT))
     if KEY in frame.columns:
@@ -26,16 +34,22 @@ def with_key(frame: pl.DataFrame) -> pl.DataFrame:
 @dataclass(frozen=True, slots=True)
 class Deduped:
     rows: pl.DataFrame
-    repeats: int  # rows left out because a later row has the same text
-    conflicts: int  # texts that had more than one label
+    repeats: int  # rows left out because a later row has the same text, and the same two answers
+    conflicts: int  # of what is the same, that which had more than one label
 
 
 def dedupe(frame: pl.DataFrame) -> Deduped:
-    """Keep the last row of each key, in the order given.
+    """Keep the last row of each key, or of each pair of answers to it, in the order given.
 
     Args:
-        frame: rows with columns `key` and `label`, oldest first.
+        frame: rows with columns `key`, `label` and, of answers, `pair`; oldest first.
     """
-    conflicts = frame.group_by(KEY).agg(pl.col("label").n_unique()).filter(pl.col("label") > 1).height
-    rows = frame.unique(KEY, keep="last", maintain_order=True)
+    same = same_row(frame)
+    conflicts = frame.group_by(same).agg(pl.col("label").n_unique()).filter(pl.col("label") > 1).height
+    rows = frame.unique(same, keep="last", maintain_order=True)
     return Deduped(rows, frame.height - rows.height, conflicts)
+
+
+def same_row(frame: pl.DataFrame) -> list[str]:
+    """The columns in which two rows must be equal, so that the later one replaces the earlier."""
+    return [KEY, PAIR] if PAIR in frame.columns else [KEY]

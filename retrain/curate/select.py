@@ -1,14 +1,14 @@
 """Labelled rows of a model in the one shape that curation works on."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Self
 
 import polars as pl
 
 from monitor.levels import as_levels
 from monitor.spec.model import ModelSpec
-from retrain.curate.dedupe import KEY, SUBJECT
+from retrain.curate.dedupe import KEY, REJECTED, SUBJECT
 from retrain.errors import DatasetError
 from retrain.learned import learned_column, learned_inputs, table_columns
 from retrain.train.config import Preference
@@ -19,7 +19,6 @@ from retrain.train.tabular.rows import as_texts
 
 PROTECTED: Final = "protected_"
 EVENTS: Final = "events"
-REJECTED: Final = "rejected"
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +170,13 @@ def rows_of_dataset(frame: pl.DataFrame, shape: Shape, name: str, drops: Drops) 
         pl.lit(f"dataset:{name}").alias("source"),
     )
     return shape.keyed(_whole(rows, drops))
+
+
+def rows_of_golden(frame: pl.DataFrame, shape: Shape, name: str, drops: Drops) -> pl.DataFrame:
+    """Rows of a golden dataset. Where pairs are learned, one with completions holds answers to be written."""
+    if shape.answers and REJECTED not in frame.columns and KINDS["causal_lm"].columns[1] in frame.columns:
+        shape = replace(shape, answers=())
+    return rows_of_dataset(frame, shape, name, drops)
 
 
 def _of_dataset(frame: pl.DataFrame, shape: Shape, name: str) -> pl.Series:

@@ -24,10 +24,11 @@ from retrain.curate.curation import Curated, Material, Split, curate
 from retrain.curate.dedupe import KEY, SUBJECT, normalised, with_key
 from retrain.curate.focus import Focus
 from retrain.curate.provenance import Tables
-from retrain.curate.select import EVENTS, PROTECTED, Drops, Shape, rows_of_dataset, rows_of_events
+from retrain.curate.select import EVENTS, PROTECTED, Drops, Shape, rows_of_dataset, rows_of_events, rows_of_golden
 from retrain.envelope import Plan
 from retrain.errors import DatasetError, TooFewRowsError
 from retrain.tables import ModelVersion, Run
+from retrain.teaching import recorded
 
 ROLES: Final = ("train", "holdout", "golden", "reference")
 
@@ -89,7 +90,7 @@ def prepare(site: Site, run_id: UUID) -> Prepared:
     since = _labelled_since(site, model.name, shape.label, seen, extent.next_outcome)
     fresh = (pl.col("seq") >= boundary) | pl.col("row_id").is_in(since.to_list())
     kept_apart = frozenset[str]().union(
-        *(map(normalised, rows_of_dataset(_read(site, d), shape, d.name, Drops())["text"]) for d in golden)
+        *(map(normalised, rows_of_golden(_read(site, d), shape, d.name, Drops())["text"]) for d in golden)
     )
     rows = _without_golden(rows, kept_apart, drops)
     sets["train"] = [_without_golden(frame, kept_apart, drops) for frame in sets["train"]]
@@ -112,6 +113,7 @@ def prepare(site: Site, run_id: UUID) -> Prepared:
         curated = judged_again(material, tuple(str(name) for name in again.labels or ()))
     read = {"labelled events": labelled.height, "with text and label": whole.height, "in the window": rows.height}
     facts = _measured(curated.train.rows, registered["train"]) | {"steps": _steps(read, sets, curated)}
+    facts |= recorded(champion, plan.recipe) if again is None else {}
     curated = replace(curated, facts=curated.facts | facts)
     parents = tuple(d.digest for found in registered.values() for d in found)
     tables = Tables(
@@ -253,7 +255,7 @@ def register_dataset(
     if role != "reference":
         plan = Plan.of(spec)
         shape = Shape.of(spec, plan.recipe.task, plan.preference)
-        rows = rows_of_dataset(frame, shape, name, drops)
+        rows = (rows_of_golden if role == "golden" else rows_of_dataset)(frame, shape, name, drops)
         if rows.is_empty():
             raise DatasetError(f"dataset {name} has no row with text and label", field="content")
         if shape.classifies:

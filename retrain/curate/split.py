@@ -41,18 +41,19 @@ class Apart:
     dropped: int  # rows left out, because their person is on the other side
 
 
-def keep_apart(early: pl.DataFrame, held: pl.DataFrame, *, share: float = HELD_OUT_SHARE) -> Apart:
-    """Put every person on one side of a split in time: their rows of the other side are left out.
+def keep_apart(early: pl.DataFrame, held: pl.DataFrame, *, by: str = SUBJECT, share: float = HELD_OUT_SHARE) -> Apart:
+    """Put every person, or every text, on one side of a split in time: their rows of the other side are left out.
 
-    Persons who are on both sides are held out, those with the largest share of late rows first, until `share` of the
+    Those who are on both sides are held out, those with the largest share of late rows first, until `share` of the
     rows that are left are held out; the others are trained on. No row moves to the other side, so that what is held
     out is still the newest.
 
     Args:
-        early, held: rows with a column `subject`, null where nobody is known.
+        early, held: rows with a column `by`, null where nobody is known.
+        by: `subject` for persons, `key` for texts.
         share: of the rows, that should be held out.
     """
-    counts = [dict(f.drop_nulls(SUBJECT).group_by(SUBJECT).len().iter_rows()) for f in (early, held)]
+    counts = [dict(f.drop_nulls(by).group_by(by).len().iter_rows()) for f in (early, held)]
     both = counts[0].keys() & counts[1].keys()
     if not both:
         return Apart(early, held, 0)
@@ -66,12 +67,12 @@ def keep_apart(early: pl.DataFrame, held: pl.DataFrame, *, share: float = HELD_O
         taken.append(name)
         out, trained = out + counts[1][name], trained - counts[0][name]
     rest = list(both - set(taken))
-    first, last = _without(early, taken), _without(held, rest)
+    first, last = _without(early, taken, by), _without(held, rest, by)
     return Apart(first, last, early.height + held.height - first.height - last.height)
 
 
-def _without(frame: pl.DataFrame, subjects: list[str]) -> pl.DataFrame:
-    return frame.filter(~pl.col(SUBJECT).is_in(subjects).fill_null(value=False))
+def _without(frame: pl.DataFrame, names: list[str], by: str = SUBJECT) -> pl.DataFrame:
+    return frame.filter(~pl.col(by).is_in(names).fill_null(value=False))
 
 
 def bucket(key: str, parts: int = OLD_PARTS) -> int:

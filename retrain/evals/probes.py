@@ -11,6 +11,7 @@ import polars as pl
 from core.arrays import Floats
 from retrain.evals.changed_texts import CHANGES, changed
 from retrain.evals.config import EvalConfig
+from retrain.evals.preference import preferred
 from retrain.train.data import read_rows
 from retrain.train.kinds import KINDS
 from retrain.train.model import Classifier, Generator
@@ -19,6 +20,8 @@ MAX_CHANGED: Final = 300  # rows whose texts are changed, each in every way
 MAX_TIMED: Final = 60
 TRIES: Final = 3
 ANSWER_TOKENS: Final = 128
+PREFERRED: Final = "the preferred answer"
+OTHER: Final = "the other one"
 
 
 @dataclass
@@ -35,8 +38,7 @@ class Probes:
         """Ask one model. `rows`: all held-out rows, the new ones named `new` in column `rows`."""
         text = "text" if isinstance(model, Classifier) else "prompt"
         if config.golden is not None:
-            asked = _golden(config)[text].to_list()
-            self.golden[side] = model.predict(asked)[0] if isinstance(model, Classifier) else _written(model, asked)
+            self.golden[side] = _golden_answers(model, _golden(config))
         new = rows.filter(pl.col("rows") == "new")
         if "robustness" in config.probes and isinstance(model, Classifier):
             few = new.head(MAX_CHANGED)
@@ -63,10 +65,14 @@ class Probes:
         if config.golden is not None:
             rows = _golden(config)
             names = KINDS[config.task].columns
+            paired = is_pair(rows)
             found["golden"] = [
-                {"row_id": row, "expected": wanted, **{side: self.golden[side][i] for side in self.golden}}
-                for i, (row, wanted) in enumerate(zip(rows["row_id"], rows[names[1]], strict=True))
-            ]
+                {
+                    "row_id": row, "expected": PREFERRED if pair else wanted, "pair": pair,
+                    **{side: self.golden[side][i] for side in self.golden},
+                }
+                for i, (row, wanted, pair) in enumerate(zip(rows["row_id"], rows[names[1]], paired, strict=True))
+            ]  # fmt: skip
         if self.by_change:
             found["robustness"] = self.by_change
         if self.safety:
@@ -92,6 +98,23 @@ def _golden(config: EvalConfig) -> pl.DataFrame:
     assert config.golden is not None
     names = KINDS[config.task].columns[:2]
     return read_rows(config.golden, "golden", ("row_id", *names))
+
+
+def is_pair(rows: pl.DataFrame) -> list[bool]:
+    """Which golden rows hold two answers, of which one is to be preferred; the others hold what is to be answered."""
+    return rows["rejected"].is_not_null().to_list() if "rejected" in rows.columns else [False] * rows.height
+
+
+def _golden_answers(model: Classifier | Generator, rows: pl.DataFrame) -> list[str]:
+    """A model's label or text for each golden row; of a pair, whether it finds the preferred answer likelier."""
+    if isinstance(model, Classifier):
+        return model.predict(rows["text"].to_list())[0]
+    pair = pl.Series(is_pair(rows), dtype=pl.Boolean)
+    both, alone = rows.filter(pair), rows.filter(~pair)
+    written = iter(_written(model, alone["prompt"].to_list()))
+    prompts, sides = both["prompt"].to_list(), (both[name].to_list() for name in KINDS["dpo"].columns[1:])
+    chosen = iter(preferred(*(model.token_logprobs(prompts, side) for side in sides)) if prompts else ())
+    return [(PREFERRED if next(chosen) else OTHER) if one else next(written) for one in pair]
 
 
 def _right(model: Classifier, rows: pl.DataFrame, kind: str, seed: int) -> Floats:

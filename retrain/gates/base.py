@@ -77,11 +77,15 @@ class GoldenFacts:
 
 @dataclass(frozen=True, slots=True)
 class ServingTimes:
-    """Milliseconds that one text takes, the least of several tries each, by model on the same texts."""
+    """Milliseconds that one text takes, the least of several tries each, by model on the same texts.
+
+    `loaded_bytes`: files of weights that serving loads, the champion's and the challenger's.
+    """
 
     champion: tuple[float, ...]
     challenger: tuple[float, ...]
     adapter_bytes: int
+    loaded_bytes: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,12 +22,16 @@ def judge(inputs: GateInputs) -> GateResult:
     evidence = {
         "rows": len(times.challenger), "unit": "ms", "champion_p95": before, "challenger_p95": after,
         "ratio": after / before, "max_latency_ratio": limit, "adapter_bytes": times.adapter_bytes,
+        "loaded_bytes": times.loaded_bytes,
     }  # fmt: skip
     words = (
         f"95th percentile of the time of one text {after:.2f} ms against the champion's {before:.2f} ms on "
         f"{len(times.challenger)} texts, {after / before:.2f} times; allowed {limit:g} times. The adapter has "
         f"{times.adapter_bytes / 1e6:.1f} MB"
     )
+    if times.loaded_bytes is not None:
+        loads = [size / 1e6 for size in times.loaded_bytes]
+        words += f"; serving loads {loads[1]:.1f} MB of weights, {loads[0]:.1f} MB for the champion"
     return GateResult(NAME, "pass" if after <= limit * before else "fail", words, evidence)
 
 

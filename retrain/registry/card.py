@@ -21,7 +21,7 @@ from retrain.registry.standing import standing_of
 from retrain.tables import ModelVersion, Run
 from retrain.train.tabular.files import PIPELINE, is_tabular
 
-TRAINED: Final = ("rows_train", "rows_dropped", "counts", "steps", "trainable_parameters", "train_seconds",
+TRAINED: Final = ("rows_train", "rows_dropped", "counts", "teacher", "steps", "trainable_parameters", "train_seconds",
                   "wall_seconds", "device", "quantisation", "libraries", "versions")  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from governance.ledger.append import SYSTEM_ACTOR
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
+from monitor.store import models
 from monitor.tables import Model
 from retrain import store
 from retrain.base_chat import check_chat
@@ -20,6 +21,7 @@ from retrain.learned import check_weighted, learned_column, table_columns
 from retrain.limits import RunFacts
 from retrain.registry.stages import crown, place, record_version
 from retrain.tables import ModelVersion, Run
+from retrain.teaching import check_teacher
 from retrain.train.kinds import classifies, is_table
 from retrain.train.tabular.files import read_pipeline
 from retrain.train.tabular.recipe import TableRecipe
@@ -52,6 +54,17 @@ def checked_plan(site: Site, spec: ModelSpec) -> tuple[Plan, Path]:
     return plan, folder
 
 
+def check_applicable(site: Site, db: Session, name: str, spec: ModelSpec) -> None:
+    """What a dry run asks of a spec's recipe: all that `ensure_base_version` refuses.
+
+    Raises:
+        BaseModelError, RecipeError, EnvelopeError: no run of this spec could ever end in a promotion.
+    """
+    plan, _ = checked_plan(site, spec)
+    known = next((model for model in models(db) if model.name == name), None)
+    check_teacher(site, store.champion(db, known.id) if known is not None else None, plan.recipe)
+
+
 def ensure_base_version(site: Site, db: Session, model: Model, spec: ModelSpec, actor: str) -> None:
     """Make version v1, the base model without adapter, champion of a model that has no version yet.
 
@@ -63,7 +76,8 @@ def ensure_base_version(site: Site, db: Session, model: Model, spec: ModelSpec, 
         return
     plan, folder = checked_plan(site, spec)
     db.get_one(Model, model.id, with_for_update=True)
-    if store.champion(db, model.id) is not None:
+    if (champion := store.champion(db, model.id)) is not None:
+        check_teacher(site, champion, plan.recipe)
         return
     labels = _labels(plan.recipe, folder)
     row = ModelVersion(

@@ -13,6 +13,7 @@ from retrain.errors import RecipeError
 from retrain.learned import table_columns
 from retrain.runs.workspace import Workspace
 from retrain.tables import ModelVersion
+from retrain.teaching import base_of, teacher_of
 from retrain.train.config import DatasetFile, Recipe, RunConfig
 from retrain.train.shape import differences
 from retrain.train.tabular.recipe import TableRecipe, TableRunConfig
@@ -32,7 +33,8 @@ def new_config(
     """
     Raises:
         IntegrityFailureError: the champion's adapter was changed on disk.
-        RecipeError: preferences are learned from another base or shape than the champion's.
+        RecipeError: preferences are learned from another base or shape than the champion's, or the champion cannot
+            teach this recipe.
     """
     work, recipe, train = Workspace.of(site.settings, run_id), plan.recipe, site.settings.train
     held = prepared.curated.holdout.rows.height
@@ -49,7 +51,9 @@ def new_config(
     parent = site.artifacts.check_folder(champion.adapter) if champion.adapter and same_base else None
     if recipe.task == "dpo":
         _check_champion(recipe, champion, parent)
+    teacher = teacher_of(site, champion, recipe)
     return RunConfig(
+        teacher=teacher, teacher_dir=None if teacher is None else base_of(site, champion, recipe),
         recipe=recipe, parent_adapter=parent if parent is not None and _same_shape(parent, recipe) else None,
         device=train.device, cards=train.cards, **shared,
     )  # fmt: skip
@@ -88,7 +92,17 @@ def placed(site: Site, work: Workspace, record: Mapping[str, Any]) -> AnyRunConf
     base = base_folder(recipe, site.settings.home_dir)
     # The last part of the path of an artifact is its digest. Earlier releases recorded the whole path.
     parent = record["parent_adapter"] and site.artifacts.check_folder(f"sha256:{Path(record['parent_adapter']).name}")
-    return RunConfig.model_validate({**record, **places, **files, "base_dir": base, "parent_adapter": parent})
+    lies = {"base_dir": base, "parent_adapter": parent, **_teacher(site, recipe, record.get("teacher"))}
+    return RunConfig.model_validate({**record, **places, **files, **lies})
+
+
+def _teacher(site: Site, recipe: Recipe, record: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Where the files of a run's teacher lie here."""
+    if record is None:
+        return {}
+    named = recipe.model_copy(update={"base_model": record["base_model"]})
+    adapter = record["adapter"] and site.artifacts.check_folder(f"sha256:{record['adapter']}")
+    return {"teacher_dir": base_folder(named, site.settings.home_dir), "teacher": {**record, "adapter": adapter}}
 
 
 def _file(site: Site, artifact: str) -> DatasetFile:

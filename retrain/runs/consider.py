@@ -36,6 +36,7 @@ from retrain.runs.requests import Request, answered
 from retrain.runs.resources import lacking
 from retrain.store import JudgedWindows
 from retrain.tables import Run, TriggerDecision
+from retrain.teaching import unteachable
 from retrain.triggers import decide
 from retrain.triggers.base import Labelled, ManualStart, TriggerInputs, TriggerReading, WholeReading, WindowReading
 from retrain.triggers.decision import PolicyDecision
@@ -89,8 +90,11 @@ def consider_policy(
     if any(f.fire for f in found.findings):  # asking a card takes a moment, so nobody does for a decision without need
         inputs = replace(inputs, lacking=lacking(site, current.spec))
         found = decide(inputs, current.spec.retrain)
-    if found.fire and (why := unlearnable(site, db, current)) is not None:
-        found = decide(replace(inputs, unlearnable=why), current.spec.retrain)
+    if found.fire:
+        inputs = replace(
+            inputs, unlearnable=unlearnable(site, db, current), unteachable=_unteachable(site, db, current)
+        )
+        found = decide(inputs, current.spec.retrain)
     row = _record(site, db, current, found, cause, window_id, actor, request)
     remember(db, current.model.id, current.spec, found)
     if not found.fire:
@@ -106,6 +110,10 @@ def consider_policy(
     db.flush()
     queue.enqueue(db, RunJob(run_id=run.id), now=now, dedupe_key=f"run:{run.id}", lock_key=f"train:{model_name}")
     return Considered(row, run)
+
+
+def _unteachable(site: Site, db: Session, current: CurrentSpec) -> str | None:
+    return unteachable(site, store.champion(db, current.model.id), Plan.of(current.spec).recipe)
 
 
 def start_manual(

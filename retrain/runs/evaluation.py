@@ -18,9 +18,9 @@ from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.tables import Dataset
 from retrain import store
-from retrain.curate.dedupe import SUBJECT, normalised
-from retrain.curate.select import PROTECTED, Drops, Shape, rows_of_dataset
-from retrain.envelope import GATED, GATED_NUMBERS, AnyRecipe, Plan, base_folder
+from retrain.curate.dedupe import REJECTED, SUBJECT, normalised
+from retrain.curate.select import PROTECTED, Drops, Shape, rows_of_golden
+from retrain.envelope import GATED, GATED_NUMBERS, AnyRecipe, Plan
 from retrain.errors import EnvelopeError, TrainerError
 from retrain.evals.config import EvalConfig, ModelFiles
 from retrain.gates.base import ComparedScores, GateInputs, GoldenAnswer, GoldenFacts, IntegrityFacts, ServingTimes
@@ -30,8 +30,10 @@ from retrain.runs.hold import until_of
 from retrain.runs.record import show_progress
 from retrain.runs.workspace import Workspace, read_json, write_config
 from retrain.tables import ModelVersion
+from retrain.teaching import base_of
 from retrain.train.config import Chat, DatasetFile, Recipe
 from retrain.train.kinds import classifies, is_table
+from retrain.train.shape import is_whole
 from retrain.train.tabular.recipe import TableRecipe
 from retrain.train.weights import folder_digest
 
@@ -106,11 +108,9 @@ def _case(site: Site, run_id: UUID) -> _Case:
 
 
 def model_files(site: Site, version: ModelVersion, recipe: AnyRecipe) -> ModelFiles:
-    """Base folder and adapter of a version; the recipe tells the revision where both name the same hub model."""
-    same = version.base_model == recipe.base_model
-    named = recipe if same else recipe.model_copy(update={"base_model": version.base_model})
+    """Base folder and adapter of a version."""
     return ModelFiles(
-        base_dir=base_folder(named, site.settings.home_dir),
+        base_dir=base_of(site, version, recipe),
         adapter_dir=site.artifacts.path(version.adapter) if version.adapter else None,
         quantise=None if version.adapter or isinstance(recipe, TableRecipe) else recipe.method == "qlora",
         headless=classifies(recipe.task) and version.adapter is None and version.labels is None,
@@ -153,12 +153,14 @@ def _golden_file(site: Site, case: _Case, work: Workspace) -> DatasetFile | None
     assert case.spec.retrain is not None
     if "golden" not in case.spec.retrain.gates or not case.golden:
         return None
-    shape, drops = Shape.of(case.spec, case.plan.recipe.task), Drops()
+    shape, drops = Shape.of(case.spec, case.plan.recipe.task, case.plan.preference), Drops()
     frames = [pl.read_parquet(site.artifacts.path(row.digest)) for row in case.golden]
-    rows = pl.concat([rows_of_dataset(f, shape, d.name, drops) for f, d in zip(frames, case.golden, strict=True)])
-    text, label = shape.names
+    sets = [rows_of_golden(f, shape, d.name, drops) for f, d in zip(frames, case.golden, strict=True)]
+    rows = pl.concat(sets, how="diagonal")
+    text, label = shape.names[:2]
     path = work.folder / "golden.parquet"
-    rows.select("row_id", "text", "label").rename({"text": text, "label": label}).write_parquet(path)
+    kept = [name for name in ("row_id", "text", "label", REJECTED) if name in rows.columns]
+    rows.select(kept).rename({"text": text, "label": label}).write_parquet(path)
     return DatasetFile(path=path, sha256=file_digest(path))
 
 
@@ -204,8 +206,8 @@ def _golden(document: Mapping[str, Any], *, classes: bool) -> GoldenFacts | None
     wrong = [
         GoldenAnswer(  # texts may hold personal data, and evidence is never searched for a person
             row["row_id"],
-            row["expected"] if classes else "the golden text",
-            row["challenger"] if classes else "with another one",
+            row["expected"] if classes or row.get("pair") else "the golden text",
+            row["challenger"] if classes or row.get("pair") else "with another one",
             plain(row["champion"]) == plain(row["expected"]),
         )
         for row in rows
@@ -231,7 +233,16 @@ def _times(config: EvalConfig, document: Mapping[str, Any]) -> ServingTimes | No
     if times is None or adapter is None or "champion" not in times:  # a base without a head has none
         return None
     size = sum(path.stat().st_size for path in adapter.rglob("*") if path.is_file())
-    return ServingTimes(tuple(times.get("champion", ())), tuple(times["challenger"]), size)
+    loaded = _loaded_bytes(config.champion), _loaded_bytes(config.challenger)
+    return ServingTimes(tuple(times.get("champion", ())), tuple(times["challenger"]), size, loaded)
+
+
+def _loaded_bytes(files: ModelFiles) -> int:
+    """Bytes of the weights that serving loads: base and adapter, or what `full` trained in the base's place."""
+    folders = [files.adapter_dir] if files.adapter_dir is not None else []
+    if files.adapter_dir is None or not is_whole(files.adapter_dir):
+        folders.append(files.base_dir)
+    return sum(path.stat().st_size for folder in folders for path in folder.glob("*.safetensors"))
 
 
 def _compared(case: _Case, predictions: pl.DataFrame, rows: pl.DataFrame, known: tuple[str, ...]) -> ComparedScores:

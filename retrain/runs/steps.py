@@ -34,6 +34,7 @@ from retrain.runs.used import keep_used
 from retrain.runs.waiting import wait, waits_outside
 from retrain.runs.workspace import Workspace, read_json, write_config
 from retrain.tables import GateRow, Run
+from retrain.teaching import changed_base, recorded
 from retrain.train.tabular.recipe import TableRunConfig
 from retrain.train.weights import folder_digest
 
@@ -58,6 +59,12 @@ def begin(site: Site, run_id: UUID) -> None:
             f"{champion.base_digest}: restore the files",
             field="retrain.recipe.base_model",
         )
+    if (other := changed_base(site, champion, plan.recipe)) is not None:
+        raise IntegrityFailureError(
+            f"base model {champion.base_model} of the teacher {champion.version} has digest {other}; it was registered "
+            f"with {champion.base_digest}: restore the files",
+            field="retrain.recipe.teacher",
+        )
     # What a version that exists used was measured when it was trained; its promotion looks at that.
     if run.purpose == "train" and waits_outside(site, run_id, RunFacts(base_digest=base)):
         return
@@ -67,6 +74,7 @@ def begin(site: Site, run_id: UUID) -> None:
             return
         run.state, run.started_at = "curating", site.clock.now()
         body = {"decision": run.decision_id, "spec_revision": run.spec_revision, "base_digest": base}
+        body |= recorded(champion, plan.recipe)
         record_run(site, db, run, "run.started", SYSTEM_ACTOR, body)
 
 
@@ -129,12 +137,18 @@ def train(site: Site, run_id: UUID) -> None:
         body = {
             "adapter": adapter, "config": run.config_digest, "record": digest(metrics), "attempts": run.attempts,
             "train_seconds": metrics["train_seconds"], "rows": learned, "rows_given": metrics["rows_train"],
-            "counts": counts, "used": metrics.get("used"),
+            "counts": counts, "used": metrics.get("used"), **_taught(metrics),
         }  # fmt: skip
         record_run(site, db, run, "run.trained", SYSTEM_ACTOR, body)
         facts = facts_of(run, store.run_datasets(db, run_id).get("train"))
     keep_used(site, work)
     waits_outside(site, run_id, facts)
+
+
+def _taught(metrics: dict[str, Any]) -> dict[str, Any]:
+    """The teacher as the trainer found it, by digests."""
+    names = ("version", "base_digest", "adapter", "rows_taught")
+    return {"teacher": {n: metrics["teacher"].get(n) for n in names}} if "teacher" in metrics else {}
 
 
 def _drop_other_training(work: Workspace, config: AnyRunConfig) -> None:

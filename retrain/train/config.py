@@ -21,6 +21,7 @@ from pydantic import (
 
 from core.canonical import digest
 from monitor.spec.base import KeyProblem
+from retrain.train.distillation import TeacherWeight, Teaching, Temperature
 from retrain.train.errors import ConfigFileError
 from retrain.train.kinds import KINDS, Task
 from retrain.train.speed.choose import Profile
@@ -186,6 +187,9 @@ class Recipe(Frozen):
         default="champion", description="go on from the champion's adapter where it has the same base, method and "
         "shape, or always start from the base",
     )  # fmt: skip
+    teacher: Teaching = None
+    teacher_weight: TeacherWeight = 0.5
+    temperature: Temperature = 2.0
     class_weights: ClassWeights = None
     early_stopping: int | None = Field(
         default=None, ge=1, description="stop when the loss on the validation rows has not fallen for so many of ten "
@@ -252,6 +256,8 @@ class Recipe(Frozen):
                     )
         if self.class_weights is not None and not KINDS[self.task].classifies:
             raise KeyProblem(("class_weights",), f"is set, and task {self.task} has no classes; leave it out")
+        if self.teacher is not None and self.task == "dpo":
+            raise KeyProblem(("teacher",), "is set, and dpo is held to the champion by beta; leave it out")
         if isinstance(self.class_weights, dict) and not any(self.class_weights.values()):
             raise KeyProblem(("class_weights",), "gives no label a weight above 0; name labels with their weights")
         return self
@@ -321,7 +327,16 @@ class RunFiles(Frozen):
 
         Where files lie and the limits of the run determine nothing.
         """
-        return digest(self.record(without={"base_dir", "output_dir", "progress", *LIMITS}))
+        return digest(self.record(without={"base_dir", "teacher_dir", "output_dir", "progress", *LIMITS}))
+
+
+class Teacher(Frozen):
+    """The version that a run learns from, by the digests of its base and its adapter."""
+
+    version: str
+    base_model: str
+    base_digest: Sha256
+    adapter: Place | None = None
 
 
 class RunConfig(RunFiles):
@@ -329,6 +344,8 @@ class RunConfig(RunFiles):
 
     recipe: Recipe
     parent_adapter: Place | None = None
+    teacher: Teacher | None = None
+    teacher_dir: Place | None = None  # folder of the teacher's base
     device: Literal["auto", "cpu", "cuda"] = "auto"
     cards: int = Field(default=1, ge=1)
     card: int | None = Field(default=None, ge=0)  # of a process that trains together with others
@@ -340,28 +357,13 @@ class RunConfig(RunFiles):
             raise ValueError(f"labels: {list(self.labels)} has fewer than two entries; list every label in order")
         if not classifies and self.labels:
             raise ValueError(f"labels: a {self.recipe.task} run has none; leave the list empty")
+        if (self.recipe.teacher is None) != (self.teacher is None) or (self.teacher is None) != (
+            self.teacher_dir is None
+        ):
+            raise ValueError("teacher: a recipe with a teacher needs the version and the folder of its base; give both")
         if len(set(self.labels)) != len(self.labels):
             raise ValueError("labels: an entry is repeated; list every label once")
         return self
-
-
-class BaseConfig(Frozen):
-    """A small base model made from scratch.
-
-    Sizes: `tiny` for tests (seconds, learns little), `demo` for the demo (about a minute on two cores).
-    """
-
-    run_id: Annotated[str, StringConstraints(min_length=1)]
-    task: Task = "sequence_classification"
-    size: Literal["tiny", "demo"] = "demo"
-    train: DatasetFile
-    output_dir: Place
-    progress: Place
-    epochs: float | None = Field(default=None, gt=0)
-    max_length: int = Field(default=64, ge=8)
-    seed: int = Field(default=0, ge=0, lt=2**32)
-    threads: int = Field(default=2, ge=1)
-    max_seconds: float | None = Field(default=None, gt=0)
 
 
 Config = TypeVar("Config", bound=BaseModel)

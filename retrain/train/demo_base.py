@@ -12,10 +12,11 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 
 import torch
 import transformers
+from pydantic import Field
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
     LlamaConfig,
@@ -31,14 +32,34 @@ from transformers import (
 
 from core.canonical import digest
 from retrain.train.base_model import quiet
-from retrain.train.config import BaseConfig, Recipe, load_config
+from retrain.train.config import DatasetFile, Frozen, Place, Recipe, load_config
 from retrain.train.data import classification_examples, completion_examples, read_rows
+from retrain.train.kinds import Task
 from retrain.train.progress import Progress, report_exit, write_json
 from retrain.train.trainers import ClassificationTrainer, training_arguments
 from retrain.train.watch import Watch
 
 SPECIAL: Final = ("<pad>", "<unk>", "<s>", "</s>")
 PAD, UNKNOWN, START, END = range(len(SPECIAL))
+
+
+class BaseConfig(Frozen):
+    """A small base model made from scratch.
+
+    Sizes: `tiny` for tests (seconds, learns little), `demo` for the demo (about a minute on two cores).
+    """
+
+    run_id: str = Field(min_length=1)
+    task: Task = "sequence_classification"
+    size: Literal["tiny", "demo"] = "demo"
+    train: DatasetFile
+    output_dir: Place
+    progress: Place
+    epochs: float | None = Field(default=None, gt=0)
+    max_length: int = Field(default=64, ge=8)
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    threads: int = Field(default=2, ge=1)
+    max_seconds: float | None = Field(default=None, gt=0)
 
 
 @dataclass(frozen=True)

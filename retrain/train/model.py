@@ -53,7 +53,7 @@ class Classifier:
         self.model.eval()
         with torch.inference_mode(), _autocast(self.device):
             for rows in _by_length([len(ids) for ids in tokens], batch_size):
-                batch = _pad([tokens[i] for i in rows], cast(int, self.tokenizer.pad_token_id), self.device)
+                batch = padded([tokens[i] for i in rows], cast(int, self.tokenizer.pad_token_id), self.device)
                 result[rows] = self.model(**batch).logits.float().cpu().numpy()
         self.model.train(was_training)
         return result
@@ -102,7 +102,7 @@ class Generator:
         self.model.eval()
         with torch.inference_mode(), _autocast(self.device), quiet():
             for rows in _by_length([len(ids) for ids in tokens], batch_size, alike=_has_prompt(self.model)):
-                batch = _pad([tokens[i] for i in rows], pad, self.device, left=True)
+                batch = padded([tokens[i] for i in rows], pad, self.device, left=True)
                 made = cast(Any, self.model).generate(
                     **batch, max_new_tokens=max_new_tokens, do_sample=False, pad_token_id=pad, use_cache=True,
                     **self._stops(),
@@ -128,7 +128,7 @@ class Generator:
         self.model.eval()
         with torch.inference_mode(), _autocast(self.device):
             for rows in _by_length([len(row.ids) for _, row in usable], batch_size):
-                batch = _pad([usable[i][1].ids for i in rows], cast(int, self.tokenizer.pad_token_id), self.device)
+                batch = padded([usable[i][1].ids for i in rows], cast(int, self.tokenizer.pad_token_id), self.device)
                 logits = self.model(**batch).logits[:, -batch["input_ids"].shape[1] :]  # without virtual tokens
                 scores = torch.log_softmax(logits[:, :-1].float(), dim=-1)
                 picked = scores.gather(2, batch["input_ids"][:, 1:, None])[:, :, 0].cpu().numpy()
@@ -269,7 +269,7 @@ def _by_length(lengths: Sequence[int], batch_size: int, *, alike: bool = False) 
         start = end
 
 
-def _pad(rows: list[list[int]], pad: int, device: torch.device, *, left: bool = False) -> dict[str, torch.Tensor]:
+def padded(rows: list[list[int]], pad: int, device: torch.device, *, left: bool = False) -> dict[str, torch.Tensor]:
     width = max(1, *(len(row) for row in rows))
     fill = [(width - len(row)) for row in rows]
     ids = [[pad] * n + row if left else row + [pad] * n for row, n in zip(rows, fill, strict=True)]

@@ -87,14 +87,7 @@ def _train(config: RunConfig, progress: Progress, meter: Meter) -> None:
 
     device = pick_device(config.device, config.card or 0)
     torch.set_num_threads(config.threads)
-    transformers.set_seed(recipe.seed)  # before the head and the adapter are made
     setting = Setting(config, load_tokenizer(config.base_dir), device)
-    parent, architecture = config.parent_adapter, KINDS[recipe.task].architecture
-    model = load_base(
-        parent if parent is not None and is_whole(parent) else config.base_dir, architecture, config.labels, device,
-        quantise=recipe.method == "qlora", pad=setting.tokenizer.pad_token_id,
-    )  # fmt: skip
-    head = head_of(model.config, config.base_dir) if architecture == "sequence_classification" else None
     facts: dict[str, Any] = {"rows_train": train_rows.height, "rows_eval": eval_rows.height}
     checkpoints = checkpoints_of(config)
     watch = Watch(progress, config.max_seconds, config.max_kwh, meter)
@@ -105,6 +98,16 @@ def _train(config: RunConfig, progress: Progress, meter: Meter) -> None:
     examples = training.examples(setting, train_rows)
     counts["train"] = examples.counts
     check_cut(counts, recipe.max_length, config.max_cut_share)
+    if training.teach is not None and config.teacher is not None:
+        lessons = training.teach(setting, train_rows, examples, _lessons_folder(config), watch.asked)
+        examples, facts["teacher"] = replace(examples, lessons=lessons), lessons.facts
+    transformers.set_seed(recipe.seed)  # before the head and the adapter are made
+    parent, architecture = config.parent_adapter, KINDS[recipe.task].architecture
+    model = load_base(
+        parent if parent is not None and is_whole(parent) else config.base_dir, architecture, config.labels, device,
+        quantise=recipe.method == "qlora", pad=setting.tokenizer.pad_token_id,
+    )  # fmt: skip
+    head = head_of(model.config, config.base_dir) if architecture == "sequence_classification" else None
     facts |= {**examples.facts, **training.before(setting, model, examples)}
     kept, watched = validation_rows(examples.rows, recipe)
     examples = replace(examples, rows=kept, watched=watched)
@@ -113,7 +116,8 @@ def _train(config: RunConfig, progress: Progress, meter: Meter) -> None:
     facts["trainable_parameters"] = _trained_parameters(peft_model, config.max_parameters)
     facts |= training.after(setting, peft_model, examples)
     lengths = [len(row["input_ids"]) for row in examples.rows]
-    packed = training.packs and recipe.method not in VIRTUAL and packs(peft_model.config, device)
+    packed = training.packs and config.teacher is None and recipe.method not in VIRTUAL
+    packed = packed and packs(peft_model.config, device)
     start, cards = recipe, processes(config)
     if device.type == "cuda":
         start = first_micro_batch(recipe, lengths, packed=packed, cards=cards)
@@ -149,6 +153,12 @@ def _train(config: RunConfig, progress: Progress, meter: Meter) -> None:
     write_json(partial / "run.json", _record(config, base_digest, trainer, metrics, facts, watch, meter, device))
     partial.rename(config.output_dir / "adapter")
     shutil.rmtree(checkpoints, ignore_errors=True)
+
+
+def _lessons_folder(config: RunConfig) -> Path:
+    """Where the teacher's answers lie: each of several processes asks for its own."""
+    name = "teacher" if config.card is None else f"teacher-{config.card}"
+    return checkpoints_of(config) / name
 
 
 def _saved(model: Trained, tokenizer: PreTrainedTokenizerBase, config: RunConfig) -> Path:

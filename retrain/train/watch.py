@@ -38,6 +38,22 @@ class Watch(TrainerCallback):
         """Seconds of training, those of earlier attempts included."""
         return self.spent_s + (self.ended or time.monotonic()) - self.started
 
+    def asked(self, rows: int, of: int) -> None:
+        """So many rows were put to the teacher; that time is training time.
+
+        Raises:
+            LimitError: a limit is passed; what was answered is kept.
+        """
+        self.spent_s, self.started = self.elapsed_s, time.monotonic()
+        self.progress.write("ask the teacher", rows, of)
+        used = self.meter.keep(self.elapsed_s, every_s=KEEP_S) if self.meter is not None else None
+        passed = limit_passed(
+            used, self.elapsed_s, max_seconds=self.max_seconds, max_kwh=self.max_kwh,
+            at=f"at row {rows} of {of} that the teacher was asked", fewer="rows",
+        )  # fmt: skip
+        if passed is not None:
+            raise passed
+
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
     ) -> None:

@@ -128,6 +128,8 @@ def _blockers(firing: Sequence[Trigger], inputs: TriggerInputs, policy: Retrain)
         found.append(Blocker("envelope", "; ".join(inputs.outside_envelope)))
     if inputs.unlearnable is not None:
         found.append(Blocker("labels", inputs.unlearnable))
+    if inputs.unteachable is not None:
+        found.append(Blocker("teacher", inputs.unteachable))
     if inputs.over_budget:
         found.append(Blocker("budget", "; ".join(inputs.over_budget)))
     if inputs.lacking:

@@ -13,6 +13,7 @@ from retrain.train.adapter import Trained
 from retrain.train.config import Recipe, RunConfig
 from retrain.train.counts import RowCounts
 from retrain.train.speed.memory import Optimiser
+from retrain.train.teacher import Asked, Lessons
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,13 +29,14 @@ class Setting:
 class Examples:
     """Tokens of the training rows, how many rows and tokens of them are learned, and facts for the record.
 
-    `watched` are rows that early stopping looks at and that are not trained on.
+    `watched` are rows that early stopping looks at and that are not trained on, `lessons` what the teacher answers.
     """
 
     rows: list[dict[str, Any]]
     counts: RowCounts
     facts: Mapping[str, Any] = field(default_factory=dict)
     watched: Sequence[dict[str, Any]] = ()
+    lessons: Lessons | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,9 @@ class Training:
 
     `examples` raises DataError where nothing is left to learn from. `counts` tells what the longest text leaves of
     held-out rows. `before` changes the base model before the adapter is attached, `after` looks at base and adapter
-    before the first step; both return facts for the record. `score` measures the trained model on held-out rows.
+    before the first step; both return facts for the record. `teach` asks the teacher what it answers to the training
+    rows, while no other model is loaded, and keeps that in a folder. `score` measures the trained model on held-out
+    rows.
     """
 
     examples: Callable[[Setting, pl.DataFrame], Examples]
@@ -68,4 +72,5 @@ class Training:
     check: Callable[[Setting, pl.DataFrame, str], None] = lambda _setting, _rows, _field: None
     before: Callable[[Setting, PreTrainedModel, Examples], dict[str, Any]] = _nothing
     after: Callable[[Setting, Trained, Examples], dict[str, Any]] = _nothing
+    teach: Callable[[Setting, pl.DataFrame, Examples, Path, Asked], Lessons] | None = None
     packs: bool = False  # rows may follow one another in one row on a card

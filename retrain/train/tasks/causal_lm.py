@@ -5,6 +5,7 @@ Where the base has a chat template, prompt and completion are turns of a convers
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -18,6 +19,8 @@ from retrain.train.counts import RowCounts
 from retrain.train.data import answered_counts, completion_examples
 from retrain.train.model import Generator
 from retrain.train.tasks.base import Attempt, Examples, Setting, Training
+from retrain.train.tasks.taught import build_taught_writer
+from retrain.train.teacher import Asked, TokenLessons, token_lessons
 from retrain.train.trainers import build_completion_trainer
 
 
@@ -33,7 +36,15 @@ def examples(setting: Setting, rows: pl.DataFrame) -> Examples:
     return Examples([dict(row) for row in made], counted, facts)
 
 
+def teach(setting: Setting, _rows: pl.DataFrame, made: Examples, folder: Path, asked: Asked) -> TokenLessons:
+    for at, row in enumerate(made.rows):
+        row["row"] = at
+    return token_lessons(setting.config, made.rows, folder, asked)
+
+
 def build(setting: Setting, model: Trained, made: Examples, attempt: Attempt) -> Trainer:
+    if isinstance(made.lessons, TokenLessons):
+        return build_taught_writer(setting, model, made, attempt, made.lessons)
     given = (attempt.recipe, made.rows, attempt.checkpoints, setting.device, attempt.callbacks, attempt.optimiser)
     return build_completion_trainer(model, setting.tokenizer, *given, packed=attempt.packed, watched=made.watched)
 
@@ -51,4 +62,4 @@ def perplexity_of(logprobs: Sequence[NDArray[np.float32]]) -> dict[str, Any]:
     return {"name": "perplexity", "value": value, "unit": "1", "n": len(tokens), "rows": "eval"}
 
 
-TRAINING: Final = Training(examples, counts, build, score, packs=True)
+TRAINING: Final = Training(examples, counts, build, score, teach=teach, packs=True)

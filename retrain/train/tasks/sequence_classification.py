@@ -1,5 +1,6 @@
 """A class for each text: the head's rows for new classes start from the texts, and are trained with the adapter."""
 
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -13,6 +14,8 @@ from retrain.train.head import copy_parent_head, head_of, start_new_rows
 from retrain.train.model import Classifier
 from retrain.train.shape import is_whole
 from retrain.train.tasks.base import Attempt, Examples, Setting, Training
+from retrain.train.tasks.taught import build_taught_classifier
+from retrain.train.teacher import Asked, ClassLessons, class_lessons
 from retrain.train.trainers import build_classification_trainer
 
 
@@ -27,7 +30,9 @@ def counts(setting: Setting, rows: pl.DataFrame) -> RowCounts:
 
 def examples(setting: Setting, rows: pl.DataFrame) -> Examples:
     config = setting.config
-    made, counted = classification_examples(rows, config.labels, setting.tokenizer, config.recipe.max_length)
+    made, counted = classification_examples(
+        rows, config.labels, setting.tokenizer, config.recipe.max_length, numbered=config.teacher is not None
+    )
     return Examples(made, counted)
 
 
@@ -36,11 +41,18 @@ def before(setting: Setting, model: PreTrainedModel, made: Examples) -> dict[str
     head = head_of(model.config, config.base_dir)
     if config.parent_adapter is not None and not is_whole(config.parent_adapter):
         copy_parent_head(model, head, config.parent_adapter, config.labels)
-    new = start_new_rows(model, head, made.rows, DataCollatorWithPadding(setting.tokenizer))
+    plain = [{name: row[name] for name in ("input_ids", "label")} for row in made.rows]
+    new = start_new_rows(model, head, plain, DataCollatorWithPadding(setting.tokenizer))
     return {"labels_new": [config.labels[i] for i in new]}
 
 
+def teach(setting: Setting, rows: pl.DataFrame, _made: Examples, folder: Path, asked: Asked) -> ClassLessons:
+    return class_lessons(setting.config, rows["text"].to_list(), rows["label"].to_list(), folder, asked)
+
+
 def build(setting: Setting, model: Trained, made: Examples, attempt: Attempt) -> Trainer:
+    if isinstance(made.lessons, ClassLessons):
+        return build_taught_classifier(setting, model, made, attempt, made.lessons)
     given = (attempt.recipe, made.rows, attempt.checkpoints, setting.device, attempt.callbacks, attempt.optimiser)
     return build_classification_trainer(
         model, setting.tokenizer, *given, watched=made.watched, labels=setting.config.labels
@@ -55,4 +67,4 @@ def score(setting: Setting, model: Trained, rows: pl.DataFrame) -> list[dict[str
     return [{"name": "accuracy", "value": right, "unit": "share", "n": rows.height, "rows": "eval"}]
 
 
-TRAINING: Final = Training(examples, counts, build, score, check=check, before=before)
+TRAINING: Final = Training(examples, counts, build, score, check=check, before=before, teach=teach)

@@ -1,0 +1,135 @@
+"""Which version teaches a run, and why a champion cannot.
+
+The teacher is the champion that the run was started against. Its labels are matched with the student's by name; its
+next tokens mean something to a student only where both have one vocabulary.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from core.errors import AppError
+from monitor.site import Site
+from retrain.base_files import library_class, read_base
+from retrain.envelope import AnyRecipe, base_folder
+from retrain.errors import RecipeError
+from retrain.tables import ModelVersion
+from retrain.train.config import Recipe, Teacher, is_a_path
+from retrain.train.kinds import KINDS
+from retrain.train.tabular.files import is_tabular
+from retrain.train.weights import folder_digest
+
+FIELD: Final = "retrain.recipe.teacher"
+WORDS: Final = ("model", "added_tokens", "normalizer", "pre_tokenizer")  # of tokenizer.json: what decides a text's ids
+
+
+def wants_teacher(recipe: AnyRecipe) -> bool:
+    return isinstance(recipe, Recipe) and recipe.teacher is not None
+
+
+def base_of(site: Site, version: ModelVersion, recipe: AnyRecipe) -> Path:
+    """Folder of a version's base; the recipe tells the revision where both name the same hub model.
+
+    Raises:
+        BaseModelError: missing, incomplete, or with pickled weights only.
+    """
+    same = version.base_model == recipe.base_model
+    named = recipe if same else recipe.model_copy(update={"base_model": version.base_model})
+    return base_folder(named, site.settings.home_dir)
+
+
+def check_teacher(site: Site, champion: ModelVersion | None, recipe: AnyRecipe) -> None:
+    """Refuse a recipe that the champion can never teach.
+
+    Raises:
+        RecipeError: says what the champion is, and what to do.
+    """
+    if champion is not None and (why := _misfit(site, champion, recipe)) is not None:
+        raise RecipeError(f"{FIELD}: {why}", field=FIELD, value="champion")
+
+
+def unteachable(site: Site, champion: ModelVersion | None, recipe: AnyRecipe) -> str | None:
+    """Why no run can learn from the champion now; None where one can, or where the recipe asks for no teacher."""
+    if not wants_teacher(recipe):
+        return None
+    if champion is None:
+        return f"{FIELD} is champion, and there is no champion; leave teacher out until a run was promoted"
+    try:
+        if (why := _misfit(site, champion, recipe)) is not None:
+            return f"{FIELD}: {why}"
+    except AppError as error:
+        return f"{FIELD}: {error.message}"
+    known = champion.labels or ()
+    if KINDS[recipe.task].classifies and len(known) < 2:
+        return (
+            f"{FIELD}: champion {champion.version} ({champion.base_model}) has no usable head, so it answers no label "
+            "and teaches nothing; leave teacher out until a trained version is champion"
+        )
+    return None
+
+
+def teacher_of(site: Site, champion: ModelVersion, recipe: Recipe) -> Teacher | None:
+    """The teacher of a run, its adapter looked at; None where the recipe asks for none.
+
+    Raises:
+        RecipeError: the champion cannot teach it.
+        IntegrityFailureError: the champion's adapter was changed on disk.
+    """
+    if not wants_teacher(recipe):
+        return None
+    if (why := unteachable(site, champion, recipe)) is not None:
+        raise RecipeError(why, field=FIELD, value="champion")
+    adapter = site.artifacts.check_folder(champion.adapter) if champion.adapter else None
+    return Teacher(
+        version=champion.version, base_model=champion.base_model, base_digest=champion.base_digest, adapter=adapter
+    )
+
+
+def recorded(champion: ModelVersion, recipe: AnyRecipe) -> dict[str, Any]:
+    """The teacher as the ledger and the provenance of a training set name it; nothing where there is none."""
+    if not wants_teacher(recipe):
+        return {}
+    named = {"version": champion.version, "base_model": champion.base_model}
+    return {"teacher": {**named, "base_digest": champion.base_digest, "adapter": champion.adapter}}
+
+
+def changed_base(site: Site, champion: ModelVersion, recipe: AnyRecipe) -> str | None:
+    """The digest of the teacher's base, where it is not the one that was registered."""
+    if not wants_teacher(recipe):
+        return None
+    found = folder_digest(base_of(site, champion, recipe))
+    return None if found == champion.base_digest else found
+
+
+def _misfit(site: Site, champion: ModelVersion, recipe: AnyRecipe) -> str | None:
+    """What keeps the champion from ever teaching this recipe."""
+    if not wants_teacher(recipe):
+        return None
+    named = f"champion {champion.version} ({champion.base_model})"
+    home = site.settings.home_dir
+    if is_a_path(champion.base_model) and is_tabular((home / Path(champion.base_model).expanduser()).resolve()):
+        return f"{named} is a model of tables, which reads no text; leave teacher out"
+    classifies, student = KINDS[recipe.task].classifies, base_folder(recipe, home)
+    folder = base_of(site, champion, recipe)
+    if classifies:
+        if champion.labels is None and library_class(read_base(folder).model_type, "SEQUENCE_CLASSIFICATION") is None:
+            return f"{named} writes texts and answers no label; leave teacher out"
+        return None
+    if champion.labels is not None or library_class(read_base(folder).model_type, "CAUSAL_LM") is None:
+        return f"{named} answers labels and writes no text; leave teacher out"
+    if vocabulary(folder) != vocabulary(student):
+        return (
+            f"{named} and {recipe.base_model} have different vocabularies, so that its next tokens mean nothing to the "
+            "student; choose a base_model with the tokenizer of the champion's, or leave teacher out"
+        )
+    return None
+
+
+def vocabulary(folder: Path) -> dict[str, Any]:
+    """What decides which ids a text gets, from tokenizer.json."""
+    found = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    kept = {name: found.get(name) for name in WORDS}
+    if isinstance(kept["model"], dict) and isinstance(kept["model"].get("merges"), list):  # written in two ways
+        pairs = [one.split(" ", 1) if isinstance(one, str) else one for one in kept["model"]["merges"]]
+        kept["model"] = kept["model"] | {"merges": pairs}
+    return kept
