@@ -30,15 +30,18 @@ $(READY): pyproject.toml constraints.txt
 	  "$(PYTHON)" -m venv $(VENV) || { echo "python cannot create a virtual environment; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }; \
 	fi
 # torch first and alone: whichever build (CPU, CUDA) satisfies the pin is then kept by everything that follows.
+# Of 40,000 modules Assay loads a tenth. Byte code for all of them took pip longer than the rest of its work; Python
+# writes it for a module that is loaded, and the last line loads those of the service.
 	@echo "installing the packages of constraints.txt; once, a few minutes"
-	@$(PIP) install -qq --constraint constraints.txt "torch==2.13.*"
-	@$(PIP) install -qq --constraint constraints.txt --editable ".[dev]"
+	@$(PIP) install -qq --no-compile --constraint constraints.txt "torch==2.13.*"
+	@$(PIP) install -qq --no-compile --constraint constraints.txt --editable ".[dev]"
+	@$(BIN)/python -c "import api.app, api.processes.worker"
 	@touch $@
 
 # Programs that tests run, which need other versions than Assay does.
 $(BESIDE): tests/beside.txt | $(READY)
-	@$(BIN)/python -m venv $(VENV)/beside
-	@$(VENV)/beside/bin/python -m pip --disable-pip-version-check install -qq --no-deps --requirement tests/beside.txt
+	@$(BIN)/python -m venv --without-pip $(VENV)/beside
+	@$(PIP) --python $(VENV)/beside/bin/python install -qq --no-compile --no-deps --requirement tests/beside.txt
 	@touch $@
 
 demo: $(READY) ## the whole loop on generated traffic; ARGS="--train FILE --test FILE" for your own messages

@@ -30,6 +30,7 @@ from core.clock import ManualClock  # noqa: E402
 from core.db import Database  # noqa: E402
 from tests import postgres, service  # noqa: E402
 from tests.examples import examples  # noqa: E402
+from tests.once import once  # noqa: E402
 
 if TYPE_CHECKING:
     from monitor.site import Site
@@ -161,9 +162,10 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SQLite file with the newest schema, to be copied."""
     import migrations
 
-    path = tmp_path_factory.mktemp("template") / "assay.db"
-    migrations.upgrade(f"sqlite:///{path}")
-    return path
+    def make(folder: Path) -> None:
+        migrations.upgrade(f"sqlite:///{folder / 'assay.db'}")
+
+    return once(tmp_path_factory, "template", make) / "assay.db"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

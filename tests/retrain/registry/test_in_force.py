@@ -24,12 +24,12 @@ from retrain.registry.standing import standing_of
 from retrain.runs.approve import approve_run
 from retrain.runs.consider import start_if_due
 from tests.databases import SQLITE_FIRST
-from tests.retrain import world
+from tests.retrain import lending, world
 from tests.retrain.train import tiny
 
 pytestmark = SQLITE_FIRST
 FEW: dict[str, Any] = {"approval": "none", "gates": ["integrity"]}
-FAIR = {"metric": "demographic_parity_difference", "by": ["age_band"], "max": 0.9, "min_group": 5}
+FAIR = {"metric": "demographic_parity_difference", "by": ["region"], "max": 0.9, "min_group": 5}
 
 
 @pytest.fixture
@@ -74,17 +74,13 @@ def evaluated(site: Site, base: Path, adapter: Path, clock: ManualClock, **retra
 
 
 def test_a_spec_tightened_while_a_run_is_queued_holds_for_it_and_each_later_change_too(
-    site: Site, tiny_base: Path, clock: ManualClock
+    site: Site, clock: ManualClock
 ) -> None:
     train = TrainSettings(device="cpu", threads=1)
     small = replace(site, settings=site.settings.model_copy(update={"train": train}))
-    world.declare(small, world.spec(tiny_base, **FEW))
-    world.send(small, world.traffic(250, tiny.OLD), clock)
-    world.send(small, world.traffic(350, (*tiny.OLD, *tiny.NEW), first=250), clock)
-    world.baseline_ends(small, 250)
-    run_id = world.start(small)
+    run_id = lending.queued(small, clock, "lightgbm", **FEW)
     gates = ["integrity", "fairness"]
-    change(small, world.spec(tiny_base, approval="two", gates=gates), fairness=[FAIR])
+    change(small, lending.spec("lightgbm", approval="two", gates=gates), fairness=[FAIR])
     jobs.run(small, RunJob(run_id=run_id))
     run = world.read(small, run_id)
     assert run.error is None, run.error
@@ -100,7 +96,7 @@ def test_a_spec_tightened_while_a_run_is_queued_holds_for_it_and_each_later_chan
         approve(small, run_id, "bob's other key", "BOB")
     # Tightened once more: what was judged and approved was so under other rules.
     floor = {"max_gpu_hours": 0.1, "kpi_floor": {"f1_macro": 1.0}}
-    change(small, world.spec(tiny_base, approval="one", gates=["no_regression"], envelope=floor), fairness=[FAIR])
+    change(small, lending.spec("lightgbm", approval="one", gates=["no_regression"], envelope=floor), fairness=[FAIR])
     assert "0 of 1 approvals given" in missing(small, run_id)
     assert "judged again" in missing(small, run_id)
     approve(small, run_id, "bob")

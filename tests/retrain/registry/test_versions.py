@@ -22,7 +22,7 @@ from monitor.site import Site
 from retrain import jobs, store
 from retrain.tables import GateRow
 from tests.databases import SQLITE_FIRST
-from tests.retrain import world
+from tests.retrain import lending, world
 from tests.retrain.train import tiny
 
 pytestmark = SQLITE_FIRST
@@ -69,16 +69,12 @@ def promoted(site: Site, base: Path, adapter: Path, clock: ManualClock, **retrai
 
 
 def test_a_version_rolled_back_from_is_promoted_again_once_its_gates_pass_on_present_rows(
-    site: Site, tiny_base: Path, clock: ManualClock
+    site: Site, clock: ManualClock
 ) -> None:
     train = TrainSettings(device="cpu", threads=1)
     small = replace(site, settings=site.settings.model_copy(update={"train": train}))
     http = Http(small)
-    world.declare(small, world.spec(tiny_base))
-    world.send(small, world.traffic(250, tiny.OLD), clock)
-    world.send(small, world.traffic(350, (*tiny.OLD, *tiny.NEW), first=250), clock)
-    world.baseline_ends(small, 250)
-    first = world.start(small)
+    first = lending.queued(small, clock, "lightgbm")
     jobs.run(small, RunJob(run_id=first))
     assert world.read(small, first).state == "promoted"
     rolled = http.post(f"/api/v1/runs/{first}/rollback").json()

@@ -1,7 +1,6 @@
 """A tabular model through the whole loop: first champion, drift of meaning, run, gates, promotion, download."""
 
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,6 @@ from core.errors import AppError
 from core.jobs import RunJob
 from core.settings_train import TrainSettings
 from monitor.site import Site
-from monitor.spec.model import ModelSpec
-from monitor.spec.parse import parse_spec
 from retrain import jobs, store
 from retrain.registry.archive import archive_of
 from retrain.registry.card import card_of, markdown
@@ -23,6 +20,7 @@ from retrain.train.tabular.first import first_model
 from retrain.train.tabular.model import load_table
 from tests.databases import SQLITE_FIRST
 from tests.retrain import world
+from tests.retrain.lending import events, queued, spec
 from tests.retrain.train.tabular.loans import COLUMNS, loans, recipe
 
 pytestmark = SQLITE_FIRST
@@ -32,56 +30,6 @@ pytestmark = SQLITE_FIRST
 def small(site: Site) -> Site:
     train = TrainSettings(device="cpu", threads=1, attempts=1)
     return replace(site, settings=site.settings.model_copy(update={"train": train}))
-
-
-def spec(
-    estimator: str, *, regression: bool = False, columns: dict[str, Any] | None = None, **retrain: Any
-) -> ModelSpec:
-    chosen = recipe(estimator, regression=regression).model_dump(mode="json", exclude_defaults=True)
-    answer = "number" if regression else "category"
-    kpi = {"metric": "mae", "max": 5} if regression else {"metric": "accuracy", "min": 0.8}
-    return parse_spec(
-        {
-            "model": world.NAME, "task": "regression" if regression else "classification", "owner": "ml@example.com",
-            "purpose": "lend",
-            "columns": {
-                **{c.name: {"role": "input", "type": c.type} for c in COLUMNS},
-                "region": {"role": "protected", "type": "category"}, "answer": {"role": "prediction", "type": answer},
-                "truth": {"role": "outcome", "type": answer}, **(columns or {}),
-            },
-            "baseline": {"rows": "first 200"},
-            "monitors": {"windows": {"rows": 100}, "false_alarms": {"alpha": 0.01}, "kpi": [kpi]},
-            "retrain": {
-                "when": ["drift", "kpi"], "min_outcomes": 100, "recipe": chosen,
-                "envelope": {"max_gpu_hours": 0.1, "max_forgetting": 1.0, "forgetting_margin": 1.0}, **retrain,
-            },
-        }
-    )  # fmt: skip
-
-
-def events(frame: pl.DataFrame, first: int, target: str) -> pl.DataFrame:
-    return frame.select(
-        pl.Series("event_id", [f"e{first + i}" for i in range(frame.height)]),
-        pl.Series("ts", [world.START + timedelta(minutes=first + i) for i in range(frame.height)],
-                  dtype=pl.Datetime("us", "UTC")),
-        pl.lit("v1").alias("version"), "age", "purpose", "owner", "branch", pl.lit("north").alias("region"),
-        pl.col(target).alias("answer"), pl.col(target).alias("truth"),
-    )  # fmt: skip
-
-
-def queued(site: Site, clock: ManualClock, estimator: str, *, regression: bool = False, **retrain: Any) -> Any:
-    declared, target = spec(estimator, regression=regression, **retrain), "cost" if regression else "repaid"
-    folder = site.settings.home_dir / "models" / "loans"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    first_model(recipe(estimator, regression=regression), COLUMNS, target, loans(300), folder, threads=1)
-    world.declare(site, declared)
-    for rows, at in ((loans(250, seed=1), 0), (loans(450, seed=2, turned=True), 250)):
-        frame = events(rows, at, target)
-        clock.move_to(frame["ts"].max())  # type: ignore[arg-type]  # a time
-        site.events.append_events(declared, frame.drop("truth"), now=clock.now())
-        site.events.append_outcomes(declared, frame.select("event_id", "truth"), now=clock.now())
-    world.baseline_ends(site, 250)
-    return world.start(site)
 
 
 @pytest.mark.parametrize(
