@@ -23,6 +23,7 @@ from retrain import jobs, store
 from retrain.tables import GateRow
 from tests.databases import SQLITE_FIRST
 from tests.retrain import lending, world
+from tests.retrain.runs.test_run import queued
 from tests.retrain.train import tiny
 
 pytestmark = SQLITE_FIRST
@@ -68,13 +69,17 @@ def promoted(site: Site, base: Path, adapter: Path, clock: ManualClock, **retrai
     return run_id
 
 
+@pytest.mark.parametrize("of", ["table", pytest.param("text", marks=pytest.mark.slow)])
 def test_a_version_rolled_back_from_is_promoted_again_once_its_gates_pass_on_present_rows(
-    site: Site, clock: ManualClock
+    site: Site, clock: ManualClock, of: str, request: pytest.FixtureRequest
 ) -> None:
     train = TrainSettings(device="cpu", threads=1)
     small = replace(site, settings=site.settings.model_copy(update={"train": train}))
     http = Http(small)
-    first = lending.queued(small, clock, "lightgbm")
+    if of == "table":
+        first = lending.queued(small, clock, "lightgbm")
+    else:
+        first = queued(small, request.getfixturevalue("tiny_base"), clock)
     jobs.run(small, RunJob(run_id=first))
     assert world.read(small, first).state == "promoted"
     rolled = http.post(f"/api/v1/runs/{first}/rollback").json()
