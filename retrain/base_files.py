@@ -32,8 +32,14 @@ EMBEDDING: Final = re.compile(
 POSITIONS: Final = re.compile(r"(position_embeddings|wpe|embed_positions)\.weight$")
 LAYER: Final = re.compile(r"(?:^|\.)(?:layers?|h|blocks?)\.(\d+)\.")
 PLAIN: Final = ("PreTrainedTokenizerFast", "TokenizersBackend")  # classes without tokens of their own
+ATTENTION: Final = "_supports_attention_backend = True"  # how a class says that its attention may be another one
 ASK_S: Final = 60
 ENCODERS_OF_SUMMARIES: Final = ("xlnet", "xlm", "flaubert")  # they read one token, wherever the padding stands
+# Words of model types and layers in which a text leaves a trace in the next one of its row.
+RECURRENT: Final = (
+    "mamba", "rwkv", "recurrent", "linear_attention", "conv", "xlstm", "chunked_attention", "hybrid", "jamba", "bamba",
+    "zamba", "falcon_h1", "nemotron_h", "minimax",
+)  # fmt: skip
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -276,6 +282,31 @@ def _check_method(recipe: Recipe, found: BaseFiles) -> None:
         reason = "prompt_tuning of a decoder that classifies reads padding in place of the last token of a text"
     if reason:
         raise RecipeError(f"retrain.recipe.method: {reason}; use lora", field="retrain.recipe.method")
+    if recipe.packing is True and (reason := _unpackable(found)):
+        raise RecipeError(
+            f"retrain.recipe.packing: is true, and {reason}; leave it out, so that each text has a row of its own",
+            field="retrain.recipe.packing", value=True,
+        )  # fmt: skip
+
+
+def _unpackable(found: BaseFiles) -> str | None:
+    """Why an architecture cannot tell the texts of one row apart; None where it may, which the trainer tries."""
+    text = found.config.get("text_config") or found.config
+    layers = [
+        str(kind) for name in ("layer_types", "layers_block_type", "block_types") for kind in text.get(name) or ()
+    ]
+    if any(word in name for word in RECURRENT for name in (found.model_type, *layers)) or "ssm_cfg" in text:
+        return f"{found.model_type} carries a state from one text of a row to the next"
+    for name in ("attn_logit_softcapping", "attention_sink", "sinks"):
+        if text.get(name):
+            return f"the attention of {found.model_type} has {name}, which packed rows do not take"
+    module = found.model_type.replace("-", "_")
+    spec = find_spec("transformers")
+    places = spec.submodule_search_locations if spec else None
+    source = Path(places[0]) / "models" / module / f"modeling_{module}.py" if places else None
+    if source is not None and source.is_file() and ATTENTION not in source.read_text(encoding="utf-8"):
+        return f"{found.model_type} has an attention of its own, which packed rows cannot replace"
+    return None
 
 
 @cache

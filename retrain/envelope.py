@@ -43,6 +43,7 @@ def gated(task: Literal["classification", "regression"]) -> tuple[str, ...]:
 
 GATED: Final = gated("classification")
 GATED_NUMBERS: Final = gated("regression")
+GATED_TEXTS: Final = ("exact_match", "chrf_mean")  # of answers that are written to held-out prompts
 AnyRecipe = Recipe | TableRecipe
 
 # Limits of gates that are judged only where `retrain.gates` names them.
@@ -133,6 +134,8 @@ def values_of(recipe: AnyRecipe) -> dict[str, Any]:
 
 def measurable(recipe: AnyRecipe) -> tuple[str, ...]:
     """KPIs that a gate can compute for a recipe."""
+    if recipe.task in ("causal_lm", "dpo"):
+        return GATED_TEXTS if recipe.task == "causal_lm" else ()
     return GATED_NUMBERS if recipe.task == "tabular_regression" else GATED
 
 
@@ -149,11 +152,14 @@ def breaches(plan: Plan, facts: RunFacts | None = None) -> tuple[LimitCheck, ...
     """Every limit that a recipe, and what is known of its run, leaves; empty when inside."""
     envelope = plan.envelope
     known = replace(facts or RunFacts(), recipe=values_of(plan.recipe))
+    choices = ", ".join(measurable(plan.recipe))
+    if plan.recipe.task in ("causal_lm", "dpo"):
+        choices = f"{choices}, or leave kpi_floor out" if choices else "no KPI: leave kpi_floor out"
     unmeasured = (
         LimitCheck(
             f"kpi_floor.{name}", floor, None, KPIS[name].unit if name in KPIS else "", False,
             f"kpi_floor names {name!r}, which no gate can measure; choose from "
-            f"{', '.join(measurable(plan.recipe))}",
+            f"{choices}",
         )
         for name, floor in envelope.kpi_floor.items()
         if name not in measurable(plan.recipe)
@@ -193,12 +199,12 @@ def unjudgeable(spec: ModelSpec, plan: Plan) -> tuple[LimitCheck, ...]:
             f"{', '.join(judged)}"
         )
         found.append(("gates", list(asked), words))
-    if answers and envelope.kpi_floor:
+    if "compared_by" in envelope.model_fields_set and plan.recipe.task != "causal_lm":
         words = (
-            f"kpi_floor names {', '.join(envelope.kpi_floor)}, and a recipe of task {plan.recipe.task} is judged "
-            "by the log-probability of its answers alone; leave kpi_floor out"
+            f"compared_by names {', '.join(envelope.compared_by)}, and a recipe of task {plan.recipe.task} writes no "
+            "answers to compare; leave it out"
         )
-        found.append(("kpi_floor", dict(envelope.kpi_floor), words))
+        found.append(("compared_by", list(envelope.compared_by), words))
     if (answers or numbers) and limited and spec.retrain is not None and "fairness" in spec.retrain.gates:
         made = f"{plan.recipe.task} recipe writes texts" if answers else "tabular_regression recipe predicts numbers"
         words = (
@@ -214,7 +220,7 @@ def unjudgeable(spec: ModelSpec, plan: Plan) -> tuple[LimitCheck, ...]:
         found.append(("fairness", dict(envelope.fairness), words))
     gates = spec.retrain.gates if spec.retrain is not None else ()
     for name, gate in (("kpi_floor", "no_regression"), ("fairness", "fairness")):
-        if (asked := getattr(envelope, name)) and gate not in gates and not answers:
+        if (asked := getattr(envelope, name)) and gate not in gates:
             words = (
                 f"{name} limits {', '.join(asked)}, but retrain.gates leaves out {gate}, which keeps it; add it there"
             )
@@ -228,6 +234,9 @@ def unjudgeable(spec: ModelSpec, plan: Plan) -> tuple[LimitCheck, ...]:
             words = f"fairness limits {name} to {limit:g}, which lies outside 0 to 1; write a number between them"
             found.append((f"fairness.{name}", limit, words))
     for name, floor in envelope.kpi_floor.items():
+        if name == "chrf_mean" and name in measurable(plan.recipe) and not 0 <= floor <= 100:
+            words = f"kpi_floor asks for {name} {floor:g}, and chrF lies within 0 to 100; write points of 100"
+            found.append((f"kpi_floor.{name}", floor, words))
         if name in measurable(plan.recipe) and KPIS[name].unit == "share" and not 0 <= floor <= 1:
             words = f"kpi_floor asks for {name} {floor:g}, and no model leaves 0 to 1; write a share"
             found.append((f"kpi_floor.{name}", floor, words))

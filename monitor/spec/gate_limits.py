@@ -1,6 +1,6 @@
 """The limits by which gates judge a candidate, part of the envelope."""
 
-from typing import Final, Self
+from typing import Final, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic.config import JsonDict
@@ -12,6 +12,8 @@ FORGETTING_MARGIN: Final = 0.1
 CALIBRATION_MARGIN: Final = 0.05
 ROBUSTNESS_MARGIN: Final = 0.05
 LATENCY_RATIO: Final = 1.5
+LIKELIHOOD: Final = "log_probability"
+AnswerMetric = Literal["log_probability", "exact_match", "chrf_mean"]
 SHARE: Final[JsonDict] = {"unit": "0..1"}
 
 
@@ -40,6 +42,13 @@ class SafetyProbe(SpecPart):
 class GateLimits(SpecPart):
     """The limits by which gates judge a candidate; people set them beforehand."""
 
+    compared_by: tuple[AnswerMetric, ...] = Field(
+        (LIKELIHOOD,), min_length=1, exclude_if=lambda value: value == (LIKELIHOOD,),
+        description="for recipes that learn answers: by what candidate and champion are compared; none of it may get "
+        "worse. `log_probability` of the right answer per token; `exact_match` and `chrf_mean` of the answers that "
+        "both write to the held-out prompts, in shares of 1, which takes longer",
+        examples=["[exact_match, chrf_mean]"],
+    )  # fmt: skip
     max_regression: float = Field(
         0.0, ge=0, le=1,
         description="the non-inferiority margin on new held-out rows: a candidate passes when its 95 % interval rules "

@@ -5,7 +5,8 @@ from typing import Literal
 from pydantic import Field
 
 from core.canonical import digest
-from retrain.train.config import Chat, DatasetFile, Frozen, Place
+from retrain.train.chat_keys import Chat
+from retrain.train.config import DatasetFile, Frozen, Place
 from retrain.train.kinds import AnyTask
 
 
@@ -36,6 +37,7 @@ class EvalConfig(Frozen):
     new: DatasetFile
     old: DatasetFile | None = None
     golden: DatasetFile | None = None  # with row_id
+    writes: bool = False  # whether answers are written to the held-out prompts and scored
     chat: Chat = Chat(template="none")  # format of a base without adapter; what was trained has its own
     probes: tuple[Literal["robustness", "latency"], ...] = ()  # gates for which more is asked than the rows
     safety_prompts: tuple[str, ...] = ()

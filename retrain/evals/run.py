@@ -21,6 +21,7 @@ from retrain.evals.integrity import adapter_facts
 from retrain.evals.paired import accuracy_difference, f1_macro_difference, perplexity_difference
 from retrain.evals.preference import PREFERENCE, preferred
 from retrain.evals.probes import Probes
+from retrain.evals.written import columns, compared
 from retrain.train.config import load_config
 from retrain.train.energy import Meter
 from retrain.train.kinds import KINDS, AnyTask
@@ -145,6 +146,7 @@ def _completion(config: EvalConfig, rows: pl.DataFrame, progress: Progress, aske
     few = slice(0, config.probe_rows)
     found: dict[Side, list[NDArray[np.float32]]] = {}
     other: dict[Side, list[NDArray[np.float32]]] = {}
+    written: dict[Side, list[str]] = {}
     probe: dict[str, Any] = {"rows": len(prompts[few]), "unit": "nats per token"}
     for step, side in enumerate(SIDES, start=1):
         files = files_of(config, side)
@@ -160,6 +162,8 @@ def _completion(config: EvalConfig, rows: pl.DataFrame, progress: Progress, aske
         found[side] = model.token_logprobs(prompts, completions)
         if "rejected" in rows.columns:
             other[side] = model.token_logprobs(prompts, rows["rejected"].to_list())
+        if config.writes:
+            written[side] = model.generate(prompts, max_new_tokens=model.room(completions))
         on_off = _generator_on_off(model, files, prompts[few], completions[few], found[side][few])
         probe[f"{side}_adapter_on_off"] = on_off if files.adapter_dir else None
         probe[f"{side}_finite"] = all(bool(np.isfinite(row).all()) for row in found[side][few])
@@ -168,6 +172,7 @@ def _completion(config: EvalConfig, rows: pl.DataFrame, progress: Progress, aske
     probe["champion_challenger"] = _largest(found["champion"][few], found["challenger"][few])
     predictions = rows.select("rows", "row_id").with_columns(
         pl.Series("tokens", [len(row) for row in found["champion"]]),
+        pl.Series("challenger_tokens", [len(row) for row in found["challenger"]]),
         *(pl.Series(f"{side}_logprob", [float(row.sum()) for row in found[side]]) for side in SIDES),
     )
     evaluations, differences = list[dict[str, Any]](), list[dict[str, Any]]()
@@ -179,6 +184,10 @@ def _completion(config: EvalConfig, rows: pl.DataFrame, progress: Progress, aske
         more = _preferences(config, predictions)
         evaluations = [score for scores, _ in more for score in scores]
         differences = [difference for _, difference in more]
+    if written:
+        predictions = predictions.with_columns(columns(written, completions))
+        more_scores, more_gaps = compared(written, rows, predictions, confidence=config.confidence)
+        evaluations, differences = [*evaluations, *more_scores], [*differences, *more_gaps]
     for name in rows["rows"].unique(maintain_order=True):
         at = np.flatnonzero((rows["rows"] == name).to_numpy())
         sides = [[found[side][i] for i in at] for side in SIDES]

@@ -37,6 +37,8 @@ class ComparedScores:
     groups: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
     champion_values: Mapping[str, float | None] = field(default_factory=dict)  # KPIs by name
     challenger_values: Mapping[str, float | None] = field(default_factory=dict)
+    bounded: bool = False  # whether every score lies within 0..1
+    written: Mapping[str, "ComparedScores"] = field(default_factory=dict)  # of answers that the models wrote, by metric
     beside: tuple["ComparedScores", ...] = ()  # further scores of the same rows, none of which may regress either
 
     @property

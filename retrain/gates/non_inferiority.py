@@ -36,7 +36,7 @@ def judge_loss(
     if len(set(rows.subjects)) == 1 and rows.subjects[0] is not None:
         words = f"all {rows.rows} {kind} held-out rows are of one subject, which tell of nobody else; {advice}"
         return GateResult(gate, "unknown", words, {"rows": rows.rows})
-    found = paired_difference(rows.champion, rows.challenger, subjects=rows.subjects)
+    found = paired_difference(rows.champion, rows.challenger, subjects=rows.subjects, bounded=rows.bounded)
     seen = power(found, margin=margin, allowed=allowed)
     evidence: dict[str, Any] = {
         "metric": rows.metric, **asdict(found), "allowed": allowed, "margin": margin, "power": asdict(seen),

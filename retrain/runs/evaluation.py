@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 from uuid import UUID
 
@@ -20,7 +20,7 @@ from monitor.tables import Dataset
 from retrain import store
 from retrain.curate.dedupe import REJECTED, SUBJECT, normalised
 from retrain.curate.select import PROTECTED, Drops, Shape, rows_of_golden
-from retrain.envelope import GATED, GATED_NUMBERS, AnyRecipe, Plan
+from retrain.envelope import GATED, GATED_NUMBERS, GATED_TEXTS, AnyRecipe, Plan
 from retrain.errors import EnvelopeError, TrainerError
 from retrain.evals.config import EvalConfig, ModelFiles
 from retrain.gates.base import ComparedScores, GateInputs, GoldenAnswer, GoldenFacts, IntegrityFacts, ServingTimes
@@ -31,7 +31,8 @@ from retrain.runs.record import show_progress
 from retrain.runs.workspace import Workspace, read_json, write_config
 from retrain.tables import ModelVersion
 from retrain.teaching import base_of
-from retrain.train.config import Chat, DatasetFile, Recipe
+from retrain.train.chat_keys import Chat
+from retrain.train.config import DatasetFile, Recipe
 from retrain.train.kinds import classifies, is_table
 from retrain.train.shape import is_whole
 from retrain.train.tabular.recipe import TableRecipe
@@ -39,6 +40,7 @@ from retrain.train.weights import folder_digest
 
 GRACE_S: Final = 120.0
 PROBES: Final[tuple[Literal["robustness", "latency"], ...]] = ("robustness", "latency")
+IN_UNITS: Final = {"chrf_mean": 100.0}  # of a KPI whose rows are scored 0..1
 NO_SCORE: Final = -1e6  # of a row to which a model gave a score that is not finite
 
 
@@ -127,6 +129,7 @@ def _config(site: Site, run_id: UUID, case: _Case, work: Workspace) -> EvalConfi
     if "eval" not in files:
         raise TrainerError("no_rows", "no held-out row is left to evaluate on; wait for more outcomes")
     assert case.spec.retrain is not None  # a run exists only under a policy
+    asked = {*case.plan.envelope.compared_by, *case.plan.envelope.kpi_floor}
     return EvalConfig(
         golden=_golden_file(site, case, work),
         safety_prompts=_safety_prompts(case),
@@ -134,6 +137,7 @@ def _config(site: Site, run_id: UUID, case: _Case, work: Workspace) -> EvalConfi
         run_id=str(run_id), task=recipe.task, champion=model_files(site, case.champion, recipe),
         challenger=model_files(site, case.challenger, recipe), new=files["eval"], old=files.get("holdout"),
         max_length=recipe.max_length if isinstance(recipe, Recipe) else None,
+        writes=recipe.task == "causal_lm" and bool(asked & set(GATED_TEXTS)),
         chat=recipe.chat if isinstance(recipe, Recipe) else Chat(template="none"), output_dir=work.evaluated,
         progress=work.progress,
         threads=site.settings.train.threads, device=site.settings.train.device,
@@ -253,17 +257,10 @@ def _compared(case: _Case, predictions: pl.DataFrame, rows: pl.DataFrame, known:
     }
     persons = tuple(rows[SUBJECT].to_list()) if SUBJECT in rows.columns else ()
     if case.plan.recipe.task in ("causal_lm", "dpo"):
-        tokens = predictions["tokens"].to_numpy().astype(np.float64)
-        held = tokens > 0
-        champion, challenger = (
-            np.nan_to_num(predictions[f"{side}_logprob"].to_numpy()[held] / tokens[held], nan=NO_SCORE, neginf=NO_SCORE)
-            for side in ("champion", "challenger")
-        )
-        likely = ComparedScores(
-            "log-probability per token", champion.astype(np.float64), challenger.astype(np.float64),
-            subjects=tuple(person for person, kept in zip(persons, held, strict=True) if kept) if persons else (),
-        )  # fmt: skip
-        return likely if case.plan.recipe.task != "dpo" else _preferences(predictions, persons, likely)
+        likely = _likelihoods(predictions, persons)
+        if case.plan.recipe.task == "dpo":
+            return _preferences(predictions, persons, likely)
+        return _written(predictions, persons, likely)
     if case.plan.recipe.task == "tabular_regression":
         return _errors(predictions, persons, groups)
     truth = predictions["label"]
@@ -282,6 +279,42 @@ def _compared(case: _Case, predictions: pl.DataFrame, rows: pl.DataFrame, known:
         champion_values=_values(predictions, "champion"),
         challenger_values=_values(predictions, "challenger"),
     )
+
+
+def _likelihoods(predictions: pl.DataFrame, persons: tuple[str | None, ...]) -> ComparedScores:
+    """What both models give the right answers, per token that the champion reads in them."""
+    tokens = predictions["tokens"].to_numpy().astype(np.float64)
+    held = tokens > 0
+    if "challenger_tokens" in predictions.columns:  # in another format it may not be able to read a row
+        held &= (predictions["challenger_tokens"] > 0).to_numpy()
+    champion, challenger = (
+        np.nan_to_num(predictions[f"{side}_logprob"].to_numpy()[held] / tokens[held], nan=NO_SCORE, neginf=NO_SCORE)
+        for side in ("champion", "challenger")
+    )
+    return ComparedScores(
+        "log-probability per token", champion.astype(np.float64), challenger.astype(np.float64),
+        subjects=tuple(person for person, kept in zip(persons, held, strict=True) if kept) if persons else (),
+    )  # fmt: skip
+
+
+def _written(predictions: pl.DataFrame, persons: tuple[str | None, ...], likely: ComparedScores) -> ComparedScores:
+    """The likelihoods, and with them the scores of answers that were written; a row without a score is left out."""
+    metrics = [name for name in GATED_TEXTS if f"challenger_{name}" in predictions.columns]
+    values: dict[str, dict[str, float | None]] = {"champion": {}, "challenger": {}}
+    found: dict[str, ComparedScores] = {}
+    for name in metrics:
+        sides = [predictions[f"{side}_{name}"] for side in values]
+        held = (sides[0].is_not_null() & sides[1].is_not_null()).to_numpy()
+        scores = [side.to_numpy()[held].astype(np.float64) for side in sides]
+        for side, one in zip(values, scores, strict=True):
+            values[side][name] = float(one.mean()) * IN_UNITS.get(name, 1.0) if len(one) else None
+        found[name] = ComparedScores(
+            f"{name} (0 to 1)", scores[0], scores[1], bounded=True,
+            subjects=tuple(person for person, kept in zip(persons, held, strict=True) if kept) if persons else (),
+        )  # fmt: skip
+    champion, challenger = values["champion"], values["challenger"]
+    found = {name: replace(one, champion_values=champion, challenger_values=challenger) for name, one in found.items()}
+    return replace(likely, written=found, champion_values=champion, challenger_values=challenger)
 
 
 def _preferences(predictions: pl.DataFrame, persons: tuple[str | None, ...], likely: ComparedScores) -> ComparedScores:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 from jinja2 import TemplateError
 
 from core.canonical import digest
-from retrain.train.config import Chat
+from retrain.train.chat_keys import Chat
 from retrain.train.conversation import Dropped, Message, read_conversation
 from retrain.train.errors import DataError
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from retrain.train.config import Chat
+from retrain.train.chat_keys import Chat
 from retrain.train.errors import DataError
 
 

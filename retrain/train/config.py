@@ -21,6 +21,7 @@ from pydantic import (
 
 from core.canonical import digest
 from monitor.spec.base import KeyProblem
+from retrain.train.chat_keys import Chat, Packing
 from retrain.train.distillation import TeacherWeight, Teaching, Temperature
 from retrain.train.errors import ConfigFileError
 from retrain.train.kinds import KINDS, Task
@@ -76,34 +77,6 @@ class Preference(Frozen):
 
     other: str = Field(description="input column with the second answer; it is no part of the prompt")
     outcome: str = Field(description="outcome that names the column of the preferred answer, or is true or false")
-
-
-class Chat(Frozen):
-    """How a language model is asked and answers: in the format of its base, and which answers of a conversation count.
-
-    An input may hold a text, the single message of a user, or a conversation as a JSON list of messages.
-    """
-
-    template: Literal["auto", "base", "none"] = Field(
-        default="auto", description="`auto` writes texts and conversations in the chat template of the base where it "
-        "has one, `base` refuses a base without one, `none` writes them as they are",
-    )  # fmt: skip
-    system: Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)] | None = Field(
-        default=None, description="system prompt of conversations that bring none", examples=["You help customers."]
-    )
-    learn: Literal["last", "all"] = Field(
-        default="last", description="what gives the loss: the `last` answer, which is the outcome, or `all` answers of "
-        "the assistant, also those that the input brings",
-    )  # fmt: skip
-
-    @model_validator(mode="after")
-    def _needs_a_template(self) -> Self:
-        for name, given in (("system", self.system is not None), ("learn", self.learn != "last")):
-            if self.template == "none" and given:
-                raise KeyProblem(
-                    (name,), f"is {getattr(self, name)!r}, and template is none, which knows no turns; leave it out"
-                )
-        return self
 
 
 ClassWeights = Annotated[
@@ -226,6 +199,7 @@ class Recipe(Frozen):
     seed: int = Field(
         default=0, ge=0, lt=2**32, description="start of every random choice; the same seed repeats a run"
     )
+    packing: Packing = "auto"
     speed: Profile = Field(
         default="auto",
         description="how a GPU is used: `fast` computes nothing twice, `lean` needs at most three quarters of a plain "
@@ -283,6 +257,14 @@ class Recipe(Frozen):
             raise KeyProblem(("chat",), f"is set, and task {self.task} writes no answers; leave it out")
         if self.task == "dpo" and self.chat.learn == "all":
             raise KeyProblem(("chat", "learn"), "is all, and dpo learns the two answers alone; leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _packing_fits(self) -> Self:
+        if self.packing is True and self.task != "causal_lm":
+            raise KeyProblem(("packing",), f"is true, and rows of task {self.task} are not packed; leave it out")
+        if self.packing is True and self.method in ("prompt_tuning", "prefix_tuning"):
+            raise KeyProblem(("packing",), f"is true, and {self.method} adds words to each row; leave it out")
         return self
 
     @property

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from retrain.train.chat import PLAIN, Fitted, Parts, text_format
-from retrain.train.config import Chat, DatasetFile
+from retrain.train.chat_keys import Chat
+from retrain.train.config import DatasetFile
 from retrain.train.conversation import Dropped
 from retrain.train.counts import RowCounts, classification_counts, completion_counts
 from retrain.train.errors import DataDigestError, DataError, WeightsNotFoundError

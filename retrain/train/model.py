@@ -14,8 +14,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from monitor.levels import level
 from retrain.train.base_model import load_base, load_tokenizer, pick_device, quiet
-from retrain.train.chat import PLAIN, Parts, text_format
-from retrain.train.config import Chat
+from retrain.train.chat import PLAIN, Parts, text_format, tokens_of
+from retrain.train.chat_keys import Chat
 from retrain.train.conversation import Dropped
 from retrain.train.kinds import Architecture
 from retrain.train.shape import is_quantised, is_whole, saved_chat
@@ -98,6 +98,9 @@ class Generator:
         at = [i for i, ids in enumerate(asked) if ids]
         tokens = [asked[i] for i in at]
         result = [""] * len(prompts)
+        positions = getattr(self.model.config, "max_position_embeddings", None)
+        if positions is not None and tokens:
+            max_new_tokens = max(1, min(max_new_tokens, positions - max(map(len, tokens))))
         pad = cast(int, self.tokenizer.pad_token_id)
         self.model.eval()
         with torch.inference_mode(), _autocast(self.device), quiet():
@@ -110,6 +113,11 @@ class Generator:
                 for i, ids in zip(rows, made[:, batch["input_ids"].shape[1] :], strict=True):
                     result[at[i]] = self.format.answer(str(self.tokenizer.decode(ids, skip_special_tokens=True)))
         return result
+
+    def room(self, answers: Sequence[str]) -> int:
+        """How many tokens an answer may have that is compared with these: twice the longest of them, if it fits."""
+        longest = max((len(ids) for ids in tokens_of(self.tokenizer, list(answers))), default=0)
+        return min(2 * longest + 8, self.max_length)
 
     def token_logprobs(
         self, prompts: Sequence[str], completions: Sequence[str], batch_size: int = 32

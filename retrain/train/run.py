@@ -35,8 +35,8 @@ from retrain.train.kinds import KINDS
 from retrain.train.output import finished, versions
 from retrain.train.progress import Progress, report_exit, write_json
 from retrain.train.shape import is_whole
-from retrain.train.speed.attention import packs
 from retrain.train.speed.cards import check_shared, checkpoints_of, processes, run_on_cards, see_one_card, wants_others
+from retrain.train.speed.packing import packed_rows
 from retrain.train.speed.prepare import VIRTUAL, finish, prepare
 from retrain.train.speed.training import first_micro_batch, train_fitting
 from retrain.train.tasks import training_of
@@ -116,16 +116,18 @@ def _train(config: RunConfig, progress: Progress, meter: Meter) -> None:
     facts["trainable_parameters"] = _trained_parameters(peft_model, config.max_parameters)
     facts |= training.after(setting, peft_model, examples)
     lengths = [len(row["input_ids"]) for row in examples.rows]
-    packed = training.packs and config.teacher is None and recipe.method not in VIRTUAL
-    packed = packed and packs(peft_model.config, device)
+    possible = training.packs and config.teacher is None and recipe.method not in VIRTUAL
+    packed, why = packed_rows(recipe.packing, peft_model, device, possible=possible)
     start, cards = recipe, processes(config)
-    if device.type == "cuda":
+    if device.type == "cuda" or packed:
         start = first_micro_batch(recipe, lengths, packed=packed, cards=cards)
     prepared = prepare(
         peft_model, config.base_dir, profile=recipe.speed, device=device, tokens=start.batch_size * recipe.max_length,
         rank=recipe.r, packed=packed, memory_gib=recipe.memory_gib, total_tokens=recipe.epochs * sum(lengths),
         method=recipe.method,
     )  # fmt: skip
+
+    prepared.reasons.extend([why] if why else [])
 
     def build(fitted: Recipe) -> Trainer:
         attempt = Attempt(fitted, checkpoints, [watch], prepared.plan.optimiser, packed)

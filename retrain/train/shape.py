@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from retrain.train.config import Chat, Recipe
+from retrain.train.chat_keys import Chat
+from retrain.train.config import Recipe
 
 SAME: Final[dict[str, tuple[str, ...]]] = {  # by method: keys of the recipe that must be as they were
     "qlora": ("r", "lora_alpha", "lora_dropout", "use_dora", "use_rslora"),

@@ -63,7 +63,7 @@ def spec(base: Path | str, *, recipe: dict[str, Any] | None = None, **retrain: A
     )  # fmt: skip
 
 
-def answers_spec(base: Path) -> ModelSpec:
+def answers_spec(base: Path | str) -> ModelSpec:
     """A model that writes answers, and what people answered in its place."""
     recipe = {"task": "causal_lm", "epochs": 4, "max_length": 64}
     document = spec(base, recipe=recipe, envelope={"max_forgetting": 0.5}).document

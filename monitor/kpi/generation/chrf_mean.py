@@ -1,11 +1,13 @@
 """Mean chrF."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 
 from monitor.kpi.base import Kpi, KpiValue
 from monitor.kpi.intervals import mean_value
-from monitor.kpi.texts import NO_OUTCOME, NO_REFERENCE, answers, with_reference
+from monitor.kpi.texts import NO_OUTCOME, NO_REFERENCE, Answered, answers, with_reference
 
 
 def chrf_mean(frame: pl.DataFrame) -> KpiValue:
@@ -27,14 +29,18 @@ def chrf_mean(frame: pl.DataFrame) -> KpiValue:
     """
     every = answers(frame)
     rows, left_out = with_reference(every)
-    values: list[float] = []
-    if rows:
-        from sacrebleu.metrics.chrf import CHRF  # loads lxml, which no other process needs
-
-        metric = CHRF()
-        values = [min(100.0, metric.sentence_score(row.answer, row.references).score) for row in rows]
     reason = NO_REFERENCE if every else NO_OUTCOME
-    return mean_value(np.array(values), lowest=0.0, highest=100.0, left_out=left_out, if_empty=reason)
+    return mean_value(np.array(chrf(rows)), lowest=0.0, highest=100.0, left_out=left_out, if_empty=reason)
+
+
+def chrf(rows: Sequence[Answered]) -> list[float]:
+    """chrF2 of each answer against the best of its references, in points 0..100; each row has a reference."""
+    if not rows:
+        return []
+    from sacrebleu.metrics.chrf import CHRF  # loads lxml, which no other process needs
+
+    metric = CHRF()
+    return [min(100.0, metric.sentence_score(row.answer, row.references).score) for row in rows]
 
 
 KPI = Kpi(name="chrf_mean", unit="points of 100", higher_is_better=True, tasks=("generation",), compute=chrf_mean)

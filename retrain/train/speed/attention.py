@@ -70,11 +70,6 @@ def attend(
     return out.unsqueeze(0), None
 
 
-def packs(config: Any, device: torch.device, dtype: torch.dtype = torch.bfloat16) -> bool:
-    """Whether rows of a causal model are packed on a device: on a card that has the kernel."""
-    return device.type == "cuda" and missing(device, dtype) is None and unsupported(config) is None
-
-
 def missing(device: torch.device, dtype: torch.dtype) -> str | None:
     """Why packed attention cannot run on a device, or None."""
     if device.type != "cuda":

@@ -70,7 +70,7 @@ def prepare(
         model: base with its adapter, on the device.
         base_dir: folder of the base, for its shape.
         profile: `fast`, `lean` or `auto`.
-        device: where it trains; without CUDA nothing is changed.
+        device: where it trains; without CUDA nothing but the attention of packed rows is changed.
         tokens: of one micro-batch.
         rank: of the adapter.
         packed: whether rows are packed documents with their lengths.
@@ -82,7 +82,13 @@ def prepare(
         reason = f"{method} adds words to each row: eager, no layer checkpointed"
         return Prepared(profile, Plan(tokens, None, compiled=False, packed=False), reasons=[reason])
     if device.type != "cuda":
-        return Prepared(profile, Plan(tokens, None, compiled=False, packed=False), reasons=["no CUDA device: eager"])
+        plan = Plan(tokens, None, compiled=False, packed=packed)
+        found = Prepared(profile, plan, reasons=["no CUDA device: eager"])
+        if packed:
+            attention.register()
+            model.set_attn_implementation(attention.NAME)
+            found.attention = attention.NAME
+        return found
     shape = Shape.of(json.loads((base_dir / "config.json").read_text(encoding="utf-8")))
     if shape is None:
         checkpoint_layers(model, 0, rank=rank)

@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 
 from retrain.train.chat import ChatFormat, Parts, PlainFormat, text_format
-from retrain.train.config import Chat, Recipe
+from retrain.train.chat_keys import Chat
+from retrain.train.config import Recipe
 from retrain.train.conversation import Dropped
 from retrain.train.data import answered_counts, completion_examples, pair_examples
 from retrain.train.errors import DataError
