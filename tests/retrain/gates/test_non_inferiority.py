@@ -1,5 +1,7 @@
 """The statistics of the gates: against outside references, and how often a worse challenger passes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,7 +16,7 @@ from monitor.spec.envelope import Envelope
 from monitor.spec.gate_limits import GateLimits
 from retrain.evals.mean_difference import paired_difference
 from retrain.evals.paired_score import design_effect, score, score_interval
-from retrain.gates import GATES
+from retrain.gates import GATES, judge_all
 from retrain.gates.base import ComparedScores, GateInputs
 from retrain.gates.power import power
 
@@ -155,3 +157,83 @@ def test_a_stored_envelope_keeps_its_document() -> None:
     """Digests of stored specs cover every default; what is new is left out until somebody declares it."""
     assert GateLimits().model_dump() == {"max_regression": 0.0, "max_forgetting": 0.04}
     assert GateLimits(forgetting_margin=0.04).model_dump()["forgetting_margin"] == 0.04
+
+
+def written(champion: NDArray[np.float64], gain: NDArray[np.float64], subjects: tuple[str, ...] = ()) -> ComparedScores:
+    return ComparedScores("chrf_mean (0 to 1)", champion, champion + gain, bounded=True, subjects=subjects)
+
+
+@pytest.mark.parametrize("metric", ["bounded", "shares"])
+def test_answers_that_agree_on_every_row_do_not_rule_out_a_loss_that_the_rows_cannot_show(metric: str) -> None:
+    """By the rule of three, 3 rows of n may differ: 59 rows do not rule out a loss of 0.05, and 200 do."""
+    near = 1.0 if metric == "shares" else 0.999
+    for rows, expected in ((30, "unknown"), (59, "unknown"), (200, "pass")):
+        champion = np.full(rows, near)
+        assert verdict(written(champion, np.zeros(rows)), 0.05) == expected, rows
+
+
+def test_a_bootstrap_of_answers_is_students_interval_where_rows_are_many_and_it_mirrors() -> None:
+    rng = np.random.default_rng(3)
+    gain = rng.normal(-0.02, 0.1, 2000).clip(-0.5, 0.5)
+    champion = np.full(2000, 0.5)
+    found = paired_difference(champion, champion + gain, bounded=True)
+    plain = paired_difference(champion, champion + gain)
+    assert found.value == pytest.approx(plain.value)
+    assert found.low == pytest.approx(plain.low, abs=1.5e-3)
+    assert found.high == pytest.approx(plain.high, abs=1.5e-3)
+    assert found.low <= plain.low + 5e-4
+    turned = paired_difference(champion + gain, champion, bounded=True)
+    assert (turned.low, turned.high) == pytest.approx((-found.high, -found.low), abs=1e-3)
+    assert paired_difference(champion, champion + gain, bounded=True) == found  # nothing is left to chance
+
+
+def test_answers_to_one_person_count_together() -> None:
+    rng = np.random.default_rng(4)
+    person = np.repeat(rng.normal(0.0, 0.2, 50), 8)
+    gain = (person + rng.normal(0, 0.02, 400)).clip(-0.5, 0.5)
+    champion = np.full(400, 0.5)
+    subjects = tuple(str(i) for i in np.repeat(np.arange(50), 8))
+    alone = paired_difference(champion, champion + gain, bounded=True)
+    together = paired_difference(champion, champion + gain, bounded=True, subjects=subjects)
+    assert together.high - together.low > 2 * (alone.high - alone.low)
+
+
+def test_answers_that_are_worse_by_the_margin_are_rarely_promoted() -> None:
+    """Of chrF-like scores: a share of rows differ, by amounts whose mean is 0.4."""
+    rng = np.random.default_rng(5)
+    passed = {0.0: 0, 0.05: 0}
+    for loss in passed:
+        for _ in range(60):
+            differs, amount = rng.random(300) < 0.3, rng.beta(2, 3, 300)
+            lost = rng.random(300) < 0.5 + loss / 0.3 / 0.4 / 2
+            gain = np.where(differs, np.where(lost, -amount, amount), 0.0)
+            passed[loss] += verdict(written(np.full(300, 0.5), gain), 0.05) == "pass"
+    assert passed[0.05] <= 5  # 1.5 are to be expected; 5 or fewer come in 99 of 100 trials
+    assert passed[0.0] >= 40
+
+
+def judged(envelope: Envelope, new: ComparedScores) -> tuple[str, str]:
+    found = next(r for r in judge_all(GateInputs(envelope=envelope, new=new, old=None)) if r.gate == "no_regression")
+    return found.verdict, found.reason
+
+
+def test_metrics_of_written_answers_are_judged_each_and_one_that_was_not_measured_blocks() -> None:
+    same = np.resize([0.0, 1.0], 200)
+    worse = same - np.resize([0.0, 0.2], 200)
+    likely = ComparedScores("log-probability per token", same - 2, same - 2)
+    exact = ComparedScores("exact_match (0 to 1)", same, same, bounded=True)
+    chrf = ComparedScores("chrf_mean (0 to 1)", same, worse, bounded=True)
+    rows = replace(likely, written={"exact_match": exact, "chrf_mean": chrf})
+    assert judged(Envelope(), rows)[0] == "pass"
+    assert judged(Envelope(compared_by=("exact_match",)), rows)[0] == "pass"
+    verdict_, reason = judged(Envelope(compared_by=("exact_match", "chrf_mean")), rows)
+    assert (verdict_, reason.startswith("worse than the champion: chrf_mean")) == ("fail", True)
+    verdict_, reason = judged(Envelope(compared_by=("log_probability", "exact_match")), likely)
+    assert (verdict_, "exact_match was not measured" in reason) == ("unknown", True)
+    none = replace(chrf, champion=np.zeros(0), challenger=np.zeros(0))
+    verdict_, reason = judged(Envelope(compared_by=("chrf_mean",)), replace(rows, written={"chrf_mean": none}))
+    assert (verdict_, reason.startswith("0 new held-out rows")) == ("unknown", True)
+    floor = Envelope(compared_by=("exact_match",), kpi_floor={"exact_match": 0.9})
+    short = replace(rows, written={"exact_match": replace(exact, challenger_values={"exact_match": 0.5})})
+    verdict_, reason = judged(floor, short)
+    assert (verdict_, "exact_match 0.5000 is below its floor 0.9" in reason) == ("fail", True)

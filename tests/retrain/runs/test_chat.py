@@ -98,9 +98,9 @@ def test_a_chat_model_learns_from_conversations_and_is_judged_by_its_answers(
     assert named["champion", "new", "exact_match"] == 0
     assert named["challenger", "new", "exact_match"] > 0.5
     assert named["challenger", "new", "chrf_mean"] > named["champion", "new", "chrf_mean"]
-    first, second = gates["no_regression"].reason.split("; chrf_mean (0 to 1)")
-    assert first.startswith("exact_match (0 to 1)"), said
-    assert "is ruled out" in second, said
+    exact, chrf = gates["no_regression"].reason.split("; chrf_mean (0 to 1)")
+    assert exact.startswith("exact_match (0 to 1)"), said
+    assert "is ruled out" in chrf, said
     assert gates["no_regression"].evidence["challenger_values"]["exact_match"] == pytest.approx(
         named["challenger", "new", "exact_match"]
     )
