@@ -8,13 +8,15 @@ from sqlalchemy.orm import Session
 
 from core import queue
 from core.jobs import RunJob
-from core.queue import Job, Lease
+from core.queue import Job, Lease, end_lease
 from monitor.site import Site
 from monitor.tables import Model
 from retrain import store
 from retrain.runs.hold import lease_name
 from retrain.runs.record import close_failed
 from retrain.runs.steps import STEPS
+from retrain.runs.used import keep_used
+from retrain.runs.workspace import Workspace
 from retrain.tables import Run
 
 
@@ -31,21 +33,28 @@ def close_abandoned(site: Site, now: datetime) -> None:
             if _worked_at(db, run_id, now):
                 continue
         with site.database.write() as db:
-            _close(site, db, run_id, now)
+            closed = _close(site, db, run_id, now)
+        if closed:
+            work = Workspace.of(site.settings, run_id)
+            keep_used(site, work)
+            work.tidy()
 
 
-def _close(site: Site, db: Session, run_id: UUID, now: datetime) -> None:
+def _close(site: Site, db: Session, run_id: UUID, now: datetime) -> bool:
+    """Whether the run was closed."""
     # In this order: whoever ends a run does so before its job, and whoever lets it go on queues the job with it.
     run = store.run(db, run_id, lock=True)
     if run.state not in STEPS or _worked_at(db, run_id, now):
-        return
+        return False
     last = db.scalars(_jobs(run_id).order_by(Job.finished_at.desc()).limit(1)).first()
     if last is not None and last.state == "failed":
         words = f"{last.error}; the champion stays. Look at the log of the worker and at the machine's memory and disk"
         close_failed(site, db, run, "abandoned", words)
-        return
+        end_lease(db, lease_name(run_id))
+        return True
     name = db.get_one(Model, run.model_id).name
     queue.enqueue(db, RunJob(run_id=run_id), now=now, dedupe_key=f"run:{run_id}", lock_key=f"train:{name}")
+    return False
 
 
 def _worked_at(db: Session, run_id: UUID, now: datetime) -> bool:

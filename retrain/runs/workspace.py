@@ -81,7 +81,7 @@ class Workspace:
         """Remove what is large and kept elsewhere; configs, progress and logs stay."""
         for folder in (self.trained, self.evaluated):
             shutil.rmtree(folder, ignore_errors=True)
-        for left in self.folder.glob(".new-*"):  # what a worker that was killed had begun to write
+        for left in (*self.folder.glob(".new-*"), *self.folder.glob("until*")):  # of workers that were killed
             left.unlink(missing_ok=True)
 
 

@@ -10,10 +10,11 @@ from sqlalchemy import delete
 from api.processes import scheduler, worker
 from core import queue
 from core.clock import ManualClock
-from core.queue import Job
+from core.queue import Job, Lease
 from monitor.site import Site
 from retrain import store
 from retrain.runs.hold import lease_name
+from retrain.runs.workspace import Workspace
 from tests.databases import SQLITE_FIRST
 from tests.retrain import world
 from tests.retrain.runs.test_run import queued
@@ -36,6 +37,11 @@ def ticked(site: Site, clock: ManualClock) -> None:
 def test_a_run_that_killed_its_worker_too_often_fails_and_lets_the_next_one_start(
     site: Site, clock: ManualClock, run_id: UUID
 ) -> None:
+    work = Workspace.of(site.settings, run_id)
+    (work.trained / "checkpoints").mkdir(parents=True)
+    work.until("killed").write_text("0.0")
+    with site.database.write() as db:
+        assert queue.hold_lease(db, lease_name(run_id), holder="here:1:killed", now=clock.now(), seconds=30)
     for _ in range(queue.MAX_LOST + 1):
         with site.database.write() as db:
             queue.claim(db, worker="killed", now=clock.now(), lease_s=30, lanes=("train",))
@@ -47,6 +53,8 @@ def test_a_run_that_killed_its_worker_too_often_fails_and_lets_the_next_one_star
     assert world.kinds(site).count("run.failed") == 1
     with site.database.read() as db:
         assert store.open_run(db, world.model_id(db)) is None
+        assert db.get(Lease, lease_name(run_id)) is None
+    assert list(work.folder.iterdir()) == []
 
 
 def test_a_run_whose_folder_cannot_be_made_fails_with_the_reason(site: Site, clock: ManualClock, run_id: UUID) -> None:
