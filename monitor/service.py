@@ -68,6 +68,7 @@ def apply_spec(site: Site, db: Session, spec: ModelSpec, author: str) -> Applied
         _check_stored(site, db, model, spec)
         before, outcome = current.digest, "changed"
         model.revision += 1
+    _check_part(db, spec)
     db.add(
         SpecRevision(
             model_id=model.id, revision=model.revision, digest=spec.digest, document=spec.document, author=author,
@@ -145,6 +146,25 @@ def _check_channels(site: Site, spec: ModelSpec) -> None:
     if problems:
         first = problems[0]
         raise SpecError(f"spec field {first['field']}: {first['value']!r} {first['reason']}", problems=problems)
+
+
+def _check_part(db: Session, spec: ModelSpec) -> None:
+    """Refuse a second model for one part of a whole: what got worse there would start the runs of both.
+
+    Raises:
+        SpecError: names the other model.
+    """
+    if spec.part_of is None:
+        return
+    own = spec.part_of.model_dump(mode="json")
+    for other, document in store.models_with_specs(db):
+        if other.name != spec.model and document.get("part_of") == own:
+            reason = f"is {spec.part_of.agent!r}, and {other.name} is that part of {spec.part_of.model} already"
+            problem = {"field": "part_of.agent", "value": spec.part_of.agent, "reason": reason}
+            raise SpecError(
+                f"spec field part_of.agent: {reason}; name another agent, or take part_of out of {other.name}",
+                problems=[problem],
+            )
 
 
 def _check_stored(site: Site, db: Session, model: Model, spec: ModelSpec) -> None:

@@ -88,6 +88,8 @@ def run(run_id: RunId, as_json: JsonFlag = False) -> None:
     if as_json:
         emit_json(found)
         return
+    from reports.facts.runs import training
+
     approval = found["approval"]
     lines = [
         f"Run {found['id']}: {found['state'].replace('_', ' ')}",
@@ -97,6 +99,7 @@ def run(run_id: RunId, as_json: JsonFlag = False) -> None:
         f"Approvals: {approval['needed']} needed, {approval['given']} given"
         + "".join(f", {name}" for name in approval["by"])
         + ".",
+        *(f"{name}: {value}." for name, value in training(found["metrics"]) if name in ("Start", "Served as")),
         *(f"Does not count: {line}." for line in approval["void"]),
         *(f"Gate {g['gate']}: {g['verdict']}, {g['reason']}" for g in found["gates"]),
         *(f"Missing: {line}." for line in approval["missing"]),

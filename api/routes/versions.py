@@ -61,6 +61,10 @@ class ChampionOut(Out):
     adapter_uri: str | None
     adapter_digest: str | None
     adapter_archive: str | None = Field(description="path of the adapter as one tar file; null for the base model")
+    artifact: str | None = Field(
+        description="what that file holds: `adapter` beside its base, a model that is `whole` or into which an adapter "
+        "was `merged` (loaded in place of its base), or a `table` pipeline; null for the base model"
+    )
     labels: list[str] | None
     run_id: UUID | None
     promoted_at: datetime

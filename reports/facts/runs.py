@@ -92,6 +92,8 @@ def training(metrics: Record) -> tuple[Fact, ...]:
         ("Peak memory", f"{peak / 2**20:,.0f} MiB" if isinstance(peak, int | float) else ""),
         ("Trained parameters", _named("", metrics.get("trainable_parameters"))),
         ("Gave a gradient", _counted(metrics)),
+        ("Start", _start(_record(metrics, "starts"))),
+        ("Served as", _served(_record(metrics, "merged"))),
         ("Energy", _energy(_record(metrics, "used"))),
     )
     return tuple((name, value) for name, value in lines if value)
@@ -105,6 +107,21 @@ def _counted(metrics: Mapping[str, Any]) -> str:
         f"{counts['rows_learned']:,} of {counts['rows']:,} rows and {counts['tokens_learned']:,} tokens; "
         f"{counts['rows_dropped']:,} rows dropped, {counts['rows_truncated']:,} cut by {counts['tokens_cut']:,} tokens"
     )
+
+
+def _start(starts: Mapping[str, Any]) -> str:
+    """Where training began, and why there."""
+    if not starts:
+        return ""
+    named = "the champion's adapter" if starts.get("chosen") == "champion" else "the base"
+    return f"from {named}: {without_paths(starts.get('reason'))}"
+
+
+def _served(merged: Mapping[str, Any]) -> str:
+    if not merged:
+        return ""
+    size = f"{merged['bytes'] / 1e6:,.1f} MB"
+    return f"one model in {merged['dtype']}, {size}, the adapter merged into {merged['layers']} of its layers"
 
 
 def _energy(used: Mapping[str, Any]) -> str:

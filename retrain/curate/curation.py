@@ -109,6 +109,8 @@ def curate(material: Material, shape: Shape, plan: Plan, known: tuple[str, ...])
             "held_out_rows_without_answer": found.unanswerable,
         }  # fmt: skip
         train = _with_labels(train, labels, train_drops)  # held-out rows stay: an answer that cannot be given is wrong
+        again = again.filter(pl.col("label").is_in(labels))
+    facts["rehearsed"] = again.height  # the first rows of the training set
     if train.height == 0:
         raise TooFewRowsError("no row is left to train on; register a dataset or wait for outcomes", rows=0)
     return Curated(

@@ -14,7 +14,8 @@ from pydantic import Field
 from core.errors import InvalidError
 from monitor.explain import EXPLAINERS
 from retrain.evals.config import ModelFiles
-from retrain.train.config import Frozen, Place, load_config
+from retrain.train.config import Frozen, Place
+from retrain.train.config_file import load_config
 from retrain.train.model import load_classifier
 from retrain.train.progress import report_exit, write_json
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import polars as pl
 
-from retrain.train.config import Frozen, Place, load_config
+from retrain.train.config import Frozen, Place
+from retrain.train.config_file import load_config
 from retrain.train.model import load_classifier
 
 

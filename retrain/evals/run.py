@@ -22,13 +22,16 @@ from retrain.evals.paired import accuracy_difference, f1_macro_difference, perpl
 from retrain.evals.preference import PREFERENCE, preferred
 from retrain.evals.probes import Probes
 from retrain.evals.written import columns, compared
-from retrain.train.config import load_config
+from retrain.train.base_model import load_tokenizer
+from retrain.train.config_file import load_config
+from retrain.train.data import answered_counts, longer
 from retrain.train.energy import Meter
 from retrain.train.kinds import KINDS, AnyTask
 from retrain.train.model import Classifier, Generator, load_classifier, load_generator
 from retrain.train.progress import Progress, report_exit
 from retrain.train.shape import is_whole, saved_chat
 
+SETS: Final = {"new": "eval", "old": "holdout"}
 DIFFERENCES: Final[dict[str, Callable[..., Difference]]] = {
     "accuracy": accuracy_difference,
     "f1_macro": f1_macro_difference,
@@ -55,10 +58,24 @@ def _evaluate(config: EvalConfig, meter: Meter) -> None:
     }
     found = {
         "evaluations": evaluations, "differences": differences,
-        "integrity": {"adapters": adapters, "probe": probe}, **asked.document(config),
+        "integrity": {"adapters": adapters, "probe": probe}, "counts": _counts(config, rows), **asked.document(config),
     }  # fmt: skip
     write_comparison(config, meter, predictions.with_columns(asked.columns(rows)), found)
     progress.write("done", eta_s=0.0)
+
+
+def _counts(config: EvalConfig, rows: pl.DataFrame) -> dict[str, dict[str, Any]]:
+    """What the longest text leaves of the rows of each set; none without a limit."""
+    if config.max_length is None:
+        return {}
+    tokenizer, trained = load_tokenizer(config.challenger.base_dir), config.challenger.adapter_dir
+    chat = config.chat if trained is None else saved_chat(trained)
+    sets = {set_name: rows.filter(pl.col("rows") == name) for name, set_name in SETS.items()}
+    answers = {name: longer(part) if "rejected" in part.columns else part for name, part in sets.items()}
+    return {
+        name: answered_counts(part, tokenizer, config.max_length, chat).record()
+        for name, part in answers.items() if not part.is_empty()
+    }  # fmt: skip
 
 
 Compared = tuple[pl.DataFrame, list[dict[str, Any]], list[dict[str, Any]], dict[str, Any]]

@@ -18,7 +18,7 @@ from retrain.evals.base import Difference, bootstrap
 from retrain.evals.compared import SIDES, Side, files_of, held_out_rows, write_comparison
 from retrain.evals.config import EvalConfig, ModelFiles
 from retrain.evals.paired import accuracy_difference, f1_macro_difference
-from retrain.train.config import load_config
+from retrain.train.config_file import load_config
 from retrain.train.energy import Meter
 from retrain.train.progress import Progress, report_exit
 from retrain.train.tabular.model import TableModel, load_table

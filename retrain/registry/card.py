@@ -5,6 +5,7 @@ Every value is one that was recorded. What was not recorded is null, with the re
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
 
@@ -16,13 +17,14 @@ from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.store import model as model_named
 from retrain import store
-from retrain.registry.layout import CONFIG, VLLM_SOURCE, peft_faults, vllm_rank, vllm_refusals
+from retrain.registry.layout import CONFIG, VLLM_SOURCE, WHOLE_CONFIG, peft_faults, vllm_rank, vllm_refusals
 from retrain.registry.standing import standing_of
 from retrain.tables import ModelVersion, Run
+from retrain.train.shape import BESIDE, is_merged
 from retrain.train.tabular.files import PIPELINE, is_tabular
 
 TRAINED: Final = ("rows_train", "rows_dropped", "counts", "teacher", "steps", "trainable_parameters", "train_seconds",
-                  "wall_seconds", "device", "quantisation", "libraries", "versions")  # fmt: skip
+                  "wall_seconds", "device", "quantisation", "libraries", "versions", "starts", "merged")  # fmt: skip
 
 
 def card_of(site: Site, db: Session, model_name: str, version: str) -> dict[str, Any]:
@@ -140,20 +142,31 @@ def _serving(site: Site, row: ModelVersion) -> dict[str, Any] | None:
             "bytes": sum(files.values()), "files": sorted(files), "peft": None, "vllm": None,
             "table": {name: made[name] for name in ("estimator", "file", "sha256", "columns", "features")},
         }  # fmt: skip
+    size, listed = sum(files.values()), sorted(files)
     try:
         config = json.loads((folder / CONFIG).read_bytes())
     except (FileNotFoundError, ValueError):
         config = None
+    whole = None
+    if config is None and is_merged(folder):  # read the adapter beside it
+        whole = {"model": "merged", "dtype": _dtype(folder), "adapter": f"{BESIDE}/"}
+        config = json.loads((folder / BESIDE / CONFIG).read_bytes())
+        files |= {p.name: p.stat().st_size for p in (folder / BESIDE).iterdir()}
     faults = peft_faults(files, config)
     refused = ("there is no configuration to check",) if config is None else vllm_refusals(config)
     return {
-        "bytes": sum(files.values()), "files": sorted(files),
+        "bytes": size, "files": listed, "whole": whole,
         "peft": {"loads": not faults, "faults": list(faults)},
         "vllm": {
             "keeps_rules": not refused, "refusals": list(refused), "tested": False, "source": VLLM_SOURCE,
             "max_lora_rank": None if config is None or refused else vllm_rank(config),
         },
     }  # fmt: skip
+
+
+def _dtype(folder: Path) -> str:
+    found = json.loads((folder / WHOLE_CONFIG).read_bytes())
+    return str(found.get("dtype") or found.get("torch_dtype"))
 
 
 def markdown(card: Mapping[str, Any]) -> str:
@@ -211,11 +224,17 @@ def _serving_lines(serving: Mapping[str, Any]) -> list[str]:
                 f"- Columns, in order: {columns}; {len(table['features'])} numbers a row"]  # fmt: skip
     if serving["peft"] is None:
         return [f"- The adapter cannot be read: {serving['reason']}"]
-    peft, vllm = serving["peft"], serving["vllm"]
+    peft, vllm, whole = serving["peft"], serving["vllm"], serving.get("whole")
+    alone = [] if whole is None else [
+        f"- One model in {whole['dtype']}, the adapter merged into it: load it with transformers. It is what the gates "
+        f"judged. The adapter lies in `{whole['adapter']}`, for the next training"
+    ]  # fmt: skip
     keeps = f"keeps its published rules with max_lora_rank {vllm['max_lora_rank']}"
+    of = "" if whole is None else ", of the adapter"
     return [
-        f"- PEFT: {'standard layout' if peft['loads'] else '; '.join(peft['faults'])}",
-        f"- vLLM, untested: {keeps if vllm['keeps_rules'] else '; '.join(vllm['refusals'])} ({vllm['source']})",
+        *alone,
+        f"- PEFT{of}: {'standard layout' if peft['loads'] else '; '.join(peft['faults'])}",
+        f"- vLLM{of}, untested: {keeps if vllm['keeps_rules'] else '; '.join(vllm['refusals'])} ({vllm['source']})",
     ]
 
 

@@ -1,5 +1,6 @@
 """Promote a candidate once everything is checked again; roll back to the champion before."""
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -22,8 +23,9 @@ from retrain.errors import (
 )
 from retrain.registry.predictions import Predictions
 from retrain.registry.stages import crown, place
-from retrain.registry.standing import outside, signer, signer_line, standing_of
+from retrain.registry.standing import exceptions_of, outside, signer, signer_line, standing_of
 from retrain.tables import ModelVersion
+from retrain.train.counts import RowCounts
 
 
 def promote_run(site: Site, db: Session, run_id: UUID, actor: str, reason: str) -> ModelVersion:
@@ -52,7 +54,10 @@ def promote_run(site: Site, db: Session, run_id: UUID, actor: str, reason: str) 
     assert row.adapter is not None
     trained = store.run(db, row.run_id)
     facts = facts_of(trained, store.run_datasets(db, trained.id)["train"])
-    if breached := outside(db, trained, found.rules, facts, run.exceptions):
+    if run.purpose == "promote":  # judged on other rows than its training run was
+        counts = (run.evaluation or {}).get("counts", {})
+        facts = replace(facts, cut={name: RowCounts(**found) for name, found in counts.items()})
+    if breached := outside(db, trained, found.rules, facts, exceptions_of(db, run)):
         raise EnvelopeError(breached)
     if found.stale:
         raise RulesChangedError(run_id, model.revision)

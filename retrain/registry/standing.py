@@ -118,6 +118,11 @@ def signer_line(who: Signer) -> dict[str, Any]:
     return {"actor": who.actor, "key": who.key, "owner": who.owners[0] if who.owners else None}
 
 
+def exceptions_of(db: Session, run: Run) -> tuple[Mapping[str, Any], ...]:
+    """What people allowed a run, once; what was allowed with a key that was revoked since counts no more."""
+    return tuple(e for e in run.exceptions if not signer(db, str(e["actor"]), e.get("key"), e.get("owner")).revoked)
+
+
 def outside(
     db: Session, run: Run, rules: Rules, facts: RunFacts, exceptions: Sequence[Mapping[str, Any]] = ()
 ) -> tuple[LimitCheck, ...]:
@@ -130,6 +135,6 @@ def outside(
     found = (
         check for s in rules.sets for check in breaches(Plan(plan.recipe, plan.rehearsal, s.envelope), facts)
     )  # fmt: skip
-    given = (*run.exceptions, *exceptions)
+    given = (*exceptions_of(db, run), *exceptions)
     asked = {(c.limit, str(c.declared)): c for c in found if not allowed(given, c.limit, c.measured)}
     return tuple(asked.values())

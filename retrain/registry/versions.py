@@ -19,6 +19,7 @@ from retrain.errors import (
 )
 from retrain.learned import check_weighted, learned_column, table_columns
 from retrain.limits import RunFacts
+from retrain.names import check_names
 from retrain.registry.stages import crown, place, record_version
 from retrain.tables import ModelVersion, Run
 from retrain.teaching import check_teacher
@@ -37,6 +38,7 @@ def checked_plan(site: Site, spec: ModelSpec) -> tuple[Plan, Path]:
         BaseModelError, RecipeError, EnvelopeError: no run of this spec could ever end in a promotion.
     """
     plan = Plan.of(spec)
+    check_names(plan)
     if found := (*breaches(plan), *unjudgeable(spec, plan)):
         raise EnvelopeError(found)
     folder = base_folder(plan.recipe, site.settings.home_dir)

@@ -51,10 +51,13 @@ def new_config(
     parent = site.artifacts.check_folder(champion.adapter) if champion.adapter and same_base else None
     if recipe.task == "dpo":
         _check_champion(recipe, champion, parent)
+    because = _fresh_because(recipe, champion, parent)
+    best = recipe.start == "best" and because is None
     teacher = teacher_of(site, champion, recipe)
     return RunConfig(
         teacher=teacher, teacher_dir=None if teacher is None else base_of(site, champion, recipe),
-        recipe=recipe, parent_adapter=parent if parent is not None and _same_shape(parent, recipe) else None,
+        recipe=recipe, parent_adapter=None if because is not None or recipe.start == "fresh" else parent,
+        fresh_because=because, rehearsed=prepared.curated.facts["rehearsed"] if best else None,
         device=train.device, cards=train.cards, **shared,
     )  # fmt: skip
 
@@ -74,9 +77,17 @@ def _check_champion(recipe: Recipe, champion: ModelVersion, parent: Path | None)
         )
 
 
-def _same_shape(parent: Path, recipe: Recipe) -> bool:
-    """Whether training can go on from the champion's adapter; in another shape it starts from the base."""
-    return recipe.start == "champion" and not any(differences(parent, recipe))
+def _fresh_because(recipe: Recipe, champion: ModelVersion, parent: Path | None) -> str | None:
+    """Why training starts from the base although the recipe would go on from the champion; None if it goes on."""
+    if recipe.start == "fresh":
+        return None
+    if champion.base_model != recipe.base_model:
+        return f"the champion {champion.version} has another base, {champion.base_model}"
+    if parent is None:
+        return f"the champion {champion.version} is the base itself"
+    if found := [f"{name} {now} in place of {then}" for name, now, then in differences(parent, recipe)]:
+        return f"the recipe differs from that of the champion {champion.version}: {', '.join(found)}"
+    return None
 
 
 def placed(site: Site, work: Workspace, record: Mapping[str, Any]) -> AnyRunConfig:

@@ -1,6 +1,7 @@
 """Whether the labels that have arrived can teach a classifier anything, looked at before a run is queued."""
 
 from collections import Counter
+from collections.abc import Mapping
 
 import polars as pl
 from sqlalchemy.orm import Session
@@ -8,12 +9,46 @@ from sqlalchemy.orm import Session
 from core.errors import AppError
 from monitor.service import CurrentSpec
 from monitor.site import Site
+from monitor.spec.problems import nearest
 from retrain import store
 from retrain.curate.select import Shape
 from retrain.curate.service import old_end
 from retrain.curate.split import MIN_CLASS_ROWS
 from retrain.envelope import Plan
 from retrain.gates.labels import none_shared
+from retrain.tables import ModelVersion
+
+
+def unknown_names(
+    db: Session, current: CurrentSpec, plan: Plan, rows: pl.DataFrame, champion: ModelVersion
+) -> str | None:
+    """What of a recipe names nothing that exists by now, so that a run would end in vain; None where all exists.
+
+    Args:
+        rows: labelled events, with a column `label`.
+    """
+    weights, policy = plan.recipe.class_weights, current.spec.retrain
+    if isinstance(weights, Mapping):
+        known = {*map(str, champion.labels or ()), *rows["label"].unique()}
+        for role in ("train", "holdout"):
+            for dataset in store.registered_datasets(db, current.model.id, role):
+                known |= set(dataset.provenance["labels"])
+        if unknown := sorted(set(weights) - known):
+            shown = ", ".join(sorted(known)[:20])
+            return (
+                f"retrain.recipe.class_weights names {unknown[0]!r}, which no outcome, no registered dataset and no "
+                f"class of the champion is{nearest(unknown[0], sorted(known))}; choose from {shown}"
+            )
+    if (
+        policy is not None
+        and "golden" in policy.gates
+        and not store.registered_datasets(db, current.model.id, "golden")
+    ):
+        return (
+            "retrain.gates has golden, and no dataset of role golden is registered, so every run would end unjudged; "
+            "register one, or leave golden out"
+        )
+    return None
 
 
 def unlearnable(site: Site, db: Session, current: CurrentSpec) -> str | None:
@@ -36,6 +71,8 @@ def unlearnable(site: Site, db: Session, current: CurrentSpec) -> str | None:
     rows = frame.select("seq", shape.labels(frame, shape.label)).drop_nulls("label")
     if rows.is_empty():
         return None
+    if (words := unknown_names(db, current, plan, rows, champion)) is not None:
+        return words
     held = set(rows["label"].unique())  # what gates compare: held-out rows are of these, or of registered datasets
     held |= {
         name for d in store.registered_datasets(db, current.model.id, "holdout") for name in d.provenance["labels"]

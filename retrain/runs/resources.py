@@ -95,9 +95,12 @@ def need(recipe: AnyRecipe, folder: Path, *, on_card: bool) -> Amount:
         model = least(sizes, tokens=max(recipe.max_length, recipe.batch_size), rank=recipe.r, width=width)
     else:
         model = round(weights * (NF4_BYTES if method == "qlora" else width)) + trained * TRAINED
+    merged = recipe.serve == "merged"
     largest = max((file.stat().st_size for file in folder.glob("*.safetensors")), default=0)
-    memory = RUNTIME + (largest if on_card else max(model, largest))
-    return Amount(trained * SAVED + BESIDE, memory, model if on_card else None)
+    memory = RUNTIME + max(largest, weights * 4 if merged else 0, 0 if on_card else model)
+    # Of a merged model there is the one that is made and its copy among the artifacts.
+    disk = trained * SAVED + (2 * weights * width if merged else 0) + BESIDE
+    return Amount(disk, memory, model if on_card else None)
 
 
 def _config(folder: Path) -> dict[str, Any]:

@@ -35,6 +35,7 @@ from retrain.runs.waiting import wait, waits_outside
 from retrain.runs.workspace import Workspace, read_json, write_config
 from retrain.tables import GateRow, Run
 from retrain.teaching import changed_base, recorded
+from retrain.train.config import RunConfig
 from retrain.train.tabular.recipe import TableRunConfig
 from retrain.train.weights import folder_digest
 
@@ -139,6 +140,7 @@ def train(site: Site, run_id: UUID) -> None:
             "train_seconds": metrics["train_seconds"], "rows": learned, "rows_given": metrics["rows_train"],
             "counts": counts, "used": metrics.get("used"), **_taught(metrics),
         }  # fmt: skip
+        body |= {name: metrics[name] for name in ("starts", "merged") if name in metrics}
         record_run(site, db, run, "run.trained", SYSTEM_ACTOR, body)
         facts = facts_of(run, store.run_datasets(db, run_id).get("train"))
     keep_used(site, work)
@@ -186,7 +188,8 @@ def _one_attempt(site: Site, work: Workspace, config: AnyRunConfig) -> list[dict
     Raises:
         TrainerError: another attempt would not help.
     """
-    limit_s = (config.max_seconds or 0) + GRACE_S
+    twice = isinstance(config, RunConfig) and config.recipe.start == "best"
+    limit_s = (config.max_seconds or 0) + GRACE_S * (2 if twice else 1)
     at = str(work.train_config)
     module = "retrain.train.tabular.run" if isinstance(config, TableRunConfig) else "retrain.train.run"
     child = Child(module, [at], log=work.log, threads=config.threads, until=until_of(site, work))

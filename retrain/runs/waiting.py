@@ -14,7 +14,7 @@ from monitor.tables import Model
 from retrain import store
 from retrain.limits import RunFacts, allowed
 from retrain.registry.rules import Signer
-from retrain.registry.standing import outside, rules_of, signer_line
+from retrain.registry.standing import exceptions_of, outside, rules_of, signer_line
 from retrain.runs.record import record_run
 from retrain.tables import Run
 
@@ -35,8 +35,9 @@ def waits_outside(site: Site, run_id: UUID, facts: RunFacts) -> bool:
 def wait(site: Site, db: Session, run: Run, found: Iterable[Mapping[str, Any]]) -> bool:
     """Let a run wait in its present state for what nobody has allowed yet; False if there is nothing of the kind."""
     asked: dict[tuple[str, str], dict[str, Any]] = {}
+    given = exceptions_of(db, run)
     for one in found:
-        if not allowed(run.exceptions, one["limit"], one["measured"]):
+        if not allowed(given, one["limit"], one["measured"]):
             asked.setdefault((str(one["limit"]), str(one["declared"])), dict(one))
     if not asked or run.state in store.FINAL_STATES:
         return False

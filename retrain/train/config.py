@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self, TypeVar
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -14,7 +14,6 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
-    ValidationError,
     ValidationInfo,
     model_validator,
 )
@@ -23,11 +22,15 @@ from core.canonical import digest
 from monitor.spec.base import KeyProblem
 from retrain.train.chat_keys import Chat, Packing
 from retrain.train.distillation import TeacherWeight, Teaching, Temperature
-from retrain.train.errors import ConfigFileError
 from retrain.train.kinds import KINDS, Task
 from retrain.train.speed.choose import Profile
 
 Method = Literal["qlora", "lora", "full", "adalora", "prompt_tuning", "prefix_tuning", "ia3"]
+NOT_MERGED: Final = {
+    "prompt_tuning": "prompt_tuning puts words before a text, which are no part of any weight",
+    "prefix_tuning": "prefix_tuning puts states before a text, which are no part of any weight",
+    "full": "full trains the whole model, which is served as it is",
+}
 Sha256 = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 
 _PATH = re.compile(r"^(/|\./|\.\./|~/|[A-Za-z]:\\)")
@@ -90,8 +93,8 @@ ClassWeights = Annotated[
 Validation = Annotated[
     float,
     Field(
-        gt=0, le=0.5, description="with early_stopping: share of the training rows that are looked at and not trained "
-        "on; the gates judge other rows", json_schema_extra={"unit": "0..1"},
+        gt=0, le=0.5, description="with early_stopping, or start: best, share of the training rows that are looked at "
+        "and not trained on; the gates judge other rows", json_schema_extra={"unit": "0..1"},
     ),
 ]  # fmt: skip
 
@@ -156,9 +159,15 @@ class Recipe(Frozen):
         default=20, ge=1, le=512, description="with prompt_tuning and prefix_tuning: how many are put before each text",
         json_schema_extra={"unit": "tokens"},
     )  # fmt: skip
-    start: Literal["champion", "fresh"] = Field(
+    start: Literal["champion", "fresh", "best"] = Field(
         default="champion", description="go on from the champion's adapter where it has the same base, method and "
-        "shape, or always start from the base",
+        "shape; always start from the base; or `best`: train both, as far as hours and energy allow, and keep the one "
+        "that is better on the validation rows",
+    )  # fmt: skip
+    serve: Literal["adapter", "merged"] = Field(
+        default="adapter", exclude_if=lambda value: value == "adapter",  # a recipe without it keeps its digest
+        description="what gates judge and serving loads: the adapter beside its base, or a copy of the base in 16 bits "
+        "into which it is merged (never into 4 bits)",
     )  # fmt: skip
     teacher: Teaching = None
     teacher_weight: TeacherWeight = 0.5
@@ -228,6 +237,8 @@ class Recipe(Frozen):
                     raise KeyProblem(
                         (name,), f"is true, and method is {self.method}; leave it out, or use lora or qlora"
                     )
+        if self.serve == "merged" and self.method in NOT_MERGED:
+            raise KeyProblem(("serve",), f"is merged, and {NOT_MERGED[self.method]}; leave it out")
         if self.class_weights is not None and not KINDS[self.task].classifies:
             raise KeyProblem(("class_weights",), f"is set, and task {self.task} has no classes; leave it out")
         if self.teacher is not None and self.task == "dpo":
@@ -283,7 +294,9 @@ class DatasetFile(Frozen):
     sha256: Sha256
 
 
-LIMITS: Final = ("holdout", "cards", "card", "country", "max_seconds", "max_kwh", "max_cut_share", "max_parameters")
+LIMITS: Final = (
+    "holdout", "cards", "card", "country", "max_seconds", "max_kwh", "max_cut_share", "max_parameters", "fresh_because",
+)  # fmt: skip
 
 
 class RunFiles(Frozen):
@@ -322,13 +335,21 @@ class Teacher(Frozen):
 
 
 class RunConfig(RunFiles):
-    """One run of a recipe for a language model, complete: nothing else is read from anywhere."""
+    """One run of a recipe for a language model, complete: nothing else is read from anywhere.
+
+    `rehearsed` counts the first training rows, which the champion may have learned from: with `start: best` none of
+    them is a validation row. `fresh_because` says why training starts from the base where it should not. `phase` is
+    set in each of the two trainings of `start: best`.
+    """
 
     recipe: Recipe
     parent_adapter: Place | None = None
     teacher: Teacher | None = None
     teacher_dir: Place | None = None  # folder of the teacher's base
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    rehearsed: int | None = Field(default=None, ge=0, exclude_if=lambda value: value is None)
+    fresh_because: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    phase: Literal["champion", "fresh"] | None = Field(default=None, exclude_if=lambda value: value is None)
     cards: int = Field(default=1, ge=1)
     card: int | None = Field(default=None, ge=0)  # of a process that trains together with others
 
@@ -346,26 +367,3 @@ class RunConfig(RunFiles):
         if len(set(self.labels)) != len(self.labels):
             raise ValueError("labels: an entry is repeated; list every label once")
         return self
-
-
-Config = TypeVar("Config", bound=BaseModel)
-
-
-def load_config(path: Path, kind: type[Config]) -> Config:
-    """Read a config file.
-
-    Raises:
-        ConfigFileError: not there, not JSON, or not a valid config; the message lists field, value and reason.
-    """
-    try:
-        return kind.model_validate_json(path.read_bytes(), context=path.parent)
-    except FileNotFoundError as error:
-        raise ConfigFileError(f"config {path} does not exist; give the path of a JSON file", path=str(path)) from error
-    except ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc']))}: {_short(e['input'])}: {e['msg']}" for e in error.errors()]
-        raise ConfigFileError(f"config {path}: " + "; ".join(lines), path=str(path)) from error
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, default=str)
-    return text if len(text) <= 120 else text[:117] + "..."

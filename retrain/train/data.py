@@ -162,6 +162,12 @@ def learned_tokens(row: Fitted) -> int:
     return sum(label != -100 for label in row.labels[1:])
 
 
+def longer(rows: pl.DataFrame) -> pl.DataFrame:
+    """Each prompt with the longer of its two answers as the completion."""
+    wider = pl.col("chosen").str.len_chars() >= pl.col("rejected").str.len_chars()
+    return rows.select("prompt", pl.when(wider).then("chosen").otherwise("rejected").alias("completion"))
+
+
 @dataclass(frozen=True, slots=True)
 class _Row:
     """A row within the longest text, None where it is dropped; and of all its tokens those read and those learned."""

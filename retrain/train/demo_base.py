@@ -32,7 +32,8 @@ from transformers import (
 
 from core.canonical import digest
 from retrain.train.base_model import quiet
-from retrain.train.config import DatasetFile, Frozen, Place, Recipe, load_config
+from retrain.train.config import DatasetFile, Frozen, Place, Recipe
+from retrain.train.config_file import load_config
 from retrain.train.data import classification_examples, completion_examples, read_rows
 from retrain.train.kinds import Task
 from retrain.train.progress import Progress, report_exit, write_json

@@ -43,6 +43,7 @@ class Meter:
         """
         self.path, self.country, self.cards, self.keeps = folder / USED_FILE, country, cards, keeps
         self.before = read_used(folder)
+        self.trained_s = self.before.train_seconds  # of all trainings and attempts so far
         self.began, self.kept_at = time.monotonic(), 0.0
         self.kept: Used | None = None
         self._totals = _Totals()
@@ -72,6 +73,7 @@ class Meter:
 
     def keep(self, train_seconds: float, *, every_s: float = 0.0) -> Used:
         """Read, and write it into the folder; within `every_s` of the last time, what was read then."""
+        self.trained_s = train_seconds
         if self.kept is None or time.monotonic() - self.kept_at >= every_s:
             self.kept, self.kept_at = self.read(train_seconds), time.monotonic()
             if self.keeps:

@@ -25,22 +25,25 @@ from transformers import PreTrainedTokenizerBase, Trainer
 from core.canonical import digest
 from retrain.train.adapter import Trained, attach_adapter, check_parent
 from retrain.train.base_model import compute_dtype, load_base, load_tokenizer, pick_device, quiet
-from retrain.train.config import Recipe, RunConfig, load_config
+from retrain.train.config import Recipe, RunConfig
+from retrain.train.config_file import load_config
 from retrain.train.counts import check_cut
 from retrain.train.data import read_rows
 from retrain.train.energy import Meter
 from retrain.train.errors import ConfigFileError, ParametersLimitError, ResumeConflictError
 from retrain.train.head import head_of
 from retrain.train.kinds import KINDS
+from retrain.train.merge import merge
 from retrain.train.output import finished, versions
 from retrain.train.progress import Progress, report_exit, write_json
-from retrain.train.shape import is_whole
+from retrain.train.shape import adapter_part, is_whole
 from retrain.train.speed.cards import check_shared, checkpoints_of, processes, run_on_cards, see_one_card, wants_others
 from retrain.train.speed.packing import packed_rows
 from retrain.train.speed.prepare import VIRTUAL, finish, prepare
 from retrain.train.speed.training import first_micro_batch, train_fitting
+from retrain.train.starts import chosen_rows, drop_starts, judged, only_start, train_best, trains_both
 from retrain.train.tasks import training_of
-from retrain.train.tasks.base import Attempt, Setting
+from retrain.train.tasks.base import Attempt, Examples, Setting, Training
 from retrain.train.trainers import validation_rows
 from retrain.train.watch import Watch, last_checkpoint, learned_until
 from retrain.train.weights import check_adapter, check_base, folder_digest
@@ -67,7 +70,11 @@ def train(path: Path) -> None:
     progress = Progress(config.progress)
     if not finished(config):
         with Meter(config.output_dir, config.country, cards=processes(config), keeps=not config.card) as meter:
-            _train(config, progress, meter)
+            if trains_both(config):
+                train_best(config, _train, progress, meter)
+            else:
+                _train(config, progress, meter)
+    drop_starts(config)
     progress.write("done", eta_s=0.0)
 
 
@@ -95,7 +102,7 @@ def _train(config: RunConfig, progress: Progress, meter: Meter) -> None:
         training.check(setting, rows, name)
     held_out = _held_out(config, eval_rows, columns)
     counts = {name: training.counts(setting, rows) for name, rows in held_out.items()}
-    examples = training.examples(setting, train_rows)
+    examples, validation = _examples(setting, training, train_rows)
     counts["train"] = examples.counts
     check_cut(counts, recipe.max_length, config.max_cut_share)
     if training.teach is not None and config.teacher is not None:
@@ -103,15 +110,17 @@ def _train(config: RunConfig, progress: Progress, meter: Meter) -> None:
         examples, facts["teacher"] = replace(examples, lessons=lessons), lessons.facts
     transformers.set_seed(recipe.seed)  # before the head and the adapter are made
     parent, architecture = config.parent_adapter, KINDS[recipe.task].architecture
+    parent = None if parent is None else adapter_part(parent)
     model = load_base(
         parent if parent is not None and is_whole(parent) else config.base_dir, architecture, config.labels, device,
         quantise=recipe.method == "qlora", pad=setting.tokenizer.pad_token_id,
     )  # fmt: skip
     head = head_of(model.config, config.base_dir) if architecture == "sequence_classification" else None
     facts |= {**examples.facts, **training.before(setting, model, examples)}
-    kept, watched = validation_rows(examples.rows, recipe)
-    examples = replace(examples, rows=kept, watched=watched)
-    facts["rows_validation"] = len(watched)
+    if validation is None:
+        kept, watched = validation_rows(examples.rows, recipe)
+        examples = replace(examples, rows=kept, watched=watched)
+    facts["rows_validation"] = len(examples.watched)
     peft_model = attach_adapter(model, recipe, parent, head)
     facts["trainable_parameters"] = _trained_parameters(peft_model, config.max_parameters)
     facts |= training.after(setting, peft_model, examples)
@@ -147,11 +156,17 @@ def _train(config: RunConfig, progress: Progress, meter: Meter) -> None:
 
     progress.write("evaluate")
     metrics = training.score(setting, peft_model, eval_rows)
+    if validation is not None:
+        facts["validation"] = judged(setting, peft_model, validation)
+    elif (only := only_start(config)) is not None:
+        facts["starts"] = {"chosen": only[0], "reason": only[1]}
 
     progress.write("save")
     partial = _saved(peft_model, setting.tokenizer, config)
     facts["adapter_bytes"] = sum(file.stat().st_size for file in partial.glob("*.safetensors"))
     facts |= {"rows_dropped": counts["train"].rows_dropped, "counts": {k: c.record() for k, c in counts.items()}}
+    if recipe.serve == "merged" and config.phase is None:
+        facts["merged"] = merge(partial, config, on_card=device.type == "cuda")
     write_json(partial / "run.json", _record(config, base_digest, trainer, metrics, facts, watch, meter, device))
     partial.rename(config.output_dir / "adapter")
     shutil.rmtree(checkpoints, ignore_errors=True)
@@ -161,6 +176,16 @@ def _lessons_folder(config: RunConfig) -> Path:
     """Where the teacher's answers lie: each of several processes asks for its own."""
     name = "teacher" if config.card is None else f"teacher-{config.card}"
     return checkpoints_of(config) / name
+
+
+def _examples(setting: Setting, training: Training, rows: pl.DataFrame) -> tuple[Examples, pl.DataFrame | None]:
+    """Examples of the training rows; of one of two starts those to train on, and the rows that choose between them."""
+    made, config = training.examples(setting, rows), setting.config
+    if config.phase is None:
+        return made, None
+    kept, validation = chosen_rows(rows, config.rehearsed or 0, config.recipe)
+    mine, watched = (training.examples(setting, part).rows for part in (kept, validation))
+    return replace(made, rows=mine, watched=watched), validation
 
 
 def _saved(model: Trained, tokenizer: PreTrainedTokenizerBase, config: RunConfig) -> Path:

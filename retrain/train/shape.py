@@ -48,11 +48,24 @@ def differences(parent: Path, recipe: Recipe) -> Iterator[tuple[str, Any, Any]]:
         yield "method", "adalora", "adalora with the ranks that its run left"
 
 
+BESIDE: Final = "adapter"  # folder beside a merged model
+
+
+def adapter_part(folder: Path) -> Path:
+    """Where the adapter of what a run saved lies: beside the model that it was merged into, or in the folder itself."""
+    return folder / BESIDE if is_merged(folder) else folder
+
+
+def is_merged(folder: Path) -> bool:
+    """Whether a folder holds a base with an adapter merged into it, and the adapter beside it."""
+    return (folder / BESIDE / "adapter_config.json").is_file() and (folder / "config.json").is_file()
+
+
 def is_whole(folder: Path) -> bool:
-    """Whether a folder holds a whole model, as `full` saves it, and no adapter."""
+    """Whether a folder is loaded as a whole model, as `full` saves it, or one with its adapter merged into it."""
     return not (folder / "adapter_config.json").is_file() and (folder / "config.json").is_file()
 
 
 def is_quantised(adapter: Path | None) -> bool:
     """Whether what lies in a folder was trained on the base in 4 bits, and must be loaded so."""
-    return adapter is None or saved_recipe(adapter)["method"] == "qlora"
+    return adapter is None or (saved_recipe(adapter)["method"] == "qlora" and not is_merged(adapter))

@@ -26,7 +26,7 @@ class Watch(TrainerCallback):
     ) -> None:
         """Without a meter nothing is kept of what was used, and a limit stops the run without a checkpoint."""
         self.progress, self.max_seconds, self.max_kwh, self.meter = progress, max_seconds, max_kwh, meter
-        self.spent_s = meter.before.train_seconds if meter is not None else 0.0
+        self.spent_s = meter.trained_s if meter is not None else 0.0
         self.learned = Learned()
         self.passed: LimitError | None = None  # the limit that stops the run, once its checkpoint is written
         self.started, self.first_step = time.monotonic(), 0

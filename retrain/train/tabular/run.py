@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from core.canonical import digest
-from retrain.train.config import load_config
+from retrain.train.config_file import load_config
 from retrain.train.data import read_rows
 from retrain.train.energy import Meter
 from retrain.train.errors import ParametersLimitError

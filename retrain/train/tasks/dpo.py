@@ -21,7 +21,7 @@ from retrain.train.adapter import Trained
 from retrain.train.chat import text_format
 from retrain.train.config import Recipe
 from retrain.train.counts import RowCounts
-from retrain.train.data import answered_counts, pair_examples
+from retrain.train.data import answered_counts, longer, pair_examples
 from retrain.train.model import Generator
 from retrain.train.tasks.base import Attempt, Examples, Setting, Training
 from retrain.train.tasks.causal_lm import perplexity_of
@@ -92,12 +92,6 @@ def counts(setting: Setting, rows: pl.DataFrame) -> RowCounts:
     """Of each pair, what the longest text leaves of the answer that loses more."""
     recipe = setting.config.recipe
     return answered_counts(longer(rows), setting.tokenizer, recipe.max_length, recipe.chat)
-
-
-def longer(rows: pl.DataFrame) -> pl.DataFrame:
-    """Each prompt with the longer of its two answers as the completion."""
-    wider = pl.col("chosen").str.len_chars() >= pl.col("rejected").str.len_chars()
-    return rows.select("prompt", pl.when(wider).then("chosen").otherwise("rejected").alias("completion"))
 
 
 def examples(setting: Setting, rows: pl.DataFrame) -> Examples:

@@ -12,7 +12,7 @@ from retrain.train.counts import RowCounts
 from retrain.train.data import answered_counts, check_labels, classification_examples
 from retrain.train.head import copy_parent_head, head_of, start_new_rows
 from retrain.train.model import Classifier
-from retrain.train.shape import is_whole
+from retrain.train.shape import adapter_part, is_whole
 from retrain.train.tasks.base import Attempt, Examples, Setting, Training
 from retrain.train.tasks.taught import build_taught_classifier
 from retrain.train.teacher import Asked, ClassLessons, class_lessons
@@ -39,8 +39,9 @@ def examples(setting: Setting, rows: pl.DataFrame) -> Examples:
 def before(setting: Setting, model: PreTrainedModel, made: Examples) -> dict[str, Any]:
     config = setting.config
     head = head_of(model.config, config.base_dir)
-    if config.parent_adapter is not None and not is_whole(config.parent_adapter):
-        copy_parent_head(model, head, config.parent_adapter, config.labels)
+    parent = None if config.parent_adapter is None else adapter_part(config.parent_adapter)
+    if parent is not None and not is_whole(parent):
+        copy_parent_head(model, head, parent, config.labels)
     plain = [{name: row[name] for name in ("input_ids", "label")} for row in made.rows]
     new = start_new_rows(model, head, plain, DataCollatorWithPadding(setting.tokenizer))
     return {"labels_new": [config.labels[i] for i in new]}

@@ -9,6 +9,7 @@ import pytest
 
 from core.clock import ManualClock
 from core.errors import AppError, InvalidError
+from monitor import service as monitor
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.spec.parse import parse_spec
@@ -101,6 +102,31 @@ def test_outcomes_that_the_champion_cannot_answer_block_the_decision_with_both_l
     assert "no label is shared: the outcomes are CARD, MONEY; the champion answers card, " in decision.reason
     world.send(site, world.traffic(20, ("card",), first=300), clock)
     assert asked(site).fired
+
+
+def test_a_weight_of_a_class_that_is_nowhere_blocks_the_decision_with_the_choices(
+    site: Site, base: Path, clock: ManualClock
+) -> None:
+    world.declare(site, world.spec(base, recipe={"class_weights": {"crad": 5}}))
+    world.send(site, world.traffic(300, (*tiny.OLD, "pin")), clock)
+    decision = asked(site)
+    assert [b["name"] for b in decision.blocked_by] == ["labels"]
+    assert (
+        "retrain.recipe.class_weights names 'crad', which no outcome, no registered dataset and no class of the "
+        in (decision.reason)
+    )
+    assert "did you mean card?; choose from card, money, phone, pin, rate" in decision.reason
+    with site.database.write() as db:
+        monitor.apply_spec(site, db, world.spec(base, recipe={"class_weights": {"pin": 5}}), "tester")
+    assert asked(site).fired
+
+
+def test_a_golden_gate_without_golden_rows_blocks_the_decision(site: Site, base: Path, clock: ManualClock) -> None:
+    world.declare(site, world.spec(base, gates=["no_regression", "golden"]))
+    world.send(site, world.traffic(300, tiny.OLD), clock)
+    decision = asked(site)
+    assert [b["name"] for b in decision.blocked_by] == ["labels"]
+    assert "no dataset of role golden is registered" in decision.reason
 
 
 def test_labels_and_corrections_after_a_training_set_are_new_to_the_next_run(

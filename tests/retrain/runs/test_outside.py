@@ -15,6 +15,7 @@ from core.canonical import digest
 from core.clock import ManualClock
 from core.jobs import RunJob
 from core.settings_train import TrainSettings
+from governance.access.api_keys import revoke_key
 from governance.ledger.checkpointing import issue_checkpoint
 from governance.proof.vkey import SigningKey
 from monitor import service as monitor
@@ -27,6 +28,7 @@ from retrain.runs.approve import approve_run, reject_run
 from retrain.runs.change_check import as_markdown, check_document
 from retrain.runs.change_document import change_document
 from retrain.runs.datasets import record_dataset
+from retrain.runs.waiting import wait
 from retrain.runs.workspace import Workspace
 from tests.databases import SQLITE_FIRST
 from tests.retrain import world
@@ -98,6 +100,28 @@ def test_too_many_cut_rows_wait_before_the_first_step_and_a_person_may_allow_the
         run.used["train"]["kwh"] + run.used["evaluate"]["kwh"]
     )
     proves_itself(small, run_id)
+
+
+def test_what_was_allowed_with_a_key_that_is_revoked_counts_no_more(
+    site: Site, tmp_path: Path, clock: ManualClock
+) -> None:
+    base = world.fake_base(tmp_path / "base")
+    world.declare(site, world.spec(base))
+    world.send(site, world.traffic(300, tiny.OLD), clock)
+    run_id = world.start(site)
+    passed = [{"limit": "max_rows", "declared": 10, "measured": 20, "unit": "rows", "inside": False, "reason": "more"}]
+    bob = world.key(site, "bob")
+
+    def waits_now() -> bool:
+        with site.database.write() as db:
+            return wait(site, db, store.run(db, run_id, lock=True), passed)
+
+    assert waits_now()
+    approve(site, run_id)
+    assert not waits_now()
+    with site.database.write() as db:
+        revoke_key(db, prefix=str(bob.prefix), actor="admin", now=clock.now())
+    assert waits_now()
 
 
 def proves_itself(site: Site, run_id: UUID) -> None:

@@ -147,6 +147,16 @@ def test_an_evaluation_of_the_whole_asks_for_a_consideration_of_its_parts(desk: 
     assert waiting == ["desk-billing", "desk-delivery"]
 
 
+def test_a_part_that_another_model_is_already_is_refused_at_apply(desk: Site, tmp_path: Path) -> None:
+    again = spec(tmp_path / "base", "billing") | {"model": "desk-billing-2"}
+    refusal = pytest.raises(SpecError, match=r"part_of\.agent: is 'billing', and desk-billing is that part of desk")
+    with refusal, desk.database.write() as db:
+        service.apply_spec(desk, db, parse_spec(again, new=True), "tester")
+    other = again | {"part_of": {"model": "desk", "agent": "returns"}}
+    with desk.database.write() as db:
+        assert service.apply_spec(desk, db, parse_spec(other, new=True), "tester").outcome == "created"
+
+
 def test_a_whole_that_is_not_declared_is_said_and_a_part_of_itself_refused(
     site: Site, clock: ManualClock, tmp_path: Path
 ) -> None:

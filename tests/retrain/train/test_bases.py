@@ -48,7 +48,14 @@ def test_a_base_answers_by_its_own_head_whatever_else_is_in_the_batch(kind: str,
             assert plain(input_ids=ids).logits.numpy() == pytest.approx(alone[:1], abs=1e-4)
 
 
-def run(folder: Path, base: Path, method: str, task: str = "sequence_classification", **more: Any) -> Path:
+def run(
+    folder: Path,
+    base: Path,
+    method: str,
+    task: str = "sequence_classification",
+    parent: Path | None = None,
+    **more: Any,
+) -> Path:
     """A short run. Returns what it saved."""
     from retrain.train.run import train
 
@@ -58,7 +65,8 @@ def run(folder: Path, base: Path, method: str, task: str = "sequence_classificat
         frame = pl.DataFrame({"prompt": [t for t, _ in draw], "completion": [n for _, n in draw]})
     given = {"task": task, "method": method, "r": 2, "lora_alpha": 4, "epochs": 2, "batch_size": 4, "virtual_tokens": 4}
     labels = list(random_bases.LABELS) if task == "sequence_classification" else []
-    train(tiny.run_config(folder, base, frame, frame, labels=labels, recipe=given | more))
+    start = {} if parent is None else {"parent_adapter": str(parent)}
+    train(tiny.run_config(folder, base, frame, frame, labels=labels, recipe=given | more, **start))
     return folder / "out" / "adapter"
 
 
@@ -104,34 +112,6 @@ def test_completions_are_trained_by_every_method(method: str, tmp_path: Path) ->
     for one, other in zip(alone, model.token_logprobs(TEXTS, ["card"] * 4), strict=True):
         assert one == pytest.approx(other, abs=1e-4)
     assert model.generate(TEXTS, max_new_tokens=3) == [model.generate([t], max_new_tokens=3)[0] for t in TEXTS]
-
-
-@pytest.mark.parametrize("method", ["adalora", "full"])
-def test_a_killed_run_of_a_method_ends_as_if_never_killed(method: str, tmp_path: Path) -> None:
-    from safetensors.numpy import load_file
-
-    from retrain.train.watch import Watch
-
-    base = random_bases.base(tmp_path / "base", "bert")
-    whole = run(tmp_path / "a", base, method, epochs=5)
-    stop = pytest.MonkeyPatch()
-    real = Watch.on_save
-
-    def dies(self: Watch, args: Any, state: Any, control: Any, **given: Any) -> None:
-        real(self, args, state, control, **given)
-        if state.global_step >= 8:
-            raise KeyboardInterrupt
-
-    with stop.context() as patched:
-        patched.setattr(Watch, "on_save", dies)
-        with pytest.raises(KeyboardInterrupt):
-            run(tmp_path / "b", base, method, epochs=5)
-    again = run(tmp_path / "b", base, method, epochs=5)
-    name = "model.safetensors" if method == "full" else "adapter_model.safetensors"
-    one, other = load_file(whole / name), load_file(again / name)
-    assert one.keys() == other.keys()
-    for key, value in one.items():
-        assert np.array_equal(value, other[key]), key
 
 
 def test_early_stopping_and_weights_of_classes(tmp_path: Path) -> None:

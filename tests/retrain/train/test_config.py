@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from retrain.train.config import Recipe, RunConfig, load_config
+from retrain.train.config import Recipe, RunConfig
+from retrain.train.config_file import load_config
 from retrain.train.errors import ConfigFileError
 from tests.retrain.train import tiny
 

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from retrain.train.config import RunConfig, load_config
+from retrain.train.config import RunConfig
+from retrain.train.config_file import load_config
 from retrain.train.weights import folder_digest
 from tests.retrain.train import tiny
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from core.process import environment
-from retrain.train.config import RunConfig, load_config
+from retrain.train.config import RunConfig
+from retrain.train.config_file import load_config
 from retrain.train.errors import CardsError
 from retrain.train.speed.cards import check_shared, see_one_card
 from tests.retrain.train import tiny
