@@ -45,9 +45,13 @@ def test_everything_works_where_names_of_modules_lie_about(traps: Path, tmp_path
         known = {"ASSAY_CLIENT__URL": running.url, "ASSAY_CLIENT__KEY": running.admin_key}
         spec = traps / "spec.json"
         spec.write_text(json.dumps(SPEC))
-        for arguments in (("apply", str(spec)), ("doctor",), ("report", SPEC["model"], "--out", "reports")):
+        for arguments in (("apply", str(spec)), ("doctor", "--json"), ("report", SPEC["model"], "--out", "reports")):
             done = assay_afresh(*arguments, environ=known, cwd=traps)
             assert done.returncode == 0, (arguments, done.stdout, done.stderr)
+            if arguments[0] == "doctor":
+                checks = {check["check"]: check["state"] for check in json.loads(done.stdout)}
+                assert checks["database"] == "ok"
+                assert "missing" not in checks.values()
         assert len(list((traps / "reports").glob("*.pdf"))) == 1
         assert "imported from" not in running.log_tail()
     finally:

@@ -21,13 +21,14 @@ from monitor.site import Site
 from monitor.tables import Model, Window
 from monitor.windows.evaluate import evaluate
 from tests.databases import SQLITE_FIRST
+from tests.examples import ALL
 from tests.monitor.traffic import BEGIN, events_body, outcomes_body, rows, spec
 
 pytestmark = SQLITE_FIRST
 DAYS = {"windows": ["1d"], "false_alarms": {"alpha": 0.1}, "kpi": [], "fairness": []}
 ROWS = {"windows": {"rows": 250}, "false_alarms": {"alpha": 0.1}, "kpi": [], "fairness": []}
 DAY = timedelta(days=1)
-STEPS = 36
+STEPS = 36 if ALL else 24
 
 
 @pytest.fixture

@@ -71,7 +71,7 @@ def waits(site: Site, run_id: UUID, at: str) -> list[str]:
 def test_too_many_cut_rows_wait_before_the_first_step_and_a_person_may_allow_them_once(
     small: Site, tiny_base: Path, clock: ManualClock
 ) -> None:
-    run_id = queued(small, tiny_base, clock, recipe={"max_length": 6})
+    run_id = queued(small, tiny_base, clock, recipe={"max_length": 6, "epochs": 1})
     go(small, run_id)
     assert set(waits(small, run_id, "training")) == {f"max_cut_share.{name}" for name in ("train", "eval", "holdout")}
     run = world.read(small, run_id)
