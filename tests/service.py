@@ -68,19 +68,34 @@ def _command_line() -> Forks:
 
 # A start of the API takes seconds of imports, and tests start dozens.
 _SERVE = """
-import os, sys
-import api.app, api.server, uvicorn
+import os, socket, sys
+import uvicorn
+from api.app import from_environment
 from api.cli import main
+from api.server import configured
 
-def run(*arguments):
+def service(*arguments):
     os.setsid()
     sys.argv = ["-c", *arguments]
     main()
+
+def api():
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    app = from_environment()
+    server = uvicorn.Server(configured(app, app.state.site.settings.server))
+    print(listener.getsockname()[1], flush=True)
+    server.run(sockets=[listener])
+
+def run(what, *arguments):
+    {"service": service, "api": api}[what](*arguments)
 """
 
 
 @cache
-def _services() -> Forks:
+def servers() -> Forks:
+    """Starts a `service` with its arguments, or the `api` alone, which prints its port."""
     return Forks(_SERVE, environment())
 
 
@@ -106,7 +121,7 @@ class Service:
         printed, environ = self.home.parent / f"{self.home.name}.out", environment(self.environ)
         printed.unlink(missing_ok=True)
         if self.cwd is None:
-            self.process = _services().process(*arguments, environ=environ, stdout=printed, stderr=self.log)
+            self.process = servers().process("service", *arguments, environ=environ, stdout=printed, stderr=self.log)
         else:
             with self.log.open("a") as log, printed.open("w") as out:
                 self.process = subprocess.Popen(

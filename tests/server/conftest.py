@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +15,8 @@ from core.clock import SystemClock
 from core.db import Database
 from governance.access.api_keys import first_admin
 from tests import postgres
-from tests.forks import Forks
-from tests.service import environment
+from tests.service import environment, servers
 
-_API = """
-import socket, uvicorn
-from api.app import from_environment
-from api.server import configured
-
-def run():
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    listener.listen()
-    app = from_environment()
-    server = uvicorn.Server(configured(app, app.state.site.settings.server))
-    print(listener.getsockname()[1], flush=True)
-    server.run(sockets=[listener])
-"""
 SPEC: dict[str, Any] = {
     "model": "support-intents", "task": "classification", "owner": "ml@example.com", "purpose": "route messages",
     "columns": {
@@ -45,11 +29,6 @@ SPEC: dict[str, Any] = {
     },
     "baseline": {"rows": "first 1000"},
 }  # fmt: skip
-
-
-@cache
-def _apis() -> Forks:
-    return Forks(_API, environment())
 
 
 @dataclass
@@ -77,21 +56,21 @@ class Api:
         home = self.installation.home
         printed = home / "port"
         printed.unlink(missing_ok=True)
-        self.process = _apis().start(
-            environ=environment(self.installation.environ), stdout=printed, stderr=home / "api.log"
+        self.process = servers().start(
+            "api", environ=environment(self.installation.environ), stdout=printed, stderr=home / "api.log"
         )
         for _ in range(36_000):
             if printed.exists() and (port := printed.read_text()).endswith("\n"):
                 self.url = f"http://127.0.0.1:{port.strip()}"
                 return
-            assert not _apis().ended(self.process), (home / "api.log").read_text()[-3000:]
+            assert not servers().ended(self.process), (home / "api.log").read_text()[-3000:]
             time.sleep(0.005)
         raise AssertionError("the API did not start")
 
     def kill(self) -> None:
         """A power cut, as far as the software can tell."""
         if self.process is not None:
-            _apis().kill(self.process)
+            servers().kill(self.process)
             self.process = None
 
     def send(self, method: str, path: str, *, key: str | None = "", **options: Any) -> httpx2.Response:

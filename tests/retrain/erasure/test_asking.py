@@ -25,6 +25,7 @@ from tests.retrain import world
 from tests.retrain.erasure.person import HERS, MARKER, SUBJECT, ask, datasets, erase, left, proof_of, traffic
 
 
+@SQLITE_FIRST
 def test_asking_again_while_it_is_under_way_gives_the_same_erasure_and_afterwards_a_new_one_that_finds_nothing(
     lived_in: Site,
 ) -> None:
@@ -92,6 +93,7 @@ def test_a_failed_erasure_says_why_and_goes_on_when_it_is_asked_for_again(lived_
     assert left(lived_in, MARKER) == []
 
 
+@SQLITE_FIRST
 def test_it_is_not_shown_as_done_before_a_checkpoint_covers_its_proof(lived_in: Site) -> None:
     shown: list[tuple[str, bool]] = []
 

@@ -30,6 +30,7 @@ from tests.retrain.erasure.person import CHANNEL, HERS, MARKER, ROWS, SUBJECT, c
 from tests.retrain.train import tiny
 
 
+@SQLITE_FIRST
 def test_the_proof_names_each_file_with_its_digest_before_and_after_and_the_ledger_holds_the_proof(
     lived_in: Site,
 ) -> None:

@@ -77,6 +77,7 @@ def test_nothing_of_the_person_is_left_in_any_file_and_everybody_else_is(lived_i
     assert message.items == [{"sentence": window.sentence}]
 
 
+@SQLITE_FIRST
 def test_every_row_of_outcomes_of_the_person_goes_wherever_it_lies(lived_in: Site, clock: ManualClock) -> None:
     declared = world.current(lived_in)
     for label in ("card_arrival", "pin"):  # corrected twice: in a file of its own, and in the log
@@ -93,6 +94,7 @@ def test_every_row_of_outcomes_of_the_person_goes_wherever_it_lies(lived_in: Sit
     assert left(lived_in, *(f'"{event}"' for event in HERS)) == []
 
 
+@SQLITE_FIRST
 def test_rows_that_compaction_left_on_disk_go_as_well(lived_in: Site) -> None:
     table = lived_in.events.table(world.NAME, "events")
     before = table.snapshot()
@@ -104,6 +106,7 @@ def test_rows_that_compaction_left_on_disk_go_as_well(lived_in: Site) -> None:
     assert left(lived_in, MARKER) == []
 
 
+@SQLITE_FIRST
 def test_rows_that_are_still_in_a_log_are_erased_and_the_log_lets_go_of_them(
     lived_in: Site, clock: ManualClock
 ) -> None:
@@ -129,6 +132,7 @@ def test_models_without_a_subject_or_without_rows_are_passed(site: Site) -> None
     assert proof["models"][0]["tables"] == []
 
 
+@SQLITE_FIRST
 def test_a_first_row_that_no_table_holds_yet_is_erased(site: Site, clock: ManualClock) -> None:
     declared = parse_spec(WITH_SUBJECT)
     with site.database.write() as db:
