@@ -59,7 +59,8 @@ class Replayed:
 def replay(build: Path, files: Files) -> Replayed:
     """One replay by one build, in a process of its own."""
     kept = {name: value for name, value in os.environ.items() if not name.upper().startswith("ASSAY_")}
-    command = [sys.executable, "-c", COMMAND, "replay", str(files.spec), str(files.events), "--json"]
+    spec = files.spec if build == ROOT or files.today is None else files.today
+    command = [sys.executable, "-c", COMMAND, "replay", str(spec), str(files.events), "--json"]
     before = _children_seconds()
     done = subprocess.run(
         command, cwd=build, env=kept | {"PYTHONPATH": str(build)}, capture_output=True, text=True, check=False

@@ -1,6 +1,6 @@
 """Histories to replay, each a spec and a file of events. Windows and reference are declared; no KPI has a limit."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -19,8 +19,11 @@ NUMBERS: Final = 9
 
 @dataclass(frozen=True)
 class Files:
+    """`today`: the spec for the build that is compared with, where it does not know every key of `spec`."""
+
     spec: Path
     events: Path
+    today: Path | None = None
 
 
 def history(folder: Path, rows: int) -> Files:
@@ -98,14 +101,21 @@ def compas(folder: Path) -> Files:
 
 
 def sparse(folder: Path, days: int) -> Files:
-    """One row a day with 8 numbers, the last of which is the answer, in windows of 365 days."""
+    """One row a day with 8 numbers, the last of which is the answer, in windows of 365 days.
+
+    Rows of more than 20 years before the newest have to be declared; the build that is compared with takes any.
+    """
     rng = np.random.default_rng(8)
     frame = pl.DataFrame({f"n{i}": np.round(rng.normal(size=days), 3) for i in range(8)})
     columns = {f"n{i}": {"role": "input" if i < 7 else "prediction", "type": "number"} for i in range(8)}
-    return _written(folder, f"sparse-{days}", _timed(frame, timedelta(days=1), LONG_AGO), {
+    events = _timed(frame, timedelta(days=1), LONG_AGO)
+    document: dict[str, Any] = {
         "task": "regression", "columns": columns, "baseline": {"rows": f"first {min(3650, days // 3)}"},
         "monitors": {"windows": ["365d"], "false_alarms": "1 per 365d"},
-    })  # fmt: skip
+    }  # fmt: skip
+    today = _written(folder, f"sparse-{days}-today", events, document).spec
+    declared = document | {"times": {"earliest": LONG_AGO.isoformat()}}
+    return replace(_written(folder, f"sparse-{days}", events, declared), today=today)
 
 
 def _timed(frame: pl.DataFrame, every: timedelta, start: datetime = START) -> pl.DataFrame:

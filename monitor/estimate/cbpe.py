@@ -13,17 +13,15 @@ from core.arrays import Flags, Floats
 from core.errors import InsufficientDataError
 from monitor.estimate import base
 from monitor.estimate.base import Estimate, EstimationMethod, Features
+from monitor.estimate.curves import calibration_curve
 from monitor.estimate.expected import METRICS, PROBABILITY_ONLY
 from monitor.estimate.matching import Matching, fit_matching, quantiles, rank_of
-from monitor.estimate.trees import Trees, fit_share
+from monitor.estimate.trees import Trees, fit_shares
 from monitor.levels import answer, answers
 from monitor.spec.model import ModelSpec
 
-ISOTONIC_FROM_LABELS: Final = 1000  # with fewer labels a logistic curve (Platt), which has two parameters
-KNOTS: Final = 256  # points of a stored logistic curve
 SIMULATIONS: Final = 200  # of the outcomes of a window
 _TRUTHS: Final = ("false", "true")
-MIN_PROBABILITY: Final = 1e-3  # of a calibrated probability, and of its complement
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,8 +246,8 @@ def fit_cbpe(spec: ModelSpec, frame: pl.DataFrame) -> Cbpe:
     if turned:
         values = np.where(said == classes[1], values, 1.0 - values)
     kept = [group != k for k in range(base.GROUPS)]
-    curves = tuple(_curve(values[k], true[k]) for k in kept)
-    trees = tuple(fit_share(x[k], true[k]) for k in kept)
+    curves = tuple(calibration_curve(values[k], true[k]) for k in kept)
+    trees = fit_shares(x, true, group)
     models, ranks = np.zeros((2, rows.height)), quantiles(values)
     for curve, one, k in zip(curves, trees, kept, strict=True):
         models[:, ~k] = _modelled(curve, one, values[~k], x[~k])
@@ -278,32 +276,6 @@ def _target(classes: Sequence[str], positive: str | None) -> tuple[str, tuple[st
             "classes, or the probability of the predicted class"
         )
     return "positive", (*others, positive)
-
-
-def _curve(score: Floats, true: Flags) -> tuple[Floats, Floats]:
-    """The calibration curve as points that straight lines connect."""
-    if len(score) >= ISOTONIC_FROM_LABELS:
-        from sklearn.isotonic import IsotonicRegression
-
-        model = IsotonicRegression(y_min=MIN_PROBABILITY, y_max=1.0 - MIN_PROBABILITY, out_of_bounds="clip").fit(
-            score, true
-        )
-        return np.asarray(model.X_thresholds_, np.float64), np.asarray(model.y_thresholds_, np.float64)
-    from sklearn.linear_model import LogisticRegression
-
-    inside = bool(((score >= 0) & (score <= 1)).all())
-    knots = np.linspace(0.0, 1.0, KNOTS) if inside else np.quantile(score, np.linspace(0.0, 1.0, KNOTS))
-    knots = np.unique(knots)
-    model = LogisticRegression(C=1e4, max_iter=1000).fit(_logit(score, inside)[:, None], true)
-    probability = model.predict_proba(_logit(knots, inside)[:, None])[:, 1]
-    return knots, np.clip(probability, MIN_PROBABILITY, 1.0 - MIN_PROBABILITY)
-
-
-def _logit(score: Floats, inside: bool) -> Floats:
-    if not inside:
-        return score
-    clipped = np.clip(score, 1e-4, 1.0 - 1e-4)
-    return np.asarray(np.log(clipped / (1.0 - clipped)), dtype=np.float64)
 
 
 def _estimate(metric: str, rows: _Rows) -> Estimate:

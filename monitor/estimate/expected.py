@@ -42,15 +42,12 @@ def _brier(p: Floats, _answer: Flags, score: Floats) -> Floats:
 
 def _roc_auc(p: Floats, _answer: Flags, score: Floats) -> Floats:
     """Expected pairs in the right order over expected pairs. A row forms no pair with itself."""
-    order = np.argsort(score, kind="stable")
-    first = np.flatnonzero(np.diff(score[order], prepend=-np.inf))
-    size = np.diff(np.append(first, len(score)))
-    hits = np.add.reduceat(p.take(order, axis=1), first, axis=1)  # of each distinct score
-    others = size - hits
-    below = np.cumsum(others, axis=1) - others / 2.0
-    positives = hits.sum(axis=1)
+    _, which, size = np.unique(score, return_inverse=True, return_counts=True)
+    rank = (np.cumsum(size) - size / 2.0)[which]  # rows with a lower score, and half of those with an equal one
+    positives = p.sum(axis=1)
     own = np.einsum("dr,dr->d", p, 1.0 - p)
-    ordered = np.einsum("ds,ds->d", hits, below) - own / 2.0
+    # Of the rows below a positive one, those that are positive too make half a square of all positives.
+    ordered = p @ rank - positives**2 / 2.0 - own / 2.0
     pairs = positives * (len(score) - positives) - own
     return np.asarray(np.divide(ordered, pairs, out=np.full(len(p), np.nan), where=pairs > 0))
 

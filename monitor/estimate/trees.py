@@ -1,4 +1,7 @@
-"""Boosted trees as plain arrays: fitted by scikit-learn, stored without pickle, evaluated with numpy alone."""
+"""Boosted trees as plain arrays, stored without pickle and evaluated with numpy alone.
+
+Those of a mean are fitted by scikit-learn, those of a share by `monitor.estimate.boosting`.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,15 +13,10 @@ from numpy.typing import NDArray
 
 from core.arrays import Flags, Floats, Ints
 from core.errors import IntegrityFailureError
+from monitor.estimate import boosting
 
 # A probability is learned from outcomes of 0 and 1, for which small trees do best. A loss holds more information.
-SHARE_OPTIONS: Final = {
-    "max_iter": 80,
-    "learning_rate": 0.05,
-    "max_leaf_nodes": 8,
-    "max_depth": 3,
-    "min_samples_leaf": 40,
-}
+SHARE_LEAF: Final = 40  # rows
 MEAN_OPTIONS: Final = {
     "max_iter": 100,
     "learning_rate": 0.1,
@@ -27,8 +25,6 @@ MEAN_OPTIONS: Final = {
     "min_samples_leaf": 20,
 }
 L2_PENALTY: Final = 5.0
-
-
 _ROWS_PER_PASS: Final = 512  # so many that what one pass reads and writes stays in the cache
 
 
@@ -121,21 +117,22 @@ class Trees:
         return found
 
 
-def fit_share(x: Floats, true: Flags) -> Trees:
-    """Fit trees whose `raw` is the log-odds of a flag.
+def fit_shares(x: Floats, true: Flags, group: Ints) -> tuple[Trees, ...]:
+    """Fit trees whose `raw` is the log-odds of a flag, once without each group of rows.
 
     Args:
         x: shape (rows, features); nan is a missing value.
-        true: shape (rows,); both values must occur.
+        true: shape (rows,); without any group both values must occur.
+        group: of each row, counted from 0, shape (rows,).
 
     Returns:
-        The fitted trees.
+        The fitted trees, in the order of the groups.
 
-    Source: Friedman (2001); computed by scikit-learn's HistGradientBoostingClassifier.
+    Source: Friedman (2001).
     """
-    from sklearn.ensemble import HistGradientBoostingClassifier
-
-    return _exported(HistGradientBoostingClassifier(**_options(SHARE_OPTIONS, len(x))).fit(x, true))
+    rows = np.bincount(group)
+    grown = boosting.grow_without_each(x, true, group, len(rows), _smallest_leaf(len(x) - int(rows.max()), SHARE_LEAF))
+    return tuple(_complete(grown, model) for model in range(len(rows)))
 
 
 def fit_mean(x: Floats, values: Floats) -> Trees:
@@ -155,15 +152,37 @@ def fit_mean(x: Floats, values: Floats) -> Trees:
     return _exported(HistGradientBoostingRegressor(**_options(MEAN_OPTIONS, len(x))).fit(x, values))
 
 
+def _smallest_leaf(rows: int, most: int) -> int:
+    return min(most, max(5, rows // 20))
+
+
 def _options(size: Mapping[str, float], rows: int) -> dict[str, Any]:
-    leaf = min(int(size["min_samples_leaf"]), max(5, rows // 20))
     return {
         **size,
-        "min_samples_leaf": leaf,
+        "min_samples_leaf": _smallest_leaf(rows, int(size["min_samples_leaf"])),
         "l2_regularization": L2_PENALTY,
         "early_stopping": False,
         "random_state": 0,
     }
+
+
+def _complete(grown: boosting.GrownTrees, model: int) -> Trees:
+    """The trees of one model; of the nodes below a leaf each points to itself, and none is reached."""
+    leaf = grown.feature[model].ravel() < 0
+    itself = np.arange(leaf.size)
+    roots = np.arange(0, leaf.size, boosting.NODES)
+    below = itself + itself % boosting.NODES + 1
+    return Trees(
+        start=float(grown.start[model]),
+        roots=roots,
+        feature=grown.feature[model].ravel(),
+        threshold=np.where(leaf, 0.0, grown.threshold[model].ravel()),
+        missing_left=grown.missing_left[model].ravel() & ~leaf,
+        left=np.where(leaf, itself, below),
+        right=np.where(leaf, itself, below + 1),
+        value=np.where(leaf, grown.value[model].ravel(), 0.0),
+        depth=boosting.DEPTH,
+    )
 
 
 def _exported(model: Any) -> Trees:
