@@ -38,7 +38,9 @@ CATALOGUES = (
     Catalogue("monitor/drift", "METHODS", ("base", "score"), ("compute", "expected")),
     Catalogue("monitor/drift/rows", "ROW_METHODS", ("base",), ("compute",)),
     Catalogue("monitor/drift/texts", "TEXT_METHODS", ("base",), ("compute",)),
-    Catalogue("monitor/estimate", "ESTIMATORS", ("base", "boosting", "curves", "expected", "matching", "trees"), ("fit",)),
+    Catalogue(
+        "monitor/estimate", "ESTIMATORS", ("base", "boosting", "curves", "expected", "matching", "trees"), ("fit",)
+    ),
     Catalogue("monitor/explain", "EXPLAINERS", ("base",), ("compute",)),
     Catalogue(
         "monitor/fairness", "FAIRNESS", ("base", "bounds", "disparities", "grouping", "intervals", "rates"),
