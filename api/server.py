@@ -6,6 +6,7 @@ import logging
 import socket
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, cast
 
@@ -59,7 +60,9 @@ def listen(site: Site, *, as_json: bool, bound: Callable[[str], None] = lambda _
     listener.bind((server.host, server.port))
     host = f"[{server.host}]" if ":" in server.host else server.host
     announce: dict[str, Any] = {"url": f"http://{host}:{listener.getsockname()[1]}"}
-    bound(reachable(announce["url"]))
+    at = reachable(announce["url"])
+    bound(at)
+    site = replace(site, settings=site.settings.served_at(at))  # a test of a channel is sent from here
     if (key := first_admin(site)) is not None:
         announce["admin_key"] = key
     with site.database.write() as db:  # sign the entries so far before the first request arrives

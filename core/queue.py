@@ -219,6 +219,12 @@ def is_any_runnable(db: Session, *, now: datetime, lanes: Sequence[str], choice:
     return db.execute(query, bounds).first() is not None
 
 
+def under_way(db: Session, name: str, *, now: datetime) -> set[str]:
+    """Models about which a job of this name runs or is due."""
+    due = or_(_TABLE.c.state == "running", and_(_TABLE.c.state == "queued", _TABLE.c.run_at <= now))
+    return set(db.scalars(select(_MODEL).where(_TABLE.c.name == name, due)))
+
+
 def claim(
     db: Session, *, worker: str, now: datetime, lease_s: int, lanes: Sequence[str] = LANES, choice: Choice | None = None
 ) -> Claimed | None:

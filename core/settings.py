@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import time
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, Self, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -310,6 +310,12 @@ class Settings(BaseSettings):
     def pages_url(self) -> str:
         """Where people open the pages."""
         return self.notify.base_url or self.client.url.rstrip("/")
+
+    def served_at(self, url: str) -> Self:
+        """These settings where the service listens at a URL: links lead there, unless an address is set."""
+        if self.notify.base_url is not None or "url" in self.client.model_fields_set:
+            return self
+        return self.model_copy(update={"notify": self.notify.model_copy(update={"base_url": url})})
 
     @property
     def lake_uri(self) -> str:

@@ -8,7 +8,7 @@ import typer
 
 from api.client import Client
 from api.commands.models import client
-from api.commands.output import JsonFlag, console, emit_json, emit_rows
+from api.commands.output import JsonFlag, console, emit_json, emit_rows, errors
 from core.clock import SystemClock, from_now
 from core.errors import InvalidError
 from monitor.spec.duration import duration
@@ -43,6 +43,7 @@ def list_alerts(model: Model = None, state: State = "unresolved", as_json: JsonF
         _print(a, f"{a['model'] or 'the installation'}: {a['monitor']}", a["sentence"])
     if not items:
         console.print("No alert." if state == "all" else f"No {state} alert.")
+    _print_evaluating(model)
 
 
 @app.command("incidents")
@@ -57,6 +58,15 @@ def list_incidents(model: Model = None, state: State = "unresolved", as_json: Js
         _print(i, f"{i['model'] or 'the installation'}{owner}", i["headline"])
     if not items:
         console.print("No incident." if state == "all" else f"No {state} incident.")
+
+
+def _print_evaluating(model: str | None) -> None:
+    """Which models are being evaluated, so that their alerts may not be all there yet."""
+    rows = client().json("GET", "/api/v1/models")["items"]
+    names = [row["name"] for row in rows if row.get("evaluating") and model in (None, row["name"])]
+    if names:
+        some = ", ".join(names[:5]) + (f" and {len(names) - 5} more models" if len(names) > 5 else "")
+        errors.print(f"Being evaluated, so alerts may follow: {some}", soft_wrap=True, markup=False)
 
 
 def _print(item: dict[str, Any], about: str, sentence: str) -> None:

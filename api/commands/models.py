@@ -1,7 +1,9 @@
 """Commands that manage one model through the running service."""
 
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -9,7 +11,7 @@ from urllib.parse import quote
 import typer
 
 from api.client import Client
-from api.commands.output import JsonFlag, console, emit_json, emit_rows
+from api.commands.output import JsonFlag, console, emit_json, emit_rows, errors
 from core.errors import InvalidError
 from core.settings import load
 from monitor.spec.parse import load_spec
@@ -66,8 +68,13 @@ def apply(
         _print_reference(parsed.model)
 
 
-def evaluate(model: ModelName, as_json: JsonFlag = False) -> None:
-    """List the windows of a model with their verdicts."""
+def evaluate(
+    model: ModelName,
+    wait_s: Annotated[int, typer.Option("--wait", help="longest wait for what is being evaluated, seconds")] = 300,
+    as_json: JsonFlag = False,
+) -> None:
+    """List the windows of a model with their verdicts, once what has arrived is evaluated."""
+    _wait_for_evaluation(model, wait_s)
     windows = client().json("GET", f"{model_path(model)}/windows")["items"]
     if as_json:
         emit_json(windows)
@@ -77,6 +84,20 @@ def evaluate(model: ModelName, as_json: JsonFlag = False) -> None:
     for line in _later_lines(windows):
         console.print(line, soft_wrap=True)
     _print_reference(model)
+
+
+def _wait_for_evaluation(model: str, wait_s: int) -> None:
+    """Wait until no evaluation of a model runs or is due; an interrupt ends the wait, and the list is what there is."""
+    until, told = time.monotonic() + wait_s, False
+    with suppress(KeyboardInterrupt):
+        while client().json("GET", model_path(model)).get("evaluating"):
+            if time.monotonic() >= until:
+                errors.print(f"{model} is still being evaluated; more windows and alerts may follow.", soft_wrap=True)
+                return
+            if not told:
+                errors.print(f"{model} is being evaluated; Ctrl-C lists what there is so far.", soft_wrap=True)
+                told = True
+            time.sleep(0.5)
 
 
 def _print_reference(model: str) -> None:

@@ -156,13 +156,10 @@ def worker(home: Home = None, parent: Annotated[int | None, typer.Option(hidden=
 
 
 def worker_environment(settings: Settings, url: str) -> dict[str, str]:
-    """The environment of the worker of `assay serve`, which listens at a URL: links in messages lead there.
-
-    An address that is set (ASSAY_NOTIFY__BASE_URL or ASSAY_CLIENT__URL) stays.
-    """
+    """The environment of the worker of `assay serve`, which listens at a URL: links in messages lead there."""
     environment = isolated(os.environ) | {"ASSAY_HOME": str(settings.home_dir)}
-    if settings.notify.base_url is None and "url" not in settings.client.model_fields_set:
-        environment["ASSAY_NOTIFY__BASE_URL"] = url
+    if (address := settings.served_at(url).notify.base_url) is not None:
+        environment["ASSAY_NOTIFY__BASE_URL"] = address
     return environment
 
 

@@ -66,7 +66,7 @@ class EvaluationRequester(BackgroundThread):
                     )
         for model in models:
             self._watched[model] = _Watched(arrived_at=now, requested_at=now)
-            self._fresh.discard(model)
+            self._settle(model)
         return models
 
     def _take_in(self, model: str, arrivals: Arrivals, now: float) -> None:
@@ -92,8 +92,12 @@ class EvaluationRequester(BackgroundThread):
             elif watched.condition.has_late_rows(watched.arrivals):
                 late.append(model)
             else:
-                self._fresh.discard(model)
+                self._settle(model)
         return closing, late
+
+    def _settle(self, model: str) -> None:
+        self._fresh.discard(model)
+        self._site.events.arrivals.settle(model)
 
     def _is_old(self, watched: _Watched, now: float) -> bool:
         return watched.condition is None or now - watched.read_at >= CONDITION_VALID_S

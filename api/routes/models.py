@@ -8,7 +8,9 @@ from pydantic import Field
 
 from api.http.auth import requires
 from api.http.deps import Db, Out, Page, ReadDb, SiteDep, body_of, media_type_of, taken
+from core import queue
 from core.errors import ConflictError
+from core.jobs import EvaluateJob
 from governance.access.roles import Caller, Permission
 from monitor import store
 from monitor.spec.model import ModelSpec
@@ -46,6 +48,7 @@ class ModelRow(Out):
     revision: int
     created_at: datetime
     part_of: dict[str, str] | None = Field(None, description="the whole of a part, and which of its agents it is")
+    evaluating: bool = Field(description="an evaluation runs or is due, so windows and alerts may be added soon")
 
 
 class TargetOut(Out):
@@ -122,11 +125,18 @@ def apply(
 
 @router.get("")
 def list_models(
-    _: Annotated[Caller, requires(Permission.READ)], db: ReadDb,
+    _: Annotated[Caller, requires(Permission.READ)], site: SiteDep, db: ReadDb,
     part_of: Annotated[str | None, Query(description="only the parts of this model of models")] = None,
 ) -> Page[ModelRow]:  # fmt: skip
+    under_way = queue.under_way(db, EvaluateJob.name, now=site.clock.now())
     rows = [
-        ModelRow(name=m.name, revision=m.revision, created_at=m.created_at, part_of=document.get("part_of"))
+        ModelRow(
+            name=m.name,
+            revision=m.revision,
+            created_at=m.created_at,
+            part_of=document.get("part_of"),
+            evaluating=m.name in under_way or site.events.arrivals.is_unsettled(m.name),
+        )
         for m, document in store.models_with_specs(db)
         if part_of is None or (document.get("part_of") or {}).get("model") == part_of
     ]
@@ -147,6 +157,8 @@ def read(_: Annotated[Caller, requires(Permission.READ)], model: str, site: Site
         name=found.name, revision=found.revision, created_at=found.created_at, digest=revision.digest,
         author=revision.author, changed_at=revision.created_at, spec=revision.document,
         part_of=revision.document.get("part_of"),
+        evaluating=site.events.arrivals.is_unsettled(model)
+        or model in queue.under_way(db, EvaluateJob.name, now=site.clock.now()),
         target=None if target is None else TargetOut.of(target),
         reference=reference_standing(site, db, in_force(site, db, found)),
     )  # fmt: skip

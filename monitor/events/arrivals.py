@@ -43,6 +43,7 @@ class ArrivalBoard:
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._posted: dict[str, Arrivals] = {}
+        self._looked_at: set[str] = set()
 
     def post(self, model: str, arrivals: Arrivals) -> None:
         """Add to the arrivals of a model."""
@@ -53,7 +54,18 @@ class ArrivalBoard:
                 self._posted[model] = arrivals
 
     def drain(self) -> dict[str, Arrivals]:
-        """Everything posted since the last call, by model."""
+        """Everything posted since the last call, by model; `settle` says when it is settled what becomes of it."""
         with self._guard:
             found, self._posted = self._posted, {}
+            self._looked_at |= found.keys()
         return found
+
+    def settle(self, model: str) -> None:
+        """The drained arrivals of a model led to an evaluation, or to none."""
+        with self._guard:
+            self._looked_at.discard(model)
+
+    def is_unsettled(self, model: str) -> bool:
+        """Whether rows of a model arrived that may yet lead to an evaluation."""
+        with self._guard:
+            return model in self._posted or model in self._looked_at

@@ -7,13 +7,17 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from fastapi.testclient import TestClient
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
 
+from api.app import create_app
 from api.processes import evaluation_requests
 from api.processes.evaluation_requests import EvaluationRequester
+from api.processes.worker import drain
 from core.clock import ManualClock
 from core.queue import Job
+from governance.access.api_keys import first_admin
 from monitor import service, store
 from monitor.ingest.media import NDJSON
 from monitor.ingest.receive import Body, Kind, receive
@@ -207,3 +211,27 @@ def test_a_reference_of_days_is_whole_with_the_third_however_its_rows_are_looked
         assert row is not None
         assert (row.state, row.rows) == (("ready", 48 * 50) if hour >= 48 else ("collecting", None)), hour
     assert days == [1, 24, 48]  # with the hundredth row, too: it is the first of them that tells since when
+
+
+def test_a_model_says_that_it_is_evaluated_from_the_first_row_to_the_last_verdict(
+    site: Site, requester: EvaluationRequester
+) -> None:
+    """So `assay evaluate` can wait: right after rows were sent it listed no window, and no alert followed."""
+    client = TestClient(create_app(site), headers={"Authorization": f"Bearer {first_admin(site)}"})
+
+    def evaluating() -> tuple[bool, bool]:
+        (listed,) = client.get("/api/v1/models").json()["items"]
+        return client.get("/api/v1/models/loans").json()["evaluating"], listed["evaluating"]
+
+    declare(site, monitors=ROWS)
+    drain(site)
+    assert evaluating() == (False, False)
+    send(site, rows(1500).drop("truth").write_ndjson().encode())
+    assert evaluating() == (True, True), "nobody has asked for an evaluation yet"
+    assert requester.run_once() == ["loans"]
+    assert evaluating() == (True, True), "it waits for a worker"
+    drain(site)
+    assert evaluating() == (False, False)
+    send(site, rows(1, start=1500).drop("truth").write_ndjson().encode())
+    requester.run_once()
+    assert evaluating() == (False, False), "one row closes no window"
