@@ -183,8 +183,22 @@ class VisibleLine(ReportPart):
     windows: int
 
 
+class IncidentLine(ReportPart):
+    """Alerts of one cause."""
+
+    id: str
+    headline: str
+    severity: str
+    state: str
+    alerts: int  # of those in the report
+    opened_at: datetime
+    resolved_at: datetime | None
+
+
 class AlertLine(ReportPart):
     id: str
+    severity: str = ""  # empty in reports of before
+    incident: str = ""  # id
     monitor: str
     metric: str
     column: str
@@ -351,6 +365,7 @@ class AuditReport(ReportPart):
     kpi: tuple[MeasureLine, ...]
     fairness: tuple[MeasureLine, ...]
     groups: tuple[GroupLine, ...]
+    incidents: tuple[IncidentLine, ...] = ()
     alerts: tuple[AlertLine, ...]
     decisions: tuple[DecisionLine, ...]
     runs: tuple[RunLine, ...]

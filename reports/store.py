@@ -1,7 +1,7 @@
 """Queries behind reports and pages: everything about one model in one period."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,7 @@ from sqlalchemy import Select, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from governance.tables import LedgerEntry
-from monitor.tables import Alert, Dataset, Explanation, Measurement, Model, ReferenceRow, SpecRevision, Window
+from monitor.tables import Alert, Dataset, Explanation, Incident, Measurement, Model, ReferenceRow, SpecRevision, Window
 from reports.errors import ReportNotFoundError
 from reports.tables import Report
 from retrain.tables import GateRow, ModelVersion, Run, TriggerDecision
@@ -99,6 +99,10 @@ def alerts(db: Session, model_id: UUID, since: datetime, until: datetime) -> Seq
         ),
     )
     return db.scalars(query.order_by(Alert.opened_at, Alert.id)).all()
+
+
+def incidents(db: Session, ids: Collection[UUID]) -> Sequence[Incident]:
+    return db.scalars(select(Incident).where(Incident.id.in_(ids)).order_by(Incident.opened_at, Incident.id)).all()
 
 
 def decisions(db: Session, model_id: UUID, since: datetime, until: datetime) -> Sequence[TriggerDecision]:

@@ -21,8 +21,9 @@ _KINDS: Final[Mapping[str, str]] = {
     "vectors moved": "the vectors in `{column}` of {model} moved",
 }
 NEXT: Final[Mapping[str, str]] = {
-    "drift": "Look at what changed on the alert's page. If it is wanted, take newer rows as the reference; if not, "
-    "find the source or the release that changed.",
+    "drift": "Look at what changed on the alert's page. If it is wanted, or a false alarm, resolve the alert: until "
+    "then no later row enters an automatic reference; in place of a declared one, name newer rows. If not, find the "
+    "source or the release that changed.",
     "kpi": "Compare wrong answers with right ones; if a release caused it, roll back; else consider a retrain.",
     "estimate": "No outcomes have confirmed this yet: label a sample of the newest rows, and look at what drifted.",
     "fairness": "Look at the rates of the groups on the window's page, and tell the owner before a retrain.",

@@ -1,8 +1,10 @@
 """The lines of a report about alerts and retraining decisions."""
 
+from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
 
-from monitor.tables import Alert
+from monitor.tables import Alert, Incident
 from reports import document as doc
 from reports.facts.citations import Citations
 from reports.facts.measures import finite
@@ -16,6 +18,8 @@ def alert_line(a: Alert, known: datetime, citations: Citations) -> doc.AlertLine
     resolved = a.resolved_at is not None and a.resolved_at <= known
     return doc.AlertLine(
         id=str(a.id),
+        severity=a.severity,
+        incident=str(a.incident_id),
         monitor=a.monitor,
         metric=a.metric,
         column=a.column,
@@ -37,6 +41,25 @@ def alert_line(a: Alert, known: datetime, citations: Citations) -> doc.AlertLine
         resolved_entry=citations.find("alert.resolved", a.id) if resolved else None,
         confirmation=without_paths(confirmation_words(a)),
     )
+
+
+def incident_lines(
+    incidents: Sequence[Incident], alerts: Sequence[doc.AlertLine], known: datetime
+) -> tuple[doc.IncidentLine, ...]:
+    """The incidents of these alerts, as they were at a time."""
+    counts = Counter(alert.incident for alert in alerts)
+    return tuple(
+        doc.IncidentLine(
+            id=str(i.id), headline=i.headline, severity=i.severity, alerts=counts[str(i.id)], opened_at=i.opened_at,
+            state=i.state if i.state != "resolved" or _resolved(i, known) else "open",
+            resolved_at=i.resolved_at if _resolved(i, known) else None,
+        )
+        for i in incidents
+    )  # fmt: skip
+
+
+def _resolved(incident: Incident, known: datetime) -> bool:
+    return incident.resolved_at is not None and incident.resolved_at <= known
 
 
 def decision_line(d: TriggerDecision, citations: Citations) -> doc.DecisionLine:

@@ -15,7 +15,7 @@ from monitor.spec.parse import parse_spec
 from monitor.tables import Alert, Explanation, Measurement, Model, SpecRevision, Window
 from reports import document as doc
 from reports import store
-from reports.facts.alerts import alert_line, decision_line
+from reports.facts.alerts import alert_line, decision_line, incident_lines
 from reports.facts.citations import Citations
 from reports.facts.measures import drift_lines, group_lines, measure_line
 from reports.facts.standing import champion_at, health_at
@@ -103,6 +103,7 @@ def gather(site: Site, db: Session, report: Report) -> doc.AuditReport:
         drift=tuple(line for w in windows for line in drift_lines(w, spec)),
         visible=visible_lines(windows, spec), kpi=kpi, fairness=fairness,
         groups=tuple(line for m in found.measured if m.monitor == "fairness" for line in group_lines(m)),
+        incidents=incident_lines(store.incidents(db, {a.incident_id for a in found.alerts}), alerts, known),
         alerts=alerts, decisions=decisions, runs=runs,
         versions=tuple(version_line(v, citations) for v in found.versions),
         explanations=tuple(map(_explanation_line, found.explained)),

@@ -79,6 +79,9 @@ def test_every_claim_carries_its_numbers_and_its_ledger_entry(site: Site, story:
         *(r.started_entry for r in report.runs), *(v.promoted_entry for v in report.versions),
     ]  # fmt: skip
     assert None not in cited
+    assert [(i.alerts, i.severity) for i in report.incidents], "the alerts stand with their incidents"
+    assert {i.id for i in report.incidents} == {a.incident for a in report.alerts}
+    assert all(a.severity in ("info", "warning", "critical") for a in report.alerts)
     assert [(d.fired, bool(d.blocked_by)) for d in report.decisions] == [(False, True), (True, False)]
     assert {(g.gate, g.verdict) for g in report.runs[0].gates} == {
         (g, "pass") for g in ("no_regression", "fairness", "forgetting", "integrity")

@@ -30,6 +30,7 @@ def test_pages_show_which_rows_repeat_and_how_drift_was_confirmed(site: Site) ->
     assert "Most often: <code>region</code>" in client.get(f"/alerts/{repeats['id']}", headers=html).text
     confirm_alert(site, drift)
     page = client.get(f"/alerts/{drift}", headers=html).text
+    assert "or a false alarm, resolve the alert" in page
     assert "amount drifted by Evidently (wasserstein from" in page, page[page.index("drifted by") - 200 :][:400]
     found = client.get(f"/api/v1/alerts/{drift}").json()["confirmation"]["columns"]
     assert {c["column"]: (c["method"], c["threshold"], c["drifted"]) for c in found}["amount"] == (

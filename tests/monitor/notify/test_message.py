@@ -80,6 +80,7 @@ def test_a_message_says_the_numbers_the_next_step_and_the_links() -> None:
     assert lines[3].startswith("Drift: text: new kind of request (mean distance")
     assert lines[4] == "Version v2 was deployed 2 h before."
     assert lines[5].startswith("What to do next: Look at what changed")
+    assert "a false alarm, resolve the alert: until then no later row enters an automatic reference" in lines[5]
     assert f"Alert: https://assay.example.com/alerts/{one.alert_id}" in lines
     assert "Runbook: https://wiki.example.com/x" in lines
 
