@@ -23,6 +23,11 @@ def unfit(text: str) -> str | None:
     return None
 
 
+def whole_characters(text: str) -> str:
+    """The text with U+FFFD in place of each half of a surrogate pair: JavaScript cuts texts in the middle of a pair."""
+    return text if text.isascii() else SURROGATE.sub("\ufffd", text)
+
+
 def texts_of(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
     """Every text within a value of JSON with the name of its place, keys included."""
     if isinstance(value, str):

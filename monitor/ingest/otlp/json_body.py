@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
+from core.text import whole_characters
 from monitor.ingest.ndjson import BOM, BodyError
 from monitor.ingest.otlp.log_records import LogGroup, LogRecord, log_record
 from monitor.ingest.otlp.spans import (
@@ -83,7 +84,7 @@ def _span(fields: Mapping[str, Any], number: int, resource: Attributes, scope: s
         number, _id(fields, "traceId"), _id(fields, "spanId"), _id(fields, "parentSpanId"), _text(fields, "name"),
         _time(fields, "startTimeUnixNano"), _time(fields, "endTimeUnixNano"),
         _integer(status.get("code", 0), "status.code") == _ERROR, _attributes(fields), resource,
-        scope=scope, dropped=_integer(fields.get("droppedAttributesCount", 0), "droppedAttributesCount"),
+        scope=scope, dropped=max(0, _integer(fields.get("droppedAttributesCount", 0), "droppedAttributesCount")),
     )  # fmt: skip
     events = [_map(event, "events") for event in _list(fields, "events")]
     check_attributes(len(events))
@@ -151,11 +152,7 @@ def _text(holder: Mapping[str, Any], name: str) -> str:
         return ""
     if not isinstance(value, str):
         raise _wrong(name, "a string")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise BodyError(f"{name}: contains half of a surrogate pair, which is not valid text") from error
-    return value
+    return whole_characters(value)
 
 
 def _id(holder: Mapping[str, Any], name: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from core.text import whole_characters
 from monitor.ingest import vectors
 from monitor.ingest.json_columns import merged
 from monitor.ingest.ndjson import Rejection, Rows
@@ -279,7 +280,10 @@ class _Batch:
         if kind == "vector":
             self.plain = False
             return self._vectors(name, values, size)
-        return pl.Series(name, values, dtype=DTYPES[kind])
+        try:
+            return pl.Series(name, values, dtype=DTYPES[kind])
+        except UnicodeEncodeError:  # a text within JSON within an attribute
+            return pl.Series(name, [_in_whole_characters(value) for value in values], dtype=DTYPES[kind])
 
     def _vectors(self, name: str, values: list[Any], size: int) -> pl.Series:
         for i, value in enumerate(values):
@@ -339,6 +343,16 @@ def _converted(value: Any, kind: ColumnType) -> Any:
             with suppress(MisfitError):
                 return row_value(value, kind)
     return None
+
+
+def _in_whole_characters(value: Any) -> Any:
+    """The value with U+FFFD for each half of a character in its texts."""
+    match value:
+        case str():
+            return whole_characters(value)
+        case list():
+            return [_in_whole_characters(part) for part in value]
+    return value
 
 
 def _levels(values: list[str | None]) -> list[str | None]:

@@ -109,8 +109,6 @@ HOSTILE_JSON = {
     "a time past 64 bits": _json('{"endTimeUnixNano":"99999999999999999999"}'),
     "a time as a fraction": _json('{"endTimeUnixNano":1.5}'),
     "an integer of 5,000 digits": _json('{"endTimeUnixNano":' + "9" * 5000 + "}"),
-    "half of a surrogate pair": _json('{"name":"\\ud800"}'),
-    "half of a surrogate pair as a key": _json('{"attributes":[{"key":"\\udfff","value":{}}]}'),
     "text as a boolean": _json('{"attributes":[{"key":"k","value":{"boolValue":"true"}}]}'),
     "an integer that is none": _json('{"attributes":[{"key":"k","value":{"intValue":"1e3"}}]}'),
     "a double that is none": _json('{"attributes":[{"key":"k","value":{"doubleValue":[]}}]}'),

@@ -1,16 +1,17 @@
 """Routing: several models of one service, evaluations that arrive apart, and what is told of many refusals."""
 
+import json
 from typing import Any
 
 import pytest
 
-from monitor.ingest.media import IDENTITY, PROTOBUF
+from monitor.ingest.media import IDENTITY, JSON, PROTOBUF
 from monitor.ingest.otlp.receive import receive_traces
 from monitor.ingest.otlp.verdict import SpanVerdict
 from monitor.service import apply_spec
 from monitor.site import Site
 from monitor.spec.parse import parse_spec
-from tests.monitor.ingest.otlp.requests import TRACE, request, span
+from tests.monitor.ingest.otlp.requests import START, TRACE, request, span
 
 COLUMNS = {
     "input": {"role": "input", "type": "text"}, "output": {"role": "prediction", "type": "text"},
@@ -95,3 +96,22 @@ def test_a_service_named_in_two_resources_of_a_request_is_stored_once_for_each_s
     one.MergeFrom(other)
     assert receive_traces(two, one.SerializeToString(), PROTOBUF, IDENTITY).rejected == 0
     assert ids(two, "north") == ["01", "02"]
+
+
+def test_half_of_a_character_is_replaced_and_stops_no_other_span(site: Site) -> None:
+    """JavaScript cuts a text after so many halves of a pair: in a body of JSON, and in JSON within an attribute."""
+    declare(site, "shop")
+    cut = {"gen_ai.response.model": "m", "gen_ai.output.messages": "so \ud83d"}
+    cut["gen_ai.input.messages"] = '[{"role": "user", "content": "I am \\ud83d"}]'
+    body = json.dumps({"resourceSpans": [{
+        "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "shop-bot"}}]},
+        "scopeSpans": [{"spans": [
+            {"traceId": TRACE, "spanId": f"{i:016x}", "name": "chat", "startTimeUnixNano": str(START),
+             "endTimeUnixNano": str(START + 1), "droppedAttributesCount": -1, "attributes": [
+                 {"key": k, "value": {"stringValue": v}}
+                 for k, v in (cut | {"gen_ai.operation.name": "chat"}).items()]}
+            for i in (1, 2)]}],
+    }]})  # fmt: skip
+    assert receive_traces(site, body.encode(), JSON, IDENTITY).message == ""
+    found = site.events.events("shop", columns=["input", "output"])
+    assert found.rows() == [("I am \ufffd", "so \ufffd")] * 2
