@@ -44,13 +44,15 @@ def run(options: Options) -> None:
         options, "dpo_cpu",
         {
             "preference_accuracy": (values["challenger", "preference_accuracy"], "share"),
+            "perplexity_of_preferred": (values["challenger", "perplexity"], "1"),
             "training_seconds": (found["metrics"]["train_seconds"], "s"),
         },
-        peer="trl", beside={"preference_accuracy": peer["accuracy"], "training_seconds": peer["seconds"]},
+        peer="trl",
+        beside={"preference_accuracy": peer["accuracy"], "perplexity_of_preferred": peer["perplexity"],
+                "training_seconds": peer["seconds"]},
         before=round(values["champion", "preference_accuracy"], 4), pairs=found["metrics"]["rows_train"],
         steps=found["metrics"]["steps"], peer_steps=peer["steps"], held_out=found["metrics"]["rows_eval"],
         perplexity_before=round(values["champion", "perplexity"], 3),
-        perplexity_after=round(values["challenger", "perplexity"], 3), perplexity_peer=round(peer["perplexity"], 3),
     )  # fmt: skip
     record(options, "dpo_cpu", {"wall_seconds": (took, "s")}, of="assay retrain --wait, gates and promotion included")
 
