@@ -10,6 +10,8 @@ from typing import Any
 
 from core.canonical import timestamp
 
+HIGHER = ("_per_s", "accuracy")  # ends of metrics of which more is better
+
 
 def machine() -> str:
     return f"{platform.machine()} {os.cpu_count()} CPU {platform.system()}, load average {os.getloadavg()[0]:.1f}"
@@ -30,7 +32,7 @@ def write_lines(
     with out.open("a") as file:
         for metric, (value, unit) in found.items():
             other = (beside or {}).get(metric)
-            better = (value, other) if metric.endswith("_per_s") else (other, value)
+            better = (value, other) if metric.endswith(HIGHER) else (other, value)
             ratio = better[0] / better[1] if other is not None and better[0] is not None and better[1] else None
             line = {
                 "bench": bench, "case": case, "metric": metric, "value": round(value, 4), "unit": unit,

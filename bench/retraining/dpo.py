@@ -161,7 +161,7 @@ def _trl(path: Path) -> None:
     given = json.loads(path.read_text())
     torch.set_num_threads(given["threads"])
     tokenizer = AutoTokenizer.from_pretrained(given["base"])
-    model = AutoModelForCausalLM.from_pretrained(given["base"], dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(given["base"], dtype=torch.float32, use_safetensors=True)
     sets = {role: pl.read_parquet(given[role]).select("prompt", "chosen", "rejected") for role in ("train", "eval")}
     trainer = DPOTrainer(
         model,
