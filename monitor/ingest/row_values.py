@@ -58,6 +58,8 @@ def row_value(value: Any, kind: ColumnType) -> Any:
     several = ""
     if found is list and kind == "text":
         several = "; for lists of references declare an outcome of a new name and `type: texts`"
+        if any(type(entry) is dict and "role" in entry for entry in value):
+            several = "; send a conversation as one text, the JSON of its list of messages"
     raise MisfitError(f"{short(value)} is not {_WANTED[kind]}{several}")
 
 

@@ -103,9 +103,12 @@ def _counted(metrics: Mapping[str, Any]) -> str:
     counts = _record(_record(metrics, "counts"), "train")
     if not counts:
         return ""
+    reasons = [f"{count:,} where {reason}" for reason, count in _record(counts, "dropped_for").items()]
+    why = f" ({'; '.join(reasons)})" if reasons else ""
     return (
         f"{counts['rows_learned']:,} of {counts['rows']:,} rows and {counts['tokens_learned']:,} tokens; "
-        f"{counts['rows_dropped']:,} rows dropped, {counts['rows_truncated']:,} cut by {counts['tokens_cut']:,} tokens"
+        f"{counts['rows_dropped']:,} rows dropped{why}, "
+        f"{counts['rows_truncated']:,} cut by {counts['tokens_cut']:,} tokens"
     )
 
 

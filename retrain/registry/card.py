@@ -23,8 +23,9 @@ from retrain.tables import ModelVersion, Run
 from retrain.train.shape import BESIDE, is_merged
 from retrain.train.tabular.files import PIPELINE, is_tabular
 
-TRAINED: Final = ("rows_train", "rows_dropped", "counts", "teacher", "steps", "trainable_parameters", "train_seconds",
-                  "wall_seconds", "device", "quantisation", "libraries", "versions", "starts", "merged")  # fmt: skip
+TRAINED: Final = ("rows_train", "rows_dropped", "counts", "format", "teacher", "steps", "trainable_parameters",
+                  "train_seconds", "wall_seconds", "device", "quantisation", "libraries", "versions", "starts",
+                  "merged")  # fmt: skip
 
 
 def card_of(site: Site, db: Session, model_name: str, version: str) -> dict[str, Any]:
