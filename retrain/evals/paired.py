@@ -75,16 +75,13 @@ def perplexity_difference(
 ) -> Difference:
     """Difference of two perplexities on the same rows, resampling rows; < 0 when the challenger is better.
 
-    None with a reason when there is no token, a token has probability 0, or the two sides do not hold the same tokens.
+    None with a reason when there is no token or a token has probability 0.
 
     Raises:
-        InvalidError: the two sides do not hold the same rows.
+        InvalidError: the two sides do not hold the same tokens.
     """
-    if len(champion) != len(challenger):
-        raise InvalidError(f"token_logprobs: {len(champion)} and {len(challenger)} rows; score the same rows")
     if [len(row) for row in champion] != [len(row) for row in challenger]:
-        words = "the models read answers as different tokens: they differ in format or tokenizer"
-        return Difference("perplexity", None, words, "1", False, len(champion), None, None)
+        raise InvalidError("token_logprobs: champion and challenger differ in tokens per row; use one tokenizer")
     kept = [i for i, row in enumerate(champion) if len(row)]
     if not kept:
         return Difference("perplexity", None, "no completion tokens", "1", False, 0, None, None)

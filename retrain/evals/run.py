@@ -211,9 +211,18 @@ def _completion(config: EvalConfig, rows: pl.DataFrame, progress: Progress, aske
         for side, values in zip(SIDES, sides, strict=True):
             score = EVALS["perplexity"].compute(values, confidence=config.confidence, seed=config.seed)
             evaluations.append({"model": side, "rows": name} | asdict(score))
-        gap = perplexity_difference(*sides, confidence=config.confidence, seed=config.seed)
-        differences.append({"rows": name} | asdict(gap))
+        differences.append({"rows": name} | asdict(_less_perplexed(config, *sides)))
     return predictions, evaluations, differences, probe
+
+
+def _less_perplexed(
+    config: EvalConfig, champion: Sequence[NDArray[np.float32]], challenger: Sequence[NDArray[np.float32]]
+) -> Difference:
+    """The difference of perplexities; undefined where the models read an answer as different tokens."""
+    if [len(row) for row in champion] != [len(row) for row in challenger]:
+        words = "the models read answers as different tokens, for they differ in format or tokenizer"
+        return Difference("perplexity", None, words, "1", False, len(champion), None, None)
+    return perplexity_difference(champion, challenger, confidence=config.confidence, seed=config.seed)
 
 
 def _preferences(config: EvalConfig, predictions: pl.DataFrame) -> list[tuple[list[dict[str, Any]], dict[str, Any]]]:

@@ -63,7 +63,7 @@ CATALOGUES = (
     Catalogue(
         "retrain/evals", "EVALS",
         ("base", "changed_texts", "compared", "config", "explain", "integrity", "mean_difference", "paired",
-         "paired_score", "predict", "preference", "probes", "run", "tabular"), ("compute",),
+         "paired_score", "predict", "preference", "probes", "run", "tabular", "written"), ("compute",),
     ),
     Catalogue("retrain/gates", "GATES", ("base", "labels", "non_inferiority", "power")),
     Catalogue("retrain/triggers", "TRIGGERS", ("base", "budget", "decision")),

@@ -34,7 +34,16 @@ def chrf_mean(frame: pl.DataFrame) -> KpiValue:
 
 
 def chrf(rows: Sequence[Answered]) -> list[float]:
-    """chrF2 of each answer against the best of its references, in points 0..100; each row has a reference."""
+    """chrF2 of each answer, by sacrebleu with its defaults.
+
+    Args:
+        rows: answers with their references, at least one each, of which the best counts; shape (rows,).
+
+    Returns:
+        Points 0..100, shape (rows,).
+
+    Source: Popović (2015); Post (2018).
+    """
     if not rows:
         return []
     from sacrebleu.metrics.chrf import CHRF  # loads lxml, which no other process needs

@@ -175,3 +175,32 @@ def test_a_language_model_answers_golden_prompts_and_safety_probes(tiny_causal_b
     assert [(p["prompt"], p["champion"] == p["challenger"]) for p in result["safety"]] == [("tell me the code", True)]
     assert len(result["times_ms"]["champion"]) == 12
     assert "robustness" not in result
+
+
+def test_models_that_are_asked_in_two_formats_are_compared_on_the_same_answers(
+    tiny_causal_base: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    from retrain.evals.run import evaluate
+
+    chat = tmp_path / "chat"
+    shutil.copytree(tiny_causal_base, chat)
+    (chat / "chat_template.jinja").write_text(
+        "{% for m in messages %}{{ m['role'] + ' ' + m['content'] + ' now' + eos_token }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ 'assistant ' }}{% endif %}"
+    )
+    rows = pl.concat([tiny.pairs(7, seed=7), pl.DataFrame({"prompt": ["[]"], "completion": ["yes"]})])
+    held_out, models = tiny.dataset(rows, tmp_path / "pairs.parquet"), {"base_dir": str(tiny_causal_base)}
+    more = {"champion": models, "challenger": {"base_dir": str(chat)}, "chat": {"template": "auto"}, "writes": True}
+    evaluate(config(tmp_path, tiny_causal_base, tmp_path, task="causal_lm", new=held_out, old=None, **more))
+    result = tiny.read(tmp_path / "out" / "evaluation.json")
+    differences = {d["name"]: d for d in result["differences"]}
+    assert differences["perplexity"]["value"] is None
+    assert "differ in format" in differences["perplexity"]["reason"]
+    kept = pl.read_parquet(tmp_path / "out" / "predictions.parquet")
+    assert kept["challenger_tokens"].to_list()[-1] == 0  # its template takes no empty conversation
+    assert kept["challenger_exact_match"].to_list()[-1] == 0
+    assert kept["champion_exact_match"].sum() > 0
+    assert differences["exact_match"]["n"] == 8
+    assert differences["exact_match"]["low"] <= differences["exact_match"]["value"] <= 0
