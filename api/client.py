@@ -1,11 +1,12 @@
 """HTTP client of the command line: it holds the service's URL and key, and turns problem documents into errors."""
 
-from typing import Any, Self
-
-import httpx2
+from typing import TYPE_CHECKING, Any, Self
 
 from core.errors import AppError, InvalidError
 from core.settings import ClientSettings
+
+if TYPE_CHECKING:
+    import httpx2  # every command imports this module, few send anything
 
 
 class ServiceError(AppError):
@@ -16,6 +17,8 @@ class ServiceError(AppError):
 
 class Client:
     def __init__(self, settings: ClientSettings, *, timeout_s: float = 120.0) -> None:
+        import httpx2
+
         key = settings.key.get_secret_value() if settings.key else None
         if key is not None and not (key.isascii() and key.isprintable()):
             raise InvalidError("client.key contains a character that no key has; copy it again", field="client.key")
@@ -34,12 +37,14 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self._http.close()
 
-    def send(self, method: str, path: str, **options: Any) -> httpx2.Response:
+    def send(self, method: str, path: str, **options: Any) -> "httpx2.Response":
         """Send one request.
 
         Raises:
             ServiceError: the service does not answer, or answers 4xx or 5xx with the message of its problem document.
         """
+        import httpx2
+
         try:
             response = self._http.request(method, path, **options)
         except httpx2.TransportError as error:
@@ -55,7 +60,7 @@ class Client:
         return self.send(method, path, **options).json()
 
 
-def _refusal(response: httpx2.Response) -> ServiceError:
+def _refusal(response: "httpx2.Response") -> ServiceError:
     try:
         document = response.json()
     except ValueError:

@@ -29,14 +29,26 @@ def calibration_curve(score: Floats, true: Flags) -> tuple[Floats, Floats]:
 
 
 def _isotonic(score: Floats, true: Flags) -> tuple[Floats, Floats]:
-    """The ends of the steps of the rising curve that is nearest to the shares of each score."""
-    from scipy.optimize import isotonic_regression
+    """The ends of the steps of the rising curve that is nearest to the shares of each score.
 
+    Source: the pooling of adjacent violators, Barlow et al. (1972). SciPy's loads all its optimisers with it.
+    """
     different, which, rows = np.unique(score, return_inverse=True, return_counts=True)
-    share = np.bincount(which, weights=true) / rows
-    steps = isotonic_regression(share, weights=rows)
-    ends = np.unique(np.concatenate([steps.blocks[:-1], steps.blocks[1:] - 1]))
-    return different[ends], steps.x[ends]
+    means, weights, first = list[float](), list[int](), list[int]()
+    positives = np.bincount(which, weights=true).tolist()
+    for at, (positive, count) in enumerate(zip(positives, rows.tolist(), strict=True)):
+        mean, weight, begin = positive / count, count, at
+        while means and means[-1] >= mean:
+            mean = (means[-1] * weights[-1] + mean * weight) / (weights[-1] + weight)
+            weight, begin = weight + weights.pop(), first.pop()
+            means.pop()
+        means.append(mean)
+        weights.append(weight)
+        first.append(begin)
+    steps = np.array([first, [*first[1:], len(different)]]).T - [0, 1]  # first and last score of each
+    several = np.diff(steps, axis=1)[:, 0] > 0
+    ends = np.column_stack([np.ones(len(first), bool), several])
+    return different[steps[ends]], np.repeat(means, 1 + several)
 
 
 def _logistic(score: Floats, true: Flags) -> tuple[Floats, Floats]:

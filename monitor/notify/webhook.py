@@ -14,7 +14,6 @@ from datetime import datetime
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from monitor.notify.bounded_http import UnreachableError, request
 from monitor.notify.outcome import Outcome
 
 SCHEMES: Final = ("webhook+https", "webhook+http")
@@ -72,6 +71,8 @@ def cloud_event(*, id: str, source: str, kind: str, subject: str, at: datetime, 
 
 def post(url: str, message_id: str, body: bytes, *, at: datetime, limit_s: float) -> Outcome:
     """Post one event; only an answer 2xx means that it arrived. A redirect is not followed."""
+    from monitor.notify.bounded_http import UnreachableError, request  # httpcore2, which only a delivery needs
+
     address, secret = target(url)
     timestamp = int(at.timestamp())
     headers = {
