@@ -1,11 +1,13 @@
 """Dependencies of the handlers: the site, a unit of work, the request body, a page of a list."""
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Generic, Self, TypeVar
 
 from fastapi import Depends, Request
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, model_validator
+from pydantic_core import PydanticCustomError
 from sqlalchemy.orm import Session
 
 from api.http.arriving import read_body
@@ -49,6 +51,9 @@ class UnfitTextError(ValueError):
         self.field = field
 
 
+_NUMBER: Final = re.compile(r"\s*[-+]?[0-9.]+\s*", re.ASCII)
+
+
 class In(BaseModel):
     """Base of request models; unknown fields are refused, and so are characters that no text may have."""
 
@@ -76,7 +81,14 @@ def _in_utc(at: datetime) -> datetime:
         raise ValueError("the time lies outside the years 1 to 9999 of UTC; correct its year or its offset") from error
 
 
-Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]  # a time with its zone, as UTC
+def _written(given: Any) -> Any:
+    """Pydantic would take a number for seconds, or for milliseconds if it is large."""
+    if isinstance(given, int | float) or (isinstance(given, str) and _NUMBER.fullmatch(given)):
+        raise PydanticCustomError("datetime_number", "a number is no time")
+    return given
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_written), AfterValidator(_in_utc)]  # a time with its zone, as UTC
 StorableText = Annotated[str, AfterValidator(_storable)]  # of a parameter that is stored
 
 

@@ -111,8 +111,10 @@ def _texts(given: pl.Series, kind: ColumnType) -> TypedColumn | None:
     dtype = given.dtype
     if dtype == pl.String:
         return TypedColumn(levels(given) if kind == "category" else given)
-    if dtype in (pl.Boolean, pl.Time):
+    if dtype == pl.Boolean:
         return TypedColumn(given.cast(pl.String))
+    if dtype == pl.Time:
+        return TypedColumn(given.dt.strftime("%H:%M:%S%.f"))  # a cast would leave out the fraction
     if dtype == pl.Date or isinstance(dtype, pl.Datetime):
         far = ~given.to_physical().is_between(*_CALENDAR[dtype.time_unit if isinstance(dtype, pl.Datetime) else "days"])
         far = far.fill_null(value=False)

@@ -41,12 +41,15 @@ def test_what_is_no_time_is_told_with_its_value_and_how_to_write_one(client: Tes
     for text, words in (
         ("2026-01-01", "from: is '2026-01-01'; write a time with its zone, such as 2026-03-01T12:00:00Z"),
         ("soon", "from: is 'soon'; write a time with its zone"),
+        ("1767225600", "from: is '1767225600'; write a time with its zone"),
         ("2026-02-30T00:00:00Z", "from: is '2026-02-30T00:00:00Z'; write a time"),
         ("2026-01-01T00:00:00 01:00", "the + of an offset is written %2B in an address"),
     ):
         answer = client.get("/api/v1/models/loans/windows", params={"from": text})
         assert answer.status_code == 422, text
         assert words in answer.json()["detail"]
+    number = client.post("/api/v1/models/loans/reports", json={"from": 1767225600, "to": LATER})
+    assert "from: is '1767225600'; write a time with its zone" in number.json()["detail"]
 
 
 @pytest.mark.parametrize(

@@ -248,7 +248,10 @@ CASES: Final[Mapping[str, Case]] = {
         pa.array([2**31 - 1, 0, None], pa.int32()).cast(pa.date32()).dictionary_encode(),
         category=[MISFIT, "1970-01-01", None],
     ),
-    "time of day": Case(pa.array([dt.time(12, 30), None, None]), category=["12:30:00", None, None]),
+    "time of day": Case(
+        pa.array([dt.time(12, 30), dt.time(12, 30, 0, 4), dt.time(23, 59, 59, 500_000)]),
+        category=["12:30:00", "12:30:00.000004", "23:59:59.500"],
+    ),
     "null": Case(
         pa.nulls(3),
         category=[None] * 3,

@@ -24,7 +24,7 @@ USUAL_ROUTES: Final = {
 USUAL_CASES: Final = {
     "int64", "float64", "int64 beyond 2^53", "decimal of whole numbers", "bool", "uint64 beyond int64", "dictionary",
     "date32", "large_string", "strings of numbers", "struct",
-    "composed and decomposed",
+    "composed and decomposed", "time of day",
 }  # fmt: skip
 
 
