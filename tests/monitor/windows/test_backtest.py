@@ -98,10 +98,14 @@ def test_a_policy_judged_from_stored_profiles_gives_the_numbers_of_its_own_repla
     assert len(set(rows.values())) > min(len(compared), 2)  # they are different policies
 
 
-def test_the_alarms_observed_are_those_of_the_windows(tmp_path: Path) -> None:
-    found = replay_file(
-        tmp_path / "home", declared(kpi=[{"metric": "accuracy", "min": 0.8}]), written(tmp_path, traffic(2)), None
-    )
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The document of one replay of the traffic."""
+    folder, model = tmp_path_factory.mktemp("replayed"), declared(kpi=[{"metric": "accuracy", "min": 0.8}])
+    return replay_file(folder / "home", model, written(folder, traffic(2)), None)
+
+
+def test_the_alarms_observed_are_those_of_the_windows(found: dict[str, Any]) -> None:
     for stream in [*found["observed"]["streams"], *found["limits"]]:
         if stream["scale"] == "labels":
             continue
@@ -122,9 +126,8 @@ def test_the_alarms_observed_are_those_of_the_windows(tmp_path: Path) -> None:
     assert found["observed"]["budget_per_30d"] == pytest.approx(1.0 - SILENCE_SHARE - LIMITS_SHARE - unspent, rel=0.005)
 
 
-def test_no_error_stream_uses_labels_before_they_arrive(tmp_path: Path) -> None:
+def test_no_error_stream_uses_labels_before_they_arrive(found: dict[str, Any]) -> None:
     """Rows are stored ahead of the clock; an error stream alarms only once its labels have arrived."""
-    found = replay_file(tmp_path / "home", declared(), written(tmp_path, traffic(3)), None)
     changed = START + timedelta(days=CHANGED)
     opened = [datetime.fromisoformat(a["opened_at"]) for a in found["alerts"] if a["monitor"] == "concept"]
     assert opened
