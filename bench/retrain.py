@@ -19,7 +19,8 @@ from bench.retraining.case import Case, Options
 ROOT: Final = Path(__file__).resolve().parents[1]
 # Name of a case and its module, loaded when it runs: a machine with a card need not have what the others import.
 CASES: Final = {
-    "distill_cpu": "distill", "dpo_cpu": "dpo", "faults": "faults", "gates": "gates", "gpu_8b": "gpu",
+    "cpu_banking77": "banking", "distill_cpu": "distill", "dpo_cpu": "dpo", "faults": "faults", "gates": "gates",
+    "gpu_8b": "gpu",
     "schedulers": "schedulers",
 }  # fmt: skip
 

@@ -1,9 +1,9 @@
 """Python processes for the heavy work of a run. They die with the worker that started them.
 
-    python -P -m core.process PARENT [--until FILE] MODULE ARGUMENT...
+    python -P -m core.process PARENT [--until FILE] MODULE ARGUMENT... [--then MODULE ARGUMENT...]
 
 runs a module as `python -P -m MODULE ARGUMENT...` would, in a process that dies with the process PARENT. FILE
-says how long the process may live.
+says how long the process may live. A module after `--then` runs in the same process when the parent says so.
 """
 
 import ctypes
@@ -11,6 +11,7 @@ import gc
 import os
 import runpy
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -25,6 +26,7 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 CHECKOUT: Final = () if ROOT.name in ("site-packages", "dist-packages") else (str(ROOT),)
 PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 SETTINGS_PREFIX: Final = "ASSAY_"
+GO: Final = b"1"  # from a process that stays: the first module ended well; to it: run the second
 # Numeric libraries read these when they load. Threads that wait for each other by spinning cost several times the CPU
 # on a machine that has other work: a replay beside four busy processes took 1.9 times as much. The matrices here are
 # too small for threads of their own; torch has its own setting.
@@ -88,38 +90,75 @@ class Child:
     """A running module, the leader of its own process group."""
 
     def __init__(
-        self, module: str, arguments: Sequence[str], *, log: Path, threads: int, until: Path | None = None
-    ) -> None:
-        """`until`: the process ends itself when the time in this file has passed; see `write_until`."""
+        self, module: str, arguments: Sequence[str], *, log: Path, threads: int, until: Path | None = None,
+        then: Sequence[str] = (),
+    ) -> None:  # fmt: skip
+        """`until`: the process ends itself when the time in this file has passed; see `write_until`.
+
+        `then`: a module and its arguments for the same process, so that it loads its libraries once. If the first
+        module ends well the process stays, and `go_on` starts the second.
+        """
         limited = [] if until is None else ["--until", str(until)]
+        more = ["--then", *then] if then else []
         log.parent.mkdir(parents=True, exist_ok=True)
+        self.then, self.stays, self._line = tuple(then), False, None
+        theirs: socket.socket | int = subprocess.DEVNULL
+        if then:
+            self._line, theirs = socket.socketpair()
         with log.open("ab") as output:
             self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and modules, no shell
-                [sys.executable, "-P", "-m", "core.process", str(os.getpid()), *limited, module, *arguments],
-                env=environment(threads), stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                start_new_session=True,
+                [sys.executable, "-P", "-m", "core.process", str(os.getpid()), *limited, module, *arguments, *more],
+                env=environment(threads), stdin=theirs, stdout=output, stderr=output, start_new_session=True,
             )  # fmt: skip
+        if isinstance(theirs, socket.socket):
+            theirs.close()
 
     @property
     def pid(self) -> int:
         return self.process.pid
 
     def wait(self, limit_s: float, look: Callable[[], None], *, every_s: float = 1.0) -> int | None:
-        """Wait for the process to end, calling `look` about once a second. None if the limit passed and it was killed.
+        """Wait for the module to end, calling `look` about once a second. None if the limit passed and it was killed.
 
-        No process is left behind, even if `look` raises.
+        No process is left behind, even if `look` raises, but one that stays for a second module.
         """
         deadline = time.monotonic() + limit_s
         try:
             while True:
-                try:
-                    return self.process.wait(min(every_s, max(0.01, deadline - time.monotonic())))
-                except subprocess.TimeoutExpired:
-                    look()
+                code = self._code(min(every_s, max(0.01, deadline - time.monotonic())))
+                if code is not None:
+                    return code
+                look()
                 if time.monotonic() >= deadline:
                     return None
         finally:
-            self.kill()
+            if not self.stays:
+                self.kill()
+
+    def go_on(self) -> None:
+        """Start the second module in a process that stays; then `wait` again."""
+        self.stays = False
+        if self._line is not None:
+            with suppress(OSError), self._line:  # it was killed meanwhile
+                self._line.sendall(GO)
+            self._line = None
+
+    def _code(self, within_s: float) -> int | None:
+        """The exit code of the module, or None if it still runs after this time."""
+        if self._line is not None and self.process.poll() is None:
+            self._line.settimeout(within_s)
+            try:
+                self.stays = self._line.recv(1) == GO
+            except TimeoutError:
+                return None
+            except ConnectionError:
+                self.stays = False
+            if self.stays:
+                return 0
+        try:
+            return self.process.wait(within_s)
+        except subprocess.TimeoutExpired:
+            return None
 
     def wait_while_it_works(self, still_s: float, *, every_s: float = 0.2) -> int | None:
         """Wait for the process to end, however long it works. None if it used no CPU for `still_s` and was killed."""
@@ -146,9 +185,12 @@ class Child:
         return float(times.user + times.system)
 
     def kill(self) -> None:
+        self.stays = False
         with suppress(ProcessLookupError, PermissionError):  # gone already
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+        if self._line is not None:
+            self._line.close()
 
 
 def tie_to(parent: int) -> None:
@@ -193,6 +235,24 @@ def _watch(parent: int) -> None:
     os.killpg(0, signal.SIGKILL)
 
 
+def _run(command: list[str]) -> None:
+    module, sys.argv = command[0], command
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def _run_then(command: list[str], then: list[str]) -> None:
+    """Run one module, and if it ends well the other, once the parent says so on standard input."""
+    try:
+        _run(command)
+    except SystemExit as end:
+        if end.code:
+            raise
+    gc.collect()  # what was trained is large
+    os.write(0, GO)
+    if os.read(0, 1) == GO:
+        _run(then)
+
+
 if __name__ == "__main__":
     tie_to(int(sys.argv[1]))
     del sys.argv[1]
@@ -200,5 +260,8 @@ if __name__ == "__main__":
         live_until(Path(sys.argv[2]))
         del sys.argv[1:3]
     look_for_garbage_less_often()
-    module, sys.argv = sys.argv[1], sys.argv[1:]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    if "--then" in sys.argv:
+        at = sys.argv.index("--then")
+        _run_then(sys.argv[1:at], sys.argv[at + 1 :])
+    else:
+        _run(sys.argv[1:])

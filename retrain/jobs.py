@@ -21,6 +21,7 @@ from retrain.runs.consider import consider_policy
 from retrain.runs.elsewhere import look_after
 from retrain.runs.hold import held
 from retrain.runs.hours import put_off
+from retrain.runs.processes import keeping
 from retrain.runs.record import close_failed
 from retrain.runs.used import keep_used
 from retrain.runs.workspace import Workspace
@@ -54,7 +55,7 @@ def run_here(site: Site, run_id: UUID) -> Retry | None:
         if (opens := put_off(site, run_id)) is not None:
             return Retry(opens, "outside the allowed hours")
         work = Workspace.of(site.settings, run_id)
-        with held(site, work) as own:
+        with held(site, work) as own, keeping():
             return _continue(own, work)
     except BusyError as error:
         return Retry(site.clock.now() + timedelta(seconds=error.retry_after_s), error.message)

@@ -3,7 +3,7 @@
 Champion and challenger answer simulated rows; their right and wrong answers go through the gate itself. A challenger is
 worse by exactly the declared margin, as good, or better by the margin. `clustered` gives each subject four rows that
 are answered alike, which the gate is told. The peer is the rule before: promoted unless the observed loss is above the
-limit.
+limit. Beside them, the same with real answers of trained models (`bench.retraining.answers`).
 """
 
 import math
@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 
+from bench.retraining import answers
 from bench.retraining.case import Case, Options, record
 from core.arrays import Floats
 from monitor.spec.envelope import Envelope
@@ -79,14 +80,31 @@ def _of_points(options: Options, points: int) -> bool:
         if not clustered and math.isclose(share, DISAGREE[1]):
             power[n] = others[0.0]
     low, high = wilson(wrong, total)
+    real = _real(options, points)
     record(
         options, f"gates_{points}", {"wrongly_promoted_share": (wrong / total, "share")},
         peer="observed difference against the limit", beside={"wrongly_promoted_share": before / total},
         low=round(low, 5), high=round(high, 5), largest_of_a_setting=round(worst, 5), rows_of_it=of_worst, n=total,
-        margin=margin, power_if_equal={str(n): round(value, 3) for n, value in power.items()},
+        margin=margin, power_if_equal={str(n): round(value, 3) for n, value in power.items()}, banking77=real,
     )  # fmt: skip
     print(f"   95% interval {low:.4f} to {high:.4f}, n = {total:,}; largest of a setting {worst:.4f} ({of_worst} rows)")
-    return worst <= BAR
+    return max(worst, *(line["wrongly_promoted"] for line in real), 0.0) <= BAR
+
+
+def _real(options: Options, points: int) -> list[dict[str, float]]:
+    """By number of rows, with answers of models that were trained; empty where none are kept."""
+    given = answers.read()
+    if given is None:
+        print("   no real answers are kept: run the case cpu_banking77 first")
+        return []
+    found = answers.by_rows(given, points, 100 if options.dry_run else 2000, options.seed)
+    for line in found:
+        print(
+            f"   {line['rows']:>6} {'real':>9} {line['rows']:>9} {line['wrongly_promoted']:>8.4f} "
+            f"{line['power_if_equal']:>8.3f} {line['power_if_better']:>8.3f} {line['detectable_loss']:>11.4f}",
+            flush=True,
+        )
+    return found
 
 
 def run(options: Options) -> None:

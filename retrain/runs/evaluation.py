@@ -12,7 +12,6 @@ import polars as pl
 from core.artifacts import file_digest
 from core.artifacts import folder_digest as artifact_digest
 from core.errors import IntegrityFailureError
-from core.process import Child
 from monitor.kpi import KPIS
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
@@ -27,6 +26,7 @@ from retrain.gates.base import ComparedScores, GateInputs, GoldenAnswer, GoldenF
 from retrain.gates.safety import BUILT_IN
 from retrain.limits import LimitCheck
 from retrain.runs.hold import until_of
+from retrain.runs.processes import evaluator
 from retrain.runs.record import show_progress
 from retrain.runs.workspace import Workspace, read_json, write_config
 from retrain.tables import ModelVersion
@@ -39,6 +39,8 @@ from retrain.train.tabular.recipe import TableRecipe
 from retrain.train.weights import folder_digest
 
 GRACE_S: Final = 120.0
+EVALUATION: Final = "retrain.evals.run"
+TABULAR_EVALUATION: Final = "retrain.evals.tabular"
 PROBES: Final[tuple[Literal["robustness", "latency"], ...]] = ("robustness", "latency")
 IN_UNITS: Final = {"chrf_mean": 100.0}  # of a KPI whose rows are scored 0..1
 NO_SCORE: Final = -1e6  # of a row to which a model gave a score that is not finite
@@ -79,7 +81,7 @@ def evaluate_run(site: Site, run_id: UUID) -> Outcome:
         _process(
             site,
             work,
-            "retrain.evals.tabular" if is_table(config.task) else "retrain.evals.run",
+            TABULAR_EVALUATION if is_table(config.task) else EVALUATION,
             case.hours,
         )
     document = read_json(work.evaluated / "evaluation.json")
@@ -172,8 +174,7 @@ def _process(site: Site, work: Workspace, module: str, hours: float) -> None:
     limit_s = hours * 3600 + GRACE_S
     for _ in range(site.settings.train.attempts + 1):
         (work.evaluated / "exit.json").unlink(missing_ok=True)
-        at, threads = str(work.eval_config), site.settings.train.threads
-        child = Child(module, [at], log=work.log, threads=threads, until=until_of(site, work))
+        child = evaluator(work, module, site.settings.train.threads, until_of(site, work))
         code = child.wait(limit_s, lambda: show_progress(site, work))
         if code is None:
             words = f"max_gpu_hours: the evaluation took longer than {limit_s:.0f} s and was stopped"

@@ -8,7 +8,6 @@ from sqlalchemy.orm import Session
 
 from core.canonical import digest
 from core.errors import AppError, IntegrityFailureError
-from core.process import Child
 from governance.ledger.append import SYSTEM_ACTOR
 from monitor.site import Site
 from monitor.tables import Model
@@ -26,9 +25,10 @@ from retrain.registry.versions import register_candidate, withdraw_canary
 from retrain.runs.again import hold_out
 from retrain.runs.approve import close_rejected
 from retrain.runs.configs import AnyRunConfig, new_config, placed
-from retrain.runs.evaluation import evaluate_run
+from retrain.runs.evaluation import EVALUATION, TABULAR_EVALUATION, evaluate_run
 from retrain.runs.hold import until_of
 from retrain.runs.inside import facts_of_rows, limited, wait_at_limit
+from retrain.runs.processes import trainer
 from retrain.runs.record import close_failed, record_run, show_progress
 from retrain.runs.used import keep_used
 from retrain.runs.waiting import wait, waits_outside
@@ -190,9 +190,9 @@ def _one_attempt(site: Site, work: Workspace, config: AnyRunConfig) -> list[dict
     """
     twice = isinstance(config, RunConfig) and config.recipe.start == "best"
     limit_s = (config.max_seconds or 0) + GRACE_S * (2 if twice else 1)
-    at = str(work.train_config)
-    module = "retrain.train.tabular.run" if isinstance(config, TableRunConfig) else "retrain.train.run"
-    child = Child(module, [at], log=work.log, threads=config.threads, until=until_of(site, work))
+    table = isinstance(config, TableRunConfig)
+    module, after = ("retrain.train.tabular.run", TABULAR_EVALUATION) if table else ("retrain.train.run", EVALUATION)
+    child = trainer(work, module, after, config.threads, until_of(site, work))
     code = child.wait(limit_s, lambda: show_progress(site, work))
     show_progress(site, work)
     keep_used(site, work)

@@ -23,6 +23,7 @@ from transformers import logging as transformers_logging
 from retrain.train.errors import DataError
 from retrain.train.head import POOLER, Head, fill_head, head_of, head_rows
 from retrain.train.kinds import Architecture
+from retrain.train.whole_weights import keep_whole
 
 
 @contextmanager
@@ -138,6 +139,8 @@ def load_base(
         fill_head(model, head, labels, known)
     model.config.use_cache = False
     keep_gradients_on_cpu(model)
+    if device.type == "cpu":
+        keep_whole(model)
     return cast(PreTrainedModel, model)
 
 

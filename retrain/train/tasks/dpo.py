@@ -15,7 +15,6 @@ import numpy as np
 import polars as pl
 import torch
 from transformers import PrinterCallback, Trainer, TrainingArguments
-from trl.trainer.utils import add_fused_lm_head
 
 from retrain.train.adapter import Trained
 from retrain.train.chat import text_format
@@ -102,6 +101,8 @@ def examples(setting: Setting, rows: pl.DataFrame) -> Examples:
 
 def after(setting: Setting, model: Trained, made: Examples) -> dict[str, Any]:
     """Keep with each pair what the champion gives its two answers, in nats."""
+    from trl.trainer.utils import add_fused_lm_head  # slow to import, needed only here
+
     add_fused_lm_head(cast(Any, model).get_base_model())
     model.eval()
     for rows, batch in _batches(setting, [*made.rows, *cast(list[dict[str, Any]], made.watched)]):

@@ -1,0 +1,36 @@
+"""On the CPU, 4-bit layers that keep their float32 values give the numbers of those that do not, bit for bit."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.retrain.train import tiny
+
+
+def gradients(model: Any, tokens: Any) -> tuple[Any, Any]:
+    embedded = model.get_input_embeddings()(tokens).detach().requires_grad_()
+    logits = model(inputs_embeds=embedded).logits
+    logits.square().sum().backward()
+    return logits.detach(), embedded.grad
+
+
+def test_products_and_gradients_are_those_of_the_library(tiny_base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+    from bitsandbytes.nn.modules import Linear4bit
+
+    from retrain.train import whole_weights
+    from retrain.train.base_model import load_base
+
+    cpu, tokens = torch.device("cpu"), torch.tensor([[5, 9, 11, 7], [6, 8, 10, 12]])
+    kept = load_base(tiny_base, "sequence_classification", tiny.OLD, cpu, pad=0)
+    monkeypatch.setattr(whole_weights, "SHARE", 0.0)  # a machine whose memory is too small
+    plain = load_base(tiny_base, "sequence_classification", tiny.OLD, cpu, pad=0)
+    held = [[m for m in model.modules() if isinstance(m, Linear4bit) and "forward" in vars(m)]
+            for model in (kept, plain)]  # fmt: skip
+    assert held[0]
+    assert not held[1]
+    for one, other in zip(gradients(kept, tokens), gradients(plain, tokens), strict=True):
+        assert torch.equal(one, other)
+    with torch.inference_mode():
+        assert torch.equal(kept(tokens).logits, plain(tokens).logits)
