@@ -101,16 +101,18 @@ class Child:
         limited = [] if until is None else ["--until", str(until)]
         more = ["--then", *then] if then else []
         log.parent.mkdir(parents=True, exist_ok=True)
-        self.then, self.stays, self._line = tuple(then), False, None
-        theirs: socket.socket | int = subprocess.DEVNULL
+        self.then, self.stays = tuple(then), False
+        self._line: socket.socket | None = None
+        theirs: socket.socket | None = None
         if then:
             self._line, theirs = socket.socketpair()
         with log.open("ab") as output:
             self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and modules, no shell
                 [sys.executable, "-P", "-m", "core.process", str(os.getpid()), *limited, module, *arguments, *more],
-                env=environment(threads), stdin=theirs, stdout=output, stderr=output, start_new_session=True,
+                env=environment(threads), stdin=subprocess.DEVNULL if theirs is None else theirs.fileno(),
+                stdout=output, stderr=output, start_new_session=True,
             )  # fmt: skip
-        if isinstance(theirs, socket.socket):
+        if theirs is not None:
             theirs.close()
 
     @property

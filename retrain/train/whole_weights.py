@@ -5,7 +5,7 @@ only when those are computed differs. A step of a small classifier takes about a
 """
 
 from functools import partial
-from typing import Final, cast
+from typing import Any, Final
 
 import psutil
 import torch
@@ -21,17 +21,16 @@ def keep_whole(model: torch.nn.Module) -> int:
 
     Returns the bytes kept; 0 if they would take more. The weights stay what they are, for whoever saves or merges them.
     """
-    layers = [m for m in model.modules() if isinstance(m, Linear4bit) and m.weight.quant_state is not None]
+    layers: list[Any] = [m for m in model.modules() if isinstance(m, Linear4bit)]
     needed = sum(FLOAT32 * layer.in_features * layer.out_features for layer in layers)
     if needed > SHARE * psutil.virtual_memory().available:
         return 0
     for layer in layers:
         whole = dequantize_4bit(layer.weight.data.view(-1, 1), layer.weight.quant_state).float()
-        layer.forward = partial(_product, layer, whole)  # type: ignore[method-assign]
+        layer.forward = partial(_product, layer, whole)
     return needed
 
 
-def _product(layer: Linear4bit, whole: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
+def _product(layer: Any, whole: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
     bias = None if layer.bias is None else layer.bias.float()
-    found = torch.nn.functional.linear(inputs.float(), whole, bias)
-    return cast(torch.Tensor, found.to(inputs.dtype))
+    return torch.nn.functional.linear(inputs.float(), whole, bias).to(inputs.dtype)
