@@ -22,7 +22,7 @@ def keep_whole(model: torch.nn.Module) -> int:
     Returns the bytes kept; 0 if they would take more. The weights stay what they are, for whoever saves or merges them.
     """
     layers: list[Any] = [m for m in model.modules() if isinstance(m, Linear4bit)]
-    needed = sum(FLOAT32 * layer.in_features * layer.out_features for layer in layers)
+    needed: int = sum(FLOAT32 * layer.in_features * layer.out_features for layer in layers)
     if needed > SHARE * psutil.virtual_memory().available:
         return 0
     for layer in layers:
