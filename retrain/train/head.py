@@ -6,6 +6,7 @@ backbone, and among them the last linear layer with a row per label.
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from monitor.levels import level
 from retrain.train.errors import DataError
 from retrain.train.weights import weight_files
 
+MEAN_OF: Final = 32  # rows that the mean of a new label is taken over, at most; all of them cost as much as an epoch
 POOLER: Final = "pooler"  # where a backbone has one, it belongs to what classifies
 
 
@@ -115,7 +117,7 @@ def start_new_rows(
     collate: DataCollatorWithPadding,
     batch_size: int = 128,
 ) -> list[int]:
-    """Start the head rows of new labels at their class means instead of at random.
+    """Start the head rows of new labels at their class means instead of at random, by the first rows of each label.
 
     A new row is the mean of what the output layer reads for the label's examples, minus the mean over all labels (each
     label counting once), scaled to the typical norm of the rows already there. A label without examples keeps a zero
@@ -132,6 +134,7 @@ def start_new_rows(
     sums = torch.zeros(count, layer.in_features, device=layer.weight.device)
     seen = torch.zeros(count, device=layer.weight.device)
     model.train(False)
+    examples = _first_of_each_label(examples)
     read: list[torch.Tensor] = []
     hook = layer.register_forward_pre_hook(lambda _, given: read.append(given[0]))
     try:
@@ -155,6 +158,17 @@ def start_new_rows(
     for i in rows:
         layer.weight[i] = (centred[i] * scale).to(layer.weight)
     return rows
+
+
+def _first_of_each_label(examples: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """At most `MEAN_OF` examples of each label, those of like length side by side so that little is padding."""
+    seen: Counter[int] = Counter()
+    kept = []
+    for row in examples:
+        seen[row["label"]] += 1
+        if seen[row["label"]] <= MEAN_OF:
+            kept.append(row)
+    return sorted(kept, key=lambda row: len(row["input_ids"]))
 
 
 def _of_texts(read: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
