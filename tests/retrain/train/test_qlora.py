@@ -168,17 +168,20 @@ def test_new_head_rows_start_at_their_class_means(tiny_base: Path) -> None:
     from transformers import DataCollatorWithPadding
 
     from retrain.train.base_model import load_base, load_tokenizer
-    from retrain.train.head import head_of, start_new_rows
+    from retrain.train.head import MEAN_OF, head_of, start_new_rows
 
     model = load_base(tiny_base, "sequence_classification", LABELS, cpu())
     tokenizer = load_tokenizer(tiny_base)
-    examples, _ = classification_examples(tiny.messages(LABELS, 200), LABELS, tokenizer, 24)
+    examples, _ = classification_examples(tiny.messages(LABELS, 600), LABELS, tokenizer, 24)
     weight = head(model)
     old = weight[:4].clone()
+    read: list[int] = []
+    model.get_input_embeddings().register_forward_pre_hook(lambda _, given: read.append(len(given[0])))
     assert start_new_rows(model, head_of(model.config, tiny_base), examples, DataCollatorWithPadding(tokenizer)) == [
         4,
         5,
     ]
+    assert sum(read) == len(LABELS) * MEAN_OF < len(examples)
     assert torch.equal(weight[:4], old)
     assert weight[4:].norm(dim=1).tolist() == pytest.approx([old.norm(dim=1).median().item()] * 2, rel=1e-4)
     assert start_new_rows(model, head_of(model.config, tiny_base), examples, DataCollatorWithPadding(tokenizer)) == []
