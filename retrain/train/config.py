@@ -182,7 +182,7 @@ class Recipe(Frozen):
         default=2e-3, gt=0, le=1, description="step size; bases of billions of parameters want a rate near 2e-4"
     )
     epochs: float = Field(
-        default=2,
+        default=4,
         gt=0,
         le=1000,
         description="passes over the training set; time grows with them",
