@@ -13,7 +13,7 @@ integers with gaps as floats), as a decimal, or as the text that a CSV file has 
 import functools
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from decimal import Decimal
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
@@ -166,6 +166,12 @@ def answer(text: str, *, truth: bool) -> str | None:
     """The level of one answer that a spec names, as `answers` writes it."""
     found = level(text)
     return _TRUTH.get(found, found) if truth and found is not None else found
+
+
+def other_truths(known: Collection[str]) -> dict[str, str]:
+    """By truth value that these levels lack, the one among them that means the same: 1 for true, or true for 1."""
+    pairs = [*_TRUTH.items(), *((name, digit) for digit, name in _TRUTH.items())]
+    return {absent: there for there, absent in pairs if there in known and absent not in known}
 
 
 def _float_levels(numbers: "pl.Series") -> "pl.Series":

@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
+from monitor.levels import level
 from retrain.errors import BaseModelError, RecipeError
 from retrain.train.config import Recipe
 from retrain.train.kinds import KINDS
@@ -72,7 +73,7 @@ class BaseFiles:
         (LABEL_0) name nothing, and the head of another task (a question's answer, a token's class) answers no text.
         """
         names = self.config.get("id2label") or {}
-        ordered = [str(names[key]) for key in sorted(names, key=int)]
+        ordered = [level(str(names[key])) or str(names[key]) for key in sorted(names, key=int)]
         classifies = library_class(self.model_type, "SEQUENCE_CLASSIFICATION")
         if not ordered or all(name == f"LABEL_{i}" for i, name in enumerate(ordered)):
             return None

@@ -21,7 +21,7 @@ def first_model(
 ) -> None:
     """Train the first champion of a tabular model from labelled rows, on this machine.
 
-    A relative base_model starts at the home folder (ASSAY_HOME_DIR), as it does for the service.
+    A relative base_model starts at the home folder (ASSAY_HOME), as it does for the service.
     """
     from core.settings import load
     from retrain.envelope import Plan

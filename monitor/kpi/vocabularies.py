@@ -7,7 +7,7 @@ not know the classes that arrive, is no such case: its share of right answers is
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from typing import Final
 
 import polars as pl
@@ -39,7 +39,7 @@ def two_vocabularies(frame: pl.DataFrame) -> str | None:
         set(frame.get_column(name).drop_nulls().unique().cast(pl.String).to_list())
         for name in ("prediction", "outcome")
     )
-    if not answered or not right or answered & right or not _differ(answered, right):
+    if not answered or not right or answered & right or not differ(answered, right):
         return None
     return (
         f"no label is shared: predictions are {shown_labels(answered)}; outcomes are {shown_labels(right)}; send both "
@@ -47,18 +47,25 @@ def two_vocabularies(frame: pl.DataFrame) -> str | None:
     )
 
 
-def _differ(answered: set[str], right: set[str]) -> bool:
+def differ(answered: Set[str], right: Set[str]) -> bool:
     """Whether two disjoint sets name classes in two ways: one in truth values or numbers, or both the same names."""
-    for written in (_TRUTH.__contains__, _numbered):
-        sides = [{written(name) for name in side} for side in (answered, right)]
-        if sides in ([{True}, {False}], [{False}, {True}]):
-            return True
+    if of_another_kind(answered, right):
+        return True
     ours, theirs = ({plain_label(name) for name in side} for side in (answered, right))
     if ours & theirs:
         return True
     return min(len(ours), len(theirs)) > 1 and all(
         any(a.startswith(b) or b.startswith(a) for b in theirs) for a in ours
     )  # pos, neg
+
+
+def of_another_kind(answered: Set[str], right: Set[str]) -> bool:
+    """Whether all of one set are truth values, or class numbers, and none of the other is."""
+    for written in (_TRUTH.__contains__, _numbered):
+        sides = [{written(name) for name in side} for side in (answered, right)]
+        if sides in ([{True}, {False}], [{False}, {True}]):
+            return True
+    return False
 
 
 def _numbered(label: str) -> bool:

@@ -1,12 +1,12 @@
 """Labelled rows of a model in the one shape that curation works on."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Self
 
 import polars as pl
 
-from monitor.levels import as_levels
+from monitor.levels import as_levels, other_truths
 from monitor.spec.model import ModelSpec
 from retrain.curate.dedupe import KEY, REJECTED, SUBJECT
 from retrain.errors import DatasetError
@@ -33,6 +33,8 @@ class Shape:
     numeric: bool = False  # the label is a number
     subject: str | None = None  # whose rows are never both trained on and held out
     answers: tuple[str, ...] = ()  # dpo: the columns of two answers, of which the label tells the preferred
+    truth: bool = False  # prediction or label is declared as boolean, so 1 and 0 are true and false
+    spelling: Mapping[str, str] = field(default_factory=dict)  # of truth values, where the champion has another
 
     @classmethod
     def of(cls, spec: ModelSpec, task: AnyTask, preference: Preference | None = None) -> Self:
@@ -41,7 +43,8 @@ class Shape:
         subject = next(iter(spec.with_role("subject")), None)
         table = table_columns(spec) if is_table(task) else ()
         inputs = tuple(column.name for column in table) or learned_inputs(spec, preference)
-        answers = () if preference is None else (spec.with_role("prediction")[0], preference.other)
+        prediction = spec.with_role("prediction")[0]
+        answers = () if preference is None else (prediction, preference.other)
         return cls(
             inputs,
             label,
@@ -51,7 +54,18 @@ class Shape:
             task == "tabular_regression",
             subject,
             answers,
+            "boolean" in (spec.columns[prediction].type, spec.columns[label].type),
         )
+
+    def spelled(self, known: Collection[str]) -> Self:
+        """The shape whose labels spell truth values as the champion does: 1 and 0, or true and false.
+
+        A boolean is compared so in KPIs too, and whoever reads the answers goes on reading what they read before.
+
+        Args:
+            known: labels of the champion; none where it has no usable head.
+        """
+        return replace(self, spelling=other_truths(known)) if self.truth and self.classifies else self
 
     @property
     def classifies(self) -> bool:
@@ -71,7 +85,8 @@ class Shape:
         if self.numeric:
             numbers = values.cast(pl.Float64, strict=False)
             return numbers.cast(pl.String).set(~numbers.is_finite().fill_null(value=False), None).alias("label")
-        return (values.cast(pl.String) if self.completion else as_levels(values)).alias("label")
+        found = values.cast(pl.String) if self.completion else as_levels(values)
+        return found.replace(list(self.spelling), list(self.spelling.values())).alias("label")
 
     def learned(self, frame: pl.DataFrame, name: str) -> list[pl.Series]:
         """What is learned of each row: its label; of two answers, the preferred as the label, and the rejected."""

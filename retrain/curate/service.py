@@ -66,7 +66,8 @@ def prepare(site: Site, run_id: UUID) -> Prepared:
         taught = _taught(db, champion, again)
         focus = Focus.of(store.decision(db, run.decision_id).triggers)
     plan = Plan.of(spec)
-    shape = Shape.of(spec, plan.recipe.task, plan.preference)
+    known = tuple(str(name) for name in champion.labels or ())
+    shape = Shape.of(spec, plan.recipe.task, plan.preference).spelled(known)
     drops = Drops()
     site.events.settle(model.name)  # a training set names the versions of the tables it was taken from
     extent = site.events.extent(model.name)
@@ -106,7 +107,6 @@ def prepare(site: Site, run_id: UUID) -> Prepared:
         ),
         focus=focus,
     )
-    known = tuple(str(name) for name in champion.labels or ())
     if again is None:
         curated = curate(material, shape, plan, known)
     else:
@@ -253,8 +253,9 @@ def register_dataset(
     drops = Drops()
     labels: dict[str, int] = {}
     if role != "reference":
-        plan = Plan.of(spec)
-        shape = Shape.of(spec, plan.recipe.task, plan.preference)
+        plan, champion = Plan.of(spec), store.champion(db, model.id)
+        known = () if champion is None else champion.labels or ()
+        shape = Shape.of(spec, plan.recipe.task, plan.preference).spelled(known)
         rows = (rows_of_golden if role == "golden" else rows_of_dataset)(frame, shape, name, drops)
         if rows.is_empty():
             raise DatasetError(f"dataset {name} has no row with text and label", field="content")

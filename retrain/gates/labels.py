@@ -8,7 +8,7 @@ from collections.abc import Set
 from dataclasses import replace
 from typing import Final
 
-from monitor.kpi.vocabularies import plain_label, shown_labels
+from monitor.kpi.vocabularies import differ, of_another_kind, plain_label, shown_labels
 from retrain.gates.base import ComparedScores, GateInputs, GateResult
 
 COMPARING: Final = ("no_regression", "fairness", "forgetting", "calibration", "robustness")
@@ -40,6 +40,15 @@ def unlike(*sets: ComparedScores | None) -> str | None:
         pairs = ", ".join(f"{sent} is {answered}" for sent, answered in twice.items())
         both = _both(outcomes, known)
         return f"some labels are spelled in two ways, and so count as wrong ({pairs}): {both}. Spell them alike"
+    for part in parts:  # outcomes that were renamed meanwhile: those of the old rows are still the champion's
+        told = set(part.truth)
+        new = told - known
+        if (told and not told & known and differ(known, told)) or (len(new) > 1 and of_another_kind(known, new)):
+            return (
+                f"the outcomes {shown_labels(new)} are written in another way than what the champion answers, "
+                f"{shown_labels(known)}, so it is right on none of them. Send outcomes as before, or correct the "
+                "earlier ones and make a first model that answers the new names"
+            )
     return None
 
 

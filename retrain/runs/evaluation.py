@@ -160,6 +160,7 @@ def _golden_file(site: Site, case: _Case, work: Workspace) -> DatasetFile | None
     if "golden" not in case.spec.retrain.gates or not case.golden:
         return None
     shape, drops = Shape.of(case.spec, case.plan.recipe.task, case.plan.preference), Drops()
+    shape = shape.spelled(case.champion.labels or ())
     frames = [pl.read_parquet(site.artifacts.path(row.digest)) for row in case.golden]
     sets = [rows_of_golden(f, shape, d.name, drops) for f, d in zip(frames, case.golden, strict=True)]
     rows = pl.concat(sets, how="diagonal")

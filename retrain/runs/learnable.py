@@ -63,6 +63,7 @@ def unlearnable(site: Site, db: Session, current: CurrentSpec) -> str | None:
     except AppError:  # the envelope's blocker says it
         return None
     champion = store.champion(db, current.model.id)
+    shape = shape.spelled(champion.labels or () if champion is not None else ())
     if not shape.classifies or champion is None:
         return None
     frame = site.events.labelled(current.model.name, columns=["seq"])

@@ -39,6 +39,7 @@ def new_classes(site: Site, db: Session, current: CurrentSpec) -> NewClassesRead
     extent = site.events.extent(name)
     if champion is None or extent.outcomes == 0:
         return NewClassesReading(0, {}, None, "no outcome has arrived")
+    shape = shape.spelled(champion.labels or ())
     boundary = old_end(db, current.model, champion)
     key = (current.model.id, boundary, extent.outcomes.bit_length())
     old = site.cache.get(OLD_CLASSES, key, lambda: _counts(_labels(site, current, shape, 0, boundary)))

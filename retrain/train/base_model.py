@@ -20,6 +20,7 @@ from transformers import (
 )
 from transformers import logging as transformers_logging
 
+from monitor.levels import level
 from retrain.train.errors import DataError
 from retrain.train.head import POOLER, Head, fill_head, head_of, head_rows
 from retrain.train.kinds import Architecture
@@ -122,7 +123,7 @@ def load_base(
         with quiet():
             model = AutoModelForCausalLM.from_pretrained(str(base_dir), config=config, **options)
     else:
-        names = {int(i): str(name) for i, name in (config.id2label or {}).items()}
+        names = {int(i): level(str(name)) or str(name) for i, name in (config.id2label or {}).items()}
         config.num_labels = len(labels)
         config.id2label = dict(enumerate(labels))
         config.label2id = {name: i for i, name in enumerate(labels)}

@@ -240,9 +240,10 @@ def _labels(base_dir: Path, adapter_dir: Path | None) -> list[str]:
     if adapter_dir is not None:
         check_adapter(adapter_dir)
         kept = [str(x) for x in json.loads((adapter_dir / "labels.json").read_text(encoding="utf-8"))]
-        return [level(name) or name for name in kept]  # an adapter may be older than `monitor.levels`
-    names = json.loads((base_dir / "config.json").read_text(encoding="utf-8")).get("id2label") or {}
-    return [str(names[key]) for key in sorted(names, key=int)]
+    else:
+        names = json.loads((base_dir / "config.json").read_text(encoding="utf-8")).get("id2label") or {}
+        kept = [str(names[key]) for key in sorted(names, key=int)]
+    return [level(name) or name for name in kept]  # `True` is true, as in events; an adapter may be older than levels
 
 
 def _trained_length(adapter_dir: Path | None) -> int | None:

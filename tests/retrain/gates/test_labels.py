@@ -66,6 +66,23 @@ def test_new_classes_beside_shared_ones_are_compared(truth: tuple[str, ...], kno
     assert [found[gate][0] for gate in ("no_regression", "forgetting")] == ["pass", "pass"]
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (("NEGATIVE", "POSITIVE"), ("false", "true")),
+        (("card", "money", "pin"), ("0", "1", "2")),
+        (("card", "money", "pin"), ("card", "money", "LABEL_0", "LABEL_1")),  # renamed in the midst of the new rows
+        (("pos", "neg"), ("positive", "negative")),
+    ],
+)
+def test_outcomes_that_were_renamed_after_the_champion_are_unknown(
+    before: tuple[str, ...], after: tuple[str, ...]
+) -> None:
+    verdict, reason = verdicts(held_out(after * 80, before), old=held_out(before * 80, before))["no_regression"]
+    assert verdict == "unknown"
+    assert "are written in another way than what the champion answers" in reason
+
+
 def test_new_rows_of_new_classes_alone_are_compared_where_the_old_rows_share_labels() -> None:
     known = ("card", "money")
     found = verdicts(held_out(("pin",) * 40, known), old=held_out(known * 20, known))

@@ -1,11 +1,14 @@
 """What a run learns and is judged by: one outcome, its newest labels, and more than one class."""
 
+import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
+from safetensors.numpy import save_file
 
 from core.clock import ManualClock
 from core.errors import AppError, InvalidError
@@ -102,6 +105,39 @@ def test_outcomes_that_the_champion_cannot_answer_block_the_decision_with_both_l
     assert "no label is shared: the outcomes are CARD, MONEY; the champion answers card, " in decision.reason
     world.send(site, world.traffic(20, ("card",), first=300), clock)
     assert asked(site).fired
+
+
+@pytest.mark.parametrize(
+    ("answered", "sent", "learned"),
+    [
+        (("0", "1"), "boolean", ("0", "1")),  # whoever reads the answers goes on reading 0 and 1
+        (("False", "True"), "boolean", ("false", "true")),
+        (("true", "false"), "category", ("true", "false")),
+    ],
+)
+def test_truth_values_are_one_however_champion_and_outcomes_write_them(
+    site: Site, base: Path, clock: ManualClock, answered: tuple[str, ...], sent: str, learned: tuple[str, ...]
+) -> None:
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps(config | {"id2label": dict(enumerate(answered))}))
+    save_file({"score.weight": np.ones((2, 2), dtype=np.float32)}, base / "model.safetensors")
+    document = world.spec(base).document
+    document["columns"] |= {
+        "intent": {"role": "prediction", "type": "category" if sent == "boolean" else "boolean"},
+        "intent_true": {"role": "outcome", "type": sent},
+    }
+    world.declare(site, parse_spec(document, new=True))
+    frame = world.traffic(300, ("card", "money"))
+    right = frame["intent_true"] == "card"
+    told = right if sent == "boolean" else right.cast(pl.Int8).cast(pl.String)
+    answer = right.cast(pl.Int8).cast(pl.String) if sent == "boolean" else right
+    world.send(site, frame.with_columns(answer.alias("intent"), told.alias("intent_true")), clock)
+    assert asked(site).fired
+    with site.database.read() as db:
+        run = store.runs(db, model_named(db, world.NAME).id)[0]
+    curated = curation.prepare(site, run.id).curated
+    assert curated.labels == learned
+    assert set(curated.eval.rows["label"]) == set(learned)
 
 
 def test_a_weight_of_a_class_that_is_nowhere_blocks_the_decision_with_the_choices(
