@@ -47,7 +47,7 @@ WORDING: Final = ("sentence", "reason", "estimate_reason", "meaning", "definitio
     "last_window", "window")  # fmt: skip
 ESTIMATES: Final = ("estimated", "low", "high", "estimate_valid", "band_held")
 ALERTS: Final = ("column", "value", "limit", "headlines")  # an alert of several windows or columns tells of the worst
-TOLERANCE: Final = 1e-12  # relative, of a number
+TOLERANCE: Final = 1e-12  # relative, of a number; of one below 0.001, of 0.001
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def differences(before: Any, after: Any, path: str = "", field: str = "") -> Ite
         for at, (one, other) in enumerate(zip(before, after, strict=False)):
             yield from differences(one, other, f"{path}[{at}]", field)
     elif isinstance(before, float) and isinstance(after, float):
-        if abs(before - after) > TOLERANCE * max(abs(before), abs(after)):
+        if abs(before - after) > TOLERANCE * max(abs(before), abs(after), 1e-3):
             yield f"{path}: {before!r}, now {after!r}"
     elif before != after:
         yield f"{path}: {before!r}, now {after!r}"
