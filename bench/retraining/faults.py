@@ -72,7 +72,6 @@ class Found:
 def _template(folder: Path, url: str | None) -> UUID:
     """A home folder with a tiny base model and one queued run."""
     import migrations
-    from api.processes.worker import drain
     from core import settings
     from core.clock import ManualClock
     from monitor.site import open_site
@@ -91,9 +90,8 @@ def _template(folder: Path, url: str | None) -> UUID:
     site = open_site(loaded, clock)
     world.declare(site, world.spec("./models/base", recipe={"epochs": 6}, when=[{"new_outcomes": 100_000}]))
     world.send(site, world.traffic(250, tiny.OLD), clock)
-    drain(site, lanes=("default",))
     world.send(site, world.traffic(350, (*tiny.OLD, *tiny.NEW), first=250), clock)
-    drain(site, lanes=("default",))
+    world.baseline_ends(site, 250)
     run_id = world.start(site)
     site.close()
     return run_id
@@ -173,6 +171,7 @@ def one(start: Start, run_id: UUID, kills: int, found: Found, draw: random.Rando
     """Kill so often while a run is worked at, wait for its end, and note what is wrong."""
     from core import settings
     from monitor.site import open_site
+    from retrain import store
 
     given = {} if start.url is None else {"db": settings.DbSettings.model_validate({"url": start.url})}
     site = open_site(settings.load({}, home=start.home, **given))
@@ -193,6 +192,8 @@ def one(start: Start, run_id: UUID, kills: int, found: Found, draw: random.Rando
             time.sleep(0.2)
     wrong, half, state = untruthful(site, run_id), half_written(site, run_id), watched.state()
     wrong += [f"{watched.orphans} processes left"] if watched.orphans else []
+    with site.database.read() as db:
+        error = store.run(db, run_id).error
     site.close()
     found.runs, found.double = found.runs + 1, found.double + watched.double
     found.half_written += half is not None
@@ -200,7 +201,8 @@ def one(start: Start, run_id: UUID, kills: int, found: Found, draw: random.Rando
     found.ends[state] += 1
     found.victims, found.phases = found.victims + watched.hit(), found.phases + watched.landed()
     line = {"run": found.runs, "end": state, "kills": watched.kills, "wrong": wrong, "half": half,
-            "double": watched.double, "seconds": round(time.monotonic() - begun), "all": found.kills}  # fmt: skip
+            "double": watched.double, "error": error, "all": found.kills,
+            "seconds": round(time.monotonic() - begun)}  # fmt: skip
     print(f"  {json.dumps(line)}", flush=True)
     if LOG:
         with Path(LOG).open("a") as log:

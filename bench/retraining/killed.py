@@ -36,7 +36,7 @@ PHASES: Final = {
     "evaluation": 7.0,
     "evaluated, not judged": 0.1,
     "judged, not promoted": 0.06,
-    "promoted, not tidied": 0.05,
+    "ended, not tidied": 0.05,
 }
 VICTIMS: Final = ("child", "worker", "scheduler", "all")
 
@@ -116,7 +116,7 @@ class Watched:
             if (read_json(work.evaluated / "exit.json") or {}).get("state") == "succeeded":
                 return "evaluated, not judged"
             return "evaluation" if self.children() else "before the evaluation"
-        return "promoted, not tidied" if work.evaluated.exists() or work.trained.exists() else "ended"
+        return "ended, not tidied" if work.evaluated.exists() or work.trained.exists() else "ended"
 
     def _training(self) -> str:
         work = self.work

@@ -15,7 +15,7 @@ PICKLED: Final = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 def check_base(path: Path, field: str = "base_dir") -> None:
     """Refuse a base model folder that is missing, incomplete, or that holds pickled weights only."""
     if not path.is_dir():
-        raise WeightsNotFoundError(field, path, "is not a folder; give the folder of a saved model")
+        raise WeightsNotFoundError(field, path, "is not a folder; put it back, or give the folder of a saved model")
     _check_weights(path, field, "*.safetensors")
     if not (path / "config.json").is_file():
         raise WeightsNotFoundError(field, path, "has no config.json; save the model with save_pretrained")

@@ -26,7 +26,7 @@ def read_pipeline(folder: Path, field: str = "base_dir") -> dict[str, Any]:
         DataError: pipeline.json is none, or the model file is another than it says.
     """
     if not folder.is_dir():
-        raise WeightsNotFoundError(field, folder, "is not a folder; make one with `assay first-model`")
+        raise WeightsNotFoundError(field, folder, "is not a folder; put it back, or make one with `assay first-model`")
     if pickled := sorted(p.name for p in folder.iterdir() if p.suffix in (*PICKLED, ".joblib")):
         raise UnsafeWeightsError(field, folder, pickled)
     if not is_tabular(folder):
