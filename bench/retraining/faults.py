@@ -232,6 +232,7 @@ def _begins(found: Found, draw: random.Random) -> Start:
 def _databases() -> Iterator[Callable[[str | None], str | None]]:
     """Gives a function that makes a database, empty or as a copy of another, and returns its URL; None with SQLite."""
     import psycopg
+    from sqlalchemy import make_url
 
     from tests import postgres
 
@@ -247,7 +248,7 @@ def _databases() -> Iterator[Callable[[str | None], str | None]]:
                 return server.url(server.create())
             for _ in range(100):  # the server has to notice that its clients were killed
                 with suppress(psycopg.errors.ObjectInUse):
-                    return server.url(server.create(template=template.rpartition("/")[2].partition("?")[0]))
+                    return server.url(server.create(template=str(make_url(template).database)))
                 time.sleep(0.2)
             raise RuntimeError(f"{template} is still in use")
 
