@@ -35,9 +35,28 @@ def close_abandoned(site: Site, now: datetime) -> None:
         with site.database.write() as db:
             closed = _close(site, db, run_id, now)
         if closed:
-            work = Workspace.of(site.settings, run_id)
-            keep_used(site, work)
-            work.tidy()
+            _clear(site, run_id)
+    with site.database.read() as db:
+        failed = [UUID(j.payload["run_id"]) for j in db.scalars(_failed())]
+        rows = [db.get(Run, one) for one in failed]
+        ended = [row.id for row in rows if row is not None and row.state in store.FINAL_STATES]
+    for run_id in ended:  # the job that should have cleared up after the end of its run had killed its worker
+        work = Workspace.of(site.settings, run_id)
+        if work.trained.exists() or work.evaluated.exists():
+            _clear(site, run_id)
+
+
+def _failed() -> Select[tuple[Job]]:
+    return select(Job).where(Job.name == RunJob.name, Job.state == "failed")
+
+
+def _clear(site: Site, run_id: UUID) -> None:
+    """Do what a run's job does last: keep what was used, and remove files and lease."""
+    work = Workspace.of(site.settings, run_id)
+    keep_used(site, work)
+    work.tidy()
+    with site.database.write() as db:
+        end_lease(db, lease_name(run_id))
 
 
 def _close(site: Site, db: Session, run_id: UUID, now: datetime) -> bool:
@@ -50,7 +69,6 @@ def _close(site: Site, db: Session, run_id: UUID, now: datetime) -> bool:
     if last is not None and last.state == "failed":
         words = f"{last.error}; the champion stays. Look at the log of the worker and at the machine's memory and disk"
         close_failed(site, db, run, "abandoned", words)
-        end_lease(db, lease_name(run_id))
         return True
     name = db.get_one(Model, run.model_id).name
     queue.enqueue(db, RunJob(run_id=run_id), now=now, dedupe_key=f"run:{run_id}", lock_key=f"train:{name}")

@@ -55,6 +55,9 @@ def test_a_run_that_killed_its_worker_too_often_fails_and_lets_the_next_one_star
         assert store.open_run(db, world.model_id(db)) is None
         assert db.get(Lease, lease_name(run_id)) is None
     assert list(work.folder.iterdir()) == []
+    work.evaluated.mkdir()  # as after a run that had ended when its worker was killed for the last time
+    ticked(site, clock)
+    assert list(work.folder.iterdir()) == []
 
 
 def test_a_run_whose_folder_cannot_be_made_fails_with_the_reason(site: Site, clock: ManualClock, run_id: UUID) -> None:
