@@ -46,7 +46,7 @@ def close_abandoned(site: Site, now: datetime) -> None:
             _clear(site, run_id)
 
 
-def _failed() -> Select[tuple[Job]]:
+def _failed() -> Select[Job]:
     return select(Job).where(Job.name == RunJob.name, Job.state == "failed")
 
 
@@ -83,5 +83,5 @@ def _worked_at(db: Session, run_id: UUID, now: datetime) -> bool:
     return lease is not None and lease.until > now
 
 
-def _jobs(run_id: UUID) -> Select[tuple[Job]]:
+def _jobs(run_id: UUID) -> Select[Job]:
     return select(Job).where(Job.name == RunJob.name, Job.payload["run_id"].as_string() == str(run_id))
