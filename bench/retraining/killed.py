@@ -216,7 +216,7 @@ def _alive(started: list[tuple[int, float]], limit_s: float) -> list[int]:
     def alive(pid: int, created: float) -> bool:
         try:
             process = psutil.Process(pid)
-            return process.create_time() == created and process.status() != psutil.STATUS_ZOMBIE
+            return bool(process.create_time() == created and process.status() != psutil.STATUS_ZOMBIE)
         except psutil.Error:
             return False
 
