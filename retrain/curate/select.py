@@ -15,7 +15,7 @@ from retrain.train.config import Preference
 from retrain.train.errors import DataError
 from retrain.train.kinds import KINDS, AnyTask, is_table
 from retrain.train.tabular.recipe import TableColumn
-from retrain.train.tabular.rows import as_texts
+from retrain.train.tabular.rows import as_texts, held
 
 PROTECTED: Final = "protected_"
 EVENTS: Final = "events"
@@ -83,8 +83,7 @@ class Shape:
         """The label as text: classes as levels, texts as they are, and of a list of right answers the first."""
         values = frame[name].list.first() if isinstance(frame.schema[name], pl.List) else frame[name]
         if self.numeric:
-            numbers = values.cast(pl.Float64, strict=False)
-            return numbers.cast(pl.String).set(~numbers.is_finite().fill_null(value=False), None).alias("label")
+            return held(values).cast(pl.String).alias("label")
         found = values.cast(pl.String) if self.completion else as_levels(values)
         return found.replace(list(self.spelling), list(self.spelling.values())).alias("label")
 

@@ -12,7 +12,7 @@ from monitor.levels import as_levels
 from retrain.train.errors import DataError
 from retrain.train.kinds import classifies
 from retrain.train.tabular.recipe import TableColumn, TableRecipe
-from retrain.train.tabular.rows import typed
+from retrain.train.tabular.rows import held, typed
 from retrain.train.tabular.training import train_table
 
 
@@ -41,11 +41,14 @@ def first_model(
     if target not in rows.columns:
         raise DataError(f"rows: column {target!r} is missing, which the recipe learns", field=target)
     own = classifies(recipe.task)
-    truth = as_levels(rows[target]) if own else rows[target].cast(pl.Float64, strict=False)
-    kept = truth.is_not_null() if own else truth.is_finite().fill_null(value=False)
+    truth = as_levels(rows[target]) if own else held(rows[target])
+    kept = truth.is_not_null()
     labels = tuple(sorted(truth.filter(kept).unique())) if own else ()
     if own and len(labels) < 2:
         raise DataError(f"rows: {target} has {len(labels)} labels, at least 2 are needed", field=target)
+    if not kept.any():
+        words = f"rows: {target} holds no number in any of {rows.height} rows, so there is nothing to learn; give outcomes"
+        raise DataError(words, field=target)
     frame = typed(rows.filter(kept), columns)
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)

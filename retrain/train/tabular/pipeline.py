@@ -108,8 +108,8 @@ def _fitted(values: pl.Series, column: TableColumn, entry: Entry, max_levels: in
         levels = tuple(sorted(str(name) for name, _ in counts[:max_levels]))
         codes = entry.encoding == "codes"
         return Encoded(column.name, column.type, levels=levels, codes=codes, missing=gaps and not codes)
-    if not entry.imputes:
-        return Encoded(column.name, column.type)
+    if not entry.imputes:  # a column without any value is 0 everywhere: scikit-learn's trees find no bin for it
+        return Encoded(column.name, column.type, fill=None if values.null_count() < len(values) else 0.0)
     known = values.drop_nulls().cast(pl.Float64).to_numpy()
     fill = float(np.median(known)) if len(known) else 0.0
     if column.type == "boolean":

@@ -1,18 +1,21 @@
 """Rows of typed columns, and the text as which datasets keep them: one JSON object a row, columns in the spec's order.
 
 A number is a float, a category its level (`monitor.levels`), so that 1, 1.0 and `1` are one, whichever file they are
-from; what is missing is null.
+from; what is missing is null. So is a number that a 32-bit float cannot hold: forests and XGBoost read such floats, and
+one value of 1e300 would end a run.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+import numpy as np
 import polars as pl
 
 from monitor.levels import as_levels, bool_level, level, number_level
 from retrain.train.errors import DataError
 from retrain.train.tabular.recipe import TableColumn
 
+LARGEST: Final = float(np.finfo(np.float32).max)
 TYPES: Final[Mapping[str, pl.DataType]] = {"number": pl.Float64(), "category": pl.String(), "boolean": pl.Boolean()}
 
 
@@ -37,14 +40,19 @@ def _typed(values: pl.Series, column: TableColumn) -> pl.Series:
     if column.type == "category":
         return as_levels(values).alias(column.name)
     if column.type == "number" and values.dtype.is_numeric():
-        found = values.cast(pl.Float64)
-        return found.to_frame("n").select(pl.when(pl.col("n").is_finite()).then("n").alias(column.name)).to_series()
+        return held(values).alias(column.name)
     if column.type == "boolean" and (values.dtype == pl.Boolean or values.dtype.is_numeric()):
         return values.cast(pl.Float64).cast(pl.Boolean).alias(column.name)
     raise DataError(
         f"column {column.name!r} is declared as {column.type} and holds {values.dtype}; give {column.type} values",
         field=column.name,
     )
+
+
+def held(values: pl.Series) -> pl.Series:
+    """Numbers as floats; null for what is none, not finite, or more than a 32-bit float holds."""
+    found = values.cast(pl.Float64, strict=False)
+    return found.set(~(found.abs() <= LARGEST).fill_null(value=False) | found.is_nan().fill_null(value=False), None)
 
 
 def as_frame(rows: Any, columns: Sequence[TableColumn]) -> pl.DataFrame:
@@ -83,7 +91,7 @@ def _value(value: Any, column: TableColumn) -> Any:
     if column.type == "boolean" and value in (0, 1):
         return bool(value)
     if column.type == "number" and not isinstance(value, str | bool):
-        return float(value) if abs(value) != float("inf") else None
+        return float(value) if abs(value) <= LARGEST else None
     raise DataError(f"column {column.name!r}: {value!r} is no {column.type}", field=column.name)
 
 

@@ -119,7 +119,22 @@ def test_three_classes_and_a_class_without_rows(tmp_path: Path) -> None:
             assert set(model.predict(rows)) <= {"a", "b", "c"}
 
 
+@pytest.mark.parametrize(("estimator", "regression"), TASKS)
+def test_numbers_beyond_a_float_of_32_bits_are_missing_and_an_empty_column_is_learned(
+    estimator: str, regression: bool, tmp_path: Path
+) -> None:
+    rows = loans(120).with_columns(owner=pl.lit(None, dtype=pl.Boolean))
+    wild = rows.with_columns(age=pl.when(pl.int_range(pl.len()) == 7).then(1e300).otherwise("age"))
+    gone = rows.with_columns(age=pl.when(pl.int_range(pl.len()) == 7).then(None).otherwise("age"))
+    told = pl.concat([wild, wild.head(1).with_columns(cost=pl.lit(1e39))]) if regression else wild
+    model = made(tmp_path / "m", estimator, regression=regression, rows=told)
+    assert np.array_equal(model.scores(wild), model.scores(gone))
+    assert np.array_equal(model.scores(wild.to_dicts()), model.scores(wild))
+
+
 def test_what_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cost holds no number in any of 20 rows"):
+        made(tmp_path / "none", "xgboost", regression=True, rows=loans(20).with_columns(cost=pl.lit("dear")))
     model = made(tmp_path / "m", "xgboost")
     row = {"age": 40, "purpose": "car", "owner": True, "branch": "3"}
     with pytest.raises(DataError, match="column 'age' is missing"):
