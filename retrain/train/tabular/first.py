@@ -47,7 +47,9 @@ def first_model(
     if own and len(labels) < 2:
         raise DataError(f"rows: {target} has {len(labels)} labels, at least 2 are needed", field=target)
     if not kept.any():
-        words = f"rows: {target} holds no number in any of {rows.height} rows, so there is nothing to learn; give outcomes"
+        words = (
+            f"rows: {target} holds no number in any of {rows.height} rows, so there is nothing to learn; give outcomes"
+        )
         raise DataError(words, field=target)
     frame = typed(rows.filter(kept), columns)
     partial = folder.with_name(f".{folder.name}.partial")
