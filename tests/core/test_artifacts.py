@@ -170,7 +170,7 @@ def test_what_a_killed_process_had_begun_to_store_is_removed_once_it_is_old(stor
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(b"half")
     now = time.monotonic()  # any time will do
-    for place, age in ((".new-folder", 100), ("ab/.new-file", 100), (".new-young", 0), (store._place(kept), 100)):
-        os.utime(store.root / place, (now - age, now - age))
+    for name, age in ((".new-folder", 100), ("ab/.new-file", 100), (".new-young", 0), (store._place(kept), 100)):
+        os.utime(store.root / name, (now - age, now - age))
     assert store.drop_unfinished(now - 50) == 2
     assert names(store) == sorted([".new-young", store._place(kept).relative_to(store.root).as_posix()])
