@@ -8,20 +8,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
+from retrain.base_tokenizer import has_template
 from retrain.errors import RecipeError
 from retrain.train.config import Recipe
 from retrain.train.weights import file_digest
 
 ASK_S: Final = 120
 FILES: Final = ("tokenizer_config.json", "tokenizer.json", "chat_template.jinja", "special_tokens_map.json")
-
-
-def has_template(folder: Path) -> bool:
-    """Whether the tokenizer of a base brings a chat template, in a file of its own or in its settings."""
-    if (folder / "chat_template.jinja").is_file():
-        return True
-    settings = folder / "tokenizer_config.json"
-    return settings.is_file() and bool(json.loads(settings.read_text(encoding="utf-8")).get("chat_template"))
 
 
 def check_chat(recipe: Recipe, folder: Path) -> None:

@@ -5,11 +5,7 @@ classifies or writes comes from the library's own table, read as source.
 """
 
 import ast
-import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -18,30 +14,30 @@ from pathlib import Path
 from typing import Any, Final
 
 from monitor.levels import level
+from retrain.base_tokenizer import check_tokenizer, has_template
+from retrain.base_weights import Shapes, read_headers, read_json, wrong
 from retrain.errors import BaseModelError, RecipeError
 from retrain.train.config import Recipe
 from retrain.train.kinds import KINDS
 from retrain.train.tabular.files import read_pipeline
 from retrain.train.tabular.recipe import TableColumn, TableRecipe
-from retrain.train.weights import INDEX, weight_files
 
-MAX_HEADER: Final = 100 * 2**20
-MAX_JSON: Final = 200 * 2**20
 EMBEDDING: Final = re.compile(
     r"(embed_tokens|word_embeddings|wte|embed_in|tok_embeddings|word_embedding|shared)\.weight$"
 )
 POSITIONS: Final = re.compile(r"(position_embeddings|wpe|embed_positions)\.weight$")
 LAYER: Final = re.compile(r"(?:^|\.)(?:layers?|h|blocks?)\.(\d+)\.")
-PLAIN: Final = ("PreTrainedTokenizerFast", "TokenizersBackend")  # classes without tokens of their own
 ATTENTION: Final = "_supports_attention_backend = True"  # how a class says that its attention may be another one
-ASK_S: Final = 60
-ENCODERS_OF_SUMMARIES: Final = ("xlnet", "xlm", "flaubert")  # they read one token, wherever the padding stands
+# Encoders whose answer depends on the padding: they read one token of fixed place, or mix padding into the text.
+READ_PADDING: Final = ("xlnet", "xlm", "flaubert", "fnet", "convbert", "mobilebert", "nystromformer", "yoso")
 # Words of model types and layers in which a text leaves a trace in the next one of its row.
 RECURRENT: Final = (
     "mamba", "rwkv", "recurrent", "linear_attention", "conv", "xlstm", "chunked_attention", "hybrid", "jamba", "bamba",
     "zamba", "falcon_h1", "nemotron_h", "minimax",
 )  # fmt: skip
-Shapes = dict[str, tuple[int, ...]]
+WEIGHTS: Final = ("F64", "F32", "F16", "BF16")  # as safetensors calls what is no quantised weight
+SIZES: Final = ("vocab_size", "num_hidden_layers", "n_layer", "n_layers", "num_layers", "max_position_embeddings",
+                "n_positions", "pad_token_id")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +46,7 @@ class BaseFiles:
 
     config: Mapping[str, Any]
     shapes: Shapes
+    types: Mapping[str, str]
 
     @property
     def model_type(self) -> str:
@@ -69,42 +66,36 @@ class BaseFiles:
     def labels(self) -> list[str] | None:
         """The labels that its saved head answers, in order; None where it has no head that is trained on them.
 
-        A head is one of a sequence classifier, with a row for each label that config.json names. Placeholders
-        (LABEL_0) name nothing, and the head of another task (a question's answer, a token's class) answers no text.
+        A head is one of a sequence classifier, with a row for each label that config.json names, and lies outside the
+        backbone. Placeholders (LABEL_0) name nothing; the head of another task (a question's answer, a token's class)
+        answers no text; and a single row, or a regression's, gives numbers.
         """
         names = self.config.get("id2label") or {}
         ordered = [level(str(names[key])) or str(names[key]) for key in sorted(names, key=int)]
         classifies = library_class(self.model_type, "SEQUENCE_CLASSIFICATION")
-        if not ordered or all(name == f"LABEL_{i}" for i, name in enumerate(ordered)):
+        if len(ordered) < 2 or all(name == f"LABEL_{i}" for i, name in enumerate(ordered)):
             return None
-        if classifies not in self.classes:
+        if classifies not in self.classes or self.config.get("problem_type") == "regression":
             return None
+        backbone = f"{_backbone(self.model_type)}."
         heads = [
             name
             for name, shape in self.shapes.items()
-            if len(shape) == 2 and shape[0] == len(ordered) and not LAYER.search(name) and not EMBEDDING.search(name)
-        ]
+            if len(shape) == 2 and shape[0] == len(ordered) and not LAYER.search(name)
+            and "embed" not in name and not EMBEDDING.search(name) and not name.startswith(backbone)
+        ]  # fmt: skip
         return ordered if heads else None
 
 
 def read_base(folder: Path) -> BaseFiles:
     """
     Raises:
-        BaseModelError: config.json is no JSON object, a file that the index names is missing, a header cannot be
-            read, or a file is shorter than its header says.
+        BaseModelError: config.json cannot be read, or the weights are not whole.
     """
-    config = _json(folder / "config.json")
-    if (folder / INDEX).is_file():
-        named = _json(folder / INDEX).get("weight_map")
-        if not isinstance(named, dict) or not named:
-            raise _wrong(folder, f"{INDEX} names no file; save the model again")
-    files = weight_files(folder)
-    if missing := [file.name for file in files if not file.is_file()]:
-        raise _wrong(folder, f"{INDEX} names {', '.join(missing[:3])}, which is not there; copy every file")
-    shapes: Shapes = {}
-    for file in files:
-        shapes |= _header(folder, file)
-    return BaseFiles(config, shapes)
+    config = read_json(folder / "config.json")
+    _check_config(config, folder)
+    found = read_headers(folder)
+    return BaseFiles(config, found.shapes, found.types)
 
 
 def check_recipe(recipe: Recipe, folder: Path) -> BaseFiles:
@@ -117,8 +108,11 @@ def check_recipe(recipe: Recipe, folder: Path) -> BaseFiles:
     found = read_base(folder)
     _check_kind(found, folder)
     _check_class(recipe, found, folder)
-    tokens = _check_tokenizer(folder)
-    _check_sizes(found, folder, tokens)
+    if KINDS[recipe.task].classifies:
+        _check_labels(found, folder)
+    plain = recipe.chat.template == "none" or not has_template(folder)  # a template may have a token of its own
+    largest = check_tokenizer(folder, ends=plain and not KINDS[recipe.task].classifies)
+    _check_sizes(found, folder, largest)
     _check_length(recipe, found)
     _check_method(recipe, found)
     return found
@@ -147,17 +141,57 @@ def check_table(recipe: TableRecipe, folder: Path, columns: Sequence[TableColumn
         )  # fmt: skip
 
 
+def _check_config(config: Mapping[str, Any], folder: Path) -> None:
+    """Refuse values of a type that no reader of config.json takes."""
+    for name in ("id2label", "label2id", "text_config", "quantization_config"):
+        if not isinstance(config.get(name) or {}, Mapping):
+            raise _strange(folder, name, config[name], "an object")
+    if not isinstance(config.get("architectures") or [], list):
+        raise _strange(folder, "architectures", config["architectures"], "a list of names")
+    for where in (config, config.get("text_config") or {}):
+        for name in SIZES:
+            if not isinstance(where.get(name) or 0, int):
+                raise _strange(folder, name, where[name], "a whole number")
+    names = config.get("id2label") or {}
+    if sorted(map(str, names), key=lambda key: (len(key), key)) != [str(i) for i in range(len(names))]:
+        raise _strange(folder, "id2label", list(names), 'labels under "0", "1" and so on')
+
+
+def _strange(folder: Path, name: str, value: Any, wanted: str) -> BaseModelError:
+    return wrong(folder, f"has {name} {str(value)[:60]!r} in config.json, which must be {wanted}; save the model again")
+
+
+def _check_labels(found: BaseFiles, folder: Path) -> None:
+    """Refuse names of the head's rows that no outcome can be, or that name two rows."""
+    names = found.labels or []
+    given = (found.config.get("id2label") or {}).values()
+    if found.labels is not None and (empty := [one for one in given if one is None or level(str(one)) is None]):
+        raise wrong(folder, f"names a label {empty[0]!r} in id2label of config.json, which is no value; name each row "
+                    "of the head as its outcome is written")  # fmt: skip
+    levels = [level(name) for name in names]
+    if twice := next((name for name, one in zip(names, levels, strict=True) if levels.count(one) > 1), None):
+        raise wrong(folder, f"names the label {twice!r} twice in id2label of config.json; give each row of the head a "
+                    "name of its own")  # fmt: skip
+
+
 def _check_kind(found: BaseFiles, folder: Path) -> None:
     config = found.config
     if config.get("auto_map"):
-        raise _wrong(folder, "needs Python code of its own (auto_map in config.json), which is never run; choose a "
-                     "base whose class the transformers library has")  # fmt: skip
-    if config.get("quantization_config"):
-        kind = (config["quantization_config"] or {}).get("quant_method", "quantised")
-        raise _wrong(folder, f"is quantised already ({kind}, quantization_config in config.json); give the weights in "
-                     "16 or 32 bits, which qlora reduces to 4 bits itself")  # fmt: skip
+        raise wrong(folder, "needs Python code of its own (auto_map in config.json), which is never run; choose a "
+                    "base whose class the transformers library has")  # fmt: skip
+    for name in ("quantization_config", "compression_config", "quantization"):
+        if kind := config.get(name):
+            kind = (
+                (kind.get("quant_method") or f"{kind.get('bits', 'few')} bits") if isinstance(kind, Mapping) else kind
+            )
+            raise wrong(folder, f"is quantised already ({kind}, {name} in config.json); give the weights in 16 or 32 "
+                        "bits, which qlora reduces to 4 bits itself")  # fmt: skip
+    packed = [n for n, kind in found.types.items() if kind not in WEIGHTS and n.endswith(("weight", "qweight"))]
+    if packed:
+        raise wrong(folder, f"is quantised already ({packed[0]} is {found.types[packed[0]]}); give the weights in 16 "
+                    "or 32 bits, which qlora reduces to 4 bits itself")  # fmt: skip
     if config.get("is_encoder_decoder"):
-        raise _wrong(folder, f"is an encoder with a decoder ({found.model_type}), which this trainer does not train; "
+        raise wrong(folder, f"is an encoder with a decoder ({found.model_type}), which this trainer does not train; "
                      "choose an encoder or a decoder")  # fmt: skip
 
 
@@ -177,60 +211,12 @@ def _check_class(recipe: Recipe, found: BaseFiles, folder: Path) -> None:
             f"writes; task {recipe.task} needs a {wanted}",
             field="retrain.recipe.base_model",
         )
-    if classifies and found.model_type in ENCODERS_OF_SUMMARIES:
+    if classifies and found.model_type in READ_PADDING:
         raise RecipeError(
-            f"retrain.recipe.base_model: {found.model_type} reads a text from a fixed place of the batch, so that its "
-            "answers would depend on the padding; choose another base",
+            f"retrain.recipe.base_model: {found.model_type} reads a text together with the padding behind it, so that "
+            "its answers would depend on what else is in the batch; choose another base",
             field="retrain.recipe.base_model",
         )
-
-
-def _check_tokenizer(folder: Path) -> int:
-    """The largest token id. Raises BaseModelError if there is no pad token, or the file cannot be read."""
-    tokens = _json(folder / "tokenizer.json")
-    settings = _json(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").is_file() else {}
-    special = _json(folder / "special_tokens_map.json") if (folder / "special_tokens_map.json").is_file() else {}
-    if settings.get("auto_map"):
-        raise _wrong(folder, "has a tokenizer with Python code of its own (auto_map), which is never run; choose "
-                     "another base")  # fmt: skip
-    vocabulary = (tokens.get("model") or {}).get("vocab") or {}
-    ids = {str(token): int(at) for token, at in vocabulary.items()} if isinstance(vocabulary, dict) else {}
-    if isinstance(vocabulary, list):  # of a unigram model: pairs of piece and score, in the order of their ids
-        ids = {str(pair[0]): at for at, pair in enumerate(vocabulary)}
-    ids |= {str(one["content"]): int(one["id"]) for one in tokens.get("added_tokens") or ()}
-    pad = settings.get("pad_token", special.get("pad_token"))
-    name = pad.get("content") if isinstance(pad, dict) else pad
-    if name is None and settings.get("tokenizer_class") not in PLAIN:
-        name = _by_class(folder)
-    if name is None:
-        end = settings.get("eos_token", special.get("eos_token"))
-        end = end.get("content") if isinstance(end, dict) else end
-        line = f'"pad_token": {json.dumps(end or "<pad>", ensure_ascii=False)}'
-        raise _wrong(folder, f"has a tokenizer without a pad token; add {line} to tokenizer_config.json"
-                     + (" (the end token does, padding is never trained on)" if end else ""))  # fmt: skip
-    if ids and name not in ids and name not in _added(settings):
-        raise _wrong(folder, f"has the pad token {name!r}, which is not in the vocabulary of its tokenizer; name one "
-                     "that is")  # fmt: skip
-    return max(ids.values(), default=0)
-
-
-def _by_class(folder: Path) -> str | None:
-    """The pad token that a tokenizer has by its class, asked in a process of its own, for the library loads torch."""
-    asked = [sys.executable, "-P", "-m", "retrain.train.pad_token", str(folder)]
-    offline = os.environ | {"HF_HUB_OFFLINE": "1"}
-    try:
-        answer = subprocess.run(asked, capture_output=True, text=True, timeout=ASK_S, check=True, env=offline)  # noqa: S603 - no shell
-        found = json.loads(answer.stdout.strip().splitlines()[-1])["pad_token"]
-    except subprocess.CalledProcessError as error:
-        last = error.stderr.strip().splitlines()[-1:] or ["no reason"]
-        raise _wrong(folder, f"has a tokenizer that cannot be loaded ({last[0][:200]}); save it again") from error
-    except (OSError, ValueError, IndexError, KeyError, subprocess.SubprocessError):
-        return None
-    return None if found is None else str(found)
-
-
-def _added(settings: Mapping[str, Any]) -> set[str]:
-    return {str(one.get("content")) for one in (settings.get("added_tokens_decoder") or {}).values()}
 
 
 def _check_sizes(found: BaseFiles, folder: Path, largest_token: int) -> None:
@@ -241,15 +227,15 @@ def _check_sizes(found: BaseFiles, folder: Path, largest_token: int) -> None:
     rows = embedding[0] if embedding else text.get("vocab_size")
     declared = text.get("vocab_size")
     if rows is not None and largest_token >= int(rows):
-        raise _wrong(folder, f"has a tokenizer with token {largest_token}, and an embedding of {rows} rows; save the "
+        raise wrong(folder, f"has a tokenizer with token {largest_token}, and an embedding of {rows} rows; save the "
                      "model after resize_token_embeddings, or take the tokenizer that belongs to it")  # fmt: skip
     if embedding and declared is not None and int(declared) != embedding[0]:
-        raise _wrong(folder, f"has an embedding of {embedding[0]} rows, and config.json says vocab_size {declared}; "
+        raise wrong(folder, f"has an embedding of {embedding[0]} rows, and config.json says vocab_size {declared}; "
                      "save model and config together")  # fmt: skip
     layers = text.get("num_hidden_layers") or text.get("n_layer") or text.get("n_layers") or text.get("num_layers")
     there = [int(match[1]) for name in found.shapes if (match := LAYER.search(name))]
     if layers and there and found.model_type != "albert" and max(there) + 1 < int(layers):
-        raise _wrong(folder, f"has weights of {max(there) + 1} layers, and config.json says {layers}; copy every "
+        raise wrong(folder, f"has weights of {max(there) + 1} layers, and config.json says {layers}; copy every "
                      "file, or save the model again")  # fmt: skip
 
 
@@ -301,13 +287,26 @@ def _unpackable(found: BaseFiles) -> str | None:
     for name in ("attn_logit_softcapping", "attention_sink", "sinks"):
         if text.get(name):
             return f"the attention of {found.model_type} has {name}, which packed rows do not take"
-    module = found.model_type.replace("-", "_")
-    spec = find_spec("transformers")
-    places = spec.submodule_search_locations if spec else None
-    source = Path(places[0]) / "models" / module / f"modeling_{module}.py" if places else None
-    if source is not None and source.is_file() and ATTENTION not in source.read_text(encoding="utf-8"):
+    source = _source(found.model_type)
+    if source and ATTENTION not in source:
         return f"{found.model_type} has an attention of its own, which packed rows cannot replace"
     return None
+
+
+@cache
+def _source(model_type: str) -> str:
+    """The library's module of an architecture; empty where it has none of this name."""
+    module = re.sub(r"\W", "_", model_type)
+    spec = find_spec("transformers")
+    places = spec.submodule_search_locations if spec else None
+    file = Path(places[0]) / "models" / module / f"modeling_{module}.py" if places else None
+    return file.read_text(encoding="utf-8") if file is not None and file.is_file() else ""
+
+
+def _backbone(model_type: str) -> str:
+    """What the names of weights of the backbone begin with, which are no head's."""
+    found = re.search(r'base_model_prefix = "(\w+)"', _source(model_type))
+    return found[1] if found else "model"
 
 
 @cache
@@ -334,38 +333,3 @@ def library_class(model_type: str, task: str) -> str | None:
     """The library's class for a task (`SEQUENCE_CLASSIFICATION`, `CAUSAL_LM`, `MASKED_LM`); None where it has none."""
     found: Any = _tables().get(task, {}).get(model_type)
     return found if isinstance(found, str) or found is None else str(found[0])
-
-
-def _header(folder: Path, file: Path) -> Shapes:
-    try:
-        with file.open("rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
-            if length > MAX_HEADER:
-                raise ValueError(f"a header of {length} bytes")
-            header = json.loads(stream.read(length))
-        header.pop("__metadata__", None)
-        end = max((int(one["data_offsets"][1]) for one in header.values()), default=0)
-        shapes = {str(name): tuple(map(int, one["shape"])) for name, one in header.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise _wrong(folder, f"has a file {file.name} that is no safetensors file ({error}); copy it again") from error
-    if file.stat().st_size < 8 + length + end:
-        raise _wrong(folder, f"has a file {file.name} that is cut short; copy it again")
-    return shapes
-
-
-def _json(file: Path) -> dict[str, Any]:
-    try:
-        if file.stat().st_size > MAX_JSON:
-            raise ValueError(f"larger than {MAX_JSON >> 20} MiB")
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise _wrong(file.parent, f"has a {file.name} that cannot be read ({error}); save it again") from error
-    if not isinstance(found, dict):
-        raise _wrong(file.parent, f"has a {file.name} that is no JSON object; save it again")
-    return found
-
-
-def _wrong(folder: Path, reason: str) -> BaseModelError:
-    return BaseModelError(
-        f"retrain.recipe.base_model: {folder} {reason}", field="retrain.recipe.base_model", value=str(folder)
-    )

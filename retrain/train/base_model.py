@@ -19,6 +19,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 from transformers import logging as transformers_logging
+from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES
 
 from monitor.levels import level
 from retrain.train.errors import DataError
@@ -102,7 +103,8 @@ def load_base(
     """The base model, 4-bit when `quantise`, with a head of one row per label.
 
     Rows of labels the base already knows are copied by name; the others are zero until `start_new_rows` or an
-    adapter fills them. `pad` is the tokenizer's pad token, by which a decoder finds the last token of a text.
+    adapter fills them. `pad` is the tokenizer's pad token, by which a decoder finds the last token of a text; an
+    encoder that names one keeps its own.
 
     Raises:
         DataError: the files lack weights of the architecture, or hold them in other shapes.
@@ -115,8 +117,8 @@ def load_base(
         "trust_remote_code": False,
     }
     config = AutoConfig.from_pretrained(str(base_dir), local_files_only=True, trust_remote_code=False)
-    if pad is not None:
-        config.pad_token_id = pad
+    if pad is not None and (config.pad_token_id is None or config.model_type not in MODEL_FOR_MASKED_LM_MAPPING_NAMES):
+        config.pad_token_id = pad  # an encoder may count its positions from the pad token that it was made with
     if architecture == "causal_lm":
         if quantise:
             options["quantization_config"] = quantisation(device)

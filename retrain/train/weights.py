@@ -8,7 +8,8 @@ from typing import Final
 from core.canonical import digest
 from retrain.train.errors import UnsafeWeightsError, WeightsNotFoundError
 
-INDEX: Final = "model.safetensors.index.json"
+WHOLE: Final = "model.safetensors"
+INDEX: Final = f"{WHOLE}.index.json"
 PICKLED: Final = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
 
 
@@ -16,7 +17,8 @@ def check_base(path: Path, field: str = "base_dir") -> None:
     """Refuse a base model folder that is missing, incomplete, or that holds pickled weights only."""
     if not path.is_dir():
         raise WeightsNotFoundError(field, path, "is not a folder; put it back, or give the folder of a saved model")
-    _check_weights(path, field, "*.safetensors")
+    if not (path / WHOLE).is_file() and not (path / INDEX).is_file():
+        _check_weights(path, field, WHOLE)
     if not (path / "config.json").is_file():
         raise WeightsNotFoundError(field, path, "has no config.json; save the model with save_pretrained")
     if not (path / "tokenizer.json").is_file():
@@ -29,8 +31,7 @@ def weight_files(path: Path) -> list[Path]:
     if index.is_file():
         named = json.loads(index.read_text(encoding="utf-8")).get("weight_map") or {}
         return [path / name for name in sorted(set(map(str, named.values())))]
-    whole = path / "model.safetensors"
-    return [whole] if whole.is_file() else sorted(path.glob("*.safetensors"))
+    return [path / WHOLE]
 
 
 def check_adapter(path: Path, field: str = "adapter_dir") -> None:
@@ -54,6 +55,11 @@ def _check_weights(path: Path, field: str, pattern: str) -> None:
     pickled = sorted(p.name for p in path.iterdir() if p.suffix in PICKLED)
     if pickled:
         raise UnsafeWeightsError(field, path, pickled)
+    if pattern == WHOLE and (parts := sorted(p.name for p in path.glob("*.safetensors"))):
+        raise WeightsNotFoundError(
+            field, path, f"has {parts[0]}, and neither {WHOLE} nor {INDEX}, which says where each weight lies; copy "
+            "every file of the base",
+        )  # fmt: skip
     raise WeightsNotFoundError(field, path, f"has no {pattern}; save the weights as safetensors")
 
 

@@ -134,7 +134,23 @@ REFUSED: tuple[tuple[str, dict[str, Any], dict[str, Any], str], ...] = (
     ("tokenizer_config.json", {}, {"method": "prefix_tuning"}, "method: prefix_tuning puts states"),
     ("tokenizer_config.json", {}, {"task": "causal_lm"}, "no output layer that writes"),
     ("tokenizer_config.json", {"eos_token": "</s>"}, {}, ""),
-)
+    ("config.json", {"quantization": {"bits": 4}}, {}, r"quantised already \(4 bits"),
+    ("config.json", {"compression_config": {"quant_method": "x"}}, {}, r"quantised already \(x"),
+    ("config.json", {"quantization_config": "awq"}, {}, "quantization_config 'awq' in config.json, which must be"),
+    ("config.json", {"architectures": "BertModel"}, {}, "which must be a list of names"),
+    ("config.json", {"vocab_size": "many"}, {}, "vocab_size 'many' in config.json, which must be a whole number"),
+    ("config.json", {"text_config": "x"}, {}, "text_config 'x' in config.json, which must be an object"),
+    ("config.json", {"id2label": {"a": "card", "b": "money"}}, {}, 'must be labels under "0", "1"'),
+    ("config.json", {"id2label": ["card", "money"]}, {}, "which must be an object"),
+    ("config.json", {"id2label": {"0": "1", "1": "1.0"}}, {}, "names the label '1' twice"),
+    ("config.json", {"id2label": {"0": None, "1": "card"}}, {}, "names a label None"),
+    ("config.json", {"model_type": "fnet"}, {}, "together with the padding behind it"),
+    ("tokenizer_config.json", {"bos_token": "<s>"}, {}, "token 14, and an embedding of 14 rows"),
+    ("tokenizer_config.json", {"extra_special_tokens": ["<a>", "<b>"]}, {}, "token 15, and an embedding of 14 rows"),
+    ("tokenizer_config.json", {"pad_token": "<p>", "added_tokens_decoder": {"14": {"content": "<p>"}}}, {},
+     "token 14, and an embedding of 14 rows"),
+    ("tokenizer_config.json", {"added_tokens_decoder": ["<p>"]}, {}, "save the tokenizer again"),
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "change", "asked", "words"), REFUSED)
@@ -176,6 +192,69 @@ def test_files_that_are_missing_or_cut_short_are_named(bert: Path, tmp_path: Pat
     tiny.written(folder / "tokenizer.json", tokens)
     with pytest.raises(BaseModelError, match="token 14, and an embedding of 14 rows"):
         check_recipe(recipe(folder), folder)
+
+
+def test_weights_that_the_index_does_not_hold_or_that_lie_elsewhere_are_refused(bert: Path, tmp_path: Path) -> None:
+    import shutil
+
+    folder = Path(shutil.copytree(bert, tmp_path / "base"))
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"classifier.extra": "model.safetensors"}}))
+    with pytest.raises(BaseModelError, match=r"says that classifier\.extra is in model\.safetensors, which does not"):
+        check_recipe(recipe(folder), folder)
+    index.write_text(json.dumps({"weight_map": {"classifier.weight": "../bert/model.safetensors"}}))
+    with pytest.raises(BaseModelError, match="which is no file of this folder"):
+        check_recipe(recipe(folder), folder)
+
+
+def test_a_head_is_usable_only_if_its_rows_are_saved_and_are_labels(bert: Path, tmp_path: Path) -> None:
+    import shutil
+
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    folder = Path(shutil.copytree(bert, tmp_path / "base"))
+    weights = load_file(folder / "model.safetensors")
+    assert weights["bert.embeddings.token_type_embeddings.weight"].shape[0] == len(random_bases.LABELS)
+    kept = {name: value for name, value in weights.items() if not name.startswith("classifier")}
+    save_file(kept, folder / "model.safetensors", {"format": "pt"})
+    assert check_recipe(recipe(folder), folder).labels is None
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    random_bases.edited(folder, "config.json", problem_type="regression")
+    assert check_recipe(recipe(folder), folder).labels is None
+    random_bases.edited(folder, "config.json", problem_type=None)
+    assert check_recipe(recipe(folder), folder).labels == list(random_bases.LABELS)
+    name = "bert.encoder.layer.0.output.dense.weight"
+    packed = weights | {name: weights[name].to(torch.int8)}
+    save_file(packed, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(BaseModelError, match=rf"quantised already \({name} is I8\)"):
+        check_recipe(recipe(folder), folder)
+
+
+def test_an_encoder_counts_positions_from_the_pad_token_that_it_was_made_with(tmp_path: Path) -> None:
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    from retrain.train.model import load_classifier
+
+    folder = random_bases.base(tmp_path / "base", "roberta")
+    plain = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True).eval()
+    random_bases.edited(folder, "tokenizer_config.json", pad_token="</s>")
+    model = load_classifier(folder, threads=1, device="cpu", quantise=False)
+    ids = torch.tensor(model.tokenizer([TEXTS[0]])["input_ids"])
+    with torch.no_grad():
+        wanted = plain(input_ids=ids).logits.numpy()
+    assert model.logits(TEXTS)[:1] == pytest.approx(wanted, abs=1e-4)
+
+
+def test_a_writer_needs_a_token_that_ends_an_answer(tmp_path: Path) -> None:
+    folder = random_bases.base(tmp_path / "base", "gpt2", auto="AutoModelForCausalLM", labels=())
+    check_recipe(recipe(folder, task="causal_lm"), folder)
+    random_bases.edited(folder, "tokenizer_config.json", eos_token=None)
+    with pytest.raises(BaseModelError, match="add eos_token"):
+        check_recipe(recipe(folder, task="causal_lm"), folder)
+    (folder / "chat_template.jinja").write_text("{{ messages }}")
+    check_recipe(recipe(folder, task="causal_lm"), folder)
 
 
 def test_a_pad_token_that_the_class_of_the_tokenizer_has_counts(bert: Path, tmp_path: Path) -> None:
