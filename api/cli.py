@@ -1,7 +1,8 @@
 """The command line: `assay COMMAND`.
 
 Exit codes: 0 done, 1 the answer is no, 2 wrong use, 3 the service refused or does not answer, 4 a fault of Assay
-itself, 130 interrupted. `assay retrain` and `assay train` have codes from 10 on, which their help lists.
+itself, 5 a bundle is consistent but its signer unknown, 130 interrupted. `assay retrain` and `assay train` have codes
+from 10 on, which their help lists.
 """
 
 import sys
@@ -60,7 +61,7 @@ app.add_typer(keys.app, name="keys", help="API keys: create, list, own, revoke, 
 app.add_typer(alerts.app, name="alerts", help="Alerts and incidents: list, acknowledge, resolve, assign, snooze, mute.")
 app.add_typer(notify.app, name="notify", help="Channels: list, test; messages that were not delivered.")
 app.add_typer(maintenance.app, name="maintenance", help="Times in which alarms are not announced.")
-app.add_typer(ledger.app, name="ledger", help="The ledger: entries, checkpoint, export.")
+app.add_typer(ledger.app, name="ledger", help="The ledger: entries, checkpoint, public key.")
 
 
 @app.command()

@@ -88,7 +88,8 @@ def _closing_table(facts: dict[str, Any]) -> None:
     console.print(
         f"        sign in with {facts['page_key']} (an operator's key, shown this once)", markup=False, soft_wrap=True
     )
-    console.print(f"  check .venv/bin/assay verify {facts['files']['zip']}", markup=False, soft_wrap=True)
+    key = f"--key {facts['home']}/keys/ledger.vkey"
+    console.print(f"  check .venv/bin/assay verify {facts['files']['zip']} {key}", markup=False, soft_wrap=True)
     size = f"{facts['events']} events, {facts['windows']} windows"
     console.print(
         f"  {size}, {facts['seconds']:.0f} s, peak memory {facts['peak_mb']:.0f} MB", markup=False, soft_wrap=True

@@ -28,3 +28,13 @@ def entries(
 def checkpoint() -> None:
     """Print the newest signed checkpoint."""
     typer.echo(client().send("GET", "/api/v1/ledger/checkpoint").text, nl=False)
+
+
+@app.command()
+def key(as_json: JsonFlag = False) -> None:
+    """Print the public key of the service, which `assay verify BUNDLE --key` takes."""
+    answer = client().json("GET", "/api/v1/ledger/key")
+    if as_json:
+        emit_json(answer)
+    else:
+        typer.echo(answer["vkey"])

@@ -1,6 +1,7 @@
 """`assay verify`: verify bundles, this installation's own ledger, or its lake against the ledger."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,13 +16,14 @@ from governance.ledger.keys import earlier_vkeys
 from governance.proof.vkey import SigningKey
 from governance.verify.bundle import verify_bundle
 from governance.verify.describe import describe
-from governance.verify.findings import BundleVerdict, Facts, Finding, LogVerdict
+from governance.verify.findings import OK, BundleVerdict, Facts, Finding, LogVerdict, exit_code
 from governance.verify.lake import DIGEST, REWRITE, LakeVerdict, expected_files, verify_lake
 
 
 def verify(
     bundles: Annotated[
-        list[Path] | None, typer.Argument(help="zip bundles; without one the installation's own ledger")
+        list[Path] | None,
+        typer.Argument(help="bundles, as zip or unpacked; without one this installation's own ledger"),
     ] = None,
     key: Annotated[
         list[str] | None, typer.Option(help="public key you trust (a vkey line, or a file with one)")
@@ -34,11 +36,12 @@ def verify(
 ) -> None:
     """Verify bundles offline, or this installation's ledger against its checkpoints and anchor.
 
-    Of several bundles each has its verdict, with `--json` in a list; the exit status is 1 if any fails.
+    Of several bundles each has its verdict, with `--json` in a list. The exit status is 1 if any fails; otherwise 5 if
+    one is consistent but its signer unknown, because no trusted key was given with --key.
     """
     if lake and bundles:
         raise InvalidError("--lake verifies this installation's own lake; leave the bundle out", field="--lake")
-    trusted = [Path(k).read_text().strip() if Path(k).is_file() else k for k in key or []] or None
+    trusted = _keys(key or [])
     if not bundles:
         _verify_own(home, trusted, lake, as_json)
         return
@@ -50,11 +53,22 @@ def verify(
     else:
         said = "\n\n".join(describe(verdict, bundle) for bundle, verdict in verdicts)
         console.print(said, markup=False, soft_wrap=True)
-    sys.exit(0 if all(verdict.ok for _, verdict in verdicts) else 1)
+    sys.exit(exit_code([verdict for _, verdict in verdicts]))
 
 
 def _document(verdict: BundleVerdict) -> dict[str, Any]:
-    return {"ok": verdict.ok, "trust": verdict.trust, "findings": [str(f) for f in verdict.findings]}
+    """`ok` is true only if a trusted key has signed it: a program that reads nothing else is not misled."""
+    return {
+        "ok": verdict.exit_code == OK, "verdict": verdict.words, "trust": verdict.trust,
+        "signer": list(verdict.facts.signers), "findings": [str(f) for f in verdict.findings],
+        "packing": [str(f) for f in verdict.packing],
+    }  # fmt: skip
+
+
+def _keys(given: Sequence[str]) -> list[str] | None:
+    """The keys of `--key`: each a line itself, or a file with one on each line."""
+    keys = [line for one in given for line in (Path(one).read_text().split() if Path(one).is_file() else [one.strip()])]
+    return keys or None
 
 
 def _verify_own(home: Path | None, trusted: list[str] | None, lake: bool, as_json: bool) -> None:

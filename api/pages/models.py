@@ -125,7 +125,7 @@ def model_page(
         reference=reference_standing(site, db, current), traced=_traced(site, db, spec),
         later=monitor_store.later_verdicts(db, [w.id for w in windows]), target=target_of(spec),
         since=since, until=until, period=period, busy=busy, limit=most, chosen=chosen, progress=progress,
-        policy=policy_words(spec.retrain, site.clock.now()),
+        policy=policy_words(spec.retrain, site.clock.now()), vkey=site.keys.vkey,
     )  # fmt: skip
 
 

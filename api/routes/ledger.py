@@ -8,10 +8,11 @@ from fastapi.responses import PlainTextResponse
 from pydantic import Field
 
 from api.http.auth import requires
-from api.http.deps import MAX_INDEX, In, Out, Page, ReadDb
+from api.http.deps import MAX_INDEX, In, Out, Page, ReadDb, SiteDep
 from core.errors import InvalidError, NotFoundError
 from governance.access.roles import Caller, Permission
 from governance.ledger.checkpointing import consistency_proof, inclusion_proof, latest_checkpoint
+from governance.ledger.keys import earlier_vkeys
 from governance.ledger.read import ledger_rows, ledger_size
 
 router = APIRouter(prefix="/api/v1/ledger", tags=["ledger"])
@@ -38,6 +39,14 @@ class EntryOut(Out):
     entry: str
 
 
+class KeyOut(Out):
+    """The public key that signs the ledger, and those that signed it before. Verifiers keep it: `--key`."""
+
+    origin: str
+    vkey: str
+    earlier: list[str]
+
+
 class NoCheckpointError(NotFoundError):
     code = "no_checkpoint"
 
@@ -49,6 +58,13 @@ def checkpoint(_: Reader, db: ReadDb) -> PlainTextResponse:
     if newest is None:
         raise NoCheckpointError("the ledger has not been checkpointed yet; the scheduler does so once it has grown")
     return PlainTextResponse(newest.note)
+
+
+@router.get("/key")
+def public_key(_: Reader, site: SiteDep) -> KeyOut:
+    """The public key of this installation, to be kept apart from its bundles; `assay verify BUNDLE --key`."""
+    signing = site.keys.signing
+    return KeyOut(origin=signing.name, vkey=signing.vkey, earlier=earlier_vkeys(site.settings.home_dir))
 
 
 @router.get("/entries")

@@ -11,9 +11,9 @@ from governance.verify.describe import describe
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """`python -m governance.verify BUNDLE [--key VKEY ...]`: exits 0 if the bundle verifies, else 1."""
+    """`python -m governance.verify BUNDLE [--key VKEY ...]`; exits 0: verifies, 1: does not, 5: signer unknown."""
     parser = argparse.ArgumentParser(prog="python -m governance.verify", description="Verify an audit bundle offline.")
-    parser.add_argument("bundle", type=Path, help="the zip file")
+    parser.add_argument("bundle", type=Path, help="the zip file, or the folder that it was unpacked into")
     parser.add_argument("--key", action="append", metavar="VKEY", help="trusted verifier key; may be given again")
     given = parser.parse_args(arguments)
     try:
@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"verdict  FAILED\nreason   {error.message}\n")
         return 1
     sys.stdout.write(describe(verdict, given.bundle) + "\n")
-    return 0 if verdict.ok else 1
+    return verdict.exit_code
 
 
 if __name__ == "__main__":

@@ -64,16 +64,22 @@ def read_archive(data: bytes) -> tuple[list[tuple[str, bytes]], Finding | None]:
     return members, None
 
 
-def archive_findings(data: bytes, members: Sequence[tuple[str, bytes]]) -> list[Finding]:
-    """The first difference from the canonical archive of the same members, and member names Assay never writes."""
+def name_findings(names: Sequence[str]) -> list[Finding]:
+    """Member names that Assay never writes, and those that a reader could take for one another."""
     findings: list[Finding] = []
     seen: set[str] = set()
-    for name, _ in members:
+    for name in names:
         if not MEMBER_PATH.fullmatch(name):
             findings.append(Finding("archive.path", name, "a relative path of plain names", repr(name)))
         if name.casefold() in seen:
             findings.append(Finding("archive.duplicate", name, "each member once", "a second member of this name"))
         seen.add(name.casefold())
+    return findings
+
+
+def archive_findings(data: bytes, members: Sequence[tuple[str, bytes]]) -> list[Finding]:
+    """The first difference from the canonical archive of the same members, and member names Assay never writes."""
+    findings = name_findings([name for name, _ in members])
     offset = 0
     for label, piece in canonical_archive(members):
         found = data[offset : offset + len(piece)]

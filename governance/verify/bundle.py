@@ -1,11 +1,12 @@
 """Verify an audit bundle from raw bytes, without a service or a database.
 
-    python -m governance.verify BUNDLE [--key VKEY]
+    python -m governance.verify BUNDLE [--key VKEY]    # a zip file, or the folder it was unpacked into
 
 It needs only the standard library, cryptography and rfc8785, and shares with the writers only hashes, canonical JSON
 and the layouts defined in this package. A failed check becomes a Finding, never a traceback.
 
-Bundle layout (`assay-bundle/1`). Content and signatures fix every byte:
+Bundle layout (`assay-bundle/1`), as it is written. Content and signatures fix every byte of every member; a bundle
+that was packed otherwise since then is judged by the same content (`governance.verify.unpack`):
 
 - A zip of stored members, no directories, no extra fields, no comments, dated 1980-01-01, in this order:
   `manifest.json`, `manifest.note`, then the others by path. Members are stored, not compressed, because compressed
@@ -26,7 +27,7 @@ from core.canonical import sha256
 from core.errors import AppError
 from governance.proof.note import open_note
 from governance.proof.vkey import VerifierKey
-from governance.verify.archive import MAX_BUNDLE_BYTES, archive_findings, member_order, read_archive
+from governance.verify.archive import MAX_BUNDLE_BYTES, member_order
 from governance.verify.entries import canonical_object, entry_findings
 from governance.verify.findings import (
     ANCHORED,
@@ -48,6 +49,7 @@ from governance.verify.manifest import (
     manifest_problems,
 )
 from governance.verify.origins import ORIGIN_KIND, OriginChange, followed, read_change
+from governance.verify.unpack import Unpacked, unpack_folder, unpack_zip
 
 _OF_ORIGIN: Final = f'"kind":"{ORIGIN_KIND}"'.encode()
 REPORT_KIND: Final = "report.created"
@@ -57,15 +59,19 @@ def verify_bundle(path: Path, trusted_vkeys: Sequence[str] | None = None) -> Bun
     """Check a bundle file: archive, manifest, every member, the ledger and the report's entry in it.
 
     Args:
-        path: the zip file.
+        path: the zip file, or the folder that it was unpacked into.
         trusted_vkeys: keys known from elsewhere. With None the bundle's own key is used; `trust` then says that this
             proves only that nothing changed since signing, not who signed.
 
     Raises:
-        BundleNotFoundError: there is no readable file at `path`.
+        BundleNotFoundError: there is no readable file or folder at `path`.
         KeyFormatError: a trusted key cannot be read.
     """
     try:
+        if path.is_dir():
+            if not any(path.iterdir()):
+                raise BundleNotFoundError(path, "an empty folder")
+            return _verdict(unpack_folder(path), trusted_vkeys)
         with path.open("rb") as file:
             data = file.read(MAX_BUNDLE_BYTES + 1)
     except OSError as error:
@@ -75,25 +81,24 @@ def verify_bundle(path: Path, trusted_vkeys: Sequence[str] | None = None) -> Bun
 
 def verify_bundle_bytes(data: bytes, trusted_vkeys: Sequence[str] | None = None) -> BundleVerdict:
     """As `verify_bundle`, for the bytes of the zip file."""
-    for vkey in trusted_vkeys or ():
-        VerifierKey.parse(vkey)
-    trust = SELF_SIGNED if trusted_vkeys is None else ANCHORED
     if len(data) > MAX_BUNDLE_BYTES:
         large = Finding("archive.size", "archive", f"at most {MAX_BUNDLE_BYTES} bytes", "more")
-        return BundleVerdict((large,), Facts(), trust)
-    members, broken = read_archive(data)
-    if broken:
-        return BundleVerdict((broken,), Facts(files=tuple(name for name, _ in members)), trust)
-    check = _BundleCheck(dict(members), trusted_vkeys)
-    check.run()
-    named = {finding.where for finding in check.findings}
-    archive = [f for f in archive_findings(data, members) if f.what != "archive.bytes" or f.where not in named]
-    findings = tuple(check.findings + archive)
+        return _verdict(Unpacked(findings=[large]), trusted_vkeys)
+    return _verdict(unpack_zip(data), trusted_vkeys)
+
+
+def _verdict(unpacked: Unpacked, trusted_vkeys: Sequence[str] | None) -> BundleVerdict:
     own = {VerifierKey.parse(vkey).label for vkey in trusted_vkeys or ()}
+    trust = SELF_SIGNED if trusted_vkeys is None else ANCHORED
+    if not unpacked.members:
+        found = tuple(unpacked.findings) or (Finding("member.missing", MANIFEST, "a manifest", "no member at all"),)
+        return BundleVerdict(found, Facts(), "nothing that could be signed", tuple(unpacked.packing))
+    check = _BundleCheck(unpacked.members, trusted_vkeys)
+    check.run()
     if trust == ANCHORED and not own & set(check.facts.signers):
         trust = VOUCHED
     signed = trust if check.facts.signers else "no signature of a known key holds"
-    return BundleVerdict(findings, check.facts, signed)
+    return BundleVerdict(tuple(check.findings + unpacked.findings), check.facts, signed, tuple(unpacked.packing))
 
 
 @dataclass

@@ -1,8 +1,11 @@
 """Put the verdict on a bundle in words."""
 
 from pathlib import Path
+from typing import Final
 
 from governance.verify.findings import SELF_SIGNED, BundleVerdict
+
+WHERE_KEYS_ARE: Final = "give --key VKEY, the key that the service publishes, from a source other than the bundle"
 
 
 def describe(verdict: BundleVerdict, path: Path) -> str:
@@ -10,13 +13,14 @@ def describe(verdict: BundleVerdict, path: Path) -> str:
     facts = verdict.facts
     rows = [
         ("bundle", str(path)),
-        ("verdict", "OK" if verdict.ok else f"FAILED, {len(verdict.findings)} finding(s)"),
-        ("trust", verdict.trust + (" (give --key VKEY)" if verdict.trust == SELF_SIGNED else "")),
+        ("verdict", verdict.words),
+        ("trust", verdict.trust + (f" ({WHERE_KEYS_ARE})" if verdict.trust == SELF_SIGNED else "")),
         ("signer", ", ".join(facts.signers) or "none"),
         ("ledger", f"{facts.entries} entries, checkpoint size {facts.size}, root {facts.root}"),
         ("files", ", ".join(facts.files) or "none"),
     ]
     rows += [("copied", where) for where in facts.copied]
+    rows += [("packing", str(note)) for note in verdict.packing]
     rows += [("finding", str(finding)) for finding in verdict.findings]
     # A forged bundle chooses its own names: nothing it says may reach the terminal as a control sequence.
     return "\n".join(f"{name:<8} {_printable(value)}" for name, value in rows)

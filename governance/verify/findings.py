@@ -1,5 +1,6 @@
 """The result of a verification: findings, facts and a verdict."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,6 +12,7 @@ SELF_SIGNED: Final = "self-signed: key not checked against an anchor"
 ANCHORED: Final = "signed by a trusted key"
 VOUCHED: Final = "signed by the key of a copy, which a trusted key names in the ledger"
 MAX_FINDINGS: Final = 50
+OK, FAILED, SIGNER_UNKNOWN = 0, 1, 5  # exit codes
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,36 @@ class EntryVerdict(Verdict):
 
 @dataclass(frozen=True)
 class BundleVerdict(Verdict):
+    """`ok` says that the bundle agrees with itself; only with `signer_known` does it prove whose it is.
+
+    `packing` notes how the bundle was packed otherwise than Assay packs it, which changes nothing that it says.
+    """
+
     trust: str = SELF_SIGNED
+    packing: tuple[Finding, ...] = ()
+
+    @property
+    def signer_known(self) -> bool:
+        """Whether a key that the reader trusts has signed it, or vouches for the key that has."""
+        return self.trust in (ANCHORED, VOUCHED)
+
+    @property
+    def words(self) -> str:
+        """The verdict in a few words."""
+        if self.findings:
+            return f"FAILED, {len(self.findings)} finding(s)"
+        return "OK" if self.signer_known else "consistent; signer unknown"
+
+    @property
+    def exit_code(self) -> int:
+        """Of a command that verifies it: anybody can make a consistent bundle under a key of their own."""
+        return FAILED if self.findings else OK if self.signer_known else SIGNER_UNKNOWN
+
+
+def exit_code(verdicts: Sequence[BundleVerdict]) -> int:
+    """Of a command that verifies several bundles: a failure weighs more than an unknown signer."""
+    codes = {verdict.exit_code for verdict in verdicts}
+    return next((code for code in (FAILED, SIGNER_UNKNOWN) if code in codes), OK)
 
 
 class BundleNotFoundError(NotFoundError):

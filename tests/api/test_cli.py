@@ -33,7 +33,7 @@ SPEC: dict[str, Any] = {
     "monitors": {"kpi": [{"metric": "accuracy", "min": 0.8}]},
 }  # fmt: skip
 NO_RUN = "00000000-0000-4000-8000-000000000000"
-DONE, NO, WRONG_USE, REFUSED = 0, 1, 2, 3
+DONE, NO, WRONG_USE, REFUSED, SIGNER_UNKNOWN = 0, 1, 2, 3, 5
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -69,6 +69,8 @@ def bundle(cli: Cli, tmp_path_factory: pytest.TempPathFactory) -> Path:
     files = told["files"]
     assert Path(files["pdf"]).read_bytes().startswith(b"%PDF")
     json.loads(Path(files["json"]).read_bytes())
+    done = cli("ledger", "key")
+    Path(files["zip"]).with_name("key").write_text(done.stdout)
     return Path(files["zip"])
 
 
@@ -287,9 +289,13 @@ def test_api_and_worker_run_apart_and_end_on_a_signal(tmp_path: Path) -> None:
 
 
 def test_a_bundle_verifies_and_one_changed_byte_is_named(bundle: Path, tmp_path: Path) -> None:
-    done = assay("verify", str(bundle), "--json")
+    key = ("--key", str(bundle.with_name("key")))
+    done = assay("verify", str(bundle), "--json", *key)
     assert done.returncode == DONE, done.stdout
     assert json.loads(done.stdout)["ok"] is True
+    done = assay("verify", str(bundle), "--json")
+    assert (done.returncode, json.loads(done.stdout)["ok"]) == (SIGNER_UNKNOWN, False)
+    assert json.loads(done.stdout)["verdict"] == "consistent; signer unknown"
     copy = tmp_path / "changed.zip"
     content = bytearray(bundle.read_bytes())
     content[content.index(b'"kind":"model.spec"') + 10] ^= 1
@@ -298,7 +304,7 @@ def test_a_bundle_verifies_and_one_changed_byte_is_named(bundle: Path, tmp_path:
     assert done.returncode == NO
     assert "ledger/entries.jsonl" in done.stdout
     assert "Traceback" not in done.stderr
-    done = assay("verify", str(bundle), str(copy), "--json")  # as from a shell's *.zip: a verdict each
+    done = assay("verify", str(bundle), str(copy), "--json", *key)  # as from a shell's *.zip: a verdict each
     assert done.returncode == NO, done.stderr
     assert [(v["bundle"], v["ok"]) for v in json.loads(done.stdout)] == [(str(bundle), True), (str(copy), False)]
 

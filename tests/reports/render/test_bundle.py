@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import sys
+import warnings
 import zipfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -21,7 +22,7 @@ from governance.proof.note import sign_note
 from governance.proof.vkey import KeyFormatError, SigningKey
 from governance.verify.archive import canonical_archive
 from governance.verify.bundle import verify_bundle, verify_bundle_bytes
-from governance.verify.findings import ANCHORED, BundleNotFoundError, BundleVerdict
+from governance.verify.findings import ANCHORED, SIGNER_UNKNOWN, BundleNotFoundError, BundleVerdict, exit_code
 from governance.verify.manifest import CHECKPOINT_NOTE, ENTRIES, MANIFEST, MANIFEST_NOTE, manifest_note_text
 from reports.render.bundle import BundleMemberError, BundleNotWrittenError, BundleRefusedError, write_bundle
 
@@ -101,12 +102,16 @@ def test_the_same_report_gives_the_same_bytes(bundle: bytes, tmp_path: Path) -> 
 
 def test_without_a_trusted_key_the_verdict_says_that_the_key_was_not_checked(bundle: bytes) -> None:
     verdict = verify_bundle_bytes(bundle)
-    assert verdict.ok
+    assert (verdict.ok, verdict.signer_known, verdict.exit_code) == (True, False, SIGNER_UNKNOWN)
+    assert verdict.words == "consistent; signer unknown"
     assert verdict.trust == "self-signed: key not checked against an anchor"
+    bad, good = verify_bundle_bytes(bundle, [STRANGER.vkey]), verify_bundle_bytes(bundle, [KEY.vkey])
+    assert (good.words, good.exit_code, bad.exit_code) == ("OK", 0, 1)
+    assert [exit_code(seen) for seen in ([good], [good, verdict], [verdict, bad, good])] == [0, SIGNER_UNKNOWN, 1]
 
 
-def test_flipping_any_byte_of_the_zip_fails_and_a_content_byte_names_its_member(bundle: bytes) -> None:
-    """Every byte once; the flipped bit moves along so that letters change case, digits and high bits change too."""
+def test_flipping_any_byte_of_the_zip_is_noticed_and_a_content_byte_names_its_member(bundle: bytes) -> None:
+    """Every byte of the headers, every third of the members; the flipped bit moves along."""
     owner: dict[int, str] = {}
     with zipfile.ZipFile(io.BytesIO(bundle)) as archive:
         for info in archive.infolist():
@@ -114,10 +119,12 @@ def test_flipping_any_byte_of_the_zip_fails_and_a_content_byte_names_its_member(
             owner.update(dict.fromkeys(range(start, start + info.file_size), info.filename))
     assert len(bundle) < 20_000
     for position in range(len(bundle)):
+        if position in owner and position % 3:
+            continue
         altered = bytearray(bundle)
         altered[position] ^= 1 << position % 8
         verdict = verify_bundle_bytes(bytes(altered), [KEY.vkey] if position % 2 else None)
-        assert not verdict.ok, position
+        assert not verdict.ok or verdict.packing, position  # a date of the zip, say, belongs to nothing that is signed
         if position in owner:
             assert verdict.findings[0].where == owner[position], (position, verdict.findings)
 
@@ -143,7 +150,7 @@ def test_cutting_the_zip_anywhere_fails(bundle: bytes) -> None:
     [
         lambda data: b"prefix" + data,
         lambda data: data + b"x",
-        lambda data: data[:-2] + b"\x03\x00abc",
+        lambda data: data[:-2] + b"\x03\x00abcd",
         lambda data: data + data,
         lambda data: data[:30] + b"!" + data[30:],
         lambda _: b"",
@@ -164,12 +171,89 @@ def zipped(members: list[tuple[str, bytes]], compression: int = zipfile.ZIP_STOR
     return buffer.getvalue()
 
 
-def test_the_same_members_zipped_by_another_program_are_not_the_bundle_that_was_written(bundle: bytes) -> None:
+def unpacked(data: bytes, folder: Path) -> Path:
+    for name, content in members_of(data).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def test_how_the_members_were_packed_is_a_note_and_their_content_is_judged(bundle: bytes) -> None:
     members = list(members_of(bundle).items())
-    for data in (zipped(members), zipped(members, zipfile.ZIP_DEFLATED), zipped(members[::-1])):
-        verdict = verify_bundle_bytes(data)
-        assert not verdict.ok
-        assert verdict.findings[0].what.startswith("archive.")
+    wrapped = [(f"audit/{name}", content) for name, content in members]
+    for data, noted in (
+        (zipped(members), "other headers"),
+        (zipped(members, zipfile.ZIP_DEFLATED), "compressed"),
+        (zipped(members, zipfile.ZIP_LZMA), "compressed"),
+        (zipped(members[::-1]), "another order"),
+        (zipped([*members, ("charts/", b"")]), "a folder"),
+        (zipped([*wrapped, ("__MACOSX/audit/._report.json", b"x"), ("audit/.DS_Store", b"x")]), "all in one folder"),
+        (streamed(members), "compressed"),
+        (bundle[:-2] + b"\x03\x00abc", "a comment"),
+    ):
+        verdict = verify_bundle_bytes(data, [KEY.vkey])
+        assert (verdict.findings, verdict.words) == ((), "OK")
+        assert any(noted in note.found for note in verdict.packing), verdict.packing
+        assert verdict.facts.files == verify_bundle_bytes(bundle).facts.files
+    assert verify_bundle_bytes(bundle).packing == ()
+    for name, content in members:
+        altered = [(other, kept if other != name else content[:-1] + b"?") for other, kept in members]
+        assert name in named(verify_bundle_bytes(zipped(altered, zipfile.ZIP_DEFLATED), [KEY.vkey]))
+        twice = verify_bundle_bytes(streamed([*members, (name, b"other")]), [KEY.vkey])
+        assert ("archive.duplicate", name) in {(f.what, f.where) for f in twice.findings}
+
+
+def streamed(members: list[tuple[str, bytes]]) -> bytes:
+    """As a program writes a zip that cannot go back: the sizes of a member follow it."""
+    buffer = io.BytesIO()
+
+    class Pipe(io.RawIOBase):
+        def writable(self) -> bool:
+            return True
+
+        def write(self, data: Any) -> int:
+            return buffer.write(data)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a name that is there twice
+        with zipfile.ZipFile(Pipe(), "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in members:
+                archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "hide",
+    [
+        lambda data, at: data[:at] + b"hidden" + data[at:],  # the directory points past it
+        lambda data, at: data[: at + 26] + b"\x00\x00" + data[at + 28 :],
+        lambda data, at: data.replace(b"report.json", b"REPORT.JSON", 1),
+    ],
+)
+def test_what_two_readers_could_read_differently_is_a_finding(bundle: bytes, hide: Any) -> None:
+    data = zipped(list(members_of(bundle).items()), zipfile.ZIP_DEFLATED)
+    assert not verify_bundle_bytes(hide(data, data.index(b"PK\x03\x04", 1)), [KEY.vkey]).ok
+    assert not verify_bundle_bytes(hide(bundle, bundle.index(b"PK\x03\x04", 1)), [KEY.vkey]).ok
+
+
+def test_an_unpacked_folder_is_judged_by_its_content(bundle: bytes, tmp_path: Path) -> None:
+    folder = unpacked(bundle, tmp_path / "audit")
+    (folder / ".DS_Store").write_bytes(b"x")
+    for path in (folder, tmp_path):  # a zip program may make a folder around it
+        verdict = verify_bundle(path, [KEY.vkey])
+        assert (verdict.findings, verdict.words) == ((), "OK")
+        assert verdict.packing
+    (folder / "more.txt").write_text("x")
+    (folder / "pipe").symlink_to("/dev/zero")
+    assert named(verify_bundle(folder, [KEY.vkey])) == {"more.txt", "pipe"}
+    (folder / "more.txt").unlink()
+    (folder / "pipe").unlink()
+    (folder / "report.json").write_bytes(b'{"accuracy":1.0}')
+    assert "report.json" in named(verify_bundle(folder, [KEY.vkey]))
+    (folder / "report.json").unlink()
+    assert named(verify_bundle(folder, [KEY.vkey])) == {"report.json"}
+    (folder / MANIFEST).unlink()
+    assert MANIFEST in named(verify_bundle(folder, [KEY.vkey]))
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "../escape", "/etc/passwd", "a\\b", "C:x", "a/../b", "a//b", ".hidden"])
@@ -211,7 +295,7 @@ def test_a_report_swapped_with_its_manifest_is_caught_by_the_ledger_even_with_th
 def test_a_bundle_forged_in_full_by_a_stranger_fails_against_a_trusted_key_only(tmp_path: Path) -> None:
     target = tmp_path / "forged.zip"
     write_bundle(target, **arguments(key=STRANGER, checkpoint_note=head(LINES, STRANGER)))
-    assert verify_bundle(target).ok
+    assert (verify_bundle(target).words, verify_bundle(target).exit_code) == ("consistent; signer unknown", 5)
     verdict = verify_bundle(target, [KEY.vkey])
     assert named(verdict) == {MANIFEST_NOTE, CHECKPOINT_NOTE}
     assert verdict.trust == "no signature of a known key holds"
