@@ -17,6 +17,8 @@ from retrain.curate.split import MIN_CLASS_ROWS
 from retrain.envelope import Plan
 from retrain.gates.labels import none_shared
 from retrain.tables import ModelVersion
+from retrain.teaching import base_of
+from retrain.train.tabular.model import declared_columns
 
 
 def unknown_names(
@@ -63,6 +65,8 @@ def unlearnable(site: Site, db: Session, current: CurrentSpec) -> str | None:
     except AppError:  # the envelope's blocker says it
         return None
     champion = store.champion(db, current.model.id)
+    if champion is not None and shape.table and (words := _reads_more(site, champion, plan, shape)) is not None:
+        return words
     shape = shape.spelled(champion.labels or () if champion is not None else ())
     if not shape.classifies or champion is None:
         return None
@@ -94,4 +98,19 @@ def unlearnable(site: Site, db: Session, current: CurrentSpec) -> str | None:
     return (
         f"of {shape.label}, fewer than two classes have rows to learn from: {shown}; the champion's classes: {known}. "
         f"A new class needs {fresh} rows. Wait for outcomes of other classes, or register a dataset of role train"
+    )
+
+
+def _reads_more(site: Site, champion: ModelVersion, plan: Plan, shape: Shape) -> str | None:
+    """Why a champion of tables could not be compared: it reads a column that rows of this spec do not have."""
+    try:
+        own = site.artifacts.path(champion.adapter) if champion.adapter is not None else None
+        gone = [n for n in declared_columns(own or base_of(site, champion, plan.recipe)) if n not in shape.inputs]
+    except (AppError, OSError):  # a file of the champion is not there; the run says which
+        return None
+    if not gone:
+        return None
+    return (
+        f"champion {champion.version} reads {', '.join(gone)}, which the spec no longer declares as input, so it could "
+        "not be compared on rows without it; declare it again, or declare the model without it under another name"
     )

@@ -5,6 +5,7 @@ from; what is missing is null. So is a number that a 32-bit float cannot hold: f
 one value of 1e300 would end a run.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -101,9 +102,28 @@ def as_texts(frame: pl.DataFrame, columns: Sequence[TableColumn]) -> pl.Series:
 
 
 def from_texts(texts: pl.Series, columns: Sequence[TableColumn]) -> pl.DataFrame:
-    """The frame of `as_texts`, value by value. Raises DataError if a text is no such row."""
+    """The frame of `as_texts`, value by value.
+
+    Raises:
+        DataError: a text is no such row, or the rows were made without a column: its values are not missing, they are
+            nowhere, and a model that reads it would look worse than it is.
+    """
+    if gone := _left_out(texts, columns):
+        raise DataError(
+            f"the model reads {', '.join(gone)}, and the rows have no such column, for the spec does not declare it as "
+            "input; declare it again, or declare the model without it under another name", field="columns", value=gone,
+        )  # fmt: skip
     fields = pl.Struct({column.name: TYPES[column.type] for column in columns})
     try:
         return texts.str.json_decode(fields).struct.unnest()
     except pl.exceptions.PolarsError as error:
         raise DataError(f"a row is no JSON object of the columns {[c.name for c in columns]}: {error}") from error
+
+
+def _left_out(texts: pl.Series, columns: Sequence[TableColumn]) -> list[str]:
+    """The columns that the first row has no key of; rows of one set have the same keys."""
+    try:
+        first = json.loads(texts[0]) if len(texts) else None
+    except ValueError:
+        return []  # decoding says it
+    return [c.name for c in columns if c.name not in first] if isinstance(first, dict) else []

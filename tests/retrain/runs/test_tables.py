@@ -12,12 +12,16 @@ from core.errors import AppError
 from core.jobs import RunJob
 from core.settings_train import TrainSettings
 from monitor.site import Site
+from monitor.spec.parse import parse_spec
 from retrain import jobs, store
 from retrain.registry.archive import archive_of
 from retrain.registry.card import card_of, markdown
 from retrain.registry.champion import champion_of
+from retrain.runs.consider import start_manual
+from retrain.train.errors import DataError
 from retrain.train.tabular.first import first_model
 from retrain.train.tabular.model import load_table
+from retrain.train.tabular.rows import as_texts, from_texts
 from tests.databases import SQLITE_FIRST
 from tests.retrain import world
 from tests.retrain.lending import events, queued, spec
@@ -88,6 +92,32 @@ def test_equal_rows_of_a_table_all_count(small: Site, clock: ManualClock) -> Non
     world.baseline_ends(small, 0)
     curated = prepare(small, world.start(small)).curated
     assert curated.train.rows.height + curated.eval.rows.height == 120
+
+
+def test_a_champion_that_reads_a_column_the_spec_no_longer_has_is_compared_with_nothing(
+    small: Site, clock: ManualClock
+) -> None:
+    run_id = queued(small, clock, "ridge", regression=True)
+    with small.database.write() as db:
+        store.run(db, run_id).state = "rejected"
+    fewer, kept = COLUMNS[:3], loans(400, seed=2, turned=True)
+    recipe_ = recipe("ridge", regression=True, base_model="./models/fewer")
+    first_model(recipe_, fewer, "cost", kept, small.settings.home_dir / "models" / "fewer", threads=1)
+    document = spec("ridge", regression=True).document
+    del document["columns"]["branch"]
+    document["retrain"] |= {"recipe": recipe_.model_dump(mode="json", exclude_defaults=True), "cooldown": "1m"}
+    world.declare(small, parse_spec(document, new=True))
+    frame = events(kept, 700, "cost").drop("branch")
+    clock.move_to(frame["ts"].max())  # type: ignore[arg-type]  # a time
+    small.events.append_events(world.current(small), frame.drop("truth"), now=clock.now())
+    small.events.append_outcomes(world.current(small), frame.select("event_id", "truth"), now=clock.now())
+    with small.database.write() as db:
+        decision = start_manual(small, db, world.NAME, "ann", "fewer columns").decision
+    assert [b["name"] for b in decision.blocked_by] == ["labels"]
+    assert "champion v1 reads branch, which the spec no longer declares as input" in decision.reason
+    model = load_table(small.settings.home_dir / "models" / "loans")
+    with pytest.raises(DataError, match="the model reads branch, and the rows have no such column"):
+        from_texts(as_texts(kept, fewer), model.pipeline.inputs)
 
 
 @pytest.mark.parametrize(
