@@ -1,6 +1,7 @@
 """Trained models, loaded the way they were trained: 4-bit base, adapter next to it, never merged."""
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -92,27 +93,38 @@ class Generator:
     def generate(self, prompts: Sequence[str], max_new_tokens: int = 64, batch_size: int = 32) -> list[str]:
         """The most probable continuation of each prompt (greedy), without special tokens.
 
-        A prompt longer than the limit keeps its end. What the format cannot ask is answered by an empty text.
+        A prompt longer than the limit keeps its end. What the format cannot ask is answered by an empty text. Where a
+        model has positions for fewer tokens, only the answers to its long prompts are shorter.
         """
-        asked = [self._question(parts) for parts in self.format.questions(prompts)]
-        at = [i for i, ids in enumerate(asked) if ids]
-        tokens = [asked[i] for i in at]
+        asked = [self._question(parts, max_new_tokens) for parts in self.format.questions(prompts)]
         result = [""] * len(prompts)
-        positions = getattr(self.model.config, "max_position_embeddings", None)
-        if positions is not None and tokens:
-            max_new_tokens = max(1, min(max_new_tokens, positions - max(map(len, tokens))))
-        pad = cast(int, self.tokenizer.pad_token_id)
         self.model.eval()
         with torch.inference_mode(), _autocast(self.device), quiet():
-            for rows in _by_length([len(ids) for ids in tokens], batch_size, alike=_has_prompt(self.model)):
-                batch = padded([tokens[i] for i in rows], pad, self.device, left=True)
-                made = cast(Any, self.model).generate(
-                    **batch, max_new_tokens=max_new_tokens, do_sample=False, pad_token_id=pad, use_cache=True,
-                    **self._stops(),
-                )  # fmt: skip
-                for i, ids in zip(rows, made[:, batch["input_ids"].shape[1] :], strict=True):
-                    result[at[i]] = self.format.answer(str(self.tokenizer.decode(ids, skip_special_tokens=True)))
+            for rows, most in self._batches([len(ids) for ids in asked], max_new_tokens, batch_size):
+                self._write([asked[i] for i in rows], most, rows, result)
         return result
+
+    def _write(self, asked: list[list[int]], most: int, rows: list[int], result: list[str]) -> None:
+        """Put the answers of one batch, of at most so many tokens, into `result` at `rows`."""
+        pad = cast(int, self.tokenizer.pad_token_id)
+        batch = padded(asked, pad, self.device, left=True)
+        made = cast(Any, self.model).generate(
+            **batch, max_new_tokens=most, do_sample=False, pad_token_id=pad, use_cache=True, **self._stops()
+        )
+        for i, ids in zip(rows, made[:, batch["input_ids"].shape[1] :], strict=True):
+            result[i] = self.format.answer(str(self.tokenizer.decode(ids, skip_special_tokens=True)))
+
+    def _batches(self, lengths: Sequence[int], most: int, size: int) -> Iterator[tuple[list[int], int]]:
+        """Rows of each batch, and how many tokens their answers may have; rows without a question are left out."""
+        virtual = _virtual_tokens(self.model)
+        positions = getattr(self.model.config, "max_position_embeddings", None)
+        free = sys.maxsize if positions is None else int(positions) - virtual
+        whole = [i for i, n in enumerate(lengths) if n and n + most <= free]
+        tight = [i for i, n in enumerate(lengths) if n and n + most > free]
+        for few in (whole, tight):
+            for rows in _by_length([lengths[i] for i in few], size, alike=bool(virtual) or few is tight):
+                longest = max(lengths[few[i]] for i in rows)
+                yield [few[i] for i in rows], max(1, min(most, free - longest))
 
     def room(self, answers: Sequence[str]) -> int:
         """How many tokens an answer may have that is compared with these: twice the longest of them, if it fits."""
@@ -148,10 +160,13 @@ class Generator:
         """Inside, the model answers as its base does."""
         return _adapter_off(self.model)
 
-    def _question(self, parts: Parts | Dropped) -> list[int]:
+    def _question(self, parts: Parts | Dropped, most: int) -> list[int]:
+        """The tokens of a question; of one that leaves no token for its answer the end, so that a quarter is left."""
         if isinstance(parts, Dropped):
             return []
-        room = self.max_length - 1 - parts.kept
+        if len(parts.head) < self.max_length:
+            return list(parts.head)
+        room = self.max_length - parts.kept - min(most, max(1, self.max_length // 4))
         return [*parts.head[: parts.kept], *parts.head[parts.kept :][-max(1, room) :]]
 
     def _stops(self) -> dict[str, Any]:
@@ -261,9 +276,10 @@ def _autocast(device: torch.device) -> AbstractContextManager[Any]:
     return torch.autocast("cuda", dtype=torch.bfloat16) if device.type == "cuda" else nullcontext()
 
 
-def _has_prompt(model: Model) -> bool:
-    """Whether virtual tokens stand before each text; padding between them and the text would move its positions."""
-    return isinstance(model, PeftModel) and bool(model.active_peft_config.is_prompt_learning)
+def _virtual_tokens(model: Model) -> int:
+    """How many stand before each text; padding between them and the text would move its positions."""
+    config = model.active_peft_config if isinstance(model, PeftModel) else None
+    return int(getattr(config, "num_virtual_tokens", None) or 0)
 
 
 def _by_length(lengths: Sequence[int], batch_size: int, *, alike: bool = False) -> Iterator[list[int]]:

@@ -114,6 +114,17 @@ def test_completions_are_trained_by_every_method(method: str, tmp_path: Path) ->
     assert model.generate(TEXTS, max_new_tokens=3) == [model.generate([t], max_new_tokens=3)[0] for t in TEXTS]
 
 
+def test_a_long_prompt_shortens_no_other_answer(tmp_path: Path) -> None:
+    from retrain.train.model import load_generator
+
+    base = random_bases.base(tmp_path / "base", "gpt2", auto="AutoModelForCausalLM", labels=())  # of 64 positions
+    model = load_generator(base, threads=1, device="cpu", quantise=False, max_length=64)
+    prompts = ["my card", " ".join(["card"] * 80), " ".join(["money"] * 60)]
+    alone = [model.generate([prompt], max_new_tokens=10)[0] for prompt in prompts]
+    assert [len(text.split()) for text in alone] == [10, 10, 4]
+    assert model.generate(prompts, max_new_tokens=10) == alone
+
+
 def test_early_stopping_and_weights_of_classes(tmp_path: Path) -> None:
     base = random_bases.base(tmp_path / "base", "bert")
     saved = run(tmp_path, base, "lora", epochs=20, early_stopping=1, class_weights="balanced", learning_rate=0.5)
