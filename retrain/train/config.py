@@ -274,6 +274,8 @@ class Recipe(Frozen):
     def _packing_fits(self) -> Self:
         if self.packing is True and self.task != "causal_lm":
             raise KeyProblem(("packing",), f"is true, and rows of task {self.task} are not packed; leave it out")
+        if self.packing is True and self.teacher is not None:
+            raise KeyProblem(("packing",), "is true, and with a teacher each row stands alone; leave one of them out")
         if self.packing is True and self.method in ("prompt_tuning", "prefix_tuning"):
             raise KeyProblem(("packing",), f"is true, and {self.method} adds words to each row; leave it out")
         return self

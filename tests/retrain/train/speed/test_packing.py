@@ -108,19 +108,19 @@ def test_architectures_that_cannot_be_packed_are_known_when_a_spec_is_applied(
     from retrain.base_files import BaseFiles, _check_method
     from retrain.errors import RecipeError
 
-    found = BaseFiles(config, {})
+    found = BaseFiles(config, {}, {})
     with pytest.raises(RecipeError, match=rf"retrain\.recipe\.packing: is true, and .*{words}"):
         _check_method(recipe(packing=True), found)
     _check_method(recipe(), found)
     for fits in ("llama", "qwen2", "gpt2"):
-        _check_method(recipe(packing=True), BaseFiles({"model_type": fits}, {}))
+        _check_method(recipe(packing=True), BaseFiles({"model_type": fits}, {}, {}))
 
 
 @pytest.mark.parametrize(
     "more",
     [
         {"task": "sequence_classification"}, {"method": "prompt_tuning"}, {"method": "prefix_tuning"},
-        {"task": "dpo", "preference": {"other": "a", "outcome": "b"}},
+        {"task": "dpo", "preference": {"other": "a", "outcome": "b"}}, {"teacher": "champion"},
     ],
 )  # fmt: skip
 def test_rows_that_are_never_packed_refuse_the_key(more: dict[str, Any]) -> None:
