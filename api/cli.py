@@ -61,7 +61,7 @@ app.add_typer(keys.app, name="keys", help="API keys: create, list, own, revoke, 
 app.add_typer(alerts.app, name="alerts", help="Alerts and incidents: list, acknowledge, resolve, assign, snooze, mute.")
 app.add_typer(notify.app, name="notify", help="Channels: list, test; messages that were not delivered.")
 app.add_typer(maintenance.app, name="maintenance", help="Times in which alarms are not announced.")
-app.add_typer(ledger.app, name="ledger", help="The ledger: entries, checkpoint, public key.")
+app.add_typer(ledger.app, name="ledger", help="The ledger: entries, checkpoint, public key, repair.")
 
 
 @app.command()

@@ -93,7 +93,7 @@ def reset_admin(home: Home = None, as_json: JsonFlag = False) -> None:
     from governance.access import api_keys
 
     settings = configured(home)
-    database = _existing_database(settings)
+    database = existing_database(settings)
     try:
         row, key, revoked = api_keys.reset_admin(_Keys(database, SystemClock()))
     except SQLAlchemyError as error:
@@ -108,7 +108,7 @@ def reset_admin(home: Home = None, as_json: JsonFlag = False) -> None:
     console.print(f"Key {row.name}, shown this once; only its hash is kept. Revoked: {', '.join(revoked) or 'none'}.")
 
 
-def _existing_database(settings: Settings) -> "Database":
+def existing_database(settings: Settings) -> "Database":
     """The database of an installation that exists; another path must not make a new one."""
     from core.db import Database  # SQLAlchemy takes long to import
 

@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from api.commands.models import client
-from api.commands.output import JsonFlag, emit_json, emit_rows
+from api.commands.output import JsonFlag, console, emit_json, emit_rows
+from api.commands.serve import Home, configured
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -38,3 +39,30 @@ def key(as_json: JsonFlag = False) -> None:
         emit_json(answer)
     else:
         typer.echo(answer["vkey"])
+
+
+@app.command()
+def repair(home: Home = None, as_json: JsonFlag = False) -> None:
+    """Repair what follows from sound entries (hashes, columns, the head), on this machine; an entry records it."""
+    from api.commands.keys import existing_database
+    from api.commands.verify import own_keys
+    from core.clock import SystemClock
+    from governance.ledger.repair import repair_ledger
+
+    settings = configured(home)
+    database = existing_database(settings)
+    try:
+        with database.write() as db:
+            found, entry = repair_ledger(
+                db, anchor=settings.anchor_dir, vkeys=own_keys(settings.home_dir), now=SystemClock().now()
+            )
+    finally:
+        database.dispose()
+    if as_json:
+        emit_json({"repaired": [str(f) for f in found], "entry": entry})
+    elif entry is None:
+        console.print("Nothing is damaged.")
+    else:
+        for finding in found:
+            console.print(f"  {finding.where}: {finding.what}", markup=False, soft_wrap=True)
+        console.print(f"Repaired {len(found)} finding(s); ledger entry {entry} says so.")

@@ -1,5 +1,6 @@
 """`assay verify`: verify bundles, this installation's own ledger, or its lake against the ledger."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -74,7 +75,7 @@ def _keys(given: Sequence[str]) -> list[str] | None:
 def _verify_own(home: Path | None, trusted: list[str] | None, lake: bool, as_json: bool) -> None:
     settings = configured(home)
     # verify never creates or repairs a key: a missing one is a finding
-    vkeys = trusted or [_own_key(settings.home_dir), *earlier_vkeys(settings.home_dir)]
+    vkeys = trusted or own_keys(settings.home_dir)
     verdict, files = _read_and_verify(settings, vkeys, lake)
     findings = [str(f) for f in (*verdict.findings, *(files.findings if files else ()))]
     if as_json:
@@ -84,7 +85,8 @@ def _verify_own(home: Path | None, trusted: list[str] | None, lake: bool, as_jso
         emit_json(document | {"findings": findings})
     elif findings:
         what = "ledger" if verdict.findings else "lake"
-        console.print(f"FAILED: the {what} was changed or cannot be read.")
+        unread = any(f.what.startswith("database.") for f in verdict.findings)
+        console.print(f"FAILED: the {what} {'cannot be read' if unread else 'was changed'}.")
         for finding in findings:
             console.print(f"  {finding}", markup=False, soft_wrap=True)
     else:
@@ -102,8 +104,15 @@ def _verify_own(home: Path | None, trusted: list[str] | None, lake: bool, as_jso
     sys.exit(1 if findings else 0)
 
 
+def own_keys(home: Path) -> list[str]:
+    """The public keys that sign the ledger of an installation, the present one first."""
+    return [_own_key(home), *earlier_vkeys(home)]
+
+
 def _own_key(home: Path) -> str:
-    path = home / "keys" / "ledger.key"
+    path, public = home / "keys" / "ledger.key", home / "keys" / "ledger.vkey"
+    if public.is_file() and not os.access(path, os.R_OK):  # who verifies a copy needs no secret
+        return public.read_text().strip()
     if not path.is_file():
         raise NotFoundError(f"{home} holds no installation; give --home or a bundle", home=str(home))
     try:
@@ -117,22 +126,26 @@ def _own_key(home: Path) -> str:
 
 def _read_and_verify(settings: Settings, vkeys: list[str], lake: bool) -> tuple[LogVerdict, LakeVerdict | None]:
     """Verify the ledger and then, on request, the lake; a broken ledger proves nothing about the lake."""
-    from core.db import Database
+    import sqlite3
+
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from core.db_reading import reading
     from governance.ledger.read import ledger_entries
     from governance.ledger.selfcheck import verify_ledger
 
     path = settings.home_dir / "assay.db"
     if settings.db.url is None and not path.exists():
         return LogVerdict((Finding("database.missing", "database", str(path), "no such file"),), Facts()), None
-    database = Database(settings.database_url)
     try:
-        with database.read() as db:
+        with reading(settings.database_url) as db:
             verdict = verify_ledger(db, anchor=settings.anchor_dir, vkeys=vkeys)
             if not lake or not verdict.ok:
                 return verdict, None
             entries = ledger_entries(db, (DIGEST, REWRITE))
-    finally:
-        database.dispose()
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+        return LogVerdict((Finding("database.unreadable", "database", "a readable database", reason),), Facts()), None
     artifacts = ArtifactStore(settings.home_dir / "artifacts")
     return verdict, verify_lake(settings.lake_dir, expected_files(entries, lambda digest: _artifact(artifacts, digest)))
 

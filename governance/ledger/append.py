@@ -7,36 +7,43 @@ from typing import Any, Final
 from sqlalchemy.orm import Session
 
 from core.canonical import canonical
-from core.db import insert_if_new
+from governance.ledger.head import REPAIR_KIND, Head, lock_head
 from governance.proof import merkle
-from governance.tables import LedgerEntry, LedgerHead
+from governance.tables import LedgerEntry
 
 SYSTEM_ACTOR: Final = "assay"  # of entries for what the service did without being asked by a person
 
 
 def append_entry(db: Session, *, kind: str, actor: str, subject: str, body: Mapping[str, Any], at: datetime) -> int:
-    """Add one entry in the caller's transaction; returns its index."""
-    head = db.get(LedgerHead, 1, with_for_update=True, populate_existing=True) or _first_head(db)
-    index = head.size
+    """Add one entry in the caller's transaction; returns its index.
+
+    If the head row was damaged and could be computed again, an entry before it says so.
+    """
+    return _append(db, record_repair(db, at), kind=kind, actor=actor, subject=subject, body=body, at=at)
+
+
+def record_repair(db: Session, at: datetime) -> Head:
+    """Lock the head; if it had to be repaired, add the entry that says so."""
+    head = lock_head(db)
+    if head.repaired:
+        body = {"repaired": [f"ledger head: {name}" for name in head.repaired], "entries": head.row.size}
+        _append(db, head, kind=REPAIR_KIND, actor=SYSTEM_ACTOR, subject="ledger", body=body, at=at)
+    return head
+
+
+def _append(
+    db: Session, head: Head, *, kind: str, actor: str, subject: str, body: Mapping[str, Any], at: datetime
+) -> int:
+    index, frontier = head.row.size, head.frontier
     line = canonical({"index": index, "at": at, "kind": kind, "actor": actor, "subject": subject, "body": body})
     leaf = merkle.leaf_hash(line)
-    frontier = merkle.Frontier.from_state(head.frontier)
     frontier.append(leaf)
     db.add(LedgerEntry(index=index, kind=kind, subject=subject, entry=line.decode(), leaf=leaf.hex()))
-    head.size, head.root, head.frontier = frontier.size, frontier.root().hex(), frontier.state()
+    head.row.size, head.row.root, head.row.frontier = frontier.size, frontier.root().hex(), frontier.state()
     db.flush()
     return index
 
 
 def hold_head(db: Session) -> None:
     """Let nobody else append until the caller's transaction ends, so that what it counts stays as it is."""
-    if db.get(LedgerHead, 1, with_for_update=True, populate_existing=True) is None:
-        _first_head(db)
-
-
-def _first_head(db: Session) -> LedgerHead:
-    """Create the head row of an empty log. Two writers that start at the same moment get the same row."""
-    empty = merkle.Frontier()
-    row = {"id": 1, "size": 0, "root": empty.root().hex(), "frontier": empty.state()}
-    insert_if_new(db, LedgerHead, row)
-    return db.get_one(LedgerHead, 1, with_for_update=True, populate_existing=True)
+    lock_head(db)

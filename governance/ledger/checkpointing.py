@@ -9,15 +9,26 @@ from sqlalchemy.orm import Session
 
 from core.artifacts import write_durably
 from core.errors import IntegrityFailureError, InvalidError, NotFoundError
-from governance.ledger.read import ledger_leaves, ledger_size
+from governance.ledger.append import record_repair
+from governance.ledger.head import lock_head
+from governance.ledger.read import ledger_leaves, ledger_size, stored_bytes
 from governance.proof import merkle
 from governance.proof.checkpoint import sign_checkpoint
-from governance.proof.vkey import SigningKey
-from governance.tables import LedgerCheckpoint, LedgerEntry, LedgerHead
+from governance.proof.vkey import SigningKey, strict_base64
+from governance.tables import LedgerCheckpoint, LedgerEntry
 
 
 def latest_checkpoint(db: Session) -> LedgerCheckpoint | None:
-    return db.scalars(select(LedgerCheckpoint).order_by(LedgerCheckpoint.size.desc()).limit(1)).first()
+    """
+    Raises:
+        IntegrityFailureError: a column of it is damaged.
+    """
+    try:
+        return db.scalars(select(LedgerCheckpoint).order_by(LedgerCheckpoint.size.desc()).limit(1)).first()
+    except (ValueError, TypeError) as error:
+        raise IntegrityFailureError(
+            "a stored checkpoint cannot be read; run `assay verify`, and `assay ledger repair` if that says so"
+        ) from error
 
 
 def issue_checkpoint(db: Session, *, key: SigningKey, anchor: Path, now: datetime) -> LedgerCheckpoint:
@@ -29,11 +40,11 @@ def issue_checkpoint(db: Session, *, key: SigningKey, anchor: Path, now: datetim
         InvalidError: the log is empty.
         IntegrityFailureError: the stored leaves do not lead from the last checkpoint to the head.
     """
-    head = db.get(LedgerHead, 1, with_for_update=True, populate_existing=True)
-    if head is None or head.size == 0:
+    head = record_repair(db, now).row
+    if head.size == 0:
         raise InvalidError("the ledger is empty; there is nothing to sign yet")
     last = latest_checkpoint(db)
-    if last is not None and last.size == head.size and last.root == head.root:
+    if last is not None and last.size == head.size and _noted_root(last) == head.root:
         return last
     size, root = provable_head(db)
     note = sign_checkpoint(key, key.name, size, root, now)
@@ -49,22 +60,28 @@ def provable_head(db: Session) -> tuple[int, bytes]:
     Raises:
         IntegrityFailureError: they do not, or a stored leaf hash is damaged.
     """
-    head = db.get(LedgerHead, 1, with_for_update=True, populate_existing=True)
-    size = 0 if head is None else head.size
+    head = lock_head(db).row
+    size = head.size
     last = latest_checkpoint(db)
     try:
         stored = ledger_leaves(db, size)
     except ValueError as error:
         raise IntegrityFailureError("a stored leaf hash is not hexadecimal; run `assay verify`", size=size) from error
     root = merkle.root(stored)
-    changed = head is not None and root.hex() != head.root
-    if changed or (last is not None and merkle.root(stored[: last.size]).hex() != last.root):
+    if root.hex() != head.root or (last is not None and merkle.root(stored[: last.size]).hex() != _noted_root(last)):
         raise IntegrityFailureError(
             "the stored ledger entries do not extend the last checkpoint; nothing was signed. "
-            "Run `assay verify` to see which entry changed",
+            "Run `assay verify` to see which entry changed, and `assay ledger repair` if that says so",
             size=size,
         )
     return size, root
+
+
+def _noted_root(checkpoint: LedgerCheckpoint) -> str:
+    """The root in the note, which is what was signed; the column beside it only repeats it."""
+    lines = stored_bytes(checkpoint.note).decode(errors="replace").split("\n")
+    root = strict_base64(lines[2]) if len(lines) > 2 else None
+    return checkpoint.root if root is None else root.hex()
 
 
 def inclusion_proof(db: Session, index: int, tree_size: int | None = None) -> dict[str, Any]:

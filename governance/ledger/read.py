@@ -18,13 +18,20 @@ def ledger_size(db: Session) -> int:
     return db.scalar(select(LedgerHead.size)) or 0
 
 
+def stored_bytes(value: Any) -> bytes:
+    """The bytes of a column of text, which SQLite may hold in another form after somebody changed it by hand."""
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value)
+    return str(value).encode(errors="surrogateescape")
+
+
 def ledger_lines(db: Session, first: int = 0, last: int | None = None) -> Iterator[bytes]:
     """The exact entries with first <= index < last, in order."""
     query = select(LedgerEntry.entry).where(LedgerEntry.index >= first).order_by(LedgerEntry.index)
     if last is not None:
         query = query.where(LedgerEntry.index < last)
     for entry in db.scalars(query.execution_options(yield_per=1000)):
-        yield entry.encode()
+        yield stored_bytes(entry)
 
 
 def ledger_rows(
@@ -51,4 +58,4 @@ def ledger_leaves(db: Session, last: int | None = None) -> list[bytes]:
     query = select(LedgerEntry.leaf).order_by(LedgerEntry.index)
     if last is not None:
         query = query.where(LedgerEntry.index < last)
-    return [bytes.fromhex(leaf) for leaf in db.scalars(query)]
+    return [bytes.fromhex(stored_bytes(leaf).decode(errors="replace")) for leaf in db.scalars(query)]

@@ -1,20 +1,45 @@
-"""Check an installation's own ledger: database rows against their hashes, the checkpoints and the anchor."""
+"""Check an installation's own ledger: database rows against their hashes, the checkpoints and the anchor.
+
+What follows from something else (columns beside an entry or a note, stored hashes, the head) is read as it is stored,
+whatever its form: a finding about it names the repair.
+"""
 
 import base64
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from core.canonical import timestamp
+from governance.ledger.read import stored_bytes
 from governance.proof import merkle
-from governance.tables import LedgerCheckpoint, LedgerEntry, LedgerHead
 from governance.verify.findings import Facts, Finding, LogVerdict
 from governance.verify.log import verify_log
+
+REPAIR: Final = "assay ledger repair"
+_ENTRIES: Final = text("""select "index", kind, subject, entry, leaf from ledger_entry order by "index" """)
+_CHECKPOINTS: Final = text("select size, root, note, at from ledger_checkpoint order by size")
+_HEAD: Final = text("select size, root, frontier from ledger_head where id = 1")
+
+
+@dataclass(frozen=True)
+class StoredLedger:
+    """The rows of the ledger's tables as they are stored; SQLite keeps any form in any column."""
+
+    entries: Sequence[Any]
+    checkpoints: Sequence[Any]
+    head: Any
+
+    @classmethod
+    def read(cls, db: Session) -> "StoredLedger":
+        checkpoints = db.execute(_CHECKPOINTS).all()
+        return cls(db.execute(_ENTRIES).all(), checkpoints, db.execute(_HEAD).first())
 
 
 def verify_ledger(db: Session, *, anchor: Path, vkeys: Sequence[str]) -> LogVerdict:
@@ -24,13 +49,7 @@ def verify_ledger(db: Session, *, anchor: Path, vkeys: Sequence[str]) -> LogVerd
     or truncated no longer extends them.
     """
     try:
-        entries = db.execute(
-            select(
-                LedgerEntry.index, LedgerEntry.kind, LedgerEntry.subject, LedgerEntry.entry, LedgerEntry.leaf
-            ).order_by(LedgerEntry.index)
-        ).all()
-        stored = db.scalars(select(LedgerCheckpoint).order_by(LedgerCheckpoint.size)).all()
-        head = db.get(LedgerHead, 1)
+        stored = StoredLedger.read(db)
     except DBAPIError as error:
         finding = Finding("database.unreadable", "database", "readable ledger tables", str(error.orig))
         return LogVerdict((finding,), Facts())
@@ -38,54 +57,109 @@ def verify_ledger(db: Session, *, anchor: Path, vkeys: Sequence[str]) -> LogVerd
         finding = Finding("database.unreadable", "database", "readable ledger tables", f"a damaged value ({error})")
         return LogVerdict((finding,), Facts())
     anchored = {path.name: path.read_text(errors="replace") for path in sorted(anchor.glob("checkpoint-*.note"))}
-    notes = list(dict.fromkeys([c.note for c in stored] + list(anchored.values())))
-    verdict = verify_log((e.entry.encode() for e in entries), notes, vkeys, leaves=[e.leaf for e in entries])
-    findings = list(verdict.findings)
-    for position, row in enumerate(entries):
-        findings += _row_findings(position, row[0], row.kind, row.subject, row.entry)
-    for checkpoint in stored:
+    notes = list(dict.fromkeys([as_text(c.note) for c in stored.checkpoints] + list(anchored.values())))
+    leaves = [as_text(e.leaf) for e in stored.entries]
+    verdict = verify_log((stored_bytes(e.entry) for e in stored.entries), notes, vkeys, leaves=leaves)
+    proven = verdict.facts.size or 0
+    findings = [
+        replace(f, repair=REPAIR) if f.what == "entry.stored_leaf_hash" else f for f in verdict.findings
+    ]  # only where a checkpoint proves the entry: elsewhere the entry may be what changed
+    for position, row in enumerate(stored.entries):
+        findings += _row_findings(position, row)
+    for checkpoint in stored.checkpoints:
         findings += _checkpoint_findings(checkpoint, anchored)
-    if head is None and entries:
-        findings.append(Finding("head.missing", "ledger head", f"size {len(entries)}", "no row"))
-    if head is not None and head.size != len(entries):
-        findings.append(Finding("head.size", "ledger head", f"size {len(entries)}", f"size {head.size}"))
-    if head is not None and not findings and head.root != (root := _root(e.entry for e in entries)):
-        findings.append(Finding("head.root", "ledger head", root, head.root))
+    findings += _head_findings(stored, sound=verdict.ok, proven=proven)
     return replace(verdict, findings=tuple(findings))
 
 
-def _row_findings(position: int, index: int, kind: str, subject: str, entry: str) -> list[Finding]:
-    try:
-        content = json.loads(entry)
-    except ValueError:
-        return []  # verify_log has reported it
-    return [
-        Finding(f"entry.{name}", f"entry {position}", f"{content.get(name)!r} as in the entry", f"{value!r} beside it")
-        for name, value in (("index", index), ("kind", kind), ("subject", subject))
-        if content.get(name) != value
+def as_text(value: Any) -> str:
+    return stored_bytes(value).decode(errors="replace")
+
+
+def _row_findings(position: int, row: Any) -> list[Finding]:
+    where = f"entry {position}"
+    findings = [
+        Finding("entry.form", where, f"{name} as text", f"{name} as {type(value).__name__}", REPAIR)
+        for name, value in (("entry", row.entry), ("leaf", row.leaf))
+        if not isinstance(value, str)
     ]
+    try:
+        content = json.loads(stored_bytes(row.entry))
+    except ValueError:
+        return findings  # verify_log has reported it
+    if not isinstance(content, dict):
+        return findings
+    return findings + [
+        Finding(
+            f"entry.{name}", where, f"{content.get(name)!r} as in the entry", f"{value!r} beside it",
+            "" if name == "index" else REPAIR,
+        )
+        for name, value in (("index", row[0]), ("kind", row.kind), ("subject", row.subject))
+        if content.get(name) != value
+    ]  # fmt: skip
 
 
-def _checkpoint_findings(checkpoint: LedgerCheckpoint, anchored: dict[str, str]) -> list[Finding]:
+def _checkpoint_findings(checkpoint: Any, anchored: dict[str, str]) -> list[Finding]:
     where = f"checkpoint {checkpoint.size}"
-    name = f"checkpoint-{checkpoint.size:012d}.note"
+    note = as_text(checkpoint.note)
+    findings = []
+    if not isinstance(checkpoint.note, str):
+        form = type(checkpoint.note).__name__
+        findings.append(Finding("checkpoint.form", where, "note as text", f"note as {form}", REPAIR))
+    name = f"checkpoint-{int(checkpoint.size):012d}.note" if str(checkpoint.size).isdigit() else f"a note of {where}"
     copy = anchored.get(name)
     if copy is None:
-        return [Finding("anchor.missing", where, f"{name} in the anchor folder", "no such file")]
-    if copy != checkpoint.note:
-        return [Finding("anchor.differs", where, "the same note in database and anchor", "different notes")]
-    signed = checkpoint.note.split("\n")
-    beside = [
-        str(checkpoint.size),
-        base64.b64encode(bytes.fromhex(checkpoint.root)).decode(),
-        f"time {timestamp(checkpoint.at)}",
-    ]
-    return [
-        Finding("checkpoint.columns", where, f"{line!r} as in the note", f"{value!r} beside it")
-        for line, value in zip(signed[1:4], beside, strict=False)
+        return [*findings, Finding("anchor.missing", where, f"{name} in the anchor folder", "no such file")]
+    if copy != note:
+        return [*findings, Finding("anchor.differs", where, "the same note in database and anchor", "different notes")]
+    beside = [str(checkpoint.size), _base64(checkpoint.root), f"time {_time(checkpoint.at)}"]
+    return findings + [
+        Finding("checkpoint.columns", where, f"{line!r} as in the note", f"{value!r} beside it", REPAIR)
+        for line, value in zip(note.split("\n")[1:4], beside, strict=False)
         if line != value
     ]
 
 
-def _root(entries: Iterable[str]) -> str:
-    return merkle.root([merkle.leaf_hash(entry.encode()) for entry in entries]).hex()
+def _base64(root: Any) -> str:
+    try:
+        return base64.b64encode(bytes.fromhex(root)).decode()
+    except (TypeError, ValueError):
+        return f"{root!r}, which is not hexadecimal"
+
+
+def _time(at: Any) -> str:
+    """A column of time: SQLite stores text, in UTC."""
+    try:
+        found = at if isinstance(at, datetime) else datetime.fromisoformat(at)
+        return timestamp(found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC))
+    except (TypeError, ValueError):
+        return repr(at)
+
+
+def _head_findings(stored: StoredLedger, *, sound: bool, proven: int) -> Iterable[Finding]:
+    """The head follows from the entries. A root that differs may be damage, or the trace of entries that changed."""
+    where, head, count = "ledger head", stored.head, len(stored.entries)
+    if head is None:
+        if count:
+            yield Finding("head.missing", where, f"size {count}", "no row", REPAIR)
+        return
+    fewer = isinstance(head.size, int) and head.size > count
+    if head.size != count:
+        yield Finding("head.size", where, f"size {count}", f"size {head.size!r}", "" if fewer else REPAIR)
+    if not sound:
+        return
+    frontier = merkle.Frontier()
+    for row in stored.entries:
+        frontier.append(merkle.leaf_hash(stored_bytes(row.entry)))
+    root = frontier.root().hex()
+    if head.root != root:
+        doubt = "" if proven == count else f" (entries {proven} to {count - 1} are not signed yet)"
+        yield Finding("head.root", where, f"{root}{doubt}", str(head.root), REPAIR)
+    state = head.frontier
+    if isinstance(state, str | bytes):
+        try:
+            state = json.loads(state)
+        except ValueError:
+            state = f"no JSON: {state!r}"
+    if state != frontier.state():
+        yield Finding("head.frontier", where, str(frontier.state()), str(state), REPAIR)

@@ -17,15 +17,20 @@ OK, FAILED, SIGNER_UNKNOWN = 0, 1, 5  # exit codes
 
 @dataclass(frozen=True)
 class Finding:
-    """One problem: `what` is a stable code, `where` an entry, a checkpoint or a bundle member."""
+    """One problem: `what` is a stable code, `where` an entry, a checkpoint or a bundle member.
+
+    `repair` is the command that mends it, where what is damaged follows from something that is sound.
+    """
 
     what: str
     where: str
     expected: str
     found: str
+    repair: str = ""
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.what}; expected {self.expected}, found {self.found}"
+        mend = f"; repair: {self.repair}" if self.repair else ""
+        return f"{self.where}: {self.what}; expected {self.expected}, found {self.found}{mend}"
 
 
 @dataclass(frozen=True)

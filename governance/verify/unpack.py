@@ -64,7 +64,8 @@ def unpack_zip(data: bytes) -> Unpacked:
 
 def unpack_folder(folder: Path) -> Unpacked:
     """The files of a folder that a bundle was unpacked into."""
-    out, found, total = Unpacked(), [], 0
+    out, total = Unpacked(), 0
+    found: list[tuple[str, bytes]] = []
     for path in _files(folder):
         name = path.relative_to(folder).as_posix()
         if len(found) == MAX_MEMBERS:
