@@ -50,6 +50,22 @@ def test_a_model_learns_and_equal_rows_give_equal_bytes(estimator: str, regressi
     assert not [p.name for p in (tmp_path / "a").iterdir() if p.suffix in (".pkl", ".joblib", ".bin")]
 
 
+@pytest.mark.parametrize(("estimator", "regression"), TASKS)
+def test_the_library_alone_gives_the_same_numbers_as_the_guide_shows(
+    estimator: str, regression: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guide = (Path(__file__).parents[4] / "docs" / "retraining.md").read_text(encoding="utf-8")
+    code = guide.partition("the library alone gives the same numbers")[2].split("```python\n")[1].split("```")[0]
+    model = made(tmp_path / "champion", estimator, regression=regression)
+    monkeypatch.chdir(tmp_path)
+    for row in loans(12, seed=5).to_dicts():
+        found = {"row": row}
+        exec(code, found)
+        own = model.scores([row])[0]
+        answer = np.ravel(np.array(found["answer"], dtype=float))
+        assert np.allclose(own[-len(answer) :], answer, rtol=0, atol=1e-12)
+
+
 @settings(max_examples=12, deadline=None)
 @given(order=st.permutations([c.name for c in COLUMNS]), seed=st.integers(0, 1000), extra=st.booleans())
 def test_the_order_of_columns_never_counts(
