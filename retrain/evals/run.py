@@ -24,7 +24,7 @@ from retrain.evals.probes import Probes
 from retrain.evals.written import columns, compared
 from retrain.train.base_model import load_tokenizer
 from retrain.train.config_file import load_config
-from retrain.train.data import answered_counts, longer
+from retrain.train.data import answered_counts
 from retrain.train.energy import Meter
 from retrain.train.kinds import KINDS, AnyTask
 from retrain.train.model import Classifier, Generator, load_classifier, load_generator
@@ -71,10 +71,9 @@ def _counts(config: EvalConfig, rows: pl.DataFrame) -> dict[str, dict[str, Any]]
     tokenizer, trained = load_tokenizer(config.challenger.base_dir), config.challenger.adapter_dir
     chat = config.chat if trained is None else saved_chat(trained)
     sets = {set_name: rows.filter(pl.col("rows") == name) for name, set_name in SETS.items()}
-    answers = {name: longer(part) if "rejected" in part.columns else part for name, part in sets.items()}
     return {
         name: answered_counts(part, tokenizer, config.max_length, chat).record()
-        for name, part in answers.items() if not part.is_empty()
+        for name, part in sets.items() if not part.is_empty()
     }  # fmt: skip
 
 

@@ -3,11 +3,11 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import polars as pl
 
-from retrain.train.chat import PLAIN, Fitted, Parts, text_format
+from retrain.train.chat import PLAIN, Fitted, Parts, TextFormat, text_format
 from retrain.train.chat_keys import Chat
 from retrain.train.config import DatasetFile
 from retrain.train.conversation import Dropped
@@ -77,10 +77,12 @@ def classification_examples(
 def answered_counts(
     frame: pl.DataFrame, tokenizer: "PreTrainedTokenizerBase", max_length: int, chat: Chat = PLAIN
 ) -> RowCounts:
-    """What `max_length` leaves of rows that a model answers to be judged: texts, or prompts with their completions."""
+    """What `max_length` leaves of rows that a model is judged on: texts, or prompts with one or two answers."""
     if "text" in frame.columns:
         return _texts(frame["text"].to_list(), tokenizer, max_length)[2]
     written = text_format(tokenizer, chat)
+    if "rejected" in frame.columns:
+        return _counted([_both(*pair) for pair in _pairs(frame, written, "scored", max_length)])
     rows = written.rows(frame["prompt"].to_list(), frame["completion"].to_list())
     return _counted([_fit(parts, written.scored, max_length) for parts in rows])
 
@@ -135,21 +137,14 @@ def pair_examples(
     Raises:
         DataError: no pair is left.
     """
-    written, prompts = text_format(tokenizer, chat), frame["prompt"].to_list()
-    sides = [
-        [_fit(parts, written.learned, max_length) for parts in written.rows(prompts, frame[side].to_list())]
-        for side in ("chosen", "rejected")
-    ]
-    examples, found = [], []
-    for one, other in zip(*sides, strict=True):
-        pair = _Row(None, one.whole + other.whole, 0, 0, one.reason or other.reason)
+    pairs = _pairs(frame, text_format(tokenizer, chat), "learned", max_length)
+    examples = []
+    for one, other in pairs:
         if one.fitted is not None and other.fitted is not None:
             answers = [{"input_ids": row.ids, "labels": row.labels} for row in (one.fitted, other.fitted)]
             longest = max((answer["input_ids"] for answer in answers), key=len)
             examples.append({"input_ids": longest, "chosen": answers[0], "rejected": answers[1]})
-            pair = _Row(one.fitted, pair.whole, one.kept + other.kept, one.gives + other.gives)
-        found.append(pair)
-    counts = _counted(found)
+    counts = _counted([_both(*pair) for pair in pairs])
     if not examples:
         raise DataError(
             f"no pair has room for both answers within max_length={max_length}{counts.why}; raise recipe.max_length"
@@ -157,15 +152,29 @@ def pair_examples(
     return examples, counts
 
 
+def _pairs(
+    frame: pl.DataFrame, written: TextFormat, use: Literal["learned", "scored"], max_length: int
+) -> list[tuple["_Row", "_Row"]]:
+    """Both answers of each pair within the longest text: the preferred one, and the other."""
+    prompts, fit = frame["prompt"].to_list(), getattr(written, use)
+    sides = [
+        [_fit(parts, fit, max_length) for parts in written.rows(prompts, frame[side].to_list())]
+        for side in ("chosen", "rejected")
+    ]
+    return list(zip(*sides, strict=True))
+
+
+def _both(one: "_Row", other: "_Row") -> "_Row":
+    """A pair as one row: dropped where either answer is, cut where either is cut."""
+    whole = one.whole + other.whole
+    if one.fitted is None or other.fitted is None:
+        return _Row(None, whole, 0, 0, one.reason or other.reason)
+    return _Row(one.fitted, whole, one.kept + other.kept, one.gives + other.gives)
+
+
 def learned_tokens(row: Fitted) -> int:
     """How many labels give a loss: the first token is predicted from nothing."""
     return sum(label != -100 for label in row.labels[1:])
-
-
-def longer(rows: pl.DataFrame) -> pl.DataFrame:
-    """Each prompt with the longer of its two answers as the completion."""
-    wider = pl.col("chosen").str.len_chars() >= pl.col("rejected").str.len_chars()
-    return rows.select("prompt", pl.when(wider).then("chosen").otherwise("rejected").alias("completion"))
 
 
 @dataclass(frozen=True, slots=True)

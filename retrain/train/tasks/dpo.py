@@ -20,7 +20,7 @@ from retrain.train.adapter import Trained
 from retrain.train.chat import text_format
 from retrain.train.config import Recipe
 from retrain.train.counts import RowCounts
-from retrain.train.data import answered_counts, longer, pair_examples
+from retrain.train.data import answered_counts, pair_examples
 from retrain.train.model import Generator
 from retrain.train.tasks.base import Attempt, Examples, Setting, Training
 from retrain.train.tasks.causal_lm import perplexity_of
@@ -88,9 +88,9 @@ class PreferenceTrainer(Trainer):
 
 
 def counts(setting: Setting, rows: pl.DataFrame) -> RowCounts:
-    """Of each pair, what the longest text leaves of the answer that loses more."""
+    """Of each pair, what the longest text leaves of both answers."""
     recipe = setting.config.recipe
-    return answered_counts(longer(rows), setting.tokenizer, recipe.max_length, recipe.chat)
+    return answered_counts(rows, setting.tokenizer, recipe.max_length, recipe.chat)
 
 
 def examples(setting: Setting, rows: pl.DataFrame) -> Examples:

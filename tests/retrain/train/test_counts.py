@@ -40,6 +40,19 @@ def test_a_held_out_prompt_that_is_cut_counts_as_cut_though_its_completion_is_sc
     assert counts.tokens_learned == sum(len(row) for row in scored)
 
 
+def test_a_held_out_pair_counts_both_answers_however_many_letters_they_have(tiny_causal_base: Path) -> None:
+    from retrain.train.base_model import load_tokenizer
+
+    tokenizer = load_tokenizer(tiny_causal_base)
+    short, long = "we will look at your handset", "a? b? c? d? e? f? g? h? i"  # of tokens; letters say the opposite
+    assert len(tokenizer(short)["input_ids"]) < len(tokenizer(long)["input_ids"])
+    for chosen, rejected in ((short, long), (long, short)):
+        frame = pl.DataFrame({"prompt": ["my card is gone"], "chosen": [chosen], "rejected": [rejected]})
+        counts = answered_counts(frame, tokenizer, 18)
+        assert (counts.rows, counts.rows_truncated) == (1, 1)
+        assert answered_counts(frame, tokenizer, 4096).cut_share == 0.0
+
+
 def test_texts_are_counted_without_the_tokens_that_the_tokenizer_adds(tiny_base: Path) -> None:
     from retrain.train.base_model import load_tokenizer
 
