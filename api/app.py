@@ -47,6 +47,7 @@ def create_app(site: Site | Settings) -> FastAPI:
     app.state.intake = Intake(app.state.site)
     app.state.metrics = ServiceMetrics(app.state.site)
     app.state.callers = {}
+    app.state.denials = {}
     app.state.shares = Shares()
     app.add_middleware(CleanAddresses)
     app.add_middleware(BoundedBodies, room=Room(app.state.site.settings.server))

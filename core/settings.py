@@ -73,6 +73,12 @@ class ServerSettings(_Group):
     max_unfolded_mb: int = Field(
         256, ge=1, description="rows in the log that wait to be flushed, in MiB; beyond it requests are answered 503"
     )
+    session_hours: float = Field(
+        12, gt=0, le=720, description="a person who signed in to the pages signs in again after this time, hours"
+    )
+    session_idle_minutes: float = Field(
+        120, gt=1, description="a page session that is not used for this long ends, minutes"
+    )
 
 
 class QueueSettings(_Group):

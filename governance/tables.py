@@ -1,4 +1,4 @@
-"""Ledger, checkpoints, API keys and erasures."""
+"""Ledger, checkpoints, API keys, page sessions and erasures."""
 
 from datetime import datetime
 from typing import Any
@@ -57,6 +57,21 @@ class ApiKey(Keyed, Base):
     created_at: Mapped[datetime]
     created_by: Mapped[str] = mapped_column(String(100))
     revoked_at: Mapped[datetime | None]
+
+
+class PageSession(Keyed, Base):
+    """A person's visit to the pages, opened with a key; the cookie is kept only as a hash."""
+
+    __tablename__ = "page_session"
+
+    token: Mapped[str] = mapped_column(String(64), unique=True)  # hash of the cookie
+    prefix: Mapped[str] = mapped_column(String(16), index=True)  # of the key
+    seal: Mapped[str] = mapped_column(String(64))  # over all that gives a right, with a key that is not in the database
+    opened_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    ended_because: Mapped[str | None] = mapped_column(String(40))
 
 
 class Erasure(Keyed, Base):

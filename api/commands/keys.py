@@ -77,6 +77,24 @@ def revoke(prefix: Annotated[str, typer.Argument(help="prefix of the key, as `as
     console.print(f"{prefix} is revoked.")
 
 
+@app.command("sessions")
+def list_sessions(as_json: JsonFlag = False) -> None:
+    """List who is or was signed in to the pages, newest first."""
+    items = client().json("GET", "/api/v1/sessions")["items"]
+    if as_json:
+        emit_json(items)
+    else:
+        columns = ("id", "name", "prefix", "state", "opened_at", "seen_at", "ended_because")
+        emit_rows(items, columns, title="Page sessions", empty="Nobody has signed in.")
+
+
+@app.command("end-session")
+def end_session(session: Annotated[str, typer.Argument(help="id, as `assay keys sessions` shows it")]) -> None:
+    """End a page session at once."""
+    client().send("DELETE", f"/api/v1/sessions/{quote(session, safe='')}")
+    console.print(f"Session {session} has ended.", markup=False)
+
+
 @dataclass(frozen=True)
 class _Keys:
     """What keys need of an installation; the service may run meanwhile."""

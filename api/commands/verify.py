@@ -3,8 +3,9 @@
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -19,6 +20,11 @@ from governance.verify.bundle import verify_bundle
 from governance.verify.describe import describe
 from governance.verify.findings import OK, BundleVerdict, Facts, Finding, LogVerdict, exit_code
 from governance.verify.lake import DIGEST, REWRITE, LakeVerdict, expected_files, verify_lake
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+KEY: Final = "key.rights"
 
 
 def verify(
@@ -85,6 +91,8 @@ def _verify_own(home: Path | None, trusted: list[str] | None, lake: bool, as_jso
         emit_json(document | {"findings": findings})
     elif findings:
         what = "ledger" if verdict.findings else "lake"
+        if verdict.findings and all(f.what == KEY for f in verdict.findings):
+            what = "table of keys"
         unread = any(f.what.startswith("database.") for f in verdict.findings)
         console.print(f"FAILED: the {what} {'cannot be read' if unread else 'was changed'}.")
         for finding in findings:
@@ -140,6 +148,8 @@ def _read_and_verify(settings: Settings, vkeys: list[str], lake: bool) -> tuple[
     try:
         with reading(settings.database_url) as db:
             verdict = verify_ledger(db, anchor=settings.anchor_dir, vkeys=vkeys)
+            if verdict.ok:  # a broken ledger proves nothing about the keys
+                verdict = replace(verdict, findings=_key_findings(db))
             if not lake or not verdict.ok:
                 return verdict, None
             entries = ledger_entries(db, (DIGEST, REWRITE))
@@ -148,6 +158,19 @@ def _read_and_verify(settings: Settings, vkeys: list[str], lake: bool) -> tuple[
         return LogVerdict((Finding("database.unreadable", "database", "a readable database", reason),), Facts()), None
     artifacts = ArtifactStore(settings.home_dir / "artifacts")
     return verdict, verify_lake(settings.lake_dir, expected_files(entries, lambda digest: _artifact(artifacts, digest)))
+
+
+def _key_findings(db: "Session") -> tuple[Finding, ...]:
+    from sqlalchemy import inspect
+
+    from governance.access.rights import all_differences
+    from governance.tables import ApiKey
+
+    there = {column["name"] for column in inspect(db.connection()).get_columns(ApiKey.__tablename__)}
+    if not there >= set(ApiKey.__table__.columns.keys()):  # of an earlier release: verifying migrates nothing
+        return ()
+    found = all_differences(db).items()
+    return tuple(Finding(KEY, f"key {prefix}", "as in the ledger", words) for prefix, words in found)
 
 
 def _artifact(artifacts: ArtifactStore, digest: str) -> bytes | None:

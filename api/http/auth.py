@@ -2,7 +2,8 @@
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any, Final
 
 from fastapi import Depends, Request, Response
@@ -11,15 +12,27 @@ from fastapi.routing import RouteContext, iter_route_contexts
 from starlette.routing import BaseRoute
 
 from core.errors import ForbiddenError, UnauthenticatedError
-from governance.access.api_keys import authenticate, holder
+from governance.access.api_keys import authenticate
+from governance.access.rights import RightsDifferError, rights_of
 from governance.access.roles import Caller, Permission, require
-from governance.access.sessions import SESSION_LENGTH, session_prefix, session_value
+from governance.access.sessions import (
+    SEEN_EVERY,
+    end_session,
+    find_session,
+    open_session,
+    over_because,
+    session_caller,
+)
+from governance.ledger.append import SYSTEM_ACTOR, append_entry
+from governance.tables import PageSession
 from monitor.site import Site
 
 COOKIE: Final = "assay_session"
 PUBLIC_PATHS: Final = frozenset({"/healthz", "/readyz", "/login", "/logout", "/static", "/api/v1/schema/spec"})
 CALLER_CACHE_S: Final = 1.0  # a revocation by another process takes effect within this time
 MAX_CACHED_CALLERS: Final = 1000  # keys
+DENIALS_S: Final = 60.0  # refusals of one kind for one key are one entry in this time
+MAX_DENIALS: Final = 100  # entries about refusals in that time, of one process
 _SAFE_METHODS: Final = {"GET", "HEAD", "OPTIONS"}
 
 
@@ -33,8 +46,26 @@ class Requires:
         caller = _cached_caller(request)
         if caller is None:
             caller = await run_in_threadpool(_look_up_caller, request, request.app.state.site)
-        require(caller, self.permission)
+        try:
+            require(caller, self.permission)
+        except ForbiddenError as error:
+            facts = {"permission": self.permission.value, "method": request.method, "role": caller.role.value}
+            await run_in_threadpool(_denied, request, f"key:{caller.prefix}", caller.name, error.code, facts)
+            raise
         return caller
+
+
+def _denied(request: Request, subject: str, actor: str, code: str, facts: Mapping[str, Any]) -> None:
+    """Record a refusal in the ledger: the first of its kind in DENIALS_S, so that nobody fills the ledger by asking."""
+    state, now = request.app.state, time.monotonic()
+    kind = (subject, code, str(facts.get("permission")))
+    if now < state.denials.get(kind, 0.0) or sum(until > now for until in state.denials.values()) >= MAX_DENIALS:
+        return
+    state.denials = {k: until for k, until in state.denials.items() if until > now} | {kind: now + DENIALS_S}
+    site: Site = state.site
+    body = {"code": code, **facts}
+    with site.database.write() as db:
+        append_entry(db, kind="access.denied", actor=actor, subject=subject, body=body, at=site.clock.now())
 
 
 def requires(permission: Permission) -> Any:
@@ -58,7 +89,15 @@ def _cached_caller(request: Request) -> Caller | None:
 
 
 def _look_up_caller(request: Request, site: Site) -> Caller:
-    caller = caller_of(request, site)
+    try:
+        caller = caller_of(request, site)
+    except RightsDifferError as error:
+        _denied(request, f"key:{error.facts['key']}", SYSTEM_ACTOR, error.code, {"found": error.found})
+        raise
+    except UnauthenticatedError as error:
+        if "authorization" in request.headers:
+            _denied(request, "access", SYSTEM_ACTOR, error.code, {"method": request.method})
+        raise
     if header := request.headers.get("authorization"):
         callers = request.app.state.callers
         if len(callers) >= MAX_CACHED_CALLERS:
@@ -89,34 +128,80 @@ def caller_of(request: Request, site: Site) -> Caller:
             return authenticate(db, key.strip())
     if (cookie := request.cookies.get(COOKIE)) is None:
         raise UnauthenticatedError("no API key was sent; send `Authorization: Bearer <key>`")
-    prefix = session_prefix(cookie, site.keys.session, site.clock.now())
     if request.method not in _SAFE_METHODS:
         _same_origin(request)
-    with site.database.read() as db:
-        caller = holder(db, prefix) if prefix else None
-    if caller is None:
+    if (caller := _session_caller(site, cookie)) is None:
         raise UnauthenticatedError("the session has ended; sign in again")
     return caller
 
 
+def _session_caller(site: Site, cookie: str) -> Caller | None:
+    """The holder of a session that lasts; one that is found to be over is ended for good."""
+    now, server = site.clock.now(), site.settings.server
+    with site.database.read() as db:
+        row = find_session(db, cookie)
+        if row is None:
+            return None
+        idle = timedelta(minutes=server.session_idle_minutes)
+        because = over_because(db, row, site.keys.session, now, idle)
+        caller = session_caller(db, row) if because is None else None
+    if because is None and now - row.seen_at < SEEN_EVERY:
+        return caller
+    with site.database.write() as db:
+        kept = db.get(PageSession, row.id, with_for_update=True)
+        if kept is None or kept.ended_at is not None:
+            return None
+        if because is None:
+            kept.seen_at = now
+        else:
+            end_session(db, kept, because, SYSTEM_ACTOR, now)
+    return caller
+
+
 def sign_in(site: Site, request: Request, response: Response, key: str) -> Caller:
-    """Open a page session with an API key, and set its cookie on `response`.
+    """Open a page session with an API key, and set its cookie on `response`; the browser's session before it ends.
 
     Raises:
         UnauthenticatedError: the key is not valid.
+        RightsDifferError: the key's row says otherwise than the ledger.
     """
-    with site.database.read() as db:
-        caller = authenticate(db, key.strip())
-    value = session_value(caller.prefix, site.keys.session, site.clock.now() + SESSION_LENGTH)
+    now, length = site.clock.now(), timedelta(hours=site.settings.server.session_hours)
+    try:
+        with site.database.read() as db:
+            caller = authenticate(db, key.strip())
+    except (UnauthenticatedError, RightsDifferError) as error:
+        # Whoever has no key could name anybody's: the entry names none.
+        _denied(request, "session", SYSTEM_ACTOR, error.code, {"method": "sign in"})
+        raise
+    _end(site, request, "signed in again")
+    with site.database.write() as db:
+        value = open_session(db, caller, site.keys.session, now, length)
     response.set_cookie(
-        COOKIE, value, max_age=int(SESSION_LENGTH.total_seconds()), path="/", secure=request.url.scheme == "https",
+        COOKIE, value, max_age=int(length.total_seconds()), path="/", secure=request.url.scheme == "https",
         httponly=True, samesite="strict",
     )  # fmt: skip
     return caller
 
 
-def sign_out(response: Response) -> None:
-    response.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
+def sign_out(site: Site, request: Request, response: Response) -> None:
+    """End the browser's session; its cookie opens nothing any more."""
+    _end(site, request, "signed out")
+    response.delete_cookie(COOKIE, path="/", secure=request.url.scheme == "https", httponly=True, samesite="strict")
+
+
+def _end(site: Site, request: Request, because: str) -> None:
+    cookie = request.cookies.get(COOKIE)
+    if not cookie:
+        return
+    with site.database.read() as db:
+        found = find_session(db, cookie)
+    if found is None or found.ended_at is not None:
+        return
+    with site.database.write() as db:
+        row = db.get(PageSession, found.id, with_for_update=True)
+        if row is not None:
+            owner = rights_of(db).keys.get(row.prefix)
+            end_session(db, row, because, owner.name if owner else SYSTEM_ACTOR, site.clock.now())
 
 
 def _same_origin(request: Request) -> None:

@@ -28,9 +28,9 @@ def sign_in(request: Request, site: SiteDep, form: Form) -> Response:
 
 
 @router.post("/logout")
-def sign_out() -> Response:
+def sign_out(request: Request, site: SiteDep) -> Response:
     answer = RedirectResponse("/login", 303)
-    auth.sign_out(answer)
+    auth.sign_out(site, request, answer)
     return answer
 
 

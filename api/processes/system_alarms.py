@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from core.jobs import EraseJob, EvaluateJob
 from core.queue import LANES, SCHEDULER, Claimed, Job, Lease
+from governance.access.rights import all_differences
 from monitor.alerts import by_clock, store
 from monitor.alerts.headlines import Alarm
 from monitor.alerts.severity import Severity
@@ -22,6 +23,7 @@ from monitor.tables import Alert
 MONITOR: Final = "system"
 MISSED, FAILED, LAGGING, STOPPED = "missed_ticks", "failed_jobs", "worker_lag", "stopped_jobs"
 SCHEDULE: Final = "unreadable_schedule"
+RIGHTS: Final = "changed_rights"
 SILENT_AFTER: Final = timedelta(minutes=2)  # without a tick for so long, no scheduler works
 WATCH_S: Final = 15  # between two looks
 LONG_OUTAGE: Final = timedelta(hours=1)  # ticks missed for so long are critical
@@ -61,6 +63,24 @@ def watch(site: Site, db: Session, steady_since: datetime, now: datetime) -> Non
     _watch_failures(site, db, now)
     _watch_stopped(site, db, now)
     _watch_lanes(site, db, steady_since, now)
+    watch_rights(site, db, now)
+
+
+def watch_rights(site: Site, db: Session, now: datetime) -> None:
+    """Open an alert for each key whose row says otherwise than the ledger, and end those that agree again."""
+    found, standing = all_differences(db), set[tuple[str, str]]()
+    for alert in store.system_alerts(db, MONITOR, RIGHTS):
+        if alert.episodes[-1]["ended"] is None and alert.column not in found:
+            by_clock.end_alert(site, db, alert.id, now)
+        elif alert.episodes[-1]["ended"] is None:
+            standing.add((alert.column, alert.sentence))  # what a person resolved stays so until it changes again
+    for prefix, words in found.items():
+        sentence = (
+            f"Key {prefix} was changed in the database, outside Assay, and is refused: {words}. Find out who did it; "
+            f"then revoke it (assay keys revoke {prefix}) and create another."
+        )
+        if (prefix, sentence) not in standing:
+            _raise(site, db, Alarm(MONITOR, RIGHTS, prefix, None, None, sentence, "critical", (prefix,)), now)
 
 
 def watch_schedules(site: Site, db: Session, problems: Mapping[str, str], now: datetime) -> None:
@@ -95,6 +115,10 @@ def problems(db: Session, now: datetime) -> list[str]:
     if stopped:
         jobs = "work of a model was" if stopped == 1 else f"{stopped:,} kinds of work were"
         found.append(f"{jobs} stopped for taking more than it may; an alert of the installation says whose")
+    changed = sum(a.state != "resolved" for a in store.system_alerts(db, MONITOR, RIGHTS))
+    if changed:
+        keys = "1 key" if changed == 1 else f"{changed:,} keys"
+        found.append(f"{keys} changed outside Assay and refused; an alert of the installation says which")
     failed = sorted(a.column for a in store.system_alerts(db, MONITOR, FAILED) if a.state != "resolved")
     if failed:
         found.append(f"jobs gave up: {', '.join(failed)}; an alert of the installation says whose")

@@ -13,9 +13,12 @@ from sqlalchemy.orm import Session
 
 from core.clock import Clock
 from core.db import Database
-from core.errors import ConflictError, InvalidError, NotFoundError, UnauthenticatedError
+from core.errors import ConflictError, NotFoundError, UnauthenticatedError
+from governance.access.key_names import read_name
 from governance.access.owners import person, read_owner
+from governance.access.rights import CREATED, OWNED, REVOKED, KeyState, check_key, rights_of, secret_digest
 from governance.access.roles import Caller, Role
+from governance.access.sessions import end_sessions
 from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from governance.tables import ApiKey
 
@@ -52,13 +55,14 @@ def create_key(
     """Create a key. Returns its row and the key itself, which is not stored and cannot be shown again.
 
     Raises:
-        InvalidError: the name is empty or too long, or the owner names nobody.
+        InvalidError: the name is empty or too long, stands for the service or could be taken for another one, or the
+            owner names nobody.
         KeyNameTakenError: the name is or was in use. A revoked key keeps its name, because the ledger identifies
             actors by it.
     """
-    if not name.strip() or len(name) > 100:
-        raise InvalidError(f"name {name[:100]!r} must have 1 to 100 characters", field="name")
-    if db.scalar(select(ApiKey.id).where(ApiKey.name == name)) is not None:
+    taken = db.scalars(select(ApiKey.name)).all()
+    name = read_name(name, taken)
+    if name in taken:
         raise KeyNameTakenError(
             f"a key named {name!r} exists or existed; choose another name", field="name", value=name
         )
@@ -71,8 +75,9 @@ def create_key(
     )
     db.add(row)
     db.flush()
-    body = {"name": name, "role": role.value, **({"owner": held_by} if held_by else {})}
-    append_entry(db, kind="key.created", actor=actor, subject=f"key:{prefix}", body=body, at=now)
+    body = {"name": name, "role": role.value, "secret": secret_digest(row.hash)}
+    body |= {"owner": held_by} if held_by else {}
+    append_entry(db, kind=CREATED, actor=actor, subject=f"key:{prefix}", body=body, at=now)
     return row, key
 
 
@@ -97,13 +102,13 @@ def declare_owner(db: Session, *, prefix: str, owner: str, actor: str, now: date
         )  # fmt: skip
     row.owner = held_by
     body = {"name": row.name, "owner": held_by}
-    append_entry(db, kind="key.owner_declared", actor=actor, subject=f"key:{prefix}", body=body, at=now)
+    append_entry(db, kind=OWNED, actor=actor, subject=f"key:{prefix}", body=body, at=now)
     return row
 
 
-def key_named(db: Session, name: str) -> ApiKey | None:
-    """The key of an actor of the ledger; None where the actor was the service or a name from outside."""
-    return db.scalars(select(ApiKey).where(ApiKey.name == name)).first()
+def key_named(db: Session, name: str) -> KeyState | None:
+    """The key of an actor, as the ledger tells it; None where the actor was the service or a name from outside."""
+    return rights_of(db).named(name)
 
 
 def revoke_key(db: Session, *, prefix: str, actor: str, now: datetime) -> ApiKey:
@@ -116,15 +121,28 @@ def revoke_key(db: Session, *, prefix: str, actor: str, now: datetime) -> ApiKey
     # Lock all admin keys, so that two admins cannot revoke each other at the same moment.
     query = select(ApiKey).where((ApiKey.prefix == prefix) | (ApiKey.role == Role.ADMIN.value)).order_by(ApiKey.prefix)
     rows = db.scalars(query.with_for_update()).all()
-    row = next((r for r in rows if r.prefix == prefix), None)
+    row, state = next((r for r in rows if r.prefix == prefix), None), rights_of(db).keys.get(prefix)
     if row is None:
-        raise KeyNotFoundError(f"no key has prefix {prefix!r}; `assay keys list` shows them", prefix=prefix)
-    if row.revoked_at is not None:
+        row = _lost_row(db, prefix, state, now)
+    if row.revoked_at is not None and (state is None or state.revoked_at is not None):
         return row
     if row.role == Role.ADMIN and not any(r.revoked_at is None and r is not row and r.role == Role.ADMIN for r in rows):
         raise LastAdminError(f"key {prefix} is the last admin key; create another admin key first", prefix=prefix)
-    row.revoked_at = now
-    append_entry(db, kind="key.revoked", actor=actor, subject=f"key:{prefix}", body={"name": row.name}, at=now)
+    row.revoked_at = row.revoked_at or now
+    end_sessions(db, prefix, "key revoked", now)
+    append_entry(db, kind=REVOKED, actor=actor, subject=f"key:{prefix}", body={"name": row.name}, at=now)
+    return row
+
+
+def _lost_row(db: Session, prefix: str, state: KeyState | None, now: datetime) -> ApiKey:
+    """A row for a key that only the ledger knows, because it was deleted outside Assay; it opens nothing."""
+    if state is None or state.revoked_at is not None:
+        raise KeyNotFoundError(f"no key has prefix {prefix!r}; `assay keys list` shows them", prefix=prefix)
+    row = ApiKey(
+        name=state.name, prefix=prefix, hash=_hash(f"lost {prefix}"), role=state.role, owner=state.owner,
+        created_at=now, created_by=state.created_by, revoked_at=now,
+    )  # fmt: skip
+    db.add(row)
     return row
 
 
@@ -137,6 +155,7 @@ def authenticate(db: Session, key: str) -> Caller:
 
     Raises:
         UnauthenticatedError: the key is malformed, unknown or revoked; the message is the same for all three.
+        RightsDifferError: its row says otherwise than the ledger.
     """
     scheme, _, rest = key.partition("_")
     prefix, _, secret = rest.partition("_")
@@ -149,13 +168,8 @@ def authenticate(db: Session, key: str) -> Caller:
         raise UnauthenticatedError(
             "the API key is not valid; send `Authorization: Bearer assay_...` with a key that was not revoked"
         )
-    return _caller(row)
-
-
-def holder(db: Session, prefix: str) -> Caller | None:
-    """The caller who holds the key with this prefix; None if it was revoked. Page sessions store the prefix."""
-    row = db.scalars(select(ApiKey).where(ApiKey.prefix == prefix, ApiKey.revoked_at.is_(None))).first()
-    return _caller(row) if row else None
+    check_key(db, row)
+    return Caller(row.name, Role(row.role), row.prefix, row.owner)
 
 
 def first_admin(site: Installation) -> str | None:
@@ -194,10 +208,6 @@ def reset_admin(site: Installation) -> tuple[ApiKey, str, list[str]]:
             body={"name": name, "revoked": revoked}, at=now,
         )  # fmt: skip
         return row, key, revoked
-
-
-def _caller(row: ApiKey) -> Caller:
-    return Caller(row.name, Role(row.role), row.prefix, row.owner)
 
 
 def _hash(key: str) -> str:

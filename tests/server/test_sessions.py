@@ -1,74 +1,133 @@
-"""Page sessions: opened with a key, good for reading, good for changes from our own pages only, gone with the key."""
+"""Page sessions: good for reading, for changes from our own pages only, and over at once when they end."""
 
 from datetime import timedelta
 
 import pytest
-from fastapi import Response
 from fastapi.testclient import TestClient
+from sqlalchemy import text
 
 from api.app import create_app
 from api.http.auth import COOKIE
+from core.clock import ManualClock
 from governance.access.api_keys import create_key, first_admin, revoke_key
 from governance.access.roles import Role
-from governance.access.sessions import SESSION_LENGTH, session_value
+from governance.ledger.read import ledger_entries
 from monitor.site import Site
+
+ORIGIN = {"Origin": "http://testserver"}
 
 
 @pytest.fixture
-def prefix(site: Site) -> str:
+def key(site: Site) -> str:
     first_admin(site)
     with site.database.write() as db:
-        row, _ = create_key(db, name="ops", role=Role.ADMIN, actor="admin", now=site.clock.now())
-        return row.prefix
+        return create_key(db, name="ops", role=Role.ADMIN, actor="admin", now=site.clock.now())[1]
 
 
-def visit(site: Site, prefix: str, *, hours: float = 1) -> TestClient:
-    value = session_value(prefix, site.keys.session, site.clock.now() + timedelta(hours=hours))
-    return TestClient(create_app(site), cookies={COOKIE: value})
+def visit(site: Site, key: str) -> TestClient:
+    browser = TestClient(create_app(site), follow_redirects=False)
+    assert browser.post("/login", data={"key": key}).status_code == 303
+    return browser
 
 
-def test_a_session_reads_and_changes_from_its_own_pages(site: Site, prefix: str) -> None:
-    browser = visit(site, prefix)
-    assert browser.get("/api/v1/models").status_code == 200
+def reads(browser: TestClient) -> int:
+    return browser.get("/api/v1/models").status_code
+
+
+def later(site: Site, **by: float) -> None:
+    assert isinstance(site.clock, ManualClock)
+    site.clock.move_to(site.clock.now() + timedelta(**by))
+
+
+def test_a_session_reads_and_changes_from_its_own_pages(site: Site, key: str) -> None:
+    browser = visit(site, key)
+    assert reads(browser) == 200
     body = {"name": "new", "role": "viewer"}
     assert browser.post("/api/v1/keys", json=body).status_code == 403
     assert browser.post("/api/v1/keys", json=body, headers={"Origin": "https://elsewhere.example"}).status_code == 403
     assert browser.post("/api/v1/keys", json=body, headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
-    assert browser.post("/api/v1/keys", json=body, headers={"Origin": "http://testserver"}).status_code == 201
+    assert browser.post("/api/v1/keys", json=body, headers=ORIGIN).status_code == 201
 
 
-def test_a_session_ends_with_its_time_and_with_its_key(site: Site, prefix: str) -> None:
-    assert visit(site, prefix, hours=-1).get("/api/v1/models").status_code == 401
-    browser = visit(site, prefix)
+def test_a_cookie_kept_from_before_opens_nothing_after_logout(site: Site, key: str) -> None:
+    browser, other = visit(site, key), visit(site, key)
+    cookie = browser.cookies[COOKIE]
+    assert browser.post("/logout").status_code == 303
+    assert COOKIE not in browser.cookies
+    thief = TestClient(create_app(site), cookies={COOKIE: cookie})
+    assert reads(thief) == 401
+    assert reads(other) == 200  # another browser's session goes on
+    with site.database.write() as db:
+        db.execute(text("update page_session set ended_at = null"))
+    assert reads(thief) == 401  # the ledger says that it ended
+    with site.database.read() as db:
+        stored = str(db.execute(text("select * from page_session")).all())
+        kinds = [e["kind"] for e in ledger_entries(db, ("session.opened", "session.ended"))]
+    assert cookie not in stored
+    assert kinds == ["session.opened", "session.opened", "session.ended"]
+
+
+def test_a_session_ends_with_its_time_unused_and_with_its_key(site: Site, key: str) -> None:
+    browser = visit(site, key)
+    for _ in range(11):
+        later(site, hours=1)
+        assert reads(browser) == 200
+    later(site, hours=1)
+    assert reads(browser) == 401
+    unused = visit(site, key)
+    later(site, minutes=121)
+    assert reads(unused) == 401
+    prefix = key.split("_")[1]
+    browser = visit(site, key)
     with site.database.write() as db:
         revoke_key(db, prefix=prefix, actor="admin", now=site.clock.now())
-    assert browser.get("/api/v1/models").status_code == 401
+    assert reads(browser) == 401
+    with site.database.read() as db:
+        ended = [e["body"]["because"] for e in ledger_entries(db, ("session.ended",))]
+    assert ended == ["expired", "idle"]
 
 
-def test_the_cookie_is_out_of_reach_of_scripts_and_of_other_sites(site: Site) -> None:
-    from starlette.requests import Request
+def test_signing_in_again_ends_the_session_before(site: Site, key: str) -> None:
+    browser = visit(site, key)
+    before = browser.cookies[COOKIE]
+    assert browser.post("/login", data={"key": key}).status_code == 303
+    assert reads(TestClient(create_app(site), cookies={COOKIE: before})) == 401
+    assert reads(browser) == 200
 
-    from api.http.auth import sign_in, sign_out
 
-    key = first_admin(site)
-    assert key is not None
-    request = Request(
-        {
-            "type": "http",
-            "scheme": "https",
-            "path": "/login",
-            "headers": [(b"host", b"a")],
-            "server": ("a", 443),
-            "query_string": b"",
-        }
-    )
-    response = Response()
-    assert sign_in(site, request, response, key).name == "admin"
-    cookie = response.headers["set-cookie"]
-    for word in ("HttpOnly", "SameSite=strict", "Secure", f"Max-Age={int(SESSION_LENGTH.total_seconds())}"):
+@pytest.mark.parametrize(
+    "change",
+    [
+        "update api_key set role = 'viewer' where name = 'ops'",
+        "update page_session set prefix = (select prefix from api_key where name = 'admin')",
+        "update page_session set expires_at = '2099-01-01'",
+    ],
+)
+def test_a_row_that_was_changed_opens_nothing(site: Site, key: str, change: str) -> None:
+    browser = visit(site, key)
+    with site.database.write() as db:
+        db.execute(text(change))
+    assert reads(browser) in (401, 403)
+
+
+def test_an_admin_sees_sessions_and_ends_one(site: Site, key: str) -> None:
+    browser, admin = visit(site, key), TestClient(create_app(site), headers={"Authorization": f"Bearer {key}"})
+    (shown,) = admin.get("/api/v1/sessions").json()["items"]
+    assert (shown["name"], shown["state"]) == ("ops", "open")
+    assert admin.delete(f"/api/v1/sessions/{shown['id']}").json()["ended_because"] == "ended by ops"
+    assert reads(browser) == 401
+    assert admin.delete("/api/v1/sessions/00000000-0000-0000-0000-000000000000").status_code == 404
+
+
+def test_the_cookie_is_out_of_reach_of_scripts_and_of_other_sites(site: Site, key: str) -> None:
+    browser = TestClient(create_app(site), base_url="https://testserver", follow_redirects=False)
+    cookie = browser.post("/login", data={"key": key}).headers["set-cookie"]
+    for word in ("HttpOnly", "SameSite=strict", "Secure", "Path=/", f"Max-Age={12 * 3600}"):
         assert word in cookie
     assert key not in cookie
-    sign_out(response)
+    gone = browser.post("/logout").headers["set-cookie"]
+    for word in ("HttpOnly", "SameSite=strict", "Secure", "Path=/", "Max-Age=0"):
+        assert word in gone
 
 
 def test_a_person_without_a_session_is_sent_to_the_login_page(site: Site) -> None:

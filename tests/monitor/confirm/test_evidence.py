@@ -13,8 +13,8 @@ from api.app import create_app
 from api.http.auth import COOKIE
 from api.processes.worker import drain
 from governance.access.api_keys import create_key
-from governance.access.roles import Role
-from governance.access.sessions import session_value
+from governance.access.roles import Caller, Role
+from governance.access.sessions import open_session
 from monitor import service, store
 from monitor.alerts import examples
 from monitor.confirm.confirm import confirm_alert
@@ -159,7 +159,8 @@ def test_another_episode_has_its_own_words_and_is_confirmed_on_its_own_rows(site
 def visit(site: Site, role: Role) -> TestClient:
     with site.database.write() as db:
         row, _ = create_key(db, name=f"page {role}", role=role, actor="tester", now=site.clock.now())
-        value = session_value(row.prefix, site.keys.session, site.clock.now() + timedelta(hours=1))
+        caller = Caller(row.name, role, row.prefix)
+        value = open_session(db, caller, site.keys.session, site.clock.now(), timedelta(hours=1))
     return TestClient(create_app(site), cookies={COOKIE: value})
 
 

@@ -1,0 +1,49 @@
+"""Routes for page sessions: who is signed in to the pages, and ending a session at once."""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+
+from api.http.auth import requires
+from api.http.deps import Db, Out, Page, ReadDb, SiteDep
+from governance.access.roles import Caller, Permission
+from governance.access.sessions import end_session_of, over_because, sessions
+
+router = APIRouter(prefix="/api/v1/sessions", tags=["keys"])
+Manager = Annotated[Caller, requires(Permission.KEY_MANAGE)]
+
+
+class EndedOut(Out):
+    id: UUID
+    prefix: str
+    opened_at: datetime
+    seen_at: datetime
+    expires_at: datetime
+    ended_at: datetime | None
+    ended_because: str | None
+
+
+class SessionOut(EndedOut):
+    name: str
+    state: Literal["open", "over"]
+
+
+@router.get("")
+def list_sessions(
+    _: Manager, site: SiteDep, db: ReadDb, limit: Annotated[int, Query(ge=1, le=1000)] = 100
+) -> Page[SessionOut]:
+    """The newest sessions; `seen_at` is exact to a minute."""
+    now, idle = site.clock.now(), timedelta(minutes=site.settings.server.session_idle_minutes)
+    shown = []
+    for row, name in sessions(db, limit):
+        because = over_because(db, row, site.keys.session, now, idle)
+        ended = EndedOut.of(row).model_dump() | {"ended_because": because}
+        shown.append(SessionOut(name=name, state="over" if because else "open", **ended))
+    return Page[SessionOut].of(shown)
+
+
+@router.delete("/{session}")
+def end(caller: Manager, session: UUID, site: SiteDep, db: Db) -> EndedOut:
+    return EndedOut.of(end_session_of(db, session, caller.name, site.clock.now()))
