@@ -23,6 +23,7 @@ from governance.tables import ApiKey, LedgerEntry, LedgerHead
 CREATED, REVOKED, OWNED = "key.created", "key.revoked", "key.owner_declared"
 RECORDED: Final = "key.secrets_recorded"  # once, of keys made by a release whose entries did not name the secret
 SESSION_ENDED: Final = "session.ended"
+FEW: Final = 256  # new entries that are read whole, which is faster than to look for some kinds
 _KINDS: Final = (CREATED, REVOKED, OWNED, RECORDED, SESSION_ENDED)
 
 
@@ -101,9 +102,8 @@ def rights_of(db: Session) -> Rights:
         return Rights()
     if (head.size, head.root) == (known.size, known.root):
         return known
-    if not _extends(db, known, head.size):  # rolled back, or restored
-        known = Rights()
-    now = _read_on(db, known, head.size, head.root)
+    now = _read_on(db, known, head.size, head.root) or _read_on(db, Rights(), head.size, head.root)
+    assert now is not None  # only a log that was known before can turn out to be another one
     _KNOWN[bind] = now
     return now
 
@@ -142,20 +142,24 @@ def record_secrets(db: Session, now: datetime) -> None:
     append_entry(db, kind=RECORDED, actor=SYSTEM_ACTOR, subject="keys", body={"secrets": named}, at=now)
 
 
-def _extends(db: Session, known: Rights, size: int) -> bool:
-    if not known.size:
-        return True
-    leaf = db.scalar(select(LedgerEntry.leaf).where(LedgerEntry.index == known.size - 1))
-    return known.size <= size and leaf == known.last_leaf
-
-
-def _read_on(db: Session, known: Rights, size: int, root: str) -> Rights:
-    query = select(LedgerEntry).where(
-        LedgerEntry.kind.in_(_KINDS), LedgerEntry.index >= known.size, LedgerEntry.index < size
-    )
+def _read_on(db: Session, known: Rights, size: int, root: str) -> Rights | None:
+    """The rights of a log that goes on from what is known; None if it was rolled back, or restored."""
+    index, kind = LedgerEntry.index, LedgerEntry.kind
+    query = select(index, kind, LedgerEntry.subject, LedgerEntry.entry, LedgerEntry.leaf).order_by(index)
+    ends = (known.size - 1, size - 1)
+    if size - known.size > FEW:
+        query = query.where((kind.in_(_KINDS) & (index >= known.size) & (index < size)) | index.in_(ends))
+    else:
+        query = query.where(index >= ends[0], index < size)
+    rows = db.execute(query).all()
+    first, last = (next((row.leaf for row in rows if row[0] == end), "") for end in ends)
+    if known.size and (known.size > size or first != known.last_leaf):
+        return None
     keys, ended, recorded = dict(known.keys), set(known.ended), known.recorded
-    for row in db.scalars(query.order_by(LedgerEntry.index)):
-        entry = _content(row)
+    for row in rows:
+        if row[0] < known.size or row.kind not in _KINDS:
+            continue
+        entry = _content(row.kind, row.subject, row.entry, row.leaf)
         if entry is None:
             keys.pop(row.subject.removeprefix("key:"), None)  # a damaged entry gives nobody a right
             continue
@@ -175,15 +179,14 @@ def _read_on(db: Session, known: Rights, size: int, root: str) -> Rights:
             keys[prefix] = replace(keys[prefix], owner=body["owner"])
         elif prefix in keys and keys[prefix].revoked_at is None:
             keys[prefix] = replace(keys[prefix], revoked_at=datetime.fromisoformat(entry["at"]))
-    leaf = db.scalar(select(LedgerEntry.leaf).where(LedgerEntry.index == size - 1)) or ""
-    return Rights(size, root, leaf, keys, frozenset(ended), recorded)
+    return Rights(size, root, last, keys, frozenset(ended), recorded)
 
 
-def _content(row: LedgerEntry) -> dict[str, Any] | None:
+def _content(kind: str, subject: str, written: str, leaf: str) -> dict[str, Any] | None:
     """An entry, read; None if it is not what was appended, or says otherwise than the columns beside it."""
     try:
-        entry: dict[str, Any] = json.loads(row.entry)
-        whole = merkle.leaf_hash(row.entry.encode()).hex() == row.leaf
-        return entry if whole and (entry["kind"], entry["subject"]) == (row.kind, row.subject) else None
+        entry: dict[str, Any] = json.loads(written)
+        whole = merkle.leaf_hash(written.encode()).hex() == leaf
+        return entry if whole and (entry["kind"], entry["subject"]) == (kind, subject) else None
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
