@@ -43,7 +43,10 @@ def _typed(values: pl.Series, column: TableColumn) -> pl.Series:
     if column.type == "number" and values.dtype.is_numeric():
         return held(values).alias(column.name)
     if column.type == "boolean" and (values.dtype == pl.Boolean or values.dtype.is_numeric()):
-        return values.cast(pl.Float64).cast(pl.Boolean).alias(column.name)
+        found = values.cast(pl.Float64).fill_nan(None)
+        if len(others := found.filter((found != 0) & (found != 1))):
+            raise DataError(f"column {column.name!r}: {others[0]:g} is no boolean", field=column.name)
+        return found.cast(pl.Boolean).alias(column.name)
     raise DataError(
         f"column {column.name!r} is declared as {column.type} and holds {values.dtype}; give {column.type} values",
         field=column.name,

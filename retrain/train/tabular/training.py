@@ -40,7 +40,7 @@ def train_table(
     """
     outcomes = targets(truth, labels)
     weights = _weights(recipe, labels, outcomes)
-    watched = _watched(recipe, len(outcomes))
+    watched = _watched(recipe, outcomes, classes=bool(labels))
     pipeline = Pipeline.fit(frame.filter(~watched), columns, recipe.entry, recipe.max_levels)
     rows = Table(pipeline.matrix(frame), outcomes, weights)
     task = Task(recipe, len(labels), pipeline.categorical, threads, tick)
@@ -70,12 +70,15 @@ def targets(truth: pl.Series, labels: tuple[str, ...]) -> NDArray[np.float64]:
     return found.to_numpy().astype(np.float64)
 
 
-def _watched(recipe: TableRecipe, rows: int) -> NDArray[np.bool_]:
-    """The rows that early stopping looks at."""
+def _watched(recipe: TableRecipe, outcomes: NDArray[np.float64], *, classes: bool) -> NDArray[np.bool_]:
+    """The rows that early stopping looks at; a class whose rows all were drawn is trained on, or nobody learns it."""
+    rows = len(outcomes)
     mask = np.zeros(rows, dtype=np.bool_)
     if recipe.early_stopping is not None and rows >= 10:
         drawn = np.random.default_rng(recipe.seed).permutation(rows)
         mask[drawn[: max(1, round(recipe.validation * rows))]] = True
+        if classes:
+            mask &= np.isin(outcomes, outcomes[~mask])
     return mask
 
 

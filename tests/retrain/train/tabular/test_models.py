@@ -1,5 +1,6 @@
 """Every estimator: what was trained is what is loaded, whatever the order of columns and the levels that come."""
 
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from retrain.train.errors import DataError, UnsafeWeightsError
 from retrain.train.tabular.estimator_list import ESTIMATORS
 from retrain.train.tabular.first import FolderTakenError, first_model
 from retrain.train.tabular.model import TableModel, load_table
+from retrain.train.tabular.rows import typed
 from retrain.train.weights import folder_digest
 from tests.retrain.train.tabular.loans import COLUMNS, loans, recipe
 
@@ -113,6 +115,24 @@ def test_early_stopping_keeps_the_best_trees_and_no_more(estimator: str, tmp_pat
     facts = first_model(chosen, COLUMNS, "repaid", loans(400), tmp_path / "m", threads=1)
     assert facts["steps"] < 100
     assert facts["rows_validation"] == 80
+
+
+@pytest.mark.parametrize("estimator", ["hist_gradient_boosting", "xgboost", "lightgbm"])
+def test_the_only_row_of_a_class_is_learned_and_not_only_looked_at(estimator: str, tmp_path: Path) -> None:
+    drawn = int(np.random.default_rng(0).permutation(60)[0])  # the first row that early stopping takes
+    rows = loans(60).with_columns(repaid=pl.when(pl.int_range(60) == drawn).then(pl.lit("no")).otherwise(pl.lit("yes")))
+    made(tmp_path / "m", estimator, rows=rows, early_stopping=3)
+    facts = json.loads((tmp_path / "m" / "pipeline.json").read_text())
+    assert facts["labels"] == ["no", "yes"]
+
+
+def test_a_boolean_that_is_no_number_is_missing_and_another_number_is_refused() -> None:
+    owner = [COLUMNS[2]]
+    assert typed(pl.DataFrame({"owner": [1.0, 0.0, float("nan"), None]}), owner)["owner"].to_list() == [
+        True, False, None, None,
+    ]  # fmt: skip
+    with pytest.raises(DataError, match="column 'owner': 2 is no boolean"):
+        typed(pl.DataFrame({"owner": [1, 2]}), owner)
 
 
 def test_weights_of_classes_move_the_answers(tmp_path: Path) -> None:
