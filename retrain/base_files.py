@@ -25,7 +25,13 @@ from retrain.train.tabular.recipe import TableColumn, TableRecipe
 EMBEDDING: Final = re.compile(
     r"(embed_tokens|word_embeddings|wte|embed_in|tok_embeddings|word_embedding|shared)\.weight$"
 )
-POSITIONS: Final = re.compile(r"(position_embeddings|wpe|embed_positions)\.weight$")
+POSITIONS: Final = re.compile(r"(position_embeddings|positions_embed|wpe|embed_positions)\.weight$")
+# Architectures whose positions start behind the number of the pad token, and those with positions of no saved table.
+FROM_PAD: Final = (
+    "camembert", "mpnet", "longformer", "data2vec-text", "ibert", "esm", "lilt", "layoutlmv3", "markuplm", "luke",
+    "xmod",
+)  # fmt: skip
+COUNTED: Final = ("ctrl", "gptj", "codegen")
 LAYER: Final = re.compile(r"(?:^|\.)(?:layers?|h|blocks?)\.(\d+)\.")
 ATTENTION: Final = "_supports_attention_backend = True"  # how a class says that its attention may be another one
 # Encoders whose answer depends on the padding: they read one token of fixed place, or mix padding into the text.
@@ -242,14 +248,13 @@ def _check_sizes(found: BaseFiles, folder: Path, largest_token: int) -> None:
 def _check_length(recipe: Recipe, found: BaseFiles) -> None:
     """Learned positions end; a longer text has none."""
     table = next((shape for name, shape in found.shapes.items() if POSITIONS.search(name) and len(shape) == 2), None)
-    if table is None:
+    declared = found.config.get("max_position_embeddings") or found.config.get("n_positions")
+    if table is None and (declared is None or found.model_type not in COUNTED):
         return
-    declared = found.config.get("max_position_embeddings") or found.config.get("n_positions") or table[0]
-    most = min(int(declared), table[0])
-    if any("roberta" in name or name in ("camembert", "mpnet", "longformer", "data2vec-text", "ibert")
-           for name in (found.model_type,)):  # fmt: skip
-        pad = found.config.get("pad_token_id")
-        most -= (1 if pad is None else int(pad)) + 1  # positions start behind that of padding
+    most = min(int(size) for size in (declared, table and table[0]) if size is not None)
+    if "roberta" in found.model_type or found.model_type in FROM_PAD:
+        pad = 1 if found.model_type == "mpnet" else found.config.get("pad_token_id")
+        most -= (1 if pad is None else int(pad)) + 1
     most -= recipe.virtual_tokens if recipe.method == "prompt_tuning" else 0
     most -= recipe.virtual_tokens if recipe.method == "prefix_tuning" else 0
     if recipe.max_length > most:

@@ -268,6 +268,20 @@ def test_a_writer_needs_a_token_that_ends_an_answer(tmp_path: Path) -> None:
     check_recipe(recipe(folder, task="causal_lm"), folder)
 
 
+@pytest.mark.parametrize(
+    ("kind", "most"), [("mpnet", 62), ("gptj", 64), pytest.param("esm", 63, marks=pytest.mark.slow)]
+)
+def test_the_longest_text_that_is_taken_has_positions(kind: str, most: int, tmp_path: Path) -> None:
+    from retrain.train.model import load_classifier
+
+    folder = random_bases.base(tmp_path / "base", kind, **({"rotary_dim": 4} if kind == "gptj" else {}))
+    with pytest.raises(RecipeError, match=f"give at most {most}"):
+        check_recipe(recipe(folder, max_length=most + 1), folder)
+    check_recipe(recipe(folder, max_length=most), folder)
+    model = load_classifier(folder, threads=1, device="cpu", quantise=False, max_length=most)
+    assert np.isfinite(model.logits(["card " * 100])).all()
+
+
 def test_a_pad_token_that_the_class_of_the_tokenizer_has_counts(bert: Path, tmp_path: Path) -> None:
     import shutil
 
