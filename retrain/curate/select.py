@@ -154,13 +154,15 @@ def rows_of_dataset(frame: pl.DataFrame, shape: Shape, name: str, drops: Drops) 
         DatasetError: text or label is not there under either name.
     """
     text, label = shape.names[:2]
-    if text in frame.columns:
+    whole = all(i in frame.columns for i in shape.inputs)
+    if text in frame.columns and not (whole and text in shape.inputs):  # an input of that name is one of several
         texts = frame[text].cast(pl.String)
-    elif all(i in frame.columns for i in shape.inputs):
+    elif whole:
         texts = _of_dataset(frame, shape, name)
     else:
         raise DatasetError(_missing(name, frame, text, shape.inputs), field=text)
-    found = next((c for c in (label, shape.label) if c in frame.columns), None)
+    named = (shape.label, label) if label in shape.inputs else (label, shape.label)
+    found = next((c for c in named if c in frame.columns), None)
     if found is None or (found == shape.label and any(a not in frame.columns for a in shape.answers)):
         raise DatasetError(_missing(name, frame, label, (*shape.answers, shape.label)), field=label)
     if shape.answers and found == label and REJECTED not in frame.columns:

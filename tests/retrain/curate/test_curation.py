@@ -1,5 +1,6 @@
 """Which rows a run learns from: nothing held out is trained on, nothing is lost without being counted."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,6 +18,7 @@ from retrain.curate.split import bucket, by_time
 from retrain.envelope import Plan, Rehearsal
 from retrain.errors import DatasetError, TooFewRowsError
 from retrain.train.config import Recipe
+from retrain.train.tabular.recipe import TableColumn
 
 SHAPE = Shape(("text",), "intent_true", (), completion=False)
 START = datetime(2026, 1, 5, tzinfo=UTC)
@@ -246,3 +248,13 @@ def test_a_correction_of_what_the_champion_learned_is_trained_on_and_never_held_
     found = curate(material, SHAPE, plan(), ())
     assert found.eval.rows.height == 20
     assert texts(corrected) <= texts(found.train.rows)
+
+
+def test_inputs_that_are_named_as_the_trainer_names_its_columns_are_read_as_inputs() -> None:
+    frame = pl.DataFrame({"text": ["gone"], "label": ["red"], "intent_true": ["card"]})
+    several = Shape(("label", "text"), "intent_true", (), completion=False)
+    found = rows_of_dataset(frame, several, "d", Drops())
+    assert (found["text"][0], found["label"][0]) == ("label: red\ntext: gone", "card")
+    columns = (TableColumn(name="text", type="category"),)
+    table = rows_of_dataset(frame, replace(SHAPE, inputs=("text",), table=columns), "d", Drops())
+    assert table["text"][0] == '{"text":"gone"}'
