@@ -4,7 +4,7 @@ A label may be a new class, a dataset may be registered later: what cannot be kn
 decided (`retrain.runs.learnable`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, get_args
 
 from monitor.spec.problems import nearest
@@ -15,6 +15,7 @@ from retrain.train.tabular.recipe import TableRecipe
 
 METHODS: Final[tuple[str, ...]] = get_args(Method)
 EVENTS: Final = "events"
+VIRTUAL: Final = ("prompt_tuning", "prefix_tuning")
 
 
 def check_names(plan: Plan) -> None:
@@ -39,6 +40,36 @@ def check_names(plan: Plan) -> None:
     if envelope.sources and EVENTS not in envelope.sources:
         words = f"leaves out {EVENTS}, and the new rows of every run come from there; add {EVENTS}"
         raise _wrong("envelope.sources", list(envelope.sources), words)
+
+
+def check_idle(given: Mapping[str, Any], recipe: Recipe | TableRecipe) -> None:
+    """Refuse a key that does nothing, for the one that it belongs to is left out; with its default it does no harm.
+
+    Args:
+        given: `retrain.recipe` as it is written.
+        recipe: the same, read.
+
+    Raises:
+        RecipeError: names the field, its value, and the key that is missing.
+    """
+    for names, needs, is_there in _BELONGS:
+        for name in names:
+            if name in given and not is_there(recipe) and getattr(recipe, name) != _default(recipe, name):
+                raise _wrong(f"recipe.{name}", given[name], f"is set, and does nothing without {needs}; add that, or "
+                             f"leave {name} out")  # fmt: skip
+
+
+def _default(recipe: Recipe | TableRecipe, name: str) -> Any:
+    return type(recipe).model_fields[name].default
+
+
+_BELONGS: Final[tuple[tuple[tuple[str, ...], str, Callable[[Any], bool]], ...]] = (
+    (("teacher_weight", "temperature"), "teacher: champion", lambda recipe: recipe.teacher is not None),
+    (("beta", "chosen_weight"), "task: dpo", lambda recipe: recipe.task == "dpo"),
+    (("virtual_tokens",), "method: prompt_tuning or prefix_tuning", lambda recipe: recipe.method in VIRTUAL),
+    (("validation",), "early_stopping, or start: best",
+     lambda recipe: recipe.early_stopping is not None or getattr(recipe, "start", None) == "best"),
+)  # fmt: skip
 
 
 def _known(field: str, value: str, known: Sequence[str]) -> None:

@@ -19,7 +19,7 @@ from retrain.errors import (
 )
 from retrain.learned import check_weighted, learned_column, table_columns
 from retrain.limits import RunFacts
-from retrain.names import check_names
+from retrain.names import check_idle, check_names
 from retrain.registry.stages import crown, place, record_version
 from retrain.tables import ModelVersion, Run
 from retrain.teaching import check_teacher
@@ -39,6 +39,7 @@ def checked_plan(site: Site, spec: ModelSpec) -> tuple[Plan, Path]:
     """
     plan = Plan.of(spec)
     check_names(plan)
+    check_idle(spec.retrain.recipe if spec.retrain is not None else {}, plan.recipe)
     if found := (*breaches(plan), *unjudgeable(spec, plan)):
         raise EnvelopeError(found)
     folder = base_folder(plan.recipe, site.settings.home_dir)

@@ -6,7 +6,7 @@ import pytest
 
 from retrain.envelope import Plan
 from retrain.errors import RecipeError
-from retrain.names import check_names
+from retrain.names import check_idle, check_names
 from tests.retrain.world import spec
 
 WRONG: tuple[tuple[dict[str, Any], dict[str, Any], str, str], ...] = (
@@ -40,3 +40,28 @@ def test_names_that_mean_something_pass() -> None:
     }
     check_names(Plan.of(spec("./base", envelope=envelope)))
     check_names(Plan.of(spec("org/base", recipe={"revision": "060db64"})))
+
+
+IDLE: tuple[tuple[dict[str, Any], str], ...] = (
+    ({"temperature": 4}, "without teacher: champion; add that, or leave temperature out"),
+    ({"teacher_weight": 0.9}, "without teacher: champion"),
+    ({"beta": 0.3}, "without task: dpo"),
+    ({"virtual_tokens": 8, "method": "lora"}, "without method: prompt_tuning or prefix_tuning"),
+    ({"validation": 0.3}, "without early_stopping, or start: best"),
+    ({"validation": 0.3, "start": "best"}, ""),
+    ({"temperature": 4, "teacher": "champion"}, ""),
+    ({"temperature": 2, "virtual_tokens": 20, "beta": 0.1}, ""),  # defaults
+)
+
+
+@pytest.mark.parametrize(("recipe", "words"), IDLE)
+def test_a_key_that_does_nothing_is_refused_with_the_one_that_it_needs(recipe: dict[str, Any], words: str) -> None:
+    declared = spec("./base", recipe=recipe)
+    assert declared.retrain is not None
+    read = Plan.of(declared).recipe
+    if not words:
+        check_idle(declared.retrain.recipe, read)
+        return
+    with pytest.raises(RecipeError, match=words) as refused:
+        check_idle(declared.retrain.recipe, read)
+    assert refused.value.facts["field"] == f"retrain.recipe.{next(iter(recipe))}"
