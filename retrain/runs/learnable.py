@@ -1,7 +1,7 @@
 """Whether the labels that have arrived can teach a classifier anything, looked at before a run is queued."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 from sqlalchemy.orm import Session
@@ -53,6 +53,18 @@ def unknown_names(
     return None
 
 
+def _weightless(plan: Plan, names: Sequence[str]) -> str | None:
+    """Why weights of 0 leave nothing to tell apart; a label that is not listed has weight 1."""
+    weights = plan.recipe.class_weights
+    counts = [name for name in names if not isinstance(weights, Mapping) or weights.get(name, 1.0) > 0]
+    if len(counts) > 1:
+        return None
+    return (
+        f"retrain.recipe.class_weights gives a weight above 0 to {counts[0] if counts else 'none'} of the classes with "
+        f"rows, {', '.join(sorted(names)[:20])}, so that no two could be told apart; raise the weight of another"
+    )
+
+
 def unlearnable(site: Site, db: Session, current: CurrentSpec) -> str | None:
     """Why a run would learn nothing or could not be judged; None where it may, or another blocker says what is wrong.
 
@@ -92,7 +104,7 @@ def unlearnable(site: Site, db: Session, current: CurrentSpec) -> str | None:
     fresh = MIN_CLASS_ROWS  # rows without which a class that the champion does not know is left out
     usable = [name for name, n in counts.items() if n >= fresh or name in (champion.labels or ())]
     if len(usable) > 1:
-        return None
+        return _weightless(plan, usable)
     known = ", ".join(str(name) for name in champion.labels or ()) or "none by name"
     shown = ", ".join(f"{name} ({n})" for name, n in counts.most_common(5))
     return (

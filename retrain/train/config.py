@@ -243,8 +243,6 @@ class Recipe(Frozen):
             raise KeyProblem(("class_weights",), f"is set, and task {self.task} has no classes; leave it out")
         if self.teacher is not None and self.task == "dpo":
             raise KeyProblem(("teacher",), "is set, and dpo is held to the champion by beta; leave it out")
-        if isinstance(self.class_weights, dict) and not any(self.class_weights.values()):
-            raise KeyProblem(("class_weights",), "gives no label a weight above 0; name labels with their weights")
         return self
 
     @model_validator(mode="after")

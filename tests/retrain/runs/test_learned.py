@@ -153,7 +153,10 @@ def test_a_weight_of_a_class_that_is_nowhere_blocks_the_decision_with_the_choice
     )
     assert "did you mean card?; choose from card, money, phone, pin, rate" in decision.reason
     with site.database.write() as db:
-        monitor.apply_spec(site, db, world.spec(base, recipe={"class_weights": {"pin": 5}}), "tester")
+        monitor.apply_spec(site, db, world.spec(base, recipe={"class_weights": dict.fromkeys(tiny.OLD, 0)}), "tester")
+    assert "gives a weight above 0 to pin of the classes with rows, card, money, phone, pin" in asked(site).reason
+    with site.database.write() as db:
+        monitor.apply_spec(site, db, world.spec(base, recipe={"class_weights": {"pin": 0}}), "tester")
     assert asked(site).fired
 
 
