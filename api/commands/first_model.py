@@ -38,9 +38,10 @@ def first_model(
         )  # fmt: skip
     out = folder_of(recipe, settings.home_dir) if folder is None else folder
     out.parent.mkdir(parents=True, exist_ok=True)
+    target = learned_column(parsed, recipe.task)
     facts = first.first_model(
-        recipe, table_columns(parsed), learned_column(parsed, recipe.task), _read(rows), out,
-        threads=settings.train.threads,
+        recipe, table_columns(parsed), target, _read(rows), out, threads=settings.train.threads,
+        boolean=parsed.columns[target].type == "boolean",
     )  # fmt: skip
     if as_json:
         emit_json({"folder": str(out), **facts})

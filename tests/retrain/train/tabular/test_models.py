@@ -126,6 +126,14 @@ def test_the_only_row_of_a_class_is_learned_and_not_only_looked_at(estimator: st
     assert facts["labels"] == ["no", "yes"]
 
 
+def test_the_labels_of_a_boolean_target_are_true_and_false_however_the_rows_write_them(tmp_path: Path) -> None:
+    rows = loans(60).with_columns(repaid=(pl.col("repaid") == "yes").cast(pl.Float64))
+    first_model(recipe("lightgbm"), COLUMNS, "repaid", rows, tmp_path / "m", threads=1, boolean=True)
+    assert load_table(tmp_path / "m").labels == ("false", "true")
+    with pytest.raises(DataError, match="repaid is declared as boolean and holds 'no'; write true and false"):
+        first_model(recipe("lightgbm"), COLUMNS, "repaid", loans(60), tmp_path / "n", threads=1, boolean=True)
+
+
 def test_a_boolean_that_is_no_number_is_missing_and_another_number_is_refused() -> None:
     owner = [COLUMNS[2]]
     assert typed(pl.DataFrame({"owner": [1.0, 0.0, float("nan"), None]}), owner)["owner"].to_list() == [
