@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from core.arrays import Floats, Ints
 from core.errors import IntegrityFailureError
-from monitor.kpi.intervals import Z95
 from monitor.levels import as_levels, level
 from monitor.spec.model import ModelSpec
 
@@ -24,8 +23,7 @@ MIN_PER_CLASS: Final = 30
 MAX_LABELS: Final = 20_000  # of the reference; more are sampled down to this number
 MAX_ROWS: Final = 10_000  # of a window; a larger one is estimated from a sample of this size
 MAX_LEVELS: Final = 200
-# Ten leave-one-group-out models leave nine degrees of freedom for the calibration error: t(9) instead of 1.96.
-T_CORRECTION: Final = (2.2621571628 / Z95) ** 2
+BAND_ALPHA: Final = 0.025  # of each end of the 95 % band
 LEARNED_FROM: Final = ("input", "segment", "agent", "score", "prediction")
 
 
@@ -150,14 +148,19 @@ def band_half_width(sampling: float, calibration: float, alpha: float) -> float:
         alpha: one-sided error; 0.025 gives the 95 % band.
 
     Returns:
-        Half the width in the unit of the KPI: the normal quantile times the root of the sum of both variances, that of
-        the calibration t-corrected for its nine degrees of freedom.
+        Half the width in the unit of the KPI: a quantile times the root of the sum of both variances. The quantile is
+        Student's, with the degrees of freedom of that sum: the jackknife over ten groups leaves nine, the sampling
+        variance counts as known. It lies between the normal quantile and that of nine degrees of freedom.
 
-    Source: Shao and Tu, The Jackknife and Bootstrap (1995), section 2.3.
+    Source: Satterthwaite (1946); Shao and Tu, The Jackknife and Bootstrap (1995), section 2.3.
     """
-    from scipy.special import ndtri
+    from scipy.special import stdtrit
 
-    return float(ndtri(1.0 - alpha) * np.sqrt(sampling**2 + T_CORRECTION * calibration**2))
+    variance = sampling**2 + calibration**2
+    if not variance:
+        return 0.0
+    freedom = (GROUPS - 1) / max((calibration**2 / variance) ** 2, 1e-9)
+    return float(stdtrit(freedom, 1.0 - alpha) * np.sqrt(variance))
 
 
 def banded(
@@ -169,7 +172,7 @@ def banded(
     lowest: float = -np.inf,
     highest: float = np.inf,
 ) -> Estimate:
-    """Mean over the groups' models with its band: value -+ 1.96 sqrt(sampling variance + t-corrected jackknife).
+    """Mean over the groups' models with its 95 % band, from the sampling variance and the jackknife.
 
     Args:
         metric: name of the KPI.
@@ -186,9 +189,10 @@ def banded(
     value, calibration = float(values.mean()), calibration_variance(values)
     if not (np.isfinite(value) and np.isfinite(sampling) and np.isfinite(calibration)):
         return Estimate(metric, None, "cannot be estimated: the values are too large or undefined", n)
-    half = Z95 * float(np.sqrt(sampling + T_CORRECTION * calibration))
+    errors = float(np.sqrt(sampling)), float(np.sqrt(calibration))
+    half = band_half_width(*errors, BAND_ALPHA)
     low, high = max(lowest, value - half), min(highest, value + half)
-    return Estimate(metric, value, None, n, low, high, float(np.sqrt(sampling)), float(np.sqrt(calibration)))
+    return Estimate(metric, value, None, n, low, high, *errors)
 
 
 def to_bytes(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes:

@@ -61,12 +61,12 @@ class Cbpe:
             metrics: names of KPIs.
 
         Returns:
-            One estimate for each metric, in the KPI's unit. Half the band is 1.96 times the root of the sum of two
-            variances. The sampling variance is that of the KPI of these rows if each outcome is drawn with its
+            One estimate for each metric, in the KPI's unit. Half the band is a quantile times the root of the sum of
+            two variances. The sampling variance is that of the KPI of these rows if each outcome is drawn with its
             probability (200 simulations). The calibration variance is the delete-a-group jackknife over the ten
-            models, each fitted without a tenth of the labelled rows, times (2.26 / 1.96)^2 for its nine degrees of
-            freedom. The band is valid while outcomes depend on the inputs and the score as in the reference; it cannot
-            detect a change of that dependence.
+            blends, each fitted without a tenth of the labelled rows. The quantile is that of `base.band_half_width`.
+            The band is valid while outcomes depend on the inputs and the score as in the reference; it cannot detect a
+            change of that dependence.
 
         Source: NannyML's confidence-based performance estimation; Shao and Tu (1995) for the jackknife.
         """
@@ -91,13 +91,14 @@ class Cbpe:
         return found
 
     def probabilities(self, frame: pl.DataFrame) -> Floats:
-        """The calibrated probability of the target, by the model fitted without each group.
+        """The calibrated probability of the target, by the blend fitted without each group.
 
         It blends two probabilities. The isotonic (or logistic) curve of the score ignores the inputs. The trees over
         score and inputs follow a change of the inputs but shrink towards the mean. The blend is fitted to rows that
-        neither learned from, so that the KPIs of the reference come out. What it blends are the curve and the trees of
-        the group, half, and their mean over all groups, half: the models differ by chance too, which the jackknife
-        would count ten times over, and the mean alone would leave out what the shape of a curve is uncertain by.
+        neither learned from, so that the KPIs of the reference come out. Curve and trees are the means over all groups;
+        the blend is that of the group. The jackknife over the groups is therefore that of the sums which the blend
+        matches, and those decide the KPIs. Curves and trees that lack one group each differ mostly by chance, which
+        their mean removes and a jackknife would count eight times over.
 
         Args:
             frame: events with the columns of the spec, shape (rows,), with finite scores.
@@ -108,14 +109,9 @@ class Cbpe:
         Source: Platt (1999); Zadrozny and Elkan (2002) for isotonic calibration.
         """
         score, x, answer = self._score(frame), self.features.matrix(frame), self._answer(frame)
-        own = [_modelled(*models, score, x) for models in zip(self.curves, self.trees, strict=True)]
-        common, rank = np.mean(own, axis=0), rank_of(score, self.matchings[0].ranks)
-        return np.stack(
-            [
-                matching.probabilities((models + common) / 2.0, rank, answer)
-                for matching, models in zip(self.matchings, own, strict=True)
-            ]
-        )
+        models = np.mean([_modelled(*one, score, x) for one in zip(self.curves, self.trees, strict=True)], axis=0)
+        rank = rank_of(score, self.matchings[0].ranks)
+        return np.stack([matching.probabilities(models, rank, answer) for matching in self.matchings])
 
     def _answer(self, frame: pl.DataFrame) -> Flags:
         if self.target != "positive":

@@ -12,7 +12,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 
 from core.errors import InsufficientDataError, IntegrityFailureError
 from monitor import estimate
-from monitor.estimate.base import calibration_variance
+from monitor.estimate.base import band_half_width, calibration_variance
 from monitor.estimate.expected import METRICS
 from monitor.estimate.matching import fit_matching, quantiles, rank_of
 from monitor.estimate.trees import _exported
@@ -107,6 +107,27 @@ def test_jackknife_variance_of_a_mean_is_its_sampling_variance() -> None:
     values = np.random.default_rng(0).normal(size=10)
     without = np.array([np.delete(values, i).mean() for i in range(10)])
     assert calibration_variance(without) == pytest.approx(values.var(ddof=1) / 10)
+
+
+def test_the_quantile_of_a_band_is_students_for_the_part_that_the_jackknife_estimates() -> None:
+    assert band_half_width(1.0, 0.0, 0.025) == pytest.approx(1.95996, abs=1e-4)
+    assert band_half_width(0.0, 1.0, 0.025) == pytest.approx(2.26216, abs=1e-4)  # t of 9
+    assert band_half_width(1.0, 1.0, 0.025) == pytest.approx(2.02809 * math.sqrt(2), abs=1e-4)  # t of 36
+    assert band_half_width(0.0, 1.0, 1e-6) > 10.0  # tails of few degrees of freedom are heavy
+    assert band_half_width(0.0, 0.0, 0.025) == 0.0
+
+
+def test_a_reference_as_large_as_the_window_adds_as_much_variance() -> None:
+    """What the ten models differ by chance is no error of their mean; a jackknife would count it eight times over."""
+    shares = []
+    for seed in range(4):
+        random = np.random.default_rng(seed)
+        model = estimate.fit(spec(positive="yes"), strong(random, 2000))
+        for one in model.estimate(strong(random, 2000), ["accuracy", "roc_auc"]).values():
+            assert one.sampling is not None
+            assert one.calibration is not None
+            shares.append((one.calibration / one.sampling) ** 2)
+    assert 0.7 < np.mean(shares) < 1.5, shares
 
 
 def test_the_band_holds_the_realised_value_with_and_without_covariate_shift() -> None:
