@@ -117,19 +117,6 @@ def test_the_quantile_of_a_band_is_students_for_the_part_that_the_jackknife_esti
     assert band_half_width(0.0, 0.0, 0.025) == 0.0
 
 
-def test_a_reference_as_large_as_the_window_adds_as_much_variance() -> None:
-    """What the ten models differ by chance is no error of their mean; a jackknife would count it eight times over."""
-    shares = []
-    for seed in range(4):
-        random = np.random.default_rng(seed)
-        model = estimate.fit(spec(positive="yes"), strong(random, 2000))
-        for one in model.estimate(strong(random, 2000), ["accuracy", "roc_auc"]).values():
-            assert one.sampling is not None
-            assert one.calibration is not None
-            shares.append((one.calibration / one.sampling) ** 2)
-    assert 0.7 < np.mean(shares) < 1.5, shares
-
-
 def test_the_band_holds_the_realised_value_with_and_without_covariate_shift() -> None:
     """References differ too: their calibration error is part of the band. 32 windows over 4 references each."""
     metrics = ("accuracy", "f1_macro", "roc_auc", "log_loss")
@@ -186,19 +173,42 @@ def strong(random: np.random.Generator, rows: int) -> pl.DataFrame:
     )  # fmt: skip
 
 
-def test_estimates_of_rows_like_the_reference_are_not_biased() -> None:
-    """The estimate of many rows less what the reference realised: what the reference happens to be cancels."""
-    errors: dict[str, list[float]] = {"accuracy": [], "roc_auc": []}
+Estimated = list[tuple[pl.DataFrame, dict[str, estimate.Estimate]]]
+
+
+@pytest.fixture(scope="module")
+def like_the_reference() -> Estimated:
+    """Four references of 3,000 rows, each with the estimates of 10,000 rows like it."""
+    found: Estimated = []
     for seed in range(4):
         random = np.random.default_rng(seed)
         reference = strong(random, 3000)
-        found = estimate.fit(spec(positive="yes"), reference).estimate(strong(random, 10_000), list(errors))
+        model = estimate.fit(spec(positive="yes"), reference)
+        found.append((reference, model.estimate(strong(random, 10_000), ["accuracy", "roc_auc"])))
+    return found
+
+
+def test_estimates_of_rows_like_the_reference_are_not_biased(like_the_reference: Estimated) -> None:
+    """The estimate of many rows less what the reference realised: what the reference happens to be cancels."""
+    errors: dict[str, list[float]] = {"accuracy": [], "roc_auc": []}
+    for reference, found in like_the_reference:
         for metric, mine in errors.items():
             value = found[metric].value
             assert value is not None
             mine.append(value - realised(metric, reference))
     assert abs(np.mean(errors["roc_auc"])) < 0.003
     assert abs(np.mean(errors["accuracy"])) < 0.004
+
+
+def test_the_variance_of_the_reference_is_counted_once(like_the_reference: Estimated) -> None:
+    """Row for row, that of the calibration is that of the sampling. What models differ by chance trebled it."""
+    shares = []
+    for reference, found in like_the_reference:
+        for one in found.values():
+            assert one.sampling is not None
+            assert one.calibration is not None
+            shares.append(reference.height / one.n * (one.calibration / one.sampling) ** 2)
+    assert 0.5 < np.mean(shares) < 2.0, shares
 
 
 def test_matched_probabilities_reproduce_the_sums_of_the_reference() -> None:
