@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import time
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self, get_args, get_origin
+from typing import Annotated, Final, Literal, Self, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -20,7 +20,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from core.errors import InvalidError
-from core.settings_train import TrainSettings
+from core.settings_train import TrainSettings, listed
 from core.zones import zone_of
 
 PREFIX = "ASSAY_"
@@ -142,19 +142,14 @@ class EngineSettings(_Group):
     )
 
 
-def _listed(value: Any) -> Any:
-    """A list written as `a, b` in one variable."""
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
-
 class RouteSettings(_Group):
     """Which messages a channel receives, and when. A channel without a route receives all at once."""
 
     severity: Literal["info", "warning", "critical"] = Field("info", description="least severity that is sent there")
-    models: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
+    models: Annotated[tuple[str, ...], BeforeValidator(listed)] = Field(
         (), description="models by name or pattern, such as `support-*, loans`; empty means all"
     )
-    owners: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
+    owners: Annotated[tuple[str, ...], BeforeValidator(listed)] = Field(
         (), description="owners by name or pattern, as specs declare them; empty means all"
     )
     hours: str | None = Field(

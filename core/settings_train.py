@@ -1,6 +1,7 @@
 """Settings of training: on what it runs, and where."""
 
 import shlex
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -11,6 +12,11 @@ def _words(value: Any) -> Any:
     return tuple(shlex.split(value)) if isinstance(value, str) else value
 
 
+def listed(value: Any) -> Any:
+    """A list written as `a, b` in one variable."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
 class TrainSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -19,6 +25,11 @@ class TrainSettings(BaseModel):
     )
     cards: int = Field(
         1, ge=1, description="GPUs that one training run uses, a process for each; on the CPU so many processes"
+    )
+    base_roots: Annotated[tuple[Path, ...], BeforeValidator(listed)] = Field(
+        (),
+        description="folders in which base models may lie, such as `/models, ~/models`; empty means every folder that "
+        "holds a model",
     )
     threads: int = Field(2, ge=1, description="CPU threads of one training process")
     runner: Literal["local", "command", "ray"] = Field(

@@ -3,13 +3,15 @@
 The recipe as a spec gives it is read here too: the trainer's own fields, and `replay`, which belongs to curation.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from core.errors import AppError
 from monitor.fairness import FAIRNESS
 from monitor.kpi import KPIS
 from monitor.spec.base import Key
@@ -25,7 +27,7 @@ from retrain.train.config import Preference, Recipe
 from retrain.train.errors import DataError, UnsafeWeightsError, WeightsNotFoundError
 from retrain.train.kinds import is_table
 from retrain.train.tabular.files import read_pipeline
-from retrain.train.tabular.recipe import TableRecipe, folder_of
+from retrain.train.tabular.recipe import TableRecipe
 from retrain.train.weights import check_base
 
 Section = TypeVar("Section", bound=BaseModel)
@@ -257,34 +259,71 @@ def floor_breaches(envelope: Envelope, values: Mapping[str, float | None]) -> tu
     return tuple(found)
 
 
-def base_folder(recipe: AnyRecipe, home: Path) -> Path:
+def base_folder(recipe: AnyRecipe, home: Path, roots: Sequence[Path] = ()) -> Path:
     """Folder of the base model: a path (relative ones start at the home folder), or a snapshot in the hub cache.
+
+    A path that holds no model, for whatever reason, and one outside the roots have one answer: a spec must not be a way
+    to ask which folders and people this machine has.
+
+    Args:
+        roots: folders in which base models may lie; without any, everywhere.
 
     Raises:
         BaseModelError: missing, incomplete, or with pickled weights only.
     """
-    if isinstance(recipe, TableRecipe):
-        folder = folder_of(recipe, home)
+    if not isinstance(recipe, TableRecipe) and not recipe.is_path:
+        return _cached(recipe)
+    kept_in = "pipeline.json" if isinstance(recipe, TableRecipe) else "config.json"
+    try:
+        folder = (home / Path(recipe.base_model).expanduser()).resolve()
+        inside = not roots or any(folder.is_relative_to(root.expanduser().resolve()) for root in roots)
+        there = inside and (folder / kept_in).is_file()
+    except (OSError, RuntimeError, ValueError):  # no right to look, a name too long, a ring of links, no such person
+        there = False
+    if not there:
+        raise BaseModelError(
+            f"retrain.recipe.base_model {recipe.base_model} is no folder with a model ({kept_in}) that may be used "
+            "here; give one that the service can read, inside ASSAY_TRAIN__BASE_ROOTS where that is set",
+            field="retrain.recipe.base_model", value=recipe.base_model,
+        )  # fmt: skip
+    with as_given(recipe, folder):
         try:
-            read_pipeline(folder, "retrain.recipe.base_model")
+            if isinstance(recipe, TableRecipe):
+                read_pipeline(folder, "retrain.recipe.base_model")
+            else:
+                check_base(folder, "retrain.recipe.base_model")
         except (WeightsNotFoundError, UnsafeWeightsError, DataError) as error:
             raise BaseModelError(error.message, **error.facts) from error
-        return folder
-    if recipe.is_path:
-        folder = (home / Path(recipe.base_model).expanduser()).resolve()
-    else:
-        from huggingface_hub import try_to_load_from_cache
+    return folder
 
-        found = try_to_load_from_cache(recipe.base_model, "config.json", revision=recipe.revision)
-        if not isinstance(found, str):
-            raise BaseModelError(
-                f"retrain.recipe.base_model {recipe.base_model} at {recipe.revision} is not in the local hub cache; "
-                "download it beforehand (a run never uses the network), or give a folder",
-                field="retrain.recipe.base_model", value=recipe.base_model,
-            )  # fmt: skip
-        folder = Path(found).parent
+
+@contextmanager
+def as_given(recipe: AnyRecipe, folder: Path) -> Iterator[None]:
+    """Let errors name the base as the spec does, not by the place where it lies on this machine."""
     try:
-        check_base(folder, "retrain.recipe.base_model")
-    except (WeightsNotFoundError, UnsafeWeightsError) as error:
-        raise BaseModelError(error.message, **error.facts) from error
+        yield
+    except AppError as error:
+        place, given = str(folder), recipe.base_model
+        error.message = error.message.replace(place, given)
+        error.args = (error.message, *error.args[1:])
+        error.facts = {k: v.replace(place, given) if isinstance(v, str) else v for k, v in error.facts.items()}
+        raise
+
+
+def _cached(recipe: Recipe) -> Path:
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(recipe.base_model, "config.json", revision=recipe.revision)
+    if not isinstance(found, str):
+        raise BaseModelError(
+            f"retrain.recipe.base_model {recipe.base_model} at {recipe.revision} is not in the local hub cache; "
+            "download it beforehand (a run never uses the network), or give a folder",
+            field="retrain.recipe.base_model", value=recipe.base_model,
+        )  # fmt: skip
+    folder = Path(found).parent
+    with as_given(recipe, folder):
+        try:
+            check_base(folder, "retrain.recipe.base_model")
+        except (WeightsNotFoundError, UnsafeWeightsError) as error:
+            raise BaseModelError(error.message, **error.facts) from error
     return folder

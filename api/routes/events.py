@@ -7,6 +7,8 @@ from typing import Annotated, Any, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
+from fastapi.encoders import jsonable_encoder
+from fastapi.responses import JSONResponse
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -43,6 +45,7 @@ NEWEST: Final[dict[str, Any]] = {
     ]
 }  # fmt: skip
 Reader = Annotated[Caller, requires(Permission.EVENTS_READ)]
+EXPLANATION: Final = "/explanation"
 _encode = json.JSONEncoder(
     ensure_ascii=False, separators=(",", ":")
 ).encode  # built once; JSONResponse builds an encoder per request
@@ -126,9 +129,45 @@ def _newest(request: Request) -> datetime | None:
     )  # fmt: skip
 
 
-@router.get("/events/{event_id:path}/explanation", responses={202: {"model": ExplanationOut}, 409: {}})
+@router.get("/explanations", responses={202: {"model": ExplanationOut}, 409: {}})
 def explain(_: Reader, model: str, event_id: str, site: SiteDep, db: Db, response: Response) -> ExplanationOut:
     """SHAP word attributions of one decision: 200 once computed, 202 while a job computes them."""
+    return _explanation(site, db, model, event_id, response)
+
+
+@router.get(
+    "/events/{event_id:path}/explanation", response_model=ExplanationOut,
+    responses={202: {"model": ExplanationOut}, 409: {}},
+)  # fmt: skip
+def explain_at(
+    _: Reader, model: str, event_id: str, site: SiteDep, db: Db, request: Request, response: Response
+) -> ExplanationOut | Response:
+    """The same under the event's own address.
+
+    An id may end in `/explanation` itself. With the slash escaped (`%2F`) it is the event that is meant, and so it is
+    where only that event exists.
+    """
+    whole = event_id + EXPLANATION
+    written = str(request.scope.get("raw_path") or b"", "latin-1")
+    meant = written and not written.endswith(EXPLANATION)
+    if meant or (site.events.event(model, event_id) is None and site.events.event(model, whole) is not None):
+        return JSONResponse(jsonable_encoder(_read(site, db, model, whole)))
+    return _explanation(site, db, model, event_id, response)
+
+
+@router.get("/events")
+def read(_: Reader, model: str, event_id: str, site: SiteDep, db: ReadDb) -> dict[str, Any]:
+    """One event with its outcome columns, if any; a subject is its digest. Any id can be asked for so."""
+    return _read(site, db, model, event_id)
+
+
+@router.get("/events/{event_id:path}")
+def read_at(_: Reader, model: str, event_id: str, site: SiteDep, db: ReadDb) -> dict[str, Any]:
+    """The same under the event's own address, its id escaped. `.` and `..` are ids that no address can end in."""
+    return _read(site, db, model, event_id)
+
+
+def _explanation(site: Site, db: Session, model: str, event_id: str, response: Response) -> ExplanationOut:
     found = store.model(db, model)
     event = _event(site, model, event_id)
     version = _explained_version(db, found.id, event["version"])
@@ -143,9 +182,7 @@ def explain(_: Reader, model: str, event_id: str, site: SiteDep, db: Db, respons
     )  # fmt: skip
 
 
-@router.get("/events/{event_id:path}")
-def read(_: Reader, model: str, event_id: str, site: SiteDep, db: ReadDb) -> dict[str, Any]:
-    """One event with its outcome columns, if any; a subject is its digest."""
+def _read(site: Site, db: Session, model: str, event_id: str) -> dict[str, Any]:
     store.model(db, model)
     event = _event(site, model, event_id)
     return {name: value.isoformat() if isinstance(value, datetime | date) else value for name, value in event.items()}

@@ -133,20 +133,27 @@ def encoder_folder(encoder: Encoder, home: Path, field: str) -> Path:
     Raises:
         EncoderError: the folder is missing or has no weights as safetensors.
     """
-    if encoder.is_path:
-        folder = (home / Path(encoder.model).expanduser()).resolve()
-        if not folder.is_dir():
-            raise EncoderError(f"{field}.model {encoder.model} is not a folder on this machine", field=f"{field}.model")
-    else:
-        from huggingface_hub import try_to_load_from_cache
-
-        found = try_to_load_from_cache(encoder.model, "config.json", revision=encoder.revision)
-        if not isinstance(found, str):
+    if encoder.is_path:  # one answer for whatever holds no model: a spec must not tell which folders there are
+        try:
+            folder = (home / Path(encoder.model).expanduser()).resolve()
+            there = any(folder.glob("*.safetensors"))
+        except (OSError, RuntimeError, ValueError):
+            there = False
+        if not there:
             raise EncoderError(
-                f"{field}.model {encoder.model} at {encoder.revision} is not in the local hub cache; download it "
-                "first (encoding never uses the network), or name a folder", field=f"{field}.model",
+                f"{field}.model {encoder.model} is no folder with *.safetensors on this machine; save the model's "
+                "weights as safetensors, because pickled ones are never loaded", field=f"{field}.model",
             )  # fmt: skip
-        folder = Path(found).parent
+        return folder
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(encoder.model, "config.json", revision=encoder.revision)
+    if not isinstance(found, str):
+        raise EncoderError(
+            f"{field}.model {encoder.model} at {encoder.revision} is not in the local hub cache; download it "
+            "first (encoding never uses the network), or name a folder", field=f"{field}.model",
+        )  # fmt: skip
+    folder = Path(found).parent
     if not any(folder.glob("*.safetensors")):
         raise EncoderError(
             f"{field}.model {encoder.model} has no *.safetensors; save the model's weights as safetensors, because "

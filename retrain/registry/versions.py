@@ -13,7 +13,7 @@ from monitor.tables import Model
 from retrain import store
 from retrain.base_chat import check_chat
 from retrain.base_files import check_recipe, check_table, read_base
-from retrain.envelope import AnyRecipe, Plan, base_folder, breaches, unjudgeable
+from retrain.envelope import AnyRecipe, Plan, as_given, base_folder, breaches, unjudgeable
 from retrain.errors import (
     EnvelopeError,
 )
@@ -42,7 +42,13 @@ def checked_plan(site: Site, spec: ModelSpec) -> tuple[Plan, Path]:
     check_idle(spec.retrain.recipe if spec.retrain is not None else {}, plan.recipe)
     if found := (*breaches(plan), *unjudgeable(spec, plan)):
         raise EnvelopeError(found)
-    folder = base_folder(plan.recipe, site.settings.home_dir)
+    folder = base_folder(plan.recipe, site.settings.home_dir, site.settings.train.base_roots)
+    with as_given(plan.recipe, folder):
+        _check_base(spec, plan, folder)
+    return plan, folder
+
+
+def _check_base(spec: ModelSpec, plan: Plan, folder: Path) -> None:
     if isinstance(plan.recipe, TableRecipe):
         check_table(plan.recipe, folder, table_columns(spec))
     else:
@@ -54,7 +60,6 @@ def checked_plan(site: Site, spec: ModelSpec) -> tuple[Plan, Path]:
             check_weighted(spec, target, plan.recipe.class_weights, found_base.labels or ())
     if plan.envelope.revisions and (other := breaches(plan, RunFacts(base_digest=folder_digest(folder)))):
         raise EnvelopeError(other)
-    return plan, folder
 
 
 def check_applicable(site: Site, db: Session, name: str, spec: ModelSpec) -> None:

@@ -53,7 +53,7 @@ def begin(site: Site, run_id: UUID) -> None:
     if blocked := rules.blocked():  # nothing that could never be promoted is trained
         raise NotGatedError(f"of run {run_id}", blocked)
     plan = Plan.of(spec)
-    base = folder_digest(base_folder(plan.recipe, site.settings.home_dir))
+    base = folder_digest(base_folder(plan.recipe, site.settings.home_dir, site.settings.train.base_roots))
     if champion.base_model == plan.recipe.base_model and champion.base_digest != base:
         raise IntegrityFailureError(
             f"base model {plan.recipe.base_model} has digest {base}; version {champion.version} was registered with "

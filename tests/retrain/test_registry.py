@@ -79,7 +79,11 @@ def test_the_base_model_becomes_a_signed_first_champion_once(site: Site, base: P
 @SQLITE_FIRST
 @pytest.mark.parametrize(
     ("broken", "words"),
-    [("missing", "is not a folder"), ("pickled", "only pickled weights"), ("no_tokenizer", "no tokenizer.json")],
+    [
+        ("missing", "is no folder with a model"),
+        ("pickled", "only pickled weights"),
+        ("no_tokenizer", "no tokenizer.json"),
+    ],
 )
 def test_a_base_model_that_cannot_be_used_refuses_the_spec_as_a_whole(
     site: Site, base: Path, broken: str, words: str

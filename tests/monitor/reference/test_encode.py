@@ -102,7 +102,7 @@ def test_a_model_that_disappears_leaves_its_text_unjudged_and_the_other_columns_
     folder.rename(folder.with_name("gone"))
     send(site, rows(250, start=1000))
     quiet, alerts = newest(site)
-    reason = "columns.text.encoder.model ./models/minilm is not a folder on this machine"
+    reason = "columns.text.encoder.model ./models/minilm is no folder with *.safetensors on this machine"
     assert (quiet.verdict, alerts) == ("ok", [])
     assert f"`text` is not judged: {reason}." in quiet.sentence
     assert [c["column"] for c in quiet.decision["columns"]] == ["answer"]
@@ -135,7 +135,7 @@ def test_a_missing_encoder_is_the_problem_of_the_reference_and_nothing_else_stop
     with site.database.read() as db:
         row = store.newest_reference(db, store.model(db, "m").id)
     assert row is not None
-    assert row.problem == "columns.text.encoder.model ./models/absent is not a folder on this machine"
+    assert (row.problem or "").startswith("columns.text.encoder.model ./models/absent is no folder with *.safetensors")
     window, _ = newest(site)
     assert "the reference could not be fitted" in window.sentence
 
@@ -143,7 +143,7 @@ def test_a_missing_encoder_is_the_problem_of_the_reference_and_nothing_else_stop
 def test_only_safetensors_of_a_folder_or_a_pinned_revision_are_loaded(tmp_path: Path) -> None:
     (tmp_path / "pickled").mkdir()
     (tmp_path / "pickled" / "pytorch_model.bin").write_bytes(b"x")
-    with pytest.raises(EncoderError, match=r"has no \*\.safetensors"):
+    with pytest.raises(EncoderError, match=r"is no folder with \*\.safetensors"):
         encoder_folder(Encoder(model="./pickled"), tmp_path, "columns.text.encoder")
     with pytest.raises(EncoderError, match="is not in the local hub cache; download it first"):
         encoder_folder(Encoder(model="acme/nothing", revision="0" * 40), tmp_path, "columns.text.encoder")

@@ -130,7 +130,7 @@ def test_a_champion_that_reads_a_column_the_spec_no_longer_has_is_compared_with_
         ({"recipe": {"task": "tabular_regression", "class_weights": None}}, "does not fit task classification"),
         ({"columns": {"rooms": {"role": "input", "type": "number"}}}, "other columns than the spec declares: rooms"),
         ({"envelope": {"kpi_floor": {"mae": 3}}}, "kpi_floor names 'mae'"),
-        ({"recipe": {"base_model": "./models/none"}}, "is not a folder"),
+        ({"recipe": {"base_model": "./models/none"}}, "is no folder with a model"),
         ({"recipe": {"estimator": "random_forest", "early_stopping": 5}}, "is not fitted tree by tree"),
         ({"envelope": {"hyperparameters": {"learning_rate": [0.2, 0.5]}}}, "learning_rate is 0.1"),
     ],
