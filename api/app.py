@@ -14,6 +14,7 @@ from api.http.described import DescribedApp
 from api.http.intake import Intake
 from api.http.metrics import ServiceMetrics
 from api.http.shares import Shares, share
+from api.processes.damaged_logs import announce_damage
 from api.processes.evaluation_requests import EvaluationRequester
 from api.processes.log_texts import TextJoiner
 from core.settings import Settings, load
@@ -25,6 +26,7 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
     """Flush the logs of dead processes before the first request, then flush rows in the background until shutdown."""
     site: Site = app.state.site
     await to_thread.run_sync(site.events.flush_orphans)
+    await to_thread.run_sync(announce_damage, site)
     threads = (site.events.flusher(), EvaluationRequester(site), TextJoiner(site))
     for thread in threads:
         thread.start()

@@ -11,6 +11,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from sqlalchemy.orm import Session
 
 from api.processes import system_alarms
+from api.processes.damaged_logs import announce_damage
 from core import queue
 from core.errors import AppError
 from core.jobs import ConsiderJob, DigestJob, EvaluateJob
@@ -58,6 +59,7 @@ def start(site: Site) -> BackgroundScheduler:
 
 def tick(site: Site, holder: str) -> None:
     """Enqueue the work that fell due since the last tick of any scheduler, if this one holds the lease."""
+    announce_damage(site)  # of this machine's logs, whoever holds the lease
     now = site.clock.now()
     seconds = max(10.0, 3 * site.settings.queue.tick_s)
     with site.database.write() as db:

@@ -49,7 +49,7 @@ def ticks_missed(site: Site, db: Session, since: datetime, now: datetime, limit:
     )
     severity: Severity = "critical" if lasted >= LONG_OUTAGE else "warning"
     alarm = Alarm(MONITOR, MISSED, "", lasted.total_seconds(), limit.total_seconds(), sentence, severity)
-    _raise(site, db, alarm, since)
+    raise_alarm(site, db, alarm, since)
 
 
 def watch(site: Site, db: Session, steady_since: datetime, now: datetime) -> None:
@@ -94,7 +94,7 @@ def watch_schedules(site: Site, db: Session, problems: Mapping[str, str], now: d
             f"Model {model} is not retrained on its schedule: {problem}. Correct its spec and apply it again; "
             "everything else goes on."
         )
-        _raise(site, db, Alarm(MONITOR, SCHEDULE, model, None, None, sentence, "warning", (model,)), now)
+        raise_alarm(site, db, Alarm(MONITOR, SCHEDULE, model, None, None, sentence, "warning", (model,)), now)
     for alert in store.system_alerts(db, MONITOR, SCHEDULE):
         if alert.state != "resolved" and alert.column not in problems:
             by_clock.end_alert(site, db, alert.id, now)
@@ -125,7 +125,7 @@ def problems(db: Session, now: datetime) -> list[str]:
     return found
 
 
-def _raise(site: Site, db: Session, alarm: Alarm, since: datetime) -> None:
+def raise_alarm(site: Site, db: Session, alarm: Alarm, since: datetime) -> None:
     """Open an alert about the installation, or continue the one that is unresolved."""
     alert = _unresolved(db, alarm.metric, alarm.column)
     if alert is None:
@@ -168,7 +168,7 @@ def _watch_failures(site: Site, db: Session, now: datetime) -> None:
             severity: Severity = "critical" if name in CRITICAL_JOBS else "warning"
             sentence = _failure_sentence(standing)
             alarm = Alarm(MONITOR, FAILED, name, float(len(standing)), 0.0, sentence, severity, (name,))
-            _raise(site, db, alarm, standing[-1].at)
+            raise_alarm(site, db, alarm, standing[-1].at)
             raised.add(name)
     for alert in alerts:
         if alert.state != "resolved" and alert.column not in raised:
@@ -229,7 +229,7 @@ def job_stopped(site: Site, db: Session, job: Claimed, why: str, fix: str, again
     sentence = f"The job `{job.name}`{of} was stopped, because {why}; everything else goes on. {then}; {fix}."
     severity: Severity = "critical" if job.name in CRITICAL_JOBS else "warning"
     about = job.work.strip()
-    _raise(site, db, Alarm(MONITOR, STOPPED, about, None, None, sentence, severity, (about,)), now)
+    raise_alarm(site, db, Alarm(MONITOR, STOPPED, about, None, None, sentence, severity, (about,)), now)
 
 
 def _watch_stopped(site: Site, db: Session, now: datetime) -> None:
@@ -260,7 +260,7 @@ def _watch_lanes(site: Site, db: Session, steady_since: datetime, now: datetime)
                 limit = MAX_WAIT.total_seconds()
                 sentence = _lag_sentence(lane, waited, count)
                 alarm = Alarm(MONITOR, LAGGING, lane, waited.total_seconds(), limit, sentence, severity, (lane,))
-                _raise(site, db, alarm, max(first, steady_since))
+                raise_alarm(site, db, alarm, max(first, steady_since))
         elif waited < MAX_WAIT / 2:
             _end(site, db, LAGGING, lane, now)
 

@@ -151,7 +151,15 @@ def flush_orphans(
         with locked(key[0], wait=False):
             flush_table(table(*key), unflushed, key)
 
-    orphans = unflushed.orphans()
+    def reached(key: TableKey, log: str) -> int:
+        try:
+            found = table(*key)
+            found.watch([log])
+            return found.snapshot().txns.get(log, 0)
+        except (AppError, OSError):  # a table that cannot be read has none of its rows for certain
+            return 0
+
+    orphans = unflushed.orphans(reached)
     try:
         for orphan in orphans:
             moved = [_attempt(key, partial(move, key)) for key in orphan.tables()]

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from monitor.events import wal, wal_records
+from monitor.events import wal, wal_damage, wal_records
 from monitor.events.wal_records import Header, Record, RecordGoneError, RowBatch
 
 if TYPE_CHECKING:
@@ -36,6 +36,9 @@ class _FollowedLog:
 
     def refresh(self) -> None:
         """Read what was appended since the last call."""
+        if self._was_cut():  # another process took damage out of it: what follows the damage lies elsewhere now
+            self.records.clear()
+            self._segment, self._offset = None, 0
         while True:
             self._read()
             # A segment is complete once a newer one exists. The current one is read first: mostly nothing is new.
@@ -46,6 +49,12 @@ class _FollowedLog:
             self._read()
             self._segment, self._offset = newer[0], 0
             self._forget_before(int(present[0].stem))
+
+    def _was_cut(self) -> bool:
+        try:
+            return self._segment is not None and self._segment.stat().st_size < self._offset
+        except FileNotFoundError:
+            return False
 
     def _read(self) -> None:
         if self._segment is None:
@@ -236,14 +245,19 @@ class UnflushedRows:
             self._lags.clear()
         return lags
 
-    def orphans(self) -> list["OrphanedLog"]:
+    @property
+    def aside(self) -> Path:
+        """The folder for what was damaged in logs."""
+        return self.root.parent / wal_damage.ASIDE
+
+    def orphans(self, reached: wal_damage.Reached) -> list["OrphanedLog"]:
         """Logs whose process has died, locked for the caller, who flushes and then removes or releases them."""
         found = []
         with self._guard:
             self.refresh()
             for followed in self._followed.values():
                 with suppress(BlockingIOError, FileNotFoundError):
-                    found.append(OrphanedLog(followed))
+                    found.append(OrphanedLog(followed, self.aside, reached))
         return found
 
     def close(self) -> None:
@@ -255,13 +269,17 @@ class UnflushedRows:
 
 
 class OrphanedLog:
-    """The log of a process that died, locked, its torn tail truncated."""
+    """The log of a process that died, locked, its torn tail truncated and its damage taken out."""
 
-    def __init__(self, followed: _FollowedLog) -> None:
+    def __init__(self, followed: _FollowedLog, aside: Path, reached: wal_damage.Reached) -> None:
         self.folder = followed.folder
         self._owner = wal.lock_log(self.folder)
-        wal.truncate_torn_tail(self.folder)
-        followed.restart()
+        try:
+            wal_damage.mend(self.folder, aside, reached)
+            followed.restart()
+        except BaseException:
+            self.release()
+            raise
 
     def tables(self) -> list[TableKey]:
         """The tables that the log has rows of."""

@@ -3,7 +3,7 @@
 Only the process that owns a log appends to it; `owner` in the log's folder stays locked for as long as that process
 lives. Rows move on to a Delta table soon after (flush.py). A position is a number of bytes from the log's beginning
 and never decreases, so "flushed up to p" is one number. After a power loss a log ends at its first incomplete record:
-what follows was never synced, so it was never acknowledged.
+what follows was never synced, so it was never acknowledged (wal_damage.py tells that from damage).
 """
 
 import errno
@@ -18,7 +18,7 @@ from uuid import uuid4
 from core.artifacts import fsync_folder
 from core.errors import BusyError
 from monitor.errors import StoreFullError
-from monitor.events.wal_records import Header, Record, pack, records, segments
+from monitor.events.wal_records import Header, Record, pack, segments
 
 SEGMENT_BYTES: Final = 64 << 20
 SEGMENT_S: Final = 60.0  # a segment is removed as a whole: flushed rows must not wait long for rows that are not
@@ -180,19 +180,6 @@ def lock_log(folder: Path) -> int:
         os.close(handle)
         raise
     return handle
-
-
-def truncate_torn_tail(folder: Path) -> None:
-    """Truncate a dead process's log at its first incomplete record; nothing from there on was acknowledged."""
-    for number, segment in enumerate(found := segments(folder)):
-        complete = 0
-        for record in records(segment, folder.name, checked=True):
-            complete = record.offset + record.size
-        if complete < segment.stat().st_size:
-            os.truncate(segment, complete)
-            for later in found[number + 1 :]:
-                later.unlink()
-            return
 
 
 def remove_log(folder: Path) -> None:

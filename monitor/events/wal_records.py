@@ -154,6 +154,42 @@ def records(segment: Path, log: str, *, after: int = 0, checked: bool = False) -
             yield Record(log, Header(**json.loads(text)), start + offset, segment, payload_at, size, payload_sum)
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The beginning of what may be a record."""
+
+    header: Header | None  # None if it is damaged
+    payload_at: int
+    end: int
+    checksum: int  # CRC-32 of the payload
+
+
+def head_at(data: bytes, at: int) -> Head | None:
+    """What stands at an offset where a record may begin; None if there is too little."""
+    if at + _HEAD.size > len(data):
+        return None
+    magic, header_sum, payload_sum, header_size, size = _HEAD.unpack_from(data, at)
+    payload_at = at + _HEAD.size + header_size
+    text = data[at + _HEAD.size : payload_at]
+    sound = magic == _MAGIC and zlib.crc32(text) == header_sum
+    return Head(Header(**json.loads(text)) if sound else None, payload_at, payload_at + size, payload_sum)
+
+
+def sound_at(data: bytes, at: int) -> Head | None:
+    """The record that begins at an offset, if all of it is as it was written."""
+    head = head_at(data, at)
+    if head is None or head.header is None or head.end > len(data):
+        return None
+    return head if zlib.crc32(data[head.payload_at : head.end]) == head.checksum else None
+
+
+def marks(data: bytes, at: int) -> Iterator[int]:
+    """Where a record may begin, from an offset on."""
+    while (at := data.find(_MAGIC, at)) >= 0:
+        yield at
+        at += 1
+
+
 def segments(folder: Path) -> list[Path]:
     """The segments of a log, oldest first."""
     return sorted(folder.glob("*.log"))

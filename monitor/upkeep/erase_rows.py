@@ -17,7 +17,7 @@ from governance.erasure import Case
 from governance.ledger.read import ledger_entries
 from governance.verify.lake import REWRITE, LeafList
 from monitor import store
-from monitor.events import wal_records
+from monitor.events import wal_damage, wal_records
 from monitor.ingest.otlp.given_up import forget_texts
 from monitor.lake.errors import FileReplacedError
 from monitor.lake.snapshot import DataFile, Snapshot
@@ -161,6 +161,7 @@ def segments_left(site: Site, case: Case) -> int:
     Their rows have been removed from the tables; a process deletes a segment once all of its rows are flushed.
     """
     site.events.flush_orphans()
+    wal_damage.forget(site.events.unflushed.aside, case.model)
     holding = {
         f"{segment.parent.name}/{segment.name}": 0
         for log in site.events.unflushed.root.glob("[!.]*")

@@ -1,5 +1,7 @@
 """Alarms about the installation: each opens one alert without a model, is said once, and ends once it is mended."""
 
+import json
+from dataclasses import asdict
 from datetime import timedelta
 
 import pytest
@@ -7,11 +9,14 @@ from sqlalchemy import select
 
 from api.processes import scheduler
 from core import queue
+from core.artifacts import write_durably
 from core.clock import ManualClock
 from core.jobs import EvaluateJob, ReportJob
 from core.queue import Job
 from governance.ledger.read import ledger_rows
 from monitor.alerts.acknowledge import resolve_alert
+from monitor.events import wal_damage
+from monitor.events.wal_damage import Damage, Lost
 from monitor.site import Site
 from monitor.tables import Alert, Incident
 from tests.databases import SQLITE_FIRST
@@ -147,3 +152,23 @@ def test_an_outage_is_no_lag_of_the_worker(site: Site, clock: ManualClock) -> No
     scheduler.tick(site, "a")
     tick_for(site, clock, 5 * MINUTE)
     assert not alerts(site, "worker_lag")
+
+
+def test_damage_in_a_log_is_one_alert_and_one_entry_that_count_what_was_lost(site: Site, clock: ManualClock) -> None:
+    aside = site.events.unflushed.aside
+    damage = Damage("log-7.bytes", "log", 7, 900, True, ("m",), (Lost("m", "events", 2, 1200),), 5, 3400)
+    for _ in range(2):  # as if the process had died after the first, before it noted that
+        write_durably(aside / f"log-7{wal_damage.NEW}", json.dumps(asdict(damage)).encode())
+        scheduler.tick(site, "not the one with the lease")
+    (alert,) = alerts(site, "damaged_log")
+    assert (alert.state, alert.severity, alert.value) == ("open", "critical", 1200.0)
+    assert "1,200 rows of m (events) had been acknowledged" in alert.sentence
+    assert "wal-damaged/log-7.bytes" in alert.sentence
+    with site.database.read() as db:
+        (row,) = ledger_rows(db, kind="log.damaged")
+    body = json.loads(row.entry)["body"]
+    assert body["lost"] == [{"model": "m", "table": "events", "records": 2, "rows": 1200}]
+    assert body["recovered"] == {"records": 5, "rows": 3400}
+    assert not list(aside.glob(f"*{wal_damage.NEW}"))
+    tick_for(site, clock, 2 * MINUTE)
+    assert alerts(site, "damaged_log")[0].state == "open", "a person resolves it"

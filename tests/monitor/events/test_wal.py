@@ -15,7 +15,7 @@ import pytest
 
 from core.errors import IntegrityFailureError
 from monitor.errors import StoreFullError
-from monitor.events import flush, wal, wal_records
+from monitor.events import flush, wal, wal_damage, wal_records
 from monitor.events.flush import BUSY_TABLE_ROWS, FULL_COMMIT_ROWS
 from monitor.events.store import EventStore
 from monitor.events.unflushed import UnflushedRows
@@ -83,7 +83,7 @@ def test_a_torn_tail_is_truncated_and_the_records_before_it_are_kept(tmp_path: P
     first = next(wal_records.records(segment, folder.name)).end
     for torn in (whole[:-1], whole[: first + 3], whole[: first + 20], whole[:-10] + bytes(10)):
         segment.write_bytes(torn)
-        wal.truncate_torn_tail(folder)
+        wal_damage.mend(folder, tmp_path / "aside", lambda key, log: 0)
         assert segment.stat().st_size == first
     opened(tmp_path).flush_orphans()
     assert opened(tmp_path).events("m")["seq"].to_list() == [0, 1, 2]
