@@ -80,7 +80,7 @@ def watch_rights(site: Site, db: Session, now: datetime) -> None:
             f"then revoke it (assay keys revoke {prefix}) and create another."
         )
         if (prefix, sentence) not in standing:
-            _raise(site, db, Alarm(MONITOR, RIGHTS, prefix, None, None, sentence, "critical", (prefix,)), now)
+            raise_alarm(site, db, Alarm(MONITOR, RIGHTS, prefix, None, None, sentence, "critical", (prefix,)), now)
 
 
 def watch_schedules(site: Site, db: Session, problems: Mapping[str, str], now: datetime) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from core.artifacts import fsync_folder, write_durably
-from monitor.events.wal_records import Header, head_at, marks, records, segments, sound_at
+from monitor.events.wal_records import Header, head_at, header_of, marks, records, segments, sound_at
 
 ASIDE: Final = "wal-damaged"  # beside the folder of the logs
 NEW, TOLD = ".new.json", ".json"  # ends of a report's name: not announced yet, announced
@@ -180,13 +180,13 @@ def _keep_aside(
     rows: Counter[tuple[str, str]] = Counter()
     models: set[str] = set()
     at = first
-    while at < end and (head := head_at(data, at)) is not None and head.header is not None and head.end <= end:
-        key = (head.header.model, head.header.kind)
+    for header, following in _headers(data, first, end):
+        key = (header.model, header.kind)
         models.add(key[0])
-        if reached(key) < scan.start + head.end:
+        if reached(key) < scan.start + following:
             lost[key] += 1
-            rows[key] += head.header.rows
-        at = head.end
+            rows[key] += header.rows
+        at = following
     if at == end and not lost:
         return  # every row of it is in its table
     log = scan.segment.parent.name
@@ -199,6 +199,20 @@ def _keep_aside(
     write_durably(aside / damage.file, data[first:end], mode=0o600)
     if not (aside / f"{name}{TOLD}").exists():
         write_durably(aside / f"{name}{NEW}", json.dumps(asdict(damage)).encode(), mode=0o600)
+
+
+def _headers(data: bytes, at: int, end: int) -> Iterator[tuple[Header, int]]:
+    """What is known of the records of a damaged stretch, one after the other: the header and the end of each."""
+    while at < end:
+        head = head_at(data, at)
+        if head is not None and head.header is not None and head.end <= end:
+            yield head.header, head.end
+            at = head.end
+        elif (header := header_of(data, at, end)) is not None:
+            yield header, end
+            return
+        else:
+            return
 
 
 def _split(scan: _Scan, data: bytes) -> None:

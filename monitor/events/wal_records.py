@@ -25,6 +25,7 @@ JSON_FORM: Final = "rows"  # the payload of a small batch: [[name, Delta type], 
 MIN_COMPRESSED_ROWS: Final = 500  # compressing a smaller payload takes longer than writing it
 _HEAD: Final = struct.Struct("<4sIIIQ")  # magic, checksums of the header and of the payload, lengths of both
 _MAGIC: Final = b"AWL1"
+MAX_HEADER_BYTES: Final = 4096  # of one that is looked for after damage; names of models are short
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -173,6 +174,23 @@ def head_at(data: bytes, at: int) -> Head | None:
     text = data[at + _HEAD.size : payload_at]
     sound = magic == _MAGIC and zlib.crc32(text) == header_sum
     return Head(Header(**json.loads(text)) if sound else None, payload_at, payload_at + size, payload_sum)
+
+
+def header_of(data: bytes, at: int, end: int) -> Header | None:
+    """The header of a record whose ends are known, also if one bit in front of its payload was flipped."""
+    head = head_at(data, at)
+    if head is None:
+        return None
+    if head.header is not None and head.end == end:
+        return head.header
+    front = data[at : min(head.payload_at, at + _HEAD.size + MAX_HEADER_BYTES)]
+    for bit in range(8 * len(front)):
+        changed = bytearray(data[at : at + _HEAD.size + MAX_HEADER_BYTES])
+        changed[bit // 8] ^= 1 << bit % 8
+        mended = head_at(bytes(changed), 0)
+        if mended is not None and mended.header is not None and at + mended.end == end:
+            return mended.header
+    return None
 
 
 def sound_at(data: bytes, at: int) -> Head | None:
