@@ -166,7 +166,7 @@ def run(options: Options) -> None:
         with before(folder) as tree:
             runs: dict[str, list[dict[str, Any]]] = {"now": [], "before": []}
             for number in range(1 if options.dry_run else PAIRS):
-                pair = (("now", ROOT), ("before", tree))
+                pair = (("before", tree), ("now", ROOT))
                 for arm, where in pair if number % 2 == 0 else pair[::-1]:
                     runs[arm].append(governed(where, folder, base, parts, options))
                     print(f"  {arm}: {runs[arm][-1]['wall_s']:.0f} s, {runs[arm][-1]['cpu_s']:.0f} CPU s", flush=True)

@@ -52,12 +52,13 @@ def new_config(
     if recipe.task == "dpo":
         _check_champion(recipe, champion, parent)
     because = _fresh_because(recipe, champion, parent)
-    best = recipe.start == "best" and because is None
+    # A champion without an adapter is the base itself, so that a start from the base goes on from the champion too.
+    goes_on = same_base and recipe.start != "fresh" and (because is None or parent is None)
     teacher = teacher_of(site, champion, recipe)
     return RunConfig(
         teacher=teacher, teacher_dir=None if teacher is None else base_of(site, champion, recipe),
         recipe=recipe, parent_adapter=None if because is not None or recipe.start == "fresh" else parent,
-        fresh_because=because, rehearsed=prepared.curated.facts["rehearsed"] if best else None,
+        fresh_because=because, rehearsed=prepared.curated.facts["rehearsed"] if goes_on else None,
         device=train.device, cards=train.cards, **shared,
     )  # fmt: skip
 

@@ -173,6 +173,11 @@ class Recipe(Frozen):
     teacher_weight: TeacherWeight = 0.5
     temperature: Temperature = 2.0
     class_weights: ClassWeights = None
+    hide_words: float = Field(
+        default=0.1, ge=0, lt=1, description="for classification: share of a text's tokens that a training step sees "
+        "as unknown, so that no class hangs on one word; tokenizers without a token for that hide none",
+        json_schema_extra={"unit": "0..1"},
+    )  # fmt: skip
     early_stopping: int | None = Field(
         default=None, ge=1, description="stop when the loss on the validation rows has not fallen for so many of ten "
         "looks per run, and keep the best", examples=["3"], json_schema_extra={"unit": "looks"},
@@ -337,8 +342,9 @@ class Teacher(Frozen):
 class RunConfig(RunFiles):
     """One run of a recipe for a language model, complete: nothing else is read from anywhere.
 
-    `rehearsed` counts the first training rows, which the champion may have learned from: with `start: best` none of
-    them is a validation row. `fresh_because` says why training starts from the base where it should not. `phase` is
+    `rehearsed` counts the first training rows, which the champion may have learned from, where training goes on from
+    it: with `start: best` none of them is a validation row, and a classifier sees half of them in an epoch, the other
+    half in the next. `fresh_because` says why training starts from the base where it should not. `phase` is
     set in each of the two trainings of `start: best`.
     """
 

@@ -48,14 +48,9 @@ def check_labels(frame: pl.DataFrame, labels: Sequence[str], field: str) -> None
 
 
 def classification_examples(
-    frame: pl.DataFrame,
-    labels: Sequence[str],
-    tokenizer: "PreTrainedTokenizerBase",
-    max_length: int,
-    *,
-    numbered: bool = False,
+    frame: pl.DataFrame, labels: Sequence[str], tokenizer: "PreTrainedTokenizerBase", max_length: int
 ) -> tuple[list[dict[str, Any]], RowCounts]:
-    """One `{input_ids, label}` per row, label as the index into `labels`; `numbered` adds its place in the frame.
+    """One `{input_ids, label, row}` per row: label as the index into `labels`, row as its place in the frame.
 
     A row of whose text no token is left within `max_length` teaches nothing; it is dropped.
 
@@ -70,8 +65,7 @@ def classification_examples(
     if not counts.rows_learned:
         raise DataError(f"no row has a token of its text within max_length={max_length}; raise recipe.max_length")
     rows = enumerate(zip(tokens, own, frame["label"], strict=True))
-    made = [{"input_ids": ids, "label": index[name], "row": i} for i, (ids, kept, name) in rows if kept]
-    return made if numbered else [{"input_ids": r["input_ids"], "label": r["label"]} for r in made], counts
+    return [{"input_ids": ids, "label": index[name], "row": i} for i, (ids, kept, name) in rows if kept], counts
 
 
 def answered_counts(

@@ -1,7 +1,7 @@
 """The trainers: one for classification, one for completions, with the arguments they share."""
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -22,38 +22,61 @@ from retrain.train.adapter import Trained
 from retrain.train.checkpoints import Checkpoints, RankSchedule, allocator_of
 from retrain.train.config import Recipe
 from retrain.train.errors import DataError
+from retrain.train.hidden_words import HiddenWords, hidden_words
 from retrain.train.speed.memory import Optimiser
 
 Example = TypeVar("Example")
 
 
 class LengthGrouped(Sampler[int]):
-    """Rows of like length side by side, in an order fixed by seed and epoch, so that a resumed run sees the same."""
+    """Rows of like length side by side, in an order fixed by seed and epoch, so that a resumed run sees the same.
 
-    def __init__(self, lengths: list[int], batch_size: int, seed: int, trainer: Trainer, steps_per_epoch: int) -> None:
-        self.lengths, self.batch_size, self.seed = lengths, batch_size, seed
-        self.trainer, self.steps_per_epoch = trainer, steps_per_epoch
+    Of the rows named in `rehearsed` an epoch has one half and the next the other: the model knows them already, and
+    rows that it does not know weigh more.
+    """
+
+    def __init__(
+        self, lengths: list[int], batch_size: int, seed: int, trainer: Trainer, rehearsed: Sequence[int] = ()
+    ) -> None:
+        """`batch_size` counts the rows of a whole step."""
+        self.lengths, self.batch_size, self.seed, self.trainer = lengths, batch_size, seed, trainer
+        self.rehearsed, known = rehearsed, set(rehearsed)
+        self.others = [i for i in range(len(lengths)) if i not in known]
 
     def __len__(self) -> int:
-        return len(self.lengths)
+        return len(self.others) + -(-len(self.rehearsed) // 2)
 
     def __iter__(self) -> Iterator[int]:
-        epoch = self.trainer.state.global_step // self.steps_per_epoch
+        epoch = self.trainer.state.global_step // max(1, -(-len(self) // self.batch_size))
         generator = torch.Generator().manual_seed(self.seed * 100_003 + epoch)
+        rows = self.others + self._half(epoch)
         order: list[int] = get_length_grouped_indices(  # type: ignore[no-untyped-call]  # no annotations
-            self.lengths, self.batch_size, generator=generator
+            [self.lengths[i] for i in rows], self.batch_size, generator=generator
         )
-        return iter(order)
+        return iter([rows[i] for i in order])
+
+    def _half(self, epoch: int) -> list[int]:
+        count = len(self.rehearsed)
+        pair = torch.Generator().manual_seed(self.seed * 100_003 + epoch // 2)
+        drawn, half = torch.randperm(count, generator=pair).tolist(), -(-count // 2)
+        return sorted(self.rehearsed[i] for i in (drawn[half - count % 2 :] if epoch % 2 else drawn[:half]))
 
 
 class ClassificationTrainer(Checkpoints, Trainer):
-    """The library's trainer with our row order."""
+    """The library's trainer with our row order; with `hidden`, a training step does not see every word."""
+
+    hidden: HiddenWords | None = None
+
+    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
+        if self.hidden is not None:
+            inputs = {**inputs, "input_ids": self.hidden(inputs["input_ids"])}
+        return super().training_step(model, inputs, num_items_in_batch)
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
-        rows = cast(Sequence[dict[str, Sized]], self.train_dataset if train_dataset is None else train_dataset)
+        rows = cast(Sequence[dict[str, Any]], self.train_dataset if train_dataset is None else train_dataset)
         batch = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
-        steps = max(1, -(-len(rows) // batch))
-        return LengthGrouped([len(r["input_ids"]) for r in rows], batch, self.args.seed, self, steps)
+        rehearsed = [i for i, row in enumerate(rows) if row.get("rehearsed")]
+        return LengthGrouped([len(r["input_ids"]) for r in rows], batch, self.args.seed, self, rehearsed)
 
 
 def validation_rows(examples: Sequence[Example], recipe: Recipe) -> tuple[list[Example], list[Example]]:
@@ -199,6 +222,7 @@ def build_classification_trainer(
         callbacks=stops(model, recipe, watched, callbacks),
         compute_loss_func=None if weights is None else weighted_loss(weights),
     )
+    trainer.hidden = hidden_words(recipe.hide_words, tokenizer)
     trainer.remove_callback(PrinterCallback)
     # The classification loss ignores num_items_in_batch, yet the trainer would skip its own division by the number
     # of accumulated batches (transformers #47688).

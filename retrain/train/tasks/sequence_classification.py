@@ -1,5 +1,6 @@
 """A class for each text: the head's rows for new classes start from the texts, and are trained with the adapter."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from retrain.train.adapter import Trained
 from retrain.train.counts import RowCounts
 from retrain.train.data import answered_counts, check_labels, classification_examples
 from retrain.train.head import copy_parent_head, head_of, start_new_rows
+from retrain.train.hidden_words import hidden_words
 from retrain.train.model import Classifier
 from retrain.train.shape import adapter_part, is_whole
 from retrain.train.tasks.base import Attempt, Examples, Setting, Training
@@ -30,9 +32,7 @@ def counts(setting: Setting, rows: pl.DataFrame) -> RowCounts:
 
 def examples(setting: Setting, rows: pl.DataFrame) -> Examples:
     config = setting.config
-    made, counted = classification_examples(
-        rows, config.labels, setting.tokenizer, config.recipe.max_length, numbered=config.teacher is not None
-    )
+    made, counted = classification_examples(rows, config.labels, setting.tokenizer, config.recipe.max_length)
     return Examples(made, counted)
 
 
@@ -44,7 +44,20 @@ def before(setting: Setting, model: PreTrainedModel, made: Examples) -> dict[str
         copy_parent_head(model, head, parent, config.labels)
     plain = [{name: row[name] for name in ("input_ids", "label")} for row in made.rows]
     new = start_new_rows(model, head, plain, DataCollatorWithPadding(setting.tokenizer))
-    return {"labels_new": [config.labels[i] for i in new]}
+    hidden = hidden_words(config.recipe.hide_words, setting.tokenizer)
+    word = None if hidden is None else setting.tokenizer.convert_ids_to_tokens(hidden.token)
+    facts = {"labels_new": [config.labels[i] for i in new], "hidden_as": word}
+    return facts | {"rows_in_turns": _rehearse(setting, made.rows, new)}
+
+
+def _rehearse(setting: Setting, rows: Sequence[dict[str, Any]], new: Sequence[int]) -> int:
+    """Mark the rows that are trained on in every other epoch: rehearsed ones, where training goes on from what knows
+    their label. Returns how many."""
+    config = setting.config
+    first = 0 if config.phase is not None else config.rehearsed or 0  # two starts are compared on equal terms
+    for row in rows:
+        row["rehearsed"] = row["row"] < first and row["label"] not in new
+    return sum(row["rehearsed"] for row in rows)
 
 
 def teach(setting: Setting, rows: pl.DataFrame, _made: Examples, folder: Path, asked: Asked) -> ClassLessons:

@@ -111,7 +111,9 @@ def test_the_gradient_norm_does_not_depend_on_how_a_batch_is_accumulated(
     from retrain.train.trainers import build_classification_trainer
 
     def norm(size: int, accumulate: int) -> float:
-        chosen = recipe(batch_size=size, gradient_accumulation_steps=accumulate, epochs=1, max_grad_norm=1e9)
+        chosen = recipe(
+            batch_size=size, gradient_accumulation_steps=accumulate, epochs=1, max_grad_norm=1e9, hide_words=0
+        )
         model, (examples, _) = adapted(tiny_base, chosen), batch(tiny_base)
         tokenizer = load_tokenizer(tiny_base)
         trainer = build_classification_trainer(model, tokenizer, chosen, examples, tmp_path, cpu())

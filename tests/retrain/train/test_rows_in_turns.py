@@ -1,0 +1,24 @@
+"""Rehearsed rows are seen in turns: half of them in an epoch, the other half in the next, all others in each."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+
+@pytest.mark.parametrize("known", [0, 39, 40])
+def test_two_epochs_have_every_rehearsed_row_and_a_resumed_one_has_the_same(known: int) -> None:
+    from retrain.train.trainers import LengthGrouped
+
+    at = SimpleNamespace(state=SimpleNamespace(global_step=0))
+    order = LengthGrouped([3 + i % 7 for i in range(100)], 8, 5, cast(Any, at), range(known))
+    steps = -(-len(order) // 8)
+    epochs = []
+    for step in (0, steps, steps, 2 * steps):
+        at.state.global_step = step
+        epochs.append(list(order))
+    assert epochs[1] == epochs[2]
+    assert all(len(epoch) == len(set(epoch)) == len(order) == 100 - known // 2 for epoch in epochs)
+    assert all(set(range(known, 100)) <= set(epoch) for epoch in epochs)
+    assert set(epochs[0]) | set(epochs[1]) == set(range(100))
+    assert known == 0 or set(epochs[0]) != set(epochs[3])
