@@ -85,7 +85,7 @@ def test_a_champion_that_is_an_adapter_is_continued(trained: Path, tiny_base: Pa
     from retrain.train.run import train
 
     parent = trained / "out" / "adapter"
-    train(small(tmp_path, tiny_base, parent_adapter=str(parent), recipe={"epochs": 1}))
+    train(small(tmp_path, tiny_base, parent_adapter=str(parent), recipe={"epochs": 1, "hide_words": 0}))
     record = tiny.read(tmp_path / "out" / "adapter" / "run.json")
     assert record["labels_new"] == []
     assert record["loss"][0] < tiny.read(parent / "run.json")["loss"][0] / 2
