@@ -56,7 +56,7 @@ def check_tokenizer(folder: Path, *, ends: bool) -> int:
         raise wrong(folder, "has a tokenizer without an end token, so that no answer would end; add eos_token to "
                     "tokenizer_config.json, with the token that ended texts when the base was trained")  # fmt: skip
     # The library gives a special token that no file gives an id the next free one.
-    unknown = {text for text in (*named.values(), *more) if text is not None and text not in ids}
+    unknown = {text for text in (*named.values(), *more) if text and text not in ids}
     return max(ids.values()) + len(unknown) if ids else 0
 
 

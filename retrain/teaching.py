@@ -11,15 +11,19 @@ from typing import Any, Final
 from core.errors import AppError
 from monitor.site import Site
 from retrain.base_files import library_class, read_base
+from retrain.base_tokenizer import has_template
 from retrain.envelope import AnyRecipe, base_folder
 from retrain.errors import RecipeError
 from retrain.tables import ModelVersion
+from retrain.train.chat_keys import Chat
 from retrain.train.config import Recipe, Teacher, is_a_path
 from retrain.train.kinds import KINDS
+from retrain.train.shape import saved_chat
 from retrain.train.tabular.files import is_tabular
 from retrain.train.weights import folder_digest
 
 FIELD: Final = "retrain.recipe.teacher"
+CHAT: Final = "conversations in a chat template"
 WORDS: Final = ("model", "added_tokens", "normalizer", "pre_tokenizer")  # of tokenizer.json: what decides a text's ids
 
 
@@ -103,7 +107,7 @@ def changed_base(site: Site, champion: ModelVersion, recipe: AnyRecipe) -> str |
 
 def _misfit(site: Site, champion: ModelVersion, recipe: AnyRecipe) -> str | None:
     """What keeps the champion from ever teaching this recipe."""
-    if not wants_teacher(recipe):
+    if not isinstance(recipe, Recipe) or not wants_teacher(recipe):
         return None
     named = f"champion {champion.version} ({champion.base_model})"
     home = site.settings.home_dir
@@ -122,7 +126,18 @@ def _misfit(site: Site, champion: ModelVersion, recipe: AnyRecipe) -> str | None
             f"{named} and {recipe.base_model} have different vocabularies, so that its next tokens mean nothing to the "
             "student; choose a base_model with the tokenizer of the champion's, or leave teacher out"
         )
+    asked = recipe.chat if champion.adapter is None else saved_chat(site.artifacts.path(champion.adapter))
+    if (reads := _form(asked, folder)) != (writes := _form(recipe.chat, student)):
+        return (
+            f"{named} reads {reads}, and rows of this recipe are {writes}, to which its next tokens are no answer; "
+            f"{'write chat: {template: none}' if writes == CHAT else 'choose a base_model with a chat template'}, or "
+            "leave teacher out"
+        )
     return None
+
+
+def _form(chat: Chat, folder: Path) -> str:
+    return CHAT if chat.template != "none" and has_template(folder) else "plain texts"
 
 
 def vocabulary(folder: Path) -> dict[str, Any]:

@@ -14,11 +14,13 @@ from governance.ledger.read import ledger_entries
 from monitor.site import Site
 from monitor.spec.parse import parse_spec
 from retrain import jobs, store
+from retrain.envelope import Plan
 from retrain.errors import RecipeError
 from retrain.registry.card import card_of
 from retrain.registry.versions import check_applicable
 from retrain.runs.consider import start_manual
 from retrain.tables import ModelVersion
+from retrain.teaching import check_teacher
 from retrain.train.tabular.files import PIPELINE
 from tests.databases import SQLITE_FIRST
 from tests.retrain import world
@@ -110,7 +112,7 @@ def test_a_champion_of_tables_and_one_that_writes_cannot_teach_a_classifier(
 def test_a_student_with_another_vocabulary_is_refused_and_one_with_the_same_is_taken(
     small: Site, tiny_causal_base: Path, tmp_path: Path
 ) -> None:
-    world.declare(small, world.answers_spec(tiny_causal_base))
+    model = world.declare(small, world.answers_spec(tiny_causal_base))
     other = tmp_path / "other"
     shutil.copytree(tiny_causal_base, other)
     document = world.answers_spec(other).document
@@ -118,6 +120,12 @@ def test_a_student_with_another_vocabulary_is_refused_and_one_with_the_same_is_t
     taught = parse_spec(document)
     with small.database.read() as db:
         check_applicable(small, db, world.NAME, taught)
+    (other / "chat_template.jinja").write_text("{{ messages }}")
+    with small.database.read() as db:
+        champion = store.champion(db, model.id)
+        with pytest.raises(RecipeError, match="reads plain texts, and rows of this recipe are conversations"):
+            check_teacher(small, champion, Plan.of(taught).recipe)
+    (other / "chat_template.jinja").unlink()
     words = json.loads((other / "tokenizer.json").read_text())
     words["model"]["merges"] = words["model"]["merges"][:-1]
     (other / "tokenizer.json").write_text(json.dumps(words))
