@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -82,16 +83,36 @@ class ClassificationTrainer(Checkpoints, Trainer):
 def validation_rows(examples: Sequence[Example], recipe: Recipe) -> tuple[list[Example], list[Example]]:
     """The rows to train on, and those that early stopping looks at: a share drawn by the seed, at least one.
 
-    They come from the training rows; the gates judge rows that training never sees.
+    They come from the training rows; the gates judge rows that training never sees. All pairs of answers to one prompt
+    are on one side.
     """
     if recipe.early_stopping is None or len(examples) < 2:
         return list(examples), []
     count = max(1, round(recipe.validation * len(examples)))
-    drawn = set(random.Random(recipe.seed).sample(range(len(examples)), count))  # noqa: S311  no secret
+    draw = random.Random(recipe.seed)  # noqa: S311  no secret
+    prompts = _prompts(examples)
+    if len(prompts) < 2:
+        drawn = set(draw.sample(range(len(examples)), count))
+    else:
+        order = draw.sample(sorted(prompts), len(prompts))[:-1]  # one is left to train on
+        rows = [prompts[name] for name in order]
+        needed = 1 + sum(so_far < count for so_far in accumulate(map(len, rows)))
+        drawn = {i for part in rows[:needed] for i in part}
     return (
         [row for i, row in enumerate(examples) if i not in drawn],
         [row for i, row in enumerate(examples) if i in drawn],
     )
+
+
+def _prompts(examples: Sequence[Any]) -> dict[tuple[int, ...], list[int]]:
+    """Places of the pairs of answers by their prompt's tokens; empty where rows are no pairs."""
+    found: dict[tuple[int, ...], list[int]] = {}
+    for at, row in enumerate(examples):
+        if isinstance(row, Mapping) and "chosen" in row:
+            answer = row["chosen"]
+            asked = zip(answer["input_ids"], answer["labels"], strict=True)
+            found.setdefault(tuple(token for token, label in asked if label == -100), []).append(at)
+    return found
 
 
 def early_stopping(recipe: Recipe, watched: Sequence[Any]) -> dict[str, Any]:

@@ -37,3 +37,20 @@ def test_the_reference_is_the_champion_before_the_first_step(tiny_causal_base: P
 def _tokens(champion: object, rows: pl.DataFrame) -> int:
     logprobs = champion.token_logprobs(rows["prompt"].to_list(), rows["chosen"].to_list())  # type: ignore[attr-defined]
     return sum(len(one) for one in logprobs)
+
+
+def test_pairs_of_one_prompt_are_trained_on_or_looked_at_never_both() -> None:
+    from retrain.train.config import Recipe
+    from retrain.train.trainers import validation_rows
+
+    given = {"base_model": "./base", "task": "dpo", "preference": {"other": "a", "outcome": "b"}, "early_stopping": 2}
+    pairs = [
+        {"prompt": at // 6, "chosen": {"input_ids": [at // 6, 9, at], "labels": [-100, -100, at]}} for at in range(60)
+    ]
+    kept, watched = validation_rows(pairs, Recipe.model_validate(given | {"validation": 0.2}))
+    assert (len(kept), len(watched)) == (48, 12)
+    assert not {row["prompt"] for row in kept} & {row["prompt"] for row in watched}
+    kept, watched = validation_rows(pairs[:8], Recipe.model_validate(given | {"validation": 0.5}))
+    assert {len(kept), len(watched)} == {2, 6}
+    kept, watched = validation_rows(pairs[:6], Recipe.model_validate(given | {"validation": 0.5}))
+    assert (len(kept), len(watched)) == (3, 3)  # one prompt alone
