@@ -155,7 +155,7 @@ def explain_at(
     return _explanation(site, db, model, event_id, response)
 
 
-@router.get("/events")
+@router.get("/event")
 def read(_: Reader, model: str, event_id: str, site: SiteDep, db: ReadDb) -> dict[str, Any]:
     """One event with its outcome columns, if any; a subject is its digest. Any id can be asked for so."""
     return _read(site, db, model, event_id)

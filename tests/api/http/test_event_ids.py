@@ -31,8 +31,10 @@ def test_an_id_that_was_taken_can_be_read(site: Site) -> None:
             answer = client.get(f"{MODEL}/events/{quote(one, safe='')}")
             assert (answer.status_code, answer.json().get("event_id")) == (200, one)
         for one in IDS + OTHERS:
-            answer = client.get(f"{MODEL}/events", params={"event_id": one})
+            answer = client.get(f"{MODEL}/event", params={"event_id": one})
             assert (answer.status_code, answer.json().get("event_id")) == (200, one)
+        exported = client.get(f"{MODEL}/events", params={"format": "ndjson"}).text.splitlines()  # not one event
+        assert len(exported) == len(IDS + OTHERS)
         assert client.get(f"{MODEL}/events/only/explanation").json()["event_id"] == "only/explanation"
         for answer in (
             client.get(f"{MODEL}/events/x/explanation"),
