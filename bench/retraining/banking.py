@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -76,7 +76,9 @@ def from_scratch(frame: pl.DataFrame, folder: Path, options: Options) -> Path:
     return folder / "base"
 
 
-def answers(texts: pl.Series, models: dict[str, tuple[Path, Path | None]], folder: Path, threads: int) -> pl.DataFrame:
+def answers(
+    texts: pl.Series, models: Mapping[str, tuple[Path, Path | None]], folder: Path, threads: int
+) -> pl.DataFrame:
     """What each model answers: `<name>.label` and `<name>.confidence`."""
     pl.DataFrame({"text": texts}).write_parquet(folder / "asked.parquet")
     named = [{"name": n, "base_dir": str(b), "adapter_dir": a and str(a)} for n, (b, a) in models.items()]

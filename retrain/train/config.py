@@ -175,7 +175,7 @@ class Recipe(Frozen):
     class_weights: ClassWeights = None
     hide_words: float = Field(
         default=0.1, ge=0, lt=1, description="for classification: share of a text's tokens that a training step sees "
-        "as unknown, so that no class hangs on one word; tokenizers without a token for that hide none",
+        "as unknown, so that no class hangs on one word; none with a teacher, or without a token for that",
         json_schema_extra={"unit": "0..1"},
     )  # fmt: skip
     early_stopping: int | None = Field(

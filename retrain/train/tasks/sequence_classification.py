@@ -44,7 +44,8 @@ def before(setting: Setting, model: PreTrainedModel, made: Examples) -> dict[str
         copy_parent_head(model, head, parent, config.labels)
     plain = [{name: row[name] for name in ("input_ids", "label")} for row in made.rows]
     new = start_new_rows(model, head, plain, DataCollatorWithPadding(setting.tokenizer))
-    hidden = hidden_words(config.recipe.hide_words, setting.tokenizer)
+    share = config.recipe.hide_words if config.teacher is None else 0.0
+    hidden = hidden_words(share, setting.tokenizer)
     word = None if hidden is None else setting.tokenizer.convert_ids_to_tokens(hidden.token)
     facts = {"labels_new": [config.labels[i] for i in new], "hidden_as": word}
     return facts | {"rows_in_turns": _rehearse(setting, made.rows, new)}

@@ -13,7 +13,6 @@ from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase, Print
 
 from retrain.train.adapter import Trained
 from retrain.train.config import Recipe
-from retrain.train.hidden_words import hidden_words
 from retrain.train.tasks.base import Attempt, Examples, Setting
 from retrain.train.teacher import ClassLessons, TokenLessons
 from retrain.train.trainers import ClassificationTrainer, early_stopping, row_weights, stops, training_arguments
@@ -115,7 +114,6 @@ def build_taught_classifier(
     weights = row_weights(attempt.recipe, setting.config.labels, made.rows)
     given = _arguments(setting, model, made, attempt, collate)
     trainer = TaughtClassifier(attempt.recipe, lessons, weights, **given)
-    trainer.hidden = hidden_words(attempt.recipe.hide_words, setting.tokenizer)
     trainer.remove_callback(PrinterCallback)
     return trainer
 
