@@ -40,9 +40,11 @@ def close_abandoned(site: Site, now: datetime) -> None:
         failed = [UUID(j.payload["run_id"]) for j in db.scalars(_failed())]
         rows = [db.get(Run, one) for one in failed]
         ended = [row.id for row in rows if row is not None and row.state in store.FINAL_STATES]
-    for run_id in ended:  # the job that should have cleared up after the end of its run had killed its worker
+        leases = {one: db.get(Lease, lease_name(one)) for one in ended}
+    for run_id, lease in leases.items():  # the job that should have cleared up after its run had killed its worker
         work = Workspace.of(site.settings, run_id)
-        if work.trained.exists() or work.evaluated.exists():
+        held = lease is not None and lease.until > now
+        if not held and (lease is not None or work.trained.exists() or work.evaluated.exists()):
             _clear(site, run_id)
 
 

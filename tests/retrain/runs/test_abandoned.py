@@ -58,6 +58,11 @@ def test_a_run_that_killed_its_worker_too_often_fails_and_lets_the_next_one_star
     work.evaluated.mkdir()  # as after a run that had ended when its worker was killed for the last time
     ticked(site, clock)
     assert list(work.folder.iterdir()) == []
+    with site.database.write() as db:  # and as when it was killed between its files and its lease
+        assert queue.hold_lease(db, lease_name(run_id), holder="here:2:killed", now=clock.now(), seconds=5)
+    ticked(site, clock)
+    with site.database.read() as db:
+        assert db.get(Lease, lease_name(run_id)) is None
 
 
 def test_a_run_whose_folder_cannot_be_made_fails_with_the_reason(site: Site, clock: ManualClock, run_id: UUID) -> None:
