@@ -274,7 +274,8 @@ def test_a_writer_needs_a_token_that_ends_an_answer(tmp_path: Path) -> None:
 def test_the_longest_text_that_is_taken_has_positions(kind: str, most: int, tmp_path: Path) -> None:
     from retrain.train.model import load_classifier
 
-    folder = random_bases.base(tmp_path / "base", kind, **({"rotary_dim": 4} if kind == "gptj" else {}))
+    rotary: dict[str, Any] = {"rotary_dim": 4} if kind == "gptj" else {}
+    folder = random_bases.base(tmp_path / "base", kind, **rotary)
     with pytest.raises(RecipeError, match=f"give at most {most}"):
         check_recipe(recipe(folder, max_length=most + 1), folder)
     check_recipe(recipe(folder, max_length=most), folder)
