@@ -47,8 +47,8 @@ $(BESIDE): tests/beside.txt | $(READY)
 demo: $(READY) ## the whole loop on generated traffic; ARGS="--train FILE --test FILE" for your own messages
 	$(BIN)/assay demo $(ARGS)
 
-# Two processes more than cores: some tests wait for a process or a server.
-WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 2)
+# One process more than cores: some tests wait for a process or a server.
+WORKERS := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 MARKED := not slow and not demo
 test: $(READY) $(BESIDE) ## every test but the demo and the rest of the large matrices; ARGS="tests/core -k queue" for some
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "$(MARKED)" $(ARGS)
