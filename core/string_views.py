@@ -6,7 +6,7 @@ View Layout"). Numpy reads these views where they are, which takes a few nanosec
 takes 10 to 50. The answers err on one side only, as each function says. Views of nulls may hold anything.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -31,6 +31,20 @@ def surely_printable(texts: "pl.Series", *, ascii_only: bool = False) -> bool:
     Args:
         ascii_only: whether True shall also mean that every character is of ASCII.
     """
+    return _surely(texts, lambda raw: _printable(raw, ascii_only))
+
+
+def surely_composed(texts: "pl.Series") -> bool:
+    """Whether every text is in Unicode's composed form (NFC); False may be wrong, True is not.
+
+    No character before U+0300 is one that composing changes, and in UTF-8 all later ones begin with the byte CC or more
+    (https://www.unicode.org/reports/tr15/, "Detecting Normalization Forms").
+    """
+    return _surely(texts, lambda raw: bool(raw.max() < 0xCC))
+
+
+def _surely(texts: "pl.Series", holds: "Callable[[NDArray[np.uint8]], bool]") -> bool:
+    """Whether something holds of the bytes of all texts; inline ones are filled up with spaces."""
     if texts.null_count() == len(texts):
         return True
     for views, longer in _chunks(texts):
@@ -40,10 +54,10 @@ def surely_printable(texts: "pl.Series", *, ascii_only: bool = False) -> bool:
             size = sum(map(len, longer))
             if size > 4 * int(lengths.sum(dtype=np.int64)) + 65536:
                 return False  # a few rows of a large column: their own texts are read faster
-            if not all(_printable(part, ascii_only) for part in longer):
+            if not all(holds(part) for part in longer):
                 return False
         inline, sizes = (views[~is_long], lengths[~is_long]) if is_long.any() else (views, lengths)
-        if len(inline) and not _printable((inline | _FILL.take(sizes, axis=0)).view(np.uint8), ascii_only):
+        if len(inline) and not holds((inline | _FILL.take(sizes, axis=0)).view(np.uint8)):
             return False
     return True
 

@@ -99,9 +99,9 @@ def levels(texts: "pl.Series") -> "pl.Series":
     """The level of each text, shape (n,); null where there is no value."""
     import polars as pl
 
-    from core.string_views import surely_printable, with_ends
+    from core.string_views import surely_composed, with_ends
 
-    if not surely_printable(texts, ascii_only=True):
+    if not surely_composed(texts):
         texts = texts.str.normalize("NFC")
     doubtful = with_ends(texts, *_ends())
     if not len(doubtful):  # the usual case

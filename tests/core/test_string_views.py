@@ -1,3 +1,5 @@
+import unicodedata
+
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -5,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.string_views import surely_printable, with_ends
+from core.string_views import surely_composed, surely_printable, with_ends
 from core.text import CONTROL
 
 LONG = "a text of more than twelve bytes"
@@ -46,3 +48,11 @@ def test_texts_with_the_wanted_ends_are_found(texts: list[str | None]) -> None:
     wanted = {i for i, t in enumerate(texts) if t == "" or (t and t[0] in "0 \x00" and t[-1] in "0 \x00")}
     assert wanted <= found
     assert all(t is None or t == "" or t[0] in "0 \x00" for i, t in enumerate(texts) if i in found)
+
+
+def test_only_what_composing_cannot_change_is_surely_composed() -> None:
+    assert all(unicodedata.is_normalized("NFC", chr(code)) for code in range(0x300))
+    assert chr(0x300).encode()[0] == 0xCC
+    assert surely_composed(pl.Series(["Zürich", "Łódź in der Woiwodschaft", "", None]))
+    for text in ("u\u0308", "Zu\u0308rich in the canton", "\u212b", "\u1fbe"):
+        assert not surely_composed(pl.Series(["a", text, None])), text
