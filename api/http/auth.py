@@ -19,9 +19,9 @@ from governance.access.sessions import (
     SEEN_EVERY,
     end_session,
     find_session,
+    key_of,
     open_session,
     over_because,
-    session_caller,
 )
 from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from governance.tables import PageSession
@@ -143,8 +143,9 @@ def _session_caller(site: Site, cookie: str) -> Caller | None:
         if row is None:
             return None
         idle = timedelta(minutes=server.session_idle_minutes)
-        because = over_because(db, row, site.keys.session, now, idle)
-        caller = session_caller(db, row) if because is None else None
+        key, rights = key_of(db, row), rights_of(db)
+        because = "key revoked" if key is None else over_because(row, key, rights, site.keys.session, now, idle)
+        caller = rights.holder(key) if key is not None and because is None else None
     if because is None and now - row.seen_at < SEEN_EVERY:
         return caller
     with site.database.write() as db:

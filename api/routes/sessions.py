@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 
 from api.http.auth import requires
 from api.http.deps import Db, Out, Page, ReadDb, SiteDep
+from governance.access.rights import rights_of
 from governance.access.roles import Caller, Permission
 from governance.access.sessions import end_session_of, over_because, sessions
 
@@ -36,11 +37,11 @@ def list_sessions(
 ) -> Page[SessionOut]:
     """The newest sessions; `seen_at` is exact to a minute."""
     now, idle = site.clock.now(), timedelta(minutes=site.settings.server.session_idle_minutes)
-    shown = []
-    for row, name in sessions(db, limit):
-        because = over_because(db, row, site.keys.session, now, idle)
+    rights, shown = rights_of(db), []
+    for row, key in sessions(db, limit):
+        because = over_because(row, key, rights, site.keys.session, now, idle)
         ended = EndedOut.of(row).model_dump() | {"ended_because": because}
-        shown.append(SessionOut(name=name, state="over" if because else "open", **ended))
+        shown.append(SessionOut(name=key.name, state="over" if because else "open", **ended))
     return Page[SessionOut].of(shown)
 
 

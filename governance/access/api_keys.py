@@ -16,7 +16,7 @@ from core.db import Database
 from core.errors import ConflictError, NotFoundError, UnauthenticatedError
 from governance.access.key_names import read_name
 from governance.access.owners import person, read_owner
-from governance.access.rights import CREATED, OWNED, REVOKED, KeyState, check_key, rights_of, secret_digest
+from governance.access.rights import CREATED, OWNED, REVOKED, KeyState, rights_of, secret_digest
 from governance.access.roles import Caller, Role
 from governance.access.sessions import end_sessions
 from governance.ledger.append import SYSTEM_ACTOR, append_entry
@@ -168,8 +168,7 @@ def authenticate(db: Session, key: str) -> Caller:
         raise UnauthenticatedError(
             "the API key is not valid; send `Authorization: Bearer assay_...` with a key that was not revoked"
         )
-    check_key(db, row)
-    return Caller(row.name, Role(row.role), row.prefix, row.owner)
+    return rights_of(db).holder(row)
 
 
 def first_admin(site: Installation) -> str | None:

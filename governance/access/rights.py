@@ -16,6 +16,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from core.errors import ForbiddenError
+from governance.access.roles import Caller, Role
 from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from governance.proof import merkle
 from governance.tables import ApiKey, LedgerEntry, LedgerHead
@@ -66,6 +67,16 @@ class Rights:
     def named(self, name: str) -> KeyState | None:
         return next((state for state in self.keys.values() if state.name == name), None)
 
+    def holder(self, row: ApiKey) -> Caller:
+        """Who a key belongs to.
+
+        Raises:
+            RightsDifferError: its row says otherwise than the ledger.
+        """
+        if found := self.differences(row):
+            raise RightsDifferError(row, found)
+        return Caller(row.name, Role(row.role), row.prefix, row.owner)
+
     def differences(self, row: ApiKey) -> list[str]:
         """What a row says otherwise than the ledger, in words; of a key that both call revoked, nothing counts."""
         state = self.keys.get(row.prefix)
@@ -106,15 +117,6 @@ def rights_of(db: Session) -> Rights:
     assert now is not None  # only a log that was known before can turn out to be another one
     _KNOWN[bind] = now
     return now
-
-
-def check_key(db: Session, row: ApiKey) -> None:
-    """
-    Raises:
-        RightsDifferError: a row says otherwise than the ledger.
-    """
-    if found := rights_of(db).differences(row):
-        raise RightsDifferError(row, found)
 
 
 def all_differences(db: Session) -> dict[str, str]:

@@ -16,8 +16,8 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from core.errors import NotFoundError
-from governance.access.rights import SESSION_ENDED, check_key, rights_of
-from governance.access.roles import Caller, Role
+from governance.access.rights import SESSION_ENDED, Rights, rights_of
+from governance.access.roles import Caller
 from governance.ledger.append import append_entry
 from governance.tables import ApiKey, PageSession
 
@@ -53,29 +53,30 @@ def find_session(db: Session, token: str) -> PageSession | None:
     return db.scalars(select(PageSession).where(PageSession.token == _hash(token))).first()
 
 
-def over_because(db: Session, row: PageSession, key: bytes, now: datetime, idle: timedelta) -> str | None:
-    """Why a session is over; None while it lasts."""
-    if row.ended_at is not None or str(row.id) in rights_of(db).ended:
+def key_of(db: Session, row: PageSession) -> ApiKey | None:
+    """The key that opened a session."""
+    return db.scalars(select(ApiKey).where(ApiKey.prefix == row.prefix)).first()
+
+
+def over_because(
+    row: PageSession, owner: ApiKey, rights: Rights, key: bytes, now: datetime, idle: timedelta
+) -> str | None:
+    """Why a session is over; None while it lasts.
+
+    Args:
+        owner: the key that opened it.
+        key: the session key.
+        idle: how long it may be unused.
+    """
+    if row.ended_at is not None or str(row.id) in rights.ended:
         return row.ended_because or "ended"
-    owner = db.scalars(select(ApiKey).where(ApiKey.prefix == row.prefix)).first()
-    if owner is None or owner.revoked_at is not None:
+    if owner.revoked_at is not None:
         return "key revoked"
     if not hmac.compare_digest(_seal(row, owner, key), row.seal):
         return "key changed"
     if now >= row.expires_at:
         return "expired"
     return "idle" if now - row.seen_at >= idle else None
-
-
-def session_caller(db: Session, row: PageSession) -> Caller:
-    """Who a session that lasts belongs to.
-
-    Raises:
-        RightsDifferError: the key's row says otherwise than the ledger.
-    """
-    owner = db.scalars(select(ApiKey).where(ApiKey.prefix == row.prefix)).one()
-    check_key(db, owner)
-    return Caller(owner.name, Role(owner.role), owner.prefix, owner.owner)
 
 
 def end_session(db: Session, row: PageSession, because: str, actor: str, now: datetime) -> None:
@@ -104,10 +105,10 @@ def end_sessions(db: Session, prefix: str, because: str, now: datetime) -> None:
         row.ended_at, row.ended_because = now, because
 
 
-def sessions(db: Session, limit: int) -> Sequence[tuple[PageSession, str]]:
-    """The newest sessions, each with the name of its key."""
-    query = select(PageSession, ApiKey.name).join(ApiKey, ApiKey.prefix == PageSession.prefix)
-    return [(row, name) for row, name in db.execute(query.order_by(PageSession.opened_at.desc()).limit(limit))]
+def sessions(db: Session, limit: int) -> Sequence[tuple[PageSession, ApiKey]]:
+    """The newest sessions, each with its key."""
+    query = select(PageSession, ApiKey).join(ApiKey, ApiKey.prefix == PageSession.prefix)
+    return [(row, key) for row, key in db.execute(query.order_by(PageSession.opened_at.desc()).limit(limit))]
 
 
 def _hash(token: str) -> str:

@@ -11,7 +11,7 @@ from api.processes import system_alarms
 from core.db import Database
 from core.errors import InvalidError, UnauthenticatedError
 from governance.access.api_keys import authenticate, create_key, first_admin, key_named, revoke_key
-from governance.access.rights import RightsDifferError, all_differences, check_key, record_secrets
+from governance.access.rights import RightsDifferError, all_differences, record_secrets, rights_of
 from governance.access.roles import Role
 from governance.ledger.append import append_entry
 from governance.ledger.read import ledger_entries
@@ -72,7 +72,7 @@ def test_neither_another_secret_nor_a_revocation_taken_back_nor_a_row_of_ones_ow
             authenticate(db, forged)
         row = db.scalars(select(ApiKey).where(ApiKey.name == "boss")).one()
         with pytest.raises(RightsDifferError, match="its secret is another one"):
-            check_key(db, row)
+            rights_of(db).holder(row)
         found = all_differences(db)
     assert found[own.split("_")[1]] == "own: its row is gone, and it was never revoked"
     revoke(site.database, own)  # a row that was lost comes back as a revoked one
