@@ -1,6 +1,7 @@
 """Runs under way that no job works at any more: their job failed for good, or was lost."""
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Select, select
@@ -37,19 +38,19 @@ def close_abandoned(site: Site, now: datetime) -> None:
         if closed:
             _clear(site, run_id)
     with site.database.read() as db:
-        failed = [UUID(j.payload["run_id"]) for j in db.scalars(_failed())]
-        rows = [db.get(Run, one) for one in failed]
-        ended = [row.id for row in rows if row is not None and row.state in store.FINAL_STATES]
-        leases = {one: db.get(Lease, lease_name(one)) for one in ended}
-    for run_id, lease in leases.items():  # the job that should have cleared up after its run had killed its worker
-        work = Workspace.of(site.settings, run_id)
+        failed = [UUID(payload["run_id"]) for payload in db.scalars(_failed())]
+        ended = db.scalars(select(Run.id).where(Run.id.in_(failed), Run.state.in_(store.FINAL_STATES))).all()
+        names = [lease_name(one) for one in ended]
+        leases = {lease.name: lease for lease in db.scalars(select(Lease).where(Lease.name.in_(names)))}
+    for run_id in ended:  # the job that should have cleared up after its run had killed its worker
+        work, lease = Workspace.of(site.settings, run_id), leases.get(lease_name(run_id))
         held = lease is not None and lease.until > now
         if not held and (lease is not None or work.trained.exists() or work.evaluated.exists()):
             _clear(site, run_id)
 
 
-def _failed() -> Select[Job]:
-    return select(Job).where(Job.name == RunJob.name, Job.state == "failed")
+def _failed() -> Select[Any]:
+    return select(Job.payload).where(Job.name == RunJob.name, Job.state == "failed")
 
 
 def _clear(site: Site, run_id: UUID) -> None:
