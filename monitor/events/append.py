@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from unicodedata import normalize
 
 from core.errors import AppError
 from core.logs import logger
@@ -259,11 +260,12 @@ class EventAppender(EventTables):
     def subject_digest(self, value: str) -> str:
         """What is stored in place of a subject: HMAC-SHA256 under the installation's subject key, hexadecimal.
 
+        A name is the same person in Unicode's composed and decomposed form, so the digest is that of the composed one.
         A row from quarantine holds `[subject:DIGEST]` already; its digest is returned unchanged.
         """
         if value.startswith("[subject:") and (kept := _DIGESTED.fullmatch(value)):
             return kept[1]
-        return hmac.digest(self._subject_key, value.encode(), "sha256").hex()
+        return hmac.digest(self._subject_key, normalize("NFC", value).encode(), "sha256").hex()
 
     def _digested(self, values: "pl.Series") -> "pl.Series":
         import polars as pl

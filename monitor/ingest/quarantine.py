@@ -4,15 +4,17 @@ import hmac
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
 from monitor.ingest.ndjson import Rejection, json_line
-from monitor.ingest.row_values import short
+from monitor.ingest.row_values import MisfitError, row_value, short
 from monitor.ingest.validate import MAX_ID_CHARS
 from monitor.redact.columns import every_rule, redacted_texts
+from monitor.spec.columns import ColumnType
 from monitor.spec.model import ModelSpec
 
 MAX_ROWS_PER_REQUEST: Final = 10_000
@@ -50,7 +52,8 @@ def quarantine_rows(
         digest: maps a subject to the value that is stored in its place.
     """
     texts = [_text(r.raw)[: 2 * MAX_RAW_BYTES] for r in rejected]
-    lines = [_Line(text, spec.with_role("subject"), digest) for text in texts]
+    subjects = {name: spec.columns[name].type for name in spec.with_role("subject")}
+    lines = [_Line(text, subjects, digest) for text in texts]
     shown = [_quotable_value(r) for r in rejected]
     clean = _redacted([part for line in lines for part in line.parts] + shown, spec, key)
     rows = []
@@ -120,13 +123,13 @@ class _Part:
 class _Line:
     """A line split into its strings and the text between them, with the subject's value replaced."""
 
-    def __init__(self, text: str, subjects: Sequence[str], digest: Callable[[str], str]) -> None:
+    def __init__(self, text: str, subjects: Mapping[str, ColumnType], digest: Callable[[str], str]) -> None:
         self.subject: str | None = None
         self._digest = digest
         self._tokens = [_Part(t, i % 2 == 1) for i, t in enumerate(_STRING.split(text))]
         for i, token in enumerate(self._tokens):
-            if token.is_string and _decoded(token.text) in subjects:
-                self._hide_value(i)
+            if token.is_string and (kind := subjects.get(_decoded(token.text))) is not None:
+                self._hide_value(i, kind)
 
     @property
     def parts(self) -> Iterator[str]:
@@ -143,20 +146,32 @@ class _Line:
             out.append(token.text if clean[inner] == inner else json.dumps(clean[inner], ensure_ascii=False))
         return "".join(out)
 
-    def _hide_value(self, at: int) -> None:
+    def _hide_value(self, at: int, kind: ColumnType) -> None:
         after = self._tokens[at + 1] if at + 1 < len(self._tokens) else None
         if after is None or not after.text.lstrip().startswith(":"):
             return
         if after.text.strip() == ":" and at + 2 < len(self._tokens):
             value = _decoded(self._tokens[at + 2].text)
-            self._tokens[at + 2] = _Part(self._mark(value), is_string=True)
+            self._tokens[at + 2] = _Part(self._mark(value, kind), is_string=True)
         elif (number := _VALUE.match(after.text)) and number[2] != "null":
             rest = after.text[number.end() :]
-            self._tokens[at + 1] = _Part(f"{number[1]}{self._mark(number[2])}{rest}", is_string=False)
+            self._tokens[at + 1] = _Part(f"{number[1]}{self._mark(_scalar(number[2]), kind)}{rest}", is_string=False)
 
-    def _mark(self, value: str) -> str:
-        self.subject = self._digest(value)
+    def _mark(self, value: Any, kind: ColumnType) -> str:
+        """The subject as it would have been stored, so that an erasure finds it: 17.0 is 17."""
+        stored = None
+        with suppress(MisfitError):
+            stored = row_value(value, kind)
+        self.subject = self._digest(str(value if stored is None else stored))
         return json.dumps(f"[subject:{self.subject}]")
+
+
+def _scalar(text: str) -> Any:
+    """A number or truth value of JSON; any other text as it is."""
+    try:
+        return json.loads(text) if text[0] in "-0123456789tf" else text
+    except ValueError:
+        return text
 
 
 def _inner(token: _Part) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from governance import erasure
 from governance.erasure import Case
 from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from monitor import store as monitored
+from monitor.levels import number_levels
 from monitor.site import Site
 from monitor.tables import Dataset
 from monitor.upkeep.erase_rows import subject_columns
@@ -87,10 +88,10 @@ def _hits(
     gone = pl.Series([False] * frame.height, dtype=pl.Boolean)
     for name in ("row_id", "event_id"):
         if name in frame.columns:
-            gone |= frame[name].cast(pl.String).is_in(list(ids)).fill_null(value=False)
+            gone |= _as_sent(frame[name]).is_in(list(ids)).fill_null(value=False)
     for name in columns:
         if name in frame.columns:
-            values = frame[name].cast(pl.String).to_list()
+            values = _as_sent(frame[name]).to_list()
             digests = {v: site.events.subject_digest(v) for v in set(values) if v is not None}
             gone |= pl.Series([case.subject in (v, digests.get(v)) for v in values], dtype=pl.Boolean)
     wanted = set(texts)
@@ -99,6 +100,15 @@ def _hits(
         copies = [_copy(site, (source or "").removeprefix("dataset:"), text) in wanted for source, text in named]
         gone |= pl.Series(copies, dtype=pl.Boolean)
     return gone
+
+
+def _as_sent(values: pl.Series) -> pl.Series:
+    """Ids as events have them: 17 of a column of integers with gaps, which pandas writes as 17.0, is `17`."""
+    if not values.dtype.is_numeric():
+        return values.cast(pl.String)
+    if values.dtype.is_float():
+        values = values.set(values.is_infinite().fill_null(value=False), None)
+    return number_levels(values)
 
 
 def _texts(frame: pl.DataFrame) -> list[str]:

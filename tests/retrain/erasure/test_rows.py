@@ -1,12 +1,16 @@
 """Every row of the person goes, wherever it lies, and everybody else's stays."""
 
+import io
+import math
 from typing import Any
 
 import polars as pl
 from sqlalchemy import select
 
+from api.processes.worker import drain
 from core.clock import ManualClock
 from core.jobs import ConfirmJob
+from governance import erasure
 from monitor import store
 from monitor.ingest.otlp.tables import SpanText
 from monitor.jobs import confirm
@@ -15,6 +19,7 @@ from monitor.service import apply_spec
 from monitor.site import Site
 from monitor.spec.parse import parse_spec
 from monitor.tables import Window
+from retrain.runs.datasets import record_dataset
 from tests.databases import SQLITE_FIRST
 from tests.retrain import world
 from tests.retrain.erasure.person import (
@@ -27,6 +32,7 @@ from tests.retrain.erasure.person import (
     drift_alerts,
     erase,
     left,
+    proof_of,
     stored,
     traces,
     traffic,
@@ -142,3 +148,18 @@ def test_a_first_row_that_no_table_holds_yet_is_erased(site: Site, clock: Manual
     proof = erase(site)
     assert [(t["table"], t["rows_removed"]) for t in proof["models"][0]["tables"]] == [("events", 1)]
     assert left(site, MARKER) == []
+
+
+@SQLITE_FIRST
+def test_numbers_with_a_gap_in_a_dataset_are_the_ids_that_events_have(site: Site, clock: ManualClock) -> None:
+    """pandas writes a column of integers in which a cell is empty as floats: 17.0 is the person 17."""
+    declared = parse_spec(WITH_SUBJECT)
+    buffer = io.BytesIO()
+    pl.DataFrame({"customer": [17.0, 18.0, None, math.inf], "text": ["a", "b", "c", "d"]}).write_parquet(buffer)
+    with site.database.write() as db:
+        apply_spec(site, db, declared, "tester")
+        record_dataset(site, db, declared.model, "seen", "reference", buffer.getvalue(), "by hand", "ann")
+        digest = site.events.subject_digest("17")
+        asked = erasure.request(db, subject=digest, models=[], actor="dpo", now=clock.now()).id
+    drain(site)
+    assert [d["rows_removed"] for d in proof_of(site, asked)["models"][0]["datasets"]] == [1]
