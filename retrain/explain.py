@@ -57,8 +57,7 @@ def explain(site: Site, model_name: str, event_id: str) -> None:
     if not text:
         raise InvalidError(f"event {event_id} has no input text to explain", field="event_id", value=event_id)
     answered = event.get(current.spec.with_role("prediction")[0])
-    known = set(version.labels or ())
-    label = str(answered) if answered is not None and str(answered) in known else None
+    label = str(answered) if answered is not None and str(answered) in version.answers else None
     content = _process(site, model_files(site, version, plan.recipe), str(text), label, plan.recipe.max_length)
     draft = drafts.begin(site, content, current.model.id, event_id=event_id)
     residual = float(json.loads(content)["residual"])

@@ -8,6 +8,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstra
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.db import Base, Keyed
+from monitor.levels import level
 
 RUN_STATES = (
     "queued", "curating", "training", "evaluating", "awaiting_approval", "promoted", "rejected", "failed",
@@ -130,3 +131,8 @@ class ModelVersion(Keyed, Base):
     created_at: Mapped[datetime]
     promoted_at: Mapped[datetime | None]
     retired_at: Mapped[datetime | None]
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """Its labels as it answers them, which is as levels: those of an older version may be stored otherwise."""
+        return tuple(dict.fromkeys(level(str(name)) or str(name) for name in self.labels or ()))

@@ -63,7 +63,7 @@ def unteachable(site: Site, champion: ModelVersion | None, recipe: AnyRecipe) ->
             return f"{FIELD}: {why}"
     except AppError as error:
         return f"{FIELD}: {error.message}"
-    known = champion.labels or ()
+    known = champion.answers
     if KINDS[recipe.task].classifies and len(known) < 2:
         return (
             f"{FIELD}: champion {champion.version} ({champion.base_model}) has no usable head, so it answers no label "

@@ -66,7 +66,7 @@ def prepare(site: Site, run_id: UUID) -> Prepared:
         taught = _taught(db, champion, again)
         focus = Focus.of(store.decision(db, run.decision_id).triggers)
     plan = Plan.of(spec)
-    known = tuple(str(name) for name in champion.labels or ())
+    known = champion.answers
     shape = Shape.of(spec, plan.recipe.task, plan.preference).spelled(known)
     drops = Drops()
     site.events.settle(model.name)  # a training set names the versions of the tables it was taken from
@@ -107,10 +107,7 @@ def prepare(site: Site, run_id: UUID) -> Prepared:
         ),
         focus=focus,
     )
-    if again is None:
-        curated = curate(material, shape, plan, known)
-    else:
-        curated = judged_again(material, tuple(str(name) for name in again.labels or ()))
+    curated = curate(material, shape, plan, known) if again is None else judged_again(material, again.answers)
     read = {"labelled events": labelled.height, "with text and label": whole.height, "in the window": rows.height}
     facts = _measured(curated.train.rows, registered["train"]) | {"steps": _steps(read, sets, curated)}
     facts |= recorded(champion, plan.recipe) if again is None else {}
@@ -254,7 +251,7 @@ def register_dataset(
     labels: dict[str, int] = {}
     if role != "reference":
         plan, champion = Plan.of(spec), store.champion(db, model.id)
-        known = () if champion is None else champion.labels or ()
+        known = () if champion is None else champion.answers
         shape = Shape.of(spec, plan.recipe.task, plan.preference).spelled(known)
         rows = (rows_of_golden if role == "golden" else rows_of_dataset)(frame, shape, name, drops)
         if rows.is_empty():

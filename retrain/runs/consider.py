@@ -14,6 +14,7 @@ from core.errors import AppError
 from core.jobs import RunJob
 from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from monitor.detect.findings import MEANINGS
+from monitor.levels import level
 from monitor.service import CurrentSpec, current_spec
 from monitor.site import Site
 from monitor.spec.duration import duration
@@ -232,11 +233,16 @@ def _whole(db: Session, spec: ModelSpec) -> WholeReading | None:
     except AppError:
         return WholeReading(part.model, part.agent, reason=f"the whole, {part.model}, is no model here; declare it")
     alarms = tuple(
-        (_reading(w, m), tuple((m.details.get("agents") or {}).get("degraded", ())))
+        (_reading(w, m), _degraded(m))
         for w, m in store.judged(db, whole.id).readings
         if m.monitor == "kpi" and m.alarm and not m.segment
     )
-    return WholeReading(part.model, part.agent, alarms)
+    return WholeReading(part.model, level(part.agent) or part.agent, alarms)
+
+
+def _degraded(measured: Measurement) -> tuple[str, ...]:
+    names = (measured.details.get("agents") or {}).get("degraded", ())
+    return tuple(level(name) or name for name in names)
 
 
 def _closed(policy: Retrain, now: datetime) -> str | None:

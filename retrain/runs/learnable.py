@@ -7,9 +7,11 @@ import polars as pl
 from sqlalchemy.orm import Session
 
 from core.errors import AppError
+from monitor.levels import level
 from monitor.service import CurrentSpec
 from monitor.site import Site
 from monitor.spec.problems import nearest
+from monitor.tables import Dataset
 from retrain import store
 from retrain.curate.select import Shape
 from retrain.curate.service import old_end
@@ -31,10 +33,10 @@ def unknown_names(
     """
     weights, policy = plan.recipe.class_weights, current.spec.retrain
     if isinstance(weights, Mapping):
-        known = {*map(str, champion.labels or ()), *rows["label"].unique()}
+        known = {*champion.answers, *rows["label"].unique()}
         for role in ("train", "holdout"):
             for dataset in store.registered_datasets(db, current.model.id, role):
-                known |= set(dataset.provenance["labels"])
+                known |= set(_rows_by_label(dataset))
         if unknown := sorted(set(weights) - known):
             shown = ", ".join(sorted(known)[:20])
             return (
@@ -51,6 +53,14 @@ def unknown_names(
             "register one, or leave golden out"
         )
     return None
+
+
+def _rows_by_label(dataset: Dataset) -> Counter[str]:
+    """Rows of a registered dataset by label, as levels: an older one was counted by other spellings."""
+    found = Counter[str]()
+    for name, rows in dataset.provenance["labels"].items():
+        found[level(str(name)) or str(name)] += int(rows)
+    return found
 
 
 def _weightless(plan: Plan, names: Sequence[str]) -> str | None:
@@ -79,7 +89,7 @@ def unlearnable(site: Site, db: Session, current: CurrentSpec) -> str | None:
     champion = store.champion(db, current.model.id)
     if champion is not None and shape.table and (words := _reads_more(site, champion, plan, shape)) is not None:
         return words
-    shape = shape.spelled(champion.labels or () if champion is not None else ())
+    shape = shape.spelled(champion.answers if champion is not None else ())
     if not shape.classifies or champion is None:
         return None
     frame = site.events.labelled(current.model.name, columns=["seq"])
@@ -91,21 +101,19 @@ def unlearnable(site: Site, db: Session, current: CurrentSpec) -> str | None:
     if (words := unknown_names(db, current, plan, rows, champion)) is not None:
         return words
     held = set(rows["label"].unique())  # what gates compare: held-out rows are of these, or of registered datasets
-    held |= {
-        name for d in store.registered_datasets(db, current.model.id, "holdout") for name in d.provenance["labels"]
-    }
-    if (words := none_shared(held, set(champion.labels or ()))) is not None:
+    held |= {name for d in store.registered_datasets(db, current.model.id, "holdout") for name in _rows_by_label(d)}
+    if (words := none_shared(held, set(champion.answers))) is not None:
         return words
     again = plan.rehearsal.size(1_000_000) > 0  # older rows are trained on too
     read = rows if again else rows.filter(pl.col("seq") >= old_end(db, current.model, champion))
     counts: Counter[str] = Counter(dict(read.group_by("label").len().iter_rows()))
     for dataset in store.registered_datasets(db, current.model.id, "train") if again else ():
-        counts.update({str(name): int(n) for name, n in dataset.provenance["labels"].items()})
+        counts.update(_rows_by_label(dataset))
     fresh = MIN_CLASS_ROWS  # rows without which a class that the champion does not know is left out
-    usable = [name for name, n in counts.items() if n >= fresh or name in (champion.labels or ())]
+    usable = [name for name, n in counts.items() if n >= fresh or name in champion.answers]
     if len(usable) > 1:
         return _weightless(plan, usable)
-    known = ", ".join(str(name) for name in champion.labels or ()) or "none by name"
+    known = ", ".join(champion.answers) or "none by name"
     shown = ", ".join(f"{name} ({n})" for name, n in counts.most_common(5))
     return (
         f"of {shape.label}, fewer than two classes have rows to learn from: {shown}; the champion's classes: {known}. "

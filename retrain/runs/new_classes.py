@@ -39,11 +39,11 @@ def new_classes(site: Site, db: Session, current: CurrentSpec) -> NewClassesRead
     extent = site.events.extent(name)
     if champion is None or extent.outcomes == 0:
         return NewClassesReading(0, {}, None, "no outcome has arrived")
-    shape = shape.spelled(champion.labels or ())
+    shape = shape.spelled(champion.answers)
     boundary = old_end(db, current.model, champion)
     key = (current.model.id, boundary, extent.outcomes.bit_length())
     old = site.cache.get(OLD_CLASSES, key, lambda: _counts(_labels(site, current, shape, 0, boundary)))
-    known = {str(label) for label in champion.labels or ()} or set(old)
+    known = set(champion.answers) or set(old)
     since = site.clock.now() - duration(wanted.new_classes.per)
     recent = _counts(_labels(site, current, shape, boundary, None).filter(pl.col("ts") >= since))
     unknown = {label: rows for label, rows in recent.items() if label not in known}

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
+from unicodedata import normalize
 
 from pydantic import (
     AfterValidator,
@@ -82,8 +83,20 @@ class Preference(Frozen):
     outcome: str = Field(description="outcome that names the column of the preferred answer, or is true or false")
 
 
+def _composed(weights: Any) -> Any:
+    """Weights by labels in Unicode's composed form, as outcomes have them; a label written in both forms is refused."""
+    if not isinstance(weights, dict):
+        return weights
+    found = {normalize("NFC", name): weight for name, weight in weights.items()}
+    if len(found) < len(weights):
+        twice = next(name for name in weights if normalize("NFC", name) != name)
+        raise ValueError(f"names {twice!r} twice, composed and decomposed; give the label one weight")
+    return found
+
+
 ClassWeights = Annotated[
     Literal["balanced"] | dict[str, Annotated[float, Field(ge=0, le=1e6)]] | None,
+    AfterValidator(_composed),
     Field(
         description="for classification: how much a row of a label counts; `balanced` weighs every label alike, and a "
         "label that is not listed has weight 1",

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from monitor.levels import level
 from retrain.train.errors import DataError
 from retrain.train.progress import write_json
 from retrain.train.tabular import estimators
@@ -73,7 +74,8 @@ def load_table(folder: Path, field: str = "base_dir") -> TableModel:
         WeightsNotFoundError, UnsafeWeightsError, DataError: files are missing, pickled, damaged or of two models.
     """
     found = read_pipeline(folder, field)
-    labels, pipeline = tuple(map(str, found["labels"])), Pipeline.read(found["columns"])
+    labels = tuple(level(str(name)) or str(name) for name in found["labels"])  # the files may be older than levels
+    pipeline = Pipeline.read(found["columns"])
     fitted = estimators.load(found["estimator"], folder / found["file"], len(labels))
     if fitted.features != len(pipeline.names) or pipeline.names != found["features"]:
         raise DataError(

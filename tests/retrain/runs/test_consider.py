@@ -9,6 +9,7 @@ import pytest
 
 from core.clock import ManualClock
 from core.jobs import ConsiderJob, RunJob
+from monitor.service import current_spec
 from monitor.site import Site
 from monitor.tables import Measurement
 from retrain import jobs, store
@@ -17,6 +18,8 @@ from retrain.errors import DatasetError, NoPolicyError
 from retrain.registry.standing import starter_of
 from retrain.runs.consider import start_manual
 from retrain.runs.datasets import record_dataset
+from retrain.runs.learnable import unlearnable
+from retrain.runs.new_classes import new_classes
 from retrain.runs.record import close_failed
 from retrain.tables import Run, TriggerDecision
 from tests.databases import SQLITE_FIRST
@@ -123,6 +126,27 @@ def test_new_classes_start_a_run_once_there_are_more_than_chance_gives_and_it_co
     prepared = curation.prepare(site, run.id)
     assert prepared.curated.facts["focus"]["classes"] == sorted(tiny.NEW)
     assert not consider(site).fired  # while the run is there
+
+
+@SQLITE_FIRST
+def test_labels_of_an_older_champion_and_of_weights_are_those_that_outcomes_have(
+    site: Site, base: Path, clock: ManualClock
+) -> None:
+    """Composed and decomposed, `True` and true: a version from before levels was stored with its own spellings."""
+    when, recipe = [{"new_classes": {"per": "1d", "rows": 30}}], {"class_weights": {"Ku\u0308ndigung": 2.0}}
+    world.declare(site, world.spec(base, when=when, recipe=recipe))
+    truth = pl.Series("intent_true", ["K\u00fcndigung", "true"] * 30)
+    world.send(site, world.traffic(60, tiny.OLD).with_columns(truth), clock)
+    with site.database.write() as db:
+        champion = store.champion(db, world.model_id(db))
+        assert champion is not None
+        champion.labels = ["Ku\u0308ndigung", "True"]
+    with site.database.read() as db:
+        current = current_spec(site, db, world.NAME)
+        reading = new_classes(site, db, current)
+        assert reading is not None
+        assert (reading.rows, reading.unknown) == (60, {})
+        assert unlearnable(site, db, current) is None
 
 
 @SQLITE_FIRST

@@ -137,6 +137,24 @@ def test_an_alarm_of_the_whole_starts_the_run_of_the_part_that_got_worse(desk: S
     assert "whole: billing is not what got worse in desk (delivery)" in found["billing"].reason
 
 
+def test_a_part_whose_name_is_written_decomposed_is_the_agent_that_got_worse(
+    site: Site, clock: ManualClock, tmp_path: Path
+) -> None:
+    """As an editor on macOS may write it; agents of events are levels, which are composed."""
+    base = world.fake_base(tmp_path / "base")
+    part = spec(base, "billing") | {"part_of": {"model": "desk", "agent": "retoure\u0301"}}
+    for document in (spec(base, None), part):
+        declared = parse_spec(document, new=True)
+        with site.database.write() as db:
+            service.apply_spec(site, db, declared, "tester")
+            ensure_base_version(site, db, model_named(db, declared.model), declared, "tester")
+    blamed(site, "retour\u00e9")
+    jobs.consider(site, ConsiderJob(model="desk-billing", cause="window"))
+    with site.database.read() as db:
+        [decision] = store.decisions(db, model_named(db, "desk-billing").id)
+    assert "retour\u00e9 got worse in desk: accuracy of 100 rows is 0.6, limit 0.8" in decision.reason
+
+
 def test_an_evaluation_of_the_whole_asks_for_a_consideration_of_its_parts(desk: Site) -> None:
     with desk.database.read() as db:
         current = service.current_spec(desk, db, "desk")

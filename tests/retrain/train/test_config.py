@@ -40,6 +40,14 @@ def test_a_recipe_outside_its_bounds_is_refused_by_field(field: str, value: obje
         Recipe.model_validate({"base_model": "./b", "task": "causal_lm", field: value})
 
 
+def test_a_label_of_class_weights_has_one_weight_in_whichever_unicode_form() -> None:
+    given = {"base_model": "./b", "task": "sequence_classification"}
+    found = Recipe.model_validate(given | {"class_weights": {"cafe\u0301": 2}})
+    assert found.class_weights == {"caf\u00e9": 2}
+    with pytest.raises(ValidationError, match="composed and decomposed"):
+        Recipe.model_validate(given | {"class_weights": {"cafe\u0301": 2, "caf\u00e9": 3}})
+
+
 def test_labels_must_be_listed_once_and_only_for_classification(tmp_path: Path) -> None:
     path = tiny.run_config(tmp_path, tmp_path, tiny.messages(tiny.OLD, 4), tiny.messages(tiny.OLD, 4))
     for labels, words in ((["a"], "fewer than two"), (["a", "a"], "repeated")):
