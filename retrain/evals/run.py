@@ -4,7 +4,7 @@ Writes `evaluation.json` and `predictions.parquet` into `output_dir`, and `exit.
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
@@ -15,41 +15,29 @@ from numpy.typing import NDArray
 
 from retrain.evals import EVALS
 from retrain.evals.base import Difference
-from retrain.evals.compared import SIDES, Side, files_of, held_out_rows, write_comparison
+from retrain.evals.compared import SIDES, Side, compare_labels, comparison, files_of
 from retrain.evals.config import EvalConfig, ModelFiles
 from retrain.evals.integrity import adapter_facts
-from retrain.evals.paired import accuracy_difference, f1_macro_difference, perplexity_difference
+from retrain.evals.paired import accuracy_difference, perplexity_difference
 from retrain.evals.preference import PREFERENCE, preferred
 from retrain.evals.probes import Probes
 from retrain.evals.written import columns, compared
 from retrain.train.base_model import load_tokenizer
-from retrain.train.config_file import load_config
 from retrain.train.data import answered_counts
-from retrain.train.energy import Meter
 from retrain.train.kinds import KINDS, AnyTask
 from retrain.train.model import Classifier, Generator, load_classifier, load_generator
 from retrain.train.progress import Progress, report_exit
 from retrain.train.shape import is_whole, saved_chat
 
 SETS: Final = {"new": "eval", "old": "holdout"}
-DIFFERENCES: Final[dict[str, Callable[..., Difference]]] = {
-    "accuracy": accuracy_difference,
-    "f1_macro": f1_macro_difference,
-}
 
 
 def evaluate(path: Path) -> None:
     """Load, predict with both models, score, compare, probe the adapters, write."""
-    config = load_config(path, EvalConfig)
-    with Meter(config.output_dir, config.country) as meter:
-        _evaluate(config, meter)
+    comparison(path, _compare)
 
 
-def _evaluate(config: EvalConfig, meter: Meter) -> None:
-    progress = Progress(config.progress)
-    progress.write("load")
-    rows = held_out_rows(config, KINDS[config.task].columns)
-    progress.write("evaluate", 0, 2)
+def _compare(config: EvalConfig, rows: pl.DataFrame, progress: Progress) -> tuple[pl.DataFrame, Mapping[str, Any]]:
     asked = Probes()
     predictions, evaluations, differences, probe = COMPARE[config.task](config, rows, progress, asked)
     adapters = {
@@ -60,8 +48,7 @@ def _evaluate(config: EvalConfig, meter: Meter) -> None:
         "evaluations": evaluations, "differences": differences,
         "integrity": {"adapters": adapters, "probe": probe}, "counts": _counts(config, rows), **asked.document(config),
     }  # fmt: skip
-    write_comparison(config, meter, predictions.with_columns(asked.columns(rows)), found)
-    progress.write("done", eta_s=0.0)
+    return predictions.with_columns(asked.columns(rows)), found
 
 
 def _counts(config: EvalConfig, rows: pl.DataFrame) -> dict[str, dict[str, Any]]:
@@ -121,17 +108,7 @@ def _classification(config: EvalConfig, rows: pl.DataFrame, progress: Progress, 
     probe["champion_challenger"] = (
         max(float(np.abs(named["champion"][x] - named["challenger"][x]).max()) for x in shared) if shared else None
     )
-    evaluations, differences = [], []
-    for name in predictions["rows"].unique(maintain_order=True):
-        part = predictions.filter(pl.col("rows") == name)
-        truth, sides = part["label"].to_list(), [part[side].to_list() for side in SIDES]
-        for entry in (e for e in EVALS.values() if e.needs == "labels"):
-            for side, guess in zip(SIDES, sides, strict=True):
-                found = entry.compute(truth, guess, confidence=config.confidence)
-                evaluations.append({"model": side, "rows": name} | asdict(found))
-            gap = DIFFERENCES[entry.name](truth, *sides, confidence=config.confidence, seed=config.seed)
-            differences.append({"rows": name} | asdict(gap))
-    return predictions, evaluations, differences, probe
+    return predictions, *compare_labels(config, predictions), probe
 
 
 def most_frequent(rows: pl.DataFrame) -> pl.Series:

@@ -4,6 +4,7 @@ Writes `evaluation.json` and `predictions.parquet` into `output_dir`, and `exit.
 """
 
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -13,13 +14,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from monitor.kpi import KPIS
-from retrain.evals import EVALS
 from retrain.evals.base import Difference, bootstrap
-from retrain.evals.compared import SIDES, Side, files_of, held_out_rows, write_comparison
+from retrain.evals.compared import SIDES, Scores, Side, compare_labels, comparison, files_of
 from retrain.evals.config import EvalConfig, ModelFiles
-from retrain.evals.paired import accuracy_difference, f1_macro_difference
-from retrain.train.config_file import load_config
-from retrain.train.energy import Meter
 from retrain.train.progress import Progress, report_exit
 from retrain.train.tabular.model import TableModel, load_table
 from retrain.train.tabular.rows import from_texts
@@ -31,30 +28,18 @@ ERRORS: Final = {"mae": 1, "rmse": 2}
 
 def evaluate(path: Path) -> None:
     """Load, predict with both models, score, compare, write."""
-    config = load_config(path, EvalConfig)
-    with Meter(config.output_dir, config.country) as meter:
-        _evaluate(config, meter)
+    comparison(path, _compare)
 
 
-def _evaluate(config: EvalConfig, meter: Meter) -> None:
-    progress = Progress(config.progress)
-    progress.write("load")
-    rows = held_out_rows(config, ("text", "label"))
-    progress.write("evaluate", 0, 2)
+def _compare(config: EvalConfig, rows: pl.DataFrame, progress: Progress) -> tuple[pl.DataFrame, Mapping[str, Any]]:
     models = {side: _model(files_of(config, side), side) for side in SIDES}
     predictions, probe = _predictions(config, rows, models, progress)
-    numbers = config.task == "tabular_regression"
-    parts = {str(name): part for (name,), part in predictions.group_by("rows", maintain_order=True)}
-    compare = _error_difference if numbers else _label_differences
-    found = {
-        "evaluations": [one for name, p in parts.items() for one in (_errors if numbers else _labels)(config, name, p)],
-        "differences": [{"rows": name} | asdict(gap) for name, p in parts.items() for gap in compare(config, p)],
-        "integrity": {
-            "adapters": {side: _facts(files_of(config, side), models[side]) for side in SIDES}, "probe": probe,
-        },
+    compare = _compare_numbers if config.task == "tabular_regression" else compare_labels
+    evaluations, differences = compare(config, predictions)
+    adapters = {side: _facts(files_of(config, side), models[side]) for side in SIDES}
+    return predictions, {
+        "evaluations": evaluations, "differences": differences, "integrity": {"adapters": adapters, "probe": probe},
     }  # fmt: skip
-    write_comparison(config, meter, predictions, found)
-    progress.write("done", eta_s=0.0)
 
 
 def _model(files: ModelFiles, side: str) -> TableModel:
@@ -105,26 +90,15 @@ def _change(one: dict[str, Any], other: dict[str, Any]) -> float:
     return max(float(np.abs(one.get(n, nothing) - other.get(n, nothing)).max()) for n in one.keys() | other.keys())
 
 
-def _labels(config: EvalConfig, name: str, part: pl.DataFrame) -> list[dict[str, Any]]:
-    truth = part["label"].to_list()
-    return [
-        {"model": side, "rows": name} | asdict(entry.compute(truth, part[side].to_list(), confidence=config.confidence))
-        for entry in EVALS.values()
-        if entry.needs == "labels"
-        for side in SIDES
-    ]
-
-
-def _label_differences(config: EvalConfig, part: pl.DataFrame) -> list[Difference]:
-    given = (part["label"].to_list(), *(part[side].to_list() for side in SIDES))
-    return [
-        compare(*given, confidence=config.confidence, seed=config.seed)
-        for compare in (accuracy_difference, f1_macro_difference)
-    ]
-
-
-def _errors(config: EvalConfig, name: str, part: pl.DataFrame) -> list[dict[str, Any]]:
-    return [_error(config, name, part, metric, power, side) for metric, power in ERRORS.items() for side in SIDES]
+def _compare_numbers(config: EvalConfig, predictions: pl.DataFrame) -> Scores:
+    """By set of rows the errors of both models, and the paired difference of their mean absolute errors."""
+    evaluations, differences = list[dict[str, Any]](), list[dict[str, Any]]()
+    for (name,), part in predictions.group_by("rows", maintain_order=True):
+        evaluations += [
+            _error(config, str(name), part, metric, power, side) for metric, power in ERRORS.items() for side in SIDES
+        ]
+        differences.append({"rows": name} | asdict(_error_difference(config, part)))
+    return evaluations, differences
 
 
 def _error(config: EvalConfig, name: str, part: pl.DataFrame, metric: str, power: int, side: str) -> dict[str, Any]:
@@ -141,12 +115,12 @@ def _error(config: EvalConfig, name: str, part: pl.DataFrame, metric: str, power
     }  # fmt: skip
 
 
-def _error_difference(config: EvalConfig, part: pl.DataFrame) -> list[Difference]:
+def _error_difference(config: EvalConfig, part: pl.DataFrame) -> Difference:
     truth = part["label"].to_numpy()
     champion, challenger = (np.abs(part[side].to_numpy() - truth) for side in SIDES)
     gap = challenger - champion
     low, high = bootstrap(lambda i: float(gap[i].mean()), len(gap), confidence=config.confidence, seed=config.seed)
-    return [Difference("mae", float(gap.mean()), None, "1", False, len(gap), low, high)]
+    return Difference("mae", float(gap.mean()), None, "1", False, len(gap), low, high)
 
 
 if __name__ == "__main__":

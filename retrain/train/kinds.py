@@ -27,11 +27,17 @@ KINDS: Final[Mapping[AnyTask, Kind]] = {
     "causal_lm": Kind(("prompt", "completion"), "causal_lm"),
     "dpo": Kind(("prompt", "chosen", "rejected"), "causal_lm"),
 }
+TABLE_COLUMNS: Final = ("text", "label")  # a row as one JSON object, and what is learned of it
+
+
+def columns_of(task: AnyTask) -> tuple[str, ...]:
+    """Text columns of a task's rows."""
+    return KINDS[task].columns if task in KINDS else TABLE_COLUMNS
 
 
 def classifies(task: AnyTask) -> bool:
     """Whether what a task learns is one of some labels."""
-    return task == "tabular_classification" or any(task == name and kind.classifies for name, kind in KINDS.items())
+    return task == "tabular_classification" or (task in KINDS and KINDS[task].classifies)
 
 
 def is_table(task: AnyTask) -> bool:

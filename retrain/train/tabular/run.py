@@ -20,6 +20,7 @@ from retrain.train.config_file import load_config
 from retrain.train.data import read_rows
 from retrain.train.energy import Meter
 from retrain.train.errors import ParametersLimitError
+from retrain.train.kinds import TABLE_COLUMNS
 from retrain.train.output import finished, versions
 from retrain.train.progress import Progress, report_exit, write_json
 from retrain.train.tabular.model import TableModel
@@ -29,7 +30,6 @@ from retrain.train.tabular.training import TrainedTable, targets, train_table
 from retrain.train.used import KEEP_S, limit_passed
 from retrain.train.weights import folder_digest
 
-COLUMNS: Final = ("text", "label")
 LIBRARIES: Final = (
     "numpy",
     "polars",
@@ -77,7 +77,9 @@ class Clock:
 def _train(config: TableRunConfig, progress: Progress, meter: Meter) -> None:
     progress.write("load")
     base_digest = folder_digest(config.base_dir)
-    rows, held = read_rows(config.train, "train", COLUMNS), read_rows(config.eval, "eval", COLUMNS)
+    rows, held = (
+        read_rows(file, name, TABLE_COLUMNS) for name, file in (("train", config.train), ("eval", config.eval))
+    )
     partial = config.output_dir / ".partial"
     shutil.rmtree(partial, ignore_errors=True)
     clock = Clock(config, progress, meter)
