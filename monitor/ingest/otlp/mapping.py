@@ -23,7 +23,7 @@ from monitor.ingest.row_schema import UTC_MICROSECONDS, Target, events_of, outco
 from monitor.ingest.row_values import NAMES, MisfitError, is_missing, row_value
 from monitor.ingest.typed_columns import DTYPES
 from monitor.ingest.validate import MAX_VERSION_CHARS, CheckedRows
-from monitor.levels import level
+from monitor.levels import bool_level, level, number_level
 from monitor.spec.columns import Column, ColumnType
 from monitor.spec.model import ModelSpec
 from monitor.spec.traces import Sources, Traces
@@ -371,5 +371,16 @@ def _listed(sources: Sources | None) -> tuple[str, ...]:
 
 
 def _same(value: Any, wanted: str) -> bool:
-    """Compare a value with its text in a spec, where every value is text."""
-    return value is not None and (str(value).lower() if isinstance(value, bool) else str(value)) == wanted
+    """Compare a value with its text in a spec, where every value is text, as categories are compared."""
+    match value:
+        case None:
+            return False
+        case bool():
+            written: str | None = bool_level(value)
+        case float() if math.isfinite(value):
+            written = number_level(value)
+        case str():
+            written = level(value) if value != wanted else wanted
+        case _:
+            written = str(value)
+    return written == wanted or (written is not None and written == level(wanted))

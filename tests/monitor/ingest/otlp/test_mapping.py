@@ -249,6 +249,19 @@ def test_a_mapping_selects_by_kind_and_by_attributes() -> None:
     assert [s.number for s in made if mapping.selects(s)] == [1, 4]
 
 
+@pytest.mark.parametrize(
+    ("wanted", "sent", "other"),
+    [("3", 3.0, 3.5), ("3.0", 3, 4), ("True", True, False), ("Z\u00fcrich", "Zu\u0308rich", "Zurich"),
+     ("Zu\u0308rich", "Z\u00fcrich", ""), ("1e3", "1e3", 1000.0), ("3", "3", float("nan")), ("", "", " x")],
+)  # fmt: skip
+def test_attributes_that_select_spans_are_compared_as_categories(wanted: str, sent: Any, other: Any) -> None:
+    declared = spec(traces={"service": "shop-bot", "where": {"app.n": wanted}})
+    assert declared.traces is not None
+    mapping = mapping_of(declared, declared.traces)
+    made = spans(span(1, {"app.n": sent}), span(2, {"app.n": other}), span(3, {}))
+    assert [s.number for s in made if mapping.selects(s)] == [1]
+
+
 def test_a_mapping_of_a_column_that_is_not_declared_is_refused() -> None:
     with pytest.raises(SpecError, match="names column 'tone'"):
         spec(traces={"service": "s", "columns": {"tone": "app.tone"}})
