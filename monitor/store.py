@@ -210,17 +210,23 @@ def measurements(
     *,
     metric: str | None = None,
     column: str | None = None,
-    segment: str | None = None,
+    segments: Collection[str] = (),
     since: datetime | None = None,
     until: datetime | None = None,
     after: UUID | None = None,
     limit: int = 500,
 ) -> Sequence[Measurement]:
-    """Measurements in order of window end and id; `after` is the id of the last row of the previous page."""
+    """Measurements in order of window end and id, of these segments if any is given.
+
+    Args:
+        after: id of the last row of the previous page.
+    """
     query = select(Measurement).where(Measurement.model_id == model_id)
-    for field, value in ((Measurement.metric, metric), (Measurement.column, column), (Measurement.segment, segment)):
+    for field, value in ((Measurement.metric, metric), (Measurement.column, column)):
         if value is not None:
             query = query.where(field == value)
+    if segments:
+        query = query.where(Measurement.segment.in_(segments))
     if since is not None:
         query = query.where(Measurement.to_ts >= since)
     if until is not None:

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import Annotated, Any
+from unicodedata import normalize
 from uuid import UUID
 
 from fastapi import APIRouter, Query
@@ -12,6 +13,8 @@ from api.http.deps import In, Moment, Out, Page, ReadDb, SiteDep
 from core.clock import check_period
 from governance.access.roles import Caller, Permission
 from monitor import service, store
+from monitor.levels import slice_name
+from monitor.tables import MAX_SLICE_CHARS
 
 router = APIRouter(prefix="/api/v1/models/{model}", tags=["monitoring"])
 Reader = Annotated[Caller, requires(Permission.READ)]
@@ -28,6 +31,14 @@ class MeasurementQuery(PeriodQuery):
     column: str | None = None
     segment: str | None = None
     cursor: UUID | None = None
+
+    @property
+    def segments(self) -> tuple[str, ...]:
+        """As given, and as measurements are stored: the value composed, and a long one cut."""
+        if self.segment is None:
+            return ()
+        column, _, value = self.segment.partition("=")
+        return self.segment, slice_name(column, normalize("NFC", value), MAX_SLICE_CHARS) if value else self.segment
 
 
 class LaterVerdictOut(Out):
@@ -144,7 +155,7 @@ def measurements(
     """Measurements in order of their window's end; `next` is the cursor of the following part."""
     check_period(query.from_, query.to)
     rows = store.measurements(
-        db, store.model(db, model).id, metric=query.metric, column=query.column, segment=query.segment,
+        db, store.model(db, model).id, metric=query.metric, column=query.column, segments=query.segments,
         since=query.from_, until=query.to, after=query.cursor, limit=query.limit,
     )  # fmt: skip
     return Page[MeasurementOut].of(rows, str(rows[-1].id) if len(rows) == query.limit else None)

@@ -229,10 +229,13 @@ def test_every_verdict_has_the_whole_catalogue_or_says_why_not_and_a_quiet_one_w
 def test_long_values_of_a_segment_that_begin_alike_stay_apart(world: World) -> None:
     """Names are cut to what the database holds; two that became equal stopped the model's evaluation."""
     world.declare(columns=world.base["columns"] | {"channel": {"role": "segment", "type": "category"}})
-    values = ["y" * 5000 + "a", "y" * 5000 + "b", "short"]
+    values = ["y" * 5000 + "a", "y" * 5000 + "b", "Z\u00fcrich"]
     frame = rows(1500)
     world.send(frame.with_columns(pl.Series("channel", [values[i % 3] for i in range(frame.height)])))
     found = [m for m in world.get("measurements", limit=5000) if m["segment"].startswith("channel=")]
     newest = world.newest()["id"]
     assert {m["details"]["part"] for m in found if m["window_id"] == newest} == set(values)
+    for asked, value in (*((value, value) for value in values), ("Zu\u0308rich", "Z\u00fcrich")):
+        assert {m["details"]["part"] for m in world.get("measurements", segment=f"channel={asked}")} == {value}
+    assert {m["segment"] for m in world.get("measurements", segment="", limit=5000)} == {""}
     world.sound()
