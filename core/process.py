@@ -8,6 +8,7 @@ says how long the process may live. A module after `--then` runs in the same pro
 
 import ctypes
 import gc
+import json
 import os
 import runpy
 import signal
@@ -19,7 +20,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 # What must be on Python's path to find Assay: a checkout; an installed Assay is found as it is.
@@ -84,6 +85,27 @@ def environment(threads: int) -> dict[str, str]:
         "HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": str(threads),
         **WAITING_THREADS, **NO_COMPILER,
     }  # fmt: skip
+
+
+def answer_of(module: str, arguments: Sequence[str], *, limit_s: float) -> Any:
+    """What a module prints as JSON on its last line, run in a process of its own that dies with this one.
+
+    Raises:
+        subprocess.CalledProcessError: it ended with an error, of which `last_words` tells.
+        subprocess.TimeoutExpired: it took longer than the limit, and was killed.
+        ValueError: it printed something else, or nothing.
+    """
+    done = subprocess.run(  # noqa: S603 - our own interpreter and modules, no shell
+        [sys.executable, "-P", "-m", "core.process", str(os.getpid()), module, *arguments],
+        env=environment(1), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=limit_s, check=True,
+        start_new_session=True,
+    )  # fmt: skip
+    return json.loads(done.stdout.strip().rpartition("\n")[2])
+
+
+def last_words(error: subprocess.CalledProcessError) -> str:
+    """The last line that a process wrote about its end."""
+    return (error.stderr.strip().rpartition("\n")[2] or "no reason")[:200]
 
 
 class Child:

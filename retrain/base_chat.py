@@ -1,15 +1,14 @@
 """Whether a base has a chat template that does what a recipe asks of it, checked when a spec is applied."""
 
-import json
-import os
 import subprocess
-import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
+from core.process import answer_of, last_words
 from retrain.base_tokenizer import has_template
 from retrain.errors import RecipeError
+from retrain.train.chat_keys import unusable
 from retrain.train.config import Recipe
 from retrain.train.weights import file_digest
 
@@ -52,23 +51,13 @@ def _missing(name: str, value: str, folder: Path) -> RecipeError:
 
 @lru_cache(maxsize=64)
 def _asked(folder: Path, chat: str, files: tuple[str, ...]) -> dict[str, Any] | None:  # noqa: ARG001  part of the key
-    asked = [sys.executable, "-P", "-m", "retrain.train.chat_check", str(folder), chat]
-    offline = os.environ | {"HF_HUB_OFFLINE": "1"}
     try:
-        answer = subprocess.run(asked, capture_output=True, text=True, timeout=ASK_S, check=True, env=offline)  # noqa: S603 - no shell
-        found: dict[str, Any] | None = json.loads(answer.stdout.strip().splitlines()[-1])["problem"]
+        answer = answer_of("retrain.train.chat_check", [str(folder), chat], limit_s=ASK_S)
+        found: dict[str, Any] | None = answer["problem"]
     except subprocess.TimeoutExpired:
-        return {"message": _unusable(f"it was not rendered within {ASK_S} s")}
+        return {"message": unusable(f"it was not rendered within {ASK_S} s")}
     except subprocess.CalledProcessError as error:
-        last = error.stderr.strip().splitlines()[-1:] or ["no reason"]
-        return {"message": _unusable(f"the tokenizer cannot be loaded ({last[0][:200]})")}
-    except (OSError, ValueError, IndexError, KeyError) as error:
-        return {"message": _unusable(f"it could not be looked at ({type(error).__name__})")}
-    return None if found is None else dict(found)
-
-
-def _unusable(why: str) -> str:
-    return (
-        f"retrain.recipe.chat.template: the chat template of the base cannot be used: {why}; mend it, or write "
-        "template: none"
-    )
+        return {"message": unusable(f"the tokenizer cannot be loaded ({last_words(error)})")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return {"message": unusable(f"it could not be looked at ({type(error).__name__})")}
+    return found

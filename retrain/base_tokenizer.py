@@ -1,13 +1,12 @@
 """What the files of a base's tokenizer say: its pad and end tokens, the largest id that it gives, a chat template."""
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from core.process import answer_of, last_words
 from retrain.base_weights import read_json, wrong
 
 PLAIN: Final = ("PreTrainedTokenizerFast", "TokenizersBackend")  # classes without tokens of their own
@@ -83,16 +82,13 @@ def _listed(given: Any) -> list[Any]:
 def _by_class(folder: Path) -> dict[str, str | None]:
     """The special tokens that a tokenizer has by its class, asked in a process of its own: the library loads torch."""
     nothing: dict[str, str | None] = dict.fromkeys(SPECIAL)
-    asked = [sys.executable, "-P", "-m", "retrain.train.pad_token", str(folder)]
-    offline = os.environ | {"HF_HUB_OFFLINE": "1"}
     try:
-        answer = subprocess.run(asked, capture_output=True, text=True, timeout=ASK_S, check=True, env=offline)  # noqa: S603 - no shell
-        found = json.loads(answer.stdout.strip().splitlines()[-1])
+        found = answer_of("retrain.train.pad_token", [str(folder)], limit_s=ASK_S)
         return nothing | {name: found[name] for name in ("pad_token", "eos_token")}
     except subprocess.CalledProcessError as error:
-        last = error.stderr.strip().splitlines()[-1:] or ["no reason"]
-        raise wrong(folder, f"has a tokenizer that cannot be loaded ({last[0][:200]}); save it again") from error
-    except (OSError, ValueError, IndexError, KeyError, subprocess.SubprocessError):
+        words = f"has a tokenizer that cannot be loaded ({last_words(error)}); save it again"
+        raise wrong(folder, words) from error
+    except (OSError, ValueError, KeyError, TypeError, subprocess.TimeoutExpired):
         return nothing
 
 

@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import importlib.util
-import json
 import shutil
 import subprocess
 import sys
@@ -71,18 +70,13 @@ def _package(name: str) -> dict[str, str]:
 
 def _machine() -> tuple[Mapping[str, Any] | None, list[dict[str, str]]]:
     """What training computes with, and a line for each part. A child process keeps torch out of this one."""
-    from core.process import environment
+    from core.process import answer_of, last_words
 
     try:
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "retrain.train.speed.probe"],
-            capture_output=True, text=True, timeout=PROBE_LIMIT_S, check=True, env=environment(1),
-        )  # fmt: skip
-        machine = json.loads(done.stdout.strip().splitlines()[-1])
+        machine = answer_of("retrain.train.speed.probe", [], limit_s=PROBE_LIMIT_S)
     except subprocess.CalledProcessError as error:
-        words = (error.stderr or str(error)).strip().splitlines()[-1]
-        return None, [{"check": "accelerator", "state": "unknown", "detail": words}]
-    except (subprocess.SubprocessError, OSError, ValueError, IndexError) as error:
+        return None, [{"check": "accelerator", "state": "unknown", "detail": last_words(error)}]
+    except (subprocess.TimeoutExpired, OSError, ValueError) as error:
         return None, [{"check": "accelerator", "state": "unknown", "detail": str(error)}]
     checks = [{"check": "accelerator", "state": "ok", "detail": _accelerator(machine)}]
     if machine["device"] == "cuda":

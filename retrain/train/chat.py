@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 from jinja2 import TemplateError
 
 from core.canonical import digest
-from retrain.train.chat_keys import Chat
+from retrain.train.chat_keys import Chat, unusable
 from retrain.train.conversation import Dropped, Message, read_conversation
 from retrain.train.errors import DataError
 
@@ -330,7 +330,4 @@ def tokens_of(tokenizer: "PreTrainedTokenizerBase", texts: list[str]) -> list[li
 
 
 def _unusable(why: str) -> DataError:
-    return DataError(
-        f"retrain.recipe.chat.template: the chat template of the base cannot be used: {why}; mend it, or write "
-        "template: none", field="retrain.recipe.chat.template",
-    )  # fmt: skip
+    return DataError(unusable(why), field="retrain.recipe.chat.template")

@@ -44,3 +44,11 @@ class Chat(BaseModel):
                     (name,), f"is {getattr(self, name)!r}, and template is none, which knows no turns; leave it out"
                 )
         return self
+
+
+def unusable(why: str) -> str:
+    """The message about a template that no text can be written in."""
+    return (
+        f"retrain.recipe.chat.template: the chat template of the base cannot be used: {why}; mend it, or write "
+        "template: none"
+    )
