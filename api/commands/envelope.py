@@ -10,6 +10,7 @@ import typer
 
 from api.commands.models import client
 from api.commands.output import JsonFlag, console, emit_json
+from api.commands.trusted import trusted_keys
 from core.errors import InvalidError
 
 
@@ -18,14 +19,16 @@ def envelope(
     check: Annotated[
         Path | None, typer.Option(help="check a document that `--json` wrote, without the service, and exit 1 if wrong")
     ] = None,
-    key: Annotated[list[str] | None, typer.Option(help="with --check: public key you trust (a vkey line)")] = None,
+    key: Annotated[
+        list[str] | None, typer.Option(help="with --check: public key you trust (a vkey line, or a file with one)")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Print the change document of a run: each limit, declared and measured, and who allowed an exception."""
     if (run is None) == (check is None):
         raise InvalidError("give a run, or --check with a file, and not both", field="run")
     if check is not None:
-        _check(check, key, as_json)
+        _check(check, trusted_keys(key or []), as_json)
         return
     path = f"/api/v1/runs/{run}/envelope"
     if as_json:

@@ -2,7 +2,6 @@
 
 import os
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -11,6 +10,7 @@ import typer
 
 from api.commands.output import JsonFlag, console, emit_json
 from api.commands.serve import Home, configured
+from api.commands.trusted import trusted_keys
 from core.artifacts import ArtifactStore
 from core.errors import AppError, InvalidError, NotFoundError
 from core.settings import Settings
@@ -48,7 +48,7 @@ def verify(
     """
     if lake and bundles:
         raise InvalidError("--lake verifies this installation's own lake; leave the bundle out", field="--lake")
-    trusted = _keys(key or [])
+    trusted = trusted_keys(key or [])
     if not bundles:
         _verify_own(home, trusted, lake, as_json)
         return
@@ -70,12 +70,6 @@ def _document(verdict: BundleVerdict) -> dict[str, Any]:
         "signer": list(verdict.facts.signers), "findings": [str(f) for f in verdict.findings],
         "packing": [str(f) for f in verdict.packing],
     }  # fmt: skip
-
-
-def _keys(given: Sequence[str]) -> list[str] | None:
-    """The keys of `--key`: each a line itself, or a file with one on each line."""
-    keys = [line for one in given for line in (Path(one).read_text().split() if Path(one).is_file() else [one.strip()])]
-    return keys or None
 
 
 def _verify_own(home: Path | None, trusted: list[str] | None, lake: bool, as_json: bool) -> None:

@@ -332,6 +332,20 @@ def test_another_zip_is_a_finding_and_so_is_a_key_that_did_not_sign(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("content", [b"", b" \n", b"\xff\xfe\x00", None], ids=["empty", "blank", "no text", "no name"])
+def test_a_key_file_without_a_key_is_refused_and_never_means_that_no_key_was_given(
+    bundle: Path, stopped: Path, tmp_path: Path, content: bytes | None
+) -> None:
+    path = tmp_path / "assay.vkey"
+    path.write_bytes(content or b"")
+    key = str(path) if content is not None else ""
+    for what in ([str(bundle)], ["--home", str(stopped)]):
+        done = assay("verify", *what, "--key", key)
+        assert (done.returncode, done.stdout) == (WRONG_USE, "")
+        assert "--key" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
 def test_the_own_ledger_verifies_and_a_flipped_byte_names_its_entry(stopped: Path, tmp_path: Path) -> None:
     done = assay("verify", "--home", str(stopped))
     assert (done.returncode, done.stdout.split(":")[0]) == (DONE, "OK"), done.stdout + done.stderr
