@@ -19,7 +19,7 @@ from monitor.alerts import examples, headlines
 from monitor.alerts import store as alert_store
 from monitor.alerts.quiet import quiet_reason
 from monitor.notify.tell import around
-from monitor.notify.wording import NEXT
+from monitor.notify.wording import next_step
 from monitor.service import current_spec
 from monitor.site import Site
 from monitor.spec.parse import parse_spec
@@ -57,7 +57,7 @@ def alert_page(caller: Reader, alert_id: UUID, site: SiteDep, db: ReadDb) -> HTM
         cite=citations.find, around=around(db, alert, site.clock.now()),
         examples=rows, told=headlines.last_announced(alert), incident=alert_store.incident(db, alert.incident_id),
         others=[a for a in alert_store.alerts_of_incident(db, alert.incident_id) if a.id != alert.id],
-        timeline=alert_store.notes(db, alert.incident_id), next_step=NEXT.get(alert.monitor),
+        timeline=alert_store.notes(db, alert.incident_id), next_step=next_step(alert.monitor, alert.metric),
         quiet=quiet_reason(db, alert, site.clock.now()),
     )  # fmt: skip
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from monitor.notify.announcement import Announcement, most_severe
 from monitor.notify.describe import moment
-from monitor.notify.wording import NEXT, headline, occasion, plain
+from monitor.notify.wording import NEXT, headline, next_step, occasion, plain
 
 MOST_SHOWN: Final = 20  # announcements of one message; the others are counted
 MAX_TITLE: Final = 180  # characters
@@ -72,8 +72,9 @@ def compose(
     lines += [f"And {others} more."] if others > 0 else []
     text = "\n".join([first, "", *lines, "", *(f"{name}: {url}" for name, url in links), "", f"Message {message_id}"])
     data = {
-        "severity": severity, "model": lead.model, "sentence": first, "next": NEXT.get(lead.monitor), "thread": thread,
-        "follow_up": follows, "links": dict(links), "alerts": [_fact(item, base_url) for item in items],
+        "severity": severity, "model": lead.model, "sentence": first, "next": next_step(lead.monitor, lead.metric),
+        "thread": thread, "follow_up": follows, "links": dict(links),
+        "alerts": [_fact(item, base_url) for item in items],
     }  # fmt: skip
     return Message(
         message_id, shorten(f"{more}{about}, {severity}: {first}", MAX_TITLE, placeholder=" …"), severity,
@@ -108,7 +109,7 @@ def _lines(lead: Announcement, severity: str, items: Sequence[Announcement], *, 
         lines.append(plain(lead.sentence))  # with the numbers that the headline leaves out
     lines += [f"{said[:1].upper()}{said[1:]}." for said in lead.context]
     if lead.occasion not in ("resolved", "withdrawn"):
-        lines.append(f"What to do next: {plain(NEXT.get(lead.monitor, NEXT['system']))}")
+        lines.append(f"What to do next: {plain(next_step(lead.monitor, lead.metric) or NEXT['system'])}")
     others = [item for item in items if item is not lead]
     if others:
         lines.append(f"{'Since the last message' if follows else 'Together with it'}:")

@@ -35,6 +35,11 @@ NEXT: Final[Mapping[str, str]] = {
     "outcomes": "Check the job that sends outcomes.",
     "system": "Look at the log of the service and at `assay doctor`.",
 }
+# Alerts of the installation by metric, where neither log nor machine says more than their own sentence.
+_NEXT_OF_METRIC: Final[Mapping[str, str]] = {
+    "changed_rights": "Find out who wrote to the database, and revoke the key; `assay verify` names all that differ.",
+    "damaged_log": "Send again what was sent then, check the disk, and resolve this alert.",
+}
 _OCCASIONS: Final[Mapping[str, str]] = {
     "opened": "opened",
     "again": "alarms again",
@@ -44,6 +49,11 @@ _OCCASIONS: Final[Mapping[str, str]] = {
     "withdrawn": "is withdrawn",
     "test": "is a test",
 }
+
+
+def next_step(monitor: str, metric: str) -> str | None:
+    """What to do about an alert; None where nothing can be advised."""
+    return (_NEXT_OF_METRIC.get(metric) if monitor == "system" else None) or NEXT.get(monitor)
 
 
 def headline(item: Announcement) -> str:

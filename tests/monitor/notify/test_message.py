@@ -85,6 +85,15 @@ def test_a_message_says_the_numbers_the_next_step_and_the_links() -> None:
     assert "Runbook: https://wiki.example.com/x" in lines
 
 
+def test_alerts_of_the_installation_that_say_what_to_do_are_not_sent_to_the_log() -> None:
+    about = {"model": None, "monitor": "system", "sentence": "Key 12 was changed."}
+    metrics = ("changed_rights", "damaged_log", "failed_jobs")
+    said = {metric: composed(item(metric=metric, **about)).text for metric in metrics}
+    assert "What to do next: Find out who wrote to the database, and revoke the key" in said["changed_rights"]
+    assert "What to do next: Send again what was sent then" in said["damaged_log"]
+    assert "What to do next: Look at the log of the service" in said["failed_jobs"]
+
+
 def test_without_an_address_of_the_pages_there_is_no_link() -> None:
     assert "http" not in composed(item()).text + composed(item()).html
 
