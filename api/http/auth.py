@@ -159,6 +159,14 @@ def _session_caller(site: Site, cookie: str) -> Caller | None:
     return caller
 
 
+def has_ended(request: Request, site: Site) -> bool:
+    """Whether the browser still sends the cookie of a session that is over; signing out removes it."""
+    try:
+        return COOKIE in request.cookies and _session_caller(site, request.cookies[COOKIE]) is None
+    except RightsDifferError:
+        return False
+
+
 def sign_in(site: Site, request: Request, response: Response, key: str) -> Caller:
     """Open a page session with an API key, and set its cookie on `response`; the browser's session before it ends.
 

@@ -7,13 +7,15 @@ from api.http import auth
 from api.http.deps import SiteDep
 from api.pages.render import STATIC, Form, PageRoute, page, static
 from core.errors import NotFoundError, UnauthenticatedError
+from monitor.site import Site
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 
 
 @router.get("/login")
-def login(next: str = "/") -> HTMLResponse:  # noqa: A002 - the name in the address
-    return page("login.html", caller=None, next=_inside(next), problem=None)
+def login(request: Request, site: SiteDep, next: str = "/") -> HTMLResponse:  # noqa: A002 - the name in the address
+    ended = auth.has_ended(request, site)
+    return _form(site, _inside(next), "your session has ended; sign in again" if ended else None)
 
 
 @router.post("/login")
@@ -22,8 +24,8 @@ def sign_in(request: Request, site: SiteDep, form: Form) -> Response:
     answer = RedirectResponse(target, 303)
     try:
         auth.sign_in(site, request, answer, form.get("key", ""))
-    except UnauthenticatedError as error:
-        return page("login.html", caller=None, status=401, next=target, problem=error.message)
+    except UnauthenticatedError:  # its message is for programs, which send a header
+        return _form(site, target, "this API key is not valid; paste one that was not revoked", status=401)
     return answer
 
 
@@ -40,6 +42,14 @@ def static_file(name: str) -> Response:
         raise NotFoundError(f"nothing is served at /static/{name}")
     headers = {"Cache-Control": "public, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
     return Response(static(name), media_type=STATIC[name], headers=headers)
+
+
+def _form(site: Site, target: str, problem: str | None, status: int = 200) -> HTMLResponse:
+    server = site.settings.server
+    return page(
+        "login.html", caller=None, status=status, next=target, problem=problem, hours=server.session_hours,
+        idle_minutes=server.session_idle_minutes,
+    )  # fmt: skip
 
 
 def _inside(target: str) -> str:

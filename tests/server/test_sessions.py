@@ -67,6 +67,21 @@ def test_a_cookie_kept_from_before_opens_nothing_after_logout(site: Site, key: s
     assert kinds == ["session.opened", "session.opened", "session.ended"]
 
 
+def test_the_sign_in_page_says_that_a_session_has_ended_and_speaks_to_people(site: Site, key: str) -> None:
+    browser = visit(site, key)
+    assert "has ended" not in browser.get("/login").text  # it lasts
+    later(site, minutes=121)
+    ended = browser.get("/", headers={"Accept": "text/html"}, follow_redirects=True).text
+    assert "your session has ended; sign in again" in ended
+    assert "after 120 minutes without use, and after 12 hours at the latest" in ended
+    assert browser.post("/login", data={"key": key}).status_code == 303
+    assert browser.post("/logout").status_code == 303
+    assert "has ended" not in browser.get("/login").text  # the person ended it
+    refused = browser.post("/login", data={"key": "assay_wrong"})
+    assert (refused.status_code, "Authorization" in refused.text) == (401, False)
+    assert "this API key is not valid" in refused.text
+
+
 def test_a_session_ends_with_its_time_unused_and_with_its_key(site: Site, key: str) -> None:
     browser = visit(site, key)
     for _ in range(11):
