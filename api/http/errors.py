@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, ClassVar, Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from fastapi import FastAPI, Request
 from fastapi.encoders import jsonable_encoder
@@ -118,7 +118,7 @@ async def _app_error(request: Request, error: Exception) -> Response:
     headers = {}
     if isinstance(error, UnauthenticatedError):
         if _is_page(request):
-            return RedirectResponse(f"/login?next={quote(request.url.path)}", 303)
+            return RedirectResponse(f"/login?next={quote(_shown(request))}", 303)
         headers["WWW-Authenticate"] = 'Bearer realm="assay"'
     if isinstance(error, BusyError):
         headers["Retry-After"] = str(error.retry_after_s)
@@ -130,9 +130,17 @@ async def _app_error(request: Request, error: Exception) -> Response:
 
 
 def _is_page(request: Request) -> bool:
-    """Return whether a browser requested a page, so that it is redirected to the login page."""
-    shown = "text/html" in request.headers.get("accept", "") and request.method == "GET"
+    """Return whether a browser requested a page or sent a form of one, so that it is redirected to the login page."""
+    shown = "text/html" in request.headers.get("accept", "") and request.method in ("GET", "POST")
     return shown and not request.url.path.startswith(("/api/", "/v1/", "/metrics"))
+
+
+def _shown(request: Request) -> str:
+    """The path of the page that a browser shows: the one requested, or the one whose form was sent."""
+    if request.method == "GET":
+        return request.url.path
+    found = re.match(r"https?://[^/]*(/[^?#]*)", request.headers.get("referer", ""))
+    return unquote(found[1]) if found else "/"
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:

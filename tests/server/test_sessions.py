@@ -161,6 +161,17 @@ def test_a_person_without_a_session_is_sent_to_the_login_page(site: Site) -> Non
     assert (answer.status_code, answer.headers["location"]) == (303, "/login?next=/models/x")
 
 
+def test_a_form_sent_after_the_session_leads_to_the_login_page_and_back_to_its_page(site: Site) -> None:
+    browser = TestClient(create_app(site), follow_redirects=False)
+    for sent, shown in (
+        ({"Referer": "http://testserver/models/x?from=2026-01-01"}, "/models/x"), ({}, "/"),
+        ({"Referer": "http://["}, "/"),
+    ):  # fmt: skip
+        answer = browser.post("/models/x/reports", data={"a": "b"}, headers={"Accept": "text/html"} | sent)
+        assert (answer.status_code, answer.headers.get("location")) == (303, f"/login?next={shown}")
+    assert browser.post("/api/v1/keys", json={}, headers={"Accept": "text/html"}).status_code == 401
+
+
 def test_a_failure_inside_is_a_problem_document_without_its_insides(site: Site) -> None:
     app = create_app(site)
 
