@@ -57,7 +57,7 @@ for command in (
     demo.demo, verify.verify, doctor.doctor,
 ):  # fmt: skip
     app.command()(command)
-app.add_typer(keys.app, name="keys", help="API keys: create, list, own, revoke, reset-admin.")
+app.add_typer(keys.app, name="keys", help="API keys and page sessions: create, list, own, revoke, end.")
 app.add_typer(alerts.app, name="alerts", help="Alerts and incidents: list, acknowledge, resolve, assign, snooze, mute.")
 app.add_typer(notify.app, name="notify", help="Channels: list, test; messages that were not delivered.")
 app.add_typer(maintenance.app, name="maintenance", help="Times in which alarms are not announced.")

@@ -145,6 +145,9 @@ def _texts(db: Session) -> Iterator[Metric]:
 
 def _spans(site: Site, db: Session) -> Iterator[Metric]:
     found = span_counts.counts(site, db)
+    unmapped = CounterMetricFamily("assay_unmapped_spans", "refused spans of services that no model maps")
+    unmapped.add_metric((), found.pop(span_counts.UNMAPPED, 0))
+    yield unmapped
     services = list(dict.fromkeys(service for service, _ in found))
     for name, what, results in (("spans", "spans", RESULTS), ("log_records", "log records", LOG_RESULTS)):
         family = CounterMetricFamily(

@@ -71,9 +71,14 @@ def _stored(site: Site, body: bytes, media_type: str, encoding: str) -> tuple["S
 
 
 @router.get("/api/v1/unmapped-services")
-def unmapped_services(_: Reader, db: ReadDb) -> list[UnmappedServiceOut]:
+def unmapped_services(_: Reader, site: SiteDep, db: ReadDb) -> list[UnmappedServiceOut]:
     """Services whose spans no model takes, with the names and types of their attributes; the newest first."""
-    return [UnmappedServiceOut.of(row) for row in store.unmapped_services(db)]
+    rows = store.unmapped_services(db)
+    found = [UnmappedServiceOut.of(row) for row in rows]
+    return [
+        out.model_copy(update={"spans": span_counts.unmapped_spans(site, row)})
+        for out, row in zip(found, rows, strict=True)
+    ]
 
 
 @router.get("/api/v1/span-counts")

@@ -118,6 +118,18 @@ def test_keys_are_made_listed_and_revoked(cli: Cli) -> None:
     assert cli("runs", "intents", ASSAY_CLIENT__KEY=told).returncode == DONE  # whole, on a terminal of any width
 
 
+def test_a_session_is_ended_by_the_id_that_the_list_shows_on_a_narrow_terminal(cli: Cli, service: Service) -> None:
+    for _ in range(2):
+        assert httpx2.post(f"{service.url}/login", data={"key": service.admin_key}).status_code == 303
+    shown = cli("keys", "sessions").stdout.partition("━\n")[2].split()[0]
+    refusal(cli("keys", "end-session", ""), WRONG_USE, "several sessions")
+    refusal(cli("keys", "end-session", "nix"), REFUSED, "422")
+    done = cli("keys", "end-session", shown)
+    assert done.returncode == DONE, done.stderr
+    states = {s["id"][:8]: s["ended_because"] for s in json.loads(cli("keys", "sessions", "--json").stdout)}
+    assert (states[shown], len(states) > 1) == ("ended by admin", True)
+
+
 def test_an_admin_who_lost_the_key_makes_a_new_one_on_the_machine_while_the_service_runs(
     start_server: Callable[..., Service], tmp_path: Path
 ) -> None:

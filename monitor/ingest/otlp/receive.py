@@ -75,7 +75,8 @@ def receive_traces(site: Site, body: bytes, media_type: str, encoding: str) -> S
                 texts = _store(site, mappings[service], spans, now, verdict, texts_wait=texts_wait)
             span_texts.settle(site, texts)
         else:
-            record_unmapped(site.database, service, spans, now)
+            if not record_unmapped(site.database, service, spans, now):
+                span_counts.count_unmapped(site, service, len(spans))
             verdict.unmapped[service] = len(spans)
             verdict.results[service] = Counter(unmapped=len(spans))
     span_counts.count(site, verdict)

@@ -17,10 +17,13 @@ from sqlalchemy.orm import Session
 
 from core.cache import CacheKind
 from monitor.ingest.otlp.tables import SpanCount
+from monitor.ingest.otlp.unmapped import plain_name
 from monitor.ingest.otlp.verdict import CUT, SpanVerdict
 from monitor.site import Site
+from monitor.tables import UnmappedService
 
 Key = tuple[str, str]  # service and result
+UNMAPPED: Final = ("", "unmapped")
 _MAX_SERVICE_CHARS: Final = 300
 
 
@@ -30,6 +33,7 @@ class _Pending:
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     spans: Counter[Key] = field(default_factory=Counter)
+    unmapped: Counter[str] = field(default_factory=Counter)  # by name of the service that no model maps
 
 
 _PENDING: Final = CacheKind[str, _Pending]("spans counted and not written yet", most=1)
@@ -42,14 +46,30 @@ def _pending(site: Site) -> _Pending:
 
 
 def count(site: Site, verdict: SpanVerdict) -> None:
-    """Add the spans of a request, of the services that a model maps; the others are in `unmapped_service`."""
+    """Add the spans of a request; those of all services that no model maps together, for anybody can name a service."""
     found: Counter[Key] = Counter()
+    if verdict.unmapped:
+        found[UNMAPPED] += sum(verdict.unmapped.values())
     for service, results in verdict.results.items():
         if service not in verdict.unmapped:
             found.update({(service, result): spans for result, spans in results.items()})
             if lost := verdict.cut.get(service):
                 found[service, CUT] += lost["spans"]
     _pend(site, found)
+
+
+def count_unmapped(site: Site, service: str, spans: int) -> None:
+    """Add spans of a service that no model maps to those in `unmapped_service`."""
+    pending = _pending(site)
+    with pending.lock:
+        pending.unmapped[plain_name(service)] += spans
+
+
+def unmapped_spans(site: Site, row: UnmappedService) -> int:
+    """How many spans of the service were refused, with what this process has not written yet."""
+    pending = _pending(site)
+    with pending.lock:
+        return row.spans + pending.unmapped[row.service]
 
 
 def count_log_records(site: Site, service: str, results: Mapping[str, int]) -> None:
@@ -69,13 +89,16 @@ def write(site: Site, now: datetime) -> None:
     pending = _pending(site)
     with pending.lock:
         found, pending.spans = pending.spans, Counter()
+        unmapped, pending.unmapped = pending.unmapped, Counter()
     try:
-        if found:
+        if found or unmapped:
             with site.database.write() as db:
+                _add_unmapped(db, unmapped)
                 _add(db, found, now)
     except BaseException as error:
         with pending.lock:
             pending.spans.update(found)
+            pending.unmapped.update(unmapped)
         if not isinstance(error, IntegrityError):  # another process added the same row: the next time adds to it
             raise
 
@@ -91,6 +114,12 @@ def counts(site: Site, db: Session, services: Iterable[str] | None = None) -> di
         for (service, result), spans in pending.spans.items():
             found[_stored_name(service), result] += spans
     return {key: spans for key, spans in sorted(found.items()) if wanted is None or key[0] in wanted}
+
+
+def _add_unmapped(db: Session, found: Counter[str]) -> None:
+    for service, spans in found.items():
+        mine = update(UnmappedService).where(UnmappedService.service == service)
+        db.execute(mine.values(spans=UnmappedService.spans + spans))
 
 
 def _add(db: Session, found: Counter[Key], now: datetime) -> None:

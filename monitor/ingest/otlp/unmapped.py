@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import delete, select
 
-from core.db import Database
+from core.db import Database, insert_if_new
 from monitor import store
 from monitor.ingest.otlp.evaluations import evaluations_of
 from monitor.ingest.otlp.fields import FIELDS, getter
@@ -24,6 +24,7 @@ _MAX_NAMES: Final = 300
 _MIN_UPDATE_INTERVAL: Final = timedelta(minutes=1)  # a service that sends nothing new is recorded at most this often
 _TYPES: Final[Mapping[type, str]] = {str: "string", int: "number", float: "number", bool: "boolean", list: "list"}
 _GETTERS: Final = {name: getter((name,)) for name in FIELDS}
+_LOCKED: Final = select(UnmappedService).with_for_update().execution_options(populate_existing=True)
 
 Sample = dict[str, dict[str, dict[str, str]]]  # kind -> "attributes", "fields", "evaluations" -> name -> type
 
@@ -40,7 +41,7 @@ def sample_of(spans: Iterable[Span]) -> Sample:
         of_kind["fields"] = _types({name: get(span) for name, get in _GETTERS.items()})
         for name, evaluation in evaluations_of(span).items():
             parts = [p for p in ("score", "label") if getattr(evaluation, p) is not None]
-            of_kind["evaluations"][_plain(name)] = "both" if len(parts) == 2 else "".join(parts)
+            of_kind["evaluations"][plain_name(name)] = "both" if len(parts) == 2 else "".join(parts)
         found = merged_samples(found, {kind_of(span): of_kind})
     return found
 
@@ -58,9 +59,13 @@ def merged_samples(one: Sample, other: Sample) -> Sample:
     return result
 
 
-def record_unmapped(database: Database, service: str, spans: Sequence[Span], now: datetime) -> None:
-    """Record a sample of the spans; above the limit, the services that were silent longest are dropped."""
-    name = _plain(service)
+def record_unmapped(database: Database, service: str, spans: Sequence[Span], now: datetime) -> bool:
+    """Record a sample of the spans; above the limit, the services that were silent longest are dropped.
+
+    Returns:
+        Whether the spans are counted with it; those of a service that sends nothing new are left to `span_counts`.
+    """
+    name = plain_name(service)
     sample = sample_of(spans[:_MAX_SAMPLED_SPANS])
     with database.read() as db:
         known = store.unmapped_service(db, name)
@@ -69,28 +74,29 @@ def record_unmapped(database: Database, service: str, spans: Sequence[Span], now
         and now - known.last_at < _MIN_UPDATE_INTERVAL
         and merged_samples(known.sample, sample) == known.sample
     ):
-        return
-    try:
-        with database.write() as db:
-            row = store.unmapped_service(db, name)
-            if row is None:
-                for silent in store.unmapped_services(db)[_MAX_SERVICES - 1 :]:
-                    db.delete(silent)
-                row = UnmappedService(service=name, spans=0, sample={}, first_at=now)
-                db.add(row)
-            row.spans += len(spans)
-            row.sample = merged_samples(row.sample, sample)
-            row.last_at = now
-    except IntegrityError:  # another request recorded the same service at the same time
-        return
+        return False
+    with database.write() as db:
+        if store.unmapped_service(db, name) is None:
+            silent = [row.id for row in store.unmapped_services(db)[_MAX_SERVICES - 1 :]]
+            db.execute(delete(UnmappedService).where(UnmappedService.id.in_(silent)))
+            # Another request may record the service at the same moment.
+            new = {"service": name, "spans": 0, "sample": {}, "first_at": now, "last_at": now}
+            insert_if_new(db, UnmappedService, new)
+        row = db.scalars(_LOCKED.where(UnmappedService.service == name)).first()
+        if row is None:  # others pushed it out at this moment
+            return False
+        row.spans += len(spans)
+        row.sample = merged_samples(row.sample, sample)
+        row.last_at = now
+    return True
 
 
 def _types(attributes: Attributes) -> dict[str, str]:
     found = {name: value for name, value in attributes.items() if value is not None}
-    return {_plain(name): _TYPES.get(type(value), "map") for name, value in found.items()}
+    return {plain_name(name): _TYPES.get(type(value), "map") for name, value in found.items()}
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """Make a name printable and short, without the indices of flattened lists."""
     text = "".join(c if c.isprintable() else "?" for c in name[:200])
     return re.sub(r"\.\d+(?=\.|$)", ".N", text)
