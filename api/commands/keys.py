@@ -85,14 +85,25 @@ def list_sessions(as_json: JsonFlag = False) -> None:
         emit_json(items)
     else:
         columns = ("id", "name", "prefix", "state", "opened_at", "seen_at", "ended_because")
+        items = [{**item, "id": item["id"][:8]} for item in items]  # whole, it leaves a terminal no room for the rest
         emit_rows(items, columns, title="Page sessions", empty="Nobody has signed in.")
 
 
 @app.command("end-session")
-def end_session(session: Annotated[str, typer.Argument(help="id, as `assay keys sessions` shows it")]) -> None:
+def end_session(
+    session: Annotated[str, typer.Argument(help="id, or how it begins, as `assay keys sessions` shows it")],
+) -> None:
     """End a page session at once."""
-    client().send("DELETE", f"/api/v1/sessions/{quote(session, safe='')}")
-    console.print(f"Session {session} has ended.", markup=False)
+    service, wanted = client(), session.strip().lower()
+    found = [item["id"] for item in service.json("GET", "/api/v1/sessions")["items"] if item["id"].startswith(wanted)]
+    if not wanted or len(found) > 1:
+        raise InvalidError(
+            f"several sessions have an id that begins with {session!r}; `assay keys sessions --json` shows them whole",
+            field="session", value=session,
+        )  # fmt: skip
+    ended = found[0] if found else wanted  # one that is too old to be listed has to be named whole
+    service.send("DELETE", f"/api/v1/sessions/{quote(ended, safe='')}")
+    console.print(f"Session {ended} has ended.", markup=False)
 
 
 @dataclass(frozen=True)
