@@ -18,6 +18,22 @@ def counted(client: TestClient) -> dict[str, int]:
     return {row["result"]: row["spans"] for row in rows if row["service"] == "shop-bot"}
 
 
+def test_spans_that_no_model_takes_are_counted_each_time_they_come(site: Site, client: TestClient) -> None:
+    """Also those of a service that sends nothing new, and by two processes at once."""
+
+    def refused() -> list[int]:
+        return [row["spans"] for row in client.get("/api/v1/unmapped-services").json() if row["service"] == "nobody"]
+
+    body = request(span(1), span(2), service="nobody").SerializeToString()
+    for n in (2, 4, 6):
+        assert client.post("/v1/traces", content=body, headers={"Content-Type": PROTOBUF}).status_code == 200
+        assert refused() == [n]
+    TextJoiner(site).step()
+    assert refused() == [6]
+    span_counts.write(site, site.clock.now())
+    assert value(figures(client), "assay_unmapped_spans_total") == 6
+
+
 @SQLITE_FIRST
 def test_every_span_is_counted_where_a_person_looks(site: Site, client: TestClient) -> None:
     carrier, agent = span(2, name="POST"), span(3, {"gen_ai.operation.name": "invoke_agent"})

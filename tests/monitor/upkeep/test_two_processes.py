@@ -91,7 +91,6 @@ def _deleted() -> Iterator[str]:
 
 ONE_BY_ONE = {
     "monitor/confirm/drafts.py: stored": "ArtifactDraft",
-    "monitor/ingest/otlp/unmapped.py: silent": "UnmappedService",
     "monitor/upkeep/erase_derived.py: draft": "ArtifactDraft",
     "monitor/upkeep/erase_quotes.py: measured": "Measurement",
     "monitor/windows/record.py: known.pop(key)": "Measurement",
