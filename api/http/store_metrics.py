@@ -145,9 +145,9 @@ def _texts(db: Session) -> Iterator[Metric]:
 
 def _spans(site: Site, db: Session) -> Iterator[Metric]:
     found = span_counts.counts(site, db)
-    unmapped = CounterMetricFamily("assay_unmapped_spans", "refused spans of services that no model maps")
-    unmapped.add_metric((), found.pop(span_counts.UNMAPPED, 0))
-    yield unmapped
+    for what, key in (("spans", span_counts.UNMAPPED), ("log_records", span_counts.UNMAPPED_RECORDS)):
+        words = f"refused {what.replace('_', ' ')} of services that no model maps"
+        yield CounterMetricFamily(f"assay_unmapped_{what}", words, value=found.pop(key, 0))
     services = list(dict.fromkeys(service for service, _ in found))
     for name, what, results in (("spans", "spans", RESULTS), ("log_records", "log records", LOG_RESULTS)):
         family = CounterMetricFamily(

@@ -84,6 +84,7 @@ def receive_logs(site: Site, body: bytes, media_type: str, encoding: str) -> Log
             of_calls = sum(record.describes_a_call for record in records)
             verdict.skipped += len(records) - of_calls
             verdict.unmapped |= {service: of_calls} if of_calls else {}
+    span_counts.count_unmapped_records(site, sum(verdict.unmapped.values()))
     return verdict
 
 

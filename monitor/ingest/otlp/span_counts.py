@@ -24,6 +24,7 @@ from monitor.tables import UnmappedService
 
 Key = tuple[str, str]  # service and result
 UNMAPPED: Final = ("", "unmapped")
+UNMAPPED_RECORDS: Final = ("", "log_records_unmapped")
 _MAX_SERVICE_CHARS: Final = 300
 
 
@@ -70,6 +71,12 @@ def unmapped_spans(site: Site, row: UnmappedService) -> int:
     pending = _pending(site)
     with pending.lock:
         return row.spans + pending.unmapped[row.service]
+
+
+def count_unmapped_records(site: Site, records: int) -> None:
+    """Add the log records of calls of a request, of all services that no model maps."""
+    if records:
+        _pend(site, Counter({UNMAPPED_RECORDS: records}))
 
 
 def count_log_records(site: Site, service: str, results: Mapping[str, int]) -> None:

@@ -8,7 +8,8 @@ from monitor.site import Site
 from tests.api.http.test_logs import PROTOBUF, client
 from tests.api.http.test_metrics import figures, value
 from tests.databases import SQLITE_FIRST
-from tests.monitor.ingest.otlp.requests import request, span
+from tests.monitor.ingest.otlp.requests import log, logs, request, span
+from tests.monitor.ingest.otlp.test_logs import asked
 
 __all__ = ["client"]
 
@@ -31,7 +32,11 @@ def test_spans_that_no_model_takes_are_counted_each_time_they_come(site: Site, c
     TextJoiner(site).step()
     assert refused() == [6]
     span_counts.write(site, site.clock.now())
-    assert value(figures(client), "assay_unmapped_spans_total") == 6
+    records = logs(asked(), log(1, "", "GET / 200"), service="nobody").SerializeToString()
+    for _ in range(2):
+        assert client.post("/v1/logs", content=records, headers={"Content-Type": PROTOBUF}).status_code == 200
+    found = figures(client)
+    assert (value(found, "assay_unmapped_spans_total"), value(found, "assay_unmapped_log_records_total")) == (6, 2)
 
 
 @SQLITE_FIRST

@@ -19,11 +19,15 @@ from governance.verify.lake import DIGEST
 from monitor import store
 from monitor.ingest.otlp.given_up import give_up
 from monitor.ingest.otlp.tables import LostText, SpanText
+from monitor.ingest.otlp.unmapped import record_unmapped
 from monitor.lake_tables import LakeRecord
 from monitor.service import apply_spec
 from monitor.site import Site
+from monitor.tables import UnmappedService
 from monitor.upkeep import digests
 from tests.databases import POSTGRESQL_ONLY, at_the_same_moment
+from tests.monitor.ingest.otlp.requests import span
+from tests.monitor.ingest.otlp.test_mapping import spans
 from tests.monitor.upkeep.test_digests import SPEC, send
 
 ROOT = Path(__file__).parents[3]
@@ -57,6 +61,18 @@ def test_the_first_lost_texts_of_a_model_are_counted_by_both(site: Site, model_i
     at_the_same_moment(site.database, lambda db: db.add(other), lambda: give_up(site, now))
     with site.database.read() as db:
         assert db.scalars(select(LostText.records)).all() == [5]
+
+
+@POSTGRESQL_ONLY
+def test_the_first_spans_of_a_service_without_a_model_are_counted_by_both(site: Site) -> None:
+    now = site.clock.now()
+    other = UnmappedService(service="nobody", spans=3, sample={}, first_at=now, last_at=now)
+    sent = spans(span(1), span(2))
+    at_the_same_moment(
+        site.database, lambda db: db.add(other), lambda: record_unmapped(site.database, "nobody", sent, now)
+    )
+    with site.database.read() as db:
+        assert [row.spans for row in store.unmapped_services(db)] == [5]
 
 
 @POSTGRESQL_ONLY
