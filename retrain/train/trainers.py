@@ -167,6 +167,13 @@ def weighted_loss(weights: torch.Tensor) -> Callable[..., torch.Tensor]:
     return loss
 
 
+def in_float32(model: Trained) -> None:
+    """Train float32 masters: bfloat16 steps of this size would vanish."""
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+
+
 def stops(
     model: Any, recipe: Recipe, watched: Sequence[Any], callbacks: Sequence[TrainerCallback]
 ) -> list[TrainerCallback]:
@@ -227,9 +234,7 @@ def build_classification_trainer(
 ) -> Trainer:
     """`watched` are the rows of early stopping; `labels` name the classes that have weights."""
     weights = row_weights(recipe, labels, examples)
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.float()  # float32 masters: bfloat16 steps of this size would vanish
+    in_float32(model)
     trainer = ClassificationTrainer(
         model=model,
         args=TrainingArguments(
@@ -286,7 +291,5 @@ def build_completion_trainer(
         callbacks=stops(model, recipe, watched, callbacks),
     )
     trainer.remove_callback(PrinterCallback)
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.float()  # TRL casts adapters of a 4-bit model to bfloat16
+    in_float32(model)  # TRL casts adapters of a 4-bit model to bfloat16
     return cast(Trainer, trainer)

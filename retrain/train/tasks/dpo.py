@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 import numpy as np
 import polars as pl
 import torch
-from transformers import PrinterCallback, Trainer, TrainingArguments
+from transformers import PrinterCallback, Trainer
 
 from retrain.train.adapter import Trained
 from retrain.train.chat import text_format
@@ -24,7 +24,7 @@ from retrain.train.data import answered_counts, pair_examples
 from retrain.train.model import Generator
 from retrain.train.tasks.base import Attempt, Examples, Setting, Training
 from retrain.train.tasks.causal_lm import perplexity_of
-from retrain.train.trainers import early_stopping, stops, training_arguments
+from retrain.train.tasks.own_loss import OwnLoss, batched, trainer_options
 
 SIDES: Final = ("chosen", "rejected")
 
@@ -36,20 +36,9 @@ class Pairs:
         self.pad = pad
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        answers = [row[side] for side in SIDES for row in rows]
-        width = max(len(answer["input_ids"]) for answer in answers)
-        ids = torch.full((len(answers), width), self.pad)
-        labels = torch.full_like(ids, -100)
-        mask = torch.zeros_like(ids)
-        for i, answer in enumerate(answers):
-            n = len(answer["input_ids"])
-            ids[i, :n], labels[i, :n], mask[i, :n] = (
-                torch.tensor(answer["input_ids"]),
-                torch.tensor(answer["labels"]),
-                1,
-            )
+        answers = batched([row[side] for side in SIDES for row in rows], self.pad)
         reference = torch.tensor([row["reference"] for row in rows], dtype=torch.float32)  # (pairs, 2)
-        return {"input_ids": ids, "attention_mask": mask, "labels": labels, "reference": reference}
+        return {**answers, "reference": reference}
 
 
 def sums(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -59,7 +48,7 @@ def sums(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torc
     return found.log_probs.float().sum(dim=1), found.label_mask.sum(dim=1)
 
 
-class PreferenceTrainer(Trainer):
+class PreferenceTrainer(OwnLoss):
     """The library's trainer with the loss of pairs."""
 
     def __init__(self, recipe: Recipe, **given: Any) -> None:
@@ -77,14 +66,6 @@ class PreferenceTrainer(Trainer):
         loss = -torch.nn.functional.logsigmoid(self.recipe.beta * margin).mean()
         plain = -chosen.sum() / tokens[: len(chosen)].sum()
         return loss + self.recipe.chosen_weight * plain
-
-    def prediction_step(
-        self, model: Any, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: list[str] | None = None
-    ) -> tuple[torch.Tensor | None, None, None]:
-        """Only the loss, for early stopping."""
-        with torch.no_grad(), self.compute_loss_context_manager():
-            loss = self.compute_loss(model, self._prepare_inputs(inputs))
-        return loss.detach(), None, None
 
 
 def counts(setting: Setting, rows: pl.DataFrame) -> RowCounts:
@@ -124,21 +105,8 @@ def _batches(
 
 
 def build(setting: Setting, model: Trained, made: Examples, attempt: Attempt) -> Trainer:
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.float()
-    arguments = training_arguments(attempt.recipe, attempt.checkpoints, setting.device, attempt.optimiser)
-    arguments |= early_stopping(attempt.recipe, made.watched)
-    trainer = PreferenceTrainer(
-        attempt.recipe,
-        model=model,
-        args=TrainingArguments(**arguments, remove_unused_columns=False, label_names=["labels"]),
-        train_dataset=cast(Any, made.rows),
-        eval_dataset=cast(Any, list(made.watched)) if made.watched else None,
-        data_collator=Pairs(cast(int, setting.tokenizer.pad_token_id)),
-        processing_class=setting.tokenizer,
-        callbacks=stops(model, attempt.recipe, made.watched, attempt.callbacks),
-    )
+    collate = Pairs(cast(int, setting.tokenizer.pad_token_id))
+    trainer = PreferenceTrainer(attempt.recipe, **trainer_options(setting, model, made, attempt, collate))
     trainer.remove_callback(PrinterCallback)
     return trainer
 

@@ -4,20 +4,19 @@ The teacher's part is the Kullback-Leibler divergence of the student from it, bo
 so that its gradients stay as large as those of the outcomes whatever T is (Hinton et al. 2015, section 2).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
 from torch.nn.functional import cross_entropy, log_softmax
-from transformers import DataCollatorWithPadding, PreTrainedTokenizerBase, PrinterCallback, TrainingArguments
+from transformers import DataCollatorWithPadding, PrinterCallback
 
 from retrain.train.adapter import Trained
 from retrain.train.config import Recipe
 from retrain.train.tasks.base import Attempt, Examples, Setting
+from retrain.train.tasks.own_loss import Batch, OwnLoss, batched, trainer_options
 from retrain.train.teacher import ClassLessons, TokenLessons
-from retrain.train.trainers import ClassificationTrainer, early_stopping, row_weights, stops, training_arguments
-
-Batch = dict[str, Any]
+from retrain.train.trainers import ClassificationTrainer, row_weights
 
 
 def divergence(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
@@ -68,7 +67,7 @@ class TaughtClassifier(ClassificationTrainer):
         return (loss, outputs) if return_outputs else loss
 
 
-class TaughtWriter(ClassificationTrainer):
+class TaughtWriter(OwnLoss, ClassificationTrainer):
     """Completions: every learned token is a row, rows of like length side by side."""
 
     def __init__(self, recipe: Recipe, **given: Any) -> None:
@@ -93,14 +92,6 @@ class TaughtWriter(ClassificationTrainer):
             loss = loss * self.accelerator.num_processes
         return (loss, outputs) if return_outputs else loss
 
-    def prediction_step(
-        self, model: Any, inputs: Batch, prediction_loss_only: bool, ignore_keys: list[str] | None = None
-    ) -> tuple[torch.Tensor | None, None, None]:
-        """Only the loss, for early stopping."""
-        with torch.no_grad(), self.compute_loss_context_manager():
-            loss = self.compute_loss(model, self._prepare_inputs(inputs))
-        return loss.detach(), None, None
-
 
 def build_taught_classifier(
     setting: Setting, model: Trained, made: Examples, attempt: Attempt, lessons: ClassLessons
@@ -112,7 +103,7 @@ def build_taught_classifier(
         return {**plain, "lessons": lessons.of([row["row"] for row in rows])}
 
     weights = row_weights(attempt.recipe, setting.config.labels, made.rows)
-    given = _arguments(setting, model, made, attempt, collate)
+    given = trainer_options(setting, model, made, attempt, collate)
     trainer = TaughtClassifier(attempt.recipe, lessons, weights, **given)
     trainer.remove_callback(PrinterCallback)
     return trainer
@@ -125,39 +116,8 @@ def build_taught_writer(
 
     def collate(rows: Sequence[Batch]) -> Batch:
         tokens, shares = lessons.of([row["row"] for row in rows])
-        return {**_padded(rows, pad), "tokens": tokens, "shares": shares}
+        return {**batched(rows, pad), "tokens": tokens, "shares": shares}
 
-    trainer = TaughtWriter(attempt.recipe, **_arguments(setting, model, made, attempt, collate))
+    trainer = TaughtWriter(attempt.recipe, **trainer_options(setting, model, made, attempt, collate))
     trainer.remove_callback(PrinterCallback)
     return trainer
-
-
-def _padded(rows: Sequence[Batch], pad: int) -> Batch:
-    """Rows of `{input_ids, labels}` as one batch, padded on the right."""
-    width = max(len(row["input_ids"]) for row in rows)
-    fill = [width - len(row["input_ids"]) for row in rows]
-    return {
-        "input_ids": torch.tensor([row["input_ids"] + [pad] * n for row, n in zip(rows, fill, strict=True)]),
-        "attention_mask": torch.tensor([[1] * (width - n) + [0] * n for n in fill]),
-        "labels": torch.tensor([row["labels"] + [-100] * n for row, n in zip(rows, fill, strict=True)]),
-    }
-
-
-def _arguments(
-    setting: Setting, model: Trained, made: Examples, attempt: Attempt, collate: Callable[[Sequence[Batch]], Batch]
-) -> Batch:
-    for parameter in model.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.float()
-    arguments = training_arguments(attempt.recipe, attempt.checkpoints, setting.device, attempt.optimiser)
-    arguments |= early_stopping(attempt.recipe, made.watched)
-    tokenizer: PreTrainedTokenizerBase = setting.tokenizer
-    return {
-        "model": model,
-        "args": TrainingArguments(**arguments, remove_unused_columns=False, label_names=["labels"]),
-        "train_dataset": made.rows,
-        "eval_dataset": list(made.watched) if made.watched else None,
-        "data_collator": collate,
-        "processing_class": tokenizer,
-        "callbacks": stops(model, attempt.recipe, made.watched, attempt.callbacks),
-    }
