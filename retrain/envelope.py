@@ -23,19 +23,18 @@ from retrain.errors import BaseModelError, NoPolicyError, RecipeError
 from retrain.learned import LEARNS, learned_column, learned_inputs, table_columns
 from retrain.limits import LimitCheck, RunFacts, facts_from, outside
 from retrain.tables import Run
-from retrain.train.config import Preference, Recipe
+from retrain.train.config import Preference, Recipe, place_of
 from retrain.train.errors import DataError, UnsafeWeightsError, WeightsNotFoundError
 from retrain.train.kinds import is_table
-from retrain.train.tabular.files import read_pipeline
+from retrain.train.tabular.files import PIPELINE, read_pipeline
 from retrain.train.tabular.recipe import TableRecipe
 from retrain.train.weights import check_base
 
 Section = TypeVar("Section", bound=BaseModel)
 
 
-# A gate has both models' answers to held-out rows and the truth, neither scores nor what the service measured.
 def gated(task: Literal["classification", "regression"]) -> tuple[str, ...]:
-    """KPIs that a gate can compute."""
+    """KPIs that a gate can compute: it has answers to held-out rows and the truth, and nothing the service measured."""
     return tuple(
         name
         for name, kpi in KPIS.items()
@@ -184,8 +183,7 @@ def facts_of(run: Run, train: Dataset | None) -> RunFacts:
     return facts_from(run.metrics, origin, train.rows if train is not None else None, run.created_at)
 
 
-_CLASSES: Final = "calibration"
-_OF_TABLES: Final = ("no_regression", "fairness", "forgetting", "integrity", _CLASSES)
+_OF_TABLES: Final = ("no_regression", "fairness", "forgetting", "integrity", "calibration")
 
 
 def unjudgeable(spec: ModelSpec, plan: Plan) -> tuple[LimitCheck, ...]:
@@ -193,21 +191,21 @@ def unjudgeable(spec: ModelSpec, plan: Plan) -> tuple[LimitCheck, ...]:
     envelope, found = plan.envelope, list[tuple[str, Any, str]]()
     answers, numbers = plan.recipe.task in ("causal_lm", "dpo"), plan.recipe.task == "tabular_regression"
     limited = [*envelope.fairness, *(rule.metric for rule in spec.monitors.fairness)]
-    asked = spec.retrain.gates if spec.retrain is not None else ()
-    judged = [g for g in _OF_TABLES if not numbers or g != _CLASSES]
-    if is_table(plan.recipe.task) and (other := [g for g in asked if g not in judged]):
+    gates = spec.retrain.gates if spec.retrain is not None else ()
+    judged = [g for g in _OF_TABLES if not numbers or g != "calibration"]  # which needs classes
+    if is_table(plan.recipe.task) and (other := [g for g in gates if g not in judged]):
         words = (
             f"retrain.gates names {', '.join(other)}, which no tabular recipe is judged by; choose from "
             f"{', '.join(judged)}"
         )
-        found.append(("gates", list(asked), words))
+        found.append(("gates", list(gates), words))
     if "compared_by" in envelope.model_fields_set and plan.recipe.task != "causal_lm":
         words = (
             f"compared_by names {', '.join(envelope.compared_by)}, and a recipe of task {plan.recipe.task} writes no "
             "answers to compare; leave it out"
         )
         found.append(("compared_by", list(envelope.compared_by), words))
-    if (answers or numbers) and limited and spec.retrain is not None and "fairness" in spec.retrain.gates:
+    if (answers or numbers) and limited and "fairness" in gates:
         made = f"{plan.recipe.task} recipe writes texts" if answers else "tabular_regression recipe predicts numbers"
         words = (
             f"gate fairness has {', '.join(dict.fromkeys(limited))} to judge, which compares classes, and a {made}; "
@@ -220,7 +218,6 @@ def unjudgeable(spec: ModelSpec, plan: Plan) -> tuple[LimitCheck, ...]:
             "whose groups are compared"
         )
         found.append(("fairness", dict(envelope.fairness), words))
-    gates = spec.retrain.gates if spec.retrain is not None else ()
     for name, gate in (("kpi_floor", "no_regression"), ("fairness", "fairness")):
         if (asked := getattr(envelope, name)) and gate not in gates:
             words = (
@@ -271,21 +268,7 @@ def base_folder(recipe: AnyRecipe, home: Path, roots: Sequence[Path] = ()) -> Pa
     Raises:
         BaseModelError: missing, incomplete, or with pickled weights only.
     """
-    if not isinstance(recipe, TableRecipe) and not recipe.is_path:
-        return _cached(recipe)
-    kept_in = "pipeline.json" if isinstance(recipe, TableRecipe) else "config.json"
-    try:
-        folder = (home / Path(recipe.base_model).expanduser()).resolve()
-        inside = not roots or any(folder.is_relative_to(root.expanduser().resolve()) for root in roots)
-        there = inside and (folder / kept_in).is_file()
-    except (OSError, RuntimeError, ValueError):  # no right to look, a name too long, a ring of links, no such person
-        there = False
-    if not there:
-        raise BaseModelError(
-            f"retrain.recipe.base_model {recipe.base_model} is no folder with a model ({kept_in}) that may be used "
-            "here; give one that the service can read, inside ASSAY_TRAIN__BASE_ROOTS where that is set",
-            field="retrain.recipe.base_model", value=recipe.base_model,
-        )  # fmt: skip
+    folder = _cached(recipe) if isinstance(recipe, Recipe) and not recipe.is_path else _named(recipe, home, roots)
     with as_given(recipe, folder):
         try:
             if isinstance(recipe, TableRecipe):
@@ -310,6 +293,23 @@ def as_given(recipe: AnyRecipe, folder: Path) -> Iterator[None]:
         raise
 
 
+def _named(recipe: AnyRecipe, home: Path, roots: Sequence[Path]) -> Path:
+    kept_in = PIPELINE if isinstance(recipe, TableRecipe) else "config.json"
+    try:
+        folder = place_of(recipe.base_model, home)
+        inside = not roots or any(folder.is_relative_to(root.expanduser().resolve()) for root in roots)
+        there = inside and (folder / kept_in).is_file()
+    except (OSError, RuntimeError, ValueError):  # no right to look, a name too long, a ring of links, no such person
+        there = False
+    if not there:
+        raise BaseModelError(
+            f"retrain.recipe.base_model {recipe.base_model} is no folder with a model ({kept_in}) that may be used "
+            "here; give one that the service can read, inside ASSAY_TRAIN__BASE_ROOTS where that is set",
+            field="retrain.recipe.base_model", value=recipe.base_model,
+        )  # fmt: skip
+    return folder
+
+
 def _cached(recipe: Recipe) -> Path:
     from huggingface_hub import try_to_load_from_cache
 
@@ -320,10 +320,4 @@ def _cached(recipe: Recipe) -> Path:
             "download it beforehand (a run never uses the network), or give a folder",
             field="retrain.recipe.base_model", value=recipe.base_model,
         )  # fmt: skip
-    folder = Path(found).parent
-    with as_given(recipe, folder):
-        try:
-            check_base(folder, "retrain.recipe.base_model")
-        except (WeightsNotFoundError, UnsafeWeightsError) as error:
-            raise BaseModelError(error.message, **error.facts) from error
-    return folder
+    return Path(found).parent

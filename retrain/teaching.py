@@ -16,7 +16,7 @@ from retrain.envelope import AnyRecipe, base_folder
 from retrain.errors import RecipeError
 from retrain.tables import ModelVersion
 from retrain.train.chat_keys import Chat
-from retrain.train.config import Recipe, Teacher, is_a_path
+from retrain.train.config import Recipe, Teacher, is_a_path, place_of
 from retrain.train.kinds import KINDS
 from retrain.train.shape import saved_chat
 from retrain.train.tabular.files import is_tabular
@@ -111,7 +111,7 @@ def _misfit(site: Site, champion: ModelVersion, recipe: AnyRecipe) -> str | None
         return None
     named = f"champion {champion.version} ({champion.base_model})"
     home = site.settings.home_dir
-    if is_a_path(champion.base_model) and is_tabular((home / Path(champion.base_model).expanduser()).resolve()):
+    if is_a_path(champion.base_model) and is_tabular(place_of(champion.base_model, home)):
         return f"{named} is a model of tables, which reads no text; leave teacher out"
     classifies, student = KINDS[recipe.task].classifies, base_folder(recipe, home)
     folder = base_of(site, champion, recipe)

@@ -26,8 +26,9 @@ def first_model(
     from core.settings import load
     from retrain.envelope import Plan
     from retrain.learned import learned_column, table_columns
+    from retrain.train.config import place_of
     from retrain.train.tabular import first
-    from retrain.train.tabular.recipe import TableRecipe, folder_of
+    from retrain.train.tabular.recipe import TableRecipe
 
     parsed, settings = load_spec(spec.read_bytes()), load()
     recipe = Plan.of(parsed).recipe
@@ -36,7 +37,7 @@ def first_model(
             f"spec: the recipe's task is {recipe.task}, and a first model is made for tabular_classification and "
             "tabular_regression", field="retrain.recipe.task",
         )  # fmt: skip
-    out = folder_of(recipe, settings.home_dir) if folder is None else folder
+    out = place_of(recipe.base_model, settings.home_dir) if folder is None else folder
     out.parent.mkdir(parents=True, exist_ok=True)
     target = learned_column(parsed, recipe.task)
     facts = first.first_model(

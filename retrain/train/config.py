@@ -305,6 +305,11 @@ def is_a_path(base_model: str) -> bool:
     return bool(_PATH.match(base_model))
 
 
+def place_of(base_model: str, home: Path) -> Path:
+    """The folder that a path names; a relative one starts at the home folder."""
+    return (home / Path(base_model).expanduser()).resolve()
+
+
 class DatasetFile(Frozen):
     """A Parquet file and the digest it must have: columns as `retrain.train.kinds` says."""
 

@@ -1,7 +1,6 @@
 """The recipe of a tabular model, as written in a spec, and the configuration of its run."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
@@ -80,10 +79,6 @@ class TableRecipe(Frozen):
         return ESTIMATORS[self.estimator]
 
     @property
-    def is_path(self) -> bool:
-        return True
-
-    @property
     def complete(self) -> dict[str, Any]:
         """Every parameter of the estimator, the defaults of those that are left out included."""
         given = {n: int(v) if self.entry.parameters[n].whole and v is not None else v
@@ -109,8 +104,3 @@ class TableRunConfig(RunFiles):
         if classifies(self.recipe.task) and len(self.labels) < 2:
             raise ValueError(f"labels: {list(self.labels)} has fewer than two entries; list every label in order")
         return self
-
-
-def folder_of(recipe: TableRecipe, home: Path) -> Path:
-    """Folder of the first champion; a relative path starts at the home folder."""
-    return (home / Path(recipe.base_model).expanduser()).resolve()
