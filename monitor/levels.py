@@ -95,14 +95,20 @@ def slice_name(column: str, value: str, most: int) -> str:
     return whole if len(whole) <= most else f"{whole[: most - 18]}… {sha256(whole.encode()).hexdigest()[:16]}"
 
 
+def composed(texts: "pl.Series") -> "pl.Series":
+    """Each text in Unicode's composed form (NFC), shape (n,)."""
+    from core.string_views import surely_composed
+
+    return texts if surely_composed(texts) else texts.str.normalize("NFC")
+
+
 def levels(texts: "pl.Series") -> "pl.Series":
     """The level of each text, shape (n,); null where there is no value."""
     import polars as pl
 
-    from core.string_views import surely_composed, with_ends
+    from core.string_views import with_ends
 
-    if not surely_composed(texts):
-        texts = texts.str.normalize("NFC")
+    texts = composed(texts)
     doubtful = with_ends(texts, *_ends())
     if not len(doubtful):  # the usual case
         return texts

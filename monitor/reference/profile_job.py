@@ -17,7 +17,7 @@ from core.artifacts import ArtifactStore
 from core.cache import Cache
 from monitor.lake.snapshot import Snapshot
 from monitor.lake.table import LakeTable
-from monitor.levels import slice_name
+from monitor.levels import composed, slice_name
 from monitor.profile.block import profile_coded
 from monitor.profile.codec import to_bytes
 from monitor.profile.coding import CodedColumns, coded_columns
@@ -92,7 +92,8 @@ def profile_rows(blocks: BlockRange, rows: pl.LazyFrame, cache: Cache) -> list[P
         for label, count, data in zip(labels, sizes, whole, strict=True)
     ]
     for column in ("version", *(name for name in blocks.segments if name in frame.columns)):
-        slices = _slices(frame[column].cast(pl.String), at)
+        values = frame[column].cast(pl.String)
+        slices = _slices(values if column == "version" else composed(values), at)
         chosen = slices.rows < sizes[slices.block]  # a slice of all rows has the profile of the block
         number = np.full(len(chosen) + 1, -1)
         number[:-1][chosen] = np.arange(int(chosen.sum()))

@@ -1,18 +1,26 @@
 """Rows as they are compared: homes that are older than `monitor.levels` hold categories such as 1.0 and NaN."""
 
+from typing import Final
+
 import polars as pl
 
-from monitor.levels import answers, levels
+from monitor.levels import answers, composed, levels
 from monitor.spec.columns import ColumnType
 from monitor.spec.model import ModelSpec
 
+GROUPING_ROLES: Final = ("segment", "agent", "protected")
+
 
 def with_levels(spec: ModelSpec, frame: pl.DataFrame) -> pl.DataFrame:
-    """Stored rows with every category as its level; what is stored stays as it is."""
+    """Stored rows with every category as its level; what is stored stays as it is.
+
+    Texts by whose values rows are grouped are composed, so that no group is counted as two.
+    """
     named = [
-        levels(frame.get_column(name)) for name, column in spec.columns.items()
-        if column.type == "category" and frame.schema.get(name) == pl.String
-    ]  # fmt: skip
+        levels(frame.get_column(name)) if column.type == "category" else composed(frame.get_column(name))
+        for name, column in spec.columns.items()
+        if frame.schema.get(name) == pl.String and (column.type == "category" or column.role in GROUPING_ROLES)
+    ]
     return frame.with_columns(named) if named else frame
 
 

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from sqlalchemy import select
 
 from core.clock import ManualClock
 from core.jobs import ConfirmJob
 from monitor.ingest.media import PARQUET
 from monitor.site import Site
+from monitor.tables import StoredProfile
 from tests.databases import SQLITE_FIRST
 from tests.monitor.traffic import BEGIN, rows
 from tests.monitor.windows.untidy import World, constant, open_world
@@ -238,4 +240,23 @@ def test_long_values_of_a_segment_that_begin_alike_stay_apart(world: World) -> N
     for asked, value in (*((value, value) for value in values), ("Zu\u0308rich", "Z\u00fcrich")):
         assert {m["details"]["part"] for m in world.get("measurements", segment=f"channel={asked}")} == {value}
     assert {m["segment"] for m in world.get("measurements", segment="", limit=5000)} == {""}
+    world.sound()
+
+
+def test_groups_by_a_text_in_either_unicode_form_are_one(world: World) -> None:
+    """Of a category that is the rule of levels; a column that rows are grouped by may be a string as well."""
+    added = {"town": {"role": "segment", "type": "string"}, "origin": {"role": "protected", "type": "text"}}
+    fairness = [{"metric": "demographic_parity_difference", "by": ["origin"]}]
+    world.declare(columns=world.base["columns"] | added, monitors=world.base["monitors"] | {"fairness": fairness})
+    frame, towns = rows(1500), ["Zu\u0308rich", "Z\u00fcrich", "Bern"]
+    named = pl.Series("town", [towns[i % 3] for i in range(frame.height)])
+    world.send(frame.with_columns(named, named.alias("origin")))
+    newest = world.newest()["id"]
+    found = [m for m in world.get("measurements", limit=5000) if m["window_id"] == newest]
+    assert {m["segment"] for m in found if m["segment"].startswith("town=")} == {"town=Z\u00fcrich", "town=Bern"}
+    (parity,) = [m for m in found if m["column"] == "origin" and m["monitor"] == "fairness"]
+    assert [group["group"] for group in parity["details"]["groups"]] == ["Bern", "Z\u00fcrich"]
+    with world.site.database.read() as db:
+        profiled = set(db.scalars(select(StoredProfile.segment).where(StoredProfile.segment.startswith("town="))))
+    assert profiled == {"town=Z\u00fcrich", "town=Bern"}
     world.sound()
