@@ -2,7 +2,7 @@
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from urllib.parse import quote
 from uuid import UUID
 
@@ -14,6 +14,7 @@ from core.errors import InvalidError
 
 Version = Annotated[str, typer.Argument(help="version, as `assay versions` lists it")]
 RunId = Annotated[UUID, typer.Argument(help="run id")]
+TOLD: Final = ("Start", "Teacher", "Served as")  # what `assay run` says of the training
 
 
 def version_path(model: str, version: str) -> str:
@@ -99,7 +100,7 @@ def run(run_id: RunId, as_json: JsonFlag = False) -> None:
         f"Approvals: {approval['needed']} needed, {approval['given']} given"
         + "".join(f", {name}" for name in approval["by"])
         + ".",
-        *(f"{name}: {value}." for name, value in training(found["metrics"]) if name in ("Start", "Served as")),
+        *(f"{name}: {value}." for name, value in training(found["metrics"]) if name in TOLD),
         *(f"Does not count: {line}." for line in approval["void"]),
         *(f"Gate {g['gate']}: {g['verdict']}, {g['reason']}" for g in found["gates"]),
         *(f"Missing: {line}." for line in approval["missing"]),

@@ -93,6 +93,7 @@ def training(metrics: Record) -> tuple[Fact, ...]:
         ("Trained parameters", _named("", metrics.get("trainable_parameters"))),
         ("Gave a gradient", _counted(metrics)),
         ("Start", _start(_record(metrics, "starts"))),
+        ("Teacher", _teacher(_record(metrics, "teacher"))),
         ("Served as", _served(_record(metrics, "merged"))),
         ("Energy", _energy(_record(metrics, "used"))),
     )
@@ -118,6 +119,20 @@ def _start(starts: Mapping[str, Any]) -> str:
         return ""
     named = "the champion's adapter" if starts.get("chosen") == "champion" else "the base"
     return f"from {named}: {without_paths(starts.get('reason'))}"
+
+
+def _teacher(found: Mapping[str, Any]) -> str:
+    """Which version taught, how much that counted, and which rows it taught."""
+    if not found:
+        return ""
+    alone, agrees = found.get("rows_of_outcomes_alone"), found.get("agrees_with_outcomes")
+    rows = (
+        _named("rows taught:", found.get("rows_taught")),
+        f"{alone:,} of classes that it does not know" if alone else "",
+        f"it agrees with {100 * agrees:.1f} % of the outcomes" if agrees is not None else "",
+    )
+    weight = f"{found.get('of')} {found.get('version')}, weight {found.get('weight'):g}"
+    return f"{weight}, temperature {found.get('temperature'):g}; {_joined(*rows, sep=', ')}"
 
 
 def _served(merged: Mapping[str, Any]) -> str:

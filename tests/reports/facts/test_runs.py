@@ -31,6 +31,29 @@ def test_labels_are_kept_to_the_letter() -> None:
     assert without_paths(record) == {"labels": ["/a/b"], "inner": [{"path": "b"}], "n": 3, "none": None}
 
 
+def test_the_teacher_of_a_run_is_told_with_the_rows_it_taught() -> None:
+    classes = {
+        "of": "champion", "version": "v1", "weight": 0.6, "temperature": 2.0, "rows_taught": 1390,
+        "rows_of_outcomes_alone": 91, "agrees_with_outcomes": 0.9718,
+    }  # fmt: skip
+    tokens = {
+        "of": "champion",
+        "version": "v1",
+        "weight": 1.0,
+        "temperature": 1.5,
+        "rows_taught": 8,
+        "tokens_taught": 90,
+    }
+    assert dict(runs.training({"teacher": classes}))["Teacher"] == (
+        "champion v1, weight 0.6, temperature 2; rows taught: 1,390, 91 of classes that it does not know, "
+        "it agrees with 97.2 % of the outcomes"
+    )
+    assert dict(runs.training({"teacher": tokens}))["Teacher"] == (
+        "champion v1, weight 1, temperature 1.5; rows taught: 8"
+    )
+    assert "Teacher" not in dict(runs.training({"steps": 3}))
+
+
 def test_champion_and_challenger_stand_side_by_side_with_intervals() -> None:
     new, old = runs.evaluation(EVALUATION)
     assert (new.rows, new.n, new.champion, new.challenger, new.difference) == (
