@@ -24,7 +24,6 @@ MEAN_OPTIONS: Final = {
     "max_depth": 6,
     "min_samples_leaf": 20,
 }
-L2_PENALTY: Final = 5.0
 _ROWS_PER_PASS: Final = 512  # so many that what one pass reads and writes stays in the cache
 
 
@@ -160,7 +159,7 @@ def _options(size: Mapping[str, float], rows: int) -> dict[str, Any]:
     return {
         **size,
         "min_samples_leaf": _smallest_leaf(rows, int(size["min_samples_leaf"])),
-        "l2_regularization": L2_PENALTY,
+        "l2_regularization": boosting.L2_PENALTY,
         "early_stopping": False,
         "random_state": 0,
     }
