@@ -1,4 +1,4 @@
-"""Trained models, loaded the way they were trained: 4-bit base, adapter next to it, never merged."""
+"""Trained models, loaded as they were trained: an adapter beside its base, in 4 bits or 16, or one whole model."""
 
 import json
 import sys
