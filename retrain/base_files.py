@@ -17,7 +17,7 @@ from monitor.levels import level
 from retrain.base_tokenizer import check_tokenizer, has_template
 from retrain.base_weights import Shapes, read_headers, read_json, wrong
 from retrain.errors import BaseModelError, RecipeError
-from retrain.train.config import Recipe
+from retrain.train.config import VIRTUAL, Recipe
 from retrain.train.kinds import KINDS
 from retrain.train.tabular.files import read_pipeline
 from retrain.train.tabular.recipe import TableColumn, TableRecipe
@@ -255,8 +255,7 @@ def _check_length(recipe: Recipe, found: BaseFiles) -> None:
     if "roberta" in found.model_type or found.model_type in FROM_PAD:
         pad = 1 if found.model_type == "mpnet" else found.config.get("pad_token_id")
         most -= (1 if pad is None else int(pad)) + 1
-    most -= recipe.virtual_tokens if recipe.method == "prompt_tuning" else 0
-    most -= recipe.virtual_tokens if recipe.method == "prefix_tuning" else 0
+    most -= recipe.virtual_tokens if recipe.method in VIRTUAL else 0
     if recipe.max_length > most:
         raise RecipeError(
             f"retrain.recipe.max_length: is {recipe.max_length}, and the base has positions for {most} tokens; give at "

@@ -10,12 +10,11 @@ from typing import Any, Final, get_args
 from monitor.spec.problems import nearest
 from retrain.envelope import Plan
 from retrain.errors import RecipeError
-from retrain.train.config import Method, Recipe, is_a_path
+from retrain.train.config import VIRTUAL, Method, Recipe, is_a_path
 from retrain.train.tabular.recipe import TableRecipe
 
 METHODS: Final[tuple[str, ...]] = get_args(Method)
 EVENTS: Final = "events"
-VIRTUAL: Final = ("prompt_tuning", "prefix_tuning")
 
 
 def check_names(plan: Plan) -> None:

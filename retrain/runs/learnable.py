@@ -23,7 +23,7 @@ from retrain.teaching import base_of
 from retrain.train.tabular.model import declared_columns
 
 
-def unknown_names(
+def _unknown_names(
     db: Session, current: CurrentSpec, plan: Plan, rows: pl.DataFrame, champion: ModelVersion
 ) -> str | None:
     """What of a recipe names nothing that exists by now, so that a run would end in vain; None where all exists.
@@ -43,11 +43,8 @@ def unknown_names(
                 f"retrain.recipe.class_weights names {unknown[0]!r}, which no outcome, no registered dataset and no "
                 f"class of the champion is{nearest(unknown[0], sorted(known))}; choose from {shown}"
             )
-    if (
-        policy is not None
-        and "golden" in policy.gates
-        and not store.registered_datasets(db, current.model.id, "golden")
-    ):
+    golden = policy is not None and "golden" in policy.gates
+    if golden and not store.registered_datasets(db, current.model.id, "golden"):
         return (
             "retrain.gates has golden, and no dataset of role golden is registered, so every run would end unjudged; "
             "register one, or leave golden out"
@@ -98,7 +95,7 @@ def unlearnable(site: Site, db: Session, current: CurrentSpec) -> str | None:
     rows = frame.select("seq", shape.labels(frame, shape.label)).drop_nulls("label")
     if rows.is_empty():
         return None
-    if (words := unknown_names(db, current, plan, rows, champion)) is not None:
+    if (words := _unknown_names(db, current, plan, rows, champion)) is not None:
         return words
     held = set(rows["label"].unique())  # what gates compare: held-out rows are of these, or of registered datasets
     held |= {name for d in store.registered_datasets(db, current.model.id, "holdout") for name in _rows_by_label(d)}

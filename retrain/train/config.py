@@ -27,6 +27,7 @@ from retrain.train.kinds import KINDS, Task
 from retrain.train.speed.choose import Profile
 
 Method = Literal["qlora", "lora", "full", "adalora", "prompt_tuning", "prefix_tuning", "ia3"]
+VIRTUAL: Final = ("prompt_tuning", "prefix_tuning")  # methods whose rows start with words that are learned
 NOT_MERGED: Final = {
     "prompt_tuning": "prompt_tuning puts words before a text, which are no part of any weight",
     "prefix_tuning": "prefix_tuning puts states before a text, which are no part of any weight",
@@ -292,7 +293,7 @@ class Recipe(Frozen):
             raise KeyProblem(("packing",), f"is true, and rows of task {self.task} are not packed; leave it out")
         if self.packing is True and self.teacher is not None:
             raise KeyProblem(("packing",), "is true, and with a teacher each row stands alone; leave one of them out")
-        if self.packing is True and self.method in ("prompt_tuning", "prefix_tuning"):
+        if self.packing is True and self.method in VIRTUAL:
             raise KeyProblem(("packing",), f"is true, and {self.method} adds words to each row; leave it out")
         return self
 

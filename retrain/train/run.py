@@ -25,7 +25,7 @@ from transformers import PreTrainedTokenizerBase, Trainer
 from core.canonical import digest
 from retrain.train.adapter import Trained, attach_adapter, check_parent
 from retrain.train.base_model import compute_dtype, load_base, load_tokenizer, pick_device, quiet
-from retrain.train.config import Recipe, RunConfig
+from retrain.train.config import VIRTUAL, Recipe, RunConfig
 from retrain.train.config_file import load_config
 from retrain.train.counts import check_cut
 from retrain.train.data import read_rows
@@ -39,7 +39,7 @@ from retrain.train.progress import Progress, report_exit, write_json
 from retrain.train.shape import adapter_part, is_whole
 from retrain.train.speed.cards import check_shared, checkpoints_of, processes, run_on_cards, see_one_card, wants_others
 from retrain.train.speed.packing import packed_rows
-from retrain.train.speed.prepare import VIRTUAL, finish, prepare
+from retrain.train.speed.prepare import finish, prepare
 from retrain.train.speed.training import first_micro_batch, train_fitting
 from retrain.train.starts import chosen_rows, drop_starts, judged, only_start, train_best, trains_both
 from retrain.train.tasks import training_of

@@ -10,6 +10,7 @@ from typing import Any, Final
 import torch
 from peft import PeftModel
 
+from retrain.train.config import VIRTUAL
 from retrain.train.speed import attention
 from retrain.train.speed.choose import Fit, Profile, choose
 from retrain.train.speed.layers import checkpoint_layers, compile_layers, layers_of
@@ -19,7 +20,6 @@ from retrain.train.speed.placement import embedding_to_host, unpack
 
 COMPILE_FLOPS: Final = 2e16  # work of a run from which compiling, about 15 s, pays; half a minute of an H100
 STATE_BYTES: Final = 16  # a trained number, its gradient and two moments, 4 each
-VIRTUAL: Final = ("prompt_tuning", "prefix_tuning")  # methods whose rows start with words that are learned
 MIN_CAPABILITY: Final = (8, 0)  # bfloat16 and the packed kernel
 
 
