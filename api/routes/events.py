@@ -1,5 +1,6 @@
 """Routes that receive events and outcomes, and return one event or its explanation."""
 
+import hashlib
 import json
 import time
 from datetime import UTC, date, datetime
@@ -204,7 +205,7 @@ def _explained_version(db: Session, model_id: UUID, answered_by: str) -> str:
 
 def _request_explanation(site: Site, db: Session, model: str, event_id: str) -> None:
     """Queue the computation once; a failed computation is reported, not repeated silently."""
-    key = f"explain:{model}:{event_id}"[:200]
+    key = f"explain:{model}:{hashlib.sha256(event_id.encode()).hexdigest()}"  # ids may be longer than keys
     last = db.scalars(select(Job).where(Job.dedupe_key == key).order_by(Job.created_at.desc()).limit(1)).first()
     if last is not None and last.state == "failed":
         raise ExplanationFailedError(f"this decision could not be explained: {last.error}", event_id=event_id)

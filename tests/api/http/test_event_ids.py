@@ -3,8 +3,11 @@
 from urllib.parse import quote
 
 from fastapi.testclient import TestClient
+from sqlalchemy import select
 
 from api.app import create_app
+from core.jobs import ExplainJob
+from core.queue import Job
 from governance.access.api_keys import first_admin
 from monitor.site import Site
 from tests.databases import SQLITE_FIRST
@@ -15,8 +18,9 @@ IDS = [
     "x", "x/explanation", "x/explanation/explanation", "/explanation", "explanation", "a/b", "/a", "a/", "a//b",
     "a?b=c", "a#b", "a b", "a+b", "a&event_id=x", "é/ü", "only/explanation", "☃" * 200, "a;b", "..a", "\\a", "a:b@c",
 ]  # fmt: skip
+LONG = ["\N{SNOWMAN}" * 199 + end for end in "ab"]  # as long as an id may be, and alike to the last character
 # Clients resolve dots in an address, and the test client reads an escaped % twice; a query has neither.
-OTHERS = [".", "..", "a/..", "../../keys", "a%2Fb", "100%"]
+OTHERS = [".", "..", "a/..", "../../keys", "a%2Fb", "100%", *LONG]
 
 
 @SQLITE_FIRST
@@ -42,5 +46,10 @@ def test_an_id_that_was_taken_can_be_read(site: Site) -> None:
             client.get(f"{MODEL}/explanations", params={"event_id": "../../keys"}),
         ):
             assert (answer.status_code, answer.json()["state"]) == (202, "queued")
+        for one in LONG:
+            assert client.get(f"{MODEL}/explanations", params={"event_id": one}).status_code == 202
+        with site.database.read() as db:
+            asked = db.scalars(select(Job.payload).where(Job.name == ExplainJob.name)).all()
+        assert {payload["event_id"] for payload in asked} >= set(LONG)
         assert client.get(f"{MODEL}/events/none/explanation").status_code == 404
         assert client.get(f"{MODEL}/events/x").json()["event_id"] == "x"
