@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from core.cache import CacheKind
 from monitor.ingest.otlp.tables import SpanCount
-from monitor.ingest.otlp.unmapped import plain_name
+from monitor.ingest.otlp.unmapped import service_name
 from monitor.ingest.otlp.verdict import CUT, SpanVerdict
 from monitor.site import Site
 from monitor.tables import UnmappedService
@@ -63,7 +63,7 @@ def count_unmapped(site: Site, service: str, spans: int) -> None:
     """Add spans of a service that no model maps to those in `unmapped_service`."""
     pending = _pending(site)
     with pending.lock:
-        pending.unmapped[plain_name(service)] += spans
+        pending.unmapped[service_name(service)] += spans
 
 
 def unmapped_spans(site: Site, row: UnmappedService) -> int:

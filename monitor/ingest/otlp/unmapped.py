@@ -41,7 +41,7 @@ def sample_of(spans: Iterable[Span]) -> Sample:
         of_kind["fields"] = _types({name: get(span) for name, get in _GETTERS.items()})
         for name, evaluation in evaluations_of(span).items():
             parts = [p for p in ("score", "label") if getattr(evaluation, p) is not None]
-            of_kind["evaluations"][plain_name(name)] = "both" if len(parts) == 2 else "".join(parts)
+            of_kind["evaluations"][_plain(name)] = "both" if len(parts) == 2 else "".join(parts)
         found = merged_samples(found, {kind_of(span): of_kind})
     return found
 
@@ -65,7 +65,7 @@ def record_unmapped(database: Database, service: str, spans: Sequence[Span], now
     Returns:
         Whether the spans are counted with it; those of a service that sends nothing new are left to `span_counts`.
     """
-    name = plain_name(service)
+    name = service_name(service)
     sample = sample_of(spans[:_MAX_SAMPLED_SPANS])
     with database.read() as db:
         known = store.unmapped_service(db, name)
@@ -93,10 +93,15 @@ def record_unmapped(database: Database, service: str, spans: Sequence[Span], now
 
 def _types(attributes: Attributes) -> dict[str, str]:
     found = {name: value for name, value in attributes.items() if value is not None}
-    return {plain_name(name): _TYPES.get(type(value), "map") for name, value in found.items()}
+    return {_plain(name): _TYPES.get(type(value), "map") for name, value in found.items()}
 
 
-def plain_name(name: str) -> str:
+def service_name(service: str) -> str:
+    """The name of a service as it is stored: printable, and as long as a spec may name one."""
+    return "".join(c if c.isprintable() else "?" for c in service[:255])
+
+
+def _plain(name: str) -> str:
     """Make a name printable and short, without the indices of flattened lists."""
     text = "".join(c if c.isprintable() else "?" for c in name[:200])
     return re.sub(r"\.\d+(?=\.|$)", ".N", text)

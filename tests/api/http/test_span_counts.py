@@ -1,5 +1,6 @@
 """What became of spans is shown to their sender, on the model's page and in metrics."""
 
+import pytest
 from fastapi.testclient import TestClient
 
 from api.processes.log_texts import TextJoiner
@@ -37,6 +38,15 @@ def test_spans_that_no_model_takes_are_counted_each_time_they_come(site: Site, c
         assert client.post("/v1/logs", content=records, headers={"Content-Type": PROTOBUF}).status_code == 200
     found = figures(client)
     assert (value(found, "assay_unmapped_spans_total"), value(found, "assay_unmapped_log_records_total")) == (6, 2)
+
+
+@SQLITE_FIRST
+@pytest.mark.parametrize("service", ["worker.1", "10.0.0.5", "s" * 255, "J\u00fcrgens Dienst"])
+def test_a_service_is_listed_under_the_name_that_a_spec_takes(client: TestClient, service: str) -> None:
+    body = request(span(1), service=service).SerializeToString()
+    answer = client.post("/v1/traces", content=body, headers={"Content-Type": PROTOBUF})
+    assert answer.status_code == 200
+    assert [row["service"] for row in client.get("/api/v1/unmapped-services").json()] == [service]
 
 
 @SQLITE_FIRST
