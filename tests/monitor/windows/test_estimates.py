@@ -50,7 +50,7 @@ def send(site: Site, frame: pl.DataFrame, *, outcomes: bool) -> None:
 
 def measured(site: Site, metric: str) -> Sequence[Measurement]:
     with site.database.read() as db:
-        return store.measurements(db, store.model(db, "loans").id, metric=metric, segment="")
+        return store.measurements(db, store.model(db, "loans").id, metric=metric, segments=("",))
 
 
 def declare(site: Site) -> None:

@@ -51,7 +51,7 @@ def closed(site: Site, windows: int = 3, **changes: Any) -> tuple[str, pl.DataFr
 
 def measured(site: Site, model: str, metric: str = "accuracy") -> Sequence[Measurement]:
     with site.database.read() as db:
-        return store.measurements(db, store.model(db, model).id, metric=metric, segment="")
+        return store.measurements(db, store.model(db, model).id, metric=metric, segments=("",))
 
 
 def windows(site: Site, model: str) -> Sequence[Window]:

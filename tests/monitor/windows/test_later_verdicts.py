@@ -107,7 +107,7 @@ def test_windows_judged_again_stand_beside_with_their_revision_and_raise_no_alar
     assert not kpi_alerts(site)
     with site.database.read() as db:  # no other reader sees them
         assert {w.number for w in judged(db, store.model(db, "loans").id).newest} == {5}
-        assert len(store.measurements(db, store.model(db, "loans").id, metric="accuracy", segment="")) == 6
+        assert len(store.measurements(db, store.model(db, "loans").id, metric="accuracy", segments=("",))) == 6
 
 
 def test_each_revision_has_its_own_verdict_and_late_outcomes_bring_it_up_to_date(site: Site) -> None:

@@ -47,7 +47,7 @@ def looked(counts: Sequence[tuple[int, int]], of: int, **more: Any) -> list[Read
 
 def measured(site: Site, metric: str = "accuracy", segment: str = "") -> Sequence[Measurement]:
     with site.database.read() as db:
-        return store.measurements(db, store.model(db, "loans").id, metric=metric, segment=segment)
+        return store.measurements(db, store.model(db, "loans").id, metric=metric, segments=(segment,))
 
 
 def alerts(site: Site, monitor: str) -> Sequence[Alert]:
