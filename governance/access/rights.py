@@ -86,7 +86,11 @@ class Rights:
             return [] if row.revoked_at is not None else ["it was revoked, and its row says it was not"]
         pairs = (("name", row.name, state.name), ("role", row.role, state.role), ("owner", row.owner, state.owner),
                  ("creator", row.created_by, state.created_by))  # fmt: skip
-        found = [f"its {what} is {here}, and the ledger says {there}" for what, here, there in pairs if here != there]
+        found = [
+            f"its {what} is {here or 'nobody'}, and the ledger says {there or 'nobody'}"
+            for what, here, there in pairs
+            if here != there
+        ]
         if row.revoked_at is not None:
             found.append("its row says that it was revoked, and the ledger does not")
         if state.secret is None and self.recorded:

@@ -40,6 +40,7 @@ def revoke(database: Database, key: str) -> None:
 CHANGES = {
     "update api_key set role = 'admin' where name = 'eye'": "its role is admin, and the ledger says viewer",
     "update api_key set owner = 'Bea' where name = 'eye'": "its owner is Bea, and the ledger says Ann",
+    "update api_key set owner = null where name = 'eye'": "its owner is nobody, and the ledger says Ann",
     "update api_key set name = 'eve' where name = 'eye'": "its name is eve, and the ledger says eye",
     "update api_key set created_by = 'assay' where name = 'eye'": "its creator is assay, and the ledger says admin",
     "delete from ledger_entry where kind = 'key.created'": "the ledger has no entry of its creation",
