@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field
+from sqlalchemy.orm import Session
 
 from api.http.auth import requires
 from api.http.deps import Db, Out, Page, ReadDb, SiteDep, body_of, media_type_of, taken
@@ -13,6 +14,7 @@ from core.errors import ConflictError
 from core.jobs import EvaluateJob
 from governance.access.roles import Caller, Permission
 from monitor import store
+from monitor.site import Site
 from monitor.spec.model import ModelSpec
 from monitor.spec.parse import load_spec
 
@@ -128,19 +130,26 @@ def list_models(
     _: Annotated[Caller, requires(Permission.READ)], site: SiteDep, db: ReadDb,
     part_of: Annotated[str | None, Query(description="only the parts of this model of models")] = None,
 ) -> Page[ModelRow]:  # fmt: skip
-    under_way = queue.under_way(db, EvaluateJob.name, now=site.clock.now())
+    evaluating = _evaluating(site, db)
     rows = [
         ModelRow(
-            name=m.name,
-            revision=m.revision,
-            created_at=m.created_at,
-            part_of=document.get("part_of"),
-            evaluating=m.name in under_way or site.events.arrivals.is_unsettled(m.name),
+            name=m.name, revision=m.revision, created_at=m.created_at, part_of=document.get("part_of"),
+            evaluating=m.name in evaluating,
         )
         for m, document in store.models_with_specs(db)
         if part_of is None or (document.get("part_of") or {}).get("model") == part_of
-    ]
+    ]  # fmt: skip
     return Page[ModelRow](items=rows)
+
+
+def _evaluating(site: Site, db: Session) -> set[str]:
+    """Models that are being evaluated, or will be for what arrived.
+
+    To be asked before anything else is read: arrivals are settled once their job is queued, and a transaction that
+    began earlier would see neither.
+    """
+    arrived = site.events.arrivals.unsettled()
+    return arrived | queue.under_way(db, EvaluateJob.name, now=site.clock.now())
 
 
 @router.get("/{model}")
@@ -150,6 +159,7 @@ def read(_: Annotated[Caller, requires(Permission.READ)], model: str, site: Site
     from monitor.spec.target import target_of  # loads the catalogues
     from monitor.windows.reference_standing import reference_standing  # loads numpy and polars
 
+    evaluating = model in _evaluating(site, db)
     found = store.model(db, model)
     revision = store.spec_revision(db, found.id, found.revision)
     target = target_of(in_force(site, db, found).spec)
@@ -157,8 +167,7 @@ def read(_: Annotated[Caller, requires(Permission.READ)], model: str, site: Site
         name=found.name, revision=found.revision, created_at=found.created_at, digest=revision.digest,
         author=revision.author, changed_at=revision.created_at, spec=revision.document,
         part_of=revision.document.get("part_of"),
-        evaluating=site.events.arrivals.is_unsettled(model)
-        or model in queue.under_way(db, EvaluateJob.name, now=site.clock.now()),
+        evaluating=evaluating,
         target=None if target is None else TargetOut.of(target),
         reference=reference_standing(site, db, in_force(site, db, found)),
     )  # fmt: skip

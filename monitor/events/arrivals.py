@@ -65,7 +65,7 @@ class ArrivalBoard:
         with self._guard:
             self._looked_at.discard(model)
 
-    def is_unsettled(self, model: str) -> bool:
-        """Whether rows of a model arrived that may yet lead to an evaluation."""
+    def unsettled(self) -> set[str]:
+        """Models of which rows arrived that may yet lead to an evaluation."""
         with self._guard:
-            return model in self._posted or model in self._looked_at
+            return self._posted.keys() | self._looked_at

@@ -1,5 +1,6 @@
 """Evaluations are asked for when rows can change a verdict, and only then."""
 
+import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import func, select, text
+from sqlalchemy import event, func, select, text
 from sqlalchemy.exc import DBAPIError
 
 from api.app import create_app
@@ -235,3 +236,24 @@ def test_a_model_says_that_it_is_evaluated_from_the_first_row_to_the_last_verdic
     send(site, rows(1, start=1500).drop("truth").write_ndjson().encode())
     requester.run_once()
     assert evaluating() == (False, False), "one row closes no window"
+
+
+@pytest.mark.parametrize("path", ["/api/v1/models", "/api/v1/models/loans"])
+def test_an_evaluation_that_is_asked_for_while_a_request_reads_is_not_missed(
+    site: Site, requester: EvaluationRequester, path: str
+) -> None:
+    client = TestClient(create_app(site), headers={"Authorization": f"Bearer {first_admin(site)}"})
+    declare(site, monitors=ROWS)
+    drain(site)
+    send(site, rows(1500).drop("truth").write_ndjson().encode())
+    asked: list[list[str]] = []
+
+    def ask(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if not asked and re.search(r"\bFROM (model|job)\b", statement):
+            asked.append([])
+            asked[0] += requester.run_once()
+
+    event.listen(site.database.engine, "after_cursor_execute", ask)
+    found = client.get(path).json()
+    assert asked == [["loans"]]
+    assert found.get("items", [found])[0]["evaluating"]
