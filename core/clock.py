@@ -1,9 +1,12 @@
 """The clock, as an interface: replay drives it by event time, tests set it; and periods of time that people give."""
 
+import re
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Protocol
+from typing import Final, Protocol
 
 from core.errors import InvalidError
+
+_DATE: Final = re.compile(r"[0-9]{4}-?(?:[0-9]{2}-?[0-9]{2}|W[0-9]{2}(?:-?[0-9])?)(?![0-9])", re.ASCII)
 
 
 class Clock(Protocol):
@@ -28,6 +31,18 @@ class ManualClock:
 
     def move_to(self, at: datetime) -> None:
         self._at = max(self._at, at.astimezone(UTC))
+
+
+def written_time(text: str) -> datetime:
+    """A time in one of the forms of ISO 8601.
+
+    Raises:
+        ValueError: it is none. `datetime.fromisoformat` takes any character between date and time, also the first digit
+            of the hour, and reads 20260101123456Z as a quarter to midnight.
+    """
+    if not _DATE.match(text):
+        raise ValueError(f"{text[:60]!r} is no time; write one such as 2026-01-31T08:00:00Z")
+    return datetime.fromisoformat(text)
 
 
 def check_period(begin: datetime | None, end: datetime | None) -> None:

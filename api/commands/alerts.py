@@ -9,7 +9,7 @@ import typer
 from api.client import Client
 from api.commands.models import client
 from api.commands.output import JsonFlag, console, emit_json, emit_rows, errors
-from core.clock import SystemClock, from_now
+from core.clock import SystemClock, from_now, written_time
 from core.errors import InvalidError
 from monitor.spec.duration import duration
 
@@ -229,7 +229,7 @@ def _until(for_: str | None, until: str | None) -> datetime:
     try:
         if for_ is not None:
             return from_now(SystemClock().now(), duration(for_))
-        at = datetime.fromisoformat(str(until))
+        at = written_time(str(until))
     except ValueError as error:
         field = "--for" if for_ is not None else "--until"
         raise InvalidError(f"{field}: {error}", field=field, value=for_ or until) from None

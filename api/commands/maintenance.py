@@ -1,6 +1,6 @@
 """`assay maintenance` and `assay deploy`: tell Assay what people and pipelines do to a model."""
 
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Annotated
 from uuid import UUID
 
@@ -8,6 +8,7 @@ import typer
 
 from api.commands.models import ModelName, client, model_path
 from api.commands.output import JsonFlag, console, emit_json, emit_rows
+from core.clock import written_time
 from core.errors import InvalidError
 
 app = typer.Typer(no_args_is_help=True)
@@ -20,7 +21,7 @@ def moment(text: str, field: str) -> str:
         InvalidError: the text is no time.
     """
     try:
-        at = datetime.fromisoformat(text)
+        at = written_time(text)
     except ValueError as error:
         raise InvalidError(f"{field} is {text!r}; write a time such as 2026-01-31T22:00Z", field=field) from error
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).isoformat()

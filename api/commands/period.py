@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from core.clock import written_time
 from core.errors import InvalidError
 
 DEFAULT_DAYS: Final = 30
@@ -81,7 +82,7 @@ def _at(field: str, text: str, zone: ZoneInfo, *, last: bool) -> datetime:
         if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text):
             day = date.fromisoformat(text)
             return datetime.combine(day + timedelta(days=1) if last else day, time(), zone).astimezone(UTC)
-        at = datetime.fromisoformat(text)
+        at = written_time(text)
         if at.tzinfo is not None:
             return at.astimezone(UTC)
     except OverflowError as error:

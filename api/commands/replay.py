@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from api.commands.ingest import renamed
 from api.commands.output import JsonFlag, console, emit_json, emit_rows, errors
+from core.clock import written_time
 from core.errors import InvalidError
 from monitor.spec.parse import load_spec
 
@@ -98,7 +99,7 @@ def replay(
 
 def _time(text: str) -> datetime:
     try:
-        at = datetime.fromisoformat(text)
+        at = written_time(text)
         at = at if at.tzinfo is None else at.astimezone(UTC)
     except (ValueError, OverflowError):
         at = None

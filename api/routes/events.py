@@ -19,6 +19,7 @@ from api.http.direct import DirectRoute
 from api.http.intake import Intake, read_rows
 from api.http.metrics import ServiceMetrics
 from core import queue
+from core.clock import written_time
 from core.errors import ConflictError, InvalidError
 from core.jobs import ExplainJob
 from core.queue import Job
@@ -119,7 +120,7 @@ def _newest(request: Request) -> datetime | None:
     if written is None:
         return None
     try:
-        at = datetime.fromisoformat(written)
+        at = written_time(written)
         if at.tzinfo is not None:
             return at.astimezone(UTC)
     except (ValueError, OverflowError):

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 import polars as pl
 
 from api.upload.batches import Batch
+from core.clock import written_time
 from core.errors import InvalidError
 from monitor.ingest.media import ARROW, NDJSON
 from monitor.ingest.ndjson import json_line, read_object
@@ -191,7 +192,7 @@ def _written_times(texts: pl.Series) -> pl.Series:
 
 def _iso_time(text: str) -> datetime | None:
     try:
-        at = datetime.fromisoformat(text)
+        at = written_time(text)
         return at.astimezone(UTC) if at.tzinfo is not None else None
     except (ValueError, OverflowError):
         return None
@@ -202,7 +203,7 @@ def _why_no_time(series: pl.Series, value: str) -> str:
     if series.dtype != pl.String:
         return ""
     try:
-        datetime.fromisoformat(value)
+        written_time(value)
     except ValueError:
         return ", which is not a time, so no row can be used"
     return ", which has no zone"

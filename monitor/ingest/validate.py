@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from core.clock import written_time
 from core.errors import InvalidError
 from core.string_views import surely_printable
 from core.text import CONTROL
@@ -245,7 +246,7 @@ def _time(batch: _Batch, position: int, value: Any, span: TimeSpan, unit: str) -
         batch.refuse(position, "ts", span.reason(short(value), micros, counted[2]))
         return None
     try:
-        at = datetime.fromisoformat(value) if isinstance(value, str) else None
+        at = written_time(value) if isinstance(value, str) else None
     except ValueError:
         at = None
     if at is None:

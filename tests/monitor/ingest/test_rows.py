@@ -108,6 +108,14 @@ def test_times_with_a_zone_are_kept_in_utc(text: str, utc: datetime) -> None:
     assert check_events(SPEC, read_json(json.dumps([GOOD | {"ts": text}]).encode()), SPAN).frame["ts"][0] == utc
 
 
+@pytest.mark.parametrize("text", ["20260501123456Z", "202605011234Z", "2026-05-01123456Z", "2026-05-01112:00Z"])
+def test_a_time_is_not_read_from_its_second_digit_on(text: str) -> None:
+    """As LDAP and certificates write times; Python reads the first digit of the hour as what separates it."""
+    [rejected] = check_events(SPEC, read_json(json.dumps([GOOD | {"ts": text}]).encode()), SPAN).rejected
+    assert rejected.field == "ts"
+    assert "is not a time" in rejected.reason
+
+
 def test_one_reason_is_given_for_a_row_with_several_mistakes() -> None:
     rejected = check_events(SPEC, read_json(json.dumps([{"other": 1, "score": "x"}]).encode()), SPAN).rejected
     assert [r.field for r in rejected] == ["other"]
