@@ -6,6 +6,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
+from governance.access.signers import signer, signer_line
 from monitor import service as monitor
 from monitor.site import Site
 from monitor.store import model as model_named
@@ -23,7 +24,7 @@ from retrain.errors import (
 )
 from retrain.registry.predictions import Predictions
 from retrain.registry.stages import crown, place
-from retrain.registry.standing import exceptions_of, outside, signer, signer_line, standing_of
+from retrain.registry.standing import exceptions_of, outside, standing_of
 from retrain.tables import ModelVersion
 from retrain.train.counts import RowCounts
 

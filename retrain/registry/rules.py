@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Self
 
 from core.canonical import digest
-from governance.access.owners import person
+from governance.access.signers import Signer
 from monitor.spec.envelope import Envelope
 from monitor.spec.model import ModelSpec
 from monitor.spec.monitors import FairnessRule
@@ -135,26 +135,6 @@ def missing_gates(rules: Rules, judged: Mapping[str, tuple[str, str]]) -> tuple[
         elif verdict not in ("pass", "not_applicable"):
             missing.append(f"gate {name}: {verdict}, {reason}")
     return tuple(missing)
-
-
-@dataclass(frozen=True, slots=True)
-class Signer:
-    """Who did something with a key. A key without a declared owner stands for nobody known."""
-
-    actor: str  # name of the key
-    key: str | None = None  # its prefix; None for what was recorded before keys had owners, or was no key
-    owners: tuple[str, ...] = ()  # declared then, and now
-    revoked: bool = False
-
-    @property
-    def marks(self) -> frozenset[str]:
-        """What identifies the person; two signers with one mark in common are one person."""
-        keys = (f"key:{self.actor}", *((f"prefix:{self.key}",) if self.key else ()))
-        return frozenset((*keys, *(f"person:{person(o)}" for o in self.owners)))
-
-    @property
-    def named(self) -> str:
-        return f"{self.owners[0]} (key {self.actor})" if self.owners else f"key {self.actor}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,14 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from governance.access.api_keys import key_named
+from governance.access.signers import Signer, signer
 from monitor.spec.parse import parse_spec
 from monitor.store import spec_revision
 from monitor.tables import Model
 from retrain import store
 from retrain.envelope import Plan, breaches
 from retrain.limits import LimitCheck, RunFacts, allowed
-from retrain.registry.rules import Approval, Counted, Rules, RuleSet, Signer, count, missing_gates
+from retrain.registry.rules import Approval, Counted, Rules, RuleSet, count, missing_gates
 from retrain.tables import Run
 
 
@@ -98,24 +99,12 @@ def starter_of(db: Session, run: Run) -> Signer | None:
     return None
 
 
-def signer(db: Session, actor: str, key: str | None = None, owner: str | None = None) -> Signer:
-    """Who acted under a name of the ledger. An owner declared later is that person too."""
-    row = key_named(db, actor)
-    owners = tuple(dict.fromkeys(o for o in (owner, row.owner if row else None) if o))
-    return Signer(actor, key or (row.prefix if row else None), owners, bool(row and row.revoked_at))
-
-
 def _approval(db: Session, run: Run, given: Mapping[str, Any]) -> Approval:
     who = signer(db, given["actor"], given.get("key"), given.get("owner"))
     row = key_named(db, given["actor"])
     if row is not None and row.revoked_at is not None and run.finished_at is not None:
         who = replace(who, revoked=row.revoked_at <= run.finished_at)
     return Approval(who, given.get("terms"), given.get("spec_revision"))
-
-
-def signer_line(who: Signer) -> dict[str, Any]:
-    """Who acted, for the body of a ledger entry: the actor, the key and its owner."""
-    return {"actor": who.actor, "key": who.key, "owner": who.owners[0] if who.owners else None}
 
 
 def exceptions_of(db: Session, run: Run) -> tuple[Mapping[str, Any], ...]:

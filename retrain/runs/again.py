@@ -9,6 +9,7 @@ from core.canonical import digest
 from core.errors import IntegrityFailureError
 from core.jobs import RunJob
 from governance.access.roles import Caller
+from governance.access.signers import signer, signer_line
 from governance.ledger.append import append_entry
 from monitor.service import current_spec
 from monitor.site import Site
@@ -17,7 +18,6 @@ from retrain import store
 from retrain.curate import service as curation
 from retrain.errors import NoPolicyError, OpenRunError, ShareError, VersionStageError
 from retrain.registry.champion import champion_of
-from retrain.registry.standing import signer, signer_line
 from retrain.runs.record import record_run
 from retrain.tables import ModelVersion, Run, TriggerDecision
 

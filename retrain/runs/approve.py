@@ -10,13 +10,13 @@ from core import queue
 from core.jobs import RunJob
 from governance.access.api_keys import key_named
 from governance.access.roles import Caller
+from governance.access.signers import Signer, signer, signer_line
 from monitor.site import Site
 from monitor.tables import Model
 from retrain import store
 from retrain.errors import ApprovalError, EnvelopeError, NotGatedError, RulesChangedError, RunStateError
 from retrain.registry.promotion import promote_run
-from retrain.registry.rules import Signer
-from retrain.registry.standing import signer, signer_line, standing_of
+from retrain.registry.standing import standing_of
 from retrain.registry.versions import reject_candidate
 from retrain.runs.record import record_run
 from retrain.runs.waiting import allow, wait

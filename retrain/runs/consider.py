@@ -12,6 +12,7 @@ from core import queue
 from core.canonical import digest
 from core.errors import AppError
 from core.jobs import RunJob
+from governance.access.signers import signer, signer_line
 from governance.ledger.append import SYSTEM_ACTOR, append_entry
 from monitor.detect.findings import MEANINGS
 from monitor.levels import level
@@ -28,7 +29,6 @@ from retrain.envelope import Plan, breaches, unjudgeable
 from retrain.errors import NoPolicyError
 from retrain.learned import counted_outcome
 from retrain.registry.champion import champion_of
-from retrain.registry.standing import signer, signer_line
 from retrain.runs.budget import budgets, grant, spent
 from retrain.runs.learnable import unlearnable
 from retrain.runs.new_classes import new_classes

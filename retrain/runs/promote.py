@@ -6,6 +6,7 @@ from sqlalchemy.orm import Session
 
 from core.errors import IntegrityFailureError
 from governance.access.roles import Caller
+from governance.access.signers import signer, signer_line
 from monitor.site import Site
 from monitor.store import model as model_named
 from monitor.tables import Model
@@ -15,7 +16,6 @@ from retrain.registry.champion import champion_of
 from retrain.registry.predictions import Predictions, predictions_of
 from retrain.registry.promotion import roll_back
 from retrain.registry.stages import place
-from retrain.registry.standing import signer, signer_line
 from retrain.runs.again import promote_again
 from retrain.runs.approve import promote_or_judge_again
 from retrain.tables import ModelVersion

@@ -8,13 +8,13 @@ from sqlalchemy.orm import Session
 
 from core import queue
 from core.jobs import RunJob
+from governance.access.signers import Signer, signer_line
 from governance.ledger.append import SYSTEM_ACTOR
 from monitor.site import Site
 from monitor.tables import Model
 from retrain import store
 from retrain.limits import RunFacts, allowed
-from retrain.registry.rules import Signer
-from retrain.registry.standing import exceptions_of, outside, rules_of, signer_line
+from retrain.registry.standing import exceptions_of, outside, rules_of
 from retrain.runs.record import record_run
 from retrain.tables import Run
 

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from governance.access.owners import person
+from governance.access.signers import Signer
 from monitor.spec.model import ModelSpec
 from retrain.gates.base import GateResult
-from retrain.registry.rules import Approval, Rules, RuleSet, Signer, count, missing_gates, worse
+from retrain.registry.rules import Approval, Rules, RuleSet, count, missing_gates, worse
 from tests.retrain import world
 
 
