@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from core.errors import InvalidError
+from core.settings_ledger import LedgerSettings, beside_home
 from core.settings_train import TrainSettings, listed
 from core.zones import zone_of
 
@@ -100,14 +101,6 @@ class WorkSettings(_Group):
         4096, ge=256, description="a job whose process uses more memory is stopped and put off, in MiB"
     )
     long_processes: int = Field(3, ge=1, description="processes of one worker for jobs that run longer than a turn")
-
-
-class LedgerSettings(_Group):
-    origin: str = Field("assay.local/ledger", description="name of this installation's ledger in its checkpoints")
-    anchor: Path | None = Field(
-        None, description="folder outside the database that receives every checkpoint; empty means `anchor` under home"
-    )
-    checkpoint_s: int = Field(60, ge=1, description="a log that has grown is checkpointed at least this often, seconds")
 
 
 class BudgetSettings(_Group):
@@ -330,6 +323,11 @@ class Settings(BaseSettings):
     @property
     def anchor_dir(self) -> Path:
         return (self.ledger.anchor or self.home_dir / "anchor").expanduser().resolve()
+
+    @property
+    def last_seen_file(self) -> Path:
+        """Beside the home folder and not in it, so that it is not restored, or rewritten, together with it."""
+        return self.ledger.last_seen.expanduser().absolute() if self.ledger.last_seen else beside_home(self.home_dir)
 
 
 def variables(model: type[BaseModel] = Settings, prefix: str = PREFIX) -> Iterator[tuple[str, str]]:
