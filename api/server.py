@@ -19,6 +19,7 @@ from api.http.protocol import BoundedProtocol
 from core.settings import ServerSettings
 from governance.access.api_keys import first_admin
 from governance.access.rights import record_secrets
+from governance.binding.found import find_rows
 from governance.ledger.checkpointing import issue_checkpoint
 from governance.ledger.read import ledger_size
 from monitor.site import Site
@@ -68,6 +69,7 @@ def listen(site: Site, *, as_json: bool, bound: Callable[[str], None] = lambda _
         announce["admin_key"] = key
     with site.database.write() as db:  # sign the entries so far before the first request arrives
         record_secrets(db, site.clock.now())
+        find_rows(db, site.clock.now())
         if ledger_size(db):
             issue_checkpoint(db, key=site.keys.signing, anchor=site.settings.anchor_dir, now=site.clock.now())
     announce["home"] = str(site.settings.home_dir)

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
 from sqlalchemy import JSON, BigInteger, DateTime, Engine, MetaData, Uuid, create_engine, event
@@ -68,6 +68,15 @@ class Keyed:
     """A UUID primary key made by the application."""
 
     id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
+
+
+class Bound:
+    """A table whose rows people are shown. Each change of a row is bound to the ledger (`governance.binding`).
+
+    Its keys are UUIDs.
+    """
+
+    unbound: ClassVar[Mapping[str, str]] = {}  # columns that are not bound, and why
 
 
 def _tune_sqlite(connection: Any, _record: Any, *, durable: bool) -> None:

@@ -1,12 +1,13 @@
 """Ledger, checkpoints, API keys, page sessions and erasures."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
-from sqlalchemy import CheckConstraint, Index, String, text
+from sqlalchemy import CheckConstraint, Index, LargeBinary, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from core.db import Base, Keyed
+from core.db import Base, Bound, Keyed
 
 ERASURE_STATES = ("queued", "running", "done", "failed")
 
@@ -44,6 +45,15 @@ class LedgerCheckpoint(Base):
     at: Mapped[datetime]
 
 
+class LedgerBinding(Base):
+    """The leaves under the root that an entry names: rows as they were added, changed or removed in one transaction."""
+
+    __tablename__ = "ledger_binding"
+
+    entry: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    leaves: Mapped[bytes] = mapped_column(LargeBinary)  # governance.verify.rows, compressed
+
+
 class ApiKey(Keyed, Base):
     """A key is shown once; only its hash is kept."""
 
@@ -74,8 +84,14 @@ class PageSession(Keyed, Base):
     ended_because: Mapped[str | None] = mapped_column(String(40))
 
 
-class Erasure(Keyed, Base):
+class Erasure(Keyed, Bound, Base):
     """The erasure of one person's rows. The subject is known only by its keyed digest."""
+
+    unbound: ClassVar[Mapping[str, str]] = {
+        "subject": "a keyed digest of a person is written nowhere else",
+        "steps": "how far a job has got", "found": "facts for later steps, emptied at the end",
+        "error": "why the last try failed",
+    }  # fmt: skip
 
     __tablename__ = "erasure"
     __table_args__ = (

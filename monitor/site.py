@@ -7,6 +7,7 @@ from core.cache import Cache
 from core.clock import Clock, SystemClock
 from core.db import Database
 from core.settings import Settings
+from governance.binding.session import bind_sessions
 from governance.ledger.installation import settle
 from governance.ledger.keys import Keys, load_or_create
 from monitor.events.store import EventStore
@@ -39,6 +40,7 @@ def open_site(settings: Settings, clock: Clock | None = None) -> Site:
         anchor = settings.anchor_dir if settings.ledger.anchor else None
         settle(home, database, origin=settings.ledger.origin, anchor=anchor, now=clock.now())
     keys = load_or_create(home, settings.ledger.origin)
+    bind_sessions(database, clock)
     return Site(
         settings=settings,
         database=database,

@@ -4,11 +4,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, Row, bindparam, exists, func, insert, or_, select, true
 from sqlalchemy.orm import Session
 
+from governance.binding.session import bind_inserted
 from monitor.errors import AlertNotFoundError, ModelNotFoundError
 from monitor.tables import (  # fmt: skip
     ESTIMATED,
@@ -201,7 +202,9 @@ def add_measurements(db: Session, window: Window, rows: Sequence[Mapping[str, An
         "model_id": window.model_id, "window_id": window.id, "from_ts": window.from_ts, "to_ts": window.to_ts,
     }  # fmt: skip
     if rows:
-        db.connection().execute(insert(Measurement.__table__), [{**whole, **row} for row in rows])  # type: ignore[arg-type]  # a Table
+        given = [{"id": uuid4(), **whole, **row} for row in rows]
+        bind_inserted(db, Measurement, given)
+        db.connection().execute(insert(Measurement.__table__), given)  # type: ignore[arg-type]  # a Table
 
 
 def measurements(

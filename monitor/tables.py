@@ -1,13 +1,14 @@
 """Mapped classes of the monitor: models, specs, references, windows, measurements, alerts and datasets."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Index, LargeBinary, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from core.db import Base, Keyed
+from core.db import Base, Bound, Keyed
 
 VERDICTS = ("ok", "alarm", "unknown")
 ALERT_STATES = ("open", "acknowledged", "resolved")
@@ -25,7 +26,12 @@ MAX_SEGMENT_CHARS = 300
 MAX_SLICE_CHARS = 200
 
 
-class Model(Keyed, Base):
+class Model(Keyed, Bound, Base):
+    unbound: ClassVar[Mapping[str, str]] = {
+        "next_outcome": "where the reader of outcomes has got",
+        "silent_seq": "where the check for silence has got",
+    }
+
     __tablename__ = "model"
 
     name: Mapped[str] = mapped_column(String(63), unique=True)
@@ -37,7 +43,7 @@ class Model(Keyed, Base):
     created_at: Mapped[datetime]
 
 
-class SpecRevision(Keyed, Base):
+class SpecRevision(Keyed, Bound, Base):
     """Every spec that a model ever had. A threshold applies from `created_at` on, never to the past."""
 
     __tablename__ = "spec_revision"
@@ -51,8 +57,14 @@ class SpecRevision(Keyed, Base):
     created_at: Mapped[datetime]
 
 
-class ReferenceRow(Keyed, Base):
+class ReferenceRow(Keyed, Bound, Base):
     """A reference of one model from `from_seq` on. A promotion begins a new one; the newest is in force."""
+
+    unbound: ClassVar[Mapping[str, str]] = {
+        "profiled_seq": "where the profiler has got",
+        "settled_seq": "where late rows have been looked for",
+        "concept": "state of a stream after its last label",
+    }
 
     __tablename__ = "baseline"
     __table_args__ = (
@@ -114,11 +126,16 @@ class StoredProfile(Keyed, Base):
     unencoded: Mapped[dict[str, Any]] = mapped_column(default=dict)
 
 
-class Window(Keyed, Base):
+class Window(Keyed, Bound, Base):
     """One tumbling window of one scale (`500 rows`, `1d`).
 
     It is judged when it closes, and again when rows arrive late. Its KPIs follow outcomes that arrive or change.
     """
+
+    unbound: ClassVar[Mapping[str, str]] = {
+        "next_outcome": "where the reader of outcomes has got",
+        "judged_seq": "where late rows have been looked for",
+    }
 
     __tablename__ = "window"
     __table_args__ = (
@@ -154,11 +171,16 @@ class Window(Keyed, Base):
     )  # monitor.windows.correction_history.verdict_summary of earlier verdicts, and why they changed
 
 
-class LaterVerdict(Keyed, Base):
+class LaterVerdict(Keyed, Bound, Base):
     """The verdict that a closed window would have got under a later spec revision.
 
     It stands beside the verdict that was given, is marked with its revision, and never alarms.
     """
+
+    unbound: ClassVar[Mapping[str, str]] = {
+        "next_outcome": "where the reader of outcomes has got",
+        "judged_seq": "where late rows have been looked for",
+    }
 
     __tablename__ = "later_verdict"
     __table_args__ = (
@@ -179,7 +201,7 @@ class LaterVerdict(Keyed, Base):
     judged_at: Mapped[datetime]
 
 
-class Measurement(Keyed, Base):
+class Measurement(Keyed, Bound, Base):
     """One number about one window. `value` is null with a `reason` where the statistic is undefined."""
 
     __tablename__ = "measurement"
@@ -221,7 +243,7 @@ class Measurement(Keyed, Base):
     computed_at: Mapped[datetime]
 
 
-class Incident(Keyed, Base):
+class Incident(Keyed, Bound, Base):
     """Alerts of one cause: those of one model that overlap or follow closely, or one about the installation itself."""
 
     __tablename__ = "incident"
@@ -243,7 +265,7 @@ class Incident(Keyed, Base):
     snoozed_until: Mapped[datetime | None]  # no messages before
 
 
-class IncidentNote(Keyed, Base):
+class IncidentNote(Keyed, Bound, Base):
     """One line of an incident's timeline: what happened, or what somebody did or wrote."""
 
     __tablename__ = "incident_note"
@@ -258,7 +280,7 @@ class IncidentNote(Keyed, Base):
     alert_id: Mapped[UUID | None] = mapped_column(ForeignKey("alert.id"))
 
 
-class Mute(Keyed, Base):
+class Mute(Keyed, Bound, Base):
     """Alerts that send no messages until a time. They are recorded all the same; "" means any."""
 
     __tablename__ = "mute"
@@ -274,8 +296,12 @@ class Mute(Keyed, Base):
     ended_by: Mapped[str | None] = mapped_column(String(100))  # who ended it before its time
 
 
-class Alert(Keyed, Base):
+class Alert(Keyed, Bound, Base):
     """One or more episodes of consecutive alarms of one monitor, until a person resolves the alert."""
+
+    unbound: ClassVar[Mapping[str, str]] = {
+        "held_back": "what the sender of messages remembers",
+    }
 
     __tablename__ = "alert"
     __table_args__ = (
@@ -318,7 +344,7 @@ class Alert(Keyed, Base):
     held_back: Mapped[str | None] = mapped_column(String(16))  # the newest occasion that a snooze or mute kept silent
 
 
-class AlertWindow(Base):
+class AlertWindow(Bound, Base):
     """A window that alarmed, and the alert that it belongs to."""
 
     __tablename__ = "alert_window"
@@ -330,7 +356,7 @@ class AlertWindow(Base):
     __table_args__ = (Index("ix_alert_window_window", "window_id"),)
 
 
-class Dataset(Keyed, Base):
+class Dataset(Keyed, Bound, Base):
     """A registered set of labelled rows: the provenance record of a Parquet artifact that holds them."""
 
     __tablename__ = "dataset"
@@ -350,7 +376,7 @@ class Dataset(Keyed, Base):
     created_by: Mapped[str] = mapped_column(String(100))
 
 
-class Explanation(Keyed, Base):
+class Explanation(Keyed, Bound, Base):
     __tablename__ = "explanation"
     __table_args__ = (UniqueConstraint("model_id", "event_id", "version"),)
 
@@ -374,7 +400,7 @@ class ArtifactDraft(Keyed, Base):
     alert_id: Mapped[UUID | None] = mapped_column(ForeignKey("alert.id"))  # the alert that is confirmed
 
 
-class QuarantineDecision(Keyed, Base):
+class QuarantineDecision(Keyed, Bound, Base):
     """The decision about a row in quarantine; a row without one is open."""
 
     __tablename__ = "quarantine_decision"

@@ -327,6 +327,25 @@ class LedgerLine(ReportPart):
     subject: str
 
 
+class ChangedRow(ReportPart):
+    """A row that is not as the ledger bound it: changed, missing, or added outside Assay."""
+
+    what: str
+    row: str
+    bound: str
+    found: str
+
+
+class BoundRows(ReportPart):
+    """The rows of the installation against the ledger, when the report was gathered."""
+
+    rows: int  # that the ledger knows, of all models
+    unbound: int  # of those, from before binding began, held only to what they were then
+    since: datetime | None  # when binding began
+    changed: tuple[ChangedRow, ...]  # of this model, or of none; the first of `changes`
+    changes: int
+
+
 class Definition(ReportPart):
     term: str
     meaning: str
@@ -372,6 +391,7 @@ class AuditReport(ReportPart):
     versions: tuple[VersionLine, ...]
     explanations: tuple[ExplanationLine, ...]
     ledger: tuple[LedgerLine, ...]
+    bound: BoundRows | None = None  # null in reports of before
     definitions: tuple[Definition, ...]
     software: tuple[Software, ...]
 

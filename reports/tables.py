@@ -7,10 +7,10 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from core.db import Base, Keyed
+from core.db import Base, Bound, Keyed
 
 
-class Report(Keyed, Base):
+class Report(Keyed, Bound, Base):
     __tablename__ = "report"
     __table_args__ = (
         CheckConstraint("state in ('queued', 'ready', 'failed')", name="state"),

@@ -1,13 +1,14 @@
 """Trigger decisions, runs, gate results and model versions."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from core.db import Base, Keyed
+from core.db import Base, Bound, Keyed
 from monitor.levels import level
 
 RUN_STATES = (
@@ -18,7 +19,7 @@ PURPOSES = ("train", "promote")  # make a new version, or judge one that exists 
 GATE_VERDICTS = ("pass", "fail", "unknown", "not_applicable")
 
 
-class TriggerDecision(Keyed, Base):
+class TriggerDecision(Keyed, Bound, Base):
     """One consideration of the retrain policy, recorded whether it fired or not."""
 
     __tablename__ = "trigger_decision"
@@ -51,7 +52,11 @@ class PolicyState(Keyed, Base):
     ticks: Mapped[dict[str, Any]]  # schedule -> its last tick that was considered
 
 
-class Run(Keyed, Base):
+class Run(Keyed, Bound, Base):
+    unbound: ClassVar[Mapping[str, str]] = {
+        "progress": "how far a process is, many times a minute",
+    }
+
     __tablename__ = "run"
     __table_args__ = (
         CheckConstraint(f"state in {RUN_STATES}", name="state"),
@@ -89,7 +94,7 @@ class Run(Keyed, Base):
     finished_at: Mapped[datetime | None]
 
 
-class GateRow(Keyed, Base):
+class GateRow(Keyed, Bound, Base):
     __tablename__ = "gate_result"
     __table_args__ = (
         UniqueConstraint("run_id", "gate"),
@@ -104,7 +109,7 @@ class GateRow(Keyed, Base):
     at: Mapped[datetime]
 
 
-class ModelVersion(Keyed, Base):
+class ModelVersion(Keyed, Bound, Base):
     """A version of a model: base plus adapter. Exactly one per model may be champion."""
 
     __tablename__ = "model_version"

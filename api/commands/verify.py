@@ -133,6 +133,7 @@ def _read_and_verify(settings: Settings, vkeys: list[str], lake: bool) -> tuple[
     from sqlalchemy.exc import SQLAlchemyError
 
     from core.db_reading import reading
+    from governance.binding.check import check_rows
     from governance.ledger.read import ledger_entries
     from governance.ledger.selfcheck import verify_ledger
 
@@ -143,7 +144,8 @@ def _read_and_verify(settings: Settings, vkeys: list[str], lake: bool) -> tuple[
         with reading(settings.database_url) as db:
             verdict = verify_ledger(db, anchor=settings.anchor_dir, vkeys=vkeys)
             if verdict.ok:  # a broken ledger proves nothing about the keys
-                verdict = replace(verdict, findings=_key_findings(db))
+                rows = check_rows(db)
+                verdict = replace(verdict, findings=(*_key_findings(db), *rows.findings))
             if not lake or not verdict.ok:
                 return verdict, None
             entries = ledger_entries(db, (DIGEST, REWRITE))

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from core.db import insert_if_new
 from core.errors import InvalidError
+from governance.binding.session import bind_rows
 from governance.ledger.append import append_entry
 from monitor import store
 from monitor.notify.tables import Deploy
@@ -41,6 +42,7 @@ def record(
     values = {"model_id": about.id, "version": version, "at": at, "note": note, "created_at": now, "created_by": actor}
     insert_if_new(db, Deploy, values)
     row = db.scalars(same).one()
+    bind_rows(db, [row])
     append_entry(
         db, kind="model.deployed", actor=actor, subject=f"model:{model}", at=now,
         body={"deploy": row.id, "version": version, "at": at},

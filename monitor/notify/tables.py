@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import CheckConstraint, ForeignKey, Index, String, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from core.db import Base, Keyed
+from core.db import Base, Bound, Keyed
 from monitor.tables import SEVERITIES
 
 # waiting and retrying are due at `run_at`; held waits for the end of a maintenance window; the last three are final.
@@ -51,7 +51,7 @@ class OutboxMessage(Keyed, Base):
     ended_at: Mapped[datetime | None]
 
 
-class Maintenance(Keyed, Base):
+class Maintenance(Keyed, Bound, Base):
     """A time in which alarms of one model, or of all, are recorded and not announced."""
 
     __tablename__ = "maintenance"
@@ -69,7 +69,7 @@ class Maintenance(Keyed, Base):
     ended_by: Mapped[str | None] = mapped_column(String(100))
 
 
-class Deploy(Keyed, Base):
+class Deploy(Keyed, Bound, Base):
     """A version that was put into service, as the pipeline that did it reports."""
 
     __tablename__ = "deploy"

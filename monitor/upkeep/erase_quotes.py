@@ -13,7 +13,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import polars as pl
-from sqlalchemy import delete, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from governance import erasure
@@ -47,7 +47,8 @@ def redact_quotes(site: Site, case: Case, datasets: Collection[UUID]) -> None:
         windows = [w.id for w in everywhere if erased and (w.baseline_id in resting or held_erased(w, erased))]
         found = {value for w in windows for value in _quoted_values(db, w)}
     with site.database.write() as db:  # they are judged again, from the rows that are left
-        db.execute(delete(LaterVerdict).where(LaterVerdict.window_id.in_(windows)))
+        for verdict in db.scalars(select(LaterVerdict).where(LaterVerdict.window_id.in_(windows))):
+            db.delete(verdict)
     declared = json.dumps(current.spec.document, ensure_ascii=False)
     gone = {v for v in found if v and v not in declared} - _still_present(site, current.spec, found)
     gone.discard(ERASED_MARK)

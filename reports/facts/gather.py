@@ -16,6 +16,7 @@ from monitor.tables import Alert, Explanation, Measurement, Model, SpecRevision,
 from reports import document as doc
 from reports import store
 from reports.facts.alerts import alert_line, decision_line, incident_lines
+from reports.facts.bound import bound_rows, stated, withheld
 from reports.facts.citations import Citations
 from reports.facts.measures import drift_lines, group_lines, measure_line
 from reports.facts.standing import champion_at, health_at
@@ -79,6 +80,8 @@ def gather(site: Site, db: Session, report: Report) -> doc.AuditReport:
     found = _read(db, report, known)
     spec, citations, windows = found.spec, found.citations, found.windows
     state = health_at(site, db, found.model, spec, until=until, known=known)
+    bound = bound_rows(db, str(report.model_id))
+    status, sentence = stated(state, bound)
     by_id = {w.id: w for w in windows}
     kpi = tuple(measure_line(m, by_id, spec) for m in found.measured if m.monitor == "kpi")
     fairness = tuple(measure_line(m, by_id, spec) for m in found.measured if m.monitor == "fairness")
@@ -93,8 +96,8 @@ def gather(site: Site, db: Session, report: Report) -> doc.AuditReport:
         format=doc.FORMAT, report_id=str(report.id), kind=report.kind, regimes=tuple(map(str, report.regimes)),
         created_at=report.created_at, requested_by=report.requested_by,
         period=doc.ReportPeriod(start=since, end=until), identity=identity, checkpoint=_checkpoint(site, found.head),
-        health=state.sentence, status=state.status,
-        verdicts=verdict_lines(spec, windows, kpi, fairness, alerts, runs),
+        health=sentence, status=status,
+        verdicts=withheld(verdict_lines(spec, windows, kpi, fairness, alerts, runs), bound), bound=bound,
         not_measured=unmeasured_lines(spec, windows, kpi, len(found.explained), plan),
         false_alarm_budget=budget_words(spec), thresholds=thresholds, plan=plan,
         specs=tuple(_spec_line(r, citations) for r in found.revisions),

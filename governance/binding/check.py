@@ -1,0 +1,126 @@
+"""Hold every stored row against what the ledger says of it."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import inspect
+from sqlalchemy.orm import Session
+
+from governance.binding.entries import binding_entries
+from governance.binding.stored import stored_rows
+from governance.binding.values import bound_columns, bound_tables, table_of
+from governance.proof import merkle
+from governance.tables import LedgerBinding
+from governance.verify.findings import Finding
+from governance.verify.rows import KINDS, ExpectedRows, Key, RowState, differences, encode, extra, missing
+
+
+@dataclass(frozen=True)
+class RowsVerdict:
+    """`rows` counts those that the ledger knows, `found` those of them that are from before binding began at `since`.
+
+    `about` tells of each finding which row it is about, and to which model it belongs or should belong.
+    """
+
+    findings: tuple[Finding, ...] = ()
+    rows: int = 0
+    found: int = 0
+    since: str | None = None  # None: nothing is bound yet
+    about: Mapping[Finding, tuple[Key, frozenset[str | None]]] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        return not self.findings
+
+    def of_model(self, model_id: str) -> tuple[Finding, ...]:
+        """The findings that a reader of one model must know: of its rows, and of those that belong to no model."""
+        return tuple(
+            finding
+            for finding in self.findings
+            if finding not in self.about or self.about[finding][1] & {model_id, None}
+        )
+
+
+def check_rows(db: Session) -> RowsVerdict:
+    """Compare all bound tables with the ledger; the ledger itself is verified elsewhere."""
+    tables = bound_tables()
+    there = inspect(db.connection())
+    if not there.has_table(LedgerBinding.__tablename__):
+        return RowsVerdict()  # of an earlier release: verifying migrates nothing
+    expected = expected_rows(db)
+    if expected.since is None and not expected.findings:
+        return RowsVerdict()
+    checked = _Check(expected)
+    for name, mapper in tables.items():
+        columns = {column["name"] for column in there.get_columns(name)} if there.has_table(name) else set()
+        if columns >= {column for column, _, _ in bound_columns(mapper)}:
+            checked.table(name, stored_rows(db, mapper))
+    return checked.verdict()
+
+
+def expected_rows(db: Session) -> ExpectedRows:
+    """What all entries together say of each row."""
+    expected = ExpectedRows()
+    for index, line, leaf, packed in binding_entries(db, KINDS):
+        try:
+            if merkle.leaf_hash(line.encode()).hex() != leaf:
+                expected.findings.append(Finding("rows.entry", f"ledger entry {index}", leaf, "another entry"))
+                continue
+            entry = json.loads(line)
+            expected.add(index, entry["at"], entry["kind"], entry["body"], packed)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            expected.findings.append(Finding("rows.leaves", f"ledger entry {index}", "an entry", str(error)))
+    return expected
+
+
+class _Check:
+    def __init__(self, expected: ExpectedRows) -> None:
+        self.expected = expected
+        self.left = dict(expected.rows)
+        self.findings: list[Finding] = list(expected.findings)
+        self.about: dict[Finding, tuple[Key, frozenset[str | None]]] = {}
+
+    def table(self, name: str, rows: Iterator[tuple[Key, dict[str, Any]]]) -> None:
+        seen: Counter[Key] = Counter()
+        for key, values in rows:
+            state = self.left.pop(key, None)
+            if state is None:
+                seen[key] += 1
+                self._add(key, extra(key, values), None, values)
+            elif state.values != encode(values):
+                for finding in differences(key, state, values):
+                    self._add(key, finding, state, values)
+        for key in [key for key in self.left if key[0] == name]:
+            state = self.left.pop(key)
+            self._add(key, missing(key, state), state, None)
+
+    def _add(self, key: Key, finding: Finding, state: RowState | None, values: Mapping[str, Any] | None) -> None:
+        self.findings.append(finding)
+        told = (state.read() if state is not None else None, values)
+        self.about[finding] = (key, frozenset(self._model_of(key[0], one) for one in told if one is not None))
+
+    def _model_of(self, table: str, values: Mapping[str, Any]) -> str | None:
+        """The model to which a row belongs, by way of the rows that it refers to."""
+        for _ in range(5):
+            if table == "model":
+                return None
+            if "model_id" in values:
+                owner: str | None = values["model_id"]
+                return owner
+            found = None
+            for column in table_of(bound_tables()[table]).columns:
+                for key in column.foreign_keys:
+                    state = self.expected.rows.get((key.column.table.name, str(values.get(column.name))))
+                    found = found or (None if state is None else (key.column.table.name, state.read()))
+            if found is None:
+                return None
+            table, values = found
+        return None
+
+    def verdict(self) -> RowsVerdict:
+        rows = self.expected.rows
+        found = sum(state.found for state in rows.values())
+        return RowsVerdict(tuple(self.findings), len(rows), found, self.expected.since, self.about)

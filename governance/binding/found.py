@@ -1,0 +1,79 @@
+"""Take stock once: rows from before binding began, and columns from before they were bound.
+
+Nothing bound them when they were written. From here on they are held to what they were when they were found; a row that
+appears later cannot pass for one of them.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from governance.binding.entries import append_leaves, counted, leaf
+from governance.binding.stored import stored_rows
+from governance.binding.values import bound_columns, bound_tables
+from governance.ledger.append import hold_head
+from governance.tables import LedgerEntry
+from governance.verify.rows import FOUND, STATED, Key, encode
+
+LEAVES: Final = 5000  # of one entry
+
+_KNOWN: Final[WeakKeyDictionary[Any, dict[str, frozenset[str]]]] = WeakKeyDictionary()  # by the engine of a database
+
+
+def find_rows(db: Session, now: datetime, *, except_for: Collection[Key] = ()) -> Mapping[str, frozenset[str]]:
+    """Bind rows and columns that no entry has named yet as they are found, in the caller's transaction.
+
+    Args:
+        except_for: rows that this transaction has added, which are bound as such.
+
+    Returns:
+        Columns by table that were found now; empty if the ledger knew all of them.
+    """
+    wanted = {name: frozenset(c[0] for c in bound_columns(mapper)) for name, mapper in bound_tables().items()}
+    bind = db.get_bind()
+    if _KNOWN.get(bind) == wanted:
+        return {}
+    hold_head(db)  # two processes that start at the same moment take stock once
+    known = named_columns(db)
+    new = {table: columns - known.get(table, frozenset()) for table, columns in wanted.items()}
+    new = {table: columns for table, columns in new.items() if columns or table not in known}
+    if new:
+        _find(db, new, known, set(except_for), now)
+    _KNOWN[bind] = wanted
+    return new
+
+
+def named_columns(db: Session) -> dict[str, frozenset[str]]:
+    """Columns by table that entries have named as bound."""
+    found: dict[str, frozenset[str]] = {}
+    for entry in db.scalars(select(LedgerEntry.entry).where(LedgerEntry.kind == FOUND).order_by(LedgerEntry.index)):
+        for table, columns in json.loads(entry)["body"].get("columns", {}).items():
+            found[table] = found.get(table, frozenset()) | frozenset(columns)
+    return found
+
+
+def _find(
+    db: Session, new: Mapping[str, frozenset[str]], known: Mapping[str, Any], except_for: set[Key], now: datetime
+) -> None:
+    leaves: list[str] = []
+    counts: Counter[tuple[str, str]] = Counter()
+    for table, columns in new.items():
+        for key, stored in stored_rows(db, bound_tables()[table]):
+            # Of a table that was bound before only the new columns, where one that is not named is null.
+            later = {name: value for name, value in stored.items() if name in columns and value is not None}
+            values = later if table in known else stored
+            if key in except_for or not values:
+                continue
+            leaves.append(leaf(STATED, key, encode(values)))
+            counts[table, STATED] += 1
+            if len(leaves) == LEAVES:
+                append_leaves(db, FOUND, leaves, {"tables": counted(counts)}, now)
+                leaves, counts = [], Counter()
+    columns_by_table = {table: sorted(columns) for table, columns in sorted(new.items())}
+    append_leaves(db, FOUND, leaves, {"tables": counted(counts), "columns": columns_by_table}, now)

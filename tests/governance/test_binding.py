@@ -1,0 +1,99 @@
+"""Rows that people are shown are bound to the ledger, and each change from outside is named."""
+
+import pytest
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session
+
+from governance.binding.check import RowsVerdict, check_rows
+from governance.binding.found import _KNOWN
+from monitor.site import Site
+from monitor.tables import Alert, Measurement
+from tests.reports.story import Story, tell
+
+
+@pytest.fixture
+def story(site: Site) -> Story:
+    with site.database.write() as db:
+        return tell(site, db)
+
+
+def verdict(site: Site) -> RowsVerdict:
+    with site.database.read() as db:
+        return check_rows(db)
+
+
+def outside(site: Site, *statements: str) -> None:
+    """What somebody with the password of the database does."""
+    with site.database.engine.begin() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+
+
+def said(site: Site) -> list[str]:
+    return [str(finding) for finding in verdict(site).findings]
+
+
+def test_a_story_that_nobody_touched_is_as_recorded(site: Site, story: Story) -> None:
+    found = verdict(site)
+    assert found.findings == ()
+    assert found.rows > 150
+    assert found.found == 0
+
+
+CHANGES = {
+    "update measurement set value = 0.97 where metric = 'accuracy' and value < 0.8": ("row.changed", "value 0.97"),
+    "update \"window\" set verdict = 'ok' where verdict = 'alarm'": ("row.changed", 'verdict "alarm"'),
+    'update "window" set from_ts = to_ts where number = 3': ("row.changed", "from_ts"),
+    "update alert set severity = 'info', opened_at = acknowledged_at": ("row.changed", "severity", "opened_at"),
+    "delete from trigger_decision where reason like '162%'": ("row.missing", "trigger_decision", "162"),
+    "update gate_result set verdict = 'fail'": ("row.changed", "gate_result"),
+    "update run set state = 'rejected'": ("row.changed", "run", '"rejected"'),
+    "update model_version set stage = 'retired' where stage = 'champion'": ("row.changed", '"champion"'),
+    "update spec_revision set document = '{}' where revision = 1": ("row.changed", "document"),
+    "update explanation set additivity_residual = 0": ("row.changed", "additivity_residual"),
+}
+
+
+def test_a_row_that_was_changed_by_sql_is_named(site: Site, story: Story) -> None:
+    for statement, words in CHANGES.items():
+        with site.database.engine.connect() as connection:
+            connection.execute(text(statement))
+            with Session(connection) as db:
+                found = "\n".join(map(str, check_rows(db).findings))
+            connection.rollback()
+        assert all(word in found for word in words), (statement, found)
+    assert said(site) == []
+
+
+def test_a_row_that_was_inserted_is_named(site: Site, story: Story) -> None:
+    columns = [column.name for column in Measurement.__table__.columns]
+    kept = ", ".join(f'"{name}"' for name in columns if name not in ("id", "segment"))
+    new = "'00000000000000000000000000000001'" if site.database.engine.dialect.name == "sqlite" else "gen_random_uuid()"
+    chosen = f"select {new}, 'forged', {kept} from measurement where value is not null limit 1"
+    outside(site, f"insert into measurement (id, segment, {kept}) {chosen}")
+    assert ["row.extra" in line and "forged" in line for line in said(site)] == [True]
+
+
+def test_what_the_service_changes_later_hides_nothing(site: Site, story: Story) -> None:
+    """A late outcome changes the row that somebody has changed: the value that the ledger knows still counts."""
+    with site.database.read() as db:
+        row = db.scalars(select(Measurement).where(Measurement.value.is_not(None))).all()[0]
+    outside(site, "update measurement set value = 0.97, low = 0.96 where value is not null")
+    with site.database.write() as db:
+        stored = db.get_one(Measurement, row.id)
+        stored.previous_value, stored.value = stored.value, 0.5
+    mine = [line for line in said(site) if str(row.id) in line]
+    assert any("value 0.97 when entry" in line for line in mine), mine
+    assert any("low" in line for line in mine)
+
+
+def test_rows_from_before_are_held_to_what_they_were_when_they_were_found(site: Site, story: Story) -> None:
+    outside(site, "delete from ledger_binding", "delete from ledger_entry where kind like 'rows.%'")
+    _KNOWN.pop(site.database.engine)
+    site.database.engine.dispose()
+    with site.database.write() as db:
+        db.scalars(select(Alert)).all()[0].note = "seen"
+    found = verdict(site)
+    assert (found.findings, found.since is not None, found.found == found.rows > 150) == ((), True, True)
+    outside(site, "delete from alert")
+    assert {f.what for f in verdict(site).findings} == {"row.missing"}
