@@ -26,6 +26,7 @@ from api.commands import (
     maintenance,
     models,
     notify,
+    provenance,
     quarantine,
     replay,
     report,
@@ -61,6 +62,7 @@ app.add_typer(keys.app, name="keys", help="API keys and page sessions: create, l
 app.add_typer(alerts.app, name="alerts", help="Alerts and incidents: list, acknowledge, resolve, assign, snooze, mute.")
 app.add_typer(notify.app, name="notify", help="Channels: list, test; messages that were not delivered.")
 app.add_typer(maintenance.app, name="maintenance", help="Times in which alarms are not announced.")
+app.add_typer(provenance.app, name="provenance", help="Licence, consent and source of data and base models: add, list.")
 app.add_typer(ledger.app, name="ledger", help="The ledger: entries, checkpoint, public key, repair.")
 
 

@@ -68,6 +68,21 @@ class ApprovalError(ConflictError):
     code = "approval_refused"
 
 
+class MaterialError(InvalidError):
+    """What a declaration is about is no material of the model."""
+
+    code = "material"
+
+
+class MaterialRefusedError(ConflictError):
+    """A run, or a promotion, is blocked by licence, consent or expiry of what it is made from."""
+
+    code = "material_refused"
+
+    def __init__(self, reasons: Sequence[str]) -> None:
+        super().__init__(f"licence or consent forbids it: {'; '.join(reasons)}", reasons=list(reasons))
+
+
 class NotGatedError(ConflictError):
     """A version that has not passed every gate of its spec is never promoted."""
 

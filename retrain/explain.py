@@ -24,6 +24,7 @@ from retrain.curate.select import Shape, rendered
 from retrain.envelope import Plan
 from retrain.errors import NoChampionError, TrainerError
 from retrain.evals.config import ModelFiles
+from retrain.provenance.nodes import Nodes, explanation_node
 from retrain.runs.evaluation import model_files
 from retrain.runs.workspace import read_json
 
@@ -73,7 +74,10 @@ def explain(site: Site, model_name: str, event_id: str) -> None:
         )  # fmt: skip
         append_entry(
             db, kind="explanation.created", actor=SYSTEM_ACTOR, subject=f"model:{model_name}", at=site.clock.now(),
-            body={"explanation": draft.artifact, "version": version.version, "additivity_residual": residual},
+            body={
+                "explanation": draft.artifact, "version": version.version, "additivity_residual": residual,
+                **explanation_node(Nodes.of(db, current.model).version(version), model_name, draft.artifact).entry(),
+            },
         )  # fmt: skip
 
 

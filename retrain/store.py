@@ -112,10 +112,14 @@ def versions(db: Session, model_id: UUID) -> Sequence[ModelVersion]:
     ).all()
 
 
+def version_named(db: Session, model_id: UUID, name: str | None) -> ModelVersion | None:
+    query = select(ModelVersion).where(ModelVersion.model_id == model_id, ModelVersion.version == name)
+    return db.scalars(query).first()
+
+
 def version(db: Session, model_id: UUID, name: str, model: str) -> ModelVersion:
     """Raises VersionNotFoundError."""
-    query = select(ModelVersion).where(ModelVersion.model_id == model_id, ModelVersion.version == name)
-    found = db.scalars(query).first()
+    found = version_named(db, model_id, name)
     if found is None:
         raise VersionNotFoundError(model, name)
     return found
@@ -123,10 +127,7 @@ def version(db: Session, model_id: UUID, name: str, model: str) -> ModelVersion:
 
 def candidate(db: Session, run: Run) -> ModelVersion | None:
     """The version that a run made or judges again; None before it is trained."""
-    query = select(ModelVersion).where(
-        ModelVersion.model_id == run.model_id, ModelVersion.version == run.candidate_version
-    )
-    return db.scalars(query).first()
+    return version_named(db, run.model_id, run.candidate_version)
 
 
 def version_of_run(db: Session, run_id: UUID) -> ModelVersion | None:

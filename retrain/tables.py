@@ -141,3 +141,23 @@ class ModelVersion(Keyed, Bound, Base):
     def answers(self) -> tuple[str, ...]:
         """Its labels as it answers them, which is as levels: those of an older version may be stored otherwise."""
         return tuple(dict.fromkeys(level(str(name)) or str(name) for name in self.labels or ()))
+
+
+class ProvenanceDeclaration(Keyed, Base):
+    """What a person declared about a registered dataset or a base model; it holds for one content."""
+
+    __tablename__ = "provenance_declaration"
+    __table_args__ = (
+        CheckConstraint("kind in ('dataset', 'base_model')", name="kind"),
+        Index("ix_provenance_declaration_model_entry", "model_id", "entry"),
+    )
+
+    model_id: Mapped[UUID] = mapped_column(ForeignKey("model.id"))
+    kind: Mapped[str] = mapped_column(String(16))
+    name: Mapped[str]  # of the dataset, or of the base as a spec names it
+    content: Mapped[str] = mapped_column(String(80))  # digest of the rows as registered, or of the base's files
+    document: Mapped[dict[str, Any]]  # governance.provenance.declaration.Declaration
+    digest: Mapped[str] = mapped_column(String(80))  # of the document
+    entry: Mapped[int]  # index of its entry in the ledger; the last one about a content counts
+    created_at: Mapped[datetime]
+    created_by: Mapped[str] = mapped_column(String(100))

@@ -18,6 +18,7 @@ from api.routes import (
     models,
     monitoring,
     notifications,
+    provenance,
     quarantine,
     reports,
     runs,
@@ -32,6 +33,6 @@ DIRECT_ROUTERS: Final[tuple[APIRouter, ...]] = (events.ingest_router, traces.ing
 ROUTERS: Final[tuple[APIRouter, ...]] = (
     events.router, traces.router, export.router, quarantine.router, health.router, models.router, monitoring.router,
     alerts.router, incidents.router, notifications.router, maintenance.router, runs.router, versions.router,
-    reports.router, ledger.router, erasures.router, keys.router, sessions.router,
+    provenance.router, reports.router, ledger.router, erasures.router, keys.router, sessions.router,
     schema.router,
 )  # fmt: skip

@@ -267,6 +267,10 @@ class EventAppender(EventTables):
             return kept[1]
         return hmac.digest(self._subject_key, normalize("NFC", value).encode(), "sha256").hex()
 
+    def event_digest(self, model: str, event_id: str) -> str:
+        """What stands for an event where its id must not: HMAC-SHA256 under the subject key, hexadecimal."""
+        return hmac.digest(self._subject_key, f"event of {model}\n{event_id}".encode(), "sha256").hex()
+
     def _digested(self, values: "pl.Series") -> "pl.Series":
         import polars as pl
 

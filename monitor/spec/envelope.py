@@ -5,9 +5,11 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
+from governance.provenance.declaration import Consent
 from monitor.spec.base import KeyProblem, SpecPart, is_new
 from monitor.spec.duration import Duration
 from monitor.spec.gate_limits import GateLimits
+from monitor.spec.provenance import Licence
 
 
 def _ends(value: tuple[float, ...]) -> tuple[float, ...]:
@@ -45,6 +47,19 @@ class Envelope(GateLimits):
         "everywhere",
         examples=["[events, intents-2026]"],
     )
+    licences: tuple[Licence, ...] = Field(
+        (), exclude_if=lambda value: not value,  # an envelope without it keeps its digest
+        description="SPDX expressions of the licences under which events, registered datasets and base models may be "
+        "used; without any, every one. What has none declared blocks a run; see "
+        "[provenance](governance.md#licence-and-consent)",
+        examples=["[Apache-2.0, CC-BY-4.0, LicenseRef-internal]"],
+    )  # fmt: skip
+    consent: tuple[Consent, ...] = Field(
+        (), exclude_if=lambda value: not value,
+        description="bases of consent on which events and registered datasets may be trained on, `not_personal` "
+        "always; without any, every one. What has none declared blocks a run",
+        examples=["[consent, contract]"],
+    )  # fmt: skip
     data_window: Duration | None = Field(
         None, description="events older than this when a run begins are not used", examples=["180d"]
     )

@@ -18,6 +18,7 @@ from monitor.spec.event_times import EventTimes
 from monitor.spec.monitors import Monitors, RowWindow
 from monitor.spec.notify import Notify
 from monitor.spec.problems import nearest
+from monitor.spec.provenance import EventsProvenance
 from monitor.spec.retraining import Retrain
 from monitor.spec.target import check_predicts, check_target, target_of
 from monitor.spec.traces import Traces
@@ -111,6 +112,10 @@ class ModelSpec(SpecPart):
         examples=['{earliest: "1950-01-01T00:00:00Z"}'],
     )  # fmt: skip
     traces: Traces | None = Field(None, description="how OpenTelemetry spans become events of the model")
+    provenance: EventsProvenance | None = Field(
+        None, exclude_if=lambda value: value is None,
+        description="what the model's own events are; see [provenance](governance.md#provenance)",
+    )  # fmt: skip
 
     @model_validator(mode="after")
     def _consistent(self, info: ValidationInfo) -> "ModelSpec":
@@ -391,6 +396,4 @@ _CHECKS: Final[tuple[Callable[[ModelSpec], None], ...]] = (
     _check_retrain, _check_retention,
 )  # fmt: skip
 # The same for a spec that somebody writes now; earlier releases accepted what these refuse.
-_NEW_CHECKS: Final[tuple[Callable[[ModelSpec], None], ...]] = (
-    _check_target, _check_rows_of_a_window, _check_part,
-)  # fmt: skip
+_NEW_CHECKS: Final[tuple[Callable[[ModelSpec], None], ...]] = (_check_target, _check_rows_of_a_window, _check_part)

@@ -2,18 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from typing import Any
 
 from monitor.spec.model import ModelSpec
 from retrain.curate.select import Drops
-
-
-def code_version() -> str:
-    try:
-        return metadata.version("assay")
-    except metadata.PackageNotFoundError:  # run from a checkout that was never installed
-        return "unreleased"
+from retrain.provenance.code import code_version
 
 
 @dataclass(frozen=True, slots=True)

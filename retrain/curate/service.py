@@ -27,6 +27,8 @@ from retrain.curate.provenance import Tables
 from retrain.curate.select import EVENTS, PROTECTED, Drops, Shape, rows_of_dataset, rows_of_events, rows_of_golden
 from retrain.envelope import Plan
 from retrain.errors import DatasetError, TooFewRowsError
+from retrain.provenance.members import written
+from retrain.provenance.nodes import Nodes
 from retrain.tables import ModelVersion, Run
 from retrain.teaching import recorded
 
@@ -187,6 +189,12 @@ def _steps(
     return [{"step": step, "rows": rows} for step, rows in counted]
 
 
+def _members(site: Site, model: str, part: Split) -> str:
+    """Keep which events a set holds, by keyed digests: that can be asked after their rows were erased."""
+    ids = part.rows.filter(pl.col("source") == EVENTS)["row_id"]
+    return site.artifacts.put(written(site.events.event_digest(model, one) for one in ids))
+
+
 def _described(spec: ModelSpec, part: Split) -> dict[str, Any]:
     """The learned outcome, and the times and sources of the rows of one set."""
     target, first, last = target_of(spec), part.rows["ts"].min(), part.rows["ts"].max()
@@ -223,7 +231,9 @@ def register(
         record = provenance.record(
             spec, run.spec_revision, tables=prepared.tables, filters=part.filters, drops=drops,
             parents=prepared.parents, labels=labels,
-            facts=prepared.curated.facts | {"run": str(run.id), **_described(spec, part)},
+            facts=prepared.curated.facts | {
+                "run": str(run.id), "members": _members(site, model.name, part), **_described(spec, part),
+            },
         )  # fmt: skip
         made[role] = _add(
             site, db, model, name=f"{role}-{run.id}", role=role, digest_=digests[role], rows=part.rows.height,
@@ -294,11 +304,12 @@ def _add(
     )  # fmt: skip
     db.add(row)
     db.flush()
+    node = Nodes.of(db, model).dataset(row)
     append_entry(
         db, kind="dataset.registered", actor=actor, subject=f"model:{model.name}", at=now,
         body={
             "dataset": row.id, "name": name, "role": role, "digest": digest_, "rows": rows, "run": run_id,
-            "provenance": digest(record), "sources": record["sources"], "dropped": record["dropped"],
+            "provenance": digest(record), "sources": record["sources"], "dropped": record["dropped"], **node.entry(),
         },
     )  # fmt: skip
     return row

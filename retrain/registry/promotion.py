@@ -22,6 +22,7 @@ from retrain.errors import (
     RulesChangedError,
     RunStateError,
 )
+from retrain.provenance.rules import check, material_of
 from retrain.registry.predictions import Predictions
 from retrain.registry.stages import crown, place
 from retrain.registry.standing import exceptions_of, outside, standing_of
@@ -38,6 +39,7 @@ def promote_run(site: Site, db: Session, run_id: UUID, actor: str, reason: str) 
     Raises:
         RulesChangedError: the rules in force are not those that the gates were judged under; judge them again.
         NotGatedError, RunStateError, ChampionMovedError, EnvelopeError: the run may not be promoted.
+        MaterialRefusedError: licence, consent or expiry of what it was made from forbids it.
         IntegrityFailureError: the stored adapter has changed.
     """
     run = store.run(db, run_id, lock=True)
@@ -60,6 +62,9 @@ def promote_run(site: Site, db: Session, run_id: UUID, actor: str, reason: str) 
         facts = replace(facts, cut={name: RowCounts(**found) for name, found in counts.items()})
     if breached := outside(db, trained, found.rules, facts, exceptions_of(db, run)):
         raise EnvelopeError(breached)
+    spec = store.spec_at(db, model.id, model.revision)  # licence and consent as they are declared now
+    material = material_of(db, model, spec, base_digest=row.base_digest, run=trained)
+    check(material, [s.envelope for s in found.rules.sets], site.clock.now())
     if found.stale:
         raise RulesChangedError(run_id, model.revision)
     if missing := (*found.missing_gates, *found.missing_approvals):

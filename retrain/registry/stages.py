@@ -12,6 +12,7 @@ from governance.proof.note import sign_note
 from monitor.site import Site
 from monitor.tables import Model
 from retrain import store
+from retrain.provenance.nodes import Nodes
 from retrain.tables import ModelVersion
 
 
@@ -61,6 +62,6 @@ def record_version(
 ) -> None:
     body = {
         "version": row.version, "base_model": row.base_model, "base_digest": row.base_digest, "adapter": row.adapter,
-        "run": row.run_id, **more,
+        "run": row.run_id, **more, **Nodes.of(db, model).version(row).entry(),
     }  # fmt: skip
     append_entry(db, kind=kind, actor=actor, subject=f"model:{model.name}", body=body, at=site.clock.now())

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
+from core.canonical import canonical, digest
 from governance.ledger.append import SYSTEM_ACTOR
 from monitor.site import Site
 from monitor.spec.model import ModelSpec
@@ -26,7 +27,7 @@ from retrain.teaching import check_teacher
 from retrain.train.kinds import classifies, is_table
 from retrain.train.tabular.files import read_pipeline
 from retrain.train.tabular.recipe import TableRecipe
-from retrain.train.weights import folder_digest
+from retrain.train.weights import folder_digest, folder_files
 
 BASE_VERSION = "v1"
 
@@ -87,14 +88,15 @@ def ensure_base_version(site: Site, db: Session, model: Model, spec: ModelSpec, 
     if (champion := store.champion(db, model.id)) is not None:
         check_teacher(site, champion, plan.recipe)
         return
-    labels = _labels(plan.recipe, folder)
+    labels, files = _labels(plan.recipe, folder), folder_files(folder)
     row = ModelVersion(
         model_id=model.id, version=BASE_VERSION, stage="candidate", base_model=plan.recipe.base_model,
-        base_digest=folder_digest(folder), adapter=None, labels=labels, created_at=site.clock.now(),
+        base_digest=digest(files), adapter=None, labels=labels, created_at=site.clock.now(),
     )  # fmt: skip
     db.add(row)
     db.flush()
-    record_version(site, db, "version.registered", model, row, actor, {})
+    kept = {"base_files": site.artifacts.put(canonical(files))}
+    record_version(site, db, "version.registered", model, row, actor, kept)
     why = "base model of the recipe"
     if labels is None and classifies(plan.recipe.task):
         why += "; it has no usable head, so candidates are compared with the most frequent label"

@@ -28,6 +28,7 @@ from retrain import store
 from retrain.envelope import Plan, breaches, unjudgeable
 from retrain.errors import NoPolicyError
 from retrain.learned import counted_outcome
+from retrain.provenance.rules import material_of, refusals
 from retrain.registry.champion import champion_of
 from retrain.runs.budget import budgets, grant, spent
 from retrain.runs.learnable import unlearnable
@@ -93,8 +94,9 @@ def consider_policy(
         found = decide(inputs, current.spec.retrain)
     if found.fire:
         inputs = replace(
-            inputs, unlearnable=unlearnable(site, db, current), unteachable=_unteachable(site, db, current)
-        )
+            inputs, unlearnable=unlearnable(site, db, current), unteachable=_unteachable(site, db, current),
+            material=_material(site, db, current),
+        )  # fmt: skip
         found = decide(inputs, current.spec.retrain)
     row = _record(site, db, current, found, cause, window_id, actor, request)
     remember(db, current.model.id, current.spec, found)
@@ -115,6 +117,13 @@ def consider_policy(
 
 def _unteachable(site: Site, db: Session, current: CurrentSpec) -> str | None:
     return unteachable(site, store.champion(db, current.model.id), Plan.of(current.spec).recipe)
+
+
+def _material(site: Site, db: Session, current: CurrentSpec) -> tuple[str, ...]:
+    """What of the material licence, consent or expiry forbids to use."""
+    assert current.spec.retrain is not None
+    found = material_of(db, current.model, current.spec)
+    return tuple(refusals(current.spec.retrain.envelope, found, site.clock.now()))
 
 
 def start_manual(

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from core.canonical import digest
+from core.canonical import canonical, digest
 from core.errors import AppError, IntegrityFailureError
 from governance.ledger.append import SYSTEM_ACTOR
 from monitor.site import Site
@@ -18,6 +18,8 @@ from retrain.errors import EnvelopeError, NotGatedError, RulesChangedError, Trai
 from retrain.gates import judge_all
 from retrain.gates.base import GateResult
 from retrain.limits import RunFacts
+from retrain.provenance.nodes import Nodes
+from retrain.provenance.rules import check, material_of, material_record
 from retrain.registry.promotion import promote_run
 from retrain.registry.rules import Rules, worse
 from retrain.registry.standing import rules_of, standing_of
@@ -37,7 +39,7 @@ from retrain.tables import GateRow, Run
 from retrain.teaching import changed_base, recorded
 from retrain.train.config import RunConfig
 from retrain.train.tabular.recipe import TableRunConfig
-from retrain.train.weights import folder_digest
+from retrain.train.weights import folder_files
 
 GRACE_S: Final = 120.0  # for loading, evaluating and saving, which the trainer does not count
 RESUMABLE: Final = ("terminated",)
@@ -53,7 +55,8 @@ def begin(site: Site, run_id: UUID) -> None:
     if blocked := rules.blocked():  # nothing that could never be promoted is trained
         raise NotGatedError(f"of run {run_id}", blocked)
     plan = Plan.of(spec)
-    base = folder_digest(base_folder(plan.recipe, site.settings.home_dir, site.settings.train.base_roots))
+    files = folder_files(base_folder(plan.recipe, site.settings.home_dir, site.settings.train.base_roots))
+    base = digest(files)
     if champion.base_model == plan.recipe.base_model and champion.base_digest != base:
         raise IntegrityFailureError(
             f"base model {plan.recipe.base_model} has digest {base}; version {champion.version} was registered with "
@@ -66,6 +69,7 @@ def begin(site: Site, run_id: UUID) -> None:
             f"with {champion.base_digest}: restore the files",
             field="retrain.recipe.teacher",
         )
+    material = _allowed(site, run_id, rules, base)
     # What a version that exists used was measured when it was trained; its promotion looks at that.
     if run.purpose == "train" and waits_outside(site, run_id, RunFacts(base_digest=base)):
         return
@@ -74,9 +78,26 @@ def begin(site: Site, run_id: UUID) -> None:
         if run.state != "queued":
             return
         run.state, run.started_at = "curating", site.clock.now()
-        body = {"decision": run.decision_id, "spec_revision": run.spec_revision, "base_digest": base}
+        body = {
+            "decision": run.decision_id, "spec_revision": run.spec_revision, "base_digest": base,
+            "base_files": site.artifacts.put(canonical(files)), "material": material,
+        }  # fmt: skip
         body |= recorded(champion, plan.recipe)
         record_run(site, db, run, "run.started", SYSTEM_ACTOR, body)
+
+
+def _allowed(site: Site, run_id: UUID, rules: Rules, base: str | None = None) -> list[dict[str, Any]]:
+    """What the run is made from, with what is declared of it.
+
+    Raises:
+        MaterialRefusedError: licence, consent or expiry of something forbids the run.
+    """
+    with site.database.read() as db:
+        run = store.run(db, run_id)
+        model, spec = db.get_one(Model, run.model_id), store.spec_at(db, run.model_id, run.spec_revision)
+        found = material_of(db, model, spec, base_digest=base, run=run)
+    check(found, [s.envelope for s in rules.sets], site.clock.now())
+    return material_record(found)
 
 
 def curate(site: Site, run_id: UUID) -> None:
@@ -91,7 +112,9 @@ def curate(site: Site, run_id: UUID) -> None:
         run = store.run(db, run_id)
         spec = store.spec_at(db, run.model_id, run.spec_revision)
         champion = store.version(db, run.model_id, run.champion_version, spec.model)
+        rules = rules_of(db, run)
     plan = Plan.of(spec)
+    _allowed(site, run_id, rules)
     if waits_outside(site, run_id, facts_of_rows(run, prepared)):
         return
     digests = curation.keep(site, prepared)
@@ -130,8 +153,8 @@ def train(site: Site, run_id: UUID) -> None:
         if run.state != "training":
             return
         labels = list(config.labels) or None
-        register_candidate(site, db, run, base_digest=metrics["digests"]["base"], adapter=adapter, labels=labels)
         run.config, run.config_digest = config.record(), config.digest()
+        register_candidate(site, db, run, base_digest=metrics["digests"]["base"], adapter=adapter, labels=labels)
         run.metrics, run.state = metrics, "evaluating"
         counts = metrics.get("counts", {})  # a trainer of an earlier release counted none
         learned = counts.get("train", {}).get("rows_learned", metrics["rows_train"])
@@ -141,6 +164,7 @@ def train(site: Site, run_id: UUID) -> None:
             "counts": counts, "used": metrics.get("used"), **_taught(metrics),
         }  # fmt: skip
         body |= {name: metrics[name] for name in ("starts", "merged") if name in metrics}
+        body |= Nodes.of(db, db.get_one(Model, run.model_id)).run(run).entry()
         record_run(site, db, run, "run.trained", SYSTEM_ACTOR, body)
         facts = facts_of(run, store.run_datasets(db, run_id).get("train"))
     keep_used(site, work)

@@ -69,6 +69,11 @@ def file_digest(path: Path) -> str:
         return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def folder_files(path: Path) -> dict[str, str]:
+    """Digest of each file directly in a folder, by name."""
+    return {p.name: file_digest(p) for p in sorted(path.iterdir()) if p.is_file()}
+
+
 def folder_digest(path: Path) -> str:
     """Digest over the names and digests of the files directly in a folder."""
-    return digest({p.name: file_digest(p) for p in sorted(path.iterdir()) if p.is_file()})
+    return digest(folder_files(path))

@@ -126,6 +126,7 @@ class TriggerInputs:
     manual: ManualStart | None = None
     outside_envelope: tuple[str, ...] = ()
     unlearnable: str | None = None  # why nothing can be learned from the labels; looked at once all else would fire
+    material: tuple[str, ...] = ()  # what of it licence or consent forbids to use; looked at with `unlearnable`
     unteachable: str | None = None  # why the champion cannot teach a run; looked at with `unlearnable`
     closed: str | None = None  # outside the allowed hours: what they are, and when they begin
     over_budget: tuple[str, ...] = ()  # budgets that are spent, each with its figures

@@ -130,6 +130,8 @@ def _blockers(firing: Sequence[Trigger], inputs: TriggerInputs, policy: Retrain)
         found.append(Blocker("labels", inputs.unlearnable))
     if inputs.unteachable is not None:
         found.append(Blocker("teacher", inputs.unteachable))
+    if inputs.material:
+        found.append(Blocker("provenance", "; ".join(inputs.material)))
     if inputs.over_budget:
         found.append(Blocker("budget", "; ".join(inputs.over_budget)))
     if inputs.lacking:

@@ -1,0 +1,64 @@
+"""`assay provenance`: declare external data and base models; look up what things were made from, and an event's way."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from api.commands.models import ModelName, client, model_path
+from api.commands.output import JsonFlag, console, emit_json, emit_rows
+from core.errors import InvalidError
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.command()
+def add(
+    model: ModelName,
+    file: Annotated[Path, typer.Argument(help="declaration as YAML or JSON")],
+    dataset: Annotated[str | None, typer.Option(help="name of the registered dataset it is about")] = None,
+    base_model: Annotated[str | None, typer.Option(help="or the base model, as the spec or a version names it")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Declare source, licence, consent and the rest of a registered dataset, or of the recipe's base model."""
+    if dataset is not None and base_model is not None:
+        raise InvalidError("--dataset and --base-model are both given; one declaration is about one of them",
+                           field="dataset", value=dataset)  # fmt: skip
+    about = {"kind": "base_model" if dataset is None else "dataset", "name": dataset or base_model}
+    answer = client().json("POST", f"{model_path(model)}/provenance", json={**_read(file), **about})
+    if as_json:
+        emit_json(answer)
+        return
+    told = answer["document"]
+    console.print(
+        f"{answer['kind'].replace('_', ' ')} {answer['name']}: licence {told['licence']}, consent {told['consent']}. "
+        f"Declaration {answer['digest'][:19]}... holds for content {answer['content'][:19]}...",
+        markup=False, soft_wrap=True,
+    )  # fmt: skip
+
+
+def _read(file: Path) -> dict[str, Any]:
+    import yaml
+
+    text = file.read_text(encoding="utf-8")
+    try:
+        found = json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError) as error:
+        raise InvalidError(f"file {file} is no YAML or JSON: {error}", field="file", value=str(file)) from error
+    if not isinstance(found, dict):
+        raise InvalidError(f"file {file} holds no mapping of fields to values", field="file", value=str(file))
+    plain: dict[str, Any] = json.loads(json.dumps(found, default=str))  # YAML reads a date as one
+    return plain
+
+
+@app.command("list")
+def listed(model: ModelName, as_json: JsonFlag = False) -> None:
+    """List what was declared, newest first."""
+    items = client().json("GET", f"{model_path(model)}/provenance")["items"]
+    if as_json:
+        emit_json(items)
+        return
+    rows = [item | {n: item["document"].get(n) for n in ("licence", "consent", "expires")} for item in items]
+    columns = ("kind", "name", "licence", "consent", "expires", "created_at", "created_by")
+    emit_rows(rows, columns, title=f"Provenance declared for {model}", empty="Nothing is declared.")

@@ -1,0 +1,65 @@
+"""Routes for provenance: declare data and base models; what things were made from, and what became of an event."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from fastapi import APIRouter
+from pydantic import ConfigDict, Field
+
+from api.http.auth import requires
+from api.http.deps import Db, In, Out, Page, ReadDb, SiteDep
+from governance.access.roles import Caller, Permission
+from monitor import store as monitored
+
+router = APIRouter(prefix="/api/v1/models/{model}", tags=["provenance"])
+Reader = Annotated[Caller, requires(Permission.READ)]
+
+
+class DeclarationIn(In):
+    """A declaration, and what it is about. The fields of the declaration itself are read with their own errors."""
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: Literal["dataset", "base_model"]
+    name: str | None = Field(
+        None,
+        min_length=1,
+        max_length=1000,
+        description="of the registered dataset; the base model as a spec or version names it, by default the recipe's",
+    )
+
+
+class DeclarationOut(Out):
+    id: UUID
+    kind: str
+    name: str
+    content: str = Field(description="digest of the rows as registered, or of the base's files: it holds for these")
+    digest: str = Field(description="of the declaration, as the ledger has it")
+    entry: int = Field(description="index of its entry in the ledger")
+    document: dict[str, Any]
+    created_at: datetime
+    created_by: str
+
+
+@router.post("/provenance", status_code=201)
+def declare(
+    caller: Annotated[Caller, requires(Permission.DATASET_WRITE)], model: str, body: DeclarationIn, site: SiteDep,
+    db: Db,
+) -> DeclarationOut:  # fmt: skip
+    """Declare source, licence, consent and the rest of a registered dataset or a base model; the newest counts.
+
+    Fields: source, licence (SPDX), collected {from, to}, consent, collector, processing, known_biases,
+    synthetic_share; expires and url where they are known.
+    """
+    from retrain.provenance.declarations import declare as record
+
+    return DeclarationOut.of(record(site, db, model, body.kind, body.name, body.model_extra, caller.name))
+
+
+@router.get("/provenance")
+def declared(_: Reader, model: str, db: ReadDb) -> Page[DeclarationOut]:
+    """Declarations, newest first."""
+    from retrain.provenance.declarations import declarations
+
+    return Page[DeclarationOut].of(declarations(db, monitored.model(db, model).id))

@@ -1,0 +1,1 @@
+"""What people declare about external data and base models: licence, basis of consent, window; SPDX expressions."""
